@@ -1,0 +1,1 @@
+"""D2M-GAN (Zhu et al., ECCV 2022): networks, training, generation and evaluation, one module per stage."""

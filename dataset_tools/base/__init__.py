@@ -1,0 +1,1 @@
+"""What every stage stands on: time base, records, parameters, atomic files, workers. Imports no stage."""

@@ -1,0 +1,43 @@
+"""The same command-line surface for every stage: arguments, exit codes, one line for a user's mistake."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+
+
+def stage_parser(module: str, doc: str) -> argparse.ArgumentParser:
+    """Parser of `python -m <module>` with the arguments every stage has: --corpus and --root."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpus", default="demo", help="folder of manifests/ to work on (default: demo)")
+    parser.add_argument("--root", type=Path, default=Path("."), help="working folder with params.yaml, manifests/, data/, runs/")
+    return parser
+
+
+def layout_of(args: argparse.Namespace) -> Layout:
+    """The paths that --root and --corpus mean; an unknown corpus is refused here."""
+    layout = Layout(root=args.root, corpus=args.corpus)
+    layout.manifest  # noqa: B018 - raises for an unknown corpus
+    return layout
+
+
+def run(main: Callable[[], int]) -> None:
+    """Call `main`, turn a user's mistake into one line on stderr and exit 2; anything else is our bug and is shown."""
+    try:
+        code = main()
+    except UserError as err:
+        print(f"error: {' '.join(str(err).split())}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def say(stage: str, text: str) -> None:
+    """One summary line with the stage's word as its prefix."""
+    print(f"{stage}: {text}", flush=True)

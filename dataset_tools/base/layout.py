@@ -1,0 +1,49 @@
+"""Where each stage reads and writes: the word of a stage is its module, its params section and its folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_tools.base.errors import UserError
+
+DATA_STAGES = ("sources", "download", "clips", "pose", "i3d", "audio", "split", "shards")
+MODEL_STAGES = ("vqvae", "synthesizer", "d2m_gan", "generate", "evaluate", "tables", "report")
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Paths of one corpus under one working folder."""
+
+    root: Path
+    """Folder that holds params.yaml, manifests/, data/ and runs/."""
+    corpus: str
+    """Name of a folder in manifests/."""
+
+    @property
+    def manifest(self) -> Path:
+        """manifests/<corpus>, which must exist."""
+        folder = self.root / "manifests" / self.corpus
+        if not folder.is_dir():
+            known = sorted(p.name for p in (self.root / "manifests").glob("*/") if (p / "clips.csv").exists())
+            raise UserError(f"unknown corpus '{self.corpus}': no folder {folder}; known here: {', '.join(known) or 'none'}")
+        return folder
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    def stage(self, word: str) -> Path:
+        """Folder of a stage's results: data/<corpus>/<word> or runs/<corpus>/<word>."""
+        top = "data" if word in DATA_STAGES else "runs"
+        assert word in DATA_STAGES + MODEL_STAGES, word
+        return self.root / top / self.corpus / word
+
+    def cache(self, word: str) -> Path:
+        """Folder where a resumable stage keeps finished items by key; outside DVC, safe to delete."""
+        return self.root / "data" / ".cache" / word
+
+    @property
+    def weights_table(self) -> Path:
+        """manifests/weights.csv of the working folder, else the project's own."""
+        own = self.root / "manifests" / "weights.csv"
+        return own if own.exists() else PROJECT / "manifests" / "weights.csv"

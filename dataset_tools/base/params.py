@@ -1,0 +1,43 @@
+"""params.yaml: one section per stage, each a frozen dataclass; unknown keys and values out of range are refused."""
+
+import dataclasses
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from dataset_tools.base.errors import UserError
+
+P = TypeVar("P")
+
+
+def load_params(path: Path, section: str, record: type[P]) -> P:
+    """Section `section` of a params file as `record`. Lists become tuples.
+
+    Raises UserError for a missing file, a missing section, an unknown key, or a value that `record` refuses
+    (its __post_init__ raises ValueError).
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: file not found; copy one of presets/ to it")
+    try:
+        everything = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as err:
+        raise UserError(f"{path}: not YAML: {err}") from None
+    if section not in everything:
+        raise UserError(f"{path}: section '{section}' is missing")
+    values = everything[section] or {}
+    names = {f.name for f in dataclasses.fields(record)}
+    for key in values:
+        if key not in names:
+            raise UserError(f"{path}: {section}.{key} is not a parameter; known: {', '.join(sorted(names))}")
+    frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    try:
+        return record(**frozen)
+    except (TypeError, ValueError) as err:
+        raise UserError(f"{path}: {section}: {err}") from None
+
+
+def require(condition: bool, rule: str) -> None:
+    """For __post_init__ of params dataclasses: raise ValueError(rule) unless `condition`."""
+    if not condition:
+        raise ValueError(rule)

@@ -1,0 +1,155 @@
+"""Records: one frozen dataclass is one CSV row. Reading checks every value and names file, row, field and rule."""
+
+import csv
+import dataclasses
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, get_args, get_type_hints
+
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
+
+R = TypeVar("R")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
+STATUSES = ("ok", "permanent", "auth", "transient", "failed", "dropped")
+
+
+def check_name(value: str) -> str:
+    """An id is also a file name: letters, digits, '_', '.', '-', not starting with a dot or dash."""
+    if not NAME.fullmatch(value):
+        raise ValueError("must be letters, digits, '_', '.', '-' (it becomes a file name)")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """One row of videos.csv: a compilation to download."""
+
+    video_id: str
+    url: str
+    """http(s) URL, or for a local file a path relative to the folder that videos.csv is in. Empty: not known yet."""
+    title: str = ""
+
+    def __post_init__(self):
+        check_name(self.video_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One row of clips.csv: one dance cut from a compilation."""
+
+    clip_id: str
+    video_id: str
+    song_id: str
+    start: float | None = None
+    """Seconds into the video; empty where the annotation sheet is still to be imported."""
+    end: float | None = None
+    """Seconds into the video, after `start`."""
+    dancers: int | None = None
+    official_split: str = ""
+    """'train', 'val', 'test' or empty."""
+
+    def __post_init__(self):
+        check_name(self.clip_id)
+        if self.start is not None and self.start < 0:
+            raise ValueError(f"start must be at least 0 s, found {self.start}")
+        if self.start is not None and self.end is not None and not self.end > self.start:
+            raise ValueError(f"end must be after start {self.start} s, found {self.end}")
+        if self.official_split not in ("", "train", "val", "test"):
+            raise ValueError(f"official_split must be train, val, test or empty, found '{self.official_split}'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Song:
+    """One row of songs.csv."""
+
+    song_id: str
+    genre: str = ""
+    tempo: float | None = None
+    """Beats per minute, where known."""
+    title: str = ""
+    artist: str = ""
+
+    def __post_init__(self):
+        check_name(self.song_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What became of one input of a stage; stages add columns by subclassing. in = ok + the rest."""
+
+    id: str
+    status: str
+    reason: str = ""
+    """One line; empty when ok."""
+
+    def __post_init__(self):
+        if self.status not in STATUSES:
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}, found '{self.status}'")
+
+
+def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
+    """Read a CSV into records.
+
+    Raises UserError naming file, row, field, rule and value: file missing, column without default missing, duplicate
+    id (the record's first field), a value that does not convert or breaks the record's own rule; with extra=False
+    also a column that the record does not have.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: file not found")
+    fields = dataclasses.fields(record)
+    hints = get_type_hints(record)
+    with open(path, newline="", encoding="utf-8-sig") as handle:
+        reader = csv.DictReader(handle)
+        header = reader.fieldnames or []
+        for field in fields:
+            if field.default is dataclasses.MISSING and field.name not in header:
+                raise UserError(f"{path}: column '{field.name}' is missing; found {', '.join(header) or 'no header'}")
+        unknown = [name for name in header if name not in hints]
+        if unknown and not extra:
+            raise UserError(f"{path}: unknown column '{unknown[0]}'; expected {', '.join(hints)}")
+        records, seen = [], set()
+        for line, raw in enumerate(reader, start=2):
+            values = {}
+            for field in fields:
+                if field.name in header:
+                    values[field.name] = _convert(raw[field.name] or "", hints[field.name], path, line, field.name)
+            try:
+                item = record(**values)
+            except ValueError as err:
+                raise UserError(f"{path} row {line}: {err}") from None
+            key = getattr(item, fields[0].name)
+            if key in seen:
+                raise UserError(f"{path} row {line}: {fields[0].name} '{key}' occurs twice; ids must be unique")
+            seen.add(key)
+            records.append(item)
+    return records
+
+
+def _convert(text: str, kind, path: Path, line: int, name: str):
+    kinds = [k for k in get_args(kind) if k is not type(None)] or [kind]
+    if text == "" and kinds[0] is not str:
+        if kind is kinds[0]:
+            raise UserError(f"{path} row {line}: {name} is empty; a {kinds[0].__name__} is required")
+        return None
+    try:
+        return {"True": True, "False": False}[text] if kinds[0] is bool else kinds[0](text)
+    except (ValueError, KeyError):
+        raise UserError(f"{path} row {line}: {name} must be a {kinds[0].__name__}, found '{text}'") from None
+
+
+def write_records(path: Path, records: Iterable, record: type | None = None) -> None:
+    """Write records of one type as CSV sorted by their first field; `record` gives the header when there are none."""
+    records = list(records)
+    record = record or type(records[0])
+    names = [f.name for f in dataclasses.fields(record)]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for item in sorted(records, key=lambda r: getattr(r, names[0])):
+        writer.writerow(["" if (v := getattr(item, n)) is None else v for n in names])
+    write_text(path, out.getvalue())
