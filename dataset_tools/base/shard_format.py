@@ -1,0 +1,367 @@
+"""Shards: HDF5 files of whole clips, one split per file, written once and read in windows of any length.
+
+One group per clip, named by clip id, clips sorted: `pose` float32 (T, P, J, 3), `audio` float32 (T * 735,) and `i3d`
+float32 (W, 2048), about a second per chunk, each chunk under a fletcher32 checksum. The file format is HDF5 1.10's,
+whose metadata is checksummed too, and texts are stored at fixed length inside it: a flipped byte is an error, not a
+wrong number. Equal clips give equal bytes.
+
+A shard may come from someone else, and HDF5 can point a data set at any local file, so a shard is validated before
+its first read: schema version, hard links only, no external or virtual storage, no filter but the checksum, shapes,
+dtypes, chunks and stored sizes as declared.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.schema import check_name
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
+
+SCHEMA_NAME = "d2m-shard"
+SCHEMA_VERSION = 1
+JOINTS = {"coco17": 17, "body25": 25}
+"""Joints J of each pose layout."""
+I3D_WIDTH = 2048
+SPLITS = ("train", "val", "test")
+FILE_TEXTS = ("corpus", "split", "pose_layout", "pose_weights", "i3d_weights")
+CLIP_TEXTS = ("song", "genre", "split")
+CLIP_NUMBERS = ("frames", "width", "height")
+STREAMS = ("pose", "audio", "i3d")
+MAX_FRAMES = 3600 * FPS
+"""Longest clip that a shard may declare: one hour."""
+MAX_PEOPLE = 64
+REBUILD = "rebuild it with python -m dataset_tools.shards"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardClip:
+    """One clip with its streams, to be written."""
+
+    clip_id: str
+    song: str
+    genre: str
+    split: str
+    width: int
+    height: int
+    pose: np.ndarray
+    """(T, P, J, 3) x px, y px, confidence 0..1; slot 0 of P is the primary dancer; missing = 0."""
+    audio: np.ndarray
+    """(T * 735,) mono at 22 050 Hz, within -1..1."""
+    i3d: np.ndarray
+    """(W, 2048) RGB then flow; row w is the window that starts at second w; W at least 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipEntry:
+    """What a shard says about one clip without reading its streams."""
+
+    clip_id: str
+    song: str
+    genre: str
+    split: str
+    frames: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardInfo:
+    """A validated shard: its file attributes and its clips, sorted by id."""
+
+    path: Path
+    corpus: str
+    split: str
+    pose_layout: str
+    pose_weights: str
+    i3d_weights: str
+    people: int
+    """P, the pose slots of every clip."""
+    clips: tuple[ClipEntry, ...]
+
+    @property
+    def joints(self) -> int:
+        """J of the pose layout."""
+        return JOINTS[self.pose_layout]
+
+
+class Window(NamedTuple):
+    """One window of one clip."""
+
+    pose: np.ndarray
+    """(frames, P, J, 3) float32."""
+    audio: np.ndarray
+    """(frames * 735,) float32."""
+    i3d: np.ndarray
+    """(2048,) float32."""
+
+
+def write_shard(path: Path, clips: Iterable[ShardClip], attrs: dict[str, str]) -> int:
+    """Write one shard, complete or absent, and return its number of clips.
+
+    clips: sorted by clip_id, all of one split; may be a generator, one clip is held at a time.
+    attrs: exactly the texts `corpus`, `split`, `pose_layout`, `pose_weights`, `i3d_weights`.
+    Raises ValueError for clips out of order, of another split, or whose streams disagree in length or shape.
+    """
+    if sorted(attrs) != sorted(FILE_TEXTS):
+        raise ValueError(f"attrs must be {', '.join(FILE_TEXTS)}, found {', '.join(sorted(attrs))}")
+    last, count = "", 0
+    with write_aside(path) as aside:
+        with h5py.File(aside, "w", libver=("v110", "v110")) as shard:
+            _put_text(shard, "schema", f"{SCHEMA_NAME}/{SCHEMA_VERSION}")
+            shard.attrs["fps"], shard.attrs["sample_rate"] = FPS, SAMPLE_RATE
+            for name in FILE_TEXTS:
+                _put_text(shard, name, attrs[name])
+            for clip in clips:
+                if clip.clip_id <= last:
+                    raise ValueError(f"clips must be sorted by id: '{clip.clip_id}' after '{last}'")
+                _write_clip(shard, clip, attrs)
+                last, count = clip.clip_id, count + 1
+    return count
+
+
+def _write_clip(shard: h5py.File, clip: ShardClip, attrs: dict[str, str]) -> None:
+    check_name(clip.clip_id)
+    frames = len(clip.pose)
+    shapes = _shapes(frames, clip.pose.shape[1], JOINTS[attrs["pose_layout"]], len(clip.i3d))
+    if clip.split != attrs["split"]:
+        raise ValueError(f"{clip.clip_id}: split '{clip.split}' in a shard of '{attrs['split']}'")
+    group = shard.create_group(clip.clip_id)
+    for name in CLIP_TEXTS:
+        _put_text(group, name, getattr(clip, name))
+    group.attrs["frames"], group.attrs["width"], group.attrs["height"] = frames, clip.width, clip.height
+    for name in STREAMS:
+        values = np.ascontiguousarray(getattr(clip, name), dtype="<f4")
+        if values.shape != shapes[name] or min(values.shape) == 0:
+            raise ValueError(f"{clip.clip_id}: {name} must be {shapes[name]}, found {values.shape}")
+        group.create_dataset(name, data=values, chunks=_chunks(name, values.shape), fletcher32=True)
+
+
+def _put_text(target: h5py.Group, name: str, text: str) -> None:
+    # Variable-length text would sit in HDF5's global heap, the one part of the file without a checksum.
+    target.attrs[name] = np.bytes_(text.encode("utf-8"))
+
+
+def _shapes(frames: int, people: int, joints: int, windows: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "pose": (frames, people, joints, 3),
+        "audio": (frames_to_samples(frames),),
+        "i3d": (windows, I3D_WIDTH),
+    }
+
+
+def _chunks(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    first = {"pose": FPS, "audio": SAMPLE_RATE, "i3d": 1}[name]
+    return (min(first, shape[0]), *shape[1:])
+
+
+def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
+    """Check a shard without trusting it; with deep=True also read every stream and so verify every checksum.
+
+    Raises UserError, one line, naming the file, the clip and the rule that is broken.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: file not found; {REBUILD}")
+    try:
+        with h5py.File(path, "r") as shard:
+            return _validate(shard, path, deep)
+    except (OSError, RuntimeError, KeyError) as err:  # what h5py raises for damaged files
+        raise UserError(f"{path}: not a readable shard ({_first_line(err)}); {REBUILD}") from None
+
+
+def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
+    schema = _text(shard, "schema", path)
+    if schema != f"{SCHEMA_NAME}/{SCHEMA_VERSION}":
+        raise UserError(
+            f"{path}: schema '{schema}' is not '{SCHEMA_NAME}/{SCHEMA_VERSION}', the one this version reads; {REBUILD}"
+        )
+    for name, expected in (("fps", FPS), ("sample_rate", SAMPLE_RATE)):
+        if _number(shard, name, path) != expected:
+            raise UserError(f"{path}: {name} must be {expected}, found {_number(shard, name, path)}")
+    texts = {name: _text(shard, name, path) for name in FILE_TEXTS}
+    if texts["split"] not in SPLITS:
+        raise UserError(f"{path}: split must be one of {', '.join(SPLITS)}, found '{texts['split']}'")
+    if texts["pose_layout"] not in JOINTS:
+        raise UserError(f"{path}: pose_layout must be one of {', '.join(JOINTS)}, found '{texts['pose_layout']}'")
+    entries, people = [], None
+    for clip_id in sorted(shard):
+        group = _hard_child(shard, clip_id, h5py.Group, path)
+        entry, people = _validate_clip(group, clip_id, texts, people, path)
+        entries.append(entry)
+        if deep:
+            for name in STREAMS:
+                _read(group[name], ..., path, clip_id)
+    if not entries:
+        raise UserError(f"{path}: holds no clip; {REBUILD}")
+    return ShardInfo(path=path, people=people, clips=tuple(entries), **texts)
+
+
+def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | None, path: Path):
+    where = f"{path} clip '{clip_id}'"
+    try:
+        check_name(clip_id)
+    except ValueError as err:
+        raise UserError(f"{where}: {err}") from None
+    entry = ClipEntry(
+        clip_id=clip_id,
+        **{name: _text(group, name, where) for name in CLIP_TEXTS},
+        **{name: _number(group, name, where) for name in CLIP_NUMBERS},
+    )
+    if entry.split != texts["split"]:
+        raise UserError(f"{where}: split '{entry.split}' in a shard of '{texts['split']}'")
+    if not 0 < entry.frames <= MAX_FRAMES:
+        raise UserError(f"{where}: frames must be 1 to {MAX_FRAMES}, found {entry.frames}")
+    if sorted(group) != sorted(STREAMS):
+        raise UserError(f"{where}: must hold {', '.join(STREAMS)}, found {', '.join(sorted(group)) or 'nothing'}")
+    streams = {name: _hard_child(group, name, h5py.Dataset, where) for name in STREAMS}
+    if streams["pose"].ndim != 4 or streams["i3d"].ndim != 2:
+        raise UserError(f"{where}: pose must be (T, P, J, 3) and i3d (W, {I3D_WIDTH})")
+    people = people or streams["pose"].shape[1]
+    windows = streams["i3d"].shape[0]
+    if not 0 < people <= MAX_PEOPLE or not 0 < windows <= entry.frames:
+        raise UserError(f"{where}: found {people} people and {windows} i3d rows for {entry.frames} frames")
+    shapes = _shapes(entry.frames, people, JOINTS[texts["pose_layout"]], windows)
+    for name, stream in streams.items():
+        _validate_storage(stream, shapes[name], _chunks(name, shapes[name]), f"{where}: {name}")
+    return entry, people
+
+
+def _hard_child(parent: h5py.Group, name: str, kind: type, where) -> h5py.Group | h5py.Dataset:
+    if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+        raise UserError(f"{where}: '{name}' is a link to somewhere else, which a shard may not hold; {REBUILD}")
+    if parent.get(name, getclass=True) is not kind:
+        raise UserError(f"{where}: '{name}' must be a {kind.__name__.lower()}")
+    return parent[name]
+
+
+def _validate_storage(stream: h5py.Dataset, shape: tuple, chunks: tuple, where: str) -> None:
+    if stream.external is not None or stream.is_virtual:
+        raise UserError(f"{where} is stored in another file, which a shard may not do; {REBUILD}")
+    if stream.shape != shape or stream.dtype != np.dtype("<f4") or stream.chunks != chunks:
+        found = f"{stream.dtype} {stream.shape} in chunks {stream.chunks}"
+        raise UserError(f"{where} must be float32 {shape} in chunks {chunks}, found {found}")
+    plan = stream.id.get_create_plist()
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if filters != [h5py.h5z.FILTER_FLETCHER32]:
+        raise UserError(f"{where} must have the fletcher32 filter and no other, found filters {filters}")
+    if stream.id.get_storage_size() < stream.nbytes:  # chunks that were never written would read as zeros
+        raise UserError(f"{where} is incomplete; {REBUILD}")
+
+
+def _text(target: h5py.Group, name: str, where) -> str:
+    attribute = _attribute(target, name, where)
+    if not isinstance(attribute, bytes):
+        raise UserError(f"{where}: attribute '{name}' must be a fixed-length text")
+    try:
+        return attribute.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: attribute '{name}' is not UTF-8") from None
+
+
+def _number(target: h5py.Group, name: str, where) -> int:
+    attribute = _attribute(target, name, where)
+    if not isinstance(attribute, np.integer):
+        raise UserError(f"{where}: attribute '{name}' must be a whole number")
+    return int(attribute)
+
+
+def _attribute(target: h5py.Group, name: str, where):
+    if name not in target.attrs:
+        raise UserError(f"{where}: attribute '{name}' is missing; {REBUILD}")
+    return target.attrs[name]
+
+
+def _read(stream: h5py.Dataset, selection, path: Path, clip_id: str) -> np.ndarray:
+    try:
+        return stream[selection]
+    except OSError as err:
+        raise UserError(f"{path} clip '{clip_id}': damaged data ({_first_line(err)}); {REBUILD}") from None
+
+
+def _first_line(err: Exception) -> str:
+    return str(err).strip("'\" ").splitlines()[0][:160] if str(err) else type(err).__name__
+
+
+@dataclass
+class ShardSet:
+    """All shards `<split>-NNNNN.h5` of a folder: validated at once, opened on first read in each process.
+
+    Raises UserError when there is none, one is not valid, numbers are missing, shards disagree in what they hold, or
+    a clip is in two of them.
+    """
+
+    folder: Path
+    split: str
+    infos: tuple[ShardInfo, ...] = field(init=False)
+    clips: list[ClipEntry] = field(init=False)
+    """Every clip, sorted by id."""
+
+    def __post_init__(self):
+        self.folder = Path(self.folder)
+        paths = sorted(self.folder.glob(f"{self.split}-*.h5"))
+        if not paths:
+            raise UserError(f"{self.folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards")
+        expected = [f"{self.split}-{number:05d}.h5" for number in range(len(paths))]
+        if [path.name for path in paths] != expected:
+            missing = sorted(set(expected) - {path.name for path in paths})
+            raise UserError(f"{self.folder}: shard {missing[0]} is missing among {len(paths)}; {REBUILD}")
+        self.infos = tuple(validate_shard(path) for path in paths)
+        self._home: dict[str, tuple[int, ClipEntry]] = {}
+        for index, info in enumerate(self.infos):
+            for name in (*FILE_TEXTS, "people"):
+                if getattr(info, name) != getattr(self.infos[0], name):
+                    raise UserError(f"{info.path}: {name} differs from {self.infos[0].path.name}; {REBUILD}")
+            for clip in info.clips:
+                if clip.clip_id in self._home:
+                    raise UserError(f"{info.path}: clip '{clip.clip_id}' is in two shards; {REBUILD}")
+                self._home[clip.clip_id] = (index, clip)
+        self.clips = [self._home[clip_id][1] for clip_id in sorted(self._home)]
+        self._open: dict[int, h5py.File] = {}
+        self._pid = os.getpid()
+
+    @property
+    def info(self) -> ShardInfo:
+        """The first shard's info: corpus, pose layout, people, joints and weights are the same in all."""
+        return self.infos[0]
+
+    def read(self, clip_id: str, start_frame: int = 0, frames: int | None = None) -> Window:
+        """Window of `frames` frames (default: to the end) from `start_frame`, with the sound of exactly that time and
+        the i3d row of the second in which it starts (the last row where the window starts later than that).
+
+        Raises KeyError for an unknown clip, ValueError for a window that is not inside the clip, UserError for data
+        that fail their checksum.
+        """
+        index, entry = self._home[clip_id]
+        stop = entry.frames if frames is None else start_frame + frames
+        if not 0 <= start_frame < stop <= entry.frames:
+            raise ValueError(f"{clip_id}: frames {start_frame} to {stop} are not inside its {entry.frames}")
+        group, path = self._file(index)[clip_id], self.infos[index].path
+        row = min(start_frame // FPS, group["i3d"].shape[0] - 1)
+        return Window(
+            pose=_read(group["pose"], slice(start_frame, stop), path, clip_id),
+            audio=_read(group["audio"], slice(frames_to_samples(start_frame), frames_to_samples(stop)), path, clip_id),
+            i3d=_read(group["i3d"], row, path, clip_id),
+        )
+
+    def read_i3d(self, clip_id: str) -> np.ndarray:
+        """All i3d rows of a clip, (W, 2048) float32."""
+        index, _ = self._home[clip_id]
+        return _read(self._file(index)[clip_id]["i3d"], ..., self.infos[index].path, clip_id)
+
+    def _file(self, index: int) -> h5py.File:
+        # An HDF5 handle must not cross a fork: a process that inherited some forgets them and opens its own.
+        if self._pid != os.getpid():
+            self._open, self._pid = {}, os.getpid()
+        if index not in self._open:
+            self._open[index] = h5py.File(self.infos[index].path, "r")
+        return self._open[index]
+
+    def __getstate__(self):
+        return {**self.__dict__, "_open": {}}
