@@ -40,7 +40,7 @@ def click_train(beats: np.ndarray, samples: int) -> np.ndarray:
     time = np.arange(int(0.03 * SAMPLE_RATE)) / SAMPLE_RATE
     click = (0.8 * np.sin(2 * np.pi * 1000 * time) * np.exp(-time / 0.008)).astype(np.float32)
     for beat in beats:
-        at = int(round(beat * SAMPLE_RATE))
+        at = round(beat * SAMPLE_RATE)
         audio[at : at + len(click)] += click[: max(0, samples - at)]
     return audio
 
@@ -63,7 +63,7 @@ def build_clip(
     number: int, *, seconds: float = 4, split: str = "train", people: int = 2, layout: str = "coco17", seed: int = 0
 ) -> ShardClip:
     """Synthetic clip `number`, with its own song and one of two genres."""
-    frames = int(round(seconds * FPS))
+    frames = round(seconds * FPS)
     beats = beats_of(number, seconds)
     rng = np.random.default_rng((seed, number))
     return ShardClip(

@@ -112,17 +112,16 @@ def write_shard(path: Path, clips: Iterable[ShardClip], attrs: dict[str, str]) -
     if sorted(attrs) != sorted(FILE_TEXTS):
         raise ValueError(f"attrs must be {', '.join(FILE_TEXTS)}, found {', '.join(sorted(attrs))}")
     last, count = "", 0
-    with write_aside(path) as aside:
-        with h5py.File(aside, "w", libver=("v110", "v110")) as shard:
-            _put_text(shard, "schema", f"{SCHEMA_NAME}/{SCHEMA_VERSION}")
-            shard.attrs["fps"], shard.attrs["sample_rate"] = FPS, SAMPLE_RATE
-            for name in FILE_TEXTS:
-                _put_text(shard, name, attrs[name])
-            for clip in clips:
-                if clip.clip_id <= last:
-                    raise ValueError(f"clips must be sorted by id: '{clip.clip_id}' after '{last}'")
-                _write_clip(shard, clip, attrs)
-                last, count = clip.clip_id, count + 1
+    with write_aside(path) as aside, h5py.File(aside, "w", libver=("v110", "v110")) as shard:
+        _put_text(shard, "schema", f"{SCHEMA_NAME}/{SCHEMA_VERSION}")
+        shard.attrs["fps"], shard.attrs["sample_rate"] = FPS, SAMPLE_RATE
+        for name in FILE_TEXTS:
+            _put_text(shard, name, attrs[name])
+        for clip in clips:
+            if clip.clip_id <= last:
+                raise ValueError(f"clips must be sorted by id: '{clip.clip_id}' after '{last}'")
+            _write_clip(shard, clip, attrs)
+            last, count = clip.clip_id, count + 1
     return count
 
 
