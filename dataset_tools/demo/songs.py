@@ -1,0 +1,252 @@
+"""Songs of the demo corpus: `compose` writes a score from a seed, `synthesise` plays it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import signal
+
+from dataset_tools.demo import synth
+from dataset_tools.demo.genres import GENRES, SCALES, VELOCITY, Genre
+
+__all__ = ["GENRES", "Event", "Score", "Section", "compose", "synthesise"]
+
+ENERGY = {"intro": 0.42, "verse": 0.6, "chorus": 0.95, "break": 0.3, "outro": 0.4}
+LEVEL = {"kick": 1.0, "backbeat": 0.9, "hat": 0.2, "crash": 0.3, "tom": 0.5, "bass": 0.3, "chord": 0.085, "lead": 0.12}
+"""Loudness of the voices at velocity 1: kick and back-beat stand out, so the onsets of a song are mostly its beats."""
+
+
+class Event(NamedTuple):
+    """One note or stroke."""
+
+    time: float
+    """Seconds from the song's start."""
+    voice: str
+    """A key of LEVEL."""
+    pitch: int
+    """MIDI note; 0 for unpitched drums."""
+    length: float
+    """Seconds; 0 for drums."""
+    velocity: float
+    """0..1."""
+
+
+class Section(NamedTuple):
+    """A part of the song: beats `first` up to but without `last`."""
+
+    name: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Score:
+    """A composed song."""
+
+    seed: int
+    """Also tunes the instruments."""
+    genre: str
+    tempo: float
+    """Beats per minute."""
+    duration: float
+    """Seconds."""
+    beats: np.ndarray
+    """(n,) float64 seconds, exactly 60 / tempo apart; the first one after up to one beat of silence."""
+    downbeats: np.ndarray
+    """(m,) float64 seconds: every fourth beat from the first."""
+    energy: np.ndarray
+    """(n,) float64 0..1 for each beat: drives density and loudness here, amplitude in the dance."""
+    sections: tuple[Section, ...]
+    """Without gaps; all but the last are a multiple of eight beats long."""
+    events: tuple[Event, ...]
+    """Sorted by time."""
+
+
+def compose(seed: int, genre: str, *, tempo: float | None = None, seconds: float = 60.0) -> Score:
+    """Write a song.
+
+    `genre` is a key of GENRES (KeyError otherwise); `tempo` in beats per minute, drawn from the genre's range if None.
+    Equal arguments give equal scores.
+    """
+    style = GENRES[genre]
+    rng = np.random.default_rng([seed, sorted(GENRES).index(genre)])
+    drawn = round(float(rng.uniform(*style.tempo)), 2)
+    tempo = drawn if tempo is None else float(tempo)
+    beat = 60.0 / tempo
+    start = float(rng.uniform(0.05, 1.0)) * beat
+    beats = start + beat * np.arange(int(np.ceil((seconds - start) / beat)))
+    sections = _sections(rng, len(beats), tempo)
+    energy = _energy(rng, sections, len(beats))
+    song = _Song(rng, style, start, beat)
+    for section in sections:
+        for first in range(section.first, section.last, 4):
+            song.bar(first, section, energy[first : first + 4])
+    events = tuple(sorted(e for e in song.events if 0.0 <= e.time < seconds - 0.05))
+    return Score(
+        seed=seed, genre=genre, tempo=tempo, duration=float(seconds), beats=beats, downbeats=beats[::4], energy=energy,
+        sections=sections, events=events,
+    )
+
+
+def _sections(rng: np.random.Generator, beats: int, tempo: float) -> tuple[Section, ...]:
+    """Intro, then verse, chorus and break in turns; parts last about 8 to 16 s whatever the tempo."""
+    long = 16 if tempo < 105 else 32
+    plan = [("intro", 8)]
+    while sum(n for _, n in plan) < beats:
+        plan += [("verse", long if rng.random() < 0.6 else 16), ("chorus", long if rng.random() < 0.7 else 16)]
+        plan += [("break", 8)] if rng.random() < 0.75 else [("chorus", 16)]
+    sections, first = [], 0
+    for name, count in plan:
+        if first < beats:
+            sections.append(Section(name, first, min(first + count, beats)))
+        first += count
+    if sections[-1].last - sections[-1].first <= 8:
+        sections[-1] = sections[-1]._replace(name="outro")
+    return tuple(sections)
+
+
+def _energy(rng: np.random.Generator, sections: tuple[Section, ...], beats: int) -> np.ndarray:
+    energy = np.zeros(beats)
+    for name, first, last in sections:
+        rise = np.linspace(-0.05, 0.07, last - first)
+        energy[first:last] = ENERGY[name] + rng.normal(0, 0.05) + rise
+    return np.clip(energy + rng.normal(0, 0.02, beats), 0.1, 1.0)
+
+
+class _Song:
+    """Writes bar after bar: draws the song's patterns once, varies them by section and energy."""
+
+    def __init__(self, rng: np.random.Generator, style: Genre, start: float, beat: float):
+        self.rng, self.style, self.start, self.beat = rng, style, start, beat
+        self.events: list[Event] = []
+        draw = lambda options: options[rng.integers(len(options))]  # noqa: E731
+        self.root = int(rng.integers(0, 12))
+        self.chords = draw(style.progressions)
+        self.kick = {"verse": draw(style.kicks), "chorus": style.kicks[rng.integers(max(1, len(style.kicks) - 1))]}
+        self.snare = draw(style.snares)
+        steps = np.array(style.melody)
+        self.motif = [
+            (int(s), int(rng.integers(0, 8)), int(draw((1, 2, 2, 3)))) for s in steps[rng.random(len(steps)) < 0.6]
+        ]
+
+    def add(self, voice: str, beat: float, velocity: float, pitch: int = 0, steps: int = 0, loose: float = 0.004) -> None:
+        """An event at a fractional beat, with the players' looseness."""
+        sixteenth = round(beat * 4)
+        swing = self.style.swing * 0.25 if sixteenth % 2 else 0.0
+        late = float(np.clip(self.rng.normal(0, loose), -2 * loose, 2 * loose))
+        velocity = float(np.clip(velocity * self.rng.normal(1.0, 0.07), 0.02, 1.0))
+        time = self.start + (beat + swing) * self.beat + late
+        self.events.append(Event(time, voice, pitch, steps * self.beat / 4, velocity))
+
+    def pattern(self, voice: str, first: int, line: str, gain: float, until: int = 16) -> None:
+        for step, mark in enumerate(line[:until]):
+            if mark in VELOCITY:
+                self.add(voice, first + step / 4, gain * VELOCITY[mark])
+
+    def scale(self, degree: int, octave: int) -> int:
+        """MIDI note of a scale degree."""
+        notes = SCALES[self.style.scale]
+        up, step = divmod(degree, len(notes))
+        return 12 * (octave + 1 + up) + self.root + notes[step]
+
+    def bar(self, first: int, section: Section, energy: np.ndarray) -> None:
+        """Four beats from beat `first`."""
+        rng, name, power = self.rng, section.name, float(energy.mean())
+        chorus = name == "chorus"
+        last = first + 4 >= section.last
+        gain = 0.55 + 0.45 * power
+        quiet = name in ("intro", "break", "outro")
+        turn = (first - section.first) // 4
+        fill = last and not quiet and rng.random() < 0.8
+        drums_until = 12 if fill else 16
+        kick_out = name == "break" or (name == "intro" and turn == 0 and rng.random() < 0.5)
+        kick = self.kick["chorus" if chorus else "verse"]
+        if not kick_out:
+            self.pattern("kick", first, kick, gain, 8 if last and not chorus and rng.random() < 0.3 else drums_until)
+        if name != "intro" or turn:
+            self.pattern("backbeat", first, self.snare, gain * (0.75 if quiet else 1.0), drums_until)
+        if power > 0.35:
+            self.pattern("hat", first, self.style.hats[power > 0.75], gain, drums_until)
+        if fill:
+            self.fill(first, gain)
+        if turn == 0 and chorus:
+            self.add("crash", first, gain)
+        self.harmony(first, name, gain, power)
+
+    def fill(self, first: int, gain: float) -> None:
+        """The last beat of a section, on drums: leads into the next down-beat."""
+        line = ("x.x.", "x.xx", "x..x", "xxxx")[self.rng.integers(4)]
+        voice = ("backbeat", "tom")[self.rng.integers(2)]
+        for step, mark in enumerate(line):
+            if mark == "x":
+                size = gain * (0.9 if step == 0 else 0.5 + 0.1 * step)
+                self.add("backbeat" if step == 0 else voice, first + 3 + step / 4, size, 50 - 3 * step)
+
+    def harmony(self, first: int, name: str, gain: float, power: float) -> None:
+        """Bass, chords and melody of a bar."""
+        bar = first // 4
+        degree = self.chords[bar % 4]
+        if name not in ("break",) or self.rng.random() < 0.5:
+            for step, up, steps in self.style.bass:
+                if power > 0.5 or step % 8 == 0 or self.rng.random() < 0.5:
+                    self.add("bass", first + step / 4, 0.9 * gain, self.scale(degree + up, 1 if self.root > 3 else 2), steps)
+        for step, steps in self.style.chords if power > 0.45 else ((0, 16),):
+            for third in (0, 2, 4):
+                self.add("chord", first + step / 4, 0.8 * gain, self.scale(degree + third, 3), steps)
+        if name in ("chorus", "break") or (name == "verse" and bar % 4 >= 2):
+            half = 16 * (bar % 2)
+            for step, up, steps in self.motif:
+                if half <= step < half + 16:
+                    pitch = self.scale(degree + 2 * (up // 2) if step % 8 == 0 else up, 4)
+                    self.add("lead", first + (step - half) / 4, 0.8 * gain, pitch, steps, loose=0.008)
+
+
+def synthesise(score: Score, sample_rate: int = 44100) -> np.ndarray:
+    """Play a score: float32 (S,) in -1..1, S = round(duration * sample_rate), mono, nothing above 9 kHz.
+
+    One gain for the whole song, so that its calm parts stay quieter than its choruses.
+    """
+    style = GENRES[score.genre]
+    rng = np.random.default_rng([score.seed, 77])
+    tuned = lambda values: {k: v * rng.uniform(0.88, 1.14) for k, v in values.items()}  # noqa: E731
+    hit = getattr(synth, style.backbeat)(rng, sample_rate, **tuned(style.snare))
+    shots = {
+        ("kick", 0, 0.0): synth.kick(rng, sample_rate, **tuned(style.kick)),
+        ("hat", 0, 0.0): synth.hat(rng, sample_rate, **tuned(style.hat)),
+        ("crash", 0, 0.0): synth.crash(rng, sample_rate),
+    }
+    size = round(score.duration * sample_rate)
+    buses = {name: np.zeros(size, np.float32) for name in ("drums", "music")}
+    for event in score.events:
+        key = (event.voice, event.pitch, round(event.length, 6))
+        if event.voice == "backbeat":
+            shot = hit
+        elif key in shots:
+            shot = shots[key]
+        elif event.voice == "tom":
+            shot = shots[key] = synth.tom(rng, sample_rate, pitch=event.pitch)
+        else:
+            shot = shots[key] = synth.note(sample_rate, style.timbres[event.voice], event.pitch, event.length)
+        at = round(event.time * sample_rate)
+        bus = buses["music" if event.voice in ("bass", "chord", "lead") else "drums"]
+        shot = shot[: size - at]
+        bus[at : at + len(shot)] += np.float32(event.velocity * LEVEL[event.voice]) * shot
+    music = buses["music"] * _ducking(score, sample_rate, size, style.duck)
+    wet = signal.oaconvolve(music + 0.3 * buses["drums"], synth.room(rng, sample_rate, 0.35))[:size]
+    mix = buses["drums"] + music + 0.12 * wet
+    mix = np.tanh(1.1 * mix / np.percentile(np.abs(mix[::7]), 99.7))
+    lowpass = signal.butter(6, min(synth.CEILING, 0.45 * sample_rate), fs=sample_rate, output="sos")
+    mix = signal.sosfilt(lowpass, mix)
+    return (0.89 * mix / max(1e-9, np.abs(mix).max())).astype(np.float32)
+
+
+def _ducking(score: Score, rate: int, size: int, depth: float) -> np.ndarray:
+    """Gain of the music: down at each kick, back within a fifth of a second."""
+    dip = (depth * np.exp(-np.arange(int(0.3 * rate)) / (0.09 * rate))).astype(np.float32)
+    gain = np.ones(size, np.float32)
+    for event in score.events:
+        if event.voice == "kick":
+            at = round(event.time * rate)
+            part = gain[at : at + len(dip)]
+            np.minimum(part, 1 - dip[: len(part)] * np.float32(event.velocity), out=part)
+    return gain
