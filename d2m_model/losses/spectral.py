@@ -1,0 +1,81 @@
+"""Spectral losses on waveforms, differentiable in torch: JukeBox's multispectral loss and the mel-spectrogram L1."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dataset_tools.base.timebase import SAMPLE_RATE
+
+MULTI_SCALES = ((2048, 240, 1200), (1024, 120, 600), (512, 50, 240))
+"""(n_fft, hop, window) in samples of JukeBox's three scales."""
+MEL_FFT, MEL_HOP, MEL_BANDS, MEL_FLOOR = 1024, 256, 128, 1e-5
+
+
+def stft_magnitude(wave: torch.Tensor, n_fft: int, hop: int, window: int) -> torch.Tensor:
+    """Magnitudes (B, n_fft/2 + 1, frames) of waves (B, S), Hann window, frames centred with reflection padding.
+
+    S must be over n_fft / 2 samples. The gradient at silence is finite.
+    """
+    hann = torch.hann_window(window, device=wave.device, dtype=wave.dtype)
+    spectrum = torch.stft(wave, n_fft, hop, window, hann, center=True, pad_mode="reflect", return_complex=True)
+    return _magnitude(spectrum)
+
+
+def multispectral(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Per scale the L2 norm of the magnitude difference relative to the target's, averaged over scales and batch.
+
+    predicted, target: (B, S) waves of equal length. 0 = equal, 1 = as far off as silence. JukeBox divides by one
+    norm measured over the whole data set (its "bandwidth"); dividing by the batch's own needs no pass over the data.
+    """
+    terms = []
+    for n_fft, hop, window in MULTI_SCALES:
+        wanted = stft_magnitude(target, n_fft, hop, window)
+        error = torch.linalg.vector_norm(stft_magnitude(predicted, n_fft, hop, window) - wanted, dim=(1, 2))
+        terms.append(error.mean() / torch.linalg.vector_norm(wanted, dim=(1, 2)).mean().clamp(min=1e-4))
+    return torch.stack(terms).mean()
+
+
+def log_mel(wave: torch.Tensor) -> torch.Tensor:
+    """log10 mel-spectrogram (B, 128, ceil(S / 256)) of waves (B, S) at 22 050 Hz, magnitudes clamped at 1e-5.
+
+    n_fft 1024, hop 256, 128 Slaney bands over 0..11 025 Hz, frames padded by reflection so that frame i covers the
+    samples around 256 i + 128: the settings of MelGAN and of D2M-GAN's released program. S must be over 512.
+    """
+    tail = -wave.shape[-1] % MEL_HOP
+    side = (MEL_FFT - MEL_HOP) // 2
+    padded = F.pad(wave[:, None], (side, side + tail), mode="reflect")[:, 0]
+    hann = torch.hann_window(MEL_FFT, device=wave.device, dtype=wave.dtype)
+    spectrum = torch.stft(padded, MEL_FFT, MEL_HOP, MEL_FFT, hann, center=False, return_complex=True)
+    bank = torch.from_numpy(mel_filterbank(SAMPLE_RATE, MEL_FFT, MEL_BANDS)).to(wave)
+    return torch.log10((bank @ _magnitude(spectrum)).clamp(min=MEL_FLOOR))
+
+
+def mel_l1(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference of `log_mel` of two waves (B, S): the paper's mel loss (Eq. 7). Gives a scalar."""
+    return F.l1_loss(log_mel(predicted), log_mel(target))
+
+
+@lru_cache
+def mel_filterbank(sample_rate: int, n_fft: int, bands: int) -> np.ndarray:
+    """Triangular mel filters (bands, n_fft/2 + 1), float32, over 0..sample_rate/2.
+
+    Slaney's scale (Auditory Toolbox, 1998): 200/3 Hz per mel up to 1 kHz, then logarithmic with 27 mels per factor
+    6.4; each filter has unit area. The same numbers as librosa.filters.mel, without librosa at training time.
+    """
+    knee_hz, per_mel, log_step = 1000.0, 200.0 / 3, np.log(6.4) / 27
+    knee = knee_hz / per_mel
+    top_hz = sample_rate / 2
+    top = knee + np.log(top_hz / knee_hz) / log_step if top_hz > knee_hz else top_hz / per_mel
+    mels = np.linspace(0, top, bands + 2)
+    edges = np.where(mels < knee, mels * per_mel, knee_hz * np.exp(log_step * (mels - knee)))
+    bins = np.linspace(0, top_hz, n_fft // 2 + 1)
+    rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
+    area = (edges[2:] - edges[:-2]) / 2
+    return (np.clip(np.minimum(rising, falling), 0, None) / area[:, None]).astype(np.float32)
+
+
+def _magnitude(spectrum: torch.Tensor) -> torch.Tensor:
+    return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)

@@ -1,0 +1,1 @@
+"""What every training stage shares: seeds, windows of the shards, curves and checkpoints. Imports no stage."""
