@@ -1,0 +1,93 @@
+"""Frames to train and to test the pose model on: the corpus's renderer, other seeds, harder pictures."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dataset_tools.demo.scene import FRAMINGS, OCCLUDERS, Scene, degrade, render
+from dataset_tools.demo.skeleton import DOFS, clip_angles
+
+# A random motion is a base plus two sinusoids: lowest and highest base, largest amplitude.
+_MOTION = {
+    "yaw": (-45, 45, 30),
+    "roll": (-6, 6, 14),
+    "pitch": (-4, 12, 14),
+    "hyaw": (-15, 15, 25),
+    "hpitch": (-8, 8, 12),
+    "hroll": (-5, 5, 12),
+    "sway": (0, 0, 8),
+    "jump": (-0.05, 0.0, 0.10),
+    "x": (0, 0, 0),  # where a dancer stands is the scene's to vary
+} | {
+    side + name: motion
+    for side in "lr"
+    for name, motion in {
+        "ab": (5, 120, 60),
+        "fl": (-10, 45, 45),
+        "el": (5, 90, 55),
+        "tw": (-90, 90, 60),
+        "hab": (2, 22, 25),
+        "hfl": (-8, 25, 35),
+        "kn": (0, 35, 45),
+    }.items()
+}
+_LOW, _HIGH, _AMPLITUDE = np.array([_MOTION[name] for name in DOFS], dtype=float).T
+FULL_TURN_SHARE = 0.6  # of frames whose dancers face anywhere: trained on half turns only, a model fails on turned backs
+
+
+def random_motion(rng: np.random.Generator, seconds: np.ndarray, full_turn: bool = False) -> np.ndarray:
+    """Smooth random dancing within DOF_RANGES, sampled at `seconds` (T,): angles (T, D). `full_turn`: any yaw."""
+    base = rng.uniform(_LOW, _HIGH)
+    rate = rng.choice([0.5, 1.0, 2.0], (2, len(DOFS)))
+    phase = rng.uniform(0, 2 * np.pi, (2, len(DOFS)))
+    amplitude = _AMPLITUDE * rng.uniform(0.3, 1.0) * rng.uniform(0.1, 1.0, (2, len(DOFS))) * ((1.0,), (0.5,))
+    if rng.random() < 0.35:  # arms in parallel or in counter-movement, as dancers do
+        counter = np.pi * rng.integers(0, 2)
+        for name in ("ab", "fl", "el", "tw"):
+            left, right = DOFS.index("l" + name), DOFS.index("r" + name)
+            base[right], rate[:, right] = base[left], rate[:, left]
+            phase[:, right], amplitude[:, right] = phase[:, left] + counter, amplitude[:, left]
+    time = np.asarray(seconds, dtype=float)[:, None, None]
+    angles = base + (amplitude * np.sin(2 * np.pi * rate * time + phase)).sum(axis=1)
+    angles[:, DOFS.index("yaw")] += rng.uniform(0, 360) if full_turn else 0.0
+    return clip_angles(angles)
+
+
+def random_frame(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """One training frame: image (H, W, 3) uint8 RGB and the keypoints (17, 3) of its 0..3 dancers, as `scene.render`.
+
+    `size` is the side of a square or (width, height), px.
+    """
+    width, height = (size, size) if isinstance(size, int) else size
+    count = int(rng.choice(4, p=[0.04, 0.42, 0.34, 0.20]))
+    tallest = (0.93, 0.93, 0.86, 0.75)[count] * min(1.0, 1.6 * width / height)
+    scene = Scene.random(
+        rng, width, height, count,
+        standing=(0.30, tallest),
+        framing=str(rng.choice(FRAMINGS, p=[0.82, 0.08, 0.05, 0.05])),
+        occluder=str(rng.choice(OCCLUDERS)) if rng.random() < 0.25 else None,
+    )  # fmt: skip
+    full_turn = rng.random() < FULL_TURN_SHARE
+    angles = [random_motion(rng, np.zeros(1), full_turn)[0] for _ in range(count)]
+    image, keypoints = render(scene, np.array(angles).reshape(count, len(DOFS)))
+    return degrade(rng, image, "strong"), list(keypoints)
+
+
+def dance_frames(count: int, seed: int = 0, size: tuple[int, int] = (270, 360)) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Held-out frames as the corpus has them: `count` pairs of image (H, W, 3) and keypoints (N, 17, 3), N of 1..3.
+
+    No training frame shares their random numbers, whatever its generator's seed.
+    """
+    width, height = size
+    for k in range(count):
+        rng = np.random.default_rng([0x4E1D, seed, k])  # a sequence: not a seed that an int could give
+        dancers = int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
+        scene = Scene.random(
+            rng, width, height, dancers,
+            framing=str(rng.choice(FRAMINGS, p=[0.85, 0.06, 0.05, 0.04])),
+            occluder=str(rng.choice(OCCLUDERS)) if rng.random() < 0.15 else None,
+        )  # fmt: skip
+        full_turn = rng.random() < 0.3
+        angles = np.concatenate([random_motion(rng, np.zeros(1), full_turn) for _ in range(dancers)])
+        image, keypoints = render(scene, angles)
+        yield degrade(rng, image, "mild"), keypoints
