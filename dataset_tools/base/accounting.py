@@ -1,0 +1,23 @@
+"""Every input is accounted for: one row each, and too many failures end the stage with one clear line."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.schema import Row
+
+
+def demand(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> str:
+    """Summary like "46 of 48 ok, 2 failed" of rows that were written to `table`.
+
+    Raises UserError where fewer than the fraction `min_ok` (0 to 1) is ok, with the first failure's reason.
+    """
+    rows = sorted(rows, key=lambda row: row.id)
+    counts = Counter(row.status for row in rows)
+    others = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()) if status != "ok")
+    summary = f"{counts['ok']} of {len(rows)} ok" + (f", {others}" if others else "")
+    if not rows or counts["ok"] < min_ok * len(rows):
+        bad = next((f"; {row.id}: {row.reason}" for row in rows if row.status != "ok"), "")
+        raise UserError(f"{stage}: {summary}, but {stage}.min_ok asks for {min_ok:.0%}{bad} (every reason is in {table})")
+    return summary
