@@ -1,0 +1,129 @@
+"""JukeBox's three-level VQ-VAE (Dhariwal et al. 2020), with the state-dict layout of its published checkpoint.
+
+The levels are three independent autoencoders of the waveform with hops of 8, 32 and 128 samples. D2M-GAN generates the
+codes of level 2 ("high") or level 1 ("low") and leaves the decoding to this network.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from d2m_model.nets.codebook import Codebook, Quantised
+from d2m_model.nets.conv_blocks import DownBlock, UpBlock
+from dataset_tools.base.timebase import HOPS
+
+LEVELS = (0, 1, 2)
+HALVINGS = (3, 2, 2)
+"""log2 of the downsampling that each level adds to the one below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VqVaeConfig:
+    """Sizes; the defaults are the published network's."""
+
+    width: int = 32
+    depth: int = 4
+    multipliers: tuple[int, ...] = (2, 1, 1)
+    """Per level, times width and depth."""
+    bins: int = 2048
+    emb_width: int = 64
+    """Channels of the latents, and length of a codebook entry."""
+
+    def __post_init__(self):
+        if len(self.multipliers) != len(LEVELS) or min(self.width, self.depth, self.bins, self.emb_width, *self.multipliers) < 1:
+            raise ValueError("width, depth, bins, emb_width and the three multipliers must be at least 1")
+
+    def as_dict(self) -> dict:
+        """Plain values for a checkpoint's meta; `VqVaeConfig(**d)` gives the config back."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+
+
+class Encoder(nn.Module):
+    """Waveform (B, 1, S) to latents (B, emb_width, S // hop)."""
+
+    def __init__(self, config: VqVaeConfig, level: int):
+        super().__init__()
+        factor, emb = config.multipliers[level], config.emb_width
+        self.level_blocks = nn.ModuleList(
+            DownBlock(emb if i else 1, emb, HALVINGS[i], config.width * factor, config.depth * factor)
+            for i in range(level + 1)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.level_blocks:
+            x = block(x)
+        return x
+
+
+class Decoder(nn.Module):
+    """Latents (B, emb_width, L) to a waveform (B, 1, L * hop)."""
+
+    def __init__(self, config: VqVaeConfig, level: int):
+        super().__init__()
+        factor, emb = config.multipliers[level], config.emb_width
+        self.level_blocks = nn.ModuleList(
+            UpBlock(emb, HALVINGS[i], config.width * factor, config.depth * factor) for i in range(level + 1)
+        )
+        self.out = nn.Conv1d(emb, 1, 3, padding=1)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        for block in reversed(self.level_blocks):
+            z = block(z)
+        return self.out(z)
+
+
+class Bottleneck(nn.Module):
+    """The three codebooks, under the name that the published checkpoint gives them."""
+
+    def __init__(self, config: VqVaeConfig):
+        super().__init__()
+        self.level_blocks = nn.ModuleList(Codebook(config.bins, config.emb_width) for _ in LEVELS)
+
+
+class JukeboxVQVAE(nn.Module):
+    """Encoders, codebooks and decoders of levels 0, 1 and 2; audio is (B, S) within -1..1 at 22 050 Hz.
+
+    A level has L = S // hop codes for S samples (hop 8, 32, 128) and gives L * hop samples back.
+    """
+
+    def __init__(self, config: VqVaeConfig | None = None):
+        super().__init__()
+        self.config = config = config or VqVaeConfig()
+        self.encoders = nn.ModuleList(Encoder(config, level) for level in LEVELS)
+        self.decoders = nn.ModuleList(Decoder(config, level) for level in LEVELS)
+        self.bottleneck = Bottleneck(config)
+
+    def codebook(self, level: int) -> Codebook:
+        return self.bottleneck.level_blocks[level]
+
+    def latents(self, audio: torch.Tensor, level: int) -> torch.Tensor:
+        """Encoder output (B, 64, L) of audio (B, S), before quantisation."""
+        return self.encoders[level](audio[:, None])
+
+    def quantise(self, z: torch.Tensor, level: int) -> Quantised:
+        """Codes (B, L), straight-through entries (B, 64, L) and commitment loss of latents z (B, 64, L)."""
+        return self.codebook(level)(z)
+
+    @torch.no_grad()
+    def encode(self, audio: torch.Tensor, level: int) -> torch.Tensor:
+        """Codes (B, L) int64 of audio (B, S)."""
+        return self.quantise(self.latents(audio, level), level).codes
+
+    def embed(self, codes: torch.Tensor, level: int) -> torch.Tensor:
+        """Codebook entries (B, 64, L) of codes (B, L)."""
+        return self.codebook(level).embed(codes)
+
+    def decode_latents(self, z: torch.Tensor, level: int) -> torch.Tensor:
+        """Audio (B, L * hop) of latents or entries z (B, 64, L); differentiable in z."""
+        return self.decoders[level](z)[:, 0]
+
+    @torch.no_grad()
+    def decode(self, codes: torch.Tensor, level: int) -> torch.Tensor:
+        """Audio (B, L * hop) of codes (B, L)."""
+        return self.decode_latents(self.embed(codes, level), level)
+
+    def whole_hops(self, audio: torch.Tensor, level: int) -> torch.Tensor:
+        """The part of audio (B, S) that the codes of a level cover: (B, L * hop)."""
+        return audio[:, : audio.shape[1] // HOPS[level] * HOPS[level]]

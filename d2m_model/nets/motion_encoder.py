@@ -1,0 +1,83 @@
+"""Motion encoders G_m (paper section 3.2, Table 7): dance motion to a feature that the code generator reads.
+
+`paper` and `released` make one vector of a fixed-length window. `fixed` keeps time: one hidden vector per video frame,
+any number of frames, which is what lets a kick land on the frame where the foot does.
+"""
+
+import torch
+from torch import nn
+
+from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
+
+
+class PaperMotionEncoder(nn.Module):
+    """Table 7 as printed: convolutions over time, coordinates as channels, batch normalisation, one output channel."""
+
+    def __init__(self, frames: int, coordinates: int, width: float = 1.0):
+        super().__init__()
+        w1, w2, w3 = (widen(c, width) for c in (256, 512, 1024))
+        self.model = nn.Sequential(
+            SameConv1d(coordinates, w1, 6),
+            nn.BatchNorm1d(w1),
+            nn.LeakyReLU(SLOPE),
+            *paper_stack(w1),
+            SameConv1d(w1, w2, 3),
+            nn.BatchNorm1d(w2),
+            *paper_stack(w2),
+            SameConv1d(w2, w3, 3),
+            nn.BatchNorm1d(w3),
+            *paper_stack(w3),
+            SameConv1d(w3, w3, 3),
+            nn.BatchNorm1d(w3),
+            nn.LeakyReLU(SLOPE),
+            SameConv1d(w3, 1, 4),
+        )
+        self.features = frames
+
+    def forward(self, pose: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) coordinates -> (B, T)."""
+        return self.model(pose.transpose(1, 2)).squeeze(1)
+
+
+class ReleasedMotionEncoder(nn.Module):
+    """The released program's encoder: a Linear per frame, then frames as channels; names as in its checkpoints."""
+
+    def __init__(self, frames: int, coordinates: int, width: float = 1.0):
+        super().__init__()
+        w1, w2, w3 = (widen(c, width) for c in (256, 512, 1024))
+        self.lin1 = nn.Linear(coordinates, 800)
+        self.model = nn.Sequential(
+            nn.Conv1d(frames, w1, 6),
+            nn.ReLU(),
+            *released_stack(w1),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv1d(w1, w2, 4),
+            *released_stack(w2),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv1d(w2, w3, 4),
+            *released_stack(w3),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv1d(w3, 1, 4),
+        )
+        self.lin2 = nn.Linear(800 - 5 - 3 * 3, 1024)
+        self.features = 1024
+
+    def forward(self, pose: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) coordinates, T the number of frames it was built for -> (B, 1024)."""
+        return self.lin2(self.model(self.lin1(pose))).squeeze(1)
+
+
+class TemporalMotionEncoder(nn.Module):
+    """`fixed`: dilated convolutions over frames that keep time; receptive field 1.5 s to either side."""
+
+    def __init__(self, coordinates: int, width: float = 1.0, dropout: float = 0.1):
+        super().__init__()
+        self.features = widen(256, width)
+        self.model = nn.Sequential(
+            nn.Conv1d(coordinates, self.features, 5, padding=2),
+            *(TemporalBlock(self.features, d, dropout) for d in (1, 2, 4, 8, 16, 1)),
+        )
+
+    def forward(self, pose: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) motion features, any T -> (B, C, T)."""
+        return self.model(pose.transpose(1, 2))
