@@ -1,0 +1,37 @@
+"""How well an autoencoder gives a sound back: spectral convergence, SI-SDR and kept onsets."""
+
+import numpy as np
+import torch
+
+from d2m_model.losses.spectral import stft_magnitude
+from d2m_model.metrics.onset_alignment import f_measure, onset_times
+
+
+def spectral_convergence(predicted: torch.Tensor, target: torch.Tensor) -> float:
+    """|| |STFT| - |STFT'| || / || |STFT| || over n_fft 1024, hop 256, of sounds (S,): 0 = equal, 1 = as silence."""
+    wanted, found = (stft_magnitude(wave[None], 1024, 256, 1024) for wave in (target, predicted))
+    return float(torch.linalg.vector_norm(found - wanted) / torch.linalg.vector_norm(wanted).clamp(min=1e-9))
+
+
+def si_sdr(predicted: torch.Tensor, target: torch.Tensor) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB of sounds (S,) (Le Roux et al. 2019), within -100..100."""
+    predicted, target = predicted.double() - predicted.double().mean(), target.double() - target.double().mean()
+    image = (predicted @ target) / (target @ target).clamp(min=1e-12) * target
+    ratio = image.square().sum() / (predicted - image).square().sum().clamp(min=1e-12)
+    return float((10 * torch.log10(ratio.clamp(min=1e-12))).clamp(-100, 100))
+
+
+def reconstruction_scores(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, float]:
+    """Means over (reconstruction, original) pairs of sounds (S,) at 22 050 Hz, S over 512.
+
+    `onset_f` compares the onsets of both within 70 ms, over the pairs whose original has any (nan if none has).
+    """
+    convergence = [spectral_convergence(p, t) for p, t in pairs]
+    distortion = [si_sdr(p, t) for p, t in pairs]
+    onsets = [f_measure(onset_times(t.numpy()), onset_times(p.numpy())) for p, t in pairs]
+    heard = [f for f in onsets if not np.isnan(f)]
+    return {
+        "spectral_convergence": float(np.mean(convergence)),
+        "si_sdr_db": float(np.mean(distortion)),
+        "onset_f": float(np.mean(heard)) if heard else float("nan"),
+    }
