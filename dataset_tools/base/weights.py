@@ -1,0 +1,211 @@
+"""Weights by name: a table says where each file is, how it is checked and under which licence it comes.
+
+A file is checked before anything opens it, on every use, because many weight formats can run code when they are loaded.
+"""
+
+import csv
+import fcntl
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from tqdm import tqdm
+
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import PROJECT, Layout
+from dataset_tools.base.schema import check_name, read_records
+from dataset_tools.base.work_cache import file_sha256
+
+CHECKSUM_KINDS = {"sha256": 64, "sha256-prefix8": 8, "git-blob-sha1": 40, "pin-on-first-fetch": 0, "in-project": 0}
+"""Kind -> hex digits of its checksum. `pin-on-first-fetch` is for files whose publisher gives none: the sha256 of the
+first download is kept in pins.csv beside the files and demanded from then on. `in-project` is for package: files,
+which came with this code and are trusted like it."""
+PACKAGE = "package:"
+RETRY_STATUS = {408, 429, 500, 502, 503, 504}
+TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
+BLOCK = 1 << 16  # bytes; what a cut connection loses at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """One row of manifests/weights.csv."""
+
+    name: str
+    url: str
+    """http(s) address, or `package:` and a path inside the project."""
+    checksum_kind: str
+    checksum: str = ""
+    """Lower-case hex, empty for the kinds that have none."""
+    bytes: int | None = None
+    """Size, where known."""
+    licence: str
+    purpose: str
+
+    def __post_init__(self):
+        check_name(self.name)
+        if self.checksum_kind not in CHECKSUM_KINDS:
+            raise ValueError(f"checksum_kind must be one of {', '.join(CHECKSUM_KINDS)}, found '{self.checksum_kind}'")
+        digits = CHECKSUM_KINDS[self.checksum_kind]
+        if len(self.checksum) != digits or set(self.checksum) - set("0123456789abcdef"):
+            raise ValueError(f"checksum must be {digits} lower-case hex digits for {self.checksum_kind}")
+        if self.url.startswith(PACKAGE) != (self.checksum_kind == "in-project"):
+            raise ValueError("package: urls take the checksum kind in-project, and only they")
+        if not self.url.startswith((PACKAGE, "https://", "http://")):
+            raise ValueError(f"url must start with https://, http:// or {PACKAGE}, found '{self.url}'")
+
+    @property
+    def filename(self) -> str:
+        """Name of the file in the cache folder: ours, so that two publishers' equal names cannot meet."""
+        return self.name + Path(urlsplit(self.url).path).suffix
+
+
+def locate(spec: str, layout: Layout) -> Path:
+    """File of a weights parameter: a name in the weights table (fetched into <root>/weights), or else a path to a file,
+    relative to the root. A path is the user's own file and is not checked.
+
+    Raises UserError where `spec` is neither.
+    """
+    table = layout.weights_table
+    if any(row.name == spec for row in read_records(table, Weights)):
+        return fetch(spec, table, layout.root / "weights")
+    own = layout.root / spec
+    if own.is_file():
+        return own
+    raise UserError(f"weights '{spec}': neither a name in {table} nor a file; known names: {_names(table)}")
+
+
+def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float = 1.0) -> Path:
+    """Path of the weights called `name`, downloaded into `cache` if they are not there, checked in either case.
+
+    A download that was cut goes on where it stopped, also in a later run. `wait` seconds before the second attempt,
+    doubled for each one after it.
+
+    Raises UserError: unknown name, no connection, an HTTP error, a checksum that does not agree (the file is removed).
+    """
+    rows = {row.name: row for row in read_records(table, Weights, extra=False)}
+    if name not in rows:
+        raise UserError(f"{table}: no weights called '{name}'; known: {_names(table)}")
+    row = rows[name]
+    if row.url.startswith(PACKAGE):
+        return _in_project(row, table)
+    path = Path(cache) / row.filename
+    with _only_one(path):
+        if path.exists():
+            _check(path, row, table, cache)
+            return path
+        part = path.with_name(path.name + ".part")
+        resumed = part.exists()
+        _download(row, part, attempts, wait)
+        try:
+            _check(part, row, table, cache)
+        except UserError:
+            if not resumed:
+                raise
+            # What was left from an earlier run may belong to another version of the file: once more, from its start.
+            _download(row, part, attempts, wait)
+            _check(part, row, table, cache)
+        part.replace(path)
+    return path
+
+
+def _names(table: Path) -> str:
+    return ", ".join(row.name for row in read_records(table, Weights))
+
+
+def _in_project(row: Weights, table: Path) -> Path:
+    path = (PROJECT / row.url.removeprefix(PACKAGE)).resolve()
+    if not path.is_relative_to(PROJECT):
+        raise UserError(f"{table}: {row.name}: '{row.url}' leads out of the project")
+    if not path.is_file():
+        raise UserError(f"{path}: {row.name} is missing from the project; check the clone, or train it again")
+    return path
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold a lock beside `path`: two stages that want the same file download it once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
+    """Complete `part`. Leaves what it got where it gives up on the connection."""
+    for attempt in range(1, attempts + 1):
+        try:
+            _receive(row, part)
+            return
+        except requests.HTTPError as err:
+            reason, again = f"HTTP {err.response.status_code}", err.response.status_code in RETRY_STATUS
+        except requests.RequestException as err:
+            reason, again = type(err).__name__, True
+        if not again or attempt == attempts:
+            raise UserError(
+                f"weights {row.name}: {row.url}: {reason}, attempt {attempt} of {attempts}; run again later to go on, "
+                f"or put the file at {part.with_suffix('')} yourself"
+            ) from None
+        time.sleep(wait * 2 ** (attempt - 1))
+
+
+def _receive(row: Weights, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    # identity: a compressed transfer has other offsets than the file
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(row.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if answer.status_code == 416:  # nothing after what we have: it is complete, or no part of this file
+            if answer.headers.get("Content-Range") != f"bytes */{have}":
+                part.unlink()
+                raise requests.ConnectionError("the part on disk does not fit the file")
+            return
+        answer.raise_for_status()
+        if answer.status_code != 206:
+            have = 0
+        total = int(answer.headers.get("Content-Length", 0)) + have
+        bar = tqdm(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True, delay=1)
+        with bar, open(part, "ab" if have else "wb") as out:
+            for block in answer.iter_content(BLOCK):
+                out.write(block)
+                bar.update(len(block))
+
+
+def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
+    """Raise UserError and remove the file unless its bytes are the ones the table promises."""
+    pins = Path(cache) / "pins.csv"
+    known = _read_pins(pins) if row.checksum_kind == "pin-on-first-fetch" else {}
+    expected = known.get(row.name, row.checksum)
+    found = _git_blob_sha1(path) if row.checksum_kind == "git-blob-sha1" else file_sha256(path)
+    if row.checksum_kind == "pin-on-first-fetch" and not expected:
+        lines = [f"{name},{pin}\n" for name, pin in sorted((known | {row.name: found}).items())]
+        write_text(pins, "name,sha256\n" + "".join(lines))
+        return
+    if not found.startswith(expected):
+        size = path.stat().st_size
+        path.unlink()
+        source = pins if row.name in known else table
+        raise UserError(
+            f"weights {row.name}: {row.url}: {row.checksum_kind} is {found[: len(expected)]} ({size} bytes), but {source} "
+            f"says {expected}{f' ({row.bytes} bytes)' if row.bytes else ''}; the file was removed, nothing was loaded"
+        )
+
+
+def _read_pins(pins: Path) -> dict[str, str]:
+    if not pins.exists():
+        return {}
+    with open(pins, newline="", encoding="utf-8") as handle:
+        return {row["name"]: row["sha256"] for row in csv.DictReader(handle)}
+
+
+def _git_blob_sha1(path: Path) -> str:
+    """The id git gives these bytes: sha1 of 'blob <size>', a zero byte, and the file."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
+    with open(path, "rb") as handle:
+        while block := handle.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

