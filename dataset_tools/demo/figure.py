@@ -91,7 +91,7 @@ def draw(image: np.ndarray, parts: np.ndarray, first: int, body: Body, look: Loo
     head = camera @ posture.head
     items = _limbs(image, parts, first, body, look, points, depth, scale)
     items.append(_torso(image, parts, first, body, look, points, depth, scale))
-    items.append(_head(image, parts, first, body, look, points, depth, scale, head))
+    items.extend(_head(image, parts, first, body, look, points, depth, scale, head))
     for _, paint in sorted(items, key=lambda item: item[0]):
         paint()
 
@@ -132,7 +132,7 @@ def capsules(starts: np.ndarray, ends: np.ndarray, start_radii: np.ndarray, end_
 
 
 # Shading: a dark rim, the colour itself shifted to the light, a highlight. (scale, shift in radii, brightness, added)
-_LAYERS = ((1.0, 0.0, 0.72, 0.0), (0.74, 0.22, 1.0, 0.0), (0.36, 0.42, 1.17, 8.0))
+_LAYERS = ((1.0, 0.0, 0.78, 0.0), (0.78, 0.18, 1.0, 0.0), (0.36, 0.42, 1.17, 8.0))
 
 
 def _fill(image: np.ndarray, outline: np.ndarray, tint: np.ndarray) -> None:
@@ -165,7 +165,7 @@ def layered(starts: np.ndarray, ends: np.ndarray, start_radii: np.ndarray, end_r
 def _limbs(image, parts, first, body, look, points, depth, scale):
     """Depth and painter of each limb; a sleeve is a shorter, slightly thicker capsule over the same part."""
     g = body.girth * scale
-    mid = lambda i, j, w=0.5: points[i] * (1 - w) + points[j] * w  # noqa: E731
+    mid = lambda i, j, w=0.5: points[i] * (1 - w) + points[j] * w
     rows = []  # part, depth, start, end, radii, colour
     for side, k in (("l_", 0), ("r_", 1)):
         S, E, W, H = sk.LSHOULDER + k, sk.LELBOW + k, sk.LWRIST + k, sk.LHAND + k
@@ -213,7 +213,7 @@ def _torso(image, parts, first, body, look, points, depth, scale):
     lw, rw = ls * 0.42 + lh * 0.58, rs * 0.42 + rh * 0.58
     centre = (lw + rw) / 2
     lw, rw = centre + (lw - centre) * 0.72, centre + (rw - centre) * 0.72  # the waist
-    shape = lambda *c: _hull([p for p, _ in c], [r * g for _, r in c])  # noqa: E731
+    shape = lambda *c: _hull([p for p, _ in c], [r * g for _, r in c])
 
     def solid(outline, tint):
         middle = outline.mean(axis=0)
@@ -236,7 +236,7 @@ def _torso(image, parts, first, body, look, points, depth, scale):
 
 
 def _head(image, parts, first, body, look, points, depth, scale, head):
-    """Depth and painter of the head: hair behind, face where it looks, ears, eyes, nose, mouth."""
+    """Depth and painter of the head (hair, face where it looks, ears, eyes, nose, mouth) and of long hair behind it."""
     r = body.head * scale
     to_image = np.array([1.0, -1.0])
     side, up, front = (head[:2, k] * to_image for k in range(3))
@@ -246,7 +246,7 @@ def _head(image, parts, first, body, look, points, depth, scale, head):
     skull = points[sk.HEAD]
 
     def ellipse(centre, width, height, tint, buffer=image, line=cv2.LINE_AA):
-        cv2.ellipse(buffer, _fixed(centre).tolist(), _fixed((width * r, height * r)).tolist(), tilt, 0, 360, tint, -1, line, _SHIFT)  # noqa: E501
+        cv2.ellipse(buffer, _fixed(centre).tolist(), _fixed((width * r, height * r)).tolist(), tilt, 0, 360, tint, -1, line, _SHIFT)
 
     def dot(centre, radius, tint):
         cv2.circle(image, _fixed(centre).tolist(), round(radius * _ONE), tint, -1, cv2.LINE_AA, _SHIFT)
@@ -254,15 +254,14 @@ def _head(image, parts, first, body, look, points, depth, scale, head):
     def paint():
         back = skull + (up * 0.18 - front * 0.30) * r
         ellipse(back, 1.06, 1.12, (hair * 0.8).tolist())
-        if look.hair_style == "long":
-            ellipse(back - up * 0.9 * r, 1.0, 1.1, (hair * 0.7).tolist())
         if look.hair_style == "bun":
             dot(back + (up * 1.05 - front * 0.4) * r, 0.5 * r, (hair * 0.9).tolist())
         ellipse(skull, 1.0, 1.12, first + PARTS.index("head"), parts, cv2.LINE_8)
         if facing > -0.35:
-            face = skull + (front * 0.22 - up * 0.10) * r
-            width = max(0.35, 0.5 + 0.5 * facing) * 0.92
+            face = skull + (front * 0.42 - up * 0.10) * r  # in profile it reaches the nose
+            width = float(np.clip(0.58 + 0.34 * facing, 0.4, 0.92))
             ellipse(face, width, 1.02, (skin * 0.8).tolist())
+            ellipse(face, width, 1.02, first + PARTS.index("head"), parts, cv2.LINE_8)
             ellipse(face + look.light * 0.12 * r, width * 0.8, 0.86, skin.tolist())
         if look.hair_style != "long":
             for ear, sign in ((sk.LEAR, 1), (sk.REAR, -1)):
@@ -274,12 +273,18 @@ def _head(image, parts, first, body, look, points, depth, scale, head):
         for eye in (sk.LEYE, sk.REYE):
             if head[2] @ sk.FACE_OFFSETS[eye] > 0.1:
                 if r > 7:
-                    dot(points[eye], 0.19 * r, (235.0, 235.0, 235.0))
-                dot(points[eye], max(0.7, 0.12 * r), (25.0, 20.0, 20.0))
-        if facing > 0.05:
+                    dot(points[eye], 0.16 * r, (235.0, 235.0, 235.0))
+                dot(points[eye], max(0.7, 0.11 * r), (25.0, 20.0, 20.0))
+        if facing > -0.05:
             dot(points[sk.NOSE], max(0.7, 0.13 * r), (skin * 0.62).tolist())
             mouth = points[sk.NOSE] - (up * 0.45 + front * 0.12) * r
             a, b = _fixed(mouth - side * 0.28 * r).tolist(), _fixed(mouth + side * 0.28 * r).tolist()
             cv2.line(image, a, b, (120.0, 40.0, 45.0), max(1, round(0.12 * r)), cv2.LINE_AA, _SHIFT)
 
-    return depth[sk.HEAD] + 0.02, paint
+    def mane():
+        ellipse(skull - (front * 0.45 + up * 0.75) * r, 1.02, 1.35, (hair * 0.7).tolist())
+
+    items = [(depth[sk.HEAD] + 0.02, paint)]
+    if look.hair_style == "long":  # falls in front of the back that is turned to us, else behind neck and shoulders
+        items.append((depth[sk.HEAD] + (0.03 if facing < -0.35 else -0.5 * body.head - 0.04), mane))
+    return items

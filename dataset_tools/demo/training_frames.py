@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dataset_tools.demo.scene import FRAMINGS, OCCLUDERS, Scene, degrade, render
+from dataset_tools.demo.lens import Lens
+from dataset_tools.demo.props import OCCLUDERS
+from dataset_tools.demo.scene import FRAMINGS, Scene, render
 from dataset_tools.demo.skeleton import DOFS, clip_angles
 
 # A random motion is a base plus two sinusoids: lowest and highest base, largest amplitude.
@@ -66,11 +68,12 @@ def random_frame(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple
         standing=(0.30, tallest),
         framing=str(rng.choice(FRAMINGS, p=[0.82, 0.08, 0.05, 0.05])),
         occluder=str(rng.choice(OCCLUDERS)) if rng.random() < 0.25 else None,
+        busy=rng.uniform(0.1, 1.0),
     )  # fmt: skip
     full_turn = rng.random() < FULL_TURN_SHARE
     angles = [random_motion(rng, np.zeros(1), full_turn)[0] for _ in range(count)]
     image, keypoints = render(scene, np.array(angles).reshape(count, len(DOFS)))
-    return degrade(rng, image, "strong"), list(keypoints)
+    return Lens.random(rng, strong=True).expose(rng, image), list(keypoints)
 
 
 def dance_frames(count: int, seed: int = 0, size: tuple[int, int] = (270, 360)) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -90,4 +93,4 @@ def dance_frames(count: int, seed: int = 0, size: tuple[int, int] = (270, 360)) 
         full_turn = rng.random() < 0.3
         angles = np.concatenate([random_motion(rng, np.zeros(1), full_turn) for _ in range(dancers)])
         image, keypoints = render(scene, angles)
-        yield degrade(rng, image, "mild"), keypoints
+        yield Lens.random(rng).expose(rng, image), keypoints

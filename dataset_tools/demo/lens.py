@@ -1,0 +1,57 @@
+"""What lens, sensor and codec do to a picture: blur, colour cast, contrast, gamma, grain, JPEG blocks."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Lens:
+    """One camera: constant during a clip, only its grain changes from frame to frame."""
+
+    blur: float = 0.0  # standard deviation, px
+    streak: np.ndarray | None = None  # motion blur kernel (k, k)
+    levels: np.ndarray | None = None  # look-up table (1, 256, 3) uint8
+    grain: float = 0.0  # standard deviation, grey levels
+    jpeg_quality: int | None = None
+
+    @staticmethod
+    def random(rng: np.random.Generator, strong: bool = False) -> "Lens":
+        """A decent phone (as in the corpus) or, for training, any lens up to a `strong`ly bad one."""
+        u, chance = rng.uniform, lambda p: rng.random() < p
+        blur = u(0.3, 1.3 if strong else 0.6) if chance(0.45 if strong else 0.3) else 0.0
+        streak = _streak(rng) if strong and chance(0.12) else None
+        contrast, bright, cast = ((0.6, 1.3), 40, 0.15) if strong else ((0.95, 1.05), 4, 0.02)
+        gain = u(*contrast) * u(1 - cast, 1 + cast, 3)
+        levels = np.clip(np.arange(256)[:, None] * gain + 128 + u(-bright, bright) - 128 * gain, 0, 255)
+        if strong and chance(0.4):
+            levels = 255 * (levels / 255) ** u(0.7, 1.5)
+        grain = u(*((1, 9) if strong else (0.5, 2))) if chance(0.5) else 0.0
+        quality = int(rng.integers(35, 90)) if strong and chance(0.3) else None
+        return Lens(blur, streak, levels.astype(np.uint8)[None], grain, quality)
+
+    def expose(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+        """The image (H, W, 3) uint8 RGB as this camera records it; `rng` is drawn from for the grain only."""
+        if self.blur:
+            image = cv2.GaussianBlur(image, (0, 0), self.blur)
+        if self.streak is not None:
+            image = cv2.filter2D(image, -1, self.streak)
+        if self.levels is not None:
+            image = cv2.LUT(image, self.levels)
+        if self.grain:
+            grain = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(self.grain)
+            image = np.clip(image + grain[..., None], 0, 255).astype(np.uint8)
+        if self.jpeg_quality is not None:
+            _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
+            image = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+        return image
+
+
+def _streak(rng: np.random.Generator) -> np.ndarray:
+    """A line from corner region to corner region: the path of a shaken camera, summing to one."""
+    size = int(rng.integers(3, 7))
+    path = np.zeros((size, size), np.float32)
+    start, end = rng.integers(0, size, (2, 2)).tolist()
+    cv2.line(path, start, end, 1.0)
+    return path / path.sum()
