@@ -1,0 +1,139 @@
+"""Any footage to the corpus's form: 30 fps, upright, square pixels, still panels cropped, sound exactly in step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import FPS, seconds_to_frames
+from dataset_tools.vision.panels import Crop, moving_rectangle
+from dataset_tools.vision.video_io import nearest_frames, nearest_time, probe, read_sound, video_end, write_clip
+
+SAMPLED = 24  # frames in which the panels are looked for
+SAMPLED_SECONDS = 20.0  # of the clip's beginning, over which they are spread
+SILENCE = 10 ** (-60 / 20)  # peak below which there is nothing to hear: -60 dB of full scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalised:
+    """What `normalise_video` wrote."""
+
+    frames: int
+    width: int
+    height: int
+    crop: Crop
+    """Part of the upright source picture that was kept, in its pixels."""
+    source_fps: float
+    audio_peak: float | None
+    """Largest absolute sample, 1 is full scale; None where the source has no sound."""
+
+
+def normalise_video(
+    path: Path, out: Path, *, start: float | None = None, end: float | None = None, max_height: int = 720,
+    crop: bool = True, need_sound: bool = False,
+) -> Normalised:  # fmt: skip
+    """Cut `start` to `end` seconds (None: from the beginning, to the end) of a video to an mp4 at 30 fps.
+
+    Frame k shows what the source shows nearest to start + k / 30 s. `start` moves to the nearest source frame, by at
+    most half of one, so that picture and sound keep in step. The sound is lossless at the source's own rate, exactly
+    frames / 30 s long. Pictures higher than `max_height` pixels are scaled down. The output is complete or absent.
+
+    Raises UserError: file missing, unreadable, without frames, a span of no whole frame, a span outside the video;
+    with `need_sound` also where there is no sound or it is silent.
+    """
+    path = Path(path)
+    info = probe(path)
+    if need_sound and not info.has_sound:
+        raise UserError(f"{path.name}: the video has no sound; a clip needs its music")
+    asked, last = start or 0.0, video_end(path) if end is None else end
+    count = seconds_to_frames(last - asked)
+    if count < 1:
+        raise UserError(f"{path.name}: {asked:g} to {last:g} s holds no whole frame at {FPS} fps")
+    begin = nearest_time(path, asked)
+    sound, rate = read_sound(path, begin, count / FPS) or (None, 0)
+    peak = None if sound is None else round(float(np.abs(sound.astype(np.int32)).max()) / 32768, 5)
+    if need_sound and peak < SILENCE:
+        raise UserError(f"{path.name}: the sound from {asked:g} to {last:g} s is silent (peak {peak:g} of 1)")
+
+    upright = Upright(info.pixel_aspect)
+    kept = _kept_part(path, upright, begin, count, crop)
+    if kept is None:
+        raise UserError(_outside(path, asked, last))
+    size = _scaled(kept, max_height)
+    pictures = (upright(frame, kept, size) for frame in nearest_frames(path, begin, count))
+    with write_aside(out) as aside:
+        written = write_clip(aside, pictures, sound, rate)
+        if written < count:
+            raise UserError(_outside(path, asked, last))
+    return Normalised(
+        frames=written, width=size[0], height=size[1], crop=kept, source_fps=info.fps, audio_peak=peak
+    )  # fmt: skip
+
+
+class Upright:
+    """Decoded frames as upright yuv420p with square pixels and even sizes. Later frames take the first one's size."""
+
+    def __init__(self, pixel_aspect: float):
+        self.pixel_aspect = pixel_aspect
+        self.stored: tuple[int, int] | None = None
+
+    def __call__(self, frame: av.VideoFrame, crop: Crop | None = None, size: tuple[int, int] | None = None) -> av.VideoFrame:
+        """Turn as the file's rotation asks, cut out `crop`, scale to `size` (width, height)."""
+        self.stored = self.stored or (_even(frame.width * self.pixel_aspect), _even(frame.height))
+        plain = frame.reformat(
+            *self.stored, format="yuv420p", dst_color_range="MPEG", interpolation="AREA", threads=1
+        )  # fmt: skip
+        turns = round(frame.rotation / 90) % 4
+        if turns or crop:
+            planes = [np.rot90(plane, turns) for plane in _planes(plain)]
+            height, width = planes[0].shape
+            part = crop or Crop(x=0, y=0, width=width, height=height)
+            halves = (1, 2, 2)  # chroma has half the resolution
+            cut = [
+                p[part.y // n : (part.y + part.height) // n, part.x // n : (part.x + part.width) // n]
+                for p, n in zip(planes, halves, strict=True)
+            ]
+            stacked = np.concatenate([p.reshape(-1) for p in cut]).reshape(-1, part.width)
+            plain = av.VideoFrame.from_ndarray(stacked, format="yuv420p")
+        if size:
+            plain = plain.reformat(*size, interpolation="AREA", threads=1)
+        plain.colorspace, plain.color_range = frame.colorspace, 1
+        plain.color_primaries, plain.color_trc = frame.color_primaries, frame.color_trc
+        return plain
+
+
+def _planes(frame: av.VideoFrame) -> list[np.ndarray]:
+    """Views of Y (H, W), U and V (H/2, W/2), uint8."""
+    sizes = ((frame.height, frame.width),) + ((frame.height // 2, frame.width // 2),) * 2
+    return [
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:h, :w]
+        for plane, (h, w) in zip(frame.planes, sizes, strict=True)
+    ]
+
+
+def _kept_part(path: Path, upright: Upright, begin: float, count: int, crop: bool) -> Crop | None:
+    """The moving rectangle, or the whole upright picture where `crop` is off; None where the span shows no frame."""
+    seconds = min(count / FPS, SAMPLED_SECONDS)
+    frames = nearest_frames(path, begin, SAMPLED if crop else 1, fps=SAMPLED / seconds)
+    lumas = [np.array(_planes(upright(frame))[0]) for frame in frames]
+    if len(lumas) > 1:
+        return moving_rectangle(np.stack(lumas))
+    return Crop(x=0, y=0, width=lumas[0].shape[1], height=lumas[0].shape[0]) if lumas else None
+
+
+def _scaled(part: Crop, max_height: int) -> tuple[int, int]:
+    """(width, height) of the output, even, not higher than `max_height`."""
+    if part.height <= max_height:
+        return part.width, part.height
+    return _even(part.width * max_height / part.height), _even(max_height)
+
+
+def _even(size: float) -> int:
+    return max(2, round(size / 2) * 2) if size % 2 != 1 else int(size) - 1
+
+
+def _outside(path: Path, start: float, end: float) -> str:
+    return f"{path.name}: the clip is {start:g} to {end:g} s, but the video ends at {video_end(path):.3f} s"

@@ -1,0 +1,265 @@
+"""Reading and writing video with PyAV: frames by their time stamps, sound by its samples, clips with both in step.
+
+Conventions
+-----------
+Time is seconds of the player's clock: 0 is where the container starts. A frame is shown from its own time stamp until
+the next one's. Reading at a rate takes, for each instant, the frame whose time stamp is nearest (the earlier of two
+equally near), so 30 fps footage is taken frame for frame however its time stamps were rounded.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import FPS
+
+AUDIO_SEEK_MARGIN = 0.5  # seconds decoded before the wanted ones: codecs need a run-up after a seek
+MAX_TIMESTAMP_DRIFT = 0.02  # seconds that a sound packet may disagree with the running count before it is believed
+X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a file says about itself."""
+
+    width: int
+    """Pixels as stored, before rotation."""
+    height: int
+    pixel_aspect: float
+    """Width of a pixel over its height, as stored; 1 in nearly all footage."""
+    fps: float
+    """Average frames a second; an estimate where the rate varies."""
+    seconds: float
+    """Duration as the container claims it; 0 where it does not say."""
+    has_sound: bool
+    sample_rate: int
+    """Samples a second of the sound; 0 without sound."""
+
+
+@contextmanager
+def open_media(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a file for reading. What FFmpeg cannot read, here or inside the block, becomes a UserError of one line."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: file not found")
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            yield container
+    except (av.error.FFmpegError, UnicodeDecodeError) as err:
+        reason = getattr(err, "strerror", None) or str(err)
+        raise UserError(f"{path.name}: not a readable video: {reason}") from None
+
+
+def probe(path: Path) -> VideoInfo:
+    """Read a file's header. Raises UserError where it is unreadable or has no video stream."""
+    with open_media(path) as container:
+        video = _video_stream(container, path)
+        sound = container.streams.audio
+        return VideoInfo(
+            width=video.codec_context.width,
+            height=video.codec_context.height,
+            pixel_aspect=float(video.sample_aspect_ratio or 1),
+            fps=round(float(video.average_rate or video.guessed_rate or 0), 3),
+            seconds=round(float(container.duration / av.time_base if container.duration else 0), 3),
+            has_sound=bool(sound),
+            sample_rate=sound[0].codec_context.sample_rate if sound else 0,
+        )
+
+
+def video_end(path: Path) -> float:
+    """Second at which the last frame stops being shown, from every packet's time stamp (no decoding)."""
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        ends = [p.pts + (p.duration or 0) for p in container.demux(stream) if p.pts is not None]
+        if not ends:
+            raise UserError(f"{Path(path).name}: not a readable video: it holds no frames")
+        return max(ends) * float(stream.time_base) - _zero(container)
+
+
+def timed_frames(path: Path, start: float = 0.0) -> Iterator[tuple[float, av.VideoFrame]]:
+    """(time in seconds, frame) in order of presentation, from the last frame shown at `start` or a little before."""
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        stream.thread_type = "AUTO"
+        zero = _zero(container)
+        if start > 0:
+            container.seek(int((start + zero) / stream.time_base), stream=stream, backward=True)
+        for frame in container.decode(stream):
+            if frame.pts is not None:
+                yield frame.pts * float(stream.time_base) - zero, frame
+
+
+def nearest_frames(path: Path, start: float, count: int, fps: float = FPS) -> Iterator[av.VideoFrame]:
+    """For k = 0..count-1 the frame nearest to `start` + k / fps seconds; fewer only where the video ends before that.
+
+    The first and last frames stand in for instants up to one and a half output frames outside the video.
+    """
+    k, before, step = 0, None, 0.0
+    reach = 1.5 / fps
+    for time, frame in timed_frames(path, start):
+        if before is None and time > start + reach:
+            return
+        while k < count and before is not None and start + k / fps <= (before[0] + time) / 2:
+            yield before[1]
+            k += 1
+        if k == count:
+            return
+        step = time - before[0] if before is not None else 0.0
+        before = (time, frame)
+    while k < count and before is not None and start + k / fps < before[0] + step + reach:
+        yield before[1]
+        k += 1
+
+
+def nearest_time(path: Path, start: float) -> float:
+    """Time stamp, in seconds, of the frame nearest to `start`; `start` itself where the video holds no frame there."""
+    before = None
+    for time, _ in timed_frames(path, start):
+        if time >= start:
+            return time if before is None or time - start < start - before else before
+        before = time
+    return start
+
+
+def read_rgb(path: Path) -> Iterator[np.ndarray]:
+    """Every frame of a clip as (H, W, 3) uint8 RGB."""
+    for _, frame in timed_frames(path):
+        yield frame.to_ndarray(format="rgb24")
+
+
+def read_sound(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int] | None:
+    """Sound from `start`, at the file's own rate: (C, N) int16 with C 1 or 2, and samples a second; None without sound.
+
+    N is exactly round(seconds * rate): silence stands where the file has no sound. With `seconds` None, to the end.
+    """
+    with open_media(path) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        rate = stream.codec_context.sample_rate
+        channels = min(2, stream.codec_context.channels)
+        resampler = av.AudioResampler(format="s16p", layout="mono" if channels == 1 else "stereo", rate=rate)
+        zero = _zero(container)
+        if start > 0:
+            at = max(0.0, start - AUDIO_SEEK_MARGIN) + zero
+            container.seek(int(at / stream.time_base), stream=stream, backward=True)
+        length = None if seconds is None else round(seconds * rate)
+        pieces: list[tuple[int, np.ndarray]] = []
+        expected = None  # sample index, counted from `start`, at which the next piece should begin
+        for frame in container.decode(stream):
+            if frame.pts is None and expected is None:
+                continue
+            at = expected
+            if frame.pts is not None:
+                stamped = round((frame.pts * float(stream.time_base) - zero - start) * rate)
+                if expected is None or abs(stamped - expected) > MAX_TIMESTAMP_DRIFT * rate:
+                    at = stamped
+            if length is not None and at >= length:
+                break
+            frame.pts = None
+            for part in resampler.resample(frame):
+                samples = part.to_ndarray()
+                if at + samples.shape[1] > 0:
+                    pieces.append((at, samples))
+                at += samples.shape[1]
+            expected = at
+    if length is None:
+        length = max((at + part.shape[1] for at, part in pieces), default=0)
+    sound = np.zeros((channels, length), np.int16)
+    for at, part in pieces:
+        first, last = max(0, at), min(length, at + part.shape[1])
+        if last > first:
+            sound[:, first:last] = part[:, first - at : last - at]
+    return sound, rate
+
+
+def write_clip(
+    path: Path, frames: Iterator[av.VideoFrame] | Sequence[av.VideoFrame], sound: np.ndarray | None, sample_rate: int = 0,
+    *, fps: int = FPS, audio_codec: str = "flac", options: dict[str, str] = X264,
+) -> int:  # fmt: skip
+    """Write yuv420p frames of one even size and (C, N) int16 sound that starts with them; return the number of frames.
+
+    H.264 by one thread without B-frames, so that equal input gives equal bytes and no reader has to undo a delay;
+    sound as FLAC in MP4 (lossless and without priming; Chromium and Firefox play it) unless another codec is named.
+    """
+    with av.open(str(path), "w", format="mp4", container_options={"movflags": "+faststart", "fflags": "+bitexact"}) as out:
+        video = audio = None
+        count = fed = 0
+        for frame in frames:
+            if video is None:
+                video = _video_encoder(out, frame, fps, options)
+                audio = _audio_encoder(out, sound, sample_rate, audio_codec)
+            frame.pts, frame.time_base, frame.pict_type = count, Fraction(1, fps), 0
+            out.mux(video.encode(frame))
+            count += 1
+            if audio is not None:
+                upto = min(sound.shape[1], round(count * sample_rate / fps))
+                out.mux(_encode_sound(audio, sound[:, fed:upto], fed, sample_rate))
+                fed = upto
+        if video is None:
+            raise UserError(f"{Path(path).name}: no frames to write")
+        if audio is not None:
+            out.mux(_encode_sound(audio, sound[:, fed:], fed, sample_rate))
+            out.mux(audio.encode(None))
+        out.mux(video.encode(None))
+    return count
+
+
+def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
+    """(H, W, 3) uint8 RGB pictures as yuv420p frames in the BT.709 colours of HD video, limited range."""
+    reformatter = VideoReformatter()
+    for image in images:
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        out = reformatter.reformat(frame, format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        out.colorspace, out.color_range = 1, 1
+        yield out
+
+
+def _zero(container) -> float:
+    """Time stamp, in seconds, at which a player's clock says 0. Sound codecs' run-up before 0 does not count."""
+    return max(0.0, (container.start_time or 0) / av.time_base)
+
+
+def _video_stream(container, path: Path):
+    if not container.streams.video:
+        raise UserError(f"{Path(path).name}: not a readable video: it has no video stream")
+    return container.streams.video[0]
+
+
+def _video_encoder(out, frame: av.VideoFrame, fps: int, options: dict[str, str]):
+    stream = out.add_stream("libx264", rate=fps, options=dict(options))
+    codec = stream.codec_context
+    codec.width, codec.height, codec.pix_fmt = frame.width, frame.height, "yuv420p"
+    codec.thread_count = 1
+    codec.time_base = Fraction(1, fps)
+    codec.flags |= av.codec.context.Flags.bitexact
+    codec.colorspace, codec.color_range = frame.colorspace, frame.color_range
+    codec.color_primaries, codec.color_trc = frame.color_primaries, frame.color_trc
+    return stream
+
+
+def _audio_encoder(out, sound: np.ndarray | None, sample_rate: int, codec: str):
+    if sound is None:
+        return None
+    stream = out.add_stream(codec, rate=sample_rate)
+    stream.codec_context.layout = "mono" if sound.shape[0] == 1 else "stereo"
+    stream.codec_context.format = "s16" if codec == "flac" else "fltp"
+    stream.codec_context.thread_count = 1
+    stream.codec_context.flags |= av.codec.context.Flags.bitexact
+    return stream
+
+
+def _encode_sound(stream, samples: np.ndarray, at: int, rate: int) -> list:
+    if samples.shape[1] == 0:
+        return []
+    interleaved = np.ascontiguousarray(samples.T).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(interleaved, format="s16", layout=stream.codec_context.layout.name)
+    frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
+    return stream.encode(frame)
