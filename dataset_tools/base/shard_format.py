@@ -11,7 +11,8 @@ dtypes, chunks and stored sizes as declared.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -195,8 +196,9 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
         entry, people = _validate_clip(group, clip_id, texts, people, path)
         entries.append(entry)
         if deep:
-            for name in STREAMS:
-                _read(group[name], ..., path, clip_id)
+            with _damage_as_user_error(path, clip_id):
+                for name in STREAMS:
+                    group[name][...]
     if not entries:
         raise UserError(f"{path}: holds no clip; {REBUILD}")
     return ShardInfo(path=path, people=people, clips=tuple(entries), **texts)
@@ -277,10 +279,11 @@ def _attribute(target: h5py.Group, name: str, where):
     return target.attrs[name]
 
 
-def _read(stream: h5py.Dataset, selection, path: Path, clip_id: str) -> np.ndarray:
+@contextmanager
+def _damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
     try:
-        return stream[selection]
-    except OSError as err:
+        yield
+    except (OSError, RuntimeError, KeyError) as err:
         raise UserError(f"{path} clip '{clip_id}': damaged data ({_first_line(err)}); {REBUILD}") from None
 
 
@@ -341,18 +344,21 @@ class ShardSet:
         stop = entry.frames if frames is None else start_frame + frames
         if not 0 <= start_frame < stop <= entry.frames:
             raise ValueError(f"{clip_id}: frames {start_frame} to {stop} are not inside its {entry.frames}")
-        group, path = self._file(index)[clip_id], self.infos[index].path
-        row = min(start_frame // FPS, group["i3d"].shape[0] - 1)
-        return Window(
-            pose=_read(group["pose"], slice(start_frame, stop), path, clip_id),
-            audio=_read(group["audio"], slice(frames_to_samples(start_frame), frames_to_samples(stop)), path, clip_id),
-            i3d=_read(group["i3d"], row, path, clip_id),
-        )
+        samples = slice(frames_to_samples(start_frame), frames_to_samples(stop))
+        with _damage_as_user_error(self.infos[index].path, clip_id):
+            group = self._file(index)[clip_id]
+            rows = group["i3d"]
+            return Window(
+                pose=group["pose"][start_frame:stop],
+                audio=group["audio"][samples],
+                i3d=rows[min(start_frame // FPS, len(rows) - 1)],
+            )
 
     def read_i3d(self, clip_id: str) -> np.ndarray:
         """All i3d rows of a clip, (W, 2048) float32."""
         index, _ = self._home[clip_id]
-        return _read(self._file(index)[clip_id]["i3d"], ..., self.infos[index].path, clip_id)
+        with _damage_as_user_error(self.infos[index].path, clip_id):
+            return self._file(index)[clip_id]["i3d"][...]
 
     def _file(self, index: int) -> h5py.File:
         # An HDF5 handle must not cross a fork: a process that inherited some forgets them and opens its own.

@@ -1,0 +1,292 @@
+"""Join clips, pose, i3d, audio and split into shards: data/<corpus>/shards/<split>-00000.h5, ... and rows.csv.
+
+Every clip of clips/rows.csv gets a row: in a shard, or dropped with the reason. Streams whose lengths differ by a
+rounding are cut to the shortest; streams that differ by more belong to different clips or runs, so the clip is dropped.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.base.accounting import demand
+from dataset_tools.base.cli import layout_of, run, say, stage_parser
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params, require
+from dataset_tools.base.schema import Row, read_records, write_records
+from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, SPLITS, STREAMS, ShardClip, validate_shard, write_shard
+from dataset_tools.base.timebase import (
+    SAMPLE_RATE,
+    SAMPLES_PER_FRAME,
+    frames_to_samples,
+    frames_to_seconds,
+    window_starts,
+)
+from dataset_tools.base.workers import progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section `shards` of params.yaml."""
+
+    max_clips: int = 64
+    """Clips per shard."""
+    max_frames_apart: int = 2
+    """Frames by which the lengths of a clip's streams may differ; they are cut to the shortest."""
+    min_ok: float = 0.9
+    """Least fraction of the clips that must get into a shard."""
+
+    def __post_init__(self):
+        require(self.max_clips >= 1, f"max_clips must be at least 1, found {self.max_clips}")
+        require(self.max_frames_apart >= 0, f"max_frames_apart must be at least 0, found {self.max_frames_apart}")
+        require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutClip(Row):
+    """The columns of clips/rows.csv that matter here."""
+
+    song_id: str = ""
+    genre: str = ""
+    frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRow(Row):
+    """The columns of pose/, i3d/ and audio/rows.csv that matter here."""
+
+    weights: str = ""
+    """What computed the stream."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPart:
+    """One row of split/split.csv."""
+
+    clip_id: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRow(Row):
+    """One row of shards/rows.csv."""
+
+    shard: str = ""
+    """File name."""
+    split: str = ""
+    song: str = ""
+    genre: str = ""
+    frames: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The upstream tables and where the streams are."""
+
+    layout: Layout
+    clips: dict[str, CutClip]
+    streams: dict[str, dict[str, StreamRow]]
+    """Stream name to clip id to row."""
+    splits: dict[str, str]
+    """Clip id to split."""
+
+    def path(self, stream: str, clip_id: str) -> Path:
+        """File of one stream of one clip."""
+        return self.layout.stage(stream) / f"{clip_id}{'.wav' if stream == 'audio' else '.npy'}"
+
+    def weights(self, stream: str) -> str:
+        """What computed a stream, the same for all clips. Raises UserError when clips differ in it."""
+        found = sorted({row.weights for row in self.streams[stream].values() if row.status == "ok"})
+        if len(found) > 1:
+            table = self.layout.stage(stream) / "rows.csv"
+            raise UserError(
+                f"{table}: clips were computed by different weights ({', '.join(found)}); run {stream} again"
+            )
+        return found[0] if found else ""
+
+
+def read_sources(layout: Layout) -> Sources:
+    """Read the tables of the stages before this one.
+
+    Raises UserError for a missing table, naming the stage to run, and for a split of clips that were not cut.
+    """
+    tables = {word: layout.stage(word) / "rows.csv" for word in ("clips", *STREAMS)}
+    tables["split"] = layout.stage("split") / "split.csv"
+    for word, path in tables.items():
+        if not path.is_file():
+            raise UserError(
+                f"{path}: file not found; run python -m dataset_tools.{word} --corpus {layout.corpus} first"
+            )
+    clips = {row.id: row for row in read_records(tables["clips"], CutClip)}
+    splits = {row.clip_id: row.split for row in read_records(tables["split"], SplitPart)}
+    for clip_id, split in splits.items():
+        if clip_id not in clips or split not in SPLITS:
+            raise UserError(
+                f"{tables['split']}: clip '{clip_id}' in split '{split}' is not one of clips/rows.csv in one of "
+                f"{', '.join(SPLITS)}; run python -m dataset_tools.split again"
+            )
+    streams = {name: {row.id: row for row in read_records(tables[name], StreamRow)} for name in STREAMS}
+    return Sources(layout=layout, clips=clips, streams=streams, splits=splits)
+
+
+def plan(sources: Sources, params: Params) -> list[ShardRow]:
+    """One row per clip, sorted by id: its shard and length, or why it is dropped. Reads only the streams' headers."""
+    rows, counts = [], dict.fromkeys(SPLITS, 0)
+    for clip_id in sorted(sources.clips):
+        clip, split = sources.clips[clip_id], sources.splits.get(clip_id, "")
+        frames, reason = _joint_length(clip, sources, params)
+        row = ShardRow(id=clip_id, status="dropped", reason=reason, split=split, song=clip.song_id, genre=clip.genre)
+        if not reason:
+            name = f"{split}-{counts[split] // params.max_clips:05d}.h5"
+            counts[split] += 1
+            row = replace(row, status="ok", shard=name, frames=frames)
+        rows.append(row)
+    return rows
+
+
+def _joint_length(clip: CutClip, sources: Sources, params: Params) -> tuple[int, str]:
+    """(frames that all streams of a clip have, why it can't be used or '')."""
+    if clip.status != "ok":
+        return 0, f"clips: {clip.reason or clip.status}"
+    if not (clip.frames and clip.width and clip.height):
+        return 0, "clips: ok, but without frames, width or height"
+    if clip.id not in sources.splits:
+        return 0, "split: not in split.csv"
+    for name in STREAMS:
+        row = sources.streams[name].get(clip.id)
+        if row is None or row.status != "ok":
+            return 0, f"{name}: {(row.reason or row.status) if row else 'not in rows.csv'}"
+    lengths = {"clips": clip.frames}
+    try:
+        lengths["pose"] = len(_pose(sources, clip.id, header_only=True))
+        lengths["audio"] = _audio_frames(sources.path("audio", clip.id))
+        windows = len(_i3d(sources, clip.id, header_only=True))
+    except (OSError, ValueError, RuntimeError) as err:
+        return 0, " ".join(str(err).split())
+    if max(lengths.values()) - min(lengths.values()) > params.max_frames_apart:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        return 0, f"lengths in frames differ by more than {params.max_frames_apart}: {found}"
+    frames = min(lengths.values())
+    if windows < _windows(frames):
+        return 0, f"i3d: {windows} windows for {frames} frames, at least {_windows(frames)} are needed"
+    return frames, ""
+
+
+def _windows(frames: int) -> int:
+    return max(1, len(window_starts(frames)))
+
+
+def _array(path: Path, header_only: bool) -> np.ndarray:
+    return np.load(path, mmap_mode="r" if header_only else None, allow_pickle=False)
+
+
+def _pose(sources: Sources, clip_id: str, *, header_only: bool = False) -> np.ndarray:
+    path = sources.path("pose", clip_id)
+    pose = _array(path, header_only)
+    if pose.ndim != 4 or pose.shape[2] not in JOINTS.values() or pose.shape[3] != 3 or pose.dtype != np.float32:
+        raise ValueError(f"pose: {path.name} must be float32 (T, P, J, 3), found {pose.dtype} {pose.shape}")
+    return pose
+
+
+def _i3d(sources: Sources, clip_id: str, *, header_only: bool = False) -> np.ndarray:
+    path = sources.path("i3d", clip_id)
+    i3d = _array(path, header_only)
+    if i3d.ndim != 2 or i3d.shape[1] != I3D_WIDTH or i3d.dtype != np.float32:
+        raise ValueError(f"i3d: {path.name} must be float32 (W, {I3D_WIDTH}), found {i3d.dtype} {i3d.shape}")
+    return i3d
+
+
+def _audio_frames(path: Path) -> int:
+    import soundfile
+
+    info = soundfile.info(str(path))
+    if info.channels != 1 or info.samplerate != SAMPLE_RATE:
+        raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {info.channels} x {info.samplerate}")
+    return info.frames // SAMPLES_PER_FRAME
+
+
+def _load(row: ShardRow, sources: Sources) -> ShardClip:
+    """All streams of one clip, cut to the row's length. Raises UserError for values that are no numbers."""
+    import soundfile
+
+    clip = sources.clips[row.id]
+    audio, _ = soundfile.read(str(sources.path("audio", row.id)), frames=frames_to_samples(row.frames), dtype="float32")
+    pose, i3d = _pose(sources, row.id)[: row.frames], _i3d(sources, row.id)[: _windows(row.frames)]
+    streams = {"pose": pose, "audio": audio, "i3d": i3d}
+    for name, values in streams.items():
+        if not np.isfinite(values).all():
+            raise UserError(f"{sources.path(name, row.id)}: holds NaN or infinite values; run {name} again")
+    return ShardClip(
+        clip_id=row.id, song=row.song, genre=row.genre, split=row.split, width=clip.width, height=clip.height, **streams
+    )
+
+
+def _layout_name(rows: list[ShardRow], sources: Sources) -> str:
+    """Pose layout of the clips. Raises UserError when they differ in slots or joints."""
+    shapes = {}
+    for row in rows:
+        shapes.setdefault(_pose(sources, row.id, header_only=True).shape[1:3], row.id)
+    if len(shapes) > 1:
+        found = "; ".join(
+            f"{clip_id}: {people} people, {joints} joints" for (people, joints), clip_id in shapes.items()
+        )
+        raise UserError(f"{sources.layout.stage('pose')}: clips differ in their layout ({found}); run pose again")
+    (_, joints), _ = next(iter(shapes.items()))
+    return next(name for name, number in JOINTS.items() if number == joints)
+
+
+def build(layout: Layout, params: Params) -> list[ShardRow]:
+    """Write all shards and rows.csv; return the rows.
+
+    Raises UserError when too many clips are dropped (rows.csv then says why, and no shard is written), when a split
+    loses all its clips, and as `read_sources` does.
+    """
+    sources = read_sources(layout)
+    rows = plan(sources, params)
+    folder = layout.stage("shards")
+    for stale in folder.glob("*.h5"):
+        stale.unlink()
+    write_records(folder / "rows.csv", rows, ShardRow)
+    demand(rows, stage="shards", min_ok=params.min_ok, table=folder / "rows.csv")
+    kept = [row for row in rows if row.status == "ok"]
+    for split in sorted(set(sources.splits.values())):
+        if not any(row.split == split for row in kept):
+            first = next(row for row in rows if row.split == split)
+            raise UserError(
+                f"shards: the {split} split is empty: all its clips are dropped ({first.id}: {first.reason})"
+            )
+    attrs = {
+        "corpus": layout.corpus,
+        "pose_layout": _layout_name(kept, sources),
+        "pose_weights": sources.weights("pose"),
+        "i3d_weights": sources.weights("i3d"),
+    }
+    for name in progress(sorted({row.shard for row in kept}), "shards"):
+        inside = [row for row in kept if row.shard == name]
+        write_shard(folder / name, (_load(row, sources) for row in inside), {**attrs, "split": inside[0].split})
+        validate_shard(folder / name)
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = stage_parser("dataset_tools.shards", __doc__).parse_args(argv)
+    layout = layout_of(args)
+    params = load_params(layout.params, "shards", Params)
+    rows = build(layout, params)
+    kept = [row for row in rows if row.status == "ok"]
+    for split in SPLITS:
+        inside = [row for row in kept if row.split == split]
+        if inside:
+            seconds = frames_to_seconds(sum(row.frames for row in inside))
+            say("shards", f"{split}: {len(inside)} clips, {seconds:.1f} s, {len({row.shard for row in inside})} shards")
+    for row in rows:
+        if row.status != "ok":
+            say("shards", f"dropped {row.id}: {row.reason}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
