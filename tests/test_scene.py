@@ -103,7 +103,7 @@ def test_random_scenes_of_every_size_framing_and_occluder(size):
         for seed, occluder in enumerate((None, *OCCLUDERS)):
             rng = np.random.default_rng(seed)
             scene = Scene.random(rng, *size, dancers=1 + seed % 3, framing=framing, occluder=occluder, moving=True)
-            angles = np.concatenate([random_motion(rng, np.zeros(1), True) for _ in scene.dancers])
+            angles = np.concatenate([random_motion(rng, np.zeros(1)) for _ in scene.dancers])
             image, keypoints = render(scene, angles, 1.3)
             assert image.shape == (size[1], size[0], 3) and image.dtype == np.uint8
             assert keypoints.shape == (len(scene.dancers), 17, 3) and set(np.unique(keypoints[..., 2])) <= {0, 1, 2}

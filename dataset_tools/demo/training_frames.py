@@ -1,13 +1,17 @@
 """Frames to train and to test the pose model on: the corpus's renderer, other seeds, harder pictures."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
+from dataset_tools.demo.choreography import choreograph
+from dataset_tools.demo.genres import GENRES
 from dataset_tools.demo.lens import Lens
 from dataset_tools.demo.props import OCCLUDERS
 from dataset_tools.demo.scene import FRAMINGS, Scene, render
 from dataset_tools.demo.skeleton import DOFS, clip_angles
+from dataset_tools.demo.songs import compose
 
 # A random motion is a base plus two sinusoids: lowest and highest base, largest amplitude.
 _MOTION = {
@@ -35,10 +39,34 @@ _MOTION = {
 }
 _LOW, _HIGH, _AMPLITUDE = np.array([_MOTION[name] for name in DOFS], dtype=float).T
 FULL_TURN_SHARE = 0.6  # of frames whose dancers face anywhere: trained on half turns only, a model fails on turned backs
+CHOREOGRAPHED_SHARE = 0.5
+
+# Songs and routines by seed: the corpus's lie below the first, so that the model never trains on a dance of the corpus
+# and is never tested on one it was trained on.
+TRAINING_SEED, HELD_OUT_SEED = 1_000_000, 2_000_000
+SONGS, HELD_OUT_SONGS, SONG_SECONDS, POSES_PER_SECOND = 60, 20, 40.0, 6.0
 
 
-def random_motion(rng: np.random.Generator, seconds: np.ndarray, full_turn: bool = False) -> np.ndarray:
-    """Smooth random dancing within DOF_RANGES, sampled at `seconds` (T,): angles (T, D). `full_turn`: any yaw."""
+@lru_cache(maxsize=2)
+def routines(first_seed: int, songs: int) -> np.ndarray:
+    """Angles (songs, 3 dancers, T, D) of `songs` routines in all genres, POSES_PER_SECOND apart; dancers in step."""
+    genres = sorted(GENRES)
+    scores = [compose(first_seed + k, genres[k % len(genres)], seconds=SONG_SECONDS) for k in range(songs)]
+    return np.array([
+        [choreograph(score, 0.0, SONG_SECONDS, seed=score.seed + 1000 * dancer, move_seed=score.seed, fps=POSES_PER_SECOND)
+         for dancer in range(3)]
+        for score in scores
+    ])  # fmt: skip
+
+
+def _choreographed(rng: np.random.Generator, pool: np.ndarray, dancers: int) -> np.ndarray:
+    """The poses (dancers, D) of one instant of one routine of a `routines` pool."""
+    song, instant = rng.integers(pool.shape[0]), rng.integers(pool.shape[2])
+    return pool[song, :dancers, instant].astype(float)
+
+
+def random_motion(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
+    """Smooth random dancing within DOF_RANGES, more or less to the front, at `seconds` (T,): angles (T, D)."""
     base = rng.uniform(_LOW, _HIGH)
     rate = rng.choice([0.5, 1.0, 2.0], (2, len(DOFS)))
     phase = rng.uniform(0, 2 * np.pi, (2, len(DOFS)))
@@ -51,7 +79,6 @@ def random_motion(rng: np.random.Generator, seconds: np.ndarray, full_turn: bool
             phase[:, right], amplitude[:, right] = phase[:, left] + counter, amplitude[:, left]
     time = np.asarray(seconds, dtype=float)[:, None, None]
     angles = base + (amplitude * np.sin(2 * np.pi * rate * time + phase)).sum(axis=1)
-    angles[:, DOFS.index("yaw")] += rng.uniform(0, 360) if full_turn else 0.0
     return clip_angles(angles)
 
 
@@ -70,27 +97,29 @@ def random_frame(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple
         occluder=str(rng.choice(OCCLUDERS)) if rng.random() < 0.25 else None,
         busy=rng.uniform(0.1, 1.0),
     )  # fmt: skip
-    full_turn = rng.random() < FULL_TURN_SHARE
-    angles = [random_motion(rng, np.zeros(1), full_turn)[0] for _ in range(count)]
-    image, keypoints = render(scene, np.array(angles).reshape(count, len(DOFS)))
+    if rng.random() < CHOREOGRAPHED_SHARE:
+        angles = _choreographed(rng, routines(TRAINING_SEED, SONGS), count)
+    else:
+        angles = np.array([random_motion(rng, np.zeros(1))[0] for _ in range(count)]).reshape(count, len(DOFS))
+    if rng.random() < FULL_TURN_SHARE:
+        angles[:, DOFS.index("yaw")] += rng.uniform(0, 360, count)
+    image, keypoints = render(scene, angles)
     return Lens.random(rng, strong=True).expose(rng, image), list(keypoints)
 
 
 def dance_frames(count: int, seed: int = 0, size: tuple[int, int] = (270, 360)) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Held-out frames as the corpus has them: `count` pairs of image (H, W, 3) and keypoints (N, 17, 3), N of 1..3.
 
-    No training frame shares their random numbers, whatever its generator's seed.
+    Routines, bodies, looks and rooms are others than those of training frames and of the corpus.
     """
     width, height = size
     for k in range(count):
-        rng = np.random.default_rng([0x4E1D, seed, k])  # a sequence: not a seed that an int could give
+        rng = np.random.default_rng([HELD_OUT_SEED, seed, k])
         dancers = int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
         scene = Scene.random(
             rng, width, height, dancers,
             framing=str(rng.choice(FRAMINGS, p=[0.85, 0.06, 0.05, 0.04])),
             occluder=str(rng.choice(OCCLUDERS)) if rng.random() < 0.15 else None,
         )  # fmt: skip
-        full_turn = rng.random() < 0.3
-        angles = np.concatenate([random_motion(rng, np.zeros(1), full_turn) for _ in range(dancers)])
-        image, keypoints = render(scene, angles)
+        image, keypoints = render(scene, _choreographed(rng, routines(HELD_OUT_SEED, HELD_OUT_SONGS), dancers))
         yield Lens.random(rng).expose(rng, image), keypoints
