@@ -7,10 +7,10 @@ INSTALLED := $(VENV)/installed
 .PHONY: repro test install lock clean
 
 repro: $(INSTALLED)
-	$(BIN)/dvc repro
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q $(TESTS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q $(TESTS)
 
 install: $(INSTALLED)
 

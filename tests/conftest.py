@@ -1,0 +1,41 @@
+"""The whole pipeline at its smallest size, run once for all tests that look at what comes out."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("dataset_tools", "d2m_model", "manifests", "dvc.yaml", ".dvcignore")
+
+
+def environment() -> dict[str, str]:
+    """This environment with its own programs first on PATH, two threads and no colours."""
+    programs = str(Path(sys.executable).parent)
+    return os.environ | {"PATH": programs + os.pathsep + os.environ["PATH"], "NO_COLOR": "1", "DVC_NO_ANALYTICS": "1"}
+
+
+def command(folder: Path, *args: str) -> subprocess.CompletedProcess:
+    """Run a command of this environment in `folder`, its output captured as text."""
+    return subprocess.run(args, cwd=folder, env=environment(), capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory) -> Path:
+    """A working folder in which `dvc repro` has run on presets/tiny.yaml."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    shutil.copy(ROOT / "presets" / "tiny.yaml", folder / "params.yaml")
+    assert command(folder, "dvc", "init", "--no-scm", "-q").returncode == 0
+    done = command(folder, "dvc", "repro")
+    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+    (folder / "repro.log").write_text(done.stdout)
+    return folder

@@ -1,0 +1,119 @@
+"""One word per stage, and arrows that run one way: the folder tree is the pipeline diagram."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dataset_tools.base.layout import DATA_STAGES, MODEL_STAGES
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = {s: f"dataset_tools.{s}" for s in DATA_STAGES} | {s: f"d2m_model.{s}" for s in MODEL_STAGES}
+
+
+def sources():
+    return sorted([*ROOT.glob("dataset_tools/**/*.py"), *ROOT.glob("d2m_model/**/*.py")])
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names of everything that a file of the project imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
+    return names
+
+
+def test_top_level_modules_are_exactly_the_stages():
+    for package, stages in (("dataset_tools", DATA_STAGES), ("d2m_model", MODEL_STAGES)):
+        assert {p.stem for p in (ROOT / package).glob("*.py")} - {"__init__"} == set(stages)
+
+
+def test_dvc_stages_params_and_presets_use_the_same_words():
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert list(pipeline) == [*DATA_STAGES, *MODEL_STAGES]
+    for word, stage in pipeline.items():
+        assert stage["cmd"].startswith(f"python -m {MODULES[word]} --corpus ${{corpus}}")
+        assert stage["params"] == [word]
+    for preset in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
+        values = yaml.safe_load(preset.read_text())
+        assert set(values) == {"corpus", "levels", "variants", *MODULES}, preset
+
+
+def test_params_is_the_demo_preset():
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "presets" / "demo.yaml").read_text()
+
+
+@pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
+@pytest.mark.parametrize("word", MODULES)
+def test_presets_are_accepted_by_every_stage(preset, word):
+    import importlib
+
+    from dataset_tools.base.params import load_params
+
+    load_params(ROOT / "presets" / preset, word, importlib.import_module(MODULES[word]).Params)
+
+
+def test_every_stage_has_a_test_and_a_mention():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for word in MODULES:
+        assert (ROOT / "tests" / f"test_{word}.py").exists(), word
+        assert f"| `{word}" in text
+
+
+def test_arrows_run_one_way():
+    for path in sources():
+        names, where = imports_of(path), path.relative_to(ROOT)
+        inside = where.parts[0] + ("." + where.parts[1] if len(where.parts) > 2 else "")
+        stages = {m for m in MODULES.values() if m != f"{where.parts[0]}.{path.stem}"}
+        if len(where.parts) == 2:
+            assert not names & stages, f"{where}: a stage imports a stage"
+        if where.parts[0] == "dataset_tools":
+            assert not any(n.startswith("d2m_model") for n in names), where
+        forbidden = {
+            "dataset_tools.base": ("dataset_tools.vision", "dataset_tools.demo", *MODULES.values()),
+            "dataset_tools.vision": ("dataset_tools.demo", *MODULES.values()),
+            "d2m_model.nets": ("d2m_model.training", *MODULES.values()),
+            "d2m_model.losses": ("d2m_model.training", *MODULES.values()),
+            "d2m_model.metrics": ("d2m_model.training", *MODULES.values()),
+            "d2m_model.training": tuple(MODULES.values()),
+        }.get(inside, ())
+        for name in names:
+            assert not any(name == f or name.startswith(f + ".") for f in forbidden), f"{where} imports {name}"
+
+
+def test_training_imports_little_at_module_level():
+    """d2m_model's training stages run on a bare CUDA machine: torch, numpy, h5py, pandas, pyyaml and tqdm."""
+    allowed = {"torch", "numpy", "h5py", "pandas", "yaml", "tqdm", "d2m_model", "dataset_tools"} | sys.stdlib_module_names
+    files = [*ROOT.glob("d2m_model/training/*.py"), *ROOT.glob("d2m_model/nets/*.py"), *ROOT.glob("d2m_model/losses/*.py")]
+    for path in [*files, *(ROOT / "d2m_model" / f"{w}.py" for w in ("vqvae", "synthesizer", "d2m_gan"))]:
+        for node in ast.parse(path.read_text()).body:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] in allowed, f"{path.name} imports {name} at module level"
+
+
+def test_files_stay_readable():
+    long = {str(p.relative_to(ROOT)): n for p in sources() if (n := len(p.read_text().splitlines())) > 400}
+    assert not long, f"over 400 lines: {long}"
+
+
+@pytest.mark.parametrize("word", MODULES)
+def test_help_names_the_command(word):
+    done = subprocess.run([sys.executable, "-m", MODULES[word], "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and re.match(rf"usage: python -m {re.escape(MODULES[word])}\b", done.stdout)
+
+
+def test_unknown_corpus_is_one_line(tmp_path):
+    (tmp_path / "manifests").mkdir()
+    for word in ("sources", "clips", "evaluate"):
+        done = subprocess.run(
+            [sys.executable, "-m", MODULES[word], "--corpus", "nope", "--root", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "unknown corpus 'nope'" in done.stderr
