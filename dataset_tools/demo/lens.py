@@ -41,7 +41,8 @@ class Lens:
             image = cv2.LUT(image, self.levels)
         if self.grain:
             grain = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(self.grain)
-            image = np.clip(image + grain[..., None], 0, 255).astype(np.uint8)
+            grainy = image + grain[..., None]
+            image = np.clip(grainy, 0, 255, out=grainy).astype(np.uint8)
         if self.jpeg_quality is not None:
             _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
             image = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])

@@ -27,14 +27,16 @@ def paint_background(rng: np.random.Generator, width: int, height: int, busy: fl
     `busy` 0..1 scales the texture's contrast and the number of things.
     """
     t = np.linspace(0, 1, height)[:, None, None] if rng.random() < 0.5 else np.linspace(0, 1, width)[None, :, None]
-    image = (np.zeros((height, width, 1)) + colour(rng) * (1 - t) + colour(rng) * t).astype(np.float32)
+    wall = (colour(rng) * (1 - t) + colour(rng) * t).astype(np.float32)
     strength = rng.uniform(3, 3 + 42 * busy)
+    channels = 3 if rng.random() < 0.4 else 1
+    texture = np.zeros((height, width, channels), np.float32)
     for cell in (4, 12, 40):
         if rng.random() < 0.7:
-            channels = 3 if rng.random() < 0.3 else 1
             grid = rng.standard_normal((height // cell + 2, width // cell + 2, channels), dtype=np.float32)
-            blotches = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
-            image += np.float32(strength * rng.uniform(0.2, 1)) * blotches
+            grid *= np.float32(strength * rng.uniform(0.2, 1))
+            texture += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC).reshape(texture.shape)
+    image = wall + texture
     if rng.random() < 0.6:
         y = int(height * rng.uniform(0.55, 0.92))
         image[y:] = image[y:] * rng.uniform(0.2, 0.9) + (colour(rng) * rng.uniform(0.2, 0.8)).astype(np.float32)
@@ -45,7 +47,7 @@ def paint_background(rng: np.random.Generator, width: int, height: int, busy: fl
         image[:, :: step] *= tint
         if rng.random() < 0.5:
             image[::step] *= tint
-    image = np.clip(image, 0, 255).astype(np.uint8)
+    image = np.clip(image, 0, 255, out=image).astype(np.uint8)
     size = np.array([width, height])
     for _ in range(rng.integers(0, 3 + round(6 * busy))):
         tint, a = colour(rng), rng.uniform(0, size)
