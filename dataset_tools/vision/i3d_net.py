@@ -58,7 +58,7 @@ class Unit3D(nn.Module):
         super().__init__()
         self.conv3d = nn.Conv3d(inputs, outputs, kernel, stride, bias=bare)
         if not bare:
-            self.bn = nn.BatchNorm3d(outputs, eps=BATCH_NORM_EPS, momentum=0.01)
+            self.bn = nn.BatchNorm3d(outputs, eps=BATCH_NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv3d(pad_same(x, self.conv3d.kernel_size, self.conv3d.stride))
