@@ -11,8 +11,9 @@ from dataset_tools.base.errors import UserError
 P = TypeVar("P")
 
 
-def load_params(path: Path, section: str, record: type[P]) -> P:
-    """Section `section` of a params file as `record`. Lists become tuples.
+def load_params(path: Path, section: str, record: type[P], *, extra: bool = False) -> P:
+    """Section `section` of a params file as `record`. Lists become tuples. With extra=True keys that `record` does not
+    have are skipped: for who reads a part of another's section.
 
     Raises UserError for a missing file, a missing section, an unknown key, or a value that `record` refuses
     (its __post_init__ raises ValueError).
@@ -28,9 +29,9 @@ def load_params(path: Path, section: str, record: type[P]) -> P:
     values = everything[section] or {}
     names = {f.name for f in dataclasses.fields(record)}
     for key in values:
-        if key not in names:
+        if key not in names and not extra:
             raise UserError(f"{path}: {section}.{key} is not a parameter; known: {', '.join(sorted(names))}")
-    frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in names}
     try:
         return record(**frozen)
     except (TypeError, ValueError) as err:

@@ -1,0 +1,76 @@
+"""The last steps of a generated sound: denoising, loudness, and a file of 16-bit samples."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.timebase import SAMPLE_RATE
+
+LOUDNESS_BLOCK = 0.4  # seconds; the loudness standard (ITU-R BS.1770) is not defined for less
+MOMENT = 1024  # samples over which a level is measured
+QUIET = 0.01  # power of the quiet moments over that of the loud ones: -20 dB
+SMOOTHING = 100  # Hz over which the gate is smoothed; more would let the gate of the hiss beside a note close on it
+SILENCE = 1e-4  # peak below which there is nothing to make louder
+
+
+def denoise(audio: np.ndarray, strength: float) -> np.ndarray:
+    """Take out steady noise, such as a quantised decoder's hiss, by spectral gating.
+
+    What is noise is learnt from the quietest moments. Left to the whole sound, the gate would take a held note for
+    noise; so where no moment is far below the loud ones, nothing is known of the noise and nothing is taken out.
+
+    audio (N,) float32 -> (N,) float32; strength 0 (nothing) to 1 (all that is taken for noise).
+    """
+    noise = quiet_moments(audio)
+    if strength == 0 or noise is None:
+        return audio
+    import noisereduce
+
+    clean = noisereduce.reduce_noise(
+        y=audio,
+        sr=SAMPLE_RATE,
+        y_noise=noise,
+        stationary=True,
+        prop_decrease=strength,
+        freq_mask_smooth_hz=SMOOTHING,
+        n_jobs=1,
+    )
+    return clean.astype(np.float32)
+
+
+def quiet_moments(audio: np.ndarray) -> np.ndarray | None:
+    """The quietest tenth of a sound (N,), in order; None where it is under 1 s, silent, or nowhere 20 dB below its
+    loud moments."""
+    count = len(audio) // MOMENT
+    if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
+        return None
+    moments = audio[: count * MOMENT].reshape(count, MOMENT)
+    power = (moments.astype(np.float64) ** 2).mean(axis=1)
+    quiet = np.sort(np.argsort(power, kind="stable")[: max(3, count // 10)])
+    if power[quiet].mean() == 0 or power[quiet].mean() > QUIET * np.quantile(power, 0.95):
+        return None
+    return moments[quiet].reshape(-1)
+
+
+def normalise(audio: np.ndarray, loudness: float, peak: float) -> np.ndarray:
+    """Bring a sound to `loudness` LUFS, but no sample above `peak` (1 is full scale); silence stays silence."""
+    import pyloudnorm
+
+    highest = float(np.abs(audio).max(initial=0))
+    if highest < SILENCE:
+        return audio
+    gain = peak / highest
+    if len(audio) >= SAMPLE_RATE * LOUDNESS_BLOCK:
+        found = pyloudnorm.Meter(SAMPLE_RATE).integrated_loudness(audio.astype(np.float64))
+        gain = min(gain, 10 ** ((loudness - found) / 20))
+    return audio * np.float32(gain)
+
+
+def write_wav(path: Path, audio: np.ndarray) -> None:
+    """Write (N,) samples within -1..1 as a 16-bit mono WAV at 22 050 Hz, complete or absent; beyond -1..1 is clipped."""
+    import soundfile
+
+    samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
+    with write_aside(path) as aside:
+        soundfile.write(aside, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")

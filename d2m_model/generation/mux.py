@@ -1,0 +1,141 @@
+"""Put a new sound to a video: the picture's packets are copied as they are, the old sound is left out."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from heapq import merge
+from pathlib import Path
+
+import av
+import numpy as np
+
+from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.vision.video_io import open_media
+
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+BLOCK = 1024  # samples of one AAC frame
+BITRATE = 128_000
+X264 = {"preset": "veryfast", "crf": "18"}
+
+
+def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0) -> bool:
+    """Write `out` (.mp4, .mov or .mkv): the picture of `video` and `audio` (N,) at 22 050 Hz as its only sound.
+
+    delay: seconds of the video's clock at which the sound begins. The picture is copied packet by packet where the
+    container can hold it, else encoded again as H.264; returns whether it was copied.
+    Raises UserError for an unreadable video or one without picture, and for a suffix of another container.
+    """
+    if out.suffix.lower() not in CONTAINERS:
+        raise UserError(f"{out}: a video must end in {', '.join(CONTAINERS)}")
+    try:
+        _write(video, audio, out, delay, copy=True)
+        return True
+    except _CannotHold:
+        _write(video, audio, out, delay, copy=False)
+        return False
+
+
+class _CannotHold(Exception):
+    """The container has no place for this codec."""
+
+
+def _write(video: Path, audio: np.ndarray, out: Path, delay: float, *, copy: bool) -> None:
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    form = CONTAINERS[out.suffix.lower()]
+    with open_media(video) as source, write_aside(out) as aside:
+        if not source.streams.video:
+            raise UserError(f"{video.name}: not a readable video: it has no video stream")
+        shown = source.streams.video[0]
+        zero = Fraction(max(0, source.start_time or 0), av.time_base)
+        with av.open(str(aside), "w", format=form, container_options=options) as target:
+            if copy:
+                picture = _copied_stream(target, shown)
+                packets = _copied(source, shown, picture, zero)
+            else:
+                picture = _encoder(target, shown)
+                packets = _encoded(source, shown, picture, zero)
+            sound = target.add_stream("aac", rate=SAMPLE_RATE, layout="mono", bit_rate=BITRATE)
+            sound.codec_context.flags |= av.codec.context.Flags.bitexact
+            try:
+                target.start_encoding()
+            except (ValueError, av.error.FFmpegError):
+                if copy:
+                    raise _CannotHold from None
+                raise
+            for packet in merge(packets, _sound_packets(sound, audio, delay), key=_when):
+                target.mux(packet)
+
+
+def _when(packet: av.Packet) -> float:
+    return float(packet.dts * packet.time_base)
+
+
+def _copied_stream(target, shown):
+    try:
+        return target.add_stream_from_template(shown)
+    except (ValueError, av.error.FFmpegError):
+        raise _CannotHold from None
+
+
+def _copied(source, shown, picture, zero: Fraction) -> Iterator[av.Packet]:
+    """Packets of the picture, on a clock that starts where the source's player starts."""
+    shift = round(zero / shown.time_base)
+    for packet in _decoding_times(packet for packet in source.demux(shown) if packet.size):
+        packet.dts -= shift
+        if packet.pts is not None:
+            packet.pts -= shift
+        packet.stream = picture
+        yield packet
+
+
+def _decoding_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+    """Packets with a decoding time each. Matroska stores none and FFmpeg can't derive those before the first reordered
+    frame: they are counted back from the first that is known, the later ones forward from the one before."""
+    waiting, last = [], None
+    for packet in packets:
+        step = packet.duration or 1
+        if packet.dts is None and last is None:
+            waiting.append(packet)
+            continue
+        if packet.dts is None:
+            packet.dts = last + step
+        for place, early in enumerate(waiting):
+            early.dts = packet.dts - (len(waiting) - place) * step
+            yield early
+        waiting, last = [], packet.dts
+        yield packet
+    for place, packet in enumerate(waiting):
+        packet.dts = packet.pts if packet.pts is not None else place
+        yield packet
+
+
+def _encoder(target, shown):
+    picture = target.add_stream("libx264", rate=shown.average_rate or 30, options=dict(X264))
+    codec = picture.codec_context
+    codec.width, codec.height = shown.codec_context.width // 2 * 2, shown.codec_context.height // 2 * 2
+    codec.pix_fmt, codec.time_base, codec.thread_count = "yuv420p", shown.time_base, 1
+    codec.flags |= av.codec.context.Flags.bitexact
+    return picture
+
+
+def _encoded(source, shown, picture, zero: Fraction) -> Iterator[av.Packet]:
+    codec = picture.codec_context
+    for frame in source.decode(shown):
+        if frame.pts is None:
+            continue
+        plain = frame.reformat(codec.width, codec.height, "yuv420p")
+        plain.pts, plain.time_base = frame.pts - round(zero / shown.time_base), shown.time_base
+        plain.pict_type = 0
+        yield from picture.encode(plain)
+    yield from picture.encode(None)
+
+
+def _sound_packets(sound, audio: np.ndarray, delay: float) -> Iterator[av.Packet]:
+    first = round(delay * SAMPLE_RATE)
+    samples = np.concatenate([np.zeros(max(0, first), np.float32), np.asarray(audio, np.float32)[max(0, -first) :]])
+    for at in range(0, len(samples), BLOCK):
+        frame = av.AudioFrame.from_ndarray(samples[None, at : at + BLOCK], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, at, Fraction(1, SAMPLE_RATE)
+        yield from sound.encode(frame)
+    yield from sound.encode(None)

@@ -1,0 +1,123 @@
+"""What a model needs of any dance video: normalised as the corpus was, posed and described by the same weights."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params
+from dataset_tools.base.timebase import FPS
+from dataset_tools.base.weights import locate
+from dataset_tools.base.workers import progress
+
+WINDOW = 2 * FPS  # frames that the visual features look at
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSettings:
+    """What section `clips` of params.yaml says about the picture."""
+
+    max_height: int = 720
+    crop: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseSettings:
+    """What section `pose` of params.yaml says about a single video."""
+
+    weights: str
+    long_edge: int
+    layout: str = "coco17"
+    batch_size: int = 8
+    max_people: int = 5
+    gap_frames: int = 6
+    min_frames: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualSettings:
+    """What section `i3d` of params.yaml says about a single video."""
+
+    weights: str | tuple[str, ...]
+    frame_size: int
+    crop: int
+    flow: str
+    batch: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dance:
+    """One video as a model sees it."""
+
+    pose: np.ndarray
+    """(T, P, J, 3) float32: x px, y px, confidence, at 30 fps; slot 0 is the primary dancer."""
+    size: tuple[int, int]
+    """Width and height in px of the picture that `pose` is in."""
+    visual: np.ndarray
+    """(W, 2048) float32, row w for the window that starts at second w; at least one row."""
+    begin: float
+    """Second of the video's clock at which frame 0 is shown."""
+
+    @property
+    def coverage(self) -> float:
+        """Fraction of the frames in which the primary dancer was seen."""
+        return float((self.pose[:, 0, :, 2] > 0).any(axis=1).mean())
+
+
+def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
+    """Normalise a video into the folder `scratch`, find its dancers and compute its visual features, with the weights
+    and settings of params.yaml.
+
+    Raises UserError for an unreadable video, and for weights or parameters that are missing.
+    """
+    from dataset_tools.vision.clip_reader import read_clip
+    from dataset_tools.vision.normalise import normalise_video
+    from dataset_tools.vision.poser import Poser
+    from dataset_tools.vision.tracking import track
+    from dataset_tools.vision.video_io import nearest_time
+    from dataset_tools.vision.visual_features import load_visual_features
+
+    clips = load_params(layout.params, "clips", ClipSettings, extra=True)
+    posing = load_params(layout.params, "pose", PoseSettings, extra=True)
+    looking = load_params(layout.params, "i3d", VisualSettings, extra=True)
+
+    clip = scratch / "clip.mp4"
+    made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop)
+    poser = Poser(
+        locate(posing.weights, layout),
+        long_edge=posing.long_edge,
+        layout=posing.layout,
+        batch_size=posing.batch_size,
+    )
+    people = poser.people(progress(read_clip(clip, made.frames), "pose", made.frames))
+    pose = track(
+        people,
+        made.width,
+        made.height,
+        max_people=posing.max_people,
+        gap_frames=posing.gap_frames,
+        min_frames=posing.min_frames,
+    )
+    features = load_visual_features(
+        looking.weights,
+        layout,
+        frame_size=looking.frame_size,
+        crop=looking.crop,
+        flow=looking.flow,
+        batch=looking.batch,
+    )
+    frames = progress(read_clip(clip, made.frames), "visual features", made.frames)
+    visual = features(held(frames, WINDOW))
+    return Dance(pose=pose, size=(made.width, made.height), visual=visual, begin=nearest_time(video, 0.0))
+
+
+def held(frames: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:
+    """The frames; where there are fewer than `least`, the last one is repeated."""
+    count, frame = 0, None
+    for frame in frames:
+        count += 1
+        yield frame
+    for _ in range(least - count):
+        yield frame

@@ -1,0 +1,82 @@
+"""A dance of any length, heard through a model that makes one window: overlapping windows, cross-faded where they meet.
+
+Windows start on whole seconds, as in training; a last one ends with the dance. Of each window the middle is used, where
+the model has seen what comes before and after, so windows change over half-way through their overlap.
+"""
+
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+
+from dataset_tools.base.timebase import FPS, frames_to_samples
+
+OPPOSED = -0.9  # correlations below this are taken for this: the gain that restores cancelled power has no bound
+
+
+class WindowModel(Protocol):
+    """What `render` needs of a model."""
+
+    frames: int
+    """Frames of a window."""
+
+    def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
+        """(frames, P, J, 3) pose in px of a picture of `size` (width, height), (2048,) visual -> (frames * 735,)."""
+
+
+def cover(frames: int, window: int, hop: int) -> list[int]:
+    """First frames of windows that cover `frames`: every `hop`, and one that ends with the last frame."""
+    starts = list(range(0, frames - window + 1, hop)) or [0]
+    if starts[-1] + window < frames:
+        starts.append(frames - window)
+    return starts
+
+
+def crossfade(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Go over from one sound (N,) to another (N,) with even power, however alike they are.
+
+    Sine and cosine gains keep the power of unlike sounds but swell where the two are alike, linear gains the reverse;
+    dividing by the power that the measured correlation predicts is right for both: two equal sounds come out unchanged.
+    """
+    turn = np.linspace(0, np.pi / 2, len(before), dtype=np.float32)
+    out, into = np.cos(turn), np.sin(turn)
+    norm = float(np.sqrt(np.dot(before, before) * np.dot(after, after)))
+    alike = max(OPPOSED, float(np.dot(before, after)) / norm) if norm > 0 else 0.0
+    return (out * before + into * after) / np.sqrt(1 + 2 * alike * out * into)
+
+
+def join(pieces: list[np.ndarray], starts: list[int], fade: int) -> np.ndarray:
+    """One sound from overlapping pieces.
+
+    pieces: (N_k,) sounds; starts: their first samples, increasing, the first 0; fade: samples of each cross-fade, less
+    where an overlap is shorter. Gives (last start + last length,) float32.
+    """
+    joined = np.asarray(pieces[0], np.float32)
+    for piece, (before, start) in zip(pieces[1:], pairwise(starts), strict=True):
+        assert before < start <= len(joined), "pieces must overlap or touch, in order"
+        width = min(fade, len(joined) - start)
+        first = (start + len(joined) - width) // 2  # the fade's first sample, in the middle of the overlap
+        piece = np.asarray(piece, np.float32)
+        mixed = crossfade(joined[first : first + width], piece[first - start : first - start + width])
+        joined = np.concatenate([joined[:first], mixed, piece[first - start + width :]])
+    return joined
+
+
+def render(
+    model: WindowModel, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray, *, hop: int = FPS, fade: int = 0
+) -> np.ndarray:
+    """Music for a whole dance.
+
+    pose (T, P, J, 3) px of a picture of `size` (width, height); visual (W, 2048), row w for the window that starts at
+    second w, the last row for later ones. hop: frames between windows; fade: samples of a cross-fade.
+    Gives (T * 735,) float32. A dance shorter than a window is made as long by holding its last pose, then cut.
+    """
+    frames = len(pose)
+    if frames < model.frames:
+        pose = np.concatenate([pose, np.repeat(pose[-1:], model.frames - frames, axis=0)])
+    starts = cover(len(pose), model.frames, hop)
+    pieces = [
+        model.audio(pose[start : start + model.frames], size, visual[min(start // FPS, len(visual) - 1)])
+        for start in starts
+    ]
+    return join(pieces, [frames_to_samples(start) for start in starts], fade)[: frames_to_samples(frames)]

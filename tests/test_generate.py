@@ -1,0 +1,294 @@
+"""Generation: windows join without a seam, sounds are finished and equal bytes, the picture is copied untouched."""
+
+import csv
+import hashlib
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from builders import build_shards
+
+from d2m_model import generate
+from d2m_model.generation import mux as mux_module
+from d2m_model.generation.finish import denoise, normalise, write_wav
+from d2m_model.generation.mux import mux
+from d2m_model.generation.windows import cover, crossfade, join, render
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.shard_format import ShardSet
+
+RATE = 22050
+PARAMS = "generate: {denoise: 0.0}\n"
+
+
+class Metronome:
+    """A model that clicks whenever the dancer's first joint is at its lowest, to test who is heard where."""
+
+    frames = 60
+
+    def audio(self, pose, size, visual):
+        assert pose.shape[0] == 60 and visual.shape == (2048,) and size == (204, 360)
+        height = pose[:, 0, 0, 1]
+        hits = np.flatnonzero(height == height.max())
+        sound = np.zeros(60 * 735, np.float32)
+        for frame in hits:
+            sound[frame * 735 : frame * 735 + 50] = 0.5
+        return sound
+
+
+class Echo:
+    """A model whose sound is the pose itself: sample n is the first joint's x in n's frame, plus the visual's first."""
+
+    frames = 60
+
+    def audio(self, pose, size, visual):
+        return np.repeat(pose[:, 0, 0, 0], 735).astype(np.float32) + visual[0]
+
+
+def ramp_pose(frames):
+    pose = np.zeros((frames, 1, 17, 3), np.float32)
+    pose[:, 0, 0, 0] = np.arange(frames)
+    return pose
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts"),
+    [(20, [0]), (60, [0]), (61, [0, 1]), (90, [0, 30]), (100, [0, 30, 40]), (150, [0, 30, 60, 90])],
+)
+def test_windows_cover_every_frame(frames, starts):
+    assert cover(frames, 60, 30) == starts
+    assert max(starts[-1] + 60, 60) >= frames
+
+
+@pytest.mark.parametrize("frames", [1, 17, 60, 61, 75, 100, 301])
+def test_a_dance_of_any_length_gets_exactly_its_length(frames):
+    sound = render(Echo(), ramp_pose(frames), (9, 9), np.zeros((1, 2048), np.float32), fade=5512)
+    assert len(sound) == frames * 735
+    # Every window agrees about every frame here, so joining them must give back what one long window would.
+    np.testing.assert_allclose(sound, np.repeat(np.arange(frames), 735), rtol=1e-5, atol=1e-3)
+
+
+def test_each_second_hears_its_own_visual_row():
+    visual = np.zeros((3, 2048), np.float32)
+    visual[:, 0] = (1, 2, 3)
+    pose = np.zeros((150, 1, 17, 3), np.float32)  # windows 0, 1, 2, 3 s: rows 0, 1, 2 and the last again
+    sound = render(Echo(), pose, (9, 9), visual, fade=0)
+    seconds = sound.reshape(10, -1).mean(axis=1)  # half-seconds; the middle of each window is its own
+    assert seconds.tolist() == [1, 1, 1, 2, 2, 3, 3, 3, 3, 3]
+
+
+def test_crossfade_keeps_alike_sounds_and_the_power_of_unlike_ones():
+    rng = np.random.default_rng(0)
+    one, other = rng.standard_normal((2, 200_000)).astype(np.float32)
+    np.testing.assert_allclose(crossfade(one, one), one, rtol=1e-4, atol=1e-5)
+    constant = np.full(1000, 0.3, np.float32)
+    np.testing.assert_allclose(crossfade(constant, constant), constant, rtol=1e-5)
+    parts = crossfade(one, other).reshape(20, -1)
+    assert np.abs(np.sqrt((parts**2).mean(axis=1)) - 1).max() < 0.05
+    half_alike = 0.5 * one + np.sqrt(0.75).astype(np.float32) * other
+    assert np.abs(np.sqrt((crossfade(one, half_alike).reshape(20, -1) ** 2).mean(axis=1)) - 1).max() < 0.05
+    silent = np.zeros(1000, np.float32)
+    assert np.array_equal(crossfade(silent, silent), silent)
+    assert np.isfinite(crossfade(constant, -constant)).all() and np.abs(crossfade(constant, -constant)).max() < 1
+
+
+def test_join_keeps_constants_and_noise_even_across_seams():
+    rng = np.random.default_rng(1)
+    starts = [0, RATE, 2 * RATE, 2 * RATE + 7350]
+    flat = join([np.full(2 * RATE, 0.2)] * 4, starts, 5000)
+    assert len(flat) == starts[-1] + 2 * RATE
+    np.testing.assert_allclose(flat, 0.2, rtol=1e-5)
+    noise = join([rng.standard_normal(2 * RATE) for _ in starts], starts, 5000)
+    levels = [noise[i : i + 1000].std() for i in range(0, len(noise) - 1000, 1000)]
+    assert 0.85 < min(levels) and max(levels) < 1.15
+
+
+def test_denoise_takes_hiss_and_leaves_the_tone():
+    rng = np.random.default_rng(2)
+    time = np.arange(4 * RATE) / RATE
+    tone = np.where((time % 1) < 0.5, 0.5 * np.sin(2 * np.pi * 440 * time), 0).astype(np.float32)
+    hiss = 0.01 * rng.standard_normal(len(time)).astype(np.float32)
+    clean = denoise(tone + hiss, 1.0)
+    quiet = (time % 1) > 0.6
+    assert clean[quiet].std() < 0.3 * hiss[quiet].std()
+    loud = ((time % 1) > 0.1) & ((time % 1) < 0.4)
+    assert abs(clean[loud].std() / tone[loud].std() - 1) < 0.05
+    assert np.array_equal(denoise(tone, 0.0), tone)
+    for silent in (np.zeros(RATE, np.float32), np.zeros(5, np.float32)):
+        assert np.array_equal(denoise(silent, 1.0), silent)
+
+
+def test_normalise_reaches_loudness_or_the_peak():
+    import pyloudnorm
+
+    rng = np.random.default_rng(3)
+    noise = (0.01 * rng.standard_normal(3 * RATE)).astype(np.float32)
+    made = normalise(noise, -23, 0.95)
+    assert abs(pyloudnorm.Meter(RATE).integrated_loudness(made.astype(float)) + 23) < 0.1
+    assert abs(np.abs(normalise(noise, 0, 0.95)).max() - 0.95) < 1e-4
+    assert abs(np.abs(normalise(noise[:100], -23, 0.5)).max() - 0.5) < 1e-4
+    assert not normalise(np.zeros(RATE, np.float32), -23, 0.95).any()
+
+
+def test_wav_is_int16_mono_and_equal_bytes(tmp_path):
+    sound = np.array([0, 0.5, -0.5, 2, -2], np.float32)
+    for name in ("a.wav", "b.wav"):
+        write_wav(tmp_path / name, sound)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    info = soundfile.info(tmp_path / "a.wav")
+    assert (info.samplerate, info.channels, info.subtype, info.frames) == (RATE, 1, "PCM_16", 5)
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    assert samples.tolist() == [0, 16384, -16384, 32767, -32767]
+
+
+def make_stage(root, clips=3, seconds=4.5):
+    (root / "manifests" / "tiny").mkdir(parents=True)
+    (root / "manifests" / "tiny" / "clips.csv").write_text("")
+    (root / "params.yaml").write_text(PARAMS)
+    layout = Layout(root=root, corpus="tiny")
+    build_shards(layout.stage("shards"), clips=clips, seconds=seconds, split="test", corpus="tiny")
+    return layout
+
+
+def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
+    layout = make_stage(tmp_path)
+    monkeypatch.setattr(generate, "load_model", lambda *_: Metronome())
+    folder = layout.stage("generate") / "high-full"
+    folder.mkdir(parents=True)
+    (folder / "clip_of_another_run.wav").write_bytes(b"x")
+    assert generate.main(["--root", str(tmp_path), "--corpus", "tiny"]) == 0
+    names = {f"clip_{n:03d}" for n in range(3)}
+    assert {path.stem for path in folder.glob("*.wav")} == names
+    with open(folder / "rows.csv", newline="") as handle:
+        rows = {row["id"]: row for row in csv.DictReader(handle)}
+    assert set(rows) == names and all(r["status"] == "ok" and r["seconds"] == "4.5" for r in rows.values())
+    shards = ShardSet(layout.stage("shards"), "test")
+    for entry in shards.clips:
+        sound, _ = soundfile.read(folder / f"{entry.clip_id}.wav")
+        height = shards.read(entry.clip_id).pose[:, 0, 0, 1]
+        heard = np.flatnonzero(np.diff((sound > 0.1).astype(int), prepend=0) > 0) / 735
+        lowest = np.flatnonzero(np.isclose(height, height.max(), atol=0.5))
+        assert len(heard) and all(np.abs(lowest - h).min() < 0.01 for h in heard)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    generate.main(["--root", str(tmp_path), "--corpus", "tiny"])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_missing_models_name_the_commands(tmp_path):
+    layout = make_stage(tmp_path)
+    with pytest.raises(UserError, match=r"no model trained yet.*d2m_model\.synthesizer.*d2m_model\.d2m_gan"):
+        generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--level", "low"])
+    assert not layout.stage("generate").exists()
+
+
+def write_video(path, codec="libx264", frames=48, fps=24, sound=True, **options):
+    """A grey ramp of 64x48, with a tone that must not survive."""
+    with av.open(str(path), "w") as out:
+        picture = out.add_stream(codec, rate=fps, options=options)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        tone = (
+            out.add_stream("aac" if path.suffix != ".webm" else "libopus", rate=48000, layout="mono") if sound else None
+        )
+        for n in range(frames):
+            image = np.full((48, 64, 3), 4 * n % 256, np.uint8)
+            out.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(picture.encode(None))
+        if tone:
+            wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000 * frames // fps) / 48000)
+            for at in range(0, len(wave) - 959, 960):
+                form = tone.codec_context.format.name
+                block = (wave[None, at : at + 960] * (32767 if form == "s16" else 1)).astype(
+                    "i2" if form == "s16" else "f4"
+                )
+                frame = av.AudioFrame.from_ndarray(block, format=form, layout="mono")
+                frame.sample_rate, frame.pts = 48000, at
+                out.mux(tone.encode(frame))
+            out.mux(tone.encode(None))
+    return path
+
+
+def packets_and_sound(path):
+    with av.open(str(path)) as media:
+        shown = media.streams.video[0]
+        packets = [
+            (hashlib.md5(bytes(p)).hexdigest(), float(p.pts * p.time_base)) for p in media.demux(shown) if p.size
+        ]
+        streams = [stream.type for stream in media.streams]
+        duration = media.duration / av.time_base
+    with av.open(str(path)) as media:
+        heard = np.concatenate([f.to_ndarray()[0] for f in media.decode(audio=0)])
+        rate = media.streams.audio[0].codec_context.sample_rate
+    return packets, streams, duration, heard, rate
+
+
+@pytest.mark.parametrize(("source", "suffix"), [("in.mp4", ".mp4"), ("in.mkv", ".mp4"), ("in.mp4", ".mkv")])
+def test_mux_copies_the_picture_and_replaces_the_sound(tmp_path, source, suffix):
+    video = write_video(tmp_path / source)
+    rng = np.random.default_rng(4)
+    music = np.zeros(2 * RATE, np.float32)
+    music[9000:9400] = 0.5 * rng.standard_normal(400)
+    out = tmp_path / f"out{suffix}"
+    assert mux(video, music, out) is True
+    before, after = packets_and_sound(video), packets_and_sound(out)
+    assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]] and len(after[0]) == 48
+    assert np.allclose([t for _, t in before[0]], [t for _, t in after[0]], atol=0.002)
+    assert after[1] == ["video", "audio"] and abs(after[2] - 2.0) < 0.06
+    heard, rate = after[3], after[4]
+    assert rate == RATE and abs(len(heard) - len(music)) <= 2048
+    lag = np.argmax(np.correlate(heard[: len(music)], music[9000:9400], "valid")) - 9000
+    assert abs(lag) <= 0.001 * RATE
+    assert np.abs(heard[:8000]).max() < 0.02  # nothing left of the tone
+    first = out.read_bytes()
+    mux(video, music, out)
+    assert out.read_bytes() == first
+
+
+def test_mux_delays_the_sound_with_the_picture(tmp_path):
+    video = write_video(tmp_path / "in.mp4", sound=False)
+    music = np.zeros(RATE, np.float32)
+    music[:400] = 0.5 * np.random.default_rng(5).standard_normal(400)
+    mux(video, music, tmp_path / "out.mp4", delay=0.5)
+    heard = packets_and_sound(tmp_path / "out.mp4")[3]
+    assert abs(np.argmax(np.correlate(heard, music[:400], "valid")) - RATE // 2) <= 0.001 * RATE
+
+
+def test_mux_encodes_again_what_the_container_cannot_hold(tmp_path):
+    video = write_video(tmp_path / "in.webm", codec="libvpx", frames=24, sound=False)
+    out = tmp_path / "out.mp4"
+    assert mux(video, np.zeros(RATE, np.float32), out) is False
+    with av.open(str(out)) as media:
+        assert media.streams.video[0].codec_context.name == "h264"
+        times = [frame.time for frame in media.decode(video=0)]
+    assert np.allclose(times, np.arange(24) / 24, atol=0.002)
+
+
+def test_mux_leaves_nothing_when_it_fails(tmp_path, monkeypatch):
+    video = write_video(tmp_path / "in.mp4", sound=False)
+    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:300])
+    with pytest.raises(UserError, match=r"cut\.mp4: not a readable video"):
+        mux(tmp_path / "cut.mp4", np.zeros(RATE, np.float32), tmp_path / "out.mp4")
+    monkeypatch.setattr(mux_module, "_sound_packets", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        mux(video, np.zeros(RATE, np.float32), tmp_path / "out.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "cut.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--video", "gone.mp4", "--out", "x.mp4"], "gone.mp4: file not found"),
+        (["--video", "in.txt", "--out", "x.avi"], "--out must end in"),
+        (["--video", "in.txt", "--out", "nowhere/x.mp4"], "no such folder"),
+        (["--video", "in.txt"], "go together"),
+        (["--video", "in.txt", "--out", "x.mp4"], "no model trained yet"),
+        (["--denoise", "7"], "denoise must be 0 to 1"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, monkeypatch, arguments, message):
+    make_stage(tmp_path, clips=1)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.txt").write_text("no video")
+    with pytest.raises(UserError, match=message) as caught:
+        generate.main(["--corpus", "tiny", *arguments])
+    assert "\n" not in str(caught.value)
