@@ -1,0 +1,1 @@
+"""Parts of the recipe `dataset_tools.demo.train_pose`: training samples, loss, evaluation."""

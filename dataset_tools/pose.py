@@ -1,0 +1,185 @@
+"""2-D pose of every clip: data/<corpus>/clips -> data/<corpus>/pose/<clip_id>.npy, float32 (T, P, J, 3).
+
+x px, y px, confidence 0..1 of P dancers, slot 0 the primary one; what was not found is 0. OpenPifPaf finds the people,
+`vision.tracking` tells them apart. Numbers come in steps of 1/16 px and 1/256, so that equal runs give equal bytes.
+"""
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.base import cli
+from dataset_tools.base.accounting import demand
+from dataset_tools.base.atomic import publish, write_aside
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params, require
+from dataset_tools.base.schema import Row, read_records, write_records
+from dataset_tools.base.weights import locate
+from dataset_tools.base.work_cache import file_sha256, item_key
+from dataset_tools.base.workers import run_all
+from dataset_tools.vision.pose_layouts import SOURCES
+
+VERSION = 1  # of what this stage computes; raise it when the same input would give other poses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section pose of params.yaml."""
+
+    weights: str = "pose_demo"
+    """Name in manifests/weights.csv, or a path relative to the root."""
+    layout: str = "coco17"
+    """'coco17' or 'body25' (whole-body weights)."""
+    long_edge: int = 257
+    """px that a frame's longer side is scaled to; 257 for the demo's weights, 513 or more for the published ones."""
+    batch_size: int = 8
+    """Frames that go through the network at once."""
+    max_people: int = 5
+    """P: dancers kept per clip."""
+    gap_frames: int = 6
+    """Joints missing for at most so many frames are interpolated, with half the confidence; 0: never."""
+    min_coverage: float = 0.3
+    """Share of a clip's frames in which the primary dancer must be seen, or the clip is dropped; 0 keeps every clip."""
+    workers: int = 2
+    """Processes, one thread each."""
+    min_ok: float = 0.9
+    """Share of the clips that must end ok, or the stage fails."""
+
+    def __post_init__(self):
+        require(self.layout in SOURCES, f"layout must be one of {', '.join(SOURCES)}, found '{self.layout}'")
+        require(self.long_edge == 0 or self.long_edge >= 33, f"long_edge must be 0 or at least 33 px, found {self.long_edge}")
+        for name in ("batch_size", "max_people", "workers"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.gap_frames >= 0, f"gap_frames must be at least 0, found {self.gap_frames}")
+        for name in ("min_coverage", "min_ok"):
+            require(0 <= getattr(self, name) <= 1, f"{name} must be 0..1, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFile(Row):
+    """What this stage needs of a row of clips/rows.csv."""
+
+    frames: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseRow(Row):
+    """One row of pose/rows.csv."""
+
+    people: int = 0
+    """Dancers found, at most P."""
+    coverage: float = 0.0
+    """Share of the frames in which the primary dancer was seen."""
+    layout: str = ""
+    weights: str = ""
+    """Name and the first 8 digits of the file's sha256."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One clip to work on, for a worker process."""
+
+    clip: ClipFile
+    video: Path
+    cache: Path
+    weights: Path
+    params: Params
+
+
+def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
+    """Pose all clips that are ok, publish the arrays with rows.csv, and return the rows.
+
+    Clips that an earlier run finished with the same video, weights and parameters are taken from the cache. A clip whose
+    primary dancer is seen too rarely becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
+    """
+    clips = read_records(layout.stage("clips") / "rows.csv", ClipFile)
+    weights = locate(params.weights, layout)
+    sha = file_sha256(weights)
+    jobs = []
+    for clip in clips:
+        if clip.status == "ok":
+            video = layout.stage("clips") / f"{clip.id}.mp4"
+            if not video.is_file():
+                raise UserError(f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again")
+            decides = (params.layout, params.long_edge, params.batch_size, params.max_people, params.gap_frames)
+            key = item_key(VERSION, file_sha256(video), sha, decides)
+            cache = layout.cache("pose") / f"{key}.npy"
+            jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
+
+    todo = [job for job in jobs if not job.cache.exists()]
+    reasons = dict(zip((job.clip.id for job in todo), run_all(work, todo, params.workers, "pose"), strict=True))
+
+    out = layout.stage("pose")
+    facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}"}
+    rows = [_finished(job, reasons.get(job.clip.id, ""), facts) for job in jobs]
+    for job, row in zip(jobs, rows, strict=True):
+        if row.status == "ok":
+            publish(job.cache, out / f"{row.id}.npy")
+    done = {row.id for row in rows}
+    rows += [PoseRow(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
+    good = {row.id for row in rows if row.status == "ok"}
+    for old in out.glob("*.npy"):
+        if old.stem not in good:
+            old.unlink()
+    write_records(out / "rows.csv", rows, PoseRow)
+    return rows
+
+
+def _finished(job: Job, reason: str, facts: dict) -> PoseRow:
+    if reason:
+        return PoseRow(id=job.clip.id, status="failed", reason=reason, **facts)
+    seen = (np.load(job.cache, allow_pickle=False)[..., 2] > 0).any(axis=2)  # (T, P)
+    people, coverage = int(seen.any(axis=0).sum()), round(float(seen[:, 0].mean()), 4)
+    status, reason = "ok", ""
+    if coverage < job.params.min_coverage:
+        found = f"a dancer in only {coverage:.0%} of the frames" if people else "no person found"
+        status, reason = "dropped", f"{found}, pose.min_coverage asks for {job.params.min_coverage:.0%}"
+    return PoseRow(id=job.clip.id, status=status, reason=reason, people=people, coverage=coverage, **facts)
+
+
+def work(job: Job) -> str:
+    """Pose one clip into the cache; returns the reason where that is impossible, else ''."""
+    from dataset_tools.vision.clip_reader import read_clip
+
+    params = job.params
+    try:
+        poser = _poser(job.weights, params.long_edge, params.layout, params.batch_size)
+        pose = poser.dancers(read_clip(job.video, job.clip.frames), max_people=params.max_people, gap_frames=params.gap_frames)
+    except UserError as err:
+        return " ".join(str(err).split())
+    memory = io.BytesIO()
+    np.save(memory, pose)
+    with write_aside(job.cache) as aside:
+        aside.write_bytes(memory.getvalue())
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _poser(weights: Path, long_edge: int, layout: str, batch_size: int):
+    import cv2
+    import torch
+
+    from dataset_tools.vision.poser import Poser
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    return Poser(weights, long_edge=long_edge, layout=layout, batch_size=batch_size)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = cli.stage_parser("dataset_tools.pose", __doc__)
+    args = parser.parse_args(argv)
+    layout = cli.layout_of(args)
+    params = load_params(layout.params, "pose", Params)
+    rows = pose_clips(layout, params)
+    summary = demand(rows, stage="pose", min_ok=params.min_ok, table=layout.stage("pose") / "rows.csv")
+    cli.say("pose", f"{summary}, {sum(row.people for row in rows)} dancers")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

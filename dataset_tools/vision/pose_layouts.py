@@ -1,0 +1,44 @@
+"""Joint layouts: how the joints that a model finds become the joints that are stored.
+
+`coco17`: COCO's 17 keypoints, nose to ankles. `body25`: OpenPose's BODY_25, in the order of its poseParameters.cpp, made
+from OpenPifPaf's 133 whole-body keypoints (0-16 COCO, 17-22 feet); its neck and mid-hip are means of two joints.
+"""
+
+import numpy as np
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import JOINTS
+
+COCO, WHOLE_BODY = 17, 133  # keypoints of the models there are
+
+COCO17 = tuple(range(COCO))
+NECK, MID_HIP = (5, 6), (11, 12)  # means of both shoulders, of both hips
+BODY25 = (0, NECK, 6, 8, 10, 5, 7, 9, MID_HIP, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 18, 19, 20, 21, 22)
+SOURCES = {"coco17": COCO17, "body25": BODY25}
+"""For each joint of a layout the keypoint it is, or the pair it is the mean of."""
+assert {name: len(sources) for name, sources in SOURCES.items()} == JOINTS
+
+
+def to_layout(keypoints: np.ndarray, layout: str) -> np.ndarray:
+    """(..., K, 3) of a model with K = 17 or 133 keypoints -> (..., J, 3) float32 x px, y px, confidence 0..1.
+
+    The mean of two joints has the lower confidence of both, and is missing (0, 0, 0) where either is. A COCO model sees
+    no feet: joints 19 to 24 of body25 are missing then.
+
+    Raises UserError for an unknown layout or another K.
+    """
+    if layout not in SOURCES:
+        raise UserError(f"pose layout must be one of {', '.join(SOURCES)}, found '{layout}'")
+    count = keypoints.shape[-2]
+    if count not in (COCO, WHOLE_BODY):
+        raise UserError(f"pose model has {count} keypoints; layouts are known for {COCO} (COCO) and {WHOLE_BODY} (whole body)")
+    out = np.zeros((*keypoints.shape[:-2], JOINTS[layout], 3), np.float32)
+    for joint, source in enumerate(SOURCES[layout]):
+        if isinstance(source, tuple):
+            pair = keypoints[..., source, :]
+            confidence = pair[..., 2].min(-1)
+            middle = np.concatenate([pair[..., :2].mean(-2), confidence[..., None]], -1)
+            out[..., joint, :] = np.where(confidence[..., None] > 0, middle, 0)
+        elif source < count:
+            out[..., joint, :] = keypoints[..., source, :]
+    return out

@@ -1,0 +1,121 @@
+"""People in pictures: OpenPifPaf's network and CifCaf decoder over batches of frames of one size.
+
+OpenPifPaf's own Predictor takes frames one by one through PIL images and, in batches, pads portrait frames to squares.
+Here OpenCV scales a batch, padded only to the network's grid; network, decoding and coordinates are OpenPifPaf's.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.params import require
+from dataset_tools.vision.pose_layouts import to_layout
+from dataset_tools.vision.tracking import track
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values 0..1
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+GRID = 16  # networks take 16 n + 1 pixels
+XY_STEPS, CONFIDENCE_STEPS = 16, 256  # kept per pixel and per unit of confidence
+
+
+class Poser:
+    """Finds people in RGB frames.
+
+    weights: a `*.pt` by `pose_net.save_network`, or a checkpoint in OpenPifPaf's own format (`*.pkl`).
+    long_edge: px that a frame's longer side is scaled to; 0 leaves frames as they are.
+    Thresholds of the decoder are process-wide in OpenPifPaf: the Poser made last sets them.
+
+    Raises UserError for weights that are missing, broken, of another kind, or that would run code.
+    """
+
+    def __init__(self, weights: str | Path, *, long_edge: int = 257, layout: str = "coco17", batch_size: int = 8):
+        require(long_edge >= 0, f"long_edge must be at least 0, found {long_edge}")
+        require(batch_size >= 1, f"batch_size must be at least 1, found {batch_size}")
+        from dataset_tools.vision import pifpaf_compat, pose_net
+
+        weights = Path(weights)
+        if weights.suffix == ".pt":
+            network, about = pose_net.load_network(weights)
+        else:
+            network, about = pifpaf_compat.load_checkpoint(weights), {}
+        pifpaf_compat.set_thresholds(**about.get("decoder", {}))
+        self.joints = network.head_metas[0].n_fields
+        self.decode = pifpaf_compat.Decoder(network.to(memory_format=torch.channels_last))
+        self.long_edge = long_edge
+        self.layout = layout
+        self.batch_size = batch_size
+        self._in_layout(np.zeros((0, self.joints, 3)))  # an unknown layout fails here
+
+    def people(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """For each frame, uint8 (H, W, 3) RGB and all of one size, the people in it, the most certain first.
+
+        Yields float32 (N, J, 3): x px and y px of the frame (0 is the middle of the first pixel; 1/16 px steps),
+        confidence 0..1 (1/256 steps). A joint that was not found is (0, 0, 0). Frames are read batch by batch.
+        """
+        batch = []
+        for frame in frames:
+            batch.append(frame)
+            if len(batch) == self.batch_size:
+                yield from self._batch(batch)
+                batch = []
+        if batch:
+            yield from self._batch(batch)
+
+    def dancers(self, frames: Iterable[np.ndarray], *, max_people: int = 5, gap_frames: int = 6) -> np.ndarray:
+        """The people of a whole clip, told apart: float32 (T, P, J, 3), as `tracking.track` orders and fills them.
+
+        Raises UserError where there are no frames.
+        """
+        shape = []
+
+        def watched() -> Iterator[np.ndarray]:
+            for frame in frames:
+                shape[:] = frame.shape
+                yield frame
+
+        people = list(self.people(watched()))
+        if not people:
+            raise UserError("the video holds no frames to find people in")
+        height, width = shape[:2]
+        return quantise(track(people, width, height, max_people=max_people, gap_frames=gap_frames))
+
+    def _batch(self, frames: list[np.ndarray]) -> list[np.ndarray]:
+        images, shrink, offset = to_network(frames, self.long_edge)
+        people = []
+        for annotations in self.decode(images):
+            keypoints = np.array([a.data for a in annotations], np.float64).reshape(-1, self.joints, 3)
+            keypoints[..., :2] = (keypoints[..., :2] - offset + 0.5) * shrink - 0.5
+            people.append(self._in_layout(keypoints))
+        return people
+
+    def _in_layout(self, keypoints: np.ndarray) -> np.ndarray:
+        return quantise(to_layout(keypoints, self.layout))
+
+
+def to_network(frames: list[np.ndarray], long_edge: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Frames uint8 (H, W, 3) as network input (B, 3, H', W'), and what leads back to their pixels:
+    x = (x' - offset_x + 0.5) * shrink_x - 0.5, likewise y; shrink and offset are (2,)."""
+    height, width = frames[0].shape[:2]
+    scale = long_edge / max(height, width) if long_edge else 1.0
+    inner = np.maximum(1, np.rint(np.array([width, height]) * scale)).astype(int)
+    outer = -(-(inner - 1) // GRID) * GRID + 1
+    left, top = (outer - inner) // 2
+    images = np.zeros((len(frames), outer[1], outer[0], 3), np.float32)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    for image, frame in zip(images, frames):
+        scaled = cv2.resize(frame, tuple(inner.tolist()), interpolation=how) if scale != 1 else frame
+        image[top : top + inner[1], left : left + inner[0]] = (scaled.astype(np.float32) / 255 - MEAN) / STD
+    shrink = np.array([width, height]) / inner
+    # the array is (B, H, W, 3) in memory, which is torch's channels_last
+    return torch.from_numpy(images).permute(0, 3, 1, 2), shrink, np.array([left, top])
+
+
+def quantise(keypoints: np.ndarray) -> np.ndarray:
+    """Round (..., 3) to 1/16 px and 1/256 of confidence, so that a last digit's noise changes no stored byte."""
+    xy = np.rint(keypoints[..., :2] * XY_STEPS) / XY_STEPS
+    confidence = np.rint(np.clip(keypoints[..., 2:], 0, 1) * CONFIDENCE_STEPS) / CONFIDENCE_STEPS
+    return np.where(confidence > 0, np.concatenate([xy, confidence], -1), 0).astype(np.float32) + np.float32(0)

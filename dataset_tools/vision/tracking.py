@@ -1,0 +1,146 @@
+"""Who is who over time: detections of single frames become dancers with an identity, the primary one first.
+
+Tracking by detection: from frame to frame the people found are assigned to the dancers known (Hungarian algorithm) by
+how far their joints are from where each dancer's motion leads. A dancer unseen for a while is kept in mind.
+
+The primary dancer is the one with the largest presence times mean box area: near the camera and there all the time.
+Of dancers within 10 % of that the most central one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+MEMORY = 60  # frames that an unseen dancer stays known
+LOOK_BACK = 6  # frames from which a dancer's motion is estimated
+LOOK_AHEAD = 12  # frames for which that motion is believed
+GATE = 0.5  # largest assigned distance, in body sizes
+TIE = 0.9  # of the best score
+
+
+@dataclass
+class Track:
+    """One dancer."""
+
+    frames: list[int] = field(default_factory=list)
+    poses: list[np.ndarray] = field(default_factory=list)
+    """(J, 3) at each of `frames`."""
+    last: np.ndarray | None = None
+    """(J, 3): each joint where it was last seen, moved along with the body since."""
+    centres: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, frame: int, pose: np.ndarray) -> None:
+        seen = pose[:, 2] > 0
+        if self.last is None:
+            self.last = pose.copy()
+        else:
+            self.last[:, :2] += _centre(pose) - self.centres[-1]
+            self.last[seen] = pose[seen]
+        self.frames.append(frame)
+        self.poses.append(pose)
+        self.centres.append(_centre(pose))
+
+    def predicted(self, frame: int) -> np.ndarray:
+        """(J, 3) at `frame` if the body goes on as it did in the last frames."""
+        recent = [i for i, t in enumerate(self.frames[-LOOK_BACK:], len(self.frames[-LOOK_BACK:]) * -1) if t > self.frames[-1] - LOOK_BACK]
+        first = recent[0]
+        span = self.frames[-1] - self.frames[first]
+        velocity = (self.centres[-1] - self.centres[first]) / span if span else np.zeros(2)
+        pose = self.last.copy()
+        pose[:, :2] += velocity * min(frame - self.frames[-1], LOOK_AHEAD)
+        return pose
+
+
+def track(
+    detections: Iterable[np.ndarray], width: int, height: int, *, max_people: int = 5, gap_frames: int = 6, min_frames: int = 5
+) -> np.ndarray:
+    """Detections of successive frames, each (N, J, 3) x px, y px, confidence -> (T, P, J, 3) float32, P = max_people.
+
+    Slot 0 is the primary dancer, the others follow by the same score; a slot is one person throughout. Dancers seen in
+    fewer than `min_frames` frames are taken for errors (in clips of fewer frames: those not seen in every frame). A
+    joint missing for at most `gap_frames` frames between two sightings is interpolated, with half the lower one's
+    confidence; other missing joints are (0, 0, 0). With no frames at all, raises ValueError.
+    """
+    detections = [np.asarray(d, np.float32) for d in detections]
+    if not detections:
+        raise ValueError("no frames to track")
+    tracks = [t for t in _associate(detections) if len(t.frames) >= min(min_frames, len(detections))]
+    out = np.zeros((len(detections), max_people, detections[0].shape[1], 3), np.float32)
+    for slot, dancer in enumerate(_ranked(tracks, len(detections), width, height)[:max_people]):
+        out[dancer.frames, slot] = dancer.poses
+        _fill_gaps(out[:, slot], gap_frames)
+    return out
+
+
+def _associate(detections: list[np.ndarray]) -> list[Track]:
+    tracks: list[Track] = []
+    for frame, people in enumerate(detections):
+        people = [p for p in people if (p[:, 2] > 0).any()]
+        known = [t for t in tracks if frame - t.frames[-1] <= MEMORY]
+        cost = np.array([[_distance(t.predicted(frame), p) for p in people] for t in known]).reshape(len(known), len(people))
+        free = set(range(len(people)))
+        # a far pair costs more than any number of near ones, so no near pair is given up for it
+        for row, column in zip(*linear_sum_assignment(np.where(cost < GATE, cost, 1e3))):
+            if cost[row, column] < GATE:
+                known[row].add(frame, people[column])
+                free.discard(column)
+        for column in sorted(free):
+            tracks.append(Track())
+            tracks[-1].add(frame, people[column])
+    return tracks
+
+
+def _distance(expected: np.ndarray, found: np.ndarray) -> float:
+    """Mean distance of the joints both have (else of the centres), in sizes of the larger of both bodies."""
+    size = max(_size(expected), _size(found), 1.0)
+    both = (expected[:, 2] > 0) & (found[:, 2] > 0)
+    if both.sum() < 3:
+        return float(np.linalg.norm(_centre(expected) - _centre(found))) / size
+    return float(np.linalg.norm(expected[both, :2] - found[both, :2], axis=1).mean()) / size
+
+
+def _ranked(tracks: list[Track], frames: int, width: int, height: int) -> list[Track]:
+    """Tracks by presence times mean box area, but the most central of those close to the top first."""
+
+    def score(dancer: Track) -> float:
+        areas = [np.prod(np.minimum(_extent(p), (width, height))) for p in dancer.poses]
+        return len(dancer.frames) / frames * float(np.mean(areas))
+
+    def off_centre(dancer: Track) -> float:
+        return float(np.abs(np.mean([c[0] for c in dancer.centres]) - width / 2))
+
+    scores = {id(t): score(t) for t in tracks}
+    ranked = sorted(tracks, key=lambda t: (-scores[id(t)], off_centre(t)))
+    if ranked:
+        tied = [t for t in ranked if scores[id(t)] >= TIE * scores[id(ranked[0])]]
+        primary = min(tied, key=off_centre)
+        ranked = [primary, *(t for t in ranked if t is not primary)]
+    return ranked
+
+
+def _fill_gaps(pose: np.ndarray, gap_frames: int) -> None:
+    """Interpolate short gaps of each joint of (T, J, 3) in place."""
+    for joint in range(pose.shape[1]):
+        seen = np.flatnonzero(pose[:, joint, 2] > 0)
+        for before, after in zip(seen[:-1], seen[1:]):
+            if 1 < after - before <= gap_frames + 1:
+                share = ((np.arange(before + 1, after) - before) / (after - before))[:, None]
+                ends = pose[before, joint], pose[after, joint]
+                pose[before + 1 : after, joint] = (1 - share) * ends[0] + share * ends[1]
+                pose[before + 1 : after, joint, 2] = 0.5 * min(ends[0][2], ends[1][2])
+
+
+def _centre(pose: np.ndarray) -> np.ndarray:
+    """Median of the seen joints: a waving arm hardly moves it."""
+    return np.median(pose[pose[:, 2] > 0, :2], axis=0)
+
+
+def _extent(pose: np.ndarray) -> np.ndarray:
+    """(width, height) of the box around the seen joints."""
+    return np.ptp(pose[pose[:, 2] > 0, :2], axis=0)
+
+
+def _size(pose: np.ndarray) -> float:
+    return float(_extent(pose).max())
