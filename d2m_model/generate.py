@@ -19,6 +19,7 @@ import numpy as np
 from d2m_model.generation.finish import denoise, normalise, write_wav
 from d2m_model.generation.mux import CONTAINERS, mux
 from d2m_model.generation.windows import WindowModel, render
+from d2m_model.training.seeding import seed_everything
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -47,6 +48,8 @@ class Params:
     """Highest sample of a finished sound; 1 is full scale."""
     seed: int = 0
     """Of whatever a model draws at random."""
+    threads: int = 2
+    """CPU threads; sounds are equal to the byte for equal numbers of them."""
 
     def __post_init__(self):
         require(self.split in ("train", "val", "test"), f"split must be train, val or test, found '{self.split}'")
@@ -54,6 +57,7 @@ class Params:
         require(0 <= self.crossfade <= self.hop / 2, f"crossfade must be 0 to hop / 2, found {self.crossfade}")
         require(0 <= self.denoise <= 1, f"denoise must be 0 to 1, found {self.denoise}")
         require(-70 <= self.loudness <= 0, f"loudness must be -70 to 0 LUFS, found {self.loudness}")
+        require(self.threads >= 1, f"threads must be at least 1, found {self.threads}")
         require(0 < self.peak <= 1, f"peak must be above 0 and at most 1, found {self.peak}")
 
 
@@ -79,7 +83,7 @@ def load_model(layout: Layout, level: str, variant: str) -> WindowModel:
         commands = " and then ".join(f"`python -m {command}`" for command in missing)
         first = next(iter(missing.values())) / "model.pt"
         raise UserError(f"{first}: no model trained yet; train it with `make repro` (everything) or {commands}")
-    from d2m_model.nets.music_model import MusicModel
+    from d2m_model.training.music_model import MusicModel
 
     synthesizer, generator = (folder / "model.pt" for folder in wanted.values())
     return MusicModel.load(generator, synthesizer)
@@ -89,12 +93,9 @@ def compose(
     model: WindowModel, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray, params: Params
 ) -> np.ndarray:
     """Finished music for one dance: windows joined, denoised, normalised. Shapes as in `render`; (T * 735,) float32."""
-    import torch
-
-    torch.manual_seed(params.seed)
+    seed_everything(params.seed, params.threads)  # before each dance: its music does not depend on those before it
     fade = round(params.crossfade * SAMPLE_RATE)
-    with torch.inference_mode():
-        audio = render(model, pose, size, visual, hop=params.hop * FPS, fade=fade)
+    audio = render(model, pose, size, visual, hop=params.hop * FPS, fade=fade)
     return normalise(denoise(audio, params.denoise), params.loudness, params.peak)
 
 
