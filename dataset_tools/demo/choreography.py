@@ -183,9 +183,9 @@ def _bounce(
     pulse = np.array([d >= CALM_ENERGY or b % 2 == 0 for b, d in enumerate(drive)])
     at = score.beats + late[:n]
     low = depth * (0.25 + 0.8 * drive) * np.resize(ACCENT, n) * pulse
-    gap = np.where(np.append(pulse[1:], True), 0.55, 0.9) * beat  # where the knees are straight again
+    gap = np.where(np.append(pulse[1:], True), 0.58, 1.1) * beat  # until the knees are up again
     when = np.stack([at, at + gap], axis=1).ravel()
-    values = np.stack([low, 0.1 * low], axis=1).ravel()
+    values = np.stack([low, 0.35 * low], axis=1).ravel()
     keep = np.repeat(pulse, 2)
     when, values = np.append(-1.0, when[keep]), np.append(0.0, values[keep])
     dip = path(when, values, times, 1.1)

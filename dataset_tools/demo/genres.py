@@ -5,7 +5,7 @@ A bar is sixteen steps. Drum patterns are strings over those steps: 'X' accented
 
 from dataclasses import dataclass
 
-VELOCITY = {"X": 1.0, "x": 0.82, "o": 0.5, "g": 0.28}
+VELOCITY = {"X": 1.0, "x": 0.82, "o": 0.45, "g": 0.13}
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "dorian": (0, 2, 3, 5, 7, 9, 10)}
 
 
@@ -52,33 +52,33 @@ GENRES: dict[str, Genre] = {
         chords=((0, 8), (8, 6)),
         melody=(0, 4, 6, 8, 12, 16, 20, 22, 26, 28),
         timbres={"bass": "sub", "chord": "epiano", "lead": "flute"},
-        kick={"pitch": 46, "decay": 0.16, "click": 0.35}, snare={"tone": 175, "decay": 0.12, "low": 700, "high": 4200},
+        kick={"pitch": 46, "decay": 0.16, "click": 0.7}, snare={"tone": 175, "decay": 0.12, "low": 700, "high": 4200},
         hat={"low": 5200, "decay": 0.03}, duck=0.25,
     ),
     "pop": Genre(
         tempo=(100, 112), swing=0.0, scale="major",
         progressions=((0, 4, 5, 3), (5, 3, 0, 4), (0, 5, 3, 4)),
         kicks=("X.....x.X.....o.", "X...o...X.x.o...", "X.....o.X.x....."),
-        snares=("....X.......X...", "....X.......X..g"),
-        hats=("o...o...o...o...", "o.o.o.o.o.o.o.o."), backbeat="clap",
+        snares=("....X.......X...", "....X.......X.g."),
+        hats=("o...o...o...o...", "o.g.o.g.o.g.o.g."), backbeat="clap",
         bass=((0, 0, 3), (4, 0, 3), (8, 0, 3), (12, 0, 2), (14, 4, 2)),
         chords=((0, 16),),
         melody=(0, 3, 6, 8, 12, 14, 16, 19, 22, 24, 28),
         timbres={"bass": "round", "chord": "pad", "lead": "bell"},
-        kick={"pitch": 54, "decay": 0.12, "click": 0.5}, snare={"tone": 210, "decay": 0.10, "low": 900, "high": 6500},
+        kick={"pitch": 54, "decay": 0.12, "click": 0.8}, snare={"tone": 210, "decay": 0.10, "low": 900, "high": 6500},
         hat={"low": 6200, "decay": 0.025}, duck=0.4,
     ),
     "disco": Genre(
         tempo=(113, 121), swing=0.08, scale="dorian",
         progressions=((0, 3, 0, 3), (0, 6, 3, 4), (0, 2, 3, 3)),
-        kicks=("X...X...X...X...", "X...x...X...x..o", "X...x...X..ox..."),
-        snares=("....X.......X...", "....X..g.g..X..."),
-        hats=("..o...o...o...o.", "g.o.g.o.g.o.g.o."), backbeat="snare",
-        bass=((0, 0, 2), (2, 7, 1), (4, 0, 2), (6, 7, 1), (8, 0, 2), (10, 7, 1), (12, 4, 2), (14, 6, 1)),
-        chords=((2, 1), (6, 1), (8, 2), (14, 1)),
+        kicks=("X...X...X...X...", "X...x...X...x..o", "X...x...X...x..."),
+        snares=("....X.......X...", "....X..g....X..."),
+        hats=("..g...g...g...g.", "o.g.o.g.o.g.o.g."), backbeat="snare",
+        bass=((0, 0, 3), (4, 0, 2), (6, 7, 2), (8, 0, 3), (12, 4, 2), (14, 6, 2)),
+        chords=((0, 4), (6, 2), (8, 4), (14, 2)),
         melody=(0, 2, 4, 8, 11, 12, 16, 18, 20, 24, 27),
         timbres={"bass": "slap", "chord": "guitar", "lead": "brass"},
-        kick={"pitch": 58, "decay": 0.09, "click": 0.6}, snare={"tone": 230, "decay": 0.09, "low": 1200, "high": 7500},
+        kick={"pitch": 58, "decay": 0.09, "click": 0.8}, snare={"tone": 230, "decay": 0.09, "low": 1200, "high": 7500},
         hat={"low": 6800, "decay": 0.06}, duck=0.2,
     ),
     "house": Genre(
@@ -88,11 +88,11 @@ GENRES: dict[str, Genre] = {
         snares=("....X.......X...", "....X..g....X...", "....X.......X..g"),
         hats=("..o...o...o...o.", "g.o.g.ogg.o.g.og"), backbeat="clap",
         bass=((2, 0, 2), (6, 0, 2), (10, 0, 2), (14, 2, 2)),
-        chords=((0, 2), (3, 2), (8, 2), (11, 2)),
+        chords=((0, 6), (6, 4), (12, 4)),
         melody=(0, 3, 6, 8, 11, 14, 16, 19, 24, 27, 30),
         timbres={"bass": "square", "chord": "stab", "lead": "saw"},
-        kick={"pitch": 50, "decay": 0.14, "click": 0.8}, snare={"tone": 200, "decay": 0.08, "low": 1000, "high": 6000},
-        hat={"low": 7200, "decay": 0.04}, duck=0.7,
+        kick={"pitch": 50, "decay": 0.14, "click": 1.2}, snare={"tone": 200, "decay": 0.08, "low": 1000, "high": 6000},
+        hat={"low": 7200, "decay": 0.04}, duck=0.5,
     ),
     "breaks": Genre(
         tempo=(134, 150), swing=0.0, scale="minor",
@@ -104,7 +104,7 @@ GENRES: dict[str, Genre] = {
         chords=((0, 16),),
         melody=(0, 4, 8, 10, 16, 20, 24, 26, 28),
         timbres={"bass": "reese", "chord": "strings", "lead": "saw"},
-        kick={"pitch": 62, "decay": 0.08, "click": 0.9}, snare={"tone": 260, "decay": 0.11, "low": 1500, "high": 8500},
-        hat={"low": 6500, "decay": 0.03}, duck=0.3,
+        kick={"pitch": 62, "decay": 0.09, "click": 1.3}, snare={"tone": 260, "decay": 0.11, "low": 1500, "high": 8500},
+        hat={"low": 6500, "decay": 0.03}, duck=0.5,
     ),
 }

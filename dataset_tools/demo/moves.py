@@ -175,8 +175,8 @@ VOCABULARY: dict[str, tuple[str, ...]] = {
 CALM = ("sway", "roll", "snap", "wave", "nod")
 """Moves of calm passages, in every genre."""
 
-SNAP = {"hiphop": 1.6, "pop": 1.35, "disco": 1.15, "house": 1.25, "breaks": 1.5}
+SNAP = {"hiphop": 1.6, "pop": 1.45, "disco": 1.35, "house": 1.4, "breaks": 1.5}
 """How late the way to a pose is covered: 1 = symmetric, more = a sudden stop at the accent."""
 
-BOUNCE = {"hiphop": 24.0, "pop": 17.0, "disco": 18.0, "house": 22.0, "breaks": 20.0}
+BOUNCE = {"hiphop": 32.0, "pop": 24.0, "disco": 25.0, "house": 29.0, "breaks": 26.0}
 """Depth of the knees' bounce at full energy, degrees of hip flexion."""

@@ -12,7 +12,7 @@ from dataset_tools.demo.genres import GENRES, SCALES, VELOCITY, Genre
 __all__ = ["GENRES", "Event", "Score", "Section", "compose", "synthesise"]
 
 ENERGY = {"intro": 0.42, "verse": 0.6, "chorus": 0.95, "break": 0.3, "outro": 0.4}
-LEVEL = {"kick": 1.0, "backbeat": 0.9, "hat": 0.2, "crash": 0.3, "tom": 0.5, "bass": 0.3, "chord": 0.085, "lead": 0.12}
+LEVEL = {"kick": 1.0, "backbeat": 0.9, "hat": 0.06, "crash": 0.2, "tom": 0.4, "bass": 0.3, "chord": 0.06, "lead": 0.07}
 """Loudness of the voices at velocity 1: kick and back-beat stand out, so the onsets of a song are mostly its beats."""
 
 
@@ -232,8 +232,8 @@ def synthesise(score: Score, sample_rate: int = 44100) -> np.ndarray:
         shot = shot[: size - at]
         bus[at : at + len(shot)] += np.float32(event.velocity * LEVEL[event.voice]) * shot
     music = buses["music"] * _ducking(score, sample_rate, size, style.duck)
-    wet = signal.oaconvolve(music + 0.3 * buses["drums"], synth.room(rng, sample_rate, 0.35))[:size]
-    mix = buses["drums"] + music + 0.12 * wet
+    wet = signal.oaconvolve(music + 0.3 * buses["drums"], synth.room(rng, sample_rate, 0.6))[:size]
+    mix = buses["drums"] + music + 0.2 * wet
     mix = np.tanh(1.1 * mix / np.percentile(np.abs(mix[::7]), 99.7))
     lowpass = signal.butter(6, min(synth.CEILING, 0.45 * sample_rate), fs=sample_rate, output="sos")
     mix = signal.sosfilt(lowpass, mix)

@@ -14,18 +14,18 @@ TIMBRES = {
     # of the sustain, time constant between them s, attack s, decay s (0 = sustained), release s
     "sub": (2.4, False, 3, 2, 0.05, 0.012, 1.2, 0.06),
     "round": (1.6, False, 6, 4, 0.08, 0.010, 0.9, 0.04),
-    "slap": (1.0, False, 14, 4, 0.04, 0.004, 0.35, 0.02),
-    "square": (1.0, True, 9, 5, 0.06, 0.008, 0.8, 0.02),
-    "reese": (1.0, False, 9, 6, 0.15, 0.010, 2.0, 0.04),
-    "epiano": (2.0, False, 5, 2, 0.15, 0.008, 0.7, 0.10),
+    "slap": (1.0, False, 8, 4, 0.04, 0.025, 0.40, 0.02),
+    "square": (1.0, True, 7, 4, 0.06, 0.050, 0.8, 0.02),
+    "reese": (1.2, False, 6, 5, 0.15, 0.020, 2.0, 0.04),
+    "epiano": (2.0, False, 5, 2, 0.15, 0.015, 0.7, 0.10),
     "pad": (1.5, False, 5, 8, 0.50, 0.090, 0.0, 0.20),
     "strings": (1.2, False, 6, 10, 0.40, 0.070, 0.0, 0.15),
-    "guitar": (0.9, False, 16, 5, 0.03, 0.004, 0.12, 0.02),
-    "stab": (0.9, False, 14, 5, 0.07, 0.006, 0.22, 0.04),
+    "guitar": (0.9, False, 12, 5, 0.03, 0.025, 0.14, 0.02),
+    "stab": (0.9, False, 10, 5, 0.07, 0.040, 0.30, 0.04),
     "flute": (2.6, False, 3, 3, 0.10, 0.030, 0.0, 0.08),
-    "bell": (1.8, True, 9, 3, 0.20, 0.008, 0.45, 0.10),
+    "bell": (1.8, True, 9, 3, 0.20, 0.020, 0.45, 0.10),
     "brass": (1.1, False, 6, 12, 0.06, 0.025, 0.0, 0.06),
-    "saw": (1.0, False, 12, 8, 0.12, 0.012, 0.6, 0.04),
+    "saw": (1.0, False, 10, 7, 0.12, 0.020, 0.6, 0.04),
 }
 """Timbres of pitched notes, by name."""
 
@@ -57,7 +57,7 @@ def kick(rng: np.random.Generator, rate: int, *, pitch: float, decay: float, cli
     t = _times(5.5 * decay, rate)
     swept = 2 * np.pi * (pitch * t + pitch * 4.5 * 0.022 * (1 - np.exp(-t / 0.022)))
     body = np.sin(swept) * np.exp(-t / decay) * np.minimum(1.0, t / 0.001)
-    return _fade_out(0.9 * body + 0.16 * click * _noise(rng, len(t), 900, 4500, rate) * np.exp(-t / 0.006), rate)
+    return _fade_out(0.9 * body + 0.3 * click * _noise(rng, len(t), 700, 7000, rate) * np.exp(-t / 0.011), rate)
 
 
 def snare(rng: np.random.Generator, rate: int, *, tone: float, decay: float, low: float, high: float) -> np.ndarray:
@@ -78,13 +78,13 @@ def clap(rng: np.random.Generator, rate: int, *, tone: float, decay: float, low:
 def hat(rng: np.random.Generator, rate: int, *, low: float, decay: float) -> np.ndarray:
     """High noise."""
     t = _times(5.0 * decay, rate)
-    return _fade_out(0.3 * _noise(rng, len(t), low, CEILING, rate) * np.exp(-t / decay) * np.minimum(1.0, t / 0.002), rate)
+    return _fade_out(0.3 * _noise(rng, len(t), low, CEILING, rate) * np.exp(-t / decay) * np.minimum(1.0, t / 0.008), rate)
 
 
 def crash(rng: np.random.Generator, rate: int) -> np.ndarray:
     """A long bright noise that opens a section."""
     t = _times(1.4, rate)
-    return _fade_out(0.25 * _noise(rng, len(t), 3000, CEILING, rate) * np.exp(-t / 0.35) * np.minimum(1.0, t / 0.004), rate)
+    return _fade_out(0.25 * _noise(rng, len(t), 3000, CEILING, rate) * np.exp(-t / 0.35) * np.minimum(1.0, t / 0.03), rate)
 
 
 def tom(rng: np.random.Generator, rate: int, *, pitch: float) -> np.ndarray:
