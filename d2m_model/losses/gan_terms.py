@@ -1,0 +1,152 @@
+"""D2M-GAN's objective (paper section 3.4): the generator's terms and the discriminators' one, from one batch.
+
+Terms come unweighted, so that curves of different presets compare; `weighted_sum` is Eq. 8.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from d2m_model.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
+from d2m_model.losses.spectral import mel_l1
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.nets.presets import DanceToCodes, LossWeights
+from dataset_tools.base.timebase import HOPS, LEVELS
+
+
+class Target(NamedTuple):
+    """The music a batch of dances should get."""
+
+    codes: torch.Tensor
+    """(B, L) int64: the real music's codes."""
+    audio: torch.Tensor
+    """(B, S) the real music."""
+    shifts: torch.Tensor
+    """(B,) int64: sample of `audio` at which the first code begins, -hop..hop (codes sit on the clip's own grid)."""
+
+
+class Excerpt(NamedTuple):
+    """The part of a batch that is decoded for the wave and mel losses: the decoder is by far the largest cost."""
+
+    windows: int
+    """How many of the batch's windows, from the first."""
+    first: int
+    """First code, at least 1, for a window's first and last code may reach over the edge of its audio."""
+    codes: int
+    """Number of codes; first + codes < L."""
+
+
+def as_sequence(codes: torch.Tensor, order: str) -> torch.Tensor:
+    """Codes (B, 64, L) as the discriminators read them: (B, 1, 64·L), or (B, 64, L) for order 'none'.
+
+    'time' puts whole entries one after the other, so that a stretch of it is a stretch of time; 'channel' is a view.
+    """
+    if order == "none":
+        return codes
+    ordered = codes.transpose(1, 2) if order == "time" else codes
+    return ordered.flatten(1).unsqueeze(1)
+
+
+def straight_through(codes: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
+    """`entries` forwards, `codes` backwards: a lookup that lets the gradient through (van den Oord et al., 2017)."""
+    return codes + (entries - codes).detach()
+
+
+def adversarial_term(scores: list[torch.Tensor]) -> torch.Tensor:
+    """Eq. 2, the generator's side: minus the mean score, averaged over the k discriminators."""
+    return hinge_generator(scores) / len(scores)
+
+
+def feature_term(real: list[list[torch.Tensor]], fake: list[list[torch.Tensor]]) -> torch.Tensor:
+    """Eq. 3: L1 between the discriminators' features of real and generated codes."""
+    return feature_matching(real, fake)
+
+
+def code_term(net: DanceToCodes, predicted: torch.Tensor, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """Eq. 4: generated codes (B, 64, L) to the ground truth's entries, as L1; or, in `fixed`, the same demand made of
+    the lookup: cross-entropy (nats) of the distances to all entries with the ground truth's codes (B, L)."""
+    if net.preset.code_loss == "cross_entropy":
+        return F.cross_entropy(net.logits(predicted, codebook).flatten(0, 1), codes.flatten())
+    return F.l1_loss(predicted, F.embedding(codes, codebook).transpose(1, 2))
+
+
+def wave_term(predicted: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Eq. 5: L1 between decoded and real waves (B, S)."""
+    return F.l1_loss(predicted, real)
+
+
+def mel_term(predicted: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Eq. 6: L1 between log-mel spectrograms of decoded and real waves (B, S)."""
+    return mel_l1(predicted, real)
+
+
+def weighted_sum(terms: dict[str, torch.Tensor], weights: LossWeights) -> torch.Tensor:
+    """Eq. 8: the generator's objective."""
+    return sum(getattr(weights, name) * value for name, value in terms.items())
+
+
+def look_up(predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """Nearest entries (B, 64, L) of generated codes (B, 64, L); straight-through."""
+    nearest = torch.cdist(predicted.transpose(1, 2), codebook[None]).argmin(-1)
+    return straight_through(predicted, F.embedding(nearest, codebook).transpose(1, 2))
+
+
+def judged(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """What the discriminators get to see of generated codes (B, 64, L)."""
+    shown = look_up(predicted, codebook) if net.preset.judge_entries else predicted
+    return as_sequence(shown, net.preset.code_order)
+
+
+def discriminator_term(
+    net: DanceToCodes, discriminator: nn.Module, codebook: torch.Tensor, predicted: torch.Tensor, codes: torch.Tensor
+) -> torch.Tensor:
+    """Eq. 2, the discriminators' side: hinge loss averaged over the k of them.
+
+    predicted (B, 64, L): generated codes, which get no gradient from it; codes (B, L): the real music's.
+    """
+    real = as_sequence(F.embedding(codes, codebook).transpose(1, 2), net.preset.code_order)
+    real_scores, _ = discriminator(real)
+    fake_scores, _ = discriminator(judged(net, predicted.detach(), codebook))
+    return hinge_discriminator(real_scores, fake_scores) / len(real_scores)
+
+
+def generator_terms(
+    net: DanceToCodes, discriminator: nn.Module, vqvae: JukeboxVQVAE, predicted: torch.Tensor, target: Target, excerpt: Excerpt
+) -> dict[str, torch.Tensor]:
+    """Every term whose weight is not 0, each a scalar. predicted (B, 64, L): what `net` made, before the lookup.
+
+    `released` decodes without gradient, so its wave and mel terms train nothing, as in the published program.
+    """
+    preset, weights, level = net.preset, net.preset.weights, LEVELS[net.level]
+    codebook, terms = vqvae.codebook(level).k, {}
+    real = F.embedding(target.codes, codebook).transpose(1, 2)
+    if weights.adversarial or weights.feature:
+        scores, fake_features = discriminator(judged(net, predicted, codebook))
+        if weights.adversarial:
+            terms["adversarial"] = adversarial_term(scores)
+        if weights.feature:
+            with torch.no_grad():
+                _, real_features = discriminator(as_sequence(real, preset.code_order))
+            terms["feature"] = feature_term(real_features, fake_features)
+    if weights.latent:
+        with torch.no_grad():
+            latents = vqvae.latents(target.audio, level)
+        terms["latent"] = F.l1_loss(predicted, latents)
+    if weights.code:
+        terms["code"] = code_term(net, predicted, target.codes, codebook)
+    if weights.wave or weights.mel:
+        part = slice(excerpt.first, excerpt.first + excerpt.codes)
+        entries = look_up(predicted[: excerpt.windows, :, part], codebook)
+        with torch.set_grad_enabled(preset.straight_through and torch.is_grad_enabled()):
+            wave = vqvae.decode_latents(entries, level)
+        heard = torch.stack([
+            audio[shift + part.start * HOPS[level] : shift + part.stop * HOPS[level]]
+            for audio, shift in zip(target.audio[: excerpt.windows], target.shifts.tolist(), strict=False)
+        ])  # fmt: skip
+        if weights.wave:
+            terms["wave"] = wave_term(wave, heard)
+        if weights.mel:
+            terms["mel"] = mel_term(wave, heard)
+    return terms

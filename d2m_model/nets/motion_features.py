@@ -1,0 +1,79 @@
+"""Motion features: keypoints in pixels to what the motion encoders read, whoever dances, wherever, however large.
+
+Music follows how a body moves, not where the camera saw it, so `body_features` takes out place and size and adds
+velocities. Joints nobody saw are filled from their own neighbours in time; a window without a dancer is all zeros.
+"""
+
+import numpy as np
+import torch
+
+from dataset_tools.base.timebase import FPS
+
+# Left and right keypoints of each pose layout that change places in a mirror.
+MIRROR_PAIRS = {
+    17: ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
+    25: ((2, 5), (3, 6), (4, 7), (9, 12), (10, 13), (11, 14), (15, 16), (17, 18), (19, 22), (20, 23), (21, 24)),
+}
+
+
+def fill_missing(pose: np.ndarray) -> np.ndarray:
+    """Fill unseen joints (confidence 0) linearly between the frames in which they were seen.
+
+    pose (T, J, 3) x px, y px, confidence -> the same shape; confidences stay as they were. A joint never seen takes
+    the mean place of the body's seen joints in each frame, so that it moves with the body and adds no motion of its own.
+    """
+    filled = np.array(pose, np.float32)
+    frames = np.arange(len(filled))
+    seen = filled[..., 2] > 0
+    never = [j for j in range(filled.shape[1]) if not seen[:, j].any()]
+    if len(never) == filled.shape[1]:
+        return np.zeros_like(filled)
+    for joint in range(filled.shape[1]):
+        if joint not in never and not seen[:, joint].all():
+            known = frames[seen[:, joint]]
+            for axis in (0, 1):
+                filled[:, joint, axis] = np.interp(frames, known, filled[known, joint, axis])
+    if never:
+        rest = [j for j in range(filled.shape[1]) if j not in never]
+        filled[:, never, :2] = filled[:, rest, :2].mean(axis=1, keepdims=True)
+    return filled
+
+
+def mirrored(pose: np.ndarray, width: float) -> np.ndarray:
+    """The dance in a mirror: pose (..., J, 3) in a picture `width` px wide, left and right joints exchanged."""
+    order = np.arange(pose.shape[-2])
+    for left, right in MIRROR_PAIRS[len(order)]:
+        order[[left, right]] = order[[right, left]]
+    result = np.array(pose[..., order, :], np.float32)
+    result[..., 0] = np.where(result[..., 2] > 0, width - 1 - result[..., 0], 0)
+    return result
+
+
+def body_features(pose: torch.Tensor) -> torch.Tensor:
+    """Features of the `fixed` preset: (B, T, J, 3) filled keypoints -> (B, T, 6·J).
+
+    Per joint: place relative to the window's mean body in body heights (2), velocity in body heights per 0.1 s (2),
+    its magnitude (1), and whether it was seen (1). All zeros where nobody was seen.
+    """
+    seen = (pose[..., 2:] > 0).float()
+    anyone = (seen.sum(dim=(1, 2, 3)) > 0).float()[:, None, None, None]
+    xy = pose[..., :2]
+    low, high = xy.amin(dim=2), xy.amax(dim=2)
+    height = (high - low).norm(dim=-1).median(dim=1).values.clamp(min=1.0)[:, None, None, None]
+    place = (xy - xy.mean(dim=(1, 2), keepdim=True)) / height
+    # Central difference: less noise than neighbours' differences, and no shift in time.
+    before = torch.cat([place[:, :1], place[:, :-1]], dim=1)
+    after = torch.cat([place[:, 1:], place[:, -1:]], dim=1)
+    velocity = (after - before) * (FPS / 2 * 0.1)
+    speed = velocity.norm(dim=-1, keepdim=True)
+    return (torch.cat([place, velocity, speed, seen], dim=-1) * anyone).flatten(2)
+
+
+def plain_coordinates(pose: torch.Tensor, width: torch.Tensor | float, height: torch.Tensor | float) -> torch.Tensor:
+    """Features of the `paper` and `released` presets: (B, T, J, 3) keypoints -> (B, T, 3·J), x and y within -1..1.
+
+    width, height: of the picture in px, numbers or (B, 1, 1, 1). Joints never seen stay zero in all three values.
+    """
+    x, y, confidence = pose.split(1, dim=-1)
+    known = (x != 0) | (y != 0) | (confidence > 0)
+    return (torch.cat([2 * x / width - 1, 2 * y / height - 1, confidence], dim=-1) * known).flatten(2)

@@ -1,0 +1,153 @@
+"""The three presets of D2M-GAN and the variants of each: what differs between them, as data, and the network they name.
+
+`paper` is Tables 7 to 11 and Eq. 2 to 8 as printed, `released` the authors' published program, `fixed` what we ship.
+A variant is a preset plus the few lines that differ.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from d2m_model.nets.code_generator import PaperCodeGenerator, ReleasedCodeGenerator, TemporalCodeGenerator
+from d2m_model.nets.motion_encoder import PaperMotionEncoder, ReleasedMotionEncoder, TemporalMotionEncoder
+from d2m_model.nets.motion_features import body_features, plain_coordinates
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import LEVELS, frames_to_samples, samples_to_codes
+
+VISUAL = 2048  # I3D, RGB and flow
+EMBEDDING = 64  # length of a codebook entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """λ of each term of the generator's objective (Eq. 8)."""
+
+    adversarial: float = 1.0
+    feature: float = 3.0
+    latent: float = 0.0
+    """L1 to the encoder's continuous output; only the released program has it."""
+    code: float = 15.0
+    wave: float = 40.0
+    mel: float = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What a preset is made of."""
+
+    name: str
+    weights: LossWeights = field(default_factory=LossWeights)
+    motion: bool = True
+    visual: bool = True
+    scaled: bool = True
+    """paper, released: the generator's tanh is scaled by σ = 100."""
+    code_loss: str = "l1"
+    """'l1' to the ground truth's codebook entries (Eq. 4), or 'cross_entropy' over distances to all entries."""
+    straight_through: bool = True
+    """Do the wave and mel losses reach the generator through the codebook lookup?"""
+    judge_entries: bool = False
+    """Do the discriminators see the looked-up entries, or the continuous codes, which they can tell from real ones by
+    not being entries?"""
+    code_order: str = "time"
+    """How (B, 64, L) codes become one channel for the discriminators: 'time' (entry after entry), 'channel' (the
+    released program's: all times of channel 0, then of channel 1, ...), or 'none' (64 channels, no reshape)."""
+    discriminator: str = "paper"
+    """Sizes: 'paper' or 'released'."""
+    scales: int = 3
+    """Number k of discriminators."""
+
+
+PRESETS = {
+    "paper": Preset(name="paper"),
+    "released": Preset(
+        name="released", weights=LossWeights(latent=5.0, code=8.0), straight_through=False, code_order="channel",
+        discriminator="released",
+    ),
+    "fixed": Preset(
+        name="fixed", weights=LossWeights(adversarial=1.0, feature=3.0, code=15.0, wave=0.0, mel=15.0),
+        code_loss="cross_entropy", judge_entries=True,
+    ),
+}  # fmt: skip
+
+VARIANTS: dict[str, dict] = {
+    "full": {},
+    "no_motion": {"motion": False},
+    "no_visual": {"visual": False},
+}
+"""Name -> the fields of the preset that differ (Table 4)."""
+
+
+def preset_of(name: str, variant: str = "full") -> Preset:
+    """The preset `name` with the lines of `variant`. Raises UserError for an unknown one of either."""
+    for value, known, what in ((name, PRESETS, "preset"), (variant, VARIANTS, "variant")):
+        if value not in known:
+            raise UserError(f"unknown {what} '{value}' of d2m_gan; known: {', '.join(known)}")
+    return dataclasses.replace(PRESETS[name], **VARIANTS[variant])
+
+
+class DanceToCodes(nn.Module):
+    """G: motion encoder and code generator of one preset and level, from keypoints and visual feature to codes.
+
+    frames: T of a training window. `fixed` takes any T later, `paper` and `released` only this one.
+    joints: J of the pose layout. width: multiplies the channels (1 = as published).
+    codebook (bins, 64): places `fixed`'s output on the scale of the entries; needed there only to begin training.
+    """
+
+    def __init__(
+        self, preset: Preset, level: str, *, frames: int, joints: int, width: float = 1.0, dropout: float = 0.1,
+        codebook: torch.Tensor | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        self.preset, self.level, self.frames = preset, level, frames
+        self.sizes = {"frames": frames, "joints": joints, "width": width}
+        self.temporal = preset.name == "fixed"
+        codes, visual = self.code_count(frames), VISUAL if preset.visual else 0
+        if self.temporal:
+            self.motion_encoder = TemporalMotionEncoder(6 * joints, width, dropout) if preset.motion else None
+            motion = self.motion_encoder.features if preset.motion else 0
+            self.generator = TemporalCodeGenerator(level, motion, visual, width, dropout, EMBEDDING)
+            self.register_buffer("centre", torch.zeros(EMBEDDING) if codebook is None else codebook.mean(0))
+            self.register_buffer("spread", torch.ones(()) if codebook is None else codebook.std())
+            self.sharpness = nn.Parameter(torch.zeros(()))
+        else:
+            encoder, generator = {
+                "paper": (PaperMotionEncoder, PaperCodeGenerator),
+                "released": (ReleasedMotionEncoder, ReleasedCodeGenerator),
+            }[preset.name]
+            self.motion_encoder = encoder(frames, 3 * joints, width) if preset.motion else None
+            condition = (self.motion_encoder.features if preset.motion else 0) + visual
+            sigma = {"sigma": 100.0 if preset.scaled else 1.0}
+            self.generator = generator(level, condition, codes, width, embedding=EMBEDDING, **sigma)
+
+    def code_count(self, frames: int) -> int:
+        """Codes L of `frames` video frames at this level."""
+        return samples_to_codes(frames_to_samples(frames), LEVELS[self.level])
+
+    def forward(self, pose: torch.Tensor, size: tuple[torch.Tensor | float, torch.Tensor | float], visual: torch.Tensor) -> torch.Tensor:
+        """Continuous codes f_vq (B, 64, L).
+
+        pose (B, T, J, 3): one dancer's keypoints in px, gaps filled; all zero where there is nobody.
+        size: (width, height) of the picture in px, numbers or (B, 1, 1, 1). visual (B, 2048).
+        """
+        codes = self.code_count(pose.shape[1])
+        visual = visual if self.preset.visual else None
+        if self.temporal:
+            motion = self.motion_encoder(body_features(pose)) if self.preset.motion else None
+            x = self.generator(motion, visual, codes)
+            return self.centre[:, None] + self.spread * x
+        if pose.shape[1] != self.frames:
+            raise ValueError(f"preset '{self.preset.name}' takes {self.frames} frames, found {pose.shape[1]}")
+        parts = [self.motion_encoder(plain_coordinates(pose, *size))] if self.preset.motion else []
+        return self.generator(torch.cat(parts + ([visual] if visual is not None else []), dim=1))
+
+    def logits(self, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+        """log-odds (B, L, bins) of each codebook entry (bins, 64): its negative squared distance to codes (B, 64, L).
+
+        The likeliest entry is the nearest one, so taking it is the paper's lookup.
+        """
+        x = codes.transpose(1, 2)
+        distance = codebook.square().sum(1) - 2 * x @ codebook.T  # |x|² is the same for every entry
+        scale = self.sharpness.exp() / (8 * self.spread.square()) if self.temporal else 1.0
+        return -distance * scale

@@ -1,0 +1,66 @@
+"""Dance and music side by side for training: windows of keypoints with the codes of exactly their sound."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from d2m_model.losses.gan_terms import Target
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.nets.motion_features import fill_missing, mirrored
+from d2m_model.training.seeding import generator
+from d2m_model.training.shard_data import Batch, WindowData
+from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, samples_to_codes
+
+
+class DanceBatch(NamedTuple):
+    """B windows of T frames."""
+
+    pose: torch.Tensor
+    """(B, T, J, 3) the primary dancer's keypoints in px, gaps filled, some of them mirrored."""
+    size: tuple[torch.Tensor, torch.Tensor]
+    """(width, height) of the pictures in px, each (B, 1, 1, 1)."""
+    visual: torch.Tensor
+    """(B, 2048)."""
+    music: Target
+
+    def to(self, device: torch.device) -> "DanceBatch":
+        """The same batch on a device."""
+        size = tuple(side.to(device) for side in self.size)
+        return DanceBatch(self.pose.to(device), size, self.visual.to(device), Target(*(t.to(device) for t in self.music)))
+
+
+class DanceData:
+    """All windows of a split, their music coded once by `vqvae` at `level` ('high' or 'low')."""
+
+    def __init__(self, windows: WindowData, vqvae: JukeboxVQVAE, level: str, *, jitter: int, mirror: bool):
+        self.windows, self.level = windows, level
+        self.jitter, self.mirror = jitter, mirror
+        self.codes, self.pose = {}, {}
+        for index, clip in enumerate(windows.clips):
+            self.codes[clip.clip_id] = vqvae.encode(windows.clip_audio(index)[None], LEVELS[level])[0]
+            self.pose[clip.clip_id] = fill_missing(windows.shards.read(clip.clip_id).pose[:, 0])
+
+    def batch(self, seed: int, step: int, size: int) -> DanceBatch:
+        """Batch number `step`; depends on (seed, step) alone."""
+        drawn = self.windows.batch(seed, step, size, self.jitter)
+        flips = torch.rand(size, generator=generator(seed, "mirror", step)) < 0.5
+        return self._pair(drawn, flips.tolist() if self.mirror else [False] * size)
+
+    def window(self, index: int) -> DanceBatch:
+        """Window `index` of the split alone, as it is."""
+        return self._pair(self.windows.gather([self.windows.windows[index]]), [False])
+
+    def _pair(self, drawn: Batch, flips: list[bool]) -> DanceBatch:
+        poses, codes, shifts = [], [], []
+        hop, length = HOPS[LEVELS[self.level]], samples_to_codes(drawn.audio.shape[1], LEVELS[self.level])
+        for clip, start, flip in zip(drawn.clips, drawn.starts, flips, strict=True):
+            pose = self.pose[clip.clip_id][start : start + self.windows.frames]
+            poses.append(mirrored(pose, clip.width) if flip else pose)
+            sample, known = frames_to_samples(start), self.codes[clip.clip_id]
+            first = min(round(sample / hop), len(known) - length)
+            codes.append(known[first : first + length])
+            shifts.append(first * hop - sample)
+        sides = (torch.tensor([float(getattr(c, s)) for c in drawn.clips])[:, None, None, None] for s in ("width", "height"))
+        music = Target(torch.stack(codes), drawn.audio, torch.tensor(shifts))
+        return DanceBatch(torch.from_numpy(np.stack(poses)), tuple(sides), drawn.i3d, music)

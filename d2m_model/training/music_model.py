@@ -1,0 +1,78 @@
+"""The whole chain from a dance to sound: a trained D2M-GAN generator and the synthesizer that plays its codes."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.nets.motion_features import fill_missing
+from d2m_model.nets.presets import DanceToCodes, preset_of
+from d2m_model.training import checkpoint
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
+
+KIND, VERSION = "d2m_gan", 1
+
+
+class MusicModel(nn.Module):
+    """`net` makes codes, `vqvae` plays them. `frames` is the length of a window in video frames."""
+
+    def __init__(self, net: DanceToCodes, vqvae: JukeboxVQVAE):
+        super().__init__()
+        self.net, self.vqvae = net.eval(), vqvae.eval()
+        self.level, self.frames = LEVELS[net.level], net.frames
+
+    @staticmethod
+    def load(generator: Path, synthesizer: Path) -> "MusicModel":
+        """From the model.pt of d2m_gan and that of the same level's synthesizer. Raises UserError if one is missing,
+        damaged, or they do not belong together."""
+        from d2m_model.training.vqvae_files import load_vqvae
+
+        net, codebook = load_generator(generator)
+        vqvae = load_vqvae(synthesizer)
+        own = vqvae.codebook(LEVELS[net.level]).k
+        if codebook.shape != own.shape or not torch.equal(codebook, own):
+            raise UserError(f"{generator}: was trained with another codebook than {synthesizer} has; run d2m_gan again")
+        return MusicModel(net, vqvae)
+
+    @torch.no_grad()
+    def codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
+        """Codes (B, L) int64.
+
+        pose (B, T, P, J, 3): x px, y px, confidence; slot 0 of P is followed; missing = 0, nobody at all is allowed.
+        size: (width, height) of the picture in px. visual (B, 2048).
+        """
+        filled = torch.from_numpy(np.stack([fill_missing(p) for p in pose[:, :, 0].numpy()]))
+        predicted = self.net(filled, size, visual)
+        return self.net.logits(predicted, self.vqvae.codebook(self.level).k).argmax(-1)
+
+    @torch.no_grad()
+    def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
+        """Sound of one window, (T * 735,) float32 at 22 050 Hz, of pose (T, P, J, 3) in px and visual (2048,)."""
+        codes = self.codes(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
+        samples = frames_to_samples(len(pose))
+        # The last part-hop has no code of its own: the last code goes on.
+        missing = -(-samples // HOPS[self.level]) - codes.shape[1]
+        codes = torch.cat([codes, codes[:, -1:].expand(-1, missing)], dim=1)
+        return self.vqvae.decode(codes, self.level)[0, :samples].numpy()
+
+
+def save_generator(path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str) -> None:
+    """Write a generator with the codebook it was trained for, complete or absent."""
+    meta = {"preset": net.preset.name, "variant": variant, "level": net.level} | net.sizes
+    checkpoint.save(path, KIND, VERSION, {"net": net.state_dict(), "codebook": codebook}, meta)
+
+
+def load_generator(path: Path) -> tuple[DanceToCodes, torch.Tensor]:
+    """The generator of a model.pt and its codebook (bins, 64). Raises UserError for a missing or unfit file."""
+    content = checkpoint.load(path, KIND, VERSION)
+    meta = dict(content.meta)
+    preset = preset_of(meta.pop("preset"), meta.pop("variant"))
+    net = DanceToCodes(preset, meta.pop("level"), **meta)
+    try:
+        net.load_state_dict(content.state["net"])
+    except RuntimeError as err:
+        raise UserError(f"{path}: its weights do not fit preset '{preset.name}': {str(err).splitlines()[-1].strip()}") from None
+    return net.eval(), content.state["codebook"]
