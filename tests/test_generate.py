@@ -11,12 +11,14 @@ from builders import build_shards
 
 from d2m_model import generate
 from d2m_model.generation import mux as mux_module
+from d2m_model.generation import own_video
 from d2m_model.generation.finish import denoise, normalise, write_wav
 from d2m_model.generation.mux import mux
 from d2m_model.generation.windows import cover, crossfade, join, render
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.shard_format import ShardSet
+from dataset_tools.vision import poser, visual_features
 
 RATE = 22050
 PARAMS = "generate: {denoise: 0.0}\n"
@@ -272,6 +274,77 @@ def test_mux_leaves_nothing_when_it_fails(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         mux(video, np.zeros(RATE, np.float32), tmp_path / "out.mp4")
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "cut.mp4"}
+
+
+def test_settings_for_own_videos_are_those_of_the_stages():
+    from dataset_tools import clips, i3d, pose
+
+    pairs = ((own_video.ClipSettings, clips), (own_video.PoseSettings, pose), (own_video.VisualSettings, i3d))
+    for settings, stage in pairs:
+        assert vars(settings()).items() <= vars(stage.Params()).items()
+
+
+class Bystanders:
+    """A pose network that finds the number of people it is told to."""
+
+    found = 1
+
+    def __init__(self, *_, **__):
+        pass
+
+    def people(self, frames):
+        for n, _ in enumerate(frames):
+            person = np.full((self.found, 17, 3), 10.0, np.float32)
+            person[..., 0] += 5 * np.arange(17) + n
+            person[..., 1] += 2 * np.arange(17)
+            yield person
+
+
+@pytest.fixture
+def own_videos(tmp_path, monkeypatch):
+    """A folder with in.mp4, 24 fps and 2 s, and fakes for the networks, so that only the way through is real."""
+    make_stage(tmp_path, clips=1)
+    (tmp_path / "params.yaml").write_text("generate: {denoise: 0}\nclips: {crop: false}\npose: {workers: 1}\ni3d: {}\n")
+    write_video(tmp_path / "in.mp4")
+
+    def features(frames):
+        return np.ones((len(list(frames)) // 30 - 1, 2048), np.float32)
+
+    model = Echo()
+    model.audio = lambda pose, size, visual: np.sin(np.arange(60 * 735) / 20).astype(np.float32) * visual[0]
+    monkeypatch.setattr(poser, "Poser", Bystanders)
+    monkeypatch.setattr(visual_features, "load_visual_features", lambda *_, **__: features)
+    monkeypatch.setattr(own_video, "locate", lambda name, layout: name)
+    monkeypatch.setattr(generate, "load_model", lambda *_: model)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("frames", [7, 48, 100])
+def test_own_video_of_any_length(own_videos, capsys, frames):
+    write_video(own_videos / "in.mp4", frames=frames)
+    assert generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "out.mp4", "--level", "both"]) == 0
+    for level in ("high", "low"):
+        before, after = (packets_and_sound(own_videos / name) for name in ("in.mp4", f"out-{level}.mp4"))
+        assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]]
+        assert abs(after[2] - frames / 24) < 0.06 and np.abs(after[3]).max() > 0.1
+    assert "100%" in capsys.readouterr().out
+    assert generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "x.wav"]) == 0
+    assert soundfile.info("x.wav").frames == round(frames / 24 * 30) * 735
+
+
+def test_own_video_without_people_still_gets_music(own_videos, monkeypatch, capsys):
+    monkeypatch.setattr(Bystanders, "found", 0)
+    assert generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "x.wav"]) == 0
+    assert "warning: nobody was found in in.mp4" in capsys.readouterr().out
+    assert np.abs(soundfile.read("x.wav")[0]).max() > 0.1
+
+
+def test_own_video_that_is_none_leaves_nothing(own_videos):
+    (own_videos / "in.mp4").write_bytes(b"not a video at all")
+    with pytest.raises(UserError, match=r"in\.mp4: not a readable video"):
+        generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "out.mp4"])
+    assert not (own_videos / "out.mp4").exists()
 
 
 @pytest.mark.parametrize(

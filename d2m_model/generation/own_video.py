@@ -1,5 +1,6 @@
 """What a model needs of any dance video: normalised as the corpus was, posed and described by the same weights."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ WINDOW = 2 * FPS  # frames that the visual features look at
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSettings:
-    """What section `clips` of params.yaml says about the picture."""
+    """What section `clips` of params.yaml says about one picture; names and defaults are that stage's."""
 
     max_height: int = 720
     crop: bool = True
@@ -25,25 +26,24 @@ class ClipSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PoseSettings:
-    """What section `pose` of params.yaml says about a single video."""
+    """What section `pose` says about one video."""
 
-    weights: str
-    long_edge: int
+    weights: str = "pose_demo"
     layout: str = "coco17"
+    long_edge: int = 257
     batch_size: int = 8
     max_people: int = 5
     gap_frames: int = 6
-    min_frames: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisualSettings:
-    """What section `i3d` of params.yaml says about a single video."""
+    """What section `i3d` says about one video."""
 
-    weights: str | tuple[str, ...]
-    frame_size: int
-    crop: int
-    flow: str
+    weights: str | tuple[str, ...] = "i3d_demo"
+    frame_size: int = 64
+    crop: int = 0
+    flow: str = "dis"
     batch: int = 4
 
 
@@ -79,37 +79,22 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     from dataset_tools.vision.video_io import nearest_time
     from dataset_tools.vision.visual_features import load_visual_features
 
-    clips = load_params(layout.params, "clips", ClipSettings, extra=True)
-    posing = load_params(layout.params, "pose", PoseSettings, extra=True)
-    looking = load_params(layout.params, "i3d", VisualSettings, extra=True)
-
+    clips, posing, looking = (
+        load_params(layout.params, section, record, extra=True)
+        for section, record in (("clips", ClipSettings), ("pose", PoseSettings), ("i3d", VisualSettings))
+    )
     clip = scratch / "clip.mp4"
     made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop)
-    poser = Poser(
-        locate(posing.weights, layout),
-        long_edge=posing.long_edge,
-        layout=posing.layout,
-        batch_size=posing.batch_size,
-    )
+
+    weights = locate(posing.weights, layout)
+    poser = Poser(weights, long_edge=posing.long_edge, layout=posing.layout, batch_size=posing.batch_size)
     people = poser.people(progress(read_clip(clip, made.frames), "pose", made.frames))
-    pose = track(
-        people,
-        made.width,
-        made.height,
-        max_people=posing.max_people,
-        gap_frames=posing.gap_frames,
-        min_frames=posing.min_frames,
-    )
-    features = load_visual_features(
-        looking.weights,
-        layout,
-        frame_size=looking.frame_size,
-        crop=looking.crop,
-        flow=looking.flow,
-        batch=looking.batch,
-    )
-    frames = progress(read_clip(clip, made.frames), "visual features", made.frames)
-    visual = features(held(frames, WINDOW))
+    kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames}
+    pose = track(people, made.width, made.height, **kept)
+
+    settings = dataclasses.asdict(looking)
+    features = load_visual_features(settings.pop("weights"), layout, **settings)
+    visual = features(held(progress(read_clip(clip, made.frames), "visual features", made.frames), WINDOW))
     return Dance(pose=pose, size=(made.width, made.height), visual=visual, begin=nearest_time(video, 0.0))
 
 
