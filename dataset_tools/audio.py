@@ -1,0 +1,108 @@
+"""audio: the sound of every clip as mono float32 at 22 050 Hz, exactly 735 samples for each of its frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+from scipy.io import wavfile
+
+from dataset_tools.base.accounting import demand
+from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.cli import layout_of, run, say, stage_parser
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params, require
+from dataset_tools.base.schema import Row, read_records, write_records
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.base.workers import run_all
+from dataset_tools.vision.video_io import read_sound
+
+STAGE = "audio"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section `audio` of params.yaml."""
+
+    workers: int = 2
+    min_ok: float = 0.9
+    """Fraction of the cut clips that must be ok."""
+
+    def __post_init__(self):
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+        require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutRow(Row):
+    """What this stage reads of clips/rows.csv."""
+
+    frames: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioRow(Row):
+    """One row of audio/rows.csv."""
+
+    samples: int = 0
+    """At 22 050 Hz."""
+    peak: float = 0.0
+    """Largest absolute sample after mixing down; can pass 1."""
+    rms: float = 0.0
+
+
+def to_mono(sound: np.ndarray, rate: int, samples: int) -> np.ndarray:
+    """(C, N) int16 at `rate` to (samples,) float32 at 22 050 Hz, full scale 1, the first sample at the same instant.
+
+    Channels are averaged; soxr resamples without delay. Rounding at the end is cut off or filled with silence.
+    """
+    mono = sound.astype(np.float32).mean(axis=0) / 32768
+    if rate != SAMPLE_RATE:
+        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="VHQ")
+    fitted = np.zeros(samples, np.float32)
+    fitted[: len(mono)] = mono[:samples]
+    return fitted
+
+
+def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
+    """Write one clip's wav, or say in the row why not."""
+    clips, target, cut = job
+    if cut.status != "ok":
+        return AudioRow(id=cut.id, status="dropped", reason=f"clip was not cut: {cut.reason}")
+    try:
+        found = read_sound(clips / f"{cut.id}.mp4", 0.0, cut.frames / FPS)
+    except UserError as err:
+        return AudioRow(id=cut.id, status="failed", reason=str(err))
+    if found is None:
+        return AudioRow(id=cut.id, status="failed", reason="the clip has no sound")
+    mono = to_mono(*found, frames_to_samples(cut.frames))
+    with write_aside(target / f"{cut.id}.wav") as aside:
+        wavfile.write(aside, SAMPLE_RATE, mono)
+    peak, rms = np.abs(mono).max(), np.sqrt(np.mean(mono.astype(np.float64) ** 2))
+    return AudioRow(id=cut.id, status="ok", samples=len(mono), peak=round(float(peak), 5), rms=round(float(rms), 5))
+
+
+def audio(layout: Layout, params: Params) -> list[AudioRow]:
+    """Write data/<corpus>/audio; return one row per row of clips, failed ones too."""
+    cuts = read_records(layout.stage("clips") / "rows.csv", CutRow)
+    jobs = [(layout.stage("clips"), layout.stage(STAGE), cut) for cut in cuts]
+    rows = run_all(extract, jobs, params.workers, STAGE)
+    assert len(rows) == len(cuts)
+    write_records(layout.stage(STAGE) / "rows.csv", rows, AudioRow)
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stage."""
+    args = stage_parser("dataset_tools.audio", __doc__).parse_args(argv)
+    layout = layout_of(args)
+    params = load_params(layout.params, STAGE, Params)
+    rows = audio(layout, params)
+    cut = [row for row in rows if row.status != "dropped"]
+    say(STAGE, demand(cut, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

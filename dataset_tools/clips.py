@@ -1,0 +1,146 @@
+"""clips: cut every clip of the sources out of its video and bring it to the corpus's form.
+
+A clip is an mp4 of 30 frames a second with the still side panels cropped away, H.264 and FLAC sound, exactly
+frames / 30 s of it. A clip that cannot be cut has a row that says why.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_tools.base.accounting import demand
+from dataset_tools.base.atomic import publish, write_text
+from dataset_tools.base.cli import layout_of, run, say, stage_parser
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.manifest import ANNOTATIONS, load_manifest
+from dataset_tools.base.params import load_params, require
+from dataset_tools.base.schema import Clip, Row, Song, read_records, write_records
+from dataset_tools.base.work_cache import item_key
+from dataset_tools.base.workers import run_all
+from dataset_tools.vision.normalise import normalise_video
+
+STAGE = "clips"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section `clips` of params.yaml."""
+
+    max_height: int = 720
+    """Higher pictures are scaled down to this, in px."""
+    crop: bool = True
+    """Crop still side panels and letterbox bars away."""
+    workers: int = 2
+    min_ok: float = 0.9
+    """Fraction of the clips that must be ok."""
+
+    def __post_init__(self):
+        require(self.max_height >= 16, f"max_height must be at least 16 px, found {self.max_height}")
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+        require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRow(Row):
+    """One row of clips/rows.csv. The numbers are empty where status is not ok."""
+
+    video_id: str
+    song_id: str
+    genre: str = ""
+    official_split: str = ""
+    frames: int | None = None
+    """At 30 frames a second."""
+    width: int | None = None
+    height: int | None = None
+    crop_x: int | None = None
+    """Left edge of the kept part, in px of the upright source video."""
+    crop_y: int | None = None
+    crop_w: int | None = None
+    crop_h: int | None = None
+    source_fps: float | None = None
+    audio_peak: float | None = None
+    """Largest absolute sample; 1 is full scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRow(Row):
+    """What this stage reads of download/rows.csv."""
+
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One clip to cut: all that a worker process needs."""
+
+    clip: Clip
+    song: Song
+    videos: Path
+    """Folder of download/."""
+    video: VideoRow | None
+    """What became of the clip's video; None where download has no row for it."""
+    target: Path
+    cache: Path
+    params: Params
+
+
+def cut(job: Job) -> ClipRow:
+    """Write target/<clip_id>.mp4, from the cache where this cut was made before; the row says why if there is none."""
+    clip = job.clip
+    row = dict(id=clip.clip_id, video_id=clip.video_id, song_id=clip.song_id, genre=job.song.genre,
+               official_split=clip.official_split)  # fmt: skip
+    if clip.start is None:
+        reason = f"start and end are empty in the manifest; {ANNOTATIONS}"
+        return ClipRow(status="failed", reason=reason, **row)
+    if job.video is None or job.video.status != "ok":
+        why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
+        return ClipRow(status="failed", reason=f"video {clip.video_id} was not downloaded ({why})", **row)
+    key = item_key(VERSION, job.video.sha256, clip.start, clip.end, job.params.max_height, job.params.crop)
+    made, note = job.cache / f"{key}.mp4", job.cache / f"{key}.json"
+    if not (made.is_file() and note.is_file()):
+        try:
+            done = normalise_video(
+                job.videos / f"{clip.video_id}.mp4", made, start=clip.start, end=clip.end,
+                max_height=job.params.max_height, crop=job.params.crop, need_sound=True,
+            )  # fmt: skip
+        except UserError as err:
+            return ClipRow(status="failed", reason=str(err), **row)
+        c = done.crop
+        numbers = dict(frames=done.frames, width=done.width, height=done.height, crop_x=c.x, crop_y=c.y, crop_w=c.width,
+                       crop_h=c.height, source_fps=done.source_fps, audio_peak=done.audio_peak)  # fmt: skip
+        write_text(note, json.dumps(numbers))
+    publish(made, job.target / f"{clip.clip_id}.mp4")
+    return ClipRow(status="ok", **row, **json.loads(note.read_text(encoding="utf-8")))
+
+
+def clips(layout: Layout, params: Params) -> list[ClipRow]:
+    """Write data/<corpus>/clips; return one row per clip of the sources, failed ones too."""
+    manifest = load_manifest(layout.stage("sources"))
+    songs = {song.song_id: song for song in manifest.songs}
+    videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", VideoRow)}
+    target, cache = layout.stage(STAGE), layout.cache(STAGE)
+    jobs = [
+        Job(clip=c, song=songs[c.song_id], videos=layout.stage("download"), video=videos.get(c.video_id), target=target,
+            cache=cache, params=params)
+        for c in manifest.clips
+    ]  # fmt: skip
+    rows = run_all(cut, jobs, params.workers, STAGE)
+    assert len(rows) == len(manifest.clips)
+    write_records(target / "rows.csv", rows, ClipRow)
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stage."""
+    args = stage_parser("dataset_tools.clips", __doc__).parse_args(argv)
+    layout = layout_of(args)
+    params = load_params(layout.params, STAGE, Params)
+    rows = clips(layout, params)
+    say(STAGE, demand(rows, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,113 @@
+"""sources: check a corpus manifest and give its records with URLs that resolve; render the corpus where that is asked.
+
+Writes videos.csv, clips.csv and songs.csv. A local file stays a path relative to videos.csv, so that two clones write
+the same bytes. With `render`, the compilations that the manifest describes are rendered to media/<video_id>.mp4 with
+their ground truth in truth/<clip_id>.npz.
+"""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from dataset_tools.base.cli import layout_of, run, say, stage_parser
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.manifest import Manifest, limited, load_manifest, missing_values, save_manifest
+from dataset_tools.base.params import load_params, require
+from dataset_tools.base.schema import Video
+from dataset_tools.base.workers import run_all
+
+STAGE = "sources"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section `sources` of params.yaml."""
+
+    render: bool = False
+    """Render the compilations from the manifest's further columns (see dataset_tools/demo) instead of finding them."""
+    seed: int = 1
+    """Of the rendering: another seed gives other songs, dancers and rooms at the same times."""
+    videos: int = 0
+    """Use only the first so many videos; 0 = all."""
+    clips_per_video: int = 0
+    """Use only the first so many clips of each video; 0 = all."""
+    workers: int = 2
+
+    def __post_init__(self):
+        require(self.videos >= 0, f"videos must be at least 0 (0 = all), found {self.videos}")
+        require(self.clips_per_video >= 0, f"clips_per_video must be at least 0 (0 = all), found {self.clips_per_video}")
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+
+
+def resolve_url(video: Video, manifest_folder: Path, target: Path) -> Video:
+    """The video with a local URL counted from the folder `target` instead of the manifest's; web URLs are unchanged.
+
+    Raises UserError: an absolute path, a scheme other than http or https, a local file that is not there.
+    """
+    where = f"{manifest_folder / 'videos.csv'}: video {video.video_id}: url '{video.url}'"
+    scheme = urlsplit(video.url).scheme
+    if not video.url or scheme in ("http", "https"):
+        return video
+    if scheme or PurePosixPath(video.url).is_absolute():
+        raise UserError(f"{where}: must be http(s) or a path relative to the manifest's folder")
+    if not (manifest_folder / video.url).is_file():
+        raise UserError(f"{where}: no such file; the path counts from {manifest_folder}")
+    return dataclasses.replace(video, url=Path(os.path.relpath(manifest_folder / video.url, target)).as_posix())
+
+
+def collect(folder: Path, target: Path, params: Params) -> Manifest:
+    """Checked records of the manifest in `folder`, as `target` will hold them; rendered media are not made here."""
+    if params.render:
+        from dataset_tools.demo.compilation import CompilationClip, CompilationVideo
+
+        manifest = load_manifest(folder, video=CompilationVideo, clip=CompilationClip)
+    else:
+        manifest = load_manifest(folder)
+    manifest = limited(manifest, videos=params.videos, clips_per_video=params.clips_per_video)
+    if params.render:
+        for video in manifest.videos:
+            if video.url != (expected := f"media/{video.video_id}.mp4"):
+                raise UserError(f"{folder / 'videos.csv'}: video {video.video_id}: url must be {expected} to be rendered")
+        for clip in manifest.clips:
+            if clip.start is None:
+                raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: start and end are needed to render it")
+        return manifest
+    videos = tuple(resolve_url(video, folder, target) for video in manifest.videos)
+    return dataclasses.replace(manifest, videos=videos)
+
+
+def _render(job: tuple) -> int:
+    from dataset_tools.demo.compilation import render_compilation
+
+    video, clips, songs, target, seed = job
+    return render_compilation(video, clips, songs, target, seed=seed)
+
+
+def sources(layout: Layout, params: Params) -> Manifest:
+    """Write data/<corpus>/sources. Raises UserError where the manifest breaks a rule; nothing is written then."""
+    target = layout.stage(STAGE)
+    manifest = collect(layout.manifest, target, params)
+    if params.render:
+        songs = {song.song_id: song for song in manifest.songs}
+        jobs = [(v, list(manifest.clips_of(v.video_id)), songs, target, params.seed) for v in manifest.videos]
+        run_all(_render, jobs, params.workers, f"{STAGE}: rendering")
+    save_manifest(manifest, target)
+    return manifest
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stage."""
+    args = stage_parser("dataset_tools.sources", __doc__).parse_args(argv)
+    layout = layout_of(args)
+    made = sources(layout, load_params(layout.params, STAGE, Params))
+    say(STAGE, f"{len(made.videos)} videos, {len(made.clips)} clips, {len(made.songs)} songs")
+    for line in missing_values(made):
+        say(STAGE, f"still missing: {layout.manifest / line}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
