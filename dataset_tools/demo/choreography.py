@@ -83,9 +83,8 @@ def routine(score: Score, drive: np.ndarray, move_seed: int) -> list[Accent]:
 
 def _phrase(rng: np.random.Generator, vocabulary: list[str], calm: bool) -> list[tuple[float, Hit]]:
     """(count, hit) pairs of eight counts, or of four where a calm passage takes two beats a count."""
-    draw = lambda: MOVES[vocabulary[rng.integers(len(vocabulary))]]  # noqa: E731
-    first = draw()
-    second = first if rng.random() < 0.5 else draw()
+    first, other = (MOVES[vocabulary[k]] for k in rng.integers(len(vocabulary), size=2))
+    second = first if rng.random() < 0.5 else other
     if not calm and rng.random() < 0.15:
         second = MOVES["turn"]
     flip = bool(rng.integers(2))
@@ -135,7 +134,8 @@ def _perform(score: Score, drive: np.ndarray, accents: list[Accent], seed: int, 
     for name, k in _COLUMN.items():
         angles[:, k] = path(when, poses[:, k], times - trail[_part(name)], snap)
     angles[:, _COLUMN["jump"]] += sum(
-        (_flight(times, keys[i - 1][0], key[0], key[2]) for i, key in enumerate(keys) if key[2] > 0), np.zeros(len(times))
+        (_flight(times, keys[i - 1][0], key[0], key[2]) for i, key in enumerate(keys) if key[2] > 0),
+        np.zeros(len(times)),
     )
     _bounce(angles, score, drive, jitter + lag, BOUNCE[score.genre] * size * rng.uniform(0.8, 1.2), times)
     for name, degrees in (("yaw", 5.0), ("roll", 1.2), ("hyaw", 5.0), ("lab", 2.0), ("rab", 2.0)):  # idle drift

@@ -41,6 +41,7 @@ class Genre:
     """How far a kick pushes chords and bass down, 0..1."""
 
 
+# fmt: off
 GENRES: dict[str, Genre] = {
     "hiphop": Genre(
         tempo=(84, 98), swing=0.28, scale="minor",
@@ -108,3 +109,4 @@ GENRES: dict[str, Genre] = {
         hat={"low": 6500, "decay": 0.03}, duck=0.5,
     ),
 }
+# fmt: on

@@ -30,16 +30,27 @@ class Hit:
 class Move:
     """A step of 1, 2 or 4 counts."""
 
-    name: str
     counts: int
     hits: tuple[Hit, ...]
 
 
-def _hit(count, *, both=None, left=None, right=None, strength=1.0, turn=0.0, hop=0.0, **body) -> Hit:
+def _hit(
+    count: float,
+    *,
+    both="",
+    left="",
+    right="",
+    strength: float = 1.0,
+    turn: float = 0.0,
+    hop: float = 0.0,
+    **body: float,
+) -> Hit:
+    """A hit from limb angles such as left="ab 150 el 25" (for both sides, the left or the right) and torso angles."""
     pose = dict(body)
-    for sides, angles in (("lr", both), ("l", left), ("r", right)):
+    for sides, text in (("lr", both), ("l", left), ("r", right)):
+        words = text.split()
         for side in sides:
-            pose |= {side + name: value for name, value in (angles or {}).items()}
+            pose |= {side + name: float(value) for name, value in zip(words[::2], words[1::2], strict=True)}
     return Hit(count=count, strength=strength, pose=pose, turn=turn, hop=hop)
 
 
@@ -54,114 +65,123 @@ def mirrored(hit: Hit) -> Hit:
     return Hit(count=hit.count, strength=hit.strength, pose=pose, turn=-hit.turn, hop=hit.hop)
 
 
-def _moves(**moves: tuple[Hit, ...]) -> dict[str, Move]:
-    """Moves by name; the count is the digit at the end of the name."""
-    return {name[:-1]: Move(name=name[:-1], counts=int(name[-1]), hits=hits) for name, hits in moves.items()}
+def _move(counts: int, *hits: Hit) -> Move:
+    return Move(counts=counts, hits=hits)
 
 
-MOVES: dict[str, Move] = _moves(
-    two_step2=(
-        _hit(0, x=0.09, sway=5, left=dict(hab=24, fl=-18, el=70), right=dict(hab=10, fl=45, el=80)),
-        _hit(1, x=0.09, roll=-5, both=dict(hfl=16, kn=30), left=dict(fl=40, el=85), right=dict(fl=-15, el=60)),
+MOVES: dict[str, Move] = {
+    "two_step": _move(
+        2,
+        _hit(0, x=0.09, sway=5, left="hab 24 fl -18 el 70", right="hab 10 fl 45 el 80"),
+        _hit(1, x=0.09, roll=-5, both="hfl 16 kn 30", left="fl 40 el 85", right="fl -15 el 60"),
     ),
-    raise2=(
-        _hit(0, both=dict(ab=150, el=25), hpitch=-10),
-        _hit(1, both=dict(ab=35, el=100, tw=60, hfl=18, kn=34), hpitch=10),
+    "raise": _move(
+        2,
+        _hit(0, both="ab 150 el 25", hpitch=-10),
+        _hit(1, both="ab 35 el 100 tw 60 hfl 18 kn 34", hpitch=10),
     ),
-    clap2=(
-        _hit(0, both=dict(ab=65, el=55, tw=50), roll=6, sway=4),
-        _hit(1, both=dict(ab=-6, fl=62, el=62, tw=-38), roll=-4, sway=-3),
+    "clap": _move(
+        2,
+        _hit(0, both="ab 65 el 55 tw 50", roll=6, sway=4),
+        _hit(1, both="ab -6 fl 62 el 62 tw -38", roll=-4, sway=-3),
     ),
-    punch1=(
-        _hit(0, yaw=-28, left=dict(fl=92, el=8, ab=0), right=dict(ab=28, el=125, fl=20, tw=20), pitch=6),
+    "punch": _move(1, _hit(0, yaw=-28, left="fl 92 el 8 ab 0", right="ab 28 el 125 fl 20 tw 20", pitch=6)),
+    "arm_out": _move(1, _hit(0, roll=-9, hyaw=30, left="ab 92 el 6 tw 0", right="ab 40 el 118 tw -60")),
+    "point": _move(
+        4,
+        _hit(0, roll=-10, sway=6, left="ab 148 el 5 hab 16", right="ab 40 el 95 tw -70", hroll=-8),
+        _hit(1, roll=8, sway=-4, left="ab -10 fl 48 el 20", right="ab 40 el 95 tw -70", pitch=10),
+        _hit(2, roll=-10, sway=6, left="ab 148 el 5 hab 16", right="ab 40 el 95 tw -70", hroll=-8),
+        _hit(3, both="ab 45 el 100 tw -70 hfl 20 kn 38"),
     ),
-    arm_out1=(
-        _hit(0, roll=-9, hyaw=30, left=dict(ab=92, el=6, tw=0), right=dict(ab=40, el=118, tw=-60)),
+    "robot": _move(
+        2,
+        _hit(0, left="ab 88 el 92 tw 85", right="ab 88 el 92 tw -85", hyaw=25),
+        _hit(1, left="ab 88 el 92 tw -85", right="ab 88 el 92 tw 85", hyaw=-25),
     ),
-    point4=(
-        _hit(0, roll=-10, sway=6, left=dict(ab=148, el=5, hab=16), right=dict(ab=40, el=95, tw=-70), hroll=-8),
-        _hit(1, roll=8, sway=-4, left=dict(ab=-10, fl=48, el=20), right=dict(ab=40, el=95, tw=-70), pitch=10),
-        _hit(2, roll=-10, sway=6, left=dict(ab=148, el=5, hab=16), right=dict(ab=40, el=95, tw=-70), hroll=-8),
-        _hit(3, both=dict(ab=45, el=100, tw=-70, hfl=20, kn=38)),
+    "drop": _move(
+        4,
+        _hit(0, both="hfl 58 kn 104 hab 24 fl 60 el 70 tw -20", pitch=14),
+        _hit(1, strength=0.8, both="hfl 34 kn 62 hab 24 fl 20 el 100 ab 40", pitch=4),
+        _hit(2, both="ab 142 el 20 hab 14", hpitch=-12),
+        _hit(3, both="ab 30 el 90 tw 40 hfl 15 kn 28"),
     ),
-    robot2=(
-        _hit(0, left=dict(ab=88, el=92, tw=85), right=dict(ab=88, el=92, tw=-85), hyaw=25),
-        _hit(1, left=dict(ab=88, el=92, tw=-85), right=dict(ab=88, el=92, tw=85), hyaw=-25),
+    "knee_up": _move(1, _hit(0, left="hfl 78 kn 98 fl -32 el 85", right="fl 68 el 95", roll=4, pitch=4)),
+    "kick": _move(
+        2,
+        _hit(0, left="hfl 58 kn 8 fl -25 el 40", right="fl 60 el 60 hfl 10 kn 18", pitch=-8),
+        _hit(1, both="ab 40 el 80 hfl 22 kn 42 hab 16", pitch=10),
     ),
-    drop4=(
-        _hit(0, both=dict(hfl=58, kn=104, hab=24, fl=60, el=70, tw=-20), pitch=14),
-        _hit(1, strength=0.8, both=dict(hfl=34, kn=62, hab=24, fl=20, el=100, ab=40), pitch=4),
-        _hit(2, both=dict(ab=142, el=20, hab=14), hpitch=-12),
-        _hit(3, both=dict(ab=30, el=90, tw=40, hfl=15, kn=28)),
+    "lunge": _move(
+        2,
+        _hit(0, x=0.08, roll=-14, left="hab 42 hfl 30 kn 66", right="hab 26 ab 112 el 8", sway=5),
+        _hit(1, both="ab 30 el 110 tw -50", roll=4),
     ),
-    knee_up1=(
-        _hit(0, left=dict(hfl=78, kn=98, fl=-32, el=85), right=dict(fl=68, el=95), roll=4, pitch=4),
+    "twist": _move(1, _hit(0, yaw=34, roll=5, both="hfl 22 kn 42 el 88 ab 24", left="fl 38", right="fl -20")),
+    "roll": _move(
+        4,
+        _hit(0, pitch=22, hpitch=16, both="hfl 30 kn 46 fl 25 el 50"),
+        _hit(1, pitch=-10, hpitch=-14, both="hfl 2 kn 6 ab 30 el 60"),
+        _hit(2, pitch=16, roll=10, both="hfl 34 kn 60 ab 60 el 80 tw 30"),
+        _hit(3, pitch=-6, roll=-8, both="ab 24 el 40"),
     ),
-    kick2=(
-        _hit(0, left=dict(hfl=58, kn=8, fl=-25, el=40), right=dict(fl=60, el=60, hfl=10, kn=18), pitch=-8),
-        _hit(1, both=dict(ab=40, el=80, hfl=22, kn=42, hab=16), pitch=10),
+    "sway": _move(
+        2,
+        _hit(0, sway=8, roll=-7, hroll=-9, left="ab 34 el 50", right="ab 14 el 30", x=0.03),
+        _hit(1, sway=0, roll=4, hroll=4, both="hfl 14 kn 26"),
     ),
-    lunge2=(
-        _hit(0, x=0.08, roll=-14, left=dict(hab=42, hfl=30, kn=66), right=dict(hab=26, ab=112, el=8), sway=5),
-        _hit(1, both=dict(ab=30, el=110, tw=-50), roll=4),
+    "nod": _move(
+        1, _hit(0, hpitch=18, pitch=8, roll=-6, both="el 60 hfl 16 kn 30", left="fl 40 hab 14", right="fl -12")
     ),
-    twist1=(
-        _hit(0, yaw=34, roll=5, both=dict(hfl=22, kn=42, el=88, ab=24), left=dict(fl=38), right=dict(fl=-20)),
+    "hop": _move(
+        2,
+        _hit(0, both="hfl 34 kn 62 fl -25 el 45", pitch=12),
+        _hit(1, both="hab 26 ab 118 el 20 hfl 14 kn 26", hop=0.09),
     ),
-    roll4=(
-        _hit(0, pitch=22, hpitch=16, both=dict(hfl=30, kn=46, fl=25, el=50)),
-        _hit(1, pitch=-10, hpitch=-14, both=dict(hfl=2, kn=6, ab=30, el=60)),
-        _hit(2, pitch=16, roll=10, both=dict(hfl=34, kn=60, ab=60, el=80, tw=30)),
-        _hit(3, pitch=-6, roll=-8, both=dict(ab=24, el=40)),
+    "jack": _move(
+        1, _hit(0, pitch=14, hpitch=14, both="hfl 30 kn 56 el 100", left="fl 58 hab 18", right="fl -8", roll=6)
     ),
-    sway2=(
-        _hit(0, sway=8, roll=-7, hroll=-9, left=dict(ab=34, el=50), right=dict(ab=14, el=30), x=0.03),
-        _hit(1, sway=0, roll=4, hroll=4, both=dict(hfl=14, kn=26)),
+    "heel_toe": _move(
+        2,
+        _hit(0, yaw=-18, left="hab 24 hfl 20 kn 6 fl 35 el 80", right="hfl 18 kn 32 fl -20 el 70"),
+        _hit(1, yaw=14, left="hfl 36 kn 66 fl -20 el 70", right="fl 40 el 80"),
     ),
-    nod1=(
-        _hit(0, hpitch=18, pitch=8, roll=-3, both=dict(el=45, hfl=12, kn=22), left=dict(fl=22)),
+    "charleston": _move(
+        4,
+        _hit(0, left="hfl 52 kn 12 fl -30 el 50", right="fl 60 el 60", pitch=-6),
+        _hit(1, both="hfl 20 kn 36", left="fl 20 el 70", right="fl -10 el 70"),
+        _hit(2, right="hfl -28 kn 30 fl 60 el 60", left="fl -30 el 50", pitch=16),
+        _hit(3, both="hfl 20 kn 36 el 70"),
     ),
-    hop2=(
-        _hit(0, both=dict(hfl=34, kn=62, fl=-25, el=45), pitch=12),
-        _hit(1, both=dict(hab=26, ab=118, el=20, hfl=14, kn=26), hop=0.09),
+    "cross": _move(
+        4,
+        _hit(0, both="fl 70 el 95 tw -62 ab 8 hfl 12 kn 24", hpitch=10),
+        _hit(1, both="ab 96 el 10"),
+        _hit(2, both="fl 70 el 95 tw -62 ab 8 hfl 24 kn 46", hpitch=10, yaw=24),
+        _hit(2.5, strength=0.6, both="ab 60 el 90 tw 80", yaw=0),
+        _hit(3, both="ab 140 el 60 tw 60", hpitch=-8),
     ),
-    jack1=(
-        _hit(0, pitch=20, hpitch=12, both=dict(hfl=26, kn=48, fl=45, el=95), left=dict(hab=14), roll=4),
+    "wave": _move(
+        4,
+        _hit(0, left="ab 95 el 10", right="ab 20 el 60", roll=-8),
+        _hit(1, left="ab 70 el 70 tw 80", right="ab 60 el 80 tw -60", roll=0),
+        _hit(2, right="ab 95 el 10", left="ab 20 el 60", roll=8),
+        _hit(3, both="ab 20 el 100 tw -40 hfl 18 kn 34"),
     ),
-    heel_toe2=(
-        _hit(0, yaw=-18, left=dict(hab=24, hfl=20, kn=6, fl=35, el=80), right=dict(hfl=18, kn=32, fl=-20, el=70)),
-        _hit(1, yaw=14, left=dict(hfl=36, kn=66, fl=-20, el=70), right=dict(fl=40, el=80)),
+    "snap": _move(
+        2,
+        _hit(0, x=-0.06, roll=7, left="ab 48 el 112 tw 70", right="ab 20 el 30 hab 18", hroll=6),
+        _hit(1, x=-0.06, roll=-3, both="hfl 20 kn 36", left="ab 24 el 50", right="ab 30 el 60"),
     ),
-    charleston4=(
-        _hit(0, left=dict(hfl=52, kn=12, fl=-30, el=50), right=dict(fl=60, el=60), pitch=-6),
-        _hit(1, both=dict(hfl=20, kn=36), left=dict(fl=20, el=70), right=dict(fl=-10, el=70)),
-        _hit(2, right=dict(hfl=-28, kn=30, fl=60, el=60), left=dict(fl=-30, el=50), pitch=16),
-        _hit(3, both=dict(hfl=20, kn=36, el=70)),
+    "turn": _move(
+        4,
+        _hit(0, yaw=-26, both="hfl 22 kn 40", left="fl 50 el 70", right="ab 70 el 40"),
+        _hit(1, turn=180, both="ab 40 el 95 tw -60", strength=0.7),
+        _hit(2, turn=180, both="ab 60 el 60 hfl 10 kn 20"),
+        _hit(3, both="ab 120 el 30 hab 18 hfl 14 kn 28"),
     ),
-    cross4=(
-        _hit(0, both=dict(fl=70, el=95, tw=-62, ab=8, hfl=12, kn=24), hpitch=10),
-        _hit(1, both=dict(ab=96, el=10)),
-        _hit(2, both=dict(fl=70, el=95, tw=-62, ab=8, hfl=24, kn=46), hpitch=10, yaw=24),
-        _hit(2.5, strength=0.6, both=dict(ab=60, el=90, tw=80), yaw=0),
-        _hit(3, both=dict(ab=140, el=60, tw=60), hpitch=-8),
-    ),
-    wave4=(
-        _hit(0, left=dict(ab=95, el=10), right=dict(ab=20, el=60), roll=-8),
-        _hit(1, left=dict(ab=70, el=70, tw=80), right=dict(ab=60, el=80, tw=-60), roll=0),
-        _hit(2, right=dict(ab=95, el=10), left=dict(ab=20, el=60), roll=8),
-        _hit(3, both=dict(ab=20, el=100, tw=-40, hfl=18, kn=34)),
-    ),
-    snap2=(
-        _hit(0, x=-0.06, roll=7, left=dict(ab=48, el=112, tw=70), right=dict(ab=20, el=30, hab=18), hroll=6),
-        _hit(1, x=-0.06, roll=-3, both=dict(hfl=20, kn=36), left=dict(ab=24, el=50), right=dict(ab=30, el=60)),
-    ),
-    turn4=(
-        _hit(0, yaw=-26, both=dict(hfl=22, kn=40), left=dict(fl=50, el=70), right=dict(ab=70, el=40)),
-        _hit(1, turn=180, both=dict(ab=40, el=95, tw=-60), strength=0.7),
-        _hit(2, turn=180, both=dict(ab=60, el=60, hfl=10, kn=20)),
-        _hit(3, both=dict(ab=120, el=30, hab=18, hfl=14, kn=28)),
-    ),
-)
+}
+"""All moves, by name."""
 
 VOCABULARY: dict[str, tuple[str, ...]] = {
     "hiphop": ("punch", "drop", "nod", "cross", "kick", "roll", "arm_out", "robot", "hop"),

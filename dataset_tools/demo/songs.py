@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
+from dataset_tools.base.errors import UserError
 from dataset_tools.demo import synth
 from dataset_tools.demo.genres import GENRES, SCALES, VELOCITY, Genre
 
@@ -65,9 +66,15 @@ class Score:
 def compose(seed: int, genre: str, *, tempo: float | None = None, seconds: float = 60.0) -> Score:
     """Write a song.
 
-    `genre` is a key of GENRES (KeyError otherwise); `tempo` in beats per minute, drawn from the genre's range if None.
-    Equal arguments give equal scores.
+    `genre` is a key of GENRES; `tempo` in beats per minute, drawn from the genre's range if None. Equal arguments give
+    equal scores. Raises UserError for an unknown genre, a tempo outside 40..220 or less than 2 seconds.
     """
+    if genre not in GENRES:
+        raise UserError(f"unknown genre '{genre}'; known: {', '.join(GENRES)}")
+    if tempo is not None and not 40 <= tempo <= 220:
+        raise UserError(f"tempo must be 40 to 220 beats per minute, found {tempo}")
+    if not seconds >= 2:
+        raise UserError(f"a song must last at least 2 seconds, found {seconds}")
     style = GENRES[genre]
     rng = np.random.default_rng([seed, sorted(GENRES).index(genre)])
     drawn = round(float(rng.uniform(*style.tempo)), 2)
@@ -83,8 +90,15 @@ def compose(seed: int, genre: str, *, tempo: float | None = None, seconds: float
             song.bar(first, section, energy[first : first + 4])
     events = tuple(sorted(e for e in song.events if 0.0 <= e.time < seconds - 0.05))
     return Score(
-        seed=seed, genre=genre, tempo=tempo, duration=float(seconds), beats=beats, downbeats=beats[::4], energy=energy,
-        sections=sections, events=events,
+        seed=seed,
+        genre=genre,
+        tempo=tempo,
+        duration=float(seconds),
+        beats=beats,
+        downbeats=beats[::4],
+        energy=energy,
+        sections=sections,
+        events=events,
     )
 
 
@@ -113,23 +127,31 @@ def _energy(rng: np.random.Generator, sections: tuple[Section, ...], beats: int)
     return np.clip(energy + rng.normal(0, 0.02, beats), 0.1, 1.0)
 
 
+def _draw(rng: np.random.Generator, options: tuple):
+    return options[rng.integers(len(options))]
+
+
 class _Song:
     """Writes bar after bar: draws the song's patterns once, varies them by section and energy."""
 
     def __init__(self, rng: np.random.Generator, style: Genre, start: float, beat: float):
         self.rng, self.style, self.start, self.beat = rng, style, start, beat
         self.events: list[Event] = []
-        draw = lambda options: options[rng.integers(len(options))]  # noqa: E731
         self.root = int(rng.integers(0, 12))
-        self.chords = draw(style.progressions)
-        self.kick = {"verse": draw(style.kicks), "chorus": style.kicks[rng.integers(max(1, len(style.kicks) - 1))]}
-        self.snare = draw(style.snares)
+        self.chords = _draw(rng, style.progressions)
+        self.kick = {
+            "verse": _draw(rng, style.kicks),
+            "chorus": style.kicks[rng.integers(max(1, len(style.kicks) - 1))],
+        }
+        self.snare = _draw(rng, style.snares)
         steps = np.array(style.melody)
         self.motif = [
-            (int(s), int(rng.integers(0, 8)), int(draw((1, 2, 2, 3)))) for s in steps[rng.random(len(steps)) < 0.6]
+            (int(s), int(rng.integers(0, 8)), _draw(rng, (1, 2, 2, 3))) for s in steps[rng.random(len(steps)) < 0.6]
         ]
 
-    def add(self, voice: str, beat: float, velocity: float, pitch: int = 0, steps: int = 0, loose: float = 0.004) -> None:
+    def add(
+        self, voice: str, beat: float, velocity: float, pitch: int = 0, steps: int = 0, loose: float = 0.004
+    ) -> None:
         """An event at a fractional beat, with the players' looseness."""
         sixteenth = round(beat * 4)
         swing = self.style.swing * 0.25 if sixteenth % 2 else 0.0
@@ -189,7 +211,9 @@ class _Song:
         if name not in ("break",) or self.rng.random() < 0.5:
             for step, up, steps in self.style.bass:
                 if power > 0.5 or step % 8 == 0 or self.rng.random() < 0.5:
-                    self.add("bass", first + step / 4, 0.9 * gain, self.scale(degree + up, 1 if self.root > 3 else 2), steps)
+                    self.add(
+                        "bass", first + step / 4, 0.9 * gain, self.scale(degree + up, 1 if self.root > 3 else 2), steps
+                    )
         for step, steps in self.style.chords if power > 0.45 else ((0, 16),):
             for third in (0, 2, 4):
                 self.add("chord", first + step / 4, 0.8 * gain, self.scale(degree + third, 3), steps)
@@ -208,11 +232,11 @@ def synthesise(score: Score, sample_rate: int = 44100) -> np.ndarray:
     """
     style = GENRES[score.genre]
     rng = np.random.default_rng([score.seed, 77])
-    tuned = lambda values: {k: v * rng.uniform(0.88, 1.14) for k, v in values.items()}  # noqa: E731
-    hit = getattr(synth, style.backbeat)(rng, sample_rate, **tuned(style.snare))
+    drum = {"snare": synth.snare, "clap": synth.clap}[style.backbeat]
+    hit = drum(rng, sample_rate, **_tuned(rng, style.snare))
     shots = {
-        ("kick", 0, 0.0): synth.kick(rng, sample_rate, **tuned(style.kick)),
-        ("hat", 0, 0.0): synth.hat(rng, sample_rate, **tuned(style.hat)),
+        ("kick", 0, 0.0): synth.kick(rng, sample_rate, **_tuned(rng, style.kick)),
+        ("hat", 0, 0.0): synth.hat(rng, sample_rate, **_tuned(rng, style.hat)),
         ("crash", 0, 0.0): synth.crash(rng, sample_rate),
     }
     size = round(score.duration * sample_rate)
@@ -238,6 +262,11 @@ def synthesise(score: Score, sample_rate: int = 44100) -> np.ndarray:
     lowpass = signal.butter(6, min(synth.CEILING, 0.45 * sample_rate), fs=sample_rate, output="sos")
     mix = signal.sosfilt(lowpass, mix)
     return (0.89 * mix / max(1e-9, np.abs(mix).max())).astype(np.float32)
+
+
+def _tuned(rng: np.random.Generator, values: dict[str, float]) -> dict[str, float]:
+    """A song's own drum kit: each parameter up to about an eighth off the genre's."""
+    return {name: value * rng.uniform(0.88, 1.14) for name, value in values.items()}
 
 
 def _ducking(score: Score, rate: int, size: int, depth: float) -> np.ndarray:

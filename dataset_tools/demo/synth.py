@@ -70,7 +70,10 @@ def snare(rng: np.random.Generator, rate: int, *, tone: float, decay: float, low
 def clap(rng: np.random.Generator, rate: int, *, tone: float, decay: float, low: float, high: float) -> np.ndarray:
     """Three hands within 16 ms, then the room; `tone` gives a little body."""
     t = _times(5.0 * decay, rate)
-    hands = sum(np.where(t >= s, np.exp(-np.maximum(t - s, 0) / d), 0.0) for s, d in ((0, 0.005), (0.008, 0.006), (0.016, decay)))
+    hands = sum(
+        np.where(t >= s, np.exp(-np.maximum(t - s, 0) / d), 0.0)
+        for s, d in ((0, 0.005), (0.008, 0.006), (0.016, decay))
+    )
     body = 0.25 * np.sin(2 * np.pi * tone * t) * np.exp(-t / 0.03)
     return _fade_out(0.25 * _noise(rng, len(t), low, 0.8 * high, rate) * hands + body, rate)
 
@@ -78,13 +81,17 @@ def clap(rng: np.random.Generator, rate: int, *, tone: float, decay: float, low:
 def hat(rng: np.random.Generator, rate: int, *, low: float, decay: float) -> np.ndarray:
     """High noise."""
     t = _times(5.0 * decay, rate)
-    return _fade_out(0.3 * _noise(rng, len(t), low, CEILING, rate) * np.exp(-t / decay) * np.minimum(1.0, t / 0.008), rate)
+    return _fade_out(
+        0.3 * _noise(rng, len(t), low, CEILING, rate) * np.exp(-t / decay) * np.minimum(1.0, t / 0.008), rate
+    )
 
 
 def crash(rng: np.random.Generator, rate: int) -> np.ndarray:
     """A long bright noise that opens a section."""
     t = _times(1.4, rate)
-    return _fade_out(0.25 * _noise(rng, len(t), 3000, CEILING, rate) * np.exp(-t / 0.35) * np.minimum(1.0, t / 0.03), rate)
+    return _fade_out(
+        0.25 * _noise(rng, len(t), 3000, CEILING, rate) * np.exp(-t / 0.35) * np.minimum(1.0, t / 0.03), rate
+    )
 
 
 def tom(rng: np.random.Generator, rate: int, *, pitch: float) -> np.ndarray:
