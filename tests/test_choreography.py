@@ -52,7 +52,7 @@ def test_dancers_of_a_clip_share_the_routine_not_the_execution(song):
     one, two = (choreograph(song, 8.0, 28.0, seed=seed, move_seed=5) for seed in (1, 2))
     other = choreograph(song, 8.0, 28.0, seed=2, move_seed=6)
     arms = [k for k, name in enumerate(DOFS) if name[1:] in ("ab", "fl", "el")]
-    alike = lambda a, b: np.corrcoef(a[:, arms].T, b[:, arms].T).diagonal(len(arms)).mean()  # noqa: E731
+    alike = lambda a, b: np.corrcoef(a[:, arms].T, b[:, arms].T).diagonal(len(arms)).mean()
     assert alike(one, two) > 0.85
     assert alike(one, two) > alike(one, other) + 0.4
     assert np.abs(one - two)[:, arms].mean() > 2.0  # degrees
@@ -98,16 +98,20 @@ def test_dancers_are_late_and_early_like_people():
 def test_calm_music_is_danced_calmly():
     ratios = []
     for genre in GENRES:
-        for seed in range(4):
+        for seed in range(2):
             song = compose(seed, genre)
             speed = joint_speed(choreograph(song, 0.0, song.duration, seed=seed))
             mean = {}
-            for section in song.sections:
+            for section in song.sections[:-1]:
                 frames = slice(*(int(song.beats[b] * FPS) for b in (section.first, section.last - 1)))
                 mean.setdefault(section.name, []).append(speed[frames].mean())
             if "break" in mean:
                 ratios.append(np.mean(mean["break"]) / np.mean(mean["chorus"]))
-    assert len(ratios) > 5 and np.mean(ratios) < 0.65 and max(ratios) < 1.0
+    assert len(ratios) >= 4 and np.mean(ratios) < 0.65 and max(ratios) < 1.0
+
+
+def test_a_song_of_two_seconds_can_be_danced():
+    assert choreograph(compose(0, "breaks", seconds=2.0), 0.0, 2.0, seed=0).shape == (60, len(DOFS))
 
 
 def test_full_turns_happen_now_and_then():
