@@ -46,7 +46,7 @@ def load(path: Path, kind: str, version: int) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: file not found; run the stage '{kind}' first")
+        raise UserError(f"{path}: file not found; run the stages before this one first (dvc repro)")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as err:

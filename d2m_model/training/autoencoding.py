@@ -1,0 +1,51 @@
+"""What training the VQ-VAE and fine-tuning its decoder share: batches of sound at random volumes, and the scores."""
+
+from pathlib import Path
+
+import torch
+
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.training.seeding import generator
+from d2m_model.training.shard_data import WindowData
+from dataset_tools.base.timebase import HOPS
+
+JITTER = 15  # frames: windows start on whole seconds, so half a second either way reaches every sample
+TEST_SECONDS = 2
+
+
+def sound_batch(data: WindowData, seed: int, step: int, size: int, gain: float) -> torch.Tensor:
+    """(B, S) sound of a step, each window at a random volume between `gain` and 1; S is a multiple of 128, the
+    coarsest hop, so that every level gives back as much as it takes."""
+    audio = data.batch(seed, step, size, JITTER).audio
+    gains = gain + (1 - gain) * torch.rand(size, 1, generator=generator(seed, "gain", step))
+    return (gains * audio)[:, : audio.shape[1] // HOPS[-1] * HOPS[-1]]
+
+
+def open_test(shards: Path) -> WindowData:
+    """The test split in windows of 2 s."""
+    return WindowData(shards, "test", TEST_SECONDS)
+
+
+@torch.no_grad()
+def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> dict[str, float]:
+    """Means over `count` windows, spread evenly: how well a level gives them back, and how its codes are spread.
+
+    Keys: spectral_convergence, si_sdr_db, onset_f (see metrics.reconstruction), windows, codes_used, perplexity (of
+    all codes together), codebook_rms (root mean square of the entries' values).
+    """
+    from d2m_model.metrics.reconstruction import reconstruction_scores
+
+    chosen = data.windows[:: -(-len(data.windows) // count)]
+    pairs, counts = [], torch.zeros(model.config.bins)
+    for window in chosen:
+        audio = model.whole_hops(data.gather([window]).audio, level)
+        codes = model.encode(audio, level)
+        counts += torch.bincount(codes.flatten(), minlength=len(counts))
+        pairs.append((model.decode(codes, level)[0], audio[0]))
+    entropy = torch.special.entr(counts / counts.sum()).sum()
+    return reconstruction_scores(pairs) | {
+        "windows": len(chosen),
+        "codes_used": int((counts > 0).sum()),
+        "perplexity": float(entropy.exp()),
+        "codebook_rms": float(model.codebook(level).k.square().mean().sqrt()),
+    }

@@ -1,0 +1,33 @@
+"""The file of a VQ-VAE, as the stages `vqvae` and `synthesizer` write it and later ones read it."""
+
+from pathlib import Path
+from typing import Any
+
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.training import checkpoint
+from dataset_tools.base.errors import UserError
+
+KIND, VERSION = "vqvae", 1
+
+
+def save_vqvae(path: Path, model: JukeboxVQVAE, training: dict[str, Any], **notes: Any) -> None:
+    """Write the whole network, complete or absent.
+
+    training: what continuing the training needs, such as `checkpoint.training_state`. notes: plain values for the meta.
+    """
+    state = {"model": model.state_dict(), "training": training}
+    checkpoint.save(path, KIND, VERSION, state, {"config": model.config.as_dict(), **notes})
+
+
+def load_vqvae(path: Path) -> JukeboxVQVAE:
+    """The network of a model.pt of `vqvae` or `synthesizer`, on the CPU, in evaluation mode, not to be trained.
+
+    Raises UserError for a missing, damaged or unfit file.
+    """
+    content = checkpoint.load(path, KIND, VERSION)
+    try:
+        model = JukeboxVQVAE(VqVaeConfig(**content.meta["config"]))
+        model.load_state_dict(content.state["model"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as err:
+        raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
+    return model.eval().requires_grad_(False)
