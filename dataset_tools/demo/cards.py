@@ -11,13 +11,13 @@ CAPTIONS = ("SUBSCRIBE|FOR MORE", "NEW DANCES|EVERY WEEK", "@DANCEDEMO", "WHO DI
 FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
-def side_panel(rng: np.random.Generator, size: tuple[int, int], side: int, inside: np.ndarray) -> np.ndarray:
-    """Left (`side` 0) or right (1) panel of `size` (width, height) px: (height, width, 3) uint8.
+def side_panel(rng: np.random.Generator, style: str, size: tuple[int, int], side: int, inside: np.ndarray) -> np.ndarray:
+    """Left (`side` 0) or right (1) panel of `size` (width, height) px in one of STYLES: (height, width, 3) uint8.
 
-    Both sides of a compilation share their style. `inside` (H, W, 3) is the clip's first picture, for the blurred style.
+    Give both sides generators of the same state, so that they match. `inside` (H, W, 3) is the clip's first picture,
+    for the blurred style.
     """
     width, height = size
-    style = STYLES[rng.integers(len(STYLES))]
     base = colour(rng)
     if style == "blur":
         scale = height / inside.shape[0] * 2.2
@@ -54,11 +54,12 @@ def title_card(rng: np.random.Generator, title: str, size: tuple[int, int]) -> n
 def write(image: np.ndarray, text: str, centre: tuple[int, int], width: float) -> None:
     """Draw `text` ('|' breaks the line) into (H, W, 3) in white with a dark rim, at most `width` px wide."""
     lines = text.split("|")
-    widest = max(cv2.getTextSize(line, FONT, 1.0, 2)[0][0] for line in lines)
+    widest = max(cv2.getTextSize(line, FONT, 1.0, 1)[0][0] for line in lines)
     scale = min(1.2, width / widest)
     step = int(34 * scale)
     for n, line in enumerate(lines):
         w = cv2.getTextSize(line, FONT, scale, 1)[0][0]
         at = centre[0] - w // 2, centre[1] + int((n - (len(lines) - 1) / 2) * step)
-        cv2.putText(image, line, at, FONT, scale, (20, 20, 20), 3, cv2.LINE_AA)
+        for shift in (-1, 1):
+            cv2.putText(image, line, (at[0] + shift, at[1] + shift), FONT, scale, (20, 20, 20), 1, cv2.LINE_AA)
         cv2.putText(image, line, at, FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.schema import Clip, Song, Video
 from dataset_tools.base.timebase import FPS, seconds_to_frames
-from dataset_tools.demo.cards import side_panel, title_card
+from dataset_tools.demo.cards import STYLES, side_panel, title_card
 from dataset_tools.demo.choreography import choreograph
 from dataset_tools.demo.lens import Lens
 from dataset_tools.demo.props import OCCLUDERS
@@ -37,9 +36,13 @@ class CompilationVideo(Video):
 
     panel_width: int
     """Width in px of the picture in the middle of the frame."""
+    panels: str
+    """What stands beside it, one of `cards.STYLES`."""
 
     def __post_init__(self):
         super().__post_init__()
+        if self.panels not in STYLES:
+            raise ValueError(f"panels must be one of {', '.join(STYLES)}, found '{self.panels}'")
         if not 0 < self.panel_width <= WIDTH:
             raise ValueError(f"panel_width must be 1 to {WIDTH} px, found {self.panel_width}")
 
@@ -137,13 +140,12 @@ def clip_frames(
 
 def _surroundings(video: CompilationVideo, first_image: np.ndarray, seed: int) -> np.ndarray:
     """The whole frame of a clip with its two side panels, still for the whole clip."""
-    rng = _rng(seed, video.video_id, "panels")
     left = (WIDTH - video.panel_width) // 2
     right = WIDTH - left - video.panel_width
     canvas = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    style = int(rng.integers(0, 2**31))
-    canvas[:, :left] = side_panel(np.random.default_rng(style), (left, HEIGHT), 0, first_image)
-    canvas[:, WIDTH - right :] = side_panel(np.random.default_rng(style), (right, HEIGHT), 1, first_image)
+    for side, (width, area) in enumerate(((left, np.s_[:, :left]), (right, np.s_[:, WIDTH - right :]))):
+        rng = _rng(seed, video.video_id, "panels")
+        canvas[area] = side_panel(rng, video.panels, (width, HEIGHT), side, first_image)
     return canvas
 
 

@@ -16,7 +16,7 @@ from dataset_tools.demo.compilation import SONG_SECONDS, CompilationClip, Compil
 from dataset_tools.demo.genres import GENRES
 from dataset_tools.demo.songs import compose
 
-PANEL_WIDTHS = (204, 270, 204, 360)  # px of 640: the widths of phone videos in landscape compilations
+LAYOUTS = ((204, "stripes"), (270, "blur"), (204, "picture"), (360, "colour"))  # picture's width in px, panels
 CLIPS_PER_VIDEO = 12
 SONGS_PER_GENRE = 4  # the last of each genre is for the official test split
 SECONDS = (4.0, 5.0, 10.0)  # shortest, most frequent and longest clip
@@ -45,10 +45,11 @@ def plan(seed: int = 1) -> Manifest:
     common = [s for s in songs if s not in held_out]
     videos, clips = [], []
     test, train = _rounds(rng, held_out), _rounds(rng, common)
-    for v, width in enumerate(PANEL_WIDTHS):
+    for v, (width, panels) in enumerate(LAYOUTS):
         video = CompilationVideo(
-            video_id=f"comp{v}", url=f"media/comp{v}.mp4", title=f"Best rendered dances, part {v + 1}", panel_width=width
-        )
+            video_id=f"comp{v}", url=f"media/comp{v}.mp4", title=f"Best rendered dances, part {v + 1}", panel_width=width,
+            panels=panels,
+        )  # fmt: skip
         videos.append(video)
         frame = seconds_to_frames(2 * CARD_SECONDS)
         for n in range(CLIPS_PER_VIDEO):

@@ -53,15 +53,15 @@ def normalise_video(
     if count < 1:
         raise UserError(f"{path.name}: {asked:g} to {last:g} s holds no whole frame at {FPS} fps")
     begin = nearest_time(path, asked)
+    upright = Upright(info.pixel_aspect)
+    kept = _kept_part(path, upright, begin, count, crop)
+    if kept is None:
+        raise UserError(_outside(path, asked, last))
     sound, rate = read_sound(path, begin, count / FPS) or (None, 0)
     peak = None if sound is None else round(float(np.abs(sound.astype(np.int32)).max()) / 32768, 5)
     if need_sound and peak < SILENCE:
         raise UserError(f"{path.name}: the sound from {asked:g} to {last:g} s is silent (peak {peak:g} of 1)")
 
-    upright = Upright(info.pixel_aspect)
-    kept = _kept_part(path, upright, begin, count, crop)
-    if kept is None:
-        raise UserError(_outside(path, asked, last))
     size = _scaled(kept, max_height)
     pictures = (upright(frame, kept, size) for frame in nearest_frames(path, begin, count))
     with write_aside(out) as aside:
@@ -128,11 +128,13 @@ def _scaled(part: Crop, max_height: int) -> tuple[int, int]:
     """(width, height) of the output, even, not higher than `max_height`."""
     if part.height <= max_height:
         return part.width, part.height
-    return _even(part.width * max_height / part.height), _even(max_height)
+    height = max_height // 2 * 2
+    return _even(part.width * height / part.height), height
 
 
 def _even(size: float) -> int:
-    return max(2, round(size / 2) * 2) if size % 2 != 1 else int(size) - 1
+    """The nearest even size; an odd one loses a pixel."""
+    return max(2, int(size / 2 + 0.49) * 2)
 
 
 def _outside(path: Path, start: float, end: float) -> str:

@@ -217,7 +217,7 @@ def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
     reformatter = VideoReformatter()
     for image in images:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        out = reformatter.reformat(frame, format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        out = reformatter.reformat(frame, format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
         out.colorspace, out.color_range = 1, 1
         yield out
 

@@ -1,0 +1,67 @@
+"""Small videos whose right answer is known: numbered frames, a flash with a click, a picture between panels."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from dataset_tools.vision.video_io import read_rgb, rgb_frames, write_clip
+
+BITS, CELL = 12, 16
+RATE = 44100
+
+
+def coded(number: int) -> np.ndarray:
+    """(48, 64, 3) picture that shows `number` in binary, one 16 px cell a bit."""
+    bits = (number >> np.arange(BITS)) & 1
+    cells = np.where(bits, 220, 30).astype(np.uint8).reshape(3, 4)
+    return np.repeat(np.kron(cells, np.ones((CELL, CELL), np.uint8))[..., None], 3, axis=2)
+
+
+def decoded(path: Path) -> list[int]:
+    """The numbers that a video of coded pictures shows."""
+    numbers = []
+    for image in read_rgb(path):
+        cells = image[: 3 * CELL, : 4 * CELL].mean(axis=2).reshape(3, CELL, 4, CELL).mean(axis=(1, 3))
+        numbers.append(int(((cells.ravel() > 125) << np.arange(BITS)).sum()))
+    return numbers
+
+
+def tone(seconds: float, rate: int = RATE, pitch: float = 440.0) -> np.ndarray:
+    """(2, N) int16 sine at half of full scale."""
+    wave = 16000 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * rate)) / rate)
+    return np.stack([wave, wave]).astype(np.int16)
+
+
+def click(seconds: float, at: float, rate: int = RATE) -> np.ndarray:
+    """(2, N) int16 silence with 5 ms of a loud 2 kHz tone that begins at `at` seconds."""
+    sound = np.zeros((2, round(seconds * rate)), np.int16)
+    first, count = round(at * rate), round(0.005 * rate)
+    sound[:, first : first + count] = 20000 * np.sin(2 * np.pi * 2000 * (np.arange(count) + 1) / rate)
+    return sound
+
+
+def numbered_video(path: Path, fps: int, seconds: float, sound: np.ndarray | None = None, rate: int = RATE) -> Path:
+    """A video whose frame j shows the number j; sparse key frames and B-frames, as in downloaded videos."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = rgb_frames(coded(j) for j in range(round(fps * seconds)))
+    options = {"preset": "ultrafast", "crf": "18", "g": "250", "bf": "2", "x264-params": "threads=1"}
+    write_clip(path, pictures, sound, rate, fps=fps, audio_codec="aac", options=options)
+    return path
+
+
+def timed_video(path: Path, milliseconds: list[int], rotation: int = 0, picture=coded) -> Path:
+    """A silent video with a frame at each time stamp."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=30, options={"preset": "ultrafast", "crf": "10"})
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        frames = list(rgb_frames(picture(j) for j in range(len(milliseconds))))
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for frame, at in zip(frames, milliseconds, strict=True):
+            frame.pts, frame.time_base, frame.pict_type = at, Fraction(1, 1000), 0
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
