@@ -48,8 +48,9 @@ class Params:
     """Highest sample of a finished sound; 1 is full scale."""
     seed: int = 0
     """Of whatever a model draws at random."""
-    threads: int = 2
-    """CPU threads; sounds are equal to the byte for equal numbers of them."""
+    threads: int = 1
+    """CPU threads; sounds are equal to the byte for equal numbers of them. One window is little work: on a busy machine
+    a second thread costs more than it gives."""
 
     def __post_init__(self):
         require(self.split in ("train", "val", "test"), f"split must be train, val or test, found '{self.split}'")
