@@ -224,13 +224,17 @@ def download_one(video: Video, sources: Path, target: Path, cache: Path, params:
 
 
 def _finished(folder: Path) -> dict | None:
-    """What done.json says, where the file beside it still has that hash."""
+    """What done.json says, where the file beside it still has that hash; what has not is removed."""
     note = folder / "done.json"
     if not note.is_file():
         return None
     done = json.loads(note.read_text(encoding="utf-8"))
     path = folder / done["file"]
-    return done if path.is_file() and file_sha256(path) == done["sha256"] else None
+    if path.is_file() and file_sha256(path) == done["sha256"]:
+        return done
+    path.unlink(missing_ok=True)
+    note.unlink()
+    return None
 
 
 def download(layout: Layout, params: Params) -> list[DownloadRow]:

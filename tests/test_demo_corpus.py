@@ -1,0 +1,119 @@
+"""The rendered corpus is what its manifest says, with truth that fits picture and sound, byte for byte each time."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_tools.base.manifest import load_manifest, save_manifest
+from dataset_tools.base.schema import Song
+from dataset_tools.demo import compilation
+from dataset_tools.demo.compilation import CompilationClip, CompilationVideo, render_compilation
+from dataset_tools.demo.manifest import plan
+from dataset_tools.vision.normalise import normalise_video
+from dataset_tools.vision.video_io import read_rgb, read_sound
+
+ROOT = Path(__file__).resolve().parents[1]
+SONG = Song(song_id="pop1", genre="pop", tempo=105.0, title="Test Tune")
+VIDEO = CompilationVideo(video_id="v", url="media/v.mp4", panel_width=204, panels="stripes")
+CLIPS = [
+    CompilationClip(clip_id="a", video_id="v", song_id="pop1", start=0.5, end=2.5, dancers=1, song_start=20.123),
+    CompilationClip(clip_id="b", video_id="v", song_id="pop1", start=2.5, end=3.5, dancers=2, song_start=31.777),
+]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    assert render_compilation(VIDEO, CLIPS, {"pop1": SONG}, folder, seed=3) == 105
+    return folder
+
+
+def test_plan_is_the_manifest_in_the_repository(tmp_path):
+    save_manifest(plan(), tmp_path)
+    for name in ("videos.csv", "clips.csv", "songs.csv"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "manifests" / "demo" / name).read_bytes()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_plan_has_the_promised_size(seed):
+    made = plan(seed)
+    assert (len(made.videos), len(made.clips), len(made.songs)) == (4, 48, 20)
+    seconds = np.array([c.end - c.start for c in made.clips])
+    assert 4 <= seconds.min() and seconds.max() <= 10 and 5.5 < seconds.mean() < 7.5
+    genre = {s.song_id: s.genre for s in made.songs}
+    songs = {w: {c.song_id for c in made.clips if c.official_split == w} for w in ("train", "test")}
+    assert not songs["train"] & songs["test"]
+    assert len(songs["test"]) == len({genre[s] for s in songs["test"]}) == 5 and len(songs["train"]) == 15
+    assert {c.dancers for c in made.clips} == {1, 2, 3}
+    for video in made.videos:
+        clips = made.clips_of(video.video_id)
+        assert {c.official_split for c in clips[:2]} == {"train", "test"}
+        assert all(a.end <= b.start for a, b in zip(clips, clips[1:]))
+        assert any(a.end == b.start for a, b in zip(clips, clips[1:]))
+    tempi = {s.tempo for s in made.songs}
+    assert len(tempi) > 15
+
+
+def test_manifest_loads_with_its_further_columns():
+    made = load_manifest(ROOT / "manifests" / "demo", video=CompilationVideo, clip=CompilationClip)
+    assert made.clips[0].song_start > 0 and made.videos[0].panel_width == 204
+
+
+def test_truth_fits_picture_and_music(rendered):
+    score = compilation.score_of(SONG, 3)
+    for clip, frames in zip(CLIPS, (60, 30)):
+        truth = np.load(rendered / "truth" / f"{clip.clip_id}.npz", allow_pickle=False)
+        points = truth["keypoints"]
+        assert points.shape == (frames, clip.dancers, 17, 3) and points.dtype == np.float32 and truth["fps"] == 30
+        seen = points[points[..., 2] > 0]
+        assert len(seen) > 0.5 * frames * 17
+        assert 218 <= seen[:, 0].min() and seen[:, 0].max() <= 422 and 0 <= seen[:, 1].min() and seen[:, 1].max() <= 360
+        assert set(np.unique(points[..., 2])) <= {0, 1, 2}
+        for name, whole in (("beats", score.beats), ("downbeats", score.downbeats)):
+            inside = [t - clip.song_start for t in whole if 0 <= t - clip.song_start < frames / 30]
+            np.testing.assert_allclose(truth[name], inside, atol=1e-9)
+        assert len(truth["beats"]) >= 1
+
+
+def test_sound_is_the_songs_stretch_at_the_right_instant(rendered):
+    song = compilation._synthesised(SONG, 3)
+    for clip in CLIPS:
+        found, rate = read_sound(rendered / "media" / "v.mp4", clip.start, clip.end - clip.start)
+        first = round(clip.song_start * rate)
+        wanted = song[first : first + found.shape[1]]
+        spectrum = np.fft.rfft(found.mean(axis=0), 2 * len(wanted)) * np.conj(np.fft.rfft(wanted, 2 * len(wanted)))
+        correlation = np.fft.irfft(spectrum)
+        lag = int(np.argmax(correlation))
+        assert min(lag, 2 * len(wanted) - lag) <= 44  # 1 ms
+    card, _ = read_sound(rendered / "media" / "v.mp4", 0.0, 0.4)
+    assert np.abs(card).max() < 100
+
+
+def test_panels_stand_still_and_are_cropped_away(rendered):
+    frames = np.stack(list(read_rgb(rendered / "media" / "v.mp4")))
+    assert frames.shape == (105, 360, 640, 3)
+    clip = frames[20:70].astype(int)
+    change = np.abs(clip - clip[0]).mean(axis=(0, 1, 3))
+    assert change[:210].max() < 3 and change[430:].max() < 3 and change[230:410].max() > 6
+    assert np.abs(frames[0].astype(int) - frames[10]).mean() < 1  # a title card stands still
+    for clip in CLIPS:
+        out = rendered / f"{clip.clip_id}.mp4"
+        done = normalise_video(rendered / "media" / "v.mp4", out, start=clip.start, end=clip.end, max_height=360)
+        assert 218 <= done.crop.x <= 221 and 419 <= done.crop.x + done.crop.width <= 422 and done.crop.height == 360
+
+
+def test_same_seed_same_bytes_other_seed_other_pictures(rendered, tmp_path):
+    short = [dataclasses.replace(CLIPS[1], start=0.1, end=0.6)]
+    songs = {"pop1": SONG}
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        render_compilation(VIDEO, short, songs, tmp_path / name, seed=seed)
+    read = lambda name, path: (tmp_path / name / path).read_bytes()  # noqa: E731
+    for path in ("media/v.mp4", "truth/b.npz"):
+        assert read("one", path) == read("two", path) != read("three", path)
+
+
+def test_a_clip_does_not_depend_on_its_neighbours(rendered, tmp_path):
+    render_compilation(VIDEO, CLIPS[:1], {"pop1": SONG}, tmp_path, seed=3)
+    assert (tmp_path / "truth" / "a.npz").read_bytes() == (rendered / "truth" / "a.npz").read_bytes()

@@ -1,0 +1,124 @@
+"""A manifest is checked as a whole, URLs stay relative, and bad input is one clear line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import build_manifest
+
+from dataset_tools import sources
+from dataset_tools.base import schema
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.manifest import load_manifest, missing_values
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """A corpus of 8 clips and 2 videos that lie beside its manifest."""
+    folder = build_manifest(tmp_path, "tiny")
+    (folder / "media").mkdir()
+    for name in ("video_0", "video_1"):
+        (folder / "media" / f"{name}.mp4").write_bytes(b"x")
+    (tmp_path / "params.yaml").write_text("sources: {}\n")
+    return Layout(root=tmp_path, corpus="tiny")
+
+
+def rewrite(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_records_come_out_with_urls_that_resolve(layout):
+    made = sources.sources(layout, sources.Params())
+    target = layout.stage("sources")
+    assert (len(made.videos), len(made.clips), len(made.songs)) == (2, 8, 4)
+    again = load_manifest(target)
+    assert again.clips == tuple(sorted(made.clips, key=lambda c: c.clip_id)) and again.songs == made.songs
+    for video in again.videos:
+        assert video.url == f"../../../manifests/tiny/media/{video.video_id}.mp4"
+        assert (target / video.url).is_file()
+    for path in target.iterdir():
+        assert str(layout.root) not in path.read_text()
+
+
+def test_web_urls_are_left_alone(layout):
+    rewrite(layout.manifest / "videos.csv", "media/video_0.mp4", "https://example.org/watch?v=1")
+    made = sources.sources(layout, sources.Params())
+    assert made.videos[0].url == "https://example.org/watch?v=1"
+
+
+def test_limits_keep_the_first_and_the_songs_they_use(layout):
+    made = sources.sources(layout, sources.Params(videos=1, clips_per_video=1))
+    assert [v.video_id for v in made.videos] == ["video_0"]
+    assert [c.clip_id for c in made.clips] == ["clip_000"]
+    assert [s.song_id for s in made.songs] == ["song_000"]
+
+
+@pytest.mark.parametrize(
+    "file, old, new, words",
+    [
+        ("clips.csv", "song_id", "tune", "clips.csv: column 'song_id' is missing"),
+        ("clips.csv", "clip_001", "clip_000", "clip_id 'clip_000' occurs twice"),
+        ("clips.csv", "video_1", "video_9", "clip clip_001: video_id 'video_9' is not in"),
+        ("clips.csv", "song_002", "song_009", "clip clip_002: song_id 'song_009' is not in"),
+        ("clips.csv", "0.0,4.0", "0.0,", "clip clip_000: end is empty; give both times or neither"),
+        ("clips.csv", "0.0,4.0", "4.0,0.5", "end must be after start 4.0 s, found 0.5"),
+        ("clips.csv", "0.0,4.0", "soon,4.0", "start must be a float, found 'soon'"),
+        ("clips.csv", "clip_000", "../escape", "it becomes a file name"),
+        ("videos.csv", "media/video_0.mp4", "/etc/passwd", "must be http.s. or a path relative"),
+        ("videos.csv", "media/video_0.mp4", "file:///etc/passwd", "must be http.s. or a path relative"),
+        ("videos.csv", "media/video_0.mp4", "media/none.mp4", "video video_0: url 'media/none.mp4': no such file"),
+    ],
+)
+def test_a_broken_manifest_is_refused(layout, file, old, new, words):
+    rewrite(layout.manifest / file, old, new)
+    with pytest.raises(UserError, match=words) as caught:
+        sources.sources(layout, sources.Params())
+    assert file in str(caught.value)
+    assert not layout.stage("sources").exists()
+
+
+def test_empty_manifest_is_refused(layout):
+    schema.write_records(layout.manifest / "clips.csv", [], schema.Clip)
+    with pytest.raises(UserError, match="no clips; at least one row is needed"):
+        sources.sources(layout, sources.Params())
+
+
+def test_rendering_needs_the_further_columns(layout):
+    with pytest.raises(UserError, match="videos.csv: column 'panel_width' is missing"):
+        sources.sources(layout, sources.Params(render=True))
+
+
+def test_unknown_corpus_is_one_line_and_not_zero(layout):
+    done = subprocess.run(
+        [sys.executable, "-m", "dataset_tools.sources", "--corpus", "nope", "--root", str(layout.root)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown corpus 'nope'") and done.stderr.count("\n") == 1
+    assert "known here: tiny" in done.stderr
+
+
+@pytest.mark.parametrize("values", [{"workers": 0}, {"videos": -1}, {"clips_per_video": -1}])
+def test_params_out_of_range(values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        sources.Params(**values)
+
+
+def test_tiktok_manifest_says_what_is_missing(tmp_path, capsys):
+    (tmp_path / "manifests").symlink_to(ROOT / "manifests")
+    (tmp_path / "params.yaml").write_text("sources: {}\n")
+    assert sources.main(["--corpus", "tiktok", "--root", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "15 videos, 445 clips, 86 songs" in shown
+    assert "url is empty for 15 of 15 rows (000000, 000001, 000002, …); import the authors' annotation sheet" in shown
+    assert "start and end are empty for 445 of 445 rows" in shown
+    manifest = load_manifest(ROOT / "manifests" / "tiktok")
+    assert len(missing_values(manifest)) == 2
+    songs = {s: {c.song_id for c in manifest.clips if c.official_split == s} for s in ("train", "test")}
+    assert (len(songs["train"]), len(songs["test"])) == (43, 43) and not songs["train"] & songs["test"]
