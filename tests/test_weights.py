@@ -227,7 +227,9 @@ def test_locate_takes_a_name_or_a_path(table, tmp_path):
 
 def test_the_projects_own_table():
     rows = read_records(PROJECT / "manifests" / "weights.csv", Weights, extra=False)
-    assert {"i3d_demo", "pose_demo", "pose_k16", "i3d_piergiaj_rgb", "jukebox_vqvae", "vggish"} <= {r.name for r in rows}
+    assert {"i3d_demo", "pose_demo", "pose_k16", "i3d_piergiaj_rgb", "jukebox_vqvae", "vggish"} <= {
+        r.name for r in rows
+    }
     for row in rows:
         assert row.licence and row.purpose
         if row.checksum_kind == "sha256-prefix8":

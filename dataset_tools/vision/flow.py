@@ -22,7 +22,8 @@ class Flow:
 
     def between(self, gray: np.ndarray, following: np.ndarray) -> np.ndarray:
         """Two uint8 (H, W) gray frames -> float32 (2, H, W): x (right) and y (down) in pixels, unbounded."""
-        return np.ascontiguousarray(self._solver.calc(gray, following, None).transpose(2, 0, 1))
+        flow = self._solver.calc(np.ascontiguousarray(gray), np.ascontiguousarray(following), None)
+        return np.ascontiguousarray(flow.transpose(2, 0, 1))
 
 
 def to_gray(frame: np.ndarray) -> np.ndarray:

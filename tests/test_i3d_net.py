@@ -1,0 +1,220 @@
+"""The I3D network against independent arithmetic, and both published file layouts."""
+
+import numpy as np
+import pytest
+import torch
+from i3d_builders import lively
+from torch.nn import functional as F
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.vision.i3d_checkpoints import load_i3d, rename_hassony2, save_i3d
+from dataset_tools.vision.i3d_net import I3D, MIXED, Unit3D, max_pool_same, pad_same, same_padding
+
+HEADS = {"genre": ["a", "b"], "dancers": ["1", "2", "3"]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("size", range(1, 40))
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (7, 2), (3, 2), (2, 2)])
+def test_same_padding_is_tensorflows(size, kernel, stride):
+    # tensorflow.org/api_docs/python/tf/nn, "padding": by the remainder of the size
+    total = max(kernel - (size % stride or stride), 0)
+    before, after = same_padding(size, kernel, stride)
+    assert (before, after) == (total // 2, total - total // 2)
+    assert (size + total - kernel) // stride + 1 == -(-size // stride)
+
+
+def test_convolution_is_a_sum_over_an_end_padded_window():
+    unit = Unit3D(2, 3, kernel=7, stride=2, bare=True)
+    x = torch.randn(1, 2, 10, 9, 8)
+    with torch.no_grad():
+        y = unit(x)[0].numpy()
+    w, bias = unit.conv3d.weight.detach().numpy(), unit.conv3d.bias.detach().numpy()
+    assert y.shape == (3, 5, 5, 4)
+    padded = np.zeros((2, 40, 40, 40), np.float32)
+    start = [15 - (5 if n % 2 == 0 else 6) // 2 for n in (10, 9, 8)]  # total 7 - 2 or 7 - 1, the smaller half first
+    padded[:, 15:25, 15:24, 15:23] = x[0].numpy()
+    for t, i, j in np.ndindex(5, 5, 4):
+        corner = [s + 2 * n for s, n in zip(start, (t, i, j), strict=True)]
+        patch = padded[:, corner[0] : corner[0] + 7, corner[1] : corner[1] + 7, corner[2] : corner[2] + 7]
+        np.testing.assert_allclose(y[:, t, i, j], (w * patch).sum(axis=(1, 2, 3, 4)) + bias, atol=1e-4)
+
+
+def test_max_pool_looks_at_the_end_but_not_before_the_start():
+    x = torch.arange(6.0).view(1, 1, 6, 1, 1)
+    assert max_pool_same(x, (3, 1, 1), (2, 1, 1)).flatten().tolist() == [2.0, 4.0, 5.0]
+    assert pad_same(x, (3, 1, 1), (2, 1, 1)).flatten().tolist() == [0, 1, 2, 3, 4, 5, 0]
+
+
+@pytest.mark.parametrize(("channels", "parameters"), [(3, 12_697_264), (2, 12_675_312)])
+def test_width_one_is_the_published_network(channels, parameters):
+    with torch.device("meta"):
+        net = I3D(channels)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    assert len([k for k in net.state_dict() if not k.endswith("num_batches_tracked")]) == 287
+    assert all(m.eps == 1e-3 for m in net.modules() if isinstance(m, torch.nn.BatchNorm3d))
+
+
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "expected"),
+    [(60, 33, 32, (8, 2, 1)), (64, 113, 64, (8, 4, 2)), (10, 64, 100, (2, 2, 4)), (9, 224, 32, (2, 7, 1))],
+)
+def test_map_sizes(frames, height, width, expected):
+    with torch.inference_mode():
+        maps = lively(3).feature_map(torch.zeros(1, 3, frames, height, width))
+    assert maps.shape == (1, 1024, *expected)
+
+
+@pytest.mark.parametrize(("frames", "side"), [(1, 32), (8, 48), (16, 64), (60, 48)])
+def test_features_at_several_lengths(frames, side):
+    net = lively(3)
+    with torch.inference_mode():
+        features = net.features(torch.randn(2, 3, frames, side, side))
+        assert features.shape == (2, 1024) and features.std() > 0.01
+        assert net(torch.randn(1, 3, frames, side, side)).shape == (1, 3)
+
+
+def test_features_weigh_the_middle_of_time_as_the_published_head_does(monkeypatch):
+    net = lively(3)
+    maps = torch.zeros(1, 1024, 8, 7, 7)
+    maps[0, 0, 0], maps[0, 1, 3] = 1.0, 1.0
+    monkeypatch.setattr(net, "feature_map", lambda x: maps)
+    features = net.features(torch.zeros(1))
+    # eight steps make seven pairs: an end step is in one of them, an inner one in two
+    assert features[0, 0].item() == pytest.approx(1 / 14) and features[0, 1].item() == pytest.approx(2 / 14)
+
+
+def test_scores_are_the_classifier_over_time_then_the_mean():
+    net = lively(3)
+    x = torch.randn(2, 3, 30, 40, 40)
+    with torch.inference_mode():
+        maps = net.feature_map(x)
+        pooled = F.avg_pool3d(maps, (2, 2, 2), stride=1)
+        direct = net.logits(pooled).mean(dim=(2, 3, 4))
+        torch.testing.assert_close(net(x), direct, atol=1e-5, rtol=1e-4)
+
+
+def test_width_leaves_the_features_as_they_are():
+    for width in (0.05, 0.125, 0.5):
+        net = I3D(2, width)
+        outputs = sum(getattr(net.Mixed_5c, b).conv3d.out_channels for b in ("b0", "b1b", "b2b", "b3b"))
+        assert outputs == 1024
+    assert I3D(2, 0.5).Mixed_3b.b1b.conv3d.out_channels == 64
+
+
+def hassony2_names(state):
+    """A piergiaj-style state dict under hassony2's names, written out independently of the loader."""
+    branch = {"b0": "branch_0", "b1a": "branch_1.0", "b1b": "branch_1.1", "b2a": "branch_2.0", "b2b": "branch_2.1"}
+    branch["b3b"] = "branch_3.1"
+    renamed = {}
+    for name, tensor in state.items():
+        parts = name.split(".")
+        if parts[0] == "logits":
+            parts[0] = "conv3d_0c_1x1"
+        elif parts[0] in MIXED:
+            parts[0], parts[1] = parts[0].lower(), branch[parts[1]]
+        else:
+            parts[0] = parts[0][0].lower() + parts[0][1:]
+        renamed[".".join("batch3d" if p == "bn" else p for p in parts)] = tensor
+    return renamed
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Both layouts at full size, of one network with random weights, without torch's newer step counters."""
+    folder = tmp_path_factory.mktemp("published")
+    net = lively(3, width=1.0, classes=400)
+    state = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save(state, folder / "piergiaj.pt", _use_new_zipfile_serialization=False)  # they are files of PyTorch 0.3
+    torch.save(hassony2_names(state), folder / "hassony2.pth", _use_new_zipfile_serialization=False)
+    return folder, net
+
+
+@pytest.mark.parametrize("name", ["piergiaj.pt", "hassony2.pth"])
+def test_published_layouts_give_the_same_features(published, name):
+    folder, net = published
+    loaded = load_i3d(folder / name, "rgb")
+    assert not loaded.training and loaded.classes == 400
+    x = torch.rand(1, 3, 10, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        assert net.features(x).std() > 0.01
+        torch.testing.assert_close(loaded.features(x), net.features(x), atol=0, rtol=0)
+        torch.testing.assert_close(loaded(x), net(x), atol=0, rtol=0)
+
+
+def test_renaming_is_one_to_one():
+    with torch.device("meta"):
+        names = [k for k in I3D(3).state_dict() if not k.endswith("num_batches_tracked")]
+    theirs = hassony2_names(dict.fromkeys(names))
+    assert "mixed_4f.branch_3.1.batch3d.running_var" in theirs and "conv3d_0c_1x1.conv3d.bias" in theirs
+    assert [rename_hassony2(name) for name in theirs] == names
+
+
+def test_a_stream_of_the_other_kind_is_refused(published):
+    with pytest.raises(
+        UserError, match=r"for the flow stream Conv3d_1a_7x7.conv3d.weight has shape \(64, 3, .*expected \(64, 2"
+    ):
+        load_i3d(published[0] / "piergiaj.pt", "flow")
+
+
+def test_missing_and_added_tensors_are_named(published, tmp_path):
+    state = torch.load(published[0] / "piergiaj.pt", weights_only=True)
+    moved = state.pop("Mixed_4c.b1b.bn.bias")
+    torch.save(state, tmp_path / "less.pt")
+    with pytest.raises(UserError, match="less.pt: piergiaj's I3D layout, .* Mixed_4c.b1b.bn.bias is missing$"):
+        load_i3d(tmp_path / "less.pt", "rgb")
+    torch.save(state | {"Mixed_4c.b1b.bn.bias": moved, "head.weight": moved}, tmp_path / "more.pt")
+    with pytest.raises(UserError, match="head.weight is not part of the network$"):
+        load_i3d(tmp_path / "more.pt", "rgb")
+
+
+class Exploit:
+    def __reduce__(self):
+        return (open, ("owned.txt", "w"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"fc.weight": torch.zeros(2)}, "no I3D weights: its first keys are fc.weight"),
+        ([1, 2], "holds a list"),
+        ({}, "its first keys are none"),
+        ({"Conv3d_1a_7x7.conv3d.weight": torch.zeros(2)}, "not 287 tensors with a classifier"),
+        ({"format": "d2m-i3d 1", "width": 0.125}, "without the rgb stream"),
+        ({"model": Exploit()}, "not a file of plain tensors"),
+    ],
+)
+def test_other_files_get_one_line(tmp_path, monkeypatch, content, reason):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=f"x.pt: .*{reason}") as caught:
+        load_i3d(tmp_path / "x.pt", "rgb")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "owned.txt").exists()
+
+
+def test_no_file_and_garbage(tmp_path):
+    with pytest.raises(UserError, match="file not found"):
+        load_i3d(tmp_path / "none.pt", "rgb")
+    (tmp_path / "text.pt").write_text("<html>404</html>")
+    with pytest.raises(UserError, match="not a file of plain tensors"):
+        load_i3d(tmp_path / "text.pt", "rgb")
+
+
+def test_own_file_keeps_both_streams_in_half_precision(tmp_path):
+    rgb, flow = lively(3, 0.125, 5), lively(2, 0.125, 5, seed=1)
+    for name in ("a.pt", "b.pt"):
+        save_i3d(tmp_path / name, rgb, flow, HEADS)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+    loaded = load_i3d(tmp_path / "a.pt", "flow")
+    assert loaded.width == 0.125 and loaded.classes == 5
+    for name, tensor in flow.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(loaded.state_dict()[name], tensor.half().float(), atol=0, rtol=0)
