@@ -24,6 +24,7 @@ from dataset_tools.base.workers import run_all
 from dataset_tools.vision.pose_layouts import SOURCES
 
 VERSION = 1  # of what this stage computes; raise it when the same input would give other poses
+DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # parameters that decide it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class Params:
     """P: dancers kept per clip."""
     gap_frames: int = 6
     """Joints missing for at most so many frames are interpolated, with half the confidence; 0: never."""
+    min_frames: int = 5
+    """Someone seen in fewer frames of a clip is taken for an error of the network."""
     min_coverage: float = 0.3
     """Share of a clip's frames in which the primary dancer must be seen, or the clip is dropped; 0 keeps every clip."""
     workers: int = 2
@@ -51,8 +54,11 @@ class Params:
 
     def __post_init__(self):
         require(self.layout in SOURCES, f"layout must be one of {', '.join(SOURCES)}, found '{self.layout}'")
-        require(self.long_edge == 0 or self.long_edge >= 33, f"long_edge must be 0 or at least 33 px, found {self.long_edge}")
-        for name in ("batch_size", "max_people", "workers"):
+        require(
+            self.long_edge == 0 or self.long_edge >= 33,
+            f"long_edge must be 0 or at least 33 px, found {self.long_edge}",
+        )
+        for name in ("batch_size", "max_people", "min_frames", "workers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(self.gap_frames >= 0, f"gap_frames must be at least 0, found {self.gap_frames}")
         for name in ("min_coverage", "min_ok"):
@@ -64,6 +70,8 @@ class ClipFile(Row):
     """What this stage needs of a row of clips/rows.csv."""
 
     frames: int | None = None
+    width: int | None = None
+    height: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +113,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
             video = layout.stage("clips") / f"{clip.id}.mp4"
             if not video.is_file():
                 raise UserError(f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again")
-            decides = (params.layout, params.long_edge, params.batch_size, params.max_people, params.gap_frames)
-            key = item_key(VERSION, file_sha256(video), sha, decides)
+            key = item_key(VERSION, file_sha256(video), sha, [getattr(params, name) for name in DECIDING])
             cache = layout.cache("pose") / f"{key}.npy"
             jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
 
@@ -144,11 +151,13 @@ def _finished(job: Job, reason: str, facts: dict) -> PoseRow:
 def work(job: Job) -> str:
     """Pose one clip into the cache; returns the reason where that is impossible, else ''."""
     from dataset_tools.vision.clip_reader import read_clip
+    from dataset_tools.vision.tracking import track
 
-    params = job.params
+    clip, params = job.clip, job.params
+    chosen = {name: getattr(params, name) for name in ("max_people", "gap_frames", "min_frames")}
     try:
         poser = _poser(job.weights, params.long_edge, params.layout, params.batch_size)
-        pose = poser.dancers(read_clip(job.video, job.clip.frames), max_people=params.max_people, gap_frames=params.gap_frames)
+        pose = track(poser.people(read_clip(job.video, clip.frames)), clip.width, clip.height, **chosen)
     except UserError as err:
         return " ".join(str(err).split())
     memory = io.BytesIO()

@@ -29,12 +29,19 @@ from openpifpaf.network import model_migration
 
 from dataset_tools.base.errors import UserError
 
-ALLOWED_MODULES = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.", "openpifpaf.")
+ALLOWED_MODULES = (
+    "torch.nn.modules.",
+    "torchvision.models.",
+    "torchvision.ops.",
+    "openpifpaf.network.",
+    "openpifpaf.headmeta",
+)
 ARRAY_GLOBALS = {
     f"numpy.{core}.multiarray.{name}": getattr(np._core.multiarray, name)
     for core in ("core", "_core")
     for name in ("_reconstruct", "scalar")
 } | {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
+ARRAY_TYPES = [type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")]
 
 logging.getLogger("openpifpaf").setLevel(logging.WARNING)
 
@@ -51,12 +58,13 @@ def load_checkpoint(path: Path) -> openpifpaf.network.nets.Shell:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         allowed = [(_resolve(name, path), name) for name in names]
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals([*allowed, *ARRAY_TYPES]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, TypeError, AttributeError) as err:
         if isinstance(err, UserError):
             raise
-        raise UserError(f"{path}: not an OpenPifPaf checkpoint: {str(err).splitlines()[0]}") from None
+        reason = " ".join(str(err).partition("WeightsUnpickler error:")[2].split()) or str(err).splitlines()[0]
+        raise UserError(f"{path}: not an OpenPifPaf checkpoint: {reason[:200]}") from None
     network = content.get("model") if isinstance(content, dict) else None
     if not isinstance(network, openpifpaf.network.nets.Shell):
         raise UserError(f"{path}: not an OpenPifPaf checkpoint: no network under 'model'")

@@ -10,6 +10,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import JOINTS
 
 COCO, WHOLE_BODY = 17, 133  # keypoints of the models there are
+XY_STEPS, CONFIDENCE_STEPS = 16, 256  # that are kept, per pixel and per unit of confidence
 
 COCO17 = tuple(range(COCO))
 NECK, MID_HIP = (5, 6), (11, 12)  # means of both shoulders, of both hips
@@ -31,7 +32,9 @@ def to_layout(keypoints: np.ndarray, layout: str) -> np.ndarray:
         raise UserError(f"pose layout must be one of {', '.join(SOURCES)}, found '{layout}'")
     count = keypoints.shape[-2]
     if count not in (COCO, WHOLE_BODY):
-        raise UserError(f"pose model has {count} keypoints; layouts are known for {COCO} (COCO) and {WHOLE_BODY} (whole body)")
+        raise UserError(
+            f"pose model has {count} keypoints; layouts are known for {COCO} (COCO) and {WHOLE_BODY} (whole body)"
+        )
     out = np.zeros((*keypoints.shape[:-2], JOINTS[layout], 3), np.float32)
     for joint, source in enumerate(SOURCES[layout]):
         if isinstance(source, tuple):
@@ -42,3 +45,10 @@ def to_layout(keypoints: np.ndarray, layout: str) -> np.ndarray:
         elif source < count:
             out[..., joint, :] = keypoints[..., source, :]
     return out
+
+
+def quantise(keypoints: np.ndarray) -> np.ndarray:
+    """Round (..., 3) to 1/16 px and 1/256 of confidence, so that a last digit's noise changes no stored byte."""
+    xy = np.rint(keypoints[..., :2] * XY_STEPS) / XY_STEPS
+    confidence = np.rint(np.clip(keypoints[..., 2:], 0, 1) * CONFIDENCE_STEPS) / CONFIDENCE_STEPS
+    return np.where(confidence > 0, np.concatenate([xy, confidence], -1), 0).astype(np.float32) + np.float32(0)

@@ -24,7 +24,9 @@ FORMAT = "pose_net 1"
 HARD_JOINTS = {"elbow": 1.7, "wrist": 2.5}  # loss weights: thin, fast and often in front of the body
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, relu: bool = True) -> nn.Module:
+def conv(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, relu: bool = True
+) -> nn.Module:
     """Convolution that keeps 16n+1 grids, batch norm and, if asked, ReLU."""
     padding = (kernel - 1) // 2 * dilation
     layers = [nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(outputs)]
@@ -95,7 +97,7 @@ def new_network() -> Shell:
     return network
 
 
-def save_network(network: Shell, path: Path, **about: str | int | float | dict) -> None:
+def save_network(network: Shell, path: Path, **about: str | float | dict) -> None:
     """Write a state dict (floating point values as float16) and what else is known `about` it, plain values only."""
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     torch.save({"format": FORMAT, "base": BASE_NAME, **about, "state_dict": state}, path)
@@ -104,8 +106,10 @@ def save_network(network: Shell, path: Path, **about: str | int | float | dict) 
 def load_network(path: Path) -> tuple[Shell, dict]:
     """Network of a file written by `save_network`, in eval mode, and what the file says about it.
 
-    Raises UserError where the file is of another format. No code from the file runs.
+    Raises UserError where the file is missing or of another format. No code from the file runs.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: pose weights not found")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content.get("format") != FORMAT:
@@ -114,6 +118,6 @@ def load_network(path: Path) -> tuple[Shell, dict]:
         network.load_state_dict(content.pop("state_dict"))
     except UserError:
         raise
-    except Exception as err:  # torch raises whatever the broken bytes lead to
+    except Exception as err:  # noqa: BLE001 - torch raises whatever broken bytes lead to
         raise UserError(f"{path}: not pose weights: {str(err).splitlines()[0]}") from None
     return network.eval(), content

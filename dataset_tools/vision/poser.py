@@ -11,15 +11,12 @@ import cv2
 import numpy as np
 import torch
 
-from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import require
-from dataset_tools.vision.pose_layouts import to_layout
-from dataset_tools.vision.tracking import track
+from dataset_tools.vision.pose_layouts import quantise, to_layout
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values 0..1
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 GRID = 16  # networks take 16 n + 1 pixels
-XY_STEPS, CONFIDENCE_STEPS = 16, 256  # kept per pixel and per unit of confidence
 
 
 class Poser:
@@ -65,24 +62,6 @@ class Poser:
         if batch:
             yield from self._batch(batch)
 
-    def dancers(self, frames: Iterable[np.ndarray], *, max_people: int = 5, gap_frames: int = 6) -> np.ndarray:
-        """The people of a whole clip, told apart: float32 (T, P, J, 3), as `tracking.track` orders and fills them.
-
-        Raises UserError where there are no frames.
-        """
-        shape = []
-
-        def watched() -> Iterator[np.ndarray]:
-            for frame in frames:
-                shape[:] = frame.shape
-                yield frame
-
-        people = list(self.people(watched()))
-        if not people:
-            raise UserError("the video holds no frames to find people in")
-        height, width = shape[:2]
-        return quantise(track(people, width, height, max_people=max_people, gap_frames=gap_frames))
-
     def _batch(self, frames: list[np.ndarray]) -> list[np.ndarray]:
         images, shrink, offset = to_network(frames, self.long_edge)
         people = []
@@ -112,10 +91,3 @@ def to_network(frames: list[np.ndarray], long_edge: int) -> tuple[torch.Tensor, 
     shrink = np.array([width, height]) / inner
     # the array is (B, H, W, 3) in memory, which is torch's channels_last
     return torch.from_numpy(images).permute(0, 3, 1, 2), shrink, np.array([left, top])
-
-
-def quantise(keypoints: np.ndarray) -> np.ndarray:
-    """Round (..., 3) to 1/16 px and 1/256 of confidence, so that a last digit's noise changes no stored byte."""
-    xy = np.rint(keypoints[..., :2] * XY_STEPS) / XY_STEPS
-    confidence = np.rint(np.clip(keypoints[..., 2:], 0, 1) * CONFIDENCE_STEPS) / CONFIDENCE_STEPS
-    return np.where(confidence > 0, np.concatenate([xy, confidence], -1), 0).astype(np.float32) + np.float32(0)

@@ -7,11 +7,15 @@ The primary dancer is the one with the largest presence times mean box area: nea
 Of dancers within 10 % of that the most central one.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+
+from dataset_tools.vision.pose_layouts import quantise
 
 MEMORY = 60  # frames that an unseen dancer stays known
 LOOK_BACK = 6  # frames from which a dancer's motion is estimated
@@ -44,8 +48,7 @@ class Track:
 
     def predicted(self, frame: int) -> np.ndarray:
         """(J, 3) at `frame` if the body goes on as it did in the last frames."""
-        recent = [i for i, t in enumerate(self.frames[-LOOK_BACK:], len(self.frames[-LOOK_BACK:]) * -1) if t > self.frames[-1] - LOOK_BACK]
-        first = recent[0]
+        first = bisect_right(self.frames, self.frames[-1] - LOOK_BACK)
         span = self.frames[-1] - self.frames[first]
         velocity = (self.centres[-1] - self.centres[first]) / span if span else np.zeros(2)
         pose = self.last.copy()
@@ -54,14 +57,22 @@ class Track:
 
 
 def track(
-    detections: Iterable[np.ndarray], width: int, height: int, *, max_people: int = 5, gap_frames: int = 6, min_frames: int = 5
+    detections: Iterable[np.ndarray],
+    width: int,
+    height: int,
+    *,
+    max_people: int = 5,
+    gap_frames: int = 6,
+    min_frames: int = 5,
 ) -> np.ndarray:
     """Detections of successive frames, each (N, J, 3) x px, y px, confidence -> (T, P, J, 3) float32, P = max_people.
 
     Slot 0 is the primary dancer, the others follow by the same score; a slot is one person throughout. Dancers seen in
     fewer than `min_frames` frames are taken for errors (in clips of fewer frames: those not seen in every frame). A
     joint missing for at most `gap_frames` frames between two sightings is interpolated, with half the lower one's
-    confidence; other missing joints are (0, 0, 0). With no frames at all, raises ValueError.
+    confidence; other missing joints are (0, 0, 0). Numbers come in `quantise`'s steps.
+
+    Raises ValueError where there are no frames.
     """
     detections = [np.asarray(d, np.float32) for d in detections]
     if not detections:
@@ -71,7 +82,7 @@ def track(
     for slot, dancer in enumerate(_ranked(tracks, len(detections), width, height)[:max_people]):
         out[dancer.frames, slot] = dancer.poses
         _fill_gaps(out[:, slot], gap_frames)
-    return out
+    return quantise(out)
 
 
 def _associate(detections: list[np.ndarray]) -> list[Track]:
@@ -79,7 +90,9 @@ def _associate(detections: list[np.ndarray]) -> list[Track]:
     for frame, people in enumerate(detections):
         people = [p for p in people if (p[:, 2] > 0).any()]
         known = [t for t in tracks if frame - t.frames[-1] <= MEMORY]
-        cost = np.array([[_distance(t.predicted(frame), p) for p in people] for t in known]).reshape(len(known), len(people))
+        cost = np.array([[_distance(t.predicted(frame), p) for p in people] for t in known]).reshape(
+            len(known), len(people)
+        )
         free = set(range(len(people)))
         # a far pair costs more than any number of near ones, so no near pair is given up for it
         for row, column in zip(*linear_sum_assignment(np.where(cost < GATE, cost, 1e3))):
@@ -124,7 +137,7 @@ def _fill_gaps(pose: np.ndarray, gap_frames: int) -> None:
     """Interpolate short gaps of each joint of (T, J, 3) in place."""
     for joint in range(pose.shape[1]):
         seen = np.flatnonzero(pose[:, joint, 2] > 0)
-        for before, after in zip(seen[:-1], seen[1:]):
+        for before, after in pairwise(seen):
             if 1 < after - before <= gap_frames + 1:
                 share = ((np.arange(before + 1, after) - before) / (after - before))[:, None]
                 ends = pose[before, joint], pose[after, joint]

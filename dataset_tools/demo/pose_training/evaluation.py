@@ -12,7 +12,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 PARTS = {
-    "head": (0, 1, 2, 3, 4), "shoulder": (5, 6), "elbow": (7, 8), "wrist": (9, 10), "hip": (11, 12), "knee": (13, 14), "ankle": (15, 16),
+    "all": list(range(17)), "head": [0, 1, 2, 3, 4], "shoulder": [5, 6], "elbow": [7, 8], "wrist": [9, 10],
+    "hip": [11, 12], "knee": [13, 14], "ankle": [15, 16],
 }  # fmt: skip
 LEAST_JOINTS = 6
 
@@ -43,10 +44,9 @@ def score(pairs: Iterable[tuple[np.ndarray, list[np.ndarray]]]) -> dict:
     result = {"frames": frames, "dancers": dancers, "dancers_found": _percent(found_dancers, dancers)}
     result["false_people_per_frame"] = round(extra / frames, 3)
     for within in (0.1, 0.05):
-        parts = {"all": range(17)} | PARTS
         result[f"pck@{within}"] = {
-            part: _percent((errors[:, joints] < within).sum(), np.isfinite(errors[:, joints]).sum() + np.isinf(errors[:, joints]).sum())
-            for part, joints in ((name, list(j)) for name, j in parts.items())
+            part: _percent((errors[:, joints] < within).sum(), (~np.isnan(errors[:, joints])).sum())
+            for part, joints in PARTS.items()
         }
     return result
 

@@ -1,0 +1,86 @@
+"""Identities over time: who is who when dancers cross, who is the primary one, what short gaps become."""
+
+import numpy as np
+import pytest
+from builders import STANDING
+
+from dataset_tools.vision.tracking import track
+
+WIDTH, HEIGHT = 360, 640
+
+
+def person(x: float, height: float = 300.0, y: float = 600.0, confidence: float = 0.75) -> np.ndarray:
+    """(17, 3): a standing figure with its middle at x and its feet at y px."""
+    return np.column_stack([x + height * STANDING[:, 0], y - height * STANDING[:, 1], np.full(17, confidence)]).astype(
+        np.float32
+    )
+
+
+def middle(pose: np.ndarray) -> np.ndarray:
+    """Mean x px of every slot's joints in every frame, (T, P)."""
+    return pose[..., 0].mean(-1)
+
+
+def test_two_dancers_keep_their_identity_when_they_cross_and_one_hides_the_other():
+    frames, hidden = 60, range(27, 33)
+    right_going, left_going = np.linspace(60, 300, frames), np.linspace(300, 60, frames)
+    detections = []
+    for t in range(frames):
+        people = [person(right_going[t]), person(left_going[t], height=280)]
+        detections.append(np.array(people[:1] if t in hidden else people[:: 1 if t % 2 else -1]))
+    pose = track(detections, WIDTH, HEIGHT, max_people=3, gap_frames=8)
+    assert pose.shape == (frames, 3, 17, 3) and pose.dtype == np.float32
+    x = middle(pose)
+    offset = STANDING[:, 0].mean()
+    assert np.abs(x[:, 0] - right_going - 300 * offset).max() < 0.05  # the taller is the primary one
+    assert np.abs(x[:, 1] - left_going - 280 * offset).max() < 0.05
+    assert not pose[:, 2].any()
+
+
+def test_primary_is_near_and_present_and_among_equals_central():
+    both = [np.array([person(100, 200), person(250, 320)])] * 10
+    assert middle(track(both, WIDTH, HEIGHT))[0, 0] == pytest.approx(250, abs=1)
+    near_but_brief = [np.array([person(100, 200), person(250, 320)])] * 6 + [np.array([person(100, 200)])] * 24
+    assert middle(track(near_but_brief, WIDTH, HEIGHT))[0, 0] == pytest.approx(100, abs=1)
+    equals = [np.array([person(60, 303), person(190, 300), person(330, 301)])] * 10
+    x = middle(track(equals, WIDTH, HEIGHT, max_people=2))
+    assert x[0, 0] == pytest.approx(190, abs=1) and x[0, 1] == pytest.approx(60, abs=1)
+
+
+def test_short_gaps_of_a_joint_are_interpolated_and_marked_by_half_the_confidence():
+    detections = [np.array([person(100 + 4 * t)]) for t in range(20)]
+    for t in (5, 6, 7):
+        detections[t][0, 9] = 0  # a wrist, for three frames
+    detections[12] = np.zeros((0, 17, 3), np.float32)  # everything, for one
+    filled = track(detections, WIDTH, HEIGHT, gap_frames=3)
+    truth = np.array([person(100 + 4 * t) for t in range(20)])
+    assert np.allclose(filled[:, 0, :, :2], truth[..., :2], atol=0.04)
+    assert np.allclose(filled[5:8, 0, 9, 2], 0.375) and np.allclose(filled[12, 0, :, 2], 0.375)
+    kept = track(detections, WIDTH, HEIGHT, gap_frames=2)
+    assert not kept[5:8, 0, 9].any() and kept[12, 0].all()
+    assert not track(detections, WIDTH, HEIGHT, gap_frames=0)[12].any()
+
+
+def test_a_dancer_who_comes_back_keeps_the_slot_and_brief_errors_get_none():
+    away = set(range(20, 50))
+    detections = []
+    for t in range(80):
+        people = (
+            [person(100, 320)]
+            + ([person(260, 250)] if t not in away else [])
+            + ([person(330, 60, 80)] if t in (3, 4) else [])
+        )
+        detections.append(np.array(people))
+    pose = track(detections, WIDTH, HEIGHT)
+    seen = (pose[..., 2] > 0).any(-1)
+    assert seen[:, 0].all()
+    assert np.array_equal(seen[:, 1], [t not in away for t in range(80)])
+    assert not seen[:, 2:].any()
+
+
+def test_nobody_and_nothing():
+    empty = np.zeros((0, 17, 3), np.float32)
+    assert not track([empty] * 4, WIDTH, HEIGHT, max_people=2).any()
+    with pytest.raises(ValueError, match="no frames"):
+        track([], WIDTH, HEIGHT)
+    assert track([np.array([person(100)])], WIDTH, HEIGHT).any()  # a single frame is enough for itself
