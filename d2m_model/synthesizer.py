@@ -54,7 +54,7 @@ class Params:
     test_windows: int = 32
     log_every: int = 50
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
     """CPU threads; results are equal to the byte for equal numbers of them."""
 
     def __post_init__(self):

@@ -9,6 +9,7 @@ minute of training. `warm_up: 0` and `mel: 0` give JukeBox's own recipe.
 
 import json
 import math
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.autoencoding import measure, open_test, sound_batch
 from d2m_model.training.checkpoint import training_state
 from d2m_model.training.curves import Curves, Steps
-from d2m_model.training.seeding import generator, seed_everything
+from d2m_model.training.seeding import generator, seed_everything, stream_seed
 from d2m_model.training.shard_data import WindowData
-from d2m_model.training.vqvae_files import save_vqvae
+from d2m_model.training.vqvae_files import load_training, save_vqvae
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
+from dataset_tools.base.workers import run_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class Params:
     warm_up: float = 0.0
     """Share of the steps without quantisation; then the codebook starts on vectors of the train split."""
     wave: float = 1.0
-    """Weight of the squared error of the waveform, relative to the train split's variance."""
+    """Weight of the squared error of the waveform, relative to the train split's power."""
     multispectral: float = 1.0
     mel: float = 0.0
     commit: float = 0.02
@@ -60,13 +62,15 @@ class Params:
     """Windows of 2 s of the test split, spread evenly, that the metrics are measured on."""
     log_every: int = 50
     seed: int = 0
-    threads: int = 2
-    """CPU threads; results are equal to the byte for equal numbers of them."""
+    workers: int = 1
+    """Levels trained at once, each in a process of its own."""
+    threads: int = 1
+    """CPU threads of each; results are equal to the byte for equal numbers of threads, whatever `workers` is."""
 
     def __post_init__(self):
         VqVaeConfig(width=self.width, depth=self.depth, multipliers=self.multipliers, bins=self.bins)
         require(len(self.steps) == len(LEVELS), f"steps must be three numbers, for levels 0, 1 and 2, found {self.steps}")
-        for name in ("batch", "test_windows", "log_every", "threads"):
+        for name in ("batch", "test_windows", "log_every", "workers", "threads"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(min(self.steps) >= 1, f"steps must be at least 1 each, found {self.steps}")
         require(0.1 <= self.seconds <= 60, f"seconds must be 0.1 to 60, found {self.seconds}")
@@ -91,7 +95,7 @@ def train_level(model: JukeboxVQVAE, level: int, data: WindowData, params: Param
     optimizer = torch.optim.Adam(weights, lr=params.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_share(step, steps))
     quantised_from = round(params.warm_up * steps)
-    variance = _variance(data)
+    power = _power(data)
     for step in (bar := Steps(steps, params.batch, f"vqvae level {level}")):
         audio = sound_batch(data, params.seed, step, params.batch, params.gain).to(device)
         z = model.latents(audio, level)
@@ -105,7 +109,7 @@ def train_level(model: JukeboxVQVAE, level: int, data: WindowData, params: Param
             usage["perplexity"] = usage.pop("entropy").exp()
             terms["commit"] = quantised.commit
         rebuilt = model.decode_latents(quantised.vectors if usage else z, level)
-        terms |= {"wave": F.mse_loss(rebuilt, audio) / variance, "multispectral": multispectral(rebuilt, audio)}
+        terms |= {"wave": F.mse_loss(rebuilt, audio) / power, "multispectral": multispectral(rebuilt, audio, power)}
         if params.mel:
             terms["mel"] = mel_l1(rebuilt, audio)
         loss = sum(getattr(params, name) * term for name, term in terms.items())
@@ -128,17 +132,48 @@ def learning_rate_share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * falling))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One level to train; the biggest first, so that two workers end at about the same time."""
+
+    shards: Path
+    params: Params
+    level: int
+    part: Path
+    """Where the worker leaves its level's weights."""
+
+
+def train_job(job: Job) -> list[dict] | str:
+    """Train one level from its own seed and leave its weights in `job.part`; gives the rows of its curves, or as a
+    text the message of a UserError, which would not survive the way back from another process in one piece."""
+    device = seed_everything(stream_seed(job.params.seed, "level", job.level), job.params.threads)
+    model, curves = JukeboxVQVAE(job.params.config()).to(device), Curves()
+    try:
+        data = WindowData(job.shards, "train", job.params.seconds)
+        training = train_level(model, job.level, data, job.params, curves)
+    except UserError as err:
+        return str(err)
+    save_vqvae(job.part, model, training)
+    return curves.rows
+
+
 def train(shards: Path, params: Params, out: Path) -> dict:
     """Train all levels on `shards`, write model.pt, curves.csv and metrics.json to `out`; gives the metrics.
 
     Raises UserError when the shards have no train or test windows, or training diverges.
     """
-    device = seed_everything(params.seed, params.threads)
     data, test = WindowData(shards, "train", params.seconds), open_test(shards)
-    model = JukeboxVQVAE(params.config()).to(device)
-    curves = Curves()
-    training = {f"level {level}": train_level(model, level, data, params, curves) for level in LEVELS}
-    model.eval().cpu()
+    model, curves, training = JukeboxVQVAE(params.config()).eval(), Curves(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [Job(shards=shards, params=params, level=level, part=Path(folder) / f"{level}.pt") for level in reversed(LEVELS)]
+        outcomes = run_all(train_job, jobs, params.workers, "vqvae levels")
+        for job, rows in sorted(zip(jobs, outcomes, strict=True), key=lambda done: done[0].level):
+            if isinstance(rows, str):
+                raise UserError(rows)
+            trained, training[str(job.level)] = load_training(job.part)
+            model.take_level(trained, job.level)
+            curves.rows += rows
+    seed_everything(params.seed, params.threads)
     metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in LEVELS}}
     metrics |= {"train_windows": len(data), "train_clips": len(data.clips), "seed": params.seed}
     save_vqvae(out / "model.pt", model, training, seed=params.seed, steps=list(params.steps), fine_tuned=[])
@@ -158,7 +193,7 @@ def _many_latents(model: JukeboxVQVAE, level: int, data: WindowData, params: Par
     return torch.cat(found, dim=1)[None]
 
 
-def _variance(data: WindowData) -> float:
+def _power(data: WindowData) -> float:
     """Mean square of the train split's sound, at least 1e-6."""
     total = sum(float(data.clip_audio(i).double().square().sum()) for i in range(len(data.clips)))
     return max(1e-6, total / sum(data.clip_audio(i).numel() for i in range(len(data.clips))))

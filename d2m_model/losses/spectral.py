@@ -1,5 +1,6 @@
 """Spectral losses on waveforms, differentiable in torch: JukeBox's multispectral loss and the mel-spectrogram L1."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -23,17 +24,19 @@ def stft_magnitude(wave: torch.Tensor, n_fft: int, hop: int, window: int) -> tor
     return _magnitude(spectrum)
 
 
-def multispectral(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Per scale the L2 norm of the magnitude difference relative to the target's, averaged over scales and batch.
+def multispectral(predicted: torch.Tensor, target: torch.Tensor, power: float) -> torch.Tensor:
+    """Per scale the L2 norm of the magnitude difference, averaged over scales and batch (JukeBox, section 3.3).
 
-    predicted, target: (B, S) waves of equal length. 0 = equal, 1 = as far off as silence. JukeBox divides by one
-    norm measured over the whole data set (its "bandwidth"); dividing by the batch's own needs no pass over the data.
+    predicted, target: (B, S) waves of equal length. power: mean square of the data set's sound, > 0; norms are given
+    relative to the norm that noise of this power has, so that 1 is as far off as silence is from an average window,
+    and quiet windows count for little. (JukeBox measures this norm, its "bandwidth", on the data; Parseval gives it.)
     """
     terms = []
     for n_fft, hop, window in MULTI_SCALES:
         wanted = stft_magnitude(target, n_fft, hop, window)
         error = torch.linalg.vector_norm(stft_magnitude(predicted, n_fft, hop, window) - wanted, dim=(1, 2))
-        terms.append(error.mean() / torch.linalg.vector_norm(wanted, dim=(1, 2)).mean().clamp(min=1e-4))
+        window_energy = 0.375 * window  # sum of a Hann window's squares
+        terms.append(error.mean() / math.sqrt(wanted.shape[2] * n_fft / 2 * window_energy * power))
     return torch.stack(terms).mean()
 
 

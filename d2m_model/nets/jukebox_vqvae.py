@@ -124,6 +124,15 @@ class JukeboxVQVAE(nn.Module):
         """Audio (B, L * hop) of codes (B, L)."""
         return self.decode_latents(self.embed(codes, level), level)
 
+    def take_level(self, other: "JukeboxVQVAE", level: int) -> None:
+        """Copy one level's encoder, codebook and decoder from a network of the same sizes."""
+        for mine, theirs in (
+            (self.encoders, other.encoders),
+            (self.decoders, other.decoders),
+            (self.bottleneck.level_blocks, other.bottleneck.level_blocks),
+        ):
+            mine[level].load_state_dict(theirs[level].state_dict())
+
     def whole_hops(self, audio: torch.Tensor, level: int) -> torch.Tensor:
         """The part of audio (B, S) that the codes of a level cover: (B, L * hop)."""
         return audio[:, : audio.shape[1] // HOPS[level] * HOPS[level]]

@@ -24,10 +24,16 @@ def load_vqvae(path: Path) -> JukeboxVQVAE:
 
     Raises UserError for a missing, damaged or unfit file.
     """
+    model, _ = load_training(path)
+    return model.eval().requires_grad_(False)
+
+
+def load_training(path: Path) -> tuple[JukeboxVQVAE, dict[str, Any]]:
+    """The network of such a file, to be trained on, and the `training` it was saved with. Raises as `load_vqvae`."""
     content = checkpoint.load(path, KIND, VERSION)
     try:
-        model = JukeboxVQVAE(VqVaeConfig(**content.meta["config"]))
+        model = JukeboxVQVAE(VqVaeConfig(**content.meta["config"] | {"multipliers": tuple(content.meta["config"]["multipliers"])}))
         model.load_state_dict(content.state["model"])
+        return model, content.state["training"]
     except (KeyError, TypeError, ValueError, RuntimeError) as err:
         raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
-    return model.eval().requires_grad_(False)

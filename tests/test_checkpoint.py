@@ -1,0 +1,149 @@
+"""Checkpoints: round trip, equal bytes, refusals, no code on loading; curves; windows by (seed, step)."""
+
+import pickle
+
+import pytest
+import torch
+from builders import build_shards
+
+from d2m_model.training import checkpoint
+from d2m_model.training.curves import Curves, Steps
+from d2m_model.training.seeding import generator, seed_everything
+from d2m_model.training.shard_data import WindowData
+from dataset_tools.base.errors import UserError
+
+
+class Evil:
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return (open, (self.marker, "w"))
+
+
+def test_round_trip_and_equal_bytes_whatever_the_name(tmp_path):
+    big = torch.arange(1000.0)
+    state = {"net": {"w": big[:3], "t": torch.ones(2, 3).T}, "list": [1, 2.5, "x"]}
+    for name in ("a.pt", "another-name.pt"):
+        checkpoint.save(tmp_path / name, "vqvae", 1, state, {"width": 8, "steps": [1, 2]})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another-name.pt").read_bytes()
+    assert (tmp_path / "a.pt").stat().st_size < 3000, "a view must not drag its whole storage along"
+    back = checkpoint.load(tmp_path / "a.pt", "vqvae", 1)
+    assert torch.equal(back.state["net"]["w"], big[:3]) and back.state["net"]["t"].shape == (3, 2)
+    assert back.state["list"] == [1, 2.5, "x"] and back.meta == {"width": 8, "steps": [1, 2]}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pt", "another-name.pt"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "rule"),
+    [("d2m_gan", 1, "kind 'vqvae', expected 'd2m_gan'"), ("vqvae", 2, "version 1, this program reads version 2")],
+)
+def test_other_kind_or_version_is_refused(tmp_path, kind, version, rule):
+    checkpoint.save(tmp_path / "m.pt", "vqvae", 1, {}, {})
+    with pytest.raises(UserError, match=rule):
+        checkpoint.load(tmp_path / "m.pt", kind, version)
+
+
+def test_foreign_damaged_and_missing_files_are_one_line(tmp_path):
+    torch.save({"weights": torch.ones(2)}, tmp_path / "foreign.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    checkpoint.save(tmp_path / "good.pt", "vqvae", 1, {"w": torch.ones(500)}, {})
+    whole = (tmp_path / "good.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    for name in ("foreign", "list", "text", "empty", "cut", "missing"):
+        with pytest.raises(UserError) as caught:
+            checkpoint.load(tmp_path / f"{name}.pt", "vqvae", 1)
+        assert f"{name}.pt" in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, save):
+    marker = tmp_path / "ran"
+    save({"format": checkpoint.FORMAT, "kind": "vqvae", "version": 1, "meta": {}, "state": Evil(marker)}, tmp_path / "evil.pt")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        checkpoint.load(tmp_path / "evil.pt", "vqvae", 1)
+    assert not marker.exists()
+
+
+def test_a_failing_save_leaves_the_old_file(tmp_path):
+    checkpoint.save(tmp_path / "m.pt", "vqvae", 1, {"a": 1}, {})
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        checkpoint.save(tmp_path / "m.pt", "vqvae", 1, {"a": lambda: 0}, {})
+    assert checkpoint.load(tmp_path / "m.pt", "vqvae", 1).state == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["m.pt"]
+
+
+def test_training_continues_to_the_same_weights(tmp_path):
+    def train(net, optimizer, start, stop):
+        for step in range(start, stop):
+            loss = (net(torch.randn(4, 3, generator=generator("x", step))) - torch.rand(4, 1)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    def fresh():
+        seed_everything(0)
+        net = torch.nn.Linear(3, 1)
+        return net, torch.optim.Adam(net.parameters(), lr=0.1)
+
+    whole, optimizer = fresh()
+    train(whole, optimizer, 0, 10)
+    first, optimizer = fresh()
+    train(first, optimizer, 0, 4)
+    state = {"net": first.state_dict(), "training": checkpoint.training_state(4, {"adam": optimizer})}
+    checkpoint.save(tmp_path / "m.pt", "test", 1, state, {})
+    torch.rand(7)
+    second, optimizer = fresh()
+    content = checkpoint.load(tmp_path / "m.pt", "test", 1)
+    second.load_state_dict(content.state["net"])
+    train(second, optimizer, checkpoint.restore_training_state(content.state["training"], {"adam": optimizer}), 10)
+    assert torch.equal(second.weight, whole.weight) and not torch.equal(first.weight, whole.weight)
+
+
+def test_curves_are_flat_csv(tmp_path):
+    curves = Curves()
+    curves.add(0, {"loss": torch.tensor(1.5)}, level=2)
+    curves.add(10, {"loss": 0.123456789, "mel": 2}, level=2)
+    curves.write(tmp_path / "curves.csv")
+    assert (tmp_path / "curves.csv").read_text() == "level,step,loss,mel\n2,0,1.5,\n2,10,0.123457,2\n"
+    assert list(Steps(5, batch=2, label="x", start=3)) == [3, 4]
+
+
+def test_windows_are_whole_seconds_and_batches_follow_from_seed_and_step(tmp_path):
+    build_shards(tmp_path, clips=3, seconds=3.5)
+    data = WindowData(tmp_path, "train", 2)
+    assert data.windows == [(c, s) for c in range(3) for s in (0, 30)]
+    first = [data.batch(1, step, 2) for step in range(3)]
+    seen = {(c.clip_id, s) for b in first for c, s in zip(b.clips, b.starts, strict=True)}
+    assert len(seen) == 6, "an epoch uses every window once"
+    again = WindowData(tmp_path, "train", 2, memory=0)
+    for step in (2, 0, 1):
+        for a, b in zip(first[step][:3], again.batch(1, step, 2)[:3], strict=True):
+            assert torch.equal(a, b)
+    assert any(data.batch(2, s, 2).starts != first[s].starts or data.batch(2, s, 2).clips != first[s].clips for s in range(3))
+    batch = data.batch(1, 0, 6)
+    assert batch.pose.shape == (6, 60, 2, 17, 3) and batch.audio.shape == (6, 44100) and batch.i3d.shape == (6, 2048)
+    assert data.clip_audio(0).abs().max().item() == pytest.approx(0.95, abs=1e-6)
+
+
+def test_jitter_stays_inside_the_clip_and_keeps_sound_and_motion_together(tmp_path):
+    shards = build_shards(tmp_path, clips=2, seconds=3.5)
+    data = WindowData(tmp_path, "train", 2)
+    starts = set()
+    for step in range(20):
+        batch = data.batch(0, step, 4, jitter=15)
+        for clip, start, pose, audio in zip(batch.clips, batch.starts, batch.pose, batch.audio, strict=True):
+            window = shards.read(clip.clip_id, start, 60)
+            assert torch.equal(pose, torch.from_numpy(window.pose))
+            gain = 0.95 / abs(shards.read(clip.clip_id).audio).max()
+            assert torch.allclose(audio, torch.from_numpy(window.audio * gain))
+            starts.add(start)
+    assert max(starts) <= 45 and len(starts) > 10
+
+
+def test_no_clip_long_enough_is_one_line(tmp_path):
+    build_shards(tmp_path, clips=1, seconds=1.5)
+    with pytest.raises(UserError, match="no 'train' clip is as long as a window of 2 s; the longest is 1.50 s"):
+        WindowData(tmp_path, "train", 2)
