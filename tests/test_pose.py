@@ -1,0 +1,132 @@
+"""The pose stage: one row per clip whatever became of it, equal bytes every time, and nothing done twice."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import yaml
+from builders import build_manifest
+
+from dataset_tools import pose
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params
+from dataset_tools.base.schema import read_records, write_records
+from dataset_tools.demo.scene import Scene, render
+from dataset_tools.demo.training_frames import random_motion
+from dataset_tools.vision.video_io import rgb_frames, write_clip
+
+WIDTH, HEIGHT, FRAMES = 160, 256, 8
+PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1, "min_ok": 0.0}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClipRow(pose.Row):
+    frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@pytest.fixture(scope="module")
+def dance():
+    """Frames (T, H, W, 3) uint8 of one dancer who faces the camera, and the true joints (T, 17, 3)."""
+    rng = np.random.default_rng(8)
+    scene = Scene.random(rng, WIDTH, HEIGHT, 1)
+    pictures = [render(scene, a[None]) for a in random_motion(rng, np.arange(FRAMES) / 30)]
+    return np.array([image for image, _ in pictures]), np.array([joints[0] for _, joints in pictures])
+
+
+@pytest.fixture
+def layout(tmp_path, dance):
+    """A corpus of four clips: one to pose, one without people, one shorter than its row says, one lost before."""
+    build_manifest(tmp_path, "tiny")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"pose": PARAMS}))
+    layout = Layout(root=tmp_path, corpus="tiny")
+    folder = layout.stage("clips")
+    folder.mkdir(parents=True)
+    wall = np.full((FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8)
+    for name, images in (("dance", dance[0]), ("empty", wall), ("short", wall[:5])):
+        write_clip(folder / f"{name}.mp4", rgb_frames(images), None)
+    size = {"frames": FRAMES, "width": WIDTH, "height": HEIGHT}
+    rows = [ClipRow(id=name, status="ok", **size) for name in ("dance", "empty", "short")]
+    write_records(folder / "rows.csv", [*rows, ClipRow(id="gone", status="permanent", reason="video is private")])
+    return layout
+
+
+def run(layout: Layout) -> int:
+    return pose.main(["--corpus", layout.corpus, "--root", str(layout.root)])
+
+
+def results(layout: Layout) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(layout.stage("pose").iterdir())}
+
+
+def test_every_clip_has_a_row_and_a_second_run_does_nothing(layout, dance, capsys, monkeypatch):
+    assert run(layout) == 0
+    assert "pose: 1 of 4 ok, 1 dropped, 1 failed, 1 permanent, 1 dancers" in capsys.readouterr().out
+    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", pose.PoseRow)}
+    assert {name: row.status for name, row in rows.items()} == {
+        "dance": "ok",
+        "empty": "dropped",
+        "short": "failed",
+        "gone": "permanent",
+    }
+    assert (
+        rows["dance"].people == 1 and rows["dance"].coverage == 1.0 and rows["dance"].weights.startswith("pose_demo@")
+    )
+    assert "no person found" in rows["empty"].reason and rows["gone"].reason == "video is private"
+    assert rows["short"].reason == "short.mp4: 5 frames, but clips/rows.csv says 8"
+
+    first = results(layout)
+    assert set(first) == {"dance.npy", "rows.csv"}
+    found = np.load(layout.stage("pose") / "dance.npy", allow_pickle=False)
+    assert found.shape == (FRAMES, 2, 17, 3) and found.dtype == np.float32 and not found[:, 1].any()
+    truth = dance[1]
+    seen = truth[..., 2] == 2
+    error = np.linalg.norm(found[:, 0, :, :2] - truth[..., :2], axis=-1)[seen]
+    assert np.median(error) < 3 and (error < 0.1 * np.ptp(truth[0, :, 1])).mean() > 0.9  # px; PCK@0.1
+
+    # killed after the clips were posed: everything published is gone, the cache is not
+    (layout.stage("pose") / "dance.npy").unlink()
+    (layout.stage("pose") / "rows.csv").unlink()
+    (layout.stage("pose") / "stale.npy").write_bytes(b"of a clip that is no more")
+    monkeypatch.setattr(pose, "_poser", None)  # posing again would fail
+    write_records(
+        layout.stage("clips") / "rows.csv",
+        [r for r in read_records(layout.stage("clips") / "rows.csv", ClipRow) if r.id != "short"],
+    )
+    assert run(layout) == 0
+    again = results(layout)
+    assert again["dance.npy"] == first["dance.npy"] and set(again) == set(first)
+
+
+def test_min_coverage_zero_keeps_a_clip_without_people_as_zeros(layout):
+    (layout.root / "params.yaml").write_text(yaml.safe_dump({"pose": PARAMS | {"min_coverage": 0.0}}))
+    assert run(layout) == 0
+    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", pose.PoseRow)}
+    assert rows["empty"].status == "ok" and rows["empty"].people == 0
+    assert not np.load(layout.stage("pose") / "empty.npy", allow_pickle=False).any()
+
+
+def test_too_many_failures_and_bad_input_are_one_line(layout):
+    (layout.root / "params.yaml").write_text(yaml.safe_dump({"pose": PARAMS | {"min_ok": 0.5}}))
+    with pytest.raises(pose.UserError, match="1 of 4 ok.*pose.min_ok asks for 50%"):
+        run(layout)
+    (layout.stage("clips") / "dance.mp4").write_bytes(b"no video")
+    with pytest.raises(pose.UserError):
+        run(layout)
+    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", pose.PoseRow)}
+    assert rows["dance"].status == "failed" and "dance.mp4: cannot be decoded" in rows["dance"].reason
+    assert "\n" not in rows["dance"].reason and not (layout.stage("pose") / "dance.npy").exists()
+    (layout.stage("clips") / "dance.mp4").unlink()
+    with pytest.raises(pose.UserError, match="dance.mp4: file not found"):
+        run(layout)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"layout": "body18"}, {"long_edge": 5}, {"workers": 0}, {"min_coverage": 2}, {"gap_frames": -1}, {"people": 3}],
+)
+def test_wrong_parameters_are_named(tmp_path, wrong):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"pose": wrong}))
+    with pytest.raises(pose.UserError, match=next(iter(wrong))):
+        load_params(tmp_path / "params.yaml", "pose", pose.Params)

@@ -1,0 +1,151 @@
+"""The people in a frame: our weights, OpenPifPaf's own checkpoints, hostile files, joint layouts."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import PROJECT
+from dataset_tools.demo.training_frames import dance_frames
+from dataset_tools.vision.pose_layouts import BODY25, quantise, to_layout
+from dataset_tools.vision.poser import Poser, to_network
+
+WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights" / "pose_demo.pt"
+
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """(image, keypoints (N, 17, 3)) of 12 frames as the corpus has them, seeds that neither corpus nor training use."""
+    return list(dance_frames(12, seed=40))
+
+
+def checkpoint(path, metas=None):
+    """Write a checkpoint in OpenPifPaf's own format: a whole pickled network, randomly initialised."""
+    import openpifpaf
+    from openpifpaf.network.basenetworks import ShuffleNetV2K
+
+    from dataset_tools.vision.pose_net import head_metas
+
+    openpifpaf.BASE_FACTORIES["narrow"] = lambda: ShuffleNetV2K("narrow", [1, 1, 1], [8, 16, 32, 64, 32])
+    openpifpaf.network.Factory.base_name = "narrow"
+    network, _ = openpifpaf.network.Factory().factory(head_metas=metas or head_metas())
+    meta = {"args": {"device": torch.device("cpu"), "lr": 0.1}, "version": "0.13.0", "hostname": "there"}
+    torch.save({"model": network, "epoch": 350, "meta": meta}, path)
+    return network
+
+
+def test_demo_weights_find_the_dancers(frames, capfd):
+    from dataset_tools.demo.pose_training.evaluation import score
+
+    poser = Poser(WEIGHTS)
+    found = list(poser.people(image for image, _ in frames))
+    assert all(f.dtype == np.float32 and f.shape[1:] == (17, 3) for f in found)
+    result = score(zip(found, (people for _, people in frames)))
+    assert result["pck@0.1"]["all"] > 90 and result["dancers_found"] > 90 and result["false_people_per_frame"] < 0.3
+    assert all(np.array_equal(quantise(f), f) for f in found)
+    assert "".join(capfd.readouterr()) == ""  # the decoder's own chatter stays out
+
+
+def test_batches_and_openpifpafs_own_predictor_agree(frames):
+    import openpifpaf
+
+    image = frames[0][0]
+    poser = Poser(WEIGHTS, batch_size=5)
+    together = list(poser.people([image] * 7))
+    assert all(np.array_equal(together[0], other) for other in together)
+
+    openpifpaf.Predictor.long_edge, openpifpaf.Predictor.loader_workers = 257, 0
+    openpifpaf.network.Factory.base_name, openpifpaf.network.Factory.checkpoint = "densefpn", None
+    from dataset_tools.vision.pose_net import head_metas
+
+    predictor = openpifpaf.Predictor(head_metas=head_metas())
+    predictor.model_cpu.load_state_dict(poser.decode.network.state_dict())
+    annotations, _, _ = predictor.numpy_image(image)
+    theirs = sorted((a.data for a in annotations), key=lambda d: d[:, 0].mean())
+    ours = sorted(together[0], key=lambda d: d[:, 0].mean())
+    assert len(theirs) == len(ours) > 0
+    for a, b in zip(ours, theirs, strict=True):
+        both = (a[:, 2] > 0.3) & (b[:, 2] > 0.3)
+        assert both.sum() > 8 and np.abs(a[both, :2] - b[both, :2]).mean() < 1.0  # px
+
+
+@pytest.mark.parametrize("size", [(360, 204), (204, 360), (100, 100)])
+def test_network_coordinates_lead_back_to_the_frame(size):
+    height, width = size
+    frame = np.zeros((height, width, 3), np.uint8)
+    frame[60:63, 80:83] = 255  # its middle is (81, 61)
+    images, shrink, offset = to_network([frame], 257)
+    assert images.shape[2] % 16 == images.shape[3] % 16 == 1 and max(images.shape[2:]) == 257
+    light = images[0].numpy().sum(0)
+    light = light - light[offset[1] + 1, offset[0] + 1]  # black, but the padding is grey
+    light[: offset[1]] = light[:, : offset[0]] = 0
+    light = np.where(light > 1, light, 0)
+    light[offset[1] + round(height / shrink[1]) :] = 0
+    light[:, offset[0] + round(width / shrink[0]) :] = 0
+    y, x = (np.average(axis, weights=light) for axis in np.indices(light.shape))
+    assert np.allclose((np.array([x, y]) - offset + 0.5) * shrink - 0.5, (81, 61), atol=0.1)
+
+
+def test_published_checkpoints_load_without_running_code(tmp_path, frames):
+    network = checkpoint(tmp_path / "published.pkl")
+    poser = Poser(tmp_path / "published.pkl", long_edge=129, layout="body25")
+    image = torch.randn(1, 3, 65, 65, generator=torch.Generator().manual_seed(0))
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(network.eval()(image), poser.decode.network(image)))
+    (people,) = poser.people([frames[0][0]])
+    assert people.shape[1:] == (25, 3)
+
+
+def test_whole_body_checkpoints_give_feet(tmp_path):
+    from openpifpaf.plugins.wholebody.wholebody import Wholebody
+
+    checkpoint(tmp_path / "body.pkl", Wholebody().head_metas)
+    assert Poser(tmp_path / "body.pkl", layout="body25").joints == 133
+
+
+def test_hostile_and_broken_weights_are_refused_in_one_line(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "code_ran"),)
+
+    for name in ("hostile.pkl", "hostile.pt"):
+        torch.save({"model": Hostile()}, tmp_path / name)
+    (tmp_path / "junk.pkl").write_bytes(b"<html>not found</html>")
+    torch.save({"model": {"a": torch.zeros(3)}}, tmp_path / "other.pkl")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    for name, says in (
+        ("hostile.pkl", "it would run code: it names posix.mkdir"),
+        ("hostile.pt", "not pose weights"),
+        ("junk.pkl", "not an OpenPifPaf checkpoint"),
+        ("other.pkl", "no network under 'model'"),
+        ("other.pt", "format must be"),
+        ("list.pt", "not pose weights"),
+        ("missing.pkl", "not found"),
+        ("missing.pt", "not found"),
+    ):
+        with pytest.raises(UserError, match=says) as refusal:
+            Poser(tmp_path / name)
+        assert name in str(refusal.value) and "\n" not in str(refusal.value)
+    assert not (tmp_path / "code_ran").exists()
+
+
+def test_body25_takes_its_joints_from_the_whole_body_model():
+    keypoints = np.column_stack([np.arange(133), 1000 + np.arange(133), np.full(133, 0.75)])
+    keypoints[5, 2] = 0.25
+    body = to_layout(keypoints, "body25")
+    wanted = [0, 5.5, 6, 8, 10, 5, 7, 9, 11.5, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 18, 19, 20, 21, 22]
+    assert body[:, 0].tolist() == wanted and np.array_equal(body[:, 1], body[:, 0] + 1000) and len(BODY25) == 25
+    assert body[1, 2] == 0.25  # the neck is as sure as its less certain shoulder
+    keypoints[5] = 0
+    assert not to_layout(keypoints, "body25")[[1, 5]].any()
+    from_coco = to_layout(keypoints[None, :17], "body25")
+    assert from_coco.shape == (1, 25, 3) and not from_coco[:, 19:].any() and from_coco[0, 8, 0] == 11.5
+    assert np.array_equal(to_layout(keypoints, "coco17"), keypoints[:17].astype(np.float32))
+    for wrong, layout in ((keypoints[:18], "coco17"), (keypoints, "body18")):
+        with pytest.raises(UserError):
+            to_layout(wrong, layout)
