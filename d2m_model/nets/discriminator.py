@@ -1,6 +1,7 @@
 """Multi-scale discriminator of the paper's Table T11, for waveforms (1 channel) and for code sequences."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd
 
 import torch
@@ -51,7 +52,7 @@ class DiscriminatorBlock(nn.Module):
         super().__init__()
         widths = config.widths
         layers = [nn.Sequential(nn.ReflectionPad1d(7), _conv(channels, widths[0], config.first_kernel), nn.LeakyReLU(LEAK))]
-        for before, after in zip(widths[:SHRINKING], widths[1:], strict=False):
+        for before, after in pairwise(widths[: SHRINKING + 1]):
             groups = gcd(before // 4, after)
             layers.append(nn.Sequential(_conv(before, after, 41, stride=4, padding=20, groups=groups), nn.LeakyReLU(LEAK)))
         layers.append(nn.Sequential(_conv(widths[-2], widths[-1], 5, padding=2), nn.LeakyReLU(LEAK)))
