@@ -160,6 +160,17 @@ def test_moves_are_well_formed():
     assert mirrored(MOVES["punch"].hits[0]).pose["rfl"] == MOVES["punch"].hits[0].pose["lfl"]
 
 
+@pytest.mark.parametrize("name", ["punch", "lunge", "snap"])
+def test_a_mirrored_hit_is_the_mirror_image_of_the_body(name):
+    def joints(hit):
+        return forward(Body(), np.array([hit.pose.get(dof, 0.0) for dof in DOFS])).joints[:17]
+
+    swapped = [0, *(k + 1 if k % 2 else k - 1 for k in range(1, 17))]  # left and right are neighbours after the nose
+    hit = MOVES[name].hits[0]
+    np.testing.assert_allclose(joints(mirrored(hit)), joints(hit)[swapped] * (-1, 1, 1), atol=1e-9)
+    assert np.abs(joints(mirrored(hit)) - joints(hit)).max() > 0.1
+
+
 @pytest.mark.parametrize(("start", "end"), [(-1.0, 2.0), (3.0, 3.0), (5.0, 4.0)])
 def test_an_empty_stretch_is_refused(start, end):
     with pytest.raises(ValueError, match="start and end"):
