@@ -2,7 +2,8 @@
 
 Status is ok, permanent (gone, private, not a video: trying again will not help), auth (needs an account's cookies) or
 transient (network, server, rate limit: run again). A broken download resumes where it stopped, also in the next run,
-and what is finished is kept outside DVC's reach, by URL and format, and not fetched twice.
+and what is finished is kept outside DVC's reach, by URL and format, and not fetched twice. Every file is named
+<video_id>.mp4, whatever its container: readers go by the content.
 """
 
 import json
@@ -95,8 +96,7 @@ def options(params: Params, folder: Path, *, local: bool) -> dict:
     return {
         "format": f"bv*[height<={h}]+ba/b[height<={h}]/bv*+ba/b",
         "format_sort": ["res", "fps", "vcodec:h264", "acodec:aac"],
-        "merge_output_format": "mp4",
-        "postprocessors": [{"key": "FFmpegVideoRemuxer", "preferedformat": "mp4"}],
+        "merge_output_format": "mp4/mkv",
         "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
         "outtmpl": {"default": str(folder / "video.%(ext)s")},
         "enable_file_urls": local,

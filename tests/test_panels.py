@@ -83,3 +83,14 @@ def test_edge_of_a_door_in_a_still_room_is_no_border():
 def test_still_and_odd_sized_frames():
     crop = moving_rectangle(np.full((5, 91, 163), 40, np.uint8))
     assert (crop.x, crop.y, crop.width, crop.height) == (0, 0, 162, 90)
+
+
+def test_border_between_equally_bright_colours():
+    frames = np.full((12, H, W), 120, np.uint8)
+    for k in range(12):
+        frames[k, 60:150, 130 + 4 * k : 150 + 4 * k] = 220
+    tints = np.full((H, W, 2), 128, np.uint8)
+    tints[:, 110:210, 0] = 160
+    assert moving_rectangle(frames).width == W
+    crop = moving_rectangle(frames, tints)
+    assert 110 <= crop.x <= 114 and 206 <= crop.x + crop.width <= 210

@@ -118,9 +118,13 @@ def _kept_part(path: Path, upright: Upright, begin: float, count: int, crop: boo
     """The moving rectangle, or the whole upright picture where `crop` is off; None where the span shows no frame."""
     seconds = min(count / FPS, SAMPLED_SECONDS)
     frames = nearest_frames(path, begin, SAMPLED if crop else 1, fps=SAMPLED / seconds)
-    lumas = [np.array(_planes(upright(frame))[0]) for frame in frames]
+    lumas, tints = [], 0.0
+    for frame in frames:
+        luma, *chroma = _planes(upright(frame))
+        lumas.append(luma.copy())
+        tints = tints + np.stack(chroma, axis=-1)
     if len(lumas) > 1:
-        return moving_rectangle(np.stack(lumas))
+        return moving_rectangle(np.stack(lumas), (tints / len(lumas)).repeat(2, axis=0).repeat(2, axis=1))
     return Crop(x=0, y=0, width=lumas[0].shape[1], height=lumas[0].shape[0]) if lumas else None
 
 

@@ -35,32 +35,34 @@ class Crop:
     height: int
 
 
-def moving_rectangle(frames: np.ndarray) -> Crop:
+def moving_rectangle(frames: np.ndarray, tints: np.ndarray | None = None) -> Crop:
     """Rectangle of the moving picture in (N, H, W) uint8 luma sampled over a clip, N at least 2.
 
-    Returns the whole frame (cut to even sizes) where there are no still panels, or nothing to tell them by.
+    `tints` (H, W, 2), float or uint8, is the mean chroma: it shows borders between equally bright colours. Returns the whole frame (cut to even sizes) where there are no still panels, or nothing to tell them by.
     """
     height = frames.shape[1]
     smooth = np.stack([cv2.blur(frame, (3, 3)) for frame in frames])
     moving = smooth.max(axis=0) - smooth.min(axis=0) > NOISE
     picture = frames.mean(axis=0, dtype=np.float32)
-    left, right = _borders(moving, picture, lone=True)
+    tints = np.zeros((height, frames.shape[2], 2)) if tints is None else tints.astype(np.float32)
+    left, right = _borders(moving, picture, tints, lone=True)
     # letterbox bars come in pairs and in one colour: a jump of motion over the rows may be feet on a still floor
-    top, bottom = _borders(moving[:, left:right].T, picture[:, left:right].T, lone=False)
+    inside = np.s_[:, left:right]
+    top, bottom = _borders(moving[inside].T, picture[inside].T, tints[inside].swapaxes(0, 1), lone=False)
     if max(picture[:top].std() if top else 0, picture[bottom:].std() if bottom < height else 0) > NOISE:
         top, bottom = 0, height
     left, top = left + left % 2, top + top % 2
     return Crop(x=left, y=top, width=(right - left) // 2 * 2, height=(bottom - top) // 2 * 2)
 
 
-def _borders(moving: np.ndarray, picture: np.ndarray, *, lone: bool) -> tuple[int, int]:
-    """First and one-past-last column of the picture in (H, W) maps: which pixels move, and the mean frame."""
+def _borders(moving: np.ndarray, picture: np.ndarray, tints: np.ndarray, *, lone: bool) -> tuple[int, int]:
+    """First and one-past-last column of the picture in (H, W) maps: which pixels move, mean luma, (H, W, 2) mean chroma."""
     width = moving.shape[1]
     share = moving.mean(axis=0)
     if not share.any():
         return 0, width
-    left = _Side.of(share, picture)
-    right = _Side.of(share[::-1], picture[:, ::-1])
+    left = _Side.of(share, picture, tints)
+    right = _Side.of(share[::-1], picture[:, ::-1], tints[:, ::-1])
     best, found = PAIR, None
     slack = max(2, round(SYMMETRY * width))
     for x in left.candidates:
@@ -82,33 +84,39 @@ class _Side:
     """What speaks for a border x columns from one side of the frame, for every x."""
 
     edge: np.ndarray
-    """(W + 1,) part of the line between columns x - 1 and x that shows an edge."""
+    """(W + 1,) part of the line between columns x - 1 and x that shows an edge in luma."""
+    tinted: np.ndarray
+    """(W + 1,) the same in luma or, coarser by a pixel to both sides, in chroma."""
     jump: np.ndarray
     """(W + 1,) how much more of the line moves just inside than just outside."""
     candidates: range
     spread: int
 
     @staticmethod
-    def of(share: np.ndarray, picture: np.ndarray) -> "_Side":
-        """From the (W,) moving part of each column and the (H, W) mean frame, read from the side inwards."""
+    def of(share: np.ndarray, picture: np.ndarray, tints: np.ndarray) -> "_Side":
+        """From the (W,) moving part of each column and the mean frame, read from the side inwards."""
         width = len(share)
         spread = max(3, round(SPREAD * width))
-        edge = np.zeros(width + 1)
-        edge[1:width] = (np.abs(np.diff(picture, axis=1)) > EDGE_STEP).mean(axis=0)
+        step = np.abs(np.diff(picture, axis=1)) > EDGE_STEP
+        tint_step = (np.abs(np.diff(tints, axis=1)) > EDGE_STEP).any(axis=2)
+        tint_step = cv2.dilate(tint_step.astype(np.uint8), np.ones((1, 3), np.uint8)).astype(bool)
+        edge, tinted = np.zeros(width + 1), np.zeros(width + 1)
+        edge[1:width] = step.mean(axis=0)
+        tinted[1:width] = (step | tint_step).mean(axis=0)
         padded = np.pad(share, (2, 2))
         jump = np.maximum(0.0, padded[3 : width + 4] - padded[: width + 1])  # share[x + 1] - share[x - 2]
         first_moving = int(np.searchsorted(np.cumsum(share), STRAY * share.sum()))
-        return _Side(edge, jump, range(round(MIN_PANEL * width), min(first_moving + spread, width) + 1), spread)
+        return _Side(edge, tinted, jump, range(round(MIN_PANEL * width), min(first_moving + spread, width) + 1), spread)
 
     @property
     def evidence(self) -> np.ndarray:
-        return self.edge + self.jump
+        return self.tinted + self.jump
 
     def inward(self, x: int) -> int:
-        """The inner end of a border that blur or scaling spread over a few columns."""
-        sign = self.edge if self.edge[x] > 0.4 else self.jump
-        near = np.arange(x, min(x + self.spread, len(sign)))
-        return int(near[sign[near] > 0.5 * sign[x]].max())
+        """The inner end of the border at about x: blur or scaling may spread it over a few columns."""
+        near = np.arange(max(x - self.spread, 1), min(x + self.spread, len(self.edge)))
+        sign = next((s for s in (self.edge, self.tinted) if s[near].max() > PAIR / 2), self.jump)
+        return int(near[sign[near] > 0.5 * sign[near].max()].max())
 
     def lone(self) -> int:
         """The border that motion alone proves, else 0: no panel on this side."""
