@@ -2,9 +2,9 @@
 
     python -m dataset_tools.demo.train_pose --out dataset_tools/demo/weights/pose_demo.pt
 
-Two rounds of about 20 minutes each on two CPU cores: the second goes on from the first one's weights at half the
-learning rate, on frames of its own. The dancers come from the demo corpus's renderer, with other seeds than any corpus
+About 20 minutes on two idle CPU cores. The dancers come from the demo corpus's renderer, with other seeds than any corpus
 uses. Beside the weights goes a .json with what was measured on held-out frames.
+`--rounds 2` adds a round that goes on from there at half the learning rate, on frames of its own.
 """
 
 import argparse
@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--steps", type=int, default=6000, help=f"steps of {BATCH} crops in each round (default: 6000)")
     parser.add_argument("--frames", type=int, default=6000, help="rendered frames of each round (default: 6000)")
-    parser.add_argument("--rounds", type=int, default=2, help="default: 2")
+    parser.add_argument("--rounds", type=int, default=1, help="default: 1")
     parser.add_argument("--from-round", type=int, default=1, help="go on from --out with this round (default: 1, anew)")
     parser.add_argument("--held-out", type=int, default=400, help="frames to measure on (default: 400)")
     parser.add_argument("--threads", type=int, default=2)
