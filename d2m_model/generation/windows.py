@@ -51,14 +51,16 @@ def join(pieces: list[np.ndarray], starts: list[int], fade: int) -> np.ndarray:
     pieces: (N_k,) sounds; starts: their first samples, increasing, the first 0; fade: samples of each cross-fade, less
     where an overlap is shorter. Gives (last start + last length,) float32.
     """
-    joined = np.asarray(pieces[0], np.float32)
-    for piece, (before, start) in zip(pieces[1:], pairwise(starts), strict=True):
-        assert before < start <= len(joined), "pieces must overlap or touch, in order"
-        width = min(fade, len(joined) - start)
-        first = (start + len(joined) - width) // 2  # the fade's first sample, in the middle of the overlap
-        piece = np.asarray(piece, np.float32)
-        mixed = crossfade(joined[first : first + width], piece[first - start : first - start + width])
-        joined = np.concatenate([joined[:first], mixed, piece[first - start + width :]])
+    ends = [start + len(piece) for start, piece in zip(starts, pieces, strict=True)]
+    joined = np.zeros(ends[-1], np.float32)
+    joined[: ends[0]] = pieces[0]
+    for piece, start, (end_before, end) in zip(pieces[1:], starts[1:], pairwise(ends), strict=True):
+        assert start <= end_before < end, "pieces must overlap or touch, in order"
+        width = min(fade, end_before - start)
+        first = (start + end_before - width) // 2  # the fade's first sample, in the middle of the overlap
+        piece = np.asarray(piece[first - start :], np.float32)
+        joined[first : first + width] = crossfade(joined[first : first + width], piece[:width])
+        joined[first + width : end] = piece[width:]
     return joined
 
 
