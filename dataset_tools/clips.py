@@ -89,8 +89,13 @@ class Job:
 def cut(job: Job) -> ClipRow:
     """Write target/<clip_id>.mp4, from the cache where this cut was made before; the row says why if there is none."""
     clip = job.clip
-    row = dict(id=clip.clip_id, video_id=clip.video_id, song_id=clip.song_id, genre=job.song.genre,
-               official_split=clip.official_split)  # fmt: skip
+    row = {
+        "id": clip.clip_id,
+        "video_id": clip.video_id,
+        "song_id": clip.song_id,
+        "genre": job.song.genre,
+        "official_split": clip.official_split,
+    }
     if clip.start is None:
         reason = f"start and end are empty in the manifest; {ANNOTATIONS}"
         return ClipRow(status="failed", reason=reason, **row)
@@ -107,9 +112,17 @@ def cut(job: Job) -> ClipRow:
             )  # fmt: skip
         except UserError as err:
             return ClipRow(status="failed", reason=str(err), **row)
-        c = done.crop
-        numbers = dict(frames=done.frames, width=done.width, height=done.height, crop_x=c.x, crop_y=c.y, crop_w=c.width,
-                       crop_h=c.height, source_fps=done.source_fps, audio_peak=done.audio_peak)  # fmt: skip
+        numbers = {
+            "frames": done.frames,
+            "width": done.width,
+            "height": done.height,
+            "crop_x": done.crop.x,
+            "crop_y": done.crop.y,
+            "crop_w": done.crop.width,
+            "crop_h": done.crop.height,
+            "source_fps": done.source_fps,
+            "audio_peak": done.audio_peak,
+        }
         write_text(note, json.dumps(numbers))
     publish(made, job.target / f"{clip.clip_id}.mp4")
     return ClipRow(status="ok", **row, **json.loads(note.read_text(encoding="utf-8")))

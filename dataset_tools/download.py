@@ -104,7 +104,7 @@ def options(params: Params, folder: Path, *, local: bool) -> dict:
         "ignoreerrors": False,
         "retries": params.retries,
         "fragment_retries": params.retries,
-        "extractor_retries": 3,
+        "extractor_retries": min(3, params.retries),
         "file_access_retries": 3,
         "retry_sleep_functions": {kind: lambda n: min(30, 0.5 * 2**n) for kind in ("http", "fragment", "extractor")},
         "skip_unavailable_fragments": False,
@@ -184,7 +184,9 @@ def _cookies_copy(cookies: Path | None):
         yield {"cookiefile": shutil.copy(cookies, folder)}
 
 
-def download_one(video: Video, sources: Path, target: Path, cache: Path, params: Params, cookies: Path | None) -> DownloadRow:
+def download_one(
+    video: Video, sources: Path, target: Path, cache: Path, params: Params, cookies: Path | None
+) -> DownloadRow:
     """Fetch one video to target/<video_id>.mp4, or say in the row why not."""
     from yt_dlp.utils import YoutubeDLError
 

@@ -38,7 +38,9 @@ class Params:
 
     def __post_init__(self):
         require(self.videos >= 0, f"videos must be at least 0 (0 = all), found {self.videos}")
-        require(self.clips_per_video >= 0, f"clips_per_video must be at least 0 (0 = all), found {self.clips_per_video}")
+        require(
+            self.clips_per_video >= 0, f"clips_per_video must be at least 0 (0 = all), found {self.clips_per_video}"
+        )
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
 
 
@@ -70,7 +72,9 @@ def collect(folder: Path, target: Path, params: Params) -> Manifest:
     if params.render:
         for video in manifest.videos:
             if video.url != (expected := f"media/{video.video_id}.mp4"):
-                raise UserError(f"{folder / 'videos.csv'}: video {video.video_id}: url must be {expected} to be rendered")
+                raise UserError(
+                    f"{folder / 'videos.csv'}: video {video.video_id}: url must be {expected} to be rendered"
+                )
         for clip in manifest.clips:
             if clip.start is None:
                 raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: start and end are needed to render it")

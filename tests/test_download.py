@@ -124,7 +124,9 @@ def test_local_files(tmp_path, movie):
 def test_too_many_failures_end_the_stage_after_writing_the_rows(tmp_path):
     layout = corpus(tmp_path, {"a": "", "b": ""})
     (tmp_path / "params.yaml").write_text("download: {min_ok: 0.5}\n")
-    with pytest.raises(UserError, match="download: 0 of 2 ok, 2 failed, but download.min_ok asks for 50%; a: url is empty"):
+    with pytest.raises(
+        UserError, match="download: 0 of 2 ok, 2 failed, but download.min_ok asks for 50%; a: url is empty"
+    ):
         download.main(["--corpus", "c", "--root", str(tmp_path)])
     assert len(schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)) == 2
 

@@ -19,5 +19,7 @@ def demand(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> st
     summary = f"{counts['ok']} of {len(rows)} ok" + (f", {others}" if others else "")
     if not rows or counts["ok"] < min_ok * len(rows):
         bad = next((f"; {row.id}: {row.reason}" for row in rows if row.status != "ok"), "")
-        raise UserError(f"{stage}: {summary}, but {stage}.min_ok asks for {min_ok:.0%}{bad} (every reason is in {table})")
+        raise UserError(
+            f"{stage}: {summary}, but {stage}.min_ok asks for {min_ok:.0%}{bad} (every reason is in {table})"
+        )
     return summary

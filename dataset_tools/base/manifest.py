@@ -46,7 +46,9 @@ def load_manifest(folder: Path, *, video: type = Video, clip: type = Clip, song:
     songs = {item.song_id for item in found.songs}
     for item in found.clips:
         if item.video_id not in videos:
-            raise UserError(f"{path}: clip {item.clip_id}: video_id '{item.video_id}' is not in {folder / 'videos.csv'}")
+            raise UserError(
+                f"{path}: clip {item.clip_id}: video_id '{item.video_id}' is not in {folder / 'videos.csv'}"
+            )
         if item.song_id not in songs:
             raise UserError(f"{path}: clip {item.clip_id}: song_id '{item.song_id}' is not in {folder / 'songs.csv'}")
         if (item.start is None) != (item.end is None):

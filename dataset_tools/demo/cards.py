@@ -7,11 +7,20 @@ from dataset_tools.demo.figure import colour
 from dataset_tools.demo.props import paint_background
 
 STYLES = ("blur", "colour", "picture", "stripes")
-CAPTIONS = ("SUBSCRIBE|FOR MORE", "NEW DANCES|EVERY WEEK", "@DANCEDEMO", "WHO DID|IT BEST?", "LIKE +|SHARE", "@RENDERED.MOVES")
+CAPTIONS = (
+    "SUBSCRIBE|FOR MORE",
+    "NEW DANCES|EVERY WEEK",
+    "@DANCEDEMO",
+    "WHO DID|IT BEST?",
+    "LIKE +|SHARE",
+    "@RENDERED.MOVES",
+)
 FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
-def side_panel(rng: np.random.Generator, style: str, size: tuple[int, int], side: int, inside: np.ndarray) -> np.ndarray:
+def side_panel(
+    rng: np.random.Generator, style: str, size: tuple[int, int], side: int, inside: np.ndarray
+) -> np.ndarray:
     """Left (`side` 0) or right (1) panel of `size` (width, height) px in one of STYLES: (height, width, 3) uint8.
 
     Give both sides generators of the same state, so that they match. `inside` (H, W, 3) is the clip's first picture,

@@ -79,12 +79,17 @@ def main(argv: list[str] | None = None) -> int:
     """Write the plan."""
     parser = argparse.ArgumentParser(prog="python -m dataset_tools.demo.manifest", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other clips, songs and dancers")
-    parser.add_argument("--out", type=Path, default=Path("manifests/demo"), help="folder to write (default: manifests/demo)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("manifests/demo"), help="folder to write (default: manifests/demo)"
+    )
     args = parser.parse_args(argv)
     made = plan(args.seed)
     save_manifest(made, args.out)
     seconds = sum(clip.end - clip.start for clip in made.clips)
-    say("manifest", f"{len(made.videos)} videos, {len(made.clips)} clips, {seconds:.0f} s, {len(made.songs)} songs in {args.out}")
+    say(
+        "manifest",
+        f"{len(made.videos)} videos, {len(made.clips)} clips, {seconds:.0f} s, {len(made.songs)} songs in {args.out}",
+    )
     return 0
 
 

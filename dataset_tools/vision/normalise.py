@@ -80,7 +80,9 @@ class Upright:
         self.pixel_aspect = pixel_aspect
         self.stored: tuple[int, int] | None = None
 
-    def __call__(self, frame: av.VideoFrame, crop: Crop | None = None, size: tuple[int, int] | None = None) -> av.VideoFrame:
+    def __call__(
+        self, frame: av.VideoFrame, crop: Crop | None = None, size: tuple[int, int] | None = None
+    ) -> av.VideoFrame:
         """Turn as the file's rotation asks, cut out `crop`, scale to `size` (width, height)."""
         self.stored = self.stored or (_even(frame.width * self.pixel_aspect), _even(frame.height))
         plain = frame.reformat(

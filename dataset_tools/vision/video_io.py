@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS
 
-AUDIO_SEEK_MARGIN = 0.5  # seconds decoded before the wanted ones: codecs need a run-up after a seek
+AUDIO_SEEK_MARGIN = 0.5  # seconds of sound decoded before the wanted ones: codecs need a run-up after a seek
 MAX_TIMESTAMP_DRIFT = 0.02  # seconds that a sound packet may disagree with the running count before it is believed
 X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1"}
 
@@ -89,11 +89,8 @@ def timed_frames(path: Path, start: float = 0.0) -> Iterator[tuple[float, av.Vid
         stream = _video_stream(container, path)
         stream.thread_type = "AUTO"
         zero = _zero(container)
-        if start > 0:
-            container.seek(int((start + zero) / stream.time_base), stream=stream, backward=True)
-        for frame in container.decode(stream):
-            if frame.pts is not None:
-                yield frame.pts * float(stream.time_base) - zero, frame
+        for frame in _decoded_from(container, stream, start, zero):
+            yield frame.pts * float(stream.time_base) - zero, frame
 
 
 def nearest_frames(path: Path, start: float, count: int, fps: float = FPS) -> Iterator[av.VideoFrame]:
@@ -147,20 +144,13 @@ def read_sound(path: Path, start: float = 0.0, seconds: float | None = None) -> 
         channels = min(2, stream.codec_context.channels)
         resampler = av.AudioResampler(format="s16p", layout="mono" if channels == 1 else "stereo", rate=rate)
         zero = _zero(container)
-        if start > 0:
-            at = max(0.0, start - AUDIO_SEEK_MARGIN) + zero
-            container.seek(int(at / stream.time_base), stream=stream, backward=True)
         length = None if seconds is None else round(seconds * rate)
         pieces: list[tuple[int, np.ndarray]] = []
         expected = None  # sample index, counted from `start`, at which the next piece should begin
-        for frame in container.decode(stream):
-            if frame.pts is None and expected is None:
-                continue
-            at = expected
-            if frame.pts is not None:
-                stamped = round((frame.pts * float(stream.time_base) - zero - start) * rate)
-                if expected is None or abs(stamped - expected) > MAX_TIMESTAMP_DRIFT * rate:
-                    at = stamped
+        for frame in _decoded_from(container, stream, start - AUDIO_SEEK_MARGIN, zero):
+            stamped = round((frame.pts * float(stream.time_base) - zero - start) * rate)
+            sudden = expected is None or abs(stamped - expected) > MAX_TIMESTAMP_DRIFT * rate
+            at = stamped if sudden else expected
             if length is not None and at >= length:
                 break
             frame.pts = None
@@ -189,7 +179,9 @@ def write_clip(
     H.264 by one thread without B-frames, so that equal input gives equal bytes and no reader has to undo a delay;
     sound as FLAC in MP4 (lossless and without priming; Chromium and Firefox play it) unless another codec is named.
     """
-    with av.open(str(path), "w", format="mp4", container_options={"movflags": "+faststart", "fflags": "+bitexact"}) as out:
+    with av.open(
+        str(path), "w", format="mp4", container_options={"movflags": "+faststart", "fflags": "+bitexact"}
+    ) as out:
         video = audio = None
         count = fed = 0
         for frame in frames:
@@ -220,6 +212,23 @@ def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
         out = reformatter.reformat(frame, format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
         out.colorspace, out.color_range = 1, 1
         yield out
+
+
+def _decoded_from(container, stream, start: float, zero: float) -> Iterator:
+    """Decoded frames that have a time stamp, from a key frame at or before `start` seconds."""
+    frames = (frame for frame in container.decode(stream) if frame.pts is not None)
+    if start <= 0:
+        yield from frames
+        return
+    wanted = int((start + zero) / stream.time_base)
+    container.seek(wanted, stream=stream, backward=True)
+    first = next(frames, None)
+    if first is None or first.pts > wanted:  # some containers have no index and land too late: read from the beginning
+        container.seek(0, backward=True)
+        yield from (frame for frame in container.decode(stream) if frame.pts is not None)
+        return
+    yield first
+    yield from frames
 
 
 def _zero(container) -> float:
