@@ -90,6 +90,25 @@ def test_decoding_is_differentiable_and_the_gradient_reaches_the_encoder():
     assert all(p.grad is None for p in model.encoders[1].parameters())
 
 
+@pytest.mark.parametrize(("level", "codes"), [(0, 9), (2, 5), (2, 1)])
+def test_joined_output_layers_are_the_two_layers_one_after_the_other(level, codes):
+    torch.manual_seed(0)
+    decoder = JukeboxVQVAE(TINY).decoders[level].double()
+    z = torch.randn(2, 64, codes, dtype=torch.double)
+    plain = z
+    for block in reversed(decoder.level_blocks):
+        plain = block(plain)
+    plain = decoder.out(plain)
+    assert torch.allclose(decoder(z), plain, atol=1e-12)
+    target = torch.randn_like(plain)
+    for output in (plain, decoder(z)):
+        decoder.zero_grad()
+        (output * target).sum().backward()
+        gradients = [p.grad.clone() for p in decoder.parameters()]
+        expected = gradients if output is plain else expected
+    assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(gradients, expected, strict=True))
+
+
 def test_levels_share_nothing():
     torch.manual_seed(0)
     ours, theirs = JukeboxVQVAE(TINY), JukeboxVQVAE(TINY)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from d2m_model.nets.codebook import Codebook, Quantised
-from d2m_model.nets.conv_blocks import DownBlock, UpBlock
+from d2m_model.nets.conv_blocks import DownBlock, UpBlock, doubled_output
 from dataset_tools.base.timebase import HOPS
 
 LEVELS = (0, 1, 2)
@@ -69,9 +69,12 @@ class Decoder(nn.Module):
         self.out = nn.Conv1d(emb, 1, 3, padding=1)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        for block in reversed(self.level_blocks):
+        for block in reversed(self.level_blocks[1:]):
             z = block(z)
-        return self.out(z)
+        *stages, (stack, rise) = self.level_blocks[0].model
+        for stage in stages:
+            z = stage(z)
+        return doubled_output(stack(z), rise, self.out)
 
 
 class Bottleneck(nn.Module):
