@@ -86,8 +86,8 @@ class Trainer:
     def __init__(self, preset: Preset, level: str, vqvae: JukeboxVQVAE, joints: int, frames: int, params: Params, device: torch.device):
         self.params, self.device, self.vqvae = params, device, vqvae.to(device).eval().requires_grad_(False)
         sizes = {"frames": frames, "joints": joints, "width": params.width, "dropout": params.dropout}
-        self.codebook = vqvae.codebook(LEVELS[level]).k
-        self.net = DanceToCodes(preset, level, codebook=self.codebook, **sizes).to(device)
+        self.codebook = sizes["codebook"] = vqvae.codebook(LEVELS[level]).k
+        self.net = DanceToCodes(preset, level, **sizes).to(device)
         self.average = DanceToCodes(preset, level, **sizes).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         config = discriminator_config(preset.discriminator, width=params.discriminator_width, scales=preset.scales)
@@ -96,6 +96,11 @@ class Trainer:
         self.net_adam = torch.optim.Adam(self.net.parameters(), params.learning_rate, **adam)
         self.judge_adam = torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam)
         self.rates = [(self.net_adam, params.learning_rate), (self.judge_adam, params.discriminator_learning_rate)]
+
+    def expect(self, codes: torch.Tensor) -> None:
+        """Tell both generators how often real music has each code, from all its codes (N,)."""
+        for net in (self.net, self.average):
+            net.expect(codes.to(self.device))
 
     def step(self, number: int, batch: DanceBatch) -> dict[str, float]:
         """One step of the discriminators and one of the generator; gives every term, unweighted.
@@ -175,6 +180,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
     windows = WindowData(shards, "train", params.seconds)
     data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror)
     trainer = Trainer(preset, level, vqvae, windows.shards.info.joints, windows.frames, params, device)
+    trainer.expect(torch.cat(list(data.codes.values())))
     curves, recent = Curves(), []
     for number in (steps := Steps(params.steps, params.batch, f"d2m_gan {level}-{variant}")):
         recent.append(trainer.step(number, data.batch(params.seed, number, params.batch).to(device)))

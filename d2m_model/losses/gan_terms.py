@@ -87,15 +87,16 @@ def weighted_sum(terms: dict[str, torch.Tensor], weights: LossWeights) -> torch.
     return sum(getattr(weights, name) * value for name, value in terms.items())
 
 
-def look_up(predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Nearest entries (B, 64, L) of generated codes (B, 64, L); straight-through."""
-    nearest = torch.cdist(predicted.transpose(1, 2), codebook[None]).argmin(-1)
-    return straight_through(predicted, F.embedding(nearest, codebook).transpose(1, 2))
+def look_up(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """Likeliest entries (B, 64, L) for generated codes (B, 64, L); straight-through."""
+    with torch.no_grad():
+        entries = F.embedding(net.logits(predicted, codebook).argmax(-1), codebook).transpose(1, 2)
+    return straight_through(predicted, entries)
 
 
 def judged(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     """What the discriminators get to see of generated codes (B, 64, L)."""
-    shown = look_up(predicted, codebook) if net.preset.judge_entries else predicted
+    shown = look_up(net, predicted, codebook) if net.preset.judge_entries else predicted
     return as_sequence(shown, net.preset.code_order)
 
 
@@ -138,7 +139,7 @@ def generator_terms(
         terms["code"] = code_term(net, predicted, target.codes, codebook)
     if weights.wave or weights.mel:
         part = slice(excerpt.first, excerpt.first + excerpt.codes)
-        entries = look_up(predicted[: excerpt.windows, :, part], codebook)
+        entries = look_up(net, predicted[: excerpt.windows, :, part], codebook)
         with torch.set_grad_enabled(preset.straight_through and torch.is_grad_enabled()):
             wave = vqvae.decode_latents(entries, level)
         heard = torch.stack([

@@ -18,6 +18,7 @@ from dataset_tools.base.timebase import LEVELS, frames_to_samples, samples_to_co
 
 VISUAL = 2048  # I3D, RGB and flow
 EMBEDDING = 64  # length of a codebook entry
+SHARPENING = 10.0  # lets Adam, whose steps are all of one size, change the sharpness by orders of magnitude
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,25 +93,30 @@ class DanceToCodes(nn.Module):
 
     frames: T of a training window. `fixed` takes any T later, `paper` and `released` only this one.
     joints: J of the pose layout. width: multiplies the channels (1 = as published).
-    codebook (bins, 64): places `fixed`'s output on the scale of the entries; needed there only to begin training.
+    codebook (bins, 64): places `fixed`'s output on the scale of the entries; needed only to begin training, where it
+    is not given `bins` says how many entries it will have.
     """
 
     def __init__(
         self, preset: Preset, level: str, *, frames: int, joints: int, width: float = 1.0, dropout: float = 0.1,
-        codebook: torch.Tensor | None = None,
+        bins: int = 2048, codebook: torch.Tensor | None = None,
     ):  # fmt: skip
         super().__init__()
         self.preset, self.level, self.frames = preset, level, frames
-        self.sizes = {"frames": frames, "joints": joints, "width": width}
+        self.sizes = {"frames": frames, "joints": joints, "width": width, "bins": bins if codebook is None else len(codebook)}
         self.temporal = preset.name == "fixed"
         codes, visual = self.code_count(frames), VISUAL if preset.visual else 0
         if self.temporal:
             self.motion_encoder = TemporalMotionEncoder(6 * joints, width, dropout) if preset.motion else None
             motion = self.motion_encoder.features if preset.motion else 0
             self.generator = TemporalCodeGenerator(level, motion, visual, width, dropout, EMBEDDING)
-            self.register_buffer("centre", torch.zeros(EMBEDDING) if codebook is None else codebook.mean(0))
-            self.register_buffer("spread", torch.ones(()) if codebook is None else codebook.std())
-            self.sharpness = nn.Parameter(torch.zeros(()))
+            book = torch.eye(bins, EMBEDDING) if codebook is None else codebook
+            self.register_buffer("centre", book.mean(0))
+            self.register_buffer("spread", book.std())
+            # At first no entry is much likelier for its place than another, though some lie far from the centre.
+            farness = (book - book.mean(0)).square().sum(1).std().clamp(min=1e-3)
+            self.sharpness = nn.Parameter(-farness.log() / SHARPENING)
+            self.register_buffer("prior", torch.zeros(len(book)))
         else:
             encoder, generator = {
                 "paper": (PaperMotionEncoder, PaperCodeGenerator),
@@ -142,12 +148,19 @@ class DanceToCodes(nn.Module):
         parts = [self.motion_encoder(plain_coordinates(pose, *size))] if self.preset.motion else []
         return self.generator(torch.cat(parts + ([visual] if visual is not None else []), dim=1))
 
-    def logits(self, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-        """log-odds (B, L, bins) of each codebook entry (bins, 64): its negative squared distance to codes (B, 64, L).
+    @torch.no_grad()
+    def expect(self, codes: torch.Tensor) -> None:
+        """Take how often each entry occurs from real codes (N,); only `fixed` uses it."""
+        if self.temporal:
+            counts = torch.bincount(codes.flatten(), minlength=len(self.prior)).float() + 1
+            self.prior.copy_((counts / counts.sum()).log())
 
-        The likeliest entry is the nearest one, so taking it is the paper's lookup.
+    def logits(self, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+        """Log-odds (B, L, bins) of each codebook entry (bins, 64) at codes (B, 64, L): the largest is looked up.
+
+        Minus the squared distance, so that the largest is the nearest entry; `fixed` learns how sharply it falls, and
+        adds how often real music has each entry, so that it starts from there.
         """
         x = codes.transpose(1, 2)
         distance = codebook.square().sum(1) - 2 * x @ codebook.T  # |x|² is the same for every entry
-        scale = self.sharpness.exp() / (8 * self.spread.square()) if self.temporal else 1.0
-        return -distance * scale
+        return self.prior - (SHARPENING * self.sharpness).exp() * distance if self.temporal else -distance
