@@ -41,8 +41,8 @@ class Params:
     crossfade: float = 0.25
     """Seconds in which one window goes over into the next."""
     denoise: float = 0.25
-    """Strength of the noise gate, 0 (off) to 1. On reconstructions of the demo corpus 0.25 brought the log-mel spectrum
-    nearest to the original; 1 made it much worse."""
+    """Strength of the noise gate, 0 (off) to 1. It takes music with the hiss: on reconstructed demo clips 0.25 moved the
+    log-mel distance to the original by under 1 % either way, 1 raised it by 17 to 39 %."""
     loudness: float = -16.0
     """LUFS of a finished sound, unless `peak` allows less."""
     peak: float = 0.95
