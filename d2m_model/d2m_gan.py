@@ -59,6 +59,8 @@ class Params:
     """Frames by which a window may leave its whole second."""
     mirror: bool = True
     """Show half of the dances in a mirror."""
+    judged_windows: int = 16
+    """Windows of a batch that the discriminators read."""
     excerpt_windows: int = 16
     """Windows of a batch that are decoded for the wave and mel losses."""
     excerpt_seconds: float = 2.0
@@ -72,7 +74,7 @@ class Params:
         require(self.preset in PRESETS, f"preset must be one of {', '.join(PRESETS)}, found '{self.preset}'")
         for name in ("width", "discriminator_width", "learning_rate", "discriminator_learning_rate", "gradient_norm", "excerpt_seconds"):
             require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
-        for name in ("seconds", "steps", "batch", "excerpt_windows", "log_every", "threads"):
+        for name in ("seconds", "steps", "batch", "judged_windows", "excerpt_windows", "log_every", "threads"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must be two numbers in 0..1, found {self.betas}")
         require(0 <= self.ema < 1 and 0 <= self.dropout < 1, "ema and dropout must be at least 0 and below 1")
@@ -113,8 +115,9 @@ class Trainer:
         net.train()
         predicted = net(batch.pose, batch.size, batch.visual)
         terms = {}
+        shown = params.judged_windows
         if weights.adversarial or weights.feature:
-            judged = discriminator_term(net, self.judge, self.codebook, predicted, batch.music.codes)
+            judged = discriminator_term(net, self.judge, self.codebook, predicted[:shown], batch.music.codes[:shown])
             self._descend(number, {"discriminator": judged}, judged, self.judge_adam)
             terms["discriminator"] = judged
         self.judge.requires_grad_(False)
@@ -155,7 +158,7 @@ def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
     """The part of the batch that step `number` decodes."""
     wanted = max(1, min(round(params.excerpt_seconds * SAMPLE_RATE / HOPS[LEVELS[level]]), codes - 2))
     first = 1 + int(torch.randint(codes - 1 - wanted, (1,), generator=generator(params.seed, "excerpt", number)))
-    return Excerpt(params.excerpt_windows, first, wanted)
+    return Excerpt(params.excerpt_windows, first, wanted, params.judged_windows)
 
 
 @torch.no_grad()

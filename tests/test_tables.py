@@ -29,8 +29,8 @@ def test_table2_has_ours_the_difference_and_what_is_missing():
     assert row["our coverage"] == "90.0 [85.0, 95.0]" and row["coverage − paper"] == "+1.6" and row["hit − paper"] == "-2.3"
     assert row["our P4 difference"] == "+0.100 [+0.050, +0.150]"
     assert table[table.method == "Low full"].iloc[0]["our hit"] == "not run"
-    assert missing == ["high-wo_motion", "high-wo_visual", "low-wo_motion", "low-wo_visual", "low-full"]
-    assert "--level high --variant wo_motion" in tables.note(2, "demo", missing)
+    assert missing == ["high-no_motion", "high-no_visual", "low-no_motion", "low-no_visual", "low-full"]
+    assert "--level high --variant no_motion" in tables.note(2, "demo", missing)
     assert "tiktok" in tables.note(2, "demo", []) and "tiktok" not in tables.note(2, "tiktok", [])
 
 

@@ -36,6 +36,8 @@ class Excerpt(NamedTuple):
     """First code, at least 1, for a window's first and last code may reach over the edge of its audio."""
     codes: int
     """Number of codes; first + codes < L."""
+    judged: int = 1_000_000
+    """How many of the batch's windows, from the first, the discriminators read: all unless told."""
 
 
 def as_sequence(codes: torch.Tensor, order: str) -> torch.Tensor:
@@ -124,12 +126,12 @@ def generator_terms(
     codebook, terms = vqvae.codebook(level).k, {}
     real = F.embedding(target.codes, codebook).transpose(1, 2)
     if weights.adversarial or weights.feature:
-        scores, fake_features = discriminator(judged(net, predicted, codebook))
+        scores, fake_features = discriminator(judged(net, predicted[: excerpt.judged], codebook))
         if weights.adversarial:
             terms["adversarial"] = adversarial_term(scores)
         if weights.feature:
             with torch.no_grad():
-                _, real_features = discriminator(as_sequence(real, preset.code_order))
+                _, real_features = discriminator(as_sequence(real[: excerpt.judged], preset.code_order))
             terms["feature"] = feature_term(real_features, fake_features)
     if weights.latent:
         with torch.no_grad():
