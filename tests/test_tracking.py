@@ -26,22 +26,38 @@ def test_two_dancers_keep_their_identity_when_they_cross_and_one_hides_the_other
     right_going, left_going = np.linspace(60, 300, frames), np.linspace(300, 60, frames)
     detections = []
     for t in range(frames):
-        people = [person(right_going[t]), person(left_going[t], height=280)]
+        people = [person(right_going[t], y=615), person(left_going[t], height=280)]
         detections.append(np.array(people[:1] if t in hidden else people[:: 1 if t % 2 else -1]))
     pose = track(detections, WIDTH, HEIGHT, max_people=3, gap_frames=8)
     assert pose.shape == (frames, 3, 17, 3) and pose.dtype == np.float32
     x = middle(pose)
     offset = STANDING[:, 0].mean()
-    assert np.abs(x[:, 0] - right_going - 300 * offset).max() < 0.05  # the taller is the primary one
+    assert np.abs(x[:, 0] - right_going - 300 * offset).max() < 0.05  # the foremost is the primary one
     assert np.abs(x[:, 1] - left_going - 280 * offset).max() < 0.05
     assert not pose[:, 2].any()
 
 
-def test_primary_is_near_and_present_and_among_equals_central():
-    both = [np.array([person(100, 200), person(250, 320)])] * 10
-    assert middle(track(both, WIDTH, HEIGHT))[0, 0] == pytest.approx(250, abs=1)
-    near_but_brief = [np.array([person(100, 200), person(250, 320)])] * 6 + [np.array([person(100, 200)])] * 24
-    assert middle(track(near_but_brief, WIDTH, HEIGHT))[0, 0] == pytest.approx(100, abs=1)
+def primary_x(*people_per_frame) -> float:
+    """Mean x px of the shoulders of slot 0 in the first frame: where the dancer stands."""
+    pose = track([np.array(people) for people in people_per_frame], WIDTH, HEIGHT)
+    return pose[0, 0, 5:7, 0].mean()
+
+
+def test_primary_is_the_foremost_of_the_large_ones():
+    wide = person(250, 300, y=560)
+    wide[9, 0] += 60  # an arm stretched out makes the box larger, not the dancer nearer
+    front = person(100, 300, y=600)
+    assert primary_x(*[[wide, front]] * 10) == pytest.approx(100, abs=1)
+    cut = person(100, 300, y=600)
+    cut[15:] = 0  # feet below the picture: nearer than anyone whose feet are in it
+    assert primary_x(*[[person(250, 290, y=610), cut]] * 10) == pytest.approx(100, abs=1)
+    passer_by = person(100, 120, y=635)  # lowest, but far too small
+    assert primary_x(*[[person(250, 300), passer_by]] * 10) == pytest.approx(250, abs=1)
+    near_but_brief = [[person(100, 200), person(250, 320, y=620)]] * 6 + [[person(100, 200)]] * 24
+    assert primary_x(*near_but_brief) == pytest.approx(100, abs=1)
+
+
+def test_of_dancers_side_by_side_the_central_one_is_primary():
     equals = [np.array([person(60, 303), person(190, 300), person(330, 301)])] * 10
     x = middle(track(equals, WIDTH, HEIGHT, max_people=2))
     assert x[0, 0] == pytest.approx(190, abs=1) and x[0, 1] == pytest.approx(60, abs=1)

@@ -3,8 +3,9 @@
 Tracking by detection: from frame to frame the people found are assigned to the dancers known (Hungarian algorithm) by
 how far their joints are from where each dancer's motion leads. A dancer unseen for a while is kept in mind.
 
-The primary dancer is the one with the largest presence times mean box area: near the camera and there all the time.
-Of dancers within 10 % of that the most central one.
+The primary dancer is the foremost: of those with at least half of the largest presence times mean box area, the one whose
+feet are lowest in the picture; feet that are out of it count as at its lower edge. Of dancers whose feet are level within
+1 % of the picture's height, the most central one.
 """
 
 from bisect import bisect_right
@@ -15,13 +16,14 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from dataset_tools.vision.pose_layouts import quantise
+from dataset_tools.vision.pose_layouts import ANKLES, quantise
 
 MEMORY = 60  # frames that an unseen dancer stays known
 LOOK_BACK = 6  # frames from which a dancer's motion is estimated
 LOOK_AHEAD = 12  # frames for which that motion is believed
 GATE = 0.5  # largest assigned distance, in body sizes
-TIE = 0.9  # of the best score
+LARGE = 0.5  # of the best score: may be the primary one
+LEVEL = 0.01  # of the picture height
 
 
 @dataclass
@@ -67,7 +69,7 @@ def track(
 ) -> np.ndarray:
     """Detections of successive frames, each (N, J, 3) x px, y px, confidence -> (T, P, J, 3) float32, P = max_people.
 
-    Slot 0 is the primary dancer, the others follow by the same score; a slot is one person throughout. Dancers seen in
+    Slot 0 is the primary dancer, the others follow by presence times box area; a slot is one person throughout. Dancers seen in
     fewer than `min_frames` frames are taken for errors (in clips of fewer frames: those not seen in every frame). A
     joint missing for at most `gap_frames` frames between two sightings is interpolated, with half the lower one's
     confidence; other missing joints are (0, 0, 0). Numbers come in `quantise`'s steps.
@@ -79,7 +81,7 @@ def track(
         raise ValueError("no frames to track")
     tracks = [t for t in _associate(detections) if len(t.frames) >= min(min_frames, len(detections))]
     out = np.zeros((len(detections), max_people, detections[0].shape[1], 3), np.float32)
-    for slot, dancer in enumerate(_ranked(tracks, len(detections), width, height)[:max_people]):
+    for slot, dancer in enumerate(_ranked(tracks, width, height)[:max_people]):
         out[dancer.frames, slot] = dancer.poses
         _fill_gaps(out[:, slot], gap_frames)
     return quantise(out)
@@ -114,23 +116,29 @@ def _distance(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.linalg.norm(expected[both, :2] - found[both, :2], axis=1).mean()) / size
 
 
-def _ranked(tracks: list[Track], frames: int, width: int, height: int) -> list[Track]:
-    """Tracks by presence times mean box area, but the most central of those close to the top first."""
+def _ranked(tracks: list[Track], width: int, height: int) -> list[Track]:
+    """The primary dancer, then the others by presence times mean box area."""
+    if not tracks:
+        return []
+    areas = [sum(float(np.prod(np.minimum(_extent(p), (width, height)))) for p in t.poses) for t in tracks]
+    feet = [_feet(t, height) for t in tracks]
+    off_centre = [abs(float(np.mean([c[0] for c in t.centres])) - width / 2) for t in tracks]
 
-    def score(dancer: Track) -> float:
-        areas = [np.prod(np.minimum(_extent(p), (width, height))) for p in dancer.poses]
-        return len(dancer.frames) / frames * float(np.mean(areas))
+    large = [i for i, area in enumerate(areas) if area >= LARGE * max(areas)]
+    lowest = max(feet[i] for i in large)
+    level = [i for i in large if feet[i] >= lowest - LEVEL * height]
+    primary = min(level, key=lambda i: off_centre[i])
+    others = sorted((i for i in range(len(tracks)) if i != primary), key=lambda i: (-areas[i], off_centre[i]))
+    return [tracks[i] for i in (primary, *others)]
 
-    def off_centre(dancer: Track) -> float:
-        return float(np.abs(np.mean([c[0] for c in dancer.centres]) - width / 2))
 
-    scores = {id(t): score(t) for t in tracks}
-    ranked = sorted(tracks, key=lambda t: (-scores[id(t)], off_centre(t)))
-    if ranked:
-        tied = [t for t in ranked if scores[id(t)] >= TIE * scores[id(ranked[0])]]
-        primary = min(tied, key=off_centre)
-        ranked = [primary, *(t for t in ranked if t is not primary)]
-    return ranked
+def _feet(dancer: Track, height: int) -> float:
+    """Usual y px of the lower ankle; the picture's lower edge if ankles are seen in less than half of the frames."""
+    ankles = np.array(dancer.poses)[:, ANKLES[dancer.poses[0].shape[0]]]
+    seen = (ankles[..., 2] > 0).any(axis=1)
+    if seen.mean() < 0.5:
+        return float(height)
+    return float(np.median(np.where(ankles[..., 2] > 0, ankles[..., 1], 0)[seen].max(axis=1)))
 
 
 def _fill_gaps(pose: np.ndarray, gap_frames: int) -> None:
