@@ -53,7 +53,7 @@ def test_primary_is_the_foremost_of_the_large_ones():
     assert primary_x(*[[person(250, 290, y=610), cut]] * 10) == pytest.approx(100, abs=1)
     passer_by = person(100, 120, y=635)  # lowest, but far too small
     assert primary_x(*[[person(250, 300), passer_by]] * 10) == pytest.approx(250, abs=1)
-    near_but_brief = [[person(100, 200), person(250, 320, y=620)]] * 6 + [[person(100, 200)]] * 24
+    near_but_brief = [[person(100, 200), person(250, 320, y=620)]] * 6 + [[person(100, 200)]] * 34
     assert primary_x(*near_but_brief) == pytest.approx(100, abs=1)
 
 
