@@ -105,15 +105,16 @@ def test_flash_and_click_stay_together(tmp_path, fps):
             yield np.full((48, 64, 3), 255 if j == at * fps else 10 + j % 7, np.uint8)
 
     write_clip(path, rgb_frames(pictures()), click(5, at), RATE, fps=fps, audio_codec="aac")
-    # 30 and 60 fps starts on the grid; 24 and 25 fps from a whole second, so that the flash falls on an output frame
-    start = 2.0 if fps in (24, 25) else 1.3
+    # starts between two source frames; such that the flash falls on an output frame after moving to the nearest
+    start = {24: 2.01, 25: 1.99, 30: 1.315, 60: 1.304}[fps]
+    begin = round(start * fps) / fps
     layout = corpus(tmp_path, [("a", "v", start, start + 2.5)])
     assert clips.clips(layout, clips.Params(crop=False, workers=1))[0].status == "ok"
     assert audio.audio(layout, audio.Params(workers=1))[0].status == "ok"
     flash = int(np.argmax([image.mean() for image in read_rgb(layout.stage("clips") / "a.mp4")])) / 30
     rate, wave = wavfile.read(layout.stage("audio") / "a.wav")
     heard = int(np.argmax(np.abs(wave) > 0.25 * np.abs(wave).max())) / rate
-    assert flash == pytest.approx(at - start, abs=0.001)
+    assert flash == pytest.approx(at - begin, abs=0.001)
     assert abs(flash - heard) < 0.010
 
 

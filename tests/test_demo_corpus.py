@@ -117,3 +117,15 @@ def test_same_seed_same_bytes_other_seed_other_pictures(rendered, tmp_path):
 def test_a_clip_does_not_depend_on_its_neighbours(rendered, tmp_path):
     render_compilation(VIDEO, CLIPS[:1], {"pop1": SONG}, tmp_path, seed=3)
     assert (tmp_path / "truth" / "a.npz").read_bytes() == (rendered / "truth" / "a.npz").read_bytes()
+
+
+def test_dance_goes_with_the_music():
+    later = dataclasses.replace(CLIPS[0], song_start=CLIPS[0].song_start + 0.5)
+    first, second = (
+        np.stack([people[0] for _, people in compilation.clip_frames(VIDEO, clip, SONG, seed=3)])
+        for clip in (CLIPS[0], later)
+    )
+    seen = (first[15:, :, 2] > 0) & (second[:-15, :, 2] > 0)
+    together = np.abs(first[15:] - second[:-15])[seen].mean()
+    apart = np.abs(first[:-15] - second[:-15])[(first[:-15, :, 2] > 0) & (second[:-15, :, 2] > 0)].mean()
+    assert seen.mean() > 0.5 and together < 0.3 * apart

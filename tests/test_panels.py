@@ -94,3 +94,11 @@ def test_border_between_equally_bright_colours():
     assert moving_rectangle(frames).width == W
     crop = moving_rectangle(frames, tints)
     assert 110 <= crop.x <= 114 and 206 <= crop.x + crop.width <= 210
+
+
+def test_edges_among_what_moves_are_no_border():
+    frames = np.full((12, H, W), 120, np.uint8)
+    frames[:, :, 96:224] = 180  # a window behind the dancer
+    for k in range(12):
+        cv2.circle(frames[k], (50 + 20 * k, 100), 45, 20, -1)
+    assert moving_rectangle(frames).width == W
