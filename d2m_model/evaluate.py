@@ -86,7 +86,7 @@ def reconstructions(test: ShardSet, synthesizer: Path, level: str) -> dict[str, 
     """{clip: sound}: the ground truth coded and decoded again, the upper bound for a level."""
     import torch
 
-    from d2m_model.nets.jukebox_vqvae import load_vqvae
+    from d2m_model.training.vqvae_files import load_vqvae
 
     model, index = load_vqvae(synthesizer / level / "model.pt"), LEVELS[level]
     result = {}
