@@ -23,7 +23,7 @@ from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.base.workers import run_all
 from dataset_tools.vision.pose_layouts import SOURCES
 
-VERSION = 2  # of what this stage computes; raise it when the same input would give other poses
+VERSION = 3  # of what this stage computes; raise it when the same input would give other poses
 DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # parameters that decide it
 
 

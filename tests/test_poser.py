@@ -74,6 +74,18 @@ def test_batches_and_openpifpafs_own_predictor_agree(frames):
         assert both.sum() > 8 and np.abs(a[both, :2] - b[both, :2]).mean() < 1.0  # px
 
 
+def test_a_frame_gives_the_same_whatever_was_posed_before(frames):
+    """OpenPifPaf's decoder, kept from frame to frame, drifts: its float32 buffer counts the frames."""
+    images = [image for image, _ in frames]
+    used = Poser(WEIGHTS)
+    next(used.people(images))
+    (fields,) = used.decode.cifcaf.fields_batch(used.decode.network, to_network(images[:1], 257)[0])
+    for _ in range(1500):  # a minute of video, without the network's time
+        used.decode.cifcaf(fields)
+    fresh, again = list(Poser(WEIGHTS).people(images)), list(used.people(images))
+    assert all(np.array_equal(a, b) for a, b in zip(fresh, again, strict=True))
+
+
 @pytest.mark.parametrize("size", [(360, 204), (204, 360), (100, 100)])
 def test_network_coordinates_lead_back_to_the_frame(size):
     height, width = size

@@ -19,7 +19,7 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,11 @@ def set_thresholds(
 
 
 class Decoder:
-    """decoder(images (B, 3, H, W)) -> per image a list of annotations, whose `data` is (K, 3) x, y, confidence."""
+    """decoder(images (B, 3, H, W)) -> per image a list of annotations, whose `data` is (K, 3) x, y, confidence.
+
+    Every image gets a C++ decoder of its own (0.3 ms): one that is kept adds each image on top of a growing count
+    instead of clearing its buffer, so float32 rounding makes a result depend on how many images came before it.
+    """
 
     def __init__(self, network: openpifpaf.network.nets.Shell):
         """Raises UserError unless the network's heads are one CIF and one CAF."""
@@ -121,18 +125,21 @@ class Decoder:
             names = ", ".join(type(meta).__name__ for meta in network.head_metas)
             raise UserError(f"pose weights must have the heads Cif, Caf; found {names}")
         self.network, self.cifcaf = network, found[0]
-        self.largest = 0
 
     def __call__(self, images: torch.Tensor) -> list[list]:
-        grows = max(images.shape[2:]) > self.largest
-        self.largest = max(self.largest, *images.shape[2:])
-        with _silent_stdout() if grows else nullcontext():
-            return self.cifcaf.batch(self.network, images)
+        cif, caf = self.cifcaf.cif_metas[0], self.cifcaf.caf_metas[0]
+        skeleton = torch.LongTensor(caf.skeleton) - 1
+        people = []
+        with _silent_stdout():
+            for fields in self.cifcaf.fields_batch(self.network, images):
+                self.cifcaf.cpp_decoder = torch.classes.openpifpaf_decoder.CifCaf(len(cif.keypoints), skeleton)
+                people.append(self.cifcaf(fields))
+        return people
 
 
 @contextmanager
 def _silent_stdout() -> Iterator[None]:
-    """Send to nowhere what C++ prints meanwhile: it announces each growing buffer, with a path of its build."""
+    """Send to nowhere what C++ prints meanwhile: it announces each new buffer, with a path of its build."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
