@@ -16,6 +16,7 @@ from d2m_model.losses.gan_terms import Excerpt, discriminator_term, generator_te
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.presets import EMBEDDING, PRESETS, VARIANTS, DanceToCodes, Preset, preset_of
+from d2m_model.training.balance import balanced_gradient
 from d2m_model.training.curves import Curves, Steps
 from d2m_model.training.dance_data import DanceBatch, DanceData
 from d2m_model.training.music_model import save_generator
@@ -122,24 +123,44 @@ class Trainer:
             terms["discriminator"] = judged
         self.judge.requires_grad_(False)
         excerpt = excerpt_of(number, predicted.shape[-1], net.level, params)
-        own = generator_terms(net, self.judge, self.vqvae, predicted, batch.music, excerpt)
+        made = predicted.detach().requires_grad_() if net.preset.balanced else predicted
+        own = generator_terms(net, self.judge, self.vqvae, made, batch.music, excerpt)
         total = weighted_sum(own, weights)
-        self._descend(number, own, total, self.net_adam)
+        if net.preset.balanced:
+            self._descend_balanced(number, own, made, predicted)
+        else:
+            self._descend(number, own, total, self.net_adam)
         self.judge.requires_grad_(True)
         self._average(number)
         return {name: value.item() for name, value in (terms | own | {"total": total}).items()}
 
     def _descend(self, number: int, terms: dict[str, torch.Tensor], loss: torch.Tensor, adam: torch.optim.Adam) -> None:
+        self._check(number, terms)
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        self._walk(adam)
+
+    def _descend_balanced(self, number: int, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
+        self._check(number, terms)
+        self.net_adam.zero_grad(set_to_none=True)
+        lookup = [self.net.sharpness]
+        gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), made, lookup)
+        predicted.backward(gradient)
+        for parameter, value in zip(lookup, rest, strict=True):
+            parameter.grad = value
+        self._walk(self.net_adam)
+
+    def _walk(self, adam: torch.optim.Adam) -> None:
+        torch.nn.utils.clip_grad_norm_(adam.param_groups[0]["params"], self.params.gradient_norm)
+        adam.step()
+
+    def _check(self, number: int, terms: dict[str, torch.Tensor]) -> None:
         for name, value in terms.items():
             if not torch.isfinite(value):
                 raise UserError(
                     f"d2m_gan: loss '{name}' is {value.item()} at step {number}; lower learning_rate or gradient_norm in "
                     "section d2m_gan of params.yaml"
                 )
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(adam.param_groups[0]["params"], self.params.gradient_norm)
-        adam.step()
 
     @torch.no_grad()
     def _average(self, number: int) -> None:

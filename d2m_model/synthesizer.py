@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from d2m_model.losses.adversarial import feature_matching, hinge_discriminator, 
 from d2m_model.losses.spectral import mel_l1
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.training.autoencoding import measure, open_test, sound_batch
+from d2m_model.training.autoencoding import measure, open_test, sound_batch, write_metrics
 from d2m_model.training.checkpoint import training_state
 from d2m_model.training.curves import Curves, Steps
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
-from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
@@ -143,7 +141,7 @@ def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path) -> d
     metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed}
     save_vqvae(out / "model.pt", model, training, seed=params.seed, steps=params.steps, fine_tuned=[level])
     curves.write(out / "curves.csv")
-    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_metrics(out / "metrics.json", metrics)
     return metrics
 
 

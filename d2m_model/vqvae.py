@@ -7,7 +7,6 @@ there is a mel loss, and the quantisation starts after a warm-up: both make a sm
 minute of training. `warm_up: 0` and `mel: 0` give JukeBox's own recipe.
 """
 
-import json
 import math
 import tempfile
 from dataclasses import dataclass
@@ -18,13 +17,12 @@ import torch.nn.functional as F
 
 from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
-from d2m_model.training.autoencoding import measure, open_test, sound_batch
+from d2m_model.training.autoencoding import measure, open_test, sound_batch, write_metrics
 from d2m_model.training.checkpoint import training_state
 from d2m_model.training.curves import Curves, Steps
 from d2m_model.training.seeding import generator, seed_everything, stream_seed
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_training, save_vqvae
-from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
@@ -178,7 +176,7 @@ def train(shards: Path, params: Params, out: Path) -> dict:
     metrics |= {"train_windows": len(data), "train_clips": len(data.clips), "seed": params.seed}
     save_vqvae(out / "model.pt", model, training, seed=params.seed, steps=list(params.steps), fine_tuned=[])
     curves.write(out / "curves.csv")
-    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_metrics(out / "metrics.json", metrics)
     return metrics
 
 

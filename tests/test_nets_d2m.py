@@ -91,7 +91,7 @@ def test_unknown_names_are_refused():
 
 
 def test_logits_prefer_the_nearest_entry():
-    net = DanceToCodes(PRESETS["fixed"], "high", frames=60, joints=17, width=0.05)
+    net = DanceToCodes(PRESETS["paper"], "high", frames=60, joints=17, width=0.05)
     book = torch.randn(20, 64, generator=torch.Generator().manual_seed(1))
     codes = torch.randn(2, 64, 7, generator=torch.Generator().manual_seed(2))
     nearest = torch.cdist(codes.transpose(1, 2), book[None]).argmin(-1)

@@ -90,9 +90,15 @@ def weighted_sum(terms: dict[str, torch.Tensor], weights: LossWeights) -> torch.
 
 
 def look_up(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Likeliest entries (B, 64, L) for generated codes (B, 64, L); straight-through."""
-    with torch.no_grad():
-        entries = F.embedding(net.logits(predicted, codebook).argmax(-1), codebook).transpose(1, 2)
+    """Likeliest entries (B, 64, L) for generated codes (B, 64, L), with a gradient.
+
+    Straight-through. In `fixed` it passes through the expected entry, the mean of all weighted by their probabilities:
+    there generated codes need not lie near the entry they choose, so the plain identity would point nowhere.
+    """
+    logits = net.logits(predicted, codebook)
+    entries = F.embedding(logits.argmax(-1), codebook).transpose(1, 2)
+    if net.preset.code_loss == "cross_entropy":
+        return straight_through((logits.softmax(-1) @ codebook).transpose(1, 2), entries)
     return straight_through(predicted, entries)
 
 

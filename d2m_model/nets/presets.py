@@ -51,9 +51,16 @@ class Preset:
     judge_entries: bool = False
     """Do the discriminators see the looked-up entries, or the continuous codes, which they can tell from real ones by
     not being entries?"""
+    soft_lookup: float = 0.0
+    """What is played: 0, the likeliest entries; above 0, the mean of all entries weighted by their probabilities to this
+    power. Where the music's phase and chords can't be known from the dance, the likeliest entry is mostly the commonest
+    one, and its beats are lost; the mean keeps them."""
     code_order: str = "time"
     """How (B, 64, L) codes become one channel for the discriminators: 'time' (entry after entry), 'channel' (the
     released program's: all times of channel 0, then of channel 1, ...), or 'none' (64 channels, no reshape)."""
+    balanced: bool = False
+    """Is a λ the share of a term in the gradient at the codes (see training/balance.py) or, as published, the factor of
+    its value?"""
     discriminator: str = "paper"
     """Sizes: 'paper' or 'released'."""
     scales: int = 3
@@ -67,8 +74,8 @@ PRESETS = {
         discriminator="released",
     ),
     "fixed": Preset(
-        name="fixed", weights=LossWeights(adversarial=1.0, feature=3.0, code=15.0, wave=0.0, mel=15.0),
-        code_loss="cross_entropy", judge_entries=True,
+        name="fixed", weights=LossWeights(adversarial=0.02, feature=0.02, code=1.0, wave=0.0, mel=0.01),
+        code_loss="cross_entropy", judge_entries=True, balanced=True, soft_lookup=2.0,
     ),
 }  # fmt: skip
 

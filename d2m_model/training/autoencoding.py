@@ -1,5 +1,7 @@
 """What training the VQ-VAE and fine-tuning its decoder share: batches of sound at random volumes, and the scores."""
 
+import json
+import math
 from pathlib import Path
 
 import torch
@@ -7,6 +9,7 @@ import torch
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import WindowData
+from dataset_tools.base.atomic import write_text
 from dataset_tools.base.timebase import HOPS
 
 JITTER = 15  # frames: windows start on whole seconds, so half a second either way reaches every sample
@@ -49,3 +52,14 @@ def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> di
         "perplexity": float(entropy.exp()),
         "codebook_rms": float(model.codebook(level).k.square().mean().sqrt()),
     }
+
+
+def write_metrics(path: Path, metrics: dict) -> None:
+    """Write nested metrics as JSON, complete or absent; a number that is undefined (nan) becomes null."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    write_text(path, json.dumps(plain(metrics), indent=2, allow_nan=False) + "\n")

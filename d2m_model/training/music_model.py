@@ -38,25 +38,36 @@ class MusicModel(nn.Module):
         return MusicModel(net, vqvae)
 
     @torch.no_grad()
-    def codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
-        """Codes (B, L) int64.
+    def logits(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
+        """Log-odds (B, L, bins) of the codebook's entries.
 
         pose (B, T, P, J, 3): x px, y px, confidence; slot 0 of P is followed; missing = 0, nobody at all is allowed.
         size: (width, height) of the picture in px. visual (B, 2048).
         """
         filled = torch.from_numpy(np.stack([fill_missing(p) for p in pose[:, :, 0].numpy()]))
-        predicted = self.net(filled, size, visual)
-        return self.net.logits(predicted, self.vqvae.codebook(self.level).k).argmax(-1)
+        return self.net.logits(self.net(filled, size, visual), self.vqvae.codebook(self.level).k)
+
+    def codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
+        """Likeliest codes (B, L) int64; arguments as for `logits`."""
+        return self.logits(pose, size, visual).argmax(-1)
+
+    @torch.no_grad()
+    def latents(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
+        """What is played (B, 64, L): the likeliest entries, or, by the preset's soft_lookup, the expected ones."""
+        codebook, sharpening = self.vqvae.codebook(self.level).k, self.net.preset.soft_lookup
+        logits = self.logits(pose, size, visual)
+        played = (sharpening * logits).softmax(-1) @ codebook if sharpening else codebook[logits.argmax(-1)]
+        return played.transpose(1, 2)
 
     @torch.no_grad()
     def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
         """Sound of one window, (T * 735,) float32 at 22 050 Hz, of pose (T, P, J, 3) in px and visual (2048,)."""
-        codes = self.codes(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
+        latents = self.latents(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
         samples = frames_to_samples(len(pose))
         # The last part-hop has no code of its own: the last code goes on.
-        missing = -(-samples // HOPS[self.level]) - codes.shape[1]
-        codes = torch.cat([codes, codes[:, -1:].expand(-1, missing)], dim=1)
-        return self.vqvae.decode(codes, self.level)[0, :samples].numpy()
+        missing = -(-samples // HOPS[self.level]) - latents.shape[2]
+        latents = torch.cat([latents, latents[:, :, -1:].expand(-1, -1, missing)], dim=2)
+        return self.vqvae.decode_latents(latents, self.level)[0, :samples].numpy()
 
 
 def save_generator(path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str) -> None:
