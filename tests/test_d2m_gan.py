@@ -11,7 +11,7 @@ from d2m_model.losses import gan_terms
 from d2m_model.losses.gan_terms import Excerpt, Target, generator_terms
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from d2m_model.nets.presets import PRESETS, LossWeights, DanceToCodes
+from d2m_model.nets.presets import PRESETS, DanceToCodes, LossWeights
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.shard_data import WindowData
 from dataset_tools.base.errors import UserError
@@ -79,7 +79,7 @@ def test_low_level_has_finite_terms(preset):
 def test_lookup_gives_entries_and_passes_gradients_unchanged():
     book = torch.randn(16, 64)
     codes = torch.randn(2, 64, 5, requires_grad=True)
-    entries = gan_terms.look_up(DanceToCodes(PRESETS["paper"], "high", frames=60, joints=17, width=0.05), codes, book)
+    entries = DanceToCodes(PRESETS["paper"], "high", frames=60, joints=17, width=0.05).look_up(codes, book)
     nearest = torch.cdist(codes.detach().transpose(1, 2), book[None]).argmin(-1)
     torch.testing.assert_close(entries.detach(), book[nearest].transpose(1, 2))
     weight = torch.randn_like(entries)

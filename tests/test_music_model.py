@@ -65,7 +65,7 @@ def test_nobody_in_the_picture_still_gives_finite_sound(preset):
 def test_only_the_primary_dancer_counts_and_gaps_are_bridged():
     vqvae = tiny_vqvae()
     model = MusicModel(tiny_net("high", "fixed", vqvae), vqvae)
-    codes = lambda pose: model.codes(torch.from_numpy(pose)[None], SIZE, torch.zeros(1, 2048))  # noqa: E731
+    codes = lambda pose: model.codes(torch.from_numpy(pose)[None], SIZE, torch.zeros(1, 2048))
     crowd = dance()
     crowd[:, 1] = crowd[::-1, 0]
     assert torch.equal(codes(crowd), codes(dance()))

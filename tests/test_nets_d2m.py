@@ -53,7 +53,7 @@ def test_released_sizes_are_the_published_ones():
     with torch.device("meta"):
         high = DanceToCodes(PRESETS["released"], "high", frames=60, joints=25)
         low = DanceToCodes(PRESETS["released"], "low", frames=60, joints=25)
-    count = lambda net: sum(p.numel() for p in net.parameters())  # noqa: E731
+    count = lambda net: sum(p.numel() for p in net.parameters())
     assert count(high.motion_encoder) == 31_154_305
     assert count(high.generator) == 21_780_970
     assert 98e6 < count(low.generator) < 112e6

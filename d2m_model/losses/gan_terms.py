@@ -51,11 +51,6 @@ def as_sequence(codes: torch.Tensor, order: str) -> torch.Tensor:
     return ordered.flatten(1).unsqueeze(1)
 
 
-def straight_through(codes: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
-    """`entries` forwards, `codes` backwards: a lookup that lets the gradient through (van den Oord et al., 2017)."""
-    return codes + (entries - codes).detach()
-
-
 def adversarial_term(scores: list[torch.Tensor]) -> torch.Tensor:
     """Eq. 2, the generator's side: minus the mean score, averaged over the k discriminators."""
     return hinge_generator(scores) / len(scores)
@@ -89,22 +84,9 @@ def weighted_sum(terms: dict[str, torch.Tensor], weights: LossWeights) -> torch.
     return sum(getattr(weights, name) * value for name, value in terms.items())
 
 
-def look_up(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Likeliest entries (B, 64, L) for generated codes (B, 64, L), with a gradient.
-
-    Straight-through. In `fixed` it passes through the expected entry, the mean of all weighted by their probabilities:
-    there generated codes need not lie near the entry they choose, so the plain identity would point nowhere.
-    """
-    logits = net.logits(predicted, codebook)
-    entries = F.embedding(logits.argmax(-1), codebook).transpose(1, 2)
-    if net.preset.code_loss == "cross_entropy":
-        return straight_through((logits.softmax(-1) @ codebook).transpose(1, 2), entries)
-    return straight_through(predicted, entries)
-
-
 def judged(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     """What the discriminators get to see of generated codes (B, 64, L)."""
-    shown = look_up(net, predicted, codebook) if net.preset.judge_entries else predicted
+    shown = net.look_up(predicted, codebook) if net.preset.judge_entries else predicted
     return as_sequence(shown, net.preset.code_order)
 
 
@@ -147,7 +129,7 @@ def generator_terms(
         terms["code"] = code_term(net, predicted, target.codes, codebook)
     if weights.wave or weights.mel:
         part = slice(excerpt.first, excerpt.first + excerpt.codes)
-        entries = look_up(net, predicted[: excerpt.windows, :, part], codebook)
+        entries = net.look_up(predicted[: excerpt.windows, :, part], codebook)
         with torch.set_grad_enabled(preset.straight_through and torch.is_grad_enabled()):
             wave = vqvae.decode_latents(entries, level)
         heard = torch.stack([

@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from d2m_model.nets.code_generator import PaperCodeGenerator, ReleasedCodeGenerator, TemporalCodeGenerator
@@ -52,7 +53,7 @@ class Preset:
     """Do the discriminators see the looked-up entries, or the continuous codes, which they can tell from real ones by
     not being entries?"""
     soft_lookup: float = 0.0
-    """What is played: 0, the likeliest entries; above 0, the mean of all entries weighted by their probabilities to this
+    """What is decoded: 0, the likeliest entries; above 0, the mean of all entries weighted by their probabilities to this
     power. Where the music's phase and chords can't be known from the dance, the likeliest entry is mostly the commonest
     one, and its beats are lost; the mean keeps them."""
     code_order: str = "time"
@@ -171,3 +172,14 @@ class DanceToCodes(nn.Module):
         x = codes.transpose(1, 2)
         distance = codebook.square().sum(1) - 2 * x @ codebook.T  # |x|² is the same for every entry
         return self.prior - (SHARPENING * self.sharpness).exp() * distance if self.temporal else -distance
+
+    def look_up(self, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+        """What is decoded for generated codes (B, 64, L): the likeliest entries (B, 64, L), or the preset's soft mean.
+
+        The hard lookup is straight-through (van den Oord et al., 2017): entries forwards, generated codes backwards.
+        """
+        logits = self.logits(codes, codebook)
+        if self.preset.soft_lookup:
+            return ((self.preset.soft_lookup * logits).softmax(-1) @ codebook).transpose(1, 2)
+        entries = F.embedding(logits.argmax(-1), codebook).transpose(1, 2)
+        return codes + (entries - codes).detach()

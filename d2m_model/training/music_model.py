@@ -23,6 +23,7 @@ class MusicModel(nn.Module):
         super().__init__()
         self.net, self.vqvae = net.eval(), vqvae.eval()
         self.level, self.frames = LEVELS[net.level], net.frames
+        self.codebook = vqvae.codebook(self.level).k
 
     @staticmethod
     def load(generator: Path, synthesizer: Path) -> "MusicModel":
@@ -38,31 +39,25 @@ class MusicModel(nn.Module):
         return MusicModel(net, vqvae)
 
     @torch.no_grad()
-    def logits(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
-        """Log-odds (B, L, bins) of the codebook's entries.
+    def generated(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
+        """Continuous codes f_vq (B, 64, L).
 
         pose (B, T, P, J, 3): x px, y px, confidence; slot 0 of P is followed; missing = 0, nobody at all is allowed.
         size: (width, height) of the picture in px. visual (B, 2048).
         """
         filled = torch.from_numpy(np.stack([fill_missing(p) for p in pose[:, :, 0].numpy()]))
-        return self.net.logits(self.net(filled, size, visual), self.vqvae.codebook(self.level).k)
-
-    def codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
-        """Likeliest codes (B, L) int64; arguments as for `logits`."""
-        return self.logits(pose, size, visual).argmax(-1)
+        return self.net(filled, size, visual)
 
     @torch.no_grad()
-    def latents(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
-        """What is played (B, 64, L): the likeliest entries, or, by the preset's soft_lookup, the expected ones."""
-        codebook, sharpening = self.vqvae.codebook(self.level).k, self.net.preset.soft_lookup
-        logits = self.logits(pose, size, visual)
-        played = (sharpening * logits).softmax(-1) @ codebook if sharpening else codebook[logits.argmax(-1)]
-        return played.transpose(1, 2)
+    def codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
+        """Likeliest codes (B, L) int64; arguments as for `generated`."""
+        return self.net.logits(self.generated(pose, size, visual), self.codebook).argmax(-1)
 
     @torch.no_grad()
     def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
         """Sound of one window, (T * 735,) float32 at 22 050 Hz, of pose (T, P, J, 3) in px and visual (2048,)."""
-        latents = self.latents(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
+        generated = self.generated(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
+        latents = self.net.look_up(generated, self.codebook)
         samples = frames_to_samples(len(pose))
         # The last part-hop has no code of its own: the last code goes on.
         missing = -(-samples // HOPS[self.level]) - latents.shape[2]
