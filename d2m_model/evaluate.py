@@ -51,10 +51,9 @@ def score_folders(generated: Path, reference: Path, params: Params) -> dict:
     missing = sorted(set(sounds) - set(truth))
     if missing:
         raise UserError(f"{reference}: no reference named {missing[0]} ({len(missing)} of {len(sounds)} generated files have none)")
-    kept = {c: truth[c] for c in sounds}
     summary, _ = score_system(
         sounds,
-        Reference(audio=kept, songs={c: c for c in kept}),
+        Reference(audio=truth, songs={c: c for c in truth}),
         protocols=params.protocols,
         draws=params.draws,
         seed=params.seed,
@@ -106,7 +105,14 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     """Every generated system and every control of a corpus -> (metrics, per-clip rows)."""
     shards = layout.stage("shards")
     test, train = ShardSet(shards, params.split), ShardSet(shards, "train")
-    systems = {f.name: read_folder(f) for f in sorted(layout.stage("generate").iterdir()) if f.is_dir()}
+    generated = layout.stage("generate")
+    if not generated.is_dir():
+        raise UserError(f"{generated}: not there; run `python -m d2m_model.generate --corpus {layout.corpus}` first")
+    folders = sorted(f for f in generated.iterdir() if f.is_dir())
+    strange = [f for f in folders if f.name.split("-")[0] not in LEVELS]
+    if strange:
+        raise UserError(f"{strange[0]}: folders here are named <level>-<variant>, level {' or '.join(LEVELS)}; move it away")
+    systems = {f.name: read_folder(f) for f in folders}
     everything = dict(systems)
     for level in sorted({name.split("-")[0] for name in systems}):
         everything[f"VQ reconstruction {level}"] = reconstructions(test, layout.stage("synthesizer"), level)

@@ -179,6 +179,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.video:
         if not args.video.is_file():
             raise UserError(f"{args.video}: file not found")
+        if args.out.exists() and args.out.samefile(args.video):
+            raise UserError(f"{args.out}: --out is the video itself, which would be lost; name another file")
         generate_video(args.video, outputs(args.out, args.level), layout, args.variant, params)
         return 0
     for level in LEVELS if args.level == "both" else [args.level]:

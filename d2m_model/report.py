@@ -64,7 +64,7 @@ def clip_card(clip, truth: np.ndarray, sounds: dict[str, np.ndarray], beats, vid
     parts = [
         f"{name}: F {own.loc[name, f'P4_{kind}_own']:.2f} own, {own.loc[name, f'P4_{kind}_other']:.2f} other dances"
         for name in sounds
-        if len(own) and name in own.index
+        if f"P4_{kind}_own" in own and name in own.index
     ]
     tracks = [{"name": "own music", "sound": mp3(truth)}] + [{"name": n, "sound": mp3(a)} for n, a in sounds.items()]
     return {
@@ -112,7 +112,7 @@ def build_page(layout: Layout, params: Params) -> str:
     if not metrics_path.exists():
         raise UserError(f"{metrics_path}: not there; run `dvc repro` or `python -m d2m_model.evaluate --corpus {layout.corpus}`")
     metrics = json.loads(metrics_path.read_text())
-    per_clip = pd.read_csv(layout.stage("evaluate") / "per_clip.csv")
+    per_clip = pd.read_csv(layout.stage("evaluate") / "per_clip.csv", dtype={"clip_id": str, "song": str})
     test = ShardSet(layout.stage("shards"), "test")
     names = systems_of(layout)
     beats = true_beats(layout.stage("sources") / "truth", [c.clip_id for c in test.clips])
@@ -128,7 +128,8 @@ def build_page(layout: Layout, params: Params) -> str:
         for path in sorted(layout.stage("vqvae").parent.glob("**/curves.csv"))
     ]
     split = pd.read_csv(layout.stage("split") / "split.csv", dtype=str)
-    clips = pd.read_csv(layout.stage("clips") / "rows.csv").merge(split[["clip_id", "split"]], left_on="id", right_on="clip_id")
+    text = {"id": str, "video_id": str, "song_id": str, "genre": str}
+    clips = pd.read_csv(layout.stage("clips") / "rows.csv", dtype=text).merge(split[["clip_id", "split"]], left_on="id", right_on="clip_id")
     counts = ", ".join(f"{n} {name} clips" for name, n in split.split.value_counts().items())
     shared = set(split[split.split == "train"].song_id) & set(split[split.split == "test"].song_id)
     template = (Path(__file__).with_name("page") / "report.html").read_text()

@@ -340,7 +340,7 @@ def main(argv: list[str] | None = None) -> int:
         source = layout.stage("clips") / "rows.csv"
         items = items_of_clips(source)
     rows = assign(items, params, str(source))
-    summary = summarise(items, rows, params, args.corpus, read_published(layout.manifest))
+    summary = summarise(items, rows, params, layout.corpus, read_published(layout.manifest))
     write_records(args.out or layout.stage("split") / "split.csv", rows, SplitRow)
     text = json.dumps(summary, indent=2)
     if not args.out:

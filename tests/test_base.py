@@ -44,6 +44,20 @@ def test_bad_rows_are_named(tmp_path, text, message):
     assert message in str(caught.value)
 
 
+def test_a_file_of_another_encoding_is_named(tmp_path):
+    (tmp_path / "clips.csv").write_bytes("clip_id,video_id,song_id\na,v,für\n".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_records(tmp_path / "clips.csv", Clip)
+
+
+def test_the_corpus_is_the_one_of_params(tmp_path):
+    from dataset_tools.base.params import corpus_of
+
+    assert corpus_of(tmp_path / "params.yaml") == "demo"
+    (tmp_path / "params.yaml").write_text("corpus: mine\n")
+    assert corpus_of(tmp_path / "params.yaml") == "mine"
+
+
 def test_missing_file_and_unknown_status(tmp_path):
     with pytest.raises(UserError, match="file not found"):
         read_records(tmp_path / "videos.csv", Video)
@@ -67,6 +81,8 @@ class Params:
         ("mine: {rat: 1}\n", "mine.rat is not a parameter; known: rate, seeds"),
         ("mine: {rate: 7}\n", "rate must be in 0..1, found 7"),
         ("mine: [\n", "not YAML"),
+        ("mine: 3\n", "mine must be a mapping of parameters, found '3'"),
+        ("mine: {rate: 1e-4}\n", "write 1.0e-4"),
     ],
 )
 def test_bad_params_are_named(tmp_path, text, message):

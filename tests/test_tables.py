@@ -30,7 +30,8 @@ def test_table2_has_ours_the_difference_and_what_is_missing():
     assert row["our P4 difference"] == "+0.100 [+0.050, +0.150]"
     assert table[table.method == "Low full"].iloc[0]["our hit"] == "not run"
     assert missing == ["high-no_motion", "high-no_visual", "low-no_motion", "low-no_visual", "low-full"]
-    assert "--level high --variant no_motion" in tables.note(2, "demo", missing)
+    assert "Add full, no_motion, no_visual to `variants`" in tables.note(2, "demo", missing)
+    assert "no variant of d2m_gan yet: no_fm" in tables.note(6, "demo", ["high-no_fm"])
     assert "tiktok" in tables.note(2, "demo", []) and "tiktok" not in tables.note(2, "tiktok", [])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import corpus_of
 
 
 def stage_parser(module: str, doc: str) -> argparse.ArgumentParser:
@@ -14,14 +15,14 @@ def stage_parser(module: str, doc: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--corpus", default="demo", help="folder of manifests/ to work on (default: demo)")
+    parser.add_argument("--corpus", help="folder of manifests/ to work on (default: `corpus` of params.yaml, else demo)")
     parser.add_argument("--root", type=Path, default=Path("."), help="working folder with params.yaml, manifests/, data/, runs/")
     return parser
 
 
 def layout_of(args: argparse.Namespace) -> Layout:
     """The paths that --root and --corpus mean; an unknown corpus is refused here."""
-    layout = Layout(root=args.root, corpus=args.corpus)
+    layout = Layout(root=args.root, corpus=args.corpus or corpus_of(args.root / "params.yaml"))
     layout.manifest  # noqa: B018 - raises for an unknown corpus
     return layout
 

@@ -24,9 +24,11 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
         everything = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as err:
         raise UserError(f"{path}: not YAML: {err}") from None
-    if section not in everything:
+    if not isinstance(everything, dict) or section not in everything:
         raise UserError(f"{path}: section '{section}' is missing")
     values = everything[section] or {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: {section} must be a mapping of parameters, found '{values}'")
     names = {f.name for f in dataclasses.fields(record)}
     for key in values:
         if key not in names and not extra:
@@ -35,7 +37,19 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     try:
         return record(**frozen)
     except (TypeError, ValueError) as err:
-        raise UserError(f"{path}: {section}: {err}") from None
+        hint = "; YAML reads 1e-4 as text: write 1.0e-4" if isinstance(err, TypeError) else ""
+        raise UserError(f"{path}: {section}: {err}{hint}") from None
+
+
+def corpus_of(path: Path) -> str:
+    """The corpus that a params file names, 'demo' where there is no such file or name."""
+    if not Path(path).is_file():
+        return "demo"
+    try:
+        everything = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as err:
+        raise UserError(f"{path}: not YAML: {err}") from None
+    return str(everything.get("corpus", "demo")) if isinstance(everything, dict) else "demo"
 
 
 def require(condition: bool, rule: str) -> None:

@@ -103,7 +103,11 @@ def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
         raise UserError(f"{path}: file not found")
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
-    with open(path, newline="", encoding="utf-8-sig") as handle:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save it as 'CSV UTF-8'") from None
+    with io.StringIO("".join(lines), newline="") as handle:
         reader = csv.DictReader(handle)
         header = reader.fieldnames or []
         for field in fields:
