@@ -91,21 +91,19 @@ class ReleasedCodeGenerator(nn.Module):
 class TemporalCodeGenerator(nn.Module):
     """`fixed`: hidden vectors per frame, conditioned by the visual feature, brought to code rate and refined there.
 
-    Fully convolutional, so any length works: T frames give L = T·735 // hop codes. Noise joins at code rate, drawn from
-    torch's global generator: what a dance doesn't tell of its music (a snare's rattle, a phase) must come from somewhere.
+    Fully convolutional, so any length works: T frames give L = T·735 // hop codes.
     """
 
-    def __init__(self, level: str, motion: int, visual: int, width: float = 1.0, embedding: int = 64, noise: int = 16):
+    def __init__(self, level: str, motion: int, visual: int, width: float = 1.0, dropout: float = 0.1, embedding: int = 64):
         super().__init__()
         hidden, late = widen(256, width), widen(256 if level == "high" else 128, width)
         self.steps = (1, 1) if level == "high" else (4, 1)  # first refined at L / step, then at L
         self.enter = nn.Conv1d(motion, hidden, 1) if motion else None
         self.visual = nn.Sequential(nn.LayerNorm(visual), nn.Linear(visual, hidden)) if visual else None
         self.hidden = hidden
-        self.early = nn.Sequential(*(TemporalBlock(hidden, d) for d in (1, 3, 9)))
+        self.early = nn.Sequential(*(TemporalBlock(hidden, d, dropout) for d in (1, 3, 9)))
         self.narrow = nn.Conv1d(hidden, late, 1)
-        self.noise = nn.Conv1d(noise, late, 1, bias=False)
-        self.late = nn.Sequential(*(TemporalBlock(late, d) for d in (1, 3, 9, 1)))
+        self.late = nn.Sequential(*(TemporalBlock(late, d, dropout) for d in (1, 3, 9, 1)))
         self.leave = nn.Sequential(nn.GroupNorm(4, late), nn.SiLU(), nn.Conv1d(late, embedding, 3, padding=1))
 
     def forward(self, motion: torch.Tensor | None, visual: torch.Tensor | None, codes: int) -> torch.Tensor:
@@ -118,5 +116,4 @@ class TemporalCodeGenerator(nn.Module):
         if visual is not None:
             x = x + self.visual(visual).unsqueeze(-1)
         x = self.narrow(self.early(x))
-        noise = self.noise(torch.randn(batch, self.noise.in_channels, codes, device=x.device))
-        return self.leave(self.late(F.interpolate(x, size=codes, mode="linear", align_corners=False) + noise))
+        return self.leave(self.late(F.interpolate(x, size=codes, mode="linear", align_corners=False)))

@@ -117,7 +117,7 @@ class DanceToCodes(nn.Module):
         if self.temporal:
             self.motion_encoder = TemporalMotionEncoder(6 * joints, width, dropout) if preset.motion else None
             motion = self.motion_encoder.features if preset.motion else 0
-            self.generator = TemporalCodeGenerator(level, motion, visual, width, EMBEDDING)
+            self.generator = TemporalCodeGenerator(level, motion, visual, width, dropout, EMBEDDING)
             book = torch.eye(bins, EMBEDDING) if codebook is None else codebook
             self.register_buffer("centre", book.mean(0))
             self.register_buffer("spread", book.std())
