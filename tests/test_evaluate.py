@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import soundfile
-
 from builders import beats_of, click_train
+
 from d2m_model import evaluate
 from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, onset_bins, precision_and_recall
 from d2m_model.metrics.bootstrap import bootstrap_interval

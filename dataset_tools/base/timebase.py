@@ -36,4 +36,4 @@ def samples_to_codes(samples: int, level: int) -> int:
 
 def window_starts(frames: int, seconds: int = 2) -> range:
     """Starts, in whole seconds, of the windows of `seconds` that fit into a clip of `frames`, one every second."""
-    return range(0, max(0, frames // FPS - seconds + 1))
+    return range(max(0, frames // FPS - seconds + 1))

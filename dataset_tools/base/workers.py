@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-I = TypeVar("I")  # noqa: E741
-O = TypeVar("O")  # noqa: E741
+I = TypeVar("I")
+O = TypeVar("O")
 
 
 def progress(items: Iterable[I], label: str, total: int | None = None) -> Iterator[I]:
