@@ -106,7 +106,7 @@ def test_files_stay_readable():
 
 @pytest.mark.parametrize("word", MODULES)
 def test_help_names_the_command(word):
-    done = subprocess.run([sys.executable, "-m", MODULES[word], "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", MODULES[word], "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and re.match(rf"usage: python -m {re.escape(MODULES[word])}\b", done.stdout)
 
 
@@ -114,6 +114,7 @@ def test_unknown_corpus_is_one_line(tmp_path):
     (tmp_path / "manifests").mkdir()
     for word in ("sources", "clips", "evaluate"):
         done = subprocess.run(
-            [sys.executable, "-m", MODULES[word], "--corpus", "nope", "--root", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", MODULES[word], "--corpus", "nope", "--root", str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+            check=False,
         )
         assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "unknown corpus 'nope'" in done.stderr
