@@ -8,13 +8,20 @@ their ground truth in truth/<clip_id>.npz.
 import dataclasses
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import Manifest, limited, load_manifest, missing_values, save_manifest
+from dataset_tools.base.manifest import (
+    Manifest,
+    is_web,
+    limited,
+    load_manifest,
+    missing_values,
+    save_manifest,
+    url_problem,
+)
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Video
 from dataset_tools.base.workers import run_all
@@ -47,16 +54,13 @@ class Params:
 def resolve_url(video: Video, manifest_folder: Path, target: Path) -> Video:
     """The video with a local URL counted from the folder `target` instead of the manifest's; web URLs are unchanged.
 
-    Raises UserError: an absolute path, a scheme other than http or https, a local file that is not there.
+    Raises UserError: an absolute path, a scheme other than http or https, a path or a symbolic link that leads out of
+    the manifest's folder, a local file that is not there.
     """
-    where = f"{manifest_folder / 'videos.csv'}: video {video.video_id}: url '{video.url}'"
-    scheme = urlsplit(video.url).scheme
-    if not video.url or scheme in ("http", "https"):
+    if problem := url_problem(video.url, manifest_folder):
+        raise UserError(f"{manifest_folder / 'videos.csv'}: video {video.video_id}: {problem}")
+    if not video.url or is_web(video.url):
         return video
-    if scheme or PurePosixPath(video.url).is_absolute():
-        raise UserError(f"{where}: must be http(s) or a path relative to the manifest's folder")
-    if not (manifest_folder / video.url).is_file():
-        raise UserError(f"{where}: no such file; the path counts from {manifest_folder}")
     return dataclasses.replace(video, url=Path(os.path.relpath(manifest_folder / video.url, target)).as_posix())
 
 

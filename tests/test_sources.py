@@ -23,6 +23,9 @@ def layout(tmp_path):
     (folder / "media").mkdir()
     for name in ("video_0", "video_1"):
         (folder / "media" / f"{name}.mp4").write_bytes(b"x")
+    (tmp_path / "manifests" / "x.mp4").write_bytes(b"secret")  # what a hostile manifest would like to reach
+    (folder / "media" / "link.mp4").symlink_to(tmp_path / "manifests" / "x.mp4")
+    (folder / "out").symlink_to(tmp_path / "manifests")
     (tmp_path / "params.yaml").write_text("sources: {}\n")
     return Layout(root=tmp_path, corpus="tiny")
 
@@ -73,13 +76,21 @@ def test_limits_keep_the_first_and_the_songs_they_use(layout):
         ("videos.csv", "media/video_0.mp4", "/etc/passwd", "must be http.s. or a path relative"),
         ("videos.csv", "media/video_0.mp4", "file:///etc/passwd", "must be http.s. or a path relative"),
         ("videos.csv", "media/video_0.mp4", "media/none.mp4", "video video_0: url 'media/none.mp4': no such file"),
+        ("videos.csv", "media/video_0.mp4", "../x.mp4", "url '../x.mp4': leads out of .*manifests/tiny"),
+        ("videos.csv", "media/video_0.mp4", "media/../../x.mp4", "leads out of"),
+        ("videos.csv", "media/video_0.mp4", "media/link.mp4", "url 'media/link.mp4': leads out of .*a link does not do"),
+        ("videos.csv", "media/video_0.mp4", "out/x.mp4", "url 'out/x.mp4': leads out of"),
+        ("videos.csv", "media/video_0.mp4", "http:///x.mp4", "names no host"),
+        ("videos.csv", "media/video_0.mp4", "media/\x1b[2Jx.mp4", "holds control characters"),
+        ("clips.csv", "0.0,4.0", "0.0,inf", "row 2: end must be a finite number, found 'inf'"),
+        ("clips.csv", "0.0,4.0", "nan,4.0", "row 2: start must be a finite number, found 'nan'"),
     ],
 )
 def test_a_broken_manifest_is_refused(layout, file, old, new, words):
     rewrite(layout.manifest / file, old, new)
     with pytest.raises(UserError, match=words) as caught:
         sources.sources(layout, sources.Params())
-    assert file in str(caught.value)
+    assert file in str(caught.value) and str(caught.value).isprintable()
     assert not layout.stage("sources").exists()
 
 
@@ -116,7 +127,8 @@ def test_tiktok_manifest_says_what_is_missing(tmp_path, capsys):
     assert sources.main(["--corpus", "tiktok", "--root", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "15 videos, 445 clips, 86 songs" in shown
-    assert "url is empty for 15 of 15 rows (000000, 000001, 000002, …); import the authors' annotation sheet" in shown
+    assert "url is empty for 15 of 15 rows (000000, 000001, 000002, …); get the authors' annotation sheet" in shown
+    assert "python -m dataset_tools.sources import-annotations FILE" in shown
     assert "start and end are empty for 445 of 445 rows" in shown
     manifest = load_manifest(ROOT / "manifests" / "tiktok")
     assert len(missing_values(manifest)) == 2

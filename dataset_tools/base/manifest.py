@@ -3,12 +3,16 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.schema import Clip, Song, Video, read_records, write_records
+from dataset_tools.base.schema import Clip, Song, Video, scan_records, write_records
 
-ANNOTATIONS = "import the authors' annotation sheet or fill them in by hand"
+ANNOTATIONS = (
+    "get the authors' annotation sheet (the README.md of the manifest's folder says where) and run python -m "
+    "dataset_tools.sources import-annotations FILE, or fill them in by hand"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,29 +36,38 @@ def load_manifest(folder: Path, *, video: type = Video, clip: type = Clip, song:
     Raises UserError naming the file, the row's id and the rule: whatever `read_records` refuses, no clips at all, a
     clip whose video or song is not listed, a start without an end or the reverse.
     """
+    found, problems = scan_manifest(folder, video=video, clip=clip, song=song)
+    if problems:
+        raise UserError(problems[0])
+    return found
+
+
+def scan_manifest(
+    folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song
+) -> tuple[Manifest, list[str]]:
+    """What can be read of the three files of `folder`, and one line for every rule of `load_manifest` they break."""
     folder = Path(folder)
-    found = Manifest(
-        folder=folder,
-        videos=tuple(read_records(folder / "videos.csv", video)),
-        clips=tuple(read_records(folder / "clips.csv", clip)),
-        songs=tuple(read_records(folder / "songs.csv", song)),
-    )
+    kinds = {"videos": video, "clips": clip, "songs": song}
+    read = {name: scan_records(folder / f"{name}.csv", kind) for name, kind in kinds.items()}
+    found = Manifest(folder=folder, **{name: tuple(records) for name, (records, _) in read.items()})
+    problems = [line for _, lines in read.values() for line in lines]
     path = folder / "clips.csv"
-    if not found.clips:
-        raise UserError(f"{path}: no clips; at least one row is needed")
-    videos = {item.video_id for item in found.videos}
-    songs = {item.song_id for item in found.songs}
+    if not found.clips and not read["clips"][1]:
+        problems.append(f"{path}: no clips; at least one row is needed")
+    # A row that could not be read is one problem, not one for every clip that names it.
+    videos = {item.video_id for item in found.videos} if not read["videos"][1] else None
+    songs = {item.song_id for item in found.songs} if not read["songs"][1] else None
     for item in found.clips:
-        if item.video_id not in videos:
-            raise UserError(
+        if videos is not None and item.video_id not in videos:
+            problems.append(
                 f"{path}: clip {item.clip_id}: video_id '{item.video_id}' is not in {folder / 'videos.csv'}"
             )
-        if item.song_id not in songs:
-            raise UserError(f"{path}: clip {item.clip_id}: song_id '{item.song_id}' is not in {folder / 'songs.csv'}")
+        if songs is not None and item.song_id not in songs:
+            problems.append(f"{path}: clip {item.clip_id}: song_id '{item.song_id}' is not in {folder / 'songs.csv'}")
         if (item.start is None) != (item.end is None):
             lacking = "start" if item.start is None else "end"
-            raise UserError(f"{path}: clip {item.clip_id}: {lacking} is empty; give both times or neither")
-    return found
+            problems.append(f"{path}: clip {item.clip_id}: {lacking} is empty; give both times or neither")
+    return found, problems
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
@@ -86,6 +99,37 @@ def missing_values(manifest: Manifest) -> list[str]:
     if times:
         lines.append(f"clips.csv: start and end are empty for {_some(times, len(manifest.clips))}; {ANNOTATIONS}")
     return lines
+
+
+def is_web(url: str) -> bool:
+    """Whether a url of videos.csv is to be fetched from the web (else it is a local path, or not known yet)."""
+    return url.lower().startswith(("http://", "https://"))
+
+
+def url_problem(url: str, folder: Path) -> str:
+    """Why a url of the manifest in `folder` can't be used, in a few words; empty where it can (or is not known yet).
+
+    A manifest may come from someone else: its paths may not reach files outside its own folder, through links neither.
+    """
+    if not url:
+        return ""
+    shown = f"url '{url[:200]}'"
+    if not shown.isprintable():
+        return f"url {url[:200]!a}: holds control characters"
+    try:
+        parts = urlsplit(url)
+    except ValueError as err:
+        return f"{shown}: not a URL: {err}"
+    if is_web(url):
+        return "" if parts.hostname else f"{shown}: names no host"
+    if parts.scheme or PurePosixPath(url).is_absolute():
+        return f"{shown}: must be http(s) or a path relative to the manifest's folder"
+    path = (Path(folder) / url).resolve()
+    if not path.is_relative_to(Path(folder).resolve()):
+        return f"{shown}: leads out of {folder}; put the file itself into that folder (a link does not do)"
+    if not path.is_file():
+        return f"{shown}: no such file; the path counts from {folder}"
+    return ""
 
 
 def _some(ids: Sequence[str], of: int) -> str:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class Clip:
 
     def __post_init__(self):
         check_name(self.clip_id)
+        for name in ("start", "end"):
+            if (value := getattr(self, name)) is not None and not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number of seconds, found {value}")
         if self.start is not None and self.start < 0:
             raise ValueError(f"start must be at least 0 s, found {self.start}")
         if self.start is not None and self.end is not None and not self.end > self.start:
@@ -98,52 +102,67 @@ def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
     id (the record's first field), a value that does not convert or breaks the record's own rule; with extra=False
     also a column that the record does not have.
     """
+    records, problems = scan_records(path, record, extra=extra)
+    if problems:
+        raise UserError(problems[0])
+    return records
+
+
+def scan_records(path: Path, record: type[R], *, extra: bool = True) -> tuple[list[R], list[str]]:
+    """The records of a CSV that can be read, and one line for every rule of `read_records` that it breaks."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: file not found")
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save it as 'CSV UTF-8'") from None
-    with io.StringIO("".join(lines), newline="") as handle:
-        reader = csv.DictReader(handle)
-        header = reader.fieldnames or []
-        for field in fields:
-            if field.default is dataclasses.MISSING and field.name not in header:
-                raise UserError(f"{path}: column '{field.name}' is missing; found {', '.join(header) or 'no header'}")
-        unknown = [name for name in header if name not in hints]
-        if unknown and not extra:
-            raise UserError(f"{path}: unknown column '{unknown[0]}'; expected {', '.join(hints)}")
-        records, seen = [], set()
-        for line, raw in enumerate(reader, start=2):
-            values = {}
-            for field in fields:
-                if field.name in header:
-                    values[field.name] = _convert(raw[field.name] or "", hints[field.name], path, line, field.name)
-            try:
-                item = record(**values)
-            except ValueError as err:
-                raise UserError(f"{path} row {line}: {err}") from None
-            key = getattr(item, fields[0].name)
-            if key in seen:
-                raise UserError(f"{path} row {line}: {fields[0].name} '{key}' occurs twice; ids must be unique")
-            seen.add(key)
-            records.append(item)
-    return records
+        return [], [f"{path}: not UTF-8 text; save it as 'CSV UTF-8'"]
+    except OSError as err:
+        return [], [f"{path}: {'file not found' if isinstance(err, FileNotFoundError) else err.strerror}"]
+    reader = csv.DictReader(io.StringIO("".join(lines), newline=""))
+    try:
+        header, rows = reader.fieldnames or [], list(reader)
+    except csv.Error as err:
+        return [], [f"{path}: not a CSV file: {err}"]
+    problems = [
+        f"{path}: column '{field.name}' is missing; found {', '.join(header) or 'no header'}"
+        for field in fields
+        if field.default is dataclasses.MISSING and field.name not in header
+    ]
+    unknown = [name for name in header if name not in hints]
+    if unknown and not extra:
+        problems.append(f"{path}: unknown column '{unknown[0]}'; expected {', '.join(hints)}")
+    if problems:
+        return [], problems
+    records, seen = [], set()
+    for line, raw in enumerate(rows, start=2):
+        try:
+            item = record(**{f.name: _convert(raw[f.name] or "", hints[f.name], f.name) for f in fields if f.name in header})
+        except ValueError as err:
+            problems.append(f"{path} row {line}: {err}")
+            continue
+        key = getattr(item, fields[0].name)
+        if key in seen:
+            problems.append(f"{path} row {line}: {fields[0].name} '{key}' occurs twice; ids must be unique")
+            continue
+        seen.add(key)
+        records.append(item)
+    return records, problems
 
 
-def _convert(text: str, kind, path: Path, line: int, name: str):
+def _convert(text: str, kind, name: str):
     kinds = [k for k in get_args(kind) if k is not type(None)] or [kind]
     if text == "" and kinds[0] is not str:
         if kind is kinds[0]:
-            raise UserError(f"{path} row {line}: {name} is empty; a {kinds[0].__name__} is required")
+            raise ValueError(f"{name} is empty; a {kinds[0].__name__} is required")
         return None
     try:
-        return {"True": True, "False": False}[text] if kinds[0] is bool else kinds[0](text)
+        value = {"True": True, "False": False}[text] if kinds[0] is bool else kinds[0](text)
     except (ValueError, KeyError):
-        raise UserError(f"{path} row {line}: {name} must be a {kinds[0].__name__}, found '{text}'") from None
+        raise ValueError(f"{name} must be a {kinds[0].__name__}, found '{text}'") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, found '{text}'")
+    return value
 
 
 def write_records(path: Path, records: Iterable, record: type | None = None) -> None:
