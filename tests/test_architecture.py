@@ -82,6 +82,7 @@ def test_arrows_run_one_way():
             "d2m_model.nets": ("d2m_model.training", *MODULES.values()),
             "d2m_model.losses": ("d2m_model.training", *MODULES.values()),
             "d2m_model.metrics": ("d2m_model.training", *MODULES.values()),
+            "d2m_model.imports": ("d2m_model.training", *MODULES.values()),
             "d2m_model.training": tuple(MODULES.values()),
         }.get(inside, ())
         for name in names:

@@ -1,0 +1,19 @@
+"""Networks out of other people's checkpoints, one file per format; none runs code from a file.
+
+Importing this package costs nothing: a loader's file, and torch with it, is imported when the loader is first named.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from d2m_model.imports.vggish import load_vggish as load_vggish
+
+_FILES = {"load_vggish": "vggish"}
+__all__ = list(_FILES)
+
+
+def __getattr__(name: str):
+    if name not in _FILES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)

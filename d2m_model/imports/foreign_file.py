@@ -1,0 +1,111 @@
+"""What every importer shares: read a file of tensors without running code, say what it is, and fit it to a network."""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from dataset_tools.base.errors import UserError
+
+WRAPPINGS = ("model", "state_dict")
+"""Keys under which training programs put the state dict beside other things."""
+PREFIX = "module."  # of every name where the network was saved inside torch's DataParallel
+# Training programs leave numpy's numbers beside the weights, such as scores; older and newer numpy name their maker so.
+NUMPY_NUMBERS = [
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
+    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+
+# What a file is, by a tensor that only it has. The first that fits names it.
+KINDS: tuple[tuple[str, str], ...] = (
+    (r"features\.0\.weight", "a VGGish network"),
+    (r"pca_eigen_vectors", "VGGish's PCA, not its network"),
+    (r"encoders\.0\.level_blocks\.", "a JukeBox VQ-VAE"),
+    (r"Conv3d_1a_7x7\.|conv3d_1a_7x7\.", "an I3D network"),
+    (r"model\.disc_0\.", "D2M-GAN's discriminators"),
+    (r"lin1\.weight", "D2M-GAN's motion encoder"),
+    (r"fc\.weight", "D2M-GAN's low-level generator"),
+    (r"lin\.weight", "D2M-GAN's high-level generator"),
+    (r"prior\.|x_emb\.|y_emb\.", "a JukeBox prior"),
+)
+
+
+def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
+    """The state dict of a file of torch.save, zip or older, on the CPU: bare, or under 'model' or 'state_dict'.
+
+    `module.` before every name is taken off. expected: what the caller wants, for its errors.
+    Raises UserError where the file is missing, unreadable, would have to run code to be read, or holds no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: file not found; expected {expected}")
+    try:
+        with torch.serialization.safe_globals(NUMPY_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as err:
+        raise UserError(f"{path}: {_unreadable(path, err)}; expected {expected}") from None
+    if isinstance(content, dict):
+        content = next((content[key] for key in WRAPPINGS if isinstance(content.get(key), dict)), content)
+        if content and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
+            parallel = all(name.startswith(PREFIX) for name in content)
+            return {name.removeprefix(PREFIX) if parallel else name: value for name, value in content.items()}
+    raise UserError(f"{path}: this is {describe(content)}; expected {expected}")
+
+
+def describe(content: object) -> str:
+    """What a file's content looks like, in a few words that can follow 'this is'."""
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}, not a state dict"
+    names = [str(name) for name in content]
+    if "param_groups" in content:
+        return "the state of an optimizer, not of a network"
+    if content.get("format") in ("d2m-checkpoint", "d2m-i3d 1"):
+        return f"a checkpoint of this project ({content.get('kind', 'i3d')}), not a published one"
+    for pattern, kind in KINDS:
+        if any(re.match(pattern, name) for name in names):
+            return kind
+    return f"a dict of unknown layout; its first keys are {', '.join(names[:3]) or 'none'}"
+
+
+def fit(
+    net: nn.Module, tensors: dict[str, torch.Tensor], path: Path, expected: str, name_of: Callable[[str], str] = str
+) -> nn.Module:
+    """Load `tensors` into `net` (which may live on the meta device) and give it back, evaluating and not to be trained.
+
+    name_of: the file's name of a tensor of ours. Every name and shape must agree; any floating dtype becomes float32.
+    Raises UserError with what the file is, what is wrong with it and what was expected.
+    """
+    shapes = {name_of(name): tuple(value.shape) for name, value in net.state_dict().items()}
+    wrong = [f"lacks {name}" for name in shapes if name not in tensors]
+    wrong += [f"has {name}, which is no part of it" for name in tensors if name not in shapes]
+    wrong += [
+        f"has {name} of shape {tuple(tensors[name].shape)}, not {shape}"
+        for name, shape in shapes.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    wrong += [f"has {name} of {value.dtype}, not of a float type" for name, value in tensors.items() if not value.is_floating_point()]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise UserError(f"{path}: this is {describe(tensors)} of {len(tensors)} tensors; expected {expected}, but it {wrong[0]}{more}")
+    ours = {name: tensors[name_of(name)].float() for name in net.state_dict()}
+    net.load_state_dict(ours, strict=True, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _unreadable(path: Path, err: Exception) -> str:
+    """Why torch refused a file, in a line: its own text can be a page of advice on switching the protection off."""
+    needed = re.search(r"GLOBAL ([\w.]+)", str(err))
+    if needed:
+        return f"it holds more than tensors ({needed[1]}), which only code of its own could read"
+    with open(path, "rb") as handle:
+        start = handle.read(4)
+    if start[:2] == b"\x1f\x8b" or start[:4] == b"\x89HDF" or start[:1] in (b"<", b"{"):
+        return "not a file of torch.save (is it a web page, an archive or a file of another program?)"
+    first = str(err).strip().split("\n")[0].split(". ")[0][:120]
+    return f"not a readable file of torch.save ({first or type(err).__name__})"
