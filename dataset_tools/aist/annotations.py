@@ -1,0 +1,108 @@
+"""Read AIST++'s annotation files: pickles, so through an unpickler that makes numpy arrays and nothing else."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from dataset_tools.base.errors import UserError
+
+RATE = 60
+"""Annotated frames per second. The source videos are a little off it; AIST++ resampled them."""
+JOINTS = 24
+"""Joints of the SMPL body model."""
+MOTION = 3 + JOINTS * 9
+"""Numbers per frame of `motion_features`."""
+MAX_BYTES = 256 << 20
+
+_ARRAYS = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+    ("_codecs", "encode"),
+}
+
+
+_DAMAGED = (AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, TypeError, ValueError)
+"""What unpickling raises for bytes that are not a whole pickle."""
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str):
+        if (module, name) not in _ARRAYS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return super().find_class(module, name)
+
+
+def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The arrays of a pickled dict, as float64. Nothing but numpy arrays, numbers, strings and containers is made.
+
+    Raises UserError: no file, larger than 256 MB, not a pickle, one that names anything but numpy arrays (it could run
+    code), a key of `needed` missing, something under it that is not an array of finite numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: file not found")
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f"{path}: {path.stat().st_size >> 20} MB; an annotation of AIST++ has at most {MAX_BYTES >> 20}")
+    try:
+        with path.open("rb") as handle:
+            content = _ArraysOnly(handle).load()
+    except pickle.UnpicklingError as err:
+        raise UserError(f"{path}: refused, {err}; an AIST++ annotation holds numpy arrays only") from None
+    except _DAMAGED as err:
+        raise UserError(f"{path}: not a readable pickle ({type(err).__name__}); download it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a dict of arrays")
+    arrays = {}
+    for key in needed:
+        if key not in content:
+            raise UserError(f"{path}: '{key}' is missing; found {', '.join(map(str, content)) or 'nothing'}")
+        value = content[key]
+        if not isinstance(value, (np.ndarray, float, int, np.number)) or np.asarray(value).dtype.kind not in "fiu":
+            raise UserError(f"{path}: '{key}' must be an array of numbers, found {type(value).__name__}")
+        arrays[key] = np.asarray(value, np.float64)
+    return arrays
+
+
+def motion_features(poses: np.ndarray, translation: np.ndarray, scaling: float) -> np.ndarray:
+    """SMPL motion as (N, 219) float32: translation over scaling (3), then 24 rotation matrices, row by row (216).
+
+    poses (N, 24, 3) axis-angle in radians; translation (N, 3) in cm; scaling in cm per SMPL metre.
+    Source: the preprocessing of mint (Li et al., ICCV 2021), which the paper follows; mint's padding to 225 is left out.
+    """
+    matrices = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(len(poses), -1)
+    return np.concatenate([translation / scaling, matrices], axis=1).astype(np.float32)
+
+
+def read_motion(path: Path) -> np.ndarray:
+    """`motion_features` of a motions/<sequence>.pkl, (N, 219) float32 at 60 fps. Raises UserError as `read_arrays`, and
+    for shapes that do not fit or numbers that are not finite."""
+    content = read_arrays(path, ("smpl_poses", "smpl_trans", "smpl_scaling"))
+    poses, translation, scaling = content["smpl_poses"], content["smpl_trans"], content["smpl_scaling"].reshape(-1)
+    count = len(translation) if translation.ndim else 0
+    if translation.shape != (count, 3) or poses.size != count * JOINTS * 3 or count == 0 or scaling.size != 1:
+        raise UserError(
+            f"{path}: expected smpl_poses (N, 24, 3), smpl_trans (N, 3) and smpl_scaling (1,), found "
+            f"{poses.shape}, {translation.shape} and {content['smpl_scaling'].shape}"
+        )
+    if not (np.isfinite(poses).all() and np.isfinite(translation).all() and scaling[0] > 0):
+        raise UserError(f"{path}: holds numbers that are not finite, or a scaling of {scaling[0]}")
+    return motion_features(poses.reshape(count, JOINTS, 3), translation, float(scaling[0]))
+
+
+def read_keypoints(path: Path, camera: int) -> np.ndarray:
+    """Keypoints of one camera (1 to 9) of a keypoints2d/<sequence>.pkl: (N, 17, 3) float32 at 60 fps, COCO order, x and
+    y in px of the 1920 x 1080 video, confidence in 0..1; a joint without finite numbers is all zero.
+
+    Raises UserError as `read_arrays`, and for shapes that do not fit.
+    """
+    points = read_arrays(path, ("keypoints2d",))["keypoints2d"]
+    if points.ndim != 4 or points.shape[2:] != (17, 3) or points.shape[0] < camera or points.shape[1] == 0:
+        raise UserError(f"{path}: expected keypoints2d (9 cameras, N, 17, 3), found {points.shape}")
+    seen = points[camera - 1]
+    seen = np.where(np.isfinite(seen).all(axis=-1, keepdims=True), seen, 0)
+    seen[..., 2] = seen[..., 2].clip(0, 1)
+    return seen.astype(np.float32)

@@ -1,0 +1,96 @@
+"""A user's AIST++ downloads as a corpus: what `sources` writes for clips that come with annotations.
+
+The folder holds what AIST and AIST++ give after their terms are accepted:
+    videos/<video>.mp4           aistdancedb.ongaaccel.jp, camera c01
+    motions/<sequence>.pkl       google.github.io/aistplusplus_dataset, SMPL at 60 fps
+    keypoints2d/<sequence>.pkl   the same, nine cameras
+    ignore_list.txt              the same, optional: sequences whose annotations failed
+"""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.aist.annotations import RATE, read_keypoints, read_motion
+from dataset_tools.aist.names import Name, parse_name
+from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.manifest import Manifest
+from dataset_tools.base.schema import Clip
+from dataset_tools.base.timebase import FPS
+
+SIZE = (1920, 1080)
+"""Width and height in px of the videos that the keypoints were found in."""
+
+
+def wanted_files(name: Name, folder: Path) -> dict[str, Path]:
+    """What one video of the corpus needs in the user's folder."""
+    return {
+        "video": folder / "videos" / f"{name.text}.mp4",
+        "motion": folder / "motions" / f"{name.sequence}.pkl",
+        "keypoints": folder / "keypoints2d" / f"{name.sequence}.pkl",
+    }
+
+
+def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, list[str]]:
+    """Link the videos to target/media and write target/annotations/<clip_id>.npz, for all that is there.
+
+    An npz holds `motion` (N, 219) and `keypoints` (N, 17, 3), both float32 at 60 fps (see `annotations`), `size` (width,
+    height) in px. Returns the manifest with urls and times, empty for a clip that lacks a file, and one line per problem.
+    Raises UserError where the folder does not exist or holds none of the corpus's videos.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; put the downloads of AIST++ there as manifests/aistpp/README.md says")
+    ignored = _ignored(folder)
+    videos, clips, problems = {v.video_id: v for v in manifest.videos}, [], []
+    for clip in manifest.clips:
+        name = parse_name(clip.video_id)
+        files = wanted_files(name, folder)
+        try:
+            if name.sequence in ignored:
+                raise UserError("is in ignore_list.txt: its annotations failed")
+            if missing := [str(path) for path in files.values() if not path.is_file()]:
+                raise UserError(f"not found: {', '.join(missing)}")
+            frames = _annotate(clip, name, files, target)
+        except UserError as err:
+            problems.append(f"{clip.clip_id}: {err}")
+            clips.append(clip)
+            continue
+        _link(files["video"], target / "media" / f"{name.text}.mp4")
+        videos[clip.video_id] = dataclasses.replace(videos[clip.video_id], url=f"media/{name.text}.mp4")
+        clips.append(dataclasses.replace(clip, start=0.0, end=frames / FPS))
+    if len(problems) == len(clips):
+        raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips; first: {problems[0]}")
+    return dataclasses.replace(manifest, videos=tuple(videos.values()), clips=tuple(clips)), problems
+
+
+def _annotate(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> int:
+    """Write one npz; gives the clip's length in 30 fps frames."""
+    motion, keypoints = read_motion(files["motion"]), read_keypoints(files["keypoints"], name.camera)
+    if abs(len(motion) - len(keypoints)) > 2:
+        raise UserError(f"{files['motion']} has {len(motion)} frames, {files['keypoints']} {len(keypoints)}; download both again")
+    frames = min(len(motion), len(keypoints)) * FPS // RATE
+    count = frames * RATE // FPS
+    with write_aside(target / "annotations" / f"{clip.clip_id}.npz") as aside, aside.open("wb") as handle:
+        np.savez(handle, motion=motion[:count], keypoints=keypoints[:count], size=np.array(SIZE))
+    return frames
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _ignored(folder: Path) -> set[str]:
+    path = folder / "ignore_list.txt"
+    return set(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else set()
+
+
