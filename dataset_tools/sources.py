@@ -27,6 +27,7 @@ from dataset_tools.base.schema import Video
 from dataset_tools.base.workers import run_all
 
 STAGE = "sources"
+SHOWN = 20  # problems with a user's files that are printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class Params:
     """Render the compilations from the manifest's further columns (see dataset_tools/demo) instead of finding them."""
     seed: int = 1
     """Of the rendering: another seed gives other songs, dancers and rooms at the same times."""
+    annotated: str = ""
+    """Folder, relative to the root, of a user's AIST++ downloads (see dataset_tools/aist/corpus.py); empty for others."""
     videos: int = 0
     """Use only the first so many videos; 0 = all."""
     clips_per_video: int = 0
@@ -102,6 +105,12 @@ def sources(layout: Layout, params: Params) -> Manifest:
         songs = {song.song_id: song for song in manifest.songs}
         jobs = [(v, list(manifest.clips_of(v.video_id)), songs, target, params.seed) for v in manifest.videos]
         run_all(_render, jobs, params.workers, f"{STAGE}: rendering")
+    if params.annotated:
+        from dataset_tools.aist.corpus import prepare
+
+        manifest, problems = prepare(manifest, layout.root / params.annotated, target)
+        for line in problems[:SHOWN] + ([f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []):
+            say(STAGE, line)
     save_manifest(manifest, target)
     return manifest
 

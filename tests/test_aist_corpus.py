@@ -1,0 +1,91 @@
+"""A small folder as a user of AIST++ has it, through `sources`: what is there is used, what is missing is said."""
+
+import pickle
+
+import numpy as np
+import pytest
+from footage import numbered_video
+
+from dataset_tools import sources
+from dataset_tools.aist.corpus import prepare
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.manifest import load_manifest
+
+NAMES = ["gBR_sBM_c01_d04_mBR0_ch02", "gHO_sBM_c01_d20_mHO5_ch08", "gJB_sFM_c01_d07_mJB1_ch01"]
+FRAMES = 131  # at 60 fps: 65 whole frames at 30
+
+
+@pytest.fixture
+def layout(tmp_path):
+    folder = tmp_path / "manifests" / "aist"
+    folder.mkdir(parents=True)
+    songs = [name.split("_")[4] for name in NAMES]
+    (folder / "videos.csv").write_text("video_id,url\n" + "".join(f"{n},\n" for n in NAMES))
+    rows = "".join(f"{n},{n},{s},,,train\n" for n, s in zip(NAMES, songs, strict=True))
+    (folder / "clips.csv").write_text("clip_id,video_id,song_id,start,end,official_split\n" + rows)
+    (folder / "songs.csv").write_text("song_id,genre\n" + "".join(f"{s},g{s[1:3]}\n" for s in songs))
+    downloads = tmp_path / "external"
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        sequence = name.replace("_c01_", "_cAll_")
+        numbered_video(downloads / "videos" / f"{name}.mp4", 60, 1.0)
+        motion = {"smpl_poses": rng.normal(size=(FRAMES, 72)), "smpl_trans": np.ones((FRAMES, 3)), "smpl_scaling": np.ones(1)}
+        points = {"keypoints2d": rng.uniform(0, 1, (9, FRAMES, 17, 3))}
+        for kind, content in (("motions", motion), ("keypoints2d", points)):
+            (downloads / kind).mkdir(exist_ok=True)
+            (downloads / kind / f"{sequence}.pkl").write_bytes(pickle.dumps(content))
+    (tmp_path / "params.yaml").write_text("sources: {annotated: external}\n")
+    return Layout(root=tmp_path, corpus="aist")
+
+
+def test_sources_links_videos_and_writes_annotations_and_times(layout):
+    assert sources.main(["--corpus", "aist", "--root", str(layout.root)]) == 0
+    target = layout.stage("sources")
+    made = load_manifest(target)
+    assert [v.url for v in made.videos] == [f"media/{n}.mp4" for n in NAMES]
+    assert all((target / v.url).is_file() for v in made.videos)
+    assert {(c.start, c.end) for c in made.clips} == {(0.0, 65 / 30)}
+    held = np.load(target / "annotations" / f"{NAMES[0]}.npz", allow_pickle=False)
+    assert held["motion"].shape == (130, 219) and held["keypoints"].shape == (130, 17, 3)
+    assert held["size"].tolist() == [1920, 1080]
+
+
+def test_what_is_missing_costs_its_own_clip_only(layout, capsys):
+    external = layout.root / "external"
+    (external / "videos" / f"{NAMES[0]}.mp4").unlink()
+    (external / "ignore_list.txt").write_text(NAMES[1].replace("_c01_", "_cAll_") + "\n")
+    assert sources.main(["--corpus", "aist", "--root", str(layout.root)]) == 0
+    said = capsys.readouterr().out
+    assert f"{NAMES[0]}: not found: " in said and f"{NAMES[1]}: is in ignore_list.txt" in said
+    made = load_manifest(layout.stage("sources"))
+    assert [v.url for v in made.videos] == ["", "", f"media/{NAMES[2]}.mp4"]
+    assert [c.start for c in made.clips] == [None, None, 0.0]
+
+
+def test_a_folder_with_nothing_is_an_error(layout):
+    manifest = load_manifest(layout.manifest)
+    with pytest.raises(UserError, match="no such folder; put the downloads"):
+        prepare(manifest, layout.root / "nowhere", layout.stage("sources"))
+    (layout.root / "empty").mkdir()
+    with pytest.raises(UserError, match="nothing usable for any of 3 clips"):
+        prepare(manifest, layout.root / "empty", layout.stage("sources"))
+
+
+def test_annotations_of_two_lengths_are_refused(layout):
+    path = layout.root / "external" / "keypoints2d" / f"{NAMES[0].replace('_c01_', '_cAll_')}.pkl"
+    path.write_bytes(pickle.dumps({"keypoints2d": np.zeros((9, 90, 17, 3))}))
+    _, problems = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
+    assert len(problems) == 1 and "has 131 frames" in problems[0]
+
+
+def test_published_manifest_counts():
+    """The cross-modal split as the paper's authors list it: 980 + 20 videos, 50 + 10 pieces of music, none in both."""
+    from dataset_tools.base.layout import PROJECT
+
+    made = load_manifest(PROJECT / "manifests" / "aistpp")
+    by_split = {s: [c for c in made.clips if c.official_split == s] for s in ("train", "test")}
+    assert {s: len(c) for s, c in by_split.items()} == {"train": 980, "test": 20}
+    music = {s: {c.song_id for c in clips} for s, clips in by_split.items()}
+    assert (len(music["train"]), len(music["test"]), music["train"] & music["test"]) == (50, 10, set())
+    assert len({song.genre for song in made.songs}) == 10
