@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dataset_tools.base.layout import DATA_STAGES, MODEL_STAGES
+from dataset_tools.base.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = {s: f"dataset_tools.{s}" for s in DATA_STAGES} | {s: f"d2m_model.{s}" for s in MODEL_STAGES}
+MODULES = {s: f"dataset_tools.{s}" for s in DATA_STAGES} | {s: f"d2m_model.{s}" for s in MODEL_STAGES + COMMANDS}
 
 
 def sources():
@@ -31,7 +31,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def test_top_level_modules_are_exactly_the_stages():
-    for package, stages in (("dataset_tools", DATA_STAGES), ("d2m_model", MODEL_STAGES)):
+    for package, stages in (("dataset_tools", DATA_STAGES), ("d2m_model", MODEL_STAGES + COMMANDS)):
         assert {p.stem for p in (ROOT / package).glob("*.py")} - {"__init__"} == set(stages)
 
 

@@ -7,6 +7,8 @@ from dataset_tools.base.errors import UserError
 
 DATA_STAGES = ("sources", "download", "clips", "pose", "i3d", "audio", "split", "shards")
 MODEL_STAGES = ("vqvae", "synthesizer", "d2m_gan", "generate", "evaluate", "tables", "report")
+COMMANDS = ("listen",)
+"""Like stages in everything, but not in DVC's pipeline: they wait for people."""
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -35,7 +37,7 @@ class Layout:
     def stage(self, word: str) -> Path:
         """Folder of a stage's results: data/<corpus>/<word> or runs/<corpus>/<word>."""
         top = "data" if word in DATA_STAGES else "runs"
-        assert word in DATA_STAGES + MODEL_STAGES, word
+        assert word in DATA_STAGES + MODEL_STAGES + COMMANDS, word
         return self.root / top / self.corpus / word
 
     def cache(self, word: str) -> Path:

@@ -1,0 +1,133 @@
+"""The sounds of a study: what each system plays to each dance, brought to one loudness, and the tones of the checks.
+
+All are float32 at 22 050 Hz: music mono (S,), the headphone test stereo (S, 2).
+"""
+
+import numpy as np
+
+from d2m_model.listening.design import ORDERS
+from d2m_model.metrics.controls import derangement, fitted
+from d2m_model.metrics.inputs import read_sound
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.shard_format import ShardSet
+from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.base.work_cache import file_sha256, item_key
+
+TRUTH, MISMATCHED, RECONSTRUCTED = "ground truth", "shuffled ground truth", "VQ reconstruction"
+HEADROOM = 0.9  # highest sample before AAC, whose decoded peaks may be a little higher
+SILENT = -70.0  # LUFS: the gate of ITU-R BS.1770; what is below it has no loudness to match
+
+
+def systems_of(layout: Layout) -> dict[str, list[str]]:
+    """{task: systems}: hidden ground truth, generated systems and VQ reconstructions; for coherence also another song's
+    music, the anchor at the scale's lower end. For quality that would be ground truth once more."""
+    folder = layout.stage("generate")
+    generated = sorted(p.name for p in folder.glob("*/") if p.name.split("-")[0] in LEVELS) if folder.is_dir() else []
+    if not generated:
+        raise UserError(f"{folder}: no generated music to judge; run `python -m d2m_model.generate --corpus {layout.corpus}` first")
+    coded = [f"{RECONSTRUCTED} {level}" for level in LEVELS if (layout.stage("synthesizer") / level / "model.pt").is_file()]
+    both = [TRUTH, *generated, *coded]
+    return {"coherence": [*both, MISMATCHED], "quality": both}
+
+
+def fingerprint(layout: Layout, systems: list[str], clips: list[str]) -> str:
+    """Hash of the files that the study's sounds come from: votes on sounds made anew would be on something else."""
+    files = sorted(layout.stage("shards").glob("test-*.h5"))
+    for system in systems:
+        if system.startswith(RECONSTRUCTED):
+            files.append(layout.stage("synthesizer") / system.split()[-1] / "model.pt")
+        elif system not in (TRUTH, MISMATCHED):
+            files += [layout.stage("generate") / system / f"{clip}.wav" for clip in clips]
+    missing = [f for f in files if not f.is_file()]
+    if missing:
+        raise UserError(f"{missing[0]}: file not found; run `dvc repro` first")
+    return item_key(1, *(file_sha256(f) for f in files))
+
+
+def system_sounds(layout: Layout, test: ShardSet, system: str, clips: list[str], seed: int) -> dict[str, np.ndarray]:
+    """{clip: sound (S,)} of one system, each as long as the clip. Raises UserError where a sound is missing."""
+    entries = {c.clip_id: c for c in test.clips}
+    own = lambda clip: test.read(clip, 0, entries[clip].frames).audio
+    lengths = {clip: frames_to_samples(entries[clip].frames) for clip in clips}
+    if system == TRUTH:
+        return {clip: own(clip) for clip in clips}
+    if system == MISMATCHED:
+        other = dict(zip(entries, derangement([c.song for c in test.clips], seed)))
+        if -1 in other.values():
+            raise UserError(f"{layout.stage('shards')}: all test clips have one song; mismatched music needs a second one")
+        return {clip: fitted(own(test.clips[other[clip]].clip_id), lengths[clip]) for clip in clips}
+    if system.startswith(RECONSTRUCTED):
+        return _reconstructed(layout, system.split()[-1], {clip: own(clip) for clip in clips})
+    sounds = {clip: read_sound(layout.stage("generate") / system / f"{clip}.wav") for clip in clips}
+    return {clip: np.pad(a, (0, max(0, lengths[clip] - len(a))))[: lengths[clip]] for clip, a in sounds.items()}
+
+
+def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Ground truth coded and decoded again: the best that a system of this level could sound."""
+    import torch
+
+    from d2m_model.training.vqvae_files import load_vqvae
+
+    model, index = load_vqvae(layout.stage("synthesizer") / level / "model.pt"), LEVELS[level]
+    result = {}
+    with torch.no_grad():
+        for clip, audio in own.items():
+            decoded = model.decode(model.encode(torch.from_numpy(audio)[None], index), index)[0].numpy()
+            result[clip] = np.pad(decoded, (0, max(0, len(audio) - len(decoded))))[: len(audio)]
+    return result
+
+
+def loudness_gains(sounds: dict[str, np.ndarray], target: float) -> tuple[dict[str, float], float]:
+    """({name: factor}, level): factors that bring all sounds to one loudness (ITU-R BS.1770), `target` LUFS or, where
+    that would clip one of them, the highest level at which none does. Silence and what is too short keeps factor 1."""
+    import pyloudnorm
+
+    meter = pyloudnorm.Meter(SAMPLE_RATE)
+    found = {
+        name: meter.integrated_loudness(np.asarray(audio, np.float64))
+        for name, audio in sounds.items()
+        if len(audio) >= 0.4 * SAMPLE_RATE
+    }
+    found = {name: lufs for name, lufs in found.items() if lufs > SILENT}
+    peaks = {name: float(np.abs(sounds[name]).max()) for name in found}
+    room = [20 * np.log10(HEADROOM / peaks[name]) + lufs for name, lufs in found.items()]
+    level = float(min([target, *room]))
+    return {name: 10 ** ((level - found[name]) / 20) if name in found else 1.0 for name in sounds}, level
+
+
+def tone(frequency: float, seconds: float, level: float) -> np.ndarray:
+    """(S,) sine with ramps of 0.1 s (of a quarter where it is shorter)."""
+    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    ramp = min(0.1, seconds / 4)
+    edge = np.clip(np.minimum(t, seconds - t) / ramp, 0, 1)
+    return (level * np.sin(2 * np.pi * frequency * t) * np.sin(np.pi / 2 * edge) ** 2).astype(np.float32)
+
+
+def headphone_sound(order: tuple[int, int, int]) -> np.ndarray:
+    """(S, 2): three 200 Hz tones of 1 s in `order`: plain, antiphase between the ears, and quiet (6 dB less).
+
+    Through headphones the quiet one is the quietest; from loudspeakers the antiphase one cancels in the air and seems
+    so. Source: Woods, Siegel, Traer & McDermott 2017, "Headphone screening to facilitate web-based auditory experiments".
+    """
+    assert order in ORDERS
+    plain, quiet = tone(200, 1.0, 0.5), tone(200, 1.0, 0.25)
+    pairs = [(plain, plain), (plain, -plain), (quiet, quiet)]
+    gap = np.zeros((SAMPLE_RATE // 2, 2), np.float32)
+    parts = [gap[: len(gap) // 2]]
+    for number in order:
+        parts += [np.stack(pairs[number], axis=1), gap]
+    return np.concatenate(parts)
+
+
+def counted_beeps(music: np.ndarray, count: int) -> np.ndarray:
+    """`music` (S,) that stops after a quarter for `count` beeps, as long as it was: the answer to give, in tones."""
+    start = len(music) // 4
+    step = min(round(0.6 * SAMPLE_RATE), (len(music) - start) // 6)
+    sound = np.zeros_like(music)
+    sound[:start] = music[:start]
+    for k in range(count):
+        at = start + round((k + 0.5) * step)
+        beep = tone(880, 0.5 * step / SAMPLE_RATE, 0.2)
+        sound[at : at + len(beep)] = beep[: len(music) - at]
+    return sound

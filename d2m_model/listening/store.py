@@ -1,0 +1,178 @@
+"""The study's SQLite file: the stimuli, who was dealt what, and the votes. One transaction per vote, WAL, fsynced.
+
+A rater is known by a secret id (a cookie, or the code of an invitation); everything published has the number instead.
+"""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2m_model.listening.design import Stimulus
+from dataset_tools.base.errors import UserError
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS study (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS stimuli (
+  file TEXT PRIMARY KEY, task TEXT NOT NULL, kind TEXT NOT NULL, system TEXT NOT NULL, clip TEXT NOT NULL, answer INTEGER
+) STRICT;
+CREATE TABLE IF NOT EXISTS raters (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE IF NOT EXISTS steps (
+  rater INTEGER NOT NULL REFERENCES raters, position INTEGER NOT NULL, file TEXT NOT NULL REFERENCES stimuli,
+  PRIMARY KEY (rater, position)
+) STRICT;
+CREATE TABLE IF NOT EXISTS votes (
+  rater INTEGER NOT NULL, position INTEGER NOT NULL, score INTEGER NOT NULL CHECK (score BETWEEN 1 AND 5),
+  PRIMARY KEY (rater, position), FOREIGN KEY (rater, position) REFERENCES steps
+) STRICT;
+"""
+
+
+class Full(Exception):
+    """All places of the study are taken."""
+
+
+class OutOfTurn(Exception):
+    """A vote for a step that is not the rater's next one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where a rater is: position 0 … total - 1, and the stimulus there; None when they are through."""
+
+    position: int
+    total: int
+    file: str | None
+    stimulus: Stimulus | None
+    first_of_task: bool
+
+
+class Store:
+    """Votes and what they were given for. Any number of threads and processes may use one file."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as base:
+            base.executescript(TABLES)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection with its own transaction: committed at the end of the block, rolled back if it raises."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=30)) as base:
+                base.execute("PRAGMA journal_mode=WAL")
+                base.execute("PRAGMA synchronous=FULL")
+                base.execute("PRAGMA foreign_keys=ON")
+                with base:
+                    yield base
+        except sqlite3.DatabaseError as err:
+            if type(err) is not sqlite3.DatabaseError:  # the subclasses are about a statement or the disk
+                raise
+            raise UserError(f"{self.path}: not a study's database, or a damaged one ({err}); move it away") from None
+
+    def begin(self, design: dict) -> str:
+        """Begin the study of this design or go on with it; returns its secret, the key of the files' names.
+
+        Raises UserError where the file holds a study of another design: its votes would not be comparable.
+        """
+        with self._open() as base:
+            base.execute("BEGIN IMMEDIATE")
+            base.execute("INSERT OR IGNORE INTO study VALUES ('secret', ?)", [secrets.token_hex(16)])
+            base.execute("INSERT OR IGNORE INTO study VALUES ('design', ?)", [json.dumps(design, sort_keys=True)])
+            known = dict(base.execute("SELECT key, value FROM study"))
+        begun = json.loads(known["design"])
+        changed = sorted(k for k in begun | design if begun.get(k) != json.loads(json.dumps(design)).get(k))
+        if changed:
+            raise UserError(
+                f"{self.path}: this study was begun with other {' and '.join(changed)}; put that back to go on with it, or "
+                f"move {self.path.parent} away to begin another"
+            )
+        return known["secret"]
+
+    def offer(self, stimuli: dict[str, Stimulus]) -> None:
+        """Record {file: stimulus} once the files are there."""
+        with self._open() as base:
+            rows = [(file, s.task, s.kind, s.system, s.clip, s.answer) for file, s in stimuli.items()]
+            base.executemany("INSERT OR IGNORE INTO stimuli VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def join(self, rater: str, places: int, deal) -> int:
+        """The number of the rater with this id, new or not. deal: number -> file names in the order to be given.
+
+        Raises Full where the id is new and all places are taken.
+        """
+        with self._open() as base:
+            base.execute("BEGIN IMMEDIATE")
+            found = base.execute("SELECT number FROM raters WHERE id = ?", [rater]).fetchone()
+            if found:
+                return found[0]
+            (number,) = base.execute("SELECT COUNT(*) FROM raters").fetchone()
+            if number >= places:
+                raise Full
+            base.execute("INSERT INTO raters VALUES (?, ?)", [number, rater])
+            base.executemany("INSERT INTO steps VALUES (?, ?, ?)", [(number, i, f) for i, f in enumerate(deal(number))])
+            return number
+
+    def number_of(self, rater: str) -> int | None:
+        """The number of a rater who has joined."""
+        with self._open() as base:
+            found = base.execute("SELECT number FROM raters WHERE id = ?", [rater]).fetchone()
+        return found[0] if found else None
+
+    def step(self, number: int) -> Step:
+        """The first step that the rater has not voted on."""
+        with self._open() as base:
+            (total,) = base.execute("SELECT COUNT(*) FROM steps WHERE rater = ?", [number]).fetchone()
+            (done,) = base.execute("SELECT COUNT(*) FROM votes WHERE rater = ?", [number]).fetchone()
+            rows = base.execute(
+                "SELECT file, task, kind, system, clip, answer FROM steps JOIN stimuli USING (file) "
+                "WHERE rater = ? AND position IN (?, ?) ORDER BY position DESC",
+                [number, done - 1, done],
+            ).fetchall()
+        if done == total:
+            return Step(position=done, total=total, file=None, stimulus=None, first_of_task=False)
+        now = _stimulus(rows[0][1:])
+        new = len(rows) == 1 or rows[1][1] != now.task
+        return Step(position=done, total=total, file=rows[0][0], stimulus=now, first_of_task=new)
+
+    def vote(self, number: int, position: int, score: int) -> None:
+        """Record a vote. Sent again, as after a lost answer, it changes nothing: the first one stands.
+
+        Raises OutOfTurn for a step that is not the next one.
+        """
+        with self._open() as base:
+            base.execute("BEGIN IMMEDIATE")
+            (done,) = base.execute("SELECT COUNT(*) FROM votes WHERE rater = ?", [number]).fetchone()
+            if position < done:
+                return
+            (total,) = base.execute("SELECT COUNT(*) FROM steps WHERE rater = ?", [number]).fetchone()
+            if position != done or position >= total:
+                raise OutOfTurn
+            base.execute("INSERT INTO votes VALUES (?, ?, ?)", [number, position, score])
+
+    def offers(self, file: str) -> bool:
+        """Whether a file of this name belongs to the study."""
+        with self._open() as base:
+            return base.execute("SELECT 1 FROM stimuli WHERE file = ?", [file]).fetchone() is not None
+
+    def votes(self) -> list[dict]:
+        """Every vote as {rater, position, score, task, kind, system, clip, answer}, by rater and position."""
+        with self._open() as base:
+            base.row_factory = sqlite3.Row
+            rows = base.execute(
+                "SELECT rater, position, score, task, kind, system, clip, answer FROM votes "
+                "JOIN steps USING (rater, position) JOIN stimuli USING (file) ORDER BY rater, position"
+            )
+            return [dict(row) for row in rows]
+
+    def steps_of_raters(self) -> dict[int, int]:
+        """{rater: how many steps they were dealt}."""
+        with self._open() as base:
+            return dict(base.execute("SELECT rater, COUNT(*) FROM steps GROUP BY rater ORDER BY rater"))
+
+
+def _stimulus(row: tuple) -> Stimulus:
+    return Stimulus(**dict(zip(("task", "kind", "system", "clip", "answer"), row)))

@@ -1,0 +1,146 @@
+"""The pages of the study: consent, one step after another, thanks. Server-side state only: a reload changes nothing."""
+
+import re
+import secrets
+from pathlib import Path
+
+import flask
+
+from d2m_model.listening.design import SCALE, Stimulus
+from d2m_model.listening.store import Full, OutOfTurn, Store
+
+RATER = re.compile(r"[A-Za-z0-9_-]{4,64}")
+FILE = re.compile(r"[0-9a-f]{24}\.(mp4|wav)")
+COOKIE, YEAR = "rater", 365 * 24 * 3600
+PARTS = {
+    "headphones": "Headphones",
+    "coherence": "Dance and music",
+    "quality": "Sound quality",
+}
+QUESTIONS = {
+    "headphones": "Which of the three tones was the quietest?",
+    "coherence": "How well does the music fit the dance?",
+    "quality": "How good is the music, as music?",
+}
+INTRODUCTIONS = {
+    "headphones": ["Put your headphones on and set a comfortable volume. You will hear three low tones, six times."],
+    "coherence": [
+        "You will see a dance with music. Judge only how well the two go together, not how good either is.",
+        "If a text in the video asks for a certain answer, give that answer.",
+    ],
+    "quality": [
+        "You will hear music without a video. Judge its overall quality: how clean it sounds, how good it is as music.",
+        "If the music stops and you hear beeps, count them and answer with their number.",
+    ],
+}
+
+
+def create_app(store: Store, media: Path, deal, *, places: int, consent: str) -> flask.Flask:
+    """The study as a WSGI application.
+
+    media: folder of the files; deal: rater number -> file names in the order to be given; consent: text of the first
+    page, where a line that starts with '# ' is a heading and blank lines part paragraphs.
+    """
+    app = flask.Flask(__name__)
+    app.config.update(MAX_CONTENT_LENGTH=4096)
+
+    def current() -> int | None:
+        rater = flask.request.cookies.get(COOKIE, "")
+        return store.number_of(rater) if RATER.fullmatch(rater) else None
+
+    @app.get("/")
+    def welcome():
+        rater = flask.request.args.get("rater", "")
+        if rater and not RATER.fullmatch(rater):
+            return _message("This link is damaged", "Its code is not one of ours. Please copy the whole link.", 400)
+        if current() is not None and rater in ("", flask.request.cookies.get(COOKIE)):
+            return flask.redirect(flask.url_for("study"), 303)
+        return flask.render_template("welcome.html", paragraphs=_paragraphs(consent), rater=rater)
+
+    @app.post("/join")
+    def join():
+        rater = flask.request.form.get("rater", "") or secrets.token_urlsafe(16)
+        if not RATER.fullmatch(rater):
+            return _message("This link is damaged", "Its code is not one of ours. Please copy the whole link.", 400)
+        try:
+            store.join(rater, places, deal)
+        except Full:
+            return _message("The study is complete", "All places are taken. Thank you for your interest!", 403)
+        answer = flask.redirect(flask.url_for("study"), 303)
+        answer.set_cookie(COOKIE, rater, max_age=YEAR, httponly=True, samesite="Lax", secure=flask.request.is_secure)
+        return answer
+
+    @app.get("/study")
+    def study():
+        number = current()
+        if number is None:
+            return flask.redirect(flask.url_for("welcome"), 303)
+        step = store.step(number)
+        if step.stimulus is None:
+            return _message("Thank you!", "You have answered everything, and all answers are saved. You may close this page.")
+        task = step.stimulus.task
+        return flask.render_template(
+            "step.html",
+            position=step.position,
+            total=step.total,
+            part=PARTS[task],
+            first=step.first_of_task,
+            intro=INTRODUCTIONS[task],
+            question=QUESTIONS[task],
+            source=flask.url_for("file", name=step.file),
+            video=step.file.endswith(".mp4"),
+            choices=choices(step.stimulus),
+        )
+
+    @app.post("/vote")
+    def vote():
+        number = current()
+        if number is None:
+            return {"error": "join first"}, 403
+        given = flask.request.get_json(silent=True)
+        position, score = (given.get("position"), given.get("score")) if isinstance(given, dict) else (None, None)
+        if type(position) is not int or type(score) is not int or not 0 <= position < 10_000:
+            return {"error": "position and score must be whole numbers"}, 400
+        step = store.step(number)
+        if position == step.position and step.stimulus and score not in dict(choices(step.stimulus)):
+            return {"error": "this score is not on the scale"}, 400
+        try:
+            store.vote(number, position, score)
+        except OutOfTurn:
+            return {"error": "not your next step"}, 409
+        return {"ok": True}
+
+    @app.get("/media/<name>")
+    def file(name: str):
+        if current() is None or not FILE.fullmatch(name) or not store.offers(name):
+            flask.abort(404)
+        # No date and no tag made of it: the order in which files were made would tell what they are.
+        return flask.send_from_directory(media.resolve(), name, etag=False, last_modified=0, max_age=YEAR, conditional=True)
+
+    @app.after_request
+    def guard(answer):
+        answer.headers["Content-Security-Policy"] = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'"
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        if flask.request.endpoint not in ("file", "static"):
+            answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    return app
+
+
+def choices(stimulus: Stimulus) -> list[tuple[int, str]]:
+    """(score, label) in the order shown: the five categories, best first, or the three tones."""
+    if stimulus.task == "headphones":
+        return [(1, "the first"), (2, "the second"), (3, "the third")]
+    return list(SCALE.items())
+
+
+def _message(title: str, text: str, status: int = 200):
+    return flask.render_template("message.html", title=title, text=text), status
+
+
+def _paragraphs(text: str) -> list[tuple[str, str]]:
+    """[('h1' or 'p', text)] of a consent text."""
+    parts = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip())]
+    return [("h1", part[2:]) if part.startswith("# ") else ("p", part) for part in parts if part]
