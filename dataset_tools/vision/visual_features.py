@@ -2,10 +2,10 @@
 
 Choices the published description leaves open: windows are 60 frames at 30 fps, one every second; RGB comes first; flow
 is taken after resizing, between frame t and t + 1, so a window of 60 frames uses 61 where the clip has them, and the
-clip's last flow is repeated where it ends with the window.
+clip's last flow is repeated where it ends with the window. Frames after the last whole window are not used.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +15,8 @@ import torch
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import FPS
 from dataset_tools.base.weights import locate
-from dataset_tools.vision.flow import Flow, scale_flow, to_gray
+from dataset_tools.vision.ahead import ahead
+from dataset_tools.vision.flow import Flow, RaftFlow, load_raft
 from dataset_tools.vision.i3d_checkpoints import load_i3d
 from dataset_tools.vision.i3d_net import FEATURES, I3D
 
@@ -37,63 +38,80 @@ class VisualFeatures:
     """One of flow.METHODS."""
     batch: int = 4
     """Windows that go through a network at once."""
+    raft: torch.nn.Module | None = None
+    """Network of the flow method 'raft'."""
 
     def __call__(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """Features of a clip at 30 fps.
 
         Parameters
         ----------
-        frames : uint8 (T, H, W, 3) RGB, as one array or any iterable of frames. It is read once, and only `batch`
-            windows of small frames are held, so a video of any length fits.
+        frames : uint8 (T, H, W, 3) RGB, as one array or any iterable of frames. It is read once, in a thread that takes
+            the flow of the next windows while the networks see the present ones; only so many small frames are held,
+            so a video of any length fits.
 
         Returns
         -------
         float32 (W, 2048), RGB 1024 then flow 1024; row w is the window that starts at second w
         (timebase.window_starts). W is 0 for a clip under 2 s.
         """
-        rows, rgb, flow = [], [], []
-        solver, before = Flow(self.flow_method), None
+        rows = [self._windows(*stretch) for stretch in ahead(self._stretches(frames), depth=1)]
+        return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)
+
+    def _stretches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The clip as stretches of at most `batch` windows: uint8 (T, H, W, 3) frames and float32 (T, 2, H, W) scaled
+        flow from each of them to the next, of as many frames as the windows need. What is left at the end and fills
+        no window is not used."""
+        solver, before = RaftFlow(self.raft) if self.flow_method == "raft" else Flow(self.flow_method), None
+        rgb, flow = [], []
         full = WINDOW + (self.batch - 1) * FPS
         for frame in frames:
             small = resize(frame, self.frame_size)
-            gray = to_gray(small)
+            prepared = solver.prepare(small)
             if before is not None:
-                flow.append(center_crop(scale_flow(solver.between(before, gray)), self.crop, axis=1))
+                flow.append(center_crop(solver.scale(solver.between(before, prepared)), self.crop, axis=1))
             if len(rgb) == full:
-                rows.append(self._windows(rgb, flow))
+                yield np.stack(rgb), np.stack(flow)
                 keep = FPS * self.batch
                 del rgb[:keep], flow[:keep]
             rgb.append(center_crop(small, self.crop, axis=0))
-            before = gray
+            before = prepared
         if len(rgb) >= WINDOW:
             flow.append(flow[-1])
-            rows.append(self._windows(rgb, flow))
-        return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)
+            yield np.stack(rgb), np.stack(flow)
 
-    def _windows(self, rgb: list[np.ndarray], flow: list[np.ndarray]) -> np.ndarray:
+    def _windows(self, rgb: np.ndarray, flow: np.ndarray) -> np.ndarray:
         """Features (n, 2048) of the n windows in as many frames as flows."""
         starts = range(0, len(rgb) - WINDOW + 1, FPS)
-        images = np.stack(rgb).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
-        streams = ((self.rgb_net, images), (self.flow_net, np.stack(flow)))
+        images = rgb.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
         out = []
-        with torch.inference_mode():
-            for net, series in streams:
-                device = next(net.parameters()).device
-                batch = np.stack([series[s : s + WINDOW] for s in starts]).transpose(0, 2, 1, 3, 4)
+        for net, series in ((self.rgb_net, images), (self.flow_net, flow)):
+            device = next(net.parameters()).device
+            batch = np.stack([series[s : s + WINDOW] for s in starts]).transpose(0, 2, 1, 3, 4)
+            with torch.inference_mode():
                 out.append(net.features(torch.from_numpy(np.ascontiguousarray(batch)).to(device)).cpu().numpy())
         return np.concatenate(out, axis=1)
 
 
 def load_visual_features(
-    weights: str | tuple[str, str], layout: Layout, *, frame_size: int, crop: int, flow: str, batch: int = 4
+    weights: str | tuple[str, str],
+    layout: Layout,
+    *,
+    frame_size: int,
+    crop: int,
+    flow: str,
+    batch: int = 4,
+    flow_weights: str = "raft_sintel",
 ) -> VisualFeatures:
     """Extractor with the networks of `weights`: one two-stream file, or an RGB and a flow file; each a name in
-    manifests/weights.csv (fetched where it is missing) or a path. Raises UserError for files that do not fit."""
+    manifests/weights.csv (fetched where it is missing) or a path. `flow_weights`, likewise, is RAFT's and only fetched
+    for the flow 'raft'. Raises UserError for files that do not fit."""
     files = [weights, weights] if isinstance(weights, str) else weights
     rgb, flow_net = (
         load_i3d(locate(file, layout), stream) for file, stream in zip(files, ("rgb", "flow"), strict=True)
     )
-    return VisualFeatures(rgb, flow_net, frame_size, crop, flow, batch)
+    raft = load_raft(locate(flow_weights, layout)) if flow == "raft" else None
+    return VisualFeatures(rgb, flow_net, frame_size, crop, flow, batch, raft)
 
 
 def resize(frame: np.ndarray, short: int) -> np.ndarray:
