@@ -136,7 +136,7 @@ def _described(content: dict) -> str:
     """What a file that is no I3D state dict seems to be."""
     names = [str(name) for name in content]
     for prefix, what in (("module.", "saved from DataParallel"), ("model.", "saved from a wrapper")):
-        if any(name.startswith(prefix + FIRST) or name.startswith(prefix + FIRST.lower()) for name in names):
+        if any(name.startswith((prefix + FIRST, prefix + FIRST.lower())) for name in names):
             return f"a state dict {what}: take '{prefix}' off its names"
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(content.get(name), dict):
