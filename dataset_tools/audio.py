@@ -8,7 +8,7 @@ import soxr
 from scipy.io import wavfile
 
 from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.atomic import begin_folder, keep_only, write_aside
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -26,11 +26,14 @@ class Params:
     """Section `audio` of params.yaml."""
 
     workers: int = 2
+    timeout: float = 300.0
+    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
     min_ok: float = 0.9
     """Fraction of the cut clips that must be ok."""
 
     def __post_init__(self):
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+        require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
 
 
@@ -73,9 +76,9 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
     try:
         found = read_sound(clips / f"{cut.id}.mp4", 0.0, cut.frames / FPS)
     except UserError as err:
-        return AudioRow(id=cut.id, status="failed", reason=str(err))
+        return failed(job, str(err))
     if found is None:
-        return AudioRow(id=cut.id, status="failed", reason="the clip has no sound")
+        return failed(job, "the clip has no sound")
     mono = to_mono(*found, frames_to_samples(cut.frames))
     with write_aside(target / f"{cut.id}.wav") as aside:
         wavfile.write(aside, SAMPLE_RATE, mono)
@@ -83,13 +86,21 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
     return AudioRow(id=cut.id, status="ok", samples=len(mono), peak=round(float(peak), 5), rms=round(float(rms), 5))
 
 
+def failed(job: tuple[Path, Path, CutRow], reason: str) -> AudioRow:
+    """Row of a clip whose sound could not be had."""
+    return AudioRow(id=job[2].id, status="failed", reason=reason)
+
+
 def audio(layout: Layout, params: Params) -> list[AudioRow]:
     """Write data/<corpus>/audio; return one row per row of clips, failed ones too."""
     cuts = read_records(layout.stage("clips") / "rows.csv", CutRow)
     jobs = [(layout.stage("clips"), layout.stage(STAGE), cut) for cut in cuts]
-    rows = run_all(extract, jobs, params.workers, STAGE)
+    target = layout.stage(STAGE)
+    begin_folder(target, "rows.csv")
+    rows = run_all(extract, jobs, params.workers, STAGE, failed=failed, timeout=params.timeout)
     assert len(rows) == len(cuts)
-    write_records(layout.stage(STAGE) / "rows.csv", rows, AudioRow)
+    keep_only(target, {f"{row.id}.wav" for row in rows if row.status == "ok"}, ".wav")
+    write_records(target / "rows.csv", rows, AudioRow)
     return rows
 
 

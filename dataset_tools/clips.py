@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import publish, write_text
+from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -33,12 +33,16 @@ class Params:
     crop: bool = True
     """Crop still side panels and letterbox bars away."""
     workers: int = 2
+    """Processes, one clip each at a time."""
+    timeout: float = 900.0
+    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
     min_ok: float = 0.9
     """Fraction of the clips that must be ok."""
 
     def __post_init__(self):
         require(self.max_height >= 16, f"max_height must be at least 16 px, found {self.max_height}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+        require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
 
 
@@ -89,19 +93,11 @@ class Job:
 def cut(job: Job) -> ClipRow:
     """Write target/<clip_id>.mp4, from the cache where this cut was made before; the row says why if there is none."""
     clip = job.clip
-    row = {
-        "id": clip.clip_id,
-        "video_id": clip.video_id,
-        "song_id": clip.song_id,
-        "genre": job.song.genre,
-        "official_split": clip.official_split,
-    }
     if clip.start is None:
-        reason = f"start and end are empty in the manifest; {ANNOTATIONS}"
-        return ClipRow(status="failed", reason=reason, **row)
+        return failed(job, f"start and end are empty in the manifest; {ANNOTATIONS}")
     if job.video is None or job.video.status != "ok":
         why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
-        return ClipRow(status="failed", reason=f"video {clip.video_id} was not downloaded ({why})", **row)
+        return failed(job, f"video {clip.video_id} was not downloaded ({why})")
     key = item_key(VERSION, job.video.sha256, clip.start, clip.end, job.params.max_height, job.params.crop)
     made, note = job.cache / f"{key}.mp4", job.cache / f"{key}.json"
     if not (made.is_file() and note.is_file()):
@@ -111,7 +107,7 @@ def cut(job: Job) -> ClipRow:
                 max_height=job.params.max_height, crop=job.params.crop, need_sound=True,
             )  # fmt: skip
         except UserError as err:
-            return ClipRow(status="failed", reason=str(err), **row)
+            return failed(job, str(err))
         numbers = {
             "frames": done.frames,
             "width": done.width,
@@ -125,7 +121,20 @@ def cut(job: Job) -> ClipRow:
         }
         write_text(note, json.dumps(numbers))
     publish(made, job.target / f"{clip.clip_id}.mp4")
-    return ClipRow(status="ok", **row, **json.loads(note.read_text(encoding="utf-8")))
+    return _row(job, "ok", **json.loads(note.read_text(encoding="utf-8")))
+
+
+def failed(job: Job, reason: str) -> ClipRow:
+    """Row of a clip that could not be cut."""
+    return _row(job, "failed", reason=reason)
+
+
+def _row(job: Job, status: str, **columns) -> ClipRow:
+    clip = job.clip
+    return ClipRow(
+        id=clip.clip_id, status=status, video_id=clip.video_id, song_id=clip.song_id, genre=job.song.genre,
+        official_split=clip.official_split, **columns,
+    )  # fmt: skip
 
 
 def clips(layout: Layout, params: Params) -> list[ClipRow]:
@@ -139,8 +148,11 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
             cache=cache, params=params)
         for c in manifest.clips
     ]  # fmt: skip
-    rows = run_all(cut, jobs, params.workers, STAGE)
+    begin_folder(target, "rows.csv")
+    sweep(cache)
+    rows = run_all(cut, jobs, params.workers, STAGE, failed=failed, timeout=params.timeout)
     assert len(rows) == len(manifest.clips)
+    keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
     write_records(target / "rows.csv", rows, ClipRow)
     return rows
 

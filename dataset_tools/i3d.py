@@ -16,7 +16,7 @@ import numpy as np
 
 from dataset_tools.base import cli
 from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import publish, write_aside
+from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
@@ -51,6 +51,8 @@ class Params:
     """Windows that go through a network at once."""
     workers: int = 2
     """Processes, one thread each."""
+    timeout: float = 3600.0
+    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
     min_ok: float = 0.95
     """Share of the clips that must end ok, or the stage fails."""
 
@@ -69,6 +71,7 @@ class Params:
         )
         require(self.batch >= 1, f"batch must be at least 1, found {self.batch}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+        require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0..1, found {self.min_ok}")
 
     @property
@@ -128,10 +131,13 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
             key = item_key(VERSION, file_sha256(video), shas, chosen)
             jobs.append(Job(clip=clip, video=video, cache=layout.cache("i3d") / f"{key}.npy", settings=settings))
 
+    sweep(layout.cache("i3d"))
     todo = [job for job in jobs if not job.cache.exists()]
-    reasons = dict(zip((job.clip.id for job in todo), run_all(work, todo, params.workers, "i3d"), strict=True))
+    outcomes = run_all(work, todo, params.workers, "i3d", failed=lambda job, reason: reason, timeout=params.timeout)
+    reasons = dict(zip((job.clip.id for job in todo), outcomes, strict=True))
 
     out = layout.stage("i3d")
+    begin_folder(out, "rows.csv")
     rows = []
     for job in jobs:
         status, reason, windows = "ok", reasons.get(job.clip.id, ""), 0
@@ -148,10 +154,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     rows += [
         FeatureRow(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done
     ]
-    good = {row.id for row in rows if row.status == "ok"}
-    for old in out.glob("*.npy"):
-        if old.stem not in good:
-            old.unlink()
+    keep_only(out, {f"{row.id}.npy" for row in rows if row.status == "ok"}, ".npy")
     write_records(out / "rows.csv", rows, FeatureRow)
     return rows
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dataset_tools.base import cli
 from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import publish, write_aside
+from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
@@ -49,6 +49,8 @@ class Params:
     """Share of a clip's frames in which the primary dancer must be seen, or the clip is dropped; 0 keeps every clip."""
     workers: int = 2
     """Processes, one thread each."""
+    timeout: float = 3600.0
+    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
     min_ok: float = 0.9
     """Share of the clips that must end ok, or the stage fails."""
 
@@ -58,6 +60,7 @@ class Params:
             self.long_edge == 0 or self.long_edge >= 33,
             f"long_edge must be 0 or at least 33 px, found {self.long_edge}",
         )
+        require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         for name in ("batch_size", "max_people", "min_frames", "workers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(self.gap_frames >= 0, f"gap_frames must be at least 0, found {self.gap_frames}")
@@ -117,10 +120,13 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
             cache = layout.cache("pose") / f"{key}.npy"
             jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
 
+    sweep(layout.cache("pose"))
     todo = [job for job in jobs if not job.cache.exists()]
-    reasons = dict(zip((job.clip.id for job in todo), run_all(work, todo, params.workers, "pose"), strict=True))
+    outcomes = run_all(work, todo, params.workers, "pose", failed=lambda job, reason: reason, timeout=params.timeout)
+    reasons = dict(zip((job.clip.id for job in todo), outcomes, strict=True))
 
     out = layout.stage("pose")
+    begin_folder(out, "rows.csv")
     facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}"}
     rows = [_finished(job, reasons.get(job.clip.id, ""), facts) for job in jobs]
     for job, row in zip(jobs, rows, strict=True):
@@ -128,10 +134,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
             publish(job.cache, out / f"{row.id}.npy")
     done = {row.id for row in rows}
     rows += [PoseRow(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
-    good = {row.id for row in rows if row.status == "ok"}
-    for old in out.glob("*.npy"):
-        if old.stem not in good:
-            old.unlink()
+    keep_only(out, {f"{row.id}.npy" for row in rows if row.status == "ok"}, ".npy")
     write_records(out / "rows.csv", rows, PoseRow)
     return rows
 

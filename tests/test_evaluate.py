@@ -96,6 +96,7 @@ def test_controls():
     assert all(songs[i] != songs[j] for i, j in enumerate(derangement(songs, 0)))
     assert derangement(["a", "a"], 0) == [-1, -1]
     assert np.array_equal(white_noise(100, 1), white_noise(100, 1))
+    assert not np.array_equal(white_noise(100, 1), white_noise(100, 2))
 
 
 def write_folder(folder, sounds, rate=RATE):

@@ -1,6 +1,7 @@
 """The pose stage: one row per clip whatever became of it, equal bytes every time, and nothing done twice."""
 
 import dataclasses
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from builders import build_manifest
 
 from dataset_tools import pose
+from dataset_tools.base import workers
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
 from dataset_tools.base.schema import read_records, write_records
@@ -17,6 +19,8 @@ from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 WIDTH, HEIGHT, FRAMES = 160, 256, 8
 PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1, "min_ok": 0.0}
+# the stage works in processes of its own: let them find the heavy libraries already imported
+multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.vision.poser"])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,13 @@
 """The report page: self-contained, and shown by a real browser at phone and desktop width."""
 
+import base64
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from d2m_model.page import plots
@@ -30,7 +33,6 @@ def test_plots_are_the_same_bytes_again(tmp_path):
 
 
 def test_mp3_is_playable():
-    import base64
     import io
 
     import soundfile
@@ -50,7 +52,18 @@ def test_page_is_self_contained(pipeline):
     page = (pipeline / "runs/demo/report/index.html").read_text()
     assert not re.search(r'(?:src|href)="(?!data:|#)', page), "everything is embedded"
     assert page.count('class="clip"') >= 2 and "High w/o motion" in page and "playhead" in page
-    assert clip_card.__doc__
+
+
+def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"video")
+    clip = SimpleNamespace(clip_id="a", genre="pop", song="s")
+    rows = [("a", "model", 0.8, 0.25), ("b", "model", 0.1, 0.9)]
+    scores = pd.DataFrame(rows, columns=["clip_id", "system", "P4_onsets_own", "P4_onsets_other"])
+    sound = np.zeros(22050 * 3 // 2, np.float32)
+    card = clip_card(clip, sound, {"model": sound}, None, tmp_path / "a.mp4", scores)
+    assert card["id"] == "a" and card["seconds"] == "1.5" and base64.b64decode(card["video"]) == b"video"
+    assert [track["name"] for track in card["tracks"]] == ["own music", "model"] and "<svg" in card["timeline"]
+    assert card["text"] == "model: F 0.80 own, 0.25 other dances"
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

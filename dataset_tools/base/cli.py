@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import UserError, disk_trouble
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import corpus_of
 
@@ -28,11 +28,18 @@ def layout_of(args: argparse.Namespace) -> Layout:
 
 
 def run(main: Callable[[], int]) -> None:
-    """Call `main`, turn a user's mistake into one line on stderr and exit 2; anything else is our bug and is shown."""
+    """Call `main`; a user's mistake or a disk that is full or read-only becomes one line on stderr and exit 2; anything
+    else is our bug and is shown."""
     try:
         code = main()
     except UserError as err:
         print(f"error: {' '.join(str(err).split())}", file=sys.stderr)
+        code = 2
+    except OSError as err:
+        line = disk_trouble(err)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130

@@ -1,14 +1,29 @@
-"""Run one function over many items in processes, with a progress bar, in order, one outcome per item."""
+"""Run one function over many items in processes, with a progress bar, in order, one outcome per item.
 
+A process that dies or hangs costs the item it had, not the run: the decoders and networks underneath are C++, they
+meet files from anywhere, and what they do to a process cannot be caught inside it.
+"""
+
+import ctypes
 import multiprocessing
+import pickle
+import signal
+import sys
+import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import connection
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from dataset_tools.base.errors import UserError, disk_trouble
+
 I = TypeVar("I")
 O = TypeVar("O")
+
+START = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
+PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 
 
 def progress(items: Iterable[I], label: str, total: int | None = None) -> Iterator[I]:
@@ -16,11 +31,127 @@ def progress(items: Iterable[I], label: str, total: int | None = None) -> Iterat
     return tqdm(items, desc=label, total=total, delay=1, dynamic_ncols=True, mininterval=0.5)
 
 
-def run_all(function: Callable[[I], O], items: list[I], workers: int, label: str) -> list[O]:
-    """[function(item) for item in items] over `workers` fresh processes (spawned, so that no library's threads or
-    locks are inherited). `function` must return its failure as a value; what it raises ends the run."""
-    if workers <= 1 or len(items) <= 1:
+def run_all(
+    function: Callable[[I], O], items: list[I], workers: int, label: str, *,
+    failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
+) -> list[O]:  # fmt: skip
+    """[function(item) for item in items] over `workers` processes.
+
+    `function` should return its failure as a value. Where it does not, because it raises, its process dies, or it takes
+    more than `timeout` seconds for one item, failed(item, reason) stands for the outcome. Without `failed` such an item
+    ends the run (with what it raised, or RuntimeError), and a single worker needs no process of its own.
+    """
+    if failed is None and (workers <= 1 or len(items) <= 1):
         return [function(item) for item in progress(items, label)]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=min(workers, len(items)), mp_context=context) as pool:
-        return list(progress(pool.map(function, items), label, total=len(items)))
+    outcomes: list = [None] * len(items)
+    waiting, busy, spare = list(reversed(range(len(items)))), [], []
+    try:
+        with progress((), label, total=len(items)) as bar:
+            while waiting or busy:
+                while waiting and len(busy) < workers:
+                    worker = spare.pop() if spare else _Worker(function)
+                    worker.give(waiting.pop(), items, timeout)
+                    busy.append(worker)
+                left = min(worker.deadline for worker in busy) - time.monotonic()
+                connection.wait([worker.pipe for worker in busy], None if timeout is None else max(0.0, left))
+                for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
+                    busy.remove(worker)
+                    kind, outcome = worker.take()
+                    if kind == "lost":
+                        worker.stop()
+                    else:
+                        spare.append(worker)
+                    if kind != "done":
+                        outcome = _without(outcome, failed, items[worker.index])
+                    outcomes[worker.index] = outcome
+                    bar.update()
+    finally:
+        for worker in busy + spare:
+            worker.stop()
+    return outcomes
+
+
+def _without(trouble: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
+    if failed is None:
+        raise trouble
+    reason = disk_trouble(trouble, full_path=False)
+    if reason is None:
+        known = isinstance(trouble, (ProcessLost, UserError))
+        reason = str(trouble) if known else f"{type(trouble).__name__}: {trouble}"
+        if not known:  # a bug of ours as likely as a strange file: the row has one line, here is the rest
+            print("".join(traceback.format_exception(trouble)), file=sys.stderr)
+    return failed(item, " ".join(reason.split()))
+
+
+class ProcessLost(RuntimeError):
+    """The process that worked on an item died, or was stopped because it took too long."""
+
+
+class _Worker:
+    """A process that answers one item at a time over a pipe."""
+
+    def __init__(self, function: Callable):
+        context = multiprocessing.get_context(START)
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(function, theirs))
+        self.process.start()
+        theirs.close()  # so that the pipe ends when the process does
+
+    def give(self, index: int, items: list, timeout: float | None) -> None:
+        self.index, self.timeout = index, timeout
+        self.deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        try:
+            self.pipe.send(items[index])
+        except BrokenPipeError:  # it died since its last answer: take() will say how
+            pass
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer, or never will be."""
+        return self.pipe.poll()
+
+    def take(self) -> tuple[str, object]:
+        """('done', outcome), ('raised', exception) or ('lost', ProcessLost)."""
+        if not self.answered:
+            return "lost", ProcessLost(f"took more than {self.timeout:g} s and was stopped")
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self.process.join()
+            code = self.process.exitcode
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            return "lost", ProcessLost(f"the process that worked on it {how}")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _serve(function: Callable, pipe) -> None:
+    """Answer items until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops its workers
+    if sys.platform == "linux":  # elsewhere a worker notices at its next answer that its parent was killed
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = ("done", function(item))
+        except Exception as err:  # noqa: BLE001 - the parent decides what becomes of it
+            answer = ("raised", _sendable(err))
+        try:
+            pipe.send(answer)
+        except BrokenPipeError:
+            return
+
+
+def _sendable(err: Exception) -> Exception:
+    """The exception with its traceback as a note, or its text where the class cannot be rebuilt in another process."""
+    err.add_note(f"in a worker process:\n{traceback.format_exc()}")
+    try:
+        return pickle.loads(pickle.dumps(err))
+    except Exception:  # noqa: BLE001 - whatever a foreign class does when it is rebuilt
+        return RuntimeError(f"{type(err).__name__}: {err}\n{traceback.format_exc()}")

@@ -1,0 +1,93 @@
+"""A process that dies, hangs or raises costs the item it had; the others are done, in order."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.workers import run_all
+
+
+def square_unless_told_otherwise(item):
+    """What a decoder can do to the process it is in."""
+    match item:
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(7)
+        case "hang":
+            time.sleep(1000)
+        case "raise":
+            raise UserError("the file is\nodd")
+        case "bug":
+            raise KeyError("pts")
+        case "full":
+            raise OSError(28, "No space left on device", "/somewhere/a.npy")
+    return item * item
+
+
+def test_every_item_has_an_outcome_whatever_happens_to_its_process(capfd):
+    items = [2, "segfault", "exit", 3, "hang", "raise", "bug", "full", 4]
+    found = run_all(
+        square_unless_told_otherwise, items, 2, "test", failed=lambda item, reason: f"{item}: {reason}", timeout=3.0
+    )
+    assert [found[i] for i in (0, 3, 8)] == [4, 9, 16]
+    assert found[1] == "segfault: the process that worked on it was killed by SIGSEGV"
+    assert found[2] == "exit: the process that worked on it ended with exit code 7"
+    assert found[4] == "hang: took more than 3 s and was stopped"
+    assert found[5] == "raise: the file is odd"
+    assert found[6] == "bug: KeyError: 'pts'" and "square_unless_told_otherwise" in capfd.readouterr().err
+    assert found[7].startswith("full: a.npy: No space left on device; make room")
+
+
+@pytest.mark.parametrize(("item", "error"), [("raise", UserError), ("exit", RuntimeError)])
+def test_without_a_stand_in_the_run_ends(item, error):
+    with pytest.raises(error):
+        run_all(square_unless_told_otherwise, [1, item, 2], 2, "test")
+
+
+def test_one_worker_alone_is_this_process():
+    assert run_all(lambda item: (item, os.getpid()), [1, 2], 1, "test") == [(1, os.getpid()), (2, os.getpid())]
+
+
+PARENT = """
+import os, sys, time
+from dataset_tools.base.workers import run_all
+def wait(path):
+    open(path, "w").write(str(os.getpid()))
+    time.sleep(1000)
+if __name__ == "__main__":
+    run_all(wait, sys.argv[1:], 2, "wait", failed=lambda item, reason: reason)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers end at their next answer")
+def test_workers_do_not_outlive_a_killed_parent(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    files = [tmp_path / "one", tmp_path / "two"]
+    root = str(Path(__file__).resolve().parents[1])
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py", *files], env=os.environ | {"PYTHONPATH": root})
+    until(lambda: all(file.exists() and file.read_text() for file in files))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    until(lambda: not any(running(int(file.read_text())) for file in files))
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
