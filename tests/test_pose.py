@@ -19,8 +19,13 @@ from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 WIDTH, HEIGHT, FRAMES = 160, 256, 8
 PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1, "min_ok": 0.0}
-# the stage works in processes of its own: let them find the heavy libraries already imported
-multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.vision.poser"])
+
+
+@pytest.fixture(autouse=True)
+def quick_processes(monkeypatch):
+    """The stage works in processes of its own: let them find the heavy libraries already imported."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.vision.poser"])
+    monkeypatch.setattr(workers, "START", "forkserver")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
