@@ -3,8 +3,11 @@
 Writes videos.csv, clips.csv and songs.csv. A local file stays a path relative to videos.csv, so that two clones write
 the same bytes. With `render`, the compilations that the manifest describes are rendered to media/<video_id>.mp4 with
 their ground truth in truth/<clip_id>.npz.
+
+`import-annotations FILE` fills a manifest in from an annotation sheet (docs/corpora/README.md).
 """
 
+import argparse
 import dataclasses
 import os
 from dataclasses import dataclass
@@ -115,9 +118,51 @@ def sources(layout: Layout, params: Params) -> Manifest:
     return manifest
 
 
+def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
+    """Fill the manifest in from an annotation sheet and say all that became of it; 1 where values disagree."""
+    from dataset_tools.corpus.annotations import import_annotations
+
+    found = import_annotations(
+        layout.manifest, args.file, sheet=args.sheet, mapping=args.map, by_order=args.by_order,
+        fill_down=args.fill_down, replace=args.replace, dry_run=args.dry_run,
+    )  # fmt: skip
+    say(STAGE, "columns read: " + ", ".join(f"'{theirs}' as {ours}" for ours, theirs in found.used.items()))
+    for line in (*found.notes, *(f"conflict: {conflict}" for conflict in found.conflicts)):
+        say(STAGE, line)
+    verb = "would fill in" if args.dry_run else "filled in"
+    say(STAGE, f"{args.file}: {found.rows} rows; {verb} {found.counts()}; {found.same} values were there already")
+    if found.conflicts:
+        say(STAGE, f"{len(found.conflicts)} conflicts: correct one side, or take the sheet's values with --replace")
+    for line in [] if args.dry_run else missing_values(load_manifest(layout.manifest)):
+        say(STAGE, f"still missing: {layout.manifest / line}")
+    return 1 if found.conflicts else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = stage_parser("dataset_tools.sources", __doc__)
+    actions = parser.add_subparsers(dest="action", title="other than the stage itself")
+    sheet = actions.add_parser(
+        "import-annotations", help="fill a manifest in from an annotation sheet (.csv or .xlsx)",
+        description="Fill urls, times and dancers of a manifest in from an annotation sheet; what is there is kept.",
+    )  # fmt: skip
+    sheet.add_argument("file", type=Path, metavar="FILE")
+    sheet.add_argument("--corpus", default=argparse.SUPPRESS, help="corpus to fill in (default: tiktok)")
+    sheet.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="working folder")
+    sheet.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS", help="what a column is; may be repeated")
+    sheet.add_argument("--sheet", default="", help="sheet of an .xlsx file (default: its first)")
+    sheet.add_argument("--by-order", action="store_true", help="no column names the clips: rows stand in their order")
+    sheet.add_argument("--fill-down", action="store_true", help="an empty video, song or url is the one above it")
+    sheet.add_argument("--replace", action="store_true", help="where sheet and manifest disagree, take the sheet's value")
+    sheet.add_argument("--dry-run", action="store_true", help="say what would happen, write nothing")
+    return parser
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run the stage."""
-    args = stage_parser("dataset_tools.sources", __doc__).parse_args(argv)
+    """Run the stage, or what else is asked for."""
+    args = _parser().parse_args(argv)
+    if args.action == "import-annotations":
+        args.corpus = args.corpus or "tiktok"
+        return import_sheet(layout_of(args), args)
     layout = layout_of(args)
     made = sources(layout, load_params(layout.params, STAGE, Params))
     say(STAGE, f"{len(made.videos)} videos, {len(made.clips)} clips, {len(made.songs)} songs")

@@ -1,0 +1,83 @@
+"""What a cell of an annotation sheet means: times, counts of dancers, addresses of videos. All raise ValueError."""
+
+import math
+import re
+from urllib.parse import parse_qs, urlsplit
+
+LONGEST = 24 * 3600  # seconds: no compilation is longer
+MAX_DANCERS = 64
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+YOUTUBE_HOSTS = ("youtube.com", "www.youtube.com", "m.youtube.com", "music.youtube.com", "youtube-nocookie.com")
+CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d+)?)")
+UNITS = re.compile(r"(?:(\d+)\s*h[a-z]*)?\s*(?:(\d+)\s*m[a-z]*)?\s*(?:(\d+(?:[.,]\d+)?)\s*s[a-z]*)?", re.IGNORECASE)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of '75', '75.5 s', '1:15', '1:15.5', '1:02:03', '1m15s', rounded to a millisecond."""
+    text = text.strip().replace("\uff1a", ":").rstrip(".")
+    if clock := CLOCK.fullmatch(text):
+        hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in clock.groups())
+        if seconds >= 60 or (clock[1] and minutes >= 60):
+            raise ValueError(f"'{text}' is no time: minutes and seconds go up to 59")
+        value = 3600 * hours + 60 * minutes + seconds
+    elif text and (parts := UNITS.fullmatch(text)) and any(parts.groups()):
+        hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in parts.groups())
+        value = 3600 * hours + 60 * minutes + seconds
+    else:
+        try:
+            value = float(text.replace(",", "."))
+        except ValueError:
+            raise ValueError(f"'{text}' is no time; expected seconds, m:ss or h:mm:ss") from None
+    if not math.isfinite(value) or not 0 <= value <= LONGEST:
+        raise ValueError(f"'{text}' is no time between 0 s and {LONGEST} s")
+    return round(value, 3)
+
+
+def range_of(text: str) -> tuple[float, float]:
+    """Start and end in seconds of '1:15-1:30', '75 to 90', '1:15 ~ 1:30'."""
+    parts = re.split(r"\s*(?:-|\u2013|\u2014|~|\bto\b)\s*", text.strip())
+    if len(parts) != 2:
+        raise ValueError(f"'{text}' is no range of times; expected start-end")
+    return seconds_of(parts[0]), seconds_of(parts[1])
+
+
+def dancers_of(text: str) -> int:
+    """Number of dancers of '2', '2.0' or '2 dancers'."""
+    found = re.fullmatch(r"(\d{1,3})(?:\.0+)?\s*(?:dancers?|persons?|people)?", text.strip().lower())
+    if not found or not 1 <= int(found[1]) <= MAX_DANCERS:
+        raise ValueError(f"'{text}' is no number of dancers (1 to {MAX_DANCERS})")
+    return int(found[1])
+
+
+def url_of(text: str) -> str:
+    """Address of a video. A YouTube id, or any form of a YouTube address, becomes https://www.youtube.com/watch?v=ID."""
+    text = text.strip()
+    if YOUTUBE_ID.fullmatch(text):
+        return f"https://www.youtube.com/watch?v={text}"
+    if re.match(r"(www\.|m\.)?(youtube\.com|youtu\.be)/", text, re.IGNORECASE):
+        text = f"https://{text}"
+    parts = urlsplit(text)
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or re.search(r"\s", text):
+        raise ValueError(f"'{text}' is neither an http(s) address nor a YouTube id")
+    path = [piece for piece in parts.path.split("/") if piece]
+    video = ""
+    if parts.hostname == "youtu.be" and path:
+        video = path[0]
+    elif parts.hostname in YOUTUBE_HOSTS:
+        named = len(path) == 2 and path[0] in ("shorts", "embed", "live", "v")
+        video = path[1] if named else parse_qs(parts.query).get("v", [""])[0]
+    return f"https://www.youtube.com/watch?v={video}" if YOUTUBE_ID.fullmatch(video) else text
+
+
+def looks_like_url(text: str) -> bool:
+    """Whether a cell of a column of unclear meaning holds an address or a YouTube id (digits alone are a number)."""
+    try:
+        return bool(url_of(text)) and not text.strip().isdigit()
+    except ValueError:
+        return False
+
+
+def plain_name(name: str) -> str:
+    """A name without case, file extension, and zeros in front of its numbers: '000001_1_21.mp4' is '1_1_21'."""
+    stem = re.sub(r"\.(mp4|mov|mkv|webm|avi|wav|mp3)$", "", name.strip().lower())
+    return "_".join(str(int(p)) if p.isdecimal() else p for p in re.split(r"[\s_/-]+", stem) if p)

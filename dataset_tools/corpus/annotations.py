@@ -1,0 +1,272 @@
+"""Fill a corpus's manifest in from an annotation sheet: addresses, times, dancers. What is there is never lost."""
+
+import csv
+import io
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.manifest import Manifest, load_manifest, scan_manifest
+from dataset_tools.corpus import annotation_values as values
+from dataset_tools.corpus.clip_finder import ClipFinder
+from dataset_tools.corpus.columns import assign_roles, find_header, parse_mapping
+from dataset_tools.corpus.spreadsheet import Sheet, read_sheet, shown
+
+TARGETS = {
+    "url": ("videos", "url"), "video_title": ("videos", "title"), "start": ("clips", "start"), "end": ("clips", "end"),
+    "dancers": ("clips", "dancers"), "song_title": ("songs", "title"), "artist": ("songs", "artist"),
+    "genre": ("songs", "genre"),
+}  # fmt: skip
+FILL_DOWN = ("video", "song", "url")
+SEGMENT = 2.0  # seconds of the authors' segments, counted in the column segments_2s
+RANGE = re.compile(r"\d\s*(?:[-\u2013\u2014~]|to)\s*\d")
+MAX_DISAGREEMENT = 1.5  # seconds between an end and start + duration, which people round
+WHOLE_MINUTES = 5  # so many times that all end in :00 were typed as minutes and seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """What an annotation sheet says about a corpus, and what became of it."""
+
+    used: dict[str, str]
+    """Our role -> the column it was read from."""
+    filled: dict[tuple[str, str, str], str]
+    """(file, id, field) -> the new value, where the manifest had none, or another and `replace` was asked for."""
+    same: int = 0
+    """Values that the manifest had already."""
+    rows: int = 0
+    """Rows of the sheet below its header."""
+    notes: list[str] = field(default_factory=list)
+    """One line for every row and column that was not used, and for what a person should look at."""
+    conflicts: list[str] = field(default_factory=list)
+    """One line for every value that disagrees, with the manifest or inside the sheet; none of them is filled in."""
+
+    def counts(self) -> str:
+        """'445 clips.csv end, 15 videos.csv url' of what is filled in."""
+        number = defaultdict(int)
+        for file, _, name in self.filled:
+            number[f"{file}.csv {name}"] += 1
+        return ", ".join(f"{count} {name}" for name, count in sorted(number.items())) or "nothing new"
+
+
+def import_annotations(
+    folder: Path, path: Path, *, sheet: str = "", mapping: Sequence[str] = (), by_order: bool = False,
+    fill_down: bool = False, replace: bool = False, dry_run: bool = False,
+) -> Import:  # fmt: skip
+    """Read the sheet at `path` into the manifest in `folder`; with `dry_run` write nothing.
+
+    A row belongs to the clip that its clip column names: the clip's id, or the number at the end of it, alone or with
+    its video and song. Without a clip column `by_order` takes rows for clips in order, within each video and song
+    that the sheet names, where their numbers agree. `fill_down` gives an empty video, song or url the value above it.
+    Raises UserError: an unreadable sheet, no column that tells the clip, nothing that fits the corpus, or a result
+    that is no valid manifest; nothing is written then.
+    """
+    manifest = load_manifest(folder)
+    table = read_sheet(path, sheet)
+    options = parse_mapping(mapping)
+    found = read_annotations(manifest, table, options, by_order=by_order, fill_down=fill_down, replace=replace, label=str(path))
+    found.notes.extend(implausible(folder, manifest, found.filled))
+    if found.filled:
+        texts = edited(folder, found.filled)
+        _prove(folder, texts)
+        if not dry_run:
+            for name, text in texts.items():
+                write_text(folder / name, text)
+    return found
+
+
+def read_annotations(
+    manifest: Manifest, table: Sheet, mapping: dict[str, str], *, by_order: bool, fill_down: bool, replace: bool, label: str
+) -> Import:
+    """What `table` says about the clips of `manifest`."""
+    top = find_header(table.rows, list(mapping))
+    number, header = table.rows[top]
+    body = table.rows[top + 1 :]
+
+    def column(index: int) -> list[str]:
+        return [cells[index] if index < len(cells) else "" for _, cells in body]
+
+    clips = ClipFinder(manifest)
+    roles, unused = assign_roles(header, column, mapping, set(clips.names), len(manifest.videos))
+    notes = [f"row {n} is above the header and not used: {shown(' | '.join(c for c in cells if c))}" for n, cells in table.rows[:top]]
+    notes += [f"sheet '{other}' of the file is not read; use --sheet to read it" for other in table.others]
+    notes += [
+        f"column '{shown(header[i])}' is not used; say what it is with --map '{shown(header[i])}=…'" for i in unused if header[i]
+    ]
+    if not set(roles) & set(TARGETS) - {"genre"} and not set(roles) & {"times", "duration"}:
+        raise UserError(
+            f"{label}: row {number} names no column of ours (it has {', '.join(shown(c) for c in header if c)}); say which "
+            "are url, start, end, dancers with --map 'THEIRS=OURS'"
+        )
+    texts = {role: column(index) for role, index in roles.items()}
+    for role in FILL_DOWN if fill_down else ():
+        texts[role] = _filled_down(texts.get(role, []))
+    if _typed_as_minutes([t for role in ("start", "end") for t in texts.get(role, [])]):
+        for role in ("start", "end"):
+            texts[role] = [re.sub(r":00(?:\.0+)?$", "", t) if t.count(":") == 2 else t for t in texts.get(role, [])]
+        notes.append("all times end in :00, so they are read as minutes:seconds, not hours:minutes:00")
+    rows = [{role: cells[k] for role, cells in texts.items() if cells and cells[k]} for k in range(len(body))]
+    homes, lost = clips.of(rows, by_order, label)
+    said = defaultdict(dict)  # (file, id, field) -> {value: first row that says it}
+    refused = []
+    for k, home in enumerate(homes):
+        if home is None:
+            refused.append(f"row {body[k][0]} is not used: {lost[k]}")
+            continue
+        pairs, problems = _values(rows[k])
+        refused += [f"row {body[k][0]}: {problem}" for problem in problems]
+        for role, value in pairs:
+            file, name = TARGETS[role]
+            owner = {"videos": home.video_id, "clips": home.clip_id, "songs": home.song_id}[file]
+            said[file, owner, name].setdefault(value, body[k][0])
+    if not said:
+        first = f"; {refused[0]}" if refused else ""
+        raise UserError(f"{label}: none of its {len(body)} rows says anything about {manifest.folder}{first}")
+    used = {role: shown(header[index]) for role, index in roles.items()}
+    return _merged(manifest, said, replace, Import(used=used, filled={}, rows=len(body), notes=notes + refused))
+
+
+def _values(row: dict[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """((role, value as the manifest writes it) of a row's cells, a line for each cell that is not what its column
+    says)."""
+    pairs, problems = [], []
+    for role, read in (("url", values.url_of), ("dancers", values.dancers_of)):
+        if role in row:
+            try:
+                pairs.append((role, str(read(row[role]))))
+            except ValueError as err:
+                problems.append(f"{role} is not used: {shown(str(err), 160)}")
+    try:
+        start, end = _times(row)
+        pairs += [("start", str(start)), ("end", str(end))] if start is not None else []
+    except ValueError as err:
+        problems.append(f"its times are not used: {shown(str(err), 160)}")
+    pairs += [(role, row[role]) for role in ("video_title", "song_title", "artist", "genre") if role in row]
+    return pairs, problems
+
+
+def _times(row: dict[str, str]) -> tuple[float, float] | tuple[None, None]:
+    """Start and end in seconds, from start with end or duration, or from a range in one cell. Raises ValueError."""
+    start, end = (values.seconds_of(row[role]) if role in row else None for role in ("start", "end"))
+    ranges = [row[role] for role in ("times", "duration") if role in row and RANGE.search(row[role])]
+    if ranges and start is None and end is None:
+        start, end = values.range_of(ranges[0])
+    elif "duration" in row and not ranges and start is not None:
+        stop = round(start + values.seconds_of(row["duration"]), 3)
+        if end is not None and abs(stop - end) > MAX_DISAGREEMENT:
+            raise ValueError(f"start {start} s and duration {row['duration']} do not end at {end} s")
+        end = stop if end is None else end
+    if (start is None) != (end is None):
+        raise ValueError("a start without an end, or the reverse")
+    if start is not None and end <= start:
+        raise ValueError(f"its end {end} s is not after its start {start} s")
+    return start, end
+
+
+def _merged(manifest: Manifest, said: dict, replace: bool, found: Import) -> Import:
+    """`found` with what is new, what is known and what disagrees."""
+    records = {
+        "videos": {v.video_id: v for v in manifest.videos},
+        "clips": {c.clip_id: c for c in manifest.clips},
+        "songs": {s.song_id: s for s in manifest.songs},
+    }
+    same, doubtful = 0, set()
+    for (file, owner, name), options in sorted(said.items()):
+        where = f"{file}.csv {owner} {name}"
+        if len(options) > 1:
+            shown_options = " and ".join(f"'{shown(v)}' (row {row})" for v, row in options.items())
+            found.conflicts.append(f"{where}: the sheet says {shown_options}; none is taken")
+            doubtful |= {(file, owner, "start"), (file, owner, "end")} if name in ("start", "end") else set()
+            continue
+        value, row = next(iter(options.items()))
+        have = getattr(records[file][owner], name)
+        if have not in (None, "") and _equal(have, value):
+            same += 1
+        elif have in (None, "") or replace:
+            found.filled[file, owner, name] = value
+        else:
+            found.conflicts.append(f"{where}: '{shown(str(have))}' in the manifest is kept, row {row} says '{shown(value)}'")
+            doubtful |= {(file, owner, "start"), (file, owner, "end")} if name in ("start", "end") else set()
+    filled = {key: value for key, value in found.filled.items() if key not in doubtful}
+    return Import(
+        used=found.used, filled=filled, same=same, rows=found.rows, notes=found.notes, conflicts=found.conflicts
+    )
+
+
+def _equal(have, value: str) -> bool:
+    if isinstance(have, float):
+        return abs(have - float(value)) < 0.0005
+    try:
+        return str(have) == value or values.url_of(str(have)) == value
+    except ValueError:
+        return False
+
+
+def _filled_down(cells: list[str]) -> list[str]:
+    filled, above = [], ""
+    for cell in cells:
+        above = cell or above
+        filled.append(above)
+    return filled
+
+
+def _typed_as_minutes(cells: list[str]) -> bool:
+    """Whether h:mm:ss texts are minutes and seconds that a spreadsheet took for hours and minutes."""
+    long = [cell for cell in cells if cell.count(":") == 2]
+    return len(long) >= WHOLE_MINUTES and all(re.search(r":00(?:\.0+)?$", cell) for cell in long)
+
+
+def implausible(folder: Path, manifest: Manifest, filled: dict[tuple[str, str, str], str]) -> list[str]:
+    """Clips whose new length disagrees with the 2 s segments that the authors cut from them (column segments_2s)."""
+    lines = []
+    header, rows = _raw(folder / "clips.csv")
+    for row in (dict(zip(header, cells, strict=False)) for cells in rows):
+        times = [filled.get(("clips", row.get("clip_id", ""), name)) for name in ("start", "end")]
+        count = row.get("segments_2s") or ""
+        if count.isdigit() and all(times):
+            seconds = float(times[1]) - float(times[0])
+            if not -1 <= seconds - SEGMENT * int(count) <= 3:
+                lines.append(f"look at clip {row['clip_id']}: {seconds:g} s in the sheet, but {count} segments of 2 s were cut of it")
+    return lines
+
+
+def _raw(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a CSV, cell for cell."""
+    with open(path, newline="", encoding="utf-8-sig") as handle:
+        header, *rows = list(csv.reader(handle))
+    return header, [row for row in rows if row]
+
+
+def edited(folder: Path, filled: dict[tuple[str, str, str], str]) -> dict[str, str]:
+    """{file name: its new text}: the values put in, every other row, column and value as it was."""
+    texts = {}
+    for file in sorted({file for file, _, _ in filled}):
+        header, rows = _raw(folder / f"{file}.csv")
+        if ragged := next((n for n, row in enumerate(rows, start=2) if len(row) > len(header)), 0):
+            raise UserError(f"{folder / file}.csv row {ragged}: more cells than the header has names; name them all")
+        header += sorted({name for f, _, name in filled if f == file} - set(header))
+        at = {row[header.index(f"{file[:-1]}_id")]: row for row in rows}
+        for row in rows:
+            row += [""] * (len(header) - len(row))
+        for (f, owner, name), value in filled.items():
+            if f == file:
+                at[owner][header.index(name)] = value
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([header, *rows])
+        texts[f"{file}.csv"] = out.getvalue()
+    return texts
+
+
+def _prove(folder: Path, texts: dict[str, str]) -> None:
+    """Raise UserError unless the manifest with these files is a valid one."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("videos.csv", "clips.csv", "songs.csv"):
+            (Path(place) / name).write_text(texts.get(name) or (folder / name).read_text(encoding="utf-8"), encoding="utf-8")
+        problems = scan_manifest(Path(place))[1]
+    if problems:
+        raise UserError(f"{folder}: not changed, for it would be no valid manifest: {problems[0].replace(place, str(folder))}")

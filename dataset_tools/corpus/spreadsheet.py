@@ -1,0 +1,145 @@
+"""Read a spreadsheet that someone else made: CSV or XLSX, every cell as the text that its reader sees.
+
+Nothing in a sheet is run or followed: formulas give the value they had when the file was saved, links and macros are
+not opened, and sizes are capped before anything is unpacked.
+"""
+
+import codecs
+import csv
+import io
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from pathlib import Path
+
+from dataset_tools.base.errors import UserError
+
+MAX_FILE = 20 << 20  # bytes of the file
+MAX_UNPACKED = 64 << 20  # bytes of an XLSX file's parts together
+MAX_ROWS, MAX_COLUMNS, MAX_CELL = 10_000, 50, 2_000  # of one sheet; letters of one cell
+EXCEL_EPOCH = datetime(1899, 12, 30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """The cells of one sheet."""
+
+    name: str
+    """Of the sheet inside the file; empty for CSV."""
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    """(row number as a spreadsheet counts, its cells) of every row that is not empty."""
+    others: tuple[str, ...] = ()
+    """Names of the file's further sheets."""
+
+
+def read_sheet(path: Path, name: str = "") -> Sheet:
+    """Read the sheet called `name` of an .xlsx file (default: the first), or a .csv, .tsv or .txt file.
+
+    CSV may be UTF-8, UTF-16 with its mark, or Windows-1252, separated by comma, semicolon or tab.
+    Raises UserError: no such file, another format, too large, damaged, no such sheet, an empty sheet.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise UserError(f"{path}: not a file")
+        if size > MAX_FILE:
+            raise UserError(f"{path}: {size} bytes; an annotation sheet has at most {MAX_FILE}")
+        data = path.read_bytes()
+    except OSError as err:
+        raise UserError(f"{path}: {err.strerror}") from None
+    if data.startswith(b"PK"):
+        sheet = _read_xlsx(path, data, name)
+    elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        if name:
+            raise UserError(f"{path}: --sheet {name}: a CSV file has no sheets")
+        sheet = Sheet(name="", rows=_kept(path, _read_csv(path, data)))
+    else:
+        raise UserError(f"{path}: neither .csv nor .xlsx; save the sheet as one of them")
+    if not sheet.rows:
+        raise UserError(f"{path}: the sheet {sheet.name!r} is empty")
+    return sheet
+
+
+def _kept(path: Path, rows) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """Numbered rows of cleaned cells without the empty ones, up to the caps."""
+    kept = []
+    for number, row in enumerate(rows, start=1):
+        cells = [shown(cell, MAX_CELL) for cell in row[:MAX_COLUMNS]]
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells and number > MAX_ROWS:
+            raise UserError(f"{path}: more than {MAX_ROWS} rows; import it in parts")
+        if cells:
+            kept.append((number, tuple(cells)))
+    return tuple(kept)
+
+
+def shown(text: str, letters: int = 60) -> str:
+    """Text on one line without control characters (a terminal would obey them), cut to so many letters."""
+    clean = "".join(c if c.isprintable() else " " for c in text[: 4 * letters])
+    clean = " ".join(clean.split())
+    return clean if len(clean) <= letters else clean[: letters - 1] + "…"
+
+
+def _read_csv(path: Path, data: bytes):
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    try:
+        text = data.decode("utf-16" if data.startswith(marks) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise UserError(f"{path}: not a text file")
+    head = text[:4096].splitlines()[:10]
+    separator = max(",;\t", key=lambda mark: sum(line.count(mark) for line in head))
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    except csv.Error as err:
+        raise UserError(f"{path}: not a CSV file: {err}") from None
+
+
+def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
+    import openpyxl
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as parts:
+            unpacked = sum(part.file_size for part in parts.infolist())
+        if unpacked > MAX_UNPACKED:
+            raise UserError(f"{path}: unpacks to {unpacked} bytes; an annotation sheet has at most {MAX_UNPACKED}")
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False, rich_text=False)
+        names = [sheet.title for sheet in book.worksheets]
+        if not names or (name and name not in names):
+            raise UserError(f"{path}: no sheet {name!r}; it has {', '.join(map(shown, names)) or 'none'}")
+        name = name or names[0]
+        sheet = book[name]
+        sheet.reset_dimensions()  # the file's own claim, which may be absurd
+        cells = sheet.iter_rows(max_row=MAX_ROWS + 1, max_col=MAX_COLUMNS)
+        rows = _kept(path, ([_as_seen(cell.value, cell.number_format if cell.value is not None else "") for cell in row] for row in cells))
+    except UserError:
+        raise
+    except Exception as err:  # noqa: BLE001 - a damaged or hostile file makes openpyxl raise almost anything
+        raise UserError(f"{path}: not a readable .xlsx file: {shown(str(err)) or type(err).__name__}") from None
+    return Sheet(name=name, rows=rows, others=tuple(shown(n) for n in names if n != name))
+
+
+def _as_seen(value, number_format: str) -> str:
+    """A cell's value as its reader sees it. Excel keeps 1:15 as a time of day; whether a reader sees minutes and
+    seconds or hours and minutes is told by the cell's format alone."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime) and value.year <= 1900:
+        value = value - EXCEL_EPOCH
+    if isinstance(value, time):
+        value = timedelta(hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond)
+    if isinstance(value, timedelta):
+        seconds = round(value.total_seconds(), 3)
+        if seconds < 0:
+            return f"-{_as_seen(-value, number_format)}"
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(int(minutes), 60)
+        if "s" not in number_format.lower():
+            return f"{hours}:{minutes:02d}"
+        return f"{hours}:{minutes:02d}:{seconds:06.3f}".removesuffix(".000")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return str(value)
