@@ -52,10 +52,10 @@ class Preset:
     judge_entries: bool = False
     """Do the discriminators see the looked-up entries, or the continuous codes, which they can tell from real ones by
     not being entries?"""
-    soft_lookup: float = 0.0
-    """What is decoded: 0, the likeliest entries; above 0, the mean of all entries weighted by their probabilities to this
-    power. Where the music's phase and chords can't be known from the dance, the likeliest entry is mostly the commonest
-    one, and its beats are lost; the mean keeps them."""
+    soft_lookup: bool = False
+    """What is decoded: the likeliest entries, or the mean of all entries weighted by their probabilities. Where the
+    music's phase and chords can't be known from the dance, the likeliest entry is mostly the commonest one, and its
+    beats are lost; the mean keeps them."""
     code_order: str = "time"
     """How (B, 64, L) codes become one channel for the discriminators: 'time' (entry after entry), 'channel' (the
     released program's: all times of channel 0, then of channel 1, ...), or 'none' (64 channels, no reshape)."""
@@ -76,7 +76,7 @@ PRESETS = {
     ),
     "fixed": Preset(
         name="fixed", weights=LossWeights(adversarial=0.02, feature=0.02, code=1.0, wave=0.0, mel=0.01),
-        code_loss="cross_entropy", judge_entries=True, balanced=True, soft_lookup=2.0,
+        code_loss="cross_entropy", judge_entries=True, balanced=True, soft_lookup=True,
     ),
 }  # fmt: skip
 
@@ -180,6 +180,6 @@ class DanceToCodes(nn.Module):
         """
         logits = self.logits(codes, codebook)
         if self.preset.soft_lookup:
-            return ((self.preset.soft_lookup * logits).softmax(-1) @ codebook).transpose(1, 2)
+            return (logits.softmax(-1) @ codebook).transpose(1, 2)
         entries = F.embedding(logits.argmax(-1), codebook).transpose(1, 2)
         return codes + (entries - codes).detach()
