@@ -13,9 +13,11 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from d2m_model.listening import sounds as study
 from d2m_model.metrics.inputs import read_sound, true_beats
 from d2m_model.metrics.onset_alignment import onset_times
-from d2m_model.page import plots
+from d2m_model.page import breakdown, plots
+from d2m_model.page.crops import crop_cards
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
@@ -25,18 +27,22 @@ from dataset_tools.base.shard_format import ShardSet
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.base.workers import progress
 
+OWN = "own music"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """Section `report` of params.yaml."""
 
     max_clips: int = 24
-    """Test clips with a player; the page embeds their pictures and sounds."""
+    """Test clips with a player, the best and worst first; the page embeds their pictures and sounds. The others have
+    their beat time lines."""
     max_megabytes: float = 50.0
     """The page is refused when it grows past this: lower max_clips."""
 
     def __post_init__(self):
         require(self.max_clips >= 1, f"max_clips must be at least 1, found {self.max_clips}")
+        require(self.max_megabytes >= 1, f"max_megabytes must be at least 1, found {self.max_megabytes}")
 
 
 def mp3(audio: np.ndarray) -> str:
@@ -55,28 +61,36 @@ def systems_of(layout: Layout) -> list[str]:
     return sorted(names, key=lambda n: (not n.endswith("-full"), not n.startswith("high"), n))
 
 
-def clip_card(clip, truth: np.ndarray, sounds: dict[str, np.ndarray], beats, video: Path, scores: pd.DataFrame) -> dict:
-    """What the template shows of one test clip. truth and sounds are mono (S,) at 22 050 Hz; beats seconds or None."""
+def clip_card(clip, truth: np.ndarray, sounds: dict[str, np.ndarray], beats, scores: pd.DataFrame, media: dict | None) -> dict:
+    """What the template shows of one test clip. truth and sounds are mono (S,) at 22 050 Hz; beats seconds or None;
+    scores the rows of `breakdown.differences`; media {video, controls} where the card gets a player: the clip's file and
+    {control: sound}."""
     seconds = len(truth) / SAMPLE_RATE
-    rows = {"own music": onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
-    kind = "beats" if beats is not None else "onsets"
-    own = scores[scores.clip_id == clip.clip_id].set_index("system") if len(scores) else scores
-    parts = [
-        f"{name}: F {own.loc[name, f'P4_{kind}_own']:.2f} own, {own.loc[name, f'P4_{kind}_other']:.2f} other dances"
-        for name in sounds
-        if f"P4_{kind}_own" in own and name in own.index
-    ]
-    tracks = [{"name": "own music", "sound": mp3(truth)}] + [{"name": n, "sound": mp3(a)} for n, a in sounds.items()]
-    return {
+    rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
+    own = scores[scores.clip_id == clip.clip_id].set_index("system")
+    parts = [f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in sounds if name in own.index]
+    card = {
         "id": clip.clip_id,
         "genre": clip.genre,
         "song": clip.song,
         "seconds": f"{seconds:.1f}",
-        "video": base64.b64encode(video.read_bytes()).decode(),
-        "tracks": tracks,
         "timeline": plots.beat_timeline(rows, beats, seconds),
         "text": " · ".join(parts),
+        "tracks": [],
     }
+    if media:
+        card["video"] = base64.b64encode(media["video"].read_bytes()).decode()
+        kinds = [({OWN: truth} | sounds, "model"), (media["controls"], "control")]
+        card["tracks"] = [{"name": n, "sound": mp3(a), "kind": kind} for tracks, kind in kinds for n, a in tracks.items()]
+    return card
+
+
+def control_sounds(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    """{control: {clip: sound}} of what is worth hearing beside the models: the level's bound and another song."""
+    names = [n for n in study.systems_of(layout)["coherence"] if n == study.MISMATCHED or n.startswith(study.RECONSTRUCTED)]
+    if len({c.song for c in test.clips}) == 1:
+        names.remove(study.MISMATCHED)
+    return {name: study.system_sounds(layout, test, name, clips, seed=0) for name in names}
 
 
 def score_cards(systems: dict, kind: str) -> list[dict]:
@@ -87,7 +101,8 @@ def score_cards(systems: dict, kind: str) -> list[dict]:
         if p4 and p4["difference"] is not None:
             low, high = p4["difference_low"], p4["difference_high"]
             interval = f"95 % {low:+.3f} to {high:+.3f}" if low is not None else "one clip: no interval"
-            cards.append({"name": name, "value": f"{p4['difference']:+.3f}", "text": f"{interval} · own {p4['own']:.3f}"})
+            highlight = breakdown.KINDS.get(summary.get("kind"), "")
+            cards.append({"name": name, "kind": highlight, "value": f"{p4['difference']:+.3f}", "text": f"{interval} · own {p4['own']:.3f}"})
     return cards
 
 
@@ -106,44 +121,69 @@ def table_views(folder: Path, systems: dict) -> list[dict]:
     return views
 
 
+def breakdown_views(frame: pd.DataFrame, systems: dict, tempi: dict[str, str]) -> tuple[list[dict], list[dict]]:
+    """(tables, plots) of P4 differences per genre and, where tempi {song: group} are known, per tempo."""
+    kinds = {name: s.get("kind", "") for name, s in systems.items()}
+    framing = [n for n in (study.TRUTH, study.MISMATCHED) if n in kinds]
+    names = [n for n, kind in kinds.items() if kind == "model"] + framing
+    tables, pictures = [], []
+    for title, groups in (("Per genre", frame.genre), ("Per tempo of the song", frame.song.map(tempi))):
+        if groups.notna().any():
+            tables.append(breakdown.by_group(frame, groups, title, kinds))
+            pictures.append(breakdown.group_plot(frame, groups, names, title))
+    return tables, pictures
+
+
 def build_page(layout: Layout, params: Params) -> str:
     """The page as one HTML string. UserError where an earlier stage has not run."""
     metrics_path = layout.stage("evaluate") / "metrics.json"
     if not metrics_path.exists():
         raise UserError(f"{metrics_path}: not there; run `dvc repro` or `python -m d2m_model.evaluate --corpus {layout.corpus}`")
-    metrics = json.loads(metrics_path.read_text())
-    per_clip = pd.read_csv(layout.stage("evaluate") / "per_clip.csv", dtype={"clip_id": str, "song": str})
+    systems = json.loads(metrics_path.read_text())["systems"]
+    text = {"clip_id": str, "song": str, "genre": str}
+    per_clip = pd.read_csv(layout.stage("evaluate") / "per_clip.csv", dtype=text)
     test = ShardSet(layout.stage("shards"), "test")
+    ids = [c.clip_id for c in test.clips]
     names = systems_of(layout)
-    beats = true_beats(layout.stage("sources") / "truth", [c.clip_id for c in test.clips])
+    beats = true_beats(layout.stage("sources") / "truth", ids)
     kind = "beats" if beats else "onsets"
+    frame = breakdown.differences(per_clip, kind)
+    shown = breakdown.shown_clips(frame, names, ids, params.max_clips)
+    controls = control_sounds(layout, test, [c for c in ids if c in shown])
     cards = []
-    for clip in progress(test.clips[: params.max_clips], "report"):
+    for clip in progress(test.clips, "report"):
         truth = test.read(clip.clip_id, 0, clip.frames).audio
         sounds = {n: read_sound(layout.stage("generate") / n / f"{clip.clip_id}.wav") for n in names}
-        video = layout.stage("clips") / f"{clip.clip_id}.mp4"
-        cards.append(clip_card(clip, truth, sounds, beats.get(clip.clip_id), video, per_clip))
-    curves = [
-        plots.loss_curves(path, f"{path.parent.relative_to(layout.stage('vqvae').parent)}")
-        for path in sorted(layout.stage("vqvae").parent.glob("**/curves.csv"))
-    ]
+        media = None
+        if clip.clip_id in shown:
+            heard = {name: of[clip.clip_id] for name, of in controls.items()}
+            media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": heard}
+        cards.append(clip_card(clip, truth, sounds, beats.get(clip.clip_id), frame, media))
+    runs = layout.stage("vqvae").parent
+    curves = [p for path in sorted(runs.glob("**/curves.csv")) for p in plots.loss_curves(path, str(path.parent.relative_to(runs)))]
     split = pd.read_csv(layout.stage("split") / "split.csv", dtype=str)
     text = {"id": str, "video_id": str, "song_id": str, "genre": str}
     clips = pd.read_csv(layout.stage("clips") / "rows.csv", dtype=text).merge(split[["clip_id", "split"]], left_on="id", right_on="clip_id")
+    spans, songs = (pd.read_csv(layout.stage("sources") / f"{name}.csv", dtype=str) for name in ("clips", "songs"))
+    tables, pictures = breakdown_views(frame, systems, breakdown.tempo_groups(songs))
     counts = ", ".join(f"{n} {name} clips" for name, n in split.split.value_counts().items())
     shared = set(split[split.split == "train"].song_id) & set(split[split.split == "test"].song_id)
-    template = (Path(__file__).with_name("page") / "report.html").read_text()
-    return jinja2.Environment(autoescape=True).from_string(template).render(
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).with_name("page")), autoescape=True)
+    return templates.get_template("report.html").render(
         corpus=layout.corpus,
         lead=f"{len(clips)} clips, {clips.song_id.nunique()} songs; {len(test.clips)} test clips of songs never heard in training.",
-        scores=score_cards(metrics["systems"], kind),
-        reference_kind="beats" if beats else "onsets",
+        scores=score_cards(systems, kind),
+        reference_kind=kind,
         beats_note="; the vertical lines are the dance's true beats" if beats else "",
+        breakdown_tables=tables,
+        breakdown_plots=pictures,
+        extremes=breakdown.extremes(frame, names),
         clips=cards,
         curves=curves,
         corpus_plots=plots.corpus_plots(clips),
+        crops=crop_cards(clips, spans, layout.stage("download")),
         split_text=f"{counts}; {len(shared)} songs are in both.",
-        tables=table_views(layout.stage("tables"), metrics["systems"]),
+        tables=table_views(layout.stage("tables"), systems),
     )
 
 

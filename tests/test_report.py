@@ -3,22 +3,19 @@
 import base64
 import re
 import shutil
-import subprocess
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from footage import timed_video
 
-from d2m_model.page import plots
-from d2m_model.report import clip_card, mp3, score_cards
+from d2m_model.page import breakdown, plots
+from d2m_model.page.crops import crop_picture
+from d2m_model.report import Params, clip_card, mp3, score_cards
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def browse(*args: str) -> subprocess.CompletedProcess:
-    quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
-    return subprocess.run([BROWSER, *quiet, *args], capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_timeline_has_a_tick_per_onset_and_escapes_names():
@@ -29,7 +26,15 @@ def test_timeline_has_a_tick_per_onset_and_escapes_names():
 
 def test_plots_are_the_same_bytes_again(tmp_path):
     (tmp_path / "curves.csv").write_text("step,mel,adv\n1,4.0,0.5\n2,2.0,0.4\n3,1.0,\n")
-    assert plots.loss_curves(tmp_path / "curves.csv", "x") == plots.loss_curves(tmp_path / "curves.csv", "x")
+    once = plots.loss_curves(tmp_path / "curves.csv", "x")
+    assert len(once) == 1 and once == plots.loss_curves(tmp_path / "curves.csv", "x")
+
+
+def test_each_level_and_the_p4_difference_have_their_own_figure(tmp_path):
+    rows = ["level,step,loss,p4_difference", *(f"{level},{step},{4 - step},{0.1 * step}" for level in (0, 1) for step in range(3))]
+    (tmp_path / "curves.csv").write_text("\n".join(rows))
+    titles = [f["title"] for f in plots.loss_curves(tmp_path / "curves.csv", "vqvae")]
+    assert titles == [f"vqvae, level {n}{part}" for n in (0, 1) for part in ("", ": P4 difference")]
 
 
 def test_mp3_is_playable():
@@ -44,37 +49,115 @@ def test_mp3_is_playable():
 def test_score_cards_show_interval():
     p4 = {"difference": 0.12, "difference_low": 0.02, "difference_high": 0.2, "own": 0.5}
     assert score_cards({"high-full": {"P4": {"beats_70ms": p4}}}, "beats") == [
-        {"name": "high-full", "value": "+0.120", "text": "95 % +0.020 to +0.200 · own 0.500"}
+        {"name": "high-full", "kind": "", "value": "+0.120", "text": "95 % +0.020 to +0.200 · own 0.500"}
     ]
 
 
-def test_page_is_self_contained(pipeline):
-    page = (pipeline / "runs/demo/report/index.html").read_text()
-    assert not re.search(r'(?:src|href)="(?!data:|#)', page), "everything is embedded"
-    assert page.count('class="clip"') >= 2 and "High w/o motion" in page and "playhead" in page
+def per_clip() -> pd.DataFrame:
+    """Scores of two systems on six clips: the model's difference is 0.1 times the clip's number, the control's 0."""
+    rows = [
+        {"system": system, "clip_id": f"c{n}", "song": f"s{n // 2}", "genre": "ab"[n % 2], "P4_beats_own": 0.3 + gain * n, "P4_beats_other": 0.3}
+        for system, gain in (("high-full", 0.1), ("silence", 0.0))
+        for n in range(6)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_breakdowns_and_extremes():
+    frame = breakdown.differences(per_clip(), "beats")
+    view = breakdown.by_group(frame, frame.genre, "Per genre", {"high-full": "model", "silence": "control"})
+    assert view["header"] == ["system", "a (3)", "b (3)"]
+    assert view["rows"] == [
+        {"cells": ["high-full", "+0.200", "+0.300"], "kind": "chosen"}, {"cells": ["silence", "+0.000", "+0.000"], "kind": "control"},
+    ]  # fmt: skip
+    tempi = breakdown.tempo_groups(pd.DataFrame({"song_id": ["s0", "s1", "s2"], "tempo": ["99.5", "", "120"]}))
+    assert tempi == {"s0": "80 to 99 BPM", "s2": "120 to 139 BPM"}
+    assert breakdown.by_group(frame, frame.song.map(tempi), "", {"silence": ""})["header"] == ["system", "80 to 99 BPM (2)", "120 to 139 BPM (2)"]
+    rows = breakdown.extremes(frame, ["high-full"], count=2)["rows"]
+    assert [(r["cells"][2].striptags(), r["cells"][5], r["kind"]) for r in rows] == [
+        ("c5", "+0.500", "best"), ("c4", "+0.400", "best"), ("c1", "+0.100", "worst"), ("c0", "+0.000", "worst"),
+    ]  # fmt: skip
+    clips = [f"c{n}" for n in range(6)]
+    assert breakdown.shown_clips(frame, ["high-full"], clips, 1) == {"c5"} and len(breakdown.shown_clips(frame, [], clips, 4)) == 4
+    assert breakdown.differences(per_clip(), "onsets").empty and breakdown.extremes(breakdown.differences(per_clip(), "onsets"), ["x"])["rows"] == []
+
+
+def test_names_from_tables_can_not_become_markup():
+    frame = breakdown.differences(per_clip().assign(clip_id="<b>"), "beats")
+    assert "&lt;b&gt;" in breakdown.extremes(frame, ["high-full"])["rows"][0]["cells"][2]
+
+
+def test_crop_picture_darkens_what_was_cut(tmp_path):
+    grey = lambda j: np.full((120, 200, 3), 200, np.uint8)
+    video = timed_video(tmp_path / "x.mp4", [0, 33, 67], picture=grey)
+    data = base64.b64decode(crop_picture(video, 0.03, (60, 0, 80, 120)))
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (120, 200, 3)
+    assert image[60, 100].mean() > 180 and image[60, 20].mean() < 90 and image[60, 180].mean() < 90
+    blue, green, red = image[60, 60].astype(int)
+    assert green > blue + 50 and green > red + 50
 
 
 def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"video")
     clip = SimpleNamespace(clip_id="a", genre="pop", song="s")
     rows = [("a", "model", 0.8, 0.25), ("b", "model", 0.1, 0.9)]
-    scores = pd.DataFrame(rows, columns=["clip_id", "system", "P4_onsets_own", "P4_onsets_other"])
+    scores = pd.DataFrame(rows, columns=["clip_id", "system", "own", "other"])
     sound = np.zeros(22050 * 3 // 2, np.float32)
-    card = clip_card(clip, sound, {"model": sound}, None, tmp_path / "a.mp4", scores)
+    media = {"video": tmp_path / "a.mp4", "controls": {"shuffled": sound}}
+    card = clip_card(clip, sound, {"model": sound}, None, scores, media)
     assert card["id"] == "a" and card["seconds"] == "1.5" and base64.b64decode(card["video"]) == b"video"
-    assert [track["name"] for track in card["tracks"]] == ["own music", "model"] and "<svg" in card["timeline"]
-    assert card["text"] == "model: F 0.80 own, 0.25 other dances"
+    tracks = [(track["name"], track["kind"]) for track in card["tracks"]]
+    assert tracks == [("own music", "model"), ("model", "model"), ("shuffled", "control")]
+    assert card["text"] == "model: F 0.80 own, 0.25 other dances" and "<svg" in card["timeline"]
+    plain = clip_card(clip, sound, {"model": sound}, None, scores, None)
+    assert plain["tracks"] == [] and plain["timeline"] == card["timeline"]
+
+
+def test_params_have_bounds():
+    with pytest.raises(ValueError, match="max_megabytes must be at least 1"):
+        Params(max_megabytes=0.5)
+
+
+def test_page_is_self_contained(pipeline):
+    page = (pipeline / "runs/demo/report/index.html").read_text()
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page), "everything is embedded"
+    assert page.count('class="clip"') >= 2 and "High w/o motion" in page and "playhead" in page
+    assert "shuffled ground truth" in page and "kept 204 × 360" in page and "Per genre" in page
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_browser_shows_the_page(pipeline, tmp_path, width):
-    page = pipeline / "runs/demo/report/index.html"
-    picture = tmp_path / "page.png"
-    browse(f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2400", f"--screenshot={picture}", f"file://{page}")
-    import cv2
-
-    image = cv2.imread(str(picture))
-    assert image is not None and image.shape[1] >= min(width, 500) and image.std() > 10
-    dom = browse(f"--user-data-dir={tmp_path / 'profile2'}", "--dump-dom", f"file://{page}").stdout
-    assert dom.count("<video") >= 2 and 'id="tables"' in dom
+    """Fits the width, takes nothing from outside, and works by keyboard: walk, choose a sound, play, sort."""
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        wrong = []
+        page.on("request", lambda r: r.url.startswith(("file:", "data:")) or wrong.append(r.url))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto((pipeline / "runs/demo/report/index.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=tmp_path / "page.png")
+        assert cv2.imread(str(tmp_path / "page.png")).std() > 10
+        page.keyboard.press("j")
+        first = page.evaluate("document.activeElement.id")
+        page.keyboard.press("j")
+        assert page.evaluate("document.activeElement.id") != first
+        page.keyboard.press("k")
+        assert page.evaluate("document.activeElement.id") == first
+        page.keyboard.press("2")
+        page.keyboard.press("Space")
+        card = page.locator(f"[id='{first}']")
+        assert card.locator("[aria-pressed=true]").text_content() == card.locator(".tracks button").nth(1).text_content()
+        page.wait_for_function("id => document.getElementById(id).querySelector('video').currentTime > 0.1", arg=first)
+        table = page.locator("#tables table").first
+        head = table.locator("th").nth(2)
+        for order, factor in (("ascending", 1), ("descending", -1)):
+            head.locator("button").press("Enter")
+            assert head.get_attribute("aria-sort") == order
+            cells = [float(text) for text in table.locator("tbody td:nth-child(3)").all_text_contents() if text != "–"]
+            assert cells == sorted(cells, key=lambda v: factor * v) and len(cells) > 2
+        assert wrong == []
+        browser.close()

@@ -1,6 +1,7 @@
 """Plots of the report, as inline SVG or data URLs; equal inputs give equal bytes."""
 
 import base64
+import functools
 import io
 from pathlib import Path
 
@@ -37,43 +38,63 @@ def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds
     return markupsafe.Markup("".join(parts))
 
 
-def _figure(title: str, draw, size=(6.0, 3.4)) -> dict:
-    """{title, image}: what `draw(axes)` paints, as an SVG data URL without time stamps."""
+def figure(title: str, *draws, size=(6.0, 3.4), columns: int = 1) -> dict:
+    """{title, image}: what each of `draws` paints on axes of its own, as an SVG data URL without time stamps."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     with plt.rc_context({"svg.hashsalt": "d2m", "svg.fonttype": "none", "font.size": 9}):
-        figure, axes = plt.subplots(figsize=size, layout="constrained")
-        draw(axes)
-        axes.set_title(title)
-        axes.spines[["top", "right"]].set_visible(False)
+        rows = -(-len(draws) // columns)
+        canvas, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+        for axes in grid.flat[len(draws) :]:
+            axes.remove()
+        for draw, axes in zip(draws, grid.flat):
+            draw(axes)
+            axes.spines[["top", "right"]].set_visible(False)
+        canvas.suptitle(title, fontsize=10)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        plt.close(figure)
+        canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        plt.close(canvas)
     return {"title": title, "image": "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()}
 
 
-def loss_curves(path: Path, title: str) -> dict:
-    """Every loss term of a curves.csv over training steps, each divided by its first value's size so that all can be
-    read on one axis (the paper's Fig. 6)."""
+def loss_curves(path: Path, title: str) -> list[dict]:
+    """Figures of a curves.csv, one per level where it holds several: every loss term over training steps, each on axes of
+    its own because their sizes differ (the paper's Fig. 6); and, where the file has it, the P4 difference measured while
+    training."""
     curves = pd.read_csv(path)
-    step = curves.columns[0]
+    parts = curves.groupby("level") if "level" in curves else [(None, curves)]
+    figures = []
+    for level, part in parts:
+        name = title if level is None else f"{title}, level {level}"
+        measured = [c for c in part.columns if c.lower().startswith("p4") and part[c].notna().any()]
+        terms = [c for c in part.columns if c not in ("level", "step", *measured) and part[c].notna().any()]
+        draws = [functools.partial(_draw_term, part[["step", term]].dropna(), term) for term in terms]
+        if draws:
+            figures.append(figure(name, *draws, columns=3, size=(6.0, 0.4 + 1.5 * -(-len(draws) // 3))))
+        if measured:
+            figures.append(figure(f"{name}: P4 difference", functools.partial(_draw_measured, part, measured)))
+    return figures
 
-    def draw(axes):
-        for name in curves.columns[1:]:
-            part = curves[[step, name]].dropna()
-            if len(part):
-                scale = float(np.abs(part[name].iloc[: max(1, len(part) // 20)]).mean()) or 1.0
-                smooth = (part[name] / scale).rolling(max(1, len(part) // 40), min_periods=1).mean()
-                axes.plot(part[step], smooth, label=f"{name} (1 = {scale:.3g})", linewidth=1.2)
-        axes.set_xlabel("step")
-        axes.set_ylabel("relative to its start")
-        if len(curves.columns) > 1:
-            axes.legend(fontsize=7, frameon=False, ncols=2)
 
-    return _figure(title, draw)
+def _draw_term(values: pd.DataFrame, term: str, axes) -> None:
+    axes.plot(values.step, values[term], linewidth=0.8, alpha=0.35, color="C0")
+    smooth = values[term].rolling(max(1, len(values) // 20), min_periods=1).mean()
+    axes.plot(values.step, smooth, linewidth=1.2, color="C0")
+    axes.set_title(term, fontsize=8)
+    axes.tick_params(labelsize=7)
+
+
+def _draw_measured(part: pd.DataFrame, names: list[str], axes) -> None:
+    for name in names:
+        values = part[["step", name]].dropna()
+        axes.plot(values.step, values[name], label=name, marker="o", markersize=3, linewidth=1.2)
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set_xlabel("step")
+    axes.set_ylabel("own − other dances")
+    axes.legend(fontsize=7, frameon=False)
 
 
 def corpus_plots(clips: pd.DataFrame) -> list[dict]:
@@ -98,7 +119,7 @@ def corpus_plots(clips: pd.DataFrame) -> list[dict]:
         return draw
 
     return [
-        _figure("Clip lengths", lengths),
-        _figure("Clips per genre", by("genre")),
-        _figure("Clips per compilation", by("video_id")),
+        figure("Clip lengths", lengths),
+        figure("Clips per genre", by("genre")),
+        figure("Clips per compilation", by("video_id")),
     ]

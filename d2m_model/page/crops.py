@@ -1,0 +1,45 @@
+"""What was cut away: a frame of each clip's compilation, its panels darkened around the rectangle that was kept."""
+
+import base64
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from dataset_tools.vision.normalise import Upright
+from dataset_tools.vision.video_io import probe, timed_frames
+
+WIDTH = 200  # px of a picture
+
+
+def crop_picture(video: Path, second: float, crop: tuple[int, int, int, int]) -> str:
+    """Base64 JPEG of the upright frame shown at `second` of a video; crop is (x, y, width, height) px of that frame."""
+    upright = Upright(probe(video).pixel_aspect)
+    _, frame = next(timed_frames(video, second))
+    image = upright(frame).to_ndarray(format="bgr24")
+    scale = WIDTH / image.shape[1]
+    small = cv2.resize(image, (WIDTH, round(image.shape[0] * scale)), interpolation=cv2.INTER_AREA)
+    x, y, width, height = (round(v * scale) for v in crop)
+    dark = (small * 0.35).astype(np.uint8)
+    dark[y : y + height, x : x + width] = small[y : y + height, x : x + width]
+    corner = (min(x + width, dark.shape[1]) - 1, min(y + height, dark.shape[0]) - 1)
+    cv2.rectangle(dark, (x, y), corner, (60, 220, 60), 2)
+    _, data = cv2.imencode(".jpg", dark, [cv2.IMWRITE_JPEG_QUALITY, 70])
+    return base64.b64encode(data.tobytes()).decode()
+
+
+def crop_cards(clips: pd.DataFrame, spans: pd.DataFrame, folder: Path) -> list[dict]:
+    """{id, picture, text} of every clip that was cut. clips: clips/rows.csv; spans: sources/clips.csv; folder: the
+    downloaded videos. Clips whose video is gone are left out."""
+    begin = dict(zip(spans.clip_id, pd.to_numeric(spans.start, errors="coerce").fillna(0.0)))
+    cards = []
+    for row in clips[clips.status == "ok"].dropna(subset=["crop_x"]).itertuples():
+        video = folder / f"{row.video_id}.mp4"
+        if not video.is_file():
+            continue
+        crop = tuple(int(v) for v in (row.crop_x, row.crop_y, row.crop_w, row.crop_h))
+        second = begin.get(row.id, 0.0) + row.frames / 60  # its middle
+        text = f"kept {crop[2]} × {crop[3]} at ({crop[0]}, {crop[1]})"
+        cards.append({"id": row.id, "picture": crop_picture(video, second, crop), "text": text})
+    return cards
