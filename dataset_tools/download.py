@@ -1,39 +1,38 @@
 """download: fetch every video of the sources with yt-dlp; each one has a row, whatever became of it.
 
-Status is ok, permanent (gone, private, not a video: trying again will not help), auth (needs an account's cookies) or
-transient (network, server, rate limit: run again). A broken download resumes where it stopped, also in the next run,
-and what is finished is kept outside DVC's reach, by URL and format, and not fetched twice. Every file is named
-<video_id>.mp4, whatever its container: readers go by the content.
+Status is ok, permanent (gone, private, not a video: trying again will not help), auth (needs an account's cookies),
+transient (network, server, rate limit: run again) or failed (this machine: disk, rights; or no url yet). A broken
+download resumes where it stopped, also in the next run. What is finished is kept outside DVC's reach, by URL and format,
+and not fetched twice; nor is asked again what was permanent, or auth while the cookies are the same, unless --again.
+Every file is named <video_id>.mp4, whatever its container: readers go by the content. `dead_links.csv` lists what a
+person could still find elsewhere.
 """
 
+import fcntl
 import json
-import re
-import shutil
-import tempfile
-import time
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tqdm import tqdm
 
 from dataset_tools.base.accounting import demand
 from dataset_tools.base.atomic import publish, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import ANNOTATIONS
+from dataset_tools.base.manifest import ANNOTATIONS, is_web
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Row, Video, read_records, write_records
+from dataset_tools.base.schema import Clip, Row, Video, read_records, write_records
 from dataset_tools.base.work_cache import file_sha256, item_key
-from dataset_tools.base.workers import progress
-from dataset_tools.vision.video_io import probe
+from dataset_tools.corpus.dead_links import DeadLink, dead_link
 
 STAGE = "download"
 VERSION = 1
-PERMANENT = ("unsupported url", "drm", "private video", "removed", "terminated", "not available in your country",
-             "video unavailable", "no longer available", "does not exist", "copyright", "no such file")  # fmt: skip
-AUTH = ("sign in", "log in", "login", "cookies", "members-only", "age-restricted", "10216", "10222")
-TRANSIENT = ("captcha", "not a bot", "try again later", "rate-limit", "rate limit", "10204",
-             "all player responses are invalid")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +41,20 @@ class Params:
 
     max_height: int = 720
     """Best format not higher than this, in px; where there is none, the best."""
+    format: str = ""
+    """A yt-dlp format expression in place of that choice."""
+    workers: int = 2
+    """Videos fetched at once; each sleeps on its own."""
     retries: int = 10
     """Of one connection; yt-dlp as a library would not retry at all."""
+    retry_wait: float = 0.5
+    """Seconds before the first of them; doubled each time, at most 30."""
     attempts: int = 3
     """Times that a video is tried anew after a transient failure."""
     attempt_wait: float = 5.0
     """Seconds before the second attempt; doubled each time."""
     socket_timeout: float = 30.0
+    """Seconds without a byte after which a connection counts as lost."""
     sleep_requests: float = 0.5
     """Seconds between a site's pages, to be polite."""
     sleep_min: float = 2.0
@@ -57,14 +63,21 @@ class Params:
     """… and at most."""
     cookies_file: str = ""
     """Netscape cookie file, relative to the working folder, for videos that need an account."""
+    cookies_from_browser: str = ""
+    """Name of a browser (firefox, chrome, …) to take them from instead."""
     min_ok: float = 0.9
     """Fraction of the videos that must be ok."""
 
     def __post_init__(self):
         require(self.max_height >= 2, f"max_height must be at least 2 px, found {self.max_height}")
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(self.retries >= 0, f"retries must be at least 0, found {self.retries}")
         require(self.attempts >= 1, f"attempts must be at least 1, found {self.attempts}")
+        require(min(self.retry_wait, self.attempt_wait) >= 0, "retry_wait and attempt_wait must be at least 0 s")
+        require(self.socket_timeout > 0, f"socket_timeout must be above 0 s, found {self.socket_timeout}")
+        require(self.sleep_requests >= 0, f"sleep_requests must be at least 0 s, found {self.sleep_requests}")
         require(0 <= self.sleep_min <= self.sleep_max, "0 <= sleep_min <= sleep_max must hold")
+        require(not (self.cookies_file and self.cookies_from_browser), "give cookies_file or cookies_from_browser, not both")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
 
 
@@ -78,188 +91,240 @@ class DownloadRow(Row):
     """Duration that the file claims."""
     title: str = ""
     """As the site gives it."""
+    warning: str = ""
+    """The file is not the one that manifests/<corpus>/checksums.csv, or an earlier download, knows: both hashes."""
 
 
-class _Silent:
-    """yt-dlp's messages go nowhere: its exceptions say it all, and the progress bar stays whole."""
+@dataclass(frozen=True, kw_only=True)
+class Checksum:
+    """One row of checksums.csv of a manifest, or of an earlier rows.csv: what the file was."""
 
-    def debug(self, message: str) -> None: ...
-
-    info = warning = error = debug
-
-
-def options(params: Params, folder: Path, *, local: bool) -> dict:
-    """yt-dlp's options for a download into `folder`. Everything that a data set relies on is set explicitly."""
-    import imageio_ffmpeg
-
-    h = params.max_height
-    return {
-        "format": f"bv*[height<={h}]+ba/b[height<={h}]/bv*+ba/b",
-        "format_sort": ["res", "fps", "vcodec:h264", "acodec:aac"],
-        "merge_output_format": "mp4/mkv",
-        "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
-        "outtmpl": {"default": str(folder / "video.%(ext)s")},
-        "enable_file_urls": local,
-        "noplaylist": True,
-        "ignoreerrors": False,
-        "retries": params.retries,
-        "fragment_retries": params.retries,
-        "extractor_retries": min(3, params.retries),
-        "file_access_retries": 3,
-        "retry_sleep_functions": {kind: lambda n: min(30, 0.5 * 2**n) for kind in ("http", "fragment", "extractor")},
-        "skip_unavailable_fragments": False,
-        "continuedl": True,
-        "overwrites": False,
-        "updatetime": False,
-        "socket_timeout": params.socket_timeout,
-        "sleep_interval_requests": 0 if local else params.sleep_requests,
-        "sleep_interval": 0 if local else params.sleep_min,
-        "max_sleep_interval": 0 if local else params.sleep_max,
-        "cachedir": False,
-        "quiet": True,
-        "no_warnings": True,
-        "noprogress": True,
-        "color": "no_color",
-        "logger": _Silent(),
-    }
+    id: str
+    sha256: str = ""
 
 
-def fetch(url: str, folder: Path, params: Params, *, local: bool, cookies: Path | None = None) -> tuple[Path, str]:
-    """Download `url` into `folder`, resuming what is there. Returns the file and the site's title; raises yt-dlp's errors."""
-    from yt_dlp import YoutubeDL
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that fetching a video takes beside the video itself."""
 
-    with _cookies_copy(cookies) as jar, YoutubeDL(options(params, folder, local=local) | jar) as ydl:
-        info = ydl.extract_info(url, download=True)
-        if info.get("_type", "video") != "video" or not info.get("requested_downloads"):
-            raise ValueError("unsupported URL: not a single video")
-        return Path(info["requested_downloads"][0]["filepath"]), info.get("title") or ""
+    layout: Layout
+    params: Params
+    cookies: Path | None
+    again: bool
+    pinned: dict[str, str]
+    """Video id -> sha256 that the manifest's checksums.csv demands."""
+    earlier: dict[str, str]
+    """Video id -> sha256 in the rows.csv of the run before."""
+    bar: "Bar"
 
-
-def classify(error: BaseException) -> tuple[str, str]:
-    """(status, one-line reason) of what yt-dlp raised: by the cause's type where it is known, else by its words.
-
-    What is not known is transient: trying again costs little, giving up a video for good does.
-    """
-    from yt_dlp.networking.exceptions import HTTPError, TransportError
-    from yt_dlp.utils import GeoRestrictedError, UnsupportedError
-
-    reason = re.sub(r"^(ERROR: )?(\[[\w:+-]+\] )?", "", " ".join(str(error).split()))
-    reason = re.sub(r"; please report this issue on .*", "", reason)
-    chain = list(_causes(error))
-    words = reason.lower()
-    for cause in chain:
-        if isinstance(cause, HTTPError):
-            status = {401: "auth", 404: "permanent", 410: "permanent", 451: "permanent"}.get(cause.status, "transient")
-            return status, reason
-    if any(word in words for word in TRANSIENT) or any(isinstance(cause, TransportError) for cause in chain):
-        return ("permanent" if "no such file" in words else "transient"), reason
-    if any(word in words for word in AUTH):
-        return "auth", reason
-    if any(isinstance(c, (GeoRestrictedError, UnsupportedError)) for c in chain) or any(w in words for w in PERMANENT):
-        return "permanent", reason
-    code = re.search(r"http error (\d+)", words)
-    return ("permanent" if code and code[1] in ("404", "410", "451") else "transient"), reason
+    @property
+    def account(self) -> str:
+        """Which cookies are in use: others may open what was closed."""
+        return file_sha256(self.cookies) if self.cookies else self.params.cookies_from_browser
 
 
-def _causes(error: BaseException):
-    """The error and all that led to it, as yt-dlp nests them."""
-    seen, queue = set(), [error]
-    while queue:
-        item = queue.pop(0)
-        if item is None or id(item) in seen:
-            continue
-        seen.add(id(item))
-        yield item
-        nested = getattr(item, "exc_info", None)
-        queue += [item.__cause__, item.__context__, getattr(item, "cause", None), nested[1] if nested else None]
+class Bar:
+    """One progress bar over the videos, with the bytes that have come, fed by several threads."""
+
+    def __init__(self, videos: int):
+        self.lock = threading.Lock()
+        self.received: dict[str, int] = {}
+        self.stopped = threading.Event()
+        self.bar = tqdm(total=videos, desc=STAGE, unit="video", delay=1, dynamic_ncols=True, mininterval=0.5)
+
+    def hook(self, state: dict) -> None:
+        """A progress hook of yt-dlp."""
+        if self.stopped.is_set():
+            raise KeyboardInterrupt
+        with self.lock:
+            self.received[state.get("filename", "")] = state.get("downloaded_bytes") or 0
+            self.bar.set_postfix_str(f"{sum(self.received.values()) / 1e6:.1f} MB", refresh=False)
+
+    def done(self) -> None:
+        with self.lock:
+            self.bar.update()
+
+
+def local_path(url: str, layout: Layout) -> Path:
+    """File of a url that is no web address. Raises ValueError unless it is in the manifest's folder, or in that of
+    `sources`, whose own files may be links that DVC made."""
+    sources = layout.stage("sources").absolute()
+    path = Path(sources, url)
+    inside = path.resolve().is_relative_to(layout.manifest.resolve())
+    if not inside and (".." in Path(url).parts or Path(url).is_absolute()):
+        raise ValueError(f"leads out of {layout.manifest.name}'s manifest: {url}")
+    return path
+
+
+def download_one(video: Video, job: Job) -> DownloadRow:
+    """Fetch one video to <video_id>.mp4 of the stage's folder, or say in the row why not. Raises nothing but what
+    ends the whole run."""
+    layout, params = job.layout, job.params
+
+    def lost(status: str, reason: str) -> DownloadRow:
+        for folder in (layout.cache(STAGE), layout.root):  # no row may tell where this machine keeps things
+            reason = reason.replace(f"{folder.resolve()}/", "")
+        return DownloadRow(id=video.video_id, status=status, reason=reason)
+
+    if not video.url:
+        return lost("failed", f"url is empty in the manifest; {ANNOTATIONS}")
+    try:
+        local = not is_web(video.url)
+        path = local_path(video.url, layout) if local else None
+        if local and not path.is_file():
+            return lost("permanent", f"no such file: {video.url}")
+        content = file_sha256(path) if local else video.url
+        folder = layout.cache(STAGE).resolve() / item_key(VERSION, content, params.format or params.max_height)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(folder):
+            found = _finished(folder) or _given_up(folder, job) or _fetched(video, path, folder, job)
+            if "status" in found:
+                return lost(found["status"], found["reason"])
+            publish(folder / found["file"], layout.stage(STAGE) / f"{video.video_id}.mp4")
+    except ValueError as err:
+        return lost("permanent", str(err))
+    except OSError as err:
+        return lost("failed", f"{err.filename or ''}: {err.strerror}; free space or rights are needed here, then run again")
+    known = job.pinned.get(video.video_id) or found["was"]
+    changed = known and known != found["sha256"]
+    return DownloadRow(
+        id=video.video_id, status="ok", warning=f"changed: sha256 was {known}, is {found['sha256']}" if changed else "",
+        **{name: found[name] for name in ("bytes", "sha256", "seconds", "title")},
+    )  # fmt: skip
 
 
 @contextmanager
-def _cookies_copy(cookies: Path | None):
-    """Options with a copy of the cookie file: yt-dlp writes back what it read, and the user's file is not ours to change."""
-    if cookies is None:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield {"cookiefile": shutil.copy(cookies, folder)}
-
-
-def download_one(
-    video: Video, sources: Path, target: Path, cache: Path, params: Params, cookies: Path | None
-) -> DownloadRow:
-    """Fetch one video to target/<video_id>.mp4, or say in the row why not."""
-    from yt_dlp.utils import YoutubeDLError
-
-    if not video.url:
-        return DownloadRow(id=video.video_id, status="failed", reason=f"url is empty in the manifest; {ANNOTATIONS}")
-    local = not video.url.startswith(("http://", "https://"))
-    path = (sources / video.url).resolve()
-    if local and not path.is_file():
-        return DownloadRow(id=video.video_id, status="permanent", reason=f"no such file: {video.url}")
-    content = file_sha256(path) if local else video.url
-    folder = cache / item_key(VERSION, content, params.max_height)
-    folder.mkdir(parents=True, exist_ok=True)
-    found = _finished(folder)
-    for attempt in range(params.attempts):
-        if found:
-            break
-        if attempt:
-            time.sleep(params.attempt_wait * 2 ** (attempt - 1))
-        try:
-            got, title = fetch(path.as_uri() if local else video.url, folder, params, local=local, cookies=cookies)
-            seconds = probe(got).seconds
-        except UserError as err:  # a page or a broken file in place of a video
-            shutil.rmtree(folder)
-            return DownloadRow(id=video.video_id, status="permanent", reason=str(err).replace(str(folder), ""))
-        except (YoutubeDLError, ValueError, OSError) as err:
-            status, reason = classify(err)
-            if status != "transient" or attempt + 1 == params.attempts:
-                shown = reason.replace(str(path), video.url).replace(str(folder), "")
-                return DownloadRow(id=video.video_id, status=status, reason=shown)
-            continue
-        done = {"file": got.name, "bytes": got.stat().st_size, "sha256": file_sha256(got), "seconds": seconds,
-                "title": "" if local else " ".join(title.split())}  # fmt: skip
-        write_text(folder / "done.json", json.dumps(done, indent=1))
-        found = done
-    publish(folder / found["file"], target / f"{video.video_id}.mp4")
-    return DownloadRow(id=video.video_id, status="ok", **{k: v for k, v in found.items() if k != "file"})
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold a lock on a cache folder: two rows, or two runs, that want the same video fetch it once."""
+    with open(folder / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _finished(folder: Path) -> dict | None:
     """What done.json says, where the file beside it still has that hash; what has not is removed."""
-    note = folder / "done.json"
-    if not note.is_file():
+    done = _note(folder / "done.json")
+    if not done or "file" not in done:
         return None
-    done = json.loads(note.read_text(encoding="utf-8"))
     path = folder / done["file"]
     if path.is_file() and file_sha256(path) == done["sha256"]:
-        return done
+        return {"was": ""} | done
     path.unlink(missing_ok=True)
-    note.unlink()
     return None
 
 
-def download(layout: Layout, params: Params) -> list[DownloadRow]:
-    """Write data/<corpus>/download; return one row per video of the sources, failed ones too."""
+def _given_up(folder: Path, job: Job) -> dict | None:
+    """The status and reason of an earlier run, where asking again is no use."""
+    lost = _note(folder / "lost.json")
+    same = lost and (lost["status"] == "permanent" or lost["account"] == job.account)
+    return lost if same and not job.again else None
+
+
+def _note(path: Path) -> dict | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _fetched(video: Video, path: Path | None, folder: Path, job: Job) -> dict:
+    """Download into `folder` and note what came in done.json, or in lost.json why nothing ever will."""
+    from yt_dlp.utils import YoutubeDLError
+
+    from dataset_tools.corpus.fetch import Incomplete, NotAVideo, classify, fetch
+
+    local, params = path is not None, job.params
+    refusals = 0
+    for attempt in range(params.attempts):
+        if attempt and job.bar.stopped.wait(params.attempt_wait * 2 ** (attempt - 1)):
+            raise KeyboardInterrupt
+        try:
+            got = fetch(
+                path.resolve().as_uri() if local else video.url, folder, params, local=local, cookies=job.cookies,
+                progress=job.bar.hook,
+            )  # fmt: skip
+            break
+        except (YoutubeDLError, NotAVideo, Incomplete, OSError) as err:
+            status, reason = classify(err)
+            refusals += "HTTP Error 403" in reason
+            if local:
+                reason = reason.replace(str(path.resolve()), video.url)
+            # A refused address (403) may have run out: a fresh one once, more would be pestering.
+            if status != "transient" or attempt + 1 == params.attempts or refusals == 2:
+                lost = {"status": status, "reason": reason, "account": job.account}
+                if status in ("permanent", "auth"):
+                    write_text(folder / "lost.json", json.dumps(lost, indent=1))
+                return lost
+    sha256 = file_sha256(got.path)
+    before = _note(folder / "done.json") or {}
+    was = before.get("sha256") or job.earlier.get(video.video_id, "")
+    done = {"file": got.path.name, "bytes": got.path.stat().st_size, "sha256": sha256, "seconds": got.seconds,
+            "title": "" if local else got.title, "was": was if was != sha256 else ""}  # fmt: skip
+    write_text(folder / "done.json", json.dumps(done, indent=1))
+    (folder / "lost.json").unlink(missing_ok=True)
+    return done
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    return {row.id: row.sha256 for row in read_records(path, Checksum)} if path.is_file() else {}
+
+
+def download(layout: Layout, params: Params, *, again: bool = False) -> list[DownloadRow]:
+    """Write data/<corpus>/download; return one row per video of the sources, failed ones too. With `again` also ask
+    for what an earlier run gave up.
+
+    Raises UserError where the sources or the cookie file can't be read, or the rows can't be written.
+    """
     sources, target = layout.stage("sources"), layout.stage(STAGE)
     videos = read_records(sources / "videos.csv", Video)
     cookies = layout.root / params.cookies_file if params.cookies_file else None
     if cookies and not cookies.is_file():
         raise UserError(f"{layout.params}: download.cookies_file: no such file: {params.cookies_file}")
-    cache = layout.cache(STAGE).resolve()
-    rows = [download_one(v, sources, target, cache, params, cookies) for v in progress(videos, STAGE)]
+    pinned, earlier = _checksums(layout.manifest / "checksums.csv"), _checksums(target / "rows.csv")
+    bar = Bar(len(videos))
+    job = Job(layout=layout, params=params, cookies=cookies, again=again, pinned=pinned, earlier=earlier, bar=bar)
+
+    def one(video: Video) -> DownloadRow:
+        row = download_one(video, job)
+        bar.done()
+        return row
+
+    with bar.bar, ThreadPoolExecutor(max_workers=params.workers) as pool:
+        try:
+            rows = list(pool.map(one, videos))
+        except BaseException:
+            bar.stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     assert len(rows) == len(videos)
-    write_records(target / "rows.csv", rows, DownloadRow)
+    clips = read_records(sources / "clips.csv", Clip) if (sources / "clips.csv").is_file() else []
+    clips_of = Counter(clip.video_id for clip in clips)
+    dead = [
+        dead_link(video, row.status, row.reason, clips_of[video.video_id])
+        for video, row in zip(videos, rows, strict=True)
+        if row.status in ("permanent", "auth") and is_web(video.url)
+    ]
+    try:
+        write_records(target / "dead_links.csv", dead, DeadLink)
+        write_records(target / "rows.csv", rows, DownloadRow)
+    except OSError as err:
+        raise UserError(f"{target}: can't be written: {err.strerror}; what was fetched is kept, run again") from None
     return rows
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stage."""
-    args = stage_parser("dataset_tools.download", __doc__).parse_args(argv)
+    parser = stage_parser("dataset_tools.download", __doc__)
+    parser.add_argument("--again", action="store_true", help="also ask for videos that an earlier run gave up")
+    args = parser.parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, STAGE, Params)
-    rows = download(layout, params)
-    say(STAGE, demand(rows, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
+    rows = download(layout, params, again=args.again)
+    table = layout.stage(STAGE) / "rows.csv"
+    for row in rows:
+        if row.warning:
+            say(STAGE, f"{row.id}: {row.warning}")
+    dead = sum(row.status in ("permanent", "auth") for row in rows)
+    if dead:
+        say(STAGE, f"{dead} dead or closed links: {table.with_name('dead_links.csv')} says where to look for them")
+    say(STAGE, demand(rows, stage=STAGE, min_ok=params.min_ok, table=table))
     return 0
 
 

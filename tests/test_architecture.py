@@ -79,6 +79,7 @@ def test_arrows_run_one_way():
         forbidden = {
             "dataset_tools.base": ("dataset_tools.vision", "dataset_tools.demo", *MODULES.values()),
             "dataset_tools.vision": ("dataset_tools.demo", *MODULES.values()),
+            "dataset_tools.corpus": ("dataset_tools.demo", *MODULES.values()),
             "d2m_model.nets": ("d2m_model.training", *MODULES.values()),
             "d2m_model.losses": ("d2m_model.training", *MODULES.values()),
             "d2m_model.metrics": ("d2m_model.training", *MODULES.values()),

@@ -1,0 +1,46 @@
+"""A list of videos that are gone or closed, for a person who looks for them elsewhere."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qs, quote_plus, urlsplit
+
+from dataset_tools.base.schema import Video
+
+ADVICE = {
+    "permanent": "find a copy (archive, search), put it beside the manifest and name its path as url",
+    "auth": "set download.cookies_file to the cookies of an account that may see it, then run again",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLink:
+    """One row of download/dead_links.csv."""
+
+    id: str
+    status: str
+    clips: int
+    """Clips of the corpus that are lost with it."""
+    title: str
+    """Of the manifest, where it knows one."""
+    url: str
+    archive: str
+    """Where the Internet Archive lists its copies of the page."""
+    search: str
+    """A web search for the video's id, or its title."""
+    advice: str
+    reason: str
+
+
+def dead_link(video: Video, status: str, reason: str, clips: int) -> DeadLink:
+    """The row of a video with a web address whose download came to `status` permanent or auth."""
+    key = parse_qs(urlsplit(video.url).query).get("v", [""])[0] or video.title or video.url
+    return DeadLink(
+        id=video.video_id, status=status, clips=clips, title=_text(video.title), url=_text(video.url),
+        archive=f"https://web.archive.org/web/*/{video.url}", search="https://www.google.com/search?q=" + quote_plus(f'"{key}"'),
+        advice=ADVICE[status], reason=_text(reason),
+    )  # fmt: skip
+
+
+def _text(value: str) -> str:
+    """Text that a spreadsheet program does not take for a formula."""
+    return f"'{value}" if re.match(r"[=+\-@\t\r]", value) else value

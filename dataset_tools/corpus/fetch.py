@@ -1,0 +1,290 @@
+"""Fetch one video with yt-dlp, resuming what is there, and say from its exceptions why it can't be had.
+
+yt-dlp as a library retries nothing and drops missing fragments unless told otherwise; everything that a data set relies
+on is set here. Only http and https are spoken, and file: for a path of the user's own; a redirect can't change that.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from errno import EACCES, EDQUOT, EFBIG, EIO, EMFILE, ENOSPC, EPERM, EROFS
+from pathlib import Path
+from typing import Protocol
+
+from yt_dlp import YoutubeDL
+from yt_dlp.networking import HEADRequest
+from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError, UnsupportedRequest
+from yt_dlp.utils import GeoRestrictedError, UnsupportedError, YoutubeDLError
+
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
+from dataset_tools.vision.video_io import open_media, probe
+
+LOCAL_ERRORS = {ENOSPC, EDQUOT, EFBIG, EROFS, EACCES, EPERM, EMFILE, EIO}
+BY_HTTP_STATUS = {401: "auth", 402: "auth", 407: "auth", 404: "permanent", 410: "permanent", 451: "permanent"}
+# Sites that answer 200 and say in words what is wrong; the words are yt-dlp's own or the site's.
+TRANSIENT = ("captcha", "not a bot", "try again later", "rate-limit", "rate limit", "10204",
+             "all player responses are invalid", "requested format is not available")  # fmt: skip
+AUTH = ("sign in", "log in", "login", "cookies", "members-only", "age-restricted", "10216", "10222")
+PERMANENT = ("unsupported url", "drm", "private video", "removed", "terminated", "not available in your country",
+             "video unavailable", "no longer available", "does not exist", "copyright")  # fmt: skip
+MAGIC = re.compile(
+    rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",
+    re.DOTALL,
+)
+"""First bytes of MP4/MOV, Matroska/WebM, AVI, FLV, Ogg, MPEG-PS, ASF and MPEG-TS. Playlists (HLS, ffconcat) are not
+among them: opened as a video they could name any file of this machine."""
+
+
+class Settings(Protocol):
+    """The parameters of `download` that fetching depends on."""
+
+    max_height: int
+    format: str
+    retries: int
+    retry_wait: float
+    socket_timeout: float
+    sleep_requests: float
+    sleep_min: float
+    sleep_max: float
+    cookies_from_browser: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A whole, readable video file."""
+
+    path: Path
+    title: str
+    """As the site gives it."""
+    seconds: float
+    """Duration that the file claims."""
+
+
+class NotAVideo(UserError):
+    """What came is a page, a playlist or a broken file in place of a video."""
+
+
+class Incomplete(Exception):
+    """What came ends before the video does."""
+
+
+class _Silent:
+    """yt-dlp's messages go nowhere: its exceptions say it all, and the progress bar stays whole."""
+
+    def debug(self, message: str) -> None: ...
+
+    info = warning = error = debug
+
+
+class _Fetcher(YoutubeDL):
+    """yt-dlp that keeps the exception behind a failed connection and forgets the parts of another version of a file."""
+
+    folder: Path
+    refused: RequestError | None = None
+    """Why the last connection failed; yt-dlp passes on only its text where a download gives up."""
+
+    def urlopen(self, req):
+        try:
+            answer = super().urlopen(req)
+        except RequestError as err:
+            self.refused = err
+            raise
+        self.refused = None
+        return answer
+
+    def process_info(self, info_dict):
+        """Called once the format is chosen, before anything is written."""
+        note = self.folder / "remote.json"
+        now = json.dumps([self._remote(f) for f in info_dict.get("requested_formats") or [info_dict]], indent=1)
+        if note.is_file() and note.read_text(encoding="utf-8") != now:
+            for part in self.folder.glob("video.*"):
+                part.unlink()
+        write_text(note, now)
+        super().process_info(info_dict)
+
+    def _remote(self, chosen: dict) -> dict:
+        """What tells one version of a remote file from another, as far as its server says."""
+        headers = {}
+        if chosen.get("protocol") in ("http", "https"):
+            try:
+                with self.urlopen(HEADRequest(chosen["url"], headers=chosen.get("http_headers") or {})) as answer:
+                    headers = answer.headers
+            except RequestError:
+                self.refused = None  # the download itself will tell
+        return {"format": chosen.get("format_id"), "size": chosen.get("filesize")} | {
+            name: headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length")
+        }
+
+
+def options(settings: Settings, folder: Path, *, local: bool) -> dict:
+    """yt-dlp's options for a download into `folder`."""
+    import imageio_ffmpeg
+
+    h, wait = settings.max_height, settings.retry_wait
+    browser = settings.cookies_from_browser
+    return {
+        "format": settings.format or f"bv*[height<={h}]+ba/b[height<={h}]/bv*+ba/b",
+        "format_sort": ["res", "fps", "vcodec:h264", "acodec:aac"],
+        "merge_output_format": "mp4/mkv",
+        "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
+        "outtmpl": {"default": str(folder / "video.%(ext)s")},
+        "enable_file_urls": local,
+        "noplaylist": True,
+        "ignoreerrors": False,
+        "retries": settings.retries,
+        "fragment_retries": settings.retries,
+        "extractor_retries": min(3, settings.retries),
+        "file_access_retries": 3,
+        "retry_sleep_functions": {kind: lambda n: min(30, wait * 2**n) for kind in ("http", "fragment", "extractor")},
+        "skip_unavailable_fragments": False,
+        "continuedl": True,
+        "overwrites": False,
+        "updatetime": False,
+        "socket_timeout": settings.socket_timeout,
+        "sleep_interval_requests": 0 if local else settings.sleep_requests,
+        "sleep_interval": 0 if local else settings.sleep_min,
+        "max_sleep_interval": 0 if local else settings.sleep_max,
+        "cookiesfrombrowser": (browser,) if browser and not local else None,
+        "cachedir": False,
+        "quiet": True,
+        "no_warnings": True,
+        "noprogress": True,
+        "color": "no_color",
+        "logger": _Silent(),
+    }
+
+
+def fetch(
+    url: str, folder: Path, settings: Settings, *, local: bool, cookies: Path | None = None,
+    progress: Callable[[dict], None] | None = None,
+) -> Fetched:  # fmt: skip
+    """Download `url` into `folder`, going on with what is there. `progress` is called as a yt-dlp progress hook.
+
+    Raises yt-dlp's errors (see `classify`), NotAVideo or Incomplete for what came; nothing of it is left then.
+    """
+    with _cookies_copy(cookies) as jar:
+        setup = options(settings, folder, local=local) | jar | {"progress_hooks": [progress] if progress else []}
+        with _Fetcher(setup) as ydl:
+            ydl.folder = folder
+            try:
+                info = ydl.extract_info(url, download=True)
+            except YoutubeDLError as err:
+                if ydl.refused and ydl.refused is not err and err.__cause__ is None:
+                    raise err from ydl.refused
+                raise
+        if info.get("_type", "video") != "video" or not info.get("requested_downloads"):
+            raise UnsupportedError(url)
+    path = Path(info["requested_downloads"][0]["filepath"])
+    try:
+        seconds = whole(path)
+    except (NotAVideo, Incomplete):
+        for part in folder.glob("video.*"):
+            part.unlink()
+        raise
+    return Fetched(path=path, title=" ".join((info.get("title") or "").split()), seconds=seconds)
+
+
+def whole(path: Path) -> float:
+    """Seconds that a video file claims, having looked at every packet of it.
+
+    Raises NotAVideo where it is none, Incomplete where an MP4's boxes reach beyond the file's end, or where the packets
+    end more than a second (and 2 %) before the claim.
+    """
+    with open(path, "rb") as handle:
+        head = handle.read(512)
+    if not MAGIC.match(head):
+        start = re.sub(r"[^ -~]+", " ", head[:40].decode("latin-1")).strip()
+        raise NotAVideo(f"not a readable video: it starts with '{start}'")
+    if re.match(rb"....(ftyp|moov)", head, re.DOTALL) and (lacking := _lacking(path)):
+        raise Incomplete(f"the file is cut short: {lacking} bytes are missing")
+    try:
+        seconds = probe(path).seconds
+        with open_media(path) as container:
+            ends = [(p.pts + (p.duration or 0)) * p.time_base for p in container.demux() if p.pts is not None]
+            last = float(max(ends, default=0)) - max(0.0, (container.start_time or 0) / 1e6)
+    except UserError as err:
+        if "Invalid data" in str(err):
+            raise Incomplete("the file is damaged or cut short") from None
+        raise NotAVideo(str(err).split(": ", 1)[-1]) from None
+    if seconds - last > max(1.0, 0.02 * seconds):
+        raise Incomplete(f"the file ends at {last:.1f} s of {seconds:.1f} s")
+    return seconds
+
+
+def _lacking(path: Path) -> int:
+    """Bytes by which the top-level boxes of an MP4 file (ISO/IEC 14496-12, 4.2) reach beyond its end."""
+    size, at = path.stat().st_size, 0
+    with open(path, "rb") as handle:
+        while at + 8 <= size:
+            handle.seek(at)
+            length = int.from_bytes(handle.read(4), "big")
+            if length == 1:  # the length is in the 8 bytes behind the type
+                length = int.from_bytes(handle.read(12)[4:], "big")
+            if length == 0:  # to the end of the file
+                return 0
+            at += max(8, length)
+    return at - size
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """(status, one-line reason) of what `fetch` raised: by the type of what caused it, by words only where a site
+    answers "200 OK" to say no.
+
+    permanent: asking again is no use. auth: an account is needed. failed: this machine (disk, rights). transient: all
+    else, the unknown too: trying again costs little, giving up a video for good does.
+    """
+    reason = re.sub(r"^(ERROR: )?(\[[\w:+-]+\] )?", "", " ".join(str(error).split()))
+    reason = re.sub(r"; please report this issue on .*", "", reason)
+    if isinstance(error, NotAVideo):
+        return "permanent", reason
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, HTTPError):
+            if cause.redirect_loop:
+                return "permanent", f"{reason}: it redirects in circles"
+            if cause.status == 403:
+                reason += "; refused: wait, or try download.cookies_file"
+            return BY_HTTP_STATUS.get(cause.status, "transient"), reason
+        if isinstance(cause, TransportError):
+            return "transient", reason
+    if any(isinstance(cause, UnsupportedRequest) or "InvalidSchema" in type(cause).__name__ for cause in chain):
+        return "permanent", f"{reason}: only http and https are followed"
+    if any(isinstance(cause, OSError) and cause.errno in LOCAL_ERRORS for cause in chain):
+        return "failed", f"{reason}; free space or rights are needed here, then run again"
+    if any(isinstance(cause, (GeoRestrictedError, UnsupportedError)) for cause in chain):
+        return "permanent", reason
+    words = reason.lower()
+    for status, said in (("transient", TRANSIENT), ("auth", AUTH), ("permanent", PERMANENT)):
+        if any(word in words for word in said):
+            if "requested format" in words and not shutil.which("deno"):
+                reason += "; YouTube needs a JavaScript runtime: install deno"
+            return status, reason
+    return "transient", reason
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that led to it, as yt-dlp nests them."""
+    seen, queue = set(), [error]
+    while queue:
+        item = queue.pop(0)
+        if item is None or id(item) in seen or not isinstance(item, BaseException):
+            continue
+        seen.add(id(item))
+        yield item
+        nested = getattr(item, "exc_info", None)
+        queue += [item.__cause__, item.__context__, getattr(item, "cause", None), nested[1] if nested else None]
+
+
+@contextmanager
+def _cookies_copy(cookies: Path | None) -> Iterator[dict]:
+    """Options with a copy of the cookie file: yt-dlp writes back what it read, and the user's file is not ours to change."""
+    if cookies is None:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield {"cookiefile": shutil.copy(cookies, folder)}
