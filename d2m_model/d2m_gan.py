@@ -12,25 +12,39 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from d2m_model.generation.listening import Listener
 from d2m_model.losses.gan_terms import Excerpt, discriminator_term, generator_terms, weighted_sum
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.presets import EMBEDDING, PRESETS, VARIANTS, DanceToCodes, Preset, preset_of
+from d2m_model.training.acceleration import accelerate
 from d2m_model.training.balance import balanced_gradient
-from d2m_model.training.curves import Curves, Steps
-from d2m_model.training.dance_data import DanceBatch, DanceData
+from d2m_model.training.curves import write_curves
+from d2m_model.training.dance_data import DanceData
+from d2m_model.training.distributed import processes, rank, require_even, share_statistics, world
+from d2m_model.training.loop import (
+    Measurement,
+    Run,
+    TrainingParams,
+    Watch,
+    descend,
+    run_of,
+    train_loop,
+    training_parser,
+    walk,
+)
 from d2m_model.training.music_model import save_generator
 from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.shard_data import WindowData
+from dataset_tools.base import cli
 from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.cli import layout_of, say
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(TrainingParams):
     """Section `d2m_gan` of params.yaml."""
 
     preset: str = "fixed"
@@ -43,7 +57,6 @@ class Params:
     seconds: int = 2
     """Length of a training window."""
     steps: int = 100_000
-    batch: int = 16
     learning_rate: float = 1e-4
     discriminator_learning_rate: float = 1e-4
     betas: tuple[float, ...] = (0.5, 0.9)
@@ -53,7 +66,6 @@ class Params:
     final_rate: float = 1.0
     """Learning rates end at this share of themselves, along a cosine; 1 keeps them, as in the paper."""
     gradient_norm: float = 1.0
-    """Longer gradients are cut to it."""
     ema: float = 0.999
     """Decay of the moving average of the generator's weights, which is what generates."""
     jitter: int = 15
@@ -66,101 +78,90 @@ class Params:
     """Windows of a batch that are decoded for the wave and mel losses."""
     excerpt_seconds: float = 2.0
     """How much of each of them."""
-    log_every: int = 50
-    seed: int = 0
     threads: int = 2
-    """CPU threads; results are equal to the byte for equal numbers of them."""
 
     def __post_init__(self):
+        super().__post_init__()
         require(self.preset in PRESETS, f"preset must be one of {', '.join(PRESETS)}, found '{self.preset}'")
-        for name in ("width", "discriminator_width", "learning_rate", "discriminator_learning_rate", "gradient_norm", "excerpt_seconds"):
+        for name in ("width", "discriminator_width", "learning_rate", "discriminator_learning_rate", "excerpt_seconds"):
             require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
-        for name in ("seconds", "steps", "batch", "judged_windows", "excerpt_windows", "log_every", "threads"):
+        for name in ("seconds", "steps", "judged_windows", "excerpt_windows"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.excerpt_seconds >= 0.03, f"excerpt_seconds must be at least 0.03, for the mel loss, found {self.excerpt_seconds}")
         require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must be two numbers in 0..1, found {self.betas}")
         require(0 <= self.ema < 1 and 0 <= self.dropout < 1, "ema and dropout must be at least 0 and below 1")
         require(0 <= self.final_rate <= 1, f"final_rate must be 0 to 1, found {self.final_rate}")
         require(self.warm_up >= 0 and self.jitter >= 0, "warm_up and jitter must be at least 0")
 
 
-class Trainer:
-    """Generator, its moving average, discriminators and their optimizers; `step` trains both on one batch."""
+class GanTask:
+    """Generator, its moving average and the discriminators, trained against each other on dances with their music."""
 
-    def __init__(self, preset: Preset, level: str, vqvae: JukeboxVQVAE, joints: int, frames: int, params: Params, device: torch.device):
-        self.params, self.device, self.vqvae = params, device, vqvae.to(device).eval().requires_grad_(False)
+    def __init__(self, preset: Preset, level: str, vqvae: JukeboxVQVAE, data: DanceData, params: Params, device: torch.device):
+        self.params, self.device, self.data, self.vqvae = params, device, data, vqvae.to(device).eval().requires_grad_(False)
+        frames, joints = data.windows.frames, data.windows.shards.info.joints
         sizes = {"frames": frames, "joints": joints, "width": params.width, "dropout": params.dropout}
         self.codebook = sizes["codebook"] = vqvae.codebook(LEVELS[level]).k
         self.net = DanceToCodes(preset, level, **sizes).to(device)
-        self.average = DanceToCodes(preset, level, **sizes).to(device).requires_grad_(False)
+        self.average = DanceToCodes(preset, level, **sizes).to(device).requires_grad_(False).eval()
         self.average.load_state_dict(self.net.state_dict())
         config = discriminator_config(preset.discriminator, width=params.discriminator_width, scales=preset.scales)
         self.judge = MultiScaleDiscriminator(config, EMBEDDING if preset.code_order == "none" else 1).to(device)
-        adam = {"betas": tuple(params.betas)}
-        self.net_adam = torch.optim.Adam(self.net.parameters(), params.learning_rate, **adam)
-        self.judge_adam = torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam)
-        self.rates = [(self.net_adam, params.learning_rate), (self.judge_adam, params.discriminator_learning_rate)]
-
-    def expect(self, codes: torch.Tensor) -> None:
-        """Tell both generators how often real music has each code, from all its codes (N,)."""
         for net in (self.net, self.average):
-            net.expect(codes.to(self.device))
+            net.expect(torch.cat(list(data.codes.values())).to(device))
+        self.net = share_statistics(self.net, device)
+        self.nets = {"net": self.net, "average": self.average, "judge": self.judge}
+        adam = {"betas": tuple(params.betas)}
+        self.adams = {
+            "net": torch.optim.Adam(self.net.parameters(), params.learning_rate, **adam),
+            "judge": torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam),
+        }
+        self.rates = {"net": params.learning_rate, "judge": params.discriminator_learning_rate}
+        for net in (self.net, self.judge, self.vqvae.decoders[LEVELS[level]]):
+            accelerate(net, device, params.precision, params.compile)
+        self.listener: Listener | None = None
 
-    def step(self, number: int, batch: DanceBatch) -> dict[str, float]:
-        """One step of the discriminators and one of the generator; gives every term, unweighted.
-
-        Raises UserError where a term is not finite.
-        """
-        params, net, weights = self.params, self.net, self.net.preset.weights
-        for adam, rate in self.rates:
-            adam.param_groups[0]["lr"] = rate * _schedule(number, params)
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step of the discriminators and one of the generator; gives every term, unweighted, and their total."""
+        params, net, weights, clip = self.params, self.net, self.net.preset.weights, self.params.gradient_norm
+        batch = self.data.batch(params.seed, number, params.batch).to(self.device)
+        for name, adam in self.adams.items():
+            adam.param_groups[0]["lr"] = self.rates[name] * _schedule(number, params)
         net.train()
         predicted = net(batch.pose, batch.size, batch.visual)
         terms = {}
-        shown = params.judged_windows
+        shown = -(-params.judged_windows // world())
         if weights.adversarial or weights.feature:
             judged = discriminator_term(net, self.judge, self.codebook, predicted[:shown], batch.music.codes[:shown])
-            self._descend(number, {"discriminator": judged}, judged, self.judge_adam)
             terms["discriminator"] = judged
+            watch(number, terms)
+            descend(judged, self.adams["judge"], clip)
         self.judge.requires_grad_(False)
         excerpt = excerpt_of(number, predicted.shape[-1], net.level, params)
         made = predicted.detach().requires_grad_() if net.preset.balanced else predicted
         own = generator_terms(net, self.judge, self.vqvae, made, batch.music, excerpt)
+        watch(number, own)
         total = weighted_sum(own, weights)
         if net.preset.balanced:
-            self._descend_balanced(number, own, made, predicted)
+            self._descend_balanced(own, made, predicted)
         else:
-            self._descend(number, own, total, self.net_adam)
+            descend(total, self.adams["net"], clip)
         self.judge.requires_grad_(True)
         self._average(number)
-        return {name: value.item() for name, value in (terms | own | {"total": total}).items()}
+        return terms | own | {"total": total}
 
-    def _descend(self, number: int, terms: dict[str, torch.Tensor], loss: torch.Tensor, adam: torch.optim.Adam) -> None:
-        self._check(number, terms)
+    def measure(self) -> Measurement:
+        """How the moving average's music follows held-out dances."""
+        return self.listener.measure(self.average)
+
+    def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
+        adam, lookup = self.adams["net"], [self.net.sharpness]
         adam.zero_grad(set_to_none=True)
-        loss.backward()
-        self._walk(adam)
-
-    def _descend_balanced(self, number: int, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
-        self._check(number, terms)
-        self.net_adam.zero_grad(set_to_none=True)
-        lookup = [self.net.sharpness]
         gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), made, lookup)
         predicted.backward(gradient)
         for parameter, value in zip(lookup, rest, strict=True):
             parameter.grad = value
-        self._walk(self.net_adam)
-
-    def _walk(self, adam: torch.optim.Adam) -> None:
-        torch.nn.utils.clip_grad_norm_(adam.param_groups[0]["params"], self.params.gradient_norm)
-        adam.step()
-
-    def _check(self, number: int, terms: dict[str, torch.Tensor]) -> None:
-        for name, value in terms.items():
-            if not torch.isfinite(value):
-                raise UserError(
-                    f"d2m_gan: loss '{name}' is {value.item()} at step {number}; lower learning_rate or gradient_norm in "
-                    "section d2m_gan of params.yaml"
-                )
+        walk(adam, self.params.gradient_norm)
 
     @torch.no_grad()
     def _average(self, number: int) -> None:
@@ -172,58 +173,46 @@ class Trainer:
 def _schedule(number: int, params: Params) -> float:
     rise = min(1.0, (number + 1) / params.warm_up) if params.warm_up else 1.0
     fall = 0.5 * (1 + np.cos(np.pi * number / params.steps))
-    return rise * (params.final_rate + (1 - params.final_rate) * fall)
+    return float(rise * (params.final_rate + (1 - params.final_rate) * fall))
 
 
 def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
-    """The part of the batch that step `number` decodes."""
+    """The part of the batch, or of this process's share of it, that step `number` decodes."""
     wanted = max(1, min(round(params.excerpt_seconds * SAMPLE_RATE / HOPS[LEVELS[level]]), codes - 2))
     first = 1 + int(torch.randint(codes - 1 - wanted, (1,), generator=generator(params.seed, "excerpt", number)))
-    return Excerpt(params.excerpt_windows, first, wanted, params.judged_windows)
+    return Excerpt(-(-params.excerpt_windows // world()), first, wanted, -(-params.judged_windows // world()))
 
 
-@torch.no_grad()
-def code_scores(net: DanceToCodes, data: DanceData, codebook: torch.Tensor) -> dict[str, float]:
-    """How well the codes of all windows of a split are told: mean cross-entropy in nats, share that is right."""
-    net.eval()
-    surprise, right, count = 0.0, 0, 0
-    for index in range(len(data.windows)):
-        batch = data.window(index)
-        logits = net.logits(net(batch.pose, batch.size, batch.visual), codebook).flatten(0, 1)
-        codes = batch.music.codes.flatten()
-        surprise += torch.nn.functional.cross_entropy(logits, codes, reduction="sum").item()
-        right += int((logits.argmax(-1) == codes).sum())
-        count += len(codes)
-    return {"cross_entropy": surprise / count, "accuracy": right / count}
+def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path, run: Run | None = None) -> dict:
+    """Train one level and variant on the shards' train split and write `out`; gives what metrics.json says. Of several
+    processes the first writes and gives it.
 
-
-def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path) -> dict:
-    """Train one level and variant on the shards' train split and write `out`; gives what metrics.json says."""
-    preset = preset_of(params.preset, variant)
+    Raises UserError for shards without train windows, or a loss that is no number.
+    """
+    preset, run = preset_of(params.preset, variant), run or Run(stage="d2m_gan")
+    shared = {"batch": params.batch, "excerpt_windows": params.excerpt_windows, "judged_windows": params.judged_windows}
+    require_even("d2m_gan", **shared)
     device = seed_everything(params.seed, params.threads)
     windows = WindowData(shards, "train", params.seconds)
     data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror)
-    trainer = Trainer(preset, level, vqvae, windows.shards.info.joints, windows.frames, params, device)
-    trainer.expect(torch.cat(list(data.codes.values())))
-    curves, recent = Curves(), []
-    for number in (steps := Steps(params.steps, params.batch, f"d2m_gan {level}-{variant}")):
-        recent.append(trainer.step(number, data.batch(params.seed, number, params.batch).to(device)))
-        if (number + 1) % params.log_every == 0 or number + 1 == params.steps:
-            means = {name: float(np.mean([r[name] for r in recent])) for name in recent[0]}
-            curves.add(number + 1, means)
-            steps.show(total=means["total"])
-            recent = []
-    net = trainer.average.eval().cpu()
+    task = GanTask(preset, level, vqvae, data, params, device)
+    if params.measure_every:
+        task.listener = Listener(shards, vqvae, params.measure_clips)
+    curves, measures = train_loop(task, params.steps, params, run)
+    if rank() > 0:
+        return {}
+    net, losses = task.average.cpu(), {k: v for k, v in curves.rows[-1].items() if k != "step"}
     metrics = {
         "level": level, "variant": variant, "preset": preset.name, "steps": params.steps,
         "train_clips": len(windows.clips), "train_windows": len(windows),
         "generator_parameters": sum(p.numel() for p in net.parameters()),
-        "discriminator_parameters": sum(p.numel() for p in trainer.judge.parameters()),
-        "losses": {name: round(value, 6) for name, value in means.items()},
+        "discriminator_parameters": sum(p.numel() for p in task.judge.parameters()),
+        "losses": {name: round(value, 6) for name, value in losses.items()},
     }  # fmt: skip
-    save_generator(out / "model.pt", net, trainer.codebook.cpu(), variant)
-    curves.write(out / "curves.csv")
+    save_generator(out / "model.pt", net, task.codebook.cpu(), variant)
+    write_curves(out, curves, measures)
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    run.finish()
     return metrics
 
 
@@ -233,7 +222,7 @@ def listing() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = stage_parser("d2m_model.d2m_gan", __doc__)
+    parser = training_parser("d2m_model.d2m_gan", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--variant", default="full", help="see --list-variants (default: full)")
     parser.add_argument("--preset", choices=tuple(PRESETS), help="overrides d2m_gan.preset of params.yaml")
@@ -249,13 +238,18 @@ def main(argv: list[str] | None = None) -> int:
     if args.preset:
         params = dataclasses.replace(params, preset=args.preset)
     preset_of(params.preset, args.variant)
-    vqvae = load_vqvae(layout.stage("synthesizer") / args.level / "model.pt")
-    out = layout.stage("d2m_gan") / f"{args.level}-{args.variant}"
-    metrics = train(layout.stage("shards"), vqvae, args.level, args.variant, params, out)
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics["losses"].items())
-    say("d2m_gan", f"{args.level}-{args.variant} ({params.preset}): {params.steps} steps on {metrics['train_windows']} windows; {shown}")
+    shards, synthesizer = layout.stage("shards"), layout.stage("synthesizer") / args.level / "model.pt"
+    name = f"{args.level}-{args.variant}"
+    options = f"--level {args.level} --variant {args.variant}" + (f" --preset {args.preset}" if args.preset else "")
+    with processes():
+        vqvae = load_vqvae(synthesizer)
+        run = run_of(layout, "d2m_gan", name, params, [shards, synthesizer], options, args.resume)
+        metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run)
+    if metrics:
+        shown = ", ".join(f"{loss} {value:.3f}" for loss, value in metrics["losses"].items())
+        say("d2m_gan", f"{name} ({params.preset}): {params.steps} steps on {metrics['train_windows']} windows; {shown}")
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

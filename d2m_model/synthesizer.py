@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,24 +14,35 @@ from d2m_model.losses.adversarial import feature_matching, hinge_discriminator, 
 from d2m_model.losses.spectral import mel_l1
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.training.autoencoding import measure, open_test, sound_batch, write_metrics
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.autoencoding import measure, measurement, open_test, sound_batch, write_metrics
 from d2m_model.training.checkpoint import training_state
-from d2m_model.training.curves import Curves, Steps
+from d2m_model.training.curves import Curves, write_curves
+from d2m_model.training.distributed import processes, rank, require_even
+from d2m_model.training.loop import (
+    Measurement,
+    Run,
+    TrainingParams,
+    Watch,
+    descend,
+    run_of,
+    train_loop,
+    training_parser,
+)
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
+from dataset_tools.base import cli
+from dataset_tools.base.cli import layout_of, say
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.timebase import LEVELS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(TrainingParams):
     """Section `synthesizer` of params.yaml; the defaults are the paper's where it gives any."""
 
     steps: int = 100_000
-    batch: int = 16
     seconds: float = 2.0
     """Length of a training window; a multiple of 1/30 s."""
     learning_rate: float = 1e-5
@@ -50,14 +60,11 @@ class Params:
     gain: float = 0.3
     """Windows are played at a random volume between this and 1."""
     test_windows: int = 32
-    log_every: int = 50
-    seed: int = 0
-    threads: int = 1
-    """CPU threads; results are equal to the byte for equal numbers of them."""
 
     def __post_init__(self):
+        super().__post_init__()
         discriminator_config(self.discriminator, width=self.discriminator_width, scales=self.scales)
-        for name in ("steps", "batch", "test_windows", "log_every", "threads"):
+        for name in ("steps", "test_windows"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(0.1 <= self.seconds <= 60, f"seconds must be 0.1 to 60, found {self.seconds}")
         for name in ("learning_rate", "discriminator_width"):
@@ -68,27 +75,32 @@ class Params:
         require(min(weights) >= 0, "weights must be at least 0")
 
 
-def fine_tune(model: JukeboxVQVAE, level: int, data: WindowData, params: Params, curves: Curves) -> dict:
-    """Train the decoder of `level` (0, 1 or 2) in place against a discriminator; gives what continuing would need.
+class DecoderTask:
+    """The decoder of `level` (0, 1 or 2) of `model` against a discriminator; nothing else of the network changes."""
 
-    Nothing else of the network changes: its bytes are compared before and after (RuntimeError). Raises UserError when
-    a loss stops being a number.
-    """
-    device = next(model.parameters()).device
-    decoder = model.decoders[level].requires_grad_(True)
-    judge = MultiScaleDiscriminator(discriminator_config(params.discriminator, width=params.discriminator_width, scales=params.scales)).to(device)
-    adams = {
-        name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=params.betas)
-        for name, net in (("decoder", decoder), ("discriminator", judge))
-    }
-    frozen = fingerprint(model, level)
-    for step in (bar := Steps(params.steps, params.batch, f"synthesizer level {level}")):
-        audio = sound_batch(data, params.seed, step, params.batch, params.gain).to(device)
+    def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
+        self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
+        self.device = next(model.parameters()).device
+        decoder = model.decoders[level].requires_grad_(True)
+        config = discriminator_config(params.discriminator, width=params.discriminator_width, scales=params.scales)
+        self.judge = MultiScaleDiscriminator(config).to(self.device)
+        self.nets = {"decoder": decoder, "discriminator": self.judge}
+        self.adams = {
+            name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=params.betas) for name, net in self.nets.items()
+        }
+        for net in self.nets.values():
+            accelerate(net, self.device, params.precision, params.compile)
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step of the discriminator and one of the decoder; gives every term, unweighted, and the loss."""
+        model, level, judge, params = self.model, self.level, self.judge, self.params
+        audio = sound_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
         rebuilt = model.decode_latents(model.embed(model.encode(audio, level), level), level)
         fake_scores, _ = judge(rebuilt.detach()[:, None])
         real_scores, _ = judge(audio[:, None])
-        judging = hinge_discriminator(real_scores, fake_scores)
-        _step(adams["discriminator"], judging)
+        judging = {"discriminator": hinge_discriminator(real_scores, fake_scores)}
+        watch(number, judging)
+        descend(judging["discriminator"], self.adams["discriminator"], params.gradient_norm)
         judge.requires_grad_(False)
         fake_scores, fake_features = judge(rebuilt[:, None])
         with torch.no_grad():
@@ -99,19 +111,31 @@ def fine_tune(model: JukeboxVQVAE, level: int, data: WindowData, params: Params,
             "wave": F.l1_loss(rebuilt, audio),
             "mel": mel_l1(rebuilt, audio),
         }
+        watch(number, terms)
         loss = sum(getattr(params, name) * term for name, term in terms.items())
-        _step(adams["decoder"], loss)
+        descend(loss, self.adams["decoder"], params.gradient_norm)
         judge.requires_grad_(True)
-        if step % params.log_every == 0 or step == params.steps - 1:
-            values = {name: float(v.detach()) for name, v in {"loss": loss, **terms, "discriminator": judging}.items()}
-            if not all(math.isfinite(v) for v in values.values()):
-                raise UserError(f"synthesizer: a loss is no number at step {step}; lower synthesizer.learning_rate")
-            curves.add(step, values)
-            bar.show(loss=values["loss"], discriminator=values["discriminator"])
+        return {"loss": loss, **terms, **judging}
+
+    def measure(self) -> Measurement:
+        """Reconstruction of held-out windows."""
+        return measurement(self.model, self.level, self.test, self.params.measure_clips)
+
+
+def fine_tune(
+    model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params, run: Run
+) -> tuple[DecoderTask, Curves, Curves]:
+    """Train the decoder of `level` (0, 1 or 2) in place; gives the task, its curves and the measures on the way.
+
+    Nothing else of the network changes: its bytes are compared before and after (RuntimeError). Raises UserError when
+    a loss stops being a number.
+    """
+    task, frozen = DecoderTask(model, level, data, test, params), fingerprint(model, level)
+    curves, measures = train_loop(task, params.steps, params, run)
     if fingerprint(model, level) != frozen:
         raise RuntimeError("fine-tuning changed more than the decoder: a bug")
     model.requires_grad_(False)
-    return training_state(params.steps, adams) | {"discriminator": judge.state_dict()}
+    return task, curves, measures
 
 
 def fingerprint(model: JukeboxVQVAE, level: int) -> str:
@@ -123,46 +147,51 @@ def fingerprint(model: JukeboxVQVAE, level: int) -> str:
     return digest.hexdigest()
 
 
-def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path) -> dict:
+def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path, run: Run | None = None) -> dict:
     """Fine-tune the decoder of `level` ('high' or 'low') of the VQ-VAE file `vqvae` on `shards`; write model.pt,
-    curves.csv and metrics.json to `out` and give the metrics, measured before and after.
+    curves.csv and metrics.json to `out` and give the metrics, measured before and after. Of several processes the
+    first writes and gives them.
 
     Raises UserError for a missing or unfit file, shards without train or test windows, or a loss that is no number.
     """
+    run = run or Run(stage="synthesizer")
     device = seed_everything(params.seed, params.threads)
+    require_even("synthesizer", batch=params.batch)
     index = LEVELS[level]
     model = load_vqvae(vqvae)
     data, test = WindowData(shards, "train", params.seconds), open_test(shards)
-    metrics = {"level": level, "before": measure(model, index, test, params.test_windows)}
-    curves = Curves()
-    training = fine_tune(model.to(device), index, data, params, curves)
+    writes = rank() == 0
+    before = measure(model, index, test, params.test_windows) if writes else {}
+    task, curves, measures = fine_tune(model.to(device), index, data, test, params, run)
+    if not writes:
+        return {}
+    training = training_state(params.steps, task.adams) | {"discriminator": task.judge.state_dict()}
     model.cpu()
-    metrics |= {"after": measure(model, index, test, params.test_windows)}
+    metrics = {"level": level, "before": before, "after": measure(model, index, test, params.test_windows)}
     metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed}
-    save_vqvae(out / "model.pt", model, training, seed=params.seed, steps=params.steps, fine_tuned=[level])
-    curves.write(out / "curves.csv")
+    notes = {"seed": params.seed, "steps": params.steps, "fine_tuned": [level]}
+    save_vqvae(out / "model.pt", model, training, **notes)
+    write_curves(out, curves, measures)
     write_metrics(out / "metrics.json", metrics)
+    run.finish()
     return metrics
 
 
-def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-
-
 def main(argv: list[str] | None = None) -> int:
-    parser = stage_parser("d2m_model.synthesizer", __doc__)
+    parser = training_parser("d2m_model.synthesizer", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high", help="whose decoder to fine-tune (default: high)")
     args = parser.parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "synthesizer", Params)
     out = layout.stage("synthesizer") / args.level
-    metrics = train(layout.stage("shards"), layout.stage("vqvae") / "model.pt", args.level, params, out)
-    for when in ("before", "after"):
+    with processes():
+        shards, vqvae = layout.stage("shards"), layout.stage("vqvae") / "model.pt"
+        run = run_of(layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume)
+        metrics = train(shards, vqvae, args.level, params, out, run)
+    for when in ("before", "after") if metrics else ():
         say("synthesizer", f"{args.level} {when}: " + ", ".join(f"{k} {v:.3g}" for k, v in metrics[when].items()))
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

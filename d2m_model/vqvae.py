@@ -8,29 +8,52 @@ minute of training. `warm_up: 0` and `mel: 0` give JukeBox's own recipe.
 """
 
 import math
+import multiprocessing
+import os
+import shutil
+import signal
 import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
-from d2m_model.training.autoencoding import measure, open_test, sound_batch, write_metrics
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.autoencoding import measure, measurement, open_test, sound_batch, write_metrics
 from d2m_model.training.checkpoint import training_state
-from d2m_model.training.curves import Curves, Steps
+from d2m_model.training.curves import Curves, write_curves
+from d2m_model.training.distributed import gathered, processes, rank, require_even, world
+from d2m_model.training.loop import (
+    EXIT_STOPPED,
+    Measurement,
+    Run,
+    TrainingParams,
+    Watch,
+    descend,
+    run_of,
+    train_loop,
+    training_parser,
+)
 from d2m_model.training.seeding import generator, seed_everything, stream_seed
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_training, save_vqvae
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
+from dataset_tools.base import cli
+from dataset_tools.base.cli import layout_of, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.workers import run_all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(TrainingParams):
     """Section `vqvae` of params.yaml; the defaults are JukeBox's network and, where it says so, training."""
 
     width: int = 32
@@ -58,17 +81,14 @@ class Params:
     """Windows are played at a random volume between this and 1."""
     test_windows: int = 32
     """Windows of 2 s of the test split, spread evenly, that the metrics are measured on."""
-    log_every: int = 50
-    seed: int = 0
     workers: int = 1
-    """Levels trained at once, each in a process of its own."""
-    threads: int = 1
-    """CPU threads of each; results are equal to the byte for equal numbers of threads, whatever `workers` is."""
+    """Levels trained at once, each in a process of its own; results do not depend on it."""
 
     def __post_init__(self):
+        super().__post_init__()
         VqVaeConfig(width=self.width, depth=self.depth, multipliers=self.multipliers, bins=self.bins)
         require(len(self.steps) == len(LEVELS), f"steps must be three numbers, for levels 0, 1 and 2, found {self.steps}")
-        for name in ("batch", "test_windows", "log_every", "workers", "threads"):
+        for name in ("test_windows", "workers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(min(self.steps) >= 1, f"steps must be at least 1 each, found {self.steps}")
         require(0.1 <= self.seconds <= 60, f"seconds must be 0.1 to 60, found {self.seconds}")
@@ -81,47 +101,70 @@ class Params:
         return VqVaeConfig(width=self.width, depth=self.depth, multipliers=self.multipliers, bins=self.bins)
 
 
-def train_level(model: JukeboxVQVAE, level: int, data: WindowData, params: Params, curves: Curves) -> dict:
-    """Train encoder, codebook and decoder of one level in place; gives what continuing would need.
+class LevelTask:
+    """Encoder, codebook and decoder of one level of `model`."""
 
-    Raises UserError when the loss stops being a number.
-    """
-    device = next(model.parameters()).device
-    codebook, steps = model.codebook(level), params.steps[level]
-    codebook.revival = params.revival
-    weights = [*model.encoders[level].parameters(), *model.decoders[level].parameters()]
-    optimizer = torch.optim.Adam(weights, lr=params.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_share(step, steps))
-    quantised_from = round(params.warm_up * steps)
-    power = _power(data)
-    for step in (bar := Steps(steps, params.batch, f"vqvae level {level}")):
-        audio = sound_batch(data, params.seed, step, params.batch, params.gain).to(device)
+    def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
+        self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
+        self.device, self.codebook, self.power = next(model.parameters()).device, model.codebook(level), _power(data)
+        self.codebook.revival = params.revival
+        self.steps = params.steps[level]
+        self.quantised_from = round(params.warm_up * self.steps)
+        coders = {"encoder": model.encoders[level], "decoder": model.decoders[level]}
+        weights = [p for net in coders.values() for p in net.parameters()]
+        self.adams = {"adam": torch.optim.Adam(weights, lr=params.learning_rate)}
+        self.nets = coders | {"codebook": self.codebook, "averages": _averages(self.codebook)}
+        for net in coders.values():
+            accelerate(net, self.device, params.precision, params.compile)
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step on the losses, then one of the codebook's averages; gives the loss, its terms and the codes' use."""
+        model, level, params = self.model, self.level, self.params
+        adam = self.adams["adam"]
+        adam.param_groups[0]["lr"] = params.learning_rate * learning_rate_share(number, self.steps)
+        audio = sound_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
         z = model.latents(audio, level)
-        terms = {"commit": z.new_zeros(())}
-        usage = {}
-        if step >= quantised_from:
-            if step == quantised_from:
-                codebook.start(_many_latents(model, level, data, params, step), generator(params.seed, "start", level))
+        terms, usage = {"commit": z.new_zeros(())}, {}
+        if number >= self.quantised_from:
+            if number == self.quantised_from:
+                self.codebook.start(self._many_latents(number), generator(params.seed, "start", level))
             quantised = model.quantise(z, level)
-            usage = codebook.learn(z.detach(), quantised.codes, generator(params.seed, "revive", level, step))
+            # All processes learn from the vectors of all, so that their codebooks stay equal.
+            found = gathered(z.detach()), gathered(quantised.codes)
+            usage = self.codebook.learn(*found, generator(params.seed, "revive", level, number))
             usage["perplexity"] = usage.pop("entropy").exp()
             terms["commit"] = quantised.commit
         rebuilt = model.decode_latents(quantised.vectors if usage else z, level)
-        terms |= {"wave": F.mse_loss(rebuilt, audio) / power, "multispectral": multispectral(rebuilt, audio, power)}
+        terms |= {"wave": F.mse_loss(rebuilt, audio) / self.power, "multispectral": multispectral(rebuilt, audio, self.power)}
         if params.mel:
             terms["mel"] = mel_l1(rebuilt, audio)
+        watch(number, terms)
         loss = sum(getattr(params, name) * term for name, term in terms.items())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % params.log_every == 0 or step == steps - 1:
-            values = {k: float(v.detach()) for k, v in {"loss": loss, **terms, **usage}.items()}
-            if not math.isfinite(values["loss"]):
-                raise UserError(f"vqvae: the loss of level {level} is no number at step {step}; lower vqvae.learning_rate")
-            curves.add(step, values, level=level)
-            bar.show(loss=values["loss"])
-    return training_state(steps, {"adam": optimizer}) | {"codebook": codebook.learning_state()}
+        descend(loss, adam, params.gradient_norm)
+        return {"loss": loss, **terms, **usage}
+
+    def measure(self) -> Measurement:
+        """Reconstruction of held-out windows; nothing before the codebook has started."""
+        started = bool(self.codebook.k.any())
+        return measurement(self.model, self.level, self.test, self.params.measure_clips) if started else Measurement({}, {})
+
+    @torch.no_grad()
+    def _many_latents(self, step: int) -> torch.Tensor:
+        """(1, 64, N) latents of enough batches that each codebook entry could start on one of four."""
+        found, batch, params = [], 0, self.params
+        while sum(z.shape[1] for z in found) < 4 * params.bins and batch < 64:
+            audio = sound_batch(self.data, params.seed, step + batch, params.batch, params.gain).to(self.device)
+            found.append(gathered(self.model.latents(audio, self.level)).transpose(0, 1).flatten(1))
+            batch += 1
+        return torch.cat(found, dim=1)[None]
+
+
+def _averages(codebook: nn.Module) -> nn.Module:
+    """The codebook's moving averages, which its state dict leaves out, as a module whose state dict has them."""
+    module = nn.Module()
+    for name, tensor in codebook.learning_state().items():
+        module.register_buffer(name, tensor)
+    return module
 
 
 def learning_rate_share(step: int, steps: int) -> float:
@@ -137,58 +180,96 @@ class Job:
     shards: Path
     params: Params
     level: int
+    run: Run
     part: Path
-    """Where the worker leaves its level's weights."""
+    """Where the worker leaves its level's weights and curves."""
 
 
-def train_job(job: Job) -> list[dict] | str:
-    """Train one level from its own seed and leave its weights in `job.part`; gives the rows of its curves, or as a
-    text the message of a UserError, which would not survive the way back from another process in one piece."""
+def train_job(job: Job) -> str:
+    """Train one level from its own seed and leave it in `job.part`; gives '', or the message of a UserError, which
+    would not survive the way back from another process in one piece."""
+    if job.run.resume and job.part.is_file():
+        return ""
     device = seed_everything(stream_seed(job.params.seed, "level", job.level), job.params.threads)
-    model, curves = JukeboxVQVAE(job.params.config()).to(device), Curves()
+    model, steps = JukeboxVQVAE(job.params.config()).to(device), job.params.steps[job.level]
     try:
         data = WindowData(job.shards, "train", job.params.seconds)
-        training = train_level(model, job.level, data, job.params, curves)
+        task = LevelTask(model, job.level, data, open_test(job.shards), job.params)
+        curves, measures = train_loop(task, steps, job.params, job.run)
     except UserError as err:
         return str(err)
-    save_vqvae(job.part, model, training)
-    return curves.rows
+    except SystemExit:
+        if multiprocessing.parent_process():
+            os._exit(EXIT_STOPPED)  # a worker of a pool would wait for more work
+        raise
+    if rank() == 0:
+        training = training_state(steps, task.adams) | {"codebook": task.codebook.learning_state()}
+        save_vqvae(job.part, model, training | {"curves": curves.rows, "measures": measures.rows})
+    return ""
 
 
-def train(shards: Path, params: Params, out: Path) -> dict:
-    """Train all levels on `shards`, write model.pt, curves.csv and metrics.json to `out`; gives the metrics.
+def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> dict:
+    """Train all levels on `shards`, write model.pt, curves.csv and metrics.json to `out`; gives the metrics. Of several
+    processes the first writes and gives them.
 
     Raises UserError when the shards have no train or test windows, or training diverges.
     """
+    run = run or Run(stage="vqvae")
+    require_even("vqvae", batch=params.batch)
     data, test = WindowData(shards, "train", params.seconds), open_test(shards)
-    model, curves, training = JukeboxVQVAE(params.config()).eval(), Curves(), {}
+    model, curves, measures, training = JukeboxVQVAE(params.config()).eval(), Curves(), Curves(), {}
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [Job(shards=shards, params=params, level=level, part=Path(folder) / f"{level}.pt") for level in reversed(LEVELS)]
-        outcomes = run_all(train_job, jobs, params.workers, "vqvae levels")
-        for job, rows in sorted(zip(jobs, outcomes, strict=True), key=lambda done: done[0].level):
-            if isinstance(rows, str):
-                raise UserError(rows)
+        parts = run.state.with_suffix("") if run.state else Path(folder)
+        if not run.resume and rank() == 0:
+            shutil.rmtree(parts, ignore_errors=True)
+        jobs = [
+            Job(shards=shards, params=params, level=level, run=run.part(f"level {level}"), part=parts / f"trained {level}.pt")
+            for level in reversed(LEVELS)
+        ]
+        with _stopping_workers(run):
+            outcomes = run_all(train_job, jobs, params.workers if world() == 1 else 1, "vqvae levels")
+        if message := next((m for m in outcomes if m), ""):
+            raise UserError(message)
+        if rank() > 0:
+            return {}
+        for job in reversed(jobs):
             trained, training[str(job.level)] = load_training(job.part)
             model.take_level(trained, job.level)
-            curves.rows += rows
+            for kept, name in ((curves, "curves"), (measures, "measures")):
+                kept.beside(Curves(training[str(job.level)].pop(name)), f"level_{job.level}")
     seed_everything(params.seed, params.threads)
     metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in LEVELS}}
     metrics |= {"train_windows": len(data), "train_clips": len(data.clips), "seed": params.seed}
     save_vqvae(out / "model.pt", model, training, seed=params.seed, steps=list(params.steps), fine_tuned=[])
-    curves.write(out / "curves.csv")
+    write_curves(out, curves, measures)
     write_metrics(out / "metrics.json", metrics)
+    run.finish()
     return metrics
 
 
-@torch.no_grad()
-def _many_latents(model: JukeboxVQVAE, level: int, data: WindowData, params: Params, step: int) -> torch.Tensor:
-    """(1, 64, N) latents of enough batches that each codebook entry could start on one of four."""
-    device, found, batch = next(model.parameters()).device, [], 0
-    while sum(z.shape[1] for z in found) < 4 * params.bins and batch < 64:
-        z = model.latents(sound_batch(data, params.seed, step + batch, params.batch, params.gain).to(device), level)
-        found.append(z.transpose(0, 1).flatten(1))
-        batch += 1
-    return torch.cat(found, dim=1)[None]
+@contextmanager
+def _stopping_workers(run: Run) -> Iterator[None]:
+    """Pass SIGTERM and Ctrl-C on to the workers, which save and end, and then say how to go on."""
+    told, before = threading.Event(), {}
+
+    def tell(_number, _frame):
+        told.set()
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+    if run.state and threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    except (SystemExit, BrokenProcessPool) as end:
+        if not told.is_set() and getattr(end, "code", None) != EXIT_STOPPED:
+            raise
+        if rank() == 0:
+            say("vqvae", f"stopped and saved; to go on: {run.again}")
+        raise SystemExit(EXIT_STOPPED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _power(data: WindowData) -> float:
@@ -198,14 +279,17 @@ def _power(data: WindowData) -> float:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = stage_parser("d2m_model.vqvae", __doc__).parse_args(argv)
+    args = training_parser("d2m_model.vqvae", __doc__).parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "vqvae", Params)
-    metrics = train(layout.stage("shards"), params, layout.stage("vqvae"))
-    for level, scores in metrics["levels"].items():
+    with processes():
+        shards = layout.stage("shards")
+        run = run_of(layout, "vqvae", "", params, [shards], "", args.resume)
+        metrics = train(shards, params, layout.stage("vqvae"), run)
+    for level, scores in metrics.get("levels", {}).items():
         say("vqvae", f"level {level}: " + ", ".join(f"{k} {v:.3g}" for k, v in scores.items()))
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

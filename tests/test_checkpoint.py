@@ -8,7 +8,6 @@ from builders import build_shards
 
 from d2m_model.training import checkpoint
 from d2m_model.training.curves import Curves, Steps
-from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.shard_data import WindowData
 from dataset_tools.base.errors import UserError
 
@@ -75,39 +74,16 @@ def test_a_failing_save_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["m.pt"]
 
 
-def test_training_continues_to_the_same_weights(tmp_path):
-    def train(net, optimizer, start, stop):
-        for step in range(start, stop):
-            loss = (net(torch.randn(4, 3, generator=generator("x", step))) - torch.rand(4, 1)).square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-    def fresh():
-        seed_everything(0)
-        net = torch.nn.Linear(3, 1)
-        return net, torch.optim.Adam(net.parameters(), lr=0.1)
-
-    whole, optimizer = fresh()
-    train(whole, optimizer, 0, 10)
-    first, optimizer = fresh()
-    train(first, optimizer, 0, 4)
-    state = {"net": first.state_dict(), "training": checkpoint.training_state(4, {"adam": optimizer})}
-    checkpoint.save(tmp_path / "m.pt", "test", 1, state, {})
-    torch.rand(7)
-    second, optimizer = fresh()
-    content = checkpoint.load(tmp_path / "m.pt", "test", 1)
-    second.load_state_dict(content.state["net"])
-    train(second, optimizer, checkpoint.restore_training_state(content.state["training"], {"adam": optimizer}), 10)
-    assert torch.equal(second.weight, whole.weight) and not torch.equal(first.weight, whole.weight)
-
-
 def test_curves_are_flat_csv(tmp_path):
     curves = Curves()
-    curves.add(0, {"loss": torch.tensor(1.5)}, level=2)
-    curves.add(10, {"loss": 0.123456789, "mel": 2}, level=2)
+    curves.add(5, {"loss": torch.tensor(1.5)})
+    curves.add(10, {"loss": 0.123456789, "mel": 2})
+    other = Curves()
+    other.add(10, {"loss": 3.0})
+    other.add(7, {"loss": 4.0})
+    curves.beside(other, "low")
     curves.write(tmp_path / "curves.csv")
-    assert (tmp_path / "curves.csv").read_text() == "level,step,loss,mel\n2,0,1.5,\n2,10,0.123457,2\n"
+    assert (tmp_path / "curves.csv").read_text() == "step,loss,mel,loss_low\n5,1.5,,\n7,,,4\n10,0.123457,2,3\n"
     assert list(Steps(5, batch=2, label="x", start=3)) == [3, 4]
 
 

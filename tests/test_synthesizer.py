@@ -10,7 +10,7 @@ from builders import build_shards
 
 from d2m_model import synthesizer
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from d2m_model.training.curves import Curves
+from d2m_model.training.loop import Run
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
 from dataset_tools.base.errors import UserError
@@ -52,7 +52,7 @@ def test_only_that_levels_decoder_changes(root):
 def test_losses_fall_and_metrics_have_before_and_after(root):
     out = root / "runs" / "tiny" / "synthesizer" / "high"
     rows = list(csv.DictReader((out / "curves.csv").open()))
-    assert [int(r["step"]) for r in rows] == [0, 4, 8, 12, 16, 20, 24]
+    assert [int(r["step"]) for r in rows] == [4, 8, 12, 16, 20, 24, 25]
     assert set(rows[0]) == {"step", "loss", "adversarial", "feature_matching", "wave", "mel", "discriminator"}
     assert float(rows[-1]["mel"]) < float(rows[0]["mel"])
     metrics = json.loads((out / "metrics.json").read_text())
@@ -82,7 +82,7 @@ def test_a_moving_codebook_is_noticed(root, monkeypatch):
     monkeypatch.setattr(model, "encode", encode_and_move)
     params = synthesizer.Params(steps=1, batch=1, seconds=0.1, discriminator_width=0.125, scales=1)
     with pytest.raises(RuntimeError, match="more than the decoder"):
-        synthesizer.fine_tune(model, 2, data, params, Curves())
+        synthesizer.fine_tune(model, 2, data, data, params, Run(stage="synthesizer"))
 
 
 def test_missing_vqvae_is_one_line(root, tmp_path):

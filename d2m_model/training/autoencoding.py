@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.training.distributed import mine
+from d2m_model.training.loop import Measurement
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import WindowData
 from dataset_tools.base.atomic import write_text
@@ -14,13 +16,14 @@ from dataset_tools.base.timebase import HOPS
 
 JITTER = 15  # frames: windows start on whole seconds, so half a second either way reaches every sample
 TEST_SECONDS = 2
+SHOWN = 3  # clips to listen to
 
 
 def sound_batch(data: WindowData, seed: int, step: int, size: int, gain: float) -> torch.Tensor:
     """(B, S) sound of a step, each window at a random volume between `gain` and 1; S is a multiple of 128, the
     coarsest hop, so that every level gives back as much as it takes."""
     audio = data.batch(seed, step, size, JITTER).audio
-    gains = gain + (1 - gain) * torch.rand(size, 1, generator=generator(seed, "gain", step))
+    gains = mine(gain + (1 - gain) * torch.rand(size, 1, generator=generator(seed, "gain", step)))
     return (gains * audio)[:, : audio.shape[1] // HOPS[-1] * HOPS[-1]]
 
 
@@ -39,12 +42,12 @@ def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> di
     from d2m_model.metrics.reconstruction import reconstruction_scores
 
     chosen = data.windows[:: -(-len(data.windows) // count)]
-    pairs, counts = [], torch.zeros(model.config.bins)
+    pairs, counts, device = [], torch.zeros(model.config.bins), next(model.parameters()).device
     for window in chosen:
         audio = model.whole_hops(data.gather([window]).audio, level)
-        codes = model.encode(audio, level)
-        counts += torch.bincount(codes.flatten(), minlength=len(counts))
-        pairs.append((model.decode(codes, level)[0], audio[0]))
+        codes = model.encode(audio.to(device), level)
+        counts += torch.bincount(codes.flatten(), minlength=len(counts)).cpu()
+        pairs.append((model.decode(codes, level)[0].cpu(), audio[0]))
     entropy = torch.special.entr(counts / counts.sum()).sum()
     return reconstruction_scores(pairs) | {
         "windows": len(chosen),
@@ -52,6 +55,17 @@ def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> di
         "perplexity": float(entropy.exp()),
         "codebook_rms": float(model.codebook(level).k.square().mean().sqrt()),
     }
+
+
+def measurement(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> Measurement:
+    """`measure` in the middle of a training: numbers alone, and how the first windows sound."""
+    scores = {name: value for name, value in measure(model, level, data, count).items() if not math.isnan(value)}
+    shown = {data.clips[clip].clip_id: (clip, start) for clip, start in reversed(data.windows)}
+    sounds = {}
+    for name, window in list(reversed(shown.items()))[:SHOWN]:
+        audio = model.whole_hops(data.gather([window]).audio.to(next(model.parameters()).device), level)
+        sounds[name] = model.decode(model.encode(audio, level), level)[0].cpu().numpy()
+    return Measurement(scores, sounds)
 
 
 def write_metrics(path: Path, metrics: dict) -> None:

@@ -7,6 +7,8 @@ every term's gradient at the generated codes is brought to the norm of the code 
 
 import torch
 
+from d2m_model.training.distributed import total, world
+
 
 def balanced_gradient(
     terms: dict[str, torch.Tensor], weights: dict[str, float], at: torch.Tensor, others: list[torch.Tensor], anchor: str = "code"
@@ -14,12 +16,18 @@ def balanced_gradient(
     """(gradient at `at`, gradients of the anchor term at `others`).
 
     terms : name -> scalar computed from `at`, a leaf. weights : name -> λ. others : parameters that only the anchor term
-    trains (None where it does not reach one). A term whose gradient is zero everywhere adds nothing.
+    trains (None where it does not reach one). A term whose gradient is zero everywhere adds nothing. Of several processes
+    each has its own rows of `at`; the norms are those of the whole batch.
     """
     main, *rest = torch.autograd.grad(terms[anchor], [at, *others], retain_graph=True, allow_unused=True)
-    size, total = main.norm(), weights[anchor] * main
+    size, step = _norm(main), weights[anchor] * main
     for name, term in terms.items():
         if name != anchor:
             (gradient,) = torch.autograd.grad(term, at, retain_graph=True)
-            total = total + weights[name] * gradient * size / gradient.norm().clamp(min=1e-12)
-    return total, rest
+            step = step + weights[name] * gradient * size / _norm(gradient).clamp(min=1e-12)
+    return step, rest
+
+
+def _norm(gradient: torch.Tensor) -> torch.Tensor:
+    """Length of a gradient whose rows may be spread over processes."""
+    return gradient.norm() if world() == 1 else total(gradient.square().sum()).sqrt()

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ def save(path: Path, kind: str, version: int, state: dict[str, Any], meta: dict[
 
     kind: word of the stage that writes it. version: raise it whenever `state` or `meta` change their meaning.
     """
-    content = {"format": FORMAT, "kind": kind, "version": version, "meta": meta, "state": _on_cpu(state)}
+    content = {"format": FORMAT, "kind": kind, "version": version, "meta": _on_cpu(meta), "state": _on_cpu(state)}
     # Through memory: saved straight to a path, the archive would carry the name of the temporary file.
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -74,20 +75,13 @@ def training_state(step: int, optimizers: dict[str, torch.optim.Optimizer]) -> d
     }
 
 
-def restore_training_state(state: dict[str, Any], optimizers: dict[str, torch.optim.Optimizer]) -> int:
-    """Put back what `training_state` took; gives the step to continue from."""
-    for name, optimizer in optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][name])
-    torch.set_rng_state(state["rng"])
-    return state["step"]
-
-
 def _on_cpu(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         # A copy of its own storage: a view would be saved with everything it looks into.
         return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, dict):
-        return {key: _on_cpu(item) for key, item in value.items()}
+        return {_on_cpu(key): _on_cpu(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_on_cpu(item) for item in value)
-    return value
+    # Pickle writes a text once and then points at it, so equal texts must be one object, whether made or loaded.
+    return sys.intern(value) if type(value) is str else value

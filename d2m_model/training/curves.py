@@ -1,13 +1,17 @@
-"""Loss curves as CSV and the progress bar of a training loop."""
+"""Loss curves as CSV and for TensorBoard, and the progress bar of a training loop."""
 
 import csv
 import io
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 from tqdm import tqdm
 
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.timebase import SAMPLE_RATE
 
 
 class Curves:
@@ -16,9 +20,17 @@ class Curves:
     def __init__(self, rows: list[dict[str, float]] | None = None):
         self.rows = list(rows or [])
 
-    def add(self, step: int, losses: Mapping[str, float], **labels: str | int) -> None:
-        """One row; `labels` (such as level=2) come before the step. Tensors become plain numbers here."""
-        self.rows.append({**labels, "step": step, **{key: float(value) for key, value in losses.items()}})
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """One row; tensors become plain numbers here."""
+        self.rows.append({"step": step, **{key: float(value) for key, value in values.items()}})
+
+    def beside(self, other: "Curves", suffix: str) -> None:
+        """Take in the columns of another training, their names ending in `suffix`, in the rows of the same steps."""
+        rows = {row["step"]: row for row in self.rows}
+        for row in other.rows:
+            named = {f"{name}_{suffix}": value for name, value in row.items() if name != "step"}
+            rows.setdefault(row["step"], {"step": row["step"]}).update(named)
+        self.rows = [rows[step] for step in sorted(rows)]
 
     def write(self, path: Path) -> None:
         """Write everything so far, complete or absent; 6 significant digits."""
@@ -31,18 +43,67 @@ class Curves:
         write_text(path, out.getvalue())
 
 
+def write_curves(folder: Path, curves: Curves, measures: Curves) -> None:
+    """curves.csv, and measures.csv where anything was measured on the way."""
+    curves.write(folder / "curves.csv")
+    if measures.rows:
+        measures.write(folder / "measures.csv")
+
+
+class Board:
+    """TensorBoard event files and samples/*.wav in `folder`; nothing for None. Event files hold times of day, so the
+    folder is no output of the pipeline. A training that starts anew empties it, one that goes on from step `start`
+    hides what was written beyond it."""
+
+    def __init__(self, folder: Path | None, start: int = 0):
+        self.writer, self.folder = None, folder
+        if folder is None:
+            return
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:  # a bare CUDA machine: curves.csv has the same numbers
+            return
+        if start == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.writer = SummaryWriter(str(folder), purge_step=start or None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.writer:
+            self.writer.close()
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Points of curves."""
+        for name, value in values.items() if self.writer else ():
+            self.writer.add_scalar(name, value, step)
+
+    def sounds(self, step: int, sounds: Mapping[str, np.ndarray]) -> None:
+        """Sounds (S,) at 22 050 Hz by name, to play in TensorBoard and as samples/<step>-<name>.wav."""
+        if not self.writer or not sounds:
+            return
+        import soundfile
+
+        (self.folder / "samples").mkdir(exist_ok=True)
+        for name, sound in sounds.items():
+            clipped = np.clip(sound, -1, 1)
+            self.writer.add_audio(name, clipped[:, None], step, sample_rate=SAMPLE_RATE)
+            soundfile.write(self.folder / "samples" / f"{step:06d}-{name}.wav", clipped, SAMPLE_RATE, subtype="PCM_16")
+
+
 class Steps:
-    """Iterate over training steps `start`..`total`-1 with a bar that shows the time left and windows per second.
+    """Iterate over training steps `start`..`total`-1 with a bar that shows the time left and clips per second.
 
     >>> for step in (steps := Steps(100, batch=8, label="vqvae 2")):
     ...     steps.show(loss=0.5)
     """
 
-    def __init__(self, total: int, batch: int, label: str, start: int = 0):
+    def __init__(self, total: int, batch: int, label: str, start: int = 0, *, hidden: bool = False):
         self.total, self.batch, self.start = total, batch, start
         self.bar = tqdm(
-            total=total * batch, initial=start * batch, desc=label, unit="win", unit_scale=True,
-            delay=1, dynamic_ncols=True, mininterval=0.5,
+            total=total * batch, initial=start * batch, desc=label, unit="clip", unit_scale=True,
+            delay=1, dynamic_ncols=True, mininterval=0.5, disable=hidden,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[int]:

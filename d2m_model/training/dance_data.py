@@ -8,6 +8,7 @@ import torch
 from d2m_model.losses.gan_terms import Target
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.motion_features import fill_missing, mirrored
+from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import Batch, WindowData
 from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, samples_to_codes
@@ -42,10 +43,10 @@ class DanceData:
             self.pose[clip.clip_id] = fill_missing(windows.shards.read(clip.clip_id).pose[:, 0])
 
     def batch(self, seed: int, step: int, size: int) -> DanceBatch:
-        """Batch number `step`; depends on (seed, step) alone."""
+        """Batch number `step`, or this process's share of it; depends on (seed, step) alone."""
         drawn = self.windows.batch(seed, step, size, self.jitter)
-        flips = torch.rand(size, generator=generator(seed, "mirror", step)) < 0.5
-        return self._pair(drawn, flips.tolist() if self.mirror else [False] * size)
+        flips = mine(torch.rand(size, generator=generator(seed, "mirror", step)) < 0.5).tolist()
+        return self._pair(drawn, flips if self.mirror else [False] * len(flips))
 
     def window(self, index: int) -> DanceBatch:
         """Window `index` of the split alone, as it is."""

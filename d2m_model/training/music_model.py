@@ -45,8 +45,9 @@ class MusicModel(nn.Module):
         pose (B, T, P, J, 3): x px, y px, confidence; slot 0 of P is followed; missing = 0, nobody at all is allowed.
         size: (width, height) of the picture in px. visual (B, 2048).
         """
-        filled = torch.from_numpy(np.stack([fill_missing(p) for p in pose[:, :, 0].numpy()]))
-        return self.net(filled, size, visual)
+        filled = torch.from_numpy(np.stack([fill_missing(p) for p in pose[:, :, 0].cpu().numpy()]))
+        device = self.codebook.device
+        return self.net(filled.to(device), size, visual.to(device))
 
     @torch.no_grad()
     def codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
@@ -62,7 +63,7 @@ class MusicModel(nn.Module):
         # The last part-hop has no code of its own: the last code goes on.
         missing = -(-samples // HOPS[self.level]) - latents.shape[2]
         latents = torch.cat([latents, latents[:, :, -1:].expand(-1, -1, missing)], dim=2)
-        return self.vqvae.decode_latents(latents, self.level)[0, :samples].numpy()
+        return self.vqvae.decode_latents(latents, self.level)[0, :samples].cpu().numpy()
 
 
 def save_generator(path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import ClipEntry, ShardSet, Window
@@ -57,7 +58,8 @@ class WindowData:
         return len(self.windows)
 
     def batch(self, seed: int, step: int, size: int, jitter: int = 0) -> Batch:
-        """Batch number `step`: windows shuffled anew in every epoch, each used once per epoch.
+        """Batch number `step`: windows shuffled anew in every epoch, each used once per epoch; of several processes, this
+        one's share of it.
 
         jitter: move every window by up to this many frames either way, within its clip.
         """
@@ -68,7 +70,7 @@ class WindowData:
         if jitter:
             shifts = torch.randint(-jitter, jitter + 1, (size,), generator=generator(seed, "jitter", step)).tolist()
             picked = [(i, self._inside(i, start + shift)) for (i, start), shift in zip(picked, shifts, strict=True)]
-        return self.gather(picked)
+        return self.gather(mine(picked))
 
     def gather(self, windows: list[tuple[int, int]]) -> Batch:
         """The batch of these (index of the clip, first frame)."""

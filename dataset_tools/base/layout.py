@@ -44,6 +44,10 @@ class Layout:
         """Folder where a resumable stage keeps finished items by key; outside DVC, safe to delete."""
         return self.root / "data" / ".cache" / word
 
+    def tensorboard(self, word: str) -> Path:
+        """Folder of a training stage's event files; outside DVC, for they hold times of day."""
+        return self.root / "runs" / self.corpus / "tensorboard" / word
+
     @property
     def weights_table(self) -> Path:
         """manifests/weights.csv of the working folder, else the project's own."""

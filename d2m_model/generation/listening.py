@@ -1,0 +1,58 @@
+"""How well music follows held-out dances while its model is still learning: P4's difference, and sounds to hear."""
+
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.generation.finish import normalise
+from d2m_model.generation.windows import render
+from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.nets.presets import DanceToCodes
+from d2m_model.training.loop import Measurement
+from d2m_model.training.music_model import MusicModel
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import ClipEntry, ShardSet
+from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds
+
+LOUDNESS, PEAK, FADE = -16.0, 0.95, 0.25  # LUFS; of full scale; seconds
+
+
+class Listener:
+    """Up to `count` clips of the `val` split, or of `test` where there is none, of as many songs as possible. The
+    reference is the onsets of each dance's own music, which every corpus has.
+
+    Raises UserError where there are not two songs to tell apart.
+    """
+
+    def __init__(self, shards: Path, vqvae: JukeboxVQVAE, count: int):
+        split = "val" if any(Path(shards).glob("val-*.h5")) else "test"
+        self.shards, self.vqvae = ShardSet(shards, split), vqvae
+        self.clips = _spread(self.shards.clips, count)
+        self.songs = {c.clip_id: c.song for c in self.clips}
+        if len(set(self.songs.values())) < 2:
+            raise UserError(f"{shards}: measure_every needs clips of two songs in the '{split}' split; set it to 0")
+        self.seconds = {c.clip_id: frames_to_seconds(c.frames) for c in self.clips}
+        self.onsets = {c.clip_id: onset_times(self.shards.read(c.clip_id).audio) for c in self.clips}
+
+    def measure(self, net: DanceToCodes) -> Measurement:
+        """`own`, `other` and their `difference`: mean F-measures at 70 ms, over clips with a reference."""
+        model, sounds = MusicModel(net, self.vqvae), {}
+        for clip in self.clips:
+            pose, visual = self.shards.read(clip.clip_id).pose, self.shards.read_i3d(clip.clip_id)
+            sound = render(model, pose, (clip.width, clip.height), visual, fade=round(FADE * SAMPLE_RATE))
+            sounds[clip.clip_id] = normalise(sound, LOUDNESS, PEAK)
+        found = {name: onset_times(sound) for name, sound in sounds.items()}
+        pairs = np.array(list(own_minus_other(found, self.onsets, self.seconds, self.songs).values()))
+        own, other = pairs[np.isfinite(pairs).all(axis=1)].mean(axis=0) if np.isfinite(pairs).all(axis=1).any() else (0.0, 0.0)
+        return Measurement({"P4_difference": own - other, "P4_own": own, "P4_other": other}, sounds)
+
+
+def _spread(clips: list[ClipEntry], count: int) -> list[ClipEntry]:
+    """The first clip of each song, then the second of each, ..., up to `count`."""
+    seen: dict[str, int] = {}
+    turns = []
+    for clip in clips:
+        turns.append((seen.get(clip.song, 0), clip.clip_id, clip))
+        seen[clip.song] = seen.get(clip.song, 0) + 1
+    return [clip for *_, clip in sorted(turns, key=lambda turn: turn[:2])[:count]]

@@ -1,0 +1,40 @@
+"""What only a GPU gains from: bf16 arithmetic and compilation. On the CPU nothing changes, so results stay equal."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+
+PRECISIONS = ("auto", "fp32", "bf16")
+COMPILING = ("auto", "always", "never")
+
+
+def accelerate(module: nn.Module, device: torch.device, precision: str = "auto", compiling: str = "auto") -> nn.Module:
+    """Change a module in place; its weights, their names and its outputs stay float32.
+
+    precision : 'bf16' runs `forward` under autocast; 'auto' does so on CUDA devices that have it.
+    compiling : 'always' compiles it with torch.compile at its first call; 'auto' does so on CUDA.
+    """
+    cuda = device.type == "cuda"
+    if precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported()):
+        module.forward = _in_bf16(module.forward, device.type)
+    if compiling == "always" or (compiling == "auto" and cuda):
+        module.compile(dynamic=False)
+    return module
+
+
+def _in_bf16(forward, device: str):
+    @functools.wraps(forward)
+    def wrapped(*args, **options):
+        with torch.autocast(device, torch.bfloat16):
+            result = forward(*args, **options)
+        return _widened(result)
+
+    return wrapped
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.is_floating_point() else value
+    return type(value)(_widened(item) for item in value)

@@ -1,0 +1,102 @@
+"""Several processes on one training (torchrun): each takes its share of every batch, gradients are averaged.
+
+Started without torchrun everything here leaves its argument as it is. Window i of a batch goes to process i mod N, so
+the first K windows of the batch are the first K / N of every process.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from dataset_tools.base.errors import UserError
+
+T = TypeVar("T", bound=Sequence | torch.Tensor)
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Meet the other processes where torchrun started this one: nccl and a GPU each on CUDA, else gloo."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(minutes=30))
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def world() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process; 0 is the one that writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def mine(batch: T) -> T:
+    """This process's rows of a batch."""
+    return batch[rank() :: world()] if world() > 1 else batch
+
+
+def require_even(section: str, **sizes: int) -> None:
+    """Raises UserError unless every size can be shared out evenly."""
+    for name, size in sizes.items():
+        if size % world():
+            raise UserError(f"{section}.{name} must be a multiple of the {world()} processes, found {size}")
+
+
+@torch.no_grad()
+def gathered(rows: torch.Tensor) -> torch.Tensor:
+    """The rows (B, ...) of all processes, from their shares (B / N, ...), in the batch's order."""
+    if world() == 1:
+        return rows
+    shares = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world())]
+    dist.all_gather(shares, rows.contiguous())
+    return torch.stack(shares, 1).flatten(0, 1)
+
+
+def total(value: torch.Tensor) -> torch.Tensor:
+    """Sum of a tensor over the processes, without gradient."""
+    if world() == 1:
+        return value
+    value = value.detach().clone()
+    dist.all_reduce(value)
+    return value
+
+
+def any_of(flag: bool, device: torch.device | str = "cpu") -> bool:
+    """Whether the flag is set in any process; all of them must ask."""
+    return flag if world() == 1 else bool(total(torch.tensor(float(flag), device=device)))
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Replace gradients by their means over the processes, in one message. Missing ones stay missing: all processes
+    run the same steps."""
+    if world() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    for gradient, mean in zip(gradients, (flat / world()).split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def share_statistics(net: nn.Module, device: torch.device) -> nn.Module:
+    """Make batch normalisation see the batches of all processes. Raises UserError on the CPU, where torch can't."""
+    if world() == 1 or not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
+        return net
+    if device.type != "cuda":
+        raise UserError("batch normalisation (preset 'paper') can't be shared between CPU processes; use one process")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(net)

@@ -1,0 +1,277 @@
+"""The one training loop of vqvae, synthesizer and d2m_gan: progress, curves, checkpoints, signals, several processes.
+
+A task says what a step is; the loop does everything around it. A training that is stopped (SIGTERM, Ctrl-C) or killed
+goes on with --resume, on the CPU to exactly the weights it would have reached: what a step draws at random is addressed
+by its number (`seeding.generator`), and the rest is in the checkpoint.
+"""
+
+import argparse
+import math
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from d2m_model.training import checkpoint, distributed
+from d2m_model.training.acceleration import COMPILING, PRECISIONS
+from d2m_model.training.curves import Board, Curves, Steps
+from d2m_model.training.seeding import stream_seed
+from dataset_tools.base.cli import say, stage_parser
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import require
+from dataset_tools.base.work_cache import file_sha256, item_key
+
+VERSION = 1  # of the work checkpoints
+EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParams:
+    """What the sections of the three training stages have in common."""
+
+    batch: int = 16
+    """Windows of a step, of all processes together."""
+    gradient_norm: float = 0.0
+    """Longer gradients are cut to it; 0 cuts none."""
+    precision: str = "auto"
+    """'fp32', 'bf16', or 'auto': bf16 on CUDA devices that have it, else fp32."""
+    compile: str = "auto"
+    """Use torch.compile: 'always', 'never', or 'auto': on CUDA."""
+    log_every: int = 50
+    """Steps that a row of curves.csv is the mean of."""
+    measure_every: int = 0
+    """Steps between two measurements on held-out clips, with sounds to listen to; 0 measures at the end alone."""
+    measure_clips: int = 6
+    """Clips of each of them."""
+    checkpoint_every: int = 1000
+    """Steps after which a killed training goes on from here."""
+    seed: int = 0
+    threads: int = 1
+    """CPU threads; results are equal to the byte for equal numbers of them."""
+
+    def __post_init__(self):
+        for name in ("batch", "log_every", "measure_clips", "checkpoint_every", "threads"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        for name in ("gradient_norm", "measure_every", "seed"):
+            require(getattr(self, name) >= 0, f"{name} must be at least 0, found {getattr(self, name)}")
+        require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, found '{self.precision}'")
+        require(self.compile in COMPILING, f"compile must be one of {', '.join(COMPILING)}, found '{self.compile}'")
+
+
+class Measurement(NamedTuple):
+    """How good a model is in the middle of its training."""
+
+    scores: dict[str, float]
+    sounds: dict[str, np.ndarray]
+    """Clip -> (S,) at 22 050 Hz."""
+
+
+class Task(Protocol):
+    """Something to train. Its state is that of `nets` and `adams`."""
+
+    nets: dict[str, nn.Module]
+    adams: dict[str, torch.optim.Optimizer]
+
+    def step(self, number: int, watch: "Watch") -> Mapping[str, torch.Tensor]:
+        """Train on batch `number`; gives scalars for the curves. Losses go through `watch` before they train."""
+
+    def measure(self) -> Measurement:
+        """Scores on held-out clips; may not touch what `step` depends on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where one training keeps what it needs to go on, and shows how it goes. Without folders it does neither."""
+
+    stage: str
+    name: str = ""
+    state: Path | None = None
+    board: Path | None = None
+    resume: bool = False
+    again: str = ""
+    """The command that goes on; '' says nothing."""
+
+    def part(self, name: str) -> "Run":
+        """The run of one of several trainings that make up this one, which says by itself how to go on."""
+        state = self.state and self.state.with_suffix("") / f"{name}.pt"
+        return replace(self, name=name, state=state, board=self.board and self.board / name, again="")
+
+    def finish(self) -> None:
+        """Forget the state: the results are written."""
+        if self.state and distributed.rank() == 0:
+            shutil.rmtree(self.state.parent, ignore_errors=True)
+
+
+def training_parser(module: str, doc: str) -> argparse.ArgumentParser:
+    """`base.cli.stage_parser` with what every training stage has: --resume."""
+    parser = stage_parser(module, doc)
+    parser.add_argument("--resume", action="store_true", help="go on where an earlier run with equal inputs and parameters stopped")
+    return parser
+
+
+def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs: Sequence[Path], options: str, resume: bool) -> Run:
+    """The run of a stage: its state is found again by the content of its inputs and its parameters.
+
+    name: the folder of its results in the stage's, '' for the stage's own. options: of its command line.
+    """
+    files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
+    key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files])
+    folder = layout.cache(stage) / layout.corpus / (name or stage)
+    root = "" if layout.root == Path(".") else f" --root {layout.root}"
+    again = f"python -m d2m_model.{stage} --corpus {layout.corpus}{root} {options}".rstrip() + " --resume"
+    return Run(
+        stage=stage, name=name, state=folder / f"{key}.pt", board=layout.tensorboard(stage) / name, resume=resume, again=again
+    )
+
+
+class Watch:
+    """Stops a training whose loss is no number before its gradient reaches a weight."""
+
+    def __init__(self, stage: str):
+        self.stage, self.last, self.at = stage, {}, None
+
+    def __call__(self, number: int, terms: Mapping[str, torch.Tensor]) -> None:
+        """Raises UserError where one of the scalar `terms` of step `number` is not finite in any process."""
+        values = {name: float(v.detach()) for name, v in terms.items()}
+        bad = next((name for name, v in values.items() if not math.isfinite(v)), None)
+        device = next(iter(terms.values())).device
+        if distributed.any_of(bad is not None, device):
+            what = f"loss '{bad}' is {values[bad]}" if bad else "a loss of another process is not finite"
+            known = ", ".join(f"{name} {value:.4g}" for name, value in self.last.items()) or "none"
+            raise UserError(
+                f"{self.stage}: {what} at step {number}; last finite values (step {self.at}): {known}; lower learning_rate "
+                f"or gradient_norm in section {self.stage} of params.yaml"
+            )
+        self.last, self.at = (self.last if number == self.at else {}) | values, number
+
+
+def walk(adam: torch.optim.Optimizer, gradient_norm: float) -> None:
+    """One step along the gradients, averaged over the processes and cut to `gradient_norm` (0: not cut)."""
+    parameters = adam.param_groups[0]["params"]
+    distributed.average_gradients(parameters)
+    if gradient_norm:
+        nn.utils.clip_grad_norm_(parameters, gradient_norm)
+    adam.step()
+
+
+def descend(loss: torch.Tensor, adam: torch.optim.Optimizer, gradient_norm: float) -> None:
+    """One step of an optimizer against a loss."""
+    adam.zero_grad(set_to_none=True)
+    loss.backward()
+    walk(adam, gradient_norm)
+
+
+def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> tuple[Curves, Curves]:
+    """Train `task` for `steps` steps; gives the curves of its losses and those of `Task.measure`.
+
+    Raises UserError when a loss is not finite, SystemExit(75) after saving when the process is told to stop.
+    """
+    curves, measures, recent, start = Curves(), Curves(), [], 0
+    watch = Watch(run.stage)
+    if distributed.world() > 1:
+        torch.manual_seed(stream_seed(params.seed, "process", distributed.rank()))
+    if run.resume and run.state and run.state.is_file():
+        start, recent = _restore(task, curves, measures, run)
+    label = f"{run.stage} {run.name}".strip()
+    writes = distributed.rank() == 0
+    with _told_to_stop(run) as told, Board(run.board if writes else None, start) as board:
+        bar = Steps(steps, params.batch, label, start, hidden=not writes)
+        for number in bar:
+            recent.append({k: v.detach() for k, v in task.step(number, watch).items()})
+            done = number + 1
+            if done % params.log_every == 0 or done == steps:
+                means = _means(recent)
+                curves.add(done, means)
+                board.scalars(done, means)
+                bar.show(**{name: means[name] for name in ("loss", "total") if name in means})
+                recent = []
+            if writes and params.measure_every and (done % params.measure_every == 0 or done == steps):
+                scores, sounds = task.measure()
+                measures.add(done, scores)
+                board.scalars(done, scores)
+                board.sounds(done, sounds)
+            stopping = distributed.any_of(told.is_set(), next(iter(next(iter(task.nets.values())).parameters())).device)
+            if run.state and done < steps and (stopping or done % params.checkpoint_every == 0):
+                _save(task, done, recent, curves, measures, run)
+            if stopping and done < steps:
+                _stop(run, done, steps)
+    return curves, measures
+
+
+def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
+    names = dict.fromkeys(name for row in recent for name in row)
+    means = {n: float(np.mean([float(row[n]) for row in recent if n in row])) for n in names}
+    if distributed.world() == 1:
+        return means
+    shared = distributed.total(torch.tensor(list(means.values()), device=next(iter(recent[0].values())).device))
+    return dict(zip(means, (shared / distributed.world()).tolist(), strict=True))
+
+
+def _save(task: Task, done: int, recent: list, curves: Curves, measures: Curves, run: Run) -> None:
+    random = [torch.get_rng_state()] + ([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])
+    if distributed.world() > 1:
+        found = [None] * distributed.world()
+        torch.distributed.all_gather_object(found, random)
+    else:
+        found = [random]
+    if distributed.rank() == 0:
+        state = {
+            "nets": {name: net.state_dict() for name, net in task.nets.items()},
+            "adams": {name: adam.state_dict() for name, adam in task.adams.items()},
+            "random": found,
+            "recent": [{k: float(v) for k, v in row.items()} for row in recent],
+            "curves": curves.rows,
+            "measures": measures.rows,
+        }
+        checkpoint.save(run.state, f"{run.stage}-training", VERSION, state, {"step": done})
+
+
+def _restore(task: Task, curves: Curves, measures: Curves, run: Run) -> tuple[int, list]:
+    content = checkpoint.load(run.state, f"{run.stage}-training", VERSION)
+    state, done = content.state, content.meta["step"]
+    for name, net in task.nets.items():
+        net.load_state_dict(state["nets"][name])
+    for name, adam in task.adams.items():
+        adam.load_state_dict(state["adams"][name])
+    random = state["random"][distributed.rank()]
+    torch.set_rng_state(random[0])
+    if torch.cuda.is_available() and len(random) > 1:
+        torch.cuda.set_rng_state(random[1])
+    curves.rows, measures.rows = state["curves"], state["measures"]
+    if distributed.rank() == 0:
+        say(run.stage, f"{run.name} goes on from step {done}".replace(":  ", ": "))
+    return done, [{k: torch.tensor(v) for k, v in row.items()} for row in state["recent"]]
+
+
+def _stop(run: Run, done: int, steps: int) -> None:
+    if run.again and distributed.rank() == 0:
+        say(run.stage, f"{run.name} stopped after step {done} of {steps}, saved; to go on: {run.again}".lstrip())
+    raise SystemExit(EXIT_STOPPED)
+
+
+@contextmanager
+def _told_to_stop(run: Run) -> Iterator[threading.Event]:
+    """An event that SIGTERM or Ctrl-C sets; a second Ctrl-C ends the process as usual."""
+    told, before = threading.Event(), {}
+
+    def tell(number, _frame):
+        told.set()
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
+
+    if run.state and threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
