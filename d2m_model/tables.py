@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from d2m_model.metrics import overview
 from d2m_model.nets.presets import VARIANTS
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
@@ -66,55 +67,14 @@ def paper_table(number: int, systems: dict, digits: int) -> tuple[pd.DataFrame, 
             interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low is not None else ""
             record[f"our {key}"] = f"{value:.{digits}f}{interval}"
             record[f"{key} − paper"] = f"{value - float(row[key]):+.{digits}f}" if row[key] else ""
-        record["our P4 difference"] = p4_cell(systems.get(name, {}))
+        found = overview.p4_kind(systems.get(name, {}).get("P4", {}), overview.reference_kind(systems))
+        record["our P4 difference"] = overview.cell(found, "difference", 3, sign=True) if found else "not run"
         rows.append(record)
     return pd.DataFrame(rows), missing
 
 
 def _used(paper: pd.DataFrame, number: int, column: str) -> bool:
     return bool((paper[paper.table == str(number)][column] != "").any())
-
-
-def p4_cell(summary: dict, kind: str | None = None) -> str:
-    """'+0.123 [+0.045, +0.201]': the P4 difference at 70 ms, against true beats where the corpus knows them."""
-    p4 = summary.get("P4", {})
-    scores = p4.get(f"{kind}_70ms") if kind else p4.get("beats_70ms") or p4.get("onsets_70ms")
-    if not scores or scores.get("difference") is None:
-        return "not run" if not scores else "–"
-    if scores.get("difference_low") is None:
-        return f"{scores['difference']:+.3f}"
-    return f"{scores['difference']:+.3f} [{scores['difference_low']:+.3f}, {scores['difference_high']:+.3f}]"
-
-
-def systems_table(systems: dict, digits: int) -> pd.DataFrame:
-    """Every system and control: P1 micro, P2 F1, P3 F1 in percent, and P4 differences with their intervals."""
-    rows = []
-    for name, summary in systems.items():
-        rows.append(
-            {
-                "system": name,
-                "kind": summary["kind"],
-                "P1 coverage": _cell(summary, "P1", "coverage_micro", digits),
-                "P1 hit": _cell(summary, "P1", "hit_micro", digits),
-                "P2 F1": _cell(summary, "P2", "F1", digits),
-                "P3 F1": _cell(summary, "P3", "F1", digits),
-                "P4 own − other (beats)": p4_cell(summary, "beats"),
-                "P4 own − other (onsets)": p4_cell(summary, "onsets"),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _cell(summary: dict, protocol: str, key: str, digits: int) -> str:
-    value = summary.get(protocol, {}).get(key)
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-NOTE_SYSTEMS = (
-    "The controls are how to read this. A fixed click and noise know nothing of the dance, yet come near or above the "
-    "models in P1 to P3: those scores saturate. P4 compares a sound with its own dance and with other dances, so whatever "
-    "ignores the dance is at 0 within its interval; the ground truth shows how far up it goes."
-)
 
 
 def note(number: int, corpus: str, missing: list[str]) -> str:
@@ -146,8 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     systems = json.loads(path.read_text())["systems"]
     known = systems | {"vq_reconstruction": next((s for n, s in systems.items() if n.startswith("VQ")), {})}
     out = layout.stage("tables")
-    overview = systems_table(systems, params.digits)
-    written = [("systems", "All systems and controls", overview, NOTE_SYSTEMS)]
+    every = overview.systems_table(systems, params.digits)
+    written = [("systems", "All systems and controls", every, overview.control_note(systems, params.digits))]
     for number, caption in CAPTIONS.items():
         table, missing = paper_table(number, known, params.digits)
         written.append((f"table{number}", f"Table {number}: {caption}", table, note(number, layout.corpus, missing)))

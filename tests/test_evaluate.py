@@ -1,136 +1,173 @@
-"""Scores on sounds whose answer is known: clicks at known times, silence, the reference itself."""
+"""The command on folders of sounds, and the stage: what it scores, what it says, what it refuses."""
 
 import json
 
 import numpy as np
 import pytest
 import soundfile
-from builders import beats_of, click_train
+from builders import beats_of, build_manifest, build_shards, click_train
 
 from d2m_model import evaluate
-from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, onset_bins, precision_and_recall
-from d2m_model.metrics.bootstrap import bootstrap_interval
-from d2m_model.metrics.controls import click_track, derangement, fitted, white_noise
-from d2m_model.metrics.onset_alignment import f_measure, onset_times, own_minus_other
-from d2m_model.metrics.scoring import Reference, score_system
 from dataset_tools.base.errors import UserError
 
 RATE = 22050
 
 
 @pytest.fixture(scope="module")
-def dances():
-    """Five songs of clicks at different tempi and phases, 5 s each."""
-    beats = {f"c{n}": beats_of(n, 5.0) + 0.05 * n for n in range(5)}
-    return beats, {c: click_train(b, 5 * RATE) for c, b in beats.items()}
-
-
-def test_onsets_are_found_where_the_clicks_are(dances):
-    beats, audio = dances
-    for clip in beats:
-        assert f_measure(beats[clip], onset_times(audio[clip]), 0.05) > 0.95
-
-
-def test_bins_hold_the_seconds_that_have_clicks():
-    audio = click_train(np.array([0.5, 2.5]), 4 * RATE)
-    assert onset_bins(audio, "P1").tolist() == [True, False, True, False]
-    assert onset_bins(audio, "P3").sum() == 2
-    assert len(onset_bins(audio[: 3 * RATE + 1], "P1")) == 4
-
-
-def test_coverage_and_hit_by_hand():
-    counts = [BinCounts(generated=3, reference=2, both=1), BinCounts(generated=1, reference=4, both=1), BinCounts(generated=2, reference=0, both=0)]
-    scores = coverage_and_hit(counts)
-    assert scores["coverage_macro"] == pytest.approx(100 * (3 / 2 + 1 / 4) / 2)
-    assert scores["hit_macro"] == pytest.approx(100 * (1 / 2 + 1 / 4) / 2)
-    assert scores["coverage_micro"] == pytest.approx(100 * 6 / 6)
-    assert scores["hit_micro"] == pytest.approx(100 * 2 / 6)
-    assert scores["undefined"] == 1
-
-
-def test_precision_and_recall_by_hand():
-    scores = precision_and_recall([BinCounts(generated=4, reference=2, both=2), BinCounts(generated=0, reference=2, both=0)])
-    assert scores["BCS"] == pytest.approx(25) and scores["BHS"] == pytest.approx(50)
-    assert scores["CSD"] == pytest.approx(100 * np.std([0.5, 0], ddof=1))
-    assert scores["F1"] == pytest.approx(100 * 2 * 0.25 * 0.5 / 0.75)
-
-
-def test_count_bins_cuts_to_the_shorter():
-    assert count_bins(np.array([True, True, True]), np.array([True, False])) == BinCounts(generated=2, reference=1, both=1)
-
-
-def test_own_music_beats_other_dances_and_clicks_do_not(dances):
-    beats, audio = dances
-    songs = {c: c for c in audio}
-    reference = Reference(audio=audio, songs=songs, beats=beats)
-    own, rows = score_system(audio, reference, draws=200)
-    assert own["P1"]["hit_micro"] == pytest.approx(100) and own["P2"]["F1"] == pytest.approx(100)
-    assert own["P4"]["onsets_70ms"]["own"] == pytest.approx(1) and own["P4"]["onsets_70ms"]["difference_low"] > 0.3
-    assert own["P4"]["beats_70ms"]["difference_low"] > 0.3
-    assert len(rows) == 5 and rows[0]["P4_beats_own"] > 0.9
-    clicks, _ = score_system({c: click_track(5 * RATE) for c in audio}, reference, draws=200)
-    assert clicks["P1"]["hit_micro"] == pytest.approx(100), "the click track saturates P1: that is why P4 exists"
-    assert abs(clicks["P4"]["beats_70ms"]["difference"]) < 0.15
-    quiet, _ = score_system({c: np.zeros(5 * RATE, np.float32) for c in audio}, reference, draws=200)
-    assert quiet["P1"]["coverage_micro"] == 0 and quiet["P4"]["beats_70ms"]["own"] == 0
-
-
-def test_own_minus_other_leaves_out_the_same_song():
-    times = {"a": np.array([1.0]), "b": np.array([1.0]), "c": np.array([2.0])}
-    seconds, songs = dict.fromkeys(times, 5.0), {"a": "s", "b": "s", "c": "t"}
-    assert own_minus_other(times, times, seconds, songs)["a"] == (1.0, 0.0)
-
-
-def test_bootstrap_covers_the_mean_and_drops_nan():
-    values = np.concatenate([np.random.default_rng(0).normal(1.0, 1.0, 200), [np.nan]])
-    estimate, low, high = bootstrap_interval(values)
-    assert low < 1.0 < high and low < estimate < high
-    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(200), rel=0.2)
-    assert np.isnan(bootstrap_interval(np.array([1.0]))[1])
-
-
-def test_controls():
-    assert np.flatnonzero(np.diff(onset_times(click_track(5 * RATE))) > 0.6).size == 0
-    assert len(fitted(np.arange(3.0), 7)) == 7 and fitted(np.arange(3.0), 4, offset=1).tolist() == [1, 2, 0, 1]
-    songs = ["a", "a", "b", "c"]
-    assert all(songs[i] != songs[j] for i, j in enumerate(derangement(songs, 0)))
-    assert derangement(["a", "a"], 0) == [-1, -1]
-    assert np.array_equal(white_noise(100, 1), white_noise(100, 1))
-    assert not np.array_equal(white_noise(100, 1), white_noise(100, 2))
+def audio():
+    """Three songs of clicks, 3 s each."""
+    return {f"c{n}": click_train(beats_of(n, 3.0) + 0.05 * n, 3 * RATE) for n in range(3)}
 
 
 def write_folder(folder, sounds, rate=RATE):
-    folder.mkdir()
-    for name, audio in sounds.items():
-        soundfile.write(folder / f"{name}.wav", audio, rate)
+    folder.mkdir(exist_ok=True)
+    for name, sound in sounds.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        soundfile.write(folder / f"{name}.wav", sound, rate)
     return folder
 
 
-def test_folders_are_scored_from_the_command_line(tmp_path, dances, capsys):
-    _, audio = dances
-    generated = write_folder(tmp_path / "generated", {"c0": np.repeat(audio["c0"], 2)}, 2 * RATE)
+@pytest.fixture
+def score(tmp_path, capsys):
+    """score(generated, reference, ...) -> (scores, what was printed)."""
+
+    def call(generated, reference, *more):
+        out = tmp_path / "scores.json"
+        assert evaluate.main(["--generated", str(generated), "--reference", str(reference), "--json", str(out), *more]) == 0
+        return json.loads(out.read_text()), capsys.readouterr().out
+
+    return call
+
+
+def test_folders_are_scored_and_said_what_was_done_to_them(tmp_path, audio, score):
+    stereo = np.repeat(np.stack([audio["c0"], 0 * audio["c0"]], axis=1), 2, axis=0)
+    generated = write_folder(tmp_path / "generated", {"c0": stereo}, 2 * RATE)
+    write_folder(generated, {"c1": audio["c1"][: 2 * RATE], "c2": np.zeros(3 * RATE)})
+    (generated / "._c0.wav").write_bytes(b"a file manager's")
+    reference = write_folder(tmp_path / "reference", audio | {"c3": audio["c0"]})
+    found, printed = score(generated, reference)
+    systems = found["systems"]
+    assert found["clips"] == 3 and found["songs"] is None
+    assert systems["ground truth"]["P1"]["hit_micro"] == 100 and systems["generated"]["kind"] == "model"
+    assert set(systems) == {"generated", "ground truth", "shuffled ground truth", "fixed click", "silence", "white noise"}
+    for line in (
+        "1 generated files resampled from 44100 to 22050 Hz",
+        "1 generated files have several channels: scored as the mean of them: c0",
+        "1 generated files are digital silence: c2",
+        "1 of 4 references have no generated file and are not scored: c3",
+        "1 of 3 pairs differ in length: the longer sound is cut to the shorter, by 1.00 s at most (c1)",
+        "0 of 3 clips have no reference onsets",
+        "Controls: in P1, the",
+    ):
+        assert line in printed, printed
+    hit = systems["generated"]["P1"]
+    assert hit["hit_micro"] == pytest.approx(100 * 5 / 8), "3 + 2 of 3 + 2 + 3 seconds: c1 is cut, c2 is silent"
+    assert "62.5 [0.0, 100.0]" in printed and hit["hit_micro_low"] == 0
+    again, _ = score(generated, reference)
+    assert again == found
+    only, printed = score(generated, reference, "--protocol", "P1")
+    assert set(only["systems"]["generated"]) == {"kind", "P1"} and "P2" not in printed
+
+
+def test_pairs_name_files_and_songs(tmp_path, audio, score):
+    generated = write_folder(tmp_path / "generated", {"x": audio["c0"], "y": audio["c1"], "z": audio["c2"]})
     reference = write_folder(tmp_path / "reference", audio)
-    out = tmp_path / "scores.json"
-    assert evaluate.main(["--generated", str(generated), "--reference", str(reference), "--json", str(out)]) == 0
-    assert json.loads(out.read_text())["P1"]["hit_micro"] == 100
-    assert json.loads(capsys.readouterr().out) == json.loads(out.read_text())
+    table = tmp_path / "pairs.csv"
+    table.write_text("generated,reference,song\nx.wav,c0.wav,s\ny.wav,c1.wav,s\nz.wav,c2.wav,t\n")
+    found, _ = score(generated, reference, "--pairs", str(table))
+    assert found["songs"] == 2 and found["systems"]["generated"]["P1"]["hit_micro"] == 100
+    assert "difference_song_low" in found["systems"]["generated"]["P4"]["onsets_70ms"]
+    table.write_text("generated,reference\nx.wav,c0.wav\nz.wav,c2.wav\n")
+    assert score(generated, reference, "--pairs", str(table))[0]["clips"] == 2
 
 
-def test_bad_folders_are_one_clear_line(tmp_path, dances):
-    _, audio = dances
+def refused(generated, reference, message, *more):
+    with pytest.raises(UserError, match=message) as caught:
+        evaluate.main(["--generated", str(generated), "--reference", str(reference), *more])
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_folders_are_one_clear_line(tmp_path, audio):
     reference = write_folder(tmp_path / "reference", audio)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no sound files"):
-        evaluate.main(["--generated", str(tmp_path / "empty"), "--reference", str(reference)])
-    stranger = write_folder(tmp_path / "stranger", {"zz": audio["c0"]})
-    with pytest.raises(UserError, match="no reference named zz"):
-        evaluate.main(["--generated", str(stranger), "--reference", str(reference)])
+    refused(tmp_path / "empty", reference, "no sound files")
+    refused(tmp_path / "none", reference, "no such folder")
+    refused(write_folder(tmp_path / "stranger", {"zz": audio["c0"]}), reference, "no reference named zz")
     bad = write_folder(tmp_path / "bad", {})
     soundfile.write(bad / "c0.wav", np.array([0.0, np.nan], np.float32), RATE, subtype="FLOAT")
-    with pytest.raises(UserError, match="NaN"):
-        evaluate.main(["--generated", str(bad), "--reference", str(reference)])
+    refused(bad, reference, "NaN")
     (bad / "c0.wav").write_bytes(b"RIFF nonsense")
-    with pytest.raises(UserError, match="not a readable sound file"):
-        evaluate.main(["--generated", str(bad), "--reference", str(reference)])
+    refused(bad, reference, "not a readable sound file")
+    soundfile.write(bad / "c0.wav", np.zeros(0, np.float32), RATE)
+    refused(bad, reference, "0 samples")
+    soundfile.write(bad / "c0.flac", audio["c0"], RATE)
+    refused(bad, reference, "both c0.flac and c0.wav")
     with pytest.raises(UserError, match="both folders"):
         evaluate.main(["--generated", str(reference)])
+    with pytest.raises(UserError, match="need --generated"):
+        evaluate.main(["--json", "x.json"])
+
+
+@pytest.mark.parametrize("rows, message", [
+    ("../secret.wav,c0.wav", "leads out of"),
+    ("/etc/passwd,c0.wav", "leads out of"),
+    ("link.wav,c0.wav", "leads out of"),
+    ("c0.wav,c9.wav", "'c9.wav' is no file"),
+    ("c0.wav,c0.wav\nc0.wav,c1.wav", "occurs twice"),
+    ("", "no pairs"),
+    ("c0.wav,c0.wav,s\nc1.wav,c1.wav,", "in all rows or in none"),
+    ("a\0b.wav,c0.wav", "no file|NUL"),
+])  # fmt: skip
+def test_bad_pairs_are_one_clear_line(tmp_path, audio, rows, message):
+    folder = write_folder(tmp_path / "sounds", audio)
+    write_folder(tmp_path, {"secret": audio["c0"]})
+    (folder / "link.wav").symlink_to(tmp_path / "secret.wav")
+    table = tmp_path / "pairs.csv"
+    table.write_text("generated,reference,song\n" + rows + "\n")
+    refused(folder, folder, message, "--pairs", str(table))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A corpus with two train and two test clips of 2 s, two generated systems and a stale folder."""
+    build_manifest(tmp_path, "demo")
+    build_shards(tmp_path / "data/demo/shards", clips=2, seconds=2)
+    test = build_shards(tmp_path / "data/demo/shards", clips=2, seconds=2, split="test", first=2)
+    sounds = {c.clip_id: test.read(c.clip_id).audio for c in test.clips}
+    (tmp_path / "runs/demo/generate").mkdir(parents=True)
+    for name in ("high-full", "low-full", "high-stale"):
+        write_folder(tmp_path / "runs/demo/generate" / name, sounds)
+    (tmp_path / "params.yaml").write_text("levels: [high, low]\nvariants: [full]\nevaluate: {draws: 100, protocols: [P1, P4]}\n")
+    return tmp_path
+
+
+def test_the_stage_scores_what_params_name(corpus, monkeypatch):
+    monkeypatch.setattr(evaluate, "reconstructions", lambda test, *_: {c.clip_id: test.read(c.clip_id).audio for c in test.clips})
+    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    folder = corpus / "runs/demo/evaluate"
+    first = (folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes()
+    systems = json.loads(first[0])["systems"]
+    assert [n for n, s in systems.items() if s["kind"] == "model"] == ["high-full", "low-full"], "stale folders are not scored"
+    assert {"VQ reconstruction high", "VQ reconstruction low", "random training song", "ground truth"} <= set(systems)
+    assert "motion_to_music" in systems["high-full"]["P4"] and "P2" not in systems["high-full"]
+    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    assert first == ((folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes())
+
+
+def test_the_stage_refuses_what_does_not_fit(corpus):
+    generate, params = corpus / "runs/demo/generate", corpus / "params.yaml"
+
+    def refused(message):
+        with pytest.raises(UserError, match=message):
+            evaluate.main(["--root", str(corpus), "--corpus", "demo"])
+
+    (generate / "low-full" / "clip_002.wav").unlink()
+    refused("low-full: clip_002 has no sound")
+    soundfile.write(generate / "high-full" / "extra.wav", np.zeros(100), RATE)
+    refused("high-full: extra is no clip of the test split")
+    params.write_text(params.read_text().replace("variants: [full]", "variants: [no_mel]"))
+    refused("high-no_mel: not there, but params.yaml names it; run `dvc repro` or `python -m d2m_model.generate")
+    params.write_text("levels: [high]\nvariants: []\nevaluate: {}\n")
+    refused("variants must be a list of names")
+    params.write_text("levels: [high]\nvariants: [full]\nevaluate: {split: tset}\n")
+    refused("split must be one of train, val, test, found 'tset'")

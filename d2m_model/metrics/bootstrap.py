@@ -1,25 +1,70 @@
-"""Confidence intervals by resampling clips: nothing is assumed about the distribution of scores."""
+"""Confidence intervals by resampling clips, or whole songs: nothing is assumed about the distribution of scores.
+
+A score is a function of weights, one per clip: weights of 1 give the score itself, counts of a draw with replacement
+give a resampled one. Clips of one song are not independent, so where songs are known a second interval draws songs,
+each with all its clips (the cluster bootstrap), and is as a rule the wider one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+LEVEL = 0.95
+Summary = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""Weights (draws, clips) -> {score: (draws,)}; nan where a draw leaves a score undefined."""
 
-def bootstrap_interval(
-    values: np.ndarray, *, statistic=None, level: float = 0.95, draws: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
-    """(estimate, low, high) of a statistic of per-clip values; percentile bootstrap over clips.
 
-    values : float (N,) or (N, K) rows per clip; rows with nan are left out. statistic : function of such an array to a
-    float, default the mean. An empty or one-clip input gives nan bounds. A difference of two scores of the same clip
-    given as one value per clip makes this the paired bootstrap.
+def resamples(clips: int, songs: Sequence[str] | None = None, *, draws: int = 2000, seed: int = 0) -> dict[str, np.ndarray]:
+    """{'': weights of drawn clips, '_song': of drawn songs}, each float (draws, clips).
+
+    songs : the song of each clip; None where unknown. A kind with fewer than two clips or songs to draw from is absent.
     """
-    values = np.asarray(values, float)
-    rows = values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)] if len(values) else values
-    if len(rows) == 0:
-        return float("nan"), float("nan"), float("nan")
-    statistic = statistic or (lambda v: float(np.mean(v)))
-    if len(rows) == 1:
-        return statistic(rows), float("nan"), float("nan")
+    result = {}
     rng = np.random.default_rng(seed)
-    drawn = [statistic(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(draws)]
-    low, high = np.nanpercentile(drawn, [50 * (1 - level), 50 * (1 + level)])
-    return statistic(rows), float(low), float(high)
+    if clips > 1:
+        result[""] = _counts(rng, draws, clips)
+    if songs is not None and len(set(songs)) > 1:
+        names, index = np.unique(np.asarray(songs), return_inverse=True)
+        result["_song"] = _counts(rng, draws, len(names))[:, index]
+    return result
+
+
+def _counts(rng: np.random.Generator, draws: int, items: int) -> np.ndarray:
+    """How often each of `items` is in each of `draws` draws of as many, with replacement: float (draws, items)."""
+    picked = rng.integers(0, items, (draws, items)) + items * np.arange(draws)[:, None]
+    return np.bincount(picked.ravel(), minlength=draws * items).reshape(draws, items).astype(float)
+
+
+def with_intervals(summary: Summary, clips: int, weights: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Each score of `summary` with the bounds of its percentile 95 % interval.
+
+    weights : of `resamples`. Gives {score, score_low, score_high, score_song_low, score_song_high}; bounds that cannot
+    be had (one clip, one song, nan in all draws) are absent.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        estimates = {name: float(value[0]) for name, value in summary(np.ones((1, clips))).items()}
+        drawn = {kind: summary(w) for kind, w in weights.items()}
+    result = {}
+    for name, estimate in estimates.items():
+        result[name] = estimate
+        for kind, values in drawn.items():
+            if not np.isnan(estimate) and not np.isnan(values[name]).all():
+                bounds = np.nanpercentile(values[name], [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+                result[f"{name}{kind}_low"], result[f"{name}{kind}_high"] = map(float, bounds)
+    return result
+
+
+def weighted_mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Mean (draws,) of values (clips,) under weights (draws, clips); nan values are left out; nan where none is left."""
+    known = ~np.isnan(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (weights @ np.where(known, values, 0.0)) / (weights @ known.astype(float))
+
+
+def weighted_deviation(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sample standard deviation (draws,), divisor n - 1, of values (clips,) without nan; nan for fewer than two."""
+    centred = values - values.mean() if len(values) else values
+    n = weights.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = (weights @ centred**2 - (weights @ centred) ** 2 / n) / (n - 1)
+    return np.where(n > 1, np.sqrt(np.clip(variance, 0, None)), np.nan)

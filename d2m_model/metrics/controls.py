@@ -3,6 +3,8 @@
 All are mono float32 at 22 050 Hz of the length asked for.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from dataset_tools.base.timebase import SAMPLE_RATE
@@ -41,3 +43,34 @@ def derangement(songs: list[str], seed: int) -> list[int]:
         others = [i for i, other in enumerate(songs) if other != song]
         picks.append(int(rng.choice(others)) if others else -1)
     return picks
+
+
+def control_sounds(
+    own: Mapping[str, np.ndarray],
+    songs: Mapping[str, str],
+    seed: int,
+    training_song: Callable[[np.random.Generator], np.ndarray] | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """{control: {clip: sound}}, each as long as the clip's own music.
+
+    own : clip -> its own music (S,). songs : clip -> song. training_song : draws a sound of the training split; without
+    it there is no such control. A clip without another song's clip beside it has no shuffled ground truth.
+    """
+    clips = sorted(own)
+    other = derangement([songs[c] for c in clips], seed)
+    rng = np.random.default_rng(seed)
+    result: dict[str, dict[str, np.ndarray]] = {
+        name: {} for name in ("ground truth", "shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
+    }
+    for i, clip in enumerate(clips):
+        audio, n = own[clip], len(own[clip])
+        result["ground truth"][clip] = audio
+        if other[i] >= 0:
+            result["shuffled ground truth"][clip] = fitted(own[clips[other[i]]], n)
+        if training_song:
+            drawn = training_song(rng)
+            result["random training song"][clip] = fitted(drawn, n, offset=int(rng.integers(n)))
+        result["fixed click"][clip] = click_track(n)
+        result["silence"][clip] = silence(n)
+        result["white noise"][clip] = white_noise(n, seed + i)
+    return {name: sounds for name, sounds in result.items() if sounds}

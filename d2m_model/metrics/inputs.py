@@ -1,38 +1,172 @@
-"""Sound files and true beats as the metrics want them: mono float32 at 22 050 Hz, seconds."""
+"""Sound files, pairs and true beats as the metrics want them: mono float32 at 22 050 Hz, seconds."""
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.schema import read_records
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 
 
-def read_sound(path: Path) -> np.ndarray:
-    """A sound file as mono float32 (S,) at 22 050 Hz. UserError if it can't be read or holds NaN."""
-    import librosa
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One row of a pairs CSV: which reference a generated file is scored against."""
+
+    generated: str
+    """File under the generated folder, e.g. `dance1.wav`; also the name of the pair."""
+    reference: str
+    """File under the reference folder."""
+    song: str = ""
+    """Whose clips are not independent of each other; empty: unknown."""
+
+
+def decode(path: Path) -> tuple[np.ndarray, int]:
+    """A sound file as it is: float32 (S, channels) and its sample rate. UserError if it can't be read, holds no sample
+    or holds NaN."""
     import soundfile
 
     try:
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as err:
         raise UserError(f"{path}: not a readable sound file: {err}") from None
-    audio = audio.mean(axis=1)
+    if not len(audio):
+        raise UserError(f"{path}: holds no sound (0 samples); write it again or leave it out")
     if not np.isfinite(audio).all():
         raise UserError(f"{path}: holds NaN or infinite samples; write it again")
-    return librosa.resample(audio, orig_sr=rate, target_sr=SAMPLE_RATE) if rate != SAMPLE_RATE else audio
+    return audio, rate
+
+
+def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
+    """(S, channels) at `rate` -> mono float32 at 22 050 Hz: the mean of the channels, resampled by soxr."""
+    mono = np.ascontiguousarray(audio.mean(axis=1))
+    if rate == SAMPLE_RATE:
+        return mono
+    import soxr
+
+    return soxr.resample(mono, rate, SAMPLE_RATE)
+
+
+def read_sound(path: Path) -> np.ndarray:
+    """A sound file as mono float32 (S,) at 22 050 Hz. Raises as `decode`."""
+    return prepared(*decode(path))
+
+
+def sound_files(folder: Path) -> dict[str, Path]:
+    """{stem: file} of the sound files of a folder, hidden ones left out. UserError if there is none, or two of a stem."""
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: no such folder")
+    files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SOUNDS and not p.name.startswith("."))
+    if not files:
+        raise UserError(f"{folder}: no sound files ({', '.join(SOUNDS)}) in it")
+    result = {}
+    for path in files:
+        if path.stem in result:
+            raise UserError(f"{folder}: both {result[path.stem].name} and {path.name} are called '{path.stem}'; keep one")
+        result[path.stem] = path
+    return result
 
 
 def read_folder(folder: Path) -> dict[str, np.ndarray]:
-    """{stem: sound} of all sound files of a folder. UserError if there is none."""
+    """{stem: sound} of all sound files of a folder. Raises as `sound_files` and `decode`."""
+    return {stem: read_sound(path) for stem, path in sound_files(folder).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedSounds:
+    """Two folders, paired."""
+
+    generated: dict[str, np.ndarray]
+    """name -> mono float32 (S,) at 22 050 Hz."""
+    reference: dict[str, np.ndarray]
+    """The same names."""
+    songs: dict[str, str] | None
+    """name -> song, where the pairs name them."""
+    remarks: list[str]
+    """What was done to the sounds and what was left out, one line each."""
+
+
+def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> PairedSounds:
+    """The sounds of two folders by a pairs CSV (columns generated, reference, song), or by equal names without one.
+
+    Raises UserError: an empty folder, a generated file without a reference, a path that leaves its folder, a file that
+    can't be read, is empty or holds NaN, songs given for some pairs only.
+    """
+    files = {"generated": {}, "reference": {}}
+    songs, remarks = None, []
+    if table is None:
+        found, known = sound_files(generated), sound_files(reference)
+        missing = sorted(set(found) - set(known))
+        if missing:
+            raise UserError(f"{reference}: no reference named {missing[0]} ({len(missing)} of {len(found)} generated files have none)")
+        unused = sorted(set(known) - set(found))
+        if unused:
+            remarks.append(f"{len(unused)} of {len(known)} references have no generated file and are not scored: {_some(unused)}")
+        files = {"generated": found, "reference": {name: known[name] for name in found}}
+    else:
+        pairs = read_records(table, Pair)
+        if not pairs:
+            raise UserError(f"{table}: no pairs in it; a row names a generated and a reference file")
+        for pair in pairs:
+            for side, folder in (("generated", generated), ("reference", reference)):
+                files[side][pair.generated] = inside(folder, getattr(pair, side), table)
+        named = [p for p in pairs if p.song]
+        if named and len(named) < len(pairs):
+            raise UserError(f"{table}: {len(named)} of {len(pairs)} rows name a song; name it in all rows or in none")
+        songs = {p.generated: p.song for p in pairs} if named else None
+    sounds = {}
+    for side, paths in files.items():
+        sounds[side], notes = _read_side(side, paths)
+        remarks += notes
+    lengths = {n: (len(a), len(sounds["reference"][n])) for n, a in sounds["generated"].items()}
+    uneven = {n: abs(a - b) / SAMPLE_RATE for n, (a, b) in lengths.items() if a != b}
+    if uneven:
+        worst = max(uneven, key=uneven.get)
+        remarks.append(
+            f"{len(uneven)} of {len(lengths)} pairs differ in length: the longer sound is cut to the shorter, "
+            f"by {max(uneven.values()):.2f} s at most ({worst})"
+        )
+    return PairedSounds(generated=sounds["generated"], reference=sounds["reference"], songs=songs, remarks=remarks)
+
+
+def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
+    sounds, rates, mixed, silent = {}, Counter(), [], []
+    for name, path in paths.items():
+        audio, rate = decode(path)
+        sounds[name] = prepared(audio, rate)
+        rates[rate] += 1
+        mixed += [name] * (audio.shape[1] > 1)
+        silent += [name] * (not audio.any())
+    notes = [f"{n} {side} files resampled from {rate} to {SAMPLE_RATE} Hz" for rate, n in sorted(rates.items()) if rate != SAMPLE_RATE]
+    if mixed:
+        notes.append(f"{len(mixed)} {side} files have several channels: scored as the mean of them: {_some(mixed)}")
+    if silent:
+        notes.append(f"{len(silent)} {side} files are digital silence: {_some(silent)}")
+    return sounds, notes
+
+
+def inside(folder: Path, name: str, table: Path) -> Path:
+    """The file `name` of a folder. UserError where it leads out of it, also through a link, or is not there."""
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
-    files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SOUNDS)
-    if not files:
-        raise UserError(f"{folder}: no sound files ({', '.join(SOUNDS)}) in it")
-    return {p.stem: read_sound(p) for p in files}
+    path = Path(folder) / name
+    try:
+        within, there = path.resolve().is_relative_to(Path(folder).resolve()), path.is_file()
+    except (OSError, ValueError):  # a name that no file can have, or links in a circle
+        within, there = True, False
+    if not within:
+        raise UserError(f"{table}: '{name}' leads out of {folder}; name files inside it")
+    if not there:
+        raise UserError(f"{table}: '{name}' is no file in {folder}")
+    return path
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def true_beats(folder: Path, clips: list[str]) -> dict[str, np.ndarray]:

@@ -1,33 +1,42 @@
 """All protocols over one system: {clip: sound} against {clip: reference}, in one summary and one row per clip."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from d2m_model.metrics.beat_bins import count_bins, coverage_and_hit, onset_bins, precision_and_recall
-from d2m_model.metrics.bootstrap import bootstrap_interval
-from d2m_model.metrics.onset_alignment import WINDOWS, onset_times, own_minus_other
-from dataset_tools.base.timebase import SAMPLE_RATE
+from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, precision_and_recall
+from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
+from d2m_model.metrics.onset_alignment import (
+    WINDOWS,
+    alignment,
+    beat_f_measure,
+    envelope_correlation,
+    own_minus_other,
+    tempo_error,
+)
+from d2m_model.metrics.sound import Sound
 
 PROTOCOLS = ("P1", "P2", "P3", "P4")
 
 
 @dataclass
 class Reference:
-    """What systems are scored against. Bins and onsets are found once and kept."""
+    """What systems are scored against. What is heard in each sound is found once and kept."""
 
     audio: Mapping[str, np.ndarray]
-    """clip -> mono float (S,) at 22 050 Hz, the clip's own music."""
-    songs: Mapping[str, str]
-    """clip -> song id; clips of one song are never each other's 'other dance'."""
+    """clip -> mono float32 (S,) at 22 050 Hz, the clip's own music."""
+    songs: Mapping[str, str] | None = None
+    """clip -> song id; clips of one song are never each other's 'other dance'. None: unknown, each clip its own song."""
     beats: Mapping[str, np.ndarray] = field(default_factory=dict)
     """clip -> true beat times in seconds, where a corpus knows them (the demo corpus does)."""
+    motion_beats: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """clip -> times in seconds of the minima of the primary dancer's speed, where there is a dance."""
 
     def __post_init__(self):
-        self.bins = {p: {c: onset_bins(a, p) for c, a in self.audio.items()} for p in ("P1", "P2", "P3")}
-        self.onsets = {c: onset_times(a) for c, a in self.audio.items()}
-        self.seconds = {c: len(a) / SAMPLE_RATE for c, a in self.audio.items()}
+        self.sounds = {c: Sound(a) for c, a in self.audio.items()}
+        self.seconds = {c: s.seconds for c, s in self.sounds.items()}
+        self.song_of = self.songs or {c: c for c in self.audio}
 
 
 def score_system(
@@ -35,56 +44,105 @@ def score_system(
 ) -> tuple[dict, list[dict]]:
     """Score one system.
 
-    sounds : clip -> mono float (S,) at 22 050 Hz; every clip must be in `reference`.
-    Returns (summary, rows): summary[protocol] is a dict of numbers, rows one dict per clip. P1 to P3 are percent, P4 is
-    0..1. P4's `difference_low` and `difference_high` are the bounds of its paired bootstrap 95 % interval over clips.
+    sounds : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. Where a sound and its reference
+    differ in length the longer one is cut to the shorter first.
+    Returns (summary, rows): summary[protocol] is a dict of numbers, rows one dict per clip. P1 to P3 are percent, P4's
+    F-measures 0..1. Beside a score stand `<score>_low` and `_high`, its bootstrap 95 % interval over clips, and where
+    songs are known `_song_low` and `_song_high`, over songs.
     """
     clips = sorted(sounds)
-    rows = {clip: {"clip_id": clip, "song": reference.songs[clip]} for clip in clips}
+    pairs = {}
+    for clip in clips:
+        own = reference.sounds[clip]
+        n = min(len(sounds[clip]), len(own.audio))
+        pairs[clip] = (Sound(sounds[clip][:n]), own.cut(n))
+    songs = [reference.song_of[c] for c in clips]
+    weights = resamples(len(clips), songs if reference.songs else None, draws=draws, seed=seed)
+    rows = {clip: {"clip_id": clip, "song": song, "seconds": pairs[clip][0].seconds} for clip, song in zip(clips, songs, strict=True)}
     summary: dict = {}
-    for protocol in [p for p in ("P1", "P2", "P3") if p in protocols]:
-        counts = [count_bins(onset_bins(sounds[c], protocol), reference.bins[protocol][c]) for c in clips]
-        for clip, n in zip(clips, counts, strict=True):
-            rows[clip] |= {f"{protocol}_generated": n.generated, f"{protocol}_reference": n.reference, f"{protocol}_both": n.both}
-        summary[protocol] = _with_intervals(counts, coverage_and_hit if protocol == "P1" else precision_and_recall, draws, seed)
+    for protocol, score in (("P1", whole_bins), ("P2", whole_bins), ("P3", fine_bins)):
+        if protocol in protocols:
+            summary[protocol] = score(protocol, pairs, rows, weights)
     if "P4" in protocols:
-        found = {c: onset_times(sounds[c]) for c in clips}
-        summary["P4"] = {}
-        known = {"onsets": reference.onsets} | ({"beats": reference.beats} if reference.beats else {})
-        for kind, times in known.items():
-            for window in WINDOWS:
-                pairs = own_minus_other(found, times, reference.seconds, reference.songs, window)
-                summary["P4"][f"{kind}_{round(window * 1000)}ms"] = _difference(pairs, draws, seed)
-                if window == WINDOWS[0]:
-                    for clip, (own, other) in pairs.items():
-                        rows[clip] |= {f"P4_{kind}_own": own, f"P4_{kind}_other": other}
-        for clip in clips:
-            rows[clip]["onsets"] = len(found[clip])
+        summary["P4"] = timing(pairs, reference, rows, weights)
     return summary, [rows[c] for c in clips]
 
 
-def _with_intervals(counts, summarise, draws, seed) -> dict[str, float]:
-    """The summary of all clips, and for every score in it the bootstrap bounds as `<name>_low` and `<name>_high`."""
-    result = summarise(counts)
-    rng = np.random.default_rng(seed)
-    drawn = [summarise([counts[i] for i in rng.integers(0, len(counts), len(counts))]) for _ in range(draws)]
-    for name in [n for n in result if n not in ("clips", "undefined")]:
-        values = np.array([d[name] for d in drawn])
-        if len(counts) > 1 and not np.all(np.isnan(values)):
-            result[f"{name}_low"], result[f"{name}_high"] = map(float, np.nanpercentile(values, [2.5, 97.5]))
-    return result
+def whole_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
+    """P1 or P2 over whole clips; adds each clip's counts to its row."""
+    counts = [count_bins(g.bins[protocol], r.bins[protocol]) for g, r in pairs.values()]
+    _add_counts(rows, protocol, list(pairs), counts)
+    summarise = coverage_and_hit if protocol == "P1" else precision_and_recall
+    return with_intervals(summarise(counts), len(counts), weights) | {"clips": len(counts), "undefined": sum(c.reference == 0 for c in counts)}
 
 
-def _difference(pairs: dict[str, tuple[float, float]], draws: int, seed: int) -> dict[str, float]:
-    values = np.array([pairs[c] for c in sorted(pairs)], float).reshape(-1, 2)
-    estimate, low, high = bootstrap_interval(values[:, 0] - values[:, 1], draws=draws, seed=seed)
-    usable = values[~np.isnan(values).any(axis=1)]
-    own, other = usable.mean(axis=0) if len(usable) else (float("nan"), float("nan"))
-    return {
-        "own": float(own),
-        "other": float(other),
-        "difference": estimate,
-        "difference_low": low,
-        "difference_high": high,
-        "clips": len(usable),
-    }
+def fine_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
+    """P3: the pieces of all clips, each with its clip's weight; the tempo difference is the mean over pieces in BPM."""
+    owners, counts, tempo = [], [], []
+    for clip, (generated, reference) in pairs.items():
+        pieces = list(zip(generated.pieces, reference.pieces, strict=True))
+        found = [count_bins(g.fine_bins, r.fine_bins) for g, r in pieces]
+        owners += [clip] * len(found)
+        counts += found
+        tempo += [tempo_error(g.tempo, r.tempo) for g, r in pieces]
+        total = BinCounts(**{k: sum(getattr(c, k) for c in found) for k in ("generated", "reference", "both")})
+        _add_counts(rows, protocol, [clip], [total])
+    index = [list(pairs).index(c) for c in owners]
+    scores = precision_and_recall(counts)
+    summary = lambda w: scores(w) | {"tempo_difference_bpm": weighted_mean(w, np.array(tempo))}
+    by_piece = {kind: w[:, index] for kind, w in weights.items()}
+    undefined = sum(c.reference == 0 for c in counts)
+    return with_intervals(summary, len(counts), by_piece) | {"clips": len(pairs), "pieces": len(counts), "undefined": undefined}
+
+
+def _add_counts(rows: dict, protocol: str, clips: Sequence[str], counts: Sequence[BinCounts]) -> None:
+    for clip, n in zip(clips, counts, strict=True):
+        rows[clip] |= {f"{protocol}_generated": n.generated, f"{protocol}_reference": n.reference, f"{protocol}_both": n.both}
+
+
+def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows: dict, weights: Mapping) -> dict:
+    """P4. Each kind of difference has own, other, difference; the rest are means over clips."""
+    onsets = {c: g.onsets for c, (g, _) in pairs.items()}
+    tracked = {c: g.tracked_beats for c, (g, _) in pairs.items() if g.tracked_beats is not None}
+    kinds = [(f"onsets_{_ms(w)}", onsets, {c: s.onsets for c, s in reference.sounds.items()}, w, None) for w in WINDOWS]
+    if reference.beats:
+        kinds += [(f"beats_{_ms(w)}", onsets, reference.beats, w, None) for w in WINDOWS]
+    if tracked:
+        wanted = reference.beats or {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
+        for w in WINDOWS:
+            kinds.append((f"tracked_{_ms(w)}", tracked, wanted, w, lambda r, e, w=w: beat_f_measure(r, e, w)))
+    if reference.motion_beats:
+        kinds.append(("music_to_motion", onsets, reference.motion_beats, None, lambda motion, music: alignment(music, motion)))
+        kinds.append(("motion_to_music", onsets, reference.motion_beats, None, alignment))
+    seconds = reference.seconds | {c: g.seconds for c, (g, _) in pairs.items()}
+    result = {}
+    for name, found, known, window, score in kinds:
+        both = own_minus_other(found, known, seconds, reference.song_of, window, score)
+        values = np.array([both.get(c, (np.nan, np.nan)) for c in pairs], float)
+        result[name] = _difference(values, weights)
+        if window != WINDOWS[1]:
+            word = name.removesuffix(f"_{_ms(WINDOWS[0])}")
+            for clip, (own, other) in both.items():
+                rows[clip] |= {f"P4_{word}_own": own, f"P4_{word}_other": other}
+    means = {"envelope_peak": [], "envelope_lag_s": [], "tempo_error_bpm": []}
+    for clip, (generated, own) in pairs.items():
+        peak, lag = envelope_correlation(generated.envelope, own.envelope)
+        found = {"envelope_peak": peak, "envelope_lag_s": lag, "tempo_error_bpm": tempo_error(generated.tempo, own.tempo)}
+        rows[clip] |= found | {"onsets": len(generated.onsets), "reference_tempo": own.tempo}
+        for name, value in found.items():
+            means[name].append(value)
+    columns = {name: np.array(values) for name, values in means.items()}
+    result |= with_intervals(lambda w: {k: weighted_mean(w, v) for k, v in columns.items()}, len(pairs), weights)
+    return result | {f"{k}_clips": int((~np.isnan(v)).sum()) for k, v in columns.items()} | {"clips": len(pairs)}
+
+
+def _ms(window: float) -> str:
+    return f"{round(window * 1000)}ms"
+
+
+def _difference(values: np.ndarray, weights: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Own, other and their paired difference, values (clips, 2) with nan where undefined; `clips` have both."""
+    own, other = values.T
+    summary = lambda w: {"own": weighted_mean(w, own), "other": weighted_mean(w, other), "difference": weighted_mean(w, own - other)}
+    usable = int((~np.isnan(own - other)).sum())
+    return with_intervals(summary, len(values), weights) | {"clips": usable, "undefined": len(values) - usable}

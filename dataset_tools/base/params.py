@@ -52,6 +52,16 @@ def corpus_of(path: Path) -> str:
     return str(everything.get("corpus", "demo")) if isinstance(everything, dict) else "demo"
 
 
+def matrix_of(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(levels, variants) of a params file: the matrix that d2m_gan and generate run. UserError where one is missing."""
+    everything = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else None
+    lists = [everything.get(key) if isinstance(everything, dict) else None for key in ("levels", "variants")]
+    for key, values in zip(("levels", "variants"), lists, strict=True):
+        if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
+            raise UserError(f"{path}: {key} must be a list of names, found '{values}'; presets/demo.yaml shows it")
+    return tuple(lists[0]), tuple(lists[1])
+
+
 def require(condition: bool, rule: str) -> None:
     """For __post_init__ of params dataclasses: raise ValueError(rule) unless `condition`."""
     if not condition:

@@ -1,0 +1,33 @@
+"""Motion beats: the moments at which the dancer all but stops."""
+
+import numpy as np
+
+from dataset_tools.base.timebase import FPS
+
+SMOOTHING = 2.5
+"""Frames: standard deviation of the Gaussian over the speed (5 frames at the 60 fps of Li et al., AIST++, 2021)."""
+
+
+def joint_speed(pose: np.ndarray) -> np.ndarray:
+    """Mean speed (T,) in px per frame of the joints of one dancer, pose (T, J, 3) x px, y px, confidence.
+
+    Joints missing (confidence 0) in a frame or the one before are left out; frames without any take the value between
+    their neighbours'; the first frame has the second's. Zeros where no joint is ever seen twice in a row.
+    """
+    seen = (pose[1:, :, 2] > 0) & (pose[:-1, :, 2] > 0)
+    step = np.linalg.norm(np.diff(pose[..., :2], axis=0), axis=-1)
+    count = seen.sum(1)
+    if not count.any():
+        return np.zeros(len(pose))
+    known = np.flatnonzero(count)
+    speed = np.where(seen, step, 0).sum(1)[known] / count[known]
+    return np.interp(np.arange(len(pose)) - 1, known, speed)
+
+
+def motion_beats(pose: np.ndarray) -> np.ndarray:
+    """Times (n,) in seconds of the local minima of the smoothed joint speed of one dancer, pose (T, J, 3)."""
+    from scipy.ndimage import gaussian_filter1d
+    from scipy.signal import argrelmin
+
+    speed = gaussian_filter1d(joint_speed(pose).astype(float), SMOOTHING, mode="nearest")
+    return argrelmin(speed)[0] / FPS
