@@ -8,7 +8,7 @@ import pytest
 from builders import STANDING, beats_of, click_train
 
 from d2m_model.metrics.beat_bins import BinCounts, coverage_and_hit, precision_and_recall
-from d2m_model.metrics.bootstrap import resamples, weighted_deviation, weighted_mean, with_intervals
+from d2m_model.metrics.bootstrap import bootstrap_interval, resamples, weighted_deviation, weighted_mean, with_intervals
 from d2m_model.metrics.controls import click_track, control_sounds, derangement, fitted, white_noise
 from d2m_model.metrics.motion_beats import joint_speed, motion_beats
 from d2m_model.metrics.onset_alignment import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
@@ -230,3 +230,9 @@ def test_controls():
     assert set(made) == {"ground truth", "shuffled ground truth", "fixed click", "silence", "white noise"}
     assert all(len(made[name][c]) == len(own[c]) for name in made for c in own)
     assert made["shuffled ground truth"]["a"][0] in (2, 3)
+
+
+def test_bootstrap_interval_of_one_column():
+    mean, low, high = bootstrap_interval(np.array([1.0, 2.0, 3.0, np.nan]))
+    assert mean == 2 and 1 <= low < 2 < high <= 3
+    assert np.isnan(bootstrap_interval(np.array([]))).all() and np.isnan(bootstrap_interval(np.array([4.0]))[1])

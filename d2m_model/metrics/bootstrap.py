@@ -68,3 +68,11 @@ def weighted_deviation(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = (weights @ centred**2 - (weights @ centred) ** 2 / n) / (n - 1)
     return np.where(n > 1, np.sqrt(np.clip(variance, 0, None)), np.nan)
+
+
+def bootstrap_interval(values: np.ndarray, *, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """(mean, low, high) of one value per clip (clips,), nan left out; nan where there is no mean, or no interval."""
+    values = np.asarray(values, float)
+    found = with_intervals(lambda w: {"mean": weighted_mean(w, values)}, len(values), resamples(len(values), draws=draws, seed=seed))
+    nan = float("nan")
+    return found["mean"], found.get("mean_low", nan), found.get("mean_high", nan)
