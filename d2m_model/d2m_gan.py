@@ -16,7 +16,8 @@ from d2m_model.generation.listening import Listener
 from d2m_model.losses.gan_terms import Excerpt, discriminator_term, generator_terms, weighted_sum
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.nets.presets import EMBEDDING, PRESETS, VARIANTS, DanceToCodes, Preset, preset_of
+from d2m_model.nets.presets import EMBEDDING, PRESETS, DanceToCodes, Preset, preset_of
+from d2m_model.nets.variants import listing, variant_of
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.balance import balanced_gradient
 from d2m_model.training.curves import write_curves
@@ -193,7 +194,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
     shared = {"batch": params.batch, "excerpt_windows": params.excerpt_windows, "judged_windows": params.judged_windows}
     require_even("d2m_gan", **shared)
     device = seed_everything(params.seed, params.threads)
-    windows = WindowData(shards, "train", params.seconds)
+    windows = WindowData(shards, "train", variant_of(variant).seconds or params.seconds)
     data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror)
     task = GanTask(preset, level, vqvae, data, params, device)
     if params.measure_every:
@@ -216,11 +217,6 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
     return metrics
 
 
-def listing() -> str:
-    """The variants, one a line, with the preset's fields they change."""
-    return "\n".join(f"{name}: {', '.join(f'{k} = {v}' for k, v in lines.items()) or 'the preset as it is'}" for name, lines in VARIANTS.items())
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = training_parser("d2m_model.d2m_gan", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
@@ -231,19 +227,21 @@ def main(argv: list[str] | None = None) -> int:
     if args.list_variants:
         print(listing())
         return 0
-    from d2m_model.training.vqvae_files import load_vqvae
+    from d2m_model.training.vqvae_files import decoder_of, load_vqvae
 
     layout = layout_of(args)
     params = load_params(layout.params, "d2m_gan", Params)
     if args.preset:
         params = dataclasses.replace(params, preset=args.preset)
     preset_of(params.preset, args.variant)
-    shards, synthesizer = layout.stage("shards"), layout.stage("synthesizer") / args.level / "model.pt"
+    if params.preset in (same := variant_of(args.variant).same):
+        say("d2m_gan", f"{args.variant} of preset {params.preset} is no different from full: {same[params.preset]}")
+    shards, decoder = layout.stage("shards"), decoder_of(layout, args.level, args.variant)
     name = f"{args.level}-{args.variant}"
     options = f"--level {args.level} --variant {args.variant}" + (f" --preset {args.preset}" if args.preset else "")
     with processes():
-        vqvae = load_vqvae(synthesizer)
-        run = run_of(layout, "d2m_gan", name, params, [shards, synthesizer], options, args.resume)
+        vqvae = load_vqvae(decoder)
+        run = run_of(layout, "d2m_gan", name, params, [shards, decoder], options, args.resume)
         metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run)
     if metrics:
         shown = ", ".join(f"{loss} {value:.3f}" for loss, value in metrics["losses"].items())

@@ -20,6 +20,7 @@ from d2m_model.generation.finish import denoise, normalise, write_wav
 from d2m_model.generation.mux import CONTAINERS, mux
 from d2m_model.generation.windows import WindowModel, render
 from d2m_model.training.seeding import seed_everything
+from d2m_model.training.vqvae_files import decoder_of
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -75,8 +76,10 @@ class SoundRow(Row):
 def load_model(layout: Layout, level: str, variant: str) -> WindowModel:
     """The trained generator with its synthesizer. Raises UserError, with the commands that train them, where one is
     not there."""
+    decoder = decoder_of(layout, level, variant).parent
+    stage = "vqvae" if decoder == layout.stage("vqvae") else f"synthesizer --level {level}"
     wanted = {
-        f"d2m_model.synthesizer --corpus {layout.corpus} --level {level}": layout.stage("synthesizer") / level,
+        f"d2m_model.{stage} --corpus {layout.corpus}": decoder,
         f"d2m_model.d2m_gan --corpus {layout.corpus} --level {level} --variant {variant}": layout.stage("d2m_gan")
         / f"{level}-{variant}",
     }

@@ -154,12 +154,6 @@ def test_a_loss_that_is_not_finite_is_one_clear_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_list_variants(capsys):
-    assert d2m_gan.main(["--list-variants"]) == 0
-    shown = capsys.readouterr().out
-    assert "full: the preset as it is" in shown and "no_motion: motion = False" in shown and "no_visual" in shown
-
-
 @pytest.mark.parametrize("bad", [{"preset": "x"}, {"batch": 0}, {"ema": 1.0}, {"betas": (0.5,)}, {"learning_rate": 0}])
 def test_params_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):

@@ -31,7 +31,7 @@ def test_table2_has_ours_the_difference_and_what_is_missing():
     assert table[table.method == "Low full"].iloc[0]["our hit"] == "not run"
     assert missing == ["high-no_motion", "high-no_visual", "low-no_motion", "low-no_visual", "low-full"]
     assert "Add full, no_motion, no_visual to `variants`" in tables.note(2, "demo", missing)
-    assert "no variant of d2m_gan yet: no_fm" in tables.note(6, "demo", ["high-no_fm"])
+    assert "Add no_fm to `variants`" in tables.note(6, "demo", ["high-no_fm"])
     assert "tiktok" in tables.note(2, "demo", []) and "tiktok" not in tables.note(2, "tiktok", [])
 
 

@@ -18,9 +18,11 @@ TABLE_9 = (
 )  # fmt: skip
 TABLES = {"high": TABLE_8, "low": TABLE_9}
 NO_STACK = {"high": (5,), "low": (6, 7)}  # layers that no residual stack follows
-# Released low generator: the reflection pads that turn 2048 into the 1045 its last Linear expects. The published
-# facts fix the first two and the sum; how the sum is shared out has no effect on any parameter.
-RELEASED_LOW_PADS = (3, 0, 32, 64, 64, 64, 64, 102)
+# Of the released program. Every convolution pads by 1 with zeros; the low generator's also by these with reflections,
+# which brings 2048 values to the 1045 that its last Linear expects (and the 3072 of TikTok's to 1301).
+RELEASED_LOW_PADS = (3, 32, 64, 64, 64, 64, 64, 64)
+RELEASED_LENGTHS = {"high": 2058, "low": 2048}  # that the fused condition is brought to, for windows of 2 s
+GENRES, GENRE_WIDTH = 10, 256  # of AIST++, whose generators are also told the dance's genre
 
 
 class PaperCodeGenerator(nn.Module):
@@ -51,15 +53,23 @@ class PaperCodeGenerator(nn.Module):
 
 
 class ReleasedCodeGenerator(nn.Module):
-    """The released program's generators; a Linear brings the condition to 2058 (high) or 2048 (low) values.
+    """The released program's generators, parameters named as in its checkpoints.
 
+    A Linear brings the condition to 2058 (high) or 2048 (low) values. For windows of another length than 2 s, which the
+    program does not know, high begins with four values more for each further code, and low ends in more codes.
     The TikTok low generator was released without that Linear and cannot run; here it has one.
+    genres: how many the genre embedding knows (AIST++: 10), 0 for none.
     """
 
-    def __init__(self, level: str, condition: int, codes: int, width: float = 1.0, sigma: float = SIGMA, embedding: int = 64):
+    def __init__(
+        self, level: str, condition: int, codes: int, width: float = 1.0, sigma: float = SIGMA, embedding: int = 64, genres: int = 0
+    ):
         super().__init__()
         self.sigma, self.level = sigma, level
-        length = 2058 if level == "high" else 2048
+        if genres:
+            self.genre_embed = nn.Embedding(genres, GENRE_WIDTH)
+            condition += GENRE_WIDTH
+        length = RELEASED_LENGTHS[level] + (4 * (codes - 344) if level == "high" else 0)
         self.lin = nn.Linear(condition, length)
         layers, inputs, table = [], 1, TABLES[level]
         for i, (kernel, stride, channels) in enumerate(table):
@@ -67,23 +77,23 @@ class ReleasedCodeGenerator(nn.Module):
             outputs = embedding if last else widen(channels, width)
             if i:
                 layers.append(nn.LeakyReLU(SLOPE))
-            pad = 1 if level == "high" else RELEASED_LOW_PADS[i]
-            if level == "low" and pad:
-                layers.append(nn.ReflectionPad1d(pad))
-            layers.append(nn.Conv1d(inputs, outputs, kernel, stride, padding=1 if level == "high" else 0))
+            mirrored = RELEASED_LOW_PADS[i] if level == "low" else 0
+            if mirrored:
+                layers.append(nn.ReflectionPad1d(mirrored))
+            layers.append(nn.Conv1d(inputs, outputs, kernel, stride, padding=1))
             if i not in NO_STACK[level]:
                 layers += released_stack(outputs)
-            length = (length + 2 * pad - kernel) // stride + 1
+            length = (length + 2 * mirrored + 2 - kernel) // stride + 1
             inputs = outputs
         layers.append(nn.Tanh())
         self.model = nn.Sequential(*layers)
         if level == "low":
             self.fc = nn.Linear(length, codes)
-        elif length != codes:
-            raise ValueError(f"the released high generator makes {length} codes (2 s), not {codes}")
 
-    def forward(self, condition: torch.Tensor) -> torch.Tensor:
-        """(B, D) -> (B, 64, L); high within ±sigma."""
+    def forward(self, condition: torch.Tensor, genre: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, D), and (B,) genres 0.. where there are any -> (B, 64, L); high within ±sigma."""
+        if genre is not None:
+            condition = torch.cat([condition, self.genre_embed(genre)], dim=1)
         codes = self.model(self.lin(condition).unsqueeze(1))
         return self.sigma * (self.fc(codes) if self.level == "low" else codes)
 

@@ -1,7 +1,7 @@
 """The three presets of D2M-GAN and the variants of each: what differs between them, as data, and the network they name.
 
 `paper` is Tables 7 to 11 and Eq. 2 to 8 as printed, `released` the authors' published program, `fixed` what we ship.
-A variant is a preset plus the few lines that differ.
+A variant (nets/variants.py) is a preset plus the few lines that differ.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from torch import nn
 from d2m_model.nets.code_generator import PaperCodeGenerator, ReleasedCodeGenerator, TemporalCodeGenerator
 from d2m_model.nets.motion_encoder import PaperMotionEncoder, ReleasedMotionEncoder, TemporalMotionEncoder
 from d2m_model.nets.motion_features import body_features, plain_coordinates
+from d2m_model.nets.variants import variant_of
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import LEVELS, frames_to_samples, samples_to_codes
 
@@ -44,14 +45,15 @@ class Preset:
     motion: bool = True
     visual: bool = True
     scaled: bool = True
-    """paper, released: the generator's tanh is scaled by σ = 100."""
+    """paper, released: the generator's tanh is scaled by σ = 100. fixed: its output is given the codebook's mean and
+    spread."""
     code_loss: str = "l1"
     """'l1' to the ground truth's codebook entries (Eq. 4), or 'cross_entropy' over distances to all entries."""
     straight_through: bool = True
     """Do the wave and mel losses reach the generator through the codebook lookup?"""
     judge_entries: bool = False
-    """Do the discriminators see the looked-up entries, or the continuous codes, which they can tell from real ones by
-    not being entries?"""
+    """Do the discriminators see what will be decoded (`look_up`: entries, or their soft mean), or the continuous codes,
+    which they can tell from real ones by not being entries?"""
     soft_lookup: bool = False
     """What is decoded: the likeliest entries, or the mean of all entries weighted by their probabilities. Where the
     music's phase and chords can't be known from the dance, the likeliest entry is mostly the commonest one, and its
@@ -80,27 +82,21 @@ PRESETS = {
     ),
 }  # fmt: skip
 
-VARIANTS: dict[str, dict] = {
-    "full": {},
-    "no_motion": {"motion": False},
-    "no_visual": {"visual": False},
-}
-"""Name -> the fields of the preset that differ (Table 4)."""
-
 
 def preset_of(name: str, variant: str = "full") -> Preset:
     """The preset `name` with the lines of `variant`. Raises UserError for an unknown one of either."""
-    for value, known, what in ((name, PRESETS, "preset"), (variant, VARIANTS, "variant")):
-        if value not in known:
-            raise UserError(f"unknown {what} '{value}' of d2m_gan; known: {', '.join(known)}")
-    return dataclasses.replace(PRESETS[name], **VARIANTS[variant])
+    if name not in PRESETS:
+        raise UserError(f"unknown preset '{name}' of d2m_gan; known: {', '.join(PRESETS)}")
+    preset, lines = PRESETS[name], variant_of(variant)
+    return dataclasses.replace(preset, weights=dataclasses.replace(preset.weights, **lines.weights), **lines.change)
 
 
 class DanceToCodes(nn.Module):
     """G: motion encoder and code generator of one preset and level, from keypoints and visual feature to codes.
 
     frames: T of a training window. `fixed` takes any T later, `paper` and `released` only this one.
-    joints: J of the pose layout. width: multiplies the channels (1 = as published).
+    joints: J of the pose layout. width: multiplies the channels (1 = as published); lengths along which a network
+    convolves, and the Linear layers that make them, stay.
     codebook (bins, 64): places `fixed`'s output on the scale of the entries; needed only to begin training, where it
     is not given `bins` says how many entries it will have.
     """
@@ -119,8 +115,8 @@ class DanceToCodes(nn.Module):
             motion = self.motion_encoder.features if preset.motion else 0
             self.generator = TemporalCodeGenerator(level, motion, visual, width, dropout, EMBEDDING)
             book = torch.eye(bins, EMBEDDING) if codebook is None else codebook
-            self.register_buffer("centre", book.mean(0))
-            self.register_buffer("spread", book.std())
+            self.register_buffer("centre", book.mean(0) if preset.scaled else torch.zeros(EMBEDDING))
+            self.register_buffer("spread", book.std() if preset.scaled else torch.ones(()))
             # At first no entry is much likelier for its place than another, though some lie far from the centre.
             farness = (book - book.mean(0)).square().sum(1).std().clamp(min=1e-3)
             self.sharpness = nn.Parameter(-farness.log() / SHARPENING)

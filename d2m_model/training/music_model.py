@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from d2m_model.nets.folding import fold
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.motion_features import fill_missing
 from d2m_model.nets.presets import DanceToCodes, preset_of
@@ -27,8 +28,8 @@ class MusicModel(nn.Module):
 
     @staticmethod
     def load(generator: Path, synthesizer: Path) -> "MusicModel":
-        """From the model.pt of d2m_gan and that of the same level's synthesizer. Raises UserError if one is missing,
-        damaged, or they do not belong together."""
+        """From the model.pt of d2m_gan and that of the same level's synthesizer, to generate with: its weights are
+        folded. Raises UserError if one is missing, damaged, or they do not belong together."""
         from d2m_model.training.vqvae_files import load_vqvae
 
         net, codebook = load_generator(generator)
@@ -36,7 +37,7 @@ class MusicModel(nn.Module):
         own = vqvae.codebook(LEVELS[net.level]).k
         if codebook.shape != own.shape or not torch.equal(codebook, own):
             raise UserError(f"{generator}: was trained with another codebook than {synthesizer} has; run d2m_gan again")
-        return MusicModel(net, vqvae)
+        return MusicModel(fold(net), vqvae)
 
     @torch.no_grad()
     def generated(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.nets.variants import variant_of
 from d2m_model.training import checkpoint
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
 
 KIND, VERSION = "vqvae", 1
 
@@ -17,6 +19,13 @@ def save_vqvae(path: Path, model: JukeboxVQVAE, training: dict[str, Any], **note
     """
     state = {"model": model.state_dict(), "training": training}
     checkpoint.save(path, KIND, VERSION, state, {"config": model.config.as_dict(), **notes})
+
+
+def decoder_of(layout: Layout, level: str, variant: str) -> Path:
+    """The file whose decoder plays the codes of a variant of d2m_gan: the level's synthesizer, or for `no_finetune` the
+    VQ-VAE as it was before. Raises UserError for an unknown variant."""
+    folder = layout.stage("synthesizer") / level if variant_of(variant).fine_tuned else layout.stage("vqvae")
+    return folder / "model.pt"
 
 
 def load_vqvae(path: Path) -> JukeboxVQVAE:
