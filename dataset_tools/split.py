@@ -1,4 +1,4 @@
-"""Split a corpus so that no song is in two parts, and prove it.
+"""Split a corpus so that no song is in two parts, and prove it, by its labels and by ear.
 
 For anyone, straight from the manifest, without any video downloaded:
     python -m dataset_tools.split --corpus tiktok --strategy official --out FILE.csv
@@ -7,16 +7,19 @@ For anyone, straight from the manifest, without any video downloaded:
 As a pipeline stage it splits the clips that were cut: data/<corpus>/clips/rows.csv -> data/<corpus>/split/.
 
 Strategies: `official` takes the corpus's own labels; `random` draws whole songs until the test part has its share;
-`kfold` deals whole songs into folds of even size, one of which is the test part. `--hold-out compilation` keeps whole
-compilations together too: stricter, since clips of one compilation share a room, a camera and an edit.
+`kfold` deals whole songs into folds of even size, one of which is the test part (the column `fold` says of every clip
+for which fold it is test). `--hold-out compilation` keeps whole compilations together too: stricter, since clips of one
+compilation share a room, a camera and an edit. Lengths in a manifest without times are those of its 2 s segments.
+
+Labels can be wrong: where data/<corpus>/audio holds the clips' sound, fingerprints find the same recording under two
+song ids, up to 6 % faster or slower and a semitone higher or lower. `--same-recording refuse` ends with an error if that
+puts one recording into two parts, `merge` treats such songs as one (under `official` it goes where most of its clips
+are labelled), `ignore` does not listen.
 """
 
 import argparse
 import dataclasses
 import json
-import random
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +29,28 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, read_records, write_records
-from dataset_tools.base.timebase import FPS
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+from dataset_tools.base.workers import progress
+from dataset_tools.partition.strategies import (
+    FoldRow,
+    Item,
+    SplitRow,
+    dealt,
+    drawn,
+    groups_of,
+    official,
+    shared,
+    weight_of,
+)
+from dataset_tools.partition.summary import lines_of, read_published, summarise
 
-PARTS = ("train", "val", "test")
 CHOICES = {
     "strategy": ("official", "random", "kfold"),
     "hold_out": ("song", "compilation"),
     "balance": ("clips", "seconds"),
+    "same_recording": ("refuse", "merge", "ignore"),
 }
+SEGMENT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +69,8 @@ class Params:
     folds: int = 5
     fold: int = 0
     """Which fold is the test part, for 'kfold'; the same seed gives the same folds."""
+    same_recording: str = "refuse"
+    """What to do when two song ids sound like one recording: 'refuse' it in two parts, 'merge' the ids, 'ignore'."""
 
     def __post_init__(self):
         for name, known in CHOICES.items():
@@ -63,15 +82,17 @@ class Params:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """What a split needs to know of a clip."""
+class ListedClip(Clip):
+    """A row of the manifest's clips.csv."""
 
-    clip_id: str
-    song_id: str
-    video_id: str
-    """The compilation."""
-    official_split: str = ""
-    seconds: float | None = None
+    segments_2s: int | None = None
+    """How many segments of 2 s its publishers cut from it: its length while its times are not known."""
+
+    @property
+    def seconds(self) -> float | None:
+        if self.start is not None and self.end is not None:
+            return self.end - self.start
+        return None if self.segments_2s is None else self.segments_2s * SEGMENT_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,37 +105,17 @@ class CutClip(Row):
     frames: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitRow:
-    """One row of split.csv."""
-
-    clip_id: str
-    song_id: str
-    split: str
-    """'train', 'val' or 'test'."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """One row of manifests/<corpus>/published.csv: what a publication says of the corpus, to compare the data with."""
-
-    quantity: str
-    """'clips', 'songs' or 'compilations'."""
-    value: int
-    source: str
-
-
 def items_of_manifest(folder: Path) -> list[Item]:
-    """Every clip of manifests/<corpus>/clips.csv; seconds only where its times are known."""
+    """Every clip of manifests/<corpus>/clips.csv; seconds only where its times or its segments are known."""
     return [
         Item(
             clip_id=clip.clip_id,
             song_id=clip.song_id,
             video_id=clip.video_id,
             official_split=clip.official_split,
-            seconds=None if clip.start is None or clip.end is None else clip.end - clip.start,
+            seconds=clip.seconds,
         )
-        for clip in read_records(folder / "clips.csv", Clip)
+        for clip in read_records(folder / "clips.csv", ListedClip)
     ]
 
 
@@ -139,107 +140,45 @@ def items_of_clips(rows: Path) -> list[Item]:
 
 def assign(items: list[Item], params: Params, source: str) -> list[SplitRow]:
     """Give every clip its part, sorted by clip id, with 0 songs shared between parts (and, with hold_out
-    'compilation', 0 compilations shared).
+    'compilation', 0 compilations shared). FoldRows for 'kfold'.
 
     Raises UserError, naming `source`, for an empty part, a shared song or compilation in the official labels, a clip
     without a label, or balance by seconds where lengths are unknown.
     """
     items = sorted(items, key=lambda item: item.clip_id)
+    fold_of = {}
     if params.strategy == "official":
-        parts = _official(items, source)
+        parts = official(items, source)
     else:
-        groups = _groups(items, params.hold_out)
-        weights = [_weight(group, params.balance, source) for group in groups]
-        shuffled = list(range(len(groups)))
-        random.Random(params.seed).shuffle(shuffled)
-        test = _drawn(shuffled, weights, params) if params.strategy == "random" else _dealt(shuffled, weights, params)
+        groups = groups_of(items, params.hold_out)
+        weights = [weight_of(group, params.balance, source) for group in groups]
+        if params.strategy == "random":
+            test = set(drawn(weights, params.test_fraction, params.seed))
+        else:
+            folds = dealt(weights, params.folds, params.seed)
+            fold_of = {item.clip_id: fold for group, fold in zip(groups, folds, strict=True) for item in group}
+            test = {index for index, fold in enumerate(folds) if fold == params.fold}
         chosen = {item.clip_id for index in test for item in groups[index]}
         parts = {item.clip_id: "test" if item.clip_id in chosen else "train" for item in items}
+    _prove(items, parts, params, source)
     rows = [SplitRow(clip_id=item.clip_id, song_id=item.song_id, split=parts[item.clip_id]) for item in items]
-    _prove(items, rows, params, source)
+    if params.strategy == "kfold":
+        return [FoldRow(**dataclasses.asdict(row), fold=fold_of[row.clip_id]) for row in rows]
     return rows
 
 
-def _official(items: list[Item], source: str) -> dict[str, str]:
-    unlabelled = [item.clip_id for item in items if not item.official_split]
-    if unlabelled:
-        raise UserError(
-            f"{source}: {len(unlabelled)} of {len(items)} clips have no official_split (the first is "
-            f"'{unlabelled[0]}'); use --strategy random or kfold"
-        )
-    return {item.clip_id: item.official_split for item in items}
-
-
-def _groups(items: list[Item], hold_out: str) -> list[list[Item]]:
-    """Clips that must stay together: those of one song; with 'compilation' also those of one video, and so on
-    through songs that several videos use. Ordered by their first clip."""
-    parent: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def root(node):
-        while parent.setdefault(node, node) != node:
-            node = parent[node]
-        return node
-
-    for item in items:
-        song = ("song", item.song_id)
-        parent[root(("video", item.video_id) if hold_out == "compilation" else song)] = root(song)
-    groups = defaultdict(list)
-    for item in items:
-        groups[root(("song", item.song_id))].append(item)
-    return list(groups.values())
-
-
-def _weight(group: list[Item], balance: str, source: str) -> float:
-    if balance == "clips":
-        return len(group)
-    unknown = [item.clip_id for item in group if item.seconds is None]
-    if unknown:
-        raise UserError(f"{source}: the length of clip '{unknown[0]}' is not known yet; use --balance clips")
-    return sum(item.seconds for item in group)
-
-
-def _drawn(order: list[int], weights: list[float], params: Params) -> list[int]:
-    """Groups for the test part: in random order, each that brings it nearer to its share."""
-    target = params.test_fraction * sum(weights)
-    test, filled = [], 0.0
-    for index in order:
-        if len(test) + 1 < len(order) and abs(filled + weights[index] - target) < abs(filled - target):
-            test.append(index)
-            filled += weights[index]
-    return test or order[: len(order) > 1]  # one song that overshoots is still nearer than an empty test part
-
-
-def _dealt(order: list[int], weights: list[float], params: Params) -> list[int]:
-    """Groups of one fold: heaviest first, each to the lightest fold so far."""
-    folds = [[] for _ in range(params.folds)]
-    filled = [0.0] * params.folds
-    for index in sorted(order, key=lambda i: -weights[i]):
-        lightest = filled.index(min(filled))
-        folds[lightest].append(index)
-        filled[lightest] += weights[index]
-    return folds[params.fold]
-
-
-def shared(items: Iterable[Item], rows: Iterable[SplitRow], attribute: str) -> list[str]:
-    """Sorted values of `attribute` ('song_id' or 'video_id') whose clips are in more than one part."""
-    part_of = {row.clip_id: row.split for row in rows}
-    parts = defaultdict(set)
-    for item in items:
-        parts[getattr(item, attribute)].add(part_of[item.clip_id])
-    return sorted(value for value, found in parts.items() if len(found) > 1)
-
-
-def _prove(items: list[Item], rows: list[SplitRow], params: Params, source: str) -> None:
+def _prove(items: list[Item], parts: dict[str, str], params: Params, source: str) -> None:
     for part in ("train", "test"):
-        if not any(row.split == part for row in rows):
-            songs = len({item.song_id for item in items})
+        if part not in parts.values():
+            songs = len({item.song for item in items})
             raise UserError(
                 f"{source}: the {part} part of the {params.strategy} split by {params.hold_out} is empty "
                 f"({len(items)} clips, {songs} songs); use another strategy, --folds or --hold-out song"
             )
-    held = [("song", "song_id")] + [("compilation", "video_id")] * (params.hold_out == "compilation")
+    held = [("song", "song"), ("song", "song_id")]
+    held += [("compilation", "video_id")] * (params.hold_out == "compilation")
     for word, attribute in held:
-        both = shared(items, rows, attribute)
+        both = shared(items, parts, attribute)
         if both:
             raise UserError(
                 f"{source}: {len(both)} {word}s are in more than one part (the first is '{both[0]}'); "
@@ -247,62 +186,60 @@ def _prove(items: list[Item], rows: list[SplitRow], params: Params, source: str)
             )
 
 
-def summarise(items: list[Item], rows: list[SplitRow], params: Params, corpus: str, published: list[Published]) -> dict:
-    """Counts of a split, ready for JSON: clips, songs, compilations and seconds (null where a length is unknown) per
-    part, the proof, the compilations that parts share, and where the data differ from what was published."""
+def listen(items: list[Item], folder: Path, rule: str) -> tuple[list[Item], dict]:
+    """Compare the sound of all clips whose <clip_id>.wav is in `folder`; return the items, with `recording` set where
+    `rule` is 'merge' and a recording has two song ids, and what was heard, for the summary."""
+    sounds = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
+    heard = {"rule": rule, "clips": len(sounds), "same": []}
+    if rule == "ignore":
+        return items, heard | {"said": "by ear: not checked (same_recording is ignore)"}
+    if not sounds:
+        return items, heard | {"said": f"by ear: not checked, no sound in {folder.name}/ yet (python -m dataset_tools.audio)"}
+    from dataset_tools.sound.fingerprint import fingerprint, joined, same_recordings
+
+    songs = {item.clip_id: item.song_id for item in sounds}
+    prints = {item.clip_id: fingerprint(_sound(folder / f"{item.clip_id}.wav")) for item in progress(sounds, "split")}
+    matches = same_recordings(prints, songs)
+    heard["same"] = [
+        {
+            "songs": [songs[match.first], songs[match.second]],
+            "clips": [match.first, match.second],
+            "score": match.score,
+            "tempo": match.tempo,
+            "semitones": match.semitones,
+        }
+        for match in matches
+    ]
+    pairs = {tuple(sorted(pair["songs"])) for pair in heard["same"]}
+    heard["said"] = f"by ear: {len(sounds)} of {len(items)} clips heard, {len(pairs)} pairs of songs are one recording"
+    if rule == "merge":
+        known_as = joined(matches, songs)
+        items = [dataclasses.replace(item, recording=known_as.get(item.song_id, "")) for item in items]
+    return items, heard
+
+
+def _sound(path: Path):
+    import soundfile
+
+    try:
+        sound, rate = soundfile.read(str(path), dtype="float32")
+    except RuntimeError as err:
+        raise UserError(f"{path}: not readable ({err}); run python -m dataset_tools.audio again") from None
+    if rate != SAMPLE_RATE or sound.ndim != 1:
+        raise UserError(f"{path}: must be mono at {SAMPLE_RATE} Hz; run python -m dataset_tools.audio again")
+    return sound
+
+
+def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:
     part_of = {row.clip_id: row.split for row in rows}
-    parts = {}
-    for part in PARTS:
-        inside = [item for item in items if part_of[item.clip_id] == part]
-        if inside:
-            parts[part] = _counts(inside)
-    whole = _counts(items)
-    return {
-        "corpus": corpus,
-        "params": dataclasses.asdict(params),
-        "parts": parts,
-        "whole": whole,
-        "shared_songs": len(shared(items, rows, "song_id")),
-        "shared_compilations": shared(items, rows, "video_id"),
-        "remarks": [
-            f"the clip list holds {whole[claim.quantity]} {claim.quantity}, {claim.source} says {claim.value}"
-            for claim in published
-            if whole[claim.quantity] != claim.value
-        ],
-    }
-
-
-def _counts(items: list[Item]) -> dict:
-    known = all(item.seconds is not None for item in items)
-    return {
-        "clips": len(items),
-        "songs": len({item.song_id for item in items}),
-        "compilations": len({item.video_id for item in items}),
-        "seconds": round(sum(item.seconds for item in items), 3) if known else None,
-    }
-
-
-def read_published(folder: Path) -> list[Published]:
-    """manifests/<corpus>/published.csv, or nothing where a corpus has none."""
-    path = folder / "published.csv"
-    claims = read_records(path, Published) if path.exists() else []
-    for claim in claims:
-        if claim.quantity not in ("clips", "songs", "compilations"):
-            raise UserError(f"{path}: quantity must be clips, songs or compilations, found '{claim.quantity}'")
-    return claims
-
-
-def print_summary(summary: dict) -> None:
-    """A few lines for people."""
-    for part, counts in {**summary["parts"], "whole": summary["whole"]}.items():
-        numbers = [f"{counts[name]} {name}" for name in ("clips", "songs", "compilations")]
-        numbers.append("length unknown" if counts["seconds"] is None else f"{counts['seconds']:.1f} s")
-        say("split", f"{part}: {', '.join(numbers)}")
-    common = summary["shared_compilations"]
-    say("split", f"songs in more than one part: {summary['shared_songs']}")
-    say("split", f"compilations in more than one part: {len(common)} ({', '.join(common) or 'none'})")
-    for remark in summary["remarks"]:
-        say("split", f"remark: {remark}")
+    for pair in heard["same"]:
+        first, second = pair["clips"]
+        if part_of[first] != part_of[second]:
+            raise UserError(
+                f"{source}: songs '{pair['songs'][0]}' and '{pair['songs'][1]}' sound like the same recording (clips "
+                f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "
+                "one song id, or use --same-recording merge (or ignore, having listened to both)"
+            )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -315,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test-fraction", type=float)
     parser.add_argument("--folds", type=int)
     parser.add_argument("--fold", type=int, help="which fold is the test part (default: 0)")
+    parser.add_argument("--same-recording", choices=CHOICES["same_recording"])
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser
 
@@ -333,22 +271,33 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     layout = layout_of(args)
     params = _chosen(args, layout)
+    if args.out and args.out.is_dir():
+        raise UserError(f"{args.out}: is a folder; give --out the name of a csv file")
     if args.out:
         source = layout.manifest / "clips.csv"
         items = items_of_manifest(layout.manifest)
     else:
         source = layout.stage("clips") / "rows.csv"
         items = items_of_clips(source)
+    items, heard = listen(items, layout.stage("audio"), params.same_recording)
+    if args.same_recording in ("refuse", "merge") and not heard["clips"]:
+        raise UserError(
+            f"--same-recording {args.same_recording}: no sound in {layout.stage('audio')}; run python -m dataset_tools.audio"
+        )
     rows = assign(items, params, str(source))
-    summary = summarise(items, rows, params, layout.corpus, read_published(layout.manifest))
-    write_records(args.out or layout.stage("split") / "split.csv", rows, SplitRow)
+    if params.same_recording == "refuse":
+        _refuse(heard, rows, str(source))
+    summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
+    summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
+    write_records(args.out or layout.stage("split") / "split.csv", rows)
     text = json.dumps(summary, indent=2)
     if not args.out:
         write_text(layout.stage("split") / "summary.json", text + "\n")
     if args.json:
         print(text)
     else:
-        print_summary(summary)
+        for line in lines_of(summary):
+            say("split", line)
     return 0
 
 

@@ -5,18 +5,23 @@ import json
 import shutil
 
 import pytest
+import soundfile
+import soxr
 from builders import build_manifest
 
 from dataset_tools import split
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT
 from dataset_tools.base.schema import Clip
+from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.demo.songs import compose, synthesise
+from dataset_tools.partition.strategies import Item, SplitRow, shared
 
 
-def items(songs: int, clips: int, *, videos: int = 3, seconds: float | None = 5.0) -> list[split.Item]:
+def items(songs: int, clips: int, *, videos: int = 3, seconds: float | None = 5.0) -> list[Item]:
     """`clips` clips of each of `songs` songs, songs dealt over videos; song k has clips k % 3 + 1 times as long."""
     return [
-        split.Item(
+        Item(
             clip_id=f"c{song:02d}_{n}",
             song_id=f"s{song:02d}",
             video_id=f"v{song % videos}",
@@ -28,7 +33,7 @@ def items(songs: int, clips: int, *, videos: int = 3, seconds: float | None = 5.
     ]
 
 
-def parts(rows: list[split.SplitRow], attribute: str = "clip_id") -> dict[str, set[str]]:
+def parts(rows: list[SplitRow], attribute: str = "clip_id") -> dict[str, set[str]]:
     found = {}
     for row in rows:
         found.setdefault(row.split, set()).add(getattr(row, attribute))
@@ -90,11 +95,11 @@ def test_folds_cover_every_clip_once_and_are_even(balance):
 
 def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
     corpus = items(songs=12, clips=2, videos=6)
-    corpus.append(split.Item(clip_id="extra", song_id="s00", video_id="v1"))  # s00 joins v0 and v1
+    corpus.append(Item(clip_id="extra", song_id="s00", video_id="v1"))  # s00 joins v0 and v1
     for seed in range(20):
         params = split.Params(strategy="random", seed=seed, test_fraction=0.3, hold_out="compilation")
         rows = split.assign(corpus, params, "x")
-        assert split.shared(corpus, rows, "video_id") == [] == split.shared(corpus, rows, "song_id")
+        assert shared(corpus, {row.clip_id: row.split for row in rows}, "video_id") == [] == shared(corpus, {row.clip_id: row.split for row in rows}, "song_id")
         part = {row.clip_id: row.split for row in rows}
         assert part["extra"] == part["c00_0"] == part["c01_0"]
 
@@ -110,11 +115,11 @@ def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
         (items(6, 2), {"strategy": "official", "hold_out": "compilation"}, "compilations are in more than one part"),
         (items(6, 2, seconds=None), {"strategy": "random", "balance": "seconds"}, "use --balance clips"),
         (
-            [*items(8, 2), split.Item(clip_id="z", song_id="s00", video_id="v0", official_split="test")],
+            [*items(8, 2), Item(clip_id="z", song_id="s00", video_id="v0", official_split="test")],
             {"strategy": "official"},
             "'s00'",
         ),
-        ([*items(8, 2), split.Item(clip_id="z", song_id="s99", video_id="v0")], {"strategy": "official"}, "'z'"),
+        ([*items(8, 2), Item(clip_id="z", song_id="s99", video_id="v0")], {"strategy": "official"}, "'z'"),
     ],
 )
 def test_refusals(corpus, params, message):
@@ -168,3 +173,103 @@ def test_stage_splits_only_the_clips_that_were_cut(tmp_path):
     shutil.rmtree(made)
     split.main(["--root", str(tmp_path), "--corpus", "tiny"])
     assert (made / "summary.json").read_bytes() == before
+
+
+def test_lengths_of_a_manifest_without_times_are_those_of_its_segments(tmp_path, capsys):
+    out = tmp_path / "split.csv"
+    base = ["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(out), "--json"]
+    assert split.main([*base, "--strategy", "random", "--balance", "seconds", "--test-fraction", "0.25"]) == 0
+    parts = json.loads(capsys.readouterr().out)["parts"]
+    assert parts["test"]["seconds"] + parts["train"]["seconds"] == 2 * (2384 + 307)
+    assert parts["test"]["seconds"] == pytest.approx(0.25 * 5382, abs=20)
+
+
+def test_kfold_says_of_every_clip_when_it_is_test(tmp_path):
+    found = []
+    for fold in range(3):
+        out = tmp_path / f"{fold}.csv"
+        base = ["--root", str(PROJECT), "--corpus", "tiktok", "--strategy", "kfold", "--folds", "3"]
+        split.main([*base, "--fold", str(fold), "--out", str(out)])
+        with open(out, newline="") as handle:
+            found.append(list(csv.DictReader(handle)))
+    for fold, rows in enumerate(found):
+        assert [row["fold"] for row in rows] == [row["fold"] for row in found[0]]
+        assert all((row["split"] == "test") == (row["fold"] == str(fold)) for row in rows)
+
+
+def test_official_remarks_name_the_compilations_in_both_parts(tmp_path, capsys):
+    split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(tmp_path / "x.csv")])
+    said = capsys.readouterr().out
+    assert "songs in more than one part: 0" in said and "not checked" in said
+    assert "4 of the 4 compilations of the test part are also in the training part" in said
+    assert "holds 86 songs" in said and "says 85" in said
+
+
+def test_a_folder_as_out_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is a folder"):
+        split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(tmp_path)])
+
+
+@pytest.fixture
+def heard(tmp_path):
+    """A corpus of four songs with sound, where song_3 (test) is song_0 (train) again, a little faster."""
+    songs = [synthesise(compose(seed, "house", seconds=8.0), SAMPLE_RATE) for seed in range(3)]
+    songs.append(soxr.resample(songs[0], SAMPLE_RATE * 1.03, SAMPLE_RATE))
+    clips = [
+        Clip(clip_id=f"clip_{n}", video_id="v", song_id=f"song_{n % 4}", official_split="train" if n % 4 < 2 else "test",
+             start=9.0 * n, end=9.0 * n + 8)
+        for n in range(8)
+    ]  # fmt: skip
+    build_manifest(tmp_path, clips=clips)
+    audio = tmp_path / "data" / "tiny" / "audio"
+    audio.mkdir(parents=True)
+    for n in range(8):  # clip n has song n % 4
+        soundfile.write(audio / f"clip_{n}.wav", songs[n % 4][n * 2000 :], SAMPLE_RATE, subtype="FLOAT")
+    return tmp_path
+
+
+def run_heard(root, *args):
+    out = root / "x.csv"
+    split.main(["--root", str(root), "--corpus", "tiny", "--out", str(out), "--json", *args])
+    with open(out, newline="") as handle:
+        return {row["clip_id"]: row for row in csv.DictReader(handle)}
+
+
+def test_one_recording_in_two_parts_is_refused(heard):
+    with pytest.raises(UserError, match="'song_0' and 'song_3' sound like the same recording") as caught:
+        run_heard(heard)
+    assert "\n" not in str(caught.value) and not (heard / "x.csv").exists()
+
+
+def test_one_recording_under_two_ids_is_merged(heard, capsys):
+    rows = run_heard(heard, "--same-recording", "merge")
+    assert {row["split"] for row in rows.values() if row["song_id"] in ("song_0", "song_3")} == {"train"}
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["shared_songs"] == 0 and summary["by_ear"]["clips"] == 8
+    assert {frozenset(pair["songs"]) for pair in summary["by_ear"]["same"]} == {frozenset(("song_0", "song_3"))}
+    pair = summary["by_ear"]["same"][0]
+    tempo = pair["tempo"] if pair["songs"][0] == "song_3" else 1 / pair["tempo"]
+    assert tempo == pytest.approx(1.03, abs=0.011)
+    for seed in range(6):
+        rows = run_heard(heard, "--same-recording", "merge", "--strategy", "random", "--seed", str(seed))
+        assert len({row["split"] for row in rows.values() if row["song_id"] in ("song_0", "song_3")}) == 1
+
+
+def test_ignore_does_not_listen_and_an_explicit_wish_needs_sound(heard, tmp_path):
+    assert run_heard(heard, "--same-recording", "ignore")["clip_3"]["split"] == "test"
+    shutil.rmtree(heard / "data")
+    assert run_heard(heard)["clip_3"]["split"] == "test"
+    with pytest.raises(UserError, match=r"no sound in .*; run python -m dataset_tools\.audio"):
+        run_heard(heard, "--same-recording", "merge")
+
+
+def test_refuse_lets_a_double_stay_within_one_part(heard, capsys):
+    rows = {}
+    for seed in range(40):
+        try:
+            rows = run_heard(heard, "--strategy", "random", "--seed", str(seed), "--test-fraction", "0.5")
+            break
+        except UserError:
+            continue
+    assert rows["clip_0"]["split"] == rows["clip_3"]["split"]
+    assert json.loads(capsys.readouterr().out)["by_ear"]["same"]

@@ -1,0 +1,1 @@
+"""How a corpus is divided into parts that share no song."""

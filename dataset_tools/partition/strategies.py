@@ -1,0 +1,128 @@
+"""Which clips stay together and which part they go to: pure functions over items."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dataset_tools.base.errors import UserError
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What a split needs to know of a clip."""
+
+    clip_id: str
+    song_id: str
+    video_id: str
+    """The compilation."""
+    official_split: str = ""
+    seconds: float | None = None
+    recording: str = ""
+    """The song under which its recording is known; empty: its own song_id. Differs where a song has two ids."""
+
+    @property
+    def song(self) -> str:
+        """What must not be in two parts."""
+        return self.recording or self.song_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRow:
+    """One row of split.csv."""
+
+    clip_id: str
+    song_id: str
+    split: str
+    """'train', 'val' or 'test'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldRow(SplitRow):
+    """One row of the split.csv of 'kfold'."""
+
+    fold: int
+    """The fold for which the clip is test, 0 to folds - 1; `split` is 'test' for the fold that was asked for."""
+
+
+def official(items: list[Item], source: str) -> dict[str, str]:
+    """Clip id to its own label; songs that were merged under one recording go where most of their clips are labelled,
+    to train if that is undecided. Raises UserError, naming `source`, for a clip without a label."""
+    unlabelled = [item.clip_id for item in items if not item.official_split]
+    if unlabelled:
+        raise UserError(
+            f"{source}: {len(unlabelled)} of {len(items)} clips have no official_split (the first is "
+            f"'{unlabelled[0]}'); use --strategy random or kfold"
+        )
+    labels = defaultdict(Counter)
+    for item in items:
+        labels[item.recording][item.official_split] += 1
+    part_of = {song: max(PARTS, key=lambda part: counts[part]) for song, counts in labels.items() if song}
+    return {item.clip_id: part_of.get(item.recording, item.official_split) for item in items}
+
+
+def groups_of(items: list[Item], hold_out: str) -> list[list[Item]]:
+    """Clips that must stay together: those of one song; with hold_out 'compilation' also those of one video, and so on
+    through songs that several videos use. Ordered by their first clip."""
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(node):
+        while parent.setdefault(node, node) != node:
+            node = parent[node]
+        return node
+
+    for item in items:
+        song = ("song", item.song)
+        parent[root(("video", item.video_id) if hold_out == "compilation" else song)] = root(song)
+    groups = defaultdict(list)
+    for item in items:
+        groups[root(("song", item.song))].append(item)
+    return list(groups.values())
+
+
+def weight_of(group: list[Item], balance: str, source: str) -> float:
+    """Clips or seconds of a group. Raises UserError, naming `source`, for seconds of a clip whose length is unknown."""
+    if balance == "clips":
+        return len(group)
+    unknown = [item.clip_id for item in group if item.seconds is None]
+    if unknown:
+        raise UserError(f"{source}: the length of clip '{unknown[0]}' is not known yet; use --balance clips")
+    return sum(item.seconds for item in group)
+
+
+def drawn(weights: list[float], fraction: float, seed: int) -> list[int]:
+    """Indices of the groups for the test part: in random order, each that brings it nearer to its share."""
+    order = _shuffled(len(weights), seed)
+    target = fraction * sum(weights)
+    test, filled = [], 0.0
+    for index in order:
+        if len(test) + 1 < len(order) and abs(filled + weights[index] - target) < abs(filled - target):
+            test.append(index)
+            filled += weights[index]
+    return test or order[: len(order) > 1]  # one song that overshoots is still nearer than an empty test part
+
+
+def dealt(weights: list[float], folds: int, seed: int) -> list[int]:
+    """Fold of every group: heaviest first, each to the lightest fold so far."""
+    fold_of = [0] * len(weights)
+    filled = [0.0] * folds
+    for index in sorted(_shuffled(len(weights), seed), key=lambda i: -weights[i]):
+        fold_of[index] = filled.index(min(filled))
+        filled[fold_of[index]] += weights[index]
+    return fold_of
+
+
+def _shuffled(count: int, seed: int) -> list[int]:
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def shared(items: Iterable[Item], part_of: Mapping[str, str], attribute: str) -> list[str]:
+    """Sorted values of `attribute` ('song', 'song_id' or 'video_id') whose clips are in more than one part."""
+    parts = defaultdict(set)
+    for item in items:
+        parts[getattr(item, attribute)].add(part_of[item.clip_id])
+    return sorted(value for value, found in parts.items() if len(found) > 1)

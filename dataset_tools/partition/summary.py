@@ -1,0 +1,88 @@
+"""What a split came to, for people and as JSON, beside what was published of the corpus."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.schema import read_records
+from dataset_tools.partition.strategies import PARTS, Item, SplitRow, shared
+
+QUANTITIES = ("clips", "songs", "compilations")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One row of manifests/<corpus>/published.csv: what a publication says of the corpus, to compare the data with."""
+
+    quantity: str
+    """'clips', 'songs' or 'compilations'."""
+    value: int
+    source: str
+
+
+def read_published(folder: Path) -> list[Published]:
+    """manifests/<corpus>/published.csv, or nothing where a corpus has none."""
+    path = folder / "published.csv"
+    claims = read_records(path, Published) if path.exists() else []
+    for claim in claims:
+        if claim.quantity not in QUANTITIES:
+            raise UserError(f"{path}: quantity must be {', '.join(QUANTITIES)}, found '{claim.quantity}'")
+    return claims
+
+
+def summarise(items: list[Item], rows: list[SplitRow], published: list[Published]) -> dict:
+    """Counts of a split, ready for JSON: clips, songs, compilations and seconds (null where a length is unknown) per
+    part, the proof, the compilations that parts share, and where the data differ from what was published."""
+    part_of = {row.clip_id: row.split for row in rows}
+    inside = {part: [item for item in items if part_of[item.clip_id] == part] for part in PARTS}
+    whole = _counts(items)
+    both = shared(items, part_of, "video_id")
+    remarks = [
+        f"the clip list holds {whole[claim.quantity]} {claim.quantity}, {claim.source} says {claim.value}"
+        for claim in published
+        if whole[claim.quantity] != claim.value
+    ]
+    tested = {item.video_id for item in inside["test"]}
+    trained = tested & {item.video_id for item in inside["train"]}
+    if trained:
+        remarks.append(
+            f"{len(trained)} of the {len(tested)} compilations of the test part are also in the training part: a test "
+            "clip's room, camera and edit can be known from training (--hold-out compilation keeps them apart)"
+        )
+    return {
+        "parts": {part: _counts(found) for part, found in inside.items() if found},
+        "whole": whole,
+        "shared_songs": len(shared(items, part_of, "song_id")),
+        "shared_compilations": both,
+        "remarks": remarks,
+    }
+
+
+def _counts(items: list[Item]) -> dict:
+    known = all(item.seconds is not None for item in items)
+    return {
+        "clips": len(items),
+        "songs": len({item.song_id for item in items}),
+        "compilations": len({item.video_id for item in items}),
+        "seconds": round(sum(item.seconds for item in items), 3) if known else None,
+    }
+
+
+def lines_of(summary: dict) -> Iterator[str]:
+    """The summary in a few lines for people."""
+    for part, counts in {**summary["parts"], "whole": summary["whole"]}.items():
+        numbers = [f"{counts[name]} {name}" for name in QUANTITIES]
+        numbers.append("length unknown" if counts["seconds"] is None else f"{counts['seconds']:.1f} s")
+        yield f"{part}: {', '.join(numbers)}"
+    common, ear = summary["shared_compilations"], summary["by_ear"]
+    yield f"songs in more than one part: {summary['shared_songs']}"
+    yield f"compilations in more than one part: {len(common)} ({', '.join(common) or 'none'})"
+    yield ear["said"]
+    for pair in ear["same"]:
+        yield (
+            f"same recording: songs {' and '.join(pair['songs'])}, clips {' and '.join(pair['clips'])} (score "
+            f"{pair['score']:.2f}, tempo x {pair['tempo']:.2f}, {pair['semitones']:+.1f} semitones)"
+        )
+    for remark in summary["remarks"]:
+        yield f"remark: {remark}"
