@@ -21,7 +21,7 @@ from dataset_tools.base.workers import run_all
 from dataset_tools.vision.normalise import normalise_video
 
 STAGE = "clips"
-VERSION = 2  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
+VERSION = 3  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,11 @@ class Params:
     """Higher pictures are scaled down to this, in px."""
     crop: bool = True
     """Crop still side panels and letterbox bars away."""
+    max_cuts: int | None = None
+    """A clip with more scene cuts inside fails; empty: they are only counted."""
+    stretch_sound: float = 0.0
+    """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
+    recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""
     workers: int = 2
     """Processes, one clip each at a time."""
     timeout: float = 900.0
@@ -41,6 +46,8 @@ class Params:
 
     def __post_init__(self):
         require(self.max_height >= 16, f"max_height must be at least 16 px, found {self.max_height}")
+        require(self.max_cuts is None or self.max_cuts >= 0, f"max_cuts must be empty or at least 0, found {self.max_cuts}")
+        require(0 <= self.stretch_sound <= 0.1, f"stretch_sound must be 0 to 0.1, found {self.stretch_sound:g}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
@@ -63,9 +70,16 @@ class ClipRow(Row):
     crop_y: int | None = None
     crop_w: int | None = None
     crop_h: int | None = None
+    source_width: int | None = None
+    """Px of the upright source video."""
+    source_height: int | None = None
     source_fps: float | None = None
     audio_peak: float | None = None
     """Largest absolute sample; 1 is full scale."""
+    sound_drift: float | None = None
+    """Length of the whole source's sound over that of its picture, minus 1; empty where the file does not say."""
+    cuts: int | None = None
+    """Scene cuts inside the clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +112,15 @@ def cut(job: Job) -> ClipRow:
     if job.video is None or job.video.status != "ok":
         why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
         return failed(job, f"video {clip.video_id} was not downloaded ({why})")
-    key = item_key(VERSION, job.video.sha256, clip.start, clip.end, job.params.max_height, job.params.crop)
+    key = item_key(VERSION, job.video.sha256, clip.start, clip.end, job.params.max_height, job.params.crop,
+                   job.params.stretch_sound)  # fmt: skip
     made, note = job.cache / f"{key}.mp4", job.cache / f"{key}.json"
     if not (made.is_file() and note.is_file()):
         try:
             done = normalise_video(
                 job.videos / f"{clip.video_id}.mp4", made, start=clip.start, end=clip.end,
                 max_height=job.params.max_height, crop=job.params.crop, need_sound=True,
+                stretch_sound=job.params.stretch_sound,
             )  # fmt: skip
         except UserError as err:
             return failed(job, str(err))
@@ -116,12 +132,21 @@ def cut(job: Job) -> ClipRow:
             "crop_y": done.crop.y,
             "crop_w": done.crop.width,
             "crop_h": done.crop.height,
+            "source_width": done.source_width,
+            "source_height": done.source_height,
             "source_fps": done.source_fps,
             "audio_peak": done.audio_peak,
+            "sound_drift": done.sound_drift,
+            "cuts": done.cuts,
         }
         write_text(note, json.dumps(numbers))
+    facts = json.loads(note.read_text(encoding="utf-8"))
+    cuts, most = facts.pop("cuts"), job.params.max_cuts
+    if most is not None and len(cuts) > most:
+        at = ", ".join(f"{second:g}" for second in cuts)
+        return failed(job, f"{len(cuts)} scene cuts inside the clip, at {at} s, but clips.max_cuts is {most}")
     publish(made, job.target / f"{clip.clip_id}.mp4")
-    return _row(job, "ok", **json.loads(note.read_text(encoding="utf-8")))
+    return _row(job, "ok", cuts=len(cuts), **facts)
 
 
 def failed(job: Job, reason: str) -> ClipRow:

@@ -1,10 +1,12 @@
 """Records, parameters, paths and time: every refusal is one line that names file, row, field, rule and value."""
 
+import os
+import subprocess
 from dataclasses import dataclass
 
 import pytest
 
-from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.atomic import begin_folder, keep_only, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
@@ -104,6 +106,21 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
         aside.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for name in ("a.npy", "b.npy", "notes.txt", f".c.{gone.pid}.part.npy", f".d.{os.getpid()}.part.npy", "rows.csv"):
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    sweep(tmp_path / "none")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        ["a.npy", "b.npy", "notes.txt", "rows.csv", f".d.{os.getpid()}.part.npy"]
+    )
+    begin_folder(tmp_path, "rows.csv")
+    keep_only(tmp_path, {"a.npy"}, ".npy")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy", "notes.txt"]
 
 
 def test_keys_follow_version_content_and_params():

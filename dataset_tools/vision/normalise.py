@@ -1,19 +1,31 @@
 """Any footage to the corpus's form: 30 fps, upright, square pixels, still panels cropped, sound exactly in step."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
+import soxr
 
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS, seconds_to_frames
 from dataset_tools.vision.panels import Crop, moving_rectangle
-from dataset_tools.vision.video_io import nearest_frames, nearest_time, probe, read_sound, video_end, write_clip
+from dataset_tools.vision.scene_cuts import CutFinder
+from dataset_tools.vision.video_io import (
+    nearest_frames,
+    nearest_time,
+    probe,
+    read_sound,
+    timed_frames,
+    video_end,
+    write_clip,
+)
 
 SAMPLED = 24  # frames in which the panels are looked for
 SAMPLED_SECONDS = 20.0  # of the clip's beginning, over which they are spread
+LEAST_DRIFT = 0.0005  # differences below this between the lengths of sound and picture are codecs' padding
 SILENCE = 10 ** (-60 / 20)  # peak below which there is nothing to hear: -60 dB of full scale
 
 
@@ -26,20 +38,29 @@ class Normalised:
     height: int
     crop: Crop
     """Part of the upright source picture that was kept, in its pixels."""
+    source_width: int
+    """Upright source picture, in its pixels."""
+    source_height: int
     source_fps: float
     audio_peak: float | None
     """Largest absolute sample, 1 is full scale; None where the source has no sound."""
+    sound_drift: float | None
+    """Length of the source's sound over that of its picture, minus 1; None where unknown."""
+    cuts: tuple[float, ...]
+    """Seconds into the output at which another scene begins."""
 
 
 def normalise_video(
     path: Path, out: Path, *, start: float | None = None, end: float | None = None, max_height: int = 720,
-    crop: bool = True, need_sound: bool = False,
+    crop: bool = True, need_sound: bool = False, stretch_sound: float = 0.0,
 ) -> Normalised:  # fmt: skip
     """Cut `start` to `end` seconds (None: from the beginning, to the end) of a video to an mp4 at 30 fps.
 
     Frame k shows what the source shows nearest to start + k / 30 s. `start` moves to the nearest source frame, by at
-    most half of one, so that picture and sound keep in step. The sound is lossless at the source's own rate, exactly
-    frames / 30 s long. Pictures higher than `max_height` pixels are scaled down. The output is complete or absent.
+    most half of one, so that picture and sound keep in step. Where the picture begins later than the sound, its first
+    frame stands still until then. The sound is lossless at the source's own rate, exactly frames / 30 s long; one whose
+    whole length differs from the picture's by up to the fraction `stretch_sound` is taken to run by another clock and
+    is resampled to the picture's. Pictures higher than `max_height` pixels are scaled down. The output is complete or absent.
 
     Raises UserError: file missing, unreadable, without frames, a span of no whole frame, a span outside the video;
     with `need_sound` also where there is no sound or it is silent.
@@ -57,19 +78,22 @@ def normalise_video(
     kept = _kept_part(path, upright, begin, count, crop)
     if kept is None:
         raise UserError(_outside(path, asked, last))
-    sound, rate = read_sound(path, begin, count / FPS) or (None, 0)
+    drift = info.sound_drift or 0.0
+    sound, rate = _sound(path, begin, count, drift if LEAST_DRIFT < abs(drift) <= stretch_sound else 0.0)
     peak = None if sound is None else round(float(np.abs(sound.astype(np.int32)).max()) / 32768, 5)
     if need_sound and peak < SILENCE:
         raise UserError(f"{path.name}: the sound from {asked:g} to {last:g} s is silent (peak {peak:g} of 1)")
 
     size = _scaled(kept, max_height)
-    pictures = (upright(frame, kept, size) for frame in nearest_frames(path, begin, count))
+    finder = CutFinder()
     with write_aside(out) as aside:
-        written = write_clip(aside, pictures, sound, rate)
+        written = write_clip(aside, _pictures(path, begin, count, upright, kept, size, finder), sound, rate)
         if written < count:
             raise UserError(_outside(path, asked, last))
     return Normalised(
-        frames=written, width=size[0], height=size[1], crop=kept, source_fps=info.fps, audio_peak=peak
+        frames=written, width=size[0], height=size[1], crop=kept, source_width=upright.shown[0],
+        source_height=upright.shown[1], source_fps=info.fps, audio_peak=peak, sound_drift=info.sound_drift,
+        cuts=tuple(round(frame / FPS, 3) for frame in finder.cuts()),
     )  # fmt: skip
 
 
@@ -79,6 +103,8 @@ class Upright:
     def __init__(self, pixel_aspect: float):
         self.pixel_aspect = pixel_aspect
         self.stored: tuple[int, int] | None = None
+        self.shown: tuple[int, int] | None = None
+        """Width and height of the upright picture, before cutting out."""
 
     def __call__(
         self, frame: av.VideoFrame, crop: Crop | None = None, size: tuple[int, int] | None = None
@@ -89,6 +115,7 @@ class Upright:
             *self.stored, format="yuv420p", dst_color_range="MPEG", interpolation="AREA", threads=1
         )  # fmt: skip
         turns = round(frame.rotation / 90) % 4
+        self.shown = (plain.height, plain.width) if turns % 2 else (plain.width, plain.height)
         if turns or crop:
             planes = [np.rot90(plane, turns) for plane in _planes(plain)]
             height, width = planes[0].shape
@@ -114,6 +141,29 @@ def _planes(frame: av.VideoFrame) -> list[np.ndarray]:
         np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:h, :w]
         for plane, (h, w) in zip(frame.planes, sizes, strict=True)
     ]
+
+
+def _pictures(path, begin, count, upright, kept, size, finder) -> Iterator[av.VideoFrame]:
+    for frame in nearest_frames(path, begin, count):
+        picture = upright(frame, kept, size)
+        finder.see(_planes(picture)[0])
+        yield picture
+
+
+def _sound(path: Path, begin: float, count: int, drift: float) -> tuple[np.ndarray | None, int]:
+    """(C, N) int16 that goes with `count` frames from `begin` on, and its rate; (None, 0) without sound.
+
+    `drift` (0.01: the sound is 1 % longer than the picture) is taken out by resampling.
+    """
+    seconds = count / FPS
+    found = read_sound(path, begin * (1 + drift), seconds * (1 + drift))
+    if found is None or drift == 0:
+        return found or (None, 0)
+    sound, rate = found
+    even = soxr.resample(np.ascontiguousarray(sound.T), rate * (1 + drift), rate, quality="VHQ").T
+    fitted = np.zeros((len(sound), round(seconds * rate)), np.int16)
+    fitted[:, : even.shape[1]] = even[:, : fitted.shape[1]]
+    return fitted, rate
 
 
 def _kept_part(path: Path, upright: Upright, begin: float, count: int, crop: bool) -> Crop | None:
@@ -144,4 +194,7 @@ def _even(size: float) -> int:
 
 
 def _outside(path: Path, start: float, end: float) -> str:
+    first = next((time for time, _ in timed_frames(path)), 0.0)
+    if end <= first:
+        return f"{path.name}: the clip is {start:g} to {end:g} s, but the picture begins at {first:.3f} s"
     return f"{path.name}: the clip is {start:g} to {end:g} s, but the video ends at {video_end(path):.3f} s"

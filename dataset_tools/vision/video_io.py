@@ -41,6 +41,8 @@ class VideoInfo:
     has_sound: bool
     sample_rate: int
     """Samples a second of the sound; 0 without sound."""
+    sound_drift: float | None
+    """Length of the sound over that of the picture, minus 1; None without sound or where the file does not say."""
 
 
 @contextmanager
@@ -70,6 +72,7 @@ def probe(path: Path) -> VideoInfo:
             seconds=round(float(container.duration / av.time_base if container.duration else 0), 3),
             has_sound=bool(sound),
             sample_rate=sound[0].codec_context.sample_rate if sound else 0,
+            sound_drift=_drift(video, sound[0]) if sound else None,
         )
 
 
@@ -96,12 +99,13 @@ def timed_frames(path: Path, start: float = 0.0) -> Iterator[tuple[float, av.Vid
 def nearest_frames(path: Path, start: float, count: int, fps: float = FPS) -> Iterator[av.VideoFrame]:
     """For k = 0..count-1 the frame nearest to `start` + k / fps seconds; fewer only where the video ends before that.
 
-    The first and last frames stand in for instants up to one and a half output frames outside the video.
+    The last frame stands in for instants up to one and a half output frames after the video, the first for all before
+    the picture begins (which may be later than the sound), unless it begins after the whole span.
     """
     k, before, step = 0, None, 0.0
     reach = 1.5 / fps
     for time, frame in timed_frames(path, start):
-        if before is None and time > start + reach:
+        if before is None and time > start + (count - 1) / fps + reach:
             return
         while k < count and before is not None and start + k / fps <= (before[0] + time) / 2:
             yield before[1]
@@ -116,9 +120,14 @@ def nearest_frames(path: Path, start: float, count: int, fps: float = FPS) -> It
 
 
 def nearest_time(path: Path, start: float) -> float:
-    """Time stamp, in seconds, of the frame nearest to `start`; `start` itself where the video holds no frame there."""
+    """Time stamp, in seconds, of the frame nearest to `start`; `start` itself where the video holds no frame there.
+
+    Where the picture begins after `start`: the first instant from `start` on that is whole output frames before it.
+    """
     before = None
     for time, _ in timed_frames(path, start):
+        if before is None and time > start:
+            return time - int((time - start) * FPS + 1e-6) / FPS
         if time >= start:
             return time if before is None or time - start < start - before else before
         before = time
@@ -234,6 +243,12 @@ def _decoded_from(container, stream, start: float, zero: float) -> Iterator:
 def _zero(container) -> float:
     """Time stamp, in seconds, at which a player's clock says 0. Sound codecs' run-up before 0 does not count."""
     return max(0.0, (container.start_time or 0) / av.time_base)
+
+
+def _drift(video, sound) -> float | None:
+    if not (video.duration and sound.duration):
+        return None
+    return round(float(sound.duration * sound.time_base / (video.duration * video.time_base)) - 1, 5)
 
 
 def _video_stream(container, path: Path):

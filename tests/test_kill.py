@@ -1,0 +1,95 @@
+"""kill -9 at random instants: what a stage publishes after it was resumed is what an undisturbed run publishes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import build_clip
+from footage import coded, numbered_video, tone
+from scipy.io import wavfile
+
+from dataset_tools import audio, clips, i3d, pose, shards
+from dataset_tools.base import schema
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.manifest import Manifest, save_manifest
+from dataset_tools.vision.video_io import rgb_frames, write_clip
+
+TESTS = Path(__file__).parent
+KILLS = 20
+
+
+@pytest.fixture
+def layout(tmp_path):
+    (tmp_path / "manifests" / "c").mkdir(parents=True)
+    return Layout(root=tmp_path, corpus="c")
+
+
+def for_clips(layout):
+    """One video with three clips, and one that is broken."""
+    numbered_video(layout.stage("download") / "v.mp4", 30, 2.5, tone(2.5))
+    (layout.stage("download") / "w.mp4").write_bytes(b"no video")
+    cuts = [schema.Clip(clip_id=f"a{n}", video_id="v", song_id="s", start=n / 2, end=n / 2 + 1) for n in range(3)]
+    cuts.append(schema.Clip(clip_id="b", video_id="w", song_id="s", start=0.0, end=1.0))
+    videos = tuple(schema.Video(video_id=v, url="x") for v in "vw")
+    songs = (schema.Song(song_id="s"),)
+    save_manifest(Manifest(folder=layout.root, videos=videos, clips=tuple(cuts), songs=songs), layout.stage("sources"))
+    rows = [clips.VideoRow(id=v, status="ok", sha256=v) for v in "vw"]
+    schema.write_records(layout.stage("download") / "rows.csv", rows, clips.VideoRow)
+    return "clips: {workers: 2, min_ok: 0.5}"
+
+
+def cut_clips(layout, frames):
+    """Three small clips."""
+    folder = layout.stage("clips")
+    folder.mkdir(parents=True)
+    for n in range(3):
+        write_clip(folder / f"a{n}.mp4", rgb_frames(coded(n + j) for j in range(frames)), None)
+    rows = [shards.CutClip(id=f"a{n}", status="ok", frames=frames, width=64, height=48) for n in range(3)]
+    schema.write_records(folder / "rows.csv", rows, shards.CutClip)
+
+
+def for_pose(layout):
+    cut_clips(layout, 6)
+    return "pose: {weights: pose_demo, long_edge: 129, min_coverage: 0, workers: 2}"
+
+
+def for_i3d(layout):
+    cut_clips(layout, 60)
+    return "i3d: {weights: i3d_demo, frame_size: 32, flow: dis, workers: 2}"
+
+
+def for_shards(layout):
+    cuts = [build_clip(n, seconds=2, split="train" if n else "test") for n in range(5)]
+    for word in ("clips", "pose", "i3d", "audio", "split"):
+        layout.stage(word).mkdir(parents=True)
+    for cut in cuts:
+        np.save(layout.stage("pose") / f"{cut.clip_id}.npy", cut.pose)
+        np.save(layout.stage("i3d") / f"{cut.clip_id}.npy", cut.i3d)
+        wavfile.write(layout.stage("audio") / f"{cut.clip_id}.wav", 22050, cut.audio)
+    ids = [cut.clip_id for cut in cuts]
+    table = [shards.CutClip(id=c, status="ok", song_id=c, genre="pop", frames=60, width=64, height=48) for c in ids]
+    schema.write_records(layout.stage("clips") / "rows.csv", table)
+    for word, row in (("pose", pose.PoseRow), ("i3d", i3d.FeatureRow), ("audio", audio.AudioRow)):
+        schema.write_records(layout.stage(word) / "rows.csv", [row(id=c, status="ok") for c in ids])
+    parts = [shards.SplitPart(clip_id=cut.clip_id, split=cut.split) for cut in cuts]
+    schema.write_records(layout.stage("split") / "split.csv", parts)
+    return "shards: {max_clips: 2}"
+
+
+@pytest.mark.parametrize("prepare", [for_clips, for_pose, for_i3d, for_shards])
+def test_a_killed_stage_resumes_to_the_same_bytes(layout, prepare):
+    (layout.root / "params.yaml").write_text(prepare(layout))
+    stage = prepare.__name__.removeprefix("for_")
+    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    done = subprocess.run(
+        [sys.executable, TESTS / "kill_loop.py", stage, layout.root, str(KILLS), "1"], check=False, capture_output=True,
+        text=True, env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["kills"] == KILLS and found["finished"] >= 4 and found["files"] >= 4
+    assert found["wrong"] == []
