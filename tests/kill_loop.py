@@ -39,12 +39,11 @@ def start() -> int:
     if pid == 0:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
+        code = 1
         try:
             code = module.main(["--corpus", "c", "--root", str(root)])
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            code = 1
-        os._exit(code)
+        finally:
+            os._exit(code)
     return pid
 
 

@@ -19,9 +19,9 @@ from dataset_tools.vision.video_io import probe, read_rgb, read_sound, rgb_frame
 
 
 def nearest(times, start, count):
-    """Number of the frame nearest to each output instant, the earlier of two."""
-    wanted = start + np.arange(count) / 30
-    return [int(np.argmin(np.round(np.abs(np.asarray(times) - t), 6))) for t in wanted]
+    """Number of the frame nearest to each output instant, the earlier of two, none more than half a frame ahead."""
+    wanted, times = start + np.arange(count) / 30, np.asarray(times)
+    return [int(np.argmin(np.round(np.abs(times[times < t + 1 / 60 - 1e-6] - t), 6))) for t in wanted]
 
 
 @pytest.mark.parametrize("fps", [24, 25, 30, 50, 60])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -169,9 +170,9 @@ def _sound(path: Path, begin: float, count: int, drift: float) -> tuple[np.ndarr
 def _kept_part(path: Path, upright: Upright, begin: float, count: int, crop: bool) -> Crop | None:
     """The moving rectangle, or the whole upright picture where `crop` is off; None where the span shows no frame."""
     seconds = min(count / FPS, SAMPLED_SECONDS)
-    frames = nearest_frames(path, begin, SAMPLED if crop else 1, fps=SAMPLED / seconds)
+    frames = nearest_frames(path, begin, SAMPLED, fps=SAMPLED / seconds)
     lumas, tints = [], 0.0
-    for frame in frames:
+    for frame in frames if crop else islice(frames, 1):
         luma, *chroma = _planes(upright(frame))
         lumas.append(luma.copy())
         tints = tints + np.stack(chroma, axis=-1)

@@ -4,7 +4,8 @@ Conventions
 -----------
 Time is seconds of the player's clock: 0 is where the container starts. A frame is shown from its own time stamp until
 the next one's. Reading at a rate takes, for each instant, the frame whose time stamp is nearest (the earlier of two
-equally near), so 30 fps footage is taken frame for frame however its time stamps were rounded.
+equally near), so 30 fps footage is taken frame for frame however its time stamps were rounded; but none whose time stamp
+is more than half an output frame ahead, so that nothing is seen sooner than that before it is heard.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from dataset_tools.base.timebase import FPS
 
 AUDIO_SEEK_MARGIN = 0.5  # seconds of sound decoded before the wanted ones: codecs need a run-up after a seek
 MAX_TIMESTAMP_DRIFT = 0.02  # seconds that a sound packet may disagree with the running count before it is believed
+TIE = 1e-6  # seconds below which two time stamps are equal
 X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1"}
 
 
@@ -97,7 +99,8 @@ def timed_frames(path: Path, start: float = 0.0) -> Iterator[tuple[float, av.Vid
 
 
 def nearest_frames(path: Path, start: float, count: int, fps: float = FPS) -> Iterator[av.VideoFrame]:
-    """For k = 0..count-1 the frame nearest to `start` + k / fps seconds; fewer only where the video ends before that.
+    """For k = 0..count-1 the frame nearest to `start` + k / fps seconds, but at most half of 1 / fps ahead of it; fewer
+    frames only where the video ends before that.
 
     The last frame stands in for instants up to one and a half output frames after the video, the first for all before
     the picture begins (which may be later than the sound), unless it begins after the whole span.
@@ -107,7 +110,8 @@ def nearest_frames(path: Path, start: float, count: int, fps: float = FPS) -> It
     for time, frame in timed_frames(path, start):
         if before is None and time > start + (count - 1) / fps + reach:
             return
-        while k < count and before is not None and start + k / fps <= (before[0] + time) / 2:
+        change = max((before[0] + time) / 2, time - 0.5 / fps + TIE) if before is not None else 0.0
+        while k < count and before is not None and start + k / fps <= change:
             yield before[1]
             k += 1
         if k == count:
