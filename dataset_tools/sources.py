@@ -4,7 +4,9 @@ Writes videos.csv, clips.csv and songs.csv. A local file stays a path relative t
 the same bytes. With `render`, the compilations that the manifest describes are rendered to media/<video_id>.mp4 with
 their ground truth in truth/<clip_id>.npz.
 
-`import-annotations FILE` fills a manifest in from an annotation sheet (docs/corpora/README.md).
+Instead of that, `--check` and `--deep` look for errors in the manifest and in what stages have made of it, `--card`
+writes the corpus's card, and `import-annotations FILE` fills a manifest in from an annotation sheet: see
+docs/corpora/README.md.
 """
 
 import argparse
@@ -138,8 +140,32 @@ def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
     return 1 if found.conflicts else 0
 
 
+def check(layout: Layout, *, deep: bool) -> int:
+    """Say what is wrong with the corpus, one line each; 1 where anything is."""
+    from dataset_tools.corpus.check import check_corpus
+
+    found = check_corpus(layout, deep=deep)
+    for line in found.notes:
+        say(STAGE, f"note: {line}")
+    for line in found.problems:
+        say(STAGE, f"error: {line}")
+    say(STAGE, found.summary)
+    return 1 if found.problems else 0
+
+
+def card(layout: Layout) -> int:
+    """Write the corpus's card to docs/corpora."""
+    from dataset_tools.corpus.card import write_card
+
+    say(STAGE, f"wrote {' and '.join(map(str, write_card(layout)))}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = stage_parser("dataset_tools.sources", __doc__)
+    parser.add_argument("--check", action="store_true", help="look for errors in the manifest and the stages' results")
+    parser.add_argument("--deep", action="store_true", help="the same, and open every file there is")
+    parser.add_argument("--card", action="store_true", help="write docs/corpora/<corpus>.md with its plots")
     actions = parser.add_subparsers(dest="action", title="other than the stage itself")
     sheet = actions.add_parser(
         "import-annotations", help="fill a manifest in from an annotation sheet (.csv or .xlsx)",
@@ -164,6 +190,9 @@ def main(argv: list[str] | None = None) -> int:
         args.corpus = args.corpus or "tiktok"
         return import_sheet(layout_of(args), args)
     layout = layout_of(args)
+    if args.check or args.deep or args.card:
+        code = check(layout, deep=args.deep) if args.check or args.deep else 0
+        return max(code, card(layout) if args.card else 0)
     made = sources(layout, load_params(layout.params, STAGE, Params))
     say(STAGE, f"{len(made.videos)} videos, {len(made.clips)} clips, {len(made.songs)} songs")
     for line in missing_values(made):

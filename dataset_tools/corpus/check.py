@@ -1,0 +1,172 @@
+"""Check a corpus: its manifest, and the files that stages have made of it; all errors at once, one line each."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.schema import Clip, Row, Video, scan_records
+from dataset_tools.base.shard_format import I3D_WIDTH, validate_shard
+from dataset_tools.base.timebase import SAMPLES_PER_FRAME
+from dataset_tools.base.work_cache import file_sha256
+from dataset_tools.base.workers import progress
+from dataset_tools.corpus.rules import check_manifest
+from dataset_tools.vision.video_io import open_media
+
+FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "audio": ".wav"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRow(Row):
+    """What the checks read of a stage's rows.csv."""
+
+    bytes: int | None = None
+    sha256: str = ""
+    frames: int | None = None
+    shard: str = ""
+    song: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a check found."""
+
+    problems: list[str]
+    """One line for every rule that is broken."""
+    notes: list[str]
+    """One line for what is missing yet or worth a look."""
+    summary: str
+
+
+def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
+    """Check manifests/<corpus> and, where they are, the results of the dataset stages: that every input has a row,
+    every row that is ok its file, and no song is in two parts. With `deep` every file is opened: videos packet by
+    packet, arrays and sounds by shape, shards with their checksums.
+    """
+    manifest, problems, notes = check_manifest(layout.manifest)
+    found, opened = list(_stages(layout)), 0
+    problems += [line for _, _, lines in found for line in lines]
+    if deep:
+        jobs = [(stage, row) for stage, rows, _ in found for row in rows if row.status == "ok" and stage in FILES]
+        frames = {row.id: row.frames for stage, rows, _ in found if stage == "clips" for row in rows}
+        shards = sorted(layout.stage("shards").glob("*.h5"))
+        for stage, row in progress(jobs, "sources: opening files"):
+            problems += _opened(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
+        for path in progress(shards, "sources: opening shards"):
+            problems += _shard(path)
+        opened = len(jobs) + len(shards)
+    made = [f"{stage} {sum(row.status == 'ok' for row in rows)} of {len(rows)} ok" for stage, rows, _ in found]
+    summary = (
+        f"{layout.corpus}: {len(manifest.videos)} videos, {len(manifest.clips)} clips, {len(manifest.songs)} songs"
+        + "".join(f"; {line}" for line in made)
+        + (f"; {opened} files opened" if deep else "")
+        + f"; {len(problems)} errors, {len(notes)} notes"
+    )
+    return Findings(problems=problems, notes=notes, summary=summary)
+
+
+def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
+    """(stage, its rows, its problems) of the stages that have run."""
+    sources = layout.stage("sources")
+    videos, lines = scan_records(sources / "videos.csv", Video) if (sources / "videos.csv").is_file() else ([], [])
+    clips, more = scan_records(sources / "clips.csv", Clip) if (sources / "clips.csv").is_file() else ([], [])
+    if lines or more:
+        yield "sources", [], lines + more
+    inputs = {"download": {v.video_id for v in videos}} | {stage: {c.clip_id for c in clips} for stage in ("clips", "pose", "i3d", "audio")}
+    for stage in (*FILES, "shards"):
+        folder = layout.stage(stage)
+        if not (folder / "rows.csv").is_file():
+            continue
+        rows, problems = scan_records(folder / "rows.csv", StageRow)
+        if lacking := sorted(inputs.get(stage, set()) - {row.id for row in rows}):
+            problems.append(f"{folder / 'rows.csv'}: no row for {len(lacking)} inputs ({lacking[0]}, …); run {stage} again")
+        yield stage, rows, problems + list(_files(folder, stage, rows)) + list(_parts(folder, rows))
+
+
+def _files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str]:
+    expected = {row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"}
+    for name, row in sorted(expected.items()):
+        path = folder / name
+        if not path.is_file():
+            yield f"{path}: {row.id} is ok in rows.csv, but this file is missing; run {stage} again"
+        elif (size := path.stat().st_size) == 0 or (stage == "download" and size != row.bytes):
+            yield f"{path}: {size} bytes, but rows.csv says {row.bytes or 'more'}; run {stage} again"
+    ending = FILES.get(stage, ".h5")
+    for path in sorted(folder.glob(f"[!.]*{ending}")):
+        if path.name not in expected:
+            yield f"{path}: no row of rows.csv is about it; run {stage} again"
+
+
+def _parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:
+    parts = defaultdict(set)
+    for row in rows:
+        if row.status == "ok" and row.song and row.split:
+            parts[row.song].add(row.split)
+    for song, found in sorted(parts.items()):
+        if len(found) > 1:
+            yield f"{folder / 'rows.csv'}: song {song} is in the {' and '.join(sorted(found))} parts"
+
+
+def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[str]:
+    """What is wrong inside one file; nothing about a missing one, which has been said."""
+    if not path.is_file():
+        return []
+    try:
+        look = {"download": _video, "clips": _clip, "pose": _array, "i3d": _array, "audio": _sound}[stage]
+        lines = list(look(path, row, frames))
+    except Exception as err:  # noqa: BLE001 - whatever a broken file makes a library raise is what we are looking for
+        lines = [" ".join(str(err).split()) or type(err).__name__]
+    return [f"{path}: {line}" for line in lines]
+
+
+def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+    from dataset_tools.corpus.fetch import whole
+
+    if row.sha256 and file_sha256(path) != row.sha256:
+        yield "its sha256 is not that of rows.csv; run download again"
+    whole(path)
+
+
+def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+    from dataset_tools.corpus.fetch import whole
+
+    whole(path)
+    with open_media(path) as container:
+        count = sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
+    if count != row.frames:
+        yield f"holds {count} frames, but rows.csv says {row.frames}"
+
+
+def _array(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:
+        raise UserError("not an array of numbers (.npy)") from None
+    if path.parent.name == "i3d" and (values.ndim != 2 or values.shape[1] != I3D_WIDTH):
+        yield f"shape {values.shape}, expected (windows, {I3D_WIDTH})"
+    if path.parent.name == "pose" and (values.ndim != 4 or values.shape[-1] != 3 or (frames and len(values) != frames)):
+        yield f"shape {values.shape}, expected ({frames or 'frames'}, people, joints, 3)"
+    if values.dtype != np.float32 or not np.isfinite(values).all():
+        yield f"must be finite float32, found {values.dtype}{'' if np.isfinite(values).all() else ' with nan or inf'}"
+
+
+def _sound(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+    import soundfile
+
+    samples = soundfile.info(path).frames
+    if frames and samples != frames * SAMPLES_PER_FRAME:
+        yield f"{samples} samples, expected {frames * SAMPLES_PER_FRAME} for {frames} frames"
+
+
+def _shard(path: Path) -> list[str]:
+    """Every stream of every clip is read, so every checksum is tested."""
+    try:
+        validate_shard(path, deep=True)
+    except UserError as err:
+        return [str(err)]
+    return []

@@ -1,0 +1,159 @@
+"""A corpus is checked all at once, and its card is counted from the data."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders import build_manifest, build_shards
+from footage import numbered_video, tone
+
+from dataset_tools import sources
+from dataset_tools.base import schema
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.shard_format import I3D_WIDTH
+from dataset_tools.base.work_cache import file_sha256
+from dataset_tools.corpus.card import card_text
+from dataset_tools.corpus.check import StageRow, check_corpus
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAMES, SAMPLES = 60, 44_100
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """A corpus of 4 clips of 2 videos, and a folder with every stage's results for it."""
+    clips = [
+        schema.Clip(clip_id=f"clip_{n:03d}", video_id="ab"[n % 2], song_id=f"song_{n:03d}", start=4.0 * n, end=4.0 * n + 4,
+                    dancers=1 + n % 2, official_split="test" if n == 3 else "train")
+        for n in range(4)
+    ]  # fmt: skip
+    folder = build_manifest(tmp_path, "tiny", clips=clips)
+    movie = numbered_video(folder / "media" / "a.mp4", 30, 2, tone(2))
+    shutil.copy(movie, folder / "media" / "b.mp4")
+    (tmp_path / "params.yaml").write_text("sources: {}\n")
+    layout = Layout(root=tmp_path, corpus="tiny")
+    sources.sources(layout, sources.Params())
+    size = {"bytes": movie.stat().st_size, "sha256": file_sha256(movie)}
+    rows = {"download": [StageRow(id=v, status="ok", **size) for v in "ab"]}
+    for stage in ("clips", "pose", "i3d", "audio"):
+        rows[stage] = [StageRow(id=c.clip_id, status="ok", frames=FRAMES) for c in clips[:3]]
+        rows[stage].append(StageRow(id="clip_003", status="failed", reason="too dark"))
+    for stage, items in rows.items():
+        target = layout.stage(stage)
+        schema.write_records(target / "rows.csv", items)
+        for row in items[: 3 if stage != "download" else 2]:
+            if stage in ("download", "clips"):
+                shutil.copy(movie, target / f"{row.id}.mp4")
+            elif stage == "audio":
+                soundfile.write(target / f"{row.id}.wav", np.zeros(SAMPLES, np.float32), 22050, subtype="FLOAT")
+            else:
+                shape = (1, I3D_WIDTH) if stage == "i3d" else (FRAMES, 1, 17, 3)
+                np.save(target / f"{row.id}.npy", np.zeros(shape, np.float32))
+    build_shards(layout.stage("shards"), 3, corpus="tiny")
+    cuts = [StageRow(id=f"clip_{n:03d}", status="ok", shard="train-00000.h5", song=f"song_{n:03d}", split="train") for n in range(3)]
+    schema.write_records(layout.stage("shards") / "rows.csv", cuts)
+    return layout
+
+
+def test_a_sound_corpus(layout, capsys):
+    assert sources.main(["--corpus", "tiny", "--root", str(layout.root), "--deep"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == 1 and "tiny: 2 videos, 4 clips, 4 songs; download 2 of 2 ok; clips 3 of 4 ok" in shown
+    assert "15 files opened; 0 errors, 0 notes" in shown
+
+
+def test_every_broken_rule_of_a_manifest_is_one_line(layout, capsys):
+    folder = layout.manifest
+    text = (folder / "clips.csv").read_text()
+    for old, new in (("clip_000,a,song_000,0.0,4.0", "clip_000,a,song_000,0.0,inf"), ("clip_001,b,song_001", "clip_001,z,song_001"),
+                     ("clip_002,a,song_002,8.0", "clip_002,a,song_003,late"), ("12.0,16.0", "12.0,13.0")):  # fmt: skip
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "clips.csv").write_text(text + "CLIP_003,b,song_009,12.0,16.0,1,train\nclip_004,b,song_003,40,44,1,train\n")
+    (folder / "videos.csv").write_text("video_id,url\na,../x.mp4\nb,media/b.mp4\nc,media/b.mp4\n")
+    (folder / "published.csv").write_text("quantity,value,source\nclips,99,the paper\n")
+    assert sources.main(["--corpus", "tiny", "--root", str(layout.root), "--check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    errors = [line for line in lines if "error: " in line]
+    for words in ("row 2: end must be a finite", "row 4: start must be a float, found 'late'", "video_id 'z' is not in",
+                  "song_id 'song_009' is not in", "leads out of", "b and c have the same url", "clip_003 and CLIP_003 differ in case",
+                  "song song_003 is in the official test and train part"):  # fmt: skip
+        assert sum(words in line for line in errors) == 1, (words, errors)
+    for words in ("clip_003 is 1 s, too short", "clip_003 and CLIP_003 share|CLIP_003 and clip_003 share", "2 that no clip uses (a, c)",
+                  "the paper says 99"):  # fmt: skip
+        assert sum(any(w in line for w in words.split("|")) for line in lines if "note: " in line) == 1, (words, lines)
+    assert lines[-1].endswith(f"{len(errors)} errors, 5 notes") and len(errors) == 8
+
+
+def damage(layout, case):
+    stage, name, how = case
+    path = layout.stage(stage) / name
+    if isinstance(how, np.ndarray):
+        np.save(path, how, allow_pickle=True)
+    elif how == "remove":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif how == "flip":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 255
+        path.write_bytes(data)
+    elif how == "add":
+        path.write_bytes(b"x")
+    else:
+        path.write_text(path.read_text().replace(*how))
+
+
+@pytest.mark.parametrize(
+    "cheap, case, words",
+    [
+        (True, ("clips", "clip_001.mp4", "remove"), "clip_001 is ok in rows.csv, but this file is missing"),
+        (True, ("download", "a.mp4", "cut"), "bytes, but rows.csv says"),
+        (True, ("pose", "clip_009.npy", "add"), "no row of rows.csv is about it"),
+        (True, ("audio", "rows.csv", ("clip_003", "clip_004")), "no row for 1 inputs (clip_003, …)"),
+        (True, ("shards", "train-00000.h5", "remove"), "train-00000.h5: clip_002 is ok in rows.csv, but this file is missing"),
+        (True, ("shards", "rows.csv", ("song_001,train", "song_000,test")), "song song_000 is in the test and train parts"),
+        (False, ("download", "b.mp4", "flip"), "its sha256 is not that of rows.csv"),
+        (False, ("clips", "clip_000.mp4", "cut"), "cut short: 100 bytes are missing"),
+        (False, ("clips", "rows.csv", ("clip_001,ok,,,,60", "clip_001,ok,,,,61")), "holds 60 frames, but rows.csv says 61"),
+        (False, ("pose", "clip_000.npy", np.zeros((9, 1, 17, 3), np.float32)), "expected (60, people, joints, 3)"),
+        (False, ("i3d", "clip_000.npy", np.full((1, I3D_WIDTH), np.nan, np.float32)), "with nan or inf"),
+        (False, ("i3d", "clip_001.npy", np.array([{}])), "not an array of numbers"),
+        (False, ("audio", "clip_002.wav", "cut"), "44075 samples, expected 44100"),
+        (False, ("shards", "train-00000.h5", "flip"), "rebuild it with python -m dataset_tools.shards"),
+    ],
+)  # fmt: skip
+def test_damage_is_found(layout, cheap, case, words):
+    damage(layout, case)
+    found = check_corpus(layout, deep=not cheap).problems
+    assert any(words in line for line in found), found
+    assert all(line.isprintable() for line in found)
+
+
+@pytest.mark.parametrize("corpus", ["demo", "tiktok"])
+def test_committed_cards_are_what_the_manifests_say(tmp_path, corpus):
+    (tmp_path / "manifests").symlink_to(ROOT / "manifests")
+    text = card_text(Layout(root=tmp_path, corpus=corpus))
+    assert text == (ROOT / "docs" / "corpora" / f"{corpus}.md").read_text(), f"run sources --corpus {corpus} --card"
+    assert (ROOT / "docs" / "corpora" / f"{corpus}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_real_corpus_in_numbers(tmp_path):
+    text = (ROOT / "docs" / "corpora" / "tiktok.md").read_text()
+    for line in ("| compilations | 15 |", "| clips | 445 |", "| songs | 86 |", "| train | 392 | 43 | 15 | at least 1.32 (2384 segments",
+                 "| test | 53 | 43 | 4 | at least 0.17 (307 segments", "Songs in more than one part: 0.",
+                 "Compilations in more than one part: 4 (000007, 000009, 000010, 000011).",
+                 "it holds 86 songs, the paper (Zhu et al., ECCV 2022) says 85"):  # fmt: skip
+        assert line in text
+
+
+def test_a_card_with_data_says_what_became_of_it(layout, capsys):
+    assert sources.main(["--corpus", "tiny", "--root", str(layout.root), "--card"]) == 0
+    text = (layout.root / "docs" / "corpora" / "tiny.md").read_text()
+    assert "| clips | 3 of 4 | 1 failed | too dark (1) |" in text and "| hours | 0.004 |" in text
+    assert "Cut clips: 0.002 hours" in text and "licence | not stated" in text and str(layout.root) not in text
+    (layout.manifest / "card.yaml").write_text("licence: ours\nknown_problem: [x]\n")
+    with pytest.raises(ValueError, match="card.yaml: expected title, description"):
+        sources.main(["--corpus", "tiny", "--root", str(layout.root), "--card"])
