@@ -1,0 +1,79 @@
+"""D2M-GAN's published motion encoder and generator: two state dicts that together make codes from a window of dance."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from d2m_model.imports.foreign_file import fit, read_tensors
+from d2m_model.nets.code_generator import GENRES, ReleasedCodeGenerator
+from d2m_model.nets.folding import fold
+from d2m_model.nets.motion_encoder import ReleasedMotionEncoder
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import FPS, LEVELS, frames_to_samples, samples_to_codes
+
+VISUAL = 2048
+WINDOWS = {"tiktok": (60, 75), "aistpp": (120, 219)}
+"""Corpus -> (frames, values of a frame) of a window of 2 s: 25 keypoints (x, y, confidence) at 30 fps; 24 rotation
+matrices and the translation at 60 fps."""
+CODES = {level: samples_to_codes(frames_to_samples(2 * FPS), index) for level, index in LEVELS.items()}
+RENAMED = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+"""Torch's names of a normalised weight's length and direction, and those of the torch that wrote the files."""
+
+
+class ReleasedModel(nn.Module):
+    """Motion encoder and generator of one level ('high' or 'low') and corpus ('tiktok' or 'aistpp')."""
+
+    def __init__(self, motion_encoder: ReleasedMotionEncoder, generator: ReleasedCodeGenerator, corpus: str):
+        super().__init__()
+        self.motion_encoder, self.generator, self.corpus = motion_encoder, generator, corpus
+
+    def forward(self, motion: torch.Tensor, visual: torch.Tensor, genre: torch.Tensor | None = None) -> torch.Tensor:
+        """Continuous codes (B, 64, L), L = 344 (high, within ±100) or 1378 (low), of windows of 2 s.
+
+        motion (B, T, J·C) float32: (60, 75) TikTok, (120, 219) AIST++. visual (B, 1, 2048): I3D. genre (B,) int64, AIST++
+        alone: gBR 0, gPO 1, gLO 2, gMH 3, gLH 4, gHO 5, gWA 6, gKR 7, gJS 8, gJB 9.
+        Raises ValueError for other shapes, and where the genre is missing or not wanted.
+        """
+        frames, values = WINDOWS[self.corpus]
+        if motion.dim() != 3 or motion.shape[1:] != (frames, values):
+            raise ValueError(f"motion must be (B, {frames}, {values}) for {self.corpus}, found {tuple(motion.shape)}")
+        if visual.shape != (len(motion), 1, VISUAL):
+            raise ValueError(f"visual must be ({len(motion)}, 1, {VISUAL}), found {tuple(visual.shape)}")
+        if (genre is not None) != (self.corpus == "aistpp"):
+            raise ValueError("genre (B,) is needed for aistpp, and for it alone")
+        condition = torch.cat([self.motion_encoder(motion), visual.squeeze(1)], dim=1)
+        return self.generator(condition, genre)
+
+
+def load_released(motion_path: str | Path, generator_path: str | Path, *, level: str, corpus: str) -> ReleasedModel:
+    """The published D2M-GAN from its two files, on the CPU, evaluating, not to be trained, weight normalisation folded.
+
+    level: 'high' or 'low'. corpus: 'aistpp' or 'tiktok'. Runs no code from the files.
+    Raises UserError for a missing or unreadable file, a file of another network, level or corpus, with what it is and
+    what was expected; for TikTok's low level, whose published generator cannot run; and for other names.
+    """
+    if level not in LEVELS or corpus not in WINDOWS:
+        raise UserError(f"level must be {' or '.join(LEVELS)} and corpus {' or '.join(WINDOWS)}, found '{level}' and '{corpus}'")
+    generator_path = Path(generator_path)
+    if (corpus, level) == ("tiktok", "low"):
+        raise UserError(
+            f"{generator_path}: the published low-level generator for TikTok cannot run: it has no input Linear, so its "
+            "last one, which takes 1045 values, gets 1301; use level high, or train low here"
+        )
+    frames, values = WINDOWS[corpus]
+    encoder = ReleasedMotionEncoder(frames, values)
+    _load(encoder, Path(motion_path), f"D2M-GAN's motion encoder for {corpus} ({frames} frames of {values} values)")
+    generator = ReleasedCodeGenerator(level, encoder.features + VISUAL, CODES[level], genres=GENRES if corpus == "aistpp" else 0)
+    _load(generator, generator_path, f"D2M-GAN's {level}-level generator for {corpus}")
+    return ReleasedModel(encoder, generator, corpus)
+
+
+def _load(net: nn.Module, path: Path, expected: str) -> None:
+    fold(fit(net, read_tensors(path, expected), path, expected, name_of=_published_name))
+
+
+def _published_name(name: str) -> str:
+    for ours, theirs in RENAMED.items():
+        name = name.replace(ours, theirs)
+    return name

@@ -1,0 +1,302 @@
+"""JukeBox's and D2M-GAN's published layouts: parity with straight-line evaluations, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_imports import Tensors, random_tensors, same
+
+from d2m_model.imports import load_jukebox, load_released
+from d2m_model.nets.jukebox_vqvae import VqVaeConfig
+from dataset_tools.base.errors import UserError
+
+Shapes = dict[str, tuple[int, ...]]
+
+# --- JukeBox ---
+
+HALVINGS = (3, 2, 2)
+PUBLISHED = {0: (64, 8), 1: (32, 4), 2: (32, 4)}  # level -> width, depth
+
+
+def jukebox_shapes(sizes: dict[int, tuple[int, int]] = PUBLISHED, bins: int = 2048) -> Shapes:
+    shapes: Shapes = {}
+
+    def conv(name: str, after: int, before: int, kernel: int, bias: int | None = None) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (after, before, kernel), (bias or after,)
+
+    def stack(name: str, width: int, depth: int) -> None:
+        for d in range(depth):
+            conv(f"{name}.model.{d}.model.1", width, width, 3)
+            conv(f"{name}.model.{d}.model.3", width, width, 1)
+
+    for level, (width, depth) in sizes.items():
+        for block in range(level + 1):
+            n = HALVINGS[block]
+            encoder, decoder = (f"{net}.{level}.level_blocks.{block}.model" for net in ("encoders", "decoders"))
+            for i in range(n):
+                conv(f"{encoder}.{i}.0", width, width if i else (64 if block else 1), 4)
+                stack(f"{encoder}.{i}.1", width, depth)
+                stack(f"{decoder}.{i + 1}.0", width, depth)
+                out = width if i < n - 1 else 64
+                conv(f"{decoder}.{i + 1}.1", width, out, 4, bias=out)  # transposed: (in, out, kernel)
+            conv(f"{encoder}.{n}", 64, width, 3)
+            conv(f"{decoder}.0", width, 64, 3)
+        conv(f"decoders.{level}.out", 1, 64, 3)
+        shapes[f"bottleneck.level_blocks.{level}.k"] = (bins, 64)
+    return shapes
+
+
+def straight_stack(t: Tensors, name: str, x: torch.Tensor, dilations: list[int]) -> torch.Tensor:
+    for d, dilation in enumerate(dilations):
+        at = f"{name}.model.{d}.model"
+        y = F.conv1d(F.relu(x), t[f"{at}.1.weight"], t[f"{at}.1.bias"], padding=dilation, dilation=dilation)
+        x = x + F.conv1d(F.relu(y), t[f"{at}.3.weight"], t[f"{at}.3.bias"])
+    return x
+
+
+def straight_encode(t: Tensors, audio: torch.Tensor, level: int) -> torch.Tensor:
+    x, depth = audio[:, None], PUBLISHED[level][1]
+    for block in range(level + 1):
+        at = f"encoders.{level}.level_blocks.{block}.model"
+        for i in range(HALVINGS[block]):
+            x = F.conv1d(x, t[f"{at}.{i}.0.weight"], t[f"{at}.{i}.0.bias"], stride=2, padding=1)
+            x = straight_stack(t, f"{at}.{i}.1", x, [3**d for d in range(depth)])
+        x = F.conv1d(x, t[f"{at}.{HALVINGS[block]}.weight"], t[f"{at}.{HALVINGS[block]}.bias"], padding=1)
+    return x
+
+
+def straight_decode(t: Tensors, codes: torch.Tensor, level: int) -> torch.Tensor:
+    x, depth = t[f"bottleneck.level_blocks.{level}.k"][codes].transpose(1, 2), PUBLISHED[level][1]
+    for block in reversed(range(level + 1)):
+        at = f"decoders.{level}.level_blocks.{block}.model"
+        x = F.conv1d(x, t[f"{at}.0.weight"], t[f"{at}.0.bias"], padding=1)
+        for j in range(1, HALVINGS[block] + 1):
+            x = straight_stack(t, f"{at}.{j}.0", x, [3**d for d in reversed(range(depth))])
+            x = F.conv_transpose1d(x, t[f"{at}.{j}.1.weight"], t[f"{at}.{j}.1.bias"], stride=2, padding=1)
+    return F.conv1d(x, t[f"decoders.{level}.out.weight"], t[f"decoders.{level}.out.bias"], padding=1)[:, 0]
+
+
+@pytest.fixture(scope="module")
+def jukebox(tmp_path_factory) -> tuple[Tensors, object]:
+    """(tensors, the network loaded from OpenAI's container of them)"""
+    tensors = random_tensors(jukebox_shapes())
+    assert len(tensors) == 669
+    for name in tensors:
+        if ".model.3." in name:
+            tensors[name] *= 0.2  # residual branches add up over depth
+    with torch.no_grad():
+        for level in PUBLISHED:  # entries among what the encoder makes of sound, so that codes vary
+            z = straight_encode(tensors, sound(), level)[0]
+            k = tensors[f"bottleneck.level_blocks.{level}.k"]
+            k *= z.std() / k.std()
+            k += z.mean(1)
+    path = tmp_path_factory.mktemp("jukebox") / "vqvae.pth.tar"
+    model = {f"module.{name}": value for name, value in tensors.items()}
+    scores = {"loss": np.float64(0.5), "spec": np.float32(2.0)}
+    torch.save({"model": model, "hps": {"levels": 3, "name": "vqvae"}, "opt": None, "step": 7, **scores}, path)
+    return tensors, load_jukebox(path)
+
+
+def sound() -> torch.Tensor:
+    return torch.randn(2, 4096, generator=torch.Generator().manual_seed(2)) * 0.3
+
+
+@pytest.mark.parametrize("level", PUBLISHED)
+def test_jukebox_encodes_and_decodes_as_published(jukebox, level):
+    tensors, net = jukebox
+    k = tensors[f"bottleneck.level_blocks.{level}.k"]
+    with torch.no_grad():
+        z = straight_encode(tensors, sound(), level)
+        distance = torch.cdist(z.transpose(1, 2).double(), k.double()[None])
+        same(net.latents(sound(), level), z)
+        found = net.encode(sound(), level)
+        assert found.shape == (2, 4096 // (8, 32, 128)[level]) and found.dtype == torch.int64 and len(found.unique()) > 3
+        chosen = distance.gather(2, found[..., None])[..., 0]
+        assert ((chosen - distance.min(2).values) <= 1e-5 * chosen).all()  # the nearest, or as near as rounding tells
+        codes = torch.randint(2048, (2, 9), generator=torch.Generator().manual_seed(3))
+        sounds = net.decode(codes, level)
+        assert sounds.shape == (2, 9 * (8, 32, 128)[level])
+        same(sounds, straight_decode(tensors, codes, level))
+
+
+def test_a_bare_older_file_of_jukebox_and_other_sizes(tmp_path):
+    narrow = random_tensors(jukebox_shapes({0: (8, 1), 1: (8, 1), 2: (8, 1)}, bins=16))
+    torch.save(narrow, tmp_path / "small.pt", _use_new_zipfile_serialization=False)
+    sizes = VqVaeConfig(width=8, depth=1, multipliers=(1, 1, 1), bins=16)
+    net = load_jukebox(tmp_path / "small.pt", sizes)
+    assert torch.equal(net.codebook(1).k, narrow["bottleneck.level_blocks.1.k"]) and not net.training
+    expected = r"small.pt: this is a JukeBox VQ-VAE of \d+ tensors; expected JukeBox's VQ-VAE: 669 tensors of width 32, depth 4, "
+    with pytest.raises(UserError, match=expected + r"multipliers 2/1/1, 2048 bins, but it lacks encoders"):
+        load_jukebox(tmp_path / "small.pt")
+    narrow["encoders.0.level_blocks.0.model.0.0.extra"] = torch.zeros(1)
+    torch.save(narrow, tmp_path / "more.pt")
+    with pytest.raises(UserError, match=r"it has encoders.0.level_blocks.0.model.0.0.extra, which is no part of it$"):
+        load_jukebox(tmp_path / "more.pt", sizes)
+
+
+# --- D2M-GAN as released ---
+
+
+def block_shapes(name: str, channels: int) -> Shapes:
+    shapes: Shapes = {}
+    for part, kernel in (("block.2", 3), ("block.4", 1), ("shortcut", 1)):
+        at = f"{name}.{part}"
+        shapes |= {f"{at}.weight_g": (channels, 1, 1), f"{at}.weight_v": (channels, channels, kernel), f"{at}.bias": (channels,)}
+    return shapes
+
+
+def chain_shapes(layers: list) -> Shapes:
+    """Shapes of an nn.Sequential `model` given as ('conv', in, out, kernel, ...), ('blocks', channels) and what has none."""
+    shapes: Shapes = {}
+    at = 0
+    for kind, *sizes in layers:
+        if kind == "conv":
+            shapes |= {f"model.{at}.weight": (sizes[1], sizes[0], sizes[2]), f"model.{at}.bias": (sizes[1],)}
+        for offset in range(4 if kind == "blocks" else 0):
+            shapes |= block_shapes(f"model.{at + offset}", sizes[0])
+        at += 4 if kind == "blocks" else 1
+    return shapes
+
+
+def weight(t: Tensors, name: str) -> torch.Tensor:
+    v = t[f"{name}.weight_v"]
+    return t[f"{name}.weight_g"] * v / v.square().sum((1, 2), keepdim=True).sqrt()
+
+
+def straight_chain(t: Tensors, layers: list, x: torch.Tensor) -> torch.Tensor:
+    at = 0
+    for kind, *sizes in layers:
+        if kind == "conv":
+            stride, padding = sizes[3:]
+            x = F.conv1d(x, t[f"model.{at}.weight"], t[f"model.{at}.bias"], stride=stride, padding=padding)
+        elif kind == "blocks":
+            for offset, d in enumerate((1, 3, 9, 27)):
+                name = f"model.{at + offset}"
+                y = F.pad(F.leaky_relu(x, 0.2), (d, d), mode="reflect")
+                y = F.leaky_relu(F.conv1d(y, weight(t, f"{name}.block.2"), t[f"{name}.block.2.bias"], dilation=d), 0.2)
+                y = F.conv1d(y, weight(t, f"{name}.block.4"), t[f"{name}.block.4.bias"])
+                x = y + F.conv1d(x, weight(t, f"{name}.shortcut"), t[f"{name}.shortcut.bias"])
+        elif kind == "reflect":
+            x = F.pad(x, (sizes[0], sizes[0]), mode="reflect")
+        else:
+            x = {"relu": F.relu, "leaky": lambda v: F.leaky_relu(v, 0.2), "tanh": torch.tanh}[kind](x)
+        at += 4 if kind == "blocks" else 1
+    return x
+
+
+def motion_layers(frames: int) -> list:
+    return [
+        ("conv", frames, 256, 6, 1, 0), ("relu",), ("blocks", 256), ("leaky",), ("conv", 256, 512, 4, 1, 0), ("blocks", 512),
+        ("leaky",), ("conv", 512, 1024, 4, 1, 0), ("blocks", 1024), ("leaky",), ("conv", 1024, 1, 4, 1, 0),
+    ]  # fmt: skip
+
+
+HIGH = [
+    ("conv", 1, 32, 6, 2, 1), ("blocks", 32), ("leaky",), ("conv", 32, 64, 41, 2, 1), ("blocks", 64), ("leaky",),
+    ("conv", 64, 128, 41, 1, 1), ("blocks", 128), ("leaky",), ("conv", 128, 256, 41, 1, 1), ("blocks", 256), ("leaky",),
+    ("conv", 256, 512, 41, 1, 1), ("blocks", 512), ("leaky",), ("conv", 512, 64, 40, 1, 1), ("tanh",),
+]  # fmt: skip
+LOW = [
+    ("reflect", 3), ("conv", 1, 32, 6, 2, 1), ("blocks", 32), ("leaky",), ("reflect", 32), ("conv", 32, 64, 4, 1, 1), ("blocks", 64),
+    ("leaky",), ("reflect", 64), ("conv", 64, 128, 40, 2, 1), ("blocks", 128), ("leaky",), ("reflect", 64), ("conv", 128, 256, 40, 1, 1),
+    ("blocks", 256), ("leaky",), ("reflect", 64), ("conv", 256, 512, 40, 1, 1), ("blocks", 512), ("leaky",), ("reflect", 64),
+    ("conv", 512, 1024, 40, 1, 1), ("blocks", 1024), ("leaky",), ("reflect", 64), ("conv", 1024, 1024, 40, 1, 1), ("leaky",),
+    ("reflect", 64), ("conv", 1024, 64, 40, 1, 1), ("tanh",),
+]  # fmt: skip
+
+
+def linear(name: str, before: int, after: int) -> Shapes:
+    return {f"{name}.weight": (after, before), f"{name}.bias": (after,)}
+
+
+def released_shapes(corpus: str, level: str) -> tuple[Shapes, Shapes]:
+    """(motion encoder's, generator's)"""
+    frames, values = {"tiktok": (60, 75), "aistpp": (120, 219)}[corpus]
+    motion = linear("lin1", values, 800) | chain_shapes(motion_layers(frames)) | linear("lin2", 786, 1024)
+    genre = {"genre_embed.weight": (10, 256)} if corpus == "aistpp" else {}
+    condition = 1024 + 2048 + (256 if genre else 0)
+    if level == "high":
+        return motion, genre | linear("lin", condition, 2058) | chain_shapes(HIGH)
+    return motion, genre | linear("lin", condition, 2048) | chain_shapes(LOW) | linear("fc", 1045, 1378)
+
+
+def released_tensors(shapes: Shapes, seed: int) -> Tensors:
+    """Random values that keep the size of what goes through, and leave the last tanh where it tells values apart."""
+    tensors = random_tensors(shapes, seed)
+    last = [name for name in tensors if name.startswith("model.") and name.endswith("weight")][-1]
+    for name, values in tensors.items():
+        if name.endswith("weight_g"):
+            tensors[name] = 0.85 + 0.03 * values
+        elif values.dim() == 2 or name == last:
+            tensors[name] = values * (0.7 if values.dim() == 2 else 0.3)
+    return tensors
+
+
+@pytest.mark.parametrize(("corpus", "level"), [("tiktok", "high"), ("aistpp", "high"), ("aistpp", "low")])
+def test_released_models_compute_the_published_layers(tmp_path, corpus, level):
+    m, g = (released_tensors(shapes, seed) for seed, shapes in enumerate(released_shapes(corpus, level)))
+    torch.save(m, tmp_path / "motion.pt", _use_new_zipfile_serialization=False)
+    torch.save(g, tmp_path / "generator.pt", _use_new_zipfile_serialization=False)
+    net = load_released(tmp_path / "motion.pt", tmp_path / "generator.pt", level=level, corpus=corpus)
+    rng = torch.Generator().manual_seed(9)
+    frames, values = {"tiktok": (60, 75), "aistpp": (120, 219)}[corpus]
+    motion, visual = torch.randn(1, frames, values, generator=rng), torch.rand(1, 1, 2048, generator=rng)
+    genre = torch.tensor([7]) if corpus == "aistpp" else None
+    # The published numbers of parameters.
+    if corpus == "tiktok":
+        assert sum(t.numel() for t in m.values()) == 31_154_305 and sum(t.numel() for t in g.values()) == 21_780_970
+    with torch.no_grad():
+        x = straight_chain(m, motion_layers(frames), F.linear(motion, m["lin1.weight"], m["lin1.bias"]))
+        x = F.linear(x, m["lin2.weight"], m["lin2.bias"])
+        assert x.shape == (1, 1, 1024)
+        x = torch.cat([x, visual] + ([g["genre_embed.weight"][7][None, None]] if corpus == "aistpp" else []), dim=2)
+        x = straight_chain(g, HIGH if level == "high" else LOW, F.linear(x, g["lin.weight"], g["lin.bias"]))
+        expected = 100 * (x if level == "high" else F.linear(x, g["fc.weight"], g["fc.bias"]))
+        found = net(motion, visual) if genre is None else net(motion, visual, genre)
+    assert found.shape == (1, 64, 344 if level == "high" else 1378)
+    assert (expected.abs() < 99).float().mean() > 0.2  # not all of it saturated, where everything looks the same
+    same(found, expected)
+
+
+def save_shapes(path, shapes: Shapes) -> None:
+    """A small file that has the names and shapes: every tensor is one zero, over and over."""
+    torch.save({name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}, path)
+
+
+@pytest.fixture
+def files(tmp_path):
+    for corpus, level in (("tiktok", "high"), ("aistpp", "high"), ("aistpp", "low")):
+        motion, generator = released_shapes(corpus, level)
+        save_shapes(tmp_path / f"{corpus}-motion.pt", motion)
+        save_shapes(tmp_path / f"{corpus}-{level}.pt", generator)
+    return tmp_path
+
+
+def test_the_published_tiktok_low_generator_is_refused_with_the_reason(files):
+    with pytest.raises(UserError, match="for TikTok cannot run.*takes 1045 values, gets 1301"):
+        load_released(files / "tiktok-motion.pt", files / "aistpp-low.pt", level="low", corpus="tiktok")
+
+
+def test_files_of_another_corpus_level_or_network_are_named(files):
+    load = lambda m, g, **names: load_released(files / m, files / g, **names)
+    with pytest.raises(UserError, match=r"tiktok-motion.pt: this is D2M-GAN's motion encoder.*for aistpp \(120 frames of 219 values\).*\(800, 75\)"):
+        load("tiktok-motion.pt", "aistpp-high.pt", level="high", corpus="aistpp")
+    with pytest.raises(UserError, match=r"tiktok-high.pt: this is D2M-GAN's motion encoder|aistpp-high.pt: this is D2M-GAN's high-level"):
+        load("aistpp-high.pt", "tiktok-motion.pt", level="high", corpus="aistpp")
+    with pytest.raises(UserError, match=r"aistpp-low.pt: this is D2M-GAN's low-level generator.*expected D2M-GAN's high-level generator"):
+        load("aistpp-motion.pt", "aistpp-low.pt", level="high", corpus="aistpp")
+    with pytest.raises(UserError, match=r"tiktok-high.pt.*for aistpp, but it lacks genre_embed.weight"):
+        load("aistpp-motion.pt", "tiktok-high.pt", level="high", corpus="aistpp")
+    with pytest.raises(UserError, match="level must be high or low and corpus tiktok or aistpp, found 'top' and 'aist'"):
+        load("aistpp-motion.pt", "aistpp-low.pt", level="top", corpus="aist")
+
+
+def test_inputs_of_other_shapes_are_refused(files):
+    net = load_released(files / "tiktok-motion.pt", files / "tiktok-high.pt", level="high", corpus="tiktok")
+    motion, visual = torch.zeros(2, 60, 75), torch.zeros(2, 1, 2048)
+    with pytest.raises(ValueError, match=r"motion must be \(B, 60, 75\) for tiktok, found \(2, 75, 60\)"):
+        net(motion.transpose(1, 2), visual)
+    with pytest.raises(ValueError, match=r"visual must be \(2, 1, 2048\), found \(2, 2048\)"):
+        net(motion, visual[:, 0])
+    with pytest.raises(ValueError, match="genre .* aistpp"):
+        net(motion, visual, torch.tensor([0, 1]))
