@@ -40,6 +40,8 @@ class Params:
     """Judgements of one rater in each of the two tasks, beside practice and checks."""
     clips: int = 20
     """Test clips in the study, drawn from the seed."""
+    systems: tuple[str, ...] = ()
+    """Generated systems to judge, folders of runs/<corpus>/generate; empty: every one."""
     seconds: float = 10.0
     """Longest excerpt; a clip is heard from its beginning."""
     loudness: float = -23.0
@@ -77,7 +79,7 @@ def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]
     Raises UserError where a stage before has not run, or where the study was begun with other parameters or sounds.
     """
     test = ShardSet(layout.stage("shards"), "test")
-    systems = sounds.systems_of(layout)
+    systems = sounds.systems_of(layout, params.systems)
     drawn = np.random.default_rng(params.seed).permutation(len(test.clips))[: params.clips]
     clips = [test.clips[i].clip_id for i in sorted(drawn)]
     stimuli = [s for task, names in systems.items() for s in stimuli_of(task, names, clips)]
@@ -110,6 +112,8 @@ def make_files(
     music = lambda system, clip: heard[system, clip] * np.float32(gains[system, clip])
     folder = layout.stage("listen") / "media"
     folder.mkdir(parents=True, exist_ok=True)
+    for stray in folder.glob(".*"):  # of a start that was killed
+        stray.unlink()
     write_media(folder, secret, [s for s in stimuli if s.task == "headphones"], music)
     for clip in progress(clips, "listen: files"):
         mine = [s for s in stimuli if s.task != "headphones" and s.clip == clip]

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -75,8 +76,9 @@ def study(root) -> tuple[Store, dict[Stimulus, str]]:
 
 def test_hands_are_balanced_and_without_repeats():
     systems, clips = list("abcde"), [f"c{i}" for i in range(12)]
+    for items in (1, 7, 44, 60):  # hands that reach into the next deck
+        assert all(len(set(hand)) == items for hand in islice(hands(systems, clips, items, seed=3), 26))
     dealt = list(islice(hands(systems, clips, 15, seed=3), 26))
-    assert all(len(set(hand)) == 15 for hand in dealt)
     counts = Counter(pair for hand in dealt for pair in hand)
     assert len(counts) == 60 and max(counts.values()) - min(counts.values()) <= 2
     heard = [Counter(system for system, _ in hand) for hand in dealt]
@@ -120,6 +122,15 @@ def test_loudness_is_one_and_nothing_clips():
     gains, level = sounds.loudness_gains(found | {"peaky": peaky}, -23.0)
     assert level < -23.5 and np.abs(gains["peaky"] * peaky).max() == pytest.approx(sounds.HEADROOM)
     assert meter.integrated_loudness(gains["loud"] * found["loud"]) == pytest.approx(level, abs=0.01)
+
+
+def test_systems_can_be_chosen(root):
+    layout = listen.Layout(root=root, corpus="tiny")
+    both = ["ground truth", "high-full", "low-full", "VQ reconstruction high", "VQ reconstruction low"]
+    assert sounds.systems_of(layout) == {"coherence": [*both, "shuffled ground truth"], "quality": both}
+    assert sounds.systems_of(layout, ["low-full"])["quality"] == ["ground truth", "low-full", *both[3:]]
+    with pytest.raises(UserError, match="no folder 'high-no_fm'"):
+        sounds.systems_of(layout, ["high-no_fm"])
 
 
 def test_headphone_tones_cancel_only_in_the_air():
@@ -189,8 +200,13 @@ def test_fill_up_is_a_box(tmp_path):
 def test_a_changed_study_is_refused(root, study):
     _, files = study
     layout = listen.Layout(root=root, corpus="tiny")
+    lost = root / "runs/tiny/listen/media" / next(iter(files.values()))
+    kept = lost.read_bytes()
+    lost.unlink()
+    (lost.parent / ".draft-left.mp4").write_bytes(b"x")
     again = listen.prepare(layout, listen.Params(**PARAMS))
-    assert again[1] == files
+    assert again[1] == files and lost.read_bytes() == kept, "files come back as they were"
+    assert sorted(p.name for p in lost.parent.iterdir()) == sorted(files.values())
     with pytest.raises(UserError, match=r"begun with other items"):
         listen.prepare(layout, listen.Params(**PARAMS | {"items": 2}))
     wav = root / "runs/tiny/generate/low-full/clip_002.wav"
@@ -235,6 +251,23 @@ def test_each_vote_once_and_in_turn(tmp_path):
     assert again.step(0).file is None
     with pytest.raises(OutOfTurn):
         again.vote(0, 4, 5)
+
+
+def test_many_raters_at_once(tmp_path):
+    """Six join and vote at the same time, each sending every vote twice: six numbers, every vote once."""
+    store, files = small_store(tmp_path / "study.db", steps=5)
+
+    def take_part(rater: int) -> int:
+        number = store.join(f"rater-{rater}", 6, lambda n: files)
+        for position in range(5):
+            store.vote(number, position, 1 + (number + position) % 5)
+            store.vote(number, position, 1)
+        return number
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(take_part, range(6))) == list(range(6))
+    votes = [(v["rater"], v["position"], v["score"]) for v in store.votes()]
+    assert votes == [(n, p, 1 + (n + p) % 5) for n in range(6) for p in range(5)]
 
 
 def test_a_file_that_is_no_database(tmp_path):

@@ -3,6 +3,8 @@
 All are float32 at 22 050 Hz: music mono (S,), the headphone test stereo (S, 2).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from d2m_model.listening.design import ORDERS
@@ -19,11 +21,18 @@ HEADROOM = 0.9  # highest sample before AAC, whose decoded peaks may be a little
 SILENT = -70.0  # LUFS: the gate of ITU-R BS.1770; what is below it has no loudness to match
 
 
-def systems_of(layout: Layout) -> dict[str, list[str]]:
+def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
     """{task: systems}: hidden ground truth, generated systems and VQ reconstructions; for coherence also another song's
-    music, the anchor at the scale's lower end. For quality that would be ground truth once more."""
+    music, the anchor at the scale's lower end. For quality that would be ground truth once more.
+
+    chosen: the generated ones, folders of generate/; empty: every <level>-<variant>. UserError for one that is not there.
+    """
     folder = layout.stage("generate")
-    generated = sorted(p.name for p in folder.glob("*/") if p.name.split("-")[0] in LEVELS) if folder.is_dir() else []
+    found = sorted(p.name for p in folder.glob("*/")) if folder.is_dir() else []
+    generated = list(chosen) or [name for name in found if name.split("-")[0] in LEVELS]
+    for name in generated:
+        if name not in found:
+            raise UserError(f"listen.systems: no folder '{name}' in {folder}; there are: {', '.join(found) or 'none'}")
     if not generated:
         raise UserError(f"{folder}: no generated music to judge; run `python -m d2m_model.generate --corpus {layout.corpus}` first")
     coded = [f"{RECONSTRUCTED} {level}" for level in LEVELS if (layout.stage("synthesizer") / level / "model.pt").is_file()]

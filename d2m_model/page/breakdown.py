@@ -8,7 +8,6 @@ import markupsafe
 import numpy as np
 import pandas as pd
 
-from d2m_model.metrics.bootstrap import bootstrap_interval
 from d2m_model.page.plots import figure
 
 TEMPO_STEP = 20  # beats per minute of one group
@@ -59,16 +58,24 @@ def group_plot(frame: pd.DataFrame, groups: pd.Series, names: list[str], title: 
     def draw(axes):
         for i, name in enumerate(names):
             rows = [frame[(frame.system == name) & (frame.group == g)].difference.to_numpy(float) for g in found]
-            values = np.array([bootstrap_interval(row, draws=500) for row in rows]).reshape(-1, 3)
+            means = np.array([row.mean() if len(row) else np.nan for row in rows])
+            low, high = np.array([_interval(row) for row in rows]).reshape(-1, 2).T
             place = np.arange(len(found)) + (i - (len(names) - 1) / 2) * 0.8 / len(names)
-            error = np.nan_to_num(np.stack([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]]))
-            axes.errorbar(place, values[:, 0], error, fmt="o", capsize=2, markersize=4, label=name)
+            axes.errorbar(place, means, np.nan_to_num([means - low, high - means]), fmt="o", capsize=2, markersize=4, label=name)
         axes.axhline(0, color="grey", linewidth=0.8)
         axes.set_xticks(np.arange(len(found)), found)
         axes.set_ylabel("own − other dances")
         axes.legend(fontsize=7, frameon=False, ncols=2)
 
     return figure(title, draw)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """Percentile bootstrap 95 % interval of a mean; nan for fewer than two values."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    drawn = np.random.default_rng(0).choice(values, (1000, len(values))).mean(axis=1)
+    return tuple(np.percentile(drawn, [2.5, 97.5]))
 
 
 def extremes(frame: pd.DataFrame, models: list[str], count: int = 3) -> dict:
