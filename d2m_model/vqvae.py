@@ -1,6 +1,8 @@
-"""Train JukeBox's three-level VQ-VAE on the sound of the train split: sound to codes and back.
+"""JukeBox's three-level VQ-VAE, sound to codes and back: trained on the sound of the train split, or as published.
 
     python -m d2m_model.vqvae --corpus demo
+
+`vqvae.weights` of params.yaml names published weights (`jukebox_vqvae`), which are taken over and measured, not trained.
 
 The levels share nothing, so each is trained by itself. Beside JukeBox's waveform, multispectral and commitment losses
 there is a mel loss, and the quantisation starts after a warm-up: both make a small network keep its onsets after a
@@ -49,6 +51,8 @@ from dataset_tools.base import cli
 from dataset_tools.base.cli import layout_of, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
+from dataset_tools.base.weights import licence_of, locate
+from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.base.workers import run_all
 
 
@@ -56,6 +60,9 @@ from dataset_tools.base.workers import run_all
 class Params(TrainingParams):
     """Section `vqvae` of params.yaml; the defaults are JukeBox's network and, where it says so, training."""
 
+    weights: str = ""
+    """Empty: train. Else a JukeBox VQ-VAE of the sizes below that takes the training's place: a name in
+    manifests/weights.csv or a file. OpenAI trained theirs on 44.1 kHz; D2M-GAN gives it 22.05 kHz, and so do we."""
     width: int = 32
     depth: int = 4
     multipliers: tuple[int, ...] = (2, 1, 1)
@@ -247,6 +254,28 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
     return metrics
 
 
+def take_published(shards: Path, file: Path, params: Params, out: Path) -> dict:
+    """Write what `train` would, with the network of the JukeBox file in place of a trained one and curves without a row;
+    gives the metrics, measured on the test windows.
+
+    Raises UserError for a file of another network or of other sizes than `params`, or shards without test windows.
+    """
+    from d2m_model.imports import load_jukebox
+
+    seed_everything(params.seed, params.threads)
+    test = open_test(shards)
+    try:
+        model = load_jukebox(file, params.config())
+    except UserError as err:
+        raise UserError(f"vqvae.weights: {err}; the sizes are those of section vqvae of params.yaml") from None
+    source = {"weights": Path(params.weights).name, "weights_sha256": file_sha256(file)}
+    metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in LEVELS}} | source
+    save_vqvae(out / "model.pt", model, {}, steps=[0, 0, 0], fine_tuned=[], **source)
+    write_curves(out, Curves(), Curves())
+    write_metrics(out / "metrics.json", metrics)
+    return metrics
+
+
 @contextmanager
 def _stopping_workers(run: Run) -> Iterator[None]:
     """Pass SIGTERM and Ctrl-C on to the workers, which save and end, and then say how to go on."""
@@ -284,8 +313,14 @@ def main(argv: list[str] | None = None) -> int:
     params = load_params(layout.params, "vqvae", Params)
     with processes():
         shards = layout.stage("shards")
-        run = run_of(layout, "vqvae", "", params, [shards], "", args.resume)
-        metrics = train(shards, params, layout.stage("vqvae"), run)
+        if not params.weights:
+            run = run_of(layout, "vqvae", "", params, [shards], "", args.resume)
+            metrics = train(shards, params, layout.stage("vqvae"), run)
+        elif rank() == 0:
+            metrics = take_published(shards, locate(params.weights, layout), params, layout.stage("vqvae"))
+            say("vqvae", f"{metrics['weights']} taken as published, not trained; its licence: {licence_of(params.weights, layout)}")
+        else:
+            metrics = {}
     for level, scores in metrics.get("levels", {}).items():
         say("vqvae", f"level {level}: " + ", ".join(f"{k} {v:.3g}" for k, v in scores.items()))
     return 0

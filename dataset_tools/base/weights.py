@@ -80,6 +80,11 @@ def locate(spec: str, layout: Layout) -> Path:
     raise UserError(f"weights '{spec}': neither a name in {table} nor a file; known names: {_names(table)}")
 
 
+def licence_of(spec: str, layout: Layout) -> str:
+    """Licence that the weights table gives for a weights parameter; 'unknown' for a file of the user's own."""
+    return next((row.licence for row in read_records(layout.weights_table, Weights) if row.name == spec), "unknown")
+
+
 def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float = 1.0) -> Path:
     """Path of the weights called `name`, downloaded into `cache` if they are not there, checked in either case.
 
