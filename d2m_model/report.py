@@ -99,7 +99,7 @@ def score_cards(systems: dict, kind: str) -> list[dict]:
     for name, summary in systems.items():
         p4 = summary.get("P4", {}).get(f"{kind}_70ms")
         if p4 and p4["difference"] is not None:
-            low, high = p4["difference_low"], p4["difference_high"]
+            low, high = p4.get("difference_low"), p4.get("difference_high")
             interval = f"95 % {low:+.3f} to {high:+.3f}" if low is not None else "one clip: no interval"
             highlight = breakdown.KINDS.get(summary.get("kind"), "")
             cards.append({"name": name, "kind": highlight, "value": f"{p4['difference']:+.3f}", "text": f"{interval} · own {p4['own']:.3f}"})
@@ -144,7 +144,7 @@ def build_page(layout: Layout, params: Params) -> str:
     per_clip = pd.read_csv(layout.stage("evaluate") / "per_clip.csv", dtype=text)
     test = ShardSet(layout.stage("shards"), "test")
     ids = [c.clip_id for c in test.clips]
-    names = systems_of(layout)
+    names = [name for name in systems_of(layout) if name in systems]
     beats = true_beats(layout.stage("sources") / "truth", ids)
     kind = "beats" if beats else "onsets"
     frame = breakdown.differences(per_clip, kind)
