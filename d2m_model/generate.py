@@ -26,7 +26,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, write_records
-from dataset_tools.base.shard_format import ShardSet
+from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, LEVELS, SAMPLE_RATE, frames_to_seconds
 from dataset_tools.base.workers import progress
 

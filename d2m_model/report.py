@@ -23,7 +23,7 @@ from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.shard_format import ShardSet
+from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.base.workers import progress
 

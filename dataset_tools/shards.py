@@ -2,8 +2,14 @@
 
 Every clip of clips/rows.csv gets a row: in a shard, or dropped with the reason. Streams whose lengths differ by a
 rounding are cut to the shortest; streams that differ by more belong to different clips or runs, so the clip is dropped.
+
+Shards in the formats of others, and back:
+    python -m dataset_tools.shards export --corpus C --format webdataset --out DIR    # tars of one sample per clip
+    python -m dataset_tools.shards export --corpus C --format released --out DIR      # audio_s2/ video_s2/ motion_s2/
+    python -m dataset_tools.shards import --corpus C --from DIR                       # from audio_s2/ ... into shards
 """
 
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +20,7 @@ from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Row, read_records, write_records
+from dataset_tools.base.schema import Row, Song, read_records, write_records
 from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, SPLITS, STREAMS, ShardClip, validate_shard, write_shard
 from dataset_tools.base.timebase import (
     SAMPLE_RATE,
@@ -133,7 +139,7 @@ def read_sources(layout: Layout) -> Sources:
 
 
 def plan(sources: Sources, params: Params) -> list[ShardRow]:
-    """One row per clip, sorted by id: its shard and length, or why it is dropped. Reads only the streams' headers."""
+    """One row per clip, sorted by id: its shard and length, or why it is dropped."""
     rows, counts = [], dict.fromkeys(SPLITS, 0)
     for clip_id in sorted(sources.clips):
         clip, split = sources.clips[clip_id], sources.splits.get(clip_id, "")
@@ -164,6 +170,7 @@ def _joint_length(clip: CutClip, sources: Sources, params: Params) -> tuple[int,
         lengths["pose"] = len(_pose(sources, clip.id, header_only=True))
         lengths["audio"] = _audio_frames(sources.path("audio", clip.id))
         windows = len(_i3d(sources, clip.id, header_only=True))
+        _finite(sources, clip.id)
     except (OSError, ValueError, RuntimeError) as err:
         return 0, " ".join(str(err).split())
     if max(lengths.values()) - min(lengths.values()) > params.max_frames_apart:
@@ -179,13 +186,26 @@ def _windows(frames: int) -> int:
     return max(1, len(window_starts(frames)))
 
 
-def _array(path: Path, header_only: bool) -> np.ndarray:
-    return np.load(path, mmap_mode="r" if header_only else None, allow_pickle=False)
+def _finite(sources: Sources, clip_id: str) -> None:
+    sound = _sound(sources, clip_id)
+    for name, values in (("pose", _pose(sources, clip_id)), ("audio", sound), ("i3d", _i3d(sources, clip_id))):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: {sources.path(name, clip_id).name} holds NaN or infinite values; run {name} again")
+
+
+def _array(stream: str, path: Path, header_only: bool) -> np.ndarray:
+    try:
+        values = np.load(path, mmap_mode="r" if header_only else None, allow_pickle=False)
+    except (EOFError, ValueError) as err:  # an empty file, a cut one, pickled objects
+        raise ValueError(f"{stream}: {path.name} is not readable: {err}") from None
+    if not hasattr(values, "dtype"):
+        raise ValueError(f"{stream}: {path.name} is an archive, not one array")
+    return values
 
 
 def _pose(sources: Sources, clip_id: str, *, header_only: bool = False) -> np.ndarray:
     path = sources.path("pose", clip_id)
-    pose = _array(path, header_only)
+    pose = _array("pose", path, header_only)
     if pose.ndim != 4 or pose.shape[2] not in JOINTS.values() or pose.shape[3] != 3 or pose.dtype != np.float32:
         raise ValueError(f"pose: {path.name} must be float32 (T, P, J, 3), found {pose.dtype} {pose.shape}")
     return pose
@@ -193,7 +213,7 @@ def _pose(sources: Sources, clip_id: str, *, header_only: bool = False) -> np.nd
 
 def _i3d(sources: Sources, clip_id: str, *, header_only: bool = False) -> np.ndarray:
     path = sources.path("i3d", clip_id)
-    i3d = _array(path, header_only)
+    i3d = _array("i3d", path, header_only)
     if i3d.ndim != 2 or i3d.shape[1] != I3D_WIDTH or i3d.dtype != np.float32:
         raise ValueError(f"i3d: {path.name} must be float32 (W, {I3D_WIDTH}), found {i3d.dtype} {i3d.shape}")
     return i3d
@@ -208,19 +228,26 @@ def _audio_frames(path: Path) -> int:
     return info.frames // SAMPLES_PER_FRAME
 
 
-def _load(row: ShardRow, sources: Sources) -> ShardClip:
-    """All streams of one clip, cut to the row's length. Raises UserError for values that are no numbers."""
+def _sound(sources: Sources, clip_id: str, frames: int | None = None) -> np.ndarray:
     import soundfile
 
+    samples = -1 if frames is None else frames_to_samples(frames)
+    return soundfile.read(str(sources.path("audio", clip_id)), frames=samples, dtype="float32")[0]
+
+
+def _load(row: ShardRow, sources: Sources) -> ShardClip:
+    """All streams of one clip, cut to the row's length."""
     clip = sources.clips[row.id]
-    audio, _ = soundfile.read(str(sources.path("audio", row.id)), frames=frames_to_samples(row.frames), dtype="float32")
-    pose, i3d = _pose(sources, row.id)[: row.frames], _i3d(sources, row.id)[: _windows(row.frames)]
-    streams = {"pose": pose, "audio": audio, "i3d": i3d}
-    for name, values in streams.items():
-        if not np.isfinite(values).all():
-            raise UserError(f"{sources.path(name, row.id)}: holds NaN or infinite values; run {name} again")
     return ShardClip(
-        clip_id=row.id, song=row.song, genre=row.genre, split=row.split, width=clip.width, height=clip.height, **streams
+        clip_id=row.id,
+        song=row.song,
+        genre=row.genre,
+        split=row.split,
+        width=clip.width,
+        height=clip.height,
+        pose=_pose(sources, row.id)[: row.frames],
+        audio=_sound(sources, row.id, row.frames),
+        i3d=_i3d(sources, row.id)[: _windows(row.frames)],
     )
 
 
@@ -246,9 +273,7 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
     """
     sources = read_sources(layout)
     rows = plan(sources, params)
-    folder = layout.stage("shards")
-    for stale in folder.glob("*.h5"):
-        stale.unlink()
+    folder = _cleared(layout)
     write_records(folder / "rows.csv", rows, ShardRow)
     demand(rows, stage="shards", min_ok=params.min_ok, table=folder / "rows.csv")
     kept = [row for row in rows if row.status == "ok"]
@@ -271,11 +296,83 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
     return rows
 
 
+def _cleared(layout: Layout) -> Path:
+    """The stage's folder without shards, and without what a killed run left of one."""
+    folder = layout.stage("shards")
+    for stale in [*folder.glob("*.h5"), *folder.glob(".*.part*")]:
+        stale.unlink(missing_ok=True)
+    return folder
+
+
+def import_released(layout: Layout, params: Params, source: Path) -> list[ShardRow]:
+    """Write the 2 s segments of a folder in the released program's layout as shards, one clip each, and rows.csv.
+
+    Raises UserError when too many segments are dropped (rows.csv then says why), and as `find_segments` does.
+    """
+    from dataset_tools.exchange.released_layout import FRAMES, find_segments, load_segment
+
+    segments = find_segments(source)
+    genre_of = {song.song_id: song.genre for song in read_records(layout.manifest / "songs.csv", Song)}
+    rows, counts = [], dict.fromkeys(SPLITS, 0)
+    for segment in progress(segments, "shards"):
+        genre = genre_of.get(segment.song, "")
+        row = ShardRow(id=segment.name, status="dropped", split=segment.split, song=segment.song, genre=genre)
+        try:
+            load_segment(source, segment, genre)
+        except ValueError as err:
+            rows.append(replace(row, reason=str(err)))
+            continue
+        name = f"{row.split}-{counts[row.split] // params.max_clips:05d}.h5"
+        counts[row.split] += 1
+        rows.append(replace(row, status="ok", shard=name, frames=FRAMES))
+    folder = _cleared(layout)
+    write_records(folder / "rows.csv", rows, ShardRow)
+    demand(rows, stage="shards", min_ok=params.min_ok, table=folder / "rows.csv")
+    named = {segment.name: segment for segment in segments}
+    unknown = {"pose_weights": "imported", "i3d_weights": "imported"}
+    attrs = {"corpus": layout.corpus, "pose_layout": "body25", **unknown}
+    for name in progress(sorted({row.shard for row in rows if row.shard}), "shards"):
+        inside = [row for row in rows if row.shard == name]
+        clips = (load_segment(source, named[row.id], row.genre) for row in inside)
+        write_shard(folder / name, clips, {**attrs, "split": inside[0].split})
+        validate_shard(folder / name)
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = stage_parser("dataset_tools.shards", __doc__)
+    commands = parser.add_subparsers(dest="command", metavar="{export,import}", help="default: build the shards")
+    for command, doc in (("export", "write the shards in another format"), ("import", "make shards of a folder")):
+        sub = commands.add_parser(command, help=doc, description=doc)
+        sub.add_argument("--corpus", default=argparse.SUPPRESS, help="as for building")
+        sub.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="as for building")
+        if command == "export":
+            sub.add_argument("--format", choices=("webdataset", "released"), required=True)
+            sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="an empty or a new folder")
+        else:
+            sub.add_argument("--from", type=Path, required=True, metavar="DIR", dest="source")
+    return parser
+
+
+def _export(layout: Layout, kind: str, out: Path) -> None:
+    from dataset_tools.exchange.released_layout import export_released
+    from dataset_tools.exchange.tar_samples import export_tars
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is not an empty folder; give --out a new one")
+    export, unit = (export_tars, "clips") if kind == "webdataset" else (export_released, "segments of 2 s")
+    for name, count in export(layout.stage("shards"), out).items():
+        say("shards", f"{name}: {count} {unit}")
+
+
 def main(argv: list[str] | None = None) -> int:
-    args = stage_parser("dataset_tools.shards", __doc__).parse_args(argv)
+    args = _parser().parse_args(argv)
     layout = layout_of(args)
+    if args.command == "export":
+        _export(layout, args.format, args.out)
+        return 0
     params = load_params(layout.params, "shards", Params)
-    rows = build(layout, params)
+    rows = import_released(layout, params, args.source) if args.command == "import" else build(layout, params)
     kept = [row for row in rows if row.status == "ok"]
     for split in SPLITS:
         inside = [row for row in kept if row.split == split]

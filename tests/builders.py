@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base import schema
-from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, ShardClip, ShardSet, write_shard
+from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, ShardClip, write_shard
+from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples, window_starts
 
 GENRES = ("house", "hiphop")

@@ -17,7 +17,7 @@ from d2m_model.generation.mux import mux
 from d2m_model.generation.windows import cover, crossfade, join, render
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_format import ShardSet
+from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.vision import poser, visual_features
 
 RATE = 22050

@@ -9,12 +9,14 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
+import torch
 from builders import build_clip, build_shards
 
 from dataset_tools import shards
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_format import ShardSet, validate_shard, write_shard
+from dataset_tools.base.shard_format import validate_shard, write_shard
+from dataset_tools.base.shard_set import ShardSet
 
 ATTRS = {"corpus": "tiny", "split": "train", "pose_layout": "coco17", "pose_weights": "p", "i3d_weights": "v"}
 PARAMS = "shards: {max_clips: 2, max_frames_apart: 2, min_ok: 0.5}\n"
@@ -123,15 +125,88 @@ def test_other_processes_read_the_same(tmp_path, method):
 
 def test_a_fork_opens_its_own_file(tmp_path):
     shard_set = build_shards(tmp_path)
-    shard_set.read("clip_002", 30, 30)
+    shard_set.read("clip_001", 30, 30)
     (tmp_path / "train-00000.h5").unlink()  # the parent's handle still reads it; one that is opened anew can't
-    assert len(shard_set.read("clip_002", 30, 30).audio) == 22050
     assert "train-00000.h5" in read_elsewhere("fork", shard_set, "clip_002")
+    assert len(shard_set.read("clip_002", 30, 30).audio) == 22050
+    assert len(read_elsewhere("fork", shard_set, "clip_001")) == 22050  # what is in memory is
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 0, 800_000])
+def test_any_order_and_any_memory_read_the_same(tmp_path, memory):
+    written = build_shards(tmp_path, clips=5, seconds=4)
+    shard_set = ShardSet(tmp_path, "train", memory=memory)
+    rng = random.Random(0)
+    for _ in range(60):
+        number, frames = rng.randrange(5), 30 * rng.randint(1, 4)
+        start = 30 * rng.randint(0, (120 - frames) // 30)
+        window, clip = shard_set.read(f"clip_{number:03d}", start, frames), build_clip(number, seconds=4)
+        assert np.array_equal(window.pose, clip.pose[start : start + frames])
+        assert np.array_equal(window.audio, clip.audio[start * 735 : (start + frames) * 735])
+        window.pose[:] = window.audio[:] = -1  # theirs to change
+    with pytest.raises(ValueError, match="read-only"):
+        shard_set.view(written.clips[0].clip_id, 0, 30).audio[0] = 1
+
+
+def test_batches_hold_the_windows_in_order(tmp_path):
+    shard_set = build_shards(tmp_path, clips=3, seconds=4)
+    places = [("clip_002", 60), ("clip_000", 0), ("clip_002", 30)]
+    batch = shard_set.read_batch(places, 60)
+    assert batch.pose.shape == (3, 60, 2, 17, 3) and batch.audio.shape == (3, 44100) and batch.i3d.shape == (3, 2048)
+    for n, (clip_id, start) in enumerate(places):
+        assert all(np.array_equal(b[n], w) for b, w in zip(batch, shard_set.read(clip_id, start, 60), strict=True))
+    again = shard_set.read_batch(places[::-1], 60, batch)
+    assert again.audio is batch.audio and np.array_equal(again.audio[0], shard_set.read("clip_002", 30, 60).audio)
+
+
+class EveryWindow(torch.utils.data.Dataset):
+    """Windows of 2 s by number, as a training loader reads them."""
+
+    def __init__(self, folder):
+        self.shards = ShardSet(folder, "train")
+        self.places = [(clip.clip_id, start) for clip in self.shards.clips for start in range(0, clip.frames - 59, 30)]
+
+    def __len__(self):
+        return len(self.places)
+
+    def __getitem__(self, index):
+        return index, *self.shards.read(*self.places[index], 60)
+
+
+def test_several_loader_workers_read_at_random(tmp_path):
+    build_shards(tmp_path, clips=5, seconds=4)
+    data = EveryWindow(tmp_path)
+    data[0]  # the parent has a file open
+    order = torch.Generator().manual_seed(0)
+    loader = torch.utils.data.DataLoader(data, batch_size=4, shuffle=True, num_workers=2, generator=order)
+    seen = []
+    for indices, pose, audio, _ in loader:
+        for index, p, a in zip(indices.tolist(), pose.numpy(), audio.numpy(), strict=True):
+            clip, start = build_clip(int(data.places[index][0][-3:]), seconds=4), data.places[index][1]
+            assert np.array_equal(p, clip.pose[start : start + 60])
+            assert np.array_equal(a, clip.audio[start * 735 : (start + 60) * 735])
+            seen.append(index)
+    assert sorted(seen) == list(range(15))
 
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (lambda layout: (layout.stage("pose") / "clip_001.npy").write_bytes(b""), "pose: clip_001.npy"),
+        (lambda layout: (layout.stage("i3d") / "clip_001.npy").write_bytes(b""), "i3d: clip_001.npy"),
+        (
+            lambda layout: [
+                np.savez(layout.root / "x.npz", a=1),
+                (layout.root / "x.npz").rename(layout.stage("pose") / "clip_001.npy"),
+            ],
+            "an archive",
+        ),
+        (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.array([{}]), allow_pickle=True), "Python objects"),
+        (
+            lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.full((90, 2, 17, 3), np.nan, "f4")),
+            "NaN or infinite",
+        ),
+
         (lambda layout: (layout.stage("pose") / "clip_001.npy").unlink(), "No such file"),
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((80, 2, 17, 3), "f4")), "pose 80"),
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 17, 3), "f4")), "must be float32"),
@@ -222,7 +297,8 @@ def test_damaged_data_name_the_clip(tmp_path):
     path.write_bytes(data)
     with pytest.raises(UserError, match="clip 'clip_000': damaged data"):
         ShardSet(tmp_path, "train").read("clip_000", 0, 30)
-    assert len(ShardSet(tmp_path, "train").read("clip_000", 60, 30).audio) == 22050  # other chunks are sound
+    with pytest.raises(UserError, match="damaged"):  # in whatever part of the clip
+        ShardSet(tmp_path, "train").read("clip_000", 60, 30)
 
 
 def edited(tmp_path, edit):

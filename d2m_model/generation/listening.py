@@ -12,7 +12,8 @@ from d2m_model.nets.presets import DanceToCodes
 from d2m_model.training.loop import Measurement
 from d2m_model.training.music_model import MusicModel
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import ClipEntry, ShardSet
+from dataset_tools.base.shard_format import ClipEntry
+from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds
 
 LOUDNESS, PEAK, FADE = -16.0, 0.95, 0.25  # LUFS; of full scale; seconds

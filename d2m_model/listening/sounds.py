@@ -12,7 +12,7 @@ from d2m_model.metrics.controls import derangement, fitted
 from d2m_model.metrics.inputs import read_sound
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_format import ShardSet
+from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.base.work_cache import file_sha256, item_key
 

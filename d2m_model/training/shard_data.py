@@ -9,7 +9,8 @@ import torch
 from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import ClipEntry, ShardSet, Window
+from dataset_tools.base.shard_format import ClipEntry
+from dataset_tools.base.shard_set import ShardSet, Window
 from dataset_tools.base.timebase import FPS, frames_to_samples, seconds_to_frames
 
 PEAK = 0.95

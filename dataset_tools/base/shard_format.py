@@ -10,12 +10,10 @@ its first read: schema version, hard links only, no external or virtual storage,
 dtypes, chunks and stored sizes as declared.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -90,17 +88,6 @@ class ShardInfo:
     def joints(self) -> int:
         """J of the pose layout."""
         return JOINTS[self.pose_layout]
-
-
-class Window(NamedTuple):
-    """One window of one clip."""
-
-    pose: np.ndarray
-    """(frames, P, J, 3) float32."""
-    audio: np.ndarray
-    """(frames * 735,) float32."""
-    i3d: np.ndarray
-    """(2048,) float32."""
 
 
 def write_shard(path: Path, clips: Iterable[ShardClip], attrs: dict[str, str]) -> int:
@@ -196,7 +183,7 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
         entry, people = _validate_clip(group, clip_id, texts, people, path)
         entries.append(entry)
         if deep:
-            with _damage_as_user_error(path, clip_id):
+            with damage_as_user_error(path, clip_id):
                 for name in STREAMS:
                     group[name][...]
     if not entries:
@@ -280,7 +267,8 @@ def _attribute(target: h5py.Group, name: str, where):
 
 
 @contextmanager
-def _damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
+def damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
+    """What h5py raises for damaged data, as a UserError that names file and clip."""
     try:
         yield
     except (OSError, RuntimeError, KeyError) as err:
@@ -289,84 +277,3 @@ def _damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
 
 def _first_line(err: Exception) -> str:
     return str(err).strip("'\" ").splitlines()[0][:160] if str(err) else type(err).__name__
-
-
-@dataclass
-class ShardSet:
-    """All shards `<split>-NNNNN.h5` of a folder: validated at once, opened on first read in each process.
-
-    Raises UserError when there is none, one is not valid, numbers are missing, shards disagree in what they hold, or
-    a clip is in two of them.
-    """
-
-    folder: Path
-    split: str
-    infos: tuple[ShardInfo, ...] = field(init=False)
-    clips: list[ClipEntry] = field(init=False)
-    """Every clip, sorted by id."""
-
-    def __post_init__(self):
-        self.folder = Path(self.folder)
-        paths = sorted(self.folder.glob(f"{self.split}-*.h5"))
-        if not paths:
-            raise UserError(f"{self.folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards")
-        expected = [f"{self.split}-{number:05d}.h5" for number in range(len(paths))]
-        if [path.name for path in paths] != expected:
-            missing = sorted(set(expected) - {path.name for path in paths})
-            raise UserError(f"{self.folder}: shard {missing[0]} is missing among {len(paths)}; {REBUILD}")
-        self.infos = tuple(validate_shard(path) for path in paths)
-        self._home: dict[str, tuple[int, ClipEntry]] = {}
-        for index, info in enumerate(self.infos):
-            for name in (*FILE_TEXTS, "people"):
-                if getattr(info, name) != getattr(self.infos[0], name):
-                    raise UserError(f"{info.path}: {name} differs from {self.infos[0].path.name}; {REBUILD}")
-            for clip in info.clips:
-                if clip.clip_id in self._home:
-                    raise UserError(f"{info.path}: clip '{clip.clip_id}' is in two shards; {REBUILD}")
-                self._home[clip.clip_id] = (index, clip)
-        self.clips = [self._home[clip_id][1] for clip_id in sorted(self._home)]
-        self._open: dict[int, h5py.File] = {}
-        self._pid = os.getpid()
-
-    @property
-    def info(self) -> ShardInfo:
-        """The first shard's info: corpus, pose layout, people, joints and weights are the same in all."""
-        return self.infos[0]
-
-    def read(self, clip_id: str, start_frame: int = 0, frames: int | None = None) -> Window:
-        """Window of `frames` frames (default: to the end) from `start_frame`, with the sound of exactly that time and
-        the i3d row of the second in which it starts (the last row where the window starts later than that).
-
-        Raises KeyError for an unknown clip, ValueError for a window that is not inside the clip, UserError for data
-        that fail their checksum.
-        """
-        index, entry = self._home[clip_id]
-        stop = entry.frames if frames is None else start_frame + frames
-        if not 0 <= start_frame < stop <= entry.frames:
-            raise ValueError(f"{clip_id}: frames {start_frame} to {stop} are not inside its {entry.frames}")
-        samples = slice(frames_to_samples(start_frame), frames_to_samples(stop))
-        with _damage_as_user_error(self.infos[index].path, clip_id):
-            group = self._file(index)[clip_id]
-            rows = group["i3d"]
-            return Window(
-                pose=group["pose"][start_frame:stop],
-                audio=group["audio"][samples],
-                i3d=rows[min(start_frame // FPS, len(rows) - 1)],
-            )
-
-    def read_i3d(self, clip_id: str) -> np.ndarray:
-        """All i3d rows of a clip, (W, 2048) float32."""
-        index, _ = self._home[clip_id]
-        with _damage_as_user_error(self.infos[index].path, clip_id):
-            return self._file(index)[clip_id]["i3d"][...]
-
-    def _file(self, index: int) -> h5py.File:
-        # An HDF5 handle must not cross a fork: a process that inherited some forgets them and opens its own.
-        if self._pid != os.getpid():
-            self._open, self._pid = {}, os.getpid()
-        if index not in self._open:
-            self._open[index] = h5py.File(self.infos[index].path, "r")
-        return self._open[index]
-
-    def __getstate__(self):
-        return {**self.__dict__, "_open": {}}

@@ -1,0 +1,155 @@
+"""Does the fingerprint find the same recording, and nothing else? Planted duplicates in the demo corpus.
+
+    python benchmarks/fingerprint.py
+
+Every clip of the demo manifest is taken as it is, and again under another song id, cut elsewhere from the same song (60
+to 85 % in common, at least 3 s) and edited as the editors of compilations do. All pairs of clips under different song
+ids are compared. Recall: copies that are found beside the clip they overlap. Precision: pairs that were found and are
+of one song. The demo's songs are hard negatives: four per genre, which share synth voices, drum patterns and chords.
+"""
+
+import argparse
+import io
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from dataset_tools.base.manifest import load_manifest
+from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.demo.compilation import SAMPLE_RATE as SONG_RATE
+from dataset_tools.demo.compilation import CompilationClip, score_of
+from dataset_tools.demo.songs import synthesise
+from dataset_tools.sound.fingerprint import SAME, fingerprint, same_recordings
+
+LEAST = 0.2  # scores from here on are listed, to show the margin on either side of SAME
+
+
+def faster(sound: np.ndarray, ratio: float) -> np.ndarray:
+    """Tempo and pitch together, like a tape."""
+    return soxr.resample(sound, SAMPLE_RATE * ratio, SAMPLE_RATE)
+
+
+def stretched(sound: np.ndarray, ratio: float) -> np.ndarray:
+    """Tempo alone, by a phase vocoder."""
+    import librosa
+
+    return librosa.effects.time_stretch(sound, rate=ratio)
+
+
+def higher(sound: np.ndarray, semitones: float) -> np.ndarray:
+    """Pitch alone."""
+    ratio = 2 ** (semitones / 12)
+    return faster(stretched(sound, 1 / ratio), ratio)
+
+
+def coded(sound: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
+    """Through a lossy codec and back."""
+    file = io.BytesIO()
+    with av.open(file, "w", format={"libmp3lame": "mp3", "aac": "mp4"}[codec]) as out:
+        stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
+        stream.bit_rate = bit_rate
+        stream.codec_context.open()
+        frame = av.AudioFrame.from_ndarray((np.clip(sound, -1, 1) * 32767).astype(np.int16)[None], "s16", "mono")
+        frame.sample_rate = SAMPLE_RATE
+        fit = av.AudioResampler(
+            stream.codec_context.format, "mono", SAMPLE_RATE, frame_size=stream.codec_context.frame_size
+        )
+        for part in [*fit.resample(frame), *fit.resample(None), None]:
+            out.mux(stream.encode(part))
+    file.seek(0)
+    with av.open(file) as back:
+        return np.concatenate([part.to_ndarray()[0] for part in back.decode(audio=0)]).astype(np.float32)
+
+
+def noisy(sound: np.ndarray, decibels: float) -> np.ndarray:
+    """White noise at this signal-to-noise ratio."""
+    noise = np.random.default_rng(len(sound)).standard_normal(len(sound)).astype(np.float32)
+    return sound + noise * np.sqrt(np.mean(sound**2)) * 10 ** (-decibels / 20)
+
+
+EDITS = {
+    "cut elsewhere": lambda x: x,
+    "mp3 64 kbit/s": lambda x: coded(x, "libmp3lame", 64000),
+    "aac 48 kbit/s": lambda x: coded(x, "aac", 48000),
+    "speed + 6 %": lambda x: faster(x, 1.06),
+    "speed - 6 %": lambda x: faster(x, 0.94),
+    "speed + 2.5 %": lambda x: faster(x, 1.025),
+    "tempo + 6 %": lambda x: stretched(x, 1.06),
+    "tempo - 6 %": lambda x: stretched(x, 0.94),
+    "tempo - 3.5 %": lambda x: stretched(x, 0.965),
+    "pitch + 1 semitone": lambda x: higher(x, 1),
+    "pitch - 1 semitone": lambda x: higher(x, -1),
+    "noise at 10 dB": lambda x: noisy(x, 10),
+    "speed + 6 %, mp3, noise at 15 dB": lambda x: noisy(coded(faster(x, 1.06), "libmp3lame", 64000), 15),
+}
+
+
+def planted(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, tuple[str, str]]]:
+    """Sounds by name, the song id each is known under, and of every copy (edit, name of the clip it repeats)."""
+    manifest = load_manifest(ROOT / "manifests" / "demo", clip=CompilationClip)
+    songs = {song.song_id: song for song in manifest.songs}
+    music = {
+        name: soxr.resample(synthesise(score_of(song, seed)), SONG_RATE, SAMPLE_RATE) for name, song in songs.items()
+    }
+    rng, edits = np.random.default_rng(seed), list(EDITS)
+    sounds, group_of, copies = {}, {}, {}
+    for number, clip in enumerate(manifest.clips):
+        whole, start = music[clip.song_id], round(clip.song_start * SAMPLE_RATE)
+        length = round((clip.end - clip.start) * SAMPLE_RATE)
+        sounds[clip.clip_id], group_of[clip.clip_id] = whole[start : start + length], clip.song_id
+        for again in range(rounds):
+            edit = edits[(number * rounds + again) % len(edits)]
+            most = min(0.4, 1 - 3.3 * SAMPLE_RATE / length)
+            moved = start + int(rng.uniform(0.15, max(0.16, most)) * length) * int(rng.choice([-1, 1]))
+            moved = int(np.clip(moved, 0, len(whole) - length))
+            name = f"{clip.clip_id}-{again}"
+            sounds[name] = EDITS[edit](whole[moved : moved + length])
+            group_of[name], copies[name] = f"{clip.song_id}-{edit}", (edit, clip.clip_id)
+    return sounds, group_of, copies
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print recall per edit and precision."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="copies of every clip (default: 3, so 144 copies)")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(argv)
+    sounds, group_of, copies = planted(args.rounds, args.seed)
+    begin = time.perf_counter()
+    prints = {name: fingerprint(sound) for name, sound in sounds.items()}
+    made = time.perf_counter()
+    matches = same_recordings(prints, group_of, LEAST)
+    done = time.perf_counter()
+    score = {frozenset((match.first, match.second)): match.score for match in matches}
+    found = defaultdict(list)
+    for name, (edit, original) in copies.items():
+        found[edit].append(score.get(frozenset((name, original)), 0.0))
+    print(f"{'edit':34s} copies  recall  lowest score  median")
+    for edit, scores in found.items():
+        recall = np.mean(np.array(scores) >= SAME)
+        print(f"{edit:34s} {len(scores):6d}  {recall:6.3f}  {min(scores):12.3f}  {np.median(scores):6.3f}")
+    everything = np.concatenate(list(found.values()))
+    song_of = {name: group.split("-")[0] for name, group in group_of.items()}
+    right = [m.score for m in matches if song_of[m.first] == song_of[m.second]]
+    wrong = [m.score for m in matches if song_of[m.first] != song_of[m.second]]
+    names = sorted(sounds)
+    pairs = sum(song_of[a] != song_of[b] for i, a in enumerate(names) for b in names[:i])
+    true, false = sum(s >= SAME for s in right), sum(s >= SAME for s in wrong)
+    print(f"recall {np.mean(everything >= SAME):.3f} of {len(everything)} copies at a score of {SAME} or more")
+    print(f"precision {true / max(1, true + false):.4f}: {true} pairs found are of one song, {false} are not")
+    print(f"highest score of {pairs} pairs of different songs: {max(wrong, default=0):.3f}")
+    seconds = sum(len(sound) for sound in sounds.values()) / SAMPLE_RATE
+    print(f"{len(sounds)} clips, {seconds:.0f} s: fingerprints {made - begin:.1f} s, comparison {done - made:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,154 @@
+"""Windows per second from shards and from one file per segment and stream, the same data, in random order.
+
+    python benchmarks/shards_read.py [--root DIR --corpus demo]
+
+Reads every window of 2 s that starts on a whole second of the training shards. Both sides read from the page cache:
+everything is read once before the clock starts. Times are processor time of one process, so that a busy machine changes
+little; `as batch` also copies the windows into the 16 places of a batch, as training does, and bounds what any reader can
+reach. The last table is the time of the clock through a torch DataLoader with workers, whose passing of batches between
+processes costs the same for both.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from scipy.io import wavfile
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+
+FRAMES, BATCH = 2 * FPS, 16
+
+
+def write_segments(shards: ShardSet, folder: Path) -> list[tuple[str, int]]:
+    """One file per window and stream in `folder`; returns (clip id, first frame) of every window."""
+    places = [(c.clip_id, s) for c in shards.clips for s in range(0, c.frames - FRAMES + 1, FPS)]
+    for clip_id, start in places:
+        window, name = shards.read(clip_id, start, FRAMES), folder / f"{clip_id}_{start}"
+        np.save(f"{name}.pose.npy", window.pose)
+        np.save(f"{name}.i3d.npy", window.i3d)
+        np.save(f"{name}.audio.npy", window.audio)
+        wavfile.write(f"{name}.wav", SAMPLE_RATE, window.audio)
+        soundfile.write(f"{name}.16.wav", window.audio, SAMPLE_RATE, subtype="PCM_16")
+    return places
+
+
+def readers(shards: ShardSet, folder: Path) -> dict[str, Callable]:
+    """Name to a function from (clip id, first frame) to pose, audio, i3d."""
+
+    def npy(clip_id, start):
+        name = f"{folder}/{clip_id}_{start}"
+        return np.load(name + ".pose.npy"), np.load(name + ".audio.npy"), np.load(name + ".i3d.npy")
+
+    def wav(clip_id, start, kind=".wav"):
+        name = f"{folder}/{clip_id}_{start}"
+        sound, _ = soundfile.read(name + kind, dtype="float32")
+        return np.load(name + ".pose.npy"), sound, np.load(name + ".i3d.npy")
+
+    return {
+        "files: .npy, sound .npy": npy,
+        "files: .npy, sound .wav float": wav,
+        "files: .npy, sound .wav 16 bit": lambda clip_id, start: wav(clip_id, start, ".16.wav"),
+        "shards: read (a copy)": lambda clip_id, start: shards.read(clip_id, start, FRAMES),
+        "shards: view (no copy)": lambda clip_id, start: shards.view(clip_id, start, FRAMES),
+    }
+
+
+def rate(read: Callable, order: list[tuple[str, int]], batch: list[np.ndarray] | None) -> float:
+    """Windows per second of processor time, best of three."""
+    best = np.inf
+    for _ in range(3):
+        begin = time.process_time()
+        for number, place in enumerate(order):
+            window = read(*place)
+            if batch is not None:
+                for into, values in zip(batch, window, strict=True):
+                    into[number % BATCH] = values
+        best = min(best, time.process_time() - begin)
+    return len(order) / best
+
+
+class Windows(torch.utils.data.Dataset):
+    """A reader's windows for a DataLoader."""
+
+    def __init__(self, read: Callable, order: list[tuple[str, int]]):
+        self.read, self.order = read, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        return tuple(self.read(*self.order[index]))
+
+
+def loader_rate(read: Callable, order: list[tuple[str, int]], workers: int) -> float:
+    """Windows per second of the clock through a DataLoader, its start left out."""
+    loader = torch.utils.data.DataLoader(
+        Windows(read, order), batch_size=BATCH, num_workers=workers, multiprocessing_context="fork", drop_last=True
+    )
+    batches = iter(loader)
+    for _ in range(4):
+        next(batches)
+    begin, count = time.perf_counter(), 0
+    for batch in batches:
+        count += len(batch[0])
+    return count / (time.perf_counter() - begin)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("."))
+    parser.add_argument("--corpus", default="demo")
+    parser.add_argument("--windows", type=int, default=2000, help="windows read per measurement")
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    shards = ShardSet(args.root / "data" / args.corpus / "shards", "train")
+    with tempfile.TemporaryDirectory() as name:
+        places = write_segments(shards, Path(name))
+        picked = np.random.default_rng(0).integers(0, len(places), args.windows)
+        order, found = [places[k] for k in picked], {}
+        window = shards.read(*places[0], FRAMES)
+        batch = [np.empty((BATCH, *values.shape), values.dtype) for values in window]
+        size = sum(values.nbytes for values in window) / 1024
+        print(f"{len(places)} windows of {size:.0f} KiB in {len(shards.clips)} clips; {args.windows} reads at random")
+        print(f"{'one process, processor time':34s} windows/s   as batch")
+        for label, read in readers(shards, Path(name)).items():
+            for place in places:
+                read(*place)
+            found[label] = rate(read, order, None), rate(read, order, batch)
+            print(f"{label:34s} {found[label][0]:9.0f}  {found[label][1]:9.0f}")
+        groups = [order[k : k + BATCH] for k in range(0, len(order) - BATCH + 1, BATCH)]
+        filled = shards.read_batch(groups[0], FRAMES)
+        best = np.inf
+        for _ in range(3):
+            begin = time.process_time()
+            for group in groups:
+                shards.read_batch(group, FRAMES, filled)
+            best = min(best, time.process_time() - begin)
+        whole = len(groups) * BATCH / best
+        print(f"{'shards: read_batch':34s} {'':9s}  {whole:9.0f}")
+        for kind in ("sound .npy", "sound .wav float", "sound .wav 16 bit"):
+            alone, batched = found[f"files: .npy, {kind}"]
+            view, copy = (found[f"shards: {word}"][0] / alone for word in ("view (no copy)", "read (a copy)"))
+            print(f"shards against {kind:18s}: view x {view:.0f}, read x {copy:.1f}, as batch x {whole / batched:.1f}")
+        print(f"DataLoader, {args.workers} workers, batches of {BATCH}, time of the clock")
+        for label in ("files: .npy, sound .wav float", "shards: read (a copy)"):
+            found_rate = loader_rate(readers(shards, Path(name))[label], order, args.workers)
+            print(f"{label:34s} {found_rate:9.0f}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,188 @@
+"""The folder layout of the program that D2M-GAN's authors released: one file per 2 s segment and stream.
+
+    audio_s2/<segment>.wav    44 100 samples, mono, 22 050 Hz
+    motion_s2/<segment>.npy   float32 (60, 75): BODY_25 x px, y px, confidence of the primary dancer at 30 fps
+    video_s2/<segment>.npy    float32 (1, 2048): I3D features, RGB 1024 then flow 1024
+    train_segs.txt, test_segs.txt, ...   one segment per line
+
+A segment is called <compilation>_<song>_<clip>_seg<n>, n from 0. Its clip is imported as a shard clip of its own: the
+layout does not say that segments follow each other without a gap, nor does it hold the I3D rows between them.
+"""
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy.io import wavfile
+
+from dataset_tools.base.atomic import write_aside, write_text
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.schema import check_name
+from dataset_tools.base.shard_format import I3D_WIDTH, SPLITS, ShardClip
+from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.vision.pose_layouts import to_layout
+
+FRAMES = 2 * FPS
+SAMPLES = frames_to_samples(FRAMES)
+JOINTS = 25
+FOLDERS = {"audio": "audio_s2", "pose": "motion_s2", "i3d": "video_s2"}
+SUFFIX = {"audio": ".wav", "pose": ".npy", "i3d": ".npy"}
+SEGMENT = re.compile(r"(?P<clip>(?P<compilation>.+)_(?P<song>[^_]+)_(?P<number>[^_]+))_seg_?(?P<n>\d+)", re.IGNORECASE)
+LIST_NAMES = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
+MOST_BYTES = 4 << 20
+"""No file of a segment is larger; one that is belongs to something else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One 2 s segment on disk."""
+
+    name: str
+    song: str
+    clip: str
+    """<compilation>_<song>_<clip>."""
+    number: int
+    split: str
+
+
+def segment_name(clip_id: str, song: str, number: int) -> str:
+    """<compilation>_<song>_<clip>_seg<n>: clip ids of that form are kept, in others the song is put before the last
+    part. A clip that is itself one segment of an import keeps its name."""
+    if number == 0 and SEGMENT.fullmatch(clip_id):
+        return clip_id
+    if not re.fullmatch(rf".+_{re.escape(song)}_[^_]+", clip_id):
+        head, _, tail = clip_id.rpartition("_")
+        clip_id = f"{(head or 'clips')}_{song.replace('_', '-')}_{tail}"
+    return f"{clip_id}_seg{number}"
+
+
+def export_released(shards: Path, out: Path) -> dict[str, int]:
+    """Write every whole 2 s of every clip of the folder `shards` into `out`; return the segments of each split.
+
+    What the layout has no place for stays behind: dancers other than the primary, the rest of a clip after its last
+    whole 2 s, I3D rows of odd seconds, genre and picture size. Of coco17 poses neck and mid-hip are means and the feet
+    are missing (0). Raises UserError as ShardSet does, and for two segments of one name.
+    """
+    written, owners = {}, {}
+    for split in SPLITS:
+        if not any(shards.glob(f"{split}-*.h5")):
+            continue
+        source, names = ShardSet(shards, split), []
+        for clip in source.clips:
+            for number in range(clip.frames // FRAMES):
+                name = segment_name(clip.clip_id, clip.song, number)
+                if owners.setdefault(name, clip.clip_id) != clip.clip_id:
+                    raise UserError(
+                        f"{shards}: clips '{owners[name]}' and '{clip.clip_id}' would both be segment '{name}'; rename one"
+                    )
+                window = source.read(clip.clip_id, number * FRAMES, FRAMES)
+                pose = window.pose[:, 0] if source.info.joints == JOINTS else to_layout(window.pose[:, 0], "body25")
+                _write_npy(out / FOLDERS["pose"] / f"{name}.npy", pose.reshape(FRAMES, JOINTS * 3))
+                _write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
+                with write_aside(out / FOLDERS["audio"] / f"{name}.wav") as aside:
+                    wavfile.write(aside, SAMPLE_RATE, window.audio)  # libsndfile would put the time of day in
+                names.append(name)
+        write_text(out / f"{split}_segs.txt", "".join(f"{name}\n" for name in names))
+        written[split] = len(names)
+    if not written:
+        raise UserError(f"{shards}: no shards; run python -m dataset_tools.shards")
+    return written
+
+
+def _write_npy(path: Path, values: np.ndarray) -> None:
+    with write_aside(path) as aside:
+        np.save(aside, np.ascontiguousarray(values), allow_pickle=False)
+
+
+def find_segments(folder: Path) -> list[Segment]:
+    """The segments that the lists of `folder` name, sorted; lists are the .txt files there with train, val or test in
+    their name, lines may carry a folder or a suffix.
+
+    Raises UserError for a missing folder or list, a line that is no segment's name, and a segment in two lists.
+    """
+    for name in FOLDERS.values():
+        if not (folder / name).is_dir():
+            raise UserError(f"{folder / name}: no such folder; the layout is {', '.join(FOLDERS.values())} and *train*.txt, *test*.txt")
+    found: dict[str, Segment] = {}
+    for path in sorted(folder.glob("*.txt")):
+        splits = [split for split, words in LIST_NAMES.items() if any(word in path.stem.lower() for word in words)]
+        if len(splits) != 1:
+            continue
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: not UTF-8 text") from None
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            segment = _parse(line.strip(), splits[0], f"{path} line {number}")
+            known = found.setdefault(segment.name, segment)
+            if known.split != segment.split:
+                raise UserError(f"{path} line {number}: '{segment.name}' is in the {known.split} list too")
+    if not found:
+        raise UserError(f"{folder}: no segment lists; expected *train*.txt and *test*.txt with one segment per line")
+    return [found[name] for name in sorted(found)]
+
+
+def _parse(line: str, split: str, where: str) -> Segment:
+    match = SEGMENT.fullmatch(re.sub(r"\.(npy|wav)$", "", line, flags=re.IGNORECASE))
+    try:
+        name = check_name(match.group(0) if match else "")
+    except ValueError:
+        raise UserError(f"{where}: '{line[:80]}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>") from None
+    return Segment(name=name, song=match["song"], clip=match["clip"], number=int(match["n"]), split=split)
+
+
+def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
+    """All streams of a segment. Sound longer than 2 s is cut; 16-bit sound becomes float.
+
+    Raises ValueError, one line, for a missing or broken file, another shape, rate or type, or numbers that are none.
+    """
+    pose = _array(folder, "pose", segment.name, (FRAMES, JOINTS * 3)).reshape(FRAMES, 1, JOINTS, 3)
+    i3d = _array(folder, "i3d", segment.name, (1, I3D_WIDTH))
+    audio = _sound(_file(folder, "audio", segment.name))
+    for name, values in (("pose", pose), ("i3d", i3d), ("audio", audio)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: {segment.name} holds NaN or infinite values")
+    width, height = (max(1, int(np.ceil(pose[..., axis].max()))) for axis in (0, 1))
+    return ShardClip(
+        clip_id=segment.name, song=segment.song, genre=genre, split=segment.split, width=width, height=height,
+        pose=pose, audio=audio, i3d=i3d,
+    )  # fmt: skip
+
+
+def _file(folder: Path, stream: str, name: str) -> Path:
+    path = folder / FOLDERS[stream] / f"{name}{SUFFIX[stream]}"
+    if path.is_symlink() or not path.is_file():
+        raise ValueError(f"{stream}: {FOLDERS[stream]}/{path.name} is missing or not a plain file")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{stream}: {FOLDERS[stream]}/{path.name} has {path.stat().st_size} bytes, too many for 2 s")
+    return path
+
+
+def _array(folder: Path, stream: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    path = _file(folder, stream, name)
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as err:
+        raise ValueError(f"{stream}: {path.name} is not readable: {' '.join(str(err).split())[:120]}") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.size != np.prod(shape):
+        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an archive"
+        raise ValueError(f"{stream}: {path.name} must hold numbers of shape {shape}, found {found}")
+    return values.reshape(shape).astype(np.float32)
+
+
+def _sound(path: Path) -> np.ndarray:
+    try:
+        sound, rate = soundfile.read(str(path), dtype="float32")
+    except RuntimeError as err:
+        raise ValueError(f"audio: {path.name} is not readable: {' '.join(str(err).split())[:120]}") from None
+    if sound.ndim != 1 or rate != SAMPLE_RATE or len(sound) < SAMPLES:
+        found = f"{sound.shape} at {rate} Hz"
+        raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SAMPLES} samples, found {found}")
+    return sound[:SAMPLES]
+

@@ -1,0 +1,207 @@
+"""Shards in other formats: tars that webdataset reads, the released program's folders and back, hostile folders."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+from builders import build_manifest, build_shards
+
+from dataset_tools import shards
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.exchange.released_layout import find_segments, segment_name
+from dataset_tools.vision.pose_layouts import to_layout
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A working folder whose corpus `tiny` has shards: 4 training clips of 5 s, 2 test clips, BODY_25."""
+    build_manifest(tmp_path)
+    (tmp_path / "params.yaml").write_text("shards: {max_clips: 4, min_ok: 0.5}\n")
+    folder = tmp_path / "data" / "tiny" / "shards"
+    build_shards(folder, clips=4, seconds=5, layout="body25", corpus="tiny")
+    build_shards(folder, clips=2, seconds=5, layout="body25", corpus="tiny", split="test", first=4)
+    return tmp_path
+
+
+def run(root, *args):
+    return shards.main([*args, "--root", str(root), "--corpus", "tiny"])
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def export(root, kind="released", name="out"):
+    assert run(root, "export", "--format", kind, "--out", str(root / name)) == 0
+    return root / name
+
+
+def test_webdataset_reads_the_tars(root, tmp_path):
+    import webdataset
+
+    out = export(root, "webdataset")
+    assert sorted(files(out)) == ["test-000000.tar", "train-000000.tar", "train-000001.tar"]
+    written = ShardSet(root / "data" / "tiny" / "shards", "train")
+    urls = [f"file:{out}/train-00000{n}.tar" for n in range(2)]
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False).decode())
+    assert [sample["__key__"] for sample in samples] == [clip.clip_id for clip in written.clips]
+    for sample, clip in zip(samples, written.clips, strict=True):
+        window = written.read(clip.clip_id)
+        assert np.array_equal(sample["pose.npy"], window.pose) and np.array_equal(sample["audio.npy"], window.audio)
+        assert np.array_equal(sample["i3d.npy"], written.read_i3d(clip.clip_id))
+        assert sample["json"]["song"] == clip.song and sample["json"]["frames"] == 150 and sample["json"]["fps"] == 30
+    assert files(export(root, "webdataset", "again")) == files(out)
+
+
+def test_dotted_ids_stay_one_sample_each(root):
+    from dataset_tools.exchange.tar_samples import key_of
+
+    assert key_of("comp.1_2.b") == "comp-1_2-b"
+
+
+def test_released_layout_has_its_shapes(root):
+    out = export(root)
+    names = (out / "train_segs.txt").read_text().split()
+    assert names[:3] == ["clip_song-000_000_seg0", "clip_song-000_000_seg1", "clip_song-001_001_seg0"]
+    assert len(names) == 8 and len((out / "test_segs.txt").read_text().split()) == 4
+    written = ShardSet(root / "data" / "tiny" / "shards", "train")
+    window = written.read("clip_001", 60, 60)
+    motion = np.load(out / "motion_s2" / "clip_song-001_001_seg1.npy")
+    video = np.load(out / "video_s2" / "clip_song-001_001_seg1.npy")
+    sound, rate = soundfile.read(out / "audio_s2" / "clip_song-001_001_seg1.wav", dtype="float32")
+    assert motion.shape == (60, 75) and np.array_equal(motion, window.pose[:, 0].reshape(60, 75))
+    assert video.shape == (1, 2048) and np.array_equal(video[0], window.i3d)
+    assert rate == 22050 and np.array_equal(sound, window.audio)
+
+
+def test_released_to_shards_and_back_is_byte_equal(root):
+    out = export(root)
+    run(root, "import", "--from", str(out))
+    made = ShardSet(root / "data" / "tiny" / "shards", "train")
+    assert (made.info.pose_layout, made.info.people, len(made.clips)) == ("body25", 1, 8)
+    assert {clip.song for clip in made.clips} == {f"song-00{n}" for n in range(4)}
+    assert files(export(root, name="again")) == files(out)
+    before = files(root / "data" / "tiny" / "shards")
+    run(root, "import", "--from", str(out))
+    assert files(root / "data" / "tiny" / "shards") == before
+
+
+def test_coco_poses_become_body25(tmp_path):
+    build_manifest(tmp_path)
+    (tmp_path / "params.yaml").write_text("shards: {}\n")
+    source = build_shards(tmp_path / "data" / "tiny" / "shards", clips=1, seconds=2, corpus="tiny")
+    out = export(tmp_path)
+    (path,) = (out / "motion_s2").iterdir()
+    motion = np.load(path).reshape(60, 25, 3)
+    assert np.array_equal(motion, to_layout(source.read("clip_000").pose[:, 0], "body25"))
+    assert motion[:, 0, 2].all() and not motion[:, 19:].any()
+
+
+def test_names_of_segments():
+    assert segment_name("000012_7_3", "7", 2) == "000012_7_3_seg2"
+    assert segment_name("comp0_03", "house1", 0) == "comp0_house1_03_seg0"
+    assert segment_name("000012_7_3_seg5", "7", 0) == "000012_7_3_seg5"
+
+
+def test_lists_and_names_are_read_loosely(root):
+    out = export(root)
+    train = (out / "train_segs.txt").read_text().split()
+    (out / "train_segs.txt").unlink()
+    (out / "tiktok_TRAIN_list.txt").write_text("\ufeff" + "".join(f"{name}.npy\r\n\r\n" for name in train))
+    (out / "notes.txt").write_text("not a list")
+    assert [s.name for s in find_segments(out) if s.split == "train"] == sorted(train)
+
+
+def test_other_dtypes_and_16_bit_sound_are_taken(root):
+    out = export(root)
+    name = (out / "train_segs.txt").read_text().split()[0]
+    pose = np.load(out / "motion_s2" / f"{name}.npy")
+    np.save(out / "motion_s2" / f"{name}.npy", pose.astype("f8").reshape(60, 25, 3))
+    np.save(out / "video_s2" / f"{name}.npy", np.load(out / "video_s2" / f"{name}.npy")[0])
+    sound, _ = soundfile.read(out / "audio_s2" / f"{name}.wav", dtype="float32")
+    soundfile.write(out / "audio_s2" / f"{name}.wav", np.append(sound, 0), 22050, subtype="PCM_16")
+    run(root, "import", "--from", str(out))
+    window = ShardSet(root / "data" / "tiny" / "shards", "train").read(name)
+    assert np.array_equal(window.pose[:, 0].reshape(60, 75), pose) and np.abs(window.audio - sound).max() < 1e-4
+
+
+class Trap:
+    def __reduce__(self):
+        return (open, ("/tmp/d2m_pickle_was_run", "w"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda out, n: (out / "motion_s2" / f"{n}.npy").write_bytes(b""), "not readable"),
+        (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.zeros((59, 75), "f4")), "found float32 (59, 75)"),
+        (lambda out, n: np.save(out / "video_s2" / f"{n}.npy", np.array([Trap()])), "not readable"),
+        (lambda out, n: np.save(out / "video_s2" / f"{n}.npy", np.full((1, 2048), np.inf, "f4")), "NaN or infinite"),
+        (
+            lambda out, n: (
+                np.savez(out / "x.npz", a=np.zeros(2048)) or (out / "x.npz").rename(out / "video_s2" / f"{n}.npy")
+            ),
+            "an archive",
+        ),
+        (lambda out, n: (out / "video_s2" / f"{n}.npy").write_bytes(bytes(5 << 20)), "too many for 2 s"),
+        (lambda out, n: (out / "audio_s2" / f"{n}.wav").write_bytes(b"RIFF"), "not readable"),
+        (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(44099), 22050), "at least 44100"),
+        (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(88200), 44100), "at 44100 Hz"),
+        (lambda out, n: (out / "audio_s2" / f"{n}.wav").unlink(), "is missing"),
+        (
+            lambda out, n: [
+                (out / "audio_s2" / f"{n}.wav").unlink(),
+                (out / "audio_s2" / f"{n}.wav").symlink_to("/etc/passwd"),
+            ],
+            "not a plain file",
+        ),
+    ],
+)
+def test_a_broken_segment_is_one_dropped_row(root, spoil, reason):
+    out = export(root)
+    name = (out / "train_segs.txt").read_text().split()[3]
+    spoil(out, name)
+    run(root, "import", "--from", str(out))
+    rows = (root / "data" / "tiny" / "shards" / "rows.csv").read_text().splitlines()
+    (dropped,) = [row for row in rows if ",dropped," in row]
+    assert dropped.startswith(name) and reason in dropped and len(rows) == 13
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("../../etc/passwd_1_1_seg0", "not a segment's name"),
+        ("/etc/a_1_1_seg0", "not a segment's name"),
+        ("a_1_1", "not a segment's name"),
+        ("..a_1_1_seg0", "not a segment's name"),
+        ("clip_song-004_004_seg0", "is in the"),
+    ],
+)
+def test_hostile_lists_are_refused(root, line, message):
+    out = export(root)
+    with open(out / "train_segs.txt", "a") as handle:
+        handle.write(line + "\n")
+    before = files(root / "data")
+    with pytest.raises(UserError, match=message) as caught:
+        run(root, "import", "--from", str(out))
+    assert "\n" not in str(caught.value) and files(root / "data") == before
+
+
+def test_what_is_missing_is_said(root):
+    out = export(root)
+    with pytest.raises(UserError, match="not an empty folder"):
+        export(root)
+    shutil.rmtree(out / "video_s2")
+    with pytest.raises(UserError, match="video_s2: no such folder"):
+        run(root, "import", "--from", str(out))
+    (out / "video_s2").mkdir()
+    for path in out.glob("*.txt"):
+        path.unlink()
+    with pytest.raises(UserError, match="no segment lists"):
+        run(root, "import", "--from", str(out))
+    shutil.rmtree(root / "data")
+    with pytest.raises(UserError, match="no shards"):
+        run(root, "export", "--format", "webdataset", "--out", str(root / "new"))
+    assert not (root / "new").exists()
