@@ -2,6 +2,9 @@
 
 x px, y px, confidence 0..1 of P dancers, slot 0 the primary one; what was not found is 0. OpenPifPaf finds the people,
 `vision.tracking` tells them apart. Numbers come in steps of 1/16 px and 1/256, so that equal runs give equal bytes.
+
+`--overlay CLIP --out FILE.mp4` draws what was found over a clip instead: a colour for each dancer, the primary one framed,
+lines as opaque as they are sure.
 """
 
 import io
@@ -23,7 +26,7 @@ from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.base.workers import run_all
 from dataset_tools.vision.pose_layouts import SOURCES
 
-VERSION = 3  # of what this stage computes; raise it when the same input would give other poses
+VERSION = 4  # of what this stage computes; raise it when the same input would give other poses
 DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # parameters that decide it
 
 
@@ -182,10 +185,47 @@ def _poser(weights: Path, long_edge: int, layout: str, batch_size: int):
     return Poser(weights, long_edge=long_edge, layout=layout, batch_size=batch_size)
 
 
+def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
+    """Write the clip, sound included, with its tracked dancers drawn over it as `out` (.mp4); returns its frames.
+
+    Raises UserError where there is no such clip, or the stage has not posed it.
+    """
+    from dataset_tools.vision.clip_reader import read_clip
+    from dataset_tools.vision.overlay import overlay_frames
+    from dataset_tools.vision.video_io import read_sound, rgb_frames, write_clip
+
+    if out.suffix != ".mp4":
+        raise UserError(f"{out}: --out must name an .mp4 file")
+    table = layout.stage("pose") / "rows.csv"
+    if not table.is_file():
+        raise UserError(f"{table}: file not found; run the stage pose first")
+    rows = {row.id: row for row in read_records(table, PoseRow)}
+    if clip_id not in rows:
+        raise UserError(f"{table}: no clip '{clip_id}'; its first are {', '.join(sorted(rows)[:3])}")
+    if rows[clip_id].status != "ok":
+        raise UserError(f"{table}: clip '{clip_id}' has no pose: {rows[clip_id].status}, {rows[clip_id].reason}")
+    pose = np.load(layout.stage("pose") / f"{clip_id}.npy", allow_pickle=False)
+    video = layout.stage("clips") / f"{clip_id}.mp4"
+    if not video.is_file():
+        raise UserError(f"{video}: file not found; run the stage clips again")
+    sound, rate = read_sound(video) or (None, 0)
+    with write_aside(out) as aside:
+        frames = rgb_frames(overlay_frames(read_clip(video, len(pose)), pose))
+        return write_clip(aside, frames, sound, rate, audio_codec="aac")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = cli.stage_parser("dataset_tools.pose", __doc__)
+    parser.add_argument("--overlay", metavar="CLIP", help="only draw this posed clip's dancers over its picture")
+    parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="where to write that video")
     args = parser.parse_args(argv)
+    if (args.overlay is None) != (args.out is None):
+        raise UserError("--overlay CLIP and --out FILE.mp4 go together")
     layout = cli.layout_of(args)
+    if args.overlay:
+        frames = write_overlay(layout, args.overlay, args.out)
+        cli.say("pose", f"{args.out}: {frames} frames of {args.overlay}")
+        return 0
     params = load_params(layout.params, "pose", Params)
     rows = pose_clips(layout, params)
     summary = demand(rows, stage="pose", min_ok=params.min_ok, table=layout.stage("pose") / "rows.csv")

@@ -15,7 +15,8 @@ from dataset_tools.base.params import load_params
 from dataset_tools.base.schema import read_records, write_records
 from dataset_tools.demo.scene import Scene, render
 from dataset_tools.demo.training_frames import random_motion
-from dataset_tools.vision.video_io import rgb_frames, write_clip
+from dataset_tools.vision.overlay import COLOURS, draw_dancers
+from dataset_tools.vision.video_io import read_rgb, rgb_frames, write_clip
 
 WIDTH, HEIGHT, FRAMES = 160, 256, 8
 PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1, "min_ok": 0.0}
@@ -129,6 +130,41 @@ def test_too_many_failures_and_bad_input_are_one_line(layout):
     (layout.stage("clips") / "dance.mp4").unlink()
     with pytest.raises(pose.UserError, match="dance.mp4: file not found"):
         run(layout)
+
+
+def test_overlay_draws_the_dancer_over_the_clip(layout, tmp_path, capsys):
+    assert run(layout) == 0
+    out = tmp_path / "overlay.mp4"
+    common = ["--corpus", layout.corpus, "--root", str(layout.root)]
+    assert pose.main([*common, "--overlay", "dance", "--out", str(out)]) == 0
+    assert f"{out}: 8 frames of dance" in capsys.readouterr().out
+    found = np.load(layout.stage("pose") / "dance.npy", allow_pickle=False)
+    plain, drawn = (list(read_rgb(p)) for p in (layout.stage("clips") / "dance.mp4", out))
+    assert len(drawn) == FRAMES and drawn[0].shape == (2 * HEIGHT, 2 * WIDTH, 3)
+    yellow = np.array(COLOURS[0], float)
+    for before, after, people in zip(plain, drawn, found, strict=True):
+        hip, knee = people[0, 11, :2], people[0, 13, :2]
+        x, y = np.rint((hip + knee) / 2).astype(int)  # half way along the left thigh
+        nearer = np.abs(before[y, x] - yellow).sum() - np.abs(after[2 * y : 2 * y + 2, 2 * x : 2 * x + 2] - yellow).sum(-1).min()
+        assert nearer > 100
+    for wrong, says in (
+        (["--overlay", "dance"], "go together"),
+        (["--overlay", "nobody", "--out", str(out)], "no clip 'nobody'"),
+        (["--overlay", "empty", "--out", str(out)], "clip 'empty' has no pose: dropped, no person found"),
+        (["--overlay", "dance", "--out", str(tmp_path / "x.gif")], "must name an .mp4"),
+    ):
+        with pytest.raises(pose.UserError, match=says):
+            pose.main([*common, *wrong])
+    assert not (tmp_path / "x.gif").exists()
+
+
+def test_what_is_surer_is_drawn_stronger():
+    grey, people = np.full((480, 100, 3), 90, np.uint8), np.zeros((2, 17, 3), np.float32)
+    people[1, 5], people[1, 7] = (20, 100, 1.0), (20, 200, 1.0)
+    people[1, 6], people[1, 8] = (60, 100, 0.25), (60, 200, 0.25)
+    drawn = draw_dancers(grey, people).astype(int)
+    assert grey.min() == 90 and np.array_equal(drawn[150, 20], COLOURS[1])
+    assert np.abs(drawn[150, 60] - (90 + 0.25 * (np.array(COLOURS[1]) - 90))).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The people in a frame: our weights, OpenPifPaf's own checkpoints, hostile files, joint layouts."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_a_frame_gives_the_same_whatever_was_posed_before(frames):
     images = [image for image, _ in frames]
     used = Poser(WEIGHTS)
     next(used.people(images))
-    (fields,) = used.decode.cifcaf.fields_batch(used.decode.network, to_network(images[:1], 257)[0])
+    (fields,) = used.decode.fields(to_network(images[:1], 257)[0])
     for _ in range(1500):  # a minute of video, without the network's time
         used.decode.cifcaf(fields)
     fresh, again = list(Poser(WEIGHTS).people(images)), list(used.people(images))
@@ -105,18 +106,48 @@ def test_network_coordinates_lead_back_to_the_frame(size):
 
 def test_published_checkpoints_load_without_running_code(tmp_path, frames):
     network = checkpoint(tmp_path / "published.pkl")
-    poser = Poser(tmp_path / "published.pkl", long_edge=129, layout="body25")
+    poser = Poser(tmp_path / "published.pkl", long_edge=129)
     image = torch.randn(1, 3, 65, 65, generator=torch.Generator().manual_seed(0))
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(network.eval()(image), poser.decode.network(image)))
     (people,) = poser.people([frames[0][0]])
-    assert people.shape[1:] == (25, 3)
+    assert people.shape[1:] == (17, 3)
 
 
-def test_whole_body_checkpoints_give_feet(tmp_path):
+def test_whole_body_checkpoints_give_feet_and_others_are_refused(tmp_path, frames):
     from openpifpaf.plugins.wholebody.wholebody import Wholebody
 
     checkpoint(tmp_path / "body.pkl", Wholebody().head_metas)
-    assert Poser(tmp_path / "body.pkl", layout="body25").joints == 133
+    for layout, joints in (("body25", 25), ("coco17", 17)):
+        poser = Poser(tmp_path / "body.pkl", long_edge=129, layout=layout)
+        (people,) = poser.people([frames[0][0]])
+        assert poser.joints == 133 and people.shape[1:] == (joints, 3)
+    with pytest.raises(UserError, match=r"pose_demo.pt: finds 17 joints \(COCO\), no feet; layout body25 needs the 133"):
+        Poser(WEIGHTS, layout="body25")
+
+
+def test_what_the_reader_raises_comes_out_and_leaving_early_ends_the_reading(frames):
+    given = []
+
+    def reader(count):
+        try:
+            for image, _ in frames[:count]:
+                given.append(1)
+                yield image
+            raise UserError("clip.mp4: cannot be decoded")
+        finally:
+            given.append("closed")
+
+    poser = Poser(WEIGHTS, batch_size=1)
+    found = []
+    with pytest.raises(UserError, match="cannot be decoded"):
+        found.extend(poser.people(reader(3)))
+    assert len(found) == 3 and given == [1, 1, 1, "closed"]
+    given.clear()
+    threads = set(threading.enumerate())
+    early = poser.people(reader(12))
+    next(early)
+    early.close()
+    assert given[-1] == "closed" and len(given) < 12 and set(threading.enumerate()) == threads
 
 
 def test_hostile_and_broken_weights_are_refused_in_one_line(tmp_path):

@@ -37,6 +37,28 @@ def test_two_dancers_keep_their_identity_when_they_cross_and_one_hides_the_other
     assert not pose[:, 2].any()
 
 
+def test_half_a_dancer_found_twice_takes_nobodys_identity():
+    detections = [np.array([person(100), person(250)]) for _ in range(40)]
+    halves = np.array([person(100), person(100), person(250)])
+    halves[0, 9:], halves[1, :9] = 0, 0  # one frame in which the network saw an upper and a lower body
+    detections[20] = halves
+    pose = track(detections, WIDTH, HEIGHT)
+    assert np.array_equal((pose[..., 2] > 0).any(axis=(0, 2)), [True, True, False, False, False])
+    assert (pose[:20, :2, :, 2] > 0).all() and (pose[21:, :2, :, 2] > 0).all()
+
+
+def test_who_comes_out_from_behind_another_is_the_hidden_one_not_the_seen_one_jumping():
+    """Where one of two is found in the frame in which they part, it is the one who is nearer to where each was going."""
+    detections = []
+    for t in range(60):
+        front, rear = person(150 + 0.5 * t, 300, y=615), person(255 - 3 * t, 280)
+        people = [front] if 22 <= t < 34 else [rear] if t == 34 else [front, rear]
+        detections.append(np.array(people))
+    x = middle(track(detections, WIDTH, HEIGHT, gap_frames=0))[:, :2] - STANDING[:, 0].mean() * np.array([300, 280])
+    assert x[50] == pytest.approx([175, 105], abs=1) and x[10] == pytest.approx([155, 225], abs=1)
+    assert x[34, 1] == pytest.approx(153, abs=1)
+
+
 def primary_x(*people_per_frame) -> float:
     """Mean x px of the shoulders of slot 0 in the first frame: where the dancer stands."""
     pose = track([np.array(people) for people in people_per_frame], WIDTH, HEIGHT)

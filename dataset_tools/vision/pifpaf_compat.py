@@ -112,7 +112,8 @@ def set_thresholds(
 
 
 class Decoder:
-    """decoder(images (B, 3, H, W)) -> per image a list of annotations, whose `data` is (K, 3) x, y, confidence.
+    """decoder(decoder.fields(images (B, 3, H, W))) -> per image a list of annotations, whose `data` is (K, 3) x, y,
+    confidence.
 
     Every image gets a C++ decoder of its own (0.3 ms): one that is kept adds each image on top of a growing count
     instead of clearing its buffer, so float32 rounding makes a result depend on how many images came before it.
@@ -126,12 +127,16 @@ class Decoder:
             raise UserError(f"pose weights must have the heads Cif, Caf; found {names}")
         self.network, self.cifcaf = network, found[0]
 
-    def __call__(self, images: torch.Tensor) -> list[list]:
+    def fields(self, images: torch.Tensor) -> list:
+        """Run the network: per image its heads' fields, on the CPU."""
+        return self.cifcaf.fields_batch(self.network, images)
+
+    def __call__(self, fields_of_images: list) -> list[list]:
         cif, caf = self.cifcaf.cif_metas[0], self.cifcaf.caf_metas[0]
         skeleton = torch.LongTensor(caf.skeleton) - 1
         people = []
         with _silent_stdout():
-            for fields in self.cifcaf.fields_batch(self.network, images):
+            for fields in fields_of_images:
                 self.cifcaf.cpp_decoder = torch.classes.openpifpaf_decoder.CifCaf(len(cif.keypoints), skeleton)
                 people.append(self.cifcaf(fields))
         return people

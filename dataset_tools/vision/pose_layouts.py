@@ -17,6 +17,8 @@ NECK, MID_HIP = (5, 6), (11, 12)  # means of both shoulders, of both hips
 BODY25 = (0, NECK, 6, 8, 10, 5, 7, 9, MID_HIP, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 18, 19, 20, 21, 22)
 SOURCES = {"coco17": COCO17, "body25": BODY25}
 """For each joint of a layout the keypoint it is, or the pair it is the mean of."""
+LEAST_KEYPOINTS = {"coco17": COCO, "body25": WHOLE_BODY}
+"""Keypoints that a model must find for a layout to be whole."""
 ANKLES = {17: [15, 16], 25: [11, 14]}
 """Left and right ankle by the number of joints J."""
 assert {name: len(sources) for name, sources in SOURCES.items()} == JOINTS

@@ -5,14 +5,17 @@ Here OpenCV scales a batch, padded only to the network's grid; network, decoding
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import require
-from dataset_tools.vision.pose_layouts import quantise, to_layout
+from dataset_tools.vision.ahead import ahead
+from dataset_tools.vision.pose_layouts import LEAST_KEYPOINTS, quantise, to_layout
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values 0..1
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -26,7 +29,8 @@ class Poser:
     long_edge: px that a frame's longer side is scaled to; 0 leaves frames as they are.
     Thresholds of the decoder are process-wide in OpenPifPaf: the Poser made last sets them.
 
-    Raises UserError for weights that are missing, broken, of another kind, or that would run code.
+    Raises UserError for weights that are missing, broken, of another kind, or that would run code, and for a layout
+    that they can't give: body25 has feet, which only whole-body weights find.
     """
 
     def __init__(self, weights: str | Path, *, long_edge: int = 257, layout: str = "coco17", batch_size: int = 8):
@@ -46,33 +50,50 @@ class Poser:
         self.layout = layout
         self.batch_size = batch_size
         self._in_layout(np.zeros((0, self.joints, 3)))  # an unknown layout fails here
+        if LEAST_KEYPOINTS[layout] > self.joints:
+            raise UserError(
+                f"{weights}: finds {self.joints} joints (COCO), no feet; layout {layout} needs the "
+                f"{LEAST_KEYPOINTS[layout]} of whole-body weights such as pose_wholebody_k30"
+            )
 
     def people(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """For each frame, uint8 (H, W, 3) RGB and all of one size, the people in it, the most certain first.
 
         Yields float32 (N, J, 3): x px and y px of the frame (0 is the middle of the first pixel; 1/16 px steps),
-        confidence 0..1 (1/256 steps). A joint that was not found is (0, 0, 0). Frames are read batch by batch.
-        """
-        batch = []
-        for frame in frames:
-            batch.append(frame)
-            if len(batch) == self.batch_size:
-                yield from self._batch(batch)
-                batch = []
-        if batch:
-            yield from self._batch(batch)
+        confidence 0..1 (1/256 steps). A joint that was not found is (0, 0, 0).
 
-    def _batch(self, frames: list[np.ndarray]) -> list[np.ndarray]:
-        images, shrink, offset = to_network(frames, self.long_edge)
-        people = []
-        for annotations in self.decode(images):
-            keypoints = np.array([a.data for a in annotations], np.float64).reshape(-1, self.joints, 3)
-            keypoints[..., :2] = (keypoints[..., :2] - offset + 0.5) * shrink - 0.5
-            people.append(self._in_layout(keypoints))
-        return people
+        Frames are read and scaled in one thread, go through the network in a second one, batch by batch, and become
+        people in the caller's: three batches are under way at once.
+        """
+        for fields, shrink, offset in ahead(self._seen(ahead(self._scaled(frames)))):
+            for annotations in self.decode(fields):
+                keypoints = np.array([a.data for a in annotations], np.float64).reshape(-1, self.joints, 3)
+                keypoints[..., :2] = (keypoints[..., :2] - offset + 0.5) * shrink - 0.5
+                yield self._in_layout(keypoints)
+
+    def _scaled(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[torch.Tensor, np.ndarray, np.ndarray]]:
+        for batch in batched(frames, self.batch_size):
+            yield to_network(batch, self.long_edge)
+
+    def _seen(self, batches: Iterator) -> Iterator[tuple[list, np.ndarray, np.ndarray]]:
+        with closing(batches):
+            for images, shrink, offset in batches:
+                yield self.decode.fields(images), shrink, offset
 
     def _in_layout(self, keypoints: np.ndarray) -> np.ndarray:
         return quantise(to_layout(keypoints, self.layout))
+
+
+def batched(items: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Lists of `size` items, the last one shorter."""
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def to_network(frames: list[np.ndarray], long_edge: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:

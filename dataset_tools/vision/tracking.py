@@ -1,7 +1,8 @@
 """Who is who over time: detections of single frames become dancers with an identity, the primary one first.
 
 Tracking by detection: from frame to frame the people found are assigned to the dancers known (Hungarian algorithm) by
-how far their joints are from where each dancer's motion leads. A dancer unseen for a while is kept in mind.
+how far their joints are from where each dancer's motion leads; dancers known for long choose first. A dancer unseen for
+a while is kept in mind.
 
 The primary dancer is the foremost: of those with at least half of the largest presence times mean box area, the one whose
 feet are lowest in the picture; feet that are out of it count as at its lower edge. Of dancers whose feet are level within
@@ -9,7 +10,7 @@ feet are lowest in the picture; feet that are out of it count as at its lower ed
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -19,9 +20,12 @@ from scipy.optimize import linear_sum_assignment
 from dataset_tools.vision.pose_layouts import ANKLES, quantise
 
 MEMORY = 60  # frames that an unseen dancer stays known
-LOOK_BACK = 6  # frames from which a dancer's motion is estimated
+LOOK_BACK = 10  # frames from which a dancer's motion is estimated
 LOOK_AHEAD = 12  # frames for which that motion is believed
 GATE = 0.5  # largest assigned distance, in body sizes
+GATE_NEXT = 0.05  # that of one who plainly goes on
+DOUBT = 0.2  # a frame unseen: share by which a distance counts less, for at most LOOK_AHEAD frames
+SETTLED = 10  # frames after which a dancer chooses before newer ones
 LARGE = 0.5  # of the best score: may be the primary one
 LEVEL = 0.01  # of the picture height
 
@@ -76,35 +80,61 @@ def track(
 
     Raises ValueError where there are no frames.
     """
-    detections = [np.asarray(d, np.float32) for d in detections]
-    if not detections:
+    joints = 0
+
+    def noted() -> Iterator[np.ndarray]:
+        nonlocal joints
+        for people in detections:
+            joints = people.shape[1]
+            yield people
+
+    tracks, count = _associate(noted())
+    if not count:
         raise ValueError("no frames to track")
-    tracks = [t for t in _associate(detections) if len(t.frames) >= min(min_frames, len(detections))]
-    out = np.zeros((len(detections), max_people, detections[0].shape[1], 3), np.float32)
+    tracks = [t for t in tracks if len(t.frames) >= min(min_frames, count)]
+    out = np.zeros((count, max_people, joints, 3), np.float32)
     for slot, dancer in enumerate(ranked(tracks, width, height)[:max_people]):
         out[dancer.frames, slot] = dancer.poses
         _fill_gaps(out[:, slot], gap_frames)
     return quantise(out)
 
 
-def _associate(detections: list[np.ndarray]) -> list[Track]:
+def _associate(detections: Iterable[np.ndarray]) -> tuple[list[Track], int]:
+    """The tracks of all detections, and how many frames there were.
+
+    In every frame those who plainly go on choose first, then the others who were known for a while, last the new ones:
+    half a dancer whom the network found twice cannot take the other half's identity. Where two dancers cross and one
+    person appears, it is rather the hidden one who comes out than the seen one who jumps: distances shrink with the
+    time that a dancer was unseen.
+    """
     tracks: list[Track] = []
-    for frame, people in enumerate(detections):
-        people = [p for p in people if (p[:, 2] > 0).any()]
+    frame = -1
+    for frame, found in enumerate(detections):
+        people = [p for p in np.asarray(found, np.float32) if (p[:, 2] > 0).any()]
         known = [t for t in tracks if frame - t.frames[-1] <= MEMORY]
-        cost = np.array([[_distance(t.predicted(frame), p) for p in people] for t in known]).reshape(
-            len(known), len(people)
-        )
-        free = set(range(len(people)))
-        # a far pair costs more than any number of near ones, so no near pair is given up for it
-        for row, column in zip(*linear_sum_assignment(np.where(cost < GATE, cost, 1e3))):
-            if cost[row, column] < GATE:
-                known[row].add(frame, people[column])
-                free.discard(column)
-        for column in sorted(free):
+        settled = [t for t in known if len(t.frames) >= SETTLED]
+        people = _assign([t for t in settled if frame - t.frames[-1] == 1], people, frame, GATE_NEXT)
+        people = _assign(settled, people, frame, GATE)
+        people = _assign([t for t in known if len(t.frames) < SETTLED], people, frame, GATE)
+        for person in people:
             tracks.append(Track())
-            tracks[-1].add(frame, people[column])
-    return tracks
+            tracks[-1].add(frame, person)
+    return tracks, frame + 1
+
+
+def _assign(tracks: list[Track], people: list[np.ndarray], frame: int, gate: float) -> list[np.ndarray]:
+    """Give each of `tracks` at most one of `people`, at least total distance; return the people left over."""
+    tracks = [t for t in tracks if t.frames[-1] < frame]
+    if not tracks or not people:
+        return people
+    doubt = np.array([1 + DOUBT * min(frame - t.frames[-1] - 1, LOOK_AHEAD) for t in tracks])
+    cost = np.array([[_distance(t.predicted(frame), p) for p in people] for t in tracks]) / doubt[:, None]
+    # a far pair costs more than any number of near ones, so no near pair is given up for it
+    pairs = [(r, c) for r, c in zip(*linear_sum_assignment(np.where(cost < gate, cost, 1e3))) if cost[r, c] < gate]
+    for row, column in pairs:
+        tracks[row].add(frame, people[column])
+    taken = {column for _, column in pairs}
+    return [person for column, person in enumerate(people) if column not in taken]
 
 
 def _distance(expected: np.ndarray, found: np.ndarray) -> float:

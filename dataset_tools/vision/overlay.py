@@ -1,0 +1,67 @@
+"""A clip with the skeletons of its tracked dancers drawn over it: what the pose stage believes, frame by frame."""
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+
+COLOURS = ((255, 210, 0), (0, 200, 255), (255, 80, 160), (120, 255, 90), (190, 140, 255))
+"""RGB of the slots: the primary dancer in yellow."""
+LEAST_HEIGHT = 480  # px: smaller pictures are enlarged by a whole factor, so that thin lines can be told apart
+
+HEAD = ((0, 1), (0, 2), (1, 3), (2, 4))
+BODY = ((5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16))
+BODY25_BONES = (
+    (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13),
+    (13, 14), (0, 15), (15, 17), (0, 16), (16, 18), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24),
+)  # fmt: skip
+BONES = {17: HEAD + BODY, 25: BODY25_BONES}
+"""Pairs of joints that a line connects, by the number of joints J."""
+
+
+def draw_dancers(frame: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """A copy of `frame`, uint8 (H, W, 3) RGB, with the dancers `people` (P, J, 3) x px, y px, confidence.
+
+    Lines and joints are as opaque as they are sure. Slot 0, the primary dancer, is drawn last, thicker and with a
+    frame around it; every dancer's slot number stands above the head. A picture under 480 px high is enlarged.
+    """
+    factor = -(-LEAST_HEIGHT // frame.shape[0])
+    out = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else frame.copy()
+    for slot in reversed(range(len(people))):
+        dancer = people[slot]
+        seen = dancer[:, 2] > 0
+        if not seen.any():
+            continue
+        at = np.rint((dancer[:, :2] + 0.5) * factor - 0.5).astype(int)
+        colour, thick = COLOURS[slot % len(COLOURS)], 4 if slot == 0 else 2
+        for a, b in BONES[len(dancer)]:
+            if seen[a] and seen[b]:
+                _blend(out, at[[a, b]], min(dancer[a, 2], dancer[b, 2]), thick, lambda image, p: cv2.line(
+                    image, p[0], p[1], colour, thick, cv2.LINE_AA))  # fmt: skip
+        for joint in np.flatnonzero(seen):
+            _blend(out, at[[joint]], dancer[joint, 2], thick + 2, lambda image, p: cv2.circle(
+                image, p[0], thick, colour, -1, cv2.LINE_AA))  # fmt: skip
+        (left, top), (right, bottom) = at[seen].min(axis=0) - 8, at[seen].max(axis=0) + 8
+        if slot == 0:
+            cv2.rectangle(out, (int(left), int(top)), (int(right), int(bottom)), colour, 1, cv2.LINE_AA)
+        label = "0 primary" if slot == 0 else str(slot)
+        cv2.putText(out, label, (max(2, int(left)), max(14, int(top) - 4)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+    return out
+
+
+def _blend(image: np.ndarray, points: np.ndarray, opacity: float, reach: int, draw) -> None:
+    """draw(part, points in the part) over the part of `image` around `points` (n, 2), mixed in by `opacity` 0..1."""
+    height, width = image.shape[:2]
+    (x0, y0), (x1, y1) = np.maximum(points.min(axis=0) - reach, 0), points.max(axis=0) + reach + 1
+    part = image[y0 : min(y1, height), x0 : min(x1, width)]
+    if part.size:
+        drawn = part.copy()
+        draw(drawn, [tuple(map(int, p - (x0, y0))) for p in points])
+        part[:] = cv2.addWeighted(drawn, float(opacity), part, 1 - float(opacity), 0)
+
+
+def overlay_frames(frames: Iterable[np.ndarray], pose: np.ndarray) -> Iterator[np.ndarray]:
+    """Each frame of a clip with its dancers; `pose` (T, P, J, 3). Sides are made even, as video encoders want them."""
+    for frame, people in zip(frames, pose, strict=True):
+        drawn = draw_dancers(frame, people)
+        yield drawn[: drawn.shape[0] // 2 * 2, : drawn.shape[1] // 2 * 2]
