@@ -36,27 +36,26 @@ def draw_dancers(frame: np.ndarray, people: np.ndarray) -> np.ndarray:
         colour, thick = COLOURS[slot % len(COLOURS)], 4 if slot == 0 else 2
         for a, b in BONES[len(dancer)]:
             if seen[a] and seen[b]:
-                _blend(out, at[[a, b]], min(dancer[a, 2], dancer[b, 2]), thick, lambda image, p: cv2.line(
-                    image, p[0], p[1], colour, thick, cv2.LINE_AA))  # fmt: skip
+                _line(out, at[a], at[b], colour, thick, min(dancer[a, 2], dancer[b, 2]))
         for joint in np.flatnonzero(seen):
-            _blend(out, at[[joint]], dancer[joint, 2], thick + 2, lambda image, p: cv2.circle(
-                image, p[0], thick, colour, -1, cv2.LINE_AA))  # fmt: skip
+            _line(out, at[joint], at[joint], colour, 2 * thick, dancer[joint, 2])
         (left, top), (right, bottom) = at[seen].min(axis=0) - 8, at[seen].max(axis=0) + 8
         if slot == 0:
             cv2.rectangle(out, (int(left), int(top)), (int(right), int(bottom)), colour, 1, cv2.LINE_AA)
         label = "0 primary" if slot == 0 else str(slot)
-        cv2.putText(out, label, (max(2, int(left)), max(14, int(top) - 4)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+        where = max(2, int(left)), max(14, int(top) - 4)
+        cv2.putText(out, label, where, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
     return out
 
 
-def _blend(image: np.ndarray, points: np.ndarray, opacity: float, reach: int, draw) -> None:
-    """draw(part, points in the part) over the part of `image` around `points` (n, 2), mixed in by `opacity` 0..1."""
+def _line(image: np.ndarray, a: np.ndarray, b: np.ndarray, colour: tuple, thick: int, opacity: float) -> None:
+    """Draw a line `thick` px wide from a to b (x, y), a dot where they are one point, with `opacity` 0..1."""
     height, width = image.shape[:2]
-    (x0, y0), (x1, y1) = np.maximum(points.min(axis=0) - reach, 0), points.max(axis=0) + reach + 1
-    part = image[y0 : min(y1, height), x0 : min(x1, width)]
+    low, high = np.maximum(np.minimum(a, b) - thick, 0), np.maximum(a, b) + thick + 1
+    part = image[low[1] : min(high[1], height), low[0] : min(high[0], width)]
     if part.size:
         drawn = part.copy()
-        draw(drawn, [tuple(map(int, p - (x0, y0))) for p in points])
+        cv2.line(drawn, tuple(map(int, a - low)), tuple(map(int, b - low)), colour, thick, cv2.LINE_AA)
         part[:] = cv2.addWeighted(drawn, float(opacity), part, 1 - float(opacity), 0)
 
 
