@@ -34,7 +34,7 @@ from d2m_model.training.loop import (
     training_parser,
     walk,
 )
-from d2m_model.training.music_model import save_generator
+from d2m_model.training.music_model import inputs_of, save_generator
 from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.shard_data import WindowData
 from dataset_tools.base import cli
@@ -210,7 +210,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
         "discriminator_parameters": sum(p.numel() for p in task.judge.parameters()),
         "losses": {name: round(value, 6) for name, value in losses.items()},
     }  # fmt: skip
-    save_generator(out / "model.pt", net, task.codebook.cpu(), variant)
+    save_generator(out / "model.pt", net, task.codebook.cpu(), variant, inputs_of(windows.shards.info))
     write_curves(out, curves, measures)
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     run.finish()

@@ -1,6 +1,7 @@
 """Put a new sound to a video: the picture's packets are copied as they are, the old sound is left out."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from heapq import merge
 from pathlib import Path
@@ -24,7 +25,8 @@ def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0) -> boo
 
     delay: seconds of the video's clock at which the sound begins. The picture is copied packet by packet where the
     container can hold it, else encoded again as H.264; returns whether it was copied.
-    Raises UserError for an unreadable video or one without picture, and for a suffix of another container.
+    Raises UserError for an unreadable video or one without picture, for a suffix of another container, and for an output
+    that can't be written.
     """
     if out.suffix.lower() not in CONTAINERS:
         raise UserError(f"{out}: a video must end in {', '.join(CONTAINERS)}")
@@ -43,12 +45,12 @@ class _CannotHold(Exception):
 def _write(video: Path, audio: np.ndarray, out: Path, delay: float, *, copy: bool) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     form = CONTAINERS[out.suffix.lower()]
-    with open_media(video) as source, write_aside(out) as aside:
+    with open_media(video) as source, _writing(out), write_aside(out) as aside:
         if not source.streams.video:
             raise UserError(f"{video.name}: not a readable video: it has no video stream")
         shown = source.streams.video[0]
         zero = Fraction(max(0, source.start_time or 0), av.time_base)
-        with av.open(str(aside), "w", format=form, container_options=options) as target:
+        with _opened(aside, out, format=form, container_options=options) as target:
             if copy:
                 picture = _copied_stream(target, shown)
                 packets = _copied(source, shown, picture, zero)
@@ -59,12 +61,47 @@ def _write(video: Path, audio: np.ndarray, out: Path, delay: float, *, copy: boo
             sound.codec_context.flags |= av.codec.context.Flags.bitexact
             try:
                 target.start_encoding()
-            except (ValueError, av.error.FFmpegError):
+            except (ValueError, av.error.FFmpegError) as err:
                 if copy:
                     raise _CannotHold from None
-                raise
+                raise UserError(f"{out}: can't be written: {err}") from None
             for packet in merge(packets, _sound_packets(sound, audio, delay), key=_when):
-                target.mux(packet)
+                with _ffmpeg_writing(out):
+                    target.mux(packet)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """What the file system refuses (not FFmpeg, whose errors may be the source's) becomes a UserError of one line."""
+    try:
+        yield
+    except OSError as err:
+        if isinstance(err, av.error.FFmpegError):
+            raise
+        raise UserError(f"{out}: can't be written: {err.strerror or err}") from None
+
+
+@contextmanager
+def _ffmpeg_writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except av.error.FFmpegError as err:
+        raise UserError(f"{out}: can't be written: {err.strerror or err}") from None
+
+
+@contextmanager
+def _opened(aside: Path, out: Path, **options) -> Iterator[av.container.OutputContainer]:
+    """`av.open` for writing whose errors name the output."""
+    with _ffmpeg_writing(out):
+        target = av.open(str(aside), "w", **options)
+    try:
+        yield target
+    except BaseException:
+        with suppress(Exception):
+            target.close()
+        raise
+    with _ffmpeg_writing(out):
+        target.close()
 
 
 def _when(packet: av.Packet) -> float:

@@ -11,6 +11,7 @@ from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
 from dataset_tools.base.timebase import FPS
 from dataset_tools.base.weights import locate
+from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.base.workers import progress
 
 WINDOW = 2 * FPS  # frames that the visual features look at
@@ -98,6 +99,15 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     features = load_visual_features(settings.pop("weights"), layout, **settings)
     visual = features(held(progress(read_clip(clip, made.frames), "visual features", made.frames), WINDOW))
     return Dance(pose=pose, size=(made.width, made.height), visual=visual, begin=nearest_time(video, 0.0))
+
+
+def inputs_of_settings(layout: Layout) -> dict[str, str]:
+    """What `read_dance` reads a dance with, named as the shards of a corpus name it."""
+    posing, looking = load_params(layout.params, "pose", PoseSettings, extra=True), load_params(layout.params, "i3d", VisualSettings, extra=True)
+    name = lambda weights: f"{Path(weights).stem}@{file_sha256(locate(weights, layout))[:8]}"
+    both = (looking.weights,) if isinstance(looking.weights, str) else looking.weights
+    visual = "+".join(dict.fromkeys(name(weights) for weights in both))
+    return {"pose_layout": posing.layout, "pose_weights": name(posing.weights), "i3d_weights": visual}
 
 
 def held(frames: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:

@@ -1,5 +1,6 @@
 """The whole chain from a dance to sound: a trained D2M-GAN generator and the synthesizer that plays its codes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from d2m_model.nets.motion_features import fill_missing
 from d2m_model.nets.presets import DanceToCodes, preset_of
 from d2m_model.training import checkpoint
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import ShardInfo
 from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
 
-KIND, VERSION = "d2m_gan", 1
+KIND, VERSION = "d2m_gan", 2
+INPUTS = ("pose_layout", "pose_weights", "i3d_weights")
+"""What decides how a dance looks to a model: attributes of its shards."""
 
 
 class MusicModel(nn.Module):
@@ -27,12 +31,19 @@ class MusicModel(nn.Module):
         self.codebook = vqvae.codebook(self.level).k
 
     @staticmethod
-    def load(generator: Path, synthesizer: Path) -> "MusicModel":
-        """From the model.pt of d2m_gan and that of the same level's synthesizer, to generate with: its weights are
-        folded. Raises UserError if one is missing, damaged, or they do not belong together."""
+    def load(generator: Path, synthesizer: Path, inputs: Mapping[str, str] | None = None) -> "MusicModel":
+        """From the model.pt of d2m_gan and that of the same level's synthesizer, to generate with: its weights
+        are folded.
+
+        inputs: what its dances are read with (see `INPUTS`), which must be what it was trained on.
+        Raises UserError if one is missing, damaged, or they do not belong together.
+        """
         from d2m_model.training.vqvae_files import load_vqvae
 
-        net, codebook = load_generator(generator)
+        net, codebook, trained = load_generator(generator)
+        for name in INPUTS if inputs and trained else ():
+            if trained[name] != inputs[name]:
+                raise UserError(f"{generator}: was trained with {name} '{trained[name]}', but these dances have '{inputs[name]}'; train it on them")
         vqvae = load_vqvae(synthesizer)
         own = vqvae.codebook(LEVELS[net.level]).k
         if codebook.shape != own.shape or not torch.equal(codebook, own):
@@ -67,20 +78,29 @@ class MusicModel(nn.Module):
         return self.vqvae.decode_latents(latents, self.level)[0, :samples].cpu().numpy()
 
 
-def save_generator(path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str) -> None:
-    """Write a generator with the codebook it was trained for, complete or absent."""
-    meta = {"preset": net.preset.name, "variant": variant, "level": net.level} | net.sizes
+def inputs_of(shards: ShardInfo) -> dict[str, str]:
+    """What the dances of shards were read with, for `INPUTS`."""
+    return {name: getattr(shards, name) for name in INPUTS}
+
+
+def save_generator(path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str, inputs: Mapping[str, str] | None = None) -> None:
+    """Write a generator with the codebook it was trained for and, where known, `inputs_of` its shards; complete or absent."""
+    meta = {"preset": net.preset.name, "variant": variant, "level": net.level, "inputs": dict(inputs or {})} | net.sizes
     checkpoint.save(path, KIND, VERSION, {"net": net.state_dict(), "codebook": codebook}, meta)
 
 
-def load_generator(path: Path) -> tuple[DanceToCodes, torch.Tensor]:
-    """The generator of a model.pt and its codebook (bins, 64). Raises UserError for a missing or unfit file."""
+def load_generator(path: Path) -> tuple[DanceToCodes, torch.Tensor, dict[str, str]]:
+    """The generator of a model.pt, its codebook (bins, 64) and what its dances were read with (empty: not known).
+
+    Raises UserError for a missing or unfit file.
+    """
     content = checkpoint.load(path, KIND, VERSION)
     meta = dict(content.meta)
+    inputs = meta.pop("inputs")
     preset = preset_of(meta.pop("preset"), meta.pop("variant"))
     net = DanceToCodes(preset, meta.pop("level"), **meta)
     try:
         net.load_state_dict(content.state["net"])
     except RuntimeError as err:
         raise UserError(f"{path}: its weights do not fit preset '{preset.name}': {str(err).splitlines()[-1].strip()}") from None
-    return net.eval(), content.state["codebook"]
+    return net.eval(), content.state["codebook"], inputs

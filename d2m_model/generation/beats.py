@@ -1,0 +1,28 @@
+"""The beats of a generated sound, for editors and games: X.json beside X.wav or X.mp4."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.metrics.onset_alignment import onset_times
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.timebase import SAMPLE_RATE
+
+
+def detected_beats(audio: np.ndarray) -> dict:
+    """{tempo, beats, onsets} of a sound (S,) at 22 050 Hz: beats a minute (None where there is no beat), seconds from
+    the sound's start. librosa's beat tracker (Ellis, 2007) and onset detector at their defaults."""
+    import librosa
+
+    if not np.any(audio):
+        return {"tempo": None, "beats": [], "onsets": []}
+    tempo, beats = librosa.beat.beat_track(y=audio, sr=SAMPLE_RATE, units="time")
+    tempo = round(float(np.ravel(tempo)[0]), 2) or None
+    times = lambda found: [round(float(t), 3) for t in found]
+    return {"tempo": tempo, "beats": times(beats), "onsets": times(onset_times(audio))}
+
+
+def write_beats(path: Path, audio: np.ndarray, **facts: str | float) -> None:
+    """Write the beats of `audio` and `facts` about it, complete or absent."""
+    write_text(path, json.dumps(facts | detected_beats(audio), indent=2) + "\n")

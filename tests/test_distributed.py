@@ -1,0 +1,49 @@
+"""Two processes of torchrun train what one does with the same batch."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from test_loop import ARGUMENTS, PARAMS, RESULTS, ROOT, prepared, run
+
+from d2m_model.training.distributed import gathered, mine, require_even
+
+
+def torchrun(root, stage, processes=2):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", f"d2m_model.{stage}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    arguments = ["--corpus", "tiny", "--root", str(root), *ARGUMENTS[stage]]
+    return subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
+
+
+@pytest.mark.parametrize("stage", ["vqvae", "synthesizer", "d2m_gan"])
+def test_two_processes_reach_the_weights_of_one(tmp_path, stage):
+    """d2m_gan without dropout, whose masks are each process's own; its terms, the balancer's norms and, for vqvae, the
+    codebook's averages and restarts span both. Gradients are cut so far that Adam, which divides by their size, does
+    not turn the rounding of one that is zero into a whole step."""
+    root = prepared(tmp_path)
+    more = {"batch": 4, "gradient_norm": 1e-5, "learning_rate": 1e-3}
+    more |= {"excerpt_windows": 2, "judged_windows": 2, "dropout": 0.0} if stage == "d2m_gan" else {}
+    (root / "params.yaml").write_text(yaml.safe_dump(PARAMS | {stage: PARAMS[stage] | more}))
+    place = root / "runs" / "tiny" / RESULTS[stage]
+    read = lambda: torch.load(place / "model.pt", weights_only=True)["state"]["net" if stage == "d2m_gan" else "model"]
+    numbers = lambda: [[float(v or 0) for v in line.split(",")] for line in (place / "curves.csv").read_text().splitlines()[1:]]
+    run(root, stage)
+    one, curves = read(), numbers()
+    (place / "model.pt").unlink()
+    done = torchrun(root, stage)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = read()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+    for before, after in zip(curves, numbers(), strict=True):
+        assert after == pytest.approx(before, rel=1e-3, abs=1e-4)
+
+
+def test_alone_nothing_is_shared():
+    rows = torch.arange(6)
+    assert torch.equal(mine(rows), rows) and torch.equal(gathered(rows), rows)
+    require_even("d2m_gan", batch=7)
