@@ -20,7 +20,6 @@ from d2m_model.nets.presets import EMBEDDING, PRESETS, DanceToCodes, Preset, pre
 from d2m_model.nets.variants import listing, variant_of
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.balance import balanced_gradient
-from d2m_model.training.curves import write_curves
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.distributed import processes, rank, require_even, share_statistics, world
 from d2m_model.training.loop import (
@@ -199,7 +198,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
     task = GanTask(preset, level, vqvae, data, params, device)
     if params.measure_every:
         task.listener = Listener(shards, vqvae, params.measure_clips)
-    curves, measures = train_loop(task, params.steps, params, run)
+    curves = train_loop(task, params.steps, params, run)
     if rank() > 0:
         return {}
     net, losses = task.average.cpu(), {k: v for k, v in curves.rows[-1].items() if k != "step"}
@@ -211,7 +210,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
         "losses": {name: round(value, 6) for name, value in losses.items()},
     }  # fmt: skip
     save_generator(out / "model.pt", net, task.codebook.cpu(), variant, inputs_of(windows.shards.info))
-    write_curves(out, curves, measures)
+    curves.write(out / "curves.csv")
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     run.finish()
     return metrics

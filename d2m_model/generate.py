@@ -13,7 +13,7 @@ With --level both the two results are X-high.wav and X-low.wav; with --json the 
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -82,12 +82,9 @@ class SoundRow(Row):
     """Highest absolute sample."""
 
 
-def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, str]) -> WindowModel:
-    """The trained generator with its synthesizer.
-
-    inputs: what the dances are read with, see MusicModel.load. Raises UserError where one is not there, with the
-    commands that train it, or was trained on dances read otherwise.
-    """
+def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
+    """The model.pt of d2m_gan and that of the synthesizer. Raises UserError, with the commands that train them, where
+    one is not there."""
     decoder = decoder_of(layout, level, variant).parent
     stage = "vqvae" if decoder == layout.stage("vqvae") else f"synthesizer --level {level}"
     wanted = {
@@ -101,7 +98,15 @@ def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, st
         first = next(iter(missing.values())) / "model.pt"
         raise UserError(f"{first}: no model trained yet; train it with `make repro` (everything) or {commands}")
     synthesizer, generator = (folder / "model.pt" for folder in wanted.values())
-    return MusicModel.load(generator, synthesizer, inputs)
+    return generator, synthesizer
+
+
+def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, str]) -> WindowModel:
+    """The trained generator with its synthesizer; `inputs` says what the dances are read with.
+
+    Raises UserError as `trained` does, and where it was trained on dances read otherwise.
+    """
+    return MusicModel.load(*trained(layout, level, variant), inputs)
 
 
 def compose(
@@ -141,10 +146,12 @@ def generate_split(
     return rows
 
 
-def load_models(layout: Layout, levels: Iterable[str], variant: str) -> dict[str, WindowModel]:
+def load_models(layout: Layout, levels: Sequence[str], variant: str) -> dict[str, WindowModel]:
     """Models for a user's own videos, which are read with the weights of params.yaml."""
     from d2m_model.generation.own_video import inputs_of_settings
 
+    for level in levels:
+        trained(layout, level, variant)
     inputs = inputs_of_settings(layout)
     return {level: load_model(layout, level, variant, inputs) for level in levels}
 

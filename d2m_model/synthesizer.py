@@ -17,7 +17,7 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.autoencoding import measure, measurement, open_test, sound_batch, write_metrics
 from d2m_model.training.checkpoint import training_state
-from d2m_model.training.curves import Curves, write_curves
+from d2m_model.training.curves import Curves
 from d2m_model.training.distributed import processes, rank, require_even
 from d2m_model.training.loop import (
     Measurement,
@@ -124,18 +124,18 @@ class DecoderTask:
 
 def fine_tune(
     model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params, run: Run
-) -> tuple[DecoderTask, Curves, Curves]:
-    """Train the decoder of `level` (0, 1 or 2) in place; gives the task, its curves and the measures on the way.
+) -> tuple[DecoderTask, Curves]:
+    """Train the decoder of `level` (0, 1 or 2) in place; gives the task and its curves.
 
     Nothing else of the network changes: its bytes are compared before and after (RuntimeError). Raises UserError when
     a loss stops being a number.
     """
     task, frozen = DecoderTask(model, level, data, test, params), fingerprint(model, level)
-    curves, measures = train_loop(task, params.steps, params, run)
+    curves = train_loop(task, params.steps, params, run)
     if fingerprint(model, level) != frozen:
         raise RuntimeError("fine-tuning changed more than the decoder: a bug")
     model.requires_grad_(False)
-    return task, curves, measures
+    return task, curves
 
 
 def fingerprint(model: JukeboxVQVAE, level: int) -> str:
@@ -162,7 +162,7 @@ def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path, run:
     data, test = WindowData(shards, "train", params.seconds), open_test(shards)
     writes = rank() == 0
     before = measure(model, index, test, params.test_windows) if writes else {}
-    task, curves, measures = fine_tune(model.to(device), index, data, test, params, run)
+    task, curves = fine_tune(model.to(device), index, data, test, params, run)
     if not writes:
         return {}
     training = training_state(params.steps, task.adams) | {"discriminator": task.judge.state_dict()}
@@ -171,7 +171,7 @@ def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path, run:
     metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed}
     notes = {"seed": params.seed, "steps": params.steps, "fine_tuned": [level]}
     save_vqvae(out / "model.pt", model, training, **notes)
-    write_curves(out, curves, measures)
+    curves.write(out / "curves.csv")
     write_metrics(out / "metrics.json", metrics)
     run.finish()
     return metrics

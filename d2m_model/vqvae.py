@@ -31,7 +31,7 @@ from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.autoencoding import measure, measurement, open_test, sound_batch, write_metrics
 from d2m_model.training.checkpoint import training_state
-from d2m_model.training.curves import Curves, write_curves
+from d2m_model.training.curves import Curves
 from d2m_model.training.distributed import gathered, processes, rank, require_even, world
 from d2m_model.training.loop import (
     EXIT_STOPPED,
@@ -202,7 +202,7 @@ def train_job(job: Job) -> str:
     try:
         data = WindowData(job.shards, "train", job.params.seconds)
         task = LevelTask(model, job.level, data, open_test(job.shards), job.params)
-        curves, measures = train_loop(task, steps, job.params, job.run)
+        curves = train_loop(task, steps, job.params, job.run)
     except UserError as err:
         return str(err)
     except SystemExit:
@@ -211,7 +211,7 @@ def train_job(job: Job) -> str:
         raise
     if rank() == 0:
         training = training_state(steps, task.adams) | {"codebook": task.codebook.learning_state()}
-        save_vqvae(job.part, model, training | {"curves": curves.rows, "measures": measures.rows})
+        save_vqvae(job.part, model, training | {"curves": curves.rows})
     return ""
 
 
@@ -224,7 +224,7 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
     run = run or Run(stage="vqvae")
     require_even("vqvae", batch=params.batch)
     data, test = WindowData(shards, "train", params.seconds), open_test(shards)
-    model, curves, measures, training = JukeboxVQVAE(params.config()).eval(), Curves(), Curves(), {}
+    model, curves, training = JukeboxVQVAE(params.config()).eval(), Curves(), {}
     with tempfile.TemporaryDirectory() as folder:
         parts = run.state.with_suffix("") if run.state else Path(folder)
         if not run.resume and rank() == 0:
@@ -242,13 +242,12 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
         for job in reversed(jobs):
             trained, training[str(job.level)] = load_training(job.part)
             model.take_level(trained, job.level)
-            for kept, name in ((curves, "curves"), (measures, "measures")):
-                kept.beside(Curves(training[str(job.level)].pop(name)), f"level_{job.level}")
+            curves.beside(Curves(training[str(job.level)].pop("curves")), f"level_{job.level}")
     seed_everything(params.seed, params.threads)
     metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in LEVELS}}
     metrics |= {"train_windows": len(data), "train_clips": len(data.clips), "seed": params.seed}
     save_vqvae(out / "model.pt", model, training, seed=params.seed, steps=list(params.steps), fine_tuned=[])
-    write_curves(out, curves, measures)
+    curves.write(out / "curves.csv")
     write_metrics(out / "metrics.json", metrics)
     run.finish()
     return metrics
@@ -271,7 +270,7 @@ def take_published(shards: Path, file: Path, params: Params, out: Path) -> dict:
     source = {"weights": Path(params.weights).name, "weights_sha256": file_sha256(file)}
     metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in LEVELS}} | source
     save_vqvae(out / "model.pt", model, {}, steps=[0, 0, 0], fine_tuned=[], **source)
-    write_curves(out, Curves(), Curves())
+    Curves().write(out / "curves.csv")
     write_metrics(out / "metrics.json", metrics)
     return metrics
 

@@ -2,16 +2,20 @@
 
 import csv
 import hashlib
+import json
+from contextlib import contextmanager
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import soundfile
-from builders import build_shards
+from builders import build_shards, click_train
 
 from d2m_model import generate
 from d2m_model.generation import mux as mux_module
 from d2m_model.generation import own_video
+from d2m_model.generation.beats import detected_beats
 from d2m_model.generation.finish import denoise, normalise, write_wav
 from d2m_model.generation.mux import mux
 from d2m_model.generation.windows import cover, crossfade, join, render
@@ -104,6 +108,43 @@ def test_join_keeps_constants_and_noise_even_across_seams():
     noise = join([rng.standard_normal(2 * RATE) for _ in starts], starts, 5000)
     levels = [noise[i : i + 1000].std() for i in range(0, len(noise) - 1000, 1000)]
     assert 0.85 < min(levels) and max(levels) < 1.15
+
+
+def spectral_jumps(sound, at=None):
+    """Rises of the log spectrum (dB, RMS over frequency) between frames of 512 samples, at the samples `at` or all."""
+    frames = np.lib.stride_tricks.sliding_window_view(sound, 512)[::128] * np.hanning(512)
+    spectra = 20 * np.log10(np.abs(np.fft.rfft(frames)) + 1e-3)
+    jumps = np.sqrt(np.square(spectra[4:] - spectra[:-4]).mean(axis=1))
+    return jumps if at is None else [jumps[max(0, a // 128 - 6) : a // 128 + 3].max() for a in at]
+
+
+class Musicians:
+    """Every window is another player's: the same tune and hiss, but tones that begin anywhere in their cycle."""
+
+    frames = 60
+
+    def __init__(self):
+        self.calls = 0
+
+    def audio(self, pose, size, visual):
+        self.calls += 1
+        rng = np.random.default_rng(self.calls)
+        time = np.arange(60 * 735) / RATE
+        tones = [0.2 * np.sin(2 * np.pi * (f * time + rng.random())) for f in (220, 330.7, 441.3)]
+        beats = (np.exp(-(((time + 0.25) % 0.5) / 0.05)) * rng.standard_normal(len(time))) * 0.1
+        return (sum(tones) + beats + 0.003 * rng.standard_normal(len(time))).astype(np.float32)
+
+
+def test_no_seam_is_heard_where_windows_join():
+    """The spectrum jumps less at the joins than the music jumps by itself; cut hard, it jumps more."""
+    pose, visual = ramp_pose(300), np.zeros((9, 2048), np.float32)
+    joins = [frame * 735 for frame in range(45, 285, 30)]  # half-way through each overlap of 1 s
+    faded = render(Musicians(), pose, (9, 9), visual, fade=RATE // 4)
+    own = np.quantile(spectral_jumps(faded), 0.95)
+    edges = [at + side * RATE // 8 for at in joins for side in (-1, 0, 1)]
+    assert np.mean(spectral_jumps(faded, edges)) < own
+    cut = render(Musicians(), pose, (9, 9), visual, fade=0)
+    assert np.mean(spectral_jumps(cut, joins)) > 1.5 * np.mean(spectral_jumps(faded, joins))
 
 
 def test_denoise_takes_hiss_and_leaves_the_tone():
@@ -315,6 +356,8 @@ def own_videos(tmp_path, monkeypatch):
     monkeypatch.setattr(poser, "Poser", Bystanders)
     monkeypatch.setattr(visual_features, "load_visual_features", lambda *_, **__: features)
     monkeypatch.setattr(own_video, "locate", lambda name, layout: name)
+    monkeypatch.setattr(own_video, "file_sha256", lambda path: "0123456789abcdef")
+    monkeypatch.setattr(generate, "trained", lambda *_: None)
     monkeypatch.setattr(generate, "load_model", lambda *_: model)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -331,6 +374,81 @@ def test_own_video_of_any_length(own_videos, capsys, frames):
     assert "100%" in capsys.readouterr().out
     assert generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "x.wav"]) == 0
     assert soundfile.info("x.wav").frames == round(frames / 24 * 30) * 735
+
+
+def test_a_folder_of_videos_and_their_beats(own_videos, capsys):
+    videos = own_videos / "videos"
+    videos.mkdir()
+    for name in ("b.mp4", "a.mkv"):
+        write_video(videos / name)
+    (videos / "broken.mp4").write_bytes(b"no video")
+    (videos / "notes.txt").write_text("not asked for")
+    with pytest.raises(UserError, match=r"1 of 3 videos failed: broken\.mp4; the others are in out$"):
+        generate.main(["--corpus", "tiny", "--video", "videos", "--out", "out", "--json", "--seed", "3"])
+    assert sorted(p.name for p in (own_videos / "out").iterdir()) == ["a.json", "a.mkv", "b.json", "b.mp4"]
+    assert "failed: broken.mp4: not a readable video" in capsys.readouterr().out
+    beats = json.loads((own_videos / "out" / "a.json").read_text())
+    assert set(beats) == {"sound", "level", "seed", "seconds", "tempo", "beats", "onsets"} and beats["seed"] == 3
+    with pytest.raises(UserError, match="must be another folder"):
+        generate.main(["--corpus", "tiny", "--video", "videos", "--out", "videos"])
+    write_video(videos / "a.mp4")
+    with pytest.raises(UserError, match="two videos are called a"):
+        generate.main(["--corpus", "tiny", "--video", "videos", "--out", "out"])
+
+
+def test_detected_beats_are_those_of_a_metronome():
+    sound = click_train(np.arange(0.25, 8, 0.5), 8 * RATE)
+    found = detected_beats(sound)
+    assert abs(found["tempo"] - 120) < 3
+    assert all(abs((beat - 0.25) % 0.5 - 0.25) > 0.18 for beat in found["beats"]) and len(found["beats"]) > 10
+    assert detected_beats(np.zeros(RATE, np.float32)) == {"tempo": None, "beats": [], "onsets": []}
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    video = write_video(tmp_path / "in.mp4", sound=False)
+    with pytest.raises(UserError, match=r"^/dev/full/x\.mp4: can't be written"):
+        mux(video, np.zeros(RATE, np.float32), Path("/dev/full/x.mp4"))
+    class Full:  # a target whose disk is full after the header
+        def __init__(self, target):
+            self.target = target
+
+        def __getattr__(self, name):
+            return getattr(self.target, name)
+
+        def mux(self, packet):
+            raise av.error.OSError(28, "No space left on device")
+
+    opened = mux_module._opened
+
+    @contextmanager
+    def full(*arguments, **options):
+        with opened(*arguments, **options) as target:
+            yield Full(target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mux_module, "_opened", full)
+        with pytest.raises(UserError, match=r"out\.mp4: can't be written: No space left"):
+            mux(video, np.zeros(RATE, np.float32), tmp_path / "out.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4"}
+
+
+def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
+    make_stage(tmp_path, clips=1)
+    (tmp_path / "params.yaml").write_text("generate: {hop: 3}\n")
+    monkeypatch.setattr(generate, "load_model", lambda *_: Metronome())
+    with pytest.raises(UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"):
+        generate.main(["--root", str(tmp_path), "--corpus", "tiny"])
+
+
+def test_settings_name_the_weights_as_the_shards_do(tmp_path):
+    from dataset_tools.base.work_cache import file_sha256
+
+    layout = make_stage(tmp_path, clips=1)
+    (tmp_path / "params.yaml").write_text("pose: {}\ni3d: {}\n")
+    names = own_video.inputs_of_settings(layout)
+    weights = Path(own_video.__file__).parents[2] / "dataset_tools" / "demo" / "weights"
+    assert names["pose_weights"] == f"pose_demo@{file_sha256(weights / 'pose_demo.pt')[:8]}" and names["pose_layout"] == "coco17"
+    assert names["i3d_weights"] == f"i3d_demo@{file_sha256(weights / 'i3d_demo.pt')[:8]}"
 
 
 def test_own_video_without_people_still_gets_music(own_videos, monkeypatch, capsys):

@@ -82,6 +82,17 @@ def test_another_synthesizer_is_refused(tmp_path):
         MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt")
 
 
+def test_dances_read_with_other_weights_are_refused(tmp_path):
+    vqvae = tiny_vqvae()
+    trained = {"pose_layout": "coco17", "pose_weights": "pose_demo@1", "i3d_weights": "i3d_demo@1"}
+    save_generator(tmp_path / "model.pt", tiny_net("high", "fixed", vqvae), vqvae.codebook(2).k, "full", trained)
+    save_vqvae(tmp_path / "synthesizer.pt", vqvae, {})
+    MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", trained)
+    with pytest.raises(UserError, match=r"was trained with i3d_weights 'i3d_demo@1', but these dances have 'i3d_demo@2'") as caught:
+        MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", trained | {"i3d_weights": "i3d_demo@2"})
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_of_another_stage_or_none_is_refused(tmp_path):
     save_vqvae(tmp_path / "synthesizer.pt", tiny_vqvae(), {})
     with pytest.raises(UserError, match="kind 'vqvae', expected 'd2m_gan'"):

@@ -31,7 +31,8 @@ def test_plots_are_the_same_bytes_again(tmp_path):
 
 
 def test_each_level_and_the_p4_difference_have_their_own_figure(tmp_path):
-    rows = ["level,step,loss,p4_difference", *(f"{level},{step},{4 - step},{0.1 * step}" for level in (0, 1) for step in range(3))]
+    names = [f"{name}_level_{level}" for level in (0, 1) for name in ("loss", "P4_difference")]
+    rows = [",".join(["step", *names]), *(f"{step},{4 - step},{0.1 * step},{4 - step},{0.1 * step}" for step in range(3))]
     (tmp_path / "curves.csv").write_text("\n".join(rows))
     titles = [f["title"] for f in plots.loss_curves(tmp_path / "curves.csv", "vqvae")]
     assert titles == [f"vqvae, level {n}{part}" for n in (0, 1) for part in ("", ": P4 difference")]

@@ -65,18 +65,25 @@ def loss_curves(path: Path, title: str) -> list[dict]:
     its own because their sizes differ (the paper's Fig. 6); and, where the file has it, the P4 difference measured while
     training."""
     curves = pd.read_csv(path)
-    parts = curves.groupby("level") if "level" in curves else [(None, curves)]
+    levels = sorted({name.rpartition("_level_")[2] for name in curves if "_level_" in name})
     figures = []
-    for level, part in parts:
+    for level in levels or [None]:
+        part = curves if level is None else _of_level(curves, level)
         name = title if level is None else f"{title}, level {level}"
         measured = [c for c in part.columns if c.lower().startswith("p4") and part[c].notna().any()]
-        terms = [c for c in part.columns if c not in ("level", "step", *measured) and part[c].notna().any()]
+        terms = [c for c in part.columns if c not in ("step", *measured) and part[c].notna().any()]
         draws = [functools.partial(_draw_term, part[["step", term]].dropna(), term) for term in terms]
         if draws:
             figures.append(figure(name, *draws, columns=3, size=(6.0, 0.4 + 1.5 * -(-len(draws) // 3))))
         if measured:
             figures.append(figure(f"{name}: P4 difference", functools.partial(_draw_measured, part, measured)))
     return figures
+
+
+def _of_level(curves: pd.DataFrame, level: str) -> pd.DataFrame:
+    """The columns <name>_level_<level> as <name>, beside `step`."""
+    names = {name: name.removesuffix(f"_level_{level}") for name in curves if name.endswith(f"_level_{level}")}
+    return curves[["step", *names]].rename(columns=names)
 
 
 def _draw_term(values: pd.DataFrame, term: str, axes) -> None:

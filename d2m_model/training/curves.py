@@ -21,8 +21,10 @@ class Curves:
         self.rows = list(rows or [])
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """One row; tensors become plain numbers here."""
-        self.rows.append({"step": step, **{key: float(value) for key, value in values.items()}})
+        """Put values into the row of a step, the last one or a new one; tensors become plain numbers here."""
+        if not self.rows or self.rows[-1]["step"] != step:
+            self.rows.append({"step": step})
+        self.rows[-1].update({key: float(value) for key, value in values.items()})
 
     def beside(self, other: "Curves", suffix: str) -> None:
         """Take in the columns of another training, their names ending in `suffix`, in the rows of the same steps."""
@@ -41,13 +43,6 @@ class Curves:
         for row in self.rows:
             writer.writerow([f"{v:.6g}" if isinstance(v := row.get(n, ""), float) else v for n in names])
         write_text(path, out.getvalue())
-
-
-def write_curves(folder: Path, curves: Curves, measures: Curves) -> None:
-    """curves.csv, and measures.csv where anything was measured on the way."""
-    curves.write(folder / "curves.csv")
-    if measures.rows:
-        measures.write(folder / "measures.csv")
 
 
 class Board:

@@ -49,7 +49,7 @@ class TrainingParams:
     log_every: int = 50
     """Steps that a row of curves.csv is the mean of."""
     measure_every: int = 0
-    """Steps between two measurements on held-out clips, with sounds to listen to; 0 measures at the end alone."""
+    """Steps between two measurements on held-out clips, with sounds to listen to; 0 measures none."""
     measure_clips: int = 6
     """Clips of each of them."""
     checkpoint_every: int = 1000
@@ -170,17 +170,17 @@ def descend(loss: torch.Tensor, adam: torch.optim.Optimizer, gradient_norm: floa
     walk(adam, gradient_norm)
 
 
-def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> tuple[Curves, Curves]:
-    """Train `task` for `steps` steps; gives the curves of its losses and those of `Task.measure`.
+def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curves:
+    """Train `task` for `steps` steps; gives its curves.
 
     Raises UserError when a loss is not finite, SystemExit(75) after saving when the process is told to stop.
     """
-    curves, measures, recent, start = Curves(), Curves(), [], 0
+    curves, recent, start = Curves(), [], 0
     watch = Watch(run.stage)
     if distributed.world() > 1:
         torch.manual_seed(stream_seed(params.seed, "process", distributed.rank()))
     if run.resume and run.state and run.state.is_file():
-        start, recent = _restore(task, curves, measures, run)
+        start, recent = _restore(task, curves, run)
     label = f"{run.stage} {run.name}".strip()
     writes = distributed.rank() == 0
     with _told_to_stop(run) as told, Board(run.board if writes else None, start) as board:
@@ -196,15 +196,15 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> tupl
                 recent = []
             if writes and params.measure_every and (done % params.measure_every == 0 or done == steps):
                 scores, sounds = task.measure()
-                measures.add(done, scores)
+                curves.add(done, scores)
                 board.scalars(done, scores)
                 board.sounds(done, sounds)
             stopping = distributed.any_of(told.is_set(), next(iter(next(iter(task.nets.values())).parameters())).device)
             if run.state and done < steps and (stopping or done % params.checkpoint_every == 0):
-                _save(task, done, recent, curves, measures, run)
+                _save(task, done, recent, curves, run)
             if stopping and done < steps:
                 _stop(run, done, steps)
-    return curves, measures
+    return curves
 
 
 def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
@@ -216,7 +216,7 @@ def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
     return dict(zip(means, (shared / distributed.world()).tolist(), strict=True))
 
 
-def _save(task: Task, done: int, recent: list, curves: Curves, measures: Curves, run: Run) -> None:
+def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None:
     random = [torch.get_rng_state()] + ([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])
     if distributed.world() > 1:
         found = [None] * distributed.world()
@@ -230,12 +230,11 @@ def _save(task: Task, done: int, recent: list, curves: Curves, measures: Curves,
             "random": found,
             "recent": [{k: float(v) for k, v in row.items()} for row in recent],
             "curves": curves.rows,
-            "measures": measures.rows,
         }
         checkpoint.save(run.state, f"{run.stage}-training", VERSION, state, {"step": done})
 
 
-def _restore(task: Task, curves: Curves, measures: Curves, run: Run) -> tuple[int, list]:
+def _restore(task: Task, curves: Curves, run: Run) -> tuple[int, list]:
     content = checkpoint.load(run.state, f"{run.stage}-training", VERSION)
     state, done = content.state, content.meta["step"]
     for name, net in task.nets.items():
@@ -246,7 +245,7 @@ def _restore(task: Task, curves: Curves, measures: Curves, run: Run) -> tuple[in
     torch.set_rng_state(random[0])
     if torch.cuda.is_available() and len(random) > 1:
         torch.cuda.set_rng_state(random[1])
-    curves.rows, measures.rows = state["curves"], state["measures"]
+    curves.rows = state["curves"]
     if distributed.rank() == 0:
         say(run.stage, f"{run.name} goes on from step {done}".replace(":  ", ": "))
     return done, [{k: torch.tensor(v) for k, v in row.items()} for row in state["recent"]]
