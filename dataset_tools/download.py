@@ -21,9 +21,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import publish, write_text
+from dataset_tools.base.atomic import begin_folder, keep_only, publish, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import UserError, disk_trouble
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import ANNOTATIONS, is_web
 from dataset_tools.base.params import load_params, require
@@ -184,7 +184,7 @@ def download_one(video: Video, job: Job) -> DownloadRow:
     except ValueError as err:
         return lost("permanent", str(err))
     except OSError as err:
-        return lost("failed", f"{err.filename or ''}: {err.strerror}; free space or rights are needed here, then run again")
+        return lost("failed", disk_trouble(err, full_path=False) or f"{type(err).__name__}: {err}")
     known = job.pinned.get(video.video_id) or found["was"]
     changed = known and known != found["sha256"]
     return DownloadRow(
@@ -270,7 +270,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     """Write data/<corpus>/download; return one row per video of the sources, failed ones too. With `again` also ask
     for what an earlier run gave up.
 
-    Raises UserError where the sources or the cookie file can't be read, or the rows can't be written.
+    Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
     """
     sources, target = layout.stage("sources"), layout.stage(STAGE)
     videos = read_records(sources / "videos.csv", Video)
@@ -278,6 +278,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     if cookies and not cookies.is_file():
         raise UserError(f"{layout.params}: download.cookies_file: no such file: {params.cookies_file}")
     pinned, earlier = _checksums(layout.manifest / "checksums.csv"), _checksums(target / "rows.csv")
+    begin_folder(target, "rows.csv")
     bar = Bar(len(videos))
     job = Job(layout=layout, params=params, cookies=cookies, again=again, pinned=pinned, earlier=earlier, bar=bar)
 
@@ -301,11 +302,9 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
         for video, row in zip(videos, rows, strict=True)
         if row.status in ("permanent", "auth") and is_web(video.url)
     ]
-    try:
-        write_records(target / "dead_links.csv", dead, DeadLink)
-        write_records(target / "rows.csv", rows, DownloadRow)
-    except OSError as err:
-        raise UserError(f"{target}: can't be written: {err.strerror}; what was fetched is kept, run again") from None
+    keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
+    write_records(target / "dead_links.csv", dead, DeadLink)
+    write_records(target / "rows.csv", rows, DownloadRow)
     return rows
 
 

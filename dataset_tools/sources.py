@@ -29,7 +29,7 @@ from dataset_tools.base.manifest import (
 )
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Video
-from dataset_tools.base.workers import run_all
+from dataset_tools.base.workers import run_all, step
 
 STAGE = "sources"
 SHOWN = 20  # problems with a user's files that are printed
@@ -99,7 +99,7 @@ def _render(job: tuple) -> int:
     from dataset_tools.demo.compilation import render_compilation
 
     video, clips, songs, target, seed = job
-    return render_compilation(video, clips, songs, target, seed=seed)
+    return render_compilation(video, clips, songs, target, seed=seed, rendered=step)
 
 
 def sources(layout: Layout, params: Params) -> Manifest:
@@ -109,7 +109,7 @@ def sources(layout: Layout, params: Params) -> Manifest:
     if params.render:
         songs = {song.song_id: song for song in manifest.songs}
         jobs = [(v, list(manifest.clips_of(v.video_id)), songs, target, params.seed) for v in manifest.videos]
-        run_all(_render, jobs, params.workers, f"{STAGE}: rendering")
+        run_all(_render, jobs, params.workers, f"{STAGE}: rendering clips", steps=len(manifest.clips))
     if params.annotated:
         from dataset_tools.aist.corpus import prepare
 

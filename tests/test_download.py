@@ -268,10 +268,12 @@ def test_dead_links_are_a_list_to_act_on(tmp_path, site):
 
 def test_too_many_failures_end_the_stage_after_writing_the_rows(tmp_path):
     layout = corpus(tmp_path, {"a": "", "b": ""})
+    layout.stage("download").mkdir()
+    (layout.stage("download") / "a.mp4").write_bytes(b"of an earlier run")
     (tmp_path / "params.yaml").write_text("download: {min_ok: 0.5}\n")
     with pytest.raises(UserError, match="download: 0 of 2 ok, 2 failed, but download.min_ok asks for 50%; a: url is empty") as err:
         download.main(["--corpus", "c", "--root", str(tmp_path)])
-    assert "import-annotations FILE" in str(err.value)
+    assert "import-annotations FILE" in str(err.value) and sorted(content(layout)) == ["dead_links.csv", "rows.csv"]
     assert len(schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)) == 2
 
 
@@ -375,14 +377,14 @@ def test_killed_at_any_instant_it_resumes_to_the_same_bytes(tmp_path, site, movi
     rng = random.Random(0)
 
     def instant():
-        upto, ends = site.sent + rng.uniform(0, SLOW_BYTES / 4), time.monotonic() + 30
+        upto, ends = site.sent + rng.uniform(0, SLOW_BYTES / 5), time.monotonic() + 30
         while site.sent < upto and time.monotonic() < ends:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.01))
 
-    for trial in range(7):
+    for trial in range(5):
         layout = slow_corpus(tmp_path / f"t{trial}", site, movie)
-        for _ in range(3):
+        for _ in range(4):
             assert nursery(layout.root, kill=instant) == -9
             for path in layout.stage("download").glob("[!.]*.mp4"):
                 assert path.read_bytes() == content(whole)[path.name], "complete or absent"
@@ -423,7 +425,7 @@ def test_a_read_only_folder_and_a_disk_without_space(tmp_path, site, movie):
         last = done.stderr.strip().splitlines()[-1]
         assert done.returncode == 2 and "Traceback" not in done.stderr and last.startswith("error: ")
         if name == "ro":
-            assert "can't be written: Read-only file system" in last and not layout.stage("download").exists()
+            assert "Read-only file system" in last and "run again" in last and not layout.stage("download").exists()
         else:
             rows = schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)
             assert {row.status for row in rows} == {"ok", "failed"} or {row.status for row in rows} == {"failed"}

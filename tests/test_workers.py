@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
+from dataset_tools.base import workers
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.workers import run_all
+from dataset_tools.base.workers import run_all, step
 
 
 def square_unless_told_otherwise(item):
@@ -58,7 +60,7 @@ def test_one_worker_alone_is_this_process():
 
 PARENT = """
 import os, sys, time
-from dataset_tools.base.workers import run_all
+from dataset_tools.base.workers import run_all, step
 def wait(path):
     open(path, "w").write(str(os.getpid()))
     time.sleep(1000)
@@ -91,3 +93,17 @@ def until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def stepping(count):
+    for _ in range(count):
+        step()
+    return -count
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_bar_counts_the_steps_of_all_processes(monkeypatch, processes):
+    shown = []
+    monkeypatch.setattr(workers, "tqdm", lambda *args, **more: shown.append(tqdm(*args, **more | {"delay": 0})) or shown[-1])
+    assert run_all(stepping, [3, 0, 4], processes, "steps", steps=7) == [-3, 0, -4]
+    assert [(bar.n, bar.total) for bar in shown] == [(7, 7)]

@@ -33,20 +33,21 @@ def progress(items: Iterable[I], label: str, total: int | None = None) -> Iterat
 
 def run_all(
     function: Callable[[I], O], items: list[I], workers: int, label: str, *,
-    failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
+    failed: Callable[[I, str], O] | None = None, timeout: float | None = None, steps: int | None = None,
 ) -> list[O]:  # fmt: skip
     """[function(item) for item in items] over `workers` processes.
 
     `function` should return its failure as a value. Where it does not, because it raises, its process dies, or it takes
     more than `timeout` seconds for one item, failed(item, reason) stands for the outcome. Without `failed` such an item
-    ends the run (with what it raised, or RuntimeError), and a single worker needs no process of its own.
+    ends the run (with what it raised, or RuntimeError), and a single worker needs no process of its own. With `steps`,
+    the number of times that all items together call `step`, the progress bar counts those instead of items.
     """
-    if failed is None and (workers <= 1 or len(items) <= 1):
+    if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
         return [function(item) for item in progress(items, label)]
     outcomes: list = [None] * len(items)
     waiting, busy, spare = list(reversed(range(len(items)))), [], []
     try:
-        with progress((), label, total=len(items)) as bar:
+        with progress((), label, total=steps or len(items)) as bar:
             while waiting or busy:
                 while waiting and len(busy) < workers:
                     worker = spare.pop() if spare else _Worker(function)
@@ -55,8 +56,11 @@ def run_all(
                 left = min(worker.deadline for worker in busy) - time.monotonic()
                 connection.wait([worker.pipe for worker in busy], None if timeout is None else max(0.0, left))
                 for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
-                    busy.remove(worker)
                     kind, outcome = worker.take()
+                    if kind == "step":
+                        bar.update()
+                        continue
+                    busy.remove(worker)
                     if kind == "lost":
                         worker.stop()
                     else:
@@ -64,7 +68,7 @@ def run_all(
                     if kind != "done":
                         outcome = _without(outcome, failed, items[worker.index])
                     outcomes[worker.index] = outcome
-                    bar.update()
+                    bar.update(steps is None)
     finally:
         for worker in busy + spare:
             worker.stop()
@@ -111,7 +115,7 @@ class _Worker:
         return self.pipe.poll()
 
     def take(self) -> tuple[str, object]:
-        """('done', outcome), ('raised', exception) or ('lost', ProcessLost)."""
+        """('done', outcome), ('raised', exception), ('lost', ProcessLost) or, on the way to them, ('step', None)."""
         if not self.answered:
             return "lost", ProcessLost(f"took more than {self.timeout:g} s and was stopped")
         try:
@@ -128,8 +132,19 @@ class _Worker:
         self.pipe.close()
 
 
+_parent = None  # in a process of `run_all`: the pipe to who wants to know of steps
+
+
+def step() -> None:
+    """Called by a function that `run_all` runs: one of the steps of its item is done."""
+    if _parent is not None:
+        _parent.send(("step", None))
+
+
 def _serve(function: Callable, pipe) -> None:
     """Answer items until the parent is gone."""
+    global _parent
+    _parent = pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops its workers
     if sys.platform == "linux":  # elsewhere a worker notices at its next answer that its parent was killed
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EACCES, EDQUOT, EFBIG, EIO, EMFILE, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Protocol
 
@@ -21,10 +20,9 @@ from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 from yt_dlp.utils import GeoRestrictedError, UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import UserError, disk_trouble
 from dataset_tools.vision.video_io import open_media, probe
 
-LOCAL_ERRORS = {ENOSPC, EDQUOT, EFBIG, EROFS, EACCES, EPERM, EMFILE, EIO}
 BY_HTTP_STATUS = {401: "auth", 402: "auth", 407: "auth", 404: "permanent", 410: "permanent", 451: "permanent"}
 # Sites that answer 200 and say in words what is wrong; the words are yt-dlp's own or the site's.
 TRANSIENT = ("captcha", "not a bot", "try again later", "rate-limit", "rate limit", "10204",
@@ -254,8 +252,9 @@ def classify(error: BaseException) -> tuple[str, str]:
             return "transient", reason
     if any(isinstance(cause, UnsupportedRequest) or "InvalidSchema" in type(cause).__name__ for cause in chain):
         return "permanent", f"{reason}: only http and https are followed"
-    if any(isinstance(cause, OSError) and cause.errno in LOCAL_ERRORS for cause in chain):
-        return "failed", f"{reason}; free space or rights are needed here, then run again"
+    for cause in chain:
+        if trouble := disk_trouble(cause, full_path=False):
+            return "failed", trouble
     if any(isinstance(cause, (GeoRestrictedError, UnsupportedError)) for cause in chain):
         return "permanent", reason
     words = reason.lower()

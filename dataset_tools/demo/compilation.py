@@ -5,7 +5,7 @@ compilation, so any part can be rendered alone and comes out the same.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -67,12 +67,13 @@ def score_of(song: Song, seed: int) -> Score:
 
 
 def render_compilation(
-    video: CompilationVideo, clips: list[CompilationClip], songs: dict[str, Song], folder: Path, *, seed: int
-) -> int:
+    video: CompilationVideo, clips: list[CompilationClip], songs: dict[str, Song], folder: Path, *, seed: int,
+    rendered: Callable[[], None] = lambda: None,
+) -> int:  # fmt: skip
     """Write folder/media/<video_id>.mp4 and folder/truth/<clip_id>.npz for its clips; return the number of frames.
 
     Where the manifest leaves time between clips, or before the first, a title card stands. The video ends with its
-    last clip. Truth: keypoints (T, N, 17, 3) float32 x px, y px of the whole frame, visibility 0, 1 or 2; beats and
+    last clip. `rendered` is called after each clip. Truth: keypoints (T, N, 17, 3) float32 x px, y px of the whole frame, visibility 0, 1 or 2; beats and
     downbeats in seconds from the clip's start; fps.
     """
     clips = sorted(clips, key=lambda clip: clip.start)
@@ -96,6 +97,7 @@ def render_compilation(
                 yield image
             shown += gap + len(keypoints)
             _write_truth(folder / "truth" / f"{clip.clip_id}.npz", clip, songs[clip.song_id], keypoints, seed)
+            rendered()
 
     with write_aside(folder / "media" / f"{video.video_id}.mp4") as aside:
         return write_clip(aside, rgb_frames(pictures()), sound, SAMPLE_RATE, audio_codec="aac", options=ENCODING)
