@@ -27,17 +27,17 @@ def run(layout, stage, limit=None):
 
 def one_line(done):
     assert done.returncode == 2, done.stderr[-3000:]
-    lines = [line for line in done.stderr.splitlines() if line.strip() and "it/s" not in line]
+    lines = [line for line in done.stderr.splitlines() if line.strip() and "%|" not in line]
     assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr[-3000:]
     return lines[0]
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 512 KiB."""
+    """A disk of 2 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], check=False, capture_output=True)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False, capture_output=True)
     if mount.returncode:
         pytest.skip("mounting needs root")
     yield folder
@@ -73,7 +73,7 @@ def test_a_full_disk(tmp_path, small_disk, prepare):
         (small_disk / folder.name).mkdir()
         folder.symlink_to(small_disk / folder.name)
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(512 * 1024 - 6 * 4096))
+    ballast.write_bytes(bytes(2 * 1024 * 1024 - 6 * 4096))
     assert "No space left on device" in one_line(run(layout, stage))
     left = {p.name for p in layout.stage(stage).iterdir()}
     assert left <= {"rows.csv"}

@@ -21,6 +21,10 @@ def write_aside(path: Path) -> Iterator[Path]:
         with open(aside, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(aside, path)
+    except OSError as err:
+        if err.filename in (None, str(aside)):  # the name that means something to the user
+            err.filename = str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ its first read: schema version, hard links only, no external or virtual storage,
 dtypes, chunks and stored sizes as declared.
 """
 
+import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,16 +101,20 @@ def write_shard(path: Path, clips: Iterable[ShardClip], attrs: dict[str, str]) -
     if sorted(attrs) != sorted(FILE_TEXTS):
         raise ValueError(f"attrs must be {', '.join(FILE_TEXTS)}, found {', '.join(sorted(attrs))}")
     last, count = "", 0
-    with write_aside(path) as aside, h5py.File(aside, "w", libver=("v110", "v110")) as shard:
-        _put_text(shard, "schema", f"{SCHEMA_NAME}/{SCHEMA_VERSION}")
-        shard.attrs["fps"], shard.attrs["sample_rate"] = FPS, SAMPLE_RATE
-        for name in FILE_TEXTS:
-            _put_text(shard, name, attrs[name])
-        for clip in clips:
-            if clip.clip_id <= last:
-                raise ValueError(f"clips must be sorted by id: '{clip.clip_id}' after '{last}'")
-            _write_clip(shard, clip, attrs)
-            last, count = clip.clip_id, count + 1
+    # HDF5 cannot be told that a disk is full (it crashes the process when it closes the file): it writes to memory
+    memory = io.BytesIO()
+    with write_aside(path) as aside:
+        with h5py.File(memory, "w", libver=("v110", "v110")) as shard:
+            _put_text(shard, "schema", f"{SCHEMA_NAME}/{SCHEMA_VERSION}")
+            shard.attrs["fps"], shard.attrs["sample_rate"] = FPS, SAMPLE_RATE
+            for name in FILE_TEXTS:
+                _put_text(shard, name, attrs[name])
+            for clip in clips:
+                if clip.clip_id <= last:
+                    raise ValueError(f"clips must be sorted by id: '{clip.clip_id}' after '{last}'")
+                _write_clip(shard, clip, attrs)
+                last, count = clip.clip_id, count + 1
+        aside.write_bytes(memory.getbuffer())
     return count
 
 
