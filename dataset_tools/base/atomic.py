@@ -22,9 +22,9 @@ def write_aside(path: Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         os.replace(aside, path)
     except OSError as err:
-        if err.filename in (None, str(aside)):  # the name that means something to the user
-            err.filename = str(path)
-        raise
+        if err.errno is None or err.filename not in (None, str(aside)):
+            raise
+        raise OSError(err.errno, os.strerror(err.errno), str(path)) from None  # the name that means something to the user
     finally:
         aside.unlink(missing_ok=True)
 
