@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dataset_tools.vision.blurred_sides import blurred_sides
+
 NOISE = 8  # grey levels (of 255) by which codec noise may move a still pixel
 STRAY = 0.01  # part of all motion that may lie beyond a border: codec noise around captions
 EDGE_STEP = 5  # grey levels across a border, at least
@@ -46,6 +48,8 @@ def moving_rectangle(frames: np.ndarray, tints: np.ndarray | None = None) -> Cro
     picture = frames.mean(axis=0, dtype=np.float32)
     tints = np.zeros((height, frames.shape[2], 2)) if tints is None else tints.astype(np.float32)
     left, right = _borders(moving, picture, tints, lone=True)
+    if (left, right) == (0, frames.shape[2]):
+        left, right = blurred_sides(frames) or (left, right)
     # letterbox bars come in pairs and in one colour: a jump of motion over the rows may be feet on a still floor
     inside = np.s_[:, left:right]
     top, bottom = _borders(moving[inside].T, picture[inside].T, tints[inside].swapaxes(0, 1), lone=False)

@@ -1,0 +1,57 @@
+"""Find a picture that stands between blurred, enlarged copies of itself: how phone videos are often put into wide frames.
+
+What moves in the sides must be what moves in the middle, enlarged until it fills the frame: no other picture has that.
+"""
+
+import cv2
+import numpy as np
+
+SMALL = 160  # px: width at which candidates are compared
+BLUR = 4.0  # px of it: blurs both alike, however much the sides were blurred before
+ALIKE = 0.85  # correlation of the sides' motion with that of the enlarged middle
+DETAIL = 0.5  # fine structure of the sides over that of the middle, at most
+STILL = 1.0  # grey levels of motion in the sides, at least: still sides are for `panels`
+NARROW, WIDE = 0.2, 0.94  # widths of the middle that are tried, in frames
+NEAR = 0.02  # of the frame: around the best candidate the border's edge is looked for
+
+
+def blurred_sides(frames: np.ndarray) -> tuple[int, int] | None:
+    """First and one-past-last column of the middle of (N, H, W) uint8 luma, N at least 2; None where the sides are no
+    blurred copies of it."""
+    width = frames.shape[2]
+    height = max(8, round(frames.shape[1] * SMALL / width))
+    small = np.stack([cv2.resize(f, (SMALL, height), interpolation=cv2.INTER_AREA) for f in frames]).astype(np.float32)
+    fine = np.abs(small - np.stack([cv2.GaussianBlur(f, (0, 0), 2) for f in small])).mean(axis=(0, 1))
+    moving = small - small.mean(axis=0)
+    best, found = ALIKE, 0
+    for x in range(round((1 - WIDE) / 2 * SMALL), round((1 - NARROW) / 2 * SMALL)):
+        sides = np.r_[0 : x - 1, SMALL - x + 1 : SMALL]
+        if fine[sides].mean() > DETAIL * fine[x : SMALL - x].mean():
+            break  # further in, only more of the middle would count as sides
+        likeness = _likeness(moving, x, sides)
+        if likeness > best:
+            best, found = likeness, x
+    if not found:
+        return None
+    near = max(2, round(NEAR * width))
+    at, mean = round(found * width / SMALL), frames.mean(axis=0, dtype=np.float32)
+    edge = np.abs(np.diff(frames.astype(np.float32), axis=2)).mean(axis=(0, 1)) + np.abs(np.diff(mean, axis=1)).mean(axis=0)
+    pairs = range(max(at - near, 1), at + near + 1)  # a border between columns x - 1 and x has its edge at x - 1
+    x = max(pairs, key=lambda x: edge[x - 1] + edge[width - x - 1])
+    return x, width - x
+
+
+def _likeness(moving: np.ndarray, x: int, sides: np.ndarray) -> float:
+    """Correlation of the motion (N, H, W) in the columns `sides` with that between x and W - x, enlarged to W."""
+    _, height, width = moving.shape
+    enlarged = max(height, round(height * width / (width - 2 * x)))
+    top = (enlarged - height) // 2
+    seen, expected = [], []
+    for frame in moving:
+        big = cv2.resize(frame[:, x : width - x], (width, enlarged), interpolation=cv2.INTER_LINEAR)[top : top + height]
+        seen.append(cv2.blur(frame, (1, 5))[:, sides])
+        expected.append(cv2.GaussianBlur(big, (0, 0), BLUR)[:, sides])
+    seen, expected = np.array(seen).ravel(), np.array(expected).ravel()
+    if seen.std() < STILL or expected.std() == 0:
+        return 0.0
+    return float(np.corrcoef(seen, expected)[0, 1])
