@@ -127,7 +127,7 @@ def test_tiktok_manifest_says_what_is_missing(tmp_path, capsys):
     assert sources.main(["--corpus", "tiktok", "--root", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "15 videos, 445 clips, 86 songs" in shown
-    assert "url is empty for 15 of 15 rows (000000, 000001, 000002, …); get the authors' annotation sheet" in shown
+    assert "url is empty for 15 of 15 rows (000000, 000001, 000002, …); the README.md of the manifest's folder" in shown
     assert "python -m dataset_tools.sources import-annotations FILE" in shown
     assert "start and end are empty for 445 of 445 rows" in shown
     manifest = load_manifest(ROOT / "manifests" / "tiktok")
