@@ -11,5 +11,8 @@ def fold(net: nn.Module) -> nn.Module:
     """
     for module in net.modules():
         if parametrize.is_parametrized(module, "weight"):
+            weight = module.weight.detach()
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            # Torch leaves a weight that was not trained as a plain attribute, which .to(device) and state_dict() overlook.
+            module.weight = nn.Parameter(weight, requires_grad=False)
     return net
