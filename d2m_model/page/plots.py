@@ -100,7 +100,7 @@ def _draw_measured(part: pd.DataFrame, names: list[str], axes) -> None:
         axes.plot(values.step, values[name], label=name, marker="o", markersize=3, linewidth=1.2)
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xlabel("step")
-    axes.set_ylabel("own − other dances")
+    axes.set_ylabel("onset F-measure, ±70 ms")
     axes.legend(fontsize=7, frameon=False)
 
 
