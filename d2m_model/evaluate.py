@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics import overview
+from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.controls import control_sounds, fitted
+from d2m_model.metrics.embedding import LABELS, WEIGHTS, Database, Embedder, embed, embedding_scores, genre_facts
 from d2m_model.metrics.inputs import PairedSounds, read_folder, read_pairs, true_beats
 from d2m_model.metrics.motion_beats import motion_beats
 from d2m_model.metrics.scoring import PROTOCOLS, Reference, score_system
@@ -42,10 +44,13 @@ class Params:
     """Of the bootstrap and of the random controls."""
     split: str = "test"
     """Whose clips are scored."""
+    embedding: str = "vggish"
+    """Of genre accuracy, FAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
 
     def __post_init__(self):
         require(len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS), f"protocols must be among {', '.join(PROTOCOLS)}")
         require(self.draws >= 100, f"draws must be at least 100, found {self.draws}")
+        require(self.embedding in WEIGHTS, f"embedding must be {' or '.join(WEIGHTS)}, found '{self.embedding}'")
         require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")
 
 
@@ -128,8 +133,35 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     )
     scored, rows = score_all(systems, set(models), reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}
-    rows = [{"system": r["system"], "genre": genres[r["clip_id"]]} | r for r in rows]
-    return {"clips": len(clips), "songs": len(set(songs.values())), "split": params.split, "systems": scored}, rows
+    embedder = Embedder(params.embedding, layout)
+    facts, found = score_embedded(systems, train, genres, songs, embedder, params)
+    for name, (summary, per_clip) in found.items():
+        scored[name] |= summary
+        for row in rows:
+            if row["system"] == name:
+                row |= {"genre": genres[row["clip_id"]]} | per_clip[row["clip_id"]]
+    return {"clips": len(clips), "songs": len(set(songs.values())), "split": params.split, **facts, "systems": scored}, rows
+
+
+def score_embedded(
+    systems: Mapping[str, Mapping], train: ShardSet, genres: Mapping[str, str], songs: Mapping[str, str], embedder: Embedder, params: Params
+) -> tuple[dict, dict]:
+    """Genre, novelty and FAD of every system -> (facts they are read against, {system: (summary, {clip: row})})."""
+    known = [(embed(_audio(train, c), embedder), c.genre) for c in train.clips]
+    kept = [(points, genre) for points, genre in known if points]
+    if not kept:
+        raise UserError("evaluate: every training clip is under 0.975 s: there is nothing to compare embeddings with")
+    database = Database([points for points, _ in kept], [genre for _, genre in kept])
+    points = {name: {c: embed(sounds[c], embedder) for c in sorted(sounds)} for name, sounds in systems.items()}
+    own = points["ground truth"]
+    asked = genre_facts(database, genres, own)
+    far = np.concatenate([database.nearest(p.segments)[1] for p in own.values() if p] or [np.ones(1)])
+    result = {}
+    for name, found in points.items():
+        weights = resamples(len(found), [songs[c] for c in found], draws=params.draws, seed=params.seed)
+        answered = None if "declined" in asked else genres
+        result[name] = embedding_scores(found, database, answered, float(far.mean()) or np.nan, weights, params.seed)
+    return {"embedding": {"name": embedder.name, "label": LABELS[embedder.name]}, "genre": asked}, result
 
 
 def rounded(value, digits: int = 6):
@@ -150,10 +182,12 @@ def as_text(metrics: dict, protocols: tuple[str, ...]) -> str:
     songs = f"{metrics['songs']} songs" if metrics["songs"] else "songs unknown: no intervals over songs"
     lines = [f"{metrics['clips']} clips, {songs}; in brackets bootstrap 95 % intervals over clips", *metrics.get("remarks", []), ""]
     for protocol in protocols:
-        for title, table in overview.protocol_tables(metrics["systems"], protocol):
+        for _, title, table in overview.protocol_tables(metrics["systems"], protocol):
             lines += [title, table.to_string(index=False), ""]
         lines[-1:] = [overview.policy_line(next(iter(metrics["systems"].values())), protocol), ""]
-    return "\n".join([*lines, overview.control_note(metrics["systems"])])
+    if any("sound" in s for s in metrics["systems"].values()):
+        lines += ["Sound", overview.sound_table(metrics["systems"]).to_string(index=False), ""]
+    return "\n".join([*lines, overview.control_note(metrics)])
 
 
 def table_text(rows: list[dict]) -> str:
@@ -190,8 +224,11 @@ def main(argv: list[str] | None = None) -> int:
     out = layout.stage("evaluate")
     write_text(out / "per_clip.csv", table_text(rows))
     write_text(out / "metrics.json", as_json(metrics))
+    for name, summary in metrics["systems"].items():
+        write_text(out / "summary" / f"{name.replace(' ', '-')}.json", as_json(overview.headline(summary)))
+    write_text(out / "systems.csv", table_text([{"system": n, "kind": s["kind"]} | overview.headline(s) for n, s in metrics["systems"].items()]))
     say("evaluate", f"{metrics['clips']} {params.split} clips of {metrics['songs']} songs, 95 % intervals over clips")
-    print(overview.systems_table(rounded(metrics["systems"])).to_string(index=False), flush=True)
+    print(overview.systems_table(rounded(metrics["systems"]), brief=True).to_string(index=False), flush=True)
     return 0
 
 

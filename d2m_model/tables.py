@@ -1,6 +1,6 @@
-"""The paper's Tables 1 to 6 with its numbers beside ours, and a table of every system and control that was scored.
+"""The paper's Tables 1 to 6 with its numbers beside ours, and tables of every system and control that was scored.
 
-    python -m d2m_model.tables --corpus demo
+    python -m d2m_model.tables --corpus demo [--print md|csv|tex]
 
 Ours are protocol P1, pooled (micro), because the paper's numbers fit a pooled count. The paper's rows are measured on
 AIST++ (Tables 1, 3 to 6) and TikTok (Table 2): on any other corpus the difference compares unlike things, and the note
@@ -8,12 +8,15 @@ under the table says so. Nothing here is typed by hand but the paper's own numbe
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from d2m_model.metrics import overview
+from d2m_model.metrics.scoring import PROTOCOLS
+from d2m_model.nets.variants import VARIANTS
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
@@ -29,6 +32,13 @@ CAPTIONS = {
     6: "Losses",
 }
 PAPER_CORPUS = {1: "aistpp", 2: "tiktok", 3: "aistpp", 4: "aistpp", 5: "aistpp", 6: "aistpp"}
+MEASURES = ("coverage", "hit", "genre", "coherence", "quality")
+OPINIONS = ("coherence", "quality")
+"""Mean opinion scores 1 to 5, from listening tests; the rest are percent."""
+STAND_INS = {"random_jukebox": "random training song", "vq_reconstruction": "VQ reconstruction high"}
+"""Rows of the paper that a control of ours stands for."""
+BASELINES = ("dance2music", "foley_music", "cmt")
+FORMS = ("md", "csv", "tex")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,75 +52,173 @@ class Params:
         require(0 <= self.digits <= 6, f"digits must be 0 to 6, found {self.digits}")
 
 
-def system_of(row: pd.Series) -> str:
-    """Name in metrics.json of a row of the paper's tables."""
-    return f"{row.level}-{row.variant}" if row.level else row.variant
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What was scored and what was listened to."""
+
+    metrics: Mapping
+    """Of `evaluate`."""
+    opinions: Mapping
+    """{'coherence', 'quality': {system: {'mos', 'low', 'high'}}} of `listen`; empty where nobody has listened."""
+
+    @property
+    def systems(self) -> Mapping[str, Mapping]:
+        return self.metrics["systems"]
+
+    def value(self, system: str, measure: str) -> tuple[float, float | None, float | None] | None:
+        """(value, low, high) of one cell; None where it was not run. The bounds are None where there are none."""
+        if measure in OPINIONS:
+            found = self.opinions.get(measure, {}).get(system, {})
+            names = ("mos", "low", "high")
+        else:
+            protocol, key = ("genre", "accuracy") if measure == "genre" else ("P1", f"{measure}_micro")
+            found = self.systems.get(system, {}).get(protocol, {})
+            names = (key, f"{key}_low", f"{key}_high")
+        value, low, high = (found.get(name) for name in names)
+        return None if value is None else (value, low, high)
 
 
-def paper_table(number: int, systems: dict, digits: int) -> tuple[pd.DataFrame, list[str]]:
-    """(table, systems not run). Columns: the paper's coverage / hit, ours with its 95 % interval, the difference."""
+def paper_rows(number: int) -> pd.DataFrame:
+    """The paper's rows of one table, texts, with `system`, the name that evaluate gives to ours."""
     paper = pd.read_csv(PAPER, dtype=str, keep_default_na=False)
-    rows, missing = [], []
-    for _, row in paper[paper.table == str(number)].iterrows():
-        name = system_of(row)
-        record = {"method": row.method}
-        record |= {f"paper {k}": row[k] or "–" for k in ("coverage", "hit", "genre", "coherence", "quality") if _used(paper, number, k)}
-        scores = systems.get(name, {}).get("P1")
-        if scores is None:
-            missing.append(name)
-        for key in ("coverage", "hit"):
-            if scores is None or scores.get(f"{key}_micro") is None:
-                record |= {f"our {key}": "not run", f"{key} − paper": ""}
-                continue
-            value, low, high = (scores.get(f"{key}_micro{s}") for s in ("", "_low", "_high"))
-            interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low is not None else ""
-            record[f"our {key}"] = f"{value:.{digits}f}{interval}"
-            record[f"{key} − paper"] = f"{value - float(row[key]):+.{digits}f}" if row[key] else ""
-        found = overview.p4_kind(systems.get(name, {}).get("P4", {}), overview.reference_kind(systems))
-        record["our P4 difference"] = overview.cell(found, "difference", 3, sign=True) if found else "not run"
+    rows = paper[paper.table == str(number)].reset_index(drop=True)
+    names = [f"{r.level}-{r.variant}" if r.level else STAND_INS.get(r.variant, r.variant) for r in rows.itertuples()]
+    return rows.assign(system=names)
+
+
+def cells(number: int, results: Results) -> pd.DataFrame:
+    """One table in long form: a row for each system and measure with paper, ours, low, high and difference (ours minus
+    the paper's), numbers or nan. After the paper's rows come the controls and whatever else was scored for reference."""
+    rows = paper_rows(number)
+    used = [m for m in MEASURES if (rows[m] != "").any()]
+    listed = [(f"{r.method} (ours: {r.system})" if r.variant in STAND_INS else r.method, r.system, {m: float(getattr(r, m)) for m in used if getattr(r, m)}) for r in rows.itertuples()]
+    controls = [n for n, s in results.systems.items() if s["kind"] == "control" and n not in set(rows.system)]
+    records = []
+    for method, system, theirs in listed + [(n, n, {}) for n in controls]:
+        for measure in used:
+            ours, low, high = results.value(system, measure) or (None, None, None)
+            paper = theirs.get(measure)
+            difference = ours - paper if ours is not None and paper is not None else None
+            found = {"paper": paper, "ours": ours, "low": low, "high": high, "difference": difference}
+            records.append({"table": number, "method": method, "system": system, "measure": measure} | found)
+    return pd.DataFrame(records)
+
+
+def paper_table(number: int, results: Results, digits: int) -> pd.DataFrame:
+    """One table to read: for each measure the paper's number, ours with its 95 % interval, and the difference."""
+    known = overview.reference_kind(results.systems)
+    rows = []
+    for (method, system), part in cells(number, results).groupby(["method", "system"], sort=False):
+        record = {"method": method}
+        for c in part.astype(object).where(part.notna(), None).itertuples():
+            d = max(1, digits) if c.measure in OPINIONS else digits
+            ours = overview.cell({"x": c.ours, "x_low": c.low, "x_high": c.high}, "x", d)
+            record[f"{c.measure}: paper"] = overview.number(c.paper, 1)
+            record[f"{c.measure}: ours"] = "not run" if c.ours is None else ours
+            record[f"{c.measure}: difference"] = overview.number(c.difference, d, sign=True)
+        p4 = overview.p4_kind(results.systems.get(system, {}).get("P4", {}), known)
+        record["P4 own − other: ours"] = overview.cell(p4, "difference", 3, sign=True) if p4 else "not run"
         rows.append(record)
-    return pd.DataFrame(rows), missing
+    return pd.DataFrame(rows)
 
 
-def _used(paper: pd.DataFrame, number: int, column: str) -> bool:
-    return bool((paper[paper.table == str(number)][column] != "").any())
-
-
-def note(number: int, corpus: str, missing: list[str]) -> str:
-    """The paragraph under a paper table: what may be compared, and how to run what is missing."""
-    text = "Ours: protocol P1, pooled over clips, with bootstrap 95 % intervals. "
+def note(number: int, corpus: str, results: Results, digits: int) -> str:
+    """The paragraphs under a paper table: what may be compared, what runs the cells that were not, and the controls."""
+    text = "Ours: protocol P1, pooled over clips; genre accuracy by retrieval; in brackets bootstrap 95 % intervals over clips. "
     if corpus != PAPER_CORPUS[number]:
         text += f"The paper measured {PAPER_CORPUS[number]}; ours is {corpus}, so the differences compare different music. "
-    ours = [m for m in missing if "-" in m]
-    if ours:
-        names = ", ".join(sorted({m.split("-", 1)[1] for m in ours}))
+    found = cells(number, results)
+    table = paper_rows(number)
+    missing = [s for s in table.system if s not in results.systems and s not in BASELINES]
+    if missing:
+        text += f"Not run: {', '.join(missing)}; {remedy(corpus, [m.split('-', 1)[1] for m in missing if '-' in m])} "
+    for name in sorted({r.variant for r in table.itertuples()} & set(VARIANTS)):
+        for preset, reason in VARIANTS[name].same.items():
+            text += f"In the preset {preset}, {name} is full once more: {reason}. "
+    if baselines := [r.method for r in table.itertuples() if r.variant in BASELINES]:
         text += (
-            f"Not run: {', '.join(ours)}. Add {names} to `variants` in params.yaml and run "
-            "`dvc repro`. "
+            f"{', '.join(baselines)} have no code here: `python -m d2m_model.evaluate --generated DIR --reference DIR` scores their sounds. "
         )
-    return text
+    if "coherence" in set(found.measure) and not any(results.opinions.get(o) for o in OPINIONS):
+        text += f"Coherence and quality: `python -m d2m_model.listen --corpus {corpus}`, then `--results` and this command again. "
+    text += "A dash is a number that the paper does not give or that cannot be had."
+    return f"{text}\n\n{overview.control_note(results.metrics, digits)}"
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = stage_parser("d2m_model.tables", __doc__).parse_args(argv)
-    layout = layout_of(args)
-    params = load_params(layout.params, "tables", Params)
+def remedy(corpus: str, variants: list[str]) -> str:
+    """How to train, generate and score variants."""
+    if corpus == "demo":
+        return "`cp presets/demo-ablations.yaml params.yaml && dvc repro tables` runs every variant."
+    return f"add {', '.join(dict.fromkeys(variants))} to `variants` in params.yaml and run `dvc repro tables`."
+
+
+def read_results(layout) -> Results:
+    """metrics.json of evaluate, and mos.json of listen where it is. UserError where there is no such or it is damaged."""
     path = layout.stage("evaluate") / "metrics.json"
     if not path.exists():
         raise UserError(f"{path}: not there; run `python -m d2m_model.evaluate --corpus {layout.corpus}` first")
-    systems = json.loads(path.read_text())["systems"]
-    known = systems | {"vq_reconstruction": next((s for n, s in systems.items() if n.startswith("VQ")), {})}
+    opinions = layout.stage("listen") / "mos.json"
+    try:
+        metrics = json.loads(path.read_text())
+        heard = json.loads(opinions.read_text()) if opinions.exists() else {}
+    except ValueError as err:
+        raise UserError(f"{path} or {opinions.name}: not JSON ({err}); run the command that writes it again") from None
+    return Results(metrics=metrics, opinions=heard)
+
+
+def written(form: str, title: str, table: pd.DataFrame, text: str) -> str:
+    """A table in one form: Markdown and LaTeX with title and note, CSV the cells alone."""
+    if form == "md":
+        return f"## {title}\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n"
+    if form == "csv":
+        return table.to_csv(index=False)
+    tex = table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True, caption=latex(title), position="ht")
+    for plain, macro in TEX.items():
+        tex = tex.replace(plain, macro)
+    notes = "\n\n".join(latex(part) for part in text.split("\n\n"))
+    return f"{tex}\n{notes}\n"
+
+
+TEX = {"−": "$-$", "±": "$\\pm$", "σ": "$\\sigma$", "∞": "$_\\infty$", "–": "--"}
+"""Characters that pdfLaTeX does not have in text."""
+
+
+def latex(text: str) -> str:
+    """Plain text for LaTeX: special characters escaped, `code` as \\texttt."""
+    escaped = "".join({"\\": "\\textbackslash{}"}.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
+    for plain, macro in TEX.items():
+        escaped = escaped.replace(plain, macro)
+    parts = escaped.split("`")
+    return "".join(f"\\texttt{{{p}}}" if i % 2 else p for i, p in enumerate(parts))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage_parser("d2m_model.tables", __doc__)
+    parser.add_argument("--print", choices=FORMS, dest="form", help="also print every table in this form")
+    args = parser.parse_args(argv)
+    layout = layout_of(args)
+    params = load_params(layout.params, "tables", Params)
+    results = read_results(layout)
     out = layout.stage("tables")
-    every = overview.systems_table(systems, params.digits)
-    written = [("systems", "All systems and controls", every, overview.control_note(systems, params.digits))]
+    controls = overview.control_note(results.metrics, params.digits)
+    tables = [("systems", "All systems and controls", overview.systems_table(results.systems, params.digits), controls)]
+    if any("sound" in s for s in results.systems.values()):
+        tables.append(("sound", "Loudness, spectrum and novelty", overview.sound_table(results.systems), controls))
+    for protocol in PROTOCOLS:
+        scored = [s for s in results.systems.values() if protocol in s]
+        for name, title, table in overview.protocol_tables(results.systems, protocol) if scored else []:
+            tables.append((name, title, table, f"{overview.policy_line(scored[0], protocol)}.\n\n{controls}"))
     for number, caption in CAPTIONS.items():
-        table, missing = paper_table(number, known, params.digits)
-        written.append((f"table{number}", f"Table {number}: {caption}", table, note(number, layout.corpus, missing)))
-    for name, title, table, text in written:
-        write_text(out / f"{name}.md", f"## {title}\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n")
-        write_text(out / f"{name}.csv", table.to_csv(index=False))
-        write_text(out / f"{name}.tex", table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True, caption=title))
-    say("tables", f"Tables 1 to 6 and the overview as md, csv and tex in {out}")
+        table = paper_table(number, results, params.digits)
+        tables.append((f"table{number}", f"Table {number}: {caption}", table, note(number, layout.corpus, results, params.digits)))
+    for name, title, table, text in tables:
+        for form in FORMS:
+            write_text(out / f"{name}.{form}", written(form, title, table, text))
+        if args.form:
+            print(written(args.form, title, table, text))
+    every = pd.concat([cells(number, results) for number in CAPTIONS], ignore_index=True)
+    write_text(out / "cells.csv", every.round(6).to_csv(index=False))
+    say("tables", f"Tables 1 to 6 and the overviews as md, csv and tex, and all numbers in cells.csv, in {out}")
     return 0
 
 

@@ -137,7 +137,7 @@ def corpus(tmp_path):
     (tmp_path / "runs/demo/generate").mkdir(parents=True)
     for name in ("high-full", "low-full", "high-stale"):
         write_folder(tmp_path / "runs/demo/generate" / name, sounds)
-    (tmp_path / "params.yaml").write_text("levels: [high, low]\nvariants: [full]\nevaluate: {draws: 100, protocols: [P1, P4]}\n")
+    (tmp_path / "params.yaml").write_text("levels: [high, low]\nvariants: [full]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n")
     return tmp_path
 
 
@@ -150,6 +150,10 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     assert [n for n, s in systems.items() if s["kind"] == "model"] == ["high-full", "low-full"], "stale folders are not scored"
     assert {"VQ reconstruction high", "VQ reconstruction low", "random training song", "ground truth"} <= set(systems)
     assert "motion_to_music" in systems["high-full"]["P4"] and "P2" not in systems["high-full"]
+    assert systems["high-full"]["genre"]["segments"] == 2 and systems["high-full"]["novelty"]["novelty"] == pytest.approx(1, abs=0.05)
+    assert "demo weights" in json.loads(first[0])["embedding"]["label"]
+    shown = json.loads((folder / "summary" / "ground-truth.json").read_text())
+    assert shown["P1_hit"] == 100 and set(shown) <= set((folder / "systems.csv").read_text().split("\n")[0].split(","))
     assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     assert first == ((folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes())
 
@@ -171,3 +175,5 @@ def test_the_stage_refuses_what_does_not_fit(corpus):
     refused("variants must be a list of names")
     params.write_text("levels: [high]\nvariants: [full]\nevaluate: {split: tset}\n")
     refused("split must be one of train, val, test, found 'tset'")
+    params.write_text("levels: [high]\nvariants: [full]\nevaluate: {embedding: clap}\n")
+    refused("embedding must be vggish or demo, found 'clap'")

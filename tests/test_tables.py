@@ -6,14 +6,29 @@ import pandas as pd
 import pytest
 
 from d2m_model import tables
+from d2m_model.metrics.overview import control_note
 from dataset_tools.base.errors import UserError
 
-P1 = {"coverage_micro": 90.0, "coverage_micro_low": 85.0, "coverage_micro_high": 95.0, "hit_micro": 80.0, "hit_micro_low": 70.0, "hit_micro_high": 88.0}
-P4 = {"own": 0.5, "other": 0.4, "difference": 0.1, "difference_low": 0.05, "difference_high": 0.15, "clips": 9}
-SYSTEMS = {
-    "high-full": {"kind": "model", "P1": P1, "P2": {"F1": 70.0}, "P3": {"F1": 30.0}, "P4": {"beats_70ms": P4, "onsets_70ms": P4}},
-    "ground truth": {"kind": "control", "P1": P1, "P4": {"onsets_70ms": P4}},
+
+def scores(hit, difference, kind="model"):
+    p1 = {"coverage_micro": 90.0, "coverage_micro_low": 85.0, "coverage_micro_high": 95.0, "hit_micro": hit, "undefined": 0, "clips": 9}
+    p4 = {"own": 0.5, "other": 0.4, "difference": difference, "difference_low": difference - 0.05, "difference_high": difference + 0.05}
+    return {"kind": kind, "P1": p1, "P4": {"onsets_70ms": p4 | {"undefined": 1, "clips": 8}, "clips": 9}, "genre": {"accuracy": 40.0}}
+
+
+METRICS = {
+    "systems": {
+        "high-full": scores(80.0, 0.2),
+        "VQ reconstruction high": scores(90.0, 0.3, "control"),
+        "ground truth": scores(100.0, 0.5, "control"),
+        "fixed click": scores(99.0, 0.01, "control"),
+        "random training song": scores(70.0, -0.02, "control"),
+    },
+    "embedding": {"name": "demo", "label": "demo weights"},
+    "genre": {"database": "train split", "database_segments": 7, "chance": 20.0, "majority": 25.0},
 }
+HEARD = {"coherence": {"high-full": {"mos": 3.25, "low": 3.0, "high": 3.5, "votes": 60}}, "quality": {}}
+RESULTS = tables.Results(metrics=METRICS, opinions=HEARD)
 
 
 def test_paper_rows_are_the_papers():
@@ -23,28 +38,71 @@ def test_paper_rows_are_the_papers():
     assert (low.coverage, low.hit, low.genre, low.coherence, low.quality) == ("92.3", "91.7", "26.7", "3.3", "3.7")
 
 
-def test_table2_has_ours_the_difference_and_what_is_missing():
-    table, missing = tables.paper_table(2, SYSTEMS, 1)
-    row = table[table.method == "High full"].iloc[0]
-    assert row["our coverage"] == "90.0 [85.0, 95.0]" and row["coverage − paper"] == "+1.6" and row["hit − paper"] == "-2.3"
-    assert row["our P4 difference"] == "+0.100 [+0.050, +0.150]"
-    assert table[table.method == "Low full"].iloc[0]["our hit"] == "not run"
-    assert missing == ["high-no_motion", "high-no_visual", "low-no_motion", "low-no_visual", "low-full"]
-    assert "Add full, no_motion, no_visual to `variants`" in tables.note(2, "demo", missing)
-    assert "Add no_fm to `variants`" in tables.note(6, "demo", ["high-no_fm"])
-    assert "tiktok" in tables.note(2, "demo", []) and "tiktok" not in tables.note(2, "tiktok", [])
+def test_every_number_has_its_cell():
+    found = tables.cells(1, RESULTS)
+    cell = lambda system, measure: found[(found.system == system) & (found.measure == measure)].iloc[0]
+    hit = cell("high-full", "coverage")
+    assert (hit.paper, hit.ours, hit.low, hit.high) == (88.2, 90.0, 85.0, 95.0) and hit.difference == pytest.approx(1.8)
+    heard = cell("high-full", "coherence")
+    assert (heard.paper, heard.ours, heard.low) == (3.5, 3.25, 3.0) and heard.difference == pytest.approx(-0.25)
+    assert pd.isna(cell("high-full", "quality").ours) and cell("fixed click", "hit").ours == 99.0
+    assert "Random JukeBox (ours: random training song)" in set(found.method)
+    assert len(found) == 5 * (8 + 1), "eight rows of the paper, and the one control that stands for none of them"
 
 
-def test_stage_writes_every_table_in_three_forms(tmp_path):
+def test_a_table_has_the_paper_ours_and_the_difference():
+    table = tables.paper_table(2, RESULTS, 1).set_index("method")
+    row = table.loc["High full"]
+    assert row["coverage: ours"] == "90.0 [85.0, 95.0]" and row["coverage: difference"] == "+1.6" and row["hit: paper"] == "82.3"
+    assert row["hit: difference"] == "-2.3" and row["P4 own − other: ours"] == "+0.200 [+0.150, +0.250]"
+    assert table.loc["Low full", "hit: ours"] == "not run" and table.loc["Low full", "hit: difference"] == "–"
+    assert {"ground truth", "fixed click", "VQ reconstruction high"} <= set(table.index) and "genre: ours" not in table
+    assert tables.paper_table(1, RESULTS, 1).set_index("method").loc["Ours (High)", "coherence: ours"] == "3.2 [3.0, 3.5]"
+
+
+def test_notes_say_how_to_run_what_is_missing():
+    demo, tiktok = tables.note(6, "demo", RESULTS, 1), tables.note(2, "tiktok", RESULTS, 1)
+    assert "high-no_fm" in demo and "`cp presets/demo-ablations.yaml params.yaml && dvc repro tables`" in demo
+    assert "add no_motion, no_visual, full to `variants` in params.yaml and run `dvc repro tables`" in tiktok
+    assert "aistpp; ours is demo" in demo and "different music" not in tiktok
+    assert "In the preset fixed, no_wav is full once more: it has none." in demo
+    assert "d2m_model.listen" in tables.note(1, "demo", tables.Results(metrics=METRICS, opinions={}), 1)
+    assert "d2m_model.listen" not in tables.note(1, "demo", RESULTS, 1)
+    assert "Dance2Music, Foley Music, CMT have no code here" in tables.note(1, "demo", RESULTS, 1)
+
+
+def test_the_controls_note_follows_the_numbers():
+    note = control_note(METRICS)
+    assert "the fixed click, which has not seen the dance, hits 99.0 %, no lower than 1 of 1 models" in note
+    assert "between -0.020 and +0.010 and the ground truth is at +0.500; 1 of 1 models" in note and "high-full." in note
+    assert "chance 20.0 %, always the commonest genre 25.0 %, ground truth 40.0 %" in note and "demo weights" in note
+    better = METRICS["systems"] | {"high-full": scores(100.0, 0.02)}
+    note = control_note(METRICS | {"systems": better})
+    assert "below all 1 models" in note and "0 of 1 models are above" in note
+    assert control_note({"systems": {"high-full": {"kind": "model"}}}) == "Controls: "
+
+
+def test_stage_writes_every_table_in_three_forms(tmp_path, capsys):
     (tmp_path / "manifests" / "demo").mkdir(parents=True)
     (tmp_path / "params.yaml").write_text("tables: {digits: 1}\n")
     with pytest.raises(UserError, match="evaluate"):
         tables.main(["--root", str(tmp_path)])
-    folder = tmp_path / "runs/demo/evaluate"
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps({"systems": SYSTEMS}))
-    assert tables.main(["--root", str(tmp_path)]) == 0
+    for stage, name, content in (("evaluate", "metrics", METRICS), ("listen", "mos", HEARD)):
+        folder = tmp_path / "runs/demo" / stage
+        folder.mkdir(parents=True)
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    assert tables.main(["--root", str(tmp_path), "--print", "tex"]) == 0
+    assert "\\caption{Table 6: Losses}" in capsys.readouterr().out
     out = tmp_path / "runs/demo/tables"
-    assert len(list(out.iterdir())) == 3 * 7
+    names = {p.stem for p in out.iterdir()}
+    assert {f"table{n}" for n in range(1, 7)} | {"systems", "p1", "p4_onsets", "p4_tempo", "cells"} == names
     assert "High w/o motion" in (out / "table2.tex").read_text() and "| High full" in (out / "table2.md").read_text()
-    assert pd.read_csv(out / "systems.csv").loc[0, "P4 own − other (beats)"].startswith("+0.100")
+    tex = (out / "table6.tex").read_text()
+    assert "−" not in tex and "\\texttt{cp presets/demo-ablations.yaml params.yaml \\&\\& dvc repro tables}" in tex and "no\\_fm" in tex
+    assert pd.read_csv(out / "systems.csv").loc[0, "P4 own − other (onsets)"].startswith("+0.200")
+    assert (out / "table1.md").read_text().count("Controls: ") == 1
+    numbers = pd.read_csv(out / "cells.csv")
+    assert numbers[(numbers.table == 6) & (numbers.system == "high-full") & (numbers.measure == "hit")].difference.item() == pytest.approx(-4.7)
+    (tmp_path / "runs/demo/listen/mos.json").write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        tables.main(["--root", str(tmp_path)])

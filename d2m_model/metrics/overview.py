@@ -31,6 +31,10 @@ KINDS = {
 }
 
 
+SCORES = {"P1 coverage": ("P1", "coverage_micro"), "P1 hit": ("P1", "hit_micro"), "P2 F1": ("P2", "F1"), "P3 F1": ("P3", "F1")}
+"""Column of the first table -> where it stands in a system's summary."""
+
+
 def number(value: float | None, digits: int, *, sign: bool = False) -> str:
     """Fixed decimals, '–' where there is no number."""
     return "–" if value is None or math.isnan(value) else f"{value:{'+' if sign else ''}.{digits}f}"
@@ -84,27 +88,54 @@ def tempo_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def protocol_tables(systems: Mapping[str, Mapping], protocol: str) -> list[tuple[str, pd.DataFrame]]:
-    """(title, table) of everything that a protocol computes."""
+def protocol_tables(systems: Mapping[str, Mapping], protocol: str) -> list[tuple[str, str, pd.DataFrame]]:
+    """(name, title, table) of everything that a protocol computes."""
     if protocol != "P4":
-        return [(TITLES[protocol], protocol_table(systems, protocol))]
+        return [(protocol.lower(), TITLES[protocol], protocol_table(systems, protocol))]
     kinds = [k for k in KINDS if any(p4_kind(s.get("P4", {}), k) for s in systems.values())]
-    parts = [(f"P4: {KINDS[k]}", difference_table(systems, k)) for k in kinds]
-    return [*parts, ("P4: tempo and onset strength", tempo_table(systems))]
+    parts = [(f"p4_{k}", f"P4: {KINDS[k]}", difference_table(systems, k)) for k in kinds]
+    return [*parts, ("p4_tempo", "P4: tempo and onset strength", tempo_table(systems))]
 
 
-def systems_table(systems: Mapping[str, Mapping], digits: int = 1) -> pd.DataFrame:
-    """Every system and control, the scores to look at first: P1 pooled, P2 and P3 F1 in percent, P4 differences."""
+def systems_table(systems: Mapping[str, Mapping], digits: int = 1, *, brief: bool = False) -> pd.DataFrame:
+    """Every system and control, the scores to look at first: P1 pooled, P2 and P3 F1 and genre accuracy in percent, P4
+    differences, FAD. brief: an interval only where it decides, at P4."""
     rows = []
     for name, summary in systems.items():
         part = lambda protocol, s=summary: s.get(protocol, {})
+        show = (lambda scores, key, d: number(scores.get(key), d)) if brief else cell
         row = {"system": name, "kind": summary["kind"]}
-        row |= {"P1 coverage": cell(part("P1"), "coverage_micro", digits), "P1 hit": cell(part("P1"), "hit_micro", digits)}
-        row |= {"P2 F1": cell(part("P2"), "F1", digits), "P3 F1": cell(part("P3"), "F1", digits)}
+        for label, (protocol, key) in SCORES.items():
+            row[label] = show(part(protocol), key, digits)
         for kind in [k for k in ("beats", "onsets") if any(p4_kind(s.get("P4", {}), k) for s in systems.values())]:
             row[f"P4 own − other ({kind})"] = cell(p4_kind(part("P4"), kind) or {}, "difference", 3, sign=True)
+        if any("fad" in s for s in systems.values()):
+            row |= {"genre %": show(part("genre"), "accuracy", digits), "FAD": number(part("fad").get("fad"), 2), "FAD∞": number(part("fad").get("fad_infinity"), 2)}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def sound_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Every system and control: loudness, its difference from the own music's, spectral distance and, in a corpus, novelty."""
+    rows = []
+    for name, summary in systems.items():
+        sound, novelty = summary.get("sound", {}), summary.get("novelty")
+        row = {"system": name, "loudness LUFS": cell(sound, "lufs", 1), "difference LU": cell(sound, "loudness_difference_lu", 1)}
+        row["log-mel distance dB"] = cell(sound, "log_mel_distance_db", 1)
+        rows.append(row | ({"novelty": cell(novelty, "novelty", 2)} if novelty else {}))
+    return pd.DataFrame(rows).fillna("–")
+
+
+def headline(summary: Mapping) -> dict[str, float]:
+    """The numbers of `systems_table` and a few more as plain values, rounded as they are shown there; for DVC."""
+    p4, fad = summary.get("P4", {}), summary.get("fad", {})
+    values = {label.replace(" ", "_"): (summary.get(protocol, {}).get(key), 1) for label, (protocol, key) in SCORES.items()}
+    for kind in ("beats", "onsets", "music_to_motion", "motion_to_music"):
+        values[f"P4_{kind}"] = ((p4_kind(p4, kind) or {}).get("difference"), 3)
+    values |= {"tempo_error_bpm": (p4.get("tempo_error_bpm"), 1), "genre": (summary.get("genre", {}).get("accuracy"), 1)}
+    values |= {"FAD": (fad.get("fad"), 2), "FAD_infinity": (fad.get("fad_infinity"), 2), "novelty": (summary.get("novelty", {}).get("novelty"), 2)}
+    values["log_mel_distance_db"] = (summary.get("sound", {}).get("log_mel_distance_db"), 1)
+    return {name: round(value, digits) for name, (value, digits) in values.items() if value is not None and not math.isnan(value)}
 
 
 def policy_line(summary: Mapping, protocol: str) -> str:
@@ -121,11 +152,42 @@ BLIND = ("shuffled ground truth", "random training song", "fixed click", "silenc
 """Controls that have not seen the dance."""
 
 
-def control_note(systems: Mapping[str, Mapping], digits: int = 1) -> str:
-    """What the controls show, in sentences that follow from the numbers and say only what they hold."""
+def control_note(metrics: Mapping, digits: int = 1) -> str:
+    """What the controls show, in sentences that follow from the numbers and say only what they hold.
+
+    metrics : of `evaluate`: 'systems' and, for a corpus, 'genre' and 'embedding'.
+    """
+    systems = metrics["systems"]
     models = {n: s for n, s in systems.items() if s["kind"] == "model"}
-    sentences = [_saturation(systems, models, digits), _listening(systems, models), _coded(systems)]
+    sentences = [_saturation(systems, models, digits), _listening(systems, models), _coded(systems), *_embedded(metrics, digits)]
     return "Controls: " + " ".join(s for s in sentences if s)
+
+
+def _embedded(metrics: Mapping, digits: int) -> list[str]:
+    """What genre accuracy and FAD are measured with and read against."""
+    if "embedding" not in metrics:
+        return []
+    facts, systems = metrics["genre"], metrics["systems"]
+    if "declined" in facts:
+        sentences = [f"No genre accuracy: {facts['declined']}."]
+    else:
+        own = systems.get("ground truth", {}).get("genre", {}).get("accuracy")
+        text = (
+            f"Genre accuracy is by the nearest of {facts['database_segments']} segments of 2 s of the {facts['database']}, with "
+            f"{metrics['embedding']['label']}: chance {number(facts['chance'], digits)} %, always the commonest genre "
+            f"{number(facts['majority'], digits)} %, ground truth {number(own, digits)} %."
+        )
+        sentences = [text]
+    fads = {n: s["fad"] for n, s in systems.items() if "fad" in s}
+    given = {n: f for n, f in fads.items() if f.get("fad") is not None}
+    if given:
+        f = next(iter(given.values()))
+        text = f"FAD is to {f['reference_patches']} patches of the train split, {f['patches']} of {next(iter(given))}, resampled to 16 kHz"
+        sentences.append(text + (f", where the ground truth has {number(given['ground truth']['fad'], 2)}." if "ground truth" in given else "."))
+    for key, what in (("declined", "FAD"), ("infinity_declined", "FAD∞")):
+        reasons = sorted({f[key] for f in fads.values() if key in f})
+        sentences += [f"No {what}: {reason}." for reason in reasons]
+    return sentences
 
 
 def _saturation(systems: Mapping, models: Mapping, digits: int) -> str:

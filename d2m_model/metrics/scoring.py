@@ -16,6 +16,7 @@ from d2m_model.metrics.onset_alignment import (
     tempo_error,
 )
 from d2m_model.metrics.sound import Sound
+from d2m_model.metrics.sound_quality import log_mel_distance, loudness
 
 PROTOCOLS = ("P1", "P2", "P3", "P4")
 
@@ -47,8 +48,9 @@ def score_system(
     sounds : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. Where a sound and its reference
     differ in length the longer one is cut to the shorter first.
     Returns (summary, rows): summary[protocol] is a dict of numbers, rows one dict per clip. P1 to P3 are percent, P4's
-    F-measures 0..1. Beside a score stand `<score>_low` and `_high`, its bootstrap 95 % interval over clips, and where
-    songs are known `_song_low` and `_song_high`, over songs.
+    F-measures 0..1. With all protocols there is also summary['sound'], loudness and spectrum. Beside a score stand
+    `<score>_low` and `_high`, its bootstrap 95 % interval over clips, and where songs are known `_song_low` and
+    `_song_high`, over songs.
     """
     clips = sorted(sounds)
     pairs = {}
@@ -65,6 +67,8 @@ def score_system(
             summary[protocol] = score(protocol, pairs, rows, weights)
     if "P4" in protocols:
         summary["P4"] = timing(pairs, reference, rows, weights)
+    if set(protocols) == set(PROTOCOLS):
+        summary["sound"] = sound_quality(pairs, rows, weights)
     return summary, [rows[c] for c in clips]
 
 
@@ -124,16 +128,35 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
             word = name.removesuffix(f"_{_ms(WINDOWS[0])}")
             for clip, (own, other) in both.items():
                 rows[clip] |= {f"P4_{word}_own": own, f"P4_{word}_other": other}
-    means = {"envelope_peak": [], "envelope_lag_s": [], "tempo_error_bpm": []}
+    measured = []
     for clip, (generated, own) in pairs.items():
         peak, lag = envelope_correlation(generated.envelope, own.envelope)
         found = {"envelope_peak": peak, "envelope_lag_s": lag, "tempo_error_bpm": tempo_error(generated.tempo, own.tempo)}
         rows[clip] |= found | {"onsets": len(generated.onsets), "reference_tempo": own.tempo}
-        for name, value in found.items():
-            means[name].append(value)
-    columns = {name: np.array(values) for name, values in means.items()}
-    result |= with_intervals(lambda w: {k: weighted_mean(w, v) for k, v in columns.items()}, len(pairs), weights)
-    return result | {f"{k}_clips": int((~np.isnan(v)).sum()) for k, v in columns.items()} | {"clips": len(pairs)}
+        measured.append(found)
+    return result | _means(measured, weights)
+
+
+def sound_quality(pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
+    """Loudness in LUFS, its absolute difference from the own music's in LU, and the log-mel distance to it in dB."""
+    measured = []
+    for clip, (generated, own) in pairs.items():
+        lufs = loudness(generated.audio)
+        found = {
+            "lufs": lufs,
+            "loudness_difference_lu": abs(lufs - loudness(own.audio)),
+            "log_mel_distance_db": log_mel_distance(generated.audio, own.audio),
+        }
+        rows[clip] |= found
+        measured.append(found)
+    return _means(measured, weights)
+
+
+def _means(measured: Sequence[Mapping[str, float]], weights: Mapping[str, np.ndarray]) -> dict:
+    """Mean over clips of each measure with its intervals, and as `<measure>_clips` how many clips have it."""
+    columns = {name: np.array([m[name] for m in measured]) for name in measured[0]}
+    scores = with_intervals(lambda w: {k: weighted_mean(w, v) for k, v in columns.items()}, len(measured), weights)
+    return scores | {f"{k}_clips": int((~np.isnan(v)).sum()) for k, v in columns.items()} | {"clips": len(measured)}
 
 
 def _ms(window: float) -> str:
