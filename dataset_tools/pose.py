@@ -27,6 +27,7 @@ from dataset_tools.base.workers import run_all
 from dataset_tools.vision.pose_layouts import SOURCES
 
 VERSION = 4  # of what this stage computes; raise it when the same input would give other poses
+ANNOTATED = "annotated"
 DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # parameters that decide it
 
 
@@ -35,7 +36,8 @@ class Params:
     """Section pose of params.yaml."""
 
     weights: str = "pose_demo"
-    """Name in manifests/weights.csv, or a path relative to the root."""
+    """Name in manifests/weights.csv, or a path relative to the root; 'annotated' takes the keypoints that came with the
+    corpus (data/<corpus>/sources/annotations) and runs no network."""
     layout: str = "coco17"
     """'coco17' or 'body25' (whole-body weights)."""
     long_edge: int = 257
@@ -64,6 +66,9 @@ class Params:
             f"long_edge must be 0 or at least 33 px, found {self.long_edge}",
         )
         require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
+        require(
+            self.weights != ANNOTATED or self.layout == "coco17", f"weights '{ANNOTATED}' are coco17, found {self.layout}"
+        )
         for name in ("batch_size", "max_people", "min_frames", "workers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(self.gap_frames >= 0, f"gap_frames must be at least 0, found {self.gap_frames}")
@@ -78,6 +83,12 @@ class ClipFile(Row):
     frames: int | None = None
     width: int | None = None
     height: int | None = None
+    crop_x: int | None = None
+    crop_y: int | None = None
+    crop_w: int | None = None
+    crop_h: int | None = None
+    source_width: int | None = None
+    source_height: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +122,18 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     primary dancer is seen too rarely becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
     """
     clips = read_records(layout.stage("clips") / "rows.csv", ClipFile)
-    weights = locate(params.weights, layout)
-    sha = file_sha256(weights)
+    network = None if params.weights == ANNOTATED else locate(params.weights, layout)
+    sha = file_sha256(network) if network else ""
     jobs = []
     for clip in clips:
         if clip.status == "ok":
             video = layout.stage("clips") / f"{clip.id}.mp4"
             if not video.is_file():
                 raise UserError(f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again")
-            key = item_key(VERSION, file_sha256(video), sha, [getattr(params, name) for name in DECIDING])
+            weights = network or layout.stage("sources") / "annotations" / f"{clip.id}.npz"
+            if not weights.is_file():
+                raise UserError(f"{weights}: file not found; pose.weights '{ANNOTATED}' needs sources.annotated")
+            key = item_key(VERSION, file_sha256(video), sha or file_sha256(weights), [getattr(params, name) for name in DECIDING])
             cache = layout.cache("pose") / f"{key}.npy"
             jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
 
@@ -130,7 +144,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
 
     out = layout.stage("pose")
     begin_folder(out, "rows.csv")
-    facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}"}
+    facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}" if network else ANNOTATED}
     rows = [_finished(job, reasons.get(job.clip.id, ""), facts) for job in jobs]
     for job, row in zip(jobs, rows, strict=True):
         if row.status == "ok":
@@ -156,19 +170,29 @@ def _finished(job: Job, reason: str, facts: dict) -> PoseRow:
 
 def work(job: Job) -> str:
     """Pose one clip into the cache; returns the reason where that is impossible, else ''."""
+    from dataset_tools.aist.corpus import annotated_pose
     from dataset_tools.vision.clip_reader import read_clip
     from dataset_tools.vision.tracking import track
 
     clip, params = job.clip, job.params
     chosen = {name: getattr(params, name) for name in ("max_people", "gap_frames", "min_frames")}
     try:
+        if params.weights == ANNOTATED:
+            return _save(annotated_pose(
+                job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
+                crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
+            ), job.cache)  # fmt: skip
         poser = _poser(job.weights, params.long_edge, params.layout, params.batch_size)
         pose = track(poser.people(read_clip(job.video, clip.frames)), clip.width, clip.height, **chosen)
     except UserError as err:
         return " ".join(str(err).split())
+    return _save(pose, job.cache)
+
+
+def _save(pose: np.ndarray, path: Path) -> str:
     memory = io.BytesIO()
     np.save(memory, pose)
-    with write_aside(job.cache) as aside:
+    with write_aside(path) as aside:
         aside.write_bytes(memory.getvalue())
     return ""
 

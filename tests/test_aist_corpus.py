@@ -4,10 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
-from footage import numbered_video
+from footage import numbered_video, tone
 
-from dataset_tools import sources
-from dataset_tools.aist.corpus import prepare
+from dataset_tools import clips, download, pose, sources
+from dataset_tools.aist.corpus import annotated_pose, prepare
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import load_manifest
@@ -89,3 +89,34 @@ def test_published_manifest_counts():
     music = {s: {c.song_id for c in clips} for s, clips in by_split.items()}
     assert (len(music["train"]), len(music["test"]), music["train"] & music["test"]) == (50, 10, set())
     assert len({song.genre for song in made.songs}) == 10
+
+
+def test_annotated_pose_is_every_second_frame_in_the_pixels_of_the_clip(tmp_path):
+    points = np.zeros((8, 17, 3), np.float32)
+    points[:, 0] = [[960 + 8 * t, 540, 0.5] for t in range(8)]
+    points[:, 1] = [100, 540, 1]  # left of the kept part
+    np.savez(tmp_path / "a.npz", keypoints=points, size=np.array([1920, 1080]))
+    half = {"source": (960, 540), "crop": (240, 0, 480, 540), "size": (240, 270)}
+    pose = annotated_pose(tmp_path / "a.npz", 4, 2, **half)
+    assert pose.shape == (4, 2, 17, 3) and not pose[:, 1].any()
+    assert pose[:, 0, 0].tolist() == [[120 + 4 * t, 135, 0.5] for t in range(4)]
+    assert not pose[:, 0, 1:].any()
+    with pytest.raises(UserError, match="4 annotated frames at 30 fps for a clip of 5"):
+        annotated_pose(tmp_path / "a.npz", 5, 2, **half)
+    (tmp_path / "b.npz").write_bytes(b"no")
+    with pytest.raises(UserError, match="b.npz: no annotated keypoints"):
+        annotated_pose(tmp_path / "b.npz", 5, 2, **half)
+
+
+def test_annotated_clips_pass_through_clips_and_pose_without_a_network(layout):
+    (layout.root / "params.yaml").write_text(
+        "sources: {annotated: external}\ndownload: {sleep_min: 0, sleep_max: 0, sleep_requests: 0}\n"
+        "clips: {crop: false, workers: 1}\npose: {weights: annotated, workers: 1, max_people: 1, min_coverage: 0}\n"
+    )
+    order = ["--corpus", "aist", "--root", str(layout.root)]
+    for name in NAMES:
+        numbered_video(layout.root / "external" / "videos" / f"{name}.mp4", 60, 2.2, sound=tone(2.2))
+    for stage in (sources, download, clips, pose):
+        assert stage.main(order) == 0
+    made = np.load(layout.stage("pose") / f"{NAMES[0]}.npy", allow_pickle=False)
+    assert made.shape == (65, 1, 17, 3) and made[..., 2].any()

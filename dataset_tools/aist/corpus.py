@@ -10,6 +10,7 @@ The folder holds what AIST and AIST++ give after their terms are accepted:
 import dataclasses
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,33 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
     if len(problems) == len(clips):
         raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips; first: {problems[0]}")
     return dataclasses.replace(manifest, videos=tuple(videos.values()), clips=tuple(clips)), problems
+
+
+def annotated_pose(
+    path: Path, frames: int, people: int, *, source: tuple[int, int], crop: tuple[int, int, int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """The keypoints of an npz of `prepare` as the stage pose writes them: (T, P, 17, 3) float32, x px, y px of the clip,
+    confidence; every second of the annotated frames, dancer 0 of P; missing = 0.
+
+    frames: T. people: P. source: (width, height) in px of the video the clip was cut from. crop: (x, y, width, height)
+    in px of that video. size: (width, height) in px of the clip. Raises UserError for a missing, foreign or short file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            points, annotated = held["keypoints"], held["size"]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
+        raise UserError(f"{path}: no annotated keypoints ({err}); run the stage sources again") from None
+    points = points[:: RATE // FPS][:frames]
+    if points.shape != (frames, 17, 3):
+        raise UserError(f"{path}: {len(points)} annotated frames at {FPS} fps for a clip of {frames}")
+    pose = np.zeros((frames, people, 17, 3), np.float32)
+    seen = points[..., 2] > 0
+    corner, part = np.array(crop[:2]), np.array(crop[2:])
+    at = (points[..., :2] * np.array(source) / annotated - corner) * np.array(size) / part
+    seen &= ((at >= 0) & (at < size)).all(axis=-1)
+    pose[:, 0, :, :2] = at * seen[..., None]
+    pose[:, 0, :, 2] = points[..., 2] * seen
+    return pose
 
 
 def _annotate(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> int:
