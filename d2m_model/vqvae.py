@@ -11,13 +11,11 @@ minute of training. `warm_up: 0` and `mel: 0` give JukeBox's own recipe.
 
 import math
 import multiprocessing
-import os
 import shutil
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +178,9 @@ def learning_rate_share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * falling))
 
 
+STOP = "stop"  # name of the file that keeps levels from beginning
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One level to train; the biggest first, so that two workers end at about the same time."""
@@ -195,7 +196,7 @@ class Job:
 def train_job(job: Job) -> str:
     """Train one level from its own seed and leave it in `job.part`; gives '', or the message of a UserError, which
     would not survive the way back from another process in one piece."""
-    if job.run.resume and job.part.is_file():
+    if (job.run.resume and job.part.is_file()) or job.part.with_name(STOP).exists():
         return ""
     device = seed_everything(stream_seed(job.params.seed, "level", job.level), job.params.threads)
     model, steps = JukeboxVQVAE(job.params.config()).to(device), job.params.steps[job.level]
@@ -207,7 +208,7 @@ def train_job(job: Job) -> str:
         return str(err)
     except SystemExit:
         if multiprocessing.parent_process():
-            os._exit(EXIT_STOPPED)  # a worker of a pool would wait for more work
+            return ""  # saved; who told this worker knows
         raise
     if rank() == 0:
         training = training_state(steps, task.adams) | {"codebook": task.codebook.learning_state()}
@@ -233,8 +234,10 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
             Job(shards=shards, params=params, level=level, run=run.part(f"level {level}"), part=parts / f"trained {level}.pt")
             for level in reversed(LEVELS)
         ]
-        with _stopping_workers(run):
-            outcomes = run_all(train_job, jobs, params.workers if world() == 1 else 1, "vqvae levels")
+        (parts / STOP).unlink(missing_ok=True)
+        lost = (lambda job, reason: f"vqvae: level {job.level}: {reason}") if params.workers > 1 and world() == 1 else None
+        with _stopping_workers(run, parts / STOP):
+            outcomes = run_all(train_job, jobs, params.workers if lost else 1, "vqvae levels", failed=lost)
         if message := next((m for m in outcomes if m), ""):
             raise UserError(message)
         if rank() > 0:
@@ -276,28 +279,34 @@ def take_published(shards: Path, file: Path, params: Params, out: Path) -> dict:
 
 
 @contextmanager
-def _stopping_workers(run: Run) -> Iterator[None]:
-    """Pass SIGTERM and Ctrl-C on to the workers, which save and end, and then say how to go on."""
+def _stopping_workers(run: Run, stop: Path) -> Iterator[None]:
+    """Pass SIGTERM and Ctrl-C on to the workers, which save and end, and then say how to go on. Levels that have not
+    begun find the file `stop`."""
     told, before = threading.Event(), {}
 
     def tell(_number, _frame):
         told.set()
+        stop.parent.mkdir(parents=True, exist_ok=True)
+        stop.touch()
         for child in multiprocessing.active_children():
             child.terminate()
 
     if run.state and threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+    stopped = False
     try:
         yield
-    except (SystemExit, BrokenProcessPool) as end:
-        if not told.is_set() and getattr(end, "code", None) != EXIT_STOPPED:
+    except SystemExit as end:  # from the loop itself, where there are no workers
+        stopped = end.code == EXIT_STOPPED
+        if not stopped:
             raise
-        if rank() == 0:
-            say("vqvae", f"stopped and saved; to go on: {run.again}")
-        raise SystemExit(EXIT_STOPPED) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if stopped or told.is_set():
+        if rank() == 0:
+            say("vqvae", f"stopped and saved; to go on: {run.again}")
+        raise SystemExit(EXIT_STOPPED)
 
 
 def _power(data: WindowData) -> float:
