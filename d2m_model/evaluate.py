@@ -224,6 +224,8 @@ def main(argv: list[str] | None = None) -> int:
     out = layout.stage("evaluate")
     write_text(out / "per_clip.csv", table_text(rows))
     write_text(out / "metrics.json", as_json(metrics))
+    for old in (out / "summary").glob("*.json"):  # of a system that is no longer in params.yaml
+        old.unlink()
     for name, summary in metrics["systems"].items():
         write_text(out / "summary" / f"{name.replace(' ', '-')}.json", as_json(overview.headline(summary)))
     write_text(out / "systems.csv", table_text([{"system": n, "kind": s["kind"]} | overview.headline(s) for n, s in metrics["systems"].items()]))

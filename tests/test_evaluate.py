@@ -145,6 +145,7 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     monkeypatch.setattr(evaluate, "reconstructions", lambda test, *_: {c.clip_id: test.read(c.clip_id).audio for c in test.clips})
     assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     folder = corpus / "runs/demo/evaluate"
+    (folder / "summary" / "high-stale.json").write_text("{}")
     first = (folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes()
     systems = json.loads(first[0])["systems"]
     assert [n for n, s in systems.items() if s["kind"] == "model"] == ["high-full", "low-full"], "stale folders are not scored"
@@ -156,6 +157,7 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     assert shown["P1_hit"] == 100 and set(shown) <= set((folder / "systems.csv").read_text().split("\n")[0].split(","))
     assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     assert first == ((folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes())
+    assert not (folder / "summary" / "high-stale.json").exists()
 
 
 def test_the_stage_refuses_what_does_not_fit(corpus):
