@@ -39,3 +39,9 @@ def pipeline(tmp_path_factory) -> Path:
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
     (folder / "repro.log").write_text(done.stdout)
     return folder
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Tests of one file run in one process, all that look at the pipeline in the same one: it runs once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("pipeline" if "pipeline" in item.fixturenames else item.path.stem))
