@@ -17,7 +17,7 @@ import numpy as np
 
 from d2m_model.metrics import overview
 from d2m_model.metrics.bootstrap import resamples
-from d2m_model.metrics.controls import control_sounds, fitted
+from d2m_model.metrics.controls import control_sounds
 from d2m_model.metrics.embedding import LABELS, WEIGHTS, Database, Embedder, embed, embedding_scores, genre_facts
 from d2m_model.metrics.inputs import PairedSounds, read_folder, read_pairs, true_beats
 from d2m_model.metrics.motion_beats import motion_beats
@@ -73,20 +73,12 @@ def score_all(systems: Mapping[str, Mapping], models: set[str], reference: Refer
     return scored, rows
 
 
-def reconstructions(test: ShardSet, synthesizer: Path, level: str) -> dict[str, np.ndarray]:
+def reconstructions(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> dict[str, np.ndarray]:
     """{clip: sound}: the ground truth coded and decoded again at a level."""
-    import torch
-
+    from d2m_model.metrics.reconstruction import coded_again
     from d2m_model.training.vqvae_files import load_vqvae
 
-    model, index = load_vqvae(synthesizer / level / "model.pt"), LEVELS[level]
-    result = {}
-    with torch.no_grad():
-        for clip in test.clips:
-            audio = _audio(test, clip)
-            decoded = model.decode(model.encode(torch.from_numpy(audio)[None], index), index)[0].numpy()
-            result[clip.clip_id] = fitted(np.pad(decoded, (0, max(0, len(audio) - len(decoded)))), len(audio))
-    return result
+    return coded_again(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own)
 
 
 def _audio(shards: ShardSet, clip) -> np.ndarray:
@@ -115,6 +107,7 @@ def generated_systems(layout: Layout, clips: set[str], split: str) -> dict[str, 
 
 def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     """Every system of params.yaml and every control of a corpus -> (metrics, per-clip rows)."""
+    embedder = Embedder(params.embedding, layout)  # first, for its weights may not be had
     shards = layout.stage("shards")
     test, train = ShardSet(shards, params.split), ShardSet(shards, "train")
     clips = [c.clip_id for c in test.clips]
@@ -122,7 +115,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     models = generated_systems(layout, set(clips), params.split)
     systems = dict(models)
     for level in dict.fromkeys(name.split("-")[0] for name in models):
-        systems[f"VQ reconstruction {level}"] = reconstructions(test, layout.stage("synthesizer"), level)
+        systems[f"VQ reconstruction {level}"] = reconstructions(own, layout.stage("synthesizer"), level)
     draw = lambda rng: _audio(train, train.clips[int(rng.integers(len(train.clips)))])
     systems |= control_sounds(own, songs, params.seed, draw)
     reference = Reference(
@@ -133,7 +126,6 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     )
     scored, rows = score_all(systems, set(models), reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}
-    embedder = Embedder(params.embedding, layout)
     facts, found = score_embedded(systems, train, genres, songs, embedder, params)
     for name, (summary, per_clip) in found.items():
         scored[name] |= summary
@@ -210,6 +202,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.generated or args.reference:
         if not (args.generated and args.reference):
             raise UserError("--generated and --reference go together: both folders are needed")
+        if args.json and args.json.is_dir():
+            raise UserError(f"{args.json}: --json is a folder; name a file")
         params = Params() if args.protocol == "all" else Params(protocols=(args.protocol,))
         metrics = score_pairs(read_pairs(args.generated, args.reference, args.pairs), params)
         print(as_text(rounded(metrics), params.protocols))

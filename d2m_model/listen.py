@@ -127,12 +127,16 @@ def application(layout: Layout, params: Params):
     page = layout.root / params.consent if params.consent else CONSENT
     if not page.is_file():
         raise UserError(f"{page}: no such file; listen.consent names the text of the first page")
+    try:
+        text = page.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{page}: not UTF-8 text; save it as UTF-8") from None
     store, files = prepare(layout, params)
     order = functools.partial(
         session, list(files), items=params.items, checks=params.checks, practice=params.practice, seed=params.seed
     )
     steps = len(order(0))
-    consent = page.read_text(encoding="utf-8").replace("{minutes}", str(max(1, round(steps * (params.seconds + 6) / 60))))
+    consent = text.replace("{minutes}", str(max(1, round(steps * (params.seconds + 6) / 60))))
     deal = lambda number: [files[s] for s in order(number)]
     return create_app(store, layout.stage("listen") / "media", deal, places=params.raters, consent=consent)
 

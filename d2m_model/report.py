@@ -106,7 +106,7 @@ def score_cards(systems: dict, kind: str) -> list[dict]:
     return cards
 
 
-def table_views(folder: Path, systems: dict) -> list[dict]:
+def table_views(folder: Path) -> list[dict]:
     """Tables as the `tables` stage wrote them; controls and models marked for the style sheet."""
     views = []
     for name in ("systems", *[f"table{n}" for n in range(1, 7)]):
@@ -116,7 +116,7 @@ def table_views(folder: Path, systems: dict) -> list[dict]:
         for _, row in frame.iterrows():
             kind = {"control": "control", "model": "chosen"}.get(row.get("kind", ""), "")
             rows.append({"cells": list(row), "kind": kind})
-        note = rest.strip().rsplit("\n\n", 1)[-1]
+        _, _, note = rest.strip().partition("\n\n")  # the table itself has no empty line
         views.append({"title": title.lstrip("# "), "header": list(frame.columns), "rows": rows, "note": note.replace("`", "")})
     return views
 
@@ -168,10 +168,11 @@ def build_page(layout: Layout, params: Params) -> str:
     tables, pictures = breakdown_views(frame, systems, breakdown.tempo_groups(songs))
     counts = ", ".join(f"{n} {name} clips" for name, n in split.split.value_counts().items())
     shared = set(split[split.split == "train"].song_id) & set(split[split.split == "test"].song_id)
+    unheard = "of songs never heard in training" if not shared else f"{len(shared)} of their songs were heard in training"
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).with_name("page")), autoescape=True)
     return templates.get_template("report.html").render(
         corpus=layout.corpus,
-        lead=f"{len(clips)} clips, {clips.song_id.nunique()} songs; {len(test.clips)} test clips of songs never heard in training.",
+        lead=f"{len(clips)} clips, {clips.song_id.nunique()} songs; {len(test.clips)} test clips{', ' if shared else ' '}{unheard}.",
         scores=score_cards(systems, kind),
         reference_kind=kind,
         beats_note="; the vertical lines are the dance's true beats" if beats else "",
@@ -183,7 +184,7 @@ def build_page(layout: Layout, params: Params) -> str:
         corpus_plots=plots.corpus_plots(clips),
         crops=crop_cards(clips, spans, layout.stage("download")),
         split_text=f"{counts}; {len(shared)} songs are in both.",
-        tables=table_views(layout.stage("tables"), systems),
+        tables=table_views(layout.stage("tables")),
     )
 
 

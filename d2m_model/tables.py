@@ -131,7 +131,7 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
     table = paper_rows(number)
     missing = [s for s in table.system if s not in results.systems and s not in BASELINES]
     if missing:
-        text += f"Not run: {', '.join(missing)}; {remedy(corpus, [m.split('-', 1)[1] for m in missing if '-' in m])} "
+        text += f"Not run: {', '.join(missing)}; {remedy(corpus, missing)} "
     for name in sorted({r.variant for r in table.itertuples()} & set(VARIANTS)):
         for preset, reason in VARIANTS[name].same.items():
             text += f"In the preset {preset}, {name} is full once more: {reason}. "
@@ -145,11 +145,12 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
     return f"{text}\n\n{overview.control_note(results.metrics, digits)}"
 
 
-def remedy(corpus: str, variants: list[str]) -> str:
-    """How to train, generate and score variants."""
+def remedy(corpus: str, systems: list[str]) -> str:
+    """How to train, generate and score systems, <level>-<variant>; controls come with the levels."""
     if corpus == "demo":
         return "`cp presets/demo-ablations.yaml params.yaml && dvc repro tables` runs every variant."
-    return f"add {', '.join(dict.fromkeys(variants))} to `variants` in params.yaml and run `dvc repro tables`."
+    levels, variants = (", ".join(dict.fromkeys(s.split("-", 1)[part] for s in systems if "-" in s)) for part in (0, 1))
+    return f"name {variants} in `variants` and {levels} in `levels` of params.yaml and run `dvc repro tables`."
 
 
 def read_results(layout) -> Results:

@@ -270,6 +270,12 @@ def test_many_raters_at_once(tmp_path):
     assert votes == [(n, p, 1 + (n + p) % 5) for n in range(6) for p in range(5)]
 
 
+def test_a_database_that_cannot_be_opened_is_one_line(tmp_path):
+    (tmp_path / "study.db").mkdir()
+    with pytest.raises(UserError, match="can't be used"):
+        Store(tmp_path / "study.db")
+
+
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("not a database, and long enough to be read as one" * 20)
     with pytest.raises(UserError, match="not a study's database"):

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +18,13 @@ from builders import build_shards
 
 from d2m_model import d2m_gan, synthesizer, vqvae
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from d2m_model.training import checkpoint
+from d2m_model.training import checkpoint, loop
 from d2m_model.training.autoencoding import sound_batch
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.loop import EXIT_STOPPED, TrainingParams, Watch
 from d2m_model.training.vqvae_files import save_vqvae
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = {"vqvae": vqvae, "synthesizer": synthesizer, "d2m_gan": d2m_gan}
@@ -133,6 +135,18 @@ def test_other_parameters_do_not_resume(root, capsys):
     file.write_text(file.read_text().replace("width: 0.05", "width: 0.06"))
     run(root, "d2m_gan", "--resume")
     assert "goes on" not in capsys.readouterr().out
+
+
+def test_other_code_does_not_resume(root, tmp_path, monkeypatch):
+    layout = Layout(root=root, corpus="tiny")
+    state = lambda: loop.run_of(layout, "vqvae", "", TrainingParams(), [], "", True).state
+    before = state()
+    assert state() == before
+    shutil.copytree(loop.PACKAGE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(loop, "PACKAGE", tmp_path / "package")
+    assert state() == before, "wherever the program lies"
+    (tmp_path / "package" / "losses" / "spectral.py").write_text("")
+    assert state() != before
 
 
 def d2m_gan_stopped_at_once(root):

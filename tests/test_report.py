@@ -13,7 +13,7 @@ from footage import timed_video
 
 from d2m_model.page import breakdown, plots
 from d2m_model.page.crops import crop_picture
-from d2m_model.report import Params, clip_card, mp3, score_cards
+from d2m_model.report import Params, clip_card, mp3, score_cards, table_views
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -45,6 +45,14 @@ def test_mp3_is_playable():
 
     audio, rate = soundfile.read(io.BytesIO(base64.b64decode(mp3(np.sin(np.arange(22050) / 10).astype(np.float32)))))
     assert rate == 22050 and len(audio) >= 22050
+
+
+def test_tables_keep_every_paragraph_of_their_note(tmp_path):
+    for name in ("systems", *(f"table{n}" for n in range(1, 7))):
+        (tmp_path / f"{name}.md").write_text("## A title\n\n| a |\n|:-|\n| 1 |\n\nNot run: high-d1; `dvc repro`.\n\nControls: none.\n")
+        (tmp_path / f"{name}.csv").write_text("a\n1\n")
+    view = table_views(tmp_path)[0]
+    assert view == {"title": "A title", "header": ["a"], "rows": [{"cells": ["1"], "kind": ""}], "note": "Not run: high-d1; dvc repro.\n\nControls: none."}
 
 
 def test_score_cards_show_interval():

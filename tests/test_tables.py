@@ -63,7 +63,7 @@ def test_a_table_has_the_paper_ours_and_the_difference():
 def test_notes_say_how_to_run_what_is_missing():
     demo, tiktok = tables.note(6, "demo", RESULTS, 1), tables.note(2, "tiktok", RESULTS, 1)
     assert "high-no_fm" in demo and "`cp presets/demo-ablations.yaml params.yaml && dvc repro tables`" in demo
-    assert "add no_motion, no_visual, full to `variants` in params.yaml and run `dvc repro tables`" in tiktok
+    assert "name no_motion, no_visual, full in `variants` and high, low in `levels` of params.yaml and run `dvc repro tables`" in tiktok
     assert "aistpp; ours is demo" in demo and "different music" not in tiktok
     assert "In the preset fixed, no_wav is full once more: it has none." in demo
     assert "d2m_model.listen" in tables.note(1, "demo", tables.Results(metrics=METRICS, opinions={}), 1)

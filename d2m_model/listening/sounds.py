@@ -73,18 +73,10 @@ def system_sounds(layout: Layout, test: ShardSet, system: str, clips: list[str],
 
 
 def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Ground truth coded and decoded again: the best that a system of this level could sound."""
-    import torch
-
+    from d2m_model.metrics.reconstruction import coded_again
     from d2m_model.training.vqvae_files import load_vqvae
 
-    model, index = load_vqvae(layout.stage("synthesizer") / level / "model.pt"), LEVELS[level]
-    result = {}
-    with torch.no_grad():
-        for clip, audio in own.items():
-            decoded = model.decode(model.encode(torch.from_numpy(audio)[None], index), index)[0].numpy()
-            result[clip] = np.pad(decoded, (0, max(0, len(audio) - len(decoded))))[: len(audio)]
-    return result
+    return coded_again(load_vqvae(layout.stage("synthesizer") / level / "model.pt"), LEVELS[level], own)
 
 
 def loudness_gains(sounds: dict[str, np.ndarray], target: float) -> tuple[dict[str, float], float]:

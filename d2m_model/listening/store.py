@@ -70,7 +70,9 @@ class Store:
                 with base:
                     yield base
         except sqlite3.DatabaseError as err:
-            if type(err) is not sqlite3.DatabaseError:  # the subclasses are about a statement or the disk
+            if isinstance(err, sqlite3.OperationalError):  # the disk, its permissions, or a lock
+                raise UserError(f"{self.path}: can't be used ({err}); check the folder's permissions and the disk's room") from None
+            if type(err) is not sqlite3.DatabaseError:  # the others are about a statement: ours
                 raise
             raise UserError(f"{self.path}: not a study's database, or a damaged one ({err}); move it away") from None
 

@@ -1,10 +1,24 @@
-"""How well an autoencoder gives a sound back: spectral convergence, SI-SDR and kept onsets."""
+"""What an autoencoder makes of a sound, and how well: spectral convergence, SI-SDR and kept onsets."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from d2m_model.losses.spectral import stft_magnitude
 from d2m_model.metrics.onset_alignment import f_measure, onset_times
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+
+
+@torch.no_grad()
+def coded_again(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """{clip: sound (S,)} coded and decoded at `level` (0, 1 or 2), each as long as it was: what is left of a hop at its
+    end, which has no code, is silent. The best that a system of this level could sound."""
+    result = {}
+    for clip, audio in sounds.items():
+        decoded = model.decode(model.encode(torch.from_numpy(audio)[None], level), level)[0].numpy()
+        result[clip] = np.pad(decoded, (0, max(0, len(audio) - len(decoded))))[: len(audio)]
+    return result
 
 
 def spectral_convergence(predicted: torch.Tensor, target: torch.Tensor) -> float:

@@ -31,6 +31,7 @@ from dataset_tools.base.params import require
 from dataset_tools.base.work_cache import file_sha256, item_key
 
 VERSION = 1  # of the work checkpoints
+PACKAGE = Path(__file__).parents[1]
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 
@@ -119,12 +120,14 @@ def training_parser(module: str, doc: str) -> argparse.ArgumentParser:
 
 
 def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs: Sequence[Path], options: str, resume: bool) -> Run:
-    """The run of a stage: its state is found again by the content of its inputs and its parameters.
+    """The run of a stage: its state is found again by the content of its inputs, its parameters and the code that
+    trains, so that what a training becomes does not depend on where it was stopped.
 
     name: the folder of its results in the stage's, '' for the stage's own. options: of its command line.
     """
     files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
-    key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files])
+    code = [f for part in ("nets", "losses", "training") for f in sorted((PACKAGE / part).glob("*.py"))] + [PACKAGE / f"{stage}.py"]
+    key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files + code])
     folder = layout.cache(stage) / layout.corpus / (name or stage)
     root = "" if layout.root == Path(".") else f" --root {layout.root}"
     again = f"python -m d2m_model.{stage} --corpus {layout.corpus}{root} {options}".rstrip() + " --resume"
