@@ -24,7 +24,9 @@ from dataset_tools.base.timebase import FPS
 AUDIO_SEEK_MARGIN = 0.5  # seconds of sound decoded before the wanted ones: codecs need a run-up after a seek
 MAX_TIMESTAMP_DRIFT = 0.02  # seconds that a sound packet may disagree with the running count before it is believed
 TIE = 1e-6  # seconds below which two time stamps are equal
-X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1"}
+# One thread, and no macroblock tree: x264's AVX-512 code for it gives other bytes than its older code, and under load
+# other bytes from one run to the next.
+X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1:mbtree=0"}
 
 
 @dataclass(frozen=True, kw_only=True)
