@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base.accounting import demand
+from dataset_tools.base.atomic import begin_folder, keep_only
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -273,9 +274,7 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
     """
     sources = read_sources(layout)
     rows = plan(sources, params)
-    folder = _cleared(layout)
-    write_records(folder / "rows.csv", rows, ShardRow)
-    demand(rows, stage="shards", min_ok=params.min_ok, table=folder / "rows.csv")
+    folder = _begun(layout, rows, params)
     kept = [row for row in rows if row.status == "ok"]
     for split in sorted(set(sources.splits.values())):
         if not any(row.split == split for row in kept):
@@ -293,14 +292,21 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
         inside = [row for row in kept if row.shard == name]
         write_shard(folder / name, (_load(row, sources) for row in inside), {**attrs, "split": inside[0].split})
         validate_shard(folder / name)
+    write_records(folder / "rows.csv", rows, ShardRow)
     return rows
 
 
-def _cleared(layout: Layout) -> Path:
-    """The stage's folder without shards, and without what a killed run left of one."""
+def _begun(layout: Layout, rows: list[ShardRow], params: Params) -> Path:
+    """The stage's folder, empty. Raises UserError when too many of `rows` are dropped; rows.csv, otherwise the last file
+    that is written, then says why."""
     folder = layout.stage("shards")
-    for stale in [*folder.glob("*.h5"), *folder.glob(".*.part*")]:
-        stale.unlink(missing_ok=True)
+    begin_folder(folder, "rows.csv")
+    keep_only(folder, set(), ".h5")
+    try:
+        demand(rows, stage="shards", min_ok=params.min_ok, table=folder / "rows.csv")
+    except UserError:
+        write_records(folder / "rows.csv", rows, ShardRow)
+        raise
     return folder
 
 
@@ -325,9 +331,7 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
         name = f"{row.split}-{counts[row.split] // params.max_clips:05d}.h5"
         counts[row.split] += 1
         rows.append(replace(row, status="ok", shard=name, frames=FRAMES))
-    folder = _cleared(layout)
-    write_records(folder / "rows.csv", rows, ShardRow)
-    demand(rows, stage="shards", min_ok=params.min_ok, table=folder / "rows.csv")
+    folder = _begun(layout, rows, params)
     named = {segment.name: segment for segment in segments}
     unknown = {"pose_weights": "imported", "i3d_weights": "imported"}
     attrs = {"corpus": layout.corpus, "pose_layout": "body25", **unknown}
@@ -336,6 +340,7 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
         clips = (load_segment(source, named[row.id], row.genre) for row in inside)
         write_shard(folder / name, clips, {**attrs, "split": inside[0].split})
         validate_shard(folder / name)
+    write_records(folder / "rows.csv", rows, ShardRow)
     return rows
 
 

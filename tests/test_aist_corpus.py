@@ -72,6 +72,15 @@ def test_a_folder_with_nothing_is_an_error(layout):
         prepare(manifest, layout.root / "empty", layout.stage("sources"))
 
 
+@pytest.mark.parametrize("video, said", [("holiday", "is not a name of AIST"), ("gBR_sBM_cAll_d04_mBR0_ch02", "all cameras")])
+def test_a_video_of_another_name_costs_its_own_clip_only(layout, video, said):
+    for name in ("videos.csv", "clips.csv"):
+        path = layout.manifest / name
+        path.write_text(path.read_text().replace(NAMES[0], video))
+    _, problems = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
+    assert len(problems) == 1 and said in problems[0]
+
+
 def test_annotations_of_two_lengths_are_refused(layout):
     path = layout.root / "external" / "keypoints2d" / f"{NAMES[0].replace('_c01_', '_cAll_')}.pkl"
     path.write_bytes(pickle.dumps({"keypoints2d": np.zeros((9, 90, 17, 3))}))

@@ -48,15 +48,17 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
     ignored = _ignored(folder)
     videos, clips, problems = {v.video_id: v for v in manifest.videos}, [], []
     for clip in manifest.clips:
-        name = parse_name(clip.video_id)
-        files = wanted_files(name, folder)
         try:
+            name = parse_name(clip.video_id)
+            files = wanted_files(name, folder)
+            if name.camera is None:
+                raise UserError(f"video {name.text} is a sequence of all cameras; name one, such as {name.video(1)}")
             if name.sequence in ignored:
                 raise UserError("is in ignore_list.txt: its annotations failed")
             if missing := [str(path) for path in files.values() if not path.is_file()]:
                 raise UserError(f"not found: {', '.join(missing)}")
             frames = _annotate(clip, name, files, target)
-        except UserError as err:
+        except ValueError as err:  # UserError too
             problems.append(f"{clip.clip_id}: {err}")
             clips.append(clip)
             continue

@@ -114,12 +114,12 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True) -> tuple[li
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         return [], [f"{path}: not UTF-8 text; save it as 'CSV UTF-8'"]
     except OSError as err:
         return [], [f"{path}: {'file not found' if isinstance(err, FileNotFoundError) else err.strerror}"]
-    reader = csv.DictReader(io.StringIO("".join(lines), newline=""))
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         header, rows = reader.fieldnames or [], list(reader)
     except csv.Error as err:

@@ -168,7 +168,7 @@ def _array(folder: Path, stream: str, name: str, shape: tuple[int, ...]) -> np.n
     path = _file(folder, stream, name)
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as err:
+    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, zipfile.BadZipFile) as err:
         raise ValueError(f"{stream}: {path.name} is not readable: {' '.join(str(err).split())[:120]}") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.size != np.prod(shape):
         found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an archive"
@@ -178,11 +178,11 @@ def _array(folder: Path, stream: str, name: str, shape: tuple[int, ...]) -> np.n
 
 def _sound(path: Path) -> np.ndarray:
     try:
-        sound, rate = soundfile.read(str(path), dtype="float32")
+        sound, rate = soundfile.read(str(path), frames=SAMPLES, dtype="float32")  # what is unpacked is bounded
     except RuntimeError as err:
         raise ValueError(f"audio: {path.name} is not readable: {' '.join(str(err).split())[:120]}") from None
     if sound.ndim != 1 or rate != SAMPLE_RATE or len(sound) < SAMPLES:
         found = f"{sound.shape} at {rate} Hz"
         raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SAMPLES} samples, found {found}")
-    return sound[:SAMPLES]
+    return sound
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy import fft, signal
+from threadpoolctl import threadpool_limits
 
 from dataset_tools.base.timebase import SAMPLE_RATE
 
@@ -74,6 +75,7 @@ def _bank() -> np.ndarray:
 BANK = _bank()
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fingerprint(sound: np.ndarray) -> np.ndarray:
     """(N,) float mono at 22 050 Hz, any level -> (T, bands) float32 log energies, the slopes along frequency of which
     are compared. T = 0 for sound shorter than a frame, or silent."""
@@ -84,6 +86,7 @@ def fingerprint(sound: np.ndarray) -> np.ndarray:
     return np.log(energy / max(np.quantile(energy, 0.99), 1e-20) + FLOOR).T.astype(np.float32)
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # its products are small: further threads only wait for each other
 def same_recordings(prints: dict[str, np.ndarray], group_of: dict[str, str], least: float = SAME) -> list[Match]:
     """Pairs of clips of different groups (songs) that hold the same recording, best first, one match per pair of clips.
 
@@ -194,5 +197,3 @@ def joined(matches: list[Match], group_of: dict[str, str]) -> dict[str, str]:
             head[high] = low
     members = {group_of[clip] for match in matches for clip in (match.first, match.second)}
     return {group: first(group) for group in sorted(members)}
-
-
