@@ -41,6 +41,7 @@ def pipeline(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items) -> None:
     """Tests of one file run in one process, all that look at the pipeline in the same one: it runs once."""
     for item in items:

@@ -11,6 +11,9 @@ DISK = {
     errno.EROFS: "the file system is mounted read-only: choose another folder or remount it",
     errno.EACCES: "check the folder's permissions",
     errno.EPERM: "check the folder's permissions",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.ENOTDIR: "a part of the path is a file: name another folder",
+    errno.EEXIST: "a file is in the way: move it or name another folder",
 }
 """Error number -> what to do about it."""
 
