@@ -154,6 +154,7 @@ def test_a_card_with_data_says_what_became_of_it(layout, capsys):
     text = (layout.root / "docs" / "corpora" / "tiny.md").read_text()
     assert "| clips | 3 of 4 | 1 failed | too dark (1) |" in text and "| hours | 0.004 |" in text
     assert "Cut clips: 0.002 hours" in text and "licence | not stated" in text and str(layout.root) not in text
-    (layout.manifest / "card.yaml").write_text("licence: ours\nknown_problem: [x]\n")
-    with pytest.raises(ValueError, match="card.yaml: expected title, description"):
-        sources.main(["--corpus", "tiny", "--root", str(layout.root), "--card"])
+    for wrong in ("licence: ours\nknown_problem: [x]\n", "description:\n", "known_problems: old\n"):
+        (layout.manifest / "card.yaml").write_text(wrong)
+        with pytest.raises(ValueError, match="card.yaml: expected title, description"):
+            sources.main(["--corpus", "tiny", "--root", str(layout.root), "--card"])

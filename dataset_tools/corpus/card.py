@@ -109,9 +109,15 @@ def _about(path: Path) -> About:
     if not path.is_file():
         return About()
     try:
-        return About(**(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
-    except (TypeError, yaml.YAMLError) as err:
+        about = About(**(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
+        if not isinstance(about.known_problems, list):
+            raise TypeError("known_problems must be a list")
+        for text in (about.title, about.description, about.source, about.licence, *about.known_problems):
+            if not isinstance(text, str):
+                raise TypeError(f"found '{text}' where a text is due")
+    except (TypeError, UnicodeDecodeError, yaml.YAMLError) as err:
         raise UserError(f"{path}: expected title, description, source, licence and known_problems: {err}") from None
+    return about
 
 
 def _shared(manifest: Manifest, attribute: str) -> list[str]:
