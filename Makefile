@@ -10,7 +10,7 @@ repro: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 
 test: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadgroup $(TESTS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadfile $(TESTS)
 
 install: $(INSTALLED)
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("dataset_tools", "d2m_model", "manifests", "dvc.yaml", ".dvcignore")
@@ -25,8 +26,20 @@ def command(folder: Path, *args: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory) -> Path:
-    """A working folder in which `dvc repro` has run on presets/tiny.yaml."""
-    folder = tmp_path_factory.mktemp("pipeline")
+    """A working folder in which `dvc repro` has run on presets/tiny.yaml: once, however many processes test."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return run_pipeline(tmp_path_factory.mktemp("pipeline"))
+    folder = tmp_path_factory.getbasetemp().parent / "pipeline"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            run_pipeline(folder)
+    assert (folder / "repro.log").exists(), "the pipeline failed in another process"
+    return folder
+
+
+def run_pipeline(folder: Path) -> Path:
+    """Run it in an empty folder."""
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
@@ -40,9 +53,3 @@ def pipeline(tmp_path_factory) -> Path:
     (folder / "repro.log").write_text(done.stdout)
     return folder
 
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items) -> None:
-    """Tests of one file run in one process, all that look at the pipeline in the same one: it runs once."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("pipeline" if "pipeline" in item.fixturenames else item.path.stem))
