@@ -53,3 +53,16 @@ def run_pipeline(folder: Path) -> Path:
     (folder / "repro.log").write_text(done.stdout)
     return folder
 
+
+
+def pytest_configure(config) -> None:
+    """Compile librosa's detectors before the tests divide: two processes that fill numba's cache of one ufunc at once can
+    leave it with halves of both, and every later call ends in a segmentation fault."""
+    if getattr(config.option, "numprocesses", None):
+        import librosa
+        import numpy as np
+
+        clicks = np.zeros(3 * 22050, np.float32)
+        clicks[::11025] = 1
+        librosa.onset.onset_detect(y=clicks, sr=22050)
+        librosa.beat.beat_track(y=clicks, sr=22050)
