@@ -153,6 +153,8 @@ def load_models(layout: Layout, levels: Sequence[str], variant: str) -> dict[str
     for level in levels:
         trained(layout, level, variant)
     inputs = inputs_of_settings(layout)
+    if inputs["pose_weights"].startswith("pose_demo@"):
+        say("generate", "warning: demo weights, trained on rendered dancers: real videos get little more than a hum")
     return {level: load_model(layout, level, variant, inputs) for level in levels}
 
 

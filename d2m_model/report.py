@@ -202,7 +202,7 @@ def summary(layout: Layout, systems: dict) -> str:
         if diff is not None and p4.get("difference_low") is not None:
             second += f"  [{p4['difference_low']:+.3f}, {p4['difference_high']:+.3f}]"
         lines.append(f"{name:26s}{first:>14s}   {second}")
-    lines += ["", "Your own video: python -m d2m_model.generate --video IN.mp4 --out OUT.mp4"]
+    lines += ["", "Your own video: . .venv/bin/activate && python -m d2m_model.generate --video IN.mp4 --out OUT.mp4"]
     return "\n".join(lines)
 
 

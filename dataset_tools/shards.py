@@ -305,7 +305,7 @@ def _begun(layout: Layout, rows: list[ShardRow], params: Params) -> Path:
     try:
         demand(rows, stage="shards", min_ok=params.min_ok, table=folder / "rows.csv")
     except UserError:
-        write_records(folder / "rows.csv", rows, ShardRow)
+        write_records(folder / "rows.csv", [replace(row, shard="") for row in rows], ShardRow)
         raise
     return folder
 

@@ -85,6 +85,7 @@ class Params:
         ("mine: [\n", "not YAML"),
         ("mine: 3\n", "mine must be a mapping of parameters, found '3'"),
         ("mine: {rate: 1e-4}\n", "write 1.0e-4"),
+        ("mine: {rate: fast}\n", "mine.rate must be a number, found 'fast'"),
     ],
 )
 def test_bad_params_are_named(tmp_path, text, message):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
 from dataset_tools.base.timebase import FPS
@@ -104,6 +105,8 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
 def inputs_of_settings(layout: Layout) -> dict[str, str]:
     """What `read_dance` reads a dance with, named as the shards of a corpus name it."""
     posing, looking = load_params(layout.params, "pose", PoseSettings, extra=True), load_params(layout.params, "i3d", VisualSettings, extra=True)
+    if posing.weights == "annotated":
+        raise UserError(f"{layout.params}: pose.weights is 'annotated', and a video of your own has no annotations; name a network")
     name = lambda weights: f"{Path(weights).stem}@{file_sha256(locate(weights, layout))[:8]}"
     both = (looking.weights,) if isinstance(looking.weights, str) else looking.weights
     visual = "+".join(dict.fromkeys(name(weights) for weights in both))

@@ -1,8 +1,9 @@
 """params.yaml: one section per stage, each a frozen dataclass; unknown keys and values out of range are refused."""
 
 import dataclasses
+import re
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 import yaml
 
@@ -34,11 +35,31 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
         if key not in names and not extra:
             raise UserError(f"{path}: {section}.{key} is not a parameter; known: {', '.join(sorted(names))}")
     frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in names}
+    for key, kind in get_type_hints(record).items():
+        if key in frozen and (wanted := _unfit(frozen[key], kind)):
+            raise UserError(f"{path}: {section}.{key} must be {wanted}, found '{frozen[key]}'{_hint(frozen[key])}")
     try:
         return record(**frozen)
     except (TypeError, ValueError) as err:
-        hint = "; YAML reads 1e-4 as text: write 1.0e-4" if isinstance(err, TypeError) else ""
-        raise UserError(f"{path}: {section}: {err}{hint}") from None
+        raise UserError(f"{path}: {section}: {err}") from None
+
+
+def _unfit(value: object, kind: object) -> str:
+    """What a plain parameter of this type must be, where `value` is not; empty where it fits."""
+    fits = {
+        bool: ("true or false", (bool,)),
+        int: ("a whole number", (int,)),
+        float: ("a number", (int, float)),
+        str: ("a text", (str,)),
+    }
+    if kind not in fits:
+        return ""
+    wanted, types = fits[kind]
+    return "" if isinstance(value, types) and (kind is bool or not isinstance(value, bool)) else wanted
+
+
+def _hint(value: object) -> str:
+    return "; YAML reads 1e-4 as text: write 1.0e-4" if isinstance(value, str) and re.fullmatch(r"[\d.]+e-?\d+", value) else ""
 
 
 def corpus_of(path: Path) -> str:

@@ -60,7 +60,7 @@ class ShardSet:
         self.folder = Path(self.folder)
         paths = sorted(self.folder.glob(f"{self.split}-*.h5"))
         if not paths:
-            raise UserError(f"{self.folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards")
+            raise UserError(f"{self.folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards, or split.csv has no such clip")
         expected = [f"{self.split}-{number:05d}.h5" for number in range(len(paths))]
         if [path.name for path in paths] != expected:
             missing = sorted(set(expected) - {path.name for path in paths})
