@@ -107,12 +107,12 @@ def generated_systems(layout: Layout, clips: set[str], split: str) -> dict[str, 
 
 def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     """Every system of params.yaml and every control of a corpus -> (metrics, per-clip rows)."""
-    embedder = Embedder(params.embedding, layout)  # first, for its weights may not be had
     shards = layout.stage("shards")
     test, train = ShardSet(shards, params.split), ShardSet(shards, "train")
     clips = [c.clip_id for c in test.clips]
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
     models = generated_systems(layout, set(clips), params.split)
+    embedder = Embedder(params.embedding, layout)  # before any scoring, for its weights may not be had
     systems = dict(models)
     for level in dict.fromkeys(name.split("-")[0] for name in models):
         systems[f"VQ reconstruction {level}"] = reconstructions(own, layout.stage("synthesizer"), level)
