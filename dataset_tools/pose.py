@@ -2,6 +2,8 @@
 
 x px, y px, confidence 0..1 of P dancers, slot 0 the primary one; what was not found is 0. OpenPifPaf finds the people,
 `vision.tracking` tells them apart. Numbers come in steps of 1/16 px and 1/256, so that equal runs give equal bytes.
+Where the corpus came with its pose (weights 'annotated') no network runs, and the body's annotated motion goes with it:
+<clip_id>.motion.npy, float32 (T, R, 219), R steps for each video frame.
 
 `--overlay CLIP --out FILE.mp4` draws what was found over a clip instead: a colour for each dancer, the primary one framed,
 lines as opaque as they are sure.
@@ -114,6 +116,14 @@ class Job:
     weights: Path
     params: Params
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """Name in the stage's folder -> where it is made: pose and, where the pose is annotated, motion."""
+        files = {f"{self.clip.id}.npy": self.cache}
+        if self.params.weights == ANNOTATED:
+            files[f"{self.clip.id}.motion.npy"] = self.cache.with_suffix(".motion.npy")
+        return files
+
 
 def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     """Pose all clips that are ok, publish the arrays with rows.csv, and return the rows.
@@ -138,7 +148,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
             jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
 
     sweep(layout.cache("pose"))
-    todo = [job for job in jobs if not job.cache.exists()]
+    todo = [job for job in jobs if not all(path.exists() for path in job.files.values())]
     outcomes = run_all(work, todo, params.workers, "pose", failed=lambda job, reason: reason, timeout=params.timeout)
     reasons = dict(zip((job.clip.id for job in todo), outcomes, strict=True))
 
@@ -148,10 +158,11 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     rows = [_finished(job, reasons.get(job.clip.id, ""), facts) for job in jobs]
     for job, row in zip(jobs, rows, strict=True):
         if row.status == "ok":
-            publish(job.cache, out / f"{row.id}.npy")
+            for name, path in job.files.items():
+                publish(path, out / name)
     done = {row.id for row in rows}
     rows += [PoseRow(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
-    keep_only(out, {f"{row.id}.npy" for row in rows if row.status == "ok"}, ".npy")
+    keep_only(out, {name for job, row in zip(jobs, rows, strict=False) if row.status == "ok" for name in job.files}, ".npy")
     write_records(out / "rows.csv", rows, PoseRow)
     return rows
 
@@ -170,7 +181,7 @@ def _finished(job: Job, reason: str, facts: dict) -> PoseRow:
 
 def work(job: Job) -> str:
     """Pose one clip into the cache; returns the reason where that is impossible, else ''."""
-    from dataset_tools.aist.corpus import annotated_pose
+    from dataset_tools.aist.corpus import annotated_motion, annotated_pose
     from dataset_tools.vision.clip_reader import read_clip
     from dataset_tools.vision.tracking import track
 
@@ -178,10 +189,13 @@ def work(job: Job) -> str:
     chosen = {name: getattr(params, name) for name in ("max_people", "gap_frames", "min_frames")}
     try:
         if params.weights == ANNOTATED:
-            return _save(annotated_pose(
+            pose = annotated_pose(
                 job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
                 crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
-            ), job.cache)  # fmt: skip
+            )  # fmt: skip
+            for path, values in zip(job.files.values(), (pose, annotated_motion(job.weights, clip.frames)), strict=True):
+                _save(values, path)
+            return ""
         poser = _poser(job.weights, params.long_edge, params.layout, params.batch_size)
         pose = track(poser.people(read_clip(job.video, clip.frames)), clip.width, clip.height, **chosen)
     except UserError as err:

@@ -22,14 +22,16 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, Song, read_records, write_records
-from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, SPLITS, STREAMS, ShardClip, validate_shard, write_shard
-from dataset_tools.base.timebase import (
-    SAMPLE_RATE,
-    SAMPLES_PER_FRAME,
-    frames_to_samples,
-    frames_to_seconds,
-    window_starts,
+from dataset_tools.base.shard_format import (
+    JOINTS,
+    SPLITS,
+    STREAMS,
+    ShardClip,
+    validate_shard,
+    write_shard,
 )
+from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
+from dataset_tools.base.timebase import FPS, frames_to_seconds, window_starts
 from dataset_tools.base.workers import progress
 
 
@@ -104,6 +106,10 @@ class Sources:
         """File of one stream of one clip."""
         return self.layout.stage(stream) / f"{clip_id}{'.wav' if stream == 'audio' else '.npy'}"
 
+    def motion_path(self, clip_id: str) -> Path:
+        """File of a clip's body motion, which only some corpora have."""
+        return self.layout.stage("pose") / f"{clip_id}.motion.npy"
+
     def weights(self, stream: str) -> str:
         """What computed a stream, the same for all clips. Raises UserError when clips differ in it."""
         found = sorted({row.weights for row in self.streams[stream].values() if row.status == "ok"})
@@ -168,10 +174,16 @@ def _joint_length(clip: CutClip, sources: Sources, params: Params) -> tuple[int,
             return 0, f"{name}: {(row.reason or row.status) if row else 'not in rows.csv'}"
     lengths = {"clips": clip.frames}
     try:
-        lengths["pose"] = len(_pose(sources, clip.id, header_only=True))
-        lengths["audio"] = _audio_frames(sources.path("audio", clip.id))
-        windows = len(_i3d(sources, clip.id, header_only=True))
-        _finite(sources, clip.id)
+        streams = {"pose": read_pose(sources.path("pose", clip.id)), "i3d": read_i3d(sources.path("i3d", clip.id))}
+        if sources.motion_path(clip.id).exists():
+            streams["motion"] = read_motion(sources.motion_path(clip.id))
+        lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
+        lengths["audio"] = audio_frames(sources.path("audio", clip.id))
+        streams["audio"] = read_sound(sources.path("audio", clip.id))
+        windows = len(streams["i3d"])
+        for name, values in streams.items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name}: {clip.id} holds NaN or infinite values; run {'pose' if name == 'motion' else name} again")
     except (OSError, ValueError, RuntimeError) as err:
         return 0, " ".join(str(err).split())
     if max(lengths.values()) - min(lengths.values()) > params.max_frames_apart:
@@ -187,56 +199,7 @@ def _windows(frames: int) -> int:
     return max(1, len(window_starts(frames)))
 
 
-def _finite(sources: Sources, clip_id: str) -> None:
-    sound = _sound(sources, clip_id)
-    for name, values in (("pose", _pose(sources, clip_id)), ("audio", sound), ("i3d", _i3d(sources, clip_id))):
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name}: {sources.path(name, clip_id).name} holds NaN or infinite values; run {name} again")
-
-
-def _array(stream: str, path: Path, header_only: bool) -> np.ndarray:
-    try:
-        values = np.load(path, mmap_mode="r" if header_only else None, allow_pickle=False)
-    except (EOFError, ValueError) as err:  # an empty file, a cut one, pickled objects
-        raise ValueError(f"{stream}: {path.name} is not readable: {err}") from None
-    if not hasattr(values, "dtype"):
-        raise ValueError(f"{stream}: {path.name} is an archive, not one array")
-    return values
-
-
-def _pose(sources: Sources, clip_id: str, *, header_only: bool = False) -> np.ndarray:
-    path = sources.path("pose", clip_id)
-    pose = _array("pose", path, header_only)
-    if pose.ndim != 4 or pose.shape[2] not in JOINTS.values() or pose.shape[3] != 3 or pose.dtype != np.float32:
-        raise ValueError(f"pose: {path.name} must be float32 (T, P, J, 3), found {pose.dtype} {pose.shape}")
-    return pose
-
-
-def _i3d(sources: Sources, clip_id: str, *, header_only: bool = False) -> np.ndarray:
-    path = sources.path("i3d", clip_id)
-    i3d = _array("i3d", path, header_only)
-    if i3d.ndim != 2 or i3d.shape[1] != I3D_WIDTH or i3d.dtype != np.float32:
-        raise ValueError(f"i3d: {path.name} must be float32 (W, {I3D_WIDTH}), found {i3d.dtype} {i3d.shape}")
-    return i3d
-
-
-def _audio_frames(path: Path) -> int:
-    import soundfile
-
-    info = soundfile.info(str(path))
-    if info.channels != 1 or info.samplerate != SAMPLE_RATE:
-        raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {info.channels} x {info.samplerate}")
-    return info.frames // SAMPLES_PER_FRAME
-
-
-def _sound(sources: Sources, clip_id: str, frames: int | None = None) -> np.ndarray:
-    import soundfile
-
-    samples = -1 if frames is None else frames_to_samples(frames)
-    return soundfile.read(str(sources.path("audio", clip_id)), frames=samples, dtype="float32")[0]
-
-
-def _load(row: ShardRow, sources: Sources) -> ShardClip:
+def _load(row: ShardRow, sources: Sources, motion_rate: int) -> ShardClip:
     """All streams of one clip, cut to the row's length."""
     clip = sources.clips[row.id]
     return ShardClip(
@@ -246,17 +209,30 @@ def _load(row: ShardRow, sources: Sources) -> ShardClip:
         split=row.split,
         width=clip.width,
         height=clip.height,
-        pose=_pose(sources, row.id)[: row.frames],
-        audio=_sound(sources, row.id, row.frames),
-        i3d=_i3d(sources, row.id)[: _windows(row.frames)],
+        pose=read_pose(sources.path("pose", row.id))[: row.frames],
+        audio=read_sound(sources.path("audio", row.id), row.frames),
+        i3d=read_i3d(sources.path("i3d", row.id))[: _windows(row.frames)],
+        motion=read_motion(sources.motion_path(row.id))[: row.frames] if motion_rate else None,
     )
+
+
+def _motion_rate(rows: list[ShardRow], sources: Sources) -> int:
+    """Steps a second of the clips' motion, 0 where there is none. Raises UserError when clips differ in it."""
+    rates = {}
+    for row in rows:
+        known = sources.motion_path(row.id).exists()
+        rates.setdefault(FPS * read_motion(sources.motion_path(row.id)).shape[1] if known else 0, row.id)
+    if len(rates) > 1:
+        found = "; ".join(f"{clip_id}: {rate} steps a second" for rate, clip_id in rates.items())
+        raise UserError(f"{sources.layout.stage('pose')}: clips differ in their motion ({found}); run pose again")
+    return next(iter(rates))
 
 
 def _layout_name(rows: list[ShardRow], sources: Sources) -> str:
     """Pose layout of the clips. Raises UserError when they differ in slots or joints."""
     shapes = {}
     for row in rows:
-        shapes.setdefault(_pose(sources, row.id, header_only=True).shape[1:3], row.id)
+        shapes.setdefault(read_pose(sources.path("pose", row.id)).shape[1:3], row.id)
     if len(shapes) > 1:
         found = "; ".join(
             f"{clip_id}: {people} people, {joints} joints" for (people, joints), clip_id in shapes.items()
@@ -288,9 +264,11 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
         "pose_weights": sources.weights("pose"),
         "i3d_weights": sources.weights("i3d"),
     }
+    motion_rate = _motion_rate(kept, sources)
     for name in progress(sorted({row.shard for row in kept}), "shards"):
         inside = [row for row in kept if row.shard == name]
-        write_shard(folder / name, (_load(row, sources) for row in inside), {**attrs, "split": inside[0].split})
+        clips = (_load(row, sources, motion_rate) for row in inside)
+        write_shard(folder / name, clips, {**attrs, "split": inside[0].split}, motion_rate)
         validate_shard(folder / name)
     write_records(folder / "rows.csv", rows, ShardRow)
     return rows

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base import schema
-from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, ShardClip, write_shard
+from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, ShardClip, write_shard
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples, window_starts
 
@@ -60,9 +60,23 @@ def bouncing_pose(beats: np.ndarray, frames: int, *, people: int = 1, layout: st
     return pose
 
 
+def nodding_motion(beats: np.ndarray, frames: int, rate: int) -> np.ndarray:
+    """(frames, rate / 30, 219) float32: an upright SMPL body that dips and nods its head once per beat."""
+    time = np.arange(frames * rate // FPS) / rate
+    dip = np.exp(-((np.abs(time[:, None] - beats[None, :]).min(axis=1) / 0.08) ** 2))
+    motion = np.zeros((len(time), MOTION_WIDTH), np.float32)
+    motion[:, 3:] = np.tile(np.eye(3).ravel(), 24)
+    motion[:, 1] = 1.2 - 0.06 * dip
+    head = motion[:, 3 + 15 * 9 :][:, :9]
+    head[:, 4] = head[:, 8] = np.cos(0.4 * dip)
+    head[:, 5], head[:, 7] = -np.sin(0.4 * dip), np.sin(0.4 * dip)
+    return motion.reshape(frames, -1, MOTION_WIDTH)
+
+
 def build_clip(
-    number: int, *, seconds: float = 4, split: str = "train", people: int = 2, layout: str = "coco17", seed: int = 0
-) -> ShardClip:
+    number: int, *, seconds: float = 4, split: str = "train", people: int = 2, layout: str = "coco17", seed: int = 0,
+    motion_rate: int = 0,
+) -> ShardClip:  # fmt: skip
     """Synthetic clip `number`, with its own song and one of two genres."""
     frames = round(seconds * FPS)
     beats = beats_of(number, seconds)
@@ -77,12 +91,13 @@ def build_clip(
         pose=bouncing_pose(beats, frames, people=people, layout=layout),
         audio=click_train(beats, frames_to_samples(frames)),
         i3d=rng.random((max(1, len(window_starts(frames))), I3D_WIDTH), dtype=np.float32),
+        motion=nodding_motion(beats, frames, motion_rate) if motion_rate else None,
     )
 
 
 def build_shards(
     folder: Path, clips: int = 4, seconds: float = 4, *, split: str = "train", first: int = 0, per_shard: int = 3,
-    people: int = 2, layout: str = "coco17", corpus: str = "demo", seed: int = 0,
+    people: int = 2, layout: str = "coco17", corpus: str = "demo", seed: int = 0, motion_rate: int = 0,
 ) -> ShardSet:  # fmt: skip
     """Write synthetic clips `first` to `first + clips - 1` as shards of one split and open them.
 
@@ -94,10 +109,10 @@ def build_shards(
     numbers = list(range(first, first + clips))
     for index in range(0, clips, per_shard):
         made = (
-            build_clip(n, seconds=seconds, split=split, people=people, layout=layout, seed=seed)
+            build_clip(n, seconds=seconds, split=split, people=people, layout=layout, seed=seed, motion_rate=motion_rate)
             for n in numbers[index : index + per_shard]
         )
-        write_shard(Path(folder) / f"{split}-{index // per_shard:05d}.h5", made, attrs)
+        write_shard(Path(folder) / f"{split}-{index // per_shard:05d}.h5", made, attrs, motion_rate)
     return ShardSet(folder, split)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dataset_tools.aist.annotations import MOTION, motion_features, read_arrays, read_keypoints, read_motion
+from dataset_tools.aist.annotations import motion_features, read_arrays, read_keypoints, read_motion
 from dataset_tools.aist.names import GENRES, parse_name
 from dataset_tools.base.errors import UserError
 
@@ -46,7 +46,7 @@ def test_features_are_translation_over_scaling_then_rotation_matrices():
     poses = np.zeros((2, 24, 3))
     poses[1, 23] = [0, 0, np.pi / 2]
     features = motion_features(poses, np.array([[90.0, 0, -45], [0, 0, 0]]), 90.0)
-    assert features.shape == (2, MOTION) == (2, 219) and features.dtype == np.float32
+    assert features.shape == (2, 219) and features.dtype == np.float32
     assert features[0, :3].tolist() == [1, 0, -0.5]
     assert np.allclose(features[0, 3:].reshape(24, 3, 3), np.eye(3))
     assert np.allclose(features[1, -9:].reshape(3, 3), [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-7)

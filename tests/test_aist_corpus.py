@@ -129,3 +129,5 @@ def test_annotated_clips_pass_through_clips_and_pose_without_a_network(layout):
         assert stage.main(order) == 0
     made = np.load(layout.stage("pose") / f"{NAMES[0]}.npy", allow_pickle=False)
     assert made.shape == (65, 1, 17, 3) and made[..., 2].any()
+    motion, held = (np.load(p, allow_pickle=False) for p in (layout.stage("pose") / f"{NAMES[0]}.motion.npy", layout.stage("sources") / "annotations" / f"{NAMES[0]}.npz"))
+    np.testing.assert_array_equal(motion, held["motion"].reshape(65, 2, 219))

@@ -180,7 +180,7 @@ def test_several_loader_workers_read_at_random(tmp_path):
     order = torch.Generator().manual_seed(0)
     loader = torch.utils.data.DataLoader(data, batch_size=4, shuffle=True, num_workers=2, generator=order)
     seen = []
-    for indices, pose, audio, _ in loader:
+    for indices, pose, audio, *_ in loader:
         for index, p, a in zip(indices.tolist(), pose.numpy(), audio.numpy(), strict=True):
             clip, start = build_clip(int(data.places[index][0][-3:]), seconds=4), data.places[index][1]
             assert np.array_equal(p, clip.pose[start : start + 60])

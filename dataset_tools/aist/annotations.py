@@ -7,13 +7,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import MOTION_WIDTH
 
 RATE = 60
 """Annotated frames per second. The source videos are a little off it; AIST++ resampled them."""
 JOINTS = 24
 """Joints of the SMPL body model."""
-MOTION = 3 + JOINTS * 9
-"""Numbers per frame of `motion_features`."""
 MAX_BYTES = 256 << 20
 
 _ARRAYS = {
@@ -68,13 +67,15 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def motion_features(poses: np.ndarray, translation: np.ndarray, scaling: float) -> np.ndarray:
-    """SMPL motion as (N, 219) float32: translation over scaling (3), then 24 rotation matrices, row by row (216).
+    """SMPL motion as (N, MOTION_WIDTH = 219) float32: translation over scaling (3), then 24 rotation matrices, row by row (216).
 
     poses (N, 24, 3) axis-angle in radians; translation (N, 3) in cm; scaling in cm per SMPL metre.
     Source: the preprocessing of mint (Li et al., ICCV 2021), which the paper follows; mint's padding to 225 is left out.
     """
     matrices = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(len(poses), -1)
-    return np.concatenate([translation / scaling, matrices], axis=1).astype(np.float32)
+    features = np.concatenate([translation / scaling, matrices], axis=1).astype(np.float32)
+    assert features.shape[1] == MOTION_WIDTH
+    return features
 
 
 def read_motion(path: Path) -> np.ndarray:

@@ -79,14 +79,7 @@ def annotated_pose(
     frames: T. people: P. source: (width, height) in px of the video the clip was cut from. crop: (x, y, width, height)
     in px of that video. size: (width, height) in px of the clip. Raises UserError for a missing, foreign or short file.
     """
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            points, annotated = held["keypoints"], held["size"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
-        raise UserError(f"{path}: no annotated keypoints ({err}); run the stage sources again") from None
-    points = points[:: RATE // FPS][:frames]
-    if points.shape != (frames, 17, 3):
-        raise UserError(f"{path}: {len(points)} annotated frames at {FPS} fps for a clip of {frames}")
+    points, annotated = _annotation(path, "keypoints", frames)[:, 0], _held(path, "size")
     pose = np.zeros((frames, people, 17, 3), np.float32)
     seen = points[..., 2] > 0
     corner, part = np.array(crop[:2]), np.array(crop[2:])
@@ -95,6 +88,29 @@ def annotated_pose(
     pose[:, 0, :, :2] = at * seen[..., None]
     pose[:, 0, :, 2] = points[..., 2] * seen
     return pose
+
+
+def annotated_motion(path: Path, frames: int) -> np.ndarray:
+    """The body motion of an npz of `prepare` for a clip of `frames`: (T, 2, 219) float32, the two annotated steps of each
+    video frame. Raises UserError for a missing, foreign or short file."""
+    return _annotation(path, "motion", frames)
+
+
+def _annotation(path: Path, name: str, frames: int) -> np.ndarray:
+    """An annotated array (N, ...) of 60 fps as (frames, 2, ...)."""
+    values = _held(path, name)
+    steps = RATE // FPS
+    if len(values) < frames * steps:
+        raise UserError(f"{path}: {len(values) // steps} annotated frames at {FPS} fps for a clip of {frames}")
+    return values[: frames * steps].reshape(frames, steps, *values.shape[1:])
+
+
+def _held(path: Path, name: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return held[name]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
+        raise UserError(f"{path}: no annotated {name} ({err}); run the stage sources again") from None
 
 
 def _annotate(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import (
     FILE_TEXTS,
+    MOTION_WIDTH,
     REBUILD,
     STREAMS,
     ClipEntry,
@@ -37,6 +38,8 @@ class Window(NamedTuple):
     """(frames * 735,) float32."""
     i3d: np.ndarray
     """(2048,) float32."""
+    motion: np.ndarray
+    """(frames, R, 219) float32, R steps for each frame; R = 0 where the shards have no such stream."""
 
 
 @dataclass
@@ -68,7 +71,7 @@ class ShardSet:
         self.infos = tuple(validate_shard(path) for path in paths)
         self._home: dict[str, tuple[int, ClipEntry]] = {}
         for index, info in enumerate(self.infos):
-            for name in (*FILE_TEXTS, "people"):
+            for name in (*FILE_TEXTS, "people", "motion_rate"):
                 if getattr(info, name) != getattr(self.infos[0], name):
                     raise UserError(f"{info.path}: {name} differs from {self.infos[0].path.name}; {REBUILD}")
             for clip in info.clips:
@@ -100,18 +103,17 @@ class ShardSet:
         stop = entry.frames if frames is None else start_frame + frames
         if not 0 <= start_frame < stop <= entry.frames:
             raise ValueError(f"{clip_id}: frames {start_frame} to {stop} are not inside its {entry.frames}")
-        pose, audio, i3d = self._clip(clip_id)
+        pose, audio, i3d, motion = self._clip(clip_id)
         row = min(start_frame // FPS, len(i3d) - 1)
-        return Window(
-            pose[start_frame:stop], audio[start_frame * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME], i3d[row]
-        )
+        sound = audio[start_frame * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
+        return Window(pose[start_frame:stop], sound, i3d[row], motion[start_frame:stop])
 
     def read_batch(self, windows: Sequence[tuple[str, int]], frames: int, out: Window | None = None) -> Window:
         """The windows (clip id, start_frame) of `frames` frames as one batch: pose (B, frames, P, J, 3), audio
-        (B, frames * 735), i3d (B, 2048). Give an earlier batch of the same size as `out` to have it filled again,
+        (B, frames * 735), i3d (B, 2048), motion (B, frames, R, 219). Give an earlier batch of the same size as `out` to have it filled again,
         which saves the system from clearing new memory. Raises as `read` does."""
         parts = [self.view(clip_id, start, frames) for clip_id, start in windows]
-        return Window(*(np.stack(part, out=into) for part, into in zip(zip(*parts, strict=True), out or (None,) * 3)))
+        return Window(*(np.stack(part, out=into) for part, into in zip(zip(*parts, strict=True), out or (None,) * 4)))
 
     def read_i3d(self, clip_id: str) -> np.ndarray:
         """All i3d rows of a clip, (W, 2048) float32."""
@@ -125,7 +127,8 @@ class ShardSet:
         index = self._home[clip_id][0]
         with damage_as_user_error(self.infos[index].path, clip_id):
             group = self._file(index)[clip_id]
-            clip = Window(*(group[name][...] for name in STREAMS))
+            motion = group["motion"][...] if self.info.motion_rate else np.zeros((group.attrs["frames"], 0, MOTION_WIDTH), np.float32)
+            clip = Window(*(group[name][...] for name in STREAMS), motion)
         for values in clip:
             values.flags.writeable = False
         self._held[clip_id] = clip

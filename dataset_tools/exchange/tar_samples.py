@@ -1,7 +1,7 @@
 """Shards as WebDataset tars: <split>-000000.tar of one sample per clip, for streaming loaders.
 
 A sample is `<key>.pose.npy` float32 (T, P, J, 3), `<key>.audio.npy` float32 (T * 735,), `<key>.i3d.npy` float32
-(W, 2048) and `<key>.json` (clip_id, song, genre, split, frames, width, height, fps, sample_rate and what computed the
+(W, 2048), where the shards have it `<key>.motion.npy` float32 (T, R, 219), and `<key>.json` (clip_id, song, genre, split, frames, width, height, fps, sample_rate and what computed the
 streams). The key is the clip's id with dots as dashes, since WebDataset takes what follows a dot for the kind of data.
 Equal shards give equal bytes.
 """
@@ -44,15 +44,14 @@ def export_tars(shards: Path, out: Path) -> dict[str, int]:
             ):
                 for clip in info.clips:
                     window = source.read(clip.clip_id)
-                    tar.write(
-                        {
-                            "__key__": key_of(clip.clip_id),
-                            "pose.npy": _npy(window.pose),
-                            "audio.npy": _npy(window.audio),
-                            "i3d.npy": _npy(source.read_i3d(clip.clip_id)),
-                            "json": json.dumps(dataclasses.asdict(clip) | common, sort_keys=True).encode(),
-                        }
-                    )
+                    sample = {
+                        "__key__": key_of(clip.clip_id),
+                        "pose.npy": _npy(window.pose),
+                        "audio.npy": _npy(window.audio),
+                        "i3d.npy": _npy(source.read_i3d(clip.clip_id)),
+                        "json": json.dumps(dataclasses.asdict(clip) | common, sort_keys=True).encode(),
+                    }
+                    tar.write(sample | ({"motion.npy": _npy(window.motion)} if info.motion_rate else {}))
             written[name] = len(info.clips)
     if not written:
         raise UserError(f"{shards}: no shards; run python -m dataset_tools.shards")
