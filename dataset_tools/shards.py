@@ -124,7 +124,8 @@ class Sources:
 def read_sources(layout: Layout) -> Sources:
     """Read the tables of the stages before this one.
 
-    Raises UserError for a missing table, naming the stage to run, and for a split of clips that were not cut.
+    Raises UserError for a missing table, naming the stage to run, for a split of clips that were not cut, and for one
+    without training or test clips.
     """
     tables = {word: layout.stage(word) / "rows.csv" for word in ("clips", *STREAMS)}
     tables["split"] = layout.stage("split") / "split.csv"
@@ -140,6 +141,12 @@ def read_sources(layout: Layout) -> Sources:
             raise UserError(
                 f"{tables['split']}: clip '{clip_id}' in split '{split}' is not one of clips/rows.csv in one of "
                 f"{', '.join(SPLITS)}; run python -m dataset_tools.split again"
+            )
+    for split in ("train", "test"):
+        if split not in splits.values():
+            raise UserError(
+                f"{tables['split']}: no clip is in the {split} split, which later stages need; run python -m "
+                "dataset_tools.split again, or correct the table"
             )
     streams = {name: {row.id: row for row in read_records(tables[name], StreamRow)} for name in STREAMS}
     return Sources(layout=layout, clips=clips, streams=streams, splits=splits)

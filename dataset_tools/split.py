@@ -27,6 +27,7 @@ from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.manifest import read_published
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, read_records, write_records
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
@@ -42,7 +43,7 @@ from dataset_tools.partition.strategies import (
     shared,
     weight_of,
 )
-from dataset_tools.partition.summary import lines_of, read_published, summarise
+from dataset_tools.partition.summary import lines_of, summarise
 
 CHOICES = {
     "strategy": ("official", "random", "kfold"),

@@ -12,6 +12,15 @@ import yaml
 from dataset_tools.base.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
+OTHER_COMMANDS = {
+    "sources": (
+        "dataset_tools.corpus.annotations", "dataset_tools.corpus.check", "dataset_tools.corpus.card",
+        "dataset_tools.demo.training_frames",
+    ),
+    "shards": ("dataset_tools.exchange",),
+    "generate": ("d2m_model.generation.own_video",),
+}
+"""What a stage's module imports for what the pipeline does not run: --check, a picture of a scene, export, --video."""
 MODULES = {s: f"dataset_tools.{s}" for s in DATA_STAGES} | {s: f"d2m_model.{s}" for s in MODEL_STAGES + COMMANDS}
 
 
@@ -44,6 +53,34 @@ def test_dvc_stages_params_and_presets_use_the_same_words():
     for preset in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
         values = yaml.safe_load(preset.read_text())
         assert set(values) == {"corpus", "levels", "variants", *MODULES}, preset
+
+
+def file_of(name: str) -> Path | None:
+    """The project's file that a dotted name is in, if it is of the project."""
+    path = ROOT.joinpath(*name.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def reached(path: Path, without: tuple[str, ...]) -> set[Path]:
+    """The file and all of the project that it imports, directly or through others, not through `without`."""
+    seen, todo = set(), [path]
+    while todo:
+        if (path := todo.pop()) not in seen:
+            seen.add(path)
+            names = {n for n in imports_of(path) if not any(n == w or n.startswith(w + ".") for w in without)}
+            todo += [found for name in names if (found := file_of(name))]
+    return seen
+
+
+@pytest.mark.parametrize("word", DATA_STAGES + MODEL_STAGES)
+def test_dvc_runs_a_stage_again_when_its_code_changes_and_only_then(word):
+    deps = [ROOT / d for d in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][word]["deps"]]
+    code = {p for p in reached(file_of(MODULES[word]), OTHER_COMMANDS.get(word, ())) if p.name != "__init__.py"}
+    lacking = {p for p in code if not any(p == dep or dep in p.parents for dep in deps)}
+    assert not lacking, f"dvc.yaml: {word} imports {sorted(str(p.relative_to(ROOT)) for p in lacking)}, but has no such deps"
+    named = {dep for dep in deps if dep.suffix == ".py" or (dep / "__init__.py").is_file()}
+    needless = {dep for dep in named if not any(p == dep or dep in p.parents for p in code)}
+    assert not needless, f"dvc.yaml: {word} imports nothing of {sorted(str(p.relative_to(ROOT)) for p in needless)}"
 
 
 def test_params_is_the_demo_preset():

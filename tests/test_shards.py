@@ -237,6 +237,16 @@ def test_lengths_a_frame_apart_are_cut_to_the_shortest(tmp_path):
     assert len(window.pose) == 89 and np.array_equal(window.audio, made[1].audio[: 89 * 735])
 
 
+@pytest.mark.parametrize("kept", ["train", "test"])
+def test_a_split_without_training_or_test_clips_is_refused(tmp_path, kept):
+    layout, _ = build_stage_inputs(tmp_path)
+    table = layout.stage("split") / "split.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.endswith("test\n" if kept == "train" else "train\n")))
+    with pytest.raises(UserError, match=f"split.csv: no clip is in the {'test' if kept == 'train' else 'train'} split"):
+        run_stage(layout)
+    assert not list(layout.stage("shards").glob("*.h5"))
+
+
 def test_too_many_drops_and_an_emptied_split_are_refused(tmp_path):
     layout, made = build_stage_inputs(tmp_path)
     (layout.stage("pose") / f"{made[-1].clip_id}.npy").unlink()

@@ -70,6 +70,8 @@ def test_limits_keep_the_first_and_the_songs_they_use(layout):
         ("clips.csv", "video_1", "video_9", "clip clip_001: video_id 'video_9' is not in"),
         ("clips.csv", "song_002", "song_009", "clip clip_002: song_id 'song_009' is not in"),
         ("clips.csv", "0.0,4.0", "0.0,", "clip clip_000: end is empty; give both times or neither"),
+        ("clips.csv", "start,end", "start,finish", "clips.csv: column 'end' is missing; found clip_id, video_id"),
+        ("clips.csv", "start,end", "begin,end", "clips.csv: column 'start' is missing"),
         ("clips.csv", "0.0,4.0", "4.0,0.5", "end must be after start 4.0 s, found 0.5"),
         ("clips.csv", "0.0,4.0", "soon,4.0", "start must be a float, found 'soon'"),
         ("clips.csv", "clip_000", "../escape", "it becomes a file name"),

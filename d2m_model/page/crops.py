@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from dataset_tools.vision.normalise import Upright
+from dataset_tools.vision.upright import Upright
 from dataset_tools.vision.video_io import probe, timed_frames
 
 WIDTH = 200  # px of a picture

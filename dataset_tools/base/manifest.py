@@ -1,7 +1,7 @@
 """A corpus manifest: videos.csv, clips.csv and songs.csv of one folder, read and checked together."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -13,6 +13,11 @@ ANNOTATIONS = (
     "the README.md of the manifest's folder says where to get it and how to fill it in (an annotation sheet: python -m "
     "dataset_tools.sources import-annotations FILE)"
 )
+
+TIMES = ("start", "end")
+"""Columns of clips.csv that are there together or not at all."""
+QUANTITIES = ("clips", "songs", "compilations")
+"""What a publication counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,7 @@ def scan_manifest(
     """What can be read of the three files of `folder`, and one line for every rule of `load_manifest` they break."""
     folder = Path(folder)
     kinds = {"videos": video, "clips": clip, "songs": song}
-    read = {name: scan_records(folder / f"{name}.csv", kind) for name, kind in kinds.items()}
+    read = {name: scan_records(folder / f"{name}.csv", kind, together=TIMES) for name, kind in kinds.items()}
     found = Manifest(folder=folder, **{name: tuple(records) for name, (records, _) in read.items()})
     problems = [line for _, lines in read.values() for line in lines]
     path = folder / "clips.csv"
@@ -78,6 +83,43 @@ def save_manifest(manifest: Manifest, folder: Path) -> None:
         ("songs", manifest.songs, Song),
     ):
         write_records(Path(folder) / f"{name}.csv", records, type(records[0]) if records else record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One row of published.csv: what a publication says of the corpus, to compare the data with."""
+
+    quantity: str
+    """'clips', 'songs' or 'compilations'."""
+    value: int
+    source: str
+
+    def __post_init__(self):
+        if self.quantity not in QUANTITIES:
+            raise ValueError(f"quantity must be {', '.join(QUANTITIES)}, found '{self.quantity}'")
+
+
+def scan_published(folder: Path) -> tuple[list[Published], list[str]]:
+    """The rows of published.csv that can be read and one line for every rule it breaks; nothing where there is none."""
+    path = Path(folder) / "published.csv"
+    return scan_records(path, Published) if path.is_file() else ([], [])
+
+
+def read_published(folder: Path) -> list[Published]:
+    """The rows of published.csv, or nothing where a corpus has none. Raises UserError as `read_records` does."""
+    claims, problems = scan_published(folder)
+    if problems:
+        raise UserError(problems[0])
+    return claims
+
+
+def differences(counts: Mapping[str, int], claims: Sequence[Published]) -> list[str]:
+    """One line for each quantity whose count is not what was published."""
+    return [
+        f"the clip list holds {counts[claim.quantity]} {claim.quantity}, {claim.source} says {claim.value}"
+        for claim in claims
+        if counts[claim.quantity] != claim.value
+    ]
 
 
 def limited(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) -> Manifest:

@@ -108,8 +108,11 @@ def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
     return records
 
 
-def scan_records(path: Path, record: type[R], *, extra: bool = True) -> tuple[list[R], list[str]]:
-    """The records of a CSV that can be read, and one line for every rule of `read_records` that it breaks."""
+def scan_records(
+    path: Path, record: type[R], *, extra: bool = True, together: tuple[str, ...] = ()
+) -> tuple[list[R], list[str]]:
+    """The records of a CSV that can be read, and one line for every rule of `read_records` that it breaks. Columns
+    named in `together` may be left out only all at once."""
     path = Path(path)
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
@@ -124,10 +127,11 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True) -> tuple[li
         header, rows = reader.fieldnames or [], list(reader)
     except csv.Error as err:
         return [], [f"{path}: not a CSV file: {err}"]
+    partly = {name for name in together if set(together) & set(header)}
     problems = [
         f"{path}: column '{field.name}' is missing; found {', '.join(header) or 'no header'}"
         for field in fields
-        if field.default is dataclasses.MISSING and field.name not in header
+        if (field.default is dataclasses.MISSING or field.name in partly) and field.name not in header
     ]
     unknown = [name for name in header if name not in hints]
     if unknown and not extra:

@@ -1,34 +1,9 @@
 """What a split came to, for people and as JSON, beside what was published of the corpus."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.schema import read_records
+from dataset_tools.base.manifest import QUANTITIES, Published, differences
 from dataset_tools.partition.strategies import PARTS, Item, SplitRow, shared
-
-QUANTITIES = ("clips", "songs", "compilations")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """One row of manifests/<corpus>/published.csv: what a publication says of the corpus, to compare the data with."""
-
-    quantity: str
-    """'clips', 'songs' or 'compilations'."""
-    value: int
-    source: str
-
-
-def read_published(folder: Path) -> list[Published]:
-    """manifests/<corpus>/published.csv, or nothing where a corpus has none."""
-    path = folder / "published.csv"
-    claims = read_records(path, Published) if path.exists() else []
-    for claim in claims:
-        if claim.quantity not in QUANTITIES:
-            raise UserError(f"{path}: quantity must be {', '.join(QUANTITIES)}, found '{claim.quantity}'")
-    return claims
 
 
 def summarise(items: list[Item], rows: list[SplitRow], published: list[Published]) -> dict:
@@ -38,11 +13,7 @@ def summarise(items: list[Item], rows: list[SplitRow], published: list[Published
     inside = {part: [item for item in items if part_of[item.clip_id] == part] for part in PARTS}
     whole = _counts(items)
     both = shared(items, part_of, "video_id")
-    remarks = [
-        f"the clip list holds {whole[claim.quantity]} {claim.quantity}, {claim.source} says {claim.value}"
-        for claim in published
-        if whole[claim.quantity] != claim.value
-    ]
+    remarks = differences(whole, published)
     tested = {item.video_id for item in inside["test"]}
     trained = tested & {item.video_id for item in inside["train"]}
     if trained:

@@ -12,8 +12,9 @@ import soxr
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS, seconds_to_frames
-from dataset_tools.vision.panels import Crop, moving_rectangle
+from dataset_tools.vision.panels import moving_rectangle
 from dataset_tools.vision.scene_cuts import CutFinder
+from dataset_tools.vision.upright import Crop, Upright, even_size, planes_of
 from dataset_tools.vision.video_io import (
     nearest_frames,
     nearest_time,
@@ -98,56 +99,10 @@ def normalise_video(
     )  # fmt: skip
 
 
-class Upright:
-    """Decoded frames as upright yuv420p with square pixels and even sizes. Later frames take the first one's size."""
-
-    def __init__(self, pixel_aspect: float):
-        self.pixel_aspect = pixel_aspect
-        self.stored: tuple[int, int] | None = None
-        self.shown: tuple[int, int] | None = None
-        """Width and height of the upright picture, before cutting out."""
-
-    def __call__(
-        self, frame: av.VideoFrame, crop: Crop | None = None, size: tuple[int, int] | None = None
-    ) -> av.VideoFrame:
-        """Turn as the file's rotation asks, cut out `crop`, scale to `size` (width, height)."""
-        self.stored = self.stored or (_even(frame.width * self.pixel_aspect), _even(frame.height))
-        plain = frame.reformat(
-            *self.stored, format="yuv420p", dst_color_range="MPEG", interpolation="AREA", threads=1
-        )  # fmt: skip
-        turns = round(frame.rotation / 90) % 4
-        self.shown = (plain.height, plain.width) if turns % 2 else (plain.width, plain.height)
-        if turns or crop:
-            planes = [np.rot90(plane, turns) for plane in _planes(plain)]
-            height, width = planes[0].shape
-            part = crop or Crop(x=0, y=0, width=width, height=height)
-            halves = (1, 2, 2)  # chroma has half the resolution
-            cut = [
-                p[part.y // n : (part.y + part.height) // n, part.x // n : (part.x + part.width) // n]
-                for p, n in zip(planes, halves, strict=True)
-            ]
-            stacked = np.concatenate([p.reshape(-1) for p in cut]).reshape(-1, part.width)
-            plain = av.VideoFrame.from_ndarray(stacked, format="yuv420p")
-        if size:
-            plain = plain.reformat(*size, interpolation="AREA", threads=1)
-        plain.colorspace, plain.color_range = frame.colorspace, 1
-        plain.color_primaries, plain.color_trc = frame.color_primaries, frame.color_trc
-        return plain
-
-
-def _planes(frame: av.VideoFrame) -> list[np.ndarray]:
-    """Views of Y (H, W), U and V (H/2, W/2), uint8."""
-    sizes = ((frame.height, frame.width),) + ((frame.height // 2, frame.width // 2),) * 2
-    return [
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:h, :w]
-        for plane, (h, w) in zip(frame.planes, sizes, strict=True)
-    ]
-
-
 def _pictures(path, begin, count, upright, kept, size, finder) -> Iterator[av.VideoFrame]:
     for frame in nearest_frames(path, begin, count):
         picture = upright(frame, kept, size)
-        finder.see(_planes(picture)[0])
+        finder.see(planes_of(picture)[0])
         yield picture
 
 
@@ -173,7 +128,7 @@ def _kept_part(path: Path, upright: Upright, begin: float, count: int, crop: boo
     frames = nearest_frames(path, begin, SAMPLED, fps=SAMPLED / seconds)
     lumas, tints = [], 0.0
     for frame in frames if crop else islice(frames, 1):
-        luma, *chroma = _planes(upright(frame))
+        luma, *chroma = planes_of(upright(frame))
         lumas.append(luma.copy())
         tints = tints + np.stack(chroma, axis=-1)
     if len(lumas) > 1:
@@ -186,12 +141,7 @@ def _scaled(part: Crop, max_height: int) -> tuple[int, int]:
     if part.height <= max_height:
         return part.width, part.height
     height = max_height // 2 * 2
-    return _even(part.width * height / part.height), height
-
-
-def _even(size: float) -> int:
-    """The nearest even size; an odd one loses a pixel."""
-    return max(2, int(size / 2 + 0.49) * 2)
+    return even_size(part.width * height / part.height), height
 
 
 def _outside(path: Path, start: float, end: float) -> str:

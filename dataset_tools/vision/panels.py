@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from dataset_tools.vision.blurred_sides import blurred_sides
+from dataset_tools.vision.upright import Crop
 
 NOISE = 8  # grey levels (of 255) by which codec noise may move a still pixel
 STRAY = 0.01  # part of all motion that may lie beyond a border: codec noise around captions
@@ -25,16 +26,6 @@ SPREAD = 0.006  # of the frame: over how much blur and the codec spread a border
 SYMMETRY = 0.01  # of the frame: how far the two borders' distances from the sides may differ
 MIN_PANEL = 0.03  # of the frame: narrower strips are left alone
 MIN_PICTURE = 0.2  # of the frame: a smaller picture is not believed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Crop:
-    """A rectangle in pixels; x, y, width and height are even, as 4:2:0 video needs."""
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 def moving_rectangle(frames: np.ndarray, tints: np.ndarray | None = None) -> Crop:
