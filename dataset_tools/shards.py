@@ -10,6 +10,7 @@ Shards in the formats of others, and back:
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -272,12 +273,7 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
         "i3d_weights": sources.weights("i3d"),
     }
     motion_rate = _motion_rate(kept, sources)
-    for name in progress(sorted({row.shard for row in kept}), "shards"):
-        inside = [row for row in kept if row.shard == name]
-        clips = (_load(row, sources, motion_rate) for row in inside)
-        write_shard(folder / name, clips, {**attrs, "split": inside[0].split}, motion_rate)
-        validate_shard(folder / name)
-    write_records(folder / "rows.csv", rows, ShardRow)
+    _write(folder, rows, attrs, lambda row: _load(row, sources, motion_rate), motion_rate)
     return rows
 
 
@@ -293,6 +289,18 @@ def _begun(layout: Layout, rows: list[ShardRow], params: Params) -> Path:
         write_records(folder / "rows.csv", [replace(row, shard="") for row in rows], ShardRow)
         raise
     return folder
+
+
+def _write(
+    folder: Path, rows: list[ShardRow], attrs: dict[str, str], load: Callable[[ShardRow], ShardClip],
+    motion_rate: int = 0,
+) -> None:
+    """The shards that `rows` name, one clip in memory at a time, then rows.csv."""
+    for name in progress(sorted({row.shard for row in rows if row.status == "ok"}), "shards"):
+        inside = [row for row in rows if row.shard == name]
+        write_shard(folder / name, (load(row) for row in inside), {**attrs, "split": inside[0].split}, motion_rate)
+        validate_shard(folder / name)
+    write_records(folder / "rows.csv", rows, ShardRow)
 
 
 def import_released(layout: Layout, params: Params, source: Path) -> list[ShardRow]:
@@ -320,12 +328,7 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
     named = {segment.name: segment for segment in segments}
     unknown = {"pose_weights": "imported", "i3d_weights": "imported"}
     attrs = {"corpus": layout.corpus, "pose_layout": "body25", **unknown}
-    for name in progress(sorted({row.shard for row in rows if row.shard}), "shards"):
-        inside = [row for row in rows if row.shard == name]
-        clips = (load_segment(source, named[row.id], row.genre) for row in inside)
-        write_shard(folder / name, clips, {**attrs, "split": inside[0].split})
-        validate_shard(folder / name)
-    write_records(folder / "rows.csv", rows, ShardRow)
+    _write(folder, rows, attrs, lambda row: load_segment(source, named[row.id], row.genre))
     return rows
 
 
