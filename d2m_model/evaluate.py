@@ -2,7 +2,7 @@
 
 Anyone's sound files, paired by name (X.wav with X.wav) or by a CSV with columns generated, reference and song:
     python -m d2m_model.evaluate --generated DIR --reference DIR [--pairs CSV] [--protocol P1|P2|P3|P4|all] [--json OUT]
-As a pipeline stage, every level and variant of params.yaml and the controls:
+As a pipeline stage, every level and variant of params.yaml, its baselines and the controls:
     python -m d2m_model.evaluate --corpus demo
 """
 
@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params, matrix_of, require
+from dataset_tools.base.params import load_params, names_of, require
 from dataset_tools.base.shard_format import SPLITS
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import LEVELS
@@ -58,17 +59,17 @@ def score_pairs(pairs: PairedSounds, params: Params) -> dict:
     """Score generated sounds and the controls that need no corpus: {'clips', 'songs', 'remarks', 'systems'}."""
     reference = Reference(audio=pairs.reference, songs=pairs.songs)
     systems = {"generated": pairs.generated} | control_sounds(pairs.reference, reference.song_of, params.seed)
-    scored = score_all(systems, {"generated"}, reference, params)[0]
+    scored = score_all(systems, {"generated": "model"}, reference, params)[0]
     songs = len(set(pairs.songs.values())) if pairs.songs else None
     return {"clips": len(pairs.generated), "songs": songs, "remarks": pairs.remarks, "systems": scored}
 
 
-def score_all(systems: Mapping[str, Mapping], models: set[str], reference: Reference, params: Params) -> tuple[dict, list[dict]]:
-    """Every system -> ({system: summary with its kind, model or control}, per-clip rows)."""
+def score_all(systems: Mapping[str, Mapping], kinds: Mapping[str, str], reference: Reference, params: Params) -> tuple[dict, list[dict]]:
+    """Every system -> ({system: summary with its kind: that of `kinds`, else control}, per-clip rows)."""
     scored, rows = {}, []
     for name, sounds in progress(systems.items(), "evaluate", total=len(systems)):
         summary, per_clip = score_system(sounds, reference, protocols=params.protocols, draws=params.draws, seed=params.seed)
-        scored[name] = {"kind": "model" if name in models else "control"} | summary
+        scored[name] = {"kind": kinds.get(name, "control")} | summary
         rows += [{"system": name} | r for r in per_clip]
     return scored, rows
 
@@ -90,19 +91,30 @@ def generated_systems(layout: Layout, clips: set[str], split: str) -> dict[str, 
 
     UserError where a system has not been generated, or is not exactly one sound for each clip of the split.
     """
-    levels, variants = matrix_of(layout.params)
     systems = {}
-    for name in (f"{level}-{variant}" for level in levels for variant in variants):
-        folder = layout.stage("generate") / name
-        level, _, variant = name.partition("-")
+    for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "variants")):
         again = f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}"
-        if not folder.is_dir():
-            raise UserError(f"{folder}: not there, but params.yaml names it; run `dvc repro` or `{again}`")
-        systems[name] = read_folder(folder)
-        for wrong, rule in ((set(systems[name]) - clips, f"is no clip of the {split} split"), (clips - set(systems[name]), "has no sound")):
-            if wrong:
-                raise UserError(f"{folder}: {min(wrong)} {rule} ({len(wrong)} such); run `{again}` again")
+        name = f"{level}-{variant}"
+        systems[name] = _one_for_each(layout.stage("generate") / name, clips, split, again)
     return systems
+
+
+def baseline_systems(layout: Layout, clips: set[str], split: str) -> dict[str, dict[str, np.ndarray]]:
+    """{system: {clip: sound}} of the list `systems` in params.yaml. Raises as `generated_systems`."""
+    again = f"python -m d2m_model.baselines --corpus {layout.corpus} --system"
+    return {
+        name: _one_for_each(layout.stage("baselines") / name, clips, split, f"{again} {name}") for name in names_of(layout.params, "systems")
+    }
+
+
+def _one_for_each(folder: Path, clips: set[str], split: str, again: str) -> dict[str, np.ndarray]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: not there, but params.yaml names it; run `dvc repro` or `{again}`")
+    found = read_folder(folder)
+    for wrong, rule in ((set(found) - clips, f"is no clip of the {split} split"), (clips - set(found), "has no sound")):
+        if wrong:
+            raise UserError(f"{folder}: {min(wrong)} {rule} ({len(wrong)} such); run `{again}` again")
+    return found
 
 
 def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
@@ -112,8 +124,9 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     clips = [c.clip_id for c in test.clips]
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
     models = generated_systems(layout, set(clips), params.split)
+    baselines = baseline_systems(layout, set(clips), params.split)
     embedder = Embedder(params.embedding, layout)  # before any scoring, for its weights may not be had
-    systems = dict(models)
+    systems = models | baselines
     for level in dict.fromkeys(name.split("-")[0] for name in models):
         systems[f"VQ reconstruction {level}"] = reconstructions(own, layout.stage("synthesizer"), level)
     draw = lambda rng: _audio(train, train.clips[int(rng.integers(len(train.clips)))])
@@ -124,7 +137,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
         beats=true_beats(layout.stage("sources") / "truth", clips),
         motion_beats={c.clip_id: motion_beats(test.read(c.clip_id).pose[:, 0]) for c in test.clips},
     )
-    scored, rows = score_all(systems, set(models), reference, params)
+    scored, rows = score_all(systems, dict.fromkeys(models, "model") | dict.fromkeys(baselines, "baseline"), reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}
     facts, found = score_embedded(systems, train, genres, songs, embedder, params)
     for name, (summary, per_clip) in found.items():

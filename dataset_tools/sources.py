@@ -2,7 +2,7 @@
 
 Writes videos.csv, clips.csv and songs.csv. A local file stays a path relative to videos.csv, so that two clones write
 the same bytes. With `render`, the compilations that the manifest describes are rendered to media/<video_id>.mp4 with
-their ground truth in truth/<clip_id>.npz.
+their ground truth in truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid.
 
 Instead of that, `--check` and `--deep` look for errors in the manifest and in what stages have made of it, `--card`
 writes the corpus's card, and `import-annotations FILE` fills a manifest in from an annotation sheet: see
@@ -107,9 +107,13 @@ def sources(layout: Layout, params: Params) -> Manifest:
     target = layout.stage(STAGE)
     manifest = collect(layout.manifest, target, params)
     if params.render:
+        from dataset_tools.demo.compilation import write_score
+
         songs = {song.song_id: song for song in manifest.songs}
         jobs = [(v, list(manifest.clips_of(v.video_id)), songs, target, params.seed) for v in manifest.videos]
         run_all(_render, jobs, params.workers, f"{STAGE}: rendering clips", steps=len(manifest.clips))
+        for song in manifest.songs:
+            write_score(target / "scores" / f"{song.song_id}.mid", song, params.seed)
     if params.annotated:
         from dataset_tools.aist.corpus import prepare
 

@@ -49,10 +49,10 @@ def test_dvc_stages_params_and_presets_use_the_same_words():
     assert list(pipeline) == [*DATA_STAGES, *MODEL_STAGES]
     for word, stage in pipeline.items():
         assert stage["cmd"].startswith(f"python -m {MODULES[word]} --corpus ${{corpus}}")
-        assert stage["params"][0] == word and set(stage["params"][1:]) <= {"levels", "variants"}
+        assert stage["params"][0] == word and set(stage["params"][1:]) <= {"levels", "variants", "systems"}
     for preset in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
         values = yaml.safe_load(preset.read_text())
-        assert set(values) == {"corpus", "levels", "variants", *MODULES}, preset
+        assert set(values) == {"corpus", "levels", "variants", "systems", *MODULES}, preset
 
 
 def file_of(name: str) -> Path | None:
@@ -97,6 +97,16 @@ def test_presets_are_accepted_by_every_stage(preset, word):
     load_params(ROOT / "presets" / preset, word, importlib.import_module(MODULES[word]).Params)
 
 
+@pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
+def test_presets_name_systems_and_their_sections(preset):
+    from d2m_model.baselines import SYSTEMS, system_module
+    from dataset_tools.base.params import load_params, names_of
+
+    assert set(names_of(ROOT / "presets" / preset, "systems")) <= set(SYSTEMS)
+    for name in SYSTEMS:
+        load_params(ROOT / "presets" / preset, f"baselines.{name}", system_module(name).Params)
+
+
 def test_every_stage_has_a_test_and_a_mention():
     text = (ROOT / "docs" / "architecture.md").read_text()
     for word in MODULES:
@@ -120,6 +130,7 @@ def test_arrows_run_one_way():
             "d2m_model.nets": ("d2m_model.training", *MODULES.values()),
             "d2m_model.losses": ("d2m_model.training", *MODULES.values()),
             "d2m_model.metrics": ("d2m_model.training", *MODULES.values()),
+            "d2m_model.composers": tuple(MODULES.values()),
             "d2m_model.imports": ("d2m_model.training", *MODULES.values()),
             "d2m_model.training": tuple(MODULES.values()),
         }.get(inside, ())

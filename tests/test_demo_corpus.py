@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from dataset_tools.base.manifest import load_manifest, save_manifest
+from dataset_tools.base.midi import read_score
 from dataset_tools.base.schema import Song
 from dataset_tools.demo import compilation
 from dataset_tools.demo.compilation import CompilationClip, CompilationVideo, render_compilation
+from dataset_tools.demo.general_midi import PROGRAMS, notes_of
+from dataset_tools.demo.genres import GENRES
 from dataset_tools.demo.manifest import plan
 from dataset_tools.vision.normalise import normalise_video
 from dataset_tools.vision.video_io import read_rgb, read_sound
@@ -75,7 +78,27 @@ def test_truth_fits_picture_and_music(rendered):
         for name, whole in (("beats", score.beats), ("downbeats", score.downbeats)):
             inside = [t - clip.song_start for t in whole if 0 <= t - clip.song_start < frames / 30]
             np.testing.assert_allclose(truth[name], inside, atol=1e-9)
-        assert len(truth["beats"]) >= 1
+        assert len(truth["beats"]) >= 1 and truth["song_start"] == clip.song_start
+
+
+def test_the_score_has_the_songs_notes_and_bars(tmp_path):
+    compilation.write_score(tmp_path / "pop1.mid", SONG, 3)
+    song, score = compilation.score_of(SONG, 3), read_score(tmp_path / "pop1.mid")
+    assert score.bars[0] == 0, "the rest before the first beat"
+    np.testing.assert_allclose(score.bars[1 : len(song.downbeats) + 1], song.downbeats, atol=1e-3)
+    kicks = [e.time for e in song.events if e.voice == "kick"]
+    np.testing.assert_allclose([n.start for n in score.notes if n.drum and n.pitch == 36], kicks, atol=1e-3)
+    bass = [(e.pitch, round(127 * e.velocity)) for e in song.events if e.voice == "bass"]
+    assert [(n.pitch, n.velocity) for n in score.notes if n.program == 33] == bass
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_every_voice_has_an_instrument(genre):
+    song = Song(song_id="s", genre=genre, tempo=None, title="T")
+    score = compilation.score_of(song, 3)
+    notes = notes_of(score)
+    assert len(notes) == len(score.events) and {n.drum for n in notes} == {True, False}
+    assert {PROGRAMS[timbre] for timbre in GENRES[genre].timbres.values()} == {n.program for n in notes if not n.drum}
 
 
 def test_sound_is_the_songs_stretch_at_the_right_instant(rendered):

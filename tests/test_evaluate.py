@@ -134,10 +134,11 @@ def corpus(tmp_path):
     build_shards(tmp_path / "data/demo/shards", clips=2, seconds=2)
     test = build_shards(tmp_path / "data/demo/shards", clips=2, seconds=2, split="test", first=2)
     sounds = {c.clip_id: test.read(c.clip_id).audio for c in test.clips}
-    (tmp_path / "runs/demo/generate").mkdir(parents=True)
-    for name in ("high-full", "low-full", "high-stale"):
-        write_folder(tmp_path / "runs/demo/generate" / name, sounds)
-    (tmp_path / "params.yaml").write_text("levels: [high, low]\nvariants: [full]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n")
+    for stage, names in {"generate": ("high-full", "low-full", "high-stale"), "baselines": ("dance2music", "stale")}.items():
+        (tmp_path / "runs/demo" / stage).mkdir(parents=True)
+        for name in names:
+            write_folder(tmp_path / "runs/demo" / stage / name, sounds)
+    (tmp_path / "params.yaml").write_text("levels: [high, low]\nvariants: [full]\nsystems: [dance2music]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n")
     return tmp_path
 
 
@@ -149,6 +150,7 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     first = (folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes()
     systems = json.loads(first[0])["systems"]
     assert [n for n, s in systems.items() if s["kind"] == "model"] == ["high-full", "low-full"], "stale folders are not scored"
+    assert [n for n, s in systems.items() if s["kind"] == "baseline"] == ["dance2music"]
     assert {"VQ reconstruction high", "VQ reconstruction low", "random training song", "ground truth"} <= set(systems)
     assert "motion_to_music" in systems["high-full"]["P4"] and "P2" not in systems["high-full"]
     assert systems["high-full"]["genre"]["segments"] == 2 and systems["high-full"]["novelty"]["novelty"] == pytest.approx(1, abs=0.05)
@@ -173,6 +175,9 @@ def test_the_stage_refuses_what_does_not_fit(corpus):
     refused("high-full: extra is no clip of the test split")
     params.write_text(params.read_text().replace("variants: [full]", "variants: [no_mel]"))
     refused("high-no_mel: not there, but params.yaml names it; run `dvc repro` or `python -m d2m_model.generate")
+    write_folder(generate / "high-no_mel", {"clip_002": np.zeros(100), "clip_003": np.zeros(100)})
+    params.write_text("levels: [high]\nvariants: [no_mel]\nsystems: [cmt]\nevaluate: {}\n")
+    refused("cmt: not there, but params.yaml names it; run `dvc repro` or `python -m d2m_model.baselines --corpus demo --system cmt`")
     params.write_text("levels: [high]\nvariants: []\nevaluate: {}\n")
     refused("variants must be a list of names")
     params.write_text("levels: [high]\nvariants: [full]\nevaluate: {split: tset}\n")

@@ -1,4 +1,4 @@
-"""The one training loop of vqvae, synthesizer and d2m_gan: progress, curves, checkpoints, signals, several processes.
+"""The one training loop of vqvae, synthesizer, d2m_gan and the baselines: progress, curves, checkpoints, signals, several processes.
 
 A task says what a step is; the loop does everything around it. A training that is stopped (SIGTERM, Ctrl-C) or killed
 goes on with --resume, on the CPU to exactly the weights it would have reached: what a step draws at random is addressed
@@ -126,7 +126,8 @@ def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs
     name: the folder of its results in the stage's, '' for the stage's own. options: of its command line.
     """
     files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
-    code = [f for part in ("nets", "losses", "training") for f in sorted((PACKAGE / part).glob("*.py"))] + [PACKAGE / f"{stage}.py"]
+    parts = ("nets", "losses", "training", *(["composers"] if stage == "baselines" else []))
+    code = [f for part in parts for f in sorted((PACKAGE / part).glob("*.py"))] + [PACKAGE / f"{stage}.py"]
     key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files + code])
     folder = layout.cache(stage) / layout.corpus / (name or stage)
     root = "" if layout.root == Path(".") else f" --root {layout.root}"

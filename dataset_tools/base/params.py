@@ -14,7 +14,8 @@ P = TypeVar("P")
 
 def load_params(path: Path, section: str, record: type[P], *, extra: bool = False) -> P:
     """Section `section` of a params file as `record`. Lists become tuples. With extra=True keys that `record` does not
-    have are skipped: for who reads a part of another's section.
+    have are skipped: for who reads a part of another's section. 'a.b' is section b of section a, empty where it is
+    absent; `record.sections` of a's record names such sections, which are not parameters of a.
 
     Raises UserError for a missing file, a missing section, an unknown key, or a value that `record` refuses
     (its __post_init__ raises ValueError).
@@ -25,15 +26,19 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
         everything = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as err:
         raise UserError(f"{path}: not YAML: {err}") from None
-    if not isinstance(everything, dict) or section not in everything:
-        raise UserError(f"{path}: section '{section}' is missing")
-    values = everything[section] or {}
+    outer, _, inner = section.partition(".")
+    if not isinstance(everything, dict) or outer not in everything:
+        raise UserError(f"{path}: section '{outer}' is missing")
+    values = everything[outer] or {}
+    if inner and isinstance(values, dict):
+        values = values.get(inner) or {}
     if not isinstance(values, dict):
         raise UserError(f"{path}: {section} must be a mapping of parameters, found '{values}'")
     names = {f.name for f in dataclasses.fields(record)}
+    inside = set(getattr(record, "sections", ()))
     for key in values:
-        if key not in names and not extra:
-            raise UserError(f"{path}: {section}.{key} is not a parameter; known: {', '.join(sorted(names))}")
+        if key not in names | inside and not extra:
+            raise UserError(f"{path}: {section}.{key} is not a parameter; known: {', '.join(sorted(names | inside))}")
     frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in names}
     for key, kind in get_type_hints(record).items():
         if key in frozen and (wanted := _unfit(frozen[key], kind)):
@@ -73,14 +78,14 @@ def corpus_of(path: Path) -> str:
     return str(everything.get("corpus", "demo")) if isinstance(everything, dict) else "demo"
 
 
-def matrix_of(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(levels, variants) of a params file: the matrix that d2m_gan and generate run. UserError where one is missing."""
+def names_of(path: Path, key: str) -> tuple[str, ...]:
+    """A list of names at the top of a params file, of those that a DVC matrix runs over: `levels`, `variants` or
+    `systems`. UserError where it is missing or empty."""
     everything = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else None
-    lists = [everything.get(key) if isinstance(everything, dict) else None for key in ("levels", "variants")]
-    for key, values in zip(("levels", "variants"), lists, strict=True):
-        if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
-            raise UserError(f"{path}: {key} must be a list of names, found '{values}'; presets/demo.yaml shows it")
-    return tuple(lists[0]), tuple(lists[1])
+    values = everything.get(key) if isinstance(everything, dict) else None
+    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
+        raise UserError(f"{path}: {key} must be a list of names, found '{values}'; presets/demo.yaml shows it")
+    return tuple(values)
 
 
 def require(condition: bool, rule: str) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.midi import write_midi
 from dataset_tools.base.schema import Clip, Song, Video
 from dataset_tools.base.timebase import FPS, seconds_to_frames
 from dataset_tools.demo.cards import STYLES, side_panel, title_card
 from dataset_tools.demo.choreography import choreograph
+from dataset_tools.demo.general_midi import notes_of
 from dataset_tools.demo.lens import Lens
 from dataset_tools.demo.props import OCCLUDERS
 from dataset_tools.demo.scene import FRAMINGS, Scene, render
@@ -73,8 +75,9 @@ def render_compilation(
     """Write folder/media/<video_id>.mp4 and folder/truth/<clip_id>.npz for its clips; return the number of frames.
 
     Where the manifest leaves time between clips, or before the first, a title card stands. The video ends with its
-    last clip. `rendered` is called after each clip. Truth: keypoints (T, N, 17, 3) float32 x px, y px of the whole frame, visibility 0, 1 or 2; beats and
-    downbeats in seconds from the clip's start; fps.
+    last clip. `rendered` is called after each clip. Truth: keypoints (T, N, 17, 3) float32 x px, y px of the whole frame,
+    visibility 0, 1 or 2; beats and downbeats in seconds from the clip's start; song_start, the second of the song at which
+    the clip starts; fps.
     """
     clips = sorted(clips, key=lambda clip: clip.start)
     total = seconds_to_frames(clips[-1].end)
@@ -165,6 +168,12 @@ def _synthesised(song: Song, seed: int) -> np.ndarray:
     return synthesise(score_of(song, seed), SAMPLE_RATE)
 
 
+def write_score(path: Path, song: Song, seed: int) -> None:
+    """Write a song's whole score as General MIDI: its times are the song's, its bar lines are its down-beats."""
+    score = score_of(song, seed)
+    write_midi(path, notes_of(score), score.tempo, float(score.beats[0]))
+
+
 def _write_truth(path: Path, clip: CompilationClip, song: Song, keypoints: list[np.ndarray], seed: int) -> None:
     score, seconds = score_of(song, seed), len(keypoints) / FPS
     inside = {
@@ -172,7 +181,7 @@ def _write_truth(path: Path, clip: CompilationClip, song: Song, keypoints: list[
         for name, times in (("beats", score.beats), ("downbeats", score.downbeats))
     }
     with write_aside(path) as aside:
-        np.savez(aside, keypoints=np.stack(keypoints), fps=np.int64(FPS), **inside)
+        np.savez(aside, keypoints=np.stack(keypoints), fps=np.int64(FPS), song_start=np.float64(clip.song_start), **inside)
 
 
 def _rng(seed: int, *names: str) -> np.random.Generator:

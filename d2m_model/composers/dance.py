@@ -1,0 +1,90 @@
+"""What a system gets: one dance to make music for, and the training split to learn from."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.training.loop import Run, TrainingParams, run_of
+from d2m_model.training.seeding import stream_seed
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.shard_format import ClipEntry
+from dataset_tools.base.shard_set import ShardSet
+
+STAGE = "baselines"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dance:
+    """A dance without its music."""
+
+    clip_id: str
+    pose: np.ndarray
+    """(T, P, J, 3) float32 x px, y px, confidence at 30 fps; slot 0 is the primary dancer; missing = 0."""
+    size: tuple[int, int]
+    """Width and height of the picture in px."""
+    frames: int
+    """T."""
+    video: Path
+    """The clip's mp4."""
+    seed: int
+    """Of whatever is drawn at random for this dance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus as one system sees it. What it gives to learn from is of the training split alone: neither a dance nor
+    a song of another split is in it."""
+
+    layout: Layout
+    system: str
+    seed: int = 0
+    resume: bool = False
+    """Go on with a training that was stopped."""
+
+    @property
+    def folder(self) -> Path:
+        """runs/<corpus>/baselines/<system>: where a system that trains writes model.pt, metrics.json and curves.csv."""
+        return self.layout.stage(STAGE) / self.system
+
+    @cached_property
+    def train(self) -> ShardSet:
+        """Training clips with their music."""
+        return ShardSet(self.layout.stage("shards"), "train")
+
+    def dance(self, shards: ShardSet, clip: ClipEntry) -> Dance:
+        """One clip's dance."""
+        return Dance(
+            clip_id=clip.clip_id,
+            pose=shards.read(clip.clip_id).pose,
+            size=(clip.width, clip.height),
+            frames=clip.frames,
+            video=self.layout.stage("clips") / f"{clip.clip_id}.mp4",
+            seed=stream_seed(self.seed, self.system, clip.clip_id),
+        )
+
+    def training_dances(self) -> Iterator[Dance]:
+        """The dances of the training clips, one after the other."""
+        return (self.dance(self.train, clip) for clip in self.train.clips)
+
+    def scores(self) -> dict[str, Path]:
+        """{song: MIDI file} of the training songs whose score the corpus has; empty where it has none."""
+        songs = sorted({clip.song for clip in self.train.clips})
+        files = {song: self.layout.stage("sources") / "scores" / f"{song}.mid" for song in songs}
+        return {song: path for song, path in files.items() if path.is_file()}
+
+    def song_start(self, clip_id: str) -> float | None:
+        """Seconds into its song at which a clip begins; None where the corpus does not know."""
+        path = self.layout.stage("sources") / "truth" / f"{clip_id}.npz"
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as truth:
+            return float(truth["song_start"]) if "song_start" in truth else None
+
+    def run(self, params: TrainingParams, inputs: Sequence[Path], part: str = "") -> Run:
+        """Where a training of this system keeps what it needs to go on; `inputs` are the files it depends on, `part`
+        names one of several trainings."""
+        found = run_of(self.layout, STAGE, self.system, params, inputs, f"--system {self.system}", self.resume)
+        return found.part(part) if part else found

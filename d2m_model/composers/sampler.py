@@ -1,0 +1,51 @@
+"""Scores as sound: TinySoundFont, a synthesiser of FluidSynth's kind, and the sound font TimGM6mb (GPL), which the
+package pretty_midi brings along."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.composers.score import Note, apart, channels, cut
+from dataset_tools.base.timebase import SAMPLE_RATE
+
+SOUND_FONT = "TimGM6mb.sf2"
+
+
+@lru_cache(maxsize=1)
+def _sound_font() -> bytes:
+    return Path(find_spec("pretty_midi").origin).with_name(SOUND_FONT).read_bytes()
+
+
+def play(notes: Iterable[Note], seconds: float) -> np.ndarray:
+    """(round(seconds * 22050),) float32 mono: the first `seconds` of a score. Equal scores give equal samples.
+
+    Not normalised: many loud notes may go beyond -1..1. ValueError for more instruments than MIDI has channels.
+    """
+    import tinysoundfont
+
+    total = round(seconds * SAMPLE_RATE)
+    notes = apart(cut(notes, 0.0, seconds))
+    synth = tinysoundfont.Synth(samplerate=SAMPLE_RATE)
+    font = synth.sfload(_sound_font())
+    of = channels(notes)
+    for (drum, program), channel in of.items():
+        synth.program_select(channel, font, 128 if drum else 0, program, drum)
+    events = []
+    for note in notes:
+        channel = of[note.drum, note.program]
+        on, off = round(note.start * SAMPLE_RATE), round(note.end * SAMPLE_RATE)
+        events += [(on, 1, channel, note.pitch, note.velocity), (max(off, on + 1), 0, channel, note.pitch, 0)]
+    audio, at = [], 0
+    for sample, kind, channel, pitch, velocity in [*sorted(events), (total, 2, 0, 0, 0)]:
+        sample = min(sample, total)
+        if sample > at:
+            audio.append(np.frombuffer(synth.generate(sample - at), np.float32).reshape(-1, 2).mean(axis=1))
+            at = sample
+        if kind == 1:
+            synth.noteon(channel, pitch, velocity)
+        elif kind == 0:
+            synth.noteoff(channel, pitch)
+    return np.concatenate(audio) if audio else np.zeros(0, np.float32)
