@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from d2m_model.baselines import SYSTEMS
 from dataset_tools.base.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,9 +62,9 @@ def file_of(name: str) -> Path | None:
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
-def reached(path: Path, without: tuple[str, ...]) -> set[Path]:
-    """The file and all of the project that it imports, directly or through others, not through `without`."""
-    seen, todo = set(), [path]
+def reached(paths: list[Path], without: tuple[str, ...]) -> set[Path]:
+    """The files and all of the project that they import, directly or through others, not through `without`."""
+    seen, todo = set(), list(paths)
     while todo:
         if (path := todo.pop()) not in seen:
             seen.add(path)
@@ -75,7 +76,8 @@ def reached(path: Path, without: tuple[str, ...]) -> set[Path]:
 @pytest.mark.parametrize("word", DATA_STAGES + MODEL_STAGES)
 def test_dvc_runs_a_stage_again_when_its_code_changes_and_only_then(word):
     deps = [ROOT / d for d in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][word]["deps"]]
-    code = {p for p in reached(file_of(MODULES[word]), OTHER_COMMANDS.get(word, ())) if p.name != "__init__.py"}
+    modules = [MODULES[word], *(SYSTEMS.values() if word == "baselines" else ())]  # imported by name
+    code = {p for p in reached([file_of(m) for m in modules], OTHER_COMMANDS.get(word, ())) if p.name != "__init__.py"}
     lacking = {p for p in code if not any(p == dep or dep in p.parents for dep in deps)}
     assert not lacking, f"dvc.yaml: {word} imports {sorted(str(p.relative_to(ROOT)) for p in lacking)}, but has no such deps"
     named = {dep for dep in deps if dep.suffix == ".py" or (dep / "__init__.py").is_file()}
@@ -99,7 +101,7 @@ def test_presets_are_accepted_by_every_stage(preset, word):
 
 @pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
 def test_presets_name_systems_and_their_sections(preset):
-    from d2m_model.baselines import SYSTEMS, system_module
+    from d2m_model.baselines import system_module
     from dataset_tools.base.params import load_params, names_of
 
     assert set(names_of(ROOT / "presets" / preset, "systems")) <= set(SYSTEMS)
