@@ -39,8 +39,9 @@ from d2m_model.training.shard_data import WindowData
 from dataset_tools.base import cli
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, say
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.base.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,11 @@ class Params(TrainingParams):
     discriminator_width: float = 1.0
     dropout: float = 0.1
     """`fixed` only."""
+    stream: str = "pose"
+    """What the motion encoder reads: 'pose', keypoints, or 'motion', the 219 numbers of SMPL motion that AIST++ has."""
+    genres: tuple[str, ...] = ()
+    """`released` only: tell the generator the dance's true genre, in training and after, as the published program does
+    on AIST++; the corpus's genres in the order of the embedding."""
     seconds: int = 2
     """Length of a training window."""
     steps: int = 100_000
@@ -90,6 +96,9 @@ class Params(TrainingParams):
         require(self.excerpt_seconds >= 0.03, f"excerpt_seconds must be at least 0.03, for the mel loss, found {self.excerpt_seconds}")
         require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must be two numbers in 0..1, found {self.betas}")
         require(0 <= self.ema < 1 and 0 <= self.dropout < 1, "ema and dropout must be at least 0 and below 1")
+        require(self.stream in ("pose", "motion"), f"stream must be pose or motion, found '{self.stream}'")
+        require(self.preset == "released" or not self.genres, "genres are told to preset released alone: the others have no label of the dance")
+        require(len(set(self.genres)) == len(self.genres), f"genres must differ, found {self.genres}")
         require(0 <= self.final_rate <= 1, f"final_rate must be 0 to 1, found {self.final_rate}")
         require(self.warm_up >= 0 and self.jitter >= 0, "warm_up and jitter must be at least 0")
 
@@ -99,14 +108,16 @@ class GanTask:
 
     def __init__(self, preset: Preset, level: str, vqvae: JukeboxVQVAE, data: DanceData, params: Params, device: torch.device):
         self.params, self.device, self.data, self.vqvae = params, device, data, vqvae.to(device).eval().requires_grad_(False)
-        frames, joints = data.windows.frames, data.windows.shards.info.joints
-        sizes = {"frames": frames, "joints": joints, "width": params.width, "dropout": params.dropout}
+        frames, info = data.windows.frames, data.windows.shards.info
+        reads = {"steps": info.motion_rate // FPS} if data.stream == "motion" else {"joints": info.joints}
+        sizes = {"frames": frames, **reads, "genres": params.genres, "width": params.width, "dropout": params.dropout}
         self.codebook = sizes["codebook"] = vqvae.codebook(LEVELS[level]).k
         self.net = DanceToCodes(preset, level, **sizes).to(device)
         self.average = DanceToCodes(preset, level, **sizes).to(device).requires_grad_(False).eval()
         self.average.load_state_dict(self.net.state_dict())
         config = discriminator_config(preset.discriminator, width=params.discriminator_width, scales=preset.scales)
         self.judge = MultiScaleDiscriminator(config, EMBEDDING if preset.code_order == "none" else 1).to(device)
+        self.net.genre_index([clip.genre for clip in data.windows.clips])  # said now, if there is one it does not know
         for net in (self.net, self.average):
             net.expect(torch.cat(list(data.codes.values())).to(device))
         self.net = share_statistics(self.net, device)
@@ -128,7 +139,7 @@ class GanTask:
         for name, adam in self.adams.items():
             adam.param_groups[0]["lr"] = self.rates[name] * _schedule(number, params)
         net.train()
-        predicted = net(batch.pose, batch.size, batch.visual)
+        predicted = net(batch.pose, batch.size, batch.visual, net.genre_index(batch.genres))
         terms = {}
         shown = -(-params.judged_windows // world())
         if weights.adversarial or weights.feature:
@@ -194,7 +205,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
     require_even("d2m_gan", **shared)
     device = seed_everything(params.seed, params.threads)
     windows = WindowData(shards, "train", variant_of(variant).seconds or params.seconds)
-    data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror)
+    data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror, stream=params.stream)
     task = GanTask(preset, level, vqvae, data, params, device)
     if params.measure_every:
         task.listener = Listener(shards, vqvae, params.measure_clips)
@@ -209,7 +220,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
         "discriminator_parameters": sum(p.numel() for p in task.judge.parameters()),
         "losses": {name: round(value, 6) for name, value in losses.items()},
     }  # fmt: skip
-    save_generator(out / "model.pt", net, task.codebook.cpu(), variant, inputs_of(windows.shards.info))
+    save_generator(out / "model.pt", net, task.codebook.cpu(), variant, inputs_of(windows.shards.info, params.stream))
     curves.write(out / "curves.csv")
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     run.finish()
@@ -231,7 +242,10 @@ def main(argv: list[str] | None = None) -> int:
     layout = layout_of(args)
     params = load_params(layout.params, "d2m_gan", Params)
     if args.preset:
-        params = dataclasses.replace(params, preset=args.preset)
+        try:
+            params = dataclasses.replace(params, preset=args.preset)
+        except ValueError as err:
+            raise UserError(f"d2m_gan: --preset {args.preset}: {err}") from None
     preset_of(params.preset, args.variant)
     if params.preset in (same := variant_of(args.variant).same):
         say("d2m_gan", f"{args.variant} of preset {params.preset} is no different from full: {same[params.preset]}")

@@ -132,8 +132,8 @@ def generate_split(
     runs are removed."""
     rows = []
     for entry in progress(shards.clips, label):
-        pose = shards.read(entry.clip_id).pose
-        audio = compose(model, pose, (entry.width, entry.height), shards.read_i3d(entry.clip_id), params)
+        dance, told = getattr(shards.read(entry.clip_id), model.stream), model.for_genre(entry.genre)
+        audio = compose(told, dance, (entry.width, entry.height), shards.read_i3d(entry.clip_id), params)
         write_wav(folder / f"{entry.clip_id}.wav", audio)
         if beats:
             facts = {"level": label.split()[-1], "seed": params.seed, "seconds": frames_to_seconds(entry.frames)}
@@ -146,8 +146,8 @@ def generate_split(
     return rows
 
 
-def load_models(layout: Layout, levels: Sequence[str], variant: str) -> dict[str, WindowModel]:
-    """Models for a user's own videos, which are read with the weights of params.yaml."""
+def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str = "") -> dict[str, WindowModel]:
+    """Models for a user's own videos, which are read with the weights of params.yaml; `genre` for those that are told."""
     from d2m_model.generation.own_video import inputs_of_settings
 
     for level in levels:
@@ -155,7 +155,7 @@ def load_models(layout: Layout, levels: Sequence[str], variant: str) -> dict[str
     inputs = inputs_of_settings(layout)
     if inputs["pose_weights"].startswith("pose_demo@"):
         say("generate", "warning: demo weights, trained on rendered dancers: real videos get little more than a hum")
-    return {level: load_model(layout, level, variant, inputs) for level in levels}
+    return {level: load_model(layout, level, variant, inputs).for_genre(genre) for level in levels}
 
 
 def generate_video(video: Path, outs: dict[str, Path], models: dict[str, WindowModel], layout: Layout, params: Params, *, beats: bool) -> None:
@@ -227,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", default="full", help="which trained variant (default: full)")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")
     parser.add_argument("--out", type=Path, help="video or .wav to write for --video; a folder where that is one")
+    parser.add_argument("--genre", default="", help="of your dance, for a model that is told it (d2m_gan.genres)")
     parser.add_argument("--seed", type=int, help="overrides generate.seed of params.yaml")
     parser.add_argument("--json", action="store_true", help="write the detected beats and tempo beside each sound")
     parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
@@ -250,7 +251,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("generate: --video and --out go together")
     levels = list(LEVELS) if args.level == "both" else [args.level]
     if args.video and args.video.is_dir():
-        models = load_models(layout, levels, args.variant)
+        models = load_models(layout, levels, args.variant, args.genre)
         generate_folder(args.video, args.out, args.level, models, layout, params, beats=args.json)
         return 0
     if args.video:
@@ -259,7 +260,8 @@ def main(argv: list[str] | None = None) -> int:
         if args.out.exists() and args.out.samefile(args.video):
             raise UserError(f"{args.out}: --out is the video itself, which would be lost; name another file")
         outs = outputs(args.out, args.level)
-        generate_video(args.video, outs, load_models(layout, levels, args.variant), layout, params, beats=args.json)
+        models = load_models(layout, levels, args.variant, args.genre)
+        generate_video(args.video, outs, models, layout, params, beats=args.json)
         return 0
     for level in levels:
         name = f"{level}-{args.variant}"

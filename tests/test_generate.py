@@ -31,7 +31,10 @@ PARAMS = "generate: {denoise: 0.0}\n"
 class Metronome:
     """A model that clicks whenever the dancer's first joint is at its lowest, to test who is heard where."""
 
-    frames = 60
+    frames, stream = 60, "pose"
+
+    def for_genre(self, genre):
+        return self
 
     def audio(self, pose, size, visual):
         assert pose.shape[0] == 60 and visual.shape == (2048,) and size == (204, 360)
@@ -47,6 +50,9 @@ class Echo:
     """A model whose sound is the pose itself: sample n is the first joint's x in n's frame, plus the visual's first."""
 
     frames = 60
+
+    def for_genre(self, genre):
+        return self
 
     def audio(self, pose, size, visual):
         return np.repeat(pose[:, 0, 0, 0], 735).astype(np.float32) + visual[0]

@@ -40,8 +40,8 @@ class Listener:
         """`own`, `other` and their `difference`: mean F-measures at 70 ms, over clips with a reference."""
         model, sounds = MusicModel(net, self.vqvae), {}
         for clip in self.clips:
-            pose, visual = self.shards.read(clip.clip_id).pose, self.shards.read_i3d(clip.clip_id)
-            sound = render(model, pose, (clip.width, clip.height), visual, fade=round(FADE * SAMPLE_RATE))
+            dance, visual = getattr(self.shards.read(clip.clip_id), model.stream), self.shards.read_i3d(clip.clip_id)
+            sound = render(model.for_genre(clip.genre), dance, (clip.width, clip.height), visual, fade=round(FADE * SAMPLE_RATE))
             sounds[clip.clip_id] = normalise(sound, LOUDNESS, PEAK)
         found = {name: onset_times(sound) for name, sound in sounds.items()}
         pairs = np.array(list(own_minus_other(found, self.onsets, self.seconds, self.songs).values()))

@@ -19,9 +19,15 @@ class WindowModel(Protocol):
 
     frames: int
     """Frames of a window."""
+    stream: str
+    """What it reads as the dance, a stream of shards: 'pose' or 'motion'."""
+
+    def for_genre(self, genre: str) -> "WindowModel":
+        """The model, told the dance's genre where it wants to know."""
 
     def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
-        """(frames, P, J, 3) pose in px of a picture of `size` (width, height), (2048,) visual -> (frames * 735,)."""
+        """(frames, P, J, 3) pose in px of a picture of `size` (width, height), or (frames, R, 219) motion, and (2048,)
+        visual -> (frames * 735,)."""
 
 
 def cover(frames: int, window: int, hop: int) -> list[int]:
@@ -69,7 +75,7 @@ def render(
 ) -> np.ndarray:
     """Music for a whole dance.
 
-    pose (T, P, J, 3) px of a picture of `size` (width, height); visual (W, 2048), row w for the window that starts at
+    pose (T, P, J, 3) px of a picture of `size` (width, height), or whatever else has T frames and the model reads; visual (W, 2048), row w for the window that starts at
     second w, the last row for later ones. hop: frames between windows; fade: samples of a cross-fade.
     Gives (T * 735,) float32. A dance shorter than a window is made as long by holding its last pose, then cut.
     """

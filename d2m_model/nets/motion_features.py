@@ -2,6 +2,7 @@
 
 Music follows how a body moves, not where the camera saw it, so `body_features` takes out place and size and adds
 velocities. Joints nobody saw are filled from their own neighbours in time; a window without a dancer is all zeros.
+Where a corpus has the body's own motion (SMPL: translation, then 24 rotation matrices), `smpl_features` does the same.
 """
 
 import numpy as np
@@ -14,6 +15,10 @@ MIRROR_PAIRS = {
     17: ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
     25: ((2, 5), (3, 6), (4, 7), (9, 12), (10, 13), (11, 14), (15, 16), (17, 18), (19, 22), (20, 23), (21, 24)),
 }
+
+
+# The same of the SMPL body's 24 joints.
+SMPL_PAIRS = ((1, 2), (4, 5), (7, 8), (10, 11), (13, 14), (16, 17), (18, 19), (20, 21), (22, 23))
 
 
 def fill_missing(pose: np.ndarray) -> np.ndarray:
@@ -49,6 +54,35 @@ def mirrored(pose: np.ndarray, width: float) -> np.ndarray:
     return result
 
 
+def mirrored_motion(motion: np.ndarray) -> np.ndarray:
+    """SMPL motion (..., 219) in a mirror: x is turned round, left and right joints are exchanged."""
+    order, flip = np.arange(24), np.array([-1, 1, 1], np.float32)
+    for left, right in SMPL_PAIRS:
+        order[[left, right]] = order[[right, left]]
+    matrices = motion[..., 3:].reshape(*motion.shape[:-1], 24, 3, 3)[..., order, :, :] * np.outer(flip, flip)
+    return np.concatenate([motion[..., :3] * flip, matrices.reshape(*motion.shape[:-1], 216)], axis=-1)
+
+
+def smpl_features(motion: torch.Tensor, rate: int) -> torch.Tensor:
+    """Features of the `fixed` preset: SMPL motion (B, M, 219) at `rate` steps a second -> (B, M, 463).
+
+    Place relative to the window's mean (3) and rotation matrices (216), the velocity of all of them per 0.1 s (219), and
+    its magnitude for the body and each joint (25).
+    """
+    motion = torch.cat([motion[..., :3] - motion[..., :3].mean(dim=1, keepdim=True), motion[..., 3:]], dim=-1)
+    velocity = _velocity(motion, rate)
+    joints = velocity[..., 3:].unflatten(-1, (24, 9)).norm(dim=-1)
+    return torch.cat([motion, velocity, velocity[..., :3].norm(dim=-1, keepdim=True), joints], dim=-1)
+
+
+def _velocity(values: torch.Tensor, rate: int) -> torch.Tensor:
+    """Change per 0.1 s of values (B, T, ...) at `rate` a second, as central differences: less noise than neighbours'
+    differences, and no shift in time."""
+    before = torch.cat([values[:, :1], values[:, :-1]], dim=1)
+    after = torch.cat([values[:, 1:], values[:, -1:]], dim=1)
+    return (after - before) * (rate / 2 * 0.1)
+
+
 def body_features(pose: torch.Tensor) -> torch.Tensor:
     """Features of the `fixed` preset: (B, T, J, 3) filled keypoints -> (B, T, 6·J).
 
@@ -61,10 +95,7 @@ def body_features(pose: torch.Tensor) -> torch.Tensor:
     low, high = xy.amin(dim=2), xy.amax(dim=2)
     height = (high - low).norm(dim=-1).median(dim=1).values.clamp(min=1.0)[:, None, None, None]
     place = (xy - xy.mean(dim=(1, 2), keepdim=True)) / height
-    # Central difference: less noise than neighbours' differences, and no shift in time.
-    before = torch.cat([place[:, :1], place[:, :-1]], dim=1)
-    after = torch.cat([place[:, 1:], place[:, -1:]], dim=1)
-    velocity = (after - before) * (FPS / 2 * 0.1)
+    velocity = _velocity(place, FPS)
     speed = velocity.norm(dim=-1, keepdim=True)
     return (torch.cat([place, velocity, speed, seen], dim=-1) * anyone).flatten(2)
 

@@ -5,6 +5,7 @@ A variant (nets/variants.py) is a preset plus the few lines that differ.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,10 +14,11 @@ from torch import nn
 
 from d2m_model.nets.code_generator import PaperCodeGenerator, ReleasedCodeGenerator, TemporalCodeGenerator
 from d2m_model.nets.motion_encoder import PaperMotionEncoder, ReleasedMotionEncoder, TemporalMotionEncoder
-from d2m_model.nets.motion_features import body_features, plain_coordinates
+from d2m_model.nets.motion_features import body_features, plain_coordinates, smpl_features
 from d2m_model.nets.variants import variant_of
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import LEVELS, frames_to_samples, samples_to_codes
+from dataset_tools.base.shard_format import MOTION_WIDTH
+from dataset_tools.base.timebase import FPS, LEVELS, frames_to_samples, samples_to_codes
 
 VISUAL = 2048  # I3D, RGB and flow
 EMBEDDING = 64  # length of a codebook entry
@@ -92,26 +94,32 @@ def preset_of(name: str, variant: str = "full") -> Preset:
 
 
 class DanceToCodes(nn.Module):
-    """G: motion encoder and code generator of one preset and level, from keypoints and visual feature to codes.
+    """G: motion encoder and code generator of one preset and level, from a dance and its visual feature to codes.
 
     frames: T of a training window. `fixed` takes any T later, `paper` and `released` only this one.
-    joints: J of the pose layout. width: multiplies the channels (1 = as published); lengths along which a network
+    joints: J of the pose layout, for keypoints; or steps: R, for SMPL motion with R steps a video frame.
+    genres: names of those that `released` is told, as the published program tells the true ones; empty: none.
+    width: multiplies the channels (1 = as published); lengths along which a network
     convolves, and the Linear layers that make them, stay.
     codebook (bins, 64): places `fixed`'s output on the scale of the entries; needed only to begin training, where it
     is not given `bins` says how many entries it will have.
     """
 
     def __init__(
-        self, preset: Preset, level: str, *, frames: int, joints: int, width: float = 1.0, dropout: float = 0.1,
-        bins: int = 2048, codebook: torch.Tensor | None = None,
+        self, preset: Preset, level: str, *, frames: int, joints: int = 0, steps: int = 0, genres: Sequence[str] = (),
+        width: float = 1.0, dropout: float = 0.1, bins: int = 2048, codebook: torch.Tensor | None = None,
     ):  # fmt: skip
         super().__init__()
-        self.preset, self.level, self.frames = preset, level, frames
+        if (joints > 0) == (steps > 0):
+            raise ValueError(f"either joints or steps, found {joints} and {steps}")
+        self.preset, self.level, self.frames, self.steps, self.genres = preset, level, frames, steps, tuple(genres)
         self.sizes = {"frames": frames, "joints": joints, "width": width, "bins": bins if codebook is None else len(codebook)}
+        self.sizes |= ({"steps": steps} if steps else {}) | ({"genres": list(genres)} if genres else {})
         self.temporal = preset.name == "fixed"
         codes, visual = self.code_count(frames), VISUAL if preset.visual else 0
         if self.temporal:
-            self.motion_encoder = TemporalMotionEncoder(6 * joints, width, dropout) if preset.motion else None
+            values = 2 * MOTION_WIDTH + 25 if steps else 6 * joints
+            self.motion_encoder = TemporalMotionEncoder(values, width, dropout) if preset.motion else None
             motion = self.motion_encoder.features if preset.motion else 0
             self.generator = TemporalCodeGenerator(level, motion, visual, width, dropout, EMBEDDING)
             book = torch.eye(bins, EMBEDDING) if codebook is None else codebook
@@ -126,31 +134,60 @@ class DanceToCodes(nn.Module):
                 "paper": (PaperMotionEncoder, PaperCodeGenerator),
                 "released": (ReleasedMotionEncoder, ReleasedCodeGenerator),
             }[preset.name]
-            self.motion_encoder = encoder(frames, 3 * joints, width) if preset.motion else None
+            values = MOTION_WIDTH if steps else 3 * joints
+            self.motion_encoder = encoder(frames * max(1, steps), values, width) if preset.motion else None
             condition = (self.motion_encoder.features if preset.motion else 0) + visual
-            sigma = {"sigma": 100.0 if preset.scaled else 1.0}
-            self.generator = generator(level, condition, codes, width, embedding=EMBEDDING, **sigma)
+            more = {"sigma": 100.0 if preset.scaled else 1.0} | ({"genres": len(genres)} if genres else {})
+            self.generator = generator(level, condition, codes, width, embedding=EMBEDDING, **more)
+
+    @property
+    def stream(self) -> str:
+        """The stream of a shard that it reads: 'pose' or 'motion'."""
+        return "motion" if self.steps else "pose"
+
+    def genre_index(self, names: Sequence[str]) -> torch.Tensor | None:
+        """(B,) int64: the genres' places among those that it is told; None where it is told none.
+
+        Raises UserError for a genre it does not know.
+        """
+        for name in names if self.genres else ():
+            if name not in self.genres:
+                raise UserError(f"d2m_gan: the generator is told the genre, one of {', '.join(self.genres)}; '{name}' is none of them")
+        device = next(self.parameters()).device
+        return torch.tensor([self.genres.index(name) for name in names], device=device) if self.genres else None
 
     def code_count(self, frames: int) -> int:
         """Codes L of `frames` video frames at this level."""
         return samples_to_codes(frames_to_samples(frames), LEVELS[self.level])
 
-    def forward(self, pose: torch.Tensor, size: tuple[torch.Tensor | float, torch.Tensor | float], visual: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, dance: torch.Tensor, size: tuple[torch.Tensor | float, torch.Tensor | float], visual: torch.Tensor,
+        genre: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
         """Continuous codes f_vq (B, 64, L).
 
-        pose (B, T, J, 3): one dancer's keypoints in px, gaps filled; all zero where there is nobody.
-        size: (width, height) of the picture in px, numbers or (B, 1, 1, 1). visual (B, 2048).
+        dance: one dancer's keypoints (B, T, J, 3) in px, gaps filled, all zero where there is nobody; or, of a network
+        with steps, SMPL motion (B, T, R, 219). size: (width, height) of the picture in px, numbers or (B, 1, 1, 1).
+        visual (B, 2048). genre: (B,) of `genre_index`.
         """
-        codes = self.code_count(pose.shape[1])
+        codes = self.code_count(dance.shape[1])
         visual = visual if self.preset.visual else None
         if self.temporal:
-            motion = self.motion_encoder(body_features(pose)) if self.preset.motion else None
+            motion = self.motion_encoder(self._features(dance, size)) if self.preset.motion else None
             x = self.generator(motion, visual, codes)
             return self.centre[:, None] + self.spread * x
-        if pose.shape[1] != self.frames:
-            raise ValueError(f"preset '{self.preset.name}' takes {self.frames} frames, found {pose.shape[1]}")
-        parts = [self.motion_encoder(plain_coordinates(pose, *size))] if self.preset.motion else []
-        return self.generator(torch.cat(parts + ([visual] if visual is not None else []), dim=1))
+        if dance.shape[1] != self.frames:
+            raise ValueError(f"preset '{self.preset.name}' takes {self.frames} frames, found {dance.shape[1]}")
+        parts = [self.motion_encoder(self._features(dance, size))] if self.preset.motion else []
+        condition = torch.cat(parts + ([visual] if visual is not None else []), dim=1)
+        return self.generator(condition, genre) if self.genres else self.generator(condition)
+
+    def _features(self, dance: torch.Tensor, size: tuple) -> torch.Tensor:
+        """What the motion encoder reads, (B, T or T·R, D): motion as published in `paper` and `released`."""
+        if self.steps:
+            motion = dance.flatten(1, 2)
+            return smpl_features(motion, FPS * self.steps) if self.temporal else motion
+        return body_features(dance) if self.temporal else plain_coordinates(dance, *size)
 
     @torch.no_grad()
     def expect(self, codes: torch.Tensor) -> None:

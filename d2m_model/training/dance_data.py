@@ -7,10 +7,12 @@ import torch
 
 from d2m_model.losses.gan_terms import Target
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.nets.motion_features import fill_missing, mirrored
+from d2m_model.nets.motion_features import fill_missing, mirrored, mirrored_motion
 from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import Batch, WindowData
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import ClipEntry
 from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, samples_to_codes
 
 
@@ -18,29 +20,38 @@ class DanceBatch(NamedTuple):
     """B windows of T frames."""
 
     pose: torch.Tensor
-    """(B, T, J, 3) the primary dancer's keypoints in px, gaps filled, some of them mirrored."""
+    """(B, T, J, 3) the primary dancer's keypoints in px, gaps filled, some of them mirrored; or (B, T, R, 219), SMPL
+    motion with R steps a frame."""
     size: tuple[torch.Tensor, torch.Tensor]
     """(width, height) of the pictures in px, each (B, 1, 1, 1)."""
     visual: torch.Tensor
     """(B, 2048)."""
     music: Target
+    genres: list[str]
+    """Of the B dances."""
 
     def to(self, device: torch.device) -> "DanceBatch":
         """The same batch on a device."""
         size = tuple(side.to(device) for side in self.size)
-        return DanceBatch(self.pose.to(device), size, self.visual.to(device), Target(*(t.to(device) for t in self.music)))
+        return DanceBatch(self.pose.to(device), size, self.visual.to(device), Target(*(t.to(device) for t in self.music)), self.genres)
 
 
 class DanceData:
-    """All windows of a split, their music coded once by `vqvae` at `level` ('high' or 'low')."""
+    """All windows of a split, their music coded once by `vqvae` at `level` ('high' or 'low').
 
-    def __init__(self, windows: WindowData, vqvae: JukeboxVQVAE, level: str, *, jitter: int, mirror: bool):
-        self.windows, self.level = windows, level
+    stream: what of the dance is read, 'pose' or 'motion'. Raises UserError where the shards have no motion.
+    """
+
+    def __init__(self, windows: WindowData, vqvae: JukeboxVQVAE, level: str, *, jitter: int, mirror: bool, stream: str = "pose"):
+        self.windows, self.level, self.stream = windows, level, stream
+        if stream == "motion" and not windows.shards.info.motion_rate:
+            raise UserError(f"{windows.shards.folder}: d2m_gan.stream is 'motion', but these shards hold keypoints only; set it to pose")
         self.jitter, self.mirror = jitter, mirror
         self.codes, self.pose = {}, {}
         for index, clip in enumerate(windows.clips):
             self.codes[clip.clip_id] = vqvae.encode(windows.clip_audio(index)[None], LEVELS[level])[0]
-            self.pose[clip.clip_id] = fill_missing(windows.shards.read(clip.clip_id).pose[:, 0])
+            read = windows.shards.read(clip.clip_id)
+            self.pose[clip.clip_id] = read.motion if stream == "motion" else fill_missing(read.pose[:, 0])
 
     def batch(self, seed: int, step: int, size: int) -> DanceBatch:
         """Batch number `step`, or this process's share of it; depends on (seed, step) alone."""
@@ -57,11 +68,14 @@ class DanceData:
         hop, length = HOPS[LEVELS[self.level]], samples_to_codes(drawn.audio.shape[1], LEVELS[self.level])
         for clip, start, flip in zip(drawn.clips, drawn.starts, flips, strict=True):
             pose = self.pose[clip.clip_id][start : start + self.windows.frames]
-            poses.append(mirrored(pose, clip.width) if flip else pose)
+            poses.append(self._mirrored(pose, clip) if flip else pose)
             sample, known = frames_to_samples(start), self.codes[clip.clip_id]
             first = min(round(sample / hop), len(known) - length)
             codes.append(known[first : first + length])
             shifts.append(first * hop - sample)
         sides = (torch.tensor([float(getattr(c, s)) for c in drawn.clips])[:, None, None, None] for s in ("width", "height"))
         music = Target(torch.stack(codes), drawn.audio, torch.tensor(shifts))
-        return DanceBatch(torch.from_numpy(np.stack(poses)), tuple(sides), drawn.i3d, music)
+        return DanceBatch(torch.from_numpy(np.stack(poses)), tuple(sides), drawn.i3d, music, [c.genre for c in drawn.clips])
+
+    def _mirrored(self, dance: np.ndarray, clip: ClipEntry) -> np.ndarray:
+        return mirrored_motion(dance) if self.stream == "motion" else mirrored(dance, clip.width)

@@ -1,5 +1,6 @@
 """The whole chain from a dance to sound: a trained D2M-GAN generator and the synthesizer that plays its codes."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,16 +19,20 @@ from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
 
 KIND, VERSION = "d2m_gan", 2
 INPUTS = ("pose_layout", "pose_weights", "i3d_weights")
-"""What decides how a dance looks to a model: attributes of its shards."""
+"""What decides how a dance looks to a model that reads keypoints: attributes of its shards."""
+MOTION_INPUTS = ("motion_rate", "i3d_weights")
+"""The same of one that reads SMPL motion."""
 
 
 class MusicModel(nn.Module):
-    """`net` makes codes, `vqvae` plays them. `frames` is the length of a window in video frames."""
+    """`net` makes codes, `vqvae` plays them. `frames` is the length of a window in video frames, `stream` what of a shard
+    it reads as the dance: 'pose' or 'motion'."""
 
     def __init__(self, net: DanceToCodes, vqvae: JukeboxVQVAE):
         super().__init__()
         self.net, self.vqvae = net.eval(), vqvae.eval()
-        self.level, self.frames = LEVELS[net.level], net.frames
+        self.level, self.frames, self.stream = LEVELS[net.level], net.frames, net.stream
+        self.genre: torch.Tensor | None = None
         self.codebook = vqvae.codebook(self.level).k
 
     @staticmethod
@@ -41,25 +46,37 @@ class MusicModel(nn.Module):
         from d2m_model.training.vqvae_files import load_vqvae
 
         net, codebook, trained = load_generator(generator)
-        for name in INPUTS if inputs and trained else ():
-            if trained[name] != inputs[name]:
-                raise UserError(f"{generator}: was trained with {name} '{trained[name]}', but these dances have '{inputs[name]}'; train it on them")
+        for name in trained if inputs else ():
+            if trained[name] != (found := inputs.get(name, "none")):
+                raise UserError(f"{generator}: was trained with {name} '{trained[name]}', but these dances have '{found}'; train it on them")
         vqvae = load_vqvae(synthesizer)
         own = vqvae.codebook(LEVELS[net.level]).k
         if codebook.shape != own.shape or not torch.equal(codebook, own):
             raise UserError(f"{generator}: was trained with another codebook than {synthesizer} has; run d2m_gan again")
         return MusicModel(fold(net), vqvae)
 
+    def for_genre(self, genre: str) -> "MusicModel":
+        """This model told the genre of the dances to come; itself where it is not to be told. UserError for one that it
+        does not know."""
+        if not self.net.genres:
+            return self
+        told = copy.copy(self)
+        told.genre = self.net.genre_index([genre])
+        return told
+
     @torch.no_grad()
     def generated(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
         """Continuous codes f_vq (B, 64, L).
 
-        pose (B, T, P, J, 3): x px, y px, confidence; slot 0 of P is followed; missing = 0, nobody at all is allowed.
-        size: (width, height) of the picture in px. visual (B, 2048).
+        pose (B, T, P, J, 3): x px, y px, confidence; slot 0 of P is followed; missing = 0, nobody at all is allowed. Of a
+        model with stream 'motion' it is (B, T, R, 219). size: (width, height) of the picture in px. visual (B, 2048).
         """
-        filled = torch.from_numpy(np.stack([fill_missing(p) for p in pose[:, :, 0].cpu().numpy()]))
+        dance = pose
+        if self.stream == "pose":
+            dance = torch.from_numpy(np.stack([fill_missing(p) for p in pose[:, :, 0].cpu().numpy()]))
         device = self.codebook.device
-        return self.net(filled.to(device), size, visual.to(device))
+        genre = self.genre if self.genre is None else self.genre.expand(len(dance))
+        return self.net(dance.to(device), size, visual.to(device), genre)
 
     @torch.no_grad()
     def codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
@@ -68,7 +85,8 @@ class MusicModel(nn.Module):
 
     @torch.no_grad()
     def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
-        """Sound of one window, (T * 735,) float32 at 22 050 Hz, of pose (T, P, J, 3) in px and visual (2048,)."""
+        """Sound of one window, (T * 735,) float32 at 22 050 Hz, of pose (T, P, J, 3) in px, or motion (T, R, 219), and
+        visual (2048,)."""
         generated = self.generated(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
         latents = self.net.look_up(generated, self.codebook)
         samples = frames_to_samples(len(pose))
@@ -78,9 +96,10 @@ class MusicModel(nn.Module):
         return self.vqvae.decode_latents(latents, self.level)[0, :samples].cpu().numpy()
 
 
-def inputs_of(shards: ShardInfo) -> dict[str, str]:
-    """What the dances of shards were read with, for `INPUTS`."""
-    return {name: getattr(shards, name) for name in INPUTS}
+def inputs_of(shards: ShardInfo, stream: str = "") -> dict[str, str]:
+    """What the dances of shards were read with: all that is known, or what decides for a model that reads `stream`."""
+    names = {"pose": INPUTS, "motion": MOTION_INPUTS, "": dict.fromkeys(INPUTS + MOTION_INPUTS)}[stream]
+    return {name: str(getattr(shards, name)) for name in names}
 
 
 def save_generator(path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str, inputs: Mapping[str, str] | None = None) -> None:

@@ -9,7 +9,7 @@ import torch
 from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import ClipEntry
+from dataset_tools.base.shard_format import MOTION_WIDTH, ClipEntry
 from dataset_tools.base.shard_set import ShardSet, Window
 from dataset_tools.base.timebase import FPS, frames_to_samples, seconds_to_frames
 
@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     """(B, F * 735) float32, within -0.95..0.95."""
     i3d: torch.Tensor
     """(B, 2048) float32, the row of the second in which the window starts."""
+    motion: torch.Tensor
+    """(B, F, R, 219) float32, R steps of SMPL motion a frame; R = 0 where the shards have none."""
     clips: list[ClipEntry]
     starts: list[int]
     """First frame of each window in its clip."""
@@ -50,7 +52,8 @@ class WindowData:
         if not self.windows:
             longest = max(clip.frames for clip in self.clips) / FPS
             raise UserError(f"{folder}: no '{split}' clip is as long as a window of {seconds} s; the longest is {longest:.2f} s")
-        per_frame = 4 * (self.shards.info.people * self.shards.info.joints * 3 + frames_to_samples(1))
+        info = self.shards.info
+        per_frame = 4 * (info.people * info.joints * 3 + frames_to_samples(1) + info.motion_rate // FPS * MOTION_WIDTH)
         fits = per_frame * sum(clip.frames for clip in self.clips) <= memory
         self._whole = [self._load(clip.clip_id) for clip in self.clips] if fits else None
         self._gain = [self._peak_gain(i) for i in range(len(self.clips))]
@@ -76,8 +79,8 @@ class WindowData:
     def gather(self, windows: list[tuple[int, int]]) -> Batch:
         """The batch of these (index of the clip, first frame)."""
         parts = [self._window(i, start) for i, start in windows]
-        pose, audio, i3d = (torch.from_numpy(np.stack(stream)) for stream in zip(*parts, strict=True))
-        return Batch(pose, audio, i3d, [self.clips[i] for i, _ in windows], [start for _, start in windows])
+        streams = [torch.from_numpy(np.stack(stream)) for stream in zip(*parts, strict=True)]
+        return Batch(*streams, [self.clips[i] for i, _ in windows], [start for _, start in windows])
 
     def clip_audio(self, index: int) -> torch.Tensor:
         """The whole sound of clip `index`, (frames * 735,), peak-normalised."""
@@ -95,6 +98,7 @@ class WindowData:
                 pose=whole.pose[start:stop],
                 audio=whole.audio[frames_to_samples(start) : frames_to_samples(stop)],
                 i3d=whole.i3d[min(start // FPS, len(whole.i3d) - 1)],
+                motion=whole.motion[start:stop],
             )
         return window._replace(audio=window.audio * self._gain[index])
 
