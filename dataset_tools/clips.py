@@ -21,7 +21,7 @@ from dataset_tools.base.workers import run_all
 from dataset_tools.vision.normalise import normalise_video
 
 STAGE = "clips"
-VERSION = 4  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
+VERSION = 5  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,18 +19,24 @@ EVERY = 0.7  # seconds between two flashes, each with its click: no multiple of 
 PER_CLICK = 0.005  # seconds
 
 
-def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rotation=0):
+def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rotation=0, clock=None, jitter=0.0):
     """A video with a frame at each of `times` (s), flashing every 0.7 s or so with a click at the same instant.
 
-    All is `late` s later than the beginning of the sound; the sound's clock makes it `slow` times as long.
+    All is `late` s later than the beginning of the sound; the sound's clock makes it `slow` times as long. `clock` gives
+    the instant, s, at which each of the sound's seconds was recorded, and its packets are stamped with that, give or take
+    `jitter` s.
     """
     times = np.asarray(times) + late
     flashes = [int(np.abs(times - at).argmin()) for at in np.arange(late + EVERY, times[-1] - 0.2, EVERY)]
     sound = np.zeros((round((times[-1] + 0.04) * slow * rate), av.AudioLayout(layout).nb_channels), np.float32)
     wave = 0.6 * np.sin(2 * np.pi * 2000 * np.arange(1, round(PER_CLICK * rate) + 1) / rate)
+    recorded = np.arange(len(sound)) / rate / slow
+    recorded = recorded if clock is None else clock(recorded)
+    noise = np.random.default_rng(8)
     for flash in flashes:
-        at = round(times[flash] * slow * rate)
-        sound[at : at + len(wave)] = wave[:, None]
+        at = int(np.searchsorted(recorded, times[flash]))
+        if at < len(sound):
+            sound[at : at + len(wave)] = wave[: len(sound) - at, None]
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=30, options={"preset": "ultrafast", "bf": "2", "x264-params": "threads=1"})
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -39,6 +45,13 @@ def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rot
             video.set_display_rotation(rotation)
         audio = out.add_stream("aac", rate=rate)
         audio.codec_context.layout = layout
+
+        def stamped(packets):
+            for packet in packets if clock else ():
+                first = recorded[min(max(packet.pts, 0), len(recorded) - 1)] + min(packet.pts, 0) / rate
+                packet.pts = packet.dts = round((first + noise.uniform(-jitter, jitter)) * rate)
+            return packets
+
         pictures = rgb_frames(np.full((48, 64, 3), 255 if k in flashes else 20, np.uint8) for k in range(len(times)))
         for frame, at in zip(pictures, times, strict=True):
             frame.pts, frame.time_base, frame.pict_type = round(at * TICKS), Fraction(1, TICKS), 0
@@ -48,8 +61,8 @@ def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rot
             block = np.ascontiguousarray(sound[at : at + 1024].T)
             frame = av.AudioFrame.from_ndarray(block, "fltp", layout)
             frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
-            out.mux(audio.encode(frame))
-        out.mux(audio.encode(None))
+            out.mux(stamped(audio.encode(frame)))
+        out.mux(stamped(audio.encode(None)))
     return path
 
 
@@ -123,6 +136,29 @@ def test_sound_of_another_clock(tmp_path, slow):
     assert np.abs(offsets(tmp_path / "even.mp4")).max() < 0.025  # of so short a sound the length is known to 23 ms
     normalise_video(source, tmp_path / "too_far.mp4", crop=False, stretch_sound=0.005)
     assert (tmp_path / "too_far.mp4").read_bytes() == (tmp_path / "as_is.mp4").read_bytes()
+
+
+def lost(*gaps):
+    """A recorder that loses sound: (second, length in s) of each loss."""
+    return lambda t: t + sum(length * (t >= at) for at, length in gaps)
+
+
+CLOCKS = {
+    "runs away and comes back": (lambda t: t + 0.05 * np.sin(2 * np.pi * t / SECONDS), {}),
+    "1 % fast": (lambda t: t * 1.01, {}),
+    "gaps": (lost((1.3, 0.04), (2.95, 0.15), (3.6, 0.025)), {}),
+    "small losses": (lost(*((0.4 * k, 0.012) for k in range(1, 12))), {}),
+    "jittering stamps": (lambda t: t + 0.004 * t, {"jitter": 0.007}),
+}
+
+
+@pytest.mark.parametrize(("suffix", "cut"), [("mp4", (None, None)), ("mkv", (0.9, 4.1))])
+@pytest.mark.parametrize("kind", CLOCKS)
+def test_sound_whose_time_stamps_drift_against_the_picture(tmp_path, kind, suffix, cut):
+    clock, options = CLOCKS[kind]
+    source = flashing(tmp_path / f"in.{suffix}", even(30), clock=clock, **options)
+    normalise_video(source, tmp_path / "out.mp4", start=cut[0], end=cut[1], crop=False)
+    assert np.abs(offsets(tmp_path / "out.mp4")).max() < 0.010
 
 
 def test_before_a_late_picture_its_first_frame_stands_still(tmp_path):

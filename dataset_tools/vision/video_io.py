@@ -20,9 +20,9 @@ from av.video.reformatter import VideoReformatter
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS
+from dataset_tools.vision.sound_clock import on_clock
 
-AUDIO_SEEK_MARGIN = 0.5  # seconds of sound decoded before the wanted ones: codecs need a run-up after a seek
-MAX_TIMESTAMP_DRIFT = 0.02  # seconds that a sound packet may disagree with the running count before it is believed
+AUDIO_MARGIN = 0.5  # seconds of sound decoded before and after the wanted ones: codecs need a run-up, stamps an average
 TIE = 1e-6  # seconds below which two time stamps are equal
 # One thread, and no macroblock tree: x264's AVX-512 code for it gives other bytes than its older code, and under load
 # other bytes from one run to the next.
@@ -150,6 +150,7 @@ def read_sound(path: Path, start: float = 0.0, seconds: float | None = None) -> 
     """Sound from `start`, at the file's own rate: (C, N) int16 with C 1 or 2, and samples a second; None without sound.
 
     N is exactly round(seconds * rate): silence stands where the file has no sound. With `seconds` None, to the end.
+    Every sample is where the time stamps of its packets put it, see `sound_clock`.
     """
     with open_media(path) as container:
         if not container.streams.audio:
@@ -160,29 +161,17 @@ def read_sound(path: Path, start: float = 0.0, seconds: float | None = None) -> 
         resampler = av.AudioResampler(format="s16p", layout="mono" if channels == 1 else "stereo", rate=rate)
         zero = _zero(container)
         length = None if seconds is None else round(seconds * rate)
-        pieces: list[tuple[int, np.ndarray]] = []
-        expected = None  # sample index, counted from `start`, at which the next piece should begin
-        for frame in _decoded_from(container, stream, start - AUDIO_SEEK_MARGIN, zero):
-            stamped = round((frame.pts * float(stream.time_base) - zero - start) * rate)
-            sudden = expected is None or abs(stamped - expected) > MAX_TIMESTAMP_DRIFT * rate
-            at = stamped if sudden else expected
-            if length is not None and at >= length:
+        upto = float("inf") if length is None else length + AUDIO_MARGIN * rate
+        pieces: list[tuple[float, np.ndarray]] = []
+        for frame in _decoded_from(container, stream, start - AUDIO_MARGIN, zero):
+            stamp = (frame.pts * float(stream.time_base) - zero - start) * rate
+            if stamp >= upto:
                 break
             frame.pts = None
             for part in resampler.resample(frame):
-                samples = part.to_ndarray()
-                if at + samples.shape[1] > 0:
-                    pieces.append((at, samples))
-                at += samples.shape[1]
-            expected = at
-    if length is None:
-        length = max((at + part.shape[1] for at, part in pieces), default=0)
-    sound = np.zeros((channels, length), np.int16)
-    for at, part in pieces:
-        first, last = max(0, at), min(length, at + part.shape[1])
-        if last > first:
-            sound[:, first:last] = part[:, first - at : last - at]
-    return sound, rate
+                pieces.append((stamp, part.to_ndarray()))
+                stamp += pieces[-1][1].shape[1]
+    return on_clock(pieces, rate, length) if pieces else np.zeros((channels, length or 0), np.int16), rate
 
 
 def write_clip(
