@@ -1,26 +1,37 @@
 """Score music against the dances' own: protocols P1 to P4, with controls and 95 % intervals (docs/evaluation.md).
 
-Anyone's sound files, paired by name (X.wav with X.wav) or by a CSV with columns generated, reference and song:
+Anyone's sound files, paired by name (X.wav with X.wav) or by a CSV with columns generated, reference, song and genre;
+with --train, a folder of training music (<genre>/<name>.wav), also genre accuracy, FAD and novelty:
     python -m d2m_model.evaluate --generated DIR --reference DIR [--pairs CSV] [--protocol P1|P2|P3|P4|all] [--json OUT]
+                                 [--train DIR [--embedding vggish|demo]]
 As a pipeline stage, every level and variant of params.yaml, its baselines and the controls:
     python -m d2m_model.evaluate --corpus demo
 """
 
+import argparse
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from d2m_model.metrics import overview
-from d2m_model.metrics.bootstrap import resamples
-from d2m_model.metrics.controls import control_sounds
-from d2m_model.metrics.embedding import LABELS, WEIGHTS, Database, Embedder, embed, embedding_scores, genre_facts
-from d2m_model.metrics.inputs import PairedSounds, read_folder, read_pairs, true_beats
+from d2m_model.metrics.controls import CONTROLS, control_sounds
+from d2m_model.metrics.embedding import WEIGHTS, Embedder, score_embedded
+from d2m_model.metrics.inputs import (
+    PairedSounds,
+    read_folder,
+    read_pairs,
+    read_sound,
+    training_files,
+    true_beats,
+    uneven,
+)
 from d2m_model.metrics.motion_beats import motion_beats
 from d2m_model.metrics.scoring import PROTOCOLS, Reference, score_system
 from dataset_tools.base.atomic import write_text
@@ -32,6 +43,9 @@ from dataset_tools.base.shard_format import SPLITS
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import LEVELS
 from dataset_tools.base.workers import progress
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
+"""Of a system: also a file's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +61,36 @@ class Params:
     """Whose clips are scored."""
     embedding: str = "vggish"
     """Of genre accuracy, FAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """{name: folder} of music by other systems, <clip_id>.wav for each clip of the split: rows of their own in every table."""
 
     def __post_init__(self):
         require(len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS), f"protocols must be among {', '.join(PROTOCOLS)}")
         require(self.draws >= 100, f"draws must be at least 100, found {self.draws}")
         require(self.embedding in WEIGHTS, f"embedding must be {' or '.join(WEIGHTS)}, found '{self.embedding}'")
         require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")
+        fits = isinstance(self.others, Mapping) and all(isinstance(v, str) and v for v in self.others.values())
+        require(fits, f"others must map names to folders, such as {{CDCD: external/cdcd}}, found '{self.others}'")
+        for name in self.others:
+            require(isinstance(name, str) and NAME.fullmatch(name) and name not in CONTROLS, f"others: '{name}' can't be a system's name")
 
 
-def score_pairs(pairs: PairedSounds, params: Params) -> dict:
-    """Score generated sounds and the controls that need no corpus: {'clips', 'songs', 'remarks', 'systems'}."""
+def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, embedder: Embedder | None = None) -> dict:
+    """Score generated sounds and the controls that need no corpus: {'clips', 'songs', 'remarks', 'systems'}, and where
+    there is a folder of training music with its embedder 'embedding' and 'genre'."""
     reference = Reference(audio=pairs.reference, songs=pairs.songs)
     systems = {"generated": pairs.generated} | control_sounds(pairs.reference, reference.song_of, params.seed)
     scored = score_all(systems, {"generated": "model"}, reference, params)[0]
+    facts = {}
+    if train:
+        known = ((read_sound(path), genre) for path, genre in training_files(train))
+        cut = {name: {c: a[: len(pairs.reference[c])] for c, a in sounds.items()} for name, sounds in systems.items()}
+        source, draw = f"music in {train.name}", {"draws": params.draws, "seed": params.seed}
+        facts, found = score_embedded(cut, known, pairs.genres, pairs.songs, embedder, source=source, **draw)
+        for name, (summary, _) in found.items():
+            scored[name] |= summary
     songs = len(set(pairs.songs.values())) if pairs.songs else None
-    return {"clips": len(pairs.generated), "songs": songs, "remarks": pairs.remarks, "systems": scored}
+    return {"clips": len(pairs.generated), "songs": songs, "remarks": pairs.remarks, **facts, "systems": scored}
 
 
 def score_all(systems: Mapping[str, Mapping], kinds: Mapping[str, str], reference: Reference, params: Params) -> tuple[dict, list[dict]]:
@@ -107,13 +136,27 @@ def baseline_systems(layout: Layout, clips: set[str], split: str) -> dict[str, d
     }
 
 
-def _one_for_each(folder: Path, clips: set[str], split: str, again: str) -> dict[str, np.ndarray]:
+def other_systems(layout: Layout, own: Mapping[str, np.ndarray], taken: set[str], params: Params) -> dict[str, dict[str, np.ndarray]]:
+    """{name: {clip: sound}} of `evaluate.others`, folders relative to the root. Raises as `generated_systems`."""
+    systems = {}
+    for name, folder in params.others.items():
+        if name in taken:
+            raise UserError(f"{layout.params}: evaluate.others.{name}: there is a system of this name already; choose another")
+        systems[name] = _one_for_each(layout.root / folder, set(own), params.split)
+        for remark in uneven(systems[name], own):
+            say("evaluate", f"{name}: {remark}")
+    return systems
+
+
+def _one_for_each(folder: Path, clips: set[str], split: str, again: str = "") -> dict[str, np.ndarray]:
+    """Sounds of a folder, one for each clip of the split; `again` is the command that makes them, where there is one."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: not there, but params.yaml names it; run `dvc repro` or `{again}`")
+        raise UserError(f"{folder}: not there, but params.yaml names it" + (f"; run `dvc repro` or `{again}`" if again else ""))
     found = read_folder(folder)
+    remedy = f"run `{again}` again" if again else f"it must hold <clip_id>.wav for each clip of the {split} split and nothing else"
     for wrong, rule in ((set(found) - clips, f"is no clip of the {split} split"), (clips - set(found), "has no sound")):
         if wrong:
-            raise UserError(f"{folder}: {min(wrong)} {rule} ({len(wrong)} such); run `{again}` again")
+            raise UserError(f"{folder}: {min(wrong)} {rule} ({len(wrong)} such); {remedy}")
     return found
 
 
@@ -125,6 +168,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
     models = generated_systems(layout, set(clips), params.split)
     baselines = baseline_systems(layout, set(clips), params.split)
+    baselines |= other_systems(layout, own, set(models) | set(baselines), params)
     embedder = Embedder(params.embedding, layout)  # before any scoring, for its weights may not be had
     systems = models | baselines
     for level in dict.fromkeys(name.split("-")[0] for name in models):
@@ -139,34 +183,14 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     )
     scored, rows = score_all(systems, dict.fromkeys(models, "model") | dict.fromkeys(baselines, "baseline"), reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}
-    facts, found = score_embedded(systems, train, genres, songs, embedder, params)
+    known = ((_audio(train, c), c.genre) for c in train.clips)
+    facts, found = score_embedded(systems, known, genres, songs, embedder, source="train split", draws=params.draws, seed=params.seed)
     for name, (summary, per_clip) in found.items():
         scored[name] |= summary
         for row in rows:
             if row["system"] == name:
                 row |= {"genre": genres[row["clip_id"]]} | per_clip[row["clip_id"]]
     return {"clips": len(clips), "songs": len(set(songs.values())), "split": params.split, **facts, "systems": scored}, rows
-
-
-def score_embedded(
-    systems: Mapping[str, Mapping], train: ShardSet, genres: Mapping[str, str], songs: Mapping[str, str], embedder: Embedder, params: Params
-) -> tuple[dict, dict]:
-    """Genre, novelty and FAD of every system -> (facts they are read against, {system: (summary, {clip: row})})."""
-    known = [(embed(_audio(train, c), embedder), c.genre) for c in train.clips]
-    kept = [(points, genre) for points, genre in known if points]
-    if not kept:
-        raise UserError("evaluate: every training clip is under 0.975 s: there is nothing to compare embeddings with")
-    database = Database([points for points, _ in kept], [genre for _, genre in kept])
-    points = {name: {c: embed(sounds[c], embedder) for c in sorted(sounds)} for name, sounds in systems.items()}
-    own = points["ground truth"]
-    asked = genre_facts(database, genres, own)
-    far = np.concatenate([database.nearest(p.segments)[1] for p in own.values() if p] or [np.ones(1)])
-    result = {}
-    for name, found in points.items():
-        weights = resamples(len(found), [songs[c] for c in found], draws=params.draws, seed=params.seed)
-        answered = None if "declined" in asked else genres
-        result[name] = embedding_scores(found, database, answered, float(far.mean()) or np.nan, weights, params.seed)
-    return {"embedding": {"name": embedder.name, "label": LABELS[embedder.name]}, "genre": asked}, result
 
 
 def rounded(value, digits: int = 6):
@@ -186,6 +210,8 @@ def as_text(metrics: dict, protocols: tuple[str, ...]) -> str:
     """Tables of all systems, with the policy under each and the controls' note at the end."""
     songs = f"{metrics['songs']} songs" if metrics["songs"] else "songs unknown: no intervals over songs"
     lines = [f"{metrics['clips']} clips, {songs}; in brackets bootstrap 95 % intervals over clips", *metrics.get("remarks", []), ""]
+    if "embedding" in metrics:
+        lines += ["All scores", overview.systems_table(metrics["systems"], brief=True).to_string(index=False), ""]
     for protocol in protocols:
         for _, title, table in overview.protocol_tables(metrics["systems"], protocol):
             lines += [title, table.to_string(index=False), ""]
@@ -204,27 +230,45 @@ def table_text(rows: list[dict]) -> str:
     return text.getvalue()
 
 
+def score_folders(args: argparse.Namespace) -> int:
+    """The command on two folders of sounds."""
+    if not (args.generated and args.reference):
+        raise UserError("--generated and --reference go together: both folders are needed")
+    if args.json and args.json.is_dir():
+        raise UserError(f"{args.json}: --json is a folder; name a file")
+    if args.embedding and not args.train:
+        raise UserError("--embedding is of the scores that --train adds: name a folder of training music")
+    params = Params() if args.protocol == "all" else Params(protocols=(args.protocol,))
+    pairs = read_pairs(args.generated, args.reference, args.pairs)
+    embedder = None
+    if args.train:
+        genres = {genre for _, genre in training_files(args.train)}
+        if pairs.genres and "" not in genres and (unknown := set(pairs.genres.values()) - genres):
+            raise UserError(f"{args.pairs}: no folder {args.train / min(unknown)}, but a dance has this genre; there are: {', '.join(sorted(genres))}")
+        embedder = Embedder(args.embedding or params.embedding, Layout(root=args.root, corpus=""))
+    metrics = score_pairs(pairs, params, args.train, embedder)
+    print(as_text(rounded(metrics), params.protocols))
+    if args.json:
+        write_text(args.json, as_json(metrics))
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = stage_parser("d2m_model.evaluate", __doc__)
     parser.add_argument("--generated", type=Path, help="folder of generated sound files (.wav, .flac, .ogg, .mp3)")
     parser.add_argument("--reference", type=Path, help="folder of the dances' own music")
-    parser.add_argument("--pairs", type=Path, help="CSV with columns generated, reference and, where known, song (default: equal names)")
+    parser.add_argument("--pairs", type=Path, help="CSV with columns generated, reference and, where known, song and genre (default: equal names)")
     parser.add_argument("--json", type=Path, help="where to write all scores of --generated")
     parser.add_argument("--protocol", default="all", choices=(*PROTOCOLS, "all"), help="which to compute (default: all; the stage takes params.yaml's)")
+    parser.add_argument("--train", type=Path, help="folder of the music that was trained on, <genre>/<name>.wav: adds genre accuracy, FAD and novelty")
+    parser.add_argument("--embedding", choices=tuple(WEIGHTS), help="of --train's scores (default: vggish, fetched when first needed)")
     args = parser.parse_args(argv)
     if args.generated or args.reference:
-        if not (args.generated and args.reference):
-            raise UserError("--generated and --reference go together: both folders are needed")
-        if args.json and args.json.is_dir():
-            raise UserError(f"{args.json}: --json is a folder; name a file")
-        params = Params() if args.protocol == "all" else Params(protocols=(args.protocol,))
-        metrics = score_pairs(read_pairs(args.generated, args.reference, args.pairs), params)
-        print(as_text(rounded(metrics), params.protocols))
-        if args.json:
-            write_text(args.json, as_json(metrics))
-        return 0
-    if args.pairs or args.json or args.protocol != "all":
-        raise UserError("--pairs, --json and --protocol need --generated and --reference; the stage takes its section of params.yaml")
+        return score_folders(args)
+    if args.pairs or args.json or args.train or args.embedding or args.protocol != "all":
+        raise UserError(
+            "--pairs, --json, --protocol, --train and --embedding need --generated and --reference; the stage takes its section of params.yaml"
+        )
     layout = layout_of(args)
     params = load_params(layout.params, "evaluate", Params)
     metrics, rows = evaluate_corpus(layout, params)

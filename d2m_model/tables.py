@@ -88,13 +88,14 @@ def paper_rows(number: int) -> pd.DataFrame:
 
 def cells(number: int, results: Results) -> pd.DataFrame:
     """One table in long form: a row for each system and measure with paper, ours, low, high and difference (ours minus
-    the paper's), numbers or nan. After the paper's rows come the controls and whatever else was scored for reference."""
+    the paper's), numbers or nan. After the paper's rows come the controls and, in Table 1, the systems of others."""
     rows = paper_rows(number)
     used = [m for m in MEASURES if (rows[m] != "").any()]
     listed = [(f"{r.method} (ours: {r.system})" if r.variant in STAND_INS else r.method, r.system, {m: float(getattr(r, m)) for m in used if getattr(r, m)}) for r in rows.itertuples()]
-    controls = [n for n, s in results.systems.items() if s["kind"] == "control" and n not in set(rows.system)]
+    kinds = ("control", "baseline") if number == 1 else ("control",)
+    more = [n for n, s in results.systems.items() if s["kind"] in kinds and n not in set(rows.system)]
     records = []
-    for method, system, theirs in listed + [(n, n, {}) for n in controls]:
+    for method, system, theirs in listed + [(n, n, {}) for n in more]:
         for measure in used:
             ours, low, high = results.value(system, measure) or (None, None, None)
             paper = theirs.get(measure)

@@ -81,6 +81,32 @@ def test_pairs_name_files_and_songs(tmp_path, audio, score):
     assert score(generated, reference, "--pairs", str(table))[0]["clips"] == 2
 
 
+def test_training_music_gives_genre_fad_and_novelty(tmp_path, audio, score):
+    """Each dance's own music is in the folder of its genre: the ground truth is found again."""
+    rng = np.random.default_rng(0)
+    music = {n: (rng.standard_normal(3 * RATE) * np.sin(np.arange(3 * RATE) * f)).astype(np.float32) * 0.1 for n, f in (("a", 0.02), ("b", 0.3))}
+    reference = write_folder(tmp_path / "reference", music)
+    generated = write_folder(tmp_path / "generated", {"a": music["b"], "b": music["b"]})
+    write_folder(write_folder(tmp_path / "train", {}) / "jazz", {"x": music["a"]})
+    write_folder(tmp_path / "train" / "house", {"y": music["b"]})
+    table = tmp_path / "pairs.csv"
+    table.write_text("generated,reference,genre\na.wav,a.wav,jazz\nb.wav,b.wav,house\n")
+    more = ["--pairs", str(table), "--train", str(tmp_path / "train"), "--embedding", "demo"]
+    found, printed = score(generated, reference, *more)
+    own, made = found["systems"]["ground truth"], found["systems"]["generated"]
+    assert own["genre"]["accuracy"] == 100 and made["genre"]["accuracy"] == 50 and found["genre"]["chance"] == 50
+    assert "too few" in made["fad"]["declined"] and "music in train" in printed and "genre %" in printed and "demo weights" in printed
+    without, printed = score(generated, reference, *more[2:])
+    assert "genre" not in without["systems"]["generated"] and "No genre accuracy: not every dance" in printed
+    table.write_text(table.read_text().replace("jazz", "tango"))
+    refused(generated, reference, "no folder .*tango, but a dance has this genre; there are: house, jazz", *more)
+    refused(generated, reference, "--embedding is of the scores that --train adds", "--embedding", "demo")
+    (tmp_path / "none").mkdir()
+    refused(generated, reference, "one folder per genre", "--train", str(tmp_path / "none"), "--embedding", "demo")
+    with pytest.raises(UserError, match="need --generated"):
+        evaluate.main(["--train", str(tmp_path)])
+
+
 def refused(generated, reference, message, *more):
     with pytest.raises(UserError, match=message) as caught:
         evaluate.main(["--generated", str(generated), "--reference", str(reference), *more])
@@ -160,6 +186,30 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     assert first == ((folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes())
     assert not (folder / "summary" / "high-stale.json").exists()
+
+
+def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "reconstructions", lambda own, *_: own)
+    params = corpus / "params.yaml"
+    params.write_text(params.read_text().replace("{draws: 100", "{others: {CDCD: external/cdcd}, draws: 100"))
+
+    def refused(message):
+        with pytest.raises(UserError, match=message):
+            evaluate.main(["--root", str(corpus), "--corpus", "demo"])
+
+    refused("external/cdcd: not there, but params.yaml names it$")
+    (corpus / "external").mkdir()
+    made = write_folder(corpus / "external/cdcd", {"clip_002": click_train(np.arange(0.2, 1.5, 0.5), int(1.5 * RATE))})
+    refused("clip_003 has no sound .1 such.; it must hold <clip_id>.wav for each clip of the test split and nothing else")
+    write_folder(made, {"clip_003": np.zeros(2 * RATE)})
+    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]["CDCD"]
+    assert found["kind"] == "baseline" and "genre" in found and "fad" in found and "motion_to_music" in found["P4"]
+    assert "CDCD: 1 of 2 pairs differ in length" in capsys.readouterr().out
+    for wrong, message in (("{silence: x}", "'silence' can't be"), ("{high-full: external/cdcd}", "of this name already"), ("[x]", "must map names")):
+        params.write_text(params.read_text().replace("{CDCD: external/cdcd}", wrong))
+        refused(message)
+        params.write_text(params.read_text().replace(wrong, "{CDCD: external/cdcd}"))
 
 
 def test_the_stage_refuses_what_does_not_fit(corpus):

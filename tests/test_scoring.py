@@ -1,6 +1,8 @@
 """Protocols on sounds whose scores are known, and against a second computation from the protocols' text."""
 
 import math
+import os
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -10,10 +12,12 @@ from builders import STANDING, beats_of, click_train
 from d2m_model.metrics.beat_bins import BinCounts, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import bootstrap_interval, resamples, weighted_deviation, weighted_mean, with_intervals
 from d2m_model.metrics.controls import click_track, control_sounds, derangement, fitted, white_noise
+from d2m_model.metrics.inputs import read_folder
 from d2m_model.metrics.motion_beats import joint_speed, motion_beats
 from d2m_model.metrics.onset_alignment import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
 from d2m_model.metrics.scoring import Reference, score_system
 from d2m_model.metrics.sound import Sound
+from dataset_tools.demo.songs import GENRES, compose, synthesise
 
 RATE = 22050
 
@@ -75,14 +79,37 @@ def signals():
     return pairs
 
 
-def test_p1_and_p2_agree_with_a_second_computation():
-    pairs = signals()
+def assert_both_agree(pairs):
+    """P1 and P2 of the project and of the second computation, to 1e-9; returns the project's."""
     sounds = {f"{i:02d}": g for i, (g, _) in enumerate(pairs)}
     summary, _ = score_system(sounds, Reference(audio={f"{i:02d}": r for i, (_, r) in enumerate(pairs)}), draws=100, protocols=("P1", "P2"))
     for protocol, wanted in (("P1", text_p1(pairs)), ("P2", text_p2(pairs))):
         for name, value in wanted.items():
             assert summary[protocol][name] == pytest.approx(value, abs=1e-9), (protocol, name)
+    return summary
+
+
+def test_p1_and_p2_agree_with_a_second_computation():
+    summary = assert_both_agree(signals())
     assert 0 < summary["P2"]["F1"] < 100 and summary["P1"]["undefined"] >= 1
+
+
+def crossed(music, seconds=7.3):
+    """Pairs of passages: each piece against the next one, both as it is and against itself in noise."""
+    size = int(seconds * RATE)
+    passages = [a[start : start + size] for a in music for start in (0, len(a) // 2) if len(a) >= start + size]
+    noisy = [p + white_noise(size, n) for n, p in enumerate(passages)]
+    return list(zip(passages, passages[1:] + passages[:1], strict=True)) + list(zip(noisy, passages, strict=True))
+
+
+def test_both_agree_on_songs():
+    summary = assert_both_agree(crossed([synthesise(compose(3, genre), RATE).astype(np.float32) for genre in sorted(GENRES)[:3]]))
+    assert 0 < summary["P2"]["F1"] < 100
+
+
+@pytest.mark.skipif("D2M_MUSIC" not in os.environ, reason="set D2M_MUSIC to a folder of real music (.wav, .flac, .ogg, .mp3)")
+def test_both_agree_on_real_music():
+    assert_both_agree(crossed(list(read_folder(Path(os.environ["D2M_MUSIC"])).values())))
 
 
 def test_an_unequal_pair_is_cut_to_the_shorter():

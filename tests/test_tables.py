@@ -24,8 +24,8 @@ METRICS = {
         "fixed click": scores(99.0, 0.01, "control"),
         "random training song": scores(70.0, -0.02, "control"),
     },
-    "embedding": {"name": "demo", "label": "demo weights"},
-    "genre": {"database": "train split", "database_segments": 7, "chance": 20.0, "majority": 25.0},
+    "embedding": {"name": "demo", "label": "demo weights", "database": "train split"},
+    "genre": {"database_segments": 7, "chance": 20.0, "majority": 25.0},
 }
 HEARD = {"coherence": {"high-full": {"mos": 3.25, "low": 3.0, "high": 3.5, "votes": 60}}, "quality": {}}
 RESULTS = tables.Results(metrics=METRICS, opinions=HEARD)
@@ -58,6 +58,12 @@ def test_a_table_has_the_paper_ours_and_the_difference():
     assert table.loc["Low full", "hit: ours"] == "not run" and table.loc["Low full", "hit: difference"] == "–"
     assert {"ground truth", "fixed click", "VQ reconstruction high"} <= set(table.index) and "genre: ours" not in table
     assert tables.paper_table(1, RESULTS, 1).set_index("method").loc["Ours (High)", "coherence: ours"] == "3.2 [3.0, 3.5]"
+
+
+def test_systems_of_others_have_a_row_in_table_1():
+    more = tables.Results(metrics=METRICS | {"systems": METRICS["systems"] | {"CDCD": scores(91.0, 0.1, "baseline")}}, opinions={})
+    assert tables.paper_table(1, more, 1).set_index("method").loc["CDCD", "hit: ours"] == "91.0"
+    assert "CDCD" not in set(tables.paper_table(2, more, 1).method)
 
 
 def test_notes_say_how_to_run_what_is_missing():

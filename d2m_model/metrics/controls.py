@@ -9,6 +9,9 @@ import numpy as np
 
 from dataset_tools.base.timebase import SAMPLE_RATE
 
+CONTROLS = ("ground truth", "shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
+"""Names of the sounds of `control_sounds`."""
+
 
 def click_track(samples: int, period: float = 0.5) -> np.ndarray:
     """A 1 kHz click of 30 ms every `period` seconds from 0."""
@@ -59,9 +62,7 @@ def control_sounds(
     clips = sorted(own)
     other = derangement([songs[c] for c in clips], seed)
     rng = np.random.default_rng(seed)
-    result: dict[str, dict[str, np.ndarray]] = {
-        name: {} for name in ("ground truth", "shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
-    }
+    result: dict[str, dict[str, np.ndarray]] = {name: {} for name in CONTROLS}
     for i, clip in enumerate(clips):
         audio, n = own[clip], len(own[clip])
         result["ground truth"][clip] = audio

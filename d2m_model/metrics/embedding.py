@@ -4,12 +4,13 @@ The embedding is VGGish (published weights, real music) or the demo's own networ
 segments of 2 s, two patches of 0.96 s each: a patch has an embedding, a segment the mean of its patches'.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from d2m_model.metrics.bootstrap import weighted_mean, with_intervals
+from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.base.weights import locate
@@ -65,7 +66,7 @@ def embed(audio: np.ndarray, embedder: Embedder) -> Embedded | None:
 
 @dataclass(frozen=True, eq=False)
 class Database:
-    """The sounds that are searched, and the reference of FAD: the training split's."""
+    """The sounds that are searched, and the reference of FAD: training music."""
 
     sounds: Sequence[Embedded]
     genres: Sequence[str]
@@ -93,17 +94,50 @@ def genre_facts(database: Database, genres: Mapping[str, str], own: Mapping[str,
     """
     classes = sorted(set(database.labels.tolist()))
     if "" in classes or "" in genres.values():
-        return {"declined": "not every song has a genre in songs.csv"}
+        return {"declined": "not every dance and every training song has a genre"}
     if len(classes) < 2:
         return {"declined": f"the database has {len(classes)} genre; two are needed"}
     count = {g: sum(len(e.segments) for c, e in own.items() if e and genres[c] == g) for g in set(genres.values())}
     return {
-        "database": "train split",
         "database_segments": len(database.segments),
         "classes": len(classes),
         "chance": 100 / len(classes),
         "majority": 100 * max(count.values()) / max(1, sum(count.values())),
     }
+
+
+def score_embedded(
+    systems: Mapping[str, Mapping[str, np.ndarray]],
+    train: Iterable[tuple[np.ndarray, str]],
+    genres: Mapping[str, str] | None,
+    songs: Mapping[str, str] | None,
+    embedder: Embedder,
+    *,
+    source: str,
+    draws: int,
+    seed: int,
+) -> tuple[dict, dict]:
+    """Genre, novelty and FAD of every system, `ground truth` among them.
+
+    systems : name -> clip -> sound (S,) at 22 050 Hz. train : (sound, genre or '') of the music that the systems may have
+    learnt from, `source` in words. genres, songs : of each clip; None where unknown.
+    Returns ({'embedding', 'genre'}: what they are read against, {system: (summary, {clip: row})}). UserError where every
+    training sound is too short.
+    """
+    known = [(points, genre) for audio, genre in train if (points := embed(audio, embedder))]
+    if not known:
+        raise UserError(f"evaluate: every sound of the {source} is under 0.975 s: there is nothing to compare embeddings with")
+    database = Database([points for points, _ in known], [genre for _, genre in known])
+    points = {name: {c: embed(sounds[c], embedder) for c in sorted(sounds)} for name, sounds in systems.items()}
+    own = points["ground truth"]
+    asked = genre_facts(database, genres or dict.fromkeys(own, ""), own)
+    far = np.concatenate([database.nearest(p.segments)[1] for p in own.values() if p] or [np.ones(1)])
+    result = {}
+    for name, found in points.items():
+        weights = resamples(len(found), [songs[c] for c in found] if songs else None, draws=draws, seed=seed)
+        answered = None if "declined" in asked else genres
+        result[name] = embedding_scores(found, database, answered, float(far.mean()) or np.nan, weights, seed)
+    return {"embedding": {"name": embedder.name, "label": LABELS[embedder.name], "database": source}, "genre": asked}, result
 
 
 def embedding_scores(

@@ -23,6 +23,8 @@ class Pair:
     """File under the reference folder."""
     song: str = ""
     """Whose clips are not independent of each other; empty: unknown."""
+    genre: str = ""
+    """Of the dance; empty: unknown."""
 
 
 def decode(path: Path) -> tuple[np.ndarray, int]:
@@ -86,18 +88,20 @@ class PairedSounds:
     """The same names."""
     songs: dict[str, str] | None
     """name -> song, where the pairs name them."""
+    genres: dict[str, str] | None
+    """name -> genre of its dance, where the pairs name them."""
     remarks: list[str]
     """What was done to the sounds and what was left out, one line each."""
 
 
 def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> PairedSounds:
-    """The sounds of two folders by a pairs CSV (columns generated, reference, song), or by equal names without one.
+    """The sounds of two folders by a pairs CSV (columns generated, reference, song, genre), or by equal names without one.
 
     Raises UserError: an empty folder, a generated file without a reference, a path that leaves its folder, a file that
-    can't be read, is empty or holds NaN, songs given for some pairs only.
+    can't be read, is empty or holds NaN, songs or genres given for some pairs only.
     """
     files = {"generated": {}, "reference": {}}
-    songs, remarks = None, []
+    columns, remarks = {"song": None, "genre": None}, []
     if table is None:
         found, known = sound_files(generated), sound_files(reference)
         missing = sorted(set(found) - set(known))
@@ -114,23 +118,40 @@ def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> P
         for pair in pairs:
             for side, folder in (("generated", generated), ("reference", reference)):
                 files[side][pair.generated] = inside(folder, getattr(pair, side), table)
-        named = [p for p in pairs if p.song]
-        if named and len(named) < len(pairs):
-            raise UserError(f"{table}: {len(named)} of {len(pairs)} rows name a song; name it in all rows or in none")
-        songs = {p.generated: p.song for p in pairs} if named else None
+        for column in columns:
+            named = {p.generated: getattr(p, column) for p in pairs if getattr(p, column)}
+            if named and len(named) < len(pairs):
+                raise UserError(f"{table}: {len(named)} of {len(pairs)} rows name a {column}; name it in all rows or in none")
+            columns[column] = named or None
     sounds = {}
     for side, paths in files.items():
         sounds[side], notes = _read_side(side, paths)
         remarks += notes
-    lengths = {n: (len(a), len(sounds["reference"][n])) for n, a in sounds["generated"].items()}
-    uneven = {n: abs(a - b) / SAMPLE_RATE for n, (a, b) in lengths.items() if a != b}
-    if uneven:
-        worst = max(uneven, key=uneven.get)
-        remarks.append(
-            f"{len(uneven)} of {len(lengths)} pairs differ in length: the longer sound is cut to the shorter, "
-            f"by {max(uneven.values()):.2f} s at most ({worst})"
-        )
-    return PairedSounds(generated=sounds["generated"], reference=sounds["reference"], songs=songs, remarks=remarks)
+    remarks += uneven(sounds["generated"], sounds["reference"])
+    return PairedSounds(generated=sounds["generated"], reference=sounds["reference"], songs=columns["song"], genres=columns["genre"], remarks=remarks)
+
+
+def uneven(generated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> list[str]:
+    """One line about pairs whose lengths differ, or none."""
+    apart = {n: abs(len(a) - len(reference[n])) / SAMPLE_RATE for n, a in generated.items() if len(a) != len(reference[n])}
+    if not apart:
+        return []
+    worst = max(apart, key=apart.get)
+    return [f"{len(apart)} of {len(generated)} pairs differ in length: the longer sound is cut to the shorter, by {apart[worst]:.2f} s at most ({worst})"]
+
+
+def training_files(folder: Path) -> list[tuple[Path, str]]:
+    """(file, genre) of a folder of training music: <genre>/<file>, or files without a genre straight in it.
+
+    UserError where there is no such folder, or no sound file in it.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found = [p for p in sorted(Path(folder).glob("*")) + sorted(Path(folder).glob("*/*")) if p.suffix.lower() in SOUNDS and p.is_file()]
+    found = [p for p in found if not p.name.startswith(".")]
+    if not found:
+        raise UserError(f"{folder}: no sound files ({', '.join(SOUNDS)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav")
+    return [(p, "" if p.parent == Path(folder) else p.parent.name) for p in found]
 
 
 def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -173,7 +173,7 @@ def _embedded(metrics: Mapping, digits: int) -> list[str]:
     else:
         own = systems.get("ground truth", {}).get("genre", {}).get("accuracy")
         text = (
-            f"Genre accuracy is by the nearest of {facts['database_segments']} segments of 2 s of the {facts['database']}, with "
+            f"Genre accuracy is by the nearest of {facts['database_segments']} segments of 2 s of the {metrics['embedding']['database']}, with "
             f"{metrics['embedding']['label']}: chance {number(facts['chance'], digits)} %, always the commonest genre "
             f"{number(facts['majority'], digits)} %, ground truth {number(own, digits)} %."
         )
@@ -182,7 +182,7 @@ def _embedded(metrics: Mapping, digits: int) -> list[str]:
     given = {n: f for n, f in fads.items() if f.get("fad") is not None}
     if given:
         f = next(iter(given.values()))
-        text = f"FAD is to {f['reference_patches']} patches of the train split, {f['patches']} of {next(iter(given))}, resampled to 16 kHz"
+        text = f"FAD is to {f['reference_patches']} patches of the {metrics['embedding']['database']}, {f['patches']} of {next(iter(given))}, resampled to 16 kHz"
         sentences.append(text + (f", where the ground truth has {number(given['ground truth']['fad'], 2)}." if "ground truth" in given else "."))
     for key, what in (("declined", "FAD"), ("infinity_declined", "FAD∞")):
         reasons = sorted({f[key] for f in fads.values() if key in f})
