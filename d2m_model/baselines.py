@@ -33,6 +33,7 @@ from dataset_tools.base.workers import progress
 
 SYSTEMS = {
     "dance2music": "d2m_model.composers.dance2music",
+    "foley_music": "d2m_model.composers.foley_music",
 }
 """System -> its module, imported when it is asked for. A module has
 Params: frozen dataclass, section `baselines.<system>` of params.yaml; absent, the published sizes;

@@ -1,0 +1,128 @@
+"""Music as events of one piano (Foley Music, Gan et al., ECCV 2020, section 3.2; events of Oore et al., 2018).
+
+A vocabulary of 243 words: 88 keys pressed, 88 released, 32 velocities, 32 time shifts, SOS, EOS and PAD. A shift moves the
+clock by 1.15^k / 65 s, 15 ms to 1.2 s, one to the next event wherever it fits; each is chosen from where the clock then
+stands, so that errors (up to 7 % of a shift) do not add up. A velocity holds until the next one.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from d2m_model.composers.score import Note
+
+LOWEST, KEYS, LEVELS = 21, 88, 32
+"""MIDI pitch of the lowest key, how many there are, and bins of velocity, 4 apart."""
+SHIFTS = 1.15 ** np.arange(32) / 65
+"""(32,) seconds."""
+PRESS, RELEASE, VELOCITY, SHIFT, SOS, EOS, PAD = 0, 88, 176, 208, 240, 241, 242
+"""First word of each kind."""
+VOCABULARY = 243
+LIMIT = 512
+"""Events of a window, SOS included."""
+
+
+def encode(notes: Iterable[Note], limit: int = LIMIT) -> list[int]:
+    """Words of the pitched notes: SOS, the events in time, EOS; what does not fit into `limit` is cut off with its EOS.
+
+    Keys beyond the piano's are moved by octaves; drums are left out. A key that is struck again while it sounds is
+    released first. At one time come releases, then presses, from low to high. Encoding what `decode` gives changes nothing.
+    """
+    shifts, played = _on_grid(_on_piano(notes))
+    releases, presses = [[] for _ in shifts], [[] for _ in shifts]
+    for start, end, key, level in sorted(played, key=lambda note: note[2]):
+        presses[start].append((key, level))
+        releases[end].append(key)
+    words, sounding = [SOS], -1
+    for moment, between in enumerate(shifts):
+        words += [SHIFT + k for k in between] + [RELEASE + key for key in releases[moment]]
+        for key, level in presses[moment]:
+            words += [VELOCITY + level] * (level != sounding) + [PRESS + key]
+            sounding = level
+    return (words + [EOS])[:limit]
+
+
+def decode(words: Sequence[int]) -> list[Note]:
+    """Notes of a piano, by start, of words up to the first EOS; seconds from the window's beginning.
+
+    Any words have a meaning: what is released without sounding is passed over, what is pressed twice is released between,
+    what is never released sounds until the end, at least the shortest shift. A note before any velocity has 64.
+    """
+    clock, level, sounding, notes = 0.0, 16, {}, []
+
+    def release(key: int, at: float) -> None:
+        start, velocity = sounding.pop(key)
+        if at > start:
+            notes.append(Note(start, at, LOWEST + key, velocity))
+
+    for word in words:
+        if word == EOS:
+            break
+        if word >= SOS:
+            continue
+        if word >= SHIFT:
+            clock += float(SHIFTS[word - SHIFT])
+        elif word >= VELOCITY:
+            level = word - VELOCITY
+        elif word % KEYS in sounding:
+            release(word % KEYS, clock)
+        if word < RELEASE:
+            sounding[word] = (clock, 4 * level + 2)
+    for key in sorted(sounding):
+        release(key, max(clock, sounding[key][0] + float(SHIFTS[0])))
+    return sorted(notes)
+
+
+def _on_piano(notes: Iterable[Note]) -> list[tuple[float, float, int, int]]:
+    """(start, end, key, level) of the pitched notes that begin at 0 s or later, at least the shortest shift long."""
+    found = []
+    for note in notes:
+        if not note.drum and note.start >= 0:
+            key = note.pitch - LOWEST
+            key += 12 * max(0, -(key // 12)) - 12 * max(0, -((KEYS - 1 - key) // 12))
+            found.append((note.start, max(note.end, note.start + SHIFTS[0]), key, note.velocity // 4))
+    return found
+
+
+def _on_grid(notes: list[tuple[float, float, int, int]]) -> tuple[list[list[int]], list[tuple[int, int, int, int]]]:
+    """Per moment at which something happens the shifts that lead there, and the notes from moment to moment."""
+    notes = _one_at_a_time(notes)
+    shifts, clocks, moments = [], [], {}
+    clock = 0.0
+    for time in sorted({t for note in notes for t in note[:2]}):
+        between = _shifts_of(time - clock)
+        clock += sum(SHIFTS[k] for k in between)
+        if between or not shifts:
+            shifts.append(between)
+            clocks.append(clock)
+        moments[time] = len(shifts) - 1
+    shifts.append([0])  # for what would begin and end at once in the last moment
+    clocks.append(clock + SHIFTS[0])
+    found = [(moments[s], max(moments[e], moments[s] + 1), key, level) for s, e, key, level in notes]
+    on_grid = _one_at_a_time(found)
+    used = sorted({m for note in on_grid for m in note[:2]})
+    if used != list(range(len(used))):  # a moment fell away with a note that another swallowed: the shifts around it are one
+        return _on_grid([(clocks[s], clocks[e], key, level) for s, e, key, level in on_grid])
+    return shifts[: len(used)], on_grid
+
+
+def _one_at_a_time(notes: list[tuple]) -> list[tuple]:
+    """Each key sounds once at a time: of notes that begin together the longest, loudest; else the next cuts the last."""
+    keys: dict[int, list[tuple]] = {}
+    for start, end, key, level in sorted(notes):
+        before = keys.setdefault(key, [])
+        if before and before[-1][0] == start:
+            end, level = max(end, before[-1][1]), max(level, before.pop()[3])
+        elif before and before[-1][1] > start:
+            before.append((before[-1][0], start, *before.pop()[2:]))
+        before.append((start, end, key, level))
+    return [note for found in keys.values() for note in found]
+
+
+def _shifts_of(seconds: float) -> list[int]:
+    """Shifts that come nearest to a gap: the longest as often as it fits, then one; none for half of the shortest."""
+    found = []
+    while seconds > SHIFTS[-1]:
+        found.append(len(SHIFTS) - 1)
+        seconds -= SHIFTS[-1]
+    return found + ([int(np.abs(SHIFTS - seconds).argmin())] if seconds >= SHIFTS[0] / 2 else [])

@@ -1,0 +1,220 @@
+"""Foley Music (Gan et al., ECCV 2020), the baseline `foley_music`: a graph network watches a dance, a Music Transformer
+plays the piano to it.
+
+It learns from pairs of dance and score: the songs' own scores where the corpus has them (all pitched voices, on one piano),
+else what basic-pitch hears in the training clips' music.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from d2m_model.composers import foley_events as events
+from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.foley_net import FoleyNet, FoleySizes, Past
+from d2m_model.composers.foley_pose import POSE_FPS, WINDOW, random_move, resampled, window
+from d2m_model.composers.foley_search import PianoState, beam_search
+from d2m_model.composers.foley_transcription import LIBRARY, transcribe
+from d2m_model.composers.score import Note, cut, read_midi
+from d2m_model.training import checkpoint
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.loop import Measurement, TrainingParams, Watch, descend, train_loop
+from d2m_model.training.seeding import generator, seed_everything
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.params import require
+from dataset_tools.base.timebase import frames_to_seconds
+from dataset_tools.base.workers import progress
+
+KIND, VERSION = "foley_music", 1
+SECONDS = WINDOW / POSE_FPS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(TrainingParams):
+    """Section `baselines.foley_music` of params.yaml; absent, the published sizes."""
+
+    width: float = 1.0
+    """Multiplies the channels of both networks: 512 features, 1024 hidden, 64 to 256 in the graph."""
+    depth: float = 1.0
+    """Multiplies the 6 layers of the decoder and the 4 + 3 + 3 blocks of the encoder."""
+    dropout: float = 0.1
+    clock: bool = False
+    """Tell each event its time, not published: a decoder that must add up the shifts itself takes long to learn where in
+    the dance it is."""
+    epochs: int = 100
+    warm_up: int = 4000
+    """Steps in which the learning rate rises, but a fifth of all steps where that is fewer."""
+    beam: int = 5
+    """Hypotheses that the search keeps."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("width", "depth"):
+            require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
+        for name in ("epochs", "warm_up", "beam"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(0 <= self.dropout < 1, f"dropout must be at least 0 and below 1, found {self.dropout}")
+
+
+@dataclass(frozen=True)
+class FoleyModel:
+    """A trained network and how it is searched."""
+
+    net: FoleyNet
+    beam: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """A training clip."""
+
+    pose: np.ndarray
+    """(T, J, 3) at 22 fps."""
+    notes: list[Note]
+    """In seconds from the clip's start."""
+    seconds: float
+
+
+class FoleyData:
+    """Windows of 6 s anywhere in the training clips, as many of a clip as fit into it in an epoch."""
+
+    def __init__(self, examples: list[Example]):
+        self.examples = examples
+        self.windows = [i for i, e in enumerate(examples) for _ in range(max(1, round(e.seconds / SECONDS)))]
+
+    def batch(self, seed: int, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Batch number `step`: dances (B, 132, J, 3), their frames (B,) and words (B, N) with PAD behind."""
+        drawn, random = [], generator(seed, "windows", step)
+        for place in range(step * size, (step + 1) * size):
+            epoch, index = divmod(place, len(self.windows))
+            order = torch.randperm(len(self.windows), generator=generator(seed, "epoch", epoch))
+            drawn.append(self.window(self.windows[order[index]], float(torch.rand(1, generator=random))))
+        words = torch.nn.utils.rnn.pad_sequence([w for _, _, w in drawn], batch_first=True, padding_value=events.PAD)
+        poses = random_move(torch.from_numpy(np.stack([pose for pose, _, _ in drawn])), random)
+        return poses, torch.tensor([frames for _, frames, _ in drawn]), words
+
+    def window(self, index: int, place: float = 0.0) -> tuple[np.ndarray, int, torch.Tensor]:
+        """The window of clip `index` that begins at the share `place` of where one can: pose, frames and words."""
+        example = self.examples[index]
+        start = math.floor(place * (max(0, len(example.pose) - WINDOW) + 1))
+        pose, frames = window(example.pose, start)
+        heard = cut(example.notes, start / POSE_FPS, min(SECONDS, example.seconds - start / POSE_FPS))
+        return pose, frames, torch.tensor(events.encode(heard))
+
+
+class FoleyTask:
+    """The network, trained to say the next event of a score."""
+
+    def __init__(self, sizes: FoleySizes, data: FoleyData, steps: int, params: Params, device: torch.device):
+        self.data, self.params, self.device, self.net = data, params, device, FoleyNet(sizes).to(device)
+        self.warm_up = min(params.warm_up, max(1, steps // 5))
+        self.nets = {"net": self.net}
+        self.adams = {"net": torch.optim.Adam(self.net.parameters(), 0.0, betas=(0.9, 0.98), eps=1e-9)}
+        accelerate(self.net, device, params.precision, "never")
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step along the cross-entropy of the words; gives it, and the share of words that were likeliest."""
+        pose, frames, words = (part.to(self.device) for part in self.data.batch(self.params.seed, number, self.params.batch))
+        self.net.train()
+        logits = self.net(words[:, :-1], self.net.watch(pose, frames))
+        target = words[:, 1:]
+        terms = {"loss": F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=events.PAD)}
+        watch(number, terms)
+        for group in self.adams["net"].param_groups:
+            group["lr"] = learning_rate(number, self.net.sizes.features, self.params.warm_up, self.warm_up)
+        descend(terms["loss"], self.adams["net"], self.params.gradient_norm)
+        real = target != events.PAD
+        return terms | {"accuracy": (logits.argmax(-1) == target)[real].float().mean()}
+
+    def measure(self) -> Measurement:
+        """Nothing is measured while it trains."""
+        return Measurement({}, {})
+
+
+def learning_rate(number: int, features: int, published: int, warm_up: int) -> float:
+    """Of step `number` (from 0): Noam's (Vaswani et al., 2017, equation 3), its peak that of the `published` warm-up but
+    reached after `warm_up` steps."""
+    peak = (features * published) ** -0.5
+    return peak * min((number + 1) / warm_up, (warm_up / (number + 1)) ** 0.5)
+
+
+def sizes_of(params: Params, joints: int) -> FoleySizes:
+    """The networks' sizes for dances of so many joints."""
+    return FoleySizes(joints=joints, width=params.width, depth=params.depth, dropout=params.dropout, clock=params.clock)
+
+
+def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
+    """The training clips with their scores, and where those are from."""
+    scores, shards, found = corpus.scores(), corpus.train, []
+    songs = {song: read_midi(path) for song, path in scores.items()}
+    known = {clip.clip_id: corpus.song_start(clip.clip_id) for clip in shards.clips}
+    origin = "scores" if all(c.song in songs and known[c.clip_id] is not None for c in shards.clips) else LIBRARY
+    for clip in progress(shards.clips, f"{KIND} {origin}"):
+        seconds = frames_to_seconds(clip.frames)
+        whole = shards.read(clip.clip_id)
+        if origin == "scores":
+            notes = cut(songs[clip.song], known[clip.clip_id], seconds)
+        else:
+            notes = transcribe(whole.audio)
+        found.append(Example(resampled(whole.pose), notes, seconds))
+    return found, origin
+
+
+def train(corpus: Corpus, params: Params) -> FoleyModel:
+    """Learn from the training split; writes model.pt, metrics.json and curves.csv.
+
+    Raises UserError for a loss that is no number, and where music must be transcribed without the library for it.
+    """
+    device = seed_everything(params.seed, params.threads)
+    examples, origin = examples_of(corpus)
+    data = FoleyData(examples)
+    sizes = sizes_of(params, corpus.train.info.joints)
+    steps = math.ceil(params.epochs * len(data.windows) / params.batch)
+    run = corpus.run(params, [*corpus.scores().values(), corpus.layout.stage("shards")])
+    task = FoleyTask(sizes, data, steps, params, device)
+    curves = train_loop(task, steps, params, run)
+    net = task.net.cpu().eval()
+    metrics = {
+        "trained_on": origin, "steps": steps, "clips": len(examples), "notes": sum(len(e.notes) for e in examples),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        **{name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"},
+    }  # fmt: skip
+    checkpoint.save(corpus.folder / "model.pt", KIND, VERSION, {"net": net.state_dict()}, asdict(sizes))
+    curves.write(corpus.folder / "curves.csv")
+    write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    run.finish()
+    return FoleyModel(net, params.beam)
+
+
+@torch.no_grad()
+def compose(model: FoleyModel, dance: Dance) -> list[Note]:
+    """A piano's notes for one dance. A longer one is played in windows of 6 s, the last of which ends with the dance and
+    of which only what comes after the one before is heard."""
+    pose, total = resampled(dance.pose), frames_to_seconds(dance.frames)
+    last, heard, notes = max(0, len(pose) - WINDOW), 0.0, []
+    for start in [*range(0, last, WINDOW), last]:
+        begin = start / POSE_FPS
+        found = play_window(model, *window(pose, start), min(SECONDS, total - begin))
+        notes += [n._replace(start=begin + n.start, end=min(begin + n.end, total)) for n in found if begin + n.start >= heard]
+        heard = begin + SECONDS
+    return sorted(notes)
+
+
+def play_window(model: FoleyModel, pose: np.ndarray, frames: int, seconds: float) -> list[Note]:
+    """The likeliest notes of pose (132, J, 3), whose first `frames` are there, found by beam search."""
+    net = model.net.eval()
+    seen = net.watch(torch.from_numpy(pose)[None], torch.tensor([frames]))
+    past = Past(len(net.layers))
+
+    def follow(rows: np.ndarray, words: np.ndarray) -> np.ndarray:
+        if past.clock is not None:
+            past.pick(torch.from_numpy(rows))
+        logits = net(torch.from_numpy(words)[:, None], seen.repeated(len(words)), past)
+        return logits[:, 0].log_softmax(-1).double().numpy()
+
+    state = PianoState(seconds)
+    return events.decode(beam_search(follow, events.SOS, events.EOS, state, model.beam, events.LIMIT))

@@ -1,0 +1,249 @@
+"""Networks of Foley Music (Gan et al., ECCV 2020): a graph encoder of a dance, and a Music Transformer that reads what it
+gives and writes events."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from d2m_model.composers.foley_events import LIMIT, PAD, SHIFT, SHIFTS, VOCABULARY
+from d2m_model.composers.foley_pose import POSE_FPS, partitions
+
+STRIDE = 4
+"""Frames of a dance to one of its features."""
+STAGES = ((64, 4, 1), (128, 3, 2), (256, 3, 2))
+"""(channels, blocks, stride of the first) of the encoder."""
+FEATURE, HIDDEN, HEADS, LAYERS = 512, 1024, 8, 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoleySizes:
+    """Sizes of both networks: as published, but scaled."""
+
+    joints: int
+    width: float = 1.0
+    """Multiplies channels, features and heads, which are at least 4."""
+    depth: float = 1.0
+    """Multiplies the numbers of blocks of each stage and of layers, which are at least 1."""
+    dropout: float = 0.1
+    """Of what the decoder's parts add, and of what comes in."""
+    clock: bool = False
+    """Tell each event its time; the published decoder has to add up the shifts before it."""
+
+    @property
+    def heads(self) -> int:
+        return max(4, round(HEADS * self.width))
+
+    @property
+    def features(self) -> int:
+        """D: a whole number of pairs of waves for each head."""
+        return 2 * self.heads * max(1, round(FEATURE * self.width / (2 * self.heads)))
+
+    def channels(self, published: int) -> int:
+        return max(4, round(published * self.width))
+
+    def times(self, published: int) -> int:
+        return max(1, round(published * self.depth))
+
+
+def waves(times: torch.Tensor, features: int) -> torch.Tensor:
+    """(..., D) sines and cosines of times (...) in frames (Vaswani et al., 2017, section 3.5)."""
+    rates = torch.exp(torch.arange(0, features, 2, device=times.device) * (-math.log(10_000) / features))
+    angles = times[..., None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+class GraphBlock(nn.Module):
+    """A convolution over neighbours in the body, then one over time, kernel 9, around a shortcut (Yan et al., AAAI 2018)."""
+
+    def __init__(self, graph: torch.Tensor, before: int, after: int, stride: int, *, shortcut: bool):
+        super().__init__()
+        self.register_buffer("graph", graph, persistent=False)
+        self.importance = nn.Parameter(torch.ones_like(graph))
+        self.spatial = nn.Conv2d(before, after * len(graph), 1)
+        self.norm = nn.BatchNorm2d(after)
+        self.temporal = nn.Sequential(nn.Conv2d(after, after, (9, 1), (stride, 1), (4, 0)), nn.BatchNorm2d(after))
+        self.shortcut = nn.Identity() if shortcut else None
+        if shortcut and (before != after or stride != 1):
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, (stride, 1)), nn.BatchNorm2d(after))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, J) -> (B, C', ceil(T / stride), J)."""
+        parts = self.spatial(x).unflatten(1, (len(self.graph), -1))
+        mixed = torch.einsum("bkctv,kvw->bctw", parts, self.graph * self.importance)
+        out = self.temporal(F.relu(self.norm(mixed)))
+        return F.relu(out if self.shortcut is None else out + self.shortcut(x))
+
+
+class GraphEncoder(nn.Module):
+    """ST-GCN: a dance to one feature for four frames, feature s being about frame 4 s."""
+
+    def __init__(self, sizes: FoleySizes):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3 * sizes.joints)
+        graph, blocks, before = partitions(sizes.joints), [], 3
+        for channels, count, stride in STAGES:
+            after = sizes.channels(channels)
+            for block in range(sizes.times(count)):
+                blocks.append(GraphBlock(graph, before, after, 1 if block else stride, shortcut=bool(blocks)))
+                before = after
+        self.blocks = nn.Sequential(*blocks)
+        self.out = nn.Linear(before, sizes.features)
+
+    def forward(self, pose: torch.Tensor) -> torch.Tensor:
+        """(B, T, J, 3) as `foley_pose.window` gives it -> (B, ceil(T / 4), D)."""
+        joints = pose.shape[2:]
+        x = self.norm(pose.flatten(2).transpose(1, 2)).unflatten(1, joints).permute(0, 2, 3, 1)
+        return self.out(self.blocks(x).mean(dim=3).transpose(1, 2))
+
+
+def skewed(scores: torch.Tensor) -> torch.Tensor:
+    """From distances to places (Huang et al., 2019, figure 1): (..., N, M) with column M - 1 - n for n events back ->
+    (..., N, M) with a column for each of M events, of which row i is number M - N + i; what it holds for events after
+    that one means nothing."""
+    count, known = scores.shape[-2:]
+    return F.pad(scores, (1, 0)).flatten(-2)[..., count:].unflatten(-1, (count, known))
+
+
+class Attention(nn.Module):
+    """Several heads that look from events at something. Tensors are (B, heads, N, D / heads) inside."""
+
+    def __init__(self, sizes: FoleySizes):
+        super().__init__()
+        features = sizes.features
+        self.heads, self.scale = sizes.heads, (sizes.heads / features) ** 0.5
+        self.query, self.out = nn.Linear(features, features), nn.Linear(features, features)
+        self.known = nn.Linear(features, 2 * features)
+
+    def queries(self, x: torch.Tensor) -> torch.Tensor:
+        """Queries of (B, N, D), scaled."""
+        return self._split(self.query(x) * self.scale)
+
+    def keys(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of (B, M, D)."""
+        return tuple(self._split(part) for part in self.known(x).chunk(2, dim=2))
+
+    def look(self, scores: torch.Tensor, hidden: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """(B, N, D) of scores (B, heads, N, M) where not `hidden`, and values."""
+        weights = scores.masked_fill(hidden, -math.inf).softmax(dim=3)
+        return self.out((weights @ values).transpose(1, 2).flatten(2))
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class RelativeAttention(Attention):
+    """From events at those before them and themselves, by what they are and how far back (Huang et al., 2019)."""
+
+    def __init__(self, sizes: FoleySizes):
+        super().__init__(sizes)
+        self.distance = nn.Parameter(torch.randn(sizes.heads, LIMIT, sizes.features // sizes.heads) * 0.02)
+        """[h, LIMIT - 1 - n]: what n events back is to head h."""
+
+    def forward(self, x: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
+        """(B, N, D) -> (B, N, D). `past` holds keys and values of the events before x and takes up x's."""
+        query, (keys, values) = self.queries(x), self.keys(x)
+        if past:
+            keys, values = torch.cat([past["keys"], keys], dim=2), torch.cat([past["values"], values], dim=2)
+        past.update(keys=keys, values=values)
+        count, known = query.shape[2], keys.shape[2]
+        scores = query @ keys.transpose(2, 3) + skewed(query @ self.distance[:, -known:].transpose(1, 2))
+        future = torch.ones(count, known, dtype=torch.bool, device=x.device).triu(known - count + 1)
+        return self.look(scores, future, values)
+
+
+class DanceAttention(Attention):
+    """From events at the dance."""
+
+    def forward(self, x: torch.Tensor, dance: "DanceKeys", layer: int) -> torch.Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        keys, values = dance.layers[layer]
+        return self.look(self.queries(x) @ keys.transpose(2, 3), dance.over, values)
+
+
+class DecoderLayer(nn.Module):
+    """Events, then dance, then a feed-forward network, each normed before and added to what came in."""
+
+    def __init__(self, sizes: FoleySizes):
+        super().__init__()
+        features, hidden = sizes.features, sizes.channels(HIDDEN)
+        self.events, self.dance = RelativeAttention(sizes), DanceAttention(sizes)
+        self.forward_net = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, features))
+        self.norms = nn.ModuleList(nn.LayerNorm(features) for _ in range(3))
+        self.dropout = nn.Dropout(sizes.dropout)
+
+    def forward(self, x: torch.Tensor, dance: "DanceKeys", layer: int, past: dict[str, torch.Tensor]) -> torch.Tensor:
+        x = x + self.dropout(self.events(self.norms[0](x), past))
+        x = x + self.dropout(self.dance(self.norms[1](x), dance, layer))
+        return x + self.dropout(self.forward_net(self.norms[2](x)))
+
+
+@dataclass
+class DanceKeys:
+    """A dance made ready to be looked at."""
+
+    layers: list[tuple[torch.Tensor, torch.Tensor]]
+    """Each layer's keys and values (B, heads, S, D / heads)."""
+    over: torch.Tensor
+    """(B, 1, 1, S) true after the dance's end."""
+
+    def repeated(self, times: int) -> "DanceKeys":
+        """A single dance, for `times` rows of events."""
+        return DanceKeys([tuple(part.expand(times, -1, -1, -1) for part in pair) for pair in self.layers], self.over)
+
+
+class Past:
+    """What is kept of the events that a decoder has read: every layer's keys and values, and the time it is."""
+
+    def __init__(self, layers: int):
+        self.layers: list[dict[str, torch.Tensor]] = [{} for _ in range(layers)]
+        self.clock: torch.Tensor | None = None
+        """(B, 1) seconds."""
+
+    def pick(self, rows: torch.Tensor) -> None:
+        """Go on with these rows of the batch."""
+        for layer in self.layers:
+            layer.update({name: kept[rows] for name, kept in layer.items()})
+        self.clock = self.clock[rows]
+
+
+class FoleyNet(nn.Module):
+    """Both networks."""
+
+    def __init__(self, sizes: FoleySizes):
+        super().__init__()
+        self.sizes = sizes
+        self.encoder = GraphEncoder(sizes)
+        self.embedding = nn.Embedding(VOCABULARY, sizes.features, padding_idx=PAD)
+        nn.init.normal_(self.embedding.weight, std=sizes.features**-0.5)
+        self.layers = nn.ModuleList(DecoderLayer(sizes) for _ in range(sizes.times(LAYERS)))
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.norm, self.out = nn.LayerNorm(sizes.features), nn.Linear(sizes.features, VOCABULARY)
+        seconds = torch.zeros(VOCABULARY)
+        seconds[SHIFT : SHIFT + len(SHIFTS)] = torch.tensor(SHIFTS, dtype=torch.float32)
+        self.register_buffer("seconds", seconds, persistent=False)
+
+    def watch(self, pose: torch.Tensor, frames: torch.Tensor) -> DanceKeys:
+        """Dances (B, T, J, 3), of which the first `frames` (B,) are there, to look at."""
+        features = self.encoder(pose)
+        at = STRIDE * torch.arange(features.shape[1], device=pose.device)
+        features = self.dropout(features + waves(at, features.shape[2]))
+        return DanceKeys([layer.dance.keys(features) for layer in self.layers], (at >= frames[:, None])[:, None, None])
+
+    def forward(self, words: torch.Tensor, dance: DanceKeys, past: Past | None = None) -> torch.Tensor:
+        """Logits (B, N, 243) of the word that follows each of words (B, N), by all words up to it and the whole dance.
+
+        With `past` the words are those after the ones that it has seen.
+        """
+        past = past or Past(len(self.layers))
+        x = self.embedding(words) * self.sizes.features**0.5
+        clock = self.seconds[words].cumsum(dim=1) + (0 if past.clock is None else past.clock)
+        past.clock = clock[:, -1:]
+        if self.sizes.clock:
+            x = x + waves(clock * POSE_FPS, self.sizes.features)
+        x = self.dropout(x)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, dance, index, past.layers[index])
+        return self.out(self.norm(x))

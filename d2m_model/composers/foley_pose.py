@@ -1,0 +1,79 @@
+"""Dances as Foley Music reads them: 22 frames a second, windows of 6 s, bodies as graphs of joints."""
+
+import math
+
+import numpy as np
+import torch
+
+from d2m_model.nets.motion_features import fill_missing
+from dataset_tools.base.timebase import FPS
+
+POSE_FPS = 22
+WINDOW = 132
+"""Frames: 6 s."""
+BONES = {
+    17: ((0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (0, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12),
+         (11, 13), (13, 15), (12, 14), (14, 16)),
+    25: ((0, 1), (0, 15), (0, 16), (15, 17), (16, 18), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
+         (10, 11), (8, 12), (12, 13), (13, 14), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24)),
+}  # fmt: skip
+"""Pairs of joints of the layouts coco17 and body25, by their number of joints."""
+CENTRE = {17: (5, 6), 25: (1,)}
+"""Joints that stand for the body's middle: its neck, or both shoulders."""
+ANGLE, SCALE, SHIFT = 10.0, 0.1, 0.1
+"""Largest turn in degrees, change in size, and way in body heights of `random_move`."""
+
+
+def partitions(joints: int) -> torch.Tensor:
+    """(3, J, J) [k, v, w]: what joint w takes from v, over the joints that w takes from. k tells neighbours as far from the
+    body's middle as w (itself too), nearer, and farther (Yan et al., AAAI 2018, section 3.3, spatial configuration)."""
+    near = np.eye(joints, dtype=bool)
+    for a, b in BONES[joints]:
+        near[a, b] = near[b, a] = True
+    away = np.full(joints, joints)
+    reached = np.isin(np.arange(joints), CENTRE[joints])
+    for step in range(joints):
+        away[reached & (away == joints)] = step
+        reached = near[reached].any(axis=0)
+    apart = np.sign(away[:, None] - away[None, :])
+    share = near / near.sum(axis=0)
+    return torch.tensor(np.stack([share * (apart == side) for side in (0, -1, 1)]), dtype=torch.float32)
+
+
+def resampled(pose: np.ndarray) -> np.ndarray:
+    """(T, P, J, 3) at 30 fps -> (round(T · 22 / 30), J, 3) of the primary dancer at 22 fps, gaps filled; at least one."""
+    filled = fill_missing(pose[:, 0])
+    count = max(1, math.floor(len(pose) * POSE_FPS / FPS + 0.5))
+    at = np.minimum(np.arange(count) * (FPS / POSE_FPS), len(pose) - 1)
+    before = np.floor(at).astype(int)
+    after, part = np.minimum(before + 1, len(pose) - 1), (at - before)[:, None, None]
+    return ((1 - part) * filled[before] + part * filled[after]).astype(np.float32)
+
+
+def window(pose: np.ndarray, start: int) -> tuple[np.ndarray, int]:
+    """132 frames of (T, J, 3) from `start` on, (132, J, 3), and how many there are before the dance ends.
+
+    Places are relative to the window's mean body in body heights, third is confidence; all zero after the dance's end
+    and where nobody is seen.
+    """
+    part = pose[start : start + WINDOW]
+    out = np.zeros((WINDOW, *pose.shape[1:]), np.float32)
+    xy, seen = part[..., :2], part[..., 2:]
+    if seen.any():
+        height = max(1.0, float(np.median(np.linalg.norm(xy.max(axis=1) - xy.min(axis=1), axis=-1))))
+        out[: len(part)] = np.concatenate([(xy - xy.mean(axis=(0, 1))) / height, seen], axis=-1)
+    return out, len(part)
+
+
+def random_move(pose: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """(B, T, J, 3) seen by a camera that moves (Yan et al., AAAI 2018, section 4.1): turned, scaled and shifted, by amounts
+    that go evenly from one draw at the first frame to another at the last."""
+    size, frames = pose.shape[:2]
+    ends = 2 * torch.rand(size, 4, 2, generator=random) - 1
+    way = torch.linspace(0, 1, frames)[None, None]
+    turn, scale, *shift = (ends[..., :1] * (1 - way) + ends[..., 1:] * way).unbind(1)  # each (B, T)
+    turn, scale = turn * math.radians(ANGLE), 1 + scale * SCALE
+    x, y, seen = pose.unbind(-1)
+    cos, sin = (scale * turn.cos())[..., None], (scale * turn.sin())[..., None]
+    right, down = (SHIFT * s[..., None] for s in shift)
+    return torch.stack([cos * x - sin * y + right, sin * x + cos * y + down, seen], dim=-1)

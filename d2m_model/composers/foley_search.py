@@ -1,0 +1,95 @@
+"""Beam search, and which events can follow which."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+
+from d2m_model.composers.foley_events import EOS, KEYS, PRESS, RELEASE, SHIFT, SHIFTS, SOS, VELOCITY, VOCABULARY
+
+Follow = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(rows (R,), words (R,)) -> log-probabilities (R, V) of what follows: row i goes on with row rows[i] of the last call, and
+reads words[i]."""
+
+
+class State(Protocol):
+    """What a grammar knows after some words."""
+
+    def allowed(self) -> np.ndarray:
+        """(V,) bool: words that can follow."""
+
+    def after(self, word: int) -> Self:
+        """The state after one of them more."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """Words so far."""
+
+    words: tuple[int, ...]
+    score: float
+    """Sum of the words' log-probabilities but the first's."""
+    state: State
+
+    @property
+    def mean(self) -> float:
+        return self.score / max(1, len(self.words) - 1)
+
+
+def beam_search(follow: Follow, first: int, end: int, state: State, width: int, limit: int) -> list[int]:
+    """Likely words from `first` on to `end`, or `limit` of them.
+
+    The `width` likeliest beginnings of each length go on, until as many have ended; of these the one whose words are
+    likeliest on average is given, for the sum would favour the shortest.
+    """
+    live, rows, ended = [Hypothesis((first,), 0.0, state)], np.zeros(1, int), []
+    while live and len(ended) < width and len(live[0].words) < limit:
+        likely = follow(rows, np.array([h.words[-1] for h in live]))
+        masks = np.stack([h.state.allowed() for h in live])
+        scores = np.where(masks, likely + np.array([[h.score] for h in live]), -np.inf).reshape(-1)
+        order = np.argsort(-scores, kind="stable")[: 2 * width]
+        grown, rows = [], []
+        for rank, place in enumerate(order[scores[order] > -np.inf]):
+            row, word = divmod(int(place), likely.shape[1])
+            words, score = (*live[row].words, word), float(scores[place])
+            if word != end and len(grown) < width:
+                grown.append(Hypothesis(words, score, live[row].state.after(word)))
+                rows.append(row)
+            elif word == end and rank < width:
+                ended.append(Hypothesis(words, score, live[row].state))
+        live, rows = grown, np.array(rows, int)
+    return list(max(ended or live, key=lambda h: h.mean).words)
+
+
+@dataclass(frozen=True)
+class PianoState:
+    """The grammar of foley_events in a window of `seconds`: nothing without a meaning, no shift beyond the end."""
+
+    seconds: float
+    clock: float = 0.0
+    sounding: frozenset[int] = frozenset()
+    last: int = SOS
+
+    def allowed(self) -> np.ndarray:
+        """(243,) bool: no key twice, no release of what is silent, and after a velocity a key."""
+        found = np.zeros(VOCABULARY, bool)
+        sounds = np.isin(np.arange(KEYS), list(self.sounding))
+        found[PRESS:RELEASE] = ~sounds
+        if not VELOCITY <= self.last < SHIFT:
+            found[RELEASE:VELOCITY] = sounds
+            found[VELOCITY:SHIFT] = True
+            found[SHIFT:SOS] = self.clock + SHIFTS <= self.seconds
+            found[EOS] = True
+        return found
+
+    def after(self, word: int) -> "PianoState":
+        """The state after an allowed word."""
+        sounding, clock = self.sounding, self.clock
+        if word < RELEASE:
+            sounding = sounding | {word}
+        elif word < VELOCITY:
+            sounding = sounding - {word - RELEASE}
+        elif SHIFT <= word < SOS:
+            clock += float(SHIFTS[word - SHIFT])
+        return PianoState(self.seconds, clock, sounding, word)

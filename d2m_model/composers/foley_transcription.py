@@ -1,0 +1,57 @@
+"""Scores of recordings that have none: basic-pitch (Bittner et al., ICASSP 2022) with its ONNX network."""
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from d2m_model.composers.score import Note
+from d2m_model.generation.finish import write_wav
+from dataset_tools.base.errors import UserError
+
+LIBRARY = "basic-pitch"
+
+
+def transcribe(audio: np.ndarray) -> list[Note]:
+    """Notes of one instrument, by start, in a sound (S,) at 22 050 Hz; the same on every run. Drums are not heard as such.
+
+    Raises UserError where basic-pitch or its ONNX runtime is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="d2m-") as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # of its imports, and where there is nothing to hear
+        inference, network = _library()
+        path = Path(folder) / "sound.wav"  # the library reads files only
+        write_wav(path, audio)
+        found = inference.predict(path, network)[2]
+    return sorted(
+        Note(float(start), float(end), int(pitch), max(1, min(127, round(127 * float(loudness)))))
+        for start, end, pitch, loudness, _ in found
+    )
+
+
+@lru_cache(maxsize=1)
+def _library() -> tuple[ModuleType, object]:
+    """basic_pitch.inference and the loaded network."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it warns of every runtime that is not installed besides
+    try:
+        import basic_pitch
+        from basic_pitch import inference
+
+        path = basic_pitch.build_icassp_2022_model_path(basic_pitch.FilenameSuffix.onnx)
+        if not basic_pitch.ONNX_PRESENT or not path.is_file():
+            raise ImportError("no ONNX")
+        return inference, inference.Model(path)
+    except ImportError:
+        raise UserError(
+            f"{LIBRARY} with onnxruntime is not installed, which transcribes training music that has no score; "
+            f"pip install {LIBRARY} onnxruntime"
+        ) from None
+    finally:
+        logging.disable(before)

@@ -1,0 +1,147 @@
+"""Foley Music as a system: it learns a score by heart, plays dances of any length, and goes on where it was stopped."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from builders import build_shards
+
+from d2m_model import baselines
+from d2m_model.composers import foley_events as events
+from d2m_model.composers import foley_music
+from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.foley_music import Example, FoleyData, FoleyTask, Params, compose, learning_rate, sizes_of
+from d2m_model.composers.foley_pose import POSE_FPS, resampled
+from d2m_model.composers.score import Note, cut, write_midi
+from d2m_model.training.loop import Run, train_loop
+from dataset_tools.base.layout import Layout
+
+SMALL = Params(width=0.06, depth=0.17, epochs=1, batch=2, threads=1, log_every=5, dropout=0.0, clock=True, beam=2)
+
+
+def melody(clip: int, seconds: float) -> list[Note]:
+    """A note a beat, up in the first clip and down in the second."""
+    step = (0.4, 0.5)[clip]
+    pitches = [60 + (2, -3)[clip] * i for i in range(math.ceil(seconds / step))]
+    return [Note(step * i, step * i + 0.3, p, 66) for i, p in enumerate(pitches) if step * i + 0.3 < seconds]
+
+
+def dance_of(shards, index: int, **changes) -> Dance:
+    """A clip's dance; the second one's dancer holds up the hands."""
+    corpus = Corpus(layout=Layout(root=shards.folder.parent, corpus="demo"), system="foley_music")
+    dance = corpus.dance(shards, shards.clips[index])
+    dance.pose[:, 0, [9, 10], 1] -= 150 * index
+    return dataclasses.replace(dance, **changes)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return build_shards(tmp_path_factory.mktemp("foley") / "shards", clips=2, seconds=3)
+
+
+@pytest.fixture(scope="module")
+def learnt(shards):
+    """A network that has seen two clips 120 times."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    data = FoleyData([Example(resampled(dance_of(shards, i).pose), melody(i, 3.0), 3.0) for i in (0, 1)])
+    task = FoleyTask(sizes_of(SMALL, 17), data, 120, SMALL, torch.device("cpu"))
+    curves = train_loop(task, 120, SMALL, Run(stage="baselines"))
+    return foley_music.FoleyModel(task.net.eval(), SMALL.beam), curves
+
+
+def test_two_clips_are_learnt_by_heart_and_told_apart_by_their_dance(shards, learnt):
+    model, curves = learnt
+    assert curves.rows[0]["loss"] > 3 and curves.rows[-1]["loss"] < 0.3 and curves.rows[-1]["accuracy"] > 0.97
+    for index in (0, 1):
+        expected = events.decode(events.encode(melody(index, 3.0)))
+        found = compose(model, dance_of(shards, index))
+        assert [n.pitch for n in found] == [n.pitch for n in expected]
+        assert np.allclose([n.start for n in found], [n.start for n in expected], atol=0.03)
+        assert all(not n.drum and n.program == 0 for n in found)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 20, 179, 180, 181, 200, 368])
+def test_a_dance_of_any_length_gets_notes_inside_it(shards, learnt, frames):
+    pose = np.resize(dance_of(shards, 0).pose, (frames, 2, 17, 3))
+    found = compose(learnt[0], dance_of(shards, 0, pose=pose, frames=frames))
+    assert found == sorted(found) and all(0 <= n.start < n.end <= frames / 30 + 1e-9 for n in found)
+    assert frames < 20 or found
+
+
+@pytest.mark.parametrize("seconds", [3.0, 6.0, 6.1, 11.9, 12.0, 14.3])
+def test_windows_of_a_long_dance_are_joined_without_a_gap_and_without_a_double(shards, learnt, seconds, monkeypatch):
+    shown, last = [], max(0, round(seconds * 22) - 132) / 22
+
+    def window_of_notes(model, pose, frames, length):  # notes that say how far into the dance they are, as pitches
+        begin = min(6.0 * len(shown), last)
+        shown.append(frames)
+        first = math.ceil(begin * 4 - 0.01)
+        return [Note(i / 4 - begin + 1e-6, i / 4 - begin + 0.5, 30 + i, 66) for i in range(first, math.ceil((begin + length) * 4 - 0.01))]
+
+    monkeypatch.setattr(foley_music, "play_window", window_of_notes)
+    frames = round(seconds * 30)
+    pose = np.resize(dance_of(shards, 0).pose, (frames, 2, 17, 3))
+    found = compose(learnt[0], dance_of(shards, 0, pose=pose, frames=frames))
+    assert [n.pitch - 30 for n in found] == list(range(math.ceil(seconds * 4 - 0.05)))
+    assert np.allclose([n.start for n in found], [(n.pitch - 30) / 4 for n in found], atol=0.03)
+    assert len(shown) == max(1, math.ceil(seconds / 6)) and max(n.end for n in found) <= seconds
+    assert shown == [min(132, round(seconds * 22))] * len(shown)
+
+
+def test_a_dance_without_a_dancer_is_music_too(shards, learnt):
+    nobody = np.zeros((90, 2, 17, 3), np.float32)
+    assert compose(learnt[0], dance_of(shards, 0, pose=nobody)) == compose(learnt[0], dance_of(shards, 0, pose=nobody))
+
+
+def test_a_window_has_the_notes_of_its_own_time():
+    pose = np.random.default_rng(0).normal(size=(198, 17, 3)).astype(np.float32)  # 9 s
+    notes = [Note(i, i + 0.5, 40 + i, 66) for i in range(9)]
+    data = FoleyData([Example(pose, notes, 9.0)])
+    assert data.windows == [0, 0]
+    for place, first in ((0.0, 0), (0.999, 66)):
+        _, frames, words = data.window(0, place)
+        begin = first / POSE_FPS
+        assert frames == 132 and words.tolist() == events.encode(cut(notes, begin, 6.0))
+    _, frames, words = FoleyData([Example(pose[:44], notes, 2.0)]).window(0, 0.9)
+    assert frames == 44 and words.tolist() == events.encode(notes[:2])
+    for batch in (data.batch(0, 3, 4), data.batch(0, 3, 4)):
+        assert batch[0].shape == (4, 132, 17, 3) and torch.equal(batch[2], data.batch(0, 3, 4)[2])
+
+
+def test_the_learning_rate_is_noams():
+    rates = [learning_rate(n, 512, 4000, 4000) for n in range(20_000)]
+    assert np.argmax(rates) == 3999 and rates[3999] == pytest.approx((512 * 4000) ** -0.5)
+    assert rates[1999] == pytest.approx(rates[3999] / 2, rel=1e-3) and rates[15_999] == pytest.approx(rates[3999] / 2)
+    assert max(learning_rate(n, 512, 4000, 40) for n in range(200)) == pytest.approx(rates[3999])
+
+
+def stage(root, **section) -> dict[str, bytes]:
+    (root / "params.yaml").write_text(json.dumps({"baselines": {"threads": 1, "foley_music": section}}))
+    (root / "manifests/demo").mkdir(parents=True, exist_ok=True)
+    assert baselines.main(["--root", str(root), "--corpus", "demo", "--system", "foley_music"]) == 0
+    return {f.name: f.read_bytes() for f in (root / "runs/demo/baselines/foley_music").iterdir()}
+
+
+def test_the_stage_learns_from_scores_and_else_from_what_it_hears(tmp_path, monkeypatch):
+    build_shards(tmp_path / "data/demo/shards", clips=2, seconds=3)
+    build_shards(tmp_path / "data/demo/shards", clips=1, seconds=3, split="test", first=2)
+    small = {"width": 0.03, "depth": 0.1, "epochs": 3, "batch": 2, "threads": 1, "log_every": 1, "beam": 2}
+    heard = []
+    monkeypatch.setattr(foley_music, "transcribe", lambda audio: heard.append(len(audio)) or melody(0, 3.0))
+    first = stage(tmp_path, **small)
+    assert heard == [66150, 66150] and json.loads(first["metrics.json"])["trained_on"] == "basic-pitch"
+    assert {"model.pt", "metrics.json", "curves.csv", "rows.csv", "clip_002.wav", "clip_002.mid"} == set(first)
+
+    (tmp_path / "data/demo/sources/truth").mkdir(parents=True)
+    for i in range(2):
+        write_midi(tmp_path / f"data/demo/sources/scores/song_{i:03d}.mid", [n._replace(start=n.start + 5, end=n.end + 5) for n in melody(i, 3.0)])
+        np.savez(tmp_path / f"data/demo/sources/truth/clip_{i:03d}.npz", song_start=np.float64(5.0))
+    second = stage(tmp_path, **small)
+    said = json.loads(second["metrics.json"])
+    assert len(heard) == 2 and said["trained_on"] == "scores" and said["steps"] == 3
+    assert said["notes"] == len(melody(0, 3.0)) + len(melody(1, 3.0))
+    assert stage(tmp_path, **small) == second
