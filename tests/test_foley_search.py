@@ -79,7 +79,7 @@ def test_a_beam_finds_what_a_greedy_choice_misses():
 
 
 def test_search_ends_at_its_limit():
-    never = lambda rows, words: np.tile(np.log([0.1, 1e-9, 0.6, 0.3]), (len(words), 1))  # noqa: E731
+    never = lambda rows, words: np.tile(np.log([0.1, 1e-9, 0.6, 0.3]), (len(words), 1))
     assert len(beam_search(never, FIRST, END, Free(), 2, 9)) == 9
 
 
