@@ -87,6 +87,17 @@ def test_lookup_gives_entries_and_passes_gradients_unchanged():
     torch.testing.assert_close(codes.grad, weight)
 
 
+def test_the_soft_lookup_is_a_mean_whose_temperature_decides_how_many_entries_are_in_it():
+    book = torch.randn(16, 64)
+    net = DanceToCodes(PRESETS["fixed"], "high", frames=60, joints=17, width=0.05, codebook=book)
+    codes = torch.randn(2, 64, 5)
+    likeliest = book[net.logits(codes, book).argmax(-1)].transpose(1, 2)
+    torch.testing.assert_close(net.look_up(codes, book, 1e-6), likeliest)
+    torch.testing.assert_close(net.look_up(codes, book, 1e6), book.mean(0)[None, :, None].expand(2, -1, 5), atol=1e-4, rtol=0)
+    weights = net.logits(codes, book).softmax(-1)
+    torch.testing.assert_close(net.look_up(codes, book), (weights @ book).transpose(1, 2))
+
+
 def test_code_orders():
     codes = torch.arange(2 * 3 * 4.0).view(2, 3, 4)
     assert gan_terms.as_sequence(codes, "time")[0, 0, :3].tolist() == codes[0, :, 0].tolist()

@@ -5,7 +5,7 @@ A variant (nets/variants.py) is a preset plus the few lines that differ.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -60,6 +60,9 @@ class Preset:
     """What is decoded: the likeliest entries, or the mean of all entries weighted by their probabilities. Where the
     music's phase and chords can't be known from the dance, the likeliest entry is mostly the commonest one, and its
     beats are lost; the mean keeps them."""
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    """Level -> temperature of that mean's weights where music is made; 1 where none is given, as in training. Chosen on the
+    demo's training clips (benchmarks/lookup_temperature.py): a mean of few entries sounds more like music."""
     code_order: str = "time"
     """How (B, 64, L) codes become one channel for the discriminators: 'time' (entry after entry), 'channel' (the
     released program's: all times of channel 0, then of channel 1, ...), or 'none' (64 channels, no reshape)."""
@@ -81,6 +84,7 @@ PRESETS = {
     "fixed": Preset(
         name="fixed", weights=LossWeights(adversarial=0.02, feature=0.02, code=1.0, wave=0.0, mel=0.01),
         code_loss="cross_entropy", judge_entries=True, balanced=True, soft_lookup=True,
+        temperatures={"high": 0.25},
     ),
 }  # fmt: skip
 
@@ -206,13 +210,14 @@ class DanceToCodes(nn.Module):
         distance = codebook.square().sum(1) - 2 * x @ codebook.T  # |x|² is the same for every entry
         return self.prior - (SHARPENING * self.sharpness).exp() * distance if self.temporal else -distance
 
-    def look_up(self, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-        """What is decoded for generated codes (B, 64, L): the likeliest entries (B, 64, L), or the preset's soft mean.
+    def look_up(self, codes: torch.Tensor, codebook: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """What is decoded for generated codes (B, 64, L): the likeliest entries (B, 64, L), or the preset's soft mean,
+        whose weights are the softmax of logits / temperature.
 
         The hard lookup is straight-through (van den Oord et al., 2017): entries forwards, generated codes backwards.
         """
         logits = self.logits(codes, codebook)
         if self.preset.soft_lookup:
-            return (logits.softmax(-1) @ codebook).transpose(1, 2)
+            return ((logits / temperature).softmax(-1) @ codebook).transpose(1, 2)
         entries = F.embedding(logits.argmax(-1), codebook).transpose(1, 2)
         return codes + (entries - codes).detach()

@@ -34,6 +34,7 @@ class MusicModel(nn.Module):
         self.level, self.frames, self.stream = LEVELS[net.level], net.frames, net.stream
         self.genre: torch.Tensor | None = None
         self.codebook = vqvae.codebook(self.level).k
+        self.temperature = net.preset.temperatures.get(net.level, 1.0)
 
     @staticmethod
     def load(generator: Path, synthesizer: Path, inputs: Mapping[str, str] | None = None) -> "MusicModel":
@@ -88,7 +89,7 @@ class MusicModel(nn.Module):
         """Sound of one window, (T * 735,) float32 at 22 050 Hz, of pose (T, P, J, 3) in px, or motion (T, R, 219), and
         visual (2048,)."""
         generated = self.generated(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
-        latents = self.net.look_up(generated, self.codebook)
+        latents = self.net.look_up(generated, self.codebook, self.temperature)
         samples = frames_to_samples(len(pose))
         # The last part-hop has no code of its own: the last code goes on.
         missing = -(-samples // HOPS[self.level]) - latents.shape[2]

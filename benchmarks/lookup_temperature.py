@@ -1,0 +1,62 @@
+"""At which temperature should the `fixed` preset's lookup be played? Scores of TRAINING clips, by temperature.
+
+    python benchmarks/lookup_temperature.py --level high [--root .] [--corpus demo] [--clips 12] [--temperatures 1 0.5 0.25]
+
+Needs a corpus that was trained (`dvc repro`). Prints, for the ground truth and each temperature: P4's difference on onsets
+(own dance's music minus other dances'), onsets a clip, and FAD to the whole training split. The test split isn't read.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.evaluate import Params as EvaluateParams
+from d2m_model.generate import Params, compose, load_model
+from d2m_model.metrics.embedding import Embedder, embed, frechet
+from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
+from d2m_model.training.music_model import inputs_of
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params
+from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.base.timebase import LEVELS, frames_to_seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--corpus", default="demo")
+    parser.add_argument("--level", choices=tuple(LEVELS), default="high")
+    parser.add_argument("--variant", default="full")
+    parser.add_argument("--clips", type=int, default=12)
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[1, 0.5, 0.33, 0.25, 0.125])
+    args = parser.parse_args()
+    layout = Layout(root=args.root, corpus=args.corpus)
+    train = ShardSet(layout.stage("shards"), "train")
+    clips = train.clips[:: max(1, len(train.clips) // args.clips)][: args.clips]
+    music = {c.clip_id: train.read(c.clip_id).audio for c in train.clips}
+    embedder = Embedder(load_params(layout.params, "evaluate", EvaluateParams).embedding, layout)
+    patches = lambda sounds: np.concatenate([e.patches for s in sounds if (e := embed(s, embedder))])
+    database = patches(music.values())
+    onsets = {c.clip_id: onset_times(music[c.clip_id]) for c in clips}
+    seconds, songs = {c.clip_id: frames_to_seconds(c.frames) for c in clips}, {c.clip_id: c.song for c in clips}
+
+    def report(name: str, sounds: dict[str, np.ndarray]) -> None:
+        found = {c: onset_times(s) for c, s in sounds.items()}
+        pairs = np.array(list(own_minus_other(found, onsets, seconds, songs).values()))
+        difference, count = np.nanmean(pairs[:, 0] - pairs[:, 1]), np.mean([len(f) for f in found.values()])
+        print(f"{name:>16}  P4 {difference:+.3f}  onsets {count:5.1f}  FAD {frechet(patches(sounds.values()), database):6.2f}", flush=True)
+
+    report("ground truth", {c.clip_id: music[c.clip_id] for c in clips})
+    model, params = load_model(layout, args.level, args.variant, inputs_of(train.info)), load_params(layout.params, "generate", Params)
+    for temperature in args.temperatures:
+        model.temperature = temperature
+        sounds = {}
+        for c in clips:
+            dance = getattr(train.read(c.clip_id), model.stream)
+            sounds[c.clip_id] = compose(model.for_genre(c.genre), dance, (c.width, c.height), train.read_i3d(c.clip_id), params)
+        report(f"temperature {temperature:g}", sounds)
+
+
+if __name__ == "__main__":
+    main()
