@@ -1,4 +1,5 @@
-"""Split a corpus so that no song is in two parts, and prove it, by its labels and by ear.
+"""Split a corpus so that no song is in two parts, and prove it, by its labels and by ear. (Official val and test parts may
+share songs with each other, as AIST++'s do; never with training.)
 
 For anyone, straight from the manifest, without any video downloaded:
     python -m dataset_tools.split --corpus tiktok --strategy official --out FILE.csv
@@ -29,7 +30,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import read_published
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Clip, Row, read_records, write_records
+from dataset_tools.base.schema import Clip, Row, leaks, read_records, write_records
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 from dataset_tools.base.workers import progress
 from dataset_tools.partition.strategies import (
@@ -182,7 +183,7 @@ def _prove(items: list[Item], parts: dict[str, str], params: Params, source: str
         both = shared(items, parts, attribute)
         if both:
             raise UserError(
-                f"{source}: {len(both)} {word}s are in more than one part (the first is '{both[0]}'); "
+                f"{source}: {len(both)} {word}s are in training and in another part (the first is '{both[0]}'); "
                 f"correct the labels or use --strategy random --hold-out {word}"
             )
 
@@ -235,7 +236,7 @@ def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:
     part_of = {row.clip_id: row.split for row in rows}
     for pair in heard["same"]:
         first, second = pair["clips"]
-        if part_of[first] != part_of[second]:
+        if leaks((part_of[first], part_of[second])):
             raise UserError(
                 f"{source}: songs '{pair['songs'][0]}' and '{pair['songs'][1]}' sound like the same recording (clips "
                 f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "

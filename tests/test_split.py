@@ -16,6 +16,7 @@ from dataset_tools.base.schema import Clip
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.demo.songs import compose, synthesise
 from dataset_tools.partition.strategies import Item, SplitRow, shared
+from dataset_tools.partition.summary import summarise
 
 
 def items(songs: int, clips: int, *, videos: int = 3, seconds: float | None = 5.0) -> list[Item]:
@@ -104,6 +105,16 @@ def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
         assert part["extra"] == part["c00_0"] == part["c01_0"]
 
 
+def test_val_may_share_songs_with_test_but_not_with_training():
+    known = items(8, 2)
+    rows = split.assign([*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], split.Params(), "clips.csv")
+    assert {row.split for row in rows if row.song_id == "s03"} == {"val", "test"}
+    remarks = summarise([*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], rows, [])["remarks"]
+    assert any("val and test share 1 songs" in remark for remark in remarks)
+    with pytest.raises(UserError, match="1 songs are in training and in another part"):
+        split.assign([*known, Item(clip_id="v", song_id="s00", video_id="v9", official_split="val")], split.Params(), "clips.csv")
+
+
 @pytest.mark.parametrize(
     ("corpus", "params", "message"),
     [
@@ -112,7 +123,7 @@ def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
         (items(0, 0), {"strategy": "official"}, "is empty"),
         (items(3, 2), {"strategy": "kfold", "folds": 5, "fold": 4}, "the test part"),
         (items(6, 2, videos=1), {"strategy": "random", "hold_out": "compilation"}, "by compilation is empty"),
-        (items(6, 2), {"strategy": "official", "hold_out": "compilation"}, "compilations are in more than one part"),
+        (items(6, 2), {"strategy": "official", "hold_out": "compilation"}, "compilations are in training and in another part"),
         (items(6, 2, seconds=None), {"strategy": "random", "balance": "seconds"}, "use --balance clips"),
         (
             [*items(8, 2), Item(clip_id="z", song_id="s00", video_id="v0", official_split="test")],
@@ -200,7 +211,7 @@ def test_kfold_says_of_every_clip_when_it_is_test(tmp_path):
 def test_official_remarks_name_the_compilations_in_both_parts(tmp_path, capsys):
     split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(tmp_path / "x.csv")])
     said = capsys.readouterr().out
-    assert "songs in more than one part: 0" in said and "not checked" in said
+    assert "songs in training and another part: 0" in said and "not checked" in said
     assert "4 of the 4 compilations of the test part are also in the training part" in said
     assert "holds 86 songs" in said and "says 85" in said
 

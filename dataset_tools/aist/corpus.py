@@ -4,6 +4,7 @@ The folder holds what AIST and AIST++ give after their terms are accepted:
     videos/<video>.mp4           aistdancedb.ongaaccel.jp, camera c01
     motions/<sequence>.pkl       google.github.io/aistplusplus_dataset, SMPL at 60 fps
     keypoints2d/<sequence>.pkl   the same, nine cameras
+    splits/crossmodal_val.txt    the same, optional: the validation sequences, a name a line
     ignore_list.txt              the same, optional: sequences whose annotations failed
 """
 
@@ -20,7 +21,7 @@ from dataset_tools.aist.names import Name, parse_name
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.manifest import Manifest
-from dataset_tools.base.schema import Clip
+from dataset_tools.base.schema import Clip, Song, Video
 from dataset_tools.base.timebase import FPS
 
 SIZE = (1920, 1080)
@@ -40,13 +41,16 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
     """Link the videos to target/media and write target/annotations/<clip_id>.npz, for all that is there.
 
     An npz holds `motion` (N, 219) and `keypoints` (N, 17, 3), both float32 at 60 fps (see `annotations`), `size` (width,
-    height) in px. Returns the manifest with urls and times, empty for a clip that lacks a file, and one line per problem.
+    height) in px. Returns the manifest with the validation clips that the folder names, with urls and times, empty for a
+    clip that lacks a file; and lines to be said: what is there, and one per problem.
     Raises UserError where the folder does not exist or holds none of the corpus's videos.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; put the downloads of AIST++ there as manifests/aistpp/README.md says")
+    manifest, problems = with_validation(manifest, folder)
+    found = inventory(manifest, folder)
     ignored = _ignored(folder)
-    videos, clips, problems = {v.video_id: v for v in manifest.videos}, [], []
+    videos, clips, unfit = {v.video_id: v for v in manifest.videos}, [], []
     for clip in manifest.clips:
         try:
             name = parse_name(clip.video_id)
@@ -59,15 +63,63 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
                 raise UserError(f"not found: {', '.join(missing)}")
             frames = _annotate(clip, name, files, target)
         except ValueError as err:  # UserError too
-            problems.append(f"{clip.clip_id}: {err}")
+            unfit.append(f"{clip.clip_id}: {err}")
             clips.append(clip)
             continue
         _link(files["video"], target / "media" / f"{name.text}.mp4")
         videos[clip.video_id] = dataclasses.replace(videos[clip.video_id], url=f"media/{name.text}.mp4")
         clips.append(dataclasses.replace(clip, start=0.0, end=frames / FPS))
-    if len(problems) == len(clips):
-        raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips; first: {problems[0]}")
-    return dataclasses.replace(manifest, videos=tuple(videos.values()), clips=tuple(clips)), problems
+    if len(unfit) == len(clips):
+        raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips ({'; '.join(found)}); first: {unfit[0]}")
+    usable = f"{len(clips) - len(unfit)} of {len(clips)} clips usable"
+    return dataclasses.replace(manifest, videos=tuple(videos.values()), clips=tuple(clips)), [*found, *problems, usable, *unfit]
+
+
+def with_validation(manifest: Manifest, folder: Path) -> tuple[Manifest, list[str]]:
+    """The manifest with the sequences of folder/splits/crossmodal_val.txt, first camera, as official_split 'val', and one
+    line per problem. The manifest does not name them: the lists it was made from are the train and test parts."""
+    path = folder / "splits" / "crossmodal_val.txt"
+    if not path.is_file():
+        return manifest, [f"{path} is not there: no validation clips"]
+    parts, songs = {clip.clip_id: clip.official_split for clip in manifest.clips}, {song.song_id: song for song in manifest.songs}
+    videos, clips, problems = list(manifest.videos), list(manifest.clips), []
+    for line in path.read_text(encoding="utf-8", errors="replace").split():
+        try:
+            name = parse_name(line)
+        except ValueError as err:
+            problems.append(f"{path}: {err}")
+            continue
+        video = name.video(1)
+        if video in parts:
+            problems += [f"{path}: {line} is a {parts[video]} clip of the manifest"] if parts[video] != "val" else []
+            continue
+        parts[video] = "val"
+        songs.setdefault(name.music, Song(song_id=name.music, genre=name.genre, tempo=float(name.tempo)))
+        videos.append(Video(video_id=video, url=""))
+        clips.append(Clip(clip_id=video, video_id=video, song_id=name.music, dancers=1, official_split="val"))
+    return dataclasses.replace(manifest, videos=tuple(videos), clips=tuple(clips), songs=tuple(songs.values())), problems
+
+
+def inventory(manifest: Manifest, folder: Path) -> list[str]:
+    """One line for each kind of file: how many the corpus wants, how many are there, and what else lies beside them."""
+    wanted: dict[Path, set[str]] = {}
+    for clip in manifest.clips:
+        try:
+            files = wanted_files(parse_name(clip.video_id), folder)
+        except ValueError:
+            continue
+        for path in files.values():
+            wanted.setdefault(path.parent, set()).add(path.name)
+    lines = []
+    for part, names in wanted.items():
+        there = {path.name for path in part.iterdir()} if part.is_dir() else set()
+        line = f"{part}: {len(names & there)} of {len(names)} files"
+        if not part.is_dir():
+            line += ", no such folder"
+        elif names - there and there - names:
+            line += f"; e.g. {min(names - there)} is wanted, {min(there - names)} is there and of no use"
+        lines.append(line)
+    return lines
 
 
 def annotated_pose(

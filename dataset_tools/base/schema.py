@@ -18,6 +18,12 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
 STATUSES = ("ok", "permanent", "auth", "transient", "failed", "dropped")
 
 
+def leaks(parts: Iterable[str]) -> bool:
+    """Whether what is in these parts of a split is learnt from and tested on: in 'train' and in another. 'val' and 'test'
+    may share music, as AIST++'s do; '' is no part."""
+    return "train" in (found := set(parts) - {""}) and len(found) > 1
+
+
 def check_name(value: str) -> str:
     """An id is also a file name: letters, digits, '_', '.', '-', not starting with a dot or dash."""
     if not NAME.fullmatch(value):

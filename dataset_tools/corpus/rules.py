@@ -15,7 +15,7 @@ from dataset_tools.base.manifest import (
     scan_published,
     url_problem,
 )
-from dataset_tools.base.schema import Video, scan_records
+from dataset_tools.base.schema import Video, leaks, scan_records
 
 WINDOW = 2.0  # seconds: a shorter clip gives no training window
 OVERLAP = 0.5  # seconds that two clips of one video may share
@@ -62,7 +62,7 @@ def _splits(manifest: Manifest) -> Iterable[str]:
     for clip in manifest.clips:
         parts[clip.song_id].add(clip.official_split)
     for song, found in sorted(parts.items()):
-        if len(found - {""}) > 1:
+        if leaks(found):
             yield f"clips.csv: song {song} is in the official {' and '.join(sorted(found - {''}))} part"
     unlabelled = [clip.clip_id for clip in manifest.clips if not clip.official_split]
     if 0 < len(unlabelled) < len(manifest.clips):

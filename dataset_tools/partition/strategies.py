@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.schema import leaks
 
 PARTS = ("train", "val", "test")
 
@@ -121,8 +122,8 @@ def _shuffled(count: int, seed: int) -> list[int]:
 
 
 def shared(items: Iterable[Item], part_of: Mapping[str, str], attribute: str) -> list[str]:
-    """Sorted values of `attribute` ('song', 'song_id' or 'video_id') whose clips are in more than one part."""
+    """Sorted values of `attribute` ('song', 'song_id' or 'video_id') whose clips are in training and in another part."""
     parts = defaultdict(set)
     for item in items:
         parts[getattr(item, attribute)].add(part_of[item.clip_id])
-    return sorted(value for value, found in parts.items() if len(found) > 1)
+    return sorted(value for value, found in parts.items() if leaks(found))

@@ -14,6 +14,9 @@ def summarise(items: list[Item], rows: list[SplitRow], published: list[Published
     whole = _counts(items)
     both = shared(items, part_of, "video_id")
     remarks = differences(whole, published)
+    heard = {item.song_id for item in inside["val"]} & {item.song_id for item in inside["test"]}
+    if heard:
+        remarks.append(f"val and test share {len(heard)} songs: what is chosen on val has been chosen on the test part's music")
     tested = {item.video_id for item in inside["test"]}
     trained = tested & {item.video_id for item in inside["train"]}
     if trained:
@@ -47,8 +50,8 @@ def lines_of(summary: dict) -> Iterator[str]:
         numbers.append("length unknown" if counts["seconds"] is None else f"{counts['seconds']:.1f} s")
         yield f"{part}: {', '.join(numbers)}"
     common, ear = summary["shared_compilations"], summary["by_ear"]
-    yield f"songs in more than one part: {summary['shared_songs']}"
-    yield f"compilations in more than one part: {len(common)} ({', '.join(common) or 'none'})"
+    yield f"songs in training and another part: {summary['shared_songs']}"
+    yield f"compilations in training and another part: {len(common)} ({', '.join(common) or 'none'})"
     yield ear["said"]
     for pair in ear["same"]:
         yield (
