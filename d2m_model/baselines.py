@@ -34,6 +34,9 @@ from dataset_tools.base.workers import progress
 SYSTEMS = {
     "dance2music": "d2m_model.composers.dance2music",
     "foley_music": "d2m_model.composers.foley_music",
+    "cmt": "d2m_model.composers.cmt",
+    "unconditional_prior": "d2m_model.composers.unconditional_prior",
+    "random_codes": "d2m_model.composers.random_codes",
 }
 """System -> its module, imported when it is asked for. A module has
 Params: frozen dataclass, section `baselines.<system>` of params.yaml; absent, the published sizes;

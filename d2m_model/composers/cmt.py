@@ -1,0 +1,173 @@
+"""CMT, the Controllable Music Transformer (Di et al., ACM MM 2021): music for five instruments that keeps a video's rhythm.
+
+It learns from music alone, never from pairs: the user's own MIDI files (`baselines.cmt.midi`; the paper's were those of
+LPD-5-cleansed), by default the scores of the corpus's training songs, and where there are none their transcripts. Videos of
+the training split only say how fast videos move. The published weights, `loss_8_params.pt`, are not read.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from d2m_model.composers.cmt_generation import Sampling, Statistics, plan_of, statistics_of, write_words
+from d2m_model.composers.cmt_net import CmtNet, losses
+from d2m_model.composers.cmt_pieces import Excerpts, corpus_pieces, midi_pieces
+from d2m_model.composers.cmt_video import read_motion, rhythm_of
+from d2m_model.composers.cmt_words import notes_of
+from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.score import Note, cut
+from d2m_model.training import checkpoint
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.loop import Measurement, TrainingParams, Watch, descend, train_loop
+from d2m_model.training.seeding import seed_everything
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.params import require
+from dataset_tools.base.timebase import frames_to_seconds
+from dataset_tools.base.workers import progress
+
+KIND, VERSION = "cmt", 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(TrainingParams):
+    """Section `baselines.cmt` of params.yaml; absent, the published sizes."""
+
+    midi: str = ""
+    """Folder of MIDI files to learn from, with all its subfolders; '' for the corpus's own training music."""
+    width: int = 512
+    depth: int = 12
+    heads: int = 8
+    feed_forward: int = 2048
+    dropout: float = 0.1
+    steps: int = 100_000
+    learning_rate: float = 1e-4
+    """Of Adam."""
+    bars: int = 32
+    """Most bars of a training excerpt; each has a random number of them."""
+    words: int = 2048
+    """Most words of a training excerpt."""
+    genre: str = ""
+    """Genre asked for; '' takes genre, key and instruments of a training piece, another for each dance."""
+    control: float = 0.7
+    """C: probability that a bar's density and a visual beat's strength follow the video."""
+    nucleus: float = 0.9
+    """Only the likeliest values that reach this probability together are drawn."""
+    beat_temperature: float = 1.2
+    duration_temperature: float = 2.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("width", "depth", "heads", "feed_forward", "steps", "bars"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.width % self.heads == 0, f"width must be a multiple of heads, found {self.width} and {self.heads}")
+        require(self.words >= 8, f"words must be at least 8, found {self.words}")
+        require(0 <= self.dropout < 1, f"dropout must be at least 0 and below 1, found {self.dropout}")
+        require(0 <= self.control <= 1, f"control must be 0 to 1, found {self.control}")
+        require(0 < self.nucleus <= 1, f"nucleus must be above 0 and at most 1, found {self.nucleus}")
+        for name in ("learning_rate", "beat_temperature", "duration_temperature"):
+            require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cmt:
+    """A trained network and what it needs to follow a video."""
+
+    net: CmtNet
+    known: Statistics
+    genres: tuple[str, ...]
+    """Genre k of the network is genres[k - 1]."""
+    songs: torch.Tensor
+    """(S, 7) int64: genre, key and instruments of the training pieces, see `CmtNet.prefix`."""
+    genre: str
+    sampling: Sampling
+
+
+class CmtTask:
+    """The network, trained to say the next word."""
+
+    def __init__(self, data: Excerpts, genres: int, params: Params, device: torch.device):
+        self.data, self.params, self.device = data, params, device
+        sizes = {name: getattr(params, name) for name in ("width", "depth", "heads", "feed_forward", "dropout")}
+        self.net = CmtNet(genres, **sizes).to(device)
+        self.nets = {"net": self.net}
+        self.adams = {"net": torch.optim.Adam(self.net.parameters(), lr=params.learning_rate)}
+        accelerate(self.net, device, params.precision, params.compile)
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step along the sum of the attributes' cross-entropies; gives each and the sum."""
+        batch = [part.to(self.device) for part in self.data.batch(number, self.params.batch)]
+        self.net.train()
+        terms = losses(self.net, *batch)
+        watch(number, terms)
+        loss = sum(terms.values())
+        descend(loss, self.adams["net"], self.params.gradient_norm)
+        return {"loss": loss, **terms}
+
+    def measure(self) -> Measurement:
+        """Nothing is measured while it trains."""
+        return Measurement({}, {})
+
+
+def train(corpus: Corpus, params: Params) -> Cmt:
+    """Learn from music, and from the training videos how fast they move; writes model.pt, metrics.json and curves.csv.
+
+    Raises UserError: a folder without usable MIDI files, a genre that no piece has, a loss that is no number.
+    """
+    device = seed_everything(params.seed, params.threads)
+    if params.midi:
+        (pieces, files), origin = midi_pieces(Path(params.midi)), "midi"
+    else:
+        pieces, files, origin = corpus_pieces(corpus)
+    genres = tuple(sorted({piece.genre for piece in pieces} - {""}))
+    if params.genre and params.genre not in genres:
+        raise UserError(f"baselines.cmt.genre '{params.genre}' is not one of the training music's: {', '.join(genres) or 'none is known'}")
+    dances = corpus.training_dances()
+    speeds = [rhythm_of(read_motion(dance.video)).speeds for dance in progress(list(dances), f"{KIND} videos")]
+    known = statistics_of([piece.words for piece in pieces], np.concatenate(speeds))
+    data = Excerpts(pieces, genres, bars=params.bars, words=params.words, seed=params.seed)
+    run = corpus.run(params, files)
+    task = CmtTask(data, len(genres), params, device)
+    curves = train_loop(task, params.steps, params, run)
+    state = {"net": task.net.state_dict(), "songs": data.songs} | {k: torch.from_numpy(v) for k, v in known._asdict().items()}
+    path = corpus.folder / "model.pt"
+    checkpoint.save(path, KIND, VERSION, state, {"sizes": task.net.sizes, "genres": list(genres)})
+    metrics = {
+        "trained_on": origin, "pieces": len(pieces), "words": sum(len(piece.words) for piece in pieces), "steps": params.steps,
+        "parameters": sum(p.numel() for p in task.net.parameters()),
+        **{name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"},
+    }  # fmt: skip
+    curves.write(corpus.folder / "curves.csv")
+    write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    run.finish()
+    return load(path, params)
+
+
+def load(path: Path, params: Params) -> Cmt:
+    """The model of a model.pt that `train` wrote, to compose with. Raises UserError for a missing or unfit file."""
+    content = checkpoint.load(path, KIND, VERSION)
+    state = content.state
+    try:
+        net = CmtNet(**content.meta["sizes"])
+        net.load_state_dict(state["net"])
+        known = Statistics(*(state[name].numpy() for name in Statistics._fields))
+        genres = tuple(content.meta["genres"])
+    except (KeyError, TypeError, RuntimeError) as err:
+        raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
+    names = (f.name for f in fields(Sampling))
+    sampling = Sampling(**{name: getattr(params, name) for name in names})
+    return Cmt(net=net.eval(), known=known, genres=genres, songs=state["songs"], genre=params.genre, sampling=sampling)
+
+
+def compose(model: Cmt, dance: Dance) -> list[Note]:
+    """Music for one dance: genre, key and instruments of a training piece drawn by its seed, bars and beats by its video."""
+    rng = np.random.default_rng(dance.seed)
+    songs = model.songs
+    if model.genre:
+        songs = songs[songs[:, 0] == 1 + model.genres.index(model.genre)]
+    rhythm = rhythm_of(read_motion(dance.video))
+    words = write_words(model.net, songs[rng.integers(len(songs))], plan_of(rhythm, model.known), model.sampling, rng)
+    return cut(notes_of(words, rhythm.bars), 0.0, frames_to_seconds(dance.frames))

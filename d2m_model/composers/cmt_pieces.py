@@ -1,0 +1,114 @@
+"""What CMT learns from: pieces of music, and random excerpts of them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from d2m_model.composers.cmt_generation import places_of
+from d2m_model.composers.cmt_grid import fit_bars, fit_tempo
+from d2m_model.composers.cmt_words import BAR, BEAT, Song, bar_and_tick, song_of
+from d2m_model.composers.dance import Corpus
+from d2m_model.composers.foley_transcription import LIBRARY, transcribe
+from d2m_model.composers.score import Note, read_score
+from d2m_model.training.seeding import stream_seed
+from dataset_tools.base.cli import say
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import frames_to_seconds
+from dataset_tools.base.workers import progress
+
+MIDI = (".mid", ".midi")
+UNKNOWN = 0
+"""Genre that no training piece has by name."""
+
+
+class Excerpts:
+    """Random whole bars of training pieces: 1 to `bars` of them, cut to `words` words."""
+
+    def __init__(self, pieces: list[Song], genres: tuple[str, ...], *, bars: int, words: int, seed: int):
+        self.most_bars, self.most_words, self.seed = bars, words, seed
+        self.words = [torch.from_numpy(piece.words.astype(np.int64)) for piece in pieces]
+        self.songs = songs_of(pieces, genres)
+        self.starts = [np.flatnonzero(piece.words[:, BEAT] == BAR) for piece in pieces]
+        count = np.array([len(starts) for starts in self.starts])
+        self.share = count.cumsum() / count.sum()
+
+    def batch(self, number: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Batch `number`: songs (B, 7), words (B, L, 7) and places (B, L, 2), int64, zeros after an excerpt's end."""
+        rng = np.random.default_rng(stream_seed(self.seed, "excerpts", number))
+        drawn = [self._excerpt(rng) for _ in range(size)]
+        songs, words, places = zip(*drawn, strict=True)
+        pad = torch.nn.utils.rnn.pad_sequence
+        return torch.stack(songs), pad(words, batch_first=True), pad(places, batch_first=True)
+
+    def _excerpt(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        index = int(np.searchsorted(self.share, rng.random(), side="right"))
+        edges = np.append(self.starts[index], len(self.words[index]))
+        first = int(rng.integers(len(edges) - 1))
+        bars = min(int(rng.integers(1, self.most_bars + 1)), len(edges) - 1 - first)
+        words = self.words[index][edges[first] : edges[first + bars]][: self.most_words]
+        places = places_of(bar_and_tick(words.numpy()), bars)
+        return self.songs[index], words, torch.from_numpy(places)
+
+
+def songs_of(pieces: list[Song], genres: tuple[str, ...]) -> torch.Tensor:
+    """(S, 7) int64 of what pieces are: genre, key, and each instrument."""
+    number = {name: k for k, name in enumerate(genres, 1)}
+    return torch.tensor([[number.get(p.genre, UNKNOWN), p.key, *map(int, p.instruments)] for p in pieces])
+
+
+def midi_pieces(folder: Path) -> tuple[list[Song], list[Path]]:
+    """Pieces of the MIDI files of a folder and its subfolders, in the order of their names, and those files; one line
+    says how many are left out as unreadable or without notes, and why the first.
+
+    Raises UserError: no such folder, no MIDI file in it, none that is readable.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; baselines.cmt.midi names one with MIDI files, '' takes the corpus's own music")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in MIDI and p.is_file())
+    if not files:
+        raise UserError(f"{folder}: no MIDI file ({', '.join(MIDI)}) in it or below; baselines.cmt.midi names their folder")
+    pieces, used, refused = [], [], []
+    for path in files:
+        try:
+            score = read_score(path)
+            if not score.notes:
+                raise UserError(f"{path}: holds no notes")
+            pieces.append(song_of(score.notes, score.bars))
+            used.append(path)
+        except UserError as err:
+            refused.append(str(err))
+    if not pieces:
+        raise UserError(f"{folder}: none of its {len(files)} MIDI files can be used; the first: {refused[0]}")
+    if refused:
+        say("cmt", f"{len(refused)} of {len(files)} MIDI files left out; the first: {refused[0]}")
+    return pieces, used
+
+
+def corpus_pieces(corpus: Corpus) -> tuple[list[Song], list[Path], str]:
+    """Pieces of a corpus's training songs, the files they are from, and what these are: the songs' scores as far as there
+    are any, else transcripts of the training clips."""
+    shards, scores = corpus.train, corpus.scores()
+    genres = {clip.song: clip.genre for clip in shards.clips}
+    if scores:
+        read = {song: read_score(path) for song, path in scores.items()}
+        pieces = [song_of(score.notes, score.bars, genres[song]) for song, score in read.items() if score.notes]
+        return _used(pieces, "scores"), list(scores.values()), "scores"
+    pieces = []
+    for clip in progress(shards.clips, f"cmt {LIBRARY}"):
+        notes = transcribe(shards.read(clip.clip_id).audio)
+        if notes:
+            pieces.append(song_of(notes, heard_bars(notes, frames_to_seconds(clip.frames)), clip.genre))
+    return _used(pieces, LIBRARY), [corpus.layout.stage("shards")], LIBRARY
+
+
+def heard_bars(notes: list[Note], seconds: float) -> np.ndarray:
+    """Starts (M,) of bars of a piece whose tempo is not written, from when its notes begin and how loud they are."""
+    times, weights = np.array([(note.start, note.velocity) for note in notes], float).T
+    return fit_bars(times, weights, fit_tempo(times, weights), seconds)
+
+
+def _used(pieces: list[Song], origin: str) -> list[Song]:
+    if not pieces:
+        raise UserError(f"cmt: no notes in the {origin} of the training songs; baselines.cmt.midi may name a folder of MIDI files instead")
+    return pieces

@@ -1,0 +1,46 @@
+"""Noise of the codebook, a stand-in of the row Random JukeBox: codes of level "high" drawn uniformly and played by the
+synthesizer's decoder."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.training.vqvae_files import load_vqvae
+from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
+
+LEVEL = "high"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section `baselines.random_codes` of params.yaml: there is nothing to choose."""
+
+
+def train(corpus: Corpus, params: Params) -> JukeboxVQVAE:
+    """There is nothing to learn: the model is the decoder. Raises UserError where the synthesizer has not been trained."""
+    return load_decoder(corpus)
+
+
+def compose(model: JukeboxVQVAE, dance: Dance) -> np.ndarray:
+    """(T * 735,) float32 at 22 050 Hz of codes drawn by the dance's seed."""
+    rng = torch.Generator().manual_seed(dance.seed)
+    codes = torch.randint(model.config.bins, (codes_of(dance.frames),), generator=rng)
+    return played(model, codes, dance.frames)
+
+
+def load_decoder(corpus: Corpus) -> JukeboxVQVAE:
+    """The corpus's VQ-VAE with the decoder fine-tuned at this level."""
+    return load_vqvae(corpus.layout.stage("synthesizer") / LEVEL / "model.pt")
+
+
+def codes_of(frames: int) -> int:
+    """Codes that cover so many video frames; the last may reach beyond."""
+    return -(-frames_to_samples(frames) // HOPS[LEVELS[LEVEL]])
+
+
+def played(model: JukeboxVQVAE, codes: torch.Tensor, frames: int) -> np.ndarray:
+    """(frames * 735,) float32 of `codes_of(frames)` codes (L,)."""
+    return model.decode(codes[None], LEVELS[LEVEL])[0, : frames_to_samples(frames)].numpy()

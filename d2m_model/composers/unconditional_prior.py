@@ -1,0 +1,141 @@
+"""Music without a dance, a stand-in of the row Random JukeBox, of which the paper says only "sampled from JukeBox".
+
+A causal Transformer learns the codes of the corpus's own training music at level "high"; it is sampled without any
+condition, and the synthesizer's decoder plays what it says. Its lesser neighbour is `random_codes`.
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.nets_prior import Prior
+from d2m_model.composers.random_codes import LEVEL, codes_of, load_decoder, played
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.training import checkpoint
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.loop import Measurement, TrainingParams, Watch, descend, train_loop
+from d2m_model.training.seeding import generator, seed_everything
+from d2m_model.training.shard_data import WindowData
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.params import require
+from dataset_tools.base.timebase import LEVELS
+from dataset_tools.base.workers import progress
+
+KIND, VERSION = "unconditional_prior", 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(TrainingParams):
+    """Section `baselines.unconditional_prior` of params.yaml. Nothing is published of it; the defaults train in a few hours
+    on one GPU."""
+
+    width: int = 512
+    depth: int = 8
+    heads: int = 8
+    context: int = 1376
+    """Codes that the next is drawn from: 8 s."""
+    dropout: float = 0.1
+    steps: int = 20_000
+    learning_rate: float = 3e-4
+    """Of Adam."""
+    temperature: float = 1.0
+    """Of the draws."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("width", "depth", "heads", "steps"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.width % self.heads == 0, f"width must be a multiple of heads, found {self.width} and {self.heads}")
+        require(self.context >= 2, f"context must be at least 2, found {self.context}")
+        require(0 <= self.dropout < 1, f"dropout must be at least 0 and below 1, found {self.dropout}")
+        for name in ("learning_rate", "temperature"):
+            require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A trained prior, and what plays its codes."""
+
+    prior: Prior
+    decoder: JukeboxVQVAE
+    temperature: float
+
+
+class CodeTask:
+    """The prior, trained to say the next code of excerpts of `music`, a list of codes (L,), each from anywhere in it."""
+
+    def __init__(self, music: list[torch.Tensor], bins: int, params: Params, device: torch.device):
+        self.params, self.device = params, device
+        sizes = {name: getattr(params, name) for name in ("width", "depth", "heads", "context", "dropout")}
+        self.prior = Prior(bins, **sizes).to(device)
+        self.music = [torch.cat([torch.tensor([bins]), codes]) for codes in music]
+        self.ends = torch.tensor([len(codes) for codes in music]).cumsum(0)
+        self.nets = {"prior": self.prior}
+        self.adams = {"prior": torch.optim.Adam(self.prior.parameters(), lr=params.learning_rate)}
+        accelerate(self.prior, device, params.precision, params.compile)
+
+    def batch(self, number: int) -> torch.Tensor:
+        """(B, context + 1) codes of batch `number`, -1 after the end of music that is shorter. Half of the excerpts are
+        from a beginning, for all samples are."""
+        rng, length = generator(self.params.seed, "excerpts", number), self.params.context + 1
+        places = torch.randint(int(self.ends[-1]), (self.params.batch,), generator=rng)
+        rows = []
+        for index, luck in zip(torch.searchsorted(self.ends, places, right=True).tolist(), torch.rand(len(places), 2, generator=rng), strict=True):
+            codes = self.music[index]
+            start = int(luck[1] * max(1, len(codes) - length + 1)) if luck[0] < 0.5 else 0
+            rows.append(F.pad(codes[start : start + length], (0, max(0, length - len(codes))), value=-1))
+        return torch.stack(rows)
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step along the cross-entropy of the next code; gives it, in nats."""
+        codes = self.batch(number).to(self.device)
+        self.prior.train()
+        scores, _ = self.prior(codes[:, :-1].clamp(min=0))
+        loss = F.cross_entropy(scores.flatten(0, 1), codes[:, 1:].flatten(), ignore_index=-1)
+        watch(number, {"loss": loss})
+        descend(loss, self.adams["prior"], self.params.gradient_norm)
+        return {"loss": loss}
+
+    def measure(self) -> Measurement:
+        """Nothing is measured while it trains."""
+        return Measurement({}, {})
+
+
+def train(corpus: Corpus, params: Params) -> Model:
+    """Learn the codes of the training clips; writes model.pt, metrics.json and curves.csv.
+
+    Raises UserError where the synthesizer has not been trained, or for a loss that is no number.
+    """
+    device = seed_everything(params.seed, params.threads)
+    decoder = load_decoder(corpus)
+    music = encoded(corpus, decoder)
+    run = corpus.run(params, [corpus.layout.stage("shards"), corpus.layout.stage("synthesizer") / LEVEL / "model.pt"])
+    task = CodeTask(music, decoder.config.bins, params, device)
+    curves = train_loop(task, params.steps, params, run)
+    prior = task.prior.cpu().eval()
+    checkpoint.save(corpus.folder / "model.pt", KIND, VERSION, {"prior": prior.state_dict()}, prior.sizes)
+    metrics = {
+        "clips": len(music), "codes": sum(map(len, music)), "steps": params.steps,
+        "parameters": sum(p.numel() for p in prior.parameters()), "loss": round(curves.rows[-1]["loss"], 6),
+    }  # fmt: skip
+    curves.write(corpus.folder / "curves.csv")
+    write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    run.finish()
+    return Model(prior=prior, decoder=decoder, temperature=params.temperature)
+
+
+@torch.inference_mode()
+def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
+    """Codes (L,) int64 of each training clip's music, peak-normalised as `vqvae` heard it."""
+    data = WindowData(corpus.layout.stage("shards"), "train", 1)
+    return [vqvae.encode(data.clip_audio(k)[None], LEVELS[LEVEL])[0].clone() for k in progress(range(len(data.clips)), f"{KIND} codes")]
+
+
+def compose(model: Model, dance: Dance) -> np.ndarray:
+    """(T * 735,) float32 at 22 050 Hz: codes drawn by the dance's seed, and nothing else of it but its length."""
+    rng = torch.Generator().manual_seed(dance.seed)
+    return played(model.decoder, model.prior.sample(codes_of(dance.frames), model.temperature, rng), dance.frames)
