@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -71,6 +72,12 @@ def fill_up(path: Path, size: int) -> None:
     assert missing >= 8, (path, missing)
     with open(path, "ab") as out:
         out.write(missing.to_bytes(4, "big") + b"free" + bytes(missing - 8))
+
+
+def seconds_of(path: Path) -> float:
+    """How long a file of the study plays."""
+    with av.open(str(path)) as media:
+        return media.duration / av.time_base
 
 
 def excerpt_frames(frames: int, seconds: float) -> int:

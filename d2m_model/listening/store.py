@@ -28,6 +28,10 @@ CREATE TABLE IF NOT EXISTS votes (
   rater INTEGER NOT NULL, position INTEGER NOT NULL, score INTEGER NOT NULL CHECK (score BETWEEN 1 AND 5),
   PRIMARY KEY (rater, position), FOREIGN KEY (rater, position) REFERENCES steps
 ) STRICT;
+CREATE TABLE IF NOT EXISTS shown (
+  rater INTEGER NOT NULL, position INTEGER NOT NULL, at REAL NOT NULL,
+  PRIMARY KEY (rater, position), FOREIGN KEY (rater, position) REFERENCES steps
+) STRICT;
 """
 
 
@@ -139,6 +143,17 @@ class Store:
         now = _stimulus(rows[0][1:])
         new = len(rows) == 1 or rows[1][1] != now.task
         return Step(position=done, total=total, file=rows[0][0], stimulus=now, first_of_task=new)
+
+    def show(self, number: int, position: int, at: float) -> None:
+        """Record when a step was first shown to its rater, in seconds of any clock that goes on."""
+        with self._open() as base:
+            base.execute("INSERT OR IGNORE INTO shown VALUES (?, ?, ?)", [number, position, at])
+
+    def shown(self, number: int, position: int) -> float | None:
+        """When; None for a step that was never shown."""
+        with self._open() as base:
+            found = base.execute("SELECT at FROM shown WHERE rater = ? AND position = ?", [number, position]).fetchone()
+        return found[0] if found else None
 
     def vote(self, number: int, position: int, score: int) -> None:
         """Record a vote. Sent again, as after a lost answer, it changes nothing: the first one stands.

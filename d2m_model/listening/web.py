@@ -1,17 +1,22 @@
 """The pages of the study: consent, one step after another, thanks. Server-side state only: a reload changes nothing."""
 
+import functools
 import re
 import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import flask
 
 from d2m_model.listening.design import SCALE, Stimulus
+from d2m_model.listening.media import seconds_of
 from d2m_model.listening.store import Full, OutOfTurn, Store
 
 RATER = re.compile(r"[A-Za-z0-9_-]{4,64}")
 FILE = re.compile(r"[0-9a-f]{24}\.(mp4|wav)")
 COOKIE, YEAR = "rater", 365 * 24 * 3600
+EARLY = 0.5  # seconds before a file's end at which an answer is taken: players end a little early
 PARTS = {
     "headphones": "Headphones",
     "coherence": "Dance and music",
@@ -35,13 +40,17 @@ INTRODUCTIONS = {
 }
 
 
-def create_app(store: Store, media: Path, deal, *, places: int, consent: str) -> flask.Flask:
+def create_app(
+    store: Store, media: Path, deal, *, places: int, consent: str, clock: Callable[[], float] = time.time
+) -> flask.Flask:  # fmt: skip
     """The study as a WSGI application.
 
     media: folder of the files; deal: rater number -> file names in the order to be given; consent: text of the first
-    page, where a line that starts with '# ' is a heading and blank lines part paragraphs.
+    page, where a line that starts with '# ' is a heading and blank lines part paragraphs; clock: gives seconds, and
+    goes on while the server is down. No vote is taken sooner after its page than its file plays.
     """
     app = flask.Flask(__name__)
+    length = functools.cache(lambda name: seconds_of(media / name))
     app.config.update(MAX_CONTENT_LENGTH=4096)
 
     def current() -> int | None:
@@ -78,6 +87,7 @@ def create_app(store: Store, media: Path, deal, *, places: int, consent: str) ->
         step = store.step(number)
         if step.stimulus is None:
             return _message("Thank you!", "You have answered everything, and all answers are saved. You may close this page.")
+        store.show(number, step.position, clock())
         task = step.stimulus.task
         return flask.render_template(
             "step.html",
@@ -104,6 +114,10 @@ def create_app(store: Store, media: Path, deal, *, places: int, consent: str) ->
         step = store.step(number)
         if position == step.position and step.stimulus and score not in dict(choices(step.stimulus)):
             return {"error": "this score is not on the scale"}, 400
+        if position == step.position and step.stimulus:
+            shown = store.shown(number, position)
+            if shown is None or clock() - shown < length(step.file) - EARLY:
+                return {"error": "listen to the end first"}, 403
         try:
             store.vote(number, position, score)
         except OutOfTurn:
