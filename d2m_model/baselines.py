@@ -2,8 +2,8 @@
 
     python -m d2m_model.baselines --corpus demo --system dance2music [--resume]
 
-Writes runs/<corpus>/baselines/<system>/: <clip_id>.wav, <clip_id>.mid where the system writes scores, rows.csv, and of a
-system that trains model.pt, metrics.json and curves.csv. Which systems `dvc repro` runs and `evaluate` scores is the list
+Writes runs/<corpus>/baselines/<system>/: <clip_id>.wav, <clip_id>.mid where the system writes scores, rows.csv, about.txt
+(what it is and learnt from, for the tables), and of a system that trains model.pt, metrics.json and curves.csv. Which systems `dvc repro` runs and `evaluate` scores is the list
 `systems` of params.yaml.
 """
 
@@ -21,7 +21,7 @@ from d2m_model.composers.score import write_midi
 from d2m_model.generation.finish import normalise, write_wav
 from d2m_model.training.loop import training_parser
 from d2m_model.training.seeding import seed_everything
-from dataset_tools.base.atomic import begin_folder, keep_only
+from dataset_tools.base.atomic import begin_folder, keep_only, write_text
 from dataset_tools.base.cli import layout_of, run, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
@@ -41,6 +41,7 @@ SYSTEMS = {
 """System -> its module, imported when it is asked for. A module has
 Params: frozen dataclass, section `baselines.<system>` of params.yaml; absent, the published sizes;
 train(Corpus, Params) -> model: learns from the training split and writes model.pt, metrics.json and curves.csv, if any;
+about(Corpus, Params) -> str: one sentence for the note under Table 1: what it learnt from and what stands in for what;
 compose(model, Dance) -> list[Note], or sound (T * 735,) float32 of a system that writes no score."""
 
 
@@ -121,6 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     corpus = Corpus(layout=layout, system=args.system, seed=params.seed, resume=args.resume)
     seed_everything(params.seed, params.threads)
     model = system.train(corpus, own)
+    write_text(corpus.folder / "about.txt", f"{system.about(corpus, own)}\n")
     rows = make_music(system, model, corpus, params)
     notes = sum(row.notes or 0 for row in rows)
     say(STAGE, f"{args.system}: {len(rows)} clips, {sum(row.seconds for row in rows):.1f} s of music{f', {notes} notes' if notes else ''}")

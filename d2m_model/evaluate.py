@@ -183,6 +183,8 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     )
     scored, rows = score_all(systems, dict.fromkeys(models, "model") | dict.fromkeys(baselines, "baseline"), reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}
+    for name in names_of(layout.params, "systems"):
+        scored[name]["about"] = (layout.stage("baselines") / name / "about.txt").read_text(encoding="utf-8").strip()
     known = ((_audio(train, c), c.genre) for c in train.clips)
     facts, found = score_embedded(systems, known, genres, songs, embedder, source="train split", draws=params.draws, seed=params.seed)
     for name, (summary, per_clip) in found.items():

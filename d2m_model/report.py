@@ -63,8 +63,8 @@ def systems_of(layout: Layout) -> list[str]:
 
 def clip_card(clip, truth: np.ndarray, sounds: dict[str, np.ndarray], beats, scores: pd.DataFrame, media: dict | None) -> dict:
     """What the template shows of one test clip. truth and sounds are mono (S,) at 22 050 Hz; beats seconds or None;
-    scores the rows of `breakdown.differences`; media {video, controls} where the card gets a player: the clip's file and
-    {control: sound}."""
+    scores the rows of `breakdown.differences`; media {video, baselines, controls} where the card gets a player: the clip's
+    file and {name: sound}."""
     seconds = len(truth) / SAMPLE_RATE
     rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
     own = scores[scores.clip_id == clip.clip_id].set_index("system")
@@ -80,7 +80,7 @@ def clip_card(clip, truth: np.ndarray, sounds: dict[str, np.ndarray], beats, sco
     }
     if media:
         card["video"] = base64.b64encode(media["video"].read_bytes()).decode()
-        kinds = [({OWN: truth} | sounds, "model"), (media["controls"], "control")]
+        kinds = [({OWN: truth} | sounds, "model"), (media["baselines"], "baseline"), (media["controls"], "control")]
         card["tracks"] = [{"name": n, "sound": mp3(a), "kind": kind} for tracks, kind in kinds for n, a in tracks.items()]
     return card
 
@@ -145,6 +145,7 @@ def build_page(layout: Layout, params: Params) -> str:
     test = ShardSet(layout.stage("shards"), "test")
     ids = [c.clip_id for c in test.clips]
     names = [name for name in systems_of(layout) if name in systems]
+    baselines = [name for name, s in systems.items() if s["kind"] == "baseline"]
     beats = true_beats(layout.stage("sources") / "truth", ids)
     kind = "beats" if beats else "onsets"
     frame = breakdown.differences(per_clip, kind)
@@ -157,7 +158,8 @@ def build_page(layout: Layout, params: Params) -> str:
         media = None
         if clip.clip_id in shown:
             heard = {name: of[clip.clip_id] for name, of in controls.items()}
-            media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": heard}
+            played = {n: read_sound(layout.stage("baselines") / n / f"{clip.clip_id}.wav") for n in baselines}
+            media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "baselines": played, "controls": heard}
         cards.append(clip_card(clip, truth, sounds, beats.get(clip.clip_id), frame, media))
     runs = layout.stage("vqvae").parent
     curves = [p for path in sorted(runs.glob("**/curves.csv")) for p in plots.loss_curves(path, str(path.parent.relative_to(runs)))]

@@ -35,8 +35,8 @@ PAPER_CORPUS = {1: "aistpp", 2: "tiktok", 3: "aistpp", 4: "aistpp", 5: "aistpp",
 MEASURES = ("coverage", "hit", "genre", "coherence", "quality")
 OPINIONS = ("coherence", "quality")
 """Mean opinion scores 1 to 5, from listening tests; the rest are percent."""
-STAND_INS = {"random_jukebox": "random training song", "vq_reconstruction": "VQ reconstruction high"}
-"""Rows of the paper that a control of ours stands for."""
+STAND_INS = {"random_jukebox": ("unconditional_prior", "random training song"), "vq_reconstruction": ("VQ reconstruction high",)}
+"""Rows of the paper that a system or control of ours stands for: the first that was scored, else the last."""
 BASELINES = ("dance2music", "foley_music", "cmt")
 FORMS = ("md", "csv", "tex")
 
@@ -78,18 +78,23 @@ class Results:
         return None if value is None else (value, low, high)
 
 
-def paper_rows(number: int) -> pd.DataFrame:
+def paper_rows(number: int, results: Results) -> pd.DataFrame:
     """The paper's rows of one table, texts, with `system`, the name that evaluate gives to ours."""
     paper = pd.read_csv(PAPER, dtype=str, keep_default_na=False)
     rows = paper[paper.table == str(number)].reset_index(drop=True)
-    names = [f"{r.level}-{r.variant}" if r.level else STAND_INS.get(r.variant, r.variant) for r in rows.itertuples()]
-    return rows.assign(system=names)
+    return rows.assign(system=[f"{r.level}-{r.variant}" if r.level else ours(r.variant, results) for r in rows.itertuples()])
+
+
+def ours(variant: str, results: Results) -> str:
+    """Our name for a row of the paper that is not a model's."""
+    names = STAND_INS.get(variant, (variant,))
+    return next((name for name in names if name in results.systems), names[-1])
 
 
 def cells(number: int, results: Results) -> pd.DataFrame:
     """One table in long form: a row for each system and measure with paper, ours, low, high and difference (ours minus
     the paper's), numbers or nan. After the paper's rows come the controls and, in Table 1, the systems of others."""
-    rows = paper_rows(number)
+    rows = paper_rows(number, results)
     used = [m for m in MEASURES if (rows[m] != "").any()]
     listed = [(f"{r.method} (ours: {r.system})" if r.variant in STAND_INS else r.method, r.system, {m: float(getattr(r, m)) for m in used if getattr(r, m)}) for r in rows.itertuples()]
     kinds = ("control", "baseline") if number == 1 else ("control",)
@@ -129,21 +134,20 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
     if corpus != PAPER_CORPUS[number]:
         text += f"The paper measured {PAPER_CORPUS[number]}; ours is {corpus}, so the differences compare different music. "
     found = cells(number, results)
-    table = paper_rows(number)
+    table = paper_rows(number, results)
     missing = [s for s in table.system if s not in results.systems and s not in BASELINES]
     if missing:
         text += f"Not run: {', '.join(missing)}; {remedy(corpus, missing)} "
+    if unheard := [s for s in table.system if s not in results.systems and s in BASELINES]:
+        text += f"Not run: {', '.join(unheard)}; name {'it' if len(unheard) == 1 else 'them'} in `systems` of params.yaml and run `dvc repro tables`. "
     for name in sorted({r.variant for r in table.itertuples()} & set(VARIANTS)):
         for preset, reason in VARIANTS[name].same.items():
             text += f"In the preset {preset}, {name} is full once more: {reason}. "
-    if baselines := [r.method for r in table.itertuples() if r.variant in BASELINES]:
-        text += (
-            f"{', '.join(baselines)} have no code here: `python -m d2m_model.evaluate --generated DIR --reference DIR` scores their sounds. "
-        )
     if "coherence" in set(found.measure) and not any(results.opinions.get(o) for o in OPINIONS):
         text += f"Coherence and quality: `python -m d2m_model.listen --corpus {corpus}`, then `--results` and this command again. "
     text += "A dash is a number that the paper does not give or that cannot be had."
-    return f"{text}\n\n{overview.control_note(results.metrics, digits)}"
+    baselines = overview.baseline_note(results.systems) if set(table.variant) & set(BASELINES) else ""
+    return "\n\n".join(part for part in (text, baselines, overview.control_note(results.metrics, digits)) if part)
 
 
 def remedy(corpus: str, systems: list[str]) -> str:

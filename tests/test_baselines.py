@@ -33,11 +33,12 @@ def test_a_sound_and_a_score_for_every_clip(corpus, capsys):
     run = ["--root", str(corpus), "--corpus", "demo", "--system", "dance2music"]
     assert baselines.main(run) == 0
     said = capsys.readouterr().out
+    assert "the joints of coco17 instead of BODY_25's" in (folder / "about.txt").read_text()
     rows = pd.read_csv(folder / "rows.csv")
     assert list(rows.id) == ["clip_002", "clip_003"] and (rows.status == "ok").all() and (rows.seconds == 3).all()
     assert f"dance2music: 2 clips, 6.0 s of music, {rows.notes.sum()} notes" in said
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert set(first) == {"rows.csv", "clip_002.wav", "clip_002.mid", "clip_003.wav", "clip_003.mid"}
+    assert set(first) == {"about.txt", "rows.csv", "clip_002.wav", "clip_002.mid", "clip_003.wav", "clip_003.mid"}
     for row in rows.itertuples():
         audio, rate = soundfile.read(folder / f"{row.id}.wav", dtype="int16")
         assert (audio.shape, rate) == ((3 * 22050,), 22050) and np.abs(audio / 32767).max() == pytest.approx(row.peak, abs=1e-3)
@@ -63,7 +64,7 @@ def test_a_corpus_gives_training_songs_alone(corpus):
 @pytest.mark.parametrize("name", baselines.SYSTEMS)
 def test_every_system_has_what_the_stage_calls(name):
     module = importlib.import_module(baselines.SYSTEMS[name])
-    assert callable(module.train) and callable(module.compose) and module.Params() == module.Params()
+    assert callable(module.train) and callable(module.compose) and callable(module.about) and module.Params() == module.Params()
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def corpus(tmp_path):
     for stage, names in {"generate": ("high-full", "low-full", "high-stale"), "baselines": ("dance2music", "stale")}.items():
         (tmp_path / "runs/demo" / stage).mkdir(parents=True)
         for name in names:
-            write_folder(tmp_path / "runs/demo" / stage / name, sounds)
+            (write_folder(tmp_path / "runs/demo" / stage / name, sounds) / "about.txt").write_text("a search\n")
     (tmp_path / "params.yaml").write_text("levels: [high, low]\nvariants: [full]\nsystems: [dance2music]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n")
     return tmp_path
 
@@ -177,6 +177,7 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     systems = json.loads(first[0])["systems"]
     assert [n for n, s in systems.items() if s["kind"] == "model"] == ["high-full", "low-full"], "stale folders are not scored"
     assert [n for n, s in systems.items() if s["kind"] == "baseline"] == ["dance2music"]
+    assert systems["dance2music"]["about"] == "a search" and "about" not in systems["high-full"]
     assert {"VQ reconstruction high", "VQ reconstruction low", "random training song", "ground truth"} <= set(systems)
     assert "motion_to_music" in systems["high-full"]["P4"] and "P2" not in systems["high-full"]
     assert systems["high-full"]["genre"]["segments"] == 2 and systems["high-full"]["novelty"]["novelty"] == pytest.approx(1, abs=0.05)

@@ -113,11 +113,11 @@ def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
     rows = [("a", "model", 0.8, 0.25), ("b", "model", 0.1, 0.9)]
     scores = pd.DataFrame(rows, columns=["clip_id", "system", "own", "other"])
     sound = np.zeros(22050 * 3 // 2, np.float32)
-    media = {"video": tmp_path / "a.mp4", "controls": {"shuffled": sound}}
+    media = {"video": tmp_path / "a.mp4", "baselines": {"cmt": sound}, "controls": {"shuffled": sound}}
     card = clip_card(clip, sound, {"model": sound}, None, scores, media)
     assert card["id"] == "a" and card["seconds"] == "1.5" and base64.b64decode(card["video"]) == b"video"
     tracks = [(track["name"], track["kind"]) for track in card["tracks"]]
-    assert tracks == [("own music", "model"), ("model", "model"), ("shuffled", "control")]
+    assert tracks == [("own music", "model"), ("model", "model"), ("cmt", "baseline"), ("shuffled", "control")]
     assert card["text"] == "model: F 0.80 own, 0.25 other dances" and "<svg" in card["timeline"]
     plain = clip_card(clip, sound, {"model": sound}, None, scores, None)
     assert plain["tracks"] == [] and plain["timeline"] == card["timeline"]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from d2m_model import tables
-from d2m_model.metrics.overview import control_note
+from d2m_model.metrics.overview import baseline_note, control_note
 from dataset_tools.base.errors import UserError
 
 
@@ -74,7 +74,27 @@ def test_notes_say_how_to_run_what_is_missing():
     assert "In the preset fixed, no_wav is full once more: it has none." in demo
     assert "d2m_model.listen" in tables.note(1, "demo", tables.Results(metrics=METRICS, opinions={}), 1)
     assert "d2m_model.listen" not in tables.note(1, "demo", RESULTS, 1)
-    assert "Dance2Music, Foley Music, CMT have no code here" in tables.note(1, "demo", RESULTS, 1)
+    unheard = "Not run: dance2music, foley_music, cmt; name them in `systems` of params.yaml"
+    assert unheard in tables.note(1, "demo", RESULTS, 1) and "Baselines: " not in tables.note(1, "demo", RESULTS, 1)
+
+
+def test_baselines_have_their_rows_and_say_whether_they_beat_silence_and_noise():
+    others = {"silence": scores(0.0, 0.0, "control"), "white noise": scores(10.0, 0.04, "control")}
+    heard = {"dance2music": (0.08, "a search"), "cmt": (0.12, "by bars"), "unconditional_prior": (-0.2, "of codes"), "random_codes": (0.0, "of codes")}
+    baselines = {name: scores(50.0, difference, "baseline") | {"about": about} for name, (difference, about) in heard.items()}
+    results = tables.Results(metrics=METRICS | {"systems": METRICS["systems"] | baselines | others}, opinions={})
+    table = tables.paper_table(1, results, 1).set_index("method")
+    assert table.loc["Dance2Music", "hit: ours"] == "50.0" and table.loc["Foley Music", "hit: ours"] == "not run"
+    assert "Random JukeBox (ours: unconditional_prior)" in table.index and {"random_codes", "random training song"} <= set(table.index)
+    assert "random_codes" not in set(tables.paper_table(2, results, 1).method)
+    note = tables.note(1, "demo", results, 1)
+    assert "Not run: foley_music; name it in `systems`" in note
+    assert "silence is at +0.000 and white noise is at +0.040." in note
+    assert "dance2music is at +0.080 [+0.030, +0.130] and does not beat silence or white noise: a search." in note
+    assert "cmt is at +0.120 [+0.070, +0.170] and beats silence and white noise: by bars." in note
+    assert "unconditional_prior is at -0.200" in note and "Baselines: " not in tables.note(2, "demo", results, 1)
+    no_p4 = {"cmt": {"kind": "baseline", "about": "by bars"}}
+    assert baseline_note(no_p4) == "Baselines: cmt: by bars." and baseline_note({}) == ""
 
 
 def test_the_controls_note_follows_the_numbers():

@@ -40,6 +40,13 @@ def train(corpus: Corpus, params: Params) -> Params:
     return params
 
 
+def about(corpus: Corpus, params: Params) -> str:
+    """For the note under Table 1."""
+    layout = corpus.train.info.pose_layout
+    joints = f"the joints of {layout}" + ("" if layout == "body25" else " instead of BODY_25's")
+    return f"the published offline search on {joints}; a piano; nothing is trained"
+
+
 def compose(model: Params, dance: Dance) -> list[Note]:
     """One piano, a note every 0.2 s, repeated ones held."""
     return held(search(similarity(dance.pose[:, 0]), model.beam), dance.frames)

@@ -190,6 +190,15 @@ def train(corpus: Corpus, params: Params) -> FoleyModel:
     return FoleyModel(net, params.beam)
 
 
+def about(corpus: Corpus, params: Params) -> str:
+    """For the note under Table 1: what it learnt from, by the metrics.json that `train` wrote."""
+    found = json.loads((corpus.folder / "metrics.json").read_text())
+    source = "the songs' own scores" if found["trained_on"] == "scores" else f"what {LIBRARY} heard in the training music"
+    size = "" if (params.width, params.depth) == (1, 1) else f", width {params.width:g} and depth {params.depth:g} of the published"
+    clock = ", told the time of each event (not published)" if params.clock else ""
+    return f"trained on {source} and {found['clips']} dances, {found['steps']} steps{size}{clock}; a piano"
+
+
 @torch.no_grad()
 def compose(model: FoleyModel, dance: Dance) -> list[Note]:
     """A piano's notes for one dance. A longer one is played in windows of 6 s, the last of which ends with the dance and

@@ -163,6 +163,27 @@ def control_note(metrics: Mapping, digits: int = 1) -> str:
     return "Controls: " + " ".join(s for s in sentences if s)
 
 
+def baseline_note(systems: Mapping[str, Mapping]) -> str:
+    """For each baseline whether it beats silence and white noise in P4, with its whole interval, and what it is here.
+    Empty where there is none."""
+    baselines = {n: s for n, s in systems.items() if s["kind"] == "baseline"}
+    kind = reference_kind(systems)
+    scores = lambda name: p4_kind(systems.get(name, {}).get("P4", {}), kind) or {}
+    floor = {n: d for n in ("silence", "white noise") if (d := scores(n).get("difference")) is not None}
+    sentences = []
+    if floor:
+        found = " and ".join(f"{n} is at {d:+.3f}" for n, d in floor.items())
+        sentences.append(f"In P4 (own − other dances, {kind} ±70 ms) {found}.")
+    for name, summary in baselines.items():
+        text, own = name, scores(name)
+        if floor and own.get("difference") is not None:
+            low = own.get("difference_low", own["difference"])
+            verdict = "beats" if low is not None and low > max(*floor.values(), 0.0) else "does not beat"
+            text += f" is at {cell(own, 'difference', 3, sign=True)} and {verdict} {(' and ' if verdict == 'beats' else ' or ').join(floor)}"
+        sentences.append(f"{text}: {summary['about']}." if "about" in summary else f"{text}.")
+    return f"Baselines: {' '.join(sentences)}" if baselines else ""
+
+
 def _embedded(metrics: Mapping, digits: int) -> list[str]:
     """What genre accuracy and FAD are measured with and read against."""
     if "embedding" not in metrics:
