@@ -59,6 +59,8 @@ class Params:
     """Of the bootstrap and of the random controls."""
     split: str = "test"
     """Whose clips are scored."""
+    segments: bool = False
+    """Count P1 and P2 in whole segments of 2 s, as the paper did (86 on AIST++), not in whole clips."""
     embedding: str = "vggish"
     """Of genre accuracy, FAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
     others: Mapping[str, str] = field(default_factory=dict)
@@ -97,7 +99,7 @@ def score_all(systems: Mapping[str, Mapping], kinds: Mapping[str, str], referenc
     """Every system -> ({system: summary with its kind: that of `kinds`, else control}, per-clip rows)."""
     scored, rows = {}, []
     for name, sounds in progress(systems.items(), "evaluate", total=len(systems)):
-        summary, per_clip = score_system(sounds, reference, protocols=params.protocols, draws=params.draws, seed=params.seed)
+        summary, per_clip = score_system(sounds, reference, protocols=params.protocols, draws=params.draws, seed=params.seed, segments=params.segments)
         scored[name] = {"kind": kinds.get(name, "control")} | summary
         rows += [{"system": name} | r for r in per_clip]
     return scored, rows

@@ -130,7 +130,11 @@ def paper_table(number: int, results: Results, digits: int) -> pd.DataFrame:
 
 def note(number: int, corpus: str, results: Results, digits: int) -> str:
     """The paragraphs under a paper table: what may be compared, what runs the cells that were not, and the controls."""
-    text = "Ours: protocol P1, pooled over clips; genre accuracy by retrieval; in brackets bootstrap 95 % intervals over clips. "
+    first = next(iter(results.systems.values()), {})
+    pooled, asked = first.get("P1", {}).get("segments"), first.get("genre", {}).get("segments")
+    text = f"Ours: protocol P1, pooled over {f'{pooled} segments of 2 s' if pooled else 'clips'}; genre accuracy by retrieval"
+    text += f" of {asked} segments of 2 s" if asked else ""
+    text += "; in brackets bootstrap 95 % intervals over clips. "
     if corpus != PAPER_CORPUS[number]:
         text += f"The paper measured {PAPER_CORPUS[number]}; ours is {corpus}, so the differences compare different music. "
     found = cells(number, results)

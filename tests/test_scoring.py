@@ -263,3 +263,22 @@ def test_bootstrap_interval_of_one_column():
     mean, low, high = bootstrap_interval(np.array([1.0, 2.0, 3.0, np.nan]))
     assert mean == 2 and 1 <= low < 2 < high <= 3
     assert np.isnan(bootstrap_interval(np.array([]))).all() and np.isnan(bootstrap_interval(np.array([4.0]))[1])
+
+
+def test_segments_are_sounds_of_their_own_and_intervals_draw_their_clips():
+    """Clips of 5 and 4 s hold 2 + 2 whole segments; a click at 4.5 s is in none, and clips weigh as many as they hold."""
+    def clicks(seconds, at):
+        audio = np.zeros(round(seconds * RATE), np.float32)
+        for t in at:
+            audio[round(t * RATE) : round(t * RATE) + 600] = 0.8 * np.sin(np.arange(600) / 3)
+        return audio
+
+    own = {"a": clicks(5, (0.5, 2.5, 4.5)), "b": clicks(4, (0.5, 2.5))}
+    heard = {"a": clicks(5, (0.5,)), "b": own["b"]}
+    summary, rows = score_system(heard, Reference(audio=own), protocols=("P1",), draws=100, segments=True)
+    assert (summary["P1"]["clips"], summary["P1"]["segments"], summary["P1"]["undefined"]) == (2, 4, 0)
+    assert summary["P1"]["hit_micro"] == summary["P1"]["hit_macro"] == 75
+    assert [(r["P1_both"], r["P1_reference"]) for r in rows] == [(1, 2), (2, 2)]
+    assert (summary["P1"]["hit_micro_low"], summary["P1"]["hit_micro_high"]) == (50, 100)
+    whole, _ = score_system(heard, Reference(audio=own), protocols=("P1",), draws=100)
+    assert "segments" not in whole["P1"] and whole["P1"]["hit_micro"] == 60

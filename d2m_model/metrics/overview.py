@@ -142,8 +142,8 @@ def policy_line(summary: Mapping, protocol: str) -> str:
     """How many clips were scored, and what became of those whose reference has no onsets."""
     scores = summary[protocol]
     missing = scores["onsets_70ms"]["undefined"] if protocol == "P4" else scores["undefined"]
-    unit = "pieces" if protocol == "P3" else "clips"
-    of = scores.get("pieces", scores["clips"]) if protocol != "P4" else scores["clips"]
+    unit = "clips" if protocol == "P4" else next((u for u in ("pieces", "segments") if u in scores), "clips")
+    of = scores[unit]
     reason = "reference onsets, or other songs to compare with" if protocol == "P4" else "reference onsets"
     return f"{missing} of {of} {unit} have no {reason}" + (f": {UNDEFINED[protocol]}" if missing else "")
 

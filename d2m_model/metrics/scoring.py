@@ -41,12 +41,14 @@ class Reference:
 
 
 def score_system(
-    sounds: Mapping[str, np.ndarray], reference: Reference, *, protocols=PROTOCOLS, draws: int = 2000, seed: int = 0
-) -> tuple[dict, list[dict]]:
+    sounds: Mapping[str, np.ndarray], reference: Reference, *, protocols=PROTOCOLS, draws: int = 2000, seed: int = 0,
+    segments: bool = False,
+) -> tuple[dict, list[dict]]:  # fmt: skip
     """Score one system.
 
     sounds : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. Where a sound and its reference
-    differ in length the longer one is cut to the shorter first.
+    differ in length the longer one is cut to the shorter first. segments : P1 and P2 in whole segments of 2 s, each a
+    sound of its own, as the paper's; else in whole clips.
     Returns (summary, rows): summary[protocol] is a dict of numbers, rows one dict per clip. P1 to P3 are percent, P4's
     F-measures 0..1. With all protocols there is also summary['sound'], loudness and spectrum. Beside a score stand
     `<score>_low` and `_high`, its bootstrap 95 % interval over clips, and where songs are known `_song_low` and
@@ -62,9 +64,11 @@ def score_system(
     weights = resamples(len(clips), songs if reference.songs else None, draws=draws, seed=seed)
     rows = {clip: {"clip_id": clip, "song": song, "seconds": pairs[clip][0].seconds} for clip, song in zip(clips, songs, strict=True)}
     summary: dict = {}
-    for protocol, score in (("P1", whole_bins), ("P2", whole_bins), ("P3", fine_bins)):
+    for protocol in ("P1", "P2"):
         if protocol in protocols:
-            summary[protocol] = score(protocol, pairs, rows, weights)
+            summary[protocol] = whole_bins(protocol, pairs, rows, weights, segments)
+    if "P3" in protocols:
+        summary["P3"] = fine_bins("P3", pairs, rows, weights)
     if "P4" in protocols:
         summary["P4"] = timing(pairs, reference, rows, weights)
     if set(protocols) == set(PROTOCOLS):
@@ -72,12 +76,24 @@ def score_system(
     return summary, [rows[c] for c in clips]
 
 
-def whole_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
-    """P1 or P2 over whole clips; adds each clip's counts to its row."""
-    counts = [count_bins(g.bins[protocol], r.bins[protocol]) for g, r in pairs.values()]
-    _add_counts(rows, protocol, list(pairs), counts)
+def whole_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping, segments: bool = False) -> dict:
+    """P1 or P2 over whole clips, or over the segments of all clips, each with its clip's weight; adds each clip's counts to
+    its row."""
+    owners, counts = [], []
+    for clip, (generated, reference) in pairs.items():
+        parts = zip(generated.segments, reference.segments, strict=True) if segments else [(generated, reference)]
+        found = [count_bins(g.bins[protocol], r.bins[protocol]) for g, r in parts]
+        owners += [list(rows).index(clip)] * len(found)
+        counts += found
+        _add_counts(rows, protocol, [clip], [_total(found)])
     summarise = coverage_and_hit if protocol == "P1" else precision_and_recall
-    return with_intervals(summarise(counts), len(counts), weights) | {"clips": len(counts), "undefined": sum(c.reference == 0 for c in counts)}
+    scores = with_intervals(summarise(counts), len(counts), {kind: w[:, owners] for kind, w in weights.items()})
+    scores |= {"clips": len(pairs)} | ({"segments": len(counts)} if segments else {})
+    return scores | {"undefined": sum(c.reference == 0 for c in counts)}
+
+
+def _total(counts: Sequence[BinCounts]) -> BinCounts:
+    return BinCounts(**{k: sum(getattr(c, k) for c in counts) for k in ("generated", "reference", "both")})
 
 
 def fine_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
@@ -89,8 +105,7 @@ def fine_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dic
         owners += [clip] * len(found)
         counts += found
         tempo += [tempo_error(g.tempo, r.tempo) for g, r in pieces]
-        total = BinCounts(**{k: sum(getattr(c, k) for c in found) for k in ("generated", "reference", "both")})
-        _add_counts(rows, protocol, [clip], [total])
+        _add_counts(rows, protocol, [clip], [_total(found)])
     index = [list(pairs).index(c) for c in owners]
     scores = precision_and_recall(counts)
     summary = lambda w: scores(w) | {"tempo_difference_bpm": weighted_mean(w, np.array(tempo))}

@@ -10,6 +10,7 @@ from dataset_tools.base.timebase import SAMPLE_RATE
 
 HOP = 512
 """Samples between frames of the onset envelope: librosa's default."""
+SEGMENT_SECONDS = 2.0
 TRACKED_SECONDS = 6.0
 """Shortest sound whose beats are tracked."""
 
@@ -46,7 +47,15 @@ class Sound:
     @cached_property
     def pieces(self) -> list["Sound"]:
         """What P3 scores: whole consecutive pieces of 5 s, the rest dropped; a shorter sound is one piece."""
-        size = round(PIECE_SECONDS * SAMPLE_RATE)
+        return self._whole_parts(PIECE_SECONDS)
+
+    @cached_property
+    def segments(self) -> list["Sound"]:
+        """Whole consecutive segments of 2 s, the unit of the paper's test set, as `pieces`."""
+        return self._whole_parts(SEGMENT_SECONDS)
+
+    def _whole_parts(self, seconds: float) -> list["Sound"]:
+        size = round(seconds * SAMPLE_RATE)
         return [Sound(self.audio[at : at + size]) for at in range(0, max(1, len(self.audio) - size + 1), size)]
 
     @cached_property
