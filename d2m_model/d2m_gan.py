@@ -1,6 +1,7 @@
 """D2M-GAN (paper, section 3): learn to make music codes from dance, per level and variant.
 
     python -m d2m_model.d2m_gan --corpus demo --level high --variant full
+    python -m d2m_model.d2m_gan --corpus demo --level high --variant paper.full
     python -m d2m_model.d2m_gan --list-variants
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.profiler import record_function
 
 from d2m_model.generation.listening import Listener
 from d2m_model.losses.gan_terms import Excerpt, discriminator_term, generator_terms, weighted_sum
@@ -28,6 +30,7 @@ from d2m_model.training.loop import (
     TrainingParams,
     Watch,
     descend,
+    ends_row,
     run_of,
     train_loop,
     training_parser,
@@ -49,7 +52,7 @@ class Params(TrainingParams):
     """Section `d2m_gan` of params.yaml."""
 
     preset: str = "fixed"
-    """'paper', 'released' or 'fixed'."""
+    """'paper', 'released' or 'fixed': of the variants that name none."""
     width: float = 1.0
     """Multiplies the generator's channels."""
     discriminator_width: float = 1.0
@@ -107,7 +110,7 @@ class GanTask:
     """Generator, its moving average and the discriminators, trained against each other on dances with their music."""
 
     def __init__(self, preset: Preset, level: str, vqvae: JukeboxVQVAE, data: DanceData, params: Params, device: torch.device):
-        self.params, self.device, self.data, self.vqvae = params, device, data, vqvae.to(device).eval().requires_grad_(False)
+        self.params, self.device, self.data, self.vqvae = params, device, data, vqvae.to(device)
         frames, info = data.windows.frames, data.windows.shards.info
         reads = {"steps": info.motion_rate // FPS} if data.stream == "motion" else {"joints": info.joints}
         sizes = {"frames": frames, **reads, "genres": params.genres, "width": params.width, "dropout": params.dropout}
@@ -122,7 +125,7 @@ class GanTask:
             net.expect(torch.cat(list(data.codes.values())).to(device))
         self.net = share_statistics(self.net, device)
         self.nets = {"net": self.net, "average": self.average, "judge": self.judge}
-        adam = {"betas": tuple(params.betas)}
+        adam = {"betas": tuple(params.betas), "fused": True}
         self.adams = {
             "net": torch.optim.Adam(self.net.parameters(), params.learning_rate, **adam),
             "judge": torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam),
@@ -133,13 +136,15 @@ class GanTask:
         self.listener: Listener | None = None
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
-        """One step of the discriminators and one of the generator; gives every term, unweighted, and their total."""
+        """One step of the discriminators and one of the generator; gives every term, unweighted, and the weighted total of
+        those that train the generator."""
         params, net, weights, clip = self.params, self.net, self.net.preset.weights, self.params.gradient_norm
         batch = self.data.batch(params.seed, number, params.batch).to(self.device)
         for name, adam in self.adams.items():
             adam.param_groups[0]["lr"] = self.rates[name] * _schedule(number, params)
         net.train()
-        predicted = net(batch.pose, batch.size, batch.visual, net.genre_index(batch.genres))
+        with record_function("generator"):
+            predicted = net(batch.pose, batch.size, batch.visual, net.genre_index(batch.genres))
         terms = {}
         shown = -(-params.judged_windows // world())
         if weights.adversarial or weights.feature:
@@ -149,10 +154,12 @@ class GanTask:
             descend(judged, self.adams["judge"], clip)
         self.judge.requires_grad_(False)
         excerpt = excerpt_of(number, predicted.shape[-1], net.level, params)
+        if not (net.preset.straight_through or ends_row(number, params.steps, params.log_every)):
+            excerpt = excerpt._replace(windows=0)  # what is decoded trains nothing and is wanted for the curves alone
         made = predicted.detach().requires_grad_() if net.preset.balanced else predicted
         own = generator_terms(net, self.judge, self.vqvae, made, batch.music, excerpt)
         watch(number, own)
-        total = weighted_sum(own, weights)
+        total = weighted_sum({name: term for name, term in own.items() if term.requires_grad}, weights)
         if net.preset.balanced:
             self._descend_balanced(own, made, predicted)
         else:
@@ -168,8 +175,10 @@ class GanTask:
     def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
         adam, lookup = self.adams["net"], [self.net.sharpness]
         adam.zero_grad(set_to_none=True)
-        gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), made, lookup)
-        predicted.backward(gradient)
+        with record_function("backward"):
+            gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), made, lookup)
+        with record_function("backward"):
+            predicted.backward(gradient)
         for parameter, value in zip(lookup, rest, strict=True):
             parameter.grad = value
         walk(adam, self.params.gradient_norm)
@@ -205,7 +214,9 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
     require_even("d2m_gan", **shared)
     device = seed_everything(params.seed, params.threads)
     windows = WindowData(shards, "train", variant_of(variant).seconds or params.seconds)
-    data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror, stream=params.stream)
+    vqvae = vqvae.to(device).eval().requires_grad_(False)
+    kept = preset.weights.latent > 0
+    data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror, stream=params.stream, latents=kept)
     task = GanTask(preset, level, vqvae, data, params, device)
     if params.measure_every:
         task.listener = Listener(shards, vqvae, params.measure_clips)
@@ -230,7 +241,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
 def main(argv: list[str] | None = None) -> int:
     parser = training_parser("d2m_model.d2m_gan", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
-    parser.add_argument("--variant", default="full", help="see --list-variants (default: full)")
+    parser.add_argument("--variant", default="full", help="see --list-variants; of another preset: paper.full (default: full)")
     parser.add_argument("--preset", choices=tuple(PRESETS), help="overrides d2m_gan.preset of params.yaml")
     parser.add_argument("--list-variants", action="store_true", help="print the variants and stop")
     args = parser.parse_args(argv)
@@ -246,9 +257,11 @@ def main(argv: list[str] | None = None) -> int:
             params = dataclasses.replace(params, preset=args.preset)
         except ValueError as err:
             raise UserError(f"d2m_gan: --preset {args.preset}: {err}") from None
-    preset_of(params.preset, args.variant)
-    if params.preset in (same := variant_of(args.variant).same):
-        say("d2m_gan", f"{args.variant} of preset {params.preset} is no different from full: {same[params.preset]}")
+    preset = preset_of(params.preset, args.variant).name
+    if args.preset and args.preset != preset:
+        raise UserError(f"d2m_gan: --preset {args.preset} and --variant {args.variant} name two presets; leave one out")
+    if preset in (same := variant_of(args.variant).same):
+        say("d2m_gan", f"{args.variant} of preset {preset} is no different from full: {same[preset]}")
     shards, decoder = layout.stage("shards"), decoder_of(layout, args.level, args.variant)
     name = f"{args.level}-{args.variant}"
     options = f"--level {args.level} --variant {args.variant}" + (f" --preset {args.preset}" if args.preset else "")
@@ -258,7 +271,7 @@ def main(argv: list[str] | None = None) -> int:
         metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run)
     if metrics:
         shown = ", ".join(f"{loss} {value:.3f}" for loss, value in metrics["losses"].items())
-        say("d2m_gan", f"{name} ({params.preset}): {params.steps} steps on {metrics['train_windows']} windows; {shown}")
+        say("d2m_gan", f"{name} ({preset}): {params.steps} steps on {metrics['train_windows']} windows; {shown}")
     return 0
 
 

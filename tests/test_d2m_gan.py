@@ -42,7 +42,7 @@ def setup(preset, level: str = "high"):
     net = DanceToCodes(preset, level, frames=60, joints=17, width=0.05, codebook=vqvae.codebook(2).k)
     judge = MultiScaleDiscriminator(discriminator_config(preset.discriminator, width=0.05))
     codes = 344 if level == "high" else 1378
-    target = Target(torch.randint(16, (2, codes)), torch.rand(2, 44100) - 0.5, torch.tensor([0, -60]))
+    target = Target(torch.randint(16, (2, codes)), torch.rand(2, 44100) - 0.5, torch.tensor([0, -60]), torch.randn(2, 64, codes))
     return net, judge, vqvae, target
 
 
@@ -130,6 +130,32 @@ def test_windows_carry_the_codes_of_their_own_sound(tmp_path):
     for codes, clip, start in zip(batch.music.codes, drawn.clips, drawn.starts, strict=True):
         first = min(round(start * 735 / 128), len(data.codes[clip.clip_id]) - 344)
         assert torch.equal(codes, data.codes[clip.clip_id][first : first + 344])
+
+
+def test_latents_are_those_that_the_codes_come_from(tmp_path):
+    build_shards(tmp_path, clips=1, seconds=4)
+    vqvae = tiny_vqvae(64)
+    batch = DanceData(WindowData(tmp_path, "train", 2), vqvae, "high", jitter=10, mirror=False, latents=True).batch(0, 0, 4)
+    assert batch.music.latents.shape == (4, 64, 344)
+    assert torch.equal(vqvae.quantise(batch.music.latents, 2).codes, batch.music.codes)
+
+
+def test_what_trains_nothing_is_decoded_for_the_curves_alone(tmp_path, monkeypatch):
+    """The released program's wave and mel terms: once a row, and without them training is the same."""
+    build_shards(tmp_path / "shards", clips=1, seconds=3)
+    decoded = []
+    decode = JukeboxVQVAE.decode_latents
+    monkeypatch.setattr(JukeboxVQVAE, "decode_latents", lambda self, z, level: decoded.append(1) or decode(self, z, level))
+    files = []
+    for every in (1, 4):
+        params = dataclasses.replace(TINY, preset="released", steps=4, log_every=every)
+        d2m_gan.train(tmp_path / "shards", tiny_vqvae(), "high", "full", params, tmp_path / str(every))
+        files.append((tmp_path / str(every) / "model.pt").read_bytes())
+        assert len(decoded) == 4 // every
+        decoded.clear()
+    assert files[0] == files[1]
+    header, *rows = (tmp_path / "4" / "curves.csv").read_text().splitlines()
+    assert len(rows) == 1 and {"wave", "mel"} < set(header.split(","))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -41,8 +41,8 @@ def gradients(preset: str, variant: str) -> torch.Tensor:
     judge = MultiScaleDiscriminator(config, EMBEDDING if lines.code_order == "none" else 1)
     rng = torch.Generator().manual_seed(5)
     pose = torch.rand(2, frames, 17, 3, generator=rng) * 200
-    music = torch.rand(2, 44100, generator=rng) - 0.5
-    target = Target(torch.randint(16, (2, codes), generator=rng), music, torch.tensor([0, -60]))
+    music, latents = torch.rand(2, 44100, generator=rng) - 0.5, torch.randn(2, EMBEDDING, codes, generator=rng)
+    target = Target(torch.randint(16, (2, codes), generator=rng), music, torch.tensor([0, -60]), latents)
     predicted = net(pose, (204, 360), torch.rand(2, 2048, generator=rng))
     discriminator_term(net, judge, player.codebook(2).k, predicted, target.codes).backward()
     found = [p.grad.flatten() for p in judge.parameters()]
@@ -88,3 +88,13 @@ def test_without_fine_tuning_the_vqvae_plays():
     assert decoder_of(layout, "low", "no_finetune") == Path("root/runs/demo/vqvae/model.pt")
     with pytest.raises(UserError, match="unknown variant 'x' of d2m_gan; known: full, no_motion"):
         decoder_of(layout, "low", "x")
+
+
+def test_a_variant_may_name_its_preset():
+    layout = Layout(root=Path("root"), corpus="demo")
+    assert preset_of("fixed", "paper.no_mel") == preset_of("paper", "no_mel")
+    assert decoder_of(layout, "low", "paper.no_finetune") == decoder_of(layout, "low", "no_finetune")
+    with pytest.raises(UserError, match="unknown preset 'x' of d2m_gan; known: paper"):
+        preset_of("fixed", "x.full")
+    with pytest.raises(UserError, match="--preset fixed and --variant paper.full name two presets"):
+        d2m_gan.main(["--corpus", "demo", "--preset", "fixed", "--variant", "paper.full"])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.profiler import record_function
 
 from d2m_model.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
 from d2m_model.losses.spectral import mel_l1
@@ -25,13 +26,15 @@ class Target(NamedTuple):
     """(B, S) the real music."""
     shifts: torch.Tensor
     """(B,) int64: sample of `audio` at which the first code begins, -hop..hop (codes sit on the clip's own grid)."""
+    latents: torch.Tensor | None = None
+    """(B, 64, L): what the encoder made of the music before the codes; needed where `latent` has a weight."""
 
 
 class Excerpt(NamedTuple):
     """The part of a batch that is decoded for the wave and mel losses: the decoder is by far the largest cost."""
 
     windows: int
-    """How many of the batch's windows, from the first."""
+    """How many of the batch's windows, from the first; 0 decodes none, and there are no such terms."""
     first: int
     """First code, at least 1, for a window's first and last code may reach over the edge of its audio."""
     codes: int
@@ -98,8 +101,11 @@ def discriminator_term(
     predicted (B, 64, L): generated codes, which get no gradient from it; codes (B, L): the real music's.
     """
     real = as_sequence(F.embedding(codes, codebook).transpose(1, 2), net.preset.code_order)
-    real_scores, _ = discriminator(real)
-    fake_scores, _ = discriminator(judged(net, predicted.detach(), codebook))
+    fake = judged(net, predicted.detach(), codebook)
+    with record_function("discriminators, their step: real"):
+        real_scores, _ = discriminator(real)
+    with record_function("discriminators, their step: generated"):
+        fake_scores, _ = discriminator(fake)
     return hinge_discriminator(real_scores, fake_scores) / len(real_scores)
 
 
@@ -108,29 +114,30 @@ def generator_terms(
 ) -> dict[str, torch.Tensor]:
     """Every term whose weight is not 0, each a scalar. predicted (B, 64, L): what `net` made, before the lookup.
 
-    `released` decodes without gradient, so its wave and mel terms train nothing, as in the published program.
+    `released` decodes without gradient, so its wave and mel terms train nothing, as in the published program; an excerpt
+    of 0 windows spares their cost.
     """
     preset, weights, level = net.preset, net.preset.weights, LEVELS[net.level]
     codebook, terms = vqvae.codebook(level).k, {}
     real = F.embedding(target.codes, codebook).transpose(1, 2)
     if weights.adversarial or weights.feature:
-        scores, fake_features = discriminator(judged(net, predicted[: excerpt.judged], codebook))
+        with record_function("discriminators, generator's step: generated"):
+            scores, fake_features = discriminator(judged(net, predicted[: excerpt.judged], codebook))
         if weights.adversarial:
             terms["adversarial"] = adversarial_term(scores)
         if weights.feature:
-            with torch.no_grad():
+            with record_function("discriminators, generator's step: real"), torch.no_grad():
                 _, real_features = discriminator(as_sequence(real[: excerpt.judged], preset.code_order))
             terms["feature"] = feature_term(real_features, fake_features)
     if weights.latent:
-        with torch.no_grad():
-            latents = vqvae.latents(target.audio, level)
-        terms["latent"] = F.l1_loss(predicted, latents)
+        terms["latent"] = F.l1_loss(predicted, target.latents)
     if weights.code:
         terms["code"] = code_term(net, predicted, target.codes, codebook)
-    if weights.wave or weights.mel:
+    if excerpt.windows and (weights.wave or weights.mel):
         part = slice(excerpt.first, excerpt.first + excerpt.codes)
         entries = net.look_up(predicted[: excerpt.windows, :, part], codebook)
-        with torch.set_grad_enabled(preset.straight_through and torch.is_grad_enabled()):
+        trains = preset.straight_through and torch.is_grad_enabled()
+        with record_function("decoder"), torch.set_grad_enabled(trains):
             wave = vqvae.decode_latents(entries, level)
         heard = torch.stack([
             audio[shift + part.start * HOPS[level] : shift + part.stop * HOPS[level]]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from d2m_model.nets.fast_convolution import FastConv1d
 from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
 
 SIGMA = 100.0  # the tanh is scaled by it; the paper calls this crucial for stability
@@ -80,7 +81,7 @@ class ReleasedCodeGenerator(nn.Module):
             mirrored = RELEASED_LOW_PADS[i] if level == "low" else 0
             if mirrored:
                 layers.append(nn.ReflectionPad1d(mirrored))
-            layers.append(nn.Conv1d(inputs, outputs, kernel, stride, padding=1))
+            layers.append(FastConv1d(inputs, outputs, kernel, stride, padding=1))
             if i not in NO_STACK[level]:
                 layers += released_stack(outputs)
             length = (length + 2 * mirrored + 2 - kernel) // stride + 1

@@ -7,6 +7,7 @@ any number of frames, which is what lets a kick land on the frame where the foot
 import torch
 from torch import nn
 
+from d2m_model.nets.fast_convolution import FastConv1d
 from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
 
 
@@ -51,10 +52,10 @@ class ReleasedMotionEncoder(nn.Module):
             nn.ReLU(),
             *released_stack(w1),
             nn.LeakyReLU(SLOPE),
-            nn.Conv1d(w1, w2, 4),
+            FastConv1d(w1, w2, 4),
             *released_stack(w2),
             nn.LeakyReLU(SLOPE),
-            nn.Conv1d(w2, w3, 4),
+            FastConv1d(w2, w3, 4),
             *released_stack(w3),
             nn.LeakyReLU(SLOPE),
             nn.Conv1d(w3, 1, 4),

@@ -90,7 +90,9 @@ PRESETS = {
 
 
 def preset_of(name: str, variant: str = "full") -> Preset:
-    """The preset `name` with the lines of `variant`. Raises UserError for an unknown one of either."""
+    """The preset `name`, or the one that `variant` names (`paper.no_mel`), with the lines of that variant. Raises UserError
+    for an unknown one of either."""
+    name = variant.partition(".")[0] if "." in variant else name
     if name not in PRESETS:
         raise UserError(f"unknown preset '{name}' of d2m_gan; known: {', '.join(PRESETS)}")
     preset, lines = PRESETS[name], variant_of(variant)

@@ -5,6 +5,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from d2m_model.nets.fast_convolution import FastConv1d
+
 SLOPE = 0.2  # of every LeakyReLU
 
 
@@ -57,7 +59,7 @@ class ReleasedResidualBlock(nn.Module):
         self.block = nn.Sequential(
             nn.LeakyReLU(SLOPE),
             nn.ReflectionPad1d(dilation),
-            weight_norm(nn.Conv1d(channels, channels, 3, dilation=dilation)),
+            weight_norm(FastConv1d(channels, channels, 3, dilation=dilation)),
             nn.LeakyReLU(SLOPE),
             weight_norm(nn.Conv1d(channels, channels, 1)),
         )

@@ -1,4 +1,7 @@
-"""Every variant of the paper's Tables 2 to 6: the lines of a preset that it changes, and what that means."""
+"""Every variant of the paper's Tables 2 to 6: the lines of a preset that it changes, and what that means.
+
+A name is that of a variant, `no_mel`, of the preset that params.yaml gives, or `<preset>.<variant>`, as `paper.no_mel`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,10 +61,11 @@ VARIANTS: dict[str, Variant] = {
 
 
 def variant_of(name: str) -> Variant:
-    """The variant called `name`. Raises UserError, with the known names, where there is none."""
-    if name not in VARIANTS:
-        raise UserError(f"unknown variant '{name}' of d2m_gan; known: {', '.join(VARIANTS)}")
-    return VARIANTS[name]
+    """The variant called `name`, of whatever preset. Raises UserError, with the known names, where there is none."""
+    variant = name.partition(".")[2] or name
+    if variant not in VARIANTS:
+        raise UserError(f"unknown variant '{variant}' of d2m_gan; known: {', '.join(VARIANTS)}")
+    return VARIANTS[variant]
 
 
 def listing() -> str:

@@ -33,23 +33,32 @@ class DanceBatch(NamedTuple):
     def to(self, device: torch.device) -> "DanceBatch":
         """The same batch on a device."""
         size = tuple(side.to(device) for side in self.size)
-        return DanceBatch(self.pose.to(device), size, self.visual.to(device), Target(*(t.to(device) for t in self.music)), self.genres)
+        music = Target(*(t if t is None else t.to(device) for t in self.music))
+        return DanceBatch(self.pose.to(device), size, self.visual.to(device), music, self.genres)
 
 
 class DanceData:
-    """All windows of a split, their music coded once by `vqvae` at `level` ('high' or 'low').
+    """All windows of a split, their music coded once by `vqvae`, on its device, at `level` ('high' or 'low').
 
-    stream: what of the dance is read, 'pose' or 'motion'. Raises UserError where the shards have no motion.
+    stream: what of the dance is read, 'pose' or 'motion'. latents: also keep what the encoder makes before the codes, 256
+    bytes a code. Raises UserError where the shards have no motion.
     """
 
-    def __init__(self, windows: WindowData, vqvae: JukeboxVQVAE, level: str, *, jitter: int, mirror: bool, stream: str = "pose"):
+    def __init__(
+        self, windows: WindowData, vqvae: JukeboxVQVAE, level: str, *, jitter: int, mirror: bool, stream: str = "pose", latents: bool = False
+    ):
         self.windows, self.level, self.stream = windows, level, stream
         if stream == "motion" and not windows.shards.info.motion_rate:
             raise UserError(f"{windows.shards.folder}: d2m_gan.stream is 'motion', but these shards hold keypoints only; set it to pose")
         self.jitter, self.mirror = jitter, mirror
-        self.codes, self.pose = {}, {}
+        self.codes, self.latents, self.pose = {}, {}, {}
+        device = vqvae.codebook(LEVELS[level]).k.device
         for index, clip in enumerate(windows.clips):
-            self.codes[clip.clip_id] = vqvae.encode(windows.clip_audio(index)[None], LEVELS[level])[0]
+            with torch.no_grad():
+                z = vqvae.latents(windows.clip_audio(index)[None].to(device), LEVELS[level])
+                self.codes[clip.clip_id] = vqvae.quantise(z, LEVELS[level]).codes[0].cpu()
+            if latents:
+                self.latents[clip.clip_id] = z[0].cpu()
             read = windows.shards.read(clip.clip_id)
             self.pose[clip.clip_id] = read.motion if stream == "motion" else fill_missing(read.pose[:, 0])
 
@@ -64,7 +73,7 @@ class DanceData:
         return self._pair(self.windows.gather([self.windows.windows[index]]), [False])
 
     def _pair(self, drawn: Batch, flips: list[bool]) -> DanceBatch:
-        poses, codes, shifts = [], [], []
+        poses, codes, shifts, latents = [], [], [], []
         hop, length = HOPS[LEVELS[self.level]], samples_to_codes(drawn.audio.shape[1], LEVELS[self.level])
         for clip, start, flip in zip(drawn.clips, drawn.starts, flips, strict=True):
             pose = self.pose[clip.clip_id][start : start + self.windows.frames]
@@ -73,8 +82,9 @@ class DanceData:
             first = min(round(sample / hop), len(known) - length)
             codes.append(known[first : first + length])
             shifts.append(first * hop - sample)
+            latents += [self.latents[clip.clip_id][:, first : first + length]] if self.latents else []
         sides = (torch.tensor([float(getattr(c, s)) for c in drawn.clips])[:, None, None, None] for s in ("width", "height"))
-        music = Target(torch.stack(codes), drawn.audio, torch.tensor(shifts))
+        music = Target(torch.stack(codes), drawn.audio, torch.tensor(shifts), torch.stack(latents) if latents else None)
         return DanceBatch(torch.from_numpy(np.stack(poses)), tuple(sides), drawn.i3d, music, [c.genre for c in drawn.clips])
 
     def _mirrored(self, dance: np.ndarray, clip: ClipEntry) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.profiler import record_function
 
 from d2m_model.training import checkpoint, distributed
 from d2m_model.training.acceleration import COMPILING, PRECISIONS
@@ -164,14 +165,21 @@ def walk(adam: torch.optim.Optimizer, gradient_norm: float) -> None:
     distributed.average_gradients(parameters)
     if gradient_norm:
         nn.utils.clip_grad_norm_(parameters, gradient_norm)
-    adam.step()
+    with record_function("optimisers"):
+        adam.step()
 
 
 def descend(loss: torch.Tensor, adam: torch.optim.Optimizer, gradient_norm: float) -> None:
     """One step of an optimizer against a loss."""
     adam.zero_grad(set_to_none=True)
-    loss.backward()
+    with record_function("backward"):
+        loss.backward()
     walk(adam, gradient_norm)
+
+
+def ends_row(number: int, steps: int, every: int) -> bool:
+    """Whether step `number` of `steps` is the last of those whose mean is a row of the curves."""
+    return (number + 1) % every == 0 or number + 1 == steps
 
 
 def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curves:
@@ -192,7 +200,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
         for number in bar:
             recent.append({k: v.detach() for k, v in task.step(number, watch).items()})
             done = number + 1
-            if done % params.log_every == 0 or done == steps:
+            if ends_row(number, steps, params.log_every):
                 means = _means(recent)
                 curves.add(done, means)
                 board.scalars(done, means)

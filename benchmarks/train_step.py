@@ -1,0 +1,194 @@
+"""How fast is a training step? The preset `released` at full size against a plain eager float32 transcription of it.
+
+    python -m benchmarks.train_step --level high --batch 4 --out benchmarks/results/train_step-CPU.json
+    python -m benchmarks.train_step --device cuda --repeats 50 --out benchmarks/results/train_step-GPU.json
+
+Both train motion encoder, generator and discriminators from the same weights on the same batch, in one process, in turns;
+every loss of the first step must agree (to 1e-4; with bf16 to 2e-2). A step is the forward passes and both optimisers.
+Ours runs as it trains on that device: float32 on a CPU, bf16 and compiled on CUDA. It decodes only at the steps that end
+a row of the curves, for there the decoded sound trains nothing; one in 50 is counted in. The music's codes and latents
+are computed once per clip before a training, so ours has none in a step. The table is of one more step of each, under
+the profiler.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.plain_step import PlainStep
+from d2m_model.d2m_gan import GanTask, Params, excerpt_of
+from d2m_model.losses.gan_terms import Target
+from d2m_model.losses.spectral import MEL_BANDS, MEL_FFT, mel_filterbank
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.nets.motion_features import plain_coordinates
+from d2m_model.nets.presets import PRESETS, VISUAL
+from d2m_model.training.dance_data import DanceBatch
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE, frames_to_samples
+
+FRAMES, JOINTS, SIZE = 60, 25, (406.0, 720.0)
+LOG_EVERY = 50
+PARTS = (
+    "encoder of the music", "generator", "discriminators, their step: real", "discriminators, their step: generated",
+    "discriminators, generator's step: generated", "discriminators, generator's step: real", "decoder", "backward", "optimisers",
+)  # fmt: skip
+
+
+def fake_batch(size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """pose (B, 60, 25, 3), visual (B, 2048), audio (B, 44100) of `size` windows."""
+    torch.manual_seed(0)
+    pose = torch.rand(size, FRAMES, JOINTS, 3) * torch.tensor([*SIZE, 1.0])
+    return pose, torch.rand(size, VISUAL), torch.rand(size, frames_to_samples(FRAMES)) - 0.5
+
+
+class OneBatch:
+    """The same windows at every step, in the place of `training.dance_data.DanceData`."""
+
+    stream = "pose"
+
+    def __init__(self, batch: DanceBatch):
+        self.windows = SimpleNamespace(frames=FRAMES, shards=SimpleNamespace(info=SimpleNamespace(joints=JOINTS)))
+        self.one, self.codes = batch, {"clip": batch.music.codes}
+
+    def batch(self, seed: int, step: int, size: int) -> DanceBatch:
+        return self.one
+
+
+def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state dict of ours with the old-style names of weight normalisation."""
+    new = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    result = {}
+    for name, value in state.items():
+        for ours, theirs in new.items():
+            name = name.replace(ours, theirs)
+        result[name] = value.clone()
+    return result
+
+
+def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, Callable]:
+    """(plain step, our step) of a step's number, which start from the same weights and give their losses."""
+    index = LEVELS[level]
+    torch.manual_seed(1)
+    vqvae = JukeboxVQVAE().requires_grad_(False)
+    vqvae.codebook(index).k.normal_()
+    pose, visual, audio = fake_batch(size)
+    sides = tuple(torch.full((size, 1, 1, 1), side) for side in SIZE)
+    latents = vqvae.latents(audio, index)
+    music = Target(vqvae.quantise(latents, index).codes, audio, torch.zeros(size, dtype=torch.int64), latents)
+    shown = {"excerpt_windows": size, "judged_windows": size, "log_every": LOG_EVERY}
+    params = Params(preset="released", batch=size, gradient_norm=0.0, steps=10 * LOG_EVERY, **shown)
+    ours = GanTask(PRESETS["released"], level, vqvae, OneBatch(DanceBatch(pose, sides, visual, music, [])), params, device)
+
+    excerpt = excerpt_of(0, music.codes.shape[1], level, params)
+    part = slice(excerpt.first, excerpt.first + excerpt.codes)
+    filters = torch.from_numpy(mel_filterbank(SAMPLE_RATE, MEL_FFT, MEL_BANDS))
+    plain = PlainStep(level, FRAMES, 3 * JOINTS, filters, part, device)
+    plain.encoder.load_state_dict(renamed(ours.net.motion_encoder.state_dict()))
+    plain.generator.load_state_dict(renamed(ours.net.generator.state_dict()))
+    plain.judge.load_state_dict(renamed(ours.judge.state_dict()))
+    plain.player.down.load_state_dict(vqvae.encoders[index].level_blocks.state_dict())
+    plain.player.up.load_state_dict(vqvae.decoders[index].level_blocks.state_dict())
+    plain.player.out.load_state_dict(vqvae.decoders[index].out.state_dict())
+    plain.player.book.copy_(vqvae.codebook(index).k)
+    motion, visual, audio = plain_coordinates(pose, *SIZE).to(device), visual.to(device), audio.to(device)
+    return lambda number: plain.step(motion, visual, audio), lambda number: ours.step(number, lambda number, losses: None)
+
+
+def compared(plain: dict[str, torch.Tensor], ours: dict[str, torch.Tensor], tolerance: float) -> dict[str, list[float]]:
+    """{loss: [plain, ours]}. AssertionError where one is missing or differs by more than `tolerance` of its size, of
+    the adversarial one, a mean of scores around 0, by more than that of 1."""
+    pairs = {name: [float(value.detach()), float(ours[name].detach())] for name, value in plain.items()}
+    for name, (theirs, own) in pairs.items():
+        bound = tolerance * (1.0 if name == "adversarial" else abs(theirs))
+        assert abs(theirs - own) <= bound, f"loss '{name}': plain {theirs}, ours {own}"
+    return pairs
+
+
+def seconds(step: Callable, number: int, device: torch.device) -> float:
+    """Wall time of one step."""
+    synchronise(device)
+    begun = time.perf_counter()
+    step(number)
+    synchronise(device)
+    return time.perf_counter() - begun
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def parts(step: Callable, number: int, device: torch.device) -> dict[str, float]:
+    """{part of the step: seconds}, of the device's time on CUDA."""
+    cuda = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda) as found:
+        whole = seconds(step, number, device)
+    averages = {event.key: event for event in found.key_averages()}
+    spent = {name: (averages[name].device_time_total if cuda else averages[name].cpu_time_total) / 1e6 for name in PARTS if name in averages}
+    return spent | {"the rest": whole - sum(spent.values())}
+
+
+def table(result: dict) -> str:
+    """Where the time goes, as Markdown."""
+    rows = [f"| {name} | " + " | ".join(f"{result['table'][who].get(name, 0):.3f}" for who in ("plain", "ours")) + " |" for name in (*PARTS, "the rest")]
+    medians = f"| **a step, median of {result['repeats']}** | {result['plain_s']:.3f} | {result['ours_s']:.3f} |"
+    return "\n".join(["| seconds | plain | ours |", "|:-|-:|-:|", *rows, medians])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--level", choices=tuple(LEVELS), default="high")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2, help="of the CPU")
+    parser.add_argument("--out", type=Path, help="JSON to write the result into, beside what it holds of the other level")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    torch.set_num_threads(args.threads)
+    plain, ours = contestants(args.level, args.batch, device)
+    last = LOG_EVERY - 1  # the step at whose end ours decodes too
+    losses = compared(plain(last), ours(last), 2e-2 if args.device == "cuda" else 1e-4)
+    decoding = statistics.median(seconds(ours, last, device) for _ in range(1 if args.device == "cpu" else args.repeats))
+    times = [(seconds(plain, 0, device), seconds(ours, 0, device)) for _ in range(args.repeats)]
+    own = statistics.median(t for _, t in times)
+    result = {
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else cpu_name(), "torch": torch.__version__,
+        "threads": args.threads, "level": args.level, "batch": args.batch, "repeats": args.repeats,
+        "plain_s": statistics.median(t for t, _ in times),
+        "ours_s": own + max(0.0, decoding - own) / LOG_EVERY, "ours_with_decoding_s": decoding,
+        "losses_plain_ours": losses, "table": {"plain": parts(plain, 0, device), "ours": parts(ours, 0, device)},
+    }  # fmt: skip
+    result["times_faster"] = result["plain_s"] / result["ours_s"]
+    print(f"{result['device']}, torch {result['torch']}, {args.threads} threads, level {args.level}, batch {args.batch}; losses agree\n")
+    print(table(result), f"\n\nours is {result['times_faster']:.2f} times as fast", sep="")
+    if args.out:
+        known = json.loads(args.out.read_text()) if args.out.exists() else {}
+        write_text(args.out, json.dumps(known | {args.level: rounded(result)}, indent=2) + "\n")
+
+
+def cpu_name() -> str:
+    """Of the first CPU, as the kernel calls it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
+
+
+def rounded(value):
+    if isinstance(value, dict):
+        return {name: rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return round(value, 6) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()
