@@ -1,4 +1,4 @@
-"""Convolutions with fewer multiplications, for training on a CPU: minimal filtering (Winograd, 1980; Lavin and Gray, 2016).
+"""Convolutions with fewer multiplications, for a CPU: minimal filtering (Winograd, 1980; Lavin and Gray, 2016).
 
 N samples of input give S = N - k + 1 outputs of a kernel of k taps as A [(G w) ⊙ (B x)]: one multiplication per row of B
 instead of k per output, and equal but for rounding. Over channels ⊙ is a matrix product, so B and G are paid once per
@@ -21,30 +21,47 @@ WORTH_SHORT, WORTH_LONG = 512 * 256, 128 * 64
 
 
 class FastConv1d(nn.Conv1d):
-    """nn.Conv1d without stride and groups; where it is trained in float32 on a CPU, by minimal filtering."""
+    """nn.Conv1d of one group; where it is trained, or folded, in float32 on a CPU, and large, by minimal filtering."""
+
+    def __init__(self, *sizes: int, **options: int):
+        super().__init__(*sizes, **options)
+        kernel, channels = self.kernel_size[0], self.in_channels * self.out_channels
+        large = (kernel in SHORT and channels >= WORTH_SHORT) or (kernel in LONG and channels >= WORTH_LONG)
+        self.worthwhile = large and self.stride == (1,)
+        self.taps: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = self.weight  # computed anew at each access where it is normalised
-        kernel, (padding,), (dilation,) = weight.shape[2], self.padding, self.dilation
-        trained = torch.is_grad_enabled() and weight.requires_grad and not torch.is_autocast_enabled(x.device.type)
-        channels = self.in_channels * self.out_channels
-        worthwhile = (kernel in SHORT and channels >= WORTH_SHORT) or (kernel in LONG and channels >= WORTH_LONG)
-        if not (trained and worthwhile and self.stride == (1,) and x.device.type == "cpu" and x.dtype == torch.float32):
+        (padding,), (dilation,) = self.padding, self.dilation
+        trained = torch.is_grad_enabled() and weight.requires_grad
+        plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if not (self.worthwhile and plain and (trained or self.taps is not None)):
             return F.conv1d(x, weight, self.bias, self.stride, padding, dilation)
-        return filtered(F.pad(x, (padding, padding)), weight, self.bias, dilation)
+        taps = transformed(weight) if self.taps is None else self.taps
+        return filtered(F.pad(x, (padding, padding)), taps, self.bias, weight.shape[2], dilation)
+
+    def fold(self) -> None:
+        """Transform the weight, which will not change any more, once and for all."""
+        if self.worthwhile:
+            self.taps = transformed(self.weight.detach().cpu())
 
 
-def filtered(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, dilation: int = 1) -> torch.Tensor:
-    """F.conv1d(x, weight, bias, dilation=dilation) of x (B, C, L) and weight (O, C, k) with k of `SHORT` or `LONG`."""
-    (batch, channels, length), (outputs, _, kernel) = x.shape, weight.shape
-    back, into, of_weight = matrices(kernel)
+def transformed(weight: torch.Tensor) -> torch.Tensor:
+    """(O, C, k) -> (R, O, C): what a kernel's taps multiply with."""
+    outputs, channels, kernel = weight.shape
+    return (matrices(kernel)[2] @ weight.permute(2, 0, 1).reshape(kernel, -1)).view(-1, outputs, channels)
+
+
+def filtered(x: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, kernel: int, dilation: int = 1) -> torch.Tensor:
+    """F.conv1d of x (B, C, L) with the weight (O, C, k) whose `transformed` taps are; k of `SHORT` or `LONG`."""
+    (batch, channels, length), outputs = x.shape, taps.shape[1]
+    back, into, _ = matrices(kernel)
     step, rows, taken = len(back), len(into), into.shape[1]
     length -= (kernel - 1) * dilation
     tiles = -(-length // (step * dilation))
     phases = F.pad(x, (0, ((tiles - 1) * step + taken) * dilation - x.shape[2])).unflatten(2, (-1, dilation))
     pieces = phases.unfold(2, taken, step).permute(4, 1, 0, 2, 3)  # (N, C, B, tiles, dilation)
     seen = (into @ pieces.reshape(taken, -1)).view(rows, channels, -1)
-    taps = (of_weight @ weight.permute(2, 0, 1).reshape(kernel, -1)).view(rows, outputs, channels)
     y = back @ torch.bmm(taps, seen).view(rows, -1)
     y = y.view(step, outputs, batch, tiles, dilation).permute(2, 1, 3, 0, 4).reshape(batch, outputs, -1)
     return y[..., :length] + bias[:, None]
