@@ -223,14 +223,15 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
     curves = train_loop(task, params.steps, params, run)
     if rank() > 0:
         return {}
-    net, losses = task.average.cpu(), {k: v for k, v in curves.rows[-1].items() if k != "step"}
+    net, last = task.average.cpu(), {k: round(v, 6) for k, v in curves.rows[-1].items() if k != "step"}
+    measured = {name: value for name, value in last.items() if name.startswith("P4")}
     metrics = {
         "level": level, "variant": variant, "preset": preset.name, "steps": params.steps,
         "train_clips": len(windows.clips), "train_windows": len(windows),
         "generator_parameters": sum(p.numel() for p in net.parameters()),
         "discriminator_parameters": sum(p.numel() for p in task.judge.parameters()),
-        "losses": {name: round(value, 6) for name, value in losses.items()},
-    }  # fmt: skip
+        "losses": {name: value for name, value in last.items() if name not in measured},
+    } | measured  # fmt: skip
     save_generator(out / "model.pt", net, task.codebook.cpu(), variant, inputs_of(windows.shards.info, params.stream))
     curves.write(out / "curves.csv")
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")

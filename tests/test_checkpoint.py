@@ -83,7 +83,7 @@ def test_curves_are_flat_csv(tmp_path):
     other.add(7, {"loss": 4.0})
     curves.beside(other, "low")
     curves.write(tmp_path / "curves.csv")
-    assert (tmp_path / "curves.csv").read_text() == "step,loss,loss_low,mel\n5,1.5,,\n7,,4,\n10,0.123457,3,2\n"
+    assert (tmp_path / "curves.csv").read_text() == "step,loss,loss_low,mel\n5,1.5,nan,nan\n7,nan,4,nan\n10,0.123457,3,2\n"
     assert list(Steps(5, batch=2, label="x", start=3)) == [3, 4]
 
 

@@ -30,7 +30,7 @@ def test_two_processes_reach_the_weights_of_one(tmp_path, stage):
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS | {stage: PARAMS[stage] | more}))
     place = root / "runs" / "tiny" / RESULTS[stage]
     read = lambda: torch.load(place / "model.pt", weights_only=True)["state"]["net" if stage == "d2m_gan" else "model"]
-    numbers = lambda: [[float(v or 0) for v in line.split(",")] for line in (place / "curves.csv").read_text().splitlines()[1:]]
+    numbers = lambda: [[0.0 if v == "nan" else float(v) for v in line.split(",")] for line in (place / "curves.csv").read_text().splitlines()[1:]]
     run(root, stage)
     one, curves = read(), numbers()
     (place / "model.pt").unlink()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,8 @@ from dataset_tools.base.timebase import SAMPLE_RATE
 
 
 class Curves:
-    """Rows of one curves.csv: `step` and flat loss keys. A key first seen late is empty in earlier rows."""
+    """Rows of one curves.csv: `step` and flat loss keys. What a row does not have is nan: plots leave
+    it out, where they would take an empty cell for a 0."""
 
     def __init__(self, rows: list[dict[str, float]] | None = None):
         self.rows = list(rows or [])
@@ -41,7 +43,7 @@ class Curves:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(names)
         for row in self.rows:
-            writer.writerow([f"{v:.6g}" if isinstance(v := row.get(n, ""), float) else v for n in names])
+            writer.writerow([f"{v:.6g}" if isinstance(v := row.get(n, math.nan), float) else v for n in names])
         write_text(path, out.getvalue())
 
 
