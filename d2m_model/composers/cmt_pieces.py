@@ -1,5 +1,6 @@
 """What CMT learns from: pieces of music, and random excerpts of them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from d2m_model.training.seeding import stream_seed
 from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import frames_to_seconds
-from dataset_tools.base.workers import progress
+from dataset_tools.base.workers import progress, run_all
 
 MIDI = (".mid", ".midi")
+FEW = 200
+"""Files from which on reading them in several processes is quicker."""
 UNKNOWN = 0
 """Genre that no training piece has by name."""
 
@@ -27,7 +30,7 @@ class Excerpts:
 
     def __init__(self, pieces: list[Song], genres: tuple[str, ...], *, bars: int, words: int, seed: int):
         self.most_bars, self.most_words, self.seed = bars, words, seed
-        self.words = [torch.from_numpy(piece.words.astype(np.int64)) for piece in pieces]
+        self.words = [piece.words for piece in pieces]
         self.songs = songs_of(pieces, genres)
         self.starts = [np.flatnonzero(piece.words[:, BEAT] == BAR) for piece in pieces]
         count = np.array([len(starts) for starts in self.starts])
@@ -46,15 +49,24 @@ class Excerpts:
         edges = np.append(self.starts[index], len(self.words[index]))
         first = int(rng.integers(len(edges) - 1))
         bars = min(int(rng.integers(1, self.most_bars + 1)), len(edges) - 1 - first)
-        words = self.words[index][edges[first] : edges[first + bars]][: self.most_words]
-        places = places_of(bar_and_tick(words.numpy()), bars)
-        return self.songs[index], words, torch.from_numpy(places)
+        words = self.words[index][edges[first] : edges[first + bars]][: self.most_words].astype(np.int64)
+        return self.songs[index], torch.from_numpy(words), torch.from_numpy(places_of(bar_and_tick(words), bars))
 
 
 def songs_of(pieces: list[Song], genres: tuple[str, ...]) -> torch.Tensor:
     """(S, 7) int64 of what pieces are: genre, key, and each instrument."""
     number = {name: k for k, name in enumerate(genres, 1)}
     return torch.tensor([[number.get(p.genre, UNKNOWN), p.key, *map(int, p.instruments)] for p in pieces])
+
+
+def _read_piece(path: Path) -> Song | str:
+    """The piece of a MIDI file, or why it is of no use."""
+    try:
+        score = read_score(path)
+    except UserError as err:
+        return str(err)
+    bars = np.unique(score.bars)  # a tempo of 0 makes bars that last no time
+    return song_of(score.notes, bars) if score.notes and len(bars) > 1 else f"{path}: holds no notes"
 
 
 def midi_pieces(folder: Path) -> tuple[list[Song], list[Path]]:
@@ -68,16 +80,10 @@ def midi_pieces(folder: Path) -> tuple[list[Song], list[Path]]:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in MIDI and p.is_file())
     if not files:
         raise UserError(f"{folder}: no MIDI file ({', '.join(MIDI)}) in it or below; baselines.cmt.midi names their folder")
-    pieces, used, refused = [], [], []
-    for path in files:
-        try:
-            score = read_score(path)
-            if not score.notes:
-                raise UserError(f"{path}: holds no notes")
-            pieces.append(song_of(score.notes, score.bars))
-            used.append(path)
-        except UserError as err:
-            refused.append(str(err))
+    found = run_all(_read_piece, files, 1 if len(files) < FEW else os.cpu_count() or 1, "cmt midi")
+    pieces = [piece for piece in found if isinstance(piece, Song)]
+    used = [path for path, piece in zip(files, found, strict=True) if isinstance(piece, Song)]
+    refused = [reason for reason in found if isinstance(reason, str)]
     if not pieces:
         raise UserError(f"{folder}: none of its {len(files)} MIDI files can be used; the first: {refused[0]}")
     if refused:
