@@ -394,7 +394,7 @@ def test_a_folder_of_no_use_is_one_clear_line(tmp_path, content):
     assert str(folder) in text and "\n" not in text and len(text) < 400
 
 
-@pytest.mark.parametrize(("name", "value"), [("control", 1.5), ("nucleus", 0.0), ("width", 30), ("words", 2), ("dropout", 1.0), ("learning_rate", 0.0)])
+@pytest.mark.parametrize(("name", "value"), [("control", 1.5), ("tempo", 20.0), ("nucleus", 0.0), ("width", 30), ("words", 2), ("dropout", 1.0), ("learning_rate", 0.0)])
 def test_parameters_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=name):
         dataclasses.replace(cmt.Params(), **{name: value})

@@ -37,7 +37,7 @@ class Params(TrainingParams):
     """Section `baselines.cmt` of params.yaml; absent, the published sizes."""
 
     midi: str = ""
-    """Folder of MIDI files to learn from, with all its subfolders; '' for the corpus's own training music."""
+    """Folder of MIDI files to learn from, with all its subfolders, seen from the root; '' for the corpus's own training music."""
     width: int = 512
     depth: int = 12
     heads: int = 8
@@ -52,6 +52,8 @@ class Params(TrainingParams):
     """Most words of a training excerpt."""
     genre: str = ""
     """Genre asked for; '' takes genre, key and instruments of a training piece, another for each dance."""
+    tempo: float = 0.0
+    """Beats per minute; 0 takes each video's own, that of its visual beats."""
     control: float = 0.7
     """C: probability that a bar's density and a visual beat's strength follow the video."""
     nucleus: float = 0.9
@@ -66,6 +68,7 @@ class Params(TrainingParams):
         require(self.width % self.heads == 0, f"width must be a multiple of heads, found {self.width} and {self.heads}")
         require(self.words >= 8, f"words must be at least 8, found {self.words}")
         require(0 <= self.dropout < 1, f"dropout must be at least 0 and below 1, found {self.dropout}")
+        require(self.tempo == 0 or 40 <= self.tempo <= 220, f"tempo must be 40 to 220, or 0 for the video's, found {self.tempo}")
         require(0 <= self.control <= 1, f"control must be 0 to 1, found {self.control}")
         require(0 < self.nucleus <= 1, f"nucleus must be above 0 and at most 1, found {self.nucleus}")
         for name in ("learning_rate", "beat_temperature", "duration_temperature"):
@@ -83,6 +86,7 @@ class Cmt:
     songs: torch.Tensor
     """(S, 7) int64: genre, key and instruments of the training pieces, see `CmtNet.prefix`."""
     genre: str
+    tempo: float
     sampling: Sampling
 
 
@@ -119,14 +123,14 @@ def train(corpus: Corpus, params: Params) -> Cmt:
     """
     device = seed_everything(params.seed, params.threads)
     if params.midi:
-        (pieces, files), origin = midi_pieces(Path(params.midi)), "midi"
+        (pieces, files), origin = midi_pieces(corpus.layout.root / params.midi), "midi"
     else:
         pieces, files, origin = corpus_pieces(corpus)
     genres = tuple(sorted({piece.genre for piece in pieces} - {""}))
     if params.genre and params.genre not in genres:
         raise UserError(f"baselines.cmt.genre '{params.genre}' is not one of the training music's: {', '.join(genres) or 'none is known'}")
     dances = corpus.training_dances()
-    speeds = [rhythm_of(read_motion(dance.video)).speeds for dance in progress(list(dances), f"{KIND} videos")]
+    speeds = [rhythm_of(read_motion(dance.video), params.tempo).speeds for dance in progress(list(dances), f"{KIND} videos")]
     known = statistics_of([piece.words for piece in pieces], np.concatenate(speeds))
     data = Excerpts(pieces, genres, bars=params.bars, words=params.words, seed=params.seed)
     run = corpus.run(params, files)
@@ -159,7 +163,7 @@ def load(path: Path, params: Params) -> Cmt:
         raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
     names = (f.name for f in fields(Sampling))
     sampling = Sampling(**{name: getattr(params, name) for name in names})
-    return Cmt(net=net.eval(), known=known, genres=genres, songs=state["songs"], genre=params.genre, sampling=sampling)
+    return Cmt(net=net.eval(), known=known, genres=genres, songs=state["songs"], genre=params.genre, tempo=params.tempo, sampling=sampling)
 
 
 def compose(model: Cmt, dance: Dance) -> list[Note]:
@@ -168,6 +172,6 @@ def compose(model: Cmt, dance: Dance) -> list[Note]:
     songs = model.songs
     if model.genre:
         songs = songs[songs[:, 0] == 1 + model.genres.index(model.genre)]
-    rhythm = rhythm_of(read_motion(dance.video))
+    rhythm = rhythm_of(read_motion(dance.video), model.tempo)
     words = write_words(model.net, songs[rng.integers(len(songs))], plan_of(rhythm, model.known), model.sampling, rng)
     return cut(notes_of(words, rhythm.bars), 0.0, frames_to_seconds(dance.frames))

@@ -84,8 +84,8 @@ def motion_of(flows: np.ndarray) -> Motion:
     return Motion(np.concatenate([speed[:1], speed]), np.concatenate([[0.0, 0.0], impact]))
 
 
-def rhythm_of(motion: Motion, tempo: float | None = None) -> Rhythm:
-    """Tempo (unless given), bars, speeds and visual beats of a motion."""
+def rhythm_of(motion: Motion, tempo: float = 0.0) -> Rhythm:
+    """Bars, speeds and visual beats of a motion at `tempo` beats per minute, 0: that of its impacts."""
     frames = len(motion.impact)
     times, length = np.arange(frames) / FPS, frames / FPS
     tempo = tempo or fit_tempo(times, motion.impact - motion.impact.mean())
