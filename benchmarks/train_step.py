@@ -55,7 +55,7 @@ class OneBatch:
     stream = "pose"
 
     def __init__(self, batch: DanceBatch):
-        self.windows = SimpleNamespace(frames=FRAMES, shards=SimpleNamespace(info=SimpleNamespace(joints=JOINTS)))
+        self.windows = SimpleNamespace(frames=FRAMES, clips=[], shards=SimpleNamespace(info=SimpleNamespace(joints=JOINTS)))
         self.one, self.codes = batch, {"clip": batch.music.codes}
 
     def batch(self, seed: int, step: int, size: int) -> DanceBatch:

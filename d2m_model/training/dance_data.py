@@ -31,9 +31,9 @@ class DanceBatch(NamedTuple):
     """Of the B dances."""
 
     def to(self, device: torch.device) -> "DanceBatch":
-        """The same batch on a device."""
+        """The same batch on a device, but for the shifts, which are read on the CPU: no step waits for the device for them."""
         size = tuple(side.to(device) for side in self.size)
-        music = Target(*(t if t is None else t.to(device) for t in self.music))
+        music = Target(*(t if t is None else t.to(device) for t in self.music))._replace(shifts=self.music.shifts)
         return DanceBatch(self.pose.to(device), size, self.visual.to(device), music, self.genres)
 
 

@@ -33,8 +33,12 @@ class MusicModel(nn.Module):
         self.net, self.vqvae = net.eval(), vqvae.eval()
         self.level, self.frames, self.stream = LEVELS[net.level], net.frames, net.stream
         self.genre: torch.Tensor | None = None
-        self.codebook = vqvae.codebook(self.level).k
         self.temperature = net.preset.temperatures.get(net.level, 1.0)
+
+    @property
+    def codebook(self) -> torch.Tensor:
+        """(bins, 64), on the device that the model is on."""
+        return self.vqvae.codebook(self.level).k
 
     @staticmethod
     def load(generator: Path, synthesizer: Path, inputs: Mapping[str, str] | None = None) -> "MusicModel":
