@@ -1,6 +1,7 @@
 """The stage `baselines`: every system leaves one sound for each test clip, and mistakes are one line."""
 
 import importlib
+import json
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,19 @@ def test_a_sound_and_a_score_for_every_clip(corpus, capsys):
     assert first == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def test_the_online_network_is_trained_and_plays(corpus):
+    (corpus / "params.yaml").write_text("baselines: {threads: 1, dance2music: {method: online, beam: 5, steps: 2, batch: 2}}\n")
+    run = ["--root", str(corpus), "--corpus", "demo", "--system", "dance2music", "--resume"]
+    assert baselines.main(run) == 0
+    folder = corpus / "runs/demo/baselines/dance2music"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["dances"], metrics["notes"], metrics["parameters"]) == (2, 30, 2097413) and metrics["steps"] == 2
+    assert {"model.pt", "curves.csv", "clip_002.mid"} <= {path.name for path in folder.iterdir()}
+    assert "distilled from the offline search" in (folder / "about.txt").read_text()
+    (corpus / "params.yaml").write_text("baselines: {threads: 1}\n")
+    assert baselines.main(run) == 0 and not (folder / "model.pt").exists()
+
+
 def test_a_corpus_gives_training_songs_alone(corpus):
     own = Corpus(layout=Layout(root=corpus, corpus="demo"), system="x", seed=1)
     assert own.scores() == {} and own.song_start("clip_000") is None
@@ -71,8 +85,9 @@ def test_every_system_has_what_the_stage_calls(name):
     "section, rule",
     [
         ("{beams: 3}", "baselines.beams is not a parameter; known: dance2music, "),
-        ("{dance2music: {beams: 3}}", "baselines.dance2music.beams is not a parameter; known: beam"),
+        ("{dance2music: {beams: 3}}", "baselines.dance2music.beams is not a parameter; known: batch, beam"),
         ("{dance2music: {beam: 0}}", "baselines.dance2music: beam must be at least 1, found 0"),
+        ("{dance2music: {method: both}}", "baselines.dance2music: method must be offline or online, found 'both'"),
         ("{dance2music: 3}", "baselines.dance2music must be a mapping"),
         ("{split: all}", "split must be one of train, val, test, found 'all'"),
         ("{loudness: 3}", "loudness must be -70 to 0 LUFS, found 3"),

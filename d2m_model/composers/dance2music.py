@@ -1,107 +1,104 @@
 """Dance2Music (Aggarwal & Parikh 2021, arXiv 2107.06252): notes that are alike where poses are alike.
 
-One note of a pentatonic scale for every 6 frames. A beam search finds those whose affinity matrix correlates best with
-the dance's self-similarity matrix; nothing is learnt from music.
+One note of a pentatonic scale for every 6 frames, one piano. `offline`, the row of Table 1, searches for the notes of a
+whole dance and learns nothing; `online` is a network that has learnt from such searches on the training dances to give
+each note from what has been danced and played so far.
 """
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 
 from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.dance2music_online import OnlineNet, OnlineTask, played, taught
+from d2m_model.composers.dance2music_search import STEP, search, similarity
 from d2m_model.composers.score import Note
-from d2m_model.nets.motion_features import fill_missing
+from d2m_model.training import checkpoint
+from d2m_model.training.loop import TrainingParams, train_loop
+from d2m_model.training.seeding import seed_everything
+from dataset_tools.base.atomic import write_text
 from dataset_tools.base.params import require
 from dataset_tools.base.timebase import frames_to_seconds
 
 SCALE = (60, 62, 64, 67, 69)
 """MIDI notes: C major pentatonic from middle C."""
-STEP = 6
-"""Frames of a note: 0.2 s."""
-HISTORY = 10
-"""Notes that a reward looks back over, its own included."""
 VELOCITY = 100
 PIANO = 0
+METHODS = ("offline", "online")
+KIND, VERSION = "dance2music", 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
-    """Section `baselines.dance2music` of params.yaml."""
+class Params(TrainingParams):
+    """Section `baselines.dance2music` of params.yaml. What is not `method` or `beam` is of the online network's training."""
 
+    method: str = "offline"
     beam: int = 50
-    """Hypotheses that are kept after each note."""
+    """Hypotheses that the search keeps after each note."""
+    batch: int = 32
+    """Notes of a step."""
+    steps: int = 2000
+    learning_rate: float = 1e-3
 
     def __post_init__(self):
-        require(self.beam >= 1, f"beam must be at least 1, found {self.beam}")
+        super().__post_init__()
+        require(self.method in METHODS, f"method must be {' or '.join(METHODS)}, found '{self.method}'")
+        for name in ("beam", "steps"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.learning_rate > 0, f"learning_rate must be above 0, found {self.learning_rate}")
 
 
-def train(corpus: Corpus, params: Params) -> Params:
-    """There is nothing to learn: the model is its parameters."""
-    return params
+@dataclass(frozen=True)
+class Dance2Music:
+    """What plays: the search, or the network where there is one."""
+
+    beam: int
+    net: OnlineNet | None = None
+
+
+def train(corpus: Corpus, params: Params) -> Dance2Music:
+    """Offline there is nothing to learn. Online: learn the notes that the search gives the training dances; writes
+    model.pt, metrics.json and curves.csv.
+
+    Raises UserError for a loss that is no number.
+    """
+    if params.method == "offline":
+        for name in ("model.pt", "metrics.json", "curves.csv"):  # of an online network trained here before
+            (corpus.folder / name).unlink(missing_ok=True)
+        return Dance2Music(params.beam)
+    device = seed_everything(params.seed, params.threads)
+    lessons = [taught(dance.pose[:, 0], params.beam) for dance in corpus.training_dances()]
+    run = corpus.run(params, [corpus.layout.stage("shards")])
+    task = OnlineTask(lessons, params.learning_rate, params, device)
+    curves = train_loop(task, params.steps, params, run)
+    net = task.net.cpu().eval()
+    metrics = {
+        "dances": len(lessons), "notes": sum(len(lesson.notes) for lesson in lessons), "steps": params.steps,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        **{name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"},
+    }  # fmt: skip
+    checkpoint.save(corpus.folder / "model.pt", KIND, VERSION, {"net": net.state_dict()}, {})
+    curves.write(corpus.folder / "curves.csv")
+    write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    run.finish()
+    return Dance2Music(params.beam, net)
 
 
 def about(corpus: Corpus, params: Params) -> str:
     """For the note under Table 1."""
     layout = corpus.train.info.pose_layout
     joints = f"the joints of {layout}" + ("" if layout == "body25" else " instead of BODY_25's")
-    return f"the published offline search on {joints}; a piano; nothing is trained"
+    if params.method == "offline":
+        return f"the published offline search on {joints}; a piano; nothing is trained"
+    return f"the online network on {joints}, distilled from the offline search on the training dances, {params.steps} steps; a piano"
 
 
-def compose(model: Params, dance: Dance) -> list[Note]:
+def compose(model: Dance2Music, dance: Dance) -> list[Note]:
     """One piano, a note every 0.2 s, repeated ones held."""
-    return held(search(similarity(dance.pose[:, 0]), model.beam), dance.frames)
-
-
-def similarity(pose: np.ndarray) -> np.ndarray:
-    """(T, T) float64: cosines between the poses of one dancer (T, J, 3), x and y about the middle of the body.
-
-    Where nobody is ever seen all poses are equally alike: 1.
-    """
-    xy = fill_missing(pose)[..., :2].astype(np.float64)
-    flat = (xy - xy.mean(axis=1, keepdims=True)).reshape(len(xy), -1)
-    length = np.linalg.norm(flat, axis=1, keepdims=True)
-    if not length.any():
-        return np.ones((len(xy), len(xy)))
-    unit = flat / np.maximum(length, 1e-9)
-    return unit @ unit.T
-
-
-def search(dance: np.ndarray, beam: int) -> np.ndarray:
-    """The beam search: dance (T, T) similarities -> (ceil(T / 6),) steps 0..4 of the scale.
-
-    After each note a hypothesis is worth the sum of the rewards of its notes; a note's reward is the Pearson correlation
-    of the similarities of the last 10 notes' frames with the affinities 1 - |s_i - s_j| / 4 of the notes, each affinity
-    enlarged to the 6 x 6 pairs of frames it stands for. A matrix without variance correlates with nothing: 0.
-    """
-    frames = len(dance)
-    notes = np.zeros((1, 0), np.int64)
-    worth = np.zeros(1)
-    for count in range(1, -(-frames // STEP) + 1):
-        children = np.concatenate([np.repeat(notes, len(SCALE), axis=0), np.tile(np.arange(len(SCALE)), len(notes))[:, None]], axis=1)
-        first, stop = STEP * max(0, count - HISTORY), min(STEP * count, frames)
-        reward = correlations(dance[first:stop, first:stop], children[:, -HISTORY:])
-        total = np.repeat(worth, len(SCALE)) + reward
-        best = np.argsort(-total, kind="stable")[:beam]
-        notes, worth = children[best], total[best]
-    return notes[0]
-
-
-def correlations(dance: np.ndarray, notes: np.ndarray) -> np.ndarray:
-    """(B,) Pearson correlations of a similarity matrix (F, F) with the affinity matrices of notes (B, N), enlarged.
-
-    Frame f belongs to note f // 6. The correlation of enlarged matrices is that of the small ones with the sums of the
-    large one's blocks, each pair weighted by its frames.
-    """
-    frames, count = len(dance), notes.shape[1]
-    edges = np.arange(count) * STEP
-    size = np.diff(np.append(edges, frames)).astype(np.float64)
-    weight = np.outer(size, size) / frames**2
-    mean = np.add.reduceat(np.add.reduceat(dance, edges, 0), edges, 1) / frames**2
-    affinity = 1 - np.abs(notes[:, :, None] - notes[:, None, :]) / (len(SCALE) - 1)
-    affinity -= (affinity * weight).sum((1, 2), keepdims=True)
-    covariance = (affinity * mean).sum((1, 2))
-    spread = np.sqrt((affinity**2 * weight).sum((1, 2)) * dance.var())
-    return np.divide(covariance, spread, out=np.zeros(len(notes)), where=spread > 1e-9)
+    pose = dance.pose[:, 0]
+    steps = played(model.net, similarity(pose)) if model.net else search(similarity(pose), model.beam)
+    return held(steps, dance.frames)
 
 
 def held(steps: np.ndarray, frames: int) -> list[Note]:

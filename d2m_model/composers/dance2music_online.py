@@ -1,0 +1,124 @@
+"""Dance2Music's online network: the next note from the last 60 poses and the last 10 notes, learnt from the search.
+
+The sizes are the published ones; what is not published is ours: max pooling by 2 after each of the first five
+convolutions, which takes 60 x 60 to 1 x 1; a window's similarities standardised, as a correlation does; what lies before
+the dance's start is zeros and a sixth note.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from d2m_model.composers.dance2music_search import HISTORY, NOTES, STEP, search, similarity
+from d2m_model.training.loop import Measurement, TrainingParams, Watch, descend
+from d2m_model.training.seeding import generator
+
+POSES = STEP * HISTORY
+"""Frames that the network sees: 2 s."""
+CHANNELS = (64, 128, 128, 256, 512, 32)
+EMBEDDING, HIDDEN = 16, 32
+MLP = (512, 256, 128)
+BEFORE = NOTES
+"""Stands for the notes before the first."""
+
+
+class OnlineNet(nn.Module):
+    """Logits of the next note."""
+
+    def __init__(self):
+        super().__init__()
+        widths = (1, *CHANNELS)
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        self.embedding = nn.Embedding(NOTES + 1, EMBEDDING)
+        self.memory = nn.LSTM(EMBEDDING, HIDDEN, num_layers=2, bidirectional=True, batch_first=True)
+        sizes = (CHANNELS[-1] + 2 * HIDDEN, *MLP)
+        layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
+        self.mlp = nn.Sequential(*layers, nn.Linear(MLP[-1], NOTES))
+
+    def forward(self, dance: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
+        """dance (B, 60, 60) standardised similarities of the last poses; notes (B, 10) int64, the latest last -> (B, 5)."""
+        seen = dance[:, None]
+        for convolution in self.convolutions[:-1]:
+            seen = F.max_pool2d(F.relu(convolution(seen)), 2)
+        seen = self.convolutions[-1](seen).flatten(1)
+        _, (hidden, _) = self.memory(self.embedding(notes))
+        return self.mlp(torch.cat([seen, hidden[-2], hidden[-1]], dim=1))
+
+
+class Lesson(NamedTuple):
+    """A training dance and the notes that the search found for it."""
+
+    similarity: np.ndarray
+    """(T, T)."""
+    notes: np.ndarray
+    """(N,) steps 0..4 of the scale."""
+
+
+def taught(pose: np.ndarray, beam: int) -> Lesson:
+    """The search's notes for one dancer (T, J, 3)."""
+    dance = similarity(pose)
+    return Lesson(dance, search(dance, beam))
+
+
+def seen(dance: np.ndarray, note: int) -> np.ndarray:
+    """(60, 60) float32: what the network sees when it gives note number `note` of a dance (T, T): the similarities of the
+    60 frames up to the end of the note's own, standardised, zeros for frames that are not there."""
+    stop = STEP * (note + 1)
+    first, last = max(0, stop - POSES), min(stop, len(dance))
+    window = dance[first:last, first:last]
+    spread = window.std()
+    framed = np.zeros((POSES, POSES), np.float32)
+    at = first - (stop - POSES)
+    inside = slice(at, at + last - first)
+    framed[inside, inside] = (window - window.mean()) / spread if spread > 1e-9 else 0.0
+    return framed
+
+
+def before(notes: np.ndarray, note: int) -> np.ndarray:
+    """(10,) int64: the notes before number `note`, the latest last."""
+    return np.concatenate([np.full(HISTORY, BEFORE), notes[:note]])[-HISTORY:].astype(np.int64)
+
+
+class OnlineTask:
+    """The network, trained to give the search's next note after the search's notes so far."""
+
+    def __init__(self, lessons: list[Lesson], learning_rate: float, params: TrainingParams, device: torch.device):
+        self.lessons, self.params, self.device = lessons, params, device
+        self.places = [(lesson, note) for lesson in lessons for note in range(len(lesson.notes))]
+        self.net = OnlineNet().to(device)
+        self.nets = {"net": self.net}
+        self.adams = {"net": torch.optim.Adam(self.net.parameters(), learning_rate)}
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step along the cross-entropy of the notes; gives it, and the share of notes that were likeliest."""
+        picked = torch.randint(len(self.places), (self.params.batch,), generator=generator(self.params.seed, "notes", number))
+        lessons = [self.places[i] for i in picked.tolist()]
+        dance = torch.from_numpy(np.stack([seen(lesson.similarity, note) for lesson, note in lessons])).to(self.device)
+        notes = torch.from_numpy(np.stack([before(lesson.notes, note) for lesson, note in lessons])).to(self.device)
+        target = torch.tensor([int(lesson.notes[note]) for lesson, note in lessons], device=self.device)
+        self.net.train()
+        logits = self.net(dance, notes)
+        loss = F.cross_entropy(logits, target)
+        watch(number, {"loss": loss})
+        descend(loss, self.adams["net"], self.params.gradient_norm)
+        return {"loss": loss, "accuracy": (logits.argmax(1) == target).float().mean()}
+
+    def measure(self) -> Measurement:
+        """Nothing is measured while it trains."""
+        return Measurement({}, {})
+
+
+@torch.no_grad()
+def played(net: OnlineNet, dance: np.ndarray) -> np.ndarray:
+    """(ceil(T / 6),) steps of the scale for similarities (T, T): the likeliest note after the network's own notes so far,
+    none of which knows what is danced after it."""
+    net = net.eval()
+    notes = np.zeros(0, np.int64)
+    for note in range(-(-len(dance) // STEP)):
+        logits = net(torch.from_numpy(seen(dance, note))[None], torch.from_numpy(before(notes, note))[None])
+        notes = np.append(notes, int(logits.argmax()))
+    return notes

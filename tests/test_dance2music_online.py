@@ -1,0 +1,59 @@
+"""The online network has the published sizes, hears nothing of the future, and learns the search's notes."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from d2m_model.composers import dance2music_online as online
+from d2m_model.composers.dance2music_search import search
+from d2m_model.training.loop import Run, TrainingParams, train_loop
+
+
+def swaying(period, frames=120):
+    """(T, T) similarities of a dance that turns evenly."""
+    angle = 2 * np.pi * np.arange(frames) / period
+    return np.cos(angle[:, None] - angle[None])
+
+
+def test_the_network_has_the_published_sizes():
+    widths = (1, 64, 128, 128, 256, 512, 32)
+    convolutions = sum(9 * a * b + b for a, b in pairwise(widths))
+    lstm = sum(2 * 4 * 32 * (inputs + 32 + 2) for inputs in (16, 64))
+    sizes = (32 + 64, 512, 256, 128, 5)
+    mlp = sum(a * b + b for a, b in pairwise(sizes))
+    net = online.OnlineNet()
+    assert sum(p.numel() for p in net.parameters()) == convolutions + 6 * 16 + lstm + mlp == 2_097_413
+    assert net(torch.zeros(3, 60, 60), torch.zeros(3, 10, dtype=torch.int64)).shape == (3, 5)
+
+
+def test_it_sees_two_seconds_up_to_the_notes_end_and_the_notes_before():
+    dance = swaying(37, 75)
+    whole = online.seen(dance, 10)
+    assert whole.shape == (60, 60) and whole.mean() == pytest.approx(0, abs=1e-6) and whole.std() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(np.corrcoef(whole.ravel(), dance[6:66, 6:66].ravel())[0, 1], 1, atol=1e-6)
+    start, end = online.seen(dance, 0), online.seen(dance, 12)
+    assert not start[:54].any() and start[54:, 54:].any() and not end[57:].any() and end[:57, :57].any()
+    assert not online.seen(np.ones((60, 60)), 9).any(), "poses that are all alike"
+    notes = np.arange(12) % 5
+    assert online.before(notes, 0).tolist() == [5] * 10 and online.before(notes, 3).tolist() == [5] * 7 + [0, 1, 2]
+    assert online.before(notes, 12).tolist() == notes[2:].tolist()
+
+
+def test_notes_do_not_depend_on_what_comes_after():
+    torch.manual_seed(3)
+    net, dance = online.OnlineNet(), swaying(31, 90)
+    whole = online.played(net, dance)
+    assert whole.shape == (15,) and online.played(net, dance[:75, :75]).shape == (13,)
+    np.testing.assert_array_equal(online.played(net, dance[:60, :60]), whole[:10])
+
+
+def test_it_learns_the_searchs_notes():
+    lessons = [online.Lesson(dance, search(dance, 10)) for dance in (swaying(24, 90), swaying(37, 90))]
+    torch.manual_seed(0)
+    params = TrainingParams(batch=16, log_every=5)
+    task = online.OnlineTask(lessons, 2e-3, params, torch.device("cpu"))
+    curves = train_loop(task, 40, params, Run(stage="baselines"))
+    assert curves.rows[0]["loss"] > 1.2 and curves.rows[-1]["loss"] < 0.5 * curves.rows[0]["loss"]
+    assert curves.rows[-1]["accuracy"] > 0.75, "chance is 0.2"
