@@ -52,8 +52,8 @@ def test_notes_do_not_depend_on_what_comes_after():
 def test_it_learns_the_searchs_notes():
     lessons = [online.Lesson(dance, search(dance, 10)) for dance in (swaying(24, 90), swaying(37, 90))]
     torch.manual_seed(0)
-    params = TrainingParams(batch=16, log_every=5)
+    params = TrainingParams(batch=4, log_every=20)
     task = online.OnlineTask(lessons, 2e-3, params, torch.device("cpu"))
-    curves = train_loop(task, 40, params, Run(stage="baselines"))
-    assert curves.rows[0]["loss"] > 1.2 and curves.rows[-1]["loss"] < 0.5 * curves.rows[0]["loss"]
-    assert curves.rows[-1]["accuracy"] > 0.75, "chance is 0.2"
+    curves = train_loop(task, 140, params, Run(stage="baselines"))
+    assert curves.rows[0]["loss"] > 1.4 and curves.rows[-1]["loss"] < 1.0, curves.rows
+    assert curves.rows[-1]["accuracy"] > 0.5, "chance is 0.2"
