@@ -16,6 +16,7 @@ import numpy as np
 
 from dataset_tools.base import cli
 from dataset_tools.base.accounting import demand
+from dataset_tools.base.ahead import Ahead
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -133,7 +134,9 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
 
     sweep(layout.cache("i3d"))
     todo = [job for job in jobs if not job.cache.exists()]
-    outcomes = run_all(work, todo, params.workers, "i3d", failed=lambda job, reason: reason, timeout=params.timeout)
+    outcomes = run_all(
+        work, todo, params.workers, "i3d", prepare=begin, failed=lambda job, reason: reason, timeout=params.timeout
+    )
     reasons = dict(zip((job.clip.id for job in todo), outcomes, strict=True))
 
     out = layout.stage("i3d")
@@ -159,12 +162,17 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     return rows
 
 
-def work(job: Job) -> str:
-    """Compute one clip into the cache; returns the reason where that is impossible, else ''."""
+def begin(job: Job) -> Ahead:
+    """Start reading a clip and taking its flow, while the networks see the clip before."""
     from dataset_tools.vision.clip_reader import read_clip
 
+    return _extractor(*job.settings).begin(read_clip(job.video, job.clip.frames))
+
+
+def work(job: Job, begun: Ahead) -> str:
+    """Compute one clip into the cache; returns the reason where that is impossible, else ''."""
     try:
-        features = _extractor(*job.settings)(read_clip(job.video, job.clip.frames))
+        features = _extractor(*job.settings).features(begun)
     except UserError as err:
         return " ".join(str(err).split())
     memory = io.BytesIO()

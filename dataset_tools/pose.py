@@ -18,6 +18,7 @@ import numpy as np
 
 from dataset_tools.base import cli
 from dataset_tools.base.accounting import demand
+from dataset_tools.base.ahead import Ahead
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -28,7 +29,7 @@ from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.base.workers import run_all
 from dataset_tools.vision.pose_layouts import SOURCES
 
-VERSION = 4  # of what this stage computes; raise it when the same input would give other poses
+VERSION = 5  # of what this stage computes; raise it when the same input would give other poses
 ANNOTATED = "annotated"
 DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # parameters that decide it
 
@@ -117,6 +118,11 @@ class Job:
     params: Params
 
     @property
+    def settings(self) -> tuple:
+        """Of `_poser`."""
+        return self.weights, self.params.long_edge, self.params.layout, self.params.batch_size
+
+    @property
     def files(self) -> dict[str, Path]:
         """Name in the stage's folder -> where it is made: pose and, where the pose is annotated, motion."""
         files = {f"{self.clip.id}.npy": self.cache}
@@ -149,7 +155,9 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
 
     sweep(layout.cache("pose"))
     todo = [job for job in jobs if not all(path.exists() for path in job.files.values())]
-    outcomes = run_all(work, todo, params.workers, "pose", failed=lambda job, reason: reason, timeout=params.timeout)
+    outcomes = run_all(
+        work, todo, params.workers, "pose", prepare=begin, failed=lambda job, reason: reason, timeout=params.timeout
+    )
     reasons = dict(zip((job.clip.id for job in todo), outcomes, strict=True))
 
     out = layout.stage("pose")
@@ -179,16 +187,24 @@ def _finished(job: Job, reason: str, facts: dict) -> PoseRow:
     return PoseRow(id=job.clip.id, status=status, reason=reason, people=people, coverage=coverage, **facts)
 
 
-def work(job: Job) -> str:
+def begin(job: Job) -> Ahead | None:
+    """Start reading a clip, while the network sees the clip before; None where no network is run."""
+    from dataset_tools.vision.clip_reader import read_clip
+
+    if job.params.weights == ANNOTATED:
+        return None
+    return _poser(*job.settings).begin(read_clip(job.video, job.clip.frames))
+
+
+def work(job: Job, begun: Ahead | None) -> str:
     """Pose one clip into the cache; returns the reason where that is impossible, else ''."""
     from dataset_tools.aist.corpus import annotated_motion, annotated_pose
-    from dataset_tools.vision.clip_reader import read_clip
     from dataset_tools.vision.tracking import track
 
     clip, params = job.clip, job.params
     chosen = {name: getattr(params, name) for name in ("max_people", "gap_frames", "min_frames")}
     try:
-        if params.weights == ANNOTATED:
+        if begun is None:
             pose = annotated_pose(
                 job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
                 crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
@@ -196,8 +212,7 @@ def work(job: Job) -> str:
             for path, values in zip(job.files.values(), (pose, annotated_motion(job.weights, clip.frames)), strict=True):
                 _save(values, path)
             return ""
-        poser = _poser(job.weights, params.long_edge, params.layout, params.batch_size)
-        pose = track(poser.people(read_clip(job.video, clip.frames)), clip.width, clip.height, **chosen)
+        pose = track(_poser(*job.settings).found(begun), clip.width, clip.height, **chosen)
     except UserError as err:
         return " ".join(str(err).split())
     return _save(pose, job.cache)

@@ -59,6 +59,24 @@ def test_who_comes_out_from_behind_another_is_the_hidden_one_not_the_seen_one_ju
     assert x[34, 1] == pytest.approx(153, abs=1)
 
 
+def test_colours_tell_who_came_out_where_motion_cannot():
+    """Two walk towards each other, nobody is found for a moment, and both have turned back: their motion says crossed."""
+    red, blue, unseen = np.zeros((10, 3)), np.zeros((10, 3)), np.full((10, 3), np.nan)
+    red[:, 0], blue[:, 2] = 1.5, 1.5
+    people, colours = [], []
+    for t in range(50):
+        away = 8 + 4 * abs(t - 25)  # px from the middle
+        found = [] if 21 < t < 29 else [person(180 - away, 300, y=615), person(180 + away, 280)]
+        people.append(np.array(found).reshape(-1, 17, 3))
+        colours.append(np.array([red, blue][: len(found)]).reshape(-1, 10, 3))
+    halfway = 29  # the first frame after: only half of the red one's parts are found
+    colours[halfway] = np.array([np.where(np.arange(10)[:, None] < 5, red, unseen), blue])
+    left, right = middle(track(zip(people, colours), WIDTH, HEIGHT, gap_frames=0))[[10, 45], :2].T
+    assert (left < 180).all() and (right > 180).all()
+    crossed = middle(track(people, WIDTH, HEIGHT, gap_frames=0))[:, :2]
+    assert crossed[10, 0] < 180 < crossed[45, 0]  # without them the motion is believed
+
+
 def primary_x(*people_per_frame) -> float:
     """Mean x px of the shoulders of slot 0 in the first frame: where the dancer stands."""
     pose = track([np.array(people) for people in people_per_frame], WIDTH, HEIGHT)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -46,6 +47,35 @@ def test_every_item_has_an_outcome_whatever_happens_to_its_process(capfd):
     assert found[5] == "raise: the file is odd"
     assert found[6] == "bug: KeyError: 'pts'" and "square_unless_told_otherwise" in capfd.readouterr().err
     assert found[7].startswith("full: a.npy: No space left on device; make room")
+
+
+def square_while_preparing(item):
+    return square_unless_told_otherwise(item) if item != "dies later" else item
+
+
+def add(item, square):
+    if item == "dies later":
+        os._exit(8)
+    return item + square
+
+
+def test_a_process_that_is_lost_with_two_items_costs_only_the_one_to_blame():
+    items = [1, 2, "segfault", 3, "dies later", 4, "raise", 5]
+    found = run_all(add, items, 2, "test", prepare=square_while_preparing, failed=lambda item, reason: f"{item}: {reason}")
+    assert [found[i] for i in (0, 1, 3, 5, 7)] == [2, 6, 12, 20, 30]
+    assert found[2] == "segfault: the process that worked on it was killed by SIGSEGV"
+    assert found[4] == "dies later: the process that worked on it ended with exit code 8"
+    assert found[6] == "raise: the file is odd"
+
+
+def test_the_next_item_is_prepared_while_one_is_worked_on():
+    prepared = {item: threading.Event() for item in (1, 2, 3)}
+
+    def work(item, ready):
+        assert ready == -item and (item == 3 or prepared[item + 1].wait(60))
+        return item
+
+    assert run_all(work, [1, 2, 3], 1, "test", prepare=lambda item: prepared[item].set() or -item) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("item", "error"), [("raise", UserError), ("exit", RuntimeError)])

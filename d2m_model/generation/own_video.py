@@ -92,7 +92,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
 
     weights = locate(posing.weights, layout)
     poser = Poser(weights, long_edge=posing.long_edge, layout=posing.layout, batch_size=posing.batch_size)
-    people = poser.people(progress(read_clip(clip, made.frames), "pose", made.frames))
+    people = poser.found(poser.begin(progress(read_clip(clip, made.frames), "pose", made.frames)))
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
     pose = track(people, made.width, made.height, **kept)
 

@@ -12,15 +12,19 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from functools import partial
 from multiprocessing import connection
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from dataset_tools.base.ahead import ahead
 from dataset_tools.base.errors import UserError, disk_trouble
 
 I = TypeVar("I")
 O = TypeVar("O")
+P = TypeVar("P")
 
 START = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
@@ -32,10 +36,14 @@ def progress(items: Iterable[I], label: str, total: int | None = None) -> Iterat
 
 
 def run_all(
-    function: Callable[[I], O], items: list[I], workers: int, label: str, *,
-    failed: Callable[[I, str], O] | None = None, timeout: float | None = None, steps: int | None = None,
+    function: Callable[..., O], items: list[I], workers: int, label: str, *,
+    prepare: Callable[[I], P] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
+    steps: int | None = None,
 ) -> list[O]:  # fmt: skip
     """[function(item) for item in items] over `workers` processes.
+
+    With `prepare` it is function(item, prepare(item)), and a process prepares its next item in a thread while it works
+    on the present one.
 
     `function` should return its failure as a value. Where it does not, because it raises, its process dies, or it takes
     more than `timeout` seconds for one item, failed(item, reason) stands for the outcome. Without `failed` such an item
@@ -43,16 +51,19 @@ def run_all(
     the number of times that all items together call `step`, the progress bar counts those instead of items.
     """
     if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
-        return [function(item) for item in progress(items, label)]
+        return [outcome() for outcome in progress(_outcomes(function, prepare, items), label, len(items))]
     outcomes: list = [None] * len(items)
     waiting, busy, spare = list(reversed(range(len(items)))), [], []
+    alone: set[int] = set()  # items whose process was lost while it had two: either may be to blame
     try:
         with progress((), label, total=steps or len(items)) as bar:
             while waiting or busy:
                 while waiting and len(busy) < workers:
-                    worker = spare.pop() if spare else _Worker(function)
-                    worker.give(waiting.pop(), items, timeout)
-                    busy.append(worker)
+                    busy.append(spare.pop() if spare else _Worker(function, prepare))
+                    busy[-1].give(waiting.pop(), items, timeout)
+                for worker in busy if prepare else ():
+                    if waiting and len(worker.given) == 1 and alone.isdisjoint((worker.given[0], waiting[-1])):
+                        worker.give(waiting.pop(), items, timeout)
                 left = min(worker.deadline for worker in busy) - time.monotonic()
                 connection.wait([worker.pipe for worker in busy], None if timeout is None else max(0.0, left))
                 for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
@@ -60,19 +71,47 @@ def run_all(
                     if kind == "step":
                         bar.update()
                         continue
-                    busy.remove(worker)
                     if kind == "lost":
                         worker.stop()
-                    else:
-                        spare.append(worker)
+                    if kind == "lost" and len(worker.given) > 1:
+                        alone.update(worker.given)
+                        waiting += reversed(worker.given)
+                        busy.remove(worker)
+                        continue
+                    index = worker.done()
+                    if not worker.given:
+                        busy.remove(worker)
+                        spare += [worker] if kind != "lost" else []
                     if kind != "done":
-                        outcome = _without(outcome, failed, items[worker.index])
-                    outcomes[worker.index] = outcome
+                        outcome = _without(outcome, failed, items[index])
+                    outcomes[index] = outcome
                     bar.update(steps is None)
     finally:
         for worker in busy + spare:
             worker.stop()
     return outcomes
+
+
+def _outcomes(function: Callable, prepare: Callable | None, items: Iterable[I]) -> Iterator[Callable[[], O]]:
+    """For each item what gives, or raises, its outcome; the items after it are prepared meanwhile."""
+    if prepare is None:
+        for item in items:
+            yield lambda item=item: function(item)
+        return
+
+    def prepared(item: I) -> Callable[[], O]:
+        try:
+            ready = prepare(item)
+        except Exception as err:  # noqa: BLE001 - raised again in the item's turn
+            return partial(_raise, err)
+        return partial(function, item, ready)
+
+    with closing(ahead((prepared(item) for item in items), depth=1)) as ready:
+        yield from ready
+
+
+def _raise(err: Exception) -> None:
+    raise err
 
 
 def _without(trouble: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
@@ -94,20 +133,32 @@ class ProcessLost(RuntimeError):
 class _Worker:
     """A process that answers one item at a time over a pipe."""
 
-    def __init__(self, function: Callable):
+    def __init__(self, function: Callable, prepare: Callable | None):
         context = multiprocessing.get_context(START)
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(function, theirs))
+        self.process = context.Process(target=_serve, args=(function, prepare, theirs))
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
+        self.given: list[int] = []
+        """Indices of the items that it has, the one it works on first."""
 
     def give(self, index: int, items: list, timeout: float | None) -> None:
-        self.index, self.timeout = index, timeout
-        self.deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        self.given.append(index)
+        self.timeout = timeout
+        if len(self.given) == 1:
+            self._begin()
         try:
             self.pipe.send(items[index])
         except BrokenPipeError:  # it died since its last answer: take() will say how
             pass
+
+    def _begin(self) -> None:
+        self.deadline = time.monotonic() + (float("inf") if self.timeout is None else self.timeout)
+
+    def done(self) -> int:
+        """The index of the item that it worked on; from here on it works on the next."""
+        self._begin()
+        return self.given.pop(0)
 
     @property
     def answered(self) -> bool:
@@ -141,25 +192,29 @@ def step() -> None:
         _parent.send(("step", None))
 
 
-def _serve(function: Callable, pipe) -> None:
+def _serve(function: Callable, prepare: Callable | None, pipe) -> None:
     """Answer items until the parent is gone."""
     global _parent
     _parent = pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops its workers
     if sys.platform == "linux":  # elsewhere a worker notices at its next answer that its parent was killed
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    while True:
+    for outcome in _outcomes(function, prepare, _received(pipe)):
         try:
-            item = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer = ("done", function(item))
+            answer = ("done", outcome())
         except Exception as err:  # noqa: BLE001 - the parent decides what becomes of it
             answer = ("raised", _sendable(err))
         try:
             pipe.send(answer)
         except BrokenPipeError:
+            return
+
+
+def _received(pipe) -> Iterator:
+    while True:
+        try:
+            yield pipe.recv()
+        except EOFError:
             return
 
 

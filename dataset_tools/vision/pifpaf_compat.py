@@ -129,7 +129,8 @@ class Decoder:
 
     def fields(self, images: torch.Tensor) -> list:
         """Run the network: per image its heads' fields, on the CPU."""
-        return self.cifcaf.fields_batch(self.network, images)
+        with torch.inference_mode():
+            return self.cifcaf.fields_batch(self.network, images)
 
     def __call__(self, fields_of_images: list) -> list[list]:
         cif, caf = self.cifcaf.cif_metas[0], self.cifcaf.caf_metas[0]

@@ -12,13 +12,15 @@ import cv2
 import numpy as np
 import torch
 
+from dataset_tools.base.ahead import Ahead, ahead
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import require
-from dataset_tools.vision.ahead import ahead
+from dataset_tools.vision.looks import looks
 from dataset_tools.vision.pose_layouts import LEAST_KEYPOINTS, quantise, to_layout
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values 0..1
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+NORMAL = ((np.arange(256, dtype=np.float32)[:, None] / 255 - MEAN) / STD)[None]  # (1, 256, 3): of each value, a table
 GRID = 16  # networks take 16 n + 1 pixels
 
 
@@ -65,20 +67,26 @@ class Poser:
         Frames are read and scaled in one thread, go through the network in a second one, batch by batch, and become
         people in the caller's: three batches are under way at once.
         """
-        for fields, shrink, offset in ahead(self._seen(ahead(self._scaled(frames)))):
-            for annotations in self.decode(fields):
-                keypoints = np.array([a.data for a in annotations], np.float64).reshape(-1, self.joints, 3)
-                keypoints[..., :2] = (keypoints[..., :2] - offset + 0.5) * shrink - 0.5
-                yield self._in_layout(keypoints)
+        for people, _ in self.found(self.begin(frames)):
+            yield people
 
-    def _scaled(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[torch.Tensor, np.ndarray, np.ndarray]]:
-        for batch in batched(frames, self.batch_size):
-            yield to_network(batch, self.long_edge)
+    def begin(self, frames: Iterable[np.ndarray]) -> Ahead:
+        """Start the first thread; what is `found` in what this returns is what is in `frames`."""
+        return ahead(to_network(batch, self.long_edge) for batch in batched(frames, self.batch_size))
 
-    def _seen(self, batches: Iterator) -> Iterator[tuple[list, np.ndarray, np.ndarray]]:
-        with closing(batches):
-            for images, shrink, offset in batches:
-                yield self.decode.fields(images), shrink, offset
+    def found(self, begun: Ahead) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What `people` yields, of frames that were begun before, each with the people's colours, see `looks.looks`."""
+        with closing(begun), closing(ahead(self._seen(begun))) as seen:
+            for images, fields, shrink, offset in seen:
+                for image, annotations in zip(images.permute(0, 2, 3, 1).numpy(), self.decode(fields), strict=True):
+                    keypoints = np.array([a.data for a in annotations], np.float64).reshape(-1, self.joints, 3)
+                    colours = looks(image, keypoints)
+                    keypoints[..., :2] = (keypoints[..., :2] - offset + 0.5) * shrink - 0.5
+                    yield self._in_layout(keypoints), colours
+
+    def _seen(self, batches: Iterable) -> Iterator[tuple]:
+        for images, shrink, offset in batches:
+            yield images, self.decode.fields(images), shrink, offset
 
     def _in_layout(self, keypoints: np.ndarray) -> np.ndarray:
         return quantise(to_layout(keypoints, self.layout))
@@ -108,7 +116,7 @@ def to_network(frames: list[np.ndarray], long_edge: int) -> tuple[torch.Tensor, 
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     for image, frame in zip(images, frames):
         scaled = cv2.resize(frame, tuple(inner.tolist()), interpolation=how) if scale != 1 else frame
-        image[top : top + inner[1], left : left + inner[0]] = (scaled.astype(np.float32) / 255 - MEAN) / STD
+        cv2.LUT(scaled, NORMAL, image[top : top + inner[1], left : left + inner[0]])
     shrink = np.array([width, height]) / inner
     # the array is (B, H, W, 3) in memory, which is torch's channels_last
     return torch.from_numpy(images).permute(0, 3, 1, 2), shrink, np.array([left, top])

@@ -2,7 +2,8 @@
 
 Tracking by detection: from frame to frame the people found are assigned to the dancers known (Hungarian algorithm) by
 how far their joints are from where each dancer's motion leads; dancers known for long choose first. A dancer unseen for
-a while is kept in mind.
+a while is kept in mind, with the colours that skin and clothes had while nobody was in front: where the motion leaves it
+open who comes out from behind whom, they decide.
 
 The primary dancer is the foremost: of those with at least half of the largest presence times mean box area, the one whose
 feet are lowest in the picture; feet that are out of it count as at its lower edge. Of dancers whose feet are level within
@@ -17,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from dataset_tools.vision.looks import blended, unlikeness
 from dataset_tools.vision.pose_layouts import ANKLES, quantise
 
 MEMORY = 60  # frames that an unseen dancer stays known
@@ -25,6 +27,10 @@ LOOK_AHEAD = 12  # frames for which that motion is believed
 GATE = 0.5  # largest assigned distance, in body sizes
 GATE_NEXT = 0.05  # that of one who plainly goes on
 DOUBT = 0.2  # a frame unseen: share by which a distance counts less, for at most LOOK_AHEAD frames
+UNLIKE = 0.3  # body sizes that a colour difference of 1 counts as much as
+UNSURE = 0.5  # colour difference of those who have no two parts to compare
+CLEAR = 0.2  # of the joints: a dancer with more of them in others' boxes is not looked at
+RENEWED = 0.1  # share of the colours remembered that a new look replaces
 SETTLED = 10  # frames after which a dancer chooses before newer ones
 LARGE = 0.5  # of the best score: may be the primary one
 LEVEL = 0.01  # of the picture height
@@ -40,8 +46,12 @@ class Track:
     last: np.ndarray | None = None
     """(J, 3): each joint where it was last seen, moved along with the body since."""
     centres: list[np.ndarray] = field(default_factory=list)
+    look: np.ndarray | None = None
+    """(parts, 3) colours, of `looks`; None where they were never clearly seen."""
 
-    def add(self, frame: int, pose: np.ndarray) -> None:
+    def add(self, frame: int, pose: np.ndarray, look: np.ndarray | None = None) -> None:
+        if look is not None:
+            self.look = blended(self.look, look, RENEWED)
         seen = pose[:, 2] > 0
         if self.last is None:
             self.last = pose.copy()
@@ -62,8 +72,20 @@ class Track:
         return pose
 
 
+@dataclass(frozen=True)
+class Person:
+    """Someone found in a frame."""
+
+    pose: np.ndarray
+    """(J, 3)."""
+    look: np.ndarray | None
+    """(parts, 3) colours; None where unknown."""
+    clear: bool
+    """Whether the colours are this person's: hardly a joint lies in someone else's box."""
+
+
 def track(
-    detections: Iterable[np.ndarray],
+    detections: Iterable[np.ndarray | tuple[np.ndarray, np.ndarray]],
     width: int,
     height: int,
     *,
@@ -73,6 +95,7 @@ def track(
 ) -> np.ndarray:
     """Detections of successive frames, each (N, J, 3) x px, y px, confidence -> (T, P, J, 3) float32, P = max_people.
 
+    A detection may be a pair: that and the people's colours (N, parts, 3), as `looks` gives them in the network's units.
     Slot 0 is the primary dancer, the others follow by presence times box area; a slot is one person throughout. Dancers seen in
     fewer than `min_frames` frames are taken for errors (in clips of fewer frames: those not seen in every frame). A
     joint missing for at most `gap_frames` frames between two sightings is interpolated, with half the lower one's
@@ -82,11 +105,12 @@ def track(
     """
     joints = 0
 
-    def noted() -> Iterator[np.ndarray]:
+    def noted() -> Iterator[list[Person]]:
         nonlocal joints
-        for people in detections:
+        for found in detections:
+            people, colours = found if isinstance(found, tuple) else (found, None)
             joints = people.shape[1]
-            yield people
+            yield _persons(np.asarray(people, np.float32), colours)
 
     tracks, count = _associate(noted())
     if not count:
@@ -99,7 +123,25 @@ def track(
     return quantise(out)
 
 
-def _associate(detections: Iterable[np.ndarray]) -> tuple[list[Track], int]:
+def _persons(people: np.ndarray, colours: np.ndarray | None) -> list[Person]:
+    kept = [n for n, pose in enumerate(people) if (pose[:, 2] > 0).any()]
+    if colours is None:
+        return [Person(people[n], None, False) for n in kept]
+    return [Person(people[n], colours[n], _clear(people[n], [people[m] for m in kept if m != n])) for n in kept]
+
+
+def _clear(pose: np.ndarray, others: list[np.ndarray]) -> bool:
+    points = pose[pose[:, 2] > 0, :2]
+    inside = np.zeros(len(points), bool)
+    for other in others:
+        seen = other[other[:, 2] > 0, :2]
+        low, high = seen.min(axis=0), seen.max(axis=0)
+        margin = 0.05 * (high - low)
+        inside |= ((points >= low - margin) & (points <= high + margin)).all(axis=1)
+    return inside.mean() <= CLEAR
+
+
+def _associate(detections: Iterable[list[Person]]) -> tuple[list[Track], int]:
     """The tracks of all detections, and how many frames there were.
 
     In every frame those who plainly go on choose first, then the others who were known for a while, last the new ones:
@@ -109,32 +151,45 @@ def _associate(detections: Iterable[np.ndarray]) -> tuple[list[Track], int]:
     """
     tracks: list[Track] = []
     frame = -1
-    for frame, found in enumerate(detections):
-        people = [p for p in np.asarray(found, np.float32) if (p[:, 2] > 0).any()]
+    for frame, people in enumerate(detections):
         known = [t for t in tracks if frame - t.frames[-1] <= MEMORY]
         settled = [t for t in known if len(t.frames) >= SETTLED]
-        people = _assign([t for t in settled if frame - t.frames[-1] == 1], people, frame, GATE_NEXT)
+        people = _assign([t for t in settled if frame - t.frames[-1] == 1], people, frame, GATE_NEXT, by_look=False)
         people = _assign(settled, people, frame, GATE)
         people = _assign([t for t in known if len(t.frames) < SETTLED], people, frame, GATE)
         for person in people:
             tracks.append(Track())
-            tracks[-1].add(frame, person)
+            _add(tracks[-1], frame, person)
     return tracks, frame + 1
 
 
-def _assign(tracks: list[Track], people: list[np.ndarray], frame: int, gate: float) -> list[np.ndarray]:
-    """Give each of `tracks` at most one of `people`, at least total distance; return the people left over."""
+def _assign(
+    tracks: list[Track], people: list[Person], frame: int, gate: float, by_look: bool = True
+) -> list[Person]:
+    """Give each of `tracks` at most one of `people` within `gate`, at least total distance and, if asked, difference of
+    colours; return the people left over."""
     tracks = [t for t in tracks if t.frames[-1] < frame]
     if not tracks or not people:
         return people
     doubt = np.array([1 + DOUBT * min(frame - t.frames[-1] - 1, LOOK_AHEAD) for t in tracks])
-    cost = np.array([[_distance(t.predicted(frame), p) for p in people] for t in tracks]) / doubt[:, None]
+    away = np.array([[_distance(t.predicted(frame), p.pose) for p in people] for t in tracks]) / doubt[:, None]
+    unlike = np.array([[_unlike(t.look, p.look) for p in people] for t in tracks]) if by_look else 0.0
     # a far pair costs more than any number of near ones, so no near pair is given up for it
-    pairs = [(r, c) for r, c in zip(*linear_sum_assignment(np.where(cost < gate, cost, 1e3))) if cost[r, c] < gate]
+    cost = np.where(away < gate, away + UNLIKE * unlike, 1e3)
+    pairs = [(r, c) for r, c in zip(*linear_sum_assignment(cost)) if away[r, c] < gate]
     for row, column in pairs:
-        tracks[row].add(frame, people[column])
+        _add(tracks[row], frame, people[column])
     taken = {column for _, column in pairs}
     return [person for column, person in enumerate(people) if column not in taken]
+
+
+def _add(dancer: Track, frame: int, person: Person) -> None:
+    dancer.add(frame, person.pose, person.look if person.clear else None)
+
+
+def _unlike(remembered: np.ndarray | None, seen: np.ndarray | None) -> float:
+    difference = None if remembered is None or seen is None else unlikeness(remembered, seen)
+    return UNSURE if difference is None else difference
 
 
 def _distance(expected: np.ndarray, found: np.ndarray) -> float:

@@ -6,16 +6,17 @@ clip's last flow is repeated where it ends with the window. Frames after the las
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 
+from dataset_tools.base.ahead import Ahead, ahead
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import FPS
 from dataset_tools.base.weights import locate
-from dataset_tools.vision.ahead import ahead
 from dataset_tools.vision.flow import Flow, RaftFlow, load_raft
 from dataset_tools.vision.i3d_checkpoints import load_i3d
 from dataset_tools.vision.i3d_net import FEATURES, I3D
@@ -55,7 +56,16 @@ class VisualFeatures:
         float32 (W, 2048), RGB 1024 then flow 1024; row w is the window that starts at second w
         (timebase.window_starts). W is 0 for a clip under 2 s.
         """
-        rows = [self._windows(*stretch) for stretch in ahead(self._stretches(frames), depth=1)]
+        return self.features(self.begin(frames))
+
+    def begin(self, frames: Iterable[np.ndarray]) -> Ahead:
+        """Start the thread; `features` of what this returns are those of `frames`."""
+        return ahead(self._stretches(frames), depth=1)
+
+    def features(self, begun: Ahead) -> np.ndarray:
+        """What calling the extractor returns, of frames that were begun before."""
+        with closing(begun):
+            rows = [self._windows(*stretch) for stretch in begun]
         return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)
 
     def _stretches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
