@@ -5,9 +5,12 @@ the same frames, already decoded and cropped, with the bare encoder. All of it i
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tabulate import tabulate
 
