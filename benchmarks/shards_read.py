@@ -13,7 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,12 @@ from scipy.io import wavfile
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from dataset_tools.base.shard_loader import load_batches
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
 FRAMES, BATCH = 2 * FPS, 16
+WARM = 8  # batches that arrive before the clock starts: those that were read ahead while the workers started
 
 
 def write_segments(shards: ShardSet, folder: Path) -> list[tuple[str, int]]:
@@ -72,7 +74,7 @@ def rate(read: Callable, order: list[tuple[str, int]], batch: list[np.ndarray] |
         for number, place in enumerate(order):
             window = read(*place)
             if batch is not None:
-                for into, values in zip(batch, window, strict=True):
+                for into, values in zip(batch, window, strict=False):  # the demo has no motion stream
                     into[number % BATCH] = values
         best = min(best, time.process_time() - begin)
     return len(order) / best
@@ -91,18 +93,20 @@ class Windows(torch.utils.data.Dataset):
         return tuple(self.read(*self.order[index]))
 
 
-def loader_rate(read: Callable, order: list[tuple[str, int]], workers: int) -> float:
-    """Windows per second of the clock through a DataLoader, its start left out."""
-    loader = torch.utils.data.DataLoader(
-        Windows(read, order), batch_size=BATCH, num_workers=workers, multiprocessing_context="fork", drop_last=True
-    )
-    batches = iter(loader)
-    for _ in range(4):
+def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
+    """Windows per second of the clock that arrive in this process, the start of the loader left out."""
+    for _ in range(WARM):
         next(batches)
     begin, count = time.perf_counter(), 0
     for batch in batches:
         count += len(batch[0])
     return count / (time.perf_counter() - begin)
+
+
+def collated(read: Callable, order: list[tuple[str, int]], workers: int) -> float:
+    """`arriving` through a DataLoader as everyone writes it."""
+    loader = torch.utils.data.DataLoader(Windows(read, order), batch_size=BATCH, num_workers=workers, drop_last=True)
+    return arriving(iter(loader))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,6 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--windows", type=int, default=2000, help="windows read per measurement")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--loops", type=int, default=10, help="times load_batches reads them, to be long enough to time")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     shards = ShardSet(args.root / "data" / args.corpus / "shards", "train")
@@ -120,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         picked = np.random.default_rng(0).integers(0, len(places), args.windows)
         order, found = [places[k] for k in picked], {}
         window = shards.read(*places[0], FRAMES)
-        batch = [np.empty((BATCH, *values.shape), values.dtype) for values in window]
+        batch = [np.empty((BATCH, *values.shape), values.dtype) for values in window[:3]]
         size = sum(values.nbytes for values in window) / 1024
         print(f"{len(places)} windows of {size:.0f} KiB in {len(shards.clips)} clips; {args.windows} reads at random")
         print(f"{'one process, processor time':34s} windows/s   as batch")
@@ -143,10 +148,16 @@ def main(argv: list[str] | None = None) -> int:
             alone, batched = found[f"files: .npy, {kind}"]
             view, copy = (found[f"shards: {word}"][0] / alone for word in ("view (no copy)", "read (a copy)"))
             print(f"shards against {kind:18s}: view x {view:.0f}, read x {copy:.1f}, as batch x {whole / batched:.1f}")
-        print(f"DataLoader, {args.workers} workers, batches of {BATCH}, time of the clock")
-        for label in ("files: .npy, sound .wav float", "shards: read (a copy)"):
-            found_rate = loader_rate(readers(shards, Path(name))[label], order, args.workers)
-            print(f"{label:34s} {found_rate:9.0f}")
+        print(f"{args.workers} loader workers, batches of {BATCH}, time of the clock   windows/s")
+        rates = {
+            label: collated(readers(shards, Path(name))[label], order, args.workers)
+            for label in ("files: .npy, sound .wav float", "shards: read (a copy)")
+        }
+        many = [group for _ in range(args.loops) for group in groups]
+        for label, workers in (("shards: load_batches", args.workers), ("shards: load_batches, no worker", 0)):
+            rates[label] = arriving(load_batches(shards, many, FRAMES, largest=BATCH, workers=workers))
+        for label, found_rate in rates.items():
+            print(f"{label:34s} {found_rate:9.0f}  x {found_rate / next(iter(rates.values())):.1f}")
     return 0
 
 

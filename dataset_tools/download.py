@@ -228,7 +228,8 @@ def _fetched(video: Video, path: Path | None, folder: Path, job: Job) -> dict:
     """Download into `folder` and note what came in done.json, or in lost.json why nothing ever will."""
     from yt_dlp.utils import YoutubeDLError
 
-    from dataset_tools.corpus.fetch import Incomplete, NotAVideo, classify, fetch
+    from dataset_tools.corpus.classify import NotAVideo, classify
+    from dataset_tools.corpus.fetch import Incomplete, fetch
 
     local, params = path is not None, job.params
     refusals = 0
@@ -320,9 +321,8 @@ def main(argv: list[str] | None = None) -> int:
     for row in rows:
         if row.warning:
             say(STAGE, f"{row.id}: {row.warning}")
-    dead = sum(row.status in ("permanent", "auth") for row in rows)
-    if dead:
-        say(STAGE, f"{dead} dead or closed links: {table.with_name('dead_links.csv')} says where to look for them")
+    if dead := read_records(table.with_name("dead_links.csv"), DeadLink):
+        say(STAGE, f"{len(dead)} dead or closed links: {table.with_name('dead_links.csv')} says where to look for them")
     say(STAGE, demand(rows, stage=STAGE, min_ok=params.min_ok, table=table))
     return 0
 

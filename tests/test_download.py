@@ -22,7 +22,7 @@ from dataset_tools.base import schema
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.corpus import fetch
+from dataset_tools.corpus import classify, fetch
 from dataset_tools.corpus.dead_links import DeadLink
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(416)
         claimed = {"long": len(body) + 5000, "short": len(body) * 3 // 4}.get(name, len(body)) - begin
         head = {"Content-Length": claimed, "Accept-Ranges": "bytes", "ETag": f'"{hash(body)}"'}
-        head["Content-Type"] = "text/html" if name == "html" else "video/mp4"
+        head["Content-Type"] = "text/html" if name in ("html", "busypage") else "video/mp4"
         if begin:
             head["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
         self.reply(206 if begin else 200, b"", **head)
@@ -106,7 +106,8 @@ def site(movie, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.handle_error = lambda *_: None
     server.asked, server.redirects, server.pause, server.sent, server.movie = [], {}, 0, 0, movie
-    server.bodies = {"page": b"<html><video>" * 99, "html": b"<html>gone</html>", "half": movie[: len(movie) // 2]}
+    server.bodies = {"page": b"<html><title>sorry, film</title>" + b"<p>log in" * 99, "html": b"<html>gone</html>",
+                     "busypage": b"<html><title>Too many requests</title>", "message": b'{"error": "please log in"}', "half": movie[: len(movie) // 2]}
     server.barrier, server.closing = threading.Barrier(2, timeout=20), threading.Event()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}"
@@ -138,8 +139,9 @@ OUTCOMES = {
     "404": ("permanent", "HTTP Error 404"), "410": ("permanent", "HTTP Error 410"), "451": ("permanent", "HTTP Error 451"),
     "401": ("auth", "HTTP Error 401"), "403": ("transient", "HTTP Error 403.*refused"),
     "429": ("transient", "HTTP Error 429"), "500": ("transient", "HTTP Error 500"), "503": ("transient", "HTTP Error 503"),
-    "page": ("permanent", "not a readable video: it starts with '<html><video>"), "html": ("permanent", "Unsupported URL"),
-    "list": ("permanent", "not a readable video|Unsupported URL|only http"),
+    "page": ("permanent", "not a video: a page .* its place: 'sorry, film'"), "html": ("permanent", "not a video: .*'gone'"),
+    "busypage": ("transient", "not a video: .*'Too many requests'"), "message": ("auth", "not a video: .*please log in"),
+    "list": ("permanent", "not a video|only http"),
     "loop": ("permanent", "it redirects in circles"), "tofile": ("permanent", "only http and https are followed"),
     "half": ("transient", "the file is cut short: [0-9]+ bytes"), "short": ("transient", "the file is cut short: [0-9]+ bytes"),
     "long": ("transient", "more expected|bytes"), "hang": ("transient", "timed out"),
@@ -291,7 +293,7 @@ def test_too_many_failures_end_the_stage_after_writing_the_rows(tmp_path):
 def test_words_of_sites_that_answer_200_are_understood(text, status):
     from yt_dlp.utils import DownloadError
 
-    found, reason = fetch.classify(DownloadError(text))
+    found, reason = classify.classify(DownloadError(text))
     assert found == status
     assert not reason.startswith(("ERROR", "["))
 

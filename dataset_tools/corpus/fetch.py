@@ -1,4 +1,4 @@
-"""Fetch one video with yt-dlp, resuming what is there, and say from its exceptions why it can't be had.
+"""Fetch one video with yt-dlp, resuming what is there.
 
 yt-dlp as a library retries nothing and drops missing fragments unless told otherwise; everything that a data set relies
 on is set here. Only http and https are spoken, and file: for a path of the user's own; a redirect can't change that.
@@ -16,20 +16,14 @@ from typing import Protocol
 
 from yt_dlp import YoutubeDL
 from yt_dlp.networking import HEADRequest
-from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError, UnsupportedRequest
-from yt_dlp.utils import GeoRestrictedError, UnsupportedError, YoutubeDLError
+from yt_dlp.networking.exceptions import RequestError
+from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError, disk_trouble
+from dataset_tools.base.errors import UserError
+from dataset_tools.corpus.classify import PAGE_BYTES, NotAVideo, causes, in_place_of_a_video
 from dataset_tools.vision.video_io import open_media, probe
 
-BY_HTTP_STATUS = {401: "auth", 402: "auth", 407: "auth", 404: "permanent", 410: "permanent", 451: "permanent"}
-# Sites that answer 200 and say in words what is wrong; the words are yt-dlp's own or the site's.
-TRANSIENT = ("captcha", "not a bot", "try again later", "rate-limit", "rate limit", "10204",
-             "all player responses are invalid", "requested format is not available")  # fmt: skip
-AUTH = ("sign in", "log in", "login", "cookies", "members-only", "age-restricted", "10216", "10222")
-PERMANENT = ("unsupported url", "drm", "private video", "removed", "terminated", "not available in your country",
-             "video unavailable", "no longer available", "does not exist", "copyright")  # fmt: skip
 MAGIC = re.compile(
     rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",
     re.DOTALL,
@@ -63,10 +57,6 @@ class Fetched:
     """Duration that the file claims."""
 
 
-class NotAVideo(UserError):
-    """What came is a page, a playlist or a broken file in place of a video."""
-
-
 class Incomplete(Exception):
     """What came ends before the video does."""
 
@@ -94,6 +84,14 @@ class _Fetcher(YoutubeDL):
             raise
         self.refused = None
         return answer
+
+    def page(self, url: str) -> bytes:
+        """What a site answers; nothing where it does not."""
+        try:
+            with self.urlopen(url) as answer:
+                return answer.read(PAGE_BYTES)
+        except RequestError:
+            return b""
 
     def process_info(self, info_dict):
         """Called once the format is chosen, before anything is written."""
@@ -163,7 +161,7 @@ def fetch(
 ) -> Fetched:  # fmt: skip
     """Download `url` into `folder`, going on with what is there. `progress` is called as a yt-dlp progress hook.
 
-    Raises yt-dlp's errors (see `classify`), NotAVideo or Incomplete for what came; nothing of it is left then.
+    Raises yt-dlp's errors (see `classify.classify`), NotAVideo or Incomplete for what came; nothing of it is left then.
     """
     with _cookies_copy(cookies) as jar:
         setup = options(settings, folder, local=local) | jar | {"progress_hooks": [progress] if progress else []}
@@ -172,6 +170,8 @@ def fetch(
             try:
                 info = ydl.extract_info(url, download=True)
             except YoutubeDLError as err:
+                if not local and any(isinstance(cause, UnsupportedError) for cause in causes(err)):
+                    raise in_place_of_a_video(ydl.page(url)) from err
                 if ydl.refused and ydl.refused is not err and err.__cause__ is None:
                     raise err from ydl.refused
                 raise
@@ -194,10 +194,9 @@ def whole(path: Path) -> float:
     end more than a second (and 2 %) before the claim.
     """
     with open(path, "rb") as handle:
-        head = handle.read(512)
+        head = handle.read(PAGE_BYTES)
     if not MAGIC.match(head):
-        start = re.sub(r"[^ -~]+", " ", head[:40].decode("latin-1")).strip()
-        raise NotAVideo(f"not a readable video: it starts with '{start}'")
+        raise in_place_of_a_video(head)
     if re.match(rb"....(ftyp|moov)", head, re.DOTALL) and (lacking := _lacking(path)):
         raise Incomplete(f"the file is cut short: {lacking} bytes are missing")
     try:
@@ -227,56 +226,6 @@ def _lacking(path: Path) -> int:
                 return 0
             at += max(8, length)
     return at - size
-
-
-def classify(error: BaseException) -> tuple[str, str]:
-    """(status, one-line reason) of what `fetch` raised: by the type of what caused it, by words only where a site
-    answers "200 OK" to say no.
-
-    permanent: asking again is no use. auth: an account is needed. failed: this machine (disk, rights). transient: all
-    else, the unknown too: trying again costs little, giving up a video for good does.
-    """
-    reason = re.sub(r"^(ERROR: )?(\[[\w:+-]+\] )?", "", " ".join(str(error).split()))
-    reason = re.sub(r"; please report this issue on .*", "", reason)
-    if isinstance(error, NotAVideo):
-        return "permanent", reason
-    chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, HTTPError):
-            if cause.redirect_loop:
-                return "permanent", f"{reason}: it redirects in circles"
-            if cause.status == 403:
-                reason += "; refused: wait, or try download.cookies_file"
-            return BY_HTTP_STATUS.get(cause.status, "transient"), reason
-        if isinstance(cause, TransportError):
-            return "transient", reason
-    if any(isinstance(cause, UnsupportedRequest) or "InvalidSchema" in type(cause).__name__ for cause in chain):
-        return "permanent", f"{reason}: only http and https are followed"
-    for cause in chain:
-        if trouble := disk_trouble(cause, full_path=False):
-            return "failed", trouble
-    if any(isinstance(cause, (GeoRestrictedError, UnsupportedError)) for cause in chain):
-        return "permanent", reason
-    words = reason.lower()
-    for status, said in (("transient", TRANSIENT), ("auth", AUTH), ("permanent", PERMANENT)):
-        if any(word in words for word in said):
-            if "requested format" in words and not shutil.which("deno"):
-                reason += "; YouTube needs a JavaScript runtime: install deno"
-            return status, reason
-    return "transient", reason
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that led to it, as yt-dlp nests them."""
-    seen, queue = set(), [error]
-    while queue:
-        item = queue.pop(0)
-        if item is None or id(item) in seen or not isinstance(item, BaseException):
-            continue
-        seen.add(id(item))
-        yield item
-        nested = getattr(item, "exc_info", None)
-        queue += [item.__cause__, item.__context__, getattr(item, "cause", None), nested[1] if nested else None]
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Find a picture that stands between blurred, enlarged copies of itself: how phone videos are often put into wide frames.
+"""Find a picture that stands between blurred, enlarged copies of itself: how phone videos are often put into wide frames,
+and wide ones, turned by a quarter, into phones'.
 
 What moves in the sides must be what moves in the middle, enlarged until it fills the frame: no other picture has that.
 """
@@ -8,11 +9,12 @@ import numpy as np
 
 SMALL = 160  # px: width at which candidates are compared
 BLUR = 4.0  # px of it: blurs both alike, however much the sides were blurred before
-ALIKE = 0.85  # correlation of the sides' motion with that of the enlarged middle
+ALIKE = 0.75  # correlation of the sides' motion with that of the enlarged middle
 DETAIL = 0.5  # fine structure of the sides over that of the middle, at most
 STILL = 1.0  # grey levels of motion in the sides, at least: still sides are for `panels`
 NARROW, WIDE = 0.2, 0.94  # widths of the middle that are tried, in frames
 NEAR = 0.02  # of the frame: around the best candidate the border's edge is looked for
+CLEAR = 1.6  # edge at the border over the strongest of the lines about it: elsewhere the picture merely goes on
 
 
 def blurred_sides(frames: np.ndarray) -> tuple[int, int] | None:
@@ -37,8 +39,16 @@ def blurred_sides(frames: np.ndarray) -> tuple[int, int] | None:
     at, mean = round(found * width / SMALL), frames.mean(axis=0, dtype=np.float32)
     edge = np.abs(np.diff(frames.astype(np.float32), axis=2)).mean(axis=(0, 1)) + np.abs(np.diff(mean, axis=1)).mean(axis=0)
     pairs = range(max(at - near, 1), at + near + 1)  # a border between columns x - 1 and x has its edge at x - 1
-    x = max(pairs, key=lambda x: edge[x - 1] + edge[width - x - 1])
-    return x, width - x
+    left = max(pairs, key=lambda x: edge[x - 1])  # each by itself: the middle may be a pixel or two off
+    right = max((width - x for x in pairs), key=lambda x: edge[x - 1])
+    clear = min(_clearness(edge, left - 1, near), _clearness(edge, right - 1, near)) >= CLEAR
+    return (left, right) if clear else None
+
+
+def _clearness(edge: np.ndarray, at: int, near: int) -> float:
+    """Edge at a line over the strongest of those about it; its own neighbours, into which the codec spreads it, aside."""
+    about = np.r_[edge[max(0, at - 2 - 2 * near) : max(0, at - 2)], edge[at + 3 : at + 3 + 2 * near]]
+    return float(edge[at] / max(about.max(), 1e-6))
 
 
 def _likeness(moving: np.ndarray, x: int, sides: np.ndarray) -> float:
@@ -51,7 +61,9 @@ def _likeness(moving: np.ndarray, x: int, sides: np.ndarray) -> float:
         big = cv2.resize(frame[:, x : width - x], (width, enlarged), interpolation=cv2.INTER_LINEAR)[top : top + height]
         seen.append(cv2.blur(frame, (1, 5))[:, sides])
         expected.append(cv2.GaussianBlur(big, (0, 0), BLUR)[:, sides])
-    seen, expected = np.array(seen).ravel(), np.array(expected).ravel()
+    # what brightens or darkens everything at once, a lamp or the camera's exposure, makes nothing alike
+    seen, expected = (np.array(part) - np.mean(part, axis=(1, 2), keepdims=True) for part in (seen, expected))
+    seen, expected = seen.ravel(), expected.ravel()
     if seen.std() < STILL or expected.std() == 0:
         return 0.0
     return float(np.corrcoef(seen, expected)[0, 1])

@@ -5,7 +5,8 @@ A phone video in a landscape compilation stands between two still panels. Two si
 - *motion* jumps from nothing to much within a few columns (a camera in the hand, a textured scene);
 - an *edge* runs straight over the whole height; with a still camera only the dancer moves, and this is all there is.
 
-The signs add up. A border must lie outside nearly everything that moves, and borders come in pairs, equally far from
+Bars above and below are of one colour. A picture may also stand between blurred copies of itself (`blurred_sides`), beside
+it or above and below. The signs add up. A border must lie outside nearly everything that moves, and borders come in pairs, equally far from
 both sides of the frame, unless motion alone is proof enough. Where nothing is clear nothing is cropped.
 """
 
@@ -31,31 +32,49 @@ MIN_PICTURE = 0.2  # of the frame: a smaller picture is not believed
 def moving_rectangle(frames: np.ndarray, tints: np.ndarray | None = None) -> Crop:
     """Rectangle of the moving picture in (N, H, W) uint8 luma sampled over a clip, N at least 2.
 
-    `tints` (H, W, 2), float or uint8, is the mean chroma: it shows borders between equally bright colours. Returns the whole frame (cut to even sizes) where there are no still panels, or nothing to tell them by.
+    `tints` (H, W, 2), float or uint8, is the mean chroma: it shows borders between equally bright colours. Returns the
+    whole frame (cut to even sizes) where there are no still panels, or nothing to tell them by.
     """
-    height = frames.shape[1]
     smooth = np.stack([cv2.blur(frame, (3, 3)) for frame in frames])
     moving = smooth.max(axis=0) - smooth.min(axis=0) > NOISE
     picture = frames.mean(axis=0, dtype=np.float32)
-    tints = np.zeros((height, frames.shape[2], 2)) if tints is None else tints.astype(np.float32)
-    left, right = _borders(moving, picture, tints, lone=True)
-    if (left, right) == (0, frames.shape[2]):
-        left, right = blurred_sides(frames) or (left, right)
-    # letterbox bars come in pairs and in one colour: a jump of motion over the rows may be feet on a still floor
-    inside = np.s_[:, left:right]
-    top, bottom = _borders(moving[inside].T, picture[inside].T, tints[inside].swapaxes(0, 1), lone=False)
-    if max(picture[:top].std() if top else 0, picture[bottom:].std() if bottom < height else 0) > NOISE:
-        top, bottom = 0, height
-    left, top = left + left % 2, top + top % 2
-    return Crop(x=left, y=top, width=(right - left) // 2 * 2, height=(bottom - top) // 2 * 2)
+    tints = np.zeros((*picture.shape, 2)) if tints is None else tints.astype(np.float32)
+    x, y = slice(0, frames.shape[2]), slice(0, frames.shape[1])
+    # bars may stand around panels or between them: each way is tried again inside what the other left
+    y = _inside(y, _bars(moving.T, picture.T, tints.swapaxes(0, 1)))
+    wide = x = _inside(x, _borders(moving[y], picture[y], tints[y], lone=True) or blurred_sides(frames[:, y]))
+    if (y.start, y.stop) == (0, frames.shape[1]):
+        turned = moving[:, x].T, picture[:, x].T, tints[:, x].swapaxes(0, 1)
+        y = _inside(y, _bars(*turned) or blurred_sides(frames[:, :, x].swapaxes(1, 2)))
+        if y.start and wide == slice(0, frames.shape[2]):
+            x = _inside(x, _borders(moving[y], picture[y], tints[y], lone=True) or blurred_sides(frames[:, y]))
+    left, top = x.start + x.start % 2, y.start + y.start % 2
+    return Crop(x=left, y=top, width=(x.stop - left) // 2 * 2, height=(y.stop - top) // 2 * 2)
 
 
-def _borders(moving: np.ndarray, picture: np.ndarray, tints: np.ndarray, *, lone: bool) -> tuple[int, int]:
-    """First and one-past-last column of the picture in (H, W) maps: which pixels move, mean luma, (H, W, 2) mean chroma."""
+def _inside(span: slice, found: tuple[int, int] | None) -> slice:
+    return slice(*found) if found else span
+
+
+def _bars(moving: np.ndarray, picture: np.ndarray, tints: np.ndarray) -> tuple[int, int] | None:
+    """As `_borders` for letterbox bars, of maps turned so that rows are columns. Bars come in pairs and in one colour: a
+    jump of motion over the rows may be feet on a still floor."""
+    found = _borders(moving, picture, tints, lone=False)
+    if found is None or min(found[0], picture.shape[1] - found[1]) == 0:
+        return None
+    bars = [np.dstack([picture[:, part], tints[:, part]]) for part in (slice(0, found[0]), slice(found[1], None))]
+    even = all(bar.std(axis=(0, 1)).max() <= NOISE for bar in bars)
+    alike = np.abs(bars[0].mean(axis=(0, 1)) - bars[1].mean(axis=(0, 1))).max() <= NOISE
+    return found if even and alike else None
+
+
+def _borders(moving: np.ndarray, picture: np.ndarray, tints: np.ndarray, *, lone: bool) -> tuple[int, int] | None:
+    """First and one-past-last column of the picture in (H, W) maps: which pixels move, mean luma, (H, W, 2) mean chroma.
+    None where it fills the frame."""
     width = moving.shape[1]
     share = moving.mean(axis=0)
     if not share.any():
-        return 0, width
+        return None
     left = _Side.of(share, picture, tints)
     right = _Side.of(share[::-1], picture[:, ::-1], tints[:, ::-1])
     best, found = PAIR, None
@@ -71,7 +90,7 @@ def _borders(moving: np.ndarray, picture: np.ndarray, tints: np.ndarray, *, lone
         x, y = left.lone(), right.lone()
     else:
         x, y = 0, 0
-    return (x, width - y) if width - x - y >= MIN_PICTURE * width else (0, width)
+    return (x, width - y) if x + y and width - x - y >= MIN_PICTURE * width else None
 
 
 @dataclass(frozen=True)
