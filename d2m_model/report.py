@@ -22,12 +22,14 @@ from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params, require
+from dataset_tools.base.params import load_params, names_of, require
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.base.workers import progress
 
 OWN = "own music"
+MOST_MODELS = 4
+"""In the pictures of genres and tempi, the full ones first; the tables have them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Params:
     """Section `report` of params.yaml."""
 
     max_clips: int = 24
-    """Test clips with a player, the best and worst first; the page embeds their pictures and sounds. The others have
+    """Scored clips with a player, the best and worst first; the page embeds their pictures and sounds. The others have
     their beat time lines."""
     max_megabytes: float = 50.0
     """The page is refused when it grows past this: lower max_clips."""
@@ -54,15 +56,25 @@ def mp3(audio: np.ndarray) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def systems_of(layout: Layout) -> list[str]:
-    """Names of the generated systems, high before low, the full models first."""
-    folder = layout.stage("generate")
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-    return sorted(names, key=lambda n: (not n.endswith("-full"), not n.startswith("high"), n))
+def folders_of(layout: Layout, systems: dict) -> dict[str, Path]:
+    """{system: folder of its sounds} of the models and baselines among the scored systems, in their order."""
+    stages = {"model": "generate", "baseline": "baselines"}
+    found = {name: layout.stage(stages[s["kind"]]) / name for name, s in systems.items() if s["kind"] in stages}
+    return {name: folder for name, folder in found.items() if folder.is_dir()}
+
+
+def curve_files(layout: Layout) -> dict[str, Path]:
+    """{title: curves.csv} of every training that params.yaml names; what an earlier list of variants left is not shown."""
+    levels, variants, baselines = (names_of(layout.params, key) for key in ("levels", "variants", "systems"))
+    wanted = ["vqvae", *(f"synthesizer/{level}" for level in levels)]
+    wanted += [f"d2m_gan/{level}-{variant}" for level in levels for variant in variants]
+    wanted += [f"baselines/{name}" for name in baselines]
+    runs = layout.stage("vqvae").parent
+    return {name: runs / name / "curves.csv" for name in wanted if (runs / name / "curves.csv").is_file()}
 
 
 def clip_card(clip, truth: np.ndarray, sounds: dict[str, np.ndarray], beats, scores: pd.DataFrame, media: dict | None) -> dict:
-    """What the template shows of one test clip. truth and sounds are mono (S,) at 22 050 Hz; beats seconds or None;
+    """What the template shows of one scored clip. truth and sounds are mono (S,) at 22 050 Hz; beats seconds or None;
     scores the rows of `breakdown.differences`; media {video, baselines, controls} where the card gets a player: the clip's
     file and {name: sound}."""
     seconds = len(truth) / SAMPLE_RATE
@@ -125,7 +137,8 @@ def breakdown_views(frame: pd.DataFrame, systems: dict, tempi: dict[str, str]) -
     """(tables, plots) of P4 differences per genre and, where tempi {song: group} are known, per tempo."""
     kinds = {name: s.get("kind", "") for name, s in systems.items()}
     framing = [n for n in (study.TRUTH, study.MISMATCHED) if n in kinds]
-    names = [n for n, kind in kinds.items() if kind == "model"] + framing
+    models = sorted((n for n, kind in kinds.items() if kind == "model"), key=lambda n: not n.endswith("-full"))
+    names = models[:MOST_MODELS] + framing
     tables, pictures = [], []
     for title, groups in (("Per genre", frame.genre), ("Per tempo of the song", frame.song.map(tempi))):
         if groups.notna().any():
@@ -139,13 +152,14 @@ def build_page(layout: Layout, params: Params) -> str:
     metrics_path = layout.stage("evaluate") / "metrics.json"
     if not metrics_path.exists():
         raise UserError(f"{metrics_path}: not there; run `dvc repro` or `python -m d2m_model.evaluate --corpus {layout.corpus}`")
-    systems = json.loads(metrics_path.read_text())["systems"]
+    metrics = json.loads(metrics_path.read_text())
+    systems, part = metrics["systems"], metrics["split"]
     text = {"clip_id": str, "song": str, "genre": str}
     per_clip = pd.read_csv(layout.stage("evaluate") / "per_clip.csv", dtype=text)
-    test = ShardSet(layout.stage("shards"), "test")
+    test = ShardSet(layout.stage("shards"), part)
     ids = [c.clip_id for c in test.clips]
-    names = [name for name in systems_of(layout) if name in systems]
-    baselines = [name for name, s in systems.items() if s["kind"] == "baseline"]
+    folders = folders_of(layout, systems)
+    names, baselines = ([n for n in folders if systems[n]["kind"] == kind] for kind in ("model", "baseline"))
     beats = true_beats(layout.stage("sources") / "truth", ids)
     kind = "beats" if beats else "onsets"
     frame = breakdown.differences(per_clip, kind)
@@ -154,27 +168,27 @@ def build_page(layout: Layout, params: Params) -> str:
     cards = []
     for clip in progress(test.clips, "report"):
         truth = test.read(clip.clip_id, 0, clip.frames).audio
-        sounds = {n: read_sound(layout.stage("generate") / n / f"{clip.clip_id}.wav") for n in names}
+        sounds = {n: read_sound(folders[n] / f"{clip.clip_id}.wav") for n in names}
         media = None
         if clip.clip_id in shown:
             heard = {name: of[clip.clip_id] for name, of in controls.items()}
-            played = {n: read_sound(layout.stage("baselines") / n / f"{clip.clip_id}.wav") for n in baselines}
+            played = {n: read_sound(folders[n] / f"{clip.clip_id}.wav") for n in baselines}
             media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "baselines": played, "controls": heard}
         cards.append(clip_card(clip, truth, sounds, beats.get(clip.clip_id), frame, media))
-    runs = layout.stage("vqvae").parent
-    curves = [p for path in sorted(runs.glob("**/curves.csv")) for p in plots.loss_curves(path, str(path.parent.relative_to(runs)))]
+    curves = [figure for title, path in curve_files(layout).items() for figure in plots.loss_curves(path, title)]
     split = pd.read_csv(layout.stage("split") / "split.csv", dtype=str)
     text = {"id": str, "video_id": str, "song_id": str, "genre": str}
     clips = pd.read_csv(layout.stage("clips") / "rows.csv", dtype=text).merge(split[["clip_id", "split"]], left_on="id", right_on="clip_id")
     spans, songs = (pd.read_csv(layout.stage("sources") / f"{name}.csv", dtype=str) for name in ("clips", "songs"))
     tables, pictures = breakdown_views(frame, systems, breakdown.tempo_groups(songs))
     counts = ", ".join(f"{n} {name} clips" for name, n in split.split.value_counts().items())
-    shared = set(split[split.split == "train"].song_id) & set(split[split.split == "test"].song_id)
+    shared = set(split[split.split == "train"].song_id) & set(split[split.split == part].song_id)
     unheard = "of songs never heard in training" if not shared else f"{len(shared)} of their songs were heard in training"
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).with_name("page")), autoescape=True)
     return templates.get_template("report.html").render(
         corpus=layout.corpus,
-        lead=f"{len(clips)} clips, {clips.song_id.nunique()} songs; {len(test.clips)} test clips{', ' if shared else ' '}{unheard}.",
+        split=part,
+        lead=f"{len(clips)} clips, {clips.song_id.nunique()} songs; {len(test.clips)} {part} clips{', ' if shared else ' '}{unheard}.",
         scores=score_cards(systems, kind),
         reference_kind=kind,
         beats_note="; the vertical lines are the dance's true beats" if beats else "",

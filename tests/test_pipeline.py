@@ -42,7 +42,14 @@ def test_metrics_have_every_system_and_control(pipeline):
     truth, click = systems["ground truth"]["P4"]["onsets_70ms"], systems["fixed click"]["P4"]["onsets_70ms"]
     assert truth["own"] == pytest.approx(1) and truth["difference"] > click["difference"]
     shown = command(pipeline, "dvc", "metrics", "show", "--json")
-    assert shown.returncode == 0 and "high-full" in shown.stdout
+    assert shown.returncode == 0, shown.stderr
+    files = next(iter(json.loads(shown.stdout).values()))["data"]
+    table = pd.read_csv(pipeline / "runs/demo/tables/systems.csv", dtype=str).set_index("system")
+    for path, found in files.items():
+        row = table.loc[next(n for n in table.index if path.endswith(f"/{n.replace(' ', '-')}.json"))]
+        assert f"{found['data']['P1_hit']:.1f}" == row["P1 hit"].split()[0] and len(files) == len(table)
+    drawn = command(pipeline, "dvc", "plots", "show", "-o", "plots")
+    assert drawn.returncode == 0 and "P1_hit" in (pipeline / "plots/index.html").read_text()
 
 
 def test_data_stages_give_the_same_bytes_again(pipeline, tmp_path):

@@ -13,7 +13,8 @@ from footage import timed_video
 
 from d2m_model.page import breakdown, plots
 from d2m_model.page.crops import crop_picture
-from d2m_model.report import Params, clip_card, mp3, score_cards, table_views
+from d2m_model.report import Params, clip_card, curve_files, folders_of, mp3, score_cards, table_views
+from dataset_tools.base.layout import Layout
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -123,6 +124,19 @@ def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
     assert plain["tracks"] == [] and plain["timeline"] == card["timeline"]
 
 
+def test_only_what_params_name_is_shown(tmp_path):
+    """Of earlier runs there may be more: variants that were taken out, systems without a folder."""
+    layout, runs = Layout(root=tmp_path, corpus="demo"), tmp_path / "runs/demo"
+    layout.params.write_text("levels: [low]\nvariants: [full, no_fm]\nsystems: [cmt]\n")
+    for name in ("vqvae", "synthesizer/low", "synthesizer/high", "d2m_gan/low-full", "d2m_gan/low-gone", "baselines/cmt", "baselines/gone"):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "curves.csv").write_text("step,loss\n1,2\n")
+    assert list(curve_files(layout)) == ["vqvae", "synthesizer/low", "d2m_gan/low-full", "baselines/cmt"]
+    (runs / "generate/low-full").mkdir(parents=True)
+    kinds = {"low-full": "model", "low-no_fm": "model", "cmt": "baseline", "silence": "control"}
+    assert folders_of(layout, {n: {"kind": k} for n, k in kinds.items()}) == {"low-full": runs / "generate/low-full", "cmt": runs / "baselines/cmt"}
+
+
 def test_params_have_bounds():
     with pytest.raises(ValueError, match="max_megabytes must be at least 1"):
         Params(max_megabytes=0.5)
@@ -148,6 +162,11 @@ def test_browser_shows_the_page(pipeline, tmp_path, width):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto((pipeline / "runs/demo/report/index.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        wide = page.locator("#tables .scroll").last
+        hidden = wide.evaluate("box => box.scrollWidth > box.clientWidth + 1")
+        assert hidden == wide.evaluate("box => box.previousElementSibling.classList.contains('more')") and (hidden or width > 600)
+        wide.evaluate("box => { box.scrollLeft = 100 }")
+        assert wide.locator("td").first.bounding_box()["x"] >= 0, "the first column stays"
         page.screenshot(path=tmp_path / "page.png")
         assert cv2.imread(str(tmp_path / "page.png")).std() > 10
         page.keyboard.press("j")

@@ -8,7 +8,7 @@ import markupsafe
 import numpy as np
 import pandas as pd
 
-from d2m_model.page.plots import figure
+from d2m_model.page.plots import above, figure
 
 TEMPO_STEP = 20  # beats per minute of one group
 KINDS = {"control": "control", "model": "chosen"}
@@ -46,7 +46,7 @@ def by_group(frame: pd.DataFrame, groups: pd.Series, title: str, kinds: dict[str
     for system in (s for s in kinds if s in set(frame.system)):
         cells = [f"{means[system, name]:+.3f}" if (system, name) in means else "–" for name in names]
         rows.append({"cells": [system, *cells], "kind": KINDS.get(kinds[system], "")})
-    return {"title": title, "header": header, "rows": rows, "note": "Mean P4 difference; in brackets, how many test clips."}
+    return {"title": title, "header": header, "rows": rows, "note": "Mean P4 difference; in brackets, how many clips."}
 
 
 def group_plot(frame: pd.DataFrame, groups: pd.Series, names: list[str], title: str) -> dict:
@@ -65,7 +65,7 @@ def group_plot(frame: pd.DataFrame, groups: pd.Series, names: list[str], title: 
         axes.axhline(0, color="grey", linewidth=0.8)
         axes.set_xticks(np.arange(len(found)), found)
         axes.set_ylabel("own − other dances")
-        axes.legend(fontsize=7, frameon=False, ncols=2)
+        above(axes, columns=2)
 
     return figure(title, draw)
 

@@ -17,7 +17,7 @@ def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds
 
     rows : name -> onset times in seconds. beats : true beat times drawn as lines through all rows, or None.
     """
-    width, left, step = 480, 76, 26
+    width, left, step = 480, max(84, 8 * max(map(len, rows)) + 4), 26
     height = step * len(rows) + 22
     x = lambda t: left + (width - left - 8) * t / seconds
     parts = [f'<svg class="beats" viewBox="0 0 {width} {height}" role="img" aria-label="onsets over time">']
@@ -38,14 +38,20 @@ def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds
     return markupsafe.Markup("".join(parts))
 
 
-def figure(title: str, *draws, size=(6.0, 3.4), columns: int = 1) -> dict:
-    """{title, image}: what each of `draws` paints on axes of its own, as an SVG data URL without time stamps."""
+def above(axes, columns: int = 3) -> None:
+    """The legend over the plot, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize=9, borderaxespad=0.2)
+
+
+def figure(title: str, *draws, size=(5.0, 3.2), columns: int = 1) -> dict:
+    """{title, image}: what each of `draws` paints on axes of its own, as an SVG data URL without time stamps. Inches of
+    `size` are such that its text can be read at a phone's width."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with plt.rc_context({"svg.hashsalt": "d2m", "svg.fonttype": "none", "font.size": 9}):
+    with plt.rc_context({"svg.hashsalt": "d2m", "svg.fonttype": "none", "font.size": 10}):
         rows = -(-len(draws) // columns)
         canvas, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         for axes in grid.flat[len(draws) :]:
@@ -53,7 +59,7 @@ def figure(title: str, *draws, size=(6.0, 3.4), columns: int = 1) -> dict:
         for draw, axes in zip(draws, grid.flat):
             draw(axes)
             axes.spines[["top", "right"]].set_visible(False)
-        canvas.suptitle(title, fontsize=10)
+        canvas.suptitle(title, fontsize=11)
         buffer = io.BytesIO()
         canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(canvas)
@@ -74,7 +80,7 @@ def loss_curves(path: Path, title: str) -> list[dict]:
         terms = [c for c in part.columns if c not in ("step", *measured) and part[c].notna().any()]
         draws = [functools.partial(_draw_term, part[["step", term]].dropna(), term) for term in terms]
         if draws:
-            figures.append(figure(name, *draws, columns=3, size=(6.0, 0.4 + 1.5 * -(-len(draws) // 3))))
+            figures.append(figure(name, *draws, columns=2, size=(5.0, 0.4 + 1.5 * -(-len(draws) // 2))))
         if measured:
             figures.append(figure(f"{name}: P4 difference", functools.partial(_draw_measured, part, measured)))
     return figures
@@ -90,8 +96,8 @@ def _draw_term(values: pd.DataFrame, term: str, axes) -> None:
     axes.plot(values.step, values[term], linewidth=0.8, alpha=0.35, color="C0")
     smooth = values[term].rolling(max(1, len(values) // 20), min_periods=1).mean()
     axes.plot(values.step, smooth, linewidth=1.2, color="C0")
-    axes.set_title(term, fontsize=8)
-    axes.tick_params(labelsize=7)
+    axes.set_title(term, fontsize=9)
+    axes.tick_params(labelsize=8)
 
 
 def _draw_measured(part: pd.DataFrame, names: list[str], axes) -> None:
@@ -101,7 +107,7 @@ def _draw_measured(part: pd.DataFrame, names: list[str], axes) -> None:
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xlabel("step")
     axes.set_ylabel("onset F-measure, ±70 ms")
-    axes.legend(fontsize=7, frameon=False)
+    above(axes)
 
 
 def corpus_plots(clips: pd.DataFrame) -> list[dict]:
@@ -114,14 +120,14 @@ def corpus_plots(clips: pd.DataFrame) -> list[dict]:
         axes.hist([seconds[good.split == s] for s in splits], bins=12, stacked=True, label=splits)
         axes.set_xlabel("seconds")
         axes.set_ylabel("clips")
-        axes.legend(frameon=False)
+        above(axes)
 
     def by(column):
         def draw(axes):
             table = good.assign(**{column: good[column].fillna("unknown")}).groupby([column, "split"]).size().unstack(fill_value=0)
             table.plot.bar(ax=axes, stacked=True, rot=30, xlabel="")
             axes.set_ylabel("clips")
-            axes.legend(frameon=False)
+            above(axes)
 
         return draw
 

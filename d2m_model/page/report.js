@@ -60,3 +60,8 @@ document.querySelectorAll('table.sortable').forEach(table => {
     });
   });
 });
+
+// A table wider than the screen says so.
+const hint = () => document.querySelectorAll('.scroll').forEach(box => box.previousElementSibling.classList.toggle('more', box.scrollWidth > box.clientWidth + 1));
+addEventListener('resize', hint);
+hint();
