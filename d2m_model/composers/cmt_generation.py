@@ -100,8 +100,7 @@ def write_words(net: CmtNet, song: torch.Tensor, plan: Plan, sampling: Sampling,
     followed = {tick: n for tick, n in sorted(plan.strengths.items()) if rng.random() < sampling.control}
     playing = np.append(False, song[2:].bool().numpy())
     words: list[tuple[int, ...]] = []
-    bar, tick, notes = 0, TICKS, 0  # of the bar being written: none yet, so it is over
-    bar = -1
+    bar, tick, notes = -1, TICKS, 0  # the bar before the first is over
     known, state = net.begin(song[None])
 
     def draw(scores: torch.Tensor, allowed: np.ndarray, temperature: float = 1.0) -> int:
