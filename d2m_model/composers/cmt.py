@@ -166,6 +166,14 @@ def load(path: Path, params: Params) -> Cmt:
     return Cmt(net=net.eval(), known=known, genres=genres, songs=state["songs"], genre=params.genre, tempo=params.tempo, sampling=sampling)
 
 
+def about(corpus: Corpus, params: Params) -> str:
+    """For the note under Table 1: what it learnt from, by the metrics.json that `train` wrote."""
+    found = json.loads((corpus.folder / "metrics.json").read_text())
+    sources = {"midi": "MIDI files of a folder", "scores": "the training songs' scores, not LPD-5-cleansed"}
+    source = sources.get(found["trained_on"], "transcribed training music, not LPD-5-cleansed")
+    return f"trained on {source}, {found['pieces']} pieces, {found['steps']} steps, width {params.width} and depth {params.depth} (published: 512 and 12)"
+
+
 def compose(model: Cmt, dance: Dance) -> list[Note]:
     """Music for one dance: genre, key and instruments of a training piece drawn by its seed, bars and beats by its video."""
     rng = np.random.default_rng(dance.seed)

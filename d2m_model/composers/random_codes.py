@@ -24,6 +24,11 @@ def train(corpus: Corpus, params: Params) -> JukeboxVQVAE:
     return load_decoder(corpus)
 
 
+def about(corpus: Corpus, params: Params) -> str:
+    """For the note under Table 1."""
+    return "uniformly random codes of the level high, decoded; nothing is trained"
+
+
 def compose(model: JukeboxVQVAE, dance: Dance) -> np.ndarray:
     """(T * 735,) float32 at 22 050 Hz of codes drawn by the dance's seed."""
     rng = torch.Generator().manual_seed(dance.seed)

@@ -128,6 +128,11 @@ def train(corpus: Corpus, params: Params) -> Model:
     return Model(prior=prior, decoder=decoder, temperature=params.temperature)
 
 
+def about(corpus: Corpus, params: Params) -> str:
+    """For the note under Table 1."""
+    return f"sampled without the dance from a prior trained on this corpus's own codes, {params.steps} steps, in place of JukeBox's priors"
+
+
 @torch.inference_mode()
 def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
     """Codes (L,) int64 of each training clip's music, peak-normalised as `vqvae` heard it."""
