@@ -7,6 +7,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,8 @@ class Params(TrainingParams):
     genres: tuple[str, ...] = ()
     """`released` only: tell the generator the dance's true genre, in training and after, as the published program does
     on AIST++; the corpus's genres in the order of the embedding."""
+    also: tuple[str, ...] = ()
+    """Further corpora whose training clips are learnt from; their pose layout and I3D weights must be this one's."""
     seconds: int = 2
     """Length of a training window."""
     steps: int = 100_000
@@ -113,7 +116,7 @@ class GanTask:
         self.params, self.device, self.data, self.vqvae = params, device, data, vqvae.to(device)
         frames, info = data.windows.frames, data.windows.shards.info
         reads = {"steps": info.motion_rate // FPS} if data.stream == "motion" else {"joints": info.joints}
-        sizes = {"frames": frames, **reads, "genres": params.genres, "width": params.width, "dropout": params.dropout}
+        sizes = {"frames": frames, **reads, "genres": params.genres if preset.name == "released" else (), "width": params.width, "dropout": params.dropout}
         self.codebook = sizes["codebook"] = vqvae.codebook(LEVELS[level]).k
         self.net = DanceToCodes(preset, level, **sizes).to(device)
         self.average = DanceToCodes(preset, level, **sizes).to(device).requires_grad_(False).eval()
@@ -203,9 +206,12 @@ def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
     return Excerpt(-(-params.excerpt_windows // world()), first, wanted, -(-params.judged_windows // world()))
 
 
-def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path, run: Run | None = None) -> dict:
+def train(
+    shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path, run: Run | None = None,
+    also: Sequence[Path] = (),
+) -> dict:  # fmt: skip
     """Train one level and variant on the shards' train split and write `out`; gives what metrics.json says. Of several
-    processes the first writes and gives it.
+    processes the first writes and gives it. also: folders of further corpora's shards.
 
     Raises UserError for shards without train windows, or a loss that is no number.
     """
@@ -213,7 +219,7 @@ def train(shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: P
     shared = {"batch": params.batch, "excerpt_windows": params.excerpt_windows, "judged_windows": params.judged_windows}
     require_even("d2m_gan", **shared)
     device = seed_everything(params.seed, params.threads)
-    windows = WindowData(shards, "train", variant_of(variant).seconds or params.seconds)
+    windows = WindowData(shards, "train", variant_of(variant).seconds or params.seconds, also=also)
     vqvae = vqvae.to(device).eval().requires_grad_(False)
     kept = preset.weights.latent > 0
     data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror, stream=params.stream, latents=kept)
@@ -268,8 +274,9 @@ def main(argv: list[str] | None = None) -> int:
     options = f"--level {args.level} --variant {args.variant}" + (f" --preset {args.preset}" if args.preset else "")
     with processes():
         vqvae = load_vqvae(decoder)
-        run = run_of(layout, "d2m_gan", name, params, [shards, decoder], options, args.resume)
-        metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run)
+        also = [dataclasses.replace(layout, corpus=corpus).stage("shards") for corpus in params.also]
+        run = run_of(layout, "d2m_gan", name, params, [shards, decoder, *also], options, args.resume)
+        metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run, also)
     if metrics:
         shown = ", ".join(f"{loss} {value:.3f}" for loss, value in metrics["losses"].items())
         say("d2m_gan", f"{name} ({preset}): {params.steps} steps on {metrics['train_windows']} windows; {shown}")

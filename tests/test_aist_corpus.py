@@ -7,7 +7,7 @@ import pytest
 from footage import numbered_video, tone
 
 from dataset_tools import clips, download, pose, sources
-from dataset_tools.aist.corpus import annotated_pose, prepare
+from dataset_tools.aist.corpus import annotated_pose, inventory, prepare, with_validation
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import load_manifest
@@ -57,7 +57,7 @@ def test_what_is_missing_costs_its_own_clip_only(layout, capsys):
     (external / "ignore_list.txt").write_text(NAMES[1].replace("_c01_", "_cAll_") + "\n")
     assert sources.main(["--corpus", "aist", "--root", str(layout.root)]) == 0
     said = capsys.readouterr().out
-    assert f"{NAMES[0]}: not found: " in said and f"{NAMES[1]}: is in ignore_list.txt" in said
+    assert f"{NAMES[0]}: no video" in said and "videos/: 2 of 3 files" in said and f"{NAMES[1]}: is in ignore_list.txt" in said
     made = load_manifest(layout.stage("sources"))
     assert [v.url for v in made.videos] == ["", "", f"media/{NAMES[2]}.mp4"]
     assert [c.start for c in made.clips] == [None, None, 0.0]
@@ -68,8 +68,29 @@ def test_a_folder_with_nothing_is_an_error(layout):
     with pytest.raises(UserError, match="no such folder; put the downloads"):
         prepare(manifest, layout.root / "nowhere", layout.stage("sources"))
     (layout.root / "empty").mkdir()
-    with pytest.raises(UserError, match="nothing usable for any of 3 clips"):
+    with pytest.raises(UserError, match="nothing usable for any of 3 clips; videos/: 0 of 3 files, no such folder"):
         prepare(manifest, layout.root / "empty", layout.stage("sources"))
+
+
+def test_validation_clips_come_from_the_users_list(layout):
+    manifest = load_manifest(layout.manifest)
+    folder = layout.root / "external"
+    assert with_validation(manifest, folder)[1] == [f"{folder / 'splits' / 'crossmodal_val.txt'} is not there: no validation clips"]
+    (folder / "splits").mkdir()
+    new = "gWA_sBM_cAll_d25_mWA0_ch04"
+    (folder / "splits" / "crossmodal_val.txt").write_text(f"{new}\n{new}\nholiday\n{NAMES[0].replace('_c01_', '_cAll_')}\n")
+    made, problems = with_validation(manifest, folder)
+    (clip,) = (c for c in made.clips if c.official_split == "val")
+    assert (clip.clip_id, clip.song_id) == ("gWA_sBM_c01_d25_mWA0_ch04", "mWA0") and made.songs[-1].tempo == 80
+    assert len(made.videos) == 4 and len(problems) == 2 and "is a train clip of the manifest" in problems[1]
+
+
+def test_files_of_other_names_are_pointed_out(layout):
+    videos = layout.root / "external" / "videos"
+    (videos / f"{NAMES[0]}.mp4").rename(videos / f"{NAMES[0].replace('_c01_', '_c02_')}.mp4")
+    said = inventory(load_manifest(layout.manifest), layout.root / "external")
+    assert said[0] == f"videos/: 2 of 3 files ({NAMES[0]}.mp4 is wanted, {NAMES[0].replace('_c01_', '_c02_')}.mp4 is there and of no use)"
+    assert said[1:] == ["motions/: 3 of 3 files", "keypoints2d/: 3 of 3 files"]
 
 
 @pytest.mark.parametrize("video, said", [("holiday", "is not a name of AIST"), ("gBR_sBM_cAll_d04_mBR0_ch02", "all cameras")])

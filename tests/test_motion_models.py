@@ -12,7 +12,7 @@ from test_d2m_gan import TINY, tiny_vqvae
 from d2m_model import d2m_gan, generate
 from d2m_model.nets.motion_features import SMPL_PAIRS, mirrored_motion, smpl_features
 from d2m_model.nets.presets import PRESETS, DanceToCodes
-from d2m_model.training.music_model import MusicModel, inputs_of
+from d2m_model.training.music_model import MusicModel, inputs_of, save_generator
 from d2m_model.training.vqvae_files import save_vqvae
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_set import ShardSet
@@ -132,3 +132,36 @@ def test_what_does_not_fit_together_is_one_line(shards, tmp_path):
     for bad, said in (({"genres": GENRES}, "released alone"), ({"stream": "smpl"}, "pose or motion"), ({"preset": "released", "genres": ("a", "a")}, "must differ")):
         with pytest.raises(ValueError, match=said):
             d2m_gan.Params(**bad)
+
+
+def test_one_model_learns_from_two_corpora(shards, tmp_path):
+    """AIST++-like clips of one dancer with motion beside clips of two dancers without; either pose is known to it later."""
+    other = tmp_path / "other"
+    build_shards(other, clips=1, seconds=4, people=3, first=7, corpus="other")
+    both = ShardSet(shards, "train", (other,))
+    assert [clip.clip_id for clip in both.clips] == ["clip_000", "clip_001", "clip_007"]
+    assert (both.info.people, both.info.motion_rate) == (3, 0)
+    assert both.read("clip_000").pose.shape[1] == 3 and not both.read("clip_000").pose[:, 2].any()
+    metrics = d2m_gan.train(shards, tiny_vqvae(), "high", "full", TINY, tmp_path / "out", also=[other])
+    assert metrics["train_clips"] == 3 and metrics["train_windows"] == 2 + 2 + 3
+    with pytest.raises(UserError, match="hold keypoints only"):
+        d2m_gan.train(shards, tiny_vqvae(), "high", "full", MOTION, tmp_path / "out", also=[other])
+
+
+def test_a_model_of_two_corpora_takes_dances_posed_as_in_either(tmp_path):
+    vqvae = tiny_vqvae()
+    trained = {"pose_layout": "coco17", "pose_weights": "annotated or pose_k16@1", "i3d_weights": "i3d@1"}
+    net = DanceToCodes(PRESETS["fixed"], "high", frames=60, joints=17, width=0.05, codebook=vqvae.codebook(2).k)
+    save_generator(tmp_path / "model.pt", net, vqvae.codebook(2).k, "full", trained)
+    save_vqvae(tmp_path / "synthesizer.pt", vqvae, {})
+    for known in ("annotated", "pose_k16@1", trained["pose_weights"]):
+        MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", trained | {"pose_weights": known})
+    with pytest.raises(UserError, match="but these dances have 'pose_k30@1'"):
+        MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", trained | {"pose_weights": "pose_k30@1"})
+
+
+@pytest.mark.parametrize("differing, said", [("body25", "pose_layout is 'body25', but 'coco17'")])
+def test_corpora_of_unlike_poses_are_refused(shards, tmp_path, differing, said):
+    build_shards(tmp_path, clips=1, first=7, layout=differing, corpus="other")
+    with pytest.raises(UserError, match=said):
+        ShardSet(shards, "train", (tmp_path,))

@@ -15,6 +15,7 @@ from d2m_model.nets.presets import DanceToCodes, preset_of
 from d2m_model.training import checkpoint
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import ShardInfo
+from dataset_tools.base.shard_set import OR
 from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
 
 KIND, VERSION = "d2m_gan", 2
@@ -52,7 +53,7 @@ class MusicModel(nn.Module):
 
         net, codebook, trained = load_generator(generator)
         for name in trained if inputs else ():
-            if trained[name] != (found := inputs.get(name, "none")):
+            if (found := inputs.get(name, "none")) not in (trained[name], *trained[name].split(OR)):
                 raise UserError(f"{generator}: was trained with {name} '{trained[name]}', but these dances have '{found}'; train it on them")
         vqvae = load_vqvae(synthesizer)
         own = vqvae.codebook(LEVELS[net.level]).k

@@ -1,5 +1,6 @@
 """Windows of the shards as training batches: which windows make up step n depends on (seed, n) alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +39,12 @@ class Batch(NamedTuple):
 class WindowData:
     """All windows of `seconds` that start on whole seconds in the clips of one split.
 
-    Clips are held in memory where they fit into `memory` bytes, else read from the shards window by window.
+    also: folders of further corpora, whose clips are among them. Clips are held in memory where they fit into `memory` bytes, else read from the shards window by window.
     Raises UserError when no clip is as long as a window, and as ShardSet does for missing or damaged shards.
     """
 
-    def __init__(self, folder: Path, split: str, seconds: float, *, memory: int = 4 << 30):
-        self.shards = ShardSet(folder, split)
+    def __init__(self, folder: Path, split: str, seconds: float, *, memory: int = 4 << 30, also: Sequence[Path] = ()):
+        self.shards = ShardSet(folder, split, tuple(also))
         self.clips = self.shards.clips
         self.frames = seconds_to_frames(seconds)
         last_starts = [clip.frames - self.frames for clip in self.clips]

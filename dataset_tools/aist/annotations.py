@@ -24,14 +24,18 @@ _ARRAYS = {
 }
 
 
-_DAMAGED = (AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, TypeError, ValueError)
+_DAMAGED = (pickle.UnpicklingError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, TypeError, ValueError)
 """What unpickling raises for bytes that are not a whole pickle."""
+
+
+class _Refused(pickle.UnpicklingError):
+    pass
 
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         if (module, name) not in _ARRAYS:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
+            raise _Refused(f"it names {module}.{name}")
         return super().find_class(module, name)
 
 
@@ -49,7 +53,7 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as handle:
             content = _ArraysOnly(handle).load()
-    except pickle.UnpicklingError as err:
+    except _Refused as err:
         raise UserError(f"{path}: refused, {err}; an AIST++ annotation holds numpy arrays only") from None
     except _DAMAGED as err:
         raise UserError(f"{path}: not a readable pickle ({type(err).__name__}); download it again") from None

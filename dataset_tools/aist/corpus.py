@@ -50,7 +50,7 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
     manifest, problems = with_validation(manifest, folder)
     found = inventory(manifest, folder)
     ignored = _ignored(folder)
-    videos, clips, unfit = {v.video_id: v for v in manifest.videos}, [], []
+    videos, clips, unfit, lacking = {v.video_id: v for v in manifest.videos}, [], [], []
     for clip in manifest.clips:
         try:
             name = parse_name(clip.video_id)
@@ -59,8 +59,10 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
                 raise UserError(f"video {name.text} is a sequence of all cameras; name one, such as {name.video(1)}")
             if name.sequence in ignored:
                 raise UserError("is in ignore_list.txt: its annotations failed")
-            if missing := [str(path) for path in files.values() if not path.is_file()]:
-                raise UserError(f"not found: {', '.join(missing)}")
+            if missing := [kind for kind, path in files.items() if not path.is_file()]:
+                lacking.append(f"{clip.clip_id}: no {', no '.join(missing)}")
+                clips.append(clip)
+                continue
             frames = _annotate(clip, name, files, target)
         except ValueError as err:  # UserError too
             unfit.append(f"{clip.clip_id}: {err}")
@@ -69,8 +71,9 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
         _link(files["video"], target / "media" / f"{name.text}.mp4")
         videos[clip.video_id] = dataclasses.replace(videos[clip.video_id], url=f"media/{name.text}.mp4")
         clips.append(dataclasses.replace(clip, start=0.0, end=frames / FPS))
+    unfit += lacking
     if len(unfit) == len(clips):
-        raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips ({'; '.join(found)}); first: {unfit[0]}")
+        raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips; {'; '.join(found)}; first: {unfit[0]}")
     usable = f"{len(clips) - len(unfit)} of {len(clips)} clips usable"
     return dataclasses.replace(manifest, videos=tuple(videos.values()), clips=tuple(clips)), [*found, *problems, usable, *unfit]
 
@@ -113,11 +116,11 @@ def inventory(manifest: Manifest, folder: Path) -> list[str]:
     lines = []
     for part, names in wanted.items():
         there = {path.name for path in part.iterdir()} if part.is_dir() else set()
-        line = f"{part}: {len(names & there)} of {len(names)} files"
+        line = f"{part.name}/: {len(names & there)} of {len(names)} files"
         if not part.is_dir():
             line += ", no such folder"
         elif names - there and there - names:
-            line += f"; e.g. {min(names - there)} is wanted, {min(there - names)} is there and of no use"
+            line += f" ({min(names - there)} is wanted, {min(there - names)} is there and of no use)"
         lines.append(line)
     return lines
 

@@ -5,6 +5,7 @@ is read whole when its first window is asked for, which also verifies its checks
 slices of it. Clips that were not asked for longest make room where `memory` bytes are not enough.
 """
 
+import dataclasses
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -28,6 +29,11 @@ from dataset_tools.base.shard_format import (
 )
 from dataset_tools.base.timebase import FPS, SAMPLES_PER_FRAME
 
+SHARED = ("pose_layout", "i3d_weights")
+"""What corpora must have in common to be read as one."""
+OR = " or "
+"""Between the pose weights of several corpora."""
+
 
 class Window(NamedTuple):
     """One window of one clip; of a batch of windows each array has a first axis B."""
@@ -45,7 +51,8 @@ class Window(NamedTuple):
 @dataclass
 class ShardSet:
     """All shards `<split>-NNNNN.h5` of a folder: validated at once, opened on first read in each process, which then
-    holds the clips it has read.
+    holds the clips it has read. With `also`, those of further corpora beside them: clips with fewer pose slots than others
+    get empty ones, motion is left out unless all have it, and pose may come from different weights.
 
     Raises UserError when there is none, one is not valid, numbers are missing, shards disagree in what they hold, or
     a clip is in two of them.
@@ -53,27 +60,30 @@ class ShardSet:
 
     folder: Path
     split: str
+    also: tuple[Path, ...] = ()
     memory: int = 1 << 30
     """Bytes of clips that each process holds, at least one clip."""
     infos: tuple[ShardInfo, ...] = field(init=False)
+    info: ShardInfo = field(init=False)
+    """What holds for all: the first shard's info, with the most people, the common motion rate and every pose weights."""
     clips: list[ClipEntry] = field(init=False)
     """Every clip, sorted by id."""
 
     def __post_init__(self):
         self.folder = Path(self.folder)
-        paths = sorted(self.folder.glob(f"{self.split}-*.h5"))
-        if not paths:
-            raise UserError(f"{self.folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards, or split.csv has no such clip")
-        expected = [f"{self.split}-{number:05d}.h5" for number in range(len(paths))]
-        if [path.name for path in paths] != expected:
-            missing = sorted(set(expected) - {path.name for path in paths})
-            raise UserError(f"{self.folder}: shard {missing[0]} is missing among {len(paths)}; {REBUILD}")
-        self.infos = tuple(validate_shard(path) for path in paths)
+        corpora = [self._infos_of(Path(folder)) for folder in (self.folder, *self.also)]
+        for infos in corpora[1:]:
+            for name in SHARED:
+                if (theirs := getattr(infos[0], name)) != (own := getattr(corpora[0][0], name)):
+                    raise UserError(f"{infos[0].path}: {name} is '{theirs}', but '{own}' in {self.folder}; make both corpora with the same")
+        self.infos = tuple(info for infos in corpora for info in infos)
+        rates, weights = {info.motion_rate for info in self.infos}, sorted({info.pose_weights for info in self.infos})
+        self.info = dataclasses.replace(
+            self.infos[0], people=max(info.people for info in self.infos), motion_rate=rates.pop() if len(rates) == 1 else 0,
+            pose_weights=OR.join(weights),
+        )  # fmt: skip
         self._home: dict[str, tuple[int, ClipEntry]] = {}
         for index, info in enumerate(self.infos):
-            for name in (*FILE_TEXTS, "people", "motion_rate"):
-                if getattr(info, name) != getattr(self.infos[0], name):
-                    raise UserError(f"{info.path}: {name} differs from {self.infos[0].path.name}; {REBUILD}")
             for clip in info.clips:
                 if clip.clip_id in self._home:
                     raise UserError(f"{info.path}: clip '{clip.clip_id}' is in two shards; {REBUILD}")
@@ -83,10 +93,20 @@ class ShardSet:
         self._held: OrderedDict[str, Window] = OrderedDict()
         self._pid = os.getpid()
 
-    @property
-    def info(self) -> ShardInfo:
-        """The first shard's info: corpus, pose layout, people, joints and weights are the same in all."""
-        return self.infos[0]
+    def _infos_of(self, folder: Path) -> list[ShardInfo]:
+        paths = sorted(folder.glob(f"{self.split}-*.h5"))
+        if not paths:
+            raise UserError(f"{folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards, or split.csv has no such clip")
+        expected = [f"{self.split}-{number:05d}.h5" for number in range(len(paths))]
+        if [path.name for path in paths] != expected:
+            missing = sorted(set(expected) - {path.name for path in paths})
+            raise UserError(f"{folder}: shard {missing[0]} is missing among {len(paths)}; {REBUILD}")
+        infos = [validate_shard(path) for path in paths]
+        for info in infos:
+            for name in (*FILE_TEXTS, "people", "motion_rate"):
+                if getattr(info, name) != getattr(infos[0], name):
+                    raise UserError(f"{info.path}: {name} differs from {infos[0].path.name}; {REBUILD}")
+        return infos
 
     def read(self, clip_id: str, start_frame: int = 0, frames: int | None = None) -> Window:
         """Window of `frames` frames (default: to the end) from `start_frame`, with the sound of exactly that time and
@@ -129,6 +149,8 @@ class ShardSet:
             group = self._file(index)[clip_id]
             motion = group["motion"][...] if self.info.motion_rate else np.zeros((group.attrs["frames"], 0, MOTION_WIDTH), np.float32)
             clip = Window(*(group[name][...] for name in STREAMS), motion)
+            if lacking := self.info.people - clip.pose.shape[1]:
+                clip = clip._replace(pose=np.pad(clip.pose, ((0, 0), (0, lacking), (0, 0), (0, 0))))
         for values in clip:
             values.flags.writeable = False
         self._held[clip_id] = clip
