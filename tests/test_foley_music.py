@@ -13,13 +13,23 @@ from d2m_model import baselines
 from d2m_model.composers import foley_events as events
 from d2m_model.composers import foley_music
 from d2m_model.composers.dance import Corpus, Dance
-from d2m_model.composers.foley_music import Example, FoleyData, FoleyTask, Params, compose, learning_rate, sizes_of
+from d2m_model.composers.foley_music import (
+    Example,
+    FoleyData,
+    FoleyTask,
+    Params,
+    compose,
+    learning_rate,
+    sizes_of,
+    varied,
+    window_of,
+)
 from d2m_model.composers.foley_pose import POSE_FPS, resampled
 from d2m_model.composers.score import Note, cut, write_midi
 from d2m_model.training.loop import Run, train_loop
 from dataset_tools.base.layout import Layout
 
-SMALL = Params(width=0.06, depth=0.17, epochs=1, batch=2, threads=1, log_every=5, dropout=0.0, clock=True, beam=2)
+SMALL = Params(width=0.06, depth=0.17, epochs=1, batch=2, threads=1, log_every=5, dropout=0.0, aided=True, beam=2)
 
 
 def melody(clip: int, seconds: float) -> list[Note]:
@@ -97,19 +107,44 @@ def test_a_dance_without_a_dancer_is_music_too(shards, learnt):
     assert compose(learnt[0], dance_of(shards, 0, pose=nobody)) == compose(learnt[0], dance_of(shards, 0, pose=nobody))
 
 
+def nine_seconds() -> Example:
+    """A note every second, and joints whose x says what second it is."""
+    pose = np.random.default_rng(0).normal(size=(198, 17, 3)).astype(np.float32)
+    pose[..., 0], pose[..., 2] = np.arange(198)[:, None] / 22, 1
+    return Example(pose, [Note(i, i + 0.5, 40 + i, 66) for i in range(9)], 9.0)
+
+
 def test_a_window_has_the_notes_of_its_own_time():
-    pose = np.random.default_rng(0).normal(size=(198, 17, 3)).astype(np.float32)  # 9 s
-    notes = [Note(i, i + 0.5, 40 + i, 66) for i in range(9)]
-    data = FoleyData([Example(pose, notes, 9.0)])
+    example = nine_seconds()
+    for first in (0, 30, 66):
+        _, frames, words = window_of(example, first)
+        assert frames == 132 and words.tolist() == events.encode(cut(example.notes, first / POSE_FPS, 6.0))
+    _, frames, words = window_of(Example(example.pose[:44], example.notes, 2.0), 0)
+    assert frames == 44 and words.tolist() == events.encode(example.notes[:2])
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_batches_follow_from_their_number(more):
+    data = FoleyData([nine_seconds()], more)
     assert data.windows == [0, 0]
-    for place, first in ((0.0, 0), (0.999, 66)):
-        _, frames, words = data.window(0, place)
-        begin = first / POSE_FPS
-        assert frames == 132 and words.tolist() == events.encode(cut(notes, begin, 6.0))
-    _, frames, words = FoleyData([Example(pose[:44], notes, 2.0)]).window(0, 0.9)
-    assert frames == 44 and words.tolist() == events.encode(notes[:2])
-    for batch in (data.batch(0, 3, 4), data.batch(0, 3, 4)):
-        assert batch[0].shape == (4, 132, 17, 3) and torch.equal(batch[2], data.batch(0, 3, 4)[2])
+    (pose, frames, words), again, other = data.batch(0, 3, 4), data.batch(0, 3, 4), data.batch(0, 4, 4)
+    assert pose.shape == (4, 132, 17, 3) and (torch.equal(words, again[2]) and torch.equal(pose, again[0]))
+    assert not torch.equal(pose, other[0]) and words[:, 0].tolist() == [events.SOS] * 4
+    assert (frames == 132).all() or (more and (frames >= 66).all())
+
+
+def test_varied_clips_keep_dance_and_music_together():
+    example, random, seen = nine_seconds(), torch.Generator().manual_seed(0), []
+    for _ in range(20):
+        found = varied(example, random)
+        speed = 9 / found.seconds
+        assert 6 / 7 - 1e-9 <= speed <= 7 / 6 + 1e-9 and len(found.pose) == round(198 / speed)
+        for note in found.notes:
+            here = abs(found.pose[min(len(found.pose) - 1, round(note.start * 22)), 0, 0])
+            assert here == pytest.approx(note.start * speed, abs=0.06)
+        assert len({n.pitch - i for i, n in enumerate(found.notes)}) == 1
+        seen.append((np.sign(found.pose[50, 0, 0]), found.notes[0].pitch - 40, speed > 1))
+    assert {s[0] for s in seen} == {-1, 1} and min(s[1] for s in seen) >= -6 and max(s[1] for s in seen) <= 6 and len(set(seen)) > 10
 
 
 def test_the_learning_rate_is_noams():

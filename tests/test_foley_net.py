@@ -62,9 +62,9 @@ def test_relative_attention_is_that_of_a_plain_loop():
     assert torch.allclose(layer(x, {})[0], layer.out(expected), atol=1e-5)
 
 
-@pytest.mark.parametrize("clock", [False, True])
-def test_no_event_knows_those_after_it(clock):
-    net, words = net_of(clock=clock), some_words(2, 12)
+@pytest.mark.parametrize("aided", [False, True])
+def test_no_event_knows_those_after_it(aided):
+    net, words = net_of(aided=aided), some_words(2, 12)
     seen = net.watch(dances(2), torch.tensor([132, 132]))
     whole = net(words, seen)
     for at in (0, 4, 11):
@@ -75,9 +75,9 @@ def test_no_event_knows_those_after_it(clock):
         assert at == 11 or not torch.allclose(changed[:, at + 1 :], whole[:, at + 1 :], atol=1e-3)
 
 
-@pytest.mark.parametrize("clock", [False, True])
-def test_one_event_after_the_other_is_as_all_at_once(clock):
-    net, words = net_of(clock=clock), some_words(3, 9)
+@pytest.mark.parametrize("aided", [False, True])
+def test_one_event_after_the_other_is_as_all_at_once(aided):
+    net, words = net_of(aided=aided), some_words(3, 9)
     seen, past = net.watch(dances(3), torch.tensor([132, 60, 4])), Past(len(net.layers))
     whole = net(words, seen)
     parts = [net(words[:, :4], seen, past)] + [net(words[:, i : i + 1], seen, past) for i in range(4, 9)]
@@ -85,7 +85,7 @@ def test_one_event_after_the_other_is_as_all_at_once(clock):
 
 
 def test_rows_that_are_picked_go_on_with_their_own_past():
-    net = net_of(clock=True)
+    net = net_of(aided=True)
     words = some_words(2, 5)
     words[0, 1], words[1, 1] = SHIFT + 31, SHIFT + 3
     seen, past = net.watch(dances(1), torch.tensor([132])), Past(len(net.layers))
@@ -126,3 +126,25 @@ def test_a_feature_is_about_its_own_time_and_any_length_will_do(joints):
     assert len(effect) == 100 and abs(int(np.argmax(effect)) - 50) <= 3
     assert effect[:20].max() == 0 == effect[80:].max()  # ten kernels of 9 reach 84 frames either way
     assert encoder(still[:, :131]).shape[1] == 33
+
+
+def test_an_event_is_shown_the_dance_of_its_time():
+    keys = net_of().watch(dances(1), torch.tensor([132]))
+    found = keys.at(torch.tensor([[0.0, 4 / 22, 6 / 22, 100.0]]))[0]
+    first, second, third = keys.features[0, :3]
+    expected = torch.stack([first, second, (second + third) / 2, keys.features[0, -1]])
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_velocities_are_what_aids_the_encoder():
+    torch.manual_seed(0)
+    encoder = GraphEncoder(FoleySizes(joints=17, width=0.1, aided=True))
+    assert encoder.blocks[0].spatial.in_channels == 5
+    caught = []
+    encoder.norm.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+    pose = dances(1, 8)
+    encoder(pose)
+    given = caught[0].unflatten(1, (17, 5))  # (B, J, C, T)
+    assert torch.allclose(given[0, 3, 3, 1:-1], pose[0, 2:, 3, 0] - pose[0, :-2, 3, 0])
+    assert torch.allclose(given[0, 3, 4, 0], pose[0, 1, 3, 1] - pose[0, 0, 3, 1])
+    assert torch.equal(given[0, :, :3], pose[0].permute(1, 2, 0))

@@ -5,7 +5,16 @@ import pytest
 import torch
 from builders import bouncing_pose
 
-from d2m_model.composers.foley_pose import BONES, CENTRE, partitions, random_move, resampled, window
+from d2m_model.composers.foley_pose import (
+    BONES,
+    CENTRE,
+    at_speed,
+    in_mirror,
+    partitions,
+    random_move,
+    resampled,
+    window,
+)
 
 
 @pytest.mark.parametrize("joints", [17, 25])
@@ -30,6 +39,13 @@ def test_30_frames_a_second_become_22():
     assert found.shape == (66, 17, 3)
     assert np.allclose(found[:, 0, 0], np.arange(66) / 22, atol=1e-5)
     assert len(resampled(pose[:1])) == 1
+
+
+def test_a_dance_at_another_speed_and_in_a_mirror():
+    pose = np.random.default_rng(0).normal(size=(40, 17, 3)).astype(np.float32)
+    assert np.array_equal(at_speed(pose, 2.0), pose[::2]) and len(at_speed(pose, 0.5)) == 80
+    flipped = in_mirror(pose)
+    assert np.array_equal(flipped[:, 10], pose[:, 9] * [-1, 1, 1]) and np.array_equal(in_mirror(flipped), pose)
 
 
 def test_a_window_does_not_know_where_and_how_large_the_body_is():

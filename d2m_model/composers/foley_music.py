@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from d2m_model.composers import foley_events as events
 from d2m_model.composers.dance import Corpus, Dance
 from d2m_model.composers.foley_net import FoleyNet, FoleySizes, Past
-from d2m_model.composers.foley_pose import POSE_FPS, WINDOW, random_move, resampled, window
+from d2m_model.composers.foley_pose import POSE_FPS, WINDOW, at_speed, in_mirror, random_move, resampled, window
 from d2m_model.composers.foley_search import PianoState, beam_search
 from d2m_model.composers.foley_transcription import LIBRARY, transcribe
 from d2m_model.composers.score import Note, cut, read_midi
@@ -31,6 +31,7 @@ from dataset_tools.base.workers import progress
 
 KIND, VERSION = "foley_music", 1
 SECONDS = WINDOW / POSE_FPS
+STRETCH = 7 / 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,9 @@ class Params(TrainingParams):
     depth: float = 1.0
     """Multiplies the 6 layers of the decoder and the 4 + 3 + 3 blocks of the encoder."""
     dropout: float = 0.1
-    clock: bool = False
-    """Tell each event its time, not published: a decoder that must add up the shifts itself takes long to learn where in
-    the dance it is."""
+    aided: bool = False
+    """What the published system has not, for corpora of few clips: windows cropped, mirrored, up to a sixth slower or faster,
+    and transposed; joints' velocities beside their places; events that know their time and what the dance does then."""
     epochs: int = 100
     warm_up: int = 4000
     """Steps in which the learning rate rises, but a fifth of all steps where that is fewer."""
@@ -80,10 +81,11 @@ class Example:
 
 
 class FoleyData:
-    """Windows of 6 s anywhere in the training clips, as many of a clip as fit into it in an epoch."""
+    """Windows of 6 s anywhere in the training clips, as many of a clip as fit into it in an epoch; with `varied` as `aided`
+    of `Params` says."""
 
-    def __init__(self, examples: list[Example]):
-        self.examples = examples
+    def __init__(self, examples: list[Example], varied: bool = False):
+        self.examples, self.varied = examples, varied
         self.windows = [i for i, e in enumerate(examples) for _ in range(max(1, round(e.seconds / SECONDS)))]
 
     def batch(self, seed: int, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -92,18 +94,33 @@ class FoleyData:
         for place in range(step * size, (step + 1) * size):
             epoch, index = divmod(place, len(self.windows))
             order = torch.randperm(len(self.windows), generator=generator(seed, "epoch", epoch))
-            drawn.append(self.window(self.windows[order[index]], float(torch.rand(1, generator=random))))
+            example = self.examples[self.windows[order[index]]]
+            shortest = WINDOW
+            if self.varied:
+                example, shortest = varied(example, random), WINDOW // 2
+            last = max(0, len(example.pose) - shortest)
+            drawn.append(window_of(example, int(torch.randint(last + 1, (1,), generator=random))))
         words = torch.nn.utils.rnn.pad_sequence([w for _, _, w in drawn], batch_first=True, padding_value=events.PAD)
         poses = random_move(torch.from_numpy(np.stack([pose for pose, _, _ in drawn])), random)
         return poses, torch.tensor([frames for _, frames, _ in drawn]), words
 
-    def window(self, index: int, place: float = 0.0) -> tuple[np.ndarray, int, torch.Tensor]:
-        """The window of clip `index` that begins at the share `place` of where one can: pose, frames and words."""
-        example = self.examples[index]
-        start = math.floor(place * (max(0, len(example.pose) - WINDOW) + 1))
-        pose, frames = window(example.pose, start)
-        heard = cut(example.notes, start / POSE_FPS, min(SECONDS, example.seconds - start / POSE_FPS))
-        return pose, frames, torch.tensor(events.encode(heard))
+
+def window_of(example: Example, start: int) -> tuple[np.ndarray, int, torch.Tensor]:
+    """The window of a clip from frame `start` on: pose (132, J, 3), frames and words."""
+    pose, frames = window(example.pose, start)
+    begin = start / POSE_FPS
+    return pose, frames, torch.tensor(events.encode(cut(example.notes, begin, min(SECONDS, example.seconds - begin))))
+
+
+def varied(example: Example, random: torch.Generator) -> Example:
+    """The clip at another speed, in another key, half of the time in a mirror."""
+    faster, key, mirror = torch.rand(3, generator=random).tolist()
+    speed, semitones = STRETCH ** (2 * faster - 1), math.floor(13 * key) - 6
+    pose = at_speed(example.pose, speed)
+    if mirror < 0.5:
+        pose = in_mirror(pose)
+    notes = [n._replace(start=n.start / speed, end=n.end / speed, pitch=n.pitch + semitones) for n in example.notes]
+    return Example(pose, notes, example.seconds / speed)
 
 
 class FoleyTask:
@@ -144,7 +161,7 @@ def learning_rate(number: int, features: int, published: int, warm_up: int) -> f
 
 def sizes_of(params: Params, joints: int) -> FoleySizes:
     """The networks' sizes for dances of so many joints."""
-    return FoleySizes(joints=joints, width=params.width, depth=params.depth, dropout=params.dropout, clock=params.clock)
+    return FoleySizes(joints=joints, width=params.width, depth=params.depth, dropout=params.dropout, aided=params.aided)
 
 
 def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
@@ -171,7 +188,7 @@ def train(corpus: Corpus, params: Params) -> FoleyModel:
     """
     device = seed_everything(params.seed, params.threads)
     examples, origin = examples_of(corpus)
-    data = FoleyData(examples)
+    data = FoleyData(examples, params.aided)
     sizes = sizes_of(params, corpus.train.info.joints)
     steps = math.ceil(params.epochs * len(data.windows) / params.batch)
     run = corpus.run(params, [*corpus.scores().values(), corpus.layout.stage("shards")])

@@ -29,8 +29,9 @@ class FoleySizes:
     """Multiplies the numbers of blocks of each stage and of layers, which are at least 1."""
     dropout: float = 0.1
     """Of what the decoder's parts add, and of what comes in."""
-    clock: bool = False
-    """Tell each event its time; the published decoder has to add up the shifts before it."""
+    aided: bool = False
+    """Show the encoder velocities too, and tell each event its time and what the dance does then: the published decoder has
+    to add up the shifts before it, and to find that place in the dance."""
 
     @property
     def heads(self) -> int:
@@ -82,8 +83,9 @@ class GraphEncoder(nn.Module):
 
     def __init__(self, sizes: FoleySizes):
         super().__init__()
-        self.norm = nn.BatchNorm1d(3 * sizes.joints)
-        graph, blocks, before = partitions(sizes.joints), [], 3
+        self.aided = sizes.aided
+        graph, blocks, before = partitions(sizes.joints), [], 5 if sizes.aided else 3
+        self.norm = nn.BatchNorm1d(before * sizes.joints)
         for channels, count, stride in STAGES:
             after = sizes.channels(channels)
             for block in range(sizes.times(count)):
@@ -94,6 +96,10 @@ class GraphEncoder(nn.Module):
 
     def forward(self, pose: torch.Tensor) -> torch.Tensor:
         """(B, T, J, 3) as `foley_pose.window` gives it -> (B, ceil(T / 4), D)."""
+        if self.aided:
+            place = pose[..., :2]
+            before, after = torch.cat([place[:, :1], place[:, :-1]], 1), torch.cat([place[:, 1:], place[:, -1:]], 1)
+            pose = torch.cat([pose, after - before], dim=3)
         joints = pose.shape[2:]
         x = self.norm(pose.flatten(2).transpose(1, 2)).unflatten(1, joints).permute(0, 2, 3, 1)
         return self.out(self.blocks(x).mean(dim=3).transpose(1, 2))
@@ -186,12 +192,21 @@ class DanceKeys:
 
     layers: list[tuple[torch.Tensor, torch.Tensor]]
     """Each layer's keys and values (B, heads, S, D / heads)."""
+    features: torch.Tensor
+    """(B, S, D)."""
     over: torch.Tensor
     """(B, 1, 1, S) true after the dance's end."""
 
     def repeated(self, times: int) -> "DanceKeys":
         """A single dance, for `times` rows of events."""
-        return DanceKeys([tuple(part.expand(times, -1, -1, -1) for part in pair) for pair in self.layers], self.over)
+        layers = [tuple(part.expand(times, -1, -1, -1) for part in pair) for pair in self.layers]
+        return DanceKeys(layers, self.features.expand(times, -1, -1), self.over)
+
+    def at(self, seconds: torch.Tensor) -> torch.Tensor:
+        """Features (B, N, D) at times (B, N), between those of the frames on both sides."""
+        last = self.features.shape[1] - 1
+        place = (seconds * (POSE_FPS / STRIDE)).clamp(max=last)[..., None]
+        return (1 - (place - torch.arange(last + 1, device=place.device)).abs()).clamp(min=0) @ self.features
 
 
 class Past:
@@ -220,6 +235,7 @@ class FoleyNet(nn.Module):
         nn.init.normal_(self.embedding.weight, std=sizes.features**-0.5)
         self.layers = nn.ModuleList(DecoderLayer(sizes) for _ in range(sizes.times(LAYERS)))
         self.dropout = nn.Dropout(sizes.dropout)
+        self.now = nn.Linear(sizes.features, sizes.features) if sizes.aided else None
         self.norm, self.out = nn.LayerNorm(sizes.features), nn.Linear(sizes.features, VOCABULARY)
         seconds = torch.zeros(VOCABULARY)
         seconds[SHIFT : SHIFT + len(SHIFTS)] = torch.tensor(SHIFTS, dtype=torch.float32)
@@ -230,7 +246,8 @@ class FoleyNet(nn.Module):
         features = self.encoder(pose)
         at = STRIDE * torch.arange(features.shape[1], device=pose.device)
         features = self.dropout(features + waves(at, features.shape[2]))
-        return DanceKeys([layer.dance.keys(features) for layer in self.layers], (at >= frames[:, None])[:, None, None])
+        keys = [layer.dance.keys(features) for layer in self.layers]
+        return DanceKeys(keys, features, (at >= frames[:, None])[:, None, None])
 
     def forward(self, words: torch.Tensor, dance: DanceKeys, past: Past | None = None) -> torch.Tensor:
         """Logits (B, N, 243) of the word that follows each of words (B, N), by all words up to it and the whole dance.
@@ -241,8 +258,8 @@ class FoleyNet(nn.Module):
         x = self.embedding(words) * self.sizes.features**0.5
         clock = self.seconds[words].cumsum(dim=1) + (0 if past.clock is None else past.clock)
         past.clock = clock[:, -1:]
-        if self.sizes.clock:
-            x = x + waves(clock * POSE_FPS, self.sizes.features)
+        if self.sizes.aided:
+            x = x + waves(clock * POSE_FPS, self.sizes.features) + self.now(dance.at(clock))
         x = self.dropout(x)
         for index, layer in enumerate(self.layers):
             x = layer(x, dance, index, past.layers[index])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from d2m_model.nets.motion_features import fill_missing
+from d2m_model.nets.motion_features import MIRROR_PAIRS, fill_missing
 from dataset_tools.base.timebase import FPS
 
 POSE_FPS = 22
@@ -42,12 +42,24 @@ def partitions(joints: int) -> torch.Tensor:
 
 def resampled(pose: np.ndarray) -> np.ndarray:
     """(T, P, J, 3) at 30 fps -> (round(T · 22 / 30), J, 3) of the primary dancer at 22 fps, gaps filled; at least one."""
-    filled = fill_missing(pose[:, 0])
-    count = max(1, math.floor(len(pose) * POSE_FPS / FPS + 0.5))
-    at = np.minimum(np.arange(count) * (FPS / POSE_FPS), len(pose) - 1)
+    return at_speed(fill_missing(pose[:, 0]), FPS / POSE_FPS)
+
+
+def at_speed(pose: np.ndarray, speed: float) -> np.ndarray:
+    """(T, J, 3) -> (round(T / speed), J, 3), frames put between those there are; at least one."""
+    at = np.arange(max(1, math.floor(len(pose) / speed + 0.5))) * speed
+    at = np.minimum(at, len(pose) - 1)
     before = np.floor(at).astype(int)
     after, part = np.minimum(before + 1, len(pose) - 1), (at - before)[:, None, None]
-    return ((1 - part) * filled[before] + part * filled[after]).astype(np.float32)
+    return ((1 - part) * pose[before] + part * pose[after]).astype(np.float32)
+
+
+def in_mirror(pose: np.ndarray) -> np.ndarray:
+    """(T, J, 3) seen in a mirror at x = 0, left and right joints exchanged."""
+    order = list(range(pose.shape[1]))
+    for left, right in MIRROR_PAIRS[len(order)]:
+        order[left], order[right] = right, left
+    return pose[:, order] * np.array([-1, 1, 1], np.float32)
 
 
 def window(pose: np.ndarray, start: int) -> tuple[np.ndarray, int]:
