@@ -212,8 +212,8 @@ def about(corpus: Corpus, params: Params) -> str:
     found = json.loads((corpus.folder / "metrics.json").read_text())
     source = "the songs' own scores" if found["trained_on"] == "scores" else f"what {LIBRARY} heard in the training music"
     size = "" if (params.width, params.depth) == (1, 1) else f", width {params.width:g} and depth {params.depth:g} of the published"
-    clock = ", told the time of each event (not published)" if params.clock else ""
-    return f"trained on {source} and {found['clips']} dances, {found['steps']} steps{size}{clock}; a piano"
+    aids = ", with aids for few clips that are not published" if params.aided else ""
+    return f"trained on {source} and {found['clips']} dances, {found['steps']} steps{size}{aids}; a piano"
 
 
 @torch.no_grad()
