@@ -169,7 +169,7 @@ def test_the_stage_learns_from_scores_and_else_from_what_it_hears(tmp_path, monk
     monkeypatch.setattr(foley_music, "transcribe", lambda audio: heard.append(len(audio)) or melody(0, 3.0))
     first = stage(tmp_path, **small)
     assert heard == [66150, 66150] and json.loads(first["metrics.json"])["trained_on"] == "basic-pitch"
-    assert {"model.pt", "metrics.json", "curves.csv", "rows.csv", "clip_002.wav", "clip_002.mid"} == set(first)
+    assert {"model.pt", "metrics.json", "curves.csv", "rows.csv", "about.txt", "clip_002.wav", "clip_002.mid"} == set(first)
 
     (tmp_path / "data/demo/sources/truth").mkdir(parents=True)
     for i in range(2):
