@@ -84,7 +84,7 @@ def test_every_system_has_what_the_stage_calls(name):
 @pytest.mark.parametrize(
     "section, rule",
     [
-        ("{beams: 3}", "baselines.beams is not a parameter; known: dance2music, "),
+        ("{beams: 3}", "baselines.beams is not a parameter; known: cmt, dance2music, "),
         ("{dance2music: {beams: 3}}", "baselines.dance2music.beams is not a parameter; known: batch, beam"),
         ("{dance2music: {beam: 0}}", "baselines.dance2music: beam must be at least 1, found 0"),
         ("{dance2music: {method: both}}", "baselines.dance2music: method must be offline or online, found 'both'"),
