@@ -42,7 +42,7 @@ def search(dance: np.ndarray, beam: int) -> np.ndarray:
         first, stop = STEP * max(0, count - HISTORY), min(STEP * count, frames)
         reward = correlations(dance[first:stop, first:stop], children[:, -HISTORY:])
         total = np.repeat(worth, NOTES) + reward
-        best = np.argsort(-total, kind="stable")[:beam]
+        best = np.argsort(-total.round(9), kind="stable")[:beam]  # equal but for rounding: the lower notes first
         notes, worth = children[best], total[best]
     return notes[0]
 
