@@ -58,8 +58,9 @@ class Params:
     peak: float = 0.95
     """Highest sample of a finished sound; 1 is full scale."""
     seed: int = 0
+    """Of what is drawn while music is made; a training has the seed and threads of its own section."""
     threads: int = 2
-    """CPU threads; results are equal to the byte for equal numbers of them."""
+    """CPU threads of making music; results are equal to the byte for equal numbers of them."""
 
     def __post_init__(self):
         require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")

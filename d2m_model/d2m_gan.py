@@ -45,6 +45,7 @@ from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
+from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 
 
@@ -206,6 +207,20 @@ def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
     return Excerpt(-(-params.excerpt_windows // world()), first, wanted, -(-params.judged_windows // world()))
 
 
+def refuse_held_out(shards: Path, also: Sequence[Path]) -> None:
+    """Raises UserError where a clip or song that this corpus holds out is one that a further corpus trains on."""
+    for folder in also:
+        theirs = ShardSet(folder, "train").clips
+        for split in ("val", "test"):
+            held = ShardSet(shards, split).clips if any(Path(shards).glob(f"{split}-*.h5")) else []
+            for kind in ("clip_id", "song"):
+                if shared := {getattr(c, kind) for c in held} & {getattr(c, kind) for c in theirs}:
+                    raise UserError(
+                        f"{folder}: trains on {kind.removesuffix('_id')} {min(shared)} ({len(shared)} such), which {shards} holds out in "
+                        f"{split}; leave that corpus out of d2m_gan.also, or give what differs another name"
+                    )
+
+
 def train(
     shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path, run: Run | None = None,
     also: Sequence[Path] = (),
@@ -219,6 +234,7 @@ def train(
     shared = {"batch": params.batch, "excerpt_windows": params.excerpt_windows, "judged_windows": params.judged_windows}
     require_even("d2m_gan", **shared)
     device = seed_everything(params.seed, params.threads)
+    refuse_held_out(shards, also)
     windows = WindowData(shards, "train", variant_of(variant).seconds or params.seconds, also=also)
     vqvae = vqvae.to(device).eval().requires_grad_(False)
     kept = preset.weights.latent > 0

@@ -74,7 +74,9 @@ class Params:
         fits = isinstance(self.others, Mapping) and all(isinstance(v, str) and v for v in self.others.values())
         require(fits, f"others must map names to folders, such as {{CDCD: external/cdcd}}, found '{self.others}'")
         for name in self.others:
-            require(isinstance(name, str) and NAME.fullmatch(name) and name not in CONTROLS, f"others: '{name}' can't be a system's name")
+            require(isinstance(name, str) and NAME.fullmatch(name) and name not in CONTROLS and not name.startswith("VQ reconstruction"), f"others: '{name}' can't be a system's name")
+        files = [name.replace(" ", "-") for name in self.others]
+        require(len(set(files)) == len(files), f"others: two names are the same file's, found {', '.join(self.others)}")
 
 
 def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, embedder: Embedder | None = None) -> dict:
@@ -155,7 +157,7 @@ def _one_for_each(folder: Path, clips: set[str], split: str, again: str = "") ->
     if not folder.is_dir():
         raise UserError(f"{folder}: not there, but params.yaml names it" + (f"; run `dvc repro` or `{again}`" if again else ""))
     found = read_folder(folder)
-    remedy = f"run `{again}` again" if again else f"it must hold <clip_id>.wav for each clip of the {split} split and nothing else"
+    remedy = f"set split: {split} in the section that makes them and run `{again}` again" if again and split != "test" else f"run `{again}` again" if again else f"it must hold <clip_id>.wav for each clip of the {split} split and nothing else"
     for wrong, rule in ((set(found) - clips, f"is no clip of the {split} split"), (clips - set(found), "has no sound")):
         if wrong:
             raise UserError(f"{folder}: {min(wrong)} {rule} ({len(wrong)} such); {remedy}")

@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_finite_is_one_clear_line(tmp_path):
     vqvae = tiny_vqvae()
     for parameter in vqvae.decoders[2].parameters():
         parameter.fill_(float("inf"))
-    with pytest.raises(UserError, match=r"loss '\w+' is (nan|inf) at step 0; last finite values \(step 0\): disc.*; lower learning_rate"):
+    with pytest.raises(UserError, match=r"loss '\w+' is (nan|inf) at step 0; last finite values \(step 0\): disc.*; lower the learning rate"):
         d2m_gan.train(tmp_path / "shards", vqvae, "high", "full", TINY, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -148,6 +148,16 @@ def test_one_model_learns_from_two_corpora(shards, tmp_path):
         d2m_gan.train(shards, tiny_vqvae(), "high", "full", MOTION, tmp_path / "out", also=[other])
 
 
+def test_a_further_corpus_must_not_train_on_what_is_held_out_here(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    build_shards(own, clips=1, seconds=2)
+    build_shards(own, clips=1, seconds=2, split="test", first=7)
+    build_shards(other, clips=1, seconds=2, first=7, corpus="other")
+    d2m_gan.refuse_held_out(own, [])
+    with pytest.raises(UserError, match=r"trains on clip clip_007 \(1 such\), which .* holds out in test"):
+        d2m_gan.refuse_held_out(own, [other])
+
+
 def test_a_model_of_two_corpora_takes_dances_posed_as_in_either(tmp_path):
     vqvae = tiny_vqvae()
     trained = {"pose_layout": "coco17", "pose_weights": "annotated or pose_k16@1", "i3d_weights": "i3d@1"}

@@ -113,7 +113,12 @@ def test_random_codes_are_the_whole_codebook(monkeypatch):
 
 
 def test_the_synthesizers_decoder_plays(tmp_path):
-    corpus = SimpleNamespace(layout=SimpleNamespace(stage=lambda word: tmp_path / word))
+    params = tmp_path / "params.yaml"
+    corpus = SimpleNamespace(system="random_codes", layout=SimpleNamespace(stage=lambda word: tmp_path / word, params=params))
+    params.write_text("levels: [low]\n")
+    with pytest.raises(UserError, match="system random_codes needs high in levels, found low; add it or leave random_codes out"):
+        random_codes.train(corpus, random_codes.Params())
+    params.write_text("levels: [high, low]\n")
     with pytest.raises(UserError, match=r"synthesizer.high.model\.pt: file not found"):
         random_codes.train(corpus, random_codes.Params())
     (tmp_path / "synthesizer" / "high").mkdir(parents=True)

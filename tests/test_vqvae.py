@@ -177,7 +177,7 @@ def test_a_file_whose_weights_do_not_fit_is_one_line(tmp_path):
 def test_diverged_training_is_one_line_and_writes_nothing(trained, tmp_path):
     params = load_params(trained / "params.yaml", "vqvae", vqvae.Params)
     object.__setattr__(params, "learning_rate", 1e30)
-    with pytest.raises(UserError, match=r"vqvae: loss .* at step [1-9]; last finite values \(step \d\): commit .*; lower learning_rate"):
+    with pytest.raises(UserError, match=r"vqvae: loss .* at step [1-9]; last finite values \(step \d\): commit .*; lower the learning rate"):
         vqvae.train(trained / "data" / "tiny" / "shards", params, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

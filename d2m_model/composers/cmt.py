@@ -17,11 +17,11 @@ from d2m_model.composers.cmt_net import CmtNet, losses
 from d2m_model.composers.cmt_pieces import Excerpts, corpus_pieces, midi_pieces
 from d2m_model.composers.cmt_video import read_motion, rhythm_of
 from d2m_model.composers.cmt_words import notes_of
-from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.dance import Corpus, Dance, SystemParams
 from d2m_model.composers.score import Note, cut
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Measurement, TrainingParams, Watch, descend, train_loop
+from d2m_model.training.loop import Measurement, Watch, descend, train_loop
 from d2m_model.training.seeding import seed_everything
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
@@ -33,7 +33,7 @@ KIND, VERSION = "cmt", 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(TrainingParams):
+class Params(SystemParams):
     """Section `baselines.cmt` of params.yaml; absent, the published sizes."""
 
     midi: str = ""
@@ -99,7 +99,7 @@ class CmtTask:
         self.net = CmtNet(genres, **sizes).to(device)
         self.nets = {"net": self.net}
         self.adams = {"net": torch.optim.Adam(self.net.parameters(), lr=params.learning_rate)}
-        accelerate(self.net, device, params.precision, params.compile)
+        accelerate(self.net, device, params.precision, "never")
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step along the sum of the attributes' cross-entropies; gives each and the sum."""
@@ -133,7 +133,7 @@ def train(corpus: Corpus, params: Params) -> Cmt:
     speeds = [rhythm_of(read_motion(dance.video), params.tempo).speeds for dance in progress(list(dances), f"{KIND} videos")]
     known = statistics_of([piece.words for piece in pieces], np.concatenate(speeds))
     data = Excerpts(pieces, genres, bars=params.bars, words=params.words, seed=params.seed)
-    run = corpus.run(params, files)
+    run = corpus.run(params, [*files, corpus.layout.stage("shards")])
     task = CmtTask(data, len(genres), params, device)
     curves = train_loop(task, params.steps, params, run)
     state = {"net": task.net.state_dict(), "songs": data.songs} | {k: torch.from_numpy(v) for k, v in known._asdict().items()}

@@ -1,7 +1,7 @@
 """What a system gets: one dance to make music for, and the training split to learn from."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,10 +10,21 @@ import numpy as np
 from d2m_model.training.loop import Run, TrainingParams, run_of
 from d2m_model.training.seeding import stream_seed
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import require
 from dataset_tools.base.shard_format import ClipEntry
 from dataset_tools.base.shard_set import ShardSet
 
 STAGE = "baselines"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemParams(TrainingParams):
+    """What the sections of systems that train have in common."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.measure_every == 0, f"measure_every must be 0, found {self.measure_every}: baselines are scored by evaluate alone")
+        require(self.compile != "always", "compile must be auto or never: the lengths of what baselines read change from step to step")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,4 +98,5 @@ class Corpus:
         """Where a training of this system keeps what it needs to go on; `inputs` are the files it depends on, `part`
         names one of several trainings."""
         found = run_of(self.layout, STAGE, self.system, params, inputs, f"--system {self.system}", self.resume)
+        found = replace(found, section=f"{STAGE}.{self.system}")
         return found.part(part) if part else found

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.dance import Corpus, Dance, SystemParams
 from d2m_model.composers.dance2music_online import OnlineNet, OnlineTask, played, taught
 from d2m_model.composers.dance2music_search import STEP, search, similarity
 from d2m_model.composers.score import Note
 from d2m_model.training import checkpoint
-from d2m_model.training.loop import TrainingParams, train_loop
+from d2m_model.training.loop import train_loop
 from d2m_model.training.seeding import seed_everything
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.params import require
@@ -30,7 +30,7 @@ KIND, VERSION = "dance2music", 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(TrainingParams):
+class Params(SystemParams):
     """Section `baselines.dance2music` of params.yaml. What is not `method` or `beam` is of the online network's training."""
 
     method: str = "offline"

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from d2m_model.composers import foley_events as events
-from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.dance import Corpus, Dance, SystemParams
 from d2m_model.composers.foley_net import FoleyNet, FoleySizes, Past
 from d2m_model.composers.foley_pose import POSE_FPS, WINDOW, at_speed, in_mirror, random_move, resampled, window
 from d2m_model.composers.foley_search import PianoState, beam_search
@@ -22,7 +22,7 @@ from d2m_model.composers.foley_transcription import LIBRARY, transcribe
 from d2m_model.composers.score import Note, cut, read_midi
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Measurement, TrainingParams, Watch, descend, train_loop
+from d2m_model.training.loop import Measurement, Watch, descend, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.params import require
@@ -35,7 +35,7 @@ STRETCH = 7 / 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(TrainingParams):
+class Params(SystemParams):
     """Section `baselines.foley_music` of params.yaml; absent, the published sizes."""
 
     width: float = 1.0
@@ -51,13 +51,16 @@ class Params(TrainingParams):
     """Steps in which the learning rate rises, but a fifth of all steps where that is fewer."""
     beam: int = 5
     """Hypotheses that the search keeps."""
+    events: int = 512
+    """Events of a window of 6 s at most."""
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("width", "depth"):
             require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
-        for name in ("epochs", "warm_up", "beam"):
+        for name in ("epochs", "warm_up", "beam", "events"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.events <= events.LIMIT, f"events must be at most {events.LIMIT}, found {self.events}")
         require(0 <= self.dropout < 1, f"dropout must be at least 0 and below 1, found {self.dropout}")
 
 
@@ -67,6 +70,7 @@ class FoleyModel:
 
     net: FoleyNet
     beam: int
+    events: int = events.LIMIT
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ def train(corpus: Corpus, params: Params) -> FoleyModel:
     curves.write(corpus.folder / "curves.csv")
     write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     run.finish()
-    return FoleyModel(net, params.beam)
+    return FoleyModel(net, params.beam, params.events)
 
 
 def about(corpus: Corpus, params: Params) -> str:
@@ -243,4 +247,4 @@ def play_window(model: FoleyModel, pose: np.ndarray, frames: int, seconds: float
         return logits[:, 0].log_softmax(-1).double().numpy()
 
     state = PianoState(seconds)
-    return events.decode(beam_search(follow, events.SOS, events.EOS, state, model.beam, events.LIMIT))
+    return events.decode(beam_search(follow, events.SOS, events.EOS, state, model.beam, model.events))

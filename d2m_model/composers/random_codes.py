@@ -9,6 +9,8 @@ import torch
 from d2m_model.composers.dance import Corpus, Dance
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.vqvae_files import load_vqvae
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.params import names_of
 from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
 
 LEVEL = "high"
@@ -37,7 +39,9 @@ def compose(model: JukeboxVQVAE, dance: Dance) -> np.ndarray:
 
 
 def load_decoder(corpus: Corpus) -> JukeboxVQVAE:
-    """The corpus's VQ-VAE with the decoder fine-tuned at this level."""
+    """The corpus's VQ-VAE with the decoder fine-tuned at this level. UserError where params.yaml does not train it."""
+    if LEVEL not in (levels := names_of(corpus.layout.params, "levels")):
+        raise UserError(f"{corpus.layout.params}: system {corpus.system} needs {LEVEL} in levels, found {', '.join(levels)}; add it or leave {corpus.system} out of systems")
     return load_vqvae(corpus.layout.stage("synthesizer") / LEVEL / "model.pt")
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.composers.dance import Corpus, Dance, SystemParams
 from d2m_model.composers.nets_prior import Prior
 from d2m_model.composers.random_codes import LEVEL, codes_of, load_decoder, played
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Measurement, TrainingParams, Watch, descend, train_loop
+from d2m_model.training.loop import Measurement, Watch, descend, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.shard_data import WindowData
 from dataset_tools.base.atomic import write_text
@@ -29,7 +29,7 @@ KIND, VERSION = "unconditional_prior", 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(TrainingParams):
+class Params(SystemParams):
     """Section `baselines.unconditional_prior` of params.yaml. Nothing is published of it; the defaults train in a few hours
     on one GPU."""
 
@@ -76,7 +76,7 @@ class CodeTask:
         self.ends = torch.tensor([len(codes) for codes in music]).cumsum(0)
         self.nets = {"prior": self.prior}
         self.adams = {"prior": torch.optim.Adam(self.prior.parameters(), lr=params.learning_rate)}
-        accelerate(self.prior, device, params.precision, params.compile)
+        accelerate(self.prior, device, params.precision, "never")
 
     def batch(self, number: int) -> torch.Tensor:
         """(B, context + 1) codes of batch `number`, -1 after the end of music that is shorter. Half of the excerpts are

@@ -71,7 +71,8 @@ def filtered(x: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, kernel: in
 def matrices(kernel: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(A (S, R), B (R, N), G (R, k)) for a kernel of k taps."""
     found = _toom_cook(kernel) if kernel in SHORT else _fourier(kernel)
-    return tuple(torch.from_numpy(np.ascontiguousarray(m, np.float32)) for m in found)
+    with torch.inference_mode(False):  # kept for trainings too, whoever asked first
+        return tuple(torch.from_numpy(np.ascontiguousarray(m, np.float32)) for m in found)
 
 
 def _toom_cook(kernel: int) -> tuple[np.ndarray, ...]:

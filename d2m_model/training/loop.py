@@ -101,6 +101,8 @@ class Run:
     resume: bool = False
     again: str = ""
     """The command that goes on; '' says nothing."""
+    section: str = ""
+    """Of params.yaml, where it is not that of the stage."""
 
     def part(self, name: str) -> "Run":
         """The run of one of several trainings that make up this one, which says by itself how to go on."""
@@ -141,8 +143,9 @@ def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs
 class Watch:
     """Stops a training whose loss is no number before its gradient reaches a weight."""
 
-    def __init__(self, stage: str):
-        self.stage, self.last, self.at = stage, {}, None
+    def __init__(self, stage: str, section: str = ""):
+        """section: of params.yaml, where it is not that of the stage."""
+        self.stage, self.section, self.last, self.at = stage, section or stage, {}, None
 
     def __call__(self, number: int, terms: Mapping[str, torch.Tensor]) -> None:
         """Raises UserError where one of the scalar `terms` of step `number` is not finite in any process."""
@@ -153,8 +156,8 @@ class Watch:
             what = f"loss '{bad}' is {values[bad]}" if bad else "a loss of another process is not finite"
             known = ", ".join(f"{name} {value:.4g}" for name, value in self.last.items()) or "none"
             raise UserError(
-                f"{self.stage}: {what} at step {number}; last finite values (step {self.at}): {known}; lower learning_rate "
-                f"or gradient_norm in section {self.stage} of params.yaml"
+                f"{self.stage}: {what} at step {number}; last finite values (step {self.at}): {known}; lower the "
+                f"learning rate or gradient_norm in section {self.section} of params.yaml"
             )
         self.last, self.at = (self.last if number == self.at else {}) | values, number
 
@@ -188,7 +191,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
     Raises UserError when a loss is not finite, SystemExit(75) after saving when the process is told to stop.
     """
     curves, recent, start = Curves(), [], 0
-    watch = Watch(run.stage)
+    watch = Watch(run.stage, run.section)
     if distributed.world() > 1:
         torch.manual_seed(stream_seed(params.seed, "process", distributed.rank()))
     if run.resume and run.state and run.state.is_file():

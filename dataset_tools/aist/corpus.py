@@ -174,6 +174,8 @@ def _annotate(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> i
     if abs(len(motion) - len(keypoints)) > 2:
         raise UserError(f"{files['motion']} has {len(motion)} frames, {files['keypoints']} {len(keypoints)}; download both again")
     frames = min(len(motion), len(keypoints)) * FPS // RATE
+    if frames == 0:
+        raise UserError(f"{files['motion']} has {len(motion)} frames, less than one of the picture; download it again")
     count = frames * RATE // FPS
     with write_aside(target / "annotations" / f"{clip.clip_id}.npz") as aside, aside.open("wb") as handle:
         np.savez(handle, motion=motion[:count], keypoints=keypoints[:count], size=np.array(SIZE))
