@@ -52,8 +52,8 @@ def finish(pid: int) -> None:
     assert status == 0, status
 
 
-def in_this_process(function, items, *args, **kwargs):
-    return [function(item) for item in items]
+def in_this_process(function, items, *args, prepare=None, **kwargs):
+    return [function(item, prepare(item)) if prepare else function(item) for item in items]
 
 
 workers.START = "fork"

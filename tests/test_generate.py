@@ -334,17 +334,20 @@ def test_settings_for_own_videos_are_those_of_the_stages():
 class Bystanders:
     """A pose network that finds the number of people it is told to."""
 
-    found = 1
+    count = 1
 
     def __init__(self, *_, **__):
         pass
 
-    def people(self, frames):
-        for n, _ in enumerate(frames):
-            person = np.full((self.found, 17, 3), 10.0, np.float32)
+    def begin(self, frames):
+        return frames
+
+    def found(self, begun):
+        for n, _ in enumerate(begun):
+            person = np.full((self.count, 17, 3), 10.0, np.float32)
             person[..., 0] += 5 * np.arange(17) + n
             person[..., 1] += 2 * np.arange(17)
-            yield person
+            yield person, np.zeros((self.count, 10, 3), np.float32)
 
 
 @pytest.fixture
@@ -458,7 +461,7 @@ def test_settings_name_the_weights_as_the_shards_do(tmp_path):
 
 
 def test_own_video_without_people_still_gets_music(own_videos, monkeypatch, capsys):
-    monkeypatch.setattr(Bystanders, "found", 0)
+    monkeypatch.setattr(Bystanders, "count", 0)
     assert generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "x.wav"]) == 0
     assert "warning: nobody was found in in.mp4" in capsys.readouterr().out
     assert np.abs(soundfile.read("x.wav")[0]).max() > 0.1
