@@ -17,13 +17,12 @@ from d2m_model.composers.cmt_net import CmtNet, losses
 from d2m_model.composers.cmt_pieces import Excerpts, corpus_pieces, midi_pieces
 from d2m_model.composers.cmt_video import read_motion, rhythm_of
 from d2m_model.composers.cmt_words import notes_of
-from d2m_model.composers.dance import Corpus, Dance, SystemParams
+from d2m_model.composers.dance import Corpus, Dance, SystemParams, Unmeasured
 from d2m_model.composers.score import Note, cut
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Measurement, Watch, descend, train_loop
+from d2m_model.training.loop import Watch, descend, train_loop
 from d2m_model.training.seeding import seed_everything
-from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import require
 from dataset_tools.base.timebase import frames_to_seconds
@@ -90,7 +89,7 @@ class Cmt:
     sampling: Sampling
 
 
-class CmtTask:
+class CmtTask(Unmeasured):
     """The network, trained to say the next word."""
 
     def __init__(self, data: Excerpts, genres: int, params: Params, device: torch.device):
@@ -110,10 +109,6 @@ class CmtTask:
         loss = sum(terms.values())
         descend(loss, self.adams["net"], self.params.gradient_norm)
         return {"loss": loss, **terms}
-
-    def measure(self) -> Measurement:
-        """Nothing is measured while it trains."""
-        return Measurement({}, {})
 
 
 def train(corpus: Corpus, params: Params) -> Cmt:
@@ -142,11 +137,8 @@ def train(corpus: Corpus, params: Params) -> Cmt:
     metrics = {
         "trained_on": origin, "pieces": len(pieces), "words": sum(len(piece.words) for piece in pieces), "steps": params.steps,
         "parameters": sum(p.numel() for p in task.net.parameters()),
-        **{name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"},
     }  # fmt: skip
-    curves.write(corpus.folder / "curves.csv")
-    write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    run.finish()
+    corpus.publish(run, curves, metrics)
     return load(path, params)
 
 

@@ -1,14 +1,17 @@
 """What a system gets: one dance to make music for, and the training split to learn from."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from d2m_model.training.loop import Run, TrainingParams, run_of
+from d2m_model.training.curves import Curves
+from d2m_model.training.loop import Measurement, Run, TrainingParams, run_of
 from d2m_model.training.seeding import stream_seed
+from dataset_tools.base.atomic import write_text
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import require
 from dataset_tools.base.shard_format import ClipEntry
@@ -25,6 +28,14 @@ class SystemParams(TrainingParams):
         super().__post_init__()
         require(self.measure_every == 0, f"measure_every must be 0, found {self.measure_every}: baselines are scored by evaluate alone")
         require(self.compile != "always", "compile must be auto or never: the lengths of what baselines read change from step to step")
+
+
+class Unmeasured:
+    """A task of `train_loop` of which nothing is measured while it trains: `evaluate` scores what it makes."""
+
+    def measure(self) -> Measurement:
+        """No scores, no sounds."""
+        return Measurement({}, {})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,3 +111,11 @@ class Corpus:
         found = run_of(self.layout, STAGE, self.system, params, inputs, f"--system {self.system}", self.resume)
         found = replace(found, section=f"{STAGE}.{self.system}")
         return found.part(part) if part else found
+
+    def publish(self, run: Run, curves: Curves, metrics: Mapping[str, object]) -> None:
+        """Write curves.csv, and `metrics` with the curves' last row as metrics.json, beside the model.pt that is there by
+        now, and end the run."""
+        last = {name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"}
+        curves.write(self.folder / "curves.csv")
+        write_text(self.folder / "metrics.json", json.dumps({**metrics, **last}, indent=2) + "\n")
+        run.finish()

@@ -5,7 +5,6 @@ whole dance and learns nothing; `online` is a network that has learnt from such 
 each note from what has been danced and played so far.
 """
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,6 @@ from d2m_model.composers.score import Note
 from d2m_model.training import checkpoint
 from d2m_model.training.loop import train_loop
 from d2m_model.training.seeding import seed_everything
-from dataset_tools.base.atomic import write_text
 from dataset_tools.base.params import require
 from dataset_tools.base.timebase import frames_to_seconds
 
@@ -76,12 +74,9 @@ def train(corpus: Corpus, params: Params) -> Dance2Music:
     metrics = {
         "dances": len(lessons), "notes": sum(len(lesson.notes) for lesson in lessons), "steps": params.steps,
         "parameters": sum(p.numel() for p in net.parameters()),
-        **{name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"},
     }  # fmt: skip
     checkpoint.save(corpus.folder / "model.pt", KIND, VERSION, {"net": net.state_dict()}, {})
-    curves.write(corpus.folder / "curves.csv")
-    write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    run.finish()
+    corpus.publish(run, curves, metrics)
     return Dance2Music(params.beam, net)
 
 

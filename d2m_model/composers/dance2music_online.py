@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from d2m_model.composers.dance import Unmeasured
 from d2m_model.composers.dance2music_search import HISTORY, NOTES, STEP, search, similarity
-from d2m_model.training.loop import Measurement, TrainingParams, Watch, descend
+from d2m_model.training.loop import TrainingParams, Watch, descend
 from d2m_model.training.seeding import generator
 
 POSES = STEP * HISTORY
@@ -83,7 +84,7 @@ def before(notes: np.ndarray, note: int) -> np.ndarray:
     return np.concatenate([np.full(HISTORY, BEFORE), notes[:note]])[-HISTORY:].astype(np.int64)
 
 
-class OnlineTask:
+class OnlineTask(Unmeasured):
     """The network, trained to give the search's next note after the search's notes so far."""
 
     def __init__(self, lessons: list[Lesson], learning_rate: float, params: TrainingParams, device: torch.device):
@@ -106,10 +107,6 @@ class OnlineTask:
         watch(number, {"loss": loss})
         descend(loss, self.adams["net"], self.params.gradient_norm)
         return {"loss": loss, "accuracy": (logits.argmax(1) == target).float().mean()}
-
-    def measure(self) -> Measurement:
-        """Nothing is measured while it trains."""
-        return Measurement({}, {})
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from d2m_model.composers import foley_events as events
-from d2m_model.composers.dance import Corpus, Dance, SystemParams
+from d2m_model.composers.dance import Corpus, Dance, SystemParams, Unmeasured
 from d2m_model.composers.foley_net import FoleyNet, FoleySizes, Past
 from d2m_model.composers.foley_pose import POSE_FPS, WINDOW, at_speed, in_mirror, random_move, resampled, window
 from d2m_model.composers.foley_search import PianoState, beam_search
@@ -22,9 +22,8 @@ from d2m_model.composers.foley_transcription import LIBRARY, transcribe
 from d2m_model.composers.score import Note, cut, read_midi
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Measurement, Watch, descend, train_loop
+from d2m_model.training.loop import Watch, descend, train_loop
 from d2m_model.training.seeding import generator, seed_everything
-from dataset_tools.base.atomic import write_text
 from dataset_tools.base.params import require
 from dataset_tools.base.timebase import frames_to_seconds
 from dataset_tools.base.workers import progress
@@ -127,7 +126,7 @@ def varied(example: Example, random: torch.Generator) -> Example:
     return Example(pose, notes, example.seconds / speed)
 
 
-class FoleyTask:
+class FoleyTask(Unmeasured):
     """The network, trained to say the next event of a score."""
 
     def __init__(self, sizes: FoleySizes, data: FoleyData, steps: int, params: Params, device: torch.device):
@@ -150,10 +149,6 @@ class FoleyTask:
         descend(terms["loss"], self.adams["net"], self.params.gradient_norm)
         real = target != events.PAD
         return terms | {"accuracy": (logits.argmax(-1) == target)[real].float().mean()}
-
-    def measure(self) -> Measurement:
-        """Nothing is measured while it trains."""
-        return Measurement({}, {})
 
 
 def learning_rate(number: int, features: int, published: int, warm_up: int) -> float:
@@ -202,12 +197,9 @@ def train(corpus: Corpus, params: Params) -> FoleyModel:
     metrics = {
         "trained_on": origin, "steps": steps, "clips": len(examples), "notes": sum(len(e.notes) for e in examples),
         "parameters": sum(p.numel() for p in net.parameters()),
-        **{name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"},
     }  # fmt: skip
     checkpoint.save(corpus.folder / "model.pt", KIND, VERSION, {"net": net.state_dict()}, asdict(sizes))
-    curves.write(corpus.folder / "curves.csv")
-    write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    run.finish()
+    corpus.publish(run, curves, metrics)
     return FoleyModel(net, params.beam, params.events)
 
 

@@ -4,23 +4,21 @@ A causal Transformer learns the codes of the corpus's own training music at leve
 condition, and the synthesizer's decoder plays what it says. Its lesser neighbour is `random_codes`.
 """
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from d2m_model.composers.dance import Corpus, Dance, SystemParams
+from d2m_model.composers.dance import Corpus, Dance, SystemParams, Unmeasured
 from d2m_model.composers.nets_prior import Prior
 from d2m_model.composers.random_codes import LEVEL, codes_of, load_decoder, played
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Measurement, Watch, descend, train_loop
+from d2m_model.training.loop import Watch, descend, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.shard_data import WindowData
-from dataset_tools.base.atomic import write_text
 from dataset_tools.base.params import require
 from dataset_tools.base.timebase import LEVELS
 from dataset_tools.base.workers import progress
@@ -65,7 +63,7 @@ class Model:
     temperature: float
 
 
-class CodeTask:
+class CodeTask(Unmeasured):
     """The prior, trained to say the next code of excerpts of `music`, a list of codes (L,), each from anywhere in it."""
 
     def __init__(self, music: list[torch.Tensor], bins: int, params: Params, device: torch.device):
@@ -100,10 +98,6 @@ class CodeTask:
         descend(loss, self.adams["prior"], self.params.gradient_norm)
         return {"loss": loss}
 
-    def measure(self) -> Measurement:
-        """Nothing is measured while it trains."""
-        return Measurement({}, {})
-
 
 def train(corpus: Corpus, params: Params) -> Model:
     """Learn the codes of the training clips; writes model.pt, metrics.json and curves.csv.
@@ -120,11 +114,9 @@ def train(corpus: Corpus, params: Params) -> Model:
     checkpoint.save(corpus.folder / "model.pt", KIND, VERSION, {"prior": prior.state_dict()}, prior.sizes)
     metrics = {
         "clips": len(music), "codes": sum(map(len, music)), "steps": params.steps,
-        "parameters": sum(p.numel() for p in prior.parameters()), "loss": round(curves.rows[-1]["loss"], 6),
+        "parameters": sum(p.numel() for p in prior.parameters()),
     }  # fmt: skip
-    curves.write(corpus.folder / "curves.csv")
-    write_text(corpus.folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    run.finish()
+    corpus.publish(run, curves, metrics)
     return Model(prior=prior, decoder=decoder, temperature=params.temperature)
 
 
