@@ -63,8 +63,8 @@ class Params(TrainingParams):
     stream: str = "pose"
     """What the motion encoder reads: 'pose', keypoints, or 'motion', the 219 numbers of SMPL motion that AIST++ has."""
     genres: tuple[str, ...] = ()
-    """`released` only: tell the generator the dance's true genre, in training and after, as the published program does
-    on AIST++; the corpus's genres in the order of the embedding."""
+    """`released` only, whether `preset` or the variant names it: tell the generator the dance's true genre, in training and
+    after, as the published program does on AIST++; the corpus's genres in the order of the embedding."""
     also: tuple[str, ...] = ()
     """Further corpora whose training clips are learnt from; their pose layout and I3D weights must be this one's."""
     seconds: int = 2
@@ -104,7 +104,6 @@ class Params(TrainingParams):
         require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must be two numbers in 0..1, found {self.betas}")
         require(0 <= self.ema < 1 and 0 <= self.dropout < 1, "ema and dropout must be at least 0 and below 1")
         require(self.stream in ("pose", "motion"), f"stream must be pose or motion, found '{self.stream}'")
-        require(self.preset == "released" or not self.genres, "genres are told to preset released alone: the others have no label of the dance")
         require(len(set(self.genres)) == len(self.genres), f"genres must differ, found {self.genres}")
         require(0 <= self.final_rate <= 1, f"final_rate must be 0 to 1, found {self.final_rate}")
         require(self.warm_up >= 0 and self.jitter >= 0, "warm_up and jitter must be at least 0")
@@ -285,6 +284,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"d2m_gan: --preset {args.preset} and --variant {args.variant} name two presets; leave one out")
     if preset in (same := variant_of(args.variant).same):
         say("d2m_gan", f"{args.variant} of preset {preset} is no different from full: {same[preset]}")
+    if params.genres and preset != "released":
+        say("d2m_gan", f"{args.variant} of preset {preset} is not told the genre: d2m_gan.genres is read by preset released alone")
     shards, decoder = layout.stage("shards"), decoder_of(layout, args.level, args.variant)
     name = f"{args.level}-{args.variant}"
     options = f"--level {args.level} --variant {args.variant}" + (f" --preset {args.preset}" if args.preset else "")
