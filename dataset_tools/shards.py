@@ -25,6 +25,7 @@ from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, Song, read_records, write_records
 from dataset_tools.base.shard_format import (
     JOINTS,
+    NO_POSE,
     SPLITS,
     STREAMS,
     ShardClip,
@@ -306,29 +307,36 @@ def _write(
 def import_released(layout: Layout, params: Params, source: Path) -> list[ShardRow]:
     """Write the 2 s segments of a folder in the released program's layout as shards, one clip each, and rows.csv.
 
-    Raises UserError when too many segments are dropped (rows.csv then says why), and as `find_segments` does.
+    Segments of AIST++, with SMPL motion, have no keypoints: their `pose` is empty. Raises UserError when too many segments
+    are dropped (rows.csv then says why), when only some have SMPL motion, and as `find_segments` does.
     """
-    from dataset_tools.exchange.released_layout import FRAMES, find_segments, load_segment
+    from dataset_tools.exchange.released_layout import FRAMES, MOTION_RATE, find_segments, load_segment
 
     segments = find_segments(source)
     genre_of = {song.song_id: song.genre for song in read_records(layout.manifest / "songs.csv", Song)}
-    rows, counts = [], dict.fromkeys(SPLITS, 0)
+    rows, counts, rates = [], dict.fromkeys(SPLITS, 0), {}
     for segment in progress(segments, "shards"):
         genre = genre_of.get(segment.song, "")
         row = ShardRow(id=segment.name, status="dropped", split=segment.split, song=segment.song, genre=genre)
         try:
-            load_segment(source, segment, genre)
+            rate = 0 if load_segment(source, segment, genre).motion is None else MOTION_RATE
+            rates.setdefault(rate, segment.name)
         except ValueError as err:
             rows.append(replace(row, reason=str(err)))
             continue
         name = f"{row.split}-{counts[row.split] // params.max_clips:05d}.h5"
         counts[row.split] += 1
         rows.append(replace(row, status="ok", shard=name, frames=FRAMES))
+    if len(rates) > 1:
+        raise UserError(f"{source}: {rates[0]} holds keypoints, {rates[MOTION_RATE]} SMPL motion; import them as two corpora")
+    motion_rate = next(iter(rates), 0)
     folder = _begun(layout, rows, params)
     named = {segment.name: segment for segment in segments}
-    unknown = {"pose_weights": "imported", "i3d_weights": "imported"}
-    attrs = {"corpus": layout.corpus, "pose_layout": "body25", **unknown}
-    _write(folder, rows, attrs, lambda row: load_segment(source, named[row.id], row.genre))
+    attrs = {
+        "corpus": layout.corpus, "pose_layout": "body25", "pose_weights": NO_POSE if motion_rate else "imported",
+        "i3d_weights": "imported",
+    }  # fmt: skip
+    _write(folder, rows, attrs, lambda row: load_segment(source, named[row.id], row.genre), motion_rate)
     return rows
 
 

@@ -9,6 +9,7 @@ from builders import build_manifest, build_shards
 
 from dataset_tools import shards
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import NO_POSE
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.exchange.released_layout import find_segments, segment_name
 from dataset_tools.vision.pose_layouts import to_layout
@@ -86,6 +87,52 @@ def test_released_to_shards_and_back_is_byte_equal(root):
     before = files(root / "data" / "tiny" / "shards")
     run(root, "import", "--from", str(out))
     assert files(root / "data" / "tiny" / "shards") == before
+
+
+@pytest.fixture
+def danced(tmp_path):
+    """A working folder whose corpus `tiny` has SMPL motion at 60 fps, as AIST++ has: 3 training clips of 5 s, 1 test clip."""
+    build_manifest(tmp_path)
+    (tmp_path / "params.yaml").write_text("shards: {min_ok: 0.5}\n")
+    folder = tmp_path / "data" / "tiny" / "shards"
+    build_shards(folder, clips=3, seconds=5, corpus="tiny", motion_rate=60)
+    build_shards(folder, clips=1, seconds=5, corpus="tiny", split="test", first=3, motion_rate=60)
+    return tmp_path
+
+
+def test_body_motion_is_exported_and_imported_byte_for_byte(danced):
+    window = ShardSet(danced / "data" / "tiny" / "shards", "train").read("clip_001", 60, 60)
+    out = export(danced)
+    motion = np.load(out / "motion_s2" / "clip_song-001_001_seg1.npy")
+    assert motion.shape == (120, 219) and motion.dtype == np.float32 and np.array_equal(motion, window.motion.reshape(120, 219))
+    run(danced, "import", "--from", str(out))
+    made = ShardSet(danced / "data" / "tiny" / "shards", "train")
+    assert (made.info.motion_rate, made.info.pose_weights, len(made.clips)) == (60, NO_POSE, 6)
+    again = made.read("clip_song-001_001_seg1")
+    assert np.array_equal(again.motion, window.motion) and again.motion.shape == (60, 2, 219) and not again.pose.any()
+    assert files(export(danced, name="again")) == files(out)
+
+
+def test_keypoints_and_body_motion_are_two_corpora(danced):
+    out = export(danced)
+    name = (out / "train_segs.txt").read_text().split()[2]
+    np.save(out / "motion_s2" / f"{name}.npy", np.zeros((60, 75), "f4"))
+    before = files(danced / "data")
+    with pytest.raises(UserError, match=f"{name} holds keypoints, clip_song-000_000_seg0 SMPL motion"):
+        run(danced, "import", "--from", str(out))
+    assert files(danced / "data") == before
+    np.save(out / "motion_s2" / f"{name}.npy", np.zeros((120, 225), "f4"))
+    run(danced, "import", "--from", str(out))
+    (dropped,) = [row for row in (danced / "data/tiny/shards/rows.csv").read_text().splitlines() if ",dropped," in row]
+    assert dropped.startswith(name) and "shape (60, 75) or (120, 219), found float32 (120, 225)" in dropped
+
+
+def test_body_motion_at_another_rate_has_no_place_there(tmp_path):
+    build_manifest(tmp_path)
+    build_shards(tmp_path / "data" / "tiny" / "shards", clips=1, corpus="tiny", motion_rate=120)
+    with pytest.raises(UserError, match="motion at 120 steps a second; the layout has 60"):
+        export(tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
 def test_coco_poses_become_body25(tmp_path):

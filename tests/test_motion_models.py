@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from builders import build_shards
+from builders import build_clip, build_shards
 from scipy.spatial.transform import Rotation
 from test_d2m_gan import TINY, tiny_vqvae
 
@@ -15,6 +15,7 @@ from d2m_model.nets.presets import PRESETS, DanceToCodes
 from d2m_model.training.music_model import MusicModel, inputs_of, save_generator
 from d2m_model.training.vqvae_files import save_vqvae
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import NO_POSE, write_shard
 from dataset_tools.base.shard_set import ShardSet
 
 GENRES = ("hiphop", "house")
@@ -136,6 +137,10 @@ def test_what_does_not_fit_together_is_one_line(shards, tmp_path):
     build_shards(tmp_path / "keypoints", clips=1, seconds=3)
     with pytest.raises(UserError, match="d2m_gan.stream is 'motion', but these shards hold keypoints only"):
         d2m_gan.train(tmp_path / "keypoints", tiny_vqvae(), "high", "full", MOTION, tmp_path)
+    attrs = {"corpus": "a", "split": "train", "pose_layout": "coco17", "pose_weights": NO_POSE, "i3d_weights": "imported"}
+    write_shard(tmp_path / "imported" / "train-00000.h5", [build_clip(0, motion_rate=60)], attrs, 60)
+    with pytest.raises(UserError, match="d2m_gan.stream is 'pose', but these shards hold SMPL motion only"):
+        d2m_gan.train(tmp_path / "imported", tiny_vqvae(), "high", "full", TINY, tmp_path)
     with pytest.raises(UserError, match="one of gBR, gPO; 'house' is none"):
         d2m_gan.train(shards, tiny_vqvae(), "high", "full", dataclasses.replace(TOLD, genres=("gBR", "gPO")), tmp_path)
     for bad, said in (({"stream": "smpl"}, "pose or motion"), ({"genres": ("a", "a")}, "must differ")):

@@ -12,7 +12,7 @@ from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import Batch, WindowData
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import ClipEntry
+from dataset_tools.base.shard_format import NO_POSE, ClipEntry
 from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, samples_to_codes
 
 
@@ -41,7 +41,7 @@ class DanceData:
     """All windows of a split, their music coded once by `vqvae`, on its device, at `level` ('high' or 'low').
 
     stream: what of the dance is read, 'pose' or 'motion'. latents: also keep what the encoder makes before the codes, 256
-    bytes a code. Raises UserError where the shards have no motion.
+    bytes a code. Raises UserError where the shards do not have it.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class DanceData:
         self.windows, self.level, self.stream = windows, level, stream
         if stream == "motion" and not windows.shards.info.motion_rate:
             raise UserError(f"{windows.shards.folder}: d2m_gan.stream is 'motion', but these shards hold keypoints only; set it to pose")
+        if stream == "pose" and NO_POSE in windows.shards.info.pose_weights:
+            raise UserError(f"{windows.shards.folder}: d2m_gan.stream is 'pose', but these shards hold SMPL motion only; set it to motion")
         self.jitter, self.mirror = jitter, mirror
         self.codes, self.latents, self.pose = {}, {}, {}
         device = vqvae.codebook(LEVELS[level]).k.device

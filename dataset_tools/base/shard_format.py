@@ -44,6 +44,8 @@ STREAMS = ("pose", "audio", "i3d")
 MAX_FRAMES = 3600 * FPS
 """Longest clip that a shard may declare: one hour."""
 MAX_PEOPLE = 64
+NO_POSE = "none, motion only"
+"""pose_weights of clips whose `pose` is empty, for only their body motion is known."""
 REBUILD = "rebuild it with python -m dataset_tools.shards"
 
 

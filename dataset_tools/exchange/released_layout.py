@@ -1,7 +1,8 @@
 """The folder layout of the program that D2M-GAN's authors released: one file per 2 s segment and stream.
 
     audio_s2/<segment>.wav    44 100 samples, mono, 22 050 Hz
-    motion_s2/<segment>.npy   float32 (60, 75): BODY_25 x px, y px, confidence of the primary dancer at 30 fps
+    motion_s2/<segment>.npy   float32 (60, 75): BODY_25 x px, y px, confidence of the primary dancer at 30 fps; of AIST++
+                              float32 (120, 219): SMPL motion at 60 fps, in the order of the shards' stream `motion`
     video_s2/<segment>.npy    float32 (1, 2048): I3D features, RGB 1024 then flow 1024
     train_segs.txt, test_segs.txt, ...   one segment per line
 
@@ -21,16 +22,19 @@ from scipy.io import wavfile
 from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.schema import check_name
-from dataset_tools.base.shard_format import I3D_WIDTH, SPLITS, ShardClip
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, SPLITS, ShardClip, ShardInfo
+from dataset_tools.base.shard_set import ShardSet, Window
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.vision.pose_layouts import to_layout
 
 FRAMES = 2 * FPS
 SAMPLES = frames_to_samples(FRAMES)
-JOINTS = 25
-FOLDERS = {"audio": "audio_s2", "pose": "motion_s2", "i3d": "video_s2"}
-SUFFIX = {"audio": ".wav", "pose": ".npy", "i3d": ".npy"}
+POSE = (FRAMES, JOINTS["body25"] * 3)
+MOTION_RATE = 60
+"""Steps a second of AIST++'s motion."""
+MOTION = (2 * MOTION_RATE, MOTION_WIDTH)
+FOLDERS = {"audio": "audio_s2", "motion": "motion_s2", "i3d": "video_s2"}
+SUFFIX = {"audio": ".wav", "motion": ".npy", "i3d": ".npy"}
 SEGMENT = re.compile(r"(?P<clip>(?P<compilation>.+)_(?P<song>[^_]+)_(?P<number>[^_]+))_seg_?(?P<n>\d+)", re.IGNORECASE)
 LIST_NAMES = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
 MOST_BYTES = 4 << 20
@@ -65,13 +69,16 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
 
     What the layout has no place for stays behind: dancers other than the primary, the rest of a clip after its last
     whole 2 s, I3D rows of odd seconds, genre and picture size. Of coco17 poses neck and mid-hip are means and the feet
-    are missing (0). Raises UserError as ShardSet does, and for two segments of one name.
+    are missing (0). Shards with SMPL motion give that, and no keypoints. Raises UserError as ShardSet does, for two
+    segments of one name, and for SMPL motion at another rate.
     """
     written, owners = {}, {}
     for split in SPLITS:
         if not any(shards.glob(f"{split}-*.h5")):
             continue
         source, names = ShardSet(shards, split), []
+        if source.info.motion_rate not in (0, MOTION_RATE):
+            raise UserError(f"{shards}: motion at {source.info.motion_rate} steps a second; the layout has {MOTION_RATE}")
         for clip in source.clips:
             for number in range(clip.frames // FRAMES):
                 name = segment_name(clip.clip_id, clip.song, number)
@@ -80,8 +87,7 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
                         f"{shards}: clips '{owners[name]}' and '{clip.clip_id}' would both be segment '{name}'; rename one"
                     )
                 window = source.read(clip.clip_id, number * FRAMES, FRAMES)
-                pose = window.pose[:, 0] if source.info.joints == JOINTS else to_layout(window.pose[:, 0], "body25")
-                _write_npy(out / FOLDERS["pose"] / f"{name}.npy", pose.reshape(FRAMES, JOINTS * 3))
+                _write_npy(out / FOLDERS["motion"] / f"{name}.npy", _dance(window, source.info))
                 _write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
                 with write_aside(out / FOLDERS["audio"] / f"{name}.wav") as aside:
                     wavfile.write(aside, SAMPLE_RATE, window.audio)  # libsndfile would put the time of day in
@@ -91,6 +97,14 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
     if not written:
         raise UserError(f"{shards}: no shards; run python -m dataset_tools.shards")
     return written
+
+
+def _dance(window: Window, info: ShardInfo) -> np.ndarray:
+    """What motion_s2/ holds of a window: SMPL motion where there is any, else the primary dancer's keypoints."""
+    if info.motion_rate:
+        return window.motion.reshape(MOTION)
+    pose = window.pose[:, 0]
+    return (pose if info.pose_layout == "body25" else to_layout(pose, "body25")).reshape(POSE)
 
 
 def _write_npy(path: Path, values: np.ndarray) -> None:
@@ -138,20 +152,23 @@ def _parse(line: str, split: str, where: str) -> Segment:
 
 
 def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
-    """All streams of a segment. Sound longer than 2 s is cut; 16-bit sound becomes float.
+    """All streams of a segment. Sound longer than 2 s is cut; 16-bit sound becomes float. A segment of AIST++ has SMPL
+    motion and an empty pose (all 0, which means missing), for the layout holds no keypoints then.
 
     Raises ValueError, one line, for a missing or broken file, another shape, rate or type, or numbers that are none.
     """
-    pose = _array(folder, "pose", segment.name, (FRAMES, JOINTS * 3)).reshape(FRAMES, 1, JOINTS, 3)
+    dance = _array(folder, "motion", segment.name, POSE, MOTION)
     i3d = _array(folder, "i3d", segment.name, (1, I3D_WIDTH))
     audio = _sound(_file(folder, "audio", segment.name))
-    for name, values in (("pose", pose), ("i3d", i3d), ("audio", audio)):
+    for name, values in (("motion", dance), ("i3d", i3d), ("audio", audio)):
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: {segment.name} holds NaN or infinite values")
+    motion = dance.reshape(FRAMES, -1, MOTION_WIDTH) if dance.shape == MOTION else None
+    pose = (dance if motion is None else np.zeros(POSE, np.float32)).reshape(FRAMES, 1, -1, 3)
     width, height = (max(1, int(np.ceil(pose[..., axis].max()))) for axis in (0, 1))
     return ShardClip(
         clip_id=segment.name, song=segment.song, genre=genre, split=segment.split, width=width, height=height,
-        pose=pose, audio=audio, i3d=i3d,
+        pose=pose, audio=audio, i3d=i3d, motion=motion,
     )  # fmt: skip
 
 
@@ -164,15 +181,17 @@ def _file(folder: Path, stream: str, name: str) -> Path:
     return path
 
 
-def _array(folder: Path, stream: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
+def _array(folder: Path, stream: str, name: str, *shapes: tuple[int, ...]) -> np.ndarray:
     path = _file(folder, stream, name)
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, SyntaxError, zipfile.BadZipFile) as err:
         raise ValueError(f"{stream}: {path.name} is not readable: {' '.join(str(err).split())[:120]}") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.size != np.prod(shape):
+    number = isinstance(values, np.ndarray) and values.dtype.kind in "fiu"
+    shape = next((shape for shape in shapes if number and values.size == np.prod(shape)), None)
+    if shape is None:
         found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an archive"
-        raise ValueError(f"{stream}: {path.name} must hold numbers of shape {shape}, found {found}")
+        raise ValueError(f"{stream}: {path.name} must hold numbers of shape {' or '.join(map(str, shapes))}, found {found}")
     return values.reshape(shape).astype(np.float32)
 
 
