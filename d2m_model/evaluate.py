@@ -12,20 +12,18 @@ import argparse
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from d2m_model.metrics import overview
-from d2m_model.metrics.controls import CONTROLS, control_sounds
+from d2m_model.metrics.controls import control_sounds, drawn_from
 from d2m_model.metrics.embedding import WEIGHTS, Embedder, score_embedded
 from d2m_model.metrics.inputs import (
     PairedSounds,
-    read_folder,
+    as_long,
     read_pairs,
     read_sound,
     training_files,
@@ -34,6 +32,7 @@ from d2m_model.metrics.inputs import (
 )
 from d2m_model.metrics.motion_beats import motion_beats
 from d2m_model.metrics.scoring import PROTOCOLS, Reference, score_system
+from d2m_model.metrics.systems import RECONSTRUCTED, Others, named_systems
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
@@ -44,12 +43,9 @@ from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import LEVELS
 from dataset_tools.base.workers import progress
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
-"""Of a system: also a file's name."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Params:
+class Params(Others):
     """Section `evaluate` of params.yaml."""
 
     protocols: tuple[str, ...] = PROTOCOLS
@@ -63,20 +59,13 @@ class Params:
     """Count P1 and P2 in whole segments of 2 s, as the paper did (86 on AIST++), not in whole clips."""
     embedding: str = "vggish"
     """Of genre accuracy, FAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
-    others: Mapping[str, str] = field(default_factory=dict)
-    """{name: folder} of music by other systems, <clip_id>.wav for each clip of the split: rows of their own in every table."""
 
     def __post_init__(self):
+        super().__post_init__()
         require(len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS), f"protocols must be among {', '.join(PROTOCOLS)}")
         require(self.draws >= 100, f"draws must be at least 100, found {self.draws}")
         require(self.embedding in WEIGHTS, f"embedding must be {' or '.join(WEIGHTS)}, found '{self.embedding}'")
         require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")
-        fits = isinstance(self.others, Mapping) and all(isinstance(v, str) and v for v in self.others.values())
-        require(fits, f"others must map names to folders, such as {{CDCD: external/cdcd}}, found '{self.others}'")
-        for name in self.others:
-            require(isinstance(name, str) and NAME.fullmatch(name) and name not in CONTROLS and not name.startswith("VQ reconstruction"), f"others: '{name}' can't be a system's name")
-        files = [name.replace(" ", "-") for name in self.others]
-        require(len(set(files)) == len(files), f"others: two names are the same file's, found {', '.join(self.others)}")
 
 
 def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, embedder: Embedder | None = None) -> dict:
@@ -88,7 +77,7 @@ def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, 
     facts = {}
     if train:
         known = ((read_sound(path), genre) for path, genre in training_files(train))
-        cut = {name: {c: a[: len(pairs.reference[c])] for c, a in sounds.items()} for name, sounds in systems.items()}
+        cut = {name: {c: as_long(a, len(pairs.reference[c])) for c, a in sounds.items()} for name, sounds in systems.items()}
         source, draw = f"music in {train.name}", {"draws": params.draws, "seed": params.seed}
         facts, found = score_embedded(cut, known, pairs.genres, pairs.songs, embedder, source=source, **draw)
         for name, (summary, _) in found.items():
@@ -119,49 +108,15 @@ def _audio(shards: ShardSet, clip) -> np.ndarray:
     return shards.read(clip.clip_id, 0, clip.frames).audio
 
 
-def generated_systems(layout: Layout, clips: set[str], split: str) -> dict[str, dict[str, np.ndarray]]:
-    """{'<level>-<variant>': {clip: sound}} of the levels and variants in params.yaml; other folders are not looked at.
-
-    UserError where a system has not been generated, or is not exactly one sound for each clip of the split.
-    """
+def systems_of(layout: Layout, own: Mapping[str, np.ndarray], split: str) -> dict[str, dict[str, np.ndarray]]:
+    """{system: {clip: sound}} of every system that params.yaml names. Raises as `named_systems` and `Music.sounds`."""
     systems = {}
-    for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "variants")):
-        again = f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}"
-        name = f"{level}-{variant}"
-        systems[name] = _one_for_each(layout.stage("generate") / name, clips, split, again)
-    return systems
-
-
-def baseline_systems(layout: Layout, clips: set[str], split: str) -> dict[str, dict[str, np.ndarray]]:
-    """{system: {clip: sound}} of the list `systems` in params.yaml. Raises as `generated_systems`."""
-    again = f"python -m d2m_model.baselines --corpus {layout.corpus} --system"
-    return {
-        name: _one_for_each(layout.stage("baselines") / name, clips, split, f"{again} {name}") for name in names_of(layout.params, "systems")
-    }
-
-
-def other_systems(layout: Layout, own: Mapping[str, np.ndarray], taken: set[str], params: Params) -> dict[str, dict[str, np.ndarray]]:
-    """{name: {clip: sound}} of `evaluate.others`, folders relative to the root. Raises as `generated_systems`."""
-    systems = {}
-    for name, folder in params.others.items():
-        if name in taken:
-            raise UserError(f"{layout.params}: evaluate.others.{name}: there is a system of this name already; choose another")
-        systems[name] = _one_for_each(layout.root / folder, set(own), params.split)
-        for remark in uneven(systems[name], own):
+    for name, music in named_systems(layout).items():
+        found = music.sounds(set(own), split)
+        for remark in uneven(found, own):
             say("evaluate", f"{name}: {remark}")
+        systems[name] = {clip: as_long(audio, len(own[clip])) for clip, audio in found.items()}
     return systems
-
-
-def _one_for_each(folder: Path, clips: set[str], split: str, again: str = "") -> dict[str, np.ndarray]:
-    """Sounds of a folder, one for each clip of the split; `again` is the command that makes them, where there is one."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: not there, but params.yaml names it" + (f"; run `dvc repro` or `{again}`" if again else ""))
-    found = read_folder(folder)
-    remedy = f"set split: {split} in the section that makes them and run `{again}` again" if again and split != "test" else f"run `{again}` again" if again else f"it must hold <clip_id>.wav for each clip of the {split} split and nothing else"
-    for wrong, rule in ((set(found) - clips, f"is no clip of the {split} split"), (clips - set(found), "has no sound")):
-        if wrong:
-            raise UserError(f"{folder}: {min(wrong)} {rule} ({len(wrong)} such); {remedy}")
-    return found
 
 
 def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
@@ -170,22 +125,19 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     test, train = ShardSet(shards, params.split), ShardSet(shards, "train")
     clips = [c.clip_id for c in test.clips]
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
-    models = generated_systems(layout, set(clips), params.split)
-    baselines = baseline_systems(layout, set(clips), params.split)
-    baselines |= other_systems(layout, own, set(models) | set(baselines), params)
+    kinds = {name: music.kind for name, music in named_systems(layout).items()}
+    systems = systems_of(layout, own, params.split)
     embedder = Embedder(params.embedding, layout)  # before any scoring, for its weights may not be had
-    systems = models | baselines
-    for level in dict.fromkeys(name.split("-")[0] for name in models):
-        systems[f"VQ reconstruction {level}"] = reconstructions(own, layout.stage("synthesizer"), level)
-    draw = lambda rng: _audio(train, train.clips[int(rng.integers(len(train.clips)))])
-    systems |= control_sounds(own, songs, params.seed, draw)
+    for level in names_of(layout.params, "levels"):
+        systems[f"{RECONSTRUCTED} {level}"] = reconstructions(own, layout.stage("synthesizer"), level)
+    systems |= control_sounds(own, songs, params.seed, drawn_from(train))
     reference = Reference(
         audio=own,
         songs=songs,
         beats=true_beats(layout.stage("sources") / "truth", clips),
         motion_beats={c.clip_id: motion_beats(test.read(c.clip_id).pose[:, 0]) for c in test.clips},
     )
-    scored, rows = score_all(systems, dict.fromkeys(models, "model") | dict.fromkeys(baselines, "baseline"), reference, params)
+    scored, rows = score_all(systems, kinds, reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}
     for name in names_of(layout.params, "systems"):
         scored[name]["about"] = (layout.stage("baselines") / name / "about.txt").read_text(encoding="utf-8").strip()

@@ -21,6 +21,7 @@ from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
+from dataset_tools.base.shard_format import SPLITS
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import frames_to_samples
 from dataset_tools.base.workers import progress
@@ -38,10 +39,13 @@ class Params:
     """Places; more may be given later."""
     items: int = 15
     """Judgements of one rater in each of the two tasks, beside practice and checks."""
+    split: str = "test"
+    """Whose clips are judged."""
     clips: int = 20
-    """Test clips in the study, drawn from the seed."""
+    """Clips of the split in the study, drawn from the seed."""
     systems: tuple[str, ...] = ()
-    """Generated systems to judge, folders of runs/<corpus>/generate; empty: every one."""
+    """Systems of Table 1 to judge, models, baselines, those of others and controls, by their names there; empty: all that
+    params.yaml names. Ground truth, VQ reconstructions and shuffled ground truth are always among them."""
     seconds: float = 10.0
     """Longest excerpt; a clip is heard from its beginning."""
     loudness: float = -23.0
@@ -64,6 +68,7 @@ class Params:
     def __post_init__(self):
         for name in ("raters", "items", "clips"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")
         require(self.seconds >= 2, f"seconds must be at least 2, found {self.seconds}")
         require(-50 <= self.loudness <= -10, f"loudness must be -50 to -10 LUFS, found {self.loudness}")
         require(0 <= self.practice <= 2, f"practice must be 0 to 2, found {self.practice}")
@@ -78,33 +83,33 @@ def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]
 
     Raises UserError where a stage before has not run, or where the study was begun with other parameters or sounds.
     """
-    test = ShardSet(layout.stage("shards"), "test")
+    shards = ShardSet(layout.stage("shards"), params.split)
     systems = sounds.systems_of(layout, params.systems)
-    drawn = np.random.default_rng(params.seed).permutation(len(test.clips))[: params.clips]
-    clips = [test.clips[i].clip_id for i in sorted(drawn)]
+    drawn = np.random.default_rng(params.seed).permutation(len(shards.clips))[: params.clips]
+    clips = [shards.clips[i].clip_id for i in sorted(drawn)]
     stimuli = [s for task, names in systems.items() for s in stimuli_of(task, names, clips)]
     if params.headphones_right:
         stimuli += headphone_stimuli()
-    dealt = {name: getattr(params, name) for name in ("items", "practice", "checks", "seed", "seconds", "loudness")}
+    dealt = {name: getattr(params, name) for name in ("split", "items", "practice", "checks", "seed", "seconds", "loudness")}
     dealt |= {"systems": systems, "clips": clips, "headphones": bool(params.headphones_right)}
     store = Store(layout.stage("listen") / "study.db")
-    secret = store.begin(dealt | {"sounds": sounds.fingerprint(layout, systems["coherence"], clips)})
+    secret = store.begin(dealt | {"sounds": sounds.fingerprint(layout, params.split, systems["coherence"], clips)})
     files = {s: file_name(secret, s) for s in stimuli}
     folder = layout.stage("listen") / "media"
     if not all((folder / name).is_file() for name in files.values()):
-        make_files(layout, params, test, systems["coherence"], clips, stimuli, secret)
+        make_files(layout, params, shards, systems["coherence"], clips, stimuli, secret)
     store.offer({file: s for s, file in files.items()})
     return store, files
 
 
 def make_files(
-    layout: Layout, params: Params, test: ShardSet, systems: list[str], clips: list[str], stimuli: list[Stimulus], secret: str
+    layout: Layout, params: Params, shards: ShardSet, systems: list[str], clips: list[str], stimuli: list[Stimulus], secret: str
 ) -> None:  # fmt: skip
     """Write the files of all stimuli that are not there, their sounds at one loudness."""
-    frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in test.clips}
+    frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in shards.clips}
     heard = {}
     for system in progress(systems, "listen: sounds"):
-        found = sounds.system_sounds(layout, test, system, clips, params.seed)
+        found = sounds.system_sounds(layout, shards, system, clips, params.seed)
         heard |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}
     gains, level = sounds.loudness_gains(heard, params.loudness)
     if level < params.loudness - 0.05:

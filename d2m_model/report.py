@@ -16,6 +16,7 @@ import pandas as pd
 from d2m_model.listening import sounds as study
 from d2m_model.metrics.inputs import read_sound, true_beats
 from d2m_model.metrics.onset_alignment import onset_times
+from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
 from d2m_model.page import breakdown, plots
 from d2m_model.page.crops import crop_cards
 from dataset_tools.base.atomic import write_text
@@ -58,9 +59,8 @@ def mp3(audio: np.ndarray) -> str:
 
 def folders_of(layout: Layout, systems: dict) -> dict[str, Path]:
     """{system: folder of its sounds} of the models and baselines among the scored systems, in their order."""
-    stages = {"model": "generate", "baseline": "baselines"}
-    found = {name: layout.stage(stages[s["kind"]]) / name for name, s in systems.items() if s["kind"] in stages}
-    return {name: folder for name, folder in found.items() if folder.is_dir()}
+    named = named_systems(layout)
+    return {name: named[name].folder for name in systems if name in named and named[name].folder.is_dir()}
 
 
 def curve_files(layout: Layout) -> dict[str, Path]:
@@ -99,7 +99,7 @@ def clip_card(clip, truth: np.ndarray, sounds: dict[str, np.ndarray], beats, sco
 
 def control_sounds(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str, dict[str, np.ndarray]]:
     """{control: {clip: sound}} of what is worth hearing beside the models: the level's bound and another song."""
-    names = [n for n in study.systems_of(layout)["coherence"] if n == study.MISMATCHED or n.startswith(study.RECONSTRUCTED)]
+    names = [n for n in study.systems_of(layout)["coherence"] if n == study.MISMATCHED or n.startswith(RECONSTRUCTED)]
     if len({c.song for c in test.clips}) == 1:
         names.remove(study.MISMATCHED)
     return {name: study.system_sounds(layout, test, name, clips, seed=0) for name in names}

@@ -59,7 +59,8 @@ class Results:
     metrics: Mapping
     """Of `evaluate`."""
     opinions: Mapping
-    """{'coherence', 'quality': {system: {'mos', 'low', 'high'}}} of `listen`; empty where nobody has listened."""
+    """{'coherence', 'quality': {system: {'mos', 'low', 'high'}}, 'split', 'raters'} of `listen`; empty where nobody has
+    listened."""
 
     @property
     def systems(self) -> Mapping[str, Mapping]:
@@ -147,11 +148,23 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
     for name in sorted({r.variant for r in table.itertuples()} & set(VARIANTS)):
         for preset, reason in VARIANTS[name].same.items():
             text += f"In the preset {preset}, {name} is full once more: {reason}. "
-    if "coherence" in set(found.measure) and not any(results.opinions.get(o) for o in OPINIONS):
-        text += f"Coherence and quality: `python -m d2m_model.listen --corpus {corpus}`, then `--results` and this command again. "
+    if "coherence" in set(found.measure):
+        text += f"{opinion_note(corpus, results)} "
     text += "A dash is a number that the paper does not give or that cannot be had."
     baselines = overview.baseline_note(results.systems) if set(table.variant) & set(BASELINES) else ""
     return "\n\n".join(part for part in (text, baselines, overview.control_note(results.metrics, digits)) if part)
+
+
+def opinion_note(corpus: str, results: Results) -> str:
+    """Who has listened to what, or how people are made to."""
+    heard = results.opinions
+    if not any(heard.get(o) for o in OPINIONS):
+        return f"Coherence and quality: `python -m d2m_model.listen --corpus {corpus}`, then `--results` and this command again."
+    people = heard.get("raters", {}).get("kept")
+    text = f"Coherence and quality: mean opinion scores 1 to 5 of {people} raters, brackets from a crossed bootstrap of raters and clips"
+    if heard.get("split") and heard["split"] != results.metrics.get("split", heard["split"]):
+        text += f", on clips of the {heard['split']} split, where the other columns are of {results.metrics['split']}"
+    return text + "."
 
 
 def remedy(corpus: str, systems: list[str]) -> str:

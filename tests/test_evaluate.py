@@ -55,18 +55,37 @@ def test_folders_are_scored_and_said_what_was_done_to_them(tmp_path, audio, scor
         "1 generated files have several channels: scored as the mean of them: c0",
         "1 generated files are digital silence: c2",
         "1 of 4 references have no generated file and are not scored: c3",
-        "1 of 3 pairs differ in length: the longer sound is cut to the shorter, by 1.00 s at most (c1)",
+        "c1: the generated sound has 2.00 s, its reference 3.00 s: the missing 1.00 s count as silence",
         "0 of 3 clips have no reference onsets",
         "Controls: in P1, the",
     ):
         assert line in printed, printed
     hit = systems["generated"]["P1"]
-    assert hit["hit_micro"] == pytest.approx(100 * 5 / 8), "3 + 2 of 3 + 2 + 3 seconds: c1 is cut, c2 is silent"
-    assert "62.5 [0.0, 100.0]" in printed and hit["hit_micro_low"] == 0
+    assert hit["hit_micro"] == pytest.approx(100 * 5 / 9), "3 + 2 of 3 x 3 seconds: a third of c1 is missing, c2 is silent"
+    assert "55.6 [0.0, 100.0]" in printed and hit["hit_micro_low"] == 0
     again, _ = score(generated, reference)
     assert again == found
     only, printed = score(generated, reference, "--protocol", "P1")
     assert set(only["systems"]["generated"]) == {"kind", "P1"} and "P2" not in printed
+
+
+def test_a_short_sound_can_not_win(tmp_path, audio, score):
+    """One sample of the true music, or its first second: what is missing counts, in every protocol. A little is forgiven."""
+    reference = write_folder(tmp_path / "reference", audio)
+    generated = write_folder(tmp_path / "generated", {"c0": audio["c0"][:1], "c1": audio["c1"][:RATE], "c2": np.tile(audio["c2"], 2)})
+    found, printed = score(generated, reference)
+    own = found["systems"]["generated"]
+    assert own["P1"]["hit_micro"] == own["P1"]["coverage_micro"] == pytest.approx(100 * (0 + 1 + 3) / 9)
+    assert own["P2"]["BHS"] == pytest.approx(100 * (0 + 1 / 3 + 1) / 3) and own["P3"]["BHS"] < 60 and own["P4"]["onsets_70ms"]["own"] < 0.7
+    for line in (
+        "c0: the generated sound has 0.00 s, its reference 3.00 s: the missing 3.00 s count as silence",
+        "c1: the generated sound has 1.00 s, its reference 3.00 s: the missing 2.00 s count as silence",
+        "c2: the generated sound has 6.00 s, its reference 3.00 s: what is over is cut",
+    ):
+        assert line in printed
+    write_folder(generated, {name: sound[: int(2.8 * RATE)] for name, sound in audio.items()})
+    found, printed = score(generated, reference)
+    assert found["systems"]["generated"]["P1"]["hit_micro"] == 100 and "3 of 3 pairs differ in length by a tenth or less" in printed
 
 
 def test_pairs_name_files_and_songs(tmp_path, audio, score):
@@ -206,7 +225,7 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
     assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]["CDCD"]
     assert found["kind"] == "baseline" and "genre" in found and "fad" in found and "motion_to_music" in found["P4"]
-    assert "CDCD: 1 of 2 pairs differ in length" in capsys.readouterr().out
+    assert "CDCD: clip_002: the generated sound has 1.50 s, its reference 2.00 s: the missing 0.50 s" in capsys.readouterr().out
     for wrong, message in (("{silence: x}", "'silence' can't be"), ("{high-full: external/cdcd}", "of this name already"), ("[x]", "must map names")):
         params.write_text(params.read_text().replace("{CDCD: external/cdcd}", wrong))
         refused(message)

@@ -33,15 +33,17 @@ from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROJECT = Path(__file__).resolve().parents[1]
-PARAMS = {"raters": 2, "items": 3, "clips": 2, "seconds": 2, "practice": 1, "checks": 1, "draws": 100}
+NAMED = {"levels": ["high", "low"], "variants": ["full"], "systems": ["cmt"], "evaluate": {"others": {"CDCD": "external/cdcd"}}}
+PARAMS = {"systems": ["high-full", "low-full"], "raters": 2, "items": 3, "clips": 2, "seconds": 2, "practice": 1, "checks": 1, "draws": 100}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """A working folder with three test clips of 3 s, their videos, two generated systems and a VQ-VAE per level."""
+    """A working folder with three test clips of 3 s, their videos, two models, a baseline and a system of others, and a
+    VQ-VAE per level."""
     root = tmp_path_factory.mktemp("listen")
     (root / "manifests" / "tiny").mkdir(parents=True)
-    (root / "params.yaml").write_text(yaml.safe_dump({"corpus": "tiny", "listen": PARAMS}))
+    (root / "params.yaml").write_text(yaml.safe_dump(NAMED | {"corpus": "tiny", "listen": PARAMS}))
     build_shards(root / "data/tiny/shards", clips=3, seconds=3, split="test")
     torch.manual_seed(0)
     model = JukeboxVQVAE(VqVaeConfig(width=8, depth=1, multipliers=(1, 1, 1), bins=16))
@@ -53,9 +55,10 @@ def root(tmp_path_factory) -> Path:
         name, audio = f"clip_{number:03d}", build_clip(number, seconds=3).audio
         pictures = (np.full((64, 48, 3), (20 + 2 * i, 90, 30 * number), np.uint8) for i in range(90))
         write_clip(clips / f"{name}.mp4", rgb_frames(pictures), None)
-        for factor, system in ((0.2, "high-full"), (0.5, "low-full")):
+        made = (0.2, "runs/tiny/generate/high-full"), (0.5, "runs/tiny/generate/low-full"), (0.3, "runs/tiny/baselines/cmt"), (0.1, "external/cdcd")
+        for factor, folder in made:
             hiss = np.random.default_rng(number).standard_normal(len(audio)).astype(np.float32)
-            write_wav(root / f"runs/tiny/generate/{system}/{name}.wav", factor * audio + 0.02 * hiss)
+            write_wav(root / f"{folder}/{name}.wav", factor * audio + 0.02 * hiss)
     return root
 
 
@@ -83,13 +86,38 @@ def test_loudness_is_one_and_nothing_clips():
     assert meter.integrated_loudness(gains["loud"] * found["loud"]) == pytest.approx(level, abs=0.01)
 
 
-def test_systems_can_be_chosen(root):
+def test_any_system_of_table_1_can_be_judged(root):
     layout = listen.Layout(root=root, corpus="tiny")
-    both = ["ground truth", "high-full", "low-full", "VQ reconstruction high", "VQ reconstruction low"]
-    assert sounds.systems_of(layout) == {"coherence": [*both, "shuffled ground truth"], "quality": both}
-    assert sounds.systems_of(layout, ["low-full"])["quality"] == ["ground truth", "low-full", *both[3:]]
-    with pytest.raises(UserError, match="no folder 'high-no_fm'"):
+    coded, named = ["VQ reconstruction high", "VQ reconstruction low"], ["high-full", "low-full", "cmt", "CDCD"]
+    assert sounds.systems_of(layout) == {"coherence": ["ground truth", *named, *coded, "shuffled ground truth"], "quality": ["ground truth", *named, *coded]}
+    chosen = sounds.systems_of(layout, ["cmt", "white noise", "shuffled ground truth", coded[0]])
+    assert chosen == {"coherence": ["ground truth", "cmt", "white noise", *coded, "shuffled ground truth"], "quality": ["ground truth", "cmt", "white noise", *coded]}
+    with pytest.raises(UserError, match="params.yaml names no system 'high-no_fm'; there are: high-full, low-full, cmt, CDCD, ground truth"):
         sounds.systems_of(layout, ["high-no_fm"])
+
+
+def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
+    layout = listen.Layout(root=tmp_path, corpus="tiny")
+    for folder in ("data", "runs", "external"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("listen"))
+    layout.params.write_text((root / "params.yaml").read_text())
+    test, val = listen.ShardSet(layout.stage("shards"), "test"), build_shards(layout.stage("shards"), clips=2, seconds=3, split="val", first=7)
+    for system in ("cmt", "CDCD"):
+        made = sounds.system_sounds(layout, test, system, ["clip_001"], 0)["clip_001"]
+        np.testing.assert_array_equal(made, sounds.read_sound(sounds.named_systems(layout)[system].folder / "clip_001.wav"))
+    write_wav(layout.root / "external/cdcd/clip_001.wav", np.ones(SAMPLE_RATE, np.float32))
+    short = sounds.system_sounds(layout, test, "CDCD", ["clip_001"], 0)["clip_001"]
+    assert len(short) == 3 * SAMPLE_RATE and short[: SAMPLE_RATE].all() and not short[SAMPLE_RATE:].any()
+    assert not sounds.system_sounds(layout, test, "silence", ["clip_001"], 0)["clip_001"].any()
+    own, other = (sounds.system_sounds(layout, val, name, ["clip_007"], 0)["clip_007"] for name in (sounds.TRUTH, sounds.MISMATCHED))
+    np.testing.assert_array_equal(other, val.read("clip_008", 0, 90).audio)
+    assert not np.array_equal(own, other)
+    before = sounds.fingerprint(layout, "test", ["CDCD", "ground truth"], ["clip_000"])
+    assert before != sounds.fingerprint(layout, "test", ["CDCD", "ground truth"], ["clip_001"])
+    with pytest.raises(UserError, match="cdcd/clip_007.wav: file not found; it must have <clip_id>.wav for each clip of the val split"):
+        sounds.fingerprint(layout, "val", ["CDCD"], ["clip_007"])
+    with pytest.raises(UserError, match="run `dvc repro` or `python -m d2m_model.baselines --corpus tiny --system cmt`, with baselines.split: val"):
+        sounds.fingerprint(layout, "val", ["cmt"], ["clip_007"])
 
 
 def test_headphone_tones_cancel_only_in_the_air():

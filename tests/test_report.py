@@ -127,14 +127,16 @@ def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
 def test_only_what_params_name_is_shown(tmp_path):
     """Of earlier runs there may be more: variants that were taken out, systems without a folder."""
     layout, runs = Layout(root=tmp_path, corpus="demo"), tmp_path / "runs/demo"
-    layout.params.write_text("levels: [low]\nvariants: [full, no_fm]\nsystems: [cmt]\n")
+    layout.params.write_text("levels: [low]\nvariants: [full, no_fm]\nsystems: [cmt]\nevaluate: {others: {CDCD: external/cdcd}}\n")
     for name in ("vqvae", "synthesizer/low", "synthesizer/high", "d2m_gan/low-full", "d2m_gan/low-gone", "baselines/cmt", "baselines/gone"):
         (runs / name).mkdir(parents=True)
         (runs / name / "curves.csv").write_text("step,loss\n1,2\n")
     assert list(curve_files(layout)) == ["vqvae", "synthesizer/low", "d2m_gan/low-full", "baselines/cmt"]
-    (runs / "generate/low-full").mkdir(parents=True)
-    kinds = {"low-full": "model", "low-no_fm": "model", "cmt": "baseline", "silence": "control"}
-    assert folders_of(layout, {n: {"kind": k} for n, k in kinds.items()}) == {"low-full": runs / "generate/low-full", "cmt": runs / "baselines/cmt"}
+    folders = {"low-full": runs / "generate/low-full", "cmt": runs / "baselines/cmt", "CDCD": tmp_path / "external/cdcd"}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    scored = ("low-full", "low-no_fm", "cmt", "CDCD", "silence")
+    assert folders_of(layout, {name: {} for name in scored}) == folders
 
 
 def test_params_have_bounds():

@@ -97,6 +97,21 @@ def test_baselines_have_their_rows_and_say_whether_they_beat_silence_and_noise()
     assert baseline_note(no_p4) == "Baselines: cmt: by bars." and baseline_note({}) == ""
 
 
+def test_opinions_of_baselines_and_others_fill_their_cells():
+    systems = METRICS["systems"] | {name: scores(50.0, 0.1, "baseline") for name in ("cmt", "unconditional_prior", "CDCD")}
+    heard = {name: {"mos": mos, "low": None, "high": None} for name, mos in (("cmt", 2.5), ("unconditional_prior", 2.0), ("CDCD", 3.0))}
+    opinions = {"coherence": heard, "quality": {"CDCD": {"mos": 3.4, "low": 3.0, "high": 4.0}}, "split": "test", "raters": {"kept": 7}}
+    results = tables.Results(metrics=METRICS | {"systems": systems, "split": "test"}, opinions=opinions)
+    table = tables.paper_table(1, results, 1).set_index("method")
+    assert table.loc["CMT", "coherence: ours"] == "2.5" and table.loc["CMT", "coherence: difference"] == "-0.5"
+    assert table.loc["Random JukeBox (ours: unconditional_prior)", "coherence: ours"] == "2.0"
+    assert table.loc["CDCD", "quality: ours"] == "3.4 [3.0, 4.0]" and table.loc["CMT", "quality: ours"] == "not run"
+    note = tables.note(1, "demo", results, 1)
+    assert "mean opinion scores 1 to 5 of 7 raters" in note and "split" not in note.partition("Controls")[0].partition("Coherence")[2]
+    other = tables.Results(metrics=results.metrics, opinions=opinions | {"split": "val"})
+    assert "on clips of the val split, where the other columns are of test" in tables.note(1, "demo", other, 1)
+
+
 def test_the_controls_note_follows_the_numbers():
     note = control_note(METRICS)
     assert "the fixed click, which has not seen the dance, hits 99.0 %, no lower than 1 of 1 models" in note

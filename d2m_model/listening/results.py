@@ -127,7 +127,7 @@ def write_results(store: Store, folder: Path, criteria: Criteria, *, draws: int,
         "votes": len(items),
         "votes_kept": int(items.rater.isin(kept).sum()),
     }
-    summary = screened | {"raters": counts, "everyone": everyone}
+    summary = screened | {"split": store.design().get("split"), "raters": counts, "everyone": everyone}
     pseudonym = lambda number: f"rater{number + 1:03d}"
     raw = votes.assign(kept=votes.rater.isin(kept), rater=votes.rater.map(pseudonym))
     raw["answer"] = raw.answer.astype("Int64")

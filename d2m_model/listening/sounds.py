@@ -8,68 +8,71 @@ from collections.abc import Sequence
 import numpy as np
 
 from d2m_model.listening.design import ORDERS
-from d2m_model.metrics.controls import derangement, fitted
+from d2m_model.metrics.controls import CONTROLS, control_sounds, drawn_from
 from d2m_model.metrics.inputs import read_sound
+from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE
 from dataset_tools.base.work_cache import file_sha256, item_key
 
-TRUTH, MISMATCHED, RECONSTRUCTED = "ground truth", "shuffled ground truth", "VQ reconstruction"
+TRUTH, MISMATCHED, TRAINING_SONG = CONTROLS[:3]
 HEADROOM = 0.9  # highest sample before AAC, whose decoded peaks may be a little higher
 SILENT = -70.0  # LUFS: the gate of ITU-R BS.1770; what is below it has no loudness to match
 
 
 def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
-    """{task: systems}: hidden ground truth, generated systems and VQ reconstructions; for coherence also another song's
+    """{task: systems}: hidden ground truth, the chosen systems and VQ reconstructions; for coherence also another song's
     music, the anchor at the scale's lower end. For quality that would be ground truth once more.
 
-    chosen: the generated ones, folders of generate/; empty: every <level>-<variant>. UserError for one that is not there.
+    chosen: systems of Table 1 by their names, controls among them; empty: all that params.yaml names. UserError for one
+    that is not there.
     """
-    folder = layout.stage("generate")
-    found = sorted(p.name for p in folder.glob("*/")) if folder.is_dir() else []
-    generated = list(chosen) or [name for name in found if name.split("-")[0] in LEVELS]
-    for name in generated:
-        if name not in found:
-            raise UserError(f"listen.systems: no folder '{name}' in {folder}; there are: {', '.join(found) or 'none'}")
-    if not generated:
-        raise UserError(f"{folder}: no generated music to judge; run `python -m d2m_model.generate --corpus {layout.corpus}` first")
+    known = named_systems(layout)
+    for name in chosen:
+        if name not in known and name not in CONTROLS and not name.startswith(RECONSTRUCTED):
+            raise UserError(f"listen.systems: params.yaml names no system '{name}'; there are: {', '.join([*known, *CONTROLS])}")
     coded = [f"{RECONSTRUCTED} {level}" for level in LEVELS if (layout.stage("synthesizer") / level / "model.pt").is_file()]
-    both = [TRUTH, *generated, *coded]
+    judged = [name for name in chosen or known if name != MISMATCHED and not name.startswith(RECONSTRUCTED)]
+    both = list(dict.fromkeys([TRUTH, *judged, *coded]))
     return {"coherence": [*both, MISMATCHED], "quality": both}
 
 
-def fingerprint(layout: Layout, systems: list[str], clips: list[str]) -> str:
+def fingerprint(layout: Layout, split: str, systems: list[str], clips: list[str]) -> str:
     """Hash of the files that the study's sounds come from: votes on sounds made anew would be on something else."""
-    files = sorted(layout.stage("shards").glob("test-*.h5"))
+    shards, known = layout.stage("shards"), named_systems(layout)
+    files = sorted(shards.glob(f"{split}-*.h5"))
     for system in systems:
         if system.startswith(RECONSTRUCTED):
-            files.append(layout.stage("synthesizer") / system.split()[-1] / "model.pt")
-        elif system not in (TRUTH, MISMATCHED):
-            files += [layout.stage("generate") / system / f"{clip}.wav" for clip in clips]
-    missing = [f for f in files if not f.is_file()]
-    if missing:
-        raise UserError(f"{missing[0]}: file not found; run `dvc repro` first")
+            files.append(layout.stage("synthesizer") / system.removeprefix(RECONSTRUCTED).strip() / "model.pt")
+        elif system == TRAINING_SONG:
+            files += sorted(shards.glob("train-*.h5"))
+        elif system in known:
+            music = known[system]
+            made = [music.folder / f"{clip}.wav" for clip in clips]
+            if missing := [path for path in made if not path.is_file()]:
+                remedy = f"run `dvc repro` or `{music.command}`, with {music.section}.split: {split}" if music.command else f"it must have <clip_id>.wav for each clip of the {split} split"
+                raise UserError(f"{missing[0]}: file not found; {remedy}")
+            files += made
     return item_key(1, *(file_sha256(f) for f in files))
 
 
-def system_sounds(layout: Layout, test: ShardSet, system: str, clips: list[str], seed: int) -> dict[str, np.ndarray]:
-    """{clip: sound (S,)} of one system, each as long as the clip. Raises UserError where a sound is missing."""
-    entries = {c.clip_id: c for c in test.clips}
-    own = lambda clip: test.read(clip, 0, entries[clip].frames).audio
-    lengths = {clip: frames_to_samples(entries[clip].frames) for clip in clips}
-    if system == TRUTH:
-        return {clip: own(clip) for clip in clips}
-    if system == MISMATCHED:
-        other = dict(zip(entries, derangement([c.song for c in test.clips], seed)))
-        if -1 in other.values():
-            raise UserError(f"{layout.stage('shards')}: all test clips have one song; mismatched music needs a second one")
-        return {clip: fitted(own(test.clips[other[clip]].clip_id), lengths[clip]) for clip in clips}
+def system_sounds(layout: Layout, shards: ShardSet, system: str, clips: list[str], seed: int) -> dict[str, np.ndarray]:
+    """{clip: sound (S,)} of one system, each as long as the clip: what is missing is silent. Raises UserError where a sound
+    is missing."""
+    own = {c.clip_id: shards.read(c.clip_id, 0, c.frames).audio for c in shards.clips}
     if system.startswith(RECONSTRUCTED):
-        return _reconstructed(layout, system.split()[-1], {clip: own(clip) for clip in clips})
-    sounds = {clip: read_sound(layout.stage("generate") / system / f"{clip}.wav") for clip in clips}
-    return {clip: np.pad(a, (0, max(0, lengths[clip] - len(a))))[: lengths[clip]] for clip, a in sounds.items()}
+        return _reconstructed(layout, system.removeprefix(RECONSTRUCTED).strip(), {clip: own[clip] for clip in clips})
+    if system in CONTROLS:
+        draw = drawn_from(ShardSet(layout.stage("shards"), "train")) if system == TRAINING_SONG else None
+        made = control_sounds(own, {c.clip_id: c.song for c in shards.clips}, seed, draw).get(system, {})
+        if not made.keys() >= set(clips):
+            raise UserError(f"{layout.stage('shards')}: all {shards.split} clips have one song; mismatched music needs a second one")
+        return {clip: made[clip] for clip in clips}
+    folder = named_systems(layout)[system].folder
+    sounds = {clip: read_sound(folder / f"{clip}.wav") for clip in clips}
+    return {clip: np.pad(a, (0, max(0, len(own[clip]) - len(a))))[: len(own[clip])] for clip, a in sounds.items()}
 
 
 def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -99,6 +99,12 @@ class Store:
             )
         return known["secret"]
 
+    def design(self) -> dict:
+        """What the study was begun with; empty where it was not."""
+        with self._open() as base:
+            found = base.execute("SELECT value FROM study WHERE key = 'design'").fetchone()
+        return json.loads(found[0]) if found else {}
+
     def offer(self, stimuli: dict[str, Stimulus]) -> None:
         """Record {file: stimulus} once the files are there."""
         with self._open() as base:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 CONTROLS = ("ground truth", "shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
@@ -46,6 +47,16 @@ def derangement(songs: list[str], seed: int) -> list[int]:
         others = [i for i, other in enumerate(songs) if other != song]
         picks.append(int(rng.choice(others)) if others else -1)
     return picks
+
+
+def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
+    """What draws the whole music (S,) of a training clip, for `control_sounds`."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        clip = train.clips[int(rng.integers(len(train.clips)))]
+        return train.read(clip.clip_id, 0, clip.frames).audio
+
+    return draw
 
 
 def control_sounds(

@@ -11,6 +11,8 @@ from dataset_tools.base.schema import read_records
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+TOLERANCE = 0.1
+"""Share of a reference by which a generated sound may differ in length and both still be cut to the shorter one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +133,30 @@ def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> P
     return PairedSounds(generated=sounds["generated"], reference=sounds["reference"], songs=columns["song"], genres=columns["genre"], remarks=remarks)
 
 
+def as_long(audio: np.ndarray, samples: int) -> np.ndarray:
+    """A generated sound (S,) that is to be compared with a reference of `samples`: cut to it where it is longer; where more
+    than `TOLERANCE` of the reference is missing, what is missing is silence, for else one good second would win. A little
+    less than the reference stays as it is: the reference is cut then."""
+    short = len(audio) < (1 - TOLERANCE) * samples
+    return np.pad(audio, (0, samples - len(audio))) if short else audio[:samples]
+
+
 def uneven(generated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> list[str]:
-    """One line about pairs whose lengths differ, or none."""
-    apart = {n: abs(len(a) - len(reference[n])) / SAMPLE_RATE for n, a in generated.items() if len(a) != len(reference[n])}
-    if not apart:
-        return []
-    worst = max(apart, key=apart.get)
-    return [f"{len(apart)} of {len(generated)} pairs differ in length: the longer sound is cut to the shorter, by {apart[worst]:.2f} s at most ({worst})"]
+    """What `as_long` does to these sounds: a line for each that differs by more than `TOLERANCE` from its reference, and
+    one about the others that differ."""
+    lines, little = [], {}
+    for name, audio in generated.items():
+        own, wanted = len(audio) / SAMPLE_RATE, len(reference[name]) / SAMPLE_RATE
+        if abs(own - wanted) > TOLERANCE * wanted:
+            done = f"the missing {wanted - own:.2f} s count as silence" if own < wanted else "what is over is cut"
+            lines.append(f"{name}: the generated sound has {own:.2f} s, its reference {wanted:.2f} s: {done}")
+        elif own != wanted:
+            little[name] = abs(own - wanted)
+    if little:
+        worst = max(little, key=little.get)
+        text = "differ in length by a tenth or less: the longer sound is cut to the shorter"
+        lines.append(f"{len(little)} of {len(generated)} pairs {text}, by {little[worst]:.2f} s at most ({worst})")
+    return lines
 
 
 def training_files(folder: Path) -> list[tuple[Path, str]]:

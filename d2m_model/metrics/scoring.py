@@ -7,6 +7,7 @@ import numpy as np
 
 from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
+from d2m_model.metrics.inputs import as_long
 from d2m_model.metrics.onset_alignment import (
     WINDOWS,
     alignment,
@@ -47,7 +48,8 @@ def score_system(
     """Score one system.
 
     sounds : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. Where a sound and its reference
-    differ in length the longer one is cut to the shorter first. segments : P1 and P2 in whole segments of 2 s, each a
+    differ in length the longer one is cut to the shorter first, but a sound that lacks more than a tenth of its reference
+    is filled up with silence (`inputs.as_long`). segments : P1 and P2 in whole segments of 2 s, each a
     sound of its own, as the paper's; else in whole clips.
     Returns (summary, rows): summary[protocol] is a dict of numbers, rows one dict per clip. P1 to P3 are percent, P4's
     F-measures 0..1. With all protocols there is also summary['sound'], loudness and spectrum. Beside a score stand
@@ -58,8 +60,8 @@ def score_system(
     pairs = {}
     for clip in clips:
         own = reference.sounds[clip]
-        n = min(len(sounds[clip]), len(own.audio))
-        pairs[clip] = (Sound(sounds[clip][:n]), own.cut(n))
+        made = as_long(sounds[clip], len(own.audio))
+        pairs[clip] = (Sound(made), own.cut(len(made)))
     songs = [reference.song_of[c] for c in clips]
     weights = resamples(len(clips), songs if reference.songs else None, draws=draws, seed=seed)
     rows = {clip: {"clip_id": clip, "song": song, "seconds": pairs[clip][0].seconds} for clip, song in zip(clips, songs, strict=True)}

@@ -1,0 +1,82 @@
+"""Which systems there are and where their music is: the models, baselines and systems of others that params.yaml names."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.metrics.controls import CONTROLS
+from d2m_model.metrics.inputs import read_folder
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params, names_of, require
+
+RECONSTRUCTED = "VQ reconstruction"
+"""The controls of the levels are called `VQ reconstruction high` and `low`."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
+"""Of a system: also a file's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """What section `evaluate` of params.yaml says about music that is not made here."""
+
+    others: Mapping[str, str] = field(default_factory=dict)
+    """{name: folder} of music by other systems, <clip_id>.wav for each clip of the split: rows of their own in every table."""
+
+    def __post_init__(self):
+        fits = isinstance(self.others, Mapping) and all(isinstance(v, str) and v for v in self.others.values())
+        require(fits, f"others must map names to folders, such as {{CDCD: external/cdcd}}, found '{self.others}'")
+        for name in self.others:
+            allowed = isinstance(name, str) and NAME.fullmatch(name) and name not in CONTROLS and not name.startswith(RECONSTRUCTED)
+            require(bool(allowed), f"others: '{name}' can't be a system's name")
+        files = [name.replace(" ", "-") for name in self.others]
+        require(len(set(files)) == len(files), f"others: two names are the same file's, found {', '.join(self.others)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Music:
+    """Where one system's sounds are, <clip_id>.wav each."""
+
+    kind: str
+    """'model' or 'baseline'."""
+    folder: Path
+    section: str = ""
+    """Of params.yaml, whose `split` says for which clips it is made; empty of a system of others."""
+    command: str = ""
+    """That makes it; empty of a system of others."""
+
+    def sounds(self, clips: set[str], split: str) -> dict[str, np.ndarray]:
+        """{clip: mono float32 (S,) at 22 050 Hz}. UserError where there is not exactly one sound for each clip of the split."""
+        again = f"run `{self.command}` again"
+        if not self.folder.is_dir():
+            raise UserError(f"{self.folder}: not there, but params.yaml names it" + (f"; run `dvc repro` or `{self.command}`" if self.command else ""))
+        found = read_folder(self.folder)
+        if not self.command:
+            remedy = f"it must hold <clip_id>.wav for each clip of the {split} split and nothing else"
+        else:
+            remedy = again if split == "test" else f"set {self.section}.split: {split} in params.yaml and {again}"
+        for wrong, rule in ((set(found) - clips, f"is no clip of the {split} split"), (clips - set(found), "has no sound")):
+            if wrong:
+                raise UserError(f"{self.folder}: {min(wrong)} {rule} ({len(wrong)} such); {remedy}")
+        return found
+
+
+def named_systems(layout: Layout) -> dict[str, Music]:
+    """Every level and variant, every baseline and `evaluate.others` of params.yaml, in this order; other folders are not
+    looked at. UserError where a list is missing or two systems have one name."""
+    found = {}
+    for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "variants")):
+        name, command = f"{level}-{variant}", f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}"
+        found[name] = Music(kind="model", folder=layout.stage("generate") / name, section="generate", command=command)
+    for name in names_of(layout.params, "systems"):
+        command = f"python -m d2m_model.baselines --corpus {layout.corpus} --system {name}"
+        found[name] = Music(kind="baseline", folder=layout.stage("baselines") / name, section="baselines", command=command)
+    for name, folder in load_params(layout.params, "evaluate", Others, extra=True).others.items():
+        if name in found:
+            raise UserError(f"{layout.params}: evaluate.others.{name}: there is a system of this name already; choose another")
+        found[name] = Music(kind="baseline", folder=layout.root / folder)
+    return found
