@@ -55,7 +55,7 @@ def main() -> None:
 
 def _generator(net: DanceToCodes, pose: torch.Tensor, visual: torch.Tensor) -> Callable[[], object]:
     """The generator alone, with what the motion encoder would give it."""
-    if net.temporal:
+    if net.preset.generator == "temporal":
         motion = torch.rand(1, net.motion_encoder.features, pose.shape[1])
         return lambda: net.generator(motion, visual, net.code_count(pose.shape[1]))
     condition = torch.rand(1, net.generator.lin.in_features)

@@ -176,7 +176,7 @@ class GanTask:
         return self.listener.measure(self.average)
 
     def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
-        adam, lookup = self.adams["net"], [self.net.sharpness]
+        adam, lookup = self.adams["net"], [self.net.sharpness] if self.net.preset.placed else []
         adam.zero_grad(set_to_none=True)
         with record_function("backward"):
             gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), made, lookup)

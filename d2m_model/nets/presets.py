@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2m_model.nets.code_generator import PaperCodeGenerator, ReleasedCodeGenerator, TemporalCodeGenerator
+from d2m_model.nets.code_generator import SIGMA, PaperCodeGenerator, ReleasedCodeGenerator, TemporalCodeGenerator
 from d2m_model.nets.motion_encoder import PaperMotionEncoder, ReleasedMotionEncoder, TemporalMotionEncoder
 from d2m_model.nets.motion_features import body_features, plain_coordinates, smpl_features
 from d2m_model.nets.variants import variant_of
@@ -22,6 +22,7 @@ from dataset_tools.base.timebase import FPS, LEVELS, frames_to_samples, samples_
 
 VISUAL = 2048  # I3D, RGB and flow
 EMBEDDING = 64  # length of a codebook entry
+WITHIN = 4.0  # spreads of the codebook: where a placed net ends in a tanh, this far from the mean
 SHARPENING = 10.0  # lets Adam, whose steps are all of one size, change the sharpness by orders of magnitude
 
 
@@ -46,9 +47,20 @@ class Preset:
     weights: LossWeights = field(default_factory=LossWeights)
     motion: bool = True
     visual: bool = True
+    encoder: str = "paper"
+    """Motion encoder: 'paper' (Table 7: one value a frame), 'released' (frames as channels: one vector), or 'temporal' (a
+    vector for each frame)."""
+    generator: str = "paper"
+    """Code generator: 'paper', 'released' (both unfold one vector into time by a Linear), or 'temporal' (frames become
+    codes in place)."""
+    features: str = "coordinates"
+    """What the encoder reads of the motion: its 'coordinates', as published, or 'body': without place and size, with
+    velocities (nets/motion_features.py)."""
+    placed: bool = False
+    """Begins the generator where the codebook's entries lie and are likely: its output is given their mean and spread,
+    the logits their prior and a sharpness that is learnt."""
     scaled: bool = True
-    """paper, released: the generator's tanh is scaled by σ = 100. fixed: its output is given the codebook's mean and
-    spread."""
+    """The generator's tanh is scaled by σ = 100; of a placed one, its output is given the codebook's mean and spread."""
     code_loss: str = "l1"
     """'l1' to the ground truth's codebook entries (Eq. 4), or 'cross_entropy' over distances to all entries."""
     straight_through: bool = True
@@ -78,12 +90,13 @@ class Preset:
 PRESETS = {
     "paper": Preset(name="paper"),
     "released": Preset(
-        name="released", weights=LossWeights(latent=5.0, code=8.0), straight_through=False, code_order="channel",
-        discriminator="released",
+        name="released", encoder="released", generator="released", weights=LossWeights(latent=5.0, code=8.0),
+        straight_through=False, code_order="channel", discriminator="released",
     ),
     "fixed": Preset(
-        name="fixed", weights=LossWeights(adversarial=0.02, feature=0.02, code=1.0, wave=0.0, mel=0.01),
-        code_loss="cross_entropy", judge_entries=True, balanced=True, soft_lookup=True,
+        name="fixed", encoder="temporal", generator="temporal", features="body", placed=True,
+        weights=LossWeights(adversarial=0.02, feature=0.02, code=1.0, wave=0.0, mel=0.01), balanced=True,
+        code_loss="cross_entropy", judge_entries=True, soft_lookup=True,
         temperatures={"high": 0.25},
     ),
 }  # fmt: skip
@@ -121,13 +134,19 @@ class DanceToCodes(nn.Module):
         self.preset, self.level, self.frames, self.steps, self.genres = preset, level, frames, steps, tuple(genres)
         self.sizes = {"frames": frames, "joints": joints, "width": width, "bins": bins if codebook is None else len(codebook)}
         self.sizes |= ({"steps": steps} if steps else {}) | ({"genres": list(genres)} if genres else {})
-        self.temporal = preset.name == "fixed"
         codes, visual = self.code_count(frames), VISUAL if preset.visual else 0
-        if self.temporal:
-            values = 2 * MOTION_WIDTH + 25 if steps else 6 * joints
-            self.motion_encoder = TemporalMotionEncoder(values, width, dropout) if preset.motion else None
-            motion = self.motion_encoder.features if preset.motion else 0
-            self.generator = TemporalCodeGenerator(level, motion, visual, width, dropout, EMBEDDING)
+        self.motion_encoder = self._encoder(joints, width, dropout) if preset.motion else None
+        motion = self.motion_encoder.features if preset.motion else 0
+        if preset.generator == "temporal":
+            channels = motion if preset.encoder == "temporal" else min(motion, 1)
+            self.generator = TemporalCodeGenerator(level, channels, visual, width, dropout, EMBEDDING)
+        else:
+            generator = {"paper": PaperCodeGenerator, "released": ReleasedCodeGenerator}[preset.generator]
+            values = motion * (frames * max(1, steps) if preset.encoder == "temporal" else 1)
+            sigma = 1.0 if not preset.scaled else WITHIN if preset.placed else SIGMA
+            more = {"genres": len(genres)} if genres else {}
+            self.generator = generator(level, values + visual, codes, width, sigma=sigma, embedding=EMBEDDING, **more)
+        if preset.placed:
             book = torch.eye(bins, EMBEDDING) if codebook is None else codebook
             self.register_buffer("centre", book.mean(0) if preset.scaled else torch.zeros(EMBEDDING))
             self.register_buffer("spread", book.std() if preset.scaled else torch.ones(()))
@@ -135,16 +154,14 @@ class DanceToCodes(nn.Module):
             farness = (book - book.mean(0)).square().sum(1).std().clamp(min=1e-3)
             self.sharpness = nn.Parameter(-farness.log() / SHARPENING)
             self.register_buffer("prior", torch.zeros(len(book)))
-        else:
-            encoder, generator = {
-                "paper": (PaperMotionEncoder, PaperCodeGenerator),
-                "released": (ReleasedMotionEncoder, ReleasedCodeGenerator),
-            }[preset.name]
-            values = MOTION_WIDTH if steps else 3 * joints
-            self.motion_encoder = encoder(frames * max(1, steps), values, width) if preset.motion else None
-            condition = (self.motion_encoder.features if preset.motion else 0) + visual
-            more = {"sigma": 100.0 if preset.scaled else 1.0} | ({"genres": len(genres)} if genres else {})
-            self.generator = generator(level, condition, codes, width, embedding=EMBEDDING, **more)
+
+    def _encoder(self, joints: int, width: float, dropout: float) -> nn.Module:
+        body, steps = self.preset.features == "body", max(1, self.steps)
+        values = (2 * MOTION_WIDTH + 25 if body else MOTION_WIDTH) if self.steps else (6 if body else 3) * joints
+        if self.preset.encoder == "temporal":
+            return TemporalMotionEncoder(values, width, dropout)
+        encoder = {"paper": PaperMotionEncoder, "released": ReleasedMotionEncoder}[self.preset.encoder]
+        return encoder(self.frames * steps, values, width)
 
     @property
     def stream(self) -> str:
@@ -176,41 +193,43 @@ class DanceToCodes(nn.Module):
         with steps, SMPL motion (B, T, R, 219). size: (width, height) of the picture in px, numbers or (B, 1, 1, 1).
         visual (B, 2048). genre: (B,) of `genre_index`.
         """
-        codes = self.code_count(dance.shape[1])
-        visual = visual if self.preset.visual else None
-        if self.temporal:
-            motion = self.motion_encoder(self._features(dance, size)) if self.preset.motion else None
-            x = self.generator(motion, visual, codes)
-            return self.centre[:, None] + self.spread * x
-        if dance.shape[1] != self.frames:
+        temporal = self.preset.generator == "temporal"
+        if dance.shape[1] != self.frames and not (temporal and self.preset.encoder == "temporal"):
             raise ValueError(f"preset '{self.preset.name}' takes {self.frames} frames, found {dance.shape[1]}")
-        parts = [self.motion_encoder(self._features(dance, size))] if self.preset.motion else []
-        condition = torch.cat(parts + ([visual] if visual is not None else []), dim=1)
-        return self.generator(condition, genre) if self.genres else self.generator(condition)
+        motion = self.motion_encoder(self._features(dance, size)) if self.preset.motion else None
+        visual = visual if self.preset.visual else None
+        if temporal:
+            motion = motion[:, None] if motion is not None and motion.dim() == 2 else motion
+            x = self.generator(motion, visual, self.code_count(dance.shape[1]))
+        else:
+            condition = torch.cat([part.flatten(1) for part in (motion, visual) if part is not None], dim=1)
+            x = self.generator(condition, genre) if self.genres else self.generator(condition)
+        return self.centre[:, None] + self.spread * x if self.preset.placed else x
 
     def _features(self, dance: torch.Tensor, size: tuple) -> torch.Tensor:
-        """What the motion encoder reads, (B, T or T·R, D): motion as published in `paper` and `released`."""
+        """What the motion encoder reads, (B, T or T·R, D)."""
+        body = self.preset.features == "body"
         if self.steps:
             motion = dance.flatten(1, 2)
-            return smpl_features(motion, FPS * self.steps) if self.temporal else motion
-        return body_features(dance) if self.temporal else plain_coordinates(dance, *size)
+            return smpl_features(motion, FPS * self.steps) if body else motion
+        return body_features(dance) if body else plain_coordinates(dance, *size)
 
     @torch.no_grad()
     def expect(self, codes: torch.Tensor) -> None:
-        """Take how often each entry occurs from real codes (N,); only `fixed` uses it."""
-        if self.temporal:
+        """Take how often each entry occurs from real codes (N,); only a placed net uses it."""
+        if self.preset.placed:
             counts = torch.bincount(codes.flatten(), minlength=len(self.prior)).float() + 1
             self.prior.copy_((counts / counts.sum()).log())
 
     def logits(self, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
         """Log-odds (B, L, bins) of each codebook entry (bins, 64) at codes (B, 64, L): the largest is looked up.
 
-        Minus the squared distance, so that the largest is the nearest entry; `fixed` learns how sharply it falls, and
+        Minus the squared distance, so that the largest is the nearest entry; a placed net learns how sharply it falls, and
         adds how often real music has each entry, so that it starts from there.
         """
         x = codes.transpose(1, 2)
         distance = codebook.square().sum(1) - 2 * x @ codebook.T  # |x|² is the same for every entry
-        return self.prior - (SHARPENING * self.sharpness).exp() * distance if self.temporal else -distance
+        return self.prior - (SHARPENING * self.sharpness).exp() * distance if self.preset.placed else -distance
 
     def look_up(self, codes: torch.Tensor, codebook: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """What is decoded for generated codes (B, 64, L): the likeliest entries (B, 64, L), or the preset's soft mean,
