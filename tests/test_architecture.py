@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_dvc_stages_params_and_presets_use_the_same_words():
     assert list(pipeline) == [*DATA_STAGES, *MODEL_STAGES]
     for word, stage in pipeline.items():
         assert stage["cmd"].startswith(f"python -m {MODULES[word]} --corpus ${{corpus}}")
-        assert stage["params"][0] == word and set(stage["params"][1:]) <= {"levels", "variants", "systems"}
+        assert {p.split(".")[0] for p in stage["params"]} - {"levels", "variants", "systems"} == {word}
     for preset in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
         values = yaml.safe_load(preset.read_text())
         assert set(values) == {"corpus", "levels", "variants", "systems", *MODULES}, preset
@@ -107,6 +108,19 @@ def test_presets_name_systems_and_their_sections(preset):
     assert set(names_of(ROOT / "presets" / preset, "systems")) <= set(SYSTEMS)
     for name in SYSTEMS:
         load_params(ROOT / "presets" / preset, f"baselines.{name}", system_module(name).Params)
+
+
+@pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
+def test_a_baseline_runs_again_for_its_own_parameters_and_the_shared_ones(preset):
+    """DVC watches what dvc.yaml names, and stops where a preset lacks one of them."""
+    from d2m_model.baselines import Params
+
+    values = yaml.safe_load((ROOT / "presets" / preset).read_text())
+    watched = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["baselines"]["params"]
+    assert watched == [*(f"baselines.{f.name}" for f in fields(Params)), "baselines.${item.system}"]
+    for system in values["systems"]:
+        keys = {name.replace("${item.system}", system).removeprefix("baselines.") for name in watched}
+        assert keys <= set(values["baselines"]), (preset, system)
 
 
 def test_every_stage_has_a_test_and_a_mention():
