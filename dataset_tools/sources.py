@@ -77,7 +77,14 @@ def collect(folder: Path, target: Path, params: Params) -> Manifest:
     if params.render:
         from dataset_tools.demo.compilation import CompilationClip, CompilationVideo
 
-        manifest = load_manifest(folder, video=CompilationVideo, clip=CompilationClip)
+        try:
+            manifest = load_manifest(folder, video=CompilationVideo, clip=CompilationClip)
+        except UserError as err:
+            if "column" not in str(err):
+                raise
+            raise UserError(
+                f"{err}; params.yaml asks to render this corpus (sources.render): are these the parameters of another one?"
+            ) from None
     else:
         manifest = load_manifest(folder)
     manifest = limited(manifest, videos=params.videos, clips_per_video=params.clips_per_video)

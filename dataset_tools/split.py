@@ -157,6 +157,9 @@ def assign(items: list[Item], params: Params, source: str) -> list[SplitRow]:
         if params.strategy == "random":
             test = set(drawn(weights, params.test_fraction, params.seed))
         else:
+            if len(groups) < params.folds:
+                kept = "songs" if params.hold_out == "song" else "groups of compilations that share songs"
+                raise UserError(f"{source}: {params.folds} folds of {len(groups)} {kept}: some would be empty; use fewer --folds")
             folds = dealt(weights, params.folds, params.seed)
             fold_of = {item.clip_id: fold for group, fold in zip(groups, folds, strict=True) for item in group}
             test = {index for index, fold in enumerate(folds) if fold == params.fold}

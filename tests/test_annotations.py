@@ -70,7 +70,7 @@ def test_what_is_no_time(text):
 
 def test_ranges_dancers_and_addresses():
     assert range_of("1:15 - 1:30.5") == (75, 90.5) and range_of("75 to 90") == (75, 90) and range_of("0:05–0:10") == (5, 10)
-    assert [dancers_of(t) for t in ("1", "2.0", "3 dancers")] == [1, 2, 3]
+    assert [dancers_of(t) for t in ("1", "2.0", "3 dancers", "Solo", "duet")] == [1, 2, 3, 1, 2]
     for text in ("0", "many", "1.5", "1000"):
         with pytest.raises(ValueError, match="no number of dancers"):
             dancers_of(text)
@@ -88,7 +88,8 @@ def test_ranges_dancers_and_addresses():
     "name, role",
     [("Start Time (s)", "start"), ("startTime", "start"), ("END", "end"), ("# of dancers", "dancers"), ("music ID", "song"),
      ("Video Link", "url"), ("YouTube", "url"), ("duration", "duration"), ("clip_id", "clip"), ("video ID", "unclear"),
-     ("start frame", ""), ("song title", "song_title"), ("music link", ""), ("remarks", ""), ("Time stamps", "times")],
+     ("start frame", ""), ("song title", "song_title"), ("music link", ""), ("remarks", ""), ("No. of ppl", "dancers"),
+     ("No. of views", ""), ("no.", "unclear"), ("Time stamps", "times")],
 )  # fmt: skip
 def test_names_of_columns(name, role):
     assert role_of(name) == role
@@ -117,8 +118,8 @@ def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
     assert sources.main(order) == 0
     shown = capsys.readouterr().out
     assert "'Video ID' as clip" in shown and "column 'remarks' is not used" in shown and "row 1 is above the header" in shown
-    assert "row 448 is not used: clip '999' is not in clips.csv" in shown
-    assert "row 449 is not used: it says song '3', but clip 000000_0_0 is of song 0" in shown
+    assert "row 448: not used: clip '999' is not in clips.csv" in shown
+    assert "row 449: not used: it says song '3', but clip 000000_0_0 is of song 0" in shown
     assert clips_of(folder) == expected and not missing_values(load_manifest(folder))
     assert load_manifest(folder).videos[7].url == "https://www.youtube.com/watch?v=video000007"
     with open(folder / "clips.csv", newline="") as handle:
@@ -172,10 +173,41 @@ def test_ranges_order_and_values_given_once(corpus, tmp_path):
         import_annotations(corpus, path)
     found = import_annotations(corpus, path, by_order=True, fill_down=True)
     assert clips_of(corpus) == {"a_0_0": (1, 2, None), "b_0_1": (5, 6, None), "a_1_2": (3, 4, None), "b_1_3": (None,) * 3}
-    assert [note for note in found.notes if "row 5" in note or "row 6" in note] == [
-        f"row {n} is not used: video 'b', song '1' has 1 clips, but the sheet 2 rows for it" for n in (5, 6)
-    ]
+    assert "rows 5, 6: not used: video 'b', song '1' has 1 clips, but the sheet 2 rows for it" in found.notes
     assert [v.url[-11:] for v in load_manifest(corpus).videos] == ["A" * 11, "B" * 11]
+
+
+def test_hyperlinks_give_the_address_behind_their_text(corpus, tmp_path):
+    path = sheet(tmp_path / "s.xlsx", [["video", "clip", "start", "end"], *([v, c, 1, 2] for c, v in (("a_0_0", "a"), ("b_0_1", "B")))])
+    book = openpyxl.load_workbook(path)
+    for row, link in ((2, "https://youtu.be/AAAAAAAAAAA?si=x"), (3, "file:///etc/passwd")):
+        book.active.cell(row, 1).hyperlink = link
+    book.save(path)
+    found = import_annotations(corpus, path)
+    assert found.used["hyperlinks"] == found.used["video"] == "video"
+    assert [v.url for v in load_manifest(corpus).videos] == ["https://www.youtube.com/watch?v=AAAAAAAAAAA", ""]
+    book.active["A1"] = "Link"
+    book.active["A2"] = "watch it"
+    book.active.cell(3, 1).hyperlink = "https://youtu.be/BBBBBBBBBBB"
+    book.save(path)
+    assert len(import_annotations(corpus, path).filled) == 1
+    assert load_manifest(corpus).videos[1].url[-11:] == "B" * 11
+
+
+def test_numbers_of_compilations_and_equal_complaints(tmp_path):
+    shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "tiktok")
+    rows = [["Compilation", "clip", "start", "end"], *([f"Comp {n // 4}", n, 30 * n, 30 * n + 29] for n in range(4))]
+    path = sheet(tmp_path / "s.csv", [*rows, ["Comp 9", 4, 1, 29], *(["Comp 0", f"new{n}", 1, 2] for n in range(2)), ["", "", 1, 2]])
+    found = import_annotations(tmp_path / "tiktok", path, dry_run=True)
+    assert len(found.filled) == 8
+    assert found.notes[0] == "row 6: not used: it says video 'Comp 9', but clip 000000_0_4 is of video 000000"
+    assert found.notes[1:3] == [f"row {n + 7}: not used: clip 'new{n}' is not in clips.csv" for n in range(2)]
+    lengths = [["clip", "duration", "dancers"], *([n, 28, "crowd"] for n in (0, 1, 2, 5))]
+    notes = import_annotations(tmp_path / "tiktok", sheet(tmp_path / "d.csv", [*lengths, [7, "", 1]]), dry_run=True).notes
+    assert notes == [
+        "rows 2 to 5: dancers is not used: 'crowd' is no number of dancers (1 to 64)",
+        "rows 2 to 5: its times are not used: a duration without a start does not say where the clip is",
+    ]
 
 
 def test_a_list_of_compilations(corpus, tmp_path):
@@ -185,7 +217,7 @@ def test_a_list_of_compilations(corpus, tmp_path):
 
 def test_columns_of_other_names(corpus, tmp_path):
     path = sheet(tmp_path / "s.csv", [["Nr", "von", "bis = Ende"], ["a_0_0", "1", "2"]])
-    with pytest.raises(UserError, match="names no column of ours .it has Nr, von, bis = Ende.; say which"):
+    with pytest.raises(UserError, match="names no url, start, end or dancers .it has Nr, von, bis = Ende.; say which"):
         import_annotations(corpus, path)
     import_annotations(corpus, path, mapping=["nr=clip", "von=start", "bis = Ende=end"])
     assert clips_of(corpus)["a_0_0"] == (1, 2, None)
@@ -268,7 +300,7 @@ def test_cells_cannot_write_to_the_terminal(corpus, tmp_path, capsys):
     rows = [["clip", "start", "end", "\x1b]0;owned\x07"], ["\x1b[2J" + "z" * 5000, "1", "2", ""], ["a_0_0", "1", "2", ""]]
     sources.main(["import-annotations", str(sheet(tmp_path / "s.csv", rows)), "--root", str(tmp_path), "--corpus", "mine"])
     shown = capsys.readouterr().out
-    assert "row 2 is not used" in shown and "z" * 100 not in shown and all(map(str.isprintable, shown.splitlines()))
+    assert "row 2: not used" in shown and "z" * 100 not in shown and all(map(str.isprintable, shown.splitlines()))
 
 
 def test_other_encodings_and_separators(corpus, tmp_path):

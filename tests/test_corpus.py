@@ -133,7 +133,7 @@ def test_damage_is_found(layout, cheap, case, words):
     assert all(line.isprintable() for line in found)
 
 
-@pytest.mark.parametrize("corpus", ["demo", "tiktok"])
+@pytest.mark.parametrize("corpus", ["demo", "tiktok", "aistpp"])
 def test_committed_cards_are_what_the_manifests_say(tmp_path, corpus):
     (tmp_path / "manifests").symlink_to(ROOT / "manifests")
     text = card_text(Layout(root=tmp_path, corpus=corpus))
@@ -147,6 +147,9 @@ def test_the_real_corpus_in_numbers(tmp_path):
                  "| test | 53 | 43 | 4 | at least 0.17 (307 segments", "Songs in more than one part: 0.",
                  "Compilations in more than one part: 4 (000007, 000009, 000010, 000011).",
                  "the clip list holds 86 songs, the paper (Zhu et al., ECCV 2022) says 85"):  # fmt: skip
+        assert line in text
+    text = (ROOT / "docs" / "corpora" / "aistpp.md").read_text()
+    for line in ("| train | 980 | 50 | 980 | at least 3.68 (6632 segments of 2 s) |", "| test | 20 | 10 | 20 | at least 0.05 (86 segments"):
         assert line in text
 
 

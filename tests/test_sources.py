@@ -103,7 +103,7 @@ def test_empty_manifest_is_refused(layout):
 
 
 def test_rendering_needs_the_further_columns(layout):
-    with pytest.raises(UserError, match="videos.csv: column 'panel_width' is missing"):
+    with pytest.raises(UserError, match="videos.csv: column 'panel_width' is missing.*parameters of another"):
         sources.sources(layout, sources.Params(render=True))
 
 

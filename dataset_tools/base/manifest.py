@@ -10,8 +10,8 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.schema import Clip, Song, Video, scan_records, write_records
 
 ANNOTATIONS = (
-    "the README.md of the manifest's folder says where to get it and how to fill it in (an annotation sheet: python -m "
-    "dataset_tools.sources import-annotations FILE)"
+    "the README.md of the manifest's folder says where to get it and how to fill it in (where that is from an annotation "
+    "sheet: python -m dataset_tools.sources import-annotations FILE)"
 )
 
 TIMES = ("start", "end")

@@ -9,6 +9,7 @@ MAX_DANCERS = 64
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 YOUTUBE_HOSTS = ("youtube.com", "www.youtube.com", "m.youtube.com", "music.youtube.com", "youtube-nocookie.com")
 CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d+)?)")
+ENSEMBLES = {"solo": 1, "duo": 2, "duet": 2, "trio": 3}
 UNITS = re.compile(r"(?:(\d+)\s*h[a-z]*)?\s*(?:(\d+)\s*m[a-z]*)?\s*(?:(\d+(?:[.,]\d+)?)\s*s[a-z]*)?", re.IGNORECASE)
 
 
@@ -42,8 +43,11 @@ def range_of(text: str) -> tuple[float, float]:
 
 
 def dancers_of(text: str) -> int:
-    """Number of dancers of '2', '2.0' or '2 dancers'."""
-    found = re.fullmatch(r"(\d{1,3})(?:\.0+)?\s*(?:dancers?|persons?|people)?", text.strip().lower())
+    """Number of dancers of '2', '2.0', '2 dancers' or 'duo'."""
+    word = text.strip().lower()
+    if word in ENSEMBLES:
+        return ENSEMBLES[word]
+    found = re.fullmatch(r"(\d{1,3})(?:\.0+)?\s*(?:dancers?|persons?|people)?", word)
     if not found or not 1 <= int(found[1]) <= MAX_DANCERS:
         raise ValueError(f"'{text}' is no number of dancers (1 to {MAX_DANCERS})")
     return int(found[1])
@@ -75,6 +79,12 @@ def looks_like_url(text: str) -> bool:
         return bool(url_of(text)) and not text.strip().isdigit()
     except ValueError:
         return False
+
+
+def number_of(name: str) -> int | None:
+    """The number of a name that has one, at its end: 3 of 'Comp 03', None of '1_2' and of 'a'."""
+    found = re.fullmatch(r"\D*?(\d+)", plain_name(name))
+    return int(found[1]) if found else None
 
 
 def plain_name(name: str) -> str:

@@ -100,10 +100,16 @@ def read_annotations(
     ]
     if not set(roles) & set(TARGETS) - {"genre"} and not set(roles) & {"times", "duration"}:
         raise UserError(
-            f"{label}: row {number} names no column of ours (it has {', '.join(shown(c) for c in header if c)}); say which "
-            "are url, start, end, dancers with --map 'THEIRS=OURS'"
+            f"{label}: row {number} names no url, start, end or dancers (it has {', '.join(shown(c) for c in header if c)}); say "
+            "which they are with --map 'THEIRS=OURS'"
         )
     texts = {role: column(index) for role, index in roles.items()}
+    linked = {index: links for index in roles.values() if any(links := [table.links.get((n, index), "") for n, _ in body])}
+    if "url" in roles and roles["url"] in linked:
+        cells = zip(texts["url"], linked[roles["url"]], strict=True)
+        texts["url"] = [link if link and not values.looks_like_url(text) else text for text, link in cells]
+    elif "url" not in roles and len(linked) == 1:
+        roles["hyperlinks"], texts["url"] = next(iter(linked.items()))
     for role in FILL_DOWN if fill_down else ():
         texts[role] = _filled_down(texts.get(role, []))
     if _typed_as_minutes([t for role in ("start", "end") for t in texts.get(role, [])]):
@@ -113,22 +119,38 @@ def read_annotations(
     rows = [{role: cells[k] for role, cells in texts.items() if cells and cells[k]} for k in range(len(body))]
     homes, lost = clips.of(rows, by_order, label)
     said = defaultdict(dict)  # (file, id, field) -> {value: first row that says it}
-    refused = []
+    refused = defaultdict(list)  # what is wrong -> the rows that it is wrong in
     for k, home in enumerate(homes):
         if home is None:
-            refused.append(f"row {body[k][0]} is not used: {lost[k]}")
+            refused[f"not used: {lost[k]}"].append(body[k][0])
             continue
         pairs, problems = _values(rows[k])
-        refused += [f"row {body[k][0]}: {problem}" for problem in problems]
+        for problem in problems:
+            refused[problem].append(body[k][0])
         for role, value in pairs:
             file, name = TARGETS[role]
             owner = {"videos": home.video_id, "clips": home.clip_id, "songs": home.song_id}[file]
             said[file, owner, name].setdefault(value, body[k][0])
+    lines = [f"{_ranges(numbers)}: {what}" for what, numbers in refused.items()]
     if not said:
-        first = f"; {refused[0]}" if refused else ""
+        first = f"; {lines[0]}" if lines else ""
         raise UserError(f"{label}: none of its {len(body)} rows says anything about {manifest.folder}{first}")
+    if 2 * sum(reason.startswith("it says ") for reason in lost.values()) > len(body):
+        lines.append("most rows disagree with the manifest; a column taken for the wrong thing is left out by --map 'NAME=ignore'")
     used = {role: shown(header[index]) for role, index in roles.items()}
-    return _merged(manifest, said, replace, Import(used=used, filled={}, rows=len(body), notes=notes + refused))
+    return _merged(manifest, said, replace, Import(used=used, filled={}, rows=len(body), notes=notes + lines))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """'rows 2, 4 to 7, 9' of rising numbers, 'row 2' of one."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return f"{'row' if len(numbers) == 1 else 'rows'} {', '.join(parts)}"
 
 
 def _values(row: dict[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -163,6 +185,8 @@ def _times(row: dict[str, str]) -> tuple[float, float] | tuple[None, None]:
         end = stop if end is None else end
     if (start is None) != (end is None):
         raise ValueError("a start without an end, or the reverse")
+    if start is None and "duration" in row:
+        raise ValueError("a duration without a start does not say where the clip is")
     if start is not None and end <= start:
         raise ValueError(f"its end {end} s is not after its start {start} s")
     return start, end

@@ -141,7 +141,8 @@ def _lengths(clips) -> str:
     known = sorted(clip.end - clip.start for clip in clips if clip.start is not None and clip.end is not None)
     segments = sorted(clip.segments_2s for clip in clips if clip.segments_2s)
     if known:
-        return f"{known[0]:.1f} to {known[-1]:.1f} s, median {median(known):.1f} s"
+        some = "" if len(known) == len(clips) else f" ({len(known)} of {len(clips)} clips; the others' times are not known yet)"
+        return f"{known[0]:.1f} to {known[-1]:.1f} s, median {median(known):.1f} s{some}"
     if segments:
         return f"{segments[0]} to {segments[-1]} segments of 2 s, median {median(segments):g}"
     return "not known yet"

@@ -6,8 +6,13 @@ from collections import defaultdict
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.manifest import Manifest
 from dataset_tools.base.schema import Clip
-from dataset_tools.corpus.annotation_values import looks_like_url, plain_name
+from dataset_tools.corpus.annotation_values import looks_like_url, number_of, plain_name
 from dataset_tools.corpus.spreadsheet import shown
+
+
+def same_id(text: str, own: str) -> bool:
+    """Whether a cell means the video or song `own`: by name, or, where that is a number, as 'Comp 3' means '000003'."""
+    return plain_name(text) == plain_name(own) or (own.isdecimal() and number_of(text) == int(own))
 
 
 class ClipFinder:
@@ -54,14 +59,14 @@ class ClipFinder:
         if home is None:
             return None, f"clip '{shown(name)}' is not in clips.csv"
         for role, own in (("video", home.video_id), ("song", home.song_id)):
-            if role in row and plain_name(row[role]) != plain_name(own) and not looks_like_url(row[role]):
+            if role in row and not same_id(row[role], own) and not looks_like_url(row[role]):
                 return None, f"it says {role} '{shown(row[role])}', but clip {home.clip_id} is of {role} {own}"
         return home, ""
 
     def _of_videos(self, rows):
         """A list of compilations: each row stands for the first clip of its video."""
-        first = {plain_name(clip.video_id): clip for clip in reversed(self.clips)}
-        homes = [first.get(plain_name(row["video"])) for row in rows]
+        first = {clip.video_id: clip for clip in reversed(self.clips)}
+        homes = [next((clip for video, clip in first.items() if same_id(row["video"], video)), None) for row in rows]
         return homes, {k: f"video '{shown(rows[k]['video'])}' is not in videos.csv" for k, h in enumerate(homes) if h is None}
 
     def _in_order(self, rows):

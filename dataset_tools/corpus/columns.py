@@ -22,7 +22,7 @@ WORDS = {
     "end": "end ends stop finish until to",
     "duration": "duration length dur",
     "times": "time times timestamp timestamps range interval period",
-    "dancers": "dancer dancers people persons person",
+    "dancers": "dancer dancers people persons person ppl performer performers",
     "artist": "artist singer",
     "genre": "genre",
 }
@@ -49,7 +49,8 @@ def role_of(header: str) -> str:
     for role in ("start", "end", "duration", "artist", "genre", "times", "clip", "song", "video"):
         if role in found:
             return role
-    return "unclear" if words & UNCLEAR else ""
+    count_of_something = bool(re.search(r"(?:\bno|\bnr|number|#)\.?\s+of\b", header.lower()))
+    return "unclear" if words & UNCLEAR and not count_of_something else ""
 
 
 def find_header(rows: Sequence[tuple[int, Sequence[str]]], mapped: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Read a spreadsheet that someone else made: CSV or XLSX, every cell as the text that its reader sees.
+"""Read a spreadsheet that someone else made: CSV or XLSX, every cell as the text that its reader sees, and its hyperlinks.
 
 Nothing in a sheet is run or followed: formulas give the value they had when the file was saved, links and macros are
 not opened, and sizes are capped before anything is unpacked.
@@ -8,7 +8,8 @@ import codecs
 import csv
 import io
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Sheet:
     """(row number as a spreadsheet counts, its cells) of every row that is not empty."""
     others: tuple[str, ...] = ()
     """Names of the file's further sheets."""
+    links: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """(row number, index of the column) -> where a cell's hyperlink leads, of web addresses alone."""
 
 
 def read_sheet(path: Path, name: str = "") -> Sheet:
@@ -115,11 +118,36 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
         sheet.reset_dimensions()  # the file's own claim, which may be absurd
         cells = sheet.iter_rows(max_row=MAX_ROWS + 1, max_col=MAX_COLUMNS)
         rows = _kept(path, ([_as_seen(cell.value, cell.number_format if cell.value is not None else "") for cell in row] for row in cells))
+        links = _links(data, book, name)
     except UserError:
         raise
     except Exception as err:  # noqa: BLE001 - a damaged or hostile file makes openpyxl raise almost anything
         raise UserError(f"{path}: not a readable .xlsx file: {shown(str(err)) or type(err).__name__}") from None
-    return Sheet(name=name, rows=rows, others=tuple(shown(n) for n in names if n != name))
+    return Sheet(name=name, rows=rows, others=tuple(shown(n) for n in names if n != name), links=links)
+
+
+def _links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
+    """`Sheet.links` of a sheet; openpyxl leaves them out where it reads row by row."""
+    from openpyxl.packaging.relationship import get_dependents, get_rels_path
+    from openpyxl.utils.cell import column_index_from_string, coordinate_from_string
+    from openpyxl.xml.constants import REL_NS, SHEET_MAIN_NS
+    from openpyxl.xml.functions import iterparse
+
+    part = book[name]._worksheet_path
+    links = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as parts:
+        if get_rels_path(part) not in parts.namelist():
+            return links
+        targets = {rel.id: rel.Target for rel in get_dependents(parts, get_rels_path(part))}
+        for _, element in iterparse(parts.open(part)):
+            if element.tag == f"{{{SHEET_MAIN_NS}}}hyperlink":
+                target = shown(targets.get(element.get(f"{{{REL_NS}}}id"), ""), MAX_CELL)
+                column, row = coordinate_from_string(element.get("ref").split(":")[0])
+                if target.lower().startswith(("http://", "https://")):
+                    links[row, column_index_from_string(column) - 1] = target
+            elif element.tag == f"{{{SHEET_MAIN_NS}}}row":
+                element.clear()
+    return links
 
 
 def _as_seen(value, number_format: str) -> str:
