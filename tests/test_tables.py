@@ -121,6 +121,8 @@ def test_the_controls_note_follows_the_numbers():
     note = control_note(METRICS | {"systems": better})
     assert "below all 1 models" in note and "0 of 1 models are above" in note
     assert control_note({"systems": {"high-full": {"kind": "model"}}}) == "Controls: "
+    many = METRICS["systems"] | {name: scores(50.0, 0.3) for name in ("high-d1", "high-d2")} | {"high-no_motion": scores(50.0, 0.0)}
+    assert "3 of 4 models are above every one of them and above 0 with their whole interval over clips, all but high-no_motion." in control_note(METRICS | {"systems": many})
 
 
 def test_stage_writes_every_table_in_three_forms(tmp_path, capsys):

@@ -242,7 +242,9 @@ def _listening(systems: Mapping, models: Mapping) -> str:
     if "ground truth" in found:
         text += f" and the ground truth is at {found['ground truth']['difference']:+.3f}"
     text += f"; {len(above)} of {len(scored)} models are above every one of them and above 0 with their whole interval over clips"
-    return text + (f": {', '.join(above)}." if above else ".")
+    rest = [n for n in scored if n not in above]
+    named = f", all but {', '.join(rest)}." if 0 < len(rest) <= len(above) // 2 else f": {', '.join(above)}." if above else "."
+    return text + named
 
 
 def _coded(systems: Mapping) -> str:
