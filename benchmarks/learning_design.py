@@ -1,0 +1,86 @@
+"""The trainings of what_makes_it_learn.py, as data: what each changes in a preset, its optimiser, its data or its level."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from d2m_model.nets.presets import PRESETS, Preset
+
+CAUSES: Mapping[str, tuple[str, ...]] = {
+    "motion features": ("features",),
+    "motion encoder": ("encoder",),
+    "generator": ("generator",),
+    "placing": ("placed",),
+    "lookup": ("soft_lookup", "temperatures"),
+    "judged": ("judge_entries",),
+    "code loss": ("code_loss",),
+    "loss weights": ("weights", "balanced"),
+}
+"""Name -> the fields of `Preset` that it takes to change one thing of `paper` into `fixed`'s; together all that differ."""
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "nets": ("motion features", "motion encoder", "generator"),
+    "entries": ("placing", "lookup", "judged"),
+    "objective": ("code loss", "loss weights"),
+}
+"""The causes in three heaps: what makes the codes, how they meet the codebook, and what trains them."""
+PRINTED: Mapping[str, Any] = {
+    "learning_rate": 1e-4, "discriminator_learning_rate": 1e-4, "betas": (0.5, 0.9), "warm_up": 0, "final_rate": 1.0, "gradient_norm": 0.0,
+}  # fmt: skip
+"""Adam as the paper prints it: fields of the section `d2m_gan`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One training."""
+
+    name: str
+    part: str
+    """Of the table: 'causes' (scored on songs held out of the training split) or 'presets' (on the test split)."""
+    preset: Preset
+    level: str = "high"
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
+    """Where it is not params.yaml's: fields of the section `d2m_gan`."""
+    songs: float = 1.0
+    """Share of the songs that are learnt from."""
+
+
+def moved(start: str, causes: Sequence[str]) -> Preset:
+    """Preset `start`, 'paper' or 'fixed', with the causes' fields of the other one; it keeps its name."""
+    other = PRESETS["fixed" if start == "paper" else "paper"]
+    return dataclasses.replace(PRESETS[start], **{name: getattr(other, name) for cause in causes for name in CAUSES[cause]})
+
+
+def causes() -> list[Row]:
+    """One thing at a time, from either end, and the three heaps in every combination; then what is no preset's matter."""
+    row = lambda name, preset, **more: Row(name=name, part="causes", preset=preset, **more)
+    heap = lambda *groups: [cause for group in groups for cause in GROUPS[group]]
+    printed = {"optimiser": PRINTED}
+    return [
+        row("fixed", PRESETS["fixed"]),
+        row("paper", PRESETS["paper"]),
+        row("paper + nets", moved("paper", heap("nets"))),
+        row("paper + nets + objective", moved("paper", heap("nets", "objective"))),
+        row("paper + nets + entries", moved("paper", heap("nets", "entries"))),
+        row("paper + objective + entries", moved("paper", heap("objective", "entries"))),
+        row("paper + objective", moved("paper", heap("objective"))),
+        row("paper + entries", moved("paper", heap("entries"))),
+        *(row(f"fixed, paper's {cause}", moved("fixed", [cause])) for cause in CAUSES),
+        row("fixed, frames as channels", dataclasses.replace(PRESETS["fixed"], encoder="released")),
+        row("fixed, half of the songs", PRESETS["fixed"], songs=0.5),
+        row("fixed, hop 32", PRESETS["fixed"], level="low"),
+        row("fixed, printed optimiser", PRESETS["fixed"], **printed),
+        row("paper, printed optimiser", PRESETS["paper"], **printed),
+        *(row(f"paper, fixed's {cause}", moved("paper", [cause])) for cause in CAUSES),
+        row("released", PRESETS["released"]),
+        row("released, printed optimiser", PRESETS["released"], **printed),
+    ]
+
+
+def presets() -> list[Row]:
+    """The three presets as they are, at either level, on the corpus's own split."""
+    names = ("fixed", "paper", "released")
+    return [Row(name=f"{level}-{name}", part="presets", preset=PRESETS[name], level=level) for level in ("high", "low") for name in names]
+
+
+PARTS = {"causes": causes, "presets": presets}

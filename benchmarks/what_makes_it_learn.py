@@ -1,0 +1,244 @@
+"""What makes a D2M-GAN follow the dance? Presets `paper` and `fixed` with one thing changed at a time, trained and scored.
+
+    python -m benchmarks.what_makes_it_learn causes --root . [--steps 80 --batch 8] [--only REGEX]
+    python -m benchmarks.what_makes_it_learn presets --root . --steps 200 --batch 16 --measure-every 40
+
+Needs a finished corpus (`make repro`). `causes` scores the clips of one training song of each genre, which are then not
+learnt from (the VQ-VAE has heard them); `presets` the test split. Widths, optimiser and the rest of d2m_gan are those of
+params.yaml. The score is that of the stage evaluate: P4, own dance minus other dances, of the true beats and of the music's
+onsets, with the interval over clips. Rows are added to benchmarks/results/what_makes_it_learn.json as they are done; a
+row that is in it is not trained again. Prints them all; --plot draws how P4 grew.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.learning_design import PARTS, Row
+from d2m_model.d2m_gan import GanTask, Params
+from d2m_model.evaluate import Params as EvaluateParams
+from d2m_model.generate import Params as GenerateParams
+from d2m_model.generate import compose
+from d2m_model.metrics.embedding import Embedder, embed, frechet
+from d2m_model.metrics.inputs import true_beats
+from d2m_model.metrics.scoring import Reference, score_system
+from d2m_model.nets.presets import DanceToCodes
+from d2m_model.training.dance_data import DanceData
+from d2m_model.training.loop import Measurement, Run, train_loop
+from d2m_model.training.music_model import MusicModel
+from d2m_model.training.seeding import seed_everything
+from d2m_model.training.shard_data import WindowData
+from d2m_model.training.vqvae_files import decoder_of, load_vqvae
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params
+from dataset_tools.base.shard_format import FILE_TEXTS, ShardClip, write_shard
+from dataset_tools.base.shard_set import ShardSet
+
+RESULTS = Path(__file__).parent / "results" / "what_makes_it_learn.json"
+SCORES = {"beats": "beats_70ms", "onsets": "onsets_70ms"}
+COLUMNS = ("row", "level", "optimiser", "steps", "P4 beats", "P4 onsets", "onsets a clip", "varies with the motion", "FAD", "CPU s")
+
+
+class Bench:
+    """One corpus: the clips that are learnt from, those that are scored, and the scores."""
+
+    def __init__(self, layout: Layout, scratch: Path):
+        self.layout, self.scratch = layout, scratch
+        self.params = load_params(layout.params, "d2m_gan", Params)
+        self.generate = load_params(layout.params, "generate", GenerateParams)
+        self.evaluate = load_params(layout.params, "evaluate", EvaluateParams)
+        self.embedder = Embedder(self.evaluate.embedding, layout)
+        found_once = (self._vqvae, self._music, self._shards, self._data, self._scored)
+        self.vqvae, self.music, self.shards, self.data, self.scored = map(cache, found_once)
+
+    def _vqvae(self, level: str):
+        return load_vqvae(decoder_of(self.layout, level, "full"))
+
+    def _music(self) -> np.ndarray:
+        """Embedded patches of the whole training split, FAD's reference."""
+        train = ShardSet(self.layout.stage("shards"), "train")
+        return self._patches(train.read(c.clip_id).audio for c in train.clips)
+
+    def _shards(self, part: str, songs: float) -> Path:
+        """A folder of shards with splits train and test."""
+        whole = self.layout.stage("shards")
+        train, test = ShardSet(whole, "train"), ShardSet(whole, "test")
+        if part == "causes":
+            last = {c.genre: c.song for c in sorted(train.clips, key=lambda c: c.song)}
+            held = [c for c in train.clips if c.song == last[c.genre]]
+            learnt, test = [c for c in train.clips if c.song != last[c.genre]], train
+        else:
+            learnt, held = train.clips, test.clips
+        names = sorted({c.song for c in learnt})
+        kept = names[:: round(1 / songs)]
+        folder = self.scratch / f"{part}-{songs:g}"
+        folder.mkdir()
+        for split, source, clips in (("train", train, [c for c in learnt if c.song in kept]), ("test", test, held)):
+            attrs = {name: split if name == "split" else getattr(source.info, name) for name in FILE_TEXTS}
+            write_shard(folder / f"{split}-00000.h5", (_clip(source, c, split) for c in clips), attrs, source.info.motion_rate)
+        return folder
+
+    def _data(self, part: str, songs: float, level: str) -> DanceData:
+        windows, p = WindowData(self.shards(part, songs), "train", self.params.seconds), self.params
+        return DanceData(windows, self.vqvae(level), level, jitter=p.jitter, mirror=p.mirror, stream=p.stream, latents=True)
+
+    def _scored(self, part: str) -> tuple[ShardSet, Reference]:
+        """The clips whose music is scored, and against what; the same for every share of the songs."""
+        test = ShardSet(self.shards(part, 1.0), "test")
+        beats = true_beats(self.layout.stage("sources") / "truth", [c.clip_id for c in test.clips])
+        songs = {c.clip_id: c.song for c in test.clips}
+        return test, Reference(audio={c: test.read(c).audio for c in songs}, songs=songs, beats=beats)
+
+    def sounds(self, part: str, level: str, net: DanceToCodes) -> dict[str, np.ndarray]:
+        """The music of the scored clips, as the stage generate makes it."""
+        test, model = self.scored(part)[0], MusicModel(net, self.vqvae(level))
+        with torch.random.fork_rng():  # compose sets the seed, which dropout goes on from
+            return {
+                c.clip_id: compose(model, getattr(test.read(c.clip_id), model.stream), (c.width, c.height), test.read_i3d(c.clip_id), self.generate)
+                for c in test.clips
+            }  # fmt: skip
+
+    def score(self, part: str, level: str, net: DanceToCodes) -> dict[str, float]:
+        """P4 with its intervals, onsets a clip, FAD."""
+        sounds, e = self.sounds(part, level, net), self.evaluate
+        summary, clips = score_system(sounds, self.scored(part)[1], protocols=("P4",), draws=e.draws, seed=e.seed)
+        found = {}
+        for name, kind in SCORES.items():
+            p4 = summary["P4"][kind]
+            found |= {name: p4["difference"], f"{name}_low": p4["difference_low"], f"{name}_high": p4["difference_high"]}
+        heard = float(np.mean([clip["onsets"] for clip in clips]))
+        return found | {"onsets_a_clip": heard, "fad": frechet(self._patches(sounds.values()), self.music())}
+
+    @torch.no_grad()
+    def motion_share(self, part: str, level: str, net: DanceToCodes) -> float:
+        """What is decoded for the first windows of the scored clips, all shown with one visual feature: the share of its
+        variance that lies between the dances at the same place, 0..1. 0: the motion changes nothing."""
+        test, model = self.scored(part)[0], MusicModel(net, self.vqvae(level))
+        visual = torch.from_numpy(np.mean([test.read_i3d(c.clip_id)[0] for c in test.clips], axis=0))[None]
+        made = []
+        for c in test.clips:
+            dance = getattr(test.read(c.clip_id, 0, model.frames), model.stream)
+            generated = model.generated(torch.from_numpy(dance)[None], (c.width, c.height), visual)
+            made.append(net.look_up(generated, model.codebook, model.temperature)[0])
+        codes = torch.stack(made)  # (clips, 64, L)
+        between, whole = codes.var(dim=0, unbiased=False).mean(dim=1).sum(), codes.var(dim=(0, 2), unbiased=False).sum()
+        return float(between / whole.clamp(min=1e-12))
+
+    def _patches(self, sounds) -> np.ndarray:
+        return np.concatenate([found.patches for sound in sounds if (found := embed(sound, self.embedder))])
+
+    def train(self, row: Row, args: argparse.Namespace) -> dict:
+        """Train and score one row; gives what the results say of it."""
+        given = {"steps": args.steps, "batch": args.batch, "warm_up": args.steps // 10, "measure_every": args.measure_every, "threads": args.threads}
+        params = dataclasses.replace(self.params, **given | dict(row.optimiser))
+        begun, device = time.process_time(), seed_everything(params.seed, params.threads)
+        task = GanTask(row.preset, row.level, self.vqvae(row.level), self.data(row.part, row.songs, row.level), params, device)
+        task.listener = Curve(self, row)
+        losses = {k: round(v, 4) for k, v in train_loop(task, params.steps, params, Run(stage="d2m_gan", name=row.name)).rows[-1].items()}
+        score = task.listener.points[-1] if params.measure_every else self.score(row.part, row.level, task.average)
+        share = self.motion_share(row.part, row.level, task.average)
+        return {
+            "row": row.name, "part": row.part, "level": row.level, "optimiser": "printed" if row.optimiser else "params.yaml",
+            "steps": params.steps, "batch": params.batch, "clips": len(self.scored(row.part)[0].clips),
+            "train_clips": len(task.data.windows.clips), **score, "motion_share": share, "cpu_s": time.process_time() - begun,
+            "code_loss": losses.get("code"), "discriminator_loss": losses.get("discriminator"),
+            "curve": [{"step": at, **point} for at, point in zip(task.listener.steps(params), task.listener.points, strict=True)],
+        }  # fmt: skip
+
+
+class Curve:
+    """A listener (generation/listening.py) that scores as the stage evaluate does, on all scored clips."""
+
+    def __init__(self, bench: Bench, row: Row):
+        self.bench, self.row, self.points = bench, row, []
+
+    def measure(self, net: DanceToCodes) -> Measurement:
+        self.points.append(self.bench.score(self.row.part, self.row.level, net))
+        return Measurement({f"P4_{name}": self.points[-1][name] for name in SCORES}, {})
+
+    def steps(self, params: Params) -> list[int]:
+        """Those after which it measured."""
+        every = params.measure_every
+        return sorted({*range(every, params.steps + 1, every), params.steps}) if every else []
+
+
+def _clip(shards: ShardSet, clip, split: str) -> ShardClip:
+    read = shards.read(clip.clip_id)
+    motion = read.motion if shards.info.motion_rate else None
+    facts = {name: getattr(clip, name) for name in ("clip_id", "song", "genre", "width", "height")}
+    return ShardClip(**facts, split=split, pose=read.pose, audio=read.audio, i3d=shards.read_i3d(clip.clip_id), motion=motion)
+
+
+def as_table(rows: list[dict]) -> str:
+    """The rows as Markdown."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|:-" * 3 + "|-:" + "|:-" * 2 + "|-:" * 4 + "|"]
+    for r in rows:
+        p4 = [f"{r[s]:+.3f} [{r[f'{s}_low']:+.3f}, {r[f'{s}_high']:+.3f}]" for s in SCORES]
+        cells = [r["row"], r["level"], r["optimiser"], f"{r['steps']} × {r['batch']}", *p4, f"{r['onsets_a_clip']:.1f}"]
+        lines.append("| " + " | ".join([*cells, f"{100 * r['motion_share']:.0f} %", f"{r['fad']:.1f}", f"{r['cpu_s']:.0f}"]) + " |")
+    return "\n".join(lines)
+
+
+def plot(rows: list[dict], path: Path) -> None:
+    """How P4 (beats) of each row with a curve grew over the steps, its interval shaded."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    levels = list(dict.fromkeys(r["level"] for r in rows if r["curve"]))
+    figure = Figure(figsize=(4.2 * len(levels), 3.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, level in zip(figure.subplots(1, len(levels), sharey=True, squeeze=False)[0], levels, strict=True):
+        axes.axhline(0, color="0.6", linewidth=0.8)
+        for r in (r for r in rows if r["curve"] and r["level"] == level):
+            x, y, low, high = ([point[k] for point in r["curve"]] for k in ("step", "beats", "beats_low", "beats_high"))
+            (line,) = axes.plot(x, y, marker="o", markersize=3, label=f"{r['row'].removeprefix(level + '-')} ({r['steps']} × {r['batch']})")
+            axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set(title=level, xlabel="steps")
+        axes.legend(loc="upper left", fontsize=8)
+    figure.axes[0].set_ylabel("P4 own − other (beats), test clips")
+    figure.savefig(path, metadata={"Software": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=tuple(PARTS))
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--corpus", default="demo")
+    parser.add_argument("--only", default="", help="regular expression of the rows to train")
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--measure-every", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--plot", type=Path, help="a PNG of the rows that were measured while training")
+    args = parser.parse_args()
+    known = json.loads(args.out.read_text()) if args.out.is_file() else {"rows": []}
+    order = [row.name for part in PARTS.values() for row in part()]
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(Layout(root=args.root, corpus=args.corpus), Path(scratch))
+        for row in PARTS[args.part]():
+            if row.name in {r["row"] for r in known["rows"]} or not re.search(args.only, row.name):
+                continue
+            done = {k: round(v, 4) if isinstance(v, float) else v for k, v in bench.train(row, args).items()}
+            known["rows"] = sorted([*known["rows"], done], key=lambda r: order.index(r["row"]))
+            known["machine"] = {"device": platform.machine(), "cores": os.cpu_count(), "threads": args.threads, "torch": torch.__version__}
+            write_text(args.out, json.dumps(known, indent=1) + "\n")
+            print(as_table([done]).splitlines()[-1], flush=True)
+    print(as_table([r for r in known["rows"] if r["part"] == args.part]))
+    if args.plot:
+        plot([r for r in known["rows"] if r["part"] == args.part], args.plot)
+
+
+if __name__ == "__main__":
+    main()
