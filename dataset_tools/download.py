@@ -1,9 +1,10 @@
 """download: fetch every video of the sources with yt-dlp; each one has a row, whatever became of it.
 
 Status is ok, permanent (gone, private, not a video: trying again will not help), auth (needs an account's cookies),
-transient (network, server, rate limit: run again) or failed (this machine: disk, rights; or no url yet). A broken
-download resumes where it stopped, also in the next run. What is finished is kept outside DVC's reach, by URL and format,
-and not fetched twice; nor is asked again what was permanent, or auth while the cookies are the same, unless --again.
+transient (network, server, rate limit: run again) or failed (this machine: disk, rights; or no url yet, or no file where
+a local one leads: mend it, run again). A broken download resumes where it stopped, also in the next run. What is
+finished is kept outside DVC's reach, by URL and format, and not fetched twice; nor is asked again what was permanent, or
+auth while the cookies are the same, unless --again.
 Every file is named <video_id>.mp4, whatever its container: readers go by the content. `dead_links.csv` lists what a
 person could still find elsewhere.
 """
@@ -152,7 +153,7 @@ def local_path(url: str, layout: Layout) -> Path:
     path = Path(sources, url)
     inside = path.resolve().is_relative_to(layout.manifest.resolve())
     if not inside and (".." in Path(url).parts or Path(url).is_absolute()):
-        raise ValueError(f"leads out of {layout.manifest.name}'s manifest: {url}")
+        raise ValueError(f"leads out of {layout.manifest.name}'s manifest: {url}; put the video itself into its folder")
     return path
 
 
@@ -172,7 +173,7 @@ def download_one(video: Video, job: Job) -> DownloadRow:
         local = not is_web(video.url)
         path = local_path(video.url, layout) if local else None
         if local and not path.is_file():
-            return lost("permanent", f"no such file: {video.url}")
+            return lost("failed", f"no such file: {video.url}; put it back, or correct the url in the manifest's videos.csv")
         content = file_sha256(path) if local else video.url
         folder = layout.cache(STAGE).resolve() / item_key(VERSION, content, params.format or params.max_height)
         folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,7 @@ def download_one(video: Video, job: Job) -> DownloadRow:
                 return lost(found["status"], found["reason"])
             publish(folder / found["file"], layout.stage(STAGE) / f"{video.video_id}.mp4")
     except ValueError as err:
-        return lost("permanent", str(err))
+        return lost("failed", str(err))
     except OSError as err:
         return lost("failed", disk_trouble(err, full_path=False) or f"{type(err).__name__}: {err}")
     known = job.pinned.get(video.video_id) or found["was"]
@@ -246,7 +247,7 @@ def _fetched(video: Video, path: Path | None, folder: Path, job: Job) -> dict:
             status, reason = classify(err)
             refusals += "HTTP Error 403" in reason
             if local:
-                reason = reason.replace(str(path.resolve()), video.url)
+                reason = reason.replace(str(path.resolve()), video.url) + f"; replace {video.url}"
             # A refused address (403) may have run out: a fresh one once, more would be pestering.
             if status != "transient" or attempt + 1 == params.attempts or refusals == 2:
                 lost = {"status": status, "reason": reason, "account": job.account}

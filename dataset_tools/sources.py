@@ -20,6 +20,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import (
     Manifest,
+    absent_files,
     is_web,
     limited,
     load_manifest,
@@ -63,7 +64,7 @@ def resolve_url(video: Video, manifest_folder: Path, target: Path) -> Video:
     """The video with a local URL counted from the folder `target` instead of the manifest's; web URLs are unchanged.
 
     Raises UserError: an absolute path, a scheme other than http or https, a path or a symbolic link that leads out of
-    the manifest's folder, a local file that is not there.
+    the manifest's folder. A file that is not there is no error: its row of `download` will say so.
     """
     if problem := url_problem(video.url, manifest_folder):
         raise UserError(f"{manifest_folder / 'videos.csv'}: video {video.video_id}: {problem}")
@@ -208,6 +209,8 @@ def main(argv: list[str] | None = None) -> int:
     say(STAGE, f"{len(made.videos)} videos, {len(made.clips)} clips, {len(made.songs)} songs")
     for line in missing_values(made):
         say(STAGE, f"still missing: {layout.manifest / line}")
+    if absent := absent_files(made.videos, layout.stage(STAGE)):
+        say(STAGE, f"still missing: the files that the urls of {len(absent)} of {len(made.videos)} videos name ({', '.join(absent[:3])})")
     return 0
 
 

@@ -1,137 +1,27 @@
 """Every video has a row that says what became of it, whatever its server does; what is finished is not fetched twice."""
 
 import dataclasses
-import json
-import os
-import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
-from footage import numbered_video, tone
+from film_site import content, corpus, padded
 
 from dataset_tools import download
 from dataset_tools.base import schema
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
 from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.corpus import classify, fetch
 from dataset_tools.corpus.dead_links import DeadLink
 
-ROOT = Path(__file__).resolve().parents[1]
 QUICK = download.Params(
     workers=1, retries=1, retry_wait=0, attempts=2, attempt_wait=0, socket_timeout=0.3, sleep_requests=0, sleep_min=0,
     sleep_max=0, min_ok=0,
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def movie(tmp_path_factory):
-    """4 s of video whose index comes first, as on the web: cut short it still opens."""
-    return numbered_video(tmp_path_factory.mktemp("movie") / "movie.mp4", 30, 4, tone(4)).read_bytes()
-
-
-def padded(movie, size, seed):
-    """The movie with a free box behind it that brings it to `size` bytes."""
-    more = size - len(movie) - 8
-    return movie + (more + 8).to_bytes(4, "big") + b"free" + random.Random(seed).randbytes(more)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Serves /<name>.mp4; what the name says goes wrong. `server.bodies` are further files, by name."""
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        name = self.path.strip("/").split("?")[0].removesuffix(".mp4")
-        site = self.server
-        begin = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
-        site.asked.append((self.command, name, begin))
-        if name.isdigit():
-            return self.send_error(int(name))
-        if name in site.redirects:
-            return self.reply(302, b"", Location=site.redirects[name])
-        if name == "private" and "key=open" not in self.headers.get("Cookie", ""):
-            return self.send_error(401)
-        if name == "meet" and self.command == "GET":
-            site.barrier.wait()
-        body = site.bodies.get(name, site.movie)
-        if begin >= len(body):
-            return self.send_error(416)
-        claimed = {"long": len(body) + 5000, "short": len(body) * 3 // 4}.get(name, len(body)) - begin
-        head = {"Content-Length": claimed, "Accept-Ranges": "bytes", "ETag": f'"{hash(body)}"'}
-        head["Content-Type"] = "text/html" if name in ("html", "busypage") else "video/mp4"
-        if begin:
-            head["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
-        self.reply(206 if begin else 200, b"", **head)
-        if self.command == "HEAD":
-            return None
-        once = name in ("cut", "stall") and sum(asked[:2] == ("GET", name) for asked in site.asked) <= 2 and not begin
-        end = begin + claimed if name == "short" else len(body) // 2 if once or name == "hang" else len(body)
-        try:
-            for at in range(begin, end, 4096):
-                self.wfile.write(body[at : min(end, at + 4096)])
-                site.sent += 4096
-                time.sleep(site.pause)
-        except OSError:
-            return None  # the client was killed
-        if name in ("stall", "hang") and end < len(body):
-            site.closing.wait(1)
-        return None
-
-    def reply(self, status, body, **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, str(value))
-        if "Content-Length" not in headers:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-
-    def log_message(self, *_): ...
-
-
-@pytest.fixture
-def site(movie, monkeypatch):
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None
-    server.asked, server.redirects, server.pause, server.sent, server.movie = [], {}, 0, 0, movie
-    server.bodies = {"page": b"<html><title>sorry, film</title>" + b"<p>log in" * 99, "html": b"<html>gone</html>",
-                     "busypage": b"<html><title>Too many requests</title>", "message": b'{"error": "please log in"}', "half": movie[: len(movie) // 2]}
-    server.barrier, server.closing = threading.Barrier(2, timeout=20), threading.Event()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    yield server
-    server.closing.set()
-    server.shutdown()
-    server.server_close()
-
-
-def corpus(root, urls, **more):
-    """A corpus whose sources list `urls`: {video id: URL}."""
-    (root / "manifests" / "c").mkdir(parents=True, exist_ok=True)
-    layout = Layout(root=root, corpus="c")
-    rows = [schema.Video(video_id=v, url=u, **more) for v, u in urls.items()]
-    schema.write_records(layout.stage("sources") / "videos.csv", rows)
-    return layout
-
-
 def run(layout, params=QUICK, **more):
     return {row.id: row for row in download.download(layout, params, **more)}
-
-
-def content(layout):
-    return {path.name: path.read_bytes() for path in layout.stage("download").iterdir()}
 
 
 OUTCOMES = {
@@ -238,11 +128,24 @@ def test_local_files(tmp_path, movie):
     (layout.manifest / "one.mp4").write_bytes(movie)
     a, b = run(layout).values()
     assert (a.status, a.title) == ("ok", "") and content(layout)["a.mp4"] == movie
-    assert (b.status, b.reason) == ("permanent", "no such file: ../../../manifests/c/none.mp4")
+    assert (b.status, b.reason) == ("failed", "no such file: ../../../manifests/c/none.mp4; put it back, or correct the url in the manifest's videos.csv")
+    shutil.copy(layout.manifest / "one.mp4", layout.manifest / "none.mp4")
+    assert run(layout)["b"].status == "ok"
     changed = padded(movie, len(movie) + 50, 1)
     (layout.manifest / "one.mp4").write_bytes(changed)
     again = run(layout)["a"]
     assert again.bytes == len(changed) and again.warning == f"changed: sha256 was {a.sha256}, is {again.sha256}"
+
+
+def test_a_local_file_that_is_no_video_is_no_dead_link(tmp_path, movie):
+    layout = corpus(tmp_path, {"a": "../../../manifests/c/a.mp4"})
+    (layout.manifest / "a.mp4").write_text("a note")
+    for _ in range(2):
+        row = run(layout)["a"]
+        assert row.status == "permanent" and row.reason.endswith("'a note'; replace ../../../manifests/c/a.mp4")
+    assert not schema.read_records(layout.stage("download") / "dead_links.csv", DeadLink)
+    (layout.manifest / "a.mp4").write_bytes(movie)
+    assert run(layout)["a"].status == "ok"
 
 
 def test_local_files_stay_inside_the_manifest(tmp_path, movie):
@@ -251,7 +154,7 @@ def test_local_files_stay_inside_the_manifest(tmp_path, movie):
                                "d": (tmp_path / "secret.mp4").as_uri()})  # fmt: skip
     (layout.manifest / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     rows = run(layout)
-    assert {row.status for row in rows.values()} == {"permanent"}
+    assert {row.status for row in rows.values()} == {"failed"}
     assert sum("leads out of c's manifest" in row.reason for row in rows.values()) == 3 and "no such file" in rows["d"].reason
     assert sorted(content(layout)) == ["dead_links.csv", "rows.csv"]
 
@@ -306,129 +209,3 @@ def test_options_are_the_parameters(tmp_path):
     for wrong in ({"workers": 0}, {"sleep_min": 9, "sleep_max": 1}, {"cookies_file": "a", "cookies_from_browser": "b"}):
         with pytest.raises(ValueError, match=r"must|not both"):
             download.Params(**wrong)
-
-
-# --- killed, full disk, read-only --------------------------------------------------------------------------------
-
-NURSERY = """
-import json, os, resource, sys
-import imageio_ffmpeg
-from yt_dlp.extractor import gen_extractor_classes
-from dataset_tools import download
-from dataset_tools.base.cli import run
-import dataset_tools.corpus.fetch
-for site in gen_extractor_classes():
-    site.suitable("http://127.0.0.1/film.mp4")  # compiles its pattern once for all children
-for line in sys.stdin:
-    order = json.loads(line)
-    child = os.fork()
-    if not child:
-        if order.get("largest"):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest"],) * 2)
-        sys.stderr = open(order["root"] + "/stderr", "w")
-        sys.stdout = open(order["root"] + "/stdout", "w")
-        try:
-            run(lambda: download.main(["--corpus", "c", "--root", order["root"]]))
-        except SystemExit as end:
-            sys.stderr.flush(), sys.stdout.flush()
-            os._exit(end.code or 0)
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    """A process that has imported everything and forks the stage on demand: call it with root, largest (bytes of a
-    file) and kill, a function that returns when the stage is to be killed; it returns the exit status."""
-    process = subprocess.Popen([sys.executable, "-c", NURSERY], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def order(root, kill=None, **more):
-        process.stdin.write(json.dumps({"root": str(root), **more}) + "\n")
-        process.stdin.flush()
-        child = int(process.stdout.readline())
-        if kill:
-            kill()
-            os.kill(child, signal.SIGKILL)
-        return int(process.stdout.readline())
-
-    yield order
-    process.stdin.close()
-    process.wait(10)
-
-
-SLOW = "download: {workers: 2, retries: 0, attempts: 1, socket_timeout: 5, sleep_requests: 0, sleep_min: 0, sleep_max: 0, min_ok: 1}\n"
-
-
-SLOW_BYTES = 450_000
-
-
-def slow_corpus(root, site, movie):
-    for n in range(3):
-        site.bodies[f"film{n}"] = padded(movie, SLOW_BYTES // 3, n)
-    (root / "params.yaml").parent.mkdir(parents=True, exist_ok=True)
-    (root / "params.yaml").write_text(SLOW)
-    return corpus(root, {f"v{n}": f"{site.url}/film{n}.mp4" for n in range(3)})
-
-
-def test_killed_at_any_instant_it_resumes_to_the_same_bytes(tmp_path, site, movie, nursery):
-    """Instants are random in what the server has sent, so that the stage is at work at each of them, and in time."""
-    site.pause = 0.004
-    whole = slow_corpus(tmp_path / "whole", site, movie)
-    assert nursery(whole.root) == 0
-    rng = random.Random(0)
-
-    def instant():
-        upto, ends = site.sent + rng.uniform(0, SLOW_BYTES / 5), time.monotonic() + 30
-        while site.sent < upto and time.monotonic() < ends:
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.01))
-
-    for trial in range(5):
-        layout = slow_corpus(tmp_path / f"t{trial}", site, movie)
-        for _ in range(4):
-            assert nursery(layout.root, kill=instant) == -9
-            for path in layout.stage("download").glob("[!.]*.mp4"):
-                assert path.read_bytes() == content(whole)[path.name], "complete or absent"
-        assert nursery(layout.root) == 0
-        assert content(layout) == content(whole)
-
-
-def test_a_full_disk_costs_rows_and_loses_nothing(tmp_path, site, movie, nursery):
-    layout = slow_corpus(tmp_path, site, movie)
-    site.bodies["film1"] = padded(movie, 100_000, 1)
-    assert nursery(layout.root, largest=120_000) == 2
-    rows = {row.id: row for row in schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)}
-    assert [rows[f"v{n}"].status for n in range(3)] == ["failed", "ok", "failed"]
-    assert "File too large" in rows["v0"].reason and "run again" in rows["v0"].reason
-    error = (tmp_path / "stderr").read_text().strip().splitlines()[-1]
-    assert error.startswith("error: download: 1 of 3 ok, 2 failed, but download.min_ok asks for 100%")
-    site.asked.clear()
-    assert nursery(layout.root) == 0
-    assert content(layout)["v0.mp4"] == site.bodies["film0"] and content(layout)["v2.mp4"] == site.bodies["film2"]
-    assert any(begin > 100_000 for _, name, begin in site.asked if name == "film0"), "what had come was kept"
-    assert "film1" not in {name for _, name, _ in site.asked}
-
-
-def test_a_read_only_folder_and_a_disk_without_space(tmp_path, site, movie):
-    if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("no rights to mount a file system of one's own")
-    stage = f"{sys.executable} -m dataset_tools.download --corpus c --root"
-    for name, mount in (
-        ("ro", "mount --bind {0} {0} && mount -o remount,ro,bind {0}"), ("full", "mount -t tmpfs -o size=200k tmpfs {0}/.cache"),
-    ):  # fmt: skip
-        layout = slow_corpus(tmp_path / name, site, movie)
-        data = layout.root / "data"
-        (data / ".cache").mkdir()
-        done = subprocess.run(
-            ["unshare", "-rm", "sh", "-c", f"{mount.format(data)} && {stage} {layout.root}"],
-            check=False, cwd=ROOT, capture_output=True, text=True,
-        )  # fmt: skip
-        last = done.stderr.strip().splitlines()[-1]
-        assert done.returncode == 2 and "Traceback" not in done.stderr and last.startswith("error: ")
-        if name == "ro":
-            assert "Read-only file system" in last and "run again" in last and not layout.stage("download").exists()
-        else:
-            rows = schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)
-            assert {row.status for row in rows} == {"ok", "failed"} or {row.status for row in rows} == {"failed"}
-            assert any("No space left on device" in row.reason for row in rows)

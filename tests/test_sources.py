@@ -49,6 +49,15 @@ def test_records_come_out_with_urls_that_resolve(layout):
         assert str(layout.root) not in path.read_text()
 
 
+def test_a_file_that_is_not_there_is_said_and_costs_its_own_video_only(layout, capsys):
+    rewrite(layout.manifest / "videos.csv", "media/video_0.mp4", "media/none.mp4")
+    assert sources.main(["--corpus", "tiny", "--root", str(layout.root)]) == 0
+    assert "still missing: the files that the urls of 1 of 2 videos name (video_0)" in capsys.readouterr().out
+    assert load_manifest(layout.stage("sources")).videos[0].url == "../../../manifests/tiny/media/none.mp4"
+    assert sources.main(["--corpus", "tiny", "--root", str(layout.root), "--check"]) == 1
+    assert "video video_0: url 'media/none.mp4': no such file; the path counts from" in capsys.readouterr().out
+
+
 def test_web_urls_are_left_alone(layout):
     rewrite(layout.manifest / "videos.csv", "media/video_0.mp4", "https://example.org/watch?v=1")
     made = sources.sources(layout, sources.Params())
@@ -77,7 +86,6 @@ def test_limits_keep_the_first_and_the_songs_they_use(layout):
         ("clips.csv", "clip_000", "../escape", "it becomes a file name"),
         ("videos.csv", "media/video_0.mp4", "/etc/passwd", "must be http.s. or a path relative"),
         ("videos.csv", "media/video_0.mp4", "file:///etc/passwd", "must be http.s. or a path relative"),
-        ("videos.csv", "media/video_0.mp4", "media/none.mp4", "video video_0: url 'media/none.mp4': no such file"),
         ("videos.csv", "media/video_0.mp4", "../x.mp4", "url '../x.mp4': leads out of .*manifests/tiny"),
         ("videos.csv", "media/video_0.mp4", "media/../../x.mp4", "leads out of"),
         ("videos.csv", "media/video_0.mp4", "media/link.mp4", "url 'media/link.mp4': leads out of .*a link does not do"),

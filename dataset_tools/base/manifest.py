@@ -149,7 +149,7 @@ def is_web(url: str) -> bool:
 
 
 def url_problem(url: str, folder: Path) -> str:
-    """Why a url of the manifest in `folder` can't be used, in a few words; empty where it can (or is not known yet).
+    """Why a url of the manifest in `folder` is not allowed, in a few words; empty where it is (or is not known yet).
 
     A manifest may come from someone else: its paths may not reach files outside its own folder, through links neither.
     """
@@ -169,9 +169,12 @@ def url_problem(url: str, folder: Path) -> str:
     path = (Path(folder) / url).resolve()
     if not path.is_relative_to(Path(folder).resolve()):
         return f"{shown}: leads out of {folder}; put the file itself into that folder (a link does not do)"
-    if not path.is_file():
-        return f"{shown}: no such file; the path counts from {folder}"
     return ""
+
+
+def absent_files(videos: Sequence[Video], folder: Path) -> list[str]:
+    """Ids of the videos whose url is a path, counted from `folder`, at which there is no file."""
+    return [v.video_id for v in videos if v.url and not is_web(v.url) and not (Path(folder) / v.url).is_file()]
 
 
 def _some(ids: Sequence[str], of: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dataset_tools.base.manifest import (
     Manifest,
+    absent_files,
     differences,
     is_web,
     missing_values,
@@ -36,6 +37,8 @@ def check_manifest(folder: Path) -> tuple[Manifest, list[str], list[str]]:
     for video in manifest.videos:
         if (is_web(video.url) or not rendered) and (problem := url_problem(video.url, folder)):
             problems.append(f"{folder / 'videos.csv'}: video {video.video_id}: {problem}")
+        elif not rendered and absent_files([video], folder):
+            problems.append(f"{folder / 'videos.csv'}: video {video.video_id}: url '{video.url}': no such file; the path counts from {folder}")
     problems += [f"{folder}: {line}" for line in _identities(manifest)] + [f"{folder}: {line}" for line in _splits(manifest)]
     broken, other = _published(folder, manifest)
     notes = [f"still missing: {folder / line}" for line in missing_values(manifest)]
