@@ -1,0 +1,168 @@
+"""Shard files: every flipped byte is noticed, no hostile file is read, nothing half is left."""
+
+import random
+
+import h5py
+import numpy as np
+import pytest
+from builders import build_clip, build_shards
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import validate_shard, write_shard
+from dataset_tools.base.shard_set import ShardSet
+
+ATTRS = {"corpus": "tiny", "split": "train", "pose_layout": "coco17", "pose_weights": "p", "i3d_weights": "v"}
+
+
+def test_every_flipped_byte_is_noticed_or_harmless(tmp_path):
+    original = build_shards(tmp_path / "good", clips=2, seconds=2)
+    before = [original.read(entry.clip_id) for entry in original.clips]
+    data = original.infos[0].path.read_bytes()
+    with h5py.File(original.infos[0].path) as shard:  # half of the flips go where the file describes itself
+        described = np.ones(len(data), bool)
+        for stream in (stream for clip in shard.values() for stream in clip.values()):
+            for index in range(stream.id.get_num_chunks()):
+                chunk = stream.id.get_chunk_info(index)
+                described[chunk.byte_offset : chunk.byte_offset + chunk.size] = False
+    rng, metadata = random.Random(0), np.flatnonzero(described).tolist()
+    places = [rng.randrange(len(data)) for _ in range(60)] + [rng.choice(metadata) for _ in range(60)]
+    path = tmp_path / "bad" / "train-00000.h5"
+    path.parent.mkdir()
+    noticed = 0
+    for place in places:
+        path.unlink(missing_ok=True)  # HDF5 takes a file of the same inode for the one it has open
+        path.write_bytes(data[:place] + bytes([data[place] ^ (1 << rng.randrange(8))]) + data[place + 1 :])
+        try:
+            validate_shard(path, deep=True)
+            flipped = ShardSet(path.parent, "train")
+        except UserError as err:
+            assert "\n" not in str(err) and str(path) in str(err)
+            noticed += 1
+            continue
+        assert flipped.clips == original.clips
+        for entry, window in zip(flipped.clips, before, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(flipped.read(entry.clip_id), window, strict=True))
+    assert noticed > 90
+
+
+def test_damaged_data_name_the_clip(tmp_path):
+    shard_set = build_shards(tmp_path, clips=1)
+    path = shard_set.infos[0].path
+    with h5py.File(path) as shard:
+        offset = shard["clip_000/audio"].id.get_chunk_info(0).byte_offset
+    data = bytearray(path.read_bytes())
+    data[offset + 5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="clip 'clip_000': damaged data"):
+        ShardSet(tmp_path, "train").read("clip_000", 0, 30)
+    with pytest.raises(UserError, match="damaged"):  # in whatever part of the clip
+        ShardSet(tmp_path, "train").read("clip_000", 60, 30)
+
+
+def edited(tmp_path, edit):
+    """A shard of two clips after `edit(h5py file)`."""
+    path = build_shards(tmp_path, clips=2, seconds=2).infos[0].path
+    with h5py.File(path, "r+") as shard:
+        edit(shard)
+    return path
+
+
+def replaced(name, **options):
+    def edit(shard):
+        values = shard[f"clip_000/{name}"][...]
+        del shard[f"clip_000/{name}"]
+        if options.pop("own", False):
+            options["data"] = values
+        shard["clip_000"].create_dataset(name, **options)
+
+    return edit
+
+
+def raw_external(shard):
+    del shard["clip_000/audio"]
+    shard["clip_000"].create_dataset("audio", (44100,), "<f4", external=[("/etc/passwd", 0, 176400)])
+
+
+def virtual(shard):
+    del shard["clip_000/audio"]
+    layout = h5py.VirtualLayout((44100,), "<f4")
+    layout[:] = h5py.VirtualSource("/tmp/other.h5", "audio", (44100,))
+    shard["clip_000"].create_virtual_dataset("audio", layout)
+
+
+def external_link(shard):
+    del shard["clip_000/audio"]
+    shard["clip_000/audio"] = h5py.ExternalLink("/tmp/other.h5", "/audio")
+
+
+def external_group(shard):
+    shard["clip_009"] = h5py.ExternalLink("/tmp/other.h5", "/clip")
+
+
+def soft_link(shard):
+    del shard["clip_000/audio"]
+    shard["clip_000/audio"] = h5py.SoftLink("/clip_001/audio")
+
+
+def never_written(shard):
+    del shard["clip_000/audio"]
+    shard["clip_000"].create_dataset("audio", (44100,), "<f4", chunks=(22050,), fletcher32=True)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda shard: shard.attrs.__setitem__("schema", np.bytes_("d2m-shard/99")), "schema 'd2m-shard/99' is not"),
+        (lambda shard: shard.attrs.__delitem__("schema"), "attribute 'schema' is missing"),
+        (lambda shard: shard.attrs.__setitem__("fps", 60), "fps must be 30, found 60"),
+        (lambda shard: shard.attrs.__setitem__("fps", "thirty"), "attribute 'fps' must be a whole number"),
+        (lambda shard: shard.attrs.__setitem__("split", np.bytes_("dev")), "split must be one of"),
+        (lambda shard: shard.attrs.__setitem__("pose_layout", np.bytes_("body25")), "pose must be float32"),
+        (lambda shard: shard["clip_000"].attrs.__setitem__("frames", 10**9), "frames must be 1 to"),
+        (lambda shard: shard["clip_000"].attrs.__setitem__("split", np.bytes_("test")), "in a shard of 'train'"),
+        (lambda shard: shard.move("clip_000", ".hidden"), "it becomes a file name"),
+        (lambda shard: shard["clip_000"].create_group("more"), "must hold pose, audio, i3d"),
+        (lambda shard: [shard.pop(name) for name in list(shard)], "holds no clip"),
+        (external_link, "'audio' is a link to somewhere else"),
+        (external_group, "'clip_009' is a link to somewhere else"),
+        (soft_link, "'audio' is a link to somewhere else"),
+        (raw_external, "stored in another file"),
+        (virtual, "stored in another file"),
+        (never_written, "is incomplete"),
+        (replaced("audio", own=True, dtype="f8", chunks=(22050,), fletcher32=True), "must be float32"),
+        (replaced("audio", own=True, chunks=(22050,)), "must have the fletcher32 filter"),
+        (replaced("audio", own=True, chunks=(22050,), fletcher32=True, compression="gzip"), "and no other"),
+        (replaced("audio", own=True, chunks=(44100,), fletcher32=True), "in chunks"),
+        (
+            replaced("pose", data=np.zeros((60, 500, 17, 3), "f4"), chunks=(30, 500, 17, 3), fletcher32=True),
+            "500 people",
+        ),
+        (replaced("audio", data=np.array(["x"] * 9, dtype=h5py.string_dtype())), "must be float32"),
+    ],
+)
+def test_foreign_shards_are_refused_before_any_read(tmp_path, edit, message):
+    path = edited(tmp_path, edit)
+    with pytest.raises(UserError, match=message) as caught:
+        ShardSet(tmp_path, "train")
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_no_shard_at_all(tmp_path, data):
+    (tmp_path / "train-00000.h5").write_bytes(data)
+    with pytest.raises(UserError, match="not a readable shard"):
+        ShardSet(tmp_path, "train")
+    with pytest.raises(UserError, match="no shard of the 'test' split"):
+        ShardSet(tmp_path, "test")
+
+
+def test_writer_refuses_and_leaves_nothing(tmp_path):
+    path = tmp_path / "train-00000.h5"
+    two = [build_clip(1), build_clip(0)]
+    with pytest.raises(ValueError, match="sorted by id"):
+        write_shard(path, two, ATTRS)
+    with pytest.raises(ValueError, match="split 'test' in a shard of 'train'"):
+        write_shard(path, [build_clip(0, split="test")], ATTRS)
+    with pytest.raises(ValueError, match="pose must be"):
+        write_shard(path, [build_clip(0, layout="body25")], ATTRS)
+    assert list(tmp_path.iterdir()) == []
