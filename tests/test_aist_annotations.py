@@ -1,13 +1,16 @@
 """AIST++'s files: names, features of known rotations, and pickles that try something."""
 
+import codecs
 import os
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from dataset_tools.aist.annotations import motion_features, read_arrays, read_keypoints, read_motion
+from dataset_tools.aist.array_pickle import load_arrays
 from dataset_tools.aist.names import GENRES, parse_name
 from dataset_tools.base.errors import UserError
 
@@ -70,20 +73,84 @@ def test_keypoints_of_one_camera_with_gaps(tmp_path):
     assert np.allclose(seen[6], points[2, 6], rtol=1e-6)
 
 
-class Hostile:
-    def __init__(self, flag):
-        self.flag = flag
+class Calls:
+    """What pickles as a call of `function`, or as `state` put into what it gives."""
+
+    def __init__(self, function, *args, state=None):
+        self.call = (function, args) if state is None else (function, args, state)
 
     def __reduce__(self):
-        return os.mkdir, (str(self.flag),)
+        return self.call
+
+
+def hostile(flag):
+    """Values that would make the folder `flag`, run code or do harm in other ways, were they made: name -> (value, what is said)."""
+    mkdir = Calls(os.mkdir, str(flag))
+    eight = b"A" * 8
+    return {
+        "called": (mkdir, "names .*mkdir"),
+        "in containers": ([{"a": (1, [mkdir])}], "names .*mkdir"),
+        "as an argument": (Calls(np.dtype, mkdir), "names .*mkdir"),
+        "as a state": (Calls(np.dtype, "f8", state=(3, mkdir)), "names .*mkdir"),
+        "in an object array": (np.array([mkdir], object), "names .*mkdir|values of type"),
+        "through eval": (Calls(eval, "1"), "names .*builtin.*eval"),
+        "through getattr": (Calls(getattr, np.dtype, "str"), "names .*builtin.*getattr"),
+        "through partial": (Calls(partial, os.mkdir, str(flag)), "names functools.partial"),
+        "an array of pointers": (Calls(np.ndarray, (1,), np.dtype("O"), eight), "values of type"),
+        "a type of hidden pointers": (np.dtype([("a", "O"), ("b", "f8")]), "values of type|not a readable"),
+        "a plain type made one": (Calls(np.dtype, "V8", state=(3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 63)), "values of type"),
+        "an array without end": (Calls(np.ndarray, (1 << 40,), np.dtype("u1")), "not a readable"),
+        "the same number over and over": (Calls(np.ndarray, (1 << 30, 3), np.dtype("f8"), eight * 3, 0, (0, 8)), "not a readable"),
+        "text that doubles": (Calls(codecs.encode, Calls(codecs.encode, b"A" * 999, "hex"), "hex"), "encodes to 'hex'"),
+        "a codec of someone's": (Calls(codecs.encode, "A", "evil"), "encodes to 'evil'"),
+    }
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-def test_hostile_pickle_runs_nothing(tmp_path, protocol):
-    path = dump(tmp_path / "h.pkl", motion(smpl_loss=Hostile(tmp_path / "ran")), protocol)
-    with pytest.raises(UserError, match="h.pkl: refused, it names .*mkdir"):
-        read_motion(path)
-    assert not (tmp_path / "ran").exists()
+@pytest.mark.parametrize("trick", hostile(""))
+def test_hostile_values_make_nothing(tmp_path, trick, protocol):
+    value, said = hostile(tmp_path / "ran")[trick]
+    for content in (motion(smpl_loss=value), motion(smpl_trans=value)):
+        with pytest.raises(UserError, match=f"h.pkl: .*({said})"):
+            read_motion(dump(tmp_path / "h.pkl", content, protocol))
+        assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "data, said",
+    [
+        (b"cos\nmkdir\n(S'%s'\ntR.", "names os.mkdir"),
+        (b"(S'%s'\nios\nmkdir\n.", "names os.mkdir"),
+        (b"(cos\nmkdir\nS'%s'\no.", "names os.mkdir"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.", "names numpy.ndarray.tofile"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x04load\x93.", "names numpy.load"),
+        (b"\x80\x04\x8c\x16numpy._core.multiarray\x8c\x08fromfile\x93.", "multiarray.fromfile"),
+        (b"\x80\x02\x82\x01.", "not a readable"),  # the extension registry
+        (b"\x80\x04Pfile\n.", "not a readable"),  # a persistent id
+        (b"\x80\x05\x97.", "not a readable"),  # a buffer from outside
+        (b"cnumpy\nndarray\n}S'tofile'\nI1\nsb.", "not a readable"),  # sets an attribute of numpy's class
+        (b"cnumpy.core.multiarray\nscalar\n(N}S'__defaults__'\nNstb.", "not a readable"),  # of a function
+        (b"(" * 30_000 + b"t" * 30_000 + b".", "more than 20000 steps"),
+        (b"c__main__\nread_motion\n.", "names __main__.read_motion"),
+        (pickle.dumps([1, 2]), "holds a list"),
+    ],
+)
+def test_hostile_programs_do_nothing(tmp_path, data, said):
+    (tmp_path / "h.pkl").write_bytes(data.replace(b"%s", str(tmp_path / "ran").encode()))
+    before = np.ndarray.__dict__.keys()
+    with pytest.raises(UserError, match=f"h.pkl: .*{said}"):
+        read_motion(tmp_path / "h.pkl")
+    assert not (tmp_path / "ran").exists() and np.ndarray.__dict__.keys() == before
+
+
+def test_every_number_type_and_order_comes_back(tmp_path):
+    made = {f"{kind}{order}": np.asarray(np.arange(12).reshape(3, 4) % 2, dtype=kind, order=order) for kind in
+            ("b1", "i1", "u2", ">i4", "i8", "f2", ">f4", "<f8") for order in "CF"} | {"none": np.zeros((0, 3)), "one": np.float32(2.5)}  # fmt: skip
+    made["part"] = np.arange(24.0).reshape(4, 6)[::2, 1::2]
+    for protocol in range(6):
+        found = load_arrays(dump(tmp_path / "a.pkl", made, protocol))
+        for name, values in made.items():
+            assert np.array_equal(found[name], values) and np.shape(found[name]) == values.shape, (protocol, name)
 
 
 def test_damaged_and_unfit_files_are_one_line(tmp_path):
@@ -101,7 +168,7 @@ def test_damaged_and_unfit_files_are_one_line(tmp_path):
         read_motion(dump(tmp_path / "c.pkl", motion(smpl_poses=np.zeros((100, 72)))))
     with pytest.raises(UserError, match="not finite"):
         read_motion(dump(tmp_path / "d.pkl", motion(smpl_trans=np.full((120, 3), np.nan))))
-    with pytest.raises(UserError, match="holds a list"):
+    with pytest.raises(UserError, match="holds a list, no dict"):
         read_motion(dump(tmp_path / "e.pkl", [1, 2]))
     with pytest.raises(UserError, match="expected keypoints2d"):
         read_keypoints(dump(tmp_path / "f.pkl", {"keypoints2d": np.zeros((9, 60, 25, 3))}), 1)

@@ -1,11 +1,11 @@
 """Read AIST++'s annotation files: pickles, so through an unpickler that makes numpy arrays and nothing else."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from dataset_tools.aist.array_pickle import DAMAGED, Refused, load_arrays
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import MOTION_WIDTH
 
@@ -13,36 +13,14 @@ RATE = 60
 """Annotated frames per second. The source videos are a little off it; AIST++ resampled them."""
 JOINTS = 24
 """Joints of the SMPL body model."""
-MAX_BYTES = 256 << 20
-
-_ARRAYS = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    ("_codecs", "encode"),
-}
-
-
-_DAMAGED = (pickle.UnpicklingError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, TypeError, ValueError)
-"""What unpickling raises for bytes that are not a whole pickle."""
-
-
-class _Refused(pickle.UnpicklingError):
-    pass
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str):
-        if (module, name) not in _ARRAYS:
-            raise _Refused(f"it names {module}.{name}")
-        return super().find_class(module, name)
+MAX_BYTES = 64 << 20
+"""Of a file; the published ones have at most a sixth of it."""
 
 
 def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The arrays of a pickled dict, as float64. Nothing but numpy arrays, numbers, strings and containers is made.
 
-    Raises UserError: no file, larger than 256 MB, not a pickle, one that names anything but numpy arrays (it could run
+    Raises UserError: no file, larger than 64 MB, not a pickle, one that names anything but numpy arrays (it could run
     code), a key of `needed` missing, something under it that is not an array of finite numbers.
     """
     path = Path(path)
@@ -51,22 +29,20 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path}: {path.stat().st_size >> 20} MB; an annotation of AIST++ has at most {MAX_BYTES >> 20}")
     try:
-        with path.open("rb") as handle:
-            content = _ArraysOnly(handle).load()
-    except _Refused as err:
+        content = load_arrays(path)
+    except Refused as err:
         raise UserError(f"{path}: refused, {err}; an AIST++ annotation holds numpy arrays only") from None
-    except _DAMAGED as err:
+    except DAMAGED as err:
         raise UserError(f"{path}: not a readable pickle ({type(err).__name__}); download it again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not a dict of arrays")
     arrays = {}
     for key in needed:
         if key not in content:
-            raise UserError(f"{path}: '{key}' is missing; found {', '.join(map(str, content)) or 'nothing'}")
+            found = ", ".join(name[:40] for name in content if isinstance(name, str) and name.isprintable())
+            raise UserError(f"{path}: '{key}' is missing; found {found or 'nothing'}")
         value = content[key]
         if not isinstance(value, (np.ndarray, float, int, np.number)) or np.asarray(value).dtype.kind not in "fiu":
             raise UserError(f"{path}: '{key}' must be an array of numbers, found {type(value).__name__}")
-        arrays[key] = np.asarray(value, np.float64)
+        arrays[key] = np.array(value, np.float64)
     return arrays
 
 
