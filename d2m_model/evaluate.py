@@ -69,10 +69,12 @@ class Params(Others):
 
 
 def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, embedder: Embedder | None = None) -> dict:
-    """Score generated sounds and the controls that need no corpus: {'clips', 'songs', 'remarks', 'systems'}, and where
+    """Score generated sounds and the controls that need no VQ-VAE: {'clips', 'songs', 'remarks', 'systems'}, and where
     there is a folder of training music with its embedder 'embedding' and 'genre'."""
     reference = Reference(audio=pairs.reference, songs=pairs.songs)
-    systems = {"generated": pairs.generated} | control_sounds(pairs.reference, reference.song_of, params.seed)
+    files = [path for path, _ in training_files(train)] if train else []
+    drawn = (lambda rng: read_sound(files[int(rng.integers(len(files)))])) if files else None
+    systems = {"generated": pairs.generated} | control_sounds(pairs.reference, reference.song_of, params.seed, drawn)
     scored = score_all(systems, {"generated": "model"}, reference, params)[0]
     facts = {}
     if train:
@@ -83,7 +85,9 @@ def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, 
         for name, (summary, _) in found.items():
             scored[name] |= summary
     songs = len(set(pairs.songs.values())) if pairs.songs else None
-    return {"clips": len(pairs.generated), "songs": songs, "remarks": pairs.remarks, **facts, "systems": scored}
+    without = ["VQ reconstruction, which a corpus's levels give"] + ([] if train else ["random training song, which --train gives"])
+    remarks = [*pairs.remarks, f"controls that are not here: {'; '.join(without)}"]
+    return {"clips": len(pairs.generated), "songs": songs, "remarks": remarks, **facts, "systems": scored}
 
 
 def score_all(systems: Mapping[str, Mapping], kinds: Mapping[str, str], reference: Reference, params: Params) -> tuple[dict, list[dict]]:

@@ -73,26 +73,29 @@ def curve_files(layout: Layout) -> dict[str, Path]:
     return {name: runs / name / "curves.csv" for name in wanted if (runs / name / "curves.csv").is_file()}
 
 
-def clip_card(clip, truth: np.ndarray, sounds: dict[str, np.ndarray], beats, scores: pd.DataFrame, media: dict | None) -> dict:
-    """What the template shows of one scored clip. truth and sounds are mono (S,) at 22 050 Hz; beats seconds or None;
-    scores the rows of `breakdown.differences`; media {video, baselines, controls} where the card gets a player: the clip's
-    file and {name: sound}."""
-    seconds = len(truth) / SAMPLE_RATE
+def clip_card(
+    clip, truth: np.ndarray, models: dict[str, np.ndarray], baselines: dict[str, np.ndarray], beats, scores: pd.DataFrame,
+    media: dict | None,
+) -> dict:  # fmt: skip
+    """What the template shows of one scored clip. truth, models and baselines are mono (S,) at 22 050 Hz; beats seconds or
+    None; scores the rows of `breakdown.differences`; media {video, controls} where the card gets a player: the clip's file
+    and {name: sound}."""
+    seconds, sounds = len(truth) / SAMPLE_RATE, models | baselines
     rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
     own = scores[scores.clip_id == clip.clip_id].set_index("system")
-    parts = [f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in sounds if name in own.index]
+    parts = [f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in models if name in own.index]
     card = {
         "id": clip.clip_id,
         "genre": clip.genre,
         "song": clip.song,
         "seconds": f"{seconds:.1f}",
-        "timeline": plots.beat_timeline(rows, beats, seconds),
+        "timeline": plots.beat_timeline(rows, beats, seconds, {OWN, *models}),
         "text": " · ".join(parts),
         "tracks": [],
     }
     if media:
         card["video"] = base64.b64encode(media["video"].read_bytes()).decode()
-        kinds = [({OWN: truth} | sounds, "model"), (media["baselines"], "baseline"), (media["controls"], "control")]
+        kinds = [({OWN: truth} | models, "model"), (baselines, "baseline"), (media["controls"], "control")]
         card["tracks"] = [{"name": n, "sound": mp3(a), "kind": kind} for tracks, kind in kinds for n, a in tracks.items()]
     return card
 
@@ -118,16 +121,17 @@ def score_cards(systems: dict, kind: str) -> list[dict]:
     return cards
 
 
-def table_views(folder: Path) -> list[dict]:
-    """Tables as the `tables` stage wrote them; controls and models marked for the style sheet."""
+def table_views(folder: Path, kinds: dict[str, str]) -> list[dict]:
+    """Tables as the `tables` stage wrote them; rows of controls and models marked for the style sheet. kinds: of systems."""
+    cells = pd.read_csv(folder / "cells.csv", dtype=str)
     views = []
     for name in ("systems", *[f"table{n}" for n in range(1, 7)]):
         title, _, rest = (folder / f"{name}.md").read_text().partition("\n")
         frame = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
-        rows = []
-        for _, row in frame.iterrows():
-            kind = {"control": "control", "model": "chosen"}.get(row.get("kind", ""), "")
-            rows.append({"cells": list(row), "kind": kind})
+        own = cells[cells.table == name.removeprefix("table")]
+        systems = dict(zip(own.method, own.system))  # a row of the paper has a name of its own
+        marks = [breakdown.KINDS.get(kinds.get(systems.get(row[0], row[0])), "") for row in frame.values.tolist()]
+        rows = [{"cells": row, "kind": mark} for row, mark in zip(frame.values.tolist(), marks)]
         _, _, note = rest.strip().partition("\n\n")  # the table itself has no empty line
         views.append({"title": title.lstrip("# "), "header": list(frame.columns), "rows": rows, "note": note.replace("`", "")})
     return views
@@ -168,13 +172,12 @@ def build_page(layout: Layout, params: Params) -> str:
     cards = []
     for clip in progress(test.clips, "report"):
         truth = test.read(clip.clip_id, 0, clip.frames).audio
-        sounds = {n: read_sound(folders[n] / f"{clip.clip_id}.wav") for n in names}
+        made = [{n: read_sound(folders[n] / f"{clip.clip_id}.wav") for n in part} for part in (names, baselines)]
         media = None
         if clip.clip_id in shown:
             heard = {name: of[clip.clip_id] for name, of in controls.items()}
-            played = {n: read_sound(folders[n] / f"{clip.clip_id}.wav") for n in baselines}
-            media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "baselines": played, "controls": heard}
-        cards.append(clip_card(clip, truth, sounds, beats.get(clip.clip_id), frame, media))
+            media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": heard}
+        cards.append(clip_card(clip, truth, *made, beats.get(clip.clip_id), frame, media))
     curves = [figure for title, path in curve_files(layout).items() for figure in plots.loss_curves(path, title)]
     split = pd.read_csv(layout.stage("split") / "split.csv", dtype=str)
     text = {"id": str, "video_id": str, "song_id": str, "genre": str}
@@ -196,11 +199,12 @@ def build_page(layout: Layout, params: Params) -> str:
         breakdown_plots=pictures,
         extremes=breakdown.extremes(frame, names),
         clips=cards,
+        rows=[{"name": name, "shown": name not in baselines} for name in (OWN, *names, *baselines)],
         curves=curves,
         corpus_plots=plots.corpus_plots(clips),
         crops=crop_cards(clips, spans, layout.stage("download")),
         split_text=f"{counts}; {len(shared)} songs are in both.",
-        tables=table_views(layout.stage("tables")),
+        tables=table_views(layout.stage("tables"), {name: s.get("kind", "") for name, s in systems.items()}),
     )
 
 

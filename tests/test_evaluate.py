@@ -56,6 +56,7 @@ def test_folders_are_scored_and_said_what_was_done_to_them(tmp_path, audio, scor
         "1 generated files are digital silence: c2",
         "1 of 4 references have no generated file and are not scored: c3",
         "c1: the generated sound has 2.00 s, its reference 3.00 s: the missing 1.00 s count as silence",
+        "controls that are not here: VQ reconstruction, which a corpus's levels give; random training song, which --train gives",
         "0 of 3 clips have no reference onsets",
         "Controls: in P1, the",
     ):
@@ -114,6 +115,7 @@ def test_training_music_gives_genre_fad_and_novelty(tmp_path, audio, score):
     found, printed = score(generated, reference, *more)
     own, made = found["systems"]["ground truth"], found["systems"]["generated"]
     assert own["genre"]["accuracy"] == 100 and made["genre"]["accuracy"] == 50 and found["genre"]["chance"] == 50
+    assert found["systems"]["random training song"]["genre"]["accuracy"] in (0, 50, 100) and "random training song, which" not in printed
     assert "too few" in made["fad"]["declined"] and "music in train" in printed and "genre %" in printed and "demo weights" in printed
     without, printed = score(generated, reference, *more[2:])
     assert "genre" not in without["systems"]["generated"] and "No genre accuracy: not every dance" in printed

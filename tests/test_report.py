@@ -20,9 +20,10 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 
 def test_timeline_has_a_tick_per_onset_and_escapes_names():
-    svg = plots.beat_timeline({"own music": np.array([1.0, 2.0]), "<b>": np.array([9.0])}, np.array([0.5]), 4.0)
-    assert svg.count('stroke-width="2.5"') == 2 and svg.count("stroke-dasharray") == 1
-    assert "<b>" not in svg
+    rows = {"own music": np.array([1.0, 2.0]), "cmt": np.array([3.0]), "<b>": np.array([9.0])}
+    svg = plots.beat_timeline(rows, np.array([0.5]), 4.0, {"own music", "<b>"})
+    assert svg.count('stroke-width="2.5"') == 3 and svg.count("stroke-dasharray") == 1 and svg.count('display="none"') == 1
+    assert "<b>" not in svg and '"translate(0 44)">' in svg and 'data-row="cmt" transform="translate(0 44)" display="none"' in svg
 
 
 def test_plots_are_the_same_bytes_again(tmp_path):
@@ -48,12 +49,17 @@ def test_mp3_is_playable():
     assert rate == 22050 and len(audio) >= 22050
 
 
-def test_tables_keep_every_paragraph_of_their_note(tmp_path):
+def test_tables_keep_their_notes_and_mark_controls_and_models(tmp_path):
     for name in ("systems", *(f"table{n}" for n in range(1, 7))):
         (tmp_path / f"{name}.md").write_text("## A title\n\n| a |\n|:-|\n| 1 |\n\nNot run: high-d1; `dvc repro`.\n\nControls: none.\n")
-        (tmp_path / f"{name}.csv").write_text("a\n1\n")
-    view = table_views(tmp_path)[0]
-    assert view == {"title": "A title", "header": ["a"], "rows": [{"cells": ["1"], "kind": ""}], "note": "Not run: high-d1; dvc repro.\n\nControls: none."}
+        (tmp_path / f"{name}.csv").write_text("a\nGT\nsilence\nHigh full\n")
+    rows = ("1,GT,ground truth", "1,High full,high-full", "1,silence,silence", "2,GT,no_such", "2,silence,silence")
+    (tmp_path / "cells.csv").write_text("\n".join(["table,method,system", *rows]))
+    systems, first, second = table_views(tmp_path, {"ground truth": "control", "silence": "control", "high-full": "model"})[:3]
+    assert first["note"] == "Not run: high-d1; dvc repro.\n\nControls: none." and first["title"] == "A title" and first["header"] == ["a"]
+    assert first["rows"][0] == {"cells": ["GT"], "kind": "control"}
+    kinds = [[row["kind"] for row in view["rows"]] for view in (systems, first, second)]
+    assert kinds == [["", "control", ""], ["control", "control", "chosen"], ["", "control", ""]]
 
 
 def test_score_cards_show_interval():
@@ -114,13 +120,13 @@ def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
     rows = [("a", "model", 0.8, 0.25), ("b", "model", 0.1, 0.9)]
     scores = pd.DataFrame(rows, columns=["clip_id", "system", "own", "other"])
     sound = np.zeros(22050 * 3 // 2, np.float32)
-    media = {"video": tmp_path / "a.mp4", "baselines": {"cmt": sound}, "controls": {"shuffled": sound}}
-    card = clip_card(clip, sound, {"model": sound}, None, scores, media)
+    media = {"video": tmp_path / "a.mp4", "controls": {"shuffled": sound}}
+    card = clip_card(clip, sound, {"model": sound}, {"cmt": sound}, None, scores, media)
     assert card["id"] == "a" and card["seconds"] == "1.5" and base64.b64decode(card["video"]) == b"video"
     tracks = [(track["name"], track["kind"]) for track in card["tracks"]]
     assert tracks == [("own music", "model"), ("model", "model"), ("cmt", "baseline"), ("shuffled", "control")]
     assert card["text"] == "model: F 0.80 own, 0.25 other dances" and "<svg" in card["timeline"]
-    plain = clip_card(clip, sound, {"model": sound}, None, scores, None)
+    plain = clip_card(clip, sound, {"model": sound}, {"cmt": sound}, None, scores, None)
     assert plain["tracks"] == [] and plain["timeline"] == card["timeline"]
 
 
@@ -182,6 +188,12 @@ def test_browser_shows_the_page(pipeline, tmp_path, width):
         card = page.locator(f"[id='{first}']")
         assert card.locator("[aria-pressed=true]").text_content() == card.locator(".tracks button").nth(1).text_content()
         page.wait_for_function("id => document.getElementById(id).querySelector('video').currentTime > 0.1", arg=first)
+        line = card.locator("svg.beats")
+        tall = line.evaluate("svg => svg.viewBox.baseVal.height")
+        page.get_by_label("dance2music").focus()
+        page.keyboard.press("Space")
+        row = line.locator("[data-row=dance2music]")
+        assert row.get_attribute("display") is None and line.evaluate("svg => svg.viewBox.baseVal.height") == tall + 26
         table = page.locator("#tables table").first
         head = table.locator("th").nth(2)
         for order, factor in (("ascending", 1), ("descending", -1)):

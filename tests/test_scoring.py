@@ -282,3 +282,11 @@ def test_segments_are_sounds_of_their_own_and_intervals_draw_their_clips():
     assert (summary["P1"]["hit_micro_low"], summary["P1"]["hit_micro_high"]) == (50, 100)
     whole, _ = score_system(heard, Reference(audio=own), protocols=("P1",), draws=100)
     assert "segments" not in whole["P1"] and whole["P1"]["hit_micro"] == 60
+
+
+def test_tracked_beats_are_compared_with_clips_that_can_be_tracked_alone():
+    """A short clip with the same beats is no other dance there: it never is an own one."""
+    beats = {"long": np.arange(0.2, 8, 0.5), "other": np.arange(0.1, 8, 0.7), "short": np.arange(0.2, 4, 0.5)}
+    audio = {c: click_train(b, (4 if c == "short" else 8) * RATE) for c, b in beats.items()}
+    summary, rows = score_system({"long": audio["long"]}, Reference(audio=audio, beats=beats), protocols=["P4"], draws=100)
+    assert summary["P4"]["tracked_70ms"]["own"] > 0.9 and rows[0]["P4_tracked_other"] < 0.5 < rows[0]["P4_beats_other"]

@@ -129,7 +129,8 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
     if reference.beats:
         kinds += [(f"beats_{_ms(w)}", onsets, reference.beats, w, None) for w in WINDOWS]
     if tracked:
-        wanted = reference.beats or {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
+        known = reference.beats or {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
+        wanted = {c: known[c] for c in tracked if c in known}  # the same clips as own and as other dance: blind music is at 0
         for w in WINDOWS:
             kinds.append((f"tracked_{_ms(w)}", tracked, wanted, w, lambda r, e, w=w: beat_f_measure(r, e, w)))
     if reference.motion_beats:

@@ -3,39 +3,54 @@
 import base64
 import functools
 import io
+import re
 from pathlib import Path
 
 import markupsafe
 import numpy as np
 import pandas as pd
 
+AXIS, ROW, TALL = 18, 26, 9999
+"""Of a time line, in its units: height of the axis and of a row (report.js knows both), and a line through all rows."""
+LONG = 12
+"""Characters of a name in one line."""
 COLOURS = {"own music": "var(--truth)", "high": "var(--high)", "low": "var(--low)"}
 
 
-def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds: float) -> markupsafe.Markup:
-    """One row of onset ticks per sound over a shared time axis (the paper's Fig. 5).
+def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds: float, shown: set[str]) -> markupsafe.Markup:
+    """One row of onset ticks per sound under a shared time axis (the paper's Fig. 5).
 
-    rows : name -> onset times in seconds. beats : true beat times drawn as lines through all rows, or None.
+    rows : name -> onset times in seconds. beats : true beat times drawn as lines through all rows, or None. shown : the
+    rows that are seen at first; the page can show any.
     """
-    width, left, step = 480, max(84, 8 * max(map(len, rows)) + 4), 26
-    height = step * len(rows) + 22
+    labels = {name: _label(name) for name in rows}
+    width, left = 480, max(84, *(8 * len(text) + 4 for lines in labels.values() for text in lines))
+    height = AXIS + ROW * len(shown)
     x = lambda t: left + (width - left - 8) * t / seconds
+    line = lambda t, y, end, style: f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{y}" y2="{end}" {style}/>'
     parts = [f'<svg class="beats" viewBox="0 0 {width} {height}" role="img" aria-label="onsets over time">']
-    for t in [] if beats is None else beats[beats < seconds]:
-        parts.append(f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="2" y2="{height - 20}" stroke="var(--beat)" stroke-width="1" stroke-dasharray="2 2"/>')
-    for i, (name, times) in enumerate(rows.items()):
-        y, colour = 4 + step * i, COLOURS.get(name.split("-")[0], COLOURS.get(name, "var(--accent)"))
-        parts.append(f'<text x="0" y="{y + 14}">{markupsafe.escape(name)}</text>')
-        parts += [
-            f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{y}" y2="{y + step - 8}" stroke="{colour}" stroke-width="2.5"/>'
-            for t in times[times < seconds]
-        ]
-    for s in range(int(seconds) + 1):
-        parts.append(f'<text x="{x(s):.1f}" y="{height - 6}" text-anchor="middle">{s} s</text>')
-    span = width - left - 8
-    parts.append(f'<g transform="translate({left} 0)"><g class="playhead" data-width="{span}" data-seconds="{seconds:.3f}">')
-    parts.append(f'<line x1="0" x2="0" y1="0" y2="{height - 18}" stroke="var(--ink)" stroke-width="1"/></g></g></svg>')
+    parts += [f'<text x="{x(s):.1f}" y="11" text-anchor="middle">{s} s</text>' for s in range(int(seconds) + 1)]
+    dashed = 'stroke="var(--beat)" stroke-width="1" stroke-dasharray="2 2"'
+    parts += [line(t, AXIS, TALL, dashed) for t in ([] if beats is None else beats[beats < seconds])]
+    place = 0
+    for name, times in rows.items():
+        colour = COLOURS.get(name.split("-")[0], COLOURS.get(name, "var(--soft)"))
+        hidden = "" if name in shown else ' display="none"'
+        parts.append(f'<g data-row="{markupsafe.escape(name)}" transform="translate(0 {AXIS + ROW * place})"{hidden}>')
+        first = 14 if len(labels[name]) == 1 else 8
+        parts += [f'<text x="0" y="{first + 12 * i}">{markupsafe.escape(text)}</text>' for i, text in enumerate(labels[name])]
+        parts += [line(t, 0, ROW - 8, f'stroke="{colour}" stroke-width="2.5"') for t in times[times < seconds]]
+        parts.append("</g>")
+        place += name in shown
+    parts.append(f'<g transform="translate({left} 0)"><g class="playhead" data-width="{width - left - 8}" data-seconds="{seconds:.3f}">')
+    parts.append(f'<line x1="0" x2="0" y1="{AXIS}" y2="{TALL}" stroke="var(--ink)" stroke-width="1"/></g></g></svg>')
     return markupsafe.Markup("".join(parts))
+
+
+def _label(name: str) -> list[str]:
+    """A name in one line, or in two where it is long and has a joint to break at."""
+    head, joint, tail = re.match(r"(.*)([_ -])(.*)|", name).groups(default="") if len(name) > LONG else ("", "", "")
+    return [head + joint, tail] if joint else [name]
 
 
 def above(axes, columns: int = 3) -> None:

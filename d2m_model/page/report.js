@@ -26,6 +26,22 @@ cards.forEach(card => {
   });
 });
 
+// The time lines have a row for every sound; those that are ticked stand one under the other (18: the axis, 26: a row).
+const ticks = [...document.querySelectorAll('.rows input')];
+const arrange = () => {
+  const names = ticks.filter(t => t.checked).map(t => t.value);
+  document.querySelectorAll('svg.beats').forEach(svg => {
+    svg.setAttribute('viewBox', `0 0 480 ${18 + 26 * names.length}`);
+    svg.querySelectorAll('[data-row]').forEach(row => {
+      const place = names.indexOf(row.dataset.row);
+      if (place < 0) row.setAttribute('display', 'none'); else row.removeAttribute('display');
+      row.setAttribute('transform', `translate(0 ${18 + 26 * Math.max(0, place)})`);
+    });
+  });
+};
+ticks.forEach(tick => tick.addEventListener('change', arrange));
+arrange(); // a page that was reloaded keeps its ticks
+
 // j and k walk through the clips; the list and the links of the extremes go to one.
 const go = card => { if (card) { card.focus({ preventScroll: true }); card.scrollIntoView({ block: 'start' }); } };
 document.addEventListener('keydown', event => {
