@@ -129,8 +129,9 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
     if reference.beats:
         kinds += [(f"beats_{_ms(w)}", onsets, reference.beats, w, None) for w in WINDOWS]
     if tracked:
-        known = reference.beats or {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
-        wanted = {c: known[c] for c in tracked if c in known}  # the same clips as own and as other dance: blind music is at 0
+        wanted = {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
+        if reference.beats:  # of the same clips: what is no one's own may not be another's, or blind music would not be at 0
+            wanted = {c: reference.beats[c] for c in wanted}
         for w in WINDOWS:
             kinds.append((f"tracked_{_ms(w)}", tracked, wanted, w, lambda r, e, w=w: beat_f_measure(r, e, w)))
     if reference.motion_beats:
