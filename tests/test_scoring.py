@@ -112,12 +112,13 @@ def test_both_agree_on_real_music():
     assert_both_agree(crossed(list(read_folder(Path(os.environ["D2M_MUSIC"])).values())))
 
 
-def test_an_unequal_pair_is_cut_to_the_shorter():
-    long, short = click_train(np.arange(0.3, 6, 0.5), 6 * RATE), click_train(np.arange(0.3, 4, 0.5), 4 * RATE)
-    for generated, reference in ((long, short), (short, long)):
-        summary, rows = score_system({"a": generated}, Reference(audio={"a": reference}), draws=100)
-        assert summary["P1"]["hit_micro"] == 100 and summary["P1"]["coverage_micro"] == 100 and rows[0]["seconds"] == 4
-        assert summary["P4"]["onsets_70ms"]["own"] == 1.0
+def test_a_longer_sound_is_cut_and_what_a_shorter_one_lacks_counts():
+    """Of 6 s against 4 s what is over is nothing; of 4 s against 6 s a third is missing; of 3.8 s against 4 s nothing."""
+    clicks = {seconds: click_train(np.arange(0.3, seconds - 0.2, 0.5), round(seconds * RATE)) for seconds in (3.8, 4, 6)}
+    for generated, reference, hit, seconds in ((6, 4, 100, 4), (4, 6, 100 * 4 / 6, 6), (3.8, 4, 100, 3.8)):
+        summary, rows = score_system({"a": clicks[generated]}, Reference(audio={"a": clicks[reference]}), draws=100)
+        assert summary["P1"]["hit_micro"] == summary["P1"]["coverage_micro"] == pytest.approx(hit) and rows[0]["seconds"] == seconds
+        assert (summary["P4"]["onsets_70ms"]["own"] == 1.0) == (hit == 100)
 
 
 def test_onsets_are_found_where_the_clicks_are(dances):
