@@ -2,7 +2,8 @@
 
 Writes videos.csv, clips.csv and songs.csv. A local file stays a path relative to videos.csv, so that two clones write
 the same bytes. With `render`, the compilations that the manifest describes are rendered to media/<video_id>.mp4 with
-their ground truth in truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid.
+their ground truth in truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid. With `annotated` (AIST++), a user's
+downloads are checked: annotated.csv says of every clip whether they make it usable.
 
 Instead of that, `--check` and `--deep` look for errors in the manifest and in what stages have made of it, `--card`
 writes the corpus's card, and `import-annotations FILE` fills a manifest in from an annotation sheet: see
@@ -13,6 +14,7 @@ import argparse
 import dataclasses
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
@@ -29,11 +31,11 @@ from dataset_tools.base.manifest import (
     url_problem,
 )
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Video
+from dataset_tools.base.schema import Row, Video, write_records
 from dataset_tools.base.workers import run_all, step
 
 STAGE = "sources"
-SHOWN = 20  # problems with a user's files that are printed
+SHOWN = 20  # unusable clips that are printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +127,15 @@ def sources(layout: Layout, params: Params) -> Manifest:
     if params.annotated:
         from dataset_tools.aist.corpus import prepare
 
-        manifest, problems = prepare(manifest, layout.root / params.annotated, target)
-        for line in problems[:SHOWN] + ([f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []):
+        made = prepare(manifest, layout.root / params.annotated, target)
+        manifest = made.manifest
+        for line in (*made.said, *(f"{clip_id}: {reason}" for clip_id, reason in islice(made.unfit.items(), SHOWN))):
             say(STAGE, line)
+        table = target / "annotated.csv"
+        if len(made.unfit) > SHOWN:
+            say(STAGE, f"... and {len(made.unfit) - SHOWN} more, all in {table}")
+        rows = [Row(id=c.clip_id, status="failed" if c.clip_id in made.unfit else "ok", reason=made.unfit.get(c.clip_id, "")) for c in manifest.clips]
+        write_records(table, rows, Row)
     save_manifest(manifest, target)
     return manifest
 

@@ -30,7 +30,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import read_published
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Clip, Row, leaks, read_records, write_records
+from dataset_tools.base.schema import ListedClip, Row, leaks, read_records, write_records
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 from dataset_tools.base.workers import progress
 from dataset_tools.partition.strategies import (
@@ -84,20 +84,6 @@ class Params:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListedClip(Clip):
-    """A row of the manifest's clips.csv."""
-
-    segments_2s: int | None = None
-    """How many segments of 2 s its publishers cut from it: its length while its times are not known."""
-
-    @property
-    def seconds(self) -> float | None:
-        if self.start is not None and self.end is not None:
-            return self.end - self.start
-        return None if self.segments_2s is None else self.segments_2s * SEGMENT_SECONDS
-
-
-@dataclass(frozen=True, kw_only=True)
 class CutClip(Row):
     """The columns of clips/rows.csv that matter here."""
 
@@ -115,10 +101,16 @@ def items_of_manifest(folder: Path) -> list[Item]:
             song_id=clip.song_id,
             video_id=clip.video_id,
             official_split=clip.official_split,
-            seconds=clip.seconds,
+            seconds=_seconds(clip),
         )
         for clip in read_records(folder / "clips.csv", ListedClip)
     ]
+
+
+def _seconds(clip: ListedClip) -> float | None:
+    if clip.start is not None and clip.end is not None:
+        return clip.end - clip.start
+    return None if clip.segments_2s is None else clip.segments_2s * SEGMENT_SECONDS
 
 
 def items_of_clips(rows: Path) -> list[Item]:

@@ -58,9 +58,19 @@ def test_what_is_missing_costs_its_own_clip_only(layout, capsys):
     assert sources.main(["--corpus", "aist", "--root", str(layout.root)]) == 0
     said = capsys.readouterr().out
     assert f"{NAMES[0]}: no video" in said and "videos/: 2 of 3 files" in said and f"{NAMES[1]}: is in ignore_list.txt" in said
+    assert "train: 1 of 3 clips, 1 whole segments of 2 s" in said and "; the authors' lists" not in said
+    rows = (layout.stage("sources") / "annotated.csv").read_text().splitlines()
+    assert rows[1:] == [f"{NAMES[0]},failed,no video", f"{NAMES[1]},failed,is in ignore_list.txt: its annotations failed", f"{NAMES[2]},ok,"]
     made = load_manifest(layout.stage("sources"))
     assert [v.url for v in made.videos] == ["", "", f"media/{NAMES[2]}.mp4"]
     assert [c.start for c in made.clips] == [None, None, 0.0]
+
+
+def test_lengths_are_compared_with_the_published_lists(layout, capsys):
+    lines = (layout.manifest / "clips.csv").read_text().splitlines()
+    (layout.manifest / "clips.csv").write_text("\n".join([lines[0] + ",segments_2s", *(f"{line},{n}" for n, line in enumerate(lines[1:]))]) + "\n")
+    assert sources.main(["--corpus", "aist", "--root", str(layout.root)]) == 0
+    assert "train: 3 of 3 clips, 3 whole segments of 2 s; the authors' lists have 3 of these clips" in capsys.readouterr().out
 
 
 def test_a_folder_with_nothing_is_an_error(layout):
@@ -98,15 +108,15 @@ def test_a_video_of_another_name_costs_its_own_clip_only(layout, video, said):
     for name in ("videos.csv", "clips.csv"):
         path = layout.manifest / name
         path.write_text(path.read_text().replace(NAMES[0], video))
-    _, problems = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
-    assert problems[-2] == "2 of 3 clips usable" and said in problems[-1]
+    made = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
+    assert "2 of 3 clips usable" in made.said and [said in reason for reason in made.unfit.values()] == [True]
 
 
 def test_annotations_of_two_lengths_are_refused(layout):
     path = layout.root / "external" / "keypoints2d" / f"{NAMES[0].replace('_c01_', '_cAll_')}.pkl"
     path.write_bytes(pickle.dumps({"keypoints2d": np.zeros((9, 90, 17, 3))}))
-    _, problems = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
-    assert problems[-2] == "2 of 3 clips usable" and "has 131 frames" in problems[-1]
+    made = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
+    assert "2 of 3 clips usable" in made.said and list(made.unfit) == [NAMES[0]] and "has 131 frames" in made.unfit[NAMES[0]]
 
 
 def test_published_manifest_counts():

@@ -12,6 +12,8 @@ import dataclasses
 import os
 import shutil
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,11 @@ from dataset_tools.aist.names import Name, parse_name
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.manifest import Manifest
-from dataset_tools.base.schema import Clip, Song, Video
+from dataset_tools.base.schema import Clip, ListedClip, Song, Video, read_records
 from dataset_tools.base.timebase import FPS
 
+SEGMENT = 2.0
+"""Seconds of the segments that the authors cut."""
 SIZE = (1920, 1080)
 """Width and height in px of the videos that the keypoints were found in."""
 
@@ -37,12 +41,23 @@ def wanted_files(name: Name, folder: Path) -> dict[str, Path]:
     }
 
 
-def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, list[str]]:
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a user's downloads came to."""
+
+    manifest: Manifest
+    """With the validation clips that the folder names, and with urls and times, which a clip that lacks a file has not."""
+    said: list[str]
+    """Lines on what is there."""
+    unfit: dict[str, str]
+    """Clip id -> why it is not usable; those whose files are there, and are wrong, first."""
+
+
+def prepare(manifest: Manifest, folder: Path, target: Path) -> Prepared:
     """Link the videos to target/media and write target/annotations/<clip_id>.npz, for all that is there.
 
     An npz holds `motion` (N, 219) and `keypoints` (N, 17, 3), both float32 at 60 fps (see `annotations`), `size` (width,
-    height) in px. Returns the manifest with the validation clips that the folder names, with urls and times, empty for a
-    clip that lacks a file; and lines to be said: what is there, and one per problem.
+    height) in px.
     Raises UserError where the folder does not exist or holds none of the corpus's videos.
     """
     if not folder.is_dir():
@@ -50,7 +65,7 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
     manifest, problems = with_validation(manifest, folder)
     found = inventory(manifest, folder)
     ignored = _ignored(folder)
-    videos, clips, unfit, lacking = {v.video_id: v for v in manifest.videos}, [], [], []
+    videos, clips, unfit, lacking = {v.video_id: v for v in manifest.videos}, [], {}, {}
     for clip in manifest.clips:
         try:
             name = parse_name(clip.video_id)
@@ -60,22 +75,36 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> tuple[Manifest, l
             if name.sequence in ignored:
                 raise UserError("is in ignore_list.txt: its annotations failed")
             if missing := [kind for kind, path in files.items() if not path.is_file()]:
-                lacking.append(f"{clip.clip_id}: no {', no '.join(missing)}")
+                lacking[clip.clip_id] = f"no {', no '.join(missing)}"
                 clips.append(clip)
                 continue
             frames = _annotate(clip, name, files, target)
         except ValueError as err:  # UserError too
-            unfit.append(f"{clip.clip_id}: {err}")
+            unfit[clip.clip_id] = str(err)
             clips.append(clip)
             continue
         _link(files["video"], target / "media" / f"{name.text}.mp4")
         videos[clip.video_id] = dataclasses.replace(videos[clip.video_id], url=f"media/{name.text}.mp4")
         clips.append(dataclasses.replace(clip, start=0.0, end=frames / FPS))
-    unfit += lacking
+    unfit |= lacking
     if len(unfit) == len(clips):
-        raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips; {'; '.join(found)}; first: {unfit[0]}")
+        first = next(": ".join(item) for item in unfit.items())
+        raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips; {'; '.join(found)}; first: {first}")
     usable = f"{len(clips) - len(unfit)} of {len(clips)} clips usable"
-    return dataclasses.replace(manifest, videos=tuple(videos.values()), clips=tuple(clips)), [*found, *problems, usable, *unfit]
+    manifest = dataclasses.replace(manifest, videos=tuple(videos.values()), clips=tuple(clips))
+    return Prepared(manifest=manifest, said=[*found, *problems, usable, *_parts(manifest, set(unfit))], unfit=unfit)
+
+
+def _parts(manifest: Manifest, unfit: set[str]) -> Iterator[str]:
+    """For each part of the split its clips, and the whole segments of 2 s in those that are usable beside the publishers' count."""
+    listed = read_records(manifest.folder / "clips.csv", ListedClip) if (manifest.folder / "clips.csv").is_file() else []
+    counted = {clip.clip_id: clip.segments_2s for clip in listed}
+    for part in ("train", "val", "test"):
+        clips = [clip for clip in manifest.clips if clip.official_split == part]
+        usable = [clip for clip in clips if clip.clip_id not in unfit]
+        line = f"{part}: {len(usable)} of {len(clips)} clips, {sum(int(clip.end // SEGMENT) for clip in usable)} whole segments of 2 s"
+        known = [counted.get(clip.clip_id) for clip in usable]
+        yield line + (f"; the authors' lists have {sum(known)} of these clips" if known and None not in known else "")
 
 
 def with_validation(manifest: Manifest, folder: Path) -> tuple[Manifest, list[str]]:

@@ -73,6 +73,14 @@ class Clip:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListedClip(Clip):
+    """A row of a manifest's clips.csv that may count segments."""
+
+    segments_2s: int | None = None
+    """How many segments of 2 s its publishers cut from it: its length while its times are not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Song:
     """One row of songs.csv."""
 

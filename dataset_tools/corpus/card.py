@@ -11,7 +11,7 @@ from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import Manifest, load_manifest, missing_values
-from dataset_tools.base.schema import Clip, Row, read_records
+from dataset_tools.base.schema import ListedClip, Row, read_records
 from dataset_tools.base.timebase import FPS
 from dataset_tools.corpus.rules import check_manifest
 
@@ -32,13 +32,6 @@ class About:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CountedClip(Clip):
-    """A clip of a manifest that may count the authors' segments."""
-
-    segments_2s: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class MeasuredRow(Row):
     """What the card reads of a stage's rows.csv."""
 
@@ -53,14 +46,14 @@ def write_card(layout: Layout) -> tuple[Path, Path]:
     folder = layout.root / "docs" / "corpora"
     page, picture = folder / f"{layout.corpus}.md", folder / f"{layout.corpus}.png"
     with write_aside(picture) as aside:
-        _draw(load_manifest(layout.manifest, clip=CountedClip), aside)
+        _draw(load_manifest(layout.manifest, clip=ListedClip), aside)
     write_text(page, text)
     return page, picture
 
 
 def card_text(layout: Layout) -> str:
     """The card as Markdown; a section on what was measured only where the stages' results are there."""
-    manifest = load_manifest(layout.manifest, clip=CountedClip)
+    manifest = load_manifest(layout.manifest, clip=ListedClip)
     about = _about(layout.manifest / "card.yaml")
     _, _, notes = check_manifest(layout.manifest)
     parts = [part for part in PARTS if any(c.official_split == part for c in manifest.clips)]
