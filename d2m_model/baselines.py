@@ -2,9 +2,16 @@
 
     python -m d2m_model.baselines --corpus demo --system dance2music [--resume]
 
-Writes runs/<corpus>/baselines/<system>/: <clip_id>.wav, <clip_id>.mid where the system writes scores, rows.csv, about.txt
-(what it is and learnt from, for the tables), and of a system that trains model.pt, metrics.json and curves.csv. Which systems `dvc repro` runs and `evaluate` scores is the list
-`systems` of params.yaml.
+dance2music          notes that are alike where poses are alike: the offline beam search, or (method: online) its network
+foley_music          graph encoder and music Transformer; learns the songs' scores, else transcripts by basic-pitch
+cmt                  bars as dense and loud as the video moves; learns a folder of MIDI files (midi: DIR), else as foley_music
+unconditional_prior  a prior of the corpus's own codes, sampled without the dance, for Random JukeBox
+random_codes         uniformly random codes, decoded
+
+Parameters are in section `baselines.<system>` of params.yaml; absent, the published sizes. Writes
+runs/<corpus>/baselines/<system>/: <clip_id>.wav, <clip_id>.mid where the system writes scores, rows.csv, about.txt (what it is
+and learnt from, for the tables), and of a system that trains model.pt, metrics.json and curves.csv. Which systems `dvc repro`
+runs and `evaluate` scores is the list `systems` of params.yaml.
 """
 
 import importlib
