@@ -1,0 +1,135 @@
+"""A video with new music: the picture is copied untouched, the sound is where it belongs."""
+
+import hashlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from d2m_model.generation import mux as mux_module
+from d2m_model.generation.mux import mux
+from dataset_tools.base.errors import UserError
+
+RATE = 22050
+
+
+def write_video(path, codec="libx264", frames=48, fps=24, sound=True, **options):
+    """A grey ramp of 64x48, with a tone that must not survive."""
+    with av.open(str(path), "w") as out:
+        picture = out.add_stream(codec, rate=fps, options=options)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        tone = (
+            out.add_stream("aac" if path.suffix != ".webm" else "libopus", rate=48000, layout="mono") if sound else None
+        )
+        for n in range(frames):
+            image = np.full((48, 64, 3), 4 * n % 256, np.uint8)
+            out.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(picture.encode(None))
+        if tone:
+            wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000 * frames // fps) / 48000)
+            for at in range(0, len(wave) - 959, 960):
+                form = tone.codec_context.format.name
+                block = (wave[None, at : at + 960] * (32767 if form == "s16" else 1)).astype(
+                    "i2" if form == "s16" else "f4"
+                )
+                frame = av.AudioFrame.from_ndarray(block, format=form, layout="mono")
+                frame.sample_rate, frame.pts = 48000, at
+                out.mux(tone.encode(frame))
+            out.mux(tone.encode(None))
+    return path
+
+
+def packets_and_sound(path):
+    with av.open(str(path)) as media:
+        shown = media.streams.video[0]
+        packets = [
+            (hashlib.md5(bytes(p)).hexdigest(), float(p.pts * p.time_base)) for p in media.demux(shown) if p.size
+        ]
+        streams = [stream.type for stream in media.streams]
+        duration = media.duration / av.time_base
+    with av.open(str(path)) as media:
+        heard = np.concatenate([f.to_ndarray()[0] for f in media.decode(audio=0)])
+        rate = media.streams.audio[0].codec_context.sample_rate
+    return packets, streams, duration, heard, rate
+
+
+@pytest.mark.parametrize(("source", "suffix"), [("in.mp4", ".mp4"), ("in.mkv", ".mp4"), ("in.mp4", ".mkv")])
+def test_mux_copies_the_picture_and_replaces_the_sound(tmp_path, source, suffix):
+    video = write_video(tmp_path / source)
+    rng = np.random.default_rng(4)
+    music = np.zeros(2 * RATE, np.float32)
+    music[9000:9400] = 0.5 * rng.standard_normal(400)
+    out = tmp_path / f"out{suffix}"
+    assert mux(video, music, out) is True
+    before, after = packets_and_sound(video), packets_and_sound(out)
+    assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]] and len(after[0]) == 48
+    assert np.allclose([t for _, t in before[0]], [t for _, t in after[0]], atol=0.002)
+    assert after[1] == ["video", "audio"] and abs(after[2] - 2.0) < 0.06
+    heard, rate = after[3], after[4]
+    assert rate == RATE and abs(len(heard) - len(music)) <= 2048
+    lag = np.argmax(np.correlate(heard[: len(music)], music[9000:9400], "valid")) - 9000
+    assert abs(lag) <= 0.001 * RATE
+    assert np.abs(heard[:8000]).max() < 0.02  # nothing left of the tone
+    first = out.read_bytes()
+    mux(video, music, out)
+    assert out.read_bytes() == first
+
+
+def test_mux_delays_the_sound_with_the_picture(tmp_path):
+    video = write_video(tmp_path / "in.mp4", sound=False)
+    music = np.zeros(RATE, np.float32)
+    music[:400] = 0.5 * np.random.default_rng(5).standard_normal(400)
+    mux(video, music, tmp_path / "out.mp4", delay=0.5)
+    heard = packets_and_sound(tmp_path / "out.mp4")[3]
+    assert abs(np.argmax(np.correlate(heard, music[:400], "valid")) - RATE // 2) <= 0.001 * RATE
+
+
+def test_mux_encodes_again_what_the_container_cannot_hold(tmp_path):
+    video = write_video(tmp_path / "in.webm", codec="libvpx", frames=24, sound=False)
+    out = tmp_path / "out.mp4"
+    assert mux(video, np.zeros(RATE, np.float32), out) is False
+    with av.open(str(out)) as media:
+        assert media.streams.video[0].codec_context.name == "h264"
+        times = [frame.time for frame in media.decode(video=0)]
+    assert np.allclose(times, np.arange(24) / 24, atol=0.002)
+
+
+def test_mux_leaves_nothing_when_it_fails(tmp_path, monkeypatch):
+    video = write_video(tmp_path / "in.mp4", sound=False)
+    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:300])
+    with pytest.raises(UserError, match=r"cut\.mp4: not a readable video"):
+        mux(tmp_path / "cut.mp4", np.zeros(RATE, np.float32), tmp_path / "out.mp4")
+    monkeypatch.setattr(mux_module, "_sound_packets", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        mux(video, np.zeros(RATE, np.float32), tmp_path / "out.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "cut.mp4"}
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    video = write_video(tmp_path / "in.mp4", sound=False)
+    with pytest.raises(UserError, match=r"^/dev/full/x\.mp4: can't be written"):
+        mux(video, np.zeros(RATE, np.float32), Path("/dev/full/x.mp4"))
+    class Full:  # a target whose disk is full after the header
+        def __init__(self, target):
+            self.target = target
+
+        def __getattr__(self, name):
+            return getattr(self.target, name)
+
+        def mux(self, packet):
+            raise av.error.OSError(28, "No space left on device")
+
+    opened = mux_module._opened
+
+    @contextmanager
+    def full(*arguments, **options):
+        with opened(*arguments, **options) as target:
+            yield Full(target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mux_module, "_opened", full)
+        with pytest.raises(UserError, match=r"out\.mp4: can't be written: No space left"):
+            mux(video, np.zeros(RATE, np.float32), tmp_path / "out.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4"}
