@@ -1,9 +1,13 @@
 """A score is heard when and as high as it is written."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
+from d2m_model.composers import sampler
 from d2m_model.composers.sampler import play
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.midi import Note
 
 RATE = 22050
@@ -36,3 +40,14 @@ def test_what_is_beyond_the_end_is_not_played():
     assert play([], 0.5).tobytes() == np.zeros(11025, np.float32).tobytes()
     short = play([Note(0.0, 9.0, 60, 100), Note(0.5, 1.0, 72, 100)], 0.5)
     np.testing.assert_array_equal(short, play([Note(0.0, 0.5, 60, 100)], 0.5))
+
+
+@pytest.mark.parametrize("package", ["pretty_midi", "no_such_package"])
+def test_a_missing_sound_font_is_one_line(monkeypatch, package):
+    monkeypatch.setattr(sampler, "SOUND_FONT", "missing.sf2")
+    monkeypatch.setattr(sampler, "find_spec", lambda _: importlib.util.find_spec(package))
+    sampler._sound_font.cache_clear()
+    with pytest.raises(UserError, match=r"missing\.sf2: the sound font .* pip install") as caught:
+        sampler.play([Note(0, 1, 60, 90)], 1.0)
+    assert "\n" not in str(caught.value)
+    sampler._sound_font.cache_clear()

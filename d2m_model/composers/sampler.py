@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.composers.score import Note, apart, channels, cut
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 SOUND_FONT = "TimGM6mb.sf2"
@@ -16,13 +17,18 @@ SOUND_FONT = "TimGM6mb.sf2"
 
 @lru_cache(maxsize=1)
 def _sound_font() -> bytes:
-    return Path(find_spec("pretty_midi").origin).with_name(SOUND_FONT).read_bytes()
+    found = find_spec("pretty_midi")
+    path = Path(found.origin).with_name(SOUND_FONT) if found else Path(SOUND_FONT)
+    if not found or not path.is_file():
+        raise UserError(f"{path}: the sound font that plays the scores is not there; pip install --force-reinstall pretty_midi brings it")
+    return path.read_bytes()
 
 
 def play(notes: Iterable[Note], seconds: float) -> np.ndarray:
     """(round(seconds * 22050),) float32 mono: the first `seconds` of a score. Equal scores give equal samples.
 
-    Not normalised: many loud notes may go beyond -1..1. ValueError for more instruments than MIDI has channels.
+    Not normalised: many loud notes may go beyond -1..1. ValueError for more instruments than MIDI has channels; UserError
+    where the sound font is not installed.
     """
     import tinysoundfont
 
