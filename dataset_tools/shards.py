@@ -36,6 +36,8 @@ from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion,
 from dataset_tools.base.timebase import FPS, frames_to_seconds, window_starts
 from dataset_tools.base.workers import progress
 
+SHOWN = 20  # dropped clips that are printed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
@@ -380,9 +382,11 @@ def main(argv: list[str] | None = None) -> int:
         if inside:
             seconds = frames_to_seconds(sum(row.frames for row in inside))
             say("shards", f"{split}: {len(inside)} clips, {seconds:.1f} s, {len({row.shard for row in inside})} shards")
-    for row in rows:
-        if row.status != "ok":
-            say("shards", f"dropped {row.id}: {row.reason}")
+    dropped = [row for row in rows if row.status != "ok"]
+    for row in dropped[:SHOWN]:
+        say("shards", f"dropped {row.id}: {row.reason}")
+    if len(dropped) > SHOWN:
+        say("shards", f"... and {len(dropped) - SHOWN} more, all in {layout.stage('shards') / 'rows.csv'}")
     return 0
 
 

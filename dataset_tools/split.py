@@ -13,9 +13,9 @@ for which fold it is test). `--hold-out compilation` keeps whole compilations to
 compilation share a room, a camera and an edit. Lengths in a manifest without times are those of its 2 s segments.
 
 Labels can be wrong: where data/<corpus>/audio holds the clips' sound, fingerprints find the same recording under two
-song ids, up to 6 % faster or slower and a semitone higher or lower. `--same-recording refuse` ends with an error if that
-puts one recording into two parts, `merge` treats such songs as one (under `official` it goes where most of its clips
-are labelled), `ignore` does not listen.
+song ids, up to 6 % faster or slower and a semitone higher or lower (445 clips take some 5 minutes, more with the square of
+their number). `--same-recording refuse` ends with an error if that puts one recording into two parts, `merge` treats
+such songs as one (under `official` it goes where most of its clips are labelled), `ignore` does not listen.
 """
 
 import argparse
@@ -195,7 +195,7 @@ def listen(items: list[Item], folder: Path, rule: str) -> tuple[list[Item], dict
     from dataset_tools.sound.fingerprint import fingerprint, joined, same_recordings
 
     songs = {item.clip_id: item.song_id for item in sounds}
-    prints = {item.clip_id: fingerprint(_sound(folder / f"{item.clip_id}.wav")) for item in progress(sounds, "split")}
+    prints = {item.clip_id: fingerprint(_sound(folder / f"{item.clip_id}.wav")) for item in progress(sounds, "split: listening")}
     matches = same_recordings(prints, songs)
     heard["same"] = [
         {

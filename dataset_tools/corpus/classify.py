@@ -61,7 +61,7 @@ def classify(error: BaseException) -> tuple[str, str]:
     else, the unknown too: trying again costs little, giving up a video for good does.
     """
     reason = re.sub(r"^(ERROR: )?(\[[\w:+-]+\] )?", "", " ".join(str(error).split()))
-    reason = re.sub(r"; please report this issue on .*", "", reason)
+    reason = re.sub(r"; please report this issue on .*| \(caused by .*\)$", "", reason)
     if isinstance(error, NotAVideo):
         for status, said in (("transient", TRANSIENT), ("permanent", (*PERMANENT, *GONE)), ("auth", AUTH)):
             if any(word in error.says.lower() for word in said):

@@ -16,6 +16,7 @@ from scipy import fft, signal
 from threadpoolctl import threadpool_limits
 
 from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.base.workers import progress
 
 HOP = 1024
 """Samples between frames: 46 ms."""
@@ -101,22 +102,22 @@ def same_recordings(prints: dict[str, np.ndarray], group_of: dict[str, str], lea
     size = fft.next_fast_len(2 * longest, real=True)
     seconds = _Bits([_bits(values, 1.0, 0) for _, values in pieces], size)
     best: dict[tuple[str, str], Match] = {}
-    for tempo in TEMPI:
-        for shift in range(-REACH if tempo > 1 else 0, REACH + 1):
-            for begin in range(0, len(pieces), BLOCK):
-                rows = slice(begin, begin + BLOCK)
-                firsts = _Bits([_bits(values, 1 / tempo, shift) for _, values in pieces[rows]], size)
-                apart = groups[rows, None] != groups[None, :]
-                for i, j, score, overlap in _alike(firsts, seconds, apart, least):
-                    pair = (str(ids[begin + i]), str(ids[j]))
-                    turned = pair[0] > pair[1]
-                    match = Match(
-                        first=min(pair), second=max(pair), score=round(score, 3), seconds=round(overlap, 1),
-                        tempo=round(tempo if turned else 1 / tempo, 2),
-                        semitones=round((-shift if turned else shift) / STEPS, 2),
-                    )  # fmt: skip
-                    key = (match.first, match.second)
-                    best[key] = max(best.get(key, match), match, key=lambda m: m.score)
+    changes = [(tempo, shift) for tempo in TEMPI for shift in range(-REACH if tempo > 1 else 0, REACH + 1)]
+    for tempo, shift in progress(changes, "split: comparing"):
+        for begin in range(0, len(pieces), BLOCK):
+            rows = slice(begin, begin + BLOCK)
+            firsts = _Bits([_bits(values, 1 / tempo, shift) for _, values in pieces[rows]], size)
+            apart = groups[rows, None] != groups[None, :]
+            for i, j, score, overlap in _alike(firsts, seconds, apart, least):
+                pair = (str(ids[begin + i]), str(ids[j]))
+                turned = pair[0] > pair[1]
+                match = Match(
+                    first=min(pair), second=max(pair), score=round(score, 3), seconds=round(overlap, 1),
+                    tempo=round(tempo if turned else 1 / tempo, 2),
+                    semitones=round((-shift if turned else shift) / STEPS, 2),
+                )  # fmt: skip
+                key = (match.first, match.second)
+                best[key] = max(best.get(key, match), match, key=lambda m: m.score)
     return sorted(best.values(), key=lambda m: (-m.score, m.first, m.second))
 
 
