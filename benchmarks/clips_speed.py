@@ -1,71 +1,81 @@
-"""Are clips and audio bound by the encoder? `python benchmarks/clips_speed.py [--root DIR] [--clips N]`
+"""Are clips and audio bound by their codecs? `python benchmarks/clips_speed.py [--clips N] [--root DIR] [--repeats R]`
 
-Cuts the first N clips of the finished demo corpus of DIR by one process as the stage does, writes their sound, and encodes
-the same frames, already decoded and cropped, with the bare encoder. All of it is run three times; the best counts.
+Cuts N clips as one worker process of the stage does (the next is decoded and its panels are found while one is encoded) and
+runs the bare encoder on the same pictures and sound, in turns; then audio beside the bare decoding, resampling and writing
+of the same sounds. The bare decoder, on the frames of the sources from the key frame before each clip, is there to compare:
+where the wider source costs more than the encoding of what is kept of it, no overlap can reach the encoder's speed.
 """
 
-import argparse
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tabulate import tabulate
+from turns import arguments, in_turns
 
-from dataset_tools.audio import CutRow, extract
-from dataset_tools.base.layout import Layout
+from dataset_tools import audio, clips
 from dataset_tools.base.manifest import load_manifest
-from dataset_tools.vision.normalise import normalise_video
+from dataset_tools.base.params import load_params
+from dataset_tools.base.schema import Song, read_records
+from dataset_tools.base.timebase import FPS, frames_to_samples
+from dataset_tools.base.workers import run_all
 from dataset_tools.vision.video_io import read_sound, timed_frames, write_clip
 
 
-def best(function, times: int = 3) -> float:
-    """Seconds of the quickest of some runs."""
-    taken = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        function()
-        taken.append(time.perf_counter() - begun)
-    return min(taken)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("."))
-    parser.add_argument("--clips", type=int, default=6)
-    args = parser.parse_args()
-    layout = Layout(root=args.root, corpus="demo")
+    args, layout = arguments(__doc__)
+    params = load_params(layout.params, "clips", clips.Params)
+    videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", clips.VideoRow)}
     cuts = load_manifest(layout.stage("sources")).clips[: args.clips]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, turn = Path(name), iter(range(1000))
 
-        def cut() -> list:
-            return [
-                normalise_video(
-                    layout.stage("download") / f"{c.video_id}.mp4", folder / f"{c.clip_id}.mp4", start=c.start, end=c.end
-                )
-                for c in cuts
-            ]  # fmt: skip
+        def jobs() -> list[clips.Job]:
+            shared = {"videos": layout.stage("download"), "target": folder, "cache": folder / str(next(turn)), "params": params}
+            return [clips.Job(clip=c, song=Song(song_id=c.song_id), video=videos[c.video_id], **shared) for c in cuts]
 
-        made = cut()
-        rows = [CutRow(id=c.clip_id, status="ok", frames=m.frames) for c, m in zip(cuts, made, strict=True)]
-        decoded = [[f for _, f in timed_frames(folder / f"{c.clip_id}.mp4")] for c in cuts]
-        sounds = [read_sound(folder / f"{c.clip_id}.mp4") for c in cuts]
+        def cut() -> list[clips.ClipRow]:
+            return run_all(clips.cut, jobs(), 1, "clips", prepare=clips.begin)
+
+        begun = [clips.begin(job) for job in jobs()]
+        decoded = [(list(b.pictures), b.sound, b.rate) for b in begun]
+        rows = [audio.CutRow(id=row.id, status=row.status, frames=row.frames) for row in cut()]
+        assert all(row.status == "ok" for row in rows), [row.reason for row in rows]
 
         def encode() -> None:
-            for frames, (sound, rate) in zip(decoded, sounds, strict=True):
-                write_clip(folder / "bare.mp4", frames, sound, rate)
+            for pictures, sound, rate in decoded:
+                write_clip(folder / "bare.mp4", pictures, sound, rate)
+
+        def decode() -> None:
+            for c in cuts:
+                for time, _ in timed_frames(layout.stage("download") / f"{c.video_id}.mp4", c.start, threads=1):
+                    if time > c.end:
+                        break
 
         def write_sound() -> None:
             for row in rows:
-                extract((folder, folder, row))
+                audio.extract((folder, folder, row))
 
-        seconds = {"clips": best(cut), "bare encoder, same frames": best(encode), "audio": best(write_sound)}
+        def bare_sound() -> None:
+            for row in rows:
+                found = read_sound(folder / f"{row.id}.mp4", 0.0, row.frames / FPS)
+                mono = audio.to_mono(*found, frames_to_samples(row.frames))
+                audio.wavfile.write(folder / "bare.wav", audio.SAMPLE_RATE, mono)
+
+        encoder, stage = in_turns(encode, cut, args.repeats)
+        decoder, _ = in_turns(decode, encode, args.repeats)
+        codec, sounds = in_turns(bare_sound, write_sound, args.repeats)
     frames = sum(row.frames for row in rows)
-    table = [(k, len(cuts) / s, frames / s, seconds["bare encoder, same frames"] / s) for k, s in seconds.items()]
-    print(tabulate(table, ["one process", "clips/s", "frames/s", "of the bare encoder"], floatfmt=("", ".2f", ".0f", ".2f")))
+    table = [
+        ("clips", len(cuts) / stage, frames / stage, encoder / stage),
+        ("its bare encoder, same pictures", len(cuts) / encoder, frames / encoder, 1.0),
+        ("its bare decoder, wider source", len(cuts) / decoder, frames / decoder, encoder / decoder),
+        ("audio", len(cuts) / sounds, frames / sounds, codec / sounds),
+        ("its bare decoder, resampler, writer", len(cuts) / codec, frames / codec, 1.0),
+    ]
+    print(tabulate(table, ["one process", "clips/s", "frames/s", "of the bare"], floatfmt=("", ".2f", ".0f", ".2f")))
 
 
 if __name__ == "__main__":

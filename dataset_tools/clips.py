@@ -4,9 +4,12 @@ A clip is an mp4 of 30 frames a second with the still side panels cropped away, 
 frames / 30 s of it. A clip that cannot be cut has a row that says why.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+
+import cv2
 
 from dataset_tools.base.accounting import demand
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_text
@@ -18,7 +21,7 @@ from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, Song, read_records, write_records
 from dataset_tools.base.work_cache import item_key
 from dataset_tools.base.workers import run_all
-from dataset_tools.vision.normalise import normalise_video
+from dataset_tools.vision.normalise import Cut, cut_out
 
 STAGE = "clips"
 VERSION = 5  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
@@ -37,8 +40,10 @@ class Params:
     stretch_sound: float = 0.0
     """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
     recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""
+    memory: int = 600
+    """MB of decoded frames, of each of two clips, that a process may hold; a clip that needs more is decoded twice."""
     workers: int = 2
-    """Processes, one clip each at a time."""
+    """Processes; each encodes a clip while it decodes the next."""
     timeout: float = 900.0
     """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
     min_ok: float = 0.9
@@ -48,6 +53,7 @@ class Params:
         require(self.max_height >= 16, f"max_height must be at least 16 px, found {self.max_height}")
         require(self.max_cuts is None or self.max_cuts >= 0, f"max_cuts must be empty or at least 0, found {self.max_cuts}")
         require(0 <= self.stretch_sound <= 0.1, f"stretch_sound must be 0 to 0.1, found {self.stretch_sound:g}")
+        require(self.memory >= 0, f"memory must be at least 0 MB, found {self.memory}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
@@ -104,48 +110,57 @@ class Job:
     params: Params
 
 
-def cut(job: Job) -> ClipRow:
-    """Write target/<clip_id>.mp4, from the cache where this cut was made before; the row says why if there is none."""
+    @property
+    def made(self) -> Path:
+        """Where in the cache it is, where this cut was made before."""
+        key = item_key(VERSION, self.video.sha256, self.clip.start, self.clip.end, self.params.max_height, self.params.crop,
+                       self.params.stretch_sound)  # fmt: skip
+        return self.cache / f"{key}.mp4"
+
+    @property
+    def note(self) -> Path:
+        """What is known of it, beside it."""
+        return self.made.with_suffix(".json")
+
+
+def begin(job: Job) -> Cut | ClipRow | None:
+    """Decode a clip, while the one before is encoded. The row of one that cannot be; None where it was cut before."""
     clip = job.clip
     if clip.start is None:
         return failed(job, f"start and end are empty in the manifest; {ANNOTATIONS}")
     if job.video is None or job.video.status != "ok":
         why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
         return failed(job, f"video {clip.video_id} was not downloaded ({why})")
-    key = item_key(VERSION, job.video.sha256, clip.start, clip.end, job.params.max_height, job.params.crop,
-                   job.params.stretch_sound)  # fmt: skip
-    made, note = job.cache / f"{key}.mp4", job.cache / f"{key}.json"
-    if not (made.is_file() and note.is_file()):
+    if job.made.is_file() and job.note.is_file():
+        return None
+    cv2.setNumThreads(1)  # the other cores have other clips
+    try:
+        return cut_out(
+            job.videos / f"{clip.video_id}.mp4", start=clip.start, end=clip.end, max_height=job.params.max_height,
+            crop=job.params.crop, need_sound=True, stretch_sound=job.params.stretch_sound, memory=job.params.memory << 20,
+        )  # fmt: skip
+    except UserError as err:
+        return failed(job, str(err))
+
+
+def cut(job: Job, begun: Cut | ClipRow | None) -> ClipRow:
+    """Write target/<clip_id>.mp4, encoded now or from the cache; the row says why if there is none."""
+    if isinstance(begun, ClipRow):
+        return begun
+    if begun is not None:
         try:
-            done = normalise_video(
-                job.videos / f"{clip.video_id}.mp4", made, start=clip.start, end=clip.end,
-                max_height=job.params.max_height, crop=job.params.crop, need_sound=True,
-                stretch_sound=job.params.stretch_sound,
-            )  # fmt: skip
+            done = dataclasses.asdict(begun.write(job.made))
         except UserError as err:
             return failed(job, str(err))
-        numbers = {
-            "frames": done.frames,
-            "width": done.width,
-            "height": done.height,
-            "crop_x": done.crop.x,
-            "crop_y": done.crop.y,
-            "crop_w": done.crop.width,
-            "crop_h": done.crop.height,
-            "source_width": done.source_width,
-            "source_height": done.source_height,
-            "source_fps": done.source_fps,
-            "audio_peak": done.audio_peak,
-            "sound_drift": done.sound_drift,
-            "cuts": done.cuts,
-        }
-        write_text(note, json.dumps(numbers))
-    facts = json.loads(note.read_text(encoding="utf-8"))
+        part = done.pop("crop")
+        numbers = done | {"crop_x": part["x"], "crop_y": part["y"], "crop_w": part["width"], "crop_h": part["height"]}
+        write_text(job.note, json.dumps(numbers))
+    facts = json.loads(job.note.read_text(encoding="utf-8"))
     cuts, most = facts.pop("cuts"), job.params.max_cuts
     if most is not None and len(cuts) > most:
         at = ", ".join(f"{second:g}" for second in cuts)
         return failed(job, f"{len(cuts)} scene cuts inside the clip, at {at} s, but clips.max_cuts is {most}")
-    publish(made, job.target / f"{clip.clip_id}.mp4")
+    publish(job.made, job.target / f"{job.clip.clip_id}.mp4")
     return _row(job, "ok", cuts=len(cuts), **facts)
 
 
@@ -175,7 +190,7 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     ]  # fmt: skip
     begin_folder(target, "rows.csv")
     sweep(cache)
-    rows = run_all(cut, jobs, params.workers, STAGE, failed=failed, timeout=params.timeout)
+    rows = run_all(cut, jobs, params.workers, STAGE, prepare=begin, failed=failed, timeout=params.timeout)
     assert len(rows) == len(manifest.clips)
     keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
     write_records(target / "rows.csv", rows, ClipRow)

@@ -13,13 +13,13 @@ def windows(shards, count, seed=0):
     return [(shards.clips[k].clip_id, 30 * int(rng.integers(0, shards.clips[k].frames // 30 - 1))) for k in picked]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_batches_are_what_the_shards_hold(tmp_path, workers):
+@pytest.mark.parametrize(("workers", "prefetch"), [(0, 2), (1, 1), (2, 2), (3, 4)])
+def test_batches_are_what_the_shards_hold(tmp_path, workers, prefetch):
     shards = build_shards(tmp_path, clips=4)
     places = windows(shards, 50)
     batches = [places[k : k + 4] for k in range(0, 50, 4)]  # the last one has two windows
     found = []
-    for batch in load_batches(shards, iter(batches), 60, largest=4, workers=workers, prefetch=2):
+    for batch in load_batches(shards, iter(batches), 60, largest=4, workers=workers, prefetch=prefetch):
         found.append([values.clone().numpy() for values in batch])
     assert len(found) == len(batches)
     for places, batch in zip(batches, found, strict=True):
@@ -27,11 +27,12 @@ def test_batches_are_what_the_shards_hold(tmp_path, workers):
             np.testing.assert_array_equal(values, expected)
 
 
-def test_a_batch_stays_while_the_next_is_looked_at(tmp_path):
+@pytest.mark.parametrize(("workers", "prefetch"), [(0, 2), (1, 1), (2, 2), (3, 4)])
+def test_a_batch_stays_while_the_next_is_looked_at(tmp_path, workers, prefetch):
     shards = build_shards(tmp_path, clips=4)
     batches = [[place] for place in windows(shards, 40)]
     before = None
-    for number, batch in enumerate(load_batches(shards, batches, 60, largest=1, workers=2, prefetch=2)):
+    for number, batch in enumerate(load_batches(shards, batches, 60, largest=1, workers=workers, prefetch=prefetch)):
         if before is not None:
             np.testing.assert_array_equal(before.i3d.numpy(), shards.read_batch(batches[number - 1], 60).i3d)
         before = batch

@@ -80,7 +80,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     from dataset_tools.vision.normalise import normalise_video
     from dataset_tools.vision.poser import Poser
     from dataset_tools.vision.tracking import track
-    from dataset_tools.vision.video_io import nearest_time
+    from dataset_tools.vision.video_io import nearest_time, timed_frames
     from dataset_tools.vision.visual_features import load_visual_features
 
     clips, posing, looking = (
@@ -99,7 +99,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     settings = dataclasses.asdict(looking)
     features = load_visual_features(settings.pop("weights"), layout, **settings)
     visual = features(held(progress(read_clip(clip, made.frames), "visual features", made.frames), WINDOW))
-    return Dance(pose=pose, size=(made.width, made.height), visual=visual, begin=nearest_time(video, 0.0))
+    return Dance(pose=pose, size=(made.width, made.height), visual=visual, begin=nearest_time(timed_frames(video), 0.0))
 
 
 def inputs_of_settings(layout: Layout) -> dict[str, str]:

@@ -18,7 +18,7 @@ from d2m_model.listening import sounds
 from d2m_model.listening.design import SCALE, Stimulus
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
-from dataset_tools.vision.video_io import nearest_frames, rgb_frames, write_clip
+from dataset_tools.vision.video_io import nearest_frames, rgb_frames, timed_frames, write_clip
 
 
 def file_name(secret: str, stimulus: Stimulus) -> str:
@@ -39,7 +39,7 @@ def write_media(
     if all(path.exists() for path in wanted.values()):
         return
     picture, captioned = folder / ".picture.mp4", folder / ".captioned.mp4"
-    shown = list(nearest_frames(video, 0.0, frames)) if video else []
+    shown = list(nearest_frames(timed_frames(video), 0.0, frames)) if video else []
     if shown:
         write_clip(picture, shown, None)
     drafts = {s: path.with_name(f".draft-{path.name}") for s, path in wanted.items()}

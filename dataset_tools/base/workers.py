@@ -11,9 +11,11 @@ import signal
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import cycle
 from multiprocessing import connection
 from typing import TypeVar
 
@@ -130,13 +132,34 @@ class ProcessLost(RuntimeError):
     """The process that worked on an item died, or was stopped because it took too long."""
 
 
+def in_turns(function: Callable[[I], O], items: Iterable[I], workers: int, ahead: int) -> Iterator[O]:
+    """map(function, items) by `workers` forks of this process, which take turns; each is given `ahead` items at once.
+
+    For many small items: nothing passes but items and outcomes, through pipes. What `function` changes in memory that was
+    shared when this began, it changes here too. What it raises is raised here; ProcessLost where a process dies.
+    """
+    processes = [_Worker(function, None, forked=True) for _ in range(workers)]
+    turns, busy = cycle(processes), deque()
+    try:
+        for item in items:
+            if len(busy) == workers * ahead:
+                yield busy.popleft().answer()
+            busy.append(next(turns))
+            busy[-1].send(item)
+        while busy:
+            yield busy.popleft().answer()
+    finally:
+        for worker in processes:
+            worker.stop()
+
+
 class _Worker:
     """A process that answers one item at a time over a pipe."""
 
-    def __init__(self, function: Callable, prepare: Callable | None):
-        context = multiprocessing.get_context(START)
+    def __init__(self, function: Callable, prepare: Callable | None, forked: bool = False):
+        context = multiprocessing.get_context("fork" if forked else START)
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(function, prepare, theirs))
+        self.process = context.Process(target=_serve, args=(function, prepare, theirs), daemon=forked)
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
         self.given: list[int] = []
@@ -147,8 +170,11 @@ class _Worker:
         self.timeout = timeout
         if len(self.given) == 1:
             self._begin()
+        self.send(items[index])
+
+    def send(self, item) -> None:
         try:
-            self.pipe.send(items[index])
+            self.pipe.send(item)
         except BrokenPipeError:  # it died since its last answer: take() will say how
             pass
 
@@ -169,6 +195,9 @@ class _Worker:
         """('done', outcome), ('raised', exception), ('lost', ProcessLost) or, on the way to them, ('step', None)."""
         if not self.answered:
             return "lost", ProcessLost(f"took more than {self.timeout:g} s and was stopped")
+        return self._answer()
+
+    def _answer(self) -> tuple[str, object]:
         try:
             return self.pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -176,6 +205,13 @@ class _Worker:
             code = self.process.exitcode
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             return "lost", ProcessLost(f"the process that worked on it {how}")
+
+    def answer(self):
+        """The outcome of the item that it was sent first, or what that raised; waits for it."""
+        kind, outcome = self._answer()
+        if kind != "done":
+            raise outcome
+        return outcome
 
     def stop(self) -> None:
         self.process.kill()

@@ -9,9 +9,11 @@ import av
 import numpy as np
 import soxr
 
+from dataset_tools.base.ahead import Ahead, ahead
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS, seconds_to_frames
+from dataset_tools.vision.held_frames import HeldFrames
 from dataset_tools.vision.panels import moving_rectangle
 from dataset_tools.vision.scene_cuts import CutFinder
 from dataset_tools.vision.upright import Crop, Upright, even_size, planes_of
@@ -28,6 +30,8 @@ from dataset_tools.vision.video_io import (
 SAMPLED = 24  # frames in which the panels are looked for
 SAMPLED_SECONDS = 20.0  # of the clip's beginning, over which they are spread
 LEAST_DRIFT = 0.0005  # differences below this between the lengths of sound and picture are codecs' padding
+MEMORY = 600 << 20  # bytes of decoded frames: 14 s of 720p
+PICTURES_AHEAD = 8  # of the encoder: evens out what a picture takes to be made
 SILENCE = 10 ** (-60 / 20)  # peak below which there is nothing to hear: -60 dB of full scale
 
 
@@ -52,17 +56,53 @@ class Normalised:
     """Seconds into the output at which another scene begins."""
 
 
-def normalise_video(
-    path: Path, out: Path, *, start: float | None = None, end: float | None = None, max_height: int = 720,
-    crop: bool = True, need_sound: bool = False, stretch_sound: float = 0.0,
-) -> Normalised:  # fmt: skip
-    """Cut `start` to `end` seconds (None: from the beginning, to the end) of a video to an mp4 at 30 fps.
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A span of a video, decoded and ready to be encoded, once."""
+
+    path: Path
+    span: tuple[float, float]
+    """Seconds that were asked for."""
+    count: int
+    """Frames at 30 fps."""
+    pictures: list[av.VideoFrame] | Ahead[av.VideoFrame]
+    """All that are to be written or, of a larger span, as they come from a thread of their own."""
+    finder: CutFinder
+    """Has seen the pictures that were made."""
+    sound: np.ndarray | None
+    """(C, N) int16 from the first picture on; None without sound."""
+    rate: int
+    """Samples a second of the sound."""
+    facts: dict
+    """What of `Normalised` is known before."""
+
+    def write(self, out: Path) -> Normalised:
+        """Encode it as `out`, complete or absent. Raises UserError where the video ends before the span does."""
+        with write_aside(out) as aside:
+            written = write_clip(aside, self.pictures, self.sound, self.rate)
+            if written < self.count:
+                raise UserError(_outside(self.path, *self.span))
+        cuts = tuple(round(frame / FPS, 3) for frame in self.finder.cuts())
+        return Normalised(frames=written, cuts=cuts, **self.facts)
+
+
+def normalise_video(path: Path, out: Path, **span) -> Normalised:
+    """Cut a span of a video, as `cut_out` says, to an mp4 at 30 fps. Raises UserError as `cut_out` and `Cut.write` do."""
+    return cut_out(path, **span).write(out)
+
+
+def cut_out(
+    path: Path, *, start: float | None = None, end: float | None = None, max_height: int = 720, crop: bool = True,
+    need_sound: bool = False, stretch_sound: float = 0.0, memory: int = MEMORY,
+) -> Cut:  # fmt: skip
+    """Decode `start` to `end` seconds (None: from the beginning, to the end) of a video, to be written.
 
     Frame k shows what the source shows nearest to start + k / 30 s. `start` moves to the nearest source frame, by at
     most half of one, so that picture and sound keep in step. Where the picture begins later than the sound, its first
     frame stands still until then. The sound is lossless at the source's own rate, exactly frames / 30 s long; one whose
     whole length differs from the picture's by up to the fraction `stretch_sound` is taken to run by another clock and
-    is resampled to the picture's. Pictures higher than `max_height` pixels are scaled down. The output is complete or absent.
+    is resampled to the picture's. Pictures higher than `max_height` pixels are scaled down. A span whose frames fit into
+    `memory` bytes is decoded once, here; a larger one twice, here for its panels and again while it is written.
 
     Raises UserError: file missing, unreadable, without frames, a span of no whole frame, a span outside the video;
     with `need_sound` also where there is no sound or it is silent.
@@ -75,9 +115,10 @@ def normalise_video(
     count = seconds_to_frames(last - asked)
     if count < 1:
         raise UserError(f"{path.name}: {asked:g} to {last:g} s holds no whole frame at {FPS} fps")
-    begin = nearest_time(path, asked)
+    frames = HeldFrames(path, asked, memory)
+    begin = nearest_time(frames.look(), asked)
     upright = Upright(info.pixel_aspect)
-    kept = _kept_part(path, upright, begin, count, crop)
+    kept = _kept_part(frames, upright, begin, count, crop)
     if kept is None:
         raise UserError(_outside(path, asked, last))
     drift = info.sound_drift or 0.0
@@ -86,21 +127,20 @@ def normalise_video(
     if need_sound and peak < SILENCE:
         raise UserError(f"{path.name}: the sound from {asked:g} to {last:g} s is silent (peak {peak:g} of 1)")
 
-    size = _scaled(kept, max_height)
-    finder = CutFinder()
-    with write_aside(out) as aside:
-        written = write_clip(aside, _pictures(path, begin, count, upright, kept, size, finder), sound, rate)
-        if written < count:
-            raise UserError(_outside(path, asked, last))
-    return Normalised(
-        frames=written, width=size[0], height=size[1], crop=kept, source_width=upright.shown[0],
-        source_height=upright.shown[1], source_fps=info.fps, audio_peak=peak, sound_drift=info.sound_drift,
-        cuts=tuple(round(frame / FPS, 3) for frame in finder.cuts()),
-    )  # fmt: skip
+    size, finder = _scaled(kept, max_height), CutFinder()
+    facts = {
+        "width": size[0], "height": size[1], "crop": kept, "source_width": upright.shown[0],
+        "source_height": upright.shown[1], "source_fps": info.fps, "audio_peak": peak, "sound_drift": info.sound_drift,
+    }  # fmt: skip
+    pictures = _pictures(nearest_frames(frames.take(), begin, count), upright, kept, size, finder)
+    pictures = list(pictures) if frames.held else ahead(pictures, PICTURES_AHEAD)
+    return Cut(
+        path=path, span=(asked, last), count=count, pictures=pictures, finder=finder, sound=sound, rate=rate, facts=facts
+    )
 
 
-def _pictures(path, begin, count, upright, kept, size, finder) -> Iterator[av.VideoFrame]:
-    for frame in nearest_frames(path, begin, count):
+def _pictures(frames, upright, kept, size, finder) -> Iterator[av.VideoFrame]:
+    for frame in frames:
         picture = upright(frame, kept, size)
         finder.see(planes_of(picture)[0])
         yield picture
@@ -122,10 +162,10 @@ def _sound(path: Path, begin: float, count: int, drift: float) -> tuple[np.ndarr
     return fitted, rate
 
 
-def _kept_part(path: Path, upright: Upright, begin: float, count: int, crop: bool) -> Crop | None:
+def _kept_part(held: HeldFrames, upright: Upright, begin: float, count: int, crop: bool) -> Crop | None:
     """The moving rectangle, or the whole upright picture where `crop` is off; None where the span shows no frame."""
     seconds = min(count / FPS, SAMPLED_SECONDS)
-    frames = nearest_frames(path, begin, SAMPLED, fps=SAMPLED / seconds)
+    frames = nearest_frames(held.look(), begin, SAMPLED, fps=SAMPLED / seconds)
     lumas, tints = [], 0.0
     for frame in frames if crop else islice(frames, 1):
         luma, *chroma = planes_of(upright(frame))

@@ -11,6 +11,7 @@ both sides of the frame, unless motion alone is proof enough. Where nothing is c
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -35,9 +36,13 @@ def moving_rectangle(frames: np.ndarray, tints: np.ndarray | None = None) -> Cro
     `tints` (H, W, 2), float or uint8, is the mean chroma: it shows borders between equally bright colours. Returns the
     whole frame (cut to even sizes) where there are no still panels, or nothing to tell them by.
     """
-    smooth = np.stack([cv2.blur(frame, (3, 3)) for frame in frames])
-    moving = smooth.max(axis=0) - smooth.min(axis=0) > NOISE
-    picture = frames.mean(axis=0, dtype=np.float32)
+    darkest = brightest = cv2.blur(frames[0], (3, 3))
+    total = np.zeros(frames.shape[1:], np.float32)  # exact: of whole numbers below 2^24
+    for frame in frames:
+        smooth = cv2.blur(frame, (3, 3))
+        darkest, brightest = np.minimum(darkest, smooth), np.maximum(brightest, smooth)
+        cv2.accumulate(frame, total)
+    moving, picture = brightest - darkest > NOISE, total / len(frames)
     tints = np.zeros((*picture.shape, 2)) if tints is None else tints.astype(np.float32)
     x, y = slice(0, frames.shape[2]), slice(0, frames.shape[1])
     # bars may stand around panels or between them: each way is tried again inside what the other left
@@ -75,8 +80,12 @@ def _borders(moving: np.ndarray, picture: np.ndarray, tints: np.ndarray, *, lone
     share = moving.mean(axis=0)
     if not share.any():
         return None
-    left = _Side.of(share, picture, tints)
-    right = _Side.of(share[::-1], picture[:, ::-1], tints[:, ::-1])
+    step = np.abs(np.diff(picture, axis=1)) > EDGE_STEP
+    tint_step = np.logical_or(*(np.abs(np.diff(tint, axis=1)) > EDGE_STEP for tint in np.moveaxis(tints, 2, 0)))
+    tint_step = cv2.dilate(tint_step.view(np.uint8), np.ones((1, 3), np.uint8)).view(bool)
+    edge, tinted = (np.pad(steps.mean(axis=0), 1) for steps in (step, step | tint_step))
+    left = _Side.of(share, edge, tinted)
+    right = _Side.of(share[::-1], edge[::-1], tinted[::-1])
     best, found = PAIR, None
     slack = max(2, round(SYMMETRY * width))
     for x in left.candidates:
@@ -107,22 +116,16 @@ class _Side:
     spread: int
 
     @staticmethod
-    def of(share: np.ndarray, picture: np.ndarray, tints: np.ndarray) -> "_Side":
-        """From the (W,) moving part of each column and the mean frame, read from the side inwards."""
+    def of(share: np.ndarray, edge: np.ndarray, tinted: np.ndarray) -> "_Side":
+        """From the (W,) moving part of each column and both edges, read from the side inwards."""
         width = len(share)
         spread = max(3, round(SPREAD * width))
-        step = np.abs(np.diff(picture, axis=1)) > EDGE_STEP
-        tint_step = (np.abs(np.diff(tints, axis=1)) > EDGE_STEP).any(axis=2)
-        tint_step = cv2.dilate(tint_step.astype(np.uint8), np.ones((1, 3), np.uint8)).astype(bool)
-        edge, tinted = np.zeros(width + 1), np.zeros(width + 1)
-        edge[1:width] = step.mean(axis=0)
-        tinted[1:width] = (step | tint_step).mean(axis=0)
         padded = np.pad(share, (2, 2))
         jump = np.maximum(0.0, padded[3 : width + 4] - padded[: width + 1])  # share[x + 1] - share[x - 2]
         first_moving = int(np.searchsorted(np.cumsum(share), STRAY * share.sum()))
         return _Side(edge, tinted, jump, range(round(MIN_PANEL * width), min(first_moving + spread, width) + 1), spread)
 
-    @property
+    @cached_property
     def evidence(self) -> np.ndarray:
         return self.tinted + self.jump
 

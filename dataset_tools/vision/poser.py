@@ -71,22 +71,25 @@ class Poser:
             yield people
 
     def begin(self, frames: Iterable[np.ndarray]) -> Ahead:
-        """Start the first thread; what is `found` in what this returns is what is in `frames`."""
-        return ahead(to_network(batch, self.long_edge) for batch in batched(frames, self.batch_size))
+        """Start both threads; what is `found` in what this returns is what is in `frames`. The network turns to the frames
+        that were begun next as soon as it has seen these, while their last people are found."""
+        scaled = ahead(to_network(batch, self.long_edge) for batch in batched(frames, self.batch_size))
+        return ahead(self._seen(scaled))
 
     def found(self, begun: Ahead) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """What `people` yields, of frames that were begun before, each with the people's colours, see `looks.looks`."""
-        with closing(begun), closing(ahead(self._seen(begun))) as seen:
-            for images, fields, shrink, offset in seen:
+        with closing(begun):
+            for images, fields, shrink, offset in begun:
                 for image, annotations in zip(images.permute(0, 2, 3, 1).numpy(), self.decode(fields), strict=True):
                     keypoints = np.array([a.data for a in annotations], np.float64).reshape(-1, self.joints, 3)
                     colours = looks(image, keypoints)
                     keypoints[..., :2] = (keypoints[..., :2] - offset + 0.5) * shrink - 0.5
                     yield self._in_layout(keypoints), colours
 
-    def _seen(self, batches: Iterable) -> Iterator[tuple]:
-        for images, shrink, offset in batches:
-            yield images, self.decode.fields(images), shrink, offset
+    def _seen(self, scaled: Ahead) -> Iterator[tuple]:
+        with closing(scaled):
+            for images, shrink, offset in scaled:
+                yield images, self.decode.fields(images), shrink, offset
 
     def _in_layout(self, keypoints: np.ndarray) -> np.ndarray:
         return quantise(to_layout(keypoints, self.layout))

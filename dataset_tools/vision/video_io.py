@@ -8,7 +8,7 @@ equally near), so 30 fps footage is taken frame for frame however its time stamp
 is more than half an output frame ahead, so that nothing is seen sooner than that before it is heard.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -90,26 +90,29 @@ def video_end(path: Path) -> float:
         return max(ends) * float(stream.time_base) - _zero(container)
 
 
-def timed_frames(path: Path, start: float = 0.0) -> Iterator[tuple[float, av.VideoFrame]]:
-    """(time in seconds, frame) in order of presentation, from the last frame shown at `start` or a little before."""
+def timed_frames(path: Path, start: float = 0.0, threads: int = 0) -> Iterator[tuple[float, av.VideoFrame]]:
+    """(time in seconds, frame) in order of presentation, from the last frame shown at `start` or a little before, decoded
+    by `threads` threads (0: as many as there are cores)."""
     with open_media(path) as container:
         stream = _video_stream(container, path)
-        stream.thread_type = "AUTO"
+        stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
         zero = _zero(container)
         for frame in _decoded_from(container, stream, start, zero):
             yield frame.pts * float(stream.time_base) - zero, frame
 
 
-def nearest_frames(path: Path, start: float, count: int, fps: float = FPS) -> Iterator[av.VideoFrame]:
-    """For k = 0..count-1 the frame nearest to `start` + k / fps seconds, but at most half of 1 / fps ahead of it; fewer
-    frames only where the video ends before that.
+def nearest_frames(
+    frames: Iterable[tuple[float, av.VideoFrame]], start: float, count: int, fps: float = FPS
+) -> Iterator[av.VideoFrame]:
+    """For k = 0..count-1 the one of `timed_frames` nearest to `start` + k / fps seconds, but at most half of 1 / fps ahead
+    of it; fewer frames only where the video ends before that.
 
     The last frame stands in for instants up to one and a half output frames after the video, the first for all before
     the picture begins (which may be later than the sound), unless it begins after the whole span.
     """
     k, before, step = 0, None, 0.0
     reach = 1.5 / fps
-    for time, frame in timed_frames(path, start):
+    for time, frame in frames:
         if before is None and time > start + (count - 1) / fps + reach:
             return
         change = max((before[0] + time) / 2, time - 0.5 / fps + TIE) if before is not None else 0.0
@@ -125,13 +128,13 @@ def nearest_frames(path: Path, start: float, count: int, fps: float = FPS) -> It
         k += 1
 
 
-def nearest_time(path: Path, start: float) -> float:
-    """Time stamp, in seconds, of the frame nearest to `start`; `start` itself where the video holds no frame there.
+def nearest_time(frames: Iterable[tuple[float, av.VideoFrame]], start: float) -> float:
+    """Time stamp, in seconds, of that of `timed_frames` nearest to `start`; `start` itself where there is no frame.
 
     Where the picture begins after `start`: the first instant from `start` on that is whole output frames before it.
     """
     before = None
-    for time, _ in timed_frames(path, start):
+    for time, _ in frames:
         if before is None and time > start:
             return time - int((time - start) * FPS + 1e-6) / FPS
         if time >= start:

@@ -7,7 +7,8 @@ clip's last flow is repeated where it ends with the window. Frames after the las
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -41,6 +42,8 @@ class VisualFeatures:
     """Windows that go through a network at once."""
     raft: torch.nn.Module | None = None
     """Network of the flow method 'raft'."""
+    _turn: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+    """Of the clips that were begun: the networks see one at a time."""
 
     def __call__(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """Features of a clip at 30 fps.
@@ -59,14 +62,23 @@ class VisualFeatures:
         return self.features(self.begin(frames))
 
     def begin(self, frames: Iterable[np.ndarray]) -> Ahead:
-        """Start the thread; `features` of what this returns are those of `frames`."""
-        return ahead(self._stretches(frames), depth=1)
+        """Start two threads, one that takes the flow and one for the networks; `features` of what this returns are those of
+        `frames`. The networks turn to the frames that were begun next as soon as they have seen these."""
+        return ahead(self._rows(ahead(self._stretches(frames), depth=1)))
 
     def features(self, begun: Ahead) -> np.ndarray:
         """What calling the extractor returns, of frames that were begun before."""
         with closing(begun):
-            rows = [self._windows(*stretch) for stretch in begun]
+            rows = list(begun)
         return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)
+
+    def _rows(self, stretches: Ahead) -> Iterator[np.ndarray]:
+        torch.set_num_threads(torch.get_num_threads())  # what was set is not yet so in a new thread: OpenMP has it per thread
+        with closing(stretches):
+            for stretch in stretches:
+                with self._turn:
+                    row = self._windows(*stretch)
+                yield row
 
     def _stretches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The clip as stretches of at most `batch` windows: uint8 (T, H, W, 3) frames and float32 (T, 2, H, W) scaled

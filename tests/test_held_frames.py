@@ -1,0 +1,74 @@
+"""A clip is decoded once where its frames fit into memory, twice where not, and its bytes are the same."""
+
+import numpy as np
+import pytest
+from footage import numbered_video, timed_video, tone
+
+from dataset_tools.base.work_cache import file_sha256
+from dataset_tools.vision import held_frames
+from dataset_tools.vision.held_frames import HeldFrames
+from dataset_tools.vision.normalise import normalise_video
+from dataset_tools.vision.video_io import timed_frames
+
+FRAME = 64 * 48 * 3 // 2  # bytes of a frame of numbered_video, without what the decoder adds to its lines
+ALL = 1 << 30
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """Seconds from which something was decoded."""
+    begun = []
+
+    def counted(path, start, threads):
+        begun.append(start)
+        yield from timed_frames(path, start, threads)
+
+    monkeypatch.setattr(held_frames, "timed_frames", counted)
+    return begun
+
+
+def seen(frames):
+    return [(time, frame.to_ndarray().tobytes()) for time, frame in frames]
+
+
+@pytest.mark.parametrize("memory", [0, 20 * FRAME, ALL])
+def test_frames_looked_at_are_the_frames_taken(tmp_path, decodings, memory):
+    source = numbered_video(tmp_path / "in.mp4", 30, 3)
+    expected = seen(timed_frames(source))[28:]  # the first shown at 1 s or later is number 30
+    held = HeldFrames(source, 1.0, memory)
+    first = seen(frame for frame, _ in zip(held.look(), range(5)))
+    assert first == expected[:5]
+    assert seen(held.look()) == expected
+    assert seen(held.take()) == expected
+    assert len(decodings) == (1 if memory == ALL else 2 if memory else 3)
+
+
+def test_frames_are_given_up_as_they_are_taken(tmp_path):
+    held = HeldFrames(numbered_video(tmp_path / "in.mp4", 30, 1), 0.0, ALL)
+    assert len(seen(held.look())) == 30
+    taken = held.take()
+    next(taken)
+    assert held._held is None and len(taken.gi_frame.f_locals["held"]) == 29
+
+
+@pytest.mark.parametrize("start", [2.0, 5.0])
+def test_a_start_after_the_last_frame_has_the_frames_before_it(tmp_path, start):
+    source = timed_video(tmp_path / "in.mp4", [0, 40, 100, 170, 1900])
+    assert [round(time, 3) for time, _ in HeldFrames(source, start, ALL).take()] == [0.1, 0.17, 1.9]
+
+
+@pytest.mark.parametrize("kind", ["even", "uneven"])
+@pytest.mark.parametrize("span", [(None, None), (0.51, 2.0), (1.0, 1.3)])
+def test_a_clip_has_the_same_bytes_decoded_once_or_twice(tmp_path, decodings, kind, span):
+    if kind == "even":
+        source = numbered_video(tmp_path / "in.mp4", 24, 3, tone(3))
+    else:
+        times = np.cumsum(np.random.default_rng(0).integers(11, 90, 60))
+        source = timed_video(tmp_path / "in.mp4", (times - times[0]).tolist())
+    made = {}
+    for memory in (ALL, 4 * FRAME):
+        decodings.clear()
+        out = tmp_path / f"{memory}.mp4"
+        made[memory] = normalise_video(source, out, start=span[0], end=span[1], memory=memory), file_sha256(out)
+        assert (len(decodings) == 1) == (memory == ALL)
+    assert made[ALL] == made[4 * FRAME]
