@@ -64,9 +64,8 @@ def main() -> None:
                 mono = audio.to_mono(*found, frames_to_samples(row.frames))
                 audio.wavfile.write(folder / "bare.wav", audio.SAMPLE_RATE, mono)
 
-        encoder, stage = in_turns(encode, cut, args.repeats)
-        decoder, _ = in_turns(decode, encode, args.repeats)
-        codec, sounds = in_turns(bare_sound, write_sound, args.repeats)
+        encoder, decoder, stage = in_turns(args.repeats, encode, decode, cut)
+        codec, sounds = in_turns(args.repeats, bare_sound, write_sound)
     frames = sum(row.frames for row in rows)
     table = [
         ("clips", len(cuts) / stage, frames / stage, encoder / stage),

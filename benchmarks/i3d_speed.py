@@ -2,20 +2,24 @@
 
 `python benchmarks/i3d_speed.py [--clips N] [--root DIR]` computes N clips' features as one worker process of the stage does
 (reading, resizing, optical flow, both networks, writing; the next clip is begun while one is worked on) and runs the two
-networks alone over the same windows, in turns. Both use one thread for the networks; all else needs a second core.
+networks alone over the same windows, in turns: with torch's own layers throughout, and with the stage's quicker pooling,
+whose outputs are equal. All use one thread for the networks; what else the stage does needs a second core.
 """
 
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from torch.nn import functional as F
 from turns import arguments, in_turns, report, worker
 
 from dataset_tools import i3d
 from dataset_tools.base.params import load_params
 from dataset_tools.base.schema import read_records
 from dataset_tools.base.weights import locate
+from dataset_tools.vision import i3d_net
 from dataset_tools.vision.clip_reader import read_clip
 
 
@@ -38,7 +42,13 @@ def main() -> None:
         for stretch in stretches:
             extractor._windows(*stretch)
 
-    report("i3d", len(rows), sum(c.frames for c in rows), *in_turns(bare, worker(i3d, jobs), args.repeats))
+    def plain() -> None:
+        with patch.object(i3d_net, "max_pool_same", lambda x, k, s: F.max_pool3d(i3d_net.pad_same(x, k, s), k, s)):
+            bare()
+
+    works = worker(i3d, jobs), plain, bare
+    seconds = dict(zip(("whole", "torch's_own_pooling", "quicker_pooling"), in_turns(args.repeats, *works), strict=True))
+    report("i3d", len(rows), sum(c.frames for c in rows), **seconds)
 
 
 if __name__ == "__main__":

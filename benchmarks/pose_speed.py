@@ -2,10 +2,12 @@
 
 `python benchmarks/pose_speed.py [--clips N] [--root DIR]` poses N clips as one worker process of the stage does (reading,
 scaling, network, CifCaf decoding, tracking, writing; the next clip is begun while one is worked on) and runs the network
-alone over the same frames, already scaled, in turns. Both use one thread for the network; all else needs a second core.
+alone over the same frames, already scaled, in turns: as it is loaded, and traced as the stage runs it, whose outputs are
+equal. All use one thread for the network; what else the stage does needs a second core.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,6 +21,7 @@ from dataset_tools.base.schema import read_records
 from dataset_tools.base.weights import locate
 from dataset_tools.vision.clip_reader import read_clip
 from dataset_tools.vision.poser import batched, to_network
+from dataset_tools.vision.traced import Traced
 
 
 def main() -> None:
@@ -39,12 +42,15 @@ def main() -> None:
         for frames in batched(read_clip(video[c.id], c.frames), params.batch_size)
     ]
 
-    def bare() -> None:
+    def bare(network) -> None:
         with torch.inference_mode():
             for images in batches:
-                poser.decode.network(images)
+                network(images)
 
-    report("pose", len(rows), sum(c.frames for c in rows), *in_turns(bare, worker(pose, jobs), args.repeats))
+    loaded, traced = poser.decode.network, Traced(poser.decode.network)
+    works = worker(pose, jobs), partial(bare, loaded), partial(bare, traced)
+    seconds = dict(zip(("whole", "as_loaded", "traced"), in_turns(args.repeats, *works), strict=True))
+    report("pose", len(rows), sum(c.frames for c in rows), **seconds)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """A stage's worker and its bare model over the same clips, timed in turns, so that what else the machine does meets both."""
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from tabulate import tabulate
 
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.workers import run_all
@@ -32,20 +35,21 @@ def worker(stage, jobs: Callable[[Path], list]) -> Callable[[], None]:
     return run
 
 
-def in_turns(bare: Callable[[], None], stage: Callable[[], None], repeats: int) -> tuple[float, float]:
-    """Seconds of `bare` and of `stage`, the least of `repeats` turns each, after one turn that is not counted."""
-    seconds: tuple[list, list] = ([], [])
+def in_turns(repeats: int, *works: Callable[[], None]) -> list[float]:
+    """Seconds of each of `works`, the least of `repeats` turns, after one turn that is not counted."""
+    least = [math.inf] * len(works)
     for turn in range(repeats + 1):
-        for work, taken in zip((bare, stage), seconds):
+        for number, work in enumerate(works):
             begin = time.perf_counter()
             work()
             if turn:
-                taken.append(time.perf_counter() - begin)
-    return min(seconds[0]), min(seconds[1])
+                least[number] = min(least[number], time.perf_counter() - begin)
+    return least
 
 
-def report(stage: str, clips: int, frames: int, bare: float, whole: float) -> None:
-    """Print the line of `clips` clips with `frames` frames in all, and the seconds of the bare model and of the stage."""
-    print("| stage | clips | frames | stage clips/s | stage frames/s | bare model clips/s | share |")
-    print("|:-|-:|-:|-:|-:|-:|-:|")
-    print(f"| {stage} | {clips} | {frames} | {clips / whole:.2f} | {frames / whole:.0f} | {clips / bare:.2f} | {bare / whole:.0%} |")
+def report(stage: str, clips: int, frames: int, whole: float, **bare: float) -> None:
+    """Print a row for the stage, `clips` clips with `frames` frames in all, and the seconds that it took; and one for each
+    way of running its bare model."""
+    rows = [(stage, clips / whole, frames / whole, "")]
+    rows += [(f"bare, {k.replace('_', ' ')}", clips / s, frames / s, f"{s / whole:.0%}") for k, s in bare.items()]
+    print(tabulate(rows, [f"{clips} clips", "clips/s", "frames/s", "reached"], floatfmt=("", ".2f", ".0f", "")))

@@ -47,6 +47,16 @@ def test_convolution_is_a_sum_over_an_end_padded_window():
         np.testing.assert_allclose(y[:, t, i, j], (w * patch).sum(axis=(1, 2, 3, 4)) + bias, atol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 3, 3), (2, 2, 2)])
+@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
+@pytest.mark.parametrize("size", [(1, 2, 3), (5, 8, 9), (6, 7, 4)])
+def test_pooling_is_the_same_with_and_without_gradients(kernel, stride, size):
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1)).relu()
+    expected = F.max_pool3d(pad_same(x, kernel, stride), kernel, stride)
+    assert torch.equal(max_pool_same(x, kernel, stride), expected)
+    assert torch.equal(max_pool_same(x.requires_grad_(), kernel, stride), expected)
+
+
 def test_max_pool_looks_at_the_end_but_not_before_the_start():
     x = torch.arange(6.0).view(1, 1, 6, 1, 1)
     assert max_pool_same(x, (3, 1, 1), (2, 1, 1)).flatten().tolist() == [2.0, 4.0, 5.0]

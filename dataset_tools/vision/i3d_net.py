@@ -47,8 +47,36 @@ def pad_same(x: torch.Tensor, kernel: tuple, stride: tuple) -> torch.Tensor:
 
 
 def max_pool_same(x: torch.Tensor, kernel: tuple, stride: tuple) -> torch.Tensor:
-    """SAME max-pool. Zeros may stand for TensorFlow's minus infinity, as the input comes out of a ReLU."""
-    return F.max_pool3d(pad_same(x, kernel, stride), kernel, stride)
+    """SAME max-pool of what comes out of a ReLU, so that zeros may stand for TensorFlow's minus infinity.
+
+    On a CPU and without gradients one axis after the other: the same maxima, ten times as fast as torch's pooling, which
+    also looks for their places.
+    """
+    if x.requires_grad or x.device.type != "cpu":
+        return F.max_pool3d(pad_same(x, kernel, stride), kernel, stride)
+    for axis, size, step in zip((2, 3, 4), kernel, stride, strict=True):
+        if size > 1 or step > 1:
+            x = _max_along(x, axis, size, step)
+    return x
+
+
+def _max_along(x: torch.Tensor, axis: int, kernel: int, stride: int) -> torch.Tensor:
+    """Maxima over SAME windows of one axis."""
+    count = x.shape[axis]
+    before, _ = same_padding(count, kernel, stride)
+    steps = -(-count // stride)
+
+    def shifted(by: int, first: int, last: int) -> torch.Tensor:
+        """What lies `by` after the steps first..last."""
+        return x[(slice(None),) * axis + (slice(first * stride + by, last * stride + by + 1, stride),)]
+
+    out = shifted(0, 0, steps - 1).clone()
+    for by in range(-before, kernel - before):
+        first, last = max(0, -(by // stride)), min(steps, (count - 1 - by) // stride + 1) - 1  # of those inside
+        if by and first <= last:
+            part = out.narrow(axis, first, last - first + 1)
+            torch.maximum(part, shifted(by, first, last), out=part)
+    return out
 
 
 class Unit3D(nn.Module):
