@@ -27,6 +27,7 @@ import torch
 from benchmarks.learning_design import PARTS, Row
 from d2m_model.d2m_gan import GanTask, Params
 from d2m_model.evaluate import Params as EvaluateParams
+from d2m_model.evaluate import rounded
 from d2m_model.generate import Params as GenerateParams
 from d2m_model.generate import compose
 from d2m_model.metrics.embedding import Embedder, embed, frechet
@@ -141,7 +142,7 @@ class Bench:
     def train(self, row: Row, args: argparse.Namespace) -> dict:
         """Train and score one row; gives what the results say of it."""
         given = {"steps": args.steps, "batch": args.batch, "warm_up": args.steps // 10, "measure_every": args.measure_every, "threads": args.threads}
-        params = dataclasses.replace(self.params, **given | dict(row.optimiser))
+        params = dataclasses.replace(self.params, seed=row.seed, **given | dict(row.optimiser))
         begun, device = time.process_time(), seed_everything(params.seed, params.threads)
         task = GanTask(row.preset, row.level, self.vqvae(row.level), self.data(row.part, row.songs, row.level), params, device)
         task.listener = Curve(self, row)
@@ -153,7 +154,7 @@ class Bench:
             "steps": params.steps, "batch": params.batch, "clips": len(self.scored(row.part)[0].clips),
             "train_clips": len(task.data.windows.clips), **score, "motion_share": share, "cpu_s": time.process_time() - begun,
             "code_loss": losses.get("code"), "discriminator_loss": losses.get("discriminator"),
-            "curve": [{"step": at, **point} for at, point in zip(task.listener.steps(params), task.listener.points, strict=True)],
+            "curve": [rounded({"step": at, **point}, 4) for at, point in zip(task.listener.steps(params), task.listener.points, strict=True)],
         }  # fmt: skip
 
 
@@ -230,7 +231,7 @@ def main() -> None:
         for row in PARTS[args.part]():
             if row.name in {r["row"] for r in known["rows"]} or not re.search(args.only, row.name):
                 continue
-            done = {k: round(v, 4) if isinstance(v, float) else v for k, v in bench.train(row, args).items()}
+            done = rounded(bench.train(row, args), 4)
             known["rows"] = sorted([*known["rows"], done], key=lambda r: order.index(r["row"]))
             known["machine"] = {"device": platform.machine(), "cores": os.cpu_count(), "threads": args.threads, "torch": torch.__version__}
             write_text(args.out, json.dumps(known, indent=1) + "\n")
