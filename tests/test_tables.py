@@ -120,7 +120,11 @@ def test_the_controls_note_follows_the_numbers():
     better = METRICS["systems"] | {"high-full": scores(100.0, 0.02)}
     note = control_note(METRICS | {"systems": better})
     assert "below all 1 models" in note and "0 of 1 models are above" in note
-    assert control_note({"systems": {"high-full": {"kind": "model"}}}) == "Controls: "
+    assert control_note({"systems": {"high-full": {"kind": "model"}}}) == "Controls: of so little nothing can be said."
+    for protocol, f1 in (("P2", 98.0), ("P3", 30.0)):
+        alone = {"high-full": {"kind": "model", protocol: {"F1": 60.0}}, "fixed click": {"kind": "control", protocol: {"F1": f1}}}
+        verdict = f"no lower than 1 of 1 models, so a {protocol} F1 up to there" if f1 > 60 else "below all 1 models."
+        assert f"Controls: in {protocol}'s F1, the fixed click, which has not seen the dance, is at {f1} %, {verdict}" in control_note({"systems": alone})
     many = METRICS["systems"] | {name: scores(50.0, 0.3) for name in ("high-d1", "high-d2")} | {"high-no_motion": scores(50.0, 0.0)}
     assert "3 of 4 models are above every one of them and above 0 with their whole interval over clips, all but high-no_motion." in control_note(METRICS | {"systems": many})
 

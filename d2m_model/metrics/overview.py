@@ -160,7 +160,7 @@ def control_note(metrics: Mapping, digits: int = 1) -> str:
     systems = metrics["systems"]
     models = {n: s for n, s in systems.items() if s["kind"] == "model"}
     sentences = [_saturation(systems, models, digits), _listening(systems, models), _coded(systems), *_embedded(metrics, digits)]
-    return "Controls: " + " ".join(s for s in sentences if s)
+    return "Controls: " + (" ".join(s for s in sentences if s) or "of so little nothing can be said.")
 
 
 def baseline_note(systems: Mapping[str, Mapping]) -> str:
@@ -211,21 +211,27 @@ def _embedded(metrics: Mapping, digits: int) -> list[str]:
     return sentences
 
 
+SATURATING = {"P1": ("hit_micro", "P1", "hit"), "P2": ("F1", "P2's F1", "F1"), "P3": ("F1", "P3's F1", "F1")}
+"""Protocol -> its score that the controls are held against, as a place and as a thing."""
+
+
 def _saturation(systems: Mapping, models: Mapping, digits: int) -> str:
-    """P1 hit: the best control that has not seen the dance against the models."""
-    hit = lambda s: s.get("P1", {}).get("hit_micro")
-    blind = {n: hit(systems[n]) for n in BLIND if n in systems and hit(systems[n]) is not None}
-    scored = {n: hit(s) for n, s in models.items() if hit(s) is not None}
+    """P1's hit, or of what was run the F1 of P2 or P3: the best control that has not seen the dance against the models."""
+    protocol = next((p for p in SATURATING if any(p in s for s in systems.values())), "P1")
+    key, place, thing = SATURATING[protocol]
+    score = lambda s: s.get(protocol, {}).get(key)
+    blind = {n: score(systems[n]) for n in BLIND if n in systems and score(systems[n]) is not None}
+    scored = {n: score(s) for n, s in models.items() if score(s) is not None}
     if not blind or not scored:
         return ""
     best = max(blind, key=blind.get)
     beaten = [n for n, v in scored.items() if v <= blind[best]]
     verdict = (
-        f"no lower than {len(beaten)} of {len(scored)} models, so a P1 hit up to there is no sign of listening to the dance"
+        f"no lower than {len(beaten)} of {len(scored)} models, so a {protocol} {thing} up to there is no sign of listening to the dance"
         if beaten
         else f"below all {len(scored)} models"
     )
-    return f"in P1, the {best}, which has not seen the dance, hits {number(blind[best], digits)} %, {verdict}."
+    return f"in {place}, the {best}, which has not seen the dance, {'hits' if protocol == 'P1' else 'is at'} {number(blind[best], digits)} %, {verdict}."
 
 
 def _listening(systems: Mapping, models: Mapping) -> str:
