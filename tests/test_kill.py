@@ -93,3 +93,29 @@ def test_a_killed_stage_resumes_to_the_same_bytes(layout, prepare):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["kills"] == KILLS and found["finished"] >= 4 and found["files"] >= 4
     assert found["wrong"] == []
+
+
+CRASHING = """
+import os, signal
+import av
+whole = av.open
+def crashing(file, *args, **kwargs):
+    if os.path.basename(str(file)) == os.environ["CRASH"]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return whole(file, *args, **kwargs)
+av.open = crashing
+"""
+"""A decoder that dies of one file, in every process that Python starts."""
+
+
+def test_a_video_that_crashes_the_decoder_costs_its_row(layout, tmp_path):
+    (layout.root / "params.yaml").write_text(for_clips(layout))
+    (tmp_path / "sitecustomize.py").write_text(CRASHING)
+    done = subprocess.run(
+        [sys.executable, "-m", "dataset_tools.clips", "--corpus", "c", "--root", layout.root], check=False, capture_output=True,
+        text=True, cwd=TESTS.parent, env=os.environ | {"PYTHONPATH": str(tmp_path), "CRASH": "w.mp4", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-3000:]
+    rows = {row.id: row for row in schema.read_records(layout.stage("clips") / "rows.csv", schema.Row)}
+    assert {name: row.status for name, row in rows.items()} == {"a0": "ok", "a1": "ok", "a2": "ok", "b": "failed"}
+    assert rows["b"].reason == "the process that worked on it was killed by SIGSEGV"
