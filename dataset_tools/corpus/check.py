@@ -10,7 +10,8 @@ import numpy as np
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.schema import Clip, Row, Video, leaks, scan_records
-from dataset_tools.base.shard_format import I3D_WIDTH, validate_shard
+from dataset_tools.base.shard_format import validate_shard
+from dataset_tools.base.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.base.timebase import SAMPLES_PER_FRAME
 from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.base.workers import progress
@@ -117,7 +118,7 @@ def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[s
     if not path.is_file():
         return []
     try:
-        look = {"download": _video, "clips": _clip, "pose": _array, "i3d": _array, "audio": _sound}[stage]
+        look = {"download": _video, "clips": _clip, "pose": _pose, "i3d": _i3d, "audio": _sound}[stage]
         lines = list(look(path, row, frames))
     except Exception as err:  # noqa: BLE001 - whatever a broken file makes a library raise is what we are looking for
         lines = [" ".join(str(err).split()) or type(err).__name__]
@@ -142,17 +143,18 @@ def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
         yield f"holds {count} frames, but rows.csv says {row.frames}"
 
 
-def _array(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:
-        raise UserError("not an array of numbers (.npy)") from None
-    if path.parent.name == "i3d" and (values.ndim != 2 or values.shape[1] != I3D_WIDTH):
-        yield f"shape {values.shape}, expected (windows, {I3D_WIDTH})"
-    if path.parent.name == "pose" and (values.ndim != 4 or values.shape[-1] != 3 or (frames and len(values) != frames)):
-        yield f"shape {values.shape}, expected ({frames or 'frames'}, people, joints, 3)"
-    if values.dtype != np.float32 or not np.isfinite(values).all():
-        yield f"must be finite float32, found {values.dtype}{'' if np.isfinite(values).all() else ' with nan or inf'}"
+def _pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+    motion = path.with_suffix(".motion.npy")
+    for name, values in (("pose", read_pose(path)), ("motion", read_motion(motion) if motion.is_file() else None)):
+        if values is not None and frames and len(values) != frames:
+            yield f"{name} of {len(values)} frames, expected {frames}"
+        if values is not None and not np.isfinite(values).all():
+            yield f"{name} with nan or inf"
+
+
+def _i3d(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+    if not np.isfinite(read_i3d(path)).all():
+        yield "i3d with nan or inf"
 
 
 def _sound(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
