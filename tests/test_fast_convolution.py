@@ -3,34 +3,62 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from d2m_model.nets import fast_convolution
-from d2m_model.nets.fast_convolution import FastConv1d, filtered, transformed
+from d2m_model.nets.fast_convolution import FastConv1d, Filtered, Plan, PointConv1d, filtered
 from d2m_model.nets.folding import fold
+from d2m_model.nets.strided_convolution import StridedConv1d
+
+BOUND = {"rtol": 1e-4, "atol": 1e-4}
 
 
-@pytest.mark.parametrize(("kernel", "dilation", "length"), [(3, 1, 20), (3, 27, 61), (4, 1, 9), (40, 1, 40), (41, 1, 131), (41, 2, 200)])
-def test_outputs_and_gradients_are_torchs(kernel, dilation, length):
-    torch.manual_seed(0)
-    x, weight, bias = torch.randn(2, 5, length), torch.randn(6, 5, kernel), torch.randn(6)
-    wanted = F.conv1d(*(t.double().requires_grad_() for t in (x, weight, bias)), dilation=dilation)
-    x, weight, bias = (t.requires_grad_() for t in (x, weight, bias))
-    found = filtered(x, transformed(weight), bias, kernel, dilation)
-    bound = {"rtol": 1e-4, "atol": 1e-4}
-    torch.testing.assert_close(found, wanted.float(), **bound)
+def same_gradients(found: torch.Tensor, inputs: tuple, wanted: torch.Tensor, doubles: tuple) -> None:
+    """Outputs and gradients are those that torch computes in double precision."""
+    torch.testing.assert_close(found, wanted.float(), **BOUND)
     onto = torch.randn_like(found)
-    doubles = tuple(t.detach().double().requires_grad_() for t in (x, weight, bias))
-    theirs = torch.autograd.grad(F.conv1d(*doubles, dilation=dilation), doubles, onto.double())
-    for own, their in zip(torch.autograd.grad(found, (x, weight, bias), onto), theirs, strict=True):
-        torch.testing.assert_close(own, their.float(), **bound)
+    theirs = torch.autograd.grad(wanted, doubles, onto.double())
+    for own, their in zip(torch.autograd.grad(found, inputs, onto), theirs, strict=True):
+        torch.testing.assert_close(own, their.float(), **BOUND)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "length", "mirrored"),
+    [(3, 1, 20, 0), (3, 27, 61, 27), (3, 9, 70, 9), (4, 1, 9, 0), (5, 1, 9, 1), (40, 1, 40, 0), (41, 1, 131, 0), (41, 2, 200, 0)],
+)
+def test_outputs_and_gradients_are_torchs(kernel, dilation, length, mirrored):
+    torch.manual_seed(0)
+    inputs = tuple(torch.randn(*shape, requires_grad=True) for shape in ((2, 5, length), (6, 5, kernel), (6,)))
+    doubles = tuple(t.detach().double().requires_grad_() for t in inputs)
+    padded = F.pad(doubles[0], (mirrored, mirrored), mode="reflect")
+    rows = Filtered.apply(*inputs, Plan(2, 5, length, kernel, dilation, mirrored))
+    same_gradients(rows.view(2, -1, 6).transpose(1, 2), inputs, F.conv1d(padded, *doubles[1:], dilation=dilation), doubles)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "groups"), [(41, 4, 20, 2), (4, 2, 1, 1), (5, 3, 0, 4), (7, 3, 5, 1)])
+@pytest.mark.parametrize("length", [41, 42, 43, 44])
+def test_a_stride_is_taken_apart_into_phases(kernel, stride, padding, groups, length):
+    torch.manual_seed(0)
+    layer = StridedConv1d(8, 12, kernel, stride, padding, groups=groups)
+    inputs = (torch.randn(2, 8, length, requires_grad=True), layer.weight, layer.bias)
+    doubles = tuple(t.detach().double().requires_grad_() for t in inputs)
+    same_gradients(layer(inputs[0]), inputs, F.conv1d(*doubles, stride=stride, padding=padding, groups=groups), doubles)
+
+
+def test_a_kernel_of_one_is_a_product_of_matrices():
+    torch.manual_seed(0)
+    layer = PointConv1d(5, 7, 1)
+    inputs = (torch.randn(2, 5, 11, requires_grad=True), layer.weight, layer.bias)
+    doubles = tuple(t.detach().double().requires_grad_() for t in inputs)
+    same_gradients(layer(inputs[0]), inputs, F.conv1d(*doubles), doubles)
 
 
 def used(monkeypatch, layer: FastConv1d, x: torch.Tensor) -> bool:
     """Whether the layer filters x; either way it must give what nn.Conv1d would."""
     calls = []
     monkeypatch.setattr(fast_convolution, "filtered", lambda *args: calls.append(1) or filtered(*args))
-    expected = F.conv1d(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation)
+    expected = nn.Conv1d._conv_forward(layer, x, layer.weight, layer.bias)
     torch.testing.assert_close(layer(x).float(), expected.float(), rtol=2e-2, atol=2e-2)
     return bool(calls)
 
@@ -39,14 +67,15 @@ def test_only_large_ones_in_training_or_folded_on_a_cpu_in_float32(monkeypatch):
     x = torch.randn(1, 512, 30)
     layer = weight_norm(FastConv1d(512, 256, 3, padding=1))
     assert used(monkeypatch, layer, x)
+    assert used(monkeypatch, FastConv1d(512, 256, 3, padding=2, dilation=2, padding_mode="reflect"), x)
     with torch.no_grad():
         assert not used(monkeypatch, layer, x)
     with torch.autocast("cpu", torch.bfloat16):
         assert not used(monkeypatch, layer, x)
     assert not used(monkeypatch, layer.double(), x.double())
     assert not used(monkeypatch, FastConv1d(512, 256, 3, stride=2), x)
-    assert not used(monkeypatch, FastConv1d(512, 256, 5), x)
-    assert not used(monkeypatch, FastConv1d(512, 128, 3), x)
+    assert not used(monkeypatch, FastConv1d(512, 256, 6), x)
+    assert not used(monkeypatch, FastConv1d(256, 128, 3), x[:, :256])
     untrained = FastConv1d(512, 256, 3).requires_grad_(False)
     assert not used(monkeypatch, untrained, x)
     assert used(monkeypatch, fold(untrained), x)

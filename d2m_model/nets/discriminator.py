@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from d2m_model.nets.fast_convolution import FastConv1d
+from d2m_model.nets.strided_convolution import StridedConv1d
+
 LEAK = 0.2
 SHRINKING = 4  # layers of kernel 41, stride 4, grouped
 
@@ -51,11 +54,11 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, config: DiscriminatorConfig, channels: int = 1):
         super().__init__()
         widths = config.widths
-        layers = [nn.Sequential(nn.ReflectionPad1d(7), _conv(channels, widths[0], config.first_kernel), nn.LeakyReLU(LEAK))]
+        layers = [nn.Sequential(nn.ReflectionPad1d(7), _conv(channels, widths[0], config.first_kernel), nn.LeakyReLU(LEAK, inplace=True))]
         for before, after in pairwise(widths[: SHRINKING + 1]):
             groups = gcd(before // 4, after)
-            layers.append(nn.Sequential(_conv(before, after, 41, stride=4, padding=20, groups=groups), nn.LeakyReLU(LEAK)))
-        layers.append(nn.Sequential(_conv(widths[-2], widths[-1], 5, padding=2), nn.LeakyReLU(LEAK)))
+            layers.append(nn.Sequential(_conv(before, after, 41, stride=4, padding=20, groups=groups), nn.LeakyReLU(LEAK, inplace=True)))
+        layers.append(nn.Sequential(_conv(widths[-2], widths[-1], 5, padding=2), nn.LeakyReLU(LEAK, inplace=True)))
         layers.append(_conv(widths[-1], 1, 3, padding=1))
         self.model = nn.ModuleDict({f"layer_{i}": layer for i, layer in enumerate(layers)})
 
@@ -88,6 +91,6 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def _conv(before: int, after: int, kernel: int, **options: int) -> nn.Conv1d:
-    conv = nn.Conv1d(before, after, kernel, **options)
+    conv = (StridedConv1d if "stride" in options else FastConv1d)(before, after, kernel, **options)
     nn.init.normal_(conv.weight, 0.0, 0.02)
     return weight_norm(conv)

@@ -4,26 +4,32 @@ N samples of input give S = N - k + 1 outputs of a kernel of k taps as A [(G w) 
 instead of k per output, and equal but for rounding. Over channels ⊙ is a matrix product, so B and G are paid once per
 channel. Short kernels: Toom and Cook's points 0, ±1, ±2, ±1/2, ∞, N = 8 (k = 3: 1.33 multiplications an output). Long
 ones: the Fourier transform with N = 64, three real multiplications per frequency (k = 41: 3.96).
+
+x is kept as rows (B, L, C), one a time step: whatever the dilation, pieces of it are whole rows, and the products are of
+large matrices. Outside, (B, C, L) is a view of them, which `PointConv1d` and what works element by element preserve.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from d2m_model.nets.matrix_product import Linear, products
+
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
-SHORT, LONG = (3, 4), range(32, 49)
+SHORT, LONG = (3, 4, 5), range(32, 49)
 FOURIER = 64  # samples
-WORTH_SHORT, WORTH_LONG = 512 * 256, 128 * 64
+WORTH_SHORT, WORTH_LONG = 256 * 256, 128 * 64
 """Inputs times outputs from which on the transforms cost less than they save."""
 
 
 class FastConv1d(nn.Conv1d):
     """nn.Conv1d of one group; where it is trained, or folded, in float32 on a CPU, and large, by minimal filtering."""
 
-    def __init__(self, *sizes: int, **options: int):
+    def __init__(self, *sizes: int, **options):
         super().__init__(*sizes, **options)
         kernel, channels = self.kernel_size[0], self.in_channels * self.out_channels
         large = (kernel in SHORT and channels >= WORTH_SHORT) or (kernel in LONG and channels >= WORTH_LONG)
@@ -32,18 +38,62 @@ class FastConv1d(nn.Conv1d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = self.weight  # computed anew at each access where it is normalised
-        (padding,), (dilation,) = self.padding, self.dilation
         trained = torch.is_grad_enabled() and weight.requires_grad
-        plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if not (self.worthwhile and plain and (trained or self.taps is not None)):
-            return F.conv1d(x, weight, self.bias, self.stride, padding, dilation)
-        taps = transformed(weight) if self.taps is None else self.taps
-        return filtered(F.pad(x, (padding, padding)), taps, self.bias, weight.shape[2], dilation)
+        if not (self.worthwhile and _plain(x) and (trained or self.taps is not None)):
+            return self._conv_forward(x, weight, self.bias)
+        (mirrored,), (dilation,) = self.padding, self.dilation
+        if self.padding_mode == "zeros":
+            x, mirrored = F.pad(x, (mirrored, mirrored)), 0
+        plan = Plan(*x.shape, weight.shape[2], dilation, mirrored)
+        trained = self.taps is None
+        rows = Filtered.apply(x, weight, self.bias, plan) if trained else filtered(plan.pieces(x), self.taps, self.bias, plan)
+        return rows.unflatten(0, (plan.batch, plan.outputs)).transpose(1, 2)
 
     def fold(self) -> None:
         """Transform the weight, which will not change any more, once and for all."""
         if self.worthwhile:
             self.taps = transformed(self.weight.detach().cpu())
+
+
+class PointConv1d(nn.Conv1d):
+    """nn.Conv1d of kernel 1 as a product of matrices, which on a CPU keeps rows as they are."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not _plain(x):
+            return self._conv_forward(x, self.weight, self.bias)
+        rows = Linear.apply(x.transpose(1, 2).flatten(0, 1), self.weight[:, :, 0], self.bias)
+        return rows.unflatten(0, (len(x), -1)).transpose(1, 2)
+
+
+def _plain(x: torch.Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+
+
+class Filtered(torch.autograd.Function):
+    """The convolution of a `Plan`; its gradients are the same products, transposed."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, plan: "Plan") -> torch.Tensor:
+        """(B · outputs, O) of x (B, C, L), weight (O, C, k) and bias (O,)."""
+        pieces, taps = plan.pieces(x), transformed(weight)
+        ctx.save_for_backward(pieces, taps)
+        ctx.plan = plan
+        return filtered(pieces, taps, bias, plan)
+
+    @staticmethod
+    def backward(ctx, onto: torch.Tensor):
+        (pieces, taps), plan = ctx.saved_tensors, ctx.plan
+        (_, outputs, channels), of_weight = taps.shape, matrices(plan.kernel)[2]
+        seen = plan.spread(onto)
+        of_taps = products(seen.transpose(1, 2), pieces.transpose(1, 2)).view(len(taps), -1)
+        weight = (of_weight.T @ of_taps).view(-1, outputs, channels).permute(1, 2, 0)
+        x = plan.overlapped(products(seen, taps.transpose(1, 2))) if ctx.needs_input_grad[0] else None
+        return x, weight, onto.sum(0), None
+
+
+def filtered(pieces: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, plan: "Plan") -> torch.Tensor:
+    """(B · outputs, O) of `Plan.pieces` (R, P, C) and `transformed` taps (R, O, C)."""
+    return plan.joined(products(pieces, taps)).add_(bias)
 
 
 def transformed(weight: torch.Tensor) -> torch.Tensor:
@@ -52,19 +102,76 @@ def transformed(weight: torch.Tensor) -> torch.Tensor:
     return (matrices(kernel)[2] @ weight.permute(2, 0, 1).reshape(kernel, -1)).view(-1, outputs, channels)
 
 
-def filtered(x: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, kernel: int, dilation: int = 1) -> torch.Tensor:
-    """F.conv1d of x (B, C, L) with the weight (O, C, k) whose `transformed` taps are; k of `SHORT` or `LONG`."""
-    (batch, channels, length), outputs = x.shape, taps.shape[1]
-    back, into, _ = matrices(kernel)
-    step, rows, taken = len(back), len(into), into.shape[1]
-    length -= (kernel - 1) * dilation
-    tiles = -(-length // (step * dilation))
-    phases = F.pad(x, (0, ((tiles - 1) * step + taken) * dilation - x.shape[2])).unflatten(2, (-1, dilation))
-    pieces = phases.unfold(2, taken, step).permute(4, 1, 0, 2, 3)  # (N, C, B, tiles, dilation)
-    seen = (into @ pieces.reshape(taken, -1)).view(rows, channels, -1)
-    y = back @ torch.bmm(taps, seen).view(rows, -1)
-    y = y.view(step, outputs, batch, tiles, dilation).permute(2, 1, 3, 0, 4).reshape(batch, outputs, -1)
-    return y[..., :length] + bias[:, None]
+class Plan(NamedTuple):
+    """How a convolution of x (B, C, L) is cut into P pieces, each for S outputs that are `dilation` apart."""
+
+    batch: int
+    channels: int
+    length: int
+    kernel: int
+    dilation: int = 1
+    mirrored: int = 0
+    """Samples by which x goes on as its reflection, on either side."""
+
+    @property
+    def outputs(self) -> int:
+        return self.length + 2 * self.mirrored - (self.kernel - 1) * self.dilation
+
+    @property
+    def tiles(self) -> int:
+        return -(-self.outputs // (len(matrices(self.kernel)[0]) * self.dilation))
+
+    def pieces(self, x: torch.Tensor) -> torch.Tensor:
+        """B x: (R, P, C); P is batch, tiles and the places between dilated samples."""
+        into = matrices(self.kernel)[1]
+        found = x.transpose(1, 2).flatten(0, 1).index_select(0, places(self)[0])
+        return (into @ found.view(into.shape[1], -1)).view(len(into), -1, self.channels)
+
+    def joined(self, made: torch.Tensor) -> torch.Tensor:
+        """A m: (B · outputs, O) of m (R, P, O)."""
+        y = (matrices(self.kernel)[0] @ made.view(len(made), -1)).view(-1, made.shape[2])
+        return y.index_select(0, places(self)[1])
+
+    def spread(self, onto: torch.Tensor) -> torch.Tensor:
+        """The transpose of `joined`."""
+        back, (_, _, origins, beyond) = matrices(self.kernel)[0], places(self)
+        y = onto.index_select(0, origins).index_fill_(0, beyond, 0)
+        return (back.T @ y.view(len(back), -1)).view(back.shape[1], -1, onto.shape[1])
+
+    def overlapped(self, onto: torch.Tensor) -> torch.Tensor:
+        """The transpose of `pieces`."""
+        (back, into, _), mirrored, end = matrices(self.kernel), self.mirrored, self.mirrored + self.length
+        step, taken = len(back), into.shape[1]
+        found = (into.T @ onto.view(len(into), -1)).view(taken, self.batch, self.tiles, self.dilation, self.channels).permute(1, 2, 0, 3, 4)
+        further = -(-taken // step) - 1  # tiles that a piece reaches over into
+        x = found.new_empty(self.batch, self.tiles + further, step, self.dilation, self.channels)
+        x[:, : self.tiles], x[:, self.tiles :] = found[:, :, :step], 0
+        for ahead in range(1, further + 1):
+            part = found[:, :, ahead * step : (ahead + 1) * step]
+            x[:, ahead : ahead + self.tiles, : part.shape[2]] += part
+        x = x.view(self.batch, -1, self.channels)
+        if mirrored:
+            x[:, mirrored + 1 : 2 * mirrored + 1] += x[:, :mirrored].flip(1)
+            x[:, end - 1 - mirrored : end - 1] += x[:, end : end + mirrored].flip(1)
+        return x[:, mirrored:end].transpose(1, 2)
+
+
+@lru_cache(maxsize=256)
+def places(plan: Plan) -> tuple[torch.Tensor, ...]:
+    """Row numbers: of x's rows for each sample of each piece; of the pieces' outputs for each output, and the other way
+    round; and which of the pieces' outputs are no output, for they lie beyond the end."""
+    back, into, _ = matrices(plan.kernel)
+    with torch.inference_mode(False):
+        batch, tile, between = torch.meshgrid(*(torch.arange(n) for n in (plan.batch, plan.tiles, plan.dilation)), indexing="ij")
+        first = tile * len(back) * plan.dilation + between
+        time = first + torch.arange(into.shape[1]).view(-1, 1, 1, 1) * plan.dilation
+        of_x = plan.length - 1 - (plan.length - 1 - (time - plan.mirrored).abs()).abs()
+        taken = (batch * plan.length + of_x.clamp(min=0)).flatten()
+        time, whose = time[: len(back)], batch.expand(len(back), -1, -1, -1)
+        beyond = (time >= plan.outputs).flatten()
+        origins = (whose * plan.outputs + time.clamp(max=plan.outputs - 1)).flatten()
+        inside = (~beyond).nonzero()[:, 0]
+        return taken, inside[origins[inside].argsort()], origins, beyond.nonzero()[:, 0]
 
 
 @lru_cache

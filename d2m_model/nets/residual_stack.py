@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from d2m_model.nets.fast_convolution import FastConv1d
+from d2m_model.nets.fast_convolution import FastConv1d, PointConv1d
 
 SLOPE = 0.2  # of every LeakyReLU
 
@@ -58,12 +58,12 @@ class ReleasedResidualBlock(nn.Module):
         super().__init__()
         self.block = nn.Sequential(
             nn.LeakyReLU(SLOPE),
-            nn.ReflectionPad1d(dilation),
-            weight_norm(FastConv1d(channels, channels, 3, dilation=dilation)),
+            nn.Identity(),  # where the checkpoints count a layer that pads
+            weight_norm(FastConv1d(channels, channels, 3, dilation=dilation, padding=dilation, padding_mode="reflect")),
             nn.LeakyReLU(SLOPE),
-            weight_norm(nn.Conv1d(channels, channels, 1)),
+            weight_norm(PointConv1d(channels, channels, 1)),
         )
-        self.shortcut = weight_norm(nn.Conv1d(channels, channels, 1))
+        self.shortcut = weight_norm(PointConv1d(channels, channels, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, L) -> (B, C, L), L > dilation."""
