@@ -3,6 +3,8 @@
     python -m d2m_model.d2m_gan --corpus demo --level high --variant full
     python -m d2m_model.d2m_gan --corpus demo --level high --variant paper.full
     python -m d2m_model.d2m_gan --list-variants
+With the published motion encoder and generator in training's place:
+    python -m d2m_model.d2m_gan --level high --variant released.full --motion-weights FILE --generator-weights FILE
 """
 
 import dataclasses
@@ -23,6 +25,7 @@ from d2m_model.nets.presets import EMBEDDING, PRESETS, DanceToCodes, Preset, pre
 from d2m_model.nets.variants import listing, variant_of
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.balance import balanced_gradient
+from d2m_model.training.curves import Curves
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.distributed import processes, rank, require_even, share_statistics, world
 from d2m_model.training.loop import (
@@ -47,6 +50,8 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.base.weights import locate
+from dataset_tools.base.work_cache import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,10 @@ class Params(TrainingParams):
     after, as the published program does on AIST++; the corpus's genres in the order of the embedding."""
     also: tuple[str, ...] = ()
     """Further corpora whose training clips are learnt from; their pose layout and I3D weights must be this one's."""
+    motion_weights: str = ""
+    generator_weights: str = ""
+    """Both or neither: the published networks of D2M-GAN that take training's place, in preset `released`: names in
+    manifests/weights.csv or files; {level} in them becomes high or low."""
     seconds: int = 2
     """Length of a training window."""
     steps: int = 100_000
@@ -104,6 +113,7 @@ class Params(TrainingParams):
         require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must be two numbers in 0..1, found {self.betas}")
         require(0 <= self.ema < 1 and 0 <= self.dropout < 1, "ema and dropout must be at least 0 and below 1")
         require(self.stream in ("pose", "motion"), f"stream must be pose or motion, found '{self.stream}'")
+        require(bool(self.motion_weights) == bool(self.generator_weights), "motion_weights and generator_weights go together")
         require(len(set(self.genres)) == len(self.genres), f"genres must differ, found {self.genres}")
         require(0 <= self.final_rate <= 1, f"final_rate must be 0 to 1, found {self.final_rate}")
         require(self.warm_up >= 0 and self.jitter >= 0, "warm_up and jitter must be at least 0")
@@ -260,11 +270,37 @@ def train(
     return metrics
 
 
+def take_published(motion: Path, generator: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path) -> dict:
+    """Write what `train` would, with the published networks of the two files in place of trained ones and curves without a
+    row; gives what metrics.json says.
+
+    Raises UserError for files of other networks, and for a variant that changes them.
+    """
+    from d2m_model.imports.released import published_net
+
+    preset = preset_of(params.preset, variant)
+    if preset.name != "released" or not (preset.motion and preset.visual and preset.scaled) or variant_of(variant).seconds:
+        raise UserError(f"d2m_gan: the published networks are of preset released with motion, visual features and windows of 2 s; {variant} of {preset.name} is not")
+    codebook = vqvae.codebook(LEVELS[level]).k
+    net, inputs = published_net(motion, generator, level, codebook, params.genres)
+    metrics = {
+        "level": level, "variant": variant, "preset": preset.name, "steps": 0,
+        "generator_parameters": sum(p.numel() for p in net.parameters()), "losses": {},
+        "weights_sha256": [file_sha256(file) for file in (motion, generator)],
+    }  # fmt: skip
+    save_generator(out / "model.pt", net, codebook, variant, inputs)
+    Curves().write(out / "curves.csv")
+    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = training_parser("d2m_model.d2m_gan", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--variant", default="full", help="see --list-variants; of another preset: paper.full (default: full)")
     parser.add_argument("--preset", choices=tuple(PRESETS), help="overrides d2m_gan.preset of params.yaml")
+    for part in ("motion", "generator"):
+        parser.add_argument(f"--{part}-weights", help=f"overrides d2m_gan.{part}_weights of params.yaml: published, not trained")
     parser.add_argument("--list-variants", action="store_true", help="print the variants and stop")
     args = parser.parse_args(argv)
     if args.list_variants:
@@ -274,11 +310,11 @@ def main(argv: list[str] | None = None) -> int:
 
     layout = layout_of(args)
     params = load_params(layout.params, "d2m_gan", Params)
-    if args.preset:
-        try:
-            params = dataclasses.replace(params, preset=args.preset)
-        except ValueError as err:
-            raise UserError(f"d2m_gan: --preset {args.preset}: {err}") from None
+    given = {name: value for name in ("preset", "motion_weights", "generator_weights") if (value := getattr(args, name))}
+    try:
+        params = dataclasses.replace(params, **given)
+    except ValueError as err:
+        raise UserError(f"d2m_gan: {err}") from None
     preset = preset_of(params.preset, args.variant).name
     if args.preset and args.preset != preset:
         raise UserError(f"d2m_gan: --preset {args.preset} and --variant {args.variant} name two presets; leave one out")
@@ -291,6 +327,12 @@ def main(argv: list[str] | None = None) -> int:
     options = f"--level {args.level} --variant {args.variant}" + (f" --preset {args.preset}" if args.preset else "")
     with processes():
         vqvae = load_vqvae(decoder)
+        if params.motion_weights:
+            if rank() == 0:
+                files = [locate(spec.replace("{level}", args.level), layout) for spec in (params.motion_weights, params.generator_weights)]
+                take_published(*files, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name)
+                say("d2m_gan", f"{name}: {' and '.join(file.name for file in files)} taken as published, not trained")
+            return 0
         also = [dataclasses.replace(layout, corpus=corpus).stage("shards") for corpus in params.also]
         run = run_of(layout, "d2m_gan", name, params, [shards, decoder, *also], options, args.resume)
         metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run, also)

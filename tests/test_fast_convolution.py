@@ -46,6 +46,14 @@ def test_a_stride_is_taken_apart_into_phases(kernel, stride, padding, groups, le
     same_gradients(layer(inputs[0]), inputs, F.conv1d(*doubles, stride=stride, padding=padding, groups=groups), doubles)
 
 
+def test_a_gradient_that_is_one_number_over_and_over():
+    torch.manual_seed(0)
+    x, layer = torch.randn(2, 5, 11, requires_grad=True), PointConv1d(5, 7, 1)
+    layer(x).sum().backward()
+    torch.testing.assert_close(x.grad, layer.weight.detach().sum(0).expand_as(x), **BOUND)
+    torch.testing.assert_close(layer.weight.grad[:, :, 0], x.detach().sum((0, 2)).expand(7, 5), **BOUND)
+
+
 def test_a_kernel_of_one_is_a_product_of_matrices():
     torch.manual_seed(0)
     layer = PointConv1d(5, 7, 1)

@@ -93,7 +93,7 @@ def fit(
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise UserError(f"{path}: this is {describe(tensors)} of {len(tensors)} tensors; expected {expected}, but it {wrong[0]}{more}")
-    ours = {name: tensors[name_of(name)].float() for name in net.state_dict()}
+    ours = {name: tensors[name_of(name)].float().contiguous() for name in net.state_dict()}
     net.load_state_dict(ours, strict=True, assign=True)
     return net.eval().requires_grad_(False)
 

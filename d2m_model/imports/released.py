@@ -1,5 +1,9 @@
-"""D2M-GAN's published motion encoder and generator: two state dicts that together make codes from a window of dance."""
+"""D2M-GAN's published motion encoder and generator: two state dicts that together make codes from a window of dance.
 
+`load_released` gives them as published, `published_net` as the network that the stages here train, save and play.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +13,7 @@ from d2m_model.imports.foreign_file import fit, read_tensors
 from d2m_model.nets.code_generator import GENRES, ReleasedCodeGenerator
 from d2m_model.nets.folding import fold
 from d2m_model.nets.motion_encoder import ReleasedMotionEncoder
+from d2m_model.nets.presets import PRESETS, DanceToCodes
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS, LEVELS, frames_to_samples, samples_to_codes
 
@@ -16,6 +21,11 @@ VISUAL = 2048
 WINDOWS = {"tiktok": (60, 75), "aistpp": (120, 219)}
 """Corpus -> (frames, values of a frame) of a window of 2 s: 25 keypoints (x, y, confidence) at 30 fps; 24 rotation
 matrices and the translation at 60 fps."""
+GENRE_NAMES = ("gBR", "gPO", "gLO", "gMH", "gLH", "gHO", "gWA", "gKR", "gJS", "gJB")
+"""Of AIST++, in the order of the genre embedding."""
+READS = {"tiktok": {"joints": 25}, "aistpp": {"steps": 2, "genres": GENRE_NAMES}}
+INPUTS = {"tiktok": {"pose_layout": "body25"}, "aistpp": {"motion_rate": "60"}}
+"""Corpus -> what a dance must have been read with, named as shards name it."""
 CODES = {level: samples_to_codes(frames_to_samples(2 * FPS), index) for level, index in LEVELS.items()}
 RENAMED = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
 """Torch's names of a normalised weight's length and direction, and those of the torch that wrote the files."""
@@ -55,22 +65,45 @@ def load_released(motion_path: str | Path, generator_path: str | Path, *, level:
     """
     if level not in LEVELS or corpus not in WINDOWS:
         raise UserError(f"level must be {' or '.join(LEVELS)} and corpus {' or '.join(WINDOWS)}, found '{level}' and '{corpus}'")
-    generator_path = Path(generator_path)
+    encoder = ReleasedMotionEncoder(*WINDOWS[corpus])
+    generator = ReleasedCodeGenerator(level, encoder.features + VISUAL, CODES[level], genres=GENRES if corpus == "aistpp" else 0)
+    _fill(encoder, generator, Path(motion_path), Path(generator_path), level, corpus)
+    return ReleasedModel(fold(encoder), fold(generator), corpus)
+
+
+def published_net(
+    motion_path: Path, generator_path: Path, level: str, codebook: torch.Tensor, genres: Sequence[str] = ()
+) -> tuple[DanceToCodes, dict[str, str]]:
+    """The two files as a network of preset `released`, and what its dances must be read with; for the corpus that the
+    motion encoder's file is for.
+
+    level: 'high' or 'low'. codebook (bins, 64): of the VQ-VAE that will play its codes. genres: the corpus's names of the
+    ten genres, in the order of the embedding, where they are not AIST++'s own. Raises UserError as `load_released`.
+    """
+    expected = "D2M-GAN's motion encoder"
+    first = read_tensors(motion_path, expected).get("lin1.weight", torch.empty(0, 0))
+    corpus = "aistpp" if first.shape[-1] == WINDOWS["aistpp"][1] else "tiktok"
+    reads = READS[corpus] | ({"genres": tuple(genres)} if genres and corpus == "aistpp" else {})
+    if len(reads.get("genres", GENRE_NAMES)) != GENRES:
+        raise UserError(f"d2m_gan.genres must be the corpus's names of {', '.join(GENRE_NAMES)}, in this order, found {len(genres)} names")
+    net = DanceToCodes(PRESETS["released"], level, frames=2 * FPS, codebook=codebook, **reads)
+    _fill(net.motion_encoder, net.generator, motion_path, generator_path, level, corpus)
+    return net, INPUTS[corpus]
+
+
+def _fill(encoder: nn.Module, generator: nn.Module, motion_path: Path, generator_path: Path, level: str, corpus: str) -> None:
     if (corpus, level) == ("tiktok", "low"):
         raise UserError(
             f"{generator_path}: the published low-level generator for TikTok cannot run: it has no input Linear, so its "
             "last one, which takes 1045 values, gets 1301; use level high, or train low here"
         )
     frames, values = WINDOWS[corpus]
-    encoder = ReleasedMotionEncoder(frames, values)
-    _load(encoder, Path(motion_path), f"D2M-GAN's motion encoder for {corpus} ({frames} frames of {values} values)")
-    generator = ReleasedCodeGenerator(level, encoder.features + VISUAL, CODES[level], genres=GENRES if corpus == "aistpp" else 0)
-    _load(generator, generator_path, f"D2M-GAN's {level}-level generator for {corpus}")
-    return ReleasedModel(encoder, generator, corpus)
-
-
-def _load(net: nn.Module, path: Path, expected: str) -> None:
-    fold(fit(net, read_tensors(path, expected), path, expected, name_of=_published_name))
+    parts = (
+        (encoder, motion_path, f"D2M-GAN's motion encoder for {corpus} ({frames} frames of {values} values)"),
+        (generator, generator_path, f"D2M-GAN's {level}-level generator for {corpus}"),
+    )
+    for net, path, expected in parts:
+        fit(net, read_tensors(path, expected), path, expected, name_of=_published_name)
 
 
 def _published_name(name: str) -> str:

@@ -10,7 +10,8 @@ FEW = 16  # products that are better made one by one
 def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """a bᵀ + bias: (M, N) of (M, K), (N, K) and (N,). Knows no gradient."""
     if ONEDNN:
-        return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+        dense = [t if t.is_contiguous() or t.t().is_contiguous() else t.contiguous() for t in (a, b)]
+        return torch.ops.mkldnn._linear_pointwise(*dense, bias if bias is None else bias.contiguous(), "none", [], "")
     return torch.nn.functional.linear(a, b, bias)
 
 
