@@ -6,7 +6,7 @@ Reads every window of 2 s that starts on a whole second of the training shards. 
 everything is read once before the clock starts. Times are processor time of one process, so that a busy machine changes
 little; `as batch` also copies the windows into the 16 places of a batch, as training does, and bounds what any reader can
 reach. The last table is what arrives in the training process by the clock: files through a torch DataLoader as everyone
-writes it, shards through the same and through `load_batches`, all with as many workers and batches ahead.
+writes it, shards through the same and through `load_batches`, all with as many workers.
 """
 
 import argparse
@@ -29,8 +29,7 @@ from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
 FRAMES, BATCH = 2 * FPS, 16
-AHEAD = 2  # batches that each worker reads ahead, which is torch's own choice
-WARM = 8  # batches that arrive before the clock starts: those that were read ahead while the workers started
+WARM = 16  # batches that arrive before the clock starts: those that were read ahead while the workers started
 
 
 def write_segments(shards: ShardSet, folder: Path) -> list[tuple[str, int]]:
@@ -107,7 +106,7 @@ def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
 def collated(read: Callable, order: list[tuple[str, int]], workers: int) -> float:
     """`arriving` through a DataLoader as everyone writes it."""
     loader = torch.utils.data.DataLoader(
-        Windows(read, order), batch_size=BATCH, num_workers=workers, prefetch_factor=AHEAD, drop_last=True
+        Windows(read, order), batch_size=BATCH, num_workers=workers, drop_last=True
     )
     return arriving(iter(loader))
 
@@ -155,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         many = [group for _ in range(args.loops) for group in groups]
 
         def loaded(workers: int) -> float:
-            return arriving(load_batches(shards, many, FRAMES, largest=BATCH, workers=workers, prefetch=AHEAD))
+            return arriving(load_batches(shards, many, FRAMES, largest=BATCH, workers=workers))
 
         ways = {
             "files: .npy, sound .wav float": lambda: collated(files, order, args.workers),

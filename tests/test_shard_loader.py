@@ -1,5 +1,7 @@
 """Batches that workers put into shared memory are what the shards hold, in order, and a damaged shard is one clear line."""
 
+import time
+
 import numpy as np
 import pytest
 from builders import build_shards
@@ -27,15 +29,16 @@ def test_batches_are_what_the_shards_hold(tmp_path, workers, prefetch):
             np.testing.assert_array_equal(values, expected)
 
 
-@pytest.mark.parametrize(("workers", "prefetch"), [(0, 2), (1, 1), (2, 2), (3, 4)])
-def test_a_batch_stays_while_the_next_is_looked_at(tmp_path, workers, prefetch):
+@pytest.mark.parametrize(("workers", "prefetch"), [(0, 1), (1, 1), (2, 1), (2, 2), (3, 4)])
+def test_a_batch_stays_until_the_next_is_asked_for(tmp_path, workers, prefetch):
     shards = build_shards(tmp_path, clips=4)
     batches = [[place] for place in windows(shards, 40)]
-    before = None
     for number, batch in enumerate(load_batches(shards, batches, 60, largest=1, workers=workers, prefetch=prefetch)):
-        if before is not None:
-            np.testing.assert_array_equal(before.i3d.numpy(), shards.read_batch(batches[number - 1], 60).i3d)
-        before = batch
+        expected = shards.read_batch(batches[number], 60)
+        for _ in range(5):  # the workers have time to spoil it
+            np.testing.assert_array_equal(batch.audio.numpy(), expected.audio)
+            np.testing.assert_array_equal(batch.i3d.numpy(), expected.i3d)
+            time.sleep(0.001)
 
 
 def test_what_is_wrong_with_a_window_is_said(tmp_path):

@@ -23,17 +23,17 @@ Order = tuple[int, Sequence[tuple[str, int]]]
 
 def load_batches(
     shards: ShardSet, batches: Iterable[Sequence[tuple[str, int]]], frames: int, *, largest: int, workers: int = 2,
-    prefetch: int = 2,
+    prefetch: int = 1,
 ) -> Iterator[Window]:  # fmt: skip
     """The batches, each a list of at most `largest` windows (clip id, first frame), as torch tensors, in order: pose
     (B, frames, P, J, 3), audio (B, frames * 735), i3d (B, 2048), motion (B, frames, R, 219), all float32.
 
     `workers` forked processes read ahead, `prefetch` batches each; with 0 this process reads. Clips that this process holds
-    when they are forked are theirs too. A batch is overwritten once the next but one is asked for: move it to a device, or
-    clone it, before that. Memory: workers * prefetch + 1 batches, at least 2. Raises as `ShardSet.read`, and ProcessLost for a worker
-    that was killed.
+    when they are forked are theirs too. A batch is overwritten once the next is asked for: use it, move it to a device or
+    clone it before that. Memory: workers * prefetch batches, at least one. Raises as `ShardSet.read`, and ProcessLost for a
+    worker that was killed.
     """
-    places = [_place(shards, largest, frames) for _ in range(max(2, workers * prefetch + 1))]
+    places = [_place(shards, largest, frames) for _ in range(max(1, workers * prefetch))]
     orders = ((number % len(places), batch) for number, batch in enumerate(batches))
     fill = partial(_fill, shards, [Window(*(values.numpy() for values in place)) for place in places], frames)
     for place, count in in_turns(fill, orders, workers, prefetch) if workers else map(fill, orders):

@@ -15,27 +15,29 @@ PROGRAMS = 4  # that are kept, one for each size of input
 
 
 class Traced:
-    """Call it as the network's `method`, a function of one tensor, in inference mode, from any thread: one at a time gets in.
+    """Call it as the network, with one tensor, from any thread: one at a time gets in.
 
-    A size of input that comes again is traced; one that comes once, such as a clip's last and shorter batch, is not.
+    A size of input that comes twice in a row is traced, which takes as long as some runs; one that does not, such as a
+    clip's last and shorter batch, goes through the network itself.
     """
 
-    def __init__(self, network: torch.nn.Module, method: str = "forward"):
-        self._network, self._method, self._turn = network, method, threading.Lock()
-        self._programs: OrderedDict[torch.Size, Callable | None] = OrderedDict()
+    def __init__(self, network: torch.nn.Module):
+        self._network, self._turn = network, threading.Lock()
+        self._programs: OrderedDict[torch.Size, Callable] = OrderedDict()
+        self._before = torch.Size()
 
     def __call__(self, x: torch.Tensor):
         with self._turn, torch.inference_mode():
             torch.set_num_threads(torch.get_num_threads())  # what was set is not yet so in a new thread: OpenMP has it per thread
             if x.shape not in self._programs:
-                self._programs[x.shape] = None
-                if len(self._programs) > PROGRAMS:
-                    self._programs.popitem(last=False)
-                return getattr(self._network, self._method)(x)
-            self._programs.move_to_end(x.shape)
-            if self._programs[x.shape] is None:
+                if x.shape != self._before:
+                    self._before = x.shape
+                    return self._network(x)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # that sizes become constants of the program, which they are
-                    program = torch.jit.trace_module(self._network, {self._method: x}, check_trace=False)
-                    self._programs[x.shape] = getattr(program, self._method)
+                    self._programs[x.shape] = torch.jit.trace(self._network, x, check_trace=False)
+                if len(self._programs) > PROGRAMS:
+                    self._programs.popitem(last=False)
+            self._programs.move_to_end(x.shape)
+            self._before = x.shape
             return self._programs[x.shape](x)
