@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from footage import numbered_video, timed_video, tone
 
+from dataset_tools.base.ahead import Ahead
 from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.vision import held_frames
 from dataset_tools.vision.held_frames import HeldFrames
-from dataset_tools.vision.normalise import normalise_video
+from dataset_tools.vision.normalise import cut_out, normalise_video
 from dataset_tools.vision.video_io import timed_frames
 
 FRAME = 64 * 48 * 3 // 2  # bytes of a frame of numbered_video, without what the decoder adds to its lines
@@ -72,3 +73,12 @@ def test_a_clip_has_the_same_bytes_decoded_once_or_twice(tmp_path, decodings, ki
         made[memory] = normalise_video(source, out, start=span[0], end=span[1], memory=memory), file_sha256(out)
         assert (len(decodings) == 1) == (memory == ALL)
     assert made[ALL] == made[4 * FRAME]
+
+
+def test_a_long_video_is_never_held_as_a_whole(tmp_path, decodings):
+    source = numbered_video(tmp_path / "in.mp4", 30, 3)
+    cut = cut_out(source, crop=False, memory=40 * FRAME)  # one frame is looked at, and fits
+    assert isinstance(cut.pictures, Ahead)
+    made = cut.write(tmp_path / "long.mp4"), file_sha256(tmp_path / "long.mp4")
+    assert len(decodings) == 1
+    assert made == (normalise_video(source, tmp_path / "whole.mp4", crop=False), file_sha256(tmp_path / "whole.mp4"))

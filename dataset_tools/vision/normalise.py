@@ -101,8 +101,9 @@ def cut_out(
     most half of one, so that picture and sound keep in step. Where the picture begins later than the sound, its first
     frame stands still until then. The sound is lossless at the source's own rate, exactly frames / 30 s long; one whose
     whole length differs from the picture's by up to the fraction `stretch_sound` is taken to run by another clock and
-    is resampled to the picture's. Pictures higher than `max_height` pixels are scaled down. A span whose frames fit into
-    `memory` bytes is decoded once, here; a larger one twice, here for its panels and again while it is written.
+    is resampled to the picture's. Pictures higher than `max_height` pixels are scaled down. A span that fits into `memory`
+    bytes is decoded here; of a longer one the beginning, for its panels, and the rest, or where that did not fit all of it
+    again, while it is written.
 
     Raises UserError: file missing, unreadable, without frames, a span of no whole frame, a span outside the video;
     with `need_sound` also where there is no sound or it is silent.
@@ -133,7 +134,8 @@ def cut_out(
         "source_height": upright.shown[1], "source_fps": info.fps, "audio_peak": peak, "sound_drift": info.sound_drift,
     }  # fmt: skip
     pictures = _pictures(nearest_frames(frames.take(), begin, count), upright, kept, size, finder)
-    pictures = list(pictures) if frames.held else ahead(pictures, PICTURES_AHEAD)
+    small = frames.held and count * size[0] * size[1] * 3 / 2 <= memory
+    pictures = list(pictures) if small else ahead(pictures, PICTURES_AHEAD)
     return Cut(
         path=path, span=(asked, last), count=count, pictures=pictures, finder=finder, sound=sound, rate=rate, facts=facts
     )
