@@ -1,4 +1,4 @@
-"""Are clips and audio bound by their codecs? `python benchmarks/clips_speed.py [--clips N] [--root DIR] [--repeats R]`
+"""Are clips and audio bound by their codecs? `python -m benchmarks.clips_speed [--clips N] [--root DIR] [--repeats R]`
 
 Cuts N clips as one worker process of the stage does (the next is decoded and its panels are found while one is encoded) and
 runs the bare encoder on the same pictures and sound, in turns; then audio beside the bare decoding, resampling and writing
@@ -6,15 +6,12 @@ of the same sounds. The bare decoder, on the frames of the sources from the key 
 where the wider source costs more than the encoding of what is kept of it, no overlap can reach the encoder's speed.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from tabulate import tabulate
-from turns import arguments, in_turns
 
+from benchmarks.turns import arguments, in_turns
 from dataset_tools import audio, clips
 from dataset_tools.base.manifest import load_manifest
 from dataset_tools.base.params import load_params

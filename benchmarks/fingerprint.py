@@ -1,6 +1,6 @@
 """Does the fingerprint find the same recording, and nothing else? Planted duplicates in the demo corpus.
 
-    python benchmarks/fingerprint.py
+    python -m benchmarks.fingerprint
 
 Every clip of the demo manifest is taken as it is, and again under another song id, cut elsewhere from the same song (60
 to 85 % in common, at least 3 s) and edited as the editors of compilations do. All pairs of clips under different song
@@ -10,7 +10,6 @@ of one song. The demo's songs are hard negatives: four per genre, which share sy
 
 import argparse
 import io
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -19,15 +18,14 @@ import av
 import numpy as np
 import soxr
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from dataset_tools.base.manifest import load_manifest
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.demo.compilation import SAMPLE_RATE as SONG_RATE
 from dataset_tools.demo.compilation import CompilationClip, score_of
 from dataset_tools.demo.songs import synthesise
 from dataset_tools.sound.fingerprint import SAME, fingerprint, same_recordings
+
+ROOT = Path(__file__).resolve().parents[1]
 
 LEAST = 0.2  # scores from here on are listed, to show the margin on either side of SAME
 

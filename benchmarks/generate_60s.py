@@ -1,6 +1,6 @@
 """Does generation keep up with real time? 60 s of music from the full-size model, random weights, pose and I3D apart.
 
-    python benchmarks/generate_60s.py [--preset fixed] [--level high] [--seconds 60] [--threads 2]
+    python -m benchmarks.generate_60s [--preset fixed] [--level high] [--seconds 60] [--threads 2]
 
 Writes benchmarks/results/generate_60s-<preset>-<level>.json; the time of loading and of the first window, which warms
 up, is not counted.

@@ -1,20 +1,17 @@
 """How near the stage i3d comes to its bare networks: clips a second of both, on the same frames.
 
-`python benchmarks/i3d_speed.py [--clips N] [--root DIR]` computes N clips' features as one worker process of the stage does
+`python -m benchmarks.i3d_speed [--clips N] [--root DIR]` computes N clips' features as one worker process of the stage does
 (reading, resizing, optical flow, both networks, writing; the next clip is begun while one is worked on) and runs the two
 networks alone over the same windows, in turns: with torch's own layers throughout, and with the stage's quicker pooling,
 whose outputs are equal. All use one thread for the networks; what else the stage does needs a second core.
 """
 
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from torch.nn import functional as F
-from turns import arguments, in_turns, report, worker
 
+from benchmarks.turns import arguments, in_turns, report, worker
 from dataset_tools import i3d
 from dataset_tools.base.params import load_params
 from dataset_tools.base.schema import read_records

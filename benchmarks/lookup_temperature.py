@@ -1,6 +1,6 @@
 """At which temperature should the `fixed` preset's lookup be played? Scores of TRAINING clips, by temperature.
 
-    python benchmarks/lookup_temperature.py --level high [--root .] [--corpus demo] [--clips 12] [--temperatures 1 0.5 0.25]
+    python -m benchmarks.lookup_temperature --level high [--root .] [--corpus demo] [--clips 12] [--temperatures 1 0.5 0.25]
 
 Needs a corpus that was trained (`dvc repro`). Prints, for the ground truth and each temperature: P4's difference on onsets
 (own dance's music minus other dances'), onsets a clip, and FAD to the whole training split. The test split isn't read.

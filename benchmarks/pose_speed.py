@@ -1,20 +1,17 @@
 """How near the stage pose comes to its bare network: clips a second of both, on the same frames.
 
-`python benchmarks/pose_speed.py [--clips N] [--root DIR]` poses N clips as one worker process of the stage does (reading,
+`python -m benchmarks.pose_speed [--clips N] [--root DIR]` poses N clips as one worker process of the stage does (reading,
 scaling, network, CifCaf decoding, tracking, writing; the next clip is begun while one is worked on) and runs the network
 alone over the same frames, already scaled, in turns: as it is loaded, and traced as the stage runs it, whose outputs are
 equal. All use one thread for the network; what else the stage does needs a second core.
 """
 
-import sys
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import torch
-from turns import arguments, in_turns, report, worker
 
+from benchmarks.turns import arguments, in_turns, report, worker
 from dataset_tools import pose
 from dataset_tools.base.params import load_params
 from dataset_tools.base.schema import read_records

@@ -1,6 +1,6 @@
 """Windows per second from shards and from one file per segment and stream, the same data, in random order.
 
-    python benchmarks/shards_read.py [--root DIR --corpus demo]
+    python -m benchmarks.shards_read [--root DIR --corpus demo]
 
 Reads every window of 2 s that starts on a whole second of the training shards. Both sides read from the page cache:
 everything is read once before the clock starts. Times are processor time of one process, so that a busy machine changes
@@ -10,7 +10,6 @@ writes it, shards through the same and through `load_batches`, all with as many 
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +20,11 @@ import soundfile
 import torch
 from scipy.io import wavfile
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from dataset_tools.base.shard_loader import load_batches
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
+ROOT = Path(__file__).resolve().parents[1]
 FRAMES, BATCH = 2 * FPS, 16
 WARM = 16  # batches that arrive before the clock starts: those that were read ahead while the workers started
 

@@ -1,4 +1,4 @@
-"""How well does a clip's sound stay with its picture? `python benchmarks/sync.py [--root DIR] [--videos N]`
+"""How well does a clip's sound stay with its picture? `python -m benchmarks.sync [--root DIR] [--videos N]`
 
 Takes the finished demo corpus of DIR, paints a white flash over its compilations about every 0.9 s, replaces their sound by a
 click at each flash, encodes them again as downloads are (H.264 with B-frames, AAC), runs `clips` and `audio` on them, and

@@ -170,6 +170,14 @@ def test_files_stay_readable():
     assert not long, f"over 400 lines: {long}"
 
 
+def test_benchmarks_are_run_as_modules():
+    """`python -m benchmarks.x` from the root, as each says; as a file it would not find the packages."""
+    for path in ROOT.glob("benchmarks/*.py"):
+        text = path.read_text()
+        assert "sys.path" not in text, path.name
+        assert '__name__ == "__main__"' not in text or f"python -m benchmarks.{path.stem}" in ast.get_docstring(ast.parse(text)), path.name
+
+
 @pytest.mark.parametrize("word", MODULES)
 def test_help_names_the_command(word):
     done = subprocess.run([sys.executable, "-m", MODULES[word], "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
