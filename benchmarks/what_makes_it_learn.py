@@ -4,10 +4,10 @@
     python -m benchmarks.what_makes_it_learn presets --root . --steps 200 --batch 16 --measure-every 40
 
 Needs a finished corpus (`make repro`). `causes` scores the clips of one training song of each genre, which are then not
-learnt from (the VQ-VAE has heard them); `presets` the test split. Widths, optimiser and the rest of d2m_gan are those of
-params.yaml. The score is that of the stage evaluate: P4, own dance minus other dances, of the true beats and of the music's
+learnt from (the VQ-VAE has heard them); `presets` the test split. Widths, optimiser and the rest of d2m_gan, all but the
+seed, are those of params.yaml. The score is that of the stage evaluate: P4, own dance minus other dances, of the true beats and of the music's
 onsets, with the interval over clips. Rows are added to benchmarks/results/what_makes_it_learn.json as they are done; a
-row that is in it is not trained again. Prints them all; --plot draws how P4 grew.
+row that is in it with as many steps and windows is not trained again. Prints them all; --plot draws how P4 grew.
 """
 
 import argparse
@@ -224,15 +224,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--plot", type=Path, help="a PNG of the rows that were measured while training")
     args = parser.parse_args()
+    if args.plot and not args.measure_every:
+        parser.error("--plot draws rows that were measured while training: give --measure-every")
     known = json.loads(args.out.read_text()) if args.out.is_file() else {"rows": []}
     order = [row.name for part in PARTS.values() for row in part()]
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Layout(root=args.root, corpus=args.corpus), Path(scratch))
         for row in PARTS[args.part]():
-            if row.name in {r["row"] for r in known["rows"]} or not re.search(args.only, row.name):
+            there = {(r["row"], r["steps"], r["batch"]) for r in known["rows"]}
+            if (row.name, args.steps, args.batch) in there or not re.search(args.only, row.name):
                 continue
             done = rounded(bench.train(row, args), 4)
-            known["rows"] = sorted([*known["rows"], done], key=lambda r: order.index(r["row"]))
+            known["rows"] = sorted([*known["rows"], done], key=lambda r: (order.index(r["row"]), r["steps"], r["batch"]))
             known["machine"] = {"device": platform.machine(), "cores": os.cpu_count(), "threads": args.threads, "torch": torch.__version__}
             write_text(args.out, json.dumps(known, indent=1) + "\n")
             print(as_table([done]).splitlines()[-1], flush=True)
