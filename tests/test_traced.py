@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dataset_tools.vision.traced import PROGRAMS, Traced
+from dataset_tools.vision.traced import PROGRAMS, TRACES, Traced
 
 
 class Small(nn.Module):
@@ -54,6 +54,19 @@ def test_only_sizes_that_come_twice_in_a_row_are_traced_and_few_are_kept(network
             traced(torch.zeros(1, 3, side, side))
     assert network.calls == 6 + 2 * 2 * PROGRAMS  # each as it is, then to be traced
     assert len(traced._programs) == PROGRAMS
+
+
+def test_after_many_sizes_the_network_runs_as_it_is(network):
+    traced, made, trace = Traced(network), [], torch.jit.trace
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.jit, "trace", lambda *args, **kwargs: made.append(1) or trace(*args, **kwargs))
+        for side in range(20, 24 + TRACES):
+            x = torch.randn(1, 3, side, side)
+            with torch.inference_mode():
+                expected = network(x)
+            for _ in range(3):
+                assert all(torch.equal(a, b) for a, b in zip(traced(x), expected, strict=True))
+    assert len(made) == TRACES and len(traced._programs) == PROGRAMS
 
 
 def test_threads_take_turns_with_as_many_threads_as_were_set(network):

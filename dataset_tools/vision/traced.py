@@ -12,30 +12,32 @@ from collections.abc import Callable
 import torch
 
 PROGRAMS = 4  # that are kept, one for each size of input
+TRACES = 16  # that are made in all: torch keeps the memory of a program that is dropped
 
 
 class Traced:
     """Call it as the network, with one tensor, from any thread: one at a time gets in.
 
     A size of input that comes twice in a row is traced, which takes as long as some runs; one that does not, such as a
-    clip's last and shorter batch, goes through the network itself.
+    clip's last and shorter batch, goes through the network itself; so does every further size after `TRACES`.
     """
 
     def __init__(self, network: torch.nn.Module):
         self._network, self._turn = network, threading.Lock()
         self._programs: OrderedDict[torch.Size, Callable] = OrderedDict()
-        self._before = torch.Size()
+        self._before, self._left = torch.Size(), TRACES
 
     def __call__(self, x: torch.Tensor):
         with self._turn, torch.inference_mode():
             torch.set_num_threads(torch.get_num_threads())  # what was set is not yet so in a new thread: OpenMP has it per thread
             if x.shape not in self._programs:
-                if x.shape != self._before:
+                if x.shape != self._before or not self._left:
                     self._before = x.shape
                     return self._network(x)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # that sizes become constants of the program, which they are
                     self._programs[x.shape] = torch.jit.trace(self._network, x, check_trace=False)
+                self._left -= 1
                 if len(self._programs) > PROGRAMS:
                     self._programs.popitem(last=False)
             self._programs.move_to_end(x.shape)
