@@ -12,7 +12,7 @@ from builders import STANDING, beats_of, click_train
 from d2m_model.metrics.beat_bins import BinCounts, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import bootstrap_interval, resamples, weighted_deviation, weighted_mean, with_intervals
 from d2m_model.metrics.controls import click_track, control_sounds, derangement, fitted, white_noise
-from d2m_model.metrics.inputs import read_folder
+from d2m_model.metrics.inputs import read_sound, sound_files
 from d2m_model.metrics.motion_beats import joint_speed, motion_beats
 from d2m_model.metrics.onset_alignment import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
 from d2m_model.metrics.scoring import Reference, score_system
@@ -109,7 +109,7 @@ def test_both_agree_on_songs():
 
 @pytest.mark.skipif("D2M_MUSIC" not in os.environ, reason="set D2M_MUSIC to a folder of real music (.wav, .flac, .ogg, .mp3)")
 def test_both_agree_on_real_music():
-    assert_both_agree(crossed(list(read_folder(Path(os.environ["D2M_MUSIC"])).values())))
+    assert_both_agree(crossed([read_sound(path) for path in sound_files(Path(os.environ["D2M_MUSIC"])).values()]))
 
 
 def test_a_longer_sound_is_cut_and_what_a_shorter_one_lacks_counts():

@@ -75,11 +75,6 @@ def sound_files(folder: Path) -> dict[str, Path]:
     return result
 
 
-def read_folder(folder: Path) -> dict[str, np.ndarray]:
-    """{stem: sound} of all sound files of a folder. Raises as `sound_files` and `decode`."""
-    return {stem: read_sound(path) for stem, path in sound_files(folder).items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class PairedSounds:
     """Two folders, paired."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics.controls import CONTROLS
-from d2m_model.metrics.inputs import read_folder
+from d2m_model.metrics.inputs import read_sound, sound_files
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, names_of, require
@@ -50,19 +50,21 @@ class Music:
     """That makes it; empty of a system of others."""
 
     def sounds(self, clips: set[str], split: str) -> dict[str, np.ndarray]:
-        """{clip: mono float32 (S,) at 22 050 Hz}. UserError where there is not exactly one sound for each clip of the split."""
-        again = f"run `{self.command}` again"
+        """{clip: mono float32 (S,) at 22 050 Hz}. UserError where there is not exactly one .wav for each clip of the split."""
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: not there, but params.yaml names it" + (f"; run `dvc repro` or `{self.command}`" if self.command else ""))
-        found = read_folder(self.folder)
+        found = sound_files(self.folder)
         if not self.command:
             remedy = f"it must hold <clip_id>.wav for each clip of the {split} split and nothing else"
         else:
-            remedy = again if split == "test" else f"set {self.section}.split: {split} in params.yaml and {again}"
+            remedy = f"run `{self.command}` again, with {self.section}.split: {split} in params.yaml"
         for wrong, rule in ((set(found) - clips, f"is no clip of the {split} split"), (clips - set(found), "has no sound")):
             if wrong:
                 raise UserError(f"{self.folder}: {min(wrong)} {rule} ({len(wrong)} such); {remedy}")
-        return found
+        for path in found.values():
+            if path.suffix != ".wav":
+                raise UserError(f"{path}: must be called {path.stem}.wav, for the stages read .wav alone; convert it and move it away")
+        return {clip: read_sound(path) for clip, path in found.items()}
 
 
 def named_systems(layout: Layout) -> dict[str, Music]:
