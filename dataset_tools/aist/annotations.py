@@ -21,7 +21,7 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The arrays of a pickled dict, as float64. Nothing but numpy arrays, numbers, strings and containers is made.
 
     Raises UserError: no file, larger than 64 MB, not a pickle, one that names anything but numpy arrays (it could run
-    code), a key of `needed` missing, something under it that is not an array of finite numbers.
+    code), a key of `needed` missing, something under it that is not an array of numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -69,7 +69,7 @@ def read_motion(path: Path) -> np.ndarray:
             f"{path}: expected smpl_poses (N, 24, 3), smpl_trans (N, 3) and smpl_scaling (1,), found "
             f"{poses.shape}, {translation.shape} and {content['smpl_scaling'].shape}"
         )
-    if not (np.isfinite(poses).all() and np.isfinite(translation).all() and scaling[0] > 0):
+    if not (np.isfinite(poses).all() and np.isfinite(translation).all() and 0 < scaling[0] < np.inf):
         raise UserError(f"{path}: holds numbers that are not finite, or a scaling of {scaling[0]}")
     return motion_features(poses.reshape(count, JOINTS, 3), translation, float(scaling[0]))
 

@@ -9,7 +9,7 @@ import math
 import pickle
 import pickletools
 import re
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,18 @@ MAX_OPCODES = 20_000
 """Steps of a pickle; a hundred make a dict of arrays, and without a limit they could nest too deep for the interpreter."""
 NUMBERS = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 ARRAY = "numpy.ndarray"
+MAX_AXES = 32
+MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
+"""Opcodes that say where to keep a value; the table of such is made as long as the highest asks for."""
 
 
 class Refused(pickle.UnpicklingError):
     """A pickle that asks for what is no array of numbers."""
+
+
+def _said(value: object) -> str:
+    """A text of the file, safe to print; of anything else its type, for to print nested containers could take for ever."""
+    return ascii(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 class _Type:
@@ -29,7 +37,7 @@ class _Type:
 
     def __init__(self, code: str):
         if not isinstance(code, str) or not NUMBERS.fullmatch(code):
-            raise Refused(f"it holds values of type {str(code)[:40]!a}")
+            raise Refused(f"it holds values of type {_said(code)}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple):
@@ -47,13 +55,26 @@ class _Array:
 
     def fill(self, data: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> None:
         values = np.frombuffer(data, kind.dtype) if len(data) else np.empty(0, kind.dtype)
-        if any(length < 0 for length in shape) or math.prod(shape) != len(values):
-            raise ValueError(f"{len(values)} numbers for an array of shape {shape}")
+        sizes = isinstance(shape, tuple) and len(shape) <= MAX_AXES and all(type(n) is int and 0 <= n < 1 << 31 for n in shape)
+        if not sizes or math.prod(shape) != len(values):
+            raise ValueError(f"{len(values)} numbers for an array of another shape")
         self.values = values.reshape(shape, order=order)
 
 
+class _Call:
+    """Calls a method, and has no dict of its own: what a pickle sets on a bound method stays on its class."""
+
+    __slots__ = ("method",)
+
+    def __init__(self, method: Callable):
+        self.method = method
+
+    def __call__(self, *args):
+        return self.method(*args)
+
+
 class _Unpickler(pickle.Unpickler):
-    """Answers numpy's names with bound methods, on which a pickle can set nothing that outlives it."""
+    """Answers numpy's names with stand-ins, on which a pickle can set nothing that outlives it."""
 
     def find_class(self, module: str, name: str):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"):
@@ -62,8 +83,8 @@ class _Unpickler(pickle.Unpickler):
             plain = {"numpy": {"ndarray": ARRAY, "dtype": self.dtype}, "_codecs": {"encode": self.encode}, "__builtin__": {"bytes": self.nothing}}
             known = plain.get(module, {})
         if name not in known:
-            raise Refused(f"it names {module}.{name}")
-        return known[name]
+            raise Refused(f"it names {f'{module[:40]}.{name[:40]}'!a}")
+        return ARRAY if known[name] is ARRAY else _Call(known[name])
 
     def dtype(self, code, *_) -> _Type:
         return _Type(code)
@@ -86,7 +107,7 @@ class _Unpickler(pickle.Unpickler):
     def encode(self, text: str, encoding: str) -> bytes:
         """Some, as these write them."""
         if not isinstance(text, str) or encoding != "latin1":
-            raise Refused(f"it encodes to {str(encoding)[:40]!a}")
+            raise Refused(f"it encodes to {_said(encoding)}")
         return text.encode("latin1")
 
 
@@ -97,8 +118,9 @@ def load_arrays(path: Path) -> dict:
     dict; and what unpickling bytes raises that are not a whole pickle, one of DAMAGED.
     """
     with path.open("rb") as handle:
-        if sum(1 for _ in islice(pickletools.genops(handle), MAX_OPCODES + 1)) > MAX_OPCODES:
-            raise Refused(f"it has more than {MAX_OPCODES} steps")
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(handle), start=1):
+            if count > MAX_OPCODES or (opcode.name in MEMO and argument > MAX_OPCODES):
+                raise Refused(f"it has more than {MAX_OPCODES} steps or places for values")
         handle.seek(0)
         content = _Unpickler(handle).load()
     if not isinstance(content, dict):
@@ -106,5 +128,8 @@ def load_arrays(path: Path) -> dict:
     return {key: value.values if isinstance(value, _Array) else value for key, value in content.items()}
 
 
-DAMAGED = (pickle.UnpicklingError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, TypeError, ValueError)
+DAMAGED = (
+    pickle.UnpicklingError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, RecursionError,
+    TypeError, ValueError,
+)  # fmt: skip
 """What `load_arrays` raises for bytes that are not a whole pickle."""
