@@ -83,7 +83,7 @@ def collect(folder: Path, target: Path, params: Params) -> Manifest:
         try:
             manifest = load_manifest(folder, video=CompilationVideo, clip=CompilationClip)
         except UserError as err:
-            if "column" not in str(err):
+            if ".csv: column " not in str(err).removeprefix(str(folder)):
                 raise
             raise UserError(
                 f"{err}; params.yaml asks to render this corpus (sources.render): are these the parameters of another one?"

@@ -59,6 +59,7 @@ def test_what_is_missing_costs_its_own_clip_only(layout, capsys):
     said = capsys.readouterr().out
     assert f"{NAMES[0]}: no video" in said and "videos/: 2 of 3 files" in said and f"{NAMES[1]}: is in ignore_list.txt" in said
     assert "train: 1 of 3 clips, 1 whole segments of 2 s" in said and "; the authors' lists" not in said
+    assert "val: " not in said
     rows = (layout.stage("sources") / "annotated.csv").read_text().splitlines()
     assert rows[1:] == [f"{NAMES[0]},failed,no video", f"{NAMES[1]},failed,is in ignore_list.txt: its annotations failed", f"{NAMES[2]},ok,"]
     made = load_manifest(layout.stage("sources"))

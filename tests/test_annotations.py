@@ -194,6 +194,41 @@ def test_hyperlinks_give_the_address_behind_their_text(corpus, tmp_path):
     assert load_manifest(corpus).videos[1].url[-11:] == "B" * 11
 
 
+def linked(path, rows, links):
+    book = openpyxl.load_workbook(sheet(path, rows))
+    for cell, link in links.items():
+        book.active[cell].hyperlink = link
+    book.save(path)
+    return path
+
+
+def test_links_of_songs_are_no_address_of_a_compilation(corpus, tmp_path):
+    rows = [["video", "song", "clip", "start", "end"], ["a", "0", "a_0_0", 1, 2]]
+    path = linked(tmp_path / "s.xlsx", rows, {"B2": "https://open.spotify.com/track/1"})
+    assert "hyperlinks" not in import_annotations(corpus, path).used
+    assert load_manifest(corpus).videos[0].url == ""
+
+
+def test_a_list_of_compilations_may_have_its_addresses_as_links_alone(corpus, tmp_path):
+    links = {"A2": "https://youtu.be/AAAAAAAAAAA", "A3": "https://youtu.be/BBBBBBBBBBB"}
+    import_annotations(corpus, linked(tmp_path / "s.xlsx", [["Video"], ["a"], ["b"]], links))
+    assert [v.url[-11:] for v in load_manifest(corpus).videos] == ["A" * 11, "B" * 11]
+    with pytest.raises(UserError, match="names no url, start, end or dancers"):
+        import_annotations(corpus, sheet(tmp_path / "t.xlsx", [["Video"], ["a"], ["b"]]))
+
+
+def test_a_link_of_many_cells_is_of_each_and_one_of_none_is_left_out(tmp_path):
+    path = linked(tmp_path / "s.xlsx", [["Video"], *(["a"],) * 9], {"A2": "https://youtu.be/AAAAAAAAAAA", "A6": "https://x.org/"})
+    for old, new, rows in ((b'ref="A2"', b'ref="A2:A4"', [2, 3, 4, 6]), (b'ref="A6"', b'ref="no cell"', [2, 3, 4]), (b'ref="A2:A4"', b'ref="A:A"', [])):
+        with zipfile.ZipFile(path) as parts:
+            held = {name: parts.read(name) for name in parts.namelist()}
+        held["xl/worksheets/sheet1.xml"] = held["xl/worksheets/sheet1.xml"].replace(old, new)
+        with zipfile.ZipFile(path, "w") as parts:
+            for name, data in held.items():
+                parts.writestr(name, data)
+        assert [row for row, _ in read_sheet(path).links] == rows
+
+
 def test_numbers_of_compilations_and_equal_complaints(tmp_path):
     shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "tiktok")
     rows = [["Compilation", "clip", "start", "end"], *([f"Comp {n // 4}", n, 30 * n, 30 * n + 29] for n in range(4))]

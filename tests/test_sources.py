@@ -115,6 +115,11 @@ def test_rendering_needs_the_further_columns(layout):
         sources.sources(layout, sources.Params(render=True))
 
 
+def test_other_problems_are_not_the_columns(tmp_path):
+    with pytest.raises(UserError, match="videos.csv: file not found$"):
+        sources.collect(tmp_path / "a.csv: column x", tmp_path, sources.Params(render=True))
+
+
 def test_unknown_corpus_is_one_line_and_not_zero(layout):
     done = subprocess.run(
         [sys.executable, "-m", "dataset_tools.sources", "--corpus", "nope", "--root", str(layout.root)],

@@ -96,11 +96,13 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> Prepared:
 
 
 def _parts(manifest: Manifest, unfit: set[str]) -> Iterator[str]:
-    """For each part of the split its clips, and the whole segments of 2 s in those that are usable beside the publishers' count."""
+    """For each part of the split that has any its clips, and the whole segments of 2 s in those that are usable beside the publishers' count."""
     listed = read_records(manifest.folder / "clips.csv", ListedClip) if (manifest.folder / "clips.csv").is_file() else []
     counted = {clip.clip_id: clip.segments_2s for clip in listed}
     for part in ("train", "val", "test"):
         clips = [clip for clip in manifest.clips if clip.official_split == part]
+        if not clips:
+            continue
         usable = [clip for clip in clips if clip.clip_id not in unfit]
         line = f"{part}: {len(usable)} of {len(clips)} clips, {sum(int(clip.end // SEGMENT) for clip in usable)} whole segments of 2 s"
         known = [counted.get(clip.clip_id) for clip in usable]

@@ -98,18 +98,19 @@ def read_annotations(
     notes += [
         f"column '{shown(header[i])}' is not used; say what it is with --map '{shown(header[i])}=…'" for i in unused if header[i]
     ]
-    if not set(roles) & set(TARGETS) - {"genre"} and not set(roles) & {"times", "duration"}:
-        raise UserError(
-            f"{label}: row {number} names no url, start, end or dancers (it has {', '.join(shown(c) for c in header if c)}); say "
-            "which they are with --map 'THEIRS=OURS'"
-        )
     texts = {role: column(index) for role, index in roles.items()}
-    linked = {index: links for index in roles.values() if any(links := [table.links.get((n, index), "") for n, _ in body])}
+    places = [roles[role] for role in ("url", "video", "video_title", "clip") if role in roles]  # links of a song's cells lead to its music
+    linked = {index: links for index in places if any(links := [table.links.get((n, index), "") for n, _ in body])}
     if "url" in roles and roles["url"] in linked:
         cells = zip(texts["url"], linked[roles["url"]], strict=True)
         texts["url"] = [link if link and not values.looks_like_url(text) else text for text, link in cells]
     elif "url" not in roles and len(linked) == 1:
         roles["hyperlinks"], texts["url"] = next(iter(linked.items()))
+    if not set(texts) & set(TARGETS) - {"genre"} and not set(roles) & {"times", "duration"}:
+        raise UserError(
+            f"{label}: row {number} names no url, start, end or dancers (it has {', '.join(shown(c) for c in header if c)}); say "
+            "which they are with --map 'THEIRS=OURS'"
+        )
     for role in FILL_DOWN if fill_down else ():
         texts[role] = _filled_down(texts.get(role, []))
     if _typed_as_minutes([t for role in ("start", "end") for t in texts.get(role, [])]):

@@ -8,9 +8,10 @@ import codecs
 import csv
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
+from itertools import islice, product
 from pathlib import Path
 
 from dataset_tools.base.errors import UserError
@@ -129,12 +130,11 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
 def _links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
     """`Sheet.links` of a sheet; openpyxl leaves them out where it reads row by row."""
     from openpyxl.packaging.relationship import get_dependents, get_rels_path
-    from openpyxl.utils.cell import column_index_from_string, coordinate_from_string
     from openpyxl.xml.constants import REL_NS, SHEET_MAIN_NS
     from openpyxl.xml.functions import iterparse
 
     part = book[name]._worksheet_path
-    links = {}
+    links, room = {}, MAX_ROWS * MAX_COLUMNS  # a short file could name the whole sheet a million times
     with zipfile.ZipFile(io.BytesIO(data)) as parts:
         if get_rels_path(part) not in parts.namelist():
             return links
@@ -142,12 +142,24 @@ def _links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
         for _, element in iterparse(parts.open(part)):
             if element.tag == f"{{{SHEET_MAIN_NS}}}hyperlink":
                 target = shown(targets.get(element.get(f"{{{REL_NS}}}id"), ""), MAX_CELL)
-                column, row = coordinate_from_string(element.get("ref").split(":")[0])
                 if target.lower().startswith(("http://", "https://")):
-                    links[row, column_index_from_string(column) - 1] = target
+                    cells = list(islice(_cells(element.get("ref")), room))
+                    room -= len(cells)
+                    links |= dict.fromkeys(cells, target)
             elif element.tag == f"{{{SHEET_MAIN_NS}}}row":
                 element.clear()
     return links
+
+
+def _cells(ref: str) -> Iterable[tuple[int, int]]:
+    """(row number, column index) of the cells that A2 or A2:B9 names, of those that are read; none of what names no cells."""
+    from openpyxl.utils.cell import range_boundaries
+
+    try:
+        left, top, right, bottom = range_boundaries(ref)
+        return product(range(top, min(bottom, MAX_ROWS + 1) + 1), range(left - 1, min(right, MAX_COLUMNS)))
+    except (ValueError, TypeError):
+        return ()
 
 
 def _as_seen(value, number_format: str) -> str:
