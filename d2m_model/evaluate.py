@@ -38,7 +38,7 @@ from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, names_of, require
-from dataset_tools.base.shard_format import SPLITS
+from dataset_tools.base.shard_format import NO_POSE, SPLITS
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import LEVELS
 from dataset_tools.base.workers import progress
@@ -139,7 +139,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
         audio=own,
         songs=songs,
         beats=true_beats(layout.stage("sources") / "truth", clips),
-        motion_beats={c.clip_id: motion_beats(test.read(c.clip_id).pose[:, 0]) for c in test.clips},
+        motion_beats={c.clip_id: motion_beats(test.read(c.clip_id).pose[:, 0]) for c in test.clips if NO_POSE not in test.info.pose_weights},
     )
     scored, rows = score_all(systems, kinds, reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}

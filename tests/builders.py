@@ -98,13 +98,14 @@ def build_clip(
 def build_shards(
     folder: Path, clips: int = 4, seconds: float = 4, *, split: str = "train", first: int = 0, per_shard: int = 3,
     people: int = 2, layout: str = "coco17", corpus: str = "demo", seed: int = 0, motion_rate: int = 0,
+    pose_weights: str = "none",
 ) -> ShardSet:  # fmt: skip
     """Write synthetic clips `first` to `first + clips - 1` as shards of one split and open them.
 
     Call it again with another `split` and `first` for a second split in the same folder.
     """
     attrs = {
-        "corpus": corpus, "split": split, "pose_layout": layout, "pose_weights": "none", "i3d_weights": "none",
+        "corpus": corpus, "split": split, "pose_layout": layout, "pose_weights": pose_weights, "i3d_weights": "none",
     }  # fmt: skip
     numbers = list(range(first, first + clips))
     for index in range(0, clips, per_shard):

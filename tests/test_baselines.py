@@ -14,6 +14,7 @@ from d2m_model.composers.dance import Corpus
 from d2m_model.composers.score import Note, read_midi, write_midi
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.shard_format import NO_POSE
 
 
 @pytest.fixture
@@ -100,6 +101,15 @@ def test_params_out_of_range(corpus, section, rule):
     (corpus / "params.yaml").write_text(f"baselines: {section}\n")
     with pytest.raises(UserError, match=rule):
         baselines.main(["--root", str(corpus), "--corpus", "demo", "--system", "dance2music"])
+
+
+@pytest.mark.parametrize("name", ["dance2music", "foley_music"])
+def test_shards_without_a_pose_are_refused_by_who_reads_it(corpus, name):
+    for split, first in (("train", 0), ("test", 2)):
+        build_shards(corpus / "data/demo/shards", clips=2, seconds=3, split=split, first=first, motion_rate=60, pose_weights=NO_POSE)
+    with pytest.raises(UserError, match=f"shards: these shards hold SMPL motion only, but {name} reads the pose; take it out of `systems`"):
+        baselines.main(["--root", str(corpus), "--corpus", "demo", "--system", name])
+    assert not (corpus / "runs/demo/baselines" / name).exists()
 
 
 def test_what_is_missing_is_named(corpus, capsys):

@@ -9,6 +9,7 @@ from builders import beats_of, build_manifest, build_shards, click_train
 
 from d2m_model import evaluate
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import NO_POSE
 
 RATE = 22050
 
@@ -235,6 +236,14 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
         params.write_text(params.read_text().replace("{CDCD: external/cdcd}", wrong))
         refused(message)
         params.write_text(params.read_text().replace(wrong, "{CDCD: external/cdcd}"))
+
+
+def test_without_a_pose_there_are_no_motion_beats(corpus, monkeypatch):
+    monkeypatch.setattr(evaluate, "reconstructions", lambda own, *_: own)
+    build_shards(corpus / "data/demo/shards", clips=2, seconds=2, split="test", first=2, motion_rate=60, pose_weights=NO_POSE)
+    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    systems = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]
+    assert "onsets_50ms" in systems["ground truth"]["P4"] and not [k for s in systems.values() for k in s["P4"] if "motion" in k]
 
 
 def test_the_stage_refuses_what_does_not_fit(corpus):

@@ -12,9 +12,10 @@ from d2m_model.training.curves import Curves
 from d2m_model.training.loop import Measurement, Run, TrainingParams, run_of
 from d2m_model.training.seeding import stream_seed
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import require
-from dataset_tools.base.shard_format import ClipEntry
+from dataset_tools.base.shard_format import NO_POSE, ClipEntry
 from dataset_tools.base.shard_set import ShardSet
 
 STAGE = "baselines"
@@ -75,6 +76,11 @@ class Corpus:
     def train(self) -> ShardSet:
         """Training clips with their music."""
         return ShardSet(self.layout.stage("shards"), "train")
+
+    def need_pose(self) -> None:
+        """Of a system that reads the pose: UserError where the shards have none."""
+        if NO_POSE in self.train.info.pose_weights:
+            raise UserError(f"{self.train.folder}: these shards hold SMPL motion only, but {self.system} reads the pose; take it out of `systems` in params.yaml")
 
     def dance(self, shards: ShardSet, clip: ClipEntry) -> Dance:
         """One clip's dance."""

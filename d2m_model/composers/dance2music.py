@@ -59,8 +59,9 @@ def train(corpus: Corpus, params: Params) -> Dance2Music:
     """Offline there is nothing to learn. Online: learn the notes that the search gives the training dances; writes
     model.pt, metrics.json and curves.csv.
 
-    Raises UserError for a loss that is no number.
+    Raises UserError for a loss that is no number, and for shards without a pose.
     """
+    corpus.need_pose()
     if params.method == "offline":
         for name in ("model.pt", "metrics.json", "curves.csv"):  # of an online network trained here before
             (corpus.folder / name).unlink(missing_ok=True)

@@ -183,8 +183,10 @@ def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
 def train(corpus: Corpus, params: Params) -> FoleyModel:
     """Learn from the training split; writes model.pt, metrics.json and curves.csv.
 
-    Raises UserError for a loss that is no number, and where music must be transcribed without the library for it.
+    Raises UserError for a loss that is no number, for shards without a pose, and where music must be transcribed without
+    the library for it.
     """
+    corpus.need_pose()
     device = seed_everything(params.seed, params.threads)
     examples, origin = examples_of(corpus)
     data = FoleyData(examples, params.aided)
