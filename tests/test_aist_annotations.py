@@ -166,17 +166,19 @@ def standing() -> list:
         (b"(" * 30_000 + b"t" * 30_000 + b".", "more than 20000 steps"),
         (b"cnumpy\ndtype\n}S'evil'\nS'y'\nsb.", "not a readable"),  # of a stand-in
         (b"\x80\x02}r" + (60_000_000).to_bytes(4, "little") + b".", "more than 20000 .*places"),
-        (b"\x80\x02cnumpy\ndtype\n" + NESTED + b"\x85R.", "values of type a tuple"),
-        (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00a" + NESTED + b"\x86R.", "encodes to a tuple"),
+        (b"\x80\x02cnumpy\ndtype\n" + NESTED + b"\x85R.", "a tuple twice"),
+        (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00a" + NESTED + b"\x86R.", "a tuple twice"),
         (b"\x80\x02cnumpy\ndtype\n)" + b"\x85" * 9000 + b"R.", "values of type a tuple"),
         (b"\x80\x02}(" + (b")" + b"\x85" * 9000 + b"N") * 2 + b"u.", "not a readable"),  # compared, they nest too deep
         (
             b"\x80\x02cnumpy.core.numeric\n_frombuffer\n(C\x00cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R("
-            + LONG
-            + b"2" * 199
+            + LONG * 3
             + b"tX\x01\x00\x00\x00CtR.",
             "not a readable",
         ),
+        (b"\x80\x02}" + NESTED + b"Ns.", "a tuple twice"),  # hashed as a key
+        (b"\x80\x02})q\x00" + b"".join(b"h%c\x86(1q%c" % (i, i + 1) for i in range(30)) + b"Ns.", "a tuple twice"),
+        (b"\x80\x04\x8f(" + NESTED + b"\x90.", "sets"),
         (b"c\x1b[2J\nerror: x\x1b\n.", r"names '\\x1b\[2J.error: x\\x1b'"),
         (b"c__main__\nread_motion\n.", "names '__main__.read_motion'"),
         (pickle.dumps([1, 2]), "holds a list"),

@@ -11,6 +11,7 @@ import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,6 +22,15 @@ ARRAY = "numpy.ndarray"
 MAX_AXES = 32
 MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 """Opcodes that say where to keep a value; the table of such is made as long as the highest asks for."""
+
+
+GET = ("GET", "BINGET", "LONG_BINGET")
+REPEATING = ("DUP", "EMPTY_SET", "FROZENSET")
+SIMPLE = (
+    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
+    "SHORT_BINBYTES", "BINBYTES8", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "LIST", "DICT", "EMPTY_LIST", "EMPTY_DICT",
+)  # fmt: skip
+"""Opcodes that leave no tuple: what they made may be used again."""
 
 
 class Refused(pickle.UnpicklingError):
@@ -118,14 +128,27 @@ def load_arrays(path: Path) -> dict:
     dict; and what unpickling bytes raises that are not a whole pickle, one of DAMAGED.
     """
     with path.open("rb") as handle:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(handle), start=1):
-            if count > MAX_OPCODES or (opcode.name in MEMO and argument > MAX_OPCODES):
-                raise Refused(f"it has more than {MAX_OPCODES} steps or places for values")
+        _check_steps(handle)
         handle.seek(0)
         content = _Unpickler(handle).load()
     if not isinstance(content, dict):
         raise Refused(f"it holds a {type(content).__name__}, no dict")
     return {key: value.values if isinstance(value, _Array) else value for key, value in content.items()}
+
+
+def _check_steps(handle: BinaryIO) -> None:
+    """Refused where there are too many steps, or a tuple is used twice: thirty tuples, each of the one before twice, take for
+    ever to hash. Nothing that numpy writes needs that."""
+    last, kept = "", {}
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(handle), start=1):
+        name = opcode.name
+        if name in MEMO or name == "MEMOIZE":
+            kept[len(kept) if name == "MEMOIZE" else argument] = last
+        if count > MAX_OPCODES or (name in MEMO and argument > MAX_OPCODES):
+            raise Refused(f"it has more than {MAX_OPCODES} steps or places for values")
+        if name in REPEATING or (name in GET and kept.get(argument) not in SIMPLE):
+            raise Refused("it uses a tuple twice, or sets")
+        last = name
 
 
 DAMAGED = (
