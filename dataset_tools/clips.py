@@ -41,7 +41,7 @@ class Params:
     """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
     recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""
     memory: int = 600
-    """MB of decoded frames that a process may hold; a clip that needs more is decoded twice."""
+    """MB of decoded frames of each of the two clips that a process may hold; a clip that needs more is decoded twice."""
     workers: int = 2
     """Processes; each encodes a clip while it decodes the next."""
     timeout: float = 900.0

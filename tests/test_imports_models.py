@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from test_imports import Tensors, random_tensors, same
 
 from d2m_model.imports import load_jukebox, load_released
+from d2m_model.imports.released import published_net
 from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from dataset_tools.base.errors import UserError
 
@@ -289,6 +290,12 @@ def test_files_of_another_corpus_level_or_network_are_named(files):
         load("aistpp-motion.pt", "tiktok-high.pt", level="high", corpus="aistpp")
     with pytest.raises(UserError, match="level must be high or low and corpus tiktok or aistpp, found 'top' and 'aist'"):
         load("aistpp-motion.pt", "aistpp-low.pt", level="top", corpus="aist")
+
+
+def test_a_number_in_place_of_a_weight_is_one_line(files):
+    torch.save({"lin1.weight": torch.tensor(1.0)}, files / "number.pt")
+    with pytest.raises(UserError, match="number.pt"):
+        published_net(files / "number.pt", files / "tiktok-high.pt", "high", torch.zeros(16, 64))
 
 
 def test_inputs_of_other_shapes_are_refused(files):

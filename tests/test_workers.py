@@ -167,6 +167,12 @@ def test_what_happens_to_a_fork_is_said_and_ends_the_others(item, error, text):
     assert set(multiprocessing.active_children()) == before
 
 
+@pytest.mark.parametrize(("workers", "ahead"), [(0, 1), (1, 0)])
+def test_turns_need_a_worker_and_an_item_ahead(workers, ahead):
+    with pytest.raises(ValueError, match=f"must be at least 1, found {workers} and {ahead}"):
+        list(in_turns(square_unless_told_otherwise, iter([1]), workers, ahead))
+
+
 def test_leaving_early_ends_the_forks():
     before = set(multiprocessing.active_children())
     items = in_turns(square_unless_told_otherwise, itertools.count(), workers=2, ahead=2)

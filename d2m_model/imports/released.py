@@ -82,7 +82,7 @@ def published_net(
     """
     expected = "D2M-GAN's motion encoder"
     first = read_tensors(motion_path, expected).get("lin1.weight", torch.empty(0, 0))
-    corpus = "aistpp" if first.shape[-1] == WINDOWS["aistpp"][1] else "tiktok"
+    corpus = "aistpp" if first.ndim == 2 and first.shape[-1] == WINDOWS["aistpp"][1] else "tiktok"
     reads = READS[corpus] | ({"genres": tuple(genres)} if genres and corpus == "aistpp" else {})
     if len(reads.get("genres", GENRE_NAMES)) != GENRES:
         raise UserError(f"d2m_gan.genres must be the corpus's names of {', '.join(GENRE_NAMES)}, in this order, found {len(genres)} names")

@@ -1,4 +1,5 @@
-"""Batches of windows from loader workers, handed over in shared memory that is used again.
+"""Batches of windows from loader workers, handed over in shared memory that is used again: for training loops of one's
+own. The stages here hold their windows in the process that trains.
 
 A torch DataLoader passes every batch through memory made anew for it and takes as long for a message between processes as
 the copying of a batch takes. Here the batches' memory is made once: a worker copies its windows there and passes on only

@@ -136,8 +136,11 @@ def in_turns(function: Callable[[I], O], items: Iterable[I], workers: int, ahead
     """map(function, items) by `workers` forks of this process, which take turns; each is given `ahead` items at once.
 
     For many small items: nothing passes but items and outcomes, through pipes. What `function` changes in memory that was
-    shared when this began, it changes here too. What it raises is raised here; ProcessLost where a process dies.
+    shared when this began, it changes here too. What it raises is raised here; ProcessLost where a process dies, ValueError
+    for `workers` or `ahead` below 1.
     """
+    if workers < 1 or ahead < 1:
+        raise ValueError(f"workers and ahead must be at least 1, found {workers} and {ahead}")
     processes = [_Worker(function, None, forked=True) for _ in range(workers)]
     turns, busy = cycle(processes), deque()
     try:
