@@ -30,7 +30,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import read_published
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import ListedClip, Row, leaks, read_records, write_records
+from dataset_tools.base.schema import SEGMENT, ListedClip, Row, leaks, read_records, write_records
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 from dataset_tools.base.workers import progress
 from dataset_tools.partition.strategies import (
@@ -52,7 +52,6 @@ CHOICES = {
     "balance": ("clips", "seconds"),
     "same_recording": ("refuse", "merge", "ignore"),
 }
-SEGMENT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +109,7 @@ def items_of_manifest(folder: Path) -> list[Item]:
 def _seconds(clip: ListedClip) -> float | None:
     if clip.start is not None and clip.end is not None:
         return clip.end - clip.start
-    return None if clip.segments_2s is None else clip.segments_2s * SEGMENT_SECONDS
+    return None if clip.segments_2s is None else clip.segments_2s * SEGMENT
 
 
 def items_of_clips(rows: Path) -> list[Item]:

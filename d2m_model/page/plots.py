@@ -28,7 +28,7 @@ def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds
     height = AXIS + ROW * len(shown)
     x = lambda t: left + (width - left - 8) * t / seconds
     line = lambda t, y, end, style: f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{y}" y2="{end}" {style}/>'
-    parts = [f'<svg class="beats" viewBox="0 0 {width} {height}" role="img" aria-label="onsets over time">']
+    parts = [f'<svg class="beats" viewBox="0 0 {width} {height}" data-axis="{AXIS}" data-row-height="{ROW}" role="img" aria-label="onsets over time">']
     parts += [f'<text x="{x(s):.1f}" y="11" text-anchor="middle">{s} s</text>' for s in range(int(seconds) + 1)]
     dashed = 'stroke="var(--beat)" stroke-width="1" stroke-dasharray="2 2"'
     parts += [line(t, AXIS, TALL, dashed) for t in ([] if beats is None else beats[beats < seconds])]

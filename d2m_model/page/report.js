@@ -26,16 +26,17 @@ cards.forEach(card => {
   });
 });
 
-// The time lines have a row for every sound; those that are ticked stand one under the other (18: the axis, 26: a row).
+// The time lines have a row for every sound; those that are ticked stand one under the other.
 const ticks = [...document.querySelectorAll('.rows input')];
 const arrange = () => {
   const names = ticks.filter(t => t.checked).map(t => t.value);
   document.querySelectorAll('svg.beats').forEach(svg => {
-    svg.setAttribute('viewBox', `0 0 480 ${18 + 26 * names.length}`);
+    const { width } = svg.viewBox.baseVal, y = place => +svg.dataset.axis + svg.dataset.rowHeight * place;
+    svg.setAttribute('viewBox', `0 0 ${width} ${y(names.length)}`);
     svg.querySelectorAll('[data-row]').forEach(row => {
       const place = names.indexOf(row.dataset.row);
       if (place < 0) row.setAttribute('display', 'none'); else row.removeAttribute('display');
-      row.setAttribute('transform', `translate(0 ${18 + 26 * Math.max(0, place)})`);
+      row.setAttribute('transform', `translate(0 ${y(Math.max(0, place))})`);
     });
   });
 };

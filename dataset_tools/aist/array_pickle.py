@@ -22,8 +22,6 @@ ARRAY = "numpy.ndarray"
 MAX_AXES = 32
 MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 """Opcodes that say where to keep a value; the table of such is made as long as the highest asks for."""
-
-
 GET = ("GET", "BINGET", "LONG_BINGET")
 REPEATING = ("DUP", "EMPTY_SET", "FROZENSET")
 SIMPLE = (

@@ -23,11 +23,9 @@ from dataset_tools.aist.names import Name, parse_name
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.manifest import Manifest
-from dataset_tools.base.schema import Clip, ListedClip, Song, Video, read_records
+from dataset_tools.base.schema import SEGMENT, Clip, ListedClip, Song, Video, read_records
 from dataset_tools.base.timebase import FPS
 
-SEGMENT = 2.0
-"""Seconds of the segments that the authors cut."""
 SIZE = (1920, 1080)
 """Width and height in px of the videos that the keypoints were found in."""
 

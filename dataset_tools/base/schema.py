@@ -72,6 +72,10 @@ class Clip:
             raise ValueError(f"official_split must be train, val, test or empty, found '{self.official_split}'")
 
 
+SEGMENT = 2.0
+"""Seconds of the segments that the authors of TikTok and AIST++ cut, which `segments_2s` counts."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListedClip(Clip):
     """A row of a manifest's clips.csv that may count segments."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.manifest import Manifest, load_manifest, scan_manifest
+from dataset_tools.base.schema import SEGMENT
 from dataset_tools.corpus import annotation_values as values
 from dataset_tools.corpus.clip_finder import ClipFinder
 from dataset_tools.corpus.columns import assign_roles, find_header, parse_mapping
@@ -23,7 +24,6 @@ TARGETS = {
     "genre": ("songs", "genre"),
 }  # fmt: skip
 FILL_DOWN = ("video", "song", "url")
-SEGMENT = 2.0  # seconds of the authors' segments, counted in the column segments_2s
 RANGE = re.compile(r"\d\s*(?:[-\u2013\u2014~]|to)\s*\d")
 MAX_DISAGREEMENT = 1.5  # seconds between an end and start + duration, which people round
 WHOLE_MINUTES = 5  # so many times that all end in :00 were typed as minutes and seconds

@@ -11,11 +11,10 @@ from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import Manifest, load_manifest, missing_values
-from dataset_tools.base.schema import ListedClip, Row, read_records
+from dataset_tools.base.schema import SEGMENT, ListedClip, Row, read_records
 from dataset_tools.base.timebase import FPS
 from dataset_tools.corpus.rules import check_manifest
 
-SEGMENT = 2  # seconds of a segment that the column segments_2s counts
 PARTS = ("train", "val", "test", "")
 COLOURS = {"train": "#4477aa", "val": "#ccbb44", "test": "#ee6677", "": "#bbbbbb"}
 
