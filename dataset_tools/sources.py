@@ -154,7 +154,7 @@ def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
     verb = "would fill in" if args.dry_run else "filled in"
     say(STAGE, f"{args.file}: {found.rows} rows; {verb} {found.counts()}; {found.same} values were there already")
     if found.conflicts:
-        say(STAGE, f"{len(found.conflicts)} conflicts: correct one side, or take the sheet's values with --replace")
+        say(STAGE, f"{len(found.conflicts)} conflicts: correct one side (--replace takes the sheet's value where it says only one)")
     for line in [] if args.dry_run else missing_values(load_manifest(layout.manifest)):
         say(STAGE, f"still missing: {layout.manifest / line}")
     return 1 if found.conflicts else 0

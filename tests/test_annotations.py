@@ -270,6 +270,35 @@ def test_minutes_that_a_spreadsheet_took_for_hours(corpus, tmp_path):
     assert clips_of(corpus)["b_0_1"][:2] == (70, 100) and "read as minutes:seconds" in found.notes[0]
 
 
+def test_links_tell_the_start_where_no_column_does(corpus, tmp_path):
+    links = ["https://youtu.be/AAAAAAAAAAA?t=75", "https://www.youtube.com/watch?v=BBBBBBBBBBB&t=1m5s", "https://youtu.be/AAAAAAAAAAA"]
+    rows = [["link", "clip", "duration"], *zip(links, ("a_0_0", "b_0_1", "a_1_2"), ("0:10", "12", "9"), strict=True)]
+    found = import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
+    times = clips_of(corpus)
+    assert times["a_0_0"][:2] == (75, 85) and times["b_0_1"][:2] == (65, 77) and times["a_1_2"][:2] == (None, None)
+    assert "the moment at which the row's link begins" in found.notes[0]
+    rows = [["link", "clip", "start", "end"], [links[0], "a_1_2", "90", "99"]]
+    import_annotations(corpus, sheet(tmp_path / "t.csv", rows))
+    assert clips_of(corpus)["a_1_2"][:2] == (90, 99)
+
+
+def test_numbers_that_went_through_a_table_of_floats(tmp_path):
+    shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "tiktok")
+    path = sheet(tmp_path / "s.csv", [["video ID", "music ID", "clip", "start", "end"], ["1.0", "1.0", "21.0", "30.0", "44.5"]])
+    import_annotations(tmp_path / "tiktok", path)
+    assert clips_of(tmp_path / "tiktok")["000001_1_21"] == (30, 44.5, None)
+
+
+def test_other_sheets_of_the_file_are_named_where_the_first_is_of_no_use(corpus, tmp_path):
+    for first, words in (("read me", "names no url, .* or read another sheet with --sheet: data"), (None, "is empty; .* --sheet: data")):
+        book = openpyxl.Workbook()
+        book.active["A1"] = first
+        book.create_sheet("data")
+        book.save(tmp_path / "s.xlsx")
+        with pytest.raises(UserError, match=words):
+            import_annotations(corpus, tmp_path / "s.xlsx")
+
+
 def test_an_implausible_length_is_pointed_out(tmp_path):
     shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "tiktok")
     path = sheet(tmp_path / "s.csv", [["clip", "start", "end"], ["000000_0_0", 0, 9], ["000000_0_1", 20, 49]])

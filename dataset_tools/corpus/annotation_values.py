@@ -73,6 +73,12 @@ def url_of(text: str) -> str:
     return f"https://www.youtube.com/watch?v={video}" if YOUTUBE_ID.fullmatch(video) else text
 
 
+def moment_of(text: str) -> str:
+    """Where in its video a link begins: '75' of https://youtu.be/ID?t=75, '1m15s' of …&t=1m15s or …#t=1m15s, else ''."""
+    found = re.search(r"[?&#](?:t|start)=([0-9hms]+)", text)
+    return found[1] if found else ""
+
+
 def looks_like_url(text: str) -> bool:
     """Whether a cell of a column of unclear meaning holds an address or a YouTube id (digits alone are a number)."""
     try:
@@ -88,6 +94,7 @@ def number_of(name: str) -> int | None:
 
 
 def plain_name(name: str) -> str:
-    """A name without case, file extension, and zeros in front of its numbers: '000001_1_21.mp4' is '1_1_21'."""
-    stem = re.sub(r"\.(mp4|mov|mkv|webm|avi|wav|mp3)$", "", name.strip().lower())
+    """A name without case, file extension, and zeros in front of its numbers: '000001_1_21.mp4' is '1_1_21', '21.0' (a
+    number that went through a table of floats) is '21'."""
+    stem = re.sub(r"\.(mp4|mov|mkv|webm|avi|wav|mp3)$", "", re.sub(r"^(\d+)\.0+$", r"\1", name.strip().lower()))
     return "_".join(str(int(p)) if p.isdecimal() else p for p in re.split(r"[\s_/-]+", stem) if p)

@@ -107,10 +107,14 @@ def read_annotations(
     elif "url" not in roles and len(linked) == 1:
         roles["hyperlinks"], texts["url"] = next(iter(linked.items()))
     if not set(texts) & set(TARGETS) - {"genre"} and not set(roles) & {"times", "duration"}:
+        others = f", or read another sheet with --sheet: {', '.join(table.others)}" if table.others else ""
         raise UserError(
             f"{label}: row {number} names no url, start, end or dancers (it has {', '.join(shown(c) for c in header if c)}); say "
-            "which they are with --map 'THEIRS=OURS'"
+            f"which they are with --map 'THEIRS=OURS'{others}"
         )
+    if starts := _starts_of_links(texts):
+        texts["start"] = starts
+        notes.append("no column is the start, so it is the moment at which the row's link begins (t=…)")
     for role in FILL_DOWN if fill_down else ():
         texts[role] = _filled_down(texts.get(role, []))
     if _typed_as_minutes([t for role in ("start", "end") for t in texts.get(role, [])]):
@@ -140,6 +144,16 @@ def read_annotations(
         lines.append("most rows disagree with the manifest; a column taken for the wrong thing is left out by --map 'NAME=ignore'")
     used = {role: shown(header[index]) for role, index in roles.items()}
     return _merged(manifest, said, replace, Import(used=used, filled={}, rows=len(body), notes=notes + lines))
+
+
+def _starts_of_links(texts: dict[str, list[str]]) -> list[str]:
+    """The moments that the links of a sheet without starts jump to; none where other columns tell the times, or where no
+    link has one."""
+    ranges = any(RANGE.search(cell) for role in ("times", "duration") for cell in texts.get(role, []))
+    if ranges or "start" in texts or not {"end", "duration"} & set(texts):
+        return []
+    starts = [values.moment_of(cell) for cell in texts.get("url", [])]
+    return starts if any(starts) else []
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -61,7 +61,8 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
     else:
         raise UserError(f"{path}: neither .csv nor .xlsx; save the sheet as one of them")
     if not sheet.rows:
-        raise UserError(f"{path}: the sheet {sheet.name!r} is empty")
+        others = f"; read another with --sheet: {', '.join(sheet.others)}" if sheet.others else ""
+        raise UserError(f"{path}: {f'the sheet {sheet.name!r}' if sheet.name else 'the file'} is empty{others}")
     return sheet
 
 
