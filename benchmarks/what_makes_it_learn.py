@@ -1,17 +1,19 @@
 """What makes a D2M-GAN follow the dance? Presets `paper` and `fixed` with one thing changed at a time, trained and scored.
 
-    python -m benchmarks.what_makes_it_learn causes --root . [--steps 80 --batch 8] [--only REGEX]
+    python -m benchmarks.what_makes_it_learn causes --root . [--steps 80 --batch 8] [--seeds 5] [--only REGEX]
     python -m benchmarks.what_makes_it_learn presets --root . --steps 200 --batch 16 --measure-every 40
 
 Needs a finished corpus (`make repro`). `causes` scores the clips of one training song of each genre, which are then not
 learnt from (the VQ-VAE has heard them); `presets` the test split. Widths, optimiser and the rest of d2m_gan, all but the
-seed, are those of params.yaml. The score is that of the stage evaluate: P4, own dance minus other dances, of the true beats and of the music's
-onsets, with the interval over clips. Rows are added to benchmarks/results/what_makes_it_learn.json as they are done; a
-row that is in it with as many steps and windows is not trained again. Prints them all; --plot draws how P4 grew.
+seed, are those of params.yaml. The score is that of the stage evaluate: P4, own dance minus other dances, of the true beats
+and of the music's onsets, with the interval over clips. Trainings are added to benchmarks/results/what_makes_it_learn.json as
+they are done; one that is in it with the same seed, steps and windows is not done again. Prints a table of them all, each row
+its mean and range over the seeds; --plot draws how P4 grew.
 """
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import platform
@@ -24,7 +26,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.learning_design import PARTS, Row
+from benchmarks.learning_design import PARTS, PRINTED, Row
+from benchmarks.learning_tables import SCORES, as_table, plot
 from d2m_model.d2m_gan import GanTask, Params
 from d2m_model.evaluate import Params as EvaluateParams
 from d2m_model.evaluate import rounded
@@ -47,8 +50,7 @@ from dataset_tools.base.shard_format import FILE_TEXTS, ShardClip, write_shard
 from dataset_tools.base.shard_set import ShardSet
 
 RESULTS = Path(__file__).parent / "results" / "what_makes_it_learn.json"
-SCORES = {"beats": "beats_70ms", "onsets": "onsets_70ms"}
-COLUMNS = ("row", "level", "optimiser", "steps", "P4 beats", "P4 onsets", "onsets a clip", "varies with the motion", "FAD", "CPU s")
+KINDS = dict(zip(SCORES, ("beats_70ms", "onsets_70ms"), strict=True))
 
 
 class Bench:
@@ -115,7 +117,7 @@ class Bench:
         sounds, e = self.sounds(part, level, net), self.evaluate
         summary, clips = score_system(sounds, self.scored(part)[1], protocols=("P4",), draws=e.draws, seed=e.seed)
         found = {}
-        for name, kind in SCORES.items():
+        for name, kind in KINDS.items():
             p4 = summary["P4"][kind]
             found |= {name: p4["difference"], f"{name}_low": p4["difference_low"], f"{name}_high": p4["difference_high"]}
         heard = float(np.mean([clip["onsets"] for clip in clips]))
@@ -139,10 +141,10 @@ class Bench:
     def _patches(self, sounds) -> np.ndarray:
         return np.concatenate([found.patches for sound in sounds if (found := embed(sound, self.embedder))])
 
-    def train(self, row: Row, args: argparse.Namespace) -> dict:
-        """Train and score one row; gives what the results say of it."""
+    def train(self, row: Row, seed: int, args: argparse.Namespace) -> dict:
+        """Train and score one row from a seed; gives what the results say of it."""
         given = {"steps": args.steps, "batch": args.batch, "warm_up": args.steps // 10, "measure_every": args.measure_every, "threads": args.threads}
-        params = dataclasses.replace(self.params, seed=row.seed, **given | dict(row.optimiser))
+        params = dataclasses.replace(self.params, seed=seed, **given | dict(row.optimiser))
         begun, device = time.process_time(), seed_everything(params.seed, params.threads)
         task = GanTask(row.preset, row.level, self.vqvae(row.level), self.data(row.part, row.songs, row.level), params, device)
         task.listener = Curve(self, row)
@@ -150,7 +152,8 @@ class Bench:
         score = task.listener.points[-1] if params.measure_every else self.score(row.part, row.level, task.average)
         share = self.motion_share(row.part, row.level, task.average)
         return {
-            "row": row.name, "part": row.part, "level": row.level, "optimiser": "printed" if row.optimiser else "params.yaml",
+            "row": row.name, "part": row.part, "seed": seed, "level": row.level,
+            "optimiser": "printed" if row.optimiser == PRINTED else "params.yaml", "learning_rate": params.learning_rate,
             "steps": params.steps, "batch": params.batch, "clips": len(self.scored(row.part)[0].clips),
             "train_clips": len(task.data.windows.clips), **score, "motion_share": share, "cpu_s": time.process_time() - begun,
             "code_loss": losses.get("code"), "discriminator_loss": losses.get("discriminator"),
@@ -181,36 +184,6 @@ def _clip(shards: ShardSet, clip, split: str) -> ShardClip:
     return ShardClip(**facts, split=split, pose=read.pose, audio=read.audio, i3d=shards.read_i3d(clip.clip_id), motion=motion)
 
 
-def as_table(rows: list[dict]) -> str:
-    """The rows as Markdown."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|:-" * 3 + "|-:" + "|:-" * 2 + "|-:" * 4 + "|"]
-    for r in rows:
-        p4 = [f"{r[s]:+.3f} [{r[f'{s}_low']:+.3f}, {r[f'{s}_high']:+.3f}]" for s in SCORES]
-        cells = [r["row"], r["level"], r["optimiser"], f"{r['steps']} × {r['batch']}", *p4, f"{r['onsets_a_clip']:.1f}"]
-        lines.append("| " + " | ".join([*cells, f"{100 * r['motion_share']:.0f} %", f"{r['fad']:.1f}", f"{r['cpu_s']:.0f}"]) + " |")
-    return "\n".join(lines)
-
-
-def plot(rows: list[dict], path: Path) -> None:
-    """How P4 (beats) of each row with a curve grew over the steps, its interval shaded."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    levels = list(dict.fromkeys(r["level"] for r in rows if r["curve"]))
-    figure = Figure(figsize=(4.2 * len(levels), 3.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, level in zip(figure.subplots(1, len(levels), sharey=True, squeeze=False)[0], levels, strict=True):
-        axes.axhline(0, color="0.6", linewidth=0.8)
-        for r in (r for r in rows if r["curve"] and r["level"] == level):
-            x, y, low, high = ([point[k] for point in r["curve"]] for k in ("step", "beats", "beats_low", "beats_high"))
-            (line,) = axes.plot(x, y, marker="o", markersize=3, label=f"{r['row'].removeprefix(level + '-')} ({r['steps']} × {r['batch']})")
-            axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        axes.set(title=level, xlabel="steps")
-        axes.legend(loc="upper left", fontsize=8)
-    figure.axes[0].set_ylabel("P4 own − other (beats), test clips")
-    figure.savefig(path, metadata={"Software": None})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=tuple(PARTS))
@@ -219,6 +192,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="regular expression of the rows to train")
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=1, help="of each row: 0, 1, ... as many")
     parser.add_argument("--measure-every", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -230,12 +204,13 @@ def main() -> None:
     order = [row.name for part in PARTS.values() for row in part()]
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Layout(root=args.root, corpus=args.corpus), Path(scratch))
-        for row in PARTS[args.part]():
-            there = {(r["row"], r["steps"], r["batch"]) for r in known["rows"]}
-            if (row.name, args.steps, args.batch) in there or not re.search(args.only, row.name):
+        for row, seed in itertools.product(PARTS[args.part](), range(args.seeds)):
+            key = lambda r: (order.index(r["row"]), r["steps"], r["batch"], r["seed"])
+            wanted = (order.index(row.name), args.steps, args.batch, seed)
+            if wanted in map(key, known["rows"]) or not re.search(args.only, row.name):
                 continue
-            done = rounded(bench.train(row, args), 4)
-            known["rows"] = sorted([*known["rows"], done], key=lambda r: (order.index(r["row"]), r["steps"], r["batch"]))
+            done = rounded(bench.train(row, seed, args), 4)
+            known["rows"] = sorted([*known["rows"], done], key=key)
             known["machine"] = {"device": platform.machine(), "cores": os.cpu_count(), "threads": args.threads, "torch": torch.__version__}
             write_text(args.out, json.dumps(known, indent=1) + "\n")
             print(as_table([done]).splitlines()[-1], flush=True)
