@@ -204,7 +204,7 @@ def main() -> None:
     order = [row.name for part in PARTS.values() for row in part()]
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Layout(root=args.root, corpus=args.corpus), Path(scratch))
-        for row, seed in itertools.product(PARTS[args.part](), range(args.seeds)):
+        for seed, row in itertools.product(range(args.seeds), PARTS[args.part]()):
             key = lambda r: (order.index(r["row"]), r["steps"], r["batch"], r["seed"])
             wanted = (order.index(row.name), args.steps, args.batch, seed)
             if wanted in map(key, known["rows"]) or not re.search(args.only, row.name):
