@@ -14,7 +14,12 @@ COLUMNS = ("row", "level", "steps", "seeds", *(f"P4 {s}" for s in SCORES), "onse
 def over_seeds(values: list[float], form: str = "+.3f") -> str:
     """Their mean and range; of one, itself."""
     mean = format(sum(values) / len(values), form)
-    return mean if len(values) == 1 else f"{mean} [{min(values):{form}}, {max(values):{form}}]"
+    return mean if len(values) == 1 else f"{mean} ({min(values):{form}} to {max(values):{form}})"
+
+
+def over_clips(r: dict, score: str) -> str:
+    """The score of one training and its interval over clips."""
+    return f"{r[score]:+.3f} [{r[f'{score}_low']:+.3f}, {r[f'{score}_high']:+.3f}]"
 
 
 def paired(a: dict[int, float], b: dict[int, float]) -> tuple[float, float] | None:
@@ -26,8 +31,8 @@ def paired(a: dict[int, float], b: dict[int, float]) -> tuple[float, float] | No
 
 
 def as_table(rows: list[dict]) -> str:
-    """Trainings as Markdown: of each row the mean and range over its seeds, and what it has more than the row before the
-    comma in its name, trained from the same seeds.
+    """Trainings as Markdown: of each row the mean and range over its seeds, or the interval over clips of a single one;
+    and what it has more than the row before the comma in its name, from the same seeds.
 
     rows: of the results, those of a row one after the other.
     """
@@ -39,7 +44,7 @@ def as_table(rows: list[dict]) -> str:
         start = groups.get((name.split(",")[0], steps, batch), []) if "," in name else []
         more = [paired(of(found, score), of(start, score)) for score in SCORES]
         cells = [name, found[0]["level"], f"{steps} × {batch}", str(len(found))]
-        cells += [over_seeds(list(of(found, score).values())) for score in SCORES]
+        cells += [over_seeds(list(of(found, s).values())) if len(found) > 1 else over_clips(found[0], s) for s in SCORES]
         cells += [over_seeds([r["onsets_a_clip"] for r in found], ".0f"), over_seeds([100 * r["motion_share"] for r in found], ".0f") + " %"]
         cells += [over_seeds([r["fad"] for r in found], ".0f"), *(f"{m[0]:+.3f} ± {m[1]:.3f}" if m else "" for m in more)]
         lines.append("| " + " | ".join(cells) + " |")
