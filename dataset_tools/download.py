@@ -274,11 +274,14 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
 
     Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
     """
+    from dataset_tools.corpus.fetch import check_settings
+
     sources, target = layout.stage("sources"), layout.stage(STAGE)
     videos = read_records(sources / "videos.csv", Video)
     cookies = layout.root / params.cookies_file if params.cookies_file else None
     if cookies and not cookies.is_file():
         raise UserError(f"{layout.params}: download.cookies_file: no such file: {params.cookies_file}")
+    check_settings(params, cookies, local=not any(is_web(video.url) for video in videos))
     pinned, earlier = _checksums(layout.manifest / "checksums.csv"), _checksums(target / "rows.csv")
     begin_folder(target, "rows.csv")
     bar = Bar(len(videos))

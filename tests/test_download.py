@@ -73,6 +73,20 @@ def test_a_rerun_asks_only_for_what_can_succeed(tmp_path, site, movie):
     assert run(layout)["page"].status == "ok" and "page" not in {name for _, name, _ in site.asked}
 
 
+@pytest.mark.parametrize("wrong, words", [
+    ({"format": "b[[["}, r"download.format: .*brackets.*, found 'b\[\[\['"),
+    ({"cookies_from_browser": "netscape"}, 'download.cookies_from_browser: unsupported browser: "netscape"'),
+    ({"cookies_file": "notes.txt"}, "download.cookies_file: 'notes.txt' does not look like a Netscape format cookies file"),
+])  # fmt: skip
+def test_settings_that_no_video_could_be_fetched_with_are_refused_first(tmp_path, site, wrong, words):
+    layout = corpus(tmp_path, {"v": f"{site.url}/v.mp4"})
+    run(layout)
+    (tmp_path / "notes.txt").write_text("buy milk\n")
+    with pytest.raises(UserError, match=words):
+        run(layout, dataclasses.replace(QUICK, **wrong))
+    assert (layout.stage("download") / "rows.csv").is_file()
+
+
 def test_cookies_open_what_was_closed_and_stay_as_they_are(tmp_path, site, movie):
     layout = corpus(tmp_path, {"v": f"{site.url}/private.mp4"})
     assert run(layout)["v"].status == "auth"

@@ -58,7 +58,8 @@ def _array(stream: str, path: Path) -> np.ndarray:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (EOFError, ValueError) as err:  # an empty file, a cut one, pickled objects
-        raise ValueError(f"{stream}: {path.name} is not readable: {err}") from None
+        reason = "damaged, or no .npy file" if "pickle" in str(err) else err  # numpy advises to unpickle what it can't read
+        raise ValueError(f"{stream}: {path.name} is not readable: {reason}") from None
     if not hasattr(values, "dtype"):
         raise ValueError(f"{stream}: {path.name} is an archive, not one array")
     return values

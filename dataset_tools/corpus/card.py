@@ -205,7 +205,8 @@ def _draw(manifest: Manifest, path: Path) -> None:
             counts = Counter(getattr(c, attribute) for c in manifest.clips if c.official_split == part)
             axis.bar(range(len(order)), [counts[n] for n in order], bottom=base, width=0.9, color=COLOURS[part])
             base = [b + counts[n] for b, n in zip(base, order, strict=True)]
-        axis.set(xlabel=f"{xlabel} ({len(order)}, most used first)", ylabel="clips")
+        axis.set(xlabel=f"{xlabel} ({len(order)}, most used first)", ylabel="clips", ylim=(0, 1.05 * max(total.values(), default=1)))
+        axis.yaxis.get_major_locator().set_params(integer=True)
         axis.set_xticks(range(len(order)) if len(order) <= 20 else [], order if len(order) <= 20 else [], rotation=60, fontsize=7)
 
     histogram(axes[0], length, "length of a clip / s" if timed else "segments of 2 s in a clip", whole=not timed)

@@ -155,6 +155,22 @@ def options(settings: Settings, folder: Path, *, local: bool) -> dict:
     }
 
 
+def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> None:
+    """Raise UserError where yt-dlp can't take a setting: a slip in the format, cookies that it can't read. Every video
+    would fail of it."""
+    with tempfile.TemporaryDirectory() as folder, _cookies_copy(cookies) as jar:
+        try:
+            with YoutubeDL(options(settings, Path(folder), local=local) | jar) as ydl:
+                ydl.cookiejar  # noqa: B018 - read when it is first asked for
+        except SyntaxError as err:
+            raise UserError(f"download.format: {str(err.msg).splitlines()[0]}, found '{settings.format}'") from None
+        except YoutubeDLError as err:
+            reason = str(err).removeprefix("ERROR: ")
+            if cookies:
+                raise UserError(f"download.cookies_file: {reason.replace(jar['cookiefile'], cookies.name)}") from None
+            raise UserError(f"download.cookies_from_browser: {reason}") from None
+
+
 def fetch(
     url: str, folder: Path, settings: Settings, *, local: bool, cookies: Path | None = None,
     progress: Callable[[dict], None] | None = None,
