@@ -33,7 +33,7 @@ from d2m_model.metrics.inputs import (
 from d2m_model.metrics.motion_beats import motion_beats
 from d2m_model.metrics.scoring import PROTOCOLS, Reference, score_system
 from d2m_model.metrics.systems import RECONSTRUCTED, Others, named_systems
-from dataset_tools.base.atomic import write_text
+from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -196,8 +196,8 @@ def score_folders(args: argparse.Namespace) -> int:
     """The command on two folders of sounds."""
     if not (args.generated and args.reference):
         raise UserError("--generated and --reference go together: both folders are needed")
-    if args.json and args.json.is_dir():
-        raise UserError(f"{args.json}: --json is a folder; name a file")
+    if args.json:
+        check_writable(args.json)
     if args.embedding and not args.train:
         raise UserError("--embedding is of the scores that --train adds: name a folder of training music")
     params = Params() if args.protocol == "all" else Params(protocols=(args.protocol,))

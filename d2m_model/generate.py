@@ -27,6 +27,7 @@ from d2m_model.generation.windows import WindowModel, render
 from d2m_model.training.music_model import MusicModel, inputs_of
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.vqvae_files import decoder_of
+from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -197,7 +198,7 @@ def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Wi
         raise UserError(f"{videos}: two videos are called {twice}; rename one of them")
     if folder.is_file() or (folder.exists() and folder.samefile(videos)):
         raise UserError(f"{folder}: --out must be another folder when --video is one")
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder / found[0].name)
     failed = []
     for video in found:
         suffix = video.suffix.lower() if video.suffix.lower() in CONTAINERS else ".mp4"
@@ -211,14 +212,16 @@ def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Wi
 
 
 def outputs(out: Path, level: str) -> dict[str, Path]:
-    """Level to output file. Raises UserError for a suffix that can't be written or a folder that isn't there."""
+    """Level to output file. Raises UserError for a suffix that can't be written or a folder that isn't there, and as
+    `check_writable`."""
     if out.suffix.lower() not in (*CONTAINERS, ".wav"):
         raise UserError(f"{out}: --out must end in {', '.join(CONTAINERS)} or .wav")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder; make it first")
-    if level != "both":
-        return {level: out}
-    return {name: out.with_name(f"{out.stem}-{name}{out.suffix}") for name in LEVELS}
+    found = {level: out} if level != "both" else {name: out.with_name(f"{out.stem}-{name}{out.suffix}") for name in LEVELS}
+    for path in found.values():
+        check_writable(path)
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_tools.base.atomic import write_text
+from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -267,9 +267,8 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     layout = layout_of(args)
     params = _chosen(args, layout)
-    if args.out and args.out.is_dir():
-        raise UserError(f"{args.out}: is a folder; give --out the name of a csv file")
     if args.out:
+        check_writable(args.out)
         source = layout.manifest / "clips.csv"
         items = items_of_manifest(layout.manifest)
     else:

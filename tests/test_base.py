@@ -3,11 +3,12 @@
 import os
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from dataset_tools.base.atomic import begin_folder, keep_only, sweep, write_aside
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.atomic import begin_folder, check_writable, keep_only, sweep, write_aside, write_text
+from dataset_tools.base.errors import UserError, disk_trouble
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, Video, read_records, write_records
@@ -107,6 +108,25 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
         aside.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_where_no_file_can_be_is_said_before_and_leaves_nothing(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "circle").symlink_to("circle")
+    for path, kind, message in (
+        (tmp_path / "folder", UserError, "folder: is a folder; name a file"),
+        (Path("/dev/null"), UserError, "/dev/null: is a device"),
+        (Path("/proc/x.json"), UserError, "/proc/x.json: no file can be made in /proc"),
+        (Path("/proc/none/x.json"), UserError, "no file can be made in /proc/none"),
+        (tmp_path / ("x" * 300), OSError, "File name too long"),
+        (tmp_path / "circle" / "y" / "x", OSError, "Too many levels of symbolic links"),
+    ):
+        for write in (check_writable, lambda path: write_text(path, "text")):
+            with pytest.raises(kind, match=message) as caught:
+                write(path)
+            assert kind is UserError or "run again" in disk_trouble(caught.value)
+    check_writable(tmp_path / "new" / "x.json")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["circle", "folder", "new"]
 
 
 def test_what_killed_writers_left_is_removed(tmp_path):

@@ -8,6 +8,7 @@ import soundfile
 from builders import beats_of, build_manifest, build_shards, click_train
 
 from d2m_model import evaluate
+from d2m_model.metrics.inputs import decode
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import NO_POSE
 
@@ -125,6 +126,8 @@ def test_training_music_gives_genre_fad_and_novelty(tmp_path, audio, score):
     refused(generated, reference, "--embedding is of the scores that --train adds", "--embedding", "demo")
     (tmp_path / "none").mkdir()
     refused(generated, reference, "one folder per genre", "--train", str(tmp_path / "none"), "--embedding", "demo")
+    with pytest.raises(UserError, match="no file can be made in /proc"):
+        evaluate.main(["--generated", str(reference), "--reference", str(reference), "--json", "/proc/x.json"])
     with pytest.raises(UserError, match="need --generated"):
         evaluate.main(["--train", str(tmp_path)])
 
@@ -133,6 +136,14 @@ def refused(generated, reference, message, *more):
     with pytest.raises(UserError, match=message) as caught:
         evaluate.main(["--generated", str(generated), "--reference", str(reference), *more])
     assert "\n" not in str(caught.value)
+
+
+def test_an_mp3_with_a_large_picture_in_its_tag_is_sound(tmp_path, audio):
+    soundfile.write(tmp_path / "x.mp3", audio["c0"][:RATE], RATE)
+    frames, picture = (tmp_path / "x.mp3").read_bytes(), bytes(300_000)
+    size = bytes(len(picture) >> shift & 127 for shift in (21, 14, 7, 0))
+    (tmp_path / "x.mp3").write_bytes(b"ID3\x04\0\0" + size + picture + frames)
+    assert len(decode(tmp_path / "x.mp3")[0]) == RATE
 
 
 def test_bad_folders_are_one_clear_line(tmp_path, audio):
@@ -146,12 +157,21 @@ def test_bad_folders_are_one_clear_line(tmp_path, audio):
     refused(bad, reference, "NaN")
     (bad / "c0.wav").write_bytes(b"RIFF nonsense")
     refused(bad, reference, "not a readable sound file")
+    (bad / "c0.wav").rename(bad / "c0.mp3")
+    refused(bad, reference, "no sound in a known format")
+    soundfile.write(bad / "c0.mp3", audio["c0"][: RATE // 10], RATE)
+    frames = (bad / "c0.mp3").read_bytes()
+    (bad / "c0.mp3").write_bytes(frames + np.random.default_rng(0).bytes(50_000))
+    refused(bad, reference, "s of MP3 in .* bytes, most of which")
+    (bad / "c0.mp3").unlink()
     soundfile.write(bad / "c0.wav", np.zeros(0, np.float32), RATE)
     refused(bad, reference, "0 samples")
     soundfile.write(bad / "c0.flac", audio["c0"], RATE)
     refused(bad, reference, "both c0.flac and c0.wav")
     with pytest.raises(UserError, match="both folders"):
         evaluate.main(["--generated", str(reference)])
+    with pytest.raises(UserError, match="no file can be made in /proc"):
+        evaluate.main(["--generated", str(reference), "--reference", str(reference), "--json", "/proc/x.json"])
     with pytest.raises(UserError, match="need --generated"):
         evaluate.main(["--json", "x.json"])
 

@@ -11,6 +11,10 @@ from dataset_tools.base.schema import read_records
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+MP3_RATE = 640_000 // 8
+"""Bytes a second that no MP3 has more of. A decoder finds a frame or two in nearly any binary file that is called .mp3."""
+TAGS = 4096
+"""Bytes that an MP3 may have after its sound."""
 TOLERANCE = 0.1
 """Share of a reference by which a generated sound may differ in length and both still be cut to the shorter one."""
 
@@ -31,18 +35,31 @@ class Pair:
 
 def decode(path: Path) -> tuple[np.ndarray, int]:
     """A sound file as it is: float32 (S, channels) and its sample rate. UserError if it can't be read, holds no sample
-    or holds NaN."""
+    or NaN, or calls itself MP3 and is something else."""
     import soundfile
 
     try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            audio, rate, kind = file.read(dtype="float32", always_2d=True), file.samplerate, file.format
     except (soundfile.LibsndfileError, OSError) as err:
-        raise UserError(f"{path}: not a readable sound file: {err}") from None
+        # libsndfile says of an MP3 without any frame that it does not exist
+        reason = "no sound in a known format" if Path(path).is_file() and "does not exist" in str(err) else err
+        raise UserError(f"{path}: not a readable sound file: {reason}") from None
+    if kind == "MP3" and len(audio) and (size := _sound_bytes(path)) > MP3_RATE * len(audio) / rate + TAGS:
+        raise UserError(f"{path}: not a readable sound file: {len(audio) / rate:.2f} s of MP3 in {size} bytes, most of which must be something else; write it again")
     if not len(audio):
         raise UserError(f"{path}: holds no sound (0 samples); write it again or leave it out")
     if not np.isfinite(audio).all():
         raise UserError(f"{path}: holds NaN or infinite samples; write it again")
     return audio, rate
+
+
+def _sound_bytes(path: Path) -> int:
+    """Size of an MP3 file without the ID3v2 tag at its start, which may hold pictures."""
+    with open(path, "rb") as file:
+        head = file.read(10)
+    tag = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0))) if head[:3] == b"ID3" else 0
+    return Path(path).stat().st_size - tag
 
 
 def prepared(audio: np.ndarray, rate: int) -> np.ndarray:

@@ -7,26 +7,59 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dataset_tools.base.errors import UserError
+
 ASIDE = re.compile(r"\..*\.(\d+)\.part(\.\w+)?")  # name of a file that is still being written
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of `path` and raise what writing the file would raise: said before the work, not after it.
+
+    UserError where `path` is a folder or a device, or in a folder that takes no files (/proc); OSError as `write_aside`.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'a device, not a regular file'}; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = _aside(path)
+        with _named(path, aside):
+            aside.touch()
+            aside.unlink()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no file can be made in {path.parent}; name another folder") from None
 
 
 @contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
-    """Give a sibling path to write to (same suffix); on success fsync it and move it over `path`, else remove it."""
+    """Give a sibling path to write to (same suffix); on success fsync it and move it over `path`, else remove it. Raises
+    as `check_writable`, and OSError with the name of `path`."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    check_writable(path)
+    aside = _aside(path)
     try:
-        yield aside
-        with open(aside, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(aside, path)
+        with _named(path, aside):
+            yield aside
+            with open(aside, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+
+
+@contextmanager
+def _named(path: Path, aside: Path) -> Iterator[None]:
+    """An OSError about `aside` or no file in particular becomes one about `path`, the name that means something."""
+    try:
+        yield
     except OSError as err:
         if err.errno is None or err.filename not in (None, str(aside)):
             raise
-        raise OSError(err.errno, os.strerror(err.errno), str(path)) from None  # the name that means something to the user
-    finally:
-        aside.unlink(missing_ok=True)
+        raise OSError(err.errno, os.strerror(err.errno), str(path)) from None
 
 
 def write_text(path: Path, text: str) -> None:

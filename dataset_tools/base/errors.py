@@ -13,6 +13,8 @@ DISK = {
     errno.EPERM: "check the folder's permissions",
     errno.EISDIR: "it is a folder: name a file",
     errno.ENOTDIR: "a part of the path is a file: name another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle: name another file",
     errno.EEXIST: "a file is in the way: move it or name another folder",
 }
 """Error number -> what to do about it."""

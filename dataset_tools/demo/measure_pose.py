@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from dataset_tools.base import cli
-from dataset_tools.base.atomic import write_text
+from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.schema import Row, read_records
@@ -220,6 +220,8 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--json", type=Path, help="write the summary and every clip's figures there")
     args = parser.parse_args(argv)
+    if args.json:
+        check_writable(args.json)
     layout = Layout(root=args.root, corpus="demo")
     clips = list(crossing_clips(layout, args.crossing, args.first)) if args.crossing else corpus_clips(layout)
     print("clip         dancers found primary  PCK@0.1 switches")

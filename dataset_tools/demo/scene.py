@@ -13,6 +13,7 @@ import numpy as np
 
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.cli import run
+from dataset_tools.base.errors import UserError
 from dataset_tools.demo import figure
 from dataset_tools.demo.figure import Look
 from dataset_tools.demo.props import Occluder, paint_background, paint_occluder
@@ -162,7 +163,10 @@ def pose_overlay(image: np.ndarray, keypoints: Iterable[np.ndarray]) -> np.ndarr
 
 def contact_sheet(path: Path, images: list[np.ndarray], columns: int = 6) -> None:
     """Write equally large RGB images side by side, in rows, as one picture."""
+    columns = min(columns, len(images))
     rows = [np.hstack(images[i : i + columns]) for i in range(0, len(images) - len(images) % columns, columns)]
+    if not cv2.haveImageWriter(str(path)):
+        raise UserError(f"{path}: no kind of picture that can be written; name a .png or .jpg")
     with write_aside(Path(path)) as aside:
         cv2.imwrite(str(aside), np.vstack(rows)[:, :, ::-1])
 
@@ -177,6 +181,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=257, help="side of each frame in px")
     parser.add_argument("--count", type=int, default=24)
     args = parser.parse_args(argv)
+    if args.count < 1:
+        raise UserError(f"--count must be at least 1, found {args.count}")
     rng = np.random.default_rng(args.seed)
     frames = [random_frame(rng, args.size) for _ in range(args.count)]
     images = [pose_overlay(image, people) if i % 2 else image for i, (image, people) in enumerate(frames)]

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from dataset_tools.base import cli
-from dataset_tools.base.atomic import write_text
+from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.base.workers import progress
 from dataset_tools.demo.genres import GENRES
@@ -94,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--held-out", type=int, default=40, help="rendered songs to measure on (default: 40)")
     parser.add_argument("--epochs", type=int, default=8, help="passes over the songs (default: 8)")
     args = parser.parse_args(argv)
+    check_writable(args.out)
     torch.set_num_threads(1)
     songs = [excerpt(n) for n in progress(range(args.songs + args.held_out), "render")]
     known, unknown = songs[: args.songs], songs[args.songs :]

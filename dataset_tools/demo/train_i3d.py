@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from dataset_tools.base import cli
-from dataset_tools.base.atomic import write_text
+from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.timebase import FPS
 from dataset_tools.base.workers import progress, run_all
 from dataset_tools.demo.choreography import choreograph, drive_of
@@ -207,6 +207,7 @@ def main(argv: list[str] | None = None) -> int:
         "--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 is twice as fast on CPUs that have it"
     )
     args = parser.parse_args(argv)
+    check_writable(args.out)
 
     with tempfile.TemporaryDirectory() as folder:
         pools = []

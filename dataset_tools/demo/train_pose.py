@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from dataset_tools.base import cli
-from dataset_tools.base.atomic import write_aside, write_text
+from dataset_tools.base.atomic import check_writable, write_aside, write_text
 from dataset_tools.base.workers import progress
 from dataset_tools.demo.pose_training.evaluation import evaluate
 from dataset_tools.demo.pose_training.loss import CompositeLoss
@@ -129,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="fp32 for CPUs without bf16")
     args = parser.parse_args(argv)
+    check_writable(args.out)
 
     torch.set_num_threads(args.threads)
     about = {"frames": args.frames, "batch": BATCH, "precision": args.precision, "seed": FRAMES_SEED}
