@@ -240,10 +240,10 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
         with pytest.raises(UserError, match=message):
             evaluate.main(["--root", str(corpus), "--corpus", "demo"])
 
-    refused("external/cdcd: not there, but params.yaml names it$")
+    refused("external/cdcd: not there, but params.yaml names it; cdcd must hold <clip_id>.wav for each clip of the test split")
     (corpus / "external").mkdir()
     made = write_folder(corpus / "external/cdcd", {"clip_002": click_train(np.arange(0.2, 1.5, 0.5), int(1.5 * RATE))})
-    refused("clip_003 has no sound .1 such.; it must hold <clip_id>.wav for each clip of the test split and nothing else")
+    refused("clip_003 has no sound .1 such.; cdcd must hold <clip_id>.wav for each clip of the test split and nothing else")
     soundfile.write(made / "clip_003.flac", np.zeros(2 * RATE), RATE)
     refused("cdcd/clip_003.flac: must be called clip_003.wav")
     (made / "clip_003.flac").unlink()
@@ -274,7 +274,7 @@ def test_the_stage_refuses_what_does_not_fit(corpus):
             evaluate.main(["--root", str(corpus), "--corpus", "demo"])
 
     (generate / "low-full" / "clip_002.wav").unlink()
-    refused("low-full: clip_002 has no sound .1 such.; run `.*--level low --variant full` again, with generate.split: test in params.yaml")
+    refused("low-full: clip_002 has no sound .1 such.; run `dvc repro` or `.*--level low --variant full`, with generate.split: test in params.yaml")
     soundfile.write(generate / "high-full" / "extra.wav", np.zeros(100), RATE)
     refused("high-full: extra is no clip of the test split")
     params.write_text(params.read_text().replace("variants: [full]", "variants: [no_mel]"))

@@ -92,8 +92,10 @@ def test_any_system_of_table_1_can_be_judged(root):
     assert sounds.systems_of(layout) == {"coherence": ["ground truth", *named, *coded, "shuffled ground truth"], "quality": ["ground truth", *named, *coded]}
     chosen = sounds.systems_of(layout, ["cmt", "white noise", "shuffled ground truth", coded[0]])
     assert chosen == {"coherence": ["ground truth", "cmt", "white noise", *coded, "shuffled ground truth"], "quality": ["ground truth", "cmt", "white noise", *coded]}
-    with pytest.raises(UserError, match="params.yaml names no system 'high-no_fm'; there are: high-full, low-full, cmt, CDCD, ground truth"):
+    with pytest.raises(UserError, match="no system 'high-no_fm'; there are: high-full, low-full, cmt, CDCD, ground truth"):
         sounds.systems_of(layout, ["high-no_fm"])
+    with pytest.raises(UserError, match="no system 'VQ reconstruction top'; there are: .*, VQ reconstruction high, VQ reconstruction low$"):
+        sounds.systems_of(layout, ["cmt", "VQ reconstruction top"])
 
 
 def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
@@ -114,7 +116,7 @@ def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
     assert not np.array_equal(own, other)
     before = sounds.fingerprint(layout, "test", ["CDCD", "ground truth"], ["clip_000"])
     assert before != sounds.fingerprint(layout, "test", ["CDCD", "ground truth"], ["clip_001"])
-    with pytest.raises(UserError, match="cdcd/clip_007.wav: file not found; it must have <clip_id>.wav for each clip of the val split"):
+    with pytest.raises(UserError, match="cdcd/clip_007.wav: file not found; cdcd must hold <clip_id>.wav for each clip of the val split"):
         sounds.fingerprint(layout, "val", ["CDCD"], ["clip_007"])
     with pytest.raises(UserError, match="run `dvc repro` or `python -m d2m_model.baselines --corpus tiny --system cmt`, with baselines.split: val"):
         sounds.fingerprint(layout, "val", ["cmt"], ["clip_007"])

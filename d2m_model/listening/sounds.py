@@ -30,11 +30,11 @@ def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str
     that is not there.
     """
     known = named_systems(layout)
-    for name in chosen:
-        if name not in known and name not in CONTROLS and not name.startswith(RECONSTRUCTED):
-            raise UserError(f"listen.systems: params.yaml names no system '{name}'; there are: {', '.join([*known, *CONTROLS])}")
     coded = [f"{RECONSTRUCTED} {level}" for level in LEVELS if (layout.stage("synthesizer") / level / "model.pt").is_file()]
-    judged = [name for name in chosen or known if name != MISMATCHED and not name.startswith(RECONSTRUCTED)]
+    for name in chosen:
+        if name not in (there := [*known, *CONTROLS, *coded]):
+            raise UserError(f"listen.systems: no system '{name}'; there are: {', '.join(there)}")
+    judged = [name for name in chosen or known if name not in (MISMATCHED, *coded)]
     both = list(dict.fromkeys([TRUTH, *judged, *coded]))
     return {"coherence": [*both, MISMATCHED], "quality": both}
 
@@ -52,8 +52,7 @@ def fingerprint(layout: Layout, split: str, systems: list[str], clips: list[str]
             music = known[system]
             made = [music.folder / f"{clip}.wav" for clip in clips]
             if missing := [path for path in made if not path.is_file()]:
-                remedy = f"run `dvc repro` or `{music.command}`, with {music.section}.split: {split}" if music.command else f"it must have <clip_id>.wav for each clip of the {split} split"
-                raise UserError(f"{missing[0]}: file not found; {remedy}")
+                raise UserError(f"{missing[0]}: file not found; {music.remedy(split)}")
             files += made
     return item_key(1, *(file_sha256(f) for f in files))
 

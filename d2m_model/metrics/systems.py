@@ -49,18 +49,20 @@ class Music:
     command: str = ""
     """That makes it; empty of a system of others."""
 
+    def remedy(self, split: str) -> str:
+        """What to do where there is not exactly one .wav for each clip of the split."""
+        if not self.command:
+            return f"{self.folder.name} must hold <clip_id>.wav for each clip of the {split} split and nothing else"
+        return f"run `dvc repro` or `{self.command}`, with {self.section}.split: {split} in params.yaml"
+
     def sounds(self, clips: set[str], split: str) -> dict[str, np.ndarray]:
         """{clip: mono float32 (S,) at 22 050 Hz}. UserError where there is not exactly one .wav for each clip of the split."""
         if not self.folder.is_dir():
-            raise UserError(f"{self.folder}: not there, but params.yaml names it" + (f"; run `dvc repro` or `{self.command}`" if self.command else ""))
+            raise UserError(f"{self.folder}: not there, but params.yaml names it; {self.remedy(split)}")
         found = sound_files(self.folder)
-        if not self.command:
-            remedy = f"it must hold <clip_id>.wav for each clip of the {split} split and nothing else"
-        else:
-            remedy = f"run `{self.command}` again, with {self.section}.split: {split} in params.yaml"
         for wrong, rule in ((set(found) - clips, f"is no clip of the {split} split"), (clips - set(found), "has no sound")):
             if wrong:
-                raise UserError(f"{self.folder}: {min(wrong)} {rule} ({len(wrong)} such); {remedy}")
+                raise UserError(f"{self.folder}: {min(wrong)} {rule} ({len(wrong)} such); {self.remedy(split)}")
         for path in found.values():
             if path.suffix != ".wav":
                 raise UserError(f"{path}: must be called {path.stem}.wav, for the stages read .wav alone; convert it and move it away")

@@ -6,13 +6,11 @@ are the network's own, to the last bit.
 
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
 
-PROGRAMS = 4  # that are kept, one for each size of input
-TRACES = 16  # that are made in all: torch keeps the memory of a program that is dropped
+TRACES = 16  # that are made in all, one for each size of input: torch never gives back a program's memory
 
 
 class Traced:
@@ -24,22 +22,18 @@ class Traced:
 
     def __init__(self, network: torch.nn.Module):
         self._network, self._turn = network, threading.Lock()
-        self._programs: OrderedDict[torch.Size, Callable] = OrderedDict()
-        self._before, self._left = torch.Size(), TRACES
+        self._programs: dict[torch.Size, Callable] = {}
+        self._before = torch.Size()
 
     def __call__(self, x: torch.Tensor):
         with self._turn, torch.inference_mode():
             torch.set_num_threads(torch.get_num_threads())  # what was set is not yet so in a new thread: OpenMP has it per thread
             if x.shape not in self._programs:
-                if x.shape != self._before or not self._left:
+                if x.shape != self._before or len(self._programs) == TRACES:
                     self._before = x.shape
                     return self._network(x)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # that sizes become constants of the program, which they are
                     self._programs[x.shape] = torch.jit.trace(self._network, x, check_trace=False)
-                self._left -= 1
-                if len(self._programs) > PROGRAMS:
-                    self._programs.popitem(last=False)
-            self._programs.move_to_end(x.shape)
             self._before = x.shape
             return self._programs[x.shape](x)
