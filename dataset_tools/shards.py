@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from dataset_tools.base.accounting import demand
 from dataset_tools.base.atomic import begin_folder, keep_only
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
@@ -23,18 +21,10 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, Song, read_records, write_records
-from dataset_tools.base.shard_format import (
-    JOINTS,
-    NO_POSE,
-    SPLITS,
-    STREAMS,
-    ShardClip,
-    validate_shard,
-    write_shard,
-)
-from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
-from dataset_tools.base.timebase import FPS, frames_to_seconds, window_starts
+from dataset_tools.base.shard_format import NO_POSE, SPLITS, ShardClip, validate_shard, write_shard
+from dataset_tools.base.timebase import frames_to_seconds
 from dataset_tools.base.workers import progress
+from dataset_tools.joining.upstream import Upstream, read_upstream
 
 SHOWN = 20  # dropped clips that are printed
 
@@ -57,33 +47,6 @@ class Params:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutClip(Row):
-    """The columns of clips/rows.csv that matter here."""
-
-    song_id: str = ""
-    genre: str = ""
-    frames: int | None = None
-    width: int | None = None
-    height: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamRow(Row):
-    """The columns of pose/, i3d/ and audio/rows.csv that matter here."""
-
-    weights: str = ""
-    """What computed the stream."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitPart:
-    """One row of split/split.csv."""
-
-    clip_id: str
-    split: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class ShardRow(Row):
     """One row of shards/rows.csv."""
 
@@ -95,73 +58,12 @@ class ShardRow(Row):
     frames: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """The upstream tables and where the streams are."""
-
-    layout: Layout
-    clips: dict[str, CutClip]
-    streams: dict[str, dict[str, StreamRow]]
-    """Stream name to clip id to row."""
-    splits: dict[str, str]
-    """Clip id to split."""
-
-    def path(self, stream: str, clip_id: str) -> Path:
-        """File of one stream of one clip."""
-        return self.layout.stage(stream) / f"{clip_id}{'.wav' if stream == 'audio' else '.npy'}"
-
-    def motion_path(self, clip_id: str) -> Path:
-        """File of a clip's body motion, which only some corpora have."""
-        return self.layout.stage("pose") / f"{clip_id}.motion.npy"
-
-    def weights(self, stream: str) -> str:
-        """What computed a stream, the same for all clips. Raises UserError when clips differ in it."""
-        found = sorted({row.weights for row in self.streams[stream].values() if row.status == "ok"})
-        if len(found) > 1:
-            table = self.layout.stage(stream) / "rows.csv"
-            raise UserError(
-                f"{table}: clips were computed by different weights ({', '.join(found)}); run {stream} again"
-            )
-        return found[0] if found else ""
-
-
-def read_sources(layout: Layout) -> Sources:
-    """Read the tables of the stages before this one.
-
-    Raises UserError for a missing table, naming the stage to run, for a split of clips that were not cut, and for one
-    without training or test clips.
-    """
-    tables = {word: layout.stage(word) / "rows.csv" for word in ("clips", *STREAMS)}
-    tables["split"] = layout.stage("split") / "split.csv"
-    for word, path in tables.items():
-        if not path.is_file():
-            raise UserError(
-                f"{path}: file not found; run python -m dataset_tools.{word} --corpus {layout.corpus} first"
-            )
-    clips = {row.id: row for row in read_records(tables["clips"], CutClip)}
-    splits = {row.clip_id: row.split for row in read_records(tables["split"], SplitPart)}
-    for clip_id, split in splits.items():
-        if clip_id not in clips or split not in SPLITS:
-            raise UserError(
-                f"{tables['split']}: clip '{clip_id}' in split '{split}' is not one of clips/rows.csv in one of "
-                f"{', '.join(SPLITS)}; run python -m dataset_tools.split again"
-            )
-    for split in ("train", "test"):
-        if split not in splits.values():
-            raise UserError(
-                f"{tables['split']}: no clip is in the {split} split, which later stages need; run python -m "
-                "dataset_tools.split again, or correct the table"
-            )
-    streams = {name: {row.id: row for row in read_records(tables[name], StreamRow)} for name in STREAMS}
-    return Sources(layout=layout, clips=clips, streams=streams, splits=splits)
-
-
-def plan(sources: Sources, params: Params) -> list[ShardRow]:
+def plan(upstream: Upstream, params: Params) -> list[ShardRow]:
     """One row per clip, sorted by id: its shard and length, or why it is dropped."""
     rows, counts = [], dict.fromkeys(SPLITS, 0)
-    for clip_id in sorted(sources.clips):
-        clip, split = sources.clips[clip_id], sources.splits.get(clip_id, "")
-        frames, reason = _joint_length(clip, sources, params)
+    for clip_id in sorted(upstream.clips):
+        clip, split = upstream.clips[clip_id], upstream.splits.get(clip_id, "")
+        frames, reason = upstream.joint_length(clip_id, params.max_frames_apart)
         row = ShardRow(id=clip_id, status="dropped", reason=reason, split=split, song=clip.song_id, genre=clip.genre)
         if not reason:
             name = f"{split}-{counts[split] // params.max_clips:05d}.h5"
@@ -171,99 +73,17 @@ def plan(sources: Sources, params: Params) -> list[ShardRow]:
     return rows
 
 
-def _joint_length(clip: CutClip, sources: Sources, params: Params) -> tuple[int, str]:
-    """(frames that all streams of a clip have, why it can't be used or '')."""
-    if clip.status != "ok":
-        return 0, f"clips: {clip.reason or clip.status}"
-    if not (clip.frames and clip.width and clip.height):
-        return 0, "clips: ok, but without frames, width or height"
-    if clip.id not in sources.splits:
-        return 0, "split: not in split.csv"
-    for name in STREAMS:
-        row = sources.streams[name].get(clip.id)
-        if row is None or row.status != "ok":
-            return 0, f"{name}: {(row.reason or row.status) if row else 'not in rows.csv'}"
-    lengths = {"clips": clip.frames}
-    try:
-        streams = {"pose": read_pose(sources.path("pose", clip.id)), "i3d": read_i3d(sources.path("i3d", clip.id))}
-        if sources.motion_path(clip.id).exists():
-            streams["motion"] = read_motion(sources.motion_path(clip.id))
-        lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
-        lengths["audio"] = audio_frames(sources.path("audio", clip.id))
-        streams["audio"] = read_sound(sources.path("audio", clip.id))
-        windows = len(streams["i3d"])
-        for name, values in streams.items():
-            if not np.isfinite(values).all():
-                raise ValueError(f"{name}: {clip.id} holds NaN or infinite values; run {'pose' if name == 'motion' else name} again")
-    except (OSError, ValueError, RuntimeError) as err:
-        return 0, " ".join(str(err).split())
-    if max(lengths.values()) - min(lengths.values()) > params.max_frames_apart:
-        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        return 0, f"lengths in frames differ by more than {params.max_frames_apart}: {found}"
-    frames = min(lengths.values())
-    if windows < _windows(frames):
-        return 0, f"i3d: {windows} windows for {frames} frames, at least {_windows(frames)} are needed"
-    return frames, ""
-
-
-def _windows(frames: int) -> int:
-    return max(1, len(window_starts(frames)))
-
-
-def _load(row: ShardRow, sources: Sources, motion_rate: int) -> ShardClip:
-    """All streams of one clip, cut to the row's length."""
-    clip = sources.clips[row.id]
-    return ShardClip(
-        clip_id=row.id,
-        song=row.song,
-        genre=row.genre,
-        split=row.split,
-        width=clip.width,
-        height=clip.height,
-        pose=read_pose(sources.path("pose", row.id))[: row.frames],
-        audio=read_sound(sources.path("audio", row.id), row.frames),
-        i3d=read_i3d(sources.path("i3d", row.id))[: _windows(row.frames)],
-        motion=read_motion(sources.motion_path(row.id))[: row.frames] if motion_rate else None,
-    )
-
-
-def _motion_rate(rows: list[ShardRow], sources: Sources) -> int:
-    """Steps a second of the clips' motion, 0 where there is none. Raises UserError when clips differ in it."""
-    rates = {}
-    for row in rows:
-        known = sources.motion_path(row.id).exists()
-        rates.setdefault(FPS * read_motion(sources.motion_path(row.id)).shape[1] if known else 0, row.id)
-    if len(rates) > 1:
-        found = "; ".join(f"{clip_id}: {rate} steps a second" for rate, clip_id in rates.items())
-        raise UserError(f"{sources.layout.stage('pose')}: clips differ in their motion ({found}); run pose again")
-    return next(iter(rates))
-
-
-def _layout_name(rows: list[ShardRow], sources: Sources) -> str:
-    """Pose layout of the clips. Raises UserError when they differ in slots or joints."""
-    shapes = {}
-    for row in rows:
-        shapes.setdefault(read_pose(sources.path("pose", row.id)).shape[1:3], row.id)
-    if len(shapes) > 1:
-        found = "; ".join(
-            f"{clip_id}: {people} people, {joints} joints" for (people, joints), clip_id in shapes.items()
-        )
-        raise UserError(f"{sources.layout.stage('pose')}: clips differ in their layout ({found}); run pose again")
-    (_, joints), _ = next(iter(shapes.items()))
-    return next(name for name, number in JOINTS.items() if number == joints)
-
-
 def build(layout: Layout, params: Params) -> list[ShardRow]:
     """Write all shards and rows.csv; return the rows.
 
     Raises UserError when too many clips are dropped (rows.csv then says why, and no shard is written), when a split
-    loses all its clips, and as `read_sources` does.
+    loses all its clips, and as `read_upstream` does.
     """
-    sources = read_sources(layout)
-    rows = plan(sources, params)
+    upstream = read_upstream(layout)
+    rows = plan(upstream, params)
     folder = _begun(layout, rows, params)
     kept = [row for row in rows if row.status == "ok"]
-    for split in sorted(set(sources.splits.values())):
+    for split in sorted(set(upstream.splits.values())):
         if not any(row.split == split for row in kept):
             first = next(row for row in rows if row.split == split)
             raise UserError(
@@ -271,12 +91,12 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
             )
     attrs = {
         "corpus": layout.corpus,
-        "pose_layout": _layout_name(kept, sources),
-        "pose_weights": sources.weights("pose"),
-        "i3d_weights": sources.weights("i3d"),
+        "pose_layout": upstream.pose_layout(row.id for row in kept),
+        "pose_weights": upstream.weights("pose"),
+        "i3d_weights": upstream.weights("i3d"),
     }
-    motion_rate = _motion_rate(kept, sources)
-    _write(folder, rows, attrs, lambda row: _load(row, sources, motion_rate), motion_rate)
+    motion_rate = upstream.motion_rate(row.id for row in kept)
+    _write(folder, rows, attrs, lambda row: upstream.load(row.id, row.frames, motion_rate), motion_rate)
     return rows
 
 

@@ -12,10 +12,11 @@ from builders import build_clip
 from footage import coded, numbered_video, tone
 from scipy.io import wavfile
 
-from dataset_tools import audio, clips, i3d, pose, shards
+from dataset_tools import audio, clips, i3d, pose
 from dataset_tools.base import schema
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import Manifest, save_manifest
+from dataset_tools.joining.upstream import CutClip, SplitPart
 from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 TESTS = Path(__file__).parent
@@ -48,8 +49,8 @@ def cut_clips(layout, frames):
     folder.mkdir(parents=True)
     for n in range(3):
         write_clip(folder / f"a{n}.mp4", rgb_frames(coded(n + j) for j in range(frames)), None)
-    rows = [shards.CutClip(id=f"a{n}", status="ok", frames=frames, width=64, height=48) for n in range(3)]
-    schema.write_records(folder / "rows.csv", rows, shards.CutClip)
+    rows = [CutClip(id=f"a{n}", status="ok", frames=frames, width=64, height=48) for n in range(3)]
+    schema.write_records(folder / "rows.csv", rows, CutClip)
 
 
 def for_pose(layout):
@@ -71,11 +72,11 @@ def for_shards(layout):
         np.save(layout.stage("i3d") / f"{cut.clip_id}.npy", cut.i3d)
         wavfile.write(layout.stage("audio") / f"{cut.clip_id}.wav", 22050, cut.audio)
     ids = [cut.clip_id for cut in cuts]
-    table = [shards.CutClip(id=c, status="ok", song_id=c, genre="pop", frames=60, width=64, height=48) for c in ids]
+    table = [CutClip(id=c, status="ok", song_id=c, genre="pop", frames=60, width=64, height=48) for c in ids]
     schema.write_records(layout.stage("clips") / "rows.csv", table)
     for word, row in (("pose", pose.PoseRow), ("i3d", i3d.FeatureRow), ("audio", audio.AudioRow)):
         schema.write_records(layout.stage(word) / "rows.csv", [row(id=c, status="ok") for c in ids])
-    parts = [shards.SplitPart(clip_id=cut.clip_id, split=cut.split) for cut in cuts]
+    parts = [SplitPart(clip_id=cut.clip_id, split=cut.split) for cut in cuts]
     schema.write_records(layout.stage("split") / "split.csv", parts)
     return "shards: {max_clips: 2}"
 

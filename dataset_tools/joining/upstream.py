@@ -1,0 +1,174 @@
+"""What the stages before `shards` left of every clip: tables read together, and each clip's streams at one length."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.schema import Row, read_records
+from dataset_tools.base.shard_format import JOINTS, SPLITS, STREAMS, ShardClip
+from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
+from dataset_tools.base.timebase import FPS, window_starts
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutClip(Row):
+    """The columns of clips/rows.csv that matter here."""
+
+    song_id: str = ""
+    genre: str = ""
+    frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRow(Row):
+    """The columns of pose/, i3d/ and audio/rows.csv that matter here."""
+
+    weights: str = ""
+    """What computed the stream."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPart:
+    """One row of split/split.csv."""
+
+    clip_id: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """The tables of the stages before, and where the streams are."""
+
+    layout: Layout
+    clips: dict[str, CutClip]
+    streams: dict[str, dict[str, StreamRow]]
+    """Stream name to clip id to row."""
+    splits: dict[str, str]
+    """Clip id to split."""
+
+    def joint_length(self, clip_id: str, frames_apart: int) -> tuple[int, str]:
+        """(frames that all streams of a clip have, why it can't be used or ''). Lengths may differ by `frames_apart`."""
+        clip = self.clips[clip_id]
+        if clip.status != "ok":
+            return 0, f"clips: {clip.reason or clip.status}"
+        if not (clip.frames and clip.width and clip.height):
+            return 0, "clips: ok, but without frames, width or height"
+        if clip_id not in self.splits:
+            return 0, "split: not in split.csv"
+        for name in STREAMS:
+            row = self.streams[name].get(clip_id)
+            if row is None or row.status != "ok":
+                return 0, f"{name}: {(row.reason or row.status) if row else 'not in rows.csv'}"
+        lengths = {"clips": clip.frames}
+        try:
+            streams = {"pose": read_pose(self._path("pose", clip_id)), "i3d": read_i3d(self._path("i3d", clip_id))}
+            if self._motion(clip_id).exists():
+                streams["motion"] = read_motion(self._motion(clip_id))
+            lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
+            lengths["audio"] = audio_frames(self._path("audio", clip_id))
+            streams["audio"] = read_sound(self._path("audio", clip_id))
+            windows = len(streams["i3d"])
+            for name, values in streams.items():
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{name}: {clip_id} holds NaN or infinite values; run {'pose' if name == 'motion' else name} again")
+        except (OSError, ValueError, RuntimeError) as err:
+            return 0, " ".join(str(err).split())
+        if max(lengths.values()) - min(lengths.values()) > frames_apart:
+            found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            return 0, f"lengths in frames differ by more than {frames_apart}: {found}"
+        frames = min(lengths.values())
+        if windows < _windows(frames):
+            return 0, f"i3d: {windows} windows for {frames} frames, at least {_windows(frames)} are needed"
+        return frames, ""
+
+    def load(self, clip_id: str, frames: int, motion_rate: int) -> ShardClip:
+        """All streams of one clip, cut to `frames`; motion where `motion_rate` is not 0."""
+        clip = self.clips[clip_id]
+        return ShardClip(
+            clip_id=clip_id,
+            song=clip.song_id,
+            genre=clip.genre,
+            split=self.splits[clip_id],
+            width=clip.width,
+            height=clip.height,
+            pose=read_pose(self._path("pose", clip_id))[:frames],
+            audio=read_sound(self._path("audio", clip_id), frames),
+            i3d=read_i3d(self._path("i3d", clip_id))[: _windows(frames)],
+            motion=read_motion(self._motion(clip_id))[:frames] if motion_rate else None,
+        )
+
+    def weights(self, stream: str) -> str:
+        """What computed a stream, the same for all clips. Raises UserError when clips differ in it."""
+        found = sorted({row.weights for row in self.streams[stream].values() if row.status == "ok"})
+        if len(found) > 1:
+            table = self.layout.stage(stream) / "rows.csv"
+            raise UserError(f"{table}: clips were computed by different weights ({', '.join(found)}); run {stream} again")
+        return found[0] if found else ""
+
+    def motion_rate(self, clip_ids: Iterable[str]) -> int:
+        """Steps a second of the clips' motion, 0 where there is none. Raises UserError when clips differ in it."""
+        rates = {}
+        for clip_id in clip_ids:
+            known = self._motion(clip_id).exists()
+            rates.setdefault(FPS * read_motion(self._motion(clip_id)).shape[1] if known else 0, clip_id)
+        if len(rates) > 1:
+            found = "; ".join(f"{clip_id}: {rate} steps a second" for rate, clip_id in rates.items())
+            raise UserError(f"{self.layout.stage('pose')}: clips differ in their motion ({found}); run pose again")
+        return next(iter(rates))
+
+    def pose_layout(self, clip_ids: Iterable[str]) -> str:
+        """Pose layout of the clips. Raises UserError when they differ in slots or joints."""
+        shapes = {}
+        for clip_id in clip_ids:
+            shapes.setdefault(read_pose(self._path("pose", clip_id)).shape[1:3], clip_id)
+        if len(shapes) > 1:
+            found = "; ".join(f"{clip_id}: {people} people, {joints} joints" for (people, joints), clip_id in shapes.items())
+            raise UserError(f"{self.layout.stage('pose')}: clips differ in their layout ({found}); run pose again")
+        (_, joints), _ = next(iter(shapes.items()))
+        return next(name for name, number in JOINTS.items() if number == joints)
+
+    def _path(self, stream: str, clip_id: str) -> Path:
+        return self.layout.stage(stream) / f"{clip_id}{'.wav' if stream == 'audio' else '.npy'}"
+
+    def _motion(self, clip_id: str) -> Path:
+        """File of a clip's body motion, which only some corpora have."""
+        return self.layout.stage("pose") / f"{clip_id}.motion.npy"
+
+
+def read_upstream(layout: Layout) -> Upstream:
+    """Read the tables of the stages before `shards`.
+
+    Raises UserError for a missing table, naming the stage to run, for a split of clips that were not cut, and for one
+    without training or test clips.
+    """
+    tables = {word: layout.stage(word) / "rows.csv" for word in ("clips", *STREAMS)}
+    tables["split"] = layout.stage("split") / "split.csv"
+    for word, path in tables.items():
+        if not path.is_file():
+            raise UserError(f"{path}: file not found; run python -m dataset_tools.{word} --corpus {layout.corpus} first")
+    clips = {row.id: row for row in read_records(tables["clips"], CutClip)}
+    splits = {row.clip_id: row.split for row in read_records(tables["split"], SplitPart)}
+    for clip_id, split in splits.items():
+        if clip_id not in clips or split not in SPLITS:
+            raise UserError(
+                f"{tables['split']}: clip '{clip_id}' in split '{split}' is not one of clips/rows.csv in one of "
+                f"{', '.join(SPLITS)}; run python -m dataset_tools.split again"
+            )
+    for split in ("train", "test"):
+        if split not in splits.values():
+            raise UserError(
+                f"{tables['split']}: no clip is in the {split} split, which later stages need; run python -m "
+                "dataset_tools.split again, or correct the table"
+            )
+    streams = {name: {row.id: row for row in read_records(tables[name], StreamRow)} for name in STREAMS}
+    return Upstream(layout=layout, clips=clips, streams=streams, splits=splits)
+
+
+def _windows(frames: int) -> int:
+    return max(1, len(window_starts(frames)))
