@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2m_model.nets.matrix_product import Linear, products
+from d2m_model.nets.matrix_product import Linear, product, products
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
 SHORT, LONG = (3, 4, 5), range(32, 49)
@@ -86,7 +86,7 @@ class Filtered(torch.autograd.Function):
         (_, outputs, channels), of_weight = taps.shape, matrices(plan.kernel)[2]
         seen = plan.spread(onto)
         of_taps = products(seen.transpose(1, 2), pieces.transpose(1, 2)).view(len(taps), -1)
-        weight = (of_weight.T @ of_taps).view(-1, outputs, channels).permute(1, 2, 0)
+        weight = product(of_weight.T, of_taps.T).view(-1, outputs, channels).permute(1, 2, 0)
         x = plan.overlapped(products(seen, taps.transpose(1, 2))) if ctx.needs_input_grad[0] else None
         return x, weight, onto.sum(0), None
 
@@ -99,7 +99,7 @@ def filtered(pieces: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, plan:
 def transformed(weight: torch.Tensor) -> torch.Tensor:
     """(O, C, k) -> (R, O, C): what a kernel's taps multiply with."""
     outputs, channels, kernel = weight.shape
-    return (matrices(kernel)[2] @ weight.permute(2, 0, 1).reshape(kernel, -1)).view(-1, outputs, channels)
+    return product(matrices(kernel)[2], weight.reshape(-1, kernel)).view(-1, outputs, channels)
 
 
 class Plan(NamedTuple):

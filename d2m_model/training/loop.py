@@ -24,6 +24,7 @@ from torch.profiler import record_function
 from d2m_model.training import checkpoint, distributed
 from d2m_model.training.acceleration import COMPILING, PRECISIONS
 from d2m_model.training.curves import Board, Curves, Steps
+from d2m_model.training.memory import keep_freed_memory
 from d2m_model.training.seeding import stream_seed
 from dataset_tools.base.cli import say, stage_parser
 from dataset_tools.base.errors import UserError
@@ -190,6 +191,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
 
     Raises UserError when a loss is not finite, SystemExit(75) after saving when the process is told to stop.
     """
+    keep_freed_memory()
     curves, recent, start = Curves(), [], 0
     watch = Watch(run.stage, run.section)
     if distributed.world() > 1:
