@@ -166,11 +166,12 @@ def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path, run:
     if not writes:
         return {}
     training = training_state(params.steps, task.adams) | {"discriminator": task.judge.state_dict()}
-    model.cpu()
-    metrics = {"level": level, "before": before, "after": measure(model, index, test, params.test_windows)}
+    tuned = load_vqvae(vqvae)  # on the CPU and not accelerated, as it was measured before
+    tuned.take_level(model, index)
+    metrics = {"level": level, "before": before, "after": measure(tuned, index, test, params.test_windows)}
     metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed}
     notes = {"seed": params.seed, "steps": params.steps, "fine_tuned": [level]}
-    save_vqvae(out / "model.pt", model, training, **notes)
+    save_vqvae(out / "model.pt", tuned, training, **notes)
     curves.write(out / "curves.csv")
     write_metrics(out / "metrics.json", metrics)
     run.finish()

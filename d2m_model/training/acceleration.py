@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import torch
+import torch._functorch.config
 from torch import nn
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -14,13 +15,19 @@ def accelerate(module: nn.Module, device: torch.device, precision: str = "auto",
     """Change a module in place; its weights, their names and its outputs stay float32.
 
     precision : 'bf16' runs `forward` under autocast; 'auto' does so on CUDA devices that have it.
-    compiling : 'always' compiles it with torch.compile at its first call; 'auto' does so on CUDA.
+    compiling : 'always' compiles it with torch.compile at its first call; 'auto' does so on CUDA. Not where batches are
+        normalised over several processes: torch.compile can't trace what they tell each other.
     """
     cuda = device.type == "cuda"
     if precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported()):
         module.forward = _in_bf16(module.forward, device.type)
-    if compiling == "always" or (compiling == "auto" and cuda):
-        module.compile(dynamic=False)
+    shared = any(isinstance(part, nn.SyncBatchNorm) for part in module.modules())
+    if not shared and (compiling == "always" or (compiling == "auto" and cuda)):
+        # In isolation: forwards that share their code, as all under autocast do, would share torch's limit of 8 versions, too.
+        module.compile(dynamic=False, isolate_recompiles=True)
+        # Gradients of several terms are taken through one graph (balance.py): no backward may give away what it reads, also
+        # none that torch finds in its cache of earlier trainings.
+        torch._functorch.config.donated_buffer = False
     return module
 
 

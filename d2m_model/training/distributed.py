@@ -21,13 +21,19 @@ T = TypeVar("T", bound=Sequence | torch.Tensor)
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Meet the other processes where torchrun started this one: nccl and a GPU each on CUDA, else gloo."""
+    """Meet the other processes where torchrun started this one: nccl and a GPU each on CUDA, else gloo.
+
+    Raises UserError where there is no GPU for each.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        own, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if own >= count:
+            raise UserError(f"torchrun: process {own + 1} of this machine has no GPU of its own, there are {count}; lower --nproc-per-node")
+        torch.cuda.set_device(own)
     dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(minutes=30))
     try:
         yield

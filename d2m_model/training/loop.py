@@ -229,7 +229,8 @@ def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
     means = {n: float(np.mean([float(row[n]) for row in recent if n in row])) for n in names}
     if distributed.world() == 1:
         return means
-    shared = distributed.total(torch.tensor(list(means.values()), device=next(iter(recent[0].values())).device))
+    device = next(iter(recent[-1].values())).device  # rows from a checkpoint are on the CPU, where nccl can't add them up
+    shared = distributed.total(torch.tensor(list(means.values()), device=device))
     return dict(zip(means, (shared / distributed.world()).tolist(), strict=True))
 
 
