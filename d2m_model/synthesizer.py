@@ -1,8 +1,11 @@
 """Fine-tune the decoder of one level of the VQ-VAE as a GAN (paper, section 3.3); encoder and codebook stay as they are.
 
     python -m d2m_model.synthesizer --corpus demo --level high
+With a VQ-VAE whose decoder was fine-tuned elsewhere, such as D2M-GAN's published ones, in the fine-tuning's place:
+    python -m d2m_model.synthesizer --level high --weights FILE
 """
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +37,20 @@ from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
 from dataset_tools.base import cli
 from dataset_tools.base.cli import layout_of, say
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.timebase import LEVELS
+from dataset_tools.base.weights import locate
+from dataset_tools.base.work_cache import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(TrainingParams):
     """Section `synthesizer` of params.yaml; the defaults are the paper's where it gives any."""
 
+    weights: str = ""
+    """Empty: fine-tune. Else a JukeBox VQ-VAE of the sizes of section `vqvae` that takes the fine-tuning's place, with its
+    own encoder and codebook: a name in manifests/weights.csv or a file; {level} in it becomes high or low."""
     steps: int = 100_000
     seconds: float = 2.0
     """Length of a training window; a multiple of 1/30 s."""
@@ -178,17 +187,50 @@ def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path, run:
     return metrics
 
 
+def take_published(shards: Path, vqvae: Path, file: Path, level: str, params: Params, out: Path) -> dict:
+    """Write what `train` would, with the network of the JukeBox file in place of a fine-tuned one and curves without a row;
+    gives the metrics: 'before' of the VQ-VAE file `vqvae`, 'after' of this one, and whether both have one codebook.
+
+    Raises UserError for a file of another network or of other sizes than `vqvae`, or shards without test windows.
+    """
+    from d2m_model.imports import load_jukebox
+
+    seed_everything(params.seed, params.threads)
+    index, test, known = LEVELS[level], open_test(shards), load_vqvae(vqvae)
+    try:
+        model = load_jukebox(file, known.config)
+    except UserError as err:
+        raise UserError(f"synthesizer.weights: {err}; the sizes are those of {vqvae}") from None
+    metrics = {"level": level, **{when: measure(net, index, test, params.test_windows) for when, net in (("before", known), ("after", model))}}
+    metrics |= {"steps": 0, "same_codebook": torch.equal(model.codebook(index).k, known.codebook(index).k)}
+    source = {"weights": file.name, "weights_sha256": file_sha256(file)}
+    save_vqvae(out / "model.pt", model, {}, steps=0, fine_tuned=[level], **source)
+    Curves().write(out / "curves.csv")
+    write_metrics(out / "metrics.json", metrics | source)
+    return metrics
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = training_parser("d2m_model.synthesizer", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high", help="whose decoder to fine-tune (default: high)")
+    parser.add_argument("--weights", help="overrides synthesizer.weights of params.yaml: published, not fine-tuned here")
     args = parser.parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "synthesizer", Params)
+    params = dataclasses.replace(params, weights=args.weights or params.weights)
     out = layout.stage("synthesizer") / args.level
     with processes():
         shards, vqvae = layout.stage("shards"), layout.stage("vqvae") / "model.pt"
-        run = run_of(layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume)
-        metrics = train(shards, vqvae, args.level, params, out, run)
+        if not params.weights:
+            run = run_of(layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume)
+            metrics = train(shards, vqvae, args.level, params, out, run)
+        elif rank() == 0:
+            file = locate(params.weights.replace("{level}", args.level), layout)
+            metrics = take_published(shards, vqvae, file, args.level, params, out)
+            other = "" if metrics["same_codebook"] else f"; its codebook is not the one of {vqvae}: this level is coded and played by it alone"
+            say("synthesizer", f"{args.level}: {file.name} taken as published, not fine-tuned{other}")
+        else:
+            metrics = {}
     for when in ("before", "after") if metrics else ():
         say("synthesizer", f"{args.level} {when}: " + ", ".join(f"{k} {v:.3g}" for k, v in metrics[when].items()))
     return 0

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from test_imports import Tensors, random_tensors, same
 
-from d2m_model.imports import load_jukebox, load_released
+from d2m_model.imports import load_jukebox, load_released, released
 from d2m_model.imports.released import published_net
 from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from dataset_tools.base.errors import UserError
@@ -290,6 +290,13 @@ def test_files_of_another_corpus_level_or_network_are_named(files):
         load("aistpp-motion.pt", "tiktok-high.pt", level="high", corpus="aistpp")
     with pytest.raises(UserError, match="level must be high or low and corpus tiktok or aistpp, found 'top' and 'aist'"):
         load("aistpp-motion.pt", "aistpp-low.pt", level="top", corpus="aist")
+
+
+def test_each_file_is_read_once(files, monkeypatch):
+    read, known = [], released.read_tensors
+    monkeypatch.setattr(released, "read_tensors", lambda path, expected: read.append(path.name) or known(path, expected))
+    published_net(files / "tiktok-motion.pt", files / "tiktok-high.pt", "high", torch.zeros(16, 64))
+    assert read == ["tiktok-motion.pt", "tiktok-high.pt"]
 
 
 def test_a_number_in_place_of_a_weight_is_one_line(files):

@@ -10,7 +10,7 @@ from builders import GENRES, build_shards
 from test_imports_models import released_shapes, released_tensors, save_shapes
 from test_music_model import tiny_vqvae
 
-from d2m_model import d2m_gan, generate
+from d2m_model import d2m_gan, generate, synthesizer
 from d2m_model.imports import load_released
 from d2m_model.imports.released import GENRE_NAMES
 from d2m_model.training.music_model import MusicModel
@@ -25,6 +25,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("published")
     (root / "manifests" / "tiny").mkdir(parents=True)
     build_shards(root / "data" / "tiny" / "shards", clips=1, seconds=3, split="test", motion_rate=60)
+    torch.save(tiny_vqvae().state_dict(), root / "vqvae_high.pt")
     for folder in ("vqvae", "synthesizer/high", "synthesizer/low"):
         save_vqvae(root / "runs" / "tiny" / folder / "model.pt", tiny_vqvae(), {})
     for seed, (name, shapes) in enumerate(zip(("motion", "high"), released_shapes("aistpp", "high"), strict=True)):
@@ -37,10 +38,12 @@ def root(tmp_path_factory):
 def write_params(root, **changes) -> None:
     names = [*GENRES, *GENRE_NAMES[len(GENRES):]]
     section = {"preset": "released", "genres": names, "motion_weights": "motion.pt", "generator_weights": "{level}.pt", "threads": 2}
-    (root / "params.yaml").write_text(yaml.safe_dump({"corpus": "tiny", "d2m_gan": section | changes, "generate": {"threads": 2}}))
+    (root / "params.yaml").write_text(yaml.safe_dump({"corpus": "tiny", "synthesizer": {"weights": "vqvae_{level}.pt"}, "d2m_gan": section | changes, "generate": {"threads": 2}}))
 
 
 def test_they_play_as_published_through_the_commands(root, capsys):
+    (root / "runs" / "tiny" / "synthesizer" / "high" / "model.pt").unlink()
+    assert synthesizer.main(["--root", str(root), "--level", "high"]) == 0
     assert d2m_gan.main(["--root", str(root), "--level", "high"]) == 0
     assert "high-full: motion.pt and high.pt taken as published, not trained" in capsys.readouterr().out
     out = root / "runs" / "tiny" / "d2m_gan" / "high-full"
@@ -65,10 +68,11 @@ def test_they_play_as_published_through_the_commands(root, capsys):
     [
         ({"motion_weights": ""}, (), "motion_weights and generator_weights go together"),
         ({"motion_weights": "none.pt"}, (), "weights 'none.pt': neither a name in .* nor a file"),
-        ({"motion_weights": "tiktok.pt"}, (), r"high.pt: this is D2M-GAN's high-level generator .*expected .* for tiktok"),
+        ({"motion_weights": "tiktok.pt"}, (), "tiktok.pt: d2m_gan.genres are given, but .* tiktok are not told the genre"),
+        ({"motion_weights": "tiktok.pt", "genres": []}, (), r"high.pt: this is D2M-GAN's high-level generator .*expected .* for tiktok"),
         ({"generator_weights": "motion.pt"}, (), "motion.pt: this is D2M-GAN's motion encoder"),
-        ({"motion_weights": "high.pt"}, (), "high.pt: this is D2M-GAN's high-level generator .*expected D2M-GAN's motion encoder"),
-        ({"motion_weights": "tiktok.pt"}, ("--level", "low", "--generator-weights", "high.pt"), "for TikTok cannot run"),
+        ({"motion_weights": "high.pt", "genres": []}, (), "high.pt: this is D2M-GAN's high-level generator .*expected D2M-GAN's motion encoder"),
+        ({"motion_weights": "tiktok.pt", "genres": []}, ("--level", "low", "--generator-weights", "high.pt"), "for TikTok cannot run"),
         ({"genres": ["a", "b"]}, (), "genres must be the corpus's names of gBR, gPO"),
         ({}, ("--variant", "no_motion"), "no_motion of released is not"),
         ({}, ("--variant", "paper.full"), "genres|paper.full of paper is not"),

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
 import yaml
 from builders import build_shards
+from test_imports import random_tensors
+from test_imports_models import jukebox_shapes
 
 from d2m_model import synthesizer
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
@@ -68,6 +71,54 @@ def test_equal_seeds_give_equal_bytes(root, tmp_path):
     synthesizer.train(root / "data" / "tiny" / "shards", runs / "vqvae" / "model.pt", "high", params, tmp_path)
     for name in ("model.pt", "metrics.json", "curves.csv"):
         assert (tmp_path / name).read_bytes() == (runs / "synthesizer" / "high" / name).read_bytes(), name
+
+
+@pytest.fixture
+def published(root, tmp_path):
+    """write(**changes of params) into a working folder that has the one's shards and VQ-VAE, and a bare state dict of
+    JukeBox's layout for level high."""
+    (tmp_path / "manifests" / "tiny").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(root / "data")
+    shutil.copytree(root / "runs" / "tiny" / "vqvae", tmp_path / "runs" / "tiny" / "vqvae")
+    tensors = random_tensors(jukebox_shapes({level: (8, 1) for level in (0, 1, 2)}, bins=16))
+    torch.save({f"module.{name}": value for name, value in tensors.items()}, tmp_path / "vqvae_high.pt")
+    section = PARAMS | {"weights": "vqvae_{level}.pt"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"corpus": "tiny", "synthesizer": section}))
+    return tmp_path, tensors
+
+
+def test_a_published_one_takes_the_trainings_place(published, capsys):
+    root, tensors = published
+    assert synthesizer.main(["--root", str(root), "--level", "high"]) == 0
+    shown, out = capsys.readouterr().out, root / "runs" / "tiny" / "synthesizer" / "high"
+    assert "high: vqvae_high.pt taken as published, not fine-tuned; its codebook is not the one of" in shown and "high after: " in shown
+    model = load_vqvae(out / "model.pt")
+    assert len(tensors) == len(model.state_dict()) and all(torch.equal(v, tensors[k]) for k, v in model.state_dict().items())
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["steps"] == 0 and not metrics["same_codebook"] and metrics["before"] != metrics["after"]
+    assert (out / "curves.csv").read_text() == "step\n"
+    first = (out / "model.pt").read_bytes()
+    assert synthesizer.main(["--root", str(root), "--level", "high"]) == 0 and (out / "model.pt").read_bytes() == first
+    tensors["bottleneck.level_blocks.2.k"] = load_vqvae(root / "runs" / "tiny" / "vqvae" / "model.pt").codebook(2).k
+    torch.save(tensors, root / "own.pt")
+    capsys.readouterr()
+    assert synthesizer.main(["--root", str(root), "--level", "high", "--weights", "own.pt"]) == 0
+    assert "own.pt taken as published, not fine-tuned\n" in capsys.readouterr().out
+    assert json.loads((out / "metrics.json").read_text())["same_codebook"]
+
+
+def test_what_can_t_take_its_place_is_one_line_and_nothing_is_written(published):
+    root, _ = published
+    torch.save({"lin.weight": torch.zeros(3)}, root / "generator.pt")
+    torch.save(random_tensors(jukebox_shapes({level: (4, 1) for level in (0, 1, 2)}, bins=16)), root / "narrow.pt")
+    for options, said in (
+        (("--level", "low"), "weights 'vqvae_low.pt': neither a name in .* nor a file"),
+        (("--weights", "generator.pt"), "synthesizer.weights: .*generator.pt: this is D2M-GAN's high-level generator of 1 tensors; expected JukeBox's VQ-VAE"),
+        (("--weights", "narrow.pt"), "synthesizer.weights: .*narrow.pt: .*width 8, .*; the sizes are those of .*vqvae/model.pt"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            synthesizer.main(["--root", str(root), *options])
+        assert "\n" not in str(caught.value) and not (root / "runs" / "tiny" / "synthesizer").exists()
 
 
 def test_a_moving_codebook_is_noticed(root, monkeypatch):

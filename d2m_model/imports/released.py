@@ -67,7 +67,8 @@ def load_released(motion_path: str | Path, generator_path: str | Path, *, level:
         raise UserError(f"level must be {' or '.join(LEVELS)} and corpus {' or '.join(WINDOWS)}, found '{level}' and '{corpus}'")
     encoder = ReleasedMotionEncoder(*WINDOWS[corpus])
     generator = ReleasedCodeGenerator(level, encoder.features + VISUAL, CODES[level], genres=GENRES if corpus == "aistpp" else 0)
-    _fill(encoder, generator, Path(motion_path), Path(generator_path), level, corpus)
+    motion = read_tensors(Path(motion_path), _encoder_of(corpus))
+    _fill(encoder, generator, Path(motion_path), motion, Path(generator_path), level, corpus)
     return ReleasedModel(fold(encoder), fold(generator), corpus)
 
 
@@ -78,32 +79,38 @@ def published_net(
     motion encoder's file is for.
 
     level: 'high' or 'low'. codebook (bins, 64): of the VQ-VAE that will play its codes. genres: the corpus's names of the
-    ten genres, in the order of the embedding, where they are not AIST++'s own. Raises UserError as `load_released`.
+    ten genres, in the order of the embedding, where they are not AIST++'s own. Raises UserError as `load_released`, and
+    for genres where the files are TikTok's.
     """
-    expected = "D2M-GAN's motion encoder"
-    first = read_tensors(motion_path, expected).get("lin1.weight", torch.empty(0, 0))
+    motion = read_tensors(motion_path, "D2M-GAN's motion encoder")
+    first = motion.get("lin1.weight", torch.empty(0, 0))
     corpus = "aistpp" if first.ndim == 2 and first.shape[-1] == WINDOWS["aistpp"][1] else "tiktok"
-    reads = READS[corpus] | ({"genres": tuple(genres)} if genres and corpus == "aistpp" else {})
+    if genres and "genres" not in READS[corpus]:
+        raise UserError(f"{motion_path}: d2m_gan.genres are given, but the published networks for {corpus} are not told the genre; leave them out")
+    reads = READS[corpus] | ({"genres": tuple(genres)} if genres else {})
     if len(reads.get("genres", GENRE_NAMES)) != GENRES:
         raise UserError(f"d2m_gan.genres must be the corpus's names of {', '.join(GENRE_NAMES)}, in this order, found {len(genres)} names")
     net = DanceToCodes(PRESETS["released"], level, frames=2 * FPS, codebook=codebook, **reads)
-    _fill(net.motion_encoder, net.generator, motion_path, generator_path, level, corpus)
+    _fill(net.motion_encoder, net.generator, motion_path, motion, generator_path, level, corpus)
     return net, INPUTS[corpus]
 
 
-def _fill(encoder: nn.Module, generator: nn.Module, motion_path: Path, generator_path: Path, level: str, corpus: str) -> None:
+def _encoder_of(corpus: str) -> str:
+    frames, values = WINDOWS[corpus]
+    return f"D2M-GAN's motion encoder for {corpus} ({frames} frames of {values} values)"
+
+
+def _fill(
+    encoder: nn.Module, generator: nn.Module, motion_path: Path, motion: dict[str, torch.Tensor], generator_path: Path, level: str, corpus: str
+) -> None:  # fmt: skip
     if (corpus, level) == ("tiktok", "low"):
         raise UserError(
             f"{generator_path}: the published low-level generator for TikTok cannot run: it has no input Linear, so its "
             "last one, which takes 1045 values, gets 1301; use level high, or train low here"
         )
-    frames, values = WINDOWS[corpus]
-    parts = (
-        (encoder, motion_path, f"D2M-GAN's motion encoder for {corpus} ({frames} frames of {values} values)"),
-        (generator, generator_path, f"D2M-GAN's {level}-level generator for {corpus}"),
-    )
-    for net, path, expected in parts:
-        fit(net, read_tensors(path, expected), path, expected, name_of=_published_name)
+    fit(encoder, motion, motion_path, _encoder_of(corpus), name_of=_published_name)
+    expected = f"D2M-GAN's {level}-level generator for {corpus}"
+    fit(generator, read_tensors(generator_path, expected), generator_path, expected, name_of=_published_name)
 
 
 def _published_name(name: str) -> str:
