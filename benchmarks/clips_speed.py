@@ -34,9 +34,10 @@ def main() -> None:
             return [clips.Job(clip=c, song=Song(song_id=c.song_id), video=videos[c.video_id], **shared) for c in cuts]
 
         def cut() -> list[clips.ClipRow]:
-            return run_all(clips.cut, jobs(), 1, "clips", prepare=clips.begin)
+            return run_all(clips.cut, jobs(), 1, "clips", prepare=clips.Begin())
 
-        begun = [clips.begin(job) for job in jobs()]
+        begin = clips.Begin()
+        begun = [begin(job) for job in jobs()]
         decoded = [(list(b.pictures), b.sound, b.rate) for b in begun]
         rows = [audio.CutRow(id=row.id, status=row.status, frames=row.frames) for row in cut()]
         assert all(row.status == "ok" for row in rows), [row.reason for row in rows]

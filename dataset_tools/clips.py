@@ -22,6 +22,7 @@ from dataset_tools.base.schema import Clip, Row, Song, read_records, write_recor
 from dataset_tools.base.work_cache import item_key
 from dataset_tools.base.workers import run_all
 from dataset_tools.vision.normalise import Cut, cut_out
+from dataset_tools.vision.open_video import OpenVideo
 
 STAGE = "clips"
 VERSION = 5  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
@@ -122,24 +123,36 @@ class Job:
         return self.made.with_suffix(".json")
 
 
-def begin(job: Job) -> Cut | ClipRow | None:
-    """Decode a clip, while the one before is encoded. The row of one that cannot be; None where it was cut before."""
-    clip = job.clip
-    if clip.start is None:
-        return failed(job, f"start and end are empty in the manifest; {ANNOTATIONS}")
-    if job.video is None or job.video.status != "ok":
-        why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
-        return failed(job, f"video {clip.video_id} was not downloaded ({why})")
-    if job.made.is_file() and job.note.is_file():
-        return None
-    cv2.setNumThreads(1)  # the other cores have other clips
-    try:
-        return cut_out(
-            job.videos / f"{clip.video_id}.mp4", start=clip.start, end=clip.end, max_height=job.params.max_height,
-            crop=job.params.crop, need_sound=True, stretch_sound=job.params.stretch_sound, memory=job.params.memory << 20,
-        )  # fmt: skip
-    except UserError as err:
-        return failed(job, str(err))
+class Begin:
+    """Decodes clips, each while the one before is encoded. A process has one, and with it the last clip's video still open."""
+
+    def __init__(self):
+        self._video: OpenVideo | None = None
+
+    def __call__(self, job: Job) -> Cut | ClipRow | None:
+        """The row of a clip that cannot be cut; None of one that was cut before."""
+        clip = job.clip
+        if clip.start is None:
+            return failed(job, f"start and end are empty in the manifest; {ANNOTATIONS}")
+        if job.video is None or job.video.status != "ok":
+            why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
+            return failed(job, f"video {clip.video_id} was not downloaded ({why})")
+        if job.made.is_file() and job.note.is_file():
+            return None
+        cv2.setNumThreads(1)  # the other cores have other clips
+        path, last = job.videos / f"{clip.video_id}.mp4", self._video
+        self._video = None
+        try:
+            video = last if last and last.path == path else OpenVideo(path)
+            begun = cut_out(
+                video, start=clip.start, end=clip.end, max_height=job.params.max_height, crop=job.params.crop,
+                need_sound=True, stretch_sound=job.params.stretch_sound, memory=job.params.memory << 20,
+            )  # fmt: skip
+        except UserError as err:
+            return failed(job, str(err))
+        if isinstance(begun.pictures, list):  # else a thread goes on decoding it
+            self._video = video
+        return begun
 
 
 def cut(job: Job, begun: Cut | ClipRow | None) -> ClipRow:
@@ -185,11 +198,13 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     jobs = [
         Job(clip=c, song=songs[c.song_id], videos=layout.stage("download"), video=videos.get(c.video_id), target=target,
             cache=cache, params=params)
-        for c in manifest.clips
+        for c in sorted(manifest.clips, key=lambda c: (c.video_id, c.start or 0.0))
     ]  # fmt: skip
     begin_folder(target, "rows.csv")
     sweep(cache)
-    rows = run_all(cut, jobs, params.workers, STAGE, prepare=begin, failed=failed, timeout=params.timeout)
+    cuts = run_all(cut, jobs, params.workers, STAGE, prepare=Begin(), failed=failed, timeout=params.timeout)
+    order = {clip.clip_id: number for number, clip in enumerate(manifest.clips)}
+    rows = sorted(cuts, key=lambda row: order[row.id])
     assert len(rows) == len(manifest.clips)
     keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
     write_records(target / "rows.csv", rows, ClipRow)

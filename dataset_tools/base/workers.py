@@ -45,7 +45,7 @@ def run_all(
     """[function(item) for item in items] over `workers` processes.
 
     With `prepare` it is function(item, prepare(item)), and a process prepares its next item in a thread while it works
-    on the present one.
+    on the present one. A process has items in their order, as far as it goes neighbours, so that it may keep what they share.
 
     `function` should return its failure as a value. Where it does not, because it raises, its process dies, or it takes
     more than `timeout` seconds for one item, failed(item, reason) stands for the outcome. Without `failed` such an item
@@ -55,17 +55,19 @@ def run_all(
     if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
         return [outcome() for outcome in progress(_outcomes(function, prepare, items), label, len(items))]
     outcomes: list = [None] * len(items)
-    waiting, busy, spare = list(reversed(range(len(items)))), [], []
+    waiting, busy, spare = list(range(len(items))), [], []
     alone: set[int] = set()  # items whose process was lost while it had two: either may be to blame
     try:
         with progress((), label, total=steps or len(items)) as bar:
             while waiting or busy:
                 while waiting and len(busy) < workers:
                     busy.append(spare.pop() if spare else _Worker(function, prepare))
-                    busy[-1].give(waiting.pop(), items, timeout)
+                    busy[-1].give(_next(waiting, busy[-1], busy), waiting, items, timeout)
                 for worker in busy if prepare else ():
-                    if waiting and len(worker.given) == 1 and alone.isdisjoint((worker.given[0], waiting[-1])):
-                        worker.give(waiting.pop(), items, timeout)
+                    if waiting and len(worker.given) == 1:
+                        index = _next(waiting, worker, busy)
+                        if alone.isdisjoint((worker.given[0], index)):
+                            worker.give(index, waiting, items, timeout)
                 left = min(worker.deadline for worker in busy) - time.monotonic()
                 connection.wait([worker.pipe for worker in busy], None if timeout is None else max(0.0, left))
                 for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
@@ -77,7 +79,7 @@ def run_all(
                         worker.stop()
                     if kind == "lost" and len(worker.given) > 1:
                         alone.update(worker.given)
-                        waiting += reversed(worker.given)
+                        waiting = sorted(waiting + worker.given)
                         busy.remove(worker)
                         continue
                     index = worker.done()
@@ -92,6 +94,21 @@ def run_all(
         for worker in busy + spare:
             worker.stop()
     return outcomes
+
+
+def _next(waiting: list[int], worker: "_Worker", busy: list["_Worker"]) -> int:
+    """The item after the worker's last; where that is taken, the first of the longest run of those that wait or, where
+    another worker is coming to it, the middle."""
+    if worker.next in waiting:
+        return worker.next
+    runs: list[list[int]] = []
+    for index in waiting:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    longest = max(runs, key=len)
+    return longest[len(longest) // 2] if longest[0] in {other.next for other in busy} else longest[0]
 
 
 def _outcomes(function: Callable, prepare: Callable | None, items: Iterable[I]) -> Iterator[Callable[[], O]]:
@@ -167,9 +184,13 @@ class _Worker:
         theirs.close()  # so that the pipe ends when the process does
         self.given: list[int] = []
         """Indices of the items that it has, the one it works on first."""
+        self.next: int | None = None
+        """Index of the item after those."""
 
-    def give(self, index: int, items: list, timeout: float | None) -> None:
+    def give(self, index: int, waiting: list[int], items: list, timeout: float | None) -> None:
+        waiting.remove(index)
         self.given.append(index)
+        self.next = index + 1
         self.timeout = timeout
         if len(self.given) == 1:
             self._begin()

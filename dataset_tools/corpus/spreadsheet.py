@@ -118,14 +118,22 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
         name = name or names[0]
         sheet = book[name]
         sheet.reset_dimensions()  # the file's own claim, which may be absurd
-        cells = sheet.iter_rows(max_row=MAX_ROWS + 1, max_col=MAX_COLUMNS)
-        rows = _kept(path, ([_as_seen(cell.value, cell.number_format if cell.value is not None else "") for cell in row] for row in cells))
+        rows = _kept(path, ([_as_seen(cell.value, cell.number_format if cell.value is not None else "") for cell in row] for row in _rows(sheet)))
         links = _links(data, book, name)
     except UserError:
         raise
     except Exception as err:  # noqa: BLE001 - a damaged or hostile file makes openpyxl raise almost anything
         raise UserError(f"{path}: not a readable .xlsx file: {shown(str(err)) or type(err).__name__}") from None
     return Sheet(name=name, rows=rows, others=tuple(shown(n) for n in names if n != name), links=links)
+
+
+def _rows(sheet) -> Iterable[tuple]:
+    """Its rows of cells. Behind them openpyxl stumbles over a hyperlink of no cell, which nobody needs."""
+    try:
+        yield from sheet.iter_rows(max_row=MAX_ROWS + 1, max_col=MAX_COLUMNS)
+    except TypeError as err:
+        if "Hyperlink" not in str(err):
+            raise
 
 
 def _links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:

@@ -25,12 +25,13 @@ def blurred_sides(frames: np.ndarray) -> tuple[int, int] | None:
     small = np.stack([cv2.resize(f, (SMALL, height), interpolation=cv2.INTER_AREA) for f in frames]).astype(np.float32)
     fine = np.abs(small - np.stack([cv2.GaussianBlur(f, (0, 0), 2) for f in small])).mean(axis=(0, 1))
     moving = small - small.mean(axis=0)
+    smooth = np.stack([cv2.blur(f, (1, 5)) for f in moving])
     best, found = ALIKE, 0
     for x in range(round((1 - WIDE) / 2 * SMALL), round((1 - NARROW) / 2 * SMALL)):
         sides = np.r_[0 : x - 1, SMALL - x + 1 : SMALL]
         if fine[sides].mean() > DETAIL * fine[x : SMALL - x].mean():
             break  # further in, only more of the middle would count as sides
-        likeness = _likeness(moving, x, sides)
+        likeness = _likeness(moving, smooth, x, sides)
         if likeness > best:
             best, found = likeness, x
     if not found:
@@ -51,19 +52,27 @@ def _clearness(edge: np.ndarray, at: int, near: int) -> float:
     return float(edge[at] / max(about.max(), 1e-6))
 
 
-def _likeness(moving: np.ndarray, x: int, sides: np.ndarray) -> float:
-    """Correlation of the motion (N, H, W) in the columns `sides` with that between x and W - x, enlarged to W."""
+def _likeness(moving: np.ndarray, smooth: np.ndarray, x: int, sides: np.ndarray) -> float:
+    """Correlation of the motion (N, H, W), blurred alike as `smooth`, in the columns `sides` with that between x and W - x,
+    enlarged to W and blurred."""
     _, height, width = moving.shape
-    enlarged = max(height, round(height * width / (width - 2 * x)))
-    top = (enlarged - height) // 2
-    seen, expected = [], []
-    for frame in moving:
-        big = cv2.resize(frame[:, x : width - x], (width, enlarged), interpolation=cv2.INTER_LINEAR)[top : top + height]
-        seen.append(cv2.blur(frame, (1, 5))[:, sides])
-        expected.append(cv2.GaussianBlur(big, (0, 0), BLUR)[:, sides])
-    # what brightens or darkens everything at once, a lamp or the camera's exposure, makes nothing alike
-    seen, expected = (np.array(part) - np.mean(part, axis=(1, 2), keepdims=True) for part in (seen, expected))
-    seen, expected = seen.ravel(), expected.ravel()
-    if seen.std() < STILL or expected.std() == 0:
+    seen = _without_mean(smooth[:, :, sides])
+    if seen.std() < STILL:
         return 0.0
-    return float(np.corrcoef(seen, expected)[0, 1])
+    tall = max(height, round(height * width / (width - 2 * x)))
+    down = _enlarged(height, tall, slice((tall - height) // 2, (tall - height) // 2 + height))
+    across = _enlarged(width - 2 * x, width, slice(width))[sides]
+    expected = _without_mean(down @ (moving[:, :, x : width - x] @ across.T))
+    norm = np.linalg.norm(seen) * np.linalg.norm(expected)
+    return float(np.vdot(seen, expected) / norm) if norm else 0.0
+
+
+def _enlarged(size: int, to: int, part: slice) -> np.ndarray:
+    """(part, size) matrix that enlarges a line of `size` to `to` pixels, takes a part and blurs it: all of it is linear."""
+    lines = cv2.resize(np.eye(size, dtype=np.float32), (size, to), interpolation=cv2.INTER_LINEAR)[part]
+    return cv2.GaussianBlur(lines, (1, 2 * round(4 * BLUR) + 1), BLUR)
+
+
+def _without_mean(motion: np.ndarray) -> np.ndarray:
+    """What brightens or darkens everything at once, a lamp or the camera's exposure, makes nothing alike."""
+    return motion - motion.mean(axis=(1, 2), keepdims=True)

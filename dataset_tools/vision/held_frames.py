@@ -2,14 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 
-import av
-
-from dataset_tools.vision.video_io import timed_frames
-
-Timed = tuple[float, av.VideoFrame]
-"""Time stamp in seconds, frame."""
+from dataset_tools.vision.open_video import OpenVideo, Timed
 
 
 class HeldFrames:
@@ -19,8 +13,8 @@ class HeldFrames:
     taking decodes anew.
     """
 
-    def __init__(self, path: Path, start: float, memory: int):
-        self._path, self._start, self._left = path, start, memory
+    def __init__(self, video: OpenVideo, start: float, memory: int):
+        self._video, self._start, self._left = video, start, memory
         self._held: list[Timed] | None = []
         self._coming = self._decoded()
 
@@ -55,8 +49,7 @@ class HeldFrames:
 
     def _decoded(self) -> Iterator[Timed]:
         run_up: deque[Timed] = deque(maxlen=3)  # decoding begins at a key frame, seconds too early
-        # one thread: where several clips are cut at once, more of them cost a quarter more processor time
-        for timed in timed_frames(self._path, self._start, threads=1):
+        for timed in self._video.frames(self._start):
             run_up.append(timed)
             if timed[0] >= self._start:
                 yield from run_up

@@ -14,18 +14,11 @@ from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS, seconds_to_frames
 from dataset_tools.vision.held_frames import HeldFrames
+from dataset_tools.vision.open_video import OpenVideo
 from dataset_tools.vision.panels import moving_rectangle
 from dataset_tools.vision.scene_cuts import CutFinder
 from dataset_tools.vision.upright import Crop, Upright, even_size, planes_of
-from dataset_tools.vision.video_io import (
-    nearest_frames,
-    nearest_time,
-    probe,
-    read_sound,
-    timed_frames,
-    video_end,
-    write_clip,
-)
+from dataset_tools.vision.video_io import nearest_frames, nearest_time, read_sound, timed_frames, video_end, write_clip
 
 SAMPLED = 24  # frames in which the panels are looked for
 SAMPLED_SECONDS = 20.0  # of the clip's beginning, over which they are spread
@@ -88,11 +81,11 @@ class Cut:
 
 def normalise_video(path: Path, out: Path, **span) -> Normalised:
     """Cut a span of a video, as `cut_out` says, to an mp4 at 30 fps. Raises UserError as `cut_out` and `Cut.write` do."""
-    return cut_out(path, **span).write(out)
+    return cut_out(OpenVideo(path), **span).write(out)
 
 
 def cut_out(
-    path: Path, *, start: float | None = None, end: float | None = None, max_height: int = 720, crop: bool = True,
+    video: OpenVideo, *, start: float | None = None, end: float | None = None, max_height: int = 720, crop: bool = True,
     need_sound: bool = False, stretch_sound: float = 0.0, memory: int = MEMORY,
 ) -> Cut:  # fmt: skip
     """Decode `start` to `end` seconds (None: from the beginning, to the end) of a video, to be written.
@@ -108,15 +101,14 @@ def cut_out(
     Raises UserError: file missing, unreadable, without frames, a span of no whole frame, a span outside the video;
     with `need_sound` also where there is no sound or it is silent.
     """
-    path = Path(path)
-    info = probe(path)
+    path, info = video.path, video.info
     if need_sound and not info.has_sound:
         raise UserError(f"{path.name}: the video has no sound; a clip needs its music")
     asked, last = start or 0.0, video_end(path) if end is None else end
     count = seconds_to_frames(last - asked)
     if count < 1:
         raise UserError(f"{path.name}: {asked:g} to {last:g} s holds no whole frame at {FPS} fps")
-    frames = HeldFrames(path, asked, memory)
+    frames = HeldFrames(video, asked, memory)
     begin = nearest_time(frames.look(), asked)
     upright = Upright(info.pixel_aspect)
     kept = _kept_part(frames, upright, begin, count, crop)
@@ -172,9 +164,9 @@ def _kept_part(held: HeldFrames, upright: Upright, begin: float, count: int, cro
     for frame in frames if crop else islice(frames, 1):
         luma, *chroma = planes_of(upright(frame))
         lumas.append(luma.copy())
-        tints = tints + np.stack(chroma, axis=-1)
+        tints = tints + np.array(chroma, np.float32)  # exact: whole numbers
     if len(lumas) > 1:
-        return moving_rectangle(np.stack(lumas), (tints / len(lumas)).repeat(2, axis=0).repeat(2, axis=1))
+        return moving_rectangle(np.stack(lumas), np.moveaxis(tints / len(lumas), 0, 2).repeat(2, axis=0).repeat(2, axis=1))
     return Crop(x=0, y=0, width=lumas[0].shape[1], height=lumas[0].shape[0]) if lumas else None
 
 

@@ -36,16 +36,12 @@ class Upright:
         turns = round(frame.rotation / 90) % 4
         self.shown = (plain.height, plain.width) if turns % 2 else (plain.width, plain.height)
         if turns or crop:
-            planes = [np.rot90(plane, turns) for plane in planes_of(plain)]
-            height, width = planes[0].shape
-            part = crop or Crop(x=0, y=0, width=width, height=height)
+            part = crop or Crop(x=0, y=0, width=self.shown[0], height=self.shown[1])
+            kept = av.VideoFrame(part.width, part.height, "yuv420p")
             halves = (1, 2, 2)  # chroma has half the resolution
-            cut = [
-                p[part.y // n : (part.y + part.height) // n, part.x // n : (part.x + part.width) // n]
-                for p, n in zip(planes, halves, strict=True)
-            ]
-            stacked = np.concatenate([p.reshape(-1) for p in cut]).reshape(-1, part.width)
-            plain = av.VideoFrame.from_ndarray(stacked, format="yuv420p")
+            for into, plane, n in zip(planes_of(kept), planes_of(plain), halves, strict=True):
+                into[:] = np.rot90(plane, turns)[part.y // n :, part.x // n :][: len(into), : into.shape[1]]
+            plain = kept
         if size:
             plain = plain.reformat(*size, interpolation="AREA", threads=1)
         plain.colorspace, plain.color_range = frame.colorspace, 1

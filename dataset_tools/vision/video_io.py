@@ -8,6 +8,7 @@ equally near), so 30 fps footage is taken frame for frame however its time stamp
 is more than half an output frame ahead, so that nothing is seen sooner than that before it is heard.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +100,17 @@ def timed_frames(path: Path, start: float = 0.0, threads: int = 0) -> Iterator[t
         zero = _zero(container)
         for frame in _decoded_from(container, stream, start, zero):
             yield frame.pts * float(stream.time_base) - zero, frame
+
+
+def key_time(path: Path, start: float) -> float:
+    """Time stamp, in seconds, of the key frame from which `timed_frames` decodes; infinite where it does from none."""
+    with open_media(path) as container:
+        stream, zero = _video_stream(container, path), _zero(container)
+        wanted = _seek(container, stream, start, zero)
+        first = next(container.demux(stream))
+        if first.is_keyframe and first.pts is not None and first.pts <= wanted:
+            return first.pts * float(stream.time_base) - zero
+        return math.inf
 
 
 def nearest_frames(
@@ -227,8 +239,7 @@ def _decoded_from(container, stream, start: float, zero: float) -> Iterator:
     if start <= 0:
         yield from frames
         return
-    wanted = int((start + zero) / stream.time_base)
-    container.seek(wanted, stream=stream, backward=True)
+    wanted = _seek(container, stream, start, zero)
     first = next(frames, None)
     if first is None or first.pts > wanted:  # some containers have no index and land too late: read from the beginning
         container.seek(0, backward=True)
@@ -236,6 +247,13 @@ def _decoded_from(container, stream, start: float, zero: float) -> Iterator:
         return
     yield first
     yield from frames
+
+
+def _seek(container, stream, start: float, zero: float) -> int:
+    """Go to the key frame before `start` seconds, which is returned in the stream's own units."""
+    wanted = int((start + zero) / stream.time_base)
+    container.seek(wanted, stream=stream, backward=True)
+    return wanted
 
 
 def _zero(container) -> float:
