@@ -2,12 +2,15 @@
 
 Cuts the first N clips as one worker process of the stage does (the next is decoded, its panels are found and its pictures
 scaled while one is encoded) and runs the bare encoder on the same pictures and sound, and what comes before the encoding
-without it, in turns; then audio beside the bare decoding, resampling and writing of the same sounds. The first clip's
-decoding has no encoding beside it: with few clips that is a large part.
+without it, in turns; then audio beside the bare decoding, resampling and writing of the same sounds. The bare encoder runs
+alone, and beside another process that decodes all the while, as the stage's encoder does: two cores may share caches, memory
+and clock. The first clip's decoding has no encoding beside it: with few clips that is a large part.
 """
 
+import multiprocessing
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tabulate import tabulate
@@ -21,6 +24,23 @@ from dataset_tools.base.timebase import FPS, frames_to_samples
 from dataset_tools.base.workers import run_all
 from dataset_tools.vision.normalise import Cut
 from dataset_tools.vision.video_io import read_sound, write_clip
+
+
+@contextmanager
+def busy(work: Callable[[], None]) -> Iterator[None]:
+    """Another process does `work` again and again meanwhile."""
+
+    def again() -> None:
+        while True:
+            work()
+
+    process = multiprocessing.get_context("fork").Process(target=again, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
 
 
 def main() -> None:
@@ -53,6 +73,10 @@ def main() -> None:
             for _ in begun():
                 pass
 
+        def encode_beside() -> None:
+            with busy(prepare):
+                encode()
+
         def write_sound() -> None:
             for row in rows:
                 audio.extract((folder, folder, row))
@@ -63,12 +87,13 @@ def main() -> None:
                 mono = audio.to_mono(*found, frames_to_samples(row.frames))
                 audio.wavfile.write(folder / "bare.wav", audio.SAMPLE_RATE, mono)
 
-        encoder, before, stage = in_turns(args.repeats, encode, prepare, cut)
+        encoder, beside, before, stage = in_turns(args.repeats, encode, encode_beside, prepare, cut)
         codec, sounds = in_turns(args.repeats, bare_sound, write_sound)
     frames = sum(row.frames for row in rows)
     table = [
         ("clips", len(cuts) / stage, frames / stage, encoder / stage),
         ("its bare encoder, same pictures", len(cuts) / encoder, frames / encoder, 1.0),
+        ("the same, the other core busy", len(cuts) / beside, frames / beside, encoder / beside),
         ("what comes before its encoder", len(cuts) / before, frames / before, encoder / before),
         ("audio", len(cuts) / sounds, frames / sounds, codec / sounds),
         ("its bare decoder, resampler, writer", len(cuts) / codec, frames / codec, 1.0),
