@@ -7,13 +7,13 @@ import numpy as np
 import soxr
 from scipy.io import wavfile
 
-from dataset_tools.base.accounting import demand
+from dataset_tools.base.accounting import demand, read_ok
 from dataset_tools.base.atomic import begin_folder, keep_only, write_aside
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Row, read_records, write_records
+from dataset_tools.base.schema import Row, write_records
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.base.workers import run_all
 from dataset_tools.vision.video_io import read_sound
@@ -93,7 +93,7 @@ def failed(job: tuple[Path, Path, CutRow], reason: str) -> AudioRow:
 
 def audio(layout: Layout, params: Params) -> list[AudioRow]:
     """Write data/<corpus>/audio; return one row per row of clips, failed ones too."""
-    cuts = read_records(layout.stage("clips") / "rows.csv", CutRow)
+    cuts = read_ok(layout, "clips", CutRow)
     jobs = [(layout.stage("clips"), layout.stage(STAGE), cut) for cut in cuts]
     target = layout.stage(STAGE)
     begin_folder(target, "rows.csv")

@@ -277,7 +277,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     from dataset_tools.corpus.fetch import check_settings
 
     sources, target = layout.stage("sources"), layout.stage(STAGE)
-    videos = read_records(sources / "videos.csv", Video)
+    videos = read_records(layout.table("sources", "videos.csv"), Video)
     cookies = layout.root / params.cookies_file if params.cookies_file else None
     if cookies and not cookies.is_file():
         raise UserError(f"{layout.params}: download.cookies_file: no such file: {params.cookies_file}")

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base import cli
-from dataset_tools.base.accounting import demand
+from dataset_tools.base.accounting import demand, read_ok
 from dataset_tools.base.ahead import Ahead
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Row, read_records, write_records
+from dataset_tools.base.schema import Row, write_records
 from dataset_tools.base.weights import locate
 from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.base.workers import run_all
@@ -115,7 +115,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     Clips that an earlier run finished with the same video, weights and parameters are taken from the cache. A clip
     under 2 s has no window and becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
     """
-    clips = read_records(layout.stage("clips") / "rows.csv", ClipFile)
+    clips = read_ok(layout, "clips", ClipFile)
     files = [locate(name, layout) for name in params.files]
     shas = [file_sha256(file) for file in files]
     label = "+".join(dict.fromkeys(f"{Path(n).stem}@{s[:8]}" for n, s in zip(params.files, shas, strict=True)))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base import cli
-from dataset_tools.base.accounting import demand
+from dataset_tools.base.accounting import demand, read_ok
 from dataset_tools.base.ahead import Ahead
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
@@ -137,7 +137,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     Clips that an earlier run finished with the same video, weights and parameters are taken from the cache. A clip whose
     primary dancer is seen too rarely becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
     """
-    clips = read_records(layout.stage("clips") / "rows.csv", ClipFile)
+    clips = read_ok(layout, "clips", ClipFile)
     network = None if params.weights == ANNOTATED else locate(params.weights, layout)
     sha = file_sha256(network) if network else ""
     jobs = []

@@ -24,6 +24,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset_tools.base.accounting import read_ok
 from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
@@ -52,6 +53,13 @@ CHOICES = {
     "balance": ("clips", "seconds"),
     "same_recording": ("refuse", "merge", "ignore"),
 }
+
+IDLE = {
+    "official": ("balance", "seed", "test_fraction", "folds", "fold"),
+    "random": ("folds", "fold"),
+    "kfold": ("test_fraction",),
+}
+"""Strategy -> the parameters that it does not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +120,8 @@ def _seconds(clip: ListedClip) -> float | None:
     return None if clip.segments_2s is None else clip.segments_2s * SEGMENT
 
 
-def items_of_clips(rows: Path) -> list[Item]:
-    """Every clip that the clips stage cut (status ok)."""
-    if not rows.is_file():
-        raise UserError(
-            f"{rows}: file not found; run python -m dataset_tools.clips, or give --out to split the manifest"
-        )
+def items_of_clips(layout: Layout) -> list[Item]:
+    """Every clip that the clips stage cut (status ok). Raises UserError where there is none, as `read_ok` does."""
     return [
         Item(
             clip_id=row.id,
@@ -126,7 +130,7 @@ def items_of_clips(rows: Path) -> list[Item]:
             official_split=row.official_split,
             seconds=None if row.frames is None else row.frames / FPS,
         )
-        for row in read_records(rows, CutClip)
+        for row in read_ok(layout, "clips", CutClip)
         if row.status == "ok"
     ]
 
@@ -258,9 +262,12 @@ def _chosen(args: argparse.Namespace, layout: Layout) -> Params:
     params = Params() if args.out else load_params(layout.params, "split", Params)
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Params) if getattr(args, f.name) is not None}
     try:
-        return dataclasses.replace(params, **given)
+        chosen = dataclasses.replace(params, **given)
     except ValueError as err:
         raise UserError(f"split: {err}") from None
+    if idle := [f"--{name.replace('_', '-')}" for name in IDLE[chosen.strategy] if name in given]:
+        raise UserError(f"split: {', '.join(idle)} would change nothing under --strategy {chosen.strategy}; leave it out")
+    return chosen
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -273,7 +280,7 @@ def main(argv: list[str] | None = None) -> int:
         items = items_of_manifest(layout.manifest)
     else:
         source = layout.stage("clips") / "rows.csv"
-        items = items_of_clips(source)
+        items = items_of_clips(layout)
     items, heard = listen(items, layout.stage("audio"), params.same_recording)
     if args.same_recording in ("refuse", "merge") and not heard["clips"]:
         raise UserError(

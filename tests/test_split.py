@@ -284,3 +284,18 @@ def test_refuse_lets_a_double_stay_within_one_part(heard, capsys):
             continue
     assert rows["clip_0"]["split"] == rows["clip_3"]["split"]
     assert json.loads(capsys.readouterr().out)["by_ear"]["same"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "idle"),
+    [
+        (["official", "--seed", "3", "--folds", "4"], "--seed, --folds would change nothing under --strategy official"),
+        (["random", "--fold", "1"], "--fold would change nothing under --strategy random"),
+        (["kfold", "--test-fraction", "0.3"], "--test-fraction would change nothing under --strategy kfold"),
+    ],
+)
+def test_an_option_that_the_strategy_does_not_read_is_refused(tmp_path, asked, idle):
+    out = tmp_path / "x.csv"
+    with pytest.raises(UserError, match=idle):
+        split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(out), "--strategy", *asked])
+    assert not out.exists()

@@ -3,9 +3,26 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.schema import Row
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.schema import Row, read_records
+
+R = TypeVar("R", bound=Row)
+
+
+def read_ok(layout: Layout, word: str, record: type[R]) -> list[R]:
+    """The rows of a finished data stage, whatever their status, of which one at least is ok.
+
+    Raises UserError where the stage has not run or nothing of it is ok, and as `read_records` does.
+    """
+    table = layout.table(word)
+    rows = read_records(table, record)
+    if not any(row.status == "ok" for row in rows):
+        bad = next((f"; {row.id}: {row.reason}" for row in rows), "")
+        raise UserError(f"{table}: none of its {len(rows)} rows is ok, so there is nothing to go on with{bad}")
+    return rows
 
 
 def demand(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> str:

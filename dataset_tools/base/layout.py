@@ -40,6 +40,13 @@ class Layout:
         assert word in DATA_STAGES + MODEL_STAGES + COMMANDS, word
         return self.root / top / self.corpus / word
 
+    def table(self, word: str, name: str = "rows.csv") -> Path:
+        """A table that a data stage has written. Raises UserError, with the command that writes it, where it is not there."""
+        path = self.stage(word) / name
+        if not path.is_file():
+            raise UserError(f"{path}: file not found; run python -m dataset_tools.{word} --corpus {self.corpus} first")
+        return path
+
     def cache(self, word: str) -> Path:
         """Folder where a resumable stage keeps finished items by key; outside DVC, safe to delete."""
         return self.root / "data" / ".cache" / word

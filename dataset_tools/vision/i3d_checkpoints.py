@@ -125,7 +125,9 @@ def _read(path: Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as err:
-        reason = str(err).strip().splitlines()[0][:120] if str(err).strip() else type(err).__name__
+        # torch's own text is a page of advice on switching the protection off
+        code = re.search(r"GLOBAL ([\w.]+)", str(err))
+        reason = f"it needs {code[1]}, which is code" if code else "torch.save did not write it, or it is damaged"
         raise UserError(f"{path}: not a file of plain tensors ({reason}); expected {LAYOUTS}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}; expected {LAYOUTS}")

@@ -1,0 +1,43 @@
+"""What a stage says where the one before it has not run, or has left nothing that is ok."""
+
+import json
+
+import pytest
+from builders import build_manifest
+
+from dataset_tools import audio, clips, download, i3d, pose, split
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.schema import write_records
+
+MISSING = {
+    download: ("videos.csv", "sources"),
+    pose: ("rows.csv", "clips"),
+    i3d: ("rows.csv", "clips"),
+    audio: ("rows.csv", "clips"),
+    split: ("rows.csv", "clips"),
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    build_manifest(tmp_path, "tiny")
+    sections = {"download": {}, "pose": {"weights": "none.pkl"}, "i3d": {"weights": "none.pt"}, "audio": {}, "split": {}}
+    (tmp_path / "params.yaml").write_text(json.dumps({"corpus": "tiny"} | sections))
+    return tmp_path
+
+
+@pytest.mark.parametrize("stage", MISSING, ids=lambda stage: stage.__name__)
+def test_a_table_that_is_missing_names_the_stage_to_run(root, stage):
+    table, before = MISSING[stage]
+    with pytest.raises(UserError, match=f"{before}/{table}: file not found; run python -m dataset_tools.{before} --corpus tiny first"):
+        stage.main(["--root", str(root), "--corpus", "tiny"])
+
+
+@pytest.mark.parametrize("stage", [pose, i3d, audio, split], ids=lambda stage: stage.__name__)
+def test_nothing_that_is_ok_is_said_before_any_weights_are_looked_for(root, stage):
+    table = Layout(root=root, corpus="tiny").stage("clips") / "rows.csv"
+    row = clips.ClipRow(id="c1", status="failed", reason="video v1 was not downloaded", video_id="v1", song_id="s1")
+    write_records(table, [row], clips.ClipRow)
+    with pytest.raises(UserError, match="clips/rows.csv: none of its 1 rows is ok.*; c1: video v1 was not downloaded"):
+        stage.main(["--root", str(root), "--corpus", "tiny"])
