@@ -191,9 +191,9 @@ def _row(job: Job, status: str, **columns) -> ClipRow:
 
 def clips(layout: Layout, params: Params) -> list[ClipRow]:
     """Write data/<corpus>/clips; return one row per clip of the sources, failed ones too."""
-    manifest = load_manifest(layout.stage("sources"))
+    manifest = load_manifest(layout.table("sources", "clips.csv").parent)
     songs = {song.song_id: song for song in manifest.songs}
-    videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", VideoRow)}
+    videos = {row.id: row for row in read_records(layout.table("download"), VideoRow)}
     target, cache = layout.stage(STAGE), layout.cache(STAGE)
     jobs = [
         Job(clip=c, song=songs[c.song_id], videos=layout.stage("download"), video=videos.get(c.video_id), target=target,

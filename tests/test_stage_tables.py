@@ -12,6 +12,7 @@ from dataset_tools.base.schema import write_records
 
 MISSING = {
     download: ("videos.csv", "sources"),
+    clips: ("clips.csv", "sources"),
     pose: ("rows.csv", "clips"),
     i3d: ("rows.csv", "clips"),
     audio: ("rows.csv", "clips"),
@@ -22,7 +23,7 @@ MISSING = {
 @pytest.fixture
 def root(tmp_path):
     build_manifest(tmp_path, "tiny")
-    sections = {"download": {}, "pose": {"weights": "none.pkl"}, "i3d": {"weights": "none.pt"}, "audio": {}, "split": {}}
+    sections = {"download": {}, "clips": {}, "pose": {"weights": "none.pkl"}, "i3d": {"weights": "none.pt"}, "audio": {}, "split": {}}
     (tmp_path / "params.yaml").write_text(json.dumps({"corpus": "tiny"} | sections))
     return tmp_path
 

@@ -147,11 +147,7 @@ def read_upstream(layout: Layout) -> Upstream:
     Raises UserError for a missing table, naming the stage to run, for a split of clips that were not cut, and for one
     without training or test clips.
     """
-    tables = {word: layout.stage(word) / "rows.csv" for word in ("clips", *STREAMS)}
-    tables["split"] = layout.stage("split") / "split.csv"
-    for word, path in tables.items():
-        if not path.is_file():
-            raise UserError(f"{path}: file not found; run python -m dataset_tools.{word} --corpus {layout.corpus} first")
+    tables = {word: layout.table(word) for word in ("clips", *STREAMS)} | {"split": layout.table("split", "split.csv")}
     clips = {row.id: row for row in read_records(tables["clips"], CutClip)}
     splits = {row.clip_id: row.split for row in read_records(tables["split"], SplitPart)}
     for clip_id, split in splits.items():
