@@ -144,8 +144,9 @@ class GanTask:
             "judge": torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam),
         }
         self.rates = {"net": params.learning_rate, "judge": params.discriminator_learning_rate}
-        for net in (self.net, self.judge, self.vqvae.decoders[LEVELS[level]]):
+        for net in (self.net, self.judge):
             accelerate(net, device, params.precision, params.compile)
+        accelerate(self.vqvae.decoders[LEVELS[level]], device, params.sound_precision, params.compile)
         self.listener: Listener | None = None
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:

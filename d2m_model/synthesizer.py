@@ -97,8 +97,8 @@ class DecoderTask:
         self.adams = {
             name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=params.betas) for name, net in self.nets.items()
         }
-        for net in self.nets.values():
-            accelerate(net, self.device, params.precision, params.compile)
+        accelerate(decoder, self.device, params.sound_precision, params.compile)
+        accelerate(self.judge, self.device, params.precision, params.compile)
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step of the discriminator and one of the decoder; gives every term, unweighted, and the loss."""

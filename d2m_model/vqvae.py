@@ -120,7 +120,7 @@ class LevelTask:
         self.adams = {"adam": torch.optim.Adam(weights, lr=params.learning_rate)}
         self.nets = coders | {"codebook": self.codebook, "averages": _averages(self.codebook)}
         for net in coders.values():
-            accelerate(net, self.device, params.precision, params.compile)
+            accelerate(net, self.device, params.sound_precision, params.compile)
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step on the losses, then one of the codebook's averages; gives the loss, its terms and the codes' use."""

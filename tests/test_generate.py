@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import soundfile
@@ -346,6 +347,14 @@ def test_own_video_without_people_still_gets_music(own_videos, monkeypatch, caps
 def test_own_video_that_is_none_leaves_nothing(own_videos):
     (own_videos / "in.mp4").write_bytes(b"not a video at all")
     with pytest.raises(UserError, match=r"in\.mp4: not a readable video"):
+        generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "out.mp4"])
+    assert not (own_videos / "out.mp4").exists()
+
+
+def test_a_picture_is_no_dance(own_videos):
+    cv2.imwrite(str(own_videos / "x.png"), np.zeros((90, 120, 3), np.uint8))
+    (own_videos / "x.png").rename(own_videos / "in.mp4")
+    with pytest.raises(UserError, match=r"in\.mp4: holds a single picture"):
         generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "out.mp4"])
     assert not (own_videos / "out.mp4").exists()
 

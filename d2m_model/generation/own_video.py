@@ -89,6 +89,8 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     )
     clip = scratch / "clip.mp4"
     made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop)
+    if made.frames < 2:
+        raise UserError(f"{video}: holds a single picture, and a dance needs several")
 
     weights = locate(posing.weights, layout)
     poser = Poser(weights, long_edge=posing.long_edge, layout=posing.layout, batch_size=posing.batch_size)
