@@ -175,7 +175,7 @@ def download_one(video: Video, job: Job) -> DownloadRow:
         if local and not path.is_file():
             return lost("failed", f"no such file: {video.url}; put it back, or correct the url in the manifest's videos.csv")
         content = file_sha256(path) if local else video.url
-        folder = layout.cache(STAGE).resolve() / item_key(VERSION, content, params.format or params.max_height)
+        folder = _folder(layout, params, content)
         folder.mkdir(parents=True, exist_ok=True)
         with _only_one(folder):
             found = _finished(folder) or _given_up(folder, job) or _fetched(video, path, folder, job)
@@ -200,6 +200,11 @@ def _only_one(folder: Path) -> Iterator[None]:
     with open(folder / ".lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _folder(layout: Layout, params: Params, content: str) -> Path:
+    """Where in the cache a video is, or what came of it: by its address or, of a local file, its sha256."""
+    return layout.cache(STAGE).resolve() / item_key(VERSION, content, params.format or params.max_height)
 
 
 def _finished(folder: Path) -> dict | None:
@@ -281,7 +286,8 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     cookies = layout.root / params.cookies_file if params.cookies_file else None
     if cookies and not cookies.is_file():
         raise UserError(f"{layout.params}: download.cookies_file: no such file: {params.cookies_file}")
-    check_settings(params, cookies, local=not any(is_web(video.url) for video in videos))
+    fresh = any(is_web(v.url) and not (_folder(layout, params, v.url) / "done.json").is_file() for v in videos)
+    check_settings(params, cookies if fresh else None, local=not fresh)
     pinned, earlier = _checksums(layout.manifest / "checksums.csv"), _checksums(target / "rows.csv")
     begin_folder(target, "rows.csv")
     bar = Bar(len(videos))

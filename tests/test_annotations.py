@@ -285,6 +285,14 @@ def test_links_tell_the_start_where_no_column_does(corpus, tmp_path):
     assert clips_of(corpus)["a_1_2"][:2] == (90, 99)
 
 
+def test_one_moment_of_clips_that_end_differently_is_no_start(corpus, tmp_path):
+    """The address as copied from a browser that stood at 1:15."""
+    rows = [["link", "clip", "end"], *(["https://youtu.be/AAAAAAAAAAA?t=75", clip, end] for clip, end in (("a_0_0", 90), ("b_0_1", 105)))]
+    rows.append(["https://youtu.be/AAAAAAAAAAA?t=200", "a_1_2", 210])
+    import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
+    assert [clips_of(corpus)[clip][:2] for clip in ("a_0_0", "b_0_1", "a_1_2")] == [(None, None), (None, None), (200, 210)]
+
+
 def test_numbers_that_went_through_a_table_of_floats(tmp_path):
     shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "tiktok")
     path = sheet(tmp_path / "s.csv", [["video ID", "music ID", "clip", "start", "end"], ["1.0", "1.0", "21.0", "30.0", "44.5"]])

@@ -116,6 +116,7 @@ def test_where_no_file_can_be_is_said_before_and_leaves_nothing(tmp_path):
     for path, kind, message in (
         (tmp_path / "folder", UserError, "folder: is a folder; name a file"),
         (Path("/dev/null"), UserError, "/dev/null: is a device"),
+        (Path("/proc/self/fd/0"), UserError, "/proc/self/fd/0: is a device"),
         (Path("/proc/x.json"), UserError, "/proc/x.json: no file can be made in /proc"),
         (Path("/proc/none/x.json"), UserError, "no file can be made in /proc/none"),
         (tmp_path / ("x" * 300), OSError, "File name too long"),

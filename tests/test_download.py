@@ -79,12 +79,18 @@ def test_a_rerun_asks_only_for_what_can_succeed(tmp_path, site, movie):
     ({"cookies_file": "notes.txt"}, "download.cookies_file: 'notes.txt' does not look like a Netscape format cookies file"),
 ])  # fmt: skip
 def test_settings_that_no_video_could_be_fetched_with_are_refused_first(tmp_path, site, wrong, words):
-    layout = corpus(tmp_path, {"v": f"{site.url}/v.mp4"})
+    layout = corpus(tmp_path, {"v": f"{site.url}/v.mp4", "w": f"{site.url}/503.mp4"})
     run(layout)
     (tmp_path / "notes.txt").write_text("buy milk\n")
     with pytest.raises(UserError, match=words):
         run(layout, dataclasses.replace(QUICK, **wrong))
     assert (layout.stage("download") / "rows.csv").is_file()
+
+
+def test_cookies_matter_no_more_once_everything_is_there(tmp_path, site):
+    layout = corpus(tmp_path, {"v": f"{site.url}/v.mp4"})
+    run(layout)
+    assert run(layout, dataclasses.replace(QUICK, cookies_from_browser="netscape"))["v"].status == "ok"
 
 
 def test_cookies_open_what_was_closed_and_stay_as_they_are(tmp_path, site, movie):

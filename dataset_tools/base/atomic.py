@@ -18,7 +18,9 @@ def check_writable(path: Path) -> None:
     UserError where `path` is a folder or a device, or in a folder that takes no files (/proc); OSError as `write_aside`.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
+    # to replace the link /dev/stdout, whatever it leads to, would take it from every process
+    device = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
+    if path.exists() and (device or not path.is_file()):
         raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'a device, not a regular file'}; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

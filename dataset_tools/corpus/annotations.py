@@ -152,7 +152,12 @@ def _starts_of_links(texts: dict[str, list[str]]) -> list[str]:
     ranges = any(RANGE.search(cell) for role in ("times", "duration") for cell in texts.get(role, []))
     if ranges or "start" in texts or not {"end", "duration"} & set(texts):
         return []
-    starts = [values.moment_of(cell) for cell in texts.get("url", [])]
+    links = texts.get("url", [])
+    ends: dict[str, set] = {}
+    for link, *told in zip(links, *(texts[role] for role in ("end", "duration") if role in texts), strict=True):
+        ends.setdefault(link, set()).add(tuple(told))
+    # one moment for clips that end differently is where a browser stood when the address was copied
+    starts = [values.moment_of(link) if len(ends[link]) == 1 else "" for link in links]
     return starts if any(starts) else []
 
 
