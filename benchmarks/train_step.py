@@ -10,7 +10,7 @@ with bf16 to 2e-2). A step is the forward passes and both optimisers. Ours runs 
 CPU, bf16 and compiled on CUDA. It decodes only at the steps that end a row of the curves, for there the decoded sound
 trains nothing; one in 50 is counted in. The music's codes and latents are computed once per clip before a training, so ours
 has none in a step. It keeps the memory that it frees (`training/memory.py`), which holds for a process from then on: the
-plain steps come first. The table is of the last step of each, which the profiler watches.
+plain steps come first. The table is of one step more of each, which the profiler watches.
 """
 
 import argparse
@@ -130,14 +130,14 @@ def synchronise(device: torch.device) -> None:
 
 
 def measured(step: Callable, repeats: int, device: torch.device) -> tuple[float, dict[str, float]]:
-    """Median wall time (s) of a step, and {part of the step: seconds} of the last one, of the device's time on CUDA."""
-    times = [timed(step, 0, device)[0] for _ in range(repeats - 1)]
+    """Median wall time (s) of a step, and {part of the step: seconds} of one more, of the device's time on CUDA."""
+    times = [timed(step, 0, device)[0] for _ in range(repeats)]
     cuda = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda) as found:
-        times.append(timed(step, 0, device)[0])
+        watched, _ = timed(step, 0, device)
     averages = {event.key: event for event in found.key_averages()}
     spent = {name: (averages[name].device_time_total if cuda else averages[name].cpu_time_total) / 1e6 for name in PARTS if name in averages}
-    return statistics.median(times), spent | {"the rest": times[-1] - sum(spent.values())}
+    return statistics.median(times), spent | {"the rest": watched - sum(spent.values())}
 
 
 def table(result: dict) -> str:
