@@ -4,12 +4,15 @@ Synthetic clips are a click per beat and a stick figure that bounces once per be
 beats, and everything follows from the clip's number and the seed.
 """
 
+import csv
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from dataset_tools.base import schema
+from dataset_tools.base.layout import PROJECT
 from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, ShardClip, write_shard
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples, window_starts
@@ -115,6 +118,19 @@ def build_shards(
         )
         write_shard(Path(folder) / f"{split}-{index // per_shard:05d}.h5", made, attrs, motion_rate)
     return ShardSet(folder, split)
+
+
+def tiktok_as_published(folder: Path) -> Path:
+    """Copy manifests/tiktok to `folder`, without what an annotation sheet has filled in, here or in anyone's clone."""
+    shutil.copytree(PROJECT / "manifests" / "tiktok", folder)
+    for name, columns in {"clips.csv": ("start", "end", "dancers"), "videos.csv": ("url", "title")}.items():
+        with open(folder / name, newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        with open(folder / name, "w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, rows[0])
+            writer.writeheader()
+            writer.writerows(row | dict.fromkeys(columns, "") for row in rows)
+    return folder
 
 
 def build_manifest(

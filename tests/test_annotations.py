@@ -1,14 +1,13 @@
 """An annotation sheet of any shape fills a manifest in; nothing that was there is lost, nothing hostile gets through."""
 
 import csv
-import shutil
 import zipfile
 from datetime import time, timedelta
 from pathlib import Path
 
 import openpyxl
 import pytest
-from builders import build_manifest
+from builders import build_manifest, tiktok_as_published
 
 from dataset_tools import sources
 from dataset_tools.base import schema
@@ -96,8 +95,7 @@ def test_names_of_columns(name, role):
 
 
 def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
-    shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "manifests" / "tiktok")
-    folder = tmp_path / "manifests" / "tiktok"
+    folder = tiktok_as_published(tmp_path / "manifests" / "tiktok")
     with open(folder / "clips.csv", newline="") as handle:
         known = sorted(csv.DictReader(handle), key=lambda row: int(row["clip_id"].split("_")[2]))
     rows = [["The corpus"], ["Video link", "music ID", "Video ID", "Start time", "Length", "Dancers", "remarks"]]
@@ -233,7 +231,7 @@ def test_a_link_of_many_cells_is_of_each_and_one_of_none_is_left_out(tmp_path):
 
 
 def test_numbers_of_compilations_and_equal_complaints(tmp_path):
-    shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "tiktok")
+    tiktok_as_published(tmp_path / "tiktok")
     rows = [["Compilation", "clip", "start", "end"], *([f"Comp {n // 4}", n, 30 * n, 30 * n + 29] for n in range(4))]
     path = sheet(tmp_path / "s.csv", [*rows, ["Comp 9", 4, 1, 29], *(["Comp 0", f"new{n}", 1, 2] for n in range(2)), ["", "", 1, 2]])
     found = import_annotations(tmp_path / "tiktok", path, dry_run=True)
@@ -294,7 +292,7 @@ def test_one_moment_of_clips_that_end_differently_is_no_start(corpus, tmp_path):
 
 
 def test_numbers_that_went_through_a_table_of_floats(tmp_path):
-    shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "tiktok")
+    tiktok_as_published(tmp_path / "tiktok")
     path = sheet(tmp_path / "s.csv", [["video ID", "music ID", "clip", "start", "end"], ["1.0", "1.0", "21.0", "30.0", "44.5"]])
     import_annotations(tmp_path / "tiktok", path)
     assert clips_of(tmp_path / "tiktok")["000001_1_21"] == (30, 44.5, None)
@@ -311,7 +309,7 @@ def test_other_sheets_of_the_file_are_named_where_the_first_is_of_no_use(corpus,
 
 
 def test_an_implausible_length_is_pointed_out(tmp_path):
-    shutil.copytree(ROOT / "manifests" / "tiktok", tmp_path / "tiktok")
+    tiktok_as_published(tmp_path / "tiktok")
     path = sheet(tmp_path / "s.csv", [["clip", "start", "end"], ["000000_0_0", 0, 9], ["000000_0_1", 20, 49]])
     notes = import_annotations(tmp_path / "tiktok", path, dry_run=True).notes
     assert notes == ["look at clip 000000_0_0: 9 s in the sheet, but 14 segments of 2 s were cut of it"]

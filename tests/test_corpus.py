@@ -13,6 +13,7 @@ from footage import numbered_video, tone
 from dataset_tools import sources
 from dataset_tools.base import schema
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.manifest import load_manifest
 from dataset_tools.base.shard_format import I3D_WIDTH
 from dataset_tools.base.stream_files import read_i3d
 from dataset_tools.base.work_cache import file_sha256
@@ -144,9 +145,16 @@ def test_numpys_advice_to_unpickle_what_is_no_array_is_not_passed_on(tmp_path):
         read_i3d(tmp_path / "a.npy")
 
 
+def _own_sheet(corpus):
+    manifest = load_manifest(ROOT / "manifests" / corpus, clip=schema.ListedClip)
+    if corpus == "tiktok" and (any(clip.start is not None for clip in manifest.clips) or any(video.url for video in manifest.videos)):
+        pytest.skip("an annotation sheet was imported into this clone: its card is its own")
+
+
 @pytest.mark.parametrize("corpus", ["demo", "tiktok", "aistpp"])
 def test_committed_cards_are_what_the_manifests_say(tmp_path, corpus):
     (tmp_path / "manifests").symlink_to(ROOT / "manifests")
+    _own_sheet(corpus)
     text = card_text(Layout(root=tmp_path, corpus=corpus))
     committed = (ROOT / "docs" / "corpora" / f"{corpus}.md").read_text()
     committed = re.sub(r"## Measured\n.*?(?=Written by)", "", committed, flags=re.DOTALL)  # a card may have been drawn where stages ran
@@ -154,7 +162,8 @@ def test_committed_cards_are_what_the_manifests_say(tmp_path, corpus):
     assert (ROOT / "docs" / "corpora" / f"{corpus}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_real_corpus_in_numbers(tmp_path):
+def test_the_real_corpus_in_numbers():
+    _own_sheet("tiktok")
     text = (ROOT / "docs" / "corpora" / "tiktok.md").read_text()
     for line in ("| compilations | 15 |", "| clips | 445 |", "| songs | 86 |", "| train | 392 | 43 | 15 | at least 1.32 (2384 segments",
                  "| test | 53 | 43 | 4 | at least 0.17 (307 segments", "Songs in more than one part: 0.",

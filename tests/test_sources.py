@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import build_manifest
+from builders import build_manifest, tiktok_as_published
 
 from dataset_tools import sources
 from dataset_tools.base import schema
@@ -137,7 +137,7 @@ def test_params_out_of_range(values):
 
 
 def test_tiktok_manifest_says_what_is_missing(tmp_path, capsys):
-    (tmp_path / "manifests").symlink_to(ROOT / "manifests")
+    folder = tiktok_as_published(tmp_path / "manifests" / "tiktok")
     (tmp_path / "params.yaml").write_text("sources: {}\n")
     assert sources.main(["--corpus", "tiktok", "--root", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_tiktok_manifest_says_what_is_missing(tmp_path, capsys):
     assert "url is empty for 15 of 15 rows (000000, 000001, 000002, …); the README.md of the manifest's folder" in shown
     assert "python -m dataset_tools.sources import-annotations FILE" in shown
     assert "start and end are empty for 445 of 445 rows" in shown
-    manifest = load_manifest(ROOT / "manifests" / "tiktok")
+    manifest = load_manifest(folder)
     assert len(missing_values(manifest)) == 2
     songs = {s: {c.song_id for c in manifest.clips if c.official_split == s} for s in ("train", "test")}
     assert (len(songs["train"]), len(songs["test"])) == (43, 43) and not songs["train"] & songs["test"]

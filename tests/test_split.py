@@ -7,7 +7,7 @@ import shutil
 import pytest
 import soundfile
 import soxr
-from builders import build_manifest
+from builders import build_manifest, tiktok_as_published
 
 from dataset_tools import split
 from dataset_tools.base.errors import UserError
@@ -188,7 +188,8 @@ def test_stage_splits_only_the_clips_that_were_cut(tmp_path):
 
 def test_lengths_of_a_manifest_without_times_are_those_of_its_segments(tmp_path, capsys):
     out = tmp_path / "split.csv"
-    base = ["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(out), "--json"]
+    tiktok_as_published(tmp_path / "manifests" / "tiktok")
+    base = ["--root", str(tmp_path), "--corpus", "tiktok", "--out", str(out), "--json"]
     assert split.main([*base, "--strategy", "random", "--balance", "seconds", "--test-fraction", "0.25"]) == 0
     parts = json.loads(capsys.readouterr().out)["parts"]
     assert parts["test"]["seconds"] + parts["train"]["seconds"] == 2 * (2384 + 307)

@@ -150,9 +150,9 @@ def _starts_of_links(texts: dict[str, list[str]]) -> list[str]:
     """The moments that the links of a sheet without starts jump to; none where other columns tell the times, or where no
     link has one."""
     ranges = any(RANGE.search(cell) for role in ("times", "duration") for cell in texts.get(role, []))
-    if ranges or "start" in texts or not {"end", "duration"} & set(texts):
+    links = texts.get("url")
+    if ranges or links is None or "start" in texts or not {"end", "duration"} & set(texts):
         return []
-    links = texts.get("url", [])
     ends: dict[str, set] = {}
     for link, *told in zip(links, *(texts[role] for role in ("end", "duration") if role in texts), strict=True):
         ends.setdefault(link, set()).add(tuple(told))
