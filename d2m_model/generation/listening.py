@@ -19,20 +19,26 @@ from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds
 LOUDNESS, PEAK, FADE = -16.0, 0.95, 0.25  # LUFS; of full scale; seconds
 
 
-class Listener:
-    """Up to `count` clips of the `val` split, or of `test` where there is none, of as many songs as possible. The
-    reference is the onsets of each dance's own music, which every corpus has.
+def held_out_clips(shards: Path, count: int) -> tuple[ShardSet, list[ClipEntry]]:
+    """Up to `count` clips of the `val` split, or of `test` where there is none, of as many songs as possible.
 
     Raises UserError where there are not two songs to tell apart.
     """
+    split = "val" if any(Path(shards).glob("val-*.h5")) else "test"
+    found = ShardSet(shards, split)
+    clips = _spread(found.clips, count)
+    if len({c.song for c in clips}) < 2:
+        raise UserError(f"{shards}: measure_every needs clips of two songs in the '{split}' split; set it to 0")
+    return found, clips
+
+
+class Listener:
+    """Up to `count` of the `held_out_clips`. The reference is the onsets of each dance's own music, which every corpus has."""
 
     def __init__(self, shards: Path, vqvae: JukeboxVQVAE, count: int):
-        split = "val" if any(Path(shards).glob("val-*.h5")) else "test"
-        self.shards, self.vqvae = ShardSet(shards, split), vqvae
-        self.clips = _spread(self.shards.clips, count)
+        self.vqvae = vqvae
+        self.shards, self.clips = held_out_clips(shards, count)
         self.songs = {c.clip_id: c.song for c in self.clips}
-        if len(set(self.songs.values())) < 2:
-            raise UserError(f"{shards}: measure_every needs clips of two songs in the '{split}' split; set it to 0")
         self.seconds = {c.clip_id: frames_to_seconds(c.frames) for c in self.clips}
         self.onsets = {c.clip_id: onset_times(self.shards.read(c.clip_id).audio) for c in self.clips}
 

@@ -1,0 +1,139 @@
+"""Recipe of demo/weights/prior_demo_high.pt and _low.pt: the prior, small, trained on rendered songs that no corpus has.
+
+    python -m d2m_model.demo.song_pool --out POOL.npy
+    python -m d2m_model.demo.train_prior --pool POOL.npy --codes CODES.npz                          # once: songs to codes
+    python -m d2m_model.demo.train_prior --codes CODES.npz --level high --steps 20000 --out FOLDER   # and low
+
+A corpus's own training continues from them. Each level is trained on one thread; a stopped training goes on where it was.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from d2m_model.demo.song_pool import genre_of, open_pool, score_of
+from d2m_model.imports import load_jukebox
+from d2m_model.nets.jukebox_vqvae import VqVaeConfig
+from d2m_model.prior.data import Music, MusicData
+from d2m_model.prior.model_file import PriorModel, save_prior
+from d2m_model.prior.net import PriorNet
+from d2m_model.prior.params import Params
+from d2m_model.prior.style import styles_of
+from d2m_model.prior.task import PriorTask
+from d2m_model.rhythm.music_beats import strengths
+from d2m_model.training.loop import Measurement, Run, train_loop
+from d2m_model.training.seeding import seed_everything
+from dataset_tools.base import cli
+from dataset_tools.base.atomic import write_aside, write_text
+from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.base.workers import progress
+
+HELD_OUT = 20
+"""Songs at the pool's end that are measured on, not trained on."""
+SIZES = {
+    "high": {"width": 192, "depth": 6, "heads": 3, "local_width": 192},
+    "low": {"width": 128, "depth": 3, "heads": 2, "local_width": 160},
+}
+CODEC = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
+
+
+def params_of(level: str, steps: int) -> Params:
+    training = {"batch": 8, "steps": steps, "learning_rate": 1.5e-3, "warm_up": 200, "dropout": 0.0, "precision": "bf16"}
+    seconds = 8.0 if level == "high" else 2.0
+    return Params(**SIZES[level], **training, style_width=64, context_seconds=seconds, log_every=100, measure_every=500, checkpoint_every=500)
+
+
+@torch.inference_mode()
+def write_codes(pool: Path, codec: Path, out: Path) -> None:
+    """Codes and beats of every song of the pool, at both levels."""
+    torch.set_num_threads(1)
+    model, songs, found = load_jukebox(codec, CODEC), open_pool(pool), {}
+    codes = {level: [] for level in LEVELS}
+    for k in progress(range(len(songs)), "codes"):
+        sound, score = songs[k].astype(np.float32) / 32767, score_of(k)
+        for level, rows in codes.items():
+            rows.append(model.encode(torch.from_numpy(sound)[None], LEVELS[level])[0].numpy().astype(np.uint8))
+        beats = score.beats[score.beats < len(sound) / SAMPLE_RATE]
+        found[f"beats_{k}"], found[f"downbeats_{k}"], found[f"strength_{k}"] = beats, score.downbeats, strengths(sound, beats)
+    books = {f"codebook_{level}": model.codebook(LEVELS[level]).k.numpy() for level in LEVELS}
+    with write_aside(out) as aside, open(aside, "wb") as file:
+        np.savez(file, **{level: np.stack(rows) for level, rows in codes.items()}, **found, **books)
+
+
+def read_music(codes: Path, level: str) -> tuple[list[Music], torch.Tensor]:
+    """The pool as training music of a level, and the level's codebook."""
+    with np.load(codes) as file:
+        own, above = file[level], file["high"]
+        music = [
+            Music(
+                song=str(k), codes=torch.from_numpy(own[k]), beats=file[f"beats_{k}"], downbeats=file[f"downbeats_{k}"],
+                strength=file[f"strength_{k}"], upper=None if level == "high" else torch.from_numpy(above[k]),
+            )
+            for k in range(len(own))
+        ]  # fmt: skip
+        return music, torch.from_numpy(file[f"codebook_{level}"])
+
+
+class HeldOut:
+    """Cross-entropy, in nats a code, of songs that are not trained on: with rhythm and style, and without."""
+
+    def __init__(self, task: PriorTask, data: MusicData):
+        self.task, self.data = task, data
+
+    @torch.no_grad()
+    def measure(self, _net: PriorNet) -> Measurement:
+        scores = {}
+        for name, seen in (("held_out", True), ("held_out_unconditional", False)):
+            shown = torch.full((2, 8), seen, device=self.task.device)
+            scores[name] = float(np.mean([float(self.task.loss(self.data.batch(0, k, 8), shown)) for k in range(4)]))
+        return Measurement(scores, {})
+
+
+def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
+    """Train one level's prior and leave it in `out`/<level>.pt."""
+    params = params_of(level, steps)
+    device = seed_everything(0, 1)
+    music, codebook = read_music(codes, level)
+    sizes, hop = params.sizes(level, len(codebook)), HOPS[LEVELS[level]]
+    data, net = MusicData(music[:-HELD_OUT], sizes, hop), PriorNet(sizes)
+    print("parameters", sum(p.numel() for p in net.parameters()), flush=True)
+    task = PriorTask(net, data, params, device)
+    task.listener = HeldOut(task, MusicData(music[-HELD_OUT:], sizes, hop, jitter=0, mask=0))
+    started = time.monotonic()
+    run = Run(stage="train_prior", name=level, state=out / f"state_{level}.pt", resume=True, again="the same command")
+    curves = train_loop(task, steps, params, run)
+    last = {name: round(value, 4) for name, value in curves.rows[-1].items() if name != "step"}
+    facts = {"steps": steps, "batch": params.batch, "songs": len(music) - HELD_OUT, "seconds_on_one_core": round(time.monotonic() - started)}
+    styles = styles_of(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces}) if sizes.style else None
+    save_prior(out / f"prior_demo_{level}.pt", PriorModel(net=net, codebook=codebook, level=level, styles=styles))
+    curves.write(out / f"curves_{level}.csv")
+    write_text(out / f"prior_demo_{level}.json", json.dumps(facts | {"sizes": sizes.as_dict(), "cross_entropy": last}, indent=2) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m d2m_model.demo.train_prior", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them: turn them into codes")
+    parser.add_argument("--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them")
+    parser.add_argument("--codes", type=Path, help="codes of the songs: written with --pool, else read")
+    parser.add_argument("--level", choices=tuple(LEVELS), default="high")
+    parser.add_argument("--steps", type=int, default=20_000, help="training steps (default: 20000)")
+    parser.add_argument("--out", type=Path, help="folder for the weights of the level")
+    args = parser.parse_args(argv)
+    if args.pool and args.codes:
+        write_codes(args.pool, args.codec, args.codes)
+    elif args.codes and args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        train_level(args.codes, args.level, args.steps, args.out)
+    else:
+        parser.error("--pool and --codes, or --codes and --out are needed")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,39 @@
+"""Learn to make music codes from a rhythm and a style, per level.
+
+    python -m d2m_model.prior --corpus demo --level high
+    python -m d2m_model.prior --corpus demo --level low
+
+Level low is made from level high. `prior.weights` of params.yaml names a prior trained beforehand, which the training
+continues; `prior.music` a folder of music without video to learn from as well.
+"""
+
+from d2m_model.prior.params import Params
+from d2m_model.prior.stage import train
+from d2m_model.training.distributed import processes
+from d2m_model.training.loop import run_of, training_parser
+from d2m_model.training.vqvae_files import load_vqvae
+from dataset_tools.base import cli
+from dataset_tools.base.cli import layout_of, say
+from dataset_tools.base.params import load_params
+from dataset_tools.base.timebase import LEVELS
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = training_parser("d2m_model.prior", __doc__)
+    parser.add_argument("--level", choices=tuple(LEVELS), default="high")
+    args = parser.parse_args(argv)
+    layout = layout_of(args)
+    params = load_params(layout.params, "prior", Params)
+    decoder = layout.stage("synthesizer") / args.level / "model.pt"
+    with processes():
+        vqvae = load_vqvae(decoder)
+        inputs = [layout.stage("shards"), decoder, *sorted((layout.stage("rhythm") / "music").glob("*.json"))]
+        run = run_of(layout, "prior", args.level, params, inputs, f"--level {args.level}", args.resume)
+        metrics = train(layout, vqvae, args.level, params, layout.stage("prior") / args.level, run)
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in metrics["scores"].items())
+    say("prior", f"{args.level}: {metrics['steps']} steps on {metrics['pieces']} pieces, seed {metrics['seed']}; {scores}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,56 @@
+"""A rhythm as a network over codes reads it: for each code, where in the beat and in the bar it is."""
+
+import numpy as np
+
+from d2m_model.prior.net import RHYTHM
+from dataset_tools.base.timebase import SAMPLE_RATE
+
+NARROW, WIDE = 0.015, 0.05  # seconds: how far a beat is felt
+USUAL_GAP = 0.5  # seconds
+EARLIER = 16  # beats that are supposed before the first and after the last
+
+
+def rhythm_features(
+    beats: np.ndarray, downbeats: np.ndarray, strength: np.ndarray, *, first: int, count: int, hop: int
+) -> np.ndarray:
+    """(count, RHYTHM) float32 for codes `first` to `first + count` of `hop` samples each.
+
+    beats (n,) and downbeats (m,) in seconds, ascending; strength (n,) within 0..1, or empty where it is not known. Columns:
+    nearness to a beat (15 and 50 ms) and to a down-beat (50 ms), sine and cosine of the beat's phase and of twice it, sine
+    and cosine of the bar's phase, log2 of the beat's length over half a second, the beat's strength, and whether bars and
+    strengths are known. All zero without a beat.
+    """
+    found = np.zeros((count, RHYTHM), np.float32)
+    if not len(beats):
+        return found
+    times = (first + np.arange(count) + 0.5) * hop / SAMPLE_RATE
+    found[:, 0], found[:, 1] = _nearness(times, beats, NARROW), _nearness(times, beats, WIDE)
+    line = _continued(beats, USUAL_GAP)
+    at = np.clip(np.searchsorted(line, times, side="right") - 1, 0, len(line) - 2)
+    gap = np.maximum(1e-3, line[at + 1] - line[at])
+    phase = 2 * np.pi * np.clip((times - line[at]) / gap, 0, 1)
+    found[:, 3:7] = np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase), np.cos(2 * phase)], 1)
+    found[:, 9] = np.clip(np.log2(gap / USUAL_GAP), -2, 2)
+    if len(downbeats):
+        found[:, 2] = _nearness(times, downbeats, WIDE)
+        bars = _continued(downbeats, 4 * float(np.median(np.diff(line))))
+        bar = np.clip(np.searchsorted(bars, times, side="right") - 1, 0, len(bars) - 2)
+        turn = 2 * np.pi * np.clip((times - bars[bar]) / np.maximum(1e-3, bars[bar + 1] - bars[bar]), 0, 1)
+        found[:, 7], found[:, 8], found[:, 11] = np.sin(turn), np.cos(turn), 1
+    if len(strength):
+        found[:, 10] = strength[np.clip(at - EARLIER, 0, len(beats) - 1)]
+        found[:, 12] = 1
+    return found
+
+
+def _nearness(times: np.ndarray, events: np.ndarray, width: float) -> np.ndarray:
+    after = np.clip(np.searchsorted(events, times), 0, len(events) - 1)
+    distance = np.minimum(np.abs(times - events[after]), np.abs(times - events[np.maximum(after - 1, 0)]))
+    return np.exp(-0.5 * (distance / width) ** 2)
+
+
+def _continued(events: np.ndarray, usual: float) -> np.ndarray:
+    """The events, and `EARLIER` more on either side as far apart as they are in the middle."""
+    gap = float(np.median(np.diff(events))) if len(events) > 1 else usual
+    steps = gap * np.arange(1, EARLIER + 1)
+    return np.concatenate([events[0] - steps[::-1], events, events[-1] + steps])

@@ -1,0 +1,103 @@
+"""Music as the prior learns it: codes with their rhythm, cut into excerpts that depend on (seed, step) alone."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from d2m_model.prior.conditions import rhythm_features
+from d2m_model.prior.net import PriorSizes
+from d2m_model.training.seeding import generator
+from dataset_tools.base.errors import UserError
+
+REFERENCE_SECONDS = 4.0
+"""How much of another part of the song the style is read from."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Music:
+    """One piece of training music."""
+
+    song: str
+    """Pieces of one song share their style."""
+    codes: torch.Tensor
+    """(L,) uint8 or int16, of the level that is learnt."""
+    beats: np.ndarray
+    """(n,) seconds from the first code."""
+    downbeats: np.ndarray
+    strength: np.ndarray
+    """(n,) within 0..1, or empty."""
+    upper: torch.Tensor | None = None
+    """(U,) codes of the level above."""
+
+
+class Excerpts(NamedTuple):
+    """B excerpts of N patches of P codes."""
+
+    before: torch.Tensor
+    """(B, seen) int64."""
+    codes: torch.Tensor
+    """(B, N * P) int64; -1 after the end of a piece that is shorter."""
+    rhythm: torch.Tensor
+    """(B, N * P, RHYTHM) float32."""
+    reference: torch.Tensor | None
+    """(B, R) int64 codes of the same song."""
+    upper: torch.Tensor | None
+    """(B, N * U) int64."""
+
+
+class MusicData:
+    """Excerpts of `pieces` for a network of `sizes` whose codes last `hop` samples.
+
+    Raises UserError where no piece is as long as the reference and a patch.
+    """
+
+    def __init__(self, pieces: list[Music], sizes: PriorSizes, hop: int, *, jitter: float = 0.01, mask: float = 0.2):
+        """jitter: standard deviation, in seconds, by which a beat moves; mask: share of excerpts that lose their bars, and
+        of those that lose their strengths."""
+        self.sizes, self.hop, self.jitter, self.mask = sizes, hop, jitter, mask
+        self.reference = round(REFERENCE_SECONDS * 22050 / hop)
+        least = max(self.reference if sizes.style else 0, sizes.patch)
+        self.pieces = [piece for piece in pieces if len(piece.codes) >= least]
+        if not self.pieces:
+            raise UserError(f"prior: none of {len(pieces)} pieces of training music is {least * hop / 22050:.1f} s long, as the style's reference is")
+        self.of_song = defaultdict(list)
+        for index, piece in enumerate(self.pieces):
+            self.of_song[piece.song].append(index)
+        self.ends = torch.tensor([len(piece.codes) for piece in self.pieces]).cumsum(0)
+
+    def batch(self, seed: int, step: int, size: int) -> Excerpts:
+        rng = generator(seed, "excerpts", step)
+        noise = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
+        chosen = torch.searchsorted(self.ends, torch.randint(int(self.ends[-1]), (size,), generator=rng), right=True).tolist()
+        rows = [self._excerpt(self.pieces[index], noise) for index in chosen]
+        stack = lambda parts: torch.stack(parts) if parts[0] is not None else None
+        return Excerpts(*(stack(parts) for parts in zip(*rows, strict=True)))
+
+    def _excerpt(self, piece: Music, noise: np.random.Generator) -> tuple:
+        sizes, count = self.sizes, self.sizes.context * self.sizes.patch
+        unit = sizes.patch // sizes.upper if sizes.upper else 1
+        last = max(0, len(piece.codes) - count) // unit
+        first = 0 if noise.random() < 0.1 else unit * int(noise.integers(0, last + 1))
+        codes = piece.codes[first : first + count].long()
+        before = torch.full((sizes.seen,), sizes.bins)
+        if first and noise.random() < 0.7:
+            known = piece.codes[max(0, first - sizes.seen) : first].long()
+            before[sizes.seen - len(known) :] = known
+        short = count - len(codes)
+        codes = torch.nn.functional.pad(codes, (0, short), value=-1)
+        beats = piece.beats + noise.normal(0, self.jitter, len(piece.beats))
+        bars = piece.downbeats if noise.random() >= self.mask else piece.downbeats[:0]
+        strength = piece.strength if noise.random() >= self.mask else piece.strength[:0]
+        rhythm = rhythm_features(np.sort(beats), bars, strength, first=first, count=count, hop=self.hop)
+        reference = upper = None
+        if sizes.style:
+            other = self.pieces[noise.choice(self.of_song[piece.song])].codes
+            start = int(noise.integers(0, len(other) - self.reference + 1))
+            reference = other[start : start + self.reference].long()
+        if sizes.upper:
+            upper = piece.upper[first // unit : (first + count) // unit].long()
+            upper = torch.nn.functional.pad(upper, (0, sizes.context * sizes.upper - len(upper)))
+        return before, codes, torch.from_numpy(rhythm), reference, upper

@@ -1,0 +1,58 @@
+"""The file of a prior, as the stage `prior` writes it: the network, the codebook of its codes, the corpus's styles."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from d2m_model.prior.net import PriorNet, PriorSizes
+from d2m_model.prior.style import Styles
+from d2m_model.training import checkpoint
+from dataset_tools.base.errors import UserError
+
+KIND, VERSION = "prior", 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PriorModel:
+    """A prior and what its codes mean."""
+
+    net: PriorNet
+    codebook: torch.Tensor
+    """(bins, 64) float32."""
+    level: str
+    """'high' or 'low'."""
+    styles: Styles | None = None
+    """Of the training songs, where the level is told a style."""
+
+
+def save_prior(path: Path, model: PriorModel, **notes: Any) -> None:
+    """Write it, the network in fp16, complete or absent. notes: plain values for the meta."""
+    state = {"net": {name: t.half() for name, t in model.net.state_dict().items()}, "codebook": model.codebook}
+    meta = {"sizes": model.net.sizes.as_dict(), "level": model.level, "genres": []}
+    if model.styles:
+        state |= {"tempos": model.styles.tempos, "styles": model.styles.vectors}
+        meta["genres"] = list(model.styles.genres)
+    checkpoint.save(path, KIND, VERSION, state, meta | notes)
+
+
+def load_prior(path: Path, codebook: torch.Tensor | None = None) -> PriorModel:
+    """The prior of such a file, on the CPU, evaluating.
+
+    codebook: (bins, 64) of what will play its codes, which must be the one that it was trained over. Raises UserError
+    where it is not, and for a missing or unfit file.
+    """
+    content = checkpoint.load(path, KIND, VERSION)
+    try:
+        net = PriorNet(PriorSizes(**content.meta["sizes"]))
+        net.load_state_dict(content.state["net"])
+        own, styles = content.state["codebook"], None
+        if content.meta["genres"]:
+            styles = Styles(genres=tuple(content.meta["genres"]), tempos=content.state["tempos"], vectors=content.state["styles"])
+        model = PriorModel(net=net.eval(), codebook=own, level=content.meta["level"], styles=styles)
+    except (KeyError, TypeError, ValueError, RuntimeError) as err:
+        raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
+    if codebook is not None and (codebook.shape != own.shape or not torch.allclose(codebook.cpu(), own, atol=1e-3, rtol=1e-2)):
+        raise UserError(f"{path}: was trained over another codebook than the synthesizer has; train it again (python -m d2m_model.prior), or name weights of that codebook")
+    return model

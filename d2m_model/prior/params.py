@@ -1,0 +1,64 @@
+"""Section `prior` of params.yaml."""
+
+from dataclasses import dataclass
+
+import torch
+
+from d2m_model.prior.net import PriorSizes
+from d2m_model.training.loop import TrainingParams
+from dataset_tools.base.params import require
+from dataset_tools.base.timebase import HOPS, LEVELS
+
+PATCH = 512
+"""Samples of a patch, at every level: 23 ms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(TrainingParams):
+    """The defaults train in about a day on one GPU."""
+
+    weights: str = ""
+    """Empty: begin anew. Else a prior trained beforehand over the same codebook, from which the training continues, with its
+    own sizes: a name in manifests/weights.csv or a file; {level} in it becomes high or low."""
+    width: int = 768
+    depth: int = 16
+    heads: int = 12
+    local_width: int = 512
+    style_width: int = 64
+    context_seconds: float = 12.0
+    """Music that the Transformer looks back on."""
+    dropout: float = 0.1
+    music: str = ""
+    """A folder of music without video to learn from as well; its rhythm is tracked. Empty: the corpus's clips alone."""
+    hidden: float = 0.1
+    """Share of excerpts with neither rhythm nor style, which is what guidance compares with; half as many lack one of them."""
+    steps: int = 100_000
+    learning_rate: float = 3e-4
+    warm_up: int = 500
+    """Steps in which the learning rate rises from 0."""
+    weight_decay: float = 0.05
+    gradient_norm: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("width", "depth", "heads", "local_width", "style_width", "steps"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.width % (2 * self.heads) == 0, f"width must be a multiple of 2 x heads, found {self.width} and {self.heads}")
+        require(0.2 <= self.context_seconds <= 120, f"context_seconds must be 0.2 to 120, found {self.context_seconds}")
+        require(self.learning_rate > 0, f"learning_rate must be above 0, found {self.learning_rate}")
+        require(self.warm_up >= 0 and self.weight_decay >= 0, "warm_up and weight_decay must be at least 0")
+        require(0 <= self.dropout < 1, f"dropout must be at least 0 and below 1, found {self.dropout}")
+        require(0 <= self.hidden < 0.5, f"hidden must be at least 0 and below 0.5, found {self.hidden}")
+
+    def sizes(self, level: str, bins: int) -> PriorSizes:
+        """Of the network for 'high' or 'low'; low is told what high is, and no style."""
+        hop, above = HOPS[LEVELS[level]], HOPS[LEVELS["high"]]
+        return PriorSizes(
+            bins=bins, patch=PATCH // hop, width=self.width, depth=self.depth, heads=self.heads,
+            context=round(self.context_seconds * 22050 / PATCH), local_width=self.local_width, dropout=self.dropout,
+            style=self.style_width if level == "high" else 0, upper=0 if level == "high" else PATCH // above,
+        )  # fmt: skip
+
+    def half(self, device: torch.device) -> bool:
+        """Whether products are taken in bf16."""
+        return self.precision == "bf16" or (self.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())

@@ -1,0 +1,80 @@
+"""Drawing codes from a prior, one after the other, for as long as a dance goes on."""
+
+from dataclasses import dataclass
+
+import torch
+
+from d2m_model.prior.net import Cache, PriorNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """How codes are drawn."""
+
+    guidance: float = 2.0
+    """How strictly the rhythm and the style are kept: 0 not at all, 1 as learnt, more exaggerates what they change."""
+    temperature: float = 1.0
+    """Below 1 likely codes become likelier."""
+    top_p: float = 1.0
+    """The unlikeliest codes, which share 1 - top_p of the probability, are never drawn."""
+
+
+@torch.inference_mode()
+def sample(
+    net: PriorNet, rhythm: torch.Tensor, style: torch.Tensor | None, draw: Draw, rng: torch.Generator,
+    *, upper: torch.Tensor | None = None, kept: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """(L,) int64 codes under rhythm (L, RHYTHM), style (style,) and upper (U,), the codes of the level above.
+
+    kept: codes (K,) that they begin with, K at most L. Where the Transformer's context is full it goes on from the second
+    half of it, so that any length is one piece. Equal states of `rng` give equal codes.
+    """
+    sizes, count = net.sizes, len(rhythm)
+    patches = -(-count // sizes.patch)
+    rhythm = _filled(rhythm, patches * sizes.patch)[None]
+    upper = None if upper is None else _filled(upper, patches * sizes.upper)[None]
+    guided = draw.guidance != 1
+    shown = torch.tensor([True, False] if guided else [True])
+    rows = len(shown)
+    style = None if style is None else style[None].expand(rows, -1)
+    condition = net.condition(
+        rhythm.expand(rows, -1, -1), style, None if upper is None else upper.expand(rows, -1), has_rhythm=shown, has_style=shown
+    )
+    rhythm = rhythm.expand(rows, -1, -1) * shown[:, None, None]
+    known = 0 if kept is None else min(len(kept), count)
+    codes = torch.full((sizes.seen + patches * sizes.patch,), net.start)
+    if known:
+        codes[sizes.seen : sizes.seen + known] = kept[:known]
+    luck = torch.rand(patches * sizes.patch, generator=rng, dtype=torch.float64)
+    first_new, caches = known // sizes.patch, None
+    for t in range(first_new, patches):
+        if caches is None or caches[0].length == sizes.context:
+            first = max(0, t + 1 - sizes.context) if caches is None else t - sizes.context // 2
+            caches = [Cache(sizes.context) for _ in net.blocks]
+        else:
+            first = t
+        begin = sizes.seen - sizes.patch
+        last = codes[begin + first * sizes.patch : begin + (t + 1) * sizes.patch].view(1, -1, sizes.patch)
+        h = net.through(last.expand(rows, -1, -1), condition[:, first : t + 1], caches)[:, -1:]
+        spread = net.within.spread(h, rhythm[:, t * sizes.patch : (t + 1) * sizes.patch])
+        for j in range(max(0, known - t * sizes.patch), sizes.patch):
+            place = t * sizes.patch + j
+            behind = net.code(codes[place : place + sizes.seen]).flatten()
+            scores = net.within.scores(spread[:, j], behind.expand(rows, -1))
+            codes[sizes.seen + place] = _drawn(scores, luck[place], draw)
+    return codes[sizes.seen : sizes.seen + count].clone()
+
+
+def _filled(x: torch.Tensor, length: int) -> torch.Tensor:
+    """x (L, ...) cut or filled up with zeros to `length`."""
+    return torch.cat([x[:length], x.new_zeros(max(0, length - len(x)), *x.shape[1:])])
+
+
+def _drawn(scores: torch.Tensor, luck: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """One code from scores (2, bins), with the condition and without, or (1, bins); luck is uniform within 0..1."""
+    mixed = scores[0] if len(scores) == 1 else scores[1] + draw.guidance * (scores[0] - scores[1])
+    share, order = torch.softmax(mixed.double() / draw.temperature, -1).sort(descending=True)
+    total = share.cumsum(0)
+    if draw.top_p < 1:
+        total = total[: int((total < draw.top_p).sum()) + 1]
+    return order[torch.searchsorted(total, luck * total[-1]).clamp(max=len(total) - 1)]

@@ -1,0 +1,109 @@
+"""The stage `prior`: a corpus's training music, and music without video, to a network that makes codes from a rhythm."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.prior.data import Music, MusicData
+from d2m_model.prior.listener import PriorListener
+from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
+from d2m_model.prior.net import PriorNet
+from d2m_model.prior.params import Params
+from d2m_model.prior.style import styles_of
+from d2m_model.prior.task import PriorTask
+from d2m_model.rhythm.beats_file import Beats, read_beats
+from d2m_model.training.loop import Run, train_loop
+from d2m_model.training.seeding import seed_everything
+from d2m_model.training.shard_data import WindowData
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.base.weights import locate
+from dataset_tools.base.workers import progress
+
+PIECE_SECONDS = 60
+"""Longer music without video is cut into pieces of this length."""
+
+
+@torch.inference_mode()
+def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats: Beats) -> Music:
+    """A sound (S,) as training music of a level."""
+    codes = {name: vqvae.encode(audio[None].to(vqvae.codebook(0).k.device), LEVELS[name])[0].to(torch.int16).cpu() for name in {"high", level}}
+    upper = None if level == "high" else codes["high"]
+    return Music(song=song, codes=codes[level], beats=beats.beats, downbeats=beats.downbeats, strength=beats.strength, upper=upper)
+
+
+def corpus_music(shards: Path, rhythm: Path, vqvae: JukeboxVQVAE, level: str) -> tuple[list[Music], dict[str, str]]:
+    """The training clips' music, peak-normalised as `vqvae` heard it, and the genre of each song.
+
+    rhythm: folder with <clip_id>.json, the beats of each clip's music. Raises UserError where one is missing.
+    """
+    data = WindowData(shards, "train", 1)
+    pieces, genres = [], {}
+    for k, clip in enumerate(progress(data.clips, f"prior {level} codes")):
+        song = clip.song or clip.clip_id
+        genres[song] = clip.genre
+        pieces.append(coded(vqvae, data.clip_audio(k), level, song, read_beats(rhythm / f"{clip.clip_id}.json")))
+    return pieces, genres
+
+
+def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
+    """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. Raises UserError where
+    there is none or one can't be read."""
+    from d2m_model.metrics.inputs import SOUNDS, read_sound
+    from d2m_model.rhythm.music_beats import music_beats
+
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SOUNDS and f.is_file()) if folder.is_dir() else []
+    if not files:
+        raise UserError(f"prior.music: {folder}: no sound file there (looked for {', '.join(SOUNDS)})")
+    pieces = []
+    for file in progress(files, f"prior {level} music"):
+        audio = read_sound(file)
+        for start in range(0, len(audio), PIECE_SECONDS * SAMPLE_RATE):
+            part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]
+            if (peak := float(np.abs(part).max())) > 1e-4 and len(part) > SAMPLE_RATE:
+                pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, f"music/{file.name}", music_beats(part)))
+    return pieces
+
+
+def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: Path, run: Run | None = None) -> dict:
+    """Train one level's prior and write model.pt, curves.csv and metrics.json to `out`; gives the metrics.
+
+    Raises UserError for training music that is missing or too short, for weights over another codebook, and for a loss
+    that is no number.
+    """
+    run, device = run or Run(stage="prior"), seed_everything(params.seed, params.threads)
+    codebook = vqvae.codebook(LEVELS[level]).k.clone()
+    start, weights = None, ""
+    if params.weights:
+        file = locate(params.weights.replace("{level}", level), layout)
+        start, weights = load_prior(file, codebook), file.name
+        if start.level != level:
+            raise UserError(f"prior.weights: {file} is of level {start.level}, not {level}")
+    net = start.net if start else PriorNet(params.sizes(level, len(codebook)))
+    pieces, genres = corpus_music(layout.stage("shards"), layout.stage("rhythm") / "music", vqvae.to(device), level)
+    clips = len(pieces)
+    if params.music:
+        pieces += free_music(layout.root / params.music, vqvae, level)
+    data = MusicData(pieces, net.sizes, HOPS[LEVELS[level]])
+    styles = lambda net: styles_of(net, data, genres) if net.sizes.style else None
+    task = PriorTask(net, data, params, device)
+    if params.measure_every:
+        task.listener = PriorListener(layout, vqvae, level, params.measure_clips, params.seed, styles)
+    curves = train_loop(task, params.steps, params, run)
+    net = net.cpu().eval()
+    save_prior(out / "model.pt", PriorModel(net=net, codebook=codebook.cpu(), level=level, styles=styles(net)), seed=params.seed, steps=params.steps)
+    curves.write(out / "curves.csv")
+    last = {name: round(value, 6) for row in curves.rows for name, value in row.items() if name != "step" and np.isfinite(value)}
+    metrics = {
+        "level": level, "steps": params.steps, "seed": params.seed, "weights": weights, "train_clips": clips,
+        "pieces": len(data.pieces), "codes": sum(len(p.codes) for p in data.pieces),
+        "parameters": sum(p.numel() for p in net.parameters()), "scores": last,
+    }  # fmt: skip
+    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    run.finish()
+    return metrics

@@ -1,0 +1,63 @@
+"""Training a prior: the cross-entropy of each code, with the rhythm and the style hidden from some excerpts."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from d2m_model.prior.data import Excerpts, MusicData
+from d2m_model.prior.net import PriorNet
+from d2m_model.training.loop import Measurement, Watch, descend
+from d2m_model.training.seeding import generator
+
+
+class PriorTask:
+    """`net`, trained to say the codes of excerpts of `data`; `params` is `prior.params.Params`."""
+
+    def __init__(self, net: PriorNet, data: MusicData, params, device: torch.device):
+        self.net, self.data, self.params, self.device = net.to(device), data, params, device
+        self.listener = None
+        self.nets = {"net": self.net}
+        bare = [p for p in net.parameters() if p.ndim < 2]
+        rest = [p for p in net.parameters() if p.ndim >= 2]
+        groups = [{"params": rest, "weight_decay": params.weight_decay}, {"params": bare, "weight_decay": 0.0}]
+        self.adams = {"net": torch.optim.AdamW(groups, lr=params.learning_rate, betas=(0.9, 0.98))}
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step; gives the cross-entropy in nats a code."""
+        params = self.params
+        for group in self.adams["net"].param_groups:
+            group["lr"] = params.learning_rate * learning_rate_share(number, params.steps, params.warm_up)
+        shown = shown_of(torch.rand(params.batch, generator=generator(params.seed, "hidden", number)), params.hidden).to(self.device)
+        self.net.train()
+        loss = self.loss(self.data.batch(params.seed, number, params.batch), shown)
+        watch(number, {"loss": loss})
+        descend(loss, self.adams["net"], params.gradient_norm)
+        return {"loss": loss}
+
+    def loss(self, excerpts: Excerpts, shown: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of excerpts, in nats a code; shown (2, B) bool: whose rhythm and whose style may be looked at."""
+        net = self.net
+        before, codes, rhythm, reference, upper = (part if part is None else part.to(self.device) for part in excerpts)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.half(self.device)):
+            style = net.style(reference) if reference is not None else None
+            condition = net.condition(rhythm, style, upper, has_rhythm=shown[0], has_style=shown[1])
+            scores = net(before, codes.clamp(min=0), rhythm, condition, shown[0])
+        return F.cross_entropy(scores.float().flatten(0, 1), codes.flatten(), ignore_index=-1)
+
+    def measure(self) -> Measurement:
+        """What `listener` says of the network as it is."""
+        self.net.eval()
+        return self.listener.measure(self.net) if self.listener else Measurement({}, {})
+
+
+def shown_of(luck: torch.Tensor, hidden: float) -> torch.Tensor:
+    """(2, B) bool, whose rhythm and whose style may be looked at, from luck (B,) within 0..1: a share `hidden` of the
+    excerpts has neither, half as many have the rhythm alone, and half as many the style alone."""
+    neither = luck < hidden
+    return ~torch.stack([neither | (luck > 1 - hidden / 2), neither | ((luck <= 1 - hidden / 2) & (luck > 1 - hidden))])
+
+
+def learning_rate_share(step: int, steps: int, warm_up: int) -> float:
+    """Share of the learning rate at a step: up in a line, down along a cosine to a twentieth."""
+    return min(1.0, (step + 1) / max(1, warm_up)) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
