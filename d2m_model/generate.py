@@ -16,18 +16,20 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generation.arguments import outputs, parser_of
+from d2m_model.generation.arguments import PRIOR, outputs, parser_of
 from d2m_model.generation.beats import write_beats
-from d2m_model.generation.composing import compose
+from d2m_model.generation.composing import Composer, Dance, Generator, Rhythmic
 from d2m_model.generation.finish import write_wav
 from d2m_model.generation.settings import Params, chosen
-from d2m_model.generation.windows import WindowModel
+from d2m_model.prior.player import load_player
+from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.training.music_model import MusicModel, inputs_of
 from d2m_model.training.vqvae_files import decoder_of
 from dataset_tools.base.cli import layout_of, run, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.schema import Row, write_records
+from dataset_tools.base.shard_format import ClipEntry
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import LEVELS, frames_to_seconds
 from dataset_tools.base.workers import progress
@@ -61,23 +63,32 @@ def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
     return generator, synthesizer
 
 
-def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, str]) -> WindowModel:
-    """The trained generator with its synthesizer; `inputs` says what the dances are read with.
+def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, str]) -> Composer:
+    """The trained prior or generator with its synthesizer; `inputs` says what the dances are read with.
 
     Raises UserError as `trained` does, and where it was trained on dances read otherwise.
     """
-    return MusicModel.load(*trained(layout, level, variant), inputs)
+    if variant == PRIOR:
+        return Rhythmic(load_player(layout, level))
+    return Generator(MusicModel.load(*trained(layout, level, variant), inputs))
+
+
+def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path) -> Dance:
+    """A clip of the shards as a composer that reads `stream` wants it; rhythm: folder of its beats, <clip_id>.json."""
+    known = {"frames": entry.frames, "size": (entry.width, entry.height), "genre": entry.genre}
+    if stream == "beats":
+        return Dance(**known, beats=read_beats(rhythm / f"{entry.clip_id}.json"))
+    return Dance(**known, pose=getattr(shards.read(entry.clip_id), stream), visual=shards.read_i3d(entry.clip_id))
 
 
 def generate_split(
-    shards: ShardSet, model: WindowModel, folder: Path, params: Params, label: str, *, beats: bool = False
+    shards: ShardSet, model: Composer, folder: Path, params: Params, label: str, *, rhythm: Path, beats: bool = False
 ) -> list[SoundRow]:
     """Write <clip_id>.wav for every clip of `shards`, with `beats` a .json beside each, and rows.csv; sounds of earlier
-    runs are removed."""
+    runs are removed. rhythm: folder of the clips' beats, as the stage `rhythm` reads them from the motion."""
     rows = []
     for entry in progress(shards.clips, label):
-        dance, told = getattr(shards.read(entry.clip_id), model.stream), model.for_genre(entry.genre)
-        audio = compose(told, dance, (entry.width, entry.height), shards.read_i3d(entry.clip_id), params)
+        audio = model.compose(dance_of(shards, entry, model.stream, rhythm), params)
         write_wav(folder / f"{entry.clip_id}.wav", audio)
         if beats:
             facts = {"level": label.split()[-1], "seed": params.seed, "seconds": frames_to_seconds(entry.frames)}

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 
 from d2m_model.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
 from d2m_model.losses.spectral import mel_l1
+from d2m_model.metrics.decoder_choice import decoder_scores, no_worse
+from d2m_model.metrics.embedding import Embedder
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.acceleration import accelerate
@@ -69,9 +71,15 @@ class Params(TrainingParams):
     gain: float = 0.3
     """Windows are played at a random volume between this and 1."""
     test_windows: int = 32
+    judge: str = "vggish"
+    """Embedding of the FAD, 'vggish' or 'demo', that decides on training clips, with P4, whether the fine-tuned decoder is no
+    worse than the VQ-VAE's own, which is kept where it is. Empty: the fine-tuned one is taken whatever it is."""
+    judged_clips: int = 48
 
     def __post_init__(self):
         super().__post_init__()
+        require(self.judge in ("", "vggish", "demo"), f"judge must be vggish, demo or empty, found '{self.judge}'")
+        require(self.judged_clips >= 1, f"judged_clips must be at least 1, found {self.judged_clips}")
         discriminator_config(self.discriminator, width=self.discriminator_width, scales=self.scales)
         for name in ("steps", "test_windows"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
@@ -156,10 +164,14 @@ def fingerprint(model: JukeboxVQVAE, level: int) -> str:
     return digest.hexdigest()
 
 
-def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path, run: Run | None = None) -> dict:
+def train(
+    shards: Path, vqvae: Path, level: str, params: Params, out: Path, run: Run | None = None, embedder: Embedder | None = None
+) -> dict:
     """Fine-tune the decoder of `level` ('high' or 'low') of the VQ-VAE file `vqvae` on `shards`; write model.pt,
     curves.csv and metrics.json to `out` and give the metrics, measured before and after. Of several processes the
     first writes and gives them.
+
+    embedder: where it is given, the VQ-VAE's own decoder is kept unless the fine-tuned one is no worse (`decoder_choice`).
 
     Raises UserError for a missing or unfit file, shards without train or test windows, or a loss that is no number.
     """
@@ -178,8 +190,14 @@ def train(shards: Path, vqvae: Path, level: str, params: Params, out: Path, run:
     tuned = load_vqvae(vqvae)  # on the CPU and not accelerated, as it was measured before
     tuned.take_level(model, index)
     metrics = {"level": level, "before": before, "after": measure(tuned, index, test, params.test_windows)}
-    metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed}
-    notes = {"seed": params.seed, "steps": params.steps, "fine_tuned": [level]}
+    metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed, "kept": "fine-tuned"}
+    if embedder:
+        own = load_vqvae(vqvae)
+        scores = decoder_scores({"own": own, "fine-tuned": tuned}, index, data, params.judged_clips, embedder)
+        metrics["judged"] = scores
+        if not no_worse(scores["fine-tuned"], scores["own"]):
+            tuned, metrics["kept"] = own, "own"
+    notes = {"seed": params.seed, "steps": params.steps, "fine_tuned": [level] if metrics["kept"] != "own" else []}
     save_vqvae(out / "model.pt", tuned, training, **notes)
     curves.write(out / "curves.csv")
     write_metrics(out / "metrics.json", metrics)
@@ -223,7 +241,11 @@ def main(argv: list[str] | None = None) -> int:
         shards, vqvae = layout.stage("shards"), layout.stage("vqvae") / "model.pt"
         if not params.weights:
             run = run_of(layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume)
-            metrics = train(shards, vqvae, args.level, params, out, run)
+            metrics = train(shards, vqvae, args.level, params, out, run, Embedder(params.judge, layout) if params.judge else None)
+            for name, scores in metrics.get("judged", {}).items():
+                say("synthesizer", f"{args.level} {name} decoder, training clips coded and decoded: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+            if metrics.get("kept") == "own":
+                say("synthesizer", f"{args.level}: fine-tuning made it worse; the VQ-VAE's own decoder is kept")
         elif rank() == 0:
             file = locate(params.weights.replace("{level}", args.level), layout)
             metrics = take_published(shards, vqvae, file, args.level, params, out)

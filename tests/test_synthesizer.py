@@ -12,15 +12,18 @@ from test_imports import random_tensors
 from test_imports_models import jukebox_shapes
 
 from d2m_model import synthesizer
+from d2m_model.metrics.decoder_choice import decoder_scores, no_worse
+from d2m_model.metrics.embedding import Embedder
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.loop import Run
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
 
 PARAMS = {
     "steps": 25, "batch": 2, "seconds": 0.1, "learning_rate": 0.002, "discriminator_width": 0.125, "scales": 2,
-    "test_windows": 2, "log_every": 4,
+    "test_windows": 2, "log_every": 4, "judge": "",
 }  # fmt: skip
 
 
@@ -61,6 +64,46 @@ def test_losses_fall_and_metrics_have_before_and_after(root):
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["level"] == "high" and set(metrics["before"]) == set(metrics["after"])
     assert metrics["before"]["codes_used"] == metrics["after"]["codes_used"]
+
+
+def test_a_decoder_that_fine_tuning_made_worse_is_not_taken(root, tmp_path, capsys, monkeypatch):
+    for part in ("data", "manifests"):
+        (tmp_path / part).symlink_to(root / part)
+    shutil.copytree(root / "runs" / "tiny" / "vqvae", tmp_path / "runs" / "tiny" / "vqvae")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS | {"steps": 2, "judge": "demo"}}))
+    monkeypatch.setattr(synthesizer, "no_worse", lambda new, old: False)
+    assert synthesizer.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
+    assert "high: fine-tuning made it worse; the VQ-VAE's own decoder is kept" in capsys.readouterr().out
+    out = tmp_path / "runs" / "tiny" / "synthesizer" / "high"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["kept"] == "own" and set(metrics["judged"]) == {"own", "fine-tuned"}
+    before = load_vqvae(root / "runs" / "tiny" / "vqvae" / "model.pt").state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in load_vqvae(out / "model.pt").state_dict().items())
+
+
+class Plays:
+    """Codes a sound as itself, and plays it back with noise of this size over it."""
+
+    def __init__(self, noise):
+        self.noise = noise
+
+    def encode(self, audio, level):
+        return audio
+
+    def decode(self, codes, level):
+        return codes + self.noise * torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_decoder_that_adds_noise_scores_worse(root):
+    data = WindowData(root / "data" / "tiny" / "shards", "train", 0.1)
+    scores = decoder_scores({"true": Plays(0.0), "noisy": Plays(0.3)}, 2, data, 9, Embedder("demo", Layout(root=root, corpus="tiny")))
+    assert scores["true"]["P4"] >= scores["noisy"]["P4"] and not no_worse({"P4": 0, "FAD": 1}, {"P4": 0.1, "FAD": 1})
+
+
+def test_what_is_no_worse_in_either_score_is_taken_and_what_is_unknown_decides_nothing():
+    nan = float("nan")
+    assert no_worse({"P4": 0.4, "FAD": 2.0}, {"P4": 0.4, "FAD": 2.0}) and no_worse({"P4": nan, "FAD": 1.0}, {"P4": nan, "FAD": 2.0})
+    assert not no_worse({"P4": 0.3, "FAD": 1.0}, {"P4": 0.4, "FAD": 2.0}) and not no_worse({"P4": 0.5, "FAD": 3.0}, {"P4": 0.4, "FAD": 2.0})
 
 
 def test_equal_seeds_give_equal_bytes(root, tmp_path):

@@ -1,26 +1,73 @@
-"""Finished music for one dance: a model's windows joined, denoised, brought to a loudness."""
+"""Finished music for one dance: by a generator's windows or by a prior under the dance's rhythm."""
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from d2m_model.generation.finish import denoise, normalise
 from d2m_model.generation.settings import Params
 from d2m_model.generation.windows import WindowModel, render
+from d2m_model.prior.player import Player
+from d2m_model.rhythm.beats_file import Beats
 from d2m_model.training.seeding import seed_everything
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_seconds
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples, frames_to_seconds
 
 
-def compose(
-    model: WindowModel, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray, params: Params
-) -> np.ndarray:
-    """Finished music for one dance: windows joined, denoised, normalised. Shapes as in `render`; (T * 735,) float32.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dance:
+    """What a composer knows of a dance of T frames; what it does not read may be missing."""
 
-    Raises UserError where the model's windows are too short for `hop` and `crossfade`.
-    """
-    window = frames_to_seconds(model.frames)
-    if params.hop + params.crossfade > window:
-        raise UserError(f"generate.hop {params.hop} s and crossfade {params.crossfade} s don't fit into the model's window of {window:g} s; lower hop")
-    seed_everything(params.seed, params.threads)  # before each dance: its music does not depend on those before it
-    fade = round(params.crossfade * SAMPLE_RATE)
-    audio = render(model, pose, size, visual, hop=params.hop * FPS, fade=fade)
-    return normalise(denoise(audio, params.denoise), params.loudness, params.peak)
+    frames: int
+    size: tuple[int, int]
+    """Width and height in px of the picture."""
+    pose: np.ndarray | None = None
+    """(T, P, J, 3) px, or (T, R, 219) SMPL motion: the stream that the composer reads."""
+    visual: np.ndarray | None = None
+    """(W, 2048)."""
+    beats: Beats | None = None
+    genre: str = ""
+
+
+class Composer(Protocol):
+    """A trained model that makes music."""
+
+    stream: str
+    """What it reads: 'pose' or 'motion', with the visual features; or 'beats' alone."""
+
+    def compose(self, dance: Dance, params: Params) -> np.ndarray:
+        """(T * 735,) float32 at 22 050 Hz, finished. Equal dances and parameters give equal sounds, whatever came before."""
+
+
+class Generator:
+    """D2M-GAN's generator of one window."""
+
+    def __init__(self, model: WindowModel):
+        self.model, self.stream = model, model.stream
+
+    def compose(self, dance: Dance, params: Params) -> np.ndarray:
+        """Windows joined, denoised, normalised. Raises UserError where the windows are too short for `hop` and `crossfade`."""
+        model, window = self.model.for_genre(dance.genre), frames_to_seconds(self.model.frames)
+        if params.hop + params.crossfade > window:
+            raise UserError(f"generate.hop {params.hop} s and crossfade {params.crossfade} s don't fit into the model's window of {window:g} s; lower hop")
+        seed_everything(params.seed, params.threads)
+        fade = round(params.crossfade * SAMPLE_RATE)
+        audio = render(model, dance.pose, dance.size, dance.visual, hop=params.hop * FPS, fade=fade)
+        return normalise(denoise(audio, params.denoise), params.loudness, params.peak)
+
+
+class Rhythmic:
+    """A prior, which makes codes from the dance's beats, in one piece."""
+
+    stream = "beats"
+
+    def __init__(self, player: Player):
+        self.player = player
+
+    def compose(self, dance: Dance, params: Params) -> np.ndarray:
+        seed_everything(params.seed, params.threads)
+        samples = frames_to_samples(dance.frames)
+        style = self.player.style(params.style, dance.beats, params.seed)
+        codes = self.player.codes(dance.beats, samples, style, params.draw, params.seed)
+        return normalise(self.player.play(codes, samples), params.loudness, params.peak)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from d2m_model.generation.arguments import outputs
 from d2m_model.generation.beats import write_beats
-from d2m_model.generation.composing import compose
+from d2m_model.generation.composing import Composer, Dance
 from d2m_model.generation.finish import write_wav
 from d2m_model.generation.mux import CONTAINERS, mux
 from d2m_model.generation.own_video import read_dance
+from d2m_model.rhythm import load_rhythm
 from d2m_model.generation.settings import Params
-from d2m_model.generation.windows import WindowModel
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
@@ -22,7 +22,7 @@ VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3g
 """Names of videos in a folder; what is in them may be anything that FFmpeg reads."""
 
 
-def generate_video(video: Path, outs: dict[str, Path], models: dict[str, WindowModel], layout: Layout, params: Params, *, beats: bool) -> None:
+def generate_video(video: Path, outs: dict[str, Path], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool) -> None:
     """Make music for a video file: one output per level, a video (its picture unchanged) or a .wav; with `beats` a
     .json beside each.
 
@@ -46,7 +46,7 @@ def generate_video(video: Path, outs: dict[str, Path], models: dict[str, WindowM
         say("generate", f"{level}: {seconds:.1f} s of music -> {out}{note}")
 
 
-def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, WindowModel], layout: Layout, params: Params, *, beats: bool) -> None:
+def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool) -> None:
     """`generate_video` for every video of a folder, in the order of their names, under their names in another folder.
 
     Raises UserError: no video there, two of one name, the same folder twice; and at the end, when some failed.

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 from dataclasses import dataclass
 
+from d2m_model.prior.sampling import Draw
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
@@ -28,6 +29,12 @@ class Params:
     """Highest sample of a finished sound; 1 is full scale."""
     seed: int = 0
     """Of whatever a model draws at random."""
+    strictness: float = 2.0
+    """Of the prior: how strictly the rhythm and the style are kept. 0 ignores them, 1 is as learnt."""
+    temperature: float = 0.9
+    """Of the prior's draws; below 1 likely codes become likelier."""
+    style: str = ""
+    """Of the prior's music: empty, what the dance says; else a genre of the corpus, or a sound file to sound like."""
     threads: int = 1
     """CPU threads; sounds are equal to the byte for equal numbers of them. One window is little work: on a busy machine
     a second thread costs more than it gives."""
@@ -38,13 +45,21 @@ class Params:
         require(0 <= self.crossfade <= self.hop / 2, f"crossfade must be 0 to hop / 2, found {self.crossfade}")
         require(0 <= self.denoise <= 1, f"denoise must be 0 to 1, found {self.denoise}")
         require(-70 <= self.loudness <= 0, f"loudness must be -70 to 0 LUFS, found {self.loudness}")
+        require(0 <= self.strictness <= 20, f"strictness must be 0 to 20, found {self.strictness}")
+        require(0.01 <= self.temperature <= 10, f"temperature must be 0.01 to 10, found {self.temperature}")
         require(self.threads >= 1, f"threads must be at least 1, found {self.threads}")
         require(0 < self.peak <= 1, f"peak must be above 0 and at most 1, found {self.peak}")
 
 
+    @property
+    def draw(self) -> Draw:
+        """How the prior draws codes of level high."""
+        return Draw(guidance=self.strictness, temperature=self.temperature)
+
+
 def chosen(args: argparse.Namespace, layout: Layout) -> Params:
     """The parameters of params.yaml, with what the command line says instead. Raises UserError for a value out of range."""
-    given = {name: getattr(args, name) for name in ("seed", "loudness", "denoise") if getattr(args, name) is not None}
+    given = {name: getattr(args, name) for name in ("seed", "loudness", "denoise", "strictness", "style") if getattr(args, name) is not None}
     try:
         return dataclasses.replace(load_params(layout.params, "generate", Params), **given)
     except ValueError as err:

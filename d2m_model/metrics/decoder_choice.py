@@ -1,0 +1,45 @@
+"""Which of two decoders plays a level's codes better: by what it keeps of training clips' onsets, and by FAD."""
+
+import numpy as np
+
+from d2m_model.metrics.embedding import Embedder, embed, frechet
+from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
+from d2m_model.metrics.reconstruction import coded_again
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.training.shard_data import WindowData
+from dataset_tools.base.timebase import SAMPLE_RATE
+
+SILENCE = 1e-4
+"""Peak under which a clip counts as silent and is passed over."""
+
+
+def decoder_scores(models: dict[str, JukeboxVQVAE], level: int, data: WindowData, count: int, embedder: Embedder) -> dict[str, dict[str, float]]:
+    """{name: {"P4": own - other by onsets, "FAD": to the same clips as they were}} of up to `count` clips of `data`, coded
+    and decoded again by each model at `level` (0, 1 or 2). Nan where there is too little to say: clips of one song, or
+    fewer patches than the embedding has dimensions.
+    """
+    chosen = np.unique(np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int))
+    clips = [data.clips[k] for k in chosen]
+    sounds = {clip.clip_id: data.clip_audio(int(k)).numpy() for k, clip in zip(chosen, clips, strict=True)}
+    sounds = {name: sound for name, sound in sounds.items() if np.abs(sound).max() > SILENCE}
+    songs = {clip.clip_id: clip.song or clip.clip_id for clip in clips}
+    seconds = {name: len(sound) / SAMPLE_RATE for name, sound in sounds.items()}
+    wanted, there = {name: onset_times(sound) for name, sound in sounds.items()}, _patches(sounds, embedder)
+    scores = {}
+    for name, model in models.items():
+        made = coded_again(model, level, sounds)
+        pairs = np.array(list(own_minus_other({c: onset_times(s) for c, s in made.items()}, wanted, seconds, songs).values())).reshape(-1, 2)
+        pairs, found = pairs[np.isfinite(pairs).all(axis=1)], _patches(made, embedder)
+        enough = min(len(there), len(found)) > max(2, there.shape[1])
+        scores[name] = {"P4": float((pairs[:, 0] - pairs[:, 1]).mean()) if len(pairs) else float("nan"), "FAD": frechet(found, there) if enough else float("nan")}
+    return scores
+
+
+def no_worse(new: dict[str, float], old: dict[str, float]) -> bool:
+    """Whether `new` keeps as many onsets as `old` and is as near in FAD; what is nan decides nothing."""
+    return not (new["P4"] < old["P4"] or new["FAD"] > old["FAD"])
+
+
+def _patches(sounds: dict[str, np.ndarray], embedder: Embedder) -> np.ndarray:
+    found = [e.patches for sound in sounds.values() if (e := embed(sound, embedder))]
+    return np.concatenate(found) if found else np.zeros((0, 1))
