@@ -1,0 +1,158 @@
+"""Beats and the JSON file they travel in: what `rhythm`, a person or another tool says about when a dance has its beats.
+
+    {"fps": 30, "seconds": 8.2, "tempo": 119.8, "beats": [0.41, ...], "downbeats": [0.41, ...], "strength": [0.9, ...],
+     "style": {"house": 0.7, ...}}
+
+Only `beats` must be there; keys of other tools are passed over.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.params import require
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+
+MOST_BEATS = 100_000
+MOST_SECONDS = 6 * 3600.0
+MOST_STYLES = 1000
+MOST_BYTES = 16 << 20
+"""Sizes beyond which a file is refused."""
+ACCENTED, PLAIN = 1760.0, 880.0
+"""Hz of the clicks at down-beats and at other beats."""
+DIGITS = {"beats": 4, "downbeats": 4, "strength": 3}
+"""Decimals that are written; 0.1 ms is a hundredth of what beats are judged by."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Beats:
+    """When a dance of `seconds` has its beats. Raises ValueError, with the rule, for anything else than described here."""
+
+    fps: float
+    """Frames a second of the video they belong to."""
+    seconds: float
+    """Length of it, above 0."""
+    beats: np.ndarray
+    """(n,) float64 seconds from its start, at least 0 and ascending."""
+    downbeats: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """(m,) float64 seconds, as `beats`: the first beats of the bars. Empty where they are not known."""
+    strength: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """(n,) float64 within 0..1: how strong each beat is. Empty where it is not known."""
+    tempo: float | None = None
+    """Beats a minute, None where there are too few beats to say."""
+    style: Mapping[str, float] = field(default_factory=dict)
+    """Genre -> probability within 0..1; may be empty."""
+
+    def __post_init__(self):
+        for name in ("beats", "downbeats", "strength"):
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {self.fps}")
+        require(_is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {self.seconds}")
+        for name in ("beats", "downbeats"):
+            times = getattr(self, name)
+            require(not len(times) or times[0] >= 0, f"{name} must be at least 0 s, found {times[:1]}")
+            gaps = np.diff(times)
+            require(bool((gaps > 0).all()), f"{name} must be ascending seconds, found {times[int(gaps.argmin()) : int(gaps.argmin()) + 2] if len(gaps) else times}")
+            require(not len(times) or times[-1] <= self.seconds, f"{name} must be within the {self.seconds:g} s of the dance, found {times[-1:]}")
+        require(len(self.strength) in (0, len(self.beats)), f"strength must have a number for each of the {len(self.beats)} beats, found {len(self.strength)}")
+        require(bool(((self.strength >= 0) & (self.strength <= 1)).all()), "strength must be within 0..1")
+        require(self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000), f"tempo must be 1 to 2000 beats a minute, found {self.tempo}")
+        require(isinstance(self.style, Mapping) and len(self.style) <= MOST_STYLES, f"style must map at most {MOST_STYLES} genres to probabilities")
+        for genre, share in self.style.items():
+            require(isinstance(genre, str) and _is_number(share) and 0 <= share <= 1, f"style must map genres to 0..1, found {genre}: {share}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _numbers(name: str, values: object) -> np.ndarray:
+    """A list of numbers as float64 (n,). Raises ValueError."""
+    rule = f"{name} must be a list of at most {MOST_BEATS} finite numbers"
+    require(isinstance(values, (list, tuple, np.ndarray)) and len(values) <= MOST_BEATS, rule)
+    if not isinstance(values, np.ndarray):
+        wrong = next((v for v in values if not _is_number(v)), None)
+        require(wrong is None, f"{rule}, found {str(wrong)[:40]}")
+        require(all(_is_number(v) for v in values), rule)
+    array = np.asarray(values, np.float64)
+    require(array.ndim == 1 and bool(np.isfinite(array).all()), rule)
+    return array
+
+
+def tempo_of(beats: np.ndarray) -> float | None:
+    """Beats a minute of beat times (n,) in seconds: the line through all of them, counted by their median gap, so that a
+    missing beat or an uneven one moves it little. None for fewer than two."""
+    if len(beats) < 2:
+        return None
+    gap = float(np.median(np.diff(beats)))
+    counts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(np.diff(beats) / gap)))])
+    slope = float(np.polyfit(counts, beats, 1)[0])
+    return 60 / slope
+
+
+def read_beats(path: Path) -> Beats:
+    """The beats of a JSON file. Where it holds little more than `beats`, the rest follows from them: the length is up to
+    the end of the last beat, the tempo is theirs.
+
+    Raises UserError for a missing file, one that is not such JSON, and values that `Beats` refuses.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path}: a file of beats has at most {MOST_BYTES >> 20} MiB, found {path.stat().st_size >> 20}")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: file not found") from None
+    except OSError as err:
+        raise UserError(f"{path}: {err.strerror}") from None
+    except (ValueError, RecursionError) as err:
+        if isinstance(err, UserError):
+            raise
+        raise UserError(f"{path}: not JSON ({str(err)[:80]}); a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}") from None
+    if not isinstance(values, dict) or "beats" not in values:
+        raise UserError(f"{path}: 'beats' is missing; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}, in seconds")
+    try:
+        beats = _numbers("beats", values["beats"])
+        given = {name: values[name] for name in ("downbeats", "strength", "style") if values.get(name) is not None}
+        tempo = values.get("tempo")
+        seconds = values.get("seconds")
+        if seconds is None:
+            ends = [*beats[-1:], *_numbers("downbeats", given.get("downbeats", []))[-1:]]
+            seconds = float(max(ends, default=0.0)) + (float(np.median(np.diff(beats))) if len(beats) > 1 else 0.5)
+        found = Beats(fps=values.get("fps") or FPS, seconds=seconds, beats=beats, tempo=tempo, **given)
+    except ValueError as err:
+        raise UserError(f"{path}: {err}; correct the file") from None
+    if tempo is None and (known := tempo_of(found.beats)) is not None and 1 <= known <= 2000:
+        object.__setattr__(found, "tempo", known)
+    return found
+
+
+def write_beats(path: Path, beats: Beats) -> None:
+    """Write beats as JSON, complete or absent."""
+    lists = {name: [round(float(v), digits) for v in getattr(beats, name)] for name, digits in DIGITS.items()}
+    content = {
+        "fps": beats.fps, "seconds": round(beats.seconds, 4), "tempo": beats.tempo and round(beats.tempo, 2), **lists,
+        "style": {genre: round(float(share), 4) for genre, share in beats.style.items()},
+    }  # fmt: skip
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def clicks(beats: Beats, seconds: float) -> np.ndarray:
+    """A click track (S,) float32 at 22 050 Hz of `seconds`: a click at each beat, higher ones at the down-beats."""
+    import librosa
+
+    samples = round(seconds * SAMPLE_RATE)
+    accented = beats.downbeats[beats.downbeats < seconds]
+    near = np.abs(beats.beats[:, None] - accented[None, :]).min(axis=1, initial=np.inf) < 0.05
+    plain = beats.beats[~near & (beats.beats < seconds)]
+    sound = np.zeros(samples, np.float32)
+    for times, pitch, gain in ((plain, PLAIN, 0.5), (accented, ACCENTED, 0.9)):
+        if len(times):
+            sound += gain * librosa.clicks(times=times, sr=SAMPLE_RATE, click_freq=pitch, length=samples).astype(np.float32)
+    return np.clip(sound, -1, 1)

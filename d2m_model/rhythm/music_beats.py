@@ -1,0 +1,89 @@
+"""Beats of music: tracked by beat-this or librosa, and how strong each is."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.metrics.sound import HOP, Sound
+from d2m_model.rhythm.beats_file import Beats, tempo_of
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+
+BAR = 4
+"""Beats of a bar that librosa's beats are counted in."""
+NEAR = 0.07
+"""Seconds either way of a beat in which its onset is looked for."""
+STRONG = 90
+"""Percentile of a sound's onsets that is full strength."""
+Tracker = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""A sound (S,) at 22 050 Hz -> beats (n,) and down-beats (m,) in seconds."""
+
+
+def require_beat_this() -> None:
+    """Raises UserError where the package beat-this is not installed."""
+    if importlib.util.find_spec("beat_this") is None:
+        raise UserError("the package beat-this is not installed; install it: pip install beat-this")
+
+
+def beat_this(weights: Path) -> Tracker:
+    """The tracker beat-this (Foscarin et al., ISMIR 2024) with one of its published checkpoints. ImportError where the
+    package is not installed."""
+    from beat_this.inference import Audio2Beats
+
+    track = Audio2Beats(checkpoint_path=str(weights), device="cpu", dbn=False)
+
+    def tracked(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        beats, downbeats = track(audio, SAMPLE_RATE)
+        return np.asarray(beats, float), np.asarray(downbeats, float)
+
+    return tracked
+
+
+def librosa_beats(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """librosa's tracker (Ellis, 2007), which knows no bars: down-beats are every fourth beat, of the four counts the one
+    at which the low drums are strongest."""
+    import librosa
+
+    if len(audio) < 2 * HOP or not np.any(audio):
+        return np.zeros(0), np.zeros(0)
+    envelope = Sound(audio).envelope
+    beats = np.asarray(librosa.beat.beat_track(onset_envelope=envelope, sr=SAMPLE_RATE, units="time", trim=False)[1], float)
+    low = librosa.onset.onset_strength(y=audio, sr=SAMPLE_RATE, hop_length=HOP, fmax=200, n_mels=8)
+    sums = [_strongest(low, beats[first::BAR]).sum() / max(1, len(beats[first::BAR])) for first in range(BAR)]
+    return beats, beats[int(np.argmax(sums)) :: BAR]
+
+
+def music_beats(audio: np.ndarray, tracker: Tracker = librosa_beats) -> Beats:
+    """The beats of a sound (S,) float32 at 22 050 Hz, S at least 1, with their strengths."""
+    seconds = len(audio) / SAMPLE_RATE
+    beats, downbeats = (np.unique(times[(times >= 0) & (times <= seconds)]) for times in tracker(audio))
+    return described(beats, downbeats, audio)
+
+
+def described(beats: np.ndarray, downbeats: np.ndarray, audio: np.ndarray) -> Beats:
+    """`Beats` of known times (n,) and (m,) in seconds in a sound (S,): its length, their tempo and strengths."""
+    return Beats(
+        fps=FPS, seconds=len(audio) / SAMPLE_RATE, beats=beats, downbeats=downbeats, strength=strengths(audio, beats),
+        tempo=tempo_of(beats),
+    )  # fmt: skip
+
+
+def strengths(audio: np.ndarray, beats: np.ndarray) -> np.ndarray:
+    """(n,) within 0..1: the strongest onset within 70 ms of each beat, over the sound's own strong onsets."""
+    import librosa
+
+    if not len(beats):
+        return np.zeros(0)
+    envelope = Sound(audio).envelope
+    peaks = envelope[librosa.onset.onset_detect(onset_envelope=envelope, sr=SAMPLE_RATE)] if np.any(envelope) else np.zeros(0)
+    full = np.percentile(peaks, STRONG) if len(peaks) else 0.0
+    return np.clip(_strongest(envelope, beats) / full, 0, 1) if full > 0 else np.zeros(len(beats))
+
+
+def _strongest(envelope: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(n,) the envelope's largest value within `NEAR` of each time."""
+    rate = SAMPLE_RATE / HOP
+    spans = [(max(0, int(np.floor((t - NEAR) * rate))), int(np.ceil((t + NEAR) * rate)) + 1) for t in times]
+    return np.array([envelope[a:b].max(initial=0.0) for a, b in spans])
