@@ -21,6 +21,7 @@ OTHER_COMMANDS = {
     ),
     "shards": ("dataset_tools.exchange",),
     "generate": ("d2m_model.generation.own_video", "d2m_model.generation.own_videos"),
+    "rhythm": ("d2m_model.generation",),
 }
 """What a stage's module imports for what the pipeline does not run: --check, a picture of a scene, export, --video."""
 MODULES = {s: f"dataset_tools.{s}" for s in DATA_STAGES} | {s: f"d2m_model.{s}" for s in MODEL_STAGES + COMMANDS}
@@ -43,7 +44,9 @@ def imports_of(path: Path) -> set[str]:
 
 def test_top_level_modules_are_exactly_the_stages():
     for package, stages in (("dataset_tools", DATA_STAGES), ("d2m_model", MODEL_STAGES + COMMANDS)):
-        assert {p.stem for p in (ROOT / package).glob("*.py")} - {"__init__"} == set(stages)
+        modules = {p.stem for p in (ROOT / package).glob("*.py")} - {"__init__"}
+        packages = {p.parent.name for p in (ROOT / package).glob("*/__main__.py")}
+        assert modules | packages == set(stages) and not modules & packages
 
 
 def test_dvc_stages_params_and_presets_use_the_same_words():
@@ -55,6 +58,17 @@ def test_dvc_stages_params_and_presets_use_the_same_words():
     for preset in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
         values = yaml.safe_load(preset.read_text())
         assert set(values) == {"corpus", "levels", "variants", "systems", *MODULES}, preset
+
+
+def start_of(word: str) -> Path:
+    """The file that the command of a stage starts: its module, or the __main__ of its package."""
+    path = ROOT.joinpath(*MODULES[word].split("."))
+    return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def params_module(word: str) -> str:
+    """The module that has the Params of a stage."""
+    return f"{MODULES[word]}.params" if start_of(word).name == "__main__.py" else MODULES[word]
 
 
 def file_of(name: str) -> Path | None:
@@ -77,8 +91,8 @@ def reached(paths: list[Path], without: tuple[str, ...]) -> set[Path]:
 @pytest.mark.parametrize("word", DATA_STAGES + MODEL_STAGES)
 def test_dvc_runs_a_stage_again_when_its_code_changes_and_only_then(word):
     deps = [ROOT / d for d in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][word]["deps"]]
-    modules = [MODULES[word], *(SYSTEMS.values() if word == "baselines" else ())]  # imported by name
-    code = {p for p in reached([file_of(m) for m in modules], OTHER_COMMANDS.get(word, ())) if p.name != "__init__.py"}
+    systems = [file_of(m) for m in SYSTEMS.values()] if word == "baselines" else []  # imported by name
+    code = {p for p in reached([start_of(word), *systems], OTHER_COMMANDS.get(word, ())) if p.name != "__init__.py"}
     lacking = {p for p in code if not any(p == dep or dep in p.parents for dep in deps)}
     assert not lacking, f"dvc.yaml: {word} imports {sorted(str(p.relative_to(ROOT)) for p in lacking)}, but has no such deps"
     named = {dep for dep in deps if dep.suffix == ".py" or (dep / "__init__.py").is_file()}
@@ -97,7 +111,7 @@ def test_presets_are_accepted_by_every_stage(preset, word):
 
     from dataset_tools.base.params import load_params
 
-    load_params(ROOT / "presets" / preset, word, importlib.import_module(MODULES[word]).Params)
+    load_params(ROOT / "presets" / preset, word, importlib.import_module(params_module(word)).Params)
 
 
 @pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
@@ -137,6 +151,8 @@ def test_arrows_run_one_way():
         stages = {m for m in MODULES.values() if m != f"{where.parts[0]}.{path.stem}"}
         if len(where.parts) == 2:
             assert not names & stages, f"{where}: a stage imports a stage"
+        inner = {f"{m}.{part}" for m in MODULES.values() for part in ("__main__", "stage") if m != inside}
+        assert not names & inner, f"{where}: the inside of another stage's package"
         if where.parts[0] == "dataset_tools":
             assert not any(n.startswith("d2m_model") for n in names), where
         forbidden = {
@@ -158,7 +174,7 @@ def test_training_imports_little_at_module_level():
     """d2m_model's training stages run on a bare CUDA machine: torch, numpy, h5py, pandas, pyyaml and tqdm."""
     allowed = {"torch", "numpy", "h5py", "pandas", "yaml", "tqdm", "d2m_model", "dataset_tools"} | sys.stdlib_module_names
     files = [*ROOT.glob("d2m_model/training/*.py"), *ROOT.glob("d2m_model/nets/*.py"), *ROOT.glob("d2m_model/losses/*.py")]
-    for path in [*files, *(ROOT / "d2m_model" / f"{w}.py" for w in ("vqvae", "synthesizer", "d2m_gan"))]:
+    for path in [*files, *(ROOT / "d2m_model" / f"{w}.py" for w in ("vqvae", "synthesizer", "d2m_gan")), *ROOT.glob("d2m_model/rhythm/*.py")]:
         for node in ast.parse(path.read_text()).body:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
             for name in names:

@@ -15,6 +15,7 @@ from dataset_tools.base.weights import locate
 from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.base.workers import progress
 
+CLIP = "clip.mp4"  # the normalised video in its folder
 WINDOW = 2 * FPS  # frames that the visual features look at
 
 
@@ -52,15 +53,13 @@ class VisualSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dance:
-    """One video as a model sees it."""
+class Posed:
+    """The dancers of one video."""
 
     pose: np.ndarray
     """(T, P, J, 3) float32: x px, y px, confidence, at 30 fps; slot 0 is the primary dancer."""
     size: tuple[int, int]
     """Width and height in px of the picture that `pose` is in."""
-    visual: np.ndarray
-    """(W, 2048) float32, row w for the window that starts at second w; at least one row."""
     begin: float
     """Second of the video's clock at which frame 0 is shown."""
 
@@ -70,6 +69,14 @@ class Dance:
         return float((self.pose[:, 0, :, 2] > 0).any(axis=1).mean())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dance(Posed):
+    """One video as a model sees it."""
+
+    visual: np.ndarray
+    """(W, 2048) float32, row w for the window that starts at second w; at least one row."""
+
+
 def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     """Normalise a video into the folder `scratch`, find its dancers and compute its visual features, with the weights
     and settings of params.yaml.
@@ -77,17 +84,31 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     Raises UserError for an unreadable video, and for weights or parameters that are missing.
     """
     from dataset_tools.vision.clip_reader import read_clip
+    from dataset_tools.vision.visual_features import load_visual_features
+
+    posed = read_posed(video, scratch, layout)
+    settings = dataclasses.asdict(load_params(layout.params, "i3d", VisualSettings, extra=True))
+    features = load_visual_features(settings.pop("weights"), layout, **settings)
+    frames = len(posed.pose)
+    visual = features(held(progress(read_clip(scratch / CLIP, frames), "visual features", frames), WINDOW))
+    return Dance(pose=posed.pose, size=posed.size, visual=visual, begin=posed.begin)
+
+
+def read_posed(video: Path, scratch: Path, layout: Layout) -> Posed:
+    """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml.
+
+    Raises UserError as `read_dance`.
+    """
+    from dataset_tools.vision.clip_reader import read_clip
     from dataset_tools.vision.normalise import normalise_video
     from dataset_tools.vision.poser import Poser
     from dataset_tools.vision.tracking import track
     from dataset_tools.vision.video_io import nearest_time, timed_frames
-    from dataset_tools.vision.visual_features import load_visual_features
 
-    clips, posing, looking = (
-        load_params(layout.params, section, record, extra=True)
-        for section, record in (("clips", ClipSettings), ("pose", PoseSettings), ("i3d", VisualSettings))
+    clips, posing = (
+        load_params(layout.params, section, record, extra=True) for section, record in (("clips", ClipSettings), ("pose", PoseSettings))
     )
-    clip = scratch / "clip.mp4"
+    clip = scratch / CLIP
     made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop)
     if made.frames < 2:
         raise UserError(f"{video}: holds a single picture, and a dance needs several")
@@ -97,11 +118,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     people = poser.found(poser.begin(progress(read_clip(clip, made.frames), "pose", made.frames)))
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
     pose = track(people, made.width, made.height, **kept)
-
-    settings = dataclasses.asdict(looking)
-    features = load_visual_features(settings.pop("weights"), layout, **settings)
-    visual = features(held(progress(read_clip(clip, made.frames), "visual features", made.frames), WINDOW))
-    return Dance(pose=pose, size=(made.width, made.height), visual=visual, begin=nearest_time(timed_frames(video), 0.0))
+    return Posed(pose=pose, size=(made.width, made.height), begin=nearest_time(timed_frames(video), 0.0))
 
 
 def inputs_of_settings(layout: Layout) -> dict[str, str]:

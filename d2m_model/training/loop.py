@@ -137,7 +137,8 @@ def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs
     """
     files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
     parts = ("nets", "losses", "training", *(["composers"] if stage == "baselines" else []))
-    code = [f for part in parts for f in sorted((PACKAGE / part).glob("*.py"))] + [PACKAGE / f"{stage}.py"]
+    own = sorted(folder.glob("*.py")) if (folder := PACKAGE / stage).is_dir() else [PACKAGE / f"{stage}.py"]
+    code = [f for part in parts for f in sorted((PACKAGE / part).glob("*.py"))] + own
     key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files + code])
     folder = layout.cache(stage) / layout.corpus / (name or stage)
     root = "" if layout.root == Path(".") else f" --root {layout.root}"

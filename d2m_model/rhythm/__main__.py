@@ -1,0 +1,121 @@
+"""Beats of dances: learnt from a corpus, and read from any dance video or track of keypoints.
+
+As a pipeline stage: train on the corpus's shards and read the beats of all its dances -> runs/<corpus>/rhythm/:
+    python -m d2m_model.rhythm --corpus demo
+For your own dance video, or keypoints (T, J, 3) or (T, P, J, 3) of COCO's 17 or OpenPose's 25 joints:
+    python -m d2m_model.rhythm --video X.mp4 --out beats.json --click click.wav
+    python -m d2m_model.rhythm --pose X.npy --fps 25 --out beats.json
+Times are seconds from the dance's first frame.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.rhythm.beats_file import clicks, write_beats
+from d2m_model.rhythm.model import load_rhythm
+from d2m_model.rhythm.params import Params
+from d2m_model.rhythm.scoring import style_of
+from d2m_model.rhythm.sources import beats_source
+from d2m_model.rhythm.stage import learn_rhythm
+from d2m_model.training.loop import run_of, training_parser
+from dataset_tools.base import cli
+from dataset_tools.base.atomic import check_writable
+from dataset_tools.base.cli import layout_of, say
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params
+from dataset_tools.base.timebase import FPS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = training_parser("d2m_model.rhythm", __doc__)
+    parser.add_argument("--video", type=Path, help="your own dance video")
+    parser.add_argument("--pose", type=Path, help="a .npy of keypoints in place of a video")
+    parser.add_argument("--fps", type=float, default=float(FPS), help=f"frames a second of --pose (default: {FPS})")
+    parser.add_argument("--dancer", type=int, default=0, help="which dancer of several (default: 0, the foremost)")
+    parser.add_argument("--out", type=Path, help="file of beats to write, .json")
+    parser.add_argument("--click", type=Path, help="click track of the beats to write, .wav")
+    return parser
+
+
+def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, float]:
+    """(T, J, 3) keypoints of the chosen dancer of --video or --pose, and their frames a second."""
+    source = args.video or args.pose
+    if not source.is_file():
+        raise UserError(f"{source}: file not found")
+    if args.video:
+        from d2m_model.generation.own_video import read_posed
+
+        with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
+            posed = read_posed(args.video, Path(scratch), layout)
+        pose, fps = posed.pose, float(FPS)
+        say("rhythm", f"{source.name}: {len(pose) / fps:.1f} s, dancer seen in {posed.coverage:.0%} of the frames")
+    else:
+        try:
+            pose, fps = np.load(source, allow_pickle=False), args.fps
+        except (OSError, ValueError, EOFError):
+            raise UserError(f"{source}: not a .npy file of numbers; save it with numpy.save") from None
+    if not isinstance(pose, np.ndarray) or pose.ndim not in (3, 4):
+        raise UserError(f"{source}: must be an array (frames, joints, 3) or (frames, dancers, joints, 3), found {getattr(pose, 'shape', type(pose).__name__)}")
+    people = pose if pose.ndim == 4 else pose[:, None]
+    if not 0 <= args.dancer < people.shape[1]:
+        raise UserError(f"{source}: --dancer must be 0 to {people.shape[1] - 1}, found {args.dancer}")
+    return people[:, args.dancer], fps
+
+
+def read_own(args: argparse.Namespace, layout: Layout) -> None:
+    """Write the beats of one's own dance."""
+    from d2m_model.generation.finish import write_wav
+
+    for path, suffix in ((args.out, ".json"), (args.click, ".wav")):
+        if path and path.suffix.lower() != suffix:
+            raise UserError(f"{path}: must end in {suffix}")
+        if path:
+            check_writable(path)
+    trained = layout.stage("rhythm") / "model.pt"
+    if not trained.is_file():
+        raise UserError(f"{trained}: no rhythm trained yet; train it with `python -m d2m_model.rhythm --corpus {layout.corpus}`")
+    model = load_rhythm(trained)
+    pose, fps = own_dance(args, layout)
+    try:
+        beats = model.beats_of(pose, fps)
+    except UserError as err:
+        raise UserError(f"{args.video or args.pose}: {err}") from None
+    write_beats(args.out, beats)
+    if args.click:
+        write_wav(args.click, clicks(beats, beats.seconds))
+    tempo = f"{beats.tempo:.1f} beats a minute" if beats.tempo else "no tempo"
+    style = f", most like {style_of(beats)}" if beats.style else ""
+    say("rhythm", f"{len(beats.beats)} beats, {len(beats.downbeats)} down-beats, {tempo}{style} -> {args.out}")
+    if not len(beats.beats):
+        say("rhythm", "warning: no beat was found; is a dancer to be seen?")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    layout = layout_of(args)
+    if args.video and args.pose:
+        raise UserError("rhythm: give --video or --pose, not both")
+    if bool(args.video or args.pose) != bool(args.out):
+        raise UserError("rhythm: --out goes together with --video or --pose")
+    if args.click and not args.out:
+        raise UserError("rhythm: --click goes together with --video or --pose")
+    if args.out:
+        read_own(args, layout)
+        return 0
+    params = load_params(layout.params, "rhythm", Params)
+    shards = layout.stage("shards")
+    source = beats_source(params, layout)
+    run = run_of(layout, "rhythm", "", params, [shards, *source.inputs], "", args.resume)
+    metrics = learn_rhythm(shards, params, layout.stage("rhythm"), source=source.name, truth=source.truth, tracker=source.tracker, run=run)
+    test = metrics.get("test")
+    scored = f"; test clips: F {test['F_beats']:.3f} beats, {test['F_downbeats']:.3f} down-beats, own - other {test['difference']:+.3f}" if test else ""
+    say("rhythm", f"{params.steps} steps on {metrics['train_clips']} clips, beats from {source.name}{scored}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

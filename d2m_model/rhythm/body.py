@@ -1,0 +1,117 @@
+"""What the network sees of a dancer: any estimator's keypoints at any frame rate, or SMPL motion, as features.
+
+Keypoints of both layouts become COCO's 17, so a model reads poses of other estimators than its corpus has. The features
+are local in time: place and size are taken out by averages over a few seconds, not over the whole clip, so that a long
+dance, one that wanders and a camera that moves look like any other.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from d2m_model.nets.motion_features import fill_missing, smpl_features
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_format import MOTION_WIDTH
+from dataset_tools.base.timebase import FPS
+
+JOINTS = 17
+FROM_BODY25 = (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)
+"""For each of COCO's 17 keypoints its place in OpenPose's BODY_25."""
+AVERAGED = 4 * FPS + 1
+"""Frames that place and size are averaged over."""
+POSE_FEATURES = 6 * JOINTS + 2
+MOTION_FEATURES = 463
+LEAST_FRAMES = 2
+
+
+def coco17(pose: np.ndarray) -> np.ndarray:
+    """Keypoints (T, J, 2 or 3) px of 17 or 25 joints -> (T, 17, 3) float32 x px, y px, seen 0 or 1.
+
+    A joint is seen where its confidence is above 0; of an estimator that gives none (two columns, or all 0), where its
+    place is not (0, 0). Raises UserError for another shape and for numbers that are not finite.
+    """
+    pose = np.asarray(pose)
+    if pose.ndim != 3 or pose.shape[1] not in (JOINTS, 25) or pose.shape[2] not in (2, 3) or pose.dtype.kind not in "fiu":
+        raise UserError(f"pose must be numbers (frames, 17 or 25 joints, x y confidence), found {pose.dtype} {pose.shape}")
+    pose = pose.astype(np.float32)
+    if not np.isfinite(pose).all():
+        raise UserError("pose must be finite numbers; write 0, 0, 0 for a joint that was not seen")
+    if pose.shape[1] == 25:
+        pose = pose[:, FROM_BODY25]
+    placed = (pose[..., :2] != 0).any(axis=-1)
+    seen = pose[..., 2] > 0 if pose.shape[2] == 3 and (pose[..., 2] > 0).any() else placed
+    return np.concatenate([pose[..., :2] * seen[..., None], seen[..., None]], axis=-1).astype(np.float32)
+
+
+def resampled(values: np.ndarray, fps: float) -> np.ndarray:
+    """A dance (T, ...) at `fps` frames a second -> (T', ...) at 30, linear between the frames."""
+    if fps == FPS or len(values) < 2:
+        return values
+    frames = max(LEAST_FRAMES, round(len(values) * FPS / fps))
+    return at_times(torch.from_numpy(np.ascontiguousarray(values)), torch.arange(frames) * (fps / FPS)).numpy()
+
+
+def at_times(values: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """Values (T, ...) at fractional `frames` (N,), linear between neighbours, the first or last beyond the ends."""
+    frames = frames.clamp(0, len(values) - 1)
+    low = frames.floor().long().clamp(max=max(0, len(values) - 2))
+    high = (low + 1).clamp(max=len(values) - 1)
+    part = (frames - low).to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+    return values[low] * (1 - part) + values[high] * part
+
+
+def read_pose(pose: np.ndarray, fps: float = FPS) -> torch.Tensor:
+    """(T', 17, 3) at 30 fps of keypoints (T, J, 2 or 3) at `fps`: gaps filled in time, the third column says what was
+    seen. Raises UserError as `coco17`, and for fewer than two frames or a frame rate outside 1..1000."""
+    if not 1 <= fps <= 1000:
+        raise UserError(f"fps must be 1 to 1000, found {fps}")
+    known = coco17(pose)
+    if len(known) < LEAST_FRAMES:
+        raise UserError(f"pose must have at least {LEAST_FRAMES} frames, found {len(known)}")
+    return torch.from_numpy(resampled(fill_missing(known), fps))
+
+
+def read_motion(motion: np.ndarray) -> torch.Tensor:
+    """(T, 219) of SMPL motion (T, R, 219), R steps a frame: the step at each frame. Raises UserError for another shape."""
+    motion = np.asarray(motion)
+    if motion.ndim != 3 or motion.shape[1] < 1 or motion.shape[2] != MOTION_WIDTH or not np.isfinite(motion).all():
+        raise UserError(f"motion must be finite numbers (frames, steps, {MOTION_WIDTH}), found {motion.shape}")
+    if len(motion) < LEAST_FRAMES:
+        raise UserError(f"motion must have at least {LEAST_FRAMES} frames, found {len(motion)}")
+    return torch.from_numpy(np.ascontiguousarray(motion[:, 0], np.float32))
+
+
+def pose_features(pose: torch.Tensor) -> torch.Tensor:
+    """(B, T, 17, 3) as `read_pose` gives it -> (B, T, 104).
+
+    Per joint: place relative to the body's centre in body sizes (2), velocity in body sizes per 0.1 s (2), its magnitude
+    (1), whether it was seen (1); and the centre's place relative to its average over 4 s (2). Zeros where nobody was seen.
+    """
+    xy, seen = pose[..., :2], (pose[..., 2:] > 0.5).float()
+    centre = xy.mean(dim=2)
+    extent = (xy.amax(dim=2) - xy.amin(dim=2)).norm(dim=-1, keepdim=True)
+    size = _averaged(extent).clamp(min=1e-3)[:, :, None]
+    place = (xy - centre[:, :, None]) / size
+    wander = (centre - _averaged(centre))[:, :, None] / size
+    velocity = _velocity(xy) / size
+    speed = velocity.norm(dim=-1, keepdim=True)
+    anyone = (seen.sum(dim=(1, 2, 3)) > 0).float()[:, None, None]
+    joints = torch.cat([place, velocity, speed, seen], dim=-1).flatten(2)
+    return torch.cat([joints, wander.flatten(2)], dim=-1) * anyone
+
+
+def motion_features(motion: torch.Tensor) -> torch.Tensor:
+    """(B, T, 219) SMPL motion at 30 fps -> (B, T, 463), as `smpl_features`."""
+    return smpl_features(motion, FPS)
+
+
+def _averaged(values: torch.Tensor) -> torch.Tensor:
+    """Moving average over 4 s of (B, T, C), over what there is of them near the ends."""
+    summed = F.avg_pool1d(values.transpose(1, 2), AVERAGED, 1, AVERAGED // 2, count_include_pad=False)
+    return summed.transpose(1, 2)
+
+
+def _velocity(xy: torch.Tensor) -> torch.Tensor:
+    """Change per 0.1 s of (B, T, ...) as central differences."""
+    before, after = torch.cat([xy[:, :1], xy[:, :-1]], dim=1), torch.cat([xy[:, 1:], xy[:, -1:]], dim=1)
+    return (after - before) * (FPS / 2 * 0.1)

@@ -1,0 +1,106 @@
+"""Dances with their beats as training batches: which windows make up step n, and what becomes of them, depends on (seed, n) alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from d2m_model.nets.motion_features import mirrored_motion
+from d2m_model.rhythm.augment import altered
+from d2m_model.rhythm.beats_file import Beats
+from d2m_model.rhythm.body import at_times, motion_features, pose_features
+from d2m_model.training.seeding import generator
+from dataset_tools.base.timebase import FPS
+
+SLOWEST, FASTEST = 1.25, 0.8
+"""Factors of a dance's length that windows are stretched by."""
+RATES = (20.0, 24.0, 25.0)
+"""Frames a second that some windows are seen at before they are brought to 30."""
+WIDTH = 0.8
+"""Frames: standard deviation of the Gaussians that targets have at the beats."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """One dance to learn from."""
+
+    clip_id: str
+    dance: torch.Tensor
+    """(T, 17, 3) as `body.read_pose`, or (T, 219) as `body.read_motion`, at 30 fps."""
+    beats: Beats
+    """Of its music."""
+    genre: str = ""
+
+
+class LessonBatch(NamedTuple):
+    """B windows of N frames."""
+
+    features: torch.Tensor
+    """(B, N, C)."""
+    targets: torch.Tensor
+    """(B, N, 2) 0..1: Gaussians at beats and down-beats."""
+    strength: torch.Tensor
+    """(B, N) 0..1: strength of the nearest beat."""
+    known: torch.Tensor
+    """(B, N) 0 or 1: whether the dance goes on here."""
+    tempo: torch.Tensor
+    """(B,) beats a minute of the dances as they were danced; 0 where not known."""
+    genres: torch.Tensor
+    """(B,) int64 index of the genre, -1 where not known."""
+
+
+def gaussians(times: np.ndarray, frames: int) -> np.ndarray:
+    """(frames,) float32: 1 at each of `times` (n,) in frames, falling off as a Gaussian."""
+    if not len(times):
+        return np.zeros(frames, np.float32)
+    near = np.abs(np.arange(frames)[:, None] - times[None, :]).min(axis=1)
+    return np.exp(-0.5 * (near / WIDTH) ** 2).astype(np.float32)
+
+
+class LessonData:
+    """The lessons of a split. stream: 'pose' or 'motion'. frames: N of a window."""
+
+    def __init__(self, lessons: Sequence[Lesson], genres: Sequence[str], stream: str, frames: int):
+        self.lessons, self.genres, self.stream, self.frames = list(lessons), list(genres), stream, frames
+
+    def batch(self, seed: int, step: int, size: int) -> LessonBatch:
+        """Batch number `step`: windows from anywhere in any dance, stretched, and altered as other cameras and estimators
+        would see them."""
+        rng = generator(seed, "lessons", step)
+        drawn = [self._window(rng) for _ in range(size)]
+        dances, targets, strength, known, tempo, genres = (list(part) for part in zip(*drawn, strict=True))
+        dance = torch.stack(dances)
+        features = pose_features(altered(dance, rng)) if self.stream == "pose" else motion_features(_altered_motion(dance, rng))
+        rows = (torch.from_numpy(np.stack(part)) for part in (targets, strength, known))
+        return LessonBatch(features, *rows, torch.tensor(tempo), torch.tensor(genres))
+
+    def _window(self, rng: torch.Generator) -> tuple:
+        luck = torch.rand(5, generator=rng).tolist()
+        lesson = self.lessons[int(luck[0] * len(self.lessons))]
+        slower = SLOWEST ** (1 - luck[1]) * FASTEST ** luck[1]
+        length = len(lesson.dance) * slower
+        start = luck[2] * max(0.0, length - self.frames)
+        frames = (torch.arange(self.frames) + start) / slower
+        dance = lesson.dance
+        if luck[3] < 0.25:  # seen at another rate
+            every = FPS / RATES[int(luck[4] * len(RATES))]
+            few = at_times(dance, torch.arange(int((len(dance) - 1) / every) + 1) * every)
+            dance, frames = few, frames / every
+        beats = lesson.beats
+        at = {name: getattr(beats, name) * FPS * slower - start for name in ("beats", "downbeats")}
+        targets = np.stack([gaussians(times, self.frames) for times in at.values()], axis=-1)
+        strength = np.full(self.frames, 0.5, np.float32)
+        if len(beats.strength):
+            strength = beats.strength[np.abs(np.arange(self.frames)[:, None] - at["beats"][None, :]).argmin(axis=1)].astype(np.float32)
+        known = (np.arange(self.frames) + start <= length - 1).astype(np.float32)
+        genre = self.genres.index(lesson.genre) if lesson.genre in self.genres else -1
+        return at_times(dance, frames), targets, strength, known, float(beats.tempo or 0), genre
+
+
+def _altered_motion(motion: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """SMPL motion (B, N, 219): half of it in a mirror, with a little noise."""
+    flip = (torch.rand(len(motion), generator=rng) < 0.5)[:, None, None]
+    other = torch.from_numpy(mirrored_motion(motion.numpy()))
+    return torch.where(flip, other, motion) + 0.01 * torch.randn(motion.shape, generator=rng)

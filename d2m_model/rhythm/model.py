@@ -1,0 +1,100 @@
+"""A trained rhythm: from keypoints or SMPL motion to beats, down-beats, strengths and style."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from d2m_model.rhythm.beats_file import Beats, tempo_of
+from d2m_model.rhythm.body import motion_features, pose_features, read_motion, read_pose
+from d2m_model.rhythm.net import RhythmNet
+from d2m_model.rhythm.tracking import at_beats, track_beats, track_downbeats
+from d2m_model.training import checkpoint
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import FPS, frames_to_seconds
+
+KIND, VERSION = "rhythm", 1
+
+
+class Activations(NamedTuple):
+    """What the network says of a dance of T frames at 30 a second, all within 0..1."""
+
+    beats: np.ndarray
+    """(T,)."""
+    downbeats: np.ndarray
+    """(T,)."""
+    strength: np.ndarray
+    """(T,): how strong a beat there would be."""
+    pooled: torch.Tensor
+    """(1, 2·W), what the style is read from."""
+
+
+class RhythmModel:
+    """`net` is in evaluation mode, on the CPU. `stream` is what it reads: 'pose' or 'motion'."""
+
+    def __init__(self, net: RhythmNet):
+        self.net, self.stream, self.genres = net.eval(), net.stream, net.genres
+
+    def beats_of(self, pose: np.ndarray, fps: float = FPS) -> Beats:
+        """Beats of one dancer's keypoints (T, J, 3): x px, y px, confidence (missing = 0) of COCO's 17 or OpenPose's 25
+        joints, at `fps` frames a second; the third column may be left out.
+
+        Raises UserError for another shape or frame rate, and where this rhythm was learnt from SMPL motion.
+        """
+        return self._beats(self.activations(pose, fps), fps, len(pose) / fps)
+
+    def beats_of_motion(self, motion: np.ndarray) -> Beats:
+        """Beats of SMPL motion (T, R, 219), R steps for each of 30 frames a second. Raises UserError for another shape, and
+        where this rhythm was learnt from keypoints."""
+        return self._beats(self.activations_of_motion(motion), FPS, frames_to_seconds(len(motion)))
+
+    def activations(self, pose: np.ndarray, fps: float = FPS) -> Activations:
+        """Arguments and errors as of `beats_of`."""
+        self._require("pose", "keypoints")
+        return self._activations(pose_features(read_pose(pose, fps)[None]))
+
+    def activations_of_motion(self, motion: np.ndarray) -> Activations:
+        """Arguments and errors as of `beats_of_motion`."""
+        self._require("motion", "SMPL motion")
+        return self._activations(motion_features(read_motion(motion)[None]))
+
+    def _require(self, stream: str, words: str) -> None:
+        if self.stream != stream:
+            raise UserError(f"rhythm: this model reads the stream '{self.stream}', and this dance is {words}; train one with rhythm.stream: {stream}")
+
+    @torch.no_grad()
+    def _activations(self, features: torch.Tensor) -> Activations:
+        heard = self.net(features)
+        beats, downbeats = torch.sigmoid(heard.beats[0]).T.numpy().astype(float)
+        return Activations(beats, downbeats, torch.sigmoid(heard.strength[0]).numpy().astype(float), heard.pooled)
+
+    @torch.no_grad()
+    def _beats(self, found: Activations, fps: float, seconds: float) -> Beats:
+        beats = track_beats(found.beats)
+        beats = beats[(beats >= 0) & (beats <= seconds)]
+        tempo = tempo_of(beats)
+        style = {}
+        if self.genres:
+            chances = torch.softmax(self.net.style(found.pooled, torch.tensor([float(tempo or 0)])), dim=-1)[0]
+            style = dict(zip(self.genres, chances.tolist(), strict=True))
+        return Beats(
+            fps=fps, seconds=seconds, beats=beats, downbeats=track_downbeats(found.downbeats, beats),
+            strength=at_beats(found.strength, beats) if len(beats) else np.zeros(0), tempo=tempo, style=style,
+        )  # fmt: skip
+
+
+def save_rhythm(path: Path, net: RhythmNet) -> None:
+    """Write a network, complete or absent."""
+    checkpoint.save(path, KIND, VERSION, {"net": net.state_dict()}, net.sizes)
+
+
+def load_rhythm(path: Path) -> RhythmModel:
+    """The model of a model.pt of the stage `rhythm`. Raises UserError for a missing, damaged or unfit file."""
+    content = checkpoint.load(path, KIND, VERSION)
+    try:
+        net = RhythmNet(**content.meta)
+        net.load_state_dict(content.state["net"])
+    except (TypeError, KeyError, ValueError, RuntimeError) as err:
+        raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
+    return RhythmModel(net.requires_grad_(False))

@@ -1,0 +1,67 @@
+"""The network: body features to activations of beat and down-beat, the beats' strength, and the style, frame by frame.
+
+A temporal convolutional network with dilations, as in Davies and Böck, "Temporal convolutional networks for musical audio
+beat tracking" (EUSIPCO 2019), on the body instead of the sound.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from d2m_model.rhythm.body import MOTION_FEATURES, POSE_FEATURES
+
+STREAMS = {"pose": POSE_FEATURES, "motion": MOTION_FEATURES}
+"""What of a dance is read -> features a frame."""
+TEMPOS = torch.linspace(60, 200, 29)
+"""Beats a minute at which the style's view of the tempo has its places."""
+TEMPO_WIDTH = 4.0
+
+
+class Heard(NamedTuple):
+    """What the network says of B dances of T frames."""
+
+    beats: torch.Tensor
+    """(B, T, 2) logits of beat and down-beat."""
+    strength: torch.Tensor
+    """(B, T) logits of how strong a beat there would be."""
+    pooled: torch.Tensor
+    """(B, 2·W): mean and spread in time of what was seen, for `style`."""
+
+
+class RhythmNet(nn.Module):
+    """stream: 'pose' or 'motion'. genres: what `style` chooses from; may be empty. width: channels W. blocks: dilated
+    blocks, the k-th with dilation 2^k: six see 4 s either way."""
+
+    def __init__(self, stream: str, genres: Sequence[str], *, width: int = 64, blocks: int = 6, dropout: float = 0.2):
+        super().__init__()
+        self.stream, self.genres = stream, tuple(genres)
+        self.sizes = {"stream": stream, "genres": list(genres), "width": width, "blocks": blocks, "dropout": dropout}
+        self.enter = nn.Conv1d(STREAMS[stream], width, 5, padding=2)
+        self.drop = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(_block(width, 2**k, dropout) for k in range(blocks))
+        self.leave = nn.Conv1d(width, 3, 1)
+        self.choose = nn.Sequential(nn.Linear(2 * width + len(TEMPOS), width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, max(1, len(genres))))
+
+    def forward(self, features: torch.Tensor) -> Heard:
+        """features (B, T, C) of `STREAMS`."""
+        x = self.drop(self.enter(features.transpose(1, 2)))
+        for block in self.blocks:
+            x = x + block(x)
+        beats, strength = self.leave(x).transpose(1, 2).split((2, 1), dim=-1)
+        spread = (x.var(dim=2, correction=0) + 1e-5).sqrt()
+        return Heard(beats, strength[..., 0], torch.cat([x.mean(dim=2), spread], dim=1))
+
+    def style(self, pooled: torch.Tensor, tempo: torch.Tensor) -> torch.Tensor:
+        """Logits (B, G) of the genres, from `Heard.pooled` and tempos (B,) in beats a minute (0: not known)."""
+        places = TEMPOS.to(tempo)
+        seen = torch.exp(-0.5 * ((tempo[:, None] - places) / TEMPO_WIDTH) ** 2)
+        return self.choose(torch.cat([pooled, seen], dim=1))
+
+
+def _block(width: int, dilation: int, dropout: float) -> nn.Module:
+    return nn.Sequential(
+        nn.GroupNorm(4, width), nn.SiLU(), nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation), nn.SiLU(),
+        nn.Dropout(dropout), nn.Conv1d(width, width, 1),
+    )  # fmt: skip

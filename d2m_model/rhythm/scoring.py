@@ -1,0 +1,58 @@
+"""How well beats read from motion agree with the beats of the same clip's music, and not with those of any music."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
+from d2m_model.metrics.onset_alignment import beat_f_measure, own_minus_other
+from d2m_model.rhythm.beats_file import Beats
+from dataset_tools.base.shard_format import ClipEntry
+
+REGULAR = 0.25
+"""Spread of the gaps (standard deviation over mean) below which a list of beats is regular."""
+TEMPOS = (60.0, 180.0)
+"""Beats a minute that it must have, too."""
+
+
+def style_of(beats: Beats) -> str:
+    """The likeliest genre; empty where there is none."""
+    return max(beats.style, key=beats.style.get, default="")
+
+
+def spread_of_gaps(beats: np.ndarray) -> float:
+    """Standard deviation over mean of the gaps between beats (n,) in seconds; nan for fewer than three."""
+    gaps = np.diff(beats)
+    return float(gaps.std() / gaps.mean()) if len(gaps) > 1 else float("nan")
+
+
+def is_regular(beats: Beats) -> bool:
+    """Whether it is a beat one could play to: three beats or more, gaps alike, 60 to 180 a minute."""
+    return bool(spread_of_gaps(beats.beats) < REGULAR) and beats.tempo is not None and TEMPOS[0] <= beats.tempo <= TEMPOS[1]
+
+
+def scores(read: Mapping[str, Beats], music: Mapping[str, Beats], clips: list[ClipEntry], draws: int) -> dict[str, float]:
+    """Means over clips, with the bounds of their 95 % intervals (`_low`, `_high`, and of drawn songs `_song_low`, ...):
+
+    F_beats, F_downbeats: F-measures ±70 ms of what was `read` from the motion against the clip's own `music`. other: the
+    mean F_beats against the music of other songs' clips. difference: own minus other. style: share of clips whose
+    likeliest genre is theirs; clips without a genre are left out. regular: share of regular lists of beats. tempo: share of
+    clips whose tempo is within 4 % of the music's.
+    """
+    names, songs = [c.clip_id for c in clips], {c.clip_id: c.song for c in clips}
+    seconds = {name: music[name].seconds for name in names}
+    times = lambda side, key: {name: getattr(side[name], key) for name in names}
+    pairs = own_minus_other(times(read, "beats"), times(music, "beats"), seconds, songs, score=beat_f_measure)
+    own, other = np.array([pairs[name] for name in names], float).reshape(-1, 2).T
+    near = lambda a, b: np.nan if b is None else float(a is not None and abs(a / b - 1) <= 0.04)
+    values = {
+        "F_beats": own,
+        "F_downbeats": np.array([beat_f_measure(music[n].downbeats, read[n].downbeats) for n in names]),
+        "other": other,
+        "difference": own - other,
+        "style": np.array([float(style_of(read[c.clip_id]) == c.genre) if c.genre else np.nan for c in clips]),
+        "regular": np.array([float(is_regular(read[n])) for n in names]),
+        "tempo": np.array([near(read[n].tempo, music[n].tempo) for n in names]),
+    }
+    weights = resamples(len(clips), [c.song for c in clips], draws=draws)
+    return with_intervals(lambda w: {name: weighted_mean(w, v) for name, v in values.items()}, len(clips), weights)

@@ -1,0 +1,124 @@
+"""The stage: learn a corpus's rhythm, read the beats of all its dances, and say how well they agree with the music."""
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.metrics.onset_alignment import beat_f_measure
+from d2m_model.rhythm.beats_file import Beats, write_beats
+from d2m_model.rhythm.body import read_motion, read_pose
+from d2m_model.rhythm.data import Lesson
+from d2m_model.rhythm.model import RhythmModel, save_rhythm
+from d2m_model.rhythm.music_beats import Tracker, described, music_beats
+from d2m_model.rhythm.params import Params
+from d2m_model.rhythm.rows import RhythmRow
+from d2m_model.rhythm.scoring import scores, style_of
+from d2m_model.rhythm.training import train
+from d2m_model.training.autoencoding import write_metrics
+from d2m_model.training.loop import Run
+from dataset_tools.base.atomic import begin_folder
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.schema import write_records
+from dataset_tools.base.shard_format import NO_POSE, SPLITS, ClipEntry
+from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.base.workers import progress
+
+
+def open_splits(shards: Path, stream: str) -> dict[str, ShardSet]:
+    """Every split that there are shards of. Raises UserError where there are none to train on, or without this stream."""
+    found = {split: ShardSet(shards, split) for split in SPLITS if split == "train" or any(shards.glob(f"{split}-*.h5"))}
+    info = found["train"].info
+    if stream == "motion" and not info.motion_rate:
+        raise UserError(f"{shards}: rhythm.stream is 'motion', but these shards hold keypoints only; set it to pose")
+    if stream == "pose" and NO_POSE in info.pose_weights:
+        raise UserError(f"{shards}: rhythm.stream is 'pose', but these shards hold SMPL motion only; set it to motion")
+    return found
+
+
+def true_beats(truth: Path, clip: ClipEntry, audio: np.ndarray) -> Beats:
+    """The true beats of a clip, with their strengths in its sound. UserError where its file lacks them."""
+    path = truth / f"{clip.clip_id}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as known:
+            times = [np.asarray(known[name], float) for name in ("beats", "downbeats")]
+    except (OSError, KeyError, ValueError) as err:
+        raise UserError(f"{path}: no true beats in it ({err}); set rhythm.beats to librosa or beat-this") from None
+    seconds = len(audio) / SAMPLE_RATE
+    return described(*(np.unique(t[(t >= 0) & (t <= seconds)]) for t in times), audio)
+
+
+def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracker | None) -> dict[str, Beats]:
+    """The beats of each clip's own music: true ones of the folder `truth`, or those that `tracker` finds."""
+    found = {}
+    for shards in splits.values():
+        for clip in progress(shards.clips, "rhythm of the music"):
+            audio = shards.read(clip.clip_id).audio
+            found[clip.clip_id] = true_beats(truth, clip, audio) if truth else music_beats(audio, tracker)
+    return found
+
+
+def lessons_of(shards: ShardSet, stream: str, music: Mapping[str, Beats]) -> list[Lesson]:
+    """The dances of a split with the beats of their music, for those with two frames and two beats or more."""
+    lessons = []
+    for clip in shards.clips:
+        window, beats = shards.read(clip.clip_id), music[clip.clip_id]
+        if len(window.pose) > 1 and len(beats.beats) > 1:
+            dance = read_motion(window.motion) if stream == "motion" else read_pose(window.pose[:, 0])
+            lessons.append(Lesson(clip_id=clip.clip_id, dance=dance, beats=beats, genre=clip.genre))
+    return lessons
+
+
+def read_all(model: RhythmModel, splits: Mapping[str, ShardSet]) -> dict[str, Beats]:
+    """What the model reads from the motion of every clip."""
+    found = {}
+    for shards in splits.values():
+        for clip in progress(shards.clips, "rhythm of the dances"):
+            window = shards.read(clip.clip_id)
+            found[clip.clip_id] = model.beats_of_motion(window.motion) if model.stream == "motion" else model.beats_of(window.pose[:, 0])
+    return found
+
+
+def learn_rhythm(shards: Path, params: Params, out: Path, *, source: str, truth: Path | None, tracker: Tracker | None, run: Run | None = None) -> dict:
+    """Train on the shards' train split and fill `out`; gives what metrics.json says.
+
+    source: where the music's beats come from, for metrics.json: `truth`, a folder, or else `tracker`.
+    Raises UserError where there is nothing to learn from, or as `train` does.
+    """
+    begin_folder(out, "rows.csv")
+    splits = open_splits(shards, params.stream)
+    music = music_of(splits, truth, tracker)
+    lessons = lessons_of(splits["train"], params.stream, music)
+    if not lessons:
+        raise UserError(f"{shards}: no train clip has beats to learn ({source}); rhythm.beats names another way to find them")
+    net, curves = train(lessons, params, run or Run(stage="rhythm"))
+    model = RhythmModel(net)
+    save_rhythm(out / "model.pt", net)
+    curves.write(out / "curves.csv")
+    read = read_all(model, splits)
+    for name, beats in (("beats", read), ("music", music)):
+        shutil.rmtree(out / name, ignore_errors=True)
+        for clip_id, found in beats.items():
+            write_beats(out / name / f"{clip_id}.json", found)
+    metrics = {
+        "beats": source, "stream": params.stream, "steps": params.steps, "train_clips": len(lessons),
+        "parameters": sum(p.numel() for p in net.parameters()), "genres": list(net.genres),
+    } | {split: scores(read, music, s.clips, params.draws) | {"clips": len(s.clips)} for split, s in splits.items() if split != "train"}  # fmt: skip
+    write_metrics(out / "metrics.json", metrics)
+    rows = [_row(clip, read[clip.clip_id], music[clip.clip_id]) for s in splits.values() for clip in s.clips]
+    write_records(out / "rows.csv", rows, RhythmRow)
+    if run:
+        run.finish()
+    return metrics
+
+
+def _row(clip: ClipEntry, read: Beats, music: Beats) -> RhythmRow:
+    score = lambda name: None if math.isnan(f := beat_f_measure(getattr(music, name), getattr(read, name))) else round(f, 4)
+    tempo = lambda beats: beats.tempo and round(beats.tempo, 2)
+    return RhythmRow(
+        id=clip.clip_id, status="ok", split=clip.split, beats=len(read.beats), downbeats=len(read.downbeats), tempo=tempo(read),
+        music_tempo=tempo(music), f_beats=score("beats"), f_downbeats=score("downbeats"), style=style_of(read),
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""The task of `training.loop` that teaches the network beats, their strength and the style."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from d2m_model.rhythm.data import Lesson, LessonData
+from d2m_model.rhythm.net import RhythmNet
+from d2m_model.rhythm.params import Params
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.curves import Curves
+from d2m_model.training.loop import Measurement, Run, Watch, descend, train_loop
+from d2m_model.training.seeding import generator, seed_everything
+from dataset_tools.base.timebase import seconds_to_frames
+
+RARER = (3.0, 6.0)
+"""Weights of frames with a beat and with a down-beat beside those without."""
+WARM_UP, LAST = 30, 0.02
+"""Steps in which the learning rate rises; share of it that is left at the end."""
+TEMPO_ERROR = 0.01
+"""Relative error that the style's tempo has in training, as measured tempos have."""
+
+
+class RhythmTask:
+    """`net` learns the lessons."""
+
+    def __init__(self, net: RhythmNet, data: LessonData, params: Params, device: torch.device):
+        self.net, self.data, self.params, self.device = net.to(device), data, params, device
+        self.nets = {"net": net}
+        self.adams = {"net": torch.optim.AdamW(net.parameters(), params.learning_rate, weight_decay=params.weight_decay)}
+        accelerate(net, device, params.precision, "never")
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step along the losses of batch `number`; gives them."""
+        params, adam = self.params, self.adams["net"]
+        adam.param_groups[0]["lr"] = params.learning_rate * rate_share(number, params.steps)
+        batch = type(drawn := self.data.batch(params.seed, number, params.batch))(*(part.to(self.device) for part in drawn))
+        self.net.train()
+        heard = self.net(batch.features)
+        known = batch.known / batch.known.sum()
+        rarer = torch.tensor(RARER, device=self.device)
+        frames = F.binary_cross_entropy_with_logits(heard.beats, batch.targets, pos_weight=rarer, reduction="none")
+        at_beats = known * batch.targets[..., 0]
+        strength = F.binary_cross_entropy_with_logits(heard.strength, batch.strength, reduction="none")
+        terms = {
+            "beat": (frames[..., 0] * known).sum(), "downbeat": (frames[..., 1] * known).sum(),
+            "strength": (strength * at_beats).sum() / at_beats.sum().clamp(min=1e-6),
+        }  # fmt: skip
+        if self.net.genres and bool((batch.genres >= 0).any()):
+            error = torch.randn(len(batch.tempo), generator=generator(params.seed, "tempo", number)).to(self.device)
+            logits = self.net.style(heard.pooled, batch.tempo * (1 + TEMPO_ERROR * error))
+            terms["style"] = F.cross_entropy(logits, batch.genres, ignore_index=-1)
+        watch(number, terms)
+        weights = {"beat": 1.0, "downbeat": 1.0, "strength": 0.2, "style": params.style}
+        loss = sum(weights[name] * term for name, term in terms.items())
+        descend(loss, adam, params.gradient_norm)
+        return {"loss": loss, **terms}
+
+    def measure(self) -> Measurement:
+        """Nothing: a training takes less time than its measurement would."""
+        return Measurement({}, {})
+
+
+def rate_share(step: int, steps: int) -> float:
+    """Share of the learning rate at a step."""
+    return min(1.0, (step + 1) / WARM_UP) * (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def train(lessons: Sequence[Lesson], params: Params, run: Run | None = None) -> tuple[RhythmNet, Curves]:
+    """A network trained on lessons, on the CPU in evaluation mode, and its curves.
+
+    Raises as `train_loop`.
+    """
+    device = seed_everything(params.seed, params.threads)
+    genres = sorted({lesson.genre for lesson in lessons} - {""})
+    net = RhythmNet(params.stream, genres, width=params.width, blocks=params.blocks, dropout=params.dropout)
+    data = LessonData(lessons, genres, params.stream, seconds_to_frames(params.seconds))
+    task = RhythmTask(net, data, params, device)
+    curves = train_loop(task, params.steps, params, run or Run(stage="rhythm"))
+    return net.cpu().eval().requires_grad_(False), curves
