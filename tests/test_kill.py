@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from builders import build_clip
 from footage import coded, numbered_video, tone
 from scipy.io import wavfile
+from within import run_within
 
 from dataset_tools import audio, clips, i3d, pose
 from dataset_tools.base import schema
@@ -21,6 +21,7 @@ from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 TESTS = Path(__file__).parent
 KILLS = 20
+LIMIT = 600  # s for a whole test
 
 
 @pytest.fixture
@@ -86,9 +87,9 @@ def test_a_killed_stage_resumes_to_the_same_bytes(layout, prepare):
     (layout.root / "params.yaml").write_text(prepare(layout))
     stage = prepare.__name__.removeprefix("for_")
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    done = subprocess.run(
-        [sys.executable, TESTS / "kill_loop.py", stage, layout.root, str(KILLS), "1"], check=False, capture_output=True,
-        text=True, env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    done = run_within(
+        LIMIT, [sys.executable, TESTS / "kill_loop.py", stage, layout.root, str(KILLS), "1"],
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
@@ -112,9 +113,9 @@ av.open = crashing
 def test_a_video_that_crashes_the_decoder_costs_its_row(layout, tmp_path):
     (layout.root / "params.yaml").write_text(for_clips(layout))
     (tmp_path / "sitecustomize.py").write_text(CRASHING)
-    done = subprocess.run(
-        [sys.executable, "-m", "dataset_tools.clips", "--corpus", "c", "--root", layout.root], check=False, capture_output=True,
-        text=True, cwd=TESTS.parent, env=os.environ | {"PYTHONPATH": str(tmp_path), "CRASH": "w.mp4", "OMP_NUM_THREADS": "1"},
+    done = run_within(
+        LIMIT, [sys.executable, "-m", "dataset_tools.clips", "--corpus", "c", "--root", layout.root], cwd=TESTS.parent,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "CRASH": "w.mp4", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-3000:]
     rows = {row.id: row for row in schema.read_records(layout.stage("clips") / "rows.csv", schema.Row)}

@@ -132,7 +132,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers end at their next answer")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
     files = [tmp_path / "one", tmp_path / "two"]

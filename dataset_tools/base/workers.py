@@ -1,10 +1,14 @@
 """Run one function over many items in processes, with a progress bar, in order, one outcome per item.
 
 A process that dies or hangs costs the item it had, not the run: the decoders and networks underneath are C++, they
-meet files from anywhere, and what they do to a process cannot be caught inside it.
+meet files from anywhere, and what they do to a process cannot be caught inside it. Nor does a process outlive this one
+(`orphans.py`).
+
+Why not a pool of others: `pebble` 5.2 (crashes and timeouts cost the item) leaves its busy workers behind when the parent is
+killed, and gives a worker one item at a time and any: nothing prepared ahead, no neighbours, no steps. With `loky` 3.7 one
+crash costs every item.
 """
 
-import ctypes
 import multiprocessing
 import pickle
 import signal
@@ -21,6 +25,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from dataset_tools.base import orphans
 from dataset_tools.base.ahead import ahead
 from dataset_tools.base.errors import UserError, disk_trouble
 
@@ -29,7 +34,6 @@ O = TypeVar("O")
 P = TypeVar("P")
 
 START = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
-PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 
 
 def progress(items: Iterable[I], label: str, total: int | None = None) -> Iterator[I]:
@@ -61,7 +65,7 @@ def run_all(
         with progress((), label, total=steps or len(items)) as bar:
             while waiting or busy:
                 while waiting and len(busy) < workers:
-                    busy.append(spare.pop() if spare else _Worker(function, prepare))
+                    busy.append(spare.pop() if spare else _Worker(function, prepare, START))
                     busy[-1].give(_next(waiting, busy[-1], busy), waiting, items, timeout)
                 for worker in busy if prepare else ():
                     if waiting and len(worker.given) == 1:
@@ -158,7 +162,7 @@ def in_turns(function: Callable[[I], O], items: Iterable[I], workers: int, ahead
     """
     if workers < 1 or ahead < 1:
         raise ValueError(f"workers and ahead must be at least 1, found {workers} and {ahead}")
-    processes = [_Worker(function, None, forked=True) for _ in range(workers)]
+    processes = [_Worker(function, None, "fork") for _ in range(workers)]
     turns, busy = cycle(processes), deque()
     try:
         for item in items:
@@ -176,11 +180,9 @@ def in_turns(function: Callable[[I], O], items: Iterable[I], workers: int, ahead
 class _Worker:
     """A process that answers one item at a time over a pipe."""
 
-    def __init__(self, function: Callable, prepare: Callable | None, forked: bool = False):
-        context = multiprocessing.get_context("fork" if forked else START)
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(function, prepare, theirs), daemon=forked)
-        self.process.start()
+    def __init__(self, function: Callable, prepare: Callable | None, method: str):
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = orphans.start(method, _serve, function, prepare, theirs)
         theirs.close()  # so that the pipe ends when the process does
         self.given: list[int] = []
         """Indices of the items that it has, the one it works on first."""
@@ -257,8 +259,6 @@ def _serve(function: Callable, prepare: Callable | None, pipe) -> None:
     global _parent
     _parent = pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops its workers
-    if sys.platform == "linux":  # elsewhere a worker notices at its next answer that its parent was killed
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for outcome in _outcomes(function, prepare, _received(pipe)):
         try:
             answer = ("done", outcome())

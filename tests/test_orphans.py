@@ -1,0 +1,65 @@
+"""After SIGKILL of a stage, in its first milliseconds too, none of its processes lives on."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from within import run_within
+
+TESTS = Path(__file__).parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
+
+
+def test_no_process_lives_two_seconds_after_its_stage_was_killed():
+    done = run_within(300, [sys.executable, TESTS / "kill_early.py", "200", "1", "2"], env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert len(found["killed"]) == 5 and sum(found["killed"].values()) == 200
+    assert found["survivors"] == []
+
+
+FROM_MAIN = """
+import sys
+from dataset_tools.base.workers import run_all
+
+class Item:
+    def __init__(self, value):
+        self.value = value
+
+def twice(item):
+    return Item(2 * item.value)
+
+def main():
+    found = run_all(twice, [Item(1), Item(2)], 2, "twice")
+    print([(item.value, isinstance(item, Item)) for item in found], vars(sys.modules["__main__"])["__file__"] == __file__)
+
+if __name__ == "__main__" or "unguarded" in sys.argv:
+    main()
+"""
+
+
+@pytest.mark.parametrize("how", ["file", "module"])
+def test_functions_and_classes_of_the_main_module_reach_the_workers(tmp_path, how):
+    (tmp_path / "twice.py").write_text(FROM_MAIN)
+    paths = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(tmp_path)])
+    command = {"file": [tmp_path / "twice.py"], "module": ["-m", "twice"]}[how]
+    done = run_within(300, [sys.executable, *command], env=ENVIRONMENT | {"PYTHONPATH": paths})
+    assert (done.stdout, done.returncode) == ("[(2, True), (4, True)] True\n", 0), done.stderr
+
+
+def test_a_main_module_that_starts_processes_when_it_is_imported_is_refused(tmp_path):
+    (tmp_path / "twice.py").write_text(FROM_MAIN)
+    done = run_within(300, [sys.executable, tmp_path / "twice.py", "unguarded"], env=ENVIRONMENT)
+    assert done.returncode and 'put that under `if __name__ == "__main__":`' in done.stderr
+
+
+def test_a_time_limit_holds_where_a_process_is_left_over(tmp_path):
+    left = subprocess.list2cmdline([sys.executable, "-c", "import time; time.sleep(60)"])
+    begun = time.monotonic()
+    with pytest.raises(AssertionError, match="took more than 1 s"):
+        run_within(1, ["sh", "-c", f"{left} & exit 0"])
+    assert time.monotonic() < begun + 30

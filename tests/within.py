@@ -1,0 +1,24 @@
+"""Commands with a time limit that holds whatever processes they leave."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+
+
+def run_within(seconds: float, command: Sequence, **options) -> subprocess.CompletedProcess:
+    """Run a command in a process group of its own, its output captured as text.
+
+    After `seconds` the whole group is killed and AssertionError raised: a process that was left over would hold the pipes
+    open, and `subprocess.run` would wait for it after its own time limit.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except BaseException as trouble:
+        os.killpg(process.pid, signal.SIGKILL)
+        _, err = process.communicate()
+        if isinstance(trouble, subprocess.TimeoutExpired):
+            raise AssertionError(f"{command} took more than {seconds} s; its stderr ends: {err[-3000:]}") from None
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
