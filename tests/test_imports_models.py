@@ -1,5 +1,7 @@
 """JukeBox's and D2M-GAN's published layouts: parity with straight-line evaluations, and what is refused."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -201,8 +203,8 @@ LOW = [
     ("reflect", 3), ("conv", 1, 32, 6, 2, 1), ("blocks", 32), ("leaky",), ("reflect", 32), ("conv", 32, 64, 4, 1, 1), ("blocks", 64),
     ("leaky",), ("reflect", 64), ("conv", 64, 128, 40, 2, 1), ("blocks", 128), ("leaky",), ("reflect", 64), ("conv", 128, 256, 40, 1, 1),
     ("blocks", 256), ("leaky",), ("reflect", 64), ("conv", 256, 512, 40, 1, 1), ("blocks", 512), ("leaky",), ("reflect", 64),
-    ("conv", 512, 1024, 40, 1, 1), ("blocks", 1024), ("leaky",), ("reflect", 64), ("conv", 1024, 1024, 40, 1, 1), ("leaky",),
-    ("reflect", 64), ("conv", 1024, 64, 40, 1, 1), ("tanh",),
+    ("conv", 512, 1024, 40, 1, 1), ("blocks", 1024), ("leaky",), ("reflect", 64), ("conv", 1024, 1024, 40, 1, 1), ("reflect", 64),
+    ("conv", 1024, 64, 40, 1, 1), ("tanh",),
 ]  # fmt: skip
 
 
@@ -218,7 +220,8 @@ def released_shapes(corpus: str, level: str) -> tuple[Shapes, Shapes]:
     condition = 1024 + 2048 + (256 if genre else 0)
     if level == "high":
         return motion, genre | linear("lin", condition, 2058) | chain_shapes(HIGH)
-    return motion, genre | linear("lin", condition, 2048) | chain_shapes(LOW) | linear("fc", 1045, 1378)
+    first = linear("lin", condition, 2048) if genre else {}  # TikTok's was released without it
+    return motion, genre | first | chain_shapes(LOW) | linear("fc", 1045, 1378)
 
 
 def released_tensors(shapes: Shapes, seed: int) -> Tensors:
@@ -259,6 +262,27 @@ def test_released_models_compute_the_published_layers(tmp_path, corpus, level):
     same(found, expected)
 
 
+CHANNELS = (1, 32, 64, 128, 256, 512, 1024, 1024, 64)  # into and out of the low generator's convolutions
+KERNELS = (6, 4, 40, 40, 40, 40, 40, 40)
+
+
+def test_the_low_generator_has_the_published_names_and_an_older_layout_is_refused(files):
+    """Reflection, convolution, four blocks and an activation each, but no blocks and no activation between the last two."""
+    shapes = released_shapes("aistpp", "low")[1]
+    assert len(shapes) == 237
+    for at, (before, after), kernel in zip((1, 8, 15, 22, 29, 36, 43, 45), pairwise(CHANNELS), KERNELS, strict=True):
+        assert shapes.pop(f"model.{at}.weight") == (after, before, kernel) and shapes.pop(f"model.{at}.bias") == (after,)
+    blocks = {int(name.split(".")[1]) for name in shapes if name.startswith("model.")}
+    assert blocks == {first + n for first in (2, 9, 16, 23, 30, 37) for n in range(4)}
+    net = load_released(files / "aistpp-motion.pt", files / "aistpp-low.pt", level="low", corpus="aistpp").generator
+    last = [type(layer).__name__ for layer in net.model[41:]]
+    assert last == ["LeakyReLU", "ReflectionPad1d", "FastConv1d", "ReflectionPad1d", "FastConv1d", "Tanh"]
+    other = released_shapes("aistpp", "low")[1]
+    save_shapes(files / "46.pt", {name.replace("model.45", "model.46"): shape for name, shape in other.items()})
+    with pytest.raises(UserError, match="46.pt: this is .* of 237 tensors; expected .* but it lacks model.45.weight"):
+        load_released(files / "aistpp-motion.pt", files / "46.pt", level="low", corpus="aistpp")
+
+
 def save_shapes(path, shapes: Shapes) -> None:
     """A small file that has the names and shapes: every tensor is one zero, over and over."""
     torch.save({name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}, path)
@@ -266,7 +290,7 @@ def save_shapes(path, shapes: Shapes) -> None:
 
 @pytest.fixture
 def files(tmp_path):
-    for corpus, level in (("tiktok", "high"), ("aistpp", "high"), ("aistpp", "low")):
+    for corpus, level in (("tiktok", "high"), ("tiktok", "low"), ("aistpp", "high"), ("aistpp", "low")):
         motion, generator = released_shapes(corpus, level)
         save_shapes(tmp_path / f"{corpus}-motion.pt", motion)
         save_shapes(tmp_path / f"{corpus}-{level}.pt", generator)
@@ -274,8 +298,9 @@ def files(tmp_path):
 
 
 def test_the_published_tiktok_low_generator_is_refused_with_the_reason(files):
-    with pytest.raises(UserError, match="for TikTok cannot run.*takes 1045 values, gets 1301"):
-        load_released(files / "tiktok-motion.pt", files / "aistpp-low.pt", level="low", corpus="tiktok")
+    for generator in ("tiktok-low.pt", "aistpp-low.pt"):
+        with pytest.raises(UserError, match="for TikTok cannot run.*takes 1045 values, gets 1301"):
+            load_released(files / "tiktok-motion.pt", files / generator, level="low", corpus="tiktok")
 
 
 def test_files_of_another_corpus_level_or_network_are_named(files):

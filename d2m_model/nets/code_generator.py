@@ -22,6 +22,7 @@ NO_STACK = {"high": (5,), "low": (6, 7)}  # layers that no residual stack follow
 # Of the released program. Every convolution pads by 1 with zeros; the low generator's also by these with reflections,
 # which brings 2048 values to the 1045 that its last Linear expects (and the 3072 of TikTok's to 1301).
 RELEASED_LOW_PADS = (3, 32, 64, 64, 64, 64, 64, 64)
+RELEASED_BARE = {"high": (0,), "low": (0, 7)}  # its convolutions that no LeakyReLU comes before
 RELEASED_LENGTHS = {"high": 2058, "low": 2048}  # that the fused condition is brought to, for windows of 2 s
 GENRES, GENRE_WIDTH = 10, 256  # of AIST++, whose generators are also told the dance's genre
 
@@ -76,7 +77,7 @@ class ReleasedCodeGenerator(nn.Module):
         for i, (kernel, stride, channels) in enumerate(table):
             last = i == len(table) - 1
             outputs = embedding if last else widen(channels, width)
-            if i:
+            if i not in RELEASED_BARE[level]:
                 layers.append(nn.LeakyReLU(SLOPE))
             mirrored = RELEASED_LOW_PADS[i] if level == "low" else 0
             if mirrored:
