@@ -63,14 +63,16 @@ def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
     return generator, synthesizer
 
 
-def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, str]) -> Composer:
-    """The trained prior or generator with its synthesizer; `inputs` says what the dances are read with.
+def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None) -> Composer:
+    """The trained prior or generator with its synthesizer; `inputs` says what the dances are read with, `genre` what all of
+    them are, where that is known, for a generator that is told.
 
     Raises UserError as `trained` does, and where it was trained on dances read otherwise.
     """
     if variant == PRIOR:
         return Rhythmic(load_player(layout, level))
-    return Generator(MusicModel.load(*trained(layout, level, variant), inputs))
+    model = MusicModel.load(*trained(layout, level, variant), inputs)
+    return Generator(model if genre is None else model.for_genre(genre))
 
 
 def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path) -> Dance:
@@ -101,16 +103,16 @@ def generate_split(
     return rows
 
 
-def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str = "") -> dict[str, WindowModel]:
+def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str = "") -> dict[str, Composer]:
     """Models for a user's own videos, which are read with the weights of params.yaml; `genre` for those that are told."""
     from d2m_model.generation.own_video import inputs_of_settings
 
-    for level in levels:
+    for level in levels if variant != PRIOR else ():
         trained(layout, level, variant)
     inputs = inputs_of_settings(layout)
     if inputs["pose_weights"].startswith("pose_demo@"):
-        say("generate", "warning: demo weights, trained on rendered dancers: real videos get little more than a hum")
-    return {level: load_model(layout, level, variant, inputs).for_genre(genre) for level in levels}
+        say("generate", "warning: demo weights, trained on rendered dancers: in real videos they often see nobody")
+    return {level: load_model(layout, level, variant, inputs, genre) for level in levels}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -141,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         name = f"{level}-{args.variant}"
         shards = ShardSet(layout.stage("shards"), params.split)
         model = load_model(layout, level, args.variant, inputs_of(shards.info))
-        rows = generate_split(shards, model, layout.stage("generate") / name, params, f"generate {name}", beats=args.json)
+        rows = generate_split(shards, model, layout.stage("generate") / name, params, f"generate {name}", rhythm=layout.stage("rhythm") / "beats", beats=args.json)
         say("generate", f"{name}: {len(rows)} clips, {sum(row.seconds for row in rows):.1f} s of music")
     return 0
 

@@ -54,10 +54,10 @@ def test_dvc_stages_params_and_presets_use_the_same_words():
     assert list(pipeline) == [*DATA_STAGES, *MODEL_STAGES]
     for word, stage in pipeline.items():
         assert stage["cmd"].startswith(f"python -m {MODULES[word]} --corpus ${{corpus}}")
-        assert {p.split(".")[0] for p in stage["params"]} - {"levels", "variants", "systems"} == {word}
+        assert {p.split(".")[0] for p in stage["params"]} - {"levels", "variants", "models", "systems"} == {word}
     for preset in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
         values = yaml.safe_load(preset.read_text())
-        assert set(values) == {"corpus", "levels", "variants", "systems", *MODULES}, preset
+        assert set(values) == {"corpus", "levels", "variants", "models", "systems", *MODULES}, preset
 
 
 def start_of(word: str) -> Path:

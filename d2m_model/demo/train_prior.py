@@ -1,8 +1,8 @@
 """Recipe of demo/weights/prior_demo_high.pt and _low.pt: the prior, small, trained on rendered songs that no corpus has.
 
     python -m d2m_model.demo.song_pool --out POOL.npy
-    python -m d2m_model.demo.train_prior --pool POOL.npy --codes CODES.npz                          # once: songs to codes
-    python -m d2m_model.demo.train_prior --codes CODES.npz --level high --steps 20000 --out FOLDER   # and low
+    python -m d2m_model.demo.train_prior --pool POOL.npy --codes CODES --level high                 # songs to codes; and low
+    python -m d2m_model.demo.train_prior --codes CODES --level high --steps 6000 --out FOLDER        # and low
 
 A corpus's own training continues from them. Each level is trained on one thread; a stopped training goes on where it was.
 """
@@ -10,6 +10,7 @@ A corpus's own training continues from them. Each level is trained on one thread
 import argparse
 import json
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 
 from d2m_model.demo.song_pool import genre_of, open_pool, score_of
 from d2m_model.imports import load_jukebox
-from d2m_model.nets.jukebox_vqvae import VqVaeConfig
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.model_file import PriorModel, save_prior
 from d2m_model.prior.net import PriorNet
@@ -25,12 +26,13 @@ from d2m_model.prior.params import Params
 from d2m_model.prior.style import styles_of
 from d2m_model.prior.task import PriorTask
 from d2m_model.rhythm.music_beats import strengths
+from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Measurement, Run, train_loop
 from d2m_model.training.seeding import seed_everything
 from dataset_tools.base import cli
 from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
-from dataset_tools.base.workers import progress
+from dataset_tools.base.workers import run_all
 
 HELD_OUT = 20
 """Songs at the pool's end that are measured on, not trained on."""
@@ -47,35 +49,40 @@ def params_of(level: str, steps: int) -> Params:
     return Params(**SIZES[level], **training, style_width=64, context_seconds=seconds, log_every=100, measure_every=500, checkpoint_every=500)
 
 
-@torch.inference_mode()
-def write_codes(pool: Path, codec: Path, out: Path) -> None:
-    """Codes and beats of every song of the pool, at both levels."""
+def song_codes(job: tuple[Path, Path, str, int]) -> dict[str, np.ndarray]:
+    """Codes, beats, down-beats and strengths of one song; job: pool, codec, level, the song's number."""
+    pool, codec, level, number = job
     torch.set_num_threads(1)
-    model, songs, found = load_jukebox(codec, CODEC), open_pool(pool), {}
-    codes = {level: [] for level in LEVELS}
-    for k in progress(range(len(songs)), "codes"):
-        sound, score = songs[k].astype(np.float32) / 32767, score_of(k)
-        for level, rows in codes.items():
-            rows.append(model.encode(torch.from_numpy(sound)[None], LEVELS[level])[0].numpy().astype(np.uint8))
-        beats = score.beats[score.beats < len(sound) / SAMPLE_RATE]
-        found[f"beats_{k}"], found[f"downbeats_{k}"], found[f"strength_{k}"] = beats, score.downbeats, strengths(sound, beats)
-    books = {f"codebook_{level}": model.codebook(LEVELS[level]).k.numpy() for level in LEVELS}
+    sound, score = open_pool(pool)[number].astype(np.float32) / 32767, score_of(number)
+    codes = codes_of(_codec(codec), torch.from_numpy(sound), LEVELS[level]).numpy().astype(np.uint8)
+    beats = score.beats[score.beats < len(sound) / SAMPLE_RATE]
+    return {"codes": codes, "beats": beats, "downbeats": score.downbeats, "strength": strengths(sound, beats)}
+
+
+@lru_cache
+def _codec(path: Path) -> JukeboxVQVAE:
+    return load_jukebox(path, CODEC)
+
+
+def write_codes(pool: Path, codec: Path, level: str, out: Path, workers: int) -> None:
+    """`song_codes` of every song of the pool, and the codebook, as one .npz."""
+    jobs = [(pool, codec, level, number) for number in range(len(open_pool(pool)))]
+    songs = run_all(song_codes, jobs, workers, "codes")
+    found = {"codes": np.stack([song["codes"] for song in songs]), "codebook": _codec(codec).codebook(LEVELS[level]).k.numpy()}
+    found |= {f"{name}_{k}": song[name] for k, song in enumerate(songs) for name in ("beats", "downbeats", "strength")}
     with write_aside(out) as aside, open(aside, "wb") as file:
-        np.savez(file, **{level: np.stack(rows) for level, rows in codes.items()}, **found, **books)
+        np.savez(file, **found)
 
 
-def read_music(codes: Path, level: str) -> tuple[list[Music], torch.Tensor]:
-    """The pool as training music of a level, and the level's codebook."""
-    with np.load(codes) as file:
-        own, above = file[level], file["high"]
+def read_music(folder: Path, level: str) -> tuple[list[Music], torch.Tensor]:
+    """The pool as training music of a level, and the level's codebook, from the files of codes in `folder`."""
+    with np.load(folder / f"{level}.npz") as file, np.load(folder / "high.npz") as above:
+        own, upper = file["codes"], None if level == "high" else torch.from_numpy(above["codes"])
+        times = lambda k: {name: file[f"{name}_{k}"] for name in ("beats", "downbeats", "strength")}
         music = [
-            Music(
-                song=str(k), codes=torch.from_numpy(own[k]), beats=file[f"beats_{k}"], downbeats=file[f"downbeats_{k}"],
-                strength=file[f"strength_{k}"], upper=None if level == "high" else torch.from_numpy(above[k]),
-            )
-            for k in range(len(own))
-        ]  # fmt: skip
-        return music, torch.from_numpy(file[f"codebook_{level}"])
+            Music(song=str(k), codes=torch.from_numpy(own[k]), upper=None if upper is None else upper[k], **times(k)) for k in range(len(own))
+        ]
+        return music, torch.from_numpy(file["codebook"])
 
 
 class HeldOut:
@@ -120,13 +127,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them: turn them into codes")
     parser.add_argument("--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them")
-    parser.add_argument("--codes", type=Path, help="codes of the songs: written with --pool, else read")
+    parser.add_argument("--codes", type=Path, help="folder of the songs' codes: written with --pool, else read")
+    parser.add_argument("--workers", type=int, default=2, help="processes that turn songs into codes (default: 2)")
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
-    parser.add_argument("--steps", type=int, default=20_000, help="training steps (default: 20000)")
+    parser.add_argument("--steps", type=int, default=6000, help="training steps (default: 6000)")
     parser.add_argument("--out", type=Path, help="folder for the weights of the level")
     args = parser.parse_args(argv)
     if args.pool and args.codes:
-        write_codes(args.pool, args.codec, args.codes)
+        write_codes(args.pool, args.codec, args.level, args.codes / f"{args.level}.npz", args.workers)
     elif args.codes and args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         train_level(args.codes, args.level, args.steps, args.out)

@@ -9,7 +9,6 @@ from dataset_tools.base.cli import stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import LEVELS
 
-
 PRIOR = "prior"
 """What stands in a variant's place where the prior makes the music."""
 

@@ -27,7 +27,8 @@ class Dance:
     visual: np.ndarray | None = None
     """(W, 2048)."""
     beats: Beats | None = None
-    genre: str = ""
+    genre: str | None = None
+    """Where the composer has not been told it."""
 
 
 class Composer(Protocol):
@@ -48,7 +49,8 @@ class Generator:
 
     def compose(self, dance: Dance, params: Params) -> np.ndarray:
         """Windows joined, denoised, normalised. Raises UserError where the windows are too short for `hop` and `crossfade`."""
-        model, window = self.model.for_genre(dance.genre), frames_to_seconds(self.model.frames)
+        model = self.model if dance.genre is None else self.model.for_genre(dance.genre)
+        window = frames_to_seconds(model.frames)
         if params.hop + params.crossfade > window:
             raise UserError(f"generate.hop {params.hop} s and crossfade {params.crossfade} s don't fit into the model's window of {window:g} s; lower hop")
         seed_everything(params.seed, params.threads)

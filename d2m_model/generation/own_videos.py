@@ -1,6 +1,7 @@
 """Music for videos of one's own: one file, or all of a folder."""
 
 import tempfile
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from d2m_model.generation.beats import write_beats
 from d2m_model.generation.composing import Composer, Dance
 from d2m_model.generation.finish import write_wav
 from d2m_model.generation.mux import CONTAINERS, mux
-from d2m_model.generation.own_video import read_dance
-from d2m_model.rhythm import load_rhythm
+from d2m_model.generation.own_video import Posed, read_dance, read_posed
 from d2m_model.generation.settings import Params
+from d2m_model.rhythm.model import load_rhythm
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
@@ -22,24 +23,44 @@ VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3g
 """Names of videos in a folder; what is in them may be anything that FFmpeg reads."""
 
 
+def read_for(composers: Collection[Composer], video: Path, layout: Layout) -> tuple[Posed, Dance]:
+    """A video's dancers, and what the composers want of them: visual features only where one reads them, beats only where
+    one follows them. Raises UserError as `read_dance` does, and where the corpus's rhythm is not trained."""
+    streams = {composer.stream for composer in composers}
+    rhythm = load_rhythm(layout.stage("rhythm") / "model.pt") if "beats" in streams else None
+    with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
+        posed = (read_posed if streams == {"beats"} else read_dance)(video, Path(scratch), layout)
+    beats = rhythm.beats_of(posed.pose[:, 0]) if rhythm else None
+    visual = getattr(posed, "visual", None)
+    return posed, Dance(frames=len(posed.pose), size=posed.size, pose=posed.pose, visual=visual, beats=beats)
+
+
+def told(dance: Dance) -> str:
+    """What the rhythm found, for the line about a video."""
+    if dance.beats is None:
+        return ""
+    tempo = f", {dance.beats.tempo:.0f} beats a minute" if dance.beats.tempo else ""
+    style = f", most like {max(dance.beats.style, key=dance.beats.style.get)}" if dance.beats.style else ""
+    return f"; {len(dance.beats.beats)} beats{tempo}{style}"
+
+
 def generate_video(video: Path, outs: dict[str, Path], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool) -> None:
     """Make music for a video file: one output per level, a video (its picture unchanged) or a .wav; with `beats` a
     .json beside each.
 
     Raises UserError: no such file, not a video, an output of another kind or that can't be written.
     """
-    with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
-        dance = read_dance(video, Path(scratch), layout)
-    seconds = frames_to_seconds(len(dance.pose))
-    say("generate", f"{video.name}: {seconds:.1f} s, dancer seen in {dance.coverage:.0%} of the frames")
-    if dance.coverage == 0:
-        say("generate", f"warning: nobody was found in {video.name}; the music follows the picture alone")
+    posed, dance = read_for(set(models.values()), video, layout)
+    seconds = frames_to_seconds(dance.frames)
+    say("generate", f"{video.name}: {seconds:.1f} s, dancer seen in {posed.coverage:.0%} of the frames{told(dance)}")
+    if posed.coverage == 0:
+        say("generate", f"warning: nobody was found in {video.name}; the music follows nobody")
     for level, out in outs.items():
-        audio = compose(models[level], dance.pose, dance.size, dance.visual, params)
+        audio = models[level].compose(dance, params)
         note = ""
         if out.suffix.lower() == ".wav":
             write_wav(out, audio)
-        elif not mux(video, audio, out, delay=dance.begin):
+        elif not mux(video, audio, out, delay=posed.begin):
             note = ", picture encoded again as H.264"
         if beats:
             write_beats(out.with_suffix(".json"), audio, sound=out.name, level=level, seed=params.seed, seconds=seconds)

@@ -73,7 +73,7 @@ def named_systems(layout: Layout) -> dict[str, Music]:
     """Every level and variant, every baseline and `evaluate.others` of params.yaml, in this order; other folders are not
     looked at. UserError where a list is missing or two systems have one name."""
     found = {}
-    for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "variants")):
+    for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "models")):
         name, command = f"{level}-{variant}", f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}"
         found[name] = Music(kind="model", folder=layout.stage("generate") / name, section="generate", command=command)
     for name in names_of(layout.params, "systems"):

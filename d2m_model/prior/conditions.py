@@ -1,8 +1,10 @@
 """A rhythm as a network over codes reads it: for each code, where in the beat and in the bar it is."""
 
 import numpy as np
+import torch
 
 from d2m_model.prior.net import RHYTHM
+from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 NARROW, WIDE = 0.015, 0.05  # seconds: how far a beat is felt
@@ -54,3 +56,8 @@ def _continued(events: np.ndarray, usual: float) -> np.ndarray:
     gap = float(np.median(np.diff(events))) if len(events) > 1 else usual
     steps = gap * np.arange(1, EARLIER + 1)
     return np.concatenate([events[0] - steps[::-1], events, events[-1] + steps])
+
+
+def features_of(beats: Beats, count: int, hop: int) -> torch.Tensor:
+    """`rhythm_features` of a dance's beats for its first `count` codes of `hop` samples: (count, RHYTHM)."""
+    return torch.from_numpy(rhythm_features(beats.beats, beats.downbeats, beats.strength, first=0, count=count, hop=hop))

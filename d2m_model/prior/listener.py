@@ -3,28 +3,32 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from d2m_model.generation.finish import normalise
 from d2m_model.generation.listening import LOUDNESS, PEAK, held_out_clips
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.prior.model_file import PriorModel, load_prior
+from d2m_model.prior.conditions import features_of
+from d2m_model.prior.model_file import PriorModel
 from d2m_model.prior.net import PriorNet
-from d2m_model.prior.player import DRAWS, Player
-from d2m_model.prior.style import Styles
+from d2m_model.prior.sampling import DRAWS, sample
+from d2m_model.prior.style import Styles, style_for
 from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.training.loop import Measurement
+from d2m_model.training.shard_data import PEAK as CLIP_PEAK
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.timebase import LEVELS, frames_to_samples, frames_to_seconds
+from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, frames_to_seconds
 
 
 class PriorListener:
     """Up to `count` held-out clips under the rhythm that the stage `rhythm` reads from their motion; the reference is the
-    onsets of each dance's own music.
+    onsets of each dance's own music. Level low is made from that music's own codes of level high, so that its measurement
+    says nothing of another training.
 
     styles: gives the styles of the training songs as a network that is still learning sees them.
 
-    Raises UserError as `held_out_clips` does, and where level high, which low is made from, is not there.
+    Raises UserError as `held_out_clips` does, and for beats that are missing.
     """
 
     def __init__(self, layout: Layout, vqvae: JukeboxVQVAE, level: str, count: int, seed: int, styles: Callable[[PriorNet], Styles | None]):
@@ -32,17 +36,13 @@ class PriorListener:
         self.vqvae, self.level, self.seed, self.styles = vqvae, level, seed, styles
         self.beats = {c.clip_id: read_beats(layout.stage("rhythm") / "beats" / f"{c.clip_id}.json") for c in self.clips}
         self.onsets = {c.clip_id: onset_times(self.shards.read(c.clip_id).audio) for c in self.clips}
-        self.high = load_prior(layout.stage("prior") / "high" / "model.pt", vqvae.codebook(LEVELS["high"]).k) if level == "low" else None
 
     def measure(self, net: PriorNet) -> Measurement:
         """P4's `own`, `other` and their `difference` by onsets, and onsets a clip."""
-        model = PriorModel(net=net, codebook=self.vqvae.codebook(LEVELS[self.level]).k, level=self.level, styles=self.styles(net))
-        player = Player(high=self.high or model, low=model if self.high else None, decoder=self.vqvae)
-        sounds = {}
+        model, sounds = PriorModel(net=net, codebook=self.vqvae.codebook(LEVELS[self.level]).k, level=self.level, styles=self.styles(net)), {}
         for clip in self.clips:
-            beats, samples = self.beats[clip.clip_id], frames_to_samples(clip.frames)
-            codes = player.codes(beats, samples, player.style("", beats, self.seed), DRAWS["high"], self.seed)
-            sounds[clip.clip_id] = normalise(player.play(codes, samples), LOUDNESS, PEAK)
+            sound = self._played(model, clip.clip_id, frames_to_samples(clip.frames))
+            sounds[clip.clip_id] = normalise(sound, LOUDNESS, PEAK)
         found = {name: onset_times(sound) for name, sound in sounds.items()}
         seconds, songs = {c.clip_id: frames_to_seconds(c.frames) for c in self.clips}, {c.clip_id: c.song for c in self.clips}
         pairs = np.array(list(own_minus_other(found, self.onsets, seconds, songs).values()))
@@ -50,3 +50,16 @@ class PriorListener:
         own, other = pairs.mean(axis=0) if len(pairs) else (0.0, 0.0)
         ratio = sum(map(len, found.values())) / max(1, sum(map(len, self.onsets.values())))
         return Measurement({"P4_difference": own - other, "P4_own": own, "P4_other": other, "onsets_to_truth": ratio}, sounds)
+
+    def _played(self, model: PriorModel, clip_id: str, samples: int) -> np.ndarray:
+        beats, hop = self.beats[clip_id], HOPS[LEVELS[self.level]]
+        rng, upper, style = torch.Generator().manual_seed(self.seed), None, None
+        rhythm = features_of(beats, -(-samples // HOPS[2]) * HOPS[2] // hop, hop)
+        if self.level == "low":
+            audio = self.shards.read(clip_id).audio
+            upper = self.vqvae.encode(torch.from_numpy(audio / max(1e-4, np.abs(audio).max()) * np.float32(CLIP_PEAK))[None], LEVELS["high"])[0]
+        else:
+            style = style_for(model.styles, "", beats, self.seed)
+        codes = sample(model.net, rhythm, style, DRAWS[self.level], rng, upper=upper)
+        with torch.inference_mode():
+            return self.vqvae.decode(codes[None], LEVELS[self.level])[0, :samples].numpy()

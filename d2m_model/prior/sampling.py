@@ -19,6 +19,10 @@ class Draw:
     """The unlikeliest codes, which share 1 - top_p of the probability, are never drawn."""
 
 
+DRAWS = {"high": Draw(guidance=2.0, temperature=0.9), "low": Draw(guidance=1.0, temperature=0.9)}
+"""What is drawn with unless told otherwise; level low only fills in what high says."""
+
+
 @torch.inference_mode()
 def sample(
     net: PriorNet, rhythm: torch.Tensor, style: torch.Tensor | None, draw: Draw, rng: torch.Generator,
@@ -26,7 +30,7 @@ def sample(
 ) -> torch.Tensor:  # fmt: skip
     """(L,) int64 codes under rhythm (L, RHYTHM), style (style,) and upper (U,), the codes of the level above.
 
-    kept: codes (K,) that they begin with, K at most L. Where the Transformer's context is full it goes on from the second
+    A rhythm of zeros is none. kept: codes (K,) that they begin with, K at most L. Where the Transformer's context is full it goes on from the second
     half of it, so that any length is one piece. Equal states of `rng` give equal codes.
     """
     sizes, count = net.sizes, len(rhythm)
@@ -34,11 +38,11 @@ def sample(
     rhythm = _filled(rhythm, patches * sizes.patch)[None]
     upper = None if upper is None else _filled(upper, patches * sizes.upper)[None]
     guided = draw.guidance != 1
-    shown = torch.tensor([True, False] if guided else [True])
+    shown, looks = (torch.tensor([there, False] if guided else [there]) for there in (bool(rhythm.any()), True))
     rows = len(shown)
     style = None if style is None else style[None].expand(rows, -1)
     condition = net.condition(
-        rhythm.expand(rows, -1, -1), style, None if upper is None else upper.expand(rows, -1), has_rhythm=shown, has_style=shown
+        rhythm.expand(rows, -1, -1), style, None if upper is None else upper.expand(rows, -1), has_rhythm=shown, has_style=looks
     )
     rhythm = rhythm.expand(rows, -1, -1) * shown[:, None, None]
     known = 0 if kept is None else min(len(kept), count)

@@ -15,6 +15,7 @@ from d2m_model.prior.params import Params
 from d2m_model.prior.style import styles_of
 from d2m_model.prior.task import PriorTask
 from d2m_model.rhythm.beats_file import Beats, read_beats
+from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import WindowData
@@ -29,10 +30,10 @@ PIECE_SECONDS = 60
 """Longer music without video is cut into pieces of this length."""
 
 
-@torch.inference_mode()
 def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats: Beats) -> Music:
     """A sound (S,) as training music of a level."""
-    codes = {name: vqvae.encode(audio[None].to(vqvae.codebook(0).k.device), LEVELS[name])[0].to(torch.int16).cpu() for name in {"high", level}}
+    audio = audio.to(vqvae.codebook(0).k.device)
+    codes = {name: codes_of(vqvae, audio, LEVELS[name]).to(torch.int16).cpu() for name in {"high", level}}
     upper = None if level == "high" else codes["high"]
     return Music(song=song, codes=codes[level], beats=beats.beats, downbeats=beats.downbeats, strength=beats.strength, upper=upper)
 

@@ -8,6 +8,7 @@ import torch
 
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.net import PriorNet
+from d2m_model.rhythm.beats_file import Beats, tempo_of
 from dataset_tools.base.errors import UserError
 
 EXCERPTS = 4
@@ -45,6 +46,12 @@ class Styles:
         return self.vectors[int(rng.choice(np.argsort(away, kind="stable")[:4]))]
 
 
+def style_for(styles: Styles, spec: str, beats: Beats, seed: int) -> torch.Tensor:
+    """The style (style,) that the corpus's songs have: of a genre `spec`, or of what the dance says where it is empty."""
+    rng = np.random.default_rng([seed, 7])
+    return styles.named(spec, rng) if spec else styles.of_dance(beats.style, beats.tempo, rng)
+
+
 @torch.inference_mode()
 def style_of(net: PriorNet, codes: torch.Tensor, reference: int) -> torch.Tensor:
     """(style,) of codes (L,), the mean over `EXCERPTS` of `reference` codes, or fewer where L is less."""
@@ -54,8 +61,6 @@ def style_of(net: PriorNet, codes: torch.Tensor, reference: int) -> torch.Tensor
 
 def styles_of(net: PriorNet, data: MusicData, genres: Mapping[str, str]) -> Styles:
     """Of every song of `data`; genres: song -> genre."""
-    from d2m_model.rhythm.beats_file import tempo_of
-
     names, tempos, vectors = [], [], []
     for song, indices in data.of_song.items():
         pieces: list[Music] = [data.pieces[k] for k in indices]

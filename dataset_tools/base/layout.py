@@ -6,7 +6,7 @@ from pathlib import Path
 from dataset_tools.base.errors import UserError
 
 DATA_STAGES = ("sources", "download", "clips", "pose", "i3d", "audio", "split", "shards")
-MODEL_STAGES = ("vqvae", "synthesizer", "rhythm", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report")
+MODEL_STAGES = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report")
 COMMANDS = ("listen",)
 """Like stages in everything, but not in DVC's pipeline: they wait for people."""
 PROJECT = Path(__file__).resolve().parents[2]
