@@ -7,7 +7,6 @@ alone, and beside another process that decodes all the while, as the stage's enc
 and clock. The first clip's decoding has no encoding beside it: with few clips that is a large part.
 """
 
-import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from tabulate import tabulate
 
 from benchmarks.turns import arguments, in_turns
 from dataset_tools import audio, clips
+from dataset_tools.base import orphans
 from dataset_tools.base.manifest import load_manifest
 from dataset_tools.base.params import load_params
 from dataset_tools.base.schema import Song, read_records
@@ -34,8 +34,7 @@ def busy(work: Callable[[], None]) -> Iterator[None]:
         while True:
             work()
 
-    process = multiprocessing.get_context("fork").Process(target=again, daemon=True)
-    process.start()
+    process = orphans.start("fork", again)
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ import soundfile
 import torch
 from scipy.io import wavfile
 
+from dataset_tools.base.orphans import end_loader_worker_with_parent
 from dataset_tools.base.shard_loader import load_batches
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
@@ -103,7 +104,7 @@ def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
 def collated(read: Callable, order: list[tuple[str, int]], workers: int) -> float:
     """`arriving` through a DataLoader as everyone writes it."""
     loader = torch.utils.data.DataLoader(
-        Windows(read, order), batch_size=BATCH, num_workers=workers, drop_last=True
+        Windows(read, order), batch_size=BATCH, num_workers=workers, drop_last=True, worker_init_fn=end_loader_worker_with_parent
     )
     return arriving(iter(loader))
 

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
+from kill_early import living
 from within import run_within
 
 TESTS = Path(__file__).parent
@@ -55,6 +57,35 @@ def test_a_main_module_that_starts_processes_when_it_is_imported_is_refused(tmp_
     (tmp_path / "twice.py").write_text(FROM_MAIN)
     done = run_within(300, [sys.executable, tmp_path / "twice.py", "unguarded"], env=ENVIRONMENT)
     assert done.returncode and 'put that under `if __name__ == "__main__":`' in done.stderr
+
+
+FFMPEG = """
+import subprocess, sys
+from pathlib import Path
+from dataset_tools.base.orphans import with_this_process
+import imageio_ffmpeg
+program = with_this_process(imageio_ffmpeg.get_ffmpeg_exe(), Path(sys.argv[1]))
+assert subprocess.run([program, "-hide_banner", "-i", "no such file"], capture_output=True).returncode == FAILS
+subprocess.run([program, "-v", "error", *"-re -f lavfi -i sine -t 60 -f null -".split()])
+"""
+
+
+def test_ffmpeg_ends_with_the_stage_that_started_it(tmp_path):
+    """A minute of sound, as slowly as it is heard."""
+    fails = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", "no such file"], capture_output=True, check=False).returncode
+    command = [sys.executable, "-c", FFMPEG.replace("FAILS", str(fails)), tmp_path]
+    stage = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True)
+    until(60, lambda: any("ffmpeg" in process.name() and "lavfi" in process.cmdline() for process in living(stage.pid)))
+    stage.kill()
+    stage.wait()
+    until(2, lambda: not living(stage.pid))
+
+
+def until(seconds, condition):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_time_limit_holds_where_a_process_is_left_over(tmp_path):

@@ -15,10 +15,15 @@ def run_within(seconds: float, command: Sequence, **options) -> subprocess.Compl
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
     try:
         out, err = process.communicate(timeout=seconds)
-    except BaseException as trouble:
-        os.killpg(process.pid, signal.SIGKILL)
-        _, err = process.communicate()
-        if isinstance(trouble, subprocess.TimeoutExpired):
-            raise AssertionError(f"{command} took more than {seconds} s; its stderr ends: {err[-3000:]}") from None
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"{command} took more than {seconds} s; its stderr ends: {_killed(process)[-3000:]}") from None
+    except BaseException:
+        _killed(process)
         raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _killed(process: subprocess.Popen) -> str:
+    """Kill the group; gives what it had written to stderr."""
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()[1]

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import nn
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.orphans import end_with_parent
 
 T = TypeVar("T", bound=Sequence | torch.Tensor)
 
@@ -28,6 +29,8 @@ def processes() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's process is the parent, and leaves these behind when it is killed
+        end_with_parent(os.getppid())
     cuda = torch.cuda.is_available()
     if cuda:
         own, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()

@@ -1,7 +1,8 @@
 """Processes that end with the one that started them, even where that is killed by SIGKILL, and at any instant.
 
 Pipes do not tell: other children of the parent may hold their other ends. What tells on every Unix is the parent's process
-id, which a child can know before it starts: once the parent is gone, `os.getppid()` is another.
+id, which a child can know before it starts: once the parent is gone, `os.getppid()` is another. As a script, which
+`with_this_process` calls, this file runs a command: `orphans.py PARENT COMMAND [ARGUMENT ...]`.
 """
 
 import ctypes
@@ -9,14 +10,18 @@ import io
 import multiprocessing
 import os
 import pickle
+import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import reduction, spawn
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 POLL = 0.25  # s
@@ -32,7 +37,7 @@ def end_with_parent(parent: int) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent, partial(os.kill, os.getpid(), signal.SIGKILL)), daemon=True).start()
 
 
 def end_loader_worker_with_parent(_worker: int) -> None:
@@ -59,10 +64,20 @@ def start(method: str, target: Callable, *args) -> BaseProcess:
     return process
 
 
-def _watch(parent: int) -> None:
+def with_this_process(program: str, folder: Path) -> str:
+    """Path of a program in `folder` that does what `program` does and ends with this process: for libraries that start
+    what a path names. `program` itself where nothing in `folder` may be executed (noexec). POSIX only."""
+    path = folder / Path(program).name
+    words = (sys.executable, "-I", "-S", __file__, str(os.getpid()), program)
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+    path.chmod(0o700)
+    return str(path) if os.access(path, os.X_OK) else program
+
+
+def _watch(parent: int, end: Callable[[], None]) -> None:
     while os.getppid() == parent:
         time.sleep(POLL)
-    os.kill(os.getpid(), signal.SIGKILL)
+    end()
 
 
 def _run(parent: int, call: tuple[Callable, tuple]) -> None:
@@ -106,3 +121,9 @@ def _main_hidden() -> Iterator[dict]:
             yield {key: value for key, value in data.items() if key.startswith("init_main")}
         finally:
             names.update(hidden)
+
+
+if __name__ == "__main__":
+    child = subprocess.Popen(sys.argv[2:])
+    threading.Thread(target=_watch, args=(int(sys.argv[1]), child.kill), daemon=True).start()
+    sys.exit(child.wait())

@@ -4,13 +4,16 @@ yt-dlp as a library retries nothing and drops missing fragments unless told othe
 on is set here. Only http and https are spoken, and file: for a path of the user's own; a redirect can't change that.
 """
 
+import atexit
 import json
+import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +24,7 @@ from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.orphans import with_this_process
 from dataset_tools.corpus.classify import PAGE_BYTES, NotAVideo, causes, in_place_of_a_video
 from dataset_tools.vision.video_io import open_media, probe
 
@@ -117,17 +121,25 @@ class _Fetcher(YoutubeDL):
         }
 
 
-def options(settings: Settings, folder: Path, *, local: bool) -> dict:
-    """yt-dlp's options for a download into `folder`."""
+@cache
+def _ffmpeg(_process: int) -> str:
+    """FFmpeg for yt-dlp to start, which ends with this process: it may be recording a stream for minutes."""
     import imageio_ffmpeg
 
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return with_this_process(imageio_ffmpeg.get_ffmpeg_exe(), Path(folder))
+
+
+def options(settings: Settings, folder: Path, *, local: bool) -> dict:
+    """yt-dlp's options for a download into `folder`."""
     h, wait = settings.max_height, settings.retry_wait
     browser = settings.cookies_from_browser
     return {
         "format": settings.format or f"bv*[height<={h}]+ba/b[height<={h}]/bv*+ba/b",
         "format_sort": ["res", "fps", "vcodec:h264", "acodec:aac"],
         "merge_output_format": "mp4/mkv",
-        "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
+        "ffmpeg_location": _ffmpeg(os.getpid()),
         "outtmpl": {"default": str(folder / "video.%(ext)s")},
         "enable_file_urls": local,
         "noplaylist": True,

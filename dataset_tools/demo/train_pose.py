@@ -21,6 +21,7 @@ from torch import nn
 
 from dataset_tools.base import cli
 from dataset_tools.base.atomic import check_writable, write_aside, write_text
+from dataset_tools.base.orphans import end_loader_worker_with_parent
 from dataset_tools.base.workers import progress
 from dataset_tools.demo.pose_training.evaluation import evaluate
 from dataset_tools.demo.pose_training.loss import CompositeLoss
@@ -62,8 +63,9 @@ def train(
     )
     batches = Batches(pool, network.head_metas, BATCH, seed)
     loader = torch.utils.data.DataLoader(
-        batches, batch_size=None, sampler=range(steps), num_workers=1, prefetch_factor=4
-    )
+        batches, batch_size=None, sampler=range(steps), num_workers=1, prefetch_factor=4,
+        worker_init_fn=end_loader_worker_with_parent,
+    )  # fmt: skip
     bar = progress(islice(echoed(iter(loader), seed), steps), "train pose", steps)
     running = 0.0
     for step, (images, targets) in enumerate(bar):
