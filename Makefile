@@ -1,16 +1,29 @@
-# make repro   the demo corpus from nothing to a report      make test   the tests
+# make repro   the demo corpus from nothing to a report      make test            the tests
+# make check   lint and the fast tests                        make test-portable   the tests, rounded as an old processor does
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: repro test install lock clean
+# One thread for each of two processes: more would only wait for each other. Files go out longest first (tests/conftest.py).
+PYTEST := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: repro test check test-portable install lock clean
 
 repro: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 
 test: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadfile $(TESTS)
+	$(PYTEST) $(TESTS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(PYTEST) -m "not slow" $(TESTS)
+
+# Torch's kernels without vector instructions and oneDNN's of 2008: sums come in another order, so what holds only by
+# rounding fails.
+test-portable: $(INSTALLED)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) $(TESTS)
 
 install: $(INSTALLED)
 

@@ -12,6 +12,15 @@ from film_site import movie, site  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("dataset_tools", "d2m_model", "manifests", "dvc.yaml", ".dvcignore")
+SLOW = (
+    "pipeline", "aist_pipeline", "kill", "download_kill", "loop", "distributed", "generate", "report", "workers", "i3d",
+    "pose", "poser", "i3d_net", "d2m_gan", "acceleration", "nets_d2m", "variants", "imports_models", "motion_models",
+    "published_generator", "embedding", "train_pose", "cmt", "foley_music", "listen", "evaluate", "scoring", "demo_corpus",
+    "vqvae", "synthesizer", "fingerprint", "split", "clips", "songs", "download", "baselines", "dance2music_online",
+    "music_model", "imports", "vqvae_weights", "aist_corpus", "architecture",
+)  # fmt: skip
+"""Files whose tests take longer than a few seconds together: they train, run stages or build networks of full size."""
+SLOW_SECONDS = 600  # time limit of a test in them, for the whole pipeline is one's fixture; of all others: pyproject.toml
 
 
 def environment() -> dict[str, str]:
@@ -54,6 +63,15 @@ def run_pipeline(folder: Path) -> Path:
     (folder / "repro.log").write_text(done.stdout)
     return folder
 
+
+def pytest_collection_modifyitems(items) -> None:
+    """Mark what `make check` leaves out, and put it first, the longest file before all: two processes then end together."""
+    place = {f"test_{name}": at for at, name in enumerate(SLOW)}
+    for item in items:
+        if item.path.stem in place:
+            item.add_marker("slow")
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def pytest_configure(config) -> None:

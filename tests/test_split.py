@@ -222,11 +222,16 @@ def test_a_folder_as_out_is_refused(tmp_path):
         split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(tmp_path)])
 
 
+@pytest.fixture(scope="module")
+def songs():
+    """Three songs of 8 s, and the first again, a little faster."""
+    made = [synthesise(compose(seed, "house", seconds=8.0), SAMPLE_RATE) for seed in range(3)]
+    return [*made, soxr.resample(made[0], SAMPLE_RATE * 1.03, SAMPLE_RATE)]
+
+
 @pytest.fixture
-def heard(tmp_path):
-    """A corpus of four songs with sound, where song_3 (test) is song_0 (train) again, a little faster."""
-    songs = [synthesise(compose(seed, "house", seconds=8.0), SAMPLE_RATE) for seed in range(3)]
-    songs.append(soxr.resample(songs[0], SAMPLE_RATE * 1.03, SAMPLE_RATE))
+def heard(tmp_path, songs):
+    """A corpus of those four songs with sound, where song_3 (test) is song_0 (train) again."""
     clips = [
         Clip(clip_id=f"clip_{n}", video_id="v", song_id=f"song_{n % 4}", official_split="train" if n % 4 < 2 else "test",
              start=9.0 * n, end=9.0 * n + 8)
