@@ -19,13 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics import overview
-from d2m_model.metrics.beat_fitting import Beaten
 from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.code_health import code_rate, hum_scores, longest_copy
-from d2m_model.metrics.controls import FITTED, RHYTHM, control_sounds, drawn_from, fitted_songs, rhythm_clicks
+from d2m_model.metrics.controls import beat_controls, control_sounds, drawn_from
 from d2m_model.metrics.embedding import WEIGHTS, Embedder, score_embedded
 from d2m_model.metrics.inputs import (
-    Beats,
     PairedSounds,
     as_long,
     read_pairs,
@@ -159,15 +157,6 @@ def systems_of(layout: Layout, own: Mapping[str, np.ndarray], split: str) -> dic
     return systems
 
 
-def beat_controls(own: Mapping, train: ShardSet, truth: Mapping[str, Beats], known: Mapping[str, Beats], rhythm: Mapping[str, Beats]) -> dict:
-    """The controls that know beats, those of them that there are: {control: {clip: sound}}. truth, known : true beats of the
-    scored and of the training clips; rhythm : beats read from the motion; each empty where there are none."""
-    lengths = {c: len(audio) for c, audio in own.items()}
-    songs = {c.clip_id: Beaten(_audio(train, c), known[c.clip_id]) for c in train.clips} if known else {}
-    made = {FITTED: fitted_songs(songs, truth, lengths), RHYTHM: rhythm_clicks(rhythm, lengths)}
-    return {name: sounds for name, sounds in made.items() if sounds}
-
-
 def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     """Every system of params.yaml and every control of a corpus -> (metrics, per-clip rows)."""
     shards = layout.stage("shards")
@@ -181,7 +170,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
         systems[f"{RECONSTRUCTED} {level}"] = reconstructions(own, synthesizer, level)
     systems |= control_sounds(own, songs, params.seed, drawn_from(train))
     truth, rhythm = true_rhythm(layout.stage("sources") / "truth", clips), read_rhythm(layout.stage("evaluate").parent / "rhythm/beats", clips)
-    systems |= beat_controls(own, train, truth, true_rhythm(layout.stage("sources") / "truth", [c.clip_id for c in train.clips]), rhythm)
+    systems |= beat_controls({c: len(audio) for c, audio in own.items()}, train, layout.stage("sources") / "truth", rhythm)
     reference = Reference(
         audio=own,
         songs=songs,

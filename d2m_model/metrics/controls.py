@@ -4,11 +4,12 @@ All are mono float32 at 22 050 Hz of the length asked for.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_tempo
-from d2m_model.metrics.inputs import Beats
+from d2m_model.metrics.inputs import Beats, true_rhythm
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import SAMPLE_RATE
 
@@ -85,6 +86,18 @@ def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
         return train.read(clip.clip_id, 0, clip.frames).audio
 
     return draw
+
+
+def beat_controls(samples: Mapping[str, int], train: ShardSet, truth: Path, rhythm: Mapping[str, Beats]) -> dict[str, dict[str, np.ndarray]]:
+    """The controls that know beats, of those that there are: {control: {clip: sound}}.
+
+    samples : clip -> how long its sounds are. truth : folder of the corpus's true beats, which need not be there. rhythm :
+    clip -> beats read from its motion, or empty.
+    """
+    dances, known = true_rhythm(truth, list(samples)), true_rhythm(truth, [c.clip_id for c in train.clips])
+    songs = {c.clip_id: Beaten(train.read(c.clip_id, 0, c.frames).audio, known[c.clip_id]) for c in train.clips} if dances and known else {}
+    made = {FITTED: fitted_songs(songs, dances, samples), RHYTHM: rhythm_clicks({c: b for c, b in rhythm.items() if c in samples}, samples)}
+    return {name: sounds for name, sounds in made.items() if sounds}
 
 
 def control_sounds(
