@@ -8,6 +8,7 @@ INSTALLED := $(VENV)/installed
 
 repro: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	$(BIN)/python -m d2m_model.tables --compare
 
 test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadfile $(TESTS)
