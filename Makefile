@@ -12,6 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -
 
 repro: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	$(BIN)/python -m d2m_model.tables --compare
 
 test: $(INSTALLED)
 	$(PYTEST) $(TESTS)

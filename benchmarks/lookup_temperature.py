@@ -13,7 +13,8 @@ import numpy as np
 
 from d2m_model.evaluate import Params as EvaluateParams
 from d2m_model.generate import Params, compose, load_model
-from d2m_model.metrics.embedding import Embedder, embed, frechet
+from d2m_model.metrics.distances import frechet
+from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.training.music_model import inputs_of
 from dataset_tools.base.layout import Layout

@@ -33,7 +33,8 @@ from d2m_model.evaluate import Params as EvaluateParams
 from d2m_model.evaluate import rounded
 from d2m_model.generate import Params as GenerateParams
 from d2m_model.generate import compose
-from d2m_model.metrics.embedding import Embedder, embed, frechet
+from d2m_model.metrics.distances import frechet
+from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.inputs import true_beats
 from d2m_model.metrics.scoring import Reference, score_system
 from d2m_model.nets.presets import DanceToCodes

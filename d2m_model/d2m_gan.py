@@ -258,7 +258,7 @@ def train(
     net, last = task.average.cpu(), {k: round(v, 6) for k, v in curves.rows[-1].items() if k != "step"}
     measured = {name: value for name, value in last.items() if name.startswith("P4")}
     metrics = {
-        "level": level, "variant": variant, "preset": preset.name, "steps": params.steps,
+        "level": level, "variant": variant, "preset": preset.name, "seed": params.seed, "steps": params.steps,
         "train_clips": len(windows.clips), "train_windows": len(windows),
         "generator_parameters": sum(p.numel() for p in net.parameters()),
         "discriminator_parameters": sum(p.numel() for p in task.judge.parameters()),

@@ -19,20 +19,23 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics import overview
-from d2m_model.metrics.controls import control_sounds, drawn_from
+from d2m_model.metrics.bootstrap import resamples
+from d2m_model.metrics.code_health import code_rate, hum_scores, longest_copy
+from d2m_model.metrics.controls import beat_controls, control_sounds, drawn_from
 from d2m_model.metrics.embedding import WEIGHTS, Embedder, score_embedded
 from d2m_model.metrics.inputs import (
     PairedSounds,
     as_long,
     read_pairs,
+    read_rhythm,
     read_sound,
     training_files,
-    true_beats,
+    true_rhythm,
     uneven,
 )
 from d2m_model.metrics.motion_beats import motion_beats
-from d2m_model.metrics.scoring import PROTOCOLS, Reference, score_system
-from d2m_model.metrics.systems import RECONSTRUCTED, Others, named_systems
+from d2m_model.metrics.scoring import PROTOCOLS, Reference, rhythm_scores, score_system
+from d2m_model.metrics.systems import RECONSTRUCTED, Music, Others, named_systems
 from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
@@ -58,12 +61,15 @@ class Params(Others):
     segments: bool = False
     """Count P1 and P2 in whole segments of 2 s, as the paper did (86 on AIST++), not in whole clips."""
     embedding: str = "vggish"
-    """Of genre accuracy, FAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
+    """Of genre accuracy, FAD, KAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
+    coded_clips: int = 64
+    """Training clips, evenly spaced, that are coded and decoded again for the FAD to coded music."""
 
     def __post_init__(self):
         super().__post_init__()
         require(len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS), f"protocols must be among {', '.join(PROTOCOLS)}")
         require(self.draws >= 100, f"draws must be at least 100, found {self.draws}")
+        require(self.coded_clips >= 1, f"coded_clips must be at least 1, found {self.coded_clips}")
         require(self.embedding in WEIGHTS, f"embedding must be {' or '.join(WEIGHTS)}, found '{self.embedding}'")
         require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")
 
@@ -101,11 +107,39 @@ def score_all(systems: Mapping[str, Mapping], kinds: Mapping[str, str], referenc
 
 
 def reconstructions(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> dict[str, np.ndarray]:
-    """{clip: sound}: the ground truth coded and decoded again at a level."""
+    """{clip: sound}: music coded and decoded again at a level."""
     from d2m_model.metrics.reconstruction import coded_again
     from d2m_model.training.vqvae_files import load_vqvae
 
     return coded_again(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own)
+
+
+def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[np.ndarray]:
+    """Codes (L,) of each clip's music at a level."""
+    from d2m_model.metrics.reconstruction import codes_of
+    from d2m_model.training.vqvae_files import load_vqvae
+
+    return list(codes_of(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
+
+
+def code_health(systems: Mapping, named: Mapping[str, Music], own: Mapping, train: ShardSet, synthesizer: Path, songs: Mapping, params: Params) -> dict:
+    """{system over codes: {'level', 'hum_ratio' with bounds and, where its codes are kept, 'copied_seconds', the longest run
+    of codes from one training clip}}; the reconstructions among them, whose codes are kept where any system's are."""
+    levels = {name: music.level for name, music in named.items() if music.level}
+    levels |= {name: name.removeprefix(f"{RECONSTRUCTED} ") for name in systems if name.startswith(RECONSTRUCTED)}
+    codes = {name: found for name in levels if name in named and (found := named[name].codes(own)) is not None}
+    known = {level: coded({c.clip_id: _audio(train, c) for c in train.clips}, synthesizer, level) for level in {levels[n] for n in codes}}
+    result = {}
+    for name, level in levels.items():
+        again = f"{RECONSTRUCTED} {level}"
+        result[name] = {"level": level}
+        if again in systems:
+            weights = resamples(len(systems[name]), [songs[c] for c in sorted(systems[name])], draws=params.draws, seed=params.seed)
+            result[name] |= hum_scores(systems[name], systems[again], code_rate(level), weights)
+        if level in known:
+            played = coded(own, synthesizer, level) if name == again else list(codes.get(name, {}).values())
+            result[name] |= {"copied_seconds": longest_copy(played, known[level]) / code_rate(level)} if played else {}
+    return result
 
 
 def _audio(shards: ShardSet, clip) -> np.ndarray:
@@ -129,29 +163,44 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     test, train = ShardSet(shards, params.split), ShardSet(shards, "train")
     clips = [c.clip_id for c in test.clips]
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
-    kinds = {name: music.kind for name, music in named_systems(layout).items()}
+    named, levels, synthesizer = named_systems(layout), names_of(layout.params, "levels"), layout.stage("synthesizer")
     systems = systems_of(layout, own, params.split)
     embedder = Embedder(params.embedding, layout)  # before any scoring, for its weights may not be had
-    for level in names_of(layout.params, "levels"):
-        systems[f"{RECONSTRUCTED} {level}"] = reconstructions(own, layout.stage("synthesizer"), level)
+    for level in levels:
+        systems[f"{RECONSTRUCTED} {level}"] = reconstructions(own, synthesizer, level)
     systems |= control_sounds(own, songs, params.seed, drawn_from(train))
+    truth, rhythm = true_rhythm(layout.stage("sources") / "truth", clips), read_rhythm(layout.stage("evaluate").parent / "rhythm/beats", clips)
+    systems |= beat_controls({c: len(audio) for c, audio in own.items()}, train, layout.stage("sources") / "truth", rhythm)
     reference = Reference(
         audio=own,
         songs=songs,
-        beats=true_beats(layout.stage("sources") / "truth", clips),
+        beats={c: found.beats for c, found in truth.items()},
+        rhythm=rhythm,
         motion_beats={c.clip_id: motion_beats(test.read(c.clip_id).pose[:, 0]) for c in test.clips if NO_POSE not in test.info.pose_weights},
     )
-    scored, rows = score_all(systems, kinds, reference, params)
+    scored, rows = score_all(systems, {name: music.kind for name, music in named.items()}, reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}
+    for name, music in named.items():
+        scored[name] |= {"seed": music.seed} if music.seed is not None else {}
+    health = code_health(systems, named, own, train, synthesizer, songs, params)
+    for name, found in health.items():
+        scored[name]["codes"] = found
     for name in names_of(layout.params, "systems"):
         scored[name]["about"] = (layout.stage("baselines") / name / "about.txt").read_text(encoding="utf-8").strip()
     known = ((_audio(train, c), c.genre) for c in train.clips)
-    facts, found = score_embedded(systems, known, genres, songs, embedder, source="train split", draws=params.draws, seed=params.seed)
+    some = [train.clips[i] for i in sorted(set(np.linspace(0, len(train.clips) - 1, params.coded_clips).astype(int)))]
+    again = {level: reconstructions({c.clip_id: _audio(train, c) for c in some}, synthesizer, level).values() for level in levels}
+    other = "high" if "high" in levels else levels[0]  # of what plays no codes
+    facts, found = score_embedded(
+        systems, known, genres, songs, embedder, source="train split", draws=params.draws, seed=params.seed,
+        coded=again, level_of=lambda name: health.get(name, {}).get("level", other),
+    )  # fmt: skip
     for name, (summary, per_clip) in found.items():
         scored[name] |= summary
         for row in rows:
             if row["system"] == name:
                 row |= {"genre": genres[row["clip_id"]]} | per_clip[row["clip_id"]]
+    facts |= {"rhythm": read} if (read := rhythm_scores(reference, {c: f.downbeats for c, f in truth.items()}, draws=params.draws, seed=params.seed)) else {}
     return {"clips": len(clips), "songs": len(set(songs.values())), "split": params.split, **facts, "systems": scored}, rows
 
 

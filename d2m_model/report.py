@@ -1,4 +1,5 @@
-"""Everything that came out, on one self-contained page: players, beat time lines (Fig. 5), losses (Fig. 6), tables.
+"""Everything that came out, on one self-contained page: P4 against FAD in one picture, players with beat time lines (Fig. 5),
+losses (Fig. 6), tables.
 
     python -m d2m_model.report --corpus demo
 """
@@ -6,6 +7,7 @@
 import base64
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +16,12 @@ import numpy as np
 import pandas as pd
 
 from d2m_model.listening import sounds as study
-from d2m_model.metrics.inputs import read_sound, true_beats
+from d2m_model.metrics import overview
+from d2m_model.metrics.controls import beat_controls
+from d2m_model.metrics.inputs import read_rhythm, read_sound, true_beats
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
-from d2m_model.page import breakdown, plots
+from d2m_model.page import breakdown, picture, plots
 from d2m_model.page.crops import crop_cards
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
@@ -25,7 +29,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, names_of, require
 from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_samples
 from dataset_tools.base.workers import progress
 
 OWN = "own music"
@@ -75,11 +79,11 @@ def curve_files(layout: Layout) -> dict[str, Path]:
 
 def clip_card(
     clip, truth: np.ndarray, models: dict[str, np.ndarray], baselines: dict[str, np.ndarray], beats, scores: pd.DataFrame,
-    media: dict | None,
+    media: dict | None, order: Sequence[str] = (),
 ) -> dict:  # fmt: skip
     """What the template shows of one scored clip. truth, models and baselines are mono (S,) at 22 050 Hz; beats seconds or
     None; scores the rows of `breakdown.differences`; media {video, controls} where the card gets a player: the clip's file
-    and {name: sound}."""
+    and {name: sound}; order the systems, best first: so they stand in the player, before the own music and the controls."""
     seconds, sounds = len(truth) / SAMPLE_RATE, models | baselines
     rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
     own = scores[scores.clip_id == clip.clip_id].set_index("system")
@@ -95,37 +99,41 @@ def clip_card(
     }
     if media:
         card["video"] = base64.b64encode(media["video"].read_bytes()).decode()
-        kinds = [({OWN: truth} | models, "model"), (baselines, "baseline"), (media["controls"], "control")]
-        card["tracks"] = [{"name": n, "sound": mp3(a), "kind": kind} for tracks, kind in kinds for n, a in tracks.items()]
+        made = sorted(sounds, key=lambda n: order.index(n) if n in order else len(order))
+        tracks = [(n, sounds[n], "model" if n in models else "baseline") for n in made]
+        tracks += [(OWN, truth, "own"), *((n, audio, "control") for n, audio in media["controls"].items())]
+        card["tracks"] = [{"name": n, "sound": mp3(audio), "kind": kind} for n, audio, kind in tracks]
     return card
 
 
 def control_sounds(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str, dict[str, np.ndarray]]:
-    """{control: {clip: sound}} of what is worth hearing beside the models: the level's bound and another song."""
+    """{control: {clip: sound}} of what is worth hearing beside the models: the level's bound, another song, and what knows
+    the dance's beats."""
     names = [n for n in study.systems_of(layout)["coherence"] if n == study.MISMATCHED or n.startswith(RECONSTRUCTED)]
     if len({c.song for c in test.clips}) == 1:
         names.remove(study.MISMATCHED)
-    return {name: study.system_sounds(layout, test, name, clips, seed=0) for name in names}
+    sounds = {name: study.system_sounds(layout, test, name, clips, seed=0) for name in names}
+    samples = {c.clip_id: frames_to_samples(c.frames) for c in test.clips if c.clip_id in clips}
+    rhythm = read_rhythm(layout.stage("report").parent / "rhythm/beats", list(samples))
+    return sounds | beat_controls(samples, ShardSet(layout.stage("shards"), "train"), layout.stage("sources") / "truth", rhythm)
 
 
-def score_cards(systems: dict, kind: str) -> list[dict]:
-    """The P4 difference of each model and of the controls that frame it."""
-    cards = []
-    for name, summary in systems.items():
-        p4 = summary.get("P4", {}).get(f"{kind}_70ms")
-        if p4 and p4["difference"] is not None:
-            low, high = p4.get("difference_low"), p4.get("difference_high")
-            interval = f"95 % {low:+.3f} to {high:+.3f}" if low is not None else "one clip: no interval"
-            highlight = breakdown.KINDS.get(summary.get("kind"), "")
-            cards.append({"name": name, "kind": highlight, "value": f"{p4['difference']:+.3f}", "text": f"{interval} · own {p4['own']:.3f}"})
-    return cards
+def opening(systems: dict) -> dict | None:
+    """The page's first picture, wide and narrow, with its numbers; None where no system has both scores."""
+    points, distance = picture.points_of(systems), picture.distance_of(systems)
+    if not points:
+        return None
+    wide = picture.draw(points, distance, width=1140, height=560)
+    narrow = picture.draw(points, distance, width=360, height=420, size=12, numbered=True)
+    return {"points": points, "distance": distance.upper(), "wide": wide, "narrow": narrow}
 
 
 def table_views(folder: Path, kinds: dict[str, str]) -> list[dict]:
     """Tables as the `tables` stage wrote them; rows of controls and models marked for the style sheet. kinds: of systems."""
     cells = pd.read_csv(folder / "cells.csv", dtype=str)
     views = []
-    for name in ("systems", *[f"table{n}" for n in range(1, 7)]):
+    extra = [name for name in ("codes", "rhythm") if (folder / f"{name}.md").is_file()]
+    for name in ("systems", *extra, *[f"table{n}" for n in range(1, 7)]):
         title, _, rest = (folder / f"{name}.md").read_text().partition("\n")
         frame = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
         own = cells[cells.table == name.removeprefix("table")]
@@ -165,6 +173,9 @@ def build_page(layout: Layout, params: Params) -> str:
     folders = folders_of(layout, systems)
     names, baselines = ([n for n in folders if systems[n]["kind"] == kind] for kind in ("model", "baseline"))
     beats = true_beats(layout.stage("sources") / "truth", ids)
+    first = opening(systems)
+    order = [p["name"] for p in first["points"]] if first else []
+    names, baselines = (sorted(part, key=lambda n: order.index(n) if n in order else len(order)) for part in (names, baselines))
     kind = "beats" if beats else "onsets"
     frame = breakdown.differences(per_clip, kind)
     shown = breakdown.shown_clips(frame, names, ids, params.max_clips)
@@ -175,9 +186,12 @@ def build_page(layout: Layout, params: Params) -> str:
         made = [{n: read_sound(folders[n] / f"{clip.clip_id}.wav") for n in part} for part in (names, baselines)]
         media = None
         if clip.clip_id in shown:
-            heard = {name: of[clip.clip_id] for name, of in controls.items()}
+            heard = {name: of[clip.clip_id] for name, of in controls.items() if clip.clip_id in of}
             media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": heard}
-        cards.append(clip_card(clip, truth, *made, beats.get(clip.clip_id), frame, media))
+        cards.append(clip_card(clip, truth, *made, beats.get(clip.clip_id), frame, media, order))
+    if names:  # the clips that the best model plays best come first
+        found = frame[frame.system == names[0]].set_index("clip_id").difference
+        cards.sort(key=lambda card: (-found.get(card["id"], -np.inf), card["id"]))
     curves = [figure for title, path in curve_files(layout).items() for figure in plots.loss_curves(path, title)]
     split = pd.read_csv(layout.stage("split") / "split.csv", dtype=str)
     text = {"id": str, "video_id": str, "song_id": str, "genre": str}
@@ -192,7 +206,8 @@ def build_page(layout: Layout, params: Params) -> str:
         corpus=layout.corpus,
         split=part,
         lead=f"{len(clips)} clips, {clips.song_id.nunique()} songs; {len(test.clips)} {part} clips{', ' if shared else ' '}{unheard}.",
-        scores=score_cards(systems, kind),
+        opening=first,
+        seeds=overview.seed_note(systems),
         reference_kind=kind,
         beats_note="; the vertical lines are the dance's true beats" if beats else "",
         breakdown_tables=tables,
@@ -210,18 +225,13 @@ def build_page(layout: Layout, params: Params) -> str:
 
 def summary(layout: Layout, systems: dict) -> str:
     """What a person wants to know at the end of a run: where the report is, the scores, what to do next."""
-    kind = "beats" if any("beats_70ms" in s.get("P4", {}) for s in systems.values()) else "onsets"
+    points, distance = picture.points_of(systems), picture.distance_of(systems).upper()
     lines = [f"Report: {layout.stage('report') / 'index.html'}", ""]
-    lines += [f"{'system':26s}{'P1 cover/hit':>14s}   P4 own − other dances (±70 ms)"]
-    for name, s in systems.items():
-        p1, p4 = s.get("P1", {}), s.get("P4", {}).get(f"{kind}_70ms", {})
-        cover, hit = p1.get("coverage_micro"), p1.get("hit_micro")
-        first = f"{cover:.0f} / {hit:.0f}" if cover is not None and hit is not None else "–"
-        diff = p4.get("difference")
-        second = "–" if diff is None else f"{diff:+.3f}"
-        if diff is not None and p4.get("difference_low") is not None:
-            second += f"  [{p4['difference_low']:+.3f}, {p4['difference_high']:+.3f}]"
-        lines.append(f"{name:26s}{first:>14s}   {second}")
+    lines += [f"{'system, best first':26s}{'P4 own − other dances (±70 ms)':34s}{distance}"]
+    lines += [f"{p['name']:26s}{p['y_text']:34s}{p['x_text']}" for p in points]
+    lines += [f"{name:26s}no P4 or no {distance}" for name in systems if name not in {p["name"] for p in points}]
+    if seeds := overview.seed_note(systems):
+        lines += ["", seeds]
     lines += ["", "Your own video: . .venv/bin/activate && python -m d2m_model.generate --video IN.mp4 --out OUT.mp4"]
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """The paper's Tables 1 to 6 with its numbers beside ours, and tables of every system and control that was scored.
 
     python -m d2m_model.tables --corpus demo [--print md|csv|tex]
+    python -m d2m_model.tables --corpus demo --compare      # the models' scores beside the range that other seeds gave
 
 Ours are protocol P1, pooled (micro), because the paper's numbers fit a pooled count. The paper's rows are measured on
 AIST++ (Tables 1, 3 to 6) and TikTok (Table 2): on any other corpus the difference compares unlike things, and the note
@@ -16,6 +17,7 @@ import pandas as pd
 
 from d2m_model.metrics import overview
 from d2m_model.metrics.scoring import PROTOCOLS
+from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges
 from d2m_model.nets.variants import VARIANTS
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
@@ -152,7 +154,8 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
         text += f"{opinion_note(corpus, results)} "
     text += "A dash is a number that the paper does not give or that cannot be had."
     baselines = overview.baseline_note(results.systems) if set(table.variant) & set(BASELINES) else ""
-    return "\n\n".join(part for part in (text, baselines, overview.control_note(results.metrics, digits)) if part)
+    parts = (text, overview.seed_note(results.systems), baselines, overview.control_note(results.metrics, digits))
+    return "\n\n".join(part for part in parts if part)
 
 
 def opinion_note(corpus: str, results: Results) -> str:
@@ -217,16 +220,25 @@ def latex(text: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = stage_parser("d2m_model.tables", __doc__)
+    parser.add_argument("--compare", action="store_true", help="write nothing; print the scores beside the range that was measured over training seeds")
     parser.add_argument("--print", choices=FORMS, dest="form", help="also print every table in this form")
     args = parser.parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "tables", Params)
     results = read_results(layout)
+    if args.compare:
+        print(compared(results.metrics, read_ranges(layout.root / ranges_file(layout.corpus)), layout))
+        return 0
     out = layout.stage("tables")
-    controls = overview.control_note(results.metrics, params.digits)
+    controls = "\n\n".join(part for part in (overview.seed_note(results.systems), overview.control_note(results.metrics, params.digits)) if part)
     tables = [("systems", "All systems and controls", overview.systems_table(results.systems, params.digits), controls)]
     if any("sound" in s for s in results.systems.values()):
         tables.append(("sound", "Loudness, spectrum and novelty", overview.sound_table(results.systems), controls))
+    if any("codes" in s for s in results.systems.values()):
+        tables.append(("codes", "Systems over codes: hum, onsets and copies", overview.codes_table(results.systems), controls))
+    if rhythm := results.metrics.get("rhythm"):
+        title = "Rhythm: beats read from the motion, F-measure ±70 ms with the true ones"
+        tables.append(("rhythm", title, overview.rhythm_table(rhythm), f"{rhythm['beats']['clips']} clips; a list of beats that ignores the dance is at 0."))
     for protocol in PROTOCOLS:
         scored = [s for s in results.systems.values() if protocol in s]
         for name, title, table in overview.protocol_tables(results.systems, protocol) if scored else []:

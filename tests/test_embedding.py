@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from d2m_model.metrics.bootstrap import resamples
-from d2m_model.metrics.embedding import Database, Embedded, embed, embedding_scores, fad_scores, frechet, genre_facts
+from d2m_model.metrics.embedding import Database, Embedded, embed, embedding_scores, genre_facts
 from d2m_model.metrics.sound_quality import log_mel_distance, loudness
 from dataset_tools.base.errors import UserError
 from dataset_tools.demo import train_embedding
@@ -75,24 +75,6 @@ def test_novelty_is_zero_for_training_music(database):
     scores, rows = embedding_scores(copied, database, None, 2.0, resamples(2, draws=100), 0)
     assert rows["a"]["novelty"] == 0 and "genre" not in scores
     assert rows["b"]["novelty"] == pytest.approx(np.hypot(4, 4) / 2, rel=0.1)
-
-
-def test_frechet_of_gaussians_is_the_closed_form():
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((20000, 3)), rng.standard_normal((20000, 3)) * [1, 2, 3] + [1, 0, 0]
-    assert frechet(a, a) == pytest.approx(0, abs=1e-9)
-    assert frechet(a, b) == pytest.approx(1 + 0 + 1 + 4, rel=0.03)
-    turned = np.linalg.qr(rng.standard_normal((3, 3)))[0]
-    assert frechet(a @ turned, b @ turned) == pytest.approx(frechet(a, b))
-
-
-def test_fad_infinity_takes_the_bias_of_few_points_away():
-    rng = np.random.default_rng(1)
-    reference, few = rng.standard_normal((5000, 8)), rng.standard_normal((40, 8))
-    found = fad_scores(few, reference, 0)
-    assert found["fad"] > 0.4 and abs(found["fad_infinity"]) < 0.3 * found["fad"]
-    assert "infinity_declined" in fad_scores(few[:20], reference, 0) and "fad" in fad_scores(few[:20], reference, 0)
-    assert "15 patches are too few for 8 dimensions: 16" in fad_scores(few[:15], reference, 0)["declined"]
 
 
 def test_embedding_averages_the_patches_of_a_segment():

@@ -231,6 +231,43 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     assert not (folder / "summary" / "high-stale.json").exists()
 
 
+def test_what_is_known_of_beats_and_codes_is_scored(corpus, monkeypatch):
+    """True beats give the fitted song, the rhythm stage's clicks, its own rows and P4 against what models were given; codes
+    beside a system's sounds the longest run that was copied. Training seeds are named."""
+    monkeypatch.setattr(evaluate, "reconstructions", lambda own, *_: own)
+    training = np.random.default_rng(0).integers(0, 50, 400)
+    monkeypatch.setattr(evaluate, "coded", lambda own, *_: [training] if len(own) else [])
+    truth, rhythm = corpus / "data/demo/sources/truth", corpus / "runs/demo/rhythm/beats"
+    truth.mkdir(parents=True)
+    rhythm.mkdir(parents=True)
+    for n in range(4):
+        beats = beats_of(n, 2.0)
+        np.savez(truth / f"clip_{n:03d}.npz", beats=beats, downbeats=beats[:1])
+        if n > 1:
+            (rhythm / f"clip_{n:03d}.json").write_text(json.dumps({"fps": 30, "beats": list(beats + 0.02), "downbeats": [beats[0] + 0.02]}))
+    made = corpus / "runs/demo/generate/high-full"
+    np.save(made / "clip_002.codes.npy", np.r_[training[100:250], 60:80])
+    np.save(made / "clip_003.codes.npy", np.arange(100, 200))
+    (corpus / "runs/demo/d2m_gan/high-full").mkdir(parents=True)
+    (corpus / "runs/demo/d2m_gan/high-full/metrics.json").write_text('{"seed": 3}')
+    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())
+    systems = found["systems"]
+    assert found["rhythm"]["beats"]["own"] == found["rhythm"]["downbeats"]["own"] == 1 and found["rhythm"]["beats"]["difference"] > 0.2
+    assert systems["rhythm clicks"]["P4"]["rhythm_70ms"]["own"] > 0.99 and systems["rhythm clicks"]["P4"]["beats_70ms"]["own"] > 0.99
+    assert systems["fitted song"]["P4"]["beats_70ms"]["own"] > 0.85 and systems["fitted song"]["kind"] == "control"
+    assert systems["high-full"]["codes"]["copied_seconds"] == pytest.approx(150 / (RATE / 128), abs=1e-5)
+    assert systems["high-full"]["codes"]["hum_ratio"] == pytest.approx(1, abs=0.01) and systems["high-full"]["P4"]["onset_ratio"] == 1 and systems["high-full"]["seed"] == 3
+    assert systems["VQ reconstruction high"]["codes"]["copied_seconds"] == pytest.approx(400 / (RATE / 128), abs=1e-5)
+    assert "copied_seconds" not in systems["low-full"]["codes"] and "codes" not in systems["dance2music"] and "seed" not in systems["low-full"]
+    (rhythm / "clip_003.json").unlink()
+    with pytest.raises(UserError, match="clip_003.json: not there, but there is a rhythm of other clips"):
+        evaluate.main(["--root", str(corpus), "--corpus", "demo"])
+    (rhythm / "clip_003.json").write_text('{"beats": [1.0, 0.5], "downbeats": []}')
+    with pytest.raises(UserError, match="must be ascending lists of seconds"):
+        evaluate.main(["--root", str(corpus), "--corpus", "demo"])
+
+
 def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "reconstructions", lambda own, *_: own)
     params = corpus / "params.yaml"

@@ -13,7 +13,7 @@ from footage import timed_video
 
 from d2m_model.page import breakdown, plots
 from d2m_model.page.crops import crop_picture
-from d2m_model.report import Params, clip_card, curve_files, folders_of, mp3, score_cards, table_views
+from d2m_model.report import Params, clip_card, curve_files, folders_of, mp3, table_views
 from dataset_tools.base.layout import Layout
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -60,13 +60,6 @@ def test_tables_keep_their_notes_and_mark_controls_and_models(tmp_path):
     assert first["rows"][0] == {"cells": ["GT"], "kind": "control"}
     kinds = [[row["kind"] for row in view["rows"]] for view in (systems, first, second)]
     assert kinds == [["", "control", ""], ["control", "control", "chosen"], ["", "control", ""]]
-
-
-def test_score_cards_show_interval():
-    p4 = {"difference": 0.12, "difference_low": 0.02, "difference_high": 0.2, "own": 0.5}
-    assert score_cards({"high-full": {"P4": {"beats_70ms": p4}}}, "beats") == [
-        {"name": "high-full", "kind": "", "value": "+0.120", "text": "95 % +0.020 to +0.200 · own 0.500"}
-    ]
 
 
 def per_clip() -> pd.DataFrame:
@@ -121,12 +114,12 @@ def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
     scores = pd.DataFrame(rows, columns=["clip_id", "system", "own", "other"])
     sound = np.zeros(22050 * 3 // 2, np.float32)
     media = {"video": tmp_path / "a.mp4", "controls": {"shuffled": sound}}
-    card = clip_card(clip, sound, {"model": sound}, {"cmt": sound}, None, scores, media)
+    card = clip_card(clip, sound, {"worse": sound, "model": sound}, {"cmt": sound}, None, scores, media, ["model", "shuffled", "cmt", "worse"])
     assert card["id"] == "a" and card["seconds"] == "1.5" and base64.b64decode(card["video"]) == b"video"
     tracks = [(track["name"], track["kind"]) for track in card["tracks"]]
-    assert tracks == [("own music", "model"), ("model", "model"), ("cmt", "baseline"), ("shuffled", "control")]
+    assert tracks == [("model", "model"), ("cmt", "baseline"), ("worse", "model"), ("own music", "own"), ("shuffled", "control")]
     assert card["text"] == "model: F 0.80 own, 0.25 other dances" and "<svg" in card["timeline"]
-    plain = clip_card(clip, sound, {"model": sound}, {"cmt": sound}, None, scores, None)
+    plain = clip_card(clip, sound, {"worse": sound, "model": sound}, {"cmt": sound}, None, scores, None)
     assert plain["tracks"] == [] and plain["timeline"] == card["timeline"]
 
 
@@ -154,7 +147,7 @@ def test_page_is_self_contained(pipeline):
     page = (pipeline / "runs/demo/report/index.html").read_text()
     assert not re.search(r'(?:src|href)="(?!data:|#)', page), "everything is embedded"
     assert page.count('class="clip"') >= 2 and "High w/o motion" in page and "playhead" in page
-    assert "shuffled ground truth" in page and "kept 204 × 360" in page and "Per genre" in page
+    assert "shuffled ground truth" in page and "fitted song" in page and "kept 204 × 360" in page and "Per genre" in page
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

@@ -4,24 +4,53 @@ All are mono float32 at 22 050 Hz of the length asked for.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
+from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_tempo
+from d2m_model.metrics.inputs import Beats, true_rhythm
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 CONTROLS = ("ground truth", "shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
 """Names of the sounds of `control_sounds`."""
+FITTED, RHYTHM = "fitted song", "rhythm clicks"
+"""Controls that know the dance's beats: the true ones, and those that the stage `rhythm` reads from its motion."""
 
 
 def click_track(samples: int, period: float = 0.5) -> np.ndarray:
-    """A 1 kHz click of 30 ms every `period` seconds from 0."""
+    """A click every `period` seconds from 0."""
+    return clicks_at(np.arange(0, samples, period * SAMPLE_RATE).astype(int), samples)
+
+
+def clicks_at(starts: np.ndarray, samples: int) -> np.ndarray:
+    """A 1 kHz click of 30 ms at each of `starts`, in samples, 0 or more."""
     audio = np.zeros(samples, np.float32)
     t = np.arange(int(0.03 * SAMPLE_RATE)) / SAMPLE_RATE
     click = (0.8 * np.sin(2 * np.pi * 1000 * t) * np.exp(-t / 0.006)).astype(np.float32)
-    for start in np.arange(0, samples, period * SAMPLE_RATE).astype(int):
+    for start in starts[starts < samples]:
         audio[start : start + len(click)] = click[: samples - start]
     return audio
+
+
+def rhythm_clicks(rhythm: Mapping[str, Beats], samples: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """{clip: clicks at the beats that were read from its motion}. samples : of each clip."""
+    return {c: clicks_at(np.round(found.beats * SAMPLE_RATE).astype(int), samples[c]) for c, found in rhythm.items()}
+
+
+def fitted_songs(songs: Mapping[str, Beaten], dances: Mapping[str, Beats], samples: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """{clip: the training song of the nearest tempo, stretched so that its beats fall on the dance's}.
+
+    songs : training clip -> its music. dances : clip -> its true beats. A dance with fewer than two beats, or of a tempo that
+    no song can be stretched to, has none.
+    """
+    made = {}
+    for clip, dance in dances.items():
+        name = nearest_tempo(songs, float(np.median(np.diff(dance.beats)))) if len(dance.beats) > 1 else None
+        if name is not None:
+            made[clip] = fitted_to_beats(songs[name], dance, samples[clip])
+    return made
 
 
 def silence(samples: int) -> np.ndarray:
@@ -57,6 +86,18 @@ def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
         return train.read(clip.clip_id, 0, clip.frames).audio
 
     return draw
+
+
+def beat_controls(samples: Mapping[str, int], train: ShardSet, truth: Path, rhythm: Mapping[str, Beats]) -> dict[str, dict[str, np.ndarray]]:
+    """The controls that know beats, of those that there are: {control: {clip: sound}}.
+
+    samples : clip -> how long its sounds are. truth : folder of the corpus's true beats, which need not be there. rhythm :
+    clip -> beats read from its motion, or empty.
+    """
+    dances, known = true_rhythm(truth, list(samples)), true_rhythm(truth, [c.clip_id for c in train.clips])
+    songs = {c.clip_id: Beaten(train.read(c.clip_id, 0, c.frames).audio, known[c.clip_id]) for c in train.clips} if dances and known else {}
+    made = {FITTED: fitted_songs(songs, dances, samples), RHYTHM: rhythm_clicks({c: b for c, b in rhythm.items() if c in samples}, samples)}
+    return {name: sounds for name, sounds in made.items() if sounds}
 
 
 def control_sounds(

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from d2m_model.metrics.embedding import Embedder, embed, frechet
+from d2m_model.metrics.distances import frechet
+from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.metrics.reconstruction import coded_again
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE

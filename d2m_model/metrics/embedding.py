@@ -1,15 +1,16 @@
-"""Sounds as points: genre by retrieval, Fréchet audio distance and novelty, all with one embedding.
+"""Sounds as points: genre by retrieval, novelty and the distances to training music, all with one embedding.
 
 The embedding is VGGish (published weights, real music) or the demo's own network (rendered songs only). Sounds are cut into
 segments of 2 s, two patches of 0.96 s each: a patch has an embedding, a segment the mean of its patches'.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
+from d2m_model.metrics.distances import Music, distance_scores
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import SAMPLE_RATE
@@ -19,8 +20,6 @@ from dataset_tools.hearing.log_mel import segment_patches
 WEIGHTS = {"vggish": "vggish", "demo": "embedding_demo"}
 """Value of `evaluate.embedding` -> name in manifests/weights.csv."""
 LABELS = {"vggish": "VGGish", "demo": "demo weights (our own small network, trained on rendered songs)"}
-ENOUGH_FAD, ENOUGH_INFINITY = 2, 4
-"""Patches per dimension of the embedding under which FAD, and its extrapolation, are not given."""
 BATCH = 64
 
 
@@ -74,7 +73,7 @@ class Database:
 
     def __post_init__(self):
         object.__setattr__(self, "segments", np.concatenate([s.segments for s in self.sounds]))
-        object.__setattr__(self, "patches", np.concatenate([s.patches for s in self.sounds]))
+        object.__setattr__(self, "music", Music(np.concatenate([s.patches for s in self.sounds])))
         object.__setattr__(self, "labels", np.repeat(list(self.genres), [len(s.segments) for s in self.sounds]))
 
     def nearest(self, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,11 +115,14 @@ def score_embedded(
     source: str,
     draws: int,
     seed: int,
+    coded: Mapping[str, Iterable[np.ndarray]] | None = None,
+    level_of: Callable[[str], str] = lambda name: "",
 ) -> tuple[dict, dict]:
-    """Genre, novelty and FAD of every system, `ground truth` among them.
+    """Genre, novelty and distances of every system, `ground truth` among them.
 
     systems : name -> clip -> sound (S,) at 22 050 Hz. train : (sound, genre or '') of the music that the systems may have
-    learnt from, `source` in words. genres, songs : of each clip; None where unknown.
+    learnt from, `source` in words. genres, songs : of each clip; None where unknown. coded : level -> the training sounds
+    coded and decoded again there; a system's FAD to coded music is to that of `level_of` its name.
     Returns ({'embedding', 'genre'}: what they are read against, {system: (summary, {clip: row})}). UserError where every
     training sound is too short.
     """
@@ -132,23 +134,29 @@ def score_embedded(
     own = points["ground truth"]
     asked = genre_facts(database, genres or dict.fromkeys(own, ""), own)
     far = np.concatenate([database.nearest(p.segments)[1] for p in own.values() if p] or [np.ones(1)])
+    again = {level: [p.patches for audio in sounds if (p := embed(audio, embedder))] for level, sounds in (coded or {}).items()}
+    played = {level: Music(np.concatenate(found)) for level, found in again.items() if found}
     result = {}
     for name, found in points.items():
         weights = resamples(len(found), [songs[c] for c in found] if songs else None, draws=draws, seed=seed)
         answered = None if "declined" in asked else genres
-        result[name] = embedding_scores(found, database, answered, float(far.mean()) or np.nan, weights, seed)
+        level = level_of(name)
+        result[name] = embedding_scores(found, database, answered, float(far.mean()) or np.nan, weights, seed, songs, played.get(level))
+        if "coded" in result[name][0]["fad"]:
+            result[name][0]["fad"]["coded_level"] = level
     return {"embedding": {"name": embedder.name, "label": LABELS[embedder.name], "database": source}, "genre": asked}, result
 
 
 def embedding_scores(
     points: Mapping[str, Embedded | None], database: Database, genres: Mapping[str, str] | None, scale: float,
-    weights: Mapping[str, np.ndarray], seed: int,
+    weights: Mapping[str, np.ndarray], seed: int, songs: Mapping[str, str] | None = None, coded: Music | None = None,
 ) -> tuple[dict, dict[str, dict]]:  # fmt: skip
-    """Genre accuracy, novelty and FAD of one system.
+    """Genre accuracy, novelty, FAD and KAD of one system.
 
     points : clip -> its embeddings, None where the sound is too short. genres : clip -> genre of its dance; None: not
     asked. scale : mean distance of the ground truth's segments to the nearest training segment. weights : of `resamples`
-    over the clips. Returns ({'genre', 'novelty', 'fad'}, {clip: its row}).
+    over the clips. songs : of each clip; None where unknown. coded : coded training music.
+    Returns ({'genre', 'novelty', 'fad', 'kad'}, {clip: its row}).
 
     Genre: the share of segments whose nearest training segment has the dance's genre, percent. Novelty: distance to the
     nearest training segment over `scale`: 0 is a copy of training music, 1 as new as unheard songs.
@@ -166,37 +174,9 @@ def embedding_scores(
     if genres:
         scores["genre"] = with_intervals(lambda w: {"accuracy": 100 * ratio(w, 0)}, len(count), weights)
         scores["genre"]["segments"] = int(np.nansum(columns[2]))
-    known = [p.patches for p in points.values() if p]
-    scores["fad"] = fad_scores(np.concatenate(known), database.patches, seed) if known else {"declined": "every sound is too short"}
-    return scores, rows
-
-
-def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """FAD of embeddings (N, D) and (M, D): |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) (Kilgour et al., 2019)."""
-    first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    values, vectors = np.linalg.eigh(first)
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    middle = np.linalg.eigvalsh(root @ second @ root)  # similar to Σ₁ Σ₂, and symmetric
-    trace = np.trace(first) + np.trace(second) - 2 * np.sqrt(np.clip(middle, 0, None)).sum()
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + max(trace, 0.0))
-
-
-def fad_scores(points: np.ndarray, reference: np.ndarray, seed: int) -> dict:
-    """FAD of points (N, D) to a reference (M, D), and FAD∞: its value extrapolated to infinitely many points.
-
-    FAD falls about linearly in 1 / N (Chong and Forsyth, 2020; Gui et al., 2024): FAD∞ is the intercept of a straight line
-    through the means of draws of N/2 to N points, without replacement. Either is declined, with the reason, where points
-    are too few for it: 2 and 4 per dimension.
-    """
-    size, dimensions = points.shape
-    result = {"patches": size, "reference_patches": len(reference)}
-    fewest = min(size, len(reference))
-    if fewest < ENOUGH_FAD * dimensions:
-        return result | {"declined": f"{fewest} patches are too few for {dimensions} dimensions: {ENOUGH_FAD * dimensions} are needed"}
-    result["fad"] = frechet(points, reference)
-    if fewest < ENOUGH_INFINITY * dimensions:
-        return result | {"infinity_declined": f"{fewest} patches are too few to extrapolate: {ENOUGH_INFINITY * dimensions} are needed"}
-    rng = np.random.default_rng(seed)
-    sizes = np.unique(np.linspace(size // 2, size, 8).astype(int))
-    found = [np.mean([frechet(points[rng.permutation(size)[:n]], reference) for _ in range(8)]) for n in sizes]
-    return result | {"fad_infinity": float(np.polyfit(1 / sizes, found, 1)[1])}
+    known = {c: p.patches for c, p in points.items() if p}
+    if not known:
+        return scores | {"fad": {"declined": "every sound is too short"}}, rows
+    clips = [c for c, patches in known.items() for _ in patches]
+    of = [songs[c] for c in clips] if songs else None
+    return scores | distance_scores(np.concatenate(list(known.values())), database.music, seed, clips=clips, songs=of, coded=coded), rows

@@ -1,5 +1,6 @@
 """Sound files, pairs and true beats as the metrics want them: mono float32 at 22 050 Hz, seconds."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,9 +222,47 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
-def true_beats(folder: Path, clips: list[str]) -> dict[str, np.ndarray]:
-    """{clip: beat times in seconds} where the corpus keeps its truth beside it; else empty."""
+@dataclass(frozen=True, eq=False)
+class Beats:
+    """When a dance or a song has its beats."""
+
+    beats: np.ndarray
+    """Seconds (n,) from the clip's start, ascending."""
+    downbeats: np.ndarray
+    """Those that begin a bar, (m,); empty where unknown."""
+
+
+def true_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
+    """{clip: its true beats} where the corpus keeps its truth beside it, <clip_id>.npz; else empty."""
     files = {c: folder / f"{c}.npz" for c in clips}
     if not all(f.exists() for f in files.values()):
         return {}
-    return {c: np.load(f, allow_pickle=False)["beats"] for c, f in files.items()}
+    read = {c: np.load(f, allow_pickle=False) for c, f in files.items()}
+    return {c: Beats(found["beats"], found["downbeats"] if "downbeats" in found else np.zeros(0)) for c, found in read.items()}
+
+
+def true_beats(folder: Path, clips: list[str]) -> dict[str, np.ndarray]:
+    """{clip: beat times in seconds} of `true_rhythm`."""
+    return {c: found.beats for c, found in true_rhythm(folder, clips).items()}
+
+
+def read_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
+    """{clip: the beats that the stage `rhythm` read from its motion} of a folder of <clip_id>.json; empty where there is no
+    such folder. UserError where a clip has no file, or a file no ascending list of seconds."""
+    if not folder.is_dir():
+        return {}
+    result = {}
+    for clip in clips:
+        path = folder / f"{clip}.json"
+        if not path.is_file():
+            raise UserError(f"{path}: not there, but there is a rhythm of other clips; run the stage rhythm again, or remove {folder}")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            lists = [np.array(content[key], float) for key in ("beats", "downbeats")]
+            fits = all(x.ndim == 1 and np.isfinite(x).all() and (np.diff(x) > 0).all() and (x >= 0).all() for x in lists)
+        except (ValueError, KeyError, TypeError):
+            fits = False
+        if not fits:
+            raise UserError(f"{path}: beats and downbeats must be ascending lists of seconds from 0; run the stage rhythm again")
+        result[clip] = Beats(*lists)
+    return result

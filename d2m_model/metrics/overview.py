@@ -25,6 +25,7 @@ UNDEFINED = {
 KINDS = {
     "onsets": "onsets of both, F-measure ±70 ms",
     "beats": "onsets and the dance's true beats, F-measure ±70 ms",
+    "rhythm": "onsets and the beats that the stage rhythm read from the motion, F-measure ±70 ms",
     "tracked": "tracked beats of clips of 6 s and more, F-measure ±70 ms",
     "music_to_motion": "each onset and the nearest motion beat, σ = 3 frames",
     "motion_to_music": "each motion beat and the nearest onset, σ = 3 frames",
@@ -99,7 +100,7 @@ def protocol_tables(systems: Mapping[str, Mapping], protocol: str) -> list[tuple
 
 def systems_table(systems: Mapping[str, Mapping], digits: int = 1, *, brief: bool = False) -> pd.DataFrame:
     """Every system and control, the scores to look at first: P1 pooled, P2 and P3 F1 and genre accuracy in percent, P4
-    differences, FAD. brief: an interval only where it decides, at P4."""
+    differences, FAD, FAD to coded music and KAD. brief: an interval only where it decides, at P4."""
     rows = []
     for name, summary in systems.items():
         part = lambda protocol, s=summary: s.get(protocol, {})
@@ -107,10 +108,12 @@ def systems_table(systems: Mapping[str, Mapping], digits: int = 1, *, brief: boo
         row = {"system": name, "kind": summary["kind"]}
         for label, (protocol, key) in SCORES.items():
             row[label] = show(part(protocol), key, digits)
-        for kind in [k for k in ("beats", "onsets") if any(p4_kind(s.get("P4", {}), k) for s in systems.values())]:
+        for kind in [k for k in ("beats", "onsets", "rhythm") if any(p4_kind(s.get("P4", {}), k) for s in systems.values())]:
             row[f"P4 own − other ({kind})"] = cell(p4_kind(part("P4"), kind) or {}, "difference", 3, sign=True)
         if any("fad" in s for s in systems.values()):
-            row |= {"genre %": show(part("genre"), "accuracy", digits), "FAD": number(part("fad").get("fad"), 2), "FAD∞": number(part("fad").get("fad_infinity"), 2)}
+            row |= {"genre %": show(part("genre"), "accuracy", digits), "FAD": show(part("fad"), "fad", 2), "FAD∞": number(part("fad").get("fad_infinity"), 2)}
+            row |= {"FAD coded": show(part("fad"), "coded", 2)} if any("coded" in s.get("fad", {}) for s in systems.values()) else {}
+            row |= {"KAD": show(part("kad"), "kad", 2)}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -126,14 +129,37 @@ def sound_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("–")
 
 
+def codes_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Systems over codes: level, power at multiples of the codes' rate over the reconstruction's (`code_health.hum_share`),
+    onsets a clip over the ground truth's, novelty and, where codes are kept, the longest run copied from a training clip."""
+    rows = []
+    for name, summary in systems.items():
+        if codes := summary.get("codes"):
+            row = {"system": name, "level": codes["level"], "power at the codes' rate ÷ reconstruction's": cell(codes, "hum_ratio", 2)}
+            row |= {"onsets ÷ ground truth's": cell(summary.get("P4", {}), "onset_ratio", 2), "novelty": cell(summary.get("novelty", {}), "novelty", 2)}
+            rows.append(row | {"longest copy s": number(codes.get("copied_seconds"), 2)})
+    return pd.DataFrame(rows)
+
+
+def rhythm_table(rhythm: Mapping[str, Mapping]) -> pd.DataFrame:
+    """The stage rhythm itself: F ±70 ms of its beats and down-beats with the true ones, own and other dances'."""
+    rows = []
+    for name, scores in rhythm.items():
+        row = {"rhythm": name, "own": cell(scores, "own", 3), "other": cell(scores, "other", 3)}
+        rows.append(row | {"own − other": cell(scores, "difference", 3, sign=True)})
+    return pd.DataFrame(rows)
+
+
 def headline(summary: Mapping) -> dict[str, float]:
     """The numbers of `systems_table` and a few more as plain values, rounded as they are shown there; for DVC."""
     p4, fad = summary.get("P4", {}), summary.get("fad", {})
     values = {label.replace(" ", "_"): (summary.get(protocol, {}).get(key), 1) for label, (protocol, key) in SCORES.items()}
-    for kind in ("beats", "onsets", "music_to_motion", "motion_to_music"):
+    for kind in ("beats", "onsets", "rhythm", "music_to_motion", "motion_to_music"):
         values[f"P4_{kind}"] = ((p4_kind(p4, kind) or {}).get("difference"), 3)
     values |= {"tempo_error_bpm": (p4.get("tempo_error_bpm"), 1), "genre": (summary.get("genre", {}).get("accuracy"), 1)}
     values |= {"FAD": (fad.get("fad"), 2), "FAD_infinity": (fad.get("fad_infinity"), 2), "novelty": (summary.get("novelty", {}).get("novelty"), 2)}
+    values |= {"FAD_coded": (fad.get("coded"), 2), "KAD": (summary.get("kad", {}).get("kad"), 2), "onset_ratio": (p4.get("onset_ratio"), 2)}
+    values |= {name: (summary.get("codes", {}).get(name), 2) for name in ("hum_ratio", "copied_seconds")}
     values["log_mel_distance_db"] = (summary.get("sound", {}).get("log_mel_distance_db"), 1)
     return {name: round(value, digits) for name, (value, digits) in values.items() if value is not None and not math.isnan(value)}
 
@@ -184,6 +210,15 @@ def baseline_note(systems: Mapping[str, Mapping]) -> str:
     return f"Baselines: {' '.join(sentences)}" if baselines else ""
 
 
+def seed_note(systems: Mapping[str, Mapping]) -> str:
+    """Which training seeds the models come from; empty where it is not known."""
+    seeds = {}
+    for name, summary in systems.items():
+        if summary.get("seed") is not None:
+            seeds.setdefault(summary["seed"], []).append(name)
+    return " ".join(f"Training seed {seed}: {', '.join(names)}." for seed, names in sorted(seeds.items()))
+
+
 def _embedded(metrics: Mapping, digits: int) -> list[str]:
     """What genre accuracy and FAD are measured with and read against."""
     if "embedding" not in metrics:
@@ -205,6 +240,8 @@ def _embedded(metrics: Mapping, digits: int) -> list[str]:
         f = next(iter(given.values()))
         text = f"FAD is to {f['reference_patches']} patches of the {metrics['embedding']['database']}, {f['patches']} of {next(iter(given))}, resampled to 16 kHz"
         sentences.append(text + (f", where the ground truth has {number(given['ground truth']['fad'], 2)}." if "ground truth" in given else "."))
+    if levels := sorted({f["coded_level"] for f in given.values() if f.get("coded_level")}):
+        sentences.append(f"FAD coded is to training music coded and decoded at the system's level, {' or '.join(levels)}: nothing over codes can be nearer to music.")
     for key, what in (("declined", "FAD"), ("infinity_declined", "FAD∞")):
         reasons = sorted({f[key] for f in fads.values() if key in f})
         sentences += [f"No {what}: {reason}." for reason in reasons]

@@ -21,6 +21,12 @@ def coded_again(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray
     return result
 
 
+@torch.no_grad()
+def codes_of(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """{clip: codes (S // hop,)} of sounds (S,) at `level` (0, 1 or 2)."""
+    return {clip: model.encode(torch.from_numpy(audio)[None], level)[0].numpy() for clip, audio in sounds.items()}
+
+
 def spectral_convergence(predicted: torch.Tensor, target: torch.Tensor) -> float:
     """|| |STFT| - |STFT'| || / || |STFT| || over n_fft 1024, hop 256, of sounds (S,): 0 = equal, 1 = as silence."""
     wanted, found = (stft_magnitude(wave[None], 1024, 256, 1024) for wave in (target, predicted))

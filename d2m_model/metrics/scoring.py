@@ -7,7 +7,7 @@ import numpy as np
 
 from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
-from d2m_model.metrics.inputs import as_long
+from d2m_model.metrics.inputs import Beats, as_long
 from d2m_model.metrics.onset_alignment import (
     WINDOWS,
     alignment,
@@ -34,6 +34,8 @@ class Reference:
     """clip -> true beat times in seconds, where a corpus knows them (the demo corpus does)."""
     motion_beats: Mapping[str, np.ndarray] = field(default_factory=dict)
     """clip -> times in seconds of the minima of the primary dancer's speed, where there is a dance."""
+    rhythm: Mapping[str, Beats] = field(default_factory=dict)
+    """clip -> the beats that the stage `rhythm` read from its motion: what a model over rhythm was given."""
 
     def __post_init__(self):
         self.sounds = {c: Sound(a) for c, a in self.audio.items()}
@@ -128,6 +130,9 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
     kinds = [(f"onsets_{_ms(w)}", onsets, {c: s.onsets for c, s in reference.sounds.items()}, w, None) for w in WINDOWS]
     if reference.beats:
         kinds += [(f"beats_{_ms(w)}", onsets, reference.beats, w, None) for w in WINDOWS]
+    if reference.rhythm:
+        given = {c: found.beats for c, found in reference.rhythm.items()}
+        kinds += [(f"rhythm_{_ms(w)}", onsets, given, w, None) for w in WINDOWS]
     if tracked:
         wanted = {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
         if reference.beats:  # of the same clips: what is no one's own may not be another's, or blind music would not be at 0
@@ -153,7 +158,24 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
         found = {"envelope_peak": peak, "envelope_lag_s": lag, "tempo_error_bpm": tempo_error(generated.tempo, own.tempo)}
         rows[clip] |= found | {"onsets": len(generated.onsets), "reference_tempo": own.tempo}
         measured.append(found)
-    return result | _means(measured, weights)
+    heard, known = np.array([(len(g.onsets), len(own.onsets)) for g, own in pairs.values()], float).T
+    ratio = lambda w: {"onset_ratio": weighted_mean(w, heard) / weighted_mean(w, known)}
+    return result | _means(measured, weights) | with_intervals(ratio, len(pairs), weights)
+
+
+def rhythm_scores(reference: Reference, downbeats: Mapping[str, np.ndarray], *, draws: int = 2000, seed: int = 0) -> dict:
+    """The stage `rhythm` itself: {'beats', 'downbeats': own, other and difference of F ±70 ms (mir_eval's for beats, nothing
+    trimmed) with their intervals} against the true beats; {} where either is unknown. downbeats : clip -> true ones."""
+    clips = sorted(reference.rhythm)
+    if not clips or not reference.beats:
+        return {}
+    weights = resamples(len(clips), [reference.song_of[c] for c in clips] if reference.songs else None, draws=draws, seed=seed)
+    found = {}
+    for name, known in (("beats", reference.beats), ("downbeats", downbeats)):
+        read = {c: getattr(reference.rhythm[c], name) for c in clips}
+        both = own_minus_other(read, known, reference.seconds, reference.song_of, score=beat_f_measure)
+        found[name] = _difference(np.array([both[c] for c in clips], float), weights)
+    return found
 
 
 def sound_quality(pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:

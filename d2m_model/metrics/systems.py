@@ -1,14 +1,15 @@
 """Which systems there are and where their music is: the models, baselines and systems of others that params.yaml names."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from d2m_model.metrics.controls import CONTROLS
+from d2m_model.metrics.controls import CONTROLS, FITTED, RHYTHM
 from d2m_model.metrics.inputs import read_sound, sound_files
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -16,6 +17,8 @@ from dataset_tools.base.params import load_params, names_of, require
 
 RECONSTRUCTED = "VQ reconstruction"
 """The controls of the levels are called `VQ reconstruction high` and `low`."""
+PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
+"""Baselines that play codes -> their level."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
 """Of a system: also a file's name."""
 
@@ -31,7 +34,7 @@ class Others:
         fits = isinstance(self.others, Mapping) and all(isinstance(v, str) and v for v in self.others.values())
         require(fits, f"others must map names to folders, such as {{CDCD: external/cdcd}}, found '{self.others}'")
         for name in self.others:
-            allowed = isinstance(name, str) and NAME.fullmatch(name) and name not in CONTROLS and not name.startswith(RECONSTRUCTED)
+            allowed = isinstance(name, str) and NAME.fullmatch(name) and name not in (*CONTROLS, FITTED, RHYTHM) and not name.startswith(RECONSTRUCTED)
             require(bool(allowed), f"others: '{name}' can't be a system's name")
         files = [name.replace(" ", "-") for name in self.others]
         require(len(set(files)) == len(files), f"others: two names are the same file's, found {', '.join(self.others)}")
@@ -48,6 +51,23 @@ class Music:
     """Of params.yaml, whose `split` says for which clips it is made; empty of a system of others."""
     command: str = ""
     """That makes it; empty of a system of others."""
+    level: str = ""
+    """Of the codes that it plays, 'high' or 'low'; empty of a system without codes."""
+    training: Path | None = None
+    """Where its training left metrics.json; None where there is none."""
+
+    @property
+    def seed(self) -> int | None:
+        """That it was trained with; None where nobody has written it down."""
+        path = self.training / "metrics.json" if self.training else None
+        return json.loads(path.read_text(encoding="utf-8")).get("seed") if path and path.is_file() else None
+
+    def codes(self, clips: Collection[str]) -> dict[str, np.ndarray] | None:
+        """{clip: codes (L,)} where the system keeps them beside its sounds, <clip_id>.codes.npy of every clip; else None."""
+        files = {c: self.folder / f"{c}.codes.npy" for c in clips}
+        if not (self.level and all(f.is_file() for f in files.values())):
+            return None
+        return {c: np.load(f, allow_pickle=False).astype(np.int64).ravel() for c, f in files.items()}
 
     def remedy(self, split: str) -> str:
         """What to do where there is not exactly one .wav for each clip of the split."""
@@ -75,10 +95,14 @@ def named_systems(layout: Layout) -> dict[str, Music]:
     found = {}
     for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "models")):
         name, command = f"{level}-{variant}", f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}"
-        found[name] = Music(kind="model", folder=layout.stage("generate") / name, section="generate", command=command)
+        found[name] = Music(
+            kind="model", folder=layout.stage("generate") / name, section="generate", command=command, level=level,
+            training=layout.stage("d2m_gan") / name,
+        )  # fmt: skip
     for name in names_of(layout.params, "systems"):
         command = f"python -m d2m_model.baselines --corpus {layout.corpus} --system {name}"
-        found[name] = Music(kind="baseline", folder=layout.stage("baselines") / name, section="baselines", command=command)
+        level = PLAYED.get(name, "")
+        found[name] = Music(kind="baseline", folder=layout.stage("baselines") / name, section="baselines", command=command, level=level)
     for name, folder in load_params(layout.params, "evaluate", Others, extra=True).others.items():
         if name in found:
             raise UserError(f"{layout.params}: evaluate.others.{name}: there is a system of this name already; choose another")

@@ -1,0 +1,127 @@
+"""How much of a score is the training seed's: stages trained again from several seeds, played and scored each time.
+
+    python -m benchmarks.seeds --seeds 0 1 2 3 4 [--stages d2m_gan] [--root . --corpus demo] [--out FILE.json]
+
+Needs a finished corpus (`make repro`). For each seed a scratch folder gets params.yaml with that seed in the stages' sections,
+links to all else that the corpus has, and the commands of dvc.yaml for the stages, `generate` and `evaluate`; so whatever
+those stages read, such as the codec, is one and the same. A stage that is not named keeps its seed: `--stages vqvae synthesizer
+d2m_gan` trains the codec again too. A seed that was measured with the same settings is not trained again. Writes
+benchmarks/results/seeds-<corpus>.json: of each model and score the mean, the range and each seed's, and the processor, for
+rounding is another processor's, too. `python -m d2m_model.tables --compare` holds a run against it.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import yaml
+
+from d2m_model.metrics.seed_ranges import model_scores, ranges_file, sections, summarised
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.cli import run, say
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import PROJECT, Layout
+
+REMADE = ("generate", "evaluate")
+"""Stages that follow whatever was trained."""
+
+
+def processor() -> str:
+    """Its name as the system gives it, and how many of them."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def pipeline_of(layout: Layout) -> dict:
+    """dvc.yaml of the working folder, else the project's own."""
+    own = layout.root / "dvc.yaml"
+    return yaml.safe_load((own if own.is_file() else PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
+
+
+def commands(pipeline: dict, params: dict, stage: str) -> list[list[str]]:
+    """The command lines of a stage of dvc.yaml, one for each cell of its matrix, as words after `python`."""
+    told = pipeline["stages"][stage]
+    matrix = {name: params[re.fullmatch(r"\$\{(\w+)\}", values).group(1)] if isinstance(values, str) else values for name, values in told.get("matrix", {}).items()}
+    lines = []
+    for cell in itertools.product(*matrix.values()):
+        names = params | {f"item.{name}": value for name, value in zip(matrix, cell, strict=True)}
+        line = re.sub(r"\$\{([\w.]+)\}", lambda found, names=names: str(names[found.group(1)]), told["cmd"])
+        lines.append(shlex.split(line)[1:])
+    return lines
+
+
+def prepare(layout: Layout, scratch: Path, params: dict, remade: list[str]) -> None:
+    """A working folder with params.yaml, links to data and manifests, and to every run but those of `remade`."""
+    write_text(scratch / "params.yaml", yaml.safe_dump(params, sort_keys=False))
+    for name in ("data", "manifests"):
+        (scratch / name).symlink_to((layout.root / name).resolve(), target_is_directory=True)
+    for others in (params.get("evaluate") or {}).get("others", {}).values():
+        (scratch / others).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / others).symlink_to((layout.root / others).resolve(), target_is_directory=True)
+    runs = scratch / "runs" / layout.corpus
+    runs.mkdir(parents=True)
+    for folder in sorted((layout.root / "runs" / layout.corpus).iterdir()):
+        if folder.is_dir() and folder.name not in {*remade, "tensorboard", "tables", "report"}:
+            (runs / folder.name).symlink_to(folder.resolve(), target_is_directory=True)
+
+
+def measure(layout: Layout, stages: list[str], seed: int) -> dict[str, dict[str, float]]:
+    """Train the stages from a seed, play, score: `model_scores`. UserError where a command fails."""
+    params = yaml.safe_load(layout.params.read_text(encoding="utf-8")) | {"corpus": layout.corpus}
+    pipeline, remade = pipeline_of(layout), [*stages, *REMADE]
+    for stage in stages:
+        params[stage] = (params.get(stage) or {}) | {"seed": seed}
+    with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
+        scratch = Path(folder)
+        prepare(layout, scratch, params, remade)
+        for stage in (s for s in pipeline["stages"] if s in remade):
+            for words in commands(pipeline, params, stage):
+                done = subprocess.run([sys.executable, *words, "--root", str(scratch)], check=False)
+                if done.returncode:
+                    raise UserError(f"seed {seed}: `python {' '.join(words)}` ended with exit {done.returncode}; see its message above")
+        return model_scores(json.loads((scratch / "runs" / layout.corpus / "evaluate" / "metrics.json").read_text(encoding="utf-8")), stages)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--stages", nargs="+", default=["d2m_gan"], help="that are trained again, of those of dvc.yaml (default: d2m_gan)")
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--corpus", default="demo")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/seeds-<corpus>.json under --root")
+    args = parser.parse_args(argv)
+    layout = Layout(root=args.root, corpus=args.corpus)
+    out, seeds = args.out or args.root / ranges_file(args.corpus), sorted(set(args.seeds))
+    if not (layout.root / "runs" / args.corpus).is_dir():
+        raise UserError(f"{layout.root / 'runs' / args.corpus}: not there; run `make repro` first, for seeds share what comes before")
+    known = pipeline_of(layout)["stages"]
+    if unknown := [s for s in args.stages if s not in known or s in REMADE]:
+        raise UserError(f"--stages: {unknown[0]} is no stage that trains; of dvc.yaml there are {', '.join(s for s in known if s not in REMADE)}")
+    facts = {"corpus": args.corpus, "processor": processor(), "torch": torch.__version__, "stages": args.stages, "params": sections(layout.params)}
+    before = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
+    runs = {int(seed): scores for seed, scores in before.get("runs", {}).items()} if all(before.get(k) == v for k, v in facts.items()) else {}
+    for seed in seeds:
+        if seed not in runs:
+            say("seeds", f"seed {seed} of {', '.join(args.stages)}")
+            runs[seed] = measure(layout, args.stages, seed)
+        wanted = {s: runs[s] for s in sorted(runs)}
+        content = facts | {"seeds": list(wanted), "systems": summarised(wanted), "runs": wanted}
+        write_text(out, json.dumps(content, indent=1) + "\n")
+    for system, scores in content["systems"].items():
+        for score in (s for s in ("P4_beats", "P4_onsets", "FAD", "KAD", "genre") if s in scores):
+            found = scores[score]
+            say("seeds", f"{system:12s} {score:10s} mean {found['mean']:.3f}, {found['min']:.3f} to {found['max']:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

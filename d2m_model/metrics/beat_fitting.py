@@ -1,0 +1,77 @@
+"""A recording stretched in time, its pitch kept, so that its beats fall on given beats: what retrieval can do for a dance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from d2m_model.metrics.inputs import Beats
+from dataset_tools.base.timebase import SAMPLE_RATE
+
+
+@dataclass(frozen=True, eq=False)
+class Beaten:
+    """A sound whose beats are known."""
+
+    audio: np.ndarray
+    """Mono float32 (S,) at 22 050 Hz."""
+    rhythm: Beats
+
+    @property
+    def gap(self) -> float:
+        """Median seconds from beat to beat; nan for fewer than two."""
+        return float(np.median(np.diff(self.rhythm.beats))) if len(self.rhythm.beats) > 1 else float("nan")
+
+
+def nearest_tempo(songs: Mapping[str, Beaten], gap: float, most: float = 1.5) -> str | None:
+    """Name of the song that needs the least stretching to have a beat every `gap` seconds; of equals the first. None where
+    every one would have to go more than `most` times as fast or as slow."""
+    far = {name: abs(np.log(song.gap / gap)) for name, song in songs.items() if np.isfinite(song.gap)}
+    best = min(sorted(far), key=far.get, default=None)
+    return best if best is not None and np.isfinite(gap) and far[best] <= np.log(most) else None
+
+
+def fitted_to_beats(song: Beaten, dance: Beats, samples: int) -> np.ndarray:
+    """`samples` of a song, float32, whose beats fall on the dance's, two at least, and its bars on the dance's down-beats.
+
+    The song goes round from its last bar to its first where it is too short; before the first and after the last beat the
+    tempo goes on. Rubber Band (pedalboard) stretches all in one pass, its factor changing from beat to beat; onsets land
+    within about 10 ms where beats are as even as music's. ValueError where the song has fewer than two beats.
+    """
+    from pedalboard import time_stretch
+
+    if min(len(song.rhythm.beats), len(dance.beats)) < 2:
+        raise ValueError("a song and a dance with two beats each are needed")
+    wanted, first = _filled(dance, samples / SAMPLE_RATE)
+    audio, found = _repeated(song, len(wanted), first)
+    edges = np.round(found * SAMPLE_RATE).astype(int)
+    factor = np.repeat(np.diff(found) / np.diff(wanted), np.diff(edges))
+    made = time_stretch(audio[edges[0] : edges[-1]], SAMPLE_RATE, factor, use_long_fft_window=False)[0]
+    start = -round(wanted[0] * SAMPLE_RATE)
+    made = made[start : start + samples]
+    return np.pad(made, (0, samples - len(made))).astype(np.float32)
+
+
+def _filled(dance: Beats, seconds: float) -> tuple[np.ndarray, int]:
+    """(beats from at most 0 s to past `seconds`, going on with the gaps at either end; index of the first down-beat)."""
+    beats, downbeats = dance.beats, dance.downbeats
+    before, after = beats[1] - beats[0], beats[-1] - beats[-2]
+    early = beats[0] - before * np.arange(1 + int(max(0, beats[0]) / before), 0, -1)
+    late = beats[-1] + after * np.arange(1, 3 + int(max(0, seconds - beats[-1]) / after))
+    bar = int(np.abs(beats - downbeats[0]).argmin()) if len(downbeats) else 0
+    return np.concatenate([early, beats, late]), len(early) + bar
+
+
+def _repeated(song: Beaten, count: int, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """(sound, its beats (count,) in seconds): whole bars of the song one after the other as often as needed, with a
+    down-beat at index `first`."""
+    beats = song.rhythm.beats
+    bars = [int(np.abs(beats - at).argmin()) for at in song.rhythm.downbeats]
+    begin, end = (bars[0], bars[-1]) if len(bars) > 1 else (0, len(beats) - 1)
+    a, b = (round(beats[i] * SAMPLE_RATE) for i in (begin, end))
+    inside = beats[begin:end] - beats[begin]
+    laps = 2 + -(-(count + end - begin) // len(inside))
+    audio = np.tile(song.audio[a:b], laps)
+    found = np.concatenate([inside + lap * (b - a) / SAMPLE_RATE for lap in range(laps)])
+    skipped = -first % len(inside)
+    return audio, found[skipped : skipped + count]

@@ -1,0 +1,72 @@
+"""What is wrong with music that is decoded from codes, and can be heard: a hum at the codes' rate, and copied passages."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from d2m_model.metrics.bootstrap import weighted_mean, with_intervals
+from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+
+WINDOW = 8192
+"""Samples of a spectrum: bins of 2.7 Hz."""
+NEAR = 5.4
+"""Hz either way that count as at a multiple of the codes' rate: the main lobe of the window."""
+
+
+def code_rate(level: str) -> float:
+    """Codes a second: 172.27 at level high, 689.06 at low."""
+    return SAMPLE_RATE / HOPS[LEVELS[level]]
+
+
+def hum_share(audio: np.ndarray, rate: float) -> float:
+    """Share of a sound's power at multiples of `rate` Hz, 0..1; nan in silence and for sounds under 0.4 s.
+
+    With P(f) the power spectrum (Welch's, Hann windows of 8192 samples): sum of P(f) over all f within 5.4 Hz of k * rate,
+    k = 1, 2, ... up to half the sample rate, over the sum of P(f) over all f above 5.4 Hz.
+    """
+    from scipy.signal import welch
+
+    if len(audio) < WINDOW or not np.any(audio):
+        return float("nan")
+    hertz, power = welch(audio.astype(float), SAMPLE_RATE, nperseg=WINDOW)
+    from_multiple = np.abs(hertz - rate * np.maximum(1, np.round(hertz / rate)))
+    return float(power[from_multiple <= NEAR].sum() / power[hertz > NEAR].sum())
+
+
+def hum_scores(sounds: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], rate: float, weights: Mapping[str, np.ndarray]) -> dict:
+    """{'hum_ratio': mean `hum_share` of a system's sounds over that of the reconstruction's of the same clips} and bounds.
+
+    again : clip -> its own music coded and decoded at the system's level. weights : of `resamples` over the sorted clips.
+    """
+    clips = sorted(sounds)
+    made, coded = (np.array([hum_share(of[c], rate) for c in clips]) for of in (sounds, again))
+    return with_intervals(lambda w: {"hum_ratio": weighted_mean(w, made) / weighted_mean(w, coded)}, len(clips), weights)
+
+
+def longest_copy(codes: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> int:
+    """Length of the longest run of codes, one after the other in one of `codes` (each (L,)), that is also in one of the
+    `training` clips' at any place; 0 where they share none.
+
+    Windows of 2 ** k codes are numbered such that equal ones have equal numbers; two of them cover a window of any length.
+    """
+    parts = [np.asarray(p, np.int64).ravel() for p in (*codes, *training)]
+    owner = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+    mine = owner < len(codes)
+    numbered = lambda a, b: np.unique(a * len(owner) + b, return_inverse=True)[1]  # equal pairs, equal numbers
+    ranks = [np.unique(np.concatenate(parts), return_inverse=True)[1]] if parts else []
+
+    def shared(length: int) -> bool:
+        k = length.bit_length() - 1
+        while len(ranks) <= k:
+            half = 1 << (len(ranks) - 1)
+            ranks.append(numbered(ranks[-1][:-half], ranks[-1][half:]))
+        last = len(owner) - length + 1
+        whole = owner[:last] == owner[length - 1 :]
+        number = numbered(ranks[k][:last], ranks[k][length - (1 << k) :])
+        return bool(np.isin(number[whole & mine[:last]], number[whole & ~mine[:last]]).any())
+
+    low, high = 0, min(max((len(p) for p in parts[: len(codes)]), default=0), max((len(p) for p in parts[len(codes) :]), default=0))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if shared(middle) else (low, middle - 1)
+    return low

@@ -1,0 +1,105 @@
+"""Ranges over training seeds: what is run for each, what is kept, and how a run is held against them."""
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from benchmarks import seeds
+from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges, summarised
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+
+SCRIPT = """
+import argparse, json, pathlib, yaml
+parser = argparse.ArgumentParser()
+for name in ("stage", "corpus", "level", "root"): parser.add_argument(f"--{name}")
+args = parser.parse_args()
+params = yaml.safe_load(open(f"{args.root}/params.yaml"))
+runs = pathlib.Path(args.root, "runs", args.corpus)
+codec = float((runs / "vqvae" / "codec.txt").read_text())
+out = runs / args.stage / (args.level or "")
+out.mkdir(parents=True, exist_ok=True)
+if args.stage == "d2m_gan":
+    (out / "seed.txt").write_text(str(params["d2m_gan"]["seed"]))
+if args.stage == "evaluate":
+    assert not (runs / "tables").exists()
+    value = lambda level: codec + float((runs / "d2m_gan" / level / "seed.txt").read_text()) / 10
+    systems = {f"{level}-full": {"kind": "model", "P4": {"beats_70ms": {"difference": value(level)}}} for level in ("high", "low")}
+    (out / "metrics.json").write_text(json.dumps({"systems": systems | {"silence": {"kind": "control"}}}))
+"""
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A corpus whose stages are one small program: P4 is what the shared codec says plus a tenth of the seed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stage.py").write_text(SCRIPT)
+    command = "python stage.py --corpus ${corpus} --stage "
+    stages = {
+        "vqvae": {"cmd": "python -c 1/0"},
+        "d2m_gan": {"matrix": {"level": "${levels}"}, "cmd": command + "d2m_gan --level ${item.level}"},
+        "generate": {"matrix": {"level": "${levels}"}, "cmd": command + "generate --level ${item.level}"},
+        "evaluate": {"cmd": command + "evaluate"},
+    }
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (tmp_path / "params.yaml").write_text("corpus: demo\nlevels: [high, low]\nvqvae: {width: 8}\nd2m_gan: {steps: 4}\nevaluate: {}\n")
+    for folder in ("data", "manifests/demo", "runs/demo/vqvae", "runs/demo/d2m_gan", "runs/demo/tables"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "runs/demo/vqvae/codec.txt").write_text("0.2")
+    return tmp_path
+
+
+def test_each_seed_is_trained_over_the_same_codec(root, capfd):
+    arguments = ["--root", str(root), "--seeds", "0", "2"]
+    assert seeds.main(arguments) == 0
+    found = json.loads((root / ranges_file("demo")).read_text())
+    assert found["systems"]["high-full"]["P4_beats"] == {"mean": 0.3, "min": 0.2, "max": 0.4, "per_seed": [0.2, 0.4]}
+    assert set(found["systems"]) == {"high-full", "low-full"}, "what no training seed changes has no range"
+    assert found["seeds"] == [0, 2] and found["stages"] == ["d2m_gan"] and found["processor"]
+    assert found["params"] == {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}
+    assert not list((root / "runs/demo/d2m_gan").iterdir()), "the corpus's own runs are as they were"
+    (root / "stage.py").write_text("raise SystemExit(3)")
+    assert seeds.main(arguments) == 0, "what has been measured is not trained again"
+    with pytest.raises(UserError, match="seed 1: `python stage.py .* --level high` ended with exit 3"):
+        seeds.main(["--root", str(root), "--seeds", "0", "1"])
+    assert json.loads((root / ranges_file("demo")).read_text())["seeds"] == [0, 2]
+    for wrong, message in ((["--stages", "generate"], "generate is no stage that trains"), (["--corpus", "none"], "run `make repro` first")):
+        with pytest.raises(UserError, match=message):
+            seeds.main(["--root", str(root), *wrong])
+
+
+def metrics(p4, seed=0):
+    return {"systems": {"high-full": {"kind": "model", "seed": seed, "P4": {"beats_70ms": {"difference": p4}}, "fad": {"fad": 5.0}}}}
+
+
+def test_a_run_is_held_against_the_range(tmp_path):
+    layout = Layout(root=tmp_path, corpus="demo")
+    layout.params.write_text("vqvae: {width: 8}\nd2m_gan: {steps: 4, seed: 7}\n")
+    assert "No ranges over training seeds have been measured for demo" in compared(metrics(0.3), read_ranges(tmp_path / "none.json"), layout)
+    runs = {seed: {"high-full": {"P4_beats": value, "FAD": 5.0}} for seed, value in ((0, 0.2), (1, 0.4))}
+    ranges = {"seeds": [0, 1], "stages": ["d2m_gan"], "processor": "P 9", "params": {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}, "systems": summarised(runs)}
+    inside, outside = compared(metrics(0.4), ranges, layout), compared(metrics(0.41), ranges, layout)
+    assert "2 training seeds of d2m_gan (0, 1; P 9)" in inside and "0.300 [0.200, 0.400]" in inside and "OUTSIDE" not in inside
+    assert inside.endswith("All 2 scores are inside the measured range.") and "other settings" not in inside
+    assert outside.endswith("1 of 2 scores are OUTSIDE the measured range: high-full P4_beats.")
+    layout.params.write_text("vqvae: {width: 16}\nd2m_gan: {steps: 4}\n")
+    assert "other settings: vqvae of params.yaml differ" in compared(metrics(0.3), ranges, layout)
+    other = {"systems": {"low-full": metrics(0.3)["systems"]["high-full"]}}
+    assert compared(other, ranges, layout).endswith("No system of this run has been measured.")
+
+
+def test_a_damaged_file_of_ranges_is_one_line(tmp_path):
+    path = tmp_path / "x.json"
+    for text, message in (("{", "has no JSON"), ('{"seeds": []}', "has no params, processor, stages, systems; run")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_ranges(path)
+
+
+def test_the_pipelines_commands_are_understood():
+    pipeline, params = (yaml.safe_load((seeds.Path(__file__).resolve().parents[1] / name).read_text()) for name in ("dvc.yaml", "params.yaml"))
+    found = seeds.commands(pipeline, params, "d2m_gan")
+    assert found[1] == ["-m", "d2m_model.d2m_gan", "--corpus", "demo", "--level", "low", "--variant", "full", "--resume"] and len(found) == 2
+    assert seeds.commands(pipeline, params, "evaluate") == [["-m", "d2m_model.evaluate", "--corpus", "demo"]] and sys.executable
