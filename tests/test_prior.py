@@ -1,20 +1,26 @@
 """The prior on music whose answer is known: a stroke after each beat, in one of two alphabets of codes."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.prior.conditions import rhythm_features
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
 from d2m_model.prior.net import RHYTHM, PriorNet, PriorSizes
 from d2m_model.prior.params import Params
 from d2m_model.prior.sampling import Draw, sample
+from d2m_model.prior.stage import free_music
 from d2m_model.prior.style import styles_of
 from d2m_model.prior.task import PriorTask, shown_of
+from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Run, train_loop
+from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.base.errors import UserError
 
 HOP = 128
@@ -183,3 +189,38 @@ def test_a_lower_level_is_made_from_the_level_above():
 def test_music_shorter_than_a_reference_is_refused():
     with pytest.raises(UserError, match="4.0 s long"):
         MusicData([piece("a", 0.5, 0, seconds=3.0)], SIZES, HOP)
+
+
+def test_long_sounds_have_the_codes_that_they_have_at_once():
+    torch.manual_seed(0)
+    model = JukeboxVQVAE(VqVaeConfig(width=8, depth=2, multipliers=(1, 1, 1), bins=64)).eval()
+    audio = torch.randn(200_001) * 0.1
+    for level in (1, 2):
+        model.codebook(level).k.copy_(model.latents(audio[None, :40_000], level)[0].T[:64])
+        whole, pieces = model.encode(audio[None], level)[0], codes_of(model, audio, level)
+        assert len(whole) == len(pieces) and (whole == pieces).float().mean() > 0.999  # but for rounding where two entries are as near
+
+
+def test_the_stage_leaves_a_prior_that_says_how_it_was_made(pipeline):
+    for level in ("high", "low"):
+        folder = pipeline / "runs" / "demo" / "prior" / level
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert metrics["seed"] == 0 and metrics["steps"] == 3 and metrics["train_clips"] == metrics["pieces"] > 0
+        assert {"loss", "P4_difference", "onsets_to_truth"} <= set(metrics["scores"])
+        found = load_prior(folder / "model.pt")
+        assert found.level == level and bool(found.styles) == (level == "high")
+        sounds = sorted((pipeline / "runs" / "demo" / "generate" / f"{level}-prior").glob("*.wav"))
+        assert sounds
+
+
+def test_music_without_video_is_learnt_from_and_bad_folders_are_refused(pipeline, tmp_path):
+    vqvae = load_vqvae(pipeline / "runs" / "demo" / "synthesizer" / "high" / "model.pt")
+    (tmp_path / "album").mkdir()
+    clicks = np.zeros(22050 * 70, np.float32)
+    clicks[::11025] = 0.9
+    soundfile.write(tmp_path / "album" / "song.wav", clicks, 22050)
+    pieces = free_music(tmp_path, vqvae, "high")
+    assert [len(p.codes) for p in pieces] == [60 * 22050 // 128, 10 * 22050 // 128] and {p.song for p in pieces} == {"music/song.wav"}
+    assert 110 < len(pieces[0].beats) < 125
+    with pytest.raises(UserError, match="no sound file there"):
+        free_music(tmp_path / "nowhere", vqvae, "high")

@@ -64,9 +64,9 @@ def _codec(path: Path) -> JukeboxVQVAE:
     return load_jukebox(path, CODEC)
 
 
-def write_codes(pool: Path, codec: Path, level: str, out: Path, workers: int) -> None:
-    """`song_codes` of every song of the pool, and the codebook, as one .npz."""
-    jobs = [(pool, codec, level, number) for number in range(len(open_pool(pool)))]
+def write_codes(pool: Path, codec: Path, level: str, out: Path, count: int, workers: int) -> None:
+    """`song_codes` of the pool's first `count` songs, and the codebook, as one .npz."""
+    jobs = [(pool, codec, level, number) for number in range(min(count, len(open_pool(pool))))]
     songs = run_all(song_codes, jobs, workers, "codes")
     found = {"codes": np.stack([song["codes"] for song in songs]), "codebook": _codec(codec).codebook(LEVELS[level]).k.numpy()}
     found |= {f"{name}_{k}": song[name] for k, song in enumerate(songs) for name in ("beats", "downbeats", "strength")}
@@ -128,13 +128,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them: turn them into codes")
     parser.add_argument("--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them")
     parser.add_argument("--codes", type=Path, help="folder of the songs' codes: written with --pool, else read")
+    parser.add_argument("--songs", type=int, default=10**6, help="how many of the pool's songs to turn into codes (default: all)")
     parser.add_argument("--workers", type=int, default=2, help="processes that turn songs into codes (default: 2)")
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--steps", type=int, default=6000, help="training steps (default: 6000)")
     parser.add_argument("--out", type=Path, help="folder for the weights of the level")
     args = parser.parse_args(argv)
     if args.pool and args.codes:
-        write_codes(args.pool, args.codec, args.level, args.codes / f"{args.level}.npz", args.workers)
+        write_codes(args.pool, args.codec, args.level, args.codes / f"{args.level}.npz", args.songs, args.workers)
     elif args.codes and args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         train_level(args.codes, args.level, args.steps, args.out)

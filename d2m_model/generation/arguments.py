@@ -4,13 +4,11 @@ import argparse
 from pathlib import Path
 
 from d2m_model.generation.mux import CONTAINERS
+from d2m_model.metrics.systems import PRIOR
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import LEVELS
-
-PRIOR = "prior"
-"""What stands in a variant's place where the prior makes the music."""
 
 
 def parser_of(doc: str) -> argparse.ArgumentParser:

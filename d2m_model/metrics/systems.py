@@ -17,6 +17,8 @@ from dataset_tools.base.params import load_params, names_of, require
 
 RECONSTRUCTED = "VQ reconstruction"
 """The controls of the levels are called `VQ reconstruction high` and `low`."""
+PRIOR = "prior"
+"""What stands in a variant's place where the prior makes the music."""
 PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
 """Baselines that play codes -> their level."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
@@ -97,7 +99,7 @@ def named_systems(layout: Layout) -> dict[str, Music]:
         name, command = f"{level}-{variant}", f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}"
         found[name] = Music(
             kind="model", folder=layout.stage("generate") / name, section="generate", command=command, level=level,
-            training=layout.stage("d2m_gan") / name,
+            training=layout.stage("prior") / level if variant == PRIOR else layout.stage("d2m_gan") / name,
         )  # fmt: skip
     for name in names_of(layout.params, "systems"):
         command = f"python -m d2m_model.baselines --corpus {layout.corpus} --system {name}"
