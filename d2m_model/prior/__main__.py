@@ -3,12 +3,13 @@
     python -m d2m_model.prior --corpus demo --level high
     python -m d2m_model.prior --corpus demo --level low
 
-Level low is made from level high. `prior.weights` of params.yaml names a prior trained beforehand, which the training
+With --dry-run it says what the training would take, and does nothing. Level low is made from level high. `prior.weights` of params.yaml names a prior trained beforehand, which the training
 continues; `prior.music` a folder of music without video to learn from as well.
 """
 
 from d2m_model.prior.params import Params
-from d2m_model.prior.stage import train
+from d2m_model.prior.stage import sizes_of, train
+from d2m_model.prior.task import expected
 from d2m_model.training.distributed import processes
 from d2m_model.training.loop import run_of, training_parser
 from d2m_model.training.vqvae_files import load_vqvae
@@ -21,9 +22,13 @@ from dataset_tools.base.timebase import LEVELS
 def main(argv: list[str] | None = None) -> int:
     parser = training_parser("d2m_model.prior", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
+    parser.add_argument("--dry-run", action="store_true", help="say how large the network is and what its training would take, and stop")
     args = parser.parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "prior", Params)
+    if args.dry_run:
+        say("prior", f"{args.level}: {expected(sizes_of(params, args.level, layout), params).told()}")
+        return 0
     decoder = layout.stage("synthesizer") / args.level / "model.pt"
     with processes():
         vqvae = load_vqvae(decoder)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+PATCH = 512
+"""Samples of a patch, at every level: 23 ms."""
 RHYTHM = 13
 """Numbers that `conditions.rhythm_features` gives for each code."""
 

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from d2m_model.prior.net import PriorSizes
+from d2m_model.prior.net import PATCH, PriorSizes
 from d2m_model.training.loop import TrainingParams
 from dataset_tools.base.params import require
 from dataset_tools.base.timebase import HOPS, LEVELS
-
-PATCH = 512
-"""Samples of a patch, at every level: 23 ms."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The stage `prior`: a corpus's training music, and music without video, to a network that makes codes from a rhythm."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.listener import PriorListener
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
-from d2m_model.prior.net import PriorNet
+from d2m_model.prior.net import PriorNet, PriorSizes
 from d2m_model.prior.params import Params
 from d2m_model.prior.style import styles_of
 from d2m_model.prior.task import PriorTask
@@ -22,9 +23,18 @@ from d2m_model.training.shard_data import WindowData
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
 from dataset_tools.base.weights import locate
 from dataset_tools.base.workers import progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codebook:
+    """What section `vqvae` of params.yaml says about the codes; name and default are that stage's."""
+
+    bins: int = 2048
+
 
 PIECE_SECONDS = 60
 """Longer music without video is cut into pieces of this length."""
@@ -69,6 +79,14 @@ def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
             if (peak := float(np.abs(part).max())) > 1e-4 and len(part) > SAMPLE_RATE:
                 pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, f"music/{file.name}", music_beats(part)))
     return pieces
+
+
+def sizes_of(params: Params, level: str, layout: Layout) -> PriorSizes:
+    """Of the network that would be trained: those of `weights`, else of `params` over as many entries as section `vqvae` of
+    params.yaml says. Raises UserError for weights that are missing or unfit."""
+    if params.weights:
+        return load_prior(locate(params.weights.replace("{level}", level), layout)).net.sizes
+    return params.sizes(level, load_params(layout.params, "vqvae", Codebook, extra=True).bins)
 
 
 def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: Path, run: Run | None = None) -> dict:

@@ -1,14 +1,17 @@
 """Training a prior: the cross-entropy of each code, with the rhythm and the style hidden from some excerpts."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
-from d2m_model.prior.data import Excerpts, MusicData
-from d2m_model.prior.net import PriorNet
+from d2m_model.prior.data import REFERENCE_SECONDS, Excerpts, MusicData
+from d2m_model.prior.net import PATCH, RHYTHM, PriorNet, PriorSizes
+from d2m_model.training.forecast import Forecast, forecast
 from d2m_model.training.loop import Measurement, Watch, descend
 from d2m_model.training.seeding import generator
+from dataset_tools.base.timebase import SAMPLE_RATE
 
 
 class PriorTask:
@@ -36,14 +39,10 @@ class PriorTask:
         return {"loss": loss}
 
     def loss(self, excerpts: Excerpts, shown: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of excerpts, in nats a code; shown (2, B) bool: whose rhythm and whose style may be looked at."""
-        net = self.net
-        before, codes, rhythm, reference, upper = (part if part is None else part.to(self.device) for part in excerpts)
+        """`loss_of` on the task's device, in its precision."""
+        moved = Excerpts(*(part if part is None else part.to(self.device) for part in excerpts))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.half(self.device)):
-            style = net.style(reference) if reference is not None else None
-            condition = net.condition(rhythm, style, upper, has_rhythm=shown[0], has_style=shown[1])
-            scores = net(before, codes.clamp(min=0), rhythm, condition, shown[0])
-        return F.cross_entropy(scores.float().flatten(0, 1), codes.flatten(), ignore_index=-1)
+            return loss_of(self.net, moved, shown)
 
     def measure(self) -> Measurement:
         """What `listener` says of the network as it is."""
@@ -51,11 +50,35 @@ class PriorTask:
         return self.listener.measure(self.net) if self.listener else Measurement({}, {})
 
 
+def expected(sizes: PriorSizes, params) -> Forecast:
+    """What training a network of `sizes` with `params` would take."""
+
+    def build() -> tuple[PriorNet, Callable[[], torch.Tensor]]:
+        net, size, count = PriorNet(sizes), params.batch, sizes.context * sizes.patch
+        whole = lambda length: torch.zeros(size, length, dtype=torch.int64)
+        reference = whole(round(REFERENCE_SECONDS * SAMPLE_RATE * sizes.patch / PATCH)) if sizes.style else None
+        upper = whole(sizes.context * sizes.upper) if sizes.upper else None
+        excerpts = Excerpts(whole(sizes.seen), whole(count), torch.zeros(size, count, RHYTHM), reference, upper)
+        shown = torch.ones(2, size, dtype=torch.bool)
+        return net, lambda: loss_of(net, excerpts, shown)
+
+    return forecast(build, params.steps)
+
+
 def shown_of(luck: torch.Tensor, hidden: float) -> torch.Tensor:
     """(2, B) bool, whose rhythm and whose style may be looked at, from luck (B,) within 0..1: a share `hidden` of the
     excerpts has neither, half as many have the rhythm alone, and half as many the style alone."""
     neither = luck < hidden
     return ~torch.stack([neither | (luck > 1 - hidden / 2), neither | ((luck <= 1 - hidden / 2) & (luck > 1 - hidden))])
+
+
+def loss_of(net: PriorNet, excerpts: Excerpts, shown: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of excerpts, in nats a code; shown (2, B) bool: whose rhythm and whose style may be looked at."""
+    before, codes, rhythm, reference, upper = excerpts
+    style = net.style(reference) if reference is not None else None
+    condition = net.condition(rhythm, style, upper, has_rhythm=shown[0], has_style=shown[1])
+    scores = net(before, codes.clamp(min=0), rhythm, condition, shown[0])
+    return F.cross_entropy(scores.float().flatten(0, 1), codes.flatten(), ignore_index=-1)
 
 
 def learning_rate_share(step: int, steps: int, warm_up: int) -> float:
