@@ -71,6 +71,7 @@ def curve_files(layout: Layout) -> dict[str, Path]:
     """{title: curves.csv} of every training that params.yaml names; what an earlier list of variants left is not shown."""
     levels, variants, baselines = (names_of(layout.params, key) for key in ("levels", "variants", "systems"))
     wanted = ["vqvae", *(f"synthesizer/{level}" for level in levels)]
+    wanted += ["rhythm", *(f"prior/{level}" for level in levels)]
     wanted += [f"d2m_gan/{level}-{variant}" for level in levels for variant in variants]
     wanted += [f"baselines/{name}" for name in baselines]
     runs = layout.stage("vqvae").parent
