@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 import torch
 import yaml
 from test_loop import ARGUMENTS, PARAMS, RESULTS, ROOT, prepared, run
+from within import until
 
 from d2m_model.training.distributed import gathered, mine, require_even
 
@@ -47,3 +49,27 @@ def test_alone_nothing_is_shared():
     rows = torch.arange(6)
     assert torch.equal(mine(rows), rows) and torch.equal(gathered(rows), rows)
     require_even("d2m_gan", batch=7)
+
+
+WAITING = """
+import os, sys, time
+from pathlib import Path
+from d2m_model.training.distributed import processes
+with processes():
+    Path(sys.argv[1], os.environ["RANK"]).write_text(str(os.getpid()))
+    time.sleep(60)
+"""
+
+
+def test_no_process_outlives_a_killed_torchrun(tmp_path):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", tmp_path / "waiting.py", tmp_path]
+    files = [tmp_path / "0", tmp_path / "1"]
+    parent = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+    try:
+        until(240, lambda: all(file.exists() and file.read_text() for file in files))
+        found = [psutil.Process(int(file.read_text())) for file in files]
+    finally:
+        parent.kill()
+        parent.wait()
+    until(2, lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in found))

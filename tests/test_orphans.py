@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+import torch
 from kill_early import living
-from within import run_within
+from within import run_within, until
+
+from dataset_tools.base.orphans import end_loader_worker_with_parent
 
 TESTS = Path(__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
@@ -81,11 +85,31 @@ def test_ffmpeg_ends_with_the_stage_that_started_it(tmp_path):
     until(2, lambda: not living(stage.pid))
 
 
-def until(seconds, condition):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+class Slow(torch.utils.data.Dataset):
+    """An item that a worker loads for half a minute, once it has said so by a file."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, _):
+        self.file.touch()
+        time.sleep(30)
+
+
+def test_a_loader_worker_ends_with_its_parent(tmp_path):
+    loader = torch.utils.data.DataLoader(Slow(tmp_path / "begun"), num_workers=1, worker_init_fn=end_loader_worker_with_parent)
+    stage = os.fork()
+    if stage == 0:
+        os.setsid()
+        next(iter(loader))
+        os._exit(0)
+    until(60, (tmp_path / "begun").exists)
+    os.kill(stage, signal.SIGKILL)
+    os.waitpid(stage, 0)
+    until(2, lambda: not living(stage))
 
 
 def test_a_time_limit_holds_where_a_process_is_left_over(tmp_path):

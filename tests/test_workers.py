@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from tqdm import tqdm
+from within import until
 
 from dataset_tools.base import workers
 from dataset_tools.base.errors import UserError
@@ -138,10 +139,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     files = [tmp_path / "one", tmp_path / "two"]
     root = str(Path(__file__).resolve().parents[1])
     parent = subprocess.Popen([sys.executable, tmp_path / "parent.py", *files], env=os.environ | {"PYTHONPATH": root})
-    until(lambda: all(file.exists() and file.read_text() for file in files))
+    until(60, lambda: all(file.exists() and file.read_text() for file in files))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    until(lambda: not any(running(int(file.read_text())) for file in files))
+    until(60, lambda: not any(running(int(file.read_text())) for file in files))
 
 
 def running(pid: int) -> bool:
@@ -149,13 +150,6 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def stepping(count):

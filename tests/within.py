@@ -1,9 +1,10 @@
-"""Commands with a time limit that holds whatever processes they leave."""
+"""Time limits: of commands, whatever processes they leave, and of waiting."""
 
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 
 def run_within(seconds: float, command: Sequence, **options) -> subprocess.CompletedProcess:
@@ -27,3 +28,11 @@ def _killed(process: subprocess.Popen) -> str:
     """Kill the group; gives what it had written to stderr."""
     os.killpg(process.pid, signal.SIGKILL)
     return process.communicate()[1]
+
+
+def until(seconds: float, condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds; AssertionError where it takes longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come true in {seconds} s"
+        time.sleep(0.05)
