@@ -39,7 +39,12 @@ def _extent(pose: torch.Tensor) -> torch.Tensor:
 def mirror(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Half of the dances in a mirror."""
     flip = (torch.rand(len(pose), generator=rng) < 0.5)[:, None, None, None]
-    return torch.where(flip, pose[:, :, MIRRORED] * torch.tensor([-1.0, 1.0, 1.0]), pose)
+    return torch.where(flip, in_mirror(pose), pose)
+
+
+def in_mirror(pose: torch.Tensor) -> torch.Tensor:
+    """Keypoints (..., 17, 3) with x turned round, left and right exchanged."""
+    return pose[..., MIRRORED, :] * torch.tensor([-1.0, 1.0, 1.0])
 
 
 def camera(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

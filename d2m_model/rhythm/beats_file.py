@@ -98,7 +98,7 @@ def tempo_of(beats: np.ndarray) -> float | None:
 
 def read_beats(path: Path) -> Beats:
     """The beats of a JSON file. Where it holds little more than `beats`, the rest follows from them: the length is up to
-    the end of the last beat, the tempo is theirs.
+    where the next beat would be, the tempo is theirs.
 
     Raises UserError for a missing file, one that is not such JSON, and values that `Beats` refuses.
     """
@@ -123,8 +123,8 @@ def read_beats(path: Path) -> Beats:
         tempo = values.get("tempo")
         seconds = values.get("seconds")
         if seconds is None:
-            ends = [*beats[-1:], *_numbers("downbeats", given.get("downbeats", []))[-1:]]
-            seconds = float(max(ends, default=0.0)) + (float(np.median(np.diff(beats))) if len(beats) > 1 else 0.5)
+            times = [*beats, *_numbers("downbeats", given.get("downbeats", []))]
+            seconds = float(max(times, default=0.0)) + (float(np.median(np.abs(np.diff(beats)))) if len(beats) > 1 else 0.5)
         found = Beats(fps=values.get("fps") or FPS, seconds=seconds, beats=beats, tempo=tempo, **given)
     except ValueError as err:
         raise UserError(f"{path}: {err}; correct the file") from None

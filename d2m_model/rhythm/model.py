@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from d2m_model.nets.motion_features import mirrored_motion
+from d2m_model.rhythm.augment import in_mirror
 from d2m_model.rhythm.beats_file import Beats, tempo_of
 from d2m_model.rhythm.body import motion_features, pose_features, read_motion, read_pose
 from d2m_model.rhythm.net import RhythmNet
@@ -27,7 +29,7 @@ class Activations(NamedTuple):
     strength: np.ndarray
     """(T,): how strong a beat there would be."""
     pooled: torch.Tensor
-    """(1, 2·W), what the style is read from."""
+    """(2, 2·W), what the style is read from, of the dance and its mirror image."""
 
 
 class RhythmModel:
@@ -52,12 +54,14 @@ class RhythmModel:
     def activations(self, pose: np.ndarray, fps: float = FPS) -> Activations:
         """Arguments and errors as of `beats_of`."""
         self._require("pose", "keypoints")
-        return self._activations(pose_features(read_pose(pose, fps)[None]))
+        dance = read_pose(pose, fps)
+        return self._activations(pose_features(torch.stack([dance, in_mirror(dance)])))
 
     def activations_of_motion(self, motion: np.ndarray) -> Activations:
         """Arguments and errors as of `beats_of_motion`."""
         self._require("motion", "SMPL motion")
-        return self._activations(motion_features(read_motion(motion)[None]))
+        dance = read_motion(motion)
+        return self._activations(motion_features(torch.stack([dance, torch.from_numpy(mirrored_motion(dance.numpy()))])))
 
     def _require(self, stream: str, words: str) -> None:
         if self.stream != stream:
@@ -65,9 +69,10 @@ class RhythmModel:
 
     @torch.no_grad()
     def _activations(self, features: torch.Tensor) -> Activations:
+        """Of features (2, T, C) of a dance and its mirror image, which have the same beats: the mean of both."""
         heard = self.net(features)
-        beats, downbeats = torch.sigmoid(heard.beats[0]).T.numpy().astype(float)
-        return Activations(beats, downbeats, torch.sigmoid(heard.strength[0]).numpy().astype(float), heard.pooled)
+        beats, downbeats = torch.sigmoid(heard.beats.mean(dim=0)).T.numpy().astype(float)
+        return Activations(beats, downbeats, torch.sigmoid(heard.strength.mean(dim=0)).numpy().astype(float), heard.pooled)
 
     @torch.no_grad()
     def _beats(self, found: Activations, fps: float, seconds: float) -> Beats:
@@ -76,7 +81,8 @@ class RhythmModel:
         tempo = tempo_of(beats)
         style = {}
         if self.genres:
-            chances = torch.softmax(self.net.style(found.pooled, torch.tensor([float(tempo or 0)])), dim=-1)[0]
+            tempos = torch.full((len(found.pooled),), float(tempo or 0))
+            chances = torch.softmax(self.net.style(found.pooled, tempos), dim=-1).mean(dim=0)
             style = dict(zip(self.genres, chances.tolist(), strict=True))
         return Beats(
             fps=fps, seconds=seconds, beats=beats, downbeats=track_downbeats(found.downbeats, beats),

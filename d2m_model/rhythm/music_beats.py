@@ -24,7 +24,7 @@ Tracker = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 def require_beat_this() -> None:
     """Raises UserError where the package beat-this is not installed."""
     if importlib.util.find_spec("beat_this") is None:
-        raise UserError("the package beat-this is not installed; install it: pip install beat-this")
+        raise UserError("the package beat-this is not installed; install it: pip install 'd2m[beats]'")
 
 
 def beat_this(weights: Path) -> Tracker:

@@ -10,15 +10,15 @@ import numpy as np
 
 from dataset_tools.base.timebase import FPS
 
-GRID = 2 * FPS
+GRID = 4 * FPS
 """Places a second that a beat may have before it is refined."""
 SLOWEST, FASTEST = 54.0, 185.0
 """Beats a minute."""
-CHANGE = 60.0
+CHANGE = 1500.0
 """Price of a change of tempo: times the squared logarithm of the ratio of two neighbouring gaps."""
 LIKELY, SPREAD, PRIOR = 115.0, 0.45, 0.5
 """Beats a minute of most dances, standard deviation in octaves, weight: how much a beat at that tempo is preferred."""
-BAR, RECOUNT = 4, 6.0
+BAR, RECOUNT = 4, 8.0
 """Beats of a bar; price of a count that does not follow the last one."""
 ODDS = 4.0
 """Log-odds are cut to this, so that no single frame decides."""

@@ -1,0 +1,416 @@
+"""Rhythm: beats of dances whose beats are known, its stage, its command and the file of beats."""
+
+import json
+import os
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+from builders import STANDING, beats_of, bouncing_pose, build_manifest, build_shards, click_train, nodding_motion
+
+from d2m_model.metrics.onset_alignment import beat_f_measure
+from d2m_model.rhythm import __main__ as command
+from d2m_model.rhythm import music_beats as trackers
+from d2m_model.rhythm.augment import altered, in_mirror, missing
+from d2m_model.rhythm.beats_file import Beats, clicks, read_beats, tempo_of, write_beats
+from d2m_model.rhythm.body import FROM_BODY25, pose_features, resampled
+from d2m_model.rhythm.data import LessonData
+from d2m_model.rhythm.model import RhythmModel, load_rhythm, save_rhythm
+from d2m_model.rhythm.params import Params
+from d2m_model.rhythm.scoring import is_regular
+from d2m_model.rhythm.sources import beats_source
+from d2m_model.rhythm.stage import learn_rhythm, lessons_of, music_of
+from d2m_model.rhythm.tracking import track_beats, track_downbeats
+from d2m_model.rhythm.training import train
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.vision.pose_layouts import SOURCES
+
+SMALL = {"width": 16, "blocks": 4, "dropout": 0.0, "steps": 150, "batch": 8, "seconds": 3.0, "log_every": 10, "draws": 100}
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory) -> tuple[Path, RhythmModel]:
+    """A folder of shards of dancers that dip at every click, and a rhythm learnt from beats tracked in their music."""
+    shards = tmp_path_factory.mktemp("shards")
+    splits = {"train": build_shards(shards, clips=5, seconds=8)}
+    music = music_of(splits, None, trackers.librosa_beats)
+    net, curves = train(lessons_of(splits["train"], "pose", music), Params(**SMALL))
+    assert curves.rows[-1]["beat"] < 0.7 * curves.rows[0]["beat"]
+    return shards, RhythmModel(net)
+
+
+def dips(tempo: float, seconds: float, first: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
+    """(beats in seconds, pose (T, 17, 3)) of a dancer that dips at an even tempo that no training clip has."""
+    beats = np.arange(first, seconds, 60 / tempo)
+    return beats, bouncing_pose(beats, round(seconds * 30))[:, 0]
+
+
+@pytest.mark.parametrize("tempo", [97.0, 113.0, 128.0])
+def test_a_dancer_who_dips_at_a_tempo_has_its_beats(learnt, tempo):
+    true, pose = dips(tempo, 10)
+    found = learnt[1].beats_of(pose)
+    assert beat_f_measure(true, found.beats) > 0.9
+    assert abs(found.tempo / tempo - 1) < 0.02
+    assert is_regular(found) and len(found.strength) == len(found.beats) and set(found.downbeats) <= set(found.beats)
+    assert abs(sum(found.style.values()) - 1) < 1e-5 and set(found.style) == {"house", "hiphop"}
+
+
+def test_half_bodies_other_rates_and_moving_cameras_keep_their_beats(learnt):
+    true, pose = dips(110.0, 10)
+    half = pose.copy()
+    half[:, 11:] = 0
+    wandering = pose.copy()
+    wandering[..., 0] += np.linspace(0, 300, len(pose))[:, None]
+    at_24 = resampled(pose, 30 * 30 / 24)  # 24 frames a second of the same dance
+    views = {"half": (half, 30), "camera": (wandering, 30), "24 fps": (at_24, 24), "no confidence": (pose[..., :2], 30)}
+    for name, (seen, fps) in views.items():
+        assert beat_f_measure(true, learnt[1].beats_of(seen, fps).beats) > 0.85, name
+
+
+def test_nobody_has_no_beats(learnt):
+    found = learnt[1].beats_of(np.zeros((90, 17, 3), np.float32))
+    assert len(found.beats) == 0 and found.tempo is None
+
+
+def test_motion_is_read_like_keypoints(tmp_path):
+    shards = build_shards(tmp_path, clips=5, seconds=8, motion_rate=60)
+    music = music_of({"train": shards}, None, trackers.librosa_beats)
+    net, _ = train(lessons_of(shards, "motion", music), Params(stream="motion", **SMALL))
+    true = np.arange(0.4, 8, 60 / 112)
+    model = RhythmModel(net)
+    assert beat_f_measure(true, model.beats_of_motion(nodding_motion(true, 240, 60)).beats) > 0.9
+    with pytest.raises(UserError, match=r"reads the stream 'motion', and this dance is keypoints"):
+        model.beats_of(np.ones((30, 17, 3)))
+
+
+def bumps(times, frames: int) -> np.ndarray:
+    near = np.abs(np.arange(frames)[:, None] / 30 - np.asarray(times)[None, :]).min(axis=1)
+    return 0.02 + 0.9 * np.exp(-0.5 * (near * 30 / 0.8) ** 2)
+
+
+def test_beats_between_frames_are_found_within_5_ms():
+    true = 0.317 + 0.4871 * np.arange(18)
+    assert np.abs(track_beats(bumps(true, 300)) - true).max() < 0.005
+
+
+def test_a_beat_that_nobody_danced_is_bridged_and_a_stray_one_left_out():
+    true = 0.5 + 0.5 * np.arange(16)
+    danced = np.delete(true, [6, 7])
+    activation = np.maximum(bumps(danced, 270), 0.5 * bumps([2.74, 5.77], 270))
+    found = track_beats(activation)
+    assert len(found) == len(true) and np.abs(found - true).max() < 0.04
+
+
+def test_a_tempo_that_rises_is_followed():
+    true = 0.3 + np.cumsum(np.linspace(0.6, 0.45, 24))
+    assert np.abs(track_beats(bumps(true, 430)) - true).max() < 0.02
+
+
+def test_silence_has_no_beats():
+    assert len(track_beats(np.full(300, 0.02))) == 0 and len(track_beats(np.zeros(0))) == 0
+
+
+def test_downbeats_are_every_fourth_beat_though_one_was_missed():
+    beats = 0.5 + 0.5 * np.arange(17)
+    activation = bumps(beats[2::4][[0, 1, 3]], 300)
+    assert np.allclose(track_downbeats(activation, beats), beats[2::4])
+
+
+def test_bars_are_counted_anew_where_the_dance_is():
+    beats = 0.5 + 0.5 * np.arange(34)
+    true = beats[[0, 4, 8, 12, 18, 22, 26, 30]]
+    assert np.allclose(track_downbeats(bumps(true, 540), beats), true)
+
+
+def test_tempo_of_uneven_and_missing_beats():
+    beats = np.delete(0.5 * np.arange(20), 7) + np.tile([0.01, -0.01], 10)[:19]
+    assert abs(tempo_of(beats) - 120) < 0.5
+    assert tempo_of(np.array([1.0])) is None
+
+
+# What a dancer looks like through other eyes.
+
+
+def test_body25_becomes_coco17():
+    named = {source: joint for joint, source in enumerate(SOURCES["body25"]) if isinstance(source, int)}
+    assert all(FROM_BODY25[joint] == named[joint] for joint in range(17))
+
+
+def test_features_forget_place_size_and_camera():
+    pose = torch.from_numpy(bouncing_pose(beats_of(1, 8), 240)[:, 0])
+    pose[..., 2] = 1
+    moved = pose * torch.tensor([2.0, 2.0, 1.0]) + torch.tensor([500.0, -80.0, 0.0])
+    assert torch.allclose(pose_features(pose[None]), pose_features(moved[None]), atol=1e-4)
+    # far away in time is out of sight: the first second does not depend on the last two
+    assert torch.allclose(pose_features(pose[None])[:, :30], pose_features(pose[None, :180])[:, :30], atol=1e-4)
+
+
+def test_alterations_keep_the_shape_and_the_mirror_is_its_own_inverse():
+    pose = torch.from_numpy(np.stack([bouncing_pose(beats_of(n, 3), 90)[:, 0] for n in range(40)]))
+    pose[..., 2] = 1
+    rng = torch.Generator().manual_seed(0)
+    changed = altered(pose, rng)
+    assert changed.shape == pose.shape and torch.isfinite(changed).all()
+    assert set(changed[..., 2].unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(in_mirror(in_mirror(pose)), pose)
+    lost = missing(pose, rng)[..., 2].amax(dim=1) == 0
+    assert lost.any() and not lost.all(dim=1).any(), "joints are lost, and never all of them"
+
+
+def test_a_batch_depends_on_seed_and_step_alone(learnt):
+    shards = build_shards(learnt[0], clips=5, seconds=8)
+    lessons = lessons_of(shards, "pose", music_of({"train": shards}, None, trackers.librosa_beats))
+    data = LessonData(lessons, ["hiphop", "house"], "pose", 60)
+    one, same, other = data.batch(1, 5, 4), data.batch(1, 5, 4), data.batch(1, 6, 4)
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not torch.equal(one.features, other.features)
+    # where the target is 1 there is a beat, and nowhere else: windows of 2 s have 2 to 6 of them
+    peaks = ((one.targets[..., 0] > 0.7) & (one.known > 0)).sum(dim=1)
+    assert 2 <= peaks.min() and peaks.max() <= 12
+
+
+# Beats of music.
+
+
+def test_librosa_finds_clicks_their_bars_and_strengths():
+    true = np.arange(0.25, 12, 0.5)
+    audio = click_train(true, 12 * 22050)
+    time = np.arange(4410) / 22050
+    thump = 0.9 * np.sin(2 * np.pi * 60 * time) * np.exp(-time / 0.05)
+    for beat in true[1::4]:
+        at = round(beat * 22050)
+        audio[at : at + len(thump)] += thump[: len(audio) - at].astype(np.float32)
+    found = trackers.music_beats(audio)
+    assert beat_f_measure(true, found.beats) > 0.9 and abs(found.tempo - 120) < 1.5
+    assert beat_f_measure(true[1::4], found.downbeats) > 0.8
+    assert trackers.strengths(audio, true).min() > 0.3 > trackers.strengths(audio, true + 0.25).max()
+
+
+def test_silence_has_no_music_beats():
+    found = trackers.music_beats(np.zeros(22050, np.float32))
+    assert len(found.beats) == len(found.downbeats) == 0 and found.tempo is None
+    assert (trackers.strengths(np.zeros(22050, np.float32), np.array([0.5])) == 0).all()
+
+
+def test_where_the_beats_come_from(tmp_path, monkeypatch, capsys):
+    build_shards(tmp_path / "data" / "tiny" / "shards", clips=1)
+    layout = Layout(root=tmp_path, corpus="tiny")
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    assert beats_source(Params(), layout).name == "librosa"
+    assert "tracked by librosa" in capsys.readouterr().out
+    with pytest.raises(UserError, match="beat-this is not installed"):
+        beats_source(Params(beats="beat-this"), layout)
+    with pytest.raises(UserError, match=r"rhythm.beats is truth, but there is no clip_000.npz"):
+        beats_source(Params(beats="truth"), layout)
+    truth = layout.stage("sources") / "truth"
+    truth.mkdir(parents=True)
+    np.savez(truth / "clip_000.npz", beats=beats_of(0, 4), downbeats=beats_of(0, 4)[::4])
+    assert beats_source(Params(), layout).name == "truth"
+
+
+def test_beat_this_is_called_as_its_authors_say(monkeypatch, tmp_path):
+    """Only where it is installed: its network with random weights, for the published ones are not in the project."""
+    inference = pytest.importorskip("beat_this.inference")
+    monkeypatch.setattr(inference, "load_model", lambda *_, **__: inference.BeatThis().eval())
+    found = trackers.music_beats(click_train(np.arange(0.2, 3, 0.5), 3 * 22050), trackers.beat_this(tmp_path / "any.ckpt"))
+    assert (np.diff(found.beats) > 0).all() and found.seconds == 3
+
+
+# The file of beats.
+
+
+def test_beats_travel_as_json_and_come_back(tmp_path):
+    beats = Beats(
+        fps=30, seconds=8.5, beats=np.arange(0.25, 8, 0.5), downbeats=np.arange(0.25, 8, 2), strength=np.linspace(0, 1, 16),
+        tempo=120.0, style={"house": 0.7, "pop": 0.3},
+    )  # fmt: skip
+    write_beats(tmp_path / "a.json", beats)
+    back = read_beats(tmp_path / "a.json")
+    for name in ("beats", "downbeats", "strength"):
+        assert np.allclose(getattr(back, name), getattr(beats, name), atol=1e-3)
+    assert (back.fps, back.seconds, back.tempo, back.style) == (30, 8.5, 120, {"house": 0.7, "pop": 0.3})
+    write_beats(tmp_path / "b.json", back)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_a_list_of_beats_alone_is_enough(tmp_path):
+    (tmp_path / "a.json").write_text('{"beats": [0.5, 1, 1.5], "activation": "x.npy"}')
+    found = read_beats(tmp_path / "a.json")
+    assert found.beats.tolist() == [0.5, 1, 1.5] and found.tempo == pytest.approx(120) and found.seconds == 2.0
+    (tmp_path / "b.json").write_text('{"beats": []}')
+    assert len(read_beats(tmp_path / "b.json").beats) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("beats", "not JSON"),
+        ("[0.5]", "'beats' is missing"),
+        ("{}", "'beats' is missing"),
+        ('{"beats": 3}', "beats must be a list"),
+        ('{"beats": [0.5, "one"]}', "finite numbers, found one"),
+        ('{"beats": [0.5, NaN]}', "finite numbers"),
+        ('{"beats": [0.5, null]}', "finite numbers"),
+        ('{"beats": [true]}', "finite numbers"),
+        ('{"beats": [[0.5]]}', "finite numbers"),
+        ('{"beats": [1.0, 0.5]}', "beats must be ascending seconds, found [1.  0.5]"),
+        ('{"beats": [-0.5, 1]}', "beats must be at least 0 s"),
+        ('{"beats": [0.5, 9], "seconds": 4}', "within the 4 s"),
+        ('{"beats": [0.5], "strength": [0.5, 1]}', "strength must have a number for each of the 1 beats"),
+        ('{"beats": [0.5], "strength": [2]}', "within 0..1"),
+        ('{"beats": [0.5], "tempo": -3}', "tempo must be"),
+        ('{"beats": [0.5], "fps": "thirty"}', "fps must be 1 to 1000"),
+        ('{"beats": [0.5], "style": {"house": 2}}', "found house: 2"),
+        ('{"beats": [0.5], "seconds": 1e9}', "seconds must be above 0"),
+        ('{"beats": [' + "0," * 100_000 + "1]}", "at most 100000"),
+    ],
+)
+def test_a_bad_file_of_beats_is_one_line(tmp_path, content, rule):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        read_beats(path)
+    assert str(path) in str(caught.value) and rule in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_file_of_beats_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="file not found"):
+        read_beats(tmp_path / "none.json")
+
+
+def test_clicks_fall_on_the_beats_and_accent_the_downbeats():
+    beats = Beats(fps=30, seconds=4, beats=np.arange(0.5, 4, 0.5), downbeats=np.array([0.5, 2.5]))
+    sound = clicks(beats, 4)
+    assert sound.shape == (4 * 22050,) and sound.dtype == np.float32 and np.abs(sound).max() <= 1
+    heard = librosa.onset.onset_detect(y=sound, sr=22050, units="time")
+    assert beat_f_measure(beats.beats, heard) == 1.0
+    loud = [np.abs(sound[round(t * 22050) :][:2205]).max() for t in beats.beats]
+    assert min(loud[0], loud[4]) > 1.5 * max(loud[1:4] + loud[5:])
+
+
+# The stage and its command.
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch) -> Layout:
+    """A working folder with a small corpus and a section `rhythm`."""
+    build_manifest(tmp_path)
+    layout = Layout(root=tmp_path, corpus="tiny")
+    build_shards(layout.stage("shards"), clips=3, seconds=4)
+    build_shards(layout.stage("shards"), clips=2, seconds=4, split="test", first=3)
+    section = SMALL | {"steps": 4, "beats": "librosa"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"corpus": "tiny", "rhythm": section}))
+    return layout
+
+
+def test_the_stage_writes_what_it_says(corpus, capsys):
+    assert command.main(["--root", str(corpus.root)]) == 0
+    out = corpus.stage("rhythm")
+    clips = {f"clip_{n:03d}.json" for n in range(5)}
+    assert {p.name for p in (out / "beats").iterdir()} == {p.name for p in (out / "music").iterdir()} == clips
+    assert {p.name for p in out.iterdir()} == {"model.pt", "metrics.json", "curves.csv", "rows.csv", "beats", "music"}
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["beats"] == "librosa" and metrics["train_clips"] == 3 and metrics["test"]["clips"] == 2
+    assert metrics["test"]["F_beats_low"] <= metrics["test"]["F_beats"] <= metrics["test"]["F_beats_high"]
+    assert beat_f_measure(beats_of(3, 4), read_beats(out / "music" / "clip_003.json").beats) > 0.9
+    rows = (out / "rows.csv").read_text().splitlines()
+    assert len(rows) == 6 and rows[0].startswith("id,status,reason,split")
+    first = (out / "model.pt").read_bytes()
+    assert command.main(["--root", str(corpus.root)]) == 0 and (out / "model.pt").read_bytes() == first
+    assert "test clips: F" in capsys.readouterr().out
+
+
+def test_true_beats_are_learnt_where_they_are_known(corpus, tmp_path):
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    for n in range(5):
+        np.savez(truth / f"clip_{n:03d}.npz", beats=[-0.5, 0.5, 1.5, 99.0], downbeats=[0.5])
+    params = Params(**SMALL | {"steps": 2})
+    learn_rhythm(corpus.stage("shards"), params, tmp_path / "out", source="truth", truth=truth, tracker=None)
+    known = read_beats(tmp_path / "out" / "music" / "clip_001.json")
+    assert known.beats.tolist() == [0.5, 1.5] and known.downbeats.tolist() == [0.5] and len(known.strength) == 2
+
+
+def test_own_keypoints_get_a_file_of_beats_and_a_click_track(corpus, learnt, tmp_path, capsys):
+    save_rhythm(corpus.stage("rhythm") / "model.pt", learnt[1].net)
+    true, pose = dips(105.0, 8)
+    still = np.broadcast_to(STANDING @ np.diag([300, -300]), (len(pose), 17, 2))
+    other = np.concatenate([still, np.ones((len(pose), 17, 1))], axis=-1)
+    np.save(tmp_path / "dance.npy", np.stack([other, pose], axis=1))
+    args = ["--root", str(corpus.root), "--pose", str(tmp_path / "dance.npy"), "--out", str(tmp_path / "b.json")]
+    assert command.main([*args, "--dancer", "1", "--click", str(tmp_path / "c.wav")]) == 0
+    found = read_beats(tmp_path / "b.json")
+    assert beat_f_measure(true, found.beats) > 0.9 and found.seconds == 8
+    assert soundfile.info(tmp_path / "c.wav").frames == 8 * 22050
+    assert "beats a minute" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "rule"),
+    [
+        (["--out", "b.json"], "--out goes together with"),
+        (["--pose", "dance.npy"], "--out goes together with"),
+        (["--pose", "dance.npy", "--out", "b.txt"], r"b\.txt: must end in \.json"),
+        (["--pose", "none.npy", "--out", "b.json"], r"none\.npy: file not found"),
+        (["--pose", "text.npy", "--out", "b.json"], r"text\.npy: not a \.npy file"),
+        (["--pose", "flat.npy", "--out", "b.json"], r"flat\.npy: must be an array"),
+        (["--pose", "dance.npy", "--out", "b.json", "--dancer", "3"], "--dancer must be 0 to 0, found 3"),
+        (["--pose", "dance.npy", "--out", "b.json", "--fps", "0"], r"dance\.npy: fps must be 1 to 1000"),
+        (["--pose", "joints.npy", "--out", "b.json"], r"joints\.npy: pose must be numbers"),
+        (["--pose", "nan.npy", "--out", "b.json"], r"nan\.npy: pose must be finite"),
+    ],
+)
+def test_bad_input_of_ones_own_is_one_line(corpus, learnt, monkeypatch, args, rule):
+    monkeypatch.chdir(corpus.root)
+    save_rhythm(corpus.stage("rhythm") / "model.pt", learnt[1].net)
+    arrays = {"dance": np.ones((30, 17, 3)), "flat": np.ones(5), "joints": np.ones((30, 4, 3)), "nan": np.full((30, 17, 3), np.nan)}
+    for name, array in arrays.items():
+        np.save(f"{name}.npy", array)
+    Path("text.npy").write_text("no array")
+    with pytest.raises(UserError, match=rule):
+        command.main(args)
+
+
+def test_without_a_trained_rhythm_the_command_says_how_to_train_one(corpus, tmp_path):
+    with pytest.raises(UserError, match=r"no rhythm trained yet; train it with `python -m d2m_model\.rhythm"):
+        command.main(["--root", str(corpus.root), "--pose", "x.npy", "--out", str(tmp_path / "b.json")])
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    torch.save({"a": 1}, tmp_path / "model.pt")
+    with pytest.raises(UserError, match="not a checkpoint of this project"):
+        load_rhythm(tmp_path / "model.pt")
+
+
+def test_a_saved_rhythm_reads_the_same_beats(learnt, tmp_path):
+    save_rhythm(tmp_path / "model.pt", learnt[1].net)
+    pose = dips(100.0, 6)[1]
+    assert np.array_equal(load_rhythm(tmp_path / "model.pt").beats_of(pose).beats, learnt[1].beats_of(pose).beats)
+
+
+@pytest.mark.parametrize("values", [{"beats": "ear"}, {"width": 6}, {"stream": "sound"}, {"seconds": 0.1}, {"dropout": 1.0}])
+def test_bad_params_are_refused(values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        Params(**values)
+
+
+def test_the_pipeline_has_a_rhythm(pipeline):
+    out = pipeline / "runs" / "demo" / "rhythm"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["beats"] == "truth"
+    files = sorted((out / "beats").glob("*.json"))
+    assert len(files) == len((out / "rows.csv").read_text().splitlines()) - 1 and all(read_beats(f).seconds > 0 for f in files)
+
+
+@pytest.mark.skipif("D2M_POSES" not in os.environ, reason="D2M_POSES names a folder of tracks of real dancers and a model.pt")
+def test_real_dancers_have_regular_beats():
+    """Of tracks <name>.npy (T, 17, 3) at 30 fps, read by the rhythm model.pt beside them, five in six have a regular beat."""
+    folder = Path(os.environ["D2M_POSES"])
+    model, tracks = load_rhythm(Path(os.environ.get("D2M_RHYTHM", folder / "model.pt"))), sorted(folder.glob("*.npy"))
+    regular = [is_regular(model.beats_of(np.load(track))) for track in tracks]
+    assert tracks and sum(regular) >= len(tracks) * 5 / 6
