@@ -49,6 +49,12 @@ def click_train(beats: np.ndarray, samples: int) -> np.ndarray:
     return audio
 
 
+def hum(number: int, samples: int) -> np.ndarray:
+    """(samples,) float32: two steady tones of clip `number`, nowhere silent, so that a few steps teach a network to play them."""
+    time = np.arange(samples) / SAMPLE_RATE
+    return (0.4 * sum(np.sin(2 * np.pi * hertz * (number + 2) * time) for hertz in (110, 275))).astype(np.float32)
+
+
 def bouncing_pose(beats: np.ndarray, frames: int, *, people: int = 1, layout: str = "coco17") -> np.ndarray:
     """(frames, people, J, 3) float32: slot 0 dips on each beat, the other slots are empty (all zero)."""
     pose = np.zeros((frames, people, JOINTS[layout], 3), np.float32)
@@ -78,9 +84,9 @@ def nodding_motion(beats: np.ndarray, frames: int, rate: int) -> np.ndarray:
 
 def build_clip(
     number: int, *, seconds: float = 4, split: str = "train", people: int = 2, layout: str = "coco17", seed: int = 0,
-    motion_rate: int = 0,
+    motion_rate: int = 0, hums: bool = False,
 ) -> ShardClip:  # fmt: skip
-    """Synthetic clip `number`, with its own song and one of two genres."""
+    """Synthetic clip `number`, with its own song and one of two genres; its sound is clicks on the beats, or else `hum`."""
     frames = round(seconds * FPS)
     beats = beats_of(number, seconds)
     rng = np.random.default_rng((seed, number))
@@ -92,7 +98,7 @@ def build_clip(
         width=WIDTH,
         height=HEIGHT,
         pose=bouncing_pose(beats, frames, people=people, layout=layout),
-        audio=click_train(beats, frames_to_samples(frames)),
+        audio=hum(number, frames_to_samples(frames)) if hums else click_train(beats, frames_to_samples(frames)),
         i3d=rng.random((max(1, len(window_starts(frames))), I3D_WIDTH), dtype=np.float32),
         motion=nodding_motion(beats, frames, motion_rate) if motion_rate else None,
     )
@@ -101,7 +107,7 @@ def build_clip(
 def build_shards(
     folder: Path, clips: int = 4, seconds: float = 4, *, split: str = "train", first: int = 0, per_shard: int = 3,
     people: int = 2, layout: str = "coco17", corpus: str = "demo", seed: int = 0, motion_rate: int = 0,
-    pose_weights: str = "none",
+    pose_weights: str = "none", hums: bool = False,
 ) -> ShardSet:  # fmt: skip
     """Write synthetic clips `first` to `first + clips - 1` as shards of one split and open them.
 
@@ -113,7 +119,9 @@ def build_shards(
     numbers = list(range(first, first + clips))
     for index in range(0, clips, per_shard):
         made = (
-            build_clip(n, seconds=seconds, split=split, people=people, layout=layout, seed=seed, motion_rate=motion_rate)
+            build_clip(
+                n, seconds=seconds, split=split, people=people, layout=layout, seed=seed, motion_rate=motion_rate, hums=hums
+            )
             for n in numbers[index : index + per_shard]
         )
         write_shard(Path(folder) / f"{split}-{index // per_shard:05d}.h5", made, attrs, motion_rate)

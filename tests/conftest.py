@@ -13,11 +13,11 @@ from film_site import movie, site  # noqa: F401 - fixtures
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("dataset_tools", "d2m_model", "manifests", "dvc.yaml", ".dvcignore")
 SLOW = (
-    "pipeline", "aist_pipeline", "kill", "download_kill", "loop", "distributed", "generate", "report", "workers", "i3d",
-    "pose", "poser", "i3d_net", "d2m_gan", "acceleration", "nets_d2m", "variants", "imports_models", "motion_models",
-    "published_generator", "embedding", "train_pose", "cmt", "foley_music", "listen", "evaluate", "scoring", "demo_corpus",
-    "vqvae", "synthesizer", "fingerprint", "split", "clips", "songs", "download", "baselines", "dance2music_online",
-    "music_model", "imports", "vqvae_weights", "aist_corpus", "architecture",
+    "pipeline", "aist_pipeline", "kill", "download_kill", "loop", "distributed", "generate", "disk", "workers", "i3d",
+    "pose", "poser", "i3d_net", "d2m_gan", "report", "acceleration", "nets_d2m", "variants", "imports_models",
+    "motion_models", "published_generator", "embedding", "train_pose", "listen", "evaluate", "scoring", "demo_corpus",
+    "dance2music_online", "vqvae", "synthesizer", "fingerprint", "split", "clips", "songs", "download", "baselines",
+    "vqvae_weights", "aist_corpus", "imports", "cmt", "foley_music",
 )  # fmt: skip
 """Files whose tests take longer than a few seconds together: they train, run stages or build networks of full size."""
 SLOW_SECONDS = 600  # time limit of a test in them, for the whole pipeline is one's fixture; of all others: pyproject.toml

@@ -1,4 +1,4 @@
-"""Fine-tuning the decoder: nothing else changes, equal seeds give equal bytes, losses fall."""
+"""Fine-tuning the decoder: nothing else changes, equal seeds give equal bytes, the sound comes nearer."""
 
 import csv
 import json
@@ -12,6 +12,7 @@ from test_imports import random_tensors
 from test_imports_models import jukebox_shapes
 
 from d2m_model import synthesizer
+from d2m_model.losses.spectral import mel_l1
 from d2m_model.metrics.decoder_choice import decoder_scores, no_worse
 from d2m_model.metrics.embedding import Embedder
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
@@ -34,8 +35,8 @@ def root(tmp_path_factory):
     (root / "manifests" / "tiny").mkdir(parents=True)
     (root / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS}))
     shards = root / "data" / "tiny" / "shards"
-    build_shards(shards, clips=3, seconds=3)
-    build_shards(shards, clips=1, seconds=3, split="test", first=3)
+    build_shards(shards, clips=3, seconds=3, hums=True)
+    build_shards(shards, clips=1, seconds=3, split="test", first=3, hums=True)
     torch.manual_seed(0)
     model = JukeboxVQVAE(VqVaeConfig(width=8, depth=1, multipliers=(1, 1, 1), bins=16))
     for level in range(3):
@@ -55,12 +56,16 @@ def test_only_that_levels_decoder_changes(root):
     assert synthesizer.fingerprint(before, 1) != synthesizer.fingerprint(after, 1)
 
 
-def test_losses_fall_and_metrics_have_before_and_after(root):
+def test_the_sound_comes_nearer_and_metrics_have_before_and_after(root):
     out = root / "runs" / "tiny" / "synthesizer" / "high"
     rows = list(csv.DictReader((out / "curves.csv").open()))
     assert [int(r["step"]) for r in rows] == [4, 8, 12, 16, 20, 24, 25]
     assert set(rows[0]) == {"step", "loss", "adversarial", "feature_matching", "wave", "mel", "discriminator"}
-    assert float(rows[-1]["mel"]) < float(rows[0]["mel"])
+    data = WindowData(root / "data" / "tiny" / "shards", "train", 1.0)
+    audio = data.gather(data.windows).audio[:, : 172 * 128]
+    before, after = (load_vqvae(root / "runs" / "tiny" / place / "model.pt") for place in ("vqvae", "synthesizer/high"))
+    far, near = (mel_l1(model.decode(model.encode(audio, 2), 2), audio).item() for model in (before, after))
+    assert near < 0.9 * far  # a hum comes to 0.74, clicks to 0.81 to 0.85 over seeds, which differ more than roundings do
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["level"] == "high" and set(metrics["before"]) == set(metrics["after"])
     assert metrics["before"]["codes_used"] == metrics["after"]["codes_used"]
