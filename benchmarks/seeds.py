@@ -16,6 +16,7 @@ import json
 import platform
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -99,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/seeds-<corpus>.json under --root")
     args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the command that runs, too, and removes the scratch folder
     layout = Layout(root=args.root, corpus=args.corpus)
     out, seeds = args.out or args.root / ranges_file(args.corpus), sorted(set(args.seeds))
     if not (layout.root / "runs" / args.corpus).is_dir():

@@ -153,3 +153,34 @@ def test_stage_writes_every_table_in_three_forms(tmp_path, capsys):
     (tmp_path / "runs/demo/listen/mos.json").write_text("{")
     with pytest.raises(UserError, match="not JSON"):
         tables.main(["--root", str(tmp_path)])
+
+
+def test_codes_rhythm_and_seeds_have_their_tables_and_the_range_its_command(tmp_path, capsys):
+    (tmp_path / "manifests" / "demo").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text("tables: {digits: 1}\nd2m_gan: {steps: 4, seed: 2}\n")
+    model = scores(80.0, 0.2) | {"seed": 2, "codes": {"level": "high", "hum_ratio": 1.25, "copied_seconds": 0.5}, "novelty": {"novelty": 0.9}}
+    model["P4"]["onset_ratio"] = 1.1
+    model |= {"fad": {"fad": 5.0, "fad_low": 4.0, "fad_high": 6.0, "coded": 3.0, "coded_level": "high", "patches": 9, "reference_patches": 9}, "kad": {"kad": 2.5}}
+    read = {"own": 0.95, "other": 0.25, "difference": 0.7, "clips": 9}
+    metrics = METRICS | {"rhythm": {"beats": read, "downbeats": read | {"own": 0.8}}, "systems": METRICS["systems"] | {"high-full": model}}
+    (tmp_path / "runs/demo/evaluate").mkdir(parents=True)
+    (tmp_path / "runs/demo/evaluate/metrics.json").write_text(json.dumps(metrics))
+    assert tables.main(["--root", str(tmp_path)]) == 0
+    out = tmp_path / "runs/demo/tables"
+    assert pd.read_csv(out / "codes.csv", dtype=str).iloc[0].tolist() == ["high-full", "high", "1.25", "1.10", "0.90", "0.50"]
+    assert pd.read_csv(out / "rhythm.csv", dtype=str)["own"].tolist() == ["0.950", "0.800"] and "9 clips" in (out / "rhythm.md").read_text()
+    row = pd.read_csv(out / "systems.csv", dtype=str).set_index("system").loc["high-full"]
+    assert (row["FAD"], row["FAD coded"], row["KAD"]) == ("5.00 [4.00, 6.00]", "3.00", "2.50")
+    for name in ("systems", "table1"):
+        assert "Training seed 2: high-full." in (out / f"{name}.md").read_text()
+    assert "coded and decoded at the system's level, high" in (out / "systems.md").read_text()
+    capsys.readouterr()
+    assert tables.main(["--root", str(tmp_path), "--compare"]) == 0
+    assert "python -m benchmarks.seeds --corpus demo" in capsys.readouterr().out
+    folder = tmp_path / "benchmarks/results"
+    folder.mkdir(parents=True)
+    known = {"P4_onsets": {"mean": 0.1, "min": 0.05, "max": 0.15, "per_seed": [0.05, 0.15]}, "FAD": {"mean": 5.0, "min": 4.0, "max": 6.0, "per_seed": [4.0, 6.0]}}
+    ranges = {"seeds": [0, 1], "stages": ["d2m_gan"], "processor": "P", "params": {"d2m_gan": {"steps": 4}}, "systems": {"high-full": known}}
+    (folder / "seeds-demo.json").write_text(json.dumps(ranges))
+    assert tables.main(["--root", str(tmp_path), "--compare"]) == 0
+    assert "1 of 2 scores are OUTSIDE the measured range: high-full P4_onsets." in capsys.readouterr().out

@@ -79,7 +79,7 @@ def compared(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
     if ranges is None:
         return f"No ranges over training seeds have been measured for {layout.corpus}: python -m benchmarks.seeds --corpus {layout.corpus} --seeds 0 1 2 3 4"
     seeds = ranges["seeds"]
-    lines = [f"This run beside {len(seeds)} training seeds of {', '.join(ranges['stages'])} ({', '.join(map(str, seeds))}; {ranges['processor']}):"]
+    lines = [f"This run beside {len(seeds)} training seed{'s' * (len(seeds) > 1)} of {', '.join(ranges['stages'])} ({', '.join(map(str, seeds))}; {ranges['processor']}):"]
     lines.append(f"{'system':20s} {'score':12s} {'this run':>9s}   mean [lowest, highest]")
     here, measured, outside, held = model_scores(metrics, ranges["stages"]), ranges["systems"], [], 0
     for system in (s for s in measured if s in here):

@@ -12,9 +12,9 @@ import markupsafe
 
 from d2m_model.metrics.overview import cell, p4_kind, reference_kind
 
-LEFT, RIGHT, TOP, BOTTOM = 48, 14, 10, 42
+LEFT, RIGHT, TOP, BOTTOM = 48, 14, 26, 42
 """Room around the axes, in units of the picture."""
-REACH = (10, 18, 28, 40, 56, 76, 100, 130)
+REACH = (12, 18, 28, 40, 56, 76, 100, 130)
 """How far from its point a label may stand, tried in turn."""
 KINDS = ("model", "baseline", "control")
 """In the order in which they are labelled."""
@@ -70,7 +70,8 @@ def draw(points: Sequence[dict], distance: str, *, width: int, height: int, size
     for value in y_ticks:
         zero = " zero" if value == 0 else ""
         parts.append(f'<line class="grid{zero}" x1="{frame.left}" x2="{frame.right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y(value) + size / 3:.1f}" text-anchor="end">{value:+.1f}</text>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y(value) + size / 3:.1f}" text-anchor="end">{f"{value:+.1f}" if value else "0"}</text>')
+    parts.append(f'<text class="tick" x="6" y="{size + 2}">P4: more follows its dance</text>')
     parts.append(f'<text class="tick" x="{(frame.left + frame.right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{distance.upper()}: less is nearer to music</text>')
     places = [(x(p["x"][0]), y(p["y"][0])) for p in points]
     bars = []
@@ -85,7 +86,7 @@ def draw(points: Sequence[dict], distance: str, *, width: int, height: int, size
                 parts.append(f'<line class="bar {p["kind"]}" x1="{ends[0]:.1f}" y1="{ends[1]:.1f}" x2="{ends[2]:.1f}" y2="{ends[3]:.1f}"/>')
     for p, (px, py) in zip(points, places, strict=True):
         title = markupsafe.escape(f"{p['name']}: P4 {p['y_text']}, {distance.upper()} {p['x_text']}")
-        parts.append(f'<circle class="point {p["kind"]}" cx="{px:.1f}" cy="{py:.1f}" r="5"><title>{title}</title></circle>')
+        parts.append(f'<circle class="point {p["kind"]}" cx="{px:.1f}" cy="{py:.1f}" r="{7 if p["kind"] == "model" else 5}"><title>{title}</title></circle>')
     texts = [str(p["number"]) if numbered else p["name"] for p in points]
     for at, (box, far) in _labels(points, texts, places, bars, frame, size).items():
         (px, py), p = places[at], points[at]
@@ -117,7 +118,7 @@ def _axis(values: Sequence[float | None], start: float, end: float, *, logarithm
 def _labels(points: Sequence[dict], texts: Sequence[str], places: Sequence[tuple[float, float]], bars: Sequence[Box], frame: Box, size: int) -> dict:
     """{index: (box of its text, distance from its point)}: of the places around a point the nearest that covers no label, no
     point and little of the bars; labels are set one after the other, models first."""
-    marks = [Box(px - 6, py - 6, px + 6, py + 6) for px, py in places]
+    marks = [Box(px - 7, py - 7, px + 7, py + 7) for px, py in places]
     taken: list[Box] = []
     result = {}
     for at in sorted(range(len(points)), key=lambda i: (KINDS.index(points[i]["kind"]), i)):
