@@ -7,30 +7,38 @@ For your own dance video, of any length, the video with its new music or the mus
     python -m d2m_model.generate --video IN.mp4 --out X.wav --level both
 For every video of a folder; those that can't be read are named at the end:
     python -m d2m_model.generate --video DIR --out DIR
+The pose from a file instead, with or without the video; or an excerpt of your own songs on the dance's beats:
+    python -m d2m_model.generate --pose POSE.json --out X.wav
+    python -m d2m_model.generate --video IN.mp4 --own-music DIR --beats BEATS.json --out OUT.mp4
 With --level both the two results are X-high.wav and X-low.wav; with --json the beats of X.wav are in X.json.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from d2m_model.generation.arguments import outputs, parser_of
+from d2m_model.generation.arguments import check_together, outputs, parser_of
 from d2m_model.generation.beats import write_beats
 from d2m_model.generation.composing import compose
 from d2m_model.generation.finish import write_wav
 from d2m_model.generation.settings import Params, chosen
 from d2m_model.generation.windows import WindowModel
-from d2m_model.training.music_model import MusicModel, inputs_of
+from d2m_model.training.music_model import MusicModel, inputs_of, load_generator
 from d2m_model.training.vqvae_files import decoder_of
 from dataset_tools.base.cli import layout_of, run, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.schema import Row, write_records
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.base.shard_set import OR, ShardSet
 from dataset_tools.base.timebase import LEVELS, frames_to_seconds
 from dataset_tools.base.workers import progress
+
+if TYPE_CHECKING:
+    from d2m_model.generation.pose_files import ReadPose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,29 +110,37 @@ def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str 
     return {level: load_model(layout, level, variant, inputs).for_genre(genre) for level in levels}
 
 
+def load_models_for_pose(
+    layout: Layout, levels: Sequence[str], variant: str, genre: str, given: "ReadPose", *, video: bool
+) -> tuple[dict[str, WindowModel], "ReadPose"]:
+    """Models for a pose file, and its pose in their layout. With `video` the picture must be read as theirs was.
+
+    Raises UserError as `load_model`, and for models that read SMPL motion.
+    """
+    from d2m_model.generation.own_video import visual_input
+
+    models = {}
+    for level in levels:
+        generator, _ = trained(layout, level, variant)
+        *_, inputs = load_generator(generator)
+        if "pose_layout" not in inputs:
+            raise UserError(f"{generator}: reads SMPL motion, and --pose gives keypoints; train d2m_gan with stream: pose")
+        known = inputs["pose_layout"].split(OR)
+        given = given.in_layout(given.layout if given.layout in known else known[0])
+        say("generate", f"{level}: was trained on poses of {inputs['pose_weights']}; those of another estimator may be followed less well")
+        seen = inputs | ({"i3d_weights": visual_input(layout)} if video else {})
+        models[level] = load_model(layout, level, variant, seen).for_genre(genre)
+    return models, given
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser_of(__doc__).parse_args(argv)
     layout = layout_of(args)
     params = chosen(args, layout)
-    if (args.video is None) != (args.out is None):
-        raise UserError("generate: --video and --out go together")
+    check_together(args)
     levels = list(LEVELS) if args.level == "both" else [args.level]
-    if args.video and args.video.is_dir():
-        from d2m_model.generation.own_videos import generate_folder
-
-        models = load_models(layout, levels, args.variant, args.genre)
-        generate_folder(args.video, args.out, args.level, models, layout, params, beats=args.json)
-        return 0
-    if args.video:
-        from d2m_model.generation.own_videos import generate_video
-
-        if not args.video.is_file():
-            raise UserError(f"{args.video}: file not found")
-        if args.out.exists() and args.out.samefile(args.video):
-            raise UserError(f"{args.out}: --out is the video itself, which would be lost; name another file")
-        outs = outputs(args.out, args.level)
-        models = load_models(layout, levels, args.variant, args.genre)
-        generate_video(args.video, outs, models, layout, params, beats=args.json)
+    if args.out:
+        _for_own_dance(args, levels, layout, params)
         return 0
     for level in levels:
         name = f"{level}-{args.variant}"
@@ -133,6 +149,26 @@ def main(argv: list[str] | None = None) -> int:
         rows = generate_split(shards, model, layout.stage("generate") / name, params, f"generate {name}", beats=args.json)
         say("generate", f"{name}: {len(rows)} clips, {sum(row.seconds for row in rows):.1f} s of music")
     return 0
+
+
+def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, params: Params) -> None:
+    from d2m_model.generation.own_videos import fit_music, generate_dance, generate_folder, pose_of
+
+    if args.own_music:
+        (out,) = outputs(args.out, "own").values()
+        fit_music(args.own_music, args.beats, args.tempo, args.video, out, layout, params, beats=args.json)
+    elif args.video and args.video.is_dir():
+        models = load_models(layout, levels, args.variant, args.genre)
+        generate_folder(args.video, args.out, args.level, models, layout, params, beats=args.json)
+    else:
+        outs = outputs(args.out, args.level)
+        given = None
+        if args.pose:
+            given = pose_of(args.pose, args.pose_fps, args.video)
+            models, given = load_models_for_pose(layout, levels, args.variant, args.genre, given, video=args.video is not None)
+        else:
+            models = load_models(layout, levels, args.variant, args.genre)
+        generate_dance(args.video, outs, models, layout, params, beats=args.json, given=given)
 
 
 if __name__ == "__main__":

@@ -91,8 +91,8 @@ def test_uneven_beats_meet_with_the_pitch_kept():
 
 
 def test_downbeats_meet_downbeats(tmp_path):
-    fit = best_fit([song(tmp_path / "a.wav", 120, 40)], *(lambda d: (d.beats, d.downbeats))(dance(121, 10, first_downbeat=3)), 10.0)
     wanted = dance(121, 10, first_downbeat=3)
+    fit = best_fit([song(tmp_path / "a.wav", 120, 40)], wanted.beats, wanted.downbeats, 10.0)
     at = np.interp(wanted.downbeats, *np.array(fit.moments)[:, ::-1].T)
     assert fit.downbeats == 1.0
     inner = at[(wanted.downbeats >= fit.moments[0][1]) & (wanted.downbeats <= fit.moments[-1][1])]

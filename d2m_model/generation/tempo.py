@@ -44,7 +44,7 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
         strength = np.concatenate([strength, np.full(len(more), np.median(strength))])
     times = np.concatenate([times, more])
     kept = times <= beats.seconds
-    phase = int(round((accents[0] - first) * count)) % bar if bar else 0
+    phase = round((accents[0] - first) * count) % bar if bar else 0
     downbeats = times[phase::bar] if bar else times[np.isin(np.arange(len(times)), np.rint((accents - first) * count))]
     return dataclasses.replace(
         beats, beats=times[kept], downbeats=downbeats[downbeats <= beats.seconds], strength=strength[kept] if len(strength) else strength, tempo=float(bpm)
