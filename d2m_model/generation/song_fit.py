@@ -1,8 +1,9 @@
 """Which excerpt of which song fits a dance: by tempo, by where its bars begin, by how strong its beats are.
 
 A beat of the dance is laid on a beat of the song, on every second one (the song counts twice as fast) or on every half.
-Of all places in all songs that need no stronger stretch than LIMIT, the best by `_score` is taken. Beats between which
-the speed would hardly change are joined into one even piece, so that a steady song on a steady dance has no seams.
+Of all places in all songs that need no stronger stretch than LIMIT, the best is taken: bars first, then strong beats, then
+little stretching, and that evenly. Beats between which the speed would hardly change are joined into one even piece, so
+that a steady song on a steady dance has no seams.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ NEAR = 0.06
 """Seconds between a beat and the down-beat that it is."""
 OFFSETS = (0.008, 0.016, 0.035, 0.07)
 """Largest seconds by which a beat may be missed: the first of them that needs no stronger stretch than LIMIT."""
+UNEVEN = 0.05
+"""Seconds of `_unevenness` that count as much as one in the score, the most that it can cost."""
 TRIED = 500
 """Places whose pieces are looked at, best first."""
 
@@ -94,11 +97,12 @@ def _places(song: Song, beats: np.ndarray, downbeats: np.ndarray, seconds: float
                 continue
             shared = float(np.isin(first + accented * count, own_accented).mean()) if len(accented) and len(own_accented) else None
             score = _score(shared, heard.strength, np.interp(first + reach, own, np.arange(len(own))), strength)
-            yield _Place(song=song, times=times, downbeats=shared, score=score - cost - 0.5 * abs(speed - 1) / LIMIT)
+            cost_here = cost + 0.5 * abs(speed - 1) / LIMIT + min(1.0, _unevenness(times, beats) / UNEVEN)
+            yield _Place(song=song, times=times, downbeats=shared, score=score - cost_here)
 
 
 def _score(shared: float | None, own: np.ndarray, at: np.ndarray, strength: np.ndarray | None) -> float:
-    """Bars count most, then whether strong beats meet strong ones, then whether the song's beats are strong there."""
+    """What speaks for a place: that bars meet, then that strong beats meet strong ones, then that the song's are strong there."""
     score = 2 * (shared or 0.0)
     if len(own):
         there = np.interp(at, np.arange(len(own)), own)
@@ -106,6 +110,13 @@ def _score(shared: float | None, own: np.ndarray, at: np.ndarray, strength: np.n
         if strength is not None and len(strength) == len(there) and np.std(strength) > 0 and np.std(there) > 0:
             score += 0.5 * float(np.corrcoef(strength, there)[0, 1])
     return score
+
+
+def _unevenness(times: np.ndarray, beats: np.ndarray) -> float:
+    """Root mean square of the seconds by which a song at one even speed, (n,) `times`, would miss the dance's (n,) beats."""
+    moved, at = beats - beats.mean(), times - times.mean()
+    slope = float(moved @ at) / float(at @ at)
+    return float(np.sqrt(np.mean((moved - slope * at) ** 2)))
 
 
 def _numbers_of(downbeats: np.ndarray, beats: np.ndarray, numbers: np.ndarray) -> np.ndarray:
