@@ -2,8 +2,8 @@
 
 A beat of the dance is laid on a beat of the song, on every second one (the song counts twice as fast) or on every half.
 Of all places in all songs that need no stronger stretch than LIMIT, the best is taken: bars first, then strong beats, then
-little stretching, and that evenly. Beats between which the speed would hardly change are joined into one even piece, so
-that a steady song on a steady dance has no seams.
+little stretching, and that evenly. The speed changes as little and as seldom as meeting the beats within a few milliseconds
+allows (`_taut`), so that a steady song on a steady dance has no seams.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ COUNTS = {1.0: 0.0, 2.0: 0.25, 0.5: 0.25}
 LEAST_BEATS = 4
 NEAR = 0.06
 """Seconds between a beat and the down-beat that it is."""
-OFFSETS = (0.008, 0.016, 0.035, 0.07)
-"""Largest seconds by which a beat may be missed: the first of them that needs no stronger stretch than LIMIT."""
+OFFSETS = (0.008, 0.012, 0.016, 0.025, 0.035, 0.05, 0.07)
+"""Seconds of the song by which a beat may be missed: the first of them that needs no stronger stretch than LIMIT."""
 UNEVEN = 0.05
 """Seconds of `_unevenness` that count as much as one in the score, the most that it can cost."""
 TRIED = 500
@@ -41,7 +41,7 @@ class Fit:
     downbeats: float | None
     """Share of the dance's down-beats that are the song's too; None where either has none."""
     offset: float
-    """Largest seconds between a beat of the dance and its moment in the song."""
+    """Largest seconds of the song between its beat and what is heard on the dance's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,31 +130,39 @@ def _numbers_of(downbeats: np.ndarray, beats: np.ndarray, numbers: np.ndarray) -
 def _laid(place: _Place, beats: np.ndarray, seconds: float) -> Fit | None:
     """The place's even pieces; None where a beat can't be met within the last of OFFSETS by speeds within LIMIT."""
     for offset in OFFSETS:
-        kept = _even_pieces(place.times, beats, offset)
-        speeds = np.diff(place.times[kept]) / np.diff(beats[kept])
-        begin, end = place.times[0] - beats[0] * speeds[0], place.times[-1] + (seconds - beats[-1]) * speeds[-1]
+        kept, times = _taut(beats, place.times, offset)
+        speeds = np.diff(times) / np.diff(beats[kept])
+        begin, end = times[0] - beats[0] * speeds[0], times[-1] + (seconds - beats[-1]) * speeds[-1]
         if np.abs(speeds - 1).max() <= LIMIT and begin >= -NEAR and end <= place.song.beats.seconds + NEAR:
-            missed = np.abs(np.interp(place.times, place.times[kept], beats[kept]) - beats).max()
-            moments = list(zip(place.times[kept].tolist(), beats[kept].tolist(), strict=True))
+            missed = np.abs(np.interp(beats, beats[kept], times) - place.times).max()
+            moments = list(zip(times.tolist(), beats[kept].tolist(), strict=True))
             lowest, highest = float(speeds.min()), float(speeds.max())
             return Fit(song=place.song, moments=moments, speeds=(lowest, highest), downbeats=place.downbeats, offset=float(missed))
     return None
 
 
-def _even_pieces(times: np.ndarray, beats: np.ndarray, offset: float) -> list[int]:
-    """Indices of the beats where the speed changes, first and last included: each piece is as long as it can be while
-    no beat within it is missed by more than `offset` seconds."""
-    kept = [0]
-    while kept[-1] < len(beats) - 1:
-        start = end = kept[-1]
-        while end < len(beats) - 1:
-            reach = slice(start, end + 2)
-            line = np.interp(times[reach], times[[start, end + 1]], beats[[start, end + 1]])
-            if np.abs(line - beats[reach]).max() > offset:
+def _taut(at: np.ndarray, values: np.ndarray, offset: float) -> tuple[list[int], np.ndarray]:
+    """A string from the first value on, drawn taut within `offset` of every value: indices of its bends with both ends, and
+    its values there. Of all lines within that tube it bends least, and its steepest part is the least steep."""
+    bends, heights = [0], [float(values[0])]
+    while True:
+        start, height = bends[-1], heights[-1]
+        low, high, low_at, high_at = -np.inf, np.inf, start, start
+        for k in range(start + 1, len(at)):
+            run = at[k] - at[start]
+            least, most = (values[k] - offset - height) / run, (values[k] + offset - height) / run
+            if least > high or most < low:  # bends upwards at the tube's upper edge, downwards at its lower one
+                bends.append(high_at if least > high else low_at)
+                heights.append(float(values[bends[-1]] + (offset if least > high else -offset)))
                 break
-            end += 1
-        kept.append(end)
-    return kept
+            if least > low:
+                low, low_at = least, k
+            if most < high:
+                high, high_at = most, k
+        else:
+            run = at[-1] - at[start]
+            slope = np.clip((values[-1] - height) / run, low, high)
+            return [*bends, len(at) - 1], np.array([*heights, height + slope * run])
 
 
 def _why_none(songs: Sequence[Song], beats: np.ndarray, seconds: float) -> str:
