@@ -21,10 +21,10 @@ OTHER_COMMANDS = {
         "dataset_tools.demo.training_frames",
     ),
     "shards": ("dataset_tools.exchange",),
-    "generate": ("d2m_model.generation.own_video", "d2m_model.generation.own_videos"),
+    "generate": ("d2m_model.generation.own_video", "d2m_model.generation.own_videos", "d2m_model.generation.pose_files"),
     "rhythm": ("d2m_model.generation",),
 }
-"""What a stage's module imports for what the pipeline does not run: --check, a picture of a scene, export, --video."""
+"""What a stage's module imports for what the pipeline does not run: --check, a picture of a scene, export, --video and --pose."""
 MODULES = {s: f"dataset_tools.{s}" for s in DATA_STAGES} | {s: f"d2m_model.{s}" for s in MODEL_STAGES + COMMANDS}
 
 

@@ -4,11 +4,14 @@ import argparse
 from pathlib import Path
 
 from d2m_model.generation.mux import CONTAINERS
+from d2m_model.generation.takes import Again
 from d2m_model.metrics.systems import PRIOR
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import LEVELS
+
+MOST_TAKES = 100
 
 
 def parser_of(doc: str) -> argparse.ArgumentParser:
@@ -17,25 +20,69 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--level", choices=(*LEVELS, "both"), default="high", help="codes of the model (default: high)")
     parser.add_argument("--variant", default=PRIOR, help="'prior' (default), or a trained variant of d2m_gan, such as full")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")
-    parser.add_argument("--out", type=Path, help="video or .wav to write for --video; a folder where that is one")
+    parser.add_argument("--out", type=Path, help="video or .wav to write; a folder where --video is one")
+    parser.add_argument("--pose", type=Path, help="the dance's pose, of any estimator: .npy, OpenPose, OpenPifPaf, AIST++")
+    parser.add_argument("--pose-fps", type=float, help="frames a second of --pose (default: 60 for AIST++, else the video's, else 30)")
+    parser.add_argument("--beats", type=Path, help="the dance's beats, a .json, in place of those read from its motion")
+    parser.add_argument("--tempo", type=float, help="beats a minute instead of the dance's own")
+    parser.add_argument("--own-music", type=Path, metavar="DIR", help="take the best-fitting excerpt of the songs in DIR, and no model")
     parser.add_argument("--genre", default="", help="of your dance, for a model that is told it (d2m_gan.genres)")
     parser.add_argument("--seed", type=int, help="overrides generate.seed of params.yaml")
     parser.add_argument("--strictness", type=float, help="overrides generate.strictness: how strictly the prior keeps the rhythm")
     parser.add_argument("--style", help="overrides generate.style: a genre of the corpus, or a sound file to sound like")
+    parser.add_argument("--takes", type=int, default=1, help="how many takes, of the seed and those after it (default: 1)")
+    parser.add_argument("--from", type=Path, dest="take", metavar="TAKE.wav", help="a take that was made before, of which a part is made again")
+    parser.add_argument("--redo", metavar="A-B", help="the seconds of --from that are made again")
+    parser.add_argument("--keep", metavar="A-B", help="the seconds of --from that are kept; all else is made again")
     parser.add_argument("--json", action="store_true", help="write the detected beats and tempo beside each sound")
     parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
     parser.add_argument("--denoise", type=float, help="overrides generate.denoise: 0 (off) to 1")
     return parser
 
 
-def outputs(out: Path, level: str) -> dict[str, Path]:
-    """Level to output file. Raises UserError for a suffix that can't be written or a folder that isn't there, and as
-    `check_writable`."""
+def check_together(args: argparse.Namespace) -> None:
+    """Raises UserError for options that don't go together; else `args.again` is the take that is made again, or None."""
+    dance = next((name for name in ("video", "pose", "own_music", "beats") if getattr(args, name) is not None), None)
+    if (args.out is None) != (dance is None):
+        raise UserError("generate: --out and one of --video, --pose, --beats and --own-music go together")
+    if args.pose_fps is not None and args.pose is None:
+        raise UserError("generate: --pose-fps is for --pose; give both")
+    if args.own_music and not (args.video or args.pose or args.beats):
+        raise UserError("generate: --own-music needs a dance: give --video, --pose or --beats")
+    if args.variant != PRIOR and not args.own_music:
+        for name in ("beats", "tempo", "style", "strictness", "take"):
+            if getattr(args, name) is not None:
+                raise UserError(f"generate: --{'from' if name == 'take' else name} is for the prior, not for variant {args.variant} of d2m_gan; leave --variant out")
+    if args.tempo is not None and dance is None:
+        raise UserError("generate: --tempo is for a dance of your own: give --video, --pose or --beats")
+    if args.video and args.video.is_dir() and any(getattr(args, name) for name in ("pose", "own_music", "beats", "tempo", "take")):
+        raise UserError(f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder")
+    if args.video and not args.video.exists():
+        raise UserError(f"{args.video}: file not found")
+    if args.out and not args.video and args.out.suffix.lower() != ".wav":
+        raise UserError(f"{args.out}: without --video there is no picture; --out must end in .wav")
+    if bool(args.take) != bool(args.redo or args.keep) or (args.redo and args.keep):
+        raise UserError("generate: --from TAKE.wav goes together with one of --redo A-B and --keep A-B")
+    if args.take and (args.own_music or args.level == "both"):
+        raise UserError("generate: --from is for one level of the prior, neither for --own-music nor for --level both")
+    if not 1 <= args.takes <= MOST_TAKES or (args.takes > 1 and (args.own_music or dance is None or (args.video and args.video.is_dir()))):
+        raise UserError(f"generate: --takes must be 1 to {MOST_TAKES}, of one dance of your own and a model, found {args.takes}")
+    for given in (args.video, args.pose, args.beats, args.take):
+        if given and given.is_file() and args.out.exists() and args.out.samefile(given):
+            raise UserError(f"{args.out}: --out is {given} itself, which would be lost; name another file")
+    args.again = Again(take=args.take, redo=args.redo, keep=args.keep) if args.take else None
+
+
+def outputs(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:
+    """For each take, level to output file. Raises UserError for a suffix that can't be written or a folder that isn't there,
+    and as `check_writable`."""
     if out.suffix.lower() not in (*CONTAINERS, ".wav"):
         raise UserError(f"{out}: --out must end in {', '.join(CONTAINERS)} or .wav")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder; make it first")
-    found = {level: out} if level != "both" else {name: out.with_name(f"{out.stem}-{name}{out.suffix}") for name in LEVELS}
-    for path in found.values():
+    names = [out if takes == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, takes + 1)]
+    both = lambda name: {part: name.with_name(f"{name.stem}-{part}{name.suffix}") for part in LEVELS}
+    found = [{level: name} if level != "both" else both(name) for name in names]
+    for path in (path for paths in found for path in paths.values()):
         check_writable(path)
     return found

@@ -1,9 +1,10 @@
 """Finished music for one dance: by a generator's windows or by a prior under the dance's rhythm."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 
 from d2m_model.generation.finish import denoise, normalise
 from d2m_model.generation.settings import Params
@@ -31,23 +32,34 @@ class Dance:
     """Where the composer has not been told it."""
 
 
+class Made(NamedTuple):
+    """A finished sound."""
+
+    audio: np.ndarray
+    """(T * 735,) float32 at 22 050 Hz."""
+    codes: dict[str, torch.Tensor] | None = None
+    """The codes that were drawn, (L,) by level, where the composer draws any."""
+
+
 class Composer(Protocol):
     """A trained model that makes music."""
 
+    level: str
+    """'high' or 'low'."""
     stream: str
     """What it reads: 'pose' or 'motion', with the visual features; or 'beats' alone."""
 
-    def compose(self, dance: Dance, params: Params) -> np.ndarray:
-        """(T * 735,) float32 at 22 050 Hz, finished. Equal dances and parameters give equal sounds, whatever came before."""
+    def compose(self, dance: Dance, params: Params) -> Made:
+        """Equal dances and parameters give equal sounds, whatever came before."""
 
 
 class Generator:
     """D2M-GAN's generator of one window."""
 
-    def __init__(self, model: WindowModel):
-        self.model, self.stream = model, model.stream
+    def __init__(self, model: WindowModel, level: str):
+        self.model, self.level, self.stream = model, level, model.stream
 
-    def compose(self, dance: Dance, params: Params) -> np.ndarray:
+    def compose(self, dance: Dance, params: Params) -> Made:
         """Windows joined, denoised, normalised. Raises UserError where the windows are too short for `hop` and `crossfade`."""
         model = self.model if dance.genre is None else self.model.for_genre(dance.genre)
         window = frames_to_seconds(model.frames)
@@ -56,7 +68,7 @@ class Generator:
         seed_everything(params.seed, params.threads)
         fade = round(params.crossfade * SAMPLE_RATE)
         audio = render(model, dance.pose, dance.size, dance.visual, hop=params.hop * FPS, fade=fade)
-        return normalise(denoise(audio, params.denoise), params.loudness, params.peak)
+        return Made(normalise(denoise(audio, params.denoise), params.loudness, params.peak))
 
 
 class Rhythmic:
@@ -65,11 +77,16 @@ class Rhythmic:
     stream = "beats"
 
     def __init__(self, player: Player):
-        self.player = player
+        self.player, self.level = player, player.level
 
-    def compose(self, dance: Dance, params: Params) -> np.ndarray:
+    def compose(self, dance: Dance, params: Params) -> Made:
+        raw, codes = self.raw(dance, params)
+        return Made(normalise(raw, params.loudness, params.peak), codes)
+
+    def raw(self, dance: Dance, params: Params, kept: dict[str, torch.Tensor] | None = None) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
+        """The sound (T * 735,) as it is decoded, and its codes; kept: codes by level that it begins with."""
         seed_everything(params.seed, params.threads)
         samples = frames_to_samples(dance.frames)
         style = self.player.style(params.style, dance.beats, params.seed)
-        codes = self.player.codes(dance.beats, samples, style, params.draw, params.seed)
-        return normalise(self.player.play(codes, samples), params.loudness, params.peak)
+        codes = self.player.codes(dance.beats, samples, style, params.draw, params.seed, kept)
+        return self.player.play(codes, samples), codes

@@ -53,24 +53,25 @@ def quiet_moments(audio: np.ndarray) -> np.ndarray | None:
     return moments[quiet].reshape(-1)
 
 
-def normalise(audio: np.ndarray, loudness: float, peak: float) -> np.ndarray:
-    """Bring a sound to `loudness` LUFS, but no sample above `peak` (1 is full scale); silence stays silence."""
+def normalise(audio: np.ndarray, loudness: float, peak: float, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Bring a sound, (N,) or (C, N) at `rate` samples a second, to `loudness` LUFS, but no sample above `peak` (1 is full
+    scale); silence stays silence."""
     import pyloudnorm
 
     highest = float(np.abs(audio).max(initial=0))
     if highest < SILENCE:
         return audio
     gain = peak / highest
-    if len(audio) >= SAMPLE_RATE * LOUDNESS_BLOCK:
-        found = pyloudnorm.Meter(SAMPLE_RATE).integrated_loudness(audio.astype(np.float64))
+    if audio.shape[-1] >= rate * LOUDNESS_BLOCK:
+        found = pyloudnorm.Meter(rate).integrated_loudness(audio.astype(np.float64).T)
         gain = min(gain, 10 ** ((loudness - found) / 20))
     return audio * np.float32(gain)
 
 
-def write_wav(path: Path, audio: np.ndarray) -> None:
-    """Write (N,) samples within -1..1 as a 16-bit mono WAV at 22 050 Hz, complete or absent; beyond -1..1 is clipped."""
+def write_wav(path: Path, audio: np.ndarray, rate: int = SAMPLE_RATE) -> None:
+    """Write samples within -1..1, (N,) or (C, N), as a 16-bit WAV, complete or absent; beyond -1..1 is clipped."""
     import soundfile
 
-    samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
+    samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16).T
     with write_aside(path) as aside:
-        soundfile.write(aside, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+        soundfile.write(aside, samples, rate, subtype="PCM_16", format="WAV")

@@ -17,11 +17,13 @@ from dataset_tools.vision.video_io import open_media
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 BLOCK = 1024  # samples of one AAC frame
 BITRATE = 128_000
+LAYOUTS = {1: "mono", 2: "stereo"}
 X264 = {"preset": "veryfast", "crf": "18"}
 
 
-def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0) -> bool:
-    """Write `out` (.mp4, .mov or .mkv): the picture of `video` and `audio` (N,) at 22 050 Hz as its only sound.
+def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0, rate: int = SAMPLE_RATE) -> bool:
+    """Write `out` (.mp4, .mov or .mkv): the picture of `video` and `audio`, (N,) or (C, N) with C 1 or 2 at `rate` samples a
+    second, as its only sound.
 
     delay: seconds of the video's clock at which the sound begins. The picture is copied packet by packet where the
     container can hold it, else encoded again as H.264; returns whether it was copied.
@@ -31,10 +33,10 @@ def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0) -> boo
     if out.suffix.lower() not in CONTAINERS:
         raise UserError(f"{out}: a video must end in {', '.join(CONTAINERS)}")
     try:
-        _write(video, audio, out, delay, copy=True)
+        _write(video, np.atleast_2d(audio), rate, out, delay, copy=True)
         return True
     except _CannotHold:
-        _write(video, audio, out, delay, copy=False)
+        _write(video, np.atleast_2d(audio), rate, out, delay, copy=False)
         return False
 
 
@@ -42,7 +44,7 @@ class _CannotHold(Exception):
     """The container has no place for this codec."""
 
 
-def _write(video: Path, audio: np.ndarray, out: Path, delay: float, *, copy: bool) -> None:
+def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *, copy: bool) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     form = CONTAINERS[out.suffix.lower()]
     with open_media(video) as source, _writing(out), write_aside(out) as aside:
@@ -57,7 +59,7 @@ def _write(video: Path, audio: np.ndarray, out: Path, delay: float, *, copy: boo
             else:
                 picture = _encoder(target, shown)
                 packets = _encoded(source, shown, picture, zero)
-            sound = target.add_stream("aac", rate=SAMPLE_RATE, layout="mono", bit_rate=BITRATE)
+            sound = target.add_stream("aac", rate=rate, layout=LAYOUTS[len(audio)], bit_rate=BITRATE)
             sound.codec_context.flags |= av.codec.context.Flags.bitexact
             try:
                 target.start_encoding()
@@ -169,10 +171,11 @@ def _encoded(source, shown, picture, zero: Fraction) -> Iterator[av.Packet]:
 
 
 def _sound_packets(sound, audio: np.ndarray, delay: float) -> Iterator[av.Packet]:
-    first = round(delay * SAMPLE_RATE)
-    samples = np.concatenate([np.zeros(max(0, first), np.float32), np.asarray(audio, np.float32)[max(0, -first) :]])
-    for at in range(0, len(samples), BLOCK):
-        frame = av.AudioFrame.from_ndarray(samples[None, at : at + BLOCK], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, at, Fraction(1, SAMPLE_RATE)
+    rate = sound.codec_context.sample_rate
+    first = round(delay * rate)
+    samples = np.concatenate([np.zeros((len(audio), max(0, first)), np.float32), np.asarray(audio, np.float32)[:, max(0, -first) :]], axis=1)
+    for at in range(0, samples.shape[1], BLOCK):
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, at : at + BLOCK]), format="fltp", layout=LAYOUTS[len(audio)])
+        frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         yield from sound.encode(frame)
     yield from sound.encode(None)

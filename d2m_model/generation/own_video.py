@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from d2m_model.generation.pose_files import ReadPose
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
+from dataset_tools.base.shard_format import I3D_WIDTH
 from dataset_tools.base.timebase import FPS
 from dataset_tools.base.weights import locate
 from dataset_tools.base.work_cache import file_sha256
@@ -77,16 +79,16 @@ class Dance(Posed):
     """(W, 2048) float32, row w for the window that starts at second w; at least one row."""
 
 
-def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
+def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None) -> Dance:
     """Normalise a video into the folder `scratch`, find its dancers and compute its visual features, with the weights
-    and settings of params.yaml.
+    and settings of params.yaml. With `given` its dancer is the one of a pose file, cut to the video's length.
 
     Raises UserError for an unreadable video, and for weights or parameters that are missing.
     """
     from dataset_tools.vision.clip_reader import read_clip
     from dataset_tools.vision.visual_features import load_visual_features
 
-    posed = read_posed(video, scratch, layout)
+    posed = read_posed(video, scratch, layout, given)
     settings = dataclasses.asdict(load_params(layout.params, "i3d", VisualSettings, extra=True))
     features = load_visual_features(settings.pop("weights"), layout, **settings)
     frames = len(posed.pose)
@@ -94,8 +96,9 @@ def read_dance(video: Path, scratch: Path, layout: Layout) -> Dance:
     return Dance(pose=posed.pose, size=posed.size, visual=visual, begin=posed.begin)
 
 
-def read_posed(video: Path, scratch: Path, layout: Layout) -> Posed:
-    """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml.
+def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None) -> Posed:
+    """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml; or
+    take the dancer of a pose file, cut to the video's length.
 
     Raises UserError as `read_dance`.
     """
@@ -113,23 +116,46 @@ def read_posed(video: Path, scratch: Path, layout: Layout) -> Posed:
     if made.frames < 2:
         raise UserError(f"{video}: holds a single picture, and a dance needs several")
 
+    begin = nearest_time(timed_frames(video), 0.0)
+    if given is not None:
+        return Posed(pose=_as_long(given.pose, made.frames)[:, None], size=given.size, begin=begin)
     weights = locate(posing.weights, layout)
     poser = Poser(weights, long_edge=posing.long_edge, layout=posing.layout, batch_size=posing.batch_size)
     people = poser.found(poser.begin(progress(read_clip(clip, made.frames), "pose", made.frames)))
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
     pose = track(people, made.width, made.height, **kept)
-    return Posed(pose=pose, size=(made.width, made.height), begin=nearest_time(timed_frames(video), 0.0))
+    return Posed(pose=pose, size=(made.width, made.height), begin=begin)
+
+
+def dance_of_pose(given: ReadPose) -> Dance:
+    """The dance of a pose file without its video: its visual features are all zero, for there is no picture to describe."""
+    return Dance(pose=given.pose[:, None], size=given.size, visual=np.zeros((1, I3D_WIDTH), np.float32), begin=0.0)
+
+
+def _as_long(pose: np.ndarray, frames: int) -> np.ndarray:
+    """(frames, J, 3): cut, or with nobody in the frames that are missing."""
+    out = np.zeros((frames, *pose.shape[1:]), np.float32)
+    out[: len(pose)] = pose[:frames]
+    return out
 
 
 def inputs_of_settings(layout: Layout) -> dict[str, str]:
     """What `read_dance` reads a dance with, named as the shards of a corpus name it."""
-    posing, looking = load_params(layout.params, "pose", PoseSettings, extra=True), load_params(layout.params, "i3d", VisualSettings, extra=True)
+    posing = load_params(layout.params, "pose", PoseSettings, extra=True)
     if posing.weights == "annotated":
         raise UserError(f"{layout.params}: pose.weights is 'annotated', and a video of your own has no annotations; name a network")
-    name = lambda weights: f"{Path(weights).stem}@{file_sha256(locate(weights, layout))[:8]}"
+    return {"pose_layout": posing.layout, "pose_weights": _named(posing.weights, layout), "i3d_weights": visual_input(layout)}
+
+
+def visual_input(layout: Layout) -> str:
+    """What `read_dance` describes a picture with, named as shards name it in `i3d_weights`."""
+    looking = load_params(layout.params, "i3d", VisualSettings, extra=True)
     both = (looking.weights,) if isinstance(looking.weights, str) else looking.weights
-    visual = "+".join(dict.fromkeys(name(weights) for weights in both))
-    return {"pose_layout": posing.layout, "pose_weights": name(posing.weights), "i3d_weights": visual}
+    return "+".join(dict.fromkeys(_named(weights, layout) for weights in both))
+
+
+def _named(weights: str, layout: Layout) -> str:
+    return f"{Path(weights).stem}@{file_sha256(locate(weights, layout))[:8]}"
 
 
 def held(frames: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:

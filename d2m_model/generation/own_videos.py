@@ -1,74 +1,197 @@
-"""Music for videos of one's own: one file, or all of a folder."""
+"""Music for dances of one's own: a video, all of a folder, a pose file; or an excerpt of one's own songs."""
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from d2m_model.generation.arguments import outputs
-from d2m_model.generation.beats import write_beats
+from d2m_model.generation.beats import write_beats as write_detected
 from d2m_model.generation.composing import Composer, Dance
-from d2m_model.generation.finish import write_wav
+from d2m_model.generation.finish import normalise, write_wav
 from d2m_model.generation.mux import CONTAINERS, mux
-from d2m_model.generation.own_video import Posed, read_dance, read_posed
+from d2m_model.generation.own_music import own_music
+from d2m_model.generation.own_video import dance_of_pose, read_dance, read_posed
+from d2m_model.generation.pose_files import ReadPose, read_pose
 from d2m_model.generation.settings import Params
+from d2m_model.generation.takes import Again
+from d2m_model.generation.tempo import with_tempo
+from d2m_model.rhythm.beats_file import Beats, read_beats
 from d2m_model.rhythm.model import load_rhythm
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.timebase import frames_to_seconds
+from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
+from dataset_tools.vision.video_io import nearest_time, probe, timed_frames, video_end
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".wmv")
 """Names of videos in a folder; what is in them may be anything that FFmpeg reads."""
 
 
-def read_for(composers: Collection[Composer], video: Path, layout: Layout) -> tuple[Posed, Dance]:
-    """A video's dancers, and what the composers want of them: visual features only where one reads them, beats only where
-    one follows them. Raises UserError as `read_dance` does, and where the corpus's rhythm is not trained."""
-    streams = {composer.stream for composer in composers}
-    rhythm = load_rhythm(layout.stage("rhythm") / "model.pt") if "beats" in streams else None
-    with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
-        posed = (read_posed if streams == {"beats"} else read_dance)(video, Path(scratch), layout)
-    beats = rhythm.beats_of(posed.pose[:, 0]) if rhythm else None
-    visual = getattr(posed, "visual", None)
-    return posed, Dance(frames=len(posed.pose), size=posed.size, pose=posed.pose, visual=visual, beats=beats)
+def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
+    """The pose of a file, which may be that of a video: frames a second and the picture's size are then the video's where
+    the file does not say. Raises UserError as `read_pose` and `probe`."""
+    if video is None:
+        given = read_pose(path, fps=fps)
+    else:
+        info = probe(video)
+        counted = path.suffix.lower() not in (".npy", ".pkl", ".pickle")  # an object for each of the video's frames
+        given = read_pose(path, fps=fps or (info.fps if counted else None), size=(info.width, info.height))
+        if abs(given.seconds - info.seconds) > max(0.5, 0.05 * info.seconds):
+            say("generate", f"warning: {path.name} lasts {given.seconds:.1f} s at {given.fps:g} frames a second, {video.name} {info.seconds:.1f} s; is --pose-fps right?")
+    say("generate", f"{path.name}: {given.seconds:.1f} s of {given.layout} at {given.fps:g} frames a second, picture of {given.size[0]} x {given.size[1]} px")
+    return given
 
 
-def told(dance: Dance) -> str:
-    """What the rhythm found, for the line about a video."""
-    if dance.beats is None:
-        return ""
-    tempo = f", {dance.beats.tempo:.0f} beats a minute" if dance.beats.tempo else ""
-    style = f", most like {max(dance.beats.style, key=dance.beats.style.get)}" if dance.beats.style else ""
-    return f"; {len(dance.beats.beats)} beats{tempo}{style}"
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Given:
+    """What a user knows of a dance, in place of what would be read from the video."""
+
+    pose: ReadPose | None = None
+    beats: Path | None = None
+    tempo: float | None = None
+
+    def with_pose(self, pose: ReadPose | None) -> "Given":
+        return replace(self, pose=pose)
 
 
-def generate_video(video: Path, outs: dict[str, Path], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool) -> None:
-    """Make music for a video file: one output per level, a video (its picture unchanged) or a .wav; with `beats` a
-    .json beside each.
+class Found(NamedTuple):
+    """A dance as composers want it, and how it was read."""
+
+    dance: Dance
+    begin: float
+    """Second of the video's clock at which its music begins."""
+    coverage: float | None
+    """Share of the frames in which the dancer was seen; None where nobody looked."""
+
+
+def find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
+    """Whatever composers of `streams` read of a dance: visual features only where one wants them, a pose only where beats are
+    not given or one reads it.
+
+    Raises UserError as `read_dance` and `read_beats`, and where the corpus's rhythm is wanted and not trained.
+    """
+    if given.beats and set(streams) == {"beats"}:
+        begin = nearest_time(timed_frames(video), 0.0) if video else 0.0
+        seconds = video_end(video) - begin if video else given.pose.seconds if given.pose else None
+        beats = cut_to(read_beats(given.beats), seconds)
+        frames = seconds_to_frames(beats.seconds)
+        return Found(Dance(frames=max(1, frames), size=(1, 1), beats=_at_tempo(beats, given)), begin, None)
+    if video is None:
+        posed = dance_of_pose(given.pose)
+    else:
+        with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
+            read = read_posed if set(streams) == {"beats"} else read_dance
+            posed = read(video, Path(scratch), layout, given.pose)
+    dance = Dance(frames=len(posed.pose), size=posed.size, pose=posed.pose, visual=getattr(posed, "visual", None))
+    if "beats" in streams:
+        if given.beats:
+            beats = cut_to(read_beats(given.beats), frames_to_seconds(dance.frames))
+        else:
+            model = load_rhythm(trained_rhythm(layout))
+            beats = model.beats_of(posed.pose[:, 0])
+        dance = replace(dance, beats=_at_tempo(beats, given))
+    return Found(dance, posed.begin, posed.coverage)
+
+
+def trained_rhythm(layout: Layout) -> Path:
+    """The corpus's model.pt of `rhythm`. Raises UserError, with the command that trains it, where there is none."""
+    path = layout.stage("rhythm") / "model.pt"
+    if not path.is_file():
+        raise UserError(f"{path}: no rhythm trained yet; train it with `python -m d2m_model.rhythm --corpus {layout.corpus}`, or give --beats")
+    return path
+
+
+def cut_to(beats: Beats, seconds: float | None) -> Beats:
+    """The beats of a dance of `seconds`; None leaves them as they are."""
+    if seconds is None:
+        return beats
+    inside = beats.beats < seconds
+    strength = beats.strength[inside] if len(beats.strength) else beats.strength
+    return replace(beats, seconds=seconds, beats=beats.beats[inside], strength=strength, downbeats=beats.downbeats[beats.downbeats < seconds])
+
+
+def _at_tempo(beats: Beats, given: Given) -> Beats:
+    return beats if given.tempo is None else with_tempo(beats, given.tempo)
+
+
+def told(name: str, found: Found) -> str:
+    """The line about a dance: how long it is and what was found in it."""
+    beats, seen = found.dance.beats, ""
+    if found.coverage is not None:
+        seen = f", dancer seen in {found.coverage:.0%} of the frames"
+    if beats is not None:
+        seen += f"; {len(beats.beats)} beats" + (f", {beats.tempo:.0f} a minute" if beats.tempo else "")
+        seen += f", most like {max(beats.style, key=beats.style.get)}" if beats.style else ""
+    return f"{name}: {frames_to_seconds(found.dance.frames):.1f} s{seen}"
+
+
+def generate_dance(
+    video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
+    given: Given = Given(), again: Again | None = None,
+) -> None:  # fmt: skip
+    """Make music for a video file, a pose, beats, or what of them there is: for each take one output per level, a video (its
+    picture unchanged) or a .wav; with `beats` a .json beside each. The first take has the seed of `params`, the next the
+    next. again: of a take that was made before, only parts are made.
 
     Raises UserError: no such file, not a video, an output of another kind or that can't be written.
     """
-    posed, dance = read_for(set(models.values()), video, layout)
-    seconds = frames_to_seconds(dance.frames)
-    say("generate", f"{video.name}: {seconds:.1f} s, dancer seen in {posed.coverage:.0%} of the frames{told(dance)}")
-    if posed.coverage == 0:
-        say("generate", f"warning: nobody was found in {video.name}; the music follows nobody")
-    for level, out in outs.items():
-        audio = models[level].compose(dance, params)
-        note = ""
-        if out.suffix.lower() == ".wav":
-            write_wav(out, audio)
-        elif not mux(video, audio, out, delay=posed.begin):
-            note = ", picture encoded again as H.264"
-        if beats:
-            write_beats(out.with_suffix(".json"), audio, sound=out.name, level=level, seed=params.seed, seconds=seconds)
-        say("generate", f"{level}: {seconds:.1f} s of music -> {out}{note}")
+    streams = {composer.stream for composer in models.values()}
+    if video is None and streams != {"beats"}:
+        say("generate", "warning: without --video there is no picture: its I3D features are zeros, which no model has seen in training")
+    found = find_dance(video, streams, given, layout)
+    name, seconds = video.name if video else "pose" if given.pose else given.beats.name, frames_to_seconds(found.dance.frames)
+    say("generate", told(name, found))
+    if found.coverage == 0:
+        say("generate", f"warning: nobody was found in {name}; the music follows nobody")
+    elif found.dance.beats is not None and not len(found.dance.beats.beats):
+        say("generate", f"warning: no beat was found in {name}; the music has a rhythm of its own")
+    for number, paths in enumerate(outs):
+        chosen = replace(params, seed=params.seed + number)
+        for level, out in paths.items():
+            made = again.made(models[level], found.dance, chosen) if again else models[level].compose(found.dance, chosen).audio
+            note = _written(out, made, SAMPLE_RATE, video, found.begin)
+            if beats:
+                write_detected(out.with_suffix(".json"), made, sound=out.name, level=level, seed=chosen.seed, seconds=seconds)
+            say("generate", f"{level}: {seconds:.1f} s of music, seed {chosen.seed} -> {out}{note}")
+
+
+def fit_music(folder: Path, given: Given, video: Path | None, out: Path, layout: Layout, params: Params, *, beats: bool) -> None:
+    """Put the best-fitting excerpt of the songs in `folder` on a dance's beats: for a video, a pose, or for as long as the
+    beats say.
+
+    Raises UserError as `own_music` and `find_dance`.
+    """
+    import soxr
+
+    found = find_dance(video, {"beats"}, given, layout)
+    seconds = found.dance.beats.seconds
+    say("generate", told(video.name if video else folder.name, found))
+    made = own_music(folder, layout.cache("own_music"), found.dance.beats, seconds)
+    say("generate", made.told)
+    audio = normalise(made.sound, params.loudness, params.peak, made.rate)
+    note = _written(out, audio, made.rate, video, found.begin)
+    if beats:
+        heard = soxr.resample(audio.mean(axis=0), made.rate, SAMPLE_RATE).astype(np.float32)
+        write_detected(out.with_suffix(".json"), heard, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3))
+    say("generate", f"own music: {seconds:.1f} s -> {out}{note}")
+
+
+def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin: float) -> str:
+    """Write a .wav, or the video with this sound; what there is to say of it."""
+    if out.suffix.lower() == ".wav":
+        write_wav(out, audio, rate)
+        return ""
+    return "" if mux(video, audio, out, delay=begin, rate=rate) else ", picture encoded again as H.264"
 
 
 def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool) -> None:
-    """`generate_video` for every video of a folder, in the order of their names, under their names in another folder.
+    """`generate_dance` for every video of a folder, in the order of their names, under their names in another folder.
 
     Raises UserError: no video there, two of one name, the same folder twice; and at the end, when some failed.
     """
@@ -85,7 +208,7 @@ def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Co
     for video in found:
         suffix = video.suffix.lower() if video.suffix.lower() in CONTAINERS else ".mp4"
         try:
-            generate_video(video, outputs(folder / f"{video.stem}{suffix}", level), models, layout, params, beats=beats)
+            generate_dance(video, outputs(folder / f"{video.stem}{suffix}", level), models, layout, params, beats=beats)
         except UserError as err:
             say("generate", f"failed: {err}")
             failed.append(video.name)

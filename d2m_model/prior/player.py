@@ -13,6 +13,7 @@ from d2m_model.prior.model_file import PriorModel, load_prior
 from d2m_model.prior.sampling import DRAWS, Draw, sample
 from d2m_model.prior.style import style_for, style_of
 from d2m_model.rhythm.beats_file import Beats
+from d2m_model.training.coding import codes_of
 from d2m_model.training.shard_data import PEAK, SILENCE
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.base.errors import UserError
@@ -41,21 +42,27 @@ class Player:
             audio = read_sound(Path(spec))
             if len(audio) < SAMPLE_RATE or (peak := float(np.abs(audio).max())) < SILENCE:
                 raise UserError(f"{spec}: a sound to sound like must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s")
-            codes = self.decoder.encode(torch.from_numpy(audio * np.float32(PEAK / peak))[None], LEVELS["high"])[0]
+            codes = self.coded(audio * np.float32(PEAK / peak), "high")
             return style_of(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
         return style_for(self.high.styles, spec, beats, seed)
 
-    def codes(self, beats: Beats, samples: int, style: torch.Tensor, draw: Draw, seed: int, kept: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def codes(self, beats: Beats, samples: int, style: torch.Tensor, draw: Draw, seed: int, kept: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         """{'high': (L,)} and, of level low, {'low': (4 L,)} int64 codes for `samples` of music.
 
-        kept: codes of level high that it begins with. Equal seeds give equal codes.
+        kept: codes by level that it begins with. Equal seeds give equal codes.
         """
+        kept = kept or {}
         rng, count = torch.Generator().manual_seed(seed), -(-samples // HOPS[2])
-        found = {"high": sample(self.high.net, features_of(beats, count, HOPS[2]), style, draw, rng, kept=kept)}
+        found = {"high": sample(self.high.net, features_of(beats, count, HOPS[2]), style, draw, rng, kept=kept.get("high"))}
         if self.low:
             finer = HOPS[2] // HOPS[1]
-            found["low"] = sample(self.low.net, features_of(beats, finer * count, HOPS[1]), None, DRAWS["low"], rng, upper=found["high"])
+            found["low"] = sample(self.low.net, features_of(beats, finer * count, HOPS[1]), None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low"))
         return found
+
+    def coded(self, audio: np.ndarray, level: str) -> torch.Tensor:
+        """Codes (L,) int64 of a sound (S,) float32 at a level; none of less than a hop."""
+        index = LEVELS[level]
+        return codes_of(self.decoder, torch.from_numpy(audio), index) if len(audio) >= HOPS[2] else torch.zeros(0, dtype=torch.int64)
 
     def play(self, codes: dict[str, torch.Tensor], samples: int) -> np.ndarray:
         """(samples,) float32 of `codes`."""

@@ -1,0 +1,88 @@
+"""The trained models that `generate` plays, by level and variant."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from d2m_model.generation.composing import Composer, Generator, Rhythmic
+from d2m_model.metrics.systems import PRIOR
+from d2m_model.prior.player import load_player
+from d2m_model.training.music_model import MusicModel, load_generator
+from d2m_model.training.vqvae_files import decoder_of
+from dataset_tools.base.cli import say
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.shard_set import OR
+
+if TYPE_CHECKING:
+    from d2m_model.generation.pose_files import ReadPose
+
+
+def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
+    """The model.pt of the prior or of d2m_gan, and that of the synthesizer. Raises UserError, with the commands that train
+    them, where one is not there."""
+    named = f"--corpus {layout.corpus} --level"
+    if variant == PRIOR:
+        decoder, stage = layout.stage("synthesizer") / level, f"synthesizer {named} {level}"
+        levels = ("high", level) if level != "high" else ("high",)  # low is made from high
+        wanted = {f"prior {named} {name}": layout.stage("prior") / name for name in levels}
+    else:
+        decoder = decoder_of(layout, level, variant).parent
+        stage = f"vqvae --corpus {layout.corpus}" if decoder == layout.stage("vqvae") else f"synthesizer {named} {level}"
+        wanted = {f"d2m_gan {named} {level} --variant {variant}": layout.stage("d2m_gan") / f"{level}-{variant}"}
+    missing = {command: folder for command, folder in ({stage: decoder} | wanted).items() if not (folder / "model.pt").is_file()}
+    if missing:
+        commands = " and then ".join(f"`python -m d2m_model.{command}`" for command in missing)
+        first = next(iter(missing.values())) / "model.pt"
+        raise UserError(f"{first}: no model trained yet; train it with `make repro` (everything) or {commands}")
+    return list(wanted.values())[-1] / "model.pt", decoder / "model.pt"
+
+
+def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None) -> Composer:
+    """The trained prior or generator with its synthesizer; `inputs` says what the dances are read with, `genre` what all of
+    them are, where that is known, for a generator that is told.
+
+    Raises UserError as `trained` does, and where it was trained on dances read otherwise.
+    """
+    files = trained(layout, level, variant)
+    if variant == PRIOR:
+        return Rhythmic(load_player(layout, level))
+    model = MusicModel.load(*files, inputs)
+    return Generator(model if genre is None else model.for_genre(genre), level)
+
+
+def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str = "") -> dict[str, Composer]:
+    """Models for a user's own videos, which are read with the weights of params.yaml; `genre` for those that are told."""
+    from d2m_model.generation.own_video import inputs_of_settings
+
+    for level in levels:
+        trained(layout, level, variant)
+    inputs = inputs_of_settings(layout)
+    if inputs["pose_weights"].startswith("pose_demo@"):
+        say("generate", "warning: demo weights, trained on rendered dancers: in real videos they often see nobody (--pose takes another estimator's)")
+    return {level: load_model(layout, level, variant, inputs, genre) for level in levels}
+
+
+def load_models_for_pose(
+    layout: Layout, levels: Sequence[str], variant: str, genre: str, given: "ReadPose", *, video: bool
+) -> tuple[dict[str, Composer], "ReadPose"]:
+    """Models for a pose file, and its pose in the layout that they read. With `video` the picture must be read as theirs was.
+
+    Raises UserError as `load_model`, and for models that read SMPL motion.
+    """
+    from d2m_model.generation.own_video import visual_input
+
+    if variant == PRIOR:  # the rhythm reads either layout, of any estimator
+        return {level: load_model(layout, level, variant, {}) for level in levels}, given
+    models = {}
+    for level in levels:
+        generator, _ = trained(layout, level, variant)
+        *_, inputs = load_generator(generator)
+        if "pose_layout" not in inputs:
+            raise UserError(f"{generator}: reads SMPL motion, and --pose gives keypoints; train d2m_gan with stream: pose")
+        known = inputs["pose_layout"].split(OR)
+        given = given.in_layout(given.layout if given.layout in known else known[0])
+        say("generate", f"{level}: was trained on poses of {inputs['pose_weights']}; those of another estimator may be followed less well")
+        seen = inputs | ({"i3d_weights": visual_input(layout)} if video else {})
+        models[level] = load_model(layout, level, variant, seen, genre)
+    return models, given

@@ -1,0 +1,51 @@
+"""A dance's music from the user's own songs: the best-fitting excerpt, stretched until its beats are the dance's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.generation.own_songs import read_song, read_songs
+from d2m_model.generation.song_fit import Fit, best_fit
+from d2m_model.generation.stretching import stretched
+from d2m_model.rhythm.beats_file import Beats
+from d2m_model.rhythm.music_beats import Tracker, librosa_beats
+
+RATES = (22050, 24000, 32000, 44100, 48000)
+"""Samples a second that are kept; other sounds are resampled to OTHERWISE."""
+OTHERWISE = 44100
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnMusic:
+    """An excerpt of a song on a dance's beats."""
+
+    sound: np.ndarray
+    """(C, S) float32, C 1 or 2."""
+    rate: int
+    """Samples a second, one of RATES."""
+    fit: Fit
+
+    @property
+    def told(self) -> str:
+        """One line: which song from where, how it is stretched and what meets."""
+        low, high = self.fit.speeds
+        pace = f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} to {high:.3f}"
+        (source, at), *_ = self.fit.moments
+        start = max(0.0, source - at * low)
+        bars = "bars unknown" if self.fit.downbeats is None else f"{self.fit.downbeats:.0%} of the down-beats meet"
+        return f"{self.fit.song.name} from {start:.1f} s at {pace} of its speed; {bars}, beats within {1000 * self.fit.offset:.0f} ms"
+
+
+def own_music(
+    folder: Path, cache: Path, beats: Beats, seconds: float, tracker: Tracker = librosa_beats, tracked_by: str = "librosa"
+) -> OwnMusic:
+    """The best-fitting excerpt of the songs of `folder` for a dance of `seconds` with these beats. Raises UserError as
+    `read_songs`, `best_fit` and `stretched`."""
+    import soxr
+
+    fit = best_fit(read_songs(folder, cache, tracker, tracked_by), beats.beats, beats.downbeats, seconds, beats.strength)
+    sound, rate = read_song(fit.song.path)
+    if rate not in RATES:
+        sound, rate = soxr.resample(sound.T, rate, OTHERWISE).T.astype(np.float32), OTHERWISE
+    return OwnMusic(sound=stretched(sound, rate, fit.moments, seconds), rate=rate, fit=fit)

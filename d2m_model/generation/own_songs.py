@@ -1,0 +1,127 @@
+"""A user's own songs: what audio files a folder has, and the beats tracked in each, kept by the file's content.
+
+Trackers say a beat to within a frame of 20 ms or so; where an attack is near, the beat is moved there (`sharpened`), so
+that what is laid on a dance's beats is heard on them.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
+from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
+from dataset_tools.base.cli import say
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.base.work_cache import file_sha256, item_key
+from dataset_tools.base.workers import progress
+from dataset_tools.vision.video_io import open_media, read_sound
+
+REACH = 0.05
+"""Seconds either way of a tracked beat in which its attack is looked for."""
+FINE = 64
+"""Samples at 22 050 Hz between frames of the envelope that attacks are read from: 3 ms."""
+CLEAR = 5.0
+"""Times the envelope's mean, from which a peak is an attack."""
+VERSION = 1
+"""Of the cached beats."""
+SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
+MOST_SONGS = 10_000
+MOST_SECONDS = 1800
+"""Of a song; it is held in memory as a whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Song:
+    """One audio file and its beats."""
+
+    path: Path
+    beats: Beats
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def read_song(path: Path) -> tuple[np.ndarray, int]:
+    """(C, S) float32 within -1..1 at the file's own rate, C 1 or 2, and samples a second.
+
+    Raises UserError: no sound, longer than half an hour, not readable.
+    """
+    with open_media(path) as media:
+        seconds = (media.duration or 0) / av.time_base
+    if seconds > MOST_SECONDS:
+        raise UserError(f"{path}: {seconds / 60:.0f} min long; a song may have {MOST_SECONDS // 60}: cut it")
+    found = read_sound(path)
+    if found is None or not found[0].shape[1]:
+        raise UserError(f"{path}: has no sound; leave it out of the folder")
+    return found[0].astype(np.float32) / 32768, found[1]
+
+
+def read_songs(folder: Path, cache: Path, tracker: Tracker = librosa_beats, tracked_by: str = "librosa") -> list[Song]:
+    """Every song of a folder and of the folders in it, in the order of their names.
+
+    Beats are tracked once for each content of a file and kept in `cache`; `tracked_by` names the tracker there. Files
+    that can't be read are named and left out. Raises UserError: no such folder, no song there, none readable.
+    """
+    import soxr
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; --own-music names a folder of audio files")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
+    if not paths or len(paths) > MOST_SONGS:
+        raise UserError(f"{folder}: {len(paths)} songs in this folder (1 to {MOST_SONGS} are asked for: {', '.join(SUFFIXES)})")
+    songs = []
+    for path in progress(paths, "own music"):
+        kept = cache / f"{item_key(VERSION, file_sha256(path), tracked_by)}.json"
+        beats = _kept_beats(kept)
+        if beats is None:
+            try:
+                sound, rate = read_song(path)
+            except UserError as err:
+                say("generate", f"warning: left out: {err}")
+                continue
+            heard = soxr.resample(sound.mean(axis=0), rate, SAMPLE_RATE).astype(np.float32)
+            beats = sharpened(music_beats(heard, tracker), heard)
+            cache.mkdir(parents=True, exist_ok=True)
+            write_beats(kept, beats)
+            beats = read_beats(kept)  # rounded as in the file, so that the next run finds the same
+        songs.append(Song(path=path, beats=beats))
+    if not songs:
+        raise UserError(f"{folder}: none of its {len(paths)} audio files can be read")
+    return songs
+
+
+def sharpened(beats: Beats, sound: np.ndarray) -> Beats:
+    """The beats of a sound (S,) at 22 050 Hz, each moved to the attack within REACH of it; those without one are moved as
+    the others are, by the median."""
+    import librosa
+
+    if len(beats.beats) < 2:
+        return beats
+    envelope = librosa.onset.onset_strength(y=sound, sr=SAMPLE_RATE, hop_length=FINE, n_fft=8 * FINE, n_mels=32, lag=2)
+    rate, clear = SAMPLE_RATE / FINE, CLEAR * float(envelope.mean())
+    moves = np.full(len(beats.beats), np.nan)
+    for number, beat in enumerate(beats.beats):
+        first = max(0, round((beat - REACH) * rate))
+        near = envelope[first : round((beat + REACH) * rate) + 1]
+        if len(near) and near.max() > clear:
+            moves[number] = (first + near.argmax()) / rate - beat
+    usual = float(np.nanmedian(moves)) if np.isfinite(moves).any() else 0.0
+    moves = np.where(np.isfinite(moves), moves, usual)
+    moved = np.clip(beats.beats + moves, 0, beats.seconds)
+    if (np.diff(moved) <= 0).any():
+        return beats
+    accents = [int(np.abs(beats.beats - time).argmin()) for time in beats.downbeats]
+    return dataclasses.replace(beats, beats=moved, downbeats=moved[np.unique(accents).astype(int)])
+
+
+def _kept_beats(path: Path) -> Beats | None:
+    try:
+        return read_beats(path)
+    except UserError:  # not there yet, or damaged: tracked again
+        return None

@@ -1,0 +1,181 @@
+"""Poses that any estimator wrote: files in the formats people have them in, read as one dancer at 30 frames a second.
+
+    X.npy                   this project's: (T, P, J, 3) with people P, or (T, J, 3)
+    a folder or X.json      OpenPose: a *_keypoints.json for each frame, or a list of such objects; BODY_25 or COCO
+    X.pkl or X.json         AIST++ keypoints2d: 9 cameras, of which one is read
+    X.json, X.jsonl         OpenPifPaf: an object a line with `frame` and `predictions` (openpifpaf.video --json-output)
+
+Joints J: 17 (COCO), 18 (OpenPose's COCO, whose neck is left out), 25 (BODY_25) or 133 (whole body: the first 17 are COCO's).
+Nothing in a file is executed: pickles go through a reader that makes arrays and nothing else.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+
+from d2m_model.generation.pose_json import detections_of, folder_detections
+from dataset_tools.aist.annotations import RATE as AIST_RATE
+from dataset_tools.aist.annotations import read_keypoints
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import FPS, frames_to_seconds
+from dataset_tools.vision.pose_layouts import BODY25, COCO17, to_layout
+from dataset_tools.vision.tracking import track
+
+MOST_FRAMES = 216_000
+"""An hour at 60 frames a second."""
+MOST_PEOPLE = 64
+"""In a frame."""
+SLOWEST, FASTEST = 5.0, 240.0
+"""Frames a second that a file may have."""
+FARTHEST = 100_000.0
+"""Px from the picture's corner, beyond which a joint is none."""
+COCO18 = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
+"""For each of COCO's 17 joints its place among OpenPose's 18, whose 1 is the neck."""
+COCO_OF_BODY25 = tuple(BODY25.index(joint) for joint in COCO17)
+AIST_SIZE = (1920, 1080)
+LAYOUTS = {17: "coco17", 25: "body25"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadPose:
+    """The dancer of a file."""
+
+    pose: np.ndarray
+    """(T, J, 3) float32 at 30 frames a second: x px, y px, confidence 0..1; a missing joint is all zero."""
+    fps: float
+    """Frames a second of the file."""
+    size: tuple[int, int]
+    """Width and height in px of the picture; where it is told by nobody, what holds all joints seen."""
+
+    @property
+    def layout(self) -> str:
+        """'coco17' or 'body25'."""
+        return LAYOUTS[self.pose.shape[1]]
+
+    @property
+    def seconds(self) -> float:
+        return frames_to_seconds(len(self.pose))
+
+    def in_layout(self, layout: str) -> "ReadPose":
+        """The same in 'coco17' or 'body25'; of COCO's joints no feet are known."""
+        if layout == self.layout:
+            return self
+        pose = self.pose[:, COCO_OF_BODY25] if layout == "coco17" else to_layout(self.pose, layout)
+        return dataclasses.replace(self, pose=pose)
+
+
+def read_pose(path: Path, *, fps: float | None = None, size: tuple[int, int] | None = None, camera: int = 1) -> ReadPose:
+    """The pose in a file or folder. Of several people it is the one `tracking` takes for the primary dancer; an array with
+    people in slots has that one in slot 0.
+
+    fps: frames a second of the file (unless told 60 for AIST++, else 30); size: of the picture in px; camera: 1 to 9, of
+    AIST++. Raises UserError: no such file, another format or number of joints, sizes beyond the limits, nobody seen.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: file not found")
+    if fps is not None and not SLOWEST <= fps <= FASTEST:
+        raise UserError(f"{path}: frames a second must be {SLOWEST:g} to {FASTEST:g}, found {fps:g}")
+    if path.is_dir():
+        frames, people = None, folder_detections(path, MOST_FRAMES, MOST_PEOPLE)
+    elif path.suffix.lower() == ".npy":
+        frames, people = _array(path), None
+    elif path.suffix.lower() in (".pkl", ".pickle"):
+        frames, people, fps, size = read_keypoints(path, camera), None, fps or AIST_RATE, size or AIST_SIZE
+    elif path.suffix.lower() in (".json", ".jsonl"):
+        found = detections_of(path, MOST_FRAMES, MOST_PEOPLE)
+        if isinstance(found, np.ndarray):
+            if not 1 <= camera <= len(found):
+                raise UserError(f"{path}: has cameras 1 to {len(found)}, found camera {camera}")
+            frames, people, fps, size = found[camera - 1], None, fps or AIST_RATE, size or AIST_SIZE
+        else:
+            frames, people = None, found
+    else:
+        raise UserError(f"{path}: a pose is .npy, .json, .jsonl, .pkl or a folder of OpenPose's *_keypoints.json")
+    fps = fps or float(FPS)
+    if people is not None:
+        people = [_coco(_clean(found), path) for found in people]
+        width, height = size or _extent(people)
+        frames = track(people, width, height, max_people=1)[:, 0]
+    else:
+        frames = _coco(_clean(np.asarray(frames, np.float32)), path)
+        width, height = size or _extent([frames])
+    if not (frames[..., 2] > 0).any():
+        raise UserError(f"{path}: nobody is seen in any of its {len(frames)} frames")
+    return ReadPose(pose=at_30_fps(frames, fps), fps=float(fps), size=(int(width), int(height)))
+
+
+def at_30_fps(pose: np.ndarray, fps: float) -> np.ndarray:
+    """(T, J, 3) at `fps` -> (round(T * 30 / fps) or 1, J, 3) float32 at 30 frames a second, over the same time.
+
+    A joint seen in both neighbouring frames goes evenly from one to the other, with the lower one's confidence; one that
+    is seen in the nearer alone is taken from there.
+    """
+    if fps == FPS:
+        return np.array(pose, np.float32)
+    count = max(1, round(len(pose) * FPS / fps))
+    at = np.minimum(np.arange(count) * (fps / FPS), len(pose) - 1)
+    before = np.minimum(at.astype(int), max(0, len(pose) - 2))
+    after = np.minimum(before + 1, len(pose) - 1)
+    share = (at - before)[:, None, None]
+    first, second = pose[before], pose[after]
+    between = (1 - share) * first + share * second
+    between[..., 2] = np.minimum(first[..., 2], second[..., 2])
+    both = (first[..., 2:] > 0) & (second[..., 2:] > 0)
+    nearer = np.where(share < 0.5, first, second)
+    return np.where(both, between, nearer).astype(np.float32)
+
+
+def _array(path: Path) -> np.ndarray:
+    """(T, J, 3) of a .npy file of this project: slot 0 where it has people."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise TypeError("an archive")
+    except (ValueError, OSError, EOFError, LookupError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, TokenError) as err:
+        raise UserError(f"{path}: not an array of numbers ({type(err).__name__}); a pose is (frames, people, joints, 3) or (frames, joints, 3)") from None
+    shape = found.shape
+    if found.dtype.kind not in "fiu" or found.ndim not in (3, 4) or shape[-1] != 3 or 0 in shape:
+        raise UserError(f"{path}: a pose is numbers (frames, people, joints, 3) or (frames, joints, 3), found {shape} of {found.dtype}"[:300])
+    if shape[0] > MOST_FRAMES or (found.ndim == 4 and shape[1] > MOST_PEOPLE):
+        raise UserError(f"{path}: at most {MOST_FRAMES} frames of {MOST_PEOPLE} people are read, found {shape[:-2]}")
+    if shape[-2] not in JOINTS_READ:
+        raise UserError(_unknown_joints(path, shape[-2]))
+    return np.array(found[:, 0] if found.ndim == 4 else found, np.float32)
+
+
+JOINTS_READ = (17, 18, 25, 133)
+
+
+def _unknown_joints(path: Path, joints: int) -> str:
+    return f"{path}: has {joints} joints; read are 17 (COCO), 18 (OpenPose's COCO), 25 (BODY_25) and 133 (whole body)"
+
+
+def _coco(people: np.ndarray, path: Path) -> np.ndarray:
+    """(..., J, 3) in a stored layout, J 17 or 25, from any that is read."""
+    joints = people.shape[-2]
+    if joints not in JOINTS_READ:
+        raise UserError(_unknown_joints(path, joints))
+    if joints == 18:
+        return people[..., COCO18, :]
+    return people[..., :17, :] if joints == 133 else people
+
+
+def _clean(people: np.ndarray) -> np.ndarray:
+    """Float32, confidence within 0..1; joints without finite numbers, or absurdly far away, are all zero."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        people = people.astype(np.float32)
+        usable = np.isfinite(people).all(-1) & (np.abs(people[..., :2]) < FARTHEST).all(-1) & (people[..., 2] > 0)
+    people = np.where(usable[..., None], people, 0)
+    people[..., 2] = people[..., 2].clip(0, 1)
+    return people
+
+
+def _extent(people: list[np.ndarray]) -> tuple[int, int]:
+    """Width and height of the least picture that holds all joints seen."""
+    far = [found[..., :2][found[..., 2] > 0].max(axis=0) for found in people if (found[..., 2] > 0).any()]
+    width, height = np.max(far, axis=0) if far else (1, 1)
+    return max(1, int(np.ceil(width))), max(1, int(np.ceil(height)))

@@ -1,0 +1,184 @@
+"""Which excerpt of which song fits a dance: by tempo, by where its bars begin, by how strong its beats are.
+
+A beat of the dance is laid on a beat of the song, on every second one (the song counts twice as fast) or on every half.
+Of all places in all songs that need no stronger stretch than LIMIT, the best is taken: bars first, then strong beats, then
+little stretching, and that evenly. The speed changes as little and as seldom as meeting the beats within a few milliseconds
+allows (`_taut`), so that a steady song on a steady dance has no seams.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from d2m_model.generation.own_songs import Song
+from dataset_tools.base.errors import UserError
+
+LIMIT = 0.08
+"""Largest stretch: the speed is 1 - LIMIT to 1 + LIMIT."""
+COUNTS = {1.0: 0.0, 2.0: 0.25, 0.5: 0.25}
+"""Beats of the song to a beat of the dance, and what it costs in the score."""
+LEAST_BEATS = 4
+NEAR = 0.06
+"""Seconds between a beat and the down-beat that it is."""
+OFFSETS = (0.008, 0.012, 0.016, 0.025, 0.035, 0.05, 0.07)
+"""Seconds of the song by which a beat may be missed: the first of them that needs no stronger stretch than LIMIT."""
+UNEVEN = 0.05
+"""Seconds of `_unevenness` that count as much as one in the score, the most that it can cost."""
+TRIED = 500
+"""Places whose pieces are looked at, best first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """An excerpt of a song, and how it is laid on the dance."""
+
+    song: Song
+    moments: list[tuple[float, float]]
+    """(second of the song, second of the dance), ascending, at least two; see `stretching`."""
+    speeds: tuple[float, float]
+    """Lowest and highest speed, 1 is the song's own."""
+    downbeats: float | None
+    """Share of the dance's down-beats that are the song's too; None where either has none."""
+    offset: float
+    """Largest seconds of the song between its beat and what is heard on the dance's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """The dance's beats on a song: its first on the song's beat number `first`."""
+
+    song: Song
+    times: np.ndarray
+    """(n,) seconds of the song that fall on the dance's beats."""
+    score: float
+    downbeats: float | None
+
+
+def best_fit(
+    songs: Sequence[Song], beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None = None
+) -> Fit:
+    """The best-fitting excerpt for a dance of `seconds` with beats (n,) and down-beats (m,), ascending seconds, and the
+    beats' strengths (n,) within 0..1 where they are known.
+
+    Raises UserError: fewer than four beats, no song whose tempo is near enough (the nearest one is named), none long enough.
+    """
+    beats = np.asarray(beats, float)
+    if len(beats) < LEAST_BEATS:
+        raise UserError(f"the dance has {len(beats)} beats; own music is fitted to at least {LEAST_BEATS}: give them with --beats")
+    order = sorted((p for song in songs for p in _places(song, beats, np.asarray(downbeats, float), seconds, strength)), key=lambda p: -p.score)
+    for place in order[:TRIED]:
+        fit = _laid(place, beats, seconds)
+        if fit is not None:
+            return fit
+    raise UserError(_why_none(songs, beats, seconds))
+
+
+def counted(beats: np.ndarray) -> np.ndarray:
+    """(n,) the number of each beat, from 0 on: beats that are missing between two are counted."""
+    gaps = np.diff(beats)
+    return np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(gaps / np.median(gaps))))])
+
+
+def _places(song: Song, beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None) -> Iterator[_Place]:
+    """Every place in a song whose mean speed is within LIMIT and that has sound for the whole dance."""
+    heard = song.beats
+    if len(heard.beats) < LEAST_BEATS:
+        return
+    numbers, own = counted(beats), counted(heard.beats)
+    accented, own_accented = _numbers_of(downbeats, beats, numbers), _numbers_of(heard.downbeats, heard.beats, own)
+    for count, cost in COUNTS.items():
+        reach = numbers * count
+        for first in np.arange(0, own[-1] - reach[-1] + 1e-9, min(1.0, count)):
+            times = np.interp(first + reach, own, heard.beats)
+            speed = (times[-1] - times[0]) / (beats[-1] - beats[0])
+            begin, end = times[0] - beats[0] * speed, times[-1] + (seconds - beats[-1]) * speed
+            if abs(speed - 1) > LIMIT or begin < 0 or end > heard.seconds:
+                continue
+            shared = float(np.isin(first + accented * count, own_accented).mean()) if len(accented) and len(own_accented) else None
+            score = _score(shared, heard.strength, np.interp(first + reach, own, np.arange(len(own))), strength)
+            cost_here = cost + 0.5 * abs(speed - 1) / LIMIT + min(1.0, _unevenness(times, beats) / UNEVEN)
+            yield _Place(song=song, times=times, downbeats=shared, score=score - cost_here)
+
+
+def _score(shared: float | None, own: np.ndarray, at: np.ndarray, strength: np.ndarray | None) -> float:
+    """What speaks for a place: that bars meet, then that strong beats meet strong ones, then that the song's are strong there."""
+    score = 2 * (shared or 0.0)
+    if len(own):
+        there = np.interp(at, np.arange(len(own)), own)
+        score += 0.25 * float(there.mean())
+        if strength is not None and len(strength) == len(there) and np.std(strength) > 0 and np.std(there) > 0:
+            score += 0.5 * float(np.corrcoef(strength, there)[0, 1])
+    return score
+
+
+def _unevenness(times: np.ndarray, beats: np.ndarray) -> float:
+    """Root mean square of the seconds by which a song at one even speed, (n,) `times`, would miss the dance's (n,) beats."""
+    moved, at = beats - beats.mean(), times - times.mean()
+    slope = float(moved @ at) / float(at @ at)
+    return float(np.sqrt(np.mean((moved - slope * at) ** 2)))
+
+
+def _numbers_of(downbeats: np.ndarray, beats: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Numbers of the beats that are down-beats."""
+    if not len(downbeats):
+        return np.zeros(0)
+    away = np.abs(downbeats[:, None] - beats[None, :])
+    return np.unique(numbers[away.argmin(axis=1)[away.min(axis=1) <= NEAR]])
+
+
+def _laid(place: _Place, beats: np.ndarray, seconds: float) -> Fit | None:
+    """The place's even pieces; None where a beat can't be met within the last of OFFSETS by speeds within LIMIT."""
+    for offset in OFFSETS:
+        kept, times = _taut(beats, place.times, offset)
+        speeds = np.diff(times) / np.diff(beats[kept])
+        begin, end = times[0] - beats[0] * speeds[0], times[-1] + (seconds - beats[-1]) * speeds[-1]
+        if np.abs(speeds - 1).max() <= LIMIT and begin >= -NEAR and end <= place.song.beats.seconds + NEAR:
+            missed = np.abs(np.interp(beats, beats[kept], times) - place.times).max()
+            moments = list(zip(times.tolist(), beats[kept].tolist(), strict=True))
+            lowest, highest = float(speeds.min()), float(speeds.max())
+            return Fit(song=place.song, moments=moments, speeds=(lowest, highest), downbeats=place.downbeats, offset=float(missed))
+    return None
+
+
+def _taut(at: np.ndarray, values: np.ndarray, offset: float) -> tuple[list[int], np.ndarray]:
+    """A string from the first value on, drawn taut within `offset` of every value: indices of its bends with both ends, and
+    its values there. Of all lines within that tube it bends least, and its steepest part is the least steep."""
+    bends, heights = [0], [float(values[0])]
+    while True:
+        start, height = bends[-1], heights[-1]
+        low, high, low_at, high_at = -np.inf, np.inf, start, start
+        for k in range(start + 1, len(at)):
+            run = at[k] - at[start]
+            least, most = (values[k] - offset - height) / run, (values[k] + offset - height) / run
+            if least > high or most < low:  # bends upwards at the tube's upper edge, downwards at its lower one
+                bends.append(high_at if least > high else low_at)
+                heights.append(float(values[bends[-1]] + (offset if least > high else -offset)))
+                break
+            if least > low:
+                low, low_at = least, k
+            if most < high:
+                high, high_at = most, k
+        else:
+            run = at[-1] - at[start]
+            slope = np.clip((values[-1] - height) / run, low, high)
+            return [*bends, len(at) - 1], np.array([*heights, height + slope * run])
+
+
+def _why_none(songs: Sequence[Song], beats: np.ndarray, seconds: float) -> str:
+    tempo = 60 * (counted(beats)[-1]) / (beats[-1] - beats[0])
+    known = [(song, song.beats.tempo / count) for song in songs if song.beats.tempo for count in COUNTS]
+    if not known:
+        return f"none of the {len(songs)} songs of --own-music has a beat that could be tracked; add songs with one"
+    song, nearest = min(known, key=lambda k: abs(tempo / k[1] - 1))
+    low, high = tempo / (1 + LIMIT), tempo / (1 - LIMIT)
+    if not low <= nearest <= high:
+        return (
+            f"no song of --own-music comes to the dance's {tempo:.1f} beats a minute by a stretch of {LIMIT:.0%}; the nearest tempo is "
+            f"{nearest:.1f} ({song.name}): add songs of {low:.0f} to {high:.0f}, of half or of twice that"
+        )
+    longest = max(song.beats.seconds for song in songs)
+    return (
+        f"no song of --own-music has an excerpt for the dance's {seconds:.1f} s at {tempo:.1f} beats a minute within a stretch of {LIMIT:.0%}; "
+        f"the nearest tempo is {nearest:.1f} ({song.name}), the longest song has {longest:.1f} s: add longer or steadier songs"
+    )

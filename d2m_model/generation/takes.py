@@ -1,0 +1,84 @@
+"""A take that was made before: read to the bit, and parts of it made again."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.generation.composing import Dance, Rhythmic
+from d2m_model.generation.finish import normalise
+from d2m_model.generation.regions import Region, splice
+from d2m_model.generation.regions import made_again as regions_made_again
+from d2m_model.generation.settings import Params
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE, frames_to_samples
+
+FADE = 0.03
+"""Seconds in which a new part comes in and goes, within its region."""
+FULL = 32767
+CLIP_PEAK = 0.95
+"""Of the sounds that the codec was trained on."""
+MIDST = 4.0
+"""Seconds before a region whose loudness the new part takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """A take that `generate` wrote, and which seconds of it are to be made again: those of `redo`, or all but those of `keep`."""
+
+    take: Path
+    redo: str | None = None
+    keep: str | None = None
+
+    def made(self, composer: Rhythmic, dance: Dance, params: Params) -> np.ndarray:
+        """`made_again` of the file. Raises UserError as that, `read_take` and `regions.made_again`."""
+        audio = read_take(self.take)
+        return made_again(composer, dance, params, audio, regions_made_again(self.redo, self.keep, len(audio) / SAMPLE_RATE))
+
+
+def read_take(path: Path) -> np.ndarray:
+    """(S,) float32 of a .wav that `generate` wrote. Raises UserError for any other file."""
+    import soundfile
+
+    if not path.is_file():
+        raise UserError(f"{path}: file not found")
+    try:
+        with soundfile.SoundFile(path) as file:
+            facts = (file.format, file.subtype, file.channels, file.samplerate)
+            samples = file.read(dtype="int16")
+    except (soundfile.LibsndfileError, OSError):
+        raise UserError(f"{path}: not a readable .wav; --from takes a .wav that generate wrote") from None
+    if facts != ("WAV", "PCM_16", 1, SAMPLE_RATE):
+        raise UserError(f"{path}: --from takes a .wav that generate wrote (16 bits, mono, {SAMPLE_RATE} Hz), found {facts[0]} {facts[1]}, {facts[2]} channels, {facts[3]} Hz")
+    return samples.astype(np.float32) / FULL
+
+
+def made_again(composer: Rhythmic, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
+    """A take (S,) with these regions made anew: each goes on from what stands before it, under the dance's beats, as loud as
+    that is. Outside the regions every sample is the take's own. Raises UserError where the take is of another length."""
+    wanted = frames_to_samples(dance.frames)
+    if len(audio) != wanted:
+        raise UserError(f"--from: the take lasts {len(audio) / SAMPLE_RATE:.2f} s, but the dance {wanted / SAMPLE_RATE:.2f} s; name the take of this dance")
+    peak = max(1e-4, float(np.abs(audio).max()))
+    for region in regions:
+        first = round(region[0] * SAMPLE_RATE)
+        kept = {level: composer.player.coded(audio[:first] * np.float32(CLIP_PEAK / peak), level) for level in {"high", composer.level}}
+        kept = {level: codes[: first // HOPS[2] * HOPS[2] // HOPS[LEVELS[level]]] for level, codes in kept.items()}
+        short = dataclasses.replace(dance, frames=min(dance.frames, -(-round(region[1] * SAMPLE_RATE) // 735)))
+        raw, _ = composer.raw(short, params, kept)
+        new = np.zeros_like(audio)
+        new[: len(raw)] = raw * _gain(raw, audio, first, params)
+        audio = splice(audio, new, region, FADE)
+    return audio
+
+
+def _gain(raw: np.ndarray, audio: np.ndarray, first: int, params: Params) -> np.float32:
+    """What makes `raw` as loud as the take is in the `MIDST` before sample `first`; at its start, as a new sound is."""
+    before = slice(max(0, first - round(MIDST * SAMPLE_RATE)), first)
+    there, here = (float(np.sqrt(np.mean(np.square(sound[before], dtype=np.float64)))) if first else 0.0 for sound in (audio, raw))
+    if min(there, here) > 1e-4:
+        return np.float32(min(there / here, params.peak / max(1e-4, float(np.abs(raw[first:]).max(initial=1e-4)))))
+    loud = normalise(raw, params.loudness, params.peak)
+    return np.float32(np.abs(loud).max() / max(1e-9, float(np.abs(raw).max())))

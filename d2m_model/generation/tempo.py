@@ -1,0 +1,59 @@
+"""A list of beats at another tempo."""
+
+import dataclasses
+
+import numpy as np
+
+from d2m_model.generation.song_fit import NEAR, counted
+from d2m_model.rhythm.beats_file import Beats
+from dataset_tools.base.errors import UserError
+
+SLOWEST, FASTEST = 20.0, 400.0
+"""Beats a minute that can be asked for."""
+COUNTS = (0.5, 1.0, 2.0)
+"""Beats of the result to a beat of the dance."""
+
+
+def with_tempo(beats: Beats, bpm: float) -> Beats:
+    """The beats at `bpm` on average, the first one where it was, up to the end of the dance.
+
+    Where half or twice the dance's tempo is nearer, every second beat is left out, or one is put into the middle of every
+    two, before the rest is made up by spreading all beats evenly; so the music stays on the dance as far as it can. Which
+    beats are left out is up to the down-beats: those stay. A bar keeps its number of beats. Beats that the dance has
+    room for after its last one go on at `bpm`; those beyond its end are dropped.
+
+    Raises UserError for a tempo out of SLOWEST to FASTEST, and fewer than two beats.
+    """
+    if not SLOWEST <= bpm <= FASTEST:
+        raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
+    if len(beats.beats) < 2:
+        raise UserError(f"--tempo needs at least two beats of the dance, found {len(beats.beats)}; give them with --beats")
+    numbers = counted(beats.beats)
+    tempo = 60 * numbers[-1] / (beats.beats[-1] - beats.beats[0])
+    count = min(COUNTS, key=lambda c: abs(np.log2(bpm / (tempo * c))))
+    accents = _accents(beats, numbers)
+    bar = int(np.median(np.diff(accents))) if len(accents) > 1 else 0
+
+    first = float(accents[0] % 2) if count == 0.5 and len(accents) else 0.0  # of the dance's beats, the one to begin with
+    grid = np.arange(first, numbers[-1] + 1e-9, 1 / count)
+    start = float(np.interp(first, numbers, beats.beats))
+    times = start + (np.interp(grid, numbers, beats.beats) - start) * tempo * count / bpm
+    more = np.arange(times[-1] + 60 / bpm, beats.seconds, 60 / bpm)
+    strength = np.interp(grid, numbers, beats.strength) if len(beats.strength) else np.zeros(0)
+    if len(strength):
+        strength = np.concatenate([strength, np.full(len(more), np.median(strength))])
+    times = np.concatenate([times, more])
+    kept = times <= beats.seconds
+    phase = round((accents[0] - first) * count) % bar if bar else 0
+    downbeats = times[phase::bar] if bar else times[np.isin(np.arange(len(times)), np.rint((accents - first) * count))]
+    return dataclasses.replace(
+        beats, beats=times[kept], downbeats=downbeats[downbeats <= beats.seconds], strength=strength[kept] if len(strength) else strength, tempo=float(bpm)
+    )
+
+
+def _accents(beats: Beats, numbers: np.ndarray) -> np.ndarray:
+    """Numbers of the beats that are down-beats, ascending."""
+    if not len(beats.downbeats):
+        return np.zeros(0)
+    away = np.abs(beats.downbeats[:, None] - beats.beats[None, :])
+    return np.unique(numbers[away.argmin(axis=1)[away.min(axis=1) <= NEAR]])
