@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2m_model.generate import Params, compose
+from d2m_model.generation.composing import Dance, Generator
+from d2m_model.generation.settings import Params
 from d2m_model.nets.folding import fold
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.presets import PRESETS, DanceToCodes
@@ -54,9 +55,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model, (pose, visual), params = model_of(args.preset, args.level), dance(args.seconds), Params(threads=args.threads)
-    compose(model, pose[:60], SIZE, visual, params)
+    composer, whole = Generator(model, args.level), Dance(frames=len(pose), size=SIZE, pose=pose, visual=visual)
+    composer.compose(Dance(frames=60, size=SIZE, pose=pose[:60], visual=visual), params)
     begun, used = time.perf_counter(), time.process_time()
-    audio = compose(model, pose, SIZE, visual, params)
+    audio = composer.compose(whole, params).audio
     wall, cpu = time.perf_counter() - begun, time.process_time() - used
     assert len(audio) == args.seconds * 22050 and np.isfinite(audio).all()
     begun = time.perf_counter()

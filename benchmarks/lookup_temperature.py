@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.evaluate import Params as EvaluateParams
-from d2m_model.generate import Params, compose, load_model
+from d2m_model.generate import dance_of
+from d2m_model.generation.composing import Generator
+from d2m_model.generation.models import trained
+from d2m_model.generation.settings import Params
 from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
-from d2m_model.training.music_model import inputs_of
+from d2m_model.training.music_model import MusicModel, inputs_of
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
 from dataset_tools.base.shard_set import ShardSet
@@ -49,13 +52,12 @@ def main() -> None:
         print(f"{name:>16}  P4 {difference:+.3f}  onsets {count:5.1f}  FAD {frechet(patches(sounds.values()), database):6.2f}", flush=True)
 
     report("ground truth", {c.clip_id: music[c.clip_id] for c in clips})
-    model, params = load_model(layout, args.level, args.variant, inputs_of(train.info)), load_params(layout.params, "generate", Params)
+    model, params = MusicModel.load(*trained(layout, args.level, args.variant), inputs_of(train.info)), load_params(layout.params, "generate", Params)
     for temperature in args.temperatures:
         model.temperature = temperature
         sounds = {}
         for c in clips:
-            dance = getattr(train.read(c.clip_id), model.stream)
-            sounds[c.clip_id] = compose(model.for_genre(c.genre), dance, (c.width, c.height), train.read_i3d(c.clip_id), params)
+            sounds[c.clip_id] = Generator(model, args.level).compose(dance_of(train, c, model.stream), params).audio
         report(f"temperature {temperature:g}", sounds)
 
 

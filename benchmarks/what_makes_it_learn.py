@@ -31,8 +31,9 @@ from benchmarks.learning_tables import SCORES, as_table, plot
 from d2m_model.d2m_gan import GanTask, Params
 from d2m_model.evaluate import Params as EvaluateParams
 from d2m_model.evaluate import rounded
-from d2m_model.generate import Params as GenerateParams
-from d2m_model.generate import compose
+from d2m_model.generate import dance_of
+from d2m_model.generation.composing import Generator
+from d2m_model.generation.settings import Params as GenerateParams
 from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.inputs import true_beats
@@ -109,7 +110,7 @@ class Bench:
         test, model = self.scored(part)[0], MusicModel(net, self.vqvae(level))
         with torch.random.fork_rng():  # compose sets the seed, which dropout goes on from
             return {
-                c.clip_id: compose(model, getattr(test.read(c.clip_id), model.stream), (c.width, c.height), test.read_i3d(c.clip_id), self.generate)
+                c.clip_id: Generator(model, level).compose(dance_of(test, c, model.stream), self.generate).audio
                 for c in test.clips
             }  # fmt: skip
 

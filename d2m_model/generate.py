@@ -48,8 +48,9 @@ class SoundRow(Row):
     """Highest absolute sample."""
 
 
-def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path) -> Dance:
-    """A clip of the shards as a composer that reads `stream` wants it; rhythm: folder of its beats, <clip_id>.json."""
+def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path = Path()) -> Dance:
+    """A clip of the shards as a composer that reads `stream` wants it; rhythm: folder of its beats, <clip_id>.json, where it
+    reads them."""
     known = {"frames": entry.frames, "size": (entry.width, entry.height), "genre": entry.genre}
     if stream == "beats":
         return Dance(**known, beats=read_beats(rhythm / f"{entry.clip_id}.json"))

@@ -12,8 +12,9 @@ from builders import build_shards, click_train
 from test_mux import packets_and_sound, write_video
 
 from d2m_model import generate
-from d2m_model.generation import own_video
+from d2m_model.generation import models, own_video
 from d2m_model.generation.beats import detected_beats
+from d2m_model.generation.composing import Generator
 from d2m_model.generation.finish import denoise, normalise, write_wav
 from d2m_model.generation.windows import cover, crossfade, join, render
 from dataset_tools.base.errors import UserError
@@ -46,7 +47,7 @@ class Metronome:
 class Echo:
     """A model whose sound is the pose itself: sample n is the first joint's x in n's frame, plus the visual's first."""
 
-    frames = 60
+    frames, stream = 60, "pose"
 
     def for_genre(self, genre):
         return self
@@ -199,11 +200,11 @@ def make_stage(root, clips=3, seconds=4.5):
 
 def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
     layout = make_stage(tmp_path)
-    monkeypatch.setattr(generate, "load_model", lambda *_: Metronome())
+    monkeypatch.setattr(generate, "load_model", lambda *_: Generator(Metronome(), "high"))
     folder = layout.stage("generate") / "high-full"
     folder.mkdir(parents=True)
     (folder / "clip_of_another_run.wav").write_bytes(b"x")
-    assert generate.main(["--root", str(tmp_path), "--corpus", "tiny"]) == 0
+    assert generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--variant", "full"]) == 0
     names = {f"clip_{n:03d}" for n in range(3)}
     assert {path.stem for path in folder.glob("*.wav")} == names
     with open(folder / "rows.csv", newline="") as handle:
@@ -217,13 +218,15 @@ def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
         lowest = np.flatnonzero(np.isclose(height, height.max(), atol=0.5))
         assert len(heard) and all(np.abs(lowest - h).min() < 0.01 for h in heard)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    generate.main(["--root", str(tmp_path), "--corpus", "tiny"])
+    generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--variant", "full"])
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_missing_models_name_the_commands(tmp_path):
     layout = make_stage(tmp_path)
     with pytest.raises(UserError, match=r"no model trained yet.*d2m_model\.synthesizer.*d2m_model\.d2m_gan"):
+        generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--variant", "full", "--level", "low"])
+    with pytest.raises(UserError, match=r"no model trained yet.*d2m_model\.synthesizer.*d2m_model\.prior .*high.*d2m_model\.prior .*low"):
         generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--level", "low"])
     assert not layout.stage("generate").exists()
 
@@ -271,8 +274,8 @@ def own_videos(tmp_path, monkeypatch):
     monkeypatch.setattr(visual_features, "load_visual_features", lambda *_, **__: features)
     monkeypatch.setattr(own_video, "locate", lambda name, layout: name)
     monkeypatch.setattr(own_video, "file_sha256", lambda path: "0123456789abcdef")
-    monkeypatch.setattr(generate, "trained", lambda *_: None)
-    monkeypatch.setattr(generate, "load_model", lambda *_: model)
+    monkeypatch.setattr(models, "trained", lambda *_: None)
+    monkeypatch.setattr(models, "load_model", lambda layout, level, *_: Generator(model, level))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -280,13 +283,13 @@ def own_videos(tmp_path, monkeypatch):
 @pytest.mark.parametrize("frames", [7, 48, 100])
 def test_own_video_of_any_length(own_videos, capsys, frames):
     write_video(own_videos / "in.mp4", frames=frames)
-    assert generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "out.mp4", "--level", "both"]) == 0
+    assert generate.main(["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "out.mp4", "--level", "both"]) == 0
     for level in ("high", "low"):
         before, after = (packets_and_sound(own_videos / name) for name in ("in.mp4", f"out-{level}.mp4"))
         assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]]
         assert abs(after[2] - frames / 24) < 0.06 and np.abs(after[3]).max() > 0.1
     assert "100%" in capsys.readouterr().out
-    assert generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "x.wav"]) == 0
+    assert generate.main(["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "x.wav"]) == 0
     assert soundfile.info("x.wav").frames == round(frames / 24 * 30) * 735
 
 
@@ -298,16 +301,16 @@ def test_a_folder_of_videos_and_their_beats(own_videos, capsys):
     (videos / "broken.mp4").write_bytes(b"no video")
     (videos / "notes.txt").write_text("not asked for")
     with pytest.raises(UserError, match=r"1 of 3 videos failed: broken\.mp4; the others are in out$"):
-        generate.main(["--corpus", "tiny", "--video", "videos", "--out", "out", "--json", "--seed", "3"])
+        generate.main(["--corpus", "tiny", "--variant", "full", "--video", "videos", "--out", "out", "--json", "--seed", "3"])
     assert sorted(p.name for p in (own_videos / "out").iterdir()) == ["a.json", "a.mkv", "b.json", "b.mp4"]
     assert "failed: broken.mp4: not a readable video" in capsys.readouterr().out
     beats = json.loads((own_videos / "out" / "a.json").read_text())
     assert set(beats) == {"sound", "level", "seed", "seconds", "tempo", "beats", "onsets"} and beats["seed"] == 3
     with pytest.raises(UserError, match="must be another folder"):
-        generate.main(["--corpus", "tiny", "--video", "videos", "--out", "videos"])
+        generate.main(["--corpus", "tiny", "--variant", "full", "--video", "videos", "--out", "videos"])
     write_video(videos / "a.mp4")
     with pytest.raises(UserError, match="two videos are called a"):
-        generate.main(["--corpus", "tiny", "--video", "videos", "--out", "out"])
+        generate.main(["--corpus", "tiny", "--variant", "full", "--video", "videos", "--out", "out"])
 
 
 def test_detected_beats_are_those_of_a_metronome():
@@ -321,9 +324,9 @@ def test_detected_beats_are_those_of_a_metronome():
 def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
     make_stage(tmp_path, clips=1)
     (tmp_path / "params.yaml").write_text("generate: {hop: 3}\n")
-    monkeypatch.setattr(generate, "load_model", lambda *_: Metronome())
+    monkeypatch.setattr(generate, "load_model", lambda *_: Generator(Metronome(), "high"))
     with pytest.raises(UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"):
-        generate.main(["--root", str(tmp_path), "--corpus", "tiny"])
+        generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--variant", "full"])
 
 
 def test_settings_name_the_weights_as_the_shards_do(tmp_path):
@@ -339,7 +342,7 @@ def test_settings_name_the_weights_as_the_shards_do(tmp_path):
 
 def test_own_video_without_people_still_gets_music(own_videos, monkeypatch, capsys):
     monkeypatch.setattr(Bystanders, "count", 0)
-    assert generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "x.wav"]) == 0
+    assert generate.main(["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "x.wav"]) == 0
     assert "warning: nobody was found in in.mp4" in capsys.readouterr().out
     assert np.abs(soundfile.read("x.wav")[0]).max() > 0.1
 
@@ -347,7 +350,7 @@ def test_own_video_without_people_still_gets_music(own_videos, monkeypatch, caps
 def test_own_video_that_is_none_leaves_nothing(own_videos):
     (own_videos / "in.mp4").write_bytes(b"not a video at all")
     with pytest.raises(UserError, match=r"in\.mp4: not a readable video"):
-        generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "out.mp4"])
+        generate.main(["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "out.mp4"])
     assert not (own_videos / "out.mp4").exists()
 
 
@@ -355,7 +358,7 @@ def test_a_picture_is_no_dance(own_videos):
     cv2.imwrite(str(own_videos / "x.png"), np.zeros((90, 120, 3), np.uint8))
     (own_videos / "x.png").rename(own_videos / "in.mp4")
     with pytest.raises(UserError, match=r"in\.mp4: holds a single picture"):
-        generate.main(["--corpus", "tiny", "--video", "in.mp4", "--out", "out.mp4"])
+        generate.main(["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "out.mp4"])
     assert not (own_videos / "out.mp4").exists()
 
 

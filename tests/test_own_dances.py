@@ -11,6 +11,8 @@ from test_own_music import beat_times, click_times, song_sound, worst
 from test_pose_files import dancer
 
 from d2m_model import generate
+from d2m_model.generation import models
+from d2m_model.generation.composing import Generator
 from d2m_model.generation.pose_files import read_pose
 from dataset_tools.base.errors import UserError
 from dataset_tools.vision import poser
@@ -38,15 +40,15 @@ def model(own_videos, monkeypatch):  # noqa: F811
     """A trained model's stand-in; videos are read as in `own_videos`, but no poser may be made."""
     listener = Listener()
     known = {"pose_layout": "coco17", "pose_weights": "pose_demo@01234567", "i3d_weights": "i3d_demo@01234567"}
-    monkeypatch.setattr(generate, "trained", lambda *_: ("generator.pt", "synthesizer.pt"))
-    monkeypatch.setattr(generate, "load_generator", lambda path: (None, None, known))
-    monkeypatch.setattr(generate, "load_model", lambda *_: listener)
+    monkeypatch.setattr(models, "trained", lambda *_: ("generator.pt", "synthesizer.pt"))
+    monkeypatch.setattr(models, "load_generator", lambda path: (None, None, known))
+    monkeypatch.setattr(models, "load_model", lambda layout, level, *_: Generator(listener, level))
     monkeypatch.setattr(poser, "Poser", None)
     return listener
 
 
-def run(*arguments):
-    return generate.main(["--corpus", "tiny", *map(str, arguments)])
+def run(*arguments, variant="full"):
+    return generate.main(["--corpus", "tiny", "--variant", variant, *map(str, arguments)])
 
 
 def test_a_pose_alone_gives_a_sound_with_features_of_zero(model, tmp_path, capsys):
@@ -115,11 +117,14 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
     [
         (["--pose", "p.npy"], "go together"),
         (["--out", "x.wav"], "go together"),
-        (["--own-music", "songs", "--out", "x.wav"], "needs the dance's beats"),
-        (["--video", "in.mp4", "--out", "x.wav", "--beats", "b.json"], "--beats is for --own-music"),
-        (["--video", "in.mp4", "--out", "x.wav", "--tempo", "120"], "--tempo is for --own-music"),
+        (["--own-music", "songs", "--out", "x.wav"], "needs a dance"),
+        (["--own-music", "songs", "--video", "in.mp4", "--out", "x.wav"], "no rhythm trained yet"),
+        (["--video", "in.mp4", "--out", "x.wav", "--beats", "b.json"], "--beats is for the prior"),
+        (["--video", "in.mp4", "--out", "x.wav", "--tempo", "120"], "--tempo is for the prior"),
+        (["--video", "in.mp4", "--out", "x.wav", "--from", "p.wav", "--redo", "1-2"], "--from is for the prior"),
+        (["--video", "in.mp4", "--out", "x.wav", "--redo", "1-2"], "--from TAKE.wav goes together"),
+        (["--video", "in.mp4", "--out", "x.wav", "--takes", "0"], "--takes must be 1 to 100"),
         (["--video", "in.mp4", "--out", "x.wav", "--pose-fps", "25"], "--pose-fps is for --pose"),
-        (["--pose", "p.npy", "--own-music", "songs", "--beats", "b.json", "--out", "x.wav"], "needs no --pose"),
         (["--video", ".", "--pose", "p.npy", "--out", "out"], "must be one video, not a folder"),
         (["--own-music", "songs", "--beats", "b.json", "--out", "x.mp4"], "must end in .wav"),
         (["--pose", "p.wav", "--out", "p.wav"], "p.wav itself, which would be lost"),
@@ -135,6 +140,6 @@ def test_mistakes_are_one_line(own_videos, arguments, message):  # noqa: F811
 
 def test_models_that_read_smpl_motion_refuse_a_pose(model, monkeypatch):
     np.save("p.npy", dancer(frames=75))
-    monkeypatch.setattr(generate, "load_generator", lambda path: (None, None, {"motion_rate": "2", "i3d_weights": "x"}))
+    monkeypatch.setattr(models, "load_generator", lambda path: (None, None, {"motion_rate": "2", "i3d_weights": "x"}))
     with pytest.raises(UserError, match="reads SMPL motion, and --pose gives keypoints"):
         run("--pose", "p.npy", "--out", "x.wav")

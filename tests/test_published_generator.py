@@ -48,7 +48,7 @@ def test_they_play_as_published_through_the_commands(root, capsys):
     assert "high-full: motion.pt and high.pt taken as published, not trained" in capsys.readouterr().out
     out = root / "runs" / "tiny" / "d2m_gan" / "high-full"
     assert json.loads((out / "metrics.json").read_text())["steps"] == 0 and (out / "curves.csv").read_text() == "step\n"
-    assert generate.main(["--root", str(root), "--level", "high"]) == 0
+    assert generate.main(["--root", str(root), "--level", "high", "--variant", "full"]) == 0
     with wave.open(str(root / "runs" / "tiny" / "generate" / "high-full" / "clip_000.wav")) as sound:
         assert sound.getnframes() == 3 * 22050
     clip = ShardSet(root / "data" / "tiny" / "shards", "test").read("clip_000", 0, 60)
