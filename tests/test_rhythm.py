@@ -11,7 +11,9 @@ import soundfile
 import torch
 import yaml
 from builders import STANDING, beats_of, bouncing_pose, build_manifest, build_shards, click_train, nodding_motion
+from test_mux import write_video
 
+from d2m_model.generation import own_video
 from d2m_model.metrics.onset_alignment import beat_f_measure
 from d2m_model.rhythm import __main__ as command
 from d2m_model.rhythm import music_beats as trackers
@@ -28,6 +30,7 @@ from d2m_model.rhythm.tracking import track_beats, track_downbeats
 from d2m_model.rhythm.training import train
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.vision import poser
 from dataset_tools.vision.pose_layouts import SOURCES
 
 SMALL = {"width": 16, "blocks": 4, "dropout": 0.0, "steps": 150, "batch": 8, "seconds": 3.0, "log_every": 10, "draws": 100}
@@ -348,6 +351,34 @@ def test_own_keypoints_get_a_file_of_beats_and_a_click_track(corpus, learnt, tmp
     assert beat_f_measure(true, found.beats) > 0.9 and found.seconds == 8
     assert soundfile.info(tmp_path / "c.wav").frames == 8 * 22050
     assert "beats a minute" in capsys.readouterr().out
+
+
+class DippingDancer:
+    """In place of a pose network: one dancer who dips 105 times a minute."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def begin(self, frames):
+        return frames
+
+    def found(self, begun):
+        _, pose = dips(105.0, 8)
+        for n, _ in enumerate(begun):
+            yield pose[n][None], np.zeros((1, 10, 3), np.float32)
+
+
+def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monkeypatch):
+    """Without visual features: the section i3d isn't even there."""
+    monkeypatch.setattr(poser, "Poser", DippingDancer)
+    monkeypatch.setattr(own_video, "locate", lambda name, layout: name)
+    save_rhythm(corpus.stage("rhythm") / "model.pt", learnt[1].net)
+    with open(tmp_path / "params.yaml", "a") as file:
+        file.write("clips: {crop: false}\npose: {}\n")
+    write_video(tmp_path / "in.mp4", frames=192)
+    args = ["--root", str(corpus.root), "--video", str(tmp_path / "in.mp4"), "--out", str(tmp_path / "b.json")]
+    assert command.main(args) == 0
+    assert beat_f_measure(dips(105.0, 8)[0], read_beats(tmp_path / "b.json").beats) > 0.9
 
 
 @pytest.mark.parametrize(

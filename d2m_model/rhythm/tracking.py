@@ -14,7 +14,7 @@ GRID = 4 * FPS
 """Places a second that a beat may have before it is refined."""
 SLOWEST, FASTEST = 54.0, 185.0
 """Beats a minute."""
-CHANGE = 1500.0
+CHANGE = 300.0
 """Price of a change of tempo: times the squared logarithm of the ratio of two neighbouring gaps."""
 LIKELY, SPREAD, PRIOR = 115.0, 0.45, 0.5
 """Beats a minute of most dances, standard deviation in octaves, weight: how much a beat at that tempo is preferred."""
