@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -193,7 +194,8 @@ def train(
     metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed, "kept": "fine-tuned"}
     if embedder:
         own = load_vqvae(vqvae)
-        scores = decoder_scores({"own": own, "fine-tuned": tuned}, index, data, params.judged_clips, embedder)
+        sounds, songs = _judged(data, params.judged_clips)
+        scores = decoder_scores({"own": own, "fine-tuned": tuned}, index, sounds, songs, embedder)
         metrics["judged"] = scores
         if not no_worse(scores["fine-tuned"], scores["own"]):
             tuned, metrics["kept"] = own, "own"
@@ -203,6 +205,13 @@ def train(
     write_metrics(out / "metrics.json", metrics)
     run.finish()
     return metrics
+
+
+def _judged(data: WindowData, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The sounds and songs of up to `count` clips, spread evenly, by clip."""
+    chosen = np.unique(np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int))
+    sounds = {data.clips[k].clip_id: data.clip_audio(int(k)).numpy() for k in chosen}
+    return sounds, {data.clips[k].clip_id: data.clips[k].song or data.clips[k].clip_id for k in chosen}
 
 
 def take_published(shards: Path, vqvae: Path, file: Path, level: str, params: Params, out: Path) -> dict:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from d2m_model.generation.mux import CONTAINERS
 from d2m_model.generation.takes import Again
-from d2m_model.metrics.systems import PRIOR
+from d2m_model.nets.variants import PRIOR
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import stage_parser
 from dataset_tools.base.errors import UserError

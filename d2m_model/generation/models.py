@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d2m_model.generation.composing import Composer, Generator, Rhythmic
-from d2m_model.metrics.systems import PRIOR
+from d2m_model.nets.variants import PRIOR
 from d2m_model.prior.player import load_player
 from d2m_model.training.music_model import MusicModel, load_generator
 from d2m_model.training.vqvae_files import decoder_of

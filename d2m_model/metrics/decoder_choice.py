@@ -1,5 +1,7 @@
 """Which of two decoders plays a level's codes better: by what it keeps of training clips' onsets, and by FAD."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from d2m_model.metrics.distances import frechet
@@ -7,23 +9,20 @@ from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.metrics.reconstruction import coded_again
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.training.shard_data import WindowData
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 SILENCE = 1e-4
 """Peak under which a clip counts as silent and is passed over."""
 
 
-def decoder_scores(models: dict[str, JukeboxVQVAE], level: int, data: WindowData, count: int, embedder: Embedder) -> dict[str, dict[str, float]]:
-    """{name: {"P4": own - other by onsets, "FAD": to the same clips as they were}} of up to `count` clips of `data`, coded
-    and decoded again by each model at `level` (0, 1 or 2). Nan where there is too little to say: clips of one song, or
-    fewer patches than the embedding has dimensions.
+def decoder_scores(
+    models: Mapping[str, JukeboxVQVAE], level: int, sounds: Mapping[str, np.ndarray], songs: Mapping[str, str], embedder: Embedder
+) -> dict[str, dict[str, float]]:
+    """{name: {"P4": own - other by onsets, "FAD": to the sounds as they were}} of sounds {clip: (S,)} of `songs` {clip: song},
+    coded and decoded again by each model at `level` (0, 1 or 2). Nan where there is too little to say: clips of one song, or
+    fewer patches than the embedding has dimensions. Silent clips are passed over.
     """
-    chosen = np.unique(np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int))
-    clips = [data.clips[k] for k in chosen]
-    sounds = {clip.clip_id: data.clip_audio(int(k)).numpy() for k, clip in zip(chosen, clips, strict=True)}
     sounds = {name: sound for name, sound in sounds.items() if np.abs(sound).max() > SILENCE}
-    songs = {clip.clip_id: clip.song or clip.clip_id for clip in clips}
     seconds = {name: len(sound) / SAMPLE_RATE for name, sound in sounds.items()}
     wanted, there = {name: onset_times(sound) for name, sound in sounds.items()}, _patches(sounds, embedder)
     scores = {}
@@ -41,6 +40,6 @@ def no_worse(new: dict[str, float], old: dict[str, float]) -> bool:
     return not (new["P4"] < old["P4"] or new["FAD"] > old["FAD"])
 
 
-def _patches(sounds: dict[str, np.ndarray], embedder: Embedder) -> np.ndarray:
+def _patches(sounds: Mapping[str, np.ndarray], embedder: Embedder) -> np.ndarray:
     found = [e.patches for sound in sounds.values() if (e := embed(sound, embedder))]
     return np.concatenate(found) if found else np.zeros((0, 1))

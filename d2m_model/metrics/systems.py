@@ -11,14 +11,13 @@ import numpy as np
 
 from d2m_model.metrics.controls import CONTROLS, FITTED, RHYTHM
 from d2m_model.metrics.inputs import read_sound, sound_files
+from d2m_model.nets.variants import PRIOR
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, names_of, require
 
 RECONSTRUCTED = "VQ reconstruction"
 """The controls of the levels are called `VQ reconstruction high` and `low`."""
-PRIOR = "prior"
-"""What stands in a variant's place where the prior makes the music."""
 PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
 """Baselines that play codes -> their level."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")

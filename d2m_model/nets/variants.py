@@ -9,6 +9,9 @@ from typing import Any
 
 from dataset_tools.base.errors import UserError
 
+PRIOR = "prior"
+"""What stands in a variant's place where the prior makes the music, and no variant of D2M-GAN."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
