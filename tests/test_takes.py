@@ -1,0 +1,129 @@
+"""What a user steers, heard through the demo's own codec and prior: beats, tempo, takes, parts made again."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from d2m_model import generate
+from d2m_model.generation import models
+from d2m_model.generation.composing import Rhythmic
+from d2m_model.generation.takes import read_take
+from d2m_model.imports import load_jukebox
+from d2m_model.metrics.onset_alignment import onset_times
+from d2m_model.nets.jukebox_vqvae import VqVaeConfig
+from d2m_model.prior.model_file import load_prior
+from d2m_model.prior.player import Player
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import PROJECT
+
+WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights"
+RATE = 22050
+
+
+@pytest.fixture(scope="module")
+def player():
+    torch.set_num_threads(1)
+    decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256))
+    high, low = (load_prior(WEIGHTS / f"prior_demo_{level}.pt", decoder.codebook(index).k) for level, index in (("high", 2), ("low", 1)))
+    return {"high": Player(high=high, decoder=decoder), "low": Player(high=high, low=low, decoder=decoder)}
+
+
+@pytest.fixture
+def run(player, tmp_path, monkeypatch):
+    """run(*arguments) of generate, in a folder with b.json: 6 s of beats at 120 a minute, each fourth a down-beat."""
+    (tmp_path / "manifests" / "c").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text("generate: {}\npose: {}\ni3d: {}\nclips: {}\n")
+    beats(tmp_path / "b.json", np.arange(0.25, 6, 0.5))
+    monkeypatch.setattr(models, "trained", lambda *_: ("prior.pt", "synthesizer.pt"))
+    monkeypatch.setattr(models, "load_player", lambda layout, level: player[level])
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: generate.main(["--corpus", "c", *map(str, arguments)])
+
+
+def beats(path, times):
+    path.write_text(json.dumps({"beats": list(times), "downbeats": list(times[::4]), "seconds": 6.0}))
+
+
+def followed(sound, times):
+    """Share of beats with an onset within 70 ms."""
+    onsets = onset_times(sound)
+    return float(np.mean([np.abs(onsets - t).min(initial=9) < 0.07 for t in times]))
+
+
+def test_edited_beats_are_followed(run, tmp_path):
+    """The same dance, and with its beats a quarter of a second later: the music goes with them."""
+    run("--beats", "b.json", "--style", "house", "--out", "a.wav")
+    times = np.arange(0.25, 6, 0.5)
+    beats(tmp_path / "b.json", times[:-1] + 0.25)
+    run("--beats", "b.json", "--style", "house", "--out", "b.wav")
+    first, second = read_take(tmp_path / "a.wav"), read_take(tmp_path / "b.wav")
+    assert len(first) == len(second) == 6 * RATE
+    assert followed(first, times) >= 0.75 and followed(second, times[:-1] + 0.25) >= 0.75
+    assert followed(first, times) > followed(second, times[1:-1])
+
+
+def test_a_tempo_is_met(run, tmp_path):
+    """Onsets lie on the beats of the wished tempo and not between them."""
+    run("--beats", "b.json", "--tempo", "100", "--style", "pop", "--out", "a.wav")
+    sound, times = read_take(tmp_path / "a.wav"), np.arange(0.25, 6, 0.6)
+    assert followed(sound, times) >= 0.7
+    late = 0.25 + 0.6 * 1.02 * np.arange(10)  # at a tempo 2 % away the tenth beat is 0.11 s away
+    assert followed(sound, times[6:]) > followed(sound, late[6:])
+
+
+def test_takes_differ_and_are_the_seeds_after_the_first(run, tmp_path):
+    run("--beats", "b.json", "--takes", 2, "--seed", 5, "--out", "t.wav")
+    one, two = read_take(tmp_path / "t-1.wav"), read_take(tmp_path / "t-2.wav")
+    assert not np.array_equal(one, two)
+    run("--beats", "b.json", "--seed", 6, "--out", "six.wav")
+    assert np.array_equal(read_take(tmp_path / "six.wav"), two)
+
+
+@pytest.mark.parametrize(("level", "option", "kept"), [("high", ("--redo", "2-3.5"), [(0, 2), (3.5, 6)]), ("low", ("--keep", "0-4"), [(0, 4)])])
+def test_what_is_not_made_again_stays_to_the_bit(run, tmp_path, level, option, kept):
+    run("--beats", "b.json", "--level", level, "--out", "t.wav")
+    run("--beats", "b.json", "--level", level, "--from", "t.wav", *option, "--seed", 9, "--out", "new.wav")
+    old, new = (soundfile.read(tmp_path / name, dtype="int16")[0] for name in ("t.wav", "new.wav"))
+    assert old.shape == new.shape
+    for start, end in kept:
+        assert np.array_equal(old[round(start * RATE) : round(end * RATE)], new[round(start * RATE) : round(end * RATE)])
+    changed = np.ones(len(old), bool)
+    for start, end in kept:
+        changed[round(start * RATE) : round(end * RATE)] = False
+    assert not np.array_equal(old[changed], new[changed])
+    loud = lambda part: float(np.sqrt(np.mean(np.square(part.astype(float)))))
+    assert 0.25 < loud(new[changed]) / loud(old[changed]) < 4
+
+
+def test_a_style_is_a_genre_or_a_sound(run, tmp_path, player):
+    time = np.arange(3 * RATE) / RATE
+    soundfile.write(tmp_path / "like.wav", 0.3 * np.sin(2 * np.pi * 220 * time), RATE)
+    run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
+    with pytest.raises(UserError, match=r"style 'waltz': no training song is of it; known: .*hiphop.*or name a sound file"):
+        run("--beats", "b.json", "--style", "waltz", "--out", "a.wav")
+    soundfile.write(tmp_path / "like.wav", np.zeros(RATE), RATE)
+    with pytest.raises(UserError, match=r"like\.wav: a sound to sound like must last a second and not be silent"):
+        run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
+    assert Rhythmic(player["high"]).level == "high"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "b.json", "--redo", "1-2"], r"b\.json: not a readable \.wav; --from takes a \.wav that generate wrote"),
+        (["--from", "gone.wav", "--redo", "1-2"], "gone.wav: file not found"),
+        (["--from", "other.wav", "--redo", "1-2"], r"other\.wav: --from takes a \.wav that generate wrote .* 44100 Hz"),
+        (["--from", "short.wav", "--redo", "0.5-1"], "the take lasts 2.00 s, but the dance 6.00 s"),
+        (["--from", "short.wav", "--redo", "1-7"], "--redo must lie within the take's 2.00 s"),
+        (["--from", "short.wav", "--keep", "0-2"], "nothing is left to make"),
+    ],
+)
+def test_mistakes_are_one_line(run, tmp_path, arguments, message):
+    soundfile.write(tmp_path / "other.wav", np.zeros(44100), 44100)
+    soundfile.write(tmp_path / "short.wav", np.zeros(2 * RATE), RATE, subtype="PCM_16")
+    with pytest.raises(UserError, match=message) as caught:
+        run("--beats", "b.json", *arguments, "--out", "new.wav")
+    assert "\n" not in str(caught.value) and not (tmp_path / "new.wav").exists()
