@@ -33,6 +33,7 @@ I = TypeVar("I")
 O = TypeVar("O")
 P = TypeVar("P")
 
+STARTING = 300.0  # seconds that a process may take to start, beside the time of its first item
 START = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
 
 
@@ -76,8 +77,8 @@ def run_all(
                 connection.wait([worker.pipe for worker in busy], None if timeout is None else max(0.0, left))
                 for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
                     kind, outcome = worker.take()
-                    if kind == "step":
-                        bar.update()
+                    if kind in ("ready", "step"):
+                        bar.update(kind == "step")
                         continue
                     if kind == "lost":
                         worker.stop()
@@ -184,6 +185,7 @@ class _Worker:
         self.pipe, theirs = multiprocessing.Pipe()
         self.process = orphans.start(method, _serve, function, prepare, theirs)
         theirs.close()  # so that the pipe ends when the process does
+        self.ready = False
         self.given: list[int] = []
         """Indices of the items that it has, the one it works on first."""
         self.next: int | None = None
@@ -205,7 +207,9 @@ class _Worker:
             pass
 
     def _begin(self) -> None:
-        self.deadline = time.monotonic() + (float("inf") if self.timeout is None else self.timeout)
+        """The item's time begins; a process that is not ready yet has `STARTING` more, for its imports are no item's."""
+        left = float("inf") if self.timeout is None else self.timeout
+        self.deadline = time.monotonic() + left + (0.0 if self.ready else STARTING)
 
     def done(self) -> int:
         """The index of the item that it worked on; from here on it works on the next."""
@@ -218,10 +222,14 @@ class _Worker:
         return self.pipe.poll()
 
     def take(self) -> tuple[str, object]:
-        """('done', outcome), ('raised', exception), ('lost', ProcessLost) or, on the way to them, ('step', None)."""
+        """('done', outcome), ('raised', exception), ('lost', ProcessLost) or, on the way to them, ('ready' or 'step', None)."""
         if not self.answered:
             return "lost", ProcessLost(f"took more than {self.timeout:g} s and was stopped")
-        return self._answer()
+        kind, outcome = self._answer()
+        if kind == "ready":
+            self.ready = True
+            self._begin()
+        return kind, outcome
 
     def _answer(self) -> tuple[str, object]:
         try:
@@ -235,6 +243,8 @@ class _Worker:
     def answer(self):
         """The outcome of the item that it was sent first, or what that raised; waits for it."""
         kind, outcome = self._answer()
+        if kind == "ready":
+            kind, outcome = self._answer()
         if kind != "done":
             raise outcome
         return outcome
@@ -259,6 +269,10 @@ def _serve(function: Callable, prepare: Callable | None, pipe) -> None:
     global _parent
     _parent = pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops its workers
+    try:
+        pipe.send(("ready", None))
+    except BrokenPipeError:
+        return
     for outcome in _outcomes(function, prepare, _received(pipe)):
         try:
             answer = ("done", outcome())
