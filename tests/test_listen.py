@@ -33,7 +33,7 @@ from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROJECT = Path(__file__).resolve().parents[1]
-NAMED = {"levels": ["high", "low"], "variants": ["full"], "systems": ["cmt"], "evaluate": {"others": {"CDCD": "external/cdcd"}}}
+NAMED = {"levels": ["high", "low"], "models": ["full"], "systems": ["cmt"], "evaluate": {"others": {"CDCD": "external/cdcd"}}}
 PARAMS = {"systems": ["high-full", "low-full"], "raters": 2, "items": 3, "clips": 2, "seconds": 2, "practice": 1, "checks": 1, "draws": 100}
 
 
