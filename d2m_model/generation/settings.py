@@ -29,9 +29,9 @@ class Params:
     """Highest sample of a finished sound; 1 is full scale."""
     seed: int = 0
     """Of whatever a model draws at random."""
-    strictness: float = 2.0
-    """Of the prior: how strictly the rhythm and the style are kept. 0 ignores them, 1 is as learnt."""
-    temperature: float = 0.9
+    strictness: float = 1.0
+    """Of the prior: how strictly the rhythm and the style are kept. 0 ignores them, 1 is as learnt and takes half the time."""
+    temperature: float = 1.0
     """Of the prior's draws; below 1 likely codes become likelier."""
     style: str = ""
     """Of the prior's music: empty, what the dance says; else a genre of the corpus, or a sound file to sound like."""

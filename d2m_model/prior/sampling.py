@@ -11,7 +11,7 @@ from d2m_model.prior.net import Cache, PriorNet
 class Draw:
     """How codes are drawn."""
 
-    guidance: float = 2.0
+    guidance: float = 1.0
     """How strictly the rhythm and the style are kept: 0 not at all, 1 as learnt, more exaggerates what they change."""
     temperature: float = 1.0
     """Below 1 likely codes become likelier."""
@@ -19,8 +19,9 @@ class Draw:
     """The unlikeliest codes, which share 1 - top_p of the probability, are never drawn."""
 
 
-DRAWS = {"high": Draw(guidance=2.0, temperature=0.9), "low": Draw(guidance=1.0, temperature=0.9)}
-"""What is drawn with unless told otherwise; level low only fills in what high says."""
+DRAWS = {"high": Draw(), "low": Draw()}
+"""What is drawn with unless told otherwise. As learnt is best: on songs of the demo's pool that were not trained on, guidance
+2.5 brought more onsets beside the beats, temperature 0.7 a higher FAD; level low only fills in what high says."""
 
 
 @torch.inference_mode()
