@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import torch
 
-from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.imports import load_jukebox
+from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from d2m_model.prior.conditions import rhythm_features
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
@@ -22,6 +23,8 @@ from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import PROJECT
+from dataset_tools.demo.songs import compose, synthesise
 
 HOP = 128
 CODE = HOP / 22050
@@ -192,13 +195,12 @@ def test_music_shorter_than_a_reference_is_refused():
 
 
 def test_long_sounds_have_the_codes_that_they_have_at_once():
-    torch.manual_seed(0)
-    model = JukeboxVQVAE(VqVaeConfig(width=8, depth=2, multipliers=(1, 1, 1), bins=64)).eval()
-    audio = torch.randn(200_001) * 0.1
+    weights = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
+    model = load_jukebox(weights, VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256))
+    audio = torch.from_numpy(synthesise(compose(7, "house", seconds=8.0), 22050))
     for level in (1, 2):
-        model.codebook(level).k.copy_(model.latents(audio[None, :40_000], level)[0].T[:64])
         whole, pieces = model.encode(audio[None], level)[0], codes_of(model, audio, level)
-        assert len(whole) == len(pieces) and (whole == pieces).float().mean() > 0.999  # but for rounding where two entries are as near
+        assert len(whole) == len(pieces) and (whole == pieces).float().mean() > 0.99  # but for rounding where two entries are as near
 
 
 def test_the_stage_leaves_a_prior_that_says_how_it_was_made(pipeline):
