@@ -10,6 +10,8 @@ import yaml
 from aist_set import smpl_poses, write_set
 
 from d2m_model import baselines, d2m_gan, evaluate, generate, report, synthesizer, tables, vqvae
+from d2m_model.prior import __main__ as prior
+from d2m_model.rhythm import __main__ as rhythm
 from dataset_tools import audio, clips, download, i3d, pose, shards, sources, split
 from dataset_tools.aist.names import GENRES
 from dataset_tools.base.layout import PROJECT, Layout
@@ -58,9 +60,10 @@ def layout(tmp_path_factory):
     hostile.write_bytes(pickle.dumps(pickle.loads(hostile.read_bytes()) | {"smpl_loss": Hostile(root / "ran")}))
     (root / "params.yaml").write_text(tiny_params())
     order = ["--corpus", "aistpp", "--root", str(root)]
-    for stage in (sources, download, clips, pose, i3d, audio, split, shards, vqvae, synthesizer, d2m_gan, generate):
+    for stage in (sources, download, clips, pose, i3d, audio, split, shards, vqvae, synthesizer, rhythm, prior, d2m_gan, generate):
         assert stage.main(order) == 0, stage.__name__
     assert baselines.main([*order, "--system", "dance2music"]) == 0
+    assert generate.main([*order, "--variant", "full"]) == 0
     for stage in (evaluate, tables, report):
         assert stage.main(order) == 0, stage.__name__
     return Layout(root=root, corpus="aistpp")
@@ -105,8 +108,9 @@ def test_the_validation_part_goes_through_every_stage(layout):
     order = ["--corpus", "aistpp", "--root", str(layout.root)]
     part = {"split": "val"}
     (layout.root / "params.yaml").write_text(tiny_params(generate=part, baselines=part, evaluate=part, d2m_gan={"measure_every": 4}))
-    for stage in (d2m_gan, generate):
-        assert stage.main(order) == 0
+    assert d2m_gan.main(order) == 0
+    for variant in ("prior", "full"):
+        assert generate.main([*order, "--variant", variant]) == 0
     assert baselines.main([*order, "--system", "dance2music"]) == 0
     for stage in (evaluate, tables, report):
         assert stage.main(order) == 0

@@ -189,9 +189,13 @@ def test_a_lower_level_is_made_from_the_level_above():
     assert (codes == above.repeat_interleave(4)).float().mean() > 0.7  # chance is an eighth
 
 
-def test_music_shorter_than_a_reference_is_refused():
-    with pytest.raises(UserError, match="4.0 s long"):
-        MusicData([piece("a", 0.5, 0, seconds=3.0)], SIZES, HOP)
+def test_short_music_is_its_own_reference_and_what_is_shorter_is_refused():
+    batch = MusicData([piece("a", 0.5, 0, seconds=1.5)], SIZES, HOP).batch(0, 0, 2)
+    own = piece("a", 0.5, 0, seconds=1.5).codes.long()
+    assert batch.reference.shape == (2, round(4 * 22050 / HOP)) and torch.equal(batch.reference[0, : len(own)], own)
+    assert (batch.codes[:, len(own) :] == -1).all()
+    with pytest.raises(UserError, match="none of 1 pieces of training music lasts 1 s"):
+        MusicData([piece("a", 0.5, 0, seconds=0.9)], SIZES, HOP)
 
 
 def test_long_sounds_have_the_codes_that_they_have_at_once():

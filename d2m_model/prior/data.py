@@ -14,7 +14,9 @@ from d2m_model.training.seeding import generator
 from dataset_tools.base.errors import UserError
 
 REFERENCE_SECONDS = 4.0
-"""How much of another part of the song the style is read from."""
+"""How much of another part of the song the style is read from; a shorter piece is repeated."""
+LEAST_SECONDS = 1.0
+"""Of a piece of training music."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +54,7 @@ class Excerpts(NamedTuple):
 class MusicData:
     """Excerpts of `pieces` for a network of `sizes` whose codes last `hop` samples.
 
-    Raises UserError where no piece is as long as the reference and a patch.
+    Raises UserError where no piece lasts `LEAST_SECONDS`.
     """
 
     def __init__(self, pieces: list[Music], sizes: PriorSizes, hop: int, *, jitter: float = 0.01, mask: float = 0.2):
@@ -60,10 +62,10 @@ class MusicData:
         of those that lose their strengths."""
         self.sizes, self.hop, self.jitter, self.mask = sizes, hop, jitter, mask
         self.reference = round(REFERENCE_SECONDS * 22050 / hop)
-        least = max(self.reference if sizes.style else 0, sizes.patch)
+        least = round(LEAST_SECONDS * 22050 / hop)
         self.pieces = [piece for piece in pieces if len(piece.codes) >= least]
         if not self.pieces:
-            raise UserError(f"prior: none of {len(pieces)} pieces of training music is {least * hop / 22050:.1f} s long, as the style's reference is")
+            raise UserError(f"prior: none of {len(pieces)} pieces of training music lasts {LEAST_SECONDS:g} s")
         self.of_song = defaultdict(list)
         for index, piece in enumerate(self.pieces):
             self.of_song[piece.song].append(index)
@@ -97,9 +99,14 @@ class MusicData:
         reference = upper = None
         if sizes.style:
             other = self.pieces[noise.choice(self.of_song[piece.song])].codes
-            start = int(noise.integers(0, len(other) - self.reference + 1))
-            reference = other[start : start + self.reference].long()
+            start = int(noise.integers(0, max(0, len(other) - self.reference) + 1))
+            reference = repeated(other[start : start + self.reference].long(), self.reference)
         if sizes.upper:
             upper = piece.upper[first // unit : (first + count) // unit].long()
             upper = torch.nn.functional.pad(upper, (0, sizes.context * sizes.upper - len(upper)))
         return before, codes, torch.from_numpy(rhythm), reference, upper
+
+
+def repeated(codes: torch.Tensor, length: int) -> torch.Tensor:
+    """Codes (L,) again and again, (length,)."""
+    return codes.repeat(-(-length // len(codes)))[:length]
