@@ -32,7 +32,7 @@ SHARED = {"batch": 2, "log_every": 3, "checkpoint_every": 2, "threads": 1}
 PARAMS = {
     "vqvae": SHARED | {"width": 4, "depth": 1, "multipliers": [1, 1, 1], "bins": 16, "steps": [2, 5, 2], "seconds": 0.1,
                        "warm_up": 0.2, "test_windows": 1},
-    "synthesizer": SHARED | {"steps": 5, "seconds": 0.1, "discriminator_width": 0.05, "scales": 2, "test_windows": 1},
+    "synthesizer": SHARED | {"steps": 5, "seconds": 0.1, "discriminator_width": 0.05, "scales": 2, "test_windows": 1, "judge": ""},
     "d2m_gan": SHARED | {"steps": 5, "width": 0.05, "discriminator_width": 0.05, "excerpt_windows": 1, "excerpt_seconds": 0.1,
                          "judged_windows": 1},
 }  # fmt: skip

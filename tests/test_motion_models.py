@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from test_d2m_gan import TINY, tiny_vqvae
 
 from d2m_model import d2m_gan, generate
+from d2m_model.generation.composing import Generator
 from d2m_model.nets.motion_features import SMPL_PAIRS, mirrored_motion, smpl_features
 from d2m_model.nets.presets import PRESETS, DanceToCodes
 from d2m_model.training.music_model import MusicModel, inputs_of, save_generator
@@ -100,7 +101,7 @@ def test_trains_on_motion_and_makes_music_of_it(shards, tmp_path, params):
     test = ShardSet(shards, "test")
     model = MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", inputs_of(test.info))
     assert model.stream == "motion"
-    rows = generate.generate_split(test, model, tmp_path / "sounds", generate.Params(denoise=0.0), "test")
+    rows = generate.generate_split(test, Generator(model, "high"), tmp_path / "sounds", generate.Params(denoise=0.0), "test", rhythm=tmp_path)
     assert [row.id for row in rows] == ["clip_002", "clip_003"] and all(row.seconds == 3 for row in rows)
     inputs = inputs_of(test.info)
     MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", inputs | {"pose_weights": "any"})  # it sees no keypoints

@@ -226,7 +226,7 @@ def test_music_without_video_is_learnt_from_and_bad_folders_are_refused(pipeline
     clicks[::11025] = 0.9
     soundfile.write(tmp_path / "album" / "song.wav", clicks, 22050)
     pieces = free_music(tmp_path, vqvae, "high")
-    assert [len(p.codes) for p in pieces] == [60 * 22050 // 128, 10 * 22050 // 128] and {p.song for p in pieces} == {"music/song.wav"}
+    assert [len(p.codes) for p in pieces] == [60 * 22050 // 128, 10 * 22050 // 128] and {p.song for p in pieces} == {"music/album/song.wav"}
     assert 110 < len(pieces[0].beats) < 125
     with pytest.raises(UserError, match="no sound file there"):
         free_music(tmp_path / "nowhere", vqvae, "high")

@@ -126,7 +126,7 @@ def test_card_of_a_clip_holds_its_sounds_scores_and_timeline(tmp_path):
 def test_only_what_params_name_is_shown(tmp_path):
     """Of earlier runs there may be more: variants that were taken out, systems without a folder."""
     layout, runs = Layout(root=tmp_path, corpus="demo"), tmp_path / "runs/demo"
-    layout.params.write_text("levels: [low]\nvariants: [full, no_fm]\nsystems: [cmt]\nevaluate: {others: {CDCD: external/cdcd}}\n")
+    layout.params.write_text("levels: [low]\nvariants: [full, no_fm]\nmodels: [full, no_fm]\nsystems: [cmt]\nevaluate: {others: {CDCD: external/cdcd}}\n")
     for name in ("vqvae", "synthesizer/low", "synthesizer/high", "d2m_gan/low-full", "d2m_gan/low-gone", "baselines/cmt", "baselines/gone"):
         (runs / name).mkdir(parents=True)
         (runs / name / "curves.csv").write_text("step,loss\n1,2\n")

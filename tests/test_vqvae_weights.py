@@ -87,7 +87,7 @@ def test_weights_of_other_sizes_are_one_line_and_nothing_is_written(root):
         vqvae.main(["--root", str(root)])
 
 
-def test_the_tiktok_preset_takes_jukeboxs_and_the_demo_trains_its_own():
-    chosen = {p: load_params(PROJECT / "presets" / f"{p}.yaml", "vqvae", vqvae.Params) for p in ("tiktok", "demo")}
-    assert chosen["tiktok"].weights == "jukebox_vqvae" and chosen["demo"].weights == ""
+def test_presets_take_jukeboxs_the_demos_or_train_their_own():
+    chosen = {p: load_params(PROJECT / "presets" / f"{p}.yaml", "vqvae", vqvae.Params) for p in ("tiktok", "demo", "demo-codec")}
+    assert [chosen[p].weights for p in chosen] == ["jukebox_vqvae", "vqvae_demo", ""]
     assert chosen["tiktok"].config() == vqvae.Params().config()

@@ -46,7 +46,8 @@ def end_loader_worker_with_parent(_worker: int) -> None:
 
 
 def start(method: str, target: Callable, *args) -> BaseProcess:
-    """Start a process that calls target(*args) and ends with this one; `method` is "spawn" or "fork".
+    """Start a process that calls target(*args) and ends with this one; `method` is "spawn", "fork" or "forkserver", whose
+    processes end with multiprocessing's server, and that with this one.
 
     multiprocessing lets a spawned process import the main module, with all that this imports, before it calls anything. Here
     the process guards itself first. Raises RuntimeError for a main module that starts processes when it is imported.
@@ -59,7 +60,8 @@ def start(method: str, target: Callable, *args) -> BaseProcess:
         process.start()
         return process
     with _main_hidden() as main:
-        process = context.Process(target=_run_fresh, args=(os.getpid(), main, _Packed((target, args))), daemon=False)
+        parent = 0 if method == "forkserver" else os.getpid()
+        process = context.Process(target=_run_fresh, args=(parent, main, _Packed((target, args))), daemon=False)
         process.start()
     return process
 
@@ -88,7 +90,7 @@ def _run(parent: int, call: tuple[Callable, tuple]) -> None:
 
 def _run_fresh(parent: int, main: dict, packed: bytes) -> None:
     global _importing
-    end_with_parent(parent)
+    end_with_parent(parent or os.getppid())
     _importing = True
     spawn.prepare(main)
     _importing = False
