@@ -10,7 +10,7 @@ import torch
 from d2m_model import generate
 from d2m_model.generation import models
 from d2m_model.generation.composing import Rhythmic
-from d2m_model.generation.takes import read_take
+from d2m_model.generation.takes import Again, read_take
 from d2m_model.imports import load_jukebox
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.nets.jukebox_vqvae import VqVaeConfig
@@ -127,3 +127,47 @@ def test_mistakes_are_one_line(run, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         run("--beats", "b.json", *arguments, "--out", "new.wav")
     assert "\n" not in str(caught.value) and not (tmp_path / "new.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lost"),
+    [
+        (["--beats", "b.json", "--out", "b.wav", "--json"], "b.json"),
+        (["--beats", "b.json", "--out", "n.wav", "--json", "--level", "both"], "n-low.json"),
+        (["--beats", "b.json", "--from", "t-2.wav", "--redo", "1-2", "--takes", 2, "--out", "t.wav"], "t-2.wav"),
+        (["--beats", "b.json", "--style", "like.wav", "--out", "like.wav"], "like.wav"),
+        (["--beats", "b.json", "--style", "like.wav", "--out", "link.wav"], "like.wav"),
+        (["--beats", "b.json", "--own-music", "songs", "--out", "songs/a.wav"], "a.wav"),
+        (["--pose", "people", "--out", "people/d_01_keypoints.wav", "--json"], "d_01_keypoints.json"),
+        (["--video", "dances", "--style", "out/d.wav", "--json", "--out", "out"], "out/d.json"),
+    ],
+)
+def test_no_file_that_is_read_is_written_over(run, tmp_path, arguments, lost):
+    beats(tmp_path / "n-low.json", np.arange(0.25, 6, 0.5))
+    for name in ("t-2.wav", "like.wav", "songs/a.wav", "people/d_01_keypoints.json", "dances/d.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "dances" / "d.mp4").replace(tmp_path / "out" / "d.json")  # a video of the folder, linked to an output's name
+    (tmp_path / "dances" / "d.mp4").symlink_to(tmp_path / "out" / "d.json")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "like.wav")
+    if lost == "n-low.json":
+        arguments = [argument if argument != "b.json" else lost for argument in arguments]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="would be written, and is .*, which would be lost") as caught:
+        run(*arguments)
+    assert lost in str(caught.value) and "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_take_is_read_once(tmp_path):
+    soundfile.write(tmp_path / "t.wav", np.zeros(RATE), RATE, subtype="PCM_16")
+    again = Again(take=tmp_path / "t.wav", redo="0-0.5")
+    assert len(again.audio) == RATE
+    (tmp_path / "t.wav").unlink()
+    assert len(again.audio) == RATE
+
+
+def test_a_take_made_again_wants_a_dance(run, tmp_path):
+    with pytest.raises(UserError, match="--from is for a dance of your own: give --video, --pose or --beats"):
+        run("--from", "t.wav", "--redo", "1-2")

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from d2m_model.generation.arguments import outputs
+from d2m_model.generation.arguments import out_of, outputs
 from d2m_model.generation.beats import write_beats as write_detected
 from d2m_model.generation.composing import Composer, Dance
 from d2m_model.generation.finish import normalise, write_wav
-from d2m_model.generation.mux import CONTAINERS, mux
+from d2m_model.generation.given_files import VIDEOS, videos_of
+from d2m_model.generation.mux import mux
 from d2m_model.generation.own_music import own_music
 from d2m_model.generation.own_video import dance_of_pose, read_dance, read_posed
 from d2m_model.generation.pose_files import ReadPose, read_pose
@@ -28,9 +29,6 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
 from dataset_tools.vision.video_io import nearest_time, probe, timed_frames, video_end
-
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".wmv")
-"""Names of videos in a folder; what is in them may be anything that FFmpeg reads."""
 
 
 def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
@@ -195,7 +193,7 @@ def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Co
 
     Raises UserError: no video there, two of one name, the same folder twice; and at the end, when some failed.
     """
-    found = sorted(f for f in videos.iterdir() if f.suffix.lower() in VIDEOS and f.is_file() and not f.name.startswith("."))
+    found = videos_of(videos)
     if not found:
         raise UserError(f"{videos}: no video in this folder (looked for {', '.join(VIDEOS)})")
     twice = next((a for a, b in pairwise(sorted(f.stem for f in found)) if a == b), None)
@@ -206,9 +204,8 @@ def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Co
     check_writable(folder / found[0].name)
     failed = []
     for video in found:
-        suffix = video.suffix.lower() if video.suffix.lower() in CONTAINERS else ".mp4"
         try:
-            generate_dance(video, outputs(folder / f"{video.stem}{suffix}", level), models, layout, params, beats=beats)
+            generate_dance(video, outputs(out_of(video, folder), level), models, layout, params, beats=beats)
         except UserError as err:
             say("generate", f"failed: {err}")
             failed.append(video.name)
