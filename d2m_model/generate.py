@@ -118,7 +118,7 @@ def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, 
             models, pose = load_models_for_pose(layout, levels, args.variant, args.genre, pose, video=args.video is not None)
             given = given.with_pose(pose)
         else:
-            models = load_models(layout, levels, args.variant, args.genre)
+            models = load_models(layout, levels, args.variant, args.genre, beats=args.beats is not None)
         generate_dance(args.video, outs, models, layout, params, beats=args.json, given=given, again=args.again)
 
 

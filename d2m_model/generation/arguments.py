@@ -20,7 +20,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     """Parser of `python -m d2m_model.generate`, which `doc` describes."""
     parser = stage_parser("d2m_model.generate", doc)
     parser.add_argument("--level", choices=(*LEVELS, "both"), default="high", help="codes of the model (default: high)")
-    parser.add_argument("--variant", default=PRIOR, help="'prior' (default), or a trained variant of d2m_gan, such as full")
+    parser.add_argument("--variant", help="'prior' (default), or a trained variant of d2m_gan, such as full")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")
     parser.add_argument("--out", type=Path, help="video or .wav to write; a folder where --video is one")
     parser.add_argument("--pose", type=Path, help="the dance's pose, of any estimator: .npy, OpenPose, OpenPifPaf, AIST++")
@@ -38,13 +38,13 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--keep", metavar="A-B", help="the seconds of --from that are kept; all else is made again")
     parser.add_argument("--json", action="store_true", help="write the detected beats and tempo beside each sound")
     parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
-    parser.add_argument("--denoise", type=float, help="overrides generate.denoise: 0 (off) to 1")
+    parser.add_argument("--denoise", type=float, help="overrides generate.denoise of variants of d2m_gan: 0 (off) to 1")
     return parser
 
 
 def check_together(args: argparse.Namespace, style: str) -> None:
     """Raises UserError for options that don't go together, and for an output that is a file which is read, `style` among
-    them; else `args.again` is the take that is made again, or None."""
+    them; else `args.again` is the take that is made again, or None, and `args.variant` is 'prior' where it was left out."""
     dance = next((name for name in ("video", "pose", "own_music", "beats") if getattr(args, name) is not None), None)
     if (args.out is None) != (dance is None):
         raise UserError("generate: --out and one of --video, --pose, --beats and --own-music go together")
@@ -52,7 +52,12 @@ def check_together(args: argparse.Namespace, style: str) -> None:
         raise UserError("generate: --pose-fps is for --pose; give both")
     if args.own_music and not (args.video or args.pose or args.beats):
         raise UserError("generate: --own-music needs a dance: give --video, --pose or --beats")
-    if args.variant != PRIOR and not args.own_music:
+    unused = ("denoise", "genre") if args.variant in (None, PRIOR) else ()
+    for name in ("variant", "style", "strictness", "denoise", "genre") if args.own_music else unused:
+        if getattr(args, name) not in (None, ""):
+            raise UserError(f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out")
+    args.variant = args.variant or PRIOR
+    if args.variant != PRIOR:
         for name in ("beats", "tempo", "style", "strictness", "take"):
             if getattr(args, name) is not None:
                 raise UserError(f"generate: --{'from' if name == 'take' else name} is for the prior, not for variant {args.variant} of d2m_gan; leave --variant out")
