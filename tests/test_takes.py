@@ -1,5 +1,6 @@
 """What a user steers, heard through the demo's own codec and prior: beats, tempo, takes, parts made again."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -16,6 +17,8 @@ from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player
+from d2m_model.prior.sampling import Draw
+from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT
 
@@ -127,6 +130,27 @@ def test_mistakes_are_one_line(run, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         run("--beats", "b.json", *arguments, "--out", "new.wav")
     assert "\n" not in str(caught.value) and not (tmp_path / "new.wav").exists()
+
+
+def test_a_genre_may_have_a_dot(player):
+    high = player["high"].high
+    styles = dataclasses.replace(high.styles, genres=("R.B", *("pop" for _ in high.styles.genres[1:])))
+    known = Player(high=dataclasses.replace(high, styles=styles), decoder=player["high"].decoder)
+    rhythm = Beats(fps=30, seconds=1, beats=np.array([0.5]))
+    assert torch.equal(known.style("R.B", rhythm, 0), high.styles.vectors[0])
+    with pytest.raises(UserError, match=r"R\.C"):
+        known.style("R.C", rhythm, 0)
+
+
+@pytest.mark.parametrize("strictness", [0.0, 1.0])
+def test_without_strictness_neither_level_hears_the_rhythm(player, strictness):
+    style = player["low"].high.styles.vectors[0]
+    one, two = (
+        player["low"].codes(Beats(fps=30, seconds=1, beats=times), RATE // 3, style, Draw(guidance=strictness), 0)
+        for times in (np.array([0.1, 0.2, 0.3]), np.array([0.15, 0.4]))
+    )
+    for level in ("high", "low"):
+        assert torch.equal(one[level], two[level]) == (strictness == 0)
 
 
 @pytest.mark.parametrize(

@@ -63,21 +63,22 @@ def corpus_music(shards: Path, rhythm: Path, vqvae: JukeboxVQVAE, level: str) ->
 
 
 def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
-    """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. Raises UserError where
-    there is none or one can't be read."""
+    """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. A song is called
+    by its path in the folder, and hidden files are passed over. Raises UserError where there is none or one can't be read."""
     from d2m_model.metrics.inputs import SOUNDS, read_sound
     from d2m_model.rhythm.music_beats import music_beats
 
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SOUNDS and f.is_file()) if folder.is_dir() else []
+    wanted = lambda f: f.suffix.lower() in SOUNDS and f.is_file() and not f.name.startswith(".")
+    files = sorted(filter(wanted, folder.rglob("*"))) if folder.is_dir() else []
     if not files:
         raise UserError(f"prior.music: {folder}: no sound file there (looked for {', '.join(SOUNDS)})")
     pieces = []
     for file in progress(files, f"prior {level} music"):
-        audio = read_sound(file)
+        audio, song = read_sound(file), f"music/{file.relative_to(folder).as_posix()}"
         for start in range(0, len(audio), PIECE_SECONDS * SAMPLE_RATE):
             part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]
             if (peak := float(np.abs(part).max())) > 1e-4 and len(part) > SAMPLE_RATE:
-                pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, f"music/{file.name}", music_beats(part)))
+                pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, song, music_beats(part)))
     return pieces
 
 
