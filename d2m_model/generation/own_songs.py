@@ -30,6 +30,7 @@ CLEAR = 5.0
 VERSION = 1
 """Of the cached beats."""
 MOST_SONGS = 10_000
+LEAST_SECONDS = 1.0
 MOST_SECONDS = 1800
 """Of a song; it is held in memory as a whole."""
 
@@ -49,7 +50,7 @@ class Song:
 def read_song(path: Path) -> tuple[np.ndarray, int]:
     """(C, S) float32 within -1..1 at the file's own rate, C 1 or 2, and samples a second.
 
-    Raises UserError: no sound, longer than half an hour, not readable.
+    Raises UserError: no sound, shorter than a second, longer than half an hour, not readable.
     """
     with open_media(path) as media:
         seconds = (media.duration or 0) / av.time_base
@@ -58,6 +59,8 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
     found = read_sound(path)
     if found is None or not found[0].shape[1]:
         raise UserError(f"{path}: has no sound; leave it out of the folder")
+    if found[0].shape[1] < LEAST_SECONDS * found[1]:
+        raise UserError(f"{path}: lasts {found[0].shape[1] / found[1]:.3f} s; a song has at least {LEAST_SECONDS:g}")
     return found[0].astype(np.float32) / 32768, found[1]
 
 
