@@ -13,13 +13,25 @@ RATE = 22050
 
 
 def song(gap, seconds=6.0, first=0.7, loud=0.0):
-    """Clicks every `gap` seconds, those that begin a bar of four beats lower; under them a tone of 440 Hz."""
+    """Clicks every `gap` seconds, those that begin a bar of four beats lower; under them a tone of 440 Hz.
+
+    The low tones die away to nothing: cut off, their ends would be attacks of the song that are no beats.
+    """
+    time = np.arange(2000) / RATE
+    low = 0.9 * np.sin(2 * np.pi * 200 * time) * np.exp(-time / 0.032) * np.linspace(1, 0, 2000)
     beats = np.arange(first, seconds - 0.1, gap)
     audio = click_train(beats, round(seconds * RATE))
     audio += (loud * np.sin(2 * np.pi * 440 * np.arange(len(audio)) / RATE)).astype(np.float32)
     for at in beats[1::4]:
-        audio[round(at * RATE) : round(at * RATE) + 2000] += 0.9 * np.sin(2 * np.pi * 200 * np.arange(2000) / RATE) * np.exp(-np.arange(2000) / 700)
+        audio[round(at * RATE) : round(at * RATE) + 2000] += low
     return Beaten(audio, Beats(beats, beats[1::4]))
+
+
+def attack(audio, near):
+    """Seconds where the loudest sound within 0.1 s of `near` sets in."""
+    first = round((near - 0.1) * RATE)
+    level = np.convolve(audio[first : first + RATE // 5] ** 2, np.ones(44))  # over 2 ms
+    return (first + np.argmax(level > 0.1 * level.max())) / RATE
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.05])
@@ -31,6 +43,7 @@ def test_beats_fall_on_the_dances(spread):
     made = fitted_to_beats(song(0.55), dance, 10 * RATE)
     assert len(made) == 10 * RATE and made.dtype == np.float32
     assert f_measure(dance.beats, onset_times(made), 0.04) > 0.97
+    assert max(abs(attack(made, at) - at) for at in dance.beats) < 0.005
     low = lambda at: np.abs(np.fft.rfft(made[int(at * RATE) : int(at * RATE) + 1600] * np.hanning(1600), 8192))[55:95].max()  # about 150 to 250 Hz
     power = np.array([low(at) for at in dance.beats[:-1]])
     assert (power[2::4].min() > 2 * np.delete(power, np.s_[2::4]).max())

@@ -206,7 +206,7 @@ def corpus(tmp_path):
         (tmp_path / "runs/demo" / stage).mkdir(parents=True)
         for name in names:
             (write_folder(tmp_path / "runs/demo" / stage / name, sounds) / "about.txt").write_text("a search\n")
-    (tmp_path / "params.yaml").write_text("levels: [high, low]\nvariants: [full]\nsystems: [dance2music]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n")
+    (tmp_path / "params.yaml").write_text("levels: [high, low]\nmodels: [full]\nsystems: [dance2music]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n")
     return tmp_path
 
 
@@ -314,14 +314,14 @@ def test_the_stage_refuses_what_does_not_fit(corpus):
     refused("low-full: clip_002 has no sound .1 such.; run `dvc repro` or `.*--level low --variant full`, with generate.split: test in params.yaml")
     soundfile.write(generate / "high-full" / "extra.wav", np.zeros(100), RATE)
     refused("high-full: extra is no clip of the test split")
-    params.write_text(params.read_text().replace("variants: [full]", "variants: [no_mel]"))
+    params.write_text(params.read_text().replace("models: [full]", "models: [no_mel]"))
     refused("high-no_mel: not there, but params.yaml names it; run `dvc repro` or `python -m d2m_model.generate")
     write_folder(generate / "high-no_mel", {"clip_002": np.zeros(100), "clip_003": np.zeros(100)})
-    params.write_text("levels: [high]\nvariants: [no_mel]\nsystems: [cmt]\nevaluate: {}\n")
+    params.write_text("levels: [high]\nmodels: [no_mel]\nsystems: [cmt]\nevaluate: {}\n")
     refused("cmt: not there, but params.yaml names it; run `dvc repro` or `python -m d2m_model.baselines --corpus demo --system cmt`")
-    params.write_text("levels: [high]\nvariants: []\nevaluate: {}\n")
-    refused("variants must be a list of names")
-    params.write_text("levels: [high]\nvariants: [full]\nevaluate: {split: tset}\n")
+    params.write_text("levels: [high]\nmodels: []\nevaluate: {}\n")
+    refused("models must be a list of names")
+    params.write_text("levels: [high]\nmodels: [full]\nevaluate: {split: tset}\n")
     refused("split must be one of train, val, test, found 'tset'")
-    params.write_text("levels: [high]\nvariants: [full]\nevaluate: {embedding: clap}\n")
+    params.write_text("levels: [high]\nmodels: [full]\nevaluate: {embedding: clap}\n")
     refused("embedding must be vggish or demo, found 'clap'")

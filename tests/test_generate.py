@@ -16,10 +16,11 @@ from d2m_model.generation import models, own_video
 from d2m_model.generation.beats import detected_beats
 from d2m_model.generation.composing import Generator
 from d2m_model.generation.finish import denoise, normalise, write_wav
-from d2m_model.generation.windows import cover, crossfade, join, render
+from d2m_model.generation.windows import cover, join, render
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.sound.crossfade import crossfade
 from dataset_tools.vision import poser, visual_features
 
 RATE = 22050

@@ -101,7 +101,7 @@ class HeldOut:
 
 
 def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
-    """Train one level's prior and leave it in `out`/<level>.pt."""
+    """Train one level's prior and leave it in `out`/prior_demo_<level>.pt."""
     params = params_of(level, steps)
     device = seed_everything(0, 1)
     music, codebook = read_music(codes, level)

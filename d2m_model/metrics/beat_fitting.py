@@ -7,6 +7,7 @@ import numpy as np
 
 from d2m_model.metrics.inputs import Beats
 from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.sound.stretching import stretched
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,21 +36,13 @@ def fitted_to_beats(song: Beaten, dance: Beats, samples: int) -> np.ndarray:
     """`samples` of a song, float32, whose beats fall on the dance's, two at least, and its bars on the dance's down-beats.
 
     The song goes round from its last bar to its first where it is too short; before the first and after the last beat the
-    tempo goes on. Rubber Band (pedalboard) stretches all in one pass, its factor changing from beat to beat; onsets land
-    within about 10 ms where beats are as even as music's. ValueError where the song has fewer than two beats.
+    tempo goes on. From beat to beat the speed is even (`stretched`). ValueError where the song has fewer than two beats.
     """
-    from pedalboard import time_stretch
-
     if min(len(song.rhythm.beats), len(dance.beats)) < 2:
         raise ValueError("a song and a dance with two beats each are needed")
     wanted, first = _filled(dance, samples / SAMPLE_RATE)
     audio, found = _repeated(song, len(wanted), first)
-    edges = np.round(found * SAMPLE_RATE).astype(int)
-    factor = np.repeat(np.diff(found) / np.diff(wanted), np.diff(edges))
-    made = time_stretch(audio[edges[0] : edges[-1]], SAMPLE_RATE, factor, use_long_fft_window=False)[0]
-    start = -round(wanted[0] * SAMPLE_RATE)
-    made = made[start : start + samples]
-    return np.pad(made, (0, samples - len(made))).astype(np.float32)
+    return stretched(audio[None], SAMPLE_RATE, list(zip(found, wanted, strict=True)), samples / SAMPLE_RATE)[0]
 
 
 def _filled(dance: Beats, seconds: float) -> tuple[np.ndarray, int]:

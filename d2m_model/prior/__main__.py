@@ -8,7 +8,7 @@ continues; `prior.music` a folder of music without video to learn from as well.
 """
 
 from d2m_model.prior.params import Params
-from d2m_model.prior.stage import sizes_of, train
+from d2m_model.prior.stage import inputs_of, sizes_of, train
 from d2m_model.prior.task import expected
 from d2m_model.training.distributed import processes
 from d2m_model.training.loop import run_of, training_parser
@@ -32,9 +32,10 @@ def main(argv: list[str] | None = None) -> int:
     decoder = layout.stage("synthesizer") / args.level / "model.pt"
     with processes():
         vqvae = load_vqvae(decoder)
-        inputs = [layout.stage("shards"), decoder, *sorted((layout.stage("rhythm") / "music").glob("*.json"))]
-        run = run_of(layout, "prior", args.level, params, inputs, f"--level {args.level}", args.resume)
+        run = run_of(layout, "prior", args.level, params, inputs_of(layout, args.level, params), f"--level {args.level}", args.resume)
         metrics = train(layout, vqvae, args.level, params, layout.stage("prior") / args.level, run)
+    if not metrics:
+        return 0
     scores = ", ".join(f"{name} {value:.3f}" for name, value in metrics["scores"].items())
     say("prior", f"{args.level}: {metrics['steps']} steps on {metrics['pieces']} pieces, seed {metrics['seed']}; {scores}")
     return 0

@@ -9,6 +9,7 @@ import torch
 
 from d2m_model.prior.conditions import rhythm_features
 from d2m_model.prior.net import PriorSizes
+from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from dataset_tools.base.errors import UserError
 
@@ -69,10 +70,11 @@ class MusicData:
         self.ends = torch.tensor([len(piece.codes) for piece in self.pieces]).cumsum(0)
 
     def batch(self, seed: int, step: int, size: int) -> Excerpts:
+        """Batch number `step`; of several processes, this one's share of it."""
         rng = generator(seed, "excerpts", step)
-        noise = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
-        chosen = torch.searchsorted(self.ends, torch.randint(int(self.ends[-1]), (size,), generator=rng), right=True).tolist()
-        rows = [self._excerpt(self.pieces[index], noise) for index in chosen]
+        chosen = torch.searchsorted(self.ends, torch.randint(int(self.ends[-1]), (size,), generator=rng), right=True)
+        luck = torch.randint(2**62, (size,), generator=rng)
+        rows = [self._excerpt(self.pieces[index], np.random.default_rng(seed)) for index, seed in zip(mine(chosen).tolist(), mine(luck).tolist(), strict=True)]
         stack = lambda parts: torch.stack(parts) if parts[0] is not None else None
         return Excerpts(*(stack(parts) for parts in zip(*rows, strict=True)))
 

@@ -17,6 +17,7 @@ from d2m_model.prior.style import styles_of
 from d2m_model.prior.task import PriorTask
 from d2m_model.rhythm.beats_file import Beats, read_beats
 from d2m_model.training.coding import codes_of
+from d2m_model.training.distributed import rank, require_even
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import WindowData
@@ -62,23 +63,29 @@ def corpus_music(shards: Path, rhythm: Path, vqvae: JukeboxVQVAE, level: str) ->
     return pieces, genres
 
 
-def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
-    """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. A song is called
-    by its path in the folder, and hidden files are passed over. Raises UserError where there is none or one can't be read."""
-    from d2m_model.metrics.inputs import SOUNDS, read_sound
-    from d2m_model.rhythm.music_beats import music_beats
+def sound_files_of(folder: Path) -> list[Path]:
+    """The sound files of a folder and of those in it, but for hidden ones. Raises UserError where there is none."""
+    from d2m_model.metrics.inputs import SOUNDS
 
-    wanted = lambda f: f.suffix.lower() in SOUNDS and f.is_file() and not f.name.startswith(".")
-    files = sorted(filter(wanted, folder.rglob("*"))) if folder.is_dir() else []
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SOUNDS and f.is_file() and not f.name.startswith(".")) if folder.is_dir() else []
     if not files:
         raise UserError(f"prior.music: {folder}: no sound file there (looked for {', '.join(SOUNDS)})")
+    return files
+
+
+def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
+    """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. A song is called
+    by its path in the folder. Raises UserError where there is none or one can't be read."""
+    from d2m_model.metrics.inputs import read_sound
+    from d2m_model.rhythm.music_beats import music_beats
+
     pieces = []
-    for file in progress(files, f"prior {level} music"):
-        audio, song = read_sound(file), f"music/{file.relative_to(folder).as_posix()}"
+    for file in progress(sound_files_of(folder), f"prior {level} music"):
+        audio = read_sound(file)
         for start in range(0, len(audio), PIECE_SECONDS * SAMPLE_RATE):
             part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]
             if (peak := float(np.abs(part).max())) > 1e-4 and len(part) > SAMPLE_RATE:
-                pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, song, music_beats(part)))
+                pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, f"music/{file.relative_to(folder).as_posix()}", music_beats(part)))
     return pieces
 
 
@@ -90,12 +97,22 @@ def sizes_of(params: Params, level: str, layout: Layout) -> PriorSizes:
     return params.sizes(level, load_params(layout.params, "vqvae", Codebook, extra=True).bins)
 
 
+def inputs_of(layout: Layout, level: str, params: Params) -> list[Path]:
+    """The files that a training depends on beside its parameters. UserError for weights or a folder that are missing."""
+    files = [layout.stage("shards"), layout.stage("synthesizer") / level / "model.pt"]
+    files += sorted((layout.stage("rhythm") / "music").glob("*.json"))
+    files += [locate(params.weights.replace("{level}", level), layout)] if params.weights else []
+    return files + (sound_files_of(layout.root / params.music) if params.music else [])
+
+
 def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: Path, run: Run | None = None) -> dict:
-    """Train one level's prior and write model.pt, curves.csv and metrics.json to `out`; gives the metrics.
+    """Train one level's prior and write model.pt, curves.csv and metrics.json to `out`; gives the metrics. Of several
+    processes the first writes and gives them.
 
     Raises UserError for training music that is missing or too short, for weights over another codebook, and for a loss
     that is no number.
     """
+    require_even("prior", batch=params.batch)
     run, device = run or Run(stage="prior"), seed_everything(params.seed, params.threads)
     codebook = vqvae.codebook(LEVELS[level]).k.clone()
     start, weights = None, ""
@@ -115,6 +132,8 @@ def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: 
     if params.measure_every:
         task.listener = PriorListener(layout, vqvae, level, params.measure_clips, params.seed, styles)
     curves = train_loop(task, params.steps, params, run)
+    if rank() > 0:
+        return {}
     net = net.cpu().eval()
     save_prior(out / "model.pt", PriorModel(net=net, codebook=codebook.cpu(), level=level, styles=styles(net)), seed=params.seed, steps=params.steps)
     curves.write(out / "curves.csv")

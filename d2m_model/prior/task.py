@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from d2m_model.prior.data import REFERENCE_SECONDS, Excerpts, MusicData
 from d2m_model.prior.net import PATCH, RHYTHM, PriorNet, PriorSizes
+from d2m_model.training.distributed import mine
 from d2m_model.training.forecast import Forecast, forecast
 from d2m_model.training.loop import Measurement, Watch, descend
 from d2m_model.training.seeding import generator
@@ -31,7 +32,8 @@ class PriorTask:
         params = self.params
         for group in self.adams["net"].param_groups:
             group["lr"] = params.learning_rate * learning_rate_share(number, params.steps, params.warm_up)
-        shown = shown_of(torch.rand(params.batch, generator=generator(params.seed, "hidden", number)), params.hidden).to(self.device)
+        luck = mine(torch.rand(params.batch, generator=generator(params.seed, "hidden", number)))
+        shown = shown_of(luck, params.hidden).to(self.device)
         self.net.train()
         loss = self.loss(self.data.batch(params.seed, number, params.batch), shown)
         watch(number, {"loss": loss})

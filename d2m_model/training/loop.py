@@ -136,7 +136,7 @@ def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs
     name: the folder of its results in the stage's, '' for the stage's own. options: of its command line.
     """
     files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
-    parts = ("nets", "losses", "training", *(["composers"] if stage == "baselines" else []))
+    parts = ("nets", "losses", "training", *{"baselines": ["composers"], "prior": ["rhythm"]}.get(stage, []))
     own = sorted(folder.glob("*.py")) if (folder := PACKAGE / stage).is_dir() else [PACKAGE / f"{stage}.py"]
     code = [f for part in parts for f in sorted((PACKAGE / part).glob("*.py"))] + own
     key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files + code])
@@ -171,8 +171,8 @@ class Watch:
 
 
 def walk(adam: torch.optim.Optimizer, gradient_norm: float) -> None:
-    """One step along the gradients, averaged over the processes and cut to `gradient_norm` (0: not cut)."""
-    parameters = adam.param_groups[0]["params"]
+    """One step along the gradients of all groups, averaged over the processes and cut together to `gradient_norm` (0: not cut)."""
+    parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
     distributed.average_gradients(parameters)
     if gradient_norm:
         nn.utils.clip_grad_norm_(parameters, gradient_norm)

@@ -1,1 +1,1 @@
-"""What can be told from the sound of clips alone."""
+"""What is told from sounds alone, and what is done to them: fingerprints, cross-fades, stretching."""

@@ -9,13 +9,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from d2m_model.generation.windows import crossfade
 from dataset_tools.base.errors import UserError
+from dataset_tools.sound.crossfade import crossfade
 
 SPARE = 0.1
 """Seconds that a piece is made longer at either end, for the stretcher fades its ends in and out."""
 LEAD, FADE = 0.01, 0.02
-"""Seconds: a seam's cross-fade takes FADE and ends LEAD before its moment."""
+"""Seconds: a seam's cross-fade takes FADE, less where the result has just begun, and ends LEAD before its moment."""
 EVEN = 1e-5
 """A speed nearer to 1 than that leaves the sound as it is."""
 
@@ -38,7 +38,7 @@ def stretched(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float
         if last <= first:
             continue
         piece = _piece(sound, rate, source + (first / rate - at) * speed, speed, last - first)
-        width = 0 if number == 0 else min(round(FADE * rate), last - first)
+        width = 0 if number == 0 else min(max(0, round((at - LEAD) * rate) - first), last - first)
         for channel in range(len(out) if width else 0):
             over = slice(first, first + width)
             out[channel, over] = crossfade(out[channel, over], piece[channel, :width])
