@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser_of(__doc__).parse_args(argv)
     layout = layout_of(args)
     params = chosen(args, layout)
-    check_together(args)
+    check_together(args, params.style)
     levels = list(LEVELS) if args.level == "both" else [args.level]
     if args.out:
         _for_own_dance(args, levels, layout, params)
@@ -118,7 +118,7 @@ def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, 
             models, pose = load_models_for_pose(layout, levels, args.variant, args.genre, pose, video=args.video is not None)
             given = given.with_pose(pose)
         else:
-            models = load_models(layout, levels, args.variant, args.genre)
+            models = load_models(layout, levels, args.variant, args.genre, beats=args.beats is not None)
         generate_dance(args.video, outs, models, layout, params, beats=args.json, given=given, again=args.again)
 
 

@@ -341,6 +341,21 @@ def test_settings_name_the_weights_as_the_shards_do(tmp_path):
     assert names["i3d_weights"] == f"i3d_demo@{file_sha256(weights / 'i3d_demo.pt')[:8]}"
 
 
+def test_the_prior_asks_for_no_weights_that_it_does_not_read(tmp_path, monkeypatch, capsys):
+    layout = make_stage(tmp_path, clips=1)
+    monkeypatch.setattr(models, "trained", lambda *_: None)
+    monkeypatch.setattr(models, "load_model", lambda *_: Generator(Metronome(), "high"))
+    settings = tmp_path / "params.yaml"
+    settings.write_text("pose: {weights: annotated}\ni3d: {weights: gone.pt}\n")
+    assert models.load_models(layout, ["high"], "prior", beats=True) and "demo weights" not in capsys.readouterr().out
+    with pytest.raises(UserError, match="pose.weights is 'annotated'"):
+        models.load_models(layout, ["high"], "prior")
+    settings.write_text("pose: {}\ni3d: {weights: gone.pt}\n")
+    assert models.load_models(layout, ["high"], "prior") and "demo weights" in capsys.readouterr().out
+    with pytest.raises(UserError, match="gone"):
+        models.load_models(layout, ["high"], "full")
+
+
 def test_own_video_without_people_still_gets_music(own_videos, monkeypatch, capsys):
     monkeypatch.setattr(Bystanders, "count", 0)
     assert generate.main(["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "x.wav"]) == 0
@@ -372,6 +387,11 @@ def test_a_picture_is_no_dance(own_videos):
         (["--video", "in.txt"], "go together"),
         (["--video", "in.txt", "--out", "x.mp4"], "no model trained yet"),
         (["--denoise", "7"], "denoise must be 0 to 1"),
+        (["--denoise", "0.5"], "--denoise changes nothing of the prior"),
+        (["--genre", "house"], "--genre changes nothing of the prior"),
+        (["--seed", "-1"], "seed must be 0 to"),
+        (["--seed", str(2**63)], "seed must be 0 to"),
+        (["--seed", str(2**63 - 1), "--takes", "2"], "seed must be 0 to"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, arguments, message):

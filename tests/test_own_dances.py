@@ -2,20 +2,25 @@
 
 import json
 
+import av
 import numpy as np
 import pytest
 import soundfile
 from test_generate import own_videos  # noqa: F401 - a fixture
-from test_mux import packets_and_sound
+from test_mux import packets_and_sound, write_video
 from test_own_music import beat_times, click_times, song_sound, worst
 from test_pose_files import dancer
 
 from d2m_model import generate
 from d2m_model.generation import models
 from d2m_model.generation.composing import Generator
+from d2m_model.generation.own_videos import Given, find_dance, pose_of
 from d2m_model.generation.pose_files import read_pose
+from d2m_model.generation.tempo import with_tempo
+from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.base.errors import UserError
 from dataset_tools.vision import poser
+from dataset_tools.vision.normalise import normalise_video
 from dataset_tools.vision.pose_layouts import to_layout
 
 
@@ -48,7 +53,8 @@ def model(own_videos, monkeypatch):  # noqa: F811
 
 
 def run(*arguments, variant="full"):
-    return generate.main(["--corpus", "tiny", "--variant", variant, *map(str, arguments)])
+    chosen = [] if "--own-music" in arguments else ["--variant", variant]
+    return generate.main(["--corpus", "tiny", *chosen, *map(str, arguments)])
 
 
 def test_a_pose_alone_gives_a_sound_with_features_of_zero(model, tmp_path, capsys):
@@ -82,6 +88,15 @@ def test_a_pose_with_its_video_has_its_rate_size_and_picture(model, tmp_path, ca
     assert "p.json lasts 0.8 s at 60 frames a second, in.mp4 2.0 s; is --pose-fps right?" in capsys.readouterr().out
 
 
+def test_aist_keypoints_keep_their_rate_beside_a_video(own_videos):  # noqa: F811
+    """Whether they come as .json or .pkl: what is in the file says what it is."""
+    cameras = np.repeat(dancer(frames=120, fps=60)[None], 2, 0)
+    (own_videos / "p.json").write_text(json.dumps({"keypoints2d": cameras.astype(float).tolist()}))
+    given = pose_of(own_videos / "p.json", None, own_videos / "in.mp4")
+    assert given.fps == 60 and given.seconds == 2 and given.size == (64, 48)
+    assert pose_of(own_videos / "p.json", 24.0, None).seconds == 5
+
+
 @pytest.fixture
 def songs(own_videos):  # noqa: F811
     """A folder with one stereo song of 118 beats a minute, and beats of a dance of 124 in b.json."""
@@ -98,7 +113,8 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
     sound, rate = soundfile.read("x.wav", always_2d=True)
     assert rate == 44100 and sound.shape == (8 * 44100, 2)
     assert worst(click_times(sound[:, 0], rate), songs) < 0.02
-    assert "song.wav from" in capsys.readouterr().out and json.loads((tmp_path / "x.json").read_text())["song"] == "song.wav"
+    said = capsys.readouterr().out
+    assert "b.json: 8.0 s; 16 beats" in said and "song.wav from" in said and json.loads((tmp_path / "x.json").read_text())["song"] == "song.wav"
 
     assert run("--own-music", "songs", "--beats", "b.json", "--out", "out.mp4", "--video", "in.mp4") == 0
     before, after = packets_and_sound(tmp_path / "in.mp4"), packets_and_sound(tmp_path / "out.mp4")
@@ -127,6 +143,10 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
         (["--video", "in.mp4", "--out", "x.wav", "--pose-fps", "25"], "--pose-fps is for --pose"),
         (["--video", ".", "--pose", "p.npy", "--out", "out"], "must be one video, not a folder"),
         (["--own-music", "songs", "--beats", "b.json", "--out", "x.mp4"], "must end in .wav"),
+        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--style", "pop"], "--style changes nothing of --own-music"),
+        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--strictness", "2"], "--strictness changes nothing of --own-music"),
+        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--variant", "full"], "--variant changes nothing of --own-music"),
+        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--denoise", "0"], "--denoise changes nothing of --own-music"),
         (["--pose", "p.wav", "--out", "p.wav"], "p.wav itself, which would be lost"),
         (["--pose", "gone.npy", "--out", "x.wav"], "gone.npy: file not found"),
     ],
@@ -143,3 +163,48 @@ def test_models_that_read_smpl_motion_refuse_a_pose(model, monkeypatch):
     monkeypatch.setattr(models, "load_generator", lambda path: (None, None, {"motion_rate": "2", "i3d_weights": "x"}))
     with pytest.raises(UserError, match="reads SMPL motion, and --pose gives keypoints"):
         run("--pose", "p.npy", "--out", "x.wav")
+
+
+def retimed(source, out, later):
+    """The video with packet n of its picture `later(n)` seconds later; its sound stays."""
+    with av.open(str(source)) as before, av.open(str(out), "w") as after:
+        streams = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
+        number = 0
+        for packet in before.demux():
+            if packet.dts is None:
+                continue
+            if packet.stream.type == "video":
+                moved = round(later(number) / packet.time_base)
+                packet.pts, packet.dts, number = packet.pts + moved, packet.dts + moved, number + 1
+            packet.stream = streams[packet.stream.index]
+            after.mux(packet)
+
+
+@pytest.mark.parametrize(("frames", "fps", "late"), [(7, 24, 0), (101, 25, 0), (48, 24, 0.41), (60, 30, 0.05)])
+def test_a_dance_is_as_long_with_its_beats_given_as_without(tmp_path, frames, fps, late):
+    """Also where its picture begins later than its sound."""
+    write_video(tmp_path / "a.mp4", frames=frames, fps=fps, bf="0")
+    retimed(tmp_path / "a.mp4", tmp_path / "in.mp4", lambda _: late)
+    (tmp_path / "b.json").write_text('{"beats": [0.1, 0.2]}')
+    posed = normalise_video(tmp_path / "in.mp4", tmp_path / "n.mp4", crop=False).frames
+    found = find_dance(tmp_path / "in.mp4", {"beats"}, Given(beats=tmp_path / "b.json"), None)
+    assert found.dance.frames == posed and found.dance.beats.seconds == posed / 30
+
+
+def test_a_picture_and_a_day_are_no_dances_though_beats_are_given(tmp_path):
+    write_video(tmp_path / "a.mp4", frames=1, sound=False)
+    (tmp_path / "b.json").write_text('{"beats": [0.1, 0.2]}')
+    given = Given(beats=tmp_path / "b.json")
+    with pytest.raises(UserError, match=r"a\.mp4: holds a single picture"):
+        find_dance(tmp_path / "a.mp4", {"beats"}, given, None)
+    write_video(tmp_path / "b.mp4", frames=2, sound=False, bf="0")
+    retimed(tmp_path / "b.mp4", tmp_path / "day.mp4", lambda number: 86400 * number)
+    with pytest.raises(UserError, match=r"day\.mp4: seconds must be above 0 and at most 21600, found 8640\d"):
+        find_dance(tmp_path / "day.mp4", {"beats"}, given, None)
+
+
+def test_more_beats_than_a_file_holds_are_one_line():
+    beats = Beats(fps=30, seconds=6 * 3600, beats=np.arange(0.25, 10, 0.5))
+    assert len(with_tempo(beats, 200).beats) == pytest.approx(72_000, abs=2)
+    with pytest.raises(UserError, match="--tempo 400 in 21600 s is more than 100000 beats"):
+        with_tempo(beats, 400)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from d2m_model.generation.own_music import own_music
+from d2m_model.generation.own_music import OwnMusic, own_music
 from d2m_model.generation.own_songs import Song, read_songs, sharpened
-from d2m_model.generation.song_fit import _taut, best_fit
+from d2m_model.generation.song_fit import Fit, _taut, best_fit
 from d2m_model.rhythm.beats_file import Beats, tempo_of
 from dataset_tools.base.errors import UserError
 from dataset_tools.sound.stretching import stretched
@@ -171,6 +171,21 @@ def test_songs_are_tracked_once_and_broken_files_left_out(tmp_path, capsys):
         read_songs(folder, tmp_path / "cache", tracker, "known")
     with pytest.raises(UserError, match="no such folder"):
         read_songs(tmp_path / "gone", tmp_path / "cache")
+
+
+def test_a_file_of_one_sample_is_left_out_each_time(tmp_path, capsys):
+    soundfile.write(tmp_path / "song.wav", song_sound(beat_times(118, 10), 10), RATE)
+    soundfile.write(tmp_path / "one.wav", np.zeros(1), RATE)
+    for _ in range(2):
+        (found,) = read_songs(tmp_path, tmp_path / "cache", lambda audio: (beat_times(118, 10), beat_times(118, 10)[::4]), "known")
+        assert found.name == "song.wav"
+        assert "one.wav: lasts 0.000 s; a song has at least 1" in capsys.readouterr().out
+
+
+def test_where_an_excerpt_begins_is_told_by_its_first_speed(tmp_path):
+    """Second 2 of the dance is second 10 of the song, and up to there it is half again as fast."""
+    fit = Fit(song=song(tmp_path / "a.wav", 120, 40), moments=[(10, 2), (16, 6), (20, 10)], speeds=(1.0, 1.5), downbeats=None, offset=0.0)
+    assert "a.wav from 7.0 s at 1.000 to 1.500" in OwnMusic(sound=np.zeros((1, 9), np.float32), rate=RATE, fit=fit).told
 
 
 def test_tracked_beats_are_moved_to_the_attacks():

@@ -152,7 +152,20 @@ class Evil:
         return os.system, ("touch executed",)
 
 
+def npy(header):
+    text = header.encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
+
+
 HOSTILE = {
+    "zip.npy": b"PK\x03\x04" + bytes(100),
+    "vast.npy": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999, 17, 3)}\n"),
+    "overflow.npy": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 17, 3)}\n"),
+    "minus.npy": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-4, 17, 3)}\n"),
+    "header.npy": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 17, 3\n"),
+    "descr.npy": npy("{'descr': [1], 'fortran_order': False, 'shape': (4, 17, 3)}\n"),
+    "keys.npy": npy("{'shape': 4}\n"),
+    "short.npy": b"\x93NUMPY\x01",
     "empty.npy": b"",
     "text.npy": b"hello",
     "empty.json": b"",
@@ -212,7 +225,7 @@ def test_an_array_that_claims_more_than_it_has(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((4, 17, 3)))
     whole = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(whole.replace(b"(4, 17, 3)", b"(99999999, 17, 3)")[: len(whole)])
-    with pytest.raises(UserError, match="not an array of numbers"):
+    with pytest.raises(UserError, match="not a .npy file, an array of numbers"):
         read_pose(tmp_path / "a.npy")
 
 

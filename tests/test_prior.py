@@ -19,11 +19,13 @@ from d2m_model.prior.sampling import Draw, sample
 from d2m_model.prior.stage import free_music
 from d2m_model.prior.style import styles_of
 from d2m_model.prior.task import PriorTask, shown_of
+from d2m_model.training import coding
 from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT
+from dataset_tools.base.timebase import HOPS
 from dataset_tools.demo.songs import compose, synthesise
 
 HOP = 128
@@ -160,6 +162,18 @@ def test_rhythm_features_say_where_in_beat_and_bar_a_code_is():
     assert not bare[:, [2, 7, 8, 10, 11, 12]].any() and not rhythm_features(beats[:0], beats[:0], beats[:0], first=0, count=9, hop=HOP).any()
 
 
+@pytest.mark.parametrize("first", [0.25, 50.25])
+def test_a_short_list_of_beats_goes_on_for_the_whole_dance(first):
+    """In 60 s, beats of 2 s at its start or near its end: the phases of beat and bar go on long before and after."""
+    beats = first + 0.5 * np.arange(5)
+    found = rhythm_features(beats, beats[::4], np.linspace(0.2, 1, 5), first=0, count=round(60 / CODE), hop=HOP)
+    at = lambda seconds: found[round(seconds / CODE - 0.5)]
+    for beat in (0.25, 20.25, 40.75, 58.75):
+        assert at(beat + 0.25)[4] == pytest.approx(-1, abs=0.01) and at(beat + 0.125)[3] == pytest.approx(1, abs=0.01)
+    assert at(first + 1.1)[10] == pytest.approx(0.6) and at(first + 2.1)[8] == pytest.approx(np.cos(2 * np.pi * 0.1 / 2), abs=0.01)
+    assert at(30.25 + 1)[8] == pytest.approx(-1, abs=0.01)  # half-way through a bar
+
+
 def test_a_file_gives_the_prior_back_and_refuses_another_codebook(tmp_path, trained):
     net, data, _ = trained
     styles = styles_of(net, data, {"a": "left", "b": "left", "c": "right", "d": "right"})
@@ -207,6 +221,20 @@ def test_long_sounds_have_the_codes_that_they_have_at_once():
         assert len(whole) == len(pieces) and (whole == pieces).float().mean() > 0.99  # but for rounding where two entries are as near
 
 
+@pytest.mark.parametrize("level", [1, 2])
+def test_long_codes_have_the_sound_that_they_have_at_once(monkeypatch, level):
+    """Pieces of 8 192 samples of the demo's codec; two of them would differ audibly where they meet, were they made alone."""
+    weights = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
+    model = load_jukebox(weights, VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256))
+    monkeypatch.setattr(coding, "PIECE", 1 << 13)
+    codes = torch.randint(256, (45_000 // HOPS[level],), generator=torch.Generator().manual_seed(0))
+    whole, pieces = model.decode(codes[None], level)[0], coding.sound_of(model, codes, level)
+    assert whole.shape == pieces.shape and len(codes) * HOPS[level] > coding.PIECE + 2 * coding.reach_of(model, level)
+    assert (whole - pieces).abs().max() < 1e-4 * whole.abs().max()
+    monkeypatch.setattr(coding, "reach_of", lambda *_: HOPS[level])
+    assert (whole - coding.sound_of(model, codes, level)).abs().max() > 1e-2 * whole.abs().max()
+
+
 def test_the_stage_leaves_a_prior_that_says_how_it_was_made(pipeline):
     for level in ("high", "low"):
         folder = pipeline / "runs" / "demo" / "prior" / level
@@ -225,6 +253,7 @@ def test_music_without_video_is_learnt_from_and_bad_folders_are_refused(pipeline
     clicks = np.zeros(22050 * 70, np.float32)
     clicks[::11025] = 0.9
     soundfile.write(tmp_path / "album" / "song.wav", clicks, 22050)
+    (tmp_path / "album" / "._song.wav").write_bytes(b"not a sound")
     pieces = free_music(tmp_path, vqvae, "high")
     assert [len(p.codes) for p in pieces] == [60 * 22050 // 128, 10 * 22050 // 128] and {p.song for p in pieces} == {"music/album/song.wav"}
     assert 110 < len(pieces[0].beats) < 125

@@ -1,5 +1,6 @@
 """What a user steers, heard through the demo's own codec and prior: beats, tempo, takes, parts made again."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,13 +11,15 @@ import torch
 from d2m_model import generate
 from d2m_model.generation import models
 from d2m_model.generation.composing import Rhythmic
-from d2m_model.generation.takes import read_take
+from d2m_model.generation.takes import Again, read_take
 from d2m_model.imports import load_jukebox
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.sound import HOP, Sound
 from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player
+from d2m_model.prior.sampling import Draw
+from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT
 
@@ -131,3 +134,68 @@ def test_mistakes_are_one_line(run, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         run("--beats", "b.json", *arguments, "--out", "new.wav")
     assert "\n" not in str(caught.value) and not (tmp_path / "new.wav").exists()
+
+
+def test_a_genre_may_have_a_dot(player):
+    high = player["high"].high
+    styles = dataclasses.replace(high.styles, genres=("R.B", *("pop" for _ in high.styles.genres[1:])))
+    known = Player(high=dataclasses.replace(high, styles=styles), decoder=player["high"].decoder)
+    rhythm = Beats(fps=30, seconds=1, beats=np.array([0.5]))
+    assert torch.equal(known.style("R.B", rhythm, 0), high.styles.vectors[0])
+    with pytest.raises(UserError, match=r"R\.C"):
+        known.style("R.C", rhythm, 0)
+
+
+@pytest.mark.parametrize("strictness", [0.0, 1.0])
+def test_without_strictness_neither_level_hears_the_rhythm(player, strictness):
+    style = player["low"].high.styles.vectors[0]
+    one, two = (
+        player["low"].codes(Beats(fps=30, seconds=1, beats=times), RATE // 3, style, Draw(guidance=strictness), 0)
+        for times in (np.array([0.1, 0.2, 0.3]), np.array([0.15, 0.4]))
+    )
+    for level in ("high", "low"):
+        assert torch.equal(one[level], two[level]) == (strictness == 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lost"),
+    [
+        (["--beats", "b.json", "--out", "b.wav", "--json"], "b.json"),
+        (["--beats", "b.json", "--out", "n.wav", "--json", "--level", "both"], "n-low.json"),
+        (["--beats", "b.json", "--from", "t-2.wav", "--redo", "1-2", "--takes", 2, "--out", "t.wav"], "t-2.wav"),
+        (["--beats", "b.json", "--style", "like.wav", "--out", "like.wav"], "like.wav"),
+        (["--beats", "b.json", "--style", "like.wav", "--out", "link.wav"], "like.wav"),
+        (["--beats", "b.json", "--own-music", "songs", "--out", "songs/a.wav"], "a.wav"),
+        (["--pose", "people", "--out", "people/d_01_keypoints.wav", "--json"], "d_01_keypoints.json"),
+        (["--video", "dances", "--style", "out/d.wav", "--json", "--out", "out"], "out/d.json"),
+    ],
+)
+def test_no_file_that_is_read_is_written_over(run, tmp_path, arguments, lost):
+    beats(tmp_path / "n-low.json", np.arange(0.25, 6, 0.5))
+    for name in ("t-2.wav", "like.wav", "songs/a.wav", "people/d_01_keypoints.json", "dances/d.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "dances" / "d.mp4").replace(tmp_path / "out" / "d.json")  # a video of the folder, linked to an output's name
+    (tmp_path / "dances" / "d.mp4").symlink_to(tmp_path / "out" / "d.json")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "like.wav")
+    if lost == "n-low.json":
+        arguments = [argument if argument != "b.json" else lost for argument in arguments]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="would be written, and is .*, which would be lost") as caught:
+        run(*arguments)
+    assert lost in str(caught.value) and "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_take_is_read_once(tmp_path):
+    soundfile.write(tmp_path / "t.wav", np.zeros(RATE), RATE, subtype="PCM_16")
+    again = Again(take=tmp_path / "t.wav", redo="0-0.5")
+    assert len(again.audio) == RATE
+    (tmp_path / "t.wav").unlink()
+    assert len(again.audio) == RATE
+
+
+def test_a_take_made_again_wants_a_dance(run, tmp_path):
+    with pytest.raises(UserError, match="--from is for a dance of your own: give --video, --pose or --beats"):
+        run("--from", "t.wav", "--redo", "1-2")

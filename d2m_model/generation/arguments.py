@@ -1,8 +1,10 @@
 """The command line of `generate`: its options, and the files that --out and --level mean."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
+from d2m_model.generation.given_files import check_kept, given_files, videos_of
 from d2m_model.generation.mux import CONTAINERS
 from d2m_model.generation.takes import Again
 from d2m_model.nets.variants import PRIOR
@@ -18,7 +20,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     """Parser of `python -m d2m_model.generate`, which `doc` describes."""
     parser = stage_parser("d2m_model.generate", doc)
     parser.add_argument("--level", choices=(*LEVELS, "both"), default="high", help="codes of the model (default: high)")
-    parser.add_argument("--variant", default=PRIOR, help="'prior' (default), or a trained variant of d2m_gan, such as full")
+    parser.add_argument("--variant", help="'prior' (default), or a trained variant of d2m_gan, such as full")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")
     parser.add_argument("--out", type=Path, help="video or .wav to write; a folder where --video is one")
     parser.add_argument("--pose", type=Path, help="the dance's pose, of any estimator: .npy, OpenPose, OpenPifPaf, AIST++")
@@ -36,12 +38,13 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--keep", metavar="A-B", help="the seconds of --from that are kept; all else is made again")
     parser.add_argument("--json", action="store_true", help="write the detected beats and tempo beside each sound")
     parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
-    parser.add_argument("--denoise", type=float, help="overrides generate.denoise: 0 (off) to 1")
+    parser.add_argument("--denoise", type=float, help="overrides generate.denoise of variants of d2m_gan: 0 (off) to 1")
     return parser
 
 
-def check_together(args: argparse.Namespace) -> None:
-    """Raises UserError for options that don't go together; else `args.again` is the take that is made again, or None."""
+def check_together(args: argparse.Namespace, style: str) -> None:
+    """Raises UserError for options that don't go together, and for an output that is a file which is read, `style` among
+    them; else `args.again` is the take that is made again, or None, and `args.variant` is 'prior' where it was left out."""
     dance = next((name for name in ("video", "pose", "own_music", "beats") if getattr(args, name) is not None), None)
     if (args.out is None) != (dance is None):
         raise UserError("generate: --out and one of --video, --pose, --beats and --own-music go together")
@@ -49,12 +52,18 @@ def check_together(args: argparse.Namespace) -> None:
         raise UserError("generate: --pose-fps is for --pose; give both")
     if args.own_music and not (args.video or args.pose or args.beats):
         raise UserError("generate: --own-music needs a dance: give --video, --pose or --beats")
-    if args.variant != PRIOR and not args.own_music:
+    unused = ("denoise", "genre") if args.variant in (None, PRIOR) else ()
+    for name in ("variant", "style", "strictness", "denoise", "genre") if args.own_music else unused:
+        if getattr(args, name) not in (None, ""):
+            raise UserError(f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out")
+    args.variant = args.variant or PRIOR
+    if args.variant != PRIOR:
         for name in ("beats", "tempo", "style", "strictness", "take"):
             if getattr(args, name) is not None:
                 raise UserError(f"generate: --{'from' if name == 'take' else name} is for the prior, not for variant {args.variant} of d2m_gan; leave --variant out")
-    if args.tempo is not None and dance is None:
-        raise UserError("generate: --tempo is for a dance of your own: give --video, --pose or --beats")
+    for name in ("tempo", "take"):
+        if getattr(args, name) is not None and dance is None:
+            raise UserError(f"generate: --{'from' if name == 'take' else name} is for a dance of your own: give --video, --pose or --beats")
     if args.video and args.video.is_dir() and any(getattr(args, name) for name in ("pose", "own_music", "beats", "tempo", "take")):
         raise UserError(f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder")
     if args.video and not args.video.exists():
@@ -67,9 +76,8 @@ def check_together(args: argparse.Namespace) -> None:
         raise UserError("generate: --from is for one level of the prior, neither for --own-music nor for --level both")
     if not 1 <= args.takes <= MOST_TAKES or (args.takes > 1 and (args.own_music or dance is None or (args.video and args.video.is_dir()))):
         raise UserError(f"generate: --takes must be 1 to {MOST_TAKES}, of one dance of your own and a model, found {args.takes}")
-    for given in (args.video, args.pose, args.beats, args.take):
-        if given and given.is_file() and args.out.exists() and args.out.samefile(given):
-            raise UserError(f"{args.out}: --out is {given} itself, which would be lost; name another file")
+    if args.out:
+        check_kept(_written(args), given_files(args, style))
     args.again = Again(take=args.take, redo=args.redo, keep=args.keep) if args.take else None
 
 
@@ -80,9 +88,30 @@ def outputs(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:
         raise UserError(f"{out}: --out must end in {', '.join(CONTAINERS)} or .wav")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder; make it first")
-    names = [out if takes == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, takes + 1)]
-    both = lambda name: {part: name.with_name(f"{name.stem}-{part}{name.suffix}") for part in LEVELS}
-    found = [{level: name} if level != "both" else both(name) for name in names]
+    found = _names(out, level, takes)
     for path in (path for paths in found for path in paths.values()):
         check_writable(path)
     return found
+
+
+def out_of(video: Path, folder: Path) -> Path:
+    """What is written of a video of a folder, into another folder."""
+    suffix = video.suffix.lower()
+    return folder / f"{video.stem}{suffix if suffix in CONTAINERS else '.mp4'}"
+
+
+def _names(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:
+    names = [out if takes == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, takes + 1)]
+    both = lambda name: {part: name.with_name(f"{name.stem}-{part}{name.suffix}") for part in LEVELS}
+    return [{level: name} if level != "both" else both(name) for name in names]
+
+
+def _written(args: argparse.Namespace) -> Iterator[Path]:
+    """Every file that the options say is written."""
+    folder = args.video and args.video.is_dir()
+    level = "own" if args.own_music else args.level
+    for out in [out_of(video, args.out) for video in videos_of(args.video)] if folder else [args.out]:
+        for path in (path for paths in _names(out, level, args.takes) for path in paths.values()):
+            yield path
+            if args.json:
+                yield path.with_suffix(".json")

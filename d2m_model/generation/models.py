@@ -51,14 +51,17 @@ def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, st
     return Generator(model if genre is None else model.for_genre(genre), level)
 
 
-def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str = "") -> dict[str, Composer]:
-    """Models for a user's own videos, which are read with the weights of params.yaml; `genre` for those that are told."""
-    from d2m_model.generation.own_video import inputs_of_settings
+def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str = "", *, beats: bool = False) -> dict[str, Composer]:
+    """Models for a user's own videos, which are read with the weights of params.yaml; `genre` for those that are told.
+
+    beats: whether the dance's beats are given. The prior then needs no pose, and it never looks at the picture.
+    """
+    from d2m_model.generation.own_video import inputs_of_settings, pose_inputs
 
     for level in levels:
         trained(layout, level, variant)
-    inputs = inputs_of_settings(layout)
-    if inputs["pose_weights"].startswith("pose_demo@"):
+    inputs = inputs_of_settings(layout) if variant != PRIOR else {} if beats else pose_inputs(layout)
+    if inputs.get("pose_weights", "").startswith("pose_demo@"):
         say("generate", "warning: demo weights, trained on rendered dancers: in real videos they often see nobody (--pose takes another estimator's)")
     return {level: load_model(layout, level, variant, inputs, genre) for level in levels}
 

@@ -31,8 +31,8 @@ class OwnMusic:
         """One line: which song from where, how it is stretched and what meets."""
         low, high = self.fit.speeds
         pace = f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} to {high:.3f}"
-        (source, at), *_ = self.fit.moments
-        start = max(0.0, source - at * low)
+        (source, at), (source_end, at_end), *_ = self.fit.moments
+        start = max(0.0, source - at * (source_end - source) / (at_end - at))
         bars = "bars unknown" if self.fit.downbeats is None else f"{self.fit.downbeats:.0%} of the down-beats meet"
         return f"{self.fit.song.name} from {start:.1f} s at {pace} of its speed; {bars}, beats within {1000 * self.fit.offset:.0f} ms"
 

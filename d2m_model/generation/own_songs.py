@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from d2m_model.generation.given_files import SONGS, songs_of
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
 from dataset_tools.base.cli import say
@@ -28,8 +29,8 @@ CLEAR = 5.0
 """Times the envelope's mean, from which a peak is an attack."""
 VERSION = 1
 """Of the cached beats."""
-SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
 MOST_SONGS = 10_000
+LEAST_SECONDS = 1.0
 MOST_SECONDS = 1800
 """Of a song; it is held in memory as a whole."""
 
@@ -49,7 +50,7 @@ class Song:
 def read_song(path: Path) -> tuple[np.ndarray, int]:
     """(C, S) float32 within -1..1 at the file's own rate, C 1 or 2, and samples a second.
 
-    Raises UserError: no sound, longer than half an hour, not readable.
+    Raises UserError: no sound, shorter than a second, longer than half an hour, not readable.
     """
     with open_media(path) as media:
         seconds = (media.duration or 0) / av.time_base
@@ -58,6 +59,8 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
     found = read_sound(path)
     if found is None or not found[0].shape[1]:
         raise UserError(f"{path}: has no sound; leave it out of the folder")
+    if found[0].shape[1] < LEAST_SECONDS * found[1]:
+        raise UserError(f"{path}: lasts {found[0].shape[1] / found[1]:.3f} s; a song has at least {LEAST_SECONDS:g}")
     return found[0].astype(np.float32) / 32768, found[1]
 
 
@@ -72,9 +75,9 @@ def read_songs(folder: Path, cache: Path, tracker: Tracker = librosa_beats, trac
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; --own-music names a folder of audio files")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
+    paths = songs_of(folder)
     if not paths or len(paths) > MOST_SONGS:
-        raise UserError(f"{folder}: {len(paths)} songs in this folder (1 to {MOST_SONGS} are asked for: {', '.join(SUFFIXES)})")
+        raise UserError(f"{folder}: {len(paths)} songs in this folder (1 to {MOST_SONGS} are asked for: {', '.join(SONGS)})")
     songs = []
     for path in progress(paths, "own music"):
         kept = cache / f"{item_key(VERSION, file_sha256(path), tracked_by)}.json"

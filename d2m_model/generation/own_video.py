@@ -12,7 +12,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
 from dataset_tools.base.shard_format import I3D_WIDTH
-from dataset_tools.base.timebase import FPS
+from dataset_tools.base.timebase import FPS, seconds_to_frames
 from dataset_tools.base.weights import locate
 from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.base.workers import progress
@@ -113,8 +113,7 @@ def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     )
     clip = scratch / CLIP
     made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop)
-    if made.frames < 2:
-        raise UserError(f"{video}: holds a single picture, and a dance needs several")
+    _check_frames(video, made.frames)
 
     begin = nearest_time(timed_frames(video), 0.0)
     if given is not None:
@@ -125,6 +124,20 @@ def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
     pose = track(people, made.width, made.height, **kept)
     return Posed(pose=pose, size=(made.width, made.height), begin=begin)
+
+
+def frames_of(video: Path) -> int:
+    """How many frames at 30 a second `read_posed` would find, from the time stamps alone. Raises UserError as that, where
+    there are fewer than two."""
+    from dataset_tools.vision.video_io import video_end
+
+    return _check_frames(video, seconds_to_frames(video_end(video)))
+
+
+def _check_frames(video: Path, frames: int) -> int:
+    if frames < 2:
+        raise UserError(f"{video}: holds a single picture, and a dance needs several")
+    return frames
 
 
 def dance_of_pose(given: ReadPose) -> Dance:
@@ -141,10 +154,15 @@ def _as_long(pose: np.ndarray, frames: int) -> np.ndarray:
 
 def inputs_of_settings(layout: Layout) -> dict[str, str]:
     """What `read_dance` reads a dance with, named as the shards of a corpus name it."""
+    return pose_inputs(layout) | {"i3d_weights": visual_input(layout)}
+
+
+def pose_inputs(layout: Layout) -> dict[str, str]:
+    """What `read_posed` finds dancers with, named so. Raises UserError for weights that are missing or no network."""
     posing = load_params(layout.params, "pose", PoseSettings, extra=True)
     if posing.weights == "annotated":
         raise UserError(f"{layout.params}: pose.weights is 'annotated', and a video of your own has no annotations; name a network")
-    return {"pose_layout": posing.layout, "pose_weights": _named(posing.weights, layout), "i3d_weights": visual_input(layout)}
+    return {"pose_layout": posing.layout, "pose_weights": _named(posing.weights, layout)}
 
 
 def visual_input(layout: Layout) -> str:

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from d2m_model.generation.arguments import outputs
+from d2m_model.generation.arguments import out_of, outputs
 from d2m_model.generation.beats import write_beats as write_detected
 from d2m_model.generation.composing import Composer, Dance
 from d2m_model.generation.finish import normalise, write_wav
-from d2m_model.generation.mux import CONTAINERS, mux
+from d2m_model.generation.given_files import VIDEOS, videos_of
+from d2m_model.generation.mux import mux
 from d2m_model.generation.own_music import own_music
-from d2m_model.generation.own_video import dance_of_pose, read_dance, read_posed
+from d2m_model.generation.own_video import dance_of_pose, frames_of, read_dance, read_posed
 from d2m_model.generation.pose_files import ReadPose, read_pose
 from d2m_model.generation.settings import Params
 from d2m_model.generation.takes import Again
@@ -27,10 +28,7 @@ from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
-from dataset_tools.vision.video_io import nearest_time, probe, timed_frames, video_end
-
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".wmv")
-"""Names of videos in a folder; what is in them may be anything that FFmpeg reads."""
+from dataset_tools.vision.video_io import nearest_time, probe, timed_frames
 
 
 def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
@@ -40,8 +38,7 @@ def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
         given = read_pose(path, fps=fps)
     else:
         info = probe(video)
-        counted = path.suffix.lower() not in (".npy", ".pkl", ".pickle")  # an object for each of the video's frames
-        given = read_pose(path, fps=fps or (info.fps if counted else None), size=(info.width, info.height))
+        given = read_pose(path, fps=fps, video_fps=info.fps, size=(info.width, info.height))
         if abs(given.seconds - info.seconds) > max(0.5, 0.05 * info.seconds):
             say("generate", f"warning: {path.name} lasts {given.seconds:.1f} s at {given.fps:g} frames a second, {video.name} {info.seconds:.1f} s; is --pose-fps right?")
     say("generate", f"{path.name}: {given.seconds:.1f} s of {given.layout} at {given.fps:g} frames a second, picture of {given.size[0]} x {given.size[1]} px")
@@ -74,14 +71,29 @@ def find_dance(video: Path | None, streams: Collection[str], given: Given, layou
     """Whatever composers of `streams` read of a dance: visual features only where one wants them, a pose only where beats are
     not given or one reads it.
 
-    Raises UserError as `read_dance` and `read_beats`, and where the corpus's rhythm is wanted and not trained.
+    Raises UserError as `read_dance` and `read_beats`, where the corpus's rhythm is wanted and not trained, and for a dance
+    or beats beyond the limits of `Beats`.
     """
+    try:
+        return _find_dance(video, streams, given, layout)
+    except UserError:
+        raise
+    except ValueError as err:  # of Beats, whose rules a dance of hours breaks
+        raise UserError(f"{name_of(video, given)}: {err}; cut the dance") from None
+
+
+def name_of(video: Path | None, given: Given) -> str:
+    """What a dance is called."""
+    return video.name if video else "pose" if given.pose else given.beats.name
+
+
+def _find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
     if given.beats and set(streams) == {"beats"}:
         begin = nearest_time(timed_frames(video), 0.0) if video else 0.0
-        seconds = video_end(video) - begin if video else given.pose.seconds if given.pose else None
-        beats = cut_to(read_beats(given.beats), seconds)
-        frames = seconds_to_frames(beats.seconds)
-        return Found(Dance(frames=max(1, frames), size=(1, 1), beats=_at_tempo(beats, given)), begin, None)
+        frames = frames_of(video) if video else len(given.pose.pose) if given.pose else None
+        beats = cut_to(read_beats(given.beats), None if frames is None else frames_to_seconds(frames))
+        frames = frames or max(1, seconds_to_frames(beats.seconds))
+        return Found(Dance(frames=frames, size=(1, 1), beats=_at_tempo(beats, given)), begin, None)
     if video is None:
         posed = dance_of_pose(given.pose)
     else:
@@ -145,7 +157,7 @@ def generate_dance(
     if video is None and streams != {"beats"}:
         say("generate", "warning: without --video there is no picture: its I3D features are zeros, which no model has seen in training")
     found = find_dance(video, streams, given, layout)
-    name, seconds = video.name if video else "pose" if given.pose else given.beats.name, frames_to_seconds(found.dance.frames)
+    name, seconds = name_of(video, given), frames_to_seconds(found.dance.frames)
     say("generate", told(name, found))
     if found.coverage == 0:
         say("generate", f"warning: nobody was found in {name}; the music follows nobody")
@@ -171,7 +183,7 @@ def fit_music(folder: Path, given: Given, video: Path | None, out: Path, layout:
 
     found = find_dance(video, {"beats"}, given, layout)
     seconds = found.dance.beats.seconds
-    say("generate", told(video.name if video else folder.name, found))
+    say("generate", told(name_of(video, given), found))
     made = own_music(folder, layout.cache("own_music"), found.dance.beats, seconds)
     say("generate", made.told)
     audio = normalise(made.sound, params.loudness, params.peak, made.rate)
@@ -195,7 +207,7 @@ def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Co
 
     Raises UserError: no video there, two of one name, the same folder twice; and at the end, when some failed.
     """
-    found = sorted(f for f in videos.iterdir() if f.suffix.lower() in VIDEOS and f.is_file() and not f.name.startswith("."))
+    found = videos_of(videos)
     if not found:
         raise UserError(f"{videos}: no video in this folder (looked for {', '.join(VIDEOS)})")
     twice = next((a for a, b in pairwise(sorted(f.stem for f in found)) if a == b), None)
@@ -206,9 +218,8 @@ def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Co
     check_writable(folder / found[0].name)
     failed = []
     for video in found:
-        suffix = video.suffix.lower() if video.suffix.lower() in CONTAINERS else ".mp4"
         try:
-            generate_dance(video, outputs(folder / f"{video.stem}{suffix}", level), models, layout, params, beats=beats)
+            generate_dance(video, outputs(out_of(video, folder), level), models, layout, params, beats=beats)
         except UserError as err:
             say("generate", f"failed: {err}")
             failed.append(video.name)

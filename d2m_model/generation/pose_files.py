@@ -10,11 +10,14 @@ Nothing in a file is executed: pickles go through a reader that makes arrays and
 """
 
 import dataclasses
+import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
 from d2m_model.generation.pose_json import detections_of, folder_detections
 from dataset_tools.aist.annotations import RATE as AIST_RATE
@@ -67,12 +70,15 @@ class ReadPose:
         return dataclasses.replace(self, pose=pose)
 
 
-def read_pose(path: Path, *, fps: float | None = None, size: tuple[int, int] | None = None, camera: int = 1) -> ReadPose:
+def read_pose(
+    path: Path, *, fps: float | None = None, video_fps: float | None = None, size: tuple[int, int] | None = None, camera: int = 1
+) -> ReadPose:
     """The pose in a file or folder. Of several people it is the one `tracking` takes for the primary dancer; an array with
     people in slots has that one in slot 0.
 
-    fps: frames a second of the file (unless told 60 for AIST++, else 30); size: of the picture in px; camera: 1 to 9, of
-    AIST++. Raises UserError: no such file, another format or number of joints, sizes beyond the limits, nobody seen.
+    fps: frames a second of the file (unless told 60 for AIST++, 30 for an array, else `video_fps`, which is that of the video
+    of whose frames it has an object each, else 30); size: of the picture in px; camera: 1 to 9, of AIST++. Raises UserError:
+    no such file, another format or number of joints, sizes beyond the limits, nobody seen.
     """
     path = Path(path)
     if not path.exists():
@@ -95,7 +101,7 @@ def read_pose(path: Path, *, fps: float | None = None, size: tuple[int, int] | N
             frames, people = None, found
     else:
         raise UserError(f"{path}: a pose is .npy, .json, .jsonl, .pkl or a folder of OpenPose's *_keypoints.json")
-    fps = fps or float(FPS)
+    fps = fps or (people is not None and video_fps) or float(FPS)
     if people is not None:
         people = [_coco(_clean(found), path) for found in people]
         width, height = size or _extent(people)
@@ -129,14 +135,22 @@ def at_30_fps(pose: np.ndarray, fps: float) -> np.ndarray:
     return np.where(both, between, nearer).astype(np.float32)
 
 
+def load_array(path: Path) -> np.ndarray:
+    """The array of a .npy file, mapped into memory, not read. Raises UserError for anything else, however it is damaged."""
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes beyond int64
+            with open(path, "rb") as file:
+                if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+                    raise TypeError("another kind of file")
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, LookupError, MemoryError, ArithmeticError, RecursionError, SyntaxError, TypeError, AttributeError, struct.error, TokenError) as err:
+        raise UserError(f"{path}: not a .npy file, an array of numbers ({type(err).__name__}); save it with numpy.save") from None
+
+
 def _array(path: Path) -> np.ndarray:
     """(T, J, 3) of a .npy file of this project: slot 0 where it has people."""
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            raise TypeError("an archive")
-    except (ValueError, OSError, EOFError, LookupError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, TokenError) as err:
-        raise UserError(f"{path}: not an array of numbers ({type(err).__name__}); a pose is (frames, people, joints, 3) or (frames, joints, 3)") from None
+    found = load_array(path)
     shape = found.shape
     if found.dtype.kind not in "fiu" or found.ndim not in (3, 4) or shape[-1] != 3 or 0 in shape:
         raise UserError(f"{path}: a pose is numbers (frames, people, joints, 3) or (frames, joints, 3), found {shape} of {found.dtype}"[:300])

@@ -17,22 +17,23 @@ class Params:
     split: str = "test"
     """Whose clips the stage makes music for."""
     hop: int = 1
-    """Whole seconds between the starts of windows."""
+    """Whole seconds between the starts of D2M-GAN's windows."""
     crossfade: float = 0.25
-    """Seconds in which one window goes over into the next."""
+    """Seconds in which one of D2M-GAN's windows goes over into the next."""
     denoise: float = 0.25
-    """Strength of the noise gate, 0 (off) to 1. It takes music with the hiss: on reconstructed demo clips 0.25 moved the
+    """Strength of the noise gate on D2M-GAN's music, 0 (off) to 1. It takes music with the hiss: on reconstructed demo clips 0.25 moved the
     log-mel distance to the original by under 1 % either way, 1 raised it by 17 to 39 %."""
     loudness: float = -16.0
     """LUFS of a finished sound, unless `peak` allows less."""
     peak: float = 0.95
     """Highest sample of a finished sound; 1 is full scale."""
     seed: int = 0
-    """Of whatever a model draws at random."""
+    """Of whatever a model draws at random, 0 to 2**63 - 1."""
     strictness: float = 1.0
-    """Of the prior: how strictly the rhythm and the style are kept. 0 ignores them, 1 is as learnt and takes half the time."""
+    """Of the prior: how strictly the rhythm and the style are kept. 0 ignores them, 1 is as learnt and takes half the time. Other
+    values change how level high is drawn; level low, which is drawn under it, is always as learnt."""
     temperature: float = 1.0
-    """Of the prior's draws; below 1 likely codes become likelier."""
+    """Of the prior's draws of level high; below 1 likely codes become likelier. Level low is always drawn as learnt."""
     style: str = ""
     """Of the prior's music: empty, what the dance says; else a genre of the corpus, or a sound file to sound like."""
     threads: int = 1
@@ -45,11 +46,11 @@ class Params:
         require(0 <= self.crossfade <= self.hop / 2, f"crossfade must be 0 to hop / 2, found {self.crossfade}")
         require(0 <= self.denoise <= 1, f"denoise must be 0 to 1, found {self.denoise}")
         require(-70 <= self.loudness <= 0, f"loudness must be -70 to 0 LUFS, found {self.loudness}")
+        require(0 <= self.seed < 2**63, f"seed must be 0 to 2**63 - 1, found {self.seed}")
         require(0 <= self.strictness <= 20, f"strictness must be 0 to 20, found {self.strictness}")
         require(0.01 <= self.temperature <= 10, f"temperature must be 0.01 to 10, found {self.temperature}")
         require(self.threads >= 1, f"threads must be at least 1, found {self.threads}")
         require(0 < self.peak <= 1, f"peak must be above 0 and at most 1, found {self.peak}")
-
 
     @property
     def draw(self) -> Draw:
@@ -61,6 +62,8 @@ def chosen(args: argparse.Namespace, layout: Layout) -> Params:
     """The parameters of params.yaml, with what the command line says instead. Raises UserError for a value out of range."""
     given = {name: getattr(args, name) for name in ("seed", "loudness", "denoise", "strictness", "style") if getattr(args, name) is not None}
     try:
-        return dataclasses.replace(load_params(layout.params, "generate", Params), **given)
+        params = dataclasses.replace(load_params(layout.params, "generate", Params), **given)
+        dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # the last take's seed is one, too
+        return params
     except ValueError as err:
         raise UserError(f"generate: {err}") from None

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,12 @@ class Again:
 
     def made(self, composer: Rhythmic, dance: Dance, params: Params) -> np.ndarray:
         """`made_again` of the file. Raises UserError as that, `read_take` and `regions.made_again`."""
-        audio = read_take(self.take)
-        return made_again(composer, dance, params, audio, regions_made_again(self.redo, self.keep, len(audio) / SAMPLE_RATE))
+        return made_again(composer, dance, params, self.audio, regions_made_again(self.redo, self.keep, len(self.audio) / SAMPLE_RATE))
+
+    @cached_property
+    def audio(self) -> np.ndarray:
+        """(S,) of the file, read once."""
+        return read_take(self.take)
 
 
 def read_take(path: Path) -> np.ndarray:

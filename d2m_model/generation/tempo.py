@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from d2m_model.generation.song_fit import NEAR, counted
-from d2m_model.rhythm.beats_file import Beats
+from d2m_model.rhythm.beats_file import MOST_BEATS, Beats
 from dataset_tools.base.errors import UserError
 
 SLOWEST, FASTEST = 20.0, 400.0
@@ -22,7 +22,7 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
     beats are left out is up to the down-beats: those stay. A bar keeps its number of beats. Beats that the dance has
     room for after its last one go on at `bpm`; those beyond its end are dropped.
 
-    Raises UserError for a tempo out of SLOWEST to FASTEST, and fewer than two beats.
+    Raises UserError for a tempo out of SLOWEST to FASTEST, fewer than two beats, and more of them than `Beats` holds.
     """
     if not SLOWEST <= bpm <= FASTEST:
         raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
@@ -38,6 +38,8 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
     grid = np.arange(first, numbers[-1] + 1e-9, 1 / count)
     start = float(np.interp(first, numbers, beats.beats))
     times = start + (np.interp(grid, numbers, beats.beats) - start) * tempo * count / bpm
+    if len(times) + (beats.seconds - times[-1]) * bpm / 60 > MOST_BEATS:
+        raise UserError(f"--tempo {bpm:g} in {beats.seconds:.0f} s is more than {MOST_BEATS} beats; cut the dance")
     more = np.arange(times[-1] + 60 / bpm, beats.seconds, 60 / bpm)
     strength = np.interp(grid, numbers, beats.strength) if len(beats.strength) else np.zeros(0)
     if len(strength):

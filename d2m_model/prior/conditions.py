@@ -9,7 +9,8 @@ from dataset_tools.base.timebase import SAMPLE_RATE
 
 NARROW, WIDE = 0.015, 0.05  # seconds: how far a beat is felt
 USUAL_GAP = 0.5  # seconds
-EARLIER = 16  # beats that are supposed before the first and after the last
+BEYOND = 16  # beats, at least, that are supposed before the first and after the last
+LEAST_GAP = 0.03  # seconds between them
 
 
 def rhythm_features(
@@ -27,7 +28,7 @@ def rhythm_features(
         return found
     times = (first + np.arange(count) + 0.5) * hop / SAMPLE_RATE
     found[:, 0], found[:, 1] = _nearness(times, beats, NARROW), _nearness(times, beats, WIDE)
-    line = _continued(beats, USUAL_GAP)
+    line, before = _continued(beats, USUAL_GAP, times)
     at = np.clip(np.searchsorted(line, times, side="right") - 1, 0, len(line) - 2)
     gap = np.maximum(1e-3, line[at + 1] - line[at])
     phase = 2 * np.pi * np.clip((times - line[at]) / gap, 0, 1)
@@ -35,12 +36,12 @@ def rhythm_features(
     found[:, 9] = np.clip(np.log2(gap / USUAL_GAP), -2, 2)
     if len(downbeats):
         found[:, 2] = _nearness(times, downbeats, WIDE)
-        bars = _continued(downbeats, 4 * float(np.median(np.diff(line))))
+        bars, _ = _continued(downbeats, 4 * float(np.median(np.diff(line))), times)
         bar = np.clip(np.searchsorted(bars, times, side="right") - 1, 0, len(bars) - 2)
         turn = 2 * np.pi * np.clip((times - bars[bar]) / np.maximum(1e-3, bars[bar + 1] - bars[bar]), 0, 1)
         found[:, 7], found[:, 8], found[:, 11] = np.sin(turn), np.cos(turn), 1
     if len(strength):
-        found[:, 10] = strength[np.clip(at - EARLIER, 0, len(beats) - 1)]
+        found[:, 10] = strength[np.clip(at - before, 0, len(beats) - 1)]
         found[:, 12] = 1
     return found
 
@@ -51,11 +52,13 @@ def _nearness(times: np.ndarray, events: np.ndarray, width: float) -> np.ndarray
     return np.exp(-0.5 * (distance / width) ** 2)
 
 
-def _continued(events: np.ndarray, usual: float) -> np.ndarray:
-    """The events, and `EARLIER` more on either side as far apart as they are in the middle."""
-    gap = float(np.median(np.diff(events))) if len(events) > 1 else usual
-    steps = gap * np.arange(1, EARLIER + 1)
-    return np.concatenate([events[0] - steps[::-1], events, events[-1] + steps])
+def _continued(events: np.ndarray, usual: float, times: np.ndarray) -> tuple[np.ndarray, int]:
+    """The events, and on either side as many more as reach beyond `times` (T,), at least `BEYOND`, as far apart as they are
+    in the middle; and how many come before the first."""
+    gap = max(LEAST_GAP, float(np.median(np.diff(events))) if len(events) > 1 else usual)
+    reach = (events[0] - times[0], times[-1] - events[-1]) if len(times) else (0.0, 0.0)
+    before, after = (max(BEYOND, int(seconds / gap) + 1) for seconds in reach)
+    return np.concatenate([events[0] - gap * np.arange(before, 0, -1), events, events[-1] + gap * np.arange(1, after + 1)]), before
 
 
 def features_of(beats: Beats, count: int, hop: int) -> torch.Tensor:

@@ -1,9 +1,11 @@
 """How a prior's music follows held-out dances while it is still learning: P4's difference, onsets, and sounds to hear."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import nn
 
 from d2m_model.generation.finish import normalise
 from d2m_model.generation.listening import LOUDNESS, PEAK, held_out_clips
@@ -24,7 +26,7 @@ from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, frames_
 class PriorListener:
     """Up to `count` held-out clips under the rhythm that the stage `rhythm` reads from their motion; the reference is the
     onsets of each dance's own music. Level low is made from that music's own codes of level high, so that its measurement
-    says nothing of another training.
+    says nothing of another training. What is measured are copies on the CPU, wherever the network is trained.
 
     styles: gives the styles of the training songs as a network that is still learning sees them.
 
@@ -33,12 +35,13 @@ class PriorListener:
 
     def __init__(self, layout: Layout, vqvae: JukeboxVQVAE, level: str, count: int, seed: int, styles: Callable[[PriorNet], Styles | None]):
         self.shards, self.clips = held_out_clips(layout.stage("shards"), count)
-        self.vqvae, self.level, self.seed, self.styles = vqvae, level, seed, styles
+        self.vqvae, self.level, self.seed, self.styles = _on_cpu(vqvae), level, seed, styles
         self.beats = {c.clip_id: read_beats(layout.stage("rhythm") / "beats" / f"{c.clip_id}.json") for c in self.clips}
         self.onsets = {c.clip_id: onset_times(self.shards.read(c.clip_id).audio) for c in self.clips}
 
     def measure(self, net: PriorNet) -> Measurement:
         """P4's `own`, `other` and their `difference` by onsets, and onsets a clip."""
+        net = _on_cpu(net)
         model, sounds = PriorModel(net=net, codebook=self.vqvae.codebook(LEVELS[self.level]).k, level=self.level, styles=self.styles(net)), {}
         for clip in self.clips:
             sound = self._played(model, clip.clip_id, frames_to_samples(clip.frames))
@@ -63,3 +66,8 @@ class PriorListener:
         codes = sample(model.net, rhythm, style, DRAWS[self.level], rng, upper=upper)
         with torch.inference_mode():
             return self.vqvae.decode(codes[None], LEVELS[self.level])[0, :samples].numpy()
+
+
+def _on_cpu(net: nn.Module) -> nn.Module:
+    """The network itself where it is on the CPU, else a copy of it there."""
+    return net if next(net.parameters()).device.type == "cpu" else copy.deepcopy(net).cpu()

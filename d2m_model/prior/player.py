@@ -13,7 +13,7 @@ from d2m_model.prior.model_file import PriorModel, load_prior
 from d2m_model.prior.sampling import DRAWS, Draw, sample
 from d2m_model.prior.style import style_for, style_of
 from d2m_model.rhythm.beats_file import Beats
-from d2m_model.training.coding import codes_of
+from d2m_model.training.coding import codes_of, sound_of
 from d2m_model.training.shard_data import PEAK, SILENCE
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.base.errors import UserError
@@ -35,8 +35,9 @@ class Player:
         return "low" if self.low else "high"
 
     def style(self, spec: str, beats: Beats, seed: int) -> torch.Tensor:
-        """(style,) of: '' what the dance says, a genre's name, or a sound file. UserError for a name that is neither."""
-        if Path(spec).suffix:
+        """(style,) of: '' what the dance says, the name of a genre of the corpus, or else a sound file. UserError for a name
+        that is neither."""
+        if Path(spec).suffix and spec not in self.high.styles.genres:
             from d2m_model.metrics.inputs import read_sound
 
             audio = read_sound(Path(spec))
@@ -49,14 +50,16 @@ class Player:
     def codes(self, beats: Beats, samples: int, style: torch.Tensor, draw: Draw, seed: int, kept: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         """{'high': (L,)} and, of level low, {'low': (4 L,)} int64 codes for `samples` of music.
 
-        kept: codes by level that it begins with. Equal seeds give equal codes.
+        draw: of level high. Level low is drawn as learnt, but without the rhythm where `draw` has a guidance of 0. kept: codes
+        by level that it begins with. Equal seeds give equal codes.
         """
         kept = kept or {}
         rng, count = torch.Generator().manual_seed(seed), -(-samples // HOPS[2])
         found = {"high": sample(self.high.net, features_of(beats, count, HOPS[2]), style, draw, rng, kept=kept.get("high"))}
         if self.low:
             finer = HOPS[2] // HOPS[1]
-            found["low"] = sample(self.low.net, features_of(beats, finer * count, HOPS[1]), None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low"))
+            rhythm = features_of(beats, finer * count, HOPS[1]) * bool(draw.guidance)  # of zeros is none
+            found["low"] = sample(self.low.net, rhythm, None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low"))
         return found
 
     def coded(self, audio: np.ndarray, level: str) -> torch.Tensor:
@@ -66,8 +69,7 @@ class Player:
 
     def play(self, codes: dict[str, torch.Tensor], samples: int) -> np.ndarray:
         """(samples,) float32 of `codes`."""
-        with torch.inference_mode():
-            return self.decoder.decode(codes[self.level][None], LEVELS[self.level])[0, :samples].numpy()
+        return sound_of(self.decoder, codes[self.level], LEVELS[self.level])[:samples].numpy()
 
 
 def load_player(layout: Layout, level: str) -> Player:

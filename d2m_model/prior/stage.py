@@ -74,8 +74,8 @@ def sound_files_of(folder: Path) -> list[Path]:
 
 
 def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
-    """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. Raises UserError where
-    there is none or one can't be read."""
+    """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. A song is called
+    by its path in the folder. Raises UserError where there is none or one can't be read."""
     from d2m_model.metrics.inputs import read_sound
     from d2m_model.rhythm.music_beats import music_beats
 
@@ -85,7 +85,7 @@ def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
         for start in range(0, len(audio), PIECE_SECONDS * SAMPLE_RATE):
             part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]
             if (peak := float(np.abs(part).max())) > 1e-4 and len(part) > SAMPLE_RATE:
-                pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, f"music/{file.relative_to(folder)}", music_beats(part)))
+                pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, f"music/{file.relative_to(folder).as_posix()}", music_beats(part)))
     return pieces
 
 

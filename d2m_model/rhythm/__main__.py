@@ -54,12 +54,13 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
         pose, fps = posed.pose, float(FPS)
         say("rhythm", f"{source.name}: {len(pose) / fps:.1f} s, dancer seen in {posed.coverage:.0%} of the frames")
     else:
-        try:
-            pose, fps = np.load(source, allow_pickle=False), args.fps
-        except (OSError, ValueError, EOFError):
-            raise UserError(f"{source}: not a .npy file of numbers; save it with numpy.save") from None
-    if not isinstance(pose, np.ndarray) or pose.ndim not in (3, 4):
-        raise UserError(f"{source}: must be an array (frames, joints, 3) or (frames, dancers, joints, 3), found {getattr(pose, 'shape', type(pose).__name__)}")
+        from d2m_model.generation.pose_files import MOST_FRAMES, load_array
+
+        pose, fps = load_array(source), args.fps
+        if pose.ndim not in (3, 4):
+            raise UserError(f"{source}: must be an array (frames, joints, 3) or (frames, dancers, joints, 3), found {pose.shape}"[:300])
+        if len(pose) > MOST_FRAMES:
+            raise UserError(f"{source}: at most {MOST_FRAMES} frames are read, found {len(pose)}")
     people = pose if pose.ndim == 4 else pose[:, None]
     if not 0 <= args.dancer < people.shape[1]:
         raise UserError(f"{source}: --dancer must be 0 to {people.shape[1] - 1}, found {args.dancer}")
@@ -82,7 +83,7 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
     pose, fps = own_dance(args, layout)
     try:
         beats = model.beats_of(pose, fps)
-    except UserError as err:
+    except ValueError as err:  # what is no pose, or longer than beats may be
         raise UserError(f"{args.video or args.pose}: {err}") from None
     write_beats(args.out, beats)
     if args.click:

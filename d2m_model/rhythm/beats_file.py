@@ -52,8 +52,8 @@ class Beats:
     def __post_init__(self):
         for name in ("beats", "downbeats", "strength"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
-        require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {self.fps}")
-        require(_is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {self.seconds}")
+        require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {_short(self.fps)}")
+        require(_is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {_short(self.seconds)}")
         for name in ("beats", "downbeats"):
             times = getattr(self, name)
             require(not len(times) or times[0] >= 0, f"{name} must be at least 0 s, found {times[:1]}")
@@ -62,14 +62,22 @@ class Beats:
             require(not len(times) or times[-1] <= self.seconds, f"{name} must be within the {self.seconds:g} s of the dance, found {times[-1:]}")
         require(len(self.strength) in (0, len(self.beats)), f"strength must have a number for each of the {len(self.beats)} beats, found {len(self.strength)}")
         require(bool(((self.strength >= 0) & (self.strength <= 1)).all()), "strength must be within 0..1")
-        require(self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000), f"tempo must be 1 to 2000 beats a minute, found {self.tempo}")
+        require(self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000), f"tempo must be 1 to 2000 beats a minute, found {_short(self.tempo)}")
         require(isinstance(self.style, Mapping) and len(self.style) <= MOST_STYLES, f"style must map at most {MOST_STYLES} genres to probabilities")
         for genre, share in self.style.items():
-            require(isinstance(genre, str) and _is_number(share) and 0 <= share <= 1, f"style must map genres to 0..1, found {genre}: {share}")
+            require(isinstance(genre, str) and _is_number(share) and 0 <= share <= 1, f"style must map genres to 0..1, found {_short(genre)}: {_short(share)}")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number that float64 can hold."""
+    try:
+        return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # JSON's integers know no bounds
+        return False
+
+
+def _short(value: object) -> str:
+    return str(value)[:40]
 
 
 def _numbers(name: str, values: object) -> np.ndarray:
@@ -78,7 +86,7 @@ def _numbers(name: str, values: object) -> np.ndarray:
     require(isinstance(values, (list, tuple, np.ndarray)) and len(values) <= MOST_BEATS, rule)
     if not isinstance(values, np.ndarray):
         wrong = next((v for v in values if not _is_number(v)), None)
-        require(wrong is None, f"{rule}, found {str(wrong)[:40]}")
+        require(wrong is None, f"{rule}, found {_short(wrong)}")
         require(all(_is_number(v) for v in values), rule)
     array = np.asarray(values, np.float64)
     require(array.ndim == 1 and bool(np.isfinite(array).all()), rule)

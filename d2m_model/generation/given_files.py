@@ -1,0 +1,50 @@
+"""The user's own files: which of a folder are videos or songs, and that none is written over."""
+
+import argparse
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dataset_tools.base.errors import UserError
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".wmv")
+"""Names of videos in a folder; what is in them may be anything that FFmpeg reads."""
+SONGS = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
+
+
+def videos_of(folder: Path) -> list[Path]:
+    """The videos of a folder, in the order of their names."""
+    return _files(folder.iterdir(), VIDEOS)
+
+
+def songs_of(folder: Path) -> list[Path]:
+    """The songs of a folder and of the folders in it, in the order of their names."""
+    return _files(folder.rglob("*"), SONGS)
+
+
+def _files(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(f for f in paths if f.suffix.lower() in suffixes and f.is_file() and not f.name.startswith("."))
+
+
+def given_files(args: argparse.Namespace, style: str) -> Iterator[Path]:
+    """Every file that `generate` reads of the user's, by its options and the style it goes by."""
+    for path in (args.video, args.pose, args.beats, args.take, Path(style) if style else None):
+        if path and path.is_file():
+            yield path
+        elif path and path.is_dir() and path in (args.video, args.pose):
+            yield from videos_of(path) if path == args.video else (f for f in path.iterdir() if f.is_file())
+    if args.own_music and args.own_music.is_dir():
+        yield from songs_of(args.own_music)
+
+
+def check_kept(written: Iterable[Path], given: Iterable[Path]) -> None:
+    """Raises UserError where a path of `written` is one of the files `given`, by whatever name."""
+    known = {_identity(path): path for path in given}
+    for path in written:
+        if path.exists() and (lost := known.get(_identity(path))):
+            raise UserError(f"{path}: would be written, and is {lost} itself, which would be lost; name another --out")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
