@@ -453,3 +453,9 @@ def test_real_dancers_have_regular_beats():
     model, tracks = load_rhythm(Path(os.environ.get("D2M_RHYTHM", folder / "model.pt"))), sorted(folder.glob("*.npy"))
     regular = [is_regular(model.beats_of(np.load(track))) for track in tracks]
     assert tracks and sum(regular) >= len(tracks) * 5 / 6
+
+
+def test_beats_in_milliseconds_are_told(tmp_path):
+    (tmp_path / "b.json").write_text('{"beats": [500, 1000, 1500]}')
+    with pytest.raises(UserError, match=r"b\.json: beats must be in seconds, and are 500 apart; are they milliseconds\?"):
+        read_beats(tmp_path / "b.json")

@@ -20,6 +20,8 @@ from dataset_tools.base.params import require
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
 MOST_BEATS = 100_000
+LONGEST_GAP = 10.0
+"""Seconds between two beats, beyond which a file's times are taken for another unit."""
 MOST_SECONDS = 6 * 3600.0
 MOST_STYLES = 1000
 MOST_BYTES = 16 << 20
@@ -128,6 +130,8 @@ def read_beats(path: Path) -> Beats:
     try:
         beats = _numbers("beats", values["beats"])
         given = {name: values[name] for name in ("downbeats", "strength", "style") if values.get(name) is not None}
+        gap = float(np.median(np.diff(beats))) if len(beats) > 1 else 0.5
+        require(gap <= LONGEST_GAP, f"beats must be in seconds, and are {gap:g} apart; are they milliseconds?")
         tempo = values.get("tempo")
         seconds = values.get("seconds")
         if seconds is None:
