@@ -76,6 +76,8 @@ def check_together(args: argparse.Namespace, style: str) -> None:
         raise UserError("generate: --from is for one level of the prior, neither for --own-music nor for --level both")
     if not 1 <= args.takes <= MOST_TAKES or (args.takes > 1 and (args.own_music or dance is None or (args.video and args.video.is_dir()))):
         raise UserError(f"generate: --takes must be 1 to {MOST_TAKES}, of one dance of your own and a model, found {args.takes}")
+    if args.out and args.video and args.video.is_dir() and args.out.exists() and args.out.samefile(args.video):
+        raise UserError(f"{args.out}: --out must be another folder when --video is one")
     if args.out:
         check_kept(_written(args), given_files(args, style))
     args.again = Again(take=args.take, redo=args.redo, keep=args.keep) if args.take else None
