@@ -10,7 +10,7 @@ import torch
 
 from d2m_model.imports import load_jukebox
 from d2m_model.nets.jukebox_vqvae import VqVaeConfig
-from d2m_model.prior.conditions import rhythm_features
+from d2m_model.prior.conditions import USUAL_STRENGTH, features_of, rhythm_features
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
 from d2m_model.prior.net import RHYTHM, PriorNet, PriorSizes
@@ -19,6 +19,7 @@ from d2m_model.prior.sampling import Draw, sample
 from d2m_model.prior.stage import free_music
 from d2m_model.prior.style import styles_of
 from d2m_model.prior.task import PriorTask, shown_of
+from d2m_model.rhythm.beats_file import Beats
 from d2m_model.training import coding
 from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Run, train_loop
@@ -259,3 +260,10 @@ def test_music_without_video_is_learnt_from_and_bad_folders_are_refused(pipeline
     assert 110 < len(pieces[0].beats) < 125
     with pytest.raises(UserError, match="no sound file there"):
         free_music(tmp_path / "nowhere", vqvae, "high")
+
+
+def test_beats_alone_have_bars_from_the_first_and_one_strength():
+    times = np.arange(0.25, 6, 0.5)
+    alone = features_of(Beats(fps=30, seconds=6.0, beats=times), 1000, HOP)
+    told = features_of(Beats(fps=30, seconds=6.0, beats=times, downbeats=times[::4], strength=np.full(12, USUAL_STRENGTH)), 1000, HOP)
+    assert torch.equal(alone, told) and not features_of(Beats(fps=30, seconds=6.0, beats=times[:0]), 50, HOP).any()
