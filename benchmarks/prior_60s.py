@@ -12,11 +12,11 @@ import time
 import numpy as np
 import torch
 
+from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.generation.composing import Dance, Rhythmic
 from d2m_model.generation.settings import Params
 from d2m_model.imports import load_jukebox
 from d2m_model.metrics.onset_alignment import onset_times
-from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player
 from d2m_model.rhythm.beats_file import Beats
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256))
+    decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", CODEC)
     high, low = (load_prior(WEIGHTS / f"prior_demo_{level}.pt") for level in ("high", "low"))
     composer = Rhythmic(Player(high=high, low=low if args.level == "low" else None, decoder=decoder))
     times = np.arange(0.25, args.seconds, 60 / args.tempo)

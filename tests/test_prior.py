@@ -8,8 +8,8 @@ import pytest
 import soundfile
 import torch
 
+from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.imports import load_jukebox
-from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from d2m_model.prior.conditions import USUAL_STRENGTH, features_of, rhythm_features
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
@@ -215,7 +215,7 @@ def test_short_music_is_its_own_reference_and_what_is_shorter_is_refused():
 
 def test_long_sounds_have_the_codes_that_they_have_at_once():
     weights = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
-    model = load_jukebox(weights, VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256))
+    model = load_jukebox(weights, CODEC)
     audio = torch.from_numpy(synthesise(compose(7, "house", seconds=8.0), 22050))
     for level in (1, 2):
         whole, pieces = model.encode(audio[None], level)[0], codes_of(model, audio, level)
@@ -226,7 +226,7 @@ def test_long_sounds_have_the_codes_that_they_have_at_once():
 def test_long_codes_have_the_sound_that_they_have_at_once(monkeypatch, level):
     """Pieces of 8 192 samples of the demo's codec; two of them would differ audibly where they meet, were they made alone."""
     weights = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
-    model = load_jukebox(weights, VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256))
+    model = load_jukebox(weights, CODEC)
     monkeypatch.setattr(coding, "PIECE", 1 << 13)
     codes = torch.randint(256, (45_000 // HOPS[level],), generator=torch.Generator().manual_seed(0))
     whole, pieces = model.decode(codes[None], level)[0], coding.sound_of(model, codes, level)

@@ -9,13 +9,13 @@ import soundfile
 import torch
 
 from d2m_model import generate
+from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.generation import models
 from d2m_model.generation.composing import Rhythmic
 from d2m_model.generation.takes import Again, read_take
 from d2m_model.imports import load_jukebox
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.sound import HOP, Sound
-from d2m_model.nets.jukebox_vqvae import VqVaeConfig
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player
 from d2m_model.prior.sampling import Draw
@@ -30,7 +30,7 @@ RATE = 22050
 @pytest.fixture(scope="module")
 def player():
     torch.set_num_threads(1)
-    decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256))
+    decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", CODEC)
     high, low = (load_prior(WEIGHTS / f"prior_demo_{level}.pt", decoder.codebook(index).k) for level, index in (("high", 2), ("low", 1)))
     return {"high": Player(high=high, decoder=decoder), "low": Player(high=high, low=low, decoder=decoder)}
 

@@ -1,8 +1,8 @@
 """Recipe of demo/weights/prior_demo_high.pt and _low.pt: the prior, small, trained on rendered songs that no corpus has.
 
     python -m d2m_model.demo.song_pool --out POOL.npy
-    python -m d2m_model.demo.train_prior --pool POOL.npy --codes CODES --level high                 # songs to codes; and low
-    python -m d2m_model.demo.train_prior --codes CODES --level high --steps 6000 --out FOLDER        # and low
+    python -m d2m_model.demo.train_prior --pool POOL.npy --codes CODES --level high                 # songs to codes; and low with --songs 240
+    python -m d2m_model.demo.train_prior --codes CODES --level high --steps 4500 --out FOLDER        # and low with --steps 3000
 
 A corpus's own training continues from them. Each level is trained on one thread; a stopped training goes on where it was.
 """
@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from d2m_model.demo.song_pool import genre_of, open_pool, score_of
+from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.imports import load_jukebox
-from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.model_file import PriorModel, save_prior
 from d2m_model.prior.net import PriorNet
@@ -40,7 +41,6 @@ SIZES = {
     "high": {"width": 192, "depth": 6, "heads": 3, "local_width": 192},
     "low": {"width": 128, "depth": 3, "heads": 2, "local_width": 160},
 }
-CODEC = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
 
 
 def params_of(level: str, steps: int) -> Params:
@@ -107,7 +107,6 @@ def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
     music, codebook = read_music(codes, level)
     sizes, hop = params.sizes(level, len(codebook)), HOPS[LEVELS[level]]
     data, net = MusicData(music[:-HELD_OUT], sizes, hop), PriorNet(sizes)
-    print("parameters", sum(p.numel() for p in net.parameters()), flush=True)
     task = PriorTask(net, data, params, device)
     task.listener = HeldOut(task, MusicData(music[-HELD_OUT:], sizes, hop, jitter=0, mask=0))
     started = time.monotonic()
@@ -131,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--songs", type=int, default=10**6, help="how many of the pool's songs to turn into codes (default: all)")
     parser.add_argument("--workers", type=int, default=2, help="processes that turn songs into codes (default: 2)")
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
-    parser.add_argument("--steps", type=int, default=6000, help="training steps (default: 6000)")
+    parser.add_argument("--steps", type=int, default=4500, help="training steps (default: 4500)")
     parser.add_argument("--out", type=Path, help="folder for the weights of the level")
     args = parser.parse_args(argv)
     if args.pool and args.codes:

@@ -1,7 +1,7 @@
 """Recipe of demo/weights/vqvae_demo.pt: JukeBox's VQ-VAE, small, trained on rendered songs that no corpus has.
 
     python -m d2m_model.demo.song_pool --out POOL.npy
-    python -m d2m_model.demo.train_vqvae --pool POOL.npy --level 2 --steps 14000 --out PARTS     # and levels 1 and 0
+    python -m d2m_model.demo.train_vqvae --pool POOL.npy --level 2 --out PARTS                   # and 1; and 0 with --steps 3000
     python -m d2m_model.demo.train_vqvae --join PARTS --out dataset_tools/demo/weights/vqvae_demo.pt
 
 As JukeBox's was trained on 1.2 million songs before D2M-GAN saw it. The file has the layout of JukeBox's published one, in
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from d2m_model.demo.song_pool import open_pool
-from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE
+from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.autoencoding import measure
 from d2m_model.training.loop import Measurement, Run, train_loop
 from d2m_model.training.seeding import generator, seed_everything
@@ -31,6 +31,8 @@ from dataset_tools.base import cli
 from dataset_tools.base.atomic import check_writable, write_aside, write_text
 from dataset_tools.base.timebase import HOPS, SAMPLE_RATE
 
+CODEC = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
+"""Sizes of `vqvae_demo`."""
 SECONDS = {0: 0.1, 1: 0.2, 2: 0.4}
 """Of a training window, by level: about as many codes in each."""
 HELD_OUT = 20
@@ -38,7 +40,7 @@ HELD_OUT = 20
 
 
 def params_of(level: int, steps: int) -> Params:
-    sizes = {"width": 32, "depth": 4, "multipliers": (1, 1, 1), "bins": 256}
+    sizes = {name: getattr(CODEC, name) for name in ("width", "depth", "multipliers", "bins")}
     training = {"batch": 8, "seconds": SECONDS[level], "learning_rate": 1.5e-3, "gradient_norm": 2.0, "warm_up": 0.1, "mel": 1.0, "revival": 0.05}
     every = {"log_every": 100, "measure_every": 2000, "checkpoint_every": 500, "test_windows": 40, "measure_clips": 20}
     return Params(**sizes, **training, **every, steps=(steps,) * 3)
@@ -150,8 +152,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them")
     parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="JukeBox's level (default: 2, which is 'high')")
-    parser.add_argument("--steps", type=int, default=14_000, help="training steps (default: 14000)")
-    parser.add_argument("--coarse", type=float, default=0.75, help="share of the steps in bf16 (default: 0.75)")
+    parser.add_argument("--steps", type=int, default=10_000, help="training steps (default: 10000)")
+    parser.add_argument("--coarse", type=float, default=0.9, help="share of the steps in bf16 (default: 0.9)")
     parser.add_argument("--join", type=Path, help="folder of trained levels to make one file of")
     parser.add_argument("--out", type=Path, required=True, help="folder of trained levels, or with --join the file to write")
     args = parser.parse_args(argv)
