@@ -12,7 +12,7 @@ from builders import build_shards, click_train
 from test_mux import packets_and_sound, write_video
 
 from d2m_model import generate
-from d2m_model.generation import models, own_video
+from d2m_model.generation import models, own_video, regions
 from d2m_model.generation.beats import detected_beats
 from d2m_model.generation.composing import Generator
 from d2m_model.generation.finish import denoise, normalise, write_wav
@@ -116,10 +116,8 @@ def test_join_keeps_constants_and_noise_even_across_seams():
 
 
 def spectral_jumps(sound, at=None):
-    """Rises of the log spectrum (dB, RMS over frequency) between frames of 512 samples, at the samples `at` or all."""
-    frames = np.lib.stride_tricks.sliding_window_view(sound, 512)[::128] * np.hanning(512)
-    spectra = 20 * np.log10(np.abs(np.fft.rfft(frames)) + 1e-3)
-    jumps = np.sqrt(np.square(spectra[4:] - spectra[:-4]).mean(axis=1))
+    """`regions.spectral_jumps`, at the samples `at` or all."""
+    jumps = regions.spectral_jumps(sound)
     return jumps if at is None else [jumps[max(0, a // 128 - 6) : a // 128 + 3].max() for a in at]
 
 

@@ -13,14 +13,13 @@ from d2m_model.generation.finish import normalise
 from d2m_model.generation.regions import Region, splice
 from d2m_model.generation.regions import made_again as regions_made_again
 from d2m_model.generation.settings import Params
+from d2m_model.training.shard_data import peak_gain
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
 
 FADE = 0.03
 """Seconds in which a new part comes in and goes, within its region."""
 FULL = 32767
-CLIP_PEAK = 0.95
-"""Of the sounds that the codec was trained on."""
 MIDST = 4.0
 """Seconds before a region whose loudness the new part takes."""
 
@@ -66,12 +65,12 @@ def made_again(composer: Rhythmic, dance: Dance, params: Params, audio: np.ndarr
     wanted = frames_to_samples(dance.frames)
     if len(audio) != wanted:
         raise UserError(f"--from: the take lasts {len(audio) / SAMPLE_RATE:.2f} s, but the dance {wanted / SAMPLE_RATE:.2f} s; name the take of this dance")
-    peak = max(1e-4, float(np.abs(audio).max()))
+    gain = peak_gain(audio)  # as the codec heard its music
     for region in regions:
         first = round(region[0] * SAMPLE_RATE)
-        kept = {level: composer.player.coded(audio[:first] * np.float32(CLIP_PEAK / peak), level) for level in {"high", composer.level}}
+        kept = {level: composer.player.coded(audio[:first] * gain, level) for level in {"high", composer.level}}
         kept = {level: codes[: first // HOPS[2] * HOPS[2] // HOPS[LEVELS[level]]] for level, codes in kept.items()}
-        short = dataclasses.replace(dance, frames=min(dance.frames, -(-round(region[1] * SAMPLE_RATE) // 735)))
+        short = dataclasses.replace(dance, frames=min(dance.frames, -(-round(region[1] * SAMPLE_RATE) // SAMPLES_PER_FRAME)))
         raw, _ = composer.raw(short, params, kept)
         new = np.zeros_like(audio)
         new[: len(raw)] = raw * _gain(raw, audio, first, params)

@@ -12,6 +12,7 @@ from d2m_model.prior.net import PriorSizes
 from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import SAMPLE_RATE
 
 REFERENCE_SECONDS = 4.0
 """How much of another part of the song the style is read from; a shorter piece is repeated."""
@@ -61,8 +62,8 @@ class MusicData:
         """jitter: standard deviation, in seconds, by which a beat moves; mask: share of excerpts that lose their bars, and
         of those that lose their strengths."""
         self.sizes, self.hop, self.jitter, self.mask = sizes, hop, jitter, mask
-        self.reference = round(REFERENCE_SECONDS * 22050 / hop)
-        least = round(LEAST_SECONDS * 22050 / hop)
+        self.reference = round(REFERENCE_SECONDS * SAMPLE_RATE / hop)
+        least = round(LEAST_SECONDS * SAMPLE_RATE / hop)
         self.pieces = [piece for piece in pieces if len(piece.codes) >= least]
         if not self.pieces:
             raise UserError(f"prior: none of {len(pieces)} pieces of training music lasts {LEAST_SECONDS:g} s")

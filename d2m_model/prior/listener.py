@@ -18,7 +18,7 @@ from d2m_model.prior.sampling import DRAWS, sample
 from d2m_model.prior.style import Styles, style_for
 from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.training.loop import Measurement
-from d2m_model.training.shard_data import PEAK as CLIP_PEAK
+from d2m_model.training.shard_data import peak_gain
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, frames_to_seconds
 
@@ -60,7 +60,7 @@ class PriorListener:
         rhythm = features_of(beats, -(-samples // HOPS[2]) * HOPS[2] // hop, hop)
         if self.level == "low":
             audio = self.shards.read(clip_id).audio
-            upper = self.vqvae.encode(torch.from_numpy(audio / max(1e-4, np.abs(audio).max()) * np.float32(CLIP_PEAK))[None], LEVELS["high"])[0]
+            upper = self.vqvae.encode(torch.from_numpy(audio * peak_gain(audio))[None], LEVELS["high"])[0]
         else:
             style = style_for(model.styles, "", beats, self.seed)
         codes = sample(model.net, rhythm, style, DRAWS[self.level], rng, upper=upper)

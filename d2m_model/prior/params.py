@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from d2m_model.prior.net import PATCH, PriorSizes
 from d2m_model.training.loop import TrainingParams
 from dataset_tools.base.params import require
-from dataset_tools.base.timebase import HOPS, LEVELS
+from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +50,6 @@ class Params(TrainingParams):
         hop, above = HOPS[LEVELS[level]], HOPS[LEVELS["high"]]
         return PriorSizes(
             bins=bins, patch=PATCH // hop, width=self.width, depth=self.depth, heads=self.heads,
-            context=round(self.context_seconds * 22050 / PATCH), local_width=self.local_width, dropout=self.dropout,
+            context=round(self.context_seconds * SAMPLE_RATE / PATCH), local_width=self.local_width, dropout=self.dropout,
             style=self.style_width if level == "high" else 0, upper=0 if level == "high" else PATCH // above,
         )  # fmt: skip
-
-    def half(self, device: torch.device) -> bool:
-        """Whether products are taken in bf16."""
-        return self.precision == "bf16" or (self.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())

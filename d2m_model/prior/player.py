@@ -14,7 +14,7 @@ from d2m_model.prior.sampling import DRAWS, Draw, sample
 from d2m_model.prior.style import style_for, style_of
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.training.coding import codes_of, sound_of
-from d2m_model.training.shard_data import PEAK, SILENCE
+from d2m_model.training.shard_data import SILENCE, peak_gain
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -41,9 +41,9 @@ class Player:
             from d2m_model.metrics.inputs import read_sound
 
             audio = read_sound(Path(spec))
-            if len(audio) < SAMPLE_RATE or (peak := float(np.abs(audio).max())) < SILENCE:
+            if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
                 raise UserError(f"{spec}: a sound to sound like must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s")
-            codes = self.coded(audio * np.float32(PEAK / peak), "high")
+            codes = self.coded(audio * peak_gain(audio), "high")
             return style_of(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
         return style_for(self.high.styles, spec, beats, seed)
 

@@ -15,8 +15,6 @@ class Draw:
     """How strictly the rhythm and the style are kept: 0 not at all, 1 as learnt, more exaggerates what they change."""
     temperature: float = 1.0
     """Below 1 likely codes become likelier."""
-    top_p: float = 1.0
-    """The unlikeliest codes, which share 1 - top_p of the probability, are never drawn."""
 
 
 DRAWS = {"high": Draw(), "low": Draw()}
@@ -80,6 +78,4 @@ def _drawn(scores: torch.Tensor, luck: torch.Tensor, draw: Draw) -> torch.Tensor
     mixed = scores[0] if len(scores) == 1 else scores[1] + draw.guidance * (scores[0] - scores[1])
     share, order = torch.softmax(mixed.double() / draw.temperature, -1).sort(descending=True)
     total = share.cumsum(0)
-    if draw.top_p < 1:
-        total = total[: int((total < draw.top_p).sum()) + 1]
     return order[torch.searchsorted(total, luck * total[-1]).clamp(max=len(total) - 1)]

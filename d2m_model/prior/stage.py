@@ -20,7 +20,7 @@ from d2m_model.training.coding import codes_of
 from d2m_model.training.distributed import rank, require_even
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.seeding import seed_everything
-from d2m_model.training.shard_data import WindowData
+from d2m_model.training.shard_data import SILENCE, WindowData, peak_gain
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -84,8 +84,8 @@ def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
         audio = read_sound(file)
         for start in range(0, len(audio), PIECE_SECONDS * SAMPLE_RATE):
             part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]
-            if (peak := float(np.abs(part).max())) > 1e-4 and len(part) > SAMPLE_RATE:
-                pieces.append(coded(vqvae, torch.from_numpy(part * np.float32(0.95 / peak)), level, f"music/{file.relative_to(folder).as_posix()}", music_beats(part)))
+            if np.abs(part).max() > SILENCE and len(part) > SAMPLE_RATE:
+                pieces.append(coded(vqvae, torch.from_numpy(part * peak_gain(part)), level, f"music/{file.relative_to(folder).as_posix()}", music_beats(part)))
     return pieces
 
 

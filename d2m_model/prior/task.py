@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from d2m_model.prior.data import REFERENCE_SECONDS, Excerpts, MusicData
 from d2m_model.prior.net import PATCH, RHYTHM, PriorNet, PriorSizes
+from d2m_model.training.acceleration import in_bf16
 from d2m_model.training.distributed import mine
 from d2m_model.training.forecast import Forecast, forecast
 from d2m_model.training.loop import Measurement, Watch, descend
@@ -43,7 +44,7 @@ class PriorTask:
     def loss(self, excerpts: Excerpts, shown: torch.Tensor) -> torch.Tensor:
         """`loss_of` on the task's device, in its precision."""
         moved = Excerpts(*(part if part is None else part.to(self.device) for part in excerpts))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.half(self.device)):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16(self.device, self.params.precision)):
             return loss_of(self.net, moved, shown)
 
     def measure(self) -> Measurement:

@@ -11,6 +11,11 @@ PRECISIONS = ("auto", "fp32", "bf16")
 COMPILING = ("auto", "always", "never")
 
 
+def in_bf16(device: torch.device, precision: str) -> bool:
+    """Whether a precision means bf16 on a device: 'auto' does on CUDA devices that have it."""
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
 def accelerate(module: nn.Module, device: torch.device, precision: str = "auto", compiling: str = "auto") -> nn.Module:
     """Change a module in place; its weights, their names and its outputs stay float32.
 
@@ -19,7 +24,7 @@ def accelerate(module: nn.Module, device: torch.device, precision: str = "auto",
         normalised over several processes: torch.compile can't trace what they tell each other.
     """
     cuda = device.type == "cuda"
-    if precision == "bf16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported()):
+    if in_bf16(device, precision):
         module.forward = _in_bf16(module.forward, device.type)
     shared = any(isinstance(part, nn.SyncBatchNorm) for part in module.modules())
     if not shared and (compiling == "always" or (compiling == "auto" and cuda)):

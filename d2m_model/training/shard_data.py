@@ -36,6 +36,12 @@ class Batch(NamedTuple):
     """First frame of each window in its clip."""
 
 
+def peak_gain(audio: np.ndarray) -> np.float32:
+    """What brings the peak of a sound (S,) to `PEAK`; 1 for silence."""
+    peak = np.abs(audio).max(initial=0)
+    return np.float32(PEAK / peak if peak > SILENCE else 1.0)
+
+
 class WindowData:
     """All windows of `seconds` that start on whole seconds in the clips of one split.
 
@@ -57,7 +63,7 @@ class WindowData:
         per_frame = 4 * (info.people * info.joints * 3 + frames_to_samples(1) + info.motion_rate // FPS * MOTION_WIDTH)
         fits = per_frame * sum(clip.frames for clip in self.clips) <= memory
         self._whole = [self._load(clip.clip_id) for clip in self.clips] if fits else None
-        self._gain = [self._peak_gain(i) for i in range(len(self.clips))]
+        self._gain = [peak_gain(self._audio(i)) for i in range(len(self.clips))]
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -114,7 +120,3 @@ class WindowData:
 
     def _audio(self, index: int) -> np.ndarray:
         return self._whole[index].audio if self._whole else self.shards.read(self.clips[index].clip_id).audio
-
-    def _peak_gain(self, index: int) -> np.float32:
-        peak = np.abs(self._audio(index)).max()
-        return np.float32(PEAK / peak if peak > SILENCE else 1.0)
