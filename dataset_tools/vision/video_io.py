@@ -24,6 +24,14 @@ from dataset_tools.base.timebase import FPS
 from dataset_tools.vision.sound_clock import on_clock
 
 AUDIO_MARGIN = 0.5  # seconds of sound decoded before and after the wanted ones: codecs need a run-up, stamps an average
+# Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
+# among them: FFmpeg knows them by the file's name too, and opens what they name, anywhere on the machine.
+CONTAINERS = (
+    "aac,ac3,aiff,amr,ape,apng,asf,au,av1,avi,avs2,avs3,caf,cavsvideo,dirac,dsf,dts,dv,eac3,flac,flv,gif,gxf,h261,h263,"
+    "h264,hevc,iff,ivf,live_flv,m4v,matroska,mjpeg,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,smjpeg,sox,"
+    "swf,tak,truehd,tta,vc1,voc,vvc,w64,wav,wtv,wv,yuv4mpegpipe"
+)
+READING = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 TIE = 1e-6  # seconds below which two time stamps are equal
 # One thread, and no macroblock tree: x264's AVX-512 code for it gives other bytes than its older code, and under load
 # other bytes from one run to the next.
@@ -52,13 +60,16 @@ class VideoInfo:
 
 @contextmanager
 def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file for reading. What FFmpeg cannot read, here or inside the block, becomes a UserError of one line."""
+    """Open a file for reading, and no other file that it may name. What FFmpeg cannot read, here or inside the block, becomes a
+    UserError of one line."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: file not found")
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(f"file:{path}", metadata_errors="replace", options=READING) as container:
             yield container
+    except av.error.ArgumentError:
+        raise UserError(f"{path.name}: not a readable video: a playlist or a script, which leads to other files") from None
     except (av.error.FFmpegError, UnicodeDecodeError) as err:
         reason = getattr(err, "strerror", None) or str(err)
         raise UserError(f"{path.name}: not a readable video: {reason}") from None
