@@ -1,13 +1,18 @@
 """How much of a score is the training seed's: stages trained again from several seeds, played and scored each time.
 
-    python -m benchmarks.seeds --seeds 0 1 2 3 4 [--stages d2m_gan] [--root . --corpus demo] [--out FILE.json]
+    python -m benchmarks.seeds [--seeds 0 1 2 3 4] [--stages rhythm prior d2m_gan] [--root . --corpus demo] [--out FILE.json]
 
 Needs a finished corpus (`make repro`). For each seed a scratch folder gets params.yaml with that seed in the stages' sections,
-links to all else that the corpus has, and the commands of dvc.yaml for the stages, `generate` and `evaluate`; so whatever
-those stages read, such as the codec, is one and the same. A stage that is not named keeps its seed: `--stages vqvae synthesizer
-d2m_gan` trains the codec again too. A seed that was measured with the same settings is not trained again. Writes
-benchmarks/results/seeds-<corpus>.json: of each model and score the mean, the range and each seed's, and the processor, for
-rounding is another processor's, too. `python -m d2m_model.tables --compare` holds a run against it.
+links to all else that the corpus has, and the commands of dvc.yaml for the stages, `generate` and `evaluate`, which score the
+models that changed; so whatever those stages read, such as the codec, is one and the same. A stage that is not named keeps its
+seed: `--stages vqvae synthesizer d2m_gan` trains the codec again too.
+
+Writes benchmarks/results/seeds-<corpus>.json: every run's scores, and of each model and score the mean and the range over all
+runs. Rounding is another processor's, too, so a run is of a machine: processor and instruction set. Another machine adds its runs
+to the file, and so does this one under ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
+OPENBLAS_CORETYPE=Nehalem, which is how a processor without vector instructions rounds. What was measured with the same settings is
+not trained again; runs of other settings are dropped. `--threads 1` lets two commands run side by side.
+`python -m d2m_model.tables --compare` holds a run against the file.
 """
 
 import argparse
@@ -35,11 +40,13 @@ REMADE = ("generate", "evaluate")
 """Stages that follow whatever was trained."""
 
 
-def processor() -> str:
-    """Its name as the system gives it, and how many of them."""
+def machine() -> str:
+    """'<processor>, <instruction set that torch uses>'."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
+    name = found.group(1).strip() if found else platform.processor() or platform.machine()
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{name}, {'no vector instructions' if capability == 'DEFAULT' else capability}"
 
 
 def pipeline_of(layout: Layout) -> dict:
@@ -75,12 +82,22 @@ def prepare(layout: Layout, scratch: Path, params: dict, remade: list[str]) -> N
             (runs / folder.name).symlink_to(folder.resolve(), target_is_directory=True)
 
 
-def measure(layout: Layout, stages: list[str], seed: int) -> dict[str, dict[str, float]]:
+def changed_models(params: dict, stages: list[str]) -> list[str]:
+    """Those of `models` that a new training of the stages changes."""
+    models = params.get("models") or params.get("variants") or []
+    if set(stages) <= {"rhythm", "prior"}:
+        return [m for m in models if m == "prior"]
+    return [m for m in models if m != "prior"] if stages == ["d2m_gan"] else models
+
+
+def measure(layout: Layout, stages: list[str], seed: int, threads: int | None) -> dict[str, dict[str, float]]:
     """Train the stages from a seed, play, score: `model_scores`. UserError where a command fails."""
     params = yaml.safe_load(layout.params.read_text(encoding="utf-8")) | {"corpus": layout.corpus}
     pipeline, remade = pipeline_of(layout), [*stages, *REMADE]
     for stage in stages:
-        params[stage] = (params.get(stage) or {}) | {"seed": seed}
+        params[stage] = (params.get(stage) or {}) | {"seed": seed} | ({"threads": threads} if threads else {})
+    params |= {"models": changed_models(params, stages)} if "models" in params else {}
+    params |= {"systems": []} if "systems" in params else {}
     with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
         scratch = Path(folder)
         prepare(layout, scratch, params, remade)
@@ -92,10 +109,17 @@ def measure(layout: Layout, stages: list[str], seed: int) -> dict[str, dict[str,
         return model_scores(json.loads((scratch / "runs" / layout.corpus / "evaluate" / "metrics.json").read_text(encoding="utf-8")), stages)
 
 
+def known_runs(out: Path, facts: dict) -> dict[tuple[str, int], dict]:
+    """{(machine, seed): scores} of a file that was measured with the same settings; empty where it was not."""
+    before = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
+    return {(r["machine"], r["seed"]): r["scores"] for r in before["runs"]} if all(before.get(k) == v for k, v in facts.items()) else {}
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--stages", nargs="+", default=["d2m_gan"], help="that are trained again, of those of dvc.yaml (default: d2m_gan)")
+    parser.add_argument("--stages", nargs="+", default=["rhythm", "prior", "d2m_gan"], help="that are trained again, of those of dvc.yaml (default: rhythm prior d2m_gan)")
+    parser.add_argument("--threads", type=int, help="of each training (default: as params.yaml says)")
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/seeds-<corpus>.json under --root")
@@ -108,20 +132,21 @@ def main(argv: list[str] | None = None) -> int:
     known = pipeline_of(layout)["stages"]
     if unknown := [s for s in args.stages if s not in known or s in REMADE]:
         raise UserError(f"--stages: {unknown[0]} is no stage that trains; of dvc.yaml there are {', '.join(s for s in known if s not in REMADE)}")
-    facts = {"corpus": args.corpus, "processor": processor(), "torch": torch.__version__, "stages": args.stages, "params": sections(layout.params)}
-    before = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    runs = {int(seed): scores for seed, scores in before.get("runs", {}).items()} if all(before.get(k) == v for k, v in facts.items()) else {}
+    facts = {"corpus": args.corpus, "torch": torch.__version__, "stages": args.stages, "params": sections(layout.params)}
+    here, content = machine(), {}
     for seed in seeds:
-        if seed not in runs:
+        found = known_runs(out, facts).get((here, seed))
+        if found is None:
             say("seeds", f"seed {seed} of {', '.join(args.stages)}")
-            runs[seed] = measure(layout, args.stages, seed)
-        wanted = {s: runs[s] for s in sorted(runs)}
-        content = facts | {"seeds": list(wanted), "systems": summarised(wanted), "runs": wanted}
+            found = measure(layout, args.stages, seed, args.threads)
+        runs = known_runs(out, facts) | {(here, seed): found}  # read again: another command may have added runs meanwhile
+        rows = [{"machine": m, "seed": s, "scores": runs[m, s]} for m, s in sorted(runs)]
+        content = facts | {"runs": rows, "systems": summarised([r["scores"] for r in rows])}
         write_text(out, json.dumps(content, indent=1) + "\n")
     for system, scores in content["systems"].items():
-        for score in (s for s in ("P4_beats", "P4_onsets", "FAD", "KAD", "genre") if s in scores):
-            found = scores[score]
-            say("seeds", f"{system:12s} {score:10s} mean {found['mean']:.3f}, {found['min']:.3f} to {found['max']:.3f}")
+        for score in (s for s in ("P4_beats", "P4_beats_low", "P4_onsets", "FAD", "KAD", "genre") if s in scores):
+            of = scores[score]
+            say("seeds", f"{system:12s} {score:12s} mean {of['mean']:.3f}, {of['min']:.3f} to {of['max']:.3f}")
     return 0
 
 

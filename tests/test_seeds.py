@@ -26,7 +26,8 @@ if args.stage == "d2m_gan":
 if args.stage == "evaluate":
     assert not (runs / "tables").exists()
     value = lambda level: codec + float((runs / "d2m_gan" / level / "seed.txt").read_text()) / 10
-    systems = {f"{level}-full": {"kind": "model", "P4": {"beats_70ms": {"difference": value(level)}}} for level in ("high", "low")}
+    assert params["systems"] == [] and params["models"] == ["full"]
+    systems = {f"{level}-full": {"kind": "model", "P4": {"beats_70ms": {"difference": value(level), "difference_low": value(level) - 0.1}}} for level in ("high", "low")}
     (out / "metrics.json").write_text(json.dumps({"systems": systems | {"silence": {"kind": "control"}}}))
 """
 
@@ -44,27 +45,34 @@ def root(tmp_path, monkeypatch):
         "evaluate": {"cmd": command + "evaluate"},
     }
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
-    (tmp_path / "params.yaml").write_text("corpus: demo\nlevels: [high, low]\nvqvae: {width: 8}\nd2m_gan: {steps: 4}\nevaluate: {}\n")
+    (tmp_path / "params.yaml").write_text("corpus: demo\nlevels: [high, low]\nmodels: [prior, full]\nsystems: [cmt]\nvqvae: {width: 8}\nd2m_gan: {steps: 4}\nevaluate: {}\n")
     for folder in ("data", "manifests/demo", "runs/demo/vqvae", "runs/demo/d2m_gan", "runs/demo/tables"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "runs/demo/vqvae/codec.txt").write_text("0.2")
     return tmp_path
 
 
-def test_each_seed_is_trained_over_the_same_codec(root, capfd):
-    arguments = ["--root", str(root), "--seeds", "0", "2"]
+def test_each_seed_is_trained_over_the_same_codec(root, monkeypatch):
+    arguments = ["--root", str(root), "--stages", "d2m_gan", "--seeds", "0", "2"]
     assert seeds.main(arguments) == 0
     found = json.loads((root / ranges_file("demo")).read_text())
-    assert found["systems"]["high-full"]["P4_beats"] == {"mean": 0.3, "min": 0.2, "max": 0.4, "per_seed": [0.2, 0.4]}
+    assert found["systems"]["high-full"]["P4_beats"] == {"mean": 0.3, "min": 0.2, "max": 0.4}
+    assert found["systems"]["high-full"]["P4_beats_low"]["min"] == 0.1
     assert set(found["systems"]) == {"high-full", "low-full"}, "what no training seed changes has no range"
-    assert found["seeds"] == [0, 2] and found["stages"] == ["d2m_gan"] and found["processor"]
+    assert [(r["seed"], r["machine"]) for r in found["runs"]] == [(0, seeds.machine()), (2, seeds.machine())] and found["stages"] == ["d2m_gan"]
     assert found["params"] == {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}
     assert not list((root / "runs/demo/d2m_gan").iterdir()), "the corpus's own runs are as they were"
     (root / "stage.py").write_text("raise SystemExit(3)")
     assert seeds.main(arguments) == 0, "what has been measured is not trained again"
     with pytest.raises(UserError, match="seed 1: `python stage.py .* --level high` ended with exit 3"):
-        seeds.main(["--root", str(root), "--seeds", "0", "1"])
-    assert json.loads((root / ranges_file("demo")).read_text())["seeds"] == [0, 2]
+        seeds.main(["--root", str(root), "--stages", "d2m_gan", "--seeds", "0", "1"])
+    assert [r["seed"] for r in json.loads((root / ranges_file("demo")).read_text())["runs"]] == [0, 2]
+    (root / "stage.py").write_text(SCRIPT)
+    monkeypatch.setattr(seeds, "machine", lambda: "another")
+    assert seeds.main([*arguments[:-2], "5"]) == 0
+    found = json.loads((root / ranges_file("demo")).read_text())
+    assert [r["seed"] for r in found["runs"] if r["machine"] == "another"] == [5] and len(found["runs"]) == 3, "another machine adds its runs"
+    assert found["systems"]["high-full"]["P4_beats"]["max"] == 0.7
     for wrong, message in ((["--stages", "generate"], "generate is no stage that trains"), (["--corpus", "none"], "run `make repro` first")):
         with pytest.raises(UserError, match=message):
             seeds.main(["--root", str(root), *wrong])
@@ -76,12 +84,13 @@ def metrics(p4, seed=0):
 
 def test_a_run_is_held_against_the_range(tmp_path):
     layout = Layout(root=tmp_path, corpus="demo")
-    layout.params.write_text("vqvae: {width: 8}\nd2m_gan: {steps: 4, seed: 7}\n")
+    layout.params.write_text("vqvae: {width: 8}\nd2m_gan: {steps: 4, seed: 7, threads: 3}\n")
     assert "No ranges over training seeds have been measured for demo" in compared(metrics(0.3), read_ranges(tmp_path / "none.json"), layout)
-    runs = {seed: {"high-full": {"P4_beats": value, "FAD": 5.0}} for seed, value in ((0, 0.2), (1, 0.4))}
-    ranges = {"seeds": [0, 1], "stages": ["d2m_gan"], "processor": "P 9", "params": {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}, "systems": summarised(runs)}
+    scores = [{"high-full": {"P4_beats": value, "FAD": 5.0}} for value in (0.2, 0.4)]
+    runs = [{"machine": "P 9", "seed": seed, "scores": found} for seed, found in enumerate(scores)]
+    ranges = {"runs": runs, "stages": ["d2m_gan"], "params": {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}, "systems": summarised(scores)}
     inside, outside = compared(metrics(0.4), ranges, layout), compared(metrics(0.41), ranges, layout)
-    assert "2 training seeds of d2m_gan (0, 1; P 9)" in inside and "0.300 [0.200, 0.400]" in inside and "OUTSIDE" not in inside
+    assert "2 trainings of d2m_gan (seeds 0, 1 on P 9)" in inside and "0.300 [0.200, 0.400]" in inside and "OUTSIDE" not in inside
     assert inside.endswith("All 2 scores are inside the measured range.") and "other settings" not in inside
     assert outside.endswith("1 of 2 scores are OUTSIDE the measured range: high-full P4_beats.")
     layout.params.write_text("vqvae: {width: 16}\nd2m_gan: {steps: 4}\n")
@@ -92,7 +101,7 @@ def test_a_run_is_held_against_the_range(tmp_path):
 
 def test_a_damaged_file_of_ranges_is_one_line(tmp_path):
     path = tmp_path / "x.json"
-    for text, message in (("{", "has no JSON"), ('{"seeds": []}', "has no params, processor, stages, systems; run")):
+    for text, message in (("{", "has no JSON"), ('{"runs": []}', "has no params, stages, systems; run")):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
             read_ranges(path)

@@ -1,8 +1,9 @@
 """What training seeds make of the scores: ranges that were measured (benchmarks/seeds.py), and where a run is outside of them.
 
-The file of a corpus is benchmarks/results/seeds-<corpus>.json: {'corpus', 'processor', 'torch', 'seeds', 'stages', 'params':
-{section of params.yaml: its values}, 'systems': {system: {score: {'mean', 'min', 'max', 'per_seed'}}}}. Scores are those of
-`overview.headline`; the stage rhythm has a system of its own, `rhythm`.
+The file of a corpus is benchmarks/results/seeds-<corpus>.json: {'corpus', 'torch', 'stages', 'params': {section of params.yaml: its
+values}, 'runs': [{'machine', 'seed', 'scores': {system: {score: number}}}], 'systems': {system: {score: {'mean', 'min', 'max'}}} over
+all runs}. Scores are those of `overview.headline`, and P4_beats_low, the lower bound of that score's 95 % interval over clips;
+the stage rhythm has a system of its own, `rhythm`.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from d2m_model.metrics.overview import headline
+from d2m_model.metrics.overview import headline, p4_kind
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 
@@ -32,7 +33,7 @@ def model_scores(metrics: Mapping, stages: Sequence[str]) -> dict[str, dict[str,
     stages make them, reconstructions and rhythm."""
     remade = [n for n, s in metrics["systems"].items() if s["kind"] == "model"]
     remade += [n for n in metrics["systems"] if n.startswith("VQ reconstruction") and {"vqvae", "synthesizer"} & set(stages)]
-    found = {name: headline(metrics["systems"][name]) for name in remade}
+    found = {name: headline(metrics["systems"][name]) | _lower_bound(metrics["systems"][name]) for name in remade}
     if "rhythm" in stages and "rhythm" in metrics:
         read = {k: metrics["rhythm"][k] for k in ("beats", "downbeats")}
         scores = {k: v["difference"] for k, v in read.items()} | {f"{k}_F": v["own"] for k, v in read.items()}
@@ -40,24 +41,35 @@ def model_scores(metrics: Mapping, stages: Sequence[str]) -> dict[str, dict[str,
     return found
 
 
-def summarised(runs: Mapping[int, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, dict]]:
-    """{seed: `model_scores`} -> {system: {score: {'mean', 'min', 'max', 'per_seed'}}} of what every seed has."""
-    first = next(iter(runs.values()))
+def _lower_bound(summary: Mapping) -> dict[str, float]:
+    bound = (p4_kind(summary.get("P4", {}), "beats") or {}).get("difference_low")
+    return {} if bound is None else {"P4_beats_low": round(bound, 3)}
+
+
+def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, dict]]:
+    """`model_scores` of each run -> {system: {score: {'mean', 'min', 'max'}}} of what every run has."""
     result = {}
-    for system, scores in first.items():
+    for system, scores in runs[0].items():
         result[system] = {}
         for score in scores:
-            values = [run[system].get(score) for run in runs.values()]
+            values = [run.get(system, {}).get(score) for run in runs]
             if None not in values:
-                mean = round(float(np.mean(values)), 4)
-                result[system][score] = {"mean": mean, "min": min(values), "max": max(values), "per_seed": values}
+                result[system][score] = {"mean": round(float(np.mean(values)), 4), "min": min(values), "max": max(values)}
     return result
 
 
 def sections(path: Path) -> dict:
-    """The sections of a params file that scores of models depend on, training seeds left out."""
+    """The sections of a params file that scores of models depend on. Seeds are left out, and threads, which change rounding alone."""
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: {k: v for k, v in (values[name] or {}).items() if k != "seed"} for name in UPSTREAM if name in values}
+    return {name: {k: v for k, v in (values[name] or {}).items() if k not in ("seed", "threads")} for name in UPSTREAM if name in values}
+
+
+def machines(runs: Sequence[Mapping]) -> list[str]:
+    """'seeds 0, 1, 2 on <machine>' for each machine."""
+    seeds = {}
+    for run in runs:
+        seeds.setdefault(run["machine"], []).append(str(run["seed"]))
+    return [f"seed{'s' * (len(found) > 1)} {', '.join(found)} on {machine}" for machine, found in seeds.items()]
 
 
 def read_ranges(path: Path) -> dict | None:
@@ -66,7 +78,7 @@ def read_ranges(path: Path) -> dict | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"seeds", "systems", "params", "stages", "processor"} - set(content)
+        missing = {"runs", "systems", "params", "stages"} - set(content)
     except (ValueError, TypeError):
         missing = {"JSON"}
     if missing:
@@ -78,8 +90,7 @@ def compared(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
     """Lines of text: each model's scores beside the measured range, and plainly which are outside."""
     if ranges is None:
         return f"No ranges over training seeds have been measured for {layout.corpus}: python -m benchmarks.seeds --corpus {layout.corpus} --seeds 0 1 2 3 4"
-    seeds = ranges["seeds"]
-    lines = [f"This run beside {len(seeds)} training seed{'s' * (len(seeds) > 1)} of {', '.join(ranges['stages'])} ({', '.join(map(str, seeds))}; {ranges['processor']}):"]
+    lines = [f"This run beside {len(ranges['runs'])} trainings of {', '.join(ranges['stages'])} ({'; '.join(machines(ranges['runs']))}):"]
     lines.append(f"{'system':20s} {'score':12s} {'this run':>9s}   mean [lowest, highest]")
     here, measured, outside, held = model_scores(metrics, ranges["stages"]), ranges["systems"], [], 0
     for system in (s for s in measured if s in here):
