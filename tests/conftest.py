@@ -23,6 +23,11 @@ SLOW = (
 SLOW_SECONDS = 600  # time limit of a test in them, for the whole pipeline is one's fixture; of all others: pyproject.toml
 
 
+NOWHERE = "http://127.0.0.1:9"
+"""A proxy that isn't there: what is meant for the network fails at once, in programs that tests start, too."""
+os.environ |= {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "127.0.0.1,localhost"}
+
+
 def environment() -> dict[str, str]:
     """This environment with its own programs first on PATH, two threads and no colours."""
     programs = str(Path(sys.executable).parent)

@@ -12,7 +12,7 @@ from builders import build_shards, click_train
 from test_mux import packets_and_sound, write_video
 
 from d2m_model import generate
-from d2m_model.generation import models, own_video, regions
+from d2m_model.generation import models, own_pose, own_video, regions
 from d2m_model.generation.beats import detected_beats
 from d2m_model.generation.composing import Generator
 from d2m_model.generation.finish import denoise, normalise, write_wav
@@ -272,6 +272,7 @@ def own_videos(tmp_path, monkeypatch):
     monkeypatch.setattr(poser, "Poser", Bystanders)
     monkeypatch.setattr(visual_features, "load_visual_features", lambda *_, **__: features)
     monkeypatch.setattr(own_video, "locate", lambda name, layout: name)
+    monkeypatch.setattr(own_pose, "locate", lambda name, layout, **_: name)
     monkeypatch.setattr(own_video, "file_sha256", lambda path: "0123456789abcdef")
     monkeypatch.setattr(models, "trained", lambda *_: None)
     monkeypatch.setattr(models, "load_model", lambda layout, level, *_: Generator(model, level))
@@ -349,7 +350,7 @@ def test_the_prior_asks_for_no_weights_that_it_does_not_read(tmp_path, monkeypat
     with pytest.raises(UserError, match="pose.weights is 'annotated'"):
         models.load_models(layout, ["high"], "prior")
     settings.write_text("pose: {}\ni3d: {weights: gone.pt}\n")
-    assert models.load_models(layout, ["high"], "prior") and "demo weights" in capsys.readouterr().out
+    assert models.load_models(layout, ["high"], "prior") and "demo weights" not in capsys.readouterr().out, "own_pose says it, where it looks"
     with pytest.raises(UserError, match="gone"):
         models.load_models(layout, ["high"], "full")
 

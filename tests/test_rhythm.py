@@ -13,7 +13,7 @@ import yaml
 from builders import STANDING, beats_of, bouncing_pose, build_manifest, build_shards, click_train, nodding_motion
 from test_mux import write_video
 
-from d2m_model.generation import own_video
+from d2m_model.generation import own_pose
 from d2m_model.metrics.onset_alignment import beat_f_measure
 from d2m_model.rhythm import __main__ as command
 from d2m_model.rhythm import music_beats as trackers
@@ -374,10 +374,10 @@ class DippingDancer:
 def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monkeypatch):
     """Without visual features: the section i3d isn't even there."""
     monkeypatch.setattr(poser, "Poser", DippingDancer)
-    monkeypatch.setattr(own_video, "locate", lambda name, layout: name)
+    monkeypatch.setattr(own_pose, "locate", lambda name, layout, **_: name)
     save_rhythm(corpus.stage("rhythm") / "model.pt", learnt[1].net)
     with open(tmp_path / "params.yaml", "a") as file:
-        file.write("clips: {crop: false}\npose: {}\n")
+        file.write("clips: {crop: false}\npose: {}\ngenerate: {}\n")
     write_video(tmp_path / "in.mp4", frames=192)
     args = ["--root", str(corpus.root), "--video", str(tmp_path / "in.mp4"), "--out", str(tmp_path / "b.json")]
     assert command.main(args) == 0

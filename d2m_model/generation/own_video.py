@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from d2m_model.generation.own_pose import ENOUGH, networks
 from d2m_model.generation.pose_files import ReadPose
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -96,9 +97,10 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     return Dance(pose=posed.pose, size=posed.size, visual=visual, begin=posed.begin)
 
 
-def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None) -> Posed:
+def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None, *, any_estimator: bool = False) -> Posed:
     """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml; or
-    take the dancer of a pose file, cut to the video's length.
+    take the dancer of a pose file, cut to the video's length. any_estimator: for readers of any estimator's poses, such as
+    the rhythm; weights are then those of `own_pose.networks`.
 
     Raises UserError as `read_dance`.
     """
@@ -118,12 +120,16 @@ def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     begin = nearest_time(timed_frames(video), 0.0)
     if given is not None:
         return Posed(pose=_as_long(given.pose, made.frames)[:, None], size=given.size, begin=begin)
-    weights = locate(posing.weights, layout)
-    poser = Poser(weights, long_edge=posing.long_edge, layout=posing.layout, batch_size=posing.batch_size)
-    people = poser.found(poser.begin(progress(read_clip(clip, made.frames), "pose", made.frames)))
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
-    pose = track(people, made.width, made.height, **kept)
-    return Posed(pose=pose, size=(made.width, made.height), begin=begin)
+    best = None
+    for network in networks(layout, posing.weights, posing.layout, posing.long_edge, any_estimator=any_estimator):
+        poser = Poser(network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size)
+        people = poser.found(poser.begin(progress(read_clip(clip, made.frames), "pose", made.frames)))
+        posed = Posed(pose=track(people, made.width, made.height, **kept), size=(made.width, made.height), begin=begin)
+        best = max(best or posed, posed, key=lambda p: p.coverage)
+        if best.coverage >= ENOUGH:
+            break
+    return best
 
 
 def frames_of(video: Path) -> int:

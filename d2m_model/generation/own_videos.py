@@ -98,8 +98,10 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
         posed = dance_of_pose(given.pose)
     else:
         with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
-            read = read_posed if set(streams) == {"beats"} else read_dance
-            posed = read(video, Path(scratch), layout, given.pose)
+            if set(streams) == {"beats"}:
+                posed = read_posed(video, Path(scratch), layout, given.pose, any_estimator=True)
+            else:
+                posed = read_dance(video, Path(scratch), layout, given.pose)
     dance = Dance(frames=len(posed.pose), size=posed.size, pose=posed.pose, visual=getattr(posed, "visual", None))
     if "beats" in streams:
         if given.beats:

@@ -36,6 +36,10 @@ class Params:
     """Of the prior's draws of level high; below 1 likely codes become likelier. Level low is always drawn as learnt."""
     style: str = ""
     """Of the prior's music: empty, what the dance says; else a genre of the corpus, or a sound file to sound like."""
+    pose_weights: str = "auto"
+    """Which weights find the dancer of one's own video for the prior and for own music (D2M-GAN reads poses of the weights it was
+    trained on). 'auto': those of section `pose`; where they are the demo's, OpenPifPaf's published ones, if they can be
+    fetched. Else a name of manifests/weights.csv or a file."""
     threads: int = 1
     """CPU threads; sounds are equal to the byte for equal numbers of them. One window is little work: on a busy machine
     a second thread costs more than it gives."""

@@ -50,7 +50,7 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
         from d2m_model.generation.own_video import read_posed
 
         with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
-            posed = read_posed(args.video, Path(scratch), layout)
+            posed = read_posed(args.video, Path(scratch), layout, any_estimator=True)
         pose, fps = posed.pose, float(FPS)
         say("rhythm", f"{source.name}: {len(pose) / fps:.1f} s, dancer seen in {posed.coverage:.0%} of the frames")
     else:

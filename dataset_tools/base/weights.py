@@ -65,15 +65,15 @@ class Weights:
         return self.name + Path(urlsplit(self.url).path).suffix
 
 
-def locate(spec: str, layout: Layout) -> Path:
+def locate(spec: str, layout: Layout, *, attempts: int = 5) -> Path:
     """File of a weights parameter: a name in the weights table (fetched into <root>/weights), or else a path to a file,
-    relative to the root. A path is the user's own file and is not checked.
+    relative to the root. A path is the user's own file and is not checked. attempts: of a download.
 
     Raises UserError where `spec` is neither.
     """
     table = layout.weights_table
     if any(row.name == spec for row in read_records(table, Weights)):
-        return fetch(spec, table, layout.root / "weights")
+        return fetch(spec, table, layout.root / "weights", attempts=attempts)
     own = layout.root / spec
     if own.is_file():
         return own

@@ -1,0 +1,60 @@
+"""Which networks look for the dancer of one's own video."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset_tools.base.cli import say
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import load_params
+from dataset_tools.base.weights import locate
+
+DEMO = "pose_demo"
+PUBLISHED = {"coco17": "pose_k16", "body25": "pose_wholebody_k16"}
+"""Pose layout -> OpenPifPaf's published weights that give it (manifests/weights.csv)."""
+PUBLISHED_EDGE = 385
+"""Pixels of the longer side for the published weights, which were trained on crops of 385 and 513."""
+ENOUGH = 0.5
+"""Share of frames with a dancer at which no other network is asked."""
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPoseSettings:
+    """What section `generate` of params.yaml says about it; name and default are that stage's."""
+
+    pose_weights: str = AUTO
+
+
+class Network(NamedTuple):
+    path: Path
+    long_edge: int
+    """px that a frame's longer side is scaled to."""
+
+
+def networks(layout: Layout, weights: str, pose_layout: str, long_edge: int, *, any_estimator: bool) -> Iterator[Network]:
+    """The networks to ask, one after the other until one sees the dancer in `ENOUGH` of the frames.
+
+    A corpus's models read poses of its own weights, given as `weights` and `long_edge`. For readers of any estimator's poses
+    `generate.pose_weights` says more. 'auto': where the corpus's weights are the demo's, which know rendered dancers alone,
+    OpenPifPaf's published ones come first, if they can be fetched. A name or a file: those weights, at the published size.
+
+    Raises UserError for weights that params.yaml names and that can't be had.
+    """
+    wanted = load_params(layout.params, "generate", OwnPoseSettings, extra=True).pose_weights if any_estimator else AUTO
+    if wanted != AUTO:
+        yield Network(locate(wanted, layout), long_edge if wanted == weights else PUBLISHED_EDGE)
+        return
+    if any_estimator and weights == DEMO and (name := PUBLISHED.get(pose_layout)):
+        try:
+            path = locate(name, layout, attempts=1)
+        except UserError as err:
+            say("pose", f"warning: {err}")
+            say("pose", "warning: so the demo's weights look for the dancer; they know rendered dancers and often see nobody in real videos (--pose takes another estimator's)")
+        else:
+            say("pose", f"OpenPifPaf's published weights {name} look for the dancer")
+            yield Network(path, PUBLISHED_EDGE)
+            say("pose", f"{name} saw the dancer in under {ENOUGH:.0%} of the frames; the demo's weights, which know rendered dancers, look too")
+    yield Network(locate(weights, layout), long_edge)
