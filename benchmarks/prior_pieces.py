@@ -1,0 +1,107 @@
+"""Does a long piece hang together? 60 s in one piece under the beats of songs that no training has heard, beside these songs.
+
+    python -m benchmarks.prior_pieces [--level high] [--songs 6]
+
+The demo's weights draw each piece in the style of its song. Printed, and written to benchmarks/results/prior_pieces-<level>.json,
+as the mean of the pieces, of the songs themselves and of the songs coded and decoded again:
+- tempo: the share of the beats with an onset within 70 ms, in each quarter of the piece;
+- bars again: the share of the bars (after the first) that are like an earlier bar of the piece: their log-mel spectra, each band
+  less its mean over the piece, correlate by 0.8, 0.9 and more;
+- seams: the jump of the spectrum where the Transformer's context is full and goes on from its second half, over the 95th
+  percentile of the piece's own jumps (`generation.regions.seam`); beside it the same at as many other places.
+"""
+
+import argparse
+import itertools
+import json
+
+import librosa
+import numpy as np
+import torch
+
+from d2m_model.demo.song_pool import score_of
+from d2m_model.demo.train_vqvae import CODEC
+from d2m_model.generation.regions import seam
+from d2m_model.imports import load_jukebox
+from d2m_model.metrics.onset_alignment import onset_times
+from d2m_model.prior.data import REFERENCE_SECONDS
+from d2m_model.prior.model_file import load_prior
+from d2m_model.prior.player import Player
+from d2m_model.prior.sampling import DRAWS
+from d2m_model.prior.style import style_of
+from d2m_model.rhythm.beats_file import Beats
+from d2m_model.rhythm.music_beats import strengths
+from d2m_model.training.shard_data import peak_gain
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.layout import PROJECT
+from dataset_tools.base.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.demo.songs import synthesise
+
+WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights"
+FIRST = 9000
+"""Of the pool's songs: far behind those that codec and prior were trained on."""
+ALIKE = (0.8, 0.9, 0.95)
+GRID = 64
+"""Frames that every bar is brought to."""
+
+
+def bars_again(sound: np.ndarray, downbeats: np.ndarray) -> list[float]:
+    """For each of `ALIKE` the share of the bars after the first that correlate so with an earlier one."""
+    mel = librosa.power_to_db(librosa.feature.melspectrogram(y=sound, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=40), top_db=60)
+    mel -= mel.mean(axis=1, keepdims=True)
+    bars = []
+    for start, end in itertools.pairwise(downbeats):
+        frames = np.linspace(start, end, GRID, endpoint=False) * SAMPLE_RATE / 256
+        bar = np.stack([np.interp(frames, np.arange(mel.shape[1]), band) for band in mel]).ravel()
+        bars.append((bar - bar.mean()) / (bar.std() + 1e-9))
+    alike = np.array(bars) @ np.array(bars).T / bars[0].size
+    best = np.array([alike[n, :n].max() for n in range(1, len(bars))])
+    return [float((best >= least).mean()) for least in ALIKE]
+
+
+def hits(sound: np.ndarray, beats: np.ndarray) -> list[float]:
+    """Share of the beats with an onset within 70 ms, by quarter."""
+    onsets = onset_times(sound)
+    hit = np.array([np.abs(onsets - t).min(initial=9) < 0.07 for t in beats])
+    return [float(part.mean()) for part in np.array_split(hit, 4)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--level", choices=tuple(LEVELS), default="high")
+    parser.add_argument("--songs", type=int, default=6)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", CODEC)
+    high, low = (load_prior(WEIGHTS / f"prior_demo_{level}.pt") for level in ("high", "low"))
+    player = Player(high=high, low=low if args.level == "low" else None, decoder=decoder)
+    net = (low if args.level == "low" else high).net
+    patch, half = net.sizes.patch * HOPS[LEVELS[args.level]] / SAMPLE_RATE, net.sizes.context // 2
+    found: dict[str, list] = {}
+    for number in range(FIRST, FIRST + args.songs):
+        score = score_of(number)
+        song = synthesise(score, SAMPLE_RATE).astype(np.float32)
+        song *= peak_gain(song)
+        codes = player.coded(song, "high")
+        times = {"beats": score.beats, "downbeats": score.downbeats, "strength": strengths(song, score.beats)}
+        beats = Beats(fps=FPS, seconds=score.duration, tempo=score.tempo, **times)
+        style = style_of(high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
+        drawn = player.codes(beats, len(song), style, DRAWS["high"], number)
+        again = {args.level: player.coded(song, args.level)}
+        turns = [(net.sizes.context + n * half) * patch for n in range(99)]
+        turns = [t for t in turns if t < score.duration - 1]
+        elsewhere = list(np.random.default_rng(number).uniform(1, score.duration - 1, len(turns)))
+        for name, sound in {"pieces": player.play(drawn, len(song)), "songs": song, "coded again": player.play(again, len(song))}.items():
+            measured = {"tempo": hits(sound, score.beats), "bars again": bars_again(sound, score.downbeats)}
+            measured |= {"seams": [seam(sound, turns)], "elsewhere": [seam(sound, elsewhere)]} if name == "pieces" else {}
+            for measure, values in measured.items():
+                found.setdefault(f"{name}, {measure}", []).append(values)
+    means = {name: [round(float(v), 3) for v in np.mean(values, axis=0)] for name, values in found.items()}
+    out = PROJECT / "benchmarks" / "results" / f"prior_pieces-{args.level}.json"
+    write_text(out, json.dumps({"level": args.level, "songs": args.songs, "alike": ALIKE, "means": means}, indent=1) + "\n")
+    for name, values in means.items():
+        print(f"{args.level}: {name:24s} {' '.join(f'{v:.2f}' for v in values)}")
+
+
+if __name__ == "__main__":
+    main()
