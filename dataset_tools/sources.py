@@ -30,6 +30,7 @@ from dataset_tools.base.manifest import (
     save_manifest,
     url_problem,
 )
+from dataset_tools.base.names import find_file
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, Video, write_records
 from dataset_tools.base.workers import run_all, step
@@ -72,7 +73,8 @@ def resolve_url(video: Video, manifest_folder: Path, target: Path) -> Video:
         raise UserError(f"{manifest_folder / 'videos.csv'}: video {video.video_id}: {problem}")
     if not video.url or is_web(video.url):
         return video
-    return dataclasses.replace(video, url=Path(os.path.relpath(manifest_folder / video.url, target)).as_posix())
+    file = find_file(manifest_folder, video.url) or manifest_folder / video.url
+    return dataclasses.replace(video, url=Path(os.path.relpath(file, target)).as_posix())
 
 
 def collect(folder: Path, target: Path, params: Params) -> Manifest:

@@ -2,16 +2,18 @@
 
 import os
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from dataset_tools.base.atomic import begin_folder, check_writable, keep_only, sweep, write_aside, write_text
+from dataset_tools.base.cli import layout_of, stage_parser
 from dataset_tools.base.errors import UserError, disk_trouble
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Clip, Row, Video, read_records, write_records
+from dataset_tools.base.params import corpus_of, load_params, names_of, require
+from dataset_tools.base.schema import Clip, CutRow, Row, Song, Video, read_records, scan_records, write_records
 from dataset_tools.base.timebase import samples_to_codes, seconds_to_frames, window_starts
 from dataset_tools.base.work_cache import item_key
 from dataset_tools.base.workers import run_all
@@ -33,11 +35,26 @@ def test_records_survive_a_round_trip_sorted(tmp_path):
     ("text", "message"),
     [
         ("clip_id,song_id\na,s\n", "column 'video_id' is missing"),
-        ("clip_id,video_id,song_id,start\na,v,s,soon\n", "row 2: start must be a float, found 'soon'"),
+        ("clip_id,video_id,song_id,start\na,v,s,soon\n", "row 2: start must be a finite number, found 'soon'"),
         ("clip_id,video_id,song_id,start,end\na,v,s,3,2\n", "row 2: end must be after start"),
         ("clip_id,video_id,song_id\na,v,s\na,v,s\n", "row 3: clip_id 'a' occurs twice"),
-        ("clip_id,video_id,song_id\n../x,v,s\n", "row 2: must be letters"),
+        ("clip_id,video_id,song_id\n../x,v,s\n", "row 2: clip_id must be letters"),
         ("", "no header"),
+        ("clip_id,video_id,song_id\na,../v,s\n", "row 2: video_id must be letters"),
+        ("clip_id,video_id,song_id,video_id\na,v,s,v\n", "column 'video_id' stands twice"),
+        ("clip_id,video_id,song_id,segments_2s,segments_2s\na,v,s,1,2\n", "column 'segments_2s' stands twice"),
+        ("clip_id,video_id,song_id\na,v,s,t\n", "row 2: 4 cells, but 3 columns"),
+        ("clip_id,video_id,song_id,start\n\na,v,s,x\n", "row 3: start must be a finite number"),
+        ("clip_id,video_id,song_id,start,end\na,v,s,0,1e6\n", "row 2: end must be 0 s to 86400 s, found 1000000.0"),
+        ("clip_id,video_id,song_id,start,end\na,v,s,1e300,1e301\n", "row 2: start must be 0 s to 86400 s"),
+        ("clip_id,video_id,song_id,start,end\na,v,s,0,4000\n", "a clip has 3600 s at most"),
+        ("clip_id,video_id,song_id,start\na,v,s,1_5\n", "start must be a finite number, found '1_5'"),
+        ("clip_id,video_id,song_id,start\na,v,s,nan\n", "start must be a finite number, found 'nan'"),
+        ('clip_id,video_id,song_id,start\na,v,s,"1,5"\n', "start has a decimal comma in a table of commas, found '1,5'"),
+        ("clip_id,video_id,song_id,dancers\na,v,s,²\n", "dancers must be a whole number, found '²'"),
+        ("clip_id,video_id,song_id,dancers\na,v,s," + "9" * 5000 + "\n", "dancers must be a whole number"),
+        ("clip_id,video_id,song_id,dancers\na,v,s,-1\n", "dancers must be 1 to 64, found -1"),
+        ('clip_id,video_id,song_id\na,v,"s\n' + "x" * 200_000, "is a quote left open?"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, text, message):
@@ -47,6 +64,56 @@ def test_bad_rows_are_named(tmp_path, text, message):
     assert message in str(caught.value)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured(Row):
+    frames: int | None = None
+    song: str = ""
+    value: float | None = None
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("../../x,ok,5", "id must be letters"), ("a,ok,-5", "frames must be 1 to 108000, found -5"), ("a,ok,0", "frames must be"),
+        ("a,ok,999999999999", "frames must be"), ("a,ok,1e3", "frames must be a whole number"), ("é,ok,5", "id must be letters"),
+    ],
+)  # fmt: skip
+def test_ids_and_counts_of_any_table_are_checked(tmp_path, row, message):
+    (tmp_path / "rows.csv").write_text(f"id,status,frames\nb,ok,7\n{row}\n")
+    with pytest.raises(UserError, match="rows.csv row 3: ") as caught:
+        read_records(tmp_path / "rows.csv", Measured)
+    assert message in str(caught.value)
+    with pytest.raises(ValueError, match="id must be letters"):
+        Row(id="../x", status="ok")
+
+
+def test_a_cut_clip_has_a_length(tmp_path):
+    (tmp_path / "rows.csv").write_text("id,status,frames\na,failed,\nb,ok,\n")
+    with pytest.raises(UserError, match="row 3: frames is empty, but clip b is ok; run python -m dataset_tools.clips again"):
+        read_records(tmp_path / "rows.csv", CutRow)
+    assert [row.frames for row in scan_records(tmp_path / "rows.csv", CutRow)[0]] == [None]
+
+
+@pytest.mark.parametrize("text", [
+    "\ufeffid;status;value;song\r\na;ok;1,5;x,y\r\n\r\nb;failed;;\r\n", "id\tstatus\tvalue\tsong\na\tok\t1,5\tx,y\nb\tfailed\t\t\n",
+    'id, status ,value,song,,\na,ok,1.5,"x,y",,\nb,failed\n', "sep=;\nid;status;value;song\na;ok;1.5;x,y\nb;failed\n",
+])  # fmt: skip
+def test_tables_of_any_region_are_taken(tmp_path, text):
+    (tmp_path / "rows.csv").write_bytes(text.encode())
+    first, second = read_records(tmp_path / "rows.csv", Measured)
+    assert (first.id, first.status, first.value, first.song) == ("a", "ok", 1.5, "x,y") and second.value is None and second.status == "failed"
+
+
+def test_equal_letters_are_equal_text(tmp_path):
+    (tmp_path / "songs.csv").write_text("song_id,genre\na,caf\u00e9\nb,cafe\u0301\n")
+    first, second = read_records(tmp_path / "songs.csv", Song)
+    assert first.genre == second.genre
+    for row, words in (("a,x\ty,1", "genre must be one line"), ("a,x,-1", "tempo must be above 0"), ("a,x,0", "tempo"), ("a,x,1e9", "tempo")):
+        (tmp_path / "songs.csv").write_text(f"song_id,genre,tempo\n{row}\n")
+        with pytest.raises(UserError, match=words):
+            read_records(tmp_path / "songs.csv", Song)
+
+
 def test_a_file_of_another_encoding_is_named(tmp_path):
     (tmp_path / "clips.csv").write_bytes("clip_id,video_id,song_id\na,v,für\n".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):
@@ -54,11 +121,35 @@ def test_a_file_of_another_encoding_is_named(tmp_path):
 
 
 def test_the_corpus_is_the_one_of_params(tmp_path):
-    from dataset_tools.base.params import corpus_of
-
     assert corpus_of(tmp_path / "params.yaml") == "demo"
     (tmp_path / "params.yaml").write_text("corpus: mine\n")
     assert corpus_of(tmp_path / "params.yaml") == "mine"
+    for name in ("../../victim", "/tmp/x", "''", "a b", "é", "5", "~", "[a]", "'a\\nb'", "no"):
+        (tmp_path / "params.yaml").write_text(f"corpus: {name}\n")
+        with pytest.raises(UserError, match="params.yaml: corpus must be letters"):
+            corpus_of(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("[1]\n")
+    with pytest.raises(UserError, match="must be a mapping of sections"):
+        corpus_of(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("name", ["../../victim", "/tmp/x", ".", "a/b", "é", "a b", "a\nb"])
+def test_no_layout_leads_out_of_its_root(tmp_path, name):
+    with pytest.raises(UserError, match="corpus must be letters"):
+        Layout(root=tmp_path, corpus=name)
+    with pytest.raises(UserError, match="corpus must be letters"):
+        layout_of(stage_parser("x", "").parse_args(["--corpus", name, "--root", str(tmp_path)]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("[high, ../x]", "levels must be letters"), ("[high, high]", "each one once"), ("[middle]", "levels must be among high, low"),
+     ("[]", "a list of names"), ("high", "a list of names"), ("[.nan]", "levels must be letters"), ("[[high]]", "levels must be letters")],
+)  # fmt: skip
+def test_lists_of_names(tmp_path, text, words):
+    (tmp_path / "params.yaml").write_text(f"levels: {text}\n")
+    with pytest.raises(UserError, match=words):
+        names_of(tmp_path / "params.yaml", "levels")
 
 
 def test_missing_file_and_unknown_status(tmp_path):
@@ -72,6 +163,10 @@ def test_missing_file_and_unknown_status(tmp_path):
 class Params:
     seeds: tuple[int, ...] = (1,)
     rate: float = 0.5
+    also: tuple[str, ...] = ()
+    most: int | None = None
+    weights: str | tuple[str, ...] = ""
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         require(0 < self.rate <= 1, f"rate must be in 0..1, found {self.rate}")
@@ -81,22 +176,36 @@ class Params:
     ("text", "message"),
     [
         ("other: {}\n", "section 'mine' is missing"),
-        ("mine: {rat: 1}\n", "mine.rat is not a parameter; known: rate, seeds"),
+        ("mine: {rat: 1}\n", "mine.rat is not a parameter; known: also, most, others, rate, seeds, weights"),
         ("mine: {rate: 7}\n", "rate must be in 0..1, found 7"),
         ("mine: [\n", "not YAML"),
         ("mine: 3\n", "mine must be a mapping of parameters, found '3'"),
         ("mine: {rate: 1e-4}\n", "write 1.0e-4"),
-        ("mine: {rate: fast}\n", "mine.rate must be a number, found 'fast'"),
+        ("mine: {rate: fast}\n", "mine.rate must be a finite number, found 'fast'"),
+        ("mine: {rate: .nan}\n", "mine.rate must be a finite number, found 'nan'"),
+        ("mine: {rate: .inf}\n", "mine.rate must be a finite number, found 'inf'"),
+        ("mine: {rate: " + "9" * 400 + "}\n", "more than 64 bits"),
+        ("mine: {also: [.nan]}\n", "mine.also must be a list, each of it a text, found '(nan,)'"),
+        ("mine: {also: tiktok}\n", "mine.also must be a list, each of it a text, found 'tiktok'"),
+        ("mine: {seeds: [1, x]}\n", "mine.seeds must be a list, each of it a whole number"),
+        ("mine: {seeds: [true]}\n", "mine.seeds must be a list"),
+        ("mine: {seeds: {a: 1}}\n", "mine.seeds must be a list"),
+        ("mine: {most: 1.5}\n", "mine.most must be a whole number or null, found '1.5'"),
+        ("mine: {weights: 3}\n", "mine.weights must be a text or a list, each of it a text"),
+        ("mine: {others: [a]}\n", "mine.others must be a mapping"),
+        ("mine: {rate: [" + "x, " * 3000 + "x]}\n", "mine.rate must be a finite number"),
     ],
 )
 def test_bad_params_are_named(tmp_path, text, message):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError, match="params.yaml") as caught:
         load_params(tmp_path / "params.yaml", "mine", Params)
-    assert message in str(caught.value)
+    assert message in str(caught.value) and len(str(caught.value)) < 400
 
 
 def test_good_params(tmp_path):
+    (tmp_path / "params.yaml").write_text("mine: {most: null, weights: [a], others: {a: b}, rate: 1}\n")
+    assert load_params(tmp_path / "params.yaml", "mine", Params) == Params(weights=("a",), others={"a": "b"}, rate=1)
     (tmp_path / "params.yaml").write_text("mine: {seeds: [3, 4]}\n")
     assert load_params(tmp_path / "params.yaml", "mine", Params) == Params(seeds=(3, 4))
 

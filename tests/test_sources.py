@@ -82,7 +82,7 @@ def test_limits_keep_the_first_and_the_songs_they_use(layout):
         ("clips.csv", "start,end", "start,finish", "clips.csv: column 'end' is missing; found clip_id, video_id"),
         ("clips.csv", "start,end", "begin,end", "clips.csv: column 'start' is missing"),
         ("clips.csv", "0.0,4.0", "4.0,0.5", "end must be after start 4.0 s, found 0.5"),
-        ("clips.csv", "0.0,4.0", "soon,4.0", "start must be a float, found 'soon'"),
+        ("clips.csv", "0.0,4.0", "soon,4.0", "start must be a finite number, found 'soon'"),
         ("clips.csv", "clip_000", "../escape", "it becomes a file name"),
         ("videos.csv", "media/video_0.mp4", "/etc/passwd", "must be http.s. or a path relative"),
         ("videos.csv", "media/video_0.mp4", "file:///etc/passwd", "must be http.s. or a path relative"),

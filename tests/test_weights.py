@@ -200,7 +200,7 @@ def test_in_project_files(table, tmp_path):
         ("net,http://h/a.pt,sha256-prefix8,7189450G,,l,p", "checksum must be 8 lower-case hex"),
         ("net,http://h/a.pt,in-project,,,l,p", "package: urls take"),
         ("net,ftp://h/a.pt,pin-on-first-fetch,,,l,p", "url must start with"),
-        ("../net,http://h/a.pt,pin-on-first-fetch,,,l,p", "must be letters, digits"),
+        ("../net,http://h/a.pt,pin-on-first-fetch,,,l,p", "name must be letters, digits"),
     ],
 )
 def test_table_rules(tmp_path, row, rule):

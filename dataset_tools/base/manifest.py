@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.names import find_file, leads_out
 from dataset_tools.base.schema import Clip, Song, Video, scan_records, write_records
 
 ANNOTATIONS = (
@@ -166,15 +167,14 @@ def url_problem(url: str, folder: Path) -> str:
         return "" if parts.hostname else f"{shown}: names no host"
     if parts.scheme or PurePosixPath(url).is_absolute():
         return f"{shown}: must be http(s) or a path relative to the manifest's folder"
-    path = (Path(folder) / url).resolve()
-    if not path.is_relative_to(Path(folder).resolve()):
+    if leads_out(folder, url):
         return f"{shown}: leads out of {folder}; put the file itself into that folder (a link does not do)"
     return ""
 
 
 def absent_files(videos: Sequence[Video], folder: Path) -> list[str]:
     """Ids of the videos whose url is a path, counted from `folder`, at which there is no file."""
-    return [v.video_id for v in videos if v.url and not is_web(v.url) and not (Path(folder) / v.url).is_file()]
+    return [v.video_id for v in videos if v.url and not is_web(v.url) and find_file(folder, v.url) is None]
 
 
 def _some(ids: Sequence[str], of: int) -> str:

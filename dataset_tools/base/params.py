@@ -1,13 +1,18 @@
 """params.yaml: one section per stage, each a frozen dataclass; unknown keys and values out of range are refused."""
 
 import dataclasses
+import math
 import re
+import types
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar, get_type_hints
-
-import yaml
+from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import shown
+from dataset_tools.base.names import check_name
+from dataset_tools.base.timebase import LEVELS
+from dataset_tools.base.yaml_file import read_yaml
 
 P = TypeVar("P")
 
@@ -17,50 +22,75 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     have are skipped: for who reads a part of another's section. 'a.b' is section b of section a, empty where it is
     absent; `record.sections` of a's record names such sections, which are not parameters of a.
 
-    Raises UserError for a missing file, a missing section, an unknown key, or a value that `record` refuses
-    (its __post_init__ raises ValueError).
+    Raises UserError for what `read_yaml` refuses, a missing section, an unknown key, a value of another type than the
+    record's field has, a number that is not finite, or a value that `record` refuses (its __post_init__ raises ValueError).
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: file not found; copy one of presets/ to it")
-    try:
-        everything = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as err:
-        raise UserError(f"{path}: not YAML: {err}") from None
+    everything = read_params(path)
     outer, _, inner = section.partition(".")
-    if not isinstance(everything, dict) or outer not in everything:
+    if outer not in everything:
         raise UserError(f"{path}: section '{outer}' is missing")
     values = everything[outer] or {}
     if inner and isinstance(values, dict):
         values = values.get(inner) or {}
     if not isinstance(values, dict):
-        raise UserError(f"{path}: {section} must be a mapping of parameters, found '{values}'")
+        raise UserError(f"{path}: {section} must be a mapping of parameters, found '{shown(values)}'")
     names = {f.name for f in dataclasses.fields(record)}
     inside = set(getattr(record, "sections", ()))
     for key in values:
         if key not in names | inside and not extra:
-            raise UserError(f"{path}: {section}.{key} is not a parameter; known: {', '.join(sorted(names | inside))}")
-    frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in names}
+            raise UserError(f"{path}: {section}.{shown(key)} is not a parameter; known: {', '.join(sorted(names | inside))}")
+    frozen = {k: _frozen(v) for k, v in values.items() if k in names}
     for key, kind in get_type_hints(record).items():
         if key in frozen and (wanted := _unfit(frozen[key], kind)):
-            raise UserError(f"{path}: {section}.{key} must be {wanted}, found '{frozen[key]}'{_hint(frozen[key])}")
+            raise UserError(f"{path}: {section}.{key} must be {wanted}, found '{shown(frozen[key])}'{_hint(frozen[key])}")
     try:
         return record(**frozen)
-    except (TypeError, ValueError) as err:
+    except (TypeError, ValueError, OverflowError) as err:
         raise UserError(f"{path}: {section}: {err}") from None
 
 
+def read_params(path: Path) -> dict:
+    """All sections of a params file. Raises UserError where it is not there or no mapping, and as `read_yaml`."""
+    if not Path(path).exists() and not Path(path).is_symlink():
+        raise UserError(f"{path}: file not found; copy one of presets/ to it")
+    everything = read_yaml(path)
+    if not isinstance(everything, dict | None):
+        raise UserError(f"{path}: must be a mapping of sections, found '{shown(everything)}'; presets/demo.yaml shows it")
+    return everything or {}
+
+
+def _frozen(value: object) -> object:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+FITS = {
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a finite number", (int, float)),
+    str: ("a text", (str,)),
+    type(None): ("null", (type(None),)),
+}
+
+
 def _unfit(value: object, kind: object) -> str:
-    """What a plain parameter of this type must be, where `value` is not; empty where it fits."""
-    fits = {
-        bool: ("true or false", (bool,)),
-        int: ("a whole number", (int,)),
-        float: ("a number", (int, float)),
-        str: ("a text", (str,)),
-    }
-    if kind not in fits:
+    """What a parameter of this type must be, where `value` is not; empty where it fits. Types are plain ones, tuples of
+    one, unions of those and mappings."""
+    if kind in FITS:
+        wanted, types_ = FITS[kind]
+        fits = isinstance(value, types_) and (kind is bool or not isinstance(value, bool))
+        return "" if fits and not (isinstance(value, float) and not math.isfinite(value)) else wanted
+    if get_origin(kind) in (Union, types.UnionType):
+        wanted = [_unfit(value, inner) for inner in get_args(kind)]
+        return " or ".join(wanted) if all(wanted) else ""
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        wanted = _unfit(None, inner[0]) or "null"
+        if not isinstance(value, tuple) or any(_unfit(item, inner[0]) for item in value):
+            return f"a list, each of it {wanted}"
         return ""
-    wanted, types = fits[kind]
-    return "" if isinstance(value, types) and (kind is bool or not isinstance(value, bool)) else wanted
+    if get_origin(kind) is Mapping and not isinstance(value, dict):
+        return "a mapping"
+    return ""
 
 
 def _hint(value: object) -> str:
@@ -68,24 +98,32 @@ def _hint(value: object) -> str:
 
 
 def corpus_of(path: Path) -> str:
-    """The corpus that a params file names, 'demo' where there is no such file or name."""
-    if not Path(path).is_file():
-        return "demo"
-    try:
-        everything = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as err:
-        raise UserError(f"{path}: not YAML: {err}") from None
-    return str(everything.get("corpus", "demo")) if isinstance(everything, dict) else "demo"
+    """The corpus that a params file names, 'demo' where there is no such file or name. Raises UserError for what can't be
+    the name of a folder in manifests/, and as `read_params`."""
+    everything = read_params(path) if Path(path).exists() or Path(path).is_symlink() else {}
+    return _named(everything.get("corpus", "demo"), f"{path}: corpus")
 
 
 def names_of(path: Path, key: str) -> tuple[str, ...]:
-    """A list of names at the top of a params file, of those that a DVC matrix runs over: `levels`, `variants` or
-    `systems`. UserError where it is missing or empty."""
-    everything = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else None
-    values = everything.get(key) if isinstance(everything, dict) else None
-    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
-        raise UserError(f"{path}: {key} must be a list of names, found '{values}'; presets/demo.yaml shows it")
-    return tuple(values)
+    """A list of names at the top of a params file, of those that a DVC matrix runs over: `levels`, `variants`, `models` or
+    `systems`. UserError where it is missing, empty, names one twice, or one that can't be a folder's."""
+    values = read_params(path).get(key) if Path(path).exists() else None
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{path}: {key} must be a list of names, found '{shown(values)}'; presets/demo.yaml shows it")
+    names = tuple(_named(value, f"{path}: {key}") for value in values)
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: {key} must name each one once, found '{shown(values)}'")
+    if key == "levels" and set(names) - set(LEVELS):
+        raise UserError(f"{path}: levels must be among {', '.join(LEVELS)}, found '{shown(values)}'")
+    return names
+
+
+def _named(value: object, what: str) -> str:
+    try:
+        return check_name(value, what)
+    except ValueError as err:
+        hint = "" if isinstance(value, str) else "; put it in quotes"
+        raise UserError(f"{err}{hint}") from None
 
 
 def require(condition: bool, rule: str) -> None:

@@ -1,20 +1,50 @@
-"""Records: one frozen dataclass is one CSV row. Reading checks every value and names file, row, field and rule."""
+"""Records: one frozen dataclass is one CSV row. Reading checks every value and names file, row, field and rule.
+
+A column means one thing in every table: those of `FILE_NAMES` are names of files, those of `RANGES` have bounds.
+"""
 
 import csv
 import dataclasses
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args, get_type_hints
 
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.csv_file import cells_of, separator_of
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import (
+    CLIP_SECONDS,
+    CSV_BYTES,
+    DANCERS,
+    SIDE,
+    TEMPO,
+    TEXT,
+    VIDEO_SECONDS,
+    WHOLE,
+    file_bytes,
+    shown,
+)
+from dataset_tools.base.names import check_name, plain
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
 R = TypeVar("R")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
+FILE_NAMES = ("id", "video_id", "clip_id", "song_id", "shard", "name")
+RANGES = {
+    "frames": (1, CLIP_SECONDS * FPS), "samples": (0, CLIP_SECONDS * SAMPLE_RATE), "segments_2s": (0, CLIP_SECONDS // 2),
+    "width": (1, SIDE), "height": (1, SIDE), "crop_w": (1, SIDE), "crop_h": (1, SIDE), "crop_x": (0, SIDE), "crop_y": (0, SIDE),
+    "source_width": (1, SIDE), "source_height": (1, SIDE), "source_fps": (0, 10_000), "dancers": (1, DANCERS),
+    "people": (0, DANCERS), "bytes": (0, WHOLE), "seconds": (0, 100 * VIDEO_SECONDS), "cuts": (0, WHOLE), "value": (0, WHOLE),
+    "coverage": (0, 1), "audio_peak": (0, WHOLE), "fold": (0, WHOLE),
+}  # fmt: skip
+"""Column -> least and largest number."""
+WORDS = {int: "a whole number", float: "a finite number", bool: "True or False"}
+WHOLE_NUMBER, NUMBER = (re.compile(p, re.ASCII) for p in (r"[+-]?\d{1,19}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"))
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 STATUSES = ("ok", "permanent", "auth", "transient", "failed", "dropped")
 
 
@@ -22,13 +52,6 @@ def leaks(parts: Iterable[str]) -> bool:
     """Whether what is in these parts of a split is learnt from and tested on: in 'train' and in another. 'val' and 'test'
     may share music, as AIST++'s do; '' is no part."""
     return "train" in (found := set(parts) - {""}) and len(found) > 1
-
-
-def check_name(value: str) -> str:
-    """An id is also a file name: letters, digits, '_', '.', '-', not starting with a dot or dash."""
-    if not NAME.fullmatch(value):
-        raise ValueError("must be letters, digits, '_', '.', '-' (it becomes a file name)")
-    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +64,7 @@ class Video:
     title: str = ""
 
     def __post_init__(self):
-        check_name(self.video_id)
+        check_name(self.video_id, "video_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +83,13 @@ class Clip:
     """'train', 'val', 'test' or empty."""
 
     def __post_init__(self):
-        check_name(self.clip_id)
+        check_name(self.clip_id, "clip_id")
         for name in ("start", "end"):
-            if (value := getattr(self, name)) is not None and not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number of seconds, found {value}")
-        if self.start is not None and self.start < 0:
-            raise ValueError(f"start must be at least 0 s, found {self.start}")
-        if self.start is not None and self.end is not None and not self.end > self.start:
-            raise ValueError(f"end must be after start {self.start} s, found {self.end}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= VIDEO_SECONDS:  # also nan
+                raise ValueError(f"{name} must be 0 s to {VIDEO_SECONDS} s, found {value}")
+        if self.start is not None and self.end is not None and not 0 < self.end - self.start <= CLIP_SECONDS:
+            raise ValueError(f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most")
         if self.official_split not in ("", "train", "val", "test"):
             raise ValueError(f"official_split must be train, val, test or empty, found '{self.official_split}'")
 
@@ -96,7 +118,17 @@ class Song:
     artist: str = ""
 
     def __post_init__(self):
-        check_name(self.song_id)
+        check_name(self.song_id, "song_id")
+        if self.tempo is not None and not 0 < self.tempo <= TEMPO:
+            raise ValueError(f"tempo must be above 0 and at most {TEMPO:g} beats a minute, found {self.tempo:g}")
+        check_label(self.genre, "genre")
+
+
+def check_label(text: str, what: str) -> str:
+    """A name that is no file's name, such as a genre: one printable line of at most `TEXT` letters. Raises ValueError."""
+    if len(text) > TEXT or not text.isprintable():
+        raise ValueError(f"{what} must be one line of at most {TEXT} printable letters, found '{shown(text)}'")
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +141,30 @@ class Row:
     """One line; empty when ok."""
 
     def __post_init__(self):
+        check_name(self.id, "id")
         if self.status not in STATUSES:
-            raise ValueError(f"status must be one of {', '.join(STATUSES)}, found '{self.status}'")
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}, found '{shown(self.status)}'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutRow(Row):
+    """What the stages after `clips` read of its rows: a clip that is ok has a length."""
+
+    frames: int | None = None
+    """At 30 frames a second; empty where status is not ok."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.status == "ok" and self.frames is None:
+            raise ValueError(f"frames is empty, but clip {self.id} is ok; run python -m dataset_tools.clips again")
 
 
 def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
-    """Read a CSV into records.
+    """Read a CSV into records; cells may be parted by comma, semicolon or tab, and have a decimal comma where that parts none.
 
-    Raises UserError naming file, row, field, rule and value: file missing, column without default missing, duplicate
-    id (the record's first field), a value that does not convert or breaks the record's own rule; with extra=False
+    Raises UserError naming file, row, field, rule and value: what `file_bytes` refuses, not UTF-8, column without default
+    missing, a column or an id (the record's first field) twice, more cells than columns, a value that does not convert,
+    is out of its column's range, no file's name in a column of those, or breaks the record's own rule; with extra=False
     also a column that the record does not have.
     """
     records, problems = scan_records(path, record, extra=extra)
@@ -135,56 +182,85 @@ def scan_records(
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = file_bytes(path, CSV_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         return [], [f"{path}: not UTF-8 text; save it as 'CSV UTF-8'"]
-    except OSError as err:
-        return [], [f"{path}: {'file not found' if isinstance(err, FileNotFoundError) else err.strerror}"]
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    except UserError as err:
+        return [], [str(err)]
     try:
-        header, rows = reader.fieldnames or [], list(reader)
-    except csv.Error as err:
-        return [], [f"{path}: not a CSV file: {err}"]
-    partly = {name for name in together if set(together) & set(header)}
-    problems = [
-        f"{path}: column '{field.name}' is missing; found {', '.join(header) or 'no header'}"
-        for field in fields
-        if (field.default is dataclasses.MISSING or field.name in partly) and field.name not in header
-    ]
+        separator = separator_of(text, hints)
+        (_, header), *rows = [*cells_of(text, separator)] or [(1, [])]
+    except ValueError as err:
+        return [], [f"{path}: {err}"]
+    header = [name.strip() for name in header]
+    problems = _header_problems(path, header, fields, together)
     unknown = [name for name in header if name not in hints]
     if unknown and not extra:
-        problems.append(f"{path}: unknown column '{unknown[0]}'; expected {', '.join(hints)}")
+        problems.append(f"{path}: unknown column '{shown(unknown[0])}'; expected {', '.join(hints)}")
     if problems:
         return [], problems
     records, seen = [], set()
-    for line, raw in enumerate(rows, start=2):
+    for number, cells in rows:
         try:
-            item = record(**{f.name: _convert(raw[f.name] or "", hints[f.name], f.name) for f in fields if f.name in header})
+            if any(cells[len(header) :]):
+                raise ValueError(f"{len(cells)} cells, but {len(header)} columns; put a text that holds '{separator}' in quotes")
+            raw = dict(zip(header, cells + [""] * len(header)))
+            item = record(**{f.name: _convert(raw[f.name], hints[f.name], f.name, separator) for f in fields if f.name in raw})
         except ValueError as err:
-            problems.append(f"{path} row {line}: {err}")
+            problems.append(f"{path} row {number}: {err}")
             continue
         key = getattr(item, fields[0].name)
         if key in seen:
-            problems.append(f"{path} row {line}: {fields[0].name} '{key}' occurs twice; ids must be unique")
+            problems.append(f"{path} row {number}: {fields[0].name} '{shown(key)}' occurs twice; ids must be unique")
             continue
         seen.add(key)
         records.append(item)
     return records, problems
 
 
-def _convert(text: str, kind, name: str):
+def _header_problems(path: Path, header: list[str], fields: tuple, together: tuple[str, ...]) -> list[str]:
+    partly = {name for name in together if set(together) & set(header)}
+    found = shown(", ".join(header)) or "no header"
+    problems = [
+        f"{path}: column '{field.name}' is missing; found {found}"
+        for field in fields
+        if (field.default is dataclasses.MISSING or field.name in partly) and field.name not in header
+    ]
+    twice = [name for name, times in Counter(header).items() if name and times > 1]
+    return problems + [f"{path}: column '{shown(name)}' stands twice in the header; keep one" for name in twice]
+
+
+def _convert(text: str, kind, name: str, separator: str):
     kinds = [k for k in get_args(kind) if k is not type(None)] or [kind]
-    if text == "" and kinds[0] is not str:
+    if kinds[0] is str:
+        # an address stays as it is: its letters are those of a server or of a disk
+        return check_name(text, name) if name in FILE_NAMES and text else text if name == "url" else plain(text)
+    if text == "":
         if kind is kinds[0]:
-            raise ValueError(f"{name} is empty; a {kinds[0].__name__} is required")
+            raise ValueError(f"{name} is empty; {WORDS[kind]} is required")
         return None
-    try:
-        value = {"True": True, "False": False}[text] if kinds[0] is bool else kinds[0](text)
-    except (ValueError, KeyError):
-        raise ValueError(f"{name} must be a {kinds[0].__name__}, found '{text}'") from None
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, found '{text}'")
+    if kinds[0] is bool:
+        value = {"true": True, "false": False}.get(text.lower())
+    else:
+        value = _number(text.strip(), kinds[0], name, separator)
+    if value is None:
+        raise ValueError(f"{name} must be {WORDS[kinds[0]]}, found '{shown(text)}'")
+    low, high = RANGES.get(name, (-WHOLE, WHOLE) if kinds[0] is int else (-math.inf, math.inf))
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be {low} to {high}, found {shown(text)}")
     return value
+
+
+def _number(text: str, kind: type, name: str, separator: str) -> int | float | None:
+    """None of what is no number; Python's own readers would also take 1_5, nan and digits of any script."""
+    if kind is int:
+        return int(text) if WHOLE_NUMBER.fullmatch(text) else None
+    if DECIMAL_COMMA.fullmatch(text):
+        if separator == ",":
+            raise ValueError(f"{name} has a decimal comma in a table of commas, found '{shown(text)}'; write it with a point")
+        text = text.replace(",", ".")
+    value = float(text) if NUMBER.fullmatch(text) else math.nan
+    return value if math.isfinite(value) else None
 
 
 def write_records(path: Path, records: Iterable, record: type | None = None) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.schema import check_name
+from dataset_tools.base.names import check_name
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
 
 SCHEMA_NAME = "d2m-shard"

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT, Layout
-from dataset_tools.base.schema import check_name, read_records
+from dataset_tools.base.names import check_name
+from dataset_tools.base.schema import read_records
 from dataset_tools.base.work_cache import file_sha256
 
 CHECKSUM_KINDS = {"sha256": 64, "sha256-prefix8": 8, "git-blob-sha1": 40, "pin-on-first-fetch": 0, "in-project": 0}

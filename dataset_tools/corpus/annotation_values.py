@@ -1,13 +1,15 @@
 """What a cell of an annotation sheet means: times, counts of dancers, addresses of videos. All raise ValueError."""
 
-import math
 import re
+from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
-LONGEST = 24 * 3600  # seconds: no compilation is longer
-MAX_DANCERS = 64
+from dataset_tools.base.limits import DANCERS, VIDEO_SECONDS
+
+MOST_DAYS = 3  # what was typed as 72:00 is so many days to a spreadsheet
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 YOUTUBE_HOSTS = ("youtube.com", "www.youtube.com", "m.youtube.com", "music.youtube.com", "youtube-nocookie.com")
+PLAIN = re.compile(r"\d{1,9}(?:[.,]\d{0,20})?(?:[eE]-\d{1,2})?", re.ASCII)
 CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d+)?)")
 ENSEMBLES = {"solo": 1, "duo": 2, "duet": 2, "trio": 3}
 UNITS = re.compile(r"(?:(\d+)\s*h[a-z]*)?\s*(?:(\d+)\s*m[a-z]*)?\s*(?:(\d+(?:[.,]\d+)?)\s*s[a-z]*)?", re.IGNORECASE)
@@ -25,12 +27,11 @@ def seconds_of(text: str) -> float:
         hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in parts.groups())
         value = 3600 * hours + 60 * minutes + seconds
     else:
-        try:
-            value = float(text.replace(",", "."))
-        except ValueError:
-            raise ValueError(f"'{text}' is no time; expected seconds, m:ss or h:mm:ss") from None
-    if not math.isfinite(value) or not 0 <= value <= LONGEST:
-        raise ValueError(f"'{text}' is no time between 0 s and {LONGEST} s")
+        if not PLAIN.fullmatch(text):
+            raise ValueError(f"'{text}' is no time; expected seconds, m:ss or h:mm:ss")
+        value = float(text.replace(",", "."))
+    if not 0 <= value <= VIDEO_SECONDS:
+        raise ValueError(f"'{text}' is no time between 0 s and {VIDEO_SECONDS} s")
     return round(value, 3)
 
 
@@ -42,14 +43,32 @@ def range_of(text: str) -> tuple[float, float]:
     return seconds_of(parts[0]), seconds_of(parts[1])
 
 
+def without_days(columns: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Columns of times, in which numbers that a spreadsheet may mean as days (1:15 is 0.0520833) can't be taken for seconds:
+    they get a remark that is no time.
+
+    Such are the numbers below `MOST_DAYS` where one has parts of milliseconds, which nobody types, and its column has no
+    larger number or a column has times with a colon too.
+    """
+    clocks = any(":" in cell for cells in columns.values() for cell in cells)
+    result = {}
+    for name, cells in columns.items():
+        numbers = [float(cell.replace(",", ".")) for cell in cells if PLAIN.fullmatch(cell)]
+        small = [n for n in numbers if n < MOST_DAYS]
+        days = any(abs(1000 * n - round(1000 * n)) > 1e-3 for n in small) and (clocks or len(small) == len(numbers))
+        marked = lambda cell: PLAIN.fullmatch(cell) and 0 < float(cell.replace(",", ".")) < MOST_DAYS
+        result[name] = [f"{cell} (a fraction of a day?)" if days and marked(cell) else cell for cell in cells]
+    return result
+
+
 def dancers_of(text: str) -> int:
     """Number of dancers of '2', '2.0', '2 dancers' or 'duo'."""
     word = text.strip().lower()
     if word in ENSEMBLES:
         return ENSEMBLES[word]
     found = re.fullmatch(r"(\d{1,3})(?:\.0+)?\s*(?:dancers?|persons?|people)?", word)
-    if not found or not 1 <= int(found[1]) <= MAX_DANCERS:
-        raise ValueError(f"'{text}' is no number of dancers (1 to {MAX_DANCERS})")
+    if not found or not 1 <= int(found[1]) <= DANCERS:
+        raise ValueError(f"'{text}' is no number of dancers (1 to {DANCERS})")
     return int(found[1])
 
 

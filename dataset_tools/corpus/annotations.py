@@ -6,13 +6,15 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.csv_file import cells_of, separator_of
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import CSV_BYTES, file_bytes
 from dataset_tools.base.manifest import Manifest, load_manifest, scan_manifest
-from dataset_tools.base.schema import SEGMENT
+from dataset_tools.base.schema import SEGMENT, ListedClip, Song, Video, scan_records
 from dataset_tools.corpus import annotation_values as values
 from dataset_tools.corpus.clip_finder import ClipFinder
 from dataset_tools.corpus.columns import assign_roles, find_header, parse_mapping
@@ -26,6 +28,7 @@ TARGETS = {
 FILL_DOWN = ("video", "song", "url")
 RANGE = re.compile(r"\d\s*(?:[-\u2013\u2014~]|to)\s*\d")
 MAX_DISAGREEMENT = 1.5  # seconds between an end and start + duration, which people round
+SHORTEST = 0.5  # seconds between a start and an end that are meant as seconds
 WHOLE_MINUTES = 5  # so many times that all end in :00 were typed as minutes and seconds
 
 
@@ -121,6 +124,7 @@ def read_annotations(
         for role in ("start", "end"):
             texts[role] = [re.sub(r":00(?:\.0+)?$", "", t) if t.count(":") == 2 else t for t in texts.get(role, [])]
         notes.append("all times end in :00, so they are read as minutes:seconds, not hours:minutes:00")
+    texts |= values.without_days({role: texts[role] for role in ("start", "end", "duration") if role in texts})
     rows = [{role: cells[k] for role, cells in texts.items() if cells and cells[k]} for k in range(len(body))]
     homes, lost = clips.of(rows, by_order, label)
     said = defaultdict(dict)  # (file, id, field) -> {value: first row that says it}
@@ -209,6 +213,8 @@ def _times(row: dict[str, str]) -> tuple[float, float] | tuple[None, None]:
         raise ValueError("a duration without a start does not say where the clip is")
     if start is not None and end <= start:
         raise ValueError(f"its end {end} s is not after its start {start} s")
+    if start is not None and end - start < SHORTEST:
+        raise ValueError(f"{start} s to {end} s is no dance; are these fractions of a day? Format the cells as h:mm:ss")
     return start, end
 
 
@@ -268,40 +274,50 @@ def _typed_as_minutes(cells: list[str]) -> bool:
 def implausible(folder: Path, manifest: Manifest, filled: dict[tuple[str, str, str], str]) -> list[str]:
     """Clips whose new length disagrees with the 2 s segments that the authors cut from them (column segments_2s)."""
     lines = []
-    header, rows = _raw(folder / "clips.csv")
-    for row in (dict(zip(header, cells, strict=False)) for cells in rows):
-        times = [filled.get(("clips", row.get("clip_id", ""), name)) for name in ("start", "end")]
-        count = row.get("segments_2s") or ""
-        if count.isdigit() and all(times):
+    counts = {clip.clip_id: clip.segments_2s for clip in scan_records(folder / "clips.csv", ListedClip)[0]}
+    for clip in manifest.clips:
+        times = [filled.get(("clips", clip.clip_id, name)) for name in ("start", "end")]
+        count = counts.get(clip.clip_id)
+        if count is not None and all(times):
             seconds = float(times[1]) - float(times[0])
-            if not -1 <= seconds - SEGMENT * int(count) <= 3:
-                lines.append(f"look at clip {row['clip_id']}: {seconds:g} s in the sheet, but {count} segments of 2 s were cut of it")
+            if not -1 <= seconds - SEGMENT * count <= 3:
+                lines.append(f"look at clip {clip.clip_id}: {seconds:g} s in the sheet, but {count} segments of 2 s were cut of it")
     return lines
 
 
-def _raw(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV, cell for cell."""
-    with open(path, newline="", encoding="utf-8-sig") as handle:
-        header, *rows = list(csv.reader(handle))
-    return header, [row for row in rows if row]
+@dataclass(frozen=True, kw_only=True)
+class Raw:
+    """A CSV of the manifest, cell for cell, as it is to be written again."""
+
+    header: list[str]
+    rows: list[tuple[int, list[str]]]
+    """(row number as a spreadsheet counts, its cells)."""
+    separator: str
+
+
+def _raw(path: Path) -> Raw:
+    """A CSV that has been read as records before, so that it is one."""
+    text = file_bytes(path, CSV_BYTES).decode("utf-8-sig")
+    separator = separator_of(text, [f.name for kind in (Video, ListedClip, Song) for f in fields(kind)])
+    (_, header), *rows = cells_of(text, separator)
+    return Raw(header=[name.strip() for name in header], rows=rows, separator=separator)
 
 
 def edited(folder: Path, filled: dict[tuple[str, str, str], str]) -> dict[str, str]:
     """{file name: its new text}: the values put in, every other row, column and value as it was."""
     texts = {}
     for file in sorted({file for file, _, _ in filled}):
-        header, rows = _raw(folder / f"{file}.csv")
-        if ragged := next((n for n, row in enumerate(rows, start=2) if len(row) > len(header)), 0):
+        raw = _raw(folder / f"{file}.csv")
+        header = raw.header + sorted({name for f, _, name in filled if f == file} - set(raw.header))
+        if ragged := next((n for n, row in raw.rows if len(row) > len(raw.header)), 0):
             raise UserError(f"{folder / file}.csv row {ragged}: more cells than the header has names; name them all")
-        header += sorted({name for f, _, name in filled if f == file} - set(header))
+        rows = [row + [""] * (len(header) - len(row)) for _, row in raw.rows]
         at = {row[header.index(f"{file[:-1]}_id")]: row for row in rows}
-        for row in rows:
-            row += [""] * (len(header) - len(row))
         for (f, owner, name), value in filled.items():
             if f == file:
                 at[owner][header.index(name)] = value
         out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows([header, *rows])
+        csv.writer(out, delimiter=raw.separator, lineterminator="\n").writerows([header, *rows])
         texts[f"{file}.csv"] = out.getvalue()
     return texts
 

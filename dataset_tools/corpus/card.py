@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-import yaml
-
 from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.limits import shown
 from dataset_tools.base.manifest import Manifest, load_manifest, missing_values
 from dataset_tools.base.schema import SEGMENT, ListedClip, Row, read_records
 from dataset_tools.base.timebase import FPS
+from dataset_tools.base.yaml_file import read_yaml
 from dataset_tools.corpus.rules import check_manifest
 
 PARTS = ("train", "val", "test", "")
@@ -101,13 +101,13 @@ def _about(path: Path) -> About:
     if not path.is_file():
         return About()
     try:
-        about = About(**(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
+        about = About(**(read_yaml(path) or {}))
         if not isinstance(about.known_problems, list):
             raise TypeError("known_problems must be a list")
         for text in (about.title, about.description, about.source, about.licence, *about.known_problems):
             if not isinstance(text, str):
-                raise TypeError(f"found '{text}' where a text is due")
-    except (TypeError, UnicodeDecodeError, yaml.YAMLError) as err:
+                raise TypeError(f"found '{shown(text)}' where a text is due")
+    except TypeError as err:
         raise UserError(f"{path}: expected title, description, source, licence and known_problems: {err}") from None
     return about
 

@@ -5,8 +5,8 @@ not opened, and sizes are capped before anything is unpacked.
 """
 
 import codecs
-import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,23 @@ from datetime import datetime, time, timedelta
 from itertools import islice, product
 from pathlib import Path
 
+from dataset_tools.base.csv_file import cells_of, separator_of
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import (
+    SHEET_BYTES,
+    SHEET_CELL,
+    SHEET_COLUMNS,
+    SHEET_PART,
+    SHEET_PARTS,
+    SHEET_ROWS,
+    SHEET_UNPACKED,
+    file_bytes,
+)
+from dataset_tools.base.names import plain
+from dataset_tools.corpus.excel_times import shown_number, shown_time
 
-MAX_FILE = 20 << 20  # bytes of the file
-MAX_UNPACKED = 64 << 20  # bytes of an XLSX file's parts together
-MAX_ROWS, MAX_COLUMNS, MAX_CELL = 10_000, 50, 2_000  # of one sheet; letters of one cell
-EXCEL_EPOCH = datetime(1899, 12, 30)
+CELLS = re.compile(r"worksheets/|sharedStrings|media/", re.IGNORECASE)
+"""Parts of an XLSX file that may be large: the cells, and pictures, which are not opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +54,7 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
     Raises UserError: no such file, another format, too large, damaged, no such sheet, an empty sheet.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise UserError(f"{path}: not a file")
-        if size > MAX_FILE:
-            raise UserError(f"{path}: {size} bytes; an annotation sheet has at most {MAX_FILE}")
-        data = path.read_bytes()
-    except OSError as err:
-        raise UserError(f"{path}: {err.strerror}") from None
+    data = file_bytes(path, SHEET_BYTES)
     if data.startswith(b"PK"):
         sheet = _read_xlsx(path, data, name)
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
@@ -67,14 +70,14 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
 
 
 def _kept(path: Path, rows) -> tuple[tuple[int, tuple[str, ...]], ...]:
-    """Numbered rows of cleaned cells without the empty ones, up to the caps."""
+    """Of numbered rows, the cleaned cells without the empty ones, up to the caps."""
     kept = []
-    for number, row in enumerate(rows, start=1):
-        cells = [shown(cell, MAX_CELL) for cell in row[:MAX_COLUMNS]]
+    for number, row in rows:
+        cells = [shown(cell, SHEET_CELL) for cell in row[:SHEET_COLUMNS]]
         while cells and not cells[-1]:
             cells.pop()
-        if cells and number > MAX_ROWS:
-            raise UserError(f"{path}: more than {MAX_ROWS} rows; import it in parts")
+        if cells and number > SHEET_ROWS:
+            raise UserError(f"{path}: more than {SHEET_ROWS} rows; import it in parts")
         if cells:
             kept.append((number, tuple(cells)))
     return tuple(kept)
@@ -83,7 +86,7 @@ def _kept(path: Path, rows) -> tuple[tuple[int, tuple[str, ...]], ...]:
 def shown(text: str, letters: int = 60) -> str:
     """Text on one line without control characters (a terminal would obey them), cut to so many letters."""
     clean = "".join(c if c.isprintable() else " " for c in text[: 4 * letters])
-    clean = " ".join(clean.split())
+    clean = " ".join(plain(clean).split())
     return clean if len(clean) <= letters else clean[: letters - 1] + "…"
 
 
@@ -93,14 +96,10 @@ def _read_csv(path: Path, data: bytes):
         text = data.decode("utf-16" if data.startswith(marks) else "utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
-    if "\0" in text:
-        raise UserError(f"{path}: not a text file")
-    head = text[:4096].splitlines()[:10]
-    separator = max(",;\t", key=lambda mark: sum(line.count(mark) for line in head))
     try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    except csv.Error as err:
-        raise UserError(f"{path}: not a CSV file: {err}") from None
+        yield from cells_of(text, separator_of(text))
+    except ValueError as err:
+        raise UserError(f"{path}: {err}") from None
 
 
 def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
@@ -108,9 +107,15 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
 
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
-            unpacked = sum(part.file_size for part in parts.infolist())
-        if unpacked > MAX_UNPACKED:
-            raise UserError(f"{path}: unpacks to {unpacked} bytes; an annotation sheet has at most {MAX_UNPACKED}")
+            inside = parts.infolist()
+        unpacked = sum(part.file_size for part in inside)
+        if unpacked > SHEET_UNPACKED:
+            raise UserError(f"{path}: unpacks to {unpacked} bytes; an annotation sheet has at most {SHEET_UNPACKED}")
+        if len(inside) > SHEET_PARTS:
+            raise UserError(f"{path}: {len(inside)} parts; an annotation sheet has at most {SHEET_PARTS}")
+        large = next((part for part in inside if part.file_size > SHEET_PART and not CELLS.search(part.filename)), None)
+        if large:
+            raise UserError(f"{path}: its part {shown(large.filename)} has {large.file_size} bytes, at most {SHEET_PART} are read")
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False, rich_text=False)
         names = [sheet.title for sheet in book.worksheets]
         if not names or (name and name not in names):
@@ -118,7 +123,7 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
         name = name or names[0]
         sheet = book[name]
         sheet.reset_dimensions()  # the file's own claim, which may be absurd
-        rows = _kept(path, ([_as_seen(cell.value, cell.number_format if cell.value is not None else "") for cell in row] for row in _rows(sheet)))
+        rows = _kept(path, enumerate(([_as_seen(cell.value, cell.number_format if cell.value is not None else "", book.epoch) for cell in row] for row in _rows(sheet)), start=1))
         links = _links(data, book, name)
     except UserError:
         raise
@@ -130,7 +135,7 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
 def _rows(sheet) -> Iterable[tuple]:
     """Its rows of cells. Behind them openpyxl stumbles over a hyperlink of no cell, which nobody needs."""
     try:
-        yield from sheet.iter_rows(max_row=MAX_ROWS + 1, max_col=MAX_COLUMNS)
+        yield from sheet.iter_rows(max_row=SHEET_ROWS + 1, max_col=SHEET_COLUMNS)
     except TypeError as err:
         if "Hyperlink" not in str(err):
             raise
@@ -143,14 +148,14 @@ def _links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
     from openpyxl.xml.functions import iterparse
 
     part = book[name]._worksheet_path
-    links, room = {}, MAX_ROWS * MAX_COLUMNS  # a short file could name the whole sheet a million times
+    links, room = {}, SHEET_ROWS * SHEET_COLUMNS  # a short file could name the whole sheet a million times
     with zipfile.ZipFile(io.BytesIO(data)) as parts:
         if get_rels_path(part) not in parts.namelist():
             return links
         targets = {rel.id: rel.Target for rel in get_dependents(parts, get_rels_path(part))}
         for _, element in iterparse(parts.open(part)):
             if element.tag == f"{{{SHEET_MAIN_NS}}}hyperlink":
-                target = shown(targets.get(element.get(f"{{{REL_NS}}}id"), ""), MAX_CELL)
+                target = shown(targets.get(element.get(f"{{{REL_NS}}}id"), ""), SHEET_CELL)
                 if target.lower().startswith(("http://", "https://")):
                     cells = list(islice(_cells(element.get("ref")), room))
                     room -= len(cells)
@@ -166,29 +171,17 @@ def _cells(ref: str) -> Iterable[tuple[int, int]]:
 
     try:
         left, top, right, bottom = range_boundaries(ref)
-        return product(range(top, min(bottom, MAX_ROWS + 1) + 1), range(left - 1, min(right, MAX_COLUMNS)))
+        return product(range(top, min(bottom, SHEET_ROWS + 1) + 1), range(left - 1, min(right, SHEET_COLUMNS)))
     except (ValueError, TypeError):
         return ()
 
 
-def _as_seen(value, number_format: str) -> str:
-    """A cell's value as its reader sees it. Excel keeps 1:15 as a time of day; whether a reader sees minutes and
-    seconds or hours and minutes is told by the cell's format alone."""
+def _as_seen(value, number_format: str, epoch: datetime) -> str:
+    """A cell's value as its reader sees it."""
     if value is None:
         return ""
-    if isinstance(value, datetime) and value.year <= 1900:
-        value = value - EXCEL_EPOCH
-    if isinstance(value, time):
-        value = timedelta(hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond)
-    if isinstance(value, timedelta):
-        seconds = round(value.total_seconds(), 3)
-        if seconds < 0:
-            return f"-{_as_seen(-value, number_format)}"
-        minutes, seconds = divmod(seconds, 60)
-        hours, minutes = divmod(int(minutes), 60)
-        if "s" not in number_format.lower():
-            return f"{hours}:{minutes:02d}"
-        return f"{hours}:{minutes:02d}:{seconds:06.3f}".removesuffix(".000")
+    if isinstance(value, (datetime, time, timedelta)):
+        return shown_time(value, number_format, epoch)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    return str(value)
+    return shown_number(value, number_format) if type(value) is int else str(value)

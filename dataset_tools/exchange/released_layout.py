@@ -21,7 +21,7 @@ from scipy.io import wavfile
 
 from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.schema import check_name
+from dataset_tools.base.names import check_name
 from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, SPLITS, ShardClip, ShardInfo
 from dataset_tools.base.shard_set import ShardSet, Window
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples

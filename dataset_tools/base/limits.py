@@ -1,0 +1,71 @@
+"""What a file of someone else may be, all numbers in one place, and the first look at any such file.
+
+What is larger, deeper or longer than this is refused in one line before it is unpacked, so no file hangs a stage or takes
+its memory. A reader of a foreign format takes its bytes by `file_bytes` and its numbers from here.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from dataset_tools.base.errors import UserError
+
+# Texts: params.yaml, card.yaml, rows and manifests
+YAML_BYTES, YAML_DEPTH, YAML_VALUES = 256 << 10, 16, 20_000
+"""Of one file; depth of nesting; values, those that aliases repeat counted each time."""
+CSV_BYTES, CSV_ROWS, CELL = 32 << 20, 200_000, 10_000
+"""Of one file; letters of one cell."""
+WHOLE = 2**63 - 1
+"""Largest whole number, either way, that a table or a parameter may hold: what 64 bits hold."""
+SHOWN = 120
+"""Letters of a foreign value that a message repeats."""
+
+# Annotation sheets
+SHEET_BYTES, SHEET_UNPACKED, SHEET_PART, SHEET_PARTS = 20 << 20, 64 << 20, 4 << 20, 1000
+"""Bytes of the file; of an XLSX file's parts together; of one that holds no cells (styles, names); number of parts."""
+SHEET_ROWS, SHEET_COLUMNS, SHEET_CELL = 10_000, 50, 2_000
+"""Rows and columns of one sheet; letters of one cell."""
+
+# Times, counts and sizes, wherever they stand
+VIDEO_SECONDS, CLIP_SECONDS = 24 * 3600, 3600
+"""Longest compilation, longest clip."""
+DANCERS, TEMPO, SIDE = 64, 1000.0, 16_384
+"""Dancers in a clip; beats a minute; px of a picture's side."""
+TEXT = 200
+"""Letters of a name that is no file's name: a genre, a song's title, what computed a stream."""
+
+# Shards
+SHARD_CLIPS = 100_000
+"""Clips of one file."""
+
+
+def file_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a regular file, never more than `most`. Raises UserError for what is no file (a folder, a device, a pipe,
+    which would be waited for), links that lead in a circle, a file that can't be read, and a larger one."""
+    try:
+        # what may be a pipe is not waited for
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise UserError(f"{path}: not a regular file")
+            data = file.read(most + 1)
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, not a file") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: file not found") from None
+    except ValueError as err:
+        if isinstance(err, UserError):
+            raise
+        raise UserError(f"{str(path)[:SHOWN]!a}: no name that a file can have") from None  # a NUL in it
+    except OSError as err:
+        raise UserError(f"{path}: {err.strerror}") from None
+    if len(data) > most:
+        raise UserError(f"{path}: more than {most} bytes, which such a file has at most")
+    return data
+
+
+def shown(value: object) -> str:
+    """A foreign value as a message repeats it: one line, without control characters, cut to `SHOWN` letters."""
+    text = value if isinstance(value, str) else repr(value)
+    text = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * SHOWN])
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -1,0 +1,104 @@
+"""YAML that someone else wrote, within limits (base/limits.py): plain values only, no key twice, nothing that grows when read.
+
+A YAML file may name a list once and repeat it by aliases, each of which holds aliases: a few hundred bytes stand for
+billions of values, which hang whoever prints or copies them. So values are counted as they would be written out.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import ClassVar
+
+import yaml
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import WHOLE, YAML_BYTES, YAML_DEPTH, YAML_VALUES, file_bytes, shown
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader whose dates are texts: no parameter is a date, and an impossible one raises."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_object(self, node, deep=False):
+        """As PyYAML's, which raises ValueError, IndexError, AttributeError … for a value unlike its tag."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except yaml.YAMLError:
+            raise
+        except Exception:  # noqa: BLE001
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(None, None, f"'{shown(node.value)[:40]}' can't be read as {kind}", node.start_mark) from None
+
+
+def read_yaml(path: Path) -> object:
+    """The content of a YAML file of one document: mappings, lists, texts, numbers, true, false, null; None of an empty one.
+
+    Raises UserError, one line: what `file_bytes` refuses, not UTF-8, not YAML, nested deeper than `YAML_DEPTH`, more than
+    `YAML_VALUES` values (those that aliases repeat counted each time), an alias inside what it names, a key twice in one
+    mapping, a value that its tag doesn't fit, a whole number of more than 64 bits.
+    """
+    data = file_bytes(path, YAML_BYTES)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    try:
+        _check_depth(text, path)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, path, {})
+        value = loader.construct_document(node)
+    except yaml.YAMLError as err:
+        raise UserError(f"{path}: not YAML: {shown(' '.join(str(err).split()))}") from None
+    _check_values(value, path)
+    return value
+
+
+def _check_depth(text: str, path: Path) -> None:
+    """What follows walks nested values by calls: depth and number are known before."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > YAML_DEPTH:
+            raise UserError(f"{path} line {event.start_mark.line + 1}: nested deeper than {YAML_DEPTH} levels")
+        if number > 4 * YAML_VALUES:
+            raise UserError(f"{path}: more than {YAML_VALUES} values")
+
+
+def _count(node: yaml.Node, path: Path, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """(values, levels) of a node written out without aliases."""
+    if id(node) in known:
+        if known[id(node)] is None:
+            raise UserError(f"{path} line {node.start_mark.line + 1}: an alias stands inside the value that it names")
+        return known[id(node)]
+    known[id(node)] = None
+    if isinstance(node, yaml.MappingNode):
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := next((key for key, times in keys.items() if times > 1), ""):
+            raise UserError(f"{path} line {node.start_mark.line + 1}: key '{shown(twice)}' stands twice in one mapping; keep one")
+    inside = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
+    counts = [_count(child, path, known) for child in inside] if isinstance(node, yaml.CollectionNode) else []
+    values, levels = 1 + sum(n for n, _ in counts), 1 + max((n for _, n in counts), default=0)
+    if values > YAML_VALUES or levels > YAML_DEPTH + 1:
+        raise UserError(f"{path} line {node.start_mark.line + 1}: its aliases make more than {YAML_VALUES} values or {YAML_DEPTH} levels of it")
+    known[id(node)] = (values, levels)
+    return known[id(node)]
+
+
+def _check_values(value: object, path: Path) -> None:
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            _check_values(inner, path)
+    elif isinstance(value, int) and abs(value) > WHOLE:
+        raise UserError(f"{path}: a whole number of more than 64 bits")
+    elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise UserError(f"{path}: '{shown(value)}' holds half a letter (a surrogate)")
+    elif not isinstance(value, (str, int, float, type(None))):
+        raise UserError(f"{path}: {shown(value)} is neither text, number, true, false, list nor mapping")

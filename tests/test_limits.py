@@ -1,0 +1,95 @@
+"""Foreign files within limits: what is no file, too large, too deep or grows when read is one line, and at once."""
+
+import os
+import time
+
+import pytest
+
+from dataset_tools.base.csv_file import separator_of
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import CELL, SHOWN, file_bytes, shown
+from dataset_tools.base.names import check_name, find_file, leads_out
+from dataset_tools.base.yaml_file import read_yaml
+
+FANNED = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    (tmp_path / "large").write_bytes(bytes(11))
+    for name, words in (
+        ("pipe", "not a regular file"), ("circle", "Too many levels"), ("zeros", "not a regular file"), (".", "a folder"),
+        ("none", "file not found"), ("x" * 300, "too long"), ("a\0b", "no name that a file can have"), ("large", "more than 10 bytes"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=words) as caught:
+            file_bytes(tmp_path / name, 10)
+        assert "\n" not in str(caught.value) and "\0" not in str(caught.value)
+    assert file_bytes(tmp_path / "large", 11) == bytes(11)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: \xff", "not UTF-8"), ("a: !!timestamp y", "'y' can't be read as timestamp"), ("a: !!int ''", "can't be read as int"),
+        ("a: " + "9" * 5000, "can't be read as int"), ("a: 0x" + "f" * 5000, "more than 64 bits"), ("[" * 3000, "nested deeper"),
+        ("a: &x [*x]", "inside the value that it names"), (FANNED, "aliases make more"), (MERGED, "aliases make more"),
+        ("a: 1\na: 2\n", "key 'a' stands twice"), ("a: !!python/name:os.system", "not YAML"), ("a: 1\n---\nb: 2", "not YAML"),
+        ('a: "\\ud800"', "half a letter"), ("a: !!binary aGk=", "neither text"), ("a: 2020-01-01\nb: !!timestamp 2020-01-01", "neither text"),
+        ("? {b: 1}\n: 2", "not YAML"), ("a: !!set {b, c}", "neither text"), ("#" + "x" * 300_000, "more than"),
+    ],
+)  # fmt: skip
+def test_yaml_that_is_refused(tmp_path, text, words):
+    (tmp_path / "x.yaml").write_bytes(text.encode("latin-1"))
+    start = time.monotonic()
+    with pytest.raises(UserError, match=words) as caught:
+        read_yaml(tmp_path / "x.yaml")
+    assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}") and len(str(caught.value)) < 3 * SHOWN + len(str(tmp_path))
+    assert time.monotonic() - start < 5
+
+
+def test_yaml_that_is_taken(tmp_path):
+    (tmp_path / "x.yaml").write_text("common: &c {seed: 1}\na: {<<: *c, seed: 2}\nb: [*c, 2026-13-45, .nan, 1.5, yes, null, é]\n")
+    found = read_yaml(tmp_path / "x.yaml")
+    assert found["a"] == {"seed": 2} and found["b"][0] == {"seed": 1} and found["b"][1] == "2026-13-45" and found["b"][3:] == [1.5, True, None, "é"]
+    (tmp_path / "x.yaml").write_text("")
+    assert read_yaml(tmp_path / "x.yaml") is None
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc", "a/b", "a\\b", "a\n", "\na", "a\0", "-rf", ".hidden", "é", "e\u0301", "a b", "x" * 122, 5, None, True])
+def test_what_is_no_name(name):
+    with pytest.raises(ValueError, match="song must be letters") as caught:
+        check_name(name, "song")
+    assert str(caught.value).isprintable()
+
+
+def test_names():
+    assert [check_name(name) for name in ("a", "A-1.b_c", "_x", "000001_1_21", "x" * 121)]
+
+
+def test_files_are_found_however_their_letters_are_composed(tmp_path):
+    (tmp_path / "Dossie\u0301").mkdir()
+    (tmp_path / "Dossie\u0301" / "u\u0308.mp4").touch()
+    (tmp_path / "out.mp4").symlink_to("../elsewhere.mp4")
+    (tmp_path / "circle").symlink_to("circle")
+    assert find_file(tmp_path, "Dossi\u00e9/\u00fc.mp4") == tmp_path / "Dossie\u0301" / "u\u0308.mp4"
+    (tmp_path / "Dossie\u0301" / "\u00fc.mp4").touch()
+    assert find_file(tmp_path, "Dossi\u00e9/\u00fc.mp4").name == "\u00fc.mp4", "the name as it is comes first"
+    for name in ("\u00fc.mp4", "circle", "circle/x", "x" * 300, "é" * 300, "a\0b", "."):
+        assert find_file(tmp_path, name) is None
+        assert not leads_out(tmp_path, name)
+    assert leads_out(tmp_path, "../x") and leads_out(tmp_path, "/etc/passwd") and leads_out(tmp_path, "out.mp4")
+
+
+def test_what_parts_the_cells():
+    assert separator_of("clip;start\na;1,5\nb;2,5\n") == ";" and separator_of("clip\tstart\na\t1,5\nb\t2,5\n") == "\t"
+    assert separator_of("A list; of, clips\nclip,title\na,x; y; z\nb,z\n") == "," and separator_of("one\ntwo\n") == ","
+    assert separator_of("sep=;\na,b\n") == ";" and separator_of("video_id;url\n", ("url", "video_id")) == ";"
+    with pytest.raises(ValueError, match="a quote left open"):
+        separator_of('a,"' + "x" * (CELL + 1))
+
+
+def test_a_value_in_a_message_is_short_and_one_line():
+    assert shown("a\nb\x1b[31m") == "a b [31m" and len(shown("x" * 10**6)) == SHOWN and shown({"a": 1}) == "{'a': 1}"
