@@ -21,7 +21,8 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, Song, read_records, write_records
-from dataset_tools.base.shard_format import NO_POSE, SPLITS, ShardClip, validate_shard, write_shard
+from dataset_tools.base.shard_check import validate_shard
+from dataset_tools.base.shard_format import NO_POSE, SPLITS, ShardClip, write_shard
 from dataset_tools.base.timebase import frames_to_seconds
 from dataset_tools.base.workers import progress
 from dataset_tools.joining.upstream import Upstream, read_upstream

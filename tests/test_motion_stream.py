@@ -6,7 +6,8 @@ import pytest
 from builders import beats_of, build_clip, build_shards, nodding_motion
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import validate_shard, write_shard
+from dataset_tools.base.shard_check import validate_shard
+from dataset_tools.base.shard_format import write_shard
 from dataset_tools.base.shard_set import ShardSet
 
 ATTRS = {"corpus": "a", "split": "train", "pose_layout": "coco17", "pose_weights": "annotated", "i3d_weights": "none"}

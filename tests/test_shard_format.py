@@ -1,6 +1,8 @@
 """Shard files: every flipped byte is noticed, no hostile file is read, nothing half is left."""
 
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from builders import build_clip, build_shards
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import validate_shard, write_shard
+from dataset_tools.base.shard_check import validate_shard
+from dataset_tools.base.shard_format import write_shard
 from dataset_tools.base.shard_set import ShardSet
 
 ATTRS = {"corpus": "tiny", "split": "train", "pose_layout": "coco17", "pose_weights": "p", "i3d_weights": "v"}
@@ -109,6 +112,26 @@ def never_written(shard):
     shard["clip_000"].create_dataset("audio", (44100,), "<f4", chunks=(22050,), fletcher32=True)
 
 
+def clip_text(name, text):
+    return lambda shard: shard["clip_000"].attrs.__setitem__(name, np.bytes_(text.encode()))
+
+
+def clip_number(name, value):
+    return lambda shard: shard["clip_000"].attrs.__setitem__(name, value)
+
+
+def time_stamp(shard):
+    clip = shard["clip_000"]
+    del clip.attrs["width"]
+    h5py.h5a.create(clip.id, b"width", h5py.h5t.UNIX_D32LE, h5py.h5s.create(h5py.h5s.SCALAR))
+
+
+def time_stream(shard):
+    clip = shard["clip_000"]
+    del clip["audio"]
+    h5py.h5d.create(clip.id, b"audio", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((9,)))
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -135,9 +158,24 @@ def never_written(shard):
         (replaced("audio", own=True, chunks=(44100,), fletcher32=True), "in chunks"),
         (
             replaced("pose", data=np.zeros((60, 500, 17, 3), "f4"), chunks=(30, 500, 17, 3), fletcher32=True),
-            "500 people",
+            "people must be 1 to 64, found 500",
         ),
         (replaced("audio", data=np.array(["x"] * 9, dtype=h5py.string_dtype())), "must be float32"),
+        *[(clip_text("song", song), "song must be letters") for song in ("../../../../../X", "a\nb_seg0", "é", "", "/tmp/x", "a" * 122, "-x")],
+        (clip_text("genre", "a\nb"), "genre must be one line"),
+        (clip_text("genre", "x" * 5000), "attribute 'genre' must be a fixed-length text of at most"),
+        (lambda shard: shard.attrs.__setitem__("corpus", np.bytes_("../x")), "corpus must be letters"),
+        (lambda shard: shard.attrs.__setitem__("pose_weights", np.bytes_("a\x1b[2J")), "pose_weights must be one line"),
+        (clip_number("width", 0), "width must be 1 to 16384, found 0"),
+        (clip_number("height", -5), "height must be 1 to 16384, found -5"),
+        (clip_number("height", 2**40), "height must be"),
+        (clip_number("width", [360]), "attribute 'width' must be one value"),
+        (clip_number("width", 360.0), "attribute 'width' must be a whole number"),
+        (clip_number("song", "variable"), "attribute 'song' must be a fixed-length text"),
+        (clip_number("song", np.zeros(3)), "attribute 'song' must be one value"),
+        (time_stamp, "not a readable shard|must be a whole number"),
+        (time_stream, "not a readable shard|must be float32"),
+        (lambda shard: h5py.h5g.create(shard.id, b"\xff\xfe"), "must be letters|not a readable shard"),
     ],
 )
 def test_foreign_shards_are_refused_before_any_read(tmp_path, edit, message):
@@ -145,6 +183,29 @@ def test_foreign_shards_are_refused_before_any_read(tmp_path, edit, message):
     with pytest.raises(UserError, match=message) as caught:
         ShardSet(tmp_path, "train")
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("pose", np.nan), ("audio", np.inf), ("i3d", -np.inf)])
+def test_numbers_that_are_none_are_found_when_they_are_read(tmp_path, name, value):
+    def spoil(shard):
+        shard[f"clip_001/{name}"][(1, *[0] * (shard[f"clip_001/{name}"].ndim - 1)) if name != "i3d" else (0, 0)] = value
+
+    path = edited(tmp_path, spoil)
+    with pytest.raises(UserError, match=f"clip 'clip_001': damaged data .{name} holds NaN or infinite"):
+        validate_shard(path, deep=True)
+    shards = ShardSet(tmp_path, "train")
+    assert shards.read("clip_000")
+    with pytest.raises(UserError, match=f"{name} holds NaN or infinite"):
+        shards.read("clip_001")
+
+
+def test_what_a_shard_claims_must_fit_into_its_file(tmp_path, monkeypatch):
+    path = edited(tmp_path, lambda shard: None)
+    size = sum(stream.nbytes for clip in h5py.File(path).values() for stream in clip.values())
+    real = type(path).stat
+    monkeypatch.setattr(type(path), "stat", lambda self, **k: SimpleNamespace(st_size=size - 1, st_mode=real(self, **k).st_mode))
+    with pytest.raises(UserError, match="clip_001': claims more numbers than the file has room for"):
+        validate_shard(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(100)])
@@ -165,4 +226,13 @@ def test_writer_refuses_and_leaves_nothing(tmp_path):
         write_shard(path, [build_clip(0, split="test")], ATTRS)
     with pytest.raises(ValueError, match="pose must be"):
         write_shard(path, [build_clip(0, layout="body25")], ATTRS)
+    for change, words in (
+        ({"song": "../x"}, "song must be letters"), ({"genre": "a\nb"}, "genre must be one line"), ({"width": 0}, "width must be"),
+        ({"height": 10**30}, "height must be"), ({"audio": np.full(88200, np.nan, np.float32)}, "audio holds NaN"),
+        ({"i3d": np.zeros((0, 2048), np.float32)}, "i3d must have 1 to"), ({"pose": np.zeros((0, 1, 17, 3), np.float32)}, "frames must be"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            write_shard(path, [replace(build_clip(0), **change)], ATTRS)
+    with pytest.raises(ValueError, match="corpus must be letters"):
+        write_shard(path, [build_clip(0)], ATTRS | {"corpus": "../x"})
     assert list(tmp_path.iterdir()) == []

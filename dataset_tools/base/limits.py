@@ -31,7 +31,7 @@ VIDEO_SECONDS, CLIP_SECONDS = 24 * 3600, 3600
 """Longest compilation, longest clip."""
 DANCERS, TEMPO, SIDE = 64, 1000.0, 16_384
 """Dancers in a clip; beats a minute; px of a picture's side."""
-TEXT = 200
+TEXT = 1000
 """Letters of a name that is no file's name: a genre, a song's title, what computed a stream."""
 
 # Shards

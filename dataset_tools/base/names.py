@@ -10,7 +10,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from dataset_tools.base.limits import shown
+from dataset_tools.base.limits import TEXT, shown
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
 RULE = "must be letters, digits, '_', '.', '-', at most 121 and not '.' or '-' first (it becomes a file name)"
@@ -22,6 +22,13 @@ def check_name(value: str, what: str = "") -> str:
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ValueError(f"{what} {RULE}, found '{shown(value)}'".lstrip())
     return value
+
+
+def check_label(text: str, what: str) -> str:
+    """A name that is no file's name, such as a genre: one printable line of at most `TEXT` letters. Raises ValueError."""
+    if len(text) > TEXT or not text.isprintable():
+        raise ValueError(f"{what} must be one line of at most {TEXT} printable letters, found '{shown(text)}'")
+    return text
 
 
 def plain(text: str) -> str:

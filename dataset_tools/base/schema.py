@@ -23,13 +23,12 @@ from dataset_tools.base.limits import (
     DANCERS,
     SIDE,
     TEMPO,
-    TEXT,
     VIDEO_SECONDS,
     WHOLE,
     file_bytes,
     shown,
 )
-from dataset_tools.base.names import check_name, plain
+from dataset_tools.base.names import check_label, check_name, plain
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
 R = TypeVar("R")
@@ -122,13 +121,6 @@ class Song:
         if self.tempo is not None and not 0 < self.tempo <= TEMPO:
             raise ValueError(f"tempo must be above 0 and at most {TEMPO:g} beats a minute, found {self.tempo:g}")
         check_label(self.genre, "genre")
-
-
-def check_label(text: str, what: str) -> str:
-    """A name that is no file's name, such as a genre: one printable line of at most `TEXT` letters. Raises ValueError."""
-    if len(text) > TEXT or not text.isprintable():
-        raise ValueError(f"{what} must be one line of at most {TEXT} printable letters, found '{shown(text)}'")
-    return text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.shard_check import damage_as_user_error, validate_shard
 from dataset_tools.base.shard_format import (
     FILE_TEXTS,
     MOTION_WIDTH,
@@ -24,8 +25,7 @@ from dataset_tools.base.shard_format import (
     STREAMS,
     ClipEntry,
     ShardInfo,
-    damage_as_user_error,
-    validate_shard,
+    check_finite,
 )
 from dataset_tools.base.timebase import FPS, SAMPLES_PER_FRAME
 
@@ -149,6 +149,8 @@ class ShardSet:
             group = self._file(index)[clip_id]
             motion = group["motion"][...] if self.info.motion_rate else np.zeros((group.attrs["frames"], 0, MOTION_WIDTH), np.float32)
             clip = Window(*(group[name][...] for name in STREAMS), motion)
+            for name, values in zip(Window._fields, clip, strict=True):
+                check_finite(name, values)
             if lacking := self.info.people - clip.pose.shape[1]:
                 clip = clip._replace(pose=np.pad(clip.pose, ((0, 0), (0, lacking), (0, 0), (0, 0))))
         for values in clip:

@@ -10,7 +10,7 @@ import numpy as np
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.schema import Clip, Row, Video, leaks, scan_records
-from dataset_tools.base.shard_format import validate_shard
+from dataset_tools.base.shard_check import validate_shard
 from dataset_tools.base.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.base.timebase import SAMPLES_PER_FRAME
 from dataset_tools.base.work_cache import file_sha256

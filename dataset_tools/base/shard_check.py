@@ -1,0 +1,195 @@
+"""Checking a shard without trusting it: one may come from someone else, and HDF5 can point a data set at any local file.
+
+Before the first read of a stream: schema version, hard links only, no external or virtual storage, no filter but the
+checksum, names, counts, shapes, dtypes, chunks and stored sizes as declared. Attributes are looked at by type before they
+are read.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import SHARD_CLIPS, TEXT
+from dataset_tools.base.shard_format import (
+    CLIP_NUMBERS,
+    CLIP_TEXTS,
+    FILE_TEXTS,
+    I3D_WIDTH,
+    JOINTS,
+    MAX_MOTION_RATE,
+    MOTION_VERSION,
+    REBUILD,
+    SCHEMA_NAME,
+    SCHEMA_VERSION,
+    SPLITS,
+    STREAMS,
+    ClipEntry,
+    ShardInfo,
+    check_counts,
+    check_finite,
+    check_texts,
+    chunks_of,
+    shapes_of,
+)
+from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+
+DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
+"""What h5py raises for damaged files and for types that numpy does not have."""
+
+
+def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
+    """Check a shard without trusting it; with deep=True also read every stream and so verify every checksum.
+
+    Raises UserError, one line, naming the file, the clip and the rule that is broken.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: file not found; {REBUILD}")
+    try:
+        with h5py.File(path, "r") as shard:
+            return _validate(shard, path, deep)
+    except UserError:
+        raise
+    except DAMAGE as err:
+        raise UserError(f"{path}: not a readable shard ({_first_line(err)}); {REBUILD}") from None
+
+
+def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
+    schema = _text(shard, "schema", path)
+    known = [f"{SCHEMA_NAME}/{version}" for version in (SCHEMA_VERSION, MOTION_VERSION)]
+    if schema not in known:
+        raise UserError(f"{path}: schema '{schema}' is not {' or '.join(known)}, which this version reads; {REBUILD}")
+    for name, expected in (("fps", FPS), ("sample_rate", SAMPLE_RATE)):
+        if _number(shard, name, path) != expected:
+            raise UserError(f"{path}: {name} must be {expected}, found {_number(shard, name, path)}")
+    texts = {name: _text(shard, name, path) for name in FILE_TEXTS}
+    if texts["split"] not in SPLITS:
+        raise UserError(f"{path}: split must be one of {', '.join(SPLITS)}, found '{texts['split']}'")
+    if texts["pose_layout"] not in JOINTS:
+        raise UserError(f"{path}: pose_layout must be one of {', '.join(JOINTS)}, found '{texts['pose_layout']}'")
+    with _as_user_error(path):
+        check_texts(texts)
+    motion_rate = _number(shard, "motion_rate", path) if schema == known[1] else 0
+    if motion_rate % FPS or not 0 <= motion_rate <= MAX_MOTION_RATE or (schema == known[1]) != (motion_rate > 0):
+        raise UserError(f"{path}: motion_rate must be a multiple of {FPS} up to {MAX_MOTION_RATE}, found {motion_rate}")
+    if len(shard) > SHARD_CLIPS:
+        raise UserError(f"{path}: holds {len(shard)} clips, at most {SHARD_CLIPS} are read")
+    entries, people, room = [], None, path.stat().st_size
+    for clip_id in sorted(shard):
+        group = _hard_child(shard, clip_id, h5py.Group, path)
+        entry, people = _validate_clip(group, clip_id, texts, people, motion_rate, path)
+        entries.append(entry)
+        room -= sum(group[name].nbytes for name in group)
+        if room < 0:  # before any is read into memory
+            raise UserError(f"{path} clip '{clip_id}': claims more numbers than the file has room for; {REBUILD}")
+        if deep:
+            with damage_as_user_error(path, clip_id):
+                for name in group:
+                    check_finite(name, group[name][...])
+    if not entries:
+        raise UserError(f"{path}: holds no clip; {REBUILD}")
+    return ShardInfo(path=path, people=people, motion_rate=motion_rate, clips=tuple(entries), **texts)
+
+
+def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | None, motion_rate: int, path: Path):
+    where = f"{path} clip '{clip_id}'"
+    entry = ClipEntry(
+        clip_id=clip_id,
+        **{name: _text(group, name, where) for name in CLIP_TEXTS},
+        **{name: _number(group, name, where) for name in CLIP_NUMBERS},
+    )
+    if entry.split != texts["split"]:
+        raise UserError(f"{where}: split '{entry.split}' in a shard of '{texts['split']}'")
+    with _as_user_error(where):
+        check_texts({"clip_id": clip_id, **{name: getattr(entry, name) for name in CLIP_TEXTS}})
+    names = (*STREAMS, "motion") if motion_rate else STREAMS
+    if sorted(group) != sorted(names):
+        raise UserError(f"{where}: must hold {', '.join(names)}, found {', '.join(sorted(group)) or 'nothing'}")
+    streams = {name: _hard_child(group, name, h5py.Dataset, where) for name in names}
+    if streams["pose"].ndim != 4 or streams["i3d"].ndim != 2:
+        raise UserError(f"{where}: pose must be (T, P, J, 3) and i3d (W, {I3D_WIDTH})")
+    people, windows = people or streams["pose"].shape[1], streams["i3d"].shape[0]
+    with _as_user_error(where):
+        check_counts({"frames": entry.frames, "width": entry.width, "height": entry.height, "people": people}, windows)
+    shapes = shapes_of(entry.frames, people, JOINTS[texts["pose_layout"]], windows, motion_rate)
+    for name, stream in streams.items():
+        _validate_storage(stream, shapes[name], chunks_of(name, shapes[name]), f"{where}: {name}")
+    return entry, people
+
+
+def _hard_child(parent: h5py.Group, name: str, kind: type, where) -> h5py.Group | h5py.Dataset:
+    if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+        raise UserError(f"{where}: '{name}' is a link to somewhere else, which a shard may not hold; {REBUILD}")
+    if parent.get(name, getclass=True) is not kind:
+        raise UserError(f"{where}: '{name}' must be a {kind.__name__.lower()}")
+    return parent[name]
+
+
+def _validate_storage(stream: h5py.Dataset, shape: tuple, chunks: tuple, where: str) -> None:
+    if stream.external is not None or stream.is_virtual:
+        raise UserError(f"{where} is stored in another file, which a shard may not do; {REBUILD}")
+    if stream.shape != shape or stream.dtype != np.dtype("<f4") or stream.chunks != chunks:
+        found = f"{stream.dtype} {stream.shape} in chunks {stream.chunks}"
+        raise UserError(f"{where} must be float32 {shape} in chunks {chunks}, found {found}")
+    plan = stream.id.get_create_plist()
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if filters != [h5py.h5z.FILTER_FLETCHER32]:
+        raise UserError(f"{where} must have the fletcher32 filter and no other, found filters {filters}")
+    if stream.id.get_storage_size() < stream.nbytes:  # chunks that were never written would read as zeros
+        raise UserError(f"{where} is incomplete; {REBUILD}")
+
+
+def _text(target: h5py.Group, name: str, where) -> str:
+    kind = _attribute(target, name, where).get_type()
+    if not isinstance(kind, h5py.h5t.TypeStringID) or kind.is_variable_str() or kind.get_size() > 4 * TEXT:
+        raise UserError(f"{where}: attribute '{name}' must be a fixed-length text of at most {TEXT} letters")
+    try:
+        return target.attrs[name].decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: attribute '{name}' is not UTF-8") from None
+
+
+def _number(target: h5py.Group, name: str, where) -> int:
+    if not isinstance(_attribute(target, name, where).get_type(), h5py.h5t.TypeIntegerID):
+        raise UserError(f"{where}: attribute '{name}' must be a whole number")
+    return int(target.attrs[name])
+
+
+def _attribute(target: h5py.Group, name: str, where) -> h5py.h5a.AttrID:
+    """One value's attribute, of which nothing but the type has been read."""
+    if name not in target.attrs:
+        raise UserError(f"{where}: attribute '{name}' is missing; {REBUILD}")
+    found = target.attrs.get_id(name)
+    if found.get_space().get_simple_extent_type() != h5py.h5s.SCALAR:
+        raise UserError(f"{where}: attribute '{name}' must be one value")
+    return found
+
+
+@contextmanager
+def _as_user_error(where) -> Iterator[None]:
+    """A rule that is broken, as a UserError that names file and clip."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as err:
+        raise UserError(f"{where}: {err}") from None
+
+
+@contextmanager
+def damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
+    """What h5py raises for damaged data, and ValueError, as a UserError that names file and clip."""
+    try:
+        yield
+    except UserError:
+        raise
+    except DAMAGE as err:
+        raise UserError(f"{path} clip '{clip_id}': damaged data ({_first_line(err)}); {REBUILD}") from None
+
+
+def _first_line(err: Exception) -> str:
+    return str(err).strip("'\" ").splitlines()[0][:160] if str(err) else type(err).__name__
