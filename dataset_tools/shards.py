@@ -77,13 +77,13 @@ def plan(upstream: Upstream, params: Params) -> list[ShardRow]:
 def build(layout: Layout, params: Params) -> list[ShardRow]:
     """Write all shards and rows.csv; return the rows.
 
-    Raises UserError when too many clips are dropped (rows.csv then says why, and no shard is written), when a split
-    loses all its clips, and as `read_upstream` does.
+    Raises UserError when too many clips are dropped (rows.csv then says why, and there is no shard), and, with what an
+    earlier run left as it was, when a split loses all its clips, when clips can't be in one shard, and as `read_upstream` does.
     """
     upstream = read_upstream(layout)
     rows = plan(upstream, params)
-    folder = _begun(layout, rows, params)
     kept = [row for row in rows if row.status == "ok"]
+    _demand(layout, rows, params)
     for split in sorted(set(upstream.splits.values())):
         if not any(row.split == split for row in kept):
             first = next(row for row in rows if row.split == split)
@@ -97,21 +97,25 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
         "i3d_weights": upstream.weights("i3d"),
     }
     motion_rate = upstream.motion_rate(row.id for row in kept)
+    folder = _begun(layout)
     _write(folder, rows, attrs, lambda row: upstream.load(row.id, row.frames, motion_rate), motion_rate)
     return rows
 
 
-def _begun(layout: Layout, rows: list[ShardRow], params: Params) -> Path:
-    """The stage's folder, empty. Raises UserError when too many of `rows` are dropped; rows.csv, otherwise the last file
-    that is written, then says why."""
+def _demand(layout: Layout, rows: list[ShardRow], params: Params) -> None:
+    """Raise UserError when too many of `rows` are dropped; rows.csv then says why."""
+    try:
+        demand(rows, stage="shards", min_ok=params.min_ok, table=layout.stage("shards") / "rows.csv")
+    except UserError:
+        write_records(_begun(layout) / "rows.csv", [replace(row, shard="") for row in rows], ShardRow)
+        raise
+
+
+def _begun(layout: Layout) -> Path:
+    """The stage's folder, empty: rows.csv is the last file that is written."""
     folder = layout.stage("shards")
     begin_folder(folder, "rows.csv")
     keep_only(folder, set(), ".h5")
-    try:
-        demand(rows, stage="shards", min_ok=params.min_ok, table=folder / "rows.csv")
-    except UserError:
-        write_records(folder / "rows.csv", [replace(row, shard="") for row in rows], ShardRow)
-        raise
     return folder
 
 
@@ -153,7 +157,8 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
     if len(rates) > 1:
         raise UserError(f"{source}: {rates[0]} holds keypoints, {rates[MOTION_RATE]} SMPL motion; import them as two corpora")
     motion_rate = next(iter(rates), 0)
-    folder = _begun(layout, rows, params)
+    _demand(layout, rows, params)
+    folder = _begun(layout)
     named = {segment.name: segment for segment in segments}
     attrs = {
         "corpus": layout.corpus, "pose_layout": "body25", "pose_weights": NO_POSE if motion_rate else "imported",

@@ -1,17 +1,18 @@
 """Shards in other formats: tars that webdataset reads, the released program's folders and back, hostile folders."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
-from builders import build_manifest, build_shards
+from builders import build_clip, build_manifest, build_shards
 
 from dataset_tools import shards
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import NO_POSE
+from dataset_tools.base.shard_format import NO_POSE, write_shard
 from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.exchange.released_layout import find_segments, segment_name
+from dataset_tools.exchange.released_layout import export_released, find_segments, segment_name
 from dataset_tools.vision.pose_layouts import to_layout
 
 
@@ -152,6 +153,18 @@ def test_names_of_segments():
     assert segment_name("000012_7_3_seg5", "7", 0) == "000012_7_3_seg5"
 
 
+@pytest.mark.parametrize(("clip_id", "song"), [("clip_", "s"), ("c" * 60, "s" * 60), ("a", "b" * 121)])
+def test_what_could_not_be_imported_again_is_not_exported(tmp_path, clip_id, song):
+    with pytest.raises(ValueError, match="segments"):
+        segment_name(clip_id, song, 0)
+    attrs = {"corpus": "tiny", "split": "train", "pose_layout": "coco17", "pose_weights": "p", "i3d_weights": "v"}
+    good = build_clip(0, seconds=2)
+    write_shard(tmp_path / "train-00000.h5", [replace(good, clip_id="0"), replace(good, clip_id=clip_id, song=song)], attrs)
+    with pytest.raises(UserError, match=f"clip '{clip_id}' of song '{song}'.*rename it"):
+        export_released(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_lists_and_names_are_read_loosely(root):
     out = export(root)
     train = (out / "train_segs.txt").read_text().split()
@@ -193,6 +206,8 @@ class Trap:
             "an archive",
         ),
         (lambda out, n: (out / "video_s2" / f"{n}.npy").write_bytes(bytes(5 << 20)), "too many for 2 s"),
+        (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 1e30)), "more than the 16384 px of any picture"),
+        (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), -1e30)), "more than the 16384 px of any picture"),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").write_bytes(b"RIFF"), "not readable"),
         (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(44099), 22050), "at least 44100"),
         (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(88200), 44100), "at 44100 Hz"),
@@ -224,6 +239,9 @@ def test_a_broken_segment_is_one_dropped_row(root, spoil, reason):
         ("a_1_1", "not a segment's name"),
         ("..a_1_1_seg0", "not a segment's name"),
         ("clip_song-004_004_seg0", "is in the"),
+        ("a_-x_1_seg0", "not a segment's name"),
+        ("a_é_1_seg0", "not a segment's name"),
+        ("a_1_1_seg" + "9" * 5000, "not a segment's name"),
     ],
 )
 def test_hostile_lists_are_refused(root, line, message):

@@ -13,6 +13,8 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.shard_set import ShardSet
 
+ODD_HEADER = b"\x93NUMPY\x01\x00\x10\x00{'descr':[((((((('" + bytes(99)
+"""Of which numpy raises what is in no list."""
 PARAMS = "shards: {max_clips: 2, max_frames_apart: 2, min_ok: 0.5}\n"
 
 
@@ -100,6 +102,9 @@ def test_rebuilt_shards_are_byte_identical(tmp_path):
         ),
 
         (lambda layout: (layout.stage("pose") / "clip_001.npy").unlink(), "No such file"),
+        (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 65, 17, 3), "f4")), "65 people, 1 to 64 fit"),
+        (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 0, 17, 3), "f4")), "0 people"),
+        (lambda layout: (layout.stage("pose") / "clip_001.npy").write_bytes(ODD_HEADER), "clip_001"),
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((80, 2, 17, 3), "f4")), "pose 80"),
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 17, 3), "f4")), "must be float32"),
         (lambda layout: np.save(layout.stage("i3d") / "clip_001.npy", np.zeros((0, 2048), "f4")), "0 windows"),
@@ -119,6 +124,16 @@ def test_a_spoiled_clip_is_one_dropped_row(tmp_path, spoil, reason):
     assert rows["clip_001"]["status"] == "dropped" and reason in rows["clip_001"]["reason"]
     assert {row["id"] for row in rows.values() if row["status"] == "ok"} == {c.clip_id for c in made} - {"clip_001"}
     assert [e.clip_id for e in ShardSet(layout.stage("shards"), "train").clips] == ["clip_000", "clip_002", "clip_003"]
+
+
+def test_what_an_earlier_run_left_stays_where_clips_cannot_be_in_one_shard(tmp_path):
+    layout, _ = build_stage_inputs(tmp_path)
+    run_stage(layout)
+    before = {path.name: path.read_bytes() for path in layout.stage("shards").iterdir()}
+    np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 3, 17, 3), "f4"))
+    with pytest.raises(UserError, match="clips differ in their layout"):
+        run_stage(layout)
+    assert {path.name: path.read_bytes() for path in layout.stage("shards").iterdir()} == before
 
 
 def test_lengths_a_frame_apart_are_cut_to_the_shortest(tmp_path):

@@ -21,6 +21,7 @@ from scipy.io import wavfile
 
 from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import CSV_BYTES, SIDE, file_bytes, shown
 from dataset_tools.base.names import check_name
 from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, SPLITS, ShardClip, ShardInfo
 from dataset_tools.base.shard_set import ShardSet, Window
@@ -55,13 +56,16 @@ class Segment:
 
 def segment_name(clip_id: str, song: str, number: int) -> str:
     """<compilation>_<song>_<clip>_seg<n>: clip ids of that form are kept, in others the song is put before the last
-    part. A clip that is itself one segment of an import keeps its name."""
+    part. A clip that is itself one segment of an import keeps its name. Raises ValueError for what `_parse` would not take."""
     if number == 0 and SEGMENT.fullmatch(clip_id):
         return clip_id
     if not re.fullmatch(rf".+_{re.escape(song)}_[^_]+", clip_id):
         head, _, tail = clip_id.rpartition("_")
         clip_id = f"{(head or 'clips')}_{song.replace('_', '-')}_{tail}"
-    return f"{clip_id}_seg{number}"
+    name = check_name(f"{clip_id}_seg{number}", "its segments' name")
+    if not SEGMENT.fullmatch(name):
+        raise ValueError(f"its segments would be called '{name}', which is not <compilation>_<song>_<clip>_seg<n>")
+    return name
 
 
 def export_released(shards: Path, out: Path) -> dict[str, int]:
@@ -70,22 +74,16 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
     What the layout has no place for stays behind: dancers other than the primary, the rest of a clip after its last
     whole 2 s, I3D rows of odd seconds, genre and picture size. Of coco17 poses neck and mid-hip are means and the feet
     are missing (0). Shards with SMPL motion give that, and no keypoints. Raises UserError as ShardSet does, for two
-    segments of one name, and for SMPL motion at another rate.
+    segments of one name, a name that could not be imported again, and for SMPL motion at another rate; nothing is written then.
     """
-    written, owners = {}, {}
+    names_of = _segment_names(shards)
+    written = {}
     for split in SPLITS:
         if not any(shards.glob(f"{split}-*.h5")):
             continue
         source, names = ShardSet(shards, split), []
-        if source.info.motion_rate not in (0, MOTION_RATE):
-            raise UserError(f"{shards}: motion at {source.info.motion_rate} steps a second; the layout has {MOTION_RATE}")
         for clip in source.clips:
-            for number in range(clip.frames // FRAMES):
-                name = segment_name(clip.clip_id, clip.song, number)
-                if owners.setdefault(name, clip.clip_id) != clip.clip_id:
-                    raise UserError(
-                        f"{shards}: clips '{owners[name]}' and '{clip.clip_id}' would both be segment '{name}'; rename one"
-                    )
+            for number, name in enumerate(names_of[clip.clip_id]):
                 window = source.read(clip.clip_id, number * FRAMES, FRAMES)
                 _write_npy(out / FOLDERS["motion"] / f"{name}.npy", _dance(window, source.info))
                 _write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
@@ -97,6 +95,28 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
     if not written:
         raise UserError(f"{shards}: no shards; run python -m dataset_tools.shards")
     return written
+
+
+def _segment_names(shards: Path) -> dict[str, list[str]]:
+    """{clip: the names of its segments}, of all splits. Raises as `export_released`."""
+    owners, result = {}, {}
+    for split in SPLITS:
+        if not any(shards.glob(f"{split}-*.h5")):
+            continue
+        source = ShardSet(shards, split)
+        if source.info.motion_rate not in (0, MOTION_RATE):
+            raise UserError(f"{shards}: motion at {source.info.motion_rate} steps a second; the layout has {MOTION_RATE}")
+        for clip in source.clips:
+            try:
+                result[clip.clip_id] = [segment_name(clip.clip_id, clip.song, number) for number in range(clip.frames // FRAMES)]
+            except ValueError as err:
+                raise UserError(f"{shards}: clip '{clip.clip_id}' of song '{clip.song}': {err}; rename it") from None
+            for name in result[clip.clip_id]:
+                if owners.setdefault(name, clip.clip_id) != clip.clip_id:
+                    raise UserError(
+                        f"{shards}: clips '{owners[name]}' and '{clip.clip_id}' would both be segment '{name}'; rename one"
+                    )
+    return result
 
 
 def _dance(window: Window, info: ShardInfo) -> np.ndarray:
@@ -127,7 +147,7 @@ def find_segments(folder: Path) -> list[Segment]:
         if len(splits) != 1:
             continue
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = file_bytes(path, CSV_BYTES).decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise UserError(f"{path}: not UTF-8 text") from None
         for number, line in enumerate(lines, start=1):
@@ -146,8 +166,9 @@ def _parse(line: str, split: str, where: str) -> Segment:
     match = SEGMENT.fullmatch(re.sub(r"\.(npy|wav)$", "", line, flags=re.IGNORECASE))
     try:
         name = check_name(match.group(0) if match else "")
+        check_name(match["song"])
     except ValueError:
-        raise UserError(f"{where}: '{line[:80]}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>") from None
+        raise UserError(f"{where}: '{shown(line)}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>") from None
     return Segment(name=name, song=match["song"], clip=match["clip"], number=int(match["n"]), split=split)
 
 
@@ -165,6 +186,9 @@ def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
             raise ValueError(f"{name}: {segment.name} holds NaN or infinite values")
     motion = dance.reshape(FRAMES, -1, MOTION_WIDTH) if dance.shape == MOTION else None
     pose = (dance if motion is None else np.zeros(POSE, np.float32)).reshape(FRAMES, 1, -1, 3)
+    farthest = np.abs(pose[..., :2]).max()
+    if farthest > SIDE:
+        raise ValueError(f"motion: {segment.name} has keypoints {farthest:g} px from the picture's corner, more than the {SIDE} px of any picture")
     width, height = (max(1, int(np.ceil(pose[..., axis].max()))) for axis in (0, 1))
     return ShardClip(
         clip_id=segment.name, song=segment.song, genre=genre, split=segment.split, width=width, height=height,

@@ -8,8 +8,9 @@ import numpy as np
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.limits import SHOWN
 from dataset_tools.base.schema import Row, read_records
-from dataset_tools.base.shard_format import JOINTS, SPLITS, STREAMS, ShardClip
+from dataset_tools.base.shard_format import JOINTS, MAX_FRAMES, MAX_PEOPLE, SPLITS, STREAMS, ShardClip
 from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
 from dataset_tools.base.timebase import FPS, window_starts
 
@@ -77,12 +78,18 @@ class Upstream:
             for name, values in streams.items():
                 if not np.isfinite(values).all():
                     raise ValueError(f"{name}: {clip_id} holds NaN or infinite values; run {'pose' if name == 'motion' else name} again")
+            if not 1 <= streams["pose"].shape[1] <= MAX_PEOPLE:
+                raise ValueError(f"pose: {clip_id} has {streams['pose'].shape[1]} people, 1 to {MAX_PEOPLE} fit into a shard")
         except (OSError, ValueError, RuntimeError) as err:
             return 0, " ".join(str(err).split())
+        except Exception as err:  # noqa: BLE001 - what a library makes of one damaged file costs its clip, not the others
+            return 0, f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:SHOWN]})"
         if max(lengths.values()) - min(lengths.values()) > frames_apart:
             found = ", ".join(f"{name} {length}" for name, length in lengths.items())
             return 0, f"lengths in frames differ by more than {frames_apart}: {found}"
         frames = min(lengths.values())
+        if not 1 <= frames <= MAX_FRAMES:
+            return 0, f"lengths in frames must be 1 to {MAX_FRAMES}, found {frames}"
         if windows < _windows(frames):
             return 0, f"i3d: {windows} windows for {frames} frames, at least {_windows(frames)} are needed"
         return frames, ""
