@@ -13,8 +13,8 @@ for which fold it is test). `--hold-out compilation` keeps whole compilations to
 compilation share a room, a camera and an edit. Lengths in a manifest without times are those of its 2 s segments.
 
 Labels can be wrong: where data/<corpus>/audio holds the clips' sound, fingerprints find the same recording under two
-song ids, up to 6 % faster or slower and a semitone higher or lower (445 clips take some 5 minutes, more with the square of
-their number). `--same-recording refuse` ends with an error if that puts one recording into two parts, `merge` treats
+song ids, sped up or slowed down (0.8 to 1.3, with its pitch or without) or a semitone higher or lower (445 clips take some 5
+minutes, more with the square of their number). `--same-recording refuse` ends with an error if that puts one recording into two parts, `merge` treats
 such songs as one (under `official` it goes where most of its clips are labelled), `ignore` does not listen.
 """
 

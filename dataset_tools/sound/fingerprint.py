@@ -2,14 +2,18 @@
 
 A fingerprint is the sign of the change in time of the slope along frequency (Haitsma & Kalker, ISMIR 2002), here on
 bands a semitone wide that start every third of a semitone, so that a change of pitch is a shift along the bands and a
-change of tempo a stretch along time. Two clips are compared at every lag, tempo and pitch of a grid; the score is the
-cosine between their signs where they overlap: 1 for the same bits, 0 for unrelated ones. Songs that share drum sounds,
-patterns or chords score higher than 0, but their sound does not agree band by band and frame by frame.
+change of tempo a stretch along time. Two clips are compared at every lag, and at the tempi and pitches that editors make:
+a little of either, and up to 31 % of tempo, alone or with the pitch that a tape would have. What agrees a little is
+compared again at tempi and pitches in between. The score is the cosine between their signs where they overlap: 1 for the
+same bits, 0 for unrelated ones. Songs that share drum sounds, patterns or chords score higher than 0, but their sound does
+not agree band by band and frame by frame.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy import fft, signal
@@ -26,12 +30,20 @@ LOWEST = 180.0
 """Hz of the lowest band."""
 STEPS = 3
 """Bands per semitone."""
-SEMITONES = 56
-"""Range of the bands: 4.7 octaves, up to 4.6 kHz, which every codec keeps."""
+SEMITONES = 60
+"""Range of the bands: 5 octaves, up to 5.8 kHz, which every codec keeps."""
 REACH = 3
-"""Bands of change in pitch that are tried: a semitone, which is 6 % in frequency."""
-TEMPI = tuple(1 + k / 100 for k in range(7))
-"""How much faster the second clip of a pair may be; every pair is compared both ways round."""
+"""Bands of change in pitch that are tried with every change of tempo up to 6 %: a semitone, which is 6 % in frequency."""
+SLOPES = np.arange(REACH + 1, 54 * STEPS, STEPS)
+"""Bands at which slopes are taken: 180 Hz to 4.2 kHz; there are bands enough above for what is a third faster."""
+TEMPO_STEP = 0.02
+"""Between the tempi at which all clips are compared; half of it where they agree a little."""
+CHANGES = (
+    *((1.0, shift) for shift in range(REACH + 1)),
+    *((tempo, shift) for tempo in (1.02, 1.04, 1.06) for shift in range(-REACH, REACH + 1)),
+    *((1 + k / 100, shift) for k in range(8, 31, 2) for shift in (0, round(12 * STEPS * math.log2(1 + k / 100)))),
+)
+"""(how much faster the first clip of a pair is, how many bands higher); every pair is compared both ways round."""
 FLOOR = 1e-2
 """Energy below this share of the clip's loud bands counts as silence: quiet noise then has no bits."""
 DEAD = 0.3
@@ -44,8 +56,12 @@ OVERLAP = round(3.0 * SAMPLE_RATE / HOP)
 """Frames that two clips must have in common: 3 s."""
 FEWEST_BITS = 0.1
 """Share of the bits that must not be silent where two clips overlap."""
+LIKELY = 0.6
+"""Share of the wanted score from which a pair is compared again at tempi and pitches in between."""
 SAME = 0.48
 """Least score of the same recording, see benchmarks/fingerprint.py for what it costs and finds."""
+AROUND = 3
+"""Frames around a lag that are tried at another tempo."""
 BLOCK = 64
 """Pieces that are compared with all others at once; bounds the memory."""
 
@@ -63,7 +79,7 @@ class Match:
     semitones: float
     """How much higher `first` is."""
     seconds: float
-    """How much they overlap, at most the length of a piece."""
+    """How much they overlap, of the slower one's time; at most the length of a piece."""
 
 
 def _bank() -> np.ndarray:
@@ -99,26 +115,71 @@ def same_recordings(prints: dict[str, np.ndarray], group_of: dict[str, str], lea
     ids = np.array([clip_id for clip_id, _ in pieces])
     groups = np.array([group_of[clip_id] for clip_id in ids])
     longest = max(len(values) for _, values in pieces)
-    size = fft.next_fast_len(2 * longest, real=True)
+    size = fft.next_fast_len(math.ceil(longest * (1 + CHANGES[-1][0])) - OVERLAP, real=True)  # lags of less in common may meet
     seconds = _Bits([_bits(values, 1.0, 0) for _, values in pieces], size)
+    likely: dict[tuple[int, int], _Place] = {}
+    work = [(begin, *change) for begin in range(0, len(pieces), BLOCK) for change in CHANGES]
+    for begin, tempo, shift in progress(work, "split: comparing"):
+        rows = slice(begin, begin + BLOCK)
+        firsts = _Bits([_bits(values, tempo, shift) for _, values in pieces[rows]], size)
+        apart = groups[rows, None] != groups[None, :]
+        for i, j, lag, score in _alike(firsts, seconds, apart, LIKELY * least):
+            if score > likely.get((begin + i, j), NOWHERE).score:
+                likely[begin + i, j] = _Place(score, tempo, shift, lag)
     best: dict[tuple[str, str], Match] = {}
-    changes = [(tempo, shift) for tempo in TEMPI for shift in range(-REACH if tempo > 1 else 0, REACH + 1)]
-    for tempo, shift in progress(changes, "split: comparing"):
-        for begin in range(0, len(pieces), BLOCK):
-            rows = slice(begin, begin + BLOCK)
-            firsts = _Bits([_bits(values, 1 / tempo, shift) for _, values in pieces[rows]], size)
-            apart = groups[rows, None] != groups[None, :]
-            for i, j, score, overlap in _alike(firsts, seconds, apart, least):
-                pair = (str(ids[begin + i]), str(ids[j]))
-                turned = pair[0] > pair[1]
-                match = Match(
-                    first=min(pair), second=max(pair), score=round(score, 3), seconds=round(overlap, 1),
-                    tempo=round(tempo if turned else 1 / tempo, 2),
-                    semitones=round((-shift if turned else shift) / STEPS, 2),
-                )  # fmt: skip
-                key = (match.first, match.second)
-                best[key] = max(best.get(key, match), match, key=lambda m: m.score)
+    for (i, j), place in likely.items():
+        place = _refined(place, pieces[i][1], seconds.pieces[j])
+        if place.score < least:
+            continue
+        turned = ids[i] > ids[j]
+        match = Match(
+            first=str(min(ids[i], ids[j])), second=str(max(ids[i], ids[j])), score=round(place.score, 3),
+            tempo=round(1 / place.tempo if turned else place.tempo, 2),
+            semitones=round((-place.shift if turned else place.shift) / STEPS, 2), seconds=round(place.seconds, 1),
+        )  # fmt: skip
+        key = (match.first, match.second)
+        best[key] = max(best.get(key, match), match, key=lambda m: m.score)
     return sorted(best.values(), key=lambda m: (-m.score, m.first, m.second))
+
+
+class _Place(NamedTuple):
+    """Where two pieces agree."""
+
+    score: float
+    tempo: float
+    """Of the first over that of the second."""
+    shift: int
+    """Bands by which the first is higher."""
+    lag: int
+    """Frames into the second at which the first begins, at the second's tempo."""
+    seconds: float = 0.0
+    """What they have in common."""
+
+
+NOWHERE = _Place(-1.0, 1.0, 0, 0)
+
+
+def _refined(place: _Place, first: np.ndarray, second: np.ndarray) -> _Place:
+    """The best of `place` and what is around it. first: log energies (T, bands); second: bits."""
+    best = NOWHERE
+    for tempo in (place.tempo - TEMPO_STEP / 2, place.tempo, place.tempo + TEMPO_STEP / 2):
+        for shift in (place.shift - 1, place.shift, place.shift + 1):
+            bits = _bits(first, tempo, shift)
+            for lag in range(place.lag - AROUND, place.lag + AROUND + 1):
+                score, count = _score(bits, second, lag)
+                if score > best.score:
+                    best = _Place(score, tempo, shift, lag, count * HOP / SAMPLE_RATE)
+    return best
+
+
+def _score(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[float, int]:
+    """Cosine of two pieces' bits where they overlap, and the frames of that; -1 where that is too short, or silent."""
+    a, b = first[max(0, -lag) :], second[max(0, lag) :]
+    count = min(len(a), len(b))
+    a, b = a[:count], b[:count]
+    energy = math.sqrt(np.vdot(a, a) * np.vdot(b, b))
+    enough = count >= OVERLAP - LAG and energy > FEWEST_BITS * a.size
+    return (float(np.vdot(a, b)) / energy if enough else -1.0), count
 
 
 def _pieces(prints: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
@@ -133,7 +194,7 @@ def _pieces(prints: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
 def _bits(values: np.ndarray, stretch: float, shift: int) -> np.ndarray:
     """(T, bands) log energies -> (T * stretch - LAG, rows) float32 of -1, 0, 1, as if the clip were `stretch` times as
     long and `shift` bands lower."""
-    bands = np.arange(REACH + 1, values.shape[1] - REACH - 1 - STEPS, STEPS) + shift
+    bands = SLOPES + shift
     slope = values[:, bands] - values[:, bands + STEPS]
     at = np.arange(int((len(values) - 1) * stretch) + 1) / stretch
     before = np.minimum(at.astype(int), len(values) - 2)
@@ -157,12 +218,12 @@ class _Bits:
         self.density = np.array([np.mean(piece**2) for piece in pieces], np.float32)
 
 
-def _alike(firsts: _Bits, seconds: _Bits, apart: np.ndarray, least: float) -> Iterator[tuple[int, int, float, float]]:
-    """(index of the first, of the second, score, seconds of overlap) of the pieces that are `apart` and alike."""
+def _alike(firsts: _Bits, seconds: _Bits, apart: np.ndarray, least: float) -> Iterator[tuple[int, int, int, float]]:
+    """(index of the first, of the second, lag, score) of the pieces that are `apart` and alike."""
     product = np.matmul(firsts.spectra.conj(), seconds.spectra.transpose(0, 2, 1))
     agreement = fft.irfft(product.transpose(1, 2, 0), firsts.size)  # (firsts, seconds, lags)
     lags = np.arange(firsts.size, dtype=np.int32)
-    lags[lags > firsts.size // 2] -= firsts.size
+    lags[lags >= seconds.lengths.max()] -= firsts.size
     overlap = np.minimum(firsts.lengths[:, None, None], seconds.lengths[:, None] - lags)
     overlap -= np.maximum(0, -lags)
     # The lag is chosen by the clips' mean density of bits, then scored by the bits where they overlap.
@@ -172,14 +233,10 @@ def _alike(firsts: _Bits, seconds: _Bits, apart: np.ndarray, least: float) -> It
     density = np.sqrt(firsts.density[:, None] * seconds.density) * firsts.pieces[0].shape[1]
     likely = np.take_along_axis(agreement, chosen[..., None], -1)[..., 0] > 0.7 * least * density
     for i, j in np.argwhere(likely & apart & (density > 0)):
-        lag = lags[chosen[i, j]]
-        a = firsts.pieces[i][max(0, -lag) : max(0, seconds.lengths[j] - lag)]
-        b = seconds.pieces[j][max(0, lag) :]
-        count = min(len(a), len(b))
-        a, b = a[:count], b[:count]
-        energy = np.sqrt(np.sum(a**2) * np.sum(b**2))
-        if energy > FEWEST_BITS * a.size and (score := float(np.sum(a * b) / energy)) >= least:
-            yield int(i), int(j), score, count * HOP / SAMPLE_RATE
+        lag = int(lags[chosen[i, j]])
+        score, _ = _score(firsts.pieces[i], seconds.pieces[j], lag)
+        if score >= least:
+            yield int(i), int(j), lag, score
 
 
 def joined(matches: list[Match], group_of: dict[str, str]) -> dict[str, str]:
