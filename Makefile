@@ -1,5 +1,6 @@
 # make repro   the demo corpus from nothing to a report      make test            the tests
 # make check   lint and the fast tests                        make test-portable   the tests, rounded as an old processor does
+# make update-yt-dlp   the newest yt-dlp: sites change every few weeks
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,10 @@ INSTALLED := $(VENV)/installed
 # One thread for each of two processes: more would only wait for each other. Files go out longest first (tests/conftest.py).
 PYTEST := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: repro test check test-portable install lock clean
+# New pins, without the address of any index; those that still fit stay.
+LOCK := printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml - -o requirements.lock
+
+.PHONY: repro test check test-portable install lock update-yt-dlp clean
 
 repro: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
@@ -36,9 +40,16 @@ $(INSTALLED): requirements.lock
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync requirements.lock
 	touch $@
 
-# After a change of pyproject.toml's dependencies: new pins, without the address of any index.
+# After a change of pyproject.toml's dependencies.
 lock:
-	printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml - -o requirements.lock
+	$(LOCK)
+
+# yt-dlp, the scripts that it runs for YouTube and the runtime that runs them; then the tests of what uses them.
+update-yt-dlp: $(INSTALLED)
+	$(LOCK) --upgrade-package yt-dlp --upgrade-package yt-dlp-ejs --upgrade-package deno
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync -q requirements.lock
+	touch $(INSTALLED)
+	$(PYTEST) tests/test_download*.py
 
 clean:
 	rm -rf data runs
