@@ -50,7 +50,7 @@ def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
     if not path.is_file():
         raise UserError(f"{path}: file not found; {REBUILD}")
     try:
-        with h5py.File(path, "r") as shard:
+        with h5py.File(path, "r", locking=False) as shard:  # files are whole or absent; not every file system has locks
             return _validate(shard, path, deep)
     except UserError:
         raise

@@ -165,7 +165,7 @@ class ShardSet:
         if self._pid != os.getpid():
             self._open, self._pid = {}, os.getpid()
         if index not in self._open:
-            self._open[index] = h5py.File(self.infos[index].path, "r")
+            self._open[index] = h5py.File(self.infos[index].path, "r", locking=False)
         return self._open[index]
 
     def __getstate__(self):

@@ -4,11 +4,8 @@ A file is checked before anything opens it, on every use, because many weight fo
 """
 
 import csv
-import fcntl
 import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +16,7 @@ from tqdm import tqdm
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT, Layout
+from dataset_tools.base.locks import only_one
 from dataset_tools.base.names import check_name
 from dataset_tools.base.schema import read_records
 from dataset_tools.base.work_cache import file_sha256
@@ -101,7 +99,8 @@ def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float
     if row.url.startswith(PACKAGE):
         return _in_project(row, table)
     path = Path(cache) / row.filename
-    with _only_one(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(path.with_name(f".{path.name}.lock")):  # two stages that want the same file download it once
         if path.exists():
             _check(path, row, table, cache)
             return path
@@ -131,15 +130,6 @@ def _in_project(row: Weights, table: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: {row.name} is missing from the project; check the clone, or train it again")
     return path
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold a lock beside `path`: two stages that want the same file download it once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
