@@ -1,39 +1,46 @@
 """download: fetch every video of the sources with yt-dlp; each one has a row, whatever became of it.
 
-Status is ok, permanent (gone, private, not a video: trying again will not help), auth (needs an account's cookies),
-transient (network, server, rate limit: run again) or failed (this machine: disk, rights; or no url yet, or no file where
-a local one leads: mend it, run again). A broken download resumes where it stopped, also in the next run. What is
-finished is kept outside DVC's reach, by URL and format, and not fetched twice; nor is asked again what was permanent, or
-auth while the cookies are the same, unless --again.
+Status is ok, permanent (gone, private, not a video, no sound of its own: trying again will not help), auth (needs an
+account's cookies), transient (network, server, rate limit, a live stream: run again) or failed (this machine: disk, rights;
+or the manifest: no url yet, a list in place of one video, no file where a local one leads: mend it, run again). A broken
+download resumes where it stopped, also in the next run. What is finished is kept outside DVC's reach, by URL and format, and
+not fetched twice; nor is asked again what was permanent, or auth while the cookies are the same, unless --again.
+Before more than 20 videos one is fetched alone: what would hit all ends the run at once.
 Every file is named <video_id>.mp4, whatever its container: readers go by the content. `dead_links.csv` lists what a
 person could still find elsewhere.
 """
 
-import fcntl
-import json
+import dataclasses
+import os
+import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from tqdm import tqdm
 
 from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import begin_folder, keep_only, publish, write_text
+from dataset_tools.base.atomic import begin_folder, keep_only, publish
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError, disk_trouble
+from dataset_tools.base.errors import UserError, disk_trouble, one_line
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.locks import only_one
 from dataset_tools.base.manifest import ANNOTATIONS, is_web
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, Video, read_records, write_records
 from dataset_tools.base.work_cache import file_sha256, item_key
-from dataset_tools.corpus.dead_links import DeadLink, dead_link
+from dataset_tools.corpus import film_cache
+from dataset_tools.corpus.dead_links import DeadLink, dead_link, site
 
 STAGE = "download"
-VERSION = 1
+VERSION = 2
+MANY = 20  # videos above which one goes first, alone
+CANARIES = 3  # of them at most, where the first are dead links
+OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +48,10 @@ class Params:
     """Section `download` of params.yaml."""
 
     max_height: int = 720
-    """Best format not higher than this, in px; where there is none, the best."""
+    """The best format of no more than this, as sites count: 720 px of the shorter side is 720p, upright too. Where there is
+    none, the nearest."""
     format: str = ""
-    """A yt-dlp format expression in place of that choice."""
+    """A yt-dlp format expression in place of that choice, over all that the site offers."""
     workers: int = 2
     """Videos fetched at once; each sleeps on its own."""
     retries: int = 10
@@ -58,14 +66,16 @@ class Params:
     """Seconds without a byte after which a connection counts as lost."""
     sleep_requests: float = 0.5
     """Seconds between a site's pages, to be polite."""
-    sleep_min: float = 2.0
+    sleep_min: float = 5.0
     """Seconds before a download from the web, at least …"""
-    sleep_max: float = 6.0
+    sleep_max: float = 10.0
     """… and at most."""
     cookies_file: str = ""
     """Netscape cookie file, relative to the working folder, for videos that need an account."""
     cookies_from_browser: str = ""
     """Name of a browser (firefox, chrome, …) to take them from instead."""
+    max_gb: float = 20.0
+    """Largest video: what goes on beyond that may have no end."""
     min_ok: float = 0.9
     """Fraction of the videos that must be ok."""
 
@@ -76,6 +86,7 @@ class Params:
         require(self.attempts >= 1, f"attempts must be at least 1, found {self.attempts}")
         require(min(self.retry_wait, self.attempt_wait) >= 0, "retry_wait and attempt_wait must be at least 0 s")
         require(self.socket_timeout > 0, f"socket_timeout must be above 0 s, found {self.socket_timeout}")
+        require(self.max_gb > 0, f"max_gb must be above 0, found {self.max_gb}")
         require(self.sleep_requests >= 0, f"sleep_requests must be at least 0 s, found {self.sleep_requests}")
         require(0 <= self.sleep_min <= self.sleep_max, "0 <= sleep_min <= sleep_max must hold")
         require(not (self.cookies_file and self.cookies_from_browser), "give cookies_file or cookies_from_browser, not both")
@@ -92,6 +103,8 @@ class DownloadRow(Row):
     """Duration that the file claims."""
     title: str = ""
     """As the site gives it."""
+    yt_dlp: str = ""
+    """Version of yt-dlp that fetched it, or tried; empty for a file of this machine."""
     warning: str = ""
     """The file is not the one that manifests/<corpus>/checksums.csv, or an earlier download, knows: both hashes."""
 
@@ -110,18 +123,11 @@ class Job:
 
     layout: Layout
     params: Params
-    cookies: Path | None
-    again: bool
+    fetching: film_cache.Fetching
     pinned: dict[str, str]
     """Video id -> sha256 that the manifest's checksums.csv demands."""
     earlier: dict[str, str]
     """Video id -> sha256 in the rows.csv of the run before."""
-    bar: "Bar"
-
-    @property
-    def account(self) -> str:
-        """Which cookies are in use: others may open what was closed."""
-        return file_sha256(self.cookies) if self.cookies else self.params.cookies_from_browser
 
 
 class Bar:
@@ -130,13 +136,10 @@ class Bar:
     def __init__(self, videos: int):
         self.lock = threading.Lock()
         self.received: dict[str, int] = {}
-        self.stopped = threading.Event()
         self.bar = tqdm(total=videos, desc=STAGE, unit="video", delay=1, dynamic_ncols=True, mininterval=0.5)
 
     def hook(self, state: dict) -> None:
         """A progress hook of yt-dlp."""
-        if self.stopped.is_set():
-            raise KeyboardInterrupt
         with self.lock:
             self.received[state.get("filename", "")] = state.get("downloaded_bytes") or 0
             self.bar.set_postfix_str(f"{sum(self.received.values()) / 1e6:.1f} MB", refresh=False)
@@ -160,113 +163,84 @@ def local_path(url: str, layout: Layout) -> Path:
 def download_one(video: Video, job: Job) -> DownloadRow:
     """Fetch one video to <video_id>.mp4 of the stage's folder, or say in the row why not. Raises nothing but what
     ends the whole run."""
-    layout, params = job.layout, job.params
 
-    def lost(status: str, reason: str) -> DownloadRow:
-        for folder in (layout.cache(STAGE), layout.root):  # no row may tell where this machine keeps things
+    def lost(status: str, reason: str, yt_dlp: str = "") -> DownloadRow:
+        for folder in (job.layout.cache(STAGE), job.layout.root):  # no row may tell where this machine keeps things
             reason = reason.replace(f"{folder.resolve()}/", "")
-        return DownloadRow(id=video.video_id, status=status, reason=reason)
+        return DownloadRow(id=video.video_id, status=status, reason=one_line(reason), yt_dlp=yt_dlp)
 
     if not video.url:
         return lost("failed", f"url is empty in the manifest; {ANNOTATIONS}")
     try:
-        local = not is_web(video.url)
-        path = local_path(video.url, layout) if local else None
-        if local and not path.is_file():
+        path = None if is_web(video.url) else local_path(video.url, job.layout)
+        if path and not path.is_file():
             return lost("failed", f"no such file: {video.url}; put it back, or correct the url in the manifest's videos.csv")
-        content = file_sha256(path) if local else video.url
-        folder = _folder(layout, params, content)
-        folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder):
-            found = _finished(folder) or _given_up(folder, job) or _fetched(video, path, folder, job)
-            if "status" in found:
-                return lost(found["status"], found["reason"])
-            publish(folder / found["file"], layout.stage(STAGE) / f"{video.video_id}.mp4")
-    except ValueError as err:
-        return lost("failed", str(err))
+        found = outcome(video, path, job)
+        if "status" in found:
+            replace = f"; replace {video.url}" if path else ""
+            return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
+        publish(path or _folder(job, video.url) / found["file"], job.layout.stage(STAGE) / f"{video.video_id}.mp4")
     except OSError as err:
         return lost("failed", disk_trouble(err, full_path=False) or f"{type(err).__name__}: {err}")
+    except ValueError as err:
+        return lost("failed", str(err))
+    except Exception as err:  # noqa: BLE001 - its row is lost with it, no other's
+        return lost("failed", f"{type(err).__name__}: {err}")
     known = job.pinned.get(video.video_id) or found["was"]
     changed = known and known != found["sha256"]
     return DownloadRow(
         id=video.video_id, status="ok", warning=f"changed: sha256 was {known}, is {found['sha256']}" if changed else "",
-        **{name: found[name] for name in ("bytes", "sha256", "seconds", "title")},
+        title=one_line(found["title"]), **{name: found[name] for name in ("bytes", "sha256", "seconds", "yt_dlp")},
     )  # fmt: skip
 
 
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold a lock on a cache folder: two rows, or two runs, that want the same video fetch it once."""
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def outcome(video: Video, path: Path | None, job: Job) -> dict:
+    """What became of a video, of an earlier run or of this one: a note of `film_cache`. `path` is that of a local file."""
+    folder = _folder(job, file_sha256(path) if path else video.url)
+    folder.mkdir(parents=True, exist_ok=True)
+    before = job.earlier.get(video.video_id, "")
+    with only_one(folder / ".lock"):  # two rows, or two runs, that want the same video fetch it once
+        if path:
+            return film_cache.local(path, folder, before)
+        return (
+            film_cache.finished(folder)
+            or film_cache.given_up(folder, job.fetching)
+            or film_cache.fetched(video.url, folder, job.fetching, before)
+        )
 
 
-def _folder(layout: Layout, params: Params, content: str) -> Path:
+def _folder(job: Job, content: str) -> Path:
     """Where in the cache a video is, or what came of it: by its address or, of a local file, its sha256."""
-    return layout.cache(STAGE).resolve() / item_key(VERSION, content, params.format or params.max_height)
+    key = item_key(VERSION, content, job.params.format or job.params.max_height)
+    return job.layout.cache(STAGE).resolve() / key
 
 
-def _finished(folder: Path) -> dict | None:
-    """What done.json says, where the file beside it still has that hash; what has not is removed."""
-    done = _note(folder / "done.json")
-    if not done or "file" not in done:
-        return None
-    path = folder / done["file"]
-    if path.is_file() and file_sha256(path) == done["sha256"]:
-        return {"was": ""} | done
-    path.unlink(missing_ok=True)
-    return None
+def send_canaries(videos: Sequence[Video], job: Job) -> None:
+    """Fetch one of `videos` (a few, where the first are dead links), from the site that has most of them.
 
+    Raises UserError where it fails of what the others would meet too: then none of them is asked for, and none given up.
+    """
+    from dataset_tools.corpus.classify import NETWORK, RUNTIME, lacks_runtime
 
-def _given_up(folder: Path, job: Job) -> dict | None:
-    """The status and reason of an earlier run, where asking again is no use."""
-    lost = _note(folder / "lost.json")
-    same = lost and (lost["status"] == "permanent" or lost["account"] == job.account)
-    return lost if same and not job.again else None
-
-
-def _note(path: Path) -> dict | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def _fetched(video: Video, path: Path | None, folder: Path, job: Job) -> dict:
-    """Download into `folder` and note what came in done.json, or in lost.json why nothing ever will."""
-    from yt_dlp.utils import YoutubeDLError
-
-    from dataset_tools.corpus.classify import NotAVideo, classify
-    from dataset_tools.corpus.fetch import Incomplete, fetch
-
-    local, params = path is not None, job.params
-    refusals = 0
-    for attempt in range(params.attempts):
-        if attempt and job.bar.stopped.wait(params.attempt_wait * 2 ** (attempt - 1)):
-            raise KeyboardInterrupt
-        try:
-            got = fetch(
-                path.resolve().as_uri() if local else video.url, folder, params, local=local, cookies=job.cookies,
-                progress=job.bar.hook,
-            )  # fmt: skip
-            break
-        except (YoutubeDLError, NotAVideo, Incomplete, OSError) as err:
-            status, reason = classify(err)
-            refusals += "HTTP Error 403" in reason
-            if local:
-                reason = reason.replace(str(path.resolve()), video.url) + f"; replace {video.url}"
-            # A refused address (403) may have run out: a fresh one once, more would be pestering.
-            if status != "transient" or attempt + 1 == params.attempts or refusals == 2:
-                lost = {"status": status, "reason": reason, "account": job.account}
-                if status in ("permanent", "auth"):
-                    write_text(folder / "lost.json", json.dumps(lost, indent=1))
-                return lost
-    sha256 = file_sha256(got.path)
-    before = _note(folder / "done.json") or {}
-    was = before.get("sha256") or job.earlier.get(video.video_id, "")
-    done = {"file": got.path.name, "bytes": got.path.stat().st_size, "sha256": sha256, "seconds": got.seconds,
-            "title": "" if local else got.title, "was": was if was != sha256 else ""}  # fmt: skip
-    write_text(folder / "done.json", json.dumps(done, indent=1))
-    (folder / "lost.json").unlink(missing_ok=True)
-    return done
+    if lacks_runtime(video.url for video in videos):
+        raise UserError(f"{STAGE}: {RUNTIME}")
+    many = Counter(site(video.url) for video in videos)
+    asked, silent = 0, {}  # site that did not answer -> what to say of it
+    for video in sorted(videos, key=lambda v: -many[site(v.url)]):
+        if asked == CANARIES or site(video.url) in silent or film_cache.given_up(_folder(job, video.url), job.fetching):
+            continue
+        asked += 1
+        found = outcome(video, None, job)
+        if "status" not in found:
+            return
+        if found.get("advice"):
+            silent[site(video.url)] = (
+                f"{STAGE}: {video.video_id}, asked for ahead of {len(videos)} videos: {one_line(found['reason'])}; {found['advice']}"
+            )
+            if found["advice"] != NETWORK:
+                break
+    if silent:
+        raise UserError(next(iter(silent.values())))
 
 
 def _checksums(path: Path) -> dict[str, str]:
@@ -279,34 +253,44 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
 
     Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
     """
-    from dataset_tools.corpus.fetch import check_settings
+    from dataset_tools.corpus.ydl_options import check_settings
 
     sources, target = layout.stage("sources"), layout.stage(STAGE)
     videos = read_records(layout.table("sources", "videos.csv"), Video)
     cookies = layout.root / params.cookies_file if params.cookies_file else None
     if cookies and not cookies.is_file():
         raise UserError(f"{layout.params}: download.cookies_file: no such file: {params.cookies_file}")
-    fresh = any(is_web(v.url) and not (_folder(layout, params, v.url) / "done.json").is_file() for v in videos)
-    check_settings(params, cookies if fresh else None, local=not fresh)
+    clips = read_records(sources / "clips.csv", Clip) if (sources / "clips.csv").is_file() else []
     pinned, earlier = _checksums(layout.manifest / "checksums.csv"), _checksums(target / "rows.csv")
+    account = file_sha256(cookies) if cookies else params.cookies_from_browser
+    fetching = film_cache.Fetching(settings=params, cookies=cookies, account=account, again=again)
+    job = Job(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier)
+    web = [v for v in videos if is_web(v.url)]
+    fresh = [v for v in web if not (_folder(job, v.url) / "done.json").is_file()]
+    check_settings(params, cookies if fresh else None, local=not fresh)
+    if fresh and (days := age(film_cache.YT_DLP)) > OLD:
+        say(STAGE, f"yt-dlp {film_cache.YT_DLP} is {days} days old, and sites change: make update-yt-dlp")
+    if fresh and len(web) > MANY:
+        send_canaries(fresh, job)
     begin_folder(target, "rows.csv")
     bar = Bar(len(videos))
-    job = Job(layout=layout, params=params, cookies=cookies, again=again, pinned=pinned, earlier=earlier, bar=bar)
+    job = dataclasses.replace(job, fetching=dataclasses.replace(fetching, progress=bar.hook))
 
     def one(video: Video) -> DownloadRow:
         row = download_one(video, job)
         bar.done()
         return row
 
-    with bar.bar, ThreadPoolExecutor(max_workers=params.workers) as pool:
+    with bar.bar:
+        pool = ThreadPoolExecutor(max_workers=params.workers)
         try:
             rows = list(pool.map(one, videos))
         except BaseException:
-            bar.stopped.set()
-            pool.shutdown(cancel_futures=True)
+            fetching.stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
+        pool.shutdown()
     assert len(rows) == len(videos)
-    clips = read_records(sources / "clips.csv", Clip) if (sources / "clips.csv").is_file() else []
     clips_of = Counter(clip.video_id for clip in clips)
     dead = [
         dead_link(video, row.status, row.reason, clips_of[video.video_id])
@@ -319,6 +303,14 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     return rows
 
 
+def age(version: str, today: date | None = None) -> int:
+    """Days since a yt-dlp came out: its version is a date."""
+    try:
+        return ((today or date.today()) - date(*map(int, version.split(".")[:3]))).days
+    except (TypeError, ValueError):
+        return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the stage."""
     parser = stage_parser("dataset_tools.download", __doc__)
@@ -326,7 +318,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, STAGE, Params)
-    rows = download(layout, params, again=args.again)
+    try:
+        rows = download(layout, params, again=args.again)
+    except KeyboardInterrupt:  # threads sleep, or wait for a site: nothing is lost where they stand, and FFmpeg ends with us
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(130)
     table = layout.stage(STAGE) / "rows.csv"
     for row in rows:
         if row.warning:

@@ -223,8 +223,8 @@ def test_words_of_sites_that_answer_200_are_understood(text, status):
 
 def test_options_are_the_parameters(tmp_path):
     web = fetch.options(download.Params(max_height=480, sleep_min=1, sleep_max=2, cookies_from_browser="firefox"), tmp_path, local=False)
-    assert "height<=480" in web["format"] and (web["sleep_interval"], web["max_sleep_interval"]) == (1, 2)
-    assert web["cookiesfrombrowser"] == ("firefox",) and not web["enable_file_urls"] and not web["skip_unavailable_fragments"]
+    assert web["format_sort"][0] == "res:480" and (web["sleep_interval"], web["max_sleep_interval"]) == (1, 2)
+    assert web["cookiesfrombrowser"] == ("firefox",) and not web["skip_unavailable_fragments"] and "enable_file_urls" not in web
     assert fetch.options(download.Params(format="worst"), tmp_path, local=True)["format"] == "worst"
     for wrong in ({"workers": 0}, {"sleep_min": 9, "sleep_max": 1}, {"cookies_file": "a", "cookies_from_browser": "b"}):
         with pytest.raises(ValueError, match=r"must|not both"):

@@ -32,3 +32,8 @@ def disk_trouble(err: BaseException, *, full_path: bool = True) -> str | None:
     name = os.fsdecode(err.filename) if isinstance(err.filename, (str, bytes)) else ""
     where = f"{name if full_path else Path(name).name}: " if name else ""
     return f"{where}{os.strerror(err.errno)}; {DISK[err.errno]} and run again: what is finished is kept"
+
+
+def one_line(text: str) -> str:
+    """Text of others, on one line and without what no table can hold (control characters, halves of characters)."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,15 +1,24 @@
 """What a failed download means: from the types of yt-dlp's exceptions and HTTP's status, from words only where a site answers
 "200 OK" to say no."""
 
-import html
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 
-from yt_dlp.networking.exceptions import HTTPError, TransportError, UnsupportedRequest
-from yt_dlp.utils import ContentTooShortError, GeoRestrictedError, PostProcessingError, UnsupportedError, UserNotLive
+from yt_dlp.extractor import YoutubeIE
+from yt_dlp.globals import supported_js_runtimes
+from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError, UnsupportedRequest
+from yt_dlp.utils import (
+    ContentTooShortError,
+    GeoRestrictedError,
+    PostProcessingError,
+    UnsupportedError,
+    UserNotLive,
+    YoutubeDLError,
+)
 
 from dataset_tools.base.errors import UserError, disk_trouble
+from dataset_tools.corpus.no_film import Incomplete, NotAVideo, Refused
 
 BY_TYPE = {
     UserNotLive: "transient", ContentTooShortError: "transient", GeoRestrictedError: "permanent", UnsupportedError: "permanent",
@@ -17,40 +26,16 @@ BY_TYPE = {
 }  # fmt: skip
 BY_HTTP_STATUS = {401: "auth", 402: "auth", 407: "auth", 404: "permanent", 410: "permanent", 451: "permanent"}
 # Sites that answer 200 and say in words what is wrong; the words are yt-dlp's own or the site's.
-TRANSIENT = ("captcha", "not a bot", "not a robot", "are human", "try again", "rate-limit", "rate limit", "too many requests",
-             "unusual traffic", "maintenance", "temporarily", "10204", "all player responses are invalid",
+ROBOT = ("captcha", "not a bot", "not a robot", "are human", "rate-limit", "rate limit", "too many requests", "unusual traffic",
+         "10204")  # fmt: skip
+TRANSIENT = (*ROBOT, "try again", "maintenance", "temporarily", "all player responses are invalid",
              "requested format is not available")  # fmt: skip
 AUTH = ("sign in", "log in", "login", "cookies", "members-only", "age-restricted", "10216", "10222")
 PERMANENT = ("unsupported url", "drm", "private video", "removed", "terminated", "not available in your country",
              "video unavailable", "no longer available", "does not exist", "copyright")  # fmt: skip
+RUNTIME = "YouTube needs a JavaScript runtime, and yt-dlp finds none: make install brings deno (or pip install 'yt-dlp[deno]')"
+NETWORK = "check the network and the proxy"
 GONE = ("not found", "404", "gone", "deleted", "unavailable")  # of a page that came in place of a video
-PAGE_BYTES = 65536  # of a page in place of a video: enough for what it says
-MESSAGE = 400  # letters: a longer text is a whole site, with "log in" and "cookies" on every page
-
-
-class NotAVideo(UserError):
-    """What came is a page, a playlist or a broken file in place of a video; `says` is its text, if it is one."""
-
-    def __init__(self, message: str, says: str = ""):
-        super().__init__(message)
-        self.says = says
-
-
-def in_place_of_a_video(head: bytes) -> NotAVideo:
-    """The error for bytes that are no video: quotes a page's title, else how they begin."""
-    text = head.decode("utf-8", errors="replace")
-    title = re.search(r"<title[^>]*>(.*?)</title", text, re.DOTALL | re.IGNORECASE)
-    visible = re.sub(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    if "\0" in text or text.count("\ufffd") > len(text) / 10:
-        visible = ""
-    quoted = _one_line(title[1] if title else visible) or _one_line(head[:40].decode("latin-1"))
-    what = "a page or a message came in its place" if visible.strip() else "it starts with"
-    says = (title[1] if title else "") + (visible if len(visible) < MESSAGE else "")
-    return NotAVideo(f"not a video: {what}: '{quoted[:80]}'" if quoted else "not a video: it is empty", says)
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"[^ -~]+", " ", " ".join(html.unescape(text).split())).strip()
 
 
 def classify(error: BaseException) -> tuple[str, str]:
@@ -62,6 +47,8 @@ def classify(error: BaseException) -> tuple[str, str]:
     """
     reason = re.sub(r"^(ERROR: )?(\[[\w:+-]+\] )?", "", " ".join(str(error).split()))
     reason = re.sub(r"; please report this issue on .*| \(caused by .*\)$", "", reason)
+    if isinstance(error, Refused):
+        return error.status, reason
     if isinstance(error, NotAVideo):
         for status, said in (("transient", TRANSIENT), ("permanent", (*PERMANENT, *GONE)), ("auth", AUTH)):
             if any(word in error.says.lower() for word in said):
@@ -86,12 +73,42 @@ def classify(error: BaseException) -> tuple[str, str]:
         if status := next((status for kind, status in BY_TYPE.items() if isinstance(cause, kind)), None):
             return status, reason
     words = reason.lower()
-    if "requested format" in words and not shutil.which("deno"):
-        reason += "; YouTube needs a JavaScript runtime: install deno"
+    if "requested format" in words and not has_runtime():
+        reason += f"; {RUNTIME}"
     for status, said in (("transient", TRANSIENT), ("auth", AUTH), ("permanent", PERMANENT)):
         if any(word in words for word in said):
             return status, reason
+    if not isinstance(error, (YoutubeDLError, UserError, Incomplete, OSError)):
+        reason = f"yt-dlp can't read what the site answers ({type(error).__name__}: {reason[:200]}); a newer one may: make update-yt-dlp"
     return "transient", reason
+
+
+def hits_all(error: BaseException) -> str:
+    """What to do about a failure that others of the same site would meet too (no network, no runtime, the site's guard against
+    robots); empty where it is this video's own."""
+    chain = list(causes(error))
+    words = f"{error} {getattr(error, 'says', '')}".lower()
+    if any(isinstance(cause, HTTPError) and cause.status == 429 for cause in chain) or any(word in words for word in ROBOT):
+        return "the site takes this machine for a robot: set download.cookies_from_browser (or cookies_file), or wait an hour"
+    if "impersonat" in words:
+        return "the site lets browsers in alone: make install brings what looks like one (or pip install 'yt-dlp[curl-cffi]')"
+    if "requested format" in words and not has_runtime():
+        return RUNTIME
+    if any(isinstance(cause, TransportError) and not isinstance(cause, IncompleteRead) for cause in chain):
+        return NETWORK
+    return ""
+
+
+@cache
+def has_runtime() -> bool:
+    """Whether yt-dlp finds a JavaScript runtime: it looks in the folder of this environment's programs first, then on PATH."""
+    info = supported_js_runtimes.value["deno"]().info
+    return bool(info and info.supported)
+
+
+def lacks_runtime(urls: Iterable[str]) -> bool:
+    """Whether one of the addresses is YouTube's, which yt-dlp can't read well without a JavaScript runtime, and there is none."""
+    return any(YoutubeIE.suitable(url) for url in urls) and not has_runtime()
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -33,12 +33,20 @@ class DeadLink:
 
 def dead_link(video: Video, status: str, reason: str, clips: int) -> DeadLink:
     """The row of a video with a web address whose download came to `status` permanent or auth."""
-    key = parse_qs(urlsplit(video.url).query).get("v", [""])[0] or video.title or video.url
+    key = parse_qs(video.url.partition("?")[2].partition("#")[0]).get("v", [""])[0] or video.title or video.url
     return DeadLink(
         id=video.video_id, status=status, clips=clips, title=_text(video.title), url=_text(video.url),
         archive=f"https://web.archive.org/web/*/{video.url}", search="https://www.google.com/search?q=" + quote_plus(f'"{key}"'),
         advice=ADVICE[status], reason=_text(reason),
     )  # fmt: skip
+
+
+def site(url: str) -> str:
+    """Host of a web address; empty where it names none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _text(value: str) -> str:

@@ -1,53 +1,30 @@
-"""Fetch one video with yt-dlp, resuming what is there.
+"""Fetch one film with yt-dlp, resuming what is there. Only http and https are spoken; a redirect can't change that."""
 
-yt-dlp as a library retries nothing and drops missing fragments unless told otherwise; everything that a data set relies
-on is set here. Only http and https are spoken, and file: for a path of the user's own; a redirect can't change that.
-"""
-
-import atexit
 import json
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from yt_dlp import YoutubeDL
-from yt_dlp.networking import HEADRequest
+from yt_dlp.downloader import FFmpegFD, HlsFD, get_suitable_downloader
+from yt_dlp.networking import HEADRequest, Request
 from yt_dlp.networking.exceptions import RequestError
+from yt_dlp.networking.impersonate import ImpersonateTarget
+from yt_dlp.postprocessor import FFmpegMergerPP
 from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.orphans import with_this_process
-from dataset_tools.corpus.classify import PAGE_BYTES, NotAVideo, causes, in_place_of_a_video
-from dataset_tools.vision.video_io import open_media, probe
+from dataset_tools.corpus import hls
+from dataset_tools.corpus.classify import causes
+from dataset_tools.corpus.clocks import check_clock, join, presentation_offset, shifts
+from dataset_tools.corpus.formats import FORMAT, film_formats
+from dataset_tools.corpus.no_film import PAGE_BYTES, Incomplete, NotAVideo, Refused, in_place_of_a_video
+from dataset_tools.corpus.whole_file import whole
+from dataset_tools.corpus.ydl_options import Settings, cookies_copy, options
 
-MAGIC = re.compile(
-    rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",
-    re.DOTALL,
-)
-"""First bytes of MP4/MOV, Matroska/WebM, AVI, FLV, Ogg, MPEG-PS, ASF and MPEG-TS. Playlists (HLS, ffconcat) are not
-among them: opened as a video they could name any file of this machine."""
-
-
-class Settings(Protocol):
-    """The parameters of `download` that fetching depends on."""
-
-    max_height: int
-    format: str
-    retries: int
-    retry_wait: float
-    socket_timeout: float
-    sleep_requests: float
-    sleep_min: float
-    sleep_max: float
-    cookies_from_browser: str
+PLAYLIST_BYTES = 1 << 24  # of a playlist or a manifest
+ASKS_FOR_A_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,24 +38,20 @@ class Fetched:
     """Duration that the file claims."""
 
 
-class Incomplete(Exception):
-    """What came ends before the video does."""
-
-
-class _Silent:
-    """yt-dlp's messages go nowhere: its exceptions say it all, and the progress bar stays whole."""
-
-    def debug(self, message: str) -> None: ...
-
-    info = warning = error = debug
-
-
 class _Fetcher(YoutubeDL):
-    """yt-dlp that keeps the exception behind a failed connection and forgets the parts of another version of a file."""
+    """yt-dlp that fetches one film or says why there is none: it refuses lists and live streams before anything is fetched,
+    chooses among the formats that are the film, and keeps picture and sound in step, over the pieces of a playlist too.
+
+    It also keeps the exception behind a failed connection and forgets the parts of another version of a file.
+    """
 
     folder: Path
     refused: RequestError | None = None
     """Why the last connection failed; yt-dlp passes on only its text where a download gives up."""
+    promised: float = 0.0
+    """Seconds that the film's playlist adds up to."""
+    added: tuple[float, ...] = ()
+    """Seconds that were added to the stamps of each piece of the picture."""
 
     def urlopen(self, req):
         try:
@@ -96,6 +69,25 @@ class _Fetcher(YoutubeDL):
                 return answer.read(PAGE_BYTES)
         except RequestError:
             return b""
+
+    def process_ie_result(self, ie_result, download=True, extra_info=None):
+        """Called with what an address leads to. A list of one is that one; other lists are refused."""
+        if ie_result.get("_type") in ("playlist", "multi_video", "compat_list"):
+            entries = ie_result.get("entries") or []
+            first = entries.getslice(0, 2) if hasattr(entries, "getslice") else list(islice(entries, 2))
+            if len(first) != 1:
+                count = ie_result.get("playlist_count") or (len(entries) if isinstance(entries, list) else "several" if first else 0)
+                raise Refused("failed", f"the address leads to a list of {count} videos; put the address of one video into videos.csv")
+            ie_result = first[0]
+        return super().process_ie_result(ie_result, download, extra_info)
+
+    def process_video_result(self, info_dict, download=True):
+        """Called with all formats of one video."""
+        if info_dict.get("is_live") or info_dict.get("live_status") in ("is_live", "post_live"):
+            raise Refused("transient", "it is a live stream: run again some hours after it has ended")
+        if info_dict.get("formats") and self.params["format"] == FORMAT:
+            info_dict["formats"] = film_formats(list(info_dict["formats"]), info_dict.get("extractor_key") or "")
+        return super().process_video_result(info_dict, download)
 
     def process_info(self, info_dict):
         """Called once the format is chosen, before anything is written."""
@@ -120,147 +112,115 @@ class _Fetcher(YoutubeDL):
             name: headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length")
         }
 
+    def dl(self, name, info, subtitle=False, test=False):
+        """Called for each file of the chosen format. HLS comes piece by piece, and always by yt-dlp itself: FFmpeg would
+        record what never ends, follow any protocol and not hear of an interrupt."""
+        if subtitle or test:
+            return super().dl(name, info, subtitle, test)
+        if get_suitable_downloader(info, self.params) is FFmpegFD:
+            raise Refused("permanent", f"it is sent by {info.get('protocol')}: only http and https are followed")
+        if not str(info.get("protocol")).startswith("m3u8"):
+            done = super().dl(name, info)
+            if done[0] and "fragments" in info:
+                check_clock(Path(name))
+            return done
+        playlist = info.get("hls_media_playlist_data")
+        if not playlist:
+            playlist, url = self._read(info["url"], info)
+            info = {**info, "url": url}
+        if not hls.ends(playlist):
+            raise Refused("transient", "it is a live stream, for its playlist has no end: run again once it has ended")
+        if not HlsFD.can_download(playlist, info):
+            raise Refused("permanent", "it is encrypted (DRM)")
+        self.promised = max(self.promised, hls.seconds(playlist))
+        pieces = hls.pieces(playlist, info["url"])
+        if len(pieces) < 2:
+            done = super().dl(name, {**info, "hls_media_playlist_data": playlist})
+            if done[0]:
+                check_clock(Path(name))
+            return done
+        paths = [Path(f"{name}.{number}") for number in range(len(pieces))]
+        for path, piece in zip(paths, pieces, strict=True):
+            done = super().dl(str(path), {**info, "hls_media_playlist_data": piece})
+            if not done[0]:
+                return done
+            check_clock(path)
+        aside = Path(f"{name}.joined")
+        self.added = tuple(join(paths, aside, self.added)) or self.added
+        aside.replace(name)
+        for path in paths:
+            path.unlink()
+        return True, True
 
-@cache
-def _ffmpeg(_process: int) -> str:
-    """FFmpeg for yt-dlp to start, which ends with this process: it may be recording a stream for minutes."""
-    import imageio_ffmpeg
+    def _read(self, url: str, info: dict) -> tuple[str, str]:
+        """A playlist or a manifest, and the address that it came from in the end."""
+        with self.urlopen(Request(url, headers=info.get("http_headers") or {})) as answer:
+            return answer.read(PLAYLIST_BYTES).decode("utf-8", errors="replace"), answer.url
 
-    folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return with_this_process(imageio_ffmpeg.get_ffmpeg_exe(), Path(folder))
+    def run_pp(self, pp, infodict):
+        """Called for each step after the download; merging is told where the clocks begin."""
+        if isinstance(pp, FFmpegMergerPP):
+            formats, files = infodict["requested_formats"], [Path(file) for file in infodict["__files_to_merge"]]
+            added = [f"{shift:.6f}" for shift in shifts(files, [self._offset(f) for f in formats])]
+            self.params["postprocessor_args"] = {"merger+ffmpeg_o": ["-copyts"]} | {
+                f"merger+ffmpeg_i{number}": ["-itsoffset", shift] for number, shift in enumerate(added, start=1)
+            }
+        return super().run_pp(pp, infodict)
 
-
-def options(settings: Settings, folder: Path, *, local: bool) -> dict:
-    """yt-dlp's options for a download into `folder`."""
-    h, wait = settings.max_height, settings.retry_wait
-    browser = settings.cookies_from_browser
-    return {
-        "format": settings.format or f"bv*[height<={h}]+ba/b[height<={h}]/bv*+ba/b",
-        "format_sort": ["res", "fps", "vcodec:h264", "acodec:aac"],
-        "merge_output_format": "mp4/mkv",
-        "ffmpeg_location": _ffmpeg(os.getpid()),
-        "outtmpl": {"default": str(folder / "video.%(ext)s")},
-        "enable_file_urls": local,
-        "noplaylist": True,
-        "ignoreerrors": False,
-        "retries": settings.retries,
-        "fragment_retries": settings.retries,
-        "extractor_retries": min(3, settings.retries),
-        "file_access_retries": 3,
-        "retry_sleep_functions": {kind: lambda n: min(30, wait * 2**n) for kind in ("http", "fragment", "extractor")},
-        "skip_unavailable_fragments": False,
-        "continuedl": True,
-        "overwrites": False,
-        "updatetime": False,
-        "socket_timeout": settings.socket_timeout,
-        "sleep_interval_requests": 0 if local else settings.sleep_requests,
-        "sleep_interval": 0 if local else settings.sleep_min,
-        "max_sleep_interval": 0 if local else settings.sleep_max,
-        "cookiesfrombrowser": (browser,) if browser and not local else None,
-        "cachedir": False,
-        "quiet": True,
-        "no_warnings": True,
-        "noprogress": True,
-        "color": "no_color",
-        "logger": _Silent(),
-    }
-
-
-def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> None:
-    """Raise UserError where yt-dlp can't take a setting: a slip in the format, cookies that it can't read. Every video
-    would fail of it."""
-    with tempfile.TemporaryDirectory() as folder, _cookies_copy(cookies) as jar:
-        try:
-            with YoutubeDL(options(settings, Path(folder), local=local) | jar) as ydl:
-                ydl.cookiejar  # noqa: B018 - read when it is first asked for
-        except SyntaxError as err:
-            raise UserError(f"download.format: {str(err.msg).splitlines()[0]}, found '{settings.format}'") from None
-        except YoutubeDLError as err:
-            reason = str(err).removeprefix("ERROR: ")
-            if cookies:
-                raise UserError(f"download.cookies_file: {reason.replace(jar['cookiefile'], cookies.name)}") from None
-            raise UserError(f"download.cookies_from_browser: {reason}") from None
+    def _offset(self, chosen: dict) -> float:
+        """What the clock of a file says where the film begins, where a DASH manifest tells."""
+        url = chosen.get("manifest_url")
+        if not url or str(chosen.get("protocol")).startswith("m3u8"):
+            return 0.0
+        return presentation_offset(self._read(url, chosen)[0].encode(), chosen.get("format_id") or "")
 
 
 def fetch(
-    url: str, folder: Path, settings: Settings, *, local: bool, cookies: Path | None = None,
-    progress: Callable[[dict], None] | None = None,
+    url: str, folder: Path, settings: Settings, *, cookies: Path | None = None, progress: Callable[[dict], None] = lambda _: None,
 ) -> Fetched:  # fmt: skip
     """Download `url` into `folder`, going on with what is there. `progress` is called as a yt-dlp progress hook.
 
-    Raises yt-dlp's errors (see `classify.classify`), NotAVideo or Incomplete for what came; nothing of it is left then.
+    Raises what yt-dlp raises (see `classify.classify`), Refused for what is not one film, NotAVideo or Incomplete for what
+    came; nothing of it is left then.
     """
-    with _cookies_copy(cookies) as jar:
-        setup = options(settings, folder, local=local) | jar | {"progress_hooks": [progress] if progress else []}
-        with _Fetcher(setup) as ydl:
-            ydl.folder = folder
+
+    def bounded(state: dict) -> None:
+        progress(state)
+        if (state.get("downloaded_bytes") or 0) > settings.max_gb * 1e9:
+            raise Refused("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
+
+    with cookies_copy(cookies) as jar:
+        setup = options(settings, folder, local=False) | jar | {"progress_hooks": [bounded]}
+        try:
             try:
-                info = ydl.extract_info(url, download=True)
+                info, promised = _extracted(url, folder, setup)
             except YoutubeDLError as err:
-                if not local and any(isinstance(cause, UnsupportedError) for cause in causes(err)):
-                    raise in_place_of_a_video(ydl.page(url)) from err
-                if ydl.refused and ydl.refused is not err and err.__cause__ is None:
-                    raise err from ydl.refused
-                raise
+                if ASKS_FOR_A_BROWSER not in str(err):
+                    raise
+                info, promised = _extracted(url, folder, setup | {"impersonate": ImpersonateTarget()})
+            path = Path(info["requested_downloads"][0]["filepath"])
+            seconds = whole(path)
+            if seconds < 0.98 * promised - 1:
+                raise Refused("permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s")
+        except (NotAVideo, Incomplete, Refused):
+            for part in folder.glob("video.*"):
+                part.unlink()
+            raise
+    return Fetched(path=path, title=info.get("title") or "", seconds=seconds)
+
+
+def _extracted(url: str, folder: Path, setup: dict) -> tuple[dict, float]:
+    """yt-dlp's account of what was downloaded, and the seconds that a playlist promised (0: none did)."""
+    with _Fetcher(setup) as ydl:
+        ydl.folder = folder
+        try:
+            info = ydl.extract_info(url, download=True)
+        except YoutubeDLError as err:
+            if any(isinstance(cause, UnsupportedError) for cause in causes(err)):
+                raise in_place_of_a_video(ydl.page(url)) from err
+            if ydl.refused and ydl.refused is not err and err.__cause__ is None:
+                raise err from ydl.refused
+            raise
         if info.get("_type", "video") != "video" or not info.get("requested_downloads"):
             raise UnsupportedError(url)
-    path = Path(info["requested_downloads"][0]["filepath"])
-    try:
-        seconds = whole(path)
-    except (NotAVideo, Incomplete):
-        for part in folder.glob("video.*"):
-            part.unlink()
-        raise
-    return Fetched(path=path, title=" ".join((info.get("title") or "").split()), seconds=seconds)
-
-
-def whole(path: Path) -> float:
-    """Seconds that a video file claims, having looked at every packet of it.
-
-    Raises NotAVideo where it is none, Incomplete where an MP4's boxes reach beyond the file's end, or where the packets
-    end more than a second (and 2 %) before the claim.
-    """
-    with open(path, "rb") as handle:
-        head = handle.read(PAGE_BYTES)
-    if not MAGIC.match(head):
-        raise in_place_of_a_video(head)
-    if re.match(rb"....(ftyp|moov)", head, re.DOTALL) and (lacking := _lacking(path)):
-        raise Incomplete(f"the file is cut short: {lacking} bytes are missing")
-    try:
-        seconds = probe(path).seconds
-        with open_media(path) as container:
-            ends = [(p.pts + (p.duration or 0)) * p.time_base for p in container.demux() if p.pts is not None]
-            last = float(max(ends, default=0)) - max(0.0, (container.start_time or 0) / 1e6)
-    except UserError as err:
-        if "Invalid data" in str(err):
-            raise Incomplete("the file is damaged or cut short") from None
-        raise NotAVideo(str(err).split(": ", 1)[-1]) from None
-    if seconds - last > max(1.0, 0.02 * seconds):
-        raise Incomplete(f"the file ends at {last:.1f} s of {seconds:.1f} s")
-    return seconds
-
-
-def _lacking(path: Path) -> int:
-    """Bytes by which the top-level boxes of an MP4 file (ISO/IEC 14496-12, 4.2) reach beyond its end."""
-    size, at = path.stat().st_size, 0
-    with open(path, "rb") as handle:
-        while at + 8 <= size:
-            handle.seek(at)
-            length = int.from_bytes(handle.read(4), "big")
-            if length == 1:  # the length is in the 8 bytes behind the type
-                length = int.from_bytes(handle.read(12)[4:], "big")
-            if length == 0:  # to the end of the file
-                return 0
-            at += max(8, length)
-    return at - size
-
-
-@contextmanager
-def _cookies_copy(cookies: Path | None) -> Iterator[dict]:
-    """Options with a copy of the cookie file: yt-dlp writes back what it read, and the user's file is not ours to change."""
-    if cookies is None:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield {"cookiefile": shutil.copy(cookies, folder)}
+        return info, ydl.promised

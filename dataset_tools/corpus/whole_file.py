@@ -1,0 +1,56 @@
+"""Is a file a whole video? By its first bytes, its boxes and every packet of it."""
+
+import re
+from pathlib import Path
+
+from dataset_tools.base.errors import UserError
+from dataset_tools.corpus.no_film import PAGE_BYTES, Incomplete, NotAVideo, in_place_of_a_video
+from dataset_tools.vision.video_io import open_media, probe
+
+MAGIC = re.compile(
+    rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",
+    re.DOTALL,
+)
+"""First bytes of MP4/MOV, Matroska/WebM, AVI, FLV, Ogg, MPEG-PS, ASF and MPEG-TS. Playlists (HLS, ffconcat) are not
+among them: opened as a video they could name any file of this machine."""
+
+
+def whole(path: Path) -> float:
+    """Seconds that a video file claims, having looked at every packet of it.
+
+    Raises NotAVideo where it is none, Incomplete where an MP4's boxes reach beyond the file's end, or where the packets
+    end more than a second (and 2 %) before the claim.
+    """
+    with open(path, "rb") as handle:
+        head = handle.read(PAGE_BYTES)
+    if not MAGIC.match(head):
+        raise in_place_of_a_video(head)
+    if re.match(rb"....(ftyp|moov)", head, re.DOTALL) and (lacking := _lacking(path)):
+        raise Incomplete(f"the file is cut short: {lacking} bytes are missing")
+    try:
+        seconds = probe(path).seconds
+        with open_media(path) as container:
+            ends = [(p.pts + (p.duration or 0)) * p.time_base for p in container.demux() if p.pts is not None]
+            last = float(max(ends, default=0)) - max(0.0, (container.start_time or 0) / 1e6)
+    except UserError as err:
+        if "Invalid data" in str(err):
+            raise Incomplete("the file is damaged or cut short") from None
+        raise NotAVideo(str(err).split(": ", 1)[-1]) from None
+    if seconds - last > max(1.0, 0.02 * seconds):
+        raise Incomplete(f"the file ends at {last:.1f} s of {seconds:.1f} s")
+    return seconds
+
+
+def _lacking(path: Path) -> int:
+    """Bytes by which the top-level boxes of an MP4 file (ISO/IEC 14496-12, 4.2) reach beyond its end."""
+    size, at = path.stat().st_size, 0
+    with open(path, "rb") as handle:
+        while at + 8 <= size:
+            handle.seek(at)
+            length = int.from_bytes(handle.read(4), "big")
+            if length == 1:  # the length is in the 8 bytes behind the type
+                length = int.from_bytes(handle.read(12)[4:], "big")
+            if length == 0:  # to the end of the file
+                return 0
+            at += max(8, length)
+    return at - size
