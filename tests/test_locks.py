@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dataset_tools.base import locks
+from dataset_tools.base import locks, shard_check
 from dataset_tools.base.locks import only_one
 
 
@@ -72,20 +72,19 @@ def test_other_troubles_are_not_hidden(tmp_path, monkeypatch):
 
 
 def test_shards_are_read_without_locks(tmp_path, monkeypatch):
-    """No reader of shards asks HDF5 to lock: where the file system can't, it would not open."""
-    from dataset_tools.base import shard_check, shard_set
-
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w") as shard:
-        shard.create_dataset("x", data=np.zeros(3))
-    asked = []
+    """HDF5 locks what it opens, and says what flock said."""
+    with h5py.File(tmp_path / "a.h5", "w") as shard:
+        shard.create_dataset("x", data=np.arange(3))
     opened = h5py.File
 
-    def recorded(*args, **options):
-        asked.append(options.get("locking"))
-        return opened(*args, **options)
+    def on_nfs(path, mode, locking=True):
+        if locking:
+            raise OSError(errno.ENOLCK, "Unable to synchronously open file")
+        return opened(path, mode, locking=locking)
 
-    monkeypatch.setattr(h5py, "File", recorded)
-    with pytest.raises(ValueError, match=r"a\.h5"):
-        shard_check.validate_shard(path)
-    assert shard_check.h5py is h5py and shard_set.h5py is h5py and asked == [False]
+    monkeypatch.setattr(h5py, "File", on_nfs)
+    with shard_check.open_shard(tmp_path / "a.h5") as shard:
+        assert shard["x"][:].tolist() == [0, 1, 2]
+    with pytest.raises(FileNotFoundError):
+        monkeypatch.setattr(h5py, "File", opened)
+        shard_check.open_shard(tmp_path / "none.h5")

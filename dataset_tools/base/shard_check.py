@@ -14,6 +14,7 @@ import numpy as np
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import SHARD_CLIPS, TEXT
+from dataset_tools.base.locks import NO_LOCKS
 from dataset_tools.base.shard_format import (
     CLIP_NUMBERS,
     CLIP_TEXTS,
@@ -41,6 +42,16 @@ DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 """What h5py raises for damaged files and for types that numpy does not have."""
 
 
+def open_shard(path: Path) -> h5py.File:
+    """A shard to read, on file systems without locks too: shards are whole or absent, and nothing writes to them in place."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as err:
+        if err.errno not in NO_LOCKS:
+            raise
+        return h5py.File(path, "r", locking=False)
+
+
 def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
     """Check a shard without trusting it; with deep=True also read every stream and so verify every checksum.
 
@@ -50,7 +61,7 @@ def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
     if not path.is_file():
         raise UserError(f"{path}: file not found; {REBUILD}")
     try:
-        with h5py.File(path, "r", locking=False) as shard:  # files are whole or absent; not every file system has locks
+        with open_shard(path) as shard:
             return _validate(shard, path, deep)
     except UserError:
         raise

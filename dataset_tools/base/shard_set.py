@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_check import damage_as_user_error, validate_shard
+from dataset_tools.base.shard_check import damage_as_user_error, open_shard, validate_shard
 from dataset_tools.base.shard_format import (
     FILE_TEXTS,
     MOTION_WIDTH,
@@ -165,7 +165,7 @@ class ShardSet:
         if self._pid != os.getpid():
             self._open, self._pid = {}, os.getpid()
         if index not in self._open:
-            self._open[index] = h5py.File(self.infos[index].path, "r", locking=False)
+            self._open[index] = open_shard(self.infos[index].path)
         return self._open[index]
 
     def __getstate__(self):
