@@ -236,6 +236,8 @@ def test_pages_refuse_what_is_not_theirs(root, study):
                 {"position": True, "score": 3}, {"position": 0, "score": 2.5}, [1]):  # fmt: skip
         assert rater.post("/vote", json=bad).status_code == 400, bad  # the first step has three tones: 4 is off its scale
     assert rater.post("/vote", data="x" * 5000, content_type="application/json").status_code in (400, 413)
+    for body in ("[" * 4000, '{"position":' * 340, "9" * 4000, '{"position": 0, "score": ' + "9" * 3000 + "}", '"\\ud800"', b"\xff"):
+        assert rater.post("/vote", data=body, content_type="application/json").status_code == 400, body[:20]
     assert rater.post("/vote", json={"position": 3, "score": 3}).status_code == 409
     early = rater.post("/vote", json={"position": 0, "score": 3})
     assert early.status_code == 403 and early.json == {"error": "listen to the end first"}
@@ -248,6 +250,18 @@ def test_pages_refuse_what_is_not_theirs(root, study):
     assert rater.post("/vote", json={"position": 0, "score": 1}).json == {"ok": True}, "sent again: the first stands"
     assert "default-src 'self'" in whole.headers["Content-Security-Policy"]
     assert RATER.fullmatch("invited-01") and not RATER.fullmatch("x\n")
+
+
+def test_a_database_that_breaks_while_people_vote_is_no_traceback(root, tmp_path, capfd):
+    store = Store(tmp_path / "study.db")
+    app = create_app(store, root, lambda number: [], places=1, consent="# A study")
+    rater = app.test_client()
+    assert rater.post("/join", data={"rater": "invited-01"}).status_code == 303
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"damaged" * 1000)
+    assert rater.get("/study").status_code == 503 and rater.post("/vote", json={"position": 0, "score": 3}).status_code == 503
+    said = capfd.readouterr()
+    assert "listen: error:" in said.err and "study.db" in said.err and "Traceback" not in said.out + said.err
 
 
 def test_results_without_a_study_are_one_line(root, tmp_path):

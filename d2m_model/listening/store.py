@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2m_model.listening.design import Stimulus
+from d2m_model.listening.design import KINDS, TASKS, Stimulus
 from dataset_tools.base.errors import UserError
 
 TABLES = """
@@ -33,6 +33,21 @@ CREATE TABLE IF NOT EXISTS shown (
   PRIMARY KEY (rater, position), FOREIGN KEY (rater, position) REFERENCES steps
 ) STRICT;
 """
+
+TROUBLE = (
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH,
+)  # fmt: skip
+"""Errors of the disk, its permissions or a lock, not of what is in the file."""
+IN_ORDER = "SELECT 1 FROM {0} GROUP BY rater HAVING MIN(position) != 0 OR MAX(position) != COUNT(*) - 1"
+RULES = {
+    "a step or a vote of nothing": "SELECT 1 FROM pragma_foreign_key_check()",
+    "a gap in a rater's steps": IN_ORDER.format("steps"),
+    "a gap in a rater's votes": IN_ORDER.format("votes"),
+    "a gap in the raters' numbers": "SELECT 1 FROM raters WHERE number < 0 OR number >= (SELECT COUNT(*) FROM raters)",
+    "a stimulus of no task or kind": f"SELECT 1 FROM stimuli WHERE task NOT IN ('headphones', {str(TASKS)[1:-1]}) OR kind NOT IN {KINDS}",
+}
+"""What a study's database can't have -> the query that finds it."""
 
 
 class Full(Exception):
@@ -62,6 +77,7 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as base:
             base.executescript(TABLES)
+            _check(base)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -73,11 +89,13 @@ class Store:
                 base.execute("PRAGMA foreign_keys=ON")
                 with base:
                     yield base
+        except UnicodeDecodeError:  # of a text in it, or in sqlite's own complaint about it
+            raise UserError(f"{self.path}: a damaged study's database (a text that is not UTF-8); move it away") from None
         except sqlite3.DatabaseError as err:
-            if isinstance(err, sqlite3.OperationalError):  # the disk, its permissions, or a lock
+            if getattr(err, "sqlite_errorcode", 0) & 255 in TROUBLE:
                 raise UserError(f"{self.path}: can't be used ({err}); check the folder's permissions and the disk's room") from None
-            if type(err) is not sqlite3.DatabaseError:  # the others are about a statement: ours
-                raise
+            if not isinstance(err, sqlite3.OperationalError) and type(err) is not sqlite3.DatabaseError:
+                raise  # about a statement: ours
             raise UserError(f"{self.path}: not a study's database, or a damaged one ({err}); move it away") from None
 
     def begin(self, design: dict) -> str:
@@ -90,7 +108,7 @@ class Store:
             base.execute("INSERT OR IGNORE INTO study VALUES ('secret', ?)", [secrets.token_hex(16)])
             base.execute("INSERT OR IGNORE INTO study VALUES ('design', ?)", [json.dumps(design, sort_keys=True)])
             known = dict(base.execute("SELECT key, value FROM study"))
-        begun = {"split": "test"} | json.loads(known["design"])  # before there was a choice it was this
+        begun = {"split": "test"} | self._read(known["design"])  # before there was a choice it was this
         changed = sorted(k for k in begun | design if begun.get(k) != json.loads(json.dumps(design)).get(k))
         if changed:
             raise UserError(
@@ -103,7 +121,16 @@ class Store:
         """What the study was begun with; empty where it was not."""
         with self._open() as base:
             found = base.execute("SELECT value FROM study WHERE key = 'design'").fetchone()
-        return json.loads(found[0]) if found else {}
+        return self._read(found[0]) if found else {}
+
+    def _read(self, design: str) -> dict:
+        try:
+            found = json.loads(design)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"{self.path}: a damaged study's database (its design is not JSON); move it away")
+        return found
 
     def offer(self, stimuli: dict[str, Stimulus]) -> None:
         """Record {file: stimulus} once the files are there."""
@@ -195,6 +222,20 @@ class Store:
         """{rater: how many steps they were dealt}."""
         with self._open() as base:
             return dict(base.execute("SELECT rater, COUNT(*) FROM steps GROUP BY rater ORDER BY rater"))
+
+
+def _check(base: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError where a database is damaged, or not as this version makes it."""
+    if (found := base.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+        raise sqlite3.DatabaseError(" ".join(str(found).split()))
+    with closing(sqlite3.connect(":memory:")) as right:
+        right.executescript(TABLES)
+        columns = "SELECT m.name, c.name, c.type FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY 1, c.cid"
+        if base.execute(columns).fetchall() != right.execute(columns).fetchall():
+            raise sqlite3.DatabaseError("its tables are other ones")
+    for what, query in RULES.items():
+        if base.execute(query).fetchone():
+            raise sqlite3.DatabaseError(what)
 
 
 def _stimulus(row: tuple) -> Stimulus:

@@ -3,6 +3,7 @@
 import functools
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import flask
 from d2m_model.listening.design import SCALE, Stimulus
 from d2m_model.listening.media import seconds_of
 from d2m_model.listening.store import Full, OutOfTurn, Store
+from dataset_tools.base.errors import UserError
 
 RATER = re.compile(r"[A-Za-z0-9_-]{4,64}")
 FILE = re.compile(r"[0-9a-f]{24}\.(mp4|wav)")
@@ -107,7 +109,10 @@ def create_app(
         number = current()
         if number is None:
             return {"error": "join first"}, 403
-        given = flask.request.get_json(silent=True)
+        try:
+            given = flask.request.get_json(silent=True)
+        except RecursionError:  # brackets without end
+            given = None
         position, score = (given.get("position"), given.get("score")) if isinstance(given, dict) else (None, None)
         if type(position) is not int or type(score) is not int or not 0 <= position < 10_000:
             return {"error": "position and score must be whole numbers"}, 400
@@ -130,6 +135,13 @@ def create_app(
             flask.abort(404)
         # No date and no tag made of it: the order in which files were made would tell what they are.
         return flask.send_from_directory(media.resolve(), name, etag=False, last_modified=0, max_age=YEAR, conditional=True)
+
+    @app.errorhandler(UserError)
+    def unusable(err: UserError):
+        print(f"listen: error: {err}", file=sys.stderr, flush=True)  # who serves the study can do something about it
+        if flask.request.endpoint == "vote":
+            return {"error": "the vote can't be saved now"}, 503
+        return _message("The study can't go on", "Its server has a problem. Please come back later; your answers are kept.", 503)
 
     @app.after_request
     def guard(answer):
