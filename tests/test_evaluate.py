@@ -1,6 +1,7 @@
 """The command on folders of sounds, and the stage: what it scores, what it says, what it refuses."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import soundfile
 from builders import beats_of, build_manifest, build_shards, click_train
 
 from d2m_model import evaluate
-from d2m_model.metrics.inputs import decode
+from d2m_model.metrics.inputs import decode, read_pairs
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import NO_POSE
 
@@ -185,14 +186,35 @@ def test_bad_folders_are_one_clear_line(tmp_path, audio):
     ("", "no pairs"),
     ("c0.wav,c0.wav,s\nc1.wav,c1.wav,", "in all rows or in none"),
     ("a\0b.wav,c0.wav", "no file|NUL"),
+    ("circle.wav,c0.wav", "'circle.wav' is no file"),
+    ("pipe.wav,c0.wav", "'pipe.wav' is no file"),
+    ("x" * 300 + ".wav,c0.wav", "is no file"),
 ])  # fmt: skip
 def test_bad_pairs_are_one_clear_line(tmp_path, audio, rows, message):
     folder = write_folder(tmp_path / "sounds", audio)
     write_folder(tmp_path, {"secret": audio["c0"]})
     (folder / "link.wav").symlink_to(tmp_path / "secret.wav")
+    (folder / "circle.wav").symlink_to("circle.wav")
+    os.mkfifo(folder / "pipe.wav")
     table = tmp_path / "pairs.csv"
     table.write_text("generated,reference,song\n" + rows + "\n")
     refused(folder, folder, message, "--pairs", str(table))
+
+
+def test_pairs_of_any_region_and_composition(tmp_path, audio):
+    folder = write_folder(tmp_path / "sounds", {"cafe\u0301": audio["c0"], "b": audio["c1"]})
+    other = write_folder(tmp_path / "others", {"caf\u00e9": audio["c0"], "b": audio["c1"]})
+    (tmp_path / "pairs.csv").write_text("generated;reference;song\ncaf\u00e9.wav;cafe\u0301.wav;s1\nb.wav;b.wav;s2\n")
+    assert list(read_pairs(folder, other, tmp_path / "pairs.csv").generated) == ["caf\u00e9.wav", "b.wav"]
+    assert sorted(read_pairs(folder, other).generated) == ["b", "caf\u00e9"]
+
+
+@pytest.mark.parametrize("table", ["circle", "pipe", "folder"])
+def test_pairs_that_are_no_file(tmp_path, audio, table):
+    folder = write_folder(tmp_path / "folder", audio)
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")
+    refused(folder, folder, "Too many levels|not a regular file|a folder, not a file", "--pairs", str(tmp_path / table))
 
 
 @pytest.fixture
@@ -289,7 +311,8 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
     found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]["CDCD"]
     assert found["kind"] == "baseline" and "genre" in found and "fad" in found and "motion_to_music" in found["P4"]
     assert "CDCD: clip_002: the generated sound has 1.50 s, its reference 2.00 s: the missing 0.50 s" in capsys.readouterr().out
-    for wrong, message in (("{silence: x}", "'silence' can't be"), ("{high-full: external/cdcd}", "of this name already"), ("[x]", "must map names")):
+    for wrong, message in (("{silence: x}", "'silence' can't be"), ("{high-full: external/cdcd}", "of this name already"), ("[x]", "others must be a mapping"),
+                           ("{../x: external/cdcd}", "must be letters"), ("{5: external/cdcd}", "put it in quotes"), (f"{{{'x' * 130}: a}}", "must be letters")):  # fmt: skip
         params.write_text(params.read_text().replace("{CDCD: external/cdcd}", wrong))
         refused(message)
         params.write_text(params.read_text().replace(wrong, "{CDCD: external/cdcd}"))

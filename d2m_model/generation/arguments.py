@@ -11,6 +11,7 @@ from d2m_model.nets.variants import PRIOR
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import stage_parser
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.names import given_name
 from dataset_tools.base.timebase import LEVELS
 
 MOST_TAKES = 100
@@ -56,7 +57,7 @@ def check_together(args: argparse.Namespace, style: str) -> None:
     for name in ("variant", "style", "strictness", "denoise", "genre") if args.own_music else unused:
         if getattr(args, name) not in (None, ""):
             raise UserError(f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out")
-    args.variant = args.variant or PRIOR
+    args.variant = given_name(args.variant or PRIOR, "--variant")
     if args.variant != PRIOR:
         for name in ("beats", "tempo", "style", "strictness", "take"):
             if getattr(args, name) is not None:

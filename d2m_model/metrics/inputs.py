@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import shown
+from dataset_tools.base.names import find_file, leads_out, plain
 from dataset_tools.base.schema import read_records
 from dataset_tools.base.timebase import SAMPLE_RATE
 
@@ -87,9 +89,10 @@ def sound_files(folder: Path) -> dict[str, Path]:
         raise UserError(f"{folder}: no sound files ({', '.join(SOUNDS)}) in it")
     result = {}
     for path in files:
-        if path.stem in result:
-            raise UserError(f"{folder}: both {result[path.stem].name} and {path.name} are called '{path.stem}'; keep one")
-        result[path.stem] = path
+        stem = plain(path.stem)
+        if stem in result:
+            raise UserError(f"{folder}: both {result[stem].name} and {path.name} are called '{stem}'; keep one")
+        result[stem] = path
     return result
 
 
@@ -183,7 +186,7 @@ def training_files(folder: Path) -> list[tuple[Path, str]]:
     found = [p for p in found if not p.name.startswith(".")]
     if not found:
         raise UserError(f"{folder}: no sound files ({', '.join(SOUNDS)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav")
-    return [(p, "" if p.parent == Path(folder) else p.parent.name) for p in found]
+    return [(p, "" if p.parent == Path(folder) else plain(p.parent.name)) for p in found]
 
 
 def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -206,15 +209,11 @@ def inside(folder: Path, name: str, table: Path) -> Path:
     """The file `name` of a folder. UserError where it leads out of it, also through a link, or is not there."""
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
-    path = Path(folder) / name
-    try:
-        within, there = path.resolve().is_relative_to(Path(folder).resolve()), path.is_file()
-    except (OSError, ValueError):  # a name that no file can have, or links in a circle
-        within, there = True, False
-    if not within:
-        raise UserError(f"{table}: '{name}' leads out of {folder}; name files inside it")
-    if not there:
-        raise UserError(f"{table}: '{name}' is no file in {folder}")
+    if leads_out(folder, name):
+        raise UserError(f"{table}: '{shown(name)}' leads out of {folder}; name files inside it")
+    path = find_file(folder, name)
+    if path is None:
+        raise UserError(f"{table}: '{shown(name)}' is no file in {folder}")
     return path
 
 

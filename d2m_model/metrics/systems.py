@@ -1,7 +1,6 @@
 """Which systems there are and where their music is: the models, baselines and systems of others that params.yaml names."""
 
 import json
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -14,14 +13,13 @@ from d2m_model.metrics.inputs import read_sound, sound_files
 from d2m_model.nets.variants import PRIOR
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.names import check_name
 from dataset_tools.base.params import load_params, names_of, require
 
 RECONSTRUCTED = "VQ reconstruction"
 """The controls of the levels are called `VQ reconstruction high` and `low`."""
 PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
 """Baselines that play codes -> their level."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*")
-"""Of a system: also a file's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +33,10 @@ class Others:
         fits = isinstance(self.others, Mapping) and all(isinstance(v, str) and v for v in self.others.values())
         require(fits, f"others must map names to folders, such as {{CDCD: external/cdcd}}, found '{self.others}'")
         for name in self.others:
-            allowed = isinstance(name, str) and NAME.fullmatch(name) and name not in (*CONTROLS, FITTED, RHYTHM) and not name.startswith(RECONSTRUCTED)
-            require(bool(allowed), f"others: '{name}' can't be a system's name")
+            require(isinstance(name, str), f"others: a system's name must be a text, found '{name}'; put it in quotes")
+            check_name(name.replace(" ", "-").replace("+", "-"), "others: a system's name, spaces and + apart,")
+            taken = name in (*CONTROLS, FITTED, RHYTHM) or name.startswith(RECONSTRUCTED)
+            require(not taken, f"others: '{name}' can't be a system's name: a control has it")
         files = [name.replace(" ", "-") for name in self.others]
         require(len(set(files)) == len(files), f"others: two names are the same file's, found {', '.join(self.others)}")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.names import check_name
+from dataset_tools.base.names import given_name
 
 DATA_STAGES = ("sources", "download", "clips", "pose", "i3d", "audio", "split", "shards")
 MODEL_STAGES = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report")
@@ -23,10 +23,8 @@ class Layout:
     """Name of a folder in manifests/; empty: none, of who asks for weights alone."""
 
     def __post_init__(self):
-        try:
-            check_name(self.corpus or "none", "corpus")
-        except ValueError as err:
-            raise UserError(str(err)) from None
+        if self.corpus:
+            given_name(self.corpus, "corpus")
 
     @property
     def manifest(self) -> Path:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from pathlib import Path
 
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import TEXT, shown
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
@@ -22,6 +23,15 @@ def check_name(value: str, what: str = "") -> str:
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ValueError(f"{what} {RULE}, found '{shown(value)}'".lstrip())
     return value
+
+
+def given_name(value: object, what: str) -> str:
+    """As `check_name`, of what a user gives on the command line or in params.yaml: a UserError, with a hint where YAML has
+    made something else of a text."""
+    try:
+        return check_name(value, what)
+    except ValueError as err:
+        raise UserError(f"{err}{'' if isinstance(value, str) else '; put it in quotes'}") from None
 
 
 def check_label(text: str, what: str) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import shown
-from dataset_tools.base.names import check_name
+from dataset_tools.base.names import given_name
 from dataset_tools.base.timebase import LEVELS
 from dataset_tools.base.yaml_file import read_yaml
 
@@ -101,7 +101,7 @@ def corpus_of(path: Path) -> str:
     """The corpus that a params file names, 'demo' where there is no such file or name. Raises UserError for what can't be
     the name of a folder in manifests/, and as `read_params`."""
     everything = read_params(path) if Path(path).exists() or Path(path).is_symlink() else {}
-    return _named(everything.get("corpus", "demo"), f"{path}: corpus")
+    return given_name(everything.get("corpus", "demo"), f"{path}: corpus")
 
 
 def names_of(path: Path, key: str) -> tuple[str, ...]:
@@ -110,20 +110,12 @@ def names_of(path: Path, key: str) -> tuple[str, ...]:
     values = read_params(path).get(key) if Path(path).exists() else None
     if not isinstance(values, list) or not values:
         raise UserError(f"{path}: {key} must be a list of names, found '{shown(values)}'; presets/demo.yaml shows it")
-    names = tuple(_named(value, f"{path}: {key}") for value in values)
+    names = tuple(given_name(value, f"{path}: {key}") for value in values)
     if len(set(names)) < len(names):
         raise UserError(f"{path}: {key} must name each one once, found '{shown(values)}'")
     if key == "levels" and set(names) - set(LEVELS):
         raise UserError(f"{path}: levels must be among {', '.join(LEVELS)}, found '{shown(values)}'")
     return names
-
-
-def _named(value: object, what: str) -> str:
-    try:
-        return check_name(value, what)
-    except ValueError as err:
-        hint = "" if isinstance(value, str) else "; put it in quotes"
-        raise UserError(f"{err}{hint}") from None
 
 
 def require(condition: bool, rule: str) -> None:
