@@ -11,7 +11,7 @@ Writes benchmarks/results/seeds-<corpus>.json: every run's scores, and of each m
 runs. Rounding is another processor's, too, so a run is of a machine: processor and instruction set. Another machine adds its runs
 to the file, and so does this one under ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
 OPENBLAS_CORETYPE=Nehalem, which is how a processor without vector instructions rounds. What was measured with the same settings is
-not trained again; runs of other settings are dropped. `--threads 1` lets two commands run side by side.
+not trained again, other stages of a seed are added to it, and runs of other settings are dropped. `--threads 1` lets two commands run side by side.
 `python -m d2m_model.tables --compare` holds a run against the file.
 """
 
@@ -110,9 +110,15 @@ def measure(layout: Layout, stages: list[str], seed: int, threads: int | None) -
 
 
 def known_runs(out: Path, facts: dict) -> dict[tuple[str, int], dict]:
-    """{(machine, seed): scores} of a file that was measured with the same settings; empty where it was not."""
+    """{(machine, seed): run} of a file that was measured with the same settings; empty where it was not."""
     before = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    return {(r["machine"], r["seed"]): r["scores"] for r in before["runs"]} if all(before.get(k) == v for k, v in facts.items()) else {}
+    return {(run["machine"], run["seed"]): run for run in before["runs"]} if all(before.get(k) == v for k, v in facts.items()) else {}
+
+
+def joined(run: dict, stages: list[str], scores: dict) -> dict:
+    """A run with what other stages of its seed came to."""
+    both = list(dict.fromkeys([*run.get("stages", []), *stages]))
+    return run | {"stages": both, "scores": run.get("scores", {}) | scores}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,21 +138,23 @@ def main(argv: list[str] | None = None) -> int:
     known = pipeline_of(layout)["stages"]
     if unknown := [s for s in args.stages if s not in known or s in REMADE]:
         raise UserError(f"--stages: {unknown[0]} is no stage that trains; of dvc.yaml there are {', '.join(s for s in known if s not in REMADE)}")
-    facts = {"corpus": args.corpus, "torch": torch.__version__, "stages": args.stages, "params": sections(layout.params)}
+    codec = bool({"vqvae", "synthesizer"} & set(args.stages))
+    facts = {"corpus": args.corpus, "torch": torch.__version__, "codec": codec, "params": sections(layout.params)}
     here, content = machine(), {}
     for seed in seeds:
-        found = known_runs(out, facts).get((here, seed))
-        if found is None:
+        run = known_runs(out, facts).get((here, seed), {"machine": here, "seed": seed})
+        if not set(args.stages) <= set(run.get("stages", [])):
             say("seeds", f"seed {seed} of {', '.join(args.stages)}")
-            found = measure(layout, args.stages, seed, args.threads)
-        runs = known_runs(out, facts) | {(here, seed): found}  # read again: another command may have added runs meanwhile
-        rows = [{"machine": m, "seed": s, "scores": runs[m, s]} for m, s in sorted(runs)]
+            scores = measure(layout, args.stages, seed, args.threads)
+            run = joined(known_runs(out, facts).get((here, seed), run), args.stages, scores)
+        runs = known_runs(out, facts) | {(here, seed): run}  # read again: another command may have added runs meanwhile
+        rows = [runs[key] for key in sorted(runs)]
         content = facts | {"runs": rows, "systems": summarised([r["scores"] for r in rows])}
         write_text(out, json.dumps(content, indent=1) + "\n")
     for system, scores in content["systems"].items():
         for score in (s for s in ("P4_beats", "P4_beats_low", "P4_onsets", "FAD", "KAD", "genre") if s in scores):
             of = scores[score]
-            say("seeds", f"{system:12s} {score:12s} mean {of['mean']:.3f}, {of['min']:.3f} to {of['max']:.3f}")
+            say("seeds", f"{system:12s} {score:12s} mean {of['mean']:.3f}, {of['min']:.3f} to {of['max']:.3f} of {of['runs']}")
     return 0
 
 

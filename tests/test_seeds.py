@@ -56,10 +56,10 @@ def test_each_seed_is_trained_over_the_same_codec(root, monkeypatch):
     arguments = ["--root", str(root), "--stages", "d2m_gan", "--seeds", "0", "2"]
     assert seeds.main(arguments) == 0
     found = json.loads((root / ranges_file("demo")).read_text())
-    assert found["systems"]["high-full"]["P4_beats"] == {"mean": 0.3, "min": 0.2, "max": 0.4}
+    assert found["systems"]["high-full"]["P4_beats"] == {"mean": 0.3, "min": 0.2, "max": 0.4, "runs": 2}
     assert found["systems"]["high-full"]["P4_beats_low"]["min"] == 0.1
     assert set(found["systems"]) == {"high-full", "low-full"}, "what no training seed changes has no range"
-    assert [(r["seed"], r["machine"]) for r in found["runs"]] == [(0, seeds.machine()), (2, seeds.machine())] and found["stages"] == ["d2m_gan"]
+    assert [(r["seed"], r["machine"]) for r in found["runs"]] == [(0, seeds.machine()), (2, seeds.machine())] and found["runs"][0]["stages"] == ["d2m_gan"] and not found["codec"]
     assert found["params"] == {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}
     assert not list((root / "runs/demo/d2m_gan").iterdir()), "the corpus's own runs are as they were"
     (root / "stage.py").write_text("raise SystemExit(3)")
@@ -78,6 +78,14 @@ def test_each_seed_is_trained_over_the_same_codec(root, monkeypatch):
             seeds.main(["--root", str(root), *wrong])
 
 
+def test_other_stages_of_a_seed_are_added_to_it():
+    first = seeds.joined({"machine": "P 9", "seed": 0}, ["prior"], {"high-prior": {"FAD": 2.0}})
+    both = seeds.joined(first, ["d2m_gan"], {"high-full": {"FAD": 20.0}})
+    assert both == {"machine": "P 9", "seed": 0, "stages": ["prior", "d2m_gan"], "scores": {"high-prior": {"FAD": 2.0}, "high-full": {"FAD": 20.0}}}
+    found = summarised([both["scores"], {"high-prior": {"FAD": 4.0}}])
+    assert found["high-prior"]["FAD"] == {"mean": 3.0, "min": 2.0, "max": 4.0, "runs": 2} and found["high-full"]["FAD"]["runs"] == 1
+
+
 def metrics(p4, seed=0):
     return {"systems": {"high-full": {"kind": "model", "seed": seed, "P4": {"beats_70ms": {"difference": p4}}, "fad": {"fad": 5.0}}}}
 
@@ -87,10 +95,10 @@ def test_a_run_is_held_against_the_range(tmp_path):
     layout.params.write_text("vqvae: {width: 8}\nd2m_gan: {steps: 4, seed: 7, threads: 3}\n")
     assert "No ranges over training seeds have been measured for demo" in compared(metrics(0.3), read_ranges(tmp_path / "none.json"), layout)
     scores = [{"high-full": {"P4_beats": value, "FAD": 5.0}} for value in (0.2, 0.4)]
-    runs = [{"machine": "P 9", "seed": seed, "scores": found} for seed, found in enumerate(scores)]
-    ranges = {"runs": runs, "stages": ["d2m_gan"], "params": {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}, "systems": summarised(scores)}
+    runs = [{"machine": "P 9", "seed": seed, "stages": ["d2m_gan"], "scores": found} for seed, found in enumerate(scores)]
+    ranges = {"runs": runs, "params": {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}, "systems": summarised(scores)}
     inside, outside = compared(metrics(0.4), ranges, layout), compared(metrics(0.41), ranges, layout)
-    assert "2 trainings of d2m_gan (seeds 0, 1 on P 9)" in inside and "0.300 [0.200, 0.400]" in inside and "OUTSIDE" not in inside
+    assert "trainings of d2m_gan that were measured (seeds 0, 1 on P 9)" in inside and "0.300 [0.200, 0.400] of 2" in inside and "OUTSIDE" not in inside
     assert inside.endswith("All 2 scores are inside the measured range.") and "other settings" not in inside
     assert outside.endswith("1 of 2 scores are OUTSIDE the measured range: high-full P4_beats.")
     layout.params.write_text("vqvae: {width: 16}\nd2m_gan: {steps: 4}\n")
@@ -101,7 +109,7 @@ def test_a_run_is_held_against_the_range(tmp_path):
 
 def test_a_damaged_file_of_ranges_is_one_line(tmp_path):
     path = tmp_path / "x.json"
-    for text, message in (("{", "has no JSON"), ('{"runs": []}', "has no params, stages, systems; run")):
+    for text, message in (("{", "has no JSON"), ('{"runs": []}', "has no params, systems; run")):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
             read_ranges(path)

@@ -1,9 +1,9 @@
 """What training seeds make of the scores: ranges that were measured (benchmarks/seeds.py), and where a run is outside of them.
 
-The file of a corpus is benchmarks/results/seeds-<corpus>.json: {'corpus', 'torch', 'stages', 'params': {section of params.yaml: its
-values}, 'runs': [{'machine', 'seed', 'scores': {system: {score: number}}}], 'systems': {system: {score: {'mean', 'min', 'max'}}} over
-all runs}. Scores are those of `overview.headline`, and P4_beats_low, the lower bound of that score's 95 % interval over clips;
-the stage rhythm has a system of its own, `rhythm`.
+The file of a corpus is benchmarks/results/seeds-<corpus>.json: {'corpus', 'torch', 'codec': whether it is each seed's own, 'params':
+{section of params.yaml: its values}, 'runs': [{'machine', 'seed', 'stages': trained again, 'scores': {system: {score: number}}}],
+'systems': {system: {score: {'mean', 'min', 'max', 'runs': how many have it}}}}. Scores are those of `overview.headline`, and
+P4_beats_low, the lower bound of that score's 95 % interval over clips; the stage rhythm has a system of its own, `rhythm`.
 """
 
 import json
@@ -47,14 +47,16 @@ def _lower_bound(summary: Mapping) -> dict[str, float]:
 
 
 def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, dict]]:
-    """`model_scores` of each run -> {system: {score: {'mean', 'min', 'max'}}} of what every run has."""
+    """`model_scores` of each run -> {system: {score: {'mean', 'min', 'max', 'runs'}}} over the runs that have the system; a score
+    must be in all of these."""
     result = {}
-    for system, scores in runs[0].items():
+    for system in dict.fromkeys(name for run in runs for name in run):
+        having = [run[system] for run in runs if system in run]
         result[system] = {}
-        for score in scores:
-            values = [run.get(system, {}).get(score) for run in runs]
+        for score in having[0]:
+            values = [scores.get(score) for scores in having]
             if None not in values:
-                result[system][score] = {"mean": round(float(np.mean(values)), 4), "min": min(values), "max": max(values)}
+                result[system][score] = {"mean": round(float(np.mean(values)), 4), "min": min(values), "max": max(values), "runs": len(values)}
     return result
 
 
@@ -78,7 +80,7 @@ def read_ranges(path: Path) -> dict | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"runs", "systems", "params", "stages"} - set(content)
+        missing = {"runs", "systems", "params"} - set(content)
     except (ValueError, TypeError):
         missing = {"JSON"}
     if missing:
@@ -90,16 +92,17 @@ def compared(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
     """Lines of text: each model's scores beside the measured range, and plainly which are outside."""
     if ranges is None:
         return f"No ranges over training seeds have been measured for {layout.corpus}: python -m benchmarks.seeds --corpus {layout.corpus} --seeds 0 1 2 3 4"
-    lines = [f"This run beside {len(ranges['runs'])} trainings of {', '.join(ranges['stages'])} ({'; '.join(machines(ranges['runs']))}):"]
-    lines.append(f"{'system':20s} {'score':12s} {'this run':>9s}   mean [lowest, highest]")
-    here, measured, outside, held = model_scores(metrics, ranges["stages"]), ranges["systems"], [], 0
+    stages = list(dict.fromkeys(stage for run in ranges["runs"] for stage in run["stages"]))
+    lines = [f"This run beside trainings of {', '.join(stages)} that were measured ({'; '.join(machines(ranges['runs']))}):"]
+    lines.append(f"{'system':20s} {'score':12s} {'this run':>9s}   mean [lowest, highest] of trainings")
+    here, measured, outside, held = model_scores(metrics, stages), ranges["systems"], [], 0
     for system in (s for s in measured if s in here):
         for score in (s for s in SHOWN if s in measured[system] and s in here[system]):
             value, known = here[system][score], measured[system][score]
             out = not known["min"] <= value <= known["max"]
             outside += [f"{system} {score}"] * out
             held += 1
-            text = f"{known['mean']:.3f} [{known['min']:.3f}, {known['max']:.3f}]"
+            text = f"{known['mean']:.3f} [{known['min']:.3f}, {known['max']:.3f}] of {known['runs']}"
             lines.append(f"{system:20s} {score:12s} {value:9.3f}   {text}{'   OUTSIDE' if out else ''}")
     differ = [n for n, values in sections(layout.params).items() if ranges["params"].get(n) != values]
     if differ:
