@@ -179,8 +179,9 @@ def test_codes_rhythm_and_seeds_have_their_tables_and_the_range_its_command(tmp_
     assert "python -m benchmarks.seeds --corpus demo" in capsys.readouterr().out
     folder = tmp_path / "benchmarks/results"
     folder.mkdir(parents=True)
-    known = {"P4_onsets": {"mean": 0.1, "min": 0.05, "max": 0.15, "per_seed": [0.05, 0.15]}, "FAD": {"mean": 5.0, "min": 4.0, "max": 6.0, "per_seed": [4.0, 6.0]}}
-    ranges = {"seeds": [0, 1], "stages": ["d2m_gan"], "processor": "P", "params": {"d2m_gan": {"steps": 4}}, "systems": {"high-full": known}}
+    known = {"P4_onsets": {"mean": 0.1, "min": 0.05, "max": 0.15, "runs": 2}, "FAD": {"mean": 5.0, "min": 4.0, "max": 6.0, "runs": 2}}
+    runs = [{"machine": "P", "seed": seed, "stages": ["d2m_gan"], "scores": {}} for seed in (0, 1)]
+    ranges = {"runs": runs, "params": {"d2m_gan": {"steps": 4}}, "systems": {"high-full": known}}
     (folder / "seeds-demo.json").write_text(json.dumps(ranges))
     assert tables.main(["--root", str(tmp_path), "--compare"]) == 0
     assert "1 of 2 scores are OUTSIDE the measured range: high-full P4_onsets." in capsys.readouterr().out

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import soxr
-from scipy.ndimage import map_coordinates
-from scipy.signal import savgol_filter
 
 SUDDEN = 0.02  # seconds between where a packet should begin and where it does: more is a gap, not jitter
 SPAN = 0.5  # seconds over which stamps are averaged, by a straight line: they may be rounded to ms, or jitter
@@ -54,6 +52,8 @@ def _placed(run: list[tuple[float, np.ndarray]], rate: int) -> Iterator[tuple[in
     if np.ptp(ahead) <= STEADY * rate:
         yield round(float(np.median(ahead))), sound
         return
+    from scipy.ndimage import map_coordinates
+
     times = np.maximum.accumulate(counts + np.r_[ahead, ahead[-1]])
     first, last = int(np.ceil(times[0])), int(np.floor(times[-1]))
     positions = np.interp(np.arange(first, last), times, counts)
@@ -65,4 +65,8 @@ def _placed(run: list[tuple[float, np.ndarray]], rate: int) -> Iterator[tuple[in
 def _averaged(ahead: np.ndarray, pieces_a_second: float) -> np.ndarray:
     """How far each stamp is ahead of the count of samples, without the jitter of single stamps."""
     window = min(len(ahead), int(SPAN * pieces_a_second)) // 2 * 2 - 1
-    return savgol_filter(ahead, window, 1) if window >= 3 else ahead
+    if window < 3:
+        return ahead
+    from scipy.signal import savgol_filter  # a second of imports, which most files' sound spares
+
+    return savgol_filter(ahead, window, 1)

@@ -25,11 +25,12 @@ from dataset_tools.vision.sound_clock import on_clock
 
 AUDIO_MARGIN = 0.5  # seconds of sound decoded before and after the wanted ones: codecs need a run-up, stamps an average
 # Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
-# among them: FFmpeg knows them by the file's name too, and opens what they name, anywhere on the machine.
+# among them: FFmpeg knows them by the file's name too, and opens what they name, anywhere on the machine. A single picture is one
+# frame (the *_pipe formats), which whoever wants a dance refuses.
 CONTAINERS = (
     "aac,ac3,aiff,amr,ape,apng,asf,au,av1,avi,avs2,avs3,caf,cavsvideo,dirac,dsf,dts,dv,eac3,flac,flv,gif,gxf,h261,h263,"
     "h264,hevc,iff,ivf,live_flv,m4v,matroska,mjpeg,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,smjpeg,sox,"
-    "swf,tak,truehd,tta,vc1,voc,vvc,w64,wav,wtv,wv,yuv4mpegpipe"
+    "swf,tak,truehd,tta,vc1,voc,vvc,w64,wav,wtv,wv,yuv4mpegpipe,bmp_pipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"
 )
 READING = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 TIE = 1e-6  # seconds below which two time stamps are equal
