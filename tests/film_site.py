@@ -20,8 +20,11 @@ def padded(movie, size, seed):
     return movie + (more + 8).to_bytes(4, "big") + b"free" + random.Random(seed).randbytes(more)
 
 
+TYPES = {"mpd": "application/dash+xml", "m3u8": "application/vnd.apple.mpegurl", "html": "text/html", "xml": "text/xml"}
+
+
 class Handler(BaseHTTPRequestHandler):
-    """Serves /<name>.mp4; what the name says goes wrong. `server.bodies` are further files, by name."""
+    """Serves /<name>.mp4 and other /<name>; what the name says goes wrong. `server.bodies` are further files, by name."""
 
     def do_HEAD(self):
         self.do_GET()
@@ -37,6 +40,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(302, b"", Location=site.redirects[name])
         if name == "private" and "key=open" not in self.headers.get("Cookie", ""):
             return self.send_error(401)
+        if name == "guarded" and "sec-ch-ua" not in self.headers:  # as a browser's shake of hands has, yt-dlp's own has not
+            return self.reply(403, b"", **{"cf-mitigated": "challenge"})
         if name == "meet" and self.command == "GET":
             site.barrier.wait()
         body = site.bodies.get(name, site.movie)
@@ -44,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(416)
         claimed = {"long": len(body) + 5000, "short": len(body) * 3 // 4}.get(name, len(body)) - begin
         head = {"Content-Length": claimed, "Accept-Ranges": "bytes", "ETag": f'"{hash(body)}"'}
-        head["Content-Type"] = "text/html" if name in ("html", "busypage") else "video/mp4"
+        head["Content-Type"] = "text/html" if name in ("html", "busypage") else TYPES.get(name.rpartition(".")[2], "video/mp4")
         if begin:
             head["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
         self.reply(206 if begin else 200, b"", **head)

@@ -1,0 +1,239 @@
+"""Before many videos one is fetched alone; what no video's page, song or title does ends a run or costs another its row."""
+
+import dataclasses
+import datetime
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from film_site import corpus, padded
+from test_download import QUICK, run
+
+from dataset_tools import download
+from dataset_tools.base import schema
+from dataset_tools.base.errors import UserError
+from dataset_tools.corpus import classify, fetch, film_cache
+from dataset_tools.corpus.dead_links import DeadLink
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def many(site, first, count=21):
+    """URLs of `count` videos, of which the first are `first`."""
+    names = [*first, *(f"film{k}" for k in range(count - len(first)))]
+    return {f"v{k:02}": f"{site.url}/{name}.mp4" for k, name in enumerate(names)}
+
+
+def rows_stay(layout):
+    """A rows.csv of an earlier run, which a run that does not begin leaves alone."""
+    path = layout.stage("download") / "rows.csv"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("id,status\n")
+    return lambda: path.read_text() == "id,status\n"
+
+
+def nothing_given_up(layout):
+    return not list(layout.cache("download").rglob("lost.json"))
+
+
+@pytest.mark.parametrize("name, reason, advice", [
+    ("busypage", "Too many requests", "set download.cookies_from_browser"),
+    ("429", "HTTP Error 429", "set download.cookies_from_browser .*, or wait an hour"),
+])  # fmt: skip
+def test_a_guard_against_robots_ends_the_run(tmp_path, site, name, reason, advice):
+    layout = corpus(tmp_path, many(site, [name]))
+    kept = rows_stay(layout)
+    with pytest.raises(UserError, match=f"^download: v00, asked for ahead of 21 videos: .*{reason}.*; .*{advice}") as err:
+        run(layout)
+    assert "\n" not in str(err.value) and {asked for _, asked, _ in site.asked} == {name}
+    assert kept() and nothing_given_up(layout)
+
+
+def closed_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def test_no_network_ends_the_run_and_one_dead_site_does_not(tmp_path, site):
+    dead = {f"d{k:02}": f"http://127.0.0.1:{closed_port()}/{k}.mp4" for k in range(21)}
+    layout = corpus(tmp_path, dead)
+    kept = rows_stay(layout)
+    with pytest.raises(UserError, match="d00, asked for ahead of 21 videos: .*refused.*; check the network and the proxy"):
+        run(layout)
+    assert kept() and nothing_given_up(layout)
+    other = {"v": f"{site.url.replace('127.0.0.1', 'localhost')}/ok.mp4"}
+    rows = run(corpus(tmp_path, dead | other), dataclasses.replace(QUICK, attempts=1, retries=0))
+    assert rows["v"].status == "ok" and {row.status for name, row in rows.items() if name != "v"} == {"transient"}
+
+
+def test_what_is_the_videos_own_does_not_end_the_run(tmp_path, site, movie):
+    layout = corpus(tmp_path, many(site, ["404", "html"]))
+    rows = run(layout)
+    assert [rows[f"v{k:02}"].status for k in range(3)] == ["permanent", "permanent", "ok"] and len(rows) == 21
+    assert [asked for _, asked, _ in site.asked if asked == "film0"].count("film0") <= 3, "fetched once, by the canary"
+    site.asked.clear()
+    run(layout)
+    assert not site.asked, "what is finished or given up needs none"
+
+
+def test_twenty_videos_need_none(tmp_path, site):
+    rows = run(corpus(tmp_path, many(site, ["429"], count=20)))
+    assert rows["v00"].status == "transient" and {row.status for row in rows.values()} == {"transient", "ok"}
+
+
+def test_without_a_runtime_youtube_is_not_asked(tmp_path, site, monkeypatch):
+    monkeypatch.setattr(classify, "has_runtime", lambda: False)
+    films = {f"v{k:02}": f"https://www.youtube.com/watch?v=abcdefghi{k:02}" for k in range(21)}
+    layout = corpus(tmp_path, films)
+    kept = rows_stay(layout)
+    with pytest.raises(UserError, match="^download: YouTube needs a JavaScript runtime, .*make install brings deno"):
+        run(layout)
+    assert kept() and nothing_given_up(layout)
+    assert not classify.lacks_runtime([f"{site.url}/ok.mp4"])
+
+
+def test_the_lock_brings_the_runtime_and_yt_dlp_finds_it_beside_python(tmp_path):
+    """Whatever PATH says."""
+    code = "from dataset_tools.corpus.classify import has_runtime; print(has_runtime())"
+    environment = os.environ | {"PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("text, advice", [
+    ("ERROR: [youtube] abc: Sign in to confirm you\u2019re not a bot. Use --cookies-from-browser", "cookies_from_browser"),
+    (("ERROR: [youtube] abc: Video unavailable. This content isn't available, try again later. The current session has been rate-limited by "
+     "YouTube for up to an hour."), "wait an hour"),
+    ("ERROR: [TikTok] 1: Your IP address is blocked from accessing this post, status code 10204", "cookies_from_browser"),
+    ("ERROR: Impersonate target \"chrome\" is not available.", "curl-cffi"),
+    ("ERROR: [youtube] abc: Private video", ""), ("ERROR: [youtube] abc: Requested format is not available", ""),
+    ("ERROR: something nobody has seen before", ""),
+])  # fmt: skip
+def test_reasons_that_would_hit_all(text, advice):
+    from yt_dlp.utils import DownloadError
+
+    found = classify.hits_all(DownloadError(text))
+    assert (advice in found) if advice else not found
+
+
+def test_a_site_that_lets_browsers_in_alone(tmp_path, site, movie):
+    row = run(corpus(tmp_path, {"v": f"{site.url}/guarded.mp4", "w": f"{site.url}/403.mp4"}))
+    assert row["v"].status == "ok" and row["w"].status == "transient"
+
+
+def test_an_extractor_that_asks_for_a_browser_gets_one(tmp_path, site):
+    from yt_dlp import YoutubeDL
+    from yt_dlp.extractor.common import InfoExtractor
+
+    from dataset_tools.corpus.ydl_options import options
+
+    with YoutubeDL(options(QUICK, tmp_path, local=False)) as ydl:
+        page = InfoExtractor(ydl)._download_webpage(f"{site.url}/guarded.html", "1", impersonate=True)
+    assert page and ("GET", "guarded.html", 0) in site.asked
+
+
+@pytest.mark.parametrize("error", [AssertionError("x"), KeyError("formats"), RecursionError("deep"), MemoryError(), TypeError("\ud800")])
+def test_whatever_a_page_makes_yt_dlp_raise_costs_its_own_row(tmp_path, site, monkeypatch, error):
+    real = fetch.fetch
+
+    def broken(url, *args, **more):
+        if "film1" in url:
+            raise error
+        return real(url, *args, **more)
+
+    monkeypatch.setattr(fetch, "fetch", broken)
+    layout = corpus(tmp_path, many(site, [], count=3))
+    rows = run(layout)
+    assert [row.status for row in rows.values()] == ["ok", "transient", "ok"]
+    assert type(error).__name__ in rows["v01"].reason and "make update-yt-dlp" in rows["v01"].reason
+    assert len(schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)) == 3
+
+
+def test_titles_and_addresses_that_no_table_can_hold(tmp_path, site, monkeypatch):
+    real = fetch.fetch
+    monkeypatch.setattr(fetch, "fetch", lambda *a, **k: dataclasses.replace(real(*a, **k), title="a\ud83d\0\n\u2028b"))
+    layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4", "w": "http://[/404", "x": "http://"})
+    for _ in range(2):
+        rows = run(layout)
+        assert (rows["v"].status, rows["v"].title) == ("ok", "a b") and {rows["w"].status, rows["x"].status} <= {"permanent", "transient"}
+    assert schema.read_records(layout.stage("download") / "dead_links.csv", DeadLink) is not None
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", "null", '{"file": "video.mp4"}', '{"status": "permanent"}', "\0\0"])
+def test_notes_that_a_broken_disk_has_left(tmp_path, site, movie, note):
+    layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4", "w": f"{site.url}/404.mp4"})
+    first = run(layout)
+    for path in (*layout.cache("download").rglob("done.json"), *layout.cache("download").rglob("lost.json")):
+        path.write_text(note)
+    assert run(layout) == first
+
+
+def test_a_local_list_is_neither_a_film_nor_followed(tmp_path, site, movie):
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(movie)
+    layout = corpus(tmp_path, {"a": "../../../manifests/c/a.m3u8", "b": "../../../manifests/c/b.mp4", "c": "../../../manifests/c/c.html"})
+    for name, text in (("a.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{secret}\n#EXT-X-ENDLIST\n"),
+                       ("b.mp4", f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{site.url}/ok.mp4\n#EXT-X-ENDLIST\n"),
+                       ("c.html", f'<html><video src="{site.url}/ok.mp4"></video>')):  # fmt: skip
+        (layout.manifest / name).write_text(text)
+    assert {row.status for row in run(layout).values()} == {"permanent"} and not site.asked
+
+
+def test_what_is_larger_than_allowed_may_have_no_end(tmp_path, site, movie):
+    site.bodies["large"] = padded(movie, 3_000_000, 1)
+    layout = corpus(tmp_path, {"v": f"{site.url}/large.mp4"})
+    row = run(layout, dataclasses.replace(QUICK, max_gb=0.001))["v"]
+    assert (row.status, row.reason) == ("permanent", "it is longer than download.max_gb, 0.001 GB, or has no end")
+    assert not list(layout.cache("download").rglob("video.*"))
+
+
+def test_the_row_names_the_version_that_fetched_it(tmp_path, site, movie, monkeypatch):
+    layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4", "w": f"{site.url}/404.mp4", "x": "../../../manifests/c/one.mp4"})
+    (layout.manifest / "one.mp4").write_bytes(movie)
+    monkeypatch.setattr(film_cache, "YT_DLP", "2020.01.02")
+    first = run(layout)
+    assert [first[name].yt_dlp for name in "vwx"] == ["2020.01.02", "2020.01.02", ""]
+    monkeypatch.setattr(film_cache, "YT_DLP", "2020.03.04")
+    assert run(layout) == first, "another version does not change what is finished"
+
+
+def test_an_old_yt_dlp_is_told_of_where_something_is_to_be_fetched(tmp_path, site, monkeypatch, capsys):
+    assert download.age("2026.08.19", datetime.date(2026, 11, 29)) == 102 and download.age("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
+    assert download.age("unknown") == 0
+    layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4"})
+    for version, words in (("2020.01.02", "days old, and sites change: make update-yt-dlp"), (datetime.date.today().strftime("%Y.%m.%d"), "")):
+        monkeypatch.setattr(film_cache, "YT_DLP", version)
+        run(layout)
+        said = capsys.readouterr().out
+        assert (words in said) if words else "days old" not in said
+        layout = corpus(tmp_path, {"w": f"{site.url}/other.mp4"})
+    run(layout)
+    assert "days old" not in capsys.readouterr().out
+
+
+def test_an_interrupt_ends_the_stage_at_once_and_the_next_run_goes_on(tmp_path, site, movie):
+    """To the process alone, as `kill -INT` does: while it fetches, and while it sleeps to be polite."""
+    site.bodies["film"], site.pause = padded(movie, 400_000, 1), 0.02
+    layout = corpus(tmp_path, {"v": f"{site.url}/film.mp4"})
+    for sleep in (0, 60):
+        (tmp_path / "params.yaml").write_text(f"download: {{attempts: 1, sleep_requests: 0, sleep_min: {sleep}, sleep_max: {sleep}}}\n")
+        site.asked.clear()
+        command = [sys.executable, "-m", "dataset_tools.download", "--corpus", "c", "--root", str(tmp_path)]
+        stage = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+        ends = time.monotonic() + 60
+        while not [a for a in site.asked if a[0] == "HEAD" or (not sleep and a[0] == "GET" and site.sent)] and time.monotonic() < ends:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        stage.send_signal(signal.SIGINT)
+        assert stage.wait(20) == 130 and b"Traceback" not in stage.stderr.read()
+        stage.stderr.close()
+    site.pause = 0
+    assert run(layout)["v"].status == "ok"
+    assert json.loads(next(layout.cache("download").rglob("done.json")).read_text())["bytes"] == 400_000

@@ -1,0 +1,239 @@
+"""Films that come in pieces or as picture and sound apart: all of it, in step, or one reason why not. From a site on the loopback."""
+
+import re
+import struct
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from film_site import corpus
+from footage import RATE, click
+from test_download import QUICK, run
+
+from dataset_tools.corpus import hls
+from dataset_tools.vision.video_io import read_sound, rgb_frames, timed_frames, write_clip
+
+FLASHES = (0.4, 1.1, 1.9, 2.6)  # seconds of a film of 3 s, each with a click
+FRAGMENTS = ["-movflags", "frag_keyframe+empty_moov+default_base_moof"]
+
+
+def ffmpeg(*args):
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *map(str, args)], check=True)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A film with its clicks on its flashes, and what sites make of it: {name: bytes}."""
+    folder = tmp_path_factory.mktemp("film")
+    bright = {round(at * 30) for at in FLASHES}
+    pictures = (np.full((48, 64, 3), 230 if k in bright else 20 + k % 40, np.uint8) for k in range(90))
+    sound = sum(click(3, at) for at in FLASHES)
+    options = {"preset": "ultrafast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1"}
+    film = folder / "film.mp4"
+    write_clip(film, rgb_frames(pictures), sound, RATE, audio_codec="aac", options=options)
+    ffmpeg("-i", film, "-map", "0:v", "-c", "copy", *FRAGMENTS, folder / "v.mp4")
+    ffmpeg("-i", film, "-map", "0:a", "-c", "copy", *FRAGMENTS, folder / "a.mp4")
+    for name, streams in (("both", ["-map", "0"]), ("v", ["-map", "0:v"]), ("a", ["-map", "0:a"])):
+        hls = ["-c", "copy", "-f", "hls", "-hls_time", "1", "-hls_playlist_type", "vod"]
+        fmp4 = ["-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", f"{name}-init.m4s"]
+        ffmpeg("-i", film, *streams, *hls, *fmp4, "-hls_segment_filename", folder / f"{name}%d.m4s", folder / f"{name}.m3u8")
+        ffmpeg("-i", film, *streams, *hls, "-hls_segment_filename", folder / f"{name}%d.ts", folder / f"{name}-ts.m3u8")
+    other = ["-c:v", "libx264", "-bf", "2", "-profile:v", "high", "-s", "96x64", "-c:a", "aac", *FRAGMENTS]
+    ffmpeg("-i", film, *other, folder / "other.mp4")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def late(data, seconds, rate):
+    """A fragmented MP4 whose stamps, of `rate` a second, are `seconds` later."""
+    data, at = bytearray(data), data.find(b"tfdt")
+    while at >= 0:
+        form = ">Q" if data[at + 4] else ">I"
+        value = struct.unpack_from(form, data, at + 8)[0] + round(seconds * rate)
+        struct.pack_into(form, data, at + 8, value)
+        at = data.find(b"tfdt", at + 4)
+    return bytes(data)
+
+
+def moments(path):
+    """(seconds of the flashes, seconds of the clicks) of a video."""
+    frames = [(time, frame.to_ndarray(format="rgb24").mean()) for time, frame in timed_frames(path)]
+    bright = [time for (time, light), (_, before) in zip(frames[1:], frames, strict=False) if light > 150 > before]
+    sound, rate = read_sound(path)
+    loud = np.flatnonzero(np.abs(sound[0].astype(int)) > 6000) / rate
+    return np.array(bright), loud[np.r_[True, np.diff(loud) > 0.1]]
+
+
+def got(tmp_path, site, name, **bodies):
+    """(row, path) of a download of /`name` from the site."""
+    site.bodies.update({key.replace("_", "."): body for key, body in bodies.items()})
+    layout = corpus(tmp_path, {"v": f"{site.url}/{name}"})
+    return run(layout)["v"], layout.stage("download") / "v.mp4"
+
+
+def in_step(path, at, within=0.03):
+    """Flashes and clicks are together, and are all that a film with flashes at `at` has, but for where it begins."""
+    flashes, clicks = moments(path)
+    assert len(flashes) == len(clicks) == len(at), (flashes, clicks)
+    assert np.abs(flashes - clicks).max() < within, (flashes, clicks)
+    assert np.abs(np.diff(flashes) - np.diff(at)).max() < 0.1, flashes
+    return True
+
+
+MPD = """<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="{type}" mediaPresentationDuration="PT3S" minBufferTime="PT1S"
+profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet mimeType="video/mp4"><SegmentBase timescale="1000"
+presentationTimeOffset="{v}"/><Representation id="v" codecs="avc1.42c01e" width="64" height="48" bandwidth="200000"><BaseURL>v.mp4</BaseURL>
+</Representation></AdaptationSet><AdaptationSet mimeType="audio/mp4"><Representation id="a" codecs="mp4a.40.2" bandwidth="64000">
+<BaseURL>a.mp4</BaseURL><SegmentBase timescale="44100" presentationTimeOffset="{a}"/></Representation></AdaptationSet></Period></MPD>"""
+
+
+def mpd(v=0, a=0, kind="static"):
+    return MPD.format(v=v, a=a, type=kind).encode()
+
+
+@pytest.mark.parametrize(("picture", "sound", "offsets"), [
+    (0, 0, (0, 0)), (3600, 3600, (0, 0)), (0, 100, (0, 100 * 44100)), (7, 0, (7000, 0)), (9, 3600, (9000, 3600 * 44100)),
+])  # fmt: skip
+def test_picture_and_sound_keep_their_clocks(tmp_path, site, files, picture, sound, offsets):
+    rate = int(re.search(rb"mdhd.{12}(.{4})", files["v.mp4"], re.DOTALL)[1].hex(), 16)
+    site.bodies.update({"v": late(files["v.mp4"], picture, rate), "a": late(files["a.mp4"], sound, RATE), "film.mpd": mpd(*offsets)})
+    row, path = got(tmp_path, site, "film.mpd")
+    assert (row.status, row.reason) == ("ok", "") and 2.9 < row.seconds < 3.2
+    assert in_step(path, FLASHES)
+
+
+def test_sound_whose_beginning_is_missing_stays_where_it_is(tmp_path, site, files):
+    """The sound's file begins with second 1, and its stamps say so."""
+    (tmp_path / "film.mp4").write_bytes(files["film.mp4"])
+    ffmpeg("-ss", 1, "-i", tmp_path / "film.mp4", "-map", "0:a", "-c:a", "aac", *FRAGMENTS, tmp_path / "a.mp4")
+    site.bodies.update({"v": files["v.mp4"], "a": late((tmp_path / "a.mp4").read_bytes(), 1, RATE), "film.mpd": mpd()})
+    row, path = got(tmp_path, site, "film.mpd")
+    assert row.status == "ok"
+    flashes, clicks = moments(path)
+    assert len(flashes) == 4 and len(clicks) == 3 and np.abs(clicks - flashes[1:]).max() < 0.03
+
+
+def test_clocks_that_have_nothing_in_common_are_refused(tmp_path, site, files):
+    site.bodies.update({"v": files["v.mp4"], "a": late(files["a.mp4"], 100, RATE), "film.mpd": mpd()})
+    row, path = got(tmp_path, site, "film.mpd")
+    assert row.status == "permanent" and re.search(r"share no clock: .* 0\.0 to 3\.\d s and 100\.0 to", row.reason), row.reason
+    assert not path.exists()
+
+
+def periods(number):
+    """A DASH manifest of the same segments, again and again."""
+    one = ('<Period duration="PT3S"><AdaptationSet mimeType="video/mp4"><Representation id="v{0}" codecs="avc1.42c01e" width="64" '
+           'height="48" bandwidth="200000"><SegmentList duration="1"><Initialization sourceURL="both-init.m4s"/>{1}</SegmentList>'
+           "</Representation></AdaptationSet></Period>")  # fmt: skip
+    segments = "".join(f'<SegmentURL media="both{k}.m4s"/>' for k in range(3))
+    body = "".join(one.format(k, segments) for k in range(number))
+    return f'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">{body}</MPD>'.encode()
+
+
+def test_dash_of_several_periods_is_one_reason_and_not_half_a_film(tmp_path, site, files):
+    site.bodies.update(files)
+    row, path = got(tmp_path, site, "two.mpd", two_mpd=periods(2))
+    assert row.status == "permanent" and "time stamps begin anew" in row.reason and not path.exists()
+    row, path = got(tmp_path, site, "one.mpd", one_mpd=periods(1))
+    assert row.status == "ok" and in_step(path, FLASHES)
+
+
+def playlist(parts, *, inits=0, suffix="m4s", prefix="both", end=True, ranges=None):
+    """A media playlist that plays the film `parts` times, with an initialization for the first `inits` of them."""
+    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-TARGETDURATION:2"]
+    for part in range(parts):
+        lines += ["#EXT-X-DISCONTINUITY"] if part else []
+        lines += [f'#EXT-X-MAP:URI="{prefix}-init.m4s"' + (f'{"," * bool(part)}X={part}' if part else "")] if part < inits else []
+        for k in range(3):
+            lines += ["#EXTINF:1.0,", *([f"#EXT-X-BYTERANGE:{ranges[k]}"] if ranges else []), f"{prefix}{'' if ranges else k}.{suffix}"]
+    return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if end else []), ""]).encode()
+
+
+TWICE = (*FLASHES, *(at + 3.03 for at in FLASHES))
+
+
+@pytest.mark.parametrize("text", [
+    playlist(2, inits=1), playlist(2, inits=2), playlist(2, suffix="ts"), playlist(2, inits=2).replace(b"#EXT-X-DISCONTINUITY\n", b""),
+], ids=["one init", "two inits", "MPEG-TS", "no mark"])  # fmt: skip
+def test_hls_whose_stamps_begin_anew_is_whole(tmp_path, site, files, text):
+    site.bodies.update(files)
+    site.bodies["again-init.m4s"] = files["both-init.m4s"]
+    text = text.replace(b'both-init.m4s",X=1', b'again-init.m4s"')
+    row, path = got(tmp_path, site, "film.m3u8", film_m3u8=text)
+    assert row.status == "ok" and 5.9 < row.seconds < 6.3, row
+    assert in_step(path, TWICE)
+
+
+def test_hls_by_byte_ranges(tmp_path, site, files):
+    parts = [files[f"both{k}.ts"] for k in range(3)]
+    site.bodies["both.ts"] = b"".join(parts)
+    ranges = [f"{len(parts[0])}@0", len(parts[1]), len(parts[2])]
+    text = playlist(2, suffix="ts", ranges=ranges)
+    pieces = hls.pieces(text.decode(), "http://x/a/film.m3u8")
+    assert len(pieces) == 2 and pieces[1].count("http://x/a/both.ts") == 3
+    assert re.findall("BYTERANGE:(.*)", pieces[1]) == [f"{len(p)}@{sum(map(len, parts[:k]))}" for k, p in enumerate(parts)]
+
+
+def test_hls_with_its_sound_apart(tmp_path, site, files):
+    master = ('#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",DEFAULT=YES,AUTOSELECT=YES,URI="sound.m3u8"\n'
+              '#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=64x48,CODECS="avc1.42c01e,mp4a.40.2",AUDIO="a"\npicture.m3u8\n')  # fmt: skip
+    for kind, inits in (("m4s", 1), ("ts", 0)):
+        site.bodies.update(files)
+        pieces = {f"{name}_m3u8": playlist(2, inits=inits, suffix=kind, prefix=prefix) for name, prefix in (("picture", "v"), ("sound", "a"))}
+        row, path = got(tmp_path / kind, site, "film.m3u8", film_m3u8=master.encode(), **pieces)
+        assert row.status == "ok" and 5.9 < row.seconds < 6.3, row
+        assert in_step(path, TWICE), kind
+
+
+def test_pieces_of_different_make_are_refused(tmp_path, site, files):
+    site.bodies.update(files)
+    site.bodies["other-all.m4s"] = files["other.mp4"]
+    text = playlist(1, inits=1).decode().replace(
+        "#EXT-X-ENDLIST", '#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="none.m4s"\n#EXTINF:3,\nother-all.m4s\n#EXT-X-ENDLIST')  # fmt: skip
+    site.bodies["none.m4s"] = b"\0\0\0\x08free"
+    row, path = got(tmp_path, site, "film.m3u8", film_m3u8=text.encode())
+    assert (row.status, row.reason) == ("permanent", "piece 2 of the film is encoded otherwise than the first") and not path.exists()
+    before = len(site.asked)
+    assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"] == row and len(site.asked) == before, "not asked for again"
+
+
+def test_stamps_that_begin_anew_without_a_mark_are_one_reason(tmp_path, site, files):
+    site.bodies.update(files)
+    text = playlist(2, inits=1).replace(b"#EXT-X-DISCONTINUITY\n", b"")
+    row, _ = got(tmp_path, site, "film.m3u8", film_m3u8=text)
+    assert row.status == "permanent" and "time stamps begin anew at" in row.reason
+
+
+def test_a_playlist_with_less_behind_it_than_it_says(tmp_path, site, files):
+    site.bodies.update(files)
+    text = playlist(1, inits=1).replace(b"#EXTINF:1.0", b"#EXTINF:9.0")
+    row, _ = got(tmp_path, site, "film.m3u8", film_m3u8=text)
+    assert row.status == "permanent" and row.reason == "its playlist adds up to 27 s, but what came is 3 s"
+
+
+@pytest.mark.parametrize("name", ["film.m3u8", "master.m3u8", "film.mpd"])
+def test_live_streams_are_refused_before_anything_is_fetched(tmp_path, site, files, name):
+    site.bodies.update(files, v=files["v.mp4"], a=files["a.mp4"])
+    master = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=64x48\nfilm.m3u8\n"
+    row, path = got(tmp_path, site, name, film_m3u8=playlist(1, inits=1, end=False), master_m3u8=master, film_mpd=mpd(kind="dynamic"))
+    assert row.status == "transient" and row.reason.startswith("it is a live stream"), row
+    assert not {asked for _, asked, _ in site.asked} & {"v", "a", "both0.m4s"} and not path.exists()
+    assert QUICK.attempts > 1 and [a[:2] for a in site.asked].count(("GET", name)) <= 3, "not asked for at each attempt"
+
+
+def pages(url, count):
+    films = [f"{url}/film{k}.mp4" for k in range(count)]
+    return {
+        "page_html": ("<html><title>Dances</title>" + "".join(f'<video src="{f}"></video>' for f in films)).encode(),
+        "feed_xml": ('<?xml version="1.0"?><rss version="2.0"><channel><title>Dances</title>'
+                     + "".join(f"<item><title>d</title><link>{f}</link></item>" for f in films) + "</channel></rss>").encode(),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["page.html", "feed.xml"])
+def test_a_list_is_refused_and_a_list_of_one_is_that_one(tmp_path, site, movie, name):
+    row, path = got(tmp_path, site, name, **pages(site.url, 5))
+    assert row.status == "failed" and re.search(r"leads to a list of (5|several) videos; put the address of one video into", row.reason)
+    assert not path.exists() and not [a for _, a, _ in site.asked if "film" in a]
+    row, path = got(tmp_path, site, name, **pages(site.url, 1))
+    assert row.status == "ok" and path.read_bytes() == movie
