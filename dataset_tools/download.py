@@ -220,10 +220,8 @@ def send_canaries(videos: Sequence[Video], job: Job) -> None:
 
     Raises UserError where it fails of what the others would meet too: then none of them is asked for, and none given up.
     """
-    from dataset_tools.corpus.classify import NETWORK, RUNTIME, lacks_runtime
+    from dataset_tools.corpus.classify import NETWORK
 
-    if lacks_runtime(video.url for video in videos):
-        raise UserError(f"{STAGE}: {RUNTIME}")
     many = Counter(site(video.url) for video in videos)
     asked, silent = 0, {}  # site that did not answer -> what to say of it
     for video in sorted(videos, key=lambda v: -many[site(v.url)]):
@@ -253,6 +251,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
 
     Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
     """
+    from dataset_tools.corpus.classify import RUNTIME, lacks_runtime
     from dataset_tools.corpus.ydl_options import check_settings
 
     sources, target = layout.stage("sources"), layout.stage(STAGE)
@@ -270,6 +269,10 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     check_settings(params, cookies if fresh else None, local=not fresh)
     if fresh and (days := age(film_cache.YT_DLP)) > OLD:
         say(STAGE, f"yt-dlp {film_cache.YT_DLP} is {days} days old, and sites change: make update-yt-dlp")
+    if lacks_runtime(video.url for video in fresh):
+        if len(web) > MANY:
+            raise UserError(f"{STAGE}: {RUNTIME}")
+        say(STAGE, f"{RUNTIME}; without it films come smaller than they are, or not at all")
     if fresh and len(web) > MANY:
         send_canaries(fresh, job)
     begin_folder(target, "rows.csv")

@@ -154,7 +154,8 @@ TWICE = (*FLASHES, *(at + 3.03 for at in FLASHES))
 
 @pytest.mark.parametrize("text", [
     playlist(2, inits=1), playlist(2, inits=2), playlist(2, suffix="ts"), playlist(2, inits=2).replace(b"#EXT-X-DISCONTINUITY\n", b""),
-], ids=["one init", "two inits", "MPEG-TS", "no mark"])  # fmt: skip
+    playlist(2, suffix="ts").replace(b"#EXT-X-DISCONTINUITY\n", b""),
+], ids=["one init", "two inits", "MPEG-TS", "two inits, no mark", "MPEG-TS, no mark"])  # fmt: skip
 def test_hls_whose_stamps_begin_anew_is_whole(tmp_path, site, files, text):
     site.bodies.update(files)
     site.bodies["again-init.m4s"] = files["both-init.m4s"]

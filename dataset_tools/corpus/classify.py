@@ -108,7 +108,14 @@ def has_runtime() -> bool:
 
 def lacks_runtime(urls: Iterable[str]) -> bool:
     """Whether one of the addresses is YouTube's, which yt-dlp can't read well without a JavaScript runtime, and there is none."""
-    return any(YoutubeIE.suitable(url) for url in urls) and not has_runtime()
+
+    def youtube(url: str) -> bool:
+        try:
+            return YoutubeIE.suitable(url)
+        except ValueError:  # no address at all
+            return False
+
+    return any(map(youtube, urls)) and not has_runtime()
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -76,10 +76,13 @@ def _representations(node: ElementTree.Element, above: tuple) -> list[tuple]:
     return [found for child in node for found in _representations(child, chain)]
 
 
-def goes_back(path: Path) -> float | None:
-    """Second at which a stream's time stamps jump back: there another film, or another piece of one, begins."""
+def goes_back(path: Path, but: str = "") -> float | None:
+    """Second at which a stream's time stamps jump back: there another film, or another piece of one, begins. Not looked for in
+    containers that FFmpeg calls `but`."""
     last: dict[int, float] = {}
     with open_media(path) as media:
+        if media.format.name == but:
+            return None
         for packet in media.demux():
             if packet.dts is None:
                 continue
@@ -112,11 +115,11 @@ def join(pieces: Sequence[Path], out: Path, known: Sequence[float] = ()) -> list
         codecs: dict[str, tuple] = {}
         for number, piece in enumerate(pieces):
             with open_media(piece) as media:
-                sources = [s for s in media.streams if s.type in ("video", "audio") and s.codec_context]
+                sources = [s for s in (*media.streams.video[:1], *media.streams.audio[:1]) if s.codec_context]
                 found = {s.type: _codec(s, kind) for s in sources}
                 if not streams:
                     streams, codecs = {s.type: target.add_stream_from_template(s) for s in sources}, found
-                if found != codecs:
+                if not found.items() <= codecs.items():
                     raise Refused("permanent", f"piece {number + 1} of the film is encoded otherwise than the first")
                 begin = (media.start_time or 0) / av.time_base
                 shift = known[number] if len(known) == len(pieces) else end - begin if number else 0.0
@@ -138,10 +141,10 @@ def _codec(stream: av.stream.Stream, kind: str) -> tuple:
     return stream.codec_context.name, settings
 
 
-def check_clock(path: Path) -> None:
+def check_clock(path: Path, but: str = "") -> None:
     """Raise Refused where a downloaded file's stamps go back: its later part would lie over the first."""
     try:
-        at = goes_back(path)
+        at = goes_back(path, but)
     except UserError:
         return  # what it is instead, `whole` will say
     if at is not None:

@@ -24,6 +24,7 @@ from dataset_tools.corpus.whole_file import whole
 from dataset_tools.corpus.ydl_options import Settings, cookies_copy, options
 
 PLAYLIST_BYTES = 1 << 24  # of a playlist or a manifest
+STRAIGHTENED = "mpegts"  # whose stamps FFmpeg puts in order when it copies a film of one file
 ASKS_FOR_A_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
 
 
@@ -122,7 +123,7 @@ class _Fetcher(YoutubeDL):
         if not str(info.get("protocol")).startswith("m3u8"):
             done = super().dl(name, info)
             if done[0] and "fragments" in info:
-                check_clock(Path(name))
+                check_clock(Path(name), but=STRAIGHTENED)
             return done
         playlist = info.get("hls_media_playlist_data")
         if not playlist:
@@ -137,7 +138,7 @@ class _Fetcher(YoutubeDL):
         if len(pieces) < 2:
             done = super().dl(name, {**info, "hls_media_playlist_data": playlist})
             if done[0]:
-                check_clock(Path(name))
+                check_clock(Path(name), but=STRAIGHTENED)
             return done
         paths = [Path(f"{name}.{number}") for number in range(len(pieces))]
         for path, piece in zip(paths, pieces, strict=True):
@@ -161,6 +162,8 @@ class _Fetcher(YoutubeDL):
         """Called for each step after the download; merging is told where the clocks begin."""
         if isinstance(pp, FFmpegMergerPP):
             formats, files = infodict["requested_formats"], [Path(file) for file in infodict["__files_to_merge"]]
+            for file in files:
+                check_clock(file)
             added = [f"{shift:.6f}" for shift in shifts(files, [self._offset(f) for f in formats])]
             self.params["postprocessor_args"] = {"merger+ffmpeg_o": ["-copyts"]} | {
                 f"merger+ffmpeg_i{number}": ["-itsoffset", shift] for number, shift in enumerate(added, start=1)
