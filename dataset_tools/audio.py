@@ -7,7 +7,7 @@ import numpy as np
 import soxr
 from scipy.io import wavfile
 
-from dataset_tools.base.accounting import demand, read_ok
+from dataset_tools.base.accounting import check_frames, demand, read_ok
 from dataset_tools.base.atomic import begin_folder, keep_only, write_aside
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
@@ -16,9 +16,12 @@ from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, write_records
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.base.workers import run_all
+from dataset_tools.sound.mono import lone_channel, mono_of
 from dataset_tools.vision.video_io import read_sound
 
 STAGE = "audio"
+SILENCE = 10 ** (-60 / 20)  # peak below which there is nothing to hear: -60 dB of full scale
+APART = 0.05  # seconds by which a clip's sound may differ from what clips/rows.csv says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +56,16 @@ class AudioRow(Row):
     peak: float = 0.0
     """Largest absolute sample after mixing down; can pass 1."""
     rms: float = 0.0
+    channel: str = ""
+    """'left' or 'right' where that channel was taken alone, for the mean of both loses what is heard; else empty."""
 
 
 def to_mono(sound: np.ndarray, rate: int, samples: int) -> np.ndarray:
     """(C, N) int16 at `rate` to (samples,) float32 at 22 050 Hz, full scale 1, the first sample at the same instant.
 
-    Channels are averaged; soxr resamples without delay. Rounding at the end is cut off or filled with silence.
+    Channels are averaged, see `mono_of`; soxr resamples without delay. Rounding at the end is cut off or filled with silence.
     """
-    mono = sound.astype(np.float32).mean(axis=0) / 32768
+    mono = mono_of(sound.astype(np.float32) / 32768, rate)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="VHQ")
     fitted = np.zeros(samples, np.float32)
@@ -74,16 +79,26 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
     if cut.status != "ok":
         return AudioRow(id=cut.id, status="dropped", reason=f"clip was not cut: {cut.reason}")
     try:
-        found = read_sound(clips / f"{cut.id}.mp4", 0.0, cut.frames / FPS)
+        check_frames(cut.frames)
+        found = read_sound(clips / f"{cut.id}.mp4")
     except UserError as err:
         return failed(job, str(err))
     if found is None:
         return failed(job, "the clip has no sound")
+    seconds = found[0].shape[1] / found[1]
+    if abs(seconds - cut.frames / FPS) > APART:
+        return failed(job, f"it has {seconds:.3f} s of sound, but clips/rows.csv says {cut.frames} frames at {FPS} fps; run the stage clips again")
     mono = to_mono(*found, frames_to_samples(cut.frames))
+    peak, rms = np.abs(mono).max(), np.sqrt(np.mean(mono.astype(np.float64) ** 2))
+    if np.ptp(mono) / 2 < SILENCE:
+        return failed(job, f"nothing of its sound is left at {SAMPLE_RATE} samples a second in one channel (peak {peak:.5f} of 1)")
     with write_aside(target / f"{cut.id}.wav") as aside:
         wavfile.write(aside, SAMPLE_RATE, mono)
-    peak, rms = np.abs(mono).max(), np.sqrt(np.mean(mono.astype(np.float64) ** 2))
-    return AudioRow(id=cut.id, status="ok", samples=len(mono), peak=round(float(peak), 5), rms=round(float(rms), 5))
+    alone = lone_channel(found[0].astype(np.float32) / 32768, found[1])
+    return AudioRow(
+        id=cut.id, status="ok", samples=len(mono), peak=round(float(peak), 5), rms=round(float(rms), 5),
+        channel="" if alone is None else ("left", "right")[alone],
+    )  # fmt: skip
 
 
 def failed(job: tuple[Path, Path, CutRow], reason: str) -> AudioRow:

@@ -25,7 +25,7 @@ from dataset_tools.vision.normalise import Cut, cut_out
 from dataset_tools.vision.open_video import OpenVideo
 
 STAGE = "clips"
-VERSION = 6  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
+VERSION = 7  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,8 @@ class Params:
     """Crop still side panels and letterbox bars away."""
     max_cuts: int | None = None
     """A clip with more scene cuts inside fails; empty: they are only counted."""
+    max_damaged: int = 0
+    """A clip with more damaged pictures fails; they are counted in rows.csv either way."""
     stretch_sound: float = 0.0
     """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
     recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""
@@ -53,6 +55,7 @@ class Params:
     def __post_init__(self):
         require(self.max_height >= 16, f"max_height must be at least 16 px, found {self.max_height}")
         require(self.max_cuts is None or self.max_cuts >= 0, f"max_cuts must be empty or at least 0, found {self.max_cuts}")
+        require(self.max_damaged >= 0, f"max_damaged must be at least 0, found {self.max_damaged}")
         require(0 <= self.stretch_sound <= 0.1, f"stretch_sound must be 0 to 0.1, found {self.stretch_sound:g}")
         require(self.memory >= 0, f"memory must be at least 0 MB, found {self.memory}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
@@ -87,6 +90,8 @@ class ClipRow(Row):
     """Length of the whole source's sound over that of its picture, minus 1; empty where the file does not say."""
     cuts: int | None = None
     """Scene cuts inside the clip."""
+    damaged: int | None = None
+    """Pictures that were decoded with errors, or after such ones before the next key picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +127,14 @@ class Job:
         """What is known of it, beside it."""
         return self.made.with_suffix(".json")
 
+    @property
+    def known(self) -> dict | None:
+        """What the note says; None where this cut was not made before, or the note can't be read."""
+        try:
+            return json.loads(self.note.read_text(encoding="utf-8")) if self.made.is_file() else None
+        except (OSError, ValueError):
+            return None
+
 
 class Begin:
     """Decodes clips, each while the one before is encoded. A process has one, and with it the last clip's video still open."""
@@ -137,7 +150,7 @@ class Begin:
         if job.video is None or job.video.status != "ok":
             why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
             return failed(job, f"video {clip.video_id} was not downloaded ({why})")
-        if job.made.is_file() and job.note.is_file():
+        if job.known is not None:
             return None
         cv2.setNumThreads(1)  # the other cores have other clips
         path, last = job.videos / f"{clip.video_id}.mp4", self._video
@@ -167,11 +180,14 @@ def cut(job: Job, begun: Cut | ClipRow | None) -> ClipRow:
         part = done.pop("crop")
         numbers = done | {"crop_x": part["x"], "crop_y": part["y"], "crop_w": part["width"], "crop_h": part["height"]}
         write_text(job.note, json.dumps(numbers))
-    facts = json.loads(job.note.read_text(encoding="utf-8"))
+    facts = job.known
     cuts, most = facts.pop("cuts"), job.params.max_cuts
     if most is not None and len(cuts) > most:
         at = ", ".join(f"{second:g}" for second in cuts)
         return failed(job, f"{len(cuts)} scene cuts inside the clip, at {at} s, but clips.max_cuts is {most}")
+    if facts["damaged"] > job.params.max_damaged:
+        found = f"{facts['damaged']} of its {facts['frames']} pictures are damaged, or build on one that is"
+        return failed(job, f"{found}, but clips.max_damaged is {job.params.max_damaged}; fetch the video again")
     publish(job.made, job.target / f"{job.clip.clip_id}.mp4")
     return _row(job, "ok", cuts=len(cuts), **facts)
 

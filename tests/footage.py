@@ -1,5 +1,6 @@
 """Small videos whose right answer is known: numbered frames, a flash with a click, a picture between panels."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -65,3 +66,42 @@ def timed_video(path: Path, milliseconds: list[int], rotation: int = 0, picture=
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
+
+
+def renamed(path: Path, target: Path, boxes: dict[str, str], after: str = "moov") -> Path:
+    """A copy of an MP4 with boxes of other names, none longer or shorter: what is called 'free' is not read."""
+    data = bytearray(path.read_bytes())
+    for name, other in boxes.items():
+        at = data.index(name.encode(), data.index(after.encode()))
+        data[at : at + 4] = other.encode()
+    target.write_bytes(data)
+    return target
+
+
+def with_matrix(path: Path, target: Path, matrix: tuple[float, float, float, float]) -> Path:
+    """A copy of an MP4 whose picture, its first track, has the display matrix a b / c d."""
+    data = bytearray(path.read_bytes())
+    a, b, c, d = (round(v * 65536) for v in matrix)
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    target.write_bytes(data)
+    return target
+
+
+def spoiled(path: Path, target: Path, packets: list[int]) -> Path:
+    """A copy in which a third of the bytes of these packets of the picture, counted in order of decoding, is noise: sizes and
+    time stamps are whole."""
+    data, noise = bytearray(path.read_bytes()), np.random.default_rng(1)
+    with av.open(str(path)) as media:
+        places = [(packet.pos, packet.size) for packet in media.demux(video=0) if packet.size]
+    for number in packets:
+        at, size = places[number]
+        data[at + size // 2 : at + size * 5 // 6] = noise.integers(0, 256, size * 5 // 6 - size // 2, np.uint8).tobytes()
+    target.write_bytes(data)
+    return target
+
+
+def moving(number: int) -> np.ndarray:
+    """(96, 128, 3) picture of noise that moves: every packet has something to lose."""
+    ground = np.random.default_rng(0).integers(0, 255, (96, 128)).astype(np.uint8)
+    return np.repeat(np.roll(ground, (3 * number, 2 * number), axis=(0, 1))[..., None] // 2 + 60, 3, axis=2)

@@ -9,6 +9,7 @@ from dataset_tools import audio
 from dataset_tools.base import schema
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.sound.mono import lone_channel, mono_of
 from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 
@@ -66,3 +67,63 @@ def test_too_many_failures_end_the_stage(layout):
         audio.main(["--corpus", "c", "--root", str(layout.root)])
     (layout.root / "params.yaml").write_text("audio: {min_ok: 0.5, workers: 1}\n")
     assert audio.main(["--corpus", "c", "--root", str(layout.root)]) == 0
+
+
+def sine(pitch, seconds=2.0, rate=44100):
+    return 0.3 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * rate)) / rate).astype(np.float32)
+
+
+QUIET = 0.001 * np.random.default_rng(0).standard_normal((2, 88200)).astype(np.float32)
+CANCELLING = {  # name: (left, right), the channel that is taken alone
+    "one wire swapped": ((sine(440), -sine(440)), 0),
+    "right louder": ((sine(440), -1.2 * sine(440)), 1),
+    "for one of two seconds": ((sine(440), np.r_[-sine(440, 1), sine(440, 1)]), 0),
+    "with a little noise": ((sine(440) + QUIET[0], QUIET[1] - sine(440)), 0),
+}
+KEPT = {
+    "alike": (sine(440), sine(440)), "of their own": (sine(440), sine(550)), "one silent": (sine(440), 0 * sine(440)),
+    "both silent": (0 * sine(440), 0 * sine(440)), "a rustle that cancels": (QUIET[0] / 10, -QUIET[0] / 10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CANCELLING)
+def test_channels_that_cancel_each_other_are_not_averaged(kind):
+    channels, alone = CANCELLING[kind]
+    sound = np.stack(channels)
+    assert lone_channel(sound, 44100) == alone
+    np.testing.assert_array_equal(mono_of(sound, 44100), sound[alone])
+    mono = audio.to_mono(np.round(32767 * sound).astype(np.int16), 44100, 44100)
+    assert np.abs(mono[2000:-2000]).reshape(-1, 100).max(axis=1).min() > 0.25
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_other_channels_are_averaged(kind):
+    sound = np.stack(KEPT[kind])
+    assert lone_channel(sound, 44100) is None
+    np.testing.assert_array_equal(mono_of(sound, 44100), sound.mean(axis=0))
+    assert lone_channel(sound[:1], 44100) is None and lone_channel(sound[:, :0], 44100) is None
+
+
+def test_what_a_clip_loses_in_one_channel_is_said(layout):
+    folder = layout.stage("clips")
+    sounds = {"anti": (sine(440, 1.2), -sine(440, 1.2)), "bats": [sine(15000, 1.2) * np.hanning(36 * 1470)] * 2}
+    for name, channels in sounds.items():
+        sound = np.round(32767 * np.stack(channels)).astype(np.int16)
+        write_clip(folder / f"{name}.mp4", rgb_frames(coded(j) for j in range(36)), sound, 44100)
+    rows = [audio.CutRow(id=name, status="ok", frames=36) for name in ("a", *sounds)]
+    schema.write_records(folder / "rows.csv", rows)
+    found = {row.id: row for row in audio.audio(layout, audio.Params(workers=1))}
+    assert (found["a"].channel, found["anti"].channel) == ("", "left")
+    assert found["anti"].status == "ok" and found["anti"].peak == pytest.approx(0.3, abs=0.01)
+    assert found["bats"].status == "failed" and "nothing of its sound is left at 22050" in found["bats"].reason
+
+
+@pytest.mark.parametrize("frames", [None, 0, -5, 37 * 3, 999999999999])
+def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames):
+    rows = [audio.CutRow(id="a", status="ok", frames=36), audio.CutRow(id="mute", status="ok", frames=frames)]
+    folder = layout.stage("clips")
+    (folder / "mute.mp4").write_bytes((folder / "a.mp4").read_bytes())
+    schema.write_records(folder / "rows.csv", rows)
+    found = {row.id: row for row in audio.audio(layout, audio.Params(workers=1))}
+    assert found["a"].status == "ok" and found["mute"].status == "failed"
+    assert "clips/rows.csv says" in found["mute"].reason and "Error" not in found["mute"].reason

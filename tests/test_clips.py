@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from footage import RATE, click, coded, decoded, numbered_video, timed_video, tone
+from footage import RATE, click, coded, decoded, moving, numbered_video, spoiled, timed_video, tone
 from scipy.io import wavfile
 
 from dataset_tools import audio, clips
@@ -151,6 +151,33 @@ def test_every_clip_has_a_row_with_the_reason(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2 and last.startswith("error: clips: 1 of 8 ok, 7 failed, but clips.min_ok asks for 50%")
     assert "Traceback" not in done.stderr
+
+
+def test_damaged_pictures_are_counted_and_too_many_are_a_failure(tmp_path):
+    folder = tmp_path / "data" / "c" / "download"
+    folder.mkdir(parents=True)
+    options = {"preset": "ultrafast", "g": "30", "bf": "0", "x264-params": "threads=1:scenecut=0"}
+    write_clip(tmp_path / "in.mp4", rgb_frames(moving(j) for j in range(90)), tone(3), RATE, audio_codec="aac", options=options)
+    spoiled(tmp_path / "in.mp4", folder / "v.mp4", [50])
+    layout = corpus(tmp_path, [("before", "v", 0.0, 1.5), ("within", "v", 1.0, 2.0), ("after", "v", 2.0, 3.0)])
+
+    def cut(**params):
+        return {row.id: row for row in clips.clips(layout, clips.Params(workers=1, crop=False, **params))}
+
+    rows = cut(max_damaged=10)
+    assert {name: (row.status, row.damaged) for name, row in rows.items()} == {"before": ("ok", 0), "within": ("ok", 10), "after": ("ok", 0)}
+    rows = cut()  # from the cache
+    assert [rows[name].status for name in ("before", "within", "after")] == ["ok", "failed", "ok"]
+    assert rows["within"].reason.startswith("10 of its 30 pictures are damaged, or build on one that is, but clips.max_damaged is 0")
+
+
+def test_a_note_in_the_cache_that_can_not_be_read_is_made_again(tmp_path):
+    numbered_video(tmp_path / "data/c/download/v.mp4", 30, 2, tone(2))
+    layout = corpus(tmp_path, [("a", "v", 0.5, 1.5)])
+    first = clips.clips(layout, clips.Params(workers=1))
+    (note,) = layout.cache("clips").glob("*.json")
+    note.write_text("{")
+    assert clips.clips(layout, clips.Params(workers=1)) == first
 
 
 def test_encoder_gives_the_same_bytes_whatever_the_processor_has(tmp_path):

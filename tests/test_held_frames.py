@@ -21,9 +21,9 @@ def decodings(monkeypatch):
     """Seconds from which something was decoded."""
     begun = []
 
-    def counted(path, start, threads):
+    def counted(path, start, **options):
         begun.append(start)
-        yield from timed_frames(path, start, threads)
+        yield from timed_frames(path, start, **options)
 
     monkeypatch.setattr(open_video, "timed_frames", counted)
     return begun

@@ -2,6 +2,7 @@
 
 import hashlib
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,6 +12,7 @@ import pytest
 from d2m_model.generation import mux as mux_module
 from d2m_model.generation.mux import mux
 from dataset_tools.base.errors import UserError
+from dataset_tools.vision.upright import Upright
 
 RATE = 22050
 
@@ -133,3 +135,68 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
         with pytest.raises(UserError, match=r"out\.mp4: can't be written: No space left"):
             mux(video, np.zeros(RATE, np.float32), tmp_path / "out.mp4")
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4"}
+
+
+def mirrored(folder, codec, suffix, **options):
+    """A film of white top left and black elsewhere that players show mirrored, with pixels 4/3 as wide as high."""
+    path = folder / f"in{suffix}"
+    with av.open(str(path), "w") as out:
+        picture = out.add_stream(codec, rate=24, options=options)
+        picture.width, picture.height, picture.pix_fmt = 96, 48, "yuv422p10le" if codec == "prores_ks" else "yuv420p"
+        picture.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        picture.set_display_matrix([-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30])
+        image = np.zeros((48, 96, 3), np.uint8)
+        image[:16, :16] = 255
+        for _ in range(6):
+            out.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(picture.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("prores_ks", ".mov")])
+@pytest.mark.parametrize("target", [".mp4", ".mov", ".mkv"])
+def test_a_mirrored_film_of_wide_pixels_is_shown_the_same(tmp_path, codec, suffix, target):
+    out = tmp_path / f"out{target}"
+    mux(mirrored(tmp_path, codec, suffix), np.zeros(RATE // 4, np.float32), out)
+    with av.open(str(out)) as media:
+        stream = media.streams.video[0]
+        assert stream.sample_aspect_ratio == Fraction(4, 3)
+        frame = next(media.decode(stream))
+    image = Upright(1.0)(frame).to_ndarray(format="gray")
+    assert image.shape == (48, 96) and image[8, -8] > 200 and image[8, 8] < 60
+
+
+def test_a_turned_film_that_is_encoded_again_stands_upright_and_keeps_its_colours(tmp_path):
+    path = tmp_path / "in.mov"
+    with av.open(str(path), "w") as out:
+        picture = out.add_stream("prores_ks", rate=24)
+        picture.width, picture.height, picture.pix_fmt = 96, 48, "yuv422p10le"
+        picture.set_display_rotation(-90)
+        picture.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        codec = picture.codec_context
+        codec.color_primaries, codec.color_trc, codec.colorspace, codec.color_range = 9, 18, 9, 1
+        image = np.zeros((48, 96, 3), np.uint8)
+        image[:16, :16] = 255
+        for _ in range(6):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv422p10le")
+            frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = 9, 18, 9, 1
+            out.mux(picture.encode(frame))
+        out.mux(picture.encode(None))
+    assert mux(path, np.zeros(RATE // 4, np.float32), tmp_path / "out.mp4") is False
+    with av.open(str(tmp_path / "out.mp4")) as media:
+        stream = media.streams.video[0]
+        frame = next(media.decode(stream))
+        assert stream.sample_aspect_ratio == Fraction(3, 4)
+    assert (frame.color_primaries, frame.color_trc, frame.colorspace) == (9, 18, 9)
+    image = frame.to_ndarray(format="gray")
+    assert image.shape == (96, 48) and image[8, -8] > 200 and image[8, 8] < 60
+
+
+def test_pictures_stamped_as_decoded_are_put_in_order(tmp_path):
+    path = tmp_path / "in.avi"
+    write_video(path, frames=24, sound=False, bf="3", **{"x264-params": "b-adapt=0"})
+    assert mux(path, np.zeros(RATE, np.float32), tmp_path / "out.mp4") is False
+    with av.open(str(tmp_path / "out.mp4")) as media:
+        shown = [(frame.time, frame.to_ndarray(format="gray").mean()) for frame in media.decode(video=0)]
+    times, light = np.array(shown).T
+    assert np.allclose(times, np.arange(24) / 24, atol=0.002) and (np.diff(light) > 0).all()

@@ -5,9 +5,10 @@ from footage import coded, numbered_video, tone
 
 from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.vision import open_video
+from dataset_tools.vision.decoding import key_time
 from dataset_tools.vision.normalise import cut_out
 from dataset_tools.vision.open_video import OpenVideo
-from dataset_tools.vision.video_io import key_time, rgb_frames, timed_frames, write_clip
+from dataset_tools.vision.video_io import rgb_frames, timed_frames, write_clip
 
 OPTIONS = {"preset": "ultrafast", "g": "30", "bf": "2", "x264-params": "threads=1:scenecut=0:keyint-min=30"}
 
@@ -25,9 +26,9 @@ def decodings(monkeypatch):
     """Seconds from which something was decoded anew."""
     begun = []
 
-    def counted(path, start, threads):
+    def counted(path, start, **options):
         begun.append(start)
-        yield from timed_frames(path, start, threads)
+        yield from timed_frames(path, start, **options)
 
     monkeypatch.setattr(open_video, "timed_frames", counted)
     return begun

@@ -1,18 +1,25 @@
-"""Put a new sound to a video: the picture's packets are copied as they are, the old sound is left out."""
+"""Put a new sound to a video: the picture's packets are copied as they are, the old sound is left out.
+
+Where a container can't hold them the picture is encoded again, upright, with its pixels' shape and its colours' tags.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from heapq import merge
+from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange
 
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.vision.video_io import open_media
+from dataset_tools.vision.decoding import shown_frames, stamped_as_decoded
+from dataset_tools.vision.media import open_media, picture_stream
+from dataset_tools.vision.upright import Upright, orientation
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 BLOCK = 1024  # samples of one AAC frame
@@ -33,6 +40,8 @@ def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0, rate: 
     if out.suffix.lower() not in CONTAINERS:
         raise UserError(f"{out}: a video must end in {', '.join(CONTAINERS)}")
     try:
+        if stamped_as_decoded(video):  # a copy would show its pictures in the order of decoding
+            raise _CannotHold
         _write(video, np.atleast_2d(audio), rate, out, delay, copy=True)
         return True
     except _CannotHold:
@@ -41,24 +50,30 @@ def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0, rate: 
 
 
 class _CannotHold(Exception):
-    """The container has no place for this codec."""
+    """The container has no place for this codec, or for how its pictures are shown."""
+
+
+def _look(video: Path) -> tuple:
+    """How a player shows the pictures of a file: the shape of pixels, which way up, in which colours."""
+    with open_media(video) as media:
+        shown = picture_stream(media, video)
+        frame = next(media.decode(shown), None)
+        aspect = shown.sample_aspect_ratio or 1
+        return frame and (aspect, orientation(frame), frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range == ColorRange.JPEG)
 
 
 def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *, copy: bool) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     form = CONTAINERS[out.suffix.lower()]
     with open_media(video) as source, _writing(out), write_aside(out) as aside:
-        if not source.streams.video:
-            raise UserError(f"{video.name}: not a readable video: it has no video stream")
-        shown = source.streams.video[0]
+        shown = picture_stream(source, video)
         zero = Fraction(max(0, source.start_time or 0), av.time_base)
         with _opened(aside, out, format=form, container_options=options) as target:
             if copy:
                 picture = _copied_stream(target, shown)
                 packets = _copied(source, shown, picture, zero)
             else:
-                picture = _encoder(target, shown)
-                packets = _encoded(source, shown, picture, zero)
+                picture, packets = _encoded(source, shown, target, zero, video.name)
             sound = target.add_stream("aac", rate=rate, layout=LAYOUTS[len(audio)], bit_rate=BITRATE)
             sound.codec_context.flags |= av.codec.context.Flags.bitexact
             try:
@@ -70,6 +85,8 @@ def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *
             for packet in merge(packets, _sound_packets(sound, audio, delay), key=_when):
                 with _ffmpeg_writing(out):
                     target.mux(packet)
+        if copy and _look(aside) != _look(video):
+            raise _CannotHold
 
 
 @contextmanager
@@ -112,7 +129,9 @@ def _when(packet: av.Packet) -> float:
 
 def _copied_stream(target, shown):
     try:
-        return target.add_stream_from_template(shown)
+        picture = target.add_stream_from_template(shown)
+        picture.codec_context.sample_aspect_ratio = shown.sample_aspect_ratio or 0
+        return picture
     except (ValueError, av.error.FFmpegError):
         raise _CannotHold from None
 
@@ -149,25 +168,37 @@ def _decoding_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
         yield packet
 
 
-def _encoder(target, shown):
+def _encoded(source, shown, target, zero: Fraction, name: str) -> tuple[av.VideoStream, Iterator[av.Packet]]:
+    """A stream of the target and the packets for it."""
+    frames = shown_frames(source, shown)
+    first = next(frames, None)
+    if first is None:
+        raise UserError(f"{name}: not a readable video: it holds no frames")
+    upright = Upright(1.0, name, high_range=True)
+    sample = upright(first[1])
+    aspect = Fraction(shown.sample_aspect_ratio or 1)
     picture = target.add_stream("libx264", rate=shown.average_rate or 30, options=dict(X264))
     codec = picture.codec_context
-    codec.width, codec.height = shown.codec_context.width // 2 * 2, shown.codec_context.height // 2 * 2
+    codec.width, codec.height = sample.width, sample.height
+    codec.sample_aspect_ratio = 1 / aspect if orientation(first[1])[0] else aspect
     codec.pix_fmt, codec.time_base, codec.thread_count = "yuv420p", shown.time_base, 1
     codec.flags |= av.codec.context.Flags.bitexact
-    return picture
+    codec.colorspace, codec.color_range = sample.colorspace, sample.color_range
+    codec.color_primaries, codec.color_trc = sample.color_primaries, sample.color_trc
+    shift = round(zero / shown.time_base)
 
+    def packets() -> Iterator[av.Packet]:
+        newest = None
+        for stamp, frame, _ in chain([first], frames):
+            if newest is not None and stamp <= newest:
+                continue
+            newest = stamp
+            plain = upright(frame, size=(codec.width, codec.height))
+            plain.pts, plain.time_base, plain.pict_type = stamp - shift, shown.time_base, 0
+            yield from picture.encode(plain)
+        yield from picture.encode(None)
 
-def _encoded(source, shown, picture, zero: Fraction) -> Iterator[av.Packet]:
-    codec = picture.codec_context
-    for frame in source.decode(shown):
-        if frame.pts is None:
-            continue
-        plain = frame.reformat(codec.width, codec.height, "yuv420p")
-        plain.pts, plain.time_base = frame.pts - round(zero / shown.time_base), shown.time_base
-        plain.pict_type = 0
-        yield from picture.encode(plain)
-    yield from picture.encode(None)
+    return picture, packets()
 
 
 def _sound_packets(sound, audio: np.ndarray, delay: float) -> Iterator[av.Packet]:

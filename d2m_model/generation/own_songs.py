@@ -19,6 +19,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.base.workers import progress
+from dataset_tools.sound.mono import mono_of
 from dataset_tools.vision.video_io import open_media, read_sound
 
 REACH = 0.05
@@ -88,7 +89,7 @@ def read_songs(folder: Path, cache: Path, tracker: Tracker = librosa_beats, trac
             except UserError as err:
                 say("generate", f"warning: left out: {err}")
                 continue
-            heard = soxr.resample(sound.mean(axis=0), rate, SAMPLE_RATE).astype(np.float32)
+            heard = soxr.resample(mono_of(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
             beats = sharpened(music_beats(heard, tracker), heard)
             cache.mkdir(parents=True, exist_ok=True)
             write_beats(kept, beats)

@@ -9,6 +9,7 @@ import numpy as np
 
 from d2m_model.generation.own_pose import ENOUGH, networks
 from d2m_model.generation.pose_files import ReadPose
+from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
@@ -114,8 +115,10 @@ def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
         load_params(layout.params, section, record, extra=True) for section, record in (("clips", ClipSettings), ("pose", PoseSettings))
     )
     clip = scratch / CLIP
-    made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop)
+    made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, sound=False)
     _check_frames(video, made.frames)
+    if made.damaged:
+        say("generate", f"warning: {made.damaged} of {made.frames} pictures of {video.name} are damaged, or build on one that is")
 
     begin = nearest_time(timed_frames(video), 0.0)
     if given is not None:
@@ -135,9 +138,9 @@ def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
 def frames_of(video: Path) -> int:
     """How many frames at 30 a second `read_posed` would find, from the time stamps alone. Raises UserError as that, where
     there are fewer than two."""
-    from dataset_tools.vision.video_io import video_end
+    from dataset_tools.vision.media import course
 
-    return _check_frames(video, seconds_to_frames(video_end(video)))
+    return _check_frames(video, seconds_to_frames(course(video).end))
 
 
 def _check_frames(video: Path, frames: int) -> int:

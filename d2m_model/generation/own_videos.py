@@ -1,6 +1,7 @@
 """Music for dances of one's own: a video, all of a folder, a pose file; or an excerpt of one's own songs."""
 
 import tempfile
+import traceback
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -28,6 +29,7 @@ from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
+from dataset_tools.sound.mono import mono_of
 from dataset_tools.vision.video_io import nearest_time, probe, timed_frames
 
 
@@ -191,7 +193,7 @@ def fit_music(folder: Path, given: Given, video: Path | None, out: Path, layout:
     audio = normalise(made.sound, params.loudness, params.peak, made.rate)
     note = _written(out, audio, made.rate, video, found.begin)
     if beats:
-        heard = soxr.resample(audio.mean(axis=0), made.rate, SAMPLE_RATE).astype(np.float32)
+        heard = soxr.resample(mono_of(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
         write_detected(out.with_suffix(".json"), heard, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3))
     say("generate", f"own music: {seconds:.1f} s -> {out}{note}")
 
@@ -224,6 +226,10 @@ def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Co
             generate_dance(video, outputs(out_of(video, folder), level), models, layout, params, beats=beats)
         except UserError as err:
             say("generate", f"failed: {err}")
+            failed.append(video.name)
+        except Exception as err:  # noqa: BLE001 - a strange file as likely as a bug of ours: the others still get their music
+            traceback.print_exc()
+            say("generate", f"failed: {video.name}: {' '.join(f'{type(err).__name__}: {err}'.split())}")
             failed.append(video.name)
     if failed:
         raise UserError(f"{len(failed)} of {len(found)} videos failed: {', '.join(failed)}; the others are in {folder}")

@@ -25,6 +25,12 @@ def read_ok(layout: Layout, word: str, record: type[R]) -> list[R]:
     return rows
 
 
+def check_frames(frames: int | None) -> None:
+    """Raise UserError where clips/rows.csv can't be right about a clip that is ok."""
+    if frames is None or frames < 1:
+        raise UserError(f"clips/rows.csv says it has {'no number of' if frames is None else frames} frames; run the stage clips again")
+
+
 def demand(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> str:
     """Summary like "46 of 48 ok, 2 failed" of rows that were written to `table`.
 

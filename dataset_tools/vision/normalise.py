@@ -14,17 +14,18 @@ from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS, seconds_to_frames
 from dataset_tools.vision.held_frames import HeldFrames
-from dataset_tools.vision.open_video import OpenVideo
+from dataset_tools.vision.open_video import OpenVideo, Timed
 from dataset_tools.vision.panels import moving_rectangle
 from dataset_tools.vision.scene_cuts import CutFinder
 from dataset_tools.vision.upright import Crop, Upright, even_size, planes_of
-from dataset_tools.vision.video_io import nearest_frames, nearest_time, read_sound, timed_frames, video_end, write_clip
+from dataset_tools.vision.video_io import nearest_frames, nearest_time, read_sound, timed_frames, write_clip
 
 SAMPLED = 24  # frames in which the panels are looked for
 SAMPLED_SECONDS = 20.0  # of the clip's beginning, over which they are spread
 LEAST_DRIFT = 0.0005  # differences below this between the lengths of sound and picture are codecs' padding
 MEMORY = 600 << 20  # bytes of decoded frames: 14 s of 720p
 PICTURES_AHEAD = 8  # of the encoder: evens out what a picture takes to be made
+BEYOND = 1.0  # seconds by which a span may end after the last packet's before anything is decoded
 SILENCE = 10 ** (-60 / 20)  # peak below which there is nothing to hear: -60 dB of full scale
 
 
@@ -47,6 +48,8 @@ class Normalised:
     """Length of the source's sound over that of its picture, minus 1; None where unknown."""
     cuts: tuple[float, ...]
     """Seconds into the output at which another scene begins."""
+    damaged: int
+    """Frames that were decoded with errors, or after such ones before the next key frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +59,16 @@ class Cut:
     path: Path
     span: tuple[float, float]
     """Seconds that were asked for."""
+    end: float
+    """Second at which the video ends."""
     count: int
     """Frames at 30 fps."""
     pictures: list[av.VideoFrame] | Ahead[av.VideoFrame]
     """All that are to be written or, of a larger span, as they come from a thread of their own."""
     finder: CutFinder
     """Has seen the pictures that were made."""
+    spoiled: list[bool]
+    """Of each picture that was made, whether it is damaged."""
     sound: np.ndarray | None
     """(C, N) int16 from the first picture on; None without sound."""
     rate: int
@@ -74,9 +81,9 @@ class Cut:
         with write_aside(out) as aside:
             written = write_clip(aside, self.pictures, self.sound, self.rate)
             if written < self.count:
-                raise UserError(_outside(self.path, *self.span))
+                raise UserError(_outside(self.path, *self.span, self.end))
         cuts = tuple(round(frame / FPS, 3) for frame in self.finder.cuts())
-        return Normalised(frames=written, cuts=cuts, **self.facts)
+        return Normalised(frames=written, cuts=cuts, damaged=sum(self.spoiled), **self.facts)
 
 
 def normalise_video(path: Path, out: Path, **span) -> Normalised:
@@ -86,7 +93,7 @@ def normalise_video(path: Path, out: Path, **span) -> Normalised:
 
 def cut_out(
     video: OpenVideo, *, start: float | None = None, end: float | None = None, max_height: int = 720, crop: bool = True,
-    need_sound: bool = False, stretch_sound: float = 0.0, memory: int = MEMORY,
+    sound: bool = True, need_sound: bool = False, stretch_sound: float = 0.0, memory: int = MEMORY,
 ) -> Cut:  # fmt: skip
     """Decode `start` to `end` seconds (None: from the beginning, to the end) of a video, to be written.
 
@@ -94,49 +101,65 @@ def cut_out(
     most half of one, so that picture and sound keep in step. Where the picture begins later than the sound, its first
     frame stands still until then. The sound is lossless at the source's own rate, exactly frames / 30 s long; one whose
     whole length differs from the picture's by up to the fraction `stretch_sound` is taken to run by another clock and
-    is resampled to the picture's. Pictures higher than `max_height` pixels are scaled down. A span that fits into `memory`
+    is resampled to the picture's; with `sound` off it is left out, and not read. Pictures higher than `max_height` pixels are scaled down. A span that fits into `memory`
     bytes is decoded here; of a longer one the beginning, for its panels, and the rest, or where that did not fit all of it
     again, while it is written.
 
-    Raises UserError: file missing, unreadable, without frames, a span of no whole frame, a span outside the video;
-    with `need_sound` also where there is no sound or it is silent.
+    Raises UserError: file missing, unreadable, without frames, a span of no whole frame, a span outside the video or in
+    which one picture stands still for more than a minute; pictures that change their shape; with `need_sound` also where
+    there is no sound or it is silent.
     """
     path, info = video.path, video.info
     if need_sound and not info.has_sound:
-        raise UserError(f"{path.name}: the video has no sound; a clip needs its music")
-    asked, last = start or 0.0, video_end(path) if end is None else end
+        why = "FFmpeg does not know how the video's sound is coded" if info.unknown_sound else "the video has no sound"
+        raise UserError(f"{path.name}: {why}; a clip needs its music")
+    asked, last = start or 0.0, video.course.end if end is None else end
+    if last > video.course.end + BEYOND:
+        raise UserError(_outside(path, asked, last, video.course.end))
     count = seconds_to_frames(last - asked)
     if count < 1:
         raise UserError(f"{path.name}: {asked:g} to {last:g} s holds no whole frame at {FPS} fps")
+    gap = next(((a, b) for a, b in video.course.gaps if a < last and b > asked), None)
+    if gap:
+        raise UserError(f"{path.name}: one picture stands still from {gap[0]:.3f} to {gap[1]:.3f} s; cut the clip before or after that")
     frames = HeldFrames(video, asked, memory)
     begin = nearest_time(frames.look(), asked)
-    upright = Upright(info.pixel_aspect)
+    upright = Upright(info.pixel_aspect, path.name)
     kept = _kept_part(frames, upright, begin, count, crop)
     if kept is None:
-        raise UserError(_outside(path, asked, last))
+        raise UserError(_outside(path, asked, last, video.course.end))
     drift = info.sound_drift or 0.0
-    sound, rate = _sound(path, begin, count, drift if LEAST_DRIFT < abs(drift) <= stretch_sound else 0.0)
-    peak = None if sound is None else round(float(np.abs(sound.astype(np.int32)).max()) / 32768, 5)
+    drift = drift if LEAST_DRIFT < abs(drift) <= stretch_sound else 0.0
+    samples, rate = _sound(path, begin, count, drift) if sound else (None, 0)
+    peak = None if samples is None else round(float(np.abs(samples.astype(np.int32)).max()) / 32768, 5)
     if need_sound and peak < SILENCE:
         raise UserError(f"{path.name}: the sound from {asked:g} to {last:g} s is silent (peak {peak:g} of 1)")
 
-    size, finder = _scaled(kept, max_height), CutFinder()
+    size, finder, spoiled = _scaled(kept, max_height), CutFinder(), []
     facts = {
         "width": size[0], "height": size[1], "crop": kept, "source_width": upright.shown[0],
         "source_height": upright.shown[1], "source_fps": info.fps, "audio_peak": peak, "sound_drift": info.sound_drift,
     }  # fmt: skip
-    pictures = _pictures(nearest_frames(frames.take(), begin, count), upright, kept, size, finder)
+    frames_of_clip = nearest_frames(_marked(frames.take(), video.spoiled), begin, count)
+    pictures = _pictures(frames_of_clip, upright, kept, size, finder, spoiled)
     small = frames.held and count * size[0] * size[1] * 3 / 2 <= memory
     pictures = list(pictures) if small else ahead(pictures, PICTURES_AHEAD)
     return Cut(
-        path=path, span=(asked, last), count=count, pictures=pictures, finder=finder, sound=sound, rate=rate, facts=facts
-    )
+        path=path, span=(asked, last), count=count, end=video.course.end, pictures=pictures, finder=finder, spoiled=spoiled,
+        sound=samples, rate=rate, facts=facts,
+    )  # fmt: skip
 
 
-def _pictures(frames, upright, kept, size, finder) -> Iterator[av.VideoFrame]:
-    for frame in frames:
+def _marked(frames: Iterator[Timed], spoiled: set[float]) -> Iterator[tuple[float, tuple[av.VideoFrame, bool]]]:
+    for time, frame in frames:
+        yield time, (frame, time in spoiled)
+
+
+def _pictures(frames, upright, kept, size, finder, spoiled) -> Iterator[av.VideoFrame]:
+    for frame, bad in frames:
         picture = upright(frame, kept, size)
         finder.see(planes_of(picture)[0])
+        spoiled.append(bad)
         yield picture
 
 
@@ -178,8 +201,8 @@ def _scaled(part: Crop, max_height: int) -> tuple[int, int]:
     return even_size(part.width * height / part.height), height
 
 
-def _outside(path: Path, start: float, end: float) -> str:
+def _outside(path: Path, start: float, last: float, end: float) -> str:
     first = next((time for time, _ in timed_frames(path)), 0.0)
-    if end <= first:
-        return f"{path.name}: the clip is {start:g} to {end:g} s, but the picture begins at {first:.3f} s"
-    return f"{path.name}: the clip is {start:g} to {end:g} s, but the video ends at {video_end(path):.3f} s"
+    if last <= first:
+        return f"{path.name}: the clip is {start:g} to {last:g} s, but the picture begins at {first:.3f} s"
+    return f"{path.name}: the clip is {start:g} to {last:g} s, but the video ends at {end:.3f} s"

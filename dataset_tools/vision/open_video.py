@@ -7,7 +7,8 @@ from pathlib import Path
 
 import av
 
-from dataset_tools.vision.video_io import key_time, probe, timed_frames
+from dataset_tools.vision.decoding import key_time, timed_frames
+from dataset_tools.vision.media import course, probe
 
 Timed = tuple[float, av.VideoFrame]
 """Time stamp in seconds, frame."""
@@ -18,11 +19,12 @@ class OpenVideo:
     """Frames of a video, fastest in spans one after the other. What a span has does not depend on those before it.
 
     For one thread, and one span at a time: the next call of `frames` ends the last. Raises UserError where the video cannot
-    be read, and is of no use afterwards.
+    be read, and is of no use afterwards. `spoiled` are the times of the frames so far that were decoded with errors.
     """
 
     def __init__(self, path: Path):
-        self.path, self.info = Path(path), probe(path)
+        self.path, self.info, self.course = Path(path), probe(path), course(path)
+        self.spoiled: set[float] = set()
         self._recent: deque[Timed] = deque(maxlen=RECENT)
         self._coming: Iterator[Timed] = iter(())
 
@@ -33,7 +35,7 @@ class OpenVideo:
         key = key_time(self.path, start) if follows else math.inf
         passed = [timed for timed in self._recent if timed[0] >= key]
         if not passed:  # a key frame is nearer, or what is wanted is gone
-            self._coming = timed_frames(self.path, start, threads=1)
+            self._coming = timed_frames(self.path, start, threads=1, spoiled=self.spoiled)
             self._recent.clear()
         yield from passed
         for timed in self._coming:

@@ -8,12 +8,11 @@ equally near), so 30 fps footage is taken frame for frame however its time stamp
 is more than half an output frame ahead, so that nothing is seen sooner than that before it is heard.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -21,113 +20,26 @@ from av.video.reformatter import VideoReformatter
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import FPS
+from dataset_tools.vision.decoding import seek, timed_frames, tolerant
+from dataset_tools.vision.media import BACK, VideoInfo, open_media, probe, sound_streams, zero_of
 from dataset_tools.vision.sound_clock import on_clock
 
+__all__ = [
+    "X264", "VideoInfo", "nearest_frames", "nearest_time", "open_media", "probe", "read_rgb", "read_sound", "rgb_frames",
+    "timed_frames", "write_clip",
+]  # fmt: skip
+
 AUDIO_MARGIN = 0.5  # seconds of sound decoded before and after the wanted ones: codecs need a run-up, stamps an average
-# Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
-# among them: FFmpeg knows them by the file's name too, and opens what they name, anywhere on the machine. A single picture is one
-# frame (the *_pipe formats), which whoever wants a dance refuses.
-CONTAINERS = (
-    "aac,ac3,aiff,amr,ape,apng,asf,au,av1,avi,avs2,avs3,caf,cavsvideo,dirac,dsf,dts,dv,eac3,flac,flv,gif,gxf,h261,h263,"
-    "h264,hevc,iff,ivf,live_flv,m4v,matroska,mjpeg,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,smjpeg,sox,"
-    "swf,tak,truehd,tta,vc1,voc,vvc,w64,wav,wtv,wv,yuv4mpegpipe,bmp_pipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"
-)
-READING = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 TIE = 1e-6  # seconds below which two time stamps are equal
 # One thread, and no macroblock tree: x264's AVX-512 code for it gives other bytes than its older code, and under load
 # other bytes from one run to the next.
 X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1:mbtree=0"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoInfo:
-    """What a file says about itself."""
-
-    width: int
-    """Pixels as stored, before rotation."""
-    height: int
-    pixel_aspect: float
-    """Width of a pixel over its height, as stored; 1 in nearly all footage."""
-    fps: float
-    """Average frames a second; an estimate where the rate varies."""
-    seconds: float
-    """Duration as the container claims it; 0 where it does not say."""
-    has_sound: bool
-    sample_rate: int
-    """Samples a second of the sound; 0 without sound."""
-    sound_drift: float | None
-    """Length of the sound over that of the picture, minus 1; None without sound or where the file does not say."""
-
-
-@contextmanager
-def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file for reading, and no other file that it may name. What FFmpeg cannot read, here or inside the block, becomes a
-    UserError of one line."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: file not found")
-    try:
-        with av.open(f"file:{path}", metadata_errors="replace", options=READING) as container:
-            yield container
-    except av.error.ArgumentError:
-        raise UserError(f"{path.name}: not a readable video: a playlist or a script, which leads to other files") from None
-    except (av.error.FFmpegError, UnicodeDecodeError) as err:
-        reason = getattr(err, "strerror", None) or str(err)
-        raise UserError(f"{path.name}: not a readable video: {reason}") from None
-
-
-def probe(path: Path) -> VideoInfo:
-    """Read a file's header. Raises UserError where it is unreadable or has no video stream."""
-    with open_media(path) as container:
-        video = _video_stream(container, path)
-        sound = container.streams.audio
-        return VideoInfo(
-            width=video.codec_context.width,
-            height=video.codec_context.height,
-            pixel_aspect=float(video.sample_aspect_ratio or 1),
-            fps=round(float(video.average_rate or video.guessed_rate or 0), 3),
-            seconds=round(float(container.duration / av.time_base if container.duration else 0), 3),
-            has_sound=bool(sound),
-            sample_rate=sound[0].codec_context.sample_rate if sound else 0,
-            sound_drift=_drift(video, sound[0]) if sound else None,
-        )
-
-
-def video_end(path: Path) -> float:
-    """Second at which the last frame stops being shown, from every packet's time stamp (no decoding)."""
-    with open_media(path) as container:
-        stream = _video_stream(container, path)
-        ends = [p.pts + (p.duration or 0) for p in container.demux(stream) if p.pts is not None]
-        if not ends:
-            raise UserError(f"{Path(path).name}: not a readable video: it holds no frames")
-        return max(ends) * float(stream.time_base) - _zero(container)
-
-
-def timed_frames(path: Path, start: float = 0.0, threads: int = 0) -> Iterator[tuple[float, av.VideoFrame]]:
-    """(time in seconds, frame) in order of presentation, from the last frame shown at `start` or a little before, decoded
-    by `threads` threads (0: as many as there are cores)."""
-    with open_media(path) as container:
-        stream = _video_stream(container, path)
-        stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
-        zero = _zero(container)
-        for frame in _decoded_from(container, stream, start, zero):
-            yield frame.pts * float(stream.time_base) - zero, frame
-
-
-def key_time(path: Path, start: float) -> float:
-    """Time stamp, in seconds, of the key frame from which `timed_frames` decodes; infinite where it does from none."""
-    with open_media(path) as container:
-        stream, zero = _video_stream(container, path), _zero(container)
-        wanted = _seek(container, stream, start, zero)
-        first = next(container.demux(stream))
-        if first.is_keyframe and first.pts is not None and first.pts <= wanted:
-            return first.pts * float(stream.time_base) - zero
-        return math.inf
+T = TypeVar("T")
 
 
 def nearest_frames(
-    frames: Iterable[tuple[float, av.VideoFrame]], start: float, count: int, fps: float = FPS
-) -> Iterator[av.VideoFrame]:
+    frames: Iterable[tuple[float, T]], start: float, count: int, fps: float = FPS
+) -> Iterator[T]:
     """For k = 0..count-1 the one of `timed_frames` nearest to `start` + k / fps seconds, but at most half of 1 / fps ahead
     of it; fewer frames only where the video ends before that.
 
@@ -174,31 +86,27 @@ def read_rgb(path: Path) -> Iterator[np.ndarray]:
 
 
 def read_sound(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int] | None:
-    """Sound from `start`, at the file's own rate: (C, N) int16 with C 1 or 2, and samples a second; None without sound.
+    """Sound from `start`, at the file's own rate: (C, N) int16 with C 1 or 2, and samples a second; None without a sound that
+    can be decoded.
 
     N is exactly round(seconds * rate): silence stands where the file has no sound. With `seconds` None, to the end.
-    Every sample is where the time stamps of its packets put it, see `sound_clock`.
+    Every sample is where the time stamps of its packets put it, see `sound_clock`. Of several sounds it is the one that
+    players play or, where nothing of that can be decoded, the next. Raises UserError where its time stamps go back.
     """
     with open_media(path) as container:
-        if not container.streams.audio:
-            return None
-        stream = container.streams.audio[0]
-        rate = stream.codec_context.sample_rate
-        channels = min(2, stream.codec_context.channels)
-        resampler = av.AudioResampler(format="s16p", layout="mono" if channels == 1 else "stereo", rate=rate)
-        zero = _zero(container)
-        length = None if seconds is None else round(seconds * rate)
-        upto = float("inf") if length is None else length + AUDIO_MARGIN * rate
-        pieces: list[tuple[float, np.ndarray]] = []
-        for frame in _decoded_from(container, stream, start - AUDIO_MARGIN, zero):
-            stamp = (frame.pts * float(stream.time_base) - zero - start) * rate
-            if stamp >= upto:
-                break
-            frame.pts = None
-            for part in resampler.resample(frame):
-                pieces.append((stamp, part.to_ndarray()))
-                stamp += pieces[-1][1].shape[1]
-    return on_clock(pieces, rate, length) if pieces else np.zeros((channels, length or 0), np.int16), rate
+        sounds = sound_streams(container)
+        for stream in sounds:
+            rate, channels = stream.codec_context.sample_rate, min(2, stream.codec_context.channels)
+            length = None if seconds is None else round(seconds * rate)
+            try:
+                pieces = list(_pieces(container, stream, Path(path).name, start, length))
+            except av.error.FFmpegError:
+                if stream is sounds[-1]:
+                    raise
+                container.seek(0, backward=True)
+                continue
+            return on_clock(pieces, rate, length) if pieces else np.zeros((channels, length or 0), np.int16), rate
+    return None
 
 
 def write_clip(
@@ -245,44 +153,51 @@ def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
         yield out
 
 
-def _decoded_from(container, stream, start: float, zero: float) -> Iterator:
-    """Decoded frames that have a time stamp, from a key frame at or before `start` seconds."""
-    frames = (frame for frame in container.decode(stream) if frame.pts is not None)
-    if start <= 0:
-        yield from frames
-        return
-    wanted = _seek(container, stream, start, zero)
-    first = next(frames, None)
-    if first is None or first.pts > wanted:  # some containers have no index and land too late: read from the beginning
-        container.seek(0, backward=True)
-        yield from (frame for frame in container.decode(stream) if frame.pts is not None)
-        return
-    yield first
-    yield from frames
+def _pieces(container, stream, name: str, start: float, length: int | None) -> Iterator[tuple[float, np.ndarray]]:
+    """(stamp in samples from `start` on, (C, n) int16 at the stream's rate) of all that `length` samples and what is beside
+    them need. Where the sound changes its rate, channels or format midway, it is brought to those of the header."""
+    rate, zero = stream.codec_context.sample_rate, zero_of(container)
+    layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+    form, resampler, taken, given, newest = None, None, 0.0, 0, None
+    for frame in _sound_frames(container, stream, start - AUDIO_MARGIN, zero):
+        stamp = (frame.pts * float(stream.time_base) - zero - start) * rate
+        if length is not None and stamp >= length + AUDIO_MARGIN * rate:
+            return
+        if newest is not None and stamp < newest - BACK * rate:
+            raise UserError(
+                f"{name}: the time stamps of its sound go back, from {newest / rate + start:.3f} to {stamp / rate + start:.3f} s; "
+                "mend them with `ffmpeg -i`, or cut the file there"
+            )
+        newest = stamp
+        if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
+            resampler, taken, given = av.AudioResampler(format="s16p", layout=layout, rate=rate), 0.0, 0
+        frame.pts = None
+        stamp -= taken - given  # what the resampler still holds is before this frame
+        taken += frame.samples * rate / frame.sample_rate
+        for part in resampler.resample(frame):
+            samples = part.to_ndarray()
+            yield stamp, samples
+            stamp += samples.shape[1]
+            given += samples.shape[1]
 
 
-def _seek(container, stream, start: float, zero: float) -> int:
-    """Go to the key frame before `start` seconds, which is returned in the stream's own units."""
-    wanted = int((start + zero) / stream.time_base)
-    container.seek(wanted, stream=stream, backward=True)
-    return wanted
+def _sound_frames(container, stream, start: float, zero: float) -> Iterator[av.AudioFrame]:
+    """Decoded frames that have a time stamp, from one at or before `start` seconds."""
 
+    def frames() -> Iterator[av.AudioFrame]:
+        for _, found in tolerant(container.demux(stream)):
+            yield from (frame for frame in found or () if frame.pts is not None)
 
-def _zero(container) -> float:
-    """Time stamp, in seconds, at which a player's clock says 0. Sound codecs' run-up before 0 does not count."""
-    return max(0.0, (container.start_time or 0) / av.time_base)
-
-
-def _drift(video, sound) -> float | None:
-    if not (video.duration and sound.duration):
-        return None
-    return round(float(sound.duration * sound.time_base / (video.duration * video.time_base)) - 1, 5)
-
-
-def _video_stream(container, path: Path):
-    if not container.streams.video:
-        raise UserError(f"{Path(path).name}: not a readable video: it has no video stream")
-    return container.streams.video[0]
+    if start > 0:
+        wanted, found, first = seek(container, stream, start, zero), frames(), None
+        with suppress(av.error.FFmpegError):  # nothing from there on can be decoded
+            first = next(found, None)
+        if first is not None and first.pts <= wanted:
+            yield first
+            yield from found
+            return
+        container.seek(0, backward=True)  # some containers have no index and land too late: read from the beginning
+    yield from frames()
 
 
 def _video_encoder(out, frame: av.VideoFrame, fps: int, options: dict[str, str]):

@@ -1,0 +1,34 @@
+"""Pictures of high dynamic range (PQ, HLG: phones film so) as a screen of standard range shows them: BT.709, tones mapped."""
+
+from functools import lru_cache
+from threading import Lock
+
+import av
+from av.video.reformatter import ColorTrc
+
+HIGH = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+MAPPED = "out_transfer=bt709:out_primaries=bt709:out_color_matrix=bt709:out_range=tv:intent=perceptual"
+_turn = Lock()  # a graph is one frame's at a time
+
+
+def standard_range(frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame as yuv420p of BT.709 where it is of high dynamic range, else as it is. Side data is lost.
+
+    libswscale maps tones and gamut; its table takes seconds to be made, once for each size and kind.
+    """
+    if frame.color_trc not in HIGH:
+        return frame
+    with _turn:
+        kind = (frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range)
+        graph = _graph(frame.width, frame.height, frame.format.name, kind)
+        graph.push(frame)
+        return graph.pull()
+
+
+@lru_cache(maxsize=2)
+def _graph(width: int, height: int, form: str, _kind: tuple) -> av.filter.Graph:
+    graph = av.filter.Graph()
+    source = graph.add("buffer", f"video_size={width}x{height}:pix_fmt={form}:time_base=1/1000:pixel_aspect=1/1")
+    graph.link_nodes(source, graph.add("scale", MAPPED), graph.add("format", "yuv420p"), graph.add("buffersink"))
+    graph.configure()
+    return graph
