@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base import cli
-from dataset_tools.base.accounting import demand, read_ok
+from dataset_tools.base.accounting import check_frames, demand, read_ok
 from dataset_tools.base.ahead import Ahead
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
@@ -23,7 +23,7 @@ from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, write_records
 from dataset_tools.base.weights import locate
-from dataset_tools.base.work_cache import file_sha256, item_key
+from dataset_tools.base.work_cache import file_sha256, is_whole, item_key
 from dataset_tools.base.workers import run_all
 from dataset_tools.vision.flow import METHODS, RAFT_LEAST
 from dataset_tools.vision.i3d_checkpoints import i3d_features, load_i3d
@@ -133,7 +133,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
             jobs.append(Job(clip=clip, video=video, cache=layout.cache("i3d") / f"{key}.npy", settings=settings))
 
     sweep(layout.cache("i3d"))
-    todo = [job for job in jobs if not job.cache.exists()]
+    todo = [job for job in jobs if not is_whole(job.cache)]
     outcomes = run_all(
         work, todo, params.workers, "i3d", prepare=begin, failed=lambda job, reason: reason, timeout=params.timeout
     )
@@ -166,6 +166,7 @@ def begin(job: Job) -> Ahead:
     """Start reading a clip and taking its flow, while the networks see the clip before."""
     from dataset_tools.vision.clip_reader import read_clip
 
+    check_frames(job.clip.frames)
     return _extractor(*job.settings).begin(read_clip(job.video, job.clip.frames))
 
 

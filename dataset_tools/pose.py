@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base import cli
-from dataset_tools.base.accounting import demand, read_ok
+from dataset_tools.base.accounting import check_frames, demand, read_ok
 from dataset_tools.base.ahead import Ahead
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
@@ -25,7 +25,7 @@ from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, read_records, write_records
 from dataset_tools.base.weights import locate
-from dataset_tools.base.work_cache import file_sha256, item_key
+from dataset_tools.base.work_cache import file_sha256, is_whole, item_key
 from dataset_tools.base.workers import run_all
 from dataset_tools.vision.pose_layouts import SOURCES
 
@@ -154,7 +154,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
             jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
 
     sweep(layout.cache("pose"))
-    todo = [job for job in jobs if not all(path.exists() for path in job.files.values())]
+    todo = [job for job in jobs if not all(is_whole(path) for path in job.files.values())]
     outcomes = run_all(
         work, todo, params.workers, "pose", prepare=begin, failed=lambda job, reason: reason, timeout=params.timeout
     )
@@ -191,6 +191,7 @@ def begin(job: Job) -> Ahead | None:
     """Start reading a clip, while the network sees the clip before; None where no network is run."""
     from dataset_tools.vision.clip_reader import read_clip
 
+    check_frames(job.clip.frames)
     if job.params.weights == ANNOTATED:
         return None
     return _poser(*job.settings).begin(read_clip(job.video, job.clip.frames))

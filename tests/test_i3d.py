@@ -263,6 +263,25 @@ def test_unreadable_and_wrong_length_clips_fail_alone(root, capsys):
     assert (root / "data" / "demo" / "i3d" / "b.npy").exists()
 
 
+@pytest.mark.parametrize("frames", ["", "0", "-5"])
+def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(root, frames):
+    rows = root / "data" / "demo" / "clips" / "rows.csv"
+    rows.write_text(rows.read_text().replace("short,ok,,v,59", f"short,ok,,v,{frames}"))
+    found = {row.id: row for row in extract(layout(root), PARAMS)}
+    assert found["short"].status == "failed" and found["b"].status == "ok"
+    assert found["short"].reason.startswith("clips/rows.csv says it has ")
+
+
+def test_a_damaged_file_in_the_cache_is_made_again(root):
+    extract(layout(root), PARAMS)
+    out, cache = root / "data" / "demo" / "i3d", sorted((root / "data" / ".cache" / "i3d").iterdir())
+    first = {p.name: p.read_bytes() for p in out.iterdir()}
+    for path, damage in zip(cache, (b"", b"no array", cache[-1].read_bytes()[:-9]), strict=False):
+        path.write_bytes(damage)
+    extract(layout(root), PARAMS)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == first
+
+
 def test_missing_video_of_an_ok_row(root):
     (root / "data" / "demo" / "clips" / "b.mp4").unlink()
     with pytest.raises(UserError, match="b.mp4: file not found, though clips/rows.csv says ok"):

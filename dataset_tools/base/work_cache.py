@@ -9,11 +9,25 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+
 
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes, as hex."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a finished array is there and can be read; one that can't is removed, to be made again."""
+    try:
+        np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, EOFError):
+        path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def item_key(version: int, *parts) -> str:
