@@ -24,6 +24,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from dataset_tools.base.accounting import read_ok
 from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
@@ -223,10 +225,10 @@ def _sound(path: Path):
 
     try:
         sound, rate = soundfile.read(str(path), dtype="float32")
-    except RuntimeError as err:
-        raise UserError(f"{path}: not readable ({err}); run python -m dataset_tools.audio again") from None
-    if rate != SAMPLE_RATE or sound.ndim != 1:
-        raise UserError(f"{path}: must be mono at {SAMPLE_RATE} Hz; run python -m dataset_tools.audio again")
+    except (RuntimeError, OSError, ValueError, TypeError) as err:  # what libsndfile says, and soundfile of its odd answers
+        raise UserError(f"{path}: not readable ({' '.join(str(err).split())}); run python -m dataset_tools.audio again") from None
+    if rate != SAMPLE_RATE or sound.ndim != 1 or not np.isfinite(sound).all():
+        raise UserError(f"{path}: must be mono at {SAMPLE_RATE} Hz, of finite samples; run python -m dataset_tools.audio again")
     return sound
 
 

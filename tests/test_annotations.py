@@ -336,6 +336,7 @@ BOMB = "<!DOCTYPE x [<!ENTITY a 'ha'>" + "".join(
     [
         ({SHEET1: lambda data: " " * (65 << 20)}, "unpacks to .* at most"),
         ({SHEET1: lambda data: BOMB + data.replace("<v>1</v>", "<v>&j;</v>").replace('t="n"', 't="str"')}, "not a readable .xlsx"),
+        ({"xl/styles.xml": lambda data: data + " " * (2 << 20)}, "its part xl/styles.xml unpacks to .* at most"),
         ({SHEET1: lambda data: data[:200]}, "not a readable .xlsx"),
         ({"xl/workbook.xml": lambda data: "<x/>"}, "not a readable .xlsx|no sheet"),
     ],

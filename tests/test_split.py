@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
 import soxr
@@ -305,3 +306,14 @@ def test_an_option_that_the_strategy_does_not_read_is_refused(tmp_path, asked, i
     with pytest.raises(UserError, match=idle):
         split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(out), "--strategy", *asked])
     assert not out.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"RIFF", b"no sound"])
+def test_a_sound_that_cannot_be_heard_is_one_line(tmp_path, damage):
+    (tmp_path / "a.wav").write_bytes(damage)
+    with pytest.raises(UserError, match="a.wav: not readable"):
+        split._sound(tmp_path / "a.wav")
+    for samples in (np.full(100, np.nan, np.float32), np.full(100, np.inf, np.float32), np.zeros((100, 2), np.float32)):
+        soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+        with pytest.raises(UserError, match="a.wav: must be mono at 22050 Hz, of finite samples"):
+            split._sound(tmp_path / "a.wav")

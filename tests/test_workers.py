@@ -56,6 +56,11 @@ def test_every_item_has_an_outcome_whatever_happens_to_its_process(capfd):
     assert found[7].startswith("full: a.npy: No space left on device; make room")
 
 
+@pytest.mark.parametrize("timeout", [1e300, 2**62, 1e9])
+def test_a_timeout_may_be_any_number(timeout):
+    assert run_all(square_unless_told_otherwise, [2, 3], 1, "test", failed=lambda item, reason: reason, timeout=timeout) == [4, 9]
+
+
 def square_while_preparing(item):
     return square_unless_told_otherwise(item) if item != "dies later" else item
 

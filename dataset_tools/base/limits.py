@@ -21,8 +21,10 @@ SHOWN = 120
 """Letters of a foreign value that a message repeats."""
 
 # Annotation sheets
-SHEET_BYTES, SHEET_UNPACKED, SHEET_PART, SHEET_PARTS = 20 << 20, 64 << 20, 4 << 20, 1000
-"""Bytes of the file; of an XLSX file's parts together; of one that holds no cells (styles, names); number of parts."""
+SHEET_BYTES, SHEET_UNPACKED, SHEET_PARTS = 20 << 20, 24 << 20, 1000
+"""Bytes of the file; of an XLSX file's parts together, pictures apart, which are not opened; number of parts."""
+SHEET_STRINGS, SHEET_PART = 8 << 20, 1 << 20
+"""Bytes of the part that holds the cells' texts; of one that holds no cells (styles, names)."""
 SHEET_ROWS, SHEET_COLUMNS, SHEET_CELL = 10_000, 50, 2_000
 """Rows and columns of one sheet; letters of one cell."""
 

@@ -34,6 +34,7 @@ O = TypeVar("O")
 P = TypeVar("P")
 
 STARTING = 300.0  # seconds that a process may take to start, beside the time of its first item
+LONGEST_WAIT = 3600.0  # seconds; the system takes no number of any size, and who waited looks again
 START = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
 
 
@@ -74,7 +75,7 @@ def run_all(
                         if alone.isdisjoint((worker.given[0], index)):
                             worker.give(index, waiting, items, timeout)
                 left = min(worker.deadline for worker in busy) - time.monotonic()
-                connection.wait([worker.pipe for worker in busy], None if timeout is None else max(0.0, left))
+                connection.wait([worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), LONGEST_WAIT))
                 for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
                     kind, outcome = worker.take()
                     if kind in ("ready", "step"):

@@ -6,7 +6,6 @@ not opened, and sizes are capped before anything is unpacked.
 
 import codecs
 import io
-import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,14 +22,12 @@ from dataset_tools.base.limits import (
     SHEET_PART,
     SHEET_PARTS,
     SHEET_ROWS,
+    SHEET_STRINGS,
     SHEET_UNPACKED,
     file_bytes,
 )
 from dataset_tools.base.names import plain
 from dataset_tools.corpus.excel_times import shown_number, shown_time
-
-CELLS = re.compile(r"worksheets/|sharedStrings|media/", re.IGNORECASE)
-"""Parts of an XLSX file that may be large: the cells, and pictures, which are not opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,14 +105,7 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
             inside = parts.infolist()
-        unpacked = sum(part.file_size for part in inside)
-        if unpacked > SHEET_UNPACKED:
-            raise UserError(f"{path}: unpacks to {unpacked} bytes; an annotation sheet has at most {SHEET_UNPACKED}")
-        if len(inside) > SHEET_PARTS:
-            raise UserError(f"{path}: {len(inside)} parts; an annotation sheet has at most {SHEET_PARTS}")
-        large = next((part for part in inside if part.file_size > SHEET_PART and not CELLS.search(part.filename)), None)
-        if large:
-            raise UserError(f"{path}: its part {shown(large.filename)} has {large.file_size} bytes, at most {SHEET_PART} are read")
+        _check_parts(path, inside)
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False, rich_text=False)
         names = [sheet.title for sheet in book.worksheets]
         if not names or (name and name not in names):
@@ -130,6 +120,20 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
     except Exception as err:  # noqa: BLE001 - a damaged or hostile file makes openpyxl raise almost anything
         raise UserError(f"{path}: not a readable .xlsx file: {shown(str(err)) or type(err).__name__}") from None
     return Sheet(name=name, rows=rows, others=tuple(shown(n) for n in names if n != name), links=links)
+
+
+def _check_parts(path: Path, parts: list[zipfile.ZipInfo]) -> None:
+    """Raise UserError for an XLSX file that would take long or much memory to unpack."""
+    opened = [part for part in parts if not part.filename.lower().startswith("xl/media/")]
+    if len(parts) > SHEET_PARTS:
+        raise UserError(f"{path}: {len(parts)} parts; an annotation sheet has at most {SHEET_PARTS}")
+    if (unpacked := sum(part.file_size for part in opened)) > SHEET_UNPACKED:
+        raise UserError(f"{path}: unpacks to {unpacked} bytes; an annotation sheet has at most {SHEET_UNPACKED}")
+    for part in opened:
+        name = part.filename.lower()
+        most = SHEET_UNPACKED if "worksheets/" in name else SHEET_STRINGS if "sharedstrings" in name else SHEET_PART
+        if part.file_size > most:
+            raise UserError(f"{path}: its part {shown(part.filename)} unpacks to {part.file_size} bytes; at most {most} are read")
 
 
 def _rows(sheet) -> Iterable[tuple]:
