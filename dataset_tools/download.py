@@ -30,6 +30,7 @@ from dataset_tools.base.errors import UserError, disk_trouble, one_line
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.locks import only_one
 from dataset_tools.base.manifest import ANNOTATIONS, is_web
+from dataset_tools.base.names import leads_out
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, Video, read_records, write_records
 from dataset_tools.base.work_cache import file_sha256, item_key
@@ -154,8 +155,7 @@ def local_path(url: str, layout: Layout) -> Path:
     `sources`, whose own files may be links that DVC made."""
     sources = layout.stage("sources").absolute()
     path = Path(sources, url)
-    inside = path.resolve().is_relative_to(layout.manifest.resolve())
-    if not inside and (".." in Path(url).parts or Path(url).is_absolute()):
+    if leads_out(layout.manifest.absolute(), str(path)) and (".." in Path(url).parts or Path(url).is_absolute()):
         raise ValueError(f"leads out of {layout.manifest.name}'s manifest: {url}; put the video itself into its folder")
     return path
 

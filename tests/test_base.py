@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dataset_tools.base.atomic import begin_folder, check_writable, keep_only, sweep, write_aside, write_text
-from dataset_tools.base.cli import layout_of, stage_parser
+from dataset_tools.base.cli import layout_of, run, stage_parser
 from dataset_tools.base.errors import UserError, disk_trouble
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import corpus_of, load_params, names_of, require
@@ -131,6 +131,15 @@ def test_the_corpus_is_the_one_of_params(tmp_path):
     (tmp_path / "params.yaml").write_text("[1]\n")
     with pytest.raises(UserError, match="must be a mapping of sections"):
         corpus_of(tmp_path / "params.yaml")
+
+
+def test_a_message_cannot_write_to_the_terminal(capsys):
+    def main():
+        raise UserError("a\x1b[2Jb\nc\ud800 é")
+
+    with pytest.raises(SystemExit) as ended:
+        run(main)
+    assert ended.value.code == 2 and capsys.readouterr().err == "error: a [2Jb c é\n"
 
 
 @pytest.mark.parametrize("name", ["../../victim", "/tmp/x", ".", "a/b", "é", "a b", "a\nb"])

@@ -171,11 +171,13 @@ def test_a_local_file_that_is_no_video_is_no_dead_link(tmp_path, movie):
 def test_local_files_stay_inside_the_manifest(tmp_path, movie):
     (tmp_path / "secret.mp4").write_bytes(movie)
     layout = corpus(tmp_path, {"a": "../../../secret.mp4", "b": "../../../manifests/c/link.mp4", "c": str(tmp_path / "secret.mp4"),
-                               "d": (tmp_path / "secret.mp4").as_uri()})  # fmt: skip
+                               "d": (tmp_path / "secret.mp4").as_uri(), "e": "../../../manifests/c/circle.mp4"})  # fmt: skip
+    (layout.manifest / "circle.mp4").symlink_to("circle.mp4")
     (layout.manifest / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     rows = run(layout)
     assert {row.status for row in rows.values()} == {"failed"}
     assert sum("leads out of c's manifest" in row.reason for row in rows.values()) == 3 and "no such file" in rows["d"].reason
+    assert rows["e"].reason.startswith("no such file: ../../../manifests/c/circle.mp4")
     assert sorted(content(layout)) == ["dead_links.csv", "rows.csv"]
 
 

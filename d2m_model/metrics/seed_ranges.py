@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from d2m_model.metrics.overview import headline, p4_kind
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.params import read_params
 
 SHOWN = ("P4_beats", "P4_onsets", "FAD", "KAD", "genre", "onset_ratio", "hum_ratio", "novelty", "beats_F", "beats", "downbeats_F", "downbeats")
 """Scores that are compared, in this order, of those that there are."""
@@ -62,7 +62,7 @@ def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, d
 
 def sections(path: Path) -> dict:
     """The sections of a params file that scores of models depend on. Seeds are left out, and threads, which change rounding alone."""
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values = read_params(path)
     return {name: {k: v for k, v in (values[name] or {}).items() if k not in ("seed", "threads")} for name in UPSTREAM if name in values}
 
 

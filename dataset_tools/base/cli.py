@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError, disk_trouble
+from dataset_tools.base.errors import UserError, disk_trouble, one_line
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import corpus_of
 
@@ -33,13 +33,13 @@ def run(main: Callable[[], int]) -> None:
     try:
         code = main()
     except UserError as err:
-        print(f"error: {' '.join(str(err).split())}", file=sys.stderr)
+        print(f"error: {one_line(str(err))}", file=sys.stderr)
         code = 2
     except OSError as err:
         line = disk_trouble(err)
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {one_line(line)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130
