@@ -130,7 +130,7 @@ def items_of_clips(layout: Layout) -> list[Item]:
             song_id=row.song_id,
             video_id=row.video_id,
             official_split=row.official_split,
-            seconds=None if row.frames is None else row.frames / FPS,
+            seconds=row.frames / FPS if row.frames and row.frames > 0 else None,
         )
         for row in read_ok(layout, "clips", CutClip)
         if row.status == "ok"

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from dataset_tools.base.accounting import check_frames
 from dataset_tools.base.atomic import begin_folder, check_writable, keep_only, sweep, write_aside, write_text
 from dataset_tools.base.cli import layout_of, run, stage_parser
 from dataset_tools.base.errors import UserError, disk_trouble
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import corpus_of, load_params, names_of, require
-from dataset_tools.base.schema import Clip, CutRow, Row, Song, Video, read_records, scan_records, write_records
+from dataset_tools.base.schema import Clip, Row, Song, Video, read_records, write_records
 from dataset_tools.base.timebase import samples_to_codes, seconds_to_frames, window_starts
 from dataset_tools.base.work_cache import item_key
 from dataset_tools.base.workers import run_all
@@ -66,7 +67,7 @@ def test_bad_rows_are_named(tmp_path, text, message):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured(Row):
-    frames: int | None = None
+    people: int | None = None
     song: str = ""
     value: float | None = None
 
@@ -74,12 +75,12 @@ class Measured(Row):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("../../x,ok,5", "id must be letters"), ("a,ok,-5", "frames must be 1 to 108000, found -5"), ("a,ok,0", "frames must be"),
-        ("a,ok,999999999999", "frames must be"), ("a,ok,1e3", "frames must be a whole number"), ("é,ok,5", "id must be letters"),
+        ("../../x,ok,5", "id must be letters"), ("a,ok,-5", "people must be 0 to 64, found -5"), ("a,ok,65", "people must be"),
+        ("a,ok,999999999999", "people must be"), ("a,ok,1e3", "people must be a whole number"), ("é,ok,5", "id must be letters"),
     ],
 )  # fmt: skip
 def test_ids_and_counts_of_any_table_are_checked(tmp_path, row, message):
-    (tmp_path / "rows.csv").write_text(f"id,status,frames\nb,ok,7\n{row}\n")
+    (tmp_path / "rows.csv").write_text(f"id,status,people\nb,ok,7\n{row}\n")
     with pytest.raises(UserError, match="rows.csv row 3: ") as caught:
         read_records(tmp_path / "rows.csv", Measured)
     assert message in str(caught.value)
@@ -87,11 +88,12 @@ def test_ids_and_counts_of_any_table_are_checked(tmp_path, row, message):
         Row(id="../x", status="ok")
 
 
-def test_a_cut_clip_has_a_length(tmp_path):
-    (tmp_path / "rows.csv").write_text("id,status,frames\na,failed,\nb,ok,\n")
-    with pytest.raises(UserError, match="row 3: frames is empty, but clip b is ok; run python -m dataset_tools.clips again"):
-        read_records(tmp_path / "rows.csv", CutRow)
-    assert [row.frames for row in scan_records(tmp_path / "rows.csv", CutRow)[0]] == [None]
+def test_a_cut_clip_has_a_length():
+    check_frames(1)
+    check_frames(108000)
+    for frames in (None, 0, -5, 108001, 999999999999):
+        with pytest.raises(UserError, match="clips/rows.csv says it has .* frames, a clip has 1 to 108000; run the stage clips again"):
+            check_frames(frames)
 
 
 @pytest.mark.parametrize("text", [

@@ -51,6 +51,13 @@ def read_rows(layout):
         return {row["id"]: row for row in csv.DictReader(handle)}
 
 
+def in_rows(layout, old, new):
+    """Change what clips/rows.csv says of clip_001."""
+    path = layout.stage("clips") / "rows.csv"
+    lines = [line.replace(old, new) if line.startswith("clip_001,") else line for line in path.read_text().splitlines(True)]
+    path.write_text("".join(lines))
+
+
 def test_stage_round_trip(tmp_path):
     layout, made = build_stage_inputs(tmp_path)
     assert run_stage(layout) == 0
@@ -102,6 +109,10 @@ def test_rebuilt_shards_are_byte_identical(tmp_path):
         ),
 
         (lambda layout: (layout.stage("pose") / "clip_001.npy").unlink(), "No such file"),
+        (lambda layout: in_rows(layout, "90", "-5"), "can't be right"),
+        (lambda layout: in_rows(layout, "90", "999999999999"), "lengths in frames differ"),
+        (lambda layout: in_rows(layout, ",204,", ",-5,"), "can't be right"),
+        (lambda layout: in_rows(layout, ",204,", ",0,"), "without frames, width or height"),
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 65, 17, 3), "f4")), "65 people, 1 to 64 fit"),
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 0, 17, 3), "f4")), "0 people"),
         (lambda layout: (layout.stage("pose") / "clip_001.npy").write_bytes(ODD_HEADER), "clip_001"),

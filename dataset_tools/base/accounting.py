@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.limits import CLIP_SECONDS, shown
 from dataset_tools.base.schema import Row, read_records
+from dataset_tools.base.timebase import FPS
 
 R = TypeVar("R", bound=Row)
 
@@ -27,8 +29,9 @@ def read_ok(layout: Layout, word: str, record: type[R]) -> list[R]:
 
 def check_frames(frames: int | None) -> None:
     """Raise UserError where clips/rows.csv can't be right about a clip that is ok."""
-    if frames is None or frames < 1:
-        raise UserError(f"clips/rows.csv says it has {'no number of' if frames is None else frames} frames; run the stage clips again")
+    if frames is None or not 1 <= frames <= CLIP_SECONDS * FPS:
+        found = "no number of" if frames is None else shown(frames)
+        raise UserError(f"clips/rows.csv says it has {found} frames, a clip has 1 to {CLIP_SECONDS * FPS}; run the stage clips again")
 
 
 def demand(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> str:

@@ -29,18 +29,19 @@ from dataset_tools.base.limits import (
     shown,
 )
 from dataset_tools.base.names import check_label, check_name, plain
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+from dataset_tools.base.timebase import SAMPLE_RATE
 
 R = TypeVar("R")
 FILE_NAMES = ("id", "video_id", "clip_id", "song_id", "shard", "name")
 RANGES = {
-    "frames": (1, CLIP_SECONDS * FPS), "samples": (0, CLIP_SECONDS * SAMPLE_RATE), "segments_2s": (0, CLIP_SECONDS // 2),
-    "width": (1, SIDE), "height": (1, SIDE), "crop_w": (1, SIDE), "crop_h": (1, SIDE), "crop_x": (0, SIDE), "crop_y": (0, SIDE),
+    "samples": (0, CLIP_SECONDS * SAMPLE_RATE), "segments_2s": (0, CLIP_SECONDS // 2),
+    "crop_w": (1, SIDE), "crop_h": (1, SIDE), "crop_x": (0, SIDE), "crop_y": (0, SIDE),
     "source_width": (1, SIDE), "source_height": (1, SIDE), "source_fps": (0, 10_000), "dancers": (1, DANCERS),
     "people": (0, DANCERS), "bytes": (0, WHOLE), "seconds": (0, 100 * VIDEO_SECONDS), "cuts": (0, WHOLE), "value": (0, WHOLE),
     "coverage": (0, 1), "audio_peak": (0, WHOLE), "fold": (0, WHOLE),
 }  # fmt: skip
-"""Column -> least and largest number."""
+"""Column -> least and largest number. Of `frames`, `width` and `height` of a cut clip see `accounting.check_frames`: they cost
+the clip, not the table."""
 WORDS = {int: "a whole number", float: "a finite number", bool: "True or False"}
 WHOLE_NUMBER, NUMBER = (re.compile(p, re.ASCII) for p in (r"[+-]?\d{1,19}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"))
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
@@ -136,19 +137,6 @@ class Row:
         check_name(self.id, "id")
         if self.status not in STATUSES:
             raise ValueError(f"status must be one of {', '.join(STATUSES)}, found '{shown(self.status)}'")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutRow(Row):
-    """What the stages after `clips` read of its rows: a clip that is ok has a length."""
-
-    frames: int | None = None
-    """At 30 frames a second; empty where status is not ok."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.status == "ok" and self.frames is None:
-            raise ValueError(f"frames is empty, but clip {self.id} is ok; run python -m dataset_tools.clips again")
 
 
 def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:

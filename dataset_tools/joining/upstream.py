@@ -8,7 +8,7 @@ import numpy as np
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.limits import SHOWN
+from dataset_tools.base.limits import SHOWN, SIDE
 from dataset_tools.base.schema import Row, read_records
 from dataset_tools.base.shard_format import JOINTS, MAX_FRAMES, MAX_PEOPLE, SPLITS, STREAMS, ShardClip
 from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
@@ -60,6 +60,8 @@ class Upstream:
             return 0, f"clips: {clip.reason or clip.status}"
         if not (clip.frames and clip.width and clip.height):
             return 0, "clips: ok, but without frames, width or height"
+        if clip.frames < 1 or not (1 <= clip.width <= SIDE and 1 <= clip.height <= SIDE):
+            return 0, f"clips: {clip.frames} frames of {clip.width}x{clip.height} px can't be right; run the stage clips again"
         if clip_id not in self.splits:
             return 0, "split: not in split.csv"
         for name in STREAMS:
