@@ -279,3 +279,11 @@ def test_unknown_corpus_lists_the_known(tmp_path):
     (tmp_path / "manifests" / "mine" / "clips.csv").write_text("clip_id\n")
     with pytest.raises(UserError, match="known here: mine"):
         Layout(root=tmp_path, corpus="yours").manifest  # noqa: B018
+
+
+def test_a_table_need_not_have_baselines(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("systems: []\nlevels: []\n")
+    assert names_of(path, "systems") == ()
+    with pytest.raises(UserError, match=r"levels must be a list of names, found '\[\]'"):
+        names_of(path, "levels")

@@ -106,9 +106,10 @@ def corpus_of(path: Path) -> str:
 
 def names_of(path: Path, key: str) -> tuple[str, ...]:
     """A list of names at the top of a params file, of those that a DVC matrix runs over: `levels`, `variants`, `models` or
-    `systems`. UserError where it is missing, empty, names one twice, or one that can't be a folder's."""
+    `systems`. UserError where it is missing, empty (but `systems`, for a table need not have baselines), names one twice, or one that
+    can't be a folder's."""
     values = read_params(path).get(key) if Path(path).exists() else None
-    if not isinstance(values, list) or not values:
+    if not isinstance(values, list) or not (values or key == "systems"):
         raise UserError(f"{path}: {key} must be a list of names, found '{shown(values)}'; presets/demo.yaml shows it")
     names = tuple(given_name(value, f"{path}: {key}") for value in values)
     if len(set(names)) < len(names):
