@@ -271,6 +271,41 @@ def test_minutes_that_a_spreadsheet_took_for_hours(corpus, tmp_path):
     assert clips_of(corpus)["b_0_1"][:2] == (70, 100) and "read as minutes:seconds" in found.notes[0]
 
 
+def test_fractions_of_a_day_and_times_that_a_format_hides_are_not_read(corpus, tmp_path):
+    def days(text):
+        minutes, seconds = text.split(":")
+        return (3600 * int(minutes) + 60 * int(seconds)) / 86400  # typed as minutes and seconds, kept as hours and minutes
+
+    for name, cells, number_format in (
+        ("general", [(days("1:15"), days("1:30"))], "General"), ("rounded", [(0.052, 0.063)], "0.000"), ("over", [(days("24:30"), days("25:10"))], "General"),
+        ("hidden", [(days("24:30"), days("25:10"))], "h:mm"), ("beside", [(days("1:15"), days("1:30")), ("2:00", "2:30")], "General"), ("half", [(0.25, 0.5)], "General"),
+    ):  # fmt: skip
+        path = sheet(tmp_path / f"{name}.xlsx", [["clip", "start", "end"], *([f"a_0_{n}", *row] for n, row in enumerate(cells))])
+        book = openpyxl.load_workbook(path)
+        for row in book.active.iter_rows(min_row=2, min_col=2):
+            for cell in row:
+                cell.number_format = number_format
+        book.save(path)
+        before = content(corpus)
+        try:
+            found = import_annotations(corpus, path, dry_run=True)
+            assert not [key for key in found.filled if key[1] == "a_0_0"], name
+            assert any("row 2: its times are not used" in note for note in found.notes)
+        except UserError as err:
+            assert "row 2: its times are not used" in str(err), name
+        assert content(corpus) == before
+
+
+def test_a_sheet_and_a_manifest_of_a_region_with_decimal_commas(corpus, tmp_path):
+    for path in corpus.glob("*.csv"):
+        path.write_text(path.read_text().replace(",", ";"))
+    (tmp_path / "s.csv").write_text("sep=;\nclip;start;end;song title\na_0_0;75,5;90;Caf\u00e9, live\n")
+    import_annotations(corpus, tmp_path / "s.csv")
+    (row,) = [line for line in (corpus / "clips.csv").read_text().splitlines() if line.startswith("a_0_0;")]
+    assert "75.5" in row.split(";") and "90.0" in row.split(";")
+    assert [c.start for c in load_manifest(corpus).clips if c.clip_id == "a_0_0"] == [75.5]
+
+
 def test_links_tell_the_start_where_no_column_does(corpus, tmp_path):
     links = ["https://youtu.be/AAAAAAAAAAA?t=75", "https://www.youtube.com/watch?v=BBBBBBBBBBB&t=1m5s", "https://youtu.be/AAAAAAAAAAA"]
     rows = [["link", "clip", "duration"], *zip(links, ("a_0_0", "b_0_1", "a_1_2"), ("0:10", "12", "9"), strict=True)]

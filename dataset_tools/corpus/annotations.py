@@ -28,7 +28,7 @@ TARGETS = {
 FILL_DOWN = ("video", "song", "url")
 RANGE = re.compile(r"\d\s*(?:[-\u2013\u2014~]|to)\s*\d")
 MAX_DISAGREEMENT = 1.5  # seconds between an end and start + duration, which people round
-SHORTEST = 0.5  # seconds between a start and an end that are meant as seconds
+SHORTEST = 1.0  # seconds between a start and an end that are meant as seconds
 WHOLE_MINUTES = 5  # so many times that all end in :00 were typed as minutes and seconds
 
 

@@ -7,6 +7,7 @@ Formats: ECMA-376 part 1, 18.8.31.
 
 import re
 from datetime import datetime, time, timedelta
+from itertools import pairwise
 
 TOKEN = re.compile(
     r'"([^"]*)"|\\(.)|_.|\*.|\[(h+|m+|s+)\]|\[[^\]]*\]|(AM/PM|A/P)|(h+|m+|s+|y+|d+|e+|b+)|(\.0+)|(.)', re.IGNORECASE | re.DOTALL
@@ -100,4 +101,6 @@ def _parts(number_format: str) -> list[tuple[str, str]]:
             parts[k] = ("date", parts[k][1])
         if place and k - units[place - 1] == 2 and parts[k - 1][1] in BETWEEN:
             parts[k - 1] = ("text", ":")
+    for k in reversed([k for before, k in pairwise(units) if k - before == 1]):  # mmss: 0115 would be taken for seconds
+        parts.insert(k, ("text", ":"))
     return parts
