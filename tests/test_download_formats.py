@@ -86,6 +86,8 @@ def test_the_original_language_is_taken_whatever_its_quality(tmp_path):
     assert chosen(tmp_path, [film, *dubbed], "Youtube", ("quality", "lang")) == "136+140-0", "the site's default, where no original is"
     muxed = [both("96-0", 1280, 720, language="en"), both("95-1", 854, 480, language="ko", language_preference=10)]
     assert chosen(tmp_path, muxed, "Youtube") == "95-1"
+    hls = [sound("es", source_preference=-2, acodec="mp4a.40.2", abr=256), sound("ko", acodec="opus", ext="webm", abr=64)]
+    assert chosen(tmp_path, [picture("v", 1280, 720), *hls]) == "v+ko", "an alternate sound is not the default, though it is larger"
     unknown = both("96", 1280, 720)
     assert chosen(tmp_path, [unknown, original, picture("135", 854, 480)], "Youtube") == "96", "no language is no other language"
 

@@ -36,6 +36,10 @@ DANCERS, TEMPO, SIDE = 64, 1000.0, 16_384
 TEXT = 1000
 """Letters of a name that is no file's name: a genre, a song's title, what computed a stream."""
 
+# Downloads (the size of a film: download.max_gb)
+PLAYLIST_BYTES, PAGE_BYTES = 16 << 20, 64 << 10
+"""Of a playlist or a manifest; of a page that came in place of a video, enough for what it says."""
+
 # Shards
 SHARD_CLIPS = 100_000
 """Clips of one file."""

@@ -14,7 +14,7 @@ import av
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.corpus.no_film import Refused
-from dataset_tools.vision.video_io import open_media
+from dataset_tools.vision.media import open_media
 
 RAW = ("aac", "mp3", "ac3", "eac3")  # FFmpeg's names of containers without time stamps
 HLS_NOTE = re.compile(rb"com\.apple\.streaming\.transportStreamTimestamp\0(.{8})", re.DOTALL)

@@ -15,15 +15,15 @@ from yt_dlp.postprocessor import FFmpegMergerPP
 from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.limits import PAGE_BYTES, PLAYLIST_BYTES
 from dataset_tools.corpus import hls
 from dataset_tools.corpus.classify import causes
 from dataset_tools.corpus.clocks import check_clock, join, presentation_offset, shifts
 from dataset_tools.corpus.formats import FORMAT, film_formats
-from dataset_tools.corpus.no_film import PAGE_BYTES, Incomplete, NotAVideo, Refused, in_place_of_a_video
+from dataset_tools.corpus.no_film import Incomplete, NotAVideo, Refused, in_place_of_a_video
 from dataset_tools.corpus.whole_file import whole
 from dataset_tools.corpus.ydl_options import Settings, cookies_copy, options
 
-PLAYLIST_BYTES = 1 << 24  # of a playlist or a manifest
 STRAIGHTENED = "mpegts"  # whose stamps FFmpeg puts in order when it copies a film of one file
 ASKS_FOR_A_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
 

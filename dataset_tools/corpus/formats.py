@@ -12,8 +12,9 @@ SPLIT_SITES = ("Youtube", "BiliBili")
 
 def sorting(max_height: int) -> list[str]:
     """yt-dlp's sort keys: the nearest to `max_height` px from below (`res` is the shorter side, so that '720p' means the same
-    upright), else from above; then no HDR, then more frames a second, then what every player knows."""
-    return [f"res:{max_height}", "hdr:sdr", "fps", "vcodec:h264", "acodec:aac"]
+    upright), else from above; then no HDR, more frames a second, a picture that every player knows, the site's own
+    recommendation of a language and of a source, sound that every player knows."""
+    return [f"res:{max_height}", "hdr:sdr", "fps", "vcodec:h264", "lang", "source", "acodec:aac"]
 
 
 def film_formats(formats: list[dict], site: str) -> list[dict]:

@@ -5,7 +5,6 @@ import re
 
 from dataset_tools.base.errors import UserError
 
-PAGE_BYTES = 65536  # of a page in place of a video: enough for what it says
 MESSAGE = 400  # letters: a longer text is a whole site, with "log in" and "cookies" on every page
 
 
