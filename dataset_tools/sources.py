@@ -14,12 +14,13 @@ import argparse
 import dataclasses
 import os
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.limits import CLIP_SECONDS
 from dataset_tools.base.manifest import (
     Manifest,
     absent_files,
@@ -94,17 +95,36 @@ def collect(folder: Path, target: Path, params: Params) -> Manifest:
         manifest = load_manifest(folder)
     manifest = limited(manifest, videos=params.videos, clips_per_video=params.clips_per_video)
     if params.render:
-        for video in manifest.videos:
-            if video.url != (expected := f"media/{video.video_id}.mp4"):
-                raise UserError(
-                    f"{folder / 'videos.csv'}: video {video.video_id}: url must be {expected} to be rendered"
-                )
-        for clip in manifest.clips:
-            if clip.start is None:
-                raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: start and end are needed to render it")
+        _check_rendered(manifest, folder)
         return manifest
     videos = tuple(resolve_url(video, folder, target) for video in manifest.videos)
     return dataclasses.replace(manifest, videos=videos)
+
+
+def _check_rendered(manifest: Manifest, folder: Path) -> None:
+    """Raise UserError for what can't be rendered: another place of a video, a video without clips, clips without times, past
+    `CLIP_SECONDS` of their video or over each other, a song of an unknown genre or tempo."""
+    from dataset_tools.demo.songs import compose
+
+    for video in manifest.videos:
+        where, clips = f"{folder / 'videos.csv'}: video {video.video_id}", manifest.clips_of(video.video_id)
+        if video.url != (expected := f"media/{video.video_id}.mp4"):
+            raise UserError(f"{where}: url must be {expected} to be rendered")
+        if not clips:
+            raise UserError(f"{where}: no clip of clips.csv is of it, so there is nothing to render; leave it out")
+        for clip in clips:
+            if clip.start is None:
+                raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: start and end are needed to render it")
+            if clip.end > CLIP_SECONDS:
+                raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: a rendered video has {CLIP_SECONDS} s at most, found end {clip.end}")
+        for first, second in pairwise(sorted(clips, key=lambda clip: clip.start)):
+            if second.start < first.end:
+                raise UserError(f"{folder / 'clips.csv'}: clips {first.clip_id} and {second.clip_id} share time of {video.video_id}, which can't be rendered")
+    for song in manifest.songs:
+        try:
+            compose(0, song.genre, tempo=song.tempo, seconds=2)
+        except UserError as err:
+            raise UserError(f"{folder / 'songs.csv'}: song {song.song_id}: {err}") from None
 
 
 def _render(job: tuple) -> int:

