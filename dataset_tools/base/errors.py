@@ -24,6 +24,18 @@ class UserError(ValueError):
     """Bad input. The message names the file, the rule, what was found and what to do, on one line."""
 
 
+class Unreadable(UserError):
+    """A file that is not what it should be. `reason` is the message without the file's path, for tables that must hold no
+    path of this machine."""
+
+    def __init__(self, path: Path | str, reason: str):
+        self.path, self.reason = path, " ".join(reason.split())
+        super().__init__(f"{path}: {self.reason}")
+
+    def __reduce__(self):
+        return Unreadable, (self.path, self.reason)
+
+
 def disk_trouble(err: BaseException, *, full_path: bool = True) -> str | None:
     """One line for an error by which the operating system refused to write: file, reason, what to do. None for any
     other error. `full_path` off: the file's name alone, for a table that must not hold paths of this machine."""

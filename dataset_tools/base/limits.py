@@ -44,6 +44,39 @@ PLAYLIST_BYTES, PAGE_BYTES = 16 << 20, 64 << 10
 SHARD_CLIPS = 100_000
 """Clips of one file."""
 
+# Arrays, networks, sounds, scores and other JSON
+ZIP_PARTS, ARRAY_BYTES = 10_000, 256 << 20
+"""Parts of a zip archive; bytes of arrays unpacked from one."""
+TENSOR_BYTES, TENSOR_PARTS, TENSOR_STEPS, TENSOR_NEST = 16 << 30, 200_000, 1_000_000, 10_000
+"""Of a file of torch.save: bytes; tensors; steps of its pickle, and bytes of it 10 times that; values in one nest of tuples."""
+SOUND_SECONDS, SOUND_SAMPLES = CLIP_SECONDS, 1800 * 48_000
+"""Longest sound; most samples, of all channels together where these are kept."""
+SOUND_RATES, SOUND_CHANNELS, LOUDEST = (1000, 768_000), 256, 2.0**31
+"""Samples a second, least and most; channels; largest absolute sample: what a 32-bit one is where nobody scaled it to 1."""
+MIDI_BYTES, MIDI_SECONDS, MIDI_BARS = 1 << 20, 3600.0, 100_000
+"""Of one score."""
+JSON_BYTES, JSON_DEPTH, JSON_LISTS, JSON_DICTS, JSON_VALUES = 256 << 20, 64, 1 << 22, 1 << 20, 1 << 24
+"""Of one file, unless its reader says fewer bytes; depth of nesting; number of lists, objects and values."""
+
+
+def regular_file(path: Path, most: int | None = None) -> Path:
+    """`path`, once it is known to be a regular file of at most `most` bytes: no folder, and no pipe or device, which would be
+    waited for. Raises UserError as `file_bytes`."""
+    path = Path(path)
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: file not found") from None
+    except ValueError:  # a NUL in it
+        raise UserError(f"{str(path)[:SHOWN]!a}: no name that a file can have") from None
+    except OSError as err:
+        raise UserError(f"{path}: {err.strerror}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path}: {'a folder' if stat.S_ISDIR(found.st_mode) else 'a pipe, socket or device'}, not a file")
+    if most is not None and found.st_size > most:
+        raise UserError(f"{path}: {found.st_size} bytes; such a file has at most {most}")
+    return path
+
 
 def file_bytes(path: Path, most: int) -> bytes:
     """The bytes of a regular file, never more than `most`. Raises UserError for what is no file (a folder, a device, a pipe,

@@ -1,0 +1,42 @@
+"""JSON of other programs, from anywhere: no deeper and with no more values than `limits` says, so that it is known what it
+takes in memory before it is parsed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dataset_tools.base import limits
+from dataset_tools.base.errors import Unreadable
+
+BLOCK = 1 << 20
+STEP = np.zeros(256, np.int8)
+STEP[list(b"[{")], STEP[list(b"]}")] = 1, -1
+
+
+def read_json(path: Path, most: int = limits.JSON_BYTES) -> object:
+    """What a JSON file of at most `most` bytes holds. Raises UserError as `limits.file_bytes`, and Unreadable as `json_of`."""
+    return json_of(limits.file_bytes(path, most), path)
+
+
+def json_of(data: bytes, where: Path | str) -> object:
+    """What bytes of JSON hold. Raises Unreadable, which begins with `where`, for what is no JSON or beyond `limits`."""
+    counted = ((b"[", limits.JSON_LISTS, "lists"), (b"{", limits.JSON_DICTS, "objects"), (b",", limits.JSON_VALUES, "values"))
+    for sign, most, what in counted:
+        if data.count(sign) > most:
+            raise Unreadable(where, f"over {most} {what}; a file of this kind has fewer: cut it into parts")
+    if _depth(data) > limits.JSON_DEPTH:
+        raise Unreadable(where, f"nested more than {limits.JSON_DEPTH} deep")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as err:
+        raise Unreadable(where, f"not JSON ({limits.shown(str(err))})") from None
+
+
+def _depth(data: bytes) -> int:
+    """How deep brackets nest; those in texts count too, where they are not closed."""
+    now = deepest = 0
+    for first in range(0, len(data), BLOCK):
+        levels = now + np.cumsum(STEP[np.frombuffer(data, np.uint8, min(BLOCK, len(data) - first), first)], dtype=np.int64)
+        now, deepest = int(levels[-1]), max(deepest, int(levels.max()))
+    return deepest

@@ -1,0 +1,131 @@
+"""Sounds of any format that libsndfile reads, from anywhere: from the first sample on, never longer than `limits` says.
+
+What a file claims of its length is not believed: streaming encoders write none or the largest, and some codecs can't be
+sought in. So samples are read one block after the other until there are no more.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from dataset_tools.base import limits
+from dataset_tools.base.errors import Unreadable
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+BLOCK = 1 << 16
+UNKNOWN = 1 << 62
+"""Samples from which a claimed length is none."""
+CHAINED = ("MP3", "OGG")
+"""Formats whose files can go on in another rate or number of channels, where libsndfile ends without a word."""
+SPARE = 0.5
+"""Seconds, besides a fiftieth, by which a compressed sound may be shorter than its packets: encoders pad both ends."""
+MP3_RATE = 640_000 // 8
+"""Bytes a second that no MP3 has more of. A decoder finds a frame or two in nearly any binary file that is called .mp3."""
+TAGS = 4096
+"""Bytes that an MP3 may have after its sound."""
+
+
+class Samples(NamedTuple):
+    """A sound as its file has it."""
+
+    audio: np.ndarray
+    """(S, channels) as the file has it, or (S,) the mean of its channels."""
+    rate: int
+    """Samples a second."""
+    channels: int
+    kind: str
+    """libsndfile's names of format and coding, such as 'WAV PCM_16'."""
+
+
+def read_samples(path: Path, *, mono: bool = False, dtype: str = "float32", most: int | None = None) -> Samples:
+    """The samples of a sound file, full scale 1 in float32.
+
+    mono: the mean of the channels, which takes less memory where there are many. dtype: 'float32' or 'int16'. most: samples
+    after which reading ends, however long the sound is; without it a sound longer than `limits` is refused.
+    Raises Unreadable for no sound in a known format, a damaged one, one beyond `limits`, one without samples, one whose format
+    changes midway, and samples that are NaN, infinite or absurdly large; UserError for no file.
+    """
+    with open_sound(path) as file:
+        rate, channels, kind = file.samplerate, file.channels, f"{file.format} {file.subtype}"
+        longest = min(limits.SOUND_SAMPLES // (1 if mono else channels), limits.SOUND_SECONDS * rate)
+        blocks, count = [], 0
+        for block in _blocks(file, dtype, longest + 1 if most is None else most):
+            if dtype == "float32" and not np.abs(block).max(initial=0) <= limits.LOUDEST:
+                raise Unreadable(path, f"holds samples that are NaN, infinite or over {limits.LOUDEST:g}; write it again within -1..1")
+            count += len(block)
+            blocks.append(block.mean(axis=1) if mono else block)
+        if not count:
+            raise Unreadable(path, "holds no sound (0 samples); write it again or leave it out")
+        if most is None and count > longest:
+            raise Unreadable(path, f"lasts over {longest / rate:.0f} s at {rate} Hz, more than is read at once; cut it")
+        if count != most and file.format in CHAINED:
+            _check_whole(Path(path), file.format, count / rate)
+    return Samples(np.concatenate(blocks), rate, channels, kind)
+
+
+@contextmanager
+def open_sound(path: Path) -> Iterator["SoundFile"]:
+    """A sound file to be read forwards only. What libsndfile can't read, here or in the block, becomes Unreadable; a rate or
+    number of channels beyond `limits` too."""
+    import soundfile
+
+    class Forwards(soundfile.SoundFile):
+        """Is never sought in: some codecs can't be, and a length may not be known."""
+
+        def seekable(self) -> bool:
+            return False
+
+    path = limits.regular_file(path)
+    try:
+        with Forwards(path) as file:
+            least, most = limits.SOUND_RATES
+            if not least <= file.samplerate <= most or not 1 <= file.channels <= limits.SOUND_CHANNELS:
+                found = f"{file.samplerate} Hz, {file.channels} channels"
+                raise Unreadable(path, f"a sound has {least} to {most} Hz and 1 to {limits.SOUND_CHANNELS} channels, found {found}")
+            yield file
+    except (soundfile.SoundFileError, OSError, TypeError) as err:
+        # libsndfile says of an MP3 without any frame that it does not exist, and soundfile wants the rate of a headerless .raw
+        known = "does not exist" not in str(err) and not isinstance(err, TypeError)
+        reason = limits.shown(str(err)).replace(repr(str(path)), "it") if known else "no sound in a known format"
+        raise Unreadable(path, f"not a readable sound file: {reason}") from None
+
+
+def _blocks(file: "SoundFile", dtype: str, most: int) -> Iterator[np.ndarray]:
+    """Blocks (n, channels) up to the end of the sound, or `most` samples."""
+    left = min(most, file.frames) if file.frames < UNKNOWN else most
+    while left > 0:
+        block = file.read(min(left, BLOCK), dtype=dtype, always_2d=True)
+        yield block
+        left = left - len(block) if len(block) == min(left, BLOCK) else 0
+
+
+def _check_whole(path: Path, kind: str, seconds: float) -> None:
+    """Refuse a compressed file that libsndfile read as far as its format stayed the same, and one that is hardly a sound."""
+    import av
+
+    if kind == "MP3" and (size := _sound_bytes(path)) > MP3_RATE * seconds + TAGS:
+        raise Unreadable(path, f"not a readable sound file: {seconds:.2f} s of MP3 in {size} bytes, most of which must be something else; write it again")
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            stream = container.streams.audio[0]
+            stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+            there = float((max(stamps) - min(stamps)) * stream.time_base) if stamps else 0.0
+    except av.error.PatchWelcomeError:  # FFmpeg's word for Ogg that goes on with other headers
+        raise Unreadable(path, f"changes its format after {seconds:.2f} s; write it again as one sound") from None
+    except (av.error.FFmpegError, LookupError, UnicodeDecodeError):
+        return  # another opinion, but libsndfile has read it
+    if there > 1.02 * seconds + SPARE:
+        raise Unreadable(path, f"changes its format after {seconds:.2f} of {there:.2f} s, or is damaged there; write it again as one sound")
+
+
+def _sound_bytes(path: Path) -> int:
+    """Size of an MP3 file without the ID3v2 tag at its start, which may hold pictures."""
+    with open(path, "rb") as file:
+        head = file.read(10)
+    tag = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0))) if head[:3] == b"ID3" else 0
+    return Path(path).stat().st_size - tag
