@@ -146,13 +146,10 @@ def load(path: Path, params: Params) -> Cmt:
     """The model of a model.pt that `train` wrote, to compose with. Raises UserError for a missing or unfit file."""
     content = checkpoint.load(path, KIND, VERSION)
     state = content.state
-    try:
-        net = CmtNet(**content.meta["sizes"])
-        net.load_state_dict(state["net"])
+    with checkpoint.fitting(path):
+        net = checkpoint.network(lambda: CmtNet(**content.meta["sizes"]), state["net"])
         known = Statistics(*(state[name].numpy() for name in Statistics._fields))
-        genres = tuple(content.meta["genres"])
-    except (KeyError, TypeError, RuntimeError) as err:
-        raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
+        genres = checkpoint.texts(content.meta["genres"])
     names = (f.name for f in fields(Sampling))
     sampling = Sampling(**{name: getattr(params, name) for name in names})
     return Cmt(net=net.eval(), known=known, genres=genres, songs=state["songs"], genre=params.genre, tempo=params.tempo, sampling=sampling)

@@ -1,8 +1,6 @@
 """What every importer shares: read a file of tensors without running code, say what it is, and fit it to a network."""
 
-import pickle
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,17 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from dataset_tools.base import tensor_file
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import shown
 
 WRAPPINGS = ("model", "state_dict")
 """Keys under which training programs put the state dict beside other things."""
 PREFIX = "module."  # of every name where the network was saved inside torch's DataParallel
 # Training programs leave numpy's numbers beside the weights, such as scores; older and newer numpy name their maker so.
-NUMPY_NUMBERS = [
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
-    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-]
+NUMPY_NUMBERS = {"numpy.dtype": np.dtype} | {f"numpy.{core}.multiarray.scalar": np._core.multiarray.scalar for core in ("core", "_core")}
 
 # What a file is, by a tensor that only it has. The first that fits names it.
 KINDS: tuple[tuple[str, str], ...] = (
@@ -40,16 +36,14 @@ def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
     """The state dict of a file of torch.save, zip or older, on the CPU: bare, or under 'model' or 'state_dict'.
 
     `module.` before every name is taken off. expected: what the caller wants, for its errors.
-    Raises UserError where the file is missing, unreadable, would have to run code to be read, or holds no state dict.
+    Raises UserError where the file is missing, unreadable, would have to run code to be read, holds no state dict, or tensors
+    that are not finite plain numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: file not found; expected {expected}")
     try:
-        with torch.serialization.safe_globals(NUMPY_NUMBERS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as err:
-        raise UserError(f"{path}: {_unreadable(path, err)}; expected {expected}") from None
+        # tensors may be stretched: `fit` knows the shapes it takes
+        content = tensor_file.read_tensors(path, allow=NUMPY_NUMBERS.get, stretched=True)
+    except UserError as err:
+        raise UserError(f"{err}; expected {expected}") from None
     if isinstance(content, dict):
         content = next((content[key] for key in WRAPPINGS if isinstance(content.get(key), dict)), content)
         if content and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
@@ -62,15 +56,15 @@ def describe(content: object) -> str:
     """What a file's content looks like, in a few words that can follow 'this is'."""
     if not isinstance(content, dict):
         return f"a {type(content).__name__}, not a state dict"
-    names = [str(name) for name in content]
+    names = [name if isinstance(name, str) else f"a {type(name).__name__}" for name in content]
     if "param_groups" in content:
         return "the state of an optimizer, not of a network"
     if content.get("format") in ("d2m-checkpoint", "d2m-i3d 1"):
-        return f"a checkpoint of this project ({content.get('kind', 'i3d')}), not a published one"
+        return f"a checkpoint of this project ({shown(content.get('kind', 'i3d'))}), not a published one"
     for pattern, kind in KINDS:
         if any(re.match(pattern, name) for name in names):
             return kind
-    return f"a dict of unknown layout; its first keys are {', '.join(names[:3]) or 'none'}"
+    return f"a dict of unknown layout; its first keys are {shown(', '.join(names[:3])) or 'none'}"
 
 
 def fit(
@@ -96,16 +90,3 @@ def fit(
     ours = {name: tensors[name_of(name)].float().contiguous() for name in net.state_dict()}
     net.load_state_dict(ours, strict=True, assign=True)
     return net.eval().requires_grad_(False)
-
-
-def _unreadable(path: Path, err: Exception) -> str:
-    """Why torch refused a file, in a line: its own text can be a page of advice on switching the protection off."""
-    needed = re.search(r"GLOBAL ([\w.]+)", str(err))
-    if needed:
-        return f"it holds more than tensors ({needed[1]}), which only code of its own could read"
-    with open(path, "rb") as handle:
-        start = handle.read(4)
-    if start[:2] == b"\x1f\x8b" or start[:4] == b"\x89HDF" or start[:1] in (b"<", b"{"):
-        return "not a file of torch.save (is it a web page, an archive or a file of another program?)"
-    first = str(err).strip().split("\n")[0].split(". ")[0][:120]
-    return f"not a readable file of torch.save ({first or type(err).__name__})"

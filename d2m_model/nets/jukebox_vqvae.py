@@ -19,6 +19,10 @@ HALVINGS = (3, 2, 2)
 """log2 of the downsampling that each level adds to the one below it."""
 
 
+MOST = {"width": 1 << 14, "depth": 1 << 8, "bins": 1 << 20, "emb_width": 1 << 14, "multipliers": 1 << 6}
+"""Of each size; what blocks are made of grows with the depth before any weight does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VqVaeConfig:
     """Sizes; the defaults are the published network's."""
@@ -34,6 +38,9 @@ class VqVaeConfig:
     def __post_init__(self):
         if len(self.multipliers) != len(LEVELS) or min(self.width, self.depth, self.bins, self.emb_width, *self.multipliers) < 1:
             raise ValueError("width, depth, bins, emb_width and the three multipliers must be at least 1")
+        for name, most in MOST.items():
+            if any(type(size) is not int or size > most for size in (self.multipliers if name == "multipliers" else (getattr(self, name),))):
+                raise ValueError(f"{name} must be whole numbers of at most {most}, found {getattr(self, name)}")
 
     def as_dict(self) -> dict:
         """Plain values for a checkpoint's meta; `VqVaeConfig(**d)` gives the config back."""

@@ -9,7 +9,9 @@ import torch
 from d2m_model.prior.net import PriorNet, PriorSizes
 from d2m_model.prior.style import Styles
 from d2m_model.training import checkpoint
+from d2m_model.training.music_model import codebook_of
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.timebase import LEVELS
 
 KIND, VERSION = "prior", 1
 
@@ -44,15 +46,17 @@ def load_prior(path: Path, codebook: torch.Tensor | None = None) -> PriorModel:
     where it is not, and for a missing or unfit file.
     """
     content = checkpoint.load(path, KIND, VERSION)
-    try:
-        net = PriorNet(PriorSizes(**content.meta["sizes"]))
-        net.load_state_dict(content.state["net"])
-        own, styles = content.state["codebook"], None
-        if content.meta["genres"]:
-            styles = Styles(genres=tuple(content.meta["genres"]), tempos=content.state["tempos"], vectors=content.state["styles"])
+    with checkpoint.fitting(path):
+        sizes, styles = PriorSizes(**content.meta["sizes"]), None
+        net = checkpoint.network(lambda: PriorNet(sizes), content.state["net"])
+        own, genres = codebook_of(content.state["codebook"]), checkpoint.texts(content.meta["genres"])
+        if content.meta["level"] not in LEVELS or len(own) != sizes.bins:
+            raise ValueError(f"level '{content.meta['level']}', {len(own)} codebook entries for {sizes.bins} codes")
+        if genres:
+            styles = Styles(genres=genres, tempos=content.state["tempos"], vectors=content.state["styles"])
+            if styles.tempos.shape != (len(genres),) or styles.vectors.shape != (len(genres), sizes.style):
+                raise ValueError(f"styles of another number than the {len(genres)} genres")
         model = PriorModel(net=net.eval(), codebook=own, level=content.meta["level"], styles=styles)
-    except (KeyError, TypeError, ValueError, RuntimeError) as err:
-        raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
     if codebook is not None and (codebook.shape != own.shape or not torch.allclose(codebook.cpu(), own, atol=1e-3, rtol=1e-2)):
         raise UserError(f"{path}: was trained over another codebook than the synthesizer has; train it again (python -m d2m_model.prior), or name weights of that codebook")
     return model

@@ -15,6 +15,8 @@ from torch import nn
 
 PATCH = 512
 """Samples of a patch, at every level: 23 ms."""
+MOST = 1 << 16
+"""Of each size."""
 RHYTHM = 13
 """Numbers that `conditions.rhythm_features` gives for each code."""
 
@@ -42,6 +44,9 @@ class PriorSizes:
     dropout: float = 0.0
 
     def __post_init__(self):
+        whole = (self.bins, self.patch, self.width, self.depth, self.heads, self.context, self.local_width, self.embedding, 1 + self.style, 1 + self.upper)
+        if not all(type(size) is int and 1 <= size <= MOST for size in whole):
+            raise ValueError(f"sizes must be whole numbers from 1 (style and upper from 0) to {MOST}, found {self}")
         if self.width % (2 * self.heads):
             raise ValueError(f"width must be a multiple of 2 x heads, found {self.width} and {self.heads}")
 

@@ -98,9 +98,6 @@ def save_rhythm(path: Path, net: RhythmNet) -> None:
 def load_rhythm(path: Path) -> RhythmModel:
     """The model of a model.pt of the stage `rhythm`. Raises UserError for a missing, damaged or unfit file."""
     content = checkpoint.load(path, KIND, VERSION)
-    try:
-        net = RhythmNet(**content.meta)
-        net.load_state_dict(content.state["net"])
-    except (TypeError, KeyError, ValueError, RuntimeError) as err:
-        raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
-    return RhythmModel(net.requires_grad_(False))
+    with checkpoint.fitting(path):
+        checkpoint.texts(content.meta["genres"])
+        return RhythmModel(checkpoint.network(lambda: RhythmNet(**content.meta), content.state["net"]).requires_grad_(False))

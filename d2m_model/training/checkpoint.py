@@ -1,19 +1,23 @@
 """Checkpoints: tensors and plain values under a kind and a version, complete or absent, loaded without running code."""
 
 import io
-import pickle
 import sys
-import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.limits import shown
+from dataset_tools.base.tensor_file import outline, read_tensors
 
 FORMAT = "d2m-checkpoint"
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,31 +43,69 @@ def save(path: Path, kind: str, version: int, state: dict[str, Any], meta: dict[
         aside.write_bytes(buffer.getbuffer())
 
 
-def load(path: Path, kind: str, version: int) -> Checkpoint:
+def load(path: Path, kind: str, version: int, *, finite: bool = True) -> Checkpoint:
     """Read a checkpoint of this kind and version to the CPU. Never executes code from the file.
 
-    Raises UserError: file missing, not a checkpoint of this project (a damaged file or a pickle with code included),
-    another kind, another version.
+    finite: off where NaN among the tensors may be. Raises UserError: file missing, not a checkpoint of this project (a
+    damaged file or a pickle with code included), another kind, another version.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: file not found; run the stages before this one first (dvc repro)")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as err:
-        # torch's own text can run to a page of advice on switching the protection off: its first sentence is enough.
-        first = str(err).split("\n")[0].split(". ")[0]
-        raise UserError(f"{path}: not a readable checkpoint of plain tensors ({first})") from None
+        content = read_tensors(path, finite=finite)
+    except Unreadable as err:
+        raise UserError(f"{path}: not a readable checkpoint of plain tensors ({err.reason})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this project; expected one written by the stage '{kind}'")
     if content.get("kind") != kind:
-        raise UserError(f"{path}: a checkpoint of kind '{content.get('kind')}', expected '{kind}'")
+        raise UserError(f"{path}: a checkpoint of kind '{shown(content.get('kind'))}', expected '{kind}'")
     if content.get("version") != version:
         raise UserError(
-            f"{path}: '{kind}' checkpoint of version {content.get('version')}, this program reads version {version}; "
+            f"{path}: '{kind}' checkpoint of version {shown(content.get('version'))}, this program reads version {version}; "
             f"run the stage '{kind}' again"
         )
-    return Checkpoint(state=content["state"], meta=content["meta"])
+    state, meta = content.get("state"), content.get("meta")
+    if not isinstance(state, dict) or not isinstance(meta, dict):
+        raise UserError(f"{path}: a '{kind}' checkpoint without its state or its meta; run the stage '{kind}' again")
+    return Checkpoint(state=state, meta=meta)
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Whatever goes wrong where something is built by the numbers of a checkpoint becomes a UserError of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as err:  # noqa: BLE001 - sizes that anyone may have written break a network in any way
+        reason = str(err).strip().splitlines()[-1:] or [""]
+        raise UserError(f"{path}: its weights do not fit its sizes ({type(err).__name__}: {shown(reason[0].strip())})") from None
+
+
+def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net:
+    """The network that `make` builds, with these weights. It is built in outline first, so that sizes which do not fit the
+    weights cost neither memory nor time. Raises ValueError where they do not fit, and what `make` raises: see `fitting`."""
+    weights = dict(weights)
+    known = outline(make, weights)
+    wrong = [f"'{name}' is missing" for name in known if name not in weights]
+    wrong += [f"'{shown(name)}' is no part of it" for name in weights if name not in known]
+    for name in known.keys() & weights.keys():
+        mine, given = known[name], weights[name]
+        if mine.shape != given.shape or mine.is_floating_point() != given.is_floating_point():
+            wrong.append(f"'{name}' is {given.dtype} {tuple(given.shape)}, not {mine.dtype} {tuple(mine.shape)}")
+    if wrong:
+        raise ValueError(min(wrong) + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
+    net = make()
+    net.load_state_dict(weights)
+    return net
+
+
+def texts(values: object) -> tuple[str, ...]:
+    """A list of texts, such as the genres of a checkpoint's meta. Raises ValueError for anything else."""
+    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
+        raise ValueError("genres must be a list of texts")
+    return tuple(values)
 
 
 def training_state(step: int, optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Any]:

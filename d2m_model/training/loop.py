@@ -260,17 +260,18 @@ def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None
 
 
 def _restore(task: Task, curves: Curves, run: Run) -> tuple[int, list]:
-    content = checkpoint.load(run.state, f"{run.stage}-training", VERSION)
-    state, done = content.state, content.meta["step"]
-    for name, net in task.nets.items():
-        net.load_state_dict(state["nets"][name])
-    for name, adam in task.adams.items():
-        adam.load_state_dict(state["adams"][name])
-    random = state["random"][distributed.rank()]
-    torch.set_rng_state(random[0])
-    if torch.cuda.is_available() and len(random) > 1:
-        torch.cuda.set_rng_state(random[1])
-    curves.rows = state["curves"]
+    content = checkpoint.load(run.state, f"{run.stage}-training", VERSION, finite=False)
+    with checkpoint.fitting(run.state):
+        state, done = content.state, content.meta["step"]
+        for name, net in task.nets.items():
+            net.load_state_dict(state["nets"][name])
+        for name, adam in task.adams.items():
+            adam.load_state_dict(state["adams"][name])
+        random = state["random"][distributed.rank()]
+        torch.set_rng_state(random[0])
+        if torch.cuda.is_available() and len(random) > 1:
+            torch.cuda.set_rng_state(random[1])
+        curves.rows = state["curves"]
     if distributed.rank() == 0:
         say(run.stage, f"{run.name} goes on from step {done}".replace(":  ", ": "))
     return done, [{k: torch.tensor(v) for k, v in row.items()} for row in state["recent"]]

@@ -11,7 +11,7 @@ from torch import nn
 from d2m_model.nets.folding import fold
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.motion_features import fill_missing
-from d2m_model.nets.presets import DanceToCodes, preset_of
+from d2m_model.nets.presets import EMBEDDING, DanceToCodes, preset_of
 from d2m_model.training import checkpoint
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import ShardInfo
@@ -21,6 +21,8 @@ from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
 KIND, VERSION = "d2m_gan", 2
 INPUTS = ("pose_layout", "pose_weights", "i3d_weights")
 """What decides how a dance looks to a model that reads keypoints: attributes of its shards."""
+MOST_FRAMES = 10_000
+"""Of a window."""
 MOTION_INPUTS = ("motion_rate", "i3d_weights")
 """The same of one that reads SMPL motion."""
 
@@ -120,12 +122,19 @@ def load_generator(path: Path) -> tuple[DanceToCodes, torch.Tensor, dict[str, st
     Raises UserError for a missing or unfit file.
     """
     content = checkpoint.load(path, KIND, VERSION)
-    meta = dict(content.meta)
-    inputs = meta.pop("inputs")
-    preset = preset_of(meta.pop("preset"), meta.pop("variant"))
-    net = DanceToCodes(preset, meta.pop("level"), **meta)
-    try:
-        net.load_state_dict(content.state["net"])
-    except RuntimeError as err:
-        raise UserError(f"{path}: its weights do not fit preset '{preset.name}': {str(err).splitlines()[-1].strip()}") from None
-    return net.eval(), content.state["codebook"], inputs
+    with checkpoint.fitting(path):
+        meta = dict(content.meta)
+        inputs, level = dict(meta.pop("inputs")), meta.pop("level")
+        preset = preset_of(meta.pop("preset"), meta.pop("variant"))
+        checkpoint.texts([level, *inputs, *inputs.values(), *meta.get("genres", ())])
+        if type(meta["frames"]) is not int or not 1 <= meta["frames"] <= MOST_FRAMES:
+            raise ValueError(f"frames must be 1 to {MOST_FRAMES}, found {meta['frames']}")
+        net = checkpoint.network(lambda: DanceToCodes(preset, level, **meta), content.state["net"])
+        return net.eval(), codebook_of(content.state["codebook"]), inputs
+
+
+def codebook_of(entries: torch.Tensor) -> torch.Tensor:
+    """The codebook (bins, 64) of a checkpoint. Raises ValueError for anything else."""
+    if not isinstance(entries, torch.Tensor) or entries.ndim != 2 or entries.shape[1] != EMBEDDING or not entries.is_floating_point():
+        raise ValueError(f"its codebook must be float (bins, {EMBEDDING})")
+    return entries

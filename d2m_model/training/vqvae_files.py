@@ -6,7 +6,6 @@ from typing import Any
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.nets.variants import variant_of
 from d2m_model.training import checkpoint
-from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 
 KIND, VERSION = "vqvae", 1
@@ -40,9 +39,6 @@ def load_vqvae(path: Path) -> JukeboxVQVAE:
 def load_training(path: Path) -> tuple[JukeboxVQVAE, dict[str, Any]]:
     """The network of such a file, to be trained on, and the `training` it was saved with. Raises as `load_vqvae`."""
     content = checkpoint.load(path, KIND, VERSION)
-    try:
-        model = JukeboxVQVAE(VqVaeConfig(**content.meta["config"] | {"multipliers": tuple(content.meta["config"]["multipliers"])}))
-        model.load_state_dict(content.state["model"])
-        return model, content.state["training"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as err:
-        raise UserError(f"{path}: its weights do not fit its sizes ({str(err).splitlines()[-1].strip()})") from None
+    with checkpoint.fitting(path):
+        config = VqVaeConfig(**content.meta["config"] | {"multipliers": tuple(content.meta["config"]["multipliers"])})
+        return checkpoint.network(lambda: JukeboxVQVAE(config), content.state["model"]), dict(content.state["training"])

@@ -1,13 +1,13 @@
 """The demo's own embedding of sound: a small network that learnt genres of rendered songs. Of no use on real music."""
 
-import pickle
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.tensor_file import read_tensors
 
 KIND = "d2m embedding 1"
 WIDTHS = (16, 32, 48, 64)
@@ -41,14 +41,16 @@ def save_embedding(path: Path, net: EmbeddingNet, genres: list[str]) -> None:
 def load_embedding(path: Path) -> EmbeddingNet:
     """The network of such a file, on the CPU, evaluating and not to be trained. UserError for any other file."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
         if not isinstance(content, dict) or content.get("kind") != KIND:
             raise UserError(f"{path}: not the demo's embedding; train it with python -m dataset_tools.demo.train_embedding")
         net = EmbeddingNet(len(content["genres"]))
-        net.load_state_dict(content["net"])
-    except UserError:
-        raise
-    except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as err:
+        net.load_state_dict(dict(content["net"]))
+    except Unreadable as err:
+        raise UserError(f"{path}: can't be read as the demo's embedding ({err.reason}); restore it from the clone") from None
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
+        if isinstance(err, UserError):
+            raise
         reason = str(err).splitlines()[0][:120] if str(err) else type(err).__name__
         raise UserError(f"{path}: can't be read as the demo's embedding ({reason}); restore it from the clone") from None
     return net.eval().requires_grad_(False)

@@ -86,17 +86,15 @@ def load_raft(path: Path):
 
     Raises UserError where the file is missing, is no plain state dict, or is another network's.
     """
-    import pickle
-
-    import torch
     from torchvision.models.optical_flow import raft_large
 
-    if not Path(path).is_file():
-        raise UserError(f"{path}: file not found")
+    from dataset_tools.base.tensor_file import read_tensors
+
+    weights = read_tensors(path)
     network = raft_large(weights=None, progress=False)
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as err:
+        network.load_state_dict(dict(weights))
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as err:
         reason = " ".join(str(err).split())[:160]
         raise UserError(f"{path}: not weights of torchvision's raft_large: {reason}") from None
     return network.eval()

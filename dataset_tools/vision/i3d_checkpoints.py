@@ -7,14 +7,16 @@ features differ a little from these).
 """
 
 import io
-import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.limits import shown
+from dataset_tools.base.tensor_file import outline, read_tensors
 from dataset_tools.vision.i3d_net import I3D
 
 OWN_FORMAT = "d2m-i3d 1"
@@ -58,12 +60,12 @@ def load_i3d(path: str | Path, stream: str | None = None) -> I3D:
     elif f"{FIRST}.conv3d.weight" in content:
         state, kind = content, "piergiaj's"
     elif f"{FIRST.lower()}.conv3d.weight" in content:
-        state, kind = {rename_hassony2(name): tensor for name, tensor in content.items()}, "hassony2's"
+        state, kind = {rename_hassony2(str(name)): tensor for name, tensor in content.items()}, "hassony2's"
     else:
         raise UserError(f"{path}: no I3D weights: {_described(content)}; expected {LAYOUTS}")
     classifier, first = state.get("logits.conv3d.bias"), state.get(f"{FIRST}.conv3d.weight")
-    plain = all(isinstance(tensor, torch.Tensor) for tensor in state.values())
-    if not plain or classifier is None or first is None or first.ndim != 5:
+    plain = all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items())
+    if not plain or classifier is None or first is None or first.ndim != 5 or classifier.ndim != 1:
         raise UserError(f"{path}: {kind} I3D layout, but not 287 tensors with a classifier; expected {LAYOUTS}")
     held = next((name for name, channels in STREAMS.items() if channels == first.shape[1]), None)
     if held is None or stream not in (None, held):
@@ -72,9 +74,7 @@ def load_i3d(path: str | Path, stream: str | None = None) -> I3D:
             f"{path}: {kind} I3D layout, but {found} (first convolution of {first.shape[1]} channels), "
             f"expected {stream or ' or '.join(STREAMS)} ({STREAMS[stream] if stream else '3 or 2'})"
         )
-    net = I3D(STREAMS[held], width, classes=len(classifier))
-    _fit(net, state, held, kind, path)
-    return net.eval()
+    return _fitted(lambda: I3D(STREAMS[held], width, classes=len(classifier)), state, held, kind, path).eval()
 
 
 def i3d_features(net: I3D, x: torch.Tensor) -> torch.Tensor:
@@ -120,15 +120,10 @@ def rename_hassony2(name: str) -> str:
 
 
 def _read(path: Path) -> dict:
-    if not path.is_file():
-        raise UserError(f"{path}: file not found")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as err:
-        # torch's own text is a page of advice on switching the protection off
-        code = re.search(r"GLOBAL ([\w.]+)", str(err))
-        reason = f"it needs {code[1]}, which is code" if code else "torch.save did not write it, or it is damaged"
-        raise UserError(f"{path}: not a file of plain tensors ({reason}); expected {LAYOUTS}") from None
+        content = read_tensors(path)
+    except Unreadable as err:
+        raise UserError(f"{err}; expected {LAYOUTS}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}; expected {LAYOUTS}")
     return content
@@ -136,26 +131,30 @@ def _read(path: Path) -> dict:
 
 def _described(content: dict) -> str:
     """What a file that is no I3D state dict seems to be."""
-    names = [str(name) for name in content]
+    names = [name if isinstance(name, str) else f"a {type(name).__name__}" for name in content]
     for prefix, what in (("module.", "saved from DataParallel"), ("model.", "saved from a wrapper")):
         if any(name.startswith((prefix + FIRST, prefix + FIRST.lower())) for name in names):
             return f"a state dict {what}: take '{prefix}' off its names"
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(content.get(name), dict):
             return f"a training checkpoint: save its '{name}' alone"
-    return f"its first keys are {', '.join(names[:3]) or 'none'}"
+    return f"its first keys are {shown(', '.join(names[:3])) or 'none'}"
 
 
-def _fit(net: I3D, state: dict, stream: str, kind: str, path: Path) -> None:
-    """load_state_dict(strict) with one line for what does not fit; torch's step counters may be there or not."""
-    ours = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
-    theirs = {name: tensor.float() for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+def _fitted(make: Callable[[], I3D], state: dict, stream: str, kind: str, path: Path) -> I3D:
+    """The network with these weights; one line for what does not fit. torch's step counters may be there or not."""
+    ours = {name: tensor for name, tensor in outline(make, state).items() if not name.endswith("num_batches_tracked")}
+    theirs = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     problems = [f"{name} is missing" for name in ours if name not in theirs]
     problems += [f"{name} is not part of the network" for name in theirs if name not in ours]
     for name in sorted(ours.keys() & theirs.keys()):
         if ours[name].shape != theirs[name].shape:
             problems.append(f"{name} has shape {tuple(theirs[name].shape)}, expected {tuple(ours[name].shape)}")
+        elif not theirs[name].is_floating_point():
+            problems.append(f"{name} holds {theirs[name].dtype}, expected floats")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(f"{path}: {kind} I3D layout, but for the {stream} stream {problems[0]}{more}")
-    net.load_state_dict(theirs, strict=True)
+    net = make()
+    net.load_state_dict({name: tensor.float() for name, tensor in theirs.items()}, strict=True)
+    return net

@@ -16,7 +16,6 @@ import dataclasses
 import importlib
 import logging
 import os
-import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,8 @@ import openpifpaf
 import torch
 from openpifpaf.network import model_migration
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.tensor_file import read_tensors
 from dataset_tools.vision.traced import Traced
 
 ALLOWED_MODULES = (
@@ -42,7 +42,6 @@ ARRAY_GLOBALS = {
     for core in ("core", "_core")
     for name in ("_reconstruct", "scalar")
 } | {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
-ARRAY_TYPES = [type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")]
 
 logging.getLogger("openpifpaf").setLevel(logging.WARNING)
 
@@ -54,23 +53,20 @@ def load_checkpoint(path: Path) -> openpifpaf.network.nets.Shell:
     and arrays.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: pose weights not found")
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        allowed = [(_resolve(name, path), name) for name in names]
-        with torch.serialization.safe_globals([*allowed, *ARRAY_TYPES]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, TypeError, AttributeError) as err:
-        if isinstance(err, UserError):
-            raise
-        reason = " ".join(str(err).partition("WeightsUnpickler error:")[2].split()) or str(err).splitlines()[0]
-        raise UserError(f"{path}: not an OpenPifPaf checkpoint: {reason[:200]}") from None
+        content = read_tensors(path, allow=lambda name: _resolve(name, path))
+    except Unreadable as err:
+        raise UserError(f"{path}: not an OpenPifPaf checkpoint: {err.reason}") from None
     network = content.get("model") if isinstance(content, dict) else None
     if not isinstance(network, openpifpaf.network.nets.Shell):
         raise UserError(f"{path}: not an OpenPifPaf checkpoint: no network under 'model'")
-    model_migration.model_migration(network)
-    return network.eval()
+    try:
+        model_migration.model_migration(network)
+        return network.eval()
+    except Exception as err:  # noqa: BLE001 - layers come out of the file as anyone may have left them
+        raise UserError(f"{path}: not an OpenPifPaf checkpoint: its network lacks parts ({type(err).__name__})") from None
 
 
 def _resolve(name: str, path: Path):

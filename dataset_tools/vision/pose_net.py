@@ -16,7 +16,9 @@ from openpifpaf.plugins.coco import constants as coco
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.limits import shown
+from dataset_tools.base.tensor_file import read_tensors
 from dataset_tools.vision import pifpaf_compat  # noqa: F401 - quiet import of openpifpaf
 
 BASE_NAME = "densefpn"
@@ -108,14 +110,16 @@ def load_network(path: Path) -> tuple[Shell, dict]:
 
     Raises UserError where the file is missing or of another format. No code from the file runs.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: pose weights not found")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = dict(read_tensors(path))
         if content.get("format") != FORMAT:
-            raise UserError(f"{path}: format must be '{FORMAT}', found '{content.get('format')}'")
+            raise UserError(f"{path}: format must be '{FORMAT}', found '{shown(content.get('format'))}'")
         network = new_network()
-        network.load_state_dict(content.pop("state_dict"))
+        network.load_state_dict(dict(content.pop("state_dict")))
+    except Unreadable as err:
+        raise UserError(f"{path}: not pose weights: {err.reason}") from None
     except UserError:
         raise
     except Exception as err:  # noqa: BLE001 - torch raises whatever broken bytes lead to
