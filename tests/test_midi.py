@@ -6,7 +6,7 @@ import pretty_midi
 import pytest
 
 from d2m_model.composers.score import cut
-from dataset_tools.base import midi
+from dataset_tools.base import limits
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.midi import Note, apart, channels, read_midi, read_score, write_midi
 
@@ -88,7 +88,7 @@ def hostile(tmp_path):
         "smpte": (smpte, "time in SMPTE frames"),
         "asynchronous": (asynchronous, "format 2"),
         "long": ((tmp_path / "long.mid").read_bytes(), "lasts over 1 h"),
-        "huge": (good + bytes(midi.MAX_BYTES), "are no score of one song"),
+        "huge": (good + bytes(limits.MIDI_BYTES), "such a file has at most"),
     }
 
 

@@ -8,12 +8,12 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 
 from d2m_model.generation.given_files import SONGS, songs_of
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
+from dataset_tools.base import limits
 from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.timebase import SAMPLE_RATE
@@ -53,16 +53,31 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
 
     Raises UserError: no sound, shorter than a second, longer than half an hour, not readable.
     """
-    with open_media(path) as media:
-        seconds = (media.duration or 0) / av.time_base
-    if seconds > MOST_SECONDS:
-        raise UserError(f"{path}: {seconds / 60:.0f} min long; a song may have {MOST_SECONDS // 60}: cut it")
+    seconds, rate = _length(path)
+    if seconds > MOST_SECONDS or seconds * rate > limits.SOUND_SAMPLES:
+        most = min(MOST_SECONDS, limits.SOUND_SAMPLES / max(1, rate)) / 60
+        raise UserError(f"{path}: over {seconds / 60:.0f} min long at {rate} Hz; a song may have {most:.0f}: cut it")
     found = read_sound(path)
     if found is None or not found[0].shape[1]:
         raise UserError(f"{path}: has no sound; leave it out of the folder")
     if found[0].shape[1] < LEAST_SECONDS * found[1]:
         raise UserError(f"{path}: lasts {found[0].shape[1] / found[1]:.3f} s; a song has at least {LEAST_SECONDS:g}")
     return found[0].astype(np.float32) / 32768, found[1]
+
+
+def _length(path: Path) -> tuple[float, int]:
+    """Seconds that the first sound of a file lasts, by its packets (no decoding; what the header says may be missing or wrong),
+    counted a little beyond MOST_SECONDS; and samples a second. 0 for a file without sound."""
+    with open_media(path) as media:
+        stream = next(iter(media.streams.audio), None)
+        if stream is None or stream.codec_context is None:
+            return 0.0, 0
+        seconds = 0.0
+        for packet in media.demux(stream):
+            seconds += float((packet.duration or 0) * stream.time_base)
+            if seconds > MOST_SECONDS:
+                break
+        return seconds, stream.codec_context.sample_rate
 
 
 def read_songs(folder: Path, cache: Path, tracker: Tracker = librosa_beats, tracked_by: str = "librosa") -> list[Song]:

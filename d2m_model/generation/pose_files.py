@@ -1,6 +1,6 @@
 """Poses that any estimator wrote: files in the formats people have them in, read as one dancer at 30 frames a second.
 
-    X.npy                   this project's: (T, P, J, 3) with people P, or (T, J, 3)
+    X.npy                   this project's: (T, P, J, 3) with people P, or (T, J, 3); or without confidences, (T, J, 2)
     a folder or X.json      OpenPose: a *_keypoints.json for each frame, or a list of such objects; BODY_25 or COCO
     X.pkl or X.json         AIST++ keypoints2d: 9 cameras, of which one is read
     X.json, X.jsonl         OpenPifPaf: an object a line with `frame` and `predictions` (openpifpaf.video --json-output)
@@ -10,25 +10,23 @@ Nothing in a file is executed: pickles go through a reader that makes arrays and
 """
 
 import dataclasses
-import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
-from numpy.lib.format import MAGIC_PREFIX
 
 from d2m_model.generation.pose_json import detections_of, folder_detections
 from dataset_tools.aist.annotations import RATE as AIST_RATE
 from dataset_tools.aist.annotations import read_keypoints
+from dataset_tools.base.array_file import read_npy
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import regular_file
 from dataset_tools.base.timebase import FPS, frames_to_seconds
 from dataset_tools.vision.pose_layouts import BODY25, COCO17, to_layout
 from dataset_tools.vision.tracking import track
 
 MOST_FRAMES = 216_000
-"""An hour at 60 frames a second."""
+"""An hour at 60 frames a second; and as many, two hours, at the 30 that they become."""
 MOST_PEOPLE = 64
 """In a frame."""
 SLOWEST, FASTEST = 5.0, 240.0
@@ -71,46 +69,53 @@ class ReadPose:
 
 
 def read_pose(
-    path: Path, *, fps: float | None = None, video_fps: float | None = None, size: tuple[int, int] | None = None, camera: int = 1
-) -> ReadPose:
+    path: Path, *, fps: float | None = None, video_fps: float | None = None, size: tuple[int, int] | None = None, camera: int = 1,
+    dancer: int = 0,
+) -> ReadPose:  # fmt: skip
     """The pose in a file or folder. Of several people it is the one `tracking` takes for the primary dancer; an array with
-    people in slots has that one in slot 0.
+    people in slots has that one in slot 0. dancer: another of them, in the order of `tracking` or the slots.
 
     fps: frames a second of the file (unless told 60 for AIST++, 30 for an array, else `video_fps`, which is that of the video
     of whose frames it has an object each, else 30); size: of the picture in px; camera: 1 to 9, of AIST++. Raises UserError:
     no such file, another format or number of joints, sizes beyond the limits, nobody seen.
     """
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path}: file not found")
+    if not path.is_dir():
+        regular_file(path)
+    if not 0 <= dancer < MOST_PEOPLE:
+        raise UserError(f"{path}: the dancer must be 0 to {MOST_PEOPLE - 1}, found {dancer}")
     if fps is not None and not SLOWEST <= fps <= FASTEST:
         raise UserError(f"{path}: frames a second must be {SLOWEST:g} to {FASTEST:g}, found {fps:g}")
     if path.is_dir():
         frames, people = None, folder_detections(path, MOST_FRAMES, MOST_PEOPLE)
     elif path.suffix.lower() == ".npy":
-        frames, people = _array(path), None
+        frames, people = _array(path, dancer), None
     elif path.suffix.lower() in (".pkl", ".pickle"):
         frames, people, fps, size = read_keypoints(path, camera), None, fps or AIST_RATE, size or AIST_SIZE
     elif path.suffix.lower() in (".json", ".jsonl"):
-        found = detections_of(path, MOST_FRAMES, MOST_PEOPLE)
+        found = detections_of(path, MOST_FRAMES, MOST_PEOPLE, camera)
         if isinstance(found, np.ndarray):
-            if not 1 <= camera <= len(found):
-                raise UserError(f"{path}: has cameras 1 to {len(found)}, found camera {camera}")
-            frames, people, fps, size = found[camera - 1], None, fps or AIST_RATE, size or AIST_SIZE
+            frames, people, fps, size = found, None, fps or AIST_RATE, size or AIST_SIZE
         else:
             frames, people = None, found
     else:
         raise UserError(f"{path}: a pose is .npy, .json, .jsonl, .pkl or a folder of OpenPose's *_keypoints.json")
+    if people is None and dancer and path.suffix.lower() != ".npy":
+        raise UserError(f"{path}: holds one dancer, number 0; found {dancer}")
     fps = fps or (people is not None and video_fps) or float(FPS)
+    if not SLOWEST <= fps <= FASTEST:
+        raise UserError(f"{path}: the video has {fps:g} frames a second, a pose {SLOWEST:g} to {FASTEST:g}; say which it has")
     if people is not None:
         people = [_coco(_clean(found), path) for found in people]
         width, height = size or _extent(people)
-        frames = track(people, width, height, max_people=1)[:, 0]
+        frames = track(people, width, height, max_people=dancer + 1)[:, dancer]
     else:
         frames = _coco(_clean(np.asarray(frames, np.float32)), path)
         width, height = size or _extent([frames])
     if not (frames[..., 2] > 0).any():
         raise UserError(f"{path}: nobody is seen in any of its {len(frames)} frames")
+    if len(frames) * FPS > MOST_FRAMES * fps:
+        raise UserError(f"{path}: lasts {len(frames) / fps / 60:.0f} min at {fps:g} frames a second; a dance may have {MOST_FRAMES // FPS // 60}: cut it")
     return ReadPose(pose=at_30_fps(frames, fps), fps=float(fps), size=(int(width), int(height)))
 
 
@@ -135,30 +140,26 @@ def at_30_fps(pose: np.ndarray, fps: float) -> np.ndarray:
     return np.where(both, between, nearer).astype(np.float32)
 
 
-def load_array(path: Path) -> np.ndarray:
-    """The array of a .npy file, mapped into memory, not read. Raises UserError for anything else, however it is damaged."""
-    try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes beyond int64
-            with open(path, "rb") as file:
-                if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
-                    raise TypeError("another kind of file")
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, LookupError, MemoryError, ArithmeticError, RecursionError, SyntaxError, TypeError, AttributeError, struct.error, TokenError) as err:
-        raise UserError(f"{path}: not a .npy file, an array of numbers ({type(err).__name__}); save it with numpy.save") from None
-
-
-def _array(path: Path) -> np.ndarray:
-    """(T, J, 3) of a .npy file of this project: slot 0 where it has people."""
-    found = load_array(path)
+def _array(path: Path, dancer: int) -> np.ndarray:
+    """(T, J, 3) of a .npy file of this project: slot `dancer` where it has people. Where no confidence is above 0, or there is
+    none, a joint is seen whose place is not (0, 0)."""
+    found = read_npy(path)
     shape = found.shape
-    if found.dtype.kind not in "fiu" or found.ndim not in (3, 4) or shape[-1] != 3 or 0 in shape:
+    if found.dtype.kind not in "fiu" or found.ndim not in (3, 4) or shape[-1] not in (2, 3) or 0 in shape:
         raise UserError(f"{path}: a pose is numbers (frames, people, joints, 3) or (frames, joints, 3), found {shape} of {found.dtype}"[:300])
     if shape[0] > MOST_FRAMES or (found.ndim == 4 and shape[1] > MOST_PEOPLE):
         raise UserError(f"{path}: at most {MOST_FRAMES} frames of {MOST_PEOPLE} people are read, found {shape[:-2]}")
     if shape[-2] not in JOINTS_READ:
         raise UserError(_unknown_joints(path, shape[-2]))
-    return np.array(found[:, 0] if found.ndim == 4 else found, np.float32)
+    if dancer >= (people := shape[1] if found.ndim == 4 else 1):
+        raise UserError(f"{path}: has dancers 0 to {people - 1}, found {dancer}")
+    if shape[-2] == 133:  # faces and hands are not read
+        found = found[..., :17, :]
+    with np.errstate(over="ignore"):  # infinite, then, and no joint
+        pose = np.array(found[:, dancer] if found.ndim == 4 else found, np.float32)
+    if shape[-1] == 2 or not (pose[..., 2] > 0).any():
+        pose = np.concatenate([pose[..., :2], (pose[..., :2] != 0).any(axis=-1, keepdims=True)], axis=-1)
+    return pose
 
 
 JOINTS_READ = (17, 18, 25, 133)

@@ -1,19 +1,18 @@
 """People found in frames, from JSON that pose estimators write: OpenPose's, OpenPifPaf's and AIST++'s."""
 
-import json
 import math
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.base import limits
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.json_file import json_of, read_json
 
-MOST_BYTES = 256 << 20
-"""Of one JSON file; of OpenPifPaf's, of one line at most MOST_OF_A_FRAME."""
 MOST_OF_A_FRAME = 4 << 20
+"""Bytes of one frame's file or line."""
 MOST_GAP = 3600
 """Frames missing in a row; more are taken for a mistake."""
 FRAME_FILE = re.compile(r"(\d{1,12})_keypoints\.json$")
@@ -41,21 +40,24 @@ def folder_detections(folder: Path, most_frames: int, most_people: int) -> list[
     if not files:
         raise UserError(f"{folder}: no *_keypoints.json in this folder; OpenPose writes them with --write_json")
     _check_frames(folder, list(files), most_frames)
-    frames = {number: _openpose_people(_load(path, MOST_OF_A_FRAME), path, most_people) for number, path in files.items()}
+    frames = {}
+    for number, path in files.items():
+        frames[number] = _openpose_people(read_json(path, MOST_OF_A_FRAME), path, most_people)
+        _check_size(folder, frames)
     return _in_a_row(frames, folder)
 
 
-def detections_of(path: Path, most_frames: int, most_people: int) -> list[np.ndarray] | np.ndarray:
-    """The people (N, J, 3) of each frame of a JSON file; for AIST++ an array (cameras, T, 17, 3).
+def detections_of(path: Path, most_frames: int, most_people: int, camera: int = 1) -> list[np.ndarray] | np.ndarray:
+    """The people (N, J, 3) of each frame of a JSON file; for AIST++ an array (T, 17, 3), of its cameras 1 to 9 the one asked for.
 
     Raises UserError for what is none of the formats, and for more frames or people than allowed.
     """
     first = _first_line(path)
     if isinstance(first, dict) and "predictions" in first and "frame" in first:
         return _pifpaf(path, most_frames, most_people)
-    content = _load(path, MOST_BYTES)
+    content = read_json(path)
     if isinstance(content, dict) and AIST in content:
-        return _aist(content[AIST], path, most_frames)
+        return _aist(content[AIST], path, most_frames, camera)
     if isinstance(content, dict) and "people" in content:
         content = [content]
     if isinstance(content, list) and content and all(isinstance(c, dict) and "people" in c for c in content):
@@ -65,36 +67,28 @@ def detections_of(path: Path, most_frames: int, most_people: int) -> list[np.nda
     raise UserError(f"{path}: not a known pose file; read are {WANTED}")
 
 
-def _load(path: Path, most: int) -> object:
-    if path.stat().st_size > most:
-        raise UserError(f"{path}: {path.stat().st_size >> 20} MiB; a pose file of this kind has at most {most >> 20}")
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as err:
-        raise UserError(f"{path}: not JSON ({str(err)[:80]})") from None
-
-
 def _first_line(path: Path) -> object:
     """What the file's first line is in JSON; None where that is no JSON by itself."""
     with path.open("rb") as handle:
         line = handle.readline(MOST_OF_A_FRAME + 1)
     try:
-        return json.loads(line) if len(line) <= MOST_OF_A_FRAME else None
-    except (ValueError, RecursionError):
+        return json_of(line, path) if len(line) <= MOST_OF_A_FRAME else None
+    except Unreadable:
         return None
 
 
 def _pifpaf(path: Path, most_frames: int, most_people: int) -> list[np.ndarray]:
-    if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{path}: {path.stat().st_size >> 20} MiB; a pose file has at most {MOST_BYTES >> 20}")
+    limits.regular_file(path, limits.JSON_BYTES)
     frames = {}
     with path.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
+        for number, line in enumerate(iter(lambda: handle.readline(MOST_OF_A_FRAME + 1), b""), start=1):
             where = f"{path}: line {number}"
+            if len(line) > MOST_OF_A_FRAME:
+                raise UserError(f"{where} has over {MOST_OF_A_FRAME >> 20} MiB; OpenPifPaf writes one frame a line")
             try:
-                content = json.loads(line) if line.strip() else None
-            except (ValueError, RecursionError):
-                raise UserError(f"{where} is not JSON; OpenPifPaf writes one object a line: the file was cut or changed") from None
+                content = json_of(line, where) if line.strip() else None
+            except Unreadable as err:
+                raise UserError(f"{err}; OpenPifPaf writes one object a line: the file was cut or changed") from None
             if content is None:
                 continue
             frame = content.get("frame") if isinstance(content, dict) else None
@@ -104,6 +98,7 @@ def _pifpaf(path: Path, most_frames: int, most_people: int) -> list[np.ndarray]:
             if len(frames) >= most_frames:
                 raise UserError(f"{path}: at most {most_frames} frames are read")
             frames[frame] = _people([p.get("keypoints") if isinstance(p, dict) else None for p in found], where, most_people)
+            _check_size(path, frames)
     _check_frames(path, list(frames), most_frames)
     return _in_a_row(frames, path)
 
@@ -116,7 +111,7 @@ def _openpose_people(content: object, path: Path, most_people: int) -> np.ndarra
 
 
 def _people(found: list, where: str, most_people: int) -> np.ndarray:
-    """(N, J, 3) float64 of flat lists x, y, confidence; (0, 0, 3) for nobody."""
+    """(N, J, 3) float32 of flat lists x, y, confidence; (0, 0, 3) for nobody."""
     if len(found) > most_people:
         raise UserError(f"{where}: at most {most_people} people in a frame are read, found {len(found)}")
     rows = []
@@ -130,39 +125,45 @@ def _people(found: list, where: str, most_people: int) -> np.ndarray:
         if rows and len(person) != len(rows[0]):
             raise UserError(f"{where}: people of {len(rows[0]) // 3} and {len(person) // 3} joints in one frame")
         rows.append(person)
-    return np.array(rows, np.float64).reshape(len(rows), -1, 3) if rows else np.zeros((0, 0, 3))
+    return _narrow(rows).reshape(len(rows), -1, 3) if rows else np.zeros((0, 0, 3), np.float32)
 
 
-def _aist(content: object, path: Path, most_frames: int) -> np.ndarray:
-    """(cameras, T, 17, 3) from nested lists; null is a missing number."""
+def _narrow(values: list) -> np.ndarray:
+    """Numbers as float32, NaN for None; what is too large becomes infinite, and is no joint."""
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float64).astype(np.float32)
+
+
+def _aist(content: object, path: Path, most_frames: int, camera: int) -> np.ndarray:
+    """(T, 17, 3) of one camera from nested lists; null is a missing number."""
     cameras = content if isinstance(content, list) else []
     frames = len(cameras[0]) if cameras and isinstance(cameras[0], list) else 0
     if not 1 <= len(cameras) <= 9 or not 1 <= frames <= most_frames:
         raise UserError(f"{path}: {AIST} must be lists of 1 to 9 cameras, 1 to {most_frames} frames, 17 joints and 3 numbers")
-    out = np.full((len(cameras), frames, 17, 3), np.nan)
-    for index, value in _places(cameras, (frames, 17, 3), path):
-        if value is not None:
-            out[index] = value
+    rule = f"{path}: {AIST} must be cameras of {frames} frames of 17 joints of 3 numbers each"
+    if not all(isinstance(found, list) and len(found) == frames for found in cameras):
+        raise UserError(rule)
+    if not 1 <= camera <= len(cameras):
+        raise UserError(f"{path}: has cameras 1 to {len(cameras)}, found camera {camera}")
+    out = np.empty((frames, 17, 3), np.float32)
+    for number, frame in enumerate(cameras[camera - 1]):
+        joints = frame if isinstance(frame, list) and len(frame) == 17 else [None]
+        if not all(isinstance(joint, list) and len(joint) == 3 and all(v is None or _is_number(v) for v in joint) for joint in joints):
+            raise UserError(f"{rule}, found otherwise in frame {number}")
+        out[number] = _narrow(joints)
     return out
-
-
-def _places(cameras: list, shape: tuple[int, ...], path: Path) -> Iterator[tuple[tuple[int, ...], float | None]]:
-    rule = f"{path}: {AIST} must be cameras of {shape[0]} frames of 17 joints of 3 numbers each"
-    for c, camera in enumerate(cameras):
-        if not isinstance(camera, list) or len(camera) != shape[0]:
-            raise UserError(rule)
-        for t, frame in enumerate(camera):
-            if not isinstance(frame, list) or len(frame) != 17:
-                raise UserError(f"{rule}, found otherwise in frame {t}")
-            for j, joint in enumerate(frame):
-                if not isinstance(joint, list) or len(joint) != 3 or not all(v is None or _is_number(v) for v in joint):
-                    raise UserError(f"{rule}, found otherwise in frame {t}")
-                yield from (((c, t, j, k), value) for k, value in enumerate(joint))
 
 
 def _is_number(value: object) -> bool:
     """An int or float that float64 can hold; NaN and infinities are some, for tools write them for missing joints."""
     return type(value) is float or (type(value) is int and math.log2(abs(value) + 1) < 1000)
+
+
+def _check_size(path: Path, frames: dict[int, np.ndarray]) -> None:
+    """UserError once the people of all frames have more numbers than one JSON file may have values."""
+    last = next(reversed(frames.values()))
+    if len(frames) * last.size > limits.JSON_VALUES and sum(found.size for found in frames.values()) > limits.JSON_VALUES:
+        raise UserError(f"{path}: over {limits.JSON_VALUES} numbers; cut it into parts")
 
 
 def _check_frames(path: Path, numbers: list[int], most_frames: int) -> None:
@@ -183,7 +184,7 @@ def _in_a_row(frames: dict[int, np.ndarray], path: Path) -> list[np.ndarray]:
         raise UserError(f"{path}: nobody is seen in any of its {len(frames)} frames")
     if len(joints) > 1:
         raise UserError(f"{path}: frames of {' and '.join(str(j) for j in sorted(joints))} joints; a file has one layout")
-    nobody = np.zeros((0, joints.pop(), 3))
+    nobody = np.zeros((0, joints.pop(), 3), np.float32)
     first, last = min(frames), max(frames)
     everyone = (frames.get(n, nobody) for n in range(first, last + 1))
     return [found if len(found) else nobody for found in everyone]

@@ -14,7 +14,8 @@ from d2m_model.generation.regions import Region, splice
 from d2m_model.generation.regions import made_again as regions_made_again
 from d2m_model.generation.settings import Params
 from d2m_model.training.shard_data import peak_gain
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.sound_file import read_samples
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
 
 FADE = 0.03
@@ -44,19 +45,13 @@ class Again:
 
 def read_take(path: Path) -> np.ndarray:
     """(S,) float32 of a .wav that `generate` wrote. Raises UserError for any other file."""
-    import soundfile
-
-    if not path.is_file():
-        raise UserError(f"{path}: file not found")
     try:
-        with soundfile.SoundFile(path) as file:
-            facts = (file.format, file.subtype, file.channels, file.samplerate)
-            samples = file.read(dtype="int16")
-    except (soundfile.LibsndfileError, OSError):
-        raise UserError(f"{path}: not a readable .wav; --from takes a .wav that generate wrote") from None
-    if facts != ("WAV", "PCM_16", 1, SAMPLE_RATE):
-        raise UserError(f"{path}: --from takes a .wav that generate wrote (16 bits, mono, {SAMPLE_RATE} Hz), found {facts[0]} {facts[1]}, {facts[2]} channels, {facts[3]} Hz")
-    return samples.astype(np.float32) / FULL
+        take = read_samples(path, dtype="int16")
+    except Unreadable as err:
+        raise UserError(f"{path}: not a readable .wav; --from takes a .wav that generate wrote ({err.reason})") from None
+    if (take.kind, take.channels, take.rate) != ("WAV PCM_16", 1, SAMPLE_RATE):
+        raise UserError(f"{path}: --from takes a .wav that generate wrote (16 bits, mono, {SAMPLE_RATE} Hz), found {take.kind}, {take.channels} channels, {take.rate} Hz")
+    return take.audio[:, 0].astype(np.float32) / FULL
 
 
 def made_again(composer: Rhythmic, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]) -> np.ndarray:

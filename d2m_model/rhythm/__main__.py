@@ -2,7 +2,7 @@
 
 As a pipeline stage: train on the corpus's shards and read the beats of all its dances -> runs/<corpus>/rhythm/:
     python -m d2m_model.rhythm --corpus demo
-For your own dance video, or keypoints (T, J, 3) or (T, P, J, 3) of COCO's 17 or OpenPose's 25 joints:
+For your own dance video, or its pose as any estimator writes it (.npy, OpenPose, OpenPifPaf, AIST++):
     python -m d2m_model.rhythm --video X.mp4 --out beats.json --click click.wav
     python -m d2m_model.rhythm --pose X.npy --fps 25 --out beats.json
 Times are seconds from the dance's first frame.
@@ -10,6 +10,7 @@ Times are seconds from the dance's first frame.
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,14 @@ from dataset_tools.base.cli import layout_of, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
-from dataset_tools.base.timebase import FPS
+from dataset_tools.base.timebase import FPS, frames_to_seconds
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = training_parser("d2m_model.rhythm", __doc__)
     parser.add_argument("--video", type=Path, help="your own dance video")
-    parser.add_argument("--pose", type=Path, help="a .npy of keypoints in place of a video")
-    parser.add_argument("--fps", type=float, default=float(FPS), help=f"frames a second of --pose (default: {FPS})")
+    parser.add_argument("--pose", type=Path, help="the dance's pose in place of a video: .npy, OpenPose, OpenPifPaf, AIST++")
+    parser.add_argument("--fps", type=float, help=f"frames a second of --pose (default: 60 for AIST++, else {FPS})")
     parser.add_argument("--dancer", type=int, default=0, help="which dancer of several (default: 0, the foremost)")
     parser.add_argument("--out", type=Path, help="file of beats to write, .json")
     parser.add_argument("--click", type=Path, help="click track of the beats to write, .wav")
@@ -42,29 +43,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, float]:
-    """(T, J, 3) keypoints of the chosen dancer of --video or --pose, and their frames a second."""
-    source = args.video or args.pose
-    if not source.is_file():
-        raise UserError(f"{source}: file not found")
+    """(T, J, 3) keypoints at 30 frames a second of the chosen dancer of --video or --pose, and the frames a second of that."""
     if args.video:
         from d2m_model.generation.own_video import read_posed
 
         with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
             posed = read_posed(args.video, Path(scratch), layout, any_estimator=True)
-        pose, fps = posed.pose, float(FPS)
-        say("rhythm", f"{source.name}: {len(pose) / fps:.1f} s, dancer seen in {posed.coverage:.0%} of the frames")
-    else:
-        from d2m_model.generation.pose_files import MOST_FRAMES, load_array
+        say("rhythm", f"{args.video.name}: {frames_to_seconds(len(posed.pose)):.1f} s, dancer seen in {posed.coverage:.0%} of the frames")
+        if not 0 <= args.dancer < posed.pose.shape[1]:
+            raise UserError(f"{args.video}: has dancers 0 to {posed.pose.shape[1] - 1}, found {args.dancer}")
+        return posed.pose[:, args.dancer], float(FPS)
+    from d2m_model.generation.pose_files import read_pose
 
-        pose, fps = load_array(source), args.fps
-        if pose.ndim not in (3, 4):
-            raise UserError(f"{source}: must be an array (frames, joints, 3) or (frames, dancers, joints, 3), found {pose.shape}"[:300])
-        if len(pose) > MOST_FRAMES:
-            raise UserError(f"{source}: at most {MOST_FRAMES} frames are read, found {len(pose)}")
-    people = pose if pose.ndim == 4 else pose[:, None]
-    if not 0 <= args.dancer < people.shape[1]:
-        raise UserError(f"{source}: --dancer must be 0 to {people.shape[1] - 1}, found {args.dancer}")
-    return people[:, args.dancer], fps
+    given = read_pose(args.pose, fps=args.fps, dancer=args.dancer)
+    return given.pose, given.fps
 
 
 def read_own(args: argparse.Namespace, layout: Layout) -> None:
@@ -82,7 +74,7 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
     model = load_rhythm(trained)
     pose, fps = own_dance(args, layout)
     try:
-        beats = model.beats_of(pose, fps)
+        beats = replace(model.beats_of(pose), fps=fps)
     except ValueError as err:  # what is no pose, or longer than beats may be
         raise UserError(f"{args.video or args.pose}: {err}") from None
     write_beats(args.out, beats)

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.json_file import read_json
+from dataset_tools.base.limits import shown
 from dataset_tools.base.params import require
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
@@ -54,8 +56,8 @@ class Beats:
     def __post_init__(self):
         for name in ("beats", "downbeats", "strength"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
-        require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {_short(self.fps)}")
-        require(_is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {_short(self.seconds)}")
+        require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {shown(self.fps)}")
+        require(_is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {shown(self.seconds)}")
         for name in ("beats", "downbeats"):
             times = getattr(self, name)
             require(not len(times) or times[0] >= 0, f"{name} must be at least 0 s, found {times[:1]}")
@@ -64,10 +66,10 @@ class Beats:
             require(not len(times) or times[-1] <= self.seconds, f"{name} must be within the {self.seconds:g} s of the dance, found {times[-1:]}")
         require(len(self.strength) in (0, len(self.beats)), f"strength must have a number for each of the {len(self.beats)} beats, found {len(self.strength)}")
         require(bool(((self.strength >= 0) & (self.strength <= 1)).all()), "strength must be within 0..1")
-        require(self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000), f"tempo must be 1 to 2000 beats a minute, found {_short(self.tempo)}")
+        require(self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000), f"tempo must be 1 to 2000 beats a minute, found {shown(self.tempo)}")
         require(isinstance(self.style, Mapping) and len(self.style) <= MOST_STYLES, f"style must map at most {MOST_STYLES} genres to probabilities")
         for genre, share in self.style.items():
-            require(isinstance(genre, str) and _is_number(share) and 0 <= share <= 1, f"style must map genres to 0..1, found {_short(genre)}: {_short(share)}")
+            require(isinstance(genre, str) and _is_number(share) and 0 <= share <= 1, f"style must map genres to 0..1, found {shown(genre)}: {shown(share)}")
 
 
 def _is_number(value: object) -> bool:
@@ -78,17 +80,13 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def _short(value: object) -> str:
-    return str(value)[:40]
-
-
 def _numbers(name: str, values: object) -> np.ndarray:
     """A list of numbers as float64 (n,). Raises ValueError."""
     rule = f"{name} must be a list of at most {MOST_BEATS} finite numbers"
     require(isinstance(values, (list, tuple, np.ndarray)) and len(values) <= MOST_BEATS, rule)
     if not isinstance(values, np.ndarray):
         wrong = next((v for v in values if not _is_number(v)), None)
-        require(wrong is None, f"{rule}, found {_short(wrong)}")
+        require(wrong is None, f"{rule}, found {shown(wrong)}")
         require(all(_is_number(v) for v in values), rule)
     array = np.asarray(values, np.float64)
     require(array.ndim == 1 and bool(np.isfinite(array).all()), rule)
@@ -114,17 +112,9 @@ def read_beats(path: Path) -> Beats:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path}: a file of beats has at most {MOST_BYTES >> 20} MiB, found {path.stat().st_size >> 20}")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: file not found") from None
-    except OSError as err:
-        raise UserError(f"{path}: {err.strerror}") from None
-    except (ValueError, RecursionError) as err:
-        if isinstance(err, UserError):
-            raise
-        raise UserError(f"{path}: not JSON ({str(err)[:80]}); a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}") from None
+        values = read_json(path, MOST_BYTES)
+    except Unreadable as err:
+        raise UserError(f"{err}; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}") from None
     if not isinstance(values, dict) or "beats" not in values:
         raise UserError(f"{path}: 'beats' is missing; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}, in seconds")
     try:

@@ -1,7 +1,6 @@
 """Scores as Standard MIDI Files: written with equal bytes for equal notes, read from anywhere.
 
-Reading takes time and memory in proportion to the file, whatever is in it; a file of over `MAX_BYTES` or a score of over
-`MAX_SECONDS` is refused.
+Reading takes time and memory in proportion to the file, whatever is in it; what is beyond `limits` is refused.
 """
 
 import io
@@ -10,13 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from dataset_tools.base import limits
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 
 RESOLUTION = 960  # ticks per beat: half a millisecond at 120 beats per minute
 DRUMS = 9  # the channel of percussion (General MIDI)
 CHANNELS = tuple(c for c in range(16) if c != DRUMS)
-MAX_BYTES, MAX_SECONDS, MAX_BARS = 1 << 20, 3600.0, 100_000
 
 
 class Note(NamedTuple):
@@ -122,16 +121,12 @@ def read_score(path: Path) -> Score:
     """
     import mido
 
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: file not found")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise UserError(f"{path}: {size} bytes are no score of one song; at most {MAX_BYTES} are read")
+    path = limits.regular_file(path, limits.MIDI_BYTES)
     try:
         midi = mido.MidiFile(path, clip=True)
         merged = list(mido.merge_tracks(midi.tracks)) if midi.type < 2 else None
     except Exception as err:  # noqa: BLE001 - whatever the parser trips over in a file from anywhere
-        raise UserError(f"{path}: not a readable MIDI file ({type(err).__name__}: {err}); leave it out or write it again") from None
+        raise UserError(f"{path}: not a readable MIDI file ({type(err).__name__}: {limits.shown(str(err))}); leave it out or write it again") from None
     if merged is None or midi.ticks_per_beat <= 0:
         raise UserError(f"{path}: {'format 2' if merged is None else 'time in SMPTE frames'} is not read; save it as format 0 or 1 with beats")
     return _heard(path, merged, midi.ticks_per_beat)
@@ -152,11 +147,11 @@ def _heard(path: Path, messages: list, resolution: int) -> Score:
 
     for message in messages:
         span = message.time * beat / resolution
-        if time + span > MAX_SECONDS:
-            raise UserError(f"{path}: lasts over {MAX_SECONDS / 3600:g} h; cut it into its songs")
+        if time + span > limits.MIDI_SECONDS:
+            raise UserError(f"{path}: lasts over {limits.MIDI_SECONDS / 3600:g} h; cut it into its songs")
         while next_bar < tick + message.time:
-            if len(bars) >= MAX_BARS:
-                raise UserError(f"{path}: over {MAX_BARS} bars; write it again with another time signature")
+            if len(bars) >= limits.MIDI_BARS:
+                raise UserError(f"{path}: over {limits.MIDI_BARS} bars; write it again with another time signature")
             bars.append(time + (next_bar - tick) * beat / resolution)
             next_bar += bar
         tick, time = tick + message.time, time + span
