@@ -17,6 +17,7 @@ import numpy as np
 from dataset_tools.base import cli
 from dataset_tools.base.accounting import check_frames, demand, read_ok
 from dataset_tools.base.ahead import Ahead
+from dataset_tools.base.array_file import read_npy
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -147,7 +148,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
         if reason:
             status = "failed"
         else:
-            windows = len(np.load(job.cache, allow_pickle=False))
+            windows = len(read_npy(job.cache))
             if windows == 0:
                 status, reason = "dropped", "shorter than one window of 2 s"
             else:

@@ -19,6 +19,7 @@ import numpy as np
 from dataset_tools.base import cli
 from dataset_tools.base.accounting import check_frames, demand, read_ok
 from dataset_tools.base.ahead import Ahead
+from dataset_tools.base.array_file import read_npy
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -178,7 +179,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
 def _finished(job: Job, reason: str, facts: dict) -> PoseRow:
     if reason:
         return PoseRow(id=job.clip.id, status="failed", reason=reason, **facts)
-    seen = (np.load(job.cache, allow_pickle=False)[..., 2] > 0).any(axis=2)  # (T, P)
+    seen = (read_npy(job.cache)[..., 2] > 0).any(axis=2)  # (T, P)
     people, coverage = int(seen.any(axis=0).sum()), round(float(seen[:, 0].mean()), 4)
     status, reason = "ok", ""
     if coverage < job.params.min_coverage:
@@ -258,7 +259,7 @@ def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
         raise UserError(f"{table}: no clip '{clip_id}'; its first are {', '.join(sorted(rows)[:3])}")
     if rows[clip_id].status != "ok":
         raise UserError(f"{table}: clip '{clip_id}' has no pose: {rows[clip_id].status}, {rows[clip_id].reason}")
-    pose = np.load(layout.stage("pose") / f"{clip_id}.npy", allow_pickle=False)
+    pose = read_npy(layout.stage("pose") / f"{clip_id}.npy")
     video = layout.stage("clips") / f"{clip_id}.mp4"
     if not video.is_file():
         raise UserError(f"{video}: file not found; run the stage clips again")

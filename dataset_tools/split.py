@@ -24,16 +24,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from dataset_tools.base.accounting import read_ok
 from dataset_tools.base.atomic import check_writable, write_text
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import read_published
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import SEGMENT, ListedClip, Row, leaks, read_records, write_records
+from dataset_tools.base.sound_file import read_samples
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 from dataset_tools.base.workers import progress
 from dataset_tools.partition.strategies import (
@@ -221,15 +220,13 @@ def listen(items: list[Item], folder: Path, rule: str) -> tuple[list[Item], dict
 
 
 def _sound(path: Path):
-    import soundfile
-
     try:
-        sound, rate = soundfile.read(str(path), dtype="float32")
-    except (RuntimeError, OSError, ValueError, TypeError) as err:  # what libsndfile says, and soundfile of its odd answers
-        raise UserError(f"{path}: not readable ({' '.join(str(err).split())}); run python -m dataset_tools.audio again") from None
-    if rate != SAMPLE_RATE or sound.ndim != 1 or not np.isfinite(sound).all():
-        raise UserError(f"{path}: must be mono at {SAMPLE_RATE} Hz, of finite samples; run python -m dataset_tools.audio again")
-    return sound
+        sound = read_samples(path)
+    except Unreadable as err:
+        raise UserError(f"{path}: not readable ({err.reason}); run python -m dataset_tools.audio again") from None
+    if sound.rate != SAMPLE_RATE or sound.channels != 1:
+        raise UserError(f"{path}: must be mono at {SAMPLE_RATE} Hz, found {sound.channels} channels at {sound.rate}; run python -m dataset_tools.audio again")
+    return sound.audio[:, 0]
 
 
 def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:

@@ -171,6 +171,28 @@ def test_arrows_run_one_way():
             assert not any(name == f or name.startswith(f + ".") for f in forbidden), f"{where} imports {name}"
 
 
+READERS = {
+    "dataset_tools/base/array_file.py", "dataset_tools/base/tensor_file.py", "dataset_tools/base/sound_file.py", "dataset_tools/base/json_file.py",
+    "dataset_tools/base/midi.py", "dataset_tools/aist/array_pickle.py", "dataset_tools/corpus/spreadsheet.py",
+}  # fmt: skip
+"""Where files of others are opened, each format by one reader with its limits."""
+OWN = {"d2m_model/demo/", "dataset_tools/demo/", "dataset_tools/base/orphans.py", "dataset_tools/base/workers.py"}
+"""Recipes and processes that read back what they have just written themselves."""
+OPENING = re.compile(
+    r"\b(torch\.load|np\.load|soundfile\.(SoundFile|read|info|blocks)|zipfile\.ZipFile|pickle\.(load|loads|Unpickler)|mido\.MidiFile|wavfile\.read)\b"
+)
+
+
+def test_files_of_others_are_opened_by_their_readers():
+    direct = {
+        f"{name}: {found[0]}"
+        for path in sources()
+        if (name := path.relative_to(ROOT).as_posix()) not in READERS and not any(name.startswith(own) for own in OWN)
+        for found in OPENING.finditer(re.sub(r'"""[\s\S]*?"""|#.*', "", path.read_text(encoding="utf-8")))
+    }
+    assert not direct, f"use the readers of dataset_tools.base: {sorted(direct)}"
+
+
 def test_training_imports_little_at_module_level():
     """d2m_model's training stages run on a bare CUDA machine: torch, numpy, h5py, pandas, pyyaml and tqdm."""
     allowed = {"torch", "numpy", "h5py", "pandas", "yaml", "tqdm", "d2m_model", "dataset_tools"} | sys.stdlib_module_names

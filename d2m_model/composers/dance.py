@@ -11,6 +11,7 @@ import numpy as np
 from d2m_model.training.curves import Curves
 from d2m_model.training.loop import Measurement, Run, TrainingParams, run_of
 from d2m_model.training.seeding import stream_seed
+from dataset_tools.base.array_file import read_npz
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -108,8 +109,10 @@ class Corpus:
         path = self.layout.stage("sources") / "truth" / f"{clip_id}.npz"
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as truth:
-            return float(truth["song_start"]) if "song_start" in truth else None
+        start = read_npz(path, (), ("song_start",)).get("song_start")
+        if start is not None and (start.size != 1 or not np.isfinite(start).all()):
+            raise UserError(f"{path}: song_start must be one number, found {start.dtype} {start.shape}; run the stage sources again")
+        return None if start is None else float(start.item())
 
     def run(self, params: TrainingParams, inputs: Sequence[Path], part: str = "") -> Run:
         """Where a training of this system keeps what it needs to go on; `inputs` are the files it depends on, `part`

@@ -1,23 +1,21 @@
 """Sound files, pairs and true beats as the metrics want them: mono float32 at 22 050 Hz, seconds."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import shown
+from dataset_tools.base.array_file import read_npz
+from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.base.json_file import read_json
+from dataset_tools.base.limits import regular_file, shown
 from dataset_tools.base.names import find_file, leads_out, plain
 from dataset_tools.base.schema import read_records
+from dataset_tools.base.sound_file import Samples, read_samples
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
-MP3_RATE = 640_000 // 8
-"""Bytes a second that no MP3 has more of. A decoder finds a frame or two in nearly any binary file that is called .mp3."""
-TAGS = 4096
-"""Bytes that an MP3 may have after its sound."""
 TOLERANCE = 0.1
 """Share of a reference by which a generated sound may differ in length and both still be cut to the shorter one."""
 
@@ -36,52 +34,33 @@ class Pair:
     """Of the dance; empty: unknown."""
 
 
-def decode(path: Path) -> tuple[np.ndarray, int]:
-    """A sound file as it is: float32 (S, channels) and its sample rate. UserError if it can't be read, holds no sample
-    or NaN, or calls itself MP3 and is something else."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            audio, rate, kind = file.read(dtype="float32", always_2d=True), file.samplerate, file.format
-    except (soundfile.LibsndfileError, OSError) as err:
-        # libsndfile says of an MP3 without any frame that it does not exist
-        reason = "no sound in a known format" if Path(path).is_file() and "does not exist" in str(err) else err
-        raise UserError(f"{path}: not a readable sound file: {reason}") from None
-    if kind == "MP3" and len(audio) and (size := _sound_bytes(path)) > MP3_RATE * len(audio) / rate + TAGS:
-        raise UserError(f"{path}: not a readable sound file: {len(audio) / rate:.2f} s of MP3 in {size} bytes, most of which must be something else; write it again")
-    if not len(audio):
-        raise UserError(f"{path}: holds no sound (0 samples); write it again or leave it out")
-    if not np.isfinite(audio).all():
-        raise UserError(f"{path}: holds NaN or infinite samples; write it again")
-    return audio, rate
-
-
-def _sound_bytes(path: Path) -> int:
-    """Size of an MP3 file without the ID3v2 tag at its start, which may hold pictures."""
-    with open(path, "rb") as file:
-        head = file.read(10)
-    tag = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0))) if head[:3] == b"ID3" else 0
-    return Path(path).stat().st_size - tag
-
-
 def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
-    """(S, channels) at `rate` -> mono float32 at 22 050 Hz: the mean of the channels, resampled by soxr."""
-    mono = np.ascontiguousarray(audio.mean(axis=1))
+    """Mono (S,) at `rate` -> float32 at 22 050 Hz, resampled by soxr."""
     if rate == SAMPLE_RATE:
-        return mono
+        return audio
     import soxr
 
-    return soxr.resample(mono, rate, SAMPLE_RATE)
+    return soxr.resample(audio, rate, SAMPLE_RATE)
 
 
 def read_sound(path: Path) -> np.ndarray:
-    """A sound file as mono float32 (S,) at 22 050 Hz. Raises as `decode`."""
-    return prepared(*decode(path))
+    """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite: the mean of its channels. Raises as `_heard`."""
+    return _heard(path)[0]
+
+
+def _heard(path: Path) -> tuple[np.ndarray, Samples]:
+    """A sound as `read_sound` gives it, and as the file has it. Raises UserError as `sound_file.read_samples`, and for a sound
+    too short to have a sample."""
+    found = read_samples(path, mono=True)
+    audio = prepared(found.audio, found.rate)
+    if not len(audio):
+        raise UserError(f"{path}: holds no sound ({len(found.audio)} samples at {found.rate} Hz); write it again or leave it out")
+    return audio, found
 
 
 def sound_files(folder: Path) -> dict[str, Path]:
-    """{stem: file} of the sound files of a folder, hidden ones left out. UserError if there is none, or two of a stem."""
+    """{stem: file} of the sound files of a folder, hidden ones left out. UserError if there is none, two of a stem, or one that
+    is no regular file, such as a pipe."""
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
     files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SOUNDS and not p.name.startswith("."))
@@ -92,7 +71,7 @@ def sound_files(folder: Path) -> dict[str, Path]:
         stem = plain(path.stem)
         if stem in result:
             raise UserError(f"{folder}: both {result[stem].name} and {path.name} are called '{stem}'; keep one")
-        result[stem] = path
+        result[stem] = regular_file(path)
     return result
 
 
@@ -192,11 +171,10 @@ def training_files(folder: Path) -> list[tuple[Path, str]]:
 def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
     sounds, rates, mixed, silent = {}, Counter(), [], []
     for name, path in paths.items():
-        audio, rate = decode(path)
-        sounds[name] = prepared(audio, rate)
-        rates[rate] += 1
-        mixed += [name] * (audio.shape[1] > 1)
-        silent += [name] * (not audio.any())
+        sounds[name], found = _heard(path)
+        rates[found.rate] += 1
+        mixed += [name] * (found.channels > 1)
+        silent += [name] * (not found.audio.any())
     notes = [f"{n} {side} files resampled from {rate} to {SAMPLE_RATE} Hz" for rate, n in sorted(rates.items()) if rate != SAMPLE_RATE]
     if mixed:
         notes.append(f"{len(mixed)} {side} files have several channels: scored as the mean of them: {_some(mixed)}")
@@ -234,10 +212,17 @@ class Beats:
 def true_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
     """{clip: its true beats} where the corpus keeps its truth beside it, <clip_id>.npz; else empty."""
     files = {c: folder / f"{c}.npz" for c in clips}
-    if not all(f.exists() for f in files.values()):
-        return {}
-    read = {c: np.load(f, allow_pickle=False) for c, f in files.items()}
-    return {c: Beats(found["beats"], found["downbeats"] if "downbeats" in found else np.zeros(0)) for c, found in read.items()}
+    return {c: read_truth(f) for c, f in files.items()} if all(f.exists() for f in files.values()) else {}
+
+
+def read_truth(path: Path, *, bars: bool = False) -> Beats:
+    """The true beats of a clip, <clip_id>.npz. UserError for a file without them, with `bars` for one without down-beats, and
+    where they are no ascending seconds."""
+    found = {"downbeats": np.zeros(0)} | read_npz(path, ("beats", "downbeats") if bars else ("beats",), ("downbeats",))
+    for name, times in found.items():
+        if times.ndim != 1 or times.dtype.kind not in "fiu" or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+            raise UserError(f"{path}: {name} must be ascending seconds (n,), found {times.dtype} {times.shape}; run the stage sources again")
+    return Beats(found["beats"].astype(float), found["downbeats"].astype(float))
 
 
 def true_beats(folder: Path, clips: list[str]) -> dict[str, np.ndarray]:
@@ -256,10 +241,12 @@ def read_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
         if not path.is_file():
             raise UserError(f"{path}: not there, but there is a rhythm of other clips; run the stage rhythm again, or remove {folder}")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             lists = [np.array(content[key], float) for key in ("beats", "downbeats")]
             fits = all(x.ndim == 1 and np.isfinite(x).all() and (np.diff(x) > 0).all() and (x >= 0).all() for x in lists)
-        except (ValueError, KeyError, TypeError):
+        except Unreadable as err:
+            raise UserError(f"{err}; run the stage rhythm again") from None
+        except (ValueError, KeyError, TypeError, OverflowError):
             fits = False
         if not fits:
             raise UserError(f"{path}: beats and downbeats must be ascending lists of seconds from 0; run the stage rhythm again")

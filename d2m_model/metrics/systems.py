@@ -11,6 +11,7 @@ import numpy as np
 from d2m_model.metrics.controls import CONTROLS, FITTED, RHYTHM
 from d2m_model.metrics.inputs import read_sound, sound_files
 from d2m_model.nets.variants import PRIOR
+from dataset_tools.base.array_file import read_npy
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.names import check_name
@@ -68,7 +69,10 @@ class Music:
         files = {c: self.folder / f"{c}.codes.npy" for c in clips}
         if not (self.level and all(f.is_file() for f in files.values())):
             return None
-        return {c: np.load(f, allow_pickle=False).astype(np.int64).ravel() for c, f in files.items()}
+        found = {c: read_npy(f) for c, f in files.items()}
+        if wrong := next((c for c, codes in found.items() if codes.dtype.kind not in "iu"), None):
+            raise UserError(f"{files[wrong]}: codes are whole numbers, found {found[wrong].dtype}; make them again")
+        return {c: codes.astype(np.int64).ravel() for c, codes in found.items()}
 
     def remedy(self, split: str) -> str:
         """What to do where there is not exactly one .wav for each clip of the split."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from d2m_model.metrics.inputs import read_truth
 from d2m_model.metrics.onset_alignment import beat_f_measure
 from d2m_model.rhythm.beats_file import Beats, write_beats
 from d2m_model.rhythm.body import read_motion, read_pose
@@ -43,12 +44,11 @@ def true_beats(truth: Path, clip: ClipEntry, audio: np.ndarray) -> Beats:
     """The true beats of a clip, with their strengths in its sound. UserError where its file lacks them."""
     path = truth / f"{clip.clip_id}.npz"
     try:
-        with np.load(path, allow_pickle=False) as known:
-            times = [np.asarray(known[name], float) for name in ("beats", "downbeats")]
-    except (OSError, KeyError, ValueError) as err:
-        raise UserError(f"{path}: no true beats in it ({err}); set rhythm.beats to librosa or beat-this") from None
+        times = read_truth(path, bars=True)
+    except UserError as err:
+        raise UserError(f"{err}; or set rhythm.beats to librosa or beat-this") from None
     seconds = len(audio) / SAMPLE_RATE
-    return described(*(np.unique(t[(t >= 0) & (t <= seconds)]) for t in times), audio)
+    return described(*(np.unique(t[(t >= 0) & (t <= seconds)]) for t in (times.beats, times.downbeats)), audio)
 
 
 def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracker | None) -> dict[str, Beats]:

@@ -13,6 +13,8 @@ RATE = 60
 """Annotated frames per second. The source videos are a little off it; AIST++ resampled them."""
 JOINTS = 24
 """Joints of the SMPL body model."""
+FARTHEST = 100_000.0
+"""Px from the picture's corner, beyond which a joint is none."""
 MAX_BYTES = 64 << 20
 """Of a file; the published ones have at most a sixth of it."""
 
@@ -53,7 +55,8 @@ def motion_features(poses: np.ndarray, translation: np.ndarray, scaling: float) 
     Source: the preprocessing of mint (Li et al., ICCV 2021), which the paper follows; mint's padding to 225 is left out.
     """
     matrices = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(len(poses), -1)
-    features = np.concatenate([translation / scaling, matrices], axis=1).astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite, then
+        features = np.concatenate([translation / scaling, matrices], axis=1).astype(np.float32)
     assert features.shape[1] == MOTION_WIDTH
     return features
 
@@ -71,12 +74,15 @@ def read_motion(path: Path) -> np.ndarray:
         )
     if not (np.isfinite(poses).all() and np.isfinite(translation).all() and 0 < scaling[0] < np.inf):
         raise UserError(f"{path}: holds numbers that are not finite, or a scaling of {scaling[0]}")
-    return motion_features(poses.reshape(count, JOINTS, 3), translation, float(scaling[0]))
+    features = motion_features(poses.reshape(count, JOINTS, 3), translation, float(scaling[0]))
+    if not np.isfinite(features).all():
+        raise UserError(f"{path}: holds turns of up to {np.abs(poses).max():g} rad and places of up to {np.abs(translation).max():g} cm, too large for float32")
+    return features
 
 
 def read_keypoints(path: Path, camera: int) -> np.ndarray:
     """Keypoints of one camera (1 to 9) of a keypoints2d/<sequence>.pkl: (N, 17, 3) float32 at 60 fps, COCO order, x and
-    y in px of the 1920 x 1080 video, confidence in 0..1; a joint without finite numbers is all zero.
+    y in px of the 1920 x 1080 video, confidence in 0..1; a joint without finite numbers, or absurdly far away, is all zero.
 
     Raises UserError as `read_arrays`, and for shapes that do not fit.
     """
@@ -84,6 +90,8 @@ def read_keypoints(path: Path, camera: int) -> np.ndarray:
     if points.ndim != 4 or points.shape[2:] != (17, 3) or points.shape[0] < camera or points.shape[1] == 0:
         raise UserError(f"{path}: expected keypoints2d (9 cameras, N, 17, 3), found {points.shape}")
     seen = points[camera - 1]
-    seen = np.where(np.isfinite(seen).all(axis=-1, keepdims=True), seen, 0)
+    with np.errstate(invalid="ignore"):
+        usable = np.isfinite(seen).all(axis=-1) & (np.abs(seen[..., :2]) < FARTHEST).all(axis=-1)
+    seen = np.where(usable[..., None], seen, 0)
     seen[..., 2] = seen[..., 2].clip(0, 1)
     return seen.astype(np.float32)

@@ -11,7 +11,6 @@ The folder holds what AIST and AIST++ give after their terms are accepted:
 import dataclasses
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,16 @@ import numpy as np
 
 from dataset_tools.aist.annotations import RATE, read_keypoints, read_motion
 from dataset_tools.aist.names import Name, parse_name
+from dataset_tools.base.array_file import read_npz
 from dataset_tools.base.atomic import write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.manifest import Manifest
 from dataset_tools.base.schema import SEGMENT, Clip, ListedClip, Song, Video, read_records
+from dataset_tools.base.shard_format import MOTION_WIDTH
 from dataset_tools.base.timebase import FPS
 
+HELD = {"motion": (MOTION_WIDTH,), "keypoints": (17, 3), "size": (2,)}
+"""What an annotation file holds of each step, and the size once."""
 SIZE = (1920, 1080)
 """Width and height in px of the videos that the keypoints were found in."""
 
@@ -191,10 +194,13 @@ def _annotation(path: Path, name: str, frames: int) -> np.ndarray:
 
 def _held(path: Path, name: str) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return held[name]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
-        raise UserError(f"{path}: no annotated {name} ({err}); run the stage sources again") from None
+        values = read_npz(path, (name,))[name]
+    except UserError as err:
+        raise UserError(f"{path}: no annotated {name} ({str(err).removeprefix(f'{path}: ')}); run the stage sources again") from None
+    shape = HELD[name]
+    if values.shape[-len(shape) :] != shape or values.ndim != len(shape) + (name != "size") or not np.isfinite(values).all():
+        raise UserError(f"{path}: the annotated {name} is {values.dtype} {values.shape}, not finite numbers {shape} a step; run the stage sources again")
+    return values
 
 
 def _annotate(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> int:

@@ -1,14 +1,19 @@
 """One clip's streams as the stages before shards leave them, checked: arrays and sounds of the agreed shapes and types.
 
-Arrays are mapped, not read. All raise ValueError, one line that names the stream and the file, for a broken file or another
-shape or type, and OSError or RuntimeError as numpy and libsndfile do.
+Arrays are mapped, not read. All raise ValueError, one line that names the stream and the file, for a missing or broken file or
+another shape or type.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.base.array_file import read_npy
+from dataset_tools.base.errors import Unreadable, UserError
 from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH
+from dataset_tools.base.sound_file import open_sound, read_samples
 from dataset_tools.base.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
 
 
@@ -38,28 +43,28 @@ def read_motion(path: Path) -> np.ndarray:
 
 def audio_frames(path: Path) -> int:
     """Whole video frames that a mono sound at 22 050 Hz lasts."""
-    import soundfile
-
-    info = soundfile.info(str(path))
-    if info.channels != 1 or info.samplerate != SAMPLE_RATE:
-        raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {info.channels} x {info.samplerate}")
-    return info.frames // SAMPLES_PER_FRAME
+    with _named("audio", path), open_sound(path) as sound:
+        if sound.channels != 1 or sound.samplerate != SAMPLE_RATE:
+            raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {sound.channels} x {sound.samplerate}")
+        return sound.frames // SAMPLES_PER_FRAME
 
 
 def read_sound(path: Path, frames: int | None = None) -> np.ndarray:
     """float32 (S,), of the first `frames` video frames where they are given."""
-    import soundfile
-
-    samples = -1 if frames is None else frames_to_samples(frames)
-    return soundfile.read(str(path), frames=samples, dtype="float32")[0]
+    with _named("audio", path):
+        return read_samples(path, mono=True, most=None if frames is None else frames_to_samples(frames)).audio
 
 
 def _array(stream: str, path: Path) -> np.ndarray:
+    with _named(stream, path):
+        return read_npy(path)
+
+
+@contextmanager
+def _named(stream: str, path: Path) -> Iterator[None]:
+    """Errors name the stream, and of the file its name alone: they end in rows.csv, which holds no path of this machine."""
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, ValueError) as err:  # an empty file, a cut one, pickled objects
-        reason = "damaged, or no .npy file" if "pickle" in str(err) else err  # numpy advises to unpickle what it can't read
+        yield
+    except UserError as err:
+        reason = err.reason if isinstance(err, Unreadable) else "No such file" if not path.exists() else str(err).removeprefix(f"{path}: ")
         raise ValueError(f"{stream}: {path.name} is not readable: {reason}") from None
-    if not hasattr(values, "dtype"):
-        raise ValueError(f"{stream}: {path.name} is an archive, not one array")
-    return values

@@ -3,7 +3,6 @@
 A file is checked before anything opens it, on every use, because many weight formats can run code when they are loaded.
 """
 
-import csv
 import hashlib
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import requests
 from tqdm import tqdm
 
+from dataset_tools.base import limits
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT, Layout
@@ -28,6 +28,7 @@ which came with this code and are trusted like it."""
 PACKAGE = "package:"
 RETRY_STATUS = {408, 429, 500, 502, 503, 504}
 TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
+PINS_BYTES = 1 << 20
 BLOCK = 1 << 16  # bytes; what a cut connection loses at most
 
 
@@ -57,6 +58,7 @@ class Weights:
             raise ValueError("package: urls take the checksum kind in-project, and only they")
         if not self.url.startswith((PACKAGE, "https://", "http://")):
             raise ValueError(f"url must start with https://, http:// or {PACKAGE}, found '{self.url}'")
+        urlsplit(self.url)  # raises ValueError for what is no address
 
     @property
     def filename(self) -> str:
@@ -163,12 +165,17 @@ def _receive(row: Weights, part: Path) -> None:
         answer.raise_for_status()
         if answer.status_code != 206:
             have = 0
-        total = int(answer.headers.get("Content-Length", 0)) + have
+        said = answer.headers.get("Content-Length", "")
+        total = (int(said) if said.isascii() and said.isdigit() else 0) + have
+        most = row.bytes or limits.TENSOR_BYTES
         bar = tqdm(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True, delay=1)
         with bar, open(part, "ab" if have else "wb") as out:
             for block in answer.iter_content(BLOCK):
                 out.write(block)
                 bar.update(len(block))
+                if out.tell() > most:
+                    part.unlink()
+                    raise UserError(f"weights {row.name}: {row.url} sends more than {most} bytes; check the address, nothing was kept")
 
 
 def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
@@ -194,8 +201,12 @@ def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
 def _read_pins(pins: Path) -> dict[str, str]:
     if not pins.exists():
         return {}
-    with open(pins, newline="", encoding="utf-8") as handle:
-        return {row["name"]: row["sha256"] for row in csv.DictReader(handle)}
+    try:
+        return dict(line.split(",") for line in limits.file_bytes(pins, PINS_BYTES).decode().splitlines()[1:])
+    except UserError:
+        raise
+    except ValueError:
+        raise UserError(f"{pins}: not lines of name,sha256, as `fetch` writes them; remove it to pin the weights again") from None
 
 
 def _git_blob_sha1(path: Path) -> str:

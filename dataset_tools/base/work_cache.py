@@ -9,7 +9,8 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
+from dataset_tools.base.array_file import read_npy
+from dataset_tools.base.errors import UserError
 
 
 def file_sha256(path: Path) -> str:
@@ -20,11 +21,11 @@ def file_sha256(path: Path) -> str:
 
 def is_whole(path: Path) -> bool:
     """Whether a finished array is there and can be read; one that can't is removed, to be made again."""
-    try:
-        np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
+    if not path.exists():
         return False
-    except (OSError, ValueError, EOFError):
+    try:
+        read_npy(path)
+    except UserError:
         path.unlink(missing_ok=True)
         return False
     return True

@@ -11,6 +11,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.schema import Clip, Row, Video, leaks, scan_records
 from dataset_tools.base.shard_check import validate_shard
+from dataset_tools.base.sound_file import open_sound
 from dataset_tools.base.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.base.timebase import SAMPLES_PER_FRAME
 from dataset_tools.base.work_cache import file_sha256
@@ -158,9 +159,8 @@ def _i3d(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
 
 
 def _sound(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    import soundfile
-
-    samples = soundfile.info(path).frames
+    with open_sound(path) as sound:
+        samples = sound.frames
     if frames and samples != frames * SAMPLES_PER_FRAME:
         yield f"{samples} samples, expected {frames * SAMPLES_PER_FRAME} for {frames} frames"
 

@@ -11,20 +11,20 @@ layout does not say that segments follow each other without a gap, nor does it h
 """
 
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from scipy.io import wavfile
 
+from dataset_tools.base.array_file import read_npy
 from dataset_tools.base.atomic import write_aside, write_text
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import Unreadable, UserError
 from dataset_tools.base.limits import CSV_BYTES, SIDE, file_bytes, shown
 from dataset_tools.base.names import check_name
 from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, SPLITS, ShardClip, ShardInfo
 from dataset_tools.base.shard_set import ShardSet, Window
+from dataset_tools.base.sound_file import read_samples
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.vision.pose_layouts import to_layout
 
@@ -208,24 +208,24 @@ def _file(folder: Path, stream: str, name: str) -> Path:
 def _array(folder: Path, stream: str, name: str, *shapes: tuple[int, ...]) -> np.ndarray:
     path = _file(folder, stream, name)
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, zipfile.BadZipFile) as err:
-        raise ValueError(f"{stream}: {path.name} is not readable: {' '.join(str(err).split())[:120]}") from None
-    number = isinstance(values, np.ndarray) and values.dtype.kind in "fiu"
+        values = read_npy(path)
+    except Unreadable as err:
+        raise ValueError(f"{stream}: {path.name} is not readable: {err.reason}") from None
+    number = values.dtype.kind in "fiu"
     shape = next((shape for shape in shapes if number and values.size == np.prod(shape)), None)
     if shape is None:
-        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an archive"
-        raise ValueError(f"{stream}: {path.name} must hold numbers of shape {' or '.join(map(str, shapes))}, found {found}")
-    return values.reshape(shape).astype(np.float32)
+        raise ValueError(f"{stream}: {path.name} must hold numbers of shape {' or '.join(map(str, shapes))}, found {values.dtype} {values.shape}")
+    with np.errstate(over="ignore"):  # infinite, then, and refused
+        return np.array(values.reshape(shape), np.float32)
 
 
 def _sound(path: Path) -> np.ndarray:
     try:
-        sound, rate = soundfile.read(str(path), frames=SAMPLES, dtype="float32")  # what is unpacked is bounded
-    except RuntimeError as err:
-        raise ValueError(f"audio: {path.name} is not readable: {' '.join(str(err).split())[:120]}") from None
-    if sound.ndim != 1 or rate != SAMPLE_RATE or len(sound) < SAMPLES:
-        found = f"{sound.shape} at {rate} Hz"
+        sound = read_samples(path, most=SAMPLES)  # what is unpacked is bounded
+    except Unreadable as err:
+        raise ValueError(f"audio: {path.name} is not readable: {err.reason}") from None
+    if sound.channels != 1 or sound.rate != SAMPLE_RATE or len(sound.audio) < SAMPLES:
+        found = f"{sound.audio.shape} at {sound.rate} Hz"
         raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SAMPLES} samples, found {found}")
-    return sound
+    return sound.audio[:, 0]
 
