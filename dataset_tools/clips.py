@@ -40,6 +40,8 @@ class Params:
     """A clip with more scene cuts inside fails; empty: they are only counted."""
     max_damaged: int = 0
     """A clip with more damaged pictures fails; they are counted in rows.csv either way."""
+    max_sound_lost: float = 0.1
+    """A clip of whose sound more seconds can't be decoded, and are silent, fails; they are in rows.csv either way."""
     stretch_sound: float = 0.0
     """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
     recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""
@@ -56,6 +58,7 @@ class Params:
         require(self.max_height >= 16, f"max_height must be at least 16 px, found {self.max_height}")
         require(self.max_cuts is None or self.max_cuts >= 0, f"max_cuts must be empty or at least 0, found {self.max_cuts}")
         require(self.max_damaged >= 0, f"max_damaged must be at least 0, found {self.max_damaged}")
+        require(self.max_sound_lost >= 0, f"max_sound_lost must be at least 0 s, found {self.max_sound_lost:g}")
         require(0 <= self.stretch_sound <= 0.1, f"stretch_sound must be 0 to 0.1, found {self.stretch_sound:g}")
         require(self.memory >= 0, f"memory must be at least 0 MB, found {self.memory}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
@@ -90,6 +93,8 @@ class ClipRow(Row):
     """Length of the whole source's sound over that of its picture, minus 1; empty where the file does not say."""
     cuts: int | None = None
     """Scene cuts inside the clip."""
+    sound_lost: float | None = None
+    """Seconds of the clip's sound that could not be decoded, and are silent."""
     damaged: int | None = None
     """Pictures that were decoded with errors, or after such ones before the next key picture."""
 
@@ -188,6 +193,9 @@ def cut(job: Job, begun: Cut | ClipRow | None) -> ClipRow:
     if facts["damaged"] > job.params.max_damaged:
         found = f"{facts['damaged']} of its {facts['frames']} pictures are damaged, or build on one that is"
         return failed(job, f"{found}, but clips.max_damaged is {job.params.max_damaged}; fetch the video again")
+    if facts["sound_lost"] > job.params.max_sound_lost:
+        found = f"{facts['sound_lost']:g} s of its sound can't be decoded"
+        return failed(job, f"{found}, but clips.max_sound_lost is {job.params.max_sound_lost:g}; fetch the video again")
     publish(job.made, job.target / f"{job.clip.clip_id}.mp4")
     return _row(job, "ok", cuts=len(cuts), **facts)
 

@@ -78,6 +78,19 @@ def renamed(path: Path, target: Path, boxes: dict[str, str], after: str = "moov"
     return target
 
 
+def unknown_sound(path: Path, target: Path, which: int = 0) -> Path:
+    """A copy of an MP4 whose sound track `which` is in a coding that FFmpeg does not know."""
+    data = bytearray(path.read_bytes())
+    at = -1
+    for _ in range(which + 1):
+        at = data.index(b"mp4a", at + 1)
+    data[at : at + 4] = b"apac"
+    at = data.index(b"esds", at)  # else the codec is taken from there
+    data[at : at + 4] = b"free"
+    target.write_bytes(data)
+    return target
+
+
 def with_matrix(path: Path, target: Path, matrix: tuple[float, float, float, float]) -> Path:
     """A copy of an MP4 whose picture, its first track, has the display matrix a b / c d."""
     data = bytearray(path.read_bytes())

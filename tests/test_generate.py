@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 from builders import build_shards, click_train
+from footage import unknown_sound
 from test_mux import packets_and_sound, write_video
 
 from d2m_model import generate
 from d2m_model.generation import models, own_pose, own_video, regions
+from d2m_model.generation import own_videos as own_videos_module
 from d2m_model.generation.beats import detected_beats
 from d2m_model.generation.composing import Generator
 from d2m_model.generation.finish import denoise, normalise, write_wav
@@ -311,6 +313,30 @@ def test_a_folder_of_videos_and_their_beats(own_videos, capsys):
     write_video(videos / "a.mp4")
     with pytest.raises(UserError, match="two videos are called a"):
         generate.main(["--corpus", "tiny", "--variant", "full", "--video", "videos", "--out", "out"])
+
+
+def test_no_film_of_a_folder_costs_another_its_music(own_videos, monkeypatch, capsys):
+    """Neither one whose sound can't be decoded, for it isn't asked for, nor one that nobody foresaw."""
+    videos = own_videos / "videos"
+    videos.mkdir()
+    write_video(own_videos / "in.mp4")
+    unknown_sound(own_videos / "in.mp4", videos / "a.mp4")
+    for name in ("b.mp4", "c.mp4"):
+        write_video(videos / name)
+    composed = own_videos_module.find_dance
+
+    def strange(video, *args):
+        if video.name == "b.mp4":
+            raise RuntimeError("what is\nthis")
+        return composed(video, *args)
+
+    monkeypatch.setattr(own_videos_module, "find_dance", strange)
+    with pytest.raises(UserError, match=r"1 of 3 videos failed: b\.mp4; the others are in out$"):
+        generate.main(["--corpus", "tiny", "--variant", "full", "--video", "videos", "--out", "out"])
+    assert sorted(p.name for p in (own_videos / "out").iterdir()) == ["a.mp4", "c.mp4"]
+    assert "failed: b.mp4: RuntimeError: what is this" in capsys.readouterr().out
+    before, after = (packets_and_sound(path) for path in (own_videos / "in.mp4", own_videos / "out" / "a.mp4"))
+    assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]]
 
 
 def test_detected_beats_are_those_of_a_metronome():

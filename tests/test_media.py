@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from footage import RATE, coded, decoded, numbered_video, renamed, tone
+from footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_sound
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.vision.media import probe
@@ -73,30 +73,17 @@ def test_the_default_sound_is_heard(tmp_path, suffix, sounds, expected):
     assert pitch(tmp_path / "out.mp4") == pytest.approx(expected, abs=5)
 
 
-def unknown(path, target, which=0):
-    """The sound track `which` in a coding that FFmpeg does not know."""
-    data = bytearray(path.read_bytes())
-    at = -1
-    for _ in range(which + 1):
-        at = data.index(b"mp4a", at + 1)
-    data[at : at + 4] = b"apac"
-    at = data.index(b"esds", at)  # else the codec is taken from there
-    data[at : at + 4] = b"free"
-    target.write_bytes(data)
-    return target
-
-
 @pytest.mark.parametrize("which", [0, 1])
 def test_of_two_sounds_the_one_that_can_be_decoded(tmp_path, which):
     both = [(440, DEFAULT), (440, NONE)]
     both[which] = (900, both[which][1])
-    source = unknown(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
+    source = unknown_sound(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
     assert probe(source).has_sound and not probe(source).unknown_sound
     assert pitch(source) == pytest.approx(440, abs=5)
 
 
 def test_a_sound_that_can_not_be_decoded_alone(tmp_path):
-    source = unknown(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
+    source = unknown_sound(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
     info = probe(source)
     assert (info.has_sound, info.unknown_sound, info.sample_rate) == (False, True, 0)
     assert read_sound(source) is None
@@ -207,3 +194,19 @@ def test_sound_that_changes_its_form_midway(tmp_path, second):
         assert 11000 < np.abs(piece).max() < 17000  # one channel on two has half the power in each
     steps = np.abs(np.diff(np.convolve(np.abs(sound[0].astype(float)), np.ones(480) / 480, "valid")))
     assert steps[round(0.2 * rate) : round(1.8 * rate)].max() < 200
+
+
+def test_packets_of_sound_that_can_not_be_decoded_are_counted(tmp_path):
+    source = film(tmp_path / "in.mp4", [(440, DEFAULT)])
+    assert normalise_video(source, tmp_path / "out.mp4", crop=False).sound_lost == 0
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as media:
+        packets = [packet for packet in media.demux(audio=0) if packet.size]
+    for packet in packets[40:50]:
+        data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    source.write_bytes(data)
+    made = normalise_video(source, tmp_path / "out.mp4", crop=False)
+    assert made.sound_lost == pytest.approx(10 * 1024 / RATE, abs=1e-3)
+    assert normalise_video(source, tmp_path / "out.mp4", start=1.3, end=1.9, crop=False).sound_lost == 0
+    sound, rate = read_sound(source)
+    assert not sound[0, 42 * 1024 : 47 * 1024].any() and np.abs(sound[0, round(1.5 * rate) :]).max() > 15000

@@ -147,16 +147,24 @@ class _Order:
         self._in_doubt = stream.codec_context.name in REORDERED
         self._without = self._in_doubt and container.format.name == "avi"
         self._waiting: list[int] = []
+        self._late = 0  # by which what is stamped as decoded is shown after that: an edit list took it away with the stamps
 
     def packets(self) -> Iterator[av.Packet]:
         newest = None
         for packet in self._container.demux(self._stream):
             if self._without:
                 packet.pts = packet.dts  # FFmpeg guesses in AVI
+            if self._in_doubt and packet.is_keyframe and packet.pts is not None and packet.pts == packet.dts:
+                index = self._stream.index_entries
+                if self._stream.codec_context.has_b_frames and len(index):  # with true stamps it would be shown after its decoding
+                    self._late = max(0, -index[0].timestamp)
             if self._in_doubt and packet.pts is not None:
                 if newest is not None and packet.pts < newest:
                     self._in_doubt = False
                 newest = packet.pts
+                if packet.is_discard:  # decoded and not shown
+                    yield packet
+                    continue
                 heappush(self._waiting, packet.pts)
             yield packet
 
@@ -172,4 +180,4 @@ class _Order:
             return frame.pts
         while frame.key_frame and self._waiting and self._waiting[0] < frame.pts:
             heappop(self._waiting)  # lost, for they would have been shown before it
-        return heappop(self._waiting) if self._waiting else frame.pts
+        return self._late + (heappop(self._waiting) if self._waiting else frame.pts)

@@ -31,6 +31,7 @@ STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.st
 """A picture with one of these is a cover, a preview or a part of another one."""
 BACK = 0.5  # seconds by which time stamps may go back in the file; more are another film's
 STANDSTILL = 60.0  # seconds for which one picture may be shown
+RATES = (1000, 384_000)  # samples a second that a sound may have
 MOST_PIXELS = 8192 * 8192  # of a picture: what claims more is a damaged header
 
 
@@ -157,7 +158,7 @@ def picture_stream(container, path: Path) -> av.VideoStream:
 def sound_streams(container) -> list[av.AudioStream]:
     """The sounds that can be decoded, the one first that players play."""
     known = [stream for stream in container.streams.audio if stream.codec_context is not None]
-    heard = [stream for stream in known if stream.codec_context.sample_rate > 0 and stream.codec_context.channels > 0]
+    heard = [s for s in known if RATES[0] <= s.codec_context.sample_rate <= RATES[1] and s.codec_context.channels > 0]
     return sorted(heard, key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ASIDE)))
 
 

@@ -48,6 +48,8 @@ class Normalised:
     """Length of the source's sound over that of its picture, minus 1; None where unknown."""
     cuts: tuple[float, ...]
     """Seconds into the output at which another scene begins."""
+    sound_lost: float
+    """Seconds of the sound that could not be decoded, and are silent."""
     damaged: int
     """Frames that were decoded with errors, or after such ones before the next key frame."""
 
@@ -130,7 +132,8 @@ def cut_out(
         raise UserError(_outside(path, asked, last, video.course.end))
     drift = info.sound_drift or 0.0
     drift = drift if LEAST_DRIFT < abs(drift) <= stretch_sound else 0.0
-    samples, rate = _sound(path, begin, count, drift) if sound else (None, 0)
+    lost: list[float] = []
+    samples, rate = _sound(path, begin, count, drift, lost) if sound else (None, 0)
     peak = None if samples is None else round(float(np.abs(samples.astype(np.int32)).max()) / 32768, 5)
     if need_sound and peak < SILENCE:
         raise UserError(f"{path.name}: the sound from {asked:g} to {last:g} s is silent (peak {peak:g} of 1)")
@@ -139,6 +142,7 @@ def cut_out(
     facts = {
         "width": size[0], "height": size[1], "crop": kept, "source_width": upright.shown[0],
         "source_height": upright.shown[1], "source_fps": info.fps, "audio_peak": peak, "sound_drift": info.sound_drift,
+        "sound_lost": round(sum(lost), 3),
     }  # fmt: skip
     frames_of_clip = nearest_frames(_marked(frames.take(), video.spoiled), begin, count)
     pictures = _pictures(frames_of_clip, upright, kept, size, finder, spoiled)
@@ -163,13 +167,13 @@ def _pictures(frames, upright, kept, size, finder, spoiled) -> Iterator[av.Video
         yield picture
 
 
-def _sound(path: Path, begin: float, count: int, drift: float) -> tuple[np.ndarray | None, int]:
+def _sound(path: Path, begin: float, count: int, drift: float, lost: list[float]) -> tuple[np.ndarray | None, int]:
     """(C, N) int16 that goes with `count` frames from `begin` on, and its rate; (None, 0) without sound.
 
     `drift` (0.01: the sound is 1 % longer than the picture) is taken out by resampling.
     """
     seconds = count / FPS
-    found = read_sound(path, begin * (1 + drift), seconds * (1 + drift))
+    found = read_sound(path, begin * (1 + drift), seconds * (1 + drift), lost)
     if found is None or drift == 0:
         return found or (None, 0)
     sound, rate = found

@@ -10,7 +10,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.vision.standard_range import standard_range
 
 MOST_ASPECT = 8.0  # of a pixel; the widest in use is 2
-LEAST = 16  # px of a picture's side
+LEAST, MOST = 16, 8192  # px of a picture's side
 SAME_SHAPE = 0.02  # of the shape's logarithm: sizes are rounded to whole macroblocks
 
 
@@ -70,8 +70,9 @@ class Upright:
         """A film may change its size, as streams do, but not its shape: pictures would be drawn out."""
         if self._first is None:
             self.stored = (even_size(frame.width * self.pixel_aspect), even_size(frame.height))
-            if min(self.stored) < LEAST:
-                raise UserError(f"{self.name}: its picture is {self.stored[0]} x {self.stored[1]} px; at least {LEAST} are needed either way")
+            if min(self.stored) < LEAST or max(self.stored) > MOST:
+                found = "{} x {} px".format(*self.stored)
+                raise UserError(f"{self.name}: its picture is {found}; {LEAST} to {MOST} are taken either way")
             self._first = (frame.width, frame.height)
         elif (frame.width, frame.height) != self._first:
             before, now = self._first[0] / self._first[1], frame.width / frame.height

@@ -8,6 +8,7 @@ equally near), so 30 fps footage is taken frame for frame however its time stamp
 is more than half an output frame ahead, so that nothing is seen sooner than that before it is heard.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -85,13 +86,16 @@ def read_rgb(path: Path) -> Iterator[np.ndarray]:
         yield frame.to_ndarray(format="rgb24")
 
 
-def read_sound(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple[np.ndarray, int] | None:
+def read_sound(
+    path: Path, start: float = 0.0, seconds: float | None = None, lost: list[float] | None = None
+) -> tuple[np.ndarray, int] | None:
     """Sound from `start`, at the file's own rate: (C, N) int16 with C 1 or 2, and samples a second; None without a sound that
     can be decoded.
 
     N is exactly round(seconds * rate): silence stands where the file has no sound. With `seconds` None, to the end.
     Every sample is where the time stamps of its packets put it, see `sound_clock`. Of several sounds it is the one that
-    players play or, where nothing of that can be decoded, the next. Raises UserError where its time stamps go back.
+    players play or, where nothing of that can be decoded, the next. The seconds of each packet in it that can't be decoded, and is
+    silent, are added to `lost`. Raises UserError where time stamps go back.
     """
     with open_media(path) as container:
         sounds = sound_streams(container)
@@ -99,12 +103,15 @@ def read_sound(path: Path, start: float = 0.0, seconds: float | None = None) -> 
             rate, channels = stream.codec_context.sample_rate, min(2, stream.codec_context.channels)
             length = None if seconds is None else round(seconds * rate)
             try:
-                pieces = list(_pieces(container, stream, Path(path).name, start, length))
+                silent: list[float] = []
+                pieces = list(_pieces(container, stream, Path(path).name, start, length, silent))
             except av.error.FFmpegError:
                 if stream is sounds[-1]:
                     raise
                 container.seek(0, backward=True)
                 continue
+            if lost is not None:
+                lost += silent
             return on_clock(pieces, rate, length) if pieces else np.zeros((channels, length or 0), np.int16), rate
     return None
 
@@ -153,14 +160,20 @@ def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
         yield out
 
 
-def _pieces(container, stream, name: str, start: float, length: int | None) -> Iterator[tuple[float, np.ndarray]]:
+def _pieces(
+    container, stream, name: str, start: float, length: int | None, lost: list[float]
+) -> Iterator[tuple[float, np.ndarray]]:
     """(stamp in samples from `start` on, (C, n) int16 at the stream's rate) of all that `length` samples and what is beside
-    them need. Where the sound changes its rate, channels or format midway, it is brought to those of the header."""
+    them need; the seconds of packets among them that can't be decoded go to `lost`. Where the sound changes its rate, channels or format midway, it is brought to those of the header."""
     rate, zero = stream.codec_context.sample_rate, zero_of(container)
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     form, resampler, taken, given, newest = None, None, 0.0, 0, None
     for frame in _sound_frames(container, stream, start - AUDIO_MARGIN, zero):
         stamp = (frame.pts * float(stream.time_base) - zero - start) * rate
+        if isinstance(frame, av.Packet):
+            if 0 <= stamp < (length or math.inf):
+                lost.append(float((frame.duration or 0) * stream.time_base))
+            continue
         if length is not None and stamp >= length + AUDIO_MARGIN * rate:
             return
         if newest is not None and stamp < newest - BACK * rate:
@@ -181,12 +194,12 @@ def _pieces(container, stream, name: str, start: float, length: int | None) -> I
             given += samples.shape[1]
 
 
-def _sound_frames(container, stream, start: float, zero: float) -> Iterator[av.AudioFrame]:
-    """Decoded frames that have a time stamp, from one at or before `start` seconds."""
+def _sound_frames(container, stream, start: float, zero: float) -> Iterator[av.AudioFrame | av.Packet]:
+    """Decoded frames that have a time stamp, from one at or before `start` seconds, and packets that can't be decoded."""
 
-    def frames() -> Iterator[av.AudioFrame]:
-        for _, found in tolerant(container.demux(stream)):
-            yield from (frame for frame in found or () if frame.pts is not None)
+    def frames() -> Iterator[av.AudioFrame | av.Packet]:
+        for packet, found in tolerant(container.demux(stream)):
+            yield from (part for part in ([packet] if found is None else found) if part.pts is not None)
 
     if start > 0:
         wanted, found, first = seek(container, stream, start, zero), frames(), None
