@@ -42,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(401)
         if name == "guarded" and "sec-ch-ua" not in self.headers:  # as a browser's shake of hands has, yt-dlp's own has not
             return self.reply(403, b"", **{"cf-mitigated": "challenge"})
+        if name == "endless" or name == "unmeasured":
+            return self.without_a_length(site.bodies[name], again=name == "endless")
         if name == "meet" and self.command == "GET":
             site.barrier.wait()
         body = site.bodies.get(name, site.movie)
@@ -67,6 +69,19 @@ class Handler(BaseHTTPRequestHandler):
         if name in ("stall", "hang") and end < len(body):
             site.closing.wait(1)
         return None
+
+    def without_a_length(self, body, again):
+        """A body whose end only the closing of the connection tells, sent again and again or once."""
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        while self.command == "GET":
+            try:
+                self.wfile.write(body)
+            except OSError:
+                return
+            if not again or self.server.closing.wait(0.1):
+                return
 
     def reply(self, status, body, **headers):
         self.send_response(status)

@@ -11,7 +11,7 @@ from film_site import corpus
 from footage import RATE, click
 from test_download import QUICK, run
 
-from dataset_tools.corpus import hls
+from dataset_tools.corpus import fetch, hls
 from dataset_tools.vision.video_io import read_sound, rgb_frames, timed_frames, write_clip
 
 FLASHES = (0.4, 1.1, 1.9, 2.6)  # seconds of a film of 3 s, each with a click
@@ -220,6 +220,16 @@ def test_live_streams_are_refused_before_anything_is_fetched(tmp_path, site, fil
     assert row.status == "transient" and row.reason.startswith("it is a live stream"), row
     assert not {asked for _, asked, _ in site.asked} & {"v", "a", "both0.m4s"} and not path.exists()
     assert QUICK.attempts > 1 and [a[:2] for a in site.asked].count(("GET", name)) <= 3, "not asked for at each attempt"
+
+
+def test_a_stream_without_a_length_that_comes_at_the_pace_of_life_is_live(tmp_path, site, files, monkeypatch):
+    monkeypatch.setattr(fetch, "PACE_AFTER", 1.0)
+    film = b"".join(files[f"both{k}.ts"] for k in range(3))
+    row, path = got(tmp_path, site, "endless.mp4", endless=film)
+    assert row.status == "transient" and "as a live stream does" in row.reason and not path.exists()
+    assert [a[:2] for a in site.asked].count(("GET", "endless")) <= 3, "not asked for at each attempt"
+    row, path = got(tmp_path, site, "unmeasured.mp4", unmeasured=film)
+    assert row.status == "ok" and in_step(path, FLASHES)
 
 
 def pages(url, count):

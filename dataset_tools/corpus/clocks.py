@@ -4,6 +4,7 @@ Files of one film share a clock, which their time stamps tell; FFmpeg by itself 
 stamps but, in HLS, a note at its head; DASH can say in its manifest that a clock begins later (presentationTimeOffset).
 """
 
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -74,6 +75,20 @@ def _representations(node: ElementTree.Element, above: tuple) -> list[tuple]:
     if node.tag.rpartition("}")[2] == "Representation":
         return [chain]
     return [found for child in node for found in _representations(child, chain)]
+
+
+def plays(path: Path) -> float:
+    """Seconds from the first to the last stamp of a file that is still growing; 0 where nothing can be read of it yet."""
+    first, last = math.inf, -math.inf
+    try:
+        with open_media(path) as media:
+            for packet in media.demux():
+                if packet.dts is not None:
+                    now = float(packet.dts * packet.time_base)
+                    first, last = min(first, now), max(last, now)
+    except UserError:
+        pass
+    return max(0.0, last - first)
 
 
 def goes_back(path: Path, but: str = "") -> float | None:

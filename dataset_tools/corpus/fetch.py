@@ -18,12 +18,14 @@ from dataset_tools.base.atomic import write_text
 from dataset_tools.base.limits import PAGE_BYTES, PLAYLIST_BYTES
 from dataset_tools.corpus import hls
 from dataset_tools.corpus.classify import causes
-from dataset_tools.corpus.clocks import check_clock, join, presentation_offset, shifts
+from dataset_tools.corpus.clocks import check_clock, join, plays, presentation_offset, shifts
 from dataset_tools.corpus.formats import FORMAT, film_formats
 from dataset_tools.corpus.no_film import Incomplete, NotAVideo, Refused, in_place_of_a_video
 from dataset_tools.corpus.whole_file import whole
 from dataset_tools.corpus.ydl_options import Settings, cookies_copy, options
 
+PACE_AFTER, LIVE_PACE = 15.0, 3.0
+"""Seconds after which a file whose server names no length must have brought so many seconds of film for each second."""
 STRAIGHTENED = "mpegts"  # whose stamps FFmpeg puts in order when it copies a film of one file
 ASKS_FOR_A_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
 
@@ -187,8 +189,16 @@ def fetch(
     came; nothing of it is left then.
     """
 
+    pace_known = False
+
     def bounded(state: dict) -> None:
+        nonlocal pace_known
         progress(state)
+        of_known_length = state.get("total_bytes") or state.get("fragment_count") or not state.get("tmpfilename")
+        if not pace_known and not of_known_length and (state.get("elapsed") or 0) > PACE_AFTER:
+            pace_known = True
+            if 0 < plays(Path(state["tmpfilename"])) < LIVE_PACE * state["elapsed"]:
+                raise Refused("transient", "it has no length and comes hardly faster than it plays, as a live stream does")
         if (state.get("downloaded_bytes") or 0) > settings.max_gb * 1e9:
             raise Refused("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
 
