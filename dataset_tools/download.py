@@ -15,10 +15,8 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 from tqdm import tqdm
@@ -35,13 +33,11 @@ from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, Video, read_records, write_records
 from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.corpus import film_cache
-from dataset_tools.corpus.dead_links import DeadLink, dead_link, site
+from dataset_tools.corpus.dead_links import DeadLink, dead_link
 
 STAGE = "download"
 VERSION = 2
 MANY = 20  # videos above which one goes first, alone
-CANARIES = 3  # of them at most, where the first are dead links
-OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,32 +211,6 @@ def _folder(job: Job, content: str) -> Path:
     return job.layout.cache(STAGE).resolve() / key
 
 
-def send_canaries(videos: Sequence[Video], job: Job) -> None:
-    """Fetch one of `videos` (a few, where the first are dead links), from the site that has most of them.
-
-    Raises UserError where it fails of what the others would meet too: then none of them is asked for, and none given up.
-    """
-    from dataset_tools.corpus.classify import NETWORK
-
-    many = Counter(site(video.url) for video in videos)
-    asked, silent = 0, {}  # site that did not answer -> what to say of it
-    for video in sorted(videos, key=lambda v: -many[site(v.url)]):
-        if asked == CANARIES or site(video.url) in silent or film_cache.given_up(_folder(job, video.url), job.fetching):
-            continue
-        asked += 1
-        found = outcome(video, None, job)
-        if "status" not in found:
-            return
-        if found.get("advice"):
-            silent[site(video.url)] = (
-                f"{STAGE}: {video.video_id}, asked for ahead of {len(videos)} videos: {one_line(found['reason'])}; {found['advice']}"
-            )
-            if found["advice"] != NETWORK:
-                break
-    if silent:
-        raise UserError(next(iter(silent.values())))
-
-
 def _checksums(path: Path) -> dict[str, str]:
     return {row.id: row.sha256 for row in read_records(path, Checksum)} if path.is_file() else {}
 
@@ -251,6 +221,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
 
     Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
     """
+    from dataset_tools.corpus.canary import send_canaries
     from dataset_tools.corpus.classify import RUNTIME, lacks_runtime
     from dataset_tools.corpus.ydl_options import check_settings
 
@@ -267,14 +238,17 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     web = [v for v in videos if is_web(v.url)]
     fresh = [v for v in web if not (_folder(job, v.url) / "done.json").is_file()]
     check_settings(params, cookies if fresh else None, local=not fresh)
-    if fresh and (days := age(film_cache.YT_DLP)) > OLD:
+    if fresh and (days := film_cache.age(film_cache.YT_DLP)) > film_cache.OLD:
         say(STAGE, f"yt-dlp {film_cache.YT_DLP} is {days} days old, and sites change: make update-yt-dlp")
     if lacks_runtime(video.url for video in fresh):
         if len(web) > MANY:
             raise UserError(f"{STAGE}: {RUNTIME}")
         say(STAGE, f"{RUNTIME}; without it films come smaller than they are, or not at all")
     if fresh and len(web) > MANY:
-        send_canaries(fresh, job)
+        try:
+            send_canaries(fresh, lambda video: outcome(video, None, job))
+        except UserError as err:
+            raise UserError(f"{STAGE}: {err}") from None
     begin_folder(target, "rows.csv")
     bar = Bar(len(videos))
     job = dataclasses.replace(job, fetching=dataclasses.replace(fetching, progress=bar.hook))
@@ -304,14 +278,6 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     write_records(target / "dead_links.csv", dead, DeadLink)
     write_records(target / "rows.csv", rows, DownloadRow)
     return rows
-
-
-def age(version: str, today: date | None = None) -> int:
-    """Days since a yt-dlp came out: its version is a date."""
-    try:
-        return ((today or date.today()) - date(*map(int, version.split(".")[:3]))).days
-    except (TypeError, ValueError):
-        return 0
 
 
 def main(argv: list[str] | None = None) -> int:

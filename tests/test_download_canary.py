@@ -205,8 +205,8 @@ def test_the_row_names_the_version_that_fetched_it(tmp_path, site, movie, monkey
 
 
 def test_an_old_yt_dlp_is_told_of_where_something_is_to_be_fetched(tmp_path, site, monkeypatch, capsys):
-    assert download.age("2026.08.19", datetime.date(2026, 11, 29)) == 102 and download.age("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
-    assert download.age("unknown") == 0
+    assert film_cache.age("2026.08.19", datetime.date(2026, 11, 29)) == 102 and film_cache.age("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
+    assert film_cache.age("unknown") == 0
     layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4"})
     for version, words in (("2020.01.02", "days old, and sites change: make update-yt-dlp"), (datetime.date.today().strftime("%Y.%m.%d"), "")):
         monkeypatch.setattr(film_cache, "YT_DLP", version)

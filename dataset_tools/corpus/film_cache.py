@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from yt_dlp.version import __version__ as YT_DLP
@@ -15,6 +16,7 @@ from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.corpus.no_film import Incomplete, Refused
 from dataset_tools.corpus.whole_file import whole
 
+OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
 DONE = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
 
 
@@ -114,3 +116,11 @@ def _noted(folder: Path, path: Path, seconds: float, before: str, *, title: str 
     write_text(folder / "done.json", json.dumps(done, indent=1))
     (folder / "lost.json").unlink(missing_ok=True)
     return done
+
+
+def age(version: str, today: date | None = None) -> int:
+    """Days since a yt-dlp came out: its version is a date."""
+    try:
+        return ((today or date.today()) - date(*map(int, version.split(".")[:3]))).days
+    except (TypeError, ValueError):
+        return 0
