@@ -1,0 +1,210 @@
+"""Would an inverse STFT play the codes better than JukeBox's convolutions, at equal CPU time?
+
+    python -m d2m_model.demo.song_pool --out POOL.npy --songs 100
+    python -m benchmarks.coded_pool --pool POOL.npy --out CODES
+    python -m benchmarks.istft_decoder --pool POOL.npy --codes CODES --minutes 19 [--decoder istft] [--root . --corpus demo]
+
+Trains a decoder from nothing over the codes of the demo's codec (encoder and codebook stay as they are), on the losses that the
+codec was trained on, for some CPU minutes of one core; then plays the codes of the corpus's test clips with it and with the
+codec's own, and scores both as `evaluate` would. `--decoder convolutional` trains JukeBox's decoder in the same way, `--share`
+says how much of the codec's own training its decoder took. Needs the corpus's shards and rhythm (`make repro`). Adds its row
+to benchmarks/results/istft_decoder.json.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmarks.sound_scores import Clips, said, scores, test_clips, unheard_clips
+from d2m_model.demo.song_pool import open_pool
+from d2m_model.demo.train_vqvae import CODEC, HELD_OUT, PoolData, PoolTask, params_of
+from d2m_model.imports import load_jukebox
+from d2m_model.losses.spectral import mel_l1, multispectral
+from d2m_model.nets.jukebox_vqvae import Decoder, JukeboxVQVAE
+from d2m_model.training.seeding import generator, seed_everything
+from dataset_tools.base.atomic import write_text
+from dataset_tools.base.layout import PROJECT, Layout
+from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+
+WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
+RESULTS = Path("benchmarks/results/istft_decoder.json")
+LOUDEST = 100.0
+"""Of a magnitude, so that no exponential can run away (Vocos)."""
+
+
+class ConvNeXt(nn.Module):
+    """A ConvNeXt block (Liu et al., 2022) along time: (B, L, width) -> the same."""
+
+    def __init__(self, width: int, scale: float):
+        super().__init__()
+        self.along = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        along = self.along(x.transpose(1, 2)).transpose(1, 2)
+        return x + self.scale * self.feed(self.norm(along))
+
+
+class IstftDecoder(nn.Module):
+    """Latents (B, emb, L) to a waveform (B, 1, L * hop), as Vocos (Siuzdak, 2024) does it: nothing runs faster than the codes
+    but an inverse STFT whose hop is a code's.
+
+    The STFT's frames stand where two codes meet, L + 1 of them, so that the sound begins with the first code and ends with the
+    last. polar: of a frame magnitudes and phases are made, else real and imaginary parts.
+    """
+
+    def __init__(self, emb: int, hop: int, *, width: int = 192, depth: int = 6, overlap: int = 4, polar: bool = True):
+        super().__init__()
+        self.hop, self.n_fft, self.polar = hop, overlap * hop, polar
+        self.into = nn.Conv1d(emb, width, 8, padding=4)
+        self.first, self.last = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(ConvNeXt(width, 1 / depth) for _ in range(depth))
+        self.head = nn.Linear(width, self.n_fft + 2)
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        x = self.first(self.into(z).transpose(1, 2))
+        for block in self.blocks:
+            x = block(x)
+        a, b = self.head(self.last(x)).float().transpose(1, 2).chunk(2, 1)
+        frames = torch.polar(a.exp().clamp(max=LOUDEST), b) if self.polar else torch.complex(a, b)
+        return torch.istft(frames, self.n_fft, self.hop, window=self.window, length=z.shape[2] * self.hop)[:, None]
+
+
+class CodedSongs:
+    """Codes and sound of a pool's first songs, in windows."""
+
+    def __init__(self, pool: np.ndarray, codes: np.ndarray, hop: int, seconds: float):
+        self.pool, self.codes, self.hop = pool, codes, hop
+        self.size = round(seconds * SAMPLE_RATE / hop)
+        self.power = float(np.mean([np.mean((song[:: 1 << 6] / 32767.0) ** 2) for song in pool[: len(codes)]]))
+
+    def batch(self, seed: int, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Codes (B, L) int64 and their sound (B, L * hop), drawn anywhere."""
+        rng = generator(seed, "coded", step)
+        rows = torch.randint(len(self.codes), (size,), generator=rng).tolist()
+        starts = torch.randint(self.codes.shape[1] - self.size, (size,), generator=rng).tolist()
+        codes = np.stack([self.codes[r, s : s + self.size] for r, s in zip(rows, starts, strict=True)]).astype(np.int64)
+        sound = np.stack([self.pool[r, s * self.hop : (s + self.size) * self.hop] for r, s in zip(rows, starts, strict=True)])
+        return torch.from_numpy(codes), torch.from_numpy(sound.astype(np.float32) / 32767)
+
+
+def built(kind: str, level: int) -> nn.Module:
+    """A decoder as it is before training."""
+    if kind == "convolutional":
+        return Decoder(CODEC, level)
+    return IstftDecoder(CODEC.emb_width, HOPS[level], polar=kind == "istft")
+
+
+def train(net: nn.Module, codec: JukeboxVQVAE, level: int, data: CodedSongs, minutes: float, *, wall: float, rate: float, batch: int = 8) -> dict:
+    """Train for CPU minutes, or `wall` minutes where they are over first, the learning rate falling along a cosine of the time
+    used; gives what it took and came to."""
+    adam = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.8, 0.99), weight_decay=0.01)
+    begun, at, number, heard = time.process_time(), time.monotonic(), 0, []
+    while (share := max((time.process_time() - begun) / (60 * minutes), (time.monotonic() - at) / (60 * wall))) < 1:
+        adam.param_groups[0]["lr"] = rate * min(1.0, (number + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        codes, audio = data.batch(0, number, batch)
+        with torch.no_grad():
+            z = codec.embed(codes, level)
+        with torch.autocast("cpu", torch.bfloat16, enabled=share < 0.9):
+            rebuilt = net(z).float()[:, 0]
+        loss = F.mse_loss(rebuilt, audio) / data.power + multispectral(rebuilt, audio, data.power) + mel_l1(rebuilt, audio)
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        adam.step()
+        heard.append(float(loss.detach()))
+        number += 1
+        if number % 200 == 0:
+            print(f"step {number}, {share:.0%}: loss {np.mean(heard[-200:]):.4f}", flush=True)
+    facts = {"cpu_minutes": round((time.process_time() - begun) / 60, 2), "steps": number, "batch": batch, "loss": round(float(np.mean(heard[-100:])), 4)}
+    return facts | {"songs": len(data.codes), "learning_rate": rate}
+
+
+@torch.inference_mode()
+def played(decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips) -> tuple[dict[str, np.ndarray], float]:
+    """The clips' music coded and decoded, and CPU seconds of decoding a second."""
+    sounds, used, length = {}, 0.0, 0
+    for clip, audio in clips.sounds.items():
+        z = codec.embed(codec.encode(torch.from_numpy(audio)[None], level), level)
+        begun = time.process_time()
+        found = decoder(z)[0, 0].numpy()
+        used, length = used + time.process_time() - begun, length + len(found)
+        sounds[clip] = np.pad(found, (0, len(audio) - len(found)))
+    return sounds, used * SAMPLE_RATE / length
+
+
+def decoder_share(pool: np.ndarray, level: int, steps: int = 12) -> float:
+    """Share of a step of the codec's training (`train_vqvae`, in bf16) that its decoder and the losses on what it gives take."""
+    params = params_of(level, 10_000)
+    task = PoolTask(JukeboxVQVAE(params.config()), level, PoolData(pool[:60], params.seconds), PoolData(pool[-HELD_OUT:], 2.0), params, 10_000)
+    whole, own, model = [], [], task.model
+    task.quantised_from = 0
+    for number in range(steps):
+        begun = time.process_time()
+        task.step(number, lambda *_: None)
+        whole.append(time.process_time() - begun)
+        audio = task.data.batch(0, number, params.batch).audio
+        audio = model.whole_hops(audio, 2)
+        z = model.latents(audio, level).detach()
+        begun = time.process_time()
+        rebuilt = model.decode_latents(z, level)
+        (F.mse_loss(rebuilt, audio) + multispectral(rebuilt, audio, task.power) + mel_l1(rebuilt, audio)).backward()
+        own.append(time.process_time() - begun)
+    return float(np.median(own) / np.median(whole))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--codes", type=Path, help="folder of <level>.npz")
+    parser.add_argument("--decoder", choices=("istft", "istft-cartesian", "convolutional"), default="istft")
+    parser.add_argument("--level", choices=tuple(LEVELS), default="high")
+    parser.add_argument("--minutes", type=float, default=19.0, help="of CPU time (default: 19)")
+    parser.add_argument("--wall", type=float, default=math.inf, help="minutes by the clock after which it ends anyway, on a busy machine (default: none)")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate (default: 0.001)")
+    parser.add_argument("--share", action="store_true", help="only say which share of the codec's training its decoder took")
+    parser.add_argument("--keep", type=Path, help="where to keep the trained decoder; one that is there is not trained again")
+    parser.add_argument("--on", choices=("test", "unheard"), default="test", help="clips of the corpus, or songs of the pool's kind that nothing was trained on")
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--corpus", default="demo")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    seed_everything(0, 1)
+    level, pool, layout = LEVELS[args.level], open_pool(args.pool), Layout(root=args.root, corpus=args.corpus)
+    if args.share:
+        print(f"{args.level}: the decoder takes {decoder_share(pool, level):.2f} of a step")
+        return
+    codec, net, facts = load_jukebox(WEIGHTS, CODEC), built(args.decoder, level), {}
+    if args.keep and args.keep.is_file():
+        kept = torch.load(args.keep, weights_only=True)
+        net.load_state_dict(kept["net"])
+        facts = kept["facts"]
+    else:
+        with np.load(args.codes / f"{args.level}.npz") as file:
+            data = CodedSongs(pool, file["codes"], HOPS[level], 0.6)
+        facts = train(net, codec, level, data, args.minutes, wall=args.wall, rate=args.rate)
+        if args.keep:
+            torch.save({"net": net.state_dict(), "facts": facts}, args.keep)
+    clips = test_clips(layout) if args.on == "test" else unheard_clips(20, 10.0, pool, layout)
+    before = json.loads(args.out.read_text(encoding="utf-8")) if args.out.is_file() else {}
+    for name, decoder, told in (("codec's own", codec.decoders[level], {}), (args.decoder, net.eval(), facts)):
+        sounds, cost = played(decoder, codec, level, clips)
+        parameters = sum(p.numel() for p in decoder.parameters())
+        found = told | {"parameters": parameters, "cpu_seconds_a_second": round(cost, 4)} | scores(sounds, clips, args.level)
+        before[f"{args.level}, {args.on}: {name}" + (f", {told['cpu_minutes']:g} min" if told else "")] = found
+        print(said(name, found), flush=True)
+    write_text(args.out, json.dumps(before, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

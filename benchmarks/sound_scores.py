@@ -1,0 +1,102 @@
+"""What `istft_decoder` and `masked_prior` hear with: clips to play, and the scores of `evaluate` in one line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from d2m_model.demo.song_pool import PEAK, genre_of, score_of
+from d2m_model.metrics.code_health import code_rate, hum_share
+from d2m_model.metrics.distances import frechet
+from d2m_model.metrics.embedding import Embedder, embed
+from d2m_model.metrics.inputs import true_rhythm
+from d2m_model.metrics.scoring import Reference, score_system
+from d2m_model.rhythm.beats_file import Beats, read_beats
+from d2m_model.rhythm.music_beats import described
+from dataset_tools.base.layout import Layout
+from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.demo.songs import synthesise
+
+UNHEARD = 600
+"""The first song of the pool that no weights of the demo were trained on."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clips:
+    """Clips with music of their own, by name."""
+
+    sounds: Mapping[str, np.ndarray]
+    """(S,) float32 at 22 050 Hz."""
+    songs: Mapping[str, str]
+    beats: Mapping[str, np.ndarray]
+    """True ones, in seconds."""
+    rhythm: Mapping[str, Beats]
+    """What a model over rhythm is told: read from the motion, where there is any."""
+    genres: Mapping[str, str]
+    """What it is told of the style; '' where the rhythm says it."""
+    music: Sequence[np.ndarray]
+    """Training music, to which FAD is taken."""
+    embedder: Embedder
+    draws: int = field(default=2000)
+    """Of the bootstrap."""
+
+    @cached_property
+    def reference(self) -> Reference:
+        return Reference(audio=self.sounds, songs=self.songs, beats=self.beats)
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        return _points(self.music, self.embedder)
+
+
+def test_clips(layout: Layout) -> Clips:
+    """The test clips of a corpus whose stages `shards` and `rhythm` are done. Raises UserError where they are not."""
+    test, train = (ShardSet(layout.stage("shards"), split) for split in ("test", "train"))
+    names = [c.clip_id for c in test.clips]
+    return Clips(
+        sounds={c: test.read(c).audio for c in names}, songs={c.clip_id: c.song for c in test.clips},
+        beats={c: found.beats for c, found in true_rhythm(layout.stage("sources") / "truth", names).items()},
+        rhythm={c: read_beats(layout.stage("rhythm") / "beats" / f"{c}.json") for c in names}, genres=dict.fromkeys(names, ""),
+        music=[train.read(c.clip_id).audio for c in train.clips], embedder=Embedder("demo", layout),
+    )  # fmt: skip
+
+
+def unheard_clips(count: int, seconds: float, pool: np.ndarray, layout: Layout) -> Clips:
+    """Excerpts of `count` songs from `UNHEARD` on, after 16 s of each, with their true beats; the music is that of the songs
+    of `pool` (N, S) int16, at the same place."""
+    numbers, first, size = range(UNHEARD, UNHEARD + count), 16 * SAMPLE_RATE, round(seconds * SAMPLE_RATE)
+    found = {}
+    for number in numbers:
+        score = score_of(number)
+        whole = synthesise(score, SAMPLE_RATE)
+        sound = (whole * (PEAK / np.abs(whole).max()))[first : first + size].astype(np.float32)
+        inside = [times[(times >= 16) & (times < 16 + seconds)] - 16 for times in (score.beats, score.downbeats)]
+        found[f"song {number}"] = (sound, described(*inside, sound), genre_of(number))
+    return Clips(
+        sounds={c: sound for c, (sound, _, _) in found.items()}, songs={c: c for c in found},
+        beats={c: rhythm.beats for c, (_, rhythm, _) in found.items()}, rhythm={c: rhythm for c, (_, rhythm, _) in found.items()},
+        genres={c: genre for c, (_, _, genre) in found.items()},
+        music=[song[first : first + size].astype(np.float32) / 32767 for song in pool[:60]], embedder=Embedder("demo", layout),
+    )  # fmt: skip
+
+
+def scores(sounds: Mapping[str, np.ndarray], clips: Clips, level: str) -> dict[str, float]:
+    """P4 (beats, ±70 ms, own minus other) with its interval over clips, FAD to the training music, and two ratios to the
+    clips' own music: onsets, and share of the power at multiples of the rate of the codes of `level`."""
+    timing = score_system(sounds, clips.reference, protocols=("P4",), draws=clips.draws)[0]["P4"]
+    beats = timing["beats_70ms"]
+    hum = [np.mean([hum_share(of[c], code_rate(level)) for c in sounds]) for of in (sounds, clips.sounds)]
+    found = {"P4": beats["difference"], "P4_low": beats["difference_low"], "P4_high": beats["difference_high"]}
+    found |= {"FAD": frechet(_points(sounds.values(), clips.embedder), clips.points), "onsets": timing["onset_ratio"], "hum": hum[0] / hum[1]}
+    return {name: round(float(value), 3) for name, value in found.items()}
+
+
+def said(name: str, found: Mapping[str, float]) -> str:
+    """One line of `scores`."""
+    return f"{name:>28}: P4 {found['P4']:+.3f} [{found['P4_low']:+.3f}, {found['P4_high']:+.3f}]  FAD {found['FAD']:5.2f}  onsets {found['onsets']:.2f}  hum {found['hum']:.2f}"
+
+
+def _points(sounds, embedder: Embedder) -> np.ndarray:
+    return np.concatenate([points.patches for sound in sounds if (points := embed(sound, embedder))])
