@@ -150,7 +150,10 @@ def _filled_in(net: MaskedNet, codes: torch.Tensor, rhythm: torch.Tensor, style:
 
 
 NETS, TASKS = {"causal": PriorNet, "masked": MaskedNet}, {"causal": PriorTask, "masked": MaskedTask}
-DRAWS = {"causal": [Draw()], "masked": [MaskedDraw(), MaskedDraw(noise=1.0), MaskedDraw(guidance=2.0)]}
+DRAWS = {
+    "causal": [Draw()],
+    "masked": [MaskedDraw(guidance=guidance, noise=noise) for guidance, noise in ((1, 1), (1, 3), (2, 3), (1, 10), (2, 10))],
+}
 """Ways of drawing to choose among; of the causal prior the one that was chosen so when it was made."""
 
 
