@@ -32,6 +32,13 @@ def test_records_survive_a_round_trip_sorted(tmp_path):
     assert read_records(tmp_path / "clips.csv", Clip) == sorted(clips, key=lambda c: c.clip_id)
 
 
+def test_what_is_written_can_be_read_again(tmp_path):
+    rows = [Row(id="a", status="failed", reason='x\0\r\n"é,;\ud800\u2028' + "y" * 20_000), Row(id="b", status="ok", reason="sep=;")]
+    write_records(tmp_path / "rows.csv", rows)
+    first, second = read_records(tmp_path / "rows.csv", Row)
+    assert first.reason.startswith('x   "é,;  yyy') and len(first.reason) == 10_000 and second == rows[1]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dataset_tools.base.csv_file import separator_of
+from dataset_tools.base.csv_file import cells_of, separator_of
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import CELL, SHOWN, file_bytes, shown
 from dataset_tools.base.names import check_name, find_file, leads_out
@@ -87,8 +87,10 @@ def test_what_parts_the_cells():
     assert separator_of("clip;start\na;1,5\nb;2,5\n") == ";" and separator_of("clip\tstart\na\t1,5\nb\t2,5\n") == "\t"
     assert separator_of("A list; of, clips\nclip,title\na,x; y; z\nb,z\n") == "," and separator_of("one\ntwo\n") == ","
     assert separator_of("sep=;\na,b\n") == ";" and separator_of("video_id;url\n", ("url", "video_id")) == ";"
-    with pytest.raises(ValueError, match="a quote left open"):
-        separator_of('a,"' + "x" * (CELL + 1))
+    long = "a,b\n" + "x" * (CELL - 1) + "," + "y" * CELL + "\n"
+    assert separator_of(long) == "," and len(list(cells_of(long, ","))) == 2
+    with pytest.raises(ValueError, match="row 1: a cell of .*a quote left open"):
+        list(cells_of('a,"' + "x" * (CELL + 1), separator_of('a,"' + "x" * (CELL + 1))))
 
 
 def test_a_value_in_a_message_is_short_and_one_line():

@@ -9,6 +9,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import islice
 
 from dataset_tools.base.limits import CELL, CSV_ROWS
@@ -20,13 +21,21 @@ LOOKED_AT = 20
 
 def separator_of(text: str, known: Collection[str] = ()) -> str:
     """What parts the cells of a CSV text: the separator under which the first row has most of the names `known`, else the one
-    that gives most rows one number of cells; a comma where that does not tell. Raises ValueError as `cells_of`."""
+    that gives most rows one number of cells; a comma where that does not tell."""
     if said := re.match(r"sep=(.)\r?\n", text):
         return said[1]
-    heads = {mark: [row for _, row in islice(cells_of(text, mark), LOOKED_AT)] for mark in SEPARATORS}
+    heads = {mark: _head(text, mark) for mark in SEPARATORS}
     if known:
         return max(SEPARATORS, key=lambda mark: len({name.strip() for name in (heads[mark] or [[]])[0]} & set(known)))
     return max(SEPARATORS, key=lambda mark: _evenness(heads[mark]))
+
+
+def _head(text: str, separator: str) -> list[list[str]]:
+    """The first rows, as far as they can be read: what is one long cell under one separator is a row under another."""
+    rows: list[list[str]] = []
+    with suppress(ValueError):
+        rows.extend(row for _, row in islice(cells_of(text, separator), LOOKED_AT))
+    return rows
 
 
 def _evenness(rows: list[list[str]]) -> tuple[int, int]:

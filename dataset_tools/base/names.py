@@ -14,6 +14,8 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import TEXT, shown
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What no cell of a table and no label holds: control characters, ends of lines, halves of letters."""
 RULE = "must be letters, digits, '_', '.', '-', at most 121 and not '.' or '-' first (it becomes a file name)"
 
 
@@ -35,9 +37,9 @@ def given_name(value: object, what: str) -> str:
 
 
 def check_label(text: str, what: str) -> str:
-    """A name that is no file's name, such as a genre: one printable line of at most `TEXT` letters. Raises ValueError."""
-    if len(text) > TEXT or not text.isprintable():
-        raise ValueError(f"{what} must be one line of at most {TEXT} printable letters, found '{shown(text)}'")
+    """A name that is no file's name, such as a genre: one line of at most `TEXT` letters, none of `CONTROL`. Raises ValueError."""
+    if len(text) > TEXT or CONTROL.search(text):
+        raise ValueError(f"{what} must be one line of at most {TEXT} letters without control characters, found '{shown(text)}'")
     return text
 
 

@@ -18,6 +18,7 @@ from dataset_tools.base.atomic import write_text
 from dataset_tools.base.csv_file import cells_of, separator_of
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import (
+    CELL,
     CLIP_SECONDS,
     CSV_BYTES,
     DANCERS,
@@ -28,7 +29,7 @@ from dataset_tools.base.limits import (
     file_bytes,
     shown,
 )
-from dataset_tools.base.names import check_label, check_name, plain
+from dataset_tools.base.names import CONTROL, check_label, check_name, plain
 from dataset_tools.base.timebase import SAMPLE_RATE
 
 R = TypeVar("R")
@@ -244,7 +245,8 @@ def _number(text: str, kind: type, name: str, separator: str) -> int | float | N
 
 
 def write_records(path: Path, records: Iterable, record: type | None = None) -> None:
-    """Write records of one type as CSV sorted by their first field; `record` gives the header when there are none."""
+    """Write records of one type as CSV sorted by their first field; `record` gives the header when there are none. A text is
+    written as one line of at most `CELL` letters, which is what can be read again."""
     records = list(records)
     record = record or type(records[0])
     names = [f.name for f in dataclasses.fields(record)]
@@ -252,5 +254,6 @@ def write_records(path: Path, records: Iterable, record: type | None = None) -> 
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
     for item in sorted(records, key=lambda r: getattr(r, names[0])):
-        writer.writerow(["" if (v := getattr(item, n)) is None else v for n in names])
+        values = [getattr(item, name) for name in names]
+        writer.writerow([CONTROL.sub(" ", v)[:CELL] if isinstance(v, str) else "" if v is None else v for v in values])
     write_text(path, out.getvalue())
