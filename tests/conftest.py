@@ -20,7 +20,8 @@ SLOW = (
     "vqvae_weights", "aist_corpus", "cmt", "foley_music", "prior", "takes", "rhythm", "orphans", "own_music", "own_dances", "standard_range",
 )  # fmt: skip
 """Files whose tests take longer than a few seconds together: they train, run stages or build networks of full size."""
-SLOW_SECONDS = 600  # time limit of a test in them, for the whole pipeline is one's fixture; of all others: pyproject.toml
+SLOW_SECONDS = 600  # time limit of a test in them; of all others: pyproject.toml
+PIPELINE_SECONDS = 1800  # of a test that waits for the whole pipeline: two to four minutes of a core, more beside other work
 
 
 NOWHERE = "http://127.0.0.1:9"
@@ -75,7 +76,7 @@ def pytest_collection_modifyitems(items) -> None:
     for item in items:
         if item.path.stem in place:
             item.add_marker("slow")
-            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+            item.add_marker(pytest.mark.timeout(PIPELINE_SECONDS if "pipeline" in item.fixturenames else SLOW_SECONDS))
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 

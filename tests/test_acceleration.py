@@ -15,6 +15,7 @@ from d2m_model.nets.presets import PRESETS
 from d2m_model.training import distributed, loop
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.autoencoding import measure, open_test
+from d2m_model.training.seeding import seed_everything
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.base.errors import UserError
 
@@ -109,3 +110,9 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="process 2 .* there are 1; lower --nproc-per-node"), distributed.processes():
         pass
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU's operations without a deterministic form warn")
+def test_on_a_cpu_what_has_no_deterministic_form_fails():
+    seed_everything(0)
+    assert torch.get_deterministic_debug_mode() == 2

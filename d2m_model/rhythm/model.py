@@ -8,12 +8,13 @@ import torch
 
 from d2m_model.nets.motion_features import mirrored_motion
 from d2m_model.rhythm.augment import in_mirror
-from d2m_model.rhythm.beats_file import Beats, tempo_of
+from d2m_model.rhythm.beats_file import MOST_SECONDS, Beats, tempo_of
 from d2m_model.rhythm.body import motion_features, pose_features, read_motion, read_pose
 from d2m_model.rhythm.net import RhythmNet
 from d2m_model.rhythm.tracking import at_beats, track_beats, track_downbeats
 from d2m_model.training import checkpoint
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.params import require
 from dataset_tools.base.timebase import FPS, frames_to_seconds
 
 KIND, VERSION = "rhythm", 1
@@ -42,9 +43,12 @@ class RhythmModel:
         """Beats of one dancer's keypoints (T, J, 3): x px, y px, confidence (missing = 0) of COCO's 17 or OpenPose's 25
         joints, at `fps` frames a second; the third column may be left out.
 
-        Raises UserError for another shape or frame rate, and where this rhythm was learnt from SMPL motion.
+        Raises UserError for another shape or frame rate, and where this rhythm was learnt from SMPL motion; ValueError for a dance
+        that is longer than `Beats` may be.
         """
-        return self._beats(self.activations(pose, fps), fps, len(pose) / fps)
+        seconds = len(pose) / fps if fps > 0 else 0.0
+        require(seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {seconds:g}")  # before the work
+        return self._beats(self.activations(pose, fps), fps, seconds)
 
     def beats_of_motion(self, motion: np.ndarray) -> Beats:
         """Beats of SMPL motion (T, R, 219), R steps for each of 30 frames a second. Raises UserError for another shape, and
