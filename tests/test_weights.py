@@ -184,6 +184,22 @@ def test_pin_on_first_fetch(table, tmp_path, monkeypatch):
         fetch("net", file, cache)
 
 
+@pytest.mark.parametrize("damage", [b"name,sha256\nnet\n", b"name,sha256\nnet,a,b\n", b"\xff\xfe\n\xff\n"])
+def test_damaged_pins_are_one_line(table, tmp_path, damage):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "pins.csv").write_bytes(damage)
+    with pytest.raises(UserError, match=r"pins\.csv: not lines of name,sha256"):
+        fetch("net", table("pin-on-first-fetch", ""), tmp_path / "cache", wait=0)
+
+
+def test_a_file_without_end_is_not_kept(table, tmp_path, server):
+    known = table()
+    known.write_text(known.read_text().replace(f",{len(CONTENT)},", ",100000,"))
+    with pytest.raises(UserError, match="sends more than 100000 bytes; check the address, nothing was kept"):
+        fetch("net", known, tmp_path / "cache", wait=0)
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix in (".pt", ".part")]
+
+
 def test_in_project_files(table, tmp_path):
     readme = fetch("net", table("in-project", "", "package:docs/architecture.md"), tmp_path / "cache")
     assert readme == PROJECT / "docs" / "architecture.md"

@@ -62,7 +62,7 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
         raise UserError(f"{path}: has no sound; leave it out of the folder")
     if found[0].shape[1] < LEAST_SECONDS * found[1]:
         raise UserError(f"{path}: lasts {found[0].shape[1] / found[1]:.3f} s; a song has at least {LEAST_SECONDS:g}")
-    return found[0].astype(np.float32) / 32768, found[1]
+    return np.multiply(found[0], np.float32(1 / 32768)), found[1]
 
 
 def _length(path: Path) -> tuple[float, int]:
