@@ -220,7 +220,7 @@ def read_truth(path: Path, *, bars: bool = False) -> Beats:
     where they are no ascending seconds."""
     found = {"downbeats": np.zeros(0)} | read_npz(path, ("beats", "downbeats") if bars else ("beats",), ("downbeats",))
     for name, times in found.items():
-        if times.ndim != 1 or times.dtype.kind not in "fiu" or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        if times.ndim != 1 or times.dtype.kind not in "fiu" or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise UserError(f"{path}: {name} must be ascending seconds (n,), found {times.dtype} {times.shape}; run the stage sources again")
     return Beats(found["beats"].astype(float), found["downbeats"].astype(float))
 
