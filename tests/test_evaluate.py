@@ -9,7 +9,7 @@ import soundfile
 from builders import beats_of, build_manifest, build_shards, click_train
 
 from d2m_model import evaluate
-from d2m_model.metrics.inputs import read_pairs
+from d2m_model.metrics.inputs import read_pairs, true_beats
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.shard_format import NO_POSE
 from dataset_tools.base.sound_file import read_samples
@@ -208,6 +208,15 @@ def test_pairs_of_any_region_and_composition(tmp_path, audio):
     (tmp_path / "pairs.csv").write_text("generated;reference;song\ncaf\u00e9.wav;cafe\u0301.wav;s1\nb.wav;b.wav;s2\n")
     assert list(read_pairs(folder, other, tmp_path / "pairs.csv").generated) == ["caf\u00e9.wav", "b.wav"]
     assert sorted(read_pairs(folder, other).generated) == ["b", "caf\u00e9"]
+
+
+@pytest.mark.parametrize("times", [[-1.0, 2.0], [0.5, 1e300], [[0.5], [1.0]], ["a"], [b"a"], [np.nan], [1.0, 0.5], [True]], ids=str)
+def test_true_beats_are_seconds_of_a_clip(tmp_path, times):
+    np.savez(tmp_path / "a.npz", beats=np.array(times))
+    with pytest.raises(UserError, match="a.npz: "):
+        true_beats(tmp_path, ["a"])
+    np.savez(tmp_path / "a.npz", beats=np.array([0.0, 0.5]))
+    assert true_beats(tmp_path, ["a"])["a"].tolist() == [0.0, 0.5]
 
 
 @pytest.mark.parametrize("table", ["circle", "pipe", "folder"])

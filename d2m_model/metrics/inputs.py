@@ -9,7 +9,7 @@ import numpy as np
 from dataset_tools.base.array_file import read_npz
 from dataset_tools.base.errors import Unreadable, UserError
 from dataset_tools.base.json_file import read_json
-from dataset_tools.base.limits import regular_file, shown
+from dataset_tools.base.limits import CLIP_SECONDS, regular_file, shown
 from dataset_tools.base.names import find_file, leads_out, plain
 from dataset_tools.base.schema import read_records
 from dataset_tools.base.sound_file import Samples, read_samples
@@ -217,11 +217,13 @@ def true_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
 
 def read_truth(path: Path, *, bars: bool = False) -> Beats:
     """The true beats of a clip, <clip_id>.npz. UserError for a file without them, with `bars` for one without down-beats, and
-    where they are no ascending seconds."""
+    where they are no ascending seconds of a clip."""
     found = {"downbeats": np.zeros(0)} | read_npz(path, ("beats", "downbeats") if bars else ("beats",), ("downbeats",))
     for name, times in found.items():
         if times.ndim != 1 or times.dtype.kind not in "fiu" or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise UserError(f"{path}: {name} must be ascending seconds (n,), found {times.dtype} {times.shape}; run the stage sources again")
+        if times.size and not 0 <= times[0] <= times[-1] <= CLIP_SECONDS:
+            raise UserError(f"{path}: {name} must be 0 s to {CLIP_SECONDS} s, found {times[0]:g} to {times[-1]:g}; run the stage sources again")
     return Beats(found["beats"].astype(float), found["downbeats"].astype(float))
 
 
