@@ -1,5 +1,6 @@
 # make repro   the demo corpus from nothing to a report      make test            the tests
 # make check   lint and the fast tests                        make test-portable   the tests, rounded as an old processor does
+# make fuzz    what damaged and hostile files do to the readers, 12 000 of them: make fuzz FUZZ="--seed 7"
 # make update-yt-dlp   the newest yt-dlp: sites change every few weeks
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -
 # New pins, without the address of any index; those that still fit stay.
 LOCK := printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml - -o requirements.lock
 
-.PHONY: repro test check test-portable install lock update-yt-dlp clean
+.PHONY: repro test check test-portable fuzz install lock update-yt-dlp clean
 
 repro: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
@@ -29,6 +30,9 @@ check: $(INSTALLED)
 # what held by rounding alone fails.
 test-portable: $(INSTALLED)
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Nehalem $(PYTEST) $(TESTS)
+
+fuzz: $(INSTALLED)
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" python -m tests.fuzz $(FUZZ)
 
 install: $(INSTALLED)
 

@@ -1,0 +1,14 @@
+"""docs/reliability.md names tests that exist."""
+
+import re
+
+from conftest import ROOT
+
+
+def test_every_test_that_the_page_names_exists():
+    named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    for file, test in named:
+        path = ROOT / "tests" / file
+        assert path.is_file(), file
+        assert not test or f"def {test}(" in path.read_text(encoding="utf-8"), f"{file}::{test}"
