@@ -199,6 +199,15 @@ def test_numbers_that_are_none_are_found_when_they_are_read(tmp_path, name, valu
         shards.read("clip_001")
 
 
+@pytest.mark.parametrize(("name", "place", "value"), [("pose", (1, 0, 0, 2), -0.5), ("pose", (1, 0, 0, 2), 1e30), ("audio", (1,), -1e30)])
+def test_numbers_beyond_what_a_stream_can_hold_are_found_too(tmp_path, name, place, value):
+    path = edited(tmp_path, lambda shard: shard[f"clip_001/{name}"].__setitem__(place, value))
+    with pytest.raises(UserError, match=f"clip 'clip_001': damaged data .{name} holds"):
+        validate_shard(path, deep=True)
+    with pytest.raises(UserError, match=f"{name} holds"):
+        ShardSet(tmp_path, "train").read("clip_001")
+
+
 def test_what_a_shard_claims_must_fit_into_its_file(tmp_path, monkeypatch):
     path = edited(tmp_path, lambda shard: None)
     size = sum(stream.nbytes for clip in h5py.File(path).values() for stream in clip.values())

@@ -31,7 +31,7 @@ from dataset_tools.base.shard_format import (
     ClipEntry,
     ShardInfo,
     check_counts,
-    check_finite,
+    check_numbers,
     check_texts,
     chunks_of,
     shapes_of,
@@ -100,7 +100,7 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
         if deep:
             with damage_as_user_error(path, clip_id):
                 for name in group:
-                    check_finite(name, group[name][...])
+                    check_numbers(name, group[name][...])
     if not entries:
         raise UserError(f"{path}: holds no clip; {REBUILD}")
     return ShardInfo(path=path, people=people, motion_rate=motion_rate, clips=tuple(entries), **texts)

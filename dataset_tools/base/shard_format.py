@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.limits import CLIP_SECONDS, DANCERS, SIDE
+from dataset_tools.base.limits import CLIP_SECONDS, DANCERS, LOUDEST, SIDE
 from dataset_tools.base.names import check_label, check_name
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
 
@@ -150,7 +150,7 @@ def _write_clip(shard: h5py.File, clip: ShardClip, attrs: dict[str, str], motion
         values = np.ascontiguousarray(getattr(clip, name), dtype="<f4")
         if values.shape != shapes[name] or min(values.shape) == 0:
             raise ValueError(f"{clip.clip_id}: {name} must be {shapes[name]}, found {values.shape}")
-        check_finite(name, values)
+        check_numbers(name, values)
         group.create_dataset(name, data=values, chunks=chunks_of(name, values.shape), fletcher32=True)
 
 
@@ -170,10 +170,15 @@ def check_counts(counts: dict[str, int], windows: int) -> None:
         raise ValueError(f"i3d must have 1 to {counts['frames']} rows, found {windows}")
 
 
-def check_finite(name: str, values: np.ndarray) -> None:
-    """Raise ValueError for NaN and infinite numbers."""
+def check_numbers(name: str, values: np.ndarray) -> None:
+    """Raise ValueError for NaN and infinite numbers, sound louder than `limits.LOUDEST`, and confidence of a pose beyond 0..2
+    (some estimators go a little over 1)."""
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinite numbers")
+    if name == "audio" and not np.abs(values).max(initial=0) <= LOUDEST:
+        raise ValueError(f"{name} holds samples over {LOUDEST:g}, of which 1 is full scale")
+    if name == "pose" and not 0 <= values[..., 2].min(initial=0) <= values[..., 2].max(initial=0) <= 2:
+        raise ValueError(f"{name} holds confidences outside 0..1")
 
 
 def _put_text(target: h5py.Group, name: str, text: str) -> None:

@@ -25,7 +25,7 @@ from dataset_tools.base.shard_format import (
     STREAMS,
     ClipEntry,
     ShardInfo,
-    check_finite,
+    check_numbers,
 )
 from dataset_tools.base.timebase import FPS, SAMPLES_PER_FRAME
 
@@ -150,7 +150,7 @@ class ShardSet:
             motion = group["motion"][...] if self.info.motion_rate else np.zeros((group.attrs["frames"], 0, MOTION_WIDTH), np.float32)
             clip = Window(*(group[name][...] for name in STREAMS), motion)
             for name, values in zip(Window._fields, clip, strict=True):
-                check_finite(name, values)
+                check_numbers(name, values)
             if lacking := self.info.people - clip.pose.shape[1]:
                 clip = clip._replace(pose=np.pad(clip.pose, ((0, 0), (0, lacking), (0, 0), (0, 0))))
         for values in clip:
