@@ -141,7 +141,7 @@ def test_damage_is_found(layout, cheap, case, words):
 
 def test_numpys_advice_to_unpickle_what_is_no_array_is_not_passed_on(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"no array " * 99)
-    with pytest.raises(ValueError, match="i3d: a.npy is not readable: damaged, or no .npy file$"):
+    with pytest.raises(ValueError, match="i3d: a.npy is not readable: not a .npy file, an array of numbers; save it with numpy.save$"):
         read_i3d(tmp_path / "a.npy")
 
 
