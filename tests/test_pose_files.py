@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -143,6 +144,18 @@ def test_of_several_people_the_foremost_is_followed(tmp_path):
     people = [[large[n], small[n]] if n % 2 == 0 else [small[n], large[n]] for n in range(FRAMES)]
     (tmp_path / "a.json").write_text("".join(pifpaf_line(n, found) for n, found in enumerate(people)))
     close(read_pose(tmp_path / "a.json", size=(1280, 720)), large)
+
+
+def test_a_crowd_behind_the_dancer_costs_little_time(tmp_path):
+    large, small = dancer(), dancer(scale=0.2, left=40)
+    people = [[*(small[n] + 2 * k for k in range(30)), large[n], *(small[n] - 2 * k for k in range(30))] for n in range(FRAMES)]
+    for found in people:
+        for person in found:
+            person[:, 2] = 1
+    (tmp_path / "a.json").write_text("".join(pifpaf_line(n, found) for n, found in enumerate(people)))
+    began = time.process_time()
+    close(read_pose(tmp_path / "a.json", size=(1280, 720)), large)
+    assert time.process_time() - began < 5
 
 
 class Evil:

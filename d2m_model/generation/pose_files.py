@@ -29,6 +29,8 @@ MOST_FRAMES = 216_000
 """An hour at 60 frames a second; and as many, two hours, at the 30 that they become."""
 MOST_PEOPLE = 64
 """In a frame."""
+TRACKED = 16
+"""People of a frame, the largest, among whom the dancer is looked for: the time of tracking grows with their number's square."""
 SLOWEST, FASTEST = 5.0, 240.0
 """Frames a second that a file may have."""
 FARTHEST = 100_000.0
@@ -82,8 +84,8 @@ def read_pose(
     path = Path(path)
     if not path.is_dir():
         regular_file(path)
-    if not 0 <= dancer < MOST_PEOPLE:
-        raise UserError(f"{path}: the dancer must be 0 to {MOST_PEOPLE - 1}, found {dancer}")
+    if not 0 <= dancer < TRACKED:
+        raise UserError(f"{path}: the dancer must be 0 to {TRACKED - 1}, found {dancer}")
     if fps is not None and not SLOWEST <= fps <= FASTEST:
         raise UserError(f"{path}: frames a second must be {SLOWEST:g} to {FASTEST:g}, found {fps:g}")
     if path.is_dir():
@@ -108,7 +110,7 @@ def read_pose(
     if people is not None:
         people = [_coco(_clean(found), path) for found in people]
         width, height = size or _extent(people)
-        frames = track(people, width, height, max_people=dancer + 1)[:, dancer]
+        frames = track(map(_foremost, people), width, height, max_people=dancer + 1)[:, dancer]
     else:
         frames = _coco(_clean(np.asarray(frames, np.float32)), path)
         width, height = size or _extent([frames])
@@ -187,6 +189,16 @@ def _clean(people: np.ndarray) -> np.ndarray:
     people = np.where(usable[..., None], people, 0)
     people[..., 2] = people[..., 2].clip(0, 1)
     return people
+
+
+def _foremost(people: np.ndarray) -> np.ndarray:
+    """Of people (N, J, 3) in a frame the TRACKED with the largest boxes, as they stand."""
+    if len(people) <= TRACKED:
+        return people
+    seen = people[..., 2:] > 0
+    sides = np.where(seen, people[..., :2], -np.inf).max(axis=1) - np.where(seen, people[..., :2], np.inf).min(axis=1)
+    area = np.where(np.isfinite(sides).all(axis=1), sides.clip(0).prod(axis=1, where=np.isfinite(sides)), 0)
+    return people[np.sort(np.argsort(-area, kind="stable")[:TRACKED])]
 
 
 def _extent(people: list[np.ndarray]) -> tuple[int, int]:
