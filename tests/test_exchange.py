@@ -208,6 +208,7 @@ class Trap:
         (lambda out, n: (out / "video_s2" / f"{n}.npy").write_bytes(bytes(5 << 20)), "too many for 2 s"),
         (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 1e30)), "more than the 16384 px of any picture"),
         (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), -1e30)), "more than the 16384 px of any picture"),
+        (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 3.0)), "confidences outside 0..1"),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").write_bytes(b"RIFF"), "not readable"),
         (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(44099), 22050), "at least 44100"),
         (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(88200), 44100), "at 44100 Hz"),

@@ -22,7 +22,7 @@ from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.errors import Unreadable, UserError
 from dataset_tools.base.limits import CSV_BYTES, SIDE, file_bytes, shown
 from dataset_tools.base.names import check_name
-from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, SPLITS, ShardClip, ShardInfo
+from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, SPLITS, ShardClip, ShardInfo, check_numbers
 from dataset_tools.base.shard_set import ShardSet, Window
 from dataset_tools.base.sound_file import read_samples
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
@@ -190,6 +190,10 @@ def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
     if farthest > SIDE:
         raise ValueError(f"motion: {segment.name} has keypoints {farthest:g} px from the picture's corner, more than the {SIDE} px of any picture")
     width, height = (max(1, int(np.ceil(pose[..., axis].max()))) for axis in (0, 1))
+    try:
+        check_numbers("pose", pose)
+    except ValueError as err:
+        raise ValueError(f"motion: {segment.name}: {err}") from None
     return ShardClip(
         clip_id=segment.name, song=segment.song, genre=genre, split=segment.split, width=width, height=height,
         pose=pose, audio=audio, i3d=i3d, motion=motion,

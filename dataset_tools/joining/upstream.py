@@ -10,7 +10,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.limits import SHOWN, SIDE
 from dataset_tools.base.schema import Row, read_records
-from dataset_tools.base.shard_format import JOINTS, MAX_FRAMES, MAX_PEOPLE, SPLITS, STREAMS, ShardClip
+from dataset_tools.base.shard_format import JOINTS, MAX_FRAMES, MAX_PEOPLE, SPLITS, STREAMS, ShardClip, check_numbers
 from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
 from dataset_tools.base.timebase import FPS, window_starts
 
@@ -80,6 +80,7 @@ class Upstream:
             for name, values in streams.items():
                 if not np.isfinite(values).all():
                     raise ValueError(f"{name}: {clip_id} holds NaN or infinite values; run {'pose' if name == 'motion' else name} again")
+                check_numbers(name, values)
             if not 1 <= streams["pose"].shape[1] <= MAX_PEOPLE:
                 raise ValueError(f"pose: {clip_id} has {streams['pose'].shape[1]} people, 1 to {MAX_PEOPLE} fit into a shard")
         except (OSError, ValueError, RuntimeError) as err:
