@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import yaml
+from conftest import ROOT
 
 from benchmarks import seeds
 from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges, summarised
@@ -109,10 +110,21 @@ def test_a_run_is_held_against_the_range(tmp_path):
 
 def test_a_damaged_file_of_ranges_is_one_line(tmp_path):
     path = tmp_path / "x.json"
-    for text, message in (("{", "has no JSON"), ('{"runs": []}', "has no params, systems; run")):
+    by_seed, part = '{"runs": {"0": {}}, "params": {}, "systems": {}}', '{"runs": [{"seed": 0}], "params": {}, "systems": {}}'
+    of_runs = "has no runs with machine, scores, seed, stages; run"
+    for text, message in (("{", "has no JSON"), ('{"runs": []}', "has no params, systems; run"), (by_seed, of_runs), (part, of_runs)):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
             read_ranges(path)
+
+
+def test_the_ranges_that_the_project_has_measured_are_read(tmp_path):
+    """`make repro` ends with this comparison."""
+    layout, found = Layout(root=tmp_path, corpus="demo"), read_ranges(ROOT / ranges_file("demo"))
+    layout.params.write_text((ROOT / "params.yaml").read_text())
+    run = found["runs"][0]["scores"]["high-prior"]
+    here = {"systems": {"high-prior": {"kind": "model", "P4": {"beats_70ms": {"difference": run["P4_beats"]}}, "fad": {"fad": run["FAD"]}}}}
+    assert compared(here, found, layout).endswith("All 2 scores are inside the measured range.")
 
 
 def test_the_pipelines_commands_are_understood():

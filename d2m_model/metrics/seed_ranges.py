@@ -22,6 +22,9 @@ SHOWN = ("P4_beats", "P4_onsets", "FAD", "KAD", "genre", "onset_ratio", "hum_rat
 UPSTREAM = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate")
 """Sections of params.yaml that a range depends on."""
 
+RUN = {"machine", "seed", "stages", "scores"}
+"""What is known of each run."""
+
 
 def ranges_file(corpus: str) -> Path:
     """Under the working folder."""
@@ -81,6 +84,8 @@ def read_ranges(path: Path) -> dict | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         missing = {"runs", "systems", "params"} - set(content)
+        if not missing and not (isinstance(content["runs"], list) and all(RUN <= set(run) for run in content["runs"])):
+            missing = {f"runs with {', '.join(sorted(RUN))}"}  # an older version named them by their seeds
     except (ValueError, TypeError):
         missing = {"JSON"}
     if missing:
