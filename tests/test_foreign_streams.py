@@ -2,9 +2,11 @@
 
 import pickle
 
+import av
 import numpy as np
 import pytest
 import soundfile
+from av.stream import Disposition
 
 from d2m_model.generation import own_songs
 from d2m_model.metrics.inputs import read_rhythm, true_beats
@@ -18,7 +20,7 @@ from dataset_tools.base.shard_format import ClipEntry
 CLIP = ClipEntry(clip_id="a", song="s", genre="g", split="train", width=10, height=10, frames=60)
 WRONG_BEATS = {
     "two axes": np.ones((2, 2)), "a number": np.float64(1.0), "text": np.array(["0.5", "1.0"]), "bytes": np.array([b"0.5"]), "truth": np.array([False, True]),
-    "complex": np.array([1j]), "nan": np.array([0.5, np.nan]), "infinite": np.array([0.5, np.inf]), "falling": np.array([1.0, 0.5]), "records": np.zeros(2, [("a", float)]),
+    "complex": np.array([1j]), "nan": np.array([0.5, np.nan]), "infinite": np.array([0.5, np.inf]), "falling": np.array([1.0, 0.5]), "falling without a sign": np.array([1, 3, 2], np.uint8), "records": np.zeros(2, [("a", float)]),
 }  # fmt: skip
 
 
@@ -124,3 +126,19 @@ def test_a_song_is_measured_by_its_packets_not_by_its_header(tmp_path):
     soundfile.write(tmp_path / "b.wav", np.zeros((96_000, 2), np.float32), 48_000)
     assert own_songs.read_song(tmp_path / "b.wav")[0].shape == (2, 96_000)
     assert own_songs.MOST_SECONDS * 48_000 <= limits.SOUND_SAMPLES
+
+
+def test_the_song_that_is_measured_is_the_one_that_is_heard(tmp_path, monkeypatch):
+    """The default sound of two, the second in the file."""
+    path = tmp_path / "two.mka"
+    with av.open(str(path), "w") as out:
+        streams = [out.add_stream("pcm_s16le", rate=8000, layout="mono") for _ in range(2)]
+        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
+        for stream, seconds in zip(streams, (1, 3), strict=True):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * seconds), np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 8000, 0
+            out.mux(stream.encode(frame))
+    assert own_songs.read_song(path)[0].shape == (1, 24_000)
+    monkeypatch.setattr(own_songs, "MOST_SECONDS", 2)
+    with pytest.raises(UserError, match=r"two\.mka: over \d min long at 8000 Hz"):
+        own_songs.read_song(path)

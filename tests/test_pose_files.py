@@ -2,14 +2,15 @@
 
 import json
 import pickle
-import time
 
 import numpy as np
 import pytest
 
+from d2m_model.generation import pose_files
 from d2m_model.generation.pose_files import COCO18, at_30_fps, read_pose
 from dataset_tools.base.errors import UserError
 from dataset_tools.vision.pose_layouts import BODY25, to_layout
+from dataset_tools.vision.tracking import track
 
 FRAMES = 40
 
@@ -146,16 +147,34 @@ def test_of_several_people_the_foremost_is_followed(tmp_path):
     close(read_pose(tmp_path / "a.json", size=(1280, 720)), large)
 
 
-def test_a_crowd_behind_the_dancer_costs_little_time(tmp_path):
+def test_of_a_crowd_behind_the_dancer_few_are_tracked(tmp_path, monkeypatch):
+    counts = []
+
+    def counted(people, *args, **kept):
+        people = list(people)
+        counts.extend(map(len, people))
+        return track(people, *args, **kept)
+
+    monkeypatch.setattr(pose_files, "track", counted)
     large, small = dancer(), dancer(scale=0.2, left=40)
     people = [[*(small[n] + 2 * k for k in range(30)), large[n], *(small[n] - 2 * k for k in range(30))] for n in range(FRAMES)]
     for found in people:
         for person in found:
             person[:, 2] = 1
     (tmp_path / "a.json").write_text("".join(pifpaf_line(n, found) for n, found in enumerate(people)))
-    began = time.process_time()
     close(read_pose(tmp_path / "a.json", size=(1280, 720)), large)
-    assert time.process_time() - began < 5
+    assert set(counts) == {pose_files.TRACKED}
+    with pytest.raises(UserError, match="the dancer must be 0 to 15, found 16"):
+        read_pose(tmp_path / "a.json", size=(1280, 720), dancer=16)
+
+
+def test_any_slot_of_an_array_can_be_read(tmp_path):
+    slots = np.zeros((FRAMES, 32, 17, 3), np.float32)
+    slots[:, 20] = dancer()
+    np.save(tmp_path / "a.npy", slots)
+    close(read_pose(tmp_path / "a.npy", dancer=20), dancer())
+    with pytest.raises(UserError, match="has dancers 0 to 31, found 40"):
+        read_pose(tmp_path / "a.npy", dancer=40)
 
 
 class Evil:

@@ -20,7 +20,8 @@ from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.base.workers import progress
 from dataset_tools.sound.mono import mono_of
-from dataset_tools.vision.video_io import open_media, read_sound
+from dataset_tools.vision.media import open_media, sound_streams
+from dataset_tools.vision.video_io import read_sound
 
 REACH = 0.05
 """Seconds either way of a tracked beat in which its attack is looked for."""
@@ -66,11 +67,11 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _length(path: Path) -> tuple[float, int]:
-    """Seconds that the first sound of a file lasts, by its packets (no decoding; what the header says may be missing or wrong),
+    """Seconds that the sound of a file that is read lasts, by its packets (no decoding; what the header says may be missing or wrong),
     counted a little beyond MOST_SECONDS; and samples a second. 0 for a file without sound."""
     with open_media(path) as media:
-        stream = next(iter(media.streams.audio), None)
-        if stream is None or stream.codec_context is None:
+        stream = next(iter(sound_streams(media)), None)
+        if stream is None:
             return 0.0, 0
         seconds = 0.0
         for packet in media.demux(stream):

@@ -84,8 +84,8 @@ def read_pose(
     path = Path(path)
     if not path.is_dir():
         regular_file(path)
-    if not 0 <= dancer < TRACKED:
-        raise UserError(f"{path}: the dancer must be 0 to {TRACKED - 1}, found {dancer}")
+    if not 0 <= dancer < MOST_PEOPLE:
+        raise UserError(f"{path}: the dancer must be 0 to {MOST_PEOPLE - 1}, found {dancer}")
     if fps is not None and not SLOWEST <= fps <= FASTEST:
         raise UserError(f"{path}: frames a second must be {SLOWEST:g} to {FASTEST:g}, found {fps:g}")
     if path.is_dir():
@@ -108,6 +108,8 @@ def read_pose(
     if not SLOWEST <= fps <= FASTEST:
         raise UserError(f"{path}: the video has {fps:g} frames a second, a pose {SLOWEST:g} to {FASTEST:g}; say which it has")
     if people is not None:
+        if dancer >= TRACKED:
+            raise UserError(f"{path}: the {TRACKED} largest people of a frame are followed, so the dancer must be 0 to {TRACKED - 1}, found {dancer}")
         people = [_coco(_clean(found), path) for found in people]
         width, height = size or _extent(people)
         frames = track(map(_foremost, people), width, height, max_people=dancer + 1)[:, dancer]

@@ -220,7 +220,7 @@ def read_truth(path: Path, *, bars: bool = False) -> Beats:
     where they are no ascending seconds of a clip."""
     found = {"downbeats": np.zeros(0)} | read_npz(path, ("beats", "downbeats") if bars else ("beats",), ("downbeats",))
     for name, times in found.items():
-        if times.ndim != 1 or times.dtype.kind not in "fiu" or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        if times.ndim != 1 or times.dtype.kind not in "fiu" or not np.isfinite(times).all() or (np.diff(times.astype(float)) <= 0).any():
             raise UserError(f"{path}: {name} must be ascending seconds (n,), found {times.dtype} {times.shape}; run the stage sources again")
         if times.size and not 0 <= times[0] <= times[-1] <= CLIP_SECONDS:
             raise UserError(f"{path}: {name} must be 0 s to {CLIP_SECONDS} s, found {times[0]:g} to {times[-1]:g}; run the stage sources again")

@@ -104,7 +104,7 @@ def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net
 def texts(values: object) -> tuple[str, ...]:
     """A list of texts, such as the genres of a checkpoint's meta. Raises ValueError for anything else."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise ValueError("genres must be a list of texts")
+        raise ValueError(f"a list of texts is wanted, found {shown(values)}")
     return tuple(values)
 
 
