@@ -220,7 +220,7 @@ def test_an_old_yt_dlp_is_told_of_where_something_is_to_be_fetched(tmp_path, sit
 
 def test_an_interrupt_ends_the_stage_at_once_and_the_next_run_goes_on(tmp_path, site, movie):
     """To the process alone, as `kill -INT` does: while it fetches, and while it sleeps to be polite."""
-    site.bodies["film"], site.pause = padded(movie, 400_000, 1), 0.02
+    site.bodies["film"], site.pause = padded(movie, 400_000, 1), 0.1
     layout = corpus(tmp_path, {"v": f"{site.url}/film.mp4"})
     for sleep in (0, 60):
         (tmp_path / "params.yaml").write_text(f"download: {{attempts: 1, sleep_requests: 0, sleep_min: {sleep}, sleep_max: {sleep}}}\n")

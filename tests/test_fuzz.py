@@ -39,6 +39,10 @@ def leads_far(_into: Path, _out: Path) -> None:
     (Path(os.environ["FAR"]) / "x").write_text("outside")
 
 
+def leads_beside(_into: Path, out: Path) -> None:
+    Path(f"{out}-of-bounds").write_text("outside")
+
+
 def hangs(_into: Path, _out: Path) -> None:
     while True:
         pass
@@ -66,7 +70,7 @@ READERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("came", "reader"), [*READERS.items(), ("outside", leads_far)])
+@pytest.mark.parametrize(("came", "reader"), [*READERS.items(), ("outside", leads_far), ("outside", leads_beside)])
 def test_every_kind_of_fault_is_noticed_and_the_rest_still_tried(tmp_path, monkeypatch, came, reader):
     family = ModuleType("tests.fuzz.pretended")
     family.READERS = {"bad": reader, "good": takes}

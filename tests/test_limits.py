@@ -43,11 +43,11 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
 )  # fmt: skip
 def test_yaml_that_is_refused(tmp_path, text, words):
     (tmp_path / "x.yaml").write_bytes(text.encode("latin-1"))
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UserError, match=words) as caught:
         read_yaml(tmp_path / "x.yaml")
     assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}") and len(str(caught.value)) < 3 * SHOWN + len(str(tmp_path))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_yaml_that_is_taken(tmp_path):

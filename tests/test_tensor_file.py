@@ -137,8 +137,6 @@ def test_archives_that_lie(tmp_path):
         archive.writestr("word/document.xml", "<a/>")
     whole = good.read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
-    first, second = whole.rindex(b"PK\x01\x02", 0, whole.rindex(b"PK\x01\x02")), whole.rindex(b"PK\x01\x02")
-    assert first < second
     for name, rule in (
         ("packed", "its parts are packed, which torch.save does not do"), ("short", "not a readable file of torch.save"),
         ("pickle", "not a readable file of torch.save"), ("steps", f"a pickle of over {limits.TENSOR_STEPS} steps"),

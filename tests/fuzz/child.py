@@ -49,7 +49,7 @@ class Watch:
 
     def note(self, path: str | bytes | Path) -> None:
         path = os.path.abspath(os.fsdecode(path))
-        if not path.startswith(self.allowed) and "__pycache__" not in path:
+        if not f"{path}/".startswith(self.allowed) and "__pycache__" not in path:
             self.found.append(path)
 
 
@@ -118,7 +118,7 @@ def attempt(readers: dict, case: Case, scratch: Path, watch: Watch) -> tuple[str
         peak.write("5")
     watch.found.clear()
     resource.setrlimit(resource.RLIMIT_AS, (_memory("VmSize") + ROOM, resource.RLIM_INFINITY))
-    watch.allowed = (str(folder / "out"), str(folder / "tmp"), "/dev/", "/proc/")
+    watch.allowed = (f"{folder / 'out'}/", f"{folder / 'tmp'}/", "/dev/", "/proc/")
     try:
         readers[case.reader](folder / "in", folder / "out")
         came = "taken", ""
@@ -135,7 +135,7 @@ def attempt(readers: dict, case: Case, scratch: Path, watch: Watch) -> tuple[str
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     if (grown := _memory("VmHWM") - held) > MEMORY:
         came = "memory", f"{grown >> 20} MiB, {' '.join(came)}"
-    outside = watch.found + sorted(name for name in _names(scratch) - before if not name.startswith((f"{DEEP}/out", f"{DEEP}/tmp")))
+    outside = watch.found + sorted(name for name in _names(scratch) - before if not f"{name}/".startswith((f"{DEEP}/out/", f"{DEEP}/tmp/")))
     return ("outside", ", ".join(outside[:3])) if outside else came
 
 
