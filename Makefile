@@ -13,6 +13,10 @@ PYTEST := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -
 # New pins, without the address of any index; those that still fit stay.
 LOCK := printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml - -o requirements.lock
 
+# In one pass, and compiled, for where Python may write no bytecode each process would compile all it imports (6 of the 10 s that a
+# stage takes to start).
+SYNC := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --compile-bytecode requirements.lock
+
 .PHONY: repro test check test-portable fuzz install lock update-yt-dlp clean
 
 repro: $(INSTALLED)
@@ -36,13 +40,12 @@ fuzz: $(INSTALLED)
 
 install: $(INSTALLED)
 
-# uv installs the pins in one pass and compiles them, for where Python may write no bytecode each process would compile all it imports
-# (6 of the 10 s that a stage takes to start); openpifpaf's C++ decoder is then built against the torch just installed.
+# uv installs the pins; openpifpaf's C++ decoder is then built against the torch just installed.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; run make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.9
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --compile-bytecode requirements.lock
+	$(SYNC)
 	touch $@
 
 # After a change of pyproject.toml's dependencies.
@@ -52,7 +55,7 @@ lock:
 # yt-dlp, the scripts that it runs for YouTube and the runtime that runs them; then the tests of what uses them.
 update-yt-dlp: $(INSTALLED)
 	$(LOCK) --upgrade-package yt-dlp --upgrade-package yt-dlp-ejs --upgrade-package deno
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync -q requirements.lock
+	$(SYNC)
 	touch $(INSTALLED)
 	$(PYTEST) tests/test_download*.py
 
