@@ -7,7 +7,7 @@
 `train` learns both from nothing, one after the other: equal sizes and number of parameters, equal batches with equal conditions, some CPU
 minutes of one core. `choose` plays songs of the pool's kind that nothing was trained on with several ways of drawing, of which
 the one with the highest P4 - FAD / 10 is the kind's. `score` plays the corpus's test dances with it, under the beats that the
-stage `rhythm` read from them, and scores as `evaluate` would. Needs the corpus's shards and rhythm for that (`make repro`).
+stage `rhythm` read from them, and scores as `evaluate` would; `score --draw 1 3` does so with other ones than the chosen. Needs the corpus's shards and rhythm for that (`make repro`).
 Results go to benchmarks/results/masked_prior.json.
 
 The masked prior (MaskGIT, Chang et al., 2022; VampNet, Flores Garcia et al., 2023) sees codes on either side. It learns to say
@@ -228,12 +228,13 @@ def main() -> None:
     parser.add_argument("--codes", type=Path)
     parser.add_argument("--keep", type=Path, required=True, help="folder of what was trained")
     parser.add_argument("--seeds", type=int, default=1, help="of drawing, for score")
+    parser.add_argument("--draw", type=float, nargs=2, metavar=("GUIDANCE", "NOISE"), help="of the masked prior, for score, beside the chosen draw")
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     seed_everything(0, 1)
-    layout, kinds = Layout(root=args.root, corpus=args.corpus), [args.kind] if args.kind else list(NETS)
+    layout, kinds = Layout(root=args.root, corpus=args.corpus), ["masked"] if args.draw else [args.kind] if args.kind else list(NETS)
     content = json.loads(args.out.read_text(encoding="utf-8")) if args.out.is_file() else {}
     args.keep.mkdir(parents=True, exist_ok=True)
     for what in args.what:
@@ -247,6 +248,9 @@ def main() -> None:
             told |= json.loads((args.keep / f"{kind}.json").read_text(encoding="utf-8"))
             if what == "choose":
                 told["unheard songs"] = [heard(kind, draw, clips, args.keep) for draw in DRAWS[kind]]
+            elif args.draw:
+                draw = MaskedDraw(guidance=args.draw[0], noise=args.draw[1])
+                told["test clips, other draws"] = [*told.get("test clips, other draws", ()), heard(kind, draw, clips, args.keep)]
             else:
                 best = max(told["unheard songs"], key=better)["draw"]
                 draw = (Draw if kind == "causal" else MaskedDraw)(**best)

@@ -1,10 +1,13 @@
 """The masked prior of `benchmarks.masked_prior`: what it sees, how many codes stay hidden, what is kept."""
 
+import json
 import math
+import sys
 
 import pytest
 import torch
 
+from benchmarks import masked_prior
 from benchmarks.masked_prior import MaskedDraw, MaskedNet, MaskedTask, better, hidden_after, masked_sample
 from d2m_model.demo.train_prior import params_of
 from d2m_model.prior.data import Excerpts
@@ -65,6 +68,17 @@ def test_a_longer_piece_begins_as_a_shorter_one(net):
     rhythm, style = torch.randn(36, RHYTHM), torch.zeros(4)
     short, long = (masked_sample(net, rhythm[:n], style, MaskedDraw(passes=3), torch.Generator().manual_seed(0)) for n in (24, 36))
     assert torch.equal(long[:24], short)
+
+
+def test_another_draw_is_scored_beside_the_chosen_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(masked_prior, "test_clips", lambda _: None)
+    monkeypatch.setattr(masked_prior, "heard", lambda kind, draw, *_: [kind, draw.guidance, draw.noise])
+    (tmp_path / "masked.json").write_text('{"steps": 9}')
+    out = tmp_path / "found.json"
+    out.write_text('{"masked": {"test clips": ["chosen"], "test clips, other draws": ["before"]}}')
+    monkeypatch.setattr(sys, "argv", ["masked_prior", "score", "--draw", "2", "3", "--keep", str(tmp_path), "--out", str(out)])
+    masked_prior.main()
+    assert json.loads(out.read_text()) == {"masked": {"test clips": ["chosen"], "test clips, other draws": ["before", ["masked", 2.0, 3.0]], "steps": 9}}
 
 
 def test_a_tenth_of_p4_is_worth_a_fad_of_one():
