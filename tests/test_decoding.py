@@ -73,6 +73,26 @@ def test_stamps_of_decoding_are_put_in_order(tmp_path, made, start):
     assert numbers == list(range(numbers[0], numbers[0] + 30)) and numbers[0] == 30 * start
 
 
+def test_a_beginning_that_is_cut_away_by_an_edit_list_shifts_nothing(tmp_path):
+    """The decoder is told that pictures may change places, and none does: stamps of decoding are those of presentation."""
+    no_b = {"x264-params": "threads=1:b-adapt=1:b-bias=-100:b-pyramid=0:scenecut=0", "preset": "fast"}
+    source, trimmed = film(tmp_path / "in.mp4", **no_b), tmp_path / "trimmed.mp4"
+    with av.open(str(source)) as whole, av.open(str(trimmed), "w") as out:
+        stream = whole.streams.video[0]
+        to = out.add_stream_from_template(stream)
+        for packet in whole.demux(stream):
+            if packet.size:
+                packet.dts = packet.pts = packet.pts - round(0.5 / stream.time_base)
+                packet.stream = to
+                out.mux(packet)
+    with av.open(str(trimmed)) as media:
+        assert media.streams.video[0].codec_context.has_b_frames and next(media.demux(video=0)).is_discard
+    times = [time for time, _ in timed_frames(trimmed)]
+    assert np.allclose(times, np.arange(105) / 30, atol=1e-3)
+    normalise_video(trimmed, tmp_path / "out.mp4", start=1.0, end=2.0, crop=False)
+    assert decoded(tmp_path / "out.mp4") == list(range(45, 75))
+
+
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libvpx-vp9"])
 def test_pictures_flagged_as_key_pictures_that_are_none(tmp_path, codec):
     options = {"libx264": {"preset": "ultrafast", "bf": "0", "x264-params": "threads=1"}, "mpeg4": {"qscale": "3"}, "libvpx-vp9": {"cpu-used": "8", "crf": "30"}}

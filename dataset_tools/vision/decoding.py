@@ -20,6 +20,7 @@ EARLIER = (0.0, 10.0, 60.0)  # seconds before the wanted instant from which a cl
 ENOUGH = 3  # packets of which a decoder makes at least one frame
 REORDERED = {"h264", "hevc", "vvc"}  # codecs whose order of presentation FFmpeg leaves to the file
 PREDICTED = (PictureType.P, PictureType.B)
+MOST_LATE = 4  # pictures by which one is shown after its decoding: more that an edit list takes away are a film's beginning
 
 
 Shown = tuple[int, av.VideoFrame, bool]
@@ -157,7 +158,8 @@ class _Order:
             if self._in_doubt and packet.is_keyframe and packet.pts is not None and packet.pts == packet.dts:
                 index = self._stream.index_entries
                 if self._stream.codec_context.has_b_frames and len(index):  # with true stamps it would be shown after its decoding
-                    self._late = max(0, -index[0].timestamp)
+                    few = len(index) <= MOST_LATE or index[MOST_LATE].timestamp >= 0
+                    self._late = max(0, -index[0].timestamp) if few else 0
             if self._in_doubt and packet.pts is not None:
                 if newest is not None and packet.pts < newest:
                     self._in_doubt = False
