@@ -83,6 +83,7 @@ CANCELLING = {  # name: (left, right), the channel that is taken alone
 KEPT = {
     "alike": (sine(440), sine(440)), "of their own": (sine(440), sine(550)), "one silent": (sine(440), 0 * sine(440)),
     "both silent": (0 * sine(440), 0 * sine(440)), "a rustle that cancels": (QUIET[0] / 10, -QUIET[0] / 10),
+    "alike up to a last sample": (np.r_[sine(440), 0.5].astype(np.float32), np.r_[sine(440), -0.5].astype(np.float32)),
 }  # fmt: skip
 
 

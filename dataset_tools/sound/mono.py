@@ -14,7 +14,7 @@ def lone_channel(sound: np.ndarray, rate: int) -> int | None:
     """The louder channel of (C, N) float32, full scale 1, where the mean of all loses it in any of its seconds; else None."""
     if len(sound) < 2 or not sound.shape[1]:
         return None
-    seconds = np.arange(0, sound.shape[1], rate)
+    seconds = np.arange(0, max(1, sound.shape[1] - rate // 2), rate)  # a short rest counts to the last: a few samples cancel by chance
     channels, mean = (np.add.reduceat(np.square(s), seconds, axis=-1) for s in (sound, sound.mean(axis=0)))
     heard = channels.mean(axis=0) > FAINT * np.diff(np.r_[seconds, sound.shape[1]])
     if not (mean < LOST * channels.mean(axis=0))[heard].any():
