@@ -290,6 +290,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         rows = download(layout, params, again=args.again)
     except KeyboardInterrupt:  # threads sleep, or wait for a site: nothing is lost where they stand, and FFmpeg ends with us
+        from dataset_tools.corpus.ydl_options import remove_copies
+
+        remove_copies()
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(130)
     table = layout.stage(STAGE) / "rows.csv"

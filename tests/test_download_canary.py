@@ -192,6 +192,9 @@ def test_what_is_larger_than_allowed_may_have_no_end(tmp_path, site, movie):
     row = run(layout, dataclasses.replace(QUICK, max_gb=0.001))["v"]
     assert (row.status, row.reason) == ("permanent", "it is longer than download.max_gb, 0.001 GB, or has no end")
     assert not list(layout.cache("download").rglob("video.*"))
+    before = len(site.asked)
+    assert run(layout, dataclasses.replace(QUICK, max_gb=0.0005))["v"].status == "permanent" and len(site.asked) == before
+    assert run(layout, dataclasses.replace(QUICK, max_gb=0.004))["v"].status == "ok", "the limit was raised"
 
 
 def test_the_row_names_the_version_that_fetched_it(tmp_path, site, movie, monkeypatch):
@@ -222,11 +225,14 @@ def test_an_interrupt_ends_the_stage_at_once_and_the_next_run_goes_on(tmp_path, 
     """To the process alone, as `kill -INT` does: while it fetches, and while it sleeps to be polite."""
     site.bodies["film"], site.pause = padded(movie, 400_000, 1), 0.1
     layout = corpus(tmp_path, {"v": f"{site.url}/film.mp4"})
+    (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t2147483647\tkey\topen\n")
+    (tmp_path / "tmp").mkdir()
     for sleep in (0, 60):
-        (tmp_path / "params.yaml").write_text(f"download: {{attempts: 1, sleep_requests: 0, sleep_min: {sleep}, sleep_max: {sleep}}}\n")
+        (tmp_path / "params.yaml").write_text(
+            f"download: {{attempts: 1, sleep_requests: 0, sleep_min: {sleep}, sleep_max: {sleep}, cookies_file: cookies.txt}}\n")
         site.asked.clear()
         command = [sys.executable, "-m", "dataset_tools.download", "--corpus", "c", "--root", str(tmp_path)]
-        stage = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+        stage = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path / "tmp")})
         ends = time.monotonic() + 60
         while not [a for a in site.asked if a[0] == "HEAD" or (not sleep and a[0] == "GET" and site.sent)] and time.monotonic() < ends:
             time.sleep(0.05)
@@ -234,6 +240,7 @@ def test_an_interrupt_ends_the_stage_at_once_and_the_next_run_goes_on(tmp_path, 
         stage.send_signal(signal.SIGINT)
         assert stage.wait(20) == 130 and b"Traceback" not in stage.stderr.read()
         stage.stderr.close()
+        assert not list((tmp_path / "tmp").rglob("cookies.txt"))
     site.pause = 0
     assert run(layout)["v"].status == "ok"
     assert json.loads(next(layout.cache("download").rglob("done.json")).read_text())["bytes"] == 400_000

@@ -198,6 +198,15 @@ def test_pieces_of_different_make_are_refused(tmp_path, site, files):
     assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"] == row and len(site.asked) == before, "not asked for again"
 
 
+def test_a_piece_that_came_as_something_else_is_fetched_again(tmp_path, site, files):
+    site.bodies.update(files)
+    site.bodies |= {f"both{k}.ts": b"<html>busy, come back later" * 99 for k in range(3)}
+    row, path = got(tmp_path, site, "film.m3u8", film_m3u8=playlist(2, suffix="ts"))
+    assert row.status == "transient" and not list(tmp_path.rglob("video.*"))
+    site.bodies.update(files)
+    assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"].status == "ok" and in_step(path, TWICE)
+
+
 def test_stamps_that_begin_anew_without_a_mark_are_one_reason(tmp_path, site, files):
     site.bodies.update(files)
     text = playlist(2, inits=1).replace(b"#EXT-X-DISCONTINUITY\n", b"")

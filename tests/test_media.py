@@ -1,5 +1,6 @@
 """Of several streams the one that players play; what can't be decoded is told in one line, and costs nothing beside it."""
 
+import errno
 from fractions import Fraction
 
 import av
@@ -9,7 +10,7 @@ from av.stream import Disposition
 from footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_sound
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.vision.media import probe
+from dataset_tools.vision.media import open_media, probe
 from dataset_tools.vision.normalise import normalise_video
 from dataset_tools.vision.video_io import read_sound, rgb_frames, timed_frames
 
@@ -194,6 +195,15 @@ def test_sound_that_changes_its_form_midway(tmp_path, second):
         assert 11000 < np.abs(piece).max() < 17000  # one channel on two has half the power in each
     steps = np.abs(np.diff(np.convolve(np.abs(sound[0].astype(float)), np.ones(480) / 480, "valid")))
     assert steps[round(0.2 * rate) : round(1.8 * rate)].max() < 200
+
+
+def test_a_full_disk_under_what_is_written_is_not_the_films_fault(tmp_path):
+    numbered_video(tmp_path / "film.mp4", 30, 0.2)
+    with pytest.raises(OSError) as err, open_media(tmp_path / "film.mp4"):
+        av.error.err_check(-errno.ENOSPC, "copy.mp4")
+    assert err.value.errno == errno.ENOSPC
+    with pytest.raises(UserError, match="film.mp4: not a readable video: Invalid data"), open_media(tmp_path / "film.mp4"):
+        raise av.error.InvalidDataError(0, "Invalid data")
 
 
 def test_packets_of_sound_that_can_not_be_decoded_are_counted(tmp_path):

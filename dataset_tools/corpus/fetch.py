@@ -15,12 +15,13 @@ from yt_dlp.postprocessor import FFmpegMergerPP
 from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import PAGE_BYTES, PLAYLIST_BYTES
 from dataset_tools.corpus import hls
 from dataset_tools.corpus.classify import causes
 from dataset_tools.corpus.clocks import check_clock, join, plays, presentation_offset, shifts
 from dataset_tools.corpus.formats import FORMAT, film_formats
-from dataset_tools.corpus.no_film import Incomplete, NotAVideo, Refused, in_place_of_a_video
+from dataset_tools.corpus.no_film import Incomplete, Refused, TooLarge, in_place_of_a_video
 from dataset_tools.corpus.whole_file import whole
 from dataset_tools.corpus.ydl_options import Settings, cookies_copy, options
 
@@ -200,7 +201,7 @@ def fetch(
             if 0 < plays(Path(state["tmpfilename"])) < LIVE_PACE * state["elapsed"]:
                 raise Refused("transient", "it has no length and comes hardly faster than it plays, as a live stream does")
         if (state.get("downloaded_bytes") or 0) > settings.max_gb * 1e9:
-            raise Refused("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
+            raise TooLarge("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
 
     with cookies_copy(cookies) as jar:
         setup = options(settings, folder, local=False) | jar | {"progress_hooks": [bounded]}
@@ -215,7 +216,7 @@ def fetch(
             seconds = whole(path)
             if seconds < 0.98 * promised - 1:
                 raise Refused("permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s")
-        except (NotAVideo, Incomplete, Refused):
+        except (UserError, Incomplete):  # yt-dlp would take a piece that is there for the whole of it
             for part in folder.glob("video.*"):
                 part.unlink()
             raise

@@ -2,6 +2,7 @@
 lost.json, which says why there never will be one."""
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from yt_dlp.version import __version__ as YT_DLP
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.corpus.no_film import Incomplete, Refused
+from dataset_tools.corpus.no_film import Incomplete, Refused, TooLarge
 from dataset_tools.corpus.whole_file import whole
 
 OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
@@ -53,7 +54,8 @@ def given_up(folder: Path, fetching: Fetching) -> dict | None:
     """The status and reason of an earlier run, where asking again is no use."""
     lost = read_note(folder / "lost.json", ("status", "reason", "account"))
     same = lost and (lost["status"] == "permanent" or lost["account"] == fetching.account)
-    return {"yt_dlp": ""} | lost if same and not fetching.again else None
+    raised = lost and lost.get("max_gb", math.inf) < fetching.settings.max_gb
+    return {"yt_dlp": ""} | lost if same and not raised and not fetching.again else None
 
 
 def read_note(path: Path, keys: tuple[str, ...]) -> dict | None:
@@ -89,6 +91,7 @@ def fetched(url: str, folder: Path, fetching: Fetching, before: str) -> dict:
             # A refused address (403) may have run out: a fresh one once, more would be pestering.
             if status != "transient" or attempt + 1 == settings.attempts or refusals == 2 or isinstance(err, Refused):
                 lost = {"status": status, "reason": reason, "account": fetching.account, "yt_dlp": YT_DLP}
+                lost |= {"max_gb": settings.max_gb} if isinstance(err, TooLarge) else {}
                 if status in ("permanent", "auth"):
                     write_text(folder / "lost.json", json.dumps(lost, indent=1))
                 return lost | {"advice": hits_all(err)}

@@ -29,6 +29,10 @@ class Refused(UserError):
         self.status = status
 
 
+class TooLarge(Refused):
+    """It is larger than `download.max_gb` allows, which may be raised."""
+
+
 def in_place_of_a_video(head: bytes) -> NotAVideo:
     """The error for bytes that are no video: quotes a page's title, else how they begin."""
     text = head.decode("utf-8", errors="replace")

@@ -17,6 +17,9 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.orphans import with_this_process
 from dataset_tools.corpus.formats import FORMAT, sorting
 
+_copies: set[str] = set()
+"""Folders with cookies in use."""
+
 
 class Settings(Protocol):
     """The parameters of `download` that fetching depends on."""
@@ -110,4 +113,14 @@ def cookies_copy(cookies: Path | None) -> Iterator[dict]:
         yield {}
         return
     with tempfile.TemporaryDirectory() as folder:
-        yield {"cookiefile": shutil.copy(cookies, folder)}
+        _copies.add(folder)
+        try:
+            yield {"cookiefile": shutil.copy(cookies, folder)}
+        finally:
+            _copies.discard(folder)
+
+
+def remove_copies() -> None:
+    """For who ends the process where it stands: no cookies stay in the folder of temporary files."""
+    for folder in tuple(_copies):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 Time is seconds of the player's clock: 0 is where the container starts.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.st
 BACK = 0.5  # seconds by which time stamps may go back in the file; more are another film's
 STANDSTILL = 60.0  # seconds for which one picture may be shown
 RATES = (1000, 384_000)  # samples a second that a sound may have
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only a disk that is written to says
 MOST_PIXELS = 8192 * 8192  # of a picture: what claims more is a damaged header
 
 
@@ -71,7 +73,7 @@ class Course:
 @contextmanager
 def open_media(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a file for reading, and no other file that it may name. What FFmpeg cannot read, here or inside the block, becomes a
-    UserError of one line."""
+    UserError of one line; that the disk is full, of who writes inside the block, stays what it is."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: file not found")
@@ -79,6 +81,8 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
         with _opened(path) as container:
             yield container
     except (av.error.FFmpegError, UnicodeDecodeError) as err:
+        if getattr(err, "errno", None) in FULL:
+            raise
         reason = getattr(err, "strerror", None) or str(err)
         raise UserError(f"{path.name}: not a readable video: {reason}") from None
 
