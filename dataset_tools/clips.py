@@ -25,7 +25,7 @@ from dataset_tools.vision.normalise import Cut, cut_out
 from dataset_tools.vision.open_video import OpenVideo
 
 STAGE = "clips"
-VERSION = 7  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
+VERSION = 8  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
