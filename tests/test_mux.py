@@ -192,6 +192,17 @@ def test_a_turned_film_that_is_encoded_again_stands_upright_and_keeps_its_colour
     assert image.shape == (96, 48) and image[8, -8] > 200 and image[8, 8] < 60
 
 
+def test_a_film_whose_first_picture_is_damaged_is_copied(tmp_path):
+    path = write_video(tmp_path / "in.mp4", frames=24, g="12")
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as media:
+        first = next(media.demux(video=0))
+    data[first.pos : first.pos + first.size] = b"\xff" * first.size
+    path.write_bytes(data)
+    assert mux(path, np.zeros(RATE, np.float32), tmp_path / "out.mp4") is True
+    assert [digest for digest, _ in packets_and_sound(path)[0]] == [digest for digest, _ in packets_and_sound(tmp_path / "out.mp4")[0]]
+
+
 def test_pictures_stamped_as_decoded_are_put_in_order(tmp_path):
     path = tmp_path / "in.avi"
     write_video(path, frames=24, sound=False, bf="3", **{"x264-params": "b-adapt=0"})

@@ -54,12 +54,13 @@ class _CannotHold(Exception):
 
 
 def _look(video: Path) -> tuple:
-    """How a player shows the pictures of a file: the shape of pixels, which way up, in which colours."""
+    """How a player shows the pictures of a file: the shape of pixels, which way up, in which colours. Empty without a picture."""
     with open_media(video) as media:
         shown = picture_stream(media, video)
-        frame = next(media.decode(shown), None)
-        aspect = shown.sample_aspect_ratio or 1
-        return frame and (aspect, orientation(frame), frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range == ColorRange.JPEG)
+        for _, frame, _ in shown_frames(media, shown):  # of the first that can be decoded
+            aspect = shown.sample_aspect_ratio or 1
+            return (aspect, orientation(frame), frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range == ColorRange.JPEG)
+        return ()
 
 
 def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *, copy: bool) -> None:
