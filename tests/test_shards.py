@@ -42,6 +42,12 @@ def build_stage_inputs(root, clips=5, seconds=3.0):
     return layout, made
 
 
+def half_an_mp3(path):
+    """A sound that ends long before its header says."""
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(66150), 22050, format="MP3")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def run_stage(layout):
     return shards.main(["--root", str(layout.root), "--corpus", "tiny"])
 
@@ -120,6 +126,7 @@ def test_rebuilt_shards_are_byte_identical(tmp_path):
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 17, 3), "f4")), "must be float32"),
         (lambda layout: np.save(layout.stage("i3d") / "clip_001.npy", np.zeros((0, 2048), "f4")), "0 windows"),
         (lambda layout: (layout.stage("audio") / "clip_001.wav").write_bytes(b"RIFF"), "clip_001.wav"),
+        (lambda layout: half_an_mp3(layout.stage("audio") / "clip_001.wav"), "lengths in frames differ by more than"),
         (
             lambda layout: soundfile.write(layout.stage("audio") / "clip_001.wav", np.zeros((66150, 2)), 44100),
             "must be mono 22050 Hz",

@@ -12,7 +12,7 @@ from dataset_tools.base.limits import SHOWN, SIDE
 from dataset_tools.base.schema import Row, read_records
 from dataset_tools.base.shard_format import JOINTS, MAX_FRAMES, MAX_PEOPLE, SPLITS, STREAMS, ShardClip, check_numbers
 from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
-from dataset_tools.base.timebase import FPS, window_starts
+from dataset_tools.base.timebase import FPS, SAMPLES_PER_FRAME, window_starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +74,9 @@ class Upstream:
             if self._motion(clip_id).exists():
                 streams["motion"] = read_motion(self._motion(clip_id))
             lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
-            lengths["audio"] = audio_frames(self._path("audio", clip_id))
+            claimed = audio_frames(self._path("audio", clip_id))
             streams["audio"] = read_sound(self._path("audio", clip_id))
+            lengths["audio"] = min(claimed, len(streams["audio"]) // SAMPLES_PER_FRAME)  # a file may end before its header says
             windows = len(streams["i3d"])
             for name, values in streams.items():
                 if not np.isfinite(values).all():
