@@ -73,24 +73,27 @@ def test_stamps_of_decoding_are_put_in_order(tmp_path, made, start):
     assert numbers == list(range(numbers[0], numbers[0] + 30)) and numbers[0] == 30 * start
 
 
-def test_a_beginning_that_is_cut_away_by_an_edit_list_shifts_nothing(tmp_path):
-    """The decoder is told that pictures may change places, and none does: stamps of decoding are those of presentation."""
+@pytest.mark.parametrize("reordered", [True, False], ids=["with B-frames", "none, though the decoder expects some"])
+def test_a_beginning_that_is_cut_away_by_an_edit_list_shifts_and_spoils_nothing(tmp_path, reordered):
+    """A film begins between two key pictures; without B-frames, stamps of decoding are those of presentation."""
     no_b = {"x264-params": "threads=1:b-adapt=1:b-bias=-100:b-pyramid=0:scenecut=0", "preset": "fast"}
-    source, trimmed = film(tmp_path / "in.mp4", **no_b), tmp_path / "trimmed.mp4"
+    source, trimmed = film(tmp_path / "in.mp4", **({} if reordered else no_b)), tmp_path / "trimmed.mp4"
     with av.open(str(source)) as whole, av.open(str(trimmed), "w") as out:
         stream = whole.streams.video[0]
         to = out.add_stream_from_template(stream)
         for packet in whole.demux(stream):
             if packet.size:
-                packet.dts = packet.pts = packet.pts - round(0.5 / stream.time_base)
+                packet.pts = packet.pts - round(0.5 / stream.time_base)
+                packet.dts = packet.dts - round(0.5 / stream.time_base) if reordered else packet.pts
                 packet.stream = to
                 out.mux(packet)
     with av.open(str(trimmed)) as media:
         assert media.streams.video[0].codec_context.has_b_frames and next(media.demux(video=0)).is_discard
-    times = [time for time, _ in timed_frames(trimmed)]
-    assert np.allclose(times, np.arange(105) / 30, atol=1e-3)
-    normalise_video(trimmed, tmp_path / "out.mp4", start=1.0, end=2.0, crop=False)
-    assert decoded(tmp_path / "out.mp4") == list(range(45, 75))
+    damaged = set()
+    times = [time for time, _ in timed_frames(trimmed, spoiled=damaged)]
+    assert np.allclose(times, np.arange(105) / 30, atol=1e-3) and not damaged
+    made = normalise_video(trimmed, tmp_path / "out.mp4", start=1.0, end=2.0, crop=False)
+    assert decoded(tmp_path / "out.mp4") == list(range(45, 75)) and made.damaged == 0
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libvpx-vp9"])

@@ -126,6 +126,8 @@ def shown_frames(container, stream) -> Iterator[Shown]:
             spoiled = True
             order.lost(packet)
             continue
+        if spoiled is None and packet.is_keyframe and packet.is_discard:
+            spoiled = False  # what comes next needs it, and an edit list hides it
         for frame in frames:
             if frame.pts is None:
                 continue
