@@ -7,8 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-# One thread for each of two processes: more would only wait for each other. Files go out longest first (tests/conftest.py).
-PYTEST := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+# One thread for each of two processes: more would only wait for each other, so those of tests that ask for two don't spin meanwhile. Files go out longest first (tests/conftest.py).
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 # New pins, without the address of any index; those that still fit stay.
 LOCK := printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml - -o requirements.lock

@@ -336,7 +336,7 @@ def test_true_beats_are_learnt_where_they_are_known(corpus, tmp_path):
     truth = tmp_path / "truth"
     truth.mkdir()
     for n in range(5):
-        np.savez(truth / f"clip_{n:03d}.npz", beats=[-0.5, 0.5, 1.5, 99.0], downbeats=[0.5])
+        np.savez(truth / f"clip_{n:03d}.npz", beats=[0.5, 1.5, 99.0], downbeats=[0.5])
     params = Params(**SMALL | {"steps": 2})
     learn_rhythm(corpus.stage("shards"), params, tmp_path / "out", source="truth", truth=truth, tracker=None)
     known = read_beats(tmp_path / "out" / "music" / "clip_001.json")
