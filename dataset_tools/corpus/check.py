@@ -127,7 +127,7 @@ def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[s
 
 
 def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    from dataset_tools.corpus.fetch import whole
+    from dataset_tools.corpus.whole_file import whole
 
     if row.sha256 and file_sha256(path) != row.sha256:
         yield "its sha256 is not that of rows.csv; run download again"
@@ -135,7 +135,7 @@ def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
 
 
 def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    from dataset_tools.corpus.fetch import whole
+    from dataset_tools.corpus.whole_file import whole
 
     whole(path)
     with open_media(path) as container:
