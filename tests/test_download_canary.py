@@ -112,6 +112,7 @@ def test_the_lock_brings_the_runtime_and_yt_dlp_finds_it_beside_python(tmp_path)
     (("ERROR: [youtube] abc: Video unavailable. This content isn't available, try again later. The current session has been rate-limited by "
      "YouTube for up to an hour."), "wait an hour"),
     ("ERROR: [TikTok] 1: Your IP address is blocked from accessing this post, status code 10204", "cookies_from_browser"),
+    ("ERROR: [TikTok] 7110204532109876543: This post was removed", ""),
     ("ERROR: Impersonate target \"chrome\" is not available.", "curl-cffi"),
     ("ERROR: [youtube] abc: Private video", ""), ("ERROR: [youtube] abc: Requested format is not available", ""),
     ("ERROR: something nobody has seen before", ""),
@@ -121,6 +122,8 @@ def test_reasons_that_would_hit_all(text, advice):
 
     found = classify.hits_all(DownloadError(text))
     assert (advice in found) if advice else not found
+    if "removed" in text:
+        assert classify.classify(DownloadError(text))[0] == "permanent", "a code is no part of a video's id"
 
 
 def test_a_site_that_lets_browsers_in_alone(tmp_path, site, movie):

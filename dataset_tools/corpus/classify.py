@@ -51,7 +51,7 @@ def classify(error: BaseException) -> tuple[str, str]:
         return error.status, reason
     if isinstance(error, NotAVideo):
         for status, said in (("transient", TRANSIENT), ("permanent", (*PERMANENT, *GONE)), ("auth", AUTH)):
-            if any(word in error.says.lower() for word in said):
+            if _holds(error.says.lower(), said):
                 return status, reason
         return "permanent", reason
     chain = list(causes(error))
@@ -76,7 +76,7 @@ def classify(error: BaseException) -> tuple[str, str]:
     if "requested format" in words and not has_runtime():
         reason += f"; {RUNTIME}"
     for status, said in (("transient", TRANSIENT), ("auth", AUTH), ("permanent", PERMANENT)):
-        if any(word in words for word in said):
+        if _holds(words, said):
             return status, reason
     if not isinstance(error, (YoutubeDLError, UserError, Incomplete, OSError)):
         reason = f"yt-dlp can't read what the site answers ({type(error).__name__}: {reason[:200]}); a newer one may: make update-yt-dlp"
@@ -88,7 +88,7 @@ def hits_all(error: BaseException) -> str:
     robots); empty where it is this video's own."""
     chain = list(causes(error))
     words = f"{error} {getattr(error, 'says', '')}".lower()
-    if any(isinstance(cause, HTTPError) and cause.status == 429 for cause in chain) or any(word in words for word in ROBOT):
+    if any(isinstance(cause, HTTPError) and cause.status == 429 for cause in chain) or _holds(words, ROBOT):
         return "the site takes this machine for a robot: set download.cookies_from_browser (or cookies_file), or wait an hour"
     if "impersonat" in words:
         return "the site lets browsers in alone: make install brings what looks like one (or pip install 'yt-dlp[curl-cffi]')"
@@ -97,6 +97,11 @@ def hits_all(error: BaseException) -> str:
     if any(isinstance(cause, TransportError) and not isinstance(cause, IncompleteRead) for cause in chain):
         return NETWORK
     return ""
+
+
+def _holds(text: str, words: Iterable[str]) -> bool:
+    """Whether one of `words` is in the text; a number only as a whole, for ids of videos hold any."""
+    return any(re.search(rf"(?<!\d){word}(?!\d)", text) if word.isdigit() else word in text for word in words)
 
 
 @cache
