@@ -230,6 +230,7 @@ def test_an_interrupt_ends_the_stage_at_once_and_the_next_run_goes_on(tmp_path, 
     layout = corpus(tmp_path, {"v": f"{site.url}/film.mp4"})
     (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t2147483647\tkey\topen\n")
     (tmp_path / "tmp").mkdir()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it, and so do its children
     for sleep in (0, 60):
         (tmp_path / "params.yaml").write_text(
             f"download: {{attempts: 1, sleep_requests: 0, sleep_min: {sleep}, sleep_max: {sleep}, cookies_file: cookies.txt}}\n")
