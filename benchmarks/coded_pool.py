@@ -13,16 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import demo_prior
 from d2m_model.demo.song_pool import open_pool, score_of
-from d2m_model.demo.train_vqvae import CODEC
-from d2m_model.imports import load_jukebox
 from d2m_model.rhythm.music_beats import strengths
 from d2m_model.training.coding import codes_of
 from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.layout import PROJECT
 from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE
-
-WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
 
 
 def main() -> None:
@@ -34,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    pool, codec, file = open_pool(args.pool), load_jukebox(WEIGHTS, CODEC), args.out / "high.npz"
+    pool, codec, file = open_pool(args.pool), demo_prior.codec(), args.out / "high.npz"
     found = dict(np.load(file)) if file.is_file() else {"codebook": codec.codebook(LEVELS["high"]).k.numpy()}
     codes = list(found.get("codes", ()))
     for number in range(len(codes), min(args.songs, len(pool))):

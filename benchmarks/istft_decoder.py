@@ -22,18 +22,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks import demo_prior
 from benchmarks.sound_scores import Clips, said, scores, test_clips, unheard_clips
 from d2m_model.demo.song_pool import open_pool
 from d2m_model.demo.train_vqvae import CODEC, HELD_OUT, PoolData, PoolTask, params_of
-from d2m_model.imports import load_jukebox
 from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.nets.jukebox_vqvae import Decoder, JukeboxVQVAE
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.base.atomic import write_text
-from dataset_tools.base.layout import PROJECT, Layout
+from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
 
-WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
 RESULTS = Path("benchmarks/results/istft_decoder.json")
 LOUDEST = 100.0
 """Of a magnitude, so that no exponential can run away (Vocos)."""
@@ -184,7 +183,7 @@ def main() -> None:
     if args.share:
         print(f"{args.level}: the decoder takes {decoder_share(pool, level):.2f} of a step")
         return
-    codec, net, facts = load_jukebox(WEIGHTS, CODEC), built(args.decoder, level), {}
+    codec, net, facts = demo_prior.codec(), built(args.decoder, level), {}
     if args.keep and args.keep.is_file():
         kept = torch.load(args.keep, weights_only=True)
         net.load_state_dict(kept["net"])

@@ -7,7 +7,8 @@
 `train` learns both from nothing, one after the other: equal sizes and number of parameters, equal batches with equal conditions, some CPU
 minutes of one core. `choose` plays songs of the pool's kind that nothing was trained on with several ways of drawing, of which
 the one with the highest P4 - FAD / 10 is the kind's. `score` plays the corpus's test dances with it, under the beats that the
-stage `rhythm` read from them, and scores as `evaluate` would; `score --draw 1 3` does so with other ones than the chosen. Needs the corpus's shards and rhythm for that (`make repro`).
+stage `rhythm` read from them, and scores as `evaluate` would. It needs the corpus's shards and rhythm (`make repro`).
+`score --draw GUIDANCE NOISE` scores the masked prior with another draw than the chosen, too.
 Results go to benchmarks/results/masked_prior.json.
 
 The masked prior (MaskGIT, Chang et al., 2022; VampNet, Flores Garcia et al., 2023) sees codes on either side. It learns to say
@@ -26,13 +27,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks import demo_prior
 from benchmarks.sound_scores import Clips, said, scores, test_clips, unheard_clips
 from d2m_model.demo.song_pool import genre_of, open_pool
 from d2m_model.demo.train_prior import params_of, read_music
-from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.generation.finish import normalise
 from d2m_model.generation.settings import Params as Finish
-from d2m_model.imports import load_jukebox
 from d2m_model.prior.conditions import features_of
 from d2m_model.prior.data import Excerpts, MusicData
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
@@ -45,10 +45,9 @@ from d2m_model.training.loop import descend
 from d2m_model.training.memory import keep_freed_memory
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.base.atomic import write_text
-from dataset_tools.base.layout import PROJECT, Layout
+from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
 
-WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights" / "vqvae_demo.pt"
 RESULTS = Path("benchmarks/results/masked_prior.json")
 LEVEL = "high"
 HOP = HOPS[LEVELS[LEVEL]]
@@ -195,7 +194,7 @@ def loaded(kind: str, keep: Path) -> PriorModel:
 
 def played(model: PriorModel, draw: Draw | MaskedDraw, clips: Clips, seed: int = 0) -> tuple[dict[str, np.ndarray], float]:
     """Music for each clip's rhythm, and CPU seconds of drawing a second."""
-    codec, sounds, used, length = load_jukebox(WEIGHTS, CODEC), {}, 0.0, 0
+    codec, sounds, used, length = demo_prior.codec(), {}, 0.0, 0
     draw_codes, finish = sample if isinstance(draw, Draw) else masked_sample, Finish()
     for clip, own in clips.sounds.items():
         beats, begun = clips.rhythm[clip], time.process_time()

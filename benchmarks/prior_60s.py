@@ -12,18 +12,11 @@ import time
 import numpy as np
 import torch
 
-from d2m_model.demo.train_vqvae import CODEC
+from benchmarks.demo_prior import hits, player
 from d2m_model.generation.composing import Dance, Rhythmic
 from d2m_model.generation.settings import Params
-from d2m_model.imports import load_jukebox
-from d2m_model.metrics.onset_alignment import onset_times
-from d2m_model.prior.model_file import load_prior
-from d2m_model.prior.player import Player
 from d2m_model.rhythm.beats_file import Beats
-from dataset_tools.base.layout import PROJECT
 from dataset_tools.base.timebase import FPS, LEVELS
-
-WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights"
 
 
 def main() -> None:
@@ -34,17 +27,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", CODEC)
-    high, low = (load_prior(WEIGHTS / f"prior_demo_{level}.pt") for level in ("high", "low"))
-    composer = Rhythmic(Player(high=high, low=low if args.level == "low" else None, decoder=decoder))
+    composer = Rhythmic(player(args.level))
     times = np.arange(0.25, args.seconds, 60 / args.tempo)
     beats = Beats(fps=FPS, seconds=args.seconds, beats=times, downbeats=times[::4], strength=np.full(len(times), 0.9), tempo=args.tempo)
     begun = time.perf_counter()
     made = composer.compose(Dance(frames=args.seconds * FPS, size=(1, 1), beats=beats), Params(threads=args.threads))
     wall = time.perf_counter() - begun
-    onsets = onset_times(made.audio)
-    hit = np.array([np.abs(onsets - t).min(initial=9) < 0.07 for t in times])
-    quarters = " ".join(f"{part.mean():.0%}" for part in np.array_split(hit, 4))
+    quarters = " ".join(f"{part:.0%}" for part in hits(made.audio, times))
     print(f"{args.level}: {args.seconds} s in {wall:.1f} s, {args.seconds / wall:.1f} times real time, {args.threads} threads; beats with an onset, by quarter: {quarters}")
 
 

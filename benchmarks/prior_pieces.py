@@ -19,14 +19,10 @@ import librosa
 import numpy as np
 import torch
 
+from benchmarks import demo_prior
 from d2m_model.demo.song_pool import score_of
-from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.generation.regions import seam
-from d2m_model.imports import load_jukebox
-from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.prior.data import REFERENCE_SECONDS
-from d2m_model.prior.model_file import load_prior
-from d2m_model.prior.player import Player
 from d2m_model.prior.sampling import DRAWS
 from d2m_model.prior.style import style_of
 from d2m_model.rhythm.beats_file import Beats
@@ -37,7 +33,6 @@ from dataset_tools.base.layout import PROJECT
 from dataset_tools.base.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 from dataset_tools.demo.songs import synthesise
 
-WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights"
 FIRST = 9000
 """Of the pool's songs: far behind those that codec and prior were trained on."""
 ALIKE = (0.8, 0.9, 0.95)
@@ -59,23 +54,14 @@ def bars_again(sound: np.ndarray, downbeats: np.ndarray) -> list[float]:
     return [float((best >= least).mean()) for least in ALIKE]
 
 
-def hits(sound: np.ndarray, beats: np.ndarray) -> list[float]:
-    """Share of the beats with an onset within 70 ms, by quarter."""
-    onsets = onset_times(sound)
-    hit = np.array([np.abs(onsets - t).min(initial=9) < 0.07 for t in beats])
-    return [float(part.mean()) for part in np.array_split(hit, 4)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--songs", type=int, default=6)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", CODEC)
-    high, low = (load_prior(WEIGHTS / f"prior_demo_{level}.pt") for level in ("high", "low"))
-    player = Player(high=high, low=low if args.level == "low" else None, decoder=decoder)
-    net = (low if args.level == "low" else high).net
+    player = demo_prior.player(args.level)
+    net = (player.low or player.high).net
     patch, half = net.sizes.patch * HOPS[LEVELS[args.level]] / SAMPLE_RATE, net.sizes.context // 2
     found: dict[str, list] = {}
     for number in range(FIRST, FIRST + args.songs):
@@ -85,14 +71,14 @@ def main() -> None:
         codes = player.coded(song, "high")
         times = {"beats": score.beats, "downbeats": score.downbeats, "strength": strengths(song, score.beats)}
         beats = Beats(fps=FPS, seconds=score.duration, tempo=score.tempo, **times)
-        style = style_of(high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
+        style = style_of(player.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
         drawn = player.codes(beats, len(song), style, DRAWS["high"], number)
         again = {args.level: player.coded(song, args.level)}
         turns = [(net.sizes.context + n * half) * patch for n in range(99)]
         turns = [t for t in turns if t < score.duration - 1]
         elsewhere = list(np.random.default_rng(number).uniform(1, score.duration - 1, len(turns)))
         for name, sound in {"pieces": player.play(drawn, len(song)), "songs": song, "coded again": player.play(again, len(song))}.items():
-            measured = {"tempo": hits(sound, score.beats), "bars again": bars_again(sound, score.downbeats)}
+            measured = {"tempo": demo_prior.hits(sound, score.beats), "bars again": bars_again(sound, score.downbeats)}
             measured |= {"seams": [seam(sound, turns)], "elsewhere": [seam(sound, elsewhere)]} if name == "pieces" else {}
             for measure, values in measured.items():
                 found.setdefault(f"{name}, {measure}", []).append(values)

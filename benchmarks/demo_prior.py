@@ -1,0 +1,31 @@
+"""What several benchmarks play with: the demo's own codec and priors, and whether a piece keeps its beats."""
+
+import numpy as np
+
+from d2m_model.demo.train_vqvae import CODEC
+from d2m_model.imports import load_jukebox
+from d2m_model.metrics.onset_alignment import onset_times
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.prior.model_file import load_prior
+from d2m_model.prior.player import Player
+from dataset_tools.base.layout import PROJECT
+
+WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights"
+
+
+def codec() -> JukeboxVQVAE:
+    """`vqvae_demo`."""
+    return load_jukebox(WEIGHTS / "vqvae_demo.pt", CODEC)
+
+
+def player(level: str) -> Player:
+    """`prior_demo_high` and, for level low, `prior_demo_low` after it, over `vqvae_demo`."""
+    high, low = (load_prior(WEIGHTS / f"prior_demo_{name}.pt") for name in ("high", "low"))
+    return Player(high=high, low=low if level == "low" else None, decoder=codec())
+
+
+def hits(sound: np.ndarray, beats: np.ndarray) -> list[float]:
+    """Share of the beats (n,), in seconds, with an onset of the sound (S,) within 70 ms, by quarter."""
+    onsets = onset_times(sound)
+    hit = np.array([np.abs(onsets - t).min(initial=9) < 0.07 for t in beats])
+    return [float(part.mean()) for part in np.array_split(hit, 4)]
