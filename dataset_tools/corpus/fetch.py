@@ -26,7 +26,8 @@ from dataset_tools.corpus.whole_file import whole
 from dataset_tools.corpus.ydl_options import Settings, cookies_copy, options
 
 PACE_AFTER, LIVE_PACE = 15.0, 3.0
-"""Seconds after which a file whose server names no length must have brought so many seconds of film for each second."""
+"""Seconds after which a file whose server names no length must have brought so many seconds of film for each second; asked again
+whenever the time has doubled, for a live stream may begin with what it has in store."""
 STRAIGHTENED = "mpegts"  # whose stamps FFmpeg puts in order when it copies a film of one file
 ASKS_FOR_A_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
 
@@ -190,14 +191,14 @@ def fetch(
     came; nothing of it is left then.
     """
 
-    pace_known = False
+    asked_after = PACE_AFTER
 
     def bounded(state: dict) -> None:
-        nonlocal pace_known
+        nonlocal asked_after
         progress(state)
         of_known_length = state.get("total_bytes") or state.get("fragment_count") or not state.get("tmpfilename")
-        if not pace_known and not of_known_length and (state.get("elapsed") or 0) > PACE_AFTER:
-            pace_known = True
+        if not of_known_length and (state.get("elapsed") or 0) > asked_after:
+            asked_after = 2 * state["elapsed"]
             if 0 < plays(Path(state["tmpfilename"])) < LIVE_PACE * state["elapsed"]:
                 raise Refused("transient", "it has no length and comes hardly faster than it plays, as a live stream does")
         if (state.get("downloaded_bytes") or 0) > settings.max_gb * 1e9:
