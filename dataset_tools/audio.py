@@ -12,11 +12,11 @@ from dataset_tools.base.atomic import begin_folder, keep_only, write_aside
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.mono import lone_channel, mono_of
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, write_records
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.base.workers import run_all
-from dataset_tools.sound.mono import lone_channel, mono_of
 from dataset_tools.vision.video_io import read_sound
 
 STAGE = "audio"

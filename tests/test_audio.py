@@ -9,7 +9,7 @@ from dataset_tools import audio
 from dataset_tools.base import schema
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.sound.mono import lone_channel, mono_of
+from dataset_tools.base.mono import lone_channel, mono_of
 from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 

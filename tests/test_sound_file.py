@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from d2m_model.metrics.inputs import read_sound, sound_files, training_files
+from d2m_model.metrics.inputs import read_pairs, read_sound, sound_files, training_files
 from dataset_tools.base import limits
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.sound_file import read_samples
@@ -91,6 +91,30 @@ def test_what_was_read_before_is_read_as_before(tmp_path):
     soundfile.write(tmp_path / "e.mp3", sound[:, :2], 44100)
     assert np.array_equal(read_samples(tmp_path / "e.mp3").audio, soundfile.read(tmp_path / "e.mp3", dtype="float32")[0])
     assert np.array_equal(read_samples(tmp_path / "d.wav", dtype="int16").audio, soundfile.read(tmp_path / "d.wav", dtype="int16")[0])
+
+
+@pytest.mark.parametrize("begin", [0, RATE, 7 * RATE])
+def test_channels_that_cancel_each_other_are_heard(tmp_path, begin):
+    """From second `begin` to the end, over more than a block: in one channel it is the louder one, from the first sample on."""
+    left = 0.5 * np.sin(np.arange(8 * RATE + 99) / 9)
+    right = np.where(np.arange(len(left)) < begin, 0.9, -0.9) * left
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
+    found = read_samples(tmp_path / "a.wav", mono=True)
+    assert (found.channels, found.alone) == (2, 0) and np.array_equal(found.audio, left.astype(np.float32))
+    assert np.array_equal(read_sound(tmp_path / "a.wav"), left.astype(np.float32))
+    assert np.array_equal(read_samples(tmp_path / "a.wav", mono=True, most=8 * RATE).audio, left[: 8 * RATE].astype(np.float32))
+    soundfile.write(tmp_path / "b.wav", np.stack([left, 0.9 * left], axis=1), RATE, subtype="FLOAT")
+    assert read_samples(tmp_path / "b.wav", mono=True).alone is None
+
+
+def test_a_score_says_which_channel_was_scored(tmp_path):
+    for folder, channels in (("made", [tone(), -tone()]), ("known", [tone(), tone()])):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "a.wav", np.stack(channels, axis=1), RATE, subtype="FLOAT")
+    found = read_pairs(tmp_path / "made", tmp_path / "known")
+    assert np.array_equal(found.generated["a"], tone()) and np.array_equal(found.reference["a"], tone())
+    assert found.remarks == ["1 generated files have channels that cancel each other: scored as the loudest of them: a",
+                             "1 reference files have several channels: scored as the mean of them: a"]  # fmt: skip
 
 
 def wav(path, values, rate=RATE, **more):

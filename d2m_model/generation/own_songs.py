@@ -16,10 +16,10 @@ from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
 from dataset_tools.base import limits
 from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.mono import mono_of
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.base.work_cache import file_sha256, item_key
 from dataset_tools.base.workers import progress
-from dataset_tools.sound.mono import mono_of
 from dataset_tools.vision.media import open_media, sound_streams
 from dataset_tools.vision.video_io import read_sound
 

@@ -28,8 +28,8 @@ from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.mono import mono_of
 from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
-from dataset_tools.sound.mono import mono_of
 from dataset_tools.vision.video_io import nearest_time, probe, timed_frames
 
 

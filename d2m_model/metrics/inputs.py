@@ -44,7 +44,8 @@ def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
 
 
 def read_sound(path: Path) -> np.ndarray:
-    """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite: the mean of its channels. Raises as `_heard`."""
+    """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite: its channels in one as `mono.mono_of` says. Raises
+    as `_heard`."""
     return _heard(path)[0]
 
 
@@ -169,15 +170,18 @@ def training_files(folder: Path) -> list[tuple[Path, str]]:
 
 
 def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
-    sounds, rates, mixed, silent = {}, Counter(), [], []
+    sounds, rates, mixed, alone, silent = {}, Counter(), [], [], []
     for name, path in paths.items():
         sounds[name], found = _heard(path)
         rates[found.rate] += 1
-        mixed += [name] * (found.channels > 1)
+        mixed += [name] * (found.channels > 1 and found.alone is None)
+        alone += [name] * (found.alone is not None)
         silent += [name] * (not found.audio.any())
     notes = [f"{n} {side} files resampled from {rate} to {SAMPLE_RATE} Hz" for rate, n in sorted(rates.items()) if rate != SAMPLE_RATE]
     if mixed:
         notes.append(f"{len(mixed)} {side} files have several channels: scored as the mean of them: {_some(mixed)}")
+    if alone:
+        notes.append(f"{len(alone)} {side} files have channels that cancel each other: scored as the loudest of them: {_some(alone)}")
     if silent:
         notes.append(f"{len(silent)} {side} files are digital silence: {_some(silent)}")
     return sounds, notes

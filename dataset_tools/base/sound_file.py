@@ -13,6 +13,7 @@ import numpy as np
 
 from dataset_tools.base import limits
 from dataset_tools.base.errors import Unreadable
+from dataset_tools.base.mono import Mixing
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -34,38 +35,44 @@ class Samples(NamedTuple):
     """A sound as its file has it."""
 
     audio: np.ndarray
-    """(S, channels) as the file has it, or (S,) the mean of its channels."""
+    """(S, channels) as the file has it, or (S,) in one channel."""
     rate: int
     """Samples a second."""
     channels: int
     kind: str
     """libsndfile's names of format and coding, such as 'WAV PCM_16'."""
+    alone: int | None = None
+    """The channel that is heard, where it is in one and the mean of all would lose it."""
 
 
 def read_samples(path: Path, *, mono: bool = False, dtype: str = "float32", most: int | None = None) -> Samples:
     """The samples of a sound file, full scale 1 in float32.
 
-    mono: the mean of the channels, which takes less memory where there are many. dtype: 'float32' or 'int16'. most: samples
-    after which reading ends, however long the sound is; without it a sound longer than `limits` is refused.
+    mono: in one channel as `mono.mono_of` says, float32, which takes less memory where there are many. dtype: 'float32' or
+    'int16'. most: samples after which reading ends, however long the sound is; without it a sound longer than `limits` is refused.
     Raises Unreadable for no sound in a known format, a damaged one, one beyond `limits`, one without samples, one whose format
     changes midway, and samples that are NaN, infinite or absurdly large; UserError for no file.
     """
     with open_sound(path) as file:
         rate, channels, kind = file.samplerate, file.channels, f"{file.format} {file.subtype}"
         longest = min(limits.SOUND_SAMPLES // (1 if mono else channels), limits.SOUND_SECONDS * rate)
-        blocks, count = [], 0
+        blocks, count, mixing = [], 0, Mixing(rate)
         for block in _blocks(file, dtype, longest + 1 if most is None else most):
             if dtype == "float32" and not np.abs(block).max(initial=0) <= limits.LOUDEST:
                 raise Unreadable(path, f"holds samples that are NaN, infinite or over {limits.LOUDEST:g}; write it again within -1..1")
             count += len(block)
-            blocks.append(block.mean(axis=1) if mono else block)
+            blocks.append(mixing.add(block.T) if mono else block)
         if not count:
             raise Unreadable(path, "holds no sound (0 samples); write it again or leave it out")
         if most is None and count > longest:
             raise Unreadable(path, f"lasts over {longest / rate:.0f} s at {rate} Hz, more than is read at once; cut it")
         if count != most and file.format in CHAINED:
             _check_whole(Path(path), file.format, count / rate)
-    return Samples(np.concatenate(blocks), rate, channels, kind)
+    alone = mixing.lone()
+    if alone is not None:
+        with open_sound(path) as file:
+            blocks = [block[:, alone].copy() for block in _blocks(file, dtype, count)]
+    return Samples(np.concatenate(blocks), rate, channels, kind, alone)
 
 
 @contextmanager
