@@ -23,6 +23,7 @@ from dataset_tools.base.array_file import read_npy
 from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.limits import DANCERS
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, read_records, write_records
 from dataset_tools.base.weights import locate
@@ -73,7 +74,8 @@ class Params:
         require(
             self.weights != ANNOTATED or self.layout == "coco17", f"weights '{ANNOTATED}' are coco17, found {self.layout}"
         )
-        for name in ("batch_size", "max_people", "min_frames", "workers"):
+        require(1 <= self.max_people <= DANCERS, f"max_people must be 1 to {DANCERS}, found {self.max_people}")
+        for name in ("batch_size", "min_frames", "workers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(self.gap_frames >= 0, f"gap_frames must be at least 0, found {self.gap_frames}")
         for name in ("min_coverage", "min_ok"):

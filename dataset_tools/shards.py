@@ -19,6 +19,7 @@ from dataset_tools.base.atomic import begin_folder, keep_only
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.limits import SHARD_CLIPS
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, Song, read_records, write_records
 from dataset_tools.base.shard_check import validate_shard
@@ -42,7 +43,7 @@ class Params:
     """Least fraction of the clips that must get into a shard."""
 
     def __post_init__(self):
-        require(self.max_clips >= 1, f"max_clips must be at least 1, found {self.max_clips}")
+        require(1 <= self.max_clips <= SHARD_CLIPS, f"max_clips must be 1 to {SHARD_CLIPS}, found {self.max_clips}")
         require(self.max_frames_apart >= 0, f"max_frames_apart must be at least 0, found {self.max_frames_apart}")
         require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
 

@@ -11,6 +11,7 @@ from builders import build_manifest
 from dataset_tools import pose
 from dataset_tools.base import workers
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.limits import DANCERS
 from dataset_tools.base.params import load_params
 from dataset_tools.base.schema import read_records, write_records
 from dataset_tools.demo.scene import Scene, render
@@ -179,9 +180,15 @@ def test_what_is_surer_is_drawn_stronger():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"layout": "body18"}, {"long_edge": 5}, {"workers": 0}, {"min_coverage": 2}, {"gap_frames": -1}, {"people": 3}],
+    [{"layout": "body18"}, {"long_edge": 5}, {"workers": 0}, {"min_coverage": 2}, {"gap_frames": -1}, {"people": 3}, {"max_people": 0}, {"max_people": 65}],
 )
 def test_wrong_parameters_are_named(tmp_path, wrong):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"pose": wrong}))
     with pytest.raises(pose.UserError, match=next(iter(wrong))):
         load_params(tmp_path / "params.yaml", "pose", pose.Params)
+
+
+def test_as_many_dancers_as_are_kept_can_be_read_back(tmp_path):
+    row = pose.PoseRow(id="a", status="ok", people=pose.Params(max_people=DANCERS).max_people, coverage=1.0)
+    write_records(tmp_path / "rows.csv", [row], pose.PoseRow)
+    assert read_records(tmp_path / "rows.csv", pose.PoseRow) == [row]

@@ -11,6 +11,7 @@ from builders import build_clip
 from dataset_tools import shards
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.limits import SHARD_CLIPS
 from dataset_tools.base.shard_set import ShardSet
 
 ODD_HEADER = b"\x93NUMPY\x01\x00\x10\x00{'descr':[((((((('" + bytes(99)
@@ -189,3 +190,9 @@ def test_missing_stage_is_named(tmp_path):
     (layout.stage("i3d") / "rows.csv").unlink()
     with pytest.raises(UserError, match=r"run python -m dataset_tools\.i3d"):
         run_stage(layout)
+
+
+def test_a_shard_takes_no_more_clips_than_are_read_back():
+    assert shards.Params(max_clips=SHARD_CLIPS).max_clips == SHARD_CLIPS
+    with pytest.raises(ValueError, match=f"max_clips must be 1 to {SHARD_CLIPS}, found {SHARD_CLIPS + 1}"):
+        shards.Params(max_clips=SHARD_CLIPS + 1)
