@@ -224,7 +224,7 @@ def test_pairs_that_are_no_file(tmp_path, audio, table):
     folder = write_folder(tmp_path / "folder", audio)
     (tmp_path / "circle").symlink_to("circle")
     os.mkfifo(tmp_path / "pipe")
-    refused(folder, folder, "Too many levels|not a regular file|a folder, not a file", "--pairs", str(tmp_path / table))
+    refused(folder, folder, "Too many levels|device, not a file|a folder, not a file", "--pairs", str(tmp_path / table))
 
 
 @pytest.fixture

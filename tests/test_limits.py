@@ -7,7 +7,7 @@ import pytest
 
 from dataset_tools.base.csv_file import cells_of, separator_of
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import CELL, SHOWN, file_bytes, shown
+from dataset_tools.base.limits import CELL, SHOWN, file_bytes, regular_file, shown
 from dataset_tools.base.names import check_name, find_file, leads_out
 from dataset_tools.base.yaml_file import read_yaml
 
@@ -21,12 +21,15 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     (tmp_path / "zeros").symlink_to("/dev/zero")
     (tmp_path / "large").write_bytes(bytes(11))
     for name, words in (
-        ("pipe", "not a regular file"), ("circle", "Too many levels"), ("zeros", "not a regular file"), (".", "a folder"),
-        ("none", "file not found"), ("x" * 300, "too long"), ("a\0b", "no name that a file can have"), ("large", "more than 10 bytes"),
+        ("pipe", "a pipe, socket or device, not a file"), ("circle", "Too many levels"), ("zeros", "a pipe, socket or device, not a file"), (".", "a folder"),
+        ("none", "file not found"), ("x" * 300, "too long"), ("a\0b", "no name that a file can have"), ("large", "11 bytes; such a file has at most 10"),
     ):  # fmt: skip
-        with pytest.raises(UserError, match=words) as caught:
-            file_bytes(tmp_path / name, 10)
-        assert "\n" not in str(caught.value) and "\0" not in str(caught.value)
+        said = set()
+        for reader in (file_bytes, regular_file):
+            with pytest.raises(UserError, match=words) as caught:
+                reader(tmp_path / name, 10)
+            said.add(str(caught.value))
+        assert len(said) == 1 and not {"\n", "\0"} & set(said.pop()), "both say it in the same words"
     assert file_bytes(tmp_path / "large", 11) == bytes(11)
 
 
@@ -38,7 +41,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         ("a: &x [*x]", "inside the value that it names"), (FANNED, "aliases make more"), (MERGED, "aliases make more"),
         ("a: 1\na: 2\n", "key 'a' stands twice"), ("a: !!python/name:os.system", "not YAML"), ("a: 1\n---\nb: 2", "not YAML"),
         ('a: "\\ud800"', "half a letter"), ("a: !!binary aGk=", "neither text"), ("a: 2020-01-01\nb: !!timestamp 2020-01-01", "neither text"),
-        ("? {b: 1}\n: 2", "not YAML"), ("a: !!set {b, c}", "neither text"), ("#" + "x" * 300_000, "more than"),
+        ("? {b: 1}\n: 2", "not YAML"), ("a: !!set {b, c}", "neither text"), ("#" + "x" * 300_000, "such a file has at most"),
     ],
 )  # fmt: skip
 def test_yaml_that_is_refused(tmp_path, text, words):

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_sound
+from scipy.io import wavfile
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import SOUND_RATES
+from dataset_tools.base.sound_file import read_samples
 from dataset_tools.vision.media import open_media, probe
 from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.video_io import read_sound, rgb_frames, timed_frames
+from dataset_tools.vision.video_io import read_sound, rgb_frames, timed_frames, write_clip
 
 SECONDS = 2
 
@@ -220,3 +223,19 @@ def test_packets_of_sound_that_can_not_be_decoded_are_counted(tmp_path):
     assert normalise_video(source, tmp_path / "out.mp4", start=1.3, end=1.9, crop=False).sound_lost == 0
     sound, rate = read_sound(source)
     assert not sound[0, 42 * 1024 : 47 * 1024].any() and np.abs(sound[0, round(1.5 * rate) :]).max() > 15000
+
+
+@pytest.mark.parametrize("rate", [SOUND_RATES[0] - 1, *SOUND_RATES, SOUND_RATES[1] + 1])
+def test_films_and_sounds_have_the_same_limits(tmp_path, rate):
+    """What is a sound in a file of its own is one in a film, too."""
+    sound = np.full((1, rate), 1000, np.int16)
+    write_clip(tmp_path / "a.mp4", rgb_frames(np.zeros((32, 32, 3), np.uint8) for _ in range(30)), sound, rate)
+    wavfile.write(tmp_path / "a.wav", rate, sound[0])
+    taken = SOUND_RATES[0] <= rate <= SOUND_RATES[1]
+    found = read_sound(tmp_path / "a.mp4")
+    assert (found[1] == rate and np.array_equal(found[0], sound)) if taken else found is None
+    if taken:
+        assert read_samples(tmp_path / "a.wav").rate == rate
+    else:
+        with pytest.raises(UserError, match=f"a sound has {SOUND_RATES[0]} to {SOUND_RATES[1]} Hz .*found {rate} Hz"):
+            read_samples(tmp_path / "a.wav")

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from dataset_tools.aist.array_pickle import DAMAGED, Refused, load_arrays
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import ANNOTATION_BYTES, regular_file
 from dataset_tools.base.shard_format import MOTION_WIDTH
 
 RATE = 60
@@ -15,21 +16,15 @@ JOINTS = 24
 """Joints of the SMPL body model."""
 FARTHEST = 100_000.0
 """Px from the picture's corner, beyond which a joint is none."""
-MAX_BYTES = 64 << 20
-"""Of a file; the published ones have at most a sixth of it."""
 
 
 def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The arrays of a pickled dict, as float64. Nothing but numpy arrays, numbers, strings and containers is made.
 
-    Raises UserError: no file, larger than 64 MB, not a pickle, one that names anything but numpy arrays (it could run
+    Raises UserError: no file, larger than `limits` says, not a pickle, one that names anything but numpy arrays (it could run
     code), a key of `needed` missing, something under it that is not an array of numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: file not found")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path}: {path.stat().st_size >> 20} MB; an annotation of AIST++ has at most {MAX_BYTES >> 20}")
+    path = regular_file(path, ANNOTATION_BYTES)
     try:
         content = load_arrays(path)
     except Refused as err:

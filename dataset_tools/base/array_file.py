@@ -23,7 +23,6 @@ from dataset_tools.base.errors import Unreadable, UserError
 NUMBERS = "biuf"
 """Kinds of dtype: truth values, integers, floats."""
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-MOST_AXES = 32
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -78,8 +77,8 @@ def _header(path: Path, file: BinaryIO, size: int) -> tuple[tuple[int, ...], boo
     shape, fortran, kind = HEADERS[version](file)
     if kind.kind not in NUMBERS:
         raise Unreadable(path, f"holds {'Python objects' if kind.hasobject else limits.shown(str(kind))}, not numbers")
-    if len(shape) > MOST_AXES or min(shape, default=0) < 0:
-        raise Unreadable(path, f"an array of {len(shape)} axes, one of them negative or more than {MOST_AXES}")
+    if len(shape) > limits.ARRAY_AXES or min(shape, default=0) < 0:
+        raise Unreadable(path, f"an array of {len(shape)} axes, one of them negative or more than {limits.ARRAY_AXES}")
     if (needed := math.prod(shape) * kind.itemsize) > size - file.tell():
         raise Unreadable(path, f"not a whole .npy file: its numbers need {limits.shown(str(needed))} bytes, {size - file.tell()} are there")
     return shape, fortran, kind

@@ -6,6 +6,8 @@ its memory. A reader of a foreign format takes its bytes by `file_bytes` and its
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dataset_tools.base.errors import UserError
@@ -31,8 +33,8 @@ SHEET_ROWS, SHEET_COLUMNS, SHEET_CELL = 10_000, 50, 2_000
 # Times, counts and sizes, wherever they stand
 VIDEO_SECONDS, CLIP_SECONDS = 24 * 3600, 3600
 """Longest compilation, longest clip."""
-DANCERS, TEMPO, SIDE = 64, 1000.0, 16_384
-"""Dancers in a clip; beats a minute; px of a picture's side."""
+DANCERS, TEMPO, LEAST_SIDE, SIDE = 64, 1000.0, 16, 8192
+"""Dancers in a clip; beats a minute; px of the side of a film's picture, least, and of any picture, most."""
 TEXT = 1000
 """Letters of a name that is no file's name: a genre, a song's title, what computed a stream."""
 
@@ -40,13 +42,21 @@ TEXT = 1000
 PLAYLIST_BYTES, PAGE_BYTES = 16 << 20, 64 << 10
 """Of a playlist or a manifest; of a page that came in place of a video, enough for what it says."""
 
+# Films (their pictures' sides are above, the rates of their sound below)
+PIXEL_ASPECT, STANDSTILL = 8.0, 60.0
+"""Width of a pixel over its height, or the reverse: the widest in use is 2; seconds for which one picture may be shown."""
+
+# Annotations of AIST++, segments of the released layout, pins of weights
+ANNOTATION_BYTES, SEGMENT_BYTES, PINS_BYTES = 64 << 20, 4 << 20, 1 << 20
+"""Of one file: the published annotations have at most a sixth of it; one of a segment's three, of 2 s; the table."""
+
 # Shards
 SHARD_CLIPS = 100_000
 """Clips of one file."""
 
 # Arrays, networks, sounds, scores and other JSON
-ZIP_PARTS, ARRAY_BYTES = 10_000, 256 << 20
-"""Parts of a zip archive; bytes of arrays unpacked from one."""
+ZIP_PARTS, ARRAY_BYTES, ARRAY_AXES = 10_000, 256 << 20, 32
+"""Parts of a zip archive; bytes of arrays unpacked from one; axes of an array."""
 TENSOR_BYTES, TENSOR_PARTS, TENSOR_STEPS, TENSOR_NEST = 16 << 30, 200_000, 1_000_000, 10_000
 """Of a file of torch.save: bytes; tensors; steps of its pickle, and bytes of it 10 times that; values in one nest of tuples."""
 SOUND_SECONDS, SOUND_SAMPLES = CLIP_SECONDS, 1800 * 48_000
@@ -61,46 +71,50 @@ JSON_BYTES, JSON_DEPTH, JSON_LISTS, JSON_DICTS, JSON_VALUES = 256 << 20, 64, 1 <
 
 def regular_file(path: Path, most: int | None = None) -> Path:
     """`path`, once it is known to be a regular file of at most `most` bytes: no folder, and no pipe or device, which would be
-    waited for. Raises UserError as `file_bytes`."""
+    waited for, no link that leads in a circle. Raises UserError for what is none, can't be looked at or is larger."""
     path = Path(path)
+    with _no_file(path):
+        _check(path, path.stat(), most)
+    return path
+
+
+def file_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a regular file, never more than `most`. Raises UserError as `regular_file`, and for a file that can't be read."""
+    at_once = lambda name, flags: os.open(name, flags | os.O_NONBLOCK)  # what may be a pipe is not waited for
+    with _no_file(path):
+        with open(path, "rb", opener=at_once) as file:
+            _check(path, os.fstat(file.fileno()), most)
+            data = file.read(most + 1)
+        _check_size(path, len(data), most)  # some grow, and some claim to be empty
+    return data
+
+
+@contextmanager
+def _no_file(path: Path) -> Iterator[None]:
+    """What the system says of a file that can't be had, as UserError."""
     try:
-        found = path.stat()
+        yield
+    except UserError:
+        raise
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, not a file") from None
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: file not found") from None
     except ValueError:  # a NUL in it
         raise UserError(f"{str(path)[:SHOWN]!a}: no name that a file can have") from None
     except OSError as err:
         raise UserError(f"{path}: {err.strerror}") from None
+
+
+def _check(path: Path, found: os.stat_result, most: int | None) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise UserError(f"{path}: {'a folder' if stat.S_ISDIR(found.st_mode) else 'a pipe, socket or device'}, not a file")
-    if most is not None and found.st_size > most:
-        raise UserError(f"{path}: {found.st_size} bytes; such a file has at most {most}")
-    return path
+    _check_size(path, found.st_size, most)
 
 
-def file_bytes(path: Path, most: int) -> bytes:
-    """The bytes of a regular file, never more than `most`. Raises UserError for what is no file (a folder, a device, a pipe,
-    which would be waited for), links that lead in a circle, a file that can't be read, and a larger one."""
-    try:
-        # what may be a pipe is not waited for
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise UserError(f"{path}: not a regular file")
-            data = file.read(most + 1)
-    except IsADirectoryError:
-        raise UserError(f"{path}: a folder, not a file") from None
-    except FileNotFoundError:
-        raise UserError(f"{path}: file not found") from None
-    except ValueError as err:
-        if isinstance(err, UserError):
-            raise
-        raise UserError(f"{str(path)[:SHOWN]!a}: no name that a file can have") from None  # a NUL in it
-    except OSError as err:
-        raise UserError(f"{path}: {err.strerror}") from None
-    if len(data) > most:
-        raise UserError(f"{path}: more than {most} bytes, which such a file has at most")
-    return data
+def _check_size(path: Path, size: int, most: int | None) -> None:
+    if most is not None and size > most:
+        raise UserError(f"{path}: {size} bytes; such a file has at most {most}")
 
 
 def shown(value: object) -> str:

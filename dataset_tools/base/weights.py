@@ -28,7 +28,6 @@ which came with this code and are trusted like it."""
 PACKAGE = "package:"
 RETRY_STATUS = {408, 429, 500, 502, 503, 504}
 TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
-PINS_BYTES = 1 << 20
 BLOCK = 1 << 16  # bytes; what a cut connection loses at most
 
 
@@ -202,7 +201,7 @@ def _read_pins(pins: Path) -> dict[str, str]:
     if not pins.exists():
         return {}
     try:
-        return dict(line.split(",") for line in limits.file_bytes(pins, PINS_BYTES).decode().splitlines()[1:])
+        return dict(line.split(",") for line in limits.file_bytes(pins, limits.PINS_BYTES).decode().splitlines()[1:])
     except UserError:
         raise
     except ValueError:

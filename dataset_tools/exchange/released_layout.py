@@ -20,7 +20,7 @@ from scipy.io import wavfile
 from dataset_tools.base.array_file import read_npy
 from dataset_tools.base.atomic import write_aside, write_text
 from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.limits import CSV_BYTES, SIDE, file_bytes, shown
+from dataset_tools.base.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, file_bytes, shown
 from dataset_tools.base.names import check_name
 from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, SPLITS, ShardClip, ShardInfo, check_numbers
 from dataset_tools.base.shard_set import ShardSet, Window
@@ -38,8 +38,6 @@ FOLDERS = {"audio": "audio_s2", "motion": "motion_s2", "i3d": "video_s2"}
 SUFFIX = {"audio": ".wav", "motion": ".npy", "i3d": ".npy"}
 SEGMENT = re.compile(r"(?P<clip>(?P<compilation>.+)_(?P<song>[^_]+)_(?P<number>[^_]+))_seg_?(?P<n>\d+)", re.IGNORECASE)
 LIST_NAMES = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
-MOST_BYTES = 4 << 20
-"""No file of a segment is larger; one that is belongs to something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +202,7 @@ def _file(folder: Path, stream: str, name: str) -> Path:
     path = folder / FOLDERS[stream] / f"{name}{SUFFIX[stream]}"
     if path.is_symlink() or not path.is_file():
         raise ValueError(f"{stream}: {FOLDERS[stream]}/{path.name} is missing or not a plain file")
-    if path.stat().st_size > MOST_BYTES:
+    if path.stat().st_size > SEGMENT_BYTES:
         raise ValueError(f"{stream}: {FOLDERS[stream]}/{path.name} has {path.stat().st_size} bytes, too many for 2 s")
     return path
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import av
 from av.video.frame import PictureType
 
-from dataset_tools.vision.media import MOST_PIXELS, open_media, picture_stream, zero_of
+from dataset_tools.base.limits import SIDE
+from dataset_tools.vision.media import open_media, picture_stream, zero_of
 
 EARLIER = (0.0, 10.0, 60.0)  # seconds before the wanted instant from which a clean frame is looked for, before all is decoded
 ENOUGH = 3  # packets of which a decoder makes at least one frame
@@ -39,7 +40,7 @@ def timed_frames(
     with open_media(path) as container:
         stream = picture_stream(container, path)
         stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
-        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+        stream.codec_context.options = {"max_pixels": str(SIDE * SIDE)}  # what claims more is a damaged header
         unit, zero = float(stream.time_base), zero_of(container)
         for stamp, frame, bad in _clean(container, stream, start, zero):
             time = stamp * unit - zero

@@ -13,6 +13,7 @@ import av
 from av.stream import Disposition
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import SOUND_CHANNELS, SOUND_RATES, STANDSTILL
 
 # Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
 # among them: FFmpeg knows them by the file's name too, and opens what they name, anywhere on the machine. A single picture is one
@@ -31,10 +32,7 @@ ASIDE = (
 STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
 """A picture with one of these is a cover, a preview or a part of another one."""
 BACK = 0.5  # seconds by which time stamps may go back in the file; more are another film's
-STANDSTILL = 60.0  # seconds for which one picture may be shown
-RATES = (1000, 384_000)  # samples a second that a sound may have
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only a disk that is written to says
-MOST_PIXELS = 8192 * 8192  # of a picture: what claims more is a damaged header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +160,8 @@ def picture_stream(container, path: Path) -> av.VideoStream:
 def sound_streams(container) -> list[av.AudioStream]:
     """The sounds that can be decoded, the one first that players play."""
     known = [stream for stream in container.streams.audio if stream.codec_context is not None]
-    heard = [s for s in known if RATES[0] <= s.codec_context.sample_rate <= RATES[1] and s.codec_context.channels > 0]
+    least, most = SOUND_RATES
+    heard = [s for s in known if least <= s.codec_context.sample_rate <= most and 1 <= s.codec_context.channels <= SOUND_CHANNELS]
     return sorted(heard, key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ASIDE)))
 
 

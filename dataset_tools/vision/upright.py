@@ -7,10 +7,9 @@ import av
 import numpy as np
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import LEAST_SIDE, PIXEL_ASPECT, SIDE
 from dataset_tools.vision.standard_range import standard_range
 
-MOST_ASPECT = 8.0  # of a pixel; the widest in use is 2
-LEAST, MOST = 16, 8192  # px of a picture's side
 SAME_SHAPE = 0.02  # of the shape's logarithm: sizes are rounded to whole macroblocks
 
 
@@ -32,7 +31,7 @@ class Upright:
     """
 
     def __init__(self, pixel_aspect: float, name: str = "video", *, high_range: bool = False):
-        if not 1 / MOST_ASPECT <= pixel_aspect <= MOST_ASPECT:
+        if not 1 / PIXEL_ASPECT <= pixel_aspect <= PIXEL_ASPECT:
             raise UserError(f"{name}: its pixels are said to be {pixel_aspect:g} times as wide as high; correct that, or encode it anew")
         self.pixel_aspect, self.name, self.high_range = pixel_aspect, name, high_range
         self.stored: tuple[int, int] | None = None
@@ -70,9 +69,9 @@ class Upright:
         """A film may change its size, as streams do, but not its shape: pictures would be drawn out."""
         if self._first is None:
             self.stored = (even_size(frame.width * self.pixel_aspect), even_size(frame.height))
-            if min(self.stored) < LEAST or max(self.stored) > MOST:
+            if min(self.stored) < LEAST_SIDE or max(self.stored) > SIDE:
                 found = "{} x {} px".format(*self.stored)
-                raise UserError(f"{self.name}: its picture is {found}; {LEAST} to {MOST} are taken either way")
+                raise UserError(f"{self.name}: its picture is {found}; {LEAST_SIDE} to {SIDE} are taken either way")
             self._first = (frame.width, frame.height)
         elif (frame.width, frame.height) != self._first:
             before, now = self._first[0] / self._first[1], frame.width / frame.height
