@@ -10,7 +10,7 @@ import soundfile
 from d2m_model.metrics.inputs import read_pairs, read_sound, sound_files, training_files
 from dataset_tools.base import limits
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.sound_file import read_samples
+from dataset_tools.base.sound_file import open_sound, read_samples
 
 RATE = 22050
 
@@ -191,6 +191,27 @@ def test_changed_bytes_are_one_line_or_sound(tmp_path, seed):
         assert sound.ndim == 1 and len(sound) and np.isfinite(sound).all()
     except UserError as err:
         assert "\n" not in str(err) and name in str(err)
+
+
+def test_what_is_no_sound_and_what_is_no_fault_of_the_sound(tmp_path):
+    (tmp_path / "a.RAW").write_bytes(bytes(1000))
+    (tmp_path / "a.mp3").write_bytes(b"no sound")
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    for name, words in (("a.RAW", "no sound in a known format"), ("a.mp3", "no sound in a known format"), ("b.wav", "Error opening it: Format not recognised")):
+        with pytest.raises(UserError, match=rf"{name}: not a readable sound file: {words}"):
+            read_samples(tmp_path / name)
+    wav(tmp_path / "c.wav", tone())
+    for error in (TypeError("a slip in a caller's code"), OSError(28, "No space left on device")):
+        with pytest.raises(type(error)) as caught, open_sound(tmp_path / "c.wav"):
+            raise error
+        assert caught.value is error
+
+
+def test_a_name_that_is_no_text_is_read(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.wav")
+    wav(tmp_path / "c.wav", tone())
+    (tmp_path / "c.wav").rename(path)
+    assert len(read_samples(path).audio) == RATE
 
 
 def test_a_folder_to_score_has_files_not_pipes(tmp_path):

@@ -4,6 +4,7 @@ What a file claims of its length is not believed: streaming encoders write none 
 sought in. So samples are read one block after the other until there are no more.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ MP3_RATE = 640_000 // 8
 """Bytes a second that no MP3 has more of. A decoder finds a frame or two in nearly any binary file that is called .mp3."""
 TAGS = 4096
 """Bytes that an MP3 may have after its sound."""
+UNKNOWN_FORMAT = "not a readable sound file: no sound in a known format"
 
 
 class Samples(NamedTuple):
@@ -78,7 +80,7 @@ def read_samples(path: Path, *, mono: bool = False, dtype: str = "float32", most
 @contextmanager
 def open_sound(path: Path) -> Iterator["SoundFile"]:
     """A sound file to be read forwards only. What libsndfile can't read, here or in the block, becomes Unreadable; a rate or
-    number of channels beyond `limits` too."""
+    number of channels beyond `limits` too. Other errors of the block stay what they are."""
     import soundfile
 
     class Forwards(soundfile.SoundFile):
@@ -88,17 +90,20 @@ def open_sound(path: Path) -> Iterator["SoundFile"]:
             return False
 
     path = limits.regular_file(path)
+    if path.suffix.lower() == ".raw":  # to soundfile samples without a header, whatever is in it
+        raise Unreadable(path, UNKNOWN_FORMAT)
+    name = os.fsencode(path)
     try:
-        with Forwards(path) as file:
+        with Forwards(name) as file:
             least, most = limits.SOUND_RATES
             if not least <= file.samplerate <= most or not 1 <= file.channels <= limits.SOUND_CHANNELS:
                 found = f"{file.samplerate} Hz, {file.channels} channels"
                 raise Unreadable(path, f"a sound has {least} to {most} Hz and 1 to {limits.SOUND_CHANNELS} channels, found {found}")
             yield file
-    except (soundfile.SoundFileError, OSError, TypeError) as err:
-        # libsndfile says of an MP3 without any frame that it does not exist, and soundfile wants the rate of a headerless .raw
-        known = "does not exist" not in str(err) and not isinstance(err, TypeError)
-        reason = limits.shown(str(err)).replace(repr(str(path)), "it") if known else "no sound in a known format"
+    except soundfile.SoundFileError as err:
+        if "does not exist" in str(err):  # so libsndfile says of an MP3 without any frame
+            raise Unreadable(path, UNKNOWN_FORMAT) from None
+        reason = limits.shown(str(err).replace(repr(name), "it"))
         raise Unreadable(path, f"not a readable sound file: {reason}") from None
 
 
