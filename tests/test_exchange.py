@@ -212,6 +212,10 @@ class Trap:
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").write_bytes(b"RIFF"), "not readable"),
         (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(44099), 22050), "at least 44100"),
         (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(88200), 44100), "at 44100 Hz"),
+        (
+            lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.full(44100, -16384.0), 22050, subtype="FLOAT"),
+            "audio holds samples up to 16384, at most 4 are taken, for full scale is 1; scale it to -1..1",
+        ),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").unlink(), "is missing"),
         (
             lambda out, n: [
@@ -271,3 +275,12 @@ def test_what_is_missing_is_said(root):
     with pytest.raises(UserError, match="no shards"):
         run(root, "export", "--format", "webdataset", "--out", str(root / "new"))
     assert not (root / "new").exists()
+
+
+def test_peaks_that_resampling_has_made_stay(root):
+    out = export(root)
+    name = (out / "train_segs.txt").read_text().split()[3]
+    soundfile.write(out / "audio_s2" / f"{name}.wav", np.full(44100, 1.25), 22050, subtype="FLOAT")
+    run(root, "import", "--from", str(out))
+    assert ",dropped," not in (root / "data" / "tiny" / "shards" / "rows.csv").read_text()
+    assert (ShardSet(root / "data" / "tiny" / "shards", "train").read(name).audio == 1.25).all()

@@ -51,8 +51,8 @@ ANNOTATION_BYTES, SEGMENT_BYTES, PINS_BYTES = 64 << 20, 4 << 20, 1 << 20
 """Of one file: the published annotations have at most a sixth of it; one of a segment's three, of 2 s; the table."""
 
 # Shards
-SHARD_CLIPS = 100_000
-"""Clips of one file."""
+SHARD_CLIPS, SHARD_PEAK = 100_000, 4.0
+"""Clips of one file; largest absolute sample of their sound, of which 1 is full scale: resampling goes a little over it."""
 
 # Arrays, networks, sounds, scores and other JSON
 ZIP_PARTS, ARRAY_BYTES, ARRAY_AXES = 10_000, 256 << 20, 32

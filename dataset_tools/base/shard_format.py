@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.limits import CLIP_SECONDS, DANCERS, LOUDEST, SIDE
+from dataset_tools.base.limits import CLIP_SECONDS, DANCERS, SHARD_PEAK, SIDE
 from dataset_tools.base.names import check_label, check_name
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
 
@@ -59,7 +59,7 @@ class ShardClip:
     pose: np.ndarray
     """(T, P, J, 3) x px, y px, confidence 0..1; slot 0 of P is the primary dancer; missing = 0."""
     audio: np.ndarray
-    """(T * 735,) mono at 22 050 Hz, within -1..1."""
+    """(T * 735,) mono at 22 050 Hz, full scale 1; peaks that resampling has made may be over it, to `limits.SHARD_PEAK`."""
     i3d: np.ndarray
     """(W, 2048) RGB then flow; row w is the window that starts at second w; W at least 1."""
     motion: np.ndarray | None = None
@@ -171,12 +171,12 @@ def check_counts(counts: dict[str, int], windows: int) -> None:
 
 
 def check_numbers(name: str, values: np.ndarray) -> None:
-    """Raise ValueError for NaN and infinite numbers, sound louder than `limits.LOUDEST`, and confidence of a pose beyond 0..2
+    """Raise ValueError for NaN and infinite numbers, sound over `limits.SHARD_PEAK`, and confidence of a pose beyond 0..2
     (some estimators go a little over 1)."""
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinite numbers")
-    if name == "audio" and not np.abs(values).max(initial=0) <= LOUDEST:
-        raise ValueError(f"{name} holds samples over {LOUDEST:g}, of which 1 is full scale")
+    if name == "audio" and not (peak := np.abs(values).max(initial=0)) <= SHARD_PEAK:
+        raise ValueError(f"{name} holds samples up to {peak:g}, at most {SHARD_PEAK:g} are taken, for full scale is 1; scale it to -1..1")
     if name == "pose" and not 0 <= values[..., 2].min(initial=0) <= values[..., 2].max(initial=0) <= 2:
         raise ValueError(f"{name} holds confidences outside 0..1")
 

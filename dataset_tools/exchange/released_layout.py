@@ -171,7 +171,8 @@ def _parse(line: str, split: str, where: str) -> Segment:
 
 
 def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
-    """All streams of a segment. Sound longer than 2 s is cut; 16-bit sound becomes float. A segment of AIST++ has SMPL
+    """All streams of a segment. Sound longer than 2 s is cut; whole numbers become float of full scale 1, which float must have
+    already (`limits.SHARD_PEAK`). A segment of AIST++ has SMPL
     motion and an empty pose (all 0, which means missing), for the layout holds no keypoints then.
 
     Raises ValueError, one line, for a missing or broken file, another shape, rate or type, or numbers that are none.
@@ -188,10 +189,11 @@ def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
     if farthest > SIDE:
         raise ValueError(f"motion: {segment.name} has keypoints {farthest:g} px from the picture's corner, more than the {SIDE} px of any picture")
     width, height = (max(1, int(np.ceil(pose[..., axis].max()))) for axis in (0, 1))
-    try:
-        check_numbers("pose", pose)
-    except ValueError as err:
-        raise ValueError(f"motion: {segment.name}: {err}") from None
+    for stream, name, values in (("motion", "pose", pose), ("audio", "audio", audio)):
+        try:
+            check_numbers(name, values)
+        except ValueError as err:
+            raise ValueError(f"{stream}: {segment.name}: {err}") from None
     return ShardClip(
         clip_id=segment.name, song=segment.song, genre=genre, split=segment.split, width=width, height=height,
         pose=pose, audio=audio, i3d=i3d, motion=motion,

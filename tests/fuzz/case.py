@@ -12,8 +12,8 @@ READER = "reader.txt"
 """In the folder of a saved case: the name of the reader. All other files there are its input."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 """What may become the name of a file."""
-LOUDEST = 2.0**31
-"""Of full scale: what is louder is no sound, not even whole numbers of 32 bits that nobody scaled."""
+SHARD_PEAK = 4.0
+"""Of full scale: what a shard's sound has at most, for resampling goes a little over 1."""
 LONGEST_REASON = 4000
 """Letters of a refusal; more is no line that a person reads."""
 

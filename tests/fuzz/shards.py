@@ -14,7 +14,7 @@ from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.exchange.released_layout import export_released, find_segments, load_segment
 from dataset_tools.exchange.tar_samples import export_tars
 from tests.builders import build_shards
-from tests.fuzz.case import LOUDEST, NAME, Case, promise, refusing
+from tests.fuzz.case import NAME, SHARD_PEAK, Case, promise, refusing
 from tests.fuzz.mutation import ODD_NUMBERS, ODD_TEXTS, damaged
 
 SHARD = "train-00000.h5"
@@ -32,7 +32,7 @@ def read(into: Path, _out: Path) -> None:
         promise(window.pose.shape[0] == clip.frames and len(window.audio) == clip.frames * 735, "streams are as long as the clip")
         for name, values in zip(window._fields, window, strict=True):
             promise(values.dtype == np.float32 and bool(np.isfinite(values).all()), f"{name} is of finite float32")
-        promise(bool((np.abs(window.audio) <= LOUDEST).all()), "sound is no louder than a sound can be")
+        promise(bool((np.abs(window.audio) <= SHARD_PEAK).all()), "full scale of sound is 1")
         confidence = window.pose[..., 2]
         promise(bool(((confidence >= 0) & (confidence <= 2)).all()), "confidence is from 0, about 1 at most")
 
