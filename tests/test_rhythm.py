@@ -12,7 +12,7 @@ import soundfile
 import torch
 import yaml
 from builders import STANDING, beats_of, bouncing_pose, build_manifest, build_shards, click_train, nodding_motion
-from test_mux import write_video
+from footage import moving, spoiled
 
 from d2m_model.generation import own_pose
 from d2m_model.metrics.onset_alignment import beat_f_measure
@@ -33,6 +33,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.vision import poser
 from dataset_tools.vision.pose_layouts import SOURCES
+from dataset_tools.vision.video_io import rgb_frames, write_clip
 
 SMALL = {"width": 16, "blocks": 4, "dropout": 0.0, "steps": 150, "batch": 8, "seconds": 3.0, "log_every": 10, "draws": 100}
 
@@ -394,17 +395,20 @@ class DippingDancer:
             yield pose[n][None], np.zeros((1, 10, 3), np.float32)
 
 
-def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monkeypatch):
-    """Without visual features: the section i3d isn't even there."""
+def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monkeypatch, capsys):
+    """Without visual features: the section i3d isn't even there. Damage is told as this command's."""
     monkeypatch.setattr(poser, "Poser", DippingDancer)
     monkeypatch.setattr(own_pose, "locate", lambda name, layout, **_: name)
     save_rhythm(corpus.stage("rhythm") / "model.pt", learnt[1].net)
     with open(tmp_path / "params.yaml", "a") as file:
         file.write("clips: {crop: false}\npose: {}\ngenerate: {}\n")
-    write_video(tmp_path / "in.mp4", frames=192)
+    write_clip(tmp_path / "whole.mp4", rgb_frames(moving(j) for j in range(240)), None)
+    spoiled(tmp_path / "whole.mp4", tmp_path / "in.mp4", [100])
     args = ["--root", str(corpus.root), "--video", str(tmp_path / "in.mp4"), "--out", str(tmp_path / "b.json")]
     assert command.main(args) == 0
     assert beat_f_measure(dips(105.0, 8)[0], read_beats(tmp_path / "b.json").beats) > 0.9
+    said = capsys.readouterr().out
+    assert "rhythm: warning: 20 of 240 pictures of in.mp4 are damaged" in said and "generate:" not in said
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,12 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     return Dance(pose=posed.pose, size=posed.size, visual=visual, begin=posed.begin)
 
 
-def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None, *, any_estimator: bool = False) -> Posed:
+def read_posed(
+    video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None, *, any_estimator: bool = False, stage: str = "generate"
+) -> Posed:
     """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml; or
     take the dancer of a pose file, cut to the video's length. any_estimator: for readers of any estimator's poses, such as
-    the rhythm; weights are then those of `own_pose.networks`.
+    the rhythm; weights are then those of `own_pose.networks`. stage: whose messages they are.
 
     Raises UserError as `read_dance`.
     """
@@ -118,7 +120,7 @@ def read_posed(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, sound=False)
     _check_frames(video, made.frames)
     if made.damaged:
-        say("generate", f"warning: {made.damaged} of {made.frames} pictures of {video.name} are damaged, or build on one that is")
+        say(stage, f"warning: {made.damaged} of {made.frames} pictures of {video.name} are damaged, or build on one that is")
 
     begin = nearest_time(timed_frames(video), 0.0)
     if given is not None:

@@ -48,7 +48,7 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
         from d2m_model.generation.own_video import read_posed
 
         with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
-            posed = read_posed(args.video, Path(scratch), layout, any_estimator=True)
+            posed = read_posed(args.video, Path(scratch), layout, any_estimator=True, stage="rhythm")
         say("rhythm", f"{args.video.name}: {frames_to_seconds(len(posed.pose)):.1f} s, dancer seen in {posed.coverage:.0%} of the frames")
         if not 0 <= args.dancer < posed.pose.shape[1]:
             raise UserError(f"{args.video}: has dancers 0 to {posed.pose.shape[1] - 1}, found {args.dancer}")
