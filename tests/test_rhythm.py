@@ -1,11 +1,10 @@
-"""Rhythm: beats of dances whose beats are known, its stage, its command and the file of beats."""
+"""Rhythm: beats of dances whose beats are known, what the network sees of them, its stage and its command."""
 
 import json
 import os
 import pickle
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -19,7 +18,7 @@ from d2m_model.metrics.onset_alignment import beat_f_measure
 from d2m_model.rhythm import __main__ as command
 from d2m_model.rhythm import music_beats as trackers
 from d2m_model.rhythm.augment import altered, in_mirror, missing
-from d2m_model.rhythm.beats_file import Beats, clicks, read_beats, tempo_of, write_beats
+from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.rhythm.body import FROM_BODY25, pose_features, resampled
 from d2m_model.rhythm.data import LessonData
 from d2m_model.rhythm.model import RhythmModel, load_rhythm, save_rhythm
@@ -27,7 +26,6 @@ from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.scoring import is_regular
 from d2m_model.rhythm.sources import beats_source
 from d2m_model.rhythm.stage import learn_rhythm, lessons_of, music_of
-from d2m_model.rhythm.tracking import track_beats, track_downbeats
 from d2m_model.rhythm.training import train
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
@@ -91,51 +89,6 @@ def test_motion_is_read_like_keypoints(tmp_path):
     assert beat_f_measure(true, model.beats_of_motion(nodding_motion(true, 240, 60)).beats) > 0.9
     with pytest.raises(UserError, match=r"reads the stream 'motion', and this dance is keypoints"):
         model.beats_of(np.ones((30, 17, 3)))
-
-
-def bumps(times, frames: int) -> np.ndarray:
-    near = np.abs(np.arange(frames)[:, None] / 30 - np.asarray(times)[None, :]).min(axis=1)
-    return 0.02 + 0.9 * np.exp(-0.5 * (near * 30 / 0.8) ** 2)
-
-
-def test_beats_between_frames_are_found_within_5_ms():
-    true = 0.317 + 0.4871 * np.arange(18)
-    assert np.abs(track_beats(bumps(true, 300)) - true).max() < 0.005
-
-
-def test_a_beat_that_nobody_danced_is_bridged_and_a_stray_one_left_out():
-    true = 0.5 + 0.5 * np.arange(16)
-    danced = np.delete(true, [6, 7])
-    activation = np.maximum(bumps(danced, 270), 0.5 * bumps([2.74, 5.77], 270))
-    found = track_beats(activation)
-    assert len(found) == len(true) and np.abs(found - true).max() < 0.04
-
-
-def test_a_tempo_that_rises_is_followed():
-    true = 0.3 + np.cumsum(np.linspace(0.6, 0.45, 24))
-    assert np.abs(track_beats(bumps(true, 430)) - true).max() < 0.02
-
-
-def test_silence_has_no_beats():
-    assert len(track_beats(np.full(300, 0.02))) == 0 and len(track_beats(np.zeros(0))) == 0
-
-
-def test_downbeats_are_every_fourth_beat_though_one_was_missed():
-    beats = 0.5 + 0.5 * np.arange(17)
-    activation = bumps(beats[2::4][[0, 1, 3]], 300)
-    assert np.allclose(track_downbeats(activation, beats), beats[2::4])
-
-
-def test_bars_are_counted_anew_where_the_dance_is():
-    beats = 0.5 + 0.5 * np.arange(34)
-    true = beats[[0, 4, 8, 12, 18, 22, 26, 30]]
-    assert np.allclose(track_downbeats(bumps(true, 540), beats), true)
-
-
-def test_tempo_of_uneven_and_missing_beats():
-    beats = np.delete(0.5 * np.arange(20), 7) + np.tile([0.01, -0.01], 10)[:19]
-    assert abs(tempo_of(beats) - 120) < 0.5
-    assert tempo_of(np.array([1.0])) is None
 
 
 # What a dancer looks like through other eyes.
@@ -224,81 +177,6 @@ def test_beat_this_is_called_as_its_authors_say(monkeypatch, tmp_path):
     monkeypatch.setattr(inference, "load_model", lambda *_, **__: inference.BeatThis().eval())
     found = trackers.music_beats(click_train(np.arange(0.2, 3, 0.5), 3 * 22050), trackers.beat_this(tmp_path / "any.ckpt"))
     assert (np.diff(found.beats) > 0).all() and found.seconds == 3
-
-
-# The file of beats.
-
-
-def test_beats_travel_as_json_and_come_back(tmp_path):
-    beats = Beats(
-        fps=30, seconds=8.5, beats=np.arange(0.25, 8, 0.5), downbeats=np.arange(0.25, 8, 2), strength=np.linspace(0, 1, 16),
-        tempo=120.0, style={"house": 0.7, "pop": 0.3},
-    )  # fmt: skip
-    write_beats(tmp_path / "a.json", beats)
-    back = read_beats(tmp_path / "a.json")
-    for name in ("beats", "downbeats", "strength"):
-        assert np.allclose(getattr(back, name), getattr(beats, name), atol=1e-3)
-    assert (back.fps, back.seconds, back.tempo, back.style) == (30, 8.5, 120, {"house": 0.7, "pop": 0.3})
-    write_beats(tmp_path / "b.json", back)
-    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
-
-
-def test_a_list_of_beats_alone_is_enough(tmp_path):
-    (tmp_path / "a.json").write_text('{"beats": [0.5, 1, 1.5], "activation": "x.npy"}')
-    found = read_beats(tmp_path / "a.json")
-    assert found.beats.tolist() == [0.5, 1, 1.5] and found.tempo == pytest.approx(120) and found.seconds == 2.0
-    (tmp_path / "b.json").write_text('{"beats": []}')
-    assert len(read_beats(tmp_path / "b.json").beats) == 0
-
-
-@pytest.mark.parametrize(
-    ("content", "rule"),
-    [
-        ("beats", "not JSON"),
-        ("[0.5]", "'beats' is missing"),
-        ("{}", "'beats' is missing"),
-        ('{"beats": 3}', "beats must be a list"),
-        ('{"beats": [0.5, "one"]}', "finite numbers, found one"),
-        ('{"beats": [0.5, NaN]}', "finite numbers"),
-        ('{"beats": [0.5, null]}', "finite numbers"),
-        ('{"beats": [true]}', "finite numbers"),
-        ('{"beats": [[0.5]]}', "finite numbers"),
-        ('{"beats": [1.0, 0.5]}', "beats must be ascending seconds, found [1.  0.5]"),
-        ('{"beats": [-0.5, 1]}', "beats must be at least 0 s"),
-        ('{"beats": [0.5, 9], "seconds": 4}', "within the 4 s"),
-        ('{"beats": [0.5], "strength": [0.5, 1]}', "strength must have a number for each of the 1 beats"),
-        ('{"beats": [0.5], "strength": [2]}', "within 0..1"),
-        ('{"beats": [0.5], "tempo": -3}', "tempo must be"),
-        ('{"beats": [0.5], "fps": "thirty"}', "fps must be 1 to 1000"),
-        ('{"beats": [0.5], "style": {"house": 2}}', "found house: 2"),
-        ('{"beats": [0.5], "seconds": 1e9}', "seconds must be above 0"),
-        ('{"beats": [0.5, 1' + "0" * 400 + "]}", "finite numbers, found 1000"),
-        ('{"beats": [0.5], "seconds": 1' + "0" * 400 + "}", "seconds must be above 0"),
-        ('{"beats": [0.5], "fps": 1' + "0" * 400 + "}", "fps must be 1 to 1000"),
-        ('{"beats": [' + "0," * 100_000 + "1]}", "at most 100000"),
-    ],
-)
-def test_a_bad_file_of_beats_is_one_line(tmp_path, content, rule):
-    path = tmp_path / "a.json"
-    path.write_text(content)
-    with pytest.raises(UserError) as caught:
-        read_beats(path)
-    assert len(str(caught.value)) < 400 and str(path) in str(caught.value) and rule in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_no_file_of_beats_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="file not found"):
-        read_beats(tmp_path / "none.json")
-
-
-def test_clicks_fall_on_the_beats_and_accent_the_downbeats():
-    beats = Beats(fps=30, seconds=4, beats=np.arange(0.5, 4, 0.5), downbeats=np.array([0.5, 2.5]))
-    sound = clicks(beats, 4)
-    assert sound.shape == (4 * 22050,) and sound.dtype == np.float32 and np.abs(sound).max() <= 1
-    heard = librosa.onset.onset_detect(y=sound, sr=22050, units="time")
-    assert beat_f_measure(beats.beats, heard) == 1.0
-    loud = [np.abs(sound[round(t * 22050) :][:2205]).max() for t in beats.beats]
-    assert min(loud[0], loud[4]) > 1.5 * max(loud[1:4] + loud[5:])
 
 
 # The stage and its command.
@@ -482,9 +360,3 @@ def test_real_dancers_have_regular_beats():
     model, tracks = load_rhythm(Path(os.environ.get("D2M_RHYTHM", folder / "model.pt"))), sorted(folder.glob("*.npy"))
     regular = [is_regular(model.beats_of(np.load(track))) for track in tracks]
     assert tracks and sum(regular) >= len(tracks) * 5 / 6
-
-
-def test_beats_in_milliseconds_are_told(tmp_path):
-    (tmp_path / "b.json").write_text('{"beats": [500, 1000, 1500]}')
-    with pytest.raises(UserError, match=r"b\.json: beats must be in seconds, and are 500 apart; are they milliseconds\?"):
-        read_beats(tmp_path / "b.json")
