@@ -43,7 +43,7 @@ def busy(work: Callable[[], None]) -> Iterator[None]:
 
 
 def main() -> None:
-    args, layout = arguments(__doc__)
+    args, layout = arguments("clips_speed", __doc__)
     params = load_params(layout.params, "clips", clips.Params)
     videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", clips.VideoRow)}
     cuts = load_manifest(layout.stage("sources")).clips[: args.clips]

@@ -7,7 +7,6 @@ Writes CODES/high.npz as `python -m d2m_model.demo.train_prior --pool --codes` d
 each, where a beginning of 30 s takes 1.2. Every tenth song it writes what there is, and goes on from it when it is run again.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,12 @@ from d2m_model.demo.song_pool import open_pool, score_of
 from d2m_model.rhythm.music_beats import strengths
 from d2m_model.training.coding import codes_of
 from dataset_tools.base.atomic import write_aside
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.coded_pool", __doc__)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--songs", type=int, default=80)

@@ -8,7 +8,6 @@ ids are compared. Recall: copies that are found beside the clip they overlap. Pr
 of one song. The demo's songs are hard negatives: four per genre, which share synth voices, drum patterns and chords.
 """
 
-import argparse
 import io
 import time
 from collections import defaultdict
@@ -18,6 +17,7 @@ import av
 import numpy as np
 import soxr
 
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.manifest import load_manifest
 from dataset_tools.base.timebase import SAMPLE_RATE
 from dataset_tools.demo.compilation import SAMPLE_RATE as SONG_RATE
@@ -119,7 +119,7 @@ def planted(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, st
 
 def main(argv: list[str] | None = None) -> int:
     """Print recall per edit and precision."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.fingerprint", __doc__)
     parser.add_argument("--rounds", type=int, default=3, help="copies of every clip (default: 3, so 144 copies)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)

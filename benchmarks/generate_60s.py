@@ -6,7 +6,6 @@ Writes benchmarks/results/generate_60s-<preset>-<level>.json; the time of loadin
 up, is not counted.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.presets import PRESETS, DanceToCodes
 from d2m_model.training.music_model import MusicModel
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.timebase import FPS, LEVELS
 
 SIZE = (406, 720)
@@ -47,7 +47,7 @@ def dance(seconds: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.generate_60s", __doc__)
     parser.add_argument("--preset", choices=tuple(PRESETS), default="fixed")
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--seconds", type=int, default=60)

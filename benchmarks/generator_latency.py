@@ -7,7 +7,6 @@ the fewest; on a busy machine the last with --threads 1 tells most. `condition t
 `dance to codes` the motion encoder too.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import torch
 
 from d2m_model.nets.folding import fold
 from d2m_model.nets.presets import PRESETS, VISUAL, DanceToCodes
+from dataset_tools.base.cli import command_parser
 
 
 def seconds(work: Callable[[], object], runs: int) -> str:
@@ -31,7 +31,7 @@ def seconds(work: Callable[[], object], runs: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.generator_latency", __doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--level", choices=("high", "low"), default="high")

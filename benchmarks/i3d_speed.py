@@ -21,7 +21,7 @@ from dataset_tools.vision.clip_reader import read_clip
 
 
 def main() -> None:
-    args, layout = arguments(__doc__)
+    args, layout = arguments("i3d_speed", __doc__)
     params = load_params(layout.params, "i3d", i3d.Params)
     files = [str(locate(name, layout)) for name in params.files]
     raft = str(locate(params.flow_weights, layout)) if params.flow == "raft" else ""

@@ -11,7 +11,6 @@ says how much of the codec's own training its decoder took. Needs the corpus's s
 to benchmarks/results/istft_decoder.json.
 """
 
-import argparse
 import json
 import math
 import time
@@ -30,6 +29,7 @@ from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.nets.jukebox_vqvae import Decoder, JukeboxVQVAE
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
 
@@ -163,7 +163,7 @@ def decoder_share(pool: np.ndarray, level: int, steps: int = 12) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.istft_decoder", __doc__)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--codes", type=Path, help="folder of <level>.npz")
     parser.add_argument("--decoder", choices=("istft", "istft-cartesian", "convolutional"), default="istft")

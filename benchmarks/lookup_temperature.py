@@ -6,7 +6,6 @@ Needs a corpus that was trained (`dvc repro`). Prints, for the ground truth and 
 (own dance's music minus other dances'), onsets a clip, and FAD to the whole training split. The test split isn't read.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.training.music_model import MusicModel, inputs_of
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
 from dataset_tools.base.shard_set import ShardSet
@@ -27,7 +27,7 @@ from dataset_tools.base.timebase import LEVELS, frames_to_seconds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.lookup_temperature", __doc__)
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")

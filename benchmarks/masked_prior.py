@@ -16,7 +16,6 @@ those that are hidden, a share cos(pi u / 2) of an excerpt with u uniform; and i
 it is surest of, hides the rest again, and so on.
 """
 
-import argparse
 import json
 import math
 import time
@@ -45,6 +44,7 @@ from d2m_model.training.loop import descend
 from d2m_model.training.memory import keep_freed_memory
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
 
@@ -219,7 +219,7 @@ def better(found: dict) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.masked_prior", __doc__)
     parser.add_argument("what", nargs="+", choices=("train", "choose", "score"))
     parser.add_argument("--kind", choices=tuple(NETS), help="only this one")
     parser.add_argument("--minutes", type=float, default=15.0, help="of CPU time for each (default: 15)")

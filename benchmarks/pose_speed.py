@@ -22,7 +22,7 @@ from dataset_tools.vision.traced import Traced
 
 
 def main() -> None:
-    args, layout = arguments(__doc__)
+    args, layout = arguments("pose_speed", __doc__)
     params = load_params(layout.params, "pose", pose.Params)
     rows = [c for c in read_records(layout.stage("clips") / "rows.csv", pose.ClipFile) if c.status == "ok"][: args.clips]
     video = {c.id: layout.stage("clips") / f"{c.id}.mp4" for c in rows}

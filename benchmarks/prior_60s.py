@@ -6,7 +6,6 @@ Prints the time that codes and sound take, pose and rhythm apart, and the share 
 each quarter of the piece: a tempo that drifts would lose the last ones.
 """
 
-import argparse
 import time
 
 import numpy as np
@@ -16,11 +15,12 @@ from benchmarks.demo_prior import hits, player
 from d2m_model.generation.composing import Dance, Rhythmic
 from d2m_model.generation.settings import Params
 from d2m_model.rhythm.beats_file import Beats
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.timebase import FPS, LEVELS
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.prior_60s", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--tempo", type=float, default=120.0)

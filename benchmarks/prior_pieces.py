@@ -11,7 +11,6 @@ as the mean of the pieces, of the songs themselves and of the songs coded and de
   percentile of the piece's own jumps (`generation.regions.seam`); beside it the same at as many other places.
 """
 
-import argparse
 import itertools
 import json
 
@@ -29,6 +28,7 @@ from d2m_model.rhythm.beats_file import Beats
 from d2m_model.rhythm.music_beats import strengths
 from d2m_model.training.shard_data import peak_gain
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.layout import PROJECT
 from dataset_tools.base.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 from dataset_tools.demo.songs import synthesise
@@ -55,7 +55,7 @@ def bars_again(sound: np.ndarray, downbeats: np.ndarray) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.prior_pieces", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--songs", type=int, default=6)
     args = parser.parse_args()

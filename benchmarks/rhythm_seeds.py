@@ -6,7 +6,6 @@ Trains section `rhythm` of params.yaml once per seed and writes each seed's scor
 test clips and its CPU seconds, with mean and range over the seeds. Needs the corpus's shards.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -20,6 +19,7 @@ import numpy as np
 from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.sources import beats_source
 from d2m_model.rhythm.stage import learn_rhythm
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
 
@@ -37,7 +37,7 @@ def scored(layout: Layout, params: Params, keep: Path | None) -> dict[str, float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.rhythm_seeds", __doc__)
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--seeds", type=int, default=5)

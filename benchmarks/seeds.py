@@ -15,7 +15,6 @@ not trained again, other stages of a seed are added to it, and runs of other set
 `python -m d2m_model.tables --compare` holds a run against the file.
 """
 
-import argparse
 import itertools
 import json
 import platform
@@ -32,7 +31,7 @@ import yaml
 
 from d2m_model.metrics.seed_ranges import model_scores, ranges_file, sections, summarised
 from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import run, say
+from dataset_tools.base.cli import command_parser, run, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT, Layout
 
@@ -122,7 +121,7 @@ def joined(run: dict, stages: list[str], scores: dict) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.seeds", __doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--stages", nargs="+", default=["rhythm", "prior", "d2m_gan"], help="that are trained again, of those of dvc.yaml (default: rhythm prior d2m_gan)")
     parser.add_argument("--threads", type=int, help="of each training (default: as params.yaml says)")

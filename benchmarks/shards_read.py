@@ -9,7 +9,6 @@ reach. The last table is what arrives in the training process by the clock: file
 writes it, shards through the same and through `load_batches`, all with as many workers.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ import soundfile
 import torch
 from scipy.io import wavfile
 
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.orphans import end_loader_worker_with_parent
 from dataset_tools.base.shard_loader import load_batches
 from dataset_tools.base.shard_set import ShardSet
@@ -111,7 +111,7 @@ def collated(read: Callable, order: list[tuple[str, int]], workers: int) -> floa
 
 def main(argv: list[str] | None = None) -> int:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.shards_read", __doc__)
     parser.add_argument("--root", type=Path, default=Path("."))
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--windows", type=int, default=2000, help="windows read per measurement")

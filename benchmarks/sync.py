@@ -5,7 +5,6 @@ click at each flash, encodes them again as downloads are (H.264 with B-frames, A
 measures in every clip by how much the clicks of audio/<clip>.wav follow the flashes of clips/<clip>.mp4.
 """
 
-import argparse
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from scipy.io import wavfile
 
 from dataset_tools.audio import Params as AudioParams
 from dataset_tools.audio import audio
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.manifest import load_manifest, save_manifest
 from dataset_tools.base.schema import Row, read_records, write_records
@@ -53,7 +53,7 @@ def offset(clip: Path, wav: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.sync", __doc__)
     parser.add_argument("--root", type=Path, default=Path("."))
     parser.add_argument("--videos", type=int, default=1000, help="of the corpus's compilations, the first so many")
     args = parser.parse_args()

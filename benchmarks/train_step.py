@@ -13,7 +13,6 @@ has none in a step. It keeps the memory that it frees (`training/memory.py`), wh
 plain steps come first. The table is of one step more of each, which the profiler watches.
 """
 
-import argparse
 import json
 import platform
 import statistics
@@ -35,6 +34,7 @@ from d2m_model.nets.presets import PRESETS, VISUAL
 from d2m_model.training.dance_data import DanceBatch
 from d2m_model.training.memory import keep_freed_memory
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE, frames_to_samples
 
 FRAMES, JOINTS, SIZE = 60, 25, (406.0, 720.0)
@@ -148,7 +148,7 @@ def table(result: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.train_step", __doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--batch", type=int, default=16)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.workers import run_all
 
 
-def arguments(description: str) -> tuple[argparse.Namespace, Layout]:
-    """What all these benchmarks ask for."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(word: str, description: str) -> tuple[argparse.Namespace, Layout]:
+    """What all these benchmarks ask for; of `benchmarks.<word>`, which `description` describes."""
+    parser = command_parser(f"benchmarks.{word}", description)
     parser.add_argument("--root", type=Path, default=Path("."), help="working folder after the stage clips")
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--clips", type=int, default=4)

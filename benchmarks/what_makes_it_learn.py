@@ -46,6 +46,7 @@ from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import decoder_of, load_vqvae
 from dataset_tools.base.atomic import write_text
+from dataset_tools.base.cli import command_parser
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params
 from dataset_tools.base.shard_format import FILE_TEXTS, ShardClip, write_shard
@@ -187,7 +188,7 @@ def _clip(shards: ShardSet, clip, split: str) -> ShardClip:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.what_makes_it_learn", __doc__)
     parser.add_argument("part", choices=tuple(PARTS))
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--corpus", default="demo")

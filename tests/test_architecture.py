@@ -227,6 +227,21 @@ def test_help_names_the_command(word, capsys):
     assert not ended.value.code and re.match(rf"usage: python -m {re.escape(MODULES[word])}\b", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("word", MODULES)
+def test_a_mistaken_option_is_one_line(word, capsys):
+    module = importlib.import_module(MODULES[word] + (".__main__" if start_of(word).name == "__main__.py" else ""))
+    with pytest.raises(SystemExit) as ended:
+        module.main(["--no-such-option"])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and told.startswith("error: ") and told.endswith(f"; see `python -m {MODULES[word]} --help`\n") and told.count("\n") == 1
+
+
+def test_parsers_are_made_in_one_place():
+    """Whose mistakes are one line: `base.cli`."""
+    for path in [f for part in ("dataset_tools", "d2m_model", "benchmarks", "tests/fuzz") for f in (ROOT / part).rglob("*.py")]:
+        assert path == ROOT / "dataset_tools/base/cli.py" or "ArgumentParser(" not in path.read_text(), path
+
+
 def test_unknown_corpus_is_one_line(tmp_path):
     (tmp_path / "manifests").mkdir()
     for word in ("sources", "clips", "evaluate"):

@@ -151,6 +151,38 @@ def test_a_message_cannot_write_to_the_terminal(capsys):
     assert ended.value.code == 2 and capsys.readouterr().err == "error: a [2Jb c é\n"
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--nope"], "unrecognized arguments: --nope; see `python -m x --help`"),
+        (["--level", "mid"], "argument --level: invalid choice: 'mid' (choose from 'high', 'low'); see `python -m x --help`"),
+        (["--count", "a\x1b\nb"], "argument --count: invalid int value: 'a\\x1b\\nb'; see `python -m x --help`"),
+        (["a\x1b\nb"], "unrecognized arguments: a b; see `python -m x --help`"),
+        (["--level"], "argument --level: expected one argument; see `python -m x --help`"),
+        (["--corpus", ""], "--corpus is empty; give it a value or leave it out; see `python -m x --help`"),
+        (["--root", " "], "--root is empty; give it a value or leave it out; see `python -m x --help`"),
+        (["--level="], "--level is empty; give it a value or leave it out; see `python -m x --help`"),
+        (["--count", "1", ""], "an argument is empty; give it a value or leave it out; see `python -m x --help`"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(args, told, capsys):
+    parser = stage_parser("x", "")
+    parser.add_argument("--level", choices=["high", "low"])
+    parser.add_argument("--count", type=int)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(args)
+    assert ended.value.code == 2 and capsys.readouterr() == ("", f"error: {told}\n")
+    assert parser.parse_args(["--count=1", "--level", "low"]).count == 1
+
+
+def test_a_mistake_in_a_command_of_a_command_points_to_its_own_help(capsys):
+    parser = stage_parser("x", "")
+    parser.add_subparsers().add_parser("export").add_argument("--out")
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["export", "--out"])
+    assert ended.value.code == 2 and capsys.readouterr().err == "error: argument --out: expected one argument; see `python -m x export --help`\n"
+
+
 @pytest.mark.parametrize("name", ["../../victim", "/tmp/x", ".", "a/b", "é", "a b", "a\nb"])
 def test_no_layout_leads_out_of_its_root(tmp_path, name):
     with pytest.raises(UserError, match="corpus must be letters"):

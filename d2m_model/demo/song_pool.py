@@ -6,7 +6,6 @@ Song k is composed from the seed FIRST_SEED + k in genre k modulo the number of 
 down-beats, is had again from k alone (`score_of`). Corpora draw their seeds below 2**32, the demo's embedding from just above.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +46,7 @@ def _render(number: int) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m d2m_model.demo.song_pool", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.command_parser("d2m_model.demo.song_pool", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="the .npy file to write: 2.6 MB a song")
     parser.add_argument("--songs", type=int, default=600, help="how many (default: 600, 10 hours)")
     parser.add_argument("--workers", type=int, default=2, help="processes that render (default: 2)")

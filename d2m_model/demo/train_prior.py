@@ -7,7 +7,6 @@
 A corpus's own training continues from them. Each level is trained on one thread; a stopped training goes on where it was.
 """
 
-import argparse
 import json
 import time
 from functools import lru_cache
@@ -121,9 +120,7 @@ def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m d2m_model.demo.train_prior", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.command_parser("d2m_model.demo.train_prior", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them: turn them into codes")
     parser.add_argument("--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them")
     parser.add_argument("--codes", type=Path, help="folder of the songs' codes: written with --pool, else read")

@@ -9,7 +9,6 @@ fp16. Each level is trained on one thread by itself; a stopped training goes on 
 rows of channels, which takes half the time on processors that have bf16, and in fp32 for the last part of the steps.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -147,9 +146,7 @@ def join(parts: Path, out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m d2m_model.demo.train_vqvae", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.command_parser("d2m_model.demo.train_vqvae", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them")
     parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="JukeBox's level (default: 2, which is 'high')")
     parser.add_argument("--steps", type=int, default=10_000, help="training steps (default: 10000)")

@@ -3,18 +3,42 @@
 import argparse
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
 from dataset_tools.base.errors import UserError, disk_trouble, one_line
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import corpus_of
 
 
-def stage_parser(module: str, doc: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Parser of a command that `description` describes as it is written. A mistake is one line, which points to --help, and
+    exit 2; a value that is empty is one, too: a shell's variable that was never set would else go unseen."""
+
+    def __init__(self, *args, formatter_class=argparse.RawDescriptionHelpFormatter, **settings):
+        super().__init__(*args, formatter_class=formatter_class, **settings)
+
+    def parse_known_args(self, args=None, namespace=None):
+        args = list(sys.argv[1:] if args is None else args)
+        for before, value in pairwise(["", *args]):
+            option, equals, rest = value.partition("=") if value.startswith("--") else (before, "=", value)
+            if equals and not rest.strip():
+                self.error(f"{option if option.startswith('-') else 'an argument'} is empty; give it a value or leave it out")
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {one_line(message)}; see `{self.prog} --help`\n")
+
+
+def command_parser(module: str, doc: str) -> Parser:
+    """Parser of `python -m <module>`."""
+    return Parser(prog=f"python -m {module}", description=doc)
+
+
+def stage_parser(module: str, doc: str) -> Parser:
     """Parser of `python -m <module>` with the arguments every stage has: --corpus and --root."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(module, doc)
     parser.add_argument("--corpus", help="folder of manifests/ to work on (default: `corpus` of params.yaml, else demo)")
     parser.add_argument("--root", type=Path, default=Path("."), help="working folder with params.yaml, manifests/, data/, runs/")
     return parser

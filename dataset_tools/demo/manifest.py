@@ -3,12 +3,11 @@
 `python -m dataset_tools.demo.manifest` writes the files that are in the repository; `sources` renders them.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.cli import run, say
+from dataset_tools.base.cli import command_parser, run, say
 from dataset_tools.base.manifest import Manifest, save_manifest
 from dataset_tools.base.schema import Song
 from dataset_tools.base.timebase import FPS, seconds_to_frames
@@ -77,7 +76,7 @@ def _rounds(rng: np.random.Generator, songs: list[Song]):
 
 def main(argv: list[str] | None = None) -> int:
     """Write the plan."""
-    parser = argparse.ArgumentParser(prog="python -m dataset_tools.demo.manifest", description=__doc__)
+    parser = command_parser("dataset_tools.demo.manifest", __doc__)
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other clips, songs and dancers")
     parser.add_argument(
         "--out", type=Path, default=Path("manifests/demo"), help="folder to write (default: manifests/demo)"

@@ -10,7 +10,6 @@ the one that the tracker's rule names when it is given the true joints. Identity
 (Bernardin and Stiefelhagen, 2008): a dancer whose slot is not the one of the last frame in which there was one.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -207,11 +206,7 @@ def summary(clips: list[Measured]) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m dataset_tools.demo.measure_pose",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.command_parser("dataset_tools.demo.measure_pose", __doc__)
     parser.add_argument("--root", type=Path, default=Path("."), help="working folder with data/demo")
     parser.add_argument("--crossing", type=int, metavar="N", help="render and measure N crossing clips instead")
     parser.add_argument(

@@ -3,7 +3,6 @@
 `python -m dataset_tools.demo.scene --sheet sheet.png` writes a contact sheet of random training frames.
 """
 
-import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 
 from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.cli import run
+from dataset_tools.base.cli import command_parser, run
 from dataset_tools.base.errors import UserError
 from dataset_tools.demo import figure
 from dataset_tools.demo.figure import Look
@@ -175,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     """Look at what the renderer makes."""
     from dataset_tools.demo.training_frames import random_frame  # built on this module
 
-    parser = argparse.ArgumentParser(prog="python -m dataset_tools.demo.scene", description=__doc__)
+    parser = command_parser("dataset_tools.demo.scene", __doc__)
     parser.add_argument("--sheet", type=Path, required=True, help="picture to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=257, help="side of each frame in px")

@@ -6,7 +6,6 @@ The songs come from the renderer of the demo corpus, with seeds that no corpus c
 with the accuracy on held-out songs and what guessing gives. About 2 minutes on one CPU thread.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -86,9 +85,7 @@ def accuracy(net: EmbeddingNet, songs: list[tuple[np.ndarray, int]]) -> dict[str
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m dataset_tools.demo.train_embedding", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.command_parser("dataset_tools.demo.train_embedding", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="weights to write; the accuracies go beside it as .json")
     parser.add_argument("--songs", type=int, default=150, help="rendered songs to train on (default: 150)")
     parser.add_argument("--held-out", type=int, default=40, help="rendered songs to measure on (default: 40)")

@@ -8,7 +8,6 @@ goes a .json with the accuracies on held-out clips and what guessing the commone
 About 8 minutes on two CPU cores. So short a training teaches the flow stream well and the RGB stream little.
 """
 
-import argparse
 import json
 import math
 import tempfile
@@ -189,11 +188,7 @@ def evaluate(path: Path, dances: list[Dance]) -> dict[str, dict[str, float]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m dataset_tools.demo.train_i3d",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.command_parser("dataset_tools.demo.train_i3d", __doc__)
     parser.add_argument(
         "--out", type=Path, required=True, help="weights to write; the accuracies go beside it as .json"
     )

@@ -7,7 +7,6 @@ uses. Beside the weights goes a .json with what was measured on held-out frames.
 `--rounds 2` adds a round that goes on from there at half the learning rate, on frames of its own.
 """
 
-import argparse
 import copy
 import json
 import math
@@ -115,11 +114,7 @@ def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m dataset_tools.demo.train_pose",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.command_parser("dataset_tools.demo.train_pose", __doc__)
     parser.add_argument(
         "--out", type=Path, required=True, help="weights to write; the measurements go beside it as .json"
     )

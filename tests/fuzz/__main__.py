@@ -6,13 +6,14 @@ a file outside of the output folder, an unreadable message, or a process that di
 Exit status 1: there was one.
 """
 
-import argparse
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+from dataset_tools.base.cli import command_parser
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -33,7 +34,7 @@ def table(tallies: list[Tally]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("tests.fuzz", __doc__)
     parser.add_argument("--inputs", type=int, default=12_000, help="new inputs of all families together (default: 12000)")
     parser.add_argument("--seconds", type=float, default=3600, help="time for all families together (default: 3600)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other inputs (default: 0)")
