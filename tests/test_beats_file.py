@@ -24,7 +24,7 @@ def test_beats_travel_as_json_and_come_back(tmp_path):
 
 
 def test_a_list_of_beats_alone_is_enough(tmp_path):
-    (tmp_path / "a.json").write_text('{"beats": [0.5, 1, 1.5], "activation": "x.npy"}')
+    (tmp_path / "a.json").write_text('{"beats": [0.5, 1, 1.5], "downbeats": null}')
     found = read_beats(tmp_path / "a.json")
     assert found.beats.tolist() == [0.5, 1, 1.5] and found.tempo == pytest.approx(120) and found.seconds == 2.0
     (tmp_path / "b.json").write_text('{"beats": []}')
@@ -50,6 +50,12 @@ def test_a_list_of_beats_alone_is_enough(tmp_path):
         ('{"beats": [0.5], "strength": [2]}', "within 0..1"),
         ('{"beats": [0.5], "tempo": -3}', "tempo must be"),
         ('{"beats": [0.5], "fps": "thirty"}', "fps must be 1 to 1000"),
+        ('{"beats": [0.5], "fps": 0}', "fps must be 1 to 1000, found 0"),
+        ('{"beats": [0.5], "seconds": 0}', "seconds must be above 0"),
+        ('{"beats": [0.5], "downbeat": [0.5]}', "unknown key 'downbeat'; known: fps, seconds, beats, downbeats, strength, tempo, style; correct it"),
+        ('{"beats": [0.5], "down_beats": [0.5]}', "unknown key 'down_beats'; known: "),
+        ('{"beats": [0.5], "": 1}', "unknown key ''; known: "),
+        ('{"beats": [0.5], "a\\u001b' + "b" * 999 + '": 1}', "unknown key 'a"),
         ('{"beats": [0.5], "style": {"house": 2}}', "found house: 2"),
         ('{"beats": [0.5], "seconds": 1e9}', "seconds must be above 0"),
         ('{"beats": [0.5, 1' + "0" * 400 + "]}", "finite numbers, found 1000"),

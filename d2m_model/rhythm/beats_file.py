@@ -3,13 +3,13 @@
     {"fps": 30, "seconds": 8.2, "tempo": 119.8, "beats": [0.41, ...], "downbeats": [0.41, ...], "strength": [0.9, ...],
      "style": {"house": 0.7, ...}}
 
-Only `beats` must be there; keys of other tools are passed over.
+Only `beats` must be there. A key that is none of these is refused: it may be one of these, misspelt.
 """
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +108,7 @@ def read_beats(path: Path) -> Beats:
     """The beats of a JSON file. Where it holds little more than `beats`, the rest follows from them: the length is up to
     where the next beat would be, the tempo is theirs.
 
-    Raises UserError for a missing file, one that is not such JSON, and values that `Beats` refuses.
+    Raises UserError for a missing file, one that is not such JSON, unknown keys, and values that `Beats` refuses.
     """
     path = Path(path)
     try:
@@ -117,21 +117,25 @@ def read_beats(path: Path) -> Beats:
         raise UserError(f"{err}; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}") from None
     if not isinstance(values, dict) or "beats" not in values:
         raise UserError(f"{path}: 'beats' is missing; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}, in seconds")
+    known = [field.name for field in fields(Beats)]
+    strange = next((key for key in values if key not in known), None)
+    if strange is not None:
+        raise UserError(f"{path}: unknown key '{shown(strange)}'; known: {', '.join(known)}; correct it or take it out")
     try:
         beats = _numbers("beats", values["beats"])
         given = {name: values[name] for name in ("downbeats", "strength", "style") if values.get(name) is not None}
         gap = float(np.median(np.diff(beats))) if len(beats) > 1 else 0.5
         require(gap <= LONGEST_GAP, f"beats must be in seconds, and are {gap:g} apart; are they milliseconds?")
         tempo = values.get("tempo")
-        seconds = values.get("seconds")
+        seconds, fps = values.get("seconds"), values.get("fps")
         if seconds is None:
             times = [*beats, *_numbers("downbeats", given.get("downbeats", []))]
             seconds = float(max(times, default=0.0)) + (float(np.median(np.abs(np.diff(beats)))) if len(beats) > 1 else 0.5)
-        found = Beats(fps=values.get("fps") or FPS, seconds=seconds, beats=beats, tempo=tempo, **given)
+        found = Beats(fps=FPS if fps is None else fps, seconds=seconds, beats=beats, tempo=tempo, **given)
     except ValueError as err:
         raise UserError(f"{path}: {err}; correct the file") from None
-    if tempo is None and (known := tempo_of(found.beats)) is not None and 1 <= known <= 2000:
-        object.__setattr__(found, "tempo", known)
+    if tempo is None and (own := tempo_of(found.beats)) is not None and 1 <= own <= 2000:
+        object.__setattr__(found, "tempo", own)
     return found
 
 
