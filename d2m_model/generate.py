@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser_of(__doc__).parse_args(argv)
     layout = layout_of(args)
     params = chosen(args, layout)
-    check_together(args, params.style)
+    check_together(args, params)
     levels = list(LEVELS) if args.level == "both" else [args.level]
     if args.out:
         _for_own_dance(args, levels, layout, params)

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -85,6 +86,22 @@ def test_missing_models_name_the_commands(tmp_path):
     with pytest.raises(UserError, match=r"no model trained yet.*d2m_model\.synthesizer.*d2m_model\.prior .*high.*d2m_model\.prior .*low"):
         generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--level", "low"])
     assert not layout.stage("generate").exists()
+
+
+def test_a_genre_for_a_model_that_is_told_none_is_refused(tmp_path, monkeypatch):
+    layout, deaf = make_stage(tmp_path, clips=1), SimpleNamespace(net=SimpleNamespace(genres=()), stream="pose", for_genre=lambda genre: deaf)
+    monkeypatch.setattr(models, "trained", lambda *_: (Path("g.pt"), Path("s.pt")))
+    monkeypatch.setattr(models.MusicModel, "load", lambda *_: deaf)
+    assert models.load_model(layout, "high", "full", {}, "").model is deaf
+    with pytest.raises(UserError, match=r"^g\.pt: was not told .* --genre changes nothing; leave it out$"):
+        models.load_model(layout, "high", "full", {}, "house")
+
+
+@pytest.mark.parametrize("option", ["style", "genre", "variant", "level", "beats", "video", "own-music", "out", "from", "redo", "corpus"])
+def test_an_empty_value_is_refused_by_the_name_of_its_option(capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        generate.main([f"--{option}", ""])
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"error: --{option} is empty; ")
 
 
 def test_settings_for_own_videos_are_those_of_the_stages():
@@ -269,6 +286,8 @@ def test_a_picture_is_no_dance(own_videos):
         (["--denoise", "7"], "denoise must be 0 to 1"),
         (["--denoise", "0.5"], "--denoise changes nothing of the prior"),
         (["--genre", "house"], "--genre changes nothing of the prior"),
+        (["--genre", "house", "--variant", "full"], "--genre is for a dance of your own"),
+        (["--style", "house", "--strictness", "0"], "--style changes nothing where strictness is 0"),
         (["--seed", "-1"], "seed must be 0 to"),
         (["--seed", str(2**63)], "seed must be 0 to"),
         (["--seed", str(2**63 - 1), "--takes", "2"], "seed must be 0 to"),

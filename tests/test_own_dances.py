@@ -147,6 +147,8 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
         (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--strictness", "2"], "--strictness changes nothing of --own-music"),
         (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--variant", "full"], "--variant changes nothing of --own-music"),
         (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--denoise", "0"], "--denoise changes nothing of --own-music"),
+        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--level", "low"], "--level changes nothing of --own-music"),
+        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--seed", "0"], "--seed changes nothing of --own-music"),
         (["--pose", "p.wav", "--out", "p.wav"], "p.wav itself, which would be lost"),
         (["--pose", "gone.npy", "--out", "x.wav"], "gone.npy: file not found"),
     ],

@@ -294,6 +294,11 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
     [
         (["--out", "b.json"], "--out goes together with"),
         (["--pose", "dance.npy"], "--out goes together with"),
+        (["--click", "c.wav"], "--click goes together with"),
+        (["--dancer", "0"], "--dancer goes together with"),
+        (["--fps", "25"], "--fps is for --pose"),
+        (["--video", "in.mp4", "--out", "b.json", "--fps", "25"], "--fps is for --pose"),
+        (["--pose", "dance.npy", "--out", "b.json", "--resume"], "--resume goes on with a training"),
         (["--pose", "dance.npy", "--out", "b.txt"], r"b\.txt: must end in \.json"),
         (["--pose", "none.npy", "--out", "b.json"], r"none\.npy: file not found"),
         (["--pose", "text.npy", "--out", "b.json"], r"text\.npy: not a \.npy file"),

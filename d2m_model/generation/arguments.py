@@ -6,6 +6,7 @@ from pathlib import Path
 
 from d2m_model.generation.given_files import check_kept, given_files, videos_of
 from d2m_model.generation.mux import CONTAINERS
+from d2m_model.generation.settings import Params
 from d2m_model.generation.takes import Again
 from d2m_model.nets.variants import PRIOR
 from dataset_tools.base.atomic import check_writable
@@ -20,7 +21,7 @@ MOST_TAKES = 100
 def parser_of(doc: str) -> argparse.ArgumentParser:
     """Parser of `python -m d2m_model.generate`, which `doc` describes."""
     parser = stage_parser("d2m_model.generate", doc)
-    parser.add_argument("--level", choices=(*LEVELS, "both"), default="high", help="codes of the model (default: high)")
+    parser.add_argument("--level", choices=(*LEVELS, "both"), help="codes of the model (default: high)")
     parser.add_argument("--variant", help="'prior' (default), or a trained variant of d2m_gan, such as full")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")
     parser.add_argument("--out", type=Path, help="video or .wav to write; a folder where --video is one")
@@ -29,7 +30,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--beats", type=Path, help="the dance's beats, a .json, in place of those read from its motion")
     parser.add_argument("--tempo", type=float, help="beats a minute instead of the dance's own")
     parser.add_argument("--own-music", type=Path, metavar="DIR", help="take the best-fitting excerpt of the songs in DIR, and no model")
-    parser.add_argument("--genre", default="", help="of your dance, for a model that is told it (d2m_gan.genres)")
+    parser.add_argument("--genre", help="of your dance, for a model that is told it (d2m_gan.genres)")
     parser.add_argument("--seed", type=int, help="overrides generate.seed of params.yaml")
     parser.add_argument("--strictness", type=float, help="overrides generate.strictness: how strictly the prior keeps the rhythm")
     parser.add_argument("--style", help="overrides generate.style: a genre of the corpus, or a sound file to sound like")
@@ -43,9 +44,10 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     return parser
 
 
-def check_together(args: argparse.Namespace, style: str) -> None:
-    """Raises UserError for options that don't go together, and for an output that is a file which is read, `style` among
-    them; else `args.again` is the take that is made again, or None, and `args.variant` is 'prior' where it was left out."""
+def check_together(args: argparse.Namespace, params: Params) -> None:
+    """Raises UserError for options that don't go together or would change nothing, and for an output that is a file which is
+    read, `params.style` among them; else `args.again` is the take that is made again, or None, and what was left out has its
+    default: `args.variant` is 'prior', `args.level` 'high', `args.genre` ''."""
     dance = next((name for name in ("video", "pose", "own_music", "beats") if getattr(args, name) is not None), None)
     if (args.out is None) != (dance is None):
         raise UserError("generate: --out and one of --video, --pose, --beats and --own-music go together")
@@ -53,17 +55,22 @@ def check_together(args: argparse.Namespace, style: str) -> None:
         raise UserError("generate: --pose-fps is for --pose; give both")
     if args.own_music and not (args.video or args.pose or args.beats):
         raise UserError("generate: --own-music needs a dance: give --video, --pose or --beats")
-    unused = ("denoise", "genre") if args.variant in (None, PRIOR) else ()
-    for name in ("variant", "style", "strictness", "denoise", "genre") if args.own_music else unused:
-        if getattr(args, name) not in (None, ""):
+    unused = ("level", "variant", "style", "strictness", "denoise", "genre", "seed") if args.own_music else ()
+    if not args.own_music and args.variant in (None, PRIOR):
+        unused = ("denoise", "genre")
+    for name in unused:
+        if getattr(args, name) is not None:
             raise UserError(f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out")
+    args.level, args.genre = args.level or "high", args.genre or ""
     args.variant = given_name(args.variant or PRIOR, "--variant")
     if args.variant != PRIOR:
         for name in ("beats", "tempo", "style", "strictness", "take"):
             if getattr(args, name) is not None:
                 raise UserError(f"generate: --{'from' if name == 'take' else name} is for the prior, not for variant {args.variant} of d2m_gan; leave --variant out")
-    for name in ("tempo", "take"):
-        if getattr(args, name) is not None and dance is None:
+    if args.style is not None and not params.strictness:
+        raise UserError("generate: --style changes nothing where strictness is 0; leave it out, or give --strictness 1")
+    for name in ("tempo", "take", "genre"):
+        if getattr(args, name) not in (None, "") and dance is None:
             raise UserError(f"generate: --{'from' if name == 'take' else name} is for a dance of your own: give --video, --pose or --beats")
     if args.video and args.video.is_dir() and any(getattr(args, name) for name in ("pose", "own_music", "beats", "tempo", "take")):
         raise UserError(f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder")
@@ -80,7 +87,7 @@ def check_together(args: argparse.Namespace, style: str) -> None:
     if args.out and args.video and args.video.is_dir() and args.out.exists() and args.out.samefile(args.video):
         raise UserError(f"{args.out}: --out must be another folder when --video is one")
     if args.out:
-        check_kept(_written(args), given_files(args, style))
+        check_kept(_written(args), given_files(args, params.style))
     args.again = Again(take=args.take, redo=args.redo, keep=args.keep) if args.take else None
 
 

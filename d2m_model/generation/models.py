@@ -42,12 +42,14 @@ def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, st
     """The trained prior or generator with its synthesizer; `inputs` says what the dances are read with, `genre` what all of
     them are, where that is known, for a generator that is told.
 
-    Raises UserError as `trained` does, and where it was trained on dances read otherwise.
+    Raises UserError as `trained` does, where it was trained on dances read otherwise, and for a genre that it is never told.
     """
     files = trained(layout, level, variant)
     if variant == PRIOR:
         return Rhythmic(load_player(layout, level))
     model = MusicModel.load(*files, inputs)
+    if genre and not model.net.genres:
+        raise UserError(f"{files[0]}: was not told its dances' genres in training, so --genre changes nothing; leave it out")
     return Generator(model if genre is None else model.for_genre(genre), level)
 
 

@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--video", type=Path, help="your own dance video")
     parser.add_argument("--pose", type=Path, help="the dance's pose in place of a video: .npy, OpenPose, OpenPifPaf, AIST++")
     parser.add_argument("--fps", type=float, help=f"frames a second of --pose (default: 60 for AIST++, else {FPS})")
-    parser.add_argument("--dancer", type=int, default=0, help="which dancer of several (default: 0, the foremost)")
+    parser.add_argument("--dancer", type=int, help="which dancer of several (default: 0, the foremost)")
     parser.add_argument("--out", type=Path, help="file of beats to write, .json")
     parser.add_argument("--click", type=Path, help="click track of the beats to write, .wav")
     return parser
@@ -44,18 +44,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, float]:
     """(T, J, 3) keypoints at 30 frames a second of the chosen dancer of --video or --pose, and the frames a second of that."""
+    dancer = args.dancer or 0
     if args.video:
         from d2m_model.generation.own_video import read_posed
 
         with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
             posed = read_posed(args.video, Path(scratch), layout, any_estimator=True, stage="rhythm")
         say("rhythm", f"{args.video.name}: {frames_to_seconds(len(posed.pose)):.1f} s, dancer seen in {posed.coverage:.0%} of the frames")
-        if not 0 <= args.dancer < posed.pose.shape[1]:
-            raise UserError(f"{args.video}: has dancers 0 to {posed.pose.shape[1] - 1}, found {args.dancer}")
-        return posed.pose[:, args.dancer], float(FPS)
+        if not 0 <= dancer < posed.pose.shape[1]:
+            raise UserError(f"{args.video}: has dancers 0 to {posed.pose.shape[1] - 1}, found {dancer}")
+        return posed.pose[:, dancer], float(FPS)
     from d2m_model.generation.pose_files import read_pose
 
-    given = read_pose(args.pose, fps=args.fps, dancer=args.dancer)
+    given = read_pose(args.pose, fps=args.fps, dancer=dancer)
     return given.pose, given.fps
 
 
@@ -87,15 +88,26 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
         say("rhythm", "warning: no beat was found; is a dancer to be seen?")
 
 
+def check_together(args: argparse.Namespace) -> None:
+    """Raises UserError for options that don't go together, and for those that would change nothing."""
+    own = args.video or args.pose
+    if args.video and args.pose:
+        raise UserError("rhythm: give --video or --pose, not both")
+    if bool(own) != bool(args.out):
+        raise UserError("rhythm: --out goes together with --video or --pose")
+    for name in ("click", "dancer"):
+        if getattr(args, name) is not None and not own:
+            raise UserError(f"rhythm: --{name} goes together with --video or --pose")
+    if args.fps is not None and not args.pose:
+        raise UserError("rhythm: --fps is for --pose; a video knows its own")
+    if args.resume and own:
+        raise UserError("rhythm: --resume goes on with a training; with --video or --pose nothing is trained: leave it out")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     layout = layout_of(args)
-    if args.video and args.pose:
-        raise UserError("rhythm: give --video or --pose, not both")
-    if bool(args.video or args.pose) != bool(args.out):
-        raise UserError("rhythm: --out goes together with --video or --pose")
-    if args.click and not args.out:
-        raise UserError("rhythm: --click goes together with --video or --pose")
+    check_together(args)
     if args.out:
         read_own(args, layout)
         return 0
