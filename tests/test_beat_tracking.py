@@ -29,6 +29,34 @@ def test_a_tempo_that_rises_is_followed():
     assert np.abs(track_beats(bumps(true, 430)) - true).max() < 0.02
 
 
+def test_weak_beats_at_the_ends_are_beats():
+    """No stronger than a frame without a beat, they cost the train more than they bring."""
+    true = 0.4 + 0.5 * np.arange(16)
+    strong = true[5:11]
+    found = track_beats(np.maximum(bumps(strong, 270), 0.25 * bumps(true, 270)))
+    assert len(found) == len(true) and np.abs(found - true).max() < 0.02
+
+
+def test_before_and_after_the_dance_there_are_no_beats():
+    true = 5.0 + 0.5 * np.arange(16)
+    found = track_beats(bumps(true, 540))
+    assert len(found) == len(true) and np.abs(found - true).max() < 0.005
+
+
+def test_a_dancer_who_stands_for_a_while_goes_on_in_tempo():
+    true = 0.5 + 0.5 * np.arange(18)
+    danced = np.concatenate([true[:8], true[-4:]])
+    found = track_beats(bumps(danced, 300))
+    assert len(found) == len(true) and np.abs(found - true).max() < 0.02
+
+
+def test_a_dancer_who_is_early_and_late_is_followed():
+    """By more than 40 ms, as people are; the tempo is steady."""
+    true = 0.5 + 0.46 * np.arange(16) + np.tile([0.045, -0.045, -0.04, 0.04], 4)
+    found = track_beats(bumps(true, 270))
+    assert len(found) == len(true) and np.abs(found - true).max() < 0.01
+
+
 def test_silence_has_no_beats():
     assert len(track_beats(np.full(300, 0.02))) == 0 and len(track_beats(np.zeros(0))) == 0
 

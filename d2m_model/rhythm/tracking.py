@@ -1,8 +1,10 @@
 """Activations to beats: the likeliest steady train of beats, and the likeliest bars over it.
 
 Beats: the path through time and tempo whose beats have the highest sum of log-odds, less a price for every change of tempo
-(a second-order Viterbi search, as the bar pointer model of Krebs, Böck and Widmer, ISMIR 2015, on a coarser grid). A
-passage without any activation is bridged in tempo; before and after the dance there are no beats.
+(a second-order Viterbi search, as the bar pointer model of Krebs, Böck and Widmer, ISMIR 2015, on a coarser grid). Dancers
+are early and late, which is no change of tempo: the activation counts that is best within `OFF` frames of a beat's place. A
+passage without any activation is bridged in tempo. The likeliest train ends where more beats would cost it more than they
+bring, so it is lengthened either way to the first and last sign of a beat; before and after that there are no beats.
 Down-beats: every fourth beat, of the four counts the one with the highest sum of log-odds; to count anew costs a price.
 """
 
@@ -14,8 +16,10 @@ GRID = 4 * FPS
 """Places a second that a beat may have before it is refined."""
 SLOWEST, FASTEST = 54.0, 185.0
 """Beats a minute."""
-CHANGE = 300.0
+CHANGE = 1000.0
 """Price of a change of tempo: times the squared logarithm of the ratio of two neighbouring gaps."""
+OFF, UNEVEN = 1.5, 0.1
+"""Frames that a beat may be danced beside the steady train; price of it: times their square."""
 LIKELY, SPREAD, PRIOR = 115.0, 0.45, 0.5
 """Beats a minute of most dances, standard deviation in octaves, weight: how much a beat at that tempo is preferred."""
 BAR, RECOUNT = 4, 8.0
@@ -24,6 +28,13 @@ ODDS = 4.0
 """Log-odds are cut to this, so that no single frame decides."""
 THRESHOLD = 0.3
 """Activation at which a beat is as likely as none: frames with a beat weigh more in training, but are smeared out."""
+SIGN = 0.1
+"""Activation that is a sign of a beat, though a weak one."""
+GAPS = np.arange(int(60 / FASTEST * GRID), int(np.ceil(60 / SLOWEST * GRID)) + 1)
+"""(G,) places of the grid that there may be from beat to beat."""
+TEMPO = PRIOR * np.exp(-0.5 * (np.log2(60 * GRID / GAPS / LIKELY) / SPREAD) ** 2) - PRIOR
+PRICE = CHANGE * np.log(GAPS[:, None] / GAPS[None, :]) ** 2
+"""(G, G) of going over from one gap to another, either way."""
 
 
 def log_odds(activation: np.ndarray) -> np.ndarray:
@@ -37,40 +48,71 @@ def track_beats(activation: np.ndarray) -> np.ndarray:
     if not len(activation):
         return np.zeros(0)
     fine = np.interp(np.arange(len(activation) * GRID // FPS) * (FPS / GRID), np.arange(len(activation)), activation)
-    gaps = np.arange(int(60 / FASTEST * GRID), int(np.ceil(60 / SLOWEST * GRID)) + 1)
-    tempo = PRIOR * np.exp(-0.5 * (np.log2(60 * GRID / gaps / LIKELY) / SPREAD) ** 2) - PRIOR
-    change = CHANGE * np.log(gaps[:, None] / gaps[None, :]) ** 2
-    odds = log_odds(fine)
-    score = np.zeros((len(fine), len(gaps)))
-    back = np.full((len(fine), len(gaps)), -1)
-    """score[t, g]: of the best train that ends with a beat at t, gaps[g] after the one before; back: that one's g."""
-    columns = np.arange(len(gaps))
-    for t, value in enumerate(odds):
-        score[t] = value + tempo
-        before = t - gaps
-        there = before >= 0
-        if there.any():
-            ways = score[before[there]] - change[columns[there]]
-            best = ways.argmax(axis=1)
-            gained = ways[np.arange(len(best)), best]
-            better = gained > 0
-            index = columns[there][better]
-            score[t, index] += gained[better]
-            back[t, index] = best[better]
+    odds = _nearby(log_odds(fine))
+    score, back = _search(odds)
     t, g = np.unravel_index(score.argmax(), score.shape)
     if score[t, g] <= 0:
         return np.zeros(0)
-    places = [t]
-    while back[t, g] >= 0:
-        t, g = t - gaps[g], back[t, g]
-        places.append(t)
+    places, gaps = _train(back, t, g)
+    signs = np.flatnonzero(fine >= SIGN)
+    first, last = min(signs[0], places[0]), max(signs[-1], places[-1])
+    after = places[-1] + _lengthened(odds[places[-1] : last + 1], gaps[-1])
+    before = places[0] - _lengthened(odds[first : places[0] + 1][::-1], gaps[min(1, len(gaps) - 1)])
+    places = np.concatenate([before[::-1], places, after])
     return np.unique([refined(activation, place * FPS / GRID) / FPS for place in places])
 
 
+def _nearby(odds: np.ndarray) -> np.ndarray:
+    """(T,) the best log-odds (T,) within `OFF` frames of each place, less the price of being off."""
+    reach = int(OFF * GRID / FPS)
+    price = UNEVEN * (np.arange(-reach, reach + 1) * FPS / GRID) ** 2
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(odds, reach, constant_values=-ODDS), 2 * reach + 1)
+    return (around - price).max(axis=1)
+
+
+def _search(odds: np.ndarray, begun: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """score (T, G) of the best train that ends with a beat at t, GAPS[g] after the one before; back (T, G): that one's g,
+    -1 where it is the first. odds: (T,). begun: the train begins with a beat at 0, GAPS[begun] after the one before."""
+    score, back = np.full((len(odds), len(GAPS)), -np.inf), np.full((len(odds), len(GAPS)), -1)
+    fresh = 0.0 if begun is None else -np.inf
+    if begun is not None:
+        score[0, begun] = 0.0
+    for t in range(begun is not None, len(odds)):
+        score[t] = odds[t] + TEMPO
+        gained = np.full(len(GAPS), fresh)
+        there = np.flatnonzero(GAPS <= t)
+        if len(there):
+            ways = score[t - GAPS[there]] - PRICE[there]
+            best = ways.argmax(axis=1)
+            longer = ways[np.arange(len(best)), best]
+            better = longer > fresh
+            gained[there[better]] = longer[better]
+            back[t, there[better]] = best[better]
+        score[t] += gained
+    return score, back
+
+
+def _train(back: np.ndarray, t: int, g: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) places and (n,) g of the train of `_search` that ends at t with g."""
+    train = [(t, g)]
+    while back[t, g] >= 0:
+        t, g = t - GAPS[g], back[t, g]
+        train.append((t, g))
+    return tuple(np.array(train[::-1]).T)
+
+
+def _lengthened(odds: np.ndarray, g: int) -> np.ndarray:
+    """(m,) places after 0 of the likeliest beats up to the end of odds (T,): the next one would be beyond. 0 is a beat, too,
+    GAPS[g] after the one before."""
+    score, back = _search(odds, g)
+    ends = np.where(np.arange(len(odds))[:, None] + GAPS >= len(odds), score, -np.inf)
+    return _train(back, *np.unravel_index(ends.argmax(), ends.shape))[0][1:]
+
+
 def refined(activation: np.ndarray, frame: float) -> float:
-    """The peak within 1.5 frames of `frame`, between the frames (a parabola through three logarithms); `frame` itself
+    """The peak within `OFF` frames of `frame`, between the frames (a parabola through three logarithms); `frame` itself
     where there is no peak."""
-    low, high = max(1, int(np.ceil(frame - 1.5))), min(len(activation) - 2, int(np.floor(frame + 1.5)))
+    low, high = max(1, int(np.ceil(frame - OFF))), min(len(activation) - 2, int(np.floor(frame + OFF)))
     if high < low:
         return float(frame)
     peak = low + int(activation[low : high + 1].argmax())
