@@ -8,6 +8,7 @@ from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_temp
 from d2m_model.metrics.controls import fitted_songs, rhythm_clicks
 from d2m_model.metrics.inputs import Beats
 from d2m_model.metrics.onset_alignment import f_measure, onset_times
+from dataset_tools.sound.fingerprint import fingerprint, same_recordings
 
 RATE = 22050
 
@@ -65,6 +66,18 @@ def test_the_song_of_the_nearest_tempo_is_taken():
     assert f_measure(dances["a"].beats, onset_times(made["a"]), 0.05) > 0.85
     with pytest.raises(ValueError, match="two beats each"):
         fitted_to_beats(songs["none"], dances["a"], RATE)
+
+
+def test_a_fingerprint_tells_a_fitted_song_from_a_new_one():
+    """What novelty does not: a copy that is stretched and begins elsewhere."""
+    rng, time = np.random.default_rng(0), np.arange(RATE // 4) / RATE
+    tune = lambda: np.concatenate([np.sin(2 * np.pi * np.outer(rng.uniform(200, 3000, 6), time)).sum(axis=0) for _ in range(32)]).astype(np.float32) / 6
+    songs = {name: tune() for name in ("song", "new")}
+    beats = np.arange(0, 8, 0.5)
+    fit = fitted_to_beats(Beaten(songs["song"], Beats(beats, beats[::4])), Beats(np.arange(0.2, 8, 0.52), np.zeros(0)), 8 * RATE)
+    prints = {name: fingerprint(sound) for name, sound in (songs | {"fit": fit}).items()}
+    found = same_recordings(prints, {"song": "training", "fit": "made", "new": "made"})
+    assert [{match.first, match.second} for match in found] == [{"song", "fit"}]
 
 
 def test_rhythm_clicks_are_where_the_rhythm_is():
