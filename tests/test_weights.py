@@ -2,10 +2,13 @@
 
 import hashlib
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from dataset_tools.base import weights
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT, Layout
 from dataset_tools.base.schema import read_records
@@ -182,6 +185,18 @@ def test_pin_on_first_fetch(table, tmp_path, monkeypatch):
     monkeypatch.setattr(f"{__name__}.CONTENT", CONTENT[::-1])
     with pytest.raises(UserError, match=f"pins.csv says {SHA256}"):
         fetch("net", file, cache)
+
+
+def test_weights_that_are_pinned_at_once_are_all_pinned(table, tmp_path, monkeypatch):
+    """Each has read the pins before another has written its own."""
+    read = weights._read_pins
+    monkeypatch.setattr(weights, "_read_pins", lambda pins: (read(pins), time.sleep(0.05))[0])
+    file, names = table("pin-on-first-fetch", ""), [f"net{n}" for n in range(4)]
+    header, row = file.read_text().splitlines()
+    file.write_text("\n".join([header, *(row.replace("net", name, 1) for name in names), ""]))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: fetch(name, file, tmp_path / "cache"), names))
+    assert (tmp_path / "cache" / "pins.csv").read_text() == "name,sha256\n" + "".join(f"{name},{SHA256}\n" for name in names)
 
 
 @pytest.mark.parametrize("damage", [b"name,sha256\nnet\n", b"name,sha256\nnet,a,b\n", b"\xff\xfe\n\xff\n"])

@@ -179,22 +179,28 @@ def _receive(row: Weights, part: Path) -> None:
 
 def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
     """Raise UserError and remove the file unless its bytes are the ones the table promises."""
-    pins = Path(cache) / "pins.csv"
-    known = _read_pins(pins) if row.checksum_kind == "pin-on-first-fetch" else {}
-    expected = known.get(row.name, row.checksum)
     found = _git_blob_sha1(path) if row.checksum_kind == "git-blob-sha1" else file_sha256(path)
-    if row.checksum_kind == "pin-on-first-fetch" and not expected:
-        lines = [f"{name},{pin}\n" for name, pin in sorted((known | {row.name: found}).items())]
-        write_text(pins, "name,sha256\n" + "".join(lines))
-        return
+    expected, source = row.checksum, table
+    if row.checksum_kind == "pin-on-first-fetch":
+        source = Path(cache) / "pins.csv"
+        expected = _pinned(row, found, source)
     if not found.startswith(expected):
         size = path.stat().st_size
         path.unlink()
-        source = pins if row.name in known else table
         raise UserError(
             f"weights {row.name}: {row.url}: {row.checksum_kind} is {found[: len(expected)]} ({size} bytes), but {source} "
             f"says {expected}{f' ({row.bytes} bytes)' if row.bytes else ''}; the file was removed, nothing was loaded"
         )
+
+
+def _pinned(row: Weights, found: str, pins: Path) -> str:
+    """The sha256 that `pins` demands of these weights; where it demands none, `found`, which is put there."""
+    with only_one(pins.with_name(f".{pins.name}.lock")):  # others may be pinning other weights
+        known = _read_pins(pins)
+        if row.name not in known:
+            known[row.name] = found
+            write_text(pins, "name,sha256\n" + "".join(f"{name},{pin}\n" for name, pin in sorted(known.items())))
+    return known[row.name]
 
 
 def _read_pins(pins: Path) -> dict[str, str]:
