@@ -72,7 +72,7 @@ class Params:
     cookies_from_browser: str = ""
     """Name of a browser (firefox, chrome, …) to take them from instead."""
     max_gb: float = 20.0
-    """Largest video: what goes on beyond that may have no end."""
+    """Largest video, its picture and its sound together: what goes on beyond that may have no end."""
     min_ok: float = 0.9
     """Fraction of the videos that must be ok."""
 

@@ -1,5 +1,6 @@
 """Films that come in pieces or as picture and sound apart: all of it, in step, or one reason why not. From a site on the loopback."""
 
+import dataclasses
 import re
 import struct
 import subprocess
@@ -7,13 +8,14 @@ import subprocess
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from film_site import corpus
+from film_site import corpus, padded
 from footage import RATE, click
 from test_download import QUICK, run
 
 from dataset_tools.corpus import fetch, hls
 from dataset_tools.vision.video_io import read_sound, rgb_frames, timed_frames, write_clip
 
+NOTHING = b"\x47\x1f\xff\x10" + b"\xff" * 184  # a packet of MPEG-TS to be left out
 FLASHES = (0.4, 1.1, 1.9, 2.6)  # seconds of a film of 3 s, each with a click
 FRAGMENTS = ["-movflags", "frag_keyframe+empty_moov+default_base_moof"]
 
@@ -100,6 +102,20 @@ def test_picture_and_sound_keep_their_clocks(tmp_path, site, files, picture, sou
     row, path = got(tmp_path, site, "film.mpd")
     assert (row.status, row.reason) == ("ok", "") and 2.9 < row.seconds < 3.2
     assert in_step(path, FLASHES)
+
+
+@pytest.mark.parametrize("name", ["film.mpd", "pieces.m3u8"])
+def test_the_size_of_a_film_is_that_of_all_its_files(tmp_path, site, files, name):
+    """Picture and sound, or pieces, of 500 KB each."""
+    site.bodies.update({"v": padded(files["v.mp4"], 500_000, 1), "a": padded(files["a.mp4"], 500_000, 2), "film.mpd": mpd()})
+    pieces = "#EXT-X-DISCONTINUITY\n".join(f"#EXTINF:1,\nboth{k}.ts\n" for k in range(3))
+    site.bodies.update({f"both{k}.ts": files[f"both{k}.ts"] + NOTHING * 2600 for k in range(3)})
+    site.bodies["pieces.m3u8"] = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n{pieces}#EXT-X-ENDLIST\n".encode()
+    layout = corpus(tmp_path, {"v": f"{site.url}/{name}"})
+    row = run(layout, dataclasses.replace(QUICK, max_gb=0.0008))["v"]
+    assert (row.status, row.reason) == ("permanent", "it is longer than download.max_gb, 0.0008 GB, or has no end")
+    assert not list(layout.cache("download").rglob("video.*"))
+    assert run(layout, dataclasses.replace(QUICK, max_gb=0.0018))["v"].status == "ok"
 
 
 def test_sound_whose_beginning_is_missing_stays_where_it_is(tmp_path, site, files):

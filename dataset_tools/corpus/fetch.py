@@ -192,6 +192,7 @@ def fetch(
     """
 
     asked_after = PACE_AFTER
+    came: dict[str, int] = {}  # bytes of each file: picture, sound, pieces of a playlist
 
     def bounded(state: dict) -> None:
         nonlocal asked_after
@@ -201,7 +202,9 @@ def fetch(
             asked_after = 2 * state["elapsed"]
             if 0 < plays(Path(state["tmpfilename"])) < LIVE_PACE * state["elapsed"]:
                 raise Refused("transient", "it has no length and comes hardly faster than it plays, as a live stream does")
-        if (state.get("downloaded_bytes") or 0) > settings.max_gb * 1e9:
+        # of a file that an earlier run has finished nothing comes, and the hook is told its size
+        came[state.get("filename") or ""] = state.get("downloaded_bytes") or (state["status"] == "finished" and state.get("total_bytes")) or 0
+        if sum(came.values()) > settings.max_gb * 1e9:
             raise TooLarge("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
 
     with cookies_copy(cookies) as jar:
