@@ -1,11 +1,12 @@
 """download: fetch every video of the sources with yt-dlp; each one has a row, whatever became of it.
 
 Status is ok, permanent (gone, private, not a video, no sound of its own: trying again will not help), auth (needs an
-account's cookies), transient (network, server, rate limit, a live stream: run again) or failed (this machine: disk, rights;
-or the manifest: no url yet, a list in place of one video, no file where a local one leads: mend it, run again). A broken
-download resumes where it stopped, also in the next run. What is finished is kept outside DVC's reach, by URL and format, and
-not fetched twice; nor is asked again what was permanent, or auth while the cookies are the same, unless --again.
-Before more than 20 videos one is fetched alone: what would hit all ends the run at once.
+account's cookies), transient (network, server, rate limit, a live stream: run again) or failed (this machine: disk, rights, no
+JavaScript runtime for YouTube; or the manifest: no url yet, a list in place of one video, no file where a local one leads:
+mend it, run again). A broken download resumes where it stopped, also in the next run. What is finished is kept outside
+DVC's reach, by URL and format, and not fetched twice; nor is asked again what was permanent, or auth while the cookies are the same, unless --again.
+Before more than 20 videos one is fetched alone: what would hit all ends the run at once, what would hit all of one site costs
+its videos alone, which are not asked for.
 Every file is named <video_id>.mp4, whatever its container: readers go by the content. `dead_links.csv` lists what a
 person could still find elsewhere.
 """
@@ -37,7 +38,6 @@ from dataset_tools.corpus.dead_links import DeadLink, dead_link
 
 STAGE = "download"
 VERSION = 2
-MANY = 20  # videos above which one goes first, alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +125,8 @@ class Job:
     """Video id -> sha256 that the manifest's checksums.csv demands."""
     earlier: dict[str, str]
     """Video id -> sha256 in the rows.csv of the run before."""
+    vain: dict[str, dict] = dataclasses.field(default_factory=dict)
+    """Address that there is no use in asking for -> status and reason."""
 
 
 class Bar:
@@ -201,6 +203,7 @@ def outcome(video: Video, path: Path | None, job: Job) -> dict:
         return (
             film_cache.finished(folder)
             or film_cache.given_up(folder, job.fetching)
+            or job.vain.get(video.url)
             or film_cache.fetched(video.url, folder, job.fetching, before)
         )
 
@@ -221,8 +224,9 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
 
     Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
     """
-    from dataset_tools.corpus.canary import send_canaries
+    from dataset_tools.corpus.canary import MANY, send_canaries
     from dataset_tools.corpus.classify import RUNTIME, lacks_runtime
+    from dataset_tools.corpus.dead_links import site
     from dataset_tools.corpus.ydl_options import check_settings
 
     sources, target = layout.stage("sources"), layout.stage(STAGE)
@@ -240,18 +244,21 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     check_settings(params, cookies if fresh else None, local=not fresh)
     if fresh and (days := film_cache.age(film_cache.YT_DLP)) > film_cache.OLD:
         say(STAGE, f"yt-dlp {film_cache.YT_DLP} is {days} days old, and sites change: make update-yt-dlp")
-    if lacks_runtime(video.url for video in fresh):
-        if len(web) > MANY:
-            raise UserError(f"{STAGE}: {RUNTIME}")
-        say(STAGE, f"{RUNTIME}; without it films come smaller than they are, or not at all")
-    if fresh and len(web) > MANY:
+    vain = {v.url: {"status": "failed", "reason": RUNTIME} for v in fresh if lacks_runtime([v.url])}
+    asked = [v for v in fresh if v.url not in vain]
+    if not asked and len(vain) > MANY:
+        raise UserError(f"{STAGE}: {RUNTIME}")
+    if asked and len(web) > MANY:
         try:
-            send_canaries(fresh, lambda video: outcome(video, None, job))
+            closed = send_canaries(asked, lambda video: outcome(video, None, job))
         except UserError as err:
             raise UserError(f"{STAGE}: {err}") from None
+        vain |= {v.url: closed[site(v.url)] for v in asked if site(v.url) in closed}
+    for reason, count in Counter(note["reason"] for note in vain.values()).items():
+        say(STAGE, f"{count} videos are not asked for: {reason}")
     begin_folder(target, "rows.csv")
     bar = Bar(len(videos))
-    job = dataclasses.replace(job, fetching=dataclasses.replace(fetching, progress=bar.hook))
+    job = dataclasses.replace(job, vain=vain, fetching=dataclasses.replace(fetching, progress=bar.hook))
 
     def one(video: Video) -> DownloadRow:
         row = download_one(video, job)

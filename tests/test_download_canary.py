@@ -20,6 +20,7 @@ from dataset_tools.base import schema
 from dataset_tools.base.errors import UserError
 from dataset_tools.corpus import classify, fetch, film_cache
 from dataset_tools.corpus.dead_links import DeadLink
+from dataset_tools.corpus.no_film import Refused
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -97,6 +98,38 @@ def test_without_a_runtime_youtube_is_not_asked(tmp_path, site, monkeypatch):
         run(layout)
     assert kept() and nothing_given_up(layout)
     assert not classify.lacks_runtime([f"{site.url}/ok.mp4"])
+
+
+@pytest.mark.parametrize("count", [3, 25])
+def test_without_a_runtime_the_films_of_other_sites_come(tmp_path, site, movie, monkeypatch, capsys, count):
+    """A few of YouTube among others cost their rows, in a small corpus and in a large one."""
+    monkeypatch.setattr(classify, "has_runtime", lambda: False)
+    films = many(site, [], count) | {"y": "https://youtu.be/abcdefghijk", "z": "https://www.youtube.com/watch?v=abcdefghijk"}
+    layout = corpus(tmp_path, films)
+    for _ in range(2):
+        rows = run(layout)
+        assert {row.status for name, row in rows.items() if name[0] == "v"} == {"ok"}
+        assert [(rows[name].status, rows[name].reason) for name in "yz"] == [("failed", classify.RUNTIME)] * 2
+        assert f"2 videos are not asked for: {classify.RUNTIME}" in capsys.readouterr().out
+    assert nothing_given_up(layout) and not schema.read_records(layout.stage("download") / "dead_links.csv", DeadLink)
+
+
+def test_a_page_that_shows_a_film_of_youtube_needs_a_runtime_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "has_runtime", lambda: False)
+    with fetch._Fetcher(fetch.options(QUICK, tmp_path, local=True)) as ydl, pytest.raises(Refused, match="YouTube needs a JavaScript runtime"):
+        ydl.process_ie_result({"id": "1", "title": "t", "formats": [], "extractor": "youtube", "extractor_key": "Youtube"}, download=False)
+
+
+@pytest.mark.parametrize("refusing, other", [(22, 2), (21, 22)])
+def test_a_site_that_refuses_all_costs_its_own_videos(tmp_path, site, movie, refusing, other):
+    """Where it has most of the videos, and where another one has; each video of the other comes."""
+    shut, open_ = many(site, ["429"], refusing), many(site, [], other)
+    films = shut | {f"w{name}": url.replace("127.0.0.1", "localhost").replace("film", "piece") for name, url in open_.items()}
+    rows = run(corpus(tmp_path, films))
+    assert {row.status for name, row in rows.items() if name[0] == "w"} == {"ok"}
+    assert {row.status for name, row in rows.items() if name[0] == "v"} == {"transient"}
+    assert {rows[name].reason for name in shut} == {rows["v00"].reason} and "v00, asked for ahead of" in rows["v00"].reason
+    assert "set download.cookies_from_browser" in rows["v00"].reason and not any("film" in name for _, name, _ in site.asked)
 
 
 def test_the_lock_brings_the_runtime_and_yt_dlp_finds_it_beside_python(tmp_path):

@@ -1,6 +1,6 @@
-"""One video ahead of many: what would hit all is met once, before anything is given up."""
+"""One video ahead of many: what would hit all of a site, or all, is met once, before anything is given up."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from dataset_tools.base.errors import UserError, one_line
@@ -8,29 +8,46 @@ from dataset_tools.base.schema import Video
 from dataset_tools.corpus.classify import NETWORK
 from dataset_tools.corpus.dead_links import site
 
-CANARIES = 3  # at most, where the first are dead links
+MANY = 20  # videos above which one goes first, alone
+CANARIES = 3  # at most of a site, where the first are dead links; also of sites that do not answer
 
 
-def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> None:
-    """Fetch one of `videos` (a few, where the first are dead links), from the site that has most of them. `outcome` fetches a
-    video and gives a note of `film_cache`.
+def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> dict[str, dict]:
+    """Fetch one of `videos` (a few, where the first are dead links) from the site that has most of them, and from each other one
+    that has over `MANY`. `outcome` fetches a video and gives a note of `film_cache`.
 
-    Raises UserError where it fails of what the others would meet too. A site that does not answer may be gone: then another one
-    is asked, where there is one.
+    Returns {site: status and reason} of sites that would refuse all of theirs, as their guard against robots does. A site that does
+    not answer may be gone; it is not among them. Raises UserError where no site is left.
     """
-    many = Counter(site(video.url) for video in videos)
-    asked, silent = 0, {}  # site that did not answer -> what to say of it
-    for video in sorted(videos, key=lambda v: -many[site(v.url)]):
-        if asked == CANARIES or site(video.url) in silent:
+    of: dict[str, list[Video]] = defaultdict(list)
+    for video in videos:
+        of[site(video.url)].append(video)
+    answered, closed, silent = False, {}, {}
+    for name in sorted(of, key=lambda name: -len(of[name])):
+        if len(silent) == CANARIES or (answered and len(of[name]) <= MANY):
+            break
+        found = _of_site(of[name], outcome)
+        if not found.get("advice"):
+            answered |= bool(found)
             continue
-        found = outcome(video)
-        if "status" not in found:
-            return
-        asked += "advice" in found  # else it was given up in an earlier run, and nobody was asked
-        if found.get("advice"):
-            reason = f"{one_line(found['reason'])}; {found['advice']}"
-            silent[site(video.url)] = f"{video.video_id}, asked for ahead of {len(videos)} videos: {reason}"
-            if found["advice"] != NETWORK:
-                break
-    if silent:
-        raise UserError(next(iter(silent.values())))
+        reason = f"{one_line(found['reason'])}; {found['advice']}"
+        what = silent if found["advice"] == NETWORK else closed
+        what[name] = {"status": found["status"], "reason": f"{found['asked']}, asked for ahead of {len(videos)} videos: {reason}"}
+    if not answered and (closed or silent):
+        raise UserError(next(iter((closed | silent).values()))["reason"])
+    return closed
+
+
+def _of_site(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> dict:
+    """The note of the first of these videos that comes, or is refused as the others would be; else of a dead link. Empty where all
+    were given up in an earlier run, and nobody was asked."""
+    asked, last = 0, {}
+    for video in videos:
+        found = outcome(video) | {"asked": video.video_id}
+        if "status" not in found or found.get("advice"):
+            return found
+        if "advice" in found:
+            asked, last = asked + 1, found
+        if asked == CANARIES:
+            break
+    return last

@@ -18,7 +18,7 @@ from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import PAGE_BYTES, PLAYLIST_BYTES
 from dataset_tools.corpus import hls
-from dataset_tools.corpus.classify import causes
+from dataset_tools.corpus.classify import RUNTIME, causes, has_runtime
 from dataset_tools.corpus.clocks import check_clock, join, plays, presentation_offset, shifts
 from dataset_tools.corpus.formats import FORMAT, film_formats
 from dataset_tools.corpus.no_film import Incomplete, Refused, TooLarge, in_place_of_a_video
@@ -90,6 +90,8 @@ class _Fetcher(YoutubeDL):
         """Called with all formats of one video."""
         if info_dict.get("is_live") or info_dict.get("live_status") in ("is_live", "post_live"):
             raise Refused("transient", "it is a live stream: run again some hours after it has ended")
+        if str(info_dict.get("extractor_key")).startswith("Youtube") and not has_runtime():  # some films would come smaller than they are
+            raise Refused("failed", RUNTIME)
         if info_dict.get("formats") and self.params["format"] == FORMAT:
             info_dict["formats"] = film_formats(list(info_dict["formats"]), info_dict.get("extractor_key") or "")
         return super().process_video_result(info_dict, download)
