@@ -42,8 +42,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(401)
         if name == "guarded" and "sec-ch-ua" not in self.headers:  # as a browser's shake of hands has, yt-dlp's own has not
             return self.reply(403, b"", **{"cf-mitigated": "challenge"})
-        if name == "endless" or name == "unmeasured":
-            return self.without_a_length(site.bodies[name], again=name == "endless")
+        if name.startswith("endless") or name == "unmeasured":
+            return self.without_a_length(site.bodies[name], TYPES.get(name.rpartition(".")[2], "video/mp2t"), again=name != "unmeasured")
         if name == "meet" and self.command == "GET":
             site.barrier.wait()
         body = site.bodies.get(name, site.movie)
@@ -58,7 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return None
         once = name in ("cut", "stall") and sum(asked[:2] == ("GET", name) for asked in site.asked) <= 2 and not begin
-        end = begin + claimed if name == "short" else len(body) // 2 if once or name == "hang" else len(body)
+        drips = name.startswith("drip")
+        end = begin + claimed if name == "short" else len(body) // 2 if once or drips or name == "hang" else len(body)
         try:
             for at in range(begin, end, 4096):
                 self.wfile.write(body[at : min(end, at + 4096)])
@@ -66,14 +67,19 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(site.pause)
         except OSError:
             return None  # the client was killed
+        while drips and not site.closing.wait(0.1):
+            try:
+                self.wfile.write(b" ")
+            except OSError:
+                return None
         if name in ("stall", "hang") and end < len(body):
             site.closing.wait(1)
         return None
 
-    def without_a_length(self, body, again):
+    def without_a_length(self, body, kind, again):
         """A body whose end only the closing of the connection tells, sent again and again or once."""
         self.send_response(200)
-        self.send_header("Content-Type", "video/mp2t")
+        self.send_header("Content-Type", kind)
         self.end_headers()
         while self.command == "GET":
             try:

@@ -26,7 +26,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.cuts = self.errors = 0
-        self.ranges = True
+        self.ranges, self.drips = True, False
         self.seen = []  # Range header of each request
 
 
@@ -52,7 +52,13 @@ class Handler(BaseHTTPRequestHandler):
         if server.cuts:
             server.cuts -= 1
             body = body[: len(body) // 2]
-        self.wfile.write(body)
+        self.wfile.write(body[:1000] if server.drips else body)
+        while server.drips:
+            try:
+                self.wfile.write(b" ")
+            except OSError:
+                return
+            time.sleep(0.05)
 
     def log_message(self, *args):
         pass
@@ -205,6 +211,13 @@ def test_damaged_pins_are_one_line(table, tmp_path, damage):
     (tmp_path / "cache" / "pins.csv").write_bytes(damage)
     with pytest.raises(UserError, match=r"pins\.csv: not lines of name,sha256"):
         fetch("net", table("pin-on-first-fetch", ""), tmp_path / "cache", wait=0)
+
+
+def test_a_byte_now_and_then_keeps_no_connection(table, tmp_path, server, monkeypatch):
+    monkeypatch.setattr(weights, "PATIENCE", 0.5)
+    server.drips = True
+    with pytest.raises(UserError, match="ChunkedEncodingError, attempt 2 of 2; run again later to go on"):
+        fetch("net", table(), tmp_path / "cache", attempts=2, wait=0)
 
 
 def test_a_file_without_end_is_not_kept(table, tmp_path, server):

@@ -18,6 +18,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT, Layout
 from dataset_tools.base.locks import only_one
 from dataset_tools.base.names import check_name
+from dataset_tools.base.patience import with_patience
 from dataset_tools.base.schema import read_records
 from dataset_tools.base.work_cache import file_sha256
 
@@ -28,6 +29,7 @@ which came with this code and are trusted like it."""
 PACKAGE = "package:"
 RETRY_STATUS = {408, 429, 500, 502, 503, 504}
 TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
+PATIENCE = 600  # seconds for a block
 BLOCK = 1 << 16  # bytes; what a cut connection loses at most
 
 
@@ -167,6 +169,7 @@ def _receive(row: Weights, part: Path) -> None:
         said = answer.headers.get("Content-Length", "")
         total = (int(said) if said.isascii() and said.isdigit() else 0) + have
         most = row.bytes or limits.TENSOR_BYTES
+        with_patience(answer.raw, PATIENCE)
         bar = tqdm(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True, delay=1)
         with bar, open(part, "ab" if have else "wb") as out:
             for block in answer.iter_content(BLOCK):

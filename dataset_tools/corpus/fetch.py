@@ -16,8 +16,9 @@ from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import PAGE_BYTES, PLAYLIST_BYTES
+from dataset_tools.base.limits import PAGE_BYTES, PIECES, PLAYLIST_BYTES, READ_TIMEOUTS, VIDEO_SECONDS
 from dataset_tools.corpus import hls
+from dataset_tools.corpus.answers import with_an_end
 from dataset_tools.corpus.classify import RUNTIME, causes, has_runtime
 from dataset_tools.corpus.clocks import check_clock, join, plays, presentation_offset, shifts
 from dataset_tools.corpus.formats import FORMAT, film_formats
@@ -65,7 +66,7 @@ class _Fetcher(YoutubeDL):
             self.refused = err
             raise
         self.refused = None
-        return answer
+        return with_an_end(answer, READ_TIMEOUTS * self.params["socket_timeout"])
 
     def page(self, url: str) -> bytes:
         """What a site answers; nothing where it does not."""
@@ -139,7 +140,10 @@ class _Fetcher(YoutubeDL):
             raise Refused("transient", "it is a live stream, for its playlist has no end: run again once it has ended")
         if not HlsFD.can_download(playlist, info):
             raise Refused("permanent", "it is encrypted (DRM)")
-        self.promised = max(self.promised, hls.seconds(playlist))
+        seconds, count = hls.seconds(playlist), hls.segments(playlist)
+        if seconds > VIDEO_SECONDS or count > PIECES:
+            raise Refused("permanent", f"its playlist names {count} files of {seconds / 3600:.0f} h; a film has at most {PIECES} of {VIDEO_SECONDS // 3600} h")
+        self.promised = max(self.promised, seconds)
         pieces = hls.pieces(playlist, info["url"])
         if len(pieces) < 2:
             done = super().dl(name, {**info, "hls_media_playlist_data": playlist})
@@ -199,6 +203,8 @@ def fetch(
     def bounded(state: dict) -> None:
         nonlocal asked_after
         progress(state)
+        if (state.get("elapsed") or 0) > PACE_AFTER and (state.get("eta") or 0) > VIDEO_SECONDS:
+            raise Refused("transient", "it comes so slowly that it would take over a day: run again later")
         of_known_length = state.get("total_bytes") or state.get("fragment_count") or not state.get("tmpfilename")
         if not of_known_length and (state.get("elapsed") or 0) > asked_after:
             asked_after = 2 * state["elapsed"]

@@ -19,6 +19,11 @@ def seconds(playlist: str) -> float:
     return sum(float(length) for length in re.findall(r"(?m)^#EXTINF:\s*([\d.]+)", playlist))
 
 
+def segments(playlist: str) -> int:
+    """Number of the files, or parts of files, that it names."""
+    return len(re.findall(r"(?m)^[ \t]*[^#\s]", playlist))
+
+
 def pieces(playlist: str, url: str) -> list[str]:
     """A playlist for each piece of the film: one ends where the time stamps begin anew (EXT-X-DISCONTINUITY) or where another
     initialization (EXT-X-MAP) begins. With absolute addresses, and with the key and the initialization that hold there. With

@@ -1,0 +1,46 @@
+"""DASH manifests (ISO/IEC 23009-1) before yt-dlp reads them: a few letters can name pieces without end, and it lists them all."""
+
+from collections.abc import Mapping
+from xml.etree import ElementTree
+
+from yt_dlp.utils import parse_duration
+
+LISTS = ("SegmentList", "SegmentTemplate")
+
+
+def pieces(manifest: bytes) -> float:
+    """Files that a manifest names for all its representations together, as yt-dlp counts them; 0 for what is none."""
+    try:
+        root = ElementTree.fromstring(manifest)
+    except ElementTree.ParseError:
+        return 0
+    if _kind(root) != "MPD":
+        return 0
+    whole, count = parse_duration(root.get("mediaPresentationDuration")) or 0, 0.0
+    for period in root:
+        if _kind(period) == "Period":
+            count += _count(period, parse_duration(period.get("duration")) or whole, {}, 0)
+    return count
+
+
+def _count(node: ElementTree.Element, seconds: float, above: Mapping[str, str], repeated: float) -> float:
+    """Of all representations in `node`; `above` and `repeated` are the attributes and the time line that hold around it."""
+    for found in node:
+        if _kind(found) in LISTS:
+            above = {**above, **found.attrib}
+            repeated = sum(1 + max(0, _number(s.get("r"), 0)) for s in found.iter() if _kind(s) == "S") or repeated
+    if _kind(node) == "Representation":
+        length = _number(above.get("duration"), 0) / (_number(above.get("timescale"), 1) or 1)
+        return repeated or (seconds / length if length > 0 else 0)
+    return sum(_count(child, seconds, above, repeated) for child in node if _kind(child) in ("AdaptationSet", "Representation"))
+
+
+def _kind(node: ElementTree.Element) -> str:
+    return str(node.tag).rpartition("}")[2]
+
+
+def _number(text: str | None, default: float) -> float:
+    try:
+        return float(text or default)
+    except ValueError:
+        return default
