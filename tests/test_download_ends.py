@@ -37,6 +37,15 @@ def test_what_would_take_days_is_not_waited_for(tmp_path, site, movie, monkeypat
     assert not list(tmp_path.rglob("video.*"))
 
 
+@pytest.mark.parametrize("pages, status", [(5, "ok"), (99, "permanent")])
+def test_pages_that_lead_to_pages(tmp_path, site, movie, pages, status):
+    for k in range(pages):
+        after = f"page{k + 1}.html" if k + 1 < pages else "ok.mp4"
+        site.bodies[f"page{k}.html"] = f'<html><head><meta http-equiv="refresh" content="0;url=/{after}"></head></html>'.encode()
+    row = row_of(tmp_path, site, "page0.html")
+    assert row.status == status and (status == "ok" or row.reason == "it redirects in circles: 20 pages led to another one, and none to a film")
+
+
 def test_a_page_without_end(tmp_path, site, monkeypatch):
     monkeypatch.setattr(answers, "ANSWER_BYTES", 1 << 20)
     site.bodies["endless.html"] = b"<html>" + b"<p>dance" * 50_000

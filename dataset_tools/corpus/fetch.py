@@ -16,7 +16,7 @@ from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import PAGE_BYTES, PIECES, PLAYLIST_BYTES, READ_TIMEOUTS, VIDEO_SECONDS
+from dataset_tools.base.limits import PAGE_BYTES, PIECES, PLAYLIST_BYTES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
 from dataset_tools.corpus import hls
 from dataset_tools.corpus.answers import with_an_end
 from dataset_tools.corpus.classify import RUNTIME, causes, has_runtime
@@ -54,6 +54,8 @@ class _Fetcher(YoutubeDL):
     folder: Path
     refused: RequestError | None = None
     """Why the last connection failed; yt-dlp passes on only its text where a download gives up."""
+    led_on: int = 0
+    """Pages that led to another one."""
     promised: float = 0.0
     """Seconds that the film's playlist adds up to."""
     added: tuple[float, ...] = ()
@@ -85,6 +87,10 @@ class _Fetcher(YoutubeDL):
                 count = ie_result.get("playlist_count") or (len(entries) if isinstance(entries, list) else "several" if first else 0)
                 raise Refused("failed", f"the address leads to a list of {count} videos; put the address of one video into videos.csv")
             ie_result = first[0]
+        if ie_result.get("_type") in ("url", "url_transparent"):
+            self.led_on += 1
+            if self.led_on > REDIRECTS:
+                raise Refused("permanent", f"it redirects in circles: {REDIRECTS} pages led to another one, and none to a film")
         return super().process_ie_result(ie_result, download, extra_info)
 
     def process_video_result(self, info_dict, download=True):
