@@ -26,6 +26,7 @@ from benchmarks.sound_scores import Clips, said, scores, test_clips, unheard_cli
 from d2m_model.demo.song_pool import open_pool
 from d2m_model.demo.train_vqvae import CODEC, HELD_OUT, PoolData, PoolTask, params_of
 from d2m_model.losses.spectral import mel_l1, multispectral
+from d2m_model.nets.istft_decoder import IstftConfig, IstftDecoder
 from d2m_model.nets.jukebox_vqvae import Decoder, JukeboxVQVAE
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.base.atomic import write_text
@@ -34,49 +35,7 @@ from dataset_tools.base.layout import Layout
 from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 RESULTS = Path("benchmarks/results/istft_decoder.json")
-LOUDEST = 100.0
-"""Of a magnitude, so that no exponential can run away (Vocos)."""
-
-
-class ConvNeXt(nn.Module):
-    """A ConvNeXt block (Liu et al., 2022) along time: (B, L, width) -> the same."""
-
-    def __init__(self, width: int, scale: float):
-        super().__init__()
-        self.along = nn.Conv1d(width, width, 7, padding=3, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.feed = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
-        self.scale = nn.Parameter(torch.full((width,), scale))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        along = self.along(x.transpose(1, 2)).transpose(1, 2)
-        return x + self.scale * self.feed(self.norm(along))
-
-
-class IstftDecoder(nn.Module):
-    """Latents (B, emb, L) to a waveform (B, 1, L * hop), as Vocos (Siuzdak, 2024) does it: nothing runs faster than the codes
-    but an inverse STFT whose hop is a code's.
-
-    The STFT's frames stand where two codes meet, L + 1 of them, so that the sound begins with the first code and ends with the
-    last. polar: of a frame magnitudes and phases are made, else real and imaginary parts.
-    """
-
-    def __init__(self, emb: int, hop: int, *, width: int = 192, depth: int = 6, overlap: int = 4, polar: bool = True):
-        super().__init__()
-        self.hop, self.n_fft, self.polar = hop, overlap * hop, polar
-        self.into = nn.Conv1d(emb, width, 8, padding=4)
-        self.first, self.last = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(ConvNeXt(width, 1 / depth) for _ in range(depth))
-        self.head = nn.Linear(width, self.n_fft + 2)
-        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        x = self.first(self.into(z).transpose(1, 2))
-        for block in self.blocks:
-            x = block(x)
-        a, b = self.head(self.last(x)).float().transpose(1, 2).chunk(2, 1)
-        frames = torch.polar(a.exp().clamp(max=LOUDEST), b) if self.polar else torch.complex(a, b)
-        return torch.istft(frames, self.n_fft, self.hop, window=self.window, length=z.shape[2] * self.hop)[:, None]
+SIZES = IstftConfig(width=192, depth=6)
 
 
 class CodedSongs:
@@ -101,7 +60,7 @@ def built(kind: str, level: int) -> nn.Module:
     """A decoder as it is before training."""
     if kind == "convolutional":
         return Decoder(CODEC, level)
-    return IstftDecoder(CODEC.emb_width, HOPS[level], polar=kind == "istft")
+    return IstftDecoder(CODEC.emb_width, HOPS[level], SIZES, polar=kind == "istft")
 
 
 def train(net: nn.Module, codec: JukeboxVQVAE, level: int, data: CodedSongs, minutes: float, *, wall: float, rate: float, batch: int = 8) -> dict:

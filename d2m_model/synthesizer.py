@@ -1,5 +1,7 @@
 """Fine-tune the decoder of one level of the VQ-VAE as a GAN (paper, section 3.3); encoder and codebook stay as they are.
 
+With `synthesizer.decoder: istft` an inverse STFT (Vocos) is trained in the decoder's place, from nothing, over the same codes.
+
     python -m d2m_model.synthesizer --corpus demo --level high
 With a VQ-VAE whose decoder was fine-tuned elsewhere, such as D2M-GAN's published ones, in the fine-tuning's place:
     python -m d2m_model.synthesizer --level high --weights FILE
@@ -15,13 +17,14 @@ import torch
 import torch.nn.functional as F
 
 from d2m_model.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
-from d2m_model.losses.spectral import mel_l1
+from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.metrics.decoder_choice import decoder_scores, no_worse
 from d2m_model.metrics.embedding import Embedder
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
+from d2m_model.nets.istft_decoder import IstftConfig
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.autoencoding import measure, measurement, open_test, sound_batch, write_metrics
+from d2m_model.training.autoencoding import measure, measurement, open_test, power_of, sound_batch, write_metrics
 from d2m_model.training.checkpoint import training_state
 from d2m_model.training.curves import Curves
 from d2m_model.training.distributed import processes, rank, require_even
@@ -46,6 +49,9 @@ from dataset_tools.base.timebase import LEVELS
 from dataset_tools.base.weights import locate
 from dataset_tools.base.work_cache import file_sha256
 
+MADE = {"own": "fine-tuned", "istft": "istft"}
+"""What metrics.json calls a decoder that was trained here, by `synthesizer.decoder`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params(TrainingParams):
@@ -54,6 +60,13 @@ class Params(TrainingParams):
     weights: str = ""
     """Empty: fine-tune. Else a JukeBox VQ-VAE of the sizes of section `vqvae` that takes the fine-tuning's place, with its
     own encoder and codebook: a name in manifests/weights.csv or a file; {level} in it becomes high or low."""
+    decoder: str = "own"
+    """'own': the VQ-VAE's decoder is fine-tuned. 'istft': an inverse STFT (`nets/istft_decoder`) learns to play its codes, from
+    nothing: give it about 5e-4 for `learning_rate`, and a weight for `multispectral`."""
+    istft_width: int = 512
+    istft_depth: int = 8
+    istft_overlap: int = 4
+    """Sizes of the inverse STFT; those of Vocos."""
     steps: int = 100_000
     seconds: float = 2.0
     """Length of a training window; a multiple of 1/30 s."""
@@ -69,6 +82,8 @@ class Params(TrainingParams):
     feature_matching: float = 3.0
     wave: float = 40.0
     mel: float = 15.0
+    multispectral: float = 0.0
+    """Weight of JukeBox's spectral loss over several scales, which the VQ-VAE learns from; the paper's fine-tuning has none."""
     gain: float = 0.3
     """Windows are played at a random volume between this and 1."""
     test_windows: int = 32
@@ -81,6 +96,8 @@ class Params(TrainingParams):
         super().__post_init__()
         require(self.judge in ("", "vggish", "demo"), f"judge must be vggish, demo or empty, found '{self.judge}'")
         require(self.judged_clips >= 1, f"judged_clips must be at least 1, found {self.judged_clips}")
+        require(self.decoder in ("own", "istft"), f"decoder must be own or istft, found '{self.decoder}'")
+        self.istft()
         discriminator_config(self.discriminator, width=self.discriminator_width, scales=self.scales)
         for name in ("steps", "test_windows"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
@@ -89,8 +106,12 @@ class Params(TrainingParams):
             require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
         require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must be two numbers in 0..1, found {self.betas}")
         require(0 < self.gain <= 1, f"gain must be above 0 and at most 1, found {self.gain}")
-        weights = (self.adversarial, self.feature_matching, self.wave, self.mel)
+        weights = (self.adversarial, self.feature_matching, self.wave, self.mel, self.multispectral)
         require(min(weights) >= 0, "weights must be at least 0")
+
+    def istft(self) -> IstftConfig:
+        """Sizes of the inverse STFT."""
+        return IstftConfig(width=self.istft_width, depth=self.istft_depth, overlap=self.istft_overlap)
 
 
 class DecoderTask:
@@ -99,8 +120,11 @@ class DecoderTask:
     def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
         self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
         self.device = next(model.parameters()).device
+        if params.decoder == "istft":
+            model.put_istft(level, params.istft())
         decoder = model.decoders[level].requires_grad_(True)
         config = discriminator_config(params.discriminator, width=params.discriminator_width, scales=params.scales)
+        self.power = power_of(data) if params.multispectral else 1.0
         self.judge = MultiScaleDiscriminator(config).to(self.device)
         self.nets = {"decoder": decoder, "discriminator": self.judge}
         self.adams = {
@@ -129,6 +153,8 @@ class DecoderTask:
             "wave": F.l1_loss(rebuilt, audio),
             "mel": mel_l1(rebuilt, audio),
         }
+        if params.multispectral:
+            terms["multispectral"] = multispectral(rebuilt, audio, self.power)
         watch(number, terms)
         loss = sum(getattr(params, name) * term for name, term in terms.items())
         descend(loss, self.adams["decoder"], params.gradient_norm)
@@ -191,13 +217,13 @@ def train(
     tuned = load_vqvae(vqvae)  # on the CPU and not accelerated, as it was measured before
     tuned.take_level(model, index)
     metrics = {"level": level, "before": before, "after": measure(tuned, index, test, params.test_windows)}
-    metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed, "kept": "fine-tuned"}
+    metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed, "kept": MADE[params.decoder]}
     if embedder:
         own = load_vqvae(vqvae)
         sounds, songs = _judged(data, params.judged_clips)
-        scores = decoder_scores({"own": own, "fine-tuned": tuned}, index, sounds, songs, embedder)
+        scores = decoder_scores({"own": own, metrics["kept"]: tuned}, index, sounds, songs, embedder)
         metrics["judged"] = scores
-        if not no_worse(scores["fine-tuned"], scores["own"]):
+        if not no_worse(scores[metrics["kept"]], scores["own"]):
             tuned, metrics["kept"] = own, "own"
     notes = {"seed": params.seed, "steps": params.steps, "fine_tuned": [level] if metrics["kept"] != "own" else []}
     save_vqvae(out / "model.pt", tuned, training, **notes)
@@ -254,7 +280,8 @@ def main(argv: list[str] | None = None) -> int:
             for name, scores in metrics.get("judged", {}).items():
                 say("synthesizer", f"{args.level} {name} decoder, training clips coded and decoded: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
             if metrics.get("kept") == "own":
-                say("synthesizer", f"{args.level}: fine-tuning made it worse; the VQ-VAE's own decoder is kept")
+                what = "the inverse STFT plays worse" if params.decoder == "istft" else "fine-tuning made it worse"
+                say("synthesizer", f"{args.level}: {what}; the VQ-VAE's own decoder is kept")
         elif rank() == 0:
             file = locate(params.weights.replace("{level}", args.level), layout)
             metrics = take_published(shards, vqvae, file, args.level, params, out)

@@ -27,7 +27,7 @@ from torch import nn
 from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.autoencoding import measure, measurement, open_test, sound_batch, write_metrics
+from d2m_model.training.autoencoding import measure, measurement, open_test, power_of, sound_batch, write_metrics
 from d2m_model.training.checkpoint import training_state
 from d2m_model.training.curves import Curves
 from d2m_model.training.distributed import gathered, processes, rank, require_even, world
@@ -111,7 +111,7 @@ class LevelTask:
 
     def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
         self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
-        self.device, self.codebook, self.power = next(model.parameters()).device, model.codebook(level), _power(data)
+        self.device, self.codebook, self.power = next(model.parameters()).device, model.codebook(level), power_of(data)
         self.codebook.revival = params.revival
         self.steps = params.steps[level]
         self.quantised_from = round(params.warm_up * self.steps)
@@ -307,12 +307,6 @@ def _stopping_workers(run: Run, stop: Path) -> Iterator[None]:
         if rank() == 0:
             say("vqvae", f"stopped and saved; to go on: {run.again}")
         raise SystemExit(EXIT_STOPPED)
-
-
-def _power(data: WindowData) -> float:
-    """Mean square of the train split's sound, at least 1e-6."""
-    total = sum(float(data.clip_audio(i).double().square().sum()) for i in range(len(data.clips)))
-    return max(1e-6, total / sum(data.clip_audio(i).numel() for i in range(len(data.clips))))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -86,6 +86,29 @@ def test_a_decoder_that_fine_tuning_made_worse_is_not_taken(root, tmp_path, caps
     assert all(torch.equal(value, before[name]) for name, value in load_vqvae(out / "model.pt").state_dict().items())
 
 
+def test_an_inverse_stft_learns_to_play_the_codes_and_nothing_else_changes(root, tmp_path, capsys):
+    for part in ("data", "manifests"):
+        (tmp_path / part).symlink_to(root / part)
+    shutil.copytree(root / "runs" / "tiny" / "vqvae", tmp_path / "runs" / "tiny" / "vqvae")
+    sizes = {"decoder": "istft", "istft_width": 16, "istft_depth": 1, "multispectral": 1.0, "steps": 40}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS | sizes}))
+    assert synthesizer.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
+    out = tmp_path / "runs" / "tiny" / "synthesizer" / "high"
+    before, after = load_vqvae(root / "runs" / "tiny" / "vqvae" / "model.pt"), load_vqvae(out / "model.pt")
+    assert list(after.istft) == [2] and synthesizer.fingerprint(before, 2) == synthesizer.fingerprint(after, 2)
+    assert json.loads((out / "metrics.json").read_text())["kept"] == "istft"
+    rows = list(csv.DictReader((out / "curves.csv").open()))
+    assert "multispectral" in rows[0]
+    assert float(rows[-1]["mel"]) < 0.85 * float(rows[0]["mel"])  # 0.70 to 0.76 over seeds, of which it is one
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS | sizes | {"steps": 1, "judge": "demo"}}))
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthesizer, "no_worse", lambda new, old: False)
+        assert synthesizer.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
+    assert "high: the inverse STFT plays worse; the VQ-VAE's own decoder is kept" in capsys.readouterr().out
+    assert not load_vqvae(out / "model.pt").istft and set(json.loads((out / "metrics.json").read_text())["judged"]) == {"own", "istft"}
+
+
 class Plays:
     """Codes a sound as itself, and plays it back with noise of this size over it."""
 
@@ -192,7 +215,7 @@ def test_missing_vqvae_is_one_line(root, tmp_path):
         synthesizer.train(root / "data" / "tiny" / "shards", tmp_path / "model.pt", "high", params, tmp_path / "out")
 
 
-@pytest.mark.parametrize("change", [{"discriminator": "mine"}, {"scales": 4}, {"betas": (0.5,)}, {"wave": -1.0}, {"gain": 0}])
+@pytest.mark.parametrize("change", [{"discriminator": "mine"}, {"scales": 4}, {"betas": (0.5,)}, {"wave": -1.0}, {"gain": 0}, {"decoder": "other"}, {"istft_overlap": 1}])
 def test_params_out_of_range_are_refused(change):
     with pytest.raises(ValueError):
         synthesizer.Params(**change)

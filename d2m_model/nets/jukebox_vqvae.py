@@ -5,6 +5,7 @@ codes of level 2 ("high") or level 1 ("low") and leaves the decoding to this net
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from d2m_model.nets.codebook import Codebook, Quantised
 from d2m_model.nets.conv_blocks import DownBlock, UpBlock, doubled_output
+from d2m_model.nets.istft_decoder import IstftConfig, IstftDecoder
 from dataset_tools.base.timebase import HOPS
 
 LEVELS = (0, 1, 2)
@@ -95,15 +97,25 @@ class Bottleneck(nn.Module):
 class JukeboxVQVAE(nn.Module):
     """Encoders, codebooks and decoders of levels 0, 1 and 2; audio is (B, S) within -1..1 at 22 050 Hz.
 
-    A level has L = S // hop codes for S samples (hop 8, 32, 128) and gives L * hop samples back.
+    A level has L = S // hop codes for S samples (hop 8, 32, 128) and gives L * hop samples back. istft: {level: sizes} of those
+    whose codes an inverse STFT plays in the place of JukeBox's decoder.
     """
 
-    def __init__(self, config: VqVaeConfig | None = None):
+    def __init__(self, config: VqVaeConfig | None = None, istft: Mapping[int, IstftConfig] | None = None):
         super().__init__()
         self.config = config = config or VqVaeConfig()
+        self.istft: dict[int, IstftConfig] = {}
         self.encoders = nn.ModuleList(Encoder(config, level) for level in LEVELS)
         self.decoders = nn.ModuleList(Decoder(config, level) for level in LEVELS)
         self.bottleneck = Bottleneck(config)
+        for level, sizes in (istft or {}).items():
+            self.put_istft(level, sizes)
+
+    def put_istft(self, level: int, sizes: IstftConfig) -> None:
+        """An untrained inverse STFT in the place of a level's decoder, on the same device."""
+        device = self.codebook(level).k.device
+        self.decoders[level] = IstftDecoder(self.config.emb_width, HOPS[level], sizes).to(device)
+        self.istft[level] = sizes
 
     def codebook(self, level: int) -> Codebook:
         return self.bottleneck.level_blocks[level]
@@ -136,6 +148,8 @@ class JukeboxVQVAE(nn.Module):
 
     def take_level(self, other: "JukeboxVQVAE", level: int) -> None:
         """Copy one level's encoder, codebook and decoder from a network of the same sizes."""
+        if level in other.istft:
+            self.put_istft(level, other.istft[level])
         for mine, theirs in (
             (self.encoders, other.encoders),
             (self.decoders, other.decoders),

@@ -32,6 +32,12 @@ def open_test(shards: Path) -> WindowData:
     return WindowData(shards, "test", TEST_SECONDS)
 
 
+def power_of(data: WindowData) -> float:
+    """Mean square of the sound of a split, at least 1e-6."""
+    total = sum(float(data.clip_audio(i).double().square().sum()) for i in range(len(data.clips)))
+    return max(1e-6, total / sum(data.clip_audio(i).numel() for i in range(len(data.clips))))
+
+
 @torch.no_grad()
 def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> dict[str, float]:
     """Means over `count` windows, spread evenly: how well a level gives them back, and how its codes are spread.

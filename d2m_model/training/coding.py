@@ -10,7 +10,7 @@ PIECE = 1 << 16  # samples, a multiple of every hop
 
 
 def reach_of(model: JukeboxVQVAE, level: int) -> int:
-    """Samples on either side of a code, at most, that the encoder of `level` reads for it, and in which its decoder hears
+    """Samples on either side of a code, at most, that the encoder of `level` reads for it, and in which JukeBox's decoder hears
     it (the decoder's stages are the encoder's in mirror image); a multiple of the hop."""
     depth, halvings = model.config.depth * model.config.multipliers[level], sum(HALVINGS[: level + 1])
     dilations = (DILATION_GROWTH**depth - 1) // (DILATION_GROWTH - 1)
@@ -37,7 +37,8 @@ def codes_of(model: JukeboxVQVAE, audio: torch.Tensor, level: int) -> torch.Tens
 def sound_of(model: JukeboxVQVAE, codes: torch.Tensor, level: int) -> torch.Tensor:
     """Audio (L * hop,) at 22 050 Hz of codes (L,), on the model's device; `model.decode` of all of them gives the same up to
     rounding."""
-    hop, reach, found = HOPS[level], reach_of(model, level), []
+    hop, found = HOPS[level], []
+    reach = model.istft[level].reach * hop if level in model.istft else reach_of(model, level)
     if len(codes) * hop <= PIECE + 2 * reach:
         return model.decode(codes[None], level)[0]
     beside = reach // hop

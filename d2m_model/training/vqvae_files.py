@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.nets.istft_decoder import IstftConfig
+from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.nets.variants import variant_of
 from d2m_model.training import checkpoint
 from dataset_tools.base.layout import Layout
@@ -17,7 +18,8 @@ def save_vqvae(path: Path, model: JukeboxVQVAE, training: dict[str, Any], **note
     training: what continuing the training needs, such as `checkpoint.training_state`. notes: plain values for the meta.
     """
     state = {"model": model.state_dict(), "training": training}
-    checkpoint.save(path, KIND, VERSION, state, {"config": model.config.as_dict(), **notes})
+    istft = {"istft": {str(level): sizes.as_dict() for level, sizes in model.istft.items()}} if model.istft else {}
+    checkpoint.save(path, KIND, VERSION, state, {"config": model.config.as_dict(), **istft, **notes})
 
 
 def decoder_of(layout: Layout, level: str, variant: str) -> Path:
@@ -41,4 +43,5 @@ def load_training(path: Path) -> tuple[JukeboxVQVAE, dict[str, Any]]:
     content = checkpoint.load(path, KIND, VERSION)
     with checkpoint.fitting(path):
         config = VqVaeConfig(**content.meta["config"] | {"multipliers": tuple(content.meta["config"]["multipliers"])})
-        return checkpoint.network(lambda: JukeboxVQVAE(config), content.state["model"]), dict(content.state["training"])
+        istft = {LEVELS[LEVELS.index(int(level))]: IstftConfig(**sizes) for level, sizes in content.meta.get("istft", {}).items()}
+        return checkpoint.network(lambda: JukeboxVQVAE(config, istft), content.state["model"]), dict(content.state["training"])

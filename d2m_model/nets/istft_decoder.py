@@ -1,0 +1,84 @@
+"""A decoder that works at the codes' rate and ends in an inverse STFT, in the way of Vocos (Siuzdak, ICLR 2024).
+
+JukeBox's decoder rises to the waveform by convolutions, the last of which run at the full sample rate; this one computes one
+frame of an STFT for each code, which costs a fifth of the time.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+LOUDEST = 100.0
+"""Of a magnitude, so that no exponential can run away (Vocos)."""
+CONTEXT = 8
+"""Codes that the first convolution reads for a frame."""
+KERNEL = 7
+MOST = {"width": 1 << 13, "depth": 1 << 7, "overlap": 1 << 6}
+"""Of each size in a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IstftConfig:
+    """Sizes; the defaults are Vocos' own."""
+
+    width: int = 512
+    depth: int = 8
+    overlap: int = 4
+    """STFT frames that cover a moment: the transform is this many hops long."""
+
+    def __post_init__(self):
+        for name, most in MOST.items():
+            size = getattr(self, name)
+            if type(size) is not int or not (2 if name == "overlap" else 1) <= size <= most:
+                raise ValueError(f"{name} of the inverse STFT must be {2 if name == 'overlap' else 1} to {most}, found {size}")
+
+    def as_dict(self) -> dict[str, int]:
+        """Plain values for a checkpoint's meta; `IstftConfig(**d)` gives the config back."""
+        return dataclasses.asdict(self)
+
+    @property
+    def reach(self) -> int:
+        """Codes on either side of a code, at most, in whose sound it is heard."""
+        return CONTEXT // 2 + KERNEL // 2 * self.depth + self.overlap
+
+
+class ConvNeXt(nn.Module):
+    """A ConvNeXt block (Liu et al., 2022) along time: (B, L, width) -> the same."""
+
+    def __init__(self, width: int, scale: float):
+        super().__init__()
+        self.along = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        along = self.along(x.transpose(1, 2)).transpose(1, 2)
+        return x + self.scale * self.feed(self.norm(along))
+
+
+class IstftDecoder(nn.Module):
+    """Latents (B, emb, L), L at least `overlap`, to a waveform (B, 1, L * hop).
+
+    The STFT's frames stand where two codes meet, L + 1 of them, so that the sound begins with the first code and ends with the
+    last. polar: of a frame magnitudes and phases are made, as Vocos does, else real and imaginary parts.
+    """
+
+    def __init__(self, emb: int, hop: int, config: IstftConfig, *, polar: bool = True):
+        super().__init__()
+        self.hop, self.n_fft, self.polar = hop, config.overlap * hop, polar
+        self.into = nn.Conv1d(emb, config.width, CONTEXT, padding=CONTEXT // 2)
+        self.first, self.last = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.blocks = nn.ModuleList(ConvNeXt(config.width, 1 / config.depth) for _ in range(config.depth))
+        self.head = nn.Linear(config.width, self.n_fft + 2)
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        x = self.first(self.into(z).transpose(1, 2))
+        for block in self.blocks:
+            x = block(x)
+        a, b = self.head(self.last(x)).float().transpose(1, 2).chunk(2, 1)
+        frames = torch.polar(a.exp().clamp(max=LOUDEST), b) if self.polar else torch.complex(a, b)
+        return torch.istft(frames, self.n_fft, self.hop, window=self.window, length=z.shape[2] * self.hop)[:, None]
