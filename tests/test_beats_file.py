@@ -72,6 +72,16 @@ def test_a_bad_file_of_beats_is_one_line(tmp_path, content, rule):
     assert len(str(caught.value)) < 400 and str(path) in str(caught.value) and rule in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_the_beats_that_generate_writes_beside_a_sound_are_read(tmp_path):
+    from d2m_model.generation import beats as of_sounds
+
+    clicks = np.zeros(6 * 22_050, np.float32)
+    clicks[11_025 :: 11_025] = 1
+    of_sounds.write_beats(tmp_path / "a.json", clicks, sound="a.wav", level="high", seed=0, seconds=6.0)
+    found = read_beats(tmp_path / "a.json")
+    assert found.seconds == 6 and len(found.beats) > 6 and np.abs(np.diff(found.beats) - 0.5).max() < 0.05
+
+
 def test_no_file_of_beats_is_one_line(tmp_path):
     with pytest.raises(UserError, match="file not found"):
         read_beats(tmp_path / "none.json")
