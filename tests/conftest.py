@@ -18,7 +18,7 @@ SLOW = (
     "motion_models", "published_generator", "embedding", "train_pose", "listen", "evaluate", "scoring", "demo_corpus",
     "dance2music_online", "vqvae", "synthesizer", "fingerprint", "split", "clips", "songs", "download", "download_streams", "download_canary", "baselines",
     "vqvae_weights", "aist_corpus", "cmt", "foley_music", "prior", "takes", "rhythm", "orphans", "own_music", "own_dances", "standard_range", "model_files",
-    "fuzz",
+    "fuzz", "apart",
 )  # fmt: skip
 """Files whose tests take longer than a few seconds together: they train, run stages or build networks of full size."""
 SLOW_SECONDS = 600  # time limit of a test in them; of all others: pyproject.toml

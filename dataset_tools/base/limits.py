@@ -51,6 +51,12 @@ before the film."""
 PIXEL_ASPECT, STANDSTILL = 8.0, 60.0
 """Width of a pixel over its height, or the reverse: the widest in use is 2; seconds for which one picture may be shown."""
 
+FILM_TRACKS, FILM_EDITS, FILM_PACKETS = 200, 1000, 20_000_000
+"""Tracks of an MP4 file; edits of a track, each of which FFmpeg makes an index of pictures for when it opens the file; packets of
+all streams together: a day at 60 fps with its sound has half as many."""
+LOOK_SECONDS, LOOK_PACE, LOOK_BYTES = 60.0, 2e6, 4 << 30
+"""Seconds that looking at every packet of a file may take, and bytes of the file for which it has one more; memory it may take."""
+
 # Annotations of AIST++, segments of the released layout, pins of weights
 ANNOTATION_BYTES, SEGMENT_BYTES, PINS_BYTES = 64 << 20, 4 << 20, 1 << 20
 """Of one file: the published annotations have at most a sixth of it; one of a segment's three, of 2 s; the table."""

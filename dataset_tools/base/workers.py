@@ -9,8 +9,10 @@ killed, and gives a worker one item at a time and any: nothing prepared ahead, n
 crash costs every item.
 """
 
+import atexit
 import multiprocessing
 import pickle
+import resource
 import signal
 import sys
 import time
@@ -179,6 +181,60 @@ def in_turns(function: Callable[[I], O], items: Iterable[I], workers: int, ahead
             worker.stop()
 
 
+_spare: list["_Worker"] = []
+"""Processes of `apart` that wait for their next call."""
+
+
+def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
+    """function(*args) in a process of its own, which a later call may use again; many threads may call this at once.
+
+    What it raises is raised here; ProcessLost where the process dies or takes more than `timeout` seconds. It may take `memory`
+    bytes, where the system can hold it to that: beyond, it is refused memory.
+    """
+    worker = None
+    while worker is None:
+        try:
+            worker = _spare.pop()
+        except IndexError:
+            worker = _Worker(_called, None, START)
+        if not worker.process.is_alive():
+            worker.stop()
+            worker = None
+    worker.timeout, worker.given = timeout, [0]
+    worker.begin()
+    try:
+        worker.send((function, args, memory))
+        kind = "ready"
+        while kind in ("ready", "step"):
+            connection.wait([worker.pipe], max(0.0, worker.deadline - time.monotonic()))
+            kind, outcome = worker.take()
+    except BaseException:
+        worker.stop()
+        raise
+    if kind == "lost":
+        worker.stop()
+    else:
+        _spare.append(worker)
+    if kind != "done":
+        raise outcome
+    return outcome
+
+
+def _called(call: tuple):
+    function, args, memory = call
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    except (ValueError, OSError):  # no such limit here, or a lower one holds already
+        pass
+    return function(*args)
+
+
+@atexit.register
+def _stop_spare() -> None:
+    while _spare:
+        _spare.pop().stop()
+
+
 class _Worker:
     """A process that answers one item at a time over a pipe."""
 
@@ -198,7 +254,7 @@ class _Worker:
         self.next = index + 1
         self.timeout = timeout
         if len(self.given) == 1:
-            self._begin()
+            self.begin()
         self.send(items[index])
 
     def send(self, item) -> None:
@@ -207,14 +263,14 @@ class _Worker:
         except BrokenPipeError:  # it died since its last answer: take() will say how
             pass
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """The item's time begins; a process that is not ready yet has `STARTING` more, for its imports are no item's."""
         left = float("inf") if self.timeout is None else self.timeout
         self.deadline = time.monotonic() + left + (0.0 if self.ready else STARTING)
 
     def done(self) -> int:
         """The index of the item that it worked on; from here on it works on the next."""
-        self._begin()
+        self.begin()
         return self.given.pop(0)
 
     @property
@@ -229,7 +285,7 @@ class _Worker:
         kind, outcome = self._answer()
         if kind == "ready":
             self.ready = True
-            self._begin()
+            self.begin()
         return kind, outcome
 
     def _answer(self) -> tuple[str, object]:

@@ -16,6 +16,7 @@ from dataset_tools.base.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.base.timebase import SAMPLES_PER_FRAME
 from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.base.workers import progress
+from dataset_tools.corpus.apart import look
 from dataset_tools.corpus.rules import check_manifest
 from dataset_tools.vision.video_io import open_media
 
@@ -119,8 +120,8 @@ def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[s
     if not path.is_file():
         return []
     try:
-        look = {"download": _video, "clips": _clip, "pose": _pose, "i3d": _i3d, "audio": _sound}[stage]
-        lines = list(look(path, row, frames))
+        looks = {"download": _video, "clips": _clip, "pose": _pose, "i3d": _i3d, "audio": _sound}[stage]
+        lines = list(looks(path, row, frames))
     except Exception as err:  # noqa: BLE001 - whatever a broken file makes a library raise is what we are looking for
         lines = [" ".join(str(err).split()) or type(err).__name__]
     return [f"{path}: {line}" for line in lines]
@@ -131,17 +132,20 @@ def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
 
     if row.sha256 and file_sha256(path) != row.sha256:
         yield "its sha256 is not that of rows.csv; run download again"
-    whole(path)
+    look(whole, path)
 
 
 def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     from dataset_tools.corpus.whole_file import whole
 
-    whole(path)
-    with open_media(path) as container:
-        count = sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
-    if count != row.frames:
+    look(whole, path)
+    if (count := look(_pictures, path)) != row.frames:
         yield f"holds {count} frames, but rows.csv says {row.frames}"
+
+
+def _pictures(path: Path) -> int:
+    with open_media(path) as container:
+        return sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
 
 
 def _pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:

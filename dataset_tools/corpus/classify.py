@@ -19,6 +19,7 @@ from yt_dlp.utils import (
 
 from dataset_tools.base.errors import UserError, disk_trouble
 from dataset_tools.corpus.no_film import Incomplete, NotAVideo, Refused
+from dataset_tools.vision.media import NoMemory
 
 BY_TYPE = {
     UserNotLive: "transient", ContentTooShortError: "transient", GeoRestrictedError: "permanent", UnsupportedError: "permanent",
@@ -49,6 +50,8 @@ def classify(error: BaseException) -> tuple[str, str]:
     reason = re.sub(r"; please report this issue on .*| \(caused by .*\)$", "", reason)
     if isinstance(error, Refused):
         return error.status, reason
+    if isinstance(error, (MemoryError, NoMemory)):
+        return "failed", reason or "there is not enough memory"
     if isinstance(error, NotAVideo):
         for status, said in (("transient", TRANSIENT), ("permanent", (*PERMANENT, *GONE)), ("auth", AUTH)):
             if _holds(error.says.lower(), said):

@@ -19,6 +19,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import PAGE_BYTES, PIECES, PLAYLIST_BYTES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
 from dataset_tools.corpus import hls
 from dataset_tools.corpus.answers import with_an_end
+from dataset_tools.corpus.apart import look
 from dataset_tools.corpus.classify import RUNTIME, causes, has_runtime
 from dataset_tools.corpus.clocks import check_clock, join, plays, presentation_offset, shifts
 from dataset_tools.corpus.formats import FORMAT, film_formats
@@ -136,7 +137,7 @@ class _Fetcher(YoutubeDL):
         if not str(info.get("protocol")).startswith("m3u8"):
             done = super().dl(name, info)
             if done[0] and "fragments" in info:
-                check_clock(Path(name), but=STRAIGHTENED)
+                look(check_clock, Path(name), STRAIGHTENED)
             return done
         playlist = info.get("hls_media_playlist_data")
         if not playlist:
@@ -154,16 +155,16 @@ class _Fetcher(YoutubeDL):
         if len(pieces) < 2:
             done = super().dl(name, {**info, "hls_media_playlist_data": playlist})
             if done[0]:
-                check_clock(Path(name), but=STRAIGHTENED)
+                look(check_clock, Path(name), STRAIGHTENED)
             return done
         paths = [Path(f"{name}.{number}") for number in range(len(pieces))]
         for path, piece in zip(paths, pieces, strict=True):
             done = super().dl(str(path), {**info, "hls_media_playlist_data": piece})
             if not done[0]:
                 return done
-            check_clock(path)
+            look(check_clock, path)
         aside = Path(f"{name}.joined")
-        self.added = tuple(join(paths, aside, self.added)) or self.added
+        self.added = tuple(look(join, paths, aside, self.added)) or self.added
         aside.replace(name)
         for path in paths:
             path.unlink()
@@ -179,8 +180,8 @@ class _Fetcher(YoutubeDL):
         if isinstance(pp, FFmpegMergerPP):
             formats, files = infodict["requested_formats"], [Path(file) for file in infodict["__files_to_merge"]]
             for file in files:
-                check_clock(file)
-            added = [f"{shift:.6f}" for shift in shifts(files, [self._offset(f) for f in formats])]
+                look(check_clock, file)
+            added = [f"{shift:.6f}" for shift in look(shifts, files, [self._offset(f) for f in formats])]
             self.params["postprocessor_args"] = {"merger+ffmpeg_o": ["-copyts"]} | {
                 f"merger+ffmpeg_i{number}": ["-itsoffset", shift] for number, shift in enumerate(added, start=1)
             }
@@ -214,7 +215,7 @@ def fetch(
         of_known_length = state.get("total_bytes") or state.get("fragment_count") or not state.get("tmpfilename")
         if not of_known_length and (state.get("elapsed") or 0) > asked_after:
             asked_after = 2 * state["elapsed"]
-            if 0 < plays(Path(state["tmpfilename"])) < LIVE_PACE * state["elapsed"]:
+            if 0 < look(plays, Path(state["tmpfilename"])) < LIVE_PACE * state["elapsed"]:
                 raise Refused("transient", "it has no length and comes hardly faster than it plays, as a live stream does")
         # of a file that an earlier run has finished nothing comes, and the hook is told its size
         came[state.get("filename") or ""] = state.get("downloaded_bytes") or (state["status"] == "finished" and state.get("total_bytes")) or 0
@@ -231,7 +232,7 @@ def fetch(
                     raise
                 info, promised = _extracted(url, folder, setup | {"impersonate": ImpersonateTarget()})
             path = Path(info["requested_downloads"][0]["filepath"])
-            seconds = whole(path)
+            seconds = look(whole, path)
             if seconds < 0.98 * promised - 1:
                 raise Refused("permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s")
         except (UserError, Incomplete):  # yt-dlp would take a piece that is there for the whole of it

@@ -14,8 +14,10 @@ from yt_dlp.version import __version__ as YT_DLP
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.work_cache import file_sha256
+from dataset_tools.corpus.apart import look
 from dataset_tools.corpus.no_film import Incomplete, Refused, TooLarge
 from dataset_tools.corpus.whole_file import whole
+from dataset_tools.vision.media import NoMemory
 
 OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
 DONE = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
@@ -103,7 +105,9 @@ def local(path: Path, folder: Path, before: str) -> dict:
     if done := read_note(folder / "done.json", DONE):
         return {"was": ""} | done
     try:
-        return _noted(folder, path, whole(path), before)
+        return _noted(folder, path, look(whole, path), before)
+    except (Refused, NoMemory) as err:
+        return {"status": "failed", "reason": str(err)}
     except UserError as err:
         return {"status": "permanent", "reason": str(err)}
     except Incomplete as err:

@@ -15,6 +15,9 @@ class NotAVideo(UserError):
         super().__init__(message)
         self.says = says
 
+    def __reduce__(self):
+        return type(self), (str(self), self.says)
+
 
 class Incomplete(Exception):
     """What came ends before the video does."""
@@ -27,6 +30,9 @@ class Refused(UserError):
     def __init__(self, status: str, message: str):
         super().__init__(message)
         self.status = status
+
+    def __reduce__(self):
+        return type(self), (self.status, str(self))
 
 
 class TooLarge(Refused):

@@ -6,7 +6,7 @@ from pathlib import Path
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.limits import PAGE_BYTES
 from dataset_tools.corpus.no_film import Incomplete, NotAVideo, in_place_of_a_video
-from dataset_tools.vision.media import open_media, probe
+from dataset_tools.vision.media import NoMemory, every_packet, open_media, probe
 
 MAGIC = re.compile(
     rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",
@@ -20,7 +20,7 @@ def whole(path: Path) -> float:
     """Seconds that a video file claims, having looked at every packet of it.
 
     Raises NotAVideo where it is none, Incomplete where an MP4's boxes reach beyond the file's end, or where the packets
-    end more than a second (and 2 %) before the claim.
+    end more than a second (and 2 %) before the claim, NoMemory where this machine can't tell.
     """
     with open(path, "rb") as handle:
         head = handle.read(PAGE_BYTES)
@@ -31,8 +31,13 @@ def whole(path: Path) -> float:
     try:
         seconds = probe(path).seconds
         with open_media(path) as container:
-            ends = [(p.pts + (p.duration or 0)) * p.time_base for p in container.demux() if p.pts is not None]
-            last = float(max(ends, default=0)) - max(0.0, (container.start_time or 0) / 1e6)
+            last = 0.0
+            for packet in every_packet(container, path):
+                if packet.pts is not None:
+                    last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            last -= max(0.0, (container.start_time or 0) / 1e6)
+    except NoMemory:
+        raise
     except UserError as err:
         if "Invalid data" in str(err):
             raise Incomplete("the file is damaged or cut short") from None

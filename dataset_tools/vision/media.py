@@ -13,7 +13,8 @@ import av
 from av.stream import Disposition
 
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import SOUND_CHANNELS, SOUND_RATES, STANDSTILL
+from dataset_tools.base.limits import FILM_PACKETS, SOUND_CHANNELS, SOUND_RATES, STANDSTILL
+from dataset_tools.vision.boxes import check_boxes
 
 # Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
 # among them: FFmpeg knows them by the file's name too, and opens what they name, anywhere on the machine. A single picture is one
@@ -68,19 +69,26 @@ class Course:
     """Seconds from and to which a single frame is shown for more than `STANDSTILL`."""
 
 
+class NoMemory(UserError):
+    """This machine lacks the memory to read a file: nothing is known of the file."""
+
+
 @contextmanager
 def open_media(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a file for reading, and no other file that it may name. What FFmpeg cannot read, here or inside the block, becomes a
-    UserError of one line; that the disk is full, of who writes inside the block, stays what it is."""
+    UserError of one line, NoMemory where memory ran out; that the disk is full, of who writes inside the block, stays what it is."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: file not found")
+    check_boxes(path)
     try:
         with _opened(path) as container:
             yield container
     except (av.error.FFmpegError, UnicodeDecodeError) as err:
         if getattr(err, "errno", None) in FULL:
             raise
+        if getattr(err, "errno", None) == errno.ENOMEM:
+            raise NoMemory(f"{path.name}: there is not enough memory to read it: stop other programs, or use fewer workers") from None
         reason = getattr(err, "strerror", None) or str(err)
         raise UserError(f"{path.name}: not a readable video: {reason}") from None
 
@@ -90,6 +98,14 @@ def _opened(path: Path) -> av.container.InputContainer:
         return av.open(f"file:{path}", metadata_errors="replace", options=READING)
     except av.error.ArgumentError:
         raise UserError(f"{path.name}: not a readable video: a playlist or a script, which leads to other files") from None
+
+
+def every_packet(container, path: Path) -> Iterator[av.Packet]:
+    """All packets of an opened file. Raises UserError beyond `FILM_PACKETS` of them."""
+    for number, packet in enumerate(container.demux()):
+        if number > FILM_PACKETS:
+            raise UserError(f"{Path(path).name}: it has over {FILM_PACKETS} packets, more than a film of a day; encode it anew")
+        yield packet
 
 
 def probe(path: Path) -> VideoInfo:

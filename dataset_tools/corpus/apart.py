@@ -1,0 +1,24 @@
+"""Look at whole files of others where it can be ended: FFmpeg itself may take all time and memory before it says a first word."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from dataset_tools.base.limits import LOOK_BYTES, LOOK_PACE, LOOK_SECONDS
+from dataset_tools.base.workers import ProcessLost, apart
+from dataset_tools.corpus.no_film import Refused
+
+O = TypeVar("O")
+
+
+def look(function: Callable[..., O], *args) -> O:
+    """function(*args) in a process that may take `LOOK_BYTES` of memory and as long as the files among `args` (paths, lists of
+    them) are large. Raises what it raises, Refused where the process takes longer, needs more memory or dies."""
+    paths = [path for arg in args for path in (arg if isinstance(arg, (list, tuple)) else [arg]) if isinstance(path, Path)]
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    try:
+        return apart(function, *args, timeout=round(LOOK_SECONDS + size / LOOK_PACE), memory=LOOK_BYTES)
+    except ProcessLost as err:
+        raise Refused("failed", f"not to be read to its end: {err}") from None
+    except MemoryError:
+        raise Refused("failed", f"not to be read in {LOOK_BYTES >> 30} GiB of memory") from None

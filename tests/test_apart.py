@@ -1,0 +1,122 @@
+"""A film that takes all time or memory costs its own row, and no other's."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from film_site import corpus
+from footage import numbered_video, tone, with_edits
+from test_download import run
+
+from dataset_tools.base import workers
+from dataset_tools.base.errors import UserError
+from dataset_tools.base.workers import ProcessLost
+from dataset_tools.corpus import apart, clocks
+from dataset_tools.corpus.apart import look
+from dataset_tools.corpus.classify import classify
+from dataset_tools.corpus.no_film import NotAVideo, Refused
+from dataset_tools.corpus.whole_file import whole
+from dataset_tools.vision import media
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return numbered_video(tmp_path_factory.mktemp("film") / "film.mp4", 30, 1, tone(1))
+
+
+def test_a_film_of_a_million_edits_costs_its_row_alone(tmp_path, film):
+    layout = corpus(tmp_path, {name: f"../../../manifests/c/{name}.mp4" for name in ("a", "many", "b")})
+    for name in "ab":
+        shutil.copy(film, layout.manifest / f"{name}.mp4")
+    with_edits(film, layout.manifest / "many.mp4", 1_000_000)
+    begun = time.monotonic()
+    rows = run(layout)
+    assert {name: row.status for name, row in rows.items()} == {"a": "ok", "many": "permanent", "b": "ok"}
+    assert "its edit list has 1000000 entries, a film's at most 1000" in rows["many"].reason
+    assert time.monotonic() - begun < 20
+    for walk in (clocks.goes_back, clocks.span, lambda path: clocks.join([path], tmp_path / "out.mp4"), media.probe):
+        with pytest.raises(UserError, match="edit list"):
+            walk(layout.manifest / "many.mp4")
+
+
+def test_a_film_may_have_edits_and_tracks(tmp_path, film):
+    assert whole(with_edits(film, tmp_path / "edited.mp4", 5)) > 0
+    track = film.read_bytes()
+    begin = track.index(b"trak") - 4
+    size = int.from_bytes(track[begin : begin + 4], "big")
+    at = track.index(b"moov") - 4
+    moov = int.from_bytes(track[at : at + 4], "big") + 3000 * size
+    many = tmp_path / "tracks.mp4"
+    many.write_bytes(track[:at] + moov.to_bytes(4, "big") + track[at + 4 : begin] + 3000 * track[begin : begin + size] + track[begin:])
+    with pytest.raises(NotAVideo, match="over 200 tracks"):
+        whole(many)
+
+
+def test_packets_have_an_end(film, monkeypatch):
+    monkeypatch.setattr(media, "FILM_PACKETS", 20)
+    with pytest.raises(NotAVideo, match="over 20 packets"):
+        whole(film)
+
+
+def asleep(path):
+    time.sleep(1000)
+
+
+def gone(path):
+    os.abort()
+
+
+def hungry(path):
+    return len(bytearray(3 << 30))
+
+
+def refusing(path):
+    raise Refused("transient", f"{path.name} may not")
+
+
+def place(path):
+    return os.getpid()
+
+
+def test_what_cannot_be_ended_from_inside_is_ended_from_outside(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "LOOK_BYTES", 2 << 30)
+    path = tmp_path / "film"
+    path.write_bytes(b"0")
+    first = look(place, path)
+    assert first not in (os.getpid(),) and look(place, path) == first, "the process is used again"
+    for function, status, words in [
+        (hungry, "failed", "not to be read in 2 GiB of memory"), (gone, "failed", "not to be read to its end: the process .* SIGABRT"),
+        (refusing, "transient", "film may not"),
+    ]:  # fmt: skip
+        with pytest.raises(Refused, match=words) as caught:
+            look(function, path)
+        assert caught.value.status == status
+    monkeypatch.setattr(apart, "LOOK_SECONDS", 1)
+    begun = time.monotonic()
+    with pytest.raises(Refused, match="took more than 1 s and was stopped"):
+        look(asleep, path)
+    assert time.monotonic() - begun < 15
+    monkeypatch.undo()
+    assert look(place, path) != first
+
+
+def test_memory_that_is_lacking_says_nothing_of_the_film(tmp_path, film, monkeypatch):
+    def no_memory(*_, **__):
+        raise media.av.error.MemoryError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(media.av, "open", no_memory)
+    with pytest.raises(media.NoMemory, match="not enough memory") as caught:
+        whole(film)
+    assert classify(caught.value)[0] == "failed"
+
+
+def test_a_worker_that_died_while_it_waited_is_no_items_fault():
+    path = Path("film")
+    process = look(place, path)
+    next(w for w in workers._spare if w.process.pid == process).process.kill()
+    time.sleep(0.2)
+    assert look(place, path) != process
+    with pytest.raises(ProcessLost):
+        workers.apart(gone, path, timeout=9, memory=1 << 40)
