@@ -273,3 +273,33 @@ def test_a_list_is_refused_and_a_list_of_one_is_that_one(tmp_path, site, movie, 
     assert not path.exists() and not [a for _, a, _ in site.asked if "film" in a]
     row, path = got(tmp_path, site, name, **pages(site.url, 1))
     assert row.status == "ok" and path.read_bytes() == movie
+
+
+class Killed(BaseException):
+    """In place of SIGKILL: nothing in the project or in yt-dlp takes it up."""
+
+
+@pytest.mark.parametrize("when", ["before the last step", "after it"])
+@pytest.mark.parametrize("name", ["film.m3u8", "film.mpd", "twice.m3u8", "both.mp4"])
+def test_what_a_killed_run_left_becomes_the_same_bytes(tmp_path, site, files, monkeypatch, name, when):
+    site.bodies |= files | {"film.m3u8": playlist(1, suffix="ts"), "twice.m3u8": playlist(2, suffix="ts")}
+    site.bodies |= {"film.mpd": mpd(), "both.mp4": files["film.mp4"]}
+    row, path = got(tmp_path / "whole", site, name)
+    assert row.status == "ok", row
+
+    def killed(*_, **__):
+        raise Killed
+
+    def then_killed(self, *args, ours=fetch._Fetcher.run_pp):
+        ours(self, *args)
+        raise Killed
+
+    if name == "both.mp4":  # nothing is done to it after the download
+        monkeypatch.setattr(fetch, "look", killed)
+    monkeypatch.setattr(fetch._Fetcher, "run_pp", then_killed if when == "after it" else killed)
+    with pytest.raises(Killed):
+        got(tmp_path / "killed", site, name)
+    assert list((tmp_path / "killed").rglob("video.*"))
+    monkeypatch.undo()
+    again, same = got(tmp_path / "killed", site, name)
+    assert again == row and same.read_bytes() == path.read_bytes()

@@ -112,6 +112,11 @@ class _Fetcher(YoutubeDL):
             for part in self.folder.glob("video.*"):
                 part.unlink()
         write_text(note, now)
+        as_it_comes = info_dict.get("protocol") in ("http", "https") and info_dict.get("stretched_ratio") in (None, 1)
+        if info_dict.get("requested_formats") or not as_it_comes:  # yt-dlp can't tell what a killed run has still, or already, done to it
+            for made in self.folder.glob("video.*"):
+                if made.stem == "video" and made.suffix != ".part":
+                    made.unlink()
         super().process_info(info_dict)
 
     def _remote(self, chosen: dict) -> dict:
