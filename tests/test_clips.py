@@ -118,6 +118,32 @@ def test_flash_and_click_stay_together(tmp_path, fps):
     assert abs(flash - heard) < 0.010
 
 
+@pytest.mark.parametrize("fps, start, every", [(25, 0.5, 5), (25, 0.513, 8), (24, 0.51, 7), (30, 0.512, 7), (60, 0.508, 16)])
+def test_each_picture_is_within_half_an_output_frame_of_its_sound(tmp_path, fps, start, every):
+    """Flashes and clicks every few source frames, from starts that fall on none: the sound is exact, and a picture stands in the
+    output frame nearest to its instant, which from 30 and 60 fps is that instant."""
+    path = tmp_path / "data" / "c" / "download" / "v.mp4"
+    path.parent.mkdir(parents=True)
+    bright = range(2 * every, 3 * fps, every)
+    pictures = (np.full((48, 64, 3), 255 if j in bright else 10 + j % 7, np.uint8) for j in range(3 * fps + 10))
+    write_clip(path, rgb_frames(pictures), sum(click(3.2, j / fps) for j in bright), RATE, fps=fps, audio_codec="aac")
+    layout = corpus(tmp_path, [("a", "v", start, start + 2.2)])
+    assert clips.clips(layout, clips.Params(crop=False, workers=1))[0].status == "ok"
+    assert audio.audio(layout, audio.Params(workers=1))[0].status == "ok"
+    begin = round(start * fps) / fps
+    instants = np.array([j / fps - begin for j in bright if start + 0.1 < j / fps < start + 2.1])
+    light = np.array([image.mean() for image in read_rgb(layout.stage("clips") / "a.mp4")]) > 128
+    rate, wave = wavfile.read(layout.stage("audio") / "a.wav")
+    loud = np.flatnonzero(np.abs(wave) > 0.25 * np.abs(wave).max()) / rate
+
+    def off(found):  # from each instant to the first of it, seconds
+        return np.array([found[np.abs(found - at) < 0.05][0] for at in instants]) - instants
+
+    shown = off(np.flatnonzero(light & ~np.r_[False, light[:-1]]) / 30)
+    assert len(instants) > 5 and np.abs(off(loud)).max() < 0.005
+    assert np.abs(shown).max() < (0.001 if fps in (30, 60) else 1 / 60 + 0.001)
+
+
 def test_every_clip_has_a_row_with_the_reason(tmp_path):
     folder = tmp_path / "data" / "c" / "download"
     numbered_video(folder / "good.mp4", 30, 3, tone(3))
