@@ -16,7 +16,7 @@ from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, w
 from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import ANNOTATIONS, load_manifest
+from dataset_tools.base.manifest import how_to_fill, load_manifest
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, Song, read_records, write_records
 from dataset_tools.base.work_cache import item_key
@@ -119,6 +119,8 @@ class Job:
     target: Path
     cache: Path
     params: Params
+    advice: str
+    """What to do about times that the manifest lacks."""
 
     @property
     def made(self) -> Path:
@@ -151,7 +153,7 @@ class Begin:
         """The row of a clip that cannot be cut; None of one that was cut before."""
         clip = job.clip
         if clip.start is None:
-            return failed(job, f"start and end are empty in the manifest; {ANNOTATIONS}")
+            return failed(job, f"start and end are empty in the manifest; {job.advice}")
         if job.video is None or job.video.status != "ok":
             why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
             return failed(job, f"video {clip.video_id} was not downloaded ({why})")
@@ -192,10 +194,10 @@ def cut(job: Job, begun: Cut | ClipRow | None) -> ClipRow:
         return failed(job, f"{len(cuts)} scene cuts inside the clip, at {at} s, but clips.max_cuts is {most}")
     if facts["damaged"] > job.params.max_damaged:
         found = f"{facts['damaged']} of its {facts['frames']} pictures are damaged, or build on one that is"
-        return failed(job, f"{found}, but clips.max_damaged is {job.params.max_damaged}; fetch the video again")
+        return failed(job, f"{found}, but clips.max_damaged is {job.params.max_damaged}; fetch the video again, or raise it in params.yaml")
     if facts["sound_lost"] > job.params.max_sound_lost:
         found = f"{facts['sound_lost']:g} s of its sound can't be decoded"
-        return failed(job, f"{found}, but clips.max_sound_lost is {job.params.max_sound_lost:g}; fetch the video again")
+        return failed(job, f"{found}, but clips.max_sound_lost is {job.params.max_sound_lost:g}; fetch the video again, or raise it in params.yaml")
     publish(job.made, job.target / f"{job.clip.clip_id}.mp4")
     return _row(job, "ok", cuts=len(cuts), **facts)
 
@@ -221,7 +223,7 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     target, cache = layout.stage(STAGE), layout.cache(STAGE)
     jobs = [
         Job(clip=c, song=songs[c.song_id], videos=layout.stage("download"), video=videos.get(c.video_id), target=target,
-            cache=cache, params=params)
+            cache=cache, params=params, advice=how_to_fill(layout.manifest))
         for c in sorted(manifest.clips, key=lambda c: (c.video_id, c.start or 0.0))
     ]  # fmt: skip
     begin_folder(target, "rows.csv")

@@ -28,7 +28,7 @@ from dataset_tools.base.cli import layout_of, run, say, stage_parser
 from dataset_tools.base.errors import UserError, disk_trouble, one_line
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.locks import only_one
-from dataset_tools.base.manifest import ANNOTATIONS, is_web
+from dataset_tools.base.manifest import how_to_fill, is_web, scan_checksums
 from dataset_tools.base.names import leads_out
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Clip, Row, Video, read_records, write_records
@@ -107,8 +107,8 @@ class DownloadRow(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checksum:
-    """One row of checksums.csv of a manifest, or of an earlier rows.csv: what the file was."""
+class Earlier:
+    """What is read of an earlier rows.csv: what the file was."""
 
     id: str
     sha256: str = ""
@@ -158,6 +158,11 @@ def local_path(url: str, layout: Layout) -> Path:
     return path
 
 
+def _from_root(url: str, layout: Layout) -> str:
+    """A local file as the user sees it, who stands in the root: without the way through the sources' folder."""
+    return url if "://" in url else os.path.relpath(layout.stage("sources") / url, layout.root)
+
+
 def download_one(video: Video, job: Job) -> DownloadRow:
     """Fetch one video to <video_id>.mp4 of the stage's folder, or say in the row why not. Raises nothing but what
     ends the whole run."""
@@ -168,14 +173,14 @@ def download_one(video: Video, job: Job) -> DownloadRow:
         return DownloadRow(id=video.video_id, status=status, reason=one_line(reason), yt_dlp=yt_dlp)
 
     if not video.url:
-        return lost("failed", f"url is empty in the manifest; {ANNOTATIONS}")
+        return lost("failed", f"url is empty in the manifest; {how_to_fill(job.layout.manifest)}")
     try:
         path = None if is_web(video.url) else local_path(video.url, job.layout)
         if path and not path.is_file():
-            return lost("failed", f"no such file: {video.url}; put it back, or correct the url in the manifest's videos.csv")
+            return lost("failed", f"no such file: {_from_root(video.url, job.layout)}; put it back, or correct the url in the manifest's videos.csv")
         found = outcome(video, path, job)
         if "status" in found:
-            replace = f"; replace {video.url}" if path else ""
+            replace = f"; replace {_from_root(video.url, job.layout)}" if path else ""
             return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
         publish(path or _folder(job, video.url) / found["file"], job.layout.stage(STAGE) / f"{video.video_id}.mp4")
     except OSError as err:
@@ -214,8 +219,8 @@ def _folder(job: Job, content: str) -> Path:
     return job.layout.cache(STAGE).resolve() / key
 
 
-def _checksums(path: Path) -> dict[str, str]:
-    return {row.id: row.sha256 for row in read_records(path, Checksum)} if path.is_file() else {}
+def _earlier(path: Path) -> dict[str, str]:
+    return {row.id: row.sha256 for row in read_records(path, Earlier)} if path.is_file() else {}
 
 
 def download(layout: Layout, params: Params, *, again: bool = False) -> list[DownloadRow]:
@@ -235,7 +240,10 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     if cookies and not cookies.is_file():
         raise UserError(f"{layout.params}: download.cookies_file: no such file: {params.cookies_file}")
     clips = read_records(sources / "clips.csv", Clip) if (sources / "clips.csv").is_file() else []
-    pinned, earlier = _checksums(layout.manifest / "checksums.csv"), _checksums(target / "rows.csv")
+    pinned, malformed = scan_checksums(layout.manifest)
+    if malformed:
+        raise UserError(malformed[0])
+    earlier = _earlier(target / "rows.csv")
     account = file_sha256(cookies) if cookies else params.cookies_from_browser
     fetching = film_cache.Fetching(settings=params, cookies=cookies, account=account, again=again)
     job = Job(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier)

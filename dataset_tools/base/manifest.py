@@ -1,20 +1,20 @@
 """A corpus manifest: videos.csv, clips.csv and songs.csv of one folder, read and checked together."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.limits import shown
 from dataset_tools.base.names import find_file, leads_out
 from dataset_tools.base.schema import Clip, Song, Video, scan_records, write_records
 
-ANNOTATIONS = (
-    "the README.md of the manifest's folder says where to get it and how to fill it in (where that is from an annotation "
-    "sheet: python -m dataset_tools.sources import-annotations FILE)"
-)
+SHEET = "python -m dataset_tools.sources import-annotations FILE"
 
+SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 TIMES = ("start", "end")
 """Columns of clips.csv that are there together or not at all."""
 QUANTITIES = ("clips", "songs", "compilations")
@@ -114,6 +114,26 @@ def read_published(folder: Path) -> list[Published]:
     return claims
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checksum:
+    """One row of checksums.csv: what the file of a video must be."""
+
+    id: str
+    sha256: str = ""
+    """64 hexadecimal digits; empty: not known."""
+
+    def __post_init__(self):
+        if self.sha256 and not SHA256.fullmatch(self.sha256):
+            raise ValueError(f"sha256 must be 64 hexadecimal digits or empty, found '{shown(self.sha256)}'; `sha256sum FILE` prints them")
+
+
+def scan_checksums(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """(video id -> sha256 that checksums.csv demands, one line for every rule that it breaks); nothing where there is none."""
+    path = Path(folder) / "checksums.csv"
+    rows, problems = scan_records(path, Checksum) if path.is_file() else ([], [])
+    return {row.id: row.sha256.lower() for row in rows}, problems
+
+
 def differences(counts: Mapping[str, int], claims: Sequence[Published]) -> list[str]:
     """One line for each quantity whose count is not what was published."""
     return [
@@ -135,13 +155,21 @@ def limited(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) ->
 def missing_values(manifest: Manifest) -> list[str]:
     """What later stages need and the manifest does not have yet, one line per file; empty when complete."""
     lines = []
+    advice = how_to_fill(manifest.folder)
     urls = [v.video_id for v in manifest.videos if not v.url]
     times = [c.clip_id for c in manifest.clips if c.start is None]
     if urls:
-        lines.append(f"videos.csv: url is empty for {_some(urls, len(manifest.videos))}; {ANNOTATIONS}")
+        lines.append(f"videos.csv: url is empty for {_some(urls, len(manifest.videos))}; {advice}")
     if times:
-        lines.append(f"clips.csv: start and end are empty for {_some(times, len(manifest.clips))}; {ANNOTATIONS}")
+        lines.append(f"clips.csv: start and end are empty for {_some(times, len(manifest.clips))}; {advice}")
     return lines
+
+
+def how_to_fill(folder: Path) -> str:
+    """What to do about a value that the manifest in `folder` lacks."""
+    if (Path(folder) / "README.md").is_file():
+        return f"the README.md of the manifest's folder says where to get it and how to fill it in (where that is from an annotation sheet: {SHEET})"
+    return f"fill it in (from an annotation sheet: {SHEET})"
 
 
 def is_web(url: str) -> bool:
@@ -156,19 +184,19 @@ def url_problem(url: str, folder: Path) -> str:
     """
     if not url:
         return ""
-    shown = f"url '{url[:200]}'"
-    if not shown.isprintable():
+    quoted = f"url '{url[:200]}'"
+    if not quoted.isprintable():
         return f"url {url[:200]!a}: holds control characters"
     try:
         parts = urlsplit(url)
     except ValueError as err:
-        return f"{shown}: not a URL: {err}"
+        return f"{quoted}: not a URL: {err}"
     if is_web(url):
-        return "" if parts.hostname else f"{shown}: names no host"
+        return "" if parts.hostname else f"{quoted}: names no host"
     if parts.scheme or PurePosixPath(url).is_absolute():
-        return f"{shown}: must be http(s) or a path relative to the manifest's folder"
+        return f"{quoted}: must be http(s) or a path relative to the manifest's folder"
     if leads_out(folder, url):
-        return f"{shown}: leads out of {folder}; put the file itself into that folder (a link does not do)"
+        return f"{quoted}: leads out of {folder}; put the file itself into that folder (a link does not do)"
     return ""
 
 
@@ -178,5 +206,5 @@ def absent_files(videos: Sequence[Video], folder: Path) -> list[str]:
 
 
 def _some(ids: Sequence[str], of: int) -> str:
-    shown = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-    return f"{len(ids)} of {of} rows ({shown})"
+    few = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+    return f"{len(ids)} of {of} rows ({few})"

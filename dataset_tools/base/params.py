@@ -5,6 +5,7 @@ import math
 import re
 import types
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +16,11 @@ from dataset_tools.base.timebase import LEVELS
 from dataset_tools.base.yaml_file import read_yaml
 
 P = TypeVar("P")
+SECTIONS = (
+    "corpus", "levels", "variants", "models", "systems", "sources", "download", "clips", "pose", "i3d", "audio", "split", "shards", "vqvae",
+    "synthesizer", "rhythm", "prior", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report", "listen",
+)  # fmt: skip
+"""What may stand at the top of a params file: what DVC runs over, and the stages."""
 MOST = 500
 """Letters of what a record says of a value, which may repeat it."""
 
@@ -24,13 +30,17 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     have are skipped: for who reads a part of another's section. 'a.b' is section b of section a, empty where it is
     absent; `record.sections` of a's record names such sections, which are not parameters of a.
 
-    Raises UserError for what `read_yaml` refuses, a missing section, an unknown key, a value of another type than the
+    Raises UserError for what `read_yaml` refuses, a missing section, an unknown section or key, a value of another type than the
     record's field has, a number that is not finite, or a value that `record` refuses (its __post_init__ raises ValueError).
     """
     everything = read_params(path)
     outer, _, inner = section.partition(".")
+    unknown = [name for name in everything if name not in SECTIONS and name != outer]
     if outer not in everything:
-        raise UserError(f"{path}: section '{outer}' is missing")
+        raise UserError(f"{path}: section '{outer}' is missing" + (f"; it has '{shown(unknown[0])}', which is none" if unknown else ""))
+    if unknown:
+        near = get_close_matches(str(unknown[0]), SECTIONS, 1)
+        raise UserError(f"{path}: section '{shown(unknown[0])}' is not known; {f'is {near[0]} meant? ' if near else ''}known: {', '.join(SECTIONS)}")
     values = everything[outer] or {}
     if inner and isinstance(values, dict):
         values = values.get(inner) or {}

@@ -45,6 +45,7 @@ RANGES = {
 the clip, not the table."""
 WORDS = {int: "a whole number", float: "a finite number", bool: "True or False"}
 WHOLE_NUMBER, NUMBER = (re.compile(p, re.ASCII) for p in (r"[+-]?\d{1,19}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"))
+CLOCK = re.compile(r"\d{1,4}(:\d{1,2}){1,2}([.,]\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 STATUSES = ("ok", "permanent", "auth", "transient", "failed", "dropped")
 
@@ -225,7 +226,8 @@ def _convert(text: str, kind, name: str, separator: str):
     else:
         value = _number(text.strip(), kinds[0], name, separator)
     if value is None:
-        raise ValueError(f"{name} must be {WORDS[kinds[0]]}, found '{shown(text)}'")
+        seconds = "; write seconds, such as 75.5" if CLOCK.fullmatch(text.strip()) else ""
+        raise ValueError(f"{name} must be {WORDS[kinds[0]]}, found '{shown(text)}'{seconds}")
     low, high = RANGES.get(name, (-WHOLE, WHOLE) if kinds[0] is int else (-math.inf, math.inf))
     if not low <= value <= high:
         raise ValueError(f"{name} must be {low} to {high}, found {shown(text)}")

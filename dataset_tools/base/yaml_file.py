@@ -54,9 +54,18 @@ def read_yaml(path: Path) -> object:
         _count(node, path, {})
         value = loader.construct_document(node)
     except yaml.YAMLError as err:
-        raise UserError(f"{path}: not YAML: {shown(' '.join(str(err).split()))}") from None
+        raise UserError(f"{path}{_what_is_wrong(err, text)}") from None
     _check_values(value, path)
     return value
+
+
+def _what_is_wrong(err: yaml.YAMLError, text: str) -> str:
+    """Where it is, what PyYAML says and, of a tab, what to do; without the lines of the file that PyYAML adds."""
+    mark = getattr(err, "problem_mark", None)
+    said = " ".join(filter(None, (getattr(err, "context", None), getattr(err, "problem", None)))) or " ".join(str(err).split())
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    tab = "; indent with spaces, not with tabs" if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in said else ""
+    return f"{f' line {mark.line + 1}' if mark else ''}: not YAML: {shown(said)}{tab}"
 
 
 def _check_depth(text: str, path: Path) -> None:

@@ -53,7 +53,7 @@ def write_card(layout: Layout) -> tuple[Path, Path]:
 def card_text(layout: Layout) -> str:
     """The card as Markdown; a section on what was measured only where the stages' results are there."""
     manifest = load_manifest(layout.manifest, clip=ListedClip)
-    about = _about(layout.manifest / "card.yaml")
+    about = read_about(layout.manifest / "card.yaml")
     _, _, notes = check_manifest(layout.manifest)
     parts = [part for part in PARTS if any(c.official_split == part for c in manifest.clips)]
     shared = {
@@ -97,7 +97,8 @@ def card_text(layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _about(path: Path) -> About:
+def read_about(path: Path) -> About:
+    """card.yaml, or what stands for it where there is none. Raises UserError as `read_yaml`, and for what is no card."""
     if not path.is_file():
         return About()
     try:

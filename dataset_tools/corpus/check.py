@@ -9,6 +9,7 @@ import numpy as np
 
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
+from dataset_tools.base.manifest import scan_checksums
 from dataset_tools.base.schema import Clip, Row, Video, leaks, scan_records
 from dataset_tools.base.shard_check import validate_shard
 from dataset_tools.base.sound_file import open_sound
@@ -17,6 +18,7 @@ from dataset_tools.base.timebase import SAMPLES_PER_FRAME
 from dataset_tools.base.work_cache import file_sha256
 from dataset_tools.base.workers import progress
 from dataset_tools.corpus.apart import look
+from dataset_tools.corpus.card import read_about
 from dataset_tools.corpus.rules import check_manifest
 from dataset_tools.vision.video_io import open_media
 
@@ -52,6 +54,8 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
     packet, arrays and sounds by shape, shards with their checksums.
     """
     manifest, problems, notes = check_manifest(layout.manifest)
+    more_problems, more_notes = _beside(layout, {v.video_id for v in manifest.videos})
+    problems, notes = problems + more_problems, notes + more_notes
     found, opened = list(_stages(layout)), 0
     problems += [line for _, _, lines in found for line in lines]
     if deep:
@@ -71,6 +75,18 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
         + f"; {len(problems)} errors, {len(notes)} notes"
     )
     return Findings(problems=problems, notes=notes, summary=summary)
+
+
+def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
+    """(problems, notes) of the manifest's checksums and card."""
+    pinned, problems = scan_checksums(layout.manifest)
+    try:
+        read_about(layout.manifest / "card.yaml")
+    except UserError as err:
+        problems.append(str(err))
+    unknown = sorted(pinned.keys() - videos)
+    some = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
+    return problems, [f"{layout.manifest / 'checksums.csv'}: {len(unknown)} ids that no video has ({some})"] if unknown else []
 
 
 def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:

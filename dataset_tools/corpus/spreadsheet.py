@@ -6,6 +6,7 @@ not opened, and sizes are capped before anything is unpacked.
 
 import codecs
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -113,7 +114,9 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
         name = name or names[0]
         sheet = book[name]
         sheet.reset_dimensions()  # the file's own claim, which may be absurd
-        rows = _kept(path, enumerate(([_as_seen(cell.value, cell.number_format if cell.value is not None else "", book.epoch) for cell in row] for row in _rows(sheet)), start=1))
+        unsaved = _unsaved(data, book, name)
+        cells = ([_as_seen(cell.value, cell.number_format if cell.value is not None else "", book.epoch) for cell in row] for row in _rows(sheet))
+        rows = _kept(path, ((number, [unsaved.get((number, at), text) for at, text in enumerate(row)]) for number, row in enumerate(cells, start=1)))
         links = _links(data, book, name)
     except UserError:
         raise
@@ -167,6 +170,26 @@ def _links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
             elif element.tag == f"{{{SHEET_MAIN_NS}}}row":
                 element.clear()
     return links
+
+
+def _unsaved(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
+    """(row number, index of the column) -> a remark in place of the value that a formula had, of those saved without one: as
+    programs write them that do not reckon."""
+    from openpyxl.xml.constants import SHEET_MAIN_NS
+    from openpyxl.xml.functions import iterparse
+
+    found: dict[tuple[int, int], str] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as parts:
+        part = parts.read(book[name]._worksheet_path)
+    if re.search(rb"<(\w+:)?f[\s>/]", part):
+        for _, element in iterparse(io.BytesIO(part)):
+            if element.tag == f"{{{SHEET_MAIN_NS}}}row":
+                element.clear()
+            elif element.tag == f"{{{SHEET_MAIN_NS}}}c" and (formula := element.find(f"{{{SHEET_MAIN_NS}}}f")) is not None:
+                value = element.find(f"{{{SHEET_MAIN_NS}}}v")
+                if (value is None or not value.text) and (at := next(iter(_cells(element.get("r"))), None)):
+                    found[at] = f"={shown(formula.text or '')} (a formula saved without its value: open the file in a spreadsheet, save it)"
+    return found
 
 
 def _cells(ref: str) -> Iterable[tuple[int, int]]:
