@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,8 +116,12 @@ def test_memory_that_is_lacking_says_nothing_of_the_film(tmp_path, film, monkeyp
 def test_a_worker_that_died_while_it_waited_is_no_items_fault():
     path = Path("film")
     process = look(place, path)
-    next(w for w in workers._spare if w.process.pid == process).process.kill()
+    workers._own.worker.process.kill()
     time.sleep(0.2)
     assert look(place, path) != process
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: look(place, path), range(2)))
+    assert all(found != os.getpid() for found in both)
+    assert look(place, path) not in both, "a process ends with its thread"
     with pytest.raises(ProcessLost):
         workers.apart(gone, path, timeout=9, memory=1 << 40)

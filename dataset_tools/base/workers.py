@@ -15,6 +15,7 @@ import pickle
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -181,8 +182,10 @@ def in_turns(function: Callable[[I], O], items: Iterable[I], workers: int, ahead
             worker.stop()
 
 
-_spare: list["_Worker"] = []
-"""Processes of `apart` that wait for their next call."""
+_own = threading.local()
+"""`worker`: the process of `apart` that waits for this thread's next call. No other thread's: on Linux it ends with the thread."""
+_kept: set["_Worker"] = set()
+"""Those of all threads."""
 
 
 def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
@@ -191,15 +194,12 @@ def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
     What it raises is raised here; ProcessLost where the process dies or takes more than `timeout` seconds. It may take `memory`
     bytes, where the system can hold it to that: beyond, it is refused memory.
     """
-    worker = None
-    while worker is None:
-        try:
-            worker = _spare.pop()
-        except IndexError:
-            worker = _Worker(_called, None, START)
-        if not worker.process.is_alive():
-            worker.stop()
-            worker = None
+    worker, _own.worker = getattr(_own, "worker", None), None
+    if worker and not worker.process.is_alive():
+        worker = _let_go(worker)
+    if worker is None:
+        worker = _Worker(_called, None, START)
+        _kept.add(worker)
     worker.timeout, worker.given = timeout, [0]
     worker.begin()
     try:
@@ -209,12 +209,12 @@ def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
             connection.wait([worker.pipe], max(0.0, worker.deadline - time.monotonic()))
             kind, outcome = worker.take()
     except BaseException:
-        worker.stop()
+        _let_go(worker)
         raise
     if kind == "lost":
-        worker.stop()
+        _let_go(worker)
     else:
-        _spare.append(worker)
+        _own.worker = worker
     if kind != "done":
         raise outcome
     return outcome
@@ -229,10 +229,15 @@ def _called(call: tuple):
     return function(*args)
 
 
+def _let_go(worker: "_Worker") -> None:
+    worker.stop()
+    _kept.discard(worker)
+
+
 @atexit.register
-def _stop_spare() -> None:
-    while _spare:
-        _spare.pop().stop()
+def _stop_kept() -> None:
+    for worker in tuple(_kept):
+        _let_go(worker)
 
 
 class _Worker:
