@@ -1,6 +1,7 @@
 """Activations to beats: the likeliest steady train, the likeliest bars over it, the tempo."""
 
 import numpy as np
+import pytest
 
 from d2m_model.rhythm.beats_file import tempo_of
 from d2m_model.rhythm.tracking import track_beats, track_downbeats
@@ -48,6 +49,12 @@ def test_a_dancer_who_stands_for_a_while_goes_on_in_tempo():
     danced = np.concatenate([true[:8], true[-4:]])
     found = track_beats(bumps(danced, 300))
     assert len(found) == len(true) and np.abs(found - true).max() < 0.02
+
+
+def test_one_blip_long_after_the_dance_is_no_beat():
+    true = 5.0 + 0.5 * np.arange(16)
+    found = track_beats(np.maximum(bumps(true, 2100), 0.13 * bumps([60.0], 2100)))
+    assert len(found) == len(true) and np.abs(found - true).max() < 0.005
 
 
 def test_a_dancer_who_is_early_and_late_is_followed():

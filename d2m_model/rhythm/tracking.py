@@ -4,7 +4,8 @@ Beats: the path through time and tempo whose beats have the highest sum of log-o
 (a second-order Viterbi search, as the bar pointer model of Krebs, Böck and Widmer, ISMIR 2015, on a coarser grid). Dancers
 are early and late, which is no change of tempo: the activation counts that is best within `OFF` frames of a beat's place. A
 passage without any activation is bridged in tempo. The likeliest train ends where more beats would cost it more than they
-bring, so it is lengthened either way to the first and last sign of a beat; before and after that there are no beats.
+bring, so it is lengthened either way, as far as signs of beats outweigh those that are missing; before and after that there are no
+beats.
 Down-beats: every fourth beat, of the four counts the one with the highest sum of log-odds; to count anew costs a price.
 """
 
@@ -28,8 +29,9 @@ ODDS = 4.0
 """Log-odds are cut to this, so that no single frame decides."""
 THRESHOLD = 0.3
 """Activation at which a beat is as likely as none: frames with a beat weigh more in training, but are smeared out."""
-SIGN = 0.1
-"""Activation that is a sign of a beat, though a weak one."""
+SIGN, MISSING = 0.1, 0.5
+"""Activation that is a sign of a beat, though a weak one; price of a beat without one, in signs, where the train is
+lengthened: a pause is bridged if what comes after it has half as many beats."""
 GAPS = np.arange(int(60 / FASTEST * GRID), int(np.ceil(60 / SLOWEST * GRID)) + 1)
 """(G,) places of the grid that there may be from beat to beat."""
 TEMPO = PRIOR * np.exp(-0.5 * (np.log2(60 * GRID / GAPS / LIKELY) / SPREAD) ** 2) - PRIOR
@@ -54,10 +56,11 @@ def track_beats(activation: np.ndarray) -> np.ndarray:
     if score[t, g] <= 0:
         return np.zeros(0)
     places, gaps = _train(back, t, g)
-    signs = np.flatnonzero(fine >= SIGN)
-    first, last = min(signs[0], places[0]), max(signs[-1], places[-1])
-    after = places[-1] + _lengthened(odds[places[-1] : last + 1], gaps[-1])
-    before = places[0] - _lengthened(odds[first : places[0] + 1][::-1], gaps[min(1, len(gaps) - 1)])
+    signs = _signs(fine)
+    first, last = np.flatnonzero(fine >= SIGN)[[0, -1]]
+    first, last = min(first, places[0]), max(last, places[-1])
+    after = _supported(places[-1] + _lengthened(odds[places[-1] : last + 1], gaps[-1]), signs)
+    before = _supported(places[0] - _lengthened(odds[first : places[0] + 1][::-1], gaps[min(1, len(gaps) - 1)]), signs)
     places = np.concatenate([before[::-1], places, after])
     return np.unique([refined(activation, place * FPS / GRID) / FPS for place in places])
 
@@ -68,6 +71,19 @@ def _nearby(odds: np.ndarray) -> np.ndarray:
     price = UNEVEN * (np.arange(-reach, reach + 1) * FPS / GRID) ** 2
     around = np.lib.stride_tricks.sliding_window_view(np.pad(odds, reach, constant_values=-ODDS), 2 * reach + 1)
     return (around - price).max(axis=1)
+
+
+def _signs(fine: np.ndarray) -> np.ndarray:
+    """(T,) whether the activation (T,) on the grid reaches `SIGN` within `OFF` frames of each place."""
+    reach = int(OFF * GRID / FPS)
+    return np.lib.stride_tricks.sliding_window_view(np.pad(fine, reach), 2 * reach + 1).max(axis=1) >= SIGN
+
+
+def _supported(places: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """The first of the places (n,), in the order in which a train was lengthened by them, up to where signs outweigh what is
+    missing by most."""
+    worth = np.cumsum(np.where(signs[places], 1.0, -MISSING))
+    return places[: int(worth.argmax()) + 1] if len(worth) and worth.max() > 0 else places[:0]
 
 
 def _search(odds: np.ndarray, begun: int | None = None) -> tuple[np.ndarray, np.ndarray]:
