@@ -97,6 +97,7 @@ class Params(TrainingParams):
         require(self.judge in ("", "vggish", "demo"), f"judge must be vggish, demo or empty, found '{self.judge}'")
         require(self.judged_clips >= 1, f"judged_clips must be at least 1, found {self.judged_clips}")
         require(self.decoder in ("own", "istft"), f"decoder must be own or istft, found '{self.decoder}'")
+        require(not (self.weights and self.decoder == "istft"), "weights take the training's place, and hold no inverse STFT: leave out weights or decoder")
         self.istft()
         discriminator_config(self.discriminator, width=self.discriminator_width, scales=self.scales)
         for name in ("steps", "test_windows"):

@@ -1,7 +1,6 @@
 """Activations to beats: the likeliest steady train, the likeliest bars over it, the tempo."""
 
 import numpy as np
-import pytest
 
 from d2m_model.rhythm.beats_file import tempo_of
 from d2m_model.rhythm.tracking import track_beats, track_downbeats

@@ -77,8 +77,9 @@ def test_the_beats_that_generate_writes_beside_a_sound_are_read(tmp_path):
 
     clicks = np.zeros(6 * 22_050, np.float32)
     clicks[11_025 :: 11_025] = 1
-    of_sounds.write_beats(tmp_path / "a.json", clicks, sound="a.wav", level="high", seed=0, seconds=6.0)
-    found = read_beats(tmp_path / "a.json")
+    for facts in ({"level": "high", "seed": 0}, {"song": "mine.mp3"}):  # of a model, of a song of one's own
+        of_sounds.write_beats(tmp_path / "a.json", clicks, sound="a.wav", seconds=6.0, **facts)
+        found = read_beats(tmp_path / "a.json")
     assert found.seconds == 6 and len(found.beats) > 6 and np.abs(np.diff(found.beats) - 0.5).max() < 0.05
 
 

@@ -39,6 +39,15 @@ def test_each_code_is_a_hop_of_sound(polar, count):
     assert z.grad.isfinite().all() and z.grad.abs().sum() > 0
 
 
+def test_a_magnitude_that_runs_away_is_held_and_can_come_back():
+    net = decoder()
+    wanted = torch.full((1, 41, 130), 200.0, requires_grad=True)
+    net.head.register_forward_hook(lambda *_: wanted)
+    sound = net(torch.zeros(1, 8, 40))
+    sound.square().sum().backward()
+    assert sound.isfinite().all() and wanted.grad.isfinite().all()
+
+
 def test_codes_a_hop_later_sound_a_hop_later():
     net, z = decoder(), torch.randn(1, 8, 60)
     with torch.no_grad():

@@ -10,6 +10,7 @@ import soundfile
 from d2m_model.metrics.inputs import read_pairs, read_sound, sound_files, training_files
 from dataset_tools.base import limits
 from dataset_tools.base.errors import UserError
+from dataset_tools.base.mono import lone_channel
 from dataset_tools.base.sound_file import open_sound, read_samples
 
 RATE = 22050
@@ -105,6 +106,18 @@ def test_channels_that_cancel_each_other_are_heard(tmp_path, begin):
     assert np.array_equal(read_samples(tmp_path / "a.wav", mono=True, most=8 * RATE).audio, left[: 8 * RATE].astype(np.float32))
     soundfile.write(tmp_path / "b.wav", np.stack([left, 0.9 * left], axis=1), RATE, subtype="FLOAT")
     assert read_samples(tmp_path / "b.wav", mono=True).alone is None
+
+
+def test_a_second_of_faint_hiss_decides_nothing():
+    """Two instruments, one on each side, and a pause of 1 s whose noise cancels in the mean."""
+    rate, rng = 8000, np.random.default_rng(0)
+    times = np.arange(20 * rate) / rate
+    sound = 0.5 * np.stack([np.sin(2 * np.pi * 220 * times), np.sin(2 * np.pi * 330 * times)]).astype(np.float32)
+    hiss = 0.0014 * rng.standard_normal(rate).astype(np.float32)
+    sound[:, 9 * rate : 10 * rate] = np.stack([hiss, -hiss])
+    assert lone_channel(sound, rate) is None
+    sound[:, 9 * rate : 10 * rate] *= 200  # loud, it is a part of the music
+    assert lone_channel(sound, rate) is not None
 
 
 def test_a_score_says_which_channel_was_scored(tmp_path):

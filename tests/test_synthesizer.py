@@ -215,7 +215,7 @@ def test_missing_vqvae_is_one_line(root, tmp_path):
         synthesizer.train(root / "data" / "tiny" / "shards", tmp_path / "model.pt", "high", params, tmp_path / "out")
 
 
-@pytest.mark.parametrize("change", [{"discriminator": "mine"}, {"scales": 4}, {"betas": (0.5,)}, {"wave": -1.0}, {"gain": 0}, {"decoder": "other"}, {"istft_overlap": 1}])
+@pytest.mark.parametrize("change", [{"discriminator": "mine"}, {"scales": 4}, {"betas": (0.5,)}, {"wave": -1.0}, {"gain": 0}, {"decoder": "other"}, {"decoder": "istft", "weights": "x"}, {"istft_overlap": 1}])
 def test_params_out_of_range_are_refused(change):
     with pytest.raises(ValueError):
         synthesizer.Params(**change)

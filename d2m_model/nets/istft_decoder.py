@@ -5,13 +5,14 @@ frame of an STFT for each code, which costs a fifth of the time.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-LOUDEST = 100.0
-"""Of a magnitude, so that no exponential can run away (Vocos)."""
+LOUDEST = math.log(100.0)
+"""Of a magnitude's logarithm, so that no exponential can run away (Vocos)."""
 CONTEXT = 8
 """Codes that the first convolution reads for a frame."""
 KERNEL = 7
@@ -80,5 +81,5 @@ class IstftDecoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         a, b = self.head(self.last(x)).float().transpose(1, 2).chunk(2, 1)
-        frames = torch.polar(a.exp().clamp(max=LOUDEST), b) if self.polar else torch.complex(a, b)
+        frames = torch.polar(a.clamp(max=LOUDEST).exp(), b) if self.polar else torch.complex(a, b)
         return torch.istft(frames, self.n_fft, self.hop, window=self.window, length=z.shape[2] * self.hop)[:, None]

@@ -32,7 +32,7 @@ ACCENTED, PLAIN = 1760.0, 880.0
 """Hz of the clicks at down-beats and at other beats."""
 DIGITS = {"beats": 4, "downbeats": 4, "strength": 3}
 """Decimals that are written; 0.1 ms is a hundredth of what beats are judged by."""
-OF_A_SOUND = ("sound", "level", "seed", "onsets")
+OF_A_SOUND = ("sound", "song", "level", "seed", "onsets")
 """What `generate --json` writes beside a sound's beats, and nothing here reads."""
 
 

@@ -7,7 +7,7 @@ silent in the mean of both.
 import numpy as np
 
 LOST = 0.05  # of the channels' mean power: the mean of two that are alike has 1 of it, of unlike ones a half
-FAINT = 1e-6  # mean power below which there is nothing to hear: -60 dB of full scale
+FAINT, QUIET = 1e-6, 0.01  # mean power of a second below which nothing is lost with it: -60 dB of full scale, -20 dB of the whole sound
 
 
 class Mixing:
@@ -40,7 +40,7 @@ class Mixing:
         if len(powers) > 1 and lengths[-1] <= self.rate // 2:  # a short rest counts to the last: a few samples cancel by chance
             powers[-2:], lengths[-2:] = [powers[-2] + powers[-1]], [lengths[-2] + lengths[-1]]
         channels, mean = np.array(powers)[:, :-1], np.array(powers)[:, -1]
-        heard = channels.mean(axis=1) > FAINT * np.array(lengths)
+        heard = channels.mean(axis=1) > np.maximum(FAINT, QUIET * channels.mean(axis=1).sum() / self.heard) * np.array(lengths)
         if not (mean < LOST * channels.mean(axis=1))[heard].any():
             return None
         return int(channels.sum(axis=0).argmax())

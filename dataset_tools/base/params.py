@@ -30,7 +30,7 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     have are skipped: for who reads a part of another's section. 'a.b' is section b of section a, empty where it is
     absent; `record.sections` of a's record names such sections, which are not parameters of a.
 
-    Raises UserError for what `read_yaml` refuses, a missing section, an unknown section or key, a value of another type than the
+    Raises UserError for what `read_yaml` refuses, a missing section, an unknown key, a section whose name is nearly a known one, a value of another type than the
     record's field has, a number that is not finite, or a value that `record` refuses (its __post_init__ raises ValueError).
     """
     everything = read_params(path)
@@ -38,9 +38,9 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     unknown = [name for name in everything if name not in SECTIONS and name != outer]
     if outer not in everything:
         raise UserError(f"{path}: section '{outer}' is missing" + (f"; it has '{shown(unknown[0])}', which is none" if unknown else ""))
-    if unknown:
-        near = get_close_matches(str(unknown[0]), SECTIONS, 1)
-        raise UserError(f"{path}: section '{shown(unknown[0])}' is not known; {f'is {near[0]} meant? ' if near else ''}known: {', '.join(SECTIONS)}")
+    for name in unknown:  # other keys are the user's own, which DVC and YAML's anchors allow
+        if near := get_close_matches(str(name), SECTIONS, 1):
+            raise UserError(f"{path}: section '{shown(name)}' is not known; is {near[0]} meant? known: {', '.join(SECTIONS)}")
     values = everything[outer] or {}
     if inner and isinstance(values, dict):
         values = values.get(inner) or {}
