@@ -7,6 +7,7 @@ the training split only say how fast videos move. The published weights, `loss_8
 
 import json
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from d2m_model.composers.cmt_generation import Sampling, Statistics, plan_of, statistics_of, write_words
 from d2m_model.composers.cmt_net import CmtNet, losses
 from d2m_model.composers.cmt_pieces import Excerpts, corpus_pieces, midi_pieces
-from d2m_model.composers.cmt_video import read_motion, rhythm_of
+from d2m_model.composers.cmt_video import bar_speeds, read_motion, rhythm_of
 from d2m_model.composers.cmt_words import notes_of
 from d2m_model.composers.dance import Corpus, Dance, SystemParams, Unmeasured
 from d2m_model.composers.score import Note, cut
@@ -26,7 +27,7 @@ from d2m_model.training.seeding import seed_everything
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import require
 from dataset_tools.base.timebase import frames_to_seconds
-from dataset_tools.base.workers import progress
+from dataset_tools.base.workers import run_all
 
 KIND, VERSION = "cmt", 1
 
@@ -124,8 +125,8 @@ def train(corpus: Corpus, params: Params) -> Cmt:
     genres = tuple(sorted({piece.genre for piece in pieces} - {""}))
     if params.genre and params.genre not in genres:
         raise UserError(f"baselines.cmt.genre '{params.genre}' is not one of the training music's: {', '.join(genres) or 'none is known'}")
-    dances = corpus.training_dances()
-    speeds = [rhythm_of(read_motion(dance.video), params.tempo).speeds for dance in progress(list(dances), f"{KIND} videos")]
+    videos = [dance.video for dance in corpus.training_dances()]
+    speeds = run_all(partial(bar_speeds, tempo=params.tempo), videos, params.threads, f"{KIND} videos")
     known = statistics_of([piece.words for piece in pieces], np.concatenate(speeds))
     data = Excerpts(pieces, genres, bars=params.bars, words=params.words, seed=params.seed)
     run = corpus.run(params, [*files, corpus.layout.stage("shards")])

@@ -62,6 +62,11 @@ def read_motion(video: Path) -> Motion:
     return motion_of(np.array(found).reshape(-1, DIRECTIONS))
 
 
+def bar_speeds(video: Path, tempo: float) -> np.ndarray:
+    """(M,) mean speed of each bar of a video file, as in `Rhythm`. tempo: as for `rhythm_of`. Raises as `read_motion`."""
+    return rhythm_of(read_motion(video), tempo).speeds
+
+
 def directions(flow: np.ndarray) -> np.ndarray:
     """(12,) mean flow length in px by direction, of flow (2, H, W) in px; their sum is the mean length."""
     length = np.hypot(*flow)

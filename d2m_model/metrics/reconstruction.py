@@ -11,20 +11,25 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 
 
 @torch.no_grad()
-def coded_again(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """{clip: sound (S,)} coded and decoded at `level` (0, 1 or 2), each as long as it was: what is left of a hop at its
-    end, which has no code, is silent. The best that a system of this level could sound."""
-    result = {}
-    for clip, audio in sounds.items():
-        decoded = model.decode(model.encode(torch.from_numpy(audio)[None], level), level)[0].numpy()
-        result[clip] = np.pad(decoded, (0, max(0, len(audio) - len(decoded))))[: len(audio)]
-    return result
-
-
-@torch.no_grad()
 def codes_of(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """{clip: codes (S // hop,)} of sounds (S,) at `level` (0, 1 or 2)."""
     return {clip: model.encode(torch.from_numpy(audio)[None], level)[0].numpy() for clip, audio in sounds.items()}
+
+
+@torch.no_grad()
+def decoded(model: JukeboxVQVAE, level: int, codes: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """{clip: sound (S,)} of codes (S // hop,) of sounds (S,), each as long as it was: what is left of a hop at its end, which
+    has no code, is silent."""
+    result = {}
+    for clip, audio in sounds.items():
+        found = model.decode(torch.from_numpy(codes[clip])[None], level)[0].numpy()
+        result[clip] = np.pad(found, (0, max(0, len(audio) - len(found))))[: len(audio)]
+    return result
+
+
+def coded_again(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """{clip: sound (S,)} coded and decoded at `level` (0, 1 or 2). The best that a system of this level could sound."""
+    return decoded(model, level, codes_of(model, level, sounds), sounds)
 
 
 def spectral_convergence(predicted: torch.Tensor, target: torch.Tensor) -> float:
