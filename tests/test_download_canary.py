@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -187,8 +188,8 @@ def test_whatever_a_page_makes_yt_dlp_raise_costs_its_own_row(tmp_path, site, mo
     monkeypatch.setattr(fetch, "fetch", broken)
     layout = corpus(tmp_path, many(site, [], count=3))
     rows = run(layout)
-    assert [row.status for row in rows.values()] == ["ok", "failed" if isinstance(error, MemoryError) else "transient", "ok"]
-    assert type(error).__name__ in rows["v01"].reason and "make update-yt-dlp" in rows["v01"].reason
+    status, reason = ("failed", "there is not enough memory") if isinstance(error, MemoryError) else ("transient", f"{type(error).__name__}.*make update-yt-dlp")
+    assert [row.status for row in rows.values()] == ["ok", status, "ok"] and re.search(reason, rows["v01"].reason)
     assert len(schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)) == 3
 
 
