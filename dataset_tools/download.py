@@ -135,13 +135,16 @@ class Bar:
     def __init__(self, videos: int):
         self.lock = threading.Lock()
         self.received: dict[str, int] = {}
+        self.total = 0
         self.bar = tqdm(total=videos, desc=STAGE, unit="video", delay=1, dynamic_ncols=True, mininterval=0.5)
 
     def hook(self, state: dict) -> None:
         """A progress hook of yt-dlp."""
         with self.lock:
-            self.received[state.get("filename", "")] = state.get("downloaded_bytes") or 0
-            self.bar.set_postfix_str(f"{sum(self.received.values()) / 1e6:.1f} MB", refresh=False)
+            name, size = state.get("filename", ""), state.get("downloaded_bytes") or 0
+            self.total += size - self.received.get(name, 0)
+            self.received[name] = size
+            self.bar.set_postfix_str(f"{self.total / 1e6:.1f} MB", refresh=False)
 
     def done(self) -> None:
         with self.lock:

@@ -22,6 +22,12 @@ def padded(movie, size, seed):
 
 TYPES = {"mpd": "application/dash+xml", "m3u8": "application/vnd.apple.mpegurl", "html": "text/html", "xml": "text/xml"}
 
+ENDLESS = {
+    "continues": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "head": (b"HTTP/1.1 200 OK\r\nX-Name: ", b"x"),
+    "chunk": (b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"x"),
+}  # fmt: skip
+"""What a server begins with and what it repeats: lines before the answer, a line of its head, the line of a chunk's size."""
+
 
 class Handler(BaseHTTPRequestHandler):
     """Serves /<name>.mp4 and other /<name>; what the name says goes wrong. `server.bodies` are further files, by name."""
@@ -40,8 +46,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(302, b"", Location=site.redirects[name])
         if name == "private" and "key=open" not in self.headers.get("Cookie", ""):
             return self.send_error(401)
-        if name == "guarded" and "sec-ch-ua" not in self.headers:  # as a browser's shake of hands has, yt-dlp's own has not
+        if name.startswith("guarded") and "sec-ch-ua" not in self.headers:  # as a browser's shake of hands has, yt-dlp's own has not
             return self.reply(403, b"", **{"cf-mitigated": "challenge"})
+        if name in ENDLESS:
+            return self.drip(*ENDLESS[name])
         if name.startswith("endless") or name == "unmeasured":
             return self.without_a_length(site.bodies[name], TYPES.get(name.rpartition(".")[2], "video/mp2t"), again=name != "unmeasured")
         if name == "meet" and self.command == "GET":
@@ -58,7 +66,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return None
         once = name in ("cut", "stall") and sum(asked[:2] == ("GET", name) for asked in site.asked) <= 2 and not begin
-        drips = name.startswith("drip")
+        drips = name.startswith("drip") or name == "guarded-drip"
+        if name == "late":
+            time.sleep(0.3)
         end = begin + claimed if name == "short" else len(body) // 2 if once or drips or name == "hang" else len(body)
         try:
             for at in range(begin, end, 4096):
@@ -75,6 +85,15 @@ class Handler(BaseHTTPRequestHandler):
         if name in ("stall", "hang") and end < len(body):
             site.closing.wait(1)
         return None
+
+    def drip(self, first, more):
+        """Bytes that never come to the end of what they begin."""
+        self.wfile.write(first)
+        while not self.server.closing.wait(0.05):
+            try:
+                self.wfile.write(more)
+            except OSError:
+                return
 
     def without_a_length(self, body, kind, again):
         """A body whose end only the closing of the connection tells, sent again and again or once."""

@@ -20,6 +20,7 @@ from dataset_tools import download
 from dataset_tools.base import schema
 from dataset_tools.base.errors import UserError
 from dataset_tools.corpus import classify, fetch, film_cache
+from dataset_tools.corpus.canary import send_canaries
 from dataset_tools.corpus.dead_links import DeadLink
 from dataset_tools.corpus.no_film import Refused
 
@@ -73,6 +74,31 @@ def test_no_network_ends_the_run_and_one_dead_site_does_not(tmp_path, site):
     other = {"v": f"{site.url.replace('127.0.0.1', 'localhost')}/ok.mp4"}
     rows = run(corpus(tmp_path, dead | other), dataclasses.replace(QUICK, attempts=1, retries=0))
     assert rows["v"].status == "ok" and {row.status for name, row in rows.items() if name != "v"} == {"transient"}
+
+
+def canaries(urls, silent):
+    """What `send_canaries` makes of addresses of which `silent` do not answer, and those it asked for."""
+    asked = []
+
+    def outcome(video):
+        asked.append(video.video_id)
+        return {"status": "transient", "reason": "timed out", "advice": classify.NETWORK} if silent(video.video_id) else {"was": ""}
+
+    return send_canaries([schema.Video(video_id=str(k), url=url) for k, url in enumerate(urls)], outcome), asked
+
+
+def test_one_film_that_does_not_come_is_not_the_site():
+    site = [f"https://a.org/{k}" for k in range(300)]
+    assert canaries(site, lambda name: name in ("0", "1")) == ({}, ["0", "1", "2"])
+    with pytest.raises(UserError, match="^0, asked for ahead of 300 videos: timed out; check the network"):
+        canaries(site, lambda name: True)
+
+
+def test_a_few_sites_that_are_gone_are_not_the_network():
+    hosts = [f"https://h{k}.org/" for k in range(43)]
+    assert canaries(hosts, lambda name: name in ("0", "1", "2")) == ({}, ["0", "1", "2", "3"])
+    with pytest.raises(UserError, match="^0, asked for ahead of 43 videos"):
+        canaries(hosts, lambda name: True)
 
 
 def test_what_is_the_videos_own_does_not_end_the_run(tmp_path, site, movie):

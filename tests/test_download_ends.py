@@ -1,6 +1,9 @@
 """Whatever a server sends, and however slowly, a download ends: no wait that only the other side could end."""
 
 import dataclasses
+import io
+import re
+import threading
 import time
 
 import pytest
@@ -8,8 +11,10 @@ from film_site import corpus, padded
 from test_download import QUICK, run
 from test_download_streams import playlist
 
-from dataset_tools.corpus import answers, dash, fetch
+from dataset_tools.base.patience import patient
+from dataset_tools.corpus import answers, clocks, dash, fetch
 from dataset_tools.corpus.hls import segments
+from dataset_tools.corpus.no_film import Refused
 
 ONCE = dataclasses.replace(QUICK, attempts=1, retries=0)
 
@@ -18,23 +23,77 @@ def row_of(tmp_path, site, name):
     return run(corpus(tmp_path, {"v": f"{site.url}/{name}"}), ONCE)["v"]
 
 
-@pytest.mark.parametrize("name", ["drip.mp4", "drip.html"])
+@pytest.mark.parametrize("name", ["drip.mp4", "drip.html", "continues.mp4", "head.mp4", "chunk.mp4", "guarded-drip.mp4"])
 def test_a_byte_now_and_then_keeps_no_connection(tmp_path, site, movie, monkeypatch, name):
     """Ten bytes a second: no two of them are apart for long, and a film would take years."""
-    monkeypatch.setattr(fetch, "READ_TIMEOUTS", 4)
+    monkeypatch.setattr(fetch, "READ_TIMEOUTS", 7)
     site.bodies["drip.html"] = b"<html>" + b" " * 100_000
     begun = time.monotonic()
-    row = row_of(tmp_path, site, name)
-    assert row.status == "transient" and "timed out: " in row.reason and time.monotonic() - begun < 30
+    row = run(corpus(tmp_path, {"v": f"{site.url}/{name}"}))["v"]
+    assert row.status == "transient" and re.fullmatch("timed out: not there after 2.1 s; run again (later|to go on)", row.reason)
+    assert time.monotonic() - begun < 30 and [what for what, *_ in site.asked].count("GET") <= 3, "neither retried nor tried anew"
 
 
-def test_what_would_take_days_is_not_waited_for(tmp_path, site, movie, monkeypatch):
-    monkeypatch.setattr(fetch, "PACE_AFTER", 0.5)
-    monkeypatch.setattr(fetch, "VIDEO_SECONDS", 120)
-    site.bodies["film"], site.pause = padded(movie, 9_000_000, 1), 0.1
-    row = row_of(tmp_path, site, "film.mp4")
-    assert (row.status, row.reason) == ("transient", "it comes so slowly that it would take over a day: run again later")
-    assert not list(tmp_path.rglob("video.*"))
+def test_what_takes_over_a_day_goes_on_in_the_next_run(tmp_path, site, movie, monkeypatch):
+    site.bodies["film"] = padded(movie, 600_000, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "FETCH_SECONDS", 0)
+        row = row_of(tmp_path, site, "film.mp4")
+    assert (row.status, row.reason) == ("transient", "it has not come whole after 0 h: run again to go on")
+    site.asked.clear()
+    assert row_of(tmp_path, site, "film.mp4").status == "ok" and ("GET", "film", fetch.options(ONCE, tmp_path, local=True)["buffersize"]) in site.asked
+
+
+def test_a_film_that_comes_late_comes(tmp_path, site, movie, monkeypatch):
+    """A moment's pace says nothing of a film's."""
+    monkeypatch.setattr(fetch, "PACE_AFTER", 0.05)
+    monkeypatch.setattr(fetch, "VIDEO_SECONDS", 1)
+    site.bodies["late"] = padded(movie, 9_000_000, 1)
+    assert run(corpus(tmp_path, {"v": f"{site.url}/late.mp4"}), dataclasses.replace(ONCE, socket_timeout=5))["v"].status == "ok"
+
+
+def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
+    """A stream's sound begins anew with its own clock, when its picture has long been asked."""
+    seen = []
+    monkeypatch.setattr(fetch, "look", lambda _, path: seen.append(path.name) or 1e9)
+
+    def extracted(url, folder, setup):
+        for name, elapsed in (("picture", 10), ("picture", 20), ("picture", 30), ("picture", 50), ("sound", 20), ("sound", 30)):
+            setup["progress_hooks"][0]({"status": "downloading", "filename": name, "tmpfilename": name, "elapsed": elapsed})
+        raise Refused("failed", "seen enough")
+
+    monkeypatch.setattr(fetch, "_extracted", extracted)
+    with pytest.raises(Refused, match="seen enough"):
+        fetch.fetch("http://h/", tmp_path, ONCE)
+    assert seen == ["picture", "picture", "sound"]
+
+
+def test_a_large_film_comes_in_large_blocks(tmp_path, site, movie):
+    """Each costs a look at the clock, a lock and the bar."""
+    site.bodies["film"], calls = padded(movie, 9_000_000, 1), []
+    fetch.fetch(f"{site.url}/film.mp4", tmp_path, dataclasses.replace(ONCE, socket_timeout=5), progress=calls.append)
+    assert 30 < len(calls) < 50
+
+
+def test_a_reader_with_patience_gives_what_came_before_it_raises():
+    came = iter([b"ab", b"cd", OSError("cut"), b"ef"])
+
+    def read(most):
+        part = next(came)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+    reading = patient(read, 60)
+    assert reading(2) == b"ab" and reading(9) == b"cd"
+    for _ in range(2):
+        with pytest.raises(OSError, match="cut"):
+            reading(9)
+    for amt in (-1, None):
+        assert patient(io.BytesIO(b"x" * 99_999).read, 60)(amt) == b"x" * 99_999
+    assert patient(io.BytesIO(b"xyz").read, 60)(0) == b""
+    with pytest.raises(TimeoutError, match="not there after 0.1 s"):
+        patient(lambda _: threading.Event().wait(5), 0.1)(9)
 
 
 @pytest.mark.parametrize("pages, status", [(5, "ok"), (99, "permanent")])
@@ -50,7 +109,19 @@ def test_a_page_without_end(tmp_path, site, monkeypatch):
     monkeypatch.setattr(answers, "ANSWER_BYTES", 1 << 20)
     site.bodies["endless.html"] = b"<html>" + b"<p>dance" * 50_000
     row = row_of(tmp_path, site, "endless.html")
-    assert row.status == "permanent" and row.reason.startswith("a page of over 1 MiB came in place of a video")
+    assert row.status == "permanent" and row.reason.startswith("a page, playlist or manifest of over 1 MiB came in place of a video")
+
+
+def test_a_playlist_is_read_whole_or_refused(tmp_path, site, monkeypatch):
+    """Cut, it would be a part of the film."""
+    monkeypatch.setattr(answers, "ANSWER_BYTES", 1000)
+    with fetch._Fetcher(fetch.options(ONCE, tmp_path, local=True)) as ydl:
+        for size in (999, 1000):
+            site.bodies["list.m3u8"] = b"#" * size
+            assert ydl._read(f"{site.url}/list.m3u8", {}) == (b"#" * size, f"{site.url}/list.m3u8")
+        site.bodies["list.m3u8"] = b"#" * 1001
+        with pytest.raises(Refused, match="a page, playlist or manifest of over 0 MiB"):
+            ydl._read(f"{site.url}/list.m3u8", {})
 
 
 MANY = """<?xml version="1.0"?>{space}<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT3S"><Period>
@@ -72,6 +143,30 @@ def test_a_manifest_that_names_pieces_without_end(tmp_path, site, scale, more, c
         site.bodies["film.mpd"] = body
         row = row_of(tmp_path, site, "film.mpd")
         assert row.status == "permanent" and row.reason == f"its manifest names {count} pieces, at most 1000000 are taken"
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: text.replace("<MPD", "<mpd").replace("MPD>", "mpd>").replace("<Period", "<period").replace("Period>", "period>"),
+    lambda text: text.replace("<MPD xmlns=", "<m:MPD xmlns:m=").replace("</MPD>", "</m:MPD>"),
+    lambda text: text.replace("?>", "?>" + " " * 100_000),
+    lambda text: text.replace('?>', ' encoding="GB2312"?>'), lambda text: text.replace('?>', ' encoding="Shift_JIS"?>'),
+    lambda text: text.replace('?>', ' encoding="no-such"?>'), lambda text: text.encode("utf-16"), lambda text: text.encode("utf-8-sig"),
+    lambda text: text.replace('"v"', '"\u821e"').encode("gb2312"),
+])  # fmt: skip
+def test_a_manifest_however_it_is_written(change):
+    text = change(MANY.format(scale=1000, more=LINE.format(r=9), space=""))
+    body = text if isinstance(text, bytes) else text.encode()
+    assert dash.pieces(body) == 22 and clocks.presentation_offset(body, "w") == 0.0
+
+
+def test_a_manifest_that_is_refused_hides_nothing_beside_it(tmp_path, site):
+    """Not a film that a page offers too: an extractor asks for it so that it may fail."""
+    from yt_dlp.extractor.common import InfoExtractor
+
+    site.bodies["film.mpd"] = MANY.format(scale=1000, more=LINE.format(r=2_000_000_000), space="").encode()
+    with fetch._Fetcher(fetch.options(ONCE, tmp_path, local=True)) as ydl:
+        assert InfoExtractor(ydl)._extract_mpd_formats(f"{site.url}/film.mpd", "1", fatal=False) == []
+        assert str(ydl.not_taken) == "its manifest names 4000000004 pieces, at most 1000000 are taken"
 
 
 def test_what_is_no_manifest_names_no_pieces():

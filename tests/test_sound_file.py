@@ -1,5 +1,6 @@
 """Sounds of every format that libsndfile knows, from anyone: heard as they are, or one line."""
 
+import errno
 import os
 import struct
 
@@ -223,7 +224,12 @@ def test_what_is_no_sound_and_what_is_no_fault_of_the_sound(tmp_path):
 def test_a_name_that_is_no_text_is_read(tmp_path):
     path = tmp_path / os.fsdecode(b"\xff.wav")
     wav(tmp_path / "c.wav", tone())
-    (tmp_path / "c.wav").rename(path)
+    try:
+        (tmp_path / "c.wav").rename(path)
+    except OSError as err:
+        if err.errno != errno.EILSEQ:
+            raise
+        pytest.skip("this file system takes no such name")
     assert len(read_samples(path).audio) == RATE
 
 

@@ -26,7 +26,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.cuts = self.errors = 0
-        self.ranges, self.drips = True, False
+        self.ranges, self.drips = True, ""
         self.seen = []  # Range header of each request
 
 
@@ -47,8 +47,16 @@ class Handler(BaseHTTPRequestHandler):
             return
         body = CONTENT[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        if server.drips != "chunk":
+            self.send_header("Content-Length", str(len(body)))
+        else:
+            body = b"3e8;"  # 1000 bytes, and a line that does not end
+            self.send_header("Transfer-Encoding", "chunked")
+        if server.drips != "head":
+            self.end_headers()
+        else:
+            self.flush_headers()
+            body = b"X-Name: "
         if server.cuts:
             server.cuts -= 1
             body = body[: len(body) // 2]
@@ -215,9 +223,10 @@ def test_damaged_pins_are_one_line(table, tmp_path, damage):
 
 def test_a_byte_now_and_then_keeps_no_connection(table, tmp_path, server, monkeypatch):
     monkeypatch.setattr(weights, "PATIENCE", 0.5)
-    server.drips = True
-    with pytest.raises(UserError, match="ChunkedEncodingError, attempt 2 of 2; run again later to go on"):
-        fetch("net", table(), tmp_path / "cache", attempts=2, wait=0)
+    for drips in ("body", "chunk", "head"):
+        server.drips = drips
+        with pytest.raises(UserError, match="TimeoutError, attempt 2 of 2; run again later to go on"):
+            fetch("net", table(), tmp_path / drips, attempts=2, wait=0)
 
 
 def test_a_file_without_end_is_not_kept(table, tmp_path, server):

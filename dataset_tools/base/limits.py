@@ -39,13 +39,14 @@ TEXT = 1000
 """Letters of a name that is no file's name: a genre, a song's title, what computed a stream."""
 
 # Downloads (the size of a film: download.max_gb)
-PLAYLIST_BYTES, PAGE_BYTES = 16 << 20, 64 << 10
-"""Of a playlist or a manifest; of a page that came in place of a video, enough for what it says."""
+PAGE_BYTES = 64 << 10
+"""Of a page that came in place of a video, enough for what it says."""
 ANSWER_BYTES, PIECES, MANIFEST_PIECES = 64 << 20, 200_000, 1_000_000
-"""Of a page that a site's films are looked for in; files of a playlist; of all formats of a manifest together."""
-READ_TIMEOUTS, REDIRECTS = 10, 20
+"""Of a page that a site's films are looked for in, of a playlist, of a manifest; files of a playlist; of all formats of a manifest
+together."""
+READ_TIMEOUTS, REDIRECTS, FETCH_SECONDS = 10, 20, 24 * 3600
 """Times download.socket_timeout in which a read must come to its end, though a byte came now and then; pages that lead to another
-before the film."""
+before the film; seconds that one run may fetch a film."""
 
 # Films (their pictures' sides are above, the rates of their sound below)
 PIXEL_ASPECT, STANDSTILL = 8.0, 60.0

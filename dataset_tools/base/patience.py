@@ -1,25 +1,67 @@
-"""Answers of servers that come to an end: a byte now and then keeps a connection, and whoever reads from it, for ever."""
+"""Waits that come to an end: a byte now and then keeps a connection, and whoever waits for it, for ever."""
 
-import time
+import math
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from urllib3 import HTTPResponse
-from urllib3.exceptions import ProtocolError
+
+PIECE = 1 << 14  # bytes that a broken connection loses at most
+O = TypeVar("O")
 
 
-def with_patience(answer: HTTPResponse, seconds: float) -> None:
-    """Make `answer.read(amt)` raise urllib3's ProtocolError where what it is asked for has not come after `seconds`, however
-    many bytes have: sockets know only the time between two of them."""
+def in_time(seconds: float, function: Callable[..., O], *args) -> O:
+    """function(*args), from a thread of its own: raises TimeoutError where it takes over `seconds`. The thread is left behind
+    then, for nothing ends a wait for a server from outside; it ends with the connection, or with this process."""
+    done: queue.SimpleQueue = queue.SimpleQueue()
 
-    def read(amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False) -> bytes:
-        until, parts, left = time.monotonic() + seconds, [], amt
-        while left is None or left > 0:
-            part = answer.read1(left, decode_content)
-            if not part:
-                break
-            parts.append(part)
-            left = None if left is None else left - len(part)
-            if left != 0 and time.monotonic() > until:
-                raise ProtocolError(f"timed out: {sum(map(len, parts))} bytes in {seconds:g} s")
+    def work() -> None:
+        try:
+            done.put((function(*args), None))
+        except BaseException as err:  # noqa: BLE001 - it is raised below, in the thread that asked
+            done.put((None, err))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        value, error = done.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"timed out: not there after {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return value
+
+
+def patient(read: Callable[[int], bytes], seconds: float, answer: object = None) -> Callable[[int | None], bytes]:
+    """`read` of an answer, which raises TimeoutError where what it is asked for has not come after `seconds`, however many bytes
+    have: sockets know only the time between two of them. What came before that, or before the connection broke, is given
+    first, and the error at the next read. None or less than 0 bytes: all there are. `answer` is the one that is read from: urllib3's
+    own is shut where it was waited for in vain, for to close it would wait for the thread that reads."""
+    failed: Exception | None = None
+
+    def reading(amt: int | None = None) -> bytes:
+        nonlocal failed
+        if failed is not None:
+            raise failed
+        parts: list[bytes] = []
+
+        def gather() -> None:
+            left = math.inf if amt is None or amt < 0 else amt
+            while left > 0 and failed is None and (part := read(min(PIECE, left))):
+                parts.append(part)
+                left -= len(part)
+
+        try:
+            in_time(seconds, gather)
+        except Exception as err:
+            failed = err
+            if isinstance(err, TimeoutError) and isinstance(answer, HTTPResponse):
+                with suppress(OSError, ValueError, RuntimeError):  # closed by now
+                    answer.shutdown()
+            if not parts:
+                raise
         return b"".join(parts)
 
-    answer.read = read
+    return reading

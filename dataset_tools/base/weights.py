@@ -6,10 +6,12 @@ A file is checked before anything opens it, on every use, because many weight fo
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from dataset_tools.base import limits
@@ -18,7 +20,7 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import PROJECT, Layout
 from dataset_tools.base.locks import only_one
 from dataset_tools.base.names import check_name
-from dataset_tools.base.patience import with_patience
+from dataset_tools.base.patience import in_time, patient
 from dataset_tools.base.schema import read_records
 from dataset_tools.base.work_cache import file_sha256
 
@@ -29,7 +31,7 @@ which came with this code and are trusted like it."""
 PACKAGE = "package:"
 RETRY_STATUS = {408, 429, 500, 502, 503, 504}
 TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
-PATIENCE = 600  # seconds for a block
+PATIENCE = 600  # seconds for the head of an answer, and for each block
 BLOCK = 1 << 16  # bytes; what a cut connection loses at most
 
 
@@ -143,7 +145,7 @@ def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
             return
         except requests.HTTPError as err:
             reason, again = f"HTTP {err.response.status_code}", err.response.status_code in RETRY_STATUS
-        except requests.RequestException as err:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as err:
             reason, again = type(err).__name__, True
         if not again or attempt == attempts:
             raise UserError(
@@ -157,7 +159,7 @@ def _receive(row: Weights, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     # identity: a compressed transfer has other offsets than the file
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(row.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+    with in_time(PATIENCE, lambda: requests.get(row.url, headers=headers, stream=True, timeout=TIMEOUT)) as answer:
         if answer.status_code == 416:  # nothing after what we have: it is complete, or no part of this file
             if answer.headers.get("Content-Range") != f"bytes */{have}":
                 part.unlink()
@@ -169,10 +171,10 @@ def _receive(row: Weights, part: Path) -> None:
         said = answer.headers.get("Content-Length", "")
         total = (int(said) if said.isascii() and said.isdigit() else 0) + have
         most = row.bytes or limits.TENSOR_BYTES
-        with_patience(answer.raw, PATIENCE)
+        read = patient(partial(answer.raw.read, decode_content=True), PATIENCE, answer.raw)  # not iter_content: it has a way of its own to read what comes in chunks
         bar = tqdm(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True, delay=1)
         with bar, open(part, "ab" if have else "wb") as out:
-            for block in answer.iter_content(BLOCK):
+            while block := read(BLOCK):
                 out.write(block)
                 bar.update(len(block))
                 if out.tell() > most:

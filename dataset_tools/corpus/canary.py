@@ -9,7 +9,8 @@ from dataset_tools.corpus.classify import NETWORK
 from dataset_tools.corpus.dead_links import site
 
 MANY = 20  # videos above which one goes first, alone
-CANARIES = 3  # at most of a site, where the first are dead links; also of sites that do not answer
+CANARIES = 3  # at most of a site, where the first are dead links or get no answer
+SITES = 10  # that do not answer, after which none is taken to
 
 
 def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> dict[str, dict]:
@@ -24,7 +25,7 @@ def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> 
         of[site(video.url)].append(video)
     answered, closed, silent = False, {}, {}
     for name in sorted(of, key=lambda name: -len(of[name])):
-        if len(silent) == CANARIES or (answered and len(of[name]) <= MANY):
+        if len(of[name]) <= MANY if answered else len(silent) == SITES:
             break
         found = _of_site(of[name], outcome)
         if not found.get("advice"):
@@ -39,15 +40,18 @@ def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> 
 
 
 def _of_site(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> dict:
-    """The note of the first of these videos that comes, or is refused as the others would be; else of a dead link. Empty where all
-    were given up in an earlier run, and nobody was asked."""
-    asked, last = 0, {}
+    """The note of the first of these videos that comes, or is refused as the others would be; else of a dead link, or where none
+    of them got an answer, of the first. Empty where all were given up in an earlier run, and nobody was asked."""
+    asked, dead, silent = 0, {}, {}
     for video in videos:
         found = outcome(video) | {"asked": video.video_id}
-        if "status" not in found or found.get("advice"):
+        if "status" not in found or found.get("advice") not in (None, "", NETWORK):
             return found
-        if "advice" in found:
-            asked, last = asked + 1, found
+        if found.get("advice") == NETWORK:
+            silent = silent or found
+        elif "advice" in found:
+            dead = found
+        asked += "advice" in found
         if asked == CANARIES:
             break
-    return last
+    return dead or silent

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import av
 
 from dataset_tools.base.errors import UserError
+from dataset_tools.corpus.dash import root_of
 from dataset_tools.corpus.no_film import Refused
 from dataset_tools.vision.media import every_packet, open_media
 
@@ -52,11 +53,8 @@ def shifts(files: Sequence[Path], offsets: Sequence[float]) -> list[float]:
 
 def presentation_offset(mpd: bytes, format_id: str) -> float:
     """What the clock of a DASH representation says at the film's beginning, in seconds; 0 where the manifest says nothing."""
-    try:
-        root = ElementTree.fromstring(mpd)
-    except ElementTree.ParseError:
-        return 0.0
-    for chain in _representations(root, ()):
+    root = root_of(mpd)
+    for chain in [] if root is None else _representations(root, ()):
         name = re.sub(r"[\s,/+\[\]()]", "_", chain[-1].get("id", ""))  # as yt-dlp writes it
         if not name or not re.fullmatch(rf"(.*-)?{re.escape(name)}(-\d+)?", format_id):
             continue

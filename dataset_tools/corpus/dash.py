@@ -1,24 +1,35 @@
 """DASH manifests (ISO/IEC 23009-1) before yt-dlp reads them: a few letters can name pieces without end, and it lists them all."""
 
+import re
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from yt_dlp.utils import parse_duration
 
-LISTS = ("SegmentList", "SegmentTemplate")
+LISTS = ("segmentlist", "segmenttemplate")
+BEGINS = re.compile(r"<([^\s<>/:]+:)?mpd\b", re.IGNORECASE)
 
 
-def pieces(manifest: bytes) -> float:
-    """Files that a manifest names for all its representations together, as yt-dlp counts them; 0 for what is none."""
+def root_of(page: bytes) -> ElementTree.Element | None:
+    """The element MPD, in whatever letters, of a manifest; None for what is none. What it says of its encoding is not heard, for
+    Python knows not all and all names are ASCII."""
+    wide = page.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = page.decode("utf-16" if wide else "utf-8-sig", errors="replace")
     try:
-        root = ElementTree.fromstring(manifest)
+        root = ElementTree.fromstring(text) if BEGINS.search(text) else None
     except ElementTree.ParseError:
-        return 0
-    if _kind(root) != "MPD":
+        return None
+    return root if root is not None and _kind(root) == "mpd" else None
+
+
+def pieces(page: bytes) -> float:
+    """Files that a manifest names for all its representations together, as yt-dlp counts them; 0 for what is none."""
+    root = root_of(page)
+    if root is None:
         return 0
     whole, count = parse_duration(root.get("mediaPresentationDuration")) or 0, 0.0
     for period in root:
-        if _kind(period) == "Period":
+        if _kind(period) == "period":
             count += _count(period, parse_duration(period.get("duration")) or whole, {}, 0)
     return count
 
@@ -28,15 +39,15 @@ def _count(node: ElementTree.Element, seconds: float, above: Mapping[str, str], 
     for found in node:
         if _kind(found) in LISTS:
             above = {**above, **found.attrib}
-            repeated = sum(1 + max(0, _number(s.get("r"), 0)) for s in found.iter() if _kind(s) == "S") or repeated
-    if _kind(node) == "Representation":
+            repeated = sum(1 + max(0, _number(s.get("r"), 0)) for s in found.iter() if _kind(s) == "s") or repeated
+    if _kind(node) == "representation":
         length = _number(above.get("duration"), 0) / (_number(above.get("timescale"), 1) or 1)
         return repeated or (seconds / length if length > 0 else 0)
-    return sum(_count(child, seconds, above, repeated) for child in node if _kind(child) in ("AdaptationSet", "Representation"))
+    return sum(_count(child, seconds, above, repeated) for child in node if _kind(child) in ("adaptationset", "representation"))
 
 
 def _kind(node: ElementTree.Element) -> str:
-    return str(node.tag).rpartition("}")[2]
+    return str(node.tag).rpartition("}")[2].lower()
 
 
 def _number(text: str | None, default: float) -> float:

@@ -1,6 +1,7 @@
 """Fetch one film with yt-dlp, resuming what is there. Only http and https are spoken; a redirect can't change that."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -16,14 +17,14 @@ from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.base.atomic import write_text
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import PAGE_BYTES, PIECES, PLAYLIST_BYTES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
+from dataset_tools.base.limits import FETCH_SECONDS, PAGE_BYTES, PIECES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
 from dataset_tools.corpus import hls
-from dataset_tools.corpus.answers import with_an_end
+from dataset_tools.corpus.answers import asked
 from dataset_tools.corpus.apart import look
 from dataset_tools.corpus.classify import RUNTIME, causes, has_runtime
 from dataset_tools.corpus.clocks import check_clock, join, plays, presentation_offset, shifts
 from dataset_tools.corpus.formats import FORMAT, film_formats
-from dataset_tools.corpus.no_film import Incomplete, Refused, TooLarge, in_place_of_a_video
+from dataset_tools.corpus.no_film import Incomplete, Refused, TooLarge, TooSlow, in_place_of_a_video
 from dataset_tools.corpus.whole_file import whole
 from dataset_tools.corpus.ydl_options import Settings, cookies_copy, options
 
@@ -55,6 +56,8 @@ class _Fetcher(YoutubeDL):
     folder: Path
     refused: RequestError | None = None
     """Why the last connection failed; yt-dlp passes on only its text where a download gives up."""
+    not_taken: Refused | None = None
+    """Why yt-dlp was given nothing of a page or a manifest."""
     led_on: int = 0
     """Pages that led to another one."""
     promised: float = 0.0
@@ -63,13 +66,18 @@ class _Fetcher(YoutubeDL):
     """Seconds that were added to the stamps of each piece of the picture."""
 
     def urlopen(self, req):
+        ask = super().urlopen
+
+        def beside(refusal: Refused) -> None:
+            self.not_taken = refusal
+
         try:
-            answer = super().urlopen(req)
+            answer = asked(lambda: ask(req), READ_TIMEOUTS * self.params["socket_timeout"], beside)
         except RequestError as err:
             self.refused = err
             raise
         self.refused = None
-        return with_an_end(answer, READ_TIMEOUTS * self.params["socket_timeout"])
+        return answer
 
     def page(self, url: str) -> bytes:
         """What a site answers; nothing where it does not."""
@@ -147,7 +155,7 @@ class _Fetcher(YoutubeDL):
         playlist = info.get("hls_media_playlist_data")
         if not playlist:
             playlist, url = self._read(info["url"], info)
-            info = {**info, "url": url}
+            playlist, info = playlist.decode("utf-8", errors="replace"), {**info, "url": url}
         if not hls.ends(playlist):
             raise Refused("transient", "it is a live stream, for its playlist has no end: run again once it has ended")
         if not HlsFD.can_download(playlist, info):
@@ -175,10 +183,13 @@ class _Fetcher(YoutubeDL):
             path.unlink()
         return True, True
 
-    def _read(self, url: str, info: dict) -> tuple[str, str]:
+    def _read(self, url: str, info: dict) -> tuple[bytes, str]:
         """A playlist or a manifest, and the address that it came from in the end."""
         with self.urlopen(Request(url, headers=info.get("http_headers") or {})) as answer:
-            return answer.read(PLAYLIST_BYTES).decode("utf-8", errors="replace"), answer.url
+            data = answer.read()
+        if not data and self.not_taken:
+            raise self.not_taken
+        return data, answer.url
 
     def run_pp(self, pp, infodict):
         """Called for each step after the download; merging is told where the clocks begin."""
@@ -197,7 +208,7 @@ class _Fetcher(YoutubeDL):
         url = chosen.get("manifest_url")
         if not url or str(chosen.get("protocol")).startswith("m3u8"):
             return 0.0
-        return presentation_offset(self._read(url, chosen)[0].encode(), chosen.get("format_id") or "")
+        return presentation_offset(self._read(url, chosen)[0], chosen.get("format_id") or "")
 
 
 def fetch(
@@ -206,25 +217,30 @@ def fetch(
     """Download `url` into `folder`, going on with what is there. `progress` is called as a yt-dlp progress hook.
 
     Raises what yt-dlp raises (see `classify.classify`), Refused for what is not one film, NotAVideo or Incomplete for what
-    came; nothing of it is left then.
+    came; nothing of it is left then, but of what is TooSlow.
     """
 
-    asked_after = PACE_AFTER
-    came: dict[str, int] = {}  # bytes of each file: picture, sound, pieces of a playlist
+    until = time.monotonic() + FETCH_SECONDS
+    asked_after: dict[str, float] = {}  # of each file: picture, sound, pieces of a playlist
+    came: dict[str, int] = {}  # bytes of each
+    total = 0
 
     def bounded(state: dict) -> None:
-        nonlocal asked_after
+        nonlocal total
         progress(state)
-        if (state.get("elapsed") or 0) > PACE_AFTER and (state.get("eta") or 0) > VIDEO_SECONDS:
-            raise Refused("transient", "it comes so slowly that it would take over a day: run again later")
+        if time.monotonic() > until:
+            raise TooSlow("transient", f"it has not come whole after {FETCH_SECONDS / 3600:.0f} h: run again to go on")
+        name, elapsed = state.get("filename") or "", state.get("elapsed") or 0
         of_known_length = state.get("total_bytes") or state.get("fragment_count") or not state.get("tmpfilename")
-        if not of_known_length and (state.get("elapsed") or 0) > asked_after:
-            asked_after = 2 * state["elapsed"]
-            if 0 < look(plays, Path(state["tmpfilename"])) < LIVE_PACE * state["elapsed"]:
+        if not of_known_length and elapsed > asked_after.get(name, PACE_AFTER):
+            asked_after[name] = 2 * elapsed
+            if 0 < look(plays, Path(state["tmpfilename"])) < LIVE_PACE * elapsed:
                 raise Refused("transient", "it has no length and comes hardly faster than it plays, as a live stream does")
         # of a file that an earlier run has finished nothing comes, and the hook is told its size
-        came[state.get("filename") or ""] = state.get("downloaded_bytes") or (state["status"] == "finished" and state.get("total_bytes")) or 0
-        if sum(came.values()) > settings.max_gb * 1e9:
+        size = state.get("downloaded_bytes") or (state["status"] == "finished" and state.get("total_bytes")) or 0
+        total += size - came.get(name, 0)
+        came[name] = size
+        if total > settings.max_gb * 1e9:
             raise TooLarge("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
 
     with cookies_copy(cookies) as jar:
@@ -240,6 +256,8 @@ def fetch(
             seconds = look(whole, path)
             if seconds < 0.98 * promised - 1:
                 raise Refused("permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s")
+        except TooSlow:
+            raise
         except (UserError, Incomplete):  # yt-dlp would take a piece that is there for the whole of it
             for part in folder.glob("video.*"):
                 part.unlink()
@@ -254,6 +272,8 @@ def _extracted(url: str, folder: Path, setup: dict) -> tuple[dict, float]:
         try:
             info = ydl.extract_info(url, download=True)
         except YoutubeDLError as err:
+            if ydl.not_taken and not ydl.refused:
+                raise ydl.not_taken from err
             if any(isinstance(cause, UnsupportedError) for cause in causes(err)):
                 raise in_place_of_a_video(ydl.page(url)) from err
             if ydl.refused and ydl.refused is not err and err.__cause__ is None:

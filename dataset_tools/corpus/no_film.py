@@ -35,6 +35,10 @@ class Refused(UserError):
         return type(self), (self.status, str(self))
 
 
+class TooSlow(Refused):
+    """It comes so slowly that it is not waited for any longer in this run; what came of it stays."""
+
+
 class TooLarge(Refused):
     """It is larger than `download.max_gb` allows, which may be raised."""
 

@@ -76,7 +76,7 @@ def options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "continuedl": True,
         "overwrites": False,
         "updatetime": False,
-        "buffersize": 1 << 14,
+        "buffersize": 1 << 18,
         "noresizebuffer": True,  # resized to what comes fast at first, one read of a slow stream would take minutes
         "socket_timeout": settings.socket_timeout,
         "sleep_interval_requests": 0 if local else settings.sleep_requests,
