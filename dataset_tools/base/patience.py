@@ -3,13 +3,16 @@
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
 from urllib3 import HTTPResponse
 
-PIECE = 1 << 14  # bytes that a broken connection loses at most
+PIECES, SHARE = (1 << 14, 1 << 18), 8
+"""Bytes that are read at once: one part in `SHARE` of what has come, in these bounds. A broken connection loses no more."""
+LULL = 1.0  # seconds after which a read gives what it has
 O = TypeVar("O")
 
 
@@ -35,23 +38,30 @@ def in_time(seconds: float, function: Callable[..., O], *args) -> O:
 
 
 def patient(read: Callable[[int], bytes], seconds: float, answer: object = None) -> Callable[[int | None], bytes]:
-    """`read` of an answer, which raises TimeoutError where what it is asked for has not come after `seconds`, however many bytes
-    have: sockets know only the time between two of them. What came before that, or before the connection broke, is given
-    first, and the error at the next read. None or less than 0 bytes: all there are. `answer` is the one that is read from: urllib3's
+    """`read` of an answer, which raises TimeoutError where a piece of what it is asked for has not come after `seconds`, however
+    many bytes have: sockets know only the time between two of them. It gives fewer bytes where they come slowly: after `LULL`
+    seconds what is there, at least a piece. Before any error it gives what came, and raises it at the next read. None or less
+    than 0 bytes: all there are. `answer` is the one that is read from: urllib3's
     own is shut where it was waited for in vain, for to close it would wait for the thread that reads."""
     failed: Exception | None = None
+    came = 0
 
     def reading(amt: int | None = None) -> bytes:
         nonlocal failed
         if failed is not None:
             raise failed
         parts: list[bytes] = []
+        until = time.monotonic() + LULL
 
         def gather() -> None:
+            nonlocal came
             left = math.inf if amt is None or amt < 0 else amt
-            while left > 0 and failed is None and (part := read(min(PIECE, left))):
+            while left > 0 and failed is None and (part := read(min(max(PIECES[0], min(came // SHARE, PIECES[1])), left))):
                 parts.append(part)
+                came += len(part)
                 left -= len(part)
+                if left < math.inf and time.monotonic() > until:
+                    break
 
         try:
             in_time(seconds, gather)

@@ -10,7 +10,7 @@ from dataset_tools.base.patience import in_time, patient
 from dataset_tools.corpus import dash
 from dataset_tools.corpus.no_film import Refused, TooSlow
 
-BLOCK = 1 << 20  # bytes of a page that are waited for at a time
+BLOCK = 1 << 20  # bytes of a page that are read at a time
 
 
 def asked(ask: Callable[[], Response], patience: float, beside: Callable[[Refused], None]) -> Response:

@@ -76,8 +76,8 @@ def options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "continuedl": True,
         "overwrites": False,
         "updatetime": False,
-        "buffersize": 1 << 18,
-        "noresizebuffer": True,  # resized to what comes fast at first, one read of a slow stream would take minutes
+        "buffersize": 1 << 21,  # at most: of what comes slowly a read gives what a second brings (`base.patience`)
+        "noresizebuffer": True,
         "socket_timeout": settings.socket_timeout,
         "sleep_interval_requests": 0 if local else settings.sleep_requests,
         "sleep_interval": 0 if local else settings.sleep_min,
