@@ -228,6 +228,8 @@ def main(argv: list[str] | None = None) -> int:
     results = read_results(layout)
     if args.compare:
         print(compared(results.metrics, read_ranges(layout.root / ranges_file(layout.corpus)), layout))
+        if (page := layout.stage("report") / "index.html").is_file():
+            print(f"The report: {page}")
         return 0
     out = layout.stage("tables")
     controls = "\n\n".join(part for part in (overview.seed_note(results.systems), overview.control_note(results.metrics, params.digits)) if part)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from d2m_model.metrics.onset_alignment import beat_f_measure
-from d2m_model.rhythm.beats_file import Beats, clicks, read_beats, write_beats
+from d2m_model.rhythm.beats_file import Beats, as_written, clicks, read_beats, write_beats
 from dataset_tools.base.errors import UserError
 
 
@@ -81,6 +81,16 @@ def test_the_beats_that_generate_writes_beside_a_sound_are_read(tmp_path):
         of_sounds.write_beats(tmp_path / "a.json", clicks, sound="a.wav", seconds=6.0, **facts)
         found = read_beats(tmp_path / "a.json")
     assert found.seconds == 6 and len(found.beats) > 6 and np.abs(np.diff(found.beats) - 0.5).max() < 0.05
+
+
+def test_beats_as_written_are_the_file_s(tmp_path):
+    beats = Beats(fps=30.0, seconds=6.16666666, beats=np.arange(1, 9) / 1.7, downbeats=np.array([1 / 1.7]), strength=np.arange(8) / 7, tempo=101.98765, style={"house": 1 / 3})
+    write_beats(tmp_path / "a.json", beats)
+    found, known = read_beats(tmp_path / "a.json"), as_written(beats)
+    assert found.beats[0] == known.beats[0] == 0.5882 and found.seconds == known.seconds == 6.1667
+    for name in ("beats", "downbeats", "strength"):
+        assert np.array_equal(getattr(found, name), getattr(known, name))
+    assert (found.tempo, found.style) == (known.tempo, known.style) == (101.99, {"house": 0.3333})
 
 
 def test_no_file_of_beats_is_one_line(tmp_path):

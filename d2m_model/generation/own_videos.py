@@ -22,7 +22,7 @@ from d2m_model.generation.pose_files import ReadPose, read_pose
 from d2m_model.generation.settings import Params
 from d2m_model.generation.takes import Again
 from d2m_model.generation.tempo import with_tempo
-from d2m_model.rhythm.beats_file import Beats, read_beats
+from d2m_model.rhythm.beats_file import Beats, as_written, read_beats
 from d2m_model.rhythm.model import load_rhythm
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import say
@@ -110,7 +110,7 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
             beats = cut_to(read_beats(given.beats), frames_to_seconds(dance.frames))
         else:
             model = load_rhythm(trained_rhythm(layout))
-            beats = model.beats_of(posed.pose[:, 0])
+            beats = cut_to(as_written(model.beats_of(posed.pose[:, 0])), frames_to_seconds(dance.frames))
         dance = replace(dance, beats=_at_tempo(beats, given))
     return Found(dance, posed.begin, posed.coverage)
 

@@ -22,6 +22,11 @@ SHOWN = ("P4_beats", "P4_onsets", "FAD", "KAD", "genre", "onset_ratio", "hum_rat
 UPSTREAM = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate")
 """Sections of params.yaml that a range depends on."""
 
+MEANING = (
+    "The range is from the lowest to the highest training measured: a sound run has up to {share} % of its scores a little outside. "
+    "It is broken where P4_beats is near 0 or many scores are far off. What each score means: docs/evaluation.md."
+)
+
 RUN = {"machine", "seed", "stages", "scores"}
 """What is known of each run."""
 
@@ -114,6 +119,9 @@ def compared(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
         lines.append(f"The range is of other settings: {', '.join(differ)} of params.yaml differ from those that were measured.")
     if missing := [s for s in here if s not in measured]:
         lines.append(f"Not measured: {', '.join(missing)}.")
-    verdict = f"{len(outside)} of {held} scores are OUTSIDE the measured range: {', '.join(outside)}."
-    inside = f"All {held} scores are inside the measured range." if held else "No system of this run has been measured."
-    return "\n".join([*lines, verdict if outside else inside])
+    if outside:
+        lines.append(f"{len(outside)} of {held} scores are OUTSIDE the measured range: {', '.join(outside)}.")
+        lines.append(MEANING.format(share=round(200 / (len(ranges["runs"]) + 1))))
+    else:
+        lines.append(f"All {held} scores are inside the measured range." if held else "No system of this run has been measured.")
+    return "\n".join(lines)

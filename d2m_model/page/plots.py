@@ -14,7 +14,7 @@ AXIS, ROW, TALL = 18, 26, 9999
 """Of a time line, in its units: height of the axis and of a row (report.js knows both), and a line through all rows."""
 LONG = 12
 """Characters of a name in one line."""
-COLOURS = {"own music": "var(--truth)", "high": "var(--high)", "low": "var(--low)"}
+COLOURS = {"own music": "var(--truth)", "high": "var(--accent)", "low": "var(--accent)"}  # models as in the opening picture
 
 
 def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds: float, shown: set[str]) -> markupsafe.Markup:

@@ -9,7 +9,7 @@ Only `beats` must be there. A key that is none of these is refused: it may be on
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -143,12 +143,17 @@ def read_beats(path: Path) -> Beats:
 
 def write_beats(path: Path, beats: Beats) -> None:
     """Write beats as JSON, complete or absent."""
-    lists = {name: [round(float(v), digits) for v in getattr(beats, name)] for name, digits in DIGITS.items()}
-    content = {
-        "fps": beats.fps, "seconds": round(beats.seconds, 4), "tempo": beats.tempo and round(beats.tempo, 2), **lists,
-        "style": {genre: round(float(share), 4) for genre, share in beats.style.items()},
-    }  # fmt: skip
+    beats = as_written(beats)
+    lists = {name: getattr(beats, name).tolist() for name in DIGITS}
+    content = {"fps": beats.fps, "seconds": beats.seconds, "tempo": beats.tempo, **lists, "style": dict(beats.style)}
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def as_written(beats: Beats) -> Beats:
+    """The beats as their file has them, so that the music made to either is one."""
+    lists = {name: np.array([round(float(v), digits) for v in getattr(beats, name)]) for name, digits in DIGITS.items()}
+    style = {genre: round(float(share), 4) for genre, share in beats.style.items()}
+    return replace(beats, seconds=round(beats.seconds, 4), tempo=beats.tempo and round(beats.tempo, 2), style=style, **lists)
 
 
 def clicks(beats: Beats, seconds: float) -> np.ndarray:

@@ -14,10 +14,10 @@ from dataset_tools.base.params import corpus_of
 
 class Parser(argparse.ArgumentParser):
     """Parser of a command that `description` describes as it is written. A mistake is one line, which points to --help, and
-    exit 2; a value that is empty is one, too: a shell's variable that was never set would else go unseen."""
+    exit 2; an option is written out, for `--temp` may be a slip; a value that is empty is one, too: a shell's variable that was never set would else go unseen."""
 
     def __init__(self, *args, formatter_class=argparse.RawDescriptionHelpFormatter, **settings):
-        super().__init__(*args, formatter_class=formatter_class, **settings)
+        super().__init__(*args, formatter_class=formatter_class, allow_abbrev=False, **settings)
 
     def parse_known_args(self, args=None, namespace=None):
         args = list(sys.argv[1:] if args is None else args)
