@@ -113,9 +113,10 @@ def probe(path: Path) -> VideoInfo:
     with open_media(path) as container:
         video = picture_stream(container, path)
         sounds = sound_streams(container)
+        width, height = _size(container, video, path)
         return VideoInfo(
-            width=video.codec_context.width,
-            height=video.codec_context.height,
+            width=width,
+            height=height,
             pixel_aspect=float(video.sample_aspect_ratio or 1),
             fps=round(float(video.average_rate or video.guessed_rate or 0), 3),
             seconds=round(float(container.duration / av.time_base if container.duration else 0), 3),
@@ -124,6 +125,19 @@ def probe(path: Path) -> VideoInfo:
             sample_rate=sounds[0].codec_context.sample_rate if sounds else 0,
             sound_drift=_drift(video, sounds[0]) if sounds else None,
         )
+
+
+def _size(container, video, path: Path) -> tuple[int, int]:
+    """(width, height) of the picture: the header's, or where it is damaged that of the first picture that can be decoded."""
+    if video.codec_context.width and video.codec_context.height:
+        return video.codec_context.width, video.codec_context.height
+    for packet in container.demux(video):
+        try:
+            if frames := packet.decode():
+                return frames[0].width, frames[0].height
+        except av.FFmpegError:
+            continue
+    raise UserError(f"{Path(path).name}: none of its pictures can be decoded")
 
 
 def course(path: Path) -> Course:
