@@ -100,9 +100,9 @@ def _opened(path: Path) -> av.container.InputContainer:
         raise UserError(f"{path.name}: not a readable video: a playlist or a script, which leads to other files") from None
 
 
-def every_packet(container, path: Path) -> Iterator[av.Packet]:
-    """All packets of an opened file. Raises UserError beyond `FILM_PACKETS` of them."""
-    for number, packet in enumerate(container.demux()):
+def every_packet(container, path: Path, *streams) -> Iterator[av.Packet]:
+    """All packets of an opened file, or of some of its streams. Raises UserError beyond `FILM_PACKETS` of them."""
+    for number, packet in enumerate(container.demux(*streams)):
         if number > FILM_PACKETS:
             raise UserError(f"{Path(path).name}: it has over {FILM_PACKETS} packets, more than a film of a day; encode it anew")
         yield packet
@@ -131,7 +131,7 @@ def _size(container, video, path: Path) -> tuple[int, int]:
     """(width, height) of the picture: the header's, or where it is damaged that of the first picture that can be decoded."""
     if video.codec_context.width and video.codec_context.height:
         return video.codec_context.width, video.codec_context.height
-    for packet in container.demux(video):
+    for packet in every_packet(container, path, video):
         try:
             if frames := packet.decode():
                 return frames[0].width, frames[0].height
