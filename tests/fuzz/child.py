@@ -1,8 +1,10 @@
 """One family's tries, in a process of its own that may hang or die. `runner.py` starts it and hears what came."""
 
+import ctypes
 import faulthandler
 import importlib
 import os
+import platform
 import resource
 import shutil
 import sys
@@ -113,6 +115,8 @@ def attempt(readers: dict, case: Case, scratch: Path, watch: Watch) -> tuple[str
         (folder / place).mkdir(parents=True)
     tempfile.tempdir = str(folder / "tmp")
     case.write(folder / "in")
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)  # memory that was freed and kept would be taken again without a trace
     before, held = _names(scratch), _memory("VmRSS")
     with open("/proc/self/clear_refs", "w") as peak:
         peak.write("5")
