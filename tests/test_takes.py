@@ -105,6 +105,23 @@ def test_what_is_not_made_again_stays_to_the_bit(run, tmp_path, level, option, k
     assert 0.25 < loud(new[changed]) / loud(old[changed]) < 4
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--style", "waltz"], "no training song is of it"),
+        (["--style", "gone.wav"], r"gone\.wav"),
+        (["--tempo", "5"], "--tempo must be 20 to 400"),
+        (["--from", "t.wav", "--redo", "5-9"], "--redo must lie within the take's"),
+    ],
+)
+def test_options_are_looked_at_before_the_dance(run, tmp_path, options, message):
+    """Finding the dancer takes longest: what is wrong without it is said before."""
+    soundfile.write(tmp_path / "t.wav", np.zeros(3 * RATE, np.int16), RATE)
+    (tmp_path / "b.json").write_text("no beats")
+    with pytest.raises(UserError, match=message):
+        run("--beats", "b.json", "--out", "a.wav", *options)
+
+
 def test_a_style_is_a_genre_or_a_sound(run, tmp_path, player):
     time = np.arange(3 * RATE) / RATE
     soundfile.write(tmp_path / "like.wav", 0.3 * np.sin(2 * np.pi * 220 * time), RATE)

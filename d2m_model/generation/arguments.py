@@ -8,6 +8,7 @@ from d2m_model.generation.given_files import check_kept, given_files, videos_of
 from d2m_model.generation.mux import CONTAINERS
 from d2m_model.generation.settings import Params
 from d2m_model.generation.takes import Again
+from d2m_model.generation.tempo import check_tempo
 from d2m_model.nets.variants import PRIOR
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import stage_parser
@@ -86,6 +87,8 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         raise UserError(f"generate: --takes must be 1 to {MOST_TAKES}, of one dance of your own and a model, found {args.takes}")
     if args.out and args.video and args.video.is_dir() and args.out.exists() and args.out.samefile(args.video):
         raise UserError(f"{args.out}: --out must be another folder when --video is one")
+    if args.tempo is not None:
+        check_tempo(args.tempo)
     if args.out:
         check_kept(_written(args), given_files(args, params.style))
     args.again = Again(take=args.take, redo=args.redo, keep=args.keep) if args.take else None

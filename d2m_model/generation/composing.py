@@ -49,6 +49,9 @@ class Composer(Protocol):
     stream: str
     """What it reads: 'pose' or 'motion', with the visual features; or 'beats' alone."""
 
+    def check(self, params: Params) -> None:
+        """Raises UserError for parameters that no dance could be composed with, before one is read."""
+
     def compose(self, dance: Dance, params: Params) -> Made:
         """Equal dances and parameters give equal sounds, whatever came before."""
 
@@ -59,12 +62,16 @@ class Generator:
     def __init__(self, model: WindowModel, level: str):
         self.model, self.level, self.stream = model, level, model.stream
 
-    def compose(self, dance: Dance, params: Params) -> Made:
-        """Windows joined, denoised, normalised. Raises UserError where the windows are too short for `hop` and `crossfade`."""
-        model = self.model if dance.genre is None else self.model.for_genre(dance.genre)
-        window = frames_to_seconds(model.frames)
+    def check(self, params: Params) -> None:
+        """Raises UserError where the windows are too short for `hop` and `crossfade`."""
+        window = frames_to_seconds(self.model.frames)
         if params.hop + params.crossfade > window:
             raise UserError(f"generate.hop {params.hop} s and crossfade {params.crossfade} s don't fit into the model's window of {window:g} s; lower hop")
+
+    def compose(self, dance: Dance, params: Params) -> Made:
+        """Windows joined, denoised, normalised. Raises UserError as `check`."""
+        self.check(params)
+        model = self.model if dance.genre is None else self.model.for_genre(dance.genre)
         seed_everything(params.seed, params.threads)
         fade = round(params.crossfade * SAMPLE_RATE)
         audio = render(model, dance.pose, dance.size, dance.visual, hop=params.hop * FPS, fade=fade)
@@ -78,6 +85,10 @@ class Rhythmic:
 
     def __init__(self, player: Player):
         self.player, self.level = player, player.level
+
+    def check(self, params: Params) -> None:
+        """Raises UserError for a style that is neither a genre of the corpus nor a sound to sound like."""
+        self.player.check_style(params.style)
 
     def compose(self, dance: Dance, params: Params) -> Made:
         raw, codes = self.raw(dance, params)

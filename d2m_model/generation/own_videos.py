@@ -155,8 +155,13 @@ def generate_dance(
     picture unchanged) or a .wav; with `beats` a .json beside each. The first take has the seed of `params`, the next the
     next. again: of a take that was made before, only parts are made.
 
-    Raises UserError: no such file, not a video, an output of another kind or that can't be written.
+    Raises UserError: no such file, not a video, an output of another kind or that can't be written; and, before the dance is
+    looked for, which takes longest, as `Composer.check` and `Again.regions`.
     """
+    for composer in models.values():
+        composer.check(params)
+    if again:
+        again.regions()
     streams = {composer.stream for composer in models.values()}
     if video is None and streams != {"beats"}:
         say("generate", "warning: without --video there is no picture: its I3D features are zeros, which no model has seen in training")

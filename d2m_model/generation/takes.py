@@ -34,8 +34,12 @@ class Again:
     keep: str | None = None
 
     def made(self, composer: Rhythmic, dance: Dance, params: Params) -> np.ndarray:
-        """`made_again` of the file. Raises UserError as that, `read_take` and `regions.made_again`."""
-        return made_again(composer, dance, params, self.audio, regions_made_again(self.redo, self.keep, len(self.audio) / SAMPLE_RATE))
+        """`made_again` of the file. Raises UserError as that and `regions`."""
+        return made_again(composer, dance, params, self.audio, self.regions())
+
+    def regions(self) -> list[Region]:
+        """What is made anew. Raises UserError as `read_take` and `regions.made_again`."""
+        return regions_made_again(self.redo, self.keep, len(self.audio) / SAMPLE_RATE)
 
     @cached_property
     def audio(self) -> np.ndarray:

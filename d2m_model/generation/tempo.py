@@ -14,6 +14,12 @@ COUNTS = (0.5, 1.0, 2.0)
 """Beats of the result to a beat of the dance."""
 
 
+def check_tempo(bpm: float) -> None:
+    """Raises UserError for a tempo out of SLOWEST to FASTEST."""
+    if not SLOWEST <= bpm <= FASTEST:
+        raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
+
+
 def with_tempo(beats: Beats, bpm: float) -> Beats:
     """The beats at `bpm` on average, the first one where it was, up to the end of the dance.
 
@@ -22,10 +28,9 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
     beats are left out is up to the down-beats: those stay. A bar keeps its number of beats. Beats that the dance has
     room for after its last one go on at `bpm`; those beyond its end are dropped.
 
-    Raises UserError for a tempo out of SLOWEST to FASTEST, fewer than two beats, and more of them than `Beats` holds.
+    Raises UserError as `check_tempo`, for fewer than two beats, and for more of them than `Beats` holds.
     """
-    if not SLOWEST <= bpm <= FASTEST:
-        raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
+    check_tempo(bpm)
     if len(beats.beats) < 2:
         raise UserError(f"--tempo needs at least two beats of the dance, found {len(beats.beats)}; give them with --beats")
     numbers = counted(beats.beats)

@@ -37,15 +37,21 @@ class Player:
     def style(self, spec: str, beats: Beats, seed: int) -> torch.Tensor:
         """(style,) of: '' what the dance says, the name of a genre of the corpus, or else a sound file. UserError for a name
         that is neither."""
-        if Path(spec).suffix and spec not in self.high.styles.genres:
-            from d2m_model.metrics.inputs import read_sound
+        if not self._is_sound(spec):
+            return style_for(self.high.styles, spec, beats, seed)
+        audio = sound_to_sound_like(Path(spec))
+        codes = self.coded(audio * peak_gain(audio), "high")
+        return style_of(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
 
-            audio = read_sound(Path(spec))
-            if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
-                raise UserError(f"{spec}: a sound to sound like must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s")
-            codes = self.coded(audio * peak_gain(audio), "high")
-            return style_of(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
-        return style_for(self.high.styles, spec, beats, seed)
+    def check_style(self, spec: str) -> None:
+        """Raises UserError as `style`, without a dance."""
+        if self._is_sound(spec):
+            sound_to_sound_like(Path(spec))
+        elif spec:
+            self.high.styles.songs_of(spec)
+
+    def _is_sound(self, spec: str) -> bool:
+        return bool(Path(spec).suffix) and spec not in self.high.styles.genres
 
     def codes(self, beats: Beats, samples: int, style: torch.Tensor, draw: Draw, seed: int, kept: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         """{'high': (L,)} and, of level low, {'low': (4 L,)} int64 codes for `samples` of music.
@@ -70,6 +76,16 @@ class Player:
     def play(self, codes: dict[str, torch.Tensor], samples: int) -> np.ndarray:
         """(samples,) float32 of `codes`."""
         return sound_of(self.decoder, codes[self.level], LEVELS[self.level])[:samples].numpy()
+
+
+def sound_to_sound_like(path: Path) -> np.ndarray:
+    """(S,) float32 at 22 050 Hz. Raises UserError for a file that can't be read, less than a second, and silence."""
+    from d2m_model.metrics.inputs import read_sound
+
+    audio = read_sound(path)
+    if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
+        raise UserError(f"{path}: a sound to sound like must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s")
+    return audio
 
 
 def load_player(layout: Layout, level: str) -> Player:

@@ -26,13 +26,17 @@ class Styles:
     vectors: torch.Tensor
     """(K, style)."""
 
-    def named(self, genre: str, rng: np.random.Generator) -> torch.Tensor:
-        """The style (style,) of a song of that genre, drawn by `rng`. UserError for a genre that no training song has."""
+    def songs_of(self, genre: str) -> list[int]:
+        """Which songs are of that genre. UserError where none is."""
         fits = [k for k, known in enumerate(self.genres) if known == genre]
         if not fits:
             known = ", ".join(sorted({g for g in self.genres if g})) or "none"
             raise UserError(f"style '{genre}': no training song is of it; known: {known}; or name a sound file")
-        return self.vectors[int(rng.choice(fits))]
+        return fits
+
+    def named(self, genre: str, rng: np.random.Generator) -> torch.Tensor:
+        """The style (style,) of a song of that genre, drawn by `rng`. Raises UserError as `songs_of`."""
+        return self.vectors[int(rng.choice(self.songs_of(genre)))]
 
     def of_dance(self, shares: Mapping[str, float], tempo: float | None, rng: np.random.Generator) -> torch.Tensor:
         """The style (style,) that suits a dance: a song of the likeliest of the genres that its motion suggests, else one of
