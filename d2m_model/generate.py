@@ -17,7 +17,9 @@ With --level both the two results are X-high.wav and X-low.wav; with --json the 
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ from dataset_tools.base.schema import Row, write_records
 from dataset_tools.base.shard_format import ClipEntry
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import LEVELS, frames_to_seconds
-from dataset_tools.base.workers import progress
+from dataset_tools.base.workers import run_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,27 +60,40 @@ def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path = Pat
 
 
 def generate_split(
-    shards: ShardSet, model: Composer, folder: Path, params: Params, label: str, *, rhythm: Path, beats: bool = False
+    shards: ShardSet, load: Callable[[], Composer], folder: Path, params: Params, label: str, *, rhythm: Path, beats: bool = False
 ) -> list[SoundRow]:
     """Write <clip_id>.wav for every clip of `shards`, <clip_id>.codes.npy where the composer draws codes, with `beats` a .json
-    beside each, and rows.csv; those of earlier runs are removed. rhythm: folder of the clips' beats, as the stage `rhythm`
-    reads them from the motion."""
-    rows, written = [], set()
-    for entry in progress(shards.clips, label):
-        made = model.compose(dance_of(shards, entry, model.stream, rhythm), params)
-        write_wav(folder / f"{entry.clip_id}.wav", made.audio)
-        written |= {f"{entry.clip_id}.wav"} | ({f"{entry.clip_id}.codes.npy"} if made.codes else set())
-        if made.codes:
-            np.save(folder / f"{entry.clip_id}.codes.npy", made.codes[model.level].numpy().astype(np.int16))
-        if beats:
-            facts = {"level": label.split()[-1], "seed": params.seed, "seconds": frames_to_seconds(entry.frames)}
-            write_beats(folder / f"{entry.clip_id}.json", made.audio, sound=f"{entry.clip_id}.wav", **facts)
-        peak = round(float(np.abs(made.audio).max()), 4)
-        rows.append(SoundRow(id=entry.clip_id, status="ok", seconds=frames_to_seconds(entry.frames), peak=peak))
+    beside each, and rows.csv; those of earlier runs are removed. load: gives the model, in each of `params.workers` processes.
+    rhythm: folder of the clips' beats, as the stage `rhythm` reads them from the motion."""
+    made = run_all(partial(_generate_clip, shards, load, folder, params, label, rhythm, beats), list(shards.clips), params.workers, label)
+    written = {name for _, names in made for name in names}
     for stale in (f for pattern in ("*.wav", "*.codes.npy") for f in folder.glob(pattern) if f.name not in written):
         stale.unlink()
+    rows = [row for row, _ in made]
     write_records(folder / "rows.csv", rows, SoundRow)
     return rows
+
+
+@lru_cache(maxsize=1)
+def _loaded(load: Callable[[], Composer]) -> Composer:
+    """The model, once in a process."""
+    return load()
+
+
+def _generate_clip(
+    shards: ShardSet, load: Callable[[], Composer], folder: Path, params: Params, label: str, rhythm: Path, beats: bool, entry: ClipEntry
+) -> tuple[SoundRow, set[str]]:
+    """Write the files of one clip; gives its row and the names of its sound and codes."""
+    model = _loaded(load)
+    made, seconds = model.compose(dance_of(shards, entry, model.stream, rhythm), params), frames_to_seconds(entry.frames)
+    sound, codes = f"{entry.clip_id}.wav", f"{entry.clip_id}.codes.npy"
+    write_wav(folder / sound, made.audio)
+    if made.codes:
+        np.save(folder / codes, made.codes[model.level].numpy().astype(np.int16))
+    if beats:
+        write_beats(folder / f"{entry.clip_id}.json", made.audio, sound=sound, level=label.split()[-1], seed=params.seed, seconds=seconds)
+    row = SoundRow(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
+    return row, {sound, codes} if made.codes else {sound}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,9 +108,9 @@ def main(argv: list[str] | None = None) -> int:
     for level in levels:
         name = f"{level}-{args.variant}"
         shards = ShardSet(layout.stage("shards"), params.split)
-        model = load_model(layout, level, args.variant, inputs_of(shards.info))
+        load = partial(load_model, layout, level, args.variant, inputs_of(shards.info))
         rhythm = layout.stage("rhythm") / "beats"
-        rows = generate_split(shards, model, layout.stage("generate") / name, params, f"generate {name}", rhythm=rhythm, beats=args.json)
+        rows = generate_split(shards, load, layout.stage("generate") / name, params, f"generate {name}", rhythm=rhythm, beats=args.json)
         say("generate", f"{name}: {len(rows)} clips, {sum(row.seconds for row in rows):.1f} s of music")
     return 0
 

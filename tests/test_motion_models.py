@@ -1,6 +1,7 @@
 """Models that read SMPL motion and are told the genre: features, training, the way back to sound, the published files."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -93,16 +94,23 @@ def shards(tmp_path_factory):
     return folder
 
 
+def played(folder, inputs):
+    return Generator(MusicModel.load(folder / "model.pt", folder / "synthesizer.pt", inputs), "high")
+
+
 @pytest.mark.parametrize("params", [MOTION, TOLD], ids=["fixed", "released"])
 def test_trains_on_motion_and_makes_music_of_it(shards, tmp_path, params):
     vqvae = tiny_vqvae()
     d2m_gan.train(shards, vqvae, "high", "full", params, tmp_path)
     save_vqvae(tmp_path / "synthesizer.pt", vqvae, {})
     test = ShardSet(shards, "test")
-    model = MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", inputs_of(test.info))
-    assert model.stream == "motion"
-    rows = generate.generate_split(test, Generator(model, "high"), tmp_path / "sounds", generate.Params(denoise=0.0), "test", rhythm=tmp_path)
+    load = partial(played, tmp_path, inputs_of(test.info))
+    assert load().stream == "motion"
+    rows = generate.generate_split(test, load, tmp_path / "sounds", generate.Params(denoise=0.0), "test", rhythm=tmp_path)
     assert [row.id for row in rows] == ["clip_002", "clip_003"] and all(row.seconds == 3 for row in rows)
+    generate.generate_split(test, load, tmp_path / "again", generate.Params(denoise=0.0, workers=2), "test", rhythm=tmp_path)
+    for row in rows:  # whichever process made it
+        assert (tmp_path / "again" / f"{row.id}.wav").read_bytes() == (tmp_path / "sounds" / f"{row.id}.wav").read_bytes()
     inputs = inputs_of(test.info)
     MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", inputs | {"pose_weights": "any"})  # it sees no keypoints
     del inputs["motion_rate"]

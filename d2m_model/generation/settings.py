@@ -44,6 +44,9 @@ class Params:
     """CPU threads; sounds are equal to the byte for equal numbers of them. One window is little work: on a busy machine
     a second thread costs more than it gives."""
 
+    workers: int = 1
+    """Processes that make music for the clips of a corpus; sounds do not depend on their number."""
+
     def __post_init__(self):
         require(self.split in ("train", "val", "test"), f"split must be train, val or test, found '{self.split}'")
         require(self.hop >= 1, f"hop must be at least 1 s, found {self.hop}")
@@ -53,6 +56,7 @@ class Params:
         require(0 <= self.seed < 2**63, f"seed must be 0 to 2**63 - 1, found {self.seed}")
         require(0 <= self.strictness <= 20, f"strictness must be 0 to 20, found {self.strictness}")
         require(0.01 <= self.temperature <= 10, f"temperature must be 0.01 to 10, found {self.temperature}")
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(self.threads >= 1, f"threads must be at least 1, found {self.threads}")
         require(0 < self.peak <= 1, f"peak must be above 0 and at most 1, found {self.peak}")
 

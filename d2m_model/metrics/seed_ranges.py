@@ -69,9 +69,10 @@ def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, d
 
 
 def sections(path: Path) -> dict:
-    """The sections of a params file that scores of models depend on. Seeds are left out, and threads, which change rounding alone."""
+    """The sections of a params file that scores of models depend on. Seeds are left out, and what changes rounding
+    alone or nothing: threads and workers."""
     values = read_params(path)
-    return {name: {k: v for k, v in (values[name] or {}).items() if k not in ("seed", "threads")} for name in UPSTREAM if name in values}
+    return {name: {k: v for k, v in (values[name] or {}).items() if k not in ("seed", "threads", "workers")} for name in UPSTREAM if name in values}
 
 
 def machines(runs: Sequence[Mapping]) -> list[str]:
