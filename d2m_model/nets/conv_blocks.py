@@ -7,7 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from d2m_model.nets import row_convolution
+
 DILATION_GROWTH = 3
+
+PIECE = 2048
+"""Rows of 32 channels: 256 KB, which a core's cache holds with what is made of them."""
 
 
 class ResidualConv(nn.Module):
@@ -25,6 +30,10 @@ class ResidualConv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.model(x)
 
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """The same of rows (L, width), which change in place; see `row_convolution`."""
+        return row_convolution.residual(x, self.model)
+
 
 class ResidualStack(nn.Module):
     """`depth` residual convolutions with dilations 1, 3, 9, ...; falling instead of rising in decoders."""
@@ -36,6 +45,17 @@ class ResidualStack(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.model(x)
+
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """The same of rows (L, width): a piece at a time, which stays in the processor's cache, with what it sees on either side."""
+        made, reach = torch.empty_like(x), sum(block.model[1].dilation[0] for block in self.model)
+        for start in range(0, len(x), PIECE):
+            first = max(0, start - reach)
+            piece = x[first : start + PIECE + reach].clone()
+            for block in self.model:
+                piece = block.rows(piece)
+            made[start : start + PIECE] = piece[start - first : start - first + PIECE]
+        return made
 
 
 class DownBlock(nn.Module):
@@ -53,6 +73,13 @@ class DownBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.model(x)
+
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """(L, channels_in) to (L / 2**halvings, channels_out)."""
+        *stages, last = self.model
+        for halve, stack in stages:
+            x = stack.rows(row_convolution.halved(x, halve))
+        return row_convolution.same(x, last)
 
 
 class UpBlock(nn.Module):
@@ -72,6 +99,14 @@ class UpBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.model(x)
 
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """(L, channels) to (L * 2**doublings, channels)."""
+        first, *stages = self.model
+        x = row_convolution.same(x, first)
+        for stack, rise in stages:
+            x = row_convolution.doubled(stack.rows(x), rise)
+        return x
+
 
 def doubled_output(x: torch.Tensor, rise: nn.ConvTranspose1d, out: nn.Conv1d) -> torch.Tensor:
     """out(rise(x)) of x (B, C, L) as one transposed convolution to (B, 1, 2 L): equal but for rounding.
@@ -82,7 +117,10 @@ def doubled_output(x: torch.Tensor, rise: nn.ConvTranspose1d, out: nn.Conv1d) ->
     length = 2 * x.shape[2]
     kernel = F.conv1d(rise.weight, out.weight, padding=2)  # (C, 1, 6)
     taps = torch.einsum("oct,c->t", out.weight, rise.bias)  # what the bias of `rise` gives through each tap of `out`
-    y = F.conv_transpose1d(x, kernel, out.bias + taps.sum(), stride=2, padding=2)
+    if row_convolution.takes(x):
+        y = torch.stack([row_convolution.spread(one.t(), kernel[:, 0], out.bias + taps.sum()) for one in x])[:, None]
+    else:
+        y = F.conv_transpose1d(x, kernel, out.bias + taps.sum(), stride=2, padding=2)
     # `out` pads with zeros where the joint kernel goes on into the samples that `rise` cuts off on either side.
     before = torch.einsum("bi,ic,oc->bo", x[:, :, 0], rise.weight[:, :, 0], out.weight[:, :, 0]) + taps[0]
     after = torch.einsum("bi,ic,oc->bo", x[:, :, -1], rise.weight[:, :, 3], out.weight[:, :, 2]) + taps[2]

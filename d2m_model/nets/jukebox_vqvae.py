@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from d2m_model.nets import row_convolution
 from d2m_model.nets.codebook import Codebook, Quantised
 from d2m_model.nets.conv_blocks import DownBlock, UpBlock, doubled_output
 from d2m_model.nets.istft_decoder import IstftConfig, IstftDecoder
@@ -61,9 +62,17 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if row_convolution.takes(x):
+            return torch.stack([self._rows(one) for one in x])
         for block in self.level_blocks:
             x = block(x)
         return x
+
+    def _rows(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.t()
+        for block in self.level_blocks:
+            x = block.rows(x)
+        return x.t()
 
 
 class Decoder(nn.Module):
@@ -78,12 +87,24 @@ class Decoder(nn.Module):
         self.out = nn.Conv1d(emb, 1, 3, padding=1)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        *stages, (stack, rise) = self.level_blocks[0].model
+        if row_convolution.takes(z):
+            return doubled_output(torch.stack([self._rows(one) for one in z]), rise, self.out)
         for block in reversed(self.level_blocks[1:]):
             z = block(z)
-        *stages, (stack, rise) = self.level_blocks[0].model
         for stage in stages:
             z = stage(z)
         return doubled_output(stack(z), rise, self.out)
+
+    def _rows(self, z: torch.Tensor) -> torch.Tensor:
+        z = z.t()
+        for block in reversed(self.level_blocks[1:]):
+            z = block.rows(z)
+        first, *stages, (stack, _) = self.level_blocks[0].model
+        z = row_convolution.same(z, first)
+        for between, rise in stages:
+            z = row_convolution.doubled(between.rows(z), rise)
+        return stack.rows(z).t()
 
 
 class Bottleneck(nn.Module):
