@@ -6,9 +6,8 @@ from pathlib import Path
 
 from d2m_model.generation.given_files import check_kept, given_files, videos_of
 from d2m_model.generation.mux import CONTAINERS
-from d2m_model.generation.settings import Params
+from d2m_model.generation.settings import Params, check_tempo
 from d2m_model.generation.takes import Again
-from d2m_model.generation.tempo import check_tempo
 from d2m_model.nets.variants import PRIOR
 from dataset_tools.base.atomic import check_writable
 from dataset_tools.base.cli import stage_parser

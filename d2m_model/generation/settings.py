@@ -9,6 +9,9 @@ from dataset_tools.base.errors import UserError
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import load_params, require
 
+SLOWEST, FASTEST = 20.0, 400.0
+"""Beats a minute that can be asked for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
@@ -64,6 +67,12 @@ class Params:
     def draw(self) -> Draw:
         """How the prior draws codes of level high."""
         return Draw(guidance=self.strictness, temperature=self.temperature)
+
+
+def check_tempo(bpm: float) -> None:
+    """Raises UserError for a tempo out of SLOWEST to FASTEST."""
+    if not SLOWEST <= bpm <= FASTEST:
+        raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
 
 
 def chosen(args: argparse.Namespace, layout: Layout) -> Params:

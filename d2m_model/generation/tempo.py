@@ -4,20 +4,13 @@ import dataclasses
 
 import numpy as np
 
+from d2m_model.generation.settings import check_tempo
 from d2m_model.generation.song_fit import NEAR, counted
 from d2m_model.rhythm.beats_file import MOST_BEATS, Beats
 from dataset_tools.base.errors import UserError
 
-SLOWEST, FASTEST = 20.0, 400.0
-"""Beats a minute that can be asked for."""
 COUNTS = (0.5, 1.0, 2.0)
 """Beats of the result to a beat of the dance."""
-
-
-def check_tempo(bpm: float) -> None:
-    """Raises UserError for a tempo out of SLOWEST to FASTEST."""
-    if not SLOWEST <= bpm <= FASTEST:
-        raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
 
 
 def with_tempo(beats: Beats, bpm: float) -> Beats:
