@@ -1,0 +1,59 @@
+"""Milliseconds of one core that the codec takes for a second of music: by rows (`nets/row_convolution.py`) and by torch's convolutions.
+
+    python -m benchmarks.codec_speed [--weights MODEL.pt] [--seconds 4] [--repeats 5] [--threads 1]
+
+Without --weights a network of the demo's sizes with random values; the time does not depend on them. Prints the least processor
+time of `--repeats` of each, in turns, and how far the two sounds are apart.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import torch
+
+from d2m_model.nets import row_convolution
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.training.vqvae_files import load_vqvae
+from dataset_tools.base.cli import command_parser
+from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE
+
+DEMO = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
+
+
+def processor_ms(function: Callable[[], torch.Tensor]) -> float:
+    begun = time.process_time()
+    function()
+    return 1000 * (time.process_time() - begun)
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = command_parser("benchmarks.codec_speed", __doc__)
+    parser.add_argument("--weights", type=Path, help="a model.pt of the stage vqvae or synthesizer")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(args.threads)
+    model = load_vqvae(args.weights) if args.weights else JukeboxVQVAE(DEMO)
+    sound = 0.1 * torch.randn(1, round(args.seconds * SAMPLE_RATE))
+    for name, level in LEVELS.items():
+        codes, times, sounds = model.encode(sound, level), {}, {}
+        for _ in range(args.repeats + 1):  # the first warms up
+            for way, takes in (("torch", lambda _: False), ("rows", row_convolution.takes)):
+                with mock.patch.object(row_convolution, "takes", takes):
+                    for what, work, given in (("coding", model.encode, sound), ("decoding", model.decode, codes)):
+                        times.setdefault((what, way), []).append(processor_ms(partial(work, given, level)) / args.seconds)
+                    sounds[way] = model.decode(codes, level)
+        for what in ("coding", "decoding"):
+            by_torch, by_rows = (min(times[what, way][1:]) for way in ("torch", "rows"))
+            print(f"{name:4s} {what:8s} torch {by_torch:5.1f}, rows {by_rows:5.1f} ms a second: {by_torch / by_rows:.1f} times as fast")
+        print(f"{name:4s} the sounds differ by {float((sounds['torch'] - sounds['rows']).abs().max()):.1e} at most")
+
+
+if __name__ == "__main__":
+    main()
