@@ -17,6 +17,7 @@ runs and `evaluate` scores is the list `systems` of params.yaml.
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import ClassVar
 
@@ -33,10 +34,10 @@ from dataset_tools.base.cli import layout_of, run, say
 from dataset_tools.base.errors import UserError
 from dataset_tools.base.params import load_params, require
 from dataset_tools.base.schema import Row, write_records
-from dataset_tools.base.shard_format import SPLITS
+from dataset_tools.base.shard_format import SPLITS, ClipEntry
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import frames_to_samples, frames_to_seconds
-from dataset_tools.base.workers import progress
+from dataset_tools.base.workers import run_all
 
 SYSTEMS = {
     "dance2music": "d2m_model.composers.dance2music",
@@ -67,7 +68,9 @@ class Params:
     seed: int = 0
     """Of what is drawn while music is made; a training has the seed and threads of its own section."""
     threads: int = 2
-    """CPU threads of making music; results are equal to the byte for equal numbers of them."""
+    """CPU threads of making music, in each process; results are equal to the byte for equal numbers of them."""
+    workers: int = 1
+    """Processes that make music; it does not depend on their number."""
 
     def __post_init__(self):
         require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")
@@ -75,6 +78,7 @@ class Params:
         require(0 < self.peak <= 1, f"peak must be above 0 and at most 1, found {self.peak}")
         require(self.seed >= 0, f"seed must be at least 0, found {self.seed}")
         require(self.threads >= 1, f"threads must be at least 1, found {self.threads}")
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,28 +99,30 @@ def system_module(name: str) -> ModuleType:
     return importlib.import_module(SYSTEMS[name])
 
 
-def make_music(system: ModuleType, model: object, corpus: Corpus, params: Params) -> list[MusicRow]:
+def make_music(model: object, corpus: Corpus, params: Params) -> list[MusicRow]:
     """Write <clip_id>.wav, and .mid where there is a score, for every clip of the split, then rows.csv. What earlier runs
     left there for other clips is removed."""
-    shards, folder, rows = ShardSet(corpus.layout.stage("shards"), params.split), corpus.folder, []
+    shards, folder = ShardSet(corpus.layout.stage("shards"), params.split), corpus.folder
     begin_folder(folder, "rows.csv")
-    for clip in progress(shards.clips, f"{STAGE} {corpus.system}"):
-        dance = corpus.dance(shards, clip)
-        seed_everything(dance.seed, params.threads)
-        music, notes = system.compose(model, dance), None
-        if isinstance(music, list):
-            notes = len(music)
-            write_midi(folder / f"{clip.clip_id}.mid", music)
-            music = play(music, frames_to_seconds(clip.frames))
-        assert music.shape == (frames_to_samples(clip.frames),), (music.shape, clip)
-        audio = normalise(music, params.loudness, params.peak)
-        write_wav(folder / f"{clip.clip_id}.wav", audio)
-        peak = round(float(np.abs(audio).max()), 4)
-        rows.append(MusicRow(id=clip.clip_id, status="ok", seconds=frames_to_seconds(clip.frames), notes=notes, peak=peak))
+    rows = run_all(partial(_make_clip, model, corpus, shards, params), list(shards.clips), params.workers, f"{STAGE} {corpus.system}")
     for suffix, kept in ((".wav", rows), (".mid", [row for row in rows if row.notes is not None])):
         keep_only(folder, {f"{row.id}{suffix}" for row in kept}, suffix)
     write_records(folder / "rows.csv", rows, MusicRow)
     return rows
+
+
+def _make_clip(model: object, corpus: Corpus, shards: ShardSet, params: Params, clip: ClipEntry) -> MusicRow:
+    dance, seconds, notes = corpus.dance(shards, clip), frames_to_seconds(clip.frames), None
+    seed_everything(dance.seed, params.threads)
+    music = system_module(corpus.system).compose(model, dance)
+    if isinstance(music, list):
+        notes = len(music)
+        write_midi(corpus.folder / f"{clip.clip_id}.mid", music)
+        music = play(music, seconds)
+    assert music.shape == (frames_to_samples(clip.frames),), (music.shape, clip)
+    audio = normalise(music, params.loudness, params.peak)
+    write_wav(corpus.folder / f"{clip.clip_id}.wav", audio)
+    return MusicRow(id=clip.clip_id, status="ok", seconds=seconds, notes=notes, peak=round(float(np.abs(audio).max()), 4))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -131,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     seed_everything(params.seed, params.threads)
     model = system.train(corpus, own)
     write_text(corpus.folder / "about.txt", f"{system.about(corpus, own)}\n")
-    rows = make_music(system, model, corpus, params)
+    rows = make_music(model, corpus, params)
     notes = sum(row.notes or 0 for row in rows)
     say(STAGE, f"{args.system}: {len(rows)} clips, {sum(row.seconds for row in rows):.1f} s of music{f', {notes} notes' if notes else ''}")
     return 0

@@ -14,6 +14,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ from dataset_tools.base.params import load_params, names_of, require
 from dataset_tools.base.shard_format import NO_POSE, SPLITS
 from dataset_tools.base.shard_set import ShardSet
 from dataset_tools.base.timebase import LEVELS
-from dataset_tools.base.workers import progress
+from dataset_tools.base.workers import run_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,8 @@ class Params(Others):
     """Count P1 and P2 in whole segments of 2 s, as the paper did (86 on AIST++), not in whole clips."""
     embedding: str = "vggish"
     """Of genre accuracy, FAD, KAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
+    workers: int = 1
+    """Processes that score systems; scores do not depend on their number."""
     coded_clips: int = 64
     """Training clips, evenly spaced, that are coded and decoded again for the FAD to coded music."""
 
@@ -69,6 +72,7 @@ class Params(Others):
         super().__post_init__()
         require(len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS), f"protocols must be among {', '.join(PROTOCOLS)}")
         require(self.draws >= 100, f"draws must be at least 100, found {self.draws}")
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(self.coded_clips >= 1, f"coded_clips must be at least 1, found {self.coded_clips}")
         require(self.embedding in WEIGHTS, f"embedding must be {' or '.join(WEIGHTS)}, found '{self.embedding}'")
         require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")
@@ -98,9 +102,11 @@ def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, 
 
 def score_all(systems: Mapping[str, Mapping], kinds: Mapping[str, str], reference: Reference, params: Params) -> tuple[dict, list[dict]]:
     """Every system -> ({system: summary with its kind: that of `kinds`, else control}, per-clip rows)."""
+    score = partial(
+        score_system, reference=reference, protocols=params.protocols, draws=params.draws, seed=params.seed, segments=params.segments
+    )
     scored, rows = {}, []
-    for name, sounds in progress(systems.items(), "evaluate", total=len(systems)):
-        summary, per_clip = score_system(sounds, reference, protocols=params.protocols, draws=params.draws, seed=params.seed, segments=params.segments)
+    for name, (summary, per_clip) in zip(systems, run_all(score, list(systems.values()), params.workers, "evaluate"), strict=True):
         scored[name] = {"kind": kinds.get(name, "control")} | summary
         rows += [{"system": name} | r for r in per_clip]
     return scored, rows
