@@ -5,8 +5,8 @@
 Reads every window of 2 s that starts on a whole second of the training shards. Both sides read from the page cache:
 everything is read once before the clock starts. Times are processor time of one process, so that a busy machine changes
 little; `as batch` also copies the windows into the 16 places of a batch, as training does, and bounds what any reader can
-reach. The last table is what arrives in the training process by the clock: files through a torch DataLoader as everyone
-writes it, shards through the same and through `load_batches`, all with as many workers.
+reach. The last table is what arrives in the training process by the clock: files and shards through a torch DataLoader, window by
+window and, as docs/architecture.md shows it, batch by batch, with as many workers; then batches that the process reads itself.
 """
 
 import tempfile
@@ -18,11 +18,11 @@ import numpy as np
 import soundfile
 import torch
 from scipy.io import wavfile
+from torch.utils.data import DataLoader, Dataset, default_convert
 
 from dataset_tools.base.cli import command_parser
 from dataset_tools.base.orphans import end_loader_worker_with_parent
-from dataset_tools.base.shard_loader import load_batches
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.base.shard_set import ShardSet, Window
 from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,7 +78,7 @@ def rate(read: Callable, order: list[tuple[str, int]], batch: list[np.ndarray] |
     return len(order) / best
 
 
-class Windows(torch.utils.data.Dataset):
+class Windows(Dataset):
     """A reader's windows for a DataLoader."""
 
     def __init__(self, read: Callable, order: list[tuple[str, int]]):
@@ -101,10 +101,10 @@ def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
     return count / (time.perf_counter() - begin)
 
 
-def collated(read: Callable, order: list[tuple[str, int]], workers: int) -> float:
+def loaded(windows: Sequence, workers: int, collate: Callable | None = None) -> float:
     """`arriving` through a DataLoader as everyone writes it."""
-    loader = torch.utils.data.DataLoader(
-        Windows(read, order), batch_size=BATCH, num_workers=workers, drop_last=True, worker_init_fn=end_loader_worker_with_parent
+    loader = DataLoader(
+        windows, batch_size=BATCH, num_workers=workers, drop_last=True, collate_fn=collate, worker_init_fn=end_loader_worker_with_parent
     )
     return arriving(iter(loader))
 
@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--windows", type=int, default=2000, help="windows read per measurement")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--loops", type=int, default=10, help="times load_batches reads them, to be long enough to time")
+    parser.add_argument("--loops", type=int, default=10, help="times whole batches are read, to be long enough to time")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     shards = ShardSet(args.root / "data" / args.corpus / "shards", "train")
@@ -149,16 +149,16 @@ def main(argv: list[str] | None = None) -> int:
             view, copy = (found[f"shards: {word}"][0] / alone for word in ("view (no copy)", "read (a copy)"))
             print(f"shards against {kind:18s}: view x {view:.0f}, read x {copy:.1f}, as batch x {whole / batched:.1f}")
         files, copies = (readers(shards, Path(name))[k] for k in ("files: .npy, sound .wav float", "shards: read (a copy)"))
-        many = [group for _ in range(args.loops) for group in groups]
+        many = order * args.loops
 
-        def loaded(workers: int) -> float:
-            return arriving(load_batches(shards, many, FRAMES, largest=BATCH, workers=workers))
+        def whole_batch(windows: list[tuple[str, int]]) -> Window:
+            return default_convert(shards.read_batch(windows, FRAMES))
 
         ways = {
-            "files: .npy, sound .wav float": lambda: collated(files, order, args.workers),
-            "shards: read (a copy)": lambda: collated(copies, order, args.workers),
-            "shards: load_batches": lambda: loaded(args.workers),
-            "shards: load_batches, no worker": lambda: loaded(0),
+            "files: .npy, sound .wav float": lambda: loaded(Windows(files, order), args.workers),
+            "shards: read (a copy)": lambda: loaded(Windows(copies, order), args.workers),
+            "shards: read_batch": lambda: loaded(many, args.workers, whole_batch),
+            "shards: read_batch, no loader": lambda: arriving(shards.read_batch(group, FRAMES, filled) for group in groups * args.loops),
         }
         rates = dict.fromkeys(ways, 0.0)
         for _ in range(3):

@@ -4,7 +4,6 @@ Prints JSON: how many were killed, by the way in which their workers start, and 
 killed. A stage is a fork of this process in a session of its own, so that all its processes can be found.
 """
 
-import itertools
 import json
 import os
 import random
@@ -41,10 +40,6 @@ def by_fork_where_no_signal_tells(files: list[str]) -> None:
     by_fork(files)
 
 
-def by_turns(files: list[str]) -> None:
-    next(workers.in_turns(serve, itertools.chain(files), workers=len(files), ahead=1))
-
-
 def by_spawn(files: list[str]) -> None:
     workers.run_all(serve, files, len(files), "kill", failed=lambda item, reason: reason)
 
@@ -54,7 +49,7 @@ def by_spawn_with_much_to_import(files: list[str]) -> None:
     by_spawn(files)
 
 
-WAYS = by_fork, by_fork_where_no_signal_tells, by_turns, by_spawn, by_spawn_with_much_to_import
+WAYS = by_fork, by_fork_where_no_signal_tells, by_spawn, by_spawn_with_much_to_import
 
 
 def start(way, folder: str, name: str) -> tuple[int, list[Path]]:

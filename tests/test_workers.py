@@ -3,8 +3,6 @@
 import ctypes
 import faulthandler
 import itertools
-import mmap
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -20,7 +18,7 @@ from within import until
 
 from dataset_tools.base import workers
 from dataset_tools.base.errors import UserError
-from dataset_tools.base.workers import ProcessLost, in_turns, run_all, step
+from dataset_tools.base.workers import run_all, step
 
 
 def square_unless_told_otherwise(item):
@@ -129,7 +127,7 @@ def test_one_worker_alone_is_this_process():
 
 PARENT = """
 import os, sys, time
-from dataset_tools.base.workers import ProcessLost, in_turns, run_all, step
+from dataset_tools.base.workers import run_all, step
 def wait(path):
     open(path, "w").write(str(os.getpid()))
     time.sleep(1000)
@@ -169,40 +167,3 @@ def test_the_bar_counts_the_steps_of_all_processes(monkeypatch, processes):
     monkeypatch.setattr(workers, "tqdm", lambda *args, **more: shown.append(tqdm(*args, **more | {"delay": 0})) or shown[-1])
     assert run_all(stepping, [3, 0, 4], processes, "steps", steps=7) == [-3, 0, -4]
     assert [(bar.n, bar.total) for bar in shown] == [(7, 7)]
-
-
-def test_forks_take_turns_in_order_and_share_memory():
-    shared = mmap.mmap(-1, 50)
-
-    def work(item):
-        shared[item] = item
-        return os.getpid(), item
-
-    found = list(in_turns(work, iter(range(50)), workers=3, ahead=2))
-    assert [item for _, item in found] == list(range(50)) == list(shared[:])
-    pids = [pid for pid, _ in found]
-    assert len(set(pids)) == 3 and os.getpid() not in pids and pids[3:] == pids[:-3]
-
-
-@pytest.mark.parametrize(("item", "error", "text"), [("raise", UserError, "odd"), ("exit", ProcessLost, "exit code 7"), ("segfault", ProcessLost, "SIGSEGV")])
-def test_what_happens_to_a_fork_is_said_and_ends_the_others(item, error, text):
-    before = set(multiprocessing.active_children())
-    items = in_turns(square_unless_told_otherwise, iter([1, 2, item, 3, 4]), workers=2, ahead=2)
-    assert [next(items), next(items)] == [1, 4]
-    with pytest.raises(error, match=text):
-        next(items)
-    assert set(multiprocessing.active_children()) == before
-
-
-@pytest.mark.parametrize(("workers", "ahead"), [(0, 1), (1, 0)])
-def test_turns_need_a_worker_and_an_item_ahead(workers, ahead):
-    with pytest.raises(ValueError, match=f"must be at least 1, found {workers} and {ahead}"):
-        list(in_turns(square_unless_told_otherwise, iter([1]), workers, ahead))
-
-
-def test_leaving_early_ends_the_forks():
-    before = set(multiprocessing.active_children())
-    items = in_turns(square_unless_told_otherwise, itertools.count(), workers=2, ahead=2)
-    assert next(items) == 0
-    items.close()
-    assert set(multiprocessing.active_children()) == before

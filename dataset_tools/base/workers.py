@@ -18,11 +18,9 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
-from itertools import cycle
 from multiprocessing import connection
 from typing import TypeVar
 
@@ -70,7 +68,7 @@ def run_all(
         with progress((), label, total=steps or len(items)) as bar:
             while waiting or busy:
                 while waiting and len(busy) < workers:
-                    busy.append(spare.pop() if spare else _Worker(function, prepare, START))
+                    busy.append(spare.pop() if spare else _Worker(function, prepare))
                     busy[-1].give(_next(waiting, busy[-1], busy), waiting, items, timeout)
                 for worker in busy if prepare else ():
                     if waiting and len(worker.given) == 1:
@@ -158,30 +156,6 @@ class ProcessLost(RuntimeError):
     """The process that worked on an item died, or was stopped because it took too long."""
 
 
-def in_turns(function: Callable[[I], O], items: Iterable[I], workers: int, ahead: int) -> Iterator[O]:
-    """map(function, items) by `workers` forks of this process, which take turns; each is given `ahead` items at once.
-
-    For many small items: nothing passes but items and outcomes, through pipes. What `function` changes in memory that was
-    shared when this began, it changes here too. What it raises is raised here; ProcessLost where a process dies, ValueError
-    for `workers` or `ahead` below 1.
-    """
-    if workers < 1 or ahead < 1:
-        raise ValueError(f"workers and ahead must be at least 1, found {workers} and {ahead}")
-    processes = [_Worker(function, None, "fork") for _ in range(workers)]
-    turns, busy = cycle(processes), deque()
-    try:
-        for item in items:
-            if len(busy) == workers * ahead:
-                yield busy.popleft().answer()
-            busy.append(next(turns))
-            busy[-1].send(item)
-        while busy:
-            yield busy.popleft().answer()
-    finally:
-        for worker in processes:
-            worker.stop()
-
-
 _own = threading.local()
 """`worker`: the process of `apart` that waits for this thread's next call. No other thread's: on Linux it ends with the thread."""
 _kept: set["_Worker"] = set()
@@ -198,7 +172,7 @@ def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
     if worker and not worker.process.is_alive():
         worker = _let_go(worker)
     if worker is None:
-        worker = _Worker(_called, None, START)
+        worker = _Worker(_called, None)
         _kept.add(worker)
     worker.timeout, worker.given = timeout, [0]
     worker.begin()
@@ -243,9 +217,9 @@ def _stop_kept() -> None:
 class _Worker:
     """A process that answers one item at a time over a pipe."""
 
-    def __init__(self, function: Callable, prepare: Callable | None, method: str):
+    def __init__(self, function: Callable, prepare: Callable | None):
         self.pipe, theirs = multiprocessing.Pipe()
-        self.process = orphans.start(method, _serve, function, prepare, theirs)
+        self.process = orphans.start(START, _serve, function, prepare, theirs)
         theirs.close()  # so that the pipe ends when the process does
         self.ready = False
         self.given: list[int] = []
@@ -287,29 +261,17 @@ class _Worker:
         """('done', outcome), ('raised', exception), ('lost', ProcessLost) or, on the way to them, ('ready' or 'step', None)."""
         if not self.answered:
             return "lost", ProcessLost(f"took more than {self.timeout:g} s and was stopped")
-        kind, outcome = self._answer()
-        if kind == "ready":
-            self.ready = True
-            self.begin()
-        return kind, outcome
-
-    def _answer(self) -> tuple[str, object]:
         try:
-            return self.pipe.recv()
+            kind, outcome = self.pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
             self.process.join()
             code = self.process.exitcode
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             return "lost", ProcessLost(f"the process that worked on it {how}")
-
-    def answer(self):
-        """The outcome of the item that it was sent first, or what that raised; waits for it."""
-        kind, outcome = self._answer()
         if kind == "ready":
-            kind, outcome = self._answer()
-        if kind != "done":
-            raise outcome
-        return outcome
+            self.ready = True
+            self.begin()
+        return kind, outcome
 
     def stop(self) -> None:
         self.process.kill()
