@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from film_site import movie, site  # noqa: F401 - fixtures
+
+from dataset_tools.base.locks import only_one
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("dataset_tools", "d2m_model", "manifests", "dvc.yaml", ".dvcignore")
@@ -48,7 +49,7 @@ def pipeline(tmp_path_factory) -> Path:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return run_pipeline(tmp_path_factory.mktemp("pipeline"))
     folder = tmp_path_factory.getbasetemp().parent / "pipeline"
-    with FileLock(f"{folder}.lock"):
+    with only_one(folder.with_name("pipeline.lock")):
         if not folder.exists():
             folder.mkdir()
             run_pipeline(folder)

@@ -1,4 +1,9 @@
-"""One at a time: a lock that works on every file system, as far as that one can."""
+"""One at a time: a lock that works on every file system, as far as that one can.
+
+Why not `filelock` 4.2: where a file system has no locks, it goes on for ENOSYS alone and raises for what NFS and Lustre say. What
+it goes on with is a marker file, which a process that was killed on another machine leaves there, and others wait for it for ever.
+Around it this file would have as many lines.
+"""
 
 import errno
 import fcntl
