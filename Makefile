@@ -10,12 +10,14 @@ INSTALLED := $(VENV)/installed
 # One thread for each of two processes: more would only wait for each other, so those of tests that ask for two don't spin meanwhile. Files go out longest first (tests/conftest.py).
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-# New pins, without the address of any index; those that still fit stay.
-LOCK := printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml - -o requirements.lock
+# New pins, without the address of any index; those that still fit stay. The extra beats is not among them: where beat-this is, rhythm
+# may track music by it, with weights that must be fetched.
+EXTRAS := $(foreach extra,download pose train baselines studio listen dev,--extra $(extra)) --group alone
+LOCK := printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url $(EXTRAS) pyproject.toml - -o requirements.lock
 
 # In one pass, and compiled, for where Python may write no bytecode each process would compile all it imports (6 of the 10 s that a
-# stage takes to start).
-SYNC := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --compile-bytecode requirements.lock
+# stage takes to start). Then the project, as it lies here, for the command d2m.
+SYNC := export VIRTUAL_ENV=$(CURDIR)/$(VENV); $(BIN)/uv pip sync --compile-bytecode requirements.lock && $(BIN)/uv pip install -q --no-deps --no-build-isolation --editable .
 
 .PHONY: repro test check test-portable fuzz install lock update-yt-dlp clean
 

@@ -34,5 +34,5 @@ def test_without_the_library_one_line_says_what_to_install(monkeypatch):
 
     foley_transcription._library.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match="pip install basic-pitch onnxruntime"):
+    with pytest.raises(UserError, match=r'pip install "d2m\[baselines\]" && pip install --no-deps basic-pitch'):
         transcribe(np.zeros(22050, np.float32))

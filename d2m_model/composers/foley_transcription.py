@@ -13,7 +13,7 @@ import numpy as np
 
 from d2m_model.composers.score import Note
 from d2m_model.generation.finish import write_wav
-from dataset_tools.base.errors import UserError
+from dataset_tools.base.errors import UserError, installing
 
 LIBRARY = "basic-pitch"
 
@@ -51,7 +51,7 @@ def _library() -> tuple[ModuleType, object]:
     except ImportError:
         raise UserError(
             f"{LIBRARY} with onnxruntime is not installed, which transcribes training music that has no score; "
-            f"pip install {LIBRARY} onnxruntime"
+            f"{installing('basic_pitch')}"
         ) from None
     finally:
         logging.disable(before)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from dataset_tools.base.errors import UserError, disk_trouble, one_line
+from dataset_tools.base.errors import UserError, disk_trouble, missing_package, one_line
 from dataset_tools.base.layout import Layout
 from dataset_tools.base.params import corpus_of
 
@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, formatter_class=formatter_class, allow_abbrev=False, **settings)
 
     def parse_known_args(self, args=None, namespace=None):
+        """As `argparse` does; empty values are refused."""
         args = list(sys.argv[1:] if args is None else args)
         for before, value in pairwise(["", *args]):
             option, equals, rest = value.partition("=") if value.startswith("--") else (before, "=", value)
@@ -28,6 +29,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        """End with one line and exit 2."""
         self.exit(2, f"error: {one_line(message)}; see `{self.prog} --help`\n")
 
 
@@ -52,15 +54,15 @@ def layout_of(args: argparse.Namespace) -> Layout:
 
 
 def run(main: Callable[[], int]) -> None:
-    """Call `main`; a user's mistake or a disk that is full or read-only becomes one line on stderr and exit 2; anything
-    else is our bug and is shown."""
+    """Call `main`; a user's mistake, a disk that is full or read-only or a package that is not installed becomes one line on
+    stderr and exit 2; anything else is our bug and is shown."""
     try:
         code = main()
     except UserError as err:
         print(f"error: {one_line(str(err))}", file=sys.stderr)
         code = 2
-    except OSError as err:
-        line = disk_trouble(err)
+    except (OSError, ModuleNotFoundError) as err:
+        line = disk_trouble(err) or missing_package(err)
         if line is None:
             raise
         print(f"error: {one_line(line)}", file=sys.stderr)

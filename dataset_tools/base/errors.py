@@ -1,8 +1,11 @@
-"""The one exception a user's mistake raises: its text is the whole message they see. And what a disk refuses."""
+"""The one exception a user's mistake raises: its text is the whole message they see. And what a disk refuses, and packages that are
+not installed."""
 
 import errno
 import os
+import sys
 from pathlib import Path
+from types import TracebackType
 
 DISK = {
     errno.ENOSPC: "make room on the disk",
@@ -18,6 +21,21 @@ DISK = {
     errno.EEXIST: "a file is in the way: move it or name another folder",
 }
 """Error number -> what to do about it."""
+EXTRAS = {
+    "download": ("imageio_ffmpeg", "openpyxl", "yt_dlp"),
+    "pose": ("cv2", "decord", "openpifpaf", "torchvision"),
+    "train": ("matplotlib", "mido", "noisereduce", "python_stretch", "tensorboardX", "torch"),
+    "baselines": ("basic_pitch", "onnxruntime", "pretty_midi", "tinysoundfont"),
+    "studio": ("flask", "waitress"),
+    "beats": ("beat_this",),
+}
+"""Extra of pyproject.toml -> the packages, as they are imported, for which it is named where they are missing."""
+ALONE = {
+    "basic_pitch": "pip install --no-deps basic-pitch==0.4.0",
+    "openpifpaf": "pip install --no-deps --no-build-isolation openpifpaf==0.13.11",
+    "tinysoundfont": "pip install --no-deps tinysoundfont==0.3.7",
+}
+"""Package -> what brings it after its extra: by their metadata these can't be had beside the rest (pyproject.toml, group `alone`)."""
 
 
 class UserError(ValueError):
@@ -49,3 +67,27 @@ def disk_trouble(err: BaseException, *, full_path: bool = True) -> str | None:
 def one_line(text: str) -> str:
     """Text of others, on one line and without what no table can hold (control characters, halves of characters)."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def installing(package: str) -> str:
+    """The command that brings a package, one of `EXTRAS`, given as it is imported."""
+    extra = next(extra for extra, packages in EXTRAS.items() if package in packages)
+    return f'pip install "d2m[{extra}]"' + (f" && {ALONE[package]}" if package in ALONE else "")
+
+
+def missing_package(err: BaseException) -> str | None:
+    """One line for the import of a package that is not installed and that an extra brings: its name and the command. None for any
+    other error."""
+    name = (err.name or "").partition(".")[0] if isinstance(err, ModuleNotFoundError) else ""
+    known = any(name in packages for packages in EXTRAS.values())
+    return f"the package {name} is not installed, which this needs; install it: {installing(name)}" if known else None
+
+
+def tell_missing(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:
+    """`sys.excepthook` of `python -m`, for modules import what they need before `cli.run` is there to catch it: a missing package
+    of an extra is one line and exit 2. Anything else is shown as ever."""
+    if (line := missing_package(err)) is None:
+        sys.__excepthook__(kind, err, trace)
+        return
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)

@@ -37,6 +37,7 @@ class Layout:
 
     @property
     def params(self) -> Path:
+        """params.yaml of the working folder."""
         return self.root / "params.yaml"
 
     def stage(self, word: str) -> Path:
@@ -62,6 +63,6 @@ class Layout:
 
     @property
     def weights_table(self) -> Path:
-        """manifests/weights.csv of the working folder, else the project's own."""
+        """manifests/weights.csv of the working folder, else the project's own: the same file, where a wheel has it too."""
         own = self.root / "manifests" / "weights.csv"
-        return own if own.exists() else PROJECT / "manifests" / "weights.csv"
+        return own if own.exists() else PROJECT / "dataset_tools" / "weights.csv"

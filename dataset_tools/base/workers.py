@@ -28,10 +28,10 @@ from tqdm import tqdm
 
 from dataset_tools.base import orphans
 from dataset_tools.base.ahead import ahead
-from dataset_tools.base.errors import UserError, disk_trouble
+from dataset_tools.base.errors import UserError, disk_trouble, missing_package
 
-I = TypeVar("I")
-O = TypeVar("O")
+I = TypeVar("I")  # noqa: E741 - item
+O = TypeVar("O")  # noqa: E741 - outcome
 P = TypeVar("P")
 
 STARTING = 300.0  # seconds that a process may take to start, beside the time of its first item
@@ -141,7 +141,7 @@ def _raise(err: Exception) -> None:
 
 
 def _without(trouble: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
-    if failed is None:
+    if failed is None or missing_package(trouble):  # without it no item would do better
         raise trouble
     reason = disk_trouble(trouble, full_path=False)
     if reason is None:
