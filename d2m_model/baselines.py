@@ -126,6 +126,7 @@ def _make_clip(model: object, corpus: Corpus, shards: ShardSet, params: Params, 
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = training_parser("d2m_model.baselines", __doc__)
     parser.add_argument("--system", required=True, choices=SYSTEMS, help="which baseline")
     args = parser.parse_args(argv)

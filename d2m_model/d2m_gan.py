@@ -296,6 +296,7 @@ def take_published(motion: Path, generator: Path, vqvae: JukeboxVQVAE, level: st
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = training_parser("d2m_model.d2m_gan", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--variant", default="full", help="see --list-variants; of another preset: paper.full (default: full)")

@@ -220,6 +220,7 @@ def rounded(value, digits: int = 6):
 
 
 def as_json(value) -> str:
+    """JSON text of nested dicts and lists, rounded as `rounded` does."""
     return json.dumps(rounded(value), indent=2, allow_nan=False) + "\n"
 
 
@@ -271,6 +272,7 @@ def score_folders(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = stage_parser("d2m_model.evaluate", __doc__)
     parser.add_argument("--generated", type=Path, help="folder of generated sound files (.wav, .flac, .ogg, .mp3)")
     parser.add_argument("--reference", type=Path, help="folder of the dances' own music")

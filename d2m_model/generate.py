@@ -97,6 +97,7 @@ def _generate_clip(
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     args = parser_of(__doc__).parse_args(argv)
     layout = layout_of(args)
     params = chosen(args, layout)

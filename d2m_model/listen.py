@@ -161,6 +161,7 @@ def serve(app, host: str, port: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = stage_parser("d2m_model.listen", __doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8321, help="0 takes any free one (default: 8321)")

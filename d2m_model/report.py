@@ -238,6 +238,7 @@ def summary(layout: Layout, systems: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     args = stage_parser("d2m_model.report", __doc__).parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "report", Params)

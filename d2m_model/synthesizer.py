@@ -265,6 +265,7 @@ def take_published(shards: Path, vqvae: Path, file: Path, level: str, params: Pa
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = training_parser("d2m_model.synthesizer", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high", help="whose decoder to fine-tune (default: high)")
     parser.add_argument("--weights", help="overrides synthesizer.weights of params.yaml: published, not fine-tuned here")

@@ -66,6 +66,7 @@ class Results:
 
     @property
     def systems(self) -> Mapping[str, Mapping]:
+        """What was scored, by system."""
         return self.metrics["systems"]
 
     def value(self, system: str, measure: str) -> tuple[float, float | None, float | None] | None:
@@ -210,7 +211,7 @@ TEX = {"−": "$-$", "±": "$\\pm$", "σ": "$\\sigma$", "∞": "$_\\infty$", "�
 
 
 def latex(text: str) -> str:
-    """Plain text for LaTeX: special characters escaped, `code` as \\texttt."""
+    r"""Plain text for LaTeX: special characters escaped, `code` as \texttt."""
     escaped = "".join({"\\": "\\textbackslash{}"}.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
     for plain, macro in TEX.items():
         escaped = escaped.replace(plain, macro)
@@ -219,6 +220,7 @@ def latex(text: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = stage_parser("d2m_model.tables", __doc__)
     parser.add_argument("--compare", action="store_true", help="write nothing; print the scores beside the range that was measured over training seeds")
     parser.add_argument("--print", choices=FORMS, dest="form", help="also print every table in this form")

@@ -103,6 +103,7 @@ class Params(TrainingParams):
         require(min(self.wave, self.multispectral, self.mel, self.commit, self.revival) >= 0, "weights must be at least 0")
 
     def config(self) -> VqVaeConfig:
+        """Sizes of the network."""
         return VqVaeConfig(width=self.width, depth=self.depth, multipliers=self.multipliers, bins=self.bins)
 
 
@@ -310,6 +311,7 @@ def _stopping_workers(run: Run, stop: Path) -> Iterator[None]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     args = training_parser("d2m_model.vqvae", __doc__).parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "vqvae", Params)

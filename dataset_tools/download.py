@@ -147,6 +147,7 @@ class Bar:
             self.bar.set_postfix_str(f"{self.total / 1e6:.1f} MB", refresh=False)
 
     def done(self) -> None:
+        """Count one video as finished."""
         with self.lock:
             self.bar.update()
 

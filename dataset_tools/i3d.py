@@ -199,6 +199,7 @@ def _extractor(rgb: str, flow: str, raft: str, frame_size: int, crop: int, metho
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.stage_parser("dataset_tools.i3d", __doc__)
     args = parser.parse_args(argv)
     layout = cli.layout_of(args)

@@ -272,6 +272,7 @@ def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.stage_parser("dataset_tools.pose", __doc__)
     parser.add_argument("--overlay", metavar="CLIP", help="only draw this posed clip's dancers over its picture")
     parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="where to write that video")

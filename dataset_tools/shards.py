@@ -196,6 +196,7 @@ def _export(layout: Layout, kind: str, out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     args = _parser().parse_args(argv)
     layout = layout_of(args)
     if args.command == "export":

@@ -270,6 +270,7 @@ def _chosen(args: argparse.Namespace, layout: Layout) -> Params:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     args = _parser().parse_args(argv)
     layout = layout_of(args)
     params = _chosen(args, layout)

@@ -35,6 +35,7 @@ class FoleySizes:
 
     @property
     def heads(self) -> int:
+        """Attention heads of each layer, at least 4."""
         return max(4, round(HEADS * self.width))
 
     @property
@@ -43,9 +44,11 @@ class FoleySizes:
         return 2 * self.heads * max(1, round(FEATURE * self.width / (2 * self.heads)))
 
     def channels(self, published: int) -> int:
+        """Channels of a layer that has `published` in the paper, at least 4."""
         return max(4, round(published * self.width))
 
     def times(self, published: int) -> int:
+        """Layers where the paper has `published`, at least 1."""
         return max(1, round(published * self.depth))
 
 
@@ -181,6 +184,7 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(self, x: torch.Tensor, dance: "DanceKeys", layer: int, past: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The next layer (B, N, D) from x (B, N, D). `past` keeps what later events look back at."""
         x = x + self.dropout(self.events(self.norms[0](x), past))
         x = x + self.dropout(self.dance(self.norms[1](x), dance, layer))
         return x + self.dropout(self.forward_net(self.norms[2](x)))

@@ -34,6 +34,7 @@ class Hypothesis:
 
     @property
     def mean(self) -> float:
+        """Score for each word after the first."""
         return self.score / max(1, len(self.words) - 1)
 
 

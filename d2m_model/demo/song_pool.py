@@ -30,6 +30,7 @@ def score_of(number: int) -> Score:
 
 
 def genre_of(number: int) -> str:
+    """Genre of the song `number`: all in turn."""
     return NAMES[number % len(NAMES)]
 
 
@@ -46,6 +47,7 @@ def _render(number: int) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.command_parser("d2m_model.demo.song_pool", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="the .npy file to write: 2.6 MB a song")
     parser.add_argument("--songs", type=int, default=600, help="how many (default: 600, 10 hours)")

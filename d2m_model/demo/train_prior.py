@@ -43,6 +43,7 @@ SIZES = {
 
 
 def params_of(level: str, steps: int) -> Params:
+    """Parameters of the training of a level, high or low."""
     training = {"batch": 8, "steps": steps, "learning_rate": 1.5e-3, "warm_up": 200, "dropout": 0.0, "precision": "bf16"}
     seconds = 8.0 if level == "high" else 2.0
     return Params(**SIZES[level], **training, style_width=64, context_seconds=seconds, log_every=100, measure_every=500, checkpoint_every=500)
@@ -92,6 +93,7 @@ class HeldOut:
 
     @torch.no_grad()
     def measure(self, _net: PriorNet) -> Measurement:
+        """Losses on songs that are held out, with and without their conditions."""
         scores = {}
         for name, seen in (("held_out", True), ("held_out_unconditional", False)):
             shown = torch.full((2, 8), seen, device=self.task.device)
@@ -120,6 +122,7 @@ def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.command_parser("d2m_model.demo.train_prior", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them: turn them into codes")
     parser.add_argument("--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them")

@@ -39,6 +39,7 @@ HELD_OUT = 20
 
 
 def params_of(level: int, steps: int) -> Params:
+    """Parameters of the training of a level, 0 to 2."""
     sizes = {name: getattr(CODEC, name) for name in ("width", "depth", "multipliers", "bins")}
     training = {"batch": 8, "seconds": SECONDS[level], "learning_rate": 1.5e-3, "gradient_norm": 2.0, "warm_up": 0.1, "mel": 1.0, "revival": 0.05}
     every = {"log_every": 100, "measure_every": 2000, "checkpoint_every": 500, "test_windows": 40, "measure_clips": 20}
@@ -56,6 +57,7 @@ class PoolData:
         self.windows = [(k, start) for k in range(len(songs)) for start in spread]
 
     def clip_audio(self, index: int) -> torch.Tensor:
+        """A whole song (S,) float32, full scale 1."""
         return self._sound(index, 0, self.songs.shape[1])
 
     def batch(self, seed: int, step: int, size: int, jitter: int = 0) -> SimpleNamespace:
@@ -66,6 +68,7 @@ class PoolData:
         return self.gather(zip(rows, starts, strict=True))
 
     def gather(self, windows) -> SimpleNamespace:
+        """The windows (B, S) of pairs of song and first sample."""
         return SimpleNamespace(audio=torch.stack([self._sound(row, start, self.size) for row, start in windows]))
 
     def _sound(self, row: int, start: int, size: int) -> torch.Tensor:
@@ -83,10 +86,12 @@ class PoolTask(LevelTask):
             net.forward = self._in_bf16(net.forward)
 
     def step(self, number: int, watch) -> dict[str, torch.Tensor]:
+        """Do step `number`; the losses."""
         self.number = number
         return super().step(number, watch)
 
     def measure(self) -> Measurement:
+        """The scores alone, without sounds."""
         return Measurement(super().measure().scores, {})
 
     def _in_bf16(self, forward):
@@ -146,6 +151,7 @@ def join(parts: Path, out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.command_parser("d2m_model.demo.train_vqvae", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them")
     parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="JukeBox's level (default: 2, which is 'high')")

@@ -91,6 +91,7 @@ class Rhythmic:
         self.player.check_style(params.style)
 
     def compose(self, dance: Dance, params: Params) -> Made:
+        """The music of a dance, as loud as `params` says."""
         raw, codes = self.raw(dance, params)
         return Made(normalise(raw, params.loudness, params.peak), codes)
 

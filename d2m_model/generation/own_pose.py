@@ -29,6 +29,8 @@ class OwnPoseSettings:
 
 
 class Network(NamedTuple):
+    """A pose network and the size of the frames that it sees."""
+
     path: Path
     long_edge: int
     """px that a frame's longer side is scaled to."""

@@ -46,6 +46,7 @@ class Song:
 
     @property
     def name(self) -> str:
+        """The file's name."""
         return self.path.name
 
 

@@ -56,6 +56,7 @@ class Given:
     tempo: float | None = None
 
     def with_pose(self, pose: ReadPose | None) -> "Given":
+        """The same with another pose, or none."""
         return replace(self, pose=pose)
 
 

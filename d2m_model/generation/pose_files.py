@@ -60,6 +60,7 @@ class ReadPose:
 
     @property
     def seconds(self) -> float:
+        """Length of the dance."""
         return frames_to_seconds(len(self.pose))
 
     def in_layout(self, layout: str) -> "ReadPose":

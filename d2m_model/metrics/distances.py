@@ -23,6 +23,7 @@ Moments = tuple[np.ndarray, np.ndarray]
 
 
 def moments(points: np.ndarray) -> Moments:
+    """Mean and covariance of points (N, D)."""
     return points.mean(0), np.cov(points, rowvar=False)
 
 
@@ -48,6 +49,7 @@ class Music:
 
     @cached_property
     def moments(self) -> Moments:
+        """Mean and covariance of points (N, D)."""
         return moments(self.points)
 
     @cached_property

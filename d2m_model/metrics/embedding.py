@@ -36,6 +36,7 @@ class Embedder:
         self.name, self.net = name, load(path)
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
+        """Embeddings (N, D) float64 of patches (N, ...)."""
         import torch
 
         with torch.inference_mode():

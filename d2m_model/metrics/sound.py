@@ -23,6 +23,7 @@ class Sound:
 
     @property
     def seconds(self) -> float:
+        """Length of the sound."""
         return len(self.audio) / SAMPLE_RATE
 
     @cached_property

@@ -8,6 +8,8 @@ from torch import nn
 
 
 class Quantised(NamedTuple):
+    """What a codebook makes of latents."""
+
     codes: torch.Tensor
     """(B, L) int64: index of the nearest entry."""
     vectors: torch.Tensor
@@ -32,6 +34,7 @@ class Codebook(nn.Module):
 
     @property
     def bins(self) -> int:
+        """Number of entries."""
         return len(self.k)
 
     def nearest(self, x: torch.Tensor) -> torch.Tensor:

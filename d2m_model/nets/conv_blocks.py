@@ -28,6 +28,7 @@ class ResidualConv(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, width, L) to (B, width, L)."""
         return x + self.model(x)
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
@@ -44,6 +45,7 @@ class ResidualStack(nn.Module):
         self.model = nn.Sequential(*(ResidualConv(width, d) for d in (reversed(dilations) if falling else dilations)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, width, L) to (B, width, L)."""
         return self.model(x)
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
@@ -72,6 +74,7 @@ class DownBlock(nn.Module):
         self.model = nn.Sequential(*stages, nn.Conv1d(width, channels_out, 3, padding=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (B, channels_in, L), halved and halved again."""
         return self.model(x)
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
@@ -97,6 +100,7 @@ class UpBlock(nn.Module):
         self.model = nn.Sequential(nn.Conv1d(channels, width, 3, padding=1), *stages)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (B, channels, L), doubled and doubled again."""
         return self.model(x)
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,7 @@ class FastConv1d(nn.Conv1d):
         self.taps: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, O, L) of x (B, C, L), as nn.Conv1d gives but for rounding."""
         weight = self.weight  # computed anew at each access where it is normalised
         trained = torch.is_grad_enabled() and weight.requires_grad
         if not (self.worthwhile and _plain(x) and (trained or self.taps is not None)):
@@ -59,6 +60,7 @@ class PointConv1d(nn.Conv1d):
     """nn.Conv1d of kernel 1 as a product of matrices, which on a CPU keeps rows as they are."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, O, L) of x (B, C, L), as nn.Conv1d gives but for rounding."""
         if not _plain(x):
             return self._conv_forward(x, self.weight, self.bias)
         rows = Linear.apply(x.transpose(1, 2).flatten(0, 1), self.weight[:, :, 0], self.bias)
@@ -82,6 +84,7 @@ class Filtered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, onto: torch.Tensor):
+        """Gradients of x, weight and bias from that of the rows, (B · outputs, O)."""
         (pieces, taps), plan = ctx.saved_tensors, ctx.plan
         (_, outputs, channels), of_weight = taps.shape, matrices(plan.kernel)[2]
         seen = plan.spread(onto)
@@ -115,10 +118,12 @@ class Plan(NamedTuple):
 
     @property
     def outputs(self) -> int:
+        """Length of what the convolution gives."""
         return self.length + 2 * self.mirrored - (self.kernel - 1) * self.dilation
 
     @property
     def tiles(self) -> int:
+        """Pieces along the length, for each of the places between dilated samples."""
         return -(-self.outputs // (len(matrices(self.kernel)[0]) * self.dilation))
 
     def pieces(self, x: torch.Tensor) -> torch.Tensor:

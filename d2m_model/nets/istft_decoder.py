@@ -56,6 +56,7 @@ class ConvNeXt(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, L, width) to (B, L, width)."""
         along = self.along(x.transpose(1, 2)).transpose(1, 2)
         return x + self.scale * self.feed(self.norm(along))
 
@@ -77,6 +78,7 @@ class IstftDecoder(nn.Module):
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """The waveform (B, 1, L * hop) of latents z (B, emb, L)."""
         x = self.first(self.into(z).transpose(1, 2))
         for block in self.blocks:
             x = block(x)

@@ -62,6 +62,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The latents of a waveform x (B, 1, S)."""
         if row_convolution.takes(x):
             return torch.stack([self._rows(one) for one in x])
         for block in self.level_blocks:
@@ -87,6 +88,7 @@ class Decoder(nn.Module):
         self.out = nn.Conv1d(emb, 1, 3, padding=1)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """The waveform (B, 1, L * hop) of latents z (B, emb_width, L)."""
         *stages, (stack, rise) = self.level_blocks[0].model
         if row_convolution.takes(z):
             return doubled_output(torch.stack([self._rows(one) for one in z]), rise, self.out)
@@ -139,6 +141,7 @@ class JukeboxVQVAE(nn.Module):
         self.istft[level] = sizes
 
     def codebook(self, level: int) -> Codebook:
+        """The codebook of a level, 0 to 2."""
         return self.bottleneck.level_blocks[level]
 
     def latents(self, audio: torch.Tensor, level: int) -> torch.Tensor:

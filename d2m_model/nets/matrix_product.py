@@ -33,6 +33,7 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, onto: torch.Tensor):
+        """Gradients of x, weight and bias from that of the product."""
         x, weight = ctx.saved_tensors
         of_x = product(onto, weight.t()) if ctx.needs_input_grad[0] else None
         of_weight = product(onto.t(), x.t()) if ctx.needs_input_grad[1] else None

@@ -14,6 +14,7 @@ class StridedConv1d(nn.Conv1d):
     """nn.Conv1d that pads with zeros; on a CPU by phases where it has a stride."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, O, L) of x (B, C, L), as nn.Conv1d gives but for rounding."""
         if x.device.type != "cpu" or self.stride == (1,):
             return self._conv_forward(x, self.weight, self.bias)
         return phased(x, self.weight, self.bias, self.stride[0], self.padding[0], self.groups)

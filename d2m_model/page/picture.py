@@ -76,7 +76,7 @@ def draw(points: Sequence[dict], distance: str, *, width: int, height: int, size
     places = [(x(p["x"][0]), y(p["y"][0])) for p in points]
     bars = []
     for p in points:
-        for (value, low, high), along in ((p["x"], True), (p["y"], False)):
+        for (_, low, high), along in ((p["x"], True), (p["y"], False)):
             if low is not None and high is not None:
                 scale = x if along else y
                 across = y(p["y"][0]) if along else x(p["x"][0])

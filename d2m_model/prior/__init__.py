@@ -1,0 +1,1 @@
+"""The stage `prior`: rhythm and style to codes. `player.Player` plays a trained prior."""

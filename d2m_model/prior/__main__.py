@@ -20,6 +20,7 @@ from dataset_tools.base.timebase import LEVELS
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = training_parser("d2m_model.prior", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--dry-run", action="store_true", help="say how large the network is and what its training would take, and stop")

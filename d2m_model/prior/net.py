@@ -56,6 +56,7 @@ class PriorSizes:
         return max(8, self.patch)
 
     def as_dict(self) -> dict:
+        """The sizes by name, as model.pt keeps them."""
         return dataclasses.asdict(self)
 
 
@@ -95,6 +96,7 @@ class Cache:
         self.size, self.length, self.keys, self.values = size, 0, None, None
 
     def with_more(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All keys and values so far, those of k and v (B, H, N, E) the last, which are kept."""
         if self.keys is None:
             self.keys, self.values = (torch.empty(*t.shape[:2], self.size, t.shape[3], dtype=t.dtype, device=t.device) for t in (k, v))
         after = self.length + k.shape[2]
@@ -115,6 +117,7 @@ class Block(nn.Module):
         self.drop = nn.Dropout(sizes.dropout)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, cache: Cache | None) -> torch.Tensor:
+        """(B, N, width) of x (B, N, width) and its condition; `cache` keeps what later patches look back at."""
         x = x + self.condition(condition)
         x = x + self.drop(self.attention(self.before(x), cache))
         return x + self.drop(self.feed(self.between(x)))
@@ -133,6 +136,7 @@ class StyleEncoder(nn.Module):
         self.norm = nn.LayerNorm(sizes.style)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """The style (B, style) of codes (B, R)."""
         x = self.net(self.code(codes).transpose(1, 2))
         return self.norm(self.out(torch.cat([x.mean(-1), x.std(-1)], -1)))
 

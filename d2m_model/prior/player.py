@@ -32,6 +32,7 @@ class Player:
 
     @property
     def level(self) -> str:
+        """Level of the codes that it plays."""
         return "low" if self.low else "high"
 
     def style(self, spec: str, beats: Beats, seed: int) -> torch.Tensor:

@@ -105,6 +105,7 @@ def check_together(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     args = _parser().parse_args(argv)
     layout = layout_of(args)
     check_together(args)

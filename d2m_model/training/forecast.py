@@ -31,6 +31,7 @@ class Forecast:
         return self.steps * self.step_operations / RATE / 3600
 
     def told(self) -> str:
+        """The forecast as one line."""
         hours = f"{self.hours:.1f} hours" if self.hours >= 0.1 else f"{self.hours * 3600:.0f} s"
         return (
             f"{self.parameters / 1e6:.1f} M parameters, {self.steps} steps of {self.step_operations / 1e12:.2f} T operations, "

@@ -37,6 +37,7 @@ class Name:
         return first + step * int(self.music[-1])
 
     def video(self, camera: int) -> str:
+        """Name of the video of a camera, 1 to 9."""
         return self.sequence.replace("_cAll_", f"_c{camera:02d}_")
 
 

@@ -13,10 +13,10 @@ from urllib3 import HTTPResponse
 PIECES, SHARE = (1 << 14, 1 << 18), 8
 """Bytes that are read at once: one part in `SHARE` of what has come, in these bounds. A broken connection loses no more."""
 LULL = 1.0  # seconds after which a read gives what it has
-O = TypeVar("O")
+Outcome = TypeVar("Outcome")
 
 
-def in_time(seconds: float, function: Callable[..., O], *args) -> O:
+def in_time(seconds: float, function: Callable[..., Outcome], *args) -> Outcome:
     """function(*args), from a thread of its own: raises TimeoutError where it takes over `seconds`. The thread is left behind
     then, for nothing ends a wait for a server from outside; it ends with the connection, or with this process."""
     done: queue.SimpleQueue = queue.SimpleQueue()

@@ -8,10 +8,10 @@ from dataset_tools.base.limits import LOOK_BYTES, LOOK_PACE, LOOK_SECONDS
 from dataset_tools.base.workers import ProcessLost, apart
 from dataset_tools.corpus.no_film import Refused
 
-O = TypeVar("O")
+Outcome = TypeVar("Outcome")
 
 
-def look(function: Callable[..., O], *args) -> O:
+def look(function: Callable[..., Outcome], *args) -> Outcome:
     """function(*args) in a process that may take `LOOK_BYTES` of memory and as long as the files among `args` (paths, lists of
     them) are large. Raises what it raises, Refused where the process takes longer, needs more memory or dies."""
     paths = [path for arg in args for path in (arg if isinstance(arg, (list, tuple)) else [arg]) if isinstance(path, Path)]

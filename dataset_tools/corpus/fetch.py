@@ -219,7 +219,6 @@ def fetch(
     Raises what yt-dlp raises (see `classify.classify`), Refused for what is not one film, NotAVideo or Incomplete for what
     came; nothing of it is left then, but of what is TooSlow.
     """
-
     until = time.monotonic() + FETCH_SECONDS
     asked_after: dict[str, float] = {}  # of each file: picture, sound, pieces of a playlist
     came: dict[str, int] = {}  # bytes of each

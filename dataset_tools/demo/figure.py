@@ -168,8 +168,8 @@ def _limbs(image, parts, first, body, look, points, depth, scale):
     mid = lambda i, j, w=0.5: points[i] * (1 - w) + points[j] * w
     rows = []  # part, depth, start, end, radii, colour
     for side, k in (("l_", 0), ("r_", 1)):
-        S, E, W, H = sk.LSHOULDER + k, sk.LELBOW + k, sk.LWRIST + k, sk.LHAND + k
-        Hip, K, A, T = sk.LHIP + k, sk.LKNEE + k, sk.LANKLE + k, sk.LTOE + k
+        S, E, W, H = sk.LSHOULDER + k, sk.LELBOW + k, sk.LWRIST + k, sk.LHAND + k  # noqa: N806 - joints
+        Hip, K, A, T = sk.LHIP + k, sk.LKNEE + k, sk.LANKLE + k, sk.LTOE + k  # noqa: N806
         arm, fore = (depth[S] + depth[E]) / 2, (depth[E] + depth[W]) / 2 + 0.01
         sleeve = look.shirt if look.sleeves == "long" else look.skin
         rows.append((side + "upper_arm", arm, points[S], points[E], 0.031 * g, 0.027 * g, sleeve))

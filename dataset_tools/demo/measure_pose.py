@@ -206,6 +206,7 @@ def summary(clips: list[Measured]) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.command_parser("dataset_tools.demo.measure_pose", __doc__)
     parser.add_argument("--root", type=Path, default=Path("."), help="working folder with data/demo")
     parser.add_argument("--crossing", type=int, metavar="N", help="render and measure N crossing clips instead")

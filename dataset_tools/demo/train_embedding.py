@@ -85,6 +85,7 @@ def accuracy(net: EmbeddingNet, songs: list[tuple[np.ndarray, int]]) -> dict[str
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.command_parser("dataset_tools.demo.train_embedding", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="weights to write; the accuracies go beside it as .json")
     parser.add_argument("--songs", type=int, default=150, help="rendered songs to train on (default: 150)")

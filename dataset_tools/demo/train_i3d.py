@@ -188,6 +188,7 @@ def evaluate(path: Path, dances: list[Dance]) -> dict[str, dict[str, float]]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.command_parser("dataset_tools.demo.train_i3d", __doc__)
     parser.add_argument(
         "--out", type=Path, required=True, help="weights to write; the accuracies go beside it as .json"

@@ -114,6 +114,7 @@ def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = cli.command_parser("dataset_tools.demo.train_pose", __doc__)
     parser.add_argument(
         "--out", type=Path, required=True, help="weights to write; the measurements go beside it as .json"

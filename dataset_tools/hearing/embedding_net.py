@@ -28,6 +28,7 @@ class EmbeddingNet(nn.Module):
         self.genre = nn.Linear(DIMENSIONS, genres)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """The embeddings (B, DIMENSIONS) of log-mel patches."""
         x = self.layers(patches / 3)  # a log-mel value lies about within -5..5
         return self.project(x.mean(2).flatten(1))  # time is averaged, the four bands are kept
 

@@ -89,6 +89,7 @@ class Unit3D(nn.Module):
             self.bn = nn.BatchNorm3d(outputs, eps=BATCH_NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, T, H, W) to (B, outputs, T, H, W), over the strides."""
         x = self.conv3d(pad_same(x, self.conv3d.kernel_size, self.conv3d.stride))
         return F.relu(self.bn(x), inplace=True) if hasattr(self, "bn") else x
 
@@ -105,6 +106,7 @@ class Mixed(nn.Module):
         self.b3b = Unit3D(inputs, project)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, T, H, W) to all branches' channels, (B, outputs, T, H, W)."""
         pooled = max_pool_same(x, (3, 3, 3), (1, 1, 1))
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], dim=1)
 
@@ -118,6 +120,7 @@ class I3D(nn.Module):
     width : factor on the channels of every layer but the outputs of the last block, which stay 1024 in all, so that
         features have one size at any width. Width 1 is the published network.
     classes : outputs of `forward`.
+
     """
 
     def __init__(self, in_channels: int, width: float = 1.0, classes: int = 400):

@@ -130,6 +130,7 @@ class Decoder:
         return self.cifcaf.fields_batch(self._traced, images)
 
     def __call__(self, fields_of_images: list) -> list[list]:
+        """People of each image's fields."""
         cif, caf = self.cifcaf.cif_metas[0], self.cifcaf.caf_metas[0]
         skeleton = torch.LongTensor(caf.skeleton) - 1
         people = []

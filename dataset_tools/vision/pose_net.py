@@ -45,6 +45,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, channels, H, W)."""
         return F.relu(x + self.body(x), inplace=True)
 
 
@@ -61,6 +62,7 @@ class DenseFPN(BaseNetwork):
         self.merge = nn.Sequential(nn.ReLU(inplace=True), conv(128, 64, kernel=1), conv(64, 128))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The features of images x."""
         fine = self.stride8(self.stem(x))
         coarse = self.coarse(self.stride16(fine))
         coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=True)

@@ -26,6 +26,7 @@ class Traced:
         self._before = torch.Size()
 
     def __call__(self, x: torch.Tensor):
+        """What the network gives of x, by a trace where its shape has come before."""
         with self._turn, torch.inference_mode():
             torch.set_num_threads(torch.get_num_threads())  # what was set is not yet so in a new thread: OpenMP has it per thread
             if x.shape not in self._programs:

@@ -50,6 +50,7 @@ class Track:
     """(parts, 3) colours, of `looks`; None where they were never clearly seen."""
 
     def add(self, frame: int, pose: np.ndarray, look: np.ndarray | None = None) -> None:
+        """Go on with a pose (J, 3) in a frame, and a look (parts, 3) where one was seen."""
         if look is not None:
             self.look = blended(self.look, look, RENEWED)
         seen = pose[:, 2] > 0

@@ -58,6 +58,7 @@ class VisualFeatures:
         -------
         float32 (W, 2048), RGB 1024 then flow 1024; row w is the window that starts at second w
         (timebase.window_starts). W is 0 for a clip under 2 s.
+
         """
         return self.features(self.begin(frames))
 

@@ -25,6 +25,7 @@ class CompositeLoss:
         self.scale_width = scale_width
 
     def __call__(self, outputs: tuple[Tensor, ...], targets: list[Tensor]) -> Tensor:
+        """The loss of the heads' outputs against their targets, per image."""
         per_head = [self._head(x, t, meta) for x, t, meta in zip(outputs, targets, self.metas, strict=True)]
         return torch.stack(per_head).sum() / outputs[0].shape[0]
 

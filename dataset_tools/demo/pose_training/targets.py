@@ -11,6 +11,7 @@ class CafEncoder(encoder.Caf):
     """Drop-in for `openpifpaf.encoder.Caf`: encoder(image, annotations, {}) -> (19, 9, H', W') at the head's stride."""
 
     def __call__(self, image, annotations, meta):
+        """The field of an image with its annotations."""
         return _CafFiller(self)(image, annotations, meta)
 
 
