@@ -62,22 +62,13 @@ def mel_l1(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 @lru_cache
 def mel_filterbank(sample_rate: int, n_fft: int, bands: int) -> np.ndarray:
-    """Triangular mel filters (bands, n_fft/2 + 1), float32, over 0..sample_rate/2.
+    """Triangular mel filters (bands, n_fft/2 + 1), float32, over 0..sample_rate/2: Slaney's scale, each filter of unit area.
 
-    Slaney's scale (Auditory Toolbox, 1998): 200/3 Hz per mel up to 1 kHz, then logarithmic with 27 mels per factor
-    6.4; each filter has unit area. The same numbers as librosa.filters.mel, without librosa at training time.
+    Rounded once, at the end; librosa's own float32 is rounded twice.
     """
-    knee_hz, per_mel, log_step = 1000.0, 200.0 / 3, np.log(6.4) / 27
-    knee = knee_hz / per_mel
-    top_hz = sample_rate / 2
-    top = knee + np.log(top_hz / knee_hz) / log_step if top_hz > knee_hz else top_hz / per_mel
-    mels = np.linspace(0, top, bands + 2)
-    edges = np.where(mels < knee, mels * per_mel, knee_hz * np.exp(log_step * (mels - knee)))
-    bins = np.linspace(0, top_hz, n_fft // 2 + 1)
-    rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    area = (edges[2:] - edges[:-2]) / 2
-    return (np.clip(np.minimum(rising, falling), 0, None) / area[:, None]).astype(np.float32)
+    import librosa
+
+    return librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=bands, dtype=np.float64).astype(np.float32)
 
 
 def _magnitude(spectrum: torch.Tensor) -> torch.Tensor:
