@@ -152,8 +152,8 @@ class Bench:
         task = GanTask(row.preset, row.level, self.vqvae(row.level), self.data(row.part, row.songs, row.level), params, device)
         task.listener = Curve(self, row)
         losses = {k: round(v, 4) for k, v in train_loop(task, params.steps, params, Run(stage="d2m_gan", name=row.name)).rows[-1].items()}
-        score = task.listener.points[-1] if params.measure_every else self.score(row.part, row.level, task.average)
-        share = self.motion_share(row.part, row.level, task.average)
+        score = task.listener.points[-1] if params.measure_every else self.score(row.part, row.level, task.average.module)
+        share = self.motion_share(row.part, row.level, task.average.module)
         return {
             "row": row.name, "part": row.part, "seed": seed, "level": row.level,
             "optimiser": "printed" if row.optimiser == PRINTED else "params.yaml", "learning_rate": params.learning_rate,

@@ -9,12 +9,13 @@ With the published motion encoder and generator in training's place:
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
 
 from d2m_model.generation.listening import Listener
@@ -129,21 +130,22 @@ class GanTask:
         sizes = {"frames": frames, **reads, "genres": params.genres if preset.name == "released" else (), "width": params.width, "dropout": params.dropout}
         self.codebook = sizes["codebook"] = vqvae.codebook(LEVELS[level]).k
         self.net = DanceToCodes(preset, level, **sizes).to(device)
-        self.average = DanceToCodes(preset, level, **sizes).to(device).requires_grad_(False).eval()
-        self.average.load_state_dict(self.net.state_dict())
+        # Made anew and not from `net`, for the discriminators' first weights are drawn after those of two networks.
+        start = DanceToCodes(preset, level, **sizes).to(device)
+        self.average = AveragedModel(start, multi_avg_fn=moving_average(params.ema), use_buffers=True).requires_grad_(False).eval()
         config = discriminator_config(preset.discriminator, width=params.discriminator_width, scales=preset.scales)
         self.judge = MultiScaleDiscriminator(config, EMBEDDING if preset.code_order == "none" else 1).to(device)
         self.net.genre_index([clip.genre for clip in data.windows.clips])  # said now, if there is one it does not know
-        for net in (self.net, self.average):
-            net.expect(torch.cat(list(data.codes.values())).to(device))
+        self.net.expect(torch.cat(list(data.codes.values())).to(device))
+        self.average.update_parameters(self.net)  # the first of those averaged: a copy
         self.net = share_statistics(self.net, device)
         self.nets = {"net": self.net, "average": self.average, "judge": self.judge}
         adam = {"betas": tuple(params.betas), "fused": True}
         self.adams = {
             "net": torch.optim.Adam(self.net.parameters(), params.learning_rate, **adam),
-            "judge": torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam),
         }
-        self.rates = {"net": params.learning_rate, "judge": params.discriminator_learning_rate}
+        if preset.weights.adversarial or preset.weights.feature:
+            self.adams["judge"] = torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam)
         for net in (self.net, self.judge):
             accelerate(net, device, params.precision, params.compile)
         accelerate(self.vqvae.decoders[LEVELS[level]], device, params.sound_precision, params.compile)
@@ -154,14 +156,12 @@ class GanTask:
         those that train the generator."""
         params, net, weights, clip = self.params, self.net, self.net.preset.weights, self.params.gradient_norm
         batch = self.data.batch(params.seed, number, params.batch).to(self.device)
-        for name, adam in self.adams.items():
-            adam.param_groups[0]["lr"] = self.rates[name] * _schedule(number, params)
         net.train()
         with record_function("generator"):
             predicted = net(batch.pose, batch.size, batch.visual, net.genre_index(batch.genres))
         terms = {}
         shown = -(-params.judged_windows // world())
-        if weights.adversarial or weights.feature:
+        if "judge" in self.adams:
             judged = discriminator_term(net, self.judge, self.codebook, predicted[:shown], batch.music.codes[:shown])
             terms["discriminator"] = judged
             watch(number, terms)
@@ -179,12 +179,19 @@ class GanTask:
         else:
             descend(total, self.adams["net"], clip)
         self.judge.requires_grad_(True)
-        self._average(number)
+        self.average.update_parameters(net)
         return terms | own | {"total": total}
+
+    def rate_share(self, number: int) -> float:
+        """Share of the learning rates at a step: up in a line, down along a cosine."""
+        params = self.params
+        rise = min(1.0, (number + 1) / params.warm_up) if params.warm_up else 1.0
+        fall = 0.5 * (1 + np.cos(np.pi * number / params.steps))
+        return float(rise * (params.final_rate + (1 - params.final_rate) * fall))
 
     def measure(self) -> Measurement:
         """How the moving average's music follows held-out dances."""
-        return self.listener.measure(self.average)
+        return self.listener.measure(self.average.module)
 
     def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
         adam, lookup = self.adams["net"], [self.net.sharpness] if self.net.preset.placed else []
@@ -197,17 +204,18 @@ class GanTask:
             parameter.grad = value
         walk(adam, self.params.gradient_norm)
 
-    @torch.no_grad()
-    def _average(self, number: int) -> None:
-        decay = min(self.params.ema, (1 + number) / (10 + number))  # short memory at first: the start is no model
-        for kept, new in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
-            kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
 
+def moving_average(decay: float) -> Callable:
+    """The exponential one of weights, as AveragedModel's `multi_avg_fn`; its memory is short at first, for the start is no
+    model. Whole numbers, which count batches, are those of the last."""
 
-def _schedule(number: int, params: Params) -> float:
-    rise = min(1.0, (number + 1) / params.warm_up) if params.warm_up else 1.0
-    fall = 0.5 * (1 + np.cos(np.pi * number / params.steps))
-    return float(rise * (params.final_rate + (1 - params.final_rate) * fall))
+    def average(kept: list[torch.Tensor], new: list[torch.Tensor], count: torch.Tensor) -> None:
+        if kept[0].is_floating_point():
+            get_ema_multi_avg_fn(min(decay, int(count) / (9 + int(count))))(kept, new, count)
+        else:
+            torch._foreach_copy_(kept, new)
+
+    return average
 
 
 def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
@@ -255,7 +263,7 @@ def train(
     curves = train_loop(task, params.steps, params, run)
     if rank() > 0:
         return {}
-    net, last = task.average.cpu(), {k: round(v, 6) for k, v in curves.rows[-1].items() if k != "step"}
+    net, last = task.average.module.cpu(), {k: round(v, 6) for k, v in curves.rows[-1].items() if k != "step"}
     measured = {name: value for name, value in last.items() if name.startswith("P4")}
     metrics = {
         "level": level, "variant": variant, "preset": preset.name, "seed": params.seed, "steps": params.steps,

@@ -118,6 +118,8 @@ class Params(TrainingParams):
 class DecoderTask:
     """The decoder of `level` (0, 1 or 2) of `model` against a discriminator; nothing else of the network changes."""
 
+    rate_share = None
+
     def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
         self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
         self.device = next(model.parameters()).device

@@ -126,8 +126,6 @@ class LevelTask:
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step on the losses, then one of the codebook's averages; gives the loss, its terms and the codes' use."""
         model, level, params = self.model, self.level, self.params
-        adam = self.adams["adam"]
-        adam.param_groups[0]["lr"] = params.learning_rate * learning_rate_share(number, self.steps)
         audio = sound_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
         z = model.latents(audio, level)
         terms, usage = {"commit": z.new_zeros(())}, {}
@@ -146,8 +144,13 @@ class LevelTask:
             terms["mel"] = mel_l1(rebuilt, audio)
         watch(number, terms)
         loss = sum(getattr(params, name) * term for name, term in terms.items())
-        descend(loss, adam, params.gradient_norm)
+        descend(loss, self.adams["adam"], params.gradient_norm)
         return {"loss": loss, **terms, **usage}
+
+    def rate_share(self, number: int) -> float:
+        """Share of the learning rate at a step: up over the first 20, whole, down along a cosine in the second half."""
+        falling = max(0.0, 2 * number / self.steps - 1)
+        return min(1.0, (number + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * falling))
 
     def measure(self) -> Measurement:
         """Reconstruction of held-out windows; nothing before the codebook has started."""
@@ -171,12 +174,6 @@ def _averages(codebook: nn.Module) -> nn.Module:
     for name, tensor in codebook.learning_state().items():
         module.register_buffer(name, tensor)
     return module
-
-
-def learning_rate_share(step: int, steps: int) -> float:
-    """Share of the learning rate at a step: up over the first 20, whole, down along a cosine in the second half."""
-    falling = max(0.0, 2 * step / steps - 1)
-    return min(1.0, (step + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * falling))
 
 
 STOP = "stop"  # name of the file that keeps levels from beginning

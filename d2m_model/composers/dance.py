@@ -35,6 +35,8 @@ class SystemParams(TrainingParams):
 class Unmeasured:
     """A task of `train_loop` of which nothing is measured while it trains: `evaluate` scores what it makes."""
 
+    rate_share = None
+
     def measure(self) -> Measurement:
         """No scores, no sounds."""
         return Measurement({}, {})

@@ -133,7 +133,7 @@ class FoleyTask(Unmeasured):
         self.data, self.params, self.device, self.net = data, params, device, FoleyNet(sizes).to(device)
         self.warm_up = min(params.warm_up, max(1, steps // 5))
         self.nets = {"net": self.net}
-        self.adams = {"net": torch.optim.Adam(self.net.parameters(), 0.0, betas=(0.9, 0.98), eps=1e-9)}
+        self.adams = {"net": torch.optim.Adam(self.net.parameters(), 1.0, betas=(0.9, 0.98), eps=1e-9)}
         accelerate(self.net, device, params.precision, "never")
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
@@ -144,11 +144,13 @@ class FoleyTask(Unmeasured):
         target = words[:, 1:]
         terms = {"loss": F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=events.PAD)}
         watch(number, terms)
-        for group in self.adams["net"].param_groups:
-            group["lr"] = learning_rate(number, self.net.sizes.features, self.params.warm_up, self.warm_up)
         descend(terms["loss"], self.adams["net"], self.params.gradient_norm)
         real = target != events.PAD
         return terms | {"accuracy": (logits.argmax(-1) == target)[real].float().mean()}
+
+    def rate_share(self, number: int) -> float:
+        """The whole learning rate at a step: the optimizer's own is 1."""
+        return learning_rate(number, self.net.sizes.features, self.params.warm_up, self.warm_up)
 
 
 def learning_rate(number: int, features: int, published: int, warm_up: int) -> float:

@@ -31,8 +31,6 @@ class PriorTask:
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step; gives the cross-entropy in nats a code."""
         params = self.params
-        for group in self.adams["net"].param_groups:
-            group["lr"] = params.learning_rate * learning_rate_share(number, params.steps, params.warm_up)
         luck = mine(torch.rand(params.batch, generator=generator(params.seed, "hidden", number)))
         shown = shown_of(luck, params.hidden).to(self.device)
         self.net.train()
@@ -40,6 +38,11 @@ class PriorTask:
         watch(number, {"loss": loss})
         descend(loss, self.adams["net"], params.gradient_norm)
         return {"loss": loss}
+
+    def rate_share(self, number: int) -> float:
+        """Share of the learning rate at a step: up in a line, down along a cosine to a twentieth."""
+        rising = min(1.0, (number + 1) / max(1, self.params.warm_up))
+        return rising * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * number / self.params.steps)))
 
     def loss(self, excerpts: Excerpts, shown: torch.Tensor) -> torch.Tensor:
         """`loss_of` on the task's device, in its precision."""
@@ -82,8 +85,3 @@ def loss_of(net: PriorNet, excerpts: Excerpts, shown: torch.Tensor) -> torch.Ten
     condition = net.condition(rhythm, style, upper, has_rhythm=shown[0], has_style=shown[1])
     scores = net(before, codes.clamp(min=0), rhythm, condition, shown[0])
     return F.cross_entropy(scores.float().flatten(0, 1), codes.flatten(), ignore_index=-1)
-
-
-def learning_rate_share(step: int, steps: int, warm_up: int) -> float:
-    """Share of the learning rate at a step: up in a line, down along a cosine to a twentieth."""
-    return min(1.0, (step + 1) / max(1, warm_up)) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))

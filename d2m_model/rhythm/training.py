@@ -34,8 +34,7 @@ class RhythmTask:
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step along the losses of batch `number`; gives them."""
-        params, adam = self.params, self.adams["net"]
-        adam.param_groups[0]["lr"] = params.learning_rate * rate_share(number, params.steps)
+        params = self.params
         batch = type(drawn := self.data.batch(params.seed, number, params.batch))(*(part.to(self.device) for part in drawn))
         self.net.train()
         heard = self.net(batch.features)
@@ -55,17 +54,16 @@ class RhythmTask:
         watch(number, terms)
         weights = {"beat": 1.0, "downbeat": 1.0, "strength": 0.2, "style": params.style}
         loss = sum(weights[name] * term for name, term in terms.items())
-        descend(loss, adam, params.gradient_norm)
+        descend(loss, self.adams["net"], params.gradient_norm)
         return {"loss": loss, **terms}
+
+    def rate_share(self, number: int) -> float:
+        """Share of the learning rate at a step: up in a line, down along a cosine."""
+        return min(1.0, (number + 1) / WARM_UP) * (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * number / self.params.steps)))
 
     def measure(self) -> Measurement:
         """Nothing: a training takes less time than its measurement would."""
         return Measurement({}, {})
-
-
-def rate_share(step: int, steps: int) -> float:
-    """Share of the learning rate at a step."""
-    return min(1.0, (step + 1) / WARM_UP) * (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def train(lessons: Sequence[Lesson], params: Params, run: Run | None = None) -> tuple[RhythmNet, Curves]:

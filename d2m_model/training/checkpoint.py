@@ -110,9 +110,12 @@ def texts(values: object) -> tuple[str, ...]:
 
 def training_state(step: int, optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Any]:
     """What continuing from `step` needs besides the weights: step, optimizers and torch's random state."""
+    states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+    for group in (group for state in states.values() for group in state["param_groups"]):
+        group.pop("initial_lr", None)  # a note of the schedule, which the file's format does not have
     return {
         "step": step,
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+        "optimizers": states,
         "rng": torch.get_rng_state(),
     }
 

@@ -10,7 +10,7 @@ import math
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.profiler import record_function
 
 from d2m_model.training import checkpoint, distributed
@@ -89,6 +90,8 @@ class Task(Protocol):
 
     nets: dict[str, nn.Module]
     adams: dict[str, torch.optim.Optimizer]
+    rate_share: Callable[[int], float] | None
+    """Share of their learning rates that the optimizers have at a step, from its number; None: all of it, always."""
 
     def step(self, number: int, watch: "Watch") -> Mapping[str, torch.Tensor]:
         """Train on batch `number`; gives scalars for the curves. Losses go through `watch` before they train."""
@@ -205,6 +208,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
         torch.manual_seed(stream_seed(params.seed, "process", distributed.rank()))
     if run.resume and run.state and run.state.is_file():
         start, recent = _restore(task, curves, run)
+    schedules = [LambdaLR(adam, task.rate_share, last_epoch=start - 1) for adam in task.adams.values()] if task.rate_share else []
     label = f"{run.stage} {run.name}".strip()
     writes = distributed.rank() == 0
     with _told_to_stop(run) as told, Board(run.board if writes else None, start) as board:
@@ -212,6 +216,8 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
         for number in bar:
             recent.append({k: v.detach() for k, v in task.step(number, watch).items()})
             done = number + 1
+            for schedule in schedules if done < steps else ():
+                schedule.step()
             if ends_row(number, steps, params.log_every):
                 means = _means(recent)
                 curves.add(done, means)
