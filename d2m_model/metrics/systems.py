@@ -27,7 +27,7 @@ PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
 class Others:
     """What section `evaluate` of params.yaml says about music that is not made here."""
 
-    others: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping = field(default_factory=dict)
     """{name: folder} of music by other systems, <clip_id>.wav for each clip of the split: rows of their own in every table."""
 
     def __post_init__(self):
