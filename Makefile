@@ -59,7 +59,7 @@ update-yt-dlp: $(INSTALLED)
 	$(LOCK) --upgrade-package yt-dlp --upgrade-package yt-dlp-ejs --upgrade-package deno
 	$(SYNC)
 	touch $(INSTALLED)
-	$(PYTEST) tests/test_download*.py
+	$(PYTEST) tests/dataset_tools/download/test_download*.py
 
 clean:
 	rm -rf data runs

@@ -7,8 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from dataset_tools.base.cli import Parser, run
-from dataset_tools.base.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
+from dataset_tools.lib.core.cli import Parser, run
+from dataset_tools.lib.core.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
 
 PACKAGES = dict.fromkeys(DATA_STAGES, "dataset_tools") | dict.fromkeys(MODEL_STAGES + COMMANDS, "d2m_model")
 """Word of a stage -> its package."""

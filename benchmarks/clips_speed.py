@@ -12,18 +12,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scipy.io import wavfile
 from tabulate import tabulate
 
 from benchmarks.turns import arguments, in_turns
-from dataset_tools import audio, clips
-from dataset_tools.base import orphans
-from dataset_tools.base.manifest import load_manifest
-from dataset_tools.base.params import load_params
-from dataset_tools.base.schema import Song, read_records
-from dataset_tools.base.timebase import FPS, frames_to_samples
-from dataset_tools.base.workers import run_all
-from dataset_tools.vision.normalise import Cut
-from dataset_tools.vision.video_io import read_sound, write_clip
+from dataset_tools.audio import stage as audio
+from dataset_tools.audio.rows import CutRow
+from dataset_tools.clips import stage as clips
+from dataset_tools.clips.normalise import Cut
+from dataset_tools.clips.params import Params
+from dataset_tools.clips.rows import ClipRow, VideoRow
+from dataset_tools.lib.core.manifest import load_manifest
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.schema import Song, read_records
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.lib.parallel import orphans
+from dataset_tools.lib.parallel.workers import run_all
+from dataset_tools.lib.video.video_io import read_sound, write_clip
 
 
 @contextmanager
@@ -44,8 +49,8 @@ def busy(work: Callable[[], None]) -> Iterator[None]:
 
 def main() -> None:
     args, layout = arguments("clips_speed", __doc__)
-    params = load_params(layout.params, "clips", clips.Params)
-    videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", clips.VideoRow)}
+    params = load_params(layout.params, "clips", Params)
+    videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", VideoRow)}
     cuts = load_manifest(layout.stage("sources")).clips[: args.clips]
     with tempfile.TemporaryDirectory() as name:
         folder, turn = Path(name), iter(range(1000))
@@ -54,14 +59,14 @@ def main() -> None:
             shared = {"videos": layout.stage("download"), "target": folder, "cache": folder / str(next(turn)), "params": params}
             return [clips.Job(clip=c, song=Song(song_id=c.song_id), video=videos[c.video_id], **shared) for c in cuts]
 
-        def cut() -> list[clips.ClipRow]:
+        def cut() -> list[ClipRow]:
             return run_all(clips.cut, jobs(), 1, "clips", prepare=clips.Begin())
 
         def begun() -> Iterator[Cut]:
             return map(clips.Begin(), jobs())
 
         made = [(list(cut.pictures), cut.sound, cut.rate) for cut in begun()]
-        rows = [audio.CutRow(id=row.id, status=row.status, frames=row.frames) for row in cut()]
+        rows = [CutRow(id=row.id, status=row.status, frames=row.frames) for row in cut()]
         assert all(row.status == "ok" for row in rows), [row.reason for row in rows]
 
         def encode() -> None:
@@ -84,7 +89,7 @@ def main() -> None:
             for row in rows:
                 found = read_sound(folder / f"{row.id}.mp4", 0.0, row.frames / FPS)
                 mono = audio.to_mono(*found, frames_to_samples(row.frames))
-                audio.wavfile.write(folder / "bare.wav", audio.SAMPLE_RATE, mono)
+                wavfile.write(folder / "bare.wav", SAMPLE_RATE, mono)
 
         encoder, beside, before, stage = in_turns(args.repeats, encode, encode_beside, prepare, cut)
         codec, sounds = in_turns(args.repeats, bare_sound, write_sound)

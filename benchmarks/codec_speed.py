@@ -1,4 +1,4 @@
-"""Milliseconds of one core that the codec takes for a second of music: by rows (`nets/row_convolution.py`) and by torch's convolutions.
+"""Milliseconds of one core that the codec takes for a second of music: by rows (`nets/cpu/row_convolution.py`) and by torch's convolutions.
 
     python -m benchmarks.codec_speed [--weights MODEL.pt] [--seconds 4] [--repeats 5] [--threads 1]
 
@@ -14,11 +14,11 @@ from unittest import mock
 
 import torch
 
-from d2m_model.nets import row_convolution
+from d2m_model.nets.cpu import row_convolution
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.vqvae_files import load_vqvae
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.timebase import LEVELS, SAMPLE_RATE
 
 DEMO = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
 

@@ -16,9 +16,9 @@ from benchmarks import demo_prior
 from d2m_model.demo.song_pool import open_pool, score_of
 from d2m_model.rhythm.music_beats import strengths
 from d2m_model.training.coding import codes_of
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.timebase import LEVELS, SAMPLE_RATE
 
 
 def main() -> None:

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.train_vqvae import CODEC
-from d2m_model.imports import load_jukebox
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player
-from dataset_tools.base.layout import PROJECT
+from dataset_tools.lib.core.layout import PROJECT
 
 WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights"
 

@@ -17,13 +17,13 @@ import av
 import numpy as np
 import soxr
 
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.manifest import load_manifest
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.demo.compilation import SAMPLE_RATE as SONG_RATE
-from dataset_tools.demo.compilation import CompilationClip, score_of
-from dataset_tools.demo.songs import synthesise
-from dataset_tools.sound.fingerprint import SAME, fingerprint, same_recordings
+from dataset_tools.demo.music.songs import synthesise
+from dataset_tools.demo.render.compilation import SAMPLE_RATE as SONG_RATE
+from dataset_tools.demo.render.compilation import CompilationClip, score_of
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.manifest import load_manifest
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.split.fingerprint import SAME, fingerprint, same_recordings
 
 ROOT = Path(__file__).resolve().parents[1]
 

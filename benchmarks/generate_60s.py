@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2m_model.generation.composing import Dance, Generator
-from d2m_model.generation.settings import Params
+from d2m_model.generate.composing import Dance, Generator
+from d2m_model.generate.params import Params
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.folding import fold
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.nets.presets import PRESETS, DanceToCodes
+from d2m_model.nets.presets import PRESETS
 from d2m_model.training.music_model import MusicModel
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.timebase import FPS, LEVELS
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.timebase import FPS, LEVELS
 
 SIZE = (406, 720)
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 
 import torch
 
+from d2m_model.nets.dance_to_codes import VISUAL, DanceToCodes
 from d2m_model.nets.folding import fold
-from d2m_model.nets.presets import PRESETS, VISUAL, DanceToCodes
-from dataset_tools.base.cli import command_parser
+from d2m_model.nets.presets import PRESETS
+from dataset_tools.lib.core.cli import command_parser
 
 
 def seconds(work: Callable[[], object], runs: int) -> str:

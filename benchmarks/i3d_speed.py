@@ -12,21 +12,23 @@ from unittest.mock import patch
 from torch.nn import functional as F
 
 from benchmarks.turns import arguments, in_turns, report, worker
-from dataset_tools import i3d
-from dataset_tools.base.params import load_params
-from dataset_tools.base.schema import read_records
-from dataset_tools.base.weights import locate
-from dataset_tools.vision import i3d_net
-from dataset_tools.vision.clip_reader import read_clip
+from dataset_tools.i3d import net as i3d_net
+from dataset_tools.i3d import stage as i3d
+from dataset_tools.i3d.params import Params
+from dataset_tools.i3d.rows import ClipFile
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.schema import read_records
+from dataset_tools.lib.core.weights import locate
+from dataset_tools.lib.video.clip_reader import read_clip
 
 
 def main() -> None:
     args, layout = arguments("i3d_speed", __doc__)
-    params = load_params(layout.params, "i3d", i3d.Params)
+    params = load_params(layout.params, "i3d", Params)
     files = [str(locate(name, layout)) for name in params.files]
     raft = str(locate(params.flow_weights, layout)) if params.flow == "raft" else ""
     settings = (*files, raft, params.frame_size, params.crop, params.flow, params.batch)
-    rows = [c for c in read_records(layout.stage("clips") / "rows.csv", i3d.ClipFile) if c.status == "ok"][: args.clips]
+    rows = [c for c in read_records(layout.stage("clips") / "rows.csv", ClipFile) if c.status == "ok"][: args.clips]
     video = {c.id: layout.stage("clips") / f"{c.id}.mp4" for c in rows}
 
     def jobs(folder: Path) -> list[i3d.Job]:

@@ -29,10 +29,10 @@ from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.nets.istft_decoder import IstftConfig, IstftDecoder
 from d2m_model.nets.jukebox_vqvae import Decoder, JukeboxVQVAE
 from d2m_model.training.seeding import generator, seed_everything
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 RESULTS = Path("benchmarks/results/istft_decoder.json")
 SIZES = IstftConfig(width=192, depth=6)

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.evaluate import Params as EvaluateParams
-from d2m_model.generate import dance_of
-from d2m_model.generation.composing import Generator
-from d2m_model.generation.models import trained
-from d2m_model.generation.settings import Params
+from d2m_model.evaluate.params import Params as EvaluateParams
+from d2m_model.generate.composing import Generator
+from d2m_model.generate.models import trained
+from d2m_model.generate.params import Params
+from d2m_model.generate.stage import dance_of
 from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.training.music_model import MusicModel, inputs_of
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import LEVELS, frames_to_seconds
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.timebase import LEVELS, frames_to_seconds
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def main() -> None:

@@ -30,8 +30,9 @@ from benchmarks import demo_prior
 from benchmarks.sound_scores import Clips, said, scores, test_clips, unheard_clips
 from d2m_model.demo.song_pool import genre_of, open_pool
 from d2m_model.demo.train_prior import params_of, read_music
-from d2m_model.generation.finish import normalise
-from d2m_model.generation.settings import Params as Finish
+from d2m_model.generate.finish import normalise
+from d2m_model.generate.params import Params as Finish
+from d2m_model.nets.cpu.memory import keep_freed_memory
 from d2m_model.prior.conditions import features_of
 from d2m_model.prior.data import Excerpts, MusicData
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
@@ -41,12 +42,11 @@ from d2m_model.prior.style import style_for, styles_of
 from d2m_model.prior.task import PriorTask, shown_of
 from d2m_model.training.coding import sound_of
 from d2m_model.training.loop import descend
-from d2m_model.training.memory import keep_freed_memory
 from d2m_model.training.seeding import generator, seed_everything
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 RESULTS = Path("benchmarks/results/masked_prior.json")
 LEVEL = "high"

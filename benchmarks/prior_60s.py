@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from benchmarks.demo_prior import hits, player
-from d2m_model.generation.composing import Dance, Rhythmic
-from d2m_model.generation.settings import Params
+from d2m_model.generate.composing import Dance, Rhythmic
+from d2m_model.generate.params import Params
 from d2m_model.rhythm.beats_file import Beats
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.timebase import FPS, LEVELS
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.timebase import FPS, LEVELS
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ as the mean of the pieces, of the songs themselves and of the songs coded and de
 - bars again: the share of the bars (after the first) that are like an earlier bar of the piece: their log-mel spectra, each band
   less its mean over the piece, correlate by 0.8, 0.9 and more;
 - seams: the jump of the spectrum where the Transformer's context is full and goes on from its second half, over the 95th
-  percentile of the piece's own jumps (`generation.regions.seam`); beside it the same at as many other places.
+  percentile of the piece's own jumps (`generate.regions.seam`); beside it the same at as many other places.
 """
 
 import itertools
@@ -20,18 +20,18 @@ import torch
 
 from benchmarks import demo_prior
 from d2m_model.demo.song_pool import score_of
-from d2m_model.generation.regions import seam
+from d2m_model.generate.regions import seam
 from d2m_model.prior.data import REFERENCE_SECONDS
 from d2m_model.prior.sampling import DRAWS
 from d2m_model.prior.style import style_of
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.rhythm.music_beats import strengths
 from d2m_model.training.shard_data import peak_gain
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.layout import PROJECT
-from dataset_tools.base.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
-from dataset_tools.demo.songs import synthesise
+from dataset_tools.demo.music.songs import synthesise
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import PROJECT
+from dataset_tools.lib.core.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 
 FIRST = 9000
 """Of the pool's songs: far behind those that codec and prior were trained on."""

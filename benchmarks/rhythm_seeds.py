@@ -19,9 +19,9 @@ import numpy as np
 from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.sources import beats_source
 from d2m_model.rhythm.stage import learn_rhythm
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
 
 KEPT = ("F_beats", "F_downbeats", "other", "difference", "style", "regular", "tempo")
 

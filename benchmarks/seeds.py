@@ -30,10 +30,10 @@ import torch
 import yaml
 
 from d2m_model.metrics.seed_ranges import model_scores, ranges_file, sections, summarised
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import command_parser, run, say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT, Layout
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.cli import command_parser, run, say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT, Layout
 
 REMADE = ("generate", "evaluate")
 """Stages that follow whatever was trained."""

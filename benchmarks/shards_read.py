@@ -20,10 +20,10 @@ import torch
 from scipy.io import wavfile
 from torch.utils.data import DataLoader, Dataset, default_convert
 
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.orphans import end_loader_worker_with_parent
-from dataset_tools.base.shard_set import ShardSet, Window
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.parallel.orphans import end_loader_worker_with_parent
+from dataset_tools.lib.shard_io.shard_set import ShardSet, Window
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES, BATCH = 2 * FPS, 16

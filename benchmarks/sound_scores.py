@@ -14,10 +14,10 @@ from d2m_model.metrics.inputs import true_rhythm
 from d2m_model.metrics.scoring import Reference, score_system
 from d2m_model.rhythm.beats_file import Beats, read_beats
 from d2m_model.rhythm.music_beats import described
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.demo.songs import synthesise
+from dataset_tools.demo.music.songs import synthesise
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 UNHEARD = 600
 """The first song of the pool that no weights of the demo were trained on."""

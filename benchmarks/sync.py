@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
-from dataset_tools.audio import Params as AudioParams
-from dataset_tools.audio import audio
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import load_manifest, save_manifest
-from dataset_tools.base.schema import Row, read_records, write_records
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
-from dataset_tools.clips import Params as ClipsParams
-from dataset_tools.clips import VideoRow, clips
-from dataset_tools.vision.video_io import read_rgb, rgb_frames, write_clip
+from dataset_tools.audio.params import Params as AudioParams
+from dataset_tools.audio.stage import audio
+from dataset_tools.clips.params import Params as ClipsParams
+from dataset_tools.clips.rows import VideoRow
+from dataset_tools.clips.stage import clips
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import load_manifest, save_manifest
+from dataset_tools.lib.core.schema import Row, read_records, write_records
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
+from dataset_tools.lib.video.video_io import read_rgb, rgb_frames, write_clip
 
 EVERY = 27  # frames from flash to flash: 0.9 s
 RATE = 44100

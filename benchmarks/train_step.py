@@ -9,7 +9,7 @@ discriminators from the same weights on the same batch, in one process; every lo
 with bf16 to 2e-2). A step is the forward passes and both optimisers. Ours runs as it trains on that device: float32 on a
 CPU, bf16 and compiled on CUDA. It decodes only at the steps that end a row of the curves, for there the decoded sound
 trains nothing; one in 50 is counted in. The music's codes and latents are computed once per clip before a training, so ours
-has none in a step. It keeps the memory that it frees (`training/memory.py`), which holds for a process from then on: the
+has none in a step. It keeps the memory that it frees (`nets/cpu/memory.py`), which holds for a process from then on: the
 plain steps come first. The table is of one step more of each, which the profiler watches.
 """
 
@@ -25,17 +25,19 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.plain_step import PlainStep
-from d2m_model.d2m_gan import GanTask, Params, excerpt_of
+from d2m_model.d2m_gan.params import Params
+from d2m_model.d2m_gan.task import GanTask, excerpt_of
 from d2m_model.losses.gan_terms import Target
 from d2m_model.losses.spectral import MEL_BANDS, MEL_FFT, mel_filterbank
+from d2m_model.nets.cpu.memory import keep_freed_memory
+from d2m_model.nets.dance_to_codes import VISUAL
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.motion_features import plain_coordinates
-from d2m_model.nets.presets import PRESETS, VISUAL
+from d2m_model.nets.presets import PRESETS
 from d2m_model.training.dance_data import DanceBatch
-from d2m_model.training.memory import keep_freed_memory
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.timebase import LEVELS, SAMPLE_RATE, frames_to_samples
 
 FRAMES, JOINTS, SIZE = 60, 25, (406.0, 720.0)
 LOG_EVERY = 50

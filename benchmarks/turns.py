@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.workers import run_all
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.parallel.workers import run_all
 
 
 def arguments(word: str, description: str) -> tuple[argparse.Namespace, Layout]:

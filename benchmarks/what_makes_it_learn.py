@@ -28,29 +28,30 @@ import torch
 
 from benchmarks.learning_design import PARTS, PRINTED, Row
 from benchmarks.learning_tables import SCORES, as_table, plot
-from d2m_model.d2m_gan import GanTask, Params
-from d2m_model.evaluate import Params as EvaluateParams
-from d2m_model.evaluate import rounded
-from d2m_model.generate import dance_of
-from d2m_model.generation.composing import Generator
-from d2m_model.generation.settings import Params as GenerateParams
+from d2m_model.d2m_gan.params import Params
+from d2m_model.d2m_gan.task import GanTask
+from d2m_model.evaluate.params import Params as EvaluateParams
+from d2m_model.evaluate.stage import rounded
+from d2m_model.generate.composing import Generator
+from d2m_model.generate.params import Params as GenerateParams
+from d2m_model.generate.stage import dance_of
 from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.inputs import true_beats
 from d2m_model.metrics.scoring import Reference, score_system
-from d2m_model.nets.presets import DanceToCodes
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.loop import Measurement, Run, train_loop
 from d2m_model.training.music_model import MusicModel
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import decoder_of, load_vqvae
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import command_parser
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params
-from dataset_tools.base.shard_format import FILE_TEXTS, ShardClip, write_shard
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.shard_io.shard_format import FILE_TEXTS, ShardClip, write_shard
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 RESULTS = Path(__file__).parent / "results" / "what_makes_it_learn.json"
 KINDS = dict(zip(SCORES, ("beats_70ms", "onsets_70ms"), strict=True))
@@ -165,7 +166,7 @@ class Bench:
 
 
 class Curve:
-    """A listener (generation/listening.py) that scores as the stage evaluate does, on all scored clips."""
+    """A listener (generate/listening.py) that scores as the stage evaluate does, on all scored clips."""
 
     def __init__(self, bench: Bench, row: Row):
         self.bench, self.row, self.points = bench, row, []

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from film_site import movie, site  # noqa: F401 - fixtures
 
-from dataset_tools.base.locks import only_one
+from dataset_tools.lib.core.locks import only_one
+from tests.helpers.film_site import movie, site  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("dataset_tools", "d2m_model", "manifests", "dvc.yaml", ".dvcignore")

@@ -1,1 +1,1 @@
-"""Other systems that make music for a dance, the baselines of Table 1: each composes a score, which `sampler` plays."""
+"""The stage `baselines`: the other systems of Table 1, a folder each; each composes a score, which `sampler` plays."""

@@ -11,13 +11,13 @@ import numpy as np
 from d2m_model.training.curves import Curves
 from d2m_model.training.loop import Measurement, Run, TrainingParams, run_of
 from d2m_model.training.seeding import stream_seed
-from dataset_tools.base.array_file import read_npz
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import require
-from dataset_tools.base.shard_format import NO_POSE, ClipEntry
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.lib.core.array_file import read_npz
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.shard_io.shard_format import NO_POSE, ClipEntry
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 STAGE = "baselines"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.composers.score import Note, apart, channels, cut
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import SAMPLE_RATE
+from d2m_model.baselines.score import Note, apart, channels, cut
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 SOUND_FONT = "TimGM6mb.sf2"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from dataset_tools.base.midi import Note, Score, apart, channels, read_midi, read_score, write_midi
+from dataset_tools.lib.midi import Note, Score, apart, channels, read_midi, read_score, write_midi
 
 __all__ = ["Note", "Score", "apart", "channels", "cut", "read_midi", "read_score", "write_midi"]
 

@@ -11,9 +11,9 @@ from types import ModuleType
 
 import numpy as np
 
-from d2m_model.composers.score import Note
-from d2m_model.generation.finish import write_wav
-from dataset_tools.base.errors import UserError, installing
+from d2m_model.baselines.score import Note
+from d2m_model.generate.finish import write_wav
+from dataset_tools.lib.core.errors import UserError, installing
 
 LIBRARY = "basic-pitch"
 

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from d2m_model.imports.jukebox import load_jukebox as load_jukebox
-    from d2m_model.imports.released import load_released as load_released
-    from d2m_model.imports.vggish import load_vggish as load_vggish
+    from d2m_model.checkpoints.jukebox import load_jukebox as load_jukebox
+    from d2m_model.checkpoints.released import load_released as load_released
+    from d2m_model.checkpoints.vggish import load_vggish as load_vggish
 
 _FILES = {"load_jukebox": "jukebox", "load_released": "released", "load_vggish": "vggish"}
 __all__ = list(_FILES)

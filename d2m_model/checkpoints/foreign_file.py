@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from dataset_tools.base import tensor_file
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import shown
+from dataset_tools.lib.core import tensor_file
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import shown
 
 WRAPPINGS = ("model", "state_dict")
 """Keys under which training programs put the state dict beside other things."""

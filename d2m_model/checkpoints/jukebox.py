@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from d2m_model.imports.foreign_file import fit, read_tensors
+from d2m_model.checkpoints.foreign_file import fit, read_tensors
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from d2m_model.imports.foreign_file import fit, read_tensors
+from d2m_model.checkpoints.foreign_file import fit, read_tensors
 from d2m_model.nets.code_generator import GENRES, ReleasedCodeGenerator
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.folding import fold
 from d2m_model.nets.motion_encoder import ReleasedMotionEncoder
-from d2m_model.nets.presets import PRESETS, DanceToCodes
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import FPS, LEVELS, frames_to_samples, samples_to_codes
+from d2m_model.nets.presets import PRESETS
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS, LEVELS, frames_to_samples, samples_to_codes
 
 VISUAL = 2048
 WINDOWS = {"tiktok": (60, 75), "aistpp": (120, 219)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from d2m_model.imports.foreign_file import fit, read_tensors
+from d2m_model.checkpoints.foreign_file import fit, read_tensors
 
 CHANNELS = ((64,), (128,), (256, 256), (512, 512))
 """Of the convolutions before each of the four poolings."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base import cli
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.base.workers import run_all
-from dataset_tools.demo.genres import GENRES
-from dataset_tools.demo.songs import Score, compose, synthesise
+from dataset_tools.demo.music.genres import GENRES
+from dataset_tools.demo.music.songs import Score, compose, synthesise
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.parallel.workers import run_all
 
 FIRST_SEED = 2**32 + 1_000_000
 SECONDS = 60.0

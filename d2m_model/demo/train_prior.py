@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.song_pool import genre_of, open_pool, score_of
 from d2m_model.demo.train_vqvae import CODEC
-from d2m_model.imports import load_jukebox
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.model_file import PriorModel, save_prior
@@ -29,10 +29,10 @@ from d2m_model.rhythm.music_beats import strengths
 from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Measurement, Run, train_loop
 from d2m_model.training.seeding import seed_everything
-from dataset_tools.base import cli
-from dataset_tools.base.atomic import write_aside, write_text
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
-from dataset_tools.base.workers import run_all
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.lib.parallel.workers import run_all
 
 HELD_OUT = 20
 """Songs at the pool's end that are measured on, not trained on."""

@@ -25,10 +25,11 @@ from d2m_model.training.autoencoding import measure
 from d2m_model.training.loop import Measurement, Run, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
-from d2m_model.vqvae import LevelTask, Params
-from dataset_tools.base import cli
-from dataset_tools.base.atomic import check_writable, write_aside, write_text
-from dataset_tools.base.timebase import HOPS, SAMPLE_RATE
+from d2m_model.vqvae.params import Params
+from d2m_model.vqvae.task import LevelTask
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.atomic import check_writable, write_aside, write_text
+from dataset_tools.lib.core.timebase import HOPS, SAMPLE_RATE
 
 CODEC = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
 """Sizes of `vqvae_demo`."""

@@ -1,81 +1,31 @@
-"""Score music against the dances' own: protocols P1 to P4, with controls and 95 % intervals (docs/evaluation.md).
+"""The stage `evaluate`: the scores of every system and control."""
 
-Anyone's sound files, paired by name (X.wav with X.wav) or by a CSV with columns generated, reference, song and genre;
-with --train, a folder of training music (<genre>/<name>.wav), also genre accuracy, FAD and novelty:
-    python -m d2m_model.evaluate --generated DIR --reference DIR [--pairs CSV] [--protocol P1|P2|P3|P4|all] [--json OUT]
-                                 [--train DIR [--embedding vggish|demo]]
-As a pipeline stage, every level and variant of params.yaml, its baselines and the controls:
-    python -m d2m_model.evaluate --corpus demo
-"""
-
-import argparse
 import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from d2m_model.evaluate.params import Params
 from d2m_model.metrics import overview
 from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.code_health import code_rate, hum_scores, longest_copy
 from d2m_model.metrics.controls import beat_controls, control_sounds, drawn_from
-from d2m_model.metrics.embedding import WEIGHTS, Embedder, score_embedded
-from d2m_model.metrics.inputs import (
-    PairedSounds,
-    as_long,
-    read_pairs,
-    read_rhythm,
-    read_sound,
-    training_files,
-    true_rhythm,
-    uneven,
-)
+from d2m_model.metrics.embedding import Embedder, score_embedded
+from d2m_model.metrics.inputs import PairedSounds, as_long, read_rhythm, read_sound, training_files, true_rhythm, uneven
 from d2m_model.metrics.motion_beats import motion_beats
-from d2m_model.metrics.scoring import PROTOCOLS, Reference, rhythm_scores, score_system
-from d2m_model.metrics.systems import RECONSTRUCTED, Music, Others, named_systems
-from dataset_tools.base.atomic import check_writable, write_text
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params, names_of, require
-from dataset_tools.base.shard_format import NO_POSE, SPLITS
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import LEVELS
-from dataset_tools.base.workers import run_all
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params(Others):
-    """Section `evaluate` of params.yaml."""
-
-    protocols: tuple[str, ...] = PROTOCOLS
-    draws: int = 2000
-    """Bootstrap resamples, of the clips and of the songs."""
-    seed: int = 0
-    """Of the bootstrap and of the random controls."""
-    split: str = "test"
-    """Whose clips are scored."""
-    segments: bool = False
-    """Count P1 and P2 in whole segments of 2 s, as the paper did (86 on AIST++), not in whole clips."""
-    embedding: str = "vggish"
-    """Of genre accuracy, FAD, KAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
-    workers: int = 1
-    """Processes that score systems; scores do not depend on their number."""
-    coded_clips: int = 64
-    """Training clips, evenly spaced, that are coded and decoded again for the FAD to coded music."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS), f"protocols must be among {', '.join(PROTOCOLS)}")
-        require(self.draws >= 100, f"draws must be at least 100, found {self.draws}")
-        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
-        require(self.coded_clips >= 1, f"coded_clips must be at least 1, found {self.coded_clips}")
-        require(self.embedding in WEIGHTS, f"embedding must be {' or '.join(WEIGHTS)}, found '{self.embedding}'")
-        require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")
+from d2m_model.metrics.scoring import Reference, rhythm_scores, score_system
+from d2m_model.metrics.systems import RECONSTRUCTED, Music, named_systems
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import names_of
+from dataset_tools.lib.core.timebase import LEVELS
+from dataset_tools.lib.parallel.workers import run_all
+from dataset_tools.lib.shard_io.shard_format import NO_POSE
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, embedder: Embedder | None = None) -> dict:
@@ -246,63 +196,3 @@ def table_text(rows: list[dict]) -> str:
     writer.writeheader()
     writer.writerows([rounded(r) for r in rows])
     return text.getvalue()
-
-
-def score_folders(args: argparse.Namespace) -> int:
-    """The command on two folders of sounds."""
-    if not (args.generated and args.reference):
-        raise UserError("--generated and --reference go together: both folders are needed")
-    if args.json:
-        check_writable(args.json)
-    if args.embedding and not args.train:
-        raise UserError("--embedding is of the scores that --train adds: name a folder of training music")
-    params = Params() if args.protocol == "all" else Params(protocols=(args.protocol,))
-    pairs = read_pairs(args.generated, args.reference, args.pairs)
-    embedder = None
-    if args.train:
-        genres = {genre for _, genre in training_files(args.train)}
-        if pairs.genres and "" not in genres and (unknown := set(pairs.genres.values()) - genres):
-            raise UserError(f"{args.pairs}: no folder {args.train / min(unknown)}, but a dance has this genre; there are: {', '.join(sorted(genres))}")
-        embedder = Embedder(args.embedding or params.embedding, Layout(root=args.root, corpus=""))
-    metrics = score_pairs(pairs, params, args.train, embedder)
-    print(as_text(rounded(metrics), params.protocols))
-    if args.json:
-        write_text(args.json, as_json(metrics))
-    return 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
-    parser = stage_parser("d2m_model.evaluate", __doc__)
-    parser.add_argument("--generated", type=Path, help="folder of generated sound files (.wav, .flac, .ogg, .mp3)")
-    parser.add_argument("--reference", type=Path, help="folder of the dances' own music")
-    parser.add_argument("--pairs", type=Path, help="CSV with columns generated, reference and, where known, song and genre (default: equal names)")
-    parser.add_argument("--json", type=Path, help="where to write all scores of --generated")
-    parser.add_argument("--protocol", default="all", choices=(*PROTOCOLS, "all"), help="which to compute (default: all; the stage takes params.yaml's)")
-    parser.add_argument("--train", type=Path, help="folder of the music that was trained on, <genre>/<name>.wav: adds genre accuracy, FAD and novelty")
-    parser.add_argument("--embedding", choices=tuple(WEIGHTS), help="of --train's scores (default: vggish, fetched when first needed)")
-    args = parser.parse_args(argv)
-    if args.generated or args.reference:
-        return score_folders(args)
-    if args.pairs or args.json or args.train or args.embedding or args.protocol != "all":
-        raise UserError(
-            "--pairs, --json, --protocol, --train and --embedding need --generated and --reference; the stage takes its section of params.yaml"
-        )
-    layout = layout_of(args)
-    params = load_params(layout.params, "evaluate", Params)
-    metrics, rows = evaluate_corpus(layout, params)
-    out = layout.stage("evaluate")
-    write_text(out / "per_clip.csv", table_text(rows))
-    write_text(out / "metrics.json", as_json(metrics))
-    for old in (out / "summary").glob("*.json"):  # of a system that is no longer in params.yaml
-        old.unlink()
-    for name, summary in metrics["systems"].items():
-        write_text(out / "summary" / f"{name.replace(' ', '-')}.json", as_json(overview.headline(summary)))
-    write_text(out / "systems.csv", table_text([{"system": n, "kind": s["kind"]} | overview.headline(s) for n, s in metrics["systems"].items()]))
-    say("evaluate", f"{metrics['clips']} {params.split} clips of {metrics['songs']} songs, 95 % intervals over clips")
-    print(overview.systems_table(rounded(metrics["systems"]), brief=True).to_string(index=False), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

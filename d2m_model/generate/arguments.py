@@ -4,16 +4,16 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from d2m_model.generation.given_files import check_kept, given_files, videos_of
-from d2m_model.generation.mux import CONTAINERS
-from d2m_model.generation.settings import Params, check_tempo
-from d2m_model.generation.takes import Again
+from d2m_model.generate.given_files import check_kept, given_files, videos_of
+from d2m_model.generate.mux import CONTAINERS
+from d2m_model.generate.params import Params, check_tempo
+from d2m_model.generate.takes import Again
 from d2m_model.nets.variants import PRIOR
-from dataset_tools.base.atomic import check_writable
-from dataset_tools.base.cli import stage_parser
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.names import given_name
-from dataset_tools.base.timebase import LEVELS
+from dataset_tools.lib.core.atomic import check_writable
+from dataset_tools.lib.core.cli import stage_parser
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.names import given_name
+from dataset_tools.lib.core.timebase import LEVELS
 
 MOST_TAKES = 100
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics.onset_alignment import onset_times
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
 def detected_beats(audio: np.ndarray) -> dict:

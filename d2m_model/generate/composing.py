@@ -6,14 +6,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from d2m_model.generation.finish import denoise, normalise
-from d2m_model.generation.settings import Params
-from d2m_model.generation.windows import WindowModel, render
+from d2m_model.generate.finish import denoise, normalise
+from d2m_model.generate.params import Params
+from d2m_model.generate.windows import WindowModel, render
 from d2m_model.prior.player import Player
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.training.seeding import seed_everything
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples, frames_to_seconds
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples, frames_to_seconds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 LOUDNESS_BLOCK = 0.4  # seconds; the loudness standard (ITU-R BS.1770) is not defined for less
 MOMENT = 1024  # samples over which a level is measured

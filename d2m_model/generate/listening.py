@@ -4,17 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generation.finish import normalise
-from d2m_model.generation.windows import render
+from d2m_model.generate.finish import normalise
+from d2m_model.generate.windows import render
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.nets.presets import DanceToCodes
 from d2m_model.training.loop import Measurement
 from d2m_model.training.music_model import MusicModel
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import ClipEntry
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_seconds
+from dataset_tools.lib.shard_io.shard_format import ClipEntry
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 LOUDNESS, PEAK, FADE = -16.0, 0.95, 0.25  # LUFS; of full scale; seconds
 

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2m_model.generation.composing import Composer, Generator, Rhythmic
+from d2m_model.generate.composing import Composer, Generator, Rhythmic
 from d2m_model.nets.variants import PRIOR
 from d2m_model.prior.player import load_player
 from d2m_model.training.music_model import MusicModel, load_generator
 from d2m_model.training.vqvae_files import decoder_of
-from dataset_tools.base.cli import say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_set import OR
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.shard_io.shard_set import OR
 
 if TYPE_CHECKING:
-    from d2m_model.generation.pose_files import ReadPose
+    from d2m_model.generate.pose_files import ReadPose
 
 
 def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
@@ -58,7 +58,7 @@ def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str 
 
     beats: whether the dance's beats are given. The prior then needs no pose, and it never looks at the picture.
     """
-    from d2m_model.generation.own_video import inputs_of_settings, pose_inputs
+    from d2m_model.generate.own_video import inputs_of_settings, pose_inputs
 
     for level in levels:
         trained(layout, level, variant)
@@ -75,7 +75,7 @@ def load_models_for_pose(
 
     Raises UserError as `load_model`, and for models that read SMPL motion.
     """
-    from d2m_model.generation.own_video import visual_input
+    from d2m_model.generate.own_video import visual_input
 
     if variant == PRIOR:  # the rhythm reads either layout, of any estimator
         return {level: load_model(layout, level, variant, {}) for level in levels}, given

@@ -14,12 +14,12 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.vision.decoding import shown_frames, stamped_as_decoded
-from dataset_tools.vision.media import open_media, picture_stream
-from dataset_tools.vision.upright import Upright, orientation
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.video.decoding import shown_frames, stamped_as_decoded
+from dataset_tools.lib.video.media import open_media, picture_stream
+from dataset_tools.lib.video.upright import Upright, orientation
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 BLOCK = 1024  # samples of one AAC frame

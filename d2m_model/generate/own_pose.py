@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_tools.base.cli import say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params
-from dataset_tools.base.weights import locate
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.weights import locate
 
 DEMO = "pose_demo"
 PUBLISHED = {"coco17": "pose_k16", "body25": "pose_wholebody_k16"}

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generation.given_files import SONGS, songs_of
+from d2m_model.generate.given_files import SONGS, songs_of
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
-from dataset_tools.base import limits
-from dataset_tools.base.cli import say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.mono import mono_of
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.base.work_cache import file_sha256, item_key
-from dataset_tools.base.workers import progress
-from dataset_tools.vision.media import open_media, sound_streams
-from dataset_tools.vision.video_io import read_sound
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.work_cache import file_sha256, item_key
+from dataset_tools.lib.parallel.workers import progress
+from dataset_tools.lib.sound.mono import mono_of
+from dataset_tools.lib.video.media import open_media, sound_streams
+from dataset_tools.lib.video.video_io import read_sound
 
 REACH = 0.05
 """Seconds either way of a tracked beat in which its attack is looked for."""

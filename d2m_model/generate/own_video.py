@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generation.own_pose import ENOUGH, networks
-from d2m_model.generation.pose_files import ReadPose
-from dataset_tools.base.cli import say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params
-from dataset_tools.base.shard_format import I3D_WIDTH
-from dataset_tools.base.timebase import FPS, seconds_to_frames
-from dataset_tools.base.weights import locate
-from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.base.workers import progress
+from d2m_model.generate.own_pose import ENOUGH, networks
+from d2m_model.generate.pose_files import ReadPose
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
+from dataset_tools.lib.core.weights import locate
+from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.parallel.workers import progress
+from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH
 
 CLIP = "clip.mp4"  # the normalised video in its folder
 WINDOW = 2 * FPS  # frames that the visual features look at
@@ -87,8 +87,8 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
 
     Raises UserError for an unreadable video, and for weights or parameters that are missing.
     """
-    from dataset_tools.vision.clip_reader import read_clip
-    from dataset_tools.vision.visual_features import load_visual_features
+    from dataset_tools.i3d.visual_features import load_visual_features
+    from dataset_tools.lib.video.clip_reader import read_clip
 
     posed = read_posed(video, scratch, layout, given)
     settings = dataclasses.asdict(load_params(layout.params, "i3d", VisualSettings, extra=True))
@@ -107,11 +107,11 @@ def read_posed(
 
     Raises UserError as `read_dance`.
     """
-    from dataset_tools.vision.clip_reader import read_clip
-    from dataset_tools.vision.normalise import normalise_video
-    from dataset_tools.vision.poser import Poser
-    from dataset_tools.vision.tracking import track
-    from dataset_tools.vision.video_io import nearest_time, timed_frames
+    from dataset_tools.clips.normalise import normalise_video
+    from dataset_tools.lib.video.clip_reader import read_clip
+    from dataset_tools.lib.video.video_io import nearest_time, timed_frames
+    from dataset_tools.pose.poser import Poser
+    from dataset_tools.pose.tracking import track
 
     clips, posing = (
         load_params(layout.params, section, record, extra=True) for section, record in (("clips", ClipSettings), ("pose", PoseSettings))
@@ -140,7 +140,7 @@ def read_posed(
 def frames_of(video: Path) -> int:
     """How many frames at 30 a second `read_posed` would find, from the time stamps alone. Raises UserError as that, where
     there are fewer than two."""
-    from dataset_tools.vision.media import course
+    from dataset_tools.lib.video.media import course
 
     return _check_frames(video, seconds_to_frames(course(video).end))
 

@@ -10,27 +10,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from d2m_model.generation.arguments import out_of, outputs
-from d2m_model.generation.beats import write_beats as write_detected
-from d2m_model.generation.composing import Composer, Dance
-from d2m_model.generation.finish import normalise, write_wav
-from d2m_model.generation.given_files import VIDEOS, videos_of
-from d2m_model.generation.mux import mux
-from d2m_model.generation.own_music import own_music
-from d2m_model.generation.own_video import dance_of_pose, frames_of, read_dance, read_posed
-from d2m_model.generation.pose_files import ReadPose, read_pose
-from d2m_model.generation.settings import Params
-from d2m_model.generation.takes import Again
-from d2m_model.generation.tempo import with_tempo
+from d2m_model.generate.arguments import out_of, outputs
+from d2m_model.generate.beats import write_beats as write_detected
+from d2m_model.generate.composing import Composer, Dance
+from d2m_model.generate.finish import normalise, write_wav
+from d2m_model.generate.given_files import VIDEOS, videos_of
+from d2m_model.generate.mux import mux
+from d2m_model.generate.own_music import own_music
+from d2m_model.generate.own_video import dance_of_pose, frames_of, read_dance, read_posed
+from d2m_model.generate.params import Params
+from d2m_model.generate.pose_files import ReadPose, read_pose
+from d2m_model.generate.takes import Again
+from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats, as_written, read_beats
 from d2m_model.rhythm.model import load_rhythm
-from dataset_tools.base.atomic import check_writable
-from dataset_tools.base.cli import say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.mono import mono_of
-from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
-from dataset_tools.vision.video_io import nearest_time, probe, timed_frames
+from dataset_tools.lib.core.atomic import check_writable
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
+from dataset_tools.lib.sound.mono import mono_of
+from dataset_tools.lib.video.video_io import nearest_time, probe, timed_frames
 
 
 def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:

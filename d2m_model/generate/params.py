@@ -5,9 +5,9 @@ import dataclasses
 from dataclasses import dataclass
 
 from d2m_model.prior.sampling import Draw
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params, require
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params, require
 
 SLOWEST, FASTEST = 20.0, 400.0
 """Beats a minute that can be asked for."""

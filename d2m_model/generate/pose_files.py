@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generation.pose_json import detections_of, folder_detections
-from dataset_tools.aist.annotations import RATE as AIST_RATE
-from dataset_tools.aist.annotations import read_keypoints
-from dataset_tools.base.array_file import read_npy
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import regular_file
-from dataset_tools.base.timebase import FPS, frames_to_seconds
-from dataset_tools.vision.pose_layouts import BODY25, COCO17, to_layout
-from dataset_tools.vision.tracking import track
+from d2m_model.generate.pose_json import detections_of, folder_detections
+from dataset_tools.lib.aist.annotations import RATE as AIST_RATE
+from dataset_tools.lib.aist.annotations import read_keypoints
+from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import regular_file
+from dataset_tools.lib.core.timebase import FPS, frames_to_seconds
+from dataset_tools.pose.layouts import BODY25, COCO17, to_layout
+from dataset_tools.pose.tracking import track
 
 MOST_FRAMES = 216_000
 """An hour at 60 frames a second; and as many, two hours, at the 30 that they become."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base import limits
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.json_file import json_of, read_json
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.json_file import json_of, read_json
 
 MOST_OF_A_FRAME = 4 << 20
 """Bytes of one frame's file or line."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2m_model.generation.own_songs import Song
-from dataset_tools.base.errors import UserError
+from d2m_model.generate.own_songs import Song
+from dataset_tools.lib.core.errors import UserError
 
 LIMIT = 0.08
 """Largest stretch: the speed is 1 - LIMIT to 1 + LIMIT."""

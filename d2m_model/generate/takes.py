@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generation.composing import Dance, Rhythmic
-from d2m_model.generation.finish import normalise
-from d2m_model.generation.regions import Region, splice
-from d2m_model.generation.regions import made_again as regions_made_again
-from d2m_model.generation.settings import Params
+from d2m_model.generate.composing import Dance, Rhythmic
+from d2m_model.generate.finish import normalise
+from d2m_model.generate.params import Params
+from d2m_model.generate.regions import Region, splice
+from d2m_model.generate.regions import made_again as regions_made_again
 from d2m_model.training.shard_data import peak_gain
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.sound_file import read_samples
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
+from dataset_tools.lib.sound.sound_file import read_samples
 
 FADE = 0.03
 """Seconds in which a new part comes in and goes, within its region."""

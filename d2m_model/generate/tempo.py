@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from d2m_model.generation.settings import check_tempo
-from d2m_model.generation.song_fit import NEAR, counted
+from d2m_model.generate.params import check_tempo
+from d2m_model.generate.song_fit import NEAR, counted
 from d2m_model.rhythm.beats_file import MOST_BEATS, Beats
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 COUNTS = (0.5, 1.0, 2.0)
 """Beats of the result to a beat of the dance."""

@@ -12,13 +12,13 @@ import av
 import cv2
 import numpy as np
 
-from d2m_model.generation.finish import write_wav
-from d2m_model.generation.mux import mux
-from d2m_model.listening import sounds
-from d2m_model.listening.design import SCALE, Stimulus
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE
-from dataset_tools.vision.video_io import nearest_frames, rgb_frames, timed_frames, write_clip
+from d2m_model.generate.finish import write_wav
+from d2m_model.generate.mux import mux
+from d2m_model.listen import sounds
+from d2m_model.listen.design import SCALE, Stimulus
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.video.video_io import nearest_frames, rgb_frames, timed_frames, write_clip
 
 
 def file_name(secret: str, stimulus: Stimulus) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from d2m_model.listening.design import TASKS
-from d2m_model.listening.store import Store
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
+from d2m_model.listen.design import TASKS
+from d2m_model.listen.store import Store
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from d2m_model.listening.design import ORDERS
+from d2m_model.listen.design import ORDERS
 from d2m_model.metrics.controls import CONTROLS, control_sounds, drawn_from
 from d2m_model.metrics.inputs import read_sound
 from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import LEVELS, SAMPLE_RATE
-from dataset_tools.base.work_cache import file_sha256, item_key
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.work_cache import file_sha256, item_key
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 TRUTH, MISMATCHED, TRAINING_SONG = CONTROLS[:3]
 HEADROOM = 0.9  # highest sample before AAC, whose decoded peaks may be a little higher

@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2m_model.listening.design import KINDS, TASKS, Stimulus
-from dataset_tools.base.errors import UserError
+from d2m_model.listen.design import KINDS, TASKS, Stimulus
+from dataset_tools.lib.core.errors import UserError
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS study (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;

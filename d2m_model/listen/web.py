@@ -10,10 +10,10 @@ from pathlib import Path
 
 import flask
 
-from d2m_model.listening.design import SCALE, Stimulus
-from d2m_model.listening.media import seconds_of
-from d2m_model.listening.store import Full, OutOfTurn, Store
-from dataset_tools.base.errors import UserError
+from d2m_model.listen.design import SCALE, Stimulus
+from d2m_model.listen.media import seconds_of
+from d2m_model.listen.store import Full, OutOfTurn, Store
+from dataset_tools.lib.core.errors import UserError
 
 RATER = re.compile(r"[A-Za-z0-9_-]{4,64}")
 FILE = re.compile(r"[0-9a-f]{24}\.(mp4|wav)")

@@ -12,9 +12,10 @@ from torch.profiler import record_function
 
 from d2m_model.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
 from d2m_model.losses.spectral import mel_l1
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.nets.presets import DanceToCodes, LossWeights
-from dataset_tools.base.timebase import HOPS, LEVELS
+from d2m_model.nets.presets import LossWeights
+from dataset_tools.lib.core.timebase import HOPS, LEVELS
 
 
 class Target(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 MULTI_SCALES = ((2048, 240, 1200), (1024, 120, 600), (512, 50, 240))
 """(n_fft, hop, window) in samples of JukeBox's three scales."""

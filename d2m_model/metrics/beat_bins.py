@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2m_model.metrics.bootstrap import weighted_deviation, weighted_mean
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 PICKERS = {
     "P1": {"wait": 1, "delta": 0.2, "pre_avg": 1, "post_avg": 1, "post_max": 1},

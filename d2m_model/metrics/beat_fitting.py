@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2m_model.metrics.inputs import Beats
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.sound.stretching import stretched
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.sound.stretching import stretched
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from d2m_model.metrics.bootstrap import weighted_mean, with_intervals
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 WINDOW = 8192
 """Samples of a spectrum: bins of 2.7 Hz."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_tempo
 from d2m_model.metrics.inputs import Beats, true_rhythm
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 CONTROLS = ("ground truth", "shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
 """Names of the sounds of `control_sounds`."""

@@ -9,7 +9,7 @@ from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.metrics.reconstruction import codes_of, decoded
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 SILENCE = 1e-4
 """Peak under which a clip counts as silent and is passed over."""

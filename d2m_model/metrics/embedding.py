@@ -11,11 +11,11 @@ import numpy as np
 
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
 from d2m_model.metrics.distances import Music, distance_scores
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.base.weights import locate
-from dataset_tools.hearing.log_mel import segment_patches
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.weights import locate
+from dataset_tools.lib.embedding.log_mel import segment_patches
 
 WEIGHTS = {"vggish": "vggish", "demo": "embedding_demo"}
 """Value of `evaluate.embedding` -> name in manifests/weights.csv."""
@@ -30,9 +30,9 @@ class Embedder:
         """name : 'vggish' or 'demo'. Fetches the weights where they are not there; raises as `weights.locate`."""
         path = locate(WEIGHTS[name], layout)
         if name == "vggish":
-            from d2m_model.imports import load_vggish as load
+            from d2m_model.checkpoints import load_vggish as load
         else:
-            from dataset_tools.hearing.embedding_net import load_embedding as load
+            from dataset_tools.lib.embedding.net import load_embedding as load
         self.name, self.net = name, load(path)
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:

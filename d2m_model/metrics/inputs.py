@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.array_file import read_npz
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.json_file import read_json
-from dataset_tools.base.limits import CLIP_SECONDS, regular_file, shown
-from dataset_tools.base.names import find_file, leads_out, plain
-from dataset_tools.base.schema import read_records
-from dataset_tools.base.sound_file import Samples, read_samples
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.array_file import read_npz
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.json_file import read_json
+from dataset_tools.lib.core.limits import CLIP_SECONDS, regular_file, shown
+from dataset_tools.lib.core.names import find_file, leads_out, plain
+from dataset_tools.lib.core.schema import read_records
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.sound.sound_file import Samples, read_samples
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 TOLERANCE = 0.1

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.core.timebase import FPS
 
 SMOOTHING = 2.5
 """Frames: standard deviation of the Gaussian over the speed (5 frames at the 60 fps of Li et al., AIST++, 2021)."""

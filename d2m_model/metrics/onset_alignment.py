@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from d2m_model.metrics.sound import HOP, Sound
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
 WINDOWS = (0.07, 0.05)
 MAX_LAG = 0.5

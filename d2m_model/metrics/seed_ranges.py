@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics.overview import headline, p4_kind
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import read_params
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import read_params
 
 SHOWN = ("P4_beats", "P4_onsets", "FAD", "KAD", "genre", "onset_ratio", "hum_ratio", "novelty", "beats_F", "beats", "downbeats_F", "downbeats")
 """Scores that are compared, in this order, of those that there are."""

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from d2m_model.metrics.beat_bins import PIECE_SECONDS, onset_bins
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 HOP = 512
 """Samples between frames of the onset envelope: librosa's default."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 BLOCK_SECONDS = 0.4
 """Of BS.1770; a shorter sound has no loudness."""

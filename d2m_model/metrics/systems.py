@@ -11,11 +11,11 @@ import numpy as np
 from d2m_model.metrics.controls import CONTROLS, FITTED, RHYTHM
 from d2m_model.metrics.inputs import read_sound, sound_files
 from d2m_model.nets.variants import PRIOR
-from dataset_tools.base.array_file import read_npy
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.names import check_name
-from dataset_tools.base.params import load_params, names_of, require
+from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.names import check_name
+from dataset_tools.lib.core.params import load_params, names_of, require
 
 RECONSTRUCTED = "VQ reconstruction"
 """The controls of the levels are called `VQ reconstruction high` and `low`."""

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from d2m_model.nets.fast_convolution import FastConv1d
+from d2m_model.nets.cpu.fast_convolution import FastConv1d
 from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
 
 SIGMA = 100.0  # the tanh is scaled by it; the paper calls this crucial for stability

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2m_model.nets import row_convolution
+from d2m_model.nets.cpu import row_convolution
 
 DILATION_GROWTH = 3
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from d2m_model.nets.fast_convolution import FastConv1d
-from d2m_model.nets.strided_convolution import StridedConv1d
+from d2m_model.nets.cpu.fast_convolution import FastConv1d
+from d2m_model.nets.cpu.strided_convolution import StridedConv1d
 
 LEAK = 0.2
 SHRINKING = 4  # layers of kernel 41, stride 4, grouped

@@ -3,7 +3,7 @@
 from torch import nn
 from torch.nn.utils import parametrize
 
-from d2m_model.nets.fast_convolution import FastConv1d
+from d2m_model.nets.cpu.fast_convolution import FastConv1d
 
 
 def fold(net: nn.Module) -> nn.Module:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from d2m_model.nets import row_convolution
 from d2m_model.nets.codebook import Codebook, Quantised
 from d2m_model.nets.conv_blocks import DownBlock, UpBlock, doubled_output
+from d2m_model.nets.cpu import row_convolution
 from d2m_model.nets.istft_decoder import IstftConfig, IstftDecoder
-from dataset_tools.base.timebase import HOPS
+from dataset_tools.lib.core.timebase import HOPS
 
 LEVELS = (0, 1, 2)
 HALVINGS = (3, 2, 2)

@@ -7,7 +7,7 @@ any number of frames, which is what lets a kick land on the frame where the foot
 import torch
 from torch import nn
 
-from d2m_model.nets.fast_convolution import FastConv1d
+from d2m_model.nets.cpu.fast_convolution import FastConv1d
 from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
 
 

@@ -8,7 +8,7 @@ Where a corpus has the body's own motion (SMPL: translation, then 24 rotation ma
 import numpy as np
 import torch
 
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.core.timebase import FPS
 
 # Left and right keypoints of each pose layout that change places in a mirror.
 MIRROR_PAIRS = {

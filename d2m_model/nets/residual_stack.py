@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from d2m_model.nets.fast_convolution import FastConv1d, PointConv1d
+from d2m_model.nets.cpu.fast_convolution import FastConv1d, PointConv1d
 
 SLOPE = 0.2  # of every LeakyReLU
 

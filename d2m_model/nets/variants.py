@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 PRIOR = "prior"
 """What stands in a variant's place where the prior makes the music, and no variant of D2M-GAN."""

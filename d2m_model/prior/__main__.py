@@ -13,10 +13,10 @@ from d2m_model.prior.task import expected
 from d2m_model.training.distributed import processes
 from d2m_model.training.loop import run_of, training_parser
 from d2m_model.training.vqvae_files import load_vqvae
-from dataset_tools.base import cli
-from dataset_tools.base.cli import layout_of, say
-from dataset_tools.base.params import load_params
-from dataset_tools.base.timebase import LEVELS
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.cli import layout_of, say
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.timebase import LEVELS
 
 
 def main(argv: list[str] | None = None) -> int:

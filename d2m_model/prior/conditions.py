@@ -5,7 +5,7 @@ import torch
 
 from d2m_model.prior.net import RHYTHM
 from d2m_model.rhythm.beats_file import Beats
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 NARROW, WIDE = 0.015, 0.05  # seconds: how far a beat is felt
 USUAL_GAP = 0.5  # seconds

@@ -11,8 +11,8 @@ from d2m_model.prior.conditions import rhythm_features
 from d2m_model.prior.net import PriorSizes
 from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 REFERENCE_SECONDS = 4.0
 """How much of another part of the song the style is read from; a shorter piece is repeated."""

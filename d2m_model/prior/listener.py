@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from d2m_model.generation.finish import normalise
-from d2m_model.generation.listening import LOUDNESS, PEAK, held_out_clips
+from d2m_model.generate.finish import normalise
+from d2m_model.generate.listening import LOUDNESS, PEAK, held_out_clips
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.prior.conditions import features_of
@@ -19,8 +19,8 @@ from d2m_model.prior.style import Styles, style_for
 from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.training.loop import Measurement
 from d2m_model.training.shard_data import peak_gain
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, frames_to_seconds
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples, frames_to_seconds
 
 
 class PriorListener:

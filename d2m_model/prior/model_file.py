@@ -10,8 +10,8 @@ from d2m_model.prior.net import PriorNet, PriorSizes
 from d2m_model.prior.style import Styles
 from d2m_model.training import checkpoint
 from d2m_model.training.music_model import codebook_of
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import LEVELS
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import LEVELS
 
 KIND, VERSION = "prior", 1
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from d2m_model.prior.net import PATCH, PriorSizes
 from d2m_model.training.loop import TrainingParams
-from dataset_tools.base.params import require
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)

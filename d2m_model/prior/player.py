@@ -16,9 +16,9 @@ from d2m_model.rhythm.beats_file import Beats
 from d2m_model.training.coding import codes_of, sound_of
 from d2m_model.training.shard_data import SILENCE, peak_gain
 from d2m_model.training.vqvae_files import load_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,13 +21,13 @@ from d2m_model.training.distributed import rank, require_even
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import SILENCE, WindowData, peak_gain
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params
-from dataset_tools.base.timebase import HOPS, LEVELS, SAMPLE_RATE
-from dataset_tools.base.weights import locate
-from dataset_tools.base.workers import progress
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
+from dataset_tools.lib.core.weights import locate
+from dataset_tools.lib.parallel.workers import progress
 
 
 @dataclass(frozen=True, kw_only=True)

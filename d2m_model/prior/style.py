@@ -9,7 +9,7 @@ import torch
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.net import PriorNet
 from d2m_model.rhythm.beats_file import Beats, tempo_of
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 EXCERPTS = 4
 """Of a piece whose style is kept, spread evenly."""

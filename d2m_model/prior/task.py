@@ -13,7 +13,7 @@ from d2m_model.training.distributed import mine
 from d2m_model.training.forecast import Forecast, forecast
 from d2m_model.training.loop import Measurement, Watch, descend
 from d2m_model.training.seeding import generator
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
 class PriorTask:

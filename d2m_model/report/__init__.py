@@ -1,1 +1,1 @@
-"""The report's page template and plots."""
+"""The stage `report`: its page, plots and pictures."""

@@ -8,7 +8,7 @@ import markupsafe
 import numpy as np
 import pandas as pd
 
-from d2m_model.page.plots import above, figure
+from d2m_model.report.plots import above, figure
 
 TEMPO_STEP = 20  # beats per minute of one group
 KINDS = {"control": "control", "model": "chosen"}

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from dataset_tools.vision.upright import Upright
-from dataset_tools.vision.video_io import probe, timed_frames
+from dataset_tools.lib.video.upright import Upright
+from dataset_tools.lib.video.video_io import probe, timed_frames
 
 WIDTH = 200  # px of a picture
 

@@ -1,55 +1,34 @@
-"""Everything that came out, on one self-contained page: P4 against FAD in one picture, players with beat time lines (Fig. 5),
-losses (Fig. 6), tables.
-
-    python -m d2m_model.report --corpus demo
-"""
+"""The stage `report`: everything that came out, on one page."""
 
 import base64
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 import numpy as np
 import pandas as pd
 
-from d2m_model.listening import sounds as study
+from d2m_model.listen import sounds as study
 from d2m_model.metrics import overview
 from d2m_model.metrics.controls import beat_controls
 from d2m_model.metrics.inputs import read_rhythm, read_sound, true_beats
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
-from d2m_model.page import breakdown, picture, plots
-from d2m_model.page.crops import crop_cards
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params, names_of, require
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import SAMPLE_RATE, frames_to_samples
-from dataset_tools.base.workers import progress
+from d2m_model.report import breakdown, picture, plots
+from d2m_model.report.crops import crop_cards
+from d2m_model.report.params import Params
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import names_of
+from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_samples
+from dataset_tools.lib.parallel.workers import progress
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 OWN = "own music"
 MOST_MODELS = 4
 """In the pictures of genres and tempi, the full ones first; the tables have them all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    """Section `report` of params.yaml."""
-
-    max_clips: int = 24
-    """Scored clips with a player, the best and worst first; the page embeds their pictures and sounds. The others have
-    their beat time lines."""
-    max_megabytes: float = 50.0
-    """The page is refused when it grows past this: lower max_clips."""
-
-    def __post_init__(self):
-        require(self.max_clips >= 1, f"max_clips must be at least 1, found {self.max_clips}")
-        require(self.max_megabytes >= 1, f"max_megabytes must be at least 1, found {self.max_megabytes}")
 
 
 def mp3(audio: np.ndarray) -> str:
@@ -202,7 +181,7 @@ def build_page(layout: Layout, params: Params) -> str:
     counts = ", ".join(f"{n} {name} clips" for name, n in split.split.value_counts().items())
     shared = set(split[split.split == "train"].song_id) & set(split[split.split == part].song_id)
     unheard = "of songs never heard in training" if not shared else f"{len(shared)} of their songs were heard in training"
-    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).with_name("page")), autoescape=True)
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
     return templates.get_template("report.html").render(
         corpus=layout.corpus,
         split=part,
@@ -235,23 +214,3 @@ def summary(layout: Layout, systems: dict) -> str:
         lines += ["", seeds]
     lines += ["", "Your own video: . .venv/bin/activate && python -m d2m_model.generate --video IN.mp4 --out OUT.mp4"]
     return "\n".join(lines)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
-    args = stage_parser("d2m_model.report", __doc__).parse_args(argv)
-    layout = layout_of(args)
-    params = load_params(layout.params, "report", Params)
-    page = build_page(layout, params)
-    size = len(page.encode()) / 1e6
-    if size > params.max_megabytes:
-        raise UserError(f"report: the page would be {size:.0f} MB, over max_megabytes {params.max_megabytes}; lower max_clips")
-    out = layout.stage("report") / "index.html"
-    write_text(out, page)
-    say("report", f"{size:.1f} MB, opens offline")
-    print(summary(layout, json.loads((layout.stage("evaluate") / "metrics.json").read_text())["systems"]), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

@@ -22,13 +22,13 @@ from d2m_model.rhythm.scoring import style_of
 from d2m_model.rhythm.sources import beats_source
 from d2m_model.rhythm.stage import learn_rhythm
 from d2m_model.training.loop import run_of, training_parser
-from dataset_tools.base import cli
-from dataset_tools.base.atomic import check_writable
-from dataset_tools.base.cli import layout_of, say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params
-from dataset_tools.base.timebase import FPS, frames_to_seconds
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.atomic import check_writable
+from dataset_tools.lib.core.cli import layout_of, say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.timebase import FPS, frames_to_seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +46,7 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
     """(T, J, 3) keypoints at 30 frames a second of the chosen dancer of --video or --pose, and the frames a second of that."""
     dancer = args.dancer or 0
     if args.video:
-        from d2m_model.generation.own_video import read_posed
+        from d2m_model.generate.own_video import read_posed
 
         with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
             posed = read_posed(args.video, Path(scratch), layout, any_estimator=True, stage="rhythm")
@@ -54,7 +54,7 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
         if not 0 <= dancer < posed.pose.shape[1]:
             raise UserError(f"{args.video}: has dancers 0 to {posed.pose.shape[1] - 1}, found {dancer}")
         return posed.pose[:, dancer], float(FPS)
-    from d2m_model.generation.pose_files import read_pose
+    from d2m_model.generate.pose_files import read_pose
 
     given = read_pose(args.pose, fps=args.fps, dancer=dancer)
     return given.pose, given.fps
@@ -62,7 +62,7 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
 
 def read_own(args: argparse.Namespace, layout: Layout) -> None:
     """Write the beats of one's own dance."""
-    from d2m_model.generation.finish import write_wav
+    from d2m_model.generate.finish import write_wav
 
     for path, suffix in ((args.out, ".json"), (args.click, ".wav")):
         if path and path.suffix.lower() != suffix:

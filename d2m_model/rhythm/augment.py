@@ -7,7 +7,7 @@ import torch
 
 from d2m_model.nets.motion_features import MIRROR_PAIRS
 from d2m_model.rhythm.body import JOINTS
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.core.timebase import FPS
 
 HALVES = (tuple(range(11, 17)), tuple(range(13, 17)), (15, 16), tuple(range(5)), (7, 8, 9, 10), (5, 7, 9, 11, 13, 15))
 """Joints that a picture may lack together: legs, shins, ankles, face, arms, one side."""

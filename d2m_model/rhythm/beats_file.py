@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.json_file import read_json
-from dataset_tools.base.limits import shown
-from dataset_tools.base.params import require
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.json_file import read_json
+from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
 MOST_BEATS = 100_000
 LONGEST_GAP = 10.0

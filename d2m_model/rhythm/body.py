@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from d2m_model.nets.motion_features import fill_missing, smpl_features
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import MOTION_WIDTH
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS
+from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
 JOINTS = 17
 FROM_BODY25 = (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)

@@ -12,7 +12,7 @@ from d2m_model.rhythm.augment import altered
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.rhythm.body import at_times, motion_features, pose_features
 from d2m_model.training.seeding import generator
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.core.timebase import FPS
 
 SLOWEST, FASTEST = 1.25, 0.8
 """Factors of a dance's length that windows are stretched by."""

@@ -13,9 +13,9 @@ from d2m_model.rhythm.body import motion_features, pose_features, read_motion, r
 from d2m_model.rhythm.net import RhythmNet
 from d2m_model.rhythm.tracking import at_beats, track_beats, track_downbeats
 from d2m_model.training import checkpoint
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.params import require
-from dataset_tools.base.timebase import FPS, frames_to_seconds
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.timebase import FPS, frames_to_seconds
 
 KIND, VERSION = "rhythm", 1
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from d2m_model.metrics.sound import HOP, Sound
 from d2m_model.rhythm.beats_file import Beats, tempo_of
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
 BAR = 4
 """Beats of a bar that librosa's beats are counted in."""

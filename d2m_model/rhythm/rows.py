@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dataset_tools.base.schema import Row
+from dataset_tools.lib.core.schema import Row
 
 
 @dataclass(frozen=True, kw_only=True)

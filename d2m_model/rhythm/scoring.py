@@ -7,7 +7,7 @@ import numpy as np
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
 from d2m_model.metrics.onset_alignment import beat_f_measure, own_minus_other
 from d2m_model.rhythm.beats_file import Beats
-from dataset_tools.base.shard_format import ClipEntry
+from dataset_tools.lib.shard_io.shard_format import ClipEntry
 
 REGULAR = 0.25
 """Spread of the gaps (standard deviation over mean) below which a list of beats is regular."""

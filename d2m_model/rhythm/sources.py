@@ -5,12 +5,12 @@ from pathlib import Path
 
 from d2m_model.rhythm.music_beats import Tracker, beat_this, librosa_beats, require_beat_this
 from d2m_model.rhythm.params import Params
-from dataset_tools.base.cli import say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_format import SPLITS
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.weights import locate
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.weights import locate
+from dataset_tools.lib.shard_io.shard_format import SPLITS
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,13 +20,13 @@ from d2m_model.rhythm.scoring import scores, style_of
 from d2m_model.rhythm.training import train
 from d2m_model.training.autoencoding import write_metrics
 from d2m_model.training.loop import Run
-from dataset_tools.base.atomic import begin_folder
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.schema import write_records
-from dataset_tools.base.shard_format import NO_POSE, SPLITS, ClipEntry
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.base.workers import progress
+from dataset_tools.lib.core.atomic import begin_folder
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.schema import write_records
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.parallel.workers import progress
+from dataset_tools.lib.shard_io.shard_format import NO_POSE, SPLITS, ClipEntry
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def open_splits(shards: Path, stream: str) -> dict[str, ShardSet]:

@@ -11,7 +11,7 @@ Down-beats: every fourth beat, of the four counts the one with the highest sum o
 
 import numpy as np
 
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.core.timebase import FPS
 
 GRID = 4 * FPS
 """Places a second that a beat may have before it is refined."""

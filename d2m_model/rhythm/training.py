@@ -13,7 +13,7 @@ from d2m_model.training.acceleration import accelerate
 from d2m_model.training.curves import Curves
 from d2m_model.training.loop import Measurement, Run, Watch, descend, train_loop
 from d2m_model.training.seeding import generator, seed_everything
-from dataset_tools.base.timebase import seconds_to_frames
+from dataset_tools.lib.core.timebase import seconds_to_frames
 
 RARER = (3.0, 6.0)
 """Weights of frames with a beat and with a down-beat beside those without."""

@@ -1,12 +1,4 @@
-"""The paper's Tables 1 to 6 with its numbers beside ours, and tables of every system and control that was scored.
-
-    python -m d2m_model.tables --corpus demo [--print md|csv|tex]
-    python -m d2m_model.tables --corpus demo --compare      # the models' scores beside the range that other seeds gave
-
-Ours are protocol P1, pooled (micro), because the paper's numbers fit a pooled count. The paper's rows are measured on
-AIST++ (Tables 1, 3 to 6) and TikTok (Table 2): on any other corpus the difference compares unlike things, and the note
-under the table says so. Nothing here is typed by hand but the paper's own numbers, in paper_tables.csv.
-"""
+"""The stage `tables`: the paper's tables with its numbers beside ours."""
 
 import json
 from collections.abc import Mapping
@@ -16,23 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from d2m_model.metrics import overview
-from d2m_model.metrics.scoring import PROTOCOLS
-from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges
 from d2m_model.nets.variants import VARIANTS
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.params import load_params, require
+from dataset_tools.lib.core.errors import UserError
 
 PAPER = Path(__file__).with_name("paper_tables.csv")
-CAPTIONS = {
-    1: "Main comparison",
-    2: "Modalities, TikTok",
-    3: "Sequence length",
-    4: "Modalities",
-    5: "Architecture",
-    6: "Losses",
-}
 PAPER_CORPUS = {1: "aistpp", 2: "tiktok", 3: "aistpp", 4: "aistpp", 5: "aistpp", 6: "aistpp"}
 MEASURES = ("coverage", "hit", "genre", "coherence", "quality")
 OPINIONS = ("coherence", "quality")
@@ -40,18 +19,6 @@ OPINIONS = ("coherence", "quality")
 STAND_INS = {"random_jukebox": ("unconditional_prior", "random training song"), "vq_reconstruction": ("VQ reconstruction high",)}
 """Rows of the paper that a system or control of ours stands for: the first that was scored, else the last."""
 BASELINES = ("dance2music", "foley_music", "cmt")
-FORMS = ("md", "csv", "tex")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    """Section `tables` of params.yaml."""
-
-    digits: int = 1
-    """Decimals of percentages."""
-
-    def __post_init__(self):
-        require(0 <= self.digits <= 6, f"digits must be 0 to 6, found {self.digits}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,49 +184,3 @@ def latex(text: str) -> str:
         escaped = escaped.replace(plain, macro)
     parts = escaped.split("`")
     return "".join(f"\\texttt{{{p}}}" if i % 2 else p for i, p in enumerate(parts))
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
-    parser = stage_parser("d2m_model.tables", __doc__)
-    parser.add_argument("--compare", action="store_true", help="write nothing; print the scores beside the range that was measured over training seeds")
-    parser.add_argument("--print", choices=FORMS, dest="form", help="also print every table in this form")
-    args = parser.parse_args(argv)
-    layout = layout_of(args)
-    params = load_params(layout.params, "tables", Params)
-    results = read_results(layout)
-    if args.compare:
-        print(compared(results.metrics, read_ranges(layout.root / ranges_file(layout.corpus)), layout))
-        if (page := layout.stage("report") / "index.html").is_file():
-            print(f"The report: {page}")
-        return 0
-    out = layout.stage("tables")
-    controls = "\n\n".join(part for part in (overview.seed_note(results.systems), overview.control_note(results.metrics, params.digits)) if part)
-    tables = [("systems", "All systems and controls", overview.systems_table(results.systems, params.digits), controls)]
-    if any("sound" in s for s in results.systems.values()):
-        tables.append(("sound", "Loudness, spectrum and novelty", overview.sound_table(results.systems), controls))
-    if any("codes" in s for s in results.systems.values()):
-        tables.append(("codes", "Systems over codes: hum, onsets and copies", overview.codes_table(results.systems), controls))
-    if rhythm := results.metrics.get("rhythm"):
-        title = "Rhythm: beats read from the motion, F-measure ±70 ms with the true ones"
-        tables.append(("rhythm", title, overview.rhythm_table(rhythm), f"{rhythm['beats']['clips']} clips; a list of beats that ignores the dance is at 0."))
-    for protocol in PROTOCOLS:
-        scored = [s for s in results.systems.values() if protocol in s]
-        for name, title, table in overview.protocol_tables(results.systems, protocol) if scored else []:
-            tables.append((name, title, table, f"{overview.policy_line(scored[0], protocol)}.\n\n{controls}"))
-    for number, caption in CAPTIONS.items():
-        table = paper_table(number, results, params.digits)
-        tables.append((f"table{number}", f"Table {number}: {caption}", table, note(number, layout.corpus, results, params.digits)))
-    for name, title, table, text in tables:
-        for form in FORMS:
-            write_text(out / f"{name}.{form}", written(form, title, table, text))
-        if args.form:
-            print(written(args.form, title, table, text))
-    every = pd.concat([cells(number, results) for number in CAPTIONS], ignore_index=True)
-    write_text(out / "cells.csv", every.round(6).to_csv(index=False))
-    say("tables", f"Tables 1 to 6 and the overviews as md, csv and tex, and all numbers in cells.csv, in {out}")
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

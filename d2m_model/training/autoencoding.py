@@ -11,8 +11,8 @@ from d2m_model.training.distributed import mine
 from d2m_model.training.loop import Measurement
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import WindowData
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.timebase import HOPS
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.timebase import HOPS
 
 JITTER = 15  # frames: windows start on whole seconds, so half a second either way reaches every sample
 TEST_SECONDS = 2

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.limits import shown
-from dataset_tools.base.tensor_file import outline, read_tensors
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.tensor_file import outline, read_tensors
 
 FORMAT = "d2m-checkpoint"
 Net = TypeVar("Net", bound=nn.Module)

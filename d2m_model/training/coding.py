@@ -4,7 +4,7 @@ import torch
 
 from d2m_model.nets.conv_blocks import DILATION_GROWTH
 from d2m_model.nets.jukebox_vqvae import HALVINGS, JukeboxVQVAE
-from dataset_tools.base.timebase import HOPS
+from dataset_tools.lib.core.timebase import HOPS
 
 PIECE = 1 << 16  # samples, a multiple of every hop
 

@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 from tqdm import tqdm
 
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
 class Curves:

@@ -11,9 +11,9 @@ from d2m_model.nets.motion_features import fill_missing, mirrored, mirrored_moti
 from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import Batch, WindowData
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import NO_POSE, ClipEntry
-from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples, samples_to_codes
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples, samples_to_codes
+from dataset_tools.lib.shard_io.shard_format import NO_POSE, ClipEntry
 
 
 class DanceBatch(NamedTuple):

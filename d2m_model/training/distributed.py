@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.orphans import end_with_parent
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.parallel.orphans import end_with_parent
 
 T = TypeVar("T", bound=Sequence | torch.Tensor)
 

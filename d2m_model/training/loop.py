@@ -22,16 +22,16 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.profiler import record_function
 
+from d2m_model.nets.cpu.memory import keep_freed_memory
 from d2m_model.training import checkpoint, distributed
 from d2m_model.training.acceleration import COMPILING, PRECISIONS
 from d2m_model.training.curves import Board, Curves, Steps
-from d2m_model.training.memory import keep_freed_memory
 from d2m_model.training.seeding import stream_seed
-from dataset_tools.base.cli import say, stage_parser
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import require
-from dataset_tools.base.work_cache import file_sha256, item_key
+from dataset_tools.lib.core.cli import say, stage_parser
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.work_cache import file_sha256, item_key
 
 VERSION = 1  # of the work checkpoints
 PACKAGE = Path(__file__).parents[1]
@@ -126,7 +126,7 @@ class Run:
 
 
 def training_parser(module: str, doc: str) -> argparse.ArgumentParser:
-    """`base.cli.stage_parser` with what every training stage has: --resume."""
+    """`lib.core.cli.stage_parser` with what every training stage has: --resume."""
     parser = stage_parser(module, doc)
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run with equal inputs and parameters stopped")
     return parser
@@ -139,9 +139,8 @@ def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs
     name: the folder of its results in the stage's, '' for the stage's own. options: of its command line.
     """
     files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
-    parts = ("nets", "losses", "training", *{"baselines": ["composers"], "prior": ["rhythm"]}.get(stage, []))
-    own = sorted(folder.glob("*.py")) if (folder := PACKAGE / stage).is_dir() else [PACKAGE / f"{stage}.py"]
-    code = [f for part in parts for f in sorted((PACKAGE / part).glob("*.py"))] + own
+    parts = ("nets", "losses", "training", *{"prior": ["rhythm"]}.get(stage, []), stage)
+    code = [f for part in parts for f in sorted((PACKAGE / part).rglob("*.py"))]
     key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files + code])
     folder = layout.cache(stage) / layout.corpus / (name or stage)
     root = "" if layout.root == Path(".") else f" --root {layout.root}"

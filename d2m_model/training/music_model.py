@@ -8,15 +8,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from d2m_model.nets.dance_to_codes import EMBEDDING, DanceToCodes
 from d2m_model.nets.folding import fold
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.motion_features import fill_missing
-from d2m_model.nets.presets import EMBEDDING, DanceToCodes, preset_of
+from d2m_model.nets.presets import preset_of
 from d2m_model.training import checkpoint
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import ShardInfo
-from dataset_tools.base.shard_set import OR
-from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples
+from dataset_tools.lib.shard_io.shard_format import ShardInfo
+from dataset_tools.lib.shard_io.shard_set import OR
 
 KIND, VERSION = "d2m_gan", 2
 INPUTS = ("pose_layout", "pose_weights", "i3d_weights")

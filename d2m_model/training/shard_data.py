@@ -9,10 +9,10 @@ import torch
 
 from d2m_model.training.distributed import mine
 from d2m_model.training.seeding import generator
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import MOTION_WIDTH, ClipEntry
-from dataset_tools.base.shard_set import ShardSet, Window
-from dataset_tools.base.timebase import FPS, frames_to_samples, seconds_to_frames
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS, frames_to_samples, seconds_to_frames
+from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH, ClipEntry
+from dataset_tools.lib.shard_io.shard_set import ShardSet, Window
 
 PEAK = 0.95
 """Peak that a clip's sound is normalised to, as in the released program."""

@@ -7,7 +7,7 @@ from d2m_model.nets.istft_decoder import IstftConfig
 from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.nets.variants import variant_of
 from d2m_model.training import checkpoint
-from dataset_tools.base.layout import Layout
+from dataset_tools.lib.core.layout import Layout
 
 KIND, VERSION = "vqvae", 1
 

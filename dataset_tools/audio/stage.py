@@ -1,63 +1,26 @@
-"""audio: the sound of every clip as mono float32 at 22 050 Hz, exactly 735 samples for each of its frames."""
+"""The stage `audio`: the sound of every clip, in the corpus's form."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soxr
 from scipy.io import wavfile
 
-from dataset_tools.base.accounting import check_frames, demand, read_ok
-from dataset_tools.base.atomic import begin_folder, keep_only, write_aside
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.mono import lone_channel, mono_of
-from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Row, write_records
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
-from dataset_tools.base.workers import run_all
-from dataset_tools.vision.video_io import read_sound
+from dataset_tools.audio.params import Params
+from dataset_tools.audio.rows import AudioRow, CutRow
+from dataset_tools.lib.core.accounting import check_frames, read_ok
+from dataset_tools.lib.core.atomic import begin_folder, keep_only, write_aside
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.schema import write_records
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.lib.parallel.workers import run_all
+from dataset_tools.lib.sound.mono import lone_channel, mono_of
+from dataset_tools.lib.video.video_io import read_sound
 
 STAGE = "audio"
 SILENCE = 10 ** (-60 / 20)  # peak below which there is nothing to hear: -60 dB of full scale
 APART = 0.05  # seconds by which a clip's sound may differ from what clips/rows.csv says
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    """Section `audio` of params.yaml."""
-
-    workers: int = 2
-    timeout: float = 300.0
-    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
-    min_ok: float = 0.9
-    """Fraction of the cut clips that must be ok."""
-
-    def __post_init__(self):
-        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
-        require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
-        require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutRow(Row):
-    """What this stage reads of clips/rows.csv."""
-
-    frames: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioRow(Row):
-    """One row of audio/rows.csv."""
-
-    samples: int = 0
-    """At 22 050 Hz."""
-    peak: float = 0.0
-    """Largest absolute sample after mixing down; can pass 1."""
-    rms: float = 0.0
-    channel: str = ""
-    """'left' or 'right' where that channel was taken alone, for the mean of both loses what is heard; else empty."""
 
 
 def to_mono(sound: np.ndarray, rate: int, samples: int) -> np.ndarray:
@@ -117,18 +80,3 @@ def audio(layout: Layout, params: Params) -> list[AudioRow]:
     keep_only(target, {f"{row.id}.wav" for row in rows if row.status == "ok"}, ".wav")
     write_records(target / "rows.csv", rows, AudioRow)
     return rows
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the stage."""
-    args = stage_parser("dataset_tools.audio", __doc__).parse_args(argv)
-    layout = layout_of(args)
-    params = load_params(layout.params, STAGE, Params)
-    rows = audio(layout, params)
-    cut = [row for row in rows if row.status != "dropped"]
-    say(STAGE, demand(cut, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 
-from dataset_tools.vision.open_video import OpenVideo, Timed
+from dataset_tools.clips.open_video import OpenVideo, Timed
 
 
 class HeldFrames:

@@ -9,16 +9,16 @@ import av
 import numpy as np
 import soxr
 
-from dataset_tools.base.ahead import Ahead, ahead
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import FPS, seconds_to_frames
-from dataset_tools.vision.held_frames import HeldFrames
-from dataset_tools.vision.open_video import OpenVideo, Timed
-from dataset_tools.vision.panels import moving_rectangle
-from dataset_tools.vision.scene_cuts import CutFinder
-from dataset_tools.vision.upright import Crop, Upright, even_size, planes_of
-from dataset_tools.vision.video_io import nearest_frames, nearest_time, read_sound, timed_frames, write_clip
+from dataset_tools.clips.held_frames import HeldFrames
+from dataset_tools.clips.open_video import OpenVideo, Timed
+from dataset_tools.clips.panels import moving_rectangle
+from dataset_tools.clips.scene_cuts import CutFinder
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
+from dataset_tools.lib.parallel.ahead import Ahead, ahead
+from dataset_tools.lib.video.upright import Crop, Upright, even_size, planes_of
+from dataset_tools.lib.video.video_io import nearest_frames, nearest_time, read_sound, timed_frames, write_clip
 
 SAMPLED = 24  # frames in which the panels are looked for
 SAMPLED_SECONDS = 20.0  # of the clip's beginning, over which they are spread

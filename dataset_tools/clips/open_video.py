@@ -7,8 +7,8 @@ from pathlib import Path
 
 import av
 
-from dataset_tools.vision.decoding import key_time, timed_frames
-from dataset_tools.vision.media import course, probe
+from dataset_tools.lib.video.decoding import key_time, timed_frames
+from dataset_tools.lib.video.media import course, probe
 
 Timed = tuple[float, av.VideoFrame]
 """Time stamp in seconds, frame."""

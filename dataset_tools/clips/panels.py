@@ -16,8 +16,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from dataset_tools.vision.blurred_sides import blurred_sides
-from dataset_tools.vision.upright import Crop
+from dataset_tools.clips.blurred_sides import blurred_sides
+from dataset_tools.lib.video.upright import Crop
 
 NOISE = 8  # grey levels (of 255) by which codec noise may move a still pixel
 STRAY = 0.01  # part of all motion that may lie beyond a border: codec noise around captions

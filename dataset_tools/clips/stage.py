@@ -1,8 +1,4 @@
-"""clips: cut every clip of the sources out of its video and bring it to the corpus's form.
-
-A clip is an mp4 of 30 frames a second with the still side panels cropped away, H.264 and FLAC sound, exactly
-frames / 30 s of it. A clip that cannot be cut has a row that says why.
-"""
+"""The stage `clips`: every clip of the sources, cut out of its video and brought to the corpus's form."""
 
 import dataclasses
 import json
@@ -11,99 +7,20 @@ from pathlib import Path
 
 import cv2
 
-from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_text
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import how_to_fill, load_manifest
-from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Clip, Row, Song, read_records, write_records
-from dataset_tools.base.work_cache import item_key
-from dataset_tools.base.workers import run_all
-from dataset_tools.vision.normalise import Cut, cut_out
-from dataset_tools.vision.open_video import OpenVideo
+from dataset_tools.clips.normalise import Cut, cut_out
+from dataset_tools.clips.open_video import OpenVideo
+from dataset_tools.clips.params import Params
+from dataset_tools.clips.rows import ClipRow, VideoRow
+from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_text
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import how_to_fill, load_manifest
+from dataset_tools.lib.core.schema import Clip, Song, read_records, write_records
+from dataset_tools.lib.core.work_cache import item_key
+from dataset_tools.lib.parallel.workers import run_all
 
 STAGE = "clips"
-VERSION = 8  # of how a clip is cut, here and in dataset_tools/vision: a change must not find the old clips in the cache
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    """Section `clips` of params.yaml."""
-
-    max_height: int = 720
-    """Higher pictures are scaled down to this, in px."""
-    crop: bool = True
-    """Crop still side panels and letterbox bars away."""
-    max_cuts: int | None = None
-    """A clip with more scene cuts inside fails; empty: they are only counted."""
-    max_damaged: int = 0
-    """A clip with more damaged pictures fails; they are counted in rows.csv either way."""
-    max_sound_lost: float = 0.1
-    """A clip of whose sound more seconds can't be decoded, and are silent, fails; they are in rows.csv either way."""
-    stretch_sound: float = 0.0
-    """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
-    recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""
-    memory: int = 600
-    """MB of decoded frames of each of the two clips that a process may hold; a clip that needs more is decoded twice."""
-    workers: int = 2
-    """Processes; each encodes a clip while it decodes the next."""
-    timeout: float = 900.0
-    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
-    min_ok: float = 0.9
-    """Fraction of the clips that must be ok."""
-
-    def __post_init__(self):
-        require(self.max_height >= 16, f"max_height must be at least 16 px, found {self.max_height}")
-        require(self.max_cuts is None or self.max_cuts >= 0, f"max_cuts must be empty or at least 0, found {self.max_cuts}")
-        require(self.max_damaged >= 0, f"max_damaged must be at least 0, found {self.max_damaged}")
-        require(self.max_sound_lost >= 0, f"max_sound_lost must be at least 0 s, found {self.max_sound_lost:g}")
-        require(0 <= self.stretch_sound <= 0.1, f"stretch_sound must be 0 to 0.1, found {self.stretch_sound:g}")
-        require(self.memory >= 0, f"memory must be at least 0 MB, found {self.memory}")
-        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
-        require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
-        require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipRow(Row):
-    """One row of clips/rows.csv. The numbers are empty where status is not ok."""
-
-    video_id: str
-    song_id: str
-    genre: str = ""
-    official_split: str = ""
-    frames: int | None = None
-    """At 30 frames a second."""
-    width: int | None = None
-    height: int | None = None
-    crop_x: int | None = None
-    """Left edge of the kept part, in px of the upright source video."""
-    crop_y: int | None = None
-    crop_w: int | None = None
-    crop_h: int | None = None
-    source_width: int | None = None
-    """Px of the upright source video."""
-    source_height: int | None = None
-    source_fps: float | None = None
-    audio_peak: float | None = None
-    """Largest absolute sample; 1 is full scale."""
-    sound_drift: float | None = None
-    """Length of the whole source's sound over that of its picture, minus 1; empty where the file does not say."""
-    cuts: int | None = None
-    """Scene cuts inside the clip."""
-    sound_lost: float | None = None
-    """Seconds of the clip's sound that could not be decoded, and are silent."""
-    damaged: int | None = None
-    """Pictures that were decoded with errors, or after such ones before the next key picture."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoRow(Row):
-    """What this stage reads of download/rows.csv."""
-
-    sha256: str = ""
+VERSION = 8  # of how a clip is cut, in this folder and in dataset_tools/lib/video: a change must not find the old clips in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,17 +152,3 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     keep_only(target, {f"{row.id}.mp4" for row in rows if row.status == "ok"}, ".mp4")
     write_records(target / "rows.csv", rows, ClipRow)
     return rows
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the stage."""
-    args = stage_parser("dataset_tools.clips", __doc__).parse_args(argv)
-    layout = layout_of(args)
-    params = load_params(layout.params, STAGE, Params)
-    rows = clips(layout, params)
-    say(STAGE, demand(rows, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.cli import command_parser, run, say
-from dataset_tools.base.manifest import Manifest, save_manifest
-from dataset_tools.base.schema import Song
-from dataset_tools.base.timebase import FPS, seconds_to_frames
-from dataset_tools.demo.compilation import SONG_SECONDS, CompilationClip, CompilationVideo, seed_of
-from dataset_tools.demo.genres import GENRES
-from dataset_tools.demo.songs import compose
+from dataset_tools.demo.music.genres import GENRES
+from dataset_tools.demo.music.songs import compose
+from dataset_tools.demo.render.compilation import SONG_SECONDS, CompilationClip, CompilationVideo, seed_of
+from dataset_tools.lib.core.cli import command_parser, run, say
+from dataset_tools.lib.core.manifest import Manifest, save_manifest
+from dataset_tools.lib.core.schema import Song
+from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
 
 LAYOUTS = ((204, "stripes"), (270, "blur"), (204, "picture"), (360, "colour"))  # picture's width in px, panels
 CLIPS_PER_VIDEO = 12

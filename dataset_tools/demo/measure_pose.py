@@ -18,20 +18,20 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from dataset_tools.base import cli
-from dataset_tools.base.atomic import check_writable, write_text
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.schema import Row, read_records
-from dataset_tools.base.timebase import FPS
-from dataset_tools.demo.choreography import choreograph, path
-from dataset_tools.demo.genres import GENRES
-from dataset_tools.demo.lens import Lens
-from dataset_tools.demo.pose_training.evaluation import LEAST_JOINTS, joint_errors
-from dataset_tools.demo.scene import Scene, render
-from dataset_tools.demo.skeleton import DOFS
-from dataset_tools.demo.songs import compose
-from dataset_tools.demo.training_frames import HELD_OUT_SEED
+from dataset_tools.demo.music.genres import GENRES
+from dataset_tools.demo.music.songs import compose
+from dataset_tools.demo.render.choreography import choreograph, path
+from dataset_tools.demo.render.lens import Lens
+from dataset_tools.demo.render.scene import Scene, render
+from dataset_tools.demo.render.skeleton import DOFS
+from dataset_tools.demo.train.pose.evaluation import LEAST_JOINTS, joint_errors
+from dataset_tools.demo.train.training_frames import HELD_OUT_SEED
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.atomic import check_writable, write_text
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.schema import Row, read_records
+from dataset_tools.lib.core.timebase import FPS
 
 WITHIN = 0.1  # of the dancer's height
 SAME = 0.5  # share of a dancer's joints within that, for a slot to be that dancer
@@ -104,7 +104,7 @@ def switches(pose: np.ndarray, truth: np.ndarray) -> int:
 
 def _primary(truth: np.ndarray, size: tuple[int, int]) -> int:
     """Which of the true dancers the tracker's rule makes the primary one."""
-    from dataset_tools.vision.tracking import Track, ranked
+    from dataset_tools.pose.tracking import Track, ranked
 
     dancers = {}
     for n in range(truth.shape[1]):
@@ -172,9 +172,9 @@ def crossing_clip(number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def crossing_clips(layout: Layout, count: int, first: int) -> Iterator[Measured]:
     """Render, pose with the demo's weights and measure `count` crossing clips from number `first` on."""
-    from dataset_tools.base.weights import locate
-    from dataset_tools.vision.poser import Poser
-    from dataset_tools.vision.tracking import track
+    from dataset_tools.lib.core.weights import locate
+    from dataset_tools.pose.poser import Poser
+    from dataset_tools.pose.tracking import track
 
     poser = Poser(locate("pose_demo", layout))
     for number in range(first, first + count):

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from dataset_tools.base import cli
-from dataset_tools.base.atomic import check_writable, write_text
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.base.workers import progress
-from dataset_tools.demo.genres import GENRES
-from dataset_tools.demo.songs import compose, synthesise
-from dataset_tools.hearing.embedding_net import EmbeddingNet, load_embedding, save_embedding
-from dataset_tools.hearing.log_mel import OFFSET, segment_patches
+from dataset_tools.demo.music.genres import GENRES
+from dataset_tools.demo.music.songs import compose, synthesise
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.atomic import check_writable, write_text
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.embedding.log_mel import OFFSET, segment_patches
+from dataset_tools.lib.embedding.net import EmbeddingNet, load_embedding, save_embedding
+from dataset_tools.lib.parallel.workers import progress
 
 FIRST_SEED = 2**32
 """Corpora draw their songs' seeds below this."""

@@ -20,20 +20,20 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from dataset_tools.base import cli
-from dataset_tools.base.atomic import check_writable, write_text
-from dataset_tools.base.timebase import FPS
-from dataset_tools.base.workers import progress, run_all
-from dataset_tools.demo.choreography import choreograph, drive_of
-from dataset_tools.demo.genres import GENRES
-from dataset_tools.demo.lens import Lens
-from dataset_tools.demo.props import OCCLUDERS
-from dataset_tools.demo.scene import FRAMINGS, Scene, render
-from dataset_tools.demo.songs import compose
-from dataset_tools.vision.flow import Flow, scale_flow, to_gray
-from dataset_tools.vision.i3d_checkpoints import STREAMS, load_i3d, save_i3d
-from dataset_tools.vision.i3d_net import I3D
-from dataset_tools.vision.visual_features import WINDOW, resize
+from dataset_tools.demo.music.genres import GENRES
+from dataset_tools.demo.music.songs import compose
+from dataset_tools.demo.render.choreography import choreograph, drive_of
+from dataset_tools.demo.render.lens import Lens
+from dataset_tools.demo.render.props import OCCLUDERS
+from dataset_tools.demo.render.scene import FRAMINGS, Scene, render
+from dataset_tools.i3d.checkpoints import STREAMS, load_i3d, save_i3d
+from dataset_tools.i3d.net import I3D
+from dataset_tools.i3d.visual_features import WINDOW, resize
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.atomic import check_writable, write_text
+from dataset_tools.lib.core.timebase import FPS
+from dataset_tools.lib.parallel.workers import progress, run_all
+from dataset_tools.lib.video.flow import Flow, scale_flow, to_gray
 
 TRAIN_SEED, HELD_OUT_SEED, NET_SEED = 72001, 72002, 72003
 WIDTH = 0.125

@@ -18,15 +18,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dataset_tools.base import cli
-from dataset_tools.base.atomic import check_writable, write_aside, write_text
-from dataset_tools.base.orphans import end_loader_worker_with_parent
-from dataset_tools.base.workers import progress
-from dataset_tools.demo.pose_training.evaluation import evaluate
-from dataset_tools.demo.pose_training.loss import CompositeLoss
-from dataset_tools.demo.pose_training.samples import Batches, Pool, echoed, render_frame, render_pool
-from dataset_tools.demo.training_frames import dance_frames
-from dataset_tools.vision.pose_net import load_network, new_network, save_network
+from dataset_tools.demo.train.pose.evaluation import evaluate
+from dataset_tools.demo.train.pose.loss import CompositeLoss
+from dataset_tools.demo.train.pose.samples import Batches, Pool, echoed, render_frame, render_pool
+from dataset_tools.demo.train.training_frames import dance_frames
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.atomic import check_writable, write_aside, write_text
+from dataset_tools.lib.parallel.orphans import end_loader_worker_with_parent
+from dataset_tools.lib.parallel.workers import progress
+from dataset_tools.pose.net import load_network, new_network, save_network
 
 FRAMES_SEED, BATCHES_SEED, HELD_OUT_SEED = 71001, 71002, 71003  # round r adds 100 r to the first two
 BATCH = 16

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from yt_dlp.networking import Response
 from yt_dlp.networking.exceptions import HTTPError
 
-from dataset_tools.base.limits import ANSWER_BYTES, MANIFEST_PIECES, PAGE_BYTES
-from dataset_tools.base.patience import in_time, patient
-from dataset_tools.corpus import dash
-from dataset_tools.corpus.no_film import Refused, TooSlow
+from dataset_tools.download import dash
+from dataset_tools.download.no_film import Refused, TooSlow
+from dataset_tools.lib.core.limits import ANSWER_BYTES, MANIFEST_PIECES, PAGE_BYTES
+from dataset_tools.lib.core.patience import in_time, patient
 
 BLOCK = 1 << 20  # bytes of a page that are read at a time
 

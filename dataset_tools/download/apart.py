@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from dataset_tools.base.limits import LOOK_BYTES, LOOK_PACE, LOOK_SECONDS
-from dataset_tools.base.workers import ProcessLost, apart
-from dataset_tools.corpus.no_film import Refused
+from dataset_tools.download.no_film import Refused
+from dataset_tools.lib.core.limits import LOOK_BYTES, LOOK_PACE, LOOK_SECONDS
+from dataset_tools.lib.parallel.workers import ProcessLost, apart
 
 Outcome = TypeVar("Outcome")
 

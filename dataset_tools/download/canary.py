@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from dataset_tools.base.errors import UserError, one_line
-from dataset_tools.base.schema import Video
-from dataset_tools.corpus.classify import NETWORK
-from dataset_tools.corpus.dead_links import site
+from dataset_tools.download.classify import NETWORK
+from dataset_tools.download.dead_links import site
+from dataset_tools.lib.core.errors import UserError, one_line
+from dataset_tools.lib.core.schema import Video
 
 MANY = 20  # videos above which one goes first, alone
 CANARIES = 3  # at most of a site, where the first are dead links or get no answer

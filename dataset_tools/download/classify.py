@@ -17,9 +17,9 @@ from yt_dlp.utils import (
     YoutubeDLError,
 )
 
-from dataset_tools.base.errors import UserError, disk_trouble
-from dataset_tools.corpus.no_film import Incomplete, NotAVideo, Refused
-from dataset_tools.vision.media import NoMemory
+from dataset_tools.download.no_film import Incomplete, NotAVideo, Refused
+from dataset_tools.lib.core.errors import UserError, disk_trouble
+from dataset_tools.lib.video.media import NoMemory
 
 BY_TYPE = {
     UserNotLive: "transient", ContentTooShortError: "transient", GeoRestrictedError: "permanent", UnsupportedError: "permanent",

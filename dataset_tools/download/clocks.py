@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 
 import av
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.corpus.dash import root_of
-from dataset_tools.corpus.no_film import Refused
-from dataset_tools.vision.media import every_packet, open_media
+from dataset_tools.download.dash import root_of
+from dataset_tools.download.no_film import Refused
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.video.media import every_packet, open_media
 
 RAW = ("aac", "mp3", "ac3", "eac3")  # FFmpeg's names of containers without time stamps
 HLS_NOTE = re.compile(rb"com\.apple\.streaming\.transportStreamTimestamp\0(.{8})", re.DOTALL)

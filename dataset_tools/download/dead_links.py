@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
-from dataset_tools.base.schema import Video
+from dataset_tools.lib.core.schema import Video
 
 ADVICE = {
     "permanent": "find a copy (archive, search), put it beside the manifest and name its path as url",

@@ -15,18 +15,18 @@ from yt_dlp.networking.impersonate import ImpersonateTarget
 from yt_dlp.postprocessor import FFmpegMergerPP
 from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import FETCH_SECONDS, PAGE_BYTES, PIECES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
-from dataset_tools.corpus import hls
-from dataset_tools.corpus.answers import asked
-from dataset_tools.corpus.apart import look
-from dataset_tools.corpus.classify import RUNTIME, causes, has_runtime
-from dataset_tools.corpus.clocks import check_clock, join, plays, presentation_offset, shifts
-from dataset_tools.corpus.formats import FORMAT, film_formats
-from dataset_tools.corpus.no_film import Incomplete, Refused, TooLarge, TooSlow, in_place_of_a_video
-from dataset_tools.corpus.whole_file import whole
-from dataset_tools.corpus.ydl_options import Settings, cookies_copy, options
+from dataset_tools.download import hls
+from dataset_tools.download.answers import asked
+from dataset_tools.download.apart import look
+from dataset_tools.download.classify import RUNTIME, causes, has_runtime
+from dataset_tools.download.clocks import check_clock, join, plays, presentation_offset, shifts
+from dataset_tools.download.formats import FORMAT, film_formats
+from dataset_tools.download.no_film import Incomplete, Refused, TooLarge, TooSlow, in_place_of_a_video
+from dataset_tools.download.whole_file import whole
+from dataset_tools.download.ydl_options import Settings, cookies_copy, options
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import FETCH_SECONDS, PAGE_BYTES, PIECES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
 
 PACE_AFTER, LIVE_PACE = 15.0, 3.0
 """Seconds after which a file whose server names no length must have brought so many seconds of film for each second; asked again

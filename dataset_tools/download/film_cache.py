@@ -11,13 +11,13 @@ from pathlib import Path
 
 from yt_dlp.version import __version__ as YT_DLP
 
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.corpus.apart import look
-from dataset_tools.corpus.no_film import Incomplete, Refused, TooLarge
-from dataset_tools.corpus.whole_file import whole
-from dataset_tools.vision.media import NoMemory
+from dataset_tools.download.apart import look
+from dataset_tools.download.no_film import Incomplete, Refused, TooLarge
+from dataset_tools.download.whole_file import whole
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.video.media import NoMemory
 
 OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
 DONE = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
@@ -28,7 +28,7 @@ class Fetching:
     """How films are fetched, beside their addresses."""
 
     settings: object
-    """`corpus.fetch.Settings`, with `attempts` and `attempt_wait`."""
+    """`download.fetch.Settings`, with `attempts` and `attempt_wait`."""
     cookies: Path | None
     account: str
     """Which cookies are in use: others may open what was closed."""
@@ -72,8 +72,8 @@ def read_note(path: Path, keys: tuple[str, ...]) -> dict | None:
 def fetched(url: str, folder: Path, fetching: Fetching, before: str) -> dict:
     """Download into `folder` and note what came in done.json, or in lost.json why nothing ever will. `before` is the sha256 of
     an earlier download. What failed has `status`, `reason` and `advice` (see `classify.hits_all`)."""
-    from dataset_tools.corpus.classify import classify, hits_all
-    from dataset_tools.corpus.fetch import fetch
+    from dataset_tools.download.classify import classify, hits_all
+    from dataset_tools.download.fetch import fetch
 
     def progress(state: dict) -> None:
         if fetching.stopped.is_set():

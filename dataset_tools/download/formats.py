@@ -1,6 +1,6 @@
 """Which of the formats that a site offers are the film: its own picture and its own sound, as they were made."""
 
-from dataset_tools.corpus.no_film import Refused
+from dataset_tools.download.no_film import Refused
 
 FORMAT = "bv*+ba/b"
 """Of those formats: the best picture with the best loose sound, else the best file that has both."""

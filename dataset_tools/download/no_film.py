@@ -3,7 +3,7 @@
 import html
 import re
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 MESSAGE = 400  # letters: a longer text is a whole site, with "log in" and "cookies" on every page
 

@@ -1,19 +1,7 @@
-"""download: fetch every video of the sources with yt-dlp; each one has a row, whatever became of it.
-
-Status is ok, permanent (gone, private, not a video, no sound of its own: trying again will not help), auth (needs an
-account's cookies), transient (network, server, rate limit, a live stream: run again) or failed (this machine: disk, rights, no
-JavaScript runtime for YouTube; or the manifest: no url yet, a list in place of one video, no file where a local one leads:
-mend it, run again). A broken download resumes where it stopped, also in the next run. What is finished is kept outside
-DVC's reach, by URL and format, and not fetched twice; nor is asked again what was permanent, or auth while the cookies are the same, unless --again.
-Before more than 20 videos one is fetched alone: what would hit all ends the run at once, what would hit all of one site costs
-its videos alone, which are not asked for.
-Every file is named <video_id>.mp4, whatever its container: readers go by the content. `dead_links.csv` lists what a
-person could still find elsewhere.
-"""
+"""The stage `download`: every video of the sources, each with a row, whatever became of it."""
 
 import dataclasses
 import os
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,96 +10,22 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import begin_folder, keep_only, publish
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError, disk_trouble, one_line
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.locks import only_one
-from dataset_tools.base.manifest import how_to_fill, is_web, scan_checksums
-from dataset_tools.base.names import leads_out
-from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Clip, Row, Video, read_records, write_records
-from dataset_tools.base.work_cache import file_sha256, item_key
-from dataset_tools.corpus import film_cache
-from dataset_tools.corpus.dead_links import DeadLink, dead_link
+from dataset_tools.download import film_cache
+from dataset_tools.download.dead_links import DeadLink, dead_link
+from dataset_tools.download.params import Params
+from dataset_tools.download.rows import DownloadRow, Earlier
+from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError, disk_trouble, one_line
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.core.manifest import how_to_fill, is_web, scan_checksums
+from dataset_tools.lib.core.names import leads_out
+from dataset_tools.lib.core.schema import Clip, Video, read_records, write_records
+from dataset_tools.lib.core.work_cache import file_sha256, item_key
 
 STAGE = "download"
 VERSION = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    """Section `download` of params.yaml."""
-
-    max_height: int = 720
-    """The best format of no more than this, as sites count: 720 px of the shorter side is 720p, upright too. Where there is
-    none, the nearest."""
-    format: str = ""
-    """A yt-dlp format expression in place of that choice, over all that the site offers."""
-    workers: int = 2
-    """Videos fetched at once; each sleeps on its own."""
-    retries: int = 10
-    """Of one connection; yt-dlp as a library would not retry at all."""
-    retry_wait: float = 0.5
-    """Seconds before the first of them; doubled each time, at most 30."""
-    attempts: int = 3
-    """Times that a video is tried anew after a transient failure."""
-    attempt_wait: float = 5.0
-    """Seconds before the second attempt; doubled each time."""
-    socket_timeout: float = 30.0
-    """Seconds without a byte after which a connection counts as lost."""
-    sleep_requests: float = 0.5
-    """Seconds between a site's pages, to be polite."""
-    sleep_min: float = 5.0
-    """Seconds before a download from the web, at least …"""
-    sleep_max: float = 10.0
-    """… and at most."""
-    cookies_file: str = ""
-    """Netscape cookie file, relative to the working folder, for videos that need an account."""
-    cookies_from_browser: str = ""
-    """Name of a browser (firefox, chrome, …) to take them from instead."""
-    max_gb: float = 20.0
-    """Largest video, its picture and its sound together: what goes on beyond that may have no end."""
-    min_ok: float = 0.9
-    """Fraction of the videos that must be ok."""
-
-    def __post_init__(self):
-        require(self.max_height >= 2, f"max_height must be at least 2 px, found {self.max_height}")
-        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
-        require(self.retries >= 0, f"retries must be at least 0, found {self.retries}")
-        require(self.attempts >= 1, f"attempts must be at least 1, found {self.attempts}")
-        require(min(self.retry_wait, self.attempt_wait) >= 0, "retry_wait and attempt_wait must be at least 0 s")
-        require(self.socket_timeout > 0, f"socket_timeout must be above 0 s, found {self.socket_timeout}")
-        require(self.max_gb > 0, f"max_gb must be above 0, found {self.max_gb}")
-        require(self.sleep_requests >= 0, f"sleep_requests must be at least 0 s, found {self.sleep_requests}")
-        require(0 <= self.sleep_min <= self.sleep_max, "0 <= sleep_min <= sleep_max must hold")
-        require(not (self.cookies_file and self.cookies_from_browser), "give cookies_file or cookies_from_browser, not both")
-        require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DownloadRow(Row):
-    """One row of download/rows.csv."""
-
-    bytes: int = 0
-    sha256: str = ""
-    seconds: float = 0.0
-    """Duration that the file claims."""
-    title: str = ""
-    """As the site gives it."""
-    yt_dlp: str = ""
-    """Version of yt-dlp that fetched it, or tried; empty for a file of this machine."""
-    warning: str = ""
-    """The file is not the one that manifests/<corpus>/checksums.csv, or an earlier download, knows: both hashes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Earlier:
-    """What is read of an earlier rows.csv: what the file was."""
-
-    id: str
-    sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,10 +147,10 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
 
     Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
     """
-    from dataset_tools.corpus.canary import MANY, send_canaries
-    from dataset_tools.corpus.classify import RUNTIME, lacks_runtime
-    from dataset_tools.corpus.dead_links import site
-    from dataset_tools.corpus.ydl_options import check_settings
+    from dataset_tools.download.canary import MANY, send_canaries
+    from dataset_tools.download.classify import RUNTIME, lacks_runtime
+    from dataset_tools.download.dead_links import site
+    from dataset_tools.download.ydl_options import check_settings
 
     sources, target = layout.stage("sources"), layout.stage(STAGE)
     videos = read_records(layout.table("sources", "videos.csv"), Video)
@@ -297,32 +211,3 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     write_records(target / "dead_links.csv", dead, DeadLink)
     write_records(target / "rows.csv", rows, DownloadRow)
     return rows
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the stage."""
-    parser = stage_parser("dataset_tools.download", __doc__)
-    parser.add_argument("--again", action="store_true", help="also ask for videos that an earlier run gave up")
-    args = parser.parse_args(argv)
-    layout = layout_of(args)
-    params = load_params(layout.params, STAGE, Params)
-    try:
-        rows = download(layout, params, again=args.again)
-    except KeyboardInterrupt:  # threads sleep, or wait for a site: nothing is lost where they stand, and FFmpeg ends with us
-        from dataset_tools.corpus.ydl_options import remove_copies
-
-        remove_copies()
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(130)
-    table = layout.stage(STAGE) / "rows.csv"
-    for row in rows:
-        if row.warning:
-            say(STAGE, f"{row.id}: {row.warning}")
-    if dead := read_records(table.with_name("dead_links.csv"), DeadLink):
-        say(STAGE, f"{len(dead)} dead or closed links: {table.with_name('dead_links.csv')} says where to look for them")
-    say(STAGE, demand(rows, stage=STAGE, min_ok=params.min_ok, table=table))
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import PAGE_BYTES
-from dataset_tools.corpus.no_film import Incomplete, NotAVideo, in_place_of_a_video
-from dataset_tools.vision.media import NoMemory, every_packet, open_media, probe
+from dataset_tools.download.no_film import Incomplete, NotAVideo, in_place_of_a_video
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import PAGE_BYTES
+from dataset_tools.lib.video.media import NoMemory, every_packet, open_media, probe
 
 MAGIC = re.compile(
     rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",

@@ -13,9 +13,9 @@ from typing import Protocol
 from yt_dlp import YoutubeDL
 from yt_dlp.utils import YoutubeDLError
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.orphans import with_this_process
-from dataset_tools.corpus.formats import FORMAT, sorting
+from dataset_tools.download.formats import FORMAT, sorting
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.parallel.orphans import with_this_process
 
 _copies: set[str] = set()
 """Folders with cookies in use."""
@@ -76,7 +76,7 @@ def options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "continuedl": True,
         "overwrites": False,
         "updatetime": False,
-        "buffersize": 1 << 21,  # at most: of what comes slowly a read gives what a second brings (`base.patience`)
+        "buffersize": 1 << 21,  # at most: of what comes slowly a read gives what a second brings (`lib.core.patience`)
         "noresizebuffer": True,
         "socket_timeout": settings.socket_timeout,
         "sleep_interval_requests": 0 if local else settings.sleep_requests,

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.limits import shown
-from dataset_tools.base.tensor_file import outline, read_tensors
-from dataset_tools.vision.i3d_net import I3D
+from dataset_tools.i3d.net import I3D
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.tensor_file import outline, read_tensors
 
 OWN_FORMAT = "d2m-i3d 1"
 STREAMS = {"rgb": 3, "flow": 2}

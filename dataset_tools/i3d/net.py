@@ -1,6 +1,6 @@
 """I3D: Inception-v1 inflated to three dimensions (Carreira and Zisserman, CVPR 2017), one stream.
 
-The layer names are those of the widely used PyTorch conversions, so that their files fit (i3d_checkpoints.py).
+The layer names are those of the widely used PyTorch conversions, so that their files fit (i3d/checkpoints.py).
 TensorFlow's SAME padding and batch-norm epsilon are kept, because published weights were trained with them.
 """
 

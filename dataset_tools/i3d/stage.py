@@ -1,11 +1,4 @@
-"""Visual features of every clip: data/<corpus>/clips -> data/<corpus>/i3d/<clip_id>.npy, float32 (W, 2048).
-
-Row w is the window of 2 s that starts at second w: 1024 RGB features, then 1024 of optical flow, from a two-stream I3D.
-Numbers are rounded to 0.001, far below what tells two windows apart, so that equal runs give equal bytes.
-
-The network alone, for any of the published files: `load_i3d(path)` and `i3d_features(net, x)`, (B, 3 or 2, T, H, W) in
--1..1 -> (B, 1024).
-"""
+"""The stage `i3d`: the visual features of every clip."""
 
 import io
 from dataclasses import dataclass
@@ -14,89 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base import cli
-from dataset_tools.base.accounting import check_frames, demand, read_ok
-from dataset_tools.base.ahead import Ahead
-from dataset_tools.base.array_file import read_npy
-from dataset_tools.base.atomic import begin_folder, keep_only, publish, sweep, write_aside
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Row, write_records
-from dataset_tools.base.weights import locate
-from dataset_tools.base.work_cache import file_sha256, is_whole, item_key
-from dataset_tools.base.workers import run_all
-from dataset_tools.vision.flow import METHODS, RAFT_LEAST
-from dataset_tools.vision.i3d_checkpoints import i3d_features, load_i3d
-
-__all__ = ["FeatureRow", "Params", "extract", "i3d_features", "load_i3d", "main"]
+from dataset_tools.i3d.checkpoints import load_i3d
+from dataset_tools.i3d.params import Params
+from dataset_tools.i3d.rows import ClipFile, FeatureRow
+from dataset_tools.lib.core.accounting import check_frames, read_ok
+from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_aside
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.schema import write_records
+from dataset_tools.lib.core.weights import locate
+from dataset_tools.lib.core.work_cache import file_sha256, is_whole, item_key
+from dataset_tools.lib.parallel.ahead import Ahead
+from dataset_tools.lib.parallel.workers import run_all
 
 VERSION = 1  # of what this stage computes; raise it when the same input would give other features
 DECIMALS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    """Section i3d of params.yaml."""
-
-    weights: str | tuple[str, ...] = "i3d_demo"
-    """One two-stream file, or [rgb, flow]: names in manifests/weights.csv or paths relative to the root."""
-    frame_size: int = 64
-    """Short side in px that frames are resized to; 256 for the published weights."""
-    crop: int = 0
-    """Side in px of the centre square that the network sees, 224 for the published weights; 0: the whole frame."""
-    flow: str = "dis"
-    """'tvl1' as the published weights were trained with, 'dis', faster, or 'raft', as video_features has it."""
-    flow_weights: str = "raft_sintel"
-    """RAFT's, for the flow 'raft': a name in manifests/weights.csv or a path relative to the root."""
-    batch: int = 4
-    """Windows that go through a network at once."""
-    workers: int = 2
-    """Processes, one thread each."""
-    timeout: float = 3600.0
-    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
-    min_ok: float = 0.95
-    """Share of the clips that must end ok, or the stage fails."""
-
-    def __post_init__(self):
-        names = (self.weights,) if isinstance(self.weights, str) else self.weights
-        require(len(names) in (1, 2), f"weights must be one file or [rgb, flow], found {len(names)} names")
-        require(32 <= self.frame_size <= 1024, f"frame_size must be 32..1024 px, found {self.frame_size}")
-        require(
-            self.crop == 0 or 32 <= self.crop <= self.frame_size,
-            f"crop must be 0 or 32..frame_size ({self.frame_size}) px, found {self.crop}",
-        )
-        require(self.flow in METHODS, f"flow must be one of {', '.join(METHODS)}, found '{self.flow}'")
-        require(
-            self.flow != "raft" or self.frame_size >= RAFT_LEAST,
-            f"flow raft needs a frame_size of at least {RAFT_LEAST} px, found {self.frame_size}",
-        )
-        require(self.batch >= 1, f"batch must be at least 1, found {self.batch}")
-        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
-        require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
-        require(0 <= self.min_ok <= 1, f"min_ok must be 0..1, found {self.min_ok}")
-
-    @property
-    def files(self) -> tuple[str, str]:
-        """RGB and flow weights."""
-        names = (self.weights,) if isinstance(self.weights, str) else self.weights
-        return names[0], names[-1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipFile(Row):
-    """What this stage needs of a row of clips/rows.csv."""
-
-    frames: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureRow(Row):
-    """One row of i3d/rows.csv."""
-
-    windows: int = 0
-    weights: str = ""
-    """RGB and flow weights: name and the first 8 digits of the file's sha256."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +91,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
 
 def begin(job: Job) -> Ahead:
     """Start reading a clip and taking its flow, while the networks see the clip before."""
-    from dataset_tools.vision.clip_reader import read_clip
+    from dataset_tools.lib.video.clip_reader import read_clip
 
     check_frames(job.clip.frames)
     return _extractor(*job.settings).begin(read_clip(job.video, job.clip.frames))
@@ -189,26 +115,10 @@ def _extractor(rgb: str, flow: str, raft: str, frame_size: int, crop: int, metho
     import cv2
     import torch
 
-    from dataset_tools.vision.flow import load_raft
-    from dataset_tools.vision.visual_features import VisualFeatures
+    from dataset_tools.i3d.visual_features import VisualFeatures
+    from dataset_tools.lib.video.flow import load_raft
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     nets = load_i3d(rgb, "rgb"), load_i3d(flow, "flow")
     return VisualFeatures(*nets, frame_size, crop, method, batch, load_raft(Path(raft)) if raft else None)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
-    parser = cli.stage_parser("dataset_tools.i3d", __doc__)
-    args = parser.parse_args(argv)
-    layout = cli.layout_of(args)
-    params = load_params(layout.params, "i3d", Params)
-    rows = extract(layout, params)
-    summary = demand(rows, stage="i3d", min_ok=params.min_ok, table=layout.stage("i3d") / "rows.csv")
-    cli.say("i3d", f"{summary}, {sum(row.windows for row in rows)} windows")
-    return 0
-
-
-if __name__ == "__main__":
-    cli.run(main)

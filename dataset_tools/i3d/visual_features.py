@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 import torch
 
-from dataset_tools.base.ahead import Ahead, ahead
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.timebase import FPS
-from dataset_tools.base.weights import locate
-from dataset_tools.vision.flow import Flow, RaftFlow, load_raft
-from dataset_tools.vision.i3d_checkpoints import load_i3d
-from dataset_tools.vision.i3d_net import FEATURES, I3D
+from dataset_tools.i3d.checkpoints import load_i3d
+from dataset_tools.i3d.net import FEATURES, I3D
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import FPS
+from dataset_tools.lib.core.weights import locate
+from dataset_tools.lib.parallel.ahead import Ahead, ahead
+from dataset_tools.lib.video.flow import Flow, RaftFlow, load_raft
 
 WINDOW = 2 * FPS  # frames
 COLUMNS = 2 * FEATURES

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_tools.base import limits
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import UserError
 
 RESOLUTION = 960  # ticks per beat: half a millisecond at 120 beats per minute
 DRUMS = 9  # the channel of percussion (General MIDI)

@@ -6,8 +6,8 @@ from OpenPifPaf's 133 whole-body keypoints (0-16 COCO, 17-22 feet); its neck and
 
 import numpy as np
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import JOINTS
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io.shard_format import JOINTS
 
 COCO, WHOLE_BODY = 17, 133  # keypoints of the models there are
 XY_STEPS, CONFIDENCE_STEPS = 16, 256  # that are kept, per pixel and per unit of confidence

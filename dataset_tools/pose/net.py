@@ -16,10 +16,10 @@ from openpifpaf.plugins.coco import constants as coco
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.limits import shown
-from dataset_tools.base.tensor_file import read_tensors
-from dataset_tools.vision import pifpaf_compat  # noqa: F401 - quiet import of openpifpaf
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.tensor_file import read_tensors
+from dataset_tools.pose import pifpaf_compat  # noqa: F401 - quiet import of openpifpaf
 
 BASE_NAME = "densefpn"
 FORMAT = "pose_net 1"

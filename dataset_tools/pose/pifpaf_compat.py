@@ -26,9 +26,9 @@ import openpifpaf
 import torch
 from openpifpaf.network import model_migration
 
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.tensor_file import read_tensors
-from dataset_tools.vision.traced import Traced
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.tensor_file import read_tensors
+from dataset_tools.pose.traced import Traced
 
 ALLOWED_MODULES = (
     "torch.nn.modules.",

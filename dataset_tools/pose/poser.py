@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import torch
 
-from dataset_tools.base.ahead import Ahead, ahead
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.params import require
-from dataset_tools.vision.looks import looks
-from dataset_tools.vision.pose_layouts import LEAST_KEYPOINTS, quantise, to_layout
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.parallel.ahead import Ahead, ahead
+from dataset_tools.pose.layouts import LEAST_KEYPOINTS, quantise, to_layout
+from dataset_tools.pose.looks import looks
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values 0..1
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -38,7 +38,8 @@ class Poser:
     def __init__(self, weights: str | Path, *, long_edge: int = 257, layout: str = "coco17", batch_size: int = 8):
         require(long_edge >= 0, f"long_edge must be at least 0, found {long_edge}")
         require(batch_size >= 1, f"batch_size must be at least 1, found {batch_size}")
-        from dataset_tools.vision import pifpaf_compat, pose_net
+        from dataset_tools.pose import net as pose_net
+        from dataset_tools.pose import pifpaf_compat
 
         weights = Path(weights)
         if weights.suffix == ".pt":

@@ -18,8 +18,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from dataset_tools.vision.looks import blended, unlikeness
-from dataset_tools.vision.pose_layouts import ANKLES, quantise
+from dataset_tools.pose.layouts import ANKLES, quantise
+from dataset_tools.pose.looks import blended, unlikeness
 
 MEMORY = 60  # frames that an unseen dancer stays known
 LOOK_BACK = 10  # frames from which a dancer's motion is estimated

@@ -17,16 +17,24 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
-from dataset_tools.base.array_file import read_npy
-from dataset_tools.base.atomic import write_aside, write_text
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, file_bytes, shown
-from dataset_tools.base.names import check_name
-from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, SPLITS, ShardClip, ShardInfo, check_numbers
-from dataset_tools.base.shard_set import ShardSet, Window
-from dataset_tools.base.sound_file import read_samples
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
-from dataset_tools.vision.pose_layouts import to_layout
+from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, file_bytes, shown
+from dataset_tools.lib.core.names import check_name
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.lib.shard_io.shard_format import (
+    I3D_WIDTH,
+    JOINTS,
+    MOTION_WIDTH,
+    SPLITS,
+    ShardClip,
+    ShardInfo,
+    check_numbers,
+)
+from dataset_tools.lib.shard_io.shard_set import ShardSet, Window
+from dataset_tools.lib.sound.sound_file import read_samples
+from dataset_tools.pose.layouts import to_layout
 
 FRAMES = 2 * FPS
 SAMPLES = frames_to_samples(FRAMES)

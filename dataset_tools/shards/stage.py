@@ -1,63 +1,20 @@
-"""Join clips, pose, i3d, audio and split into shards: data/<corpus>/shards/<split>-00000.h5, ... and rows.csv.
+"""The stage `shards`: the streams of all clips, joined into files."""
 
-Every clip of clips/rows.csv gets a row: in a shard, or dropped with the reason. Streams whose lengths differ by a
-rounding are cut to the shortest; streams that differ by more belong to different clips or runs, so the clip is dropped.
-
-Shards in the formats of others, and back:
-    python -m dataset_tools.shards export --corpus C --format webdataset --out DIR    # tars of one sample per clip
-    python -m dataset_tools.shards export --corpus C --format released --out DIR      # audio_s2/ video_s2/ motion_s2/
-    python -m dataset_tools.shards import --corpus C --from DIR                       # from audio_s2/ ... into shards
-"""
-
-import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from dataset_tools.base.accounting import demand
-from dataset_tools.base.atomic import begin_folder, keep_only
-from dataset_tools.base.cli import layout_of, run, say, stage_parser
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.limits import SHARD_CLIPS
-from dataset_tools.base.params import load_params, require
-from dataset_tools.base.schema import Row, Song, read_records, write_records
-from dataset_tools.base.shard_check import validate_shard
-from dataset_tools.base.shard_format import NO_POSE, SPLITS, ShardClip, write_shard
-from dataset_tools.base.timebase import frames_to_seconds
-from dataset_tools.base.workers import progress
-from dataset_tools.joining.upstream import Upstream, read_upstream
-
-SHOWN = 20  # dropped clips that are printed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Params:
-    """Section `shards` of params.yaml."""
-
-    max_clips: int = 64
-    """Clips per shard."""
-    max_frames_apart: int = 2
-    """Frames by which the lengths of a clip's streams may differ; they are cut to the shortest."""
-    min_ok: float = 0.9
-    """Least fraction of the clips that must get into a shard."""
-
-    def __post_init__(self):
-        require(1 <= self.max_clips <= SHARD_CLIPS, f"max_clips must be 1 to {SHARD_CLIPS}, found {self.max_clips}")
-        require(self.max_frames_apart >= 0, f"max_frames_apart must be at least 0, found {self.max_frames_apart}")
-        require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardRow(Row):
-    """One row of shards/rows.csv."""
-
-    shard: str = ""
-    """File name."""
-    split: str = ""
-    song: str = ""
-    genre: str = ""
-    frames: int | None = None
+from dataset_tools.lib.core.accounting import demand
+from dataset_tools.lib.core.atomic import begin_folder, keep_only
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.schema import Song, read_records, write_records
+from dataset_tools.lib.parallel.workers import progress
+from dataset_tools.lib.shard_io.shard_check import validate_shard
+from dataset_tools.lib.shard_io.shard_format import NO_POSE, SPLITS, ShardClip, write_shard
+from dataset_tools.shards.params import Params
+from dataset_tools.shards.rows import ShardRow
+from dataset_tools.shards.upstream import Upstream, read_upstream
 
 
 def plan(upstream: Upstream, params: Params) -> list[ShardRow]:
@@ -138,7 +95,7 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
     Segments of AIST++, with SMPL motion, have no keypoints: their `pose` is empty. Raises UserError when too many segments
     are dropped (rows.csv then says why), when only some have SMPL motion, and as `find_segments` does.
     """
-    from dataset_tools.exchange.released_layout import FRAMES, MOTION_RATE, find_segments, load_segment
+    from dataset_tools.shards.released_layout import FRAMES, MOTION_RATE, find_segments, load_segment
 
     segments = find_segments(source)
     genre_of = {song.song_id: song.genre for song in read_records(layout.manifest / "songs.csv", Song)}
@@ -167,56 +124,3 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
     }  # fmt: skip
     _write(folder, rows, attrs, lambda row: load_segment(source, named[row.id], row.genre), motion_rate)
     return rows
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = stage_parser("dataset_tools.shards", __doc__)
-    commands = parser.add_subparsers(dest="command", metavar="{export,import}", help="default: build the shards")
-    for command, doc in (("export", "write the shards in another format"), ("import", "make shards of a folder")):
-        sub = commands.add_parser(command, help=doc, description=doc)
-        sub.add_argument("--corpus", default=argparse.SUPPRESS, help="as for building")
-        sub.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="as for building")
-        if command == "export":
-            sub.add_argument("--format", choices=("webdataset", "released"), required=True)
-            sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="an empty or a new folder")
-        else:
-            sub.add_argument("--from", type=Path, required=True, metavar="DIR", dest="source")
-    return parser
-
-
-def _export(layout: Layout, kind: str, out: Path) -> None:
-    from dataset_tools.exchange.released_layout import export_released
-    from dataset_tools.exchange.tar_samples import export_tars
-
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is not an empty folder; give --out a new one")
-    export, unit = (export_tars, "clips") if kind == "webdataset" else (export_released, "segments of 2 s")
-    for name, count in export(layout.stage("shards"), out).items():
-        say("shards", f"{name}: {count} {unit}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
-    args = _parser().parse_args(argv)
-    layout = layout_of(args)
-    if args.command == "export":
-        _export(layout, args.format, args.out)
-        return 0
-    params = load_params(layout.params, "shards", Params)
-    rows = import_released(layout, params, args.source) if args.command == "import" else build(layout, params)
-    kept = [row for row in rows if row.status == "ok"]
-    for split in SPLITS:
-        inside = [row for row in kept if row.split == split]
-        if inside:
-            seconds = frames_to_seconds(sum(row.frames for row in inside))
-            say("shards", f"{split}: {len(inside)} clips, {seconds:.1f} s, {len({row.shard for row in inside})} shards")
-    dropped = [row for row in rows if row.status != "ok"]
-    for row in dropped[:SHOWN]:
-        say("shards", f"dropped {row.id}: {row.reason}")
-    if len(dropped) > SHOWN:
-        say("shards", f"... and {len(dropped) - SHOWN} more, all in {layout.stage('shards') / 'rows.csv'}")
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

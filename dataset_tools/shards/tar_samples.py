@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import SPLITS
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.shard_io.shard_format import SPLITS
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def export_tars(shards: Path, out: Path) -> dict[str, int]:

@@ -6,13 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.limits import SHOWN, SIDE
-from dataset_tools.base.schema import Row, read_records
-from dataset_tools.base.shard_format import JOINTS, MAX_FRAMES, MAX_PEOPLE, SPLITS, STREAMS, ShardClip, check_numbers
-from dataset_tools.base.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
-from dataset_tools.base.timebase import FPS, SAMPLES_PER_FRAME, window_starts
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.limits import SHOWN, SIDE
+from dataset_tools.lib.core.schema import Row, read_records
+from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME, window_starts
+from dataset_tools.lib.shard_io.shard_format import (
+    JOINTS,
+    MAX_FRAMES,
+    MAX_PEOPLE,
+    SPLITS,
+    STREAMS,
+    ShardClip,
+    check_numbers,
+)
+from dataset_tools.lib.shard_io.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from dataset_tools.base.limits import DANCERS, VIDEO_SECONDS
+from dataset_tools.lib.core.limits import DANCERS, VIDEO_SECONDS
 
 MOST_DAYS = 3  # what was typed as 72:00 is so many days to a spreadsheet
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.csv_file import cells_of, separator_of
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import CSV_BYTES, file_bytes
-from dataset_tools.base.manifest import Manifest, load_manifest, scan_manifest
-from dataset_tools.base.schema import SEGMENT, ListedClip, Song, Video, scan_records
-from dataset_tools.corpus import annotation_values as values
-from dataset_tools.corpus.clip_finder import ClipFinder
-from dataset_tools.corpus.columns import assign_roles, find_header, parse_mapping
-from dataset_tools.corpus.spreadsheet import Sheet, read_sheet, shown
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import CSV_BYTES, file_bytes
+from dataset_tools.lib.core.manifest import Manifest, load_manifest, scan_manifest
+from dataset_tools.lib.core.schema import SEGMENT, ListedClip, Song, Video, scan_records
+from dataset_tools.sources import annotation_values as values
+from dataset_tools.sources.clip_finder import ClipFinder
+from dataset_tools.sources.columns import assign_roles, find_header, parse_mapping
+from dataset_tools.sources.spreadsheet import Sheet, read_sheet, shown
 
 TARGETS = {
     "url": ("videos", "url"), "video_title": ("videos", "title"), "start": ("clips", "start"), "end": ("clips", "end"),

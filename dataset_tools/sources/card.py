@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from dataset_tools.base.atomic import write_aside, write_text
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.limits import shown
-from dataset_tools.base.manifest import Manifest, load_manifest, missing_values
-from dataset_tools.base.schema import SEGMENT, ListedClip, Row, read_records
-from dataset_tools.base.timebase import FPS
-from dataset_tools.base.yaml_file import read_yaml
-from dataset_tools.corpus.rules import check_manifest
+from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.manifest import Manifest, load_manifest, missing_values
+from dataset_tools.lib.core.schema import SEGMENT, ListedClip, Row, read_records
+from dataset_tools.lib.core.timebase import FPS
+from dataset_tools.lib.core.yaml_file import read_yaml
+from dataset_tools.sources.rules import check_manifest
 
 PARTS = ("train", "val", "test", "")
 COLOURS = {"train": "#4477aa", "val": "#ccbb44", "test": "#ee6677", "": "#bbbbbb"}

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import scan_checksums
-from dataset_tools.base.schema import Clip, Row, Video, leaks, scan_records
-from dataset_tools.base.shard_check import validate_shard
-from dataset_tools.base.sound_file import open_sound
-from dataset_tools.base.stream_files import read_i3d, read_motion, read_pose
-from dataset_tools.base.timebase import SAMPLES_PER_FRAME
-from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.base.workers import progress
-from dataset_tools.corpus.apart import look
-from dataset_tools.corpus.card import read_about
-from dataset_tools.corpus.rules import check_manifest
-from dataset_tools.vision.video_io import open_media
+from dataset_tools.download.apart import look
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import scan_checksums
+from dataset_tools.lib.core.schema import Clip, Row, Video, leaks, scan_records
+from dataset_tools.lib.core.timebase import SAMPLES_PER_FRAME
+from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.parallel.workers import progress
+from dataset_tools.lib.shard_io.shard_check import validate_shard
+from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_pose
+from dataset_tools.lib.sound.sound_file import open_sound
+from dataset_tools.lib.video.video_io import open_media
+from dataset_tools.sources.card import read_about
+from dataset_tools.sources.rules import check_manifest
 
 FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "audio": ".wav"}
 
@@ -144,7 +144,7 @@ def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[s
 
 
 def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    from dataset_tools.corpus.whole_file import whole
+    from dataset_tools.download.whole_file import whole
 
     if row.sha256 and file_sha256(path) != row.sha256:
         yield "its sha256 is not that of rows.csv; run download again"
@@ -152,7 +152,7 @@ def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
 
 
 def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    from dataset_tools.corpus.whole_file import whole
+    from dataset_tools.download.whole_file import whole
 
     look(whole, path)
     if (count := look(_pictures, path)) != row.frames:

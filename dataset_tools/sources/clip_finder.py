@@ -3,11 +3,11 @@
 import re
 from collections import defaultdict
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.manifest import Manifest
-from dataset_tools.base.schema import Clip
-from dataset_tools.corpus.annotation_values import looks_like_url, number_of, plain_name
-from dataset_tools.corpus.spreadsheet import shown
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.manifest import Manifest
+from dataset_tools.lib.core.schema import Clip
+from dataset_tools.sources.annotation_values import looks_like_url, number_of, plain_name
+from dataset_tools.sources.spreadsheet import shown
 
 
 def same_id(text: str, own: str) -> bool:

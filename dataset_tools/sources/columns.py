@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Sequence
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.corpus.annotation_values import looks_like_url, plain_name
-from dataset_tools.corpus.spreadsheet import shown
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.sources.annotation_values import looks_like_url, plain_name
+from dataset_tools.sources.spreadsheet import shown
 
 ROLES = (
     "clip", "video", "song", "url", "start", "end", "duration", "times", "dancers", "video_title", "song_title", "artist",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from dataset_tools.base.manifest import (
+from dataset_tools.lib.core.manifest import (
     Manifest,
     absent_files,
     differences,
@@ -16,7 +16,7 @@ from dataset_tools.base.manifest import (
     scan_published,
     url_problem,
 )
-from dataset_tools.base.schema import Video, leaks, scan_records
+from dataset_tools.lib.core.schema import Video, leaks, scan_records
 
 WINDOW = 2.0  # seconds: a shorter clip gives no training window
 OVERLAP = 0.5  # seconds that two clips of one video may share

@@ -14,9 +14,9 @@ from datetime import datetime, time, timedelta
 from itertools import islice, product
 from pathlib import Path
 
-from dataset_tools.base.csv_file import cells_of, separator_of
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import (
+from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import (
     SHEET_BYTES,
     SHEET_CELL,
     SHEET_COLUMNS,
@@ -27,8 +27,8 @@ from dataset_tools.base.limits import (
     SHEET_UNPACKED,
     file_bytes,
 )
-from dataset_tools.base.names import plain
-from dataset_tools.corpus.excel_times import shown_number, shown_time
+from dataset_tools.lib.core.names import plain
+from dataset_tools.sources.excel_times import shown_number, shown_time
 
 
 @dataclass(frozen=True, kw_only=True)

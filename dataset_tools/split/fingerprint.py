@@ -19,8 +19,8 @@ import numpy as np
 from scipy import fft, signal
 from threadpoolctl import threadpool_limits
 
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.base.workers import progress
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.parallel.workers import progress
 
 HOP = 1024
 """Samples between frames: 46 ms."""

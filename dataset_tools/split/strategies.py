@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.schema import leaks
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.schema import leaks
 
 PARTS = ("train", "val", "test")
 

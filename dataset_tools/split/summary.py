@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from dataset_tools.base.manifest import QUANTITIES, Published, differences
-from dataset_tools.partition.strategies import PARTS, Item, SplitRow, shared
+from dataset_tools.lib.core.manifest import QUANTITIES, Published, differences
+from dataset_tools.split.strategies import PARTS, Item, SplitRow, shared
 
 
 def summarise(items: list[Item], rows: list[SplitRow], published: list[Published]) -> dict:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from dataset_tools.base.cli import command_parser
+from dataset_tools.lib.core.cli import command_parser
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

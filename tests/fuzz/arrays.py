@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from d2m_model.metrics.inputs import true_beats
-from dataset_tools.aist.annotations import read_keypoints, read_motion
-from dataset_tools.base import stream_files
+from dataset_tools.lib.aist.annotations import read_keypoints, read_motion
+from dataset_tools.lib.shard_io import stream_files
 from tests.fuzz.case import Case, promise, refusing
 from tests.fuzz.json_files import pose
 from tests.fuzz.mutation import ODD_NUMBERS, damaged, rezipped

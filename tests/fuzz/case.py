@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 READER = "reader.txt"
 """In the folder of a saved case: the name of the reader. All other files there are its input."""

@@ -9,20 +9,21 @@ from pathlib import Path
 import torch
 from hypothesis import strategies as st
 
-from d2m_model.imports import load_jukebox, load_released, load_vggish
-from d2m_model.imports.foreign_file import read_tensors
+from d2m_model.checkpoints import load_jukebox, load_released, load_vggish
+from d2m_model.checkpoints.foreign_file import read_tensors
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from d2m_model.nets.presets import PRESETS, DanceToCodes
+from d2m_model.nets.presets import PRESETS
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
 from d2m_model.prior.net import PriorNet, PriorSizes
 from d2m_model.rhythm.model import load_rhythm, save_rhythm
 from d2m_model.rhythm.net import RhythmNet
 from d2m_model.training.music_model import load_generator, save_generator
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
-from dataset_tools.hearing.embedding_net import EmbeddingNet, load_embedding, save_embedding
-from dataset_tools.vision.i3d_checkpoints import load_i3d
-from dataset_tools.vision.pifpaf_compat import load_checkpoint
-from dataset_tools.vision.pose_net import load_network
+from dataset_tools.i3d.checkpoints import load_i3d
+from dataset_tools.lib.embedding.net import EmbeddingNet, load_embedding, save_embedding
+from dataset_tools.pose.net import load_network
+from dataset_tools.pose.pifpaf_compat import load_checkpoint
 from tests.fuzz.case import Case, promise
 from tests.fuzz.mutation import altered, damaged, odd_scalars, rezipped
 

@@ -14,8 +14,8 @@ import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.orphans import end_with_parent
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.parallel.orphans import end_with_parent
 from tests.fuzz.case import LONGEST_REASON, Broken, Case, read_case
 
 DEEP = "a/b/c/d/e"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from d2m_model.generation.pose_files import read_pose
+from d2m_model.generate.pose_files import read_pose
 from d2m_model.metrics.inputs import read_rhythm
 from d2m_model.rhythm.beats_file import read_beats, write_beats
 from tests.fuzz.case import Case, promise

@@ -8,7 +8,7 @@ import mido
 import numpy as np
 from hypothesis import strategies as st
 
-from dataset_tools.base.midi import read_score
+from dataset_tools.lib.midi import read_score
 from tests.fuzz.case import Case, promise
 from tests.fuzz.mutation import damaged
 

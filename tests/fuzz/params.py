@@ -9,17 +9,15 @@ from pathlib import Path
 import yaml
 from hypothesis import strategies as st
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import COMMANDS, DATA_STAGES, MODEL_STAGES, PROJECT, Layout
-from dataset_tools.base.params import corpus_of, load_params, names_of
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import COMMANDS, DATA_STAGES, MODEL_STAGES, PROJECT, Layout
+from dataset_tools.lib.core.params import corpus_of, load_params, names_of
 from tests.fuzz.case import Case, promise
 from tests.fuzz.mutation import ODD_TEXTS, altered, damaged, odd_numbers, odd_trees
 
-PACKAGES = ("rhythm", "prior")
 PLACES = {
-    word: f"{'dataset_tools' if word in DATA_STAGES else 'd2m_model'}.{word}{'.params' if word in PACKAGES else ''}"
-    for word in DATA_STAGES + MODEL_STAGES + COMMANDS
-} | {"generate": "d2m_model.generation.settings"}
+    word: f"{'dataset_tools' if word in DATA_STAGES else 'd2m_model'}.{word}.params" for word in DATA_STAGES + MODEL_STAGES + COMMANDS
+}
 MODULES = {word: importlib.import_module(name) for word, name in PLACES.items()}
 LISTS = ("levels", "variants", "systems")
 ODD_LINES = (

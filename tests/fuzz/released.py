@@ -8,10 +8,11 @@ import numpy as np
 import soundfile
 from hypothesis import strategies as st
 
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.shards import Params, import_released
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from dataset_tools.shards.params import Params
+from dataset_tools.shards.stage import import_released
 from tests.fuzz.arrays import HEADERS, ODD_SHAPES
 from tests.fuzz.case import SHARD_PEAK, Case, promise
 from tests.fuzz.mutation import ODD_NUMBERS, ODD_TEXTS, damaged

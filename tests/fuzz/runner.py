@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset_tools.base.orphans import start
+from dataset_tools.lib.parallel.orphans import start
 from tests.fuzz.case import READER
 from tests.fuzz.child import DEEP, MEMORY, explore
 

@@ -9,13 +9,13 @@ import h5py
 import numpy as np
 from hypothesis import strategies as st
 
-from dataset_tools.base.shard_check import validate_shard
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.exchange.released_layout import export_released, find_segments, load_segment
-from dataset_tools.exchange.tar_samples import export_tars
-from tests.builders import build_shards
+from dataset_tools.lib.shard_io.shard_check import validate_shard
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from dataset_tools.shards.released_layout import export_released, find_segments, load_segment
+from dataset_tools.shards.tar_samples import export_tars
 from tests.fuzz.case import NAME, SHARD_PEAK, Case, promise, refusing
 from tests.fuzz.mutation import ODD_NUMBERS, ODD_TEXTS, damaged
+from tests.helpers.builders import build_shards
 
 SHARD = "train-00000.h5"
 

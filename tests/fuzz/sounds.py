@@ -9,8 +9,8 @@ import soundfile
 from hypothesis import strategies as st
 
 from d2m_model.metrics.inputs import read_sound
-from dataset_tools.base import stream_files
-from dataset_tools.base.sound_file import read_samples
+from dataset_tools.lib.shard_io import stream_files
+from dataset_tools.lib.sound.sound_file import read_samples
 from tests.fuzz.case import Case, promise, refusing
 from tests.fuzz.mutation import damaged
 

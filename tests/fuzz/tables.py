@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from openpyxl.utils.exceptions import IllegalCharacterError
 
 from d2m_model.metrics.inputs import Pair, inside
-from dataset_tools.base.manifest import missing_values, scan_manifest, url_problem
-from dataset_tools.base.schema import read_records, write_records
-from dataset_tools.base.weights import Weights
-from dataset_tools.corpus.annotations import import_annotations
-from dataset_tools.split import CutClip, items_of_manifest
+from dataset_tools.lib.core.manifest import missing_values, scan_manifest, url_problem
+from dataset_tools.lib.core.schema import read_records, write_records
+from dataset_tools.lib.core.weights import Weights
+from dataset_tools.sources.annotations import import_annotations
+from dataset_tools.split.rows import CutClip
+from dataset_tools.split.stage import items_of_manifest
 from tests.fuzz.case import NAME, Case, promise
 from tests.fuzz.mutation import damaged, odd_texts, rezipped
 

@@ -9,10 +9,10 @@ import av
 import numpy as np
 from hypothesis import strategies as st
 
-from dataset_tools.vision.decoding import timed_frames
-from dataset_tools.vision.media import course, probe
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.video_io import read_sound
+from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.lib.video.decoding import timed_frames
+from dataset_tools.lib.video.media import course, probe
+from dataset_tools.lib.video.video_io import read_sound
 from tests.fuzz.case import Case, promise
 from tests.fuzz.mutation import damaged
 

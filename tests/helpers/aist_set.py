@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dataset_tools.aist.corpus import SIZE
-from dataset_tools.aist.names import GENRES, parse_name
-from dataset_tools.demo.choreography import choreograph
-from dataset_tools.demo.genres import GENRES as SOUNDS
-from dataset_tools.demo.skeleton import COCO_JOINTS, DOFS, Body, forward, rotation
-from dataset_tools.demo.songs import compose, synthesise
-from dataset_tools.vision.video_io import rgb_frames, write_clip
+from dataset_tools.demo.music.genres import GENRES as SOUNDS
+from dataset_tools.demo.music.songs import compose, synthesise
+from dataset_tools.demo.render.choreography import choreograph
+from dataset_tools.demo.render.skeleton import COCO_JOINTS, DOFS, Body, forward, rotation
+from dataset_tools.lib.aist.corpus import SIZE
+from dataset_tools.lib.aist.names import GENRES, parse_name
+from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 
 RATE, SCALING = 60, 95.0  # frames a second; cm per SMPL metre
 PICTURE = (256, 144)  # px; the published videos have 1920 x 1080, in which keypoints are given here too

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base import schema
-from dataset_tools.base.layout import PROJECT
-from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, ShardClip, write_shard
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples, window_starts
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.layout import PROJECT
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples, window_starts
+from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH, ShardClip, write_shard
+from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 GENRES = ("house", "hiphop")
 WIDTH, HEIGHT = 204, 360

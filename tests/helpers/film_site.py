@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from footage import numbered_video, tone
 
-from dataset_tools.base import schema
-from dataset_tools.base.layout import Layout
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.layout import Layout
+from tests.helpers.footage import numbered_video, tone
 
 
 def padded(movie, size, seed):

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from dataset_tools.vision.video_io import read_rgb, rgb_frames, write_clip
+from dataset_tools.lib.video.video_io import read_rgb, rgb_frames, write_clip
 
 BITS, CELL = 12, 16
 RATE = 44100

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from dataset_tools.vision.i3d_net import I3D
+from dataset_tools.i3d.net import I3D
 
 
 def lively(channels: int, width: float = 0.05, classes: int = 3, seed: int = 0) -> I3D:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from dataset_tools.base import workers
+from dataset_tools.lib.parallel import workers
 
 LONG = 20  # s: what a stage's work takes, and the import of a main module with much to import
 AT_ONCE = 3

@@ -15,11 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-from dataset_tools.base import workers
-from dataset_tools.base.layout import Layout
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.parallel import workers
 
 stage, root, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-module = importlib.import_module(f"dataset_tools.{stage}")
+command, module = (importlib.import_module(f"dataset_tools.{stage}.{part}") for part in ("__main__", "stage"))
 layout = Layout(root=root, corpus="c")
 outs, cache = layout.stage(stage), layout.cache(stage)
 
@@ -41,7 +41,7 @@ def start() -> int:
         os.dup2(null, 1)
         code = 1
         try:
-            code = module.main(["--corpus", "c", "--root", str(root)])
+            code = command.main(["--corpus", "c", "--root", str(root)])
         finally:
             os._exit(code)
     return pid
@@ -59,7 +59,7 @@ def in_this_process(function, items, *args, prepare=None, **kwargs):
 workers.START = "fork"
 if hasattr(module, "run_all"):  # once in this process, so that its forks find the weights loaded
     run_all, module.run_all = module.run_all, in_this_process
-    assert module.main(["--corpus", "c", "--root", str(root)]) == 0
+    assert command.main(["--corpus", "c", "--root", str(root)]) == 0
     module.run_all = run_all
     wipe()
 begun = time.monotonic()

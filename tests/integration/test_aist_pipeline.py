@@ -7,16 +7,30 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from aist_set import smpl_poses, write_set
 
-from d2m_model import baselines, d2m_gan, evaluate, generate, report, synthesizer, tables, vqvae
+from d2m_model.baselines import __main__ as baselines
+from d2m_model.d2m_gan import __main__ as d2m_gan
+from d2m_model.evaluate import __main__ as evaluate
+from d2m_model.generate import __main__ as generate
 from d2m_model.prior import __main__ as prior
+from d2m_model.report import __main__ as report
 from d2m_model.rhythm import __main__ as rhythm
-from dataset_tools import audio, clips, download, i3d, pose, shards, sources, split
-from dataset_tools.aist.names import GENRES
-from dataset_tools.base.layout import PROJECT, Layout
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.demo.skeleton import DOFS
+from d2m_model.synthesizer import __main__ as synthesizer
+from d2m_model.tables import __main__ as tables
+from d2m_model.vqvae import __main__ as vqvae
+from dataset_tools.audio import __main__ as audio
+from dataset_tools.clips import __main__ as clips
+from dataset_tools.demo.render.skeleton import DOFS
+from dataset_tools.download import __main__ as download
+from dataset_tools.i3d import __main__ as i3d
+from dataset_tools.lib.aist.names import GENRES
+from dataset_tools.lib.core.layout import PROJECT, Layout
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from dataset_tools.pose import __main__ as pose
+from dataset_tools.shards import __main__ as shards
+from dataset_tools.sources import __main__ as sources
+from dataset_tools.split import __main__ as split
+from tests.helpers.aist_set import smpl_poses, write_set
 
 TRAIN = [f"{genre}_sBM_c01_d04_m{genre[1:]}1_ch01" for genre in GENRES]
 TEST = ["gBR_sBM_c01_d04_mBR0_ch02", "gHO_sBM_c01_d20_mHO5_ch02"]

@@ -11,20 +11,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from d2m_model.baselines import SYSTEMS
-from dataset_tools.base.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
+from d2m_model.baselines.params import SYSTEMS
+from dataset_tools.lib.core.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OTHER_COMMANDS = {
     "sources": (
-        "dataset_tools.corpus.annotations", "dataset_tools.corpus.check", "dataset_tools.corpus.card",
-        "dataset_tools.demo.training_frames",
+        "dataset_tools.sources.annotations", "dataset_tools.sources.check", "dataset_tools.sources.card",
     ),
-    "shards": ("dataset_tools.exchange",),
-    "generate": ("d2m_model.generation.own_video", "d2m_model.generation.own_videos", "d2m_model.generation.pose_files"),
-    "rhythm": ("d2m_model.generation",),
+    "shards": ("dataset_tools.shards.released_layout", "dataset_tools.shards.tar_samples"),
+    "generate": ("d2m_model.generate.own_video", "d2m_model.generate.own_videos", "d2m_model.generate.pose_files"),
+    "rhythm": ("d2m_model.generate",),
 }
-"""What a stage's module imports for what the pipeline does not run: --check, a picture of a scene, export, --video and --pose."""
+"""What a stage imports for what the pipeline does not run: --check, export, --video and --pose."""
 MODULES = {s: f"dataset_tools.{s}" for s in DATA_STAGES} | {s: f"d2m_model.{s}" for s in MODEL_STAGES + COMMANDS}
 
 
@@ -43,11 +42,11 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-def test_top_level_modules_are_exactly_the_stages():
+def test_the_packages_with_a_command_line_are_exactly_the_stages():
     for package, stages in (("dataset_tools", DATA_STAGES), ("d2m_model", MODEL_STAGES + COMMANDS)):
         modules = {p.stem for p in (ROOT / package).glob("*.py")} - {"__init__"}
         packages = {p.parent.name for p in (ROOT / package).glob("*/__main__.py")}
-        assert modules | packages == set(stages) and not modules & packages
+        assert packages == set(stages) and not modules
 
 
 def test_dvc_stages_params_and_presets_use_the_same_words():
@@ -62,14 +61,8 @@ def test_dvc_stages_params_and_presets_use_the_same_words():
 
 
 def start_of(word: str) -> Path:
-    """The file that the command of a stage starts: its module, or the __main__ of its package."""
-    path = ROOT.joinpath(*MODULES[word].split("."))
-    return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def params_module(word: str) -> str:
-    """The module that has the Params of a stage."""
-    return f"{MODULES[word]}.params" if start_of(word).name == "__main__.py" else MODULES[word]
+    """The file that the command of a stage starts."""
+    return ROOT.joinpath(*MODULES[word].split("."), "__main__.py")
 
 
 def file_of(name: str) -> Path | None:
@@ -99,6 +92,9 @@ def test_dvc_runs_a_stage_again_when_its_code_changes_and_only_then(word):
     named = {dep for dep in deps if dep.suffix == ".py" or (dep / "__init__.py").is_file()}
     needless = {dep for dep in named if not any(p == dep or dep in p.parents for p in code)}
     assert not needless, f"dvc.yaml: {word} imports nothing of {sorted(str(p.relative_to(ROOT)) for p in needless)}"
+    others = {dep for dep in named if dep.is_dir() and dep != start_of(word).parent}
+    loose = {dep for dep in others if any(p not in code and p.name != "__init__.py" for p in dep.rglob("*.py"))}
+    assert not loose, f"dvc.yaml: {word} imports only some of {sorted(str(p.relative_to(ROOT)) for p in loose)}; name the files"
 
 
 def test_params_is_the_demo_preset():
@@ -110,15 +106,15 @@ def test_params_is_the_demo_preset():
 def test_presets_are_accepted_by_every_stage(preset, word):
     import importlib
 
-    from dataset_tools.base.params import load_params
+    from dataset_tools.lib.core.params import load_params
 
-    load_params(ROOT / "presets" / preset, word, importlib.import_module(params_module(word)).Params)
+    load_params(ROOT / "presets" / preset, word, importlib.import_module(f"{MODULES[word]}.params").Params)
 
 
 @pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
 def test_presets_name_systems_and_their_sections(preset):
-    from d2m_model.baselines import system_module
-    from dataset_tools.base.params import load_params, names_of
+    from d2m_model.baselines.stage import system_module
+    from dataset_tools.lib.core.params import load_params, names_of
 
     assert set(names_of(ROOT / "presets" / preset, "systems")) <= set(SYSTEMS)
     for name in SYSTEMS:
@@ -128,7 +124,7 @@ def test_presets_name_systems_and_their_sections(preset):
 @pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
 def test_a_baseline_runs_again_for_its_own_parameters_and_the_shared_ones(preset):
     """DVC watches what dvc.yaml names, and stops where a preset lacks one of them."""
-    from d2m_model.baselines import Params
+    from d2m_model.baselines.params import Params
 
     values = yaml.safe_load((ROOT / "presets" / preset).read_text())
     watched = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["baselines"]["params"]
@@ -141,7 +137,7 @@ def test_a_baseline_runs_again_for_its_own_parameters_and_the_shared_ones(preset
 def test_every_stage_has_a_test_and_a_mention():
     text = (ROOT / "docs" / "architecture.md").read_text()
     for word in MODULES:
-        assert (ROOT / "tests" / f"test_{word}.py").exists(), word
+        assert ROOT.joinpath("tests", *MODULES[word].split("."), f"test_{word}.py").exists(), word
         assert f"| `{word}" in text
 
 
@@ -149,22 +145,16 @@ def test_arrows_run_one_way():
     for path in sources():
         names, where = imports_of(path), path.relative_to(ROOT)
         inside = where.parts[0] + ("." + where.parts[1] if len(where.parts) > 2 else "")
-        stages = {m for m in MODULES.values() if m != f"{where.parts[0]}.{path.stem}"}
-        if len(where.parts) == 2:
-            assert not names & stages, f"{where}: a stage imports a stage"
         inner = {f"{m}.{part}" for m in MODULES.values() for part in ("__main__", "stage") if m != inside}
         assert not names & inner, f"{where}: the inside of another stage's package"
         if where.parts[0] == "dataset_tools":
             assert not any(n.startswith("d2m_model") for n in names), where
         forbidden = {
-            "dataset_tools.base": ("dataset_tools.vision", "dataset_tools.demo", *MODULES.values()),
-            "dataset_tools.vision": ("dataset_tools.demo", *MODULES.values()),
-            "dataset_tools.corpus": ("dataset_tools.demo", *MODULES.values()),
+            "dataset_tools.lib": ("dataset_tools.demo", *MODULES.values()),
             "d2m_model.nets": ("d2m_model.training", *MODULES.values()),
             "d2m_model.losses": ("d2m_model.training", *MODULES.values()),
             "d2m_model.metrics": ("d2m_model.training", *MODULES.values()),
-            "d2m_model.composers": tuple(MODULES.values()),
-            "d2m_model.imports": ("d2m_model.training", *MODULES.values()),
+            "d2m_model.checkpoints": ("d2m_model.training", *MODULES.values()),
             "d2m_model.training": tuple(MODULES.values()),
         }.get(inside, ())
         for name in names:
@@ -172,11 +162,11 @@ def test_arrows_run_one_way():
 
 
 READERS = {
-    "dataset_tools/base/array_file.py", "dataset_tools/base/tensor_file.py", "dataset_tools/base/sound_file.py", "dataset_tools/base/json_file.py",
-    "dataset_tools/base/midi.py", "dataset_tools/aist/array_pickle.py", "dataset_tools/corpus/spreadsheet.py",
+    "dataset_tools/lib/core/array_file.py", "dataset_tools/lib/core/tensor_file.py", "dataset_tools/lib/sound/sound_file.py", "dataset_tools/lib/core/json_file.py",
+    "dataset_tools/lib/midi.py", "dataset_tools/lib/aist/array_pickle.py", "dataset_tools/sources/spreadsheet.py",
 }  # fmt: skip
 """Where files of others are opened, each format by one reader with its limits."""
-OWN = {"d2m_model/demo/", "dataset_tools/demo/", "dataset_tools/base/orphans.py", "dataset_tools/base/workers.py"}
+OWN = {"d2m_model/demo/", "dataset_tools/demo/", "dataset_tools/lib/parallel/orphans.py", "dataset_tools/lib/parallel/workers.py"}
 """Recipes and processes that read back what they have just written themselves."""
 OPENING = re.compile(
     r"\b(torch\.load|np\.load|soundfile\.(SoundFile|read|info|blocks)|zipfile\.ZipFile|pickle\.(load|loads|Unpickler)|mido\.MidiFile|wavfile\.read)\b"
@@ -190,14 +180,14 @@ def test_files_of_others_are_opened_by_their_readers():
         if (name := path.relative_to(ROOT).as_posix()) not in READERS and not any(name.startswith(own) for own in OWN)
         for found in OPENING.finditer(re.sub(r'"""[\s\S]*?"""|#.*', "", path.read_text(encoding="utf-8")))
     }
-    assert not direct, f"use the readers of dataset_tools.base: {sorted(direct)}"
+    assert not direct, f"use the readers of dataset_tools.lib: {sorted(direct)}"
 
 
 def test_training_imports_little_at_module_level():
     """d2m_model's training stages run on a bare CUDA machine: torch, numpy, h5py, pandas, pyyaml and tqdm."""
     allowed = {"torch", "numpy", "h5py", "pandas", "yaml", "tqdm", "d2m_model", "dataset_tools"} | sys.stdlib_module_names
-    files = [*ROOT.glob("d2m_model/training/*.py"), *ROOT.glob("d2m_model/nets/*.py"), *ROOT.glob("d2m_model/losses/*.py")]
-    for path in [*files, *(ROOT / "d2m_model" / f"{w}.py" for w in ("vqvae", "synthesizer", "d2m_gan")), *ROOT.glob("d2m_model/rhythm/*.py")]:
+    folders = ("training", "nets", "losses", "vqvae", "synthesizer", "d2m_gan", "rhythm")
+    for path in (file for folder in folders for file in (ROOT / "d2m_model" / folder).rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
             for name in names:
@@ -220,7 +210,7 @@ def test_benchmarks_are_run_as_modules():
 @pytest.mark.parametrize("word", MODULES)
 def test_help_names_the_command(word, capsys):
     """Each runs its `main` when called as a module; that this ends in exit codes and lines, the next test sees."""
-    module = importlib.import_module(MODULES[word] + (".__main__" if start_of(word).name == "__main__.py" else ""))
+    module = importlib.import_module(f"{MODULES[word]}.__main__")
     assert re.search(r'\nif __name__ == "__main__":\n    (cli\.)?run\(main\)\n$', start_of(word).read_text())
     with pytest.raises(SystemExit) as ended:
         module.main(["--help"])
@@ -229,7 +219,7 @@ def test_help_names_the_command(word, capsys):
 
 @pytest.mark.parametrize("word", MODULES)
 def test_a_mistaken_option_is_one_line(word, capsys):
-    module = importlib.import_module(MODULES[word] + (".__main__" if start_of(word).name == "__main__.py" else ""))
+    module = importlib.import_module(f"{MODULES[word]}.__main__")
     with pytest.raises(SystemExit) as ended:
         module.main(["--no-such-option"])
     told = capsys.readouterr().err
@@ -237,9 +227,9 @@ def test_a_mistaken_option_is_one_line(word, capsys):
 
 
 def test_parsers_are_made_in_one_place():
-    """Whose mistakes are one line: `base.cli`."""
+    """Whose mistakes are one line: `lib.core.cli`."""
     for path in [f for part in ("dataset_tools", "d2m_model", "benchmarks", "tests/fuzz") for f in (ROOT / part).rglob("*.py")]:
-        assert path == ROOT / "dataset_tools/base/cli.py" or "ArgumentParser(" not in path.read_text(), path
+        assert path == ROOT / "dataset_tools/lib/core/cli.py" or "ArgumentParser(" not in path.read_text(), path
 
 
 def test_unknown_corpus_is_one_line(tmp_path):

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_kill import for_clips, for_shards
 
-from dataset_tools.base.layout import Layout
+from dataset_tools.lib.core.layout import Layout
+from tests.integration.test_kill import for_clips, for_shards
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(layout, stage, limit=None):

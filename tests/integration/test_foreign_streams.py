@@ -8,14 +8,15 @@ import pytest
 import soundfile
 from av.stream import Disposition
 
-from d2m_model.generation import own_songs
+from d2m_model.generate import own_songs
 from d2m_model.metrics.inputs import read_rhythm, true_beats
 from d2m_model.rhythm.stage import true_beats as beats_of_truth
-from dataset_tools.aist.annotations import read_keypoints, read_motion
-from dataset_tools.aist.corpus import annotated_motion, annotated_pose
-from dataset_tools.base import limits, stream_files
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import ClipEntry
+from dataset_tools.lib.aist.annotations import read_keypoints, read_motion
+from dataset_tools.lib.aist.corpus import annotated_motion, annotated_pose
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io import stream_files
+from dataset_tools.lib.shard_io.shard_format import ClipEntry
 
 CLIP = ClipEntry(clip_id="a", song="s", genre="g", split="train", width=10, height=10, frames=60)
 WRONG_BEATS = {

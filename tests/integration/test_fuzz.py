@@ -11,11 +11,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import ROOT, command
 from hypothesis import strategies as st
 
-from d2m_model.training.memory import keep_freed_memory
-from dataset_tools.base.errors import UserError
+from d2m_model.nets.cpu.memory import keep_freed_memory
+from dataset_tools.lib.core.errors import UserError
+from tests.conftest import ROOT, command
 from tests.fuzz import FAMILIES, runner
 from tests.fuzz.case import READER, Case, promise, read_case
 

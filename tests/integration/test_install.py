@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import beats_of, click_train
-from conftest import ROOT, command, environment
 
 from d2m import PACKAGES
-from dataset_tools.base.errors import EXTRAS, installing, missing_package
+from dataset_tools.lib.core.errors import EXTRAS, installing, missing_package
+from tests.conftest import ROOT, command, environment
+from tests.helpers.builders import beats_of, click_train
 
 PARTS = ("dataset_tools", "d2m_model")
 CORE = ("split", "shards", "evaluate", "tables")

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import build_clip
-from footage import coded, numbered_video, tone
 from scipy.io import wavfile
-from within import run_within
 
-from dataset_tools import audio, clips, i3d, pose
-from dataset_tools.base import schema
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import Manifest, save_manifest
-from dataset_tools.joining.upstream import CutClip, SplitPart
-from dataset_tools.vision.video_io import rgb_frames, write_clip
+from dataset_tools.audio.rows import AudioRow
+from dataset_tools.clips.rows import VideoRow
+from dataset_tools.i3d.rows import FeatureRow
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import Manifest, save_manifest
+from dataset_tools.lib.video.video_io import rgb_frames, write_clip
+from dataset_tools.pose.rows import PoseRow
+from dataset_tools.shards.upstream import CutClip, SplitPart
+from tests.helpers.builders import build_clip
+from tests.helpers.footage import coded, numbered_video, tone
+from tests.helpers.within import run_within
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 KILLS = 20
 LIMIT = 600  # s for a whole test
 
@@ -39,8 +42,8 @@ def for_clips(layout):
     videos = tuple(schema.Video(video_id=v, url="x") for v in "vw")
     songs = (schema.Song(song_id="s"),)
     save_manifest(Manifest(folder=layout.root, videos=videos, clips=tuple(cuts), songs=songs), layout.stage("sources"))
-    rows = [clips.VideoRow(id=v, status="ok", sha256=v) for v in "vw"]
-    schema.write_records(layout.stage("download") / "rows.csv", rows, clips.VideoRow)
+    rows = [VideoRow(id=v, status="ok", sha256=v) for v in "vw"]
+    schema.write_records(layout.stage("download") / "rows.csv", rows, VideoRow)
     return "clips: {workers: 2, min_ok: 0.5}"
 
 
@@ -75,7 +78,7 @@ def for_shards(layout):
     ids = [cut.clip_id for cut in cuts]
     table = [CutClip(id=c, status="ok", song_id=c, genre="pop", frames=60, width=64, height=48) for c in ids]
     schema.write_records(layout.stage("clips") / "rows.csv", table)
-    for word, row in (("pose", pose.PoseRow), ("i3d", i3d.FeatureRow), ("audio", audio.AudioRow)):
+    for word, row in (("pose", PoseRow), ("i3d", FeatureRow), ("audio", AudioRow)):
         schema.write_records(layout.stage(word) / "rows.csv", [row(id=c, status="ok") for c in ids])
     parts = [SplitPart(clip_id=cut.clip_id, split=cut.split) for cut in cuts]
     schema.write_records(layout.stage("split") / "split.csv", parts)
@@ -88,7 +91,7 @@ def test_a_killed_stage_resumes_to_the_same_bytes(layout, prepare):
     stage = prepare.__name__.removeprefix("for_")
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     done = run_within(
-        LIMIT, [sys.executable, TESTS / "kill_loop.py", stage, layout.root, str(KILLS), "1"],
+        LIMIT, [sys.executable, TESTS / "helpers" / "kill_loop.py", stage, layout.root, str(KILLS), "1"],
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

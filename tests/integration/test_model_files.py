@@ -6,8 +6,9 @@ import time
 import pytest
 import torch
 
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from d2m_model.nets.presets import DanceToCodes, preset_of
+from d2m_model.nets.presets import preset_of
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
 from d2m_model.prior.net import PriorNet, PriorSizes
 from d2m_model.prior.style import Styles
@@ -15,10 +16,10 @@ from d2m_model.rhythm.model import load_rhythm, save_rhythm
 from d2m_model.rhythm.net import RhythmNet
 from d2m_model.training.music_model import load_generator, save_generator
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.hearing.embedding_net import EmbeddingNet, load_embedding, save_embedding
-from dataset_tools.vision.i3d_checkpoints import load_i3d, save_i3d
-from dataset_tools.vision.i3d_net import I3D
+from dataset_tools.i3d.checkpoints import load_i3d, save_i3d
+from dataset_tools.i3d.net import I3D
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.embedding.net import EmbeddingNet, load_embedding, save_embedding
 
 BOOK = torch.linspace(-1, 1, 8 * 64).reshape(8, 64)
 

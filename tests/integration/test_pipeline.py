@@ -4,9 +4,9 @@ import json
 
 import pandas as pd
 import pytest
-from conftest import command
 
-from dataset_tools.base.layout import DATA_STAGES, MODEL_STAGES
+from dataset_tools.lib.core.layout import DATA_STAGES, MODEL_STAGES
+from tests.conftest import command
 
 
 def test_every_stage_leaves_its_folder(pipeline):

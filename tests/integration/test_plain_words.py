@@ -2,17 +2,19 @@
 
 import openpyxl
 import pytest
-from builders import build_manifest
-from film_site import corpus
-from test_download import QUICK, run
 
-from dataset_tools import download, sources
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.manifest import how_to_fill, load_manifest
-from dataset_tools.base.params import SECTIONS, load_params
-from dataset_tools.base.yaml_file import read_yaml
-from dataset_tools.corpus.no_film import in_place_of_a_video
-from dataset_tools.corpus.spreadsheet import read_sheet
+from dataset_tools.download import stage as download
+from dataset_tools.download.no_film import in_place_of_a_video
+from dataset_tools.download.params import Params
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.manifest import how_to_fill, load_manifest
+from dataset_tools.lib.core.params import SECTIONS, load_params
+from dataset_tools.lib.core.yaml_file import read_yaml
+from dataset_tools.sources import __main__ as sources
+from dataset_tools.sources.spreadsheet import read_sheet
+from tests.dataset_tools.download.test_download import QUICK, run
+from tests.helpers.builders import build_manifest
+from tests.helpers.film_site import corpus
 
 
 @pytest.fixture
@@ -78,10 +80,10 @@ def test_tabs_and_unknown_sections_of_params(tmp_path):
         read_yaml(path)
     path.write_text("clipz: {}\n")
     with pytest.raises(UserError, match=r"section 'download' is missing; it has 'clipz', which is none"):
-        load_params(path, "download", download.Params)
+        load_params(path, "download", Params)
     path.write_text("download: {}\nclipz: {workers: 2}\n")
     with pytest.raises(UserError, match=r"section 'clipz' is not known; is clips meant\? known: corpus, levels"):
-        load_params(path, "download", download.Params)
+        load_params(path, "download", Params)
 
 
 def test_every_section_of_the_presets_is_known(request):

@@ -3,12 +3,18 @@
 import json
 
 import pytest
-from builders import build_manifest
 
-from dataset_tools import audio, clips, download, i3d, pose, split
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.schema import write_records
+from dataset_tools.audio import __main__ as audio
+from dataset_tools.clips import __main__ as clips
+from dataset_tools.clips.rows import ClipRow
+from dataset_tools.download import __main__ as download
+from dataset_tools.i3d import __main__ as i3d
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.schema import write_records
+from dataset_tools.pose import __main__ as pose
+from dataset_tools.split import __main__ as split
+from tests.helpers.builders import build_manifest
 
 MISSING = {
     download: ("videos.csv", "sources"),
@@ -38,7 +44,7 @@ def test_a_table_that_is_missing_names_the_stage_to_run(root, stage):
 @pytest.mark.parametrize("stage", [pose, i3d, audio, split], ids=lambda stage: stage.__name__)
 def test_nothing_that_is_ok_is_said_before_any_weights_are_looked_for(root, stage):
     table = Layout(root=root, corpus="tiny").stage("clips") / "rows.csv"
-    row = clips.ClipRow(id="c1", status="failed", reason="video v1 was not downloaded", video_id="v1", song_id="s1")
-    write_records(table, [row], clips.ClipRow)
+    row = ClipRow(id="c1", status="failed", reason="video v1 was not downloaded", video_id="v1", song_id="s1")
+    write_records(table, [row], ClipRow)
     with pytest.raises(UserError, match="clips/rows.csv: none of its 1 rows is ok.*; c1: video v1 was not downloaded"):
         stage.main(["--root", str(root), "--corpus", "tiny"])

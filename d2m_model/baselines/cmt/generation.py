@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from d2m_model.composers.cmt_net import TIMES, CmtNet
-from d2m_model.composers.cmt_video import Rhythm, ranks
-from d2m_model.composers.cmt_words import (
+from d2m_model.baselines.cmt.net import TIMES, CmtNet
+from d2m_model.baselines.cmt.video import Rhythm, ranks
+from d2m_model.baselines.cmt.words import (
     BAR,
     DENSITY,
     NOTE,

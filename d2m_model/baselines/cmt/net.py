@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2m_model.composers.cmt_words import (
+from d2m_model.baselines.cmt.words import (
     BAR,
     BEAT,
     DENSITY,

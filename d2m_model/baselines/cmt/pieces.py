@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2m_model.composers.cmt_generation import places_of
-from d2m_model.composers.cmt_grid import fit_bars, fit_tempo
-from d2m_model.composers.cmt_words import BAR, BEAT, Song, bar_and_tick, song_of
-from d2m_model.composers.dance import Corpus
-from d2m_model.composers.foley_transcription import LIBRARY, transcribe
-from d2m_model.composers.score import Note, read_score
+from d2m_model.baselines.cmt.generation import places_of
+from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
+from d2m_model.baselines.cmt.words import BAR, BEAT, Song, bar_and_tick, song_of
+from d2m_model.baselines.dance import Corpus
+from d2m_model.baselines.score import Note, read_score
+from d2m_model.baselines.transcription import LIBRARY, transcribe
 from d2m_model.training.seeding import stream_seed
-from dataset_tools.base.cli import say
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import frames_to_seconds
-from dataset_tools.base.workers import progress, run_all
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import frames_to_seconds
+from dataset_tools.lib.parallel.workers import progress, run_all
 
 MIDI = (".mid", ".midi")
 FEW = 200

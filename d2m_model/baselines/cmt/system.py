@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2m_model.composers.cmt_generation import Sampling, Statistics, plan_of, statistics_of, write_words
-from d2m_model.composers.cmt_net import CmtNet, losses
-from d2m_model.composers.cmt_pieces import Excerpts, corpus_pieces, midi_pieces
-from d2m_model.composers.cmt_video import bar_speeds, read_motion, rhythm_of
-from d2m_model.composers.cmt_words import notes_of
-from d2m_model.composers.dance import Corpus, Dance, SystemParams, Unmeasured
-from d2m_model.composers.score import Note, cut
+from d2m_model.baselines.cmt.generation import Sampling, Statistics, plan_of, statistics_of, write_words
+from d2m_model.baselines.cmt.net import CmtNet, losses
+from d2m_model.baselines.cmt.pieces import Excerpts, corpus_pieces, midi_pieces
+from d2m_model.baselines.cmt.video import bar_speeds, read_motion, rhythm_of
+from d2m_model.baselines.cmt.words import notes_of
+from d2m_model.baselines.dance import Corpus, Dance, SystemParams, Unmeasured
+from d2m_model.baselines.score import Note, cut
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.loop import Watch, descend, train_loop
 from d2m_model.training.seeding import seed_everything
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.params import require
-from dataset_tools.base.timebase import frames_to_seconds
-from dataset_tools.base.workers import run_all
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.timebase import frames_to_seconds
+from dataset_tools.lib.parallel.workers import run_all
 
 KIND, VERSION = "cmt", 1
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from d2m_model.composers.cmt_grid import fit_bars, fit_tempo
-from d2m_model.composers.cmt_words import TICKS, seconds
-from dataset_tools.base.timebase import FPS
+from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
+from d2m_model.baselines.cmt.words import TICKS, seconds
+from dataset_tools.lib.core.timebase import FPS
 
 LONG_EDGE = 96
 """px that frames are reduced to: flow of whole bodies, quickly."""
@@ -48,8 +48,8 @@ class Rhythm(NamedTuple):
 
 def read_motion(video: Path) -> Motion:
     """The motion of a video file, by DIS flow at 96 px. Raises UserError where it is unreadable."""
-    from dataset_tools.vision.flow import Flow
-    from dataset_tools.vision.video_io import timed_frames
+    from dataset_tools.lib.video.flow import Flow
+    from dataset_tools.lib.video.video_io import timed_frames
 
     flow, before, found = Flow("dis"), None, []
     for _, frame in timed_frames(video):

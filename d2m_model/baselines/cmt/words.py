@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from d2m_model.composers.score import Note
+from d2m_model.baselines.score import Note
 
 BEAT, TYPE, DENSITY, PITCH, DURATION, INSTRUMENT, STRENGTH = range(7)
 """Columns of a word. BEAT: 1..16 the tick, `BAR` a bar. DENSITY: 1 + ticks struck. PITCH: 1 + MIDI note. DURATION: ticks.

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2m_model.composers.dance import Unmeasured
-from d2m_model.composers.dance2music_search import HISTORY, NOTES, STEP, search, similarity
+from d2m_model.baselines.dance import Unmeasured
+from d2m_model.baselines.dance2music.search import HISTORY, NOTES, STEP, search, similarity
 from d2m_model.training.loop import TrainingParams, Watch, descend
 from d2m_model.training.seeding import generator
 

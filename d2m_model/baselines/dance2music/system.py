@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2m_model.composers.dance import Corpus, Dance, SystemParams
-from d2m_model.composers.dance2music_online import OnlineNet, OnlineTask, played, taught
-from d2m_model.composers.dance2music_search import STEP, search, similarity
-from d2m_model.composers.score import Note
+from d2m_model.baselines.dance import Corpus, Dance, SystemParams
+from d2m_model.baselines.dance2music.online import OnlineNet, OnlineTask, played, taught
+from d2m_model.baselines.dance2music.search import STEP, search, similarity
+from d2m_model.baselines.score import Note
 from d2m_model.training import checkpoint
 from d2m_model.training.loop import train_loop
 from d2m_model.training.seeding import seed_everything
-from dataset_tools.base.params import require
-from dataset_tools.base.timebase import frames_to_seconds
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.timebase import frames_to_seconds
 
 SCALE = (60, 62, 64, 67, 69)
 """MIDI notes: C major pentatonic from middle C."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from d2m_model.composers.score import Note
+from d2m_model.baselines.score import Note
 
 LOWEST, KEYS, LEVELS = 21, 88, 32
 """MIDI pitch of the lowest key, how many there are, and bins of velocity, 4 apart."""

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2m_model.composers.foley_events import LIMIT, PAD, SHIFT, SHIFTS, VOCABULARY
-from d2m_model.composers.foley_pose import POSE_FPS, partitions
+from d2m_model.baselines.foley_music.events import LIMIT, PAD, SHIFT, SHIFTS, VOCABULARY
+from d2m_model.baselines.foley_music.pose import POSE_FPS, partitions
 
 STRIDE = 4
 """Frames of a dance to one of its features."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from d2m_model.nets.motion_features import MIRROR_PAIRS, fill_missing
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.core.timebase import FPS
 
 POSE_FPS = 22
 WINDOW = 132

@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from d2m_model.composers.foley_events import EOS, KEYS, PRESS, RELEASE, SHIFT, SHIFTS, SOS, VELOCITY, VOCABULARY
+from d2m_model.baselines.foley_music.events import EOS, KEYS, PRESS, RELEASE, SHIFT, SHIFTS, SOS, VELOCITY, VOCABULARY
 
 Follow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(rows (R,), words (R,)) -> log-probabilities (R, V) of what follows: row i goes on with row rows[i] of the last call, and

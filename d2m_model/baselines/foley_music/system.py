@@ -13,20 +13,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from d2m_model.composers import foley_events as events
-from d2m_model.composers.dance import Corpus, Dance, SystemParams, Unmeasured
-from d2m_model.composers.foley_net import FoleyNet, FoleySizes, Past
-from d2m_model.composers.foley_pose import POSE_FPS, WINDOW, at_speed, in_mirror, random_move, resampled, window
-from d2m_model.composers.foley_search import PianoState, beam_search
-from d2m_model.composers.foley_transcription import LIBRARY, transcribe
-from d2m_model.composers.score import Note, cut, read_midi
+from d2m_model.baselines.dance import Corpus, Dance, SystemParams, Unmeasured
+from d2m_model.baselines.foley_music import events
+from d2m_model.baselines.foley_music.net import FoleyNet, FoleySizes, Past
+from d2m_model.baselines.foley_music.pose import POSE_FPS, WINDOW, at_speed, in_mirror, random_move, resampled, window
+from d2m_model.baselines.foley_music.search import PianoState, beam_search
+from d2m_model.baselines.score import Note, cut, read_midi
+from d2m_model.baselines.transcription import LIBRARY, transcribe
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.loop import Watch, descend, train_loop
 from d2m_model.training.seeding import generator, seed_everything
-from dataset_tools.base.params import require
-from dataset_tools.base.timebase import frames_to_seconds
-from dataset_tools.base.workers import progress
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.timebase import frames_to_seconds
+from dataset_tools.lib.parallel.workers import progress
 
 KIND, VERSION = "foley_music", 1
 SECONDS = WINDOW / POSE_FPS

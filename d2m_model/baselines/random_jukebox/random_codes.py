@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from d2m_model.composers.dance import Corpus, Dance
+from d2m_model.baselines.dance import Corpus, Dance
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.vqvae_files import load_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.params import names_of
-from dataset_tools.base.timebase import HOPS, LEVELS, frames_to_samples
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.params import names_of
+from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples
 
 LEVEL = "high"
 

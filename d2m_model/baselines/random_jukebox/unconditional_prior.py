@@ -10,18 +10,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from d2m_model.composers.dance import Corpus, Dance, SystemParams, Unmeasured
-from d2m_model.composers.nets_prior import Prior
-from d2m_model.composers.random_codes import LEVEL, codes_of, load_decoder, played
+from d2m_model.baselines.dance import Corpus, Dance, SystemParams, Unmeasured
+from d2m_model.baselines.random_jukebox.net import Prior
+from d2m_model.baselines.random_jukebox.random_codes import LEVEL, codes_of, load_decoder, played
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.loop import Watch, descend, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.shard_data import WindowData
-from dataset_tools.base.params import require
-from dataset_tools.base.timebase import LEVELS
-from dataset_tools.base.workers import progress
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.timebase import LEVELS
+from dataset_tools.lib.parallel.workers import progress
 
 KIND, VERSION = "unconditional_prior", 1
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2m_model.nets.matrix_product import Linear, product, products
+from d2m_model.nets.cpu.matrix_product import Linear, product, products
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
 SHORT, LONG = (3, 4, 5), range(32, 49)

@@ -1,8 +1,8 @@
 """The demo's scores in General MIDI: percussion for the drums, for each timbre an instrument of its kind."""
 
-from dataset_tools.base.midi import Note
-from dataset_tools.demo.genres import GENRES
-from dataset_tools.demo.songs import Score
+from dataset_tools.demo.music.genres import GENRES
+from dataset_tools.demo.music.songs import Score
+from dataset_tools.lib.midi import Note
 
 PERCUSSION = {"kick": 36, "snare": 38, "clap": 39, "hat": 42, "crash": 49}
 """Drum -> number in General MIDI's percussion map."""

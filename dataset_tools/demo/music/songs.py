@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.demo import synth
-from dataset_tools.demo.genres import GENRES, SCALES, VELOCITY, Genre
+from dataset_tools.demo.music import synth
+from dataset_tools.demo.music.genres import GENRES, SCALES, VELOCITY, Genre
+from dataset_tools.lib.core.errors import UserError
 
 __all__ = ["GENRES", "Event", "Score", "Section", "compose", "synthesise"]
 

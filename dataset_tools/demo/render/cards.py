@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from dataset_tools.demo.figure import colour
-from dataset_tools.demo.props import paint_background
+from dataset_tools.demo.render.figure import colour
+from dataset_tools.demo.render.props import paint_background
 
 STYLES = ("blur", "colour", "picture", "stripes")
 CAPTIONS = (

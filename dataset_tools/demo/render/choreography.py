@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataset_tools.demo.moves import BOUNCE, CALM, MOVES, NEUTRAL, SNAP, VOCABULARY, Hit, Move, mirrored
-from dataset_tools.demo.skeleton import DOFS, clip_angles
-from dataset_tools.demo.songs import Score
+from dataset_tools.demo.music.songs import Score
+from dataset_tools.demo.render.moves import BOUNCE, CALM, MOVES, NEUTRAL, SNAP, VOCABULARY, Hit, Move, mirrored
+from dataset_tools.demo.render.skeleton import DOFS, clip_angles
 
 LAG_SECONDS = 0.010
 JITTER_SECONDS = 0.015

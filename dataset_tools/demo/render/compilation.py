@@ -12,18 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.midi import write_midi
-from dataset_tools.base.schema import Clip, Song, Video
-from dataset_tools.base.timebase import FPS, seconds_to_frames
-from dataset_tools.demo.cards import STYLES, side_panel, title_card
-from dataset_tools.demo.choreography import choreograph
-from dataset_tools.demo.general_midi import notes_of
-from dataset_tools.demo.lens import Lens
-from dataset_tools.demo.props import OCCLUDERS
-from dataset_tools.demo.scene import FRAMINGS, Scene, render
-from dataset_tools.demo.songs import Score, compose, synthesise
-from dataset_tools.vision.video_io import X264, rgb_frames, write_clip
+from dataset_tools.demo.music.general_midi import notes_of
+from dataset_tools.demo.music.songs import Score, compose, synthesise
+from dataset_tools.demo.render.cards import STYLES, side_panel, title_card
+from dataset_tools.demo.render.choreography import choreograph
+from dataset_tools.demo.render.lens import Lens
+from dataset_tools.demo.render.props import OCCLUDERS
+from dataset_tools.demo.render.scene import FRAMINGS, Scene, render
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.schema import Clip, Song, Video
+from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
+from dataset_tools.lib.midi import write_midi
+from dataset_tools.lib.video.video_io import X264, rgb_frames, write_clip
 
 WIDTH, HEIGHT = 640, 360
 SAMPLE_RATE = 44100

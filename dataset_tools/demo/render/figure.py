@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dataset_tools.demo import skeleton as sk
-from dataset_tools.demo.skeleton import Body, Posture
+from dataset_tools.demo.render import skeleton as sk
+from dataset_tools.demo.render.skeleton import Body, Posture
 
 _SHIFT = 4  # fractional bits of OpenCV's sub-pixel coordinates
 _ONE = 1 << _SHIFT

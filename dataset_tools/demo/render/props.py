@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dataset_tools.demo import figure
-from dataset_tools.demo.figure import colour
+from dataset_tools.demo.render import figure
+from dataset_tools.demo.render.figure import colour
 
 OCCLUDERS = ("pillar", "table", "caption", "sticker")
 

@@ -1,7 +1,4 @@
-"""A filmed room: textured background, tilted camera, one to three dancers, things in front of them.
-
-`python -m dataset_tools.demo.scene --sheet sheet.png` writes a contact sheet of random training frames.
-"""
+"""A filmed room: textured background, tilted camera, one to three dancers, things in front of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,13 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.cli import command_parser, run
-from dataset_tools.base.errors import UserError
-from dataset_tools.demo import figure
-from dataset_tools.demo.figure import Look
-from dataset_tools.demo.props import Occluder, paint_background, paint_occluder
-from dataset_tools.demo.skeleton import LTOE, RTOE, Body, forward, rotation
+from dataset_tools.demo.render import figure
+from dataset_tools.demo.render.figure import Look
+from dataset_tools.demo.render.props import Occluder, paint_background, paint_occluder
+from dataset_tools.demo.render.skeleton import LTOE, RTOE, Body, forward, rotation
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import UserError
 
 cv2.setNumThreads(1)  # pictures are small: threads cost more than they give, and the corpus is rendered in processes
 
@@ -168,26 +164,3 @@ def contact_sheet(path: Path, images: list[np.ndarray], columns: int = 6) -> Non
         raise UserError(f"{path}: no kind of picture that can be written; name a .png or .jpg")
     with write_aside(Path(path)) as aside:
         cv2.imwrite(str(aside), np.vstack(rows)[:, :, ::-1])
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Look at what the renderer makes."""
-    from dataset_tools.demo.training_frames import random_frame  # built on this module
-
-    parser = command_parser("dataset_tools.demo.scene", __doc__)
-    parser.add_argument("--sheet", type=Path, required=True, help="picture to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=int, default=257, help="side of each frame in px")
-    parser.add_argument("--count", type=int, default=24)
-    args = parser.parse_args(argv)
-    if args.count < 1:
-        raise UserError(f"--count must be at least 1, found {args.count}")
-    rng = np.random.default_rng(args.seed)
-    frames = [random_frame(rng, args.size) for _ in range(args.count)]
-    images = [pose_overlay(image, people) if i % 2 else image for i, (image, people) in enumerate(frames)]
-    contact_sheet(args.sheet, images)
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

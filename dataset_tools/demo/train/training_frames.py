@@ -5,13 +5,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from dataset_tools.demo.choreography import choreograph
-from dataset_tools.demo.genres import GENRES
-from dataset_tools.demo.lens import Lens
-from dataset_tools.demo.props import OCCLUDERS
-from dataset_tools.demo.scene import FRAMINGS, Scene, render
-from dataset_tools.demo.skeleton import DOFS, clip_angles
-from dataset_tools.demo.songs import compose
+from dataset_tools.demo.music.genres import GENRES
+from dataset_tools.demo.music.songs import compose
+from dataset_tools.demo.render.choreography import choreograph
+from dataset_tools.demo.render.lens import Lens
+from dataset_tools.demo.render.props import OCCLUDERS
+from dataset_tools.demo.render.scene import FRAMINGS, Scene, render
+from dataset_tools.demo.render.skeleton import DOFS, clip_angles
 
 # A random motion is a base plus two sinusoids: lowest and highest base, largest amplitude.
 _MOTION = {

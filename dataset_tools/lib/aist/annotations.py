@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dataset_tools.aist.array_pickle import DAMAGED, Refused, load_arrays
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import ANNOTATION_BYTES, regular_file
-from dataset_tools.base.shard_format import MOTION_WIDTH
+from dataset_tools.lib.aist.array_pickle import DAMAGED, Refused, load_arrays
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import ANNOTATION_BYTES, regular_file
+from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
 RATE = 60
 """Annotated frames per second. The source videos are a little off it; AIST++ resampled them."""

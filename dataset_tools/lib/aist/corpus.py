@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.aist.annotations import RATE, read_keypoints, read_motion
-from dataset_tools.aist.names import Name, parse_name
-from dataset_tools.base.array_file import read_npz
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.manifest import Manifest
-from dataset_tools.base.schema import SEGMENT, Clip, ListedClip, Song, Video, read_records
-from dataset_tools.base.shard_format import MOTION_WIDTH
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.aist.annotations import RATE, read_keypoints, read_motion
+from dataset_tools.lib.aist.names import Name, parse_name
+from dataset_tools.lib.core.array_file import read_npz
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.manifest import Manifest
+from dataset_tools.lib.core.schema import SEGMENT, Clip, ListedClip, Song, Video, read_records
+from dataset_tools.lib.core.timebase import FPS
+from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
 HELD = {"motion": (MOTION_WIDTH,), "keypoints": (17, 3), "size": (2,)}
 """What an annotation file holds of each step, and the size once."""

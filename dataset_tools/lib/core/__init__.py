@@ -1,1 +1,1 @@
-"""What every stage stands on: time base, records, parameters, atomic files, workers. Imports no stage."""
+"""What every stage stands on: time base, records, parameters, readers of foreign files, atomic files, weights."""

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.limits import CLIP_SECONDS, shown
-from dataset_tools.base.schema import Row, read_records
-from dataset_tools.base.timebase import FPS
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.limits import CLIP_SECONDS, shown
+from dataset_tools.lib.core.schema import Row, read_records
+from dataset_tools.lib.core.timebase import FPS
 
 R = TypeVar("R", bound=Row)
 

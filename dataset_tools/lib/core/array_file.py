@@ -17,8 +17,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from dataset_tools.base import limits
-from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import Unreadable, UserError
 
 NUMBERS = "biuf"
 """Kinds of dtype: truth values, integers, floats."""

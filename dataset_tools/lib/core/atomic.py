@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 ASIDE = re.compile(r"\..*\.(\d+)\.part(\.\w+)?")  # name of a file that is still being written
 

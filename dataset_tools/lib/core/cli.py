@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from dataset_tools.base.errors import UserError, disk_trouble, missing_package, one_line
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import corpus_of
+from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package, one_line
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import corpus_of
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""CSV that someone else wrote, within limits (base/limits.py): cells as texts, whichever of comma, semicolon and tab parts them.
+"""CSV that someone else wrote, within limits (lib/core/limits.py): cells as texts, whichever of comma, semicolon and tab parts them.
 
 Excel writes what the computer's region says: with a decimal comma it parts cells by semicolons. A first line `sep=;` is
 Excel's way to say so.
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import islice
 
-from dataset_tools.base.limits import CELL, CSV_ROWS
+from dataset_tools.lib.core.limits import CELL, CSV_ROWS
 
 SEPARATORS = ",;\t"
 LOOKED_AT = 20

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base import limits
-from dataset_tools.base.errors import Unreadable
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import Unreadable
 
 BLOCK = 1 << 20
 STEP = np.zeros(256, np.int8)

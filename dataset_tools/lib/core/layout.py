@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.names import given_name
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.names import given_name
 
 DATA_STAGES = ("sources", "download", "clips", "pose", "i3d", "audio", "split", "shards")
 MODEL_STAGES = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report")
 COMMANDS = ("listen",)
 """Like stages in everything, but not in DVC's pipeline: they wait for people."""
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 # Texts: params.yaml, card.yaml, rows and manifests
 YAML_BYTES, YAML_DEPTH, YAML_VALUES = 256 << 10, 16, 20_000

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import shown
-from dataset_tools.base.names import find_file, leads_out
-from dataset_tools.base.schema import Clip, Song, Video, scan_records, write_records
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.names import find_file, leads_out
+from dataset_tools.lib.core.schema import Clip, Song, Video, scan_records, write_records
 
 SHEET = "python -m dataset_tools.sources import-annotations FILE"
 

@@ -1,7 +1,7 @@
 """Names that become paths: the one rule for all of them, and how a file that a table names is found.
 
 Every id of a table, every corpus, song, level, variant and system is a part of a path somewhere, so `check_name` stands
-at each door: records (base/schema.py), parameters and --corpus (base/params.py, base/layout.py), shards and what is
+at each door: records (lib/core/schema.py), parameters and --corpus (lib/core/params.py, lib/core/layout.py), shards and what is
 imported into them.
 """
 
@@ -10,8 +10,8 @@ import re
 import unicodedata
 from pathlib import Path
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import TEXT, shown
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import TEXT, shown
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, get_type_hints
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import shown
-from dataset_tools.base.names import given_name
-from dataset_tools.base.timebase import LEVELS
-from dataset_tools.base.yaml_file import read_yaml
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.names import given_name
+from dataset_tools.lib.core.timebase import LEVELS
+from dataset_tools.lib.core.yaml_file import read_yaml
 
 P = TypeVar("P")
 SECTIONS = (

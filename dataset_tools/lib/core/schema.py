@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args, get_type_hints
 
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.csv_file import cells_of, separator_of
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import (
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import (
     CELL,
     CLIP_SECONDS,
     CSV_BYTES,
@@ -32,8 +32,8 @@ from dataset_tools.base.limits import (
     file_bytes,
     shown,
 )
-from dataset_tools.base.names import CONTROL, check_label, check_name, plain
-from dataset_tools.base.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.names import CONTROL, check_label, check_name, plain
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 R = TypeVar("R")
 FILE_NAMES = ("id", "video_id", "clip_id", "song_id", "shard", "name")

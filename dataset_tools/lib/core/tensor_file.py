@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from dataset_tools.base import limits
-from dataset_tools.base.errors import Unreadable, UserError
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import Unreadable, UserError
 
 if TYPE_CHECKING:
     import torch

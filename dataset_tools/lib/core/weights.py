@@ -18,15 +18,15 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from dataset_tools.base import limits
-from dataset_tools.base.atomic import write_text
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT, Layout
-from dataset_tools.base.locks import only_one
-from dataset_tools.base.names import check_name
-from dataset_tools.base.patience import in_time, patient
-from dataset_tools.base.schema import read_records
-from dataset_tools.base.work_cache import file_sha256
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT, Layout
+from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.core.names import check_name
+from dataset_tools.lib.core.patience import in_time, patient
+from dataset_tools.lib.core.schema import read_records
+from dataset_tools.lib.core.work_cache import file_sha256
 
 CHECKSUM_KINDS = {"sha256": 64, "sha256-prefix8": 8, "git-blob-sha1": 40, "pin-on-first-fetch": 0, "in-project": 0}
 """Kind -> hex digits of its checksum. `pin-on-first-fetch` is for files whose publisher gives none: the sha256 of the

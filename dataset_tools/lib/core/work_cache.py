@@ -9,8 +9,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from dataset_tools.base.array_file import read_npy
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.errors import UserError
 
 
 def file_sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""YAML that someone else wrote, within limits (base/limits.py): plain values only, no key twice, nothing that grows when read.
+"""YAML that someone else wrote, within limits (lib/core/limits.py): plain values only, no key twice, nothing that grows when read.
 
 A YAML file may name a list once and repeat it by aliases, each of which holds aliases: a few hundred bytes stand for
 billions of values, which hang whoever prints or copies them. So values are counted as they would be written out.
@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import yaml
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import WHOLE, YAML_BYTES, YAML_DEPTH, YAML_VALUES, file_bytes, shown
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import WHOLE, YAML_BYTES, YAML_DEPTH, YAML_VALUES, file_bytes, shown
 
 
 class _Loader(yaml.SafeLoader):

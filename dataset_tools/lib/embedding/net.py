@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.tensor_file import read_tensors
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.tensor_file import read_tensors
 
 KIND = "d2m embedding 1"
 WIDTHS = (16, 32, 48, 64)

@@ -26,9 +26,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from dataset_tools.base import orphans
-from dataset_tools.base.ahead import ahead
-from dataset_tools.base.errors import UserError, disk_trouble, missing_package
+from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package
+from dataset_tools.lib.parallel import orphans
+from dataset_tools.lib.parallel.ahead import ahead
 
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome

@@ -12,10 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import SHARD_CLIPS, TEXT, shown
-from dataset_tools.base.locks import NO_LOCKS
-from dataset_tools.base.shard_format import (
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import SHARD_CLIPS, TEXT, shown
+from dataset_tools.lib.core.locks import NO_LOCKS
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
+from dataset_tools.lib.shard_io.shard_format import (
     CLIP_NUMBERS,
     CLIP_TEXTS,
     FILE_TEXTS,
@@ -36,7 +37,6 @@ from dataset_tools.base.shard_format import (
     chunks_of,
     shapes_of,
 )
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE
 
 DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 """What h5py raises for damaged files and for types that numpy does not have."""

@@ -7,7 +7,7 @@ the file attribute `motion_rate` says. Such files are of schema version 2, other
 1.10's, whose metadata is checksummed too, and texts are stored at fixed length inside it: a flipped byte is an error,
 not a wrong number. Equal clips give equal bytes.
 
-Reading them: base/shard_set.py, and before that base/shard_check.py.
+Reading them: lib/shard_io/shard_set.py, and before that lib/shard_io/shard_check.py.
 """
 
 import io
@@ -18,10 +18,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dataset_tools.base.atomic import write_aside
-from dataset_tools.base.limits import CLIP_SECONDS, DANCERS, SHARD_PEAK, SIDE
-from dataset_tools.base.names import check_label, check_name
-from dataset_tools.base.timebase import FPS, SAMPLE_RATE, frames_to_samples
+from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.limits import CLIP_SECONDS, DANCERS, SHARD_PEAK, SIDE
+from dataset_tools.lib.core.names import check_label, check_name
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
 
 SCHEMA_NAME = "d2m-shard"
 SCHEMA_VERSION, MOTION_VERSION = 1, 2

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_check import damage_as_user_error, open_shard, validate_shard
-from dataset_tools.base.shard_format import (
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME
+from dataset_tools.lib.shard_io.shard_check import damage_as_user_error, open_shard, validate_shard
+from dataset_tools.lib.shard_io.shard_format import (
     FILE_TEXTS,
     MOTION_WIDTH,
     REBUILD,
@@ -27,7 +28,6 @@ from dataset_tools.base.shard_format import (
     ShardInfo,
     check_numbers,
 )
-from dataset_tools.base.timebase import FPS, SAMPLES_PER_FRAME
 
 SHARED = ("pose_layout", "i3d_weights")
 """What corpora must have in common to be read as one."""

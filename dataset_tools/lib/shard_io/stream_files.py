@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.array_file import read_npy
-from dataset_tools.base.errors import Unreadable, UserError
-from dataset_tools.base.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH
-from dataset_tools.base.sound_file import open_sound, read_samples
-from dataset_tools.base.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
+from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
+from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH
+from dataset_tools.lib.sound.sound_file import open_sound, read_samples
 
 
 def read_pose(path: Path) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""What is told from sounds alone, and what is done to them: fingerprints, cross-fades, stretching."""
+"""Sound files and what is done to sounds: one channel of two, cross-fades, stretching."""

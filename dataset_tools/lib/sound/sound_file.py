@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dataset_tools.base import limits
-from dataset_tools.base.errors import Unreadable
-from dataset_tools.base.mono import Mixing
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import Unreadable
+from dataset_tools.lib.sound.mono import Mixing
 
 if TYPE_CHECKING:
     from soundfile import SoundFile

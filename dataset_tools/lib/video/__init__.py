@@ -1,4 +1,1 @@
-"""Seeing dancers: 2-D pose by OpenPifPaf, tracking and joint layouts; I3D features; reading video, panels, normalising.
-
-Imports no stage. OpenPifPaf is imported by `pifpaf_compat` and `pose_net` alone, which `poser` imports when it poses.
-"""
+"""Reading and writing video, whatever a file says of itself, and its optical flow."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import FILM_EDITS, FILM_TRACKS
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import FILM_EDITS, FILM_TRACKS
 
 HEAD = re.compile(rb"....(ftyp|moov|mdat|free|skip|wide|styp)", re.DOTALL)
 

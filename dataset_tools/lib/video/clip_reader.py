@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 READ_AHEAD = 32  # frames decoded at once
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import av
 from av.video.frame import PictureType
 
-from dataset_tools.base.limits import SIDE
-from dataset_tools.vision.media import open_media, picture_stream, zero_of
+from dataset_tools.lib.core.limits import SIDE
+from dataset_tools.lib.video.media import open_media, picture_stream, zero_of
 
 EARLIER = (0.0, 10.0, 60.0)  # seconds before the wanted instant from which a clean frame is looked for, before all is decoded
 ENOUGH = 3  # packets of which a decoder makes at least one frame

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 BOUND = 20.0
 """Pixels per frame: larger components are clipped (Carreira and Zisserman), then scaled to -1..1."""
@@ -88,7 +88,7 @@ def load_raft(path: Path):
     """
     from torchvision.models.optical_flow import raft_large
 
-    from dataset_tools.base.tensor_file import read_tensors
+    from dataset_tools.lib.core.tensor_file import read_tensors
 
     weights = read_tensors(path)
     network = raft_large(weights=None, progress=False)

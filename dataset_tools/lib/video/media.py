@@ -12,9 +12,9 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import FILM_PACKETS, SOUND_CHANNELS, SOUND_RATES, STANDSTILL
-from dataset_tools.vision.boxes import check_boxes
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import FILM_PACKETS, SOUND_CHANNELS, SOUND_RATES, STANDSTILL
+from dataset_tools.lib.video.boxes import check_boxes
 
 # Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
 # among them: FFmpeg knows them by the file's name too, and opens what they name, anywhere on the machine. A single picture is one

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import LEAST_SIDE, PIXEL_ASPECT, SIDE
-from dataset_tools.vision.standard_range import standard_range
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import LEAST_SIDE, PIXEL_ASPECT, SIDE
+from dataset_tools.lib.video.standard_range import standard_range
 
 SAME_SHAPE = 0.02  # of the shape's logarithm: sizes are rounded to whole macroblocks
 

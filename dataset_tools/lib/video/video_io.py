@@ -19,11 +19,11 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import FPS
-from dataset_tools.vision.decoding import seek, timed_frames, tolerant
-from dataset_tools.vision.media import BACK, VideoInfo, open_media, probe, sound_streams, zero_of
-from dataset_tools.vision.sound_clock import on_clock
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS
+from dataset_tools.lib.video.decoding import seek, timed_frames, tolerant
+from dataset_tools.lib.video.media import BACK, VideoInfo, open_media, probe, sound_streams, zero_of
+from dataset_tools.lib.video.sound_clock import on_clock
 
 __all__ = [
     "X264", "VideoInfo", "nearest_frames", "nearest_time", "open_media", "probe", "read_rgb", "read_sound", "rgb_frames",

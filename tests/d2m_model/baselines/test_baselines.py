@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from builders import build_manifest, build_shards
 
-from d2m_model import baselines
-from d2m_model.composers.dance import Corpus
-from d2m_model.composers.score import Note, read_midi, write_midi
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_format import NO_POSE
+from d2m_model.baselines import __main__ as baselines
+from d2m_model.baselines.dance import Corpus
+from d2m_model.baselines.params import SYSTEMS
+from d2m_model.baselines.score import Note, read_midi, write_midi
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.shard_io.shard_format import NO_POSE
+from tests.helpers.builders import build_manifest, build_shards
 
 
 @pytest.fixture
@@ -77,9 +78,9 @@ def test_a_corpus_gives_training_songs_alone(corpus):
     assert dances[0].pose.shape[0] == dances[0].frames == 90 and dances[0].video.name == "clip_000.mp4"
 
 
-@pytest.mark.parametrize("name", baselines.SYSTEMS)
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_has_what_the_stage_calls(name):
-    module = importlib.import_module(baselines.SYSTEMS[name])
+    module = importlib.import_module(SYSTEMS[name])
     assert callable(module.train) and callable(module.compose) and callable(module.about) and module.Params() == module.Params()
 
 

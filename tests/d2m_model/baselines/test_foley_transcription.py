@@ -5,11 +5,11 @@ import builtins
 import numpy as np
 import pytest
 
-from d2m_model.composers import foley_transcription
-from d2m_model.composers.foley_transcription import transcribe
-from d2m_model.composers.sampler import play
-from d2m_model.composers.score import Note
-from dataset_tools.base.errors import UserError
+from d2m_model.baselines import transcription as foley_transcription
+from d2m_model.baselines.sampler import play
+from d2m_model.baselines.score import Note
+from d2m_model.baselines.transcription import transcribe
+from dataset_tools.lib.core.errors import UserError
 
 
 def test_a_piano_is_heard_without_a_word(capfd, caplog):

@@ -5,10 +5,10 @@ import importlib.util
 import numpy as np
 import pytest
 
-from d2m_model.composers import sampler
-from d2m_model.composers.sampler import play
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.midi import Note
+from d2m_model.baselines import sampler
+from d2m_model.baselines.sampler import play
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.midi import Note
 
 RATE = 22050
 

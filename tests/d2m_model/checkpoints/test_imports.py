@@ -13,8 +13,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from d2m_model.imports import load_vggish
-from dataset_tools.base.errors import UserError
+from d2m_model.checkpoints import load_vggish
+from dataset_tools.lib.core.errors import UserError
 
 Tensors = dict[str, torch.Tensor]
 
@@ -157,6 +157,6 @@ def test_names_and_shapes_are_demanded(tmp_path, change, complaint):
 
 
 def test_importing_the_package_does_not_import_torch():
-    code = "import sys, d2m_model.imports as i; assert 'torch' not in sys.modules and 'load_vggish' in i.__all__"
-    root = Path(__file__).resolve().parents[1]
+    code = "import sys, d2m_model.checkpoints as i; assert 'torch' not in sys.modules and 'load_vggish' in i.__all__"
+    root = Path(__file__).resolve().parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=False).returncode == 0

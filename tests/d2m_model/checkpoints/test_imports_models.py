@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_imports import Tensors, random_tensors, same
 
-from d2m_model.imports import load_jukebox, load_released, released
-from d2m_model.imports.released import published_net
+from d2m_model.checkpoints import load_jukebox, load_released, released
+from d2m_model.checkpoints.released import published_net
 from d2m_model.nets.jukebox_vqvae import VqVaeConfig
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
+from tests.d2m_model.checkpoints.test_imports import Tensors, random_tensors, same
 
 Shapes = dict[str, tuple[int, ...]]
 

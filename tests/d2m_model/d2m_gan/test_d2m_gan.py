@@ -4,19 +4,21 @@ import dataclasses
 
 import pytest
 import torch
-from builders import build_shards
 
-from d2m_model import d2m_gan
+from d2m_model.d2m_gan import stage as d2m_gan
+from d2m_model.d2m_gan.params import Params
 from d2m_model.losses import gan_terms
 from d2m_model.losses.gan_terms import Excerpt, Target, generator_terms
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from d2m_model.nets.presets import PRESETS, DanceToCodes, LossWeights
+from d2m_model.nets.presets import PRESETS, LossWeights
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.shard_data import WindowData
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
+from tests.helpers.builders import build_shards
 
-TINY = d2m_gan.Params(
+TINY = Params(
     width=0.05, discriminator_width=0.05, steps=3, batch=2, learning_rate=1e-3, excerpt_windows=1, excerpt_seconds=0.3,
     log_every=2, threads=1,
 )  # fmt: skip
@@ -194,4 +196,4 @@ def test_a_loss_that_is_not_finite_is_one_clear_line(tmp_path):
 @pytest.mark.parametrize("bad", [{"preset": "x"}, {"batch": 0}, {"ema": 1.0}, {"betas": (0.5,)}, {"learning_rate": 0}])
 def test_params_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
-        d2m_gan.Params(**bad)
+        Params(**bad)

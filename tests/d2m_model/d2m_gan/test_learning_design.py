@@ -8,8 +8,9 @@ import torch
 
 from benchmarks.learning_design import CAUSES, GROUPS, PARTS, PRINTED, RATES, at, causes, moved, presets
 from benchmarks.learning_tables import as_table, over_seeds, paired
-from d2m_model.d2m_gan import Params
-from d2m_model.nets.presets import PRESETS, DanceToCodes, Preset
+from d2m_model.d2m_gan.params import Params
+from d2m_model.nets.dance_to_codes import DanceToCodes
+from d2m_model.nets.presets import PRESETS, Preset
 
 FIELDS = [f.name for f in dataclasses.fields(Preset)]
 MIXTURES = {repr((row.preset, row.level)): row for row in reversed(causes())}  # the first row of each

@@ -6,19 +6,23 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from builders import build_clip, build_shards
 from scipy.spatial.transform import Rotation
-from test_d2m_gan import TINY, tiny_vqvae
 
-from d2m_model import d2m_gan, generate
-from d2m_model.generation.composing import Generator
+from d2m_model.d2m_gan import stage as d2m_gan
+from d2m_model.d2m_gan.params import Params as D2mGanParams
+from d2m_model.generate import stage as generate
+from d2m_model.generate.composing import Generator
+from d2m_model.generate.params import Params as GenerateParams
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.motion_features import SMPL_PAIRS, mirrored_motion, smpl_features
-from d2m_model.nets.presets import PRESETS, DanceToCodes
+from d2m_model.nets.presets import PRESETS
 from d2m_model.training.music_model import MusicModel, inputs_of, save_generator
 from d2m_model.training.vqvae_files import save_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import NO_POSE, write_shard
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io.shard_format import NO_POSE, write_shard
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from tests.d2m_model.d2m_gan.test_d2m_gan import TINY, tiny_vqvae
+from tests.helpers.builders import build_clip, build_shards
 
 GENRES = ("hiphop", "house")
 MOTION = dataclasses.replace(TINY, stream="motion")
@@ -74,7 +78,7 @@ def test_every_preset_reads_motion(preset, level):
 
 
 def test_sizes_are_those_of_the_published_aistpp_files():
-    from d2m_model.imports.released import CODES, VISUAL
+    from d2m_model.checkpoints.released import CODES, VISUAL
     from d2m_model.nets.code_generator import ReleasedCodeGenerator
     from d2m_model.nets.motion_encoder import ReleasedMotionEncoder
 
@@ -106,9 +110,9 @@ def test_trains_on_motion_and_makes_music_of_it(shards, tmp_path, params):
     test = ShardSet(shards, "test")
     load = partial(played, tmp_path, inputs_of(test.info))
     assert load().stream == "motion"
-    rows = generate.generate_split(test, load, tmp_path / "sounds", generate.Params(denoise=0.0), "test", rhythm=tmp_path)
+    rows = generate.generate_split(test, load, tmp_path / "sounds", GenerateParams(denoise=0.0), "test", rhythm=tmp_path)
     assert [row.id for row in rows] == ["clip_002", "clip_003"] and all(row.seconds == 3 for row in rows)
-    generate.generate_split(test, load, tmp_path / "again", generate.Params(denoise=0.0, workers=2), "test", rhythm=tmp_path)
+    generate.generate_split(test, load, tmp_path / "again", GenerateParams(denoise=0.0, workers=2), "test", rhythm=tmp_path)
     for row in rows:  # whichever process made it
         assert (tmp_path / "again" / f"{row.id}.wav").read_bytes() == (tmp_path / "sounds" / f"{row.id}.wav").read_bytes()
     inputs = inputs_of(test.info)
@@ -154,7 +158,7 @@ def test_what_does_not_fit_together_is_one_line(shards, tmp_path):
         d2m_gan.train(shards, tiny_vqvae(), "high", "full", dataclasses.replace(TOLD, genres=("gBR", "gPO")), tmp_path)
     for bad, said in (({"stream": "smpl"}, "pose or motion"), ({"genres": ("a", "a")}, "must differ")):
         with pytest.raises(ValueError, match=said):
-            d2m_gan.Params(**bad)
+            D2mGanParams(**bad)
 
 
 def test_one_model_learns_from_two_corpora(shards, tmp_path):

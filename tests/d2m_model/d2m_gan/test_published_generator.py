@@ -6,17 +6,19 @@ import wave
 import pytest
 import torch
 import yaml
-from builders import GENRES, build_shards
-from test_imports_models import released_shapes, released_tensors, save_shapes
-from test_music_model import tiny_vqvae
 
-from d2m_model import d2m_gan, generate, synthesizer
-from d2m_model.imports import load_released
-from d2m_model.imports.released import GENRE_NAMES
+from d2m_model.checkpoints import load_released
+from d2m_model.checkpoints.released import GENRE_NAMES
+from d2m_model.d2m_gan import __main__ as d2m_gan
+from d2m_model.generate import __main__ as generate
+from d2m_model.synthesizer import __main__ as synthesizer
 from d2m_model.training.music_model import MusicModel
 from d2m_model.training.vqvae_files import save_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from tests.d2m_model.checkpoints.test_imports_models import released_shapes, released_tensors, save_shapes
+from tests.d2m_model.training.test_music_model import tiny_vqvae
+from tests.helpers.builders import GENRES, build_shards
 
 
 @pytest.fixture(scope="module")

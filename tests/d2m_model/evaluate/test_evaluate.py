@@ -6,13 +6,14 @@ import os
 import numpy as np
 import pytest
 import soundfile
-from builders import beats_of, build_manifest, build_shards, click_train
 
-from d2m_model import evaluate
+from d2m_model.evaluate import __main__ as evaluate_command
+from d2m_model.evaluate import stage as evaluate
 from d2m_model.metrics.inputs import read_pairs, true_beats
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import NO_POSE
-from dataset_tools.base.sound_file import read_samples
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io.shard_format import NO_POSE
+from dataset_tools.lib.sound.sound_file import read_samples
+from tests.helpers.builders import beats_of, build_manifest, build_shards, click_train
 
 RATE = 22050
 
@@ -37,7 +38,7 @@ def score(tmp_path, capsys):
 
     def call(generated, reference, *more):
         out = tmp_path / "scores.json"
-        assert evaluate.main(["--generated", str(generated), "--reference", str(reference), "--json", str(out), *more]) == 0
+        assert evaluate_command.main(["--generated", str(generated), "--reference", str(reference), "--json", str(out), *more]) == 0
         return json.loads(out.read_text()), capsys.readouterr().out
 
     return call
@@ -129,14 +130,14 @@ def test_training_music_gives_genre_fad_and_novelty(tmp_path, audio, score):
     (tmp_path / "none").mkdir()
     refused(generated, reference, "one folder per genre", "--train", str(tmp_path / "none"), "--embedding", "demo")
     with pytest.raises(UserError, match="no file can be made in /proc"):
-        evaluate.main(["--generated", str(reference), "--reference", str(reference), "--json", "/proc/x.json"])
+        evaluate_command.main(["--generated", str(reference), "--reference", str(reference), "--json", "/proc/x.json"])
     with pytest.raises(UserError, match="need --generated"):
-        evaluate.main(["--train", str(tmp_path)])
+        evaluate_command.main(["--train", str(tmp_path)])
 
 
 def refused(generated, reference, message, *more):
     with pytest.raises(UserError, match=message) as caught:
-        evaluate.main(["--generated", str(generated), "--reference", str(reference), *more])
+        evaluate_command.main(["--generated", str(generated), "--reference", str(reference), *more])
     assert "\n" not in str(caught.value)
 
 
@@ -171,11 +172,11 @@ def test_bad_folders_are_one_clear_line(tmp_path, audio):
     soundfile.write(bad / "c0.flac", audio["c0"], RATE)
     refused(bad, reference, "both c0.flac and c0.wav")
     with pytest.raises(UserError, match="both folders"):
-        evaluate.main(["--generated", str(reference)])
+        evaluate_command.main(["--generated", str(reference)])
     with pytest.raises(UserError, match="no file can be made in /proc"):
-        evaluate.main(["--generated", str(reference), "--reference", str(reference), "--json", "/proc/x.json"])
+        evaluate_command.main(["--generated", str(reference), "--reference", str(reference), "--json", "/proc/x.json"])
     with pytest.raises(UserError, match="need --generated"):
-        evaluate.main(["--json", "x.json"])
+        evaluate_command.main(["--json", "x.json"])
 
 
 @pytest.mark.parametrize("rows, message", [
@@ -244,7 +245,7 @@ def corpus(tmp_path):
 
 def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     monkeypatch.setattr(evaluate, "reconstructions", lambda own, *_: own)
-    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     folder = corpus / "runs/demo/evaluate"
     (folder / "summary" / "high-stale.json").write_text("{}")
     first = (folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes()
@@ -260,7 +261,7 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     assert shown["P1_hit"] == 100 and set(shown) <= set((folder / "systems.csv").read_text().split("\n")[0].split(","))
     settings = (corpus / "params.yaml").read_text()
     (corpus / "params.yaml").write_text(settings.replace("{draws: 100", "{workers: 2, draws: 100"))
-    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0  # in two processes
+    assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0  # in two processes
     assert first == ((folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes())
     assert not (folder / "summary" / "high-stale.json").exists()
 
@@ -284,7 +285,7 @@ def test_what_is_known_of_beats_and_codes_is_scored(corpus, monkeypatch):
     np.save(made / "clip_003.codes.npy", np.arange(100, 200))
     (corpus / "runs/demo/d2m_gan/high-full").mkdir(parents=True)
     (corpus / "runs/demo/d2m_gan/high-full/metrics.json").write_text('{"seed": 3}')
-    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())
     systems = found["systems"]
     assert found["rhythm"]["beats"]["own"] == found["rhythm"]["downbeats"]["own"] == 1 and found["rhythm"]["beats"]["difference"] > 0.2
@@ -296,10 +297,10 @@ def test_what_is_known_of_beats_and_codes_is_scored(corpus, monkeypatch):
     assert "copied_seconds" not in systems["low-full"]["codes"] and "codes" not in systems["dance2music"] and "seed" not in systems["low-full"]
     (rhythm / "clip_003.json").unlink()
     with pytest.raises(UserError, match="clip_003.json: not there, but there is a rhythm of other clips"):
-        evaluate.main(["--root", str(corpus), "--corpus", "demo"])
+        evaluate_command.main(["--root", str(corpus), "--corpus", "demo"])
     (rhythm / "clip_003.json").write_text('{"beats": [1.0, 0.5], "downbeats": []}')
     with pytest.raises(UserError, match="must be ascending lists of seconds"):
-        evaluate.main(["--root", str(corpus), "--corpus", "demo"])
+        evaluate_command.main(["--root", str(corpus), "--corpus", "demo"])
 
 
 def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
@@ -309,7 +310,7 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
 
     def refused(message):
         with pytest.raises(UserError, match=message):
-            evaluate.main(["--root", str(corpus), "--corpus", "demo"])
+            evaluate_command.main(["--root", str(corpus), "--corpus", "demo"])
 
     refused("external/cdcd: not there, but params.yaml names it; cdcd must hold <clip_id>.wav for each clip of the test split")
     (corpus / "external").mkdir()
@@ -319,7 +320,7 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
     refused("cdcd/clip_003.flac: must be called clip_003.wav")
     (made / "clip_003.flac").unlink()
     write_folder(made, {"clip_003": np.zeros(2 * RATE)})
-    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]["CDCD"]
     assert found["kind"] == "baseline" and "genre" in found and "fad" in found and "motion_to_music" in found["P4"]
     assert "CDCD: clip_002: the generated sound has 1.50 s, its reference 2.00 s: the missing 0.50 s" in capsys.readouterr().out
@@ -333,7 +334,7 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
 def test_without_a_pose_there_are_no_motion_beats(corpus, monkeypatch):
     monkeypatch.setattr(evaluate, "reconstructions", lambda own, *_: own)
     build_shards(corpus / "data/demo/shards", clips=2, seconds=2, split="test", first=2, motion_rate=60, pose_weights=NO_POSE)
-    assert evaluate.main(["--root", str(corpus), "--corpus", "demo"]) == 0
+    assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     systems = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]
     assert "onsets_50ms" in systems["ground truth"]["P4"] and not [k for s in systems.values() for k in s["P4"] if "motion" in k]
 
@@ -343,7 +344,7 @@ def test_the_stage_refuses_what_does_not_fit(corpus):
 
     def refused(message):
         with pytest.raises(UserError, match=message):
-            evaluate.main(["--root", str(corpus), "--corpus", "demo"])
+            evaluate_command.main(["--root", str(corpus), "--corpus", "demo"])
 
     (generate / "low-full" / "clip_002.wav").unlink()
     refused("low-full: clip_002 has no sound .1 such.; run `dvc repro` or `.*--level low --variant full`, with generate.split: test in params.yaml")

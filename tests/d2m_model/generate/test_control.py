@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from d2m_model.generation.regions import made_again, outside, region_of, seam, splice
-from d2m_model.generation.tempo import with_tempo
+from d2m_model.generate.regions import made_again, outside, region_of, seam, splice
+from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 RATE = 22050
 

@@ -9,20 +9,21 @@ import cv2
 import numpy as np
 import pytest
 import soundfile
-from builders import build_shards, click_train
-from footage import unknown_sound
-from test_mux import packets_and_sound, write_video
-from test_windows import Echo
 
-from d2m_model import generate
-from d2m_model.generation import models, own_pose, own_video
-from d2m_model.generation import own_videos as own_videos_module
-from d2m_model.generation.beats import detected_beats
-from d2m_model.generation.composing import Generator
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.vision import poser, visual_features
+from d2m_model.generate import __main__ as generate
+from d2m_model.generate import models, own_pose, own_video
+from d2m_model.generate import own_videos as own_videos_module
+from d2m_model.generate.beats import detected_beats
+from d2m_model.generate.composing import Generator
+from dataset_tools.i3d import visual_features
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from dataset_tools.pose import poser
+from tests.d2m_model.generate.test_mux import packets_and_sound, write_video
+from tests.d2m_model.generate.test_windows import Echo
+from tests.helpers.builders import build_shards, click_train
+from tests.helpers.footage import unknown_sound
 
 RATE = 22050
 PARAMS = "generate: {denoise: 0.0}\n"
@@ -105,7 +106,9 @@ def test_an_empty_value_is_refused_by_the_name_of_its_option(capsys, option):
 
 
 def test_settings_for_own_videos_are_those_of_the_stages():
-    from dataset_tools import clips, i3d, pose
+    from dataset_tools.clips import params as clips
+    from dataset_tools.i3d import params as i3d
+    from dataset_tools.pose import params as pose
 
     pairs = ((own_video.ClipSettings, clips), (own_video.PoseSettings, pose), (own_video.VisualSettings, i3d))
     for settings, stage in pairs:
@@ -228,7 +231,7 @@ def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
 
 
 def test_settings_name_the_weights_as_the_shards_do(tmp_path):
-    from dataset_tools.base.work_cache import file_sha256
+    from dataset_tools.lib.core.work_cache import file_sha256
 
     layout = make_stage(tmp_path, clips=1)
     (tmp_path / "params.yaml").write_text("pose: {}\ni3d: {}\n")

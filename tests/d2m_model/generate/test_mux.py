@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 
-from d2m_model.generation import mux as mux_module
-from d2m_model.generation.mux import mux
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision.upright import Upright
+from d2m_model.generate import mux as mux_module
+from d2m_model.generate.mux import mux
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.video.upright import Upright
 
 RATE = 22050
 

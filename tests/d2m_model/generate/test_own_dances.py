@@ -6,22 +6,22 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from test_generate import own_videos  # noqa: F401 - a fixture
-from test_mux import packets_and_sound, write_video
-from test_own_music import beat_times, click_times, song_sound, worst
-from test_pose_files import dancer
 
-from d2m_model import generate
-from d2m_model.generation import models
-from d2m_model.generation.composing import Generator
-from d2m_model.generation.own_videos import Given, find_dance, pose_of
-from d2m_model.generation.pose_files import read_pose
-from d2m_model.generation.tempo import with_tempo
+from d2m_model.generate import __main__ as generate
+from d2m_model.generate import models
+from d2m_model.generate.composing import Generator
+from d2m_model.generate.own_videos import Given, find_dance, pose_of
+from d2m_model.generate.pose_files import read_pose
+from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision import poser
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.pose_layouts import to_layout
+from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.pose import poser
+from dataset_tools.pose.layouts import to_layout
+from tests.d2m_model.generate.test_generate import own_videos  # noqa: F401 - a fixture
+from tests.d2m_model.generate.test_mux import packets_and_sound, write_video
+from tests.d2m_model.generate.test_own_music import beat_times, click_times, song_sound, worst
+from tests.d2m_model.generate.test_pose_files import dancer
 
 
 class Listener:

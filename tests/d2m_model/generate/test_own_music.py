@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from d2m_model.generation.own_music import OwnMusic, own_music
-from d2m_model.generation.own_songs import Song, read_songs, sharpened
-from d2m_model.generation.song_fit import Fit, _taut, best_fit
+from d2m_model.generate.own_music import OwnMusic, own_music
+from d2m_model.generate.own_songs import Song, read_songs, sharpened
+from d2m_model.generate.song_fit import Fit, _taut, best_fit
 from d2m_model.rhythm.beats_file import Beats, tempo_of
-from dataset_tools.base.errors import UserError
-from dataset_tools.sound.stretching import stretched
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.sound.stretching import stretched
 
 RATE = 44100
 TONE = 440.0

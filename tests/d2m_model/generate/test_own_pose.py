@@ -7,12 +7,12 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from test_mux import write_video
 
-from d2m_model.generation import own_pose, own_video
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.vision import poser
+from d2m_model.generate import own_pose, own_video
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.pose import poser
+from tests.d2m_model.generate.test_mux import write_video
 
 FILE = b"a published network"
 

@@ -6,11 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
-from d2m_model.generation import pose_files
-from d2m_model.generation.pose_files import COCO18, at_30_fps, read_pose
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision.pose_layouts import BODY25, to_layout
-from dataset_tools.vision.tracking import track
+from d2m_model.generate import pose_files
+from d2m_model.generate.pose_files import COCO18, at_30_fps, read_pose
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.pose.layouts import BODY25, to_layout
+from dataset_tools.pose.tracking import track
 
 FRAMES = 40
 

@@ -8,20 +8,20 @@ import pytest
 import soundfile
 import torch
 
-from d2m_model import generate
+from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.train_vqvae import CODEC
-from d2m_model.generation import models
-from d2m_model.generation.composing import Rhythmic
-from d2m_model.generation.takes import Again, read_take
-from d2m_model.imports import load_jukebox
+from d2m_model.generate import __main__ as generate
+from d2m_model.generate import models
+from d2m_model.generate.composing import Rhythmic
+from d2m_model.generate.takes import Again, read_take
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.sound import HOP, Sound
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player
 from d2m_model.prior.sampling import Draw
 from d2m_model.rhythm.beats_file import Beats
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT
 
 WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights"
 RATE = 22050

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from d2m_model.generation import regions
-from d2m_model.generation.finish import denoise, normalise, write_wav
-from d2m_model.generation.windows import cover, join, render
-from dataset_tools.sound.crossfade import crossfade
+from d2m_model.generate import regions
+from d2m_model.generate.finish import denoise, normalise, write_wav
+from d2m_model.generate.windows import cover, join, render
+from dataset_tools.lib.sound.crossfade import crossfade
 
 RATE = 22050
 

@@ -16,23 +16,29 @@ import pytest
 import soundfile
 import torch
 import yaml
-from builders import build_clip, build_shards
 
-from d2m_model import listen
-from d2m_model.generation.finish import write_wav
-from d2m_model.listening import sounds
-from d2m_model.listening.design import KINDS, Stimulus, headphone_stimuli
-from d2m_model.listening.media import fill_up
-from d2m_model.listening.store import Store
-from d2m_model.listening.web import RATER, create_app
+from d2m_model.generate.finish import write_wav
+from d2m_model.listen import __main__ as listen_command
+from d2m_model.listen import sounds
+from d2m_model.listen import stage as listen
+from d2m_model.listen.design import KINDS, Stimulus, headphone_stimuli
+from d2m_model.listen.media import fill_up
+from d2m_model.listen.params import Params
+from d2m_model.listen.store import Store
+from d2m_model.listen.web import RATER, create_app
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.vqvae_files import save_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.vision.video_io import rgb_frames, write_clip
+from dataset_tools.lib.core.cli import layout_of, stage_parser
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from dataset_tools.lib.video.video_io import rgb_frames, write_clip
+from tests.helpers.builders import build_clip, build_shards
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[3]
 NAMED = {"levels": ["high", "low"], "models": ["full"], "systems": ["cmt"], "evaluate": {"others": {"CDCD": "external/cdcd"}}}
 PARAMS = {"systems": ["high-full", "low-full"], "raters": 2, "items": 3, "clips": 2, "seconds": 2, "practice": 1, "checks": 1, "draws": 100}
 
@@ -64,8 +70,8 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(root) -> tuple[Store, dict[Stimulus, str]]:
-    layout = listen.layout_of(listen.stage_parser("x", "").parse_args(["--root", str(root), "--corpus", "tiny"]))
-    return listen.prepare(layout, listen.load_params(layout.params, "listen", listen.Params))
+    layout = layout_of(stage_parser("x", "").parse_args(["--root", str(root), "--corpus", "tiny"]))
+    return listen.prepare(layout, load_params(layout.params, "listen", Params))
 
 
 # Sounds and files
@@ -87,7 +93,7 @@ def test_loudness_is_one_and_nothing_clips():
 
 
 def test_any_system_of_table_1_can_be_judged(root):
-    layout = listen.Layout(root=root, corpus="tiny")
+    layout = Layout(root=root, corpus="tiny")
     coded, named = ["VQ reconstruction high", "VQ reconstruction low"], ["high-full", "low-full", "cmt", "CDCD"]
     assert sounds.systems_of(layout) == {"coherence": ["ground truth", *named, *coded, "shuffled ground truth"], "quality": ["ground truth", *named, *coded]}
     chosen = sounds.systems_of(layout, ["cmt", "white noise", "shuffled ground truth", coded[0]])
@@ -99,11 +105,11 @@ def test_any_system_of_table_1_can_be_judged(root):
 
 
 def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
-    layout = listen.Layout(root=tmp_path, corpus="tiny")
+    layout = Layout(root=tmp_path, corpus="tiny")
     for folder in ("data", "runs", "external"):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("listen"))
     layout.params.write_text((root / "params.yaml").read_text())
-    test, val = listen.ShardSet(layout.stage("shards"), "test"), build_shards(layout.stage("shards"), clips=2, seconds=3, split="val", first=7)
+    test, val = ShardSet(layout.stage("shards"), "test"), build_shards(layout.stage("shards"), clips=2, seconds=3, split="val", first=7)
     for system in ("cmt", "CDCD"):
         made = sounds.system_sounds(layout, test, system, ["clip_001"], 0)["clip_001"]
         np.testing.assert_array_equal(made, sounds.read_sound(sounds.named_systems(layout)[system].folder / "clip_001.wav"))
@@ -188,22 +194,22 @@ def test_fill_up_is_a_box(tmp_path):
 
 def test_a_changed_study_is_refused(root, study):
     _, files = study
-    layout = listen.Layout(root=root, corpus="tiny")
+    layout = Layout(root=root, corpus="tiny")
     lost = root / "runs/tiny/listen/media" / next(iter(files.values()))
     kept = lost.read_bytes()
     lost.unlink()
     (lost.parent / ".draft-left.mp4").write_bytes(b"x")
-    again = listen.prepare(layout, listen.Params(**PARAMS))
+    again = listen.prepare(layout, Params(**PARAMS))
     assert again[1] == files and lost.read_bytes() == kept, "files come back as they were"
     assert sorted(p.name for p in lost.parent.iterdir()) == sorted(files.values())
     with pytest.raises(UserError, match=r"begun with other items"):
-        listen.prepare(layout, listen.Params(**PARAMS | {"items": 2}))
+        listen.prepare(layout, Params(**PARAMS | {"items": 2}))
     wav = root / "runs/tiny/generate/low-full/clip_002.wav"
     kept = wav.read_bytes()
     write_wav(wav, np.zeros(3 * SAMPLE_RATE, np.float32))
     try:
         with pytest.raises(UserError, match=r"begun with other sounds"):
-            listen.prepare(layout, listen.Params(**PARAMS))
+            listen.prepare(layout, Params(**PARAMS))
     finally:
         wav.write_bytes(kept)
 
@@ -268,7 +274,7 @@ def test_results_without_a_study_are_one_line(root, tmp_path):
     (tmp_path / "manifests/tiny").mkdir(parents=True)
     shutil.copy(root / "params.yaml", tmp_path / "params.yaml")
     with pytest.raises(UserError, match="no study yet"):
-        listen.main(["--results", "--root", str(tmp_path), "--corpus", "tiny"])
+        listen_command.main(["--results", "--root", str(tmp_path), "--corpus", "tiny"])
 
 
 # The whole of it
@@ -351,7 +357,7 @@ def test_a_rater_from_first_page_to_last(root, study, tmp_path):
         server.wait(timeout=20)
     votes = base.votes()
     assert [v["position"] for v in votes] == list(range(total)) and all(v["score"] == (v["answer"] or 3) for v in votes)
-    assert listen.main(["--results", "--root", str(home), "--corpus", "tiny"]) == 0
+    assert listen_command.main(["--results", "--root", str(home), "--corpus", "tiny"]) == 0
     found = json.loads((home / "runs/tiny/listen/mos.json").read_text())
     assert found["raters"]["kept"] == 1 and found["raters"]["votes"] == 6
 
@@ -361,4 +367,4 @@ def test_a_taken_port_is_one_line():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(UserError, match="another --port"):
-            listen.serve(lambda *_: [], "127.0.0.1", taken.getsockname()[1])
+            listen_command.serve(lambda *_: [], "127.0.0.1", taken.getsockname()[1])

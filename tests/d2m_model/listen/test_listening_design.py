@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from d2m_model.listening.design import hands, headphone_stimuli, session, stimuli_of
+from d2m_model.listen.design import hands, headphone_stimuli, session, stimuli_of
 
 
 def test_hands_are_balanced_and_without_repeats():

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from d2m_model.listening.design import Stimulus, headphone_stimuli, session, stimuli_of
-from d2m_model.listening.results import Criteria, crossed_bootstrap, screen, write_results
-from d2m_model.listening.store import Full, OutOfTurn, Store
-from dataset_tools.base.errors import UserError
+from d2m_model.listen.design import Stimulus, headphone_stimuli, session, stimuli_of
+from d2m_model.listen.results import Criteria, crossed_bootstrap, screen, write_results
+from d2m_model.listen.store import Full, OutOfTurn, Store
+from dataset_tools.lib.core.errors import UserError
 
 # Votes
 

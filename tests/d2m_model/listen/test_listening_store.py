@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 
-from d2m_model.listening.design import Stimulus
-from d2m_model.listening.results import Criteria, write_results
-from d2m_model.listening.store import Store
-from dataset_tools.base.errors import UserError
+from d2m_model.listen.design import Stimulus
+from d2m_model.listen.results import Criteria, write_results
+from d2m_model.listen.store import Store
+from dataset_tools.lib.core.errors import UserError
 
 
 def test_a_study_begun_before_there_was_a_split_goes_on_with_test(tmp_path):

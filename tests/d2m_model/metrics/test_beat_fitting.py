@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from builders import click_train
 
 from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_tempo
 from d2m_model.metrics.controls import fitted_songs, rhythm_clicks
 from d2m_model.metrics.inputs import Beats
 from d2m_model.metrics.onset_alignment import f_measure, onset_times
-from dataset_tools.sound.fingerprint import fingerprint, same_recordings
+from dataset_tools.split.fingerprint import fingerprint, same_recordings
+from tests.helpers.builders import click_train
 
 RATE = 22050
 

@@ -7,10 +7,10 @@ import torch
 from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.embedding import Database, Embedded, embed, embedding_scores, genre_facts
 from d2m_model.metrics.sound_quality import log_mel_distance, loudness
-from dataset_tools.base.errors import UserError
 from dataset_tools.demo import train_embedding
-from dataset_tools.hearing.embedding_net import EmbeddingNet, load_embedding, save_embedding
-from dataset_tools.hearing.log_mel import OFFSET, hertz_to_mel, log_mel, mel_bands, patches, segment_patches
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.embedding.log_mel import OFFSET, hertz_to_mel, log_mel, mel_bands, patches, segment_patches
+from dataset_tools.lib.embedding.net import EmbeddingNet, load_embedding, save_embedding
 
 RATE = 22050
 
@@ -110,7 +110,7 @@ def test_recipe_trains_saves_and_measures(tmp_path, monkeypatch):
 
 
 def test_shipped_weights_tell_songs_they_never_heard_apart():
-    from dataset_tools.base.layout import PROJECT
+    from dataset_tools.lib.core.layout import PROJECT
 
     net = load_embedding(PROJECT / "dataset_tools/demo/weights/embedding_demo.pt")
     songs = [train_embedding.excerpt(n) for n in range(100000, 100010)]

@@ -7,7 +7,6 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
-from builders import STANDING, beats_of, click_train
 
 from d2m_model.metrics.beat_bins import BinCounts, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import bootstrap_interval, resamples, weighted_deviation, weighted_mean, with_intervals
@@ -17,7 +16,8 @@ from d2m_model.metrics.motion_beats import joint_speed, motion_beats
 from d2m_model.metrics.onset_alignment import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
 from d2m_model.metrics.scoring import Reference, score_system
 from d2m_model.metrics.sound import Sound
-from dataset_tools.demo.songs import GENRES, compose, synthesise
+from dataset_tools.demo.music.songs import GENRES, compose, synthesise
+from tests.helpers.builders import STANDING, beats_of, click_train
 
 RATE = 22050
 

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT
 
 from benchmarks import seeds
 from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges, summarised
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from tests.conftest import ROOT
 
 SCRIPT = """
 import argparse, json, pathlib, yaml
@@ -129,7 +129,7 @@ def test_the_ranges_that_the_project_has_measured_are_read(tmp_path):
 
 
 def test_the_pipelines_commands_are_understood():
-    pipeline, params = (yaml.safe_load((seeds.Path(__file__).resolve().parents[1] / name).read_text()) for name in ("dvc.yaml", "params.yaml"))
+    pipeline, params = (yaml.safe_load((seeds.Path(__file__).resolve().parents[3] / name).read_text()) for name in ("dvc.yaml", "params.yaml"))
     found = seeds.commands(pipeline, params, "d2m_gan")
     assert found[1] == ["-m", "d2m_model.d2m_gan", "--corpus", "demo", "--level", "low", "--variant", "full", "--resume"] and len(found) == 2
     assert seeds.commands(pipeline, params, "evaluate") == [["-m", "d2m_model.evaluate", "--corpus", "demo"]] and sys.executable

@@ -11,7 +11,7 @@ from d2m_model.nets.istft_decoder import IstftConfig, IstftDecoder
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.training import checkpoint, coding
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 SIZES = IstftConfig(width=16, depth=2)
 

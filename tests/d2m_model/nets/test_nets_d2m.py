@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.folding import fold
 from d2m_model.nets.motion_features import body_features, fill_missing, mirrored, plain_coordinates
-from d2m_model.nets.presets import PRESETS, DanceToCodes, preset_of
+from d2m_model.nets.presets import PRESETS, preset_of
 from d2m_model.nets.variants import variant_of
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 CODES = {"high": 344, "low": 1378}
 HOPS = {"high": 128, "low": 32}

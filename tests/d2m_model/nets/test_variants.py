@@ -6,15 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from d2m_model import d2m_gan
+from d2m_model.d2m_gan import __main__ as d2m_gan
 from d2m_model.losses.gan_terms import Excerpt, Target, discriminator_term, generator_terms, weighted_sum
+from d2m_model.nets.dance_to_codes import EMBEDDING, DanceToCodes
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from d2m_model.nets.presets import EMBEDDING, PRESETS, DanceToCodes, preset_of
+from d2m_model.nets.presets import PRESETS, preset_of
 from d2m_model.nets.variants import VARIANTS, variant_of
 from d2m_model.training.vqvae_files import decoder_of
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT, Layout
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT, Layout
 
 OTHER_INPUT = {"full", "no_motion", "no_visual", "3s", "4s"}  # test_nets_d2m
 

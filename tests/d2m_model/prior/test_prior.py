@@ -8,8 +8,8 @@ import pytest
 import soundfile
 import torch
 
+from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.train_vqvae import CODEC
-from d2m_model.imports import load_jukebox
 from d2m_model.prior.conditions import USUAL_STRENGTH, features_of, rhythm_features
 from d2m_model.prior.data import Music, MusicData
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
@@ -24,10 +24,10 @@ from d2m_model.training import coding
 from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.vqvae_files import load_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT
-from dataset_tools.base.timebase import HOPS
-from dataset_tools.demo.songs import compose, synthesise
+from dataset_tools.demo.music.songs import compose, synthesise
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT
+from dataset_tools.lib.core.timebase import HOPS
 
 HOP = 128
 CODE = HOP / 22050

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from d2m_model.page.picture import Box, _axis, _labels, draw, points_of
-from d2m_model.report import opening
+from d2m_model.report.picture import Box, _axis, _labels, draw, points_of
+from d2m_model.report.stage import opening
 
 
 def system(p4, fad, kind="control", reach=0.05):

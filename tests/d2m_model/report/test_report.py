@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from footage import timed_video
 
-from d2m_model.page import breakdown, plots
-from d2m_model.page.crops import crop_picture
-from d2m_model.report import Params, clip_card, curve_files, folders_of, mp3, table_views
-from dataset_tools.base.layout import Layout
+from d2m_model.report import breakdown, plots
+from d2m_model.report.crops import crop_picture
+from d2m_model.report.params import Params
+from d2m_model.report.stage import clip_card, curve_files, folders_of, mp3, table_views
+from dataset_tools.lib.core.layout import Layout
+from tests.helpers.footage import timed_video
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

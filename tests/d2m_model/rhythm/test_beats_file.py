@@ -6,7 +6,7 @@ import pytest
 
 from d2m_model.metrics.onset_alignment import beat_f_measure
 from d2m_model.rhythm.beats_file import Beats, as_written, clicks, read_beats, write_beats
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 
 def test_beats_travel_as_json_and_come_back(tmp_path):
@@ -73,7 +73,7 @@ def test_a_bad_file_of_beats_is_one_line(tmp_path, content, rule):
 
 
 def test_the_beats_that_generate_writes_beside_a_sound_are_read(tmp_path):
-    from d2m_model.generation import beats as of_sounds
+    from d2m_model.generate import beats as of_sounds
 
     clicks = np.zeros(6 * 22_050, np.float32)
     clicks[11_025 :: 11_025] = 1

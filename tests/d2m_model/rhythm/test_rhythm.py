@@ -10,10 +10,8 @@ import pytest
 import soundfile
 import torch
 import yaml
-from builders import STANDING, beats_of, bouncing_pose, build_manifest, build_shards, click_train, nodding_motion
-from footage import moving, spoiled
 
-from d2m_model.generation import own_pose
+from d2m_model.generate import own_pose
 from d2m_model.metrics.onset_alignment import beat_f_measure
 from d2m_model.rhythm import __main__ as command
 from d2m_model.rhythm import music_beats as trackers
@@ -27,11 +25,21 @@ from d2m_model.rhythm.scoring import is_regular
 from d2m_model.rhythm.sources import beats_source
 from d2m_model.rhythm.stage import learn_rhythm, lessons_of, music_of
 from d2m_model.rhythm.training import train
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.vision import poser
-from dataset_tools.vision.pose_layouts import SOURCES
-from dataset_tools.vision.video_io import rgb_frames, write_clip
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.video.video_io import rgb_frames, write_clip
+from dataset_tools.pose import poser
+from dataset_tools.pose.layouts import SOURCES
+from tests.helpers.builders import (
+    STANDING,
+    beats_of,
+    bouncing_pose,
+    build_manifest,
+    build_shards,
+    click_train,
+    nodding_motion,
+)
+from tests.helpers.footage import moving, spoiled
 
 SMALL = {"width": 16, "blocks": 4, "dropout": 0.0, "steps": 150, "batch": 8, "seconds": 3.0, "log_every": 10, "draws": 100}
 

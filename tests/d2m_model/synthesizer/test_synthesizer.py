@@ -7,20 +7,22 @@ import shutil
 import pytest
 import torch
 import yaml
-from builders import build_shards
-from test_imports import random_tensors
-from test_imports_models import jukebox_shapes
 
-from d2m_model import synthesizer
 from d2m_model.losses.spectral import mel_l1
 from d2m_model.metrics.decoder_choice import decoder_scores, no_worse
 from d2m_model.metrics.embedding import Embedder
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.synthesizer import __main__ as synthesizer_command
+from d2m_model.synthesizer import stage as synthesizer
+from d2m_model.synthesizer.params import Params
 from d2m_model.training.loop import Run
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from tests.d2m_model.checkpoints.test_imports import random_tensors
+from tests.d2m_model.checkpoints.test_imports_models import jukebox_shapes
+from tests.helpers.builders import build_shards
 
 PARAMS = {
     "steps": 25, "batch": 2, "seconds": 0.1, "learning_rate": 0.002, "discriminator_width": 0.125, "scales": 2,
@@ -42,7 +44,7 @@ def root(tmp_path_factory):
     for level in range(3):
         model.codebook(level).k.normal_()
     save_vqvae(root / "runs" / "tiny" / "vqvae" / "model.pt", model, {})
-    assert synthesizer.main(["--corpus", "tiny", "--root", str(root), "--level", "high"]) == 0
+    assert synthesizer_command.main(["--corpus", "tiny", "--root", str(root), "--level", "high"]) == 0
     return root
 
 
@@ -77,7 +79,7 @@ def test_a_decoder_that_fine_tuning_made_worse_is_not_taken(root, tmp_path, caps
     shutil.copytree(root / "runs" / "tiny" / "vqvae", tmp_path / "runs" / "tiny" / "vqvae")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS | {"steps": 2, "judge": "demo"}}))
     monkeypatch.setattr(synthesizer, "no_worse", lambda new, old: False)
-    assert synthesizer.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
+    assert synthesizer_command.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
     assert "high: fine-tuning made it worse; the VQ-VAE's own decoder is kept" in capsys.readouterr().out
     out = tmp_path / "runs" / "tiny" / "synthesizer" / "high"
     metrics = json.loads((out / "metrics.json").read_text())
@@ -92,7 +94,7 @@ def test_an_inverse_stft_learns_to_play_the_codes_and_nothing_else_changes(root,
     shutil.copytree(root / "runs" / "tiny" / "vqvae", tmp_path / "runs" / "tiny" / "vqvae")
     sizes = {"decoder": "istft", "istft_width": 16, "istft_depth": 1, "multispectral": 1.0, "steps": 40}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS | sizes}))
-    assert synthesizer.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
+    assert synthesizer_command.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
     out = tmp_path / "runs" / "tiny" / "synthesizer" / "high"
     before, after = load_vqvae(root / "runs" / "tiny" / "vqvae" / "model.pt"), load_vqvae(out / "model.pt")
     assert list(after.istft) == [2] and synthesizer.fingerprint(before, 2) == synthesizer.fingerprint(after, 2)
@@ -104,7 +106,7 @@ def test_an_inverse_stft_learns_to_play_the_codes_and_nothing_else_changes(root,
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthesizer, "no_worse", lambda new, old: False)
-        assert synthesizer.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
+        assert synthesizer_command.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
     assert "high: the inverse STFT plays worse; the VQ-VAE's own decoder is kept" in capsys.readouterr().out
     assert not load_vqvae(out / "model.pt").istft and set(json.loads((out / "metrics.json").read_text())["judged"]) == {"own", "istft"}
 
@@ -137,9 +139,9 @@ def test_what_is_no_worse_in_either_score_is_taken_and_what_is_unknown_decides_n
 
 
 def test_equal_seeds_give_equal_bytes(root, tmp_path):
-    from dataset_tools.base.params import load_params
+    from dataset_tools.lib.core.params import load_params
 
-    params = load_params(root / "params.yaml", "synthesizer", synthesizer.Params)
+    params = load_params(root / "params.yaml", "synthesizer", Params)
     runs = root / "runs" / "tiny"
     synthesizer.train(root / "data" / "tiny" / "shards", runs / "vqvae" / "model.pt", "high", params, tmp_path)
     for name in ("model.pt", "metrics.json", "curves.csv"):
@@ -162,7 +164,7 @@ def published(root, tmp_path):
 
 def test_a_published_one_takes_the_trainings_place(published, capsys):
     root, tensors = published
-    assert synthesizer.main(["--root", str(root), "--level", "high"]) == 0
+    assert synthesizer_command.main(["--root", str(root), "--level", "high"]) == 0
     shown, out = capsys.readouterr().out, root / "runs" / "tiny" / "synthesizer" / "high"
     assert "high: vqvae_high.pt taken as published, not fine-tuned; its codebook is not the one of" in shown and "high after: " in shown
     model = load_vqvae(out / "model.pt")
@@ -171,11 +173,11 @@ def test_a_published_one_takes_the_trainings_place(published, capsys):
     assert metrics["steps"] == 0 and not metrics["same_codebook"] and metrics["before"] != metrics["after"]
     assert (out / "curves.csv").read_text() == "step\n"
     first = (out / "model.pt").read_bytes()
-    assert synthesizer.main(["--root", str(root), "--level", "high"]) == 0 and (out / "model.pt").read_bytes() == first
+    assert synthesizer_command.main(["--root", str(root), "--level", "high"]) == 0 and (out / "model.pt").read_bytes() == first
     tensors["bottleneck.level_blocks.2.k"] = load_vqvae(root / "runs" / "tiny" / "vqvae" / "model.pt").codebook(2).k
     torch.save(tensors, root / "own.pt")
     capsys.readouterr()
-    assert synthesizer.main(["--root", str(root), "--level", "high", "--weights", "own.pt"]) == 0
+    assert synthesizer_command.main(["--root", str(root), "--level", "high", "--weights", "own.pt"]) == 0
     assert "own.pt taken as published, not fine-tuned\n" in capsys.readouterr().out
     assert json.loads((out / "metrics.json").read_text())["same_codebook"]
 
@@ -190,7 +192,7 @@ def test_what_can_t_take_its_place_is_one_line_and_nothing_is_written(published)
         (("--weights", "narrow.pt"), "synthesizer.weights: .*narrow.pt: .*width 8, .*; the sizes are those of .*vqvae/model.pt"),
     ):
         with pytest.raises(UserError, match=said) as caught:
-            synthesizer.main(["--root", str(root), *options])
+            synthesizer_command.main(["--root", str(root), *options])
         assert "\n" not in str(caught.value) and not (root / "runs" / "tiny" / "synthesizer").exists()
 
 
@@ -204,13 +206,13 @@ def test_a_moving_codebook_is_noticed(root, monkeypatch):
         return encode(audio, level)
 
     monkeypatch.setattr(model, "encode", encode_and_move)
-    params = synthesizer.Params(steps=1, batch=1, seconds=0.1, discriminator_width=0.125, scales=1)
+    params = Params(steps=1, batch=1, seconds=0.1, discriminator_width=0.125, scales=1)
     with pytest.raises(RuntimeError, match="more than the decoder"):
         synthesizer.fine_tune(model, 2, data, data, params, Run(stage="synthesizer"))
 
 
 def test_missing_vqvae_is_one_line(root, tmp_path):
-    params = synthesizer.Params(steps=1, batch=1, seconds=0.1)
+    params = Params(steps=1, batch=1, seconds=0.1)
     with pytest.raises(UserError, match="model.pt: file not found"):
         synthesizer.train(root / "data" / "tiny" / "shards", tmp_path / "model.pt", "high", params, tmp_path / "out")
 
@@ -218,4 +220,4 @@ def test_missing_vqvae_is_one_line(root, tmp_path):
 @pytest.mark.parametrize("change", [{"discriminator": "mine"}, {"scales": 4}, {"betas": (0.5,)}, {"wave": -1.0}, {"gain": 0}, {"decoder": "other"}, {"decoder": "istft", "weights": "x"}, {"istft_overlap": 1}])
 def test_params_out_of_range_are_refused(change):
     with pytest.raises(ValueError):
-        synthesizer.Params(**change)
+        Params(**change)

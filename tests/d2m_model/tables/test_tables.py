@@ -5,9 +5,10 @@ import json
 import pandas as pd
 import pytest
 
-from d2m_model import tables
 from d2m_model.metrics.overview import baseline_note, control_note
-from dataset_tools.base.errors import UserError
+from d2m_model.tables import __main__ as tables_command
+from d2m_model.tables import stage as tables
+from dataset_tools.lib.core.errors import UserError
 
 
 def scores(hit, difference, kind="model"):
@@ -133,12 +134,12 @@ def test_stage_writes_every_table_in_three_forms(tmp_path, capsys):
     (tmp_path / "manifests" / "demo").mkdir(parents=True)
     (tmp_path / "params.yaml").write_text("tables: {digits: 1}\n")
     with pytest.raises(UserError, match="evaluate"):
-        tables.main(["--root", str(tmp_path)])
+        tables_command.main(["--root", str(tmp_path)])
     for stage, name, content in (("evaluate", "metrics", METRICS), ("listen", "mos", HEARD)):
         folder = tmp_path / "runs/demo" / stage
         folder.mkdir(parents=True)
         (folder / f"{name}.json").write_text(json.dumps(content))
-    assert tables.main(["--root", str(tmp_path), "--print", "tex"]) == 0
+    assert tables_command.main(["--root", str(tmp_path), "--print", "tex"]) == 0
     assert "\\caption{Table 6: Losses}" in capsys.readouterr().out
     out = tmp_path / "runs/demo/tables"
     names = {p.stem for p in out.iterdir()}
@@ -152,7 +153,7 @@ def test_stage_writes_every_table_in_three_forms(tmp_path, capsys):
     assert numbers[(numbers.table == 6) & (numbers.system == "high-full") & (numbers.measure == "hit")].difference.item() == pytest.approx(-4.7)
     (tmp_path / "runs/demo/listen/mos.json").write_text("{")
     with pytest.raises(UserError, match="not JSON"):
-        tables.main(["--root", str(tmp_path)])
+        tables_command.main(["--root", str(tmp_path)])
 
 
 def test_codes_rhythm_and_seeds_have_their_tables_and_the_range_its_command(tmp_path, capsys):
@@ -165,7 +166,7 @@ def test_codes_rhythm_and_seeds_have_their_tables_and_the_range_its_command(tmp_
     metrics = METRICS | {"rhythm": {"beats": read, "downbeats": read | {"own": 0.8}}, "systems": METRICS["systems"] | {"high-full": model}}
     (tmp_path / "runs/demo/evaluate").mkdir(parents=True)
     (tmp_path / "runs/demo/evaluate/metrics.json").write_text(json.dumps(metrics))
-    assert tables.main(["--root", str(tmp_path)]) == 0
+    assert tables_command.main(["--root", str(tmp_path)]) == 0
     out = tmp_path / "runs/demo/tables"
     assert pd.read_csv(out / "codes.csv", dtype=str).iloc[0].tolist() == ["high-full", "high", "1.25", "1.10", "0.90", "0.50"]
     assert pd.read_csv(out / "rhythm.csv", dtype=str)["own"].tolist() == ["0.950", "0.800"] and "9 clips" in (out / "rhythm.md").read_text()
@@ -175,7 +176,7 @@ def test_codes_rhythm_and_seeds_have_their_tables_and_the_range_its_command(tmp_
         assert "Training seed 2: high-full." in (out / f"{name}.md").read_text()
     assert "coded and decoded at the system's level, high" in (out / "systems.md").read_text()
     capsys.readouterr()
-    assert tables.main(["--root", str(tmp_path), "--compare"]) == 0
+    assert tables_command.main(["--root", str(tmp_path), "--compare"]) == 0
     assert "python -m benchmarks.seeds --corpus demo" in capsys.readouterr().out
     folder = tmp_path / "benchmarks/results"
     folder.mkdir(parents=True)
@@ -183,5 +184,5 @@ def test_codes_rhythm_and_seeds_have_their_tables_and_the_range_its_command(tmp_
     runs = [{"machine": "P", "seed": seed, "stages": ["d2m_gan"], "scores": {}} for seed in (0, 1)]
     ranges = {"runs": runs, "params": {"d2m_gan": {"steps": 4}}, "systems": {"high-full": known}}
     (folder / "seeds-demo.json").write_text(json.dumps(ranges))
-    assert tables.main(["--root", str(tmp_path), "--compare"]) == 0
+    assert tables_command.main(["--root", str(tmp_path), "--compare"]) == 0
     assert "1 of 2 scores are OUTSIDE the measured range: high-full P4_onsets." in capsys.readouterr().out

@@ -6,8 +6,6 @@ import json
 import pytest
 import torch
 import yaml
-from test_d2m_gan import setup
-from test_loop import PARAMS, prepared, run
 from torch import nn
 
 from d2m_model.losses.gan_terms import Excerpt, generator_terms
@@ -17,7 +15,9 @@ from d2m_model.training.acceleration import accelerate
 from d2m_model.training.autoencoding import measure, open_test
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.vqvae_files import load_vqvae
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
+from tests.d2m_model.d2m_gan.test_d2m_gan import setup
+from tests.d2m_model.training.test_loop import PARAMS, prepared, run
 
 CPU = torch.device("cpu")
 

@@ -4,12 +4,12 @@ import pickle
 
 import pytest
 import torch
-from builders import build_shards
 
 from d2m_model.training import checkpoint
 from d2m_model.training.curves import Curves, Steps
 from d2m_model.training.shard_data import WindowData
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
+from tests.helpers.builders import build_shards
 
 
 class Evil:

@@ -8,10 +8,10 @@ import psutil
 import pytest
 import torch
 import yaml
-from test_loop import ARGUMENTS, PARAMS, RESULTS, ROOT, prepared, run
-from within import until
 
 from d2m_model.training.distributed import gathered, mine, require_even
+from tests.d2m_model.training.test_loop import ARGUMENTS, PARAMS, RESULTS, ROOT, prepared, run
+from tests.helpers.within import until
 
 
 def torchrun(root, stage, processes=2):

@@ -14,19 +14,23 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from builders import build_shards
 
-from d2m_model import d2m_gan, synthesizer, vqvae
+from d2m_model.d2m_gan import __main__ as d2m_gan
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.synthesizer import __main__ as synthesizer
+from d2m_model.synthesizer import stage as synthesizer_stage
+from d2m_model.synthesizer.params import Params
 from d2m_model.training import checkpoint, loop
 from d2m_model.training.autoencoding import sound_batch
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.loop import EXIT_STOPPED, TrainingParams, Watch
 from d2m_model.training.vqvae_files import save_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
+from d2m_model.vqvae import __main__ as vqvae
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from tests.helpers.builders import build_shards
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 STAGES = {"vqvae": vqvae, "synthesizer": synthesizer, "d2m_gan": d2m_gan}
 SHARED = {"batch": 2, "log_every": 3, "checkpoint_every": 2, "threads": 1}
 PARAMS = {
@@ -193,10 +197,10 @@ def test_gradients_are_cut(root):
     """With a tiny limit Adam's first steps stay what they are, but a cut gradient leaves its size in Adam's state."""
     sizes = []
     for limit in (0.0, 1e-4):
-        params = dataclasses.replace(synthesizer.Params(**{k: v for k, v in PARAMS["synthesizer"].items()}), steps=1, gradient_norm=limit)
+        params = dataclasses.replace(Params(**{k: v for k, v in PARAMS["synthesizer"].items()}), steps=1, gradient_norm=limit)
         runs = root / "runs" / "tiny"
         out = root / f"cut{limit}"
-        synthesizer.train(root / "data" / "tiny" / "shards", runs / "vqvae" / "model.pt", "high", params, out)
+        synthesizer_stage.train(root / "data" / "tiny" / "shards", runs / "vqvae" / "model.pt", "high", params, out)
         adam = torch.load(out / "model.pt", weights_only=True)["state"]["training"]["optimizers"]["decoder"]["state"]
         sizes.append(sum(float(s["exp_avg"].square().sum()) for s in adam.values()) ** 0.5)
     assert sizes[1] == pytest.approx(0.5 * 1e-4, rel=0.01) and sizes[0] > 10 * sizes[1]

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from d2m_model.nets.presets import PRESETS, DanceToCodes
+from d2m_model.nets.presets import PRESETS
 from d2m_model.training.music_model import MusicModel, load_generator, save_generator
 from d2m_model.training.vqvae_files import save_vqvae
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 SIZE = (204, 360)
 LEVELS = {"high": (2, 344), "low": (1, 1378)}

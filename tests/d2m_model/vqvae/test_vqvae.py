@@ -6,15 +6,17 @@ import json
 import pytest
 import torch
 import yaml
-from builders import build_shards
 
-from d2m_model import vqvae
 from d2m_model.losses.spectral import mel_l1
 from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.params import load_params
+from d2m_model.vqvae import __main__ as vqvae_command
+from d2m_model.vqvae import stage as vqvae
+from d2m_model.vqvae.params import Params
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.params import load_params
+from tests.helpers.builders import build_shards
 
 TINY = VqVaeConfig(width=4, depth=1, multipliers=(1, 1, 1), bins=16)
 PARAMS = {
@@ -125,7 +127,7 @@ def trained(tmp_path_factory):
     shards = root / "data" / "tiny" / "shards"
     build_shards(shards, clips=3, seconds=3)
     build_shards(shards, clips=1, seconds=3, split="test", first=3)
-    assert vqvae.main(["--corpus", "tiny", "--root", str(root)]) == 0
+    assert vqvae_command.main(["--corpus", "tiny", "--root", str(root)]) == 0
     return root
 
 
@@ -152,7 +154,7 @@ def test_training_brings_the_sound_nearer_and_leaves_curves_and_metrics(trained)
 
 
 def test_equal_seeds_give_equal_bytes(trained, tmp_path):
-    params = load_params(trained / "params.yaml", "vqvae", vqvae.Params)
+    params = load_params(trained / "params.yaml", "vqvae", Params)
     vqvae.train(trained / "data" / "tiny" / "shards", params, tmp_path)
     for name in ("model.pt", "metrics.json", "curves.csv"):
         assert (tmp_path / name).read_bytes() == (trained / "runs" / "tiny" / "vqvae" / name).read_bytes(), name
@@ -160,7 +162,7 @@ def test_equal_seeds_give_equal_bytes(trained, tmp_path):
 
 def test_saved_network_is_the_trained_one(trained):
     model = load_vqvae(trained / "runs" / "tiny" / "vqvae" / "model.pt")
-    assert model.config == load_params(trained / "params.yaml", "vqvae", vqvae.Params).config()
+    assert model.config == load_params(trained / "params.yaml", "vqvae", Params).config()
     assert not model.training and not any(p.requires_grad for p in model.parameters())
     assert all(model.codebook(level).k.std() > 0 for level in LEVELS)
 
@@ -177,7 +179,7 @@ def test_a_file_whose_weights_do_not_fit_is_one_line(tmp_path):
 
 
 def test_diverged_training_is_one_line_and_writes_nothing(trained, tmp_path):
-    params = load_params(trained / "params.yaml", "vqvae", vqvae.Params)
+    params = load_params(trained / "params.yaml", "vqvae", Params)
     object.__setattr__(params, "learning_rate", 1e30)
     with pytest.raises(UserError, match=r"vqvae: loss .* at step [1-9]; last finite values \(step \d\): commit .*; lower the learning rate"):
         vqvae.train(trained / "data" / "tiny" / "shards", params, tmp_path / "out")
@@ -191,4 +193,4 @@ def test_diverged_training_is_one_line_and_writes_nothing(trained, tmp_path):
 def test_params_out_of_range_are_refused(tmp_path, change, rule):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"vqvae": PARAMS | change}))
     with pytest.raises(UserError, match=rf"vqvae: .*{rule}"):
-        load_params(tmp_path / "params.yaml", "vqvae", vqvae.Params)
+        load_params(tmp_path / "params.yaml", "vqvae", Params)

@@ -8,17 +8,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 import yaml
-from builders import build_shards
-from test_imports import random_tensors
-from test_imports_models import jukebox_shapes
 
-from d2m_model import vqvae
-from d2m_model.page.plots import loss_curves
+from d2m_model.report.plots import loss_curves
 from d2m_model.training import checkpoint
 from d2m_model.training.vqvae_files import KIND, VERSION, load_vqvae
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT
-from dataset_tools.base.params import load_params
+from d2m_model.vqvae import __main__ as vqvae
+from d2m_model.vqvae.params import Params
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT
+from dataset_tools.lib.core.params import load_params
+from tests.d2m_model.checkpoints.test_imports import random_tensors
+from tests.d2m_model.checkpoints.test_imports_models import jukebox_shapes
+from tests.helpers.builders import build_shards
 
 SIZES = {"width": 8, "depth": 1, "multipliers": [1, 1, 1], "bins": 16}
 
@@ -88,6 +89,6 @@ def test_weights_of_other_sizes_are_one_line_and_nothing_is_written(root):
 
 
 def test_presets_take_jukeboxs_the_demos_or_train_their_own():
-    chosen = {p: load_params(PROJECT / "presets" / f"{p}.yaml", "vqvae", vqvae.Params) for p in ("tiktok", "demo", "demo-codec")}
+    chosen = {p: load_params(PROJECT / "presets" / f"{p}.yaml", "vqvae", Params) for p in ("tiktok", "demo", "demo-codec")}
     assert [chosen[p].weights for p in chosen] == ["jukebox_vqvae", "vqvae_demo", ""]
-    assert chosen["tiktok"].config() == vqvae.Params().config()
+    assert chosen["tiktok"].config() == Params().config()

@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
-from footage import coded
 from scipy.io import wavfile
 
-from dataset_tools import audio
-from dataset_tools.base import schema
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.mono import lone_channel, mono_of
-from dataset_tools.vision.video_io import rgb_frames, write_clip
+from dataset_tools.audio import __main__ as audio_command
+from dataset_tools.audio import stage as audio
+from dataset_tools.audio.params import Params
+from dataset_tools.audio.rows import CutRow
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.sound.mono import lone_channel, mono_of
+from dataset_tools.lib.video.video_io import rgb_frames, write_clip
+from tests.helpers.footage import coded
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
@@ -42,14 +45,14 @@ def layout(tmp_path):
     wave = (9000 * np.sin(np.arange(36 * 1470) / 20)).astype(np.int16)[None]
     write_clip(folder / "a.mp4", rgb_frames(coded(j) for j in range(36)), wave, 44100)
     write_clip(folder / "mute.mp4", rgb_frames(coded(j) for j in range(36)), None)
-    rows = [audio.CutRow(id="a", status="ok", frames=36), audio.CutRow(id="mute", status="ok", frames=36),
-            audio.CutRow(id="gone", status="failed", reason="past the end")]  # fmt: skip
+    rows = [CutRow(id="a", status="ok", frames=36), CutRow(id="mute", status="ok", frames=36),
+            CutRow(id="gone", status="failed", reason="past the end")]  # fmt: skip
     schema.write_records(folder / "rows.csv", rows)
     return layout
 
 
 def test_every_clip_has_a_row(layout):
-    rows = {row.id: row for row in audio.audio(layout, audio.Params(workers=1))}
+    rows = {row.id: row for row in audio.audio(layout, Params(workers=1))}
     assert {name: row.status for name, row in rows.items()} == {"a": "ok", "mute": "failed", "gone": "dropped"}
     assert rows["a"].samples == 36 * 735
     assert "no sound" in rows["mute"].reason and "past the end" in rows["gone"].reason
@@ -57,16 +60,16 @@ def test_every_clip_has_a_row(layout):
     assert rate == 22050 and wave.dtype == np.float32 and wave.shape == (36 * 735,)
     assert np.abs(wave).max() == pytest.approx(9000 / 32768, rel=0.02)
     first = (layout.stage("audio") / "a.wav").read_bytes()
-    audio.audio(layout, audio.Params(workers=1))
+    audio.audio(layout, Params(workers=1))
     assert (layout.stage("audio") / "a.wav").read_bytes() == first
 
 
 def test_too_many_failures_end_the_stage(layout):
     (layout.root / "params.yaml").write_text("audio: {min_ok: 0.6, workers: 1}\n")
     with pytest.raises(UserError, match="audio: 1 of 2 ok, 1 failed, but audio.min_ok asks for 60%; mute: "):
-        audio.main(["--corpus", "c", "--root", str(layout.root)])
+        audio_command.main(["--corpus", "c", "--root", str(layout.root)])
     (layout.root / "params.yaml").write_text("audio: {min_ok: 0.5, workers: 1}\n")
-    assert audio.main(["--corpus", "c", "--root", str(layout.root)]) == 0
+    assert audio_command.main(["--corpus", "c", "--root", str(layout.root)]) == 0
 
 
 def sine(pitch, seconds=2.0, rate=44100):
@@ -111,9 +114,9 @@ def test_what_a_clip_loses_in_one_channel_is_said(layout):
     for name, channels in sounds.items():
         sound = np.round(32767 * np.stack(channels)).astype(np.int16)
         write_clip(folder / f"{name}.mp4", rgb_frames(coded(j) for j in range(36)), sound, 44100)
-    rows = [audio.CutRow(id=name, status="ok", frames=36) for name in ("a", *sounds)]
+    rows = [CutRow(id=name, status="ok", frames=36) for name in ("a", *sounds)]
     schema.write_records(folder / "rows.csv", rows)
-    found = {row.id: row for row in audio.audio(layout, audio.Params(workers=1))}
+    found = {row.id: row for row in audio.audio(layout, Params(workers=1))}
     assert (found["a"].channel, found["anti"].channel) == ("", "left")
     assert found["anti"].status == "ok" and found["anti"].peak == pytest.approx(0.3, abs=0.01)
     assert found["bats"].status == "failed" and "nothing of its sound is left at 22050" in found["bats"].reason
@@ -121,10 +124,10 @@ def test_what_a_clip_loses_in_one_channel_is_said(layout):
 
 @pytest.mark.parametrize("frames", [None, 1, 37 * 3])
 def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames):
-    rows = [audio.CutRow(id="a", status="ok", frames=36), audio.CutRow(id="mute", status="ok", frames=frames)]
+    rows = [CutRow(id="a", status="ok", frames=36), CutRow(id="mute", status="ok", frames=frames)]
     folder = layout.stage("clips")
     (folder / "mute.mp4").write_bytes((folder / "a.mp4").read_bytes())
     schema.write_records(folder / "rows.csv", rows)
-    found = {row.id: row for row in audio.audio(layout, audio.Params(workers=1))}
+    found = {row.id: row for row in audio.audio(layout, Params(workers=1))}
     assert found["a"].status == "ok" and found["mute"].status == "failed"
     assert "clips/rows.csv says" in found["mute"].reason and "Error" not in found["mute"].reason

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools.demo.scene import Scene, render
-from dataset_tools.demo.training_frames import random_motion
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.video_io import rgb_frames, write_clip
+from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.demo.render.scene import Scene, render
+from dataset_tools.demo.train.training_frames import random_motion
+from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 
 FRAMES, SECONDS = 36, 6.0
 WEB = {"preset": "veryfast", "crf": "26", "g": "250", "x264-params": "threads=1"}

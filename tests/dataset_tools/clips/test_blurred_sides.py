@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools.vision.blurred_sides import blurred_sides
-from dataset_tools.vision.panels import moving_rectangle
+from dataset_tools.clips.blurred_sides import blurred_sides
+from dataset_tools.clips.panels import moving_rectangle
 
 N, H, W = 10, 180, 320
 

@@ -5,17 +5,21 @@ import sys
 
 import numpy as np
 import pytest
-from footage import RATE, click, coded, decoded, moving, numbered_video, spoiled, timed_video, tone
 from scipy.io import wavfile
 
-from dataset_tools import audio, clips
-from dataset_tools.base import schema
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import Manifest, save_manifest
-from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.video_io import X264, probe, read_rgb, read_sound, rgb_frames, write_clip
+from dataset_tools.audio import stage as audio
+from dataset_tools.audio.params import Params as AudioParams
+from dataset_tools.clips import stage as clips
+from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.clips.params import Params as ClipsParams
+from dataset_tools.clips.rows import ClipRow, VideoRow
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import Manifest, save_manifest
+from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.video.video_io import X264, probe, read_rgb, read_sound, rgb_frames, write_clip
+from tests.helpers.footage import RATE, click, coded, decoded, moving, numbered_video, spoiled, timed_video, tone
 
 
 def nearest(times, start, count):
@@ -90,8 +94,8 @@ def corpus(root, cuts, videos=("v",), fetched=None):
     )  # fmt: skip
     save_manifest(manifest, layout.stage("sources"))
     files = {v: layout.stage("download") / f"{v}.mp4" for v in videos}
-    rows = fetched or [clips.VideoRow(id=v, status="ok", sha256=file_sha256(p)) for v, p in files.items() if p.exists()]
-    schema.write_records(layout.stage("download") / "rows.csv", rows, clips.VideoRow)
+    rows = fetched or [VideoRow(id=v, status="ok", sha256=file_sha256(p)) for v, p in files.items() if p.exists()]
+    schema.write_records(layout.stage("download") / "rows.csv", rows, VideoRow)
     return layout
 
 
@@ -109,8 +113,8 @@ def test_flash_and_click_stay_together(tmp_path, fps):
     start = {24: 2.01, 25: 1.99, 30: 1.315, 60: 1.304}[fps]
     begin = round(start * fps) / fps
     layout = corpus(tmp_path, [("a", "v", start, start + 2.5)])
-    assert clips.clips(layout, clips.Params(crop=False, workers=1))[0].status == "ok"
-    assert audio.audio(layout, audio.Params(workers=1))[0].status == "ok"
+    assert clips.clips(layout, ClipsParams(crop=False, workers=1))[0].status == "ok"
+    assert audio.audio(layout, AudioParams(workers=1))[0].status == "ok"
     flash = int(np.argmax([image.mean() for image in read_rgb(layout.stage("clips") / "a.mp4")])) / 30
     rate, wave = wavfile.read(layout.stage("audio") / "a.wav")
     heard = int(np.argmax(np.abs(wave) > 0.25 * np.abs(wave).max())) / rate
@@ -128,8 +132,8 @@ def test_each_picture_is_within_half_an_output_frame_of_its_sound(tmp_path, fps,
     pictures = (np.full((48, 64, 3), 255 if j in bright else 10 + j % 7, np.uint8) for j in range(3 * fps + 10))
     write_clip(path, rgb_frames(pictures), sum(click(3.2, j / fps) for j in bright), RATE, fps=fps, audio_codec="aac")
     layout = corpus(tmp_path, [("a", "v", start, start + 2.2)])
-    assert clips.clips(layout, clips.Params(crop=False, workers=1))[0].status == "ok"
-    assert audio.audio(layout, audio.Params(workers=1))[0].status == "ok"
+    assert clips.clips(layout, ClipsParams(crop=False, workers=1))[0].status == "ok"
+    assert audio.audio(layout, AudioParams(workers=1))[0].status == "ok"
     begin = round(start * fps) / fps
     instants = np.array([j / fps - begin for j in bright if start + 0.1 < j / fps < start + 2.1])
     light = np.array([image.mean() for image in read_rgb(layout.stage("clips") / "a.mp4")]) > 128
@@ -153,9 +157,9 @@ def test_every_clip_has_a_row_with_the_reason(tmp_path):
     videos = ("good", "mute", "silent", "broken", "gone")
     cuts = [("ok", "good", 0.5, 2.5), ("past", "good", 2.0, 4.0), ("beyond", "good", 9.0, 10.0),
             ("untimed", "good", None, None)] + [(v, v, 0.0, 1.0) for v in videos[1:]]  # fmt: skip
-    rows = [clips.VideoRow(id=v, status="ok", sha256=v) for v in videos[:-1]]
-    layout = corpus(tmp_path, cuts, videos, [*rows, clips.VideoRow(id="gone", status="permanent", reason="HTTP 404")])
-    found = {row.id: row for row in clips.clips(layout, clips.Params(workers=1))}
+    rows = [VideoRow(id=v, status="ok", sha256=v) for v in videos[:-1]]
+    layout = corpus(tmp_path, cuts, videos, [*rows, VideoRow(id="gone", status="permanent", reason="HTTP 404")])
+    found = {row.id: row for row in clips.clips(layout, ClipsParams(workers=1))}
     assert [row.id for row in found.values() if row.status == "ok"] == ["ok"]
     for name, words in {
         "past": "2 to 4 s, but the video ends at 3.000 s", "beyond": "but the video ends at 3.000 s",
@@ -165,7 +169,7 @@ def test_every_clip_has_a_row_with_the_reason(tmp_path):
         assert words in found[name].reason and "\n" not in found[name].reason
     target = layout.stage("clips")
     assert sorted(p.name for p in target.iterdir()) == ["ok.mp4", "rows.csv"]
-    assert len(schema.read_records(target / "rows.csv", clips.ClipRow)) == len(cuts)
+    assert len(schema.read_records(target / "rows.csv", ClipRow)) == len(cuts)
     assert str(tmp_path) not in (target / "rows.csv").read_text()
 
     done = subprocess.run(
@@ -188,7 +192,7 @@ def test_damaged_pictures_are_counted_and_too_many_are_a_failure(tmp_path):
     layout = corpus(tmp_path, [("before", "v", 0.0, 1.5), ("within", "v", 1.0, 2.0), ("after", "v", 2.0, 3.0)])
 
     def cut(**params):
-        return {row.id: row for row in clips.clips(layout, clips.Params(workers=1, crop=False, **params))}
+        return {row.id: row for row in clips.clips(layout, ClipsParams(workers=1, crop=False, **params))}
 
     rows = cut(max_damaged=10)
     assert {name: (row.status, row.damaged) for name, row in rows.items()} == {"before": ("ok", 0), "within": ("ok", 10), "after": ("ok", 0)}
@@ -200,10 +204,10 @@ def test_damaged_pictures_are_counted_and_too_many_are_a_failure(tmp_path):
 def test_a_note_in_the_cache_that_can_not_be_read_is_made_again(tmp_path):
     numbered_video(tmp_path / "data/c/download/v.mp4", 30, 2, tone(2))
     layout = corpus(tmp_path, [("a", "v", 0.5, 1.5)])
-    first = clips.clips(layout, clips.Params(workers=1))
+    first = clips.clips(layout, ClipsParams(workers=1))
     (note,) = layout.cache("clips").glob("*.json")
     note.write_text("{")
-    assert clips.clips(layout, clips.Params(workers=1)) == first
+    assert clips.clips(layout, ClipsParams(workers=1)) == first
 
 
 def test_encoder_gives_the_same_bytes_whatever_the_processor_has(tmp_path):
@@ -224,7 +228,7 @@ def test_equal_bytes_again_and_from_the_cache(tmp_path):
     two.mkdir(parents=True)
     (two / "v.mp4").write_bytes((one.stage("download") / "v.mp4").read_bytes())
     two = corpus(tmp_path / "two", [("a", "v", 0.5, 2.5)])
-    params = clips.Params(workers=1)
+    params = ClipsParams(workers=1)
     for layout in (one, two):
         clips.clips(layout, params)
     for name in ("a.mp4", "rows.csv"):

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from footage import numbered_video, timed_video, tone
 
-from dataset_tools.base.ahead import Ahead
-from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.vision import open_video
-from dataset_tools.vision.held_frames import HeldFrames
-from dataset_tools.vision.normalise import cut_out, normalise_video
-from dataset_tools.vision.open_video import OpenVideo
-from dataset_tools.vision.video_io import timed_frames
+from dataset_tools.clips import open_video
+from dataset_tools.clips.held_frames import HeldFrames
+from dataset_tools.clips.normalise import cut_out, normalise_video
+from dataset_tools.clips.open_video import OpenVideo
+from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.parallel.ahead import Ahead
+from dataset_tools.lib.video.video_io import timed_frames
+from tests.helpers.footage import numbered_video, timed_video, tone
 
 FRAME = 64 * 48 * 3 // 2  # bytes of a frame of numbered_video, without what the decoder adds to its lines
 ALL = 1 << 30

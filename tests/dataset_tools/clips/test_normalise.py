@@ -7,12 +7,12 @@ import av
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from footage import RATE, coded, decoded, numbered_video, tone
 
-from dataset_tools.audio import to_mono
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.video_io import read_rgb, read_sound, rgb_frames
+from dataset_tools.audio.stage import to_mono
+from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.video.video_io import read_rgb, read_sound, rgb_frames
+from tests.helpers.footage import RATE, coded, decoded, numbered_video, tone
 
 SECONDS, TICKS = 5, 90000
 EVERY = 0.7  # seconds between two flashes, each with its click: no multiple of any frame's length

@@ -1,14 +1,14 @@
 """Spans of an open video have the same frames whatever was read before, and neighbours cost no key frame's run-up."""
 
 import pytest
-from footage import coded, numbered_video, tone
 
-from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.vision import open_video
-from dataset_tools.vision.decoding import key_time
-from dataset_tools.vision.normalise import cut_out
-from dataset_tools.vision.open_video import OpenVideo
-from dataset_tools.vision.video_io import rgb_frames, timed_frames, write_clip
+from dataset_tools.clips import open_video
+from dataset_tools.clips.normalise import cut_out
+from dataset_tools.clips.open_video import OpenVideo
+from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.video.decoding import key_time
+from dataset_tools.lib.video.video_io import rgb_frames, timed_frames, write_clip
+from tests.helpers.footage import coded, numbered_video, tone
 
 OPTIONS = {"preset": "ultrafast", "g": "30", "bf": "2", "x264-params": "threads=1:scenecut=0:keyint-min=30"}
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools.vision.scene_cuts import CutFinder
+from dataset_tools.clips.scene_cuts import CutFinder
 
 FRAMES = 60
 

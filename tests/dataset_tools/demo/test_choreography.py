@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dataset_tools.demo.choreography import choreograph, path
-from dataset_tools.demo.moves import CALM, MOVES, VOCABULARY, mirrored
-from dataset_tools.demo.skeleton import DOF_RANGES, DOFS, Body, forward
-from dataset_tools.demo.songs import GENRES, compose
+from dataset_tools.demo.music.songs import GENRES, compose
+from dataset_tools.demo.render.choreography import choreograph, path
+from dataset_tools.demo.render.moves import CALM, MOVES, VOCABULARY, mirrored
+from dataset_tools.demo.render.skeleton import DOF_RANGES, DOFS, Body, forward
 
 FPS = 30
 YAW = DOFS.index("yaw")

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_tools.base.manifest import load_manifest, save_manifest
-from dataset_tools.base.midi import read_score
-from dataset_tools.base.schema import Song
-from dataset_tools.demo import compilation
-from dataset_tools.demo.compilation import CompilationClip, CompilationVideo, render_compilation
-from dataset_tools.demo.general_midi import PROGRAMS, notes_of
-from dataset_tools.demo.genres import GENRES
+from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.demo.manifest import plan
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.video_io import read_rgb, read_sound
+from dataset_tools.demo.music.general_midi import PROGRAMS, notes_of
+from dataset_tools.demo.music.genres import GENRES
+from dataset_tools.demo.render import compilation
+from dataset_tools.demo.render.compilation import CompilationClip, CompilationVideo, render_compilation
+from dataset_tools.lib.core.manifest import load_manifest, save_manifest
+from dataset_tools.lib.core.schema import Song
+from dataset_tools.lib.midi import read_score
+from dataset_tools.lib.video.video_io import read_rgb, read_sound
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 SONG = Song(song_id="pop1", genre="pop", tempo=105.0, title="Test Tune")
 VIDEO = CompilationVideo(video_id="v", url="media/v.mp4", panel_width=204, panels="stripes")
 CLIPS = [

@@ -1,9 +1,9 @@
 """PCK and identity switches of poses whose faults are known, and clips in which dancers change places."""
 
 import numpy as np
-from builders import STANDING
 
 from dataset_tools.demo.measure_pose import crossing_clip, measure, summary, switches
+from tests.helpers.builders import STANDING
 
 FRAMES, SIZE = 30, (400, 400)
 

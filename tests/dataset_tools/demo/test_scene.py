@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset_tools.demo import skeleton as sk
-from dataset_tools.demo.figure import Look
-from dataset_tools.demo.lens import Lens
-from dataset_tools.demo.props import OCCLUDERS, Occluder
-from dataset_tools.demo.scene import FRAMINGS, PAN_MARGIN, Dancer, Scene, main, render
-from dataset_tools.demo.skeleton import DOFS, Body
-from dataset_tools.demo.training_frames import dance_frames, random_frame, random_motion
+from dataset_tools.demo.render import skeleton as sk
+from dataset_tools.demo.render.figure import Look
+from dataset_tools.demo.render.lens import Lens
+from dataset_tools.demo.render.props import OCCLUDERS, Occluder
+from dataset_tools.demo.render.scene import FRAMINGS, PAN_MARGIN, Dancer, Scene, render
+from dataset_tools.demo.render.skeleton import DOFS, Body
+from dataset_tools.demo.scene import main
+from dataset_tools.demo.train.training_frames import dance_frames, random_frame, random_motion
 
 WIDTH, HEIGHT, SCALE = 204, 360, 200.0
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dataset_tools.demo import skeleton as sk
-from dataset_tools.demo.skeleton import DOF_RANGES, DOFS, Body, clip_angles, forward
+from dataset_tools.demo.render import skeleton as sk
+from dataset_tools.demo.render.skeleton import DOF_RANGES, DOFS, Body, clip_angles, forward
 
 BODY = Body()
 

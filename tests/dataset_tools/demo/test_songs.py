@@ -6,8 +6,8 @@ import librosa
 import numpy as np
 import pytest
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.demo.songs import GENRES, compose, synthesise
+from dataset_tools.demo.music.songs import GENRES, compose, synthesise
+from dataset_tools.lib.core.errors import UserError
 
 RATE = 22050
 

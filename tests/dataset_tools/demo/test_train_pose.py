@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataset_tools.demo.pose_training.evaluation import score
+from dataset_tools.demo.train.pose.evaluation import score
 
 torch.set_num_threads(1)
 
@@ -20,9 +20,9 @@ def people_of(seed: int) -> list[np.ndarray]:
 def test_association_fields_are_openpifpafs():
     from openpifpaf import encoder
 
-    from dataset_tools.demo.pose_training.samples import as_annotation
-    from dataset_tools.demo.pose_training.targets import CafEncoder
-    from dataset_tools.vision.pose_net import new_network
+    from dataset_tools.demo.train.pose.samples import as_annotation
+    from dataset_tools.demo.train.pose.targets import CafEncoder
+    from dataset_tools.pose.net import new_network
 
     caf = new_network().head_metas[1]
     image = torch.zeros(3, 193, 193)
@@ -36,9 +36,9 @@ def test_association_fields_are_openpifpafs():
 def test_loss_and_gradient_are_openpifpafs():
     import openpifpaf
 
-    from dataset_tools.demo.pose_training.loss import CompositeLoss
-    from dataset_tools.demo.pose_training.samples import Batches, Pool
-    from dataset_tools.vision.pose_net import new_network
+    from dataset_tools.demo.train.pose.loss import CompositeLoss
+    from dataset_tools.demo.train.pose.samples import Batches, Pool
+    from dataset_tools.pose.net import new_network
 
     torch.manual_seed(0)
     network = new_network().train()
@@ -63,7 +63,7 @@ def test_loss_and_gradient_are_openpifpafs():
 
 
 def test_cropping_and_mirroring_move_joints_with_the_picture():
-    from dataset_tools.demo.pose_training.samples import augment
+    from dataset_tools.demo.train.pose.samples import augment
 
     image = np.zeros((257, 257, 3), np.uint8)
     image[100:105, 150:155] = 255  # the left wrist, in the middle of (152, 102)
@@ -82,7 +82,7 @@ def test_cropping_and_mirroring_move_joints_with_the_picture():
 
 def test_a_few_steps_train_and_repeat_exactly(tmp_path, monkeypatch):
     from dataset_tools.demo import train_pose
-    from dataset_tools.demo.pose_training.samples import render_pool
+    from dataset_tools.demo.train.pose.samples import render_pool
 
     monkeypatch.setattr(train_pose, "BATCH", 2)
     pool = render_pool(tmp_path, 100, seed=3, workers=1)

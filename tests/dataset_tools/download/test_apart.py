@@ -7,19 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from film_site import corpus
-from footage import numbered_video, tone, with_edits
-from test_download import run
 
-from dataset_tools.base import workers
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.workers import ProcessLost
-from dataset_tools.corpus import apart, clocks
-from dataset_tools.corpus.apart import look
-from dataset_tools.corpus.classify import classify
-from dataset_tools.corpus.no_film import NotAVideo, Refused
-from dataset_tools.corpus.whole_file import whole
-from dataset_tools.vision import media
+from dataset_tools.download import apart, clocks
+from dataset_tools.download.apart import look
+from dataset_tools.download.classify import classify
+from dataset_tools.download.no_film import NotAVideo, Refused
+from dataset_tools.download.whole_file import whole
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.parallel import workers
+from dataset_tools.lib.parallel.workers import ProcessLost
+from dataset_tools.lib.video import media
+from tests.dataset_tools.download.test_download import run
+from tests.helpers.film_site import corpus
+from tests.helpers.footage import numbered_video, tone, with_edits
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,19 @@ import re
 import shutil
 
 import pytest
-from film_site import content, corpus, padded
 
-from dataset_tools import download
-from dataset_tools.base import schema
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.corpus import classify, fetch
-from dataset_tools.corpus.dead_links import DeadLink
+from dataset_tools.download import __main__ as download_command
+from dataset_tools.download import classify, fetch
+from dataset_tools.download import stage as download
+from dataset_tools.download.dead_links import DeadLink
+from dataset_tools.download.params import Params
+from dataset_tools.download.rows import DownloadRow
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.work_cache import file_sha256
+from tests.helpers.film_site import content, corpus, padded
 
-QUICK = download.Params(
+QUICK = Params(
     workers=1, retries=1, retry_wait=0, attempts=2, attempt_wait=0, socket_timeout=0.3, sleep_requests=0, sleep_min=0,
     sleep_max=0, min_ok=0,
 )  # fmt: skip
@@ -55,7 +58,7 @@ def test_what_servers_do(tmp_path, site, movie):
     assert rows["vok"].seconds == 4.0 and rows["vok"].warning == ""
     begins = {name: {begin for _, asked, begin in site.asked if asked == name} for name in ("cut", "stall")}
     assert all(any(0 < b <= len(movie) // 2 for b in found) for found in begins.values()), "resumed, not begun again"
-    assert schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)
+    assert schema.read_records(layout.stage("download") / "rows.csv", DownloadRow)
 
 
 def test_a_rerun_asks_only_for_what_can_succeed(tmp_path, site, movie):
@@ -199,9 +202,9 @@ def test_too_many_failures_end_the_stage_after_writing_the_rows(tmp_path):
     (layout.stage("download") / "a.mp4").write_bytes(b"of an earlier run")
     (tmp_path / "params.yaml").write_text("download: {min_ok: 0.5}\n")
     with pytest.raises(UserError, match="download: 0 of 2 ok, 2 failed, but download.min_ok asks for 50%; a: url is empty") as err:
-        download.main(["--corpus", "c", "--root", str(tmp_path)])
+        download_command.main(["--corpus", "c", "--root", str(tmp_path)])
     assert "import-annotations FILE" in str(err.value) and sorted(content(layout)) == ["dead_links.csv", "rows.csv"]
-    assert len(schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)) == 2
+    assert len(schema.read_records(layout.stage("download") / "rows.csv", DownloadRow)) == 2
 
 
 @pytest.mark.parametrize(
@@ -224,10 +227,10 @@ def test_words_of_sites_that_answer_200_are_understood(text, status):
 
 
 def test_options_are_the_parameters(tmp_path):
-    web = fetch.options(download.Params(max_height=480, sleep_min=1, sleep_max=2, cookies_from_browser="firefox"), tmp_path, local=False)
+    web = fetch.options(Params(max_height=480, sleep_min=1, sleep_max=2, cookies_from_browser="firefox"), tmp_path, local=False)
     assert web["format_sort"][0] == "res:480" and (web["sleep_interval"], web["max_sleep_interval"]) == (1, 2)
     assert web["cookiesfrombrowser"] == ("firefox",) and not web["skip_unavailable_fragments"] and "enable_file_urls" not in web
-    assert fetch.options(download.Params(format="worst"), tmp_path, local=True)["format"] == "worst"
+    assert fetch.options(Params(format="worst"), tmp_path, local=True)["format"] == "worst"
     for wrong in ({"workers": 0}, {"sleep_min": 9, "sleep_max": 1}, {"cookies_file": "a", "cookies_from_browser": "b"}):
         with pytest.raises(ValueError, match=r"must|not both"):
-            download.Params(**wrong)
+            Params(**wrong)

@@ -13,18 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-from film_site import corpus, padded
-from test_download import QUICK, run
 
-from dataset_tools import download
-from dataset_tools.base import schema
-from dataset_tools.base.errors import UserError
-from dataset_tools.corpus import classify, fetch, film_cache
-from dataset_tools.corpus.canary import send_canaries
-from dataset_tools.corpus.dead_links import DeadLink
-from dataset_tools.corpus.no_film import Refused
+from dataset_tools.download import classify, fetch, film_cache
+from dataset_tools.download.canary import send_canaries
+from dataset_tools.download.dead_links import DeadLink
+from dataset_tools.download.no_film import Refused
+from dataset_tools.download.rows import DownloadRow
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.errors import UserError
+from tests.dataset_tools.download.test_download import QUICK, run
+from tests.helpers.film_site import corpus, padded
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def many(site, first, count=21):
@@ -161,7 +161,7 @@ def test_a_site_that_refuses_all_costs_its_own_videos(tmp_path, site, movie, ref
 
 def test_the_lock_brings_the_runtime_and_yt_dlp_finds_it_beside_python(tmp_path):
     """Whatever PATH says."""
-    code = "from dataset_tools.corpus.classify import has_runtime; print(has_runtime())"
+    code = "from dataset_tools.download.classify import has_runtime; print(has_runtime())"
     environment = os.environ | {"PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
@@ -195,7 +195,7 @@ def test_an_extractor_that_asks_for_a_browser_gets_one(tmp_path, site):
     from yt_dlp import YoutubeDL
     from yt_dlp.extractor.common import InfoExtractor
 
-    from dataset_tools.corpus.ydl_options import options
+    from dataset_tools.download.ydl_options import options
 
     with YoutubeDL(options(QUICK, tmp_path, local=False)) as ydl:
         page = InfoExtractor(ydl)._download_webpage(f"{site.url}/guarded.html", "1", impersonate=True)
@@ -216,7 +216,7 @@ def test_whatever_a_page_makes_yt_dlp_raise_costs_its_own_row(tmp_path, site, mo
     rows = run(layout)
     status, reason = ("failed", "there is not enough memory") if isinstance(error, MemoryError) else ("transient", f"{type(error).__name__}.*make update-yt-dlp")
     assert [row.status for row in rows.values()] == ["ok", status, "ok"] and re.search(reason, rows["v01"].reason)
-    assert len(schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)) == 3
+    assert len(schema.read_records(layout.stage("download") / "rows.csv", DownloadRow)) == 3
 
 
 def test_titles_and_addresses_that_no_table_can_hold(tmp_path, site, monkeypatch):

@@ -8,15 +8,15 @@ import threading
 import time
 
 import pytest
-from film_site import corpus, padded
-from test_download import QUICK, run
-from test_download_streams import playlist
 
-from dataset_tools.base import patience
-from dataset_tools.base.patience import patient
-from dataset_tools.corpus import answers, clocks, dash, fetch
-from dataset_tools.corpus.hls import segments
-from dataset_tools.corpus.no_film import Refused
+from dataset_tools.download import answers, clocks, dash, fetch
+from dataset_tools.download.hls import segments
+from dataset_tools.download.no_film import Refused
+from dataset_tools.lib.core import patience
+from dataset_tools.lib.core.patience import patient
+from tests.dataset_tools.download.test_download import QUICK, run
+from tests.dataset_tools.download.test_download_streams import playlist
+from tests.helpers.film_site import corpus, padded
 
 ONCE = dataclasses.replace(QUICK, attempts=1, retries=0)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from dataset_tools.corpus.fetch import _Fetcher, options
-from dataset_tools.corpus.formats import film_formats
-from dataset_tools.corpus.no_film import Refused
-from dataset_tools.download import Params
+from dataset_tools.download.fetch import _Fetcher, options
+from dataset_tools.download.formats import film_formats
+from dataset_tools.download.no_film import Refused
+from dataset_tools.download.params import Params
 
 AAC, H264 = {"acodec": "mp4a.40.2"}, {"vcodec": "avc1.64001f"}
 

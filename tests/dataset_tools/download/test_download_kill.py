@@ -10,20 +10,20 @@ import time
 from pathlib import Path
 
 import pytest
-from film_site import content, corpus, padded
 
-from dataset_tools import download
-from dataset_tools.base import schema
+from dataset_tools.download.rows import DownloadRow
+from dataset_tools.lib.core import schema
+from tests.helpers.film_site import content, corpus, padded
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 NURSERY = """
 import json, os, resource, sys
 import imageio_ffmpeg
 from yt_dlp.extractor import gen_extractor_classes
-from dataset_tools import download
-from dataset_tools.base.cli import run
-import dataset_tools.corpus.fetch
+from dataset_tools.download import __main__ as download
+from dataset_tools.lib.core.cli import run
+import dataset_tools.download.fetch
 for site in gen_extractor_classes():
     site.suitable("http://127.0.0.1/film.mp4")  # compiles its pattern once for all children
 for line in sys.stdin:
@@ -105,7 +105,7 @@ def test_a_full_disk_costs_rows_and_loses_nothing(tmp_path, site, movie, nursery
     layout = slow_corpus(tmp_path, site, movie)
     site.bodies["film1"] = padded(movie, 100_000, 1)
     assert nursery(layout.root, largest=120_000) == 2
-    rows = {row.id: row for row in schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)}
+    rows = {row.id: row for row in schema.read_records(layout.stage("download") / "rows.csv", DownloadRow)}
     assert [rows[f"v{n}"].status for n in range(3)] == ["failed", "ok", "failed"]
     assert "File too large" in rows["v0"].reason and "run again" in rows["v0"].reason
     error = (tmp_path / "stderr").read_text().strip().splitlines()[-1]
@@ -136,6 +136,6 @@ def test_a_read_only_folder_and_a_disk_without_space(tmp_path, site, movie):
         if name == "ro":
             assert "Read-only file system" in last and "run again" in last and not layout.stage("download").exists()
         else:
-            rows = schema.read_records(layout.stage("download") / "rows.csv", download.DownloadRow)
+            rows = schema.read_records(layout.stage("download") / "rows.csv", DownloadRow)
             assert {row.status for row in rows} == {"ok", "failed"} or {row.status for row in rows} == {"failed"}
             assert any("No space left on device" in row.reason for row in rows)

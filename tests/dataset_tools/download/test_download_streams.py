@@ -8,12 +8,12 @@ import subprocess
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from film_site import corpus, padded
-from footage import RATE, click
-from test_download import QUICK, run
 
-from dataset_tools.corpus import fetch, hls
-from dataset_tools.vision.video_io import read_sound, rgb_frames, timed_frames, write_clip
+from dataset_tools.download import fetch, hls
+from dataset_tools.lib.video.video_io import read_sound, rgb_frames, timed_frames, write_clip
+from tests.dataset_tools.download.test_download import QUICK, run
+from tests.helpers.film_site import corpus, padded
+from tests.helpers.footage import RATE, click
 
 NOTHING = b"\x47\x1f\xff\x10" + b"\xff" * 184  # a packet of MPEG-TS to be left out
 FLASHES = (0.4, 1.1, 1.9, 2.6)  # seconds of a film of 3 s, each with a click

@@ -6,17 +6,20 @@ import av
 import numpy as np
 import pytest
 import torch
-from i3d_builders import lively
 
-from dataset_tools import i3d
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT, Layout
-from dataset_tools.base.schema import read_records
-from dataset_tools.i3d import FeatureRow, Params, extract, i3d_features, load_i3d, main
-from dataset_tools.vision import visual_features
-from dataset_tools.vision.flow import Flow, scale_flow, to_gray
-from dataset_tools.vision.i3d_checkpoints import STREAMS, save_i3d
-from dataset_tools.vision.visual_features import VisualFeatures, center_crop, load_visual_features, resize
+from dataset_tools.i3d import stage as i3d
+from dataset_tools.i3d import visual_features
+from dataset_tools.i3d.__main__ import main
+from dataset_tools.i3d.checkpoints import STREAMS, i3d_features, load_i3d, save_i3d
+from dataset_tools.i3d.params import Params
+from dataset_tools.i3d.rows import FeatureRow
+from dataset_tools.i3d.stage import extract
+from dataset_tools.i3d.visual_features import VisualFeatures, center_crop, load_visual_features, resize
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT, Layout
+from dataset_tools.lib.core.schema import read_records
+from dataset_tools.lib.video.flow import Flow, scale_flow, to_gray
+from tests.helpers.i3d_builders import lively
 
 WEIGHTS_HEADER = "name,url,checksum_kind,checksum,bytes,licence,purpose\n"
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from i3d_builders import lively
 from torch.nn import functional as F
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision.i3d_checkpoints import STREAMS, i3d_features, load_i3d, rename_hassony2, save_i3d
-from dataset_tools.vision.i3d_net import I3D, MIXED, Unit3D, max_pool_same, pad_same, same_padding
+from dataset_tools.i3d.checkpoints import STREAMS, i3d_features, load_i3d, rename_hassony2, save_i3d
+from dataset_tools.i3d.net import I3D, MIXED, Unit3D, max_pool_same, pad_same, same_padding
+from dataset_tools.lib.core.errors import UserError
+from tests.helpers.i3d_builders import lively
 
 HEADS = {"genre": ["a", "b"], "dancers": ["1", "2", "3"]}
 

@@ -5,10 +5,10 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from d2m_model.composers.score import cut
-from dataset_tools.base import limits
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.midi import Note, apart, channels, read_midi, read_score, write_midi
+from d2m_model.baselines.score import cut
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.midi import Note, apart, channels, read_midi, read_score, write_midi
 
 NOTES = [Note(0.5 * i, 0.5 * i + 0.4, 60 + i, 50 + i, 40 * (i % 2)) for i in range(6)] + [Note(0.123, 0.2, 36, 127, 0, True)]
 

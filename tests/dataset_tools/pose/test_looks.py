@@ -2,9 +2,9 @@
 
 import cv2
 import numpy as np
-from builders import STANDING
 
-from dataset_tools.vision.looks import blended, looks, unlikeness
+from dataset_tools.pose.looks import blended, looks, unlikeness
+from tests.helpers.builders import STANDING
 
 SKY, SHIRT, TROUSERS = (0.5, 0.25, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 

@@ -6,18 +6,22 @@ import multiprocessing
 import numpy as np
 import pytest
 import yaml
-from builders import build_manifest
 
-from dataset_tools import pose
-from dataset_tools.base import workers
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.limits import DANCERS
-from dataset_tools.base.params import load_params
-from dataset_tools.base.schema import read_records, write_records
-from dataset_tools.demo.scene import Scene, render
-from dataset_tools.demo.training_frames import random_motion
-from dataset_tools.vision.overlay import COLOURS, draw_dancers
-from dataset_tools.vision.video_io import read_rgb, rgb_frames, write_clip
+from dataset_tools.demo.render.scene import Scene, render
+from dataset_tools.demo.train.training_frames import random_motion
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.limits import DANCERS
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.schema import Row, read_records, write_records
+from dataset_tools.lib.parallel import workers
+from dataset_tools.lib.video.video_io import read_rgb, rgb_frames, write_clip
+from dataset_tools.pose import __main__ as pose_command
+from dataset_tools.pose import stage as pose
+from dataset_tools.pose.overlay import COLOURS, draw_dancers
+from dataset_tools.pose.params import Params
+from dataset_tools.pose.rows import PoseRow
+from tests.helpers.builders import build_manifest
 
 WIDTH, HEIGHT, FRAMES = 160, 256, 8
 PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1, "min_ok": 0.0}
@@ -26,12 +30,12 @@ PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1
 @pytest.fixture(autouse=True)
 def quick_processes(monkeypatch):
     """The stage works in processes of its own: let them find the heavy libraries already imported."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.vision.poser"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.pose.poser"])
     monkeypatch.setattr(workers, "START", "forkserver")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipRow(pose.Row):
+class ClipRow(Row):
     frames: int | None = None
     width: int | None = None
     height: int | None = None
@@ -64,7 +68,7 @@ def layout(tmp_path, dance):
 
 
 def run(layout: Layout) -> int:
-    return pose.main(["--corpus", layout.corpus, "--root", str(layout.root)])
+    return pose_command.main(["--corpus", layout.corpus, "--root", str(layout.root)])
 
 
 def results(layout: Layout) -> dict[str, bytes]:
@@ -74,7 +78,7 @@ def results(layout: Layout) -> dict[str, bytes]:
 def test_every_clip_has_a_row_and_a_second_run_does_nothing(layout, dance, capsys, monkeypatch):
     assert run(layout) == 0
     assert "pose: 1 of 4 ok, 1 dropped, 1 failed, 1 permanent, 1 dancers" in capsys.readouterr().out
-    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", pose.PoseRow)}
+    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", PoseRow)}
     assert {name: row.status for name, row in rows.items()} == {
         "dance": "ok",
         "empty": "dropped",
@@ -113,7 +117,7 @@ def test_every_clip_has_a_row_and_a_second_run_does_nothing(layout, dance, capsy
 def test_min_coverage_zero_keeps_a_clip_without_people_as_zeros(layout):
     (layout.root / "params.yaml").write_text(yaml.safe_dump({"pose": PARAMS | {"min_coverage": 0.0}}))
     assert run(layout) == 0
-    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", pose.PoseRow)}
+    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", PoseRow)}
     assert rows["empty"].status == "ok" and rows["empty"].people == 0
     assert not np.load(layout.stage("pose") / "empty.npy", allow_pickle=False).any()
 
@@ -124,22 +128,22 @@ def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames
     rows = [ClipRow(id="empty", status="ok", frames=FRAMES, **size), ClipRow(id="short", status="ok", frames=frames, **size)]
     write_records(layout.stage("clips") / "rows.csv", rows)
     assert run(layout) == 0
-    found = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", pose.PoseRow)}
+    found = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", PoseRow)}
     assert found["empty"].status == "dropped" and "clips/rows.csv says" in found["short"].reason
 
 
 def test_too_many_failures_and_bad_input_are_one_line(layout):
     (layout.root / "params.yaml").write_text(yaml.safe_dump({"pose": PARAMS | {"min_ok": 0.5}}))
-    with pytest.raises(pose.UserError, match="1 of 4 ok.*pose.min_ok asks for 50%"):
+    with pytest.raises(UserError, match="1 of 4 ok.*pose.min_ok asks for 50%"):
         run(layout)
     (layout.stage("clips") / "dance.mp4").write_bytes(b"no video")
-    with pytest.raises(pose.UserError):
+    with pytest.raises(UserError):
         run(layout)
-    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", pose.PoseRow)}
+    rows = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", PoseRow)}
     assert rows["dance"].status == "failed" and "dance.mp4: cannot be decoded" in rows["dance"].reason
     assert "\n" not in rows["dance"].reason and not (layout.stage("pose") / "dance.npy").exists()
     (layout.stage("clips") / "dance.mp4").unlink()
-    with pytest.raises(pose.UserError, match="dance.mp4: file not found"):
+    with pytest.raises(UserError, match="dance.mp4: file not found"):
         run(layout)
 
 
@@ -147,7 +151,7 @@ def test_overlay_draws_the_dancer_over_the_clip(layout, tmp_path, capsys):
     assert run(layout) == 0
     out = tmp_path / "overlay.mp4"
     common = ["--corpus", layout.corpus, "--root", str(layout.root)]
-    assert pose.main([*common, "--overlay", "dance", "--out", str(out)]) == 0
+    assert pose_command.main([*common, "--overlay", "dance", "--out", str(out)]) == 0
     assert f"{out}: 8 frames of dance" in capsys.readouterr().out
     found = np.load(layout.stage("pose") / "dance.npy", allow_pickle=False)
     plain, drawn = (list(read_rgb(p)) for p in (layout.stage("clips") / "dance.mp4", out))
@@ -164,8 +168,8 @@ def test_overlay_draws_the_dancer_over_the_clip(layout, tmp_path, capsys):
         (["--overlay", "empty", "--out", str(out)], "clip 'empty' has no pose: dropped, no person found"),
         (["--overlay", "dance", "--out", str(tmp_path / "x.gif")], "must name an .mp4"),
     ):
-        with pytest.raises(pose.UserError, match=says):
-            pose.main([*common, *wrong])
+        with pytest.raises(UserError, match=says):
+            pose_command.main([*common, *wrong])
     assert not (tmp_path / "x.gif").exists()
 
 
@@ -184,11 +188,11 @@ def test_what_is_surer_is_drawn_stronger():
 )
 def test_wrong_parameters_are_named(tmp_path, wrong):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"pose": wrong}))
-    with pytest.raises(pose.UserError, match=next(iter(wrong))):
-        load_params(tmp_path / "params.yaml", "pose", pose.Params)
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        load_params(tmp_path / "params.yaml", "pose", Params)
 
 
 def test_as_many_dancers_as_are_kept_can_be_read_back(tmp_path):
-    row = pose.PoseRow(id="a", status="ok", people=pose.Params(max_people=DANCERS).max_people, coverage=1.0)
-    write_records(tmp_path / "rows.csv", [row], pose.PoseRow)
-    assert read_records(tmp_path / "rows.csv", pose.PoseRow) == [row]
+    row = PoseRow(id="a", status="ok", people=Params(max_people=DANCERS).max_people, coverage=1.0)
+    write_records(tmp_path / "rows.csv", [row], PoseRow)
+    assert read_records(tmp_path / "rows.csv", PoseRow) == [row]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT
-from dataset_tools.demo.training_frames import dance_frames
-from dataset_tools.vision.pose_layouts import BODY25, quantise, to_layout
-from dataset_tools.vision.poser import Poser, to_network
+from dataset_tools.demo.train.training_frames import dance_frames
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT
+from dataset_tools.pose.layouts import BODY25, quantise, to_layout
+from dataset_tools.pose.poser import Poser, to_network
 
 WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights" / "pose_demo.pt"
 
@@ -30,7 +30,7 @@ def checkpoint(path, metas=None):
     import openpifpaf
     from openpifpaf.network.basenetworks import ShuffleNetV2K
 
-    from dataset_tools.vision.pose_net import head_metas
+    from dataset_tools.pose.net import head_metas
 
     openpifpaf.BASE_FACTORIES["narrow"] = lambda: ShuffleNetV2K("narrow", [1, 1, 1], [8, 16, 32, 64, 32])
     openpifpaf.network.Factory.base_name = "narrow"
@@ -41,7 +41,7 @@ def checkpoint(path, metas=None):
 
 
 def test_demo_weights_find_the_dancers(frames, capfd):
-    from dataset_tools.demo.pose_training.evaluation import score
+    from dataset_tools.demo.train.pose.evaluation import score
 
     poser = Poser(WEIGHTS)
     found = list(poser.people(image for image, _ in frames))
@@ -62,7 +62,7 @@ def test_batches_and_openpifpafs_own_predictor_agree(frames):
 
     openpifpaf.Predictor.long_edge, openpifpaf.Predictor.loader_workers = 257, 0
     openpifpaf.network.Factory.base_name, openpifpaf.network.Factory.checkpoint = "densefpn", None
-    from dataset_tools.vision.pose_net import head_metas
+    from dataset_tools.pose.net import head_metas
 
     predictor = openpifpaf.Predictor(head_metas=head_metas())
     predictor.model_cpu.load_state_dict(poser.decode.network.state_dict())

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dataset_tools.vision.traced import TRACES, Traced
+from dataset_tools.pose.traced import TRACES, Traced
 
 
 class Small(nn.Module):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from builders import STANDING
 
-from dataset_tools.vision.tracking import track
+from dataset_tools.pose.tracking import track
+from tests.helpers.builders import STANDING
 
 WIDTH, HEIGHT = 360, 640
 

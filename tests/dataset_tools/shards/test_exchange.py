@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from builders import build_clip, build_manifest, build_shards
 
-from dataset_tools import shards
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_format import NO_POSE, write_shard
-from dataset_tools.base.shard_set import ShardSet
-from dataset_tools.exchange.released_layout import export_released, find_segments, segment_name
-from dataset_tools.vision.pose_layouts import to_layout
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io.shard_format import NO_POSE, write_shard
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from dataset_tools.pose.layouts import to_layout
+from dataset_tools.shards import __main__ as shards
+from dataset_tools.shards.released_layout import export_released, find_segments, segment_name
+from tests.helpers.builders import build_clip, build_manifest, build_shards
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_webdataset_reads_the_tars(root, tmp_path):
 
 
 def test_dotted_ids_stay_one_sample_each(root):
-    from dataset_tools.exchange.tar_samples import key_of
+    from dataset_tools.shards.tar_samples import key_of
 
     assert key_of("comp.1_2.b") == "comp-1_2-b"
 

@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from builders import build_clip
 
-from dataset_tools import shards
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.limits import SHARD_CLIPS
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.limits import SHARD_CLIPS
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from dataset_tools.shards import __main__ as shards
+from dataset_tools.shards.params import Params
+from tests.helpers.builders import build_clip
 
 ODD_HEADER = b"\x93NUMPY\x01\x00\x10\x00{'descr':[((((((('" + bytes(99)
 """Of which numpy raises what is in no list."""
@@ -193,6 +194,6 @@ def test_missing_stage_is_named(tmp_path):
 
 
 def test_a_shard_takes_no_more_clips_than_are_read_back():
-    assert shards.Params(max_clips=SHARD_CLIPS).max_clips == SHARD_CLIPS
+    assert Params(max_clips=SHARD_CLIPS).max_clips == SHARD_CLIPS
     with pytest.raises(ValueError, match=f"max_clips must be 1 to {SHARD_CLIPS}, found {SHARD_CLIPS + 1}"):
-        shards.Params(max_clips=SHARD_CLIPS + 1)
+        Params(max_clips=SHARD_CLIPS + 1)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from builders import build_manifest, tiktok_as_published
 
-from dataset_tools import sources
-from dataset_tools.base import schema
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.manifest import load_manifest, missing_values
-from dataset_tools.corpus.annotation_values import dancers_of, range_of, seconds_of, url_of
-from dataset_tools.corpus.annotations import import_annotations
-from dataset_tools.corpus.columns import role_of
-from dataset_tools.corpus.spreadsheet import read_sheet
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.manifest import load_manifest, missing_values
+from dataset_tools.sources import __main__ as sources
+from dataset_tools.sources.annotation_values import dancers_of, range_of, seconds_of, url_of
+from dataset_tools.sources.annotations import import_annotations
+from dataset_tools.sources.columns import role_of
+from dataset_tools.sources.spreadsheet import read_sheet
+from tests.helpers.builders import build_manifest, tiktok_as_published
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

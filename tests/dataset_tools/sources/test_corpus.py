@@ -7,20 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import build_manifest, build_shards
-from footage import numbered_video, tone
 
-from dataset_tools import sources
-from dataset_tools.base import schema
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import load_manifest
-from dataset_tools.base.shard_format import I3D_WIDTH
-from dataset_tools.base.stream_files import read_i3d
-from dataset_tools.base.work_cache import file_sha256
-from dataset_tools.corpus.card import card_text
-from dataset_tools.corpus.check import StageRow, check_corpus
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import load_manifest
+from dataset_tools.lib.core.work_cache import file_sha256
+from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH
+from dataset_tools.lib.shard_io.stream_files import read_i3d
+from dataset_tools.sources import __main__ as sources_command
+from dataset_tools.sources import stage as sources
+from dataset_tools.sources.card import card_text
+from dataset_tools.sources.check import StageRow, check_corpus
+from dataset_tools.sources.params import Params
+from tests.helpers.builders import build_manifest, build_shards
+from tests.helpers.footage import numbered_video, tone
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 FRAMES, SAMPLES = 60, 44_100
 
 
@@ -37,7 +39,7 @@ def layout(tmp_path):
     shutil.copy(movie, folder / "media" / "b.mp4")
     (tmp_path / "params.yaml").write_text("sources: {}\n")
     layout = Layout(root=tmp_path, corpus="tiny")
-    sources.sources(layout, sources.Params())
+    sources.sources(layout, Params())
     size = {"bytes": movie.stat().st_size, "sha256": file_sha256(movie)}
     rows = {"download": [StageRow(id=v, status="ok", **size) for v in "ab"]}
     for stage in ("clips", "pose", "i3d", "audio"):
@@ -61,7 +63,7 @@ def layout(tmp_path):
 
 
 def test_a_sound_corpus(layout, capsys):
-    assert sources.main(["--corpus", "tiny", "--root", str(layout.root), "--deep"]) == 0
+    assert sources_command.main(["--corpus", "tiny", "--root", str(layout.root), "--deep"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("\n") == 1 and "tiny: 2 videos, 4 clips, 4 songs; download 2 of 2 ok; clips 3 of 4 ok" in shown
     assert "15 files opened; 0 errors, 0 notes" in shown
@@ -77,7 +79,7 @@ def test_every_broken_rule_of_a_manifest_is_one_line(layout, capsys):
     (folder / "clips.csv").write_text(text + "CLIP_003,b,song_009,12.0,16.0,1,train\nclip_004,b,song_003,40,44,1,train\n")
     (folder / "videos.csv").write_text("video_id,url\na,../x.mp4\nb,media/b.mp4\nc,media/b.mp4\n")
     (folder / "published.csv").write_text("quantity,value,source\nclips,99,the paper\ndances,3,the paper\n")
-    assert sources.main(["--corpus", "tiny", "--root", str(layout.root), "--check"]) == 1
+    assert sources_command.main(["--corpus", "tiny", "--root", str(layout.root), "--check"]) == 1
     lines = capsys.readouterr().out.splitlines()
     errors = [line for line in lines if "error: " in line]
     for words in ("row 2: end must be a finite", "row 4: start must be a finite number, found 'late'", "video_id 'z' is not in",
@@ -176,11 +178,11 @@ def test_the_real_corpus_in_numbers():
 
 
 def test_a_card_with_data_says_what_became_of_it(layout, capsys):
-    assert sources.main(["--corpus", "tiny", "--root", str(layout.root), "--card"]) == 0
+    assert sources_command.main(["--corpus", "tiny", "--root", str(layout.root), "--card"]) == 0
     text = (layout.root / "docs" / "corpora" / "tiny.md").read_text()
     assert "| clips | 3 of 4 | 1 failed | too dark (1) |" in text and "| hours | 0.004 |" in text
     assert "Cut clips: 0.002 hours" in text and "licence | not stated" in text and str(layout.root) not in text
     for wrong in ("licence: ours\nknown_problem: [x]\n", "description:\n", "known_problems: old\n"):
         (layout.manifest / "card.yaml").write_text(wrong)
         with pytest.raises(ValueError, match="card.yaml: expected title, description"):
-            sources.main(["--corpus", "tiny", "--root", str(layout.root), "--card"])
+            sources_command.main(["--corpus", "tiny", "--root", str(layout.root), "--card"])

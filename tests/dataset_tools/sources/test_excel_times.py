@@ -4,8 +4,8 @@ import pytest
 from openpyxl.styles.numbers import is_date_format, is_timedelta_format
 from openpyxl.utils.datetime import MAC_EPOCH, WINDOWS_EPOCH, from_excel
 
-from dataset_tools.corpus.annotation_values import seconds_of, without_days
-from dataset_tools.corpus.excel_times import shown_number, shown_time
+from dataset_tools.sources.annotation_values import seconds_of, without_days
+from dataset_tools.sources.excel_times import shown_number, shown_time
 
 
 def days(hours, minutes, seconds=0):

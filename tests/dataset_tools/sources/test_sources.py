@@ -5,15 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import build_manifest, tiktok_as_published
 
-from dataset_tools import sources
-from dataset_tools.base import schema
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import load_manifest, missing_values
+from dataset_tools.lib.core import schema
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import load_manifest, missing_values
+from dataset_tools.sources import __main__ as sources_command
+from dataset_tools.sources import stage as sources
+from dataset_tools.sources.params import Params
+from tests.helpers.builders import build_manifest, tiktok_as_published
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def rewrite(path, old, new):
 
 
 def test_records_come_out_with_urls_that_resolve(layout):
-    made = sources.sources(layout, sources.Params())
+    made = sources.sources(layout, Params())
     target = layout.stage("sources")
     assert (len(made.videos), len(made.clips), len(made.songs)) == (2, 8, 4)
     again = load_manifest(target)
@@ -51,21 +53,21 @@ def test_records_come_out_with_urls_that_resolve(layout):
 
 def test_a_file_that_is_not_there_is_said_and_costs_its_own_video_only(layout, capsys):
     rewrite(layout.manifest / "videos.csv", "media/video_0.mp4", "media/none.mp4")
-    assert sources.main(["--corpus", "tiny", "--root", str(layout.root)]) == 0
+    assert sources_command.main(["--corpus", "tiny", "--root", str(layout.root)]) == 0
     assert "still missing: the files that the urls of 1 of 2 videos name (video_0)" in capsys.readouterr().out
     assert load_manifest(layout.stage("sources")).videos[0].url == "../../../manifests/tiny/media/none.mp4"
-    assert sources.main(["--corpus", "tiny", "--root", str(layout.root), "--check"]) == 1
+    assert sources_command.main(["--corpus", "tiny", "--root", str(layout.root), "--check"]) == 1
     assert "video video_0: url 'media/none.mp4': no such file; the path counts from" in capsys.readouterr().out
 
 
 def test_web_urls_are_left_alone(layout):
     rewrite(layout.manifest / "videos.csv", "media/video_0.mp4", "https://example.org/watch?v=1")
-    made = sources.sources(layout, sources.Params())
+    made = sources.sources(layout, Params())
     assert made.videos[0].url == "https://example.org/watch?v=1"
 
 
 def test_limits_keep_the_first_and_the_songs_they_use(layout):
-    made = sources.sources(layout, sources.Params(videos=1, clips_per_video=1))
+    made = sources.sources(layout, Params(videos=1, clips_per_video=1))
     assert [v.video_id for v in made.videos] == ["video_0"]
     assert [c.clip_id for c in made.clips] == ["clip_000"]
     assert [s.song_id for s in made.songs] == ["song_000"]
@@ -99,7 +101,7 @@ def test_limits_keep_the_first_and_the_songs_they_use(layout):
 def test_a_broken_manifest_is_refused(layout, file, old, new, words):
     rewrite(layout.manifest / file, old, new)
     with pytest.raises(UserError, match=words) as caught:
-        sources.sources(layout, sources.Params())
+        sources.sources(layout, Params())
     assert file in str(caught.value) and str(caught.value).isprintable()
     assert not layout.stage("sources").exists()
 
@@ -107,12 +109,12 @@ def test_a_broken_manifest_is_refused(layout, file, old, new, words):
 def test_empty_manifest_is_refused(layout):
     schema.write_records(layout.manifest / "clips.csv", [], schema.Clip)
     with pytest.raises(UserError, match="no clips; at least one row is needed"):
-        sources.sources(layout, sources.Params())
+        sources.sources(layout, Params())
 
 
 def test_rendering_needs_the_further_columns(layout):
     with pytest.raises(UserError, match="videos.csv: column 'panel_width' is missing.*parameters of another"):
-        sources.sources(layout, sources.Params(render=True))
+        sources.sources(layout, Params(render=True))
 
 
 @pytest.mark.parametrize(
@@ -132,16 +134,16 @@ def test_what_cannot_be_rendered_is_said_before(tmp_path, file, old, new, words)
         ("clips.csv", "clip_id,video_id,song_id,start,end,song_start\nc0,a,s,0,2,20\nc1,a,s,2,4,30\n"),
     ):  # fmt: skip
         (tmp_path / name).write_text(text)
-    assert len(sources.collect(tmp_path, tmp_path, sources.Params(render=True)).clips) == 2
+    assert len(sources.collect(tmp_path, tmp_path, Params(render=True)).clips) == 2
     rewrite(tmp_path / file, old, new)
     with pytest.raises(UserError, match=words) as caught:
-        sources.collect(tmp_path, tmp_path, sources.Params(render=True))
+        sources.collect(tmp_path, tmp_path, Params(render=True))
     assert file in str(caught.value)
 
 
 def test_other_problems_are_not_the_columns(tmp_path):
     with pytest.raises(UserError, match="videos.csv: file not found$"):
-        sources.collect(tmp_path / "a.csv: column x", tmp_path, sources.Params(render=True))
+        sources.collect(tmp_path / "a.csv: column x", tmp_path, Params(render=True))
 
 
 def test_unknown_corpus_is_one_line_and_not_zero(layout):
@@ -157,13 +159,13 @@ def test_unknown_corpus_is_one_line_and_not_zero(layout):
 @pytest.mark.parametrize("values", [{"workers": 0}, {"videos": -1}, {"clips_per_video": -1}])
 def test_params_out_of_range(values):
     with pytest.raises(ValueError, match=next(iter(values))):
-        sources.Params(**values)
+        Params(**values)
 
 
 def test_tiktok_manifest_says_what_is_missing(tmp_path, capsys):
     folder = tiktok_as_published(tmp_path / "manifests" / "tiktok")
     (tmp_path / "params.yaml").write_text("sources: {}\n")
-    assert sources.main(["--corpus", "tiktok", "--root", str(tmp_path)]) == 0
+    assert sources_command.main(["--corpus", "tiktok", "--root", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "15 videos, 445 clips, 86 songs" in shown
     assert "url is empty for 15 of 15 rows (000000, 000001, 000002, …); the README.md of the manifest's folder" in shown

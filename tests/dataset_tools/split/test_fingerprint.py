@@ -5,9 +5,9 @@ import pytest
 import soxr
 from scipy import signal
 
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.demo.songs import compose, synthesise
-from dataset_tools.sound.fingerprint import SAME, Match, fingerprint, joined, same_recordings
+from dataset_tools.demo.music.songs import compose, synthesise
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.split.fingerprint import SAME, Match, fingerprint, joined, same_recordings
 
 SONGS = (("house", 1), ("house", 2), ("house", 3), ("hiphop", 4), ("breaks", 5))
 

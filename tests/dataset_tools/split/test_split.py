@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from builders import build_manifest, tiktok_as_published
 
-from dataset_tools import split
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT
-from dataset_tools.base.schema import Clip
-from dataset_tools.base.timebase import SAMPLE_RATE
-from dataset_tools.demo.songs import compose, synthesise
-from dataset_tools.partition.strategies import Item, SplitRow, shared
-from dataset_tools.partition.summary import summarise
+from dataset_tools.demo.music.songs import compose, synthesise
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT
+from dataset_tools.lib.core.schema import Clip
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.split import __main__ as split_command
+from dataset_tools.split import stage as split
+from dataset_tools.split.params import Params
+from dataset_tools.split.strategies import Item, SplitRow, shared
+from dataset_tools.split.summary import summarise
+from tests.helpers.builders import build_manifest, tiktok_as_published
 
 
 def items(songs: int, clips: int, *, videos: int = 3, seconds: float | None = 5.0) -> list[Item]:
@@ -44,7 +46,7 @@ def parts(rows: list[SplitRow], attribute: str = "clip_id") -> dict[str, set[str
 
 def test_official_tiktok_split(tmp_path, capsys):
     out = tmp_path / "split.csv"
-    code = split.main(
+    code = split_command.main(
         ["--root", str(PROJECT), "--corpus", "tiktok", "--strategy", "official", "--out", str(out), "--json"]
     )
     summary = json.loads(capsys.readouterr().out)
@@ -63,7 +65,7 @@ def test_official_tiktok_split(tmp_path, capsys):
 @pytest.mark.parametrize("seed", range(40))
 def test_random_split_keeps_songs_whole_and_near_the_fraction(seed, balance):
     corpus = items(songs=17, clips=3)
-    params = split.Params(strategy="random", seed=seed, test_fraction=0.25, balance=balance)
+    params = Params(strategy="random", seed=seed, test_fraction=0.25, balance=balance)
     rows = split.assign(corpus, params, "clips.csv")
     songs = parts(rows, "song_id")
     assert not songs["train"] & songs["test"]
@@ -76,9 +78,9 @@ def test_random_split_keeps_songs_whole_and_near_the_fraction(seed, balance):
 
 def test_random_split_follows_its_seed():
     corpus = items(songs=12, clips=2)
-    made = [split.assign(corpus, split.Params(strategy="random", seed=s), "x") for s in (1, 1, 2)]
+    made = [split.assign(corpus, Params(strategy="random", seed=s), "x") for s in (1, 1, 2)]
     assert made[0] == made[1] != made[2]
-    assert made[0] == split.assign(corpus[::-1], split.Params(strategy="random", seed=1), "x")
+    assert made[0] == split.assign(corpus[::-1], Params(strategy="random", seed=1), "x")
 
 
 @pytest.mark.parametrize("balance", ["clips", "seconds"])
@@ -87,7 +89,7 @@ def test_folds_cover_every_clip_once_and_are_even(balance):
     weight = {item.clip_id: 1 if balance == "clips" else item.seconds for item in corpus}
     tests, sizes = [], []
     for fold in range(4):
-        params = split.Params(strategy="kfold", folds=4, fold=fold, seed=3, balance=balance)
+        params = Params(strategy="kfold", folds=4, fold=fold, seed=3, balance=balance)
         test = parts(split.assign(corpus, params, "x"))["test"]
         tests += sorted(test)
         sizes.append(sum(weight[clip] for clip in test))
@@ -99,7 +101,7 @@ def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
     corpus = items(songs=12, clips=2, videos=6)
     corpus.append(Item(clip_id="extra", song_id="s00", video_id="v1"))  # s00 joins v0 and v1
     for seed in range(20):
-        params = split.Params(strategy="random", seed=seed, test_fraction=0.3, hold_out="compilation")
+        params = Params(strategy="random", seed=seed, test_fraction=0.3, hold_out="compilation")
         rows = split.assign(corpus, params, "x")
         assert shared(corpus, {row.clip_id: row.split for row in rows}, "video_id") == [] == shared(corpus, {row.clip_id: row.split for row in rows}, "song_id")
         part = {row.clip_id: row.split for row in rows}
@@ -108,12 +110,12 @@ def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
 
 def test_val_may_share_songs_with_test_but_not_with_training():
     known = items(8, 2)
-    rows = split.assign([*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], split.Params(), "clips.csv")
+    rows = split.assign([*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], Params(), "clips.csv")
     assert {row.split for row in rows if row.song_id == "s03"} == {"val", "test"}
     remarks = summarise([*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], rows, [])["remarks"]
     assert any("val and test share 1 songs" in remark for remark in remarks)
     with pytest.raises(UserError, match="1 songs are in training and in another part"):
-        split.assign([*known, Item(clip_id="v", song_id="s00", video_id="v9", official_split="val")], split.Params(), "clips.csv")
+        split.assign([*known, Item(clip_id="v", song_id="s00", video_id="v9", official_split="val")], Params(), "clips.csv")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_val_may_share_songs_with_test_but_not_with_training():
 )
 def test_refusals(corpus, params, message):
     with pytest.raises(UserError, match=message) as caught:
-        split.assign(corpus, split.Params(**params), "clips.csv")
+        split.assign(corpus, Params(**params), "clips.csv")
     assert str(caught.value).startswith("clips.csv: ") and "\n" not in str(caught.value)
 
 
@@ -145,7 +147,7 @@ def test_empty_split_writes_nothing_and_exits_2(tmp_path):
     build_manifest(tmp_path, clips=clips)
     out = tmp_path / "split.csv"
     with pytest.raises(UserError, match="test part of the official split by song is empty"):
-        split.main(["--root", str(tmp_path), "--corpus", "tiny", "--out", str(out)])
+        split_command.main(["--root", str(tmp_path), "--corpus", "tiny", "--out", str(out)])
     assert not out.exists()
 
 
@@ -153,16 +155,16 @@ def test_bad_parameters_are_one_line(tmp_path):
     build_manifest(tmp_path)
     base = ["--root", str(tmp_path), "--corpus", "tiny", "--out", str(tmp_path / "x.csv")]
     with pytest.raises(UserError, match="test_fraction must be between 0 and 1"):
-        split.main([*base, "--strategy", "random", "--test-fraction", "1.5"])
+        split_command.main([*base, "--strategy", "random", "--test-fraction", "1.5"])
     with pytest.raises(UserError, match="unknown corpus 'nowhere'"):
-        split.main(["--root", str(tmp_path), "--corpus", "nowhere", "--out", str(tmp_path / "x.csv")])
+        split_command.main(["--root", str(tmp_path), "--corpus", "nowhere", "--out", str(tmp_path / "x.csv")])
 
 
 def test_missing_manifest_column_is_named(tmp_path):
     folder = build_manifest(tmp_path)
     (folder / "clips.csv").write_text("clip_id,video_id\na,b\n")
     with pytest.raises(UserError, match="column 'song_id' is missing"):
-        split.main(["--root", str(tmp_path), "--corpus", "tiny", "--out", str(tmp_path / "x.csv")])
+        split_command.main(["--root", str(tmp_path), "--corpus", "tiny", "--out", str(tmp_path / "x.csv")])
 
 
 def test_stage_splits_only_the_clips_that_were_cut(tmp_path):
@@ -174,7 +176,7 @@ def test_stage_splits_only_the_clips_that_were_cut(tmp_path):
     lines += [f"clip_{n},ok,,v0,song_{n},house,{'test' if n == 2 else 'train'},120" for n in range(3)]
     lines += ["clip_9,failed,past the end,v0,song_9,house,test,"]
     (folder / "rows.csv").write_text("\n".join(lines) + "\n")
-    assert split.main(["--root", str(tmp_path), "--corpus", "tiny"]) == 0
+    assert split_command.main(["--root", str(tmp_path), "--corpus", "tiny"]) == 0
     made = tmp_path / "data" / "tiny" / "split"
     assert (made / "split.csv").read_text() == (
         "clip_id,song_id,split\nclip_0,song_0,train\nclip_1,song_1,train\nclip_2,song_2,test\n"
@@ -183,7 +185,7 @@ def test_stage_splits_only_the_clips_that_were_cut(tmp_path):
     assert summary["parts"]["train"] == {"clips": 2, "songs": 2, "compilations": 1, "seconds": 8.0}
     before = (made / "summary.json").read_bytes()
     shutil.rmtree(made)
-    split.main(["--root", str(tmp_path), "--corpus", "tiny"])
+    split_command.main(["--root", str(tmp_path), "--corpus", "tiny"])
     assert (made / "summary.json").read_bytes() == before
 
 
@@ -191,7 +193,7 @@ def test_lengths_of_a_manifest_without_times_are_those_of_its_segments(tmp_path,
     out = tmp_path / "split.csv"
     tiktok_as_published(tmp_path / "manifests" / "tiktok")
     base = ["--root", str(tmp_path), "--corpus", "tiktok", "--out", str(out), "--json"]
-    assert split.main([*base, "--strategy", "random", "--balance", "seconds", "--test-fraction", "0.25"]) == 0
+    assert split_command.main([*base, "--strategy", "random", "--balance", "seconds", "--test-fraction", "0.25"]) == 0
     parts = json.loads(capsys.readouterr().out)["parts"]
     assert parts["test"]["seconds"] + parts["train"]["seconds"] == 2 * (2384 + 307)
     assert parts["test"]["seconds"] == pytest.approx(0.25 * 5382, abs=20)
@@ -202,7 +204,7 @@ def test_kfold_says_of_every_clip_when_it_is_test(tmp_path):
     for fold in range(3):
         out = tmp_path / f"{fold}.csv"
         base = ["--root", str(PROJECT), "--corpus", "tiktok", "--strategy", "kfold", "--folds", "3"]
-        split.main([*base, "--fold", str(fold), "--out", str(out)])
+        split_command.main([*base, "--fold", str(fold), "--out", str(out)])
         with open(out, newline="") as handle:
             found.append(list(csv.DictReader(handle)))
     for fold, rows in enumerate(found):
@@ -211,7 +213,7 @@ def test_kfold_says_of_every_clip_when_it_is_test(tmp_path):
 
 
 def test_official_remarks_name_the_compilations_in_both_parts(tmp_path, capsys):
-    split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(tmp_path / "x.csv")])
+    split_command.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(tmp_path / "x.csv")])
     said = capsys.readouterr().out
     assert "songs in training and another part: 0" in said and "not checked" in said
     assert "4 of the 4 compilations of the test part are also in the training part" in said
@@ -220,7 +222,7 @@ def test_official_remarks_name_the_compilations_in_both_parts(tmp_path, capsys):
 
 def test_a_folder_as_out_is_refused(tmp_path):
     with pytest.raises(UserError, match="is a folder"):
-        split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(tmp_path)])
+        split_command.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(tmp_path)])
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +250,7 @@ def heard(tmp_path, songs):
 
 def run_heard(root, *args):
     out = root / "x.csv"
-    split.main(["--root", str(root), "--corpus", "tiny", "--out", str(out), "--json", *args])
+    split_command.main(["--root", str(root), "--corpus", "tiny", "--out", str(out), "--json", *args])
     with open(out, newline="") as handle:
         return {row["clip_id"]: row for row in csv.DictReader(handle)}
 
@@ -304,7 +306,7 @@ def test_refuse_lets_a_double_stay_within_one_part(heard, capsys):
 def test_an_option_that_the_strategy_does_not_read_is_refused(tmp_path, asked, idle):
     out = tmp_path / "x.csv"
     with pytest.raises(UserError, match=idle):
-        split.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(out), "--strategy", *asked])
+        split_command.main(["--root", str(PROJECT), "--corpus", "tiktok", "--out", str(out), "--strategy", *asked])
     assert not out.exists()
 
 

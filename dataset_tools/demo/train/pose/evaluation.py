@@ -20,7 +20,7 @@ LEAST_JOINTS = 6
 
 def evaluate(weights: Path, frames: Iterable[tuple[np.ndarray, list[np.ndarray]]], long_edge: int = 257) -> dict:
     """Measure `weights` on (image, keypoints of each dancer (17, 3) with visibility 0, 1 or 2) pairs; percentages."""
-    from dataset_tools.vision.poser import Poser
+    from dataset_tools.pose.poser import Poser
 
     poser = Poser(weights, long_edge=long_edge)
     return score((next(poser.people([image])), people) for image, people in frames)

@@ -11,8 +11,8 @@ from openpifpaf import encoder, headmeta
 from openpifpaf.plugins.coco import constants as coco
 from torch import Tensor
 
-from dataset_tools.base.workers import run_all
-from dataset_tools.demo.pose_training.targets import CafEncoder
+from dataset_tools.demo.train.pose.targets import CafEncoder
+from dataset_tools.lib.parallel.workers import run_all
 
 FRAME = 257
 MOST_PEOPLE = 6
@@ -68,7 +68,7 @@ def _render_chunk(job: tuple[Path, int, int]) -> None:
 
 def render_frame(seed: int, index: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Frame `index` of the endless seeded series: RGB uint8 (257, 257, 3) and each dancer's (17, 3)."""
-    from dataset_tools.demo.training_frames import random_frame
+    from dataset_tools.demo.train.training_frames import random_frame
 
     cv2.setNumThreads(1)
     return random_frame(np.random.default_rng([seed, index]), FRAME)

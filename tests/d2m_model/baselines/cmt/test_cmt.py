@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_model.composers import cmt, cmt_generation, cmt_net, cmt_video, cmt_words
-from d2m_model.composers.cmt_generation import Plan, Sampling, Statistics
-from d2m_model.composers.cmt_grid import fit_bars, fit_tempo
-from d2m_model.composers.cmt_pieces import Excerpts, heard_bars
-from d2m_model.composers.cmt_words import BAR, BEAT, DENSITY, NOTE, PITCH, RHYTHM, STRENGTH, TYPE, Song
-from d2m_model.composers.score import Note, read_score, write_midi
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.timebase import FPS
+from d2m_model.baselines.cmt import generation as cmt_generation
+from d2m_model.baselines.cmt import net as cmt_net
+from d2m_model.baselines.cmt import system as cmt
+from d2m_model.baselines.cmt import video as cmt_video
+from d2m_model.baselines.cmt import words as cmt_words
+from d2m_model.baselines.cmt.generation import Plan, Sampling, Statistics
+from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
+from d2m_model.baselines.cmt.pieces import Excerpts, heard_bars
+from d2m_model.baselines.cmt.words import BAR, BEAT, DENSITY, NOTE, PITCH, RHYTHM, STRENGTH, TYPE, Song
+from d2m_model.baselines.score import Note, read_score, write_midi
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import FPS
 
 BARS = np.arange(4) * 2.0  # 120 beats per minute: a tick is an eighth of a second
 TUNE = [

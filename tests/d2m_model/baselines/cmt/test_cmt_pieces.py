@@ -1,11 +1,11 @@
 """The music CMT learns from: folders of MIDI files, as users have them."""
 
 import pytest
-from test_cmt import TUNE
 
-from d2m_model.composers.cmt_pieces import midi_pieces
-from d2m_model.composers.score import write_midi
-from dataset_tools.base.errors import UserError
+from d2m_model.baselines.cmt.pieces import midi_pieces
+from d2m_model.baselines.score import write_midi
+from dataset_tools.lib.core.errors import UserError
+from tests.d2m_model.baselines.cmt.test_cmt import TUNE
 
 
 def test_midi_of_a_folder_that_the_user_names(tmp_path, capsys):

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from builders import bouncing_pose
 
-from d2m_model.composers import dance2music
-from d2m_model.composers import dance2music_search as d2m
-from d2m_model.composers.score import Note
+from d2m_model.baselines.dance2music import search as d2m
+from d2m_model.baselines.dance2music import system as dance2music
+from d2m_model.baselines.score import Note
+from tests.helpers.builders import bouncing_pose
 
 
 def enlarged(notes, frames):

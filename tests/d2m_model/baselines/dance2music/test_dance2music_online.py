@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_model.composers import dance2music_online as online
-from d2m_model.composers.dance2music_search import search
+from d2m_model.baselines.dance2music import online
+from d2m_model.baselines.dance2music.search import search
 from d2m_model.training.loop import Run, TrainingParams, train_loop
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from d2m_model.composers import foley_events as events
-from d2m_model.composers.foley_search import PianoState
-from d2m_model.composers.score import Note
+from d2m_model.baselines.foley_music import events
+from d2m_model.baselines.foley_music.search import PianoState
+from d2m_model.baselines.score import Note
 
 S = events.SHIFTS
 

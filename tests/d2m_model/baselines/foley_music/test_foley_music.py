@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from builders import build_shards
 
-from d2m_model import baselines
-from d2m_model.composers import foley_events as events
-from d2m_model.composers import foley_music
-from d2m_model.composers.dance import Corpus, Dance
-from d2m_model.composers.foley_music import (
+from d2m_model.baselines import __main__ as baselines
+from d2m_model.baselines.dance import Corpus, Dance
+from d2m_model.baselines.foley_music import events
+from d2m_model.baselines.foley_music import system as foley_music
+from d2m_model.baselines.foley_music.pose import POSE_FPS, resampled
+from d2m_model.baselines.foley_music.system import (
     Example,
     FoleyData,
     FoleyTask,
@@ -24,10 +24,10 @@ from d2m_model.composers.foley_music import (
     varied,
     window_of,
 )
-from d2m_model.composers.foley_pose import POSE_FPS, resampled
-from d2m_model.composers.score import Note, cut, write_midi
+from d2m_model.baselines.score import Note, cut, write_midi
 from d2m_model.training.loop import Run, train_loop
-from dataset_tools.base.layout import Layout
+from dataset_tools.lib.core.layout import Layout
+from tests.helpers.builders import build_shards
 
 SMALL = Params(width=0.06, depth=0.17, epochs=1, batch=2, threads=1, log_every=5, dropout=0.0, aided=True, beam=2)
 

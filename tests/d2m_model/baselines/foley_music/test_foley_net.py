@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_model.composers.foley_events import PAD, SHIFT, VOCABULARY
-from d2m_model.composers.foley_net import FoleyNet, FoleySizes, GraphEncoder, Past, RelativeAttention, skewed
+from d2m_model.baselines.foley_music.events import PAD, SHIFT, VOCABULARY
+from d2m_model.baselines.foley_music.net import FoleyNet, FoleySizes, GraphEncoder, Past, RelativeAttention, skewed
 
 SMALL = {"joints": 17, "width": 0.03, "depth": 0.34}
 

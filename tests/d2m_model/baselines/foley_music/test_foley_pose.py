@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from builders import bouncing_pose
 
-from d2m_model.composers.foley_pose import (
+from d2m_model.baselines.foley_music.pose import (
     BONES,
     CENTRE,
     at_speed,
@@ -15,6 +14,7 @@ from d2m_model.composers.foley_pose import (
     resampled,
     window,
 )
+from tests.helpers.builders import bouncing_pose
 
 
 @pytest.mark.parametrize("joints", [17, 25])

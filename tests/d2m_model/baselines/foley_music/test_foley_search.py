@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from d2m_model.composers import foley_events as events
-from d2m_model.composers.foley_search import PianoState, beam_search
+from d2m_model.baselines.foley_music import events
+from d2m_model.baselines.foley_music.search import PianoState, beam_search
 
 FIRST, END, WORDS = 0, 1, 4
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_model.composers import random_codes, unconditional_prior
-from d2m_model.composers.dance import Dance
-from d2m_model.composers.nets_prior import Prior
-from d2m_model.composers.unconditional_prior import CodeTask, Model, Params
+from d2m_model.baselines.dance import Dance
+from d2m_model.baselines.random_jukebox import random_codes, unconditional_prior
+from d2m_model.baselines.random_jukebox.net import Prior
+from d2m_model.baselines.random_jukebox.unconditional_prior import CodeTask, Model, Params
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.vqvae_files import save_vqvae
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core.errors import UserError
 
 
 def tiny_prior(bins=5, context=12):

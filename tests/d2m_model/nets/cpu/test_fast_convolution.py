@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from d2m_model.nets import fast_convolution
-from d2m_model.nets.fast_convolution import FastConv1d, Filtered, Plan, PointConv1d, filtered
+from d2m_model.nets.cpu import fast_convolution
+from d2m_model.nets.cpu.fast_convolution import FastConv1d, Filtered, Plan, PointConv1d, filtered
+from d2m_model.nets.cpu.strided_convolution import StridedConv1d
 from d2m_model.nets.folding import fold
-from d2m_model.nets.strided_convolution import StridedConv1d
 
 BOUND = {"rtol": 1e-4, "atol": 1e-4}
 

@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import resource, sys
-from d2m_model.training.memory import keep_freed_memory
+from d2m_model.nets.cpu.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 sizes = [96 << 20, 8 << 20, 48 << 20]  # bytes

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from d2m_model.nets import row_convolution
 from d2m_model.nets.conv_blocks import PIECE, ResidualStack
+from d2m_model.nets.cpu import row_convolution
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
-from dataset_tools.base.timebase import HOPS
+from dataset_tools.lib.core.timebase import HOPS
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

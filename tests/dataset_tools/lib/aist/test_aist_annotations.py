@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dataset_tools.aist.annotations import motion_features, read_arrays, read_keypoints, read_motion
-from dataset_tools.aist.array_pickle import _Array, _Call, _Type, _Unpickler, load_arrays
-from dataset_tools.aist.names import GENRES, parse_name
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.aist.annotations import motion_features, read_arrays, read_keypoints, read_motion
+from dataset_tools.lib.aist.array_pickle import _Array, _Call, _Type, _Unpickler, load_arrays
+from dataset_tools.lib.aist.names import GENRES, parse_name
+from dataset_tools.lib.core.errors import UserError
 
 
 def dump(path, content, protocol=4):

@@ -4,13 +4,16 @@ import pickle
 
 import numpy as np
 import pytest
-from footage import numbered_video, tone
 
-from dataset_tools import clips, download, pose, sources
-from dataset_tools.aist.corpus import annotated_pose, inventory, prepare, with_validation
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.manifest import load_manifest
+from dataset_tools.clips import __main__ as clips
+from dataset_tools.download import __main__ as download
+from dataset_tools.lib.aist.corpus import annotated_pose, inventory, prepare, with_validation
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import load_manifest
+from dataset_tools.pose import __main__ as pose
+from dataset_tools.sources import __main__ as sources
+from tests.helpers.footage import numbered_video, tone
 
 NAMES = ["gBR_sBM_c01_d04_mBR0_ch02", "gHO_sBM_c01_d20_mHO5_ch08", "gJB_sFM_c01_d07_mJB1_ch01"]
 FRAMES = 131  # at 60 fps: 65 whole frames at 30
@@ -122,7 +125,7 @@ def test_annotations_of_two_lengths_are_refused(layout):
 
 def test_published_manifest_counts():
     """The cross-modal split as the paper's authors list it: 980 + 20 videos, 50 + 10 pieces of music, none in both."""
-    from dataset_tools.base.layout import PROJECT
+    from dataset_tools.lib.core.layout import PROJECT
 
     made = load_manifest(PROJECT / "manifests" / "aistpp")
     by_split = {s: [c for c in made.clips if c.official_split == s] for s in ("train", "test")}

@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 import pytest
 
-from dataset_tools.base import limits
-from dataset_tools.base.array_file import read_npy, read_npz
-from dataset_tools.base.errors import UserError
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.array_file import read_npy, read_npz
+from dataset_tools.lib.core.errors import UserError
 
 
 def npy(header: str | bytes, data: bytes = bytes(64), version: bytes = b"\x01\x00") -> bytes:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from dataset_tools.base.accounting import check_frames
-from dataset_tools.base.atomic import begin_folder, check_writable, keep_only, sweep, write_aside, write_text
-from dataset_tools.base.cli import layout_of, run, stage_parser
-from dataset_tools.base.errors import UserError, disk_trouble
-from dataset_tools.base.layout import Layout
-from dataset_tools.base.params import corpus_of, load_params, names_of, require
-from dataset_tools.base.schema import Clip, Row, Song, Video, read_records, write_records
-from dataset_tools.base.timebase import samples_to_codes, seconds_to_frames, window_starts
-from dataset_tools.base.work_cache import item_key
-from dataset_tools.base.workers import run_all
+from dataset_tools.lib.core.accounting import check_frames
+from dataset_tools.lib.core.atomic import begin_folder, check_writable, keep_only, sweep, write_aside, write_text
+from dataset_tools.lib.core.cli import layout_of, run, stage_parser
+from dataset_tools.lib.core.errors import UserError, disk_trouble
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import corpus_of, load_params, names_of, require
+from dataset_tools.lib.core.schema import Clip, Row, Song, Video, read_records, write_records
+from dataset_tools.lib.core.timebase import samples_to_codes, seconds_to_frames, window_starts
+from dataset_tools.lib.core.work_cache import item_key
+from dataset_tools.lib.parallel.workers import run_all
 
 
 def test_two_seconds_in_every_unit():

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from d2m_model.rhythm.beats_file import read_beats
-from dataset_tools.base import limits
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.json_file import json_of, read_json
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.json_file import json_of, read_json
 
 PLAIN = {"a": [1, 2.5, None, True, "ü [ { ,", {"b": []}], "c": {}}
 

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from dataset_tools.base.csv_file import cells_of, separator_of
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import CELL, SHOWN, file_bytes, regular_file, shown
-from dataset_tools.base.names import check_name, find_file, leads_out
-from dataset_tools.base.yaml_file import read_yaml
+from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import CELL, SHOWN, file_bytes, regular_file, shown
+from dataset_tools.lib.core.names import check_name, find_file, leads_out
+from dataset_tools.lib.core.yaml_file import read_yaml
 
 FANNED = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
 MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))

@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from dataset_tools.base import locks, shard_check
-from dataset_tools.base.locks import only_one
+from dataset_tools.lib.core import locks
+from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.shard_io import shard_check
 
 
 def without(monkeypatch, number):

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from dataset_tools.base import limits
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.tensor_file import OLDER, outline, read_tensors
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.tensor_file import OLDER, outline, read_tensors
 
 KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 

@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dataset_tools.base import weights
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT, Layout
-from dataset_tools.base.schema import read_records
-from dataset_tools.base.weights import Weights, fetch, locate
+from dataset_tools.lib.core import weights
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT, Layout
+from dataset_tools.lib.core.schema import read_records
+from dataset_tools.lib.core.weights import Weights, fetch, locate
 
 CONTENT = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -11,17 +11,17 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 import torch
-from kill_early import living
-from within import run_within, until
 
-from dataset_tools.base.orphans import end_loader_worker_with_parent
+from dataset_tools.lib.parallel.orphans import end_loader_worker_with_parent
+from tests.helpers.kill_early import living
+from tests.helpers.within import run_within, until
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
 
 
 def test_no_process_lives_two_seconds_after_its_stage_was_killed():
-    done = run_within(300, [sys.executable, TESTS / "kill_early.py", "200", "1", "2"], env=ENVIRONMENT)
+    done = run_within(300, [sys.executable, TESTS / "helpers" / "kill_early.py", "200", "1", "2"], env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert len(found["killed"]) == 4 and sum(found["killed"].values()) == 200
@@ -30,7 +30,7 @@ def test_no_process_lives_two_seconds_after_its_stage_was_killed():
 
 FROM_MAIN = """
 import sys
-from dataset_tools.base.workers import run_all
+from dataset_tools.lib.parallel.workers import run_all
 
 class Item:
     def __init__(self, value):
@@ -66,7 +66,7 @@ def test_a_main_module_that_starts_processes_when_it_is_imported_is_refused(tmp_
 FFMPEG = """
 import subprocess, sys
 from pathlib import Path
-from dataset_tools.base.orphans import with_this_process
+from dataset_tools.lib.parallel.orphans import with_this_process
 import imageio_ffmpeg
 program = with_this_process(imageio_ffmpeg.get_ffmpeg_exe(), Path(sys.argv[1]))
 assert subprocess.run([program, "-hide_banner", "-i", "no such file"], capture_output=True).returncode == FAILS

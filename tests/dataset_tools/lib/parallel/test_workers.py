@@ -14,11 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 from tqdm import tqdm
-from within import until
 
-from dataset_tools.base import workers
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.workers import run_all, step
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.parallel import workers
+from dataset_tools.lib.parallel.workers import run_all, step
+from tests.helpers.within import until
 
 
 def square_unless_told_otherwise(item):
@@ -127,7 +127,7 @@ def test_one_worker_alone_is_this_process():
 
 PARENT = """
 import os, sys, time
-from dataset_tools.base.workers import run_all, step
+from dataset_tools.lib.parallel.workers import run_all, step
 def wait(path):
     open(path, "w").write(str(os.getpid()))
     time.sleep(1000)
@@ -140,7 +140,7 @@ if __name__ == "__main__":
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
     files = [tmp_path / "one", tmp_path / "two"]
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[4])
     parent = subprocess.Popen([sys.executable, tmp_path / "parent.py", *files], env=os.environ | {"PYTHONPATH": root})
     until(60, lambda: all(file.exists() and file.read_text() for file in files))
     parent.send_signal(signal.SIGKILL)

@@ -3,12 +3,12 @@
 import h5py
 import numpy as np
 import pytest
-from builders import beats_of, build_clip, build_shards, nodding_motion
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_check import validate_shard
-from dataset_tools.base.shard_format import write_shard
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io.shard_check import validate_shard
+from dataset_tools.lib.shard_io.shard_format import write_shard
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from tests.helpers.builders import beats_of, build_clip, build_shards, nodding_motion
 
 ATTRS = {"corpus": "a", "split": "train", "pose_layout": "coco17", "pose_weights": "annotated", "i3d_weights": "none"}
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from builders import build_clip, build_shards
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.shard_check import validate_shard
-from dataset_tools.base.shard_format import write_shard
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.shard_io.shard_check import validate_shard
+from dataset_tools.lib.shard_io.shard_format import write_shard
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from tests.helpers.builders import build_clip, build_shards
 
 ATTRS = {"corpus": "tiny", "split": "train", "pose_layout": "coco17", "pose_weights": "p", "i3d_weights": "v"}
 

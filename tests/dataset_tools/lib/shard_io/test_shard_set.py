@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import build_clip, build_shards
-from test_shard_format import ATTRS
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.layout import PROJECT
-from dataset_tools.base.shard_format import write_shard
-from dataset_tools.base.shard_set import ShardSet
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT
+from dataset_tools.lib.shard_io.shard_format import write_shard
+from dataset_tools.lib.shard_io.shard_set import ShardSet
+from tests.dataset_tools.lib.shard_io.test_shard_format import ATTRS
+from tests.helpers.builders import build_clip, build_shards
 
 
 def test_windows_are_cut_where_time_says(tmp_path):

@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from d2m_model.metrics.inputs import read_pairs, read_sound, sound_files, training_files
-from dataset_tools.base import limits
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.mono import lone_channel
-from dataset_tools.base.sound_file import open_sound, read_samples
+from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.sound.mono import lone_channel
+from dataset_tools.lib.sound.sound_file import open_sound, read_samples
 
 RATE = 22050
 

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from footage import numbered_video, tone
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision.video_io import probe, read_sound
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.video.video_io import probe, read_sound
+from tests.helpers.footage import numbered_video, tone
 
 
 @pytest.fixture

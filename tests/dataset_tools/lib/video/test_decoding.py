@@ -3,14 +3,14 @@
 import av
 import numpy as np
 import pytest
-from footage import coded, decoded, moving, numbered_video, renamed, spoiled, tone
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision.decoding import stamped_as_decoded, timed_frames
-from dataset_tools.vision.media import course
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.open_video import OpenVideo
-from dataset_tools.vision.video_io import rgb_frames, write_clip
+from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.clips.open_video import OpenVideo
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.video.decoding import stamped_as_decoded, timed_frames
+from dataset_tools.lib.video.media import course
+from dataset_tools.lib.video.video_io import rgb_frames, write_clip
+from tests.helpers.footage import coded, decoded, moving, numbered_video, renamed, spoiled, tone
 
 B_FRAMES = {"preset": "ultrafast", "crf": "18", "g": "60", "bf": "3", "x264-params": "threads=1:b-adapt=0:b-pyramid=normal:scenecut=0"}
 

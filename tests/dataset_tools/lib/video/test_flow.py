@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.models.optical_flow import raft_large
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision.flow import SOLVERS, Flow, RaftFlow, load_raft, quantise_flow, scale_flow, to_gray
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.video.flow import SOLVERS, Flow, RaftFlow, load_raft, quantise_flow, scale_flow, to_gray
 
 
 @pytest.fixture(scope="module")

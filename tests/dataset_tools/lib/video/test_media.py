@@ -7,15 +7,15 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_sound
 from scipy.io import wavfile
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.base.limits import SOUND_RATES
-from dataset_tools.base.sound_file import read_samples
-from dataset_tools.vision.media import open_media, probe
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.video_io import read_sound, rgb_frames, timed_frames, write_clip
+from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.limits import SOUND_RATES
+from dataset_tools.lib.sound.sound_file import read_samples
+from dataset_tools.lib.video.media import open_media, probe
+from dataset_tools.lib.video.video_io import read_sound, rgb_frames, timed_frames, write_clip
+from tests.helpers.footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_sound
 
 SECONDS = 2
 

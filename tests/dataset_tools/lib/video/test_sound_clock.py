@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset_tools.vision.sound_clock import on_clock
+from dataset_tools.lib.video.sound_clock import on_clock
 
 RATE, BLOCK = 44100, 1024
 

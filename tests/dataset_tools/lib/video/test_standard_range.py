@@ -5,8 +5,8 @@ import pytest
 from av import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
-from dataset_tools.vision.standard_range import standard_range
-from dataset_tools.vision.upright import Upright
+from dataset_tools.lib.video.standard_range import standard_range
+from dataset_tools.lib.video.upright import Upright
 
 
 def pq(nits):

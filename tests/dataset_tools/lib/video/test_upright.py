@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 from av import VideoFrame
-from footage import timed_video, with_matrix
 
-from dataset_tools.base.errors import UserError
-from dataset_tools.vision.normalise import normalise_video
-from dataset_tools.vision.upright import Upright
-from dataset_tools.vision.video_io import read_rgb, rgb_frames, timed_frames, write_clip
+from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.video.upright import Upright
+from dataset_tools.lib.video.video_io import read_rgb, rgb_frames, timed_frames, write_clip
+from tests.helpers.footage import timed_video, with_matrix
 
 
 def cornered(_):

@@ -1,0 +1,129 @@
+"""What a step of `d2m_gan`'s training does."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.profiler import record_function
+
+from d2m_model.d2m_gan.params import Params
+from d2m_model.generate.listening import Listener
+from d2m_model.losses.gan_terms import Excerpt, discriminator_term, generator_terms, weighted_sum
+from d2m_model.nets.dance_to_codes import EMBEDDING, DanceToCodes
+from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.nets.presets import Preset
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.balance import balanced_gradient
+from d2m_model.training.dance_data import DanceData
+from d2m_model.training.distributed import share_statistics, world
+from d2m_model.training.loop import Measurement, Watch, descend, ends_row, walk
+from d2m_model.training.seeding import generator
+from dataset_tools.lib.core.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
+
+
+class GanTask:
+    """Generator, its moving average and the discriminators, trained against each other on dances with their music."""
+
+    def __init__(self, preset: Preset, level: str, vqvae: JukeboxVQVAE, data: DanceData, params: Params, device: torch.device):
+        self.params, self.device, self.data, self.vqvae = params, device, data, vqvae.to(device)
+        frames, info = data.windows.frames, data.windows.shards.info
+        reads = {"steps": info.motion_rate // FPS} if data.stream == "motion" else {"joints": info.joints}
+        sizes = {"frames": frames, **reads, "genres": params.genres if preset.name == "released" else (), "width": params.width, "dropout": params.dropout}
+        self.codebook = sizes["codebook"] = vqvae.codebook(LEVELS[level]).k
+        self.net = DanceToCodes(preset, level, **sizes).to(device)
+        # Made anew and not from `net`, for the discriminators' first weights are drawn after those of two networks.
+        start = DanceToCodes(preset, level, **sizes).to(device)
+        self.average = AveragedModel(start, multi_avg_fn=moving_average(params.ema), use_buffers=True).requires_grad_(False).eval()
+        config = discriminator_config(preset.discriminator, width=params.discriminator_width, scales=preset.scales)
+        self.judge = MultiScaleDiscriminator(config, EMBEDDING if preset.code_order == "none" else 1).to(device)
+        self.net.genre_index([clip.genre for clip in data.windows.clips])  # said now, if there is one it does not know
+        self.net.expect(torch.cat(list(data.codes.values())).to(device))
+        self.average.update_parameters(self.net)  # the first of those averaged: a copy
+        self.net = share_statistics(self.net, device)
+        self.nets = {"net": self.net, "average": self.average, "judge": self.judge}
+        adam = {"betas": tuple(params.betas), "fused": True}
+        self.adams = {
+            "net": torch.optim.Adam(self.net.parameters(), params.learning_rate, **adam),
+        }
+        if preset.weights.adversarial or preset.weights.feature:
+            self.adams["judge"] = torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam)
+        for net in (self.net, self.judge):
+            accelerate(net, device, params.precision, params.compile)
+        accelerate(self.vqvae.decoders[LEVELS[level]], device, params.sound_precision, params.compile)
+        self.listener: Listener | None = None
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step of the discriminators and one of the generator; gives every term, unweighted, and the weighted total of
+        those that train the generator."""
+        params, net, weights, clip = self.params, self.net, self.net.preset.weights, self.params.gradient_norm
+        batch = self.data.batch(params.seed, number, params.batch).to(self.device)
+        net.train()
+        with record_function("generator"):
+            predicted = net(batch.pose, batch.size, batch.visual, net.genre_index(batch.genres))
+        terms = {}
+        shown = -(-params.judged_windows // world())
+        if "judge" in self.adams:
+            judged = discriminator_term(net, self.judge, self.codebook, predicted[:shown], batch.music.codes[:shown])
+            terms["discriminator"] = judged
+            watch(number, terms)
+            descend(judged, self.adams["judge"], clip)
+        self.judge.requires_grad_(False)
+        excerpt = excerpt_of(number, predicted.shape[-1], net.level, params)
+        if not (net.preset.straight_through or ends_row(number, params.steps, params.log_every)):
+            excerpt = excerpt._replace(windows=0)  # what is decoded trains nothing and is wanted for the curves alone
+        made = predicted.detach().requires_grad_() if net.preset.balanced else predicted
+        own = generator_terms(net, self.judge, self.vqvae, made, batch.music, excerpt)
+        watch(number, own)
+        total = weighted_sum({name: term for name, term in own.items() if term.requires_grad}, weights)
+        if net.preset.balanced:
+            self._descend_balanced(own, made, predicted)
+        else:
+            descend(total, self.adams["net"], clip)
+        self.judge.requires_grad_(True)
+        self.average.update_parameters(net)
+        return terms | own | {"total": total}
+
+    def rate_share(self, number: int) -> float:
+        """Share of the learning rates at a step: up in a line, down along a cosine."""
+        params = self.params
+        rise = min(1.0, (number + 1) / params.warm_up) if params.warm_up else 1.0
+        fall = 0.5 * (1 + np.cos(np.pi * number / params.steps))
+        return float(rise * (params.final_rate + (1 - params.final_rate) * fall))
+
+    def measure(self) -> Measurement:
+        """How the moving average's music follows held-out dances."""
+        return self.listener.measure(self.average.module)
+
+    def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
+        adam, lookup = self.adams["net"], [self.net.sharpness] if self.net.preset.placed else []
+        adam.zero_grad(set_to_none=True)
+        with record_function("backward"):
+            gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), made, lookup)
+        with record_function("backward"):
+            predicted.backward(gradient)
+        for parameter, value in zip(lookup, rest, strict=True):
+            parameter.grad = value
+        walk(adam, self.params.gradient_norm)
+
+
+def moving_average(decay: float) -> Callable:
+    """The exponential one of weights, as AveragedModel's `multi_avg_fn`; its memory is short at first, for the start is no
+    model. Whole numbers, which count batches, are those of the last."""
+
+    def average(kept: list[torch.Tensor], new: list[torch.Tensor], count: torch.Tensor) -> None:
+        if kept[0].is_floating_point():
+            get_ema_multi_avg_fn(min(decay, int(count) / (9 + int(count))))(kept, new, count)
+        else:
+            torch._foreach_copy_(kept, new)
+
+    return average
+
+
+def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
+    """The part of the batch, or of this process's share of it, that step `number` decodes."""
+    wanted = max(1, min(round(params.excerpt_seconds * SAMPLE_RATE / HOPS[LEVELS[level]]), codes - 2))
+    first = 1 + int(torch.randint(codes - 1 - wanted, (1,), generator=generator(params.seed, "excerpt", number)))
+    return Excerpt(-(-params.excerpt_windows // world()), first, wanted, -(-params.judged_windows // world()))

@@ -1,0 +1,39 @@
+"""Section `evaluate` of params.yaml."""
+
+from dataclasses import dataclass
+
+from d2m_model.metrics.embedding import WEIGHTS
+from d2m_model.metrics.scoring import PROTOCOLS
+from d2m_model.metrics.systems import Others
+from dataset_tools.lib.core.params import require
+from dataset_tools.lib.shard_io.shard_format import SPLITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Others):
+    """Section `evaluate` of params.yaml."""
+
+    protocols: tuple[str, ...] = PROTOCOLS
+    draws: int = 2000
+    """Bootstrap resamples, of the clips and of the songs."""
+    seed: int = 0
+    """Of the bootstrap and of the random controls."""
+    split: str = "test"
+    """Whose clips are scored."""
+    segments: bool = False
+    """Count P1 and P2 in whole segments of 2 s, as the paper did (86 on AIST++), not in whole clips."""
+    embedding: str = "vggish"
+    """Of genre accuracy, FAD, KAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
+    workers: int = 1
+    """Processes that score systems; scores do not depend on their number."""
+    coded_clips: int = 64
+    """Training clips, evenly spaced, that are coded and decoded again for the FAD to coded music."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS), f"protocols must be among {', '.join(PROTOCOLS)}")
+        require(self.draws >= 100, f"draws must be at least 100, found {self.draws}")
+        require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+        require(self.coded_clips >= 1, f"coded_clips must be at least 1, found {self.coded_clips}")
+        require(self.embedding in WEIGHTS, f"embedding must be {' or '.join(WEIGHTS)}, found '{self.embedding}'")
+        require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")

@@ -1,0 +1,68 @@
+"""What a step of `synthesizer`'s training does."""
+
+import torch
+import torch.nn.functional as F
+
+from d2m_model.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
+from d2m_model.losses.spectral import mel_l1, multispectral
+from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.synthesizer.params import Params
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.autoencoding import measurement, power_of, sound_batch
+from d2m_model.training.loop import Measurement, Watch, descend
+from d2m_model.training.shard_data import WindowData
+
+
+class DecoderTask:
+    """The decoder of `level` (0, 1 or 2) of `model` against a discriminator; nothing else of the network changes."""
+
+    rate_share = None
+
+    def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
+        self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
+        self.device = next(model.parameters()).device
+        if params.decoder == "istft":
+            model.put_istft(level, params.istft())
+        decoder = model.decoders[level].requires_grad_(True)
+        config = discriminator_config(params.discriminator, width=params.discriminator_width, scales=params.scales)
+        self.power = power_of(data) if params.multispectral else 1.0
+        self.judge = MultiScaleDiscriminator(config).to(self.device)
+        self.nets = {"decoder": decoder, "discriminator": self.judge}
+        self.adams = {
+            name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=params.betas) for name, net in self.nets.items()
+        }
+        accelerate(decoder, self.device, params.sound_precision, params.compile)
+        accelerate(self.judge, self.device, params.precision, params.compile)
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step of the discriminator and one of the decoder; gives every term, unweighted, and the loss."""
+        model, level, judge, params = self.model, self.level, self.judge, self.params
+        audio = sound_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
+        rebuilt = model.decode_latents(model.embed(model.encode(audio, level), level), level)
+        fake_scores, _ = judge(rebuilt.detach()[:, None])
+        real_scores, _ = judge(audio[:, None])
+        judging = {"discriminator": hinge_discriminator(real_scores, fake_scores)}
+        watch(number, judging)
+        descend(judging["discriminator"], self.adams["discriminator"], params.gradient_norm)
+        judge.requires_grad_(False)
+        fake_scores, fake_features = judge(rebuilt[:, None])
+        with torch.no_grad():
+            _, real_features = judge(audio[:, None])
+        terms = {
+            "adversarial": hinge_generator(fake_scores),
+            "feature_matching": feature_matching(real_features, fake_features),
+            "wave": F.l1_loss(rebuilt, audio),
+            "mel": mel_l1(rebuilt, audio),
+        }
+        if params.multispectral:
+            terms["multispectral"] = multispectral(rebuilt, audio, self.power)
+        watch(number, terms)
+        loss = sum(getattr(params, name) * term for name, term in terms.items())
+        descend(loss, self.adams["decoder"], params.gradient_norm)
+        judge.requires_grad_(True)
+        return {"loss": loss, **terms, **judging}
+
+    def measure(self) -> Measurement:
+        """Reconstruction of held-out windows."""
+        return measurement(self.model, self.level, self.test, self.params.measure_clips)

@@ -1,0 +1,43 @@
+"""JukeBox's three-level VQ-VAE, sound to codes and back: trained on the sound of the train split, or as published.
+
+    python -m d2m_model.vqvae --corpus demo
+
+`vqvae.weights` of params.yaml names published weights (`jukebox_vqvae`), which are taken over and measured, not trained.
+
+The levels share nothing, so each is trained by itself. Beside JukeBox's waveform, multispectral and commitment losses
+there is a mel loss, and the quantisation starts after a warm-up: both make a small network keep its onsets after a
+minute of training. `warm_up: 0` and `mel: 0` give JukeBox's own recipe.
+"""
+
+from d2m_model.training.distributed import processes, rank
+from d2m_model.training.loop import run_of, training_parser
+from d2m_model.vqvae.params import Params
+from d2m_model.vqvae.stage import take_published, train
+from dataset_tools.lib.core import cli
+from dataset_tools.lib.core.cli import layout_of, say
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.weights import licence_of, locate
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
+    args = training_parser("d2m_model.vqvae", __doc__).parse_args(argv)
+    layout = layout_of(args)
+    params = load_params(layout.params, "vqvae", Params)
+    with processes():
+        shards = layout.stage("shards")
+        if not params.weights:
+            run = run_of(layout, "vqvae", "", params, [shards], "", args.resume)
+            metrics = train(shards, params, layout.stage("vqvae"), run)
+        elif rank() == 0:
+            metrics = take_published(shards, locate(params.weights, layout), params, layout.stage("vqvae"))
+            say("vqvae", f"{metrics['weights']} taken as published, not trained; its licence: {licence_of(params.weights, layout)}")
+        else:
+            metrics = {}
+    for level, scores in metrics.get("levels", {}).items():
+        say("vqvae", f"level {level}: " + ", ".join(f"{k} {v:.3g}" for k, v in scores.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

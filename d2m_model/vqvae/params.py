@@ -1,0 +1,60 @@
+"""Section `vqvae` of params.yaml."""
+
+from dataclasses import dataclass
+
+from d2m_model.nets.jukebox_vqvae import LEVELS, VqVaeConfig
+from d2m_model.training.loop import TrainingParams
+from dataset_tools.lib.core.params import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(TrainingParams):
+    """Section `vqvae` of params.yaml; the defaults are JukeBox's network and, where it says so, training."""
+
+    weights: str = ""
+    """Empty: train. Else a JukeBox VQ-VAE of the sizes below that takes the training's place: a name in
+    manifests/weights.csv or a file. OpenAI trained theirs on 44.1 kHz; D2M-GAN gives it 22.05 kHz, and so do we."""
+    width: int = 32
+    depth: int = 4
+    multipliers: tuple[int, ...] = (2, 1, 1)
+    """Of width and depth, for levels 0, 1, 2."""
+    bins: int = 2048
+    """Codebook entries per level."""
+    steps: tuple[int, ...] = (20_000, 100_000, 100_000)
+    """Training steps of levels 0, 1, 2. D2M-GAN does not use level 0."""
+    batch: int = 32
+    seconds: float = 0.75
+    """Length of a training window; a multiple of 1/30 s."""
+    learning_rate: float = 3e-4
+    warm_up: float = 0.0
+    """Share of the steps without quantisation; then the codebook starts on vectors of the train split."""
+    wave: float = 1.0
+    """Weight of the squared error of the waveform, relative to the train split's power."""
+    multispectral: float = 1.0
+    mel: float = 0.0
+    commit: float = 0.02
+    revival: float = 1.0
+    """A codebook entry that on average takes fewer vectors of a batch than this is placed anew."""
+    gain: float = 0.3
+    """Windows are played at a random volume between this and 1."""
+    test_windows: int = 32
+    """Windows of 2 s of the test split, spread evenly, that the metrics are measured on."""
+    workers: int = 1
+    """Levels trained at once, each in a process of its own; results do not depend on it."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        VqVaeConfig(width=self.width, depth=self.depth, multipliers=self.multipliers, bins=self.bins)
+        require(len(self.steps) == len(LEVELS), f"steps must be three numbers, for levels 0, 1 and 2, found {self.steps}")
+        for name in ("test_windows", "workers"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(min(self.steps) >= 1, f"steps must be at least 1 each, found {self.steps}")
+        require(0.1 <= self.seconds <= 60, f"seconds must be 0.1 to 60, found {self.seconds}")
+        require(self.learning_rate > 0, f"learning_rate must be above 0, found {self.learning_rate}")
+        require(0 <= self.warm_up < 1, f"warm_up must be at least 0 and below 1, found {self.warm_up}")
+        require(0 < self.gain <= 1, f"gain must be above 0 and at most 1, found {self.gain}")
+        require(min(self.wave, self.multispectral, self.mel, self.commit, self.revival) >= 0, "weights must be at least 0")
+
+    def config(self) -> VqVaeConfig:
+        """Sizes of the network."""
+        return VqVaeConfig(width=self.width, depth=self.depth, multipliers=self.multipliers, bins=self.bins)

@@ -1,0 +1,86 @@
+"""What a step of `vqvae`'s training does."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from d2m_model.losses.spectral import mel_l1, multispectral
+from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
+from d2m_model.training.acceleration import accelerate
+from d2m_model.training.autoencoding import measurement, power_of, sound_batch
+from d2m_model.training.distributed import gathered
+from d2m_model.training.loop import Measurement, Watch, descend
+from d2m_model.training.seeding import generator
+from d2m_model.training.shard_data import WindowData
+from d2m_model.vqvae.params import Params
+
+
+class LevelTask:
+    """Encoder, codebook and decoder of one level of `model`."""
+
+    def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
+        self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
+        self.device, self.codebook, self.power = next(model.parameters()).device, model.codebook(level), power_of(data)
+        self.codebook.revival = params.revival
+        self.steps = params.steps[level]
+        self.quantised_from = round(params.warm_up * self.steps)
+        coders = {"encoder": model.encoders[level], "decoder": model.decoders[level]}
+        weights = [p for net in coders.values() for p in net.parameters()]
+        self.adams = {"adam": torch.optim.Adam(weights, lr=params.learning_rate)}
+        self.nets = coders | {"codebook": self.codebook, "averages": _averages(self.codebook)}
+        for net in coders.values():
+            accelerate(net, self.device, params.sound_precision, params.compile)
+
+    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+        """One step on the losses, then one of the codebook's averages; gives the loss, its terms and the codes' use."""
+        model, level, params = self.model, self.level, self.params
+        audio = sound_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
+        z = model.latents(audio, level)
+        terms, usage = {"commit": z.new_zeros(())}, {}
+        if number >= self.quantised_from:
+            if number == self.quantised_from:
+                self.codebook.start(self._many_latents(number), generator(params.seed, "start", level))
+            quantised = model.quantise(z, level)
+            # All processes learn from the vectors of all, so that their codebooks stay equal.
+            found = gathered(z.detach()), gathered(quantised.codes)
+            usage = self.codebook.learn(*found, generator(params.seed, "revive", level, number))
+            usage["perplexity"] = usage.pop("entropy").exp()
+            terms["commit"] = quantised.commit
+        rebuilt = model.decode_latents(quantised.vectors if usage else z, level)
+        terms |= {"wave": F.mse_loss(rebuilt, audio) / self.power, "multispectral": multispectral(rebuilt, audio, self.power)}
+        if params.mel:
+            terms["mel"] = mel_l1(rebuilt, audio)
+        watch(number, terms)
+        loss = sum(getattr(params, name) * term for name, term in terms.items())
+        descend(loss, self.adams["adam"], params.gradient_norm)
+        return {"loss": loss, **terms, **usage}
+
+    def rate_share(self, number: int) -> float:
+        """Share of the learning rate at a step: up over the first 20, whole, down along a cosine in the second half."""
+        falling = max(0.0, 2 * number / self.steps - 1)
+        return min(1.0, (number + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * falling))
+
+    def measure(self) -> Measurement:
+        """Reconstruction of held-out windows; nothing before the codebook has started."""
+        started = bool(self.codebook.k.any())
+        return measurement(self.model, self.level, self.test, self.params.measure_clips) if started else Measurement({}, {})
+
+    @torch.no_grad()
+    def _many_latents(self, step: int) -> torch.Tensor:
+        """(1, 64, N) latents of enough batches that each codebook entry could start on one of four."""
+        found, batch, params = [], 0, self.params
+        while sum(z.shape[1] for z in found) < 4 * params.bins and batch < 64:
+            audio = sound_batch(self.data, params.seed, step + batch, params.batch, params.gain).to(self.device)
+            found.append(gathered(self.model.latents(audio, self.level)).transpose(0, 1).flatten(1))
+            batch += 1
+        return torch.cat(found, dim=1)[None]
+
+
+def _averages(codebook: nn.Module) -> nn.Module:
+    """The codebook's moving averages, which its state dict leaves out, as a module whose state dict has them."""
+    module = nn.Module()
+    for name, tensor in codebook.learning_state().items():
+        module.register_buffer(name, tensor)
+    return module

@@ -1,0 +1,1 @@
+"""The demo's songs: score, sound and MIDI from a seed."""

@@ -1,0 +1,1 @@
+"""The demo's films: moves on the beat, figure, room, lens, compilation."""

@@ -1,0 +1,1 @@
+"""What the recipes of the demo's weights learn from."""

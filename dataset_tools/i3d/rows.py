@@ -1,0 +1,21 @@
+"""Rows of the tables that `i3d` writes and reads."""
+
+from dataclasses import dataclass
+
+from dataset_tools.lib.core.schema import Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFile(Row):
+    """What this stage needs of a row of clips/rows.csv."""
+
+    frames: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRow(Row):
+    """One row of i3d/rows.csv."""
+
+    windows: int = 0
+    weights: str = ""
+    """RGB and flow weights: name and the first 8 digits of the file's sha256."""

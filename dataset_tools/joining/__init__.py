@@ -1,1 +1,0 @@
-"""The streams of a clip, from the stages that made them to one record. Imports no stage."""

@@ -1,0 +1,1 @@
+"""What no stage owns. Imports no stage."""

@@ -1,0 +1,1 @@
+"""The shards' format, how they are checked, and how they are read."""

@@ -1,1 +1,0 @@
-"""How a corpus is divided into parts that share no song."""

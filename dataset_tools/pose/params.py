@@ -1,0 +1,55 @@
+"""Section `pose` of params.yaml."""
+
+from dataclasses import dataclass
+
+from dataset_tools.lib.core.limits import DANCERS
+from dataset_tools.lib.core.params import require
+from dataset_tools.pose.layouts import SOURCES
+
+ANNOTATED = "annotated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section pose of params.yaml."""
+
+    weights: str = "pose_demo"
+    """Name in manifests/weights.csv, or a path relative to the root; 'annotated' takes the keypoints that came with the
+    corpus (data/<corpus>/sources/annotations) and runs no network."""
+    layout: str = "coco17"
+    """'coco17' or 'body25' (whole-body weights)."""
+    long_edge: int = 257
+    """px that a frame's longer side is scaled to; 257 for the demo's weights, 513 or more for the published ones."""
+    batch_size: int = 8
+    """Frames that go through the network at once."""
+    max_people: int = 5
+    """P: dancers kept per clip."""
+    gap_frames: int = 6
+    """Joints missing for at most so many frames are interpolated, with half the confidence; 0: never."""
+    min_frames: int = 5
+    """Someone seen in fewer frames of a clip is taken for an error of the network."""
+    min_coverage: float = 0.3
+    """Share of a clip's frames in which the primary dancer must be seen, or the clip is dropped; 0 keeps every clip."""
+    workers: int = 2
+    """Processes, one thread each."""
+    timeout: float = 3600.0
+    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
+    min_ok: float = 0.9
+    """Share of the clips that must end ok, or the stage fails."""
+
+    def __post_init__(self):
+        require(self.layout in SOURCES, f"layout must be one of {', '.join(SOURCES)}, found '{self.layout}'")
+        require(
+            self.long_edge == 0 or self.long_edge >= 33,
+            f"long_edge must be 0 or at least 33 px, found {self.long_edge}",
+        )
+        require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
+        require(
+            self.weights != ANNOTATED or self.layout == "coco17", f"weights '{ANNOTATED}' are coco17, found {self.layout}"
+        )
+        require(1 <= self.max_people <= DANCERS, f"max_people must be 1 to {DANCERS}, found {self.max_people}")
+        for name in ("batch_size", "min_frames", "workers"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
+        require(self.gap_frames >= 0, f"gap_frames must be at least 0, found {self.gap_frames}")
+        for name in ("min_coverage", "min_ok"):
+            require(0 <= getattr(self, name) <= 1, f"{name} must be 0..1, found {getattr(self, name)}")

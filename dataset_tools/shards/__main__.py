@@ -1,0 +1,77 @@
+"""Join clips, pose, i3d, audio and split into shards: data/<corpus>/shards/<split>-00000.h5, ... and rows.csv.
+
+Every clip of clips/rows.csv gets a row: in a shard, or dropped with the reason. Streams whose lengths differ by a
+rounding are cut to the shortest; streams that differ by more belong to different clips or runs, so the clip is dropped.
+
+Shards in the formats of others, and back:
+    python -m dataset_tools.shards export --corpus C --format webdataset --out DIR    # tars of one sample per clip
+    python -m dataset_tools.shards export --corpus C --format released --out DIR      # audio_s2/ video_s2/ motion_s2/
+    python -m dataset_tools.shards import --corpus C --from DIR                       # from audio_s2/ ... into shards
+"""
+
+import argparse
+from pathlib import Path
+
+from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.timebase import frames_to_seconds
+from dataset_tools.lib.shard_io.shard_format import SPLITS
+from dataset_tools.shards.params import Params
+from dataset_tools.shards.stage import build, import_released
+
+SHOWN = 20  # dropped clips that are printed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = stage_parser("dataset_tools.shards", __doc__)
+    commands = parser.add_subparsers(dest="command", metavar="{export,import}", help="default: build the shards")
+    for command, doc in (("export", "write the shards in another format"), ("import", "make shards of a folder")):
+        sub = commands.add_parser(command, help=doc, description=doc)
+        sub.add_argument("--corpus", default=argparse.SUPPRESS, help="as for building")
+        sub.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="as for building")
+        if command == "export":
+            sub.add_argument("--format", choices=("webdataset", "released"), required=True)
+            sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="an empty or a new folder")
+        else:
+            sub.add_argument("--from", type=Path, required=True, metavar="DIR", dest="source")
+    return parser
+
+
+def _export(layout: Layout, kind: str, out: Path) -> None:
+    from dataset_tools.shards.released_layout import export_released
+    from dataset_tools.shards.tar_samples import export_tars
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is not an empty folder; give --out a new one")
+    export, unit = (export_tars, "clips") if kind == "webdataset" else (export_released, "segments of 2 s")
+    for name, count in export(layout.stage("shards"), out).items():
+        say("shards", f"{name}: {count} {unit}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
+    args = _parser().parse_args(argv)
+    layout = layout_of(args)
+    if args.command == "export":
+        _export(layout, args.format, args.out)
+        return 0
+    params = load_params(layout.params, "shards", Params)
+    rows = import_released(layout, params, args.source) if args.command == "import" else build(layout, params)
+    kept = [row for row in rows if row.status == "ok"]
+    for split in SPLITS:
+        inside = [row for row in kept if row.split == split]
+        if inside:
+            seconds = frames_to_seconds(sum(row.frames for row in inside))
+            say("shards", f"{split}: {len(inside)} clips, {seconds:.1f} s, {len({row.shard for row in inside})} shards")
+    dropped = [row for row in rows if row.status != "ok"]
+    for row in dropped[:SHOWN]:
+        say("shards", f"dropped {row.id}: {row.reason}")
+    if len(dropped) > SHOWN:
+        say("shards", f"... and {len(dropped) - SHOWN} more, all in {layout.stage('shards') / 'rows.csv'}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

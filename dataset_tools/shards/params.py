@@ -1,0 +1,23 @@
+"""Section `shards` of params.yaml."""
+
+from dataclasses import dataclass
+
+from dataset_tools.lib.core.limits import SHARD_CLIPS
+from dataset_tools.lib.core.params import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section `shards` of params.yaml."""
+
+    max_clips: int = 64
+    """Clips per shard."""
+    max_frames_apart: int = 2
+    """Frames by which the lengths of a clip's streams may differ; they are cut to the shortest."""
+    min_ok: float = 0.9
+    """Least fraction of the clips that must get into a shard."""
+
+    def __post_init__(self):
+        require(1 <= self.max_clips <= SHARD_CLIPS, f"max_clips must be 1 to {SHARD_CLIPS}, found {self.max_clips}")
+        require(self.max_frames_apart >= 0, f"max_frames_apart must be at least 0, found {self.max_frames_apart}")
+        require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")

@@ -1,0 +1,121 @@
+"""Split a corpus so that no song is in two parts, and prove it, by its labels and by ear. (Official val and test parts may
+share songs with each other, as AIST++'s do; never with training.)
+
+For anyone, straight from the manifest, without any video downloaded:
+    python -m dataset_tools.split --corpus tiktok --strategy official --out FILE.csv
+    python -m dataset_tools.split --corpus tiktok --strategy random --seed 1 --test-fraction 0.2 --out FILE.csv
+    python -m dataset_tools.split --corpus tiktok --strategy kfold --folds 5 --fold 0 --out FILE.csv --json
+As a pipeline stage it splits the clips that were cut: data/<corpus>/clips/rows.csv -> data/<corpus>/split/.
+
+Strategies: `official` takes the corpus's own labels; `random` draws whole songs until the test part has its share;
+`kfold` deals whole songs into folds of even size, one of which is the test part (the column `fold` says of every clip
+for which fold it is test). `--hold-out compilation` keeps whole compilations together too: stricter, since clips of one
+compilation share a room, a camera and an edit. Lengths in a manifest without times are those of its 2 s segments.
+
+Labels can be wrong: where data/<corpus>/audio holds the clips' sound, fingerprints find the same recording under two
+song ids, sped up or slowed down (0.8 to 1.3, with its pitch or without) or a semitone higher or lower (445 clips take some 5
+minutes, more with the square of their number). `--same-recording refuse` ends with an error if that puts one recording into two parts, `merge` treats
+such songs as one (under `official` it goes where most of its clips are labelled), `ignore` does not listen.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from dataset_tools.lib.core.atomic import check_writable, write_text
+from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import read_published
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.schema import leaks, write_records
+from dataset_tools.split.params import CHOICES, Params
+from dataset_tools.split.stage import assign, items_of_clips, items_of_manifest, listen
+from dataset_tools.split.strategies import SplitRow
+from dataset_tools.split.summary import lines_of, summarise
+
+IDLE = {
+    "official": ("balance", "seed", "test_fraction", "folds", "fold"),
+    "random": ("folds", "fold"),
+    "kfold": ("test_fraction",),
+}
+"""Strategy -> the parameters that it does not read."""
+
+
+def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:
+    part_of = {row.clip_id: row.split for row in rows}
+    for pair in heard["same"]:
+        first, second = pair["clips"]
+        if leaks((part_of[first], part_of[second])):
+            raise UserError(
+                f"{source}: songs '{pair['songs'][0]}' and '{pair['songs'][1]}' sound like the same recording (clips "
+                f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "
+                "one song id, or use --same-recording merge (or ignore, having listened to both)"
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = stage_parser("dataset_tools.split", __doc__)
+    parser.add_argument("--out", type=Path, help="split the manifest into this file (else: run as a pipeline stage)")
+    parser.add_argument("--strategy", choices=CHOICES["strategy"])
+    parser.add_argument("--hold-out", choices=CHOICES["hold_out"])
+    parser.add_argument("--balance", choices=CHOICES["balance"])
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--test-fraction", type=float)
+    parser.add_argument("--folds", type=int)
+    parser.add_argument("--fold", type=int, help="which fold is the test part (default: 0)")
+    parser.add_argument("--same-recording", choices=CHOICES["same_recording"])
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    return parser
+
+
+def _chosen(args: argparse.Namespace, layout: Layout) -> Params:
+    """Parameters of the stage (params.yaml) or, with --out, the defaults; arguments override either."""
+    params = Params() if args.out else load_params(layout.params, "split", Params)
+    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Params) if getattr(args, f.name) is not None}
+    try:
+        chosen = dataclasses.replace(params, **given)
+    except ValueError as err:
+        raise UserError(f"split: {err}") from None
+    if idle := [f"--{name.replace('_', '-')}" for name in IDLE[chosen.strategy] if name in given]:
+        raise UserError(f"split: {', '.join(idle)} would change nothing under --strategy {chosen.strategy}; leave it out")
+    return chosen
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; the exit status."""
+    args = _parser().parse_args(argv)
+    layout = layout_of(args)
+    params = _chosen(args, layout)
+    if args.out:
+        check_writable(args.out)
+        source = layout.manifest / "clips.csv"
+        items = items_of_manifest(layout.manifest)
+    else:
+        source = layout.stage("clips") / "rows.csv"
+        items = items_of_clips(layout)
+    items, heard = listen(items, layout.stage("audio"), params.same_recording)
+    if args.same_recording in ("refuse", "merge") and not heard["clips"]:
+        raise UserError(
+            f"--same-recording {args.same_recording}: no sound in {layout.stage('audio')}; run python -m dataset_tools.audio"
+        )
+    rows = assign(items, params, str(source))
+    if params.same_recording == "refuse":
+        _refuse(heard, rows, str(source))
+    summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
+    summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
+    write_records(args.out or layout.stage("split") / "split.csv", rows)
+    text = json.dumps(summary, indent=2)
+    if not args.out:
+        write_text(layout.stage("split") / "summary.json", text + "\n")
+    if args.json:
+        print(text)
+    else:
+        for line in lines_of(summary):
+            say("split", line)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

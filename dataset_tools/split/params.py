@@ -1,0 +1,40 @@
+"""Section `split` of params.yaml."""
+
+from dataclasses import dataclass
+
+from dataset_tools.lib.core.params import require
+
+CHOICES = {
+    "strategy": ("official", "random", "kfold"),
+    "hold_out": ("song", "compilation"),
+    "balance": ("clips", "seconds"),
+    "same_recording": ("refuse", "merge", "ignore"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Section `split` of params.yaml."""
+
+    strategy: str = "official"
+    """'official', 'random' or 'kfold'."""
+    hold_out: str = "song"
+    """What stays in one part: 'song', or 'compilation' (whole compilations and whole songs)."""
+    balance: str = "clips"
+    """What test_fraction and even folds are measured in: 'clips' or 'seconds'."""
+    seed: int = 0
+    test_fraction: float = 0.2
+    """Share of the test part, for 'random'; the nearest that whole songs give."""
+    folds: int = 5
+    fold: int = 0
+    """Which fold is the test part, for 'kfold'; the same seed gives the same folds."""
+    same_recording: str = "refuse"
+    """What to do when two song ids sound like one recording: 'refuse' it in two parts, 'merge' the ids, 'ignore'."""
+
+    def __post_init__(self):
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            require(value in known, f"{name} must be {' or '.join(known)}, found '{value}'")
+        require(0 < self.test_fraction < 1, f"test_fraction must be between 0 and 1, found {self.test_fraction}")
+        require(self.folds >= 2, f"folds must be at least 2, found {self.folds}")
+        require(0 <= self.fold < self.folds, f"fold must be 0 to {self.folds - 1}, found {self.fold}")
