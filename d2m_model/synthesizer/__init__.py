@@ -1,0 +1,1 @@
+"""The stage synthesizer: the decoder of one level, fine-tuned on the corpus."""

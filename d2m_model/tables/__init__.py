@@ -1,0 +1,1 @@
+"""The stage tables: the paper's tables and the overviews, from the scores."""

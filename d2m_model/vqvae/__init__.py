@@ -1,0 +1,1 @@
+"""The stage vqvae: the codec that turns music into codes and back."""

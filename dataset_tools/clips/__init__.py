@@ -1,0 +1,1 @@
+"""The stage clips: dances cut from their videos, cropped, at 30 frames a second."""

@@ -1,0 +1,1 @@
+"""The stage download: the videos of a corpus, whole and checked."""

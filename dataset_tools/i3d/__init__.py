@@ -1,0 +1,1 @@
+"""The stage i3d: visual features of each second of a clip."""

@@ -1,0 +1,1 @@
+"""The stage pose: the dancers' 2D keypoints, tracked."""
