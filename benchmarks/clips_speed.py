@@ -56,7 +56,12 @@ def main() -> None:
         folder, turn = Path(name), iter(range(1000))
 
         def jobs() -> list[clips.Job]:
-            shared = {"videos": layout.stage("download"), "target": folder, "cache": folder / str(next(turn)), "params": params}
+            shared = {
+                "videos": layout.stage("download"),
+                "target": folder,
+                "cache": folder / str(next(turn)),
+                "params": params,
+            }
             return [clips.Job(clip=c, song=Song(song_id=c.song_id), video=videos[c.video_id], **shared) for c in cuts]
 
         def cut() -> list[ClipRow]:

@@ -47,11 +47,15 @@ def main() -> None:
             for way, takes in (("torch", lambda _: False), ("rows", row_convolution.takes)):
                 with mock.patch.object(row_convolution, "takes", takes):
                     for what, work, given in (("coding", model.encode, sound), ("decoding", model.decode, codes)):
-                        times.setdefault((what, way), []).append(processor_ms(partial(work, given, level)) / args.seconds)
+                        times.setdefault((what, way), []).append(
+                            processor_ms(partial(work, given, level)) / args.seconds
+                        )
                     sounds[way] = model.decode(codes, level)
         for what in ("coding", "decoding"):
             by_torch, by_rows = (min(times[what, way][1:]) for way in ("torch", "rows"))
-            print(f"{name:4s} {what:8s} torch {by_torch:5.1f}, rows {by_rows:5.1f} ms a second: {by_torch / by_rows:.1f} times as fast")
+            print(
+                f"{name:4s} {what:8s} torch {by_torch:5.1f}, rows {by_rows:5.1f} ms a second: {by_torch / by_rows:.1f} times as fast"
+            )
         print(f"{name:4s} the sounds differ by {float((sounds['torch'] - sounds['rows']).abs().max()):.1e} at most")
 
 

@@ -37,7 +37,11 @@ def main() -> None:
         sound, score = pool[number][: round(args.seconds * SAMPLE_RATE)].astype(np.float32) / 32767, score_of(number)
         codes.append(codes_of(codec, torch.from_numpy(sound), LEVELS["high"]).numpy().astype(np.uint8))
         beats, downbeats = (times[times < args.seconds] for times in (score.beats, score.downbeats))
-        found |= {f"beats_{number}": beats, f"downbeats_{number}": downbeats, f"strength_{number}": strengths(sound, beats)}
+        found |= {
+            f"beats_{number}": beats,
+            f"downbeats_{number}": downbeats,
+            f"strength_{number}": strengths(sound, beats),
+        }
         if number % 10 == 9 or number == min(args.songs, len(pool)) - 1:
             with write_aside(file) as aside, open(aside, "wb") as out:
                 np.savez(out, **found | {"codes": np.stack(codes)})

@@ -83,7 +83,10 @@ EDITS = {
     "tempo + 6 %": lambda x: stretched(x, 1.06),
     "tempo - 6 %": lambda x: stretched(x, 0.94),
     "tempo - 3.5 %": lambda x: stretched(x, 0.965),
-    **{f"speed x {ratio}": lambda x, ratio=ratio: faster(x, ratio) for ratio in (0.8, 0.85, 0.92, 1.08, 1.15, 1.2, 1.25, 1.3)},
+    **{
+        f"speed x {ratio}": lambda x, ratio=ratio: faster(x, ratio)
+        for ratio in (0.8, 0.85, 0.92, 1.08, 1.15, 1.2, 1.25, 1.3)
+    },
     "speed x 1.27, mp3, noise at 15 dB": lambda x: noisy(coded(faster(x, 1.27), "libmp3lame", 64000), 15),
     **{f"tempo x {ratio}": lambda x, ratio=ratio: stretched(x, ratio) for ratio in (0.8, 0.9, 1.1, 1.25)},
     "pitch + 1 semitone": lambda x: higher(x, 1),

@@ -70,7 +70,10 @@ def main() -> None:
         "codes": codes.shape[1], "threads": args.threads, "cores": os.cpu_count(), "device": platform.machine(),
         "load_average": round(os.getloadavg()[0], 1), "torch": torch.__version__,
     }  # fmt: skip
-    write_text(Path(__file__).parent / "results" / f"generate_60s-{args.preset}-{args.level}.json", json.dumps(result, indent=2) + "\n")
+    write_text(
+        Path(__file__).parent / "results" / f"generate_60s-{args.preset}-{args.level}.json",
+        json.dumps(result, indent=2) + "\n",
+    )
     print(json.dumps(result, indent=2))
 
 

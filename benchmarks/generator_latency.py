@@ -40,7 +40,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    print(f"level {args.level}, width 1, {args.threads} threads, {args.runs} runs: median / fastest / CPU seconds for 2 s of codes\n")
+    print(
+        f"level {args.level}, width 1, {args.threads} threads, {args.runs} runs: median / fastest / CPU seconds for 2 s of codes\n"
+    )
     print("| preset | parameters | weights | condition to codes | dance to codes |\n|:-|-:|:-|-:|-:|")
     pose, visual = torch.rand(1, 60, args.joints, 3) * 300, torch.rand(1, VISUAL)
     for name, preset in PRESETS.items():

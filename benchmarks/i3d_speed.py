@@ -46,7 +46,9 @@ def main() -> None:
             bare()
 
     works = worker(i3d, jobs), plain, bare
-    seconds = dict(zip(("whole", "torch's_own_pooling", "quicker_pooling"), in_turns(args.repeats, *works), strict=True))
+    seconds = dict(
+        zip(("whole", "torch's_own_pooling", "quicker_pooling"), in_turns(args.repeats, *works), strict=True)
+    )
     report("i3d", len(rows), sum(c.frames for c in rows), **seconds)
 
 

@@ -52,7 +52,9 @@ class CodedSongs:
         rows = torch.randint(len(self.codes), (size,), generator=rng).tolist()
         starts = torch.randint(self.codes.shape[1] - self.size, (size,), generator=rng).tolist()
         codes = np.stack([self.codes[r, s : s + self.size] for r, s in zip(rows, starts, strict=True)]).astype(np.int64)
-        sound = np.stack([self.pool[r, s * self.hop : (s + self.size) * self.hop] for r, s in zip(rows, starts, strict=True)])
+        sound = np.stack(
+            [self.pool[r, s * self.hop : (s + self.size) * self.hop] for r, s in zip(rows, starts, strict=True)]
+        )
         return torch.from_numpy(codes), torch.from_numpy(sound.astype(np.float32) / 32767)
 
 
@@ -63,19 +65,33 @@ def built(kind: str, level: int) -> nn.Module:
     return IstftDecoder(CODEC.emb_width, HOPS[level], SIZES, polar=kind == "istft")
 
 
-def train(net: nn.Module, codec: JukeboxVQVAE, level: int, data: CodedSongs, minutes: float, *, wall: float, rate: float, batch: int = 8) -> dict:
+def train(
+    net: nn.Module,
+    codec: JukeboxVQVAE,
+    level: int,
+    data: CodedSongs,
+    minutes: float,
+    *,
+    wall: float,
+    rate: float,
+    batch: int = 8,
+) -> dict:
     """Train for CPU minutes, or `wall` minutes where they are over first, the learning rate falling along a cosine of the time
     used; gives what it took and came to."""
     adam = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.8, 0.99), weight_decay=0.01)
     begun, at, number, heard = time.process_time(), time.monotonic(), 0, []
     while (share := max((time.process_time() - begun) / (60 * minutes), (time.monotonic() - at) / (60 * wall))) < 1:
-        adam.param_groups[0]["lr"] = rate * min(1.0, (number + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        adam.param_groups[0]["lr"] = (
+            rate * min(1.0, (number + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        )
         codes, audio = data.batch(0, number, batch)
         with torch.no_grad():
             z = codec.embed(codes, level)
         with torch.autocast("cpu", torch.bfloat16, enabled=share < 0.9):
             rebuilt = net(z).float()[:, 0]
-        loss = F.mse_loss(rebuilt, audio) / data.power + multispectral(rebuilt, audio, data.power) + mel_l1(rebuilt, audio)
+        loss = (
+            F.mse_loss(rebuilt, audio) / data.power + multispectral(rebuilt, audio, data.power) + mel_l1(rebuilt, audio)
+        )
         adam.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
@@ -84,7 +100,12 @@ def train(net: nn.Module, codec: JukeboxVQVAE, level: int, data: CodedSongs, min
         number += 1
         if number % 200 == 0:
             print(f"step {number}, {share:.0%}: loss {np.mean(heard[-200:]):.4f}", flush=True)
-    facts = {"cpu_minutes": round((time.process_time() - begun) / 60, 2), "steps": number, "batch": batch, "loss": round(float(np.mean(heard[-100:])), 4)}
+    facts = {
+        "cpu_minutes": round((time.process_time() - begun) / 60, 2),
+        "steps": number,
+        "batch": batch,
+        "loss": round(float(np.mean(heard[-100:])), 4),
+    }
     return facts | {"songs": len(data.codes), "learning_rate": rate}
 
 
@@ -104,7 +125,14 @@ def played(decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips) ->
 def decoder_share(pool: np.ndarray, level: int, steps: int = 12) -> float:
     """Share of a step of the codec's training (`train_vqvae`, in bf16) that its decoder and the losses on what it gives take."""
     params = params_of(level, 10_000)
-    task = PoolTask(JukeboxVQVAE(params.config()), level, PoolData(pool[:60], params.seconds), PoolData(pool[-HELD_OUT:], 2.0), params, 10_000)
+    task = PoolTask(
+        JukeboxVQVAE(params.config()),
+        level,
+        PoolData(pool[:60], params.seconds),
+        PoolData(pool[-HELD_OUT:], 2.0),
+        params,
+        10_000,
+    )
     whole, own, model = [], [], task.model
     task.quantised_from = 0
     for number in range(steps):
@@ -128,11 +156,25 @@ def main() -> None:
     parser.add_argument("--decoder", choices=("istft", "istft-cartesian", "convolutional"), default="istft")
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--minutes", type=float, default=19.0, help="of CPU time (default: 19)")
-    parser.add_argument("--wall", type=float, default=math.inf, help="minutes by the clock after which it ends anyway, on a busy machine (default: none)")
+    parser.add_argument(
+        "--wall",
+        type=float,
+        default=math.inf,
+        help="minutes by the clock after which it ends anyway, on a busy machine (default: none)",
+    )
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate (default: 0.001)")
-    parser.add_argument("--share", action="store_true", help="only say which share of the codec's training its decoder took")
-    parser.add_argument("--keep", type=Path, help="where to keep the trained decoder; one that is there is not trained again")
-    parser.add_argument("--on", choices=("test", "unheard"), default="test", help="clips of the corpus, or songs of the pool's kind that nothing was trained on")
+    parser.add_argument(
+        "--share", action="store_true", help="only say which share of the codec's training its decoder took"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="where to keep the trained decoder; one that is there is not trained again"
+    )
+    parser.add_argument(
+        "--on",
+        choices=("test", "unheard"),
+        default="test",
+        help="clips of the corpus, or songs of the pool's kind that nothing was trained on",
+    )
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -158,7 +200,11 @@ def main() -> None:
     for name, decoder, told in (("codec's own", codec.decoders[level], {}), (args.decoder, net.eval(), facts)):
         sounds, cost = played(decoder, codec, level, clips)
         parameters = sum(p.numel() for p in decoder.parameters())
-        found = told | {"parameters": parameters, "cpu_seconds_a_second": round(cost, 4)} | scores(sounds, clips, args.level)
+        found = (
+            told
+            | {"parameters": parameters, "cpu_seconds_a_second": round(cost, 4)}
+            | scores(sounds, clips, args.level)
+        )
         before[f"{args.level}, {args.on}: {name}" + (f", {told['cpu_minutes']:g} min" if told else "")] = found
         print(said(name, found), flush=True)
     write_text(args.out, json.dumps(before, indent=1) + "\n")

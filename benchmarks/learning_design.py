@@ -55,7 +55,9 @@ class Row:
 def moved(start: str, causes: Sequence[str]) -> Preset:
     """Preset `start`, 'paper' or 'fixed', with the causes' fields of the other one; it keeps its name."""
     other = PRESETS["fixed" if start == "paper" else "paper"]
-    return dataclasses.replace(PRESETS[start], **{name: getattr(other, name) for cause in causes for name in CAUSES[cause]})
+    return dataclasses.replace(
+        PRESETS[start], **{name: getattr(other, name) for cause in causes for name in CAUSES[cause]}
+    )
 
 
 def causes() -> list[Row]:
@@ -81,14 +83,22 @@ def causes() -> list[Row]:
         *(row(f"paper, fixed's {cause}", moved("paper", [cause])) for cause in CAUSES),
         row("released", PRESETS["released"]),
         row("released, printed optimiser", PRESETS["released"], **printed),
-        *(row(f"{name}, learning rate {rate:g}", PRESETS[name], optimiser=at(rate)) for name, rates in RATES.items() for rate in rates),
+        *(
+            row(f"{name}, learning rate {rate:g}", PRESETS[name], optimiser=at(rate))
+            for name, rates in RATES.items()
+            for rate in rates
+        ),
     ]
 
 
 def presets() -> list[Row]:
     """The three presets as they are, at either level, on the corpus's own split."""
     names = ("fixed", "paper", "released")
-    return [Row(name=f"{level}-{name}", part="presets", preset=PRESETS[name], level=level) for level in ("high", "low") for name in names]
+    return [
+        Row(name=f"{level}-{name}", part="presets", preset=PRESETS[name], level=level)
+        for level in ("high", "low")
+        for name in names
+    ]
 
 
 PARTS = {"causes": causes, "presets": presets}

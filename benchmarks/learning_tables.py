@@ -8,7 +8,18 @@ import numpy as np
 from scipy.stats import t
 
 SCORES = ("beats", "onsets")
-COLUMNS = ("row", "level", "steps", "seeds", *(f"P4 {s}" for s in SCORES), "onsets a clip", "motion", "FAD", "beats − start", "onsets − start")
+COLUMNS = (
+    "row",
+    "level",
+    "steps",
+    "seeds",
+    *(f"P4 {s}" for s in SCORES),
+    "onsets a clip",
+    "motion",
+    "FAD",
+    "beats − start",
+    "onsets − start",
+)
 
 
 def over_seeds(values: list[float], form: str = "+.3f") -> str:
@@ -44,9 +55,17 @@ def as_table(rows: list[dict]) -> str:
         start = groups.get((name.split(",")[0], steps, batch), []) if "," in name else []
         more = [paired(of(found, score), of(start, score)) for score in SCORES]
         cells = [name, found[0]["level"], f"{steps} × {batch}", str(len(found))]
-        cells += [over_seeds(list(of(found, s).values())) if len(found) > 1 else over_clips(found[0], s) for s in SCORES]
-        cells += [over_seeds([r["onsets_a_clip"] for r in found], ".0f"), over_seeds([100 * r["motion_share"] for r in found], ".0f") + " %"]
-        cells += [over_seeds([r["fad"] for r in found], ".0f"), *(f"{m[0]:+.3f} ± {m[1]:.3f}" if m else "" for m in more)]
+        cells += [
+            over_seeds(list(of(found, s).values())) if len(found) > 1 else over_clips(found[0], s) for s in SCORES
+        ]
+        cells += [
+            over_seeds([r["onsets_a_clip"] for r in found], ".0f"),
+            over_seeds([100 * r["motion_share"] for r in found], ".0f") + " %",
+        ]
+        cells += [
+            over_seeds([r["fad"] for r in found], ".0f"),
+            *(f"{m[0]:+.3f} ± {m[1]:.3f}" if m else "" for m in more),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -63,7 +82,13 @@ def plot(rows: list[dict], path: Path) -> None:
         axes.axhline(0, color="0.6", linewidth=0.8)
         for r in (r for r in rows if r["curve"] and r["level"] == level):
             x, y, low, high = ([point[k] for point in r["curve"]] for k in ("step", "beats", "beats_low", "beats_high"))
-            (line,) = axes.plot(x, y, marker="o", markersize=3, label=f"{r['row'].removeprefix(level + '-')} ({r['steps']} × {r['batch']}, seed {r['seed']})")
+            (line,) = axes.plot(
+                x,
+                y,
+                marker="o",
+                markersize=3,
+                label=f"{r['row'].removeprefix(level + '-')} ({r['steps']} × {r['batch']}, seed {r['seed']})",
+            )
             axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set(title=level, xlabel="steps")
         axes.legend(loc="upper left", fontsize=8)

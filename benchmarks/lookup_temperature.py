@@ -49,10 +49,16 @@ def main() -> None:
         found = {c: onset_times(s) for c, s in sounds.items()}
         pairs = np.array(list(own_minus_other(found, onsets, seconds, songs).values()))
         difference, count = np.nanmean(pairs[:, 0] - pairs[:, 1]), np.mean([len(f) for f in found.values()])
-        print(f"{name:>16}  P4 {difference:+.3f}  onsets {count:5.1f}  FAD {frechet(patches(sounds.values()), database):6.2f}", flush=True)
+        print(
+            f"{name:>16}  P4 {difference:+.3f}  onsets {count:5.1f}  FAD {frechet(patches(sounds.values()), database):6.2f}",
+            flush=True,
+        )
 
     report("ground truth", {c.clip_id: music[c.clip_id] for c in clips})
-    model, params = MusicModel.load(*trained(layout, args.level, args.variant), inputs_of(train.info)), load_params(layout.params, "generate", Params)
+    model, params = (
+        MusicModel.load(*trained(layout, args.level, args.variant), inputs_of(train.info)),
+        load_params(layout.params, "generate", Params),
+    )
     for temperature in args.temperatures:
         model.temperature = temperature
         sounds = {}

@@ -73,11 +73,20 @@ class MaskedNet(PriorNet):
         for block in self.blocks:
             block.attention = Everywhere(sizes.width, sizes.heads)
 
-    def forward(self, codes: torch.Tensor, rhythm: torch.Tensor, condition: torch.Tensor, shown: torch.Tensor, at: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        codes: torch.Tensor,
+        rhythm: torch.Tensor,
+        condition: torch.Tensor,
+        shown: torch.Tensor,
+        at: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Scores (B, N * P, bins) from codes (B, N * P) int64, hidden ones `start`; of the places `at` (B, N * P) bool only,
         (n, bins), where it is given. rhythm, condition and shown are those of `PriorNet.forward`."""
         sizes, side = self.sizes, self.sizes.seen // 2
-        spread = self.within.spread(self.through(codes.unflatten(1, (-1, sizes.patch)), condition), rhythm * shown[:, None, None])
+        spread = self.within.spread(
+            self.through(codes.unflatten(1, (-1, sizes.patch)), condition), rhythm * shown[:, None, None]
+        )
         around = F.pad(codes, (side, side), value=self.start).unfold(1, 2 * side + 1, 1)
         near = torch.cat([around[..., :side], around[..., side + 1 :]], -1)
         if at is not None:
@@ -116,7 +125,9 @@ def hidden_after(pass_: int, passes: int, count: int) -> int:
 
 
 @torch.inference_mode()
-def masked_sample(net: MaskedNet, rhythm: torch.Tensor, style: torch.Tensor, draw: MaskedDraw, rng: torch.Generator) -> torch.Tensor:
+def masked_sample(
+    net: MaskedNet, rhythm: torch.Tensor, style: torch.Tensor, draw: MaskedDraw, rng: torch.Generator
+) -> torch.Tensor:
     """(L,) int64 codes under rhythm (L, RHYTHM) and style (style,). What is longer than the network's context goes on from the
     second half of what there is, which is kept."""
     sizes, count = net.sizes, len(rhythm)
@@ -128,7 +139,14 @@ def masked_sample(net: MaskedNet, rhythm: torch.Tensor, style: torch.Tensor, dra
     return codes[:count]
 
 
-def _filled_in(net: MaskedNet, codes: torch.Tensor, rhythm: torch.Tensor, style: torch.Tensor, draw: MaskedDraw, rng: torch.Generator) -> torch.Tensor:
+def _filled_in(
+    net: MaskedNet,
+    codes: torch.Tensor,
+    rhythm: torch.Tensor,
+    style: torch.Tensor,
+    draw: MaskedDraw,
+    rng: torch.Generator,
+) -> torch.Tensor:
     """Codes (L,) of one excerpt with what is hidden of them drawn."""
     shown = torch.tensor([True, False] if draw.guidance != 1 else [True])
     rows, count = len(shown), int((codes == net.start).sum())
@@ -151,7 +169,9 @@ def _filled_in(net: MaskedNet, codes: torch.Tensor, rhythm: torch.Tensor, style:
 NETS, TASKS = {"causal": PriorNet, "masked": MaskedNet}, {"causal": PriorTask, "masked": MaskedTask}
 DRAWS = {
     "causal": [Draw()],
-    "masked": [MaskedDraw(guidance=guidance, noise=noise) for guidance, noise in ((1, 1), (1, 3), (2, 3), (1, 10), (2, 10))],
+    "masked": [
+        MaskedDraw(guidance=guidance, noise=noise) for guidance, noise in ((1, 1), (1, 3), (2, 3), (1, 10), (2, 10))
+    ],
 }
 """Ways of drawing to choose among; of the causal prior the one that was chosen so when it was made."""
 
@@ -168,7 +188,11 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
     net.train()
     while (share := (time.process_time() - begun) / (60 * minutes)) < 1:
         for group in task.adams["net"].param_groups:
-            group["lr"] = params.learning_rate * min(1.0, (number + 1) / 100) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
+            group["lr"] = (
+                params.learning_rate
+                * min(1.0, (number + 1) / 100)
+                * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
+            )
         shown = shown_of(torch.rand(params.batch, generator=generator(0, "hidden", number)), params.hidden)
         loss = task.loss(data.batch(0, number, params.batch), shown)
         descend(loss, task.adams["net"], params.gradient_norm)
@@ -178,8 +202,16 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
             print(f"{kind}: step {number}, {share:.0%}: {np.mean(heard[-50:]):.3f} nats", flush=True)
     styles = styles_of(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces})
     save_prior(keep / f"prior_{kind}.pt", PriorModel(net=net, codebook=codebook, level=LEVEL, styles=styles))
-    facts = {"cpu_minutes": minutes, "steps": number, "batch": params.batch, "songs": len(data.pieces), "loss": round(float(np.mean(heard[-100:])), 4)}
-    write_text(keep / f"{kind}.json", json.dumps(facts | {"parameters": sum(p.numel() for p in net.parameters())}) + "\n")
+    facts = {
+        "cpu_minutes": minutes,
+        "steps": number,
+        "batch": params.batch,
+        "songs": len(data.pieces),
+        "loss": round(float(np.mean(heard[-100:])), 4),
+    }
+    write_text(
+        keep / f"{kind}.json", json.dumps(facts | {"parameters": sum(p.numel() for p in net.parameters())}) + "\n"
+    )
 
 
 def loaded(kind: str, keep: Path) -> PriorModel:
@@ -192,16 +224,23 @@ def loaded(kind: str, keep: Path) -> PriorModel:
     return PriorModel(net=net.eval(), codebook=model.codebook, level=model.level, styles=model.styles)
 
 
-def played(model: PriorModel, draw: Draw | MaskedDraw, clips: Clips, seed: int = 0) -> tuple[dict[str, np.ndarray], float]:
+def played(
+    model: PriorModel, draw: Draw | MaskedDraw, clips: Clips, seed: int = 0
+) -> tuple[dict[str, np.ndarray], float]:
     """Music for each clip's rhythm, and CPU seconds of drawing a second."""
     codec, sounds, used, length = demo_prior.codec(), {}, 0.0, 0
     draw_codes, finish = sample if isinstance(draw, Draw) else masked_sample, Finish()
     for clip, own in clips.sounds.items():
         beats, begun = clips.rhythm[clip], time.process_time()
-        rhythm, style = features_of(beats, -(-len(own) // HOP), HOP), style_for(model.styles, clips.genres[clip], beats, seed)
+        rhythm, style = (
+            features_of(beats, -(-len(own) // HOP), HOP),
+            style_for(model.styles, clips.genres[clip], beats, seed),
+        )
         codes = draw_codes(model.net, rhythm, style, draw, torch.Generator().manual_seed(seed))
         used, length = used + time.process_time() - begun, length + len(own)
-        sounds[clip] = normalise(sound_of(codec, codes, LEVELS[LEVEL])[: len(own)].numpy(), finish.loudness, finish.peak)
+        sounds[clip] = normalise(
+            sound_of(codec, codes, LEVELS[LEVEL])[: len(own)].numpy(), finish.loudness, finish.peak
+        )
     return sounds, used * SAMPLE_RATE / length
 
 
@@ -209,7 +248,11 @@ def heard(kind: str, draw: Draw | MaskedDraw, clips: Clips, keep: Path, seed: in
     """Scores of a way of drawing."""
     sounds, cost = played(loaded(kind, keep), draw, clips, seed)
     found = {"draw": asdict(draw), "cpu_seconds_a_second": round(cost, 3)} | scores(sounds, clips, LEVEL)
-    print(said(f"{kind} {' '.join(f'{v:g}' for v in asdict(draw).values())}", found), f" {1 / cost:.1f} times real time", flush=True)
+    print(
+        said(f"{kind} {' '.join(f'{v:g}' for v in asdict(draw).values())}", found),
+        f" {1 / cost:.1f} times real time",
+        flush=True,
+    )
     return found
 
 
@@ -227,13 +270,22 @@ def main() -> None:
     parser.add_argument("--codes", type=Path)
     parser.add_argument("--keep", type=Path, required=True, help="folder of what was trained")
     parser.add_argument("--seeds", type=int, default=1, help="of drawing, for score")
-    parser.add_argument("--draw", type=float, nargs=2, metavar=("GUIDANCE", "NOISE"), help="of the masked prior, for score, beside the chosen draw")
+    parser.add_argument(
+        "--draw",
+        type=float,
+        nargs=2,
+        metavar=("GUIDANCE", "NOISE"),
+        help="of the masked prior, for score, beside the chosen draw",
+    )
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     seed_everything(0, 1)
-    layout, kinds = Layout(root=args.root, corpus=args.corpus), ["masked"] if args.draw else [args.kind] if args.kind else list(NETS)
+    layout, kinds = (
+        Layout(root=args.root, corpus=args.corpus),
+        ["masked"] if args.draw else [args.kind] if args.kind else list(NETS),
+    )
     content = json.loads(args.out.read_text(encoding="utf-8")) if args.out.is_file() else {}
     args.keep.mkdir(parents=True, exist_ok=True)
     for what in args.what:
@@ -249,7 +301,10 @@ def main() -> None:
                 told["unheard songs"] = [heard(kind, draw, clips, args.keep) for draw in DRAWS[kind]]
             elif args.draw:
                 draw = MaskedDraw(guidance=args.draw[0], noise=args.draw[1])
-                told["test clips, other draws"] = [*told.get("test clips, other draws", ()), heard(kind, draw, clips, args.keep)]
+                told["test clips, other draws"] = [
+                    *told.get("test clips, other draws", ()),
+                    heard(kind, draw, clips, args.keep),
+                ]
             else:
                 best = max(told["unheard songs"], key=better)["draw"]
                 draw = (Draw if kind == "causal" else MaskedDraw)(**best)

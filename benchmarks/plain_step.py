@@ -75,7 +75,12 @@ class Generator(nn.Module):
             layers += [nn.Conv1d(inputs, width, kernel, stride, padding=1)]
             layers += stack(width) if i < WITH_STACK[level] else []
             inputs = width
-        layers += [nn.LeakyReLU(SLOPE), *([nn.ReflectionPad1d(64)] if self.low else []), nn.Conv1d(inputs, 64, 40, padding=1), nn.Tanh()]
+        layers += [
+            nn.LeakyReLU(SLOPE),
+            *([nn.ReflectionPad1d(64)] if self.low else []),
+            nn.Conv1d(inputs, 64, 40, padding=1),
+            nn.Tanh(),
+        ]
         self.model = nn.Sequential(*layers)
         if self.low:
             self.fc = nn.Linear(1045, 1378)
@@ -128,7 +133,10 @@ class Dilated(nn.Module):
     def __init__(self, width: int, dilation: int):
         super().__init__()
         self.model = nn.Sequential(
-            nn.ReLU(), nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation), nn.ReLU(), nn.Conv1d(width, width, 1)
+            nn.ReLU(),
+            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 1),
         )
 
     def forward(self, x):
@@ -158,11 +166,15 @@ class Player(nn.Module):
         down, up = [], []
         for block, halvings in enumerate(HALVINGS[level]):
             first = 64 if block else 1
-            falls = [nn.Sequential(nn.Conv1d(width if i else first, width, 4, 2, 1), dilated(width, depth, 1)) for i in range(halvings)]
+            falls = [
+                nn.Sequential(nn.Conv1d(width if i else first, width, 4, 2, 1), dilated(width, depth, 1))
+                for i in range(halvings)
+            ]
             down.append(Part(*falls, nn.Conv1d(width, 64, 3, padding=1)))
             last = halvings - 1
             rises = [
-                nn.Sequential(dilated(width, depth, -1), nn.ConvTranspose1d(width, 64 if i == last else width, 4, 2, 1)) for i in range(halvings)
+                nn.Sequential(dilated(width, depth, -1), nn.ConvTranspose1d(width, 64 if i == last else width, 4, 2, 1))
+                for i in range(halvings)
             ]
             up.append(Part(nn.Conv1d(64, width, 3, padding=1), *rises))
         self.down, self.up, self.out = nn.ModuleList(down), nn.ModuleList(up), nn.Conv1d(64, 1, 3, padding=1)
@@ -195,7 +207,9 @@ class PlainStep:
     """Networks, optimisers and one step. `filters` (128, 513): the mel filter bank. `part`: the codes of each window that
     are decoded."""
 
-    def __init__(self, level: str, frames: int, coordinates: int, filters: torch.Tensor, part: slice, device: torch.device):
+    def __init__(
+        self, level: str, frames: int, coordinates: int, filters: torch.Tensor, part: slice, device: torch.device
+    ):
         self.encoder, self.generator = MotionEncoder(frames, coordinates).to(device), Generator(level).to(device)
         self.judge, self.player = Discriminators().to(device), Player(level).to(device).requires_grad_(False)
         self.filters, self.window, self.part = filters.to(device), torch.hann_window(1024, device=device), part
@@ -231,7 +245,11 @@ class PlainStep:
             of_made = self.judge(made.reshape(len(made), 1, -1))
         with record_function("discriminators, generator's step: real"):
             of_real = self.judge(real.reshape(len(real), 1, -1))
-        pairs = [(r, m) for real_layers, made_layers in zip(of_real, of_made, strict=True) for r, m in zip(real_layers[:-1], made_layers[:-1], strict=True)]
+        pairs = [
+            (r, m)
+            for real_layers, made_layers in zip(of_real, of_made, strict=True)
+            for r, m in zip(real_layers[:-1], made_layers[:-1], strict=True)
+        ]
         losses["adversarial"] = -sum(m[-1].mean() for m in of_made) / 3
         losses["feature"] = sum(F.l1_loss(m, r.detach()) for r, m in pairs) / len(pairs)
         losses["latent"], losses["code"] = F.l1_loss(made, latents), F.l1_loss(made, real)

@@ -29,12 +29,21 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     composer = Rhythmic(player(args.level))
     times = np.arange(0.25, args.seconds, 60 / args.tempo)
-    beats = Beats(fps=FPS, seconds=args.seconds, beats=times, downbeats=times[::4], strength=np.full(len(times), 0.9), tempo=args.tempo)
+    beats = Beats(
+        fps=FPS,
+        seconds=args.seconds,
+        beats=times,
+        downbeats=times[::4],
+        strength=np.full(len(times), 0.9),
+        tempo=args.tempo,
+    )
     begun = time.perf_counter()
     made = composer.compose(Dance(frames=args.seconds * FPS, size=(1, 1), beats=beats), Params(threads=args.threads))
     wall = time.perf_counter() - begun
     quarters = " ".join(f"{part:.0%}" for part in hits(made.audio, times))
-    print(f"{args.level}: {args.seconds} s in {wall:.1f} s, {args.seconds / wall:.1f} times real time, {args.threads} threads; beats with an onset, by quarter: {quarters}")
+    print(
+        f"{args.level}: {args.seconds} s in {wall:.1f} s, {args.seconds / wall:.1f} times real time, {args.threads} threads; beats with an onset, by quarter: {quarters}"
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ GRID = 64
 
 def bars_again(sound: np.ndarray, downbeats: np.ndarray) -> list[float]:
     """For each of `ALIKE` the share of the bars after the first that correlate so with an earlier one."""
-    mel = librosa.power_to_db(librosa.feature.melspectrogram(y=sound, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=40), top_db=60)
+    mel = librosa.power_to_db(
+        librosa.feature.melspectrogram(y=sound, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=40), top_db=60
+    )
     mel -= mel.mean(axis=1, keepdims=True)
     bars = []
     for start, end in itertools.pairwise(downbeats):
@@ -77,14 +79,22 @@ def main() -> None:
         turns = [(net.sizes.context + n * half) * patch for n in range(99)]
         turns = [t for t in turns if t < score.duration - 1]
         elsewhere = list(np.random.default_rng(number).uniform(1, score.duration - 1, len(turns)))
-        for name, sound in {"pieces": player.play(drawn, len(song)), "songs": song, "coded again": player.play(again, len(song))}.items():
+        for name, sound in {
+            "pieces": player.play(drawn, len(song)),
+            "songs": song,
+            "coded again": player.play(again, len(song)),
+        }.items():
             measured = {"tempo": demo_prior.hits(sound, score.beats), "bars again": bars_again(sound, score.downbeats)}
-            measured |= {"seams": [seam(sound, turns)], "elsewhere": [seam(sound, elsewhere)]} if name == "pieces" else {}
+            measured |= (
+                {"seams": [seam(sound, turns)], "elsewhere": [seam(sound, elsewhere)]} if name == "pieces" else {}
+            )
             for measure, values in measured.items():
                 found.setdefault(f"{name}, {measure}", []).append(values)
     means = {name: [round(float(v), 3) for v in np.mean(values, axis=0)] for name, values in found.items()}
     out = PROJECT / "benchmarks" / "results" / f"prior_pieces-{args.level}.json"
-    write_text(out, json.dumps({"level": args.level, "songs": args.songs, "alike": ALIKE, "means": means}, indent=1) + "\n")
+    write_text(
+        out, json.dumps({"level": args.level, "songs": args.songs, "alike": ALIKE, "means": means}, indent=1) + "\n"
+    )
     for name, values in means.items():
         print(f"{args.level}: {name:24s} {' '.join(f'{v:.2f}' for v in values)}")
 

@@ -48,12 +48,21 @@ def main() -> None:
     layout = Layout(root=args.root, corpus=args.corpus)
     params = load_params(layout.params, "rhythm", Params)
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(scored, [layout] * args.seeds, [replace(params, seed=seed) for seed in range(args.seeds)], [args.keep] * args.seeds))
+        found = list(
+            pool.map(
+                scored,
+                [layout] * args.seeds,
+                [replace(params, seed=seed) for seed in range(args.seeds)],
+                [args.keep] * args.seeds,
+            )
+        )
     summary = {}
     for name in found[0]:
         values = [seed[name] for seed in found]
         summary[name] = {"mean": np.mean(values), "low": min(values), "high": max(values)}
-    rounded = json.loads(json.dumps({"steps": params.steps, "seeds": found} | summary), parse_float=lambda text: round(float(text), 4))
+    rounded = json.loads(
+        json.dumps({"steps": params.steps, "seeds": found} | summary), parse_float=lambda text: round(float(text), 4)
+    )
     args.out.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
     for name, value in summary.items():
         print(f"{name:>12}  {value['mean']:7.3f}  {value['low']:7.3f} to {value['high']:7.3f}")

@@ -57,7 +57,10 @@ def pipeline_of(layout: Layout) -> dict:
 def commands(pipeline: dict, params: dict, stage: str) -> list[list[str]]:
     """The command lines of a stage of dvc.yaml, one for each cell of its matrix, as words after `python`."""
     told = pipeline["stages"][stage]
-    matrix = {name: params[re.fullmatch(r"\$\{(\w+)\}", values).group(1)] if isinstance(values, str) else values for name, values in told.get("matrix", {}).items()}
+    matrix = {
+        name: params[re.fullmatch(r"\$\{(\w+)\}", values).group(1)] if isinstance(values, str) else values
+        for name, values in told.get("matrix", {}).items()
+    }
     lines = []
     for cell in itertools.product(*matrix.values()):
         names = params | {f"item.{name}": value for name, value in zip(matrix, cell, strict=True)}
@@ -104,14 +107,23 @@ def measure(layout: Layout, stages: list[str], seed: int, threads: int | None) -
             for words in commands(pipeline, params, stage):
                 done = subprocess.run([sys.executable, *words, "--root", str(scratch)], check=False)
                 if done.returncode:
-                    raise UserError(f"seed {seed}: `python {' '.join(words)}` ended with exit {done.returncode}; see its message above")
-        return model_scores(json.loads((scratch / "runs" / layout.corpus / "evaluate" / "metrics.json").read_text(encoding="utf-8")), stages)
+                    raise UserError(
+                        f"seed {seed}: `python {' '.join(words)}` ended with exit {done.returncode}; see its message above"
+                    )
+        return model_scores(
+            json.loads((scratch / "runs" / layout.corpus / "evaluate" / "metrics.json").read_text(encoding="utf-8")),
+            stages,
+        )
 
 
 def known_runs(out: Path, facts: dict) -> dict[tuple[str, int], dict]:
     """{(machine, seed): run} of a file that was measured with the same settings; empty where it was not."""
     before = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    return {(run["machine"], run["seed"]): run for run in before["runs"]} if all(before.get(k) == v for k, v in facts.items()) else {}
+    return (
+        {(run["machine"], run["seed"]): run for run in before["runs"]}
+        if all(before.get(k) == v for k, v in facts.items())
+        else {}
+    )
 
 
 def joined(run: dict, stages: list[str], scores: dict) -> dict:
@@ -123,20 +135,31 @@ def joined(run: dict, stages: list[str], scores: dict) -> dict:
 def main(argv: list[str] | None = None) -> int:
     parser = command_parser("benchmarks.seeds", __doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--stages", nargs="+", default=["rhythm", "prior", "d2m_gan"], help="that are trained again, of those of dvc.yaml (default: rhythm prior d2m_gan)")
+    parser.add_argument(
+        "--stages",
+        nargs="+",
+        default=["rhythm", "prior", "d2m_gan"],
+        help="that are trained again, of those of dvc.yaml (default: rhythm prior d2m_gan)",
+    )
     parser.add_argument("--threads", type=int, help="of each training (default: as params.yaml says)")
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--corpus", default="demo")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/seeds-<corpus>.json under --root")
     args = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the command that runs, too, and removes the scratch folder
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # ends the command that runs, too, and removes the scratch folder
     layout = Layout(root=args.root, corpus=args.corpus)
     out, seeds = args.out or args.root / ranges_file(args.corpus), sorted(set(args.seeds))
     if not (layout.root / "runs" / args.corpus).is_dir():
-        raise UserError(f"{layout.root / 'runs' / args.corpus}: not there; run `make repro` first, for seeds share what comes before")
+        raise UserError(
+            f"{layout.root / 'runs' / args.corpus}: not there; run `make repro` first, for seeds share what comes before"
+        )
     known = pipeline_of(layout)["stages"]
     if unknown := [s for s in args.stages if s not in known or s in REMADE]:
-        raise UserError(f"--stages: {unknown[0]} is no stage that trains; of dvc.yaml there are {', '.join(s for s in known if s not in REMADE)}")
+        raise UserError(
+            f"--stages: {unknown[0]} is no stage that trains; of dvc.yaml there are {', '.join(s for s in known if s not in REMADE)}"
+        )
     codec = bool({"vqvae", "synthesizer"} & set(args.stages))
     facts = {"corpus": args.corpus, "torch": torch.__version__, "codec": codec, "params": sections(layout.params)}
     here, content = machine(), {}
@@ -153,7 +176,10 @@ def main(argv: list[str] | None = None) -> int:
     for system, scores in content["systems"].items():
         for score in (s for s in ("P4_beats", "P4_beats_low", "P4_onsets", "FAD", "KAD", "genre") if s in scores):
             of = scores[score]
-            say("seeds", f"{system:12s} {score:12s} mean {of['mean']:.3f}, {of['min']:.3f} to {of['max']:.3f} of {of['runs']}")
+            say(
+                "seeds",
+                f"{system:12s} {score:12s} mean {of['mean']:.3f}, {of['min']:.3f} to {of['max']:.3f} of {of['runs']}",
+            )
     return 0
 
 

@@ -104,7 +104,12 @@ def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
 def loaded(windows: Sequence, workers: int, collate: Callable | None = None) -> float:
     """`arriving` through a DataLoader as everyone writes it."""
     loader = DataLoader(
-        windows, batch_size=BATCH, num_workers=workers, drop_last=True, collate_fn=collate, worker_init_fn=end_loader_worker_with_parent
+        windows,
+        batch_size=BATCH,
+        num_workers=workers,
+        drop_last=True,
+        collate_fn=collate,
+        worker_init_fn=end_loader_worker_with_parent,
     )
     return arriving(iter(loader))
 
@@ -148,7 +153,9 @@ def main(argv: list[str] | None = None) -> int:
             alone, batched = found[f"files: .npy, {kind}"]
             view, copy = (found[f"shards: {word}"][0] / alone for word in ("view (no copy)", "read (a copy)"))
             print(f"shards against {kind:18s}: view x {view:.0f}, read x {copy:.1f}, as batch x {whole / batched:.1f}")
-        files, copies = (readers(shards, Path(name))[k] for k in ("files: .npy, sound .wav float", "shards: read (a copy)"))
+        files, copies = (
+            readers(shards, Path(name))[k] for k in ("files: .npy, sound .wav float", "shards: read (a copy)")
+        )
         many = order * args.loops
 
         def whole_batch(windows: list[tuple[str, int]]) -> Window:
@@ -158,7 +165,9 @@ def main(argv: list[str] | None = None) -> int:
             "files: .npy, sound .wav float": lambda: loaded(Windows(files, order), args.workers),
             "shards: read (a copy)": lambda: loaded(Windows(copies, order), args.workers),
             "shards: read_batch": lambda: loaded(many, args.workers, whole_batch),
-            "shards: read_batch, no loader": lambda: arriving(shards.read_batch(group, FRAMES, filled) for group in groups * args.loops),
+            "shards: read_batch, no loader": lambda: arriving(
+                shards.read_batch(group, FRAMES, filled) for group in groups * args.loops
+            ),
         }
         rates = dict.fromkeys(ways, 0.0)
         for _ in range(3):

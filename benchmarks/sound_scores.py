@@ -89,7 +89,11 @@ def scores(sounds: Mapping[str, np.ndarray], clips: Clips, level: str) -> dict[s
     beats = timing["beats_70ms"]
     hum = [np.mean([hum_share(of[c], code_rate(level)) for c in sounds]) for of in (sounds, clips.sounds)]
     found = {"P4": beats["difference"], "P4_low": beats["difference_low"], "P4_high": beats["difference_high"]}
-    found |= {"FAD": frechet(_points(sounds.values(), clips.embedder), clips.points), "onsets": timing["onset_ratio"], "hum": hum[0] / hum[1]}
+    found |= {
+        "FAD": frechet(_points(sounds.values(), clips.embedder), clips.points),
+        "onsets": timing["onset_ratio"],
+        "hum": hum[0] / hum[1],
+    }
     return {name: round(float(value), 3) for name, value in found.items()}
 
 

@@ -64,7 +64,9 @@ def main() -> None:
         made = Layout(root=Path(folder), corpus="demo")
         videos = manifest.videos[: args.videos]
         cuts = tuple(c for c in manifest.clips if c.video_id in {v.video_id for v in videos})
-        save_manifest(type(manifest)(folder=made.root, videos=videos, clips=cuts, songs=manifest.songs), made.stage("sources"))
+        save_manifest(
+            type(manifest)(folder=made.root, videos=videos, clips=cuts, songs=manifest.songs), made.stage("sources")
+        )
         made.stage("download").mkdir(parents=True)
         for video in videos:
             path = real.stage("download") / f"{video.video_id}.mp4"
@@ -76,7 +78,10 @@ def main() -> None:
         assert ok, (made.stage("audio") / "rows.csv").read_text()
         found = [1000 * offset(made.stage("clips") / f"{i}.mp4", made.stage("audio") / f"{i}.wav") for i in ok]
         shutil.rmtree(made.root / "data")
-    print(f"{len(found)} of {len(cuts)} clips: the sound follows the picture by {np.mean(found):+.2f} ms on average, ", end="")
+    print(
+        f"{len(found)} of {len(cuts)} clips: the sound follows the picture by {np.mean(found):+.2f} ms on average, ",
+        end="",
+    )
     print(f"{min(found):+.2f} to {max(found):+.2f} ms; the limit is {1000 * LIMIT:g} ms either way")
     raise SystemExit(0 if max(map(abs, found)) <= 1000 * LIMIT and len(found) == len(cuts) else 1)
 

@@ -60,7 +60,9 @@ class OneBatch:
     stream = "pose"
 
     def __init__(self, batch: DanceBatch):
-        self.windows = SimpleNamespace(frames=FRAMES, clips=[], shards=SimpleNamespace(info=SimpleNamespace(joints=JOINTS)))
+        self.windows = SimpleNamespace(
+            frames=FRAMES, clips=[], shards=SimpleNamespace(info=SimpleNamespace(joints=JOINTS))
+        )
         self.one, self.codes = batch, {"clip": batch.music.codes}
 
     def batch(self, seed: int, step: int, size: int) -> DanceBatch:
@@ -90,7 +92,9 @@ def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, 
     music = Target(vqvae.quantise(latents, index).codes, audio, torch.zeros(size, dtype=torch.int64), latents)
     shown = {"excerpt_windows": size, "judged_windows": size, "log_every": LOG_EVERY}
     params = Params(preset="released", batch=size, gradient_norm=0.0, steps=10 * LOG_EVERY, **shown)
-    ours = GanTask(PRESETS["released"], level, vqvae, OneBatch(DanceBatch(pose, sides, visual, music, [])), params, device)
+    ours = GanTask(
+        PRESETS["released"], level, vqvae, OneBatch(DanceBatch(pose, sides, visual, music, [])), params, device
+    )
 
     excerpt = excerpt_of(0, music.codes.shape[1], level, params)
     part = slice(excerpt.first, excerpt.first + excerpt.codes)
@@ -104,7 +108,9 @@ def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, 
     plain.player.out.load_state_dict(vqvae.decoders[index].out.state_dict())
     plain.player.book.copy_(vqvae.codebook(index).k)
     motion, visual, audio = plain_coordinates(pose, *SIZE).to(device), visual.to(device), audio.to(device)
-    return lambda number: plain.step(motion, visual, audio), lambda number: ours.step(number, lambda number, losses: None)
+    return lambda number: plain.step(motion, visual, audio), lambda number: ours.step(
+        number, lambda number, losses: None
+    )
 
 
 def compared(plain: dict[str, torch.Tensor], ours: dict[str, torch.Tensor], tolerance: float) -> dict[str, list[float]]:
@@ -138,13 +144,20 @@ def measured(step: Callable, repeats: int, device: torch.device) -> tuple[float,
     with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda) as found:
         watched, _ = timed(step, 0, device)
     averages = {event.key: event for event in found.key_averages()}
-    spent = {name: (averages[name].device_time_total if cuda else averages[name].cpu_time_total) / 1e6 for name in PARTS if name in averages}
+    spent = {
+        name: (averages[name].device_time_total if cuda else averages[name].cpu_time_total) / 1e6
+        for name in PARTS
+        if name in averages
+    }
     return statistics.median(times), spent | {"the rest": watched - sum(spent.values())}
 
 
 def table(result: dict) -> str:
     """Where the time goes, as Markdown."""
-    rows = [f"| {name} | " + " | ".join(f"{result['table'][who].get(name, 0):.3f}" for who in ("plain", "ours")) + " |" for name in (*PARTS, "the rest")]
+    rows = [
+        f"| {name} | " + " | ".join(f"{result['table'][who].get(name, 0):.3f}" for who in ("plain", "ours")) + " |"
+        for name in (*PARTS, "the rest")
+    ]
     medians = f"| **a step, median of {result['repeats']}** | {result['plain_s']:.3f} | {result['ours_s']:.3f} |"
     return "\n".join(["| seconds | plain | ours |", "|:-|-:|-:|", *rows, medians])
 
@@ -156,7 +169,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2, help="of the CPU")
-    parser.add_argument("--out", type=Path, help="JSON to write the result into, beside what it holds of the other level")
+    parser.add_argument(
+        "--out", type=Path, help="JSON to write the result into, beside what it holds of the other level"
+    )
     args = parser.parse_args()
     device = torch.device(args.device)
     torch.set_num_threads(args.threads)
@@ -177,7 +192,9 @@ def main() -> None:
         "losses_plain_ours": agreed, "table": {"plain": plain_parts, "ours": parts},
     }  # fmt: skip
     result["times_faster"] = result["plain_s"] / result["ours_s"]
-    print(f"{result['device']}, torch {result['torch']}, {args.threads} threads, level {args.level}, batch {args.batch}; losses agree\n")
+    print(
+        f"{result['device']}, torch {result['torch']}, {args.threads} threads, level {args.level}, batch {args.batch}; losses agree\n"
+    )
     print(table(result), f"\n\nours is {result['times_faster']:.2f} times as fast", sep="")
     if args.out:
         known = json.loads(args.out.read_text()) if args.out.exists() else {}
@@ -188,7 +205,10 @@ def cpu_name() -> str:
     """Of the first CPU, as the kernel calls it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
 
 
 def rounded(value):

@@ -93,12 +93,16 @@ class Bench:
         folder.mkdir()
         for split, source, clips in (("train", train, [c for c in learnt if c.song in kept]), ("test", test, held)):
             attrs = {name: split if name == "split" else getattr(source.info, name) for name in FILE_TEXTS}
-            write_shard(folder / f"{split}-00000.h5", (_clip(source, c, split) for c in clips), attrs, source.info.motion_rate)
+            write_shard(
+                folder / f"{split}-00000.h5", (_clip(source, c, split) for c in clips), attrs, source.info.motion_rate
+            )
         return folder
 
     def _data(self, part: str, songs: float, level: str) -> DanceData:
         windows, p = WindowData(self.shards(part, songs), "train", self.params.seconds), self.params
-        return DanceData(windows, self.vqvae(level), level, jitter=p.jitter, mirror=p.mirror, stream=p.stream, latents=True)
+        return DanceData(
+            windows, self.vqvae(level), level, jitter=p.jitter, mirror=p.mirror, stream=p.stream, latents=True
+        )
 
     def _scored(self, part: str) -> tuple[ShardSet, Reference]:
         """The clips whose music is scored, and against what; the same for every share of the songs."""
@@ -123,7 +127,11 @@ class Bench:
         found = {}
         for name, kind in KINDS.items():
             p4 = summary["P4"][kind]
-            found |= {name: p4["difference"], f"{name}_low": p4["difference_low"], f"{name}_high": p4["difference_high"]}
+            found |= {
+                name: p4["difference"],
+                f"{name}_low": p4["difference_low"],
+                f"{name}_high": p4["difference_high"],
+            }
         heard = float(np.mean([clip["onsets"] for clip in clips]))
         return found | {"onsets_a_clip": heard, "fad": frechet(self._patches(sounds.values()), self.music())}
 
@@ -147,13 +155,26 @@ class Bench:
 
     def train(self, row: Row, seed: int, args: argparse.Namespace) -> dict:
         """Train and score one row from a seed; gives what the results say of it."""
-        given = {"steps": args.steps, "batch": args.batch, "warm_up": args.steps // 10, "measure_every": args.measure_every, "threads": args.threads}
+        given = {
+            "steps": args.steps,
+            "batch": args.batch,
+            "warm_up": args.steps // 10,
+            "measure_every": args.measure_every,
+            "threads": args.threads,
+        }
         params = dataclasses.replace(self.params, seed=seed, **given | dict(row.optimiser))
         begun, device = time.process_time(), seed_everything(params.seed, params.threads)
-        task = GanTask(row.preset, row.level, self.vqvae(row.level), self.data(row.part, row.songs, row.level), params, device)
+        task = GanTask(
+            row.preset, row.level, self.vqvae(row.level), self.data(row.part, row.songs, row.level), params, device
+        )
         task.listener = Curve(self, row)
-        losses = {k: round(v, 4) for k, v in train_loop(task, params.steps, params, Run(stage="d2m_gan", name=row.name)).rows[-1].items()}
-        score = task.listener.points[-1] if params.measure_every else self.score(row.part, row.level, task.average.module)
+        losses = {
+            k: round(v, 4)
+            for k, v in train_loop(task, params.steps, params, Run(stage="d2m_gan", name=row.name)).rows[-1].items()
+        }
+        score = (
+            task.listener.points[-1] if params.measure_every else self.score(row.part, row.level, task.average.module)
+        )
         share = self.motion_share(row.part, row.level, task.average.module)
         return {
             "row": row.name, "part": row.part, "seed": seed, "level": row.level,
@@ -185,7 +206,9 @@ def _clip(shards: ShardSet, clip, split: str) -> ShardClip:
     read = shards.read(clip.clip_id)
     motion = read.motion if shards.info.motion_rate else None
     facts = {name: getattr(clip, name) for name in ("clip_id", "song", "genre", "width", "height")}
-    return ShardClip(**facts, split=split, pose=read.pose, audio=read.audio, i3d=shards.read_i3d(clip.clip_id), motion=motion)
+    return ShardClip(
+        **facts, split=split, pose=read.pose, audio=read.audio, i3d=shards.read_i3d(clip.clip_id), motion=motion
+    )
 
 
 def main() -> None:
@@ -215,7 +238,12 @@ def main() -> None:
                 continue
             done = rounded(bench.train(row, seed, args), 4)
             known["rows"] = sorted([*known["rows"], done], key=key)
-            known["machine"] = {"device": platform.machine(), "cores": os.cpu_count(), "threads": args.threads, "torch": torch.__version__}
+            known["machine"] = {
+                "device": platform.machine(),
+                "cores": os.cpu_count(),
+                "threads": args.threads,
+                "torch": torch.__version__,
+            }
             write_text(args.out, json.dumps(known, indent=1) + "\n")
             print(as_table([done]).splitlines()[-1], flush=True)
     print(as_table([r for r in known["rows"] if r["part"] == args.part]))

@@ -24,7 +24,9 @@ SLOW = (
 )  # fmt: skip
 """Files whose tests take longer than a few seconds together: they train, run stages or build networks of full size."""
 SLOW_SECONDS = 600  # time limit of a test in them; of all others: pyproject.toml
-PIPELINE_SECONDS = 1800  # of a test that waits for the whole pipeline: two to four minutes of a core, more beside other work
+PIPELINE_SECONDS = (
+    1800  # of a test that waits for the whole pipeline: two to four minutes of a core, more beside other work
+)
 
 
 NOWHERE = "http://127.0.0.1:9"

@@ -39,7 +39,10 @@ def main(argv: list[str] | None = None) -> int:
     write_text(corpus.folder / "about.txt", f"{system.about(corpus, own)}\n")
     rows = make_music(model, corpus, params)
     notes = sum(row.notes or 0 for row in rows)
-    say(STAGE, f"{args.system}: {len(rows)} clips, {sum(row.seconds for row in rows):.1f} s of music{f', {notes} notes' if notes else ''}")
+    say(
+        STAGE,
+        f"{args.system}: {len(rows)} clips, {sum(row.seconds for row in rows):.1f} s of music{f', {notes} notes' if notes else ''}",
+    )
     return 0
 
 

@@ -28,8 +28,14 @@ class SystemParams(TrainingParams):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.measure_every == 0, f"measure_every must be 0, found {self.measure_every}: baselines are scored by evaluate alone")
-        require(self.compile != "always", "compile must be auto or never: the lengths of what baselines read change from step to step")
+        require(
+            self.measure_every == 0,
+            f"measure_every must be 0, found {self.measure_every}: baselines are scored by evaluate alone",
+        )
+        require(
+            self.compile != "always",
+            "compile must be auto or never: the lengths of what baselines read change from step to step",
+        )
 
 
 class Unmeasured:
@@ -83,7 +89,9 @@ class Corpus:
     def need_pose(self) -> None:
         """Of a system that reads the pose: UserError where the shards have none."""
         if NO_POSE in self.train.info.pose_weights:
-            raise UserError(f"{self.train.folder}: these shards hold SMPL motion only, but {self.system} reads the pose; take it out of `systems` in params.yaml")
+            raise UserError(
+                f"{self.train.folder}: these shards hold SMPL motion only, but {self.system} reads the pose; take it out of `systems` in params.yaml"
+            )
 
     def dance(self, shards: ShardSet, clip: ClipEntry) -> Dance:
         """One clip's dance."""
@@ -113,7 +121,9 @@ class Corpus:
             return None
         start = read_npz(path, (), ("song_start",)).get("song_start")
         if start is not None and (start.size != 1 or not np.isfinite(start).all()):
-            raise UserError(f"{path}: song_start must be one number, found {start.dtype} {start.shape}; run the stage sources again")
+            raise UserError(
+                f"{path}: song_start must be one number, found {start.dtype} {start.shape}; run the stage sources again"
+            )
         return None if start is None else float(start.item())
 
     def run(self, params: TrainingParams, inputs: Sequence[Path], part: str = "") -> Run:

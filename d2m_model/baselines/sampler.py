@@ -20,7 +20,9 @@ def _sound_font() -> bytes:
     found = find_spec("pretty_midi")
     path = Path(found.origin).with_name(SOUND_FONT) if found else Path(SOUND_FONT)
     if not found or not path.is_file():
-        raise UserError(f"{path}: the sound font that plays the scores is not there; pip install --force-reinstall pretty_midi brings it")
+        raise UserError(
+            f"{path}: the sound font that plays the scores is not there; pip install --force-reinstall pretty_midi brings it"
+        )
     return path.read_bytes()
 
 

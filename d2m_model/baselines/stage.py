@@ -34,7 +34,12 @@ def make_music(model: object, corpus: Corpus, params: Params) -> list[MusicRow]:
     left there for other clips is removed."""
     shards, folder = ShardSet(corpus.layout.stage("shards"), params.split), corpus.folder
     begin_folder(folder, "rows.csv")
-    rows = run_all(partial(_make_clip, model, corpus, shards, params), list(shards.clips), params.workers, f"{STAGE} {corpus.system}")
+    rows = run_all(
+        partial(_make_clip, model, corpus, shards, params),
+        list(shards.clips),
+        params.workers,
+        f"{STAGE} {corpus.system}",
+    )
     for suffix, kept in ((".wav", rows), (".mid", [row for row in rows if row.notes is not None])):
         keep_only(folder, {f"{row.id}{suffix}" for row in kept}, suffix)
     write_records(folder / "rows.csv", rows, MusicRow)
@@ -52,4 +57,6 @@ def _make_clip(model: object, corpus: Corpus, shards: ShardSet, params: Params, 
     assert music.shape == (frames_to_samples(clip.frames),), (music.shape, clip)
     audio = normalise(music, params.loudness, params.peak)
     write_wav(corpus.folder / f"{clip.clip_id}.wav", audio)
-    return MusicRow(id=clip.clip_id, status="ok", seconds=seconds, notes=notes, peak=round(float(np.abs(audio).max()), 4))
+    return MusicRow(
+        id=clip.clip_id, status="ok", seconds=seconds, notes=notes, peak=round(float(np.abs(audio).max()), 4)
+    )

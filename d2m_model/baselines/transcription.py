@@ -23,7 +23,11 @@ def transcribe(audio: np.ndarray) -> list[Note]:
 
     Raises UserError where basic-pitch or its ONNX runtime is not installed.
     """
-    with tempfile.TemporaryDirectory(prefix="d2m-") as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory(prefix="d2m-") as folder,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")  # of its imports, and where there is nothing to hear
         inference, network = _library()
         path = Path(folder) / "sound.wav"  # the library reads files only

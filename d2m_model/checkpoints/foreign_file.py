@@ -16,7 +16,9 @@ WRAPPINGS = ("model", "state_dict")
 """Keys under which training programs put the state dict beside other things."""
 PREFIX = "module."  # of every name where the network was saved inside torch's DataParallel
 # Training programs leave numpy's numbers beside the weights, such as scores; older and newer numpy name their maker so.
-NUMPY_NUMBERS = {"numpy.dtype": np.dtype} | {f"numpy.{core}.multiarray.scalar": np._core.multiarray.scalar for core in ("core", "_core")}
+NUMPY_NUMBERS = {"numpy.dtype": np.dtype} | {
+    f"numpy.{core}.multiarray.scalar": np._core.multiarray.scalar for core in ("core", "_core")
+}
 
 # What a file is, by a tensor that only it has. The first that fits names it.
 KINDS: tuple[tuple[str, str], ...] = (
@@ -46,7 +48,9 @@ def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
         raise UserError(f"{err}; expected {expected}") from None
     if isinstance(content, dict):
         content = next((content[key] for key in WRAPPINGS if isinstance(content.get(key), dict)), content)
-        if content and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
+        if content and all(
+            isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+        ):
             parallel = all(name.startswith(PREFIX) for name in content)
             return {name.removeprefix(PREFIX) if parallel else name: value for name, value in content.items()}
     raise UserError(f"{path}: this is {describe(content)}; expected {expected}")
@@ -83,10 +87,16 @@ def fit(
         for name, shape in shapes.items()
         if name in tensors and tuple(tensors[name].shape) != shape
     ]
-    wrong += [f"has {name} of {value.dtype}, not of a float type" for name, value in tensors.items() if not value.is_floating_point()]
+    wrong += [
+        f"has {name} of {value.dtype}, not of a float type"
+        for name, value in tensors.items()
+        if not value.is_floating_point()
+    ]
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise UserError(f"{path}: this is {describe(tensors)} of {len(tensors)} tensors; expected {expected}, but it {wrong[0]}{more}")
+        raise UserError(
+            f"{path}: this is {describe(tensors)} of {len(tensors)} tensors; expected {expected}, but it {wrong[0]}{more}"
+        )
     ours = {name: tensors[name_of(name)].float().contiguous() for name in net.state_dict()}
     net.load_state_dict(ours, strict=True, assign=True)
     return net.eval().requires_grad_(False)

@@ -65,9 +65,13 @@ def load_released(motion_path: str | Path, generator_path: str | Path, *, level:
     what was expected; for TikTok's low level, whose published generator cannot run; and for other names.
     """
     if level not in LEVELS or corpus not in WINDOWS:
-        raise UserError(f"level must be {' or '.join(LEVELS)} and corpus {' or '.join(WINDOWS)}, found '{level}' and '{corpus}'")
+        raise UserError(
+            f"level must be {' or '.join(LEVELS)} and corpus {' or '.join(WINDOWS)}, found '{level}' and '{corpus}'"
+        )
     encoder = ReleasedMotionEncoder(*WINDOWS[corpus])
-    generator = ReleasedCodeGenerator(level, encoder.features + VISUAL, CODES[level], genres=GENRES if corpus == "aistpp" else 0)
+    generator = ReleasedCodeGenerator(
+        level, encoder.features + VISUAL, CODES[level], genres=GENRES if corpus == "aistpp" else 0
+    )
     motion = read_tensors(Path(motion_path), _encoder_of(corpus))
     _fill(encoder, generator, Path(motion_path), motion, Path(generator_path), level, corpus)
     return ReleasedModel(fold(encoder), fold(generator), corpus)
@@ -87,10 +91,14 @@ def published_net(
     first = motion.get("lin1.weight", torch.empty(0, 0))
     corpus = "aistpp" if first.ndim == 2 and first.shape[-1] == WINDOWS["aistpp"][1] else "tiktok"
     if genres and "lin1.weight" in motion and "genres" not in READS[corpus]:
-        raise UserError(f"{motion_path}: d2m_gan.genres are given, but the published networks for {corpus} are not told the genre; leave them out")
+        raise UserError(
+            f"{motion_path}: d2m_gan.genres are given, but the published networks for {corpus} are not told the genre; leave them out"
+        )
     reads = READS[corpus] | ({"genres": tuple(genres)} if genres else {})
     if len(reads.get("genres", GENRE_NAMES)) != GENRES:
-        raise UserError(f"d2m_gan.genres must be the corpus's names of {', '.join(GENRE_NAMES)}, in this order, found {len(genres)} names")
+        raise UserError(
+            f"d2m_gan.genres must be the corpus's names of {', '.join(GENRE_NAMES)}, in this order, found {len(genres)} names"
+        )
     net = DanceToCodes(PRESETS["released"], level, frames=2 * FPS, codebook=codebook, **reads)
     _fill(net.motion_encoder, net.generator, motion_path, motion, generator_path, level, corpus)
     return net, INPUTS[corpus]

@@ -26,9 +26,7 @@ class VGGish(nn.Module):
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         sizes = (before * 6 * 4, 4096, 4096, 128)
-        self.embeddings = nn.Sequential(
-            *(layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU()))
-        )
+        self.embeddings = nn.Sequential(*(layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())))
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """(N, 1, 96, 64) float32 -> (N, 128), at least 0: the last ReLU belongs to the embedding.

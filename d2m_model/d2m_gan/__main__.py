@@ -27,10 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = training_parser("d2m_model.d2m_gan", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
-    parser.add_argument("--variant", default="full", help="see --list-variants; of another preset: paper.full (default: full)")
+    parser.add_argument(
+        "--variant", default="full", help="see --list-variants; of another preset: paper.full (default: full)"
+    )
     parser.add_argument("--preset", choices=tuple(PRESETS), help="overrides d2m_gan.preset of params.yaml")
     for part in ("motion", "generator"):
-        parser.add_argument(f"--{part}-weights", help=f"overrides d2m_gan.{part}_weights of params.yaml: published, not trained")
+        parser.add_argument(
+            f"--{part}-weights", help=f"overrides d2m_gan.{part}_weights of params.yaml: published, not trained"
+        )
     parser.add_argument("--list-variants", action="store_true", help="print the variants and stop")
     args = parser.parse_args(argv)
     if args.list_variants:
@@ -40,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
 
     layout = layout_of(args)
     params = load_params(layout.params, "d2m_gan", Params)
-    given = {name: value for name in ("preset", "motion_weights", "generator_weights") if (value := getattr(args, name))}
+    given = {
+        name: value for name in ("preset", "motion_weights", "generator_weights") if (value := getattr(args, name))
+    }
     try:
         params = dataclasses.replace(params, **given)
     except ValueError as err:
@@ -51,7 +57,10 @@ def main(argv: list[str] | None = None) -> int:
     if preset in (same := variant_of(args.variant).same):
         say("d2m_gan", f"{args.variant} of preset {preset} is no different from full: {same[preset]}")
     if params.genres and preset != "released":
-        say("d2m_gan", f"{args.variant} of preset {preset} is not told the genre: d2m_gan.genres is read by preset released alone")
+        say(
+            "d2m_gan",
+            f"{args.variant} of preset {preset} is not told the genre: d2m_gan.genres is read by preset released alone",
+        )
     shards, decoder = layout.stage("shards"), decoder_of(layout, args.level, args.variant)
     name = f"{args.level}-{args.variant}"
     options = f"--level {args.level} --variant {args.variant}" + (f" --preset {args.preset}" if args.preset else "")
@@ -59,7 +68,10 @@ def main(argv: list[str] | None = None) -> int:
         vqvae = load_vqvae(decoder)
         if params.motion_weights:
             if rank() == 0:
-                files = [locate(spec.replace("{level}", args.level), layout) for spec in (params.motion_weights, params.generator_weights)]
+                files = [
+                    locate(spec.replace("{level}", args.level), layout)
+                    for spec in (params.motion_weights, params.generator_weights)
+                ]
                 take_published(*files, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name)
                 say("d2m_gan", f"{name}: {' and '.join(file.name for file in files)} taken as published, not trained")
             return 0

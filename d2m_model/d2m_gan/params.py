@@ -62,11 +62,20 @@ class Params(TrainingParams):
             require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
         for name in ("seconds", "steps", "judged_windows", "excerpt_windows"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
-        require(self.excerpt_seconds >= 0.03, f"excerpt_seconds must be at least 0.03, for the mel loss, found {self.excerpt_seconds}")
-        require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must be two numbers in 0..1, found {self.betas}")
+        require(
+            self.excerpt_seconds >= 0.03,
+            f"excerpt_seconds must be at least 0.03, for the mel loss, found {self.excerpt_seconds}",
+        )
+        require(
+            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
+            f"betas must be two numbers in 0..1, found {self.betas}",
+        )
         require(0 <= self.ema < 1 and 0 <= self.dropout < 1, "ema and dropout must be at least 0 and below 1")
         require(self.stream in ("pose", "motion"), f"stream must be pose or motion, found '{self.stream}'")
-        require(bool(self.motion_weights) == bool(self.generator_weights), "motion_weights and generator_weights go together")
+        require(
+            bool(self.motion_weights) == bool(self.generator_weights),
+            "motion_weights and generator_weights go together",
+        )
         require(len(set(self.genres)) == len(self.genres), f"genres must differ, found {self.genres}")
         require(0 <= self.final_rate <= 1, f"final_rate must be 0 to 1, found {self.final_rate}")
         require(self.warm_up >= 0 and self.jitter >= 0, "warm_up and jitter must be at least 0")

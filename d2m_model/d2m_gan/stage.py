@@ -55,7 +55,9 @@ def train(
     windows = WindowData(shards, "train", variant_of(variant).seconds or params.seconds, also=also)
     vqvae = vqvae.to(device).eval().requires_grad_(False)
     kept = preset.weights.latent > 0
-    data = DanceData(windows, vqvae, level, jitter=params.jitter, mirror=params.mirror, stream=params.stream, latents=kept)
+    data = DanceData(
+        windows, vqvae, level, jitter=params.jitter, mirror=params.mirror, stream=params.stream, latents=kept
+    )
     task = GanTask(preset, level, vqvae, data, params, device)
     if params.measure_every:
         task.listener = Listener(shards, vqvae, params.measure_clips)
@@ -78,7 +80,9 @@ def train(
     return metrics
 
 
-def take_published(motion: Path, generator: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path) -> dict:
+def take_published(
+    motion: Path, generator: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path
+) -> dict:
     """Write what `train` would, with the published networks of the two files in place of trained ones and curves without a
     row; gives what metrics.json says.
 
@@ -87,8 +91,14 @@ def take_published(motion: Path, generator: Path, vqvae: JukeboxVQVAE, level: st
     from d2m_model.checkpoints.released import published_net
 
     preset = preset_of(params.preset, variant)
-    if preset.name != "released" or not (preset.motion and preset.visual and preset.scaled) or variant_of(variant).seconds:
-        raise UserError(f"d2m_gan: the published networks are of preset released with motion, visual features and windows of 2 s; {variant} of {preset.name} is not")
+    if (
+        preset.name != "released"
+        or not (preset.motion and preset.visual and preset.scaled)
+        or variant_of(variant).seconds
+    ):
+        raise UserError(
+            f"d2m_gan: the published networks are of preset released with motion, visual features and windows of 2 s; {variant} of {preset.name} is not"
+        )
     codebook = vqvae.codebook(LEVELS[level]).k
     net, inputs = published_net(motion, generator, level, codebook, params.genres)
     metrics = {

@@ -27,16 +27,26 @@ from dataset_tools.lib.core.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 class GanTask:
     """Generator, its moving average and the discriminators, trained against each other on dances with their music."""
 
-    def __init__(self, preset: Preset, level: str, vqvae: JukeboxVQVAE, data: DanceData, params: Params, device: torch.device):
+    def __init__(
+        self, preset: Preset, level: str, vqvae: JukeboxVQVAE, data: DanceData, params: Params, device: torch.device
+    ):
         self.params, self.device, self.data, self.vqvae = params, device, data, vqvae.to(device)
         frames, info = data.windows.frames, data.windows.shards.info
         reads = {"steps": info.motion_rate // FPS} if data.stream == "motion" else {"joints": info.joints}
-        sizes = {"frames": frames, **reads, "genres": params.genres if preset.name == "released" else (), "width": params.width, "dropout": params.dropout}
+        sizes = {
+            "frames": frames,
+            **reads,
+            "genres": params.genres if preset.name == "released" else (),
+            "width": params.width,
+            "dropout": params.dropout,
+        }
         self.codebook = sizes["codebook"] = vqvae.codebook(LEVELS[level]).k
         self.net = DanceToCodes(preset, level, **sizes).to(device)
         # Made anew and not from `net`, for the discriminators' first weights are drawn after those of two networks.
         start = DanceToCodes(preset, level, **sizes).to(device)
-        self.average = AveragedModel(start, multi_avg_fn=moving_average(params.ema), use_buffers=True).requires_grad_(False).eval()
+        self.average = (
+            AveragedModel(start, multi_avg_fn=moving_average(params.ema), use_buffers=True).requires_grad_(False).eval()
+        )
         config = discriminator_config(preset.discriminator, width=params.discriminator_width, scales=preset.scales)
         self.judge = MultiScaleDiscriminator(config, EMBEDDING if preset.code_order == "none" else 1).to(device)
         self.net.genre_index([clip.genre for clip in data.windows.clips])  # said now, if there is one it does not know

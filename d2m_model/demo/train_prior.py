@@ -44,9 +44,24 @@ SIZES = {
 
 def params_of(level: str, steps: int) -> Params:
     """Parameters of the training of a level, high or low."""
-    training = {"batch": 8, "steps": steps, "learning_rate": 1.5e-3, "warm_up": 200, "dropout": 0.0, "precision": "bf16"}
+    training = {
+        "batch": 8,
+        "steps": steps,
+        "learning_rate": 1.5e-3,
+        "warm_up": 200,
+        "dropout": 0.0,
+        "precision": "bf16",
+    }
     seconds = 8.0 if level == "high" else 2.0
-    return Params(**SIZES[level], **training, style_width=64, context_seconds=seconds, log_every=100, measure_every=500, checkpoint_every=500)
+    return Params(
+        **SIZES[level],
+        **training,
+        style_width=64,
+        context_seconds=seconds,
+        log_every=100,
+        measure_every=500,
+        checkpoint_every=500,
+    )
 
 
 def song_codes(job: tuple[Path, Path, str, int]) -> dict[str, np.ndarray]:
@@ -68,7 +83,10 @@ def write_codes(pool: Path, codec: Path, level: str, out: Path, count: int, work
     """`song_codes` of the pool's first `count` songs, and the codebook, as one .npz."""
     jobs = [(pool, codec, level, number) for number in range(min(count, len(open_pool(pool))))]
     songs = run_all(song_codes, jobs, workers, "codes")
-    found = {"codes": np.stack([song["codes"] for song in songs]), "codebook": _codec(codec).codebook(LEVELS[level]).k.numpy()}
+    found = {
+        "codes": np.stack([song["codes"] for song in songs]),
+        "codebook": _codec(codec).codebook(LEVELS[level]).k.numpy(),
+    }
     found |= {f"{name}_{k}": song[name] for k, song in enumerate(songs) for name in ("beats", "downbeats", "strength")}
     with write_aside(out) as aside, open(aside, "wb") as file:
         np.savez(file, **found)
@@ -80,7 +98,8 @@ def read_music(folder: Path, level: str) -> tuple[list[Music], torch.Tensor]:
         own, upper = file["codes"], None if level == "high" else torch.from_numpy(above["codes"])
         times = lambda k: {name: file[f"{name}_{k}"] for name in ("beats", "downbeats", "strength")}
         music = [
-            Music(song=str(k), codes=torch.from_numpy(own[k]), upper=None if upper is None else upper[k], **times(k)) for k in range(len(own))
+            Music(song=str(k), codes=torch.from_numpy(own[k]), upper=None if upper is None else upper[k], **times(k))
+            for k in range(len(own))
         ]
         return music, torch.from_numpy(file["codebook"])
 
@@ -114,20 +133,36 @@ def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
     run = Run(stage="train_prior", name=level, state=out / f"state_{level}.pt", resume=True, again="the same command")
     curves = train_loop(task, steps, params, run)
     last = {name: round(value, 4) for name, value in curves.rows[-1].items() if name != "step"}
-    facts = {"steps": steps, "batch": params.batch, "songs": len(music) - HELD_OUT, "seconds_on_one_core": round(time.monotonic() - started)}
-    styles = styles_of(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces}) if sizes.style else None
+    facts = {
+        "steps": steps,
+        "batch": params.batch,
+        "songs": len(music) - HELD_OUT,
+        "seconds_on_one_core": round(time.monotonic() - started),
+    }
+    styles = (
+        styles_of(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces})
+        if sizes.style
+        else None
+    )
     save_prior(out / f"prior_demo_{level}.pt", PriorModel(net=net, codebook=codebook, level=level, styles=styles))
     curves.write(out / f"curves_{level}.csv")
-    write_text(out / f"prior_demo_{level}.json", json.dumps(facts | {"sizes": sizes.as_dict(), "cross_entropy": last}, indent=2) + "\n")
+    write_text(
+        out / f"prior_demo_{level}.json",
+        json.dumps(facts | {"sizes": sizes.as_dict(), "cross_entropy": last}, indent=2) + "\n",
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = cli.command_parser("d2m_model.demo.train_prior", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them: turn them into codes")
-    parser.add_argument("--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them")
+    parser.add_argument(
+        "--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them"
+    )
     parser.add_argument("--codes", type=Path, help="folder of the songs' codes: written with --pool, else read")
-    parser.add_argument("--songs", type=int, default=10**6, help="how many of the pool's songs to turn into codes (default: all)")
+    parser.add_argument(
+        "--songs", type=int, default=10**6, help="how many of the pool's songs to turn into codes (default: all)"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that turn songs into codes (default: 2)")
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument("--steps", type=int, default=4500, help="training steps (default: 4500)")

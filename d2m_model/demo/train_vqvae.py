@@ -42,7 +42,15 @@ HELD_OUT = 20
 def params_of(level: int, steps: int) -> Params:
     """Parameters of the training of a level, 0 to 2."""
     sizes = {name: getattr(CODEC, name) for name in ("width", "depth", "multipliers", "bins")}
-    training = {"batch": 8, "seconds": SECONDS[level], "learning_rate": 1.5e-3, "gradient_norm": 2.0, "warm_up": 0.1, "mel": 1.0, "revival": 0.05}
+    training = {
+        "batch": 8,
+        "seconds": SECONDS[level],
+        "learning_rate": 1.5e-3,
+        "gradient_norm": 2.0,
+        "warm_up": 0.1,
+        "mel": 1.0,
+        "revival": 0.05,
+    }
     every = {"log_every": 100, "measure_every": 2000, "checkpoint_every": 500, "test_windows": 40, "measure_clips": 20}
     return Params(**sizes, **training, **every, steps=(steps,) * 3)
 
@@ -111,7 +119,9 @@ def _on_rows(net: nn.Module) -> None:
 
             def forward(x, c=part):
                 x = x[:, :, None].contiguous(memory_format=rows)
-                return F.conv2d(x, c.weight[:, :, None], c.bias, (1, *c.stride), (0, *c.padding), (1, *c.dilation))[:, :, 0]
+                return F.conv2d(x, c.weight[:, :, None], c.bias, (1, *c.stride), (0, *c.padding), (1, *c.dilation))[
+                    :, :, 0
+                ]
         elif type(part) is nn.ConvTranspose1d:
 
             def forward(x, c=part):
@@ -130,10 +140,19 @@ def train_level(pool: Path, level: int, steps: int, coarse: float, out: Path) ->
     data, test = PoolData(songs[:-HELD_OUT], params.seconds), PoolData(songs[-HELD_OUT:], 2.0)
     task = PoolTask(model, level, data, test, params, round(coarse * steps))
     started = time.monotonic()
-    run = Run(stage="train_vqvae", name=f"level {level}", state=out / f"state_{level}.pt", resume=True, again="the same command")
+    run = Run(
+        stage="train_vqvae",
+        name=f"level {level}",
+        state=out / f"state_{level}.pt",
+        resume=True,
+        again="the same command",
+    )
     curves = train_loop(task, steps, params, run)
     facts = {"steps": steps, "batch": params.batch, "window_seconds": params.seconds, "songs": len(songs) - HELD_OUT}
-    facts |= {"seconds_on_one_core": round(time.monotonic() - started), "held_out": measure(model.eval(), level, test, 40)}
+    facts |= {
+        "seconds_on_one_core": round(time.monotonic() - started),
+        "held_out": measure(model.eval(), level, test, 40),
+    }
     save_vqvae(out / f"level_{level}.pt", model, {})
     curves.write(out / f"curves_{level}.csv")
     write_text(out / f"level_{level}.json", json.dumps(facts, indent=2) + "\n")
@@ -155,11 +174,15 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = cli.command_parser("d2m_model.demo.train_vqvae", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them")
-    parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="JukeBox's level (default: 2, which is 'high')")
+    parser.add_argument(
+        "--level", type=int, choices=LEVELS, default=2, help="JukeBox's level (default: 2, which is 'high')"
+    )
     parser.add_argument("--steps", type=int, default=10_000, help="training steps (default: 10000)")
     parser.add_argument("--coarse", type=float, default=0.9, help="share of the steps in bf16 (default: 0.9)")
     parser.add_argument("--join", type=Path, help="folder of trained levels to make one file of")
-    parser.add_argument("--out", type=Path, required=True, help="folder of trained levels, or with --join the file to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of trained levels, or with --join the file to write"
+    )
     args = parser.parse_args(argv)
     if args.join:
         join(args.join, args.out)

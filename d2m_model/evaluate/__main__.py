@@ -38,7 +38,9 @@ def score_folders(args: argparse.Namespace) -> int:
     if args.train:
         genres = {genre for _, genre in training_files(args.train)}
         if pairs.genres and "" not in genres and (unknown := set(pairs.genres.values()) - genres):
-            raise UserError(f"{args.pairs}: no folder {args.train / min(unknown)}, but a dance has this genre; there are: {', '.join(sorted(genres))}")
+            raise UserError(
+                f"{args.pairs}: no folder {args.train / min(unknown)}, but a dance has this genre; there are: {', '.join(sorted(genres))}"
+            )
         embedder = Embedder(args.embedding or params.embedding, Layout(root=args.root, corpus=""))
     metrics = score_pairs(pairs, params, args.train, embedder)
     print(as_text(rounded(metrics), params.protocols))
@@ -52,11 +54,26 @@ def main(argv: list[str] | None = None) -> int:
     parser = stage_parser("d2m_model.evaluate", __doc__)
     parser.add_argument("--generated", type=Path, help="folder of generated sound files (.wav, .flac, .ogg, .mp3)")
     parser.add_argument("--reference", type=Path, help="folder of the dances' own music")
-    parser.add_argument("--pairs", type=Path, help="CSV with columns generated, reference and, where known, song and genre (default: equal names)")
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        help="CSV with columns generated, reference and, where known, song and genre (default: equal names)",
+    )
     parser.add_argument("--json", type=Path, help="where to write all scores of --generated")
-    parser.add_argument("--protocol", default="all", choices=(*PROTOCOLS, "all"), help="which to compute (default: all; the stage takes params.yaml's)")
-    parser.add_argument("--train", type=Path, help="folder of the music that was trained on, <genre>/<name>.wav: adds genre accuracy, FAD and novelty")
-    parser.add_argument("--embedding", choices=tuple(WEIGHTS), help="of --train's scores (default: vggish, fetched when first needed)")
+    parser.add_argument(
+        "--protocol",
+        default="all",
+        choices=(*PROTOCOLS, "all"),
+        help="which to compute (default: all; the stage takes params.yaml's)",
+    )
+    parser.add_argument(
+        "--train",
+        type=Path,
+        help="folder of the music that was trained on, <genre>/<name>.wav: adds genre accuracy, FAD and novelty",
+    )
+    parser.add_argument(
+        "--embedding", choices=tuple(WEIGHTS), help="of --train's scores (default: vggish, fetched when first needed)"
+    )
     args = parser.parse_args(argv)
     if args.generated or args.reference:
         return score_folders(args)
@@ -74,7 +91,10 @@ def main(argv: list[str] | None = None) -> int:
         old.unlink()
     for name, summary in metrics["systems"].items():
         write_text(out / "summary" / f"{name.replace(' ', '-')}.json", as_json(overview.headline(summary)))
-    write_text(out / "systems.csv", table_text([{"system": n, "kind": s["kind"]} | overview.headline(s) for n, s in metrics["systems"].items()]))
+    write_text(
+        out / "systems.csv",
+        table_text([{"system": n, "kind": s["kind"]} | overview.headline(s) for n, s in metrics["systems"].items()]),
+    )
     say("evaluate", f"{metrics['clips']} {params.split} clips of {metrics['songs']} songs, 95 % intervals over clips")
     print(overview.systems_table(rounded(metrics["systems"]), brief=True).to_string(index=False), flush=True)
     return 0

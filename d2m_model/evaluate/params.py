@@ -31,7 +31,10 @@ class Params(Others):
 
     def __post_init__(self):
         super().__post_init__()
-        require(len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS), f"protocols must be among {', '.join(PROTOCOLS)}")
+        require(
+            len(self.protocols) > 0 and set(self.protocols) <= set(PROTOCOLS),
+            f"protocols must be among {', '.join(PROTOCOLS)}",
+        )
         require(self.draws >= 100, f"draws must be at least 100, found {self.draws}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(self.coded_clips >= 1, f"coded_clips must be at least 1, found {self.coded_clips}")

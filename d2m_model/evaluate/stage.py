@@ -28,7 +28,9 @@ from dataset_tools.lib.shard_io.shard_format import NO_POSE
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
-def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, embedder: Embedder | None = None) -> dict:
+def score_pairs(
+    pairs: PairedSounds, params: Params, train: Path | None = None, embedder: Embedder | None = None
+) -> dict:
     """Score generated sounds and the controls that need no VQ-VAE: {'clips', 'songs', 'remarks', 'systems'}, and where
     there is a folder of training music with its embedder 'embedding' and 'genre'."""
     reference = Reference(audio=pairs.reference, songs=pairs.songs)
@@ -39,24 +41,38 @@ def score_pairs(pairs: PairedSounds, params: Params, train: Path | None = None, 
     facts = {}
     if train:
         known = ((read_sound(path), genre) for path, genre in training_files(train))
-        cut = {name: {c: as_long(a, len(pairs.reference[c])) for c, a in sounds.items()} for name, sounds in systems.items()}
+        cut = {
+            name: {c: as_long(a, len(pairs.reference[c])) for c, a in sounds.items()}
+            for name, sounds in systems.items()
+        }
         source, draw = f"music in {train.name}", {"draws": params.draws, "seed": params.seed}
         facts, found = score_embedded(cut, known, pairs.genres, pairs.songs, embedder, source=source, **draw)
         for name, (summary, _) in found.items():
             scored[name] |= summary
     songs = len(set(pairs.songs.values())) if pairs.songs else None
-    without = ["VQ reconstruction, which a corpus's levels give"] + ([] if train else ["random training song, which --train gives"])
+    without = ["VQ reconstruction, which a corpus's levels give"] + (
+        [] if train else ["random training song, which --train gives"]
+    )
     remarks = [*pairs.remarks, f"controls that are not here: {'; '.join(without)}"]
     return {"clips": len(pairs.generated), "songs": songs, "remarks": remarks, **facts, "systems": scored}
 
 
-def score_all(systems: Mapping[str, Mapping], kinds: Mapping[str, str], reference: Reference, params: Params) -> tuple[dict, list[dict]]:
+def score_all(
+    systems: Mapping[str, Mapping], kinds: Mapping[str, str], reference: Reference, params: Params
+) -> tuple[dict, list[dict]]:
     """Every system -> ({system: summary with its kind: that of `kinds`, else control}, per-clip rows)."""
     score = partial(
-        score_system, reference=reference, protocols=params.protocols, draws=params.draws, seed=params.seed, segments=params.segments
+        score_system,
+        reference=reference,
+        protocols=params.protocols,
+        draws=params.draws,
+        seed=params.seed,
+        segments=params.segments,
     )
     scored, rows = {}, []
-    for name, (summary, per_clip) in zip(systems, run_all(score, list(systems.values()), params.workers, "evaluate"), strict=True):
+    for name, (summary, per_clip) in zip(
+        systems, run_all(score, list(systems.values()), params.workers, "evaluate"), strict=True
+    ):
         scored[name] = {"kind": kinds.get(name, "control")} | summary
         rows += [{"system": name} | r for r in per_clip]
     return scored, rows
@@ -78,19 +94,32 @@ def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[
     return list(codes_of(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
 
 
-def code_health(systems: Mapping, named: Mapping[str, Music], own: Mapping, train: ShardSet, synthesizer: Path, songs: Mapping, params: Params) -> dict:
+def code_health(
+    systems: Mapping,
+    named: Mapping[str, Music],
+    own: Mapping,
+    train: ShardSet,
+    synthesizer: Path,
+    songs: Mapping,
+    params: Params,
+) -> dict:
     """{system over codes: {'level', 'hum_ratio' with bounds and, where its codes are kept, 'copied_seconds', the longest run
     of codes from one training clip}}; the reconstructions among them, whose codes are kept where any system's are."""
     levels = {name: music.level for name, music in named.items() if music.level}
     levels |= {name: name.removeprefix(f"{RECONSTRUCTED} ") for name in systems if name.startswith(RECONSTRUCTED)}
     codes = {name: found for name in levels if name in named and (found := named[name].codes(own)) is not None}
-    known = {level: coded({c.clip_id: _audio(train, c) for c in train.clips}, synthesizer, level) for level in {levels[n] for n in codes}}
+    known = {
+        level: coded({c.clip_id: _audio(train, c) for c in train.clips}, synthesizer, level)
+        for level in {levels[n] for n in codes}
+    }
     result = {}
     for name, level in levels.items():
         again = f"{RECONSTRUCTED} {level}"
         result[name] = {"level": level}
         if again in systems:
-            weights = resamples(len(systems[name]), [songs[c] for c in sorted(systems[name])], draws=params.draws, seed=params.seed)
+            weights = resamples(
+                len(systems[name]), [songs[c] for c in sorted(systems[name])], draws=params.draws, seed=params.seed
+            )
             result[name] |= hum_scores(systems[name], systems[again], code_rate(level), weights)
         if level in known:
             played = coded(own, synthesizer, level) if name == again else list(codes.get(name, {}).values())
@@ -125,14 +154,23 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     for level in levels:
         systems[f"{RECONSTRUCTED} {level}"] = reconstructions(own, synthesizer, level)
     systems |= control_sounds(own, songs, params.seed, drawn_from(train))
-    truth, rhythm = true_rhythm(layout.stage("sources") / "truth", clips), read_rhythm(layout.stage("evaluate").parent / "rhythm/beats", clips)
-    systems |= beat_controls({c: len(audio) for c, audio in own.items()}, train, layout.stage("sources") / "truth", rhythm)
+    truth, rhythm = (
+        true_rhythm(layout.stage("sources") / "truth", clips),
+        read_rhythm(layout.stage("evaluate").parent / "rhythm/beats", clips),
+    )
+    systems |= beat_controls(
+        {c: len(audio) for c, audio in own.items()}, train, layout.stage("sources") / "truth", rhythm
+    )
     reference = Reference(
         audio=own,
         songs=songs,
         beats={c: found.beats for c, found in truth.items()},
         rhythm=rhythm,
-        motion_beats={c.clip_id: motion_beats(test.read(c.clip_id).pose[:, 0]) for c in test.clips if NO_POSE not in test.info.pose_weights},
+        motion_beats={
+            c.clip_id: motion_beats(test.read(c.clip_id).pose[:, 0])
+            for c in test.clips
+            if NO_POSE not in test.info.pose_weights
+        },
     )
     scored, rows = score_all(systems, {name: music.kind for name, music in named.items()}, reference, params)
     genres = {c.clip_id: c.genre for c in test.clips}
@@ -145,7 +183,10 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
         scored[name]["about"] = (layout.stage("baselines") / name / "about.txt").read_text(encoding="utf-8").strip()
     known = ((_audio(train, c), c.genre) for c in train.clips)
     some = [train.clips[i] for i in sorted(set(np.linspace(0, len(train.clips) - 1, params.coded_clips).astype(int)))]
-    again = {level: reconstructions({c.clip_id: _audio(train, c) for c in some}, synthesizer, level).values() for level in levels}
+    again = {
+        level: reconstructions({c.clip_id: _audio(train, c) for c in some}, synthesizer, level).values()
+        for level in levels
+    }
     other = "high" if "high" in levels else levels[0]  # of what plays no codes
     facts, found = score_embedded(
         systems, known, genres, songs, embedder, source="train split", draws=params.draws, seed=params.seed,
@@ -156,8 +197,22 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
         for row in rows:
             if row["system"] == name:
                 row |= {"genre": genres[row["clip_id"]]} | per_clip[row["clip_id"]]
-    facts |= {"rhythm": read} if (read := rhythm_scores(reference, {c: f.downbeats for c, f in truth.items()}, draws=params.draws, seed=params.seed)) else {}
-    return {"clips": len(clips), "songs": len(set(songs.values())), "split": params.split, **facts, "systems": scored}, rows
+    facts |= (
+        {"rhythm": read}
+        if (
+            read := rhythm_scores(
+                reference, {c: f.downbeats for c, f in truth.items()}, draws=params.draws, seed=params.seed
+            )
+        )
+        else {}
+    )
+    return {
+        "clips": len(clips),
+        "songs": len(set(songs.values())),
+        "split": params.split,
+        **facts,
+        "systems": scored,
+    }, rows
 
 
 def rounded(value, digits: int = 6):
@@ -177,7 +232,11 @@ def as_json(value) -> str:
 def as_text(metrics: dict, protocols: tuple[str, ...]) -> str:
     """Tables of all systems, with the policy under each and the controls' note at the end."""
     songs = f"{metrics['songs']} songs" if metrics["songs"] else "songs unknown: no intervals over songs"
-    lines = [f"{metrics['clips']} clips, {songs}; in brackets bootstrap 95 % intervals over clips", *metrics.get("remarks", []), ""]
+    lines = [
+        f"{metrics['clips']} clips, {songs}; in brackets bootstrap 95 % intervals over clips",
+        *metrics.get("remarks", []),
+        "",
+    ]
     if "embedding" in metrics:
         lines += ["All scores", overview.systems_table(metrics["systems"], brief=True).to_string(index=False), ""]
     for protocol in protocols:

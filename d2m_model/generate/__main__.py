@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
         shards = ShardSet(layout.stage("shards"), params.split)
         load = partial(load_model, layout, level, args.variant, inputs_of(shards.info))
         rhythm = layout.stage("rhythm") / "beats"
-        rows = generate_split(shards, load, layout.stage("generate") / name, params, f"generate {name}", rhythm=rhythm, beats=args.json)
+        rows = generate_split(
+            shards, load, layout.stage("generate") / name, params, f"generate {name}", rhythm=rhythm, beats=args.json
+        )
         say("generate", f"{name}: {len(rows)} clips, {sum(row.seconds for row in rows):.1f} s of music")
     return 0
 
@@ -65,7 +67,9 @@ def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, 
         outs = outputs(args.out, args.level, args.takes)
         if args.pose:
             pose = pose_of(args.pose, args.pose_fps, args.video)
-            models, pose = load_models_for_pose(layout, levels, args.variant, args.genre, pose, video=args.video is not None)
+            models, pose = load_models_for_pose(
+                layout, levels, args.variant, args.genre, pose, video=args.video is not None
+            )
             given = given.with_pose(pose)
         else:
             models = load_models(layout, levels, args.variant, args.genre, beats=args.beats is not None)

@@ -25,17 +25,35 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--variant", help="'prior' (default), or a trained variant of d2m_gan, such as full")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")
     parser.add_argument("--out", type=Path, help="video or .wav to write; a folder where --video is one")
-    parser.add_argument("--pose", type=Path, help="the dance's pose, of any estimator: .npy, OpenPose, OpenPifPaf, AIST++")
-    parser.add_argument("--pose-fps", type=float, help="frames a second of --pose (default: 60 for AIST++, else the video's, else 30)")
+    parser.add_argument(
+        "--pose", type=Path, help="the dance's pose, of any estimator: .npy, OpenPose, OpenPifPaf, AIST++"
+    )
+    parser.add_argument(
+        "--pose-fps", type=float, help="frames a second of --pose (default: 60 for AIST++, else the video's, else 30)"
+    )
     parser.add_argument("--beats", type=Path, help="the dance's beats, a .json, in place of those read from its motion")
     parser.add_argument("--tempo", type=float, help="beats a minute instead of the dance's own")
-    parser.add_argument("--own-music", type=Path, metavar="DIR", help="take the best-fitting excerpt of the songs in DIR, and no model")
+    parser.add_argument(
+        "--own-music", type=Path, metavar="DIR", help="take the best-fitting excerpt of the songs in DIR, and no model"
+    )
     parser.add_argument("--genre", help="of your dance, for a model that is told it (d2m_gan.genres)")
     parser.add_argument("--seed", type=int, help="overrides generate.seed of params.yaml")
-    parser.add_argument("--strictness", type=float, help="overrides generate.strictness: how strictly the prior keeps the rhythm")
-    parser.add_argument("--style", help="overrides generate.style: a genre of the corpus, or a sound file to sound like")
-    parser.add_argument("--takes", type=int, default=1, help="how many takes, of the seed and those after it (default: 1)")
-    parser.add_argument("--from", type=Path, dest="take", metavar="TAKE.wav", help="a take that was made before, of which a part is made again")
+    parser.add_argument(
+        "--strictness", type=float, help="overrides generate.strictness: how strictly the prior keeps the rhythm"
+    )
+    parser.add_argument(
+        "--style", help="overrides generate.style: a genre of the corpus, or a sound file to sound like"
+    )
+    parser.add_argument(
+        "--takes", type=int, default=1, help="how many takes, of the seed and those after it (default: 1)"
+    )
+    parser.add_argument(
+        "--from",
+        type=Path,
+        dest="take",
+        metavar="TAKE.wav",
+        help="a take that was made before, of which a part is made again",
+    )
     parser.add_argument("--redo", metavar="A-B", help="the seconds of --from that are made again")
     parser.add_argument("--keep", metavar="A-B", help="the seconds of --from that are kept; all else is made again")
     parser.add_argument("--json", action="store_true", help="write the detected beats and tempo beside each sound")
@@ -60,20 +78,32 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         unused = ("denoise", "genre")
     for name in unused:
         if getattr(args, name) is not None:
-            raise UserError(f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out")
+            raise UserError(
+                f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out"
+            )
     args.level, args.genre = args.level or "high", args.genre or ""
     args.variant = given_name(args.variant or PRIOR, "--variant")
     if args.variant != PRIOR:
         for name in ("beats", "tempo", "style", "strictness", "take"):
             if getattr(args, name) is not None:
-                raise UserError(f"generate: --{'from' if name == 'take' else name} is for the prior, not for variant {args.variant} of d2m_gan; leave --variant out")
+                raise UserError(
+                    f"generate: --{'from' if name == 'take' else name} is for the prior, not for variant {args.variant} of d2m_gan; leave --variant out"
+                )
     if args.style is not None and not params.strictness:
         raise UserError("generate: --style changes nothing where strictness is 0; leave it out, or give --strictness 1")
     for name in ("tempo", "take", "genre"):
         if getattr(args, name) not in (None, "") and dance is None:
-            raise UserError(f"generate: --{'from' if name == 'take' else name} is for a dance of your own: give --video, --pose or --beats")
-    if args.video and args.video.is_dir() and any(getattr(args, name) for name in ("pose", "own_music", "beats", "tempo", "take")):
-        raise UserError(f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder")
+            raise UserError(
+                f"generate: --{'from' if name == 'take' else name} is for a dance of your own: give --video, --pose or --beats"
+            )
+    if (
+        args.video
+        and args.video.is_dir()
+        and any(getattr(args, name) for name in ("pose", "own_music", "beats", "tempo", "take"))
+    ):
+        raise UserError(
+            f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder"
+        )
     if args.video and not args.video.exists():
         raise UserError(f"{args.video}: file not found")
     if args.out and not args.video and args.out.suffix.lower() != ".wav":
@@ -82,8 +112,12 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         raise UserError("generate: --from TAKE.wav goes together with one of --redo A-B and --keep A-B")
     if args.take and (args.own_music or args.level == "both"):
         raise UserError("generate: --from is for one level of the prior, neither for --own-music nor for --level both")
-    if not 1 <= args.takes <= MOST_TAKES or (args.takes > 1 and (args.own_music or dance is None or (args.video and args.video.is_dir()))):
-        raise UserError(f"generate: --takes must be 1 to {MOST_TAKES}, of one dance of your own and a model, found {args.takes}")
+    if not 1 <= args.takes <= MOST_TAKES or (
+        args.takes > 1 and (args.own_music or dance is None or (args.video and args.video.is_dir()))
+    ):
+        raise UserError(
+            f"generate: --takes must be 1 to {MOST_TAKES}, of one dance of your own and a model, found {args.takes}"
+        )
     if args.out and args.video and args.video.is_dir() and args.out.exists() and args.out.samefile(args.video):
         raise UserError(f"{args.out}: --out must be another folder when --video is one")
     if args.tempo is not None:

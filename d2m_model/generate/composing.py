@@ -66,7 +66,9 @@ class Generator:
         """Raises UserError where the windows are too short for `hop` and `crossfade`."""
         window = frames_to_seconds(self.model.frames)
         if params.hop + params.crossfade > window:
-            raise UserError(f"generate.hop {params.hop} s and crossfade {params.crossfade} s don't fit into the model's window of {window:g} s; lower hop")
+            raise UserError(
+                f"generate.hop {params.hop} s and crossfade {params.crossfade} s don't fit into the model's window of {window:g} s; lower hop"
+            )
 
     def compose(self, dance: Dance, params: Params) -> Made:
         """Windows joined, denoised, normalised. Raises UserError as `check`."""
@@ -95,7 +97,9 @@ class Rhythmic:
         raw, codes = self.raw(dance, params)
         return Made(normalise(raw, params.loudness, params.peak), codes)
 
-    def raw(self, dance: Dance, params: Params, kept: dict[str, torch.Tensor] | None = None) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
+    def raw(
+        self, dance: Dance, params: Params, kept: dict[str, torch.Tensor] | None = None
+    ) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
         """The sound (T * 735,) as it is decoded, and its codes; kept: codes by level that it begins with."""
         seed_everything(params.seed, params.threads)
         samples = frames_to_samples(dance.frames)

@@ -28,9 +28,15 @@ def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
         wanted = {f"prior {named} {name}": layout.stage("prior") / name for name in levels}
     else:
         decoder = decoder_of(layout, level, variant).parent
-        stage = f"vqvae --corpus {layout.corpus}" if decoder == layout.stage("vqvae") else f"synthesizer {named} {level}"
+        stage = (
+            f"vqvae --corpus {layout.corpus}" if decoder == layout.stage("vqvae") else f"synthesizer {named} {level}"
+        )
         wanted = {f"d2m_gan {named} {level} --variant {variant}": layout.stage("d2m_gan") / f"{level}-{variant}"}
-    missing = {command: folder for command, folder in ({stage: decoder} | wanted).items() if not (folder / "model.pt").is_file()}
+    missing = {
+        command: folder
+        for command, folder in ({stage: decoder} | wanted).items()
+        if not (folder / "model.pt").is_file()
+    }
     if missing:
         commands = " and then ".join(f"`python -m d2m_model.{command}`" for command in missing)
         first = next(iter(missing.values())) / "model.pt"
@@ -38,7 +44,9 @@ def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
     return list(wanted.values())[-1] / "model.pt", decoder / "model.pt"
 
 
-def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None) -> Composer:
+def load_model(
+    layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None
+) -> Composer:
     """The trained prior or generator with its synthesizer; `inputs` says what the dances are read with, `genre` what all of
     them are, where that is known, for a generator that is told.
 
@@ -49,11 +57,15 @@ def load_model(layout: Layout, level: str, variant: str, inputs: Mapping[str, st
         return Rhythmic(load_player(layout, level))
     model = MusicModel.load(*files, inputs)
     if genre and not model.net.genres:
-        raise UserError(f"{files[0]}: was not told its dances' genres in training, so --genre changes nothing; leave it out")
+        raise UserError(
+            f"{files[0]}: was not told its dances' genres in training, so --genre changes nothing; leave it out"
+        )
     return Generator(model if genre is None else model.for_genre(genre), level)
 
 
-def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str = "", *, beats: bool = False) -> dict[str, Composer]:
+def load_models(
+    layout: Layout, levels: Sequence[str], variant: str, genre: str = "", *, beats: bool = False
+) -> dict[str, Composer]:
     """Models for a user's own videos, which are read with the weights of params.yaml; `genre` for those that are told.
 
     beats: whether the dance's beats are given. The prior then needs no pose, and it never looks at the picture.
@@ -64,7 +76,10 @@ def load_models(layout: Layout, levels: Sequence[str], variant: str, genre: str 
         trained(layout, level, variant)
     inputs = inputs_of_settings(layout) if variant != PRIOR else {} if beats else pose_inputs(layout)
     if variant != PRIOR and inputs["pose_weights"].startswith("pose_demo@"):
-        say("generate", "warning: demo weights, trained on rendered dancers: in real videos they often see nobody (--pose takes another estimator's)")
+        say(
+            "generate",
+            "warning: demo weights, trained on rendered dancers: in real videos they often see nobody (--pose takes another estimator's)",
+        )
     return {level: load_model(layout, level, variant, inputs, genre) for level in levels}
 
 
@@ -84,10 +99,15 @@ def load_models_for_pose(
         generator, _ = trained(layout, level, variant)
         *_, inputs = load_generator(generator)
         if "pose_layout" not in inputs:
-            raise UserError(f"{generator}: reads SMPL motion, and --pose gives keypoints; train d2m_gan with stream: pose")
+            raise UserError(
+                f"{generator}: reads SMPL motion, and --pose gives keypoints; train d2m_gan with stream: pose"
+            )
         known = inputs["pose_layout"].split(OR)
         given = given.in_layout(given.layout if given.layout in known else known[0])
-        say("generate", f"{level}: was trained on poses of {inputs['pose_weights']}; those of another estimator may be followed less well")
+        say(
+            "generate",
+            f"{level}: was trained on poses of {inputs['pose_weights']}; those of another estimator may be followed less well",
+        )
         seen = inputs | ({"i3d_weights": visual_input(layout)} if video else {})
         models[level] = load_model(layout, level, variant, seen, genre)
     return models, given

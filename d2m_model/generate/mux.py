@@ -59,7 +59,14 @@ def _look(video: Path) -> tuple:
         shown = picture_stream(media, video)
         for _, frame, _ in shown_frames(media, shown):  # of the first that can be decoded
             aspect = shown.sample_aspect_ratio or 1
-            return (aspect, orientation(frame), frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range == ColorRange.JPEG)
+            return (
+                aspect,
+                orientation(frame),
+                frame.color_primaries,
+                frame.color_trc,
+                frame.colorspace,
+                frame.color_range == ColorRange.JPEG,
+            )
         return ()
 
 
@@ -205,9 +212,13 @@ def _encoded(source, shown, target, zero: Fraction, name: str) -> tuple[av.Video
 def _sound_packets(sound, audio: np.ndarray, delay: float) -> Iterator[av.Packet]:
     rate = sound.codec_context.sample_rate
     first = round(delay * rate)
-    samples = np.concatenate([np.zeros((len(audio), max(0, first)), np.float32), np.asarray(audio, np.float32)[:, max(0, -first) :]], axis=1)
+    samples = np.concatenate(
+        [np.zeros((len(audio), max(0, first)), np.float32), np.asarray(audio, np.float32)[:, max(0, -first) :]], axis=1
+    )
     for at in range(0, samples.shape[1], BLOCK):
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, at : at + BLOCK]), format="fltp", layout=LAYOUTS[len(audio)])
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples[:, at : at + BLOCK]), format="fltp", layout=LAYOUTS[len(audio)]
+        )
         frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         yield from sound.encode(frame)
     yield from sound.encode(None)

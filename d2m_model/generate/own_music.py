@@ -38,13 +38,20 @@ class OwnMusic:
 
 
 def own_music(
-    folder: Path, cache: Path, beats: Beats, seconds: float, tracker: Tracker = librosa_beats, tracked_by: str = "librosa"
+    folder: Path,
+    cache: Path,
+    beats: Beats,
+    seconds: float,
+    tracker: Tracker = librosa_beats,
+    tracked_by: str = "librosa",
 ) -> OwnMusic:
     """The best-fitting excerpt of the songs of `folder` for a dance of `seconds` with these beats. Raises UserError as
     `read_songs`, `best_fit` and `stretched`."""
     import soxr
 
-    fit = best_fit(read_songs(folder, cache, tracker, tracked_by), beats.beats, beats.downbeats, seconds, beats.strength)
+    fit = best_fit(
+        read_songs(folder, cache, tracker, tracked_by), beats.beats, beats.downbeats, seconds, beats.strength
+    )
     sound, rate = read_song(fit.song.path)
     if rate not in RATES:
         sound, rate = soxr.resample(sound.T, rate, OTHERWISE).T.astype(np.float32), OTHERWISE

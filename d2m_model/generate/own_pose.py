@@ -36,7 +36,9 @@ class Network(NamedTuple):
     """px that a frame's longer side is scaled to."""
 
 
-def networks(layout: Layout, weights: str, pose_layout: str, long_edge: int, *, any_estimator: bool) -> Iterator[Network]:
+def networks(
+    layout: Layout, weights: str, pose_layout: str, long_edge: int, *, any_estimator: bool
+) -> Iterator[Network]:
     """The networks to ask, one after the other until one sees the dancer in `ENOUGH` of the frames.
 
     A corpus's models read poses of its own weights, given as `weights` and `long_edge`. For readers of any estimator's poses
@@ -54,9 +56,15 @@ def networks(layout: Layout, weights: str, pose_layout: str, long_edge: int, *, 
             path = locate(name, layout, attempts=1)
         except UserError as err:
             say("pose", f"warning: {err}")
-            say("pose", "warning: so the demo's weights look for the dancer; they know rendered dancers and often see nobody in real videos (--pose takes another estimator's)")
+            say(
+                "pose",
+                "warning: so the demo's weights look for the dancer; they know rendered dancers and often see nobody in real videos (--pose takes another estimator's)",
+            )
         else:
             say("pose", f"OpenPifPaf's published weights {name} look for the dancer")
             yield Network(path, PUBLISHED_EDGE)
-            say("pose", f"{name} saw the dancer in under {ENOUGH:.0%} of the frames; the demo's weights, which know rendered dancers, look too")
+            say(
+                "pose",
+                f"{name} saw the dancer in under {ENOUGH:.0%} of the frames; the demo's weights, which know rendered dancers, look too",
+            )
     yield Network(locate(weights, layout), long_edge)

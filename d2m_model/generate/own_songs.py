@@ -95,7 +95,9 @@ def read_songs(folder: Path, cache: Path, tracker: Tracker = librosa_beats, trac
         raise UserError(f"{folder}: no such folder; --own-music names a folder of audio files")
     paths = songs_of(folder)
     if not paths or len(paths) > MOST_SONGS:
-        raise UserError(f"{folder}: {len(paths)} songs in this folder (1 to {MOST_SONGS} are asked for: {', '.join(SONGS)})")
+        raise UserError(
+            f"{folder}: {len(paths)} songs in this folder (1 to {MOST_SONGS} are asked for: {', '.join(SONGS)})"
+        )
     songs = []
     for path in progress(paths, "own music"):
         kept = cache / f"{item_key(VERSION, file_sha256(path), tracked_by)}.json"

@@ -99,7 +99,13 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
 
 
 def read_posed(
-    video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None, *, any_estimator: bool = False, stage: str = "generate"
+    video: Path,
+    scratch: Path,
+    layout: Layout,
+    given: ReadPose | None = None,
+    *,
+    any_estimator: bool = False,
+    stage: str = "generate",
 ) -> Posed:
     """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml; or
     take the dancer of a pose file, cut to the video's length. any_estimator: for readers of any estimator's poses, such as
@@ -114,13 +120,17 @@ def read_posed(
     from dataset_tools.pose.tracking import track
 
     clips, posing = (
-        load_params(layout.params, section, record, extra=True) for section, record in (("clips", ClipSettings), ("pose", PoseSettings))
+        load_params(layout.params, section, record, extra=True)
+        for section, record in (("clips", ClipSettings), ("pose", PoseSettings))
     )
     clip = scratch / CLIP
     made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, sound=False)
     _check_frames(video, made.frames)
     if made.damaged:
-        say(stage, f"warning: {made.damaged} of {made.frames} pictures of {video.name} are damaged, or build on one that is")
+        say(
+            stage,
+            f"warning: {made.damaged} of {made.frames} pictures of {video.name} are damaged, or build on one that is",
+        )
 
     begin = nearest_time(timed_frames(video), 0.0)
     if given is not None:
@@ -172,7 +182,9 @@ def pose_inputs(layout: Layout) -> dict[str, str]:
     """What `read_posed` finds dancers with, named so. Raises UserError for weights that are missing or no network."""
     posing = load_params(layout.params, "pose", PoseSettings, extra=True)
     if posing.weights == "annotated":
-        raise UserError(f"{layout.params}: pose.weights is 'annotated', and a video of your own has no annotations; name a network")
+        raise UserError(
+            f"{layout.params}: pose.weights is 'annotated', and a video of your own has no annotations; name a network"
+        )
     return {"pose_layout": posing.layout, "pose_weights": _named(posing.weights, layout)}
 
 

@@ -42,8 +42,14 @@ def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
         info = probe(video)
         given = read_pose(path, fps=fps, video_fps=info.fps, size=(info.width, info.height))
         if abs(given.seconds - info.seconds) > max(0.5, 0.05 * info.seconds):
-            say("generate", f"warning: {path.name} lasts {given.seconds:.1f} s at {given.fps:g} frames a second, {video.name} {info.seconds:.1f} s; is --pose-fps right?")
-    say("generate", f"{path.name}: {given.seconds:.1f} s of {given.layout} at {given.fps:g} frames a second, picture of {given.size[0]} x {given.size[1]} px")
+            say(
+                "generate",
+                f"warning: {path.name} lasts {given.seconds:.1f} s at {given.fps:g} frames a second, {video.name} {info.seconds:.1f} s; is --pose-fps right?",
+            )
+    say(
+        "generate",
+        f"{path.name}: {given.seconds:.1f} s of {given.layout} at {given.fps:g} frames a second, picture of {given.size[0]} x {given.size[1]} px",
+    )
     return given
 
 
@@ -120,7 +126,9 @@ def trained_rhythm(layout: Layout) -> Path:
     """The corpus's model.pt of `rhythm`. Raises UserError, with the command that trains it, where there is none."""
     path = layout.stage("rhythm") / "model.pt"
     if not path.is_file():
-        raise UserError(f"{path}: no rhythm trained yet; train it with `python -m d2m_model.rhythm --corpus {layout.corpus}`, or give --beats")
+        raise UserError(
+            f"{path}: no rhythm trained yet; train it with `python -m d2m_model.rhythm --corpus {layout.corpus}`, or give --beats"
+        )
     return path
 
 
@@ -130,7 +138,13 @@ def cut_to(beats: Beats, seconds: float | None) -> Beats:
         return beats
     inside = beats.beats < seconds
     strength = beats.strength[inside] if len(beats.strength) else beats.strength
-    return replace(beats, seconds=seconds, beats=beats.beats[inside], strength=strength, downbeats=beats.downbeats[beats.downbeats < seconds])
+    return replace(
+        beats,
+        seconds=seconds,
+        beats=beats.beats[inside],
+        strength=strength,
+        downbeats=beats.downbeats[beats.downbeats < seconds],
+    )
 
 
 def _at_tempo(beats: Beats, given: Given) -> Beats:
@@ -165,7 +179,10 @@ def generate_dance(
         again.regions()
     streams = {composer.stream for composer in models.values()}
     if video is None and streams != {"beats"}:
-        say("generate", "warning: without --video there is no picture: its I3D features are zeros, which no model has seen in training")
+        say(
+            "generate",
+            "warning: without --video there is no picture: its I3D features are zeros, which no model has seen in training",
+        )
     found = find_dance(video, streams, given, layout)
     name, seconds = name_of(video, given), frames_to_seconds(found.dance.frames)
     say("generate", told(name, found))
@@ -176,14 +193,22 @@ def generate_dance(
     for number, paths in enumerate(outs):
         chosen = replace(params, seed=params.seed + number)
         for level, out in paths.items():
-            made = again.made(models[level], found.dance, chosen) if again else models[level].compose(found.dance, chosen).audio
+            made = (
+                again.made(models[level], found.dance, chosen)
+                if again
+                else models[level].compose(found.dance, chosen).audio
+            )
             note = _written(out, made, SAMPLE_RATE, video, found.begin)
             if beats:
-                write_detected(out.with_suffix(".json"), made, sound=out.name, level=level, seed=chosen.seed, seconds=seconds)
+                write_detected(
+                    out.with_suffix(".json"), made, sound=out.name, level=level, seed=chosen.seed, seconds=seconds
+                )
             say("generate", f"{level}: {seconds:.1f} s of music, seed {chosen.seed} -> {out}{note}")
 
 
-def fit_music(folder: Path, given: Given, video: Path | None, out: Path, layout: Layout, params: Params, *, beats: bool) -> None:
+def fit_music(
+    folder: Path, given: Given, video: Path | None, out: Path, layout: Layout, params: Params, *, beats: bool
+) -> None:
     """Put the best-fitting excerpt of the songs in `folder` on a dance's beats: for a video, a pose, or for as long as the
     beats say.
 
@@ -200,7 +225,9 @@ def fit_music(folder: Path, given: Given, video: Path | None, out: Path, layout:
     note = _written(out, audio, made.rate, video, found.begin)
     if beats:
         heard = soxr.resample(mono_of(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
-        write_detected(out.with_suffix(".json"), heard, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3))
+        write_detected(
+            out.with_suffix(".json"), heard, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3)
+        )
     say("generate", f"own music: {seconds:.1f} s -> {out}{note}")
 
 
@@ -212,7 +239,9 @@ def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin:
     return "" if mux(video, audio, out, delay=begin, rate=rate) else ", picture encoded again as H.264"
 
 
-def generate_folder(videos: Path, folder: Path, level: str, models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool) -> None:
+def generate_folder(
+    videos: Path, folder: Path, level: str, models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool
+) -> None:
     """`generate_dance` for every video of a folder, in the order of their names, under their names in another folder.
 
     Raises UserError: no video there, two of one name, the same folder twice; and at the end, when some failed.

@@ -77,7 +77,11 @@ def check_tempo(bpm: float) -> None:
 
 def chosen(args: argparse.Namespace, layout: Layout) -> Params:
     """The parameters of params.yaml, with what the command line says instead. Raises UserError for a value out of range."""
-    given = {name: getattr(args, name) for name in ("seed", "loudness", "denoise", "strictness", "style") if getattr(args, name) is not None}
+    given = {
+        name: getattr(args, name)
+        for name in ("seed", "loudness", "denoise", "strictness", "style")
+        if getattr(args, name) is not None
+    }
     try:
         params = dataclasses.replace(load_params(layout.params, "generate", Params), **given)
         dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # the last take's seed is one, too

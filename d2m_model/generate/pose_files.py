@@ -107,10 +107,14 @@ def read_pose(
         raise UserError(f"{path}: holds one dancer, number 0; found {dancer}")
     fps = fps or (people is not None and video_fps) or float(FPS)
     if not SLOWEST <= fps <= FASTEST:
-        raise UserError(f"{path}: the video has {fps:g} frames a second, a pose {SLOWEST:g} to {FASTEST:g}; say which it has")
+        raise UserError(
+            f"{path}: the video has {fps:g} frames a second, a pose {SLOWEST:g} to {FASTEST:g}; say which it has"
+        )
     if people is not None:
         if dancer >= TRACKED:
-            raise UserError(f"{path}: the {TRACKED} largest people of a frame are followed, so the dancer must be 0 to {TRACKED - 1}, found {dancer}")
+            raise UserError(
+                f"{path}: the {TRACKED} largest people of a frame are followed, so the dancer must be 0 to {TRACKED - 1}, found {dancer}"
+            )
         people = [_coco(_clean(found), path) for found in people]
         width, height = size or _extent(people)
         frames = track(map(_foremost, people), width, height, max_people=dancer + 1)[:, dancer]
@@ -120,7 +124,9 @@ def read_pose(
     if not (frames[..., 2] > 0).any():
         raise UserError(f"{path}: nobody is seen in any of its {len(frames)} frames")
     if len(frames) * FPS > MOST_FRAMES * fps:
-        raise UserError(f"{path}: lasts {len(frames) / fps / 60:.0f} min at {fps:g} frames a second; a dance may have {MOST_FRAMES // FPS // 60}: cut it")
+        raise UserError(
+            f"{path}: lasts {len(frames) / fps / 60:.0f} min at {fps:g} frames a second; a dance may have {MOST_FRAMES // FPS // 60}: cut it"
+        )
     return ReadPose(pose=at_30_fps(frames, fps), fps=float(fps), size=(int(width), int(height)))
 
 
@@ -151,7 +157,11 @@ def _array(path: Path, dancer: int) -> np.ndarray:
     found = read_npy(path)
     shape = found.shape
     if found.dtype.kind not in "fiu" or found.ndim not in (3, 4) or shape[-1] not in (2, 3) or 0 in shape:
-        raise UserError(f"{path}: a pose is numbers (frames, people, joints, 3) or (frames, joints, 3), found {shape} of {found.dtype}"[:300])
+        raise UserError(
+            f"{path}: a pose is numbers (frames, people, joints, 3) or (frames, joints, 3), found {shape} of {found.dtype}"[
+                :300
+            ]
+        )
     if shape[0] > MOST_FRAMES or (found.ndim == 4 and shape[1] > MOST_PEOPLE):
         raise UserError(f"{path}: at most {MOST_FRAMES} frames of {MOST_PEOPLE} people are read, found {shape[:-2]}")
     if shape[-2] not in JOINTS_READ:

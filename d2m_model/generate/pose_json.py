@@ -19,8 +19,8 @@ FRAME_FILE = re.compile(r"(\d{1,12})_keypoints\.json$")
 OPENPOSE, AIST = "pose_keypoints_2d", "keypoints2d"
 JOINTS = (17, 18, 25, 133)
 WANTED = (
-    "OpenPose's {\"people\": [{\"pose_keypoints_2d\": [...]}]} or a list of them, OpenPifPaf's {\"frame\": n, \"predictions\": "
-    "[...]} a line, or AIST++'s {\"keypoints2d\": ...}"
+    'OpenPose\'s {"people": [{"pose_keypoints_2d": [...]}]} or a list of them, OpenPifPaf\'s {"frame": n, "predictions": '
+    '[...]} a line, or AIST++\'s {"keypoints2d": ...}'
 )
 
 
@@ -35,7 +35,9 @@ def folder_detections(folder: Path, most_frames: int, most_people: int) -> list[
         found = FRAME_FILE.search(path.name)
         if found and path.is_file():
             if int(found[1]) in files:
-                raise UserError(f"{folder}: {path.name} and {files[int(found[1])].name} are the same frame; keep one video's files in a folder")
+                raise UserError(
+                    f"{folder}: {path.name} and {files[int(found[1])].name} are the same frame; keep one video's files in a folder"
+                )
             files[int(found[1])] = path
     if not files:
         raise UserError(f"{folder}: no *_keypoints.json in this folder; OpenPose writes them with --write_json")
@@ -94,10 +96,12 @@ def _pifpaf(path: Path, most_frames: int, most_people: int) -> list[np.ndarray]:
             frame = content.get("frame") if isinstance(content, dict) else None
             found = content.get("predictions") if isinstance(content, dict) else None
             if not (type(frame) is int and 0 <= frame < 1 << 40) or not isinstance(found, list):
-                raise UserError(f"{where} is not OpenPifPaf's {{\"frame\": n, \"predictions\": [...]}}")
+                raise UserError(f'{where} is not OpenPifPaf\'s {{"frame": n, "predictions": [...]}}')
             if len(frames) >= most_frames:
                 raise UserError(f"{path}: at most {most_frames} frames are read")
-            frames[frame] = _people([p.get("keypoints") if isinstance(p, dict) else None for p in found], where, most_people)
+            frames[frame] = _people(
+                [p.get("keypoints") if isinstance(p, dict) else None for p in found], where, most_people
+            )
             _check_size(path, frames)
     _check_frames(path, list(frames), most_frames)
     return _in_a_row(frames, path)
@@ -106,7 +110,7 @@ def _pifpaf(path: Path, most_frames: int, most_people: int) -> list[np.ndarray]:
 def _openpose_people(content: object, path: Path, most_people: int) -> np.ndarray:
     people = content.get("people") if isinstance(content, dict) else None
     if not isinstance(people, list) or not all(isinstance(p, dict) for p in people):
-        raise UserError(f"{path}: not OpenPose's {{\"people\": [{{\"{OPENPOSE}\": [...]}}]}}")
+        raise UserError(f'{path}: not OpenPose\'s {{"people": [{{"{OPENPOSE}": [...]}}]}}')
     return _people([p.get(OPENPOSE, p.get("pose_keypoints")) for p in people], str(path), most_people)
 
 
@@ -118,10 +122,14 @@ def _people(found: list, where: str, most_people: int) -> np.ndarray:
     for person in found:
         if person == []:  # OpenPose writes this of someone with hands or a face alone
             continue
-        good = isinstance(person, list) and len(person) in (3 * j for j in JOINTS) and all(_is_number(v) for v in person)
+        good = (
+            isinstance(person, list) and len(person) in (3 * j for j in JOINTS) and all(_is_number(v) for v in person)
+        )
         if not good:
             count = f"{len(person)} values" if isinstance(person, list) else f"a {type(person).__name__}"
-            raise UserError(f"{where}: a person is x, y and confidence of 17, 18, 25 or 133 joints in one list of numbers, found {count}")
+            raise UserError(
+                f"{where}: a person is x, y and confidence of 17, 18, 25 or 133 joints in one list of numbers, found {count}"
+            )
         if rows and len(person) != len(rows[0]):
             raise UserError(f"{where}: people of {len(rows[0]) // 3} and {len(person) // 3} joints in one frame")
         rows.append(person)
@@ -139,7 +147,9 @@ def _aist(content: object, path: Path, most_frames: int, camera: int) -> np.ndar
     cameras = content if isinstance(content, list) else []
     frames = len(cameras[0]) if cameras and isinstance(cameras[0], list) else 0
     if not 1 <= len(cameras) <= 9 or not 1 <= frames <= most_frames:
-        raise UserError(f"{path}: {AIST} must be lists of 1 to 9 cameras, 1 to {most_frames} frames, 17 joints and 3 numbers")
+        raise UserError(
+            f"{path}: {AIST} must be lists of 1 to 9 cameras, 1 to {most_frames} frames, 17 joints and 3 numbers"
+        )
     rule = f"{path}: {AIST} must be cameras of {frames} frames of 17 joints of 3 numbers each"
     if not all(isinstance(found, list) and len(found) == frames for found in cameras):
         raise UserError(rule)
@@ -148,7 +158,10 @@ def _aist(content: object, path: Path, most_frames: int, camera: int) -> np.ndar
     out = np.empty((frames, 17, 3), np.float32)
     for number, frame in enumerate(cameras[camera - 1]):
         joints = frame if isinstance(frame, list) and len(frame) == 17 else [None]
-        if not all(isinstance(joint, list) and len(joint) == 3 and all(v is None or _is_number(v) for v in joint) for joint in joints):
+        if not all(
+            isinstance(joint, list) and len(joint) == 3 and all(v is None or _is_number(v) for v in joint)
+            for joint in joints
+        ):
             raise UserError(f"{rule}, found otherwise in frame {number}")
         out[number] = _narrow(joints)
     return out
@@ -162,7 +175,10 @@ def _is_number(value: object) -> bool:
 def _check_size(path: Path, frames: dict[int, np.ndarray]) -> None:
     """UserError once the people of all frames have more numbers than one JSON file may have values."""
     last = next(reversed(frames.values()))
-    if len(frames) * last.size > limits.JSON_VALUES and sum(found.size for found in frames.values()) > limits.JSON_VALUES:
+    if (
+        len(frames) * last.size > limits.JSON_VALUES
+        and sum(found.size for found in frames.values()) > limits.JSON_VALUES
+    ):
         raise UserError(f"{path}: over {limits.JSON_VALUES} numbers; cut it into parts")
 
 
@@ -183,7 +199,9 @@ def _in_a_row(frames: dict[int, np.ndarray], path: Path) -> list[np.ndarray]:
     if not joints:
         raise UserError(f"{path}: nobody is seen in any of its {len(frames)} frames")
     if len(joints) > 1:
-        raise UserError(f"{path}: frames of {' and '.join(str(j) for j in sorted(joints))} joints; a file has one layout")
+        raise UserError(
+            f"{path}: frames of {' and '.join(str(j) for j in sorted(joints))} joints; a file has one layout"
+        )
     nobody = np.zeros((0, joints.pop(), 3), np.float32)
     first, last = min(frames), max(frames)
     everyone = (frames.get(n, nobody) for n in range(first, last + 1))

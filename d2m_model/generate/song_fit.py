@@ -65,8 +65,13 @@ def best_fit(
     """
     beats = np.asarray(beats, float)
     if len(beats) < LEAST_BEATS:
-        raise UserError(f"the dance has {len(beats)} beats; own music is fitted to at least {LEAST_BEATS}: give them with --beats")
-    order = sorted((p for song in songs for p in _places(song, beats, np.asarray(downbeats, float), seconds, strength)), key=lambda p: -p.score)
+        raise UserError(
+            f"the dance has {len(beats)} beats; own music is fitted to at least {LEAST_BEATS}: give them with --beats"
+        )
+    order = sorted(
+        (p for song in songs for p in _places(song, beats, np.asarray(downbeats, float), seconds, strength)),
+        key=lambda p: -p.score,
+    )
     for place in order[:TRIED]:
         fit = _laid(place, beats, seconds)
         if fit is not None:
@@ -80,7 +85,9 @@ def counted(beats: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(gaps / np.median(gaps))))])
 
 
-def _places(song: Song, beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None) -> Iterator[_Place]:
+def _places(
+    song: Song, beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None
+) -> Iterator[_Place]:
     """Every place in a song whose mean speed is within LIMIT and that has sound for the whole dance."""
     heard = song.beats
     if len(heard.beats) < LEAST_BEATS:
@@ -95,7 +102,11 @@ def _places(song: Song, beats: np.ndarray, downbeats: np.ndarray, seconds: float
             begin, end = times[0] - beats[0] * speed, times[-1] + (seconds - beats[-1]) * speed
             if abs(speed - 1) > LIMIT or begin < 0 or end > heard.seconds:
                 continue
-            shared = float(np.isin(first + accented * count, own_accented).mean()) if len(accented) and len(own_accented) else None
+            shared = (
+                float(np.isin(first + accented * count, own_accented).mean())
+                if len(accented) and len(own_accented)
+                else None
+            )
             score = _score(shared, heard.strength, np.interp(first + reach, own, np.arange(len(own))), strength)
             cost_here = cost + 0.5 * abs(speed - 1) / LIMIT + min(1.0, _unevenness(times, beats) / UNEVEN)
             yield _Place(song=song, times=times, downbeats=shared, score=score - cost_here)
@@ -137,7 +148,13 @@ def _laid(place: _Place, beats: np.ndarray, seconds: float) -> Fit | None:
             missed = np.abs(np.interp(beats, beats[kept], times) - place.times).max()
             moments = list(zip(times.tolist(), beats[kept].tolist(), strict=True))
             lowest, highest = float(speeds.min()), float(speeds.max())
-            return Fit(song=place.song, moments=moments, speeds=(lowest, highest), downbeats=place.downbeats, offset=float(missed))
+            return Fit(
+                song=place.song,
+                moments=moments,
+                speeds=(lowest, highest),
+                downbeats=place.downbeats,
+                offset=float(missed),
+            )
     return None
 
 

@@ -29,12 +29,24 @@ def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path = Pat
 
 
 def generate_split(
-    shards: ShardSet, load: Callable[[], Composer], folder: Path, params: Params, label: str, *, rhythm: Path, beats: bool = False
+    shards: ShardSet,
+    load: Callable[[], Composer],
+    folder: Path,
+    params: Params,
+    label: str,
+    *,
+    rhythm: Path,
+    beats: bool = False,
 ) -> list[SoundRow]:
     """Write <clip_id>.wav for every clip of `shards`, <clip_id>.codes.npy where the composer draws codes, with `beats` a .json
     beside each, and rows.csv; those of earlier runs are removed. load: gives the model, in each of `params.workers` processes.
     rhythm: folder of the clips' beats, as the stage `rhythm` reads them from the motion."""
-    made = run_all(partial(_generate_clip, shards, load, folder, params, label, rhythm, beats), list(shards.clips), params.workers, label)
+    made = run_all(
+        partial(_generate_clip, shards, load, folder, params, label, rhythm, beats),
+        list(shards.clips),
+        params.workers,
+        label,
+    )
     written = {name for _, names in made for name in names}
     for stale in (f for pattern in ("*.wav", "*.codes.npy") for f in folder.glob(pattern) if f.name not in written):
         stale.unlink()
@@ -50,16 +62,33 @@ def _loaded(load: Callable[[], Composer]) -> Composer:
 
 
 def _generate_clip(
-    shards: ShardSet, load: Callable[[], Composer], folder: Path, params: Params, label: str, rhythm: Path, beats: bool, entry: ClipEntry
+    shards: ShardSet,
+    load: Callable[[], Composer],
+    folder: Path,
+    params: Params,
+    label: str,
+    rhythm: Path,
+    beats: bool,
+    entry: ClipEntry,
 ) -> tuple[SoundRow, set[str]]:
     """Write the files of one clip; gives its row and the names of its sound and codes."""
     model = _loaded(load)
-    made, seconds = model.compose(dance_of(shards, entry, model.stream, rhythm), params), frames_to_seconds(entry.frames)
+    made, seconds = (
+        model.compose(dance_of(shards, entry, model.stream, rhythm), params),
+        frames_to_seconds(entry.frames),
+    )
     sound, codes = f"{entry.clip_id}.wav", f"{entry.clip_id}.codes.npy"
     write_wav(folder / sound, made.audio)
     if made.codes:
         np.save(folder / codes, made.codes[model.level].numpy().astype(np.int16))
     if beats:
-        write_beats(folder / f"{entry.clip_id}.json", made.audio, sound=sound, level=label.split()[-1], seed=params.seed, seconds=seconds)
+        write_beats(
+            folder / f"{entry.clip_id}.json",
+            made.audio,
+            sound=sound,
+            level=label.split()[-1],
+            seed=params.seed,
+            seconds=seconds,
+        )
     row = SoundRow(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
     return row, {sound, codes} if made.codes else {sound}

@@ -52,24 +52,34 @@ def read_take(path: Path) -> np.ndarray:
     try:
         take = read_samples(path, dtype="int16")
     except Unreadable as err:
-        raise UserError(f"{path}: not a readable .wav; --from takes a .wav that generate wrote ({err.reason})") from None
+        raise UserError(
+            f"{path}: not a readable .wav; --from takes a .wav that generate wrote ({err.reason})"
+        ) from None
     if (take.kind, take.channels, take.rate) != ("WAV PCM_16", 1, SAMPLE_RATE):
-        raise UserError(f"{path}: --from takes a .wav that generate wrote (16 bits, mono, {SAMPLE_RATE} Hz), found {take.kind}, {take.channels} channels, {take.rate} Hz")
+        raise UserError(
+            f"{path}: --from takes a .wav that generate wrote (16 bits, mono, {SAMPLE_RATE} Hz), found {take.kind}, {take.channels} channels, {take.rate} Hz"
+        )
     return take.audio[:, 0].astype(np.float32) / FULL
 
 
-def made_again(composer: Rhythmic, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
+def made_again(
+    composer: Rhythmic, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]
+) -> np.ndarray:
     """A take (S,) with these regions made anew: each goes on from what stands before it, under the dance's beats, as loud as
     that is. Outside the regions every sample is the take's own. Raises UserError where the take is of another length."""
     wanted = frames_to_samples(dance.frames)
     if len(audio) != wanted:
-        raise UserError(f"--from: the take lasts {len(audio) / SAMPLE_RATE:.2f} s, but the dance {wanted / SAMPLE_RATE:.2f} s; name the take of this dance")
+        raise UserError(
+            f"--from: the take lasts {len(audio) / SAMPLE_RATE:.2f} s, but the dance {wanted / SAMPLE_RATE:.2f} s; name the take of this dance"
+        )
     gain = peak_gain(audio)  # as the codec heard its music
     for region in regions:
         first = round(region[0] * SAMPLE_RATE)
         kept = {level: composer.player.coded(audio[:first] * gain, level) for level in {"high", composer.level}}
         kept = {level: codes[: first // HOPS[2] * HOPS[2] // HOPS[LEVELS[level]]] for level, codes in kept.items()}
-        short = dataclasses.replace(dance, frames=min(dance.frames, -(-round(region[1] * SAMPLE_RATE) // SAMPLES_PER_FRAME)))
+        short = dataclasses.replace(
+            dance, frames=min(dance.frames, -(-round(region[1] * SAMPLE_RATE) // SAMPLES_PER_FRAME))
+        )
         raw, _ = composer.raw(short, params, kept)
         new = np.zeros_like(audio)
         new[: len(raw)] = raw * _gain(raw, audio, first, params)
@@ -80,7 +90,9 @@ def made_again(composer: Rhythmic, dance: Dance, params: Params, audio: np.ndarr
 def _gain(raw: np.ndarray, audio: np.ndarray, first: int, params: Params) -> np.float32:
     """What makes `raw` as loud as the take is in the `MIDST` before sample `first`; at its start, as a new sound is."""
     before = slice(max(0, first - round(MIDST * SAMPLE_RATE)), first)
-    there, here = (float(np.sqrt(np.mean(np.square(sound[before], dtype=np.float64)))) if first else 0.0 for sound in (audio, raw))
+    there, here = (
+        float(np.sqrt(np.mean(np.square(sound[before], dtype=np.float64)))) if first else 0.0 for sound in (audio, raw)
+    )
     if min(there, here) > 1e-4:
         return np.float32(min(there / here, params.peak / max(1e-4, float(np.abs(raw[first:]).max(initial=1e-4)))))
     loud = normalise(raw, params.loudness, params.peak)

@@ -25,14 +25,18 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
     """
     check_tempo(bpm)
     if len(beats.beats) < 2:
-        raise UserError(f"--tempo needs at least two beats of the dance, found {len(beats.beats)}; give them with --beats")
+        raise UserError(
+            f"--tempo needs at least two beats of the dance, found {len(beats.beats)}; give them with --beats"
+        )
     numbers = counted(beats.beats)
     tempo = 60 * numbers[-1] / (beats.beats[-1] - beats.beats[0])
     count = min(COUNTS, key=lambda c: abs(np.log2(bpm / (tempo * c))))
     accents = _accents(beats, numbers)
     bar = int(np.median(np.diff(accents))) if len(accents) > 1 else 0
 
-    first = float(accents[0] % 2) if count == 0.5 and len(accents) else 0.0  # of the dance's beats, the one to begin with
+    first = (
+        float(accents[0] % 2) if count == 0.5 and len(accents) else 0.0
+    )  # of the dance's beats, the one to begin with
     grid = np.arange(first, numbers[-1] + 1e-9, 1 / count)
     start = float(np.interp(first, numbers, beats.beats))
     times = start + (np.interp(grid, numbers, beats.beats) - start) * tempo * count / bpm
@@ -47,7 +51,11 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
     phase = round((accents[0] - first) * count) % bar if bar else 0
     downbeats = times[phase::bar] if bar else times[np.isin(np.arange(len(times)), np.rint((accents - first) * count))]
     return dataclasses.replace(
-        beats, beats=times[kept], downbeats=downbeats[downbeats <= beats.seconds], strength=strength[kept] if len(strength) else strength, tempo=float(bpm)
+        beats,
+        beats=times[kept],
+        downbeats=downbeats[downbeats <= beats.seconds],
+        strength=strength[kept] if len(strength) else strength,
+        tempo=float(bpm),
     )
 
 

@@ -26,7 +26,9 @@ def serve(app, host: str, port: int) -> None:
     except (OSError, ValueError) as err:
         raise UserError(f"listen: can't serve on {host}:{port} ({err}); give another --port or --host") from None
     if host not in LOOPBACK:
-        say("listen", "anyone who reaches this address can take part; put a proxy with TLS in front (docs/listening.md)")
+        say(
+            "listen", "anyone who reaches this address can take part; put a proxy with TLS in front (docs/listening.md)"
+        )
     say("listen", f"open http://{host}:{server.effective_port}/ (Ctrl-C ends it; votes are kept, a new start goes on)")
     server.run()
 
@@ -36,7 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = stage_parser("d2m_model.listen", __doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8321, help="0 takes any free one (default: 8321)")
-    parser.add_argument("--results", action="store_true", help="write mos.json, votes.csv and raters.csv instead of serving")
+    parser.add_argument(
+        "--results", action="store_true", help="write mos.json, votes.csv and raters.csv instead of serving"
+    )
     args = parser.parse_args(argv)
     if not 0 <= args.port <= 65535:
         raise UserError(f"--port must be 0 to 65535, found {args.port}")
@@ -45,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.results:
         base = layout.stage("listen") / "study.db"
         if not base.is_file():
-            raise UserError(f"{base}: no study yet; run `python -m d2m_model.listen --corpus {layout.corpus}` and let people vote")
+            raise UserError(
+                f"{base}: no study yet; run `python -m d2m_model.listen --corpus {layout.corpus}` and let people vote"
+            )
         criteria = Criteria(checks_right=params.checks_right, headphones_right=params.headphones_right)
         for line in write_results(Store(base), layout.stage("listen"), criteria, draws=params.draws, seed=params.seed):
             say("listen", line)

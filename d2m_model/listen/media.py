@@ -101,5 +101,7 @@ def _caption(image: np.ndarray, answer: int) -> np.ndarray:
         (span, rise), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 2)
         scale = min(0.9 * width / span, 0.09 * height / rise)
         place = (int((width - scale * span) / 2), int(height * (0.48 + 0.12 * line)))
-        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), max(1, round(2 * scale)), cv2.LINE_AA)
+        cv2.putText(
+            image, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), max(1, round(2 * scale)), cv2.LINE_AA
+        )
     return image

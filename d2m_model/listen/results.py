@@ -133,7 +133,9 @@ def write_results(store: Store, folder: Path, criteria: Criteria, *, draws: int,
     raw["answer"] = raw.answer.astype("Int64")
     order = ["rater", "position", "task", "kind", "system", "clip", "score", "answer", "kept"]
     write_text(folder / "votes.csv", raw[order].to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "raters.csv", raters.assign(rater=raters.rater.map(pseudonym)).to_csv(index=False, lineterminator="\n"))
+    write_text(
+        folder / "raters.csv", raters.assign(rater=raters.rater.map(pseudonym)).to_csv(index=False, lineterminator="\n")
+    )
     write_text(folder / "mos.json", json.dumps(summary, indent=2) + "\n")
     return _lines(counts, screened, everyone) + [f"mos.json, votes.csv and raters.csv in {folder}"]
 

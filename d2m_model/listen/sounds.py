@@ -30,7 +30,9 @@ def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str
     that is not there.
     """
     known = named_systems(layout)
-    coded = [f"{RECONSTRUCTED} {level}" for level in LEVELS if (layout.stage("synthesizer") / level / "model.pt").is_file()]
+    coded = [
+        f"{RECONSTRUCTED} {level}" for level in LEVELS if (layout.stage("synthesizer") / level / "model.pt").is_file()
+    ]
     for name in chosen:
         if name not in (there := [*known, *CONTROLS, *coded]):
             raise UserError(f"listen.systems: no system '{name}'; there are: {', '.join(there)}")
@@ -67,7 +69,9 @@ def system_sounds(layout: Layout, shards: ShardSet, system: str, clips: list[str
         draw = drawn_from(ShardSet(layout.stage("shards"), "train")) if system == TRAINING_SONG else None
         made = control_sounds(own, {c.clip_id: c.song for c in shards.clips}, seed, draw).get(system, {})
         if not made.keys() >= set(clips):
-            raise UserError(f"{layout.stage('shards')}: all {shards.split} clips have one song; mismatched music needs a second one")
+            raise UserError(
+                f"{layout.stage('shards')}: all {shards.split} clips have one song; mismatched music needs a second one"
+            )
         return {clip: made[clip] for clip in clips}
     folder = named_systems(layout)[system].folder
     sounds = {clip: read_sound(folder / f"{clip}.wav") for clip in clips}

@@ -32,7 +32,9 @@ def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]
     stimuli = [s for task, names in systems.items() for s in stimuli_of(task, names, clips)]
     if params.headphones_right:
         stimuli += headphone_stimuli()
-    dealt = {name: getattr(params, name) for name in ("split", "items", "practice", "checks", "seed", "seconds", "loudness")}
+    dealt = {
+        name: getattr(params, name) for name in ("split", "items", "practice", "checks", "seed", "seconds", "loudness")
+    }
     dealt |= {"systems": systems, "clips": clips, "headphones": bool(params.headphones_right)}
     store = Store(layout.stage("listen") / "study.db")
     secret = store.begin(dealt | {"sounds": sounds.fingerprint(layout, params.split, systems["coherence"], clips)})
@@ -55,7 +57,10 @@ def make_files(
         heard |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}
     gains, level = sounds.loudness_gains(heard, params.loudness)
     if level < params.loudness - 0.05:
-        say("listen", f"all sounds are at {level:.1f} LUFS: at {params.loudness:g} the loudest moments of one would clip")
+        say(
+            "listen",
+            f"all sounds are at {level:.1f} LUFS: at {params.loudness:g} the loudest moments of one would clip",
+        )
     music = lambda system, clip: heard[system, clip] * np.float32(gains[system, clip])
     folder = layout.stage("listen") / "media"
     folder.mkdir(parents=True, exist_ok=True)

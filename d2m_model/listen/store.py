@@ -90,10 +90,14 @@ class Store:
                 with base:
                     yield base
         except UnicodeDecodeError:  # of a text in it, or in sqlite's own complaint about it
-            raise UserError(f"{self.path}: a damaged study's database (a text that is not UTF-8); move it away") from None
+            raise UserError(
+                f"{self.path}: a damaged study's database (a text that is not UTF-8); move it away"
+            ) from None
         except sqlite3.DatabaseError as err:
             if getattr(err, "sqlite_errorcode", 0) & 255 in TROUBLE:
-                raise UserError(f"{self.path}: can't be used ({err}); check the folder's permissions and the disk's room") from None
+                raise UserError(
+                    f"{self.path}: can't be used ({err}); check the folder's permissions and the disk's room"
+                ) from None
             if not isinstance(err, sqlite3.OperationalError) and type(err) is not sqlite3.DatabaseError:
                 raise  # about a statement: ours
             raise UserError(f"{self.path}: not a study's database, or a damaged one ({err}); move it away") from None

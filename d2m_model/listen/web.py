@@ -88,7 +88,9 @@ def create_app(
             return flask.redirect(flask.url_for("welcome"), 303)
         step = store.step(number)
         if step.stimulus is None:
-            return _message("Thank you!", "You have answered everything, and all answers are saved. You may close this page.")
+            return _message(
+                "Thank you!", "You have answered everything, and all answers are saved. You may close this page."
+            )
         store.show(number, step.position, clock())
         task = step.stimulus.task
         return flask.render_template(
@@ -134,18 +136,24 @@ def create_app(
         if current() is None or not FILE.fullmatch(name) or not store.offers(name):
             flask.abort(404)
         # No date and no tag made of it: the order in which files were made would tell what they are.
-        return flask.send_from_directory(media.resolve(), name, etag=False, last_modified=0, max_age=YEAR, conditional=True)
+        return flask.send_from_directory(
+            media.resolve(), name, etag=False, last_modified=0, max_age=YEAR, conditional=True
+        )
 
     @app.errorhandler(UserError)
     def unusable(err: UserError):
         print(f"listen: error: {err}", file=sys.stderr, flush=True)  # who serves the study can do something about it
         if flask.request.endpoint == "vote":
             return {"error": "the vote can't be saved now"}, 503
-        return _message("The study can't go on", "Its server has a problem. Please come back later; your answers are kept.", 503)
+        return _message(
+            "The study can't go on", "Its server has a problem. Please come back later; your answers are kept.", 503
+        )
 
     @app.after_request
     def guard(answer):
-        answer.headers["Content-Security-Policy"] = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'"
+        answer.headers["Content-Security-Policy"] = (
+            "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'"
+        )
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Referrer-Policy"] = "no-referrer"
         if flask.request.endpoint not in ("file", "static"):

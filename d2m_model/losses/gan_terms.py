@@ -111,7 +111,12 @@ def discriminator_term(
 
 
 def generator_terms(
-    net: DanceToCodes, discriminator: nn.Module, vqvae: JukeboxVQVAE, predicted: torch.Tensor, target: Target, excerpt: Excerpt
+    net: DanceToCodes,
+    discriminator: nn.Module,
+    vqvae: JukeboxVQVAE,
+    predicted: torch.Tensor,
+    target: Target,
+    excerpt: Excerpt,
 ) -> dict[str, torch.Tensor]:
     """Every term whose weight is not 0, each a scalar. predicted (B, 64, L): what `net` made, before the lookup.
 

@@ -62,7 +62,9 @@ class BinCounts:
 def count_bins(generated: np.ndarray, reference: np.ndarray) -> BinCounts:
     """Counts over bins (n,) of two sounds of one length."""
     assert generated.shape == reference.shape, (generated.shape, reference.shape)
-    return BinCounts(generated=int(generated.sum()), reference=int(reference.sum()), both=int((generated & reference).sum()))
+    return BinCounts(
+        generated=int(generated.sum()), reference=int(reference.sum()), both=int((generated & reference).sum())
+    )
 
 
 def _columns(counts: list[BinCounts]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,7 +97,13 @@ def precision_and_recall(counts: list[BinCounts]):
     def summary(w: np.ndarray) -> dict[str, np.ndarray]:
         mean = weighted_mean(w, bcs), weighted_mean(w, bhs)
         pooled = _ratio(w @ both, w @ generated, 0.0), _ratio(w @ both, w @ reference, 0.0)
-        scores = {"BCS": mean[0], "CSD": weighted_deviation(w, bcs), "BHS": mean[1], "HSD": weighted_deviation(w, bhs), "F1": _f1(*mean)}
+        scores = {
+            "BCS": mean[0],
+            "CSD": weighted_deviation(w, bcs),
+            "BHS": mean[1],
+            "HSD": weighted_deviation(w, bhs),
+            "F1": _f1(*mean),
+        }
         scores |= {"BCS_micro": pooled[0], "BHS_micro": pooled[1], "F1_micro": _f1(*pooled)}
         return {name: 100 * value for name, value in scores.items()}
 

@@ -14,7 +14,9 @@ Summary = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Weights (draws, clips) -> {score: (draws,)}; nan where a draw leaves a score undefined."""
 
 
-def resamples(clips: int, songs: Sequence[str] | None = None, *, draws: int = 2000, seed: int = 0) -> dict[str, np.ndarray]:
+def resamples(
+    clips: int, songs: Sequence[str] | None = None, *, draws: int = 2000, seed: int = 0
+) -> dict[str, np.ndarray]:
     """{'': weights of drawn clips, '_song': of drawn songs}, each float (draws, clips).
 
     songs : the song of each clip; None where unknown. A kind with fewer than two clips or songs to draw from is absent.
@@ -73,6 +75,8 @@ def weighted_deviation(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
 def bootstrap_interval(values: np.ndarray, *, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
     """(mean, low, high) of one value per clip (clips,), nan left out; nan where there is no mean, or no interval."""
     values = np.asarray(values, float)
-    found = with_intervals(lambda w: {"mean": weighted_mean(w, values)}, len(values), resamples(len(values), draws=draws, seed=seed))
+    found = with_intervals(
+        lambda w: {"mean": weighted_mean(w, values)}, len(values), resamples(len(values), draws=draws, seed=seed)
+    )
     nan = float("nan")
     return found["mean"], found.get("mean_low", nan), found.get("mean_high", nan)

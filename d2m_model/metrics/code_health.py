@@ -33,14 +33,18 @@ def hum_share(audio: np.ndarray, rate: float) -> float:
     return float(power[from_multiple <= NEAR].sum() / power[hertz > NEAR].sum())
 
 
-def hum_scores(sounds: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], rate: float, weights: Mapping[str, np.ndarray]) -> dict:
+def hum_scores(
+    sounds: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], rate: float, weights: Mapping[str, np.ndarray]
+) -> dict:
     """{'hum_ratio': mean `hum_share` of a system's sounds over that of the reconstruction's of the same clips} and bounds.
 
     again : clip -> its own music coded and decoded at the system's level. weights : of `resamples` over the sorted clips.
     """
     clips = sorted(sounds)
     made, coded = (np.array([hum_share(of[c], rate) for c in clips]) for of in (sounds, again))
-    return with_intervals(lambda w: {"hum_ratio": weighted_mean(w, made) / weighted_mean(w, coded)}, len(clips), weights)
+    return with_intervals(
+        lambda w: {"hum_ratio": weighted_mean(w, made) / weighted_mean(w, coded)}, len(clips), weights
+    )
 
 
 def longest_copy(codes: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> int:
@@ -65,7 +69,12 @@ def longest_copy(codes: Sequence[np.ndarray], training: Sequence[np.ndarray]) ->
         number = numbered(ranks[k][:last], ranks[k][length - (1 << k) :])
         return bool(np.isin(number[whole & mine[:last]], number[whole & ~mine[:last]]).any())
 
-    low, high = 0, min(max((len(p) for p in parts[: len(codes)]), default=0), max((len(p) for p in parts[len(codes) :]), default=0))
+    low, high = (
+        0,
+        min(
+            max((len(p) for p in parts[: len(codes)]), default=0), max((len(p) for p in parts[len(codes) :]), default=0)
+        ),
+    )
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if shared(middle) else (low, middle - 1)

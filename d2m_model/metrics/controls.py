@@ -39,7 +39,9 @@ def rhythm_clicks(rhythm: Mapping[str, Beats], samples: Mapping[str, int]) -> di
     return {c: clicks_at(np.round(found.beats * SAMPLE_RATE).astype(int), samples[c]) for c, found in rhythm.items()}
 
 
-def fitted_songs(songs: Mapping[str, Beaten], dances: Mapping[str, Beats], samples: Mapping[str, int]) -> dict[str, np.ndarray]:
+def fitted_songs(
+    songs: Mapping[str, Beaten], dances: Mapping[str, Beats], samples: Mapping[str, int]
+) -> dict[str, np.ndarray]:
     """{clip: the training song of the nearest tempo, stretched so that its beats fall on the dance's}.
 
     songs : training clip -> its music. dances : clip -> its true beats. A dance with fewer than two beats, or of a tempo that
@@ -88,15 +90,24 @@ def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
     return draw
 
 
-def beat_controls(samples: Mapping[str, int], train: ShardSet, truth: Path, rhythm: Mapping[str, Beats]) -> dict[str, dict[str, np.ndarray]]:
+def beat_controls(
+    samples: Mapping[str, int], train: ShardSet, truth: Path, rhythm: Mapping[str, Beats]
+) -> dict[str, dict[str, np.ndarray]]:
     """The controls that know beats, of those that there are: {control: {clip: sound}}.
 
     samples : clip -> how long its sounds are. truth : folder of the corpus's true beats, which need not be there. rhythm :
     clip -> beats read from its motion, or empty.
     """
     dances, known = true_rhythm(truth, list(samples)), true_rhythm(truth, [c.clip_id for c in train.clips])
-    songs = {c.clip_id: Beaten(train.read(c.clip_id, 0, c.frames).audio, known[c.clip_id]) for c in train.clips} if dances and known else {}
-    made = {FITTED: fitted_songs(songs, dances, samples), RHYTHM: rhythm_clicks({c: b for c, b in rhythm.items() if c in samples}, samples)}
+    songs = (
+        {c.clip_id: Beaten(train.read(c.clip_id, 0, c.frames).audio, known[c.clip_id]) for c in train.clips}
+        if dances and known
+        else {}
+    )
+    made = {
+        FITTED: fitted_songs(songs, dances, samples),
+        RHYTHM: rhythm_clicks({c: b for c, b in rhythm.items() if c in samples}, samples),
+    }
     return {name: sounds for name, sounds in made.items() if sounds}
 
 

@@ -16,7 +16,11 @@ SILENCE = 1e-4
 
 
 def decoder_scores(
-    models: Mapping[str, JukeboxVQVAE], level: int, sounds: Mapping[str, np.ndarray], songs: Mapping[str, str], embedder: Embedder
+    models: Mapping[str, JukeboxVQVAE],
+    level: int,
+    sounds: Mapping[str, np.ndarray],
+    songs: Mapping[str, str],
+    embedder: Embedder,
 ) -> dict[str, dict[str, float]]:
     """{name: {"P4": own - other by onsets, "FAD": to the sounds as they were}} of sounds {clip: (S,)} of `songs` {clip: song},
     coded and decoded again at `level` (0, 1 or 2) by each model; all have the encoder and the codebook of the first. Nan where there is too little to say: clips of one song, or
@@ -28,10 +32,15 @@ def decoder_scores(
     codes, scores = codes_of(next(iter(models.values())), level, sounds), {}
     for name, model in models.items():
         made = decoded(model, level, codes, sounds)
-        pairs = np.array(list(own_minus_other({c: onset_times(s) for c, s in made.items()}, wanted, seconds, songs).values())).reshape(-1, 2)
+        pairs = np.array(
+            list(own_minus_other({c: onset_times(s) for c, s in made.items()}, wanted, seconds, songs).values())
+        ).reshape(-1, 2)
         pairs, found = pairs[np.isfinite(pairs).all(axis=1)], _patches(made, embedder)
         enough = min(len(there), len(found)) > max(2, there.shape[1])
-        scores[name] = {"P4": float((pairs[:, 0] - pairs[:, 1]).mean()) if len(pairs) else float("nan"), "FAD": frechet(found, there) if enough else float("nan")}
+        scores[name] = {
+            "P4": float((pairs[:, 0] - pairs[:, 1]).mean()) if len(pairs) else float("nan"),
+            "FAD": frechet(found, there) if enough else float("nan"),
+        }
     return scores
 
 

@@ -82,7 +82,9 @@ def kernel_distance(points: np.ndarray, music: Music) -> Callable[[np.ndarray], 
     The paper's own package kadtk brings a dozen embedding networks and their frameworks, none of them the one used here.
     """
     own = music.kernel(points, points)
-    across = np.concatenate([music.kernel(points[at : at + ROWS], music.points).mean(axis=1) for at in range(0, len(points), ROWS)])
+    across = np.concatenate(
+        [music.kernel(points[at : at + ROWS], music.points).mean(axis=1) for at in range(0, len(points), ROWS)]
+    )
 
     def measure(kept: np.ndarray) -> float:
         n = int(kept.sum())
@@ -145,10 +147,14 @@ def fad_scores(points: np.ndarray, reference: np.ndarray, seed: int) -> dict:
     result = {"patches": size, "reference_patches": len(reference)}
     fewest = min(size, len(reference))
     if fewest < ENOUGH_FAD * dimensions:
-        return result | {"declined": f"{fewest} patches are too few for {dimensions} dimensions: {ENOUGH_FAD * dimensions} are needed"}
+        return result | {
+            "declined": f"{fewest} patches are too few for {dimensions} dimensions: {ENOUGH_FAD * dimensions} are needed"
+        }
     result["fad"] = frechet(points, reference)
     if fewest < ENOUGH_INFINITY * dimensions:
-        return result | {"infinity_declined": f"{fewest} patches are too few to extrapolate: {ENOUGH_INFINITY * dimensions} are needed"}
+        return result | {
+            "infinity_declined": f"{fewest} patches are too few to extrapolate: {ENOUGH_INFINITY * dimensions} are needed"
+        }
     rng = np.random.default_rng(seed)
     sizes = np.unique(np.linspace(size // 2, size, 8).astype(int))
     found = [np.mean([frechet(points[rng.permutation(size)[:n]], reference) for _ in range(8)]) for n in sizes]

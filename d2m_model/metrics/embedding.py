@@ -40,7 +40,10 @@ class Embedder:
         import torch
 
         with torch.inference_mode():
-            parts = [self.net(torch.from_numpy(patches[at : at + BATCH])).double().numpy() for at in range(0, len(patches), BATCH)]
+            parts = [
+                self.net(torch.from_numpy(patches[at : at + BATCH])).double().numpy()
+                for at in range(0, len(patches), BATCH)
+            ]
         return np.concatenate(parts)
 
 
@@ -129,23 +132,33 @@ def score_embedded(
     """
     known = [(points, genre) for audio, genre in train if (points := embed(audio, embedder))]
     if not known:
-        raise UserError(f"evaluate: every sound of the {source} is under 0.975 s: there is nothing to compare embeddings with")
+        raise UserError(
+            f"evaluate: every sound of the {source} is under 0.975 s: there is nothing to compare embeddings with"
+        )
     database = Database([points for points, _ in known], [genre for _, genre in known])
     points = {name: {c: embed(sounds[c], embedder) for c in sorted(sounds)} for name, sounds in systems.items()}
     own = points["ground truth"]
     asked = genre_facts(database, genres or dict.fromkeys(own, ""), own)
     far = np.concatenate([database.nearest(p.segments)[1] for p in own.values() if p] or [np.ones(1)])
-    again = {level: [p.patches for audio in sounds if (p := embed(audio, embedder))] for level, sounds in (coded or {}).items()}
+    again = {
+        level: [p.patches for audio in sounds if (p := embed(audio, embedder))]
+        for level, sounds in (coded or {}).items()
+    }
     played = {level: Music(np.concatenate(found)) for level, found in again.items() if found}
     result = {}
     for name, found in points.items():
         weights = resamples(len(found), [songs[c] for c in found] if songs else None, draws=draws, seed=seed)
         answered = None if "declined" in asked else genres
         level = level_of(name)
-        result[name] = embedding_scores(found, database, answered, float(far.mean()) or np.nan, weights, seed, songs, played.get(level))
+        result[name] = embedding_scores(
+            found, database, answered, float(far.mean()) or np.nan, weights, seed, songs, played.get(level)
+        )
         if "coded" in result[name][0]["fad"]:
             result[name][0]["fad"]["coded_level"] = level
-    return {"embedding": {"name": embedder.name, "label": LABELS[embedder.name], "database": source}, "genre": asked}, result
+    return {
+        "embedding": {"name": embedder.name, "label": LABELS[embedder.name], "database": source},
+        "genre": asked,
+    }, result
 
 
 def embedding_scores(
@@ -180,4 +193,6 @@ def embedding_scores(
         return scores | {"fad": {"declined": "every sound is too short"}}, rows
     clips = [c for c, patches in known.items() for _ in patches]
     of = [songs[c] for c in clips] if songs else None
-    return scores | distance_scores(np.concatenate(list(known.values())), database.music, seed, clips=clips, songs=of, coded=coded), rows
+    return scores | distance_scores(
+        np.concatenate(list(known.values())), database.music, seed, clips=clips, songs=of, coded=coded
+    ), rows

@@ -55,7 +55,9 @@ def _heard(path: Path) -> tuple[np.ndarray, Samples]:
     found = read_samples(path, mono=True)
     audio = prepared(found.audio, found.rate)
     if not len(audio):
-        raise UserError(f"{path}: holds no sound ({len(found.audio)} samples at {found.rate} Hz); write it again or leave it out")
+        raise UserError(
+            f"{path}: holds no sound ({len(found.audio)} samples at {found.rate} Hz); write it again or leave it out"
+        )
     return audio, found
 
 
@@ -104,10 +106,14 @@ def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> P
         found, known = sound_files(generated), sound_files(reference)
         missing = sorted(set(found) - set(known))
         if missing:
-            raise UserError(f"{reference}: no reference named {missing[0]} ({len(missing)} of {len(found)} generated files have none)")
+            raise UserError(
+                f"{reference}: no reference named {missing[0]} ({len(missing)} of {len(found)} generated files have none)"
+            )
         unused = sorted(set(known) - set(found))
         if unused:
-            remarks.append(f"{len(unused)} of {len(known)} references have no generated file and are not scored: {_some(unused)}")
+            remarks.append(
+                f"{len(unused)} of {len(known)} references have no generated file and are not scored: {_some(unused)}"
+            )
         files = {"generated": found, "reference": {name: known[name] for name in found}}
     else:
         pairs = read_records(table, Pair)
@@ -119,14 +125,22 @@ def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> P
         for column in columns:
             named = {p.generated: getattr(p, column) for p in pairs if getattr(p, column)}
             if named and len(named) < len(pairs):
-                raise UserError(f"{table}: {len(named)} of {len(pairs)} rows name a {column}; name it in all rows or in none")
+                raise UserError(
+                    f"{table}: {len(named)} of {len(pairs)} rows name a {column}; name it in all rows or in none"
+                )
             columns[column] = named or None
     sounds = {}
     for side, paths in files.items():
         sounds[side], notes = _read_side(side, paths)
         remarks += notes
     remarks += uneven(sounds["generated"], sounds["reference"])
-    return PairedSounds(generated=sounds["generated"], reference=sounds["reference"], songs=columns["song"], genres=columns["genre"], remarks=remarks)
+    return PairedSounds(
+        generated=sounds["generated"],
+        reference=sounds["reference"],
+        songs=columns["song"],
+        genres=columns["genre"],
+        remarks=remarks,
+    )
 
 
 def as_long(audio: np.ndarray, samples: int) -> np.ndarray:
@@ -162,10 +176,16 @@ def training_files(folder: Path) -> list[tuple[Path, str]]:
     """
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = [p for p in sorted(Path(folder).glob("*")) + sorted(Path(folder).glob("*/*")) if p.suffix.lower() in SOUNDS and p.is_file()]
+    found = [
+        p
+        for p in sorted(Path(folder).glob("*")) + sorted(Path(folder).glob("*/*"))
+        if p.suffix.lower() in SOUNDS and p.is_file()
+    ]
     found = [p for p in found if not p.name.startswith(".")]
     if not found:
-        raise UserError(f"{folder}: no sound files ({', '.join(SOUNDS)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav")
+        raise UserError(
+            f"{folder}: no sound files ({', '.join(SOUNDS)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav"
+        )
     return [(p, "" if p.parent == Path(folder) else plain(p.parent.name)) for p in found]
 
 
@@ -177,11 +197,17 @@ def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray]
         mixed += [name] * (found.channels > 1 and found.alone is None)
         alone += [name] * (found.alone is not None)
         silent += [name] * (not found.audio.any())
-    notes = [f"{n} {side} files resampled from {rate} to {SAMPLE_RATE} Hz" for rate, n in sorted(rates.items()) if rate != SAMPLE_RATE]
+    notes = [
+        f"{n} {side} files resampled from {rate} to {SAMPLE_RATE} Hz"
+        for rate, n in sorted(rates.items())
+        if rate != SAMPLE_RATE
+    ]
     if mixed:
         notes.append(f"{len(mixed)} {side} files have several channels: scored as the mean of them: {_some(mixed)}")
     if alone:
-        notes.append(f"{len(alone)} {side} files have channels that cancel each other: scored as the loudest of them: {_some(alone)}")
+        notes.append(
+            f"{len(alone)} {side} files have channels that cancel each other: scored as the loudest of them: {_some(alone)}"
+        )
     if silent:
         notes.append(f"{len(silent)} {side} files are digital silence: {_some(silent)}")
     return sounds, notes
@@ -224,10 +250,19 @@ def read_truth(path: Path, *, bars: bool = False) -> Beats:
     where they are no ascending seconds of a clip."""
     found = {"downbeats": np.zeros(0)} | read_npz(path, ("beats", "downbeats") if bars else ("beats",), ("downbeats",))
     for name, times in found.items():
-        if times.ndim != 1 or times.dtype.kind not in "fiu" or not np.isfinite(times).all() or (np.diff(times.astype(float)) <= 0).any():
-            raise UserError(f"{path}: {name} must be ascending seconds (n,), found {times.dtype} {times.shape}; run the stage sources again")
+        if (
+            times.ndim != 1
+            or times.dtype.kind not in "fiu"
+            or not np.isfinite(times).all()
+            or (np.diff(times.astype(float)) <= 0).any()
+        ):
+            raise UserError(
+                f"{path}: {name} must be ascending seconds (n,), found {times.dtype} {times.shape}; run the stage sources again"
+            )
         if times.size and not 0 <= times[0] <= times[-1] <= CLIP_SECONDS:
-            raise UserError(f"{path}: {name} must be 0 s to {CLIP_SECONDS} s, found {times[0]:g} to {times[-1]:g}; run the stage sources again")
+            raise UserError(
+                f"{path}: {name} must be 0 s to {CLIP_SECONDS} s, found {times[0]:g} to {times[-1]:g}; run the stage sources again"
+            )
     return Beats(found["beats"].astype(float), found["downbeats"].astype(float))
 
 
@@ -245,16 +280,22 @@ def read_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
     for clip in clips:
         path = folder / f"{clip}.json"
         if not path.is_file():
-            raise UserError(f"{path}: not there, but there is a rhythm of other clips; run the stage rhythm again, or remove {folder}")
+            raise UserError(
+                f"{path}: not there, but there is a rhythm of other clips; run the stage rhythm again, or remove {folder}"
+            )
         try:
             content = read_json(path)
             lists = [np.array(content[key], float) for key in ("beats", "downbeats")]
-            fits = all(x.ndim == 1 and np.isfinite(x).all() and (np.diff(x) > 0).all() and (x >= 0).all() for x in lists)
+            fits = all(
+                x.ndim == 1 and np.isfinite(x).all() and (np.diff(x) > 0).all() and (x >= 0).all() for x in lists
+            )
         except Unreadable as err:
             raise UserError(f"{err}; run the stage rhythm again") from None
         except (ValueError, KeyError, TypeError, OverflowError):
             fits = False
         if not fits:
-            raise UserError(f"{path}: beats and downbeats must be ascending lists of seconds from 0; run the stage rhythm again")
+            raise UserError(
+                f"{path}: beats and downbeats must be ascending lists of seconds from 0; run the stage rhythm again"
+            )
         result[clip] = Beats(*lists)
     return result

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 import pandas as pd
 
 COLUMNS = {
-    "P1": {"coverage_micro": "coverage %", "hit_micro": "hit %", "coverage_macro": "coverage, mean of clips %", "hit_macro": "hit, mean of clips %"},
+    "P1": {
+        "coverage_micro": "coverage %",
+        "hit_micro": "hit %",
+        "coverage_macro": "coverage, mean of clips %",
+        "hit_macro": "hit, mean of clips %",
+    },
     "P2": {"BCS": "BCS %", "CSD": "CSD %", "BHS": "BHS %", "HSD": "HSD %", "F1": "F1 %", "F1_micro": "F1 pooled %"},
 }
 COLUMNS["P3"] = COLUMNS["P2"] | {"tempo_difference_bpm": "tempo difference BPM"}
@@ -32,7 +37,12 @@ KINDS = {
 }
 
 
-SCORES = {"P1 coverage": ("P1", "coverage_micro"), "P1 hit": ("P1", "hit_micro"), "P2 F1": ("P2", "F1"), "P3 F1": ("P3", "F1")}
+SCORES = {
+    "P1 coverage": ("P1", "coverage_micro"),
+    "P1 hit": ("P1", "hit_micro"),
+    "P2 F1": ("P2", "F1"),
+    "P3 F1": ("P3", "F1"),
+}
 """Column of the first table -> where it stands in a system's summary."""
 
 
@@ -45,7 +55,11 @@ def cell(scores: Mapping, name: str, digits: int, *, sign: bool = False, over: s
     """'88.2 [80.1, 93.0]': a score with its 95 % interval over clips, or over songs with over='_song'."""
     text = number(scores.get(name), digits, sign=sign)
     low, high = scores.get(f"{name}{over}_low"), scores.get(f"{name}{over}_high")
-    return text if low is None or high is None else f"{text} [{number(low, digits, sign=sign)}, {number(high, digits, sign=sign)}]"
+    return (
+        text
+        if low is None or high is None
+        else f"{text} [{number(low, digits, sign=sign)}, {number(high, digits, sign=sign)}]"
+    )
 
 
 def p4_kind(p4: Mapping, kind: str) -> Mapping | None:
@@ -61,7 +75,10 @@ def reference_kind(systems: Mapping[str, Mapping]) -> str:
 def protocol_table(systems: Mapping[str, Mapping], protocol: str, digits: int = 1) -> pd.DataFrame:
     """One row per system: the scores of P1, P2 or P3 with their intervals over clips."""
     scored = {n: s[protocol] for n, s in systems.items() if protocol in s}
-    rows = [{"system": n} | {label: cell(s, key, digits) for key, label in COLUMNS[protocol].items()} for n, s in scored.items()]
+    rows = [
+        {"system": n} | {label: cell(s, key, digits) for key, label in COLUMNS[protocol].items()}
+        for n, s in scored.items()
+    ]
     return pd.DataFrame(rows)
 
 
@@ -84,7 +101,10 @@ def tempo_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     for name, summary in systems.items():
         p4 = summary.get("P4", {})
         row = {"system": name, "tempo error BPM": cell(p4, "tempo_error_bpm", 1)}
-        row |= {"envelope correlation": cell(p4, "envelope_peak", 2), "its lag s": cell(p4, "envelope_lag_s", 2, sign=True)}
+        row |= {
+            "envelope correlation": cell(p4, "envelope_peak", 2),
+            "its lag s": cell(p4, "envelope_lag_s", 2, sign=True),
+        }
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -108,11 +128,21 @@ def systems_table(systems: Mapping[str, Mapping], digits: int = 1, *, brief: boo
         row = {"system": name, "kind": summary["kind"]}
         for label, (protocol, key) in SCORES.items():
             row[label] = show(part(protocol), key, digits)
-        for kind in [k for k in ("beats", "onsets", "rhythm") if any(p4_kind(s.get("P4", {}), k) for s in systems.values())]:
+        for kind in [
+            k for k in ("beats", "onsets", "rhythm") if any(p4_kind(s.get("P4", {}), k) for s in systems.values())
+        ]:
             row[f"P4 own − other ({kind})"] = cell(p4_kind(part("P4"), kind) or {}, "difference", 3, sign=True)
         if any("fad" in s for s in systems.values()):
-            row |= {"genre %": show(part("genre"), "accuracy", digits), "FAD": show(part("fad"), "fad", 2), "FAD∞": number(part("fad").get("fad_infinity"), 2)}
-            row |= {"FAD coded": show(part("fad"), "coded", 2)} if any("coded" in s.get("fad", {}) for s in systems.values()) else {}
+            row |= {
+                "genre %": show(part("genre"), "accuracy", digits),
+                "FAD": show(part("fad"), "fad", 2),
+                "FAD∞": number(part("fad").get("fad_infinity"), 2),
+            }
+            row |= (
+                {"FAD coded": show(part("fad"), "coded", 2)}
+                if any("coded" in s.get("fad", {}) for s in systems.values())
+                else {}
+            )
             row |= {"KAD": show(part("kad"), "kad", 2)}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -123,7 +153,11 @@ def sound_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     rows = []
     for name, summary in systems.items():
         sound, novelty = summary.get("sound", {}), summary.get("novelty")
-        row = {"system": name, "loudness LUFS": cell(sound, "lufs", 1), "difference LU": cell(sound, "loudness_difference_lu", 1)}
+        row = {
+            "system": name,
+            "loudness LUFS": cell(sound, "lufs", 1),
+            "difference LU": cell(sound, "loudness_difference_lu", 1),
+        }
         row["log-mel distance dB"] = cell(sound, "log_mel_distance_db", 1)
         rows.append(row | ({"novelty": cell(novelty, "novelty", 2)} if novelty else {}))
     return pd.DataFrame(rows).fillna("–")
@@ -135,8 +169,15 @@ def codes_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     rows = []
     for name, summary in systems.items():
         if codes := summary.get("codes"):
-            row = {"system": name, "level": codes["level"], "power at the codes' rate ÷ reconstruction's": cell(codes, "hum_ratio", 2)}
-            row |= {"onsets ÷ ground truth's": cell(summary.get("P4", {}), "onset_ratio", 2), "novelty": cell(summary.get("novelty", {}), "novelty", 2)}
+            row = {
+                "system": name,
+                "level": codes["level"],
+                "power at the codes' rate ÷ reconstruction's": cell(codes, "hum_ratio", 2),
+            }
+            row |= {
+                "onsets ÷ ground truth's": cell(summary.get("P4", {}), "onset_ratio", 2),
+                "novelty": cell(summary.get("novelty", {}), "novelty", 2),
+            }
             rows.append(row | {"longest copy s": number(codes.get("copied_seconds"), 2)})
     return pd.DataFrame(rows)
 
@@ -153,15 +194,32 @@ def rhythm_table(rhythm: Mapping[str, Mapping]) -> pd.DataFrame:
 def headline(summary: Mapping) -> dict[str, float]:
     """The numbers of `systems_table` and a few more as plain values, rounded as they are shown there; for DVC."""
     p4, fad = summary.get("P4", {}), summary.get("fad", {})
-    values = {label.replace(" ", "_"): (summary.get(protocol, {}).get(key), 1) for label, (protocol, key) in SCORES.items()}
+    values = {
+        label.replace(" ", "_"): (summary.get(protocol, {}).get(key), 1) for label, (protocol, key) in SCORES.items()
+    }
     for kind in ("beats", "onsets", "rhythm", "music_to_motion", "motion_to_music"):
         values[f"P4_{kind}"] = ((p4_kind(p4, kind) or {}).get("difference"), 3)
-    values |= {"tempo_error_bpm": (p4.get("tempo_error_bpm"), 1), "genre": (summary.get("genre", {}).get("accuracy"), 1)}
-    values |= {"FAD": (fad.get("fad"), 2), "FAD_infinity": (fad.get("fad_infinity"), 2), "novelty": (summary.get("novelty", {}).get("novelty"), 2)}
-    values |= {"FAD_coded": (fad.get("coded"), 2), "KAD": (summary.get("kad", {}).get("kad"), 2), "onset_ratio": (p4.get("onset_ratio"), 2)}
+    values |= {
+        "tempo_error_bpm": (p4.get("tempo_error_bpm"), 1),
+        "genre": (summary.get("genre", {}).get("accuracy"), 1),
+    }
+    values |= {
+        "FAD": (fad.get("fad"), 2),
+        "FAD_infinity": (fad.get("fad_infinity"), 2),
+        "novelty": (summary.get("novelty", {}).get("novelty"), 2),
+    }
+    values |= {
+        "FAD_coded": (fad.get("coded"), 2),
+        "KAD": (summary.get("kad", {}).get("kad"), 2),
+        "onset_ratio": (p4.get("onset_ratio"), 2),
+    }
     values |= {name: (summary.get("codes", {}).get(name), 2) for name in ("hum_ratio", "copied_seconds")}
     values["log_mel_distance_db"] = (summary.get("sound", {}).get("log_mel_distance_db"), 1)
-    return {name: round(value, digits) for name, (value, digits) in values.items() if value is not None and not math.isnan(value)}
+    return {
+        name: round(value, digits)
+        for name, (value, digits) in values.items()
+        if value is not None and not math.isnan(value)
+    }
 
 
 def policy_line(summary: Mapping, protocol: str) -> str:
@@ -185,7 +243,12 @@ def control_note(metrics: Mapping, digits: int = 1) -> str:
     """
     systems = metrics["systems"]
     models = {n: s for n, s in systems.items() if s["kind"] == "model"}
-    sentences = [_saturation(systems, models, digits), _listening(systems, models), _coded(systems), *_embedded(metrics, digits)]
+    sentences = [
+        _saturation(systems, models, digits),
+        _listening(systems, models),
+        _coded(systems),
+        *_embedded(metrics, digits),
+    ]
     return "Controls: " + (" ".join(s for s in sentences if s) or "of so little nothing can be said.")
 
 
@@ -239,9 +302,18 @@ def _embedded(metrics: Mapping, digits: int) -> list[str]:
     if given:
         f = next(iter(given.values()))
         text = f"FAD is to {f['reference_patches']} patches of the {metrics['embedding']['database']}, {f['patches']} of {next(iter(given))}, resampled to 16 kHz"
-        sentences.append(text + (f", where the ground truth has {number(given['ground truth']['fad'], 2)}." if "ground truth" in given else "."))
+        sentences.append(
+            text
+            + (
+                f", where the ground truth has {number(given['ground truth']['fad'], 2)}."
+                if "ground truth" in given
+                else "."
+            )
+        )
     if levels := sorted({f["coded_level"] for f in given.values() if f.get("coded_level")}):
-        sentences.append(f"FAD coded is to training music coded and decoded at the system's level, {' or '.join(levels)}: nothing over codes can be nearer to music.")
+        sentences.append(
+            f"FAD coded is to training music coded and decoded at the system's level, {' or '.join(levels)}: nothing over codes can be nearer to music."
+        )
     for key, what in (("declined", "FAD"), ("infinity_declined", "FAD∞")):
         reasons = sorted({f[key] for f in fads.values() if key in f})
         sentences += [f"No {what}: {reason}." for reason in reasons]
@@ -274,19 +346,29 @@ def _saturation(systems: Mapping, models: Mapping, digits: int) -> str:
 def _listening(systems: Mapping, models: Mapping) -> str:
     """P4: the span of the blind controls, and which models are above it with their whole interval."""
     kind = reference_kind(systems)
-    found = {n: p for n, s in systems.items() if (p := p4_kind(s.get("P4", {}), kind)) and p.get("difference") is not None}
+    found = {
+        n: p for n, s in systems.items() if (p := p4_kind(s.get("P4", {}), kind)) and p.get("difference") is not None
+    }
     blind = [found[n]["difference"] for n in BLIND if n in found]
     scored = [n for n in models if n in found]
     if not blind or not scored:
         return ""
     low = lambda p: p.get("difference_low", p.get("difference"))
     above = [n for n in scored if (bound := low(found[n])) is not None and bound > max(*blind, 0.0)]
-    text = f"In P4 (own − other dances, {kind} ±70 ms) those controls lie between {min(blind):+.3f} and {max(blind):+.3f}"
+    text = (
+        f"In P4 (own − other dances, {kind} ±70 ms) those controls lie between {min(blind):+.3f} and {max(blind):+.3f}"
+    )
     if "ground truth" in found:
         text += f" and the ground truth is at {found['ground truth']['difference']:+.3f}"
     text += f"; {len(above)} of {len(scored)} models are above every one of them and above 0 with their whole interval over clips"
     rest = [n for n in scored if n not in above]
-    named = f", all but {', '.join(rest)}." if 0 < len(rest) <= len(above) // 2 else f": {', '.join(above)}." if above else "."
+    named = (
+        f", all but {', '.join(rest)}."
+        if 0 < len(rest) <= len(above) // 2
+        else f": {', '.join(above)}."
+        if above
+        else "."
+    )
     return text + named
 
 

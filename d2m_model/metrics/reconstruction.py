@@ -17,7 +17,9 @@ def codes_of(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) 
 
 
 @torch.no_grad()
-def decoded(model: JukeboxVQVAE, level: int, codes: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def decoded(
+    model: JukeboxVQVAE, level: int, codes: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """{clip: sound (S,)} of codes (S // hop,) of sounds (S,), each as long as it was: what is left of a hop at its end, which
     has no code, is silent."""
     result = {}

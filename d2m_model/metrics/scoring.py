@@ -66,7 +66,10 @@ def score_system(
         pairs[clip] = (Sound(made), own.cut(len(made)))
     songs = [reference.song_of[c] for c in clips]
     weights = resamples(len(clips), songs if reference.songs else None, draws=draws, seed=seed)
-    rows = {clip: {"clip_id": clip, "song": song, "seconds": pairs[clip][0].seconds} for clip, song in zip(clips, songs, strict=True)}
+    rows = {
+        clip: {"clip_id": clip, "song": song, "seconds": pairs[clip][0].seconds}
+        for clip, song in zip(clips, songs, strict=True)
+    }
     summary: dict = {}
     for protocol in ("P1", "P2"):
         if protocol in protocols:
@@ -80,7 +83,9 @@ def score_system(
     return summary, [rows[c] for c in clips]
 
 
-def whole_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping, segments: bool = False) -> dict:
+def whole_bins(
+    protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping, segments: bool = False
+) -> dict:
     """P1 or P2 over whole clips, or over the segments of all clips, each with its clip's weight; adds each clip's counts to
     its row."""
     owners, counts = [], []
@@ -115,12 +120,20 @@ def fine_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dic
     summary = lambda w: scores(w) | {"tempo_difference_bpm": weighted_mean(w, np.array(tempo))}
     by_piece = {kind: w[:, index] for kind, w in weights.items()}
     undefined = sum(c.reference == 0 for c in counts)
-    return with_intervals(summary, len(counts), by_piece) | {"clips": len(pairs), "pieces": len(counts), "undefined": undefined}
+    return with_intervals(summary, len(counts), by_piece) | {
+        "clips": len(pairs),
+        "pieces": len(counts),
+        "undefined": undefined,
+    }
 
 
 def _add_counts(rows: dict, protocol: str, clips: Sequence[str], counts: Sequence[BinCounts]) -> None:
     for clip, n in zip(clips, counts, strict=True):
-        rows[clip] |= {f"{protocol}_generated": n.generated, f"{protocol}_reference": n.reference, f"{protocol}_both": n.both}
+        rows[clip] |= {
+            f"{protocol}_generated": n.generated,
+            f"{protocol}_reference": n.reference,
+            f"{protocol}_both": n.both,
+        }
 
 
 def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows: dict, weights: Mapping) -> dict:
@@ -135,12 +148,16 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
         kinds += [(f"rhythm_{_ms(w)}", onsets, given, w, None) for w in WINDOWS]
     if tracked:
         wanted = {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
-        if reference.beats:  # of the same clips: what is no one's own may not be another's, or blind music would not be at 0
+        if (
+            reference.beats
+        ):  # of the same clips: what is no one's own may not be another's, or blind music would not be at 0
             wanted = {c: reference.beats[c] for c in wanted}
         for w in WINDOWS:
             kinds.append((f"tracked_{_ms(w)}", tracked, wanted, w, lambda r, e, w=w: beat_f_measure(r, e, w)))
     if reference.motion_beats:
-        kinds.append(("music_to_motion", onsets, reference.motion_beats, None, lambda motion, music: alignment(music, motion)))
+        kinds.append(
+            ("music_to_motion", onsets, reference.motion_beats, None, lambda motion, music: alignment(music, motion))
+        )
         kinds.append(("motion_to_music", onsets, reference.motion_beats, None, alignment))
     seconds = reference.seconds | {c: g.seconds for c, (g, _) in pairs.items()}
     result = {}
@@ -155,7 +172,11 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
     measured = []
     for clip, (generated, own) in pairs.items():
         peak, lag = envelope_correlation(generated.envelope, own.envelope)
-        found = {"envelope_peak": peak, "envelope_lag_s": lag, "tempo_error_bpm": tempo_error(generated.tempo, own.tempo)}
+        found = {
+            "envelope_peak": peak,
+            "envelope_lag_s": lag,
+            "tempo_error_bpm": tempo_error(generated.tempo, own.tempo),
+        }
         rows[clip] |= found | {"onsets": len(generated.onsets), "reference_tempo": own.tempo}
         measured.append(found)
     heard, known = np.array([(len(g.onsets), len(own.onsets)) for g, own in pairs.values()], float).T
@@ -163,13 +184,17 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
     return result | _means(measured, weights) | with_intervals(ratio, len(pairs), weights)
 
 
-def rhythm_scores(reference: Reference, downbeats: Mapping[str, np.ndarray], *, draws: int = 2000, seed: int = 0) -> dict:
+def rhythm_scores(
+    reference: Reference, downbeats: Mapping[str, np.ndarray], *, draws: int = 2000, seed: int = 0
+) -> dict:
     """The stage `rhythm` itself: {'beats', 'downbeats': own, other and difference of F ±70 ms (mir_eval's for beats, nothing
     trimmed) with their intervals} against the true beats; {} where either is unknown. downbeats : clip -> true ones."""
     clips = sorted(reference.rhythm)
     if not clips or not reference.beats:
         return {}
-    weights = resamples(len(clips), [reference.song_of[c] for c in clips] if reference.songs else None, draws=draws, seed=seed)
+    weights = resamples(
+        len(clips), [reference.song_of[c] for c in clips] if reference.songs else None, draws=draws, seed=seed
+    )
     found = {}
     for name, known in (("beats", reference.beats), ("downbeats", downbeats)):
         read = {c: getattr(reference.rhythm[c], name) for c in clips}
@@ -207,6 +232,10 @@ def _ms(window: float) -> str:
 def _difference(values: np.ndarray, weights: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Own, other and their paired difference, values (clips, 2) with nan where undefined; `clips` have both."""
     own, other = values.T
-    summary = lambda w: {"own": weighted_mean(w, own), "other": weighted_mean(w, other), "difference": weighted_mean(w, own - other)}
+    summary = lambda w: {
+        "own": weighted_mean(w, own),
+        "other": weighted_mean(w, other),
+        "difference": weighted_mean(w, own - other),
+    }
     usable = int((~np.isnan(own - other)).sum())
     return with_intervals(summary, len(values), weights) | {"clips": usable, "undefined": len(values) - usable}

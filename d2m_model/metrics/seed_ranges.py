@@ -17,7 +17,20 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import read_params
 
-SHOWN = ("P4_beats", "P4_onsets", "FAD", "KAD", "genre", "onset_ratio", "hum_ratio", "novelty", "beats_F", "beats", "downbeats_F", "downbeats")
+SHOWN = (
+    "P4_beats",
+    "P4_onsets",
+    "FAD",
+    "KAD",
+    "genre",
+    "onset_ratio",
+    "hum_ratio",
+    "novelty",
+    "beats_F",
+    "beats",
+    "downbeats_F",
+    "downbeats",
+)
 """Scores that are compared, in this order, of those that there are."""
 UPSTREAM = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate")
 """Sections of params.yaml that a range depends on."""
@@ -40,7 +53,9 @@ def model_scores(metrics: Mapping, stages: Sequence[str]) -> dict[str, dict[str,
     """{system: {score: number}} of what a training seed can change in metrics.json of `evaluate`: the models and, where the
     stages make them, reconstructions and rhythm."""
     remade = [n for n, s in metrics["systems"].items() if s["kind"] == "model"]
-    remade += [n for n in metrics["systems"] if n.startswith("VQ reconstruction") and {"vqvae", "synthesizer"} & set(stages)]
+    remade += [
+        n for n in metrics["systems"] if n.startswith("VQ reconstruction") and {"vqvae", "synthesizer"} & set(stages)
+    ]
     found = {name: headline(metrics["systems"][name]) | _lower_bound(metrics["systems"][name]) for name in remade}
     if "rhythm" in stages and "rhythm" in metrics:
         read = {k: metrics["rhythm"][k] for k in ("beats", "downbeats")}
@@ -64,7 +79,12 @@ def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, d
         for score in having[0]:
             values = [scores.get(score) for scores in having]
             if None not in values:
-                result[system][score] = {"mean": round(float(np.mean(values)), 4), "min": min(values), "max": max(values), "runs": len(values)}
+                result[system][score] = {
+                    "mean": round(float(np.mean(values)), 4),
+                    "min": min(values),
+                    "max": max(values),
+                    "runs": len(values),
+                }
     return result
 
 
@@ -72,7 +92,11 @@ def sections(path: Path) -> dict:
     """The sections of a params file that scores of models depend on. Seeds are left out, and what changes rounding
     alone or nothing: threads and workers."""
     values = read_params(path)
-    return {name: {k: v for k, v in (values[name] or {}).items() if k not in ("seed", "threads", "workers")} for name in UPSTREAM if name in values}
+    return {
+        name: {k: v for k, v in (values[name] or {}).items() if k not in ("seed", "threads", "workers")}
+        for name in UPSTREAM
+        if name in values
+    }
 
 
 def machines(runs: Sequence[Mapping]) -> list[str]:
@@ -95,7 +119,9 @@ def read_ranges(path: Path) -> dict | None:
     except (ValueError, TypeError):
         missing = {"JSON"}
     if missing:
-        raise UserError(f"{path}: has no {', '.join(sorted(missing))}; run `python -m benchmarks.seeds` again or remove the file")
+        raise UserError(
+            f"{path}: has no {', '.join(sorted(missing))}; run `python -m benchmarks.seeds` again or remove the file"
+        )
     return content
 
 
@@ -104,7 +130,9 @@ def compared(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
     if ranges is None:
         return f"No ranges over training seeds have been measured for {layout.corpus}: python -m benchmarks.seeds --corpus {layout.corpus} --seeds 0 1 2 3 4"
     stages = list(dict.fromkeys(stage for run in ranges["runs"] for stage in run["stages"]))
-    lines = [f"This run beside trainings of {', '.join(stages)} that were measured ({'; '.join(machines(ranges['runs']))}):"]
+    lines = [
+        f"This run beside trainings of {', '.join(stages)} that were measured ({'; '.join(machines(ranges['runs']))}):"
+    ]
     lines.append(f"{'system':20s} {'score':12s} {'this run':>9s}   mean [lowest, highest] of trainings")
     here, measured, outside, held = model_scores(metrics, stages), ranges["systems"], [], 0
     for system in (s for s in measured if s in here):
@@ -117,12 +145,16 @@ def compared(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
             lines.append(f"{system:20s} {score:12s} {value:9.3f}   {text}{'   OUTSIDE' if out else ''}")
     differ = [n for n, values in sections(layout.params).items() if ranges["params"].get(n) != values]
     if differ:
-        lines.append(f"The range is of other settings: {', '.join(differ)} of params.yaml differ from those that were measured.")
+        lines.append(
+            f"The range is of other settings: {', '.join(differ)} of params.yaml differ from those that were measured."
+        )
     if missing := [s for s in here if s not in measured]:
         lines.append(f"Not measured: {', '.join(missing)}.")
     if outside:
         lines.append(f"{len(outside)} of {held} scores are OUTSIDE the measured range: {', '.join(outside)}.")
         lines.append(MEANING.format(share=round(200 / (len(ranges["runs"]) + 1))))
     else:
-        lines.append(f"All {held} scores are inside the measured range." if held else "No system of this run has been measured.")
+        lines.append(
+            f"All {held} scores are inside the measured range." if held else "No system of this run has been measured."
+        )
     return "\n".join(lines)

@@ -69,7 +69,11 @@ class Sound:
         """Beats per minute (librosa.feature.tempo); nan where no onset was found."""
         import librosa
 
-        return float(librosa.feature.tempo(onset_envelope=self.envelope, sr=SAMPLE_RATE)[0]) if len(self.onsets) else float("nan")
+        return (
+            float(librosa.feature.tempo(onset_envelope=self.envelope, sr=SAMPLE_RATE)[0])
+            if len(self.onsets)
+            else float("nan")
+        )
 
     @cached_property
     def tracked_beats(self) -> np.ndarray | None:
@@ -80,7 +84,9 @@ class Sound:
             return None
         if not len(self.onsets):
             return np.zeros(0)
-        return np.asarray(librosa.beat.beat_track(onset_envelope=self.envelope, sr=SAMPLE_RATE, units="time", trim=False)[1], float)
+        return np.asarray(
+            librosa.beat.beat_track(onset_envelope=self.envelope, sr=SAMPLE_RATE, units="time", trim=False)[1], float
+        )
 
     def cut(self, samples: int) -> "Sound":
         """Its first `samples`; itself where it is no longer."""

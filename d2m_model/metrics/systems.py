@@ -85,12 +85,17 @@ class Music:
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: not there, but params.yaml names it; {self.remedy(split)}")
         found = sound_files(self.folder)
-        for wrong, rule in ((set(found) - clips, f"is no clip of the {split} split"), (clips - set(found), "has no sound")):
+        for wrong, rule in (
+            (set(found) - clips, f"is no clip of the {split} split"),
+            (clips - set(found), "has no sound"),
+        ):
             if wrong:
                 raise UserError(f"{self.folder}: {min(wrong)} {rule} ({len(wrong)} such); {self.remedy(split)}")
         for path in found.values():
             if path.suffix != ".wav":
-                raise UserError(f"{path}: must be called {path.stem}.wav, for the stages read .wav alone; convert it and move it away")
+                raise UserError(
+                    f"{path}: must be called {path.stem}.wav, for the stages read .wav alone; convert it and move it away"
+                )
         return {clip: read_sound(path) for clip, path in found.items()}
 
 
@@ -99,7 +104,10 @@ def named_systems(layout: Layout) -> dict[str, Music]:
     looked at. UserError where a list is missing or two systems have one name."""
     found = {}
     for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "models")):
-        name, command = f"{level}-{variant}", f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}"
+        name, command = (
+            f"{level}-{variant}",
+            f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}",
+        )
         found[name] = Music(
             kind="model", folder=layout.stage("generate") / name, section="generate", command=command, level=level,
             training=layout.stage("prior") / level if variant == PRIOR else layout.stage("d2m_gan") / name,
@@ -107,9 +115,13 @@ def named_systems(layout: Layout) -> dict[str, Music]:
     for name in names_of(layout.params, "systems"):
         command = f"python -m d2m_model.baselines --corpus {layout.corpus} --system {name}"
         level = PLAYED.get(name, "")
-        found[name] = Music(kind="baseline", folder=layout.stage("baselines") / name, section="baselines", command=command, level=level)
+        found[name] = Music(
+            kind="baseline", folder=layout.stage("baselines") / name, section="baselines", command=command, level=level
+        )
     for name, folder in load_params(layout.params, "evaluate", Others, extra=True).others.items():
         if name in found:
-            raise UserError(f"{layout.params}: evaluate.others.{name}: there is a system of this name already; choose another")
+            raise UserError(
+                f"{layout.params}: evaluate.others.{name}: there is a system of this name already; choose another"
+            )
         found[name] = Music(kind="baseline", folder=layout.root / folder)
     return found

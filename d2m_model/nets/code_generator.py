@@ -33,7 +33,9 @@ class PaperCodeGenerator(nn.Module):
     The fused condition is a Linear layer's 4·L outputs, which the two strided convolutions bring to L.
     """
 
-    def __init__(self, level: str, condition: int, codes: int, width: float = 1.0, sigma: float = SIGMA, embedding: int = 64):
+    def __init__(
+        self, level: str, condition: int, codes: int, width: float = 1.0, sigma: float = SIGMA, embedding: int = 64
+    ):
         super().__init__()
         self.sigma = sigma
         self.lin = nn.Linear(condition, 4 * codes)
@@ -64,7 +66,14 @@ class ReleasedCodeGenerator(nn.Module):
     """
 
     def __init__(
-        self, level: str, condition: int, codes: int, width: float = 1.0, sigma: float = SIGMA, embedding: int = 64, genres: int = 0
+        self,
+        level: str,
+        condition: int,
+        codes: int,
+        width: float = 1.0,
+        sigma: float = SIGMA,
+        embedding: int = 64,
+        genres: int = 0,
     ):
         super().__init__()
         self.sigma, self.level = sigma, level
@@ -106,7 +115,9 @@ class TemporalCodeGenerator(nn.Module):
     Fully convolutional, so any length works: T frames give L = T·735 // hop codes.
     """
 
-    def __init__(self, level: str, motion: int, visual: int, width: float = 1.0, dropout: float = 0.1, embedding: int = 64):
+    def __init__(
+        self, level: str, motion: int, visual: int, width: float = 1.0, dropout: float = 0.1, embedding: int = 64
+    ):
         super().__init__()
         hidden, late = widen(256, width), widen(256 if level == "high" else 128, width)
         self.steps = (1, 1) if level == "high" else (4, 1)  # first refined at L / step, then at L

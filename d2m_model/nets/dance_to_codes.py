@@ -40,7 +40,12 @@ class DanceToCodes(nn.Module):
         if (joints > 0) == (steps > 0):
             raise ValueError(f"either joints or steps, found {joints} and {steps}")
         self.preset, self.level, self.frames, self.steps, self.genres = preset, level, frames, steps, tuple(genres)
-        self.sizes = {"frames": frames, "joints": joints, "width": width, "bins": bins if codebook is None else len(codebook)}
+        self.sizes = {
+            "frames": frames,
+            "joints": joints,
+            "width": width,
+            "bins": bins if codebook is None else len(codebook),
+        }
         self.sizes |= ({"steps": steps} if steps else {}) | ({"genres": list(genres)} if genres else {})
         codes, visual = self.code_count(frames), VISUAL if preset.visual else 0
         self.motion_encoder = self._encoder(joints, width, dropout) if preset.motion else None
@@ -83,7 +88,9 @@ class DanceToCodes(nn.Module):
         """
         for name in names if self.genres else ():
             if name not in self.genres:
-                raise UserError(f"d2m_gan: the generator is told the genre, one of {', '.join(self.genres)}; '{name}' is none of them")
+                raise UserError(
+                    f"d2m_gan: the generator is told the genre, one of {', '.join(self.genres)}; '{name}' is none of them"
+                )
         device = next(self.parameters()).device
         return torch.tensor([self.genres.index(name) for name in names], device=device) if self.genres else None
 

@@ -54,10 +54,18 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, config: DiscriminatorConfig, channels: int = 1):
         super().__init__()
         widths = config.widths
-        layers = [nn.Sequential(nn.ReflectionPad1d(7), _conv(channels, widths[0], config.first_kernel), nn.LeakyReLU(LEAK, inplace=True))]
+        layers = [
+            nn.Sequential(
+                nn.ReflectionPad1d(7), _conv(channels, widths[0], config.first_kernel), nn.LeakyReLU(LEAK, inplace=True)
+            )
+        ]
         for before, after in pairwise(widths[: SHRINKING + 1]):
             groups = gcd(before // 4, after)
-            layers.append(nn.Sequential(_conv(before, after, 41, stride=4, padding=20, groups=groups), nn.LeakyReLU(LEAK, inplace=True)))
+            layers.append(
+                nn.Sequential(
+                    _conv(before, after, 41, stride=4, padding=20, groups=groups), nn.LeakyReLU(LEAK, inplace=True)
+                )
+            )
         layers.append(nn.Sequential(_conv(widths[-2], widths[-1], 5, padding=2), nn.LeakyReLU(LEAK, inplace=True)))
         layers.append(_conv(widths[-1], 1, 3, padding=1))
         self.model = nn.ModuleDict({f"layer_{i}": layer for i, layer in enumerate(layers)})

@@ -33,7 +33,9 @@ class IstftConfig:
         for name, most in MOST.items():
             size = getattr(self, name)
             if type(size) is not int or not (2 if name == "overlap" else 1) <= size <= most:
-                raise ValueError(f"{name} of the inverse STFT must be {2 if name == 'overlap' else 1} to {most}, found {size}")
+                raise ValueError(
+                    f"{name} of the inverse STFT must be {2 if name == 'overlap' else 1} to {most}, found {size}"
+                )
 
     def as_dict(self) -> dict[str, int]:
         """Plain values for a checkpoint's meta; `IstftConfig(**d)` gives the config back."""

@@ -39,10 +39,16 @@ class VqVaeConfig:
     """Channels of the latents, and length of a codebook entry."""
 
     def __post_init__(self):
-        if len(self.multipliers) != len(LEVELS) or min(self.width, self.depth, self.bins, self.emb_width, *self.multipliers) < 1:
+        if (
+            len(self.multipliers) != len(LEVELS)
+            or min(self.width, self.depth, self.bins, self.emb_width, *self.multipliers) < 1
+        ):
             raise ValueError("width, depth, bins, emb_width and the three multipliers must be at least 1")
         for name, most in MOST.items():
-            if any(type(size) is not int or size > most for size in (self.multipliers if name == "multipliers" else (getattr(self, name),))):
+            if any(
+                type(size) is not int or size > most
+                for size in (self.multipliers if name == "multipliers" else (getattr(self, name),))
+            ):
                 raise ValueError(f"{name} must be whole numbers of at most {most}, found {getattr(self, name)}")
 
     def as_dict(self) -> dict:

@@ -23,7 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = training_parser("d2m_model.prior", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
-    parser.add_argument("--dry-run", action="store_true", help="say how large the network is and what its training would take, and stop")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say how large the network is and what its training would take, and stop"
+    )
     args = parser.parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "prior", Params)
@@ -33,12 +35,23 @@ def main(argv: list[str] | None = None) -> int:
     decoder = layout.stage("synthesizer") / args.level / "model.pt"
     with processes():
         vqvae = load_vqvae(decoder)
-        run = run_of(layout, "prior", args.level, params, inputs_of(layout, args.level, params), f"--level {args.level}", args.resume)
+        run = run_of(
+            layout,
+            "prior",
+            args.level,
+            params,
+            inputs_of(layout, args.level, params),
+            f"--level {args.level}",
+            args.resume,
+        )
         metrics = train(layout, vqvae, args.level, params, layout.stage("prior") / args.level, run)
     if not metrics:
         return 0
     scores = ", ".join(f"{name} {value:.3f}" for name, value in metrics["scores"].items())
-    say("prior", f"{args.level}: {metrics['steps']} steps on {metrics['pieces']} pieces, seed {metrics['seed']}; {scores}")
+    say(
+        "prior",
+        f"{args.level}: {metrics['steps']} steps on {metrics['pieces']} pieces, seed {metrics['seed']}; {scores}",
+    )
     return 0
 
 

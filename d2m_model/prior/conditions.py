@@ -59,7 +59,9 @@ def _continued(events: np.ndarray, usual: float, times: np.ndarray) -> tuple[np.
     gap = max(LEAST_GAP, float(np.median(np.diff(events))) if len(events) > 1 else usual)
     reach = (events[0] - times[0], times[-1] - events[-1]) if len(times) else (0.0, 0.0)
     before, after = (max(BEYOND, int(seconds / gap) + 1) for seconds in reach)
-    return np.concatenate([events[0] - gap * np.arange(before, 0, -1), events, events[-1] + gap * np.arange(1, after + 1)]), before
+    return np.concatenate(
+        [events[0] - gap * np.arange(before, 0, -1), events, events[-1] + gap * np.arange(1, after + 1)]
+    ), before
 
 
 def features_of(beats: Beats, count: int, hop: int) -> torch.Tensor:

@@ -77,7 +77,10 @@ class MusicData:
         rng = generator(seed, "excerpts", step)
         chosen = torch.searchsorted(self.ends, torch.randint(int(self.ends[-1]), (size,), generator=rng), right=True)
         luck = torch.randint(2**62, (size,), generator=rng)
-        rows = [self._excerpt(self.pieces[index], np.random.default_rng(seed)) for index, seed in zip(mine(chosen).tolist(), mine(luck).tolist(), strict=True)]
+        rows = [
+            self._excerpt(self.pieces[index], np.random.default_rng(seed))
+            for index, seed in zip(mine(chosen).tolist(), mine(luck).tolist(), strict=True)
+        ]
         stack = lambda parts: torch.stack(parts) if parts[0] is not None else None
         return Excerpts(*(stack(parts) for parts in zip(*rows, strict=True)))
 

@@ -33,7 +33,15 @@ class PriorListener:
     Raises UserError as `held_out_clips` does, and for beats that are missing.
     """
 
-    def __init__(self, layout: Layout, vqvae: JukeboxVQVAE, level: str, count: int, seed: int, styles: Callable[[PriorNet], Styles | None]):
+    def __init__(
+        self,
+        layout: Layout,
+        vqvae: JukeboxVQVAE,
+        level: str,
+        count: int,
+        seed: int,
+        styles: Callable[[PriorNet], Styles | None],
+    ):
         self.shards, self.clips = held_out_clips(layout.stage("shards"), count)
         self.vqvae, self.level, self.seed, self.styles = _on_cpu(vqvae), level, seed, styles
         self.beats = {c.clip_id: read_beats(layout.stage("rhythm") / "beats" / f"{c.clip_id}.json") for c in self.clips}
@@ -42,17 +50,27 @@ class PriorListener:
     def measure(self, net: PriorNet) -> Measurement:
         """P4's `own`, `other` and their `difference` by onsets, and onsets a clip."""
         net = _on_cpu(net)
-        model, sounds = PriorModel(net=net, codebook=self.vqvae.codebook(LEVELS[self.level]).k, level=self.level, styles=self.styles(net)), {}
+        model, sounds = (
+            PriorModel(
+                net=net, codebook=self.vqvae.codebook(LEVELS[self.level]).k, level=self.level, styles=self.styles(net)
+            ),
+            {},
+        )
         for clip in self.clips:
             sound = self._played(model, clip.clip_id, frames_to_samples(clip.frames))
             sounds[clip.clip_id] = normalise(sound, LOUDNESS, PEAK)
         found = {name: onset_times(sound) for name, sound in sounds.items()}
-        seconds, songs = {c.clip_id: frames_to_seconds(c.frames) for c in self.clips}, {c.clip_id: c.song for c in self.clips}
+        seconds, songs = (
+            {c.clip_id: frames_to_seconds(c.frames) for c in self.clips},
+            {c.clip_id: c.song for c in self.clips},
+        )
         pairs = np.array(list(own_minus_other(found, self.onsets, seconds, songs).values()))
         pairs = pairs[np.isfinite(pairs).all(axis=1)]
         own, other = pairs.mean(axis=0) if len(pairs) else (0.0, 0.0)
         ratio = sum(map(len, found.values())) / max(1, sum(map(len, self.onsets.values())))
-        return Measurement({"P4_difference": own - other, "P4_own": own, "P4_other": other, "onsets_to_truth": ratio}, sounds)
+        return Measurement(
+            {"P4_difference": own - other, "P4_own": own, "P4_other": other, "onsets_to_truth": ratio}, sounds
+        )
 
     def _played(self, model: PriorModel, clip_id: str, samples: int) -> np.ndarray:
         beats, hop = self.beats[clip_id], HOPS[LEVELS[self.level]]

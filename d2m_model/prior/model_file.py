@@ -57,6 +57,10 @@ def load_prior(path: Path, codebook: torch.Tensor | None = None) -> PriorModel:
             if styles.tempos.shape != (len(genres),) or styles.vectors.shape != (len(genres), sizes.style):
                 raise ValueError(f"styles of another number than the {len(genres)} genres")
         model = PriorModel(net=net.eval(), codebook=own, level=content.meta["level"], styles=styles)
-    if codebook is not None and (codebook.shape != own.shape or not torch.allclose(codebook.cpu(), own, atol=1e-3, rtol=1e-2)):
-        raise UserError(f"{path}: was trained over another codebook than the synthesizer has; train it again (python -m d2m_model.prior), or name weights of that codebook")
+    if codebook is not None and (
+        codebook.shape != own.shape or not torch.allclose(codebook.cpu(), own, atol=1e-3, rtol=1e-2)
+    ):
+        raise UserError(
+            f"{path}: was trained over another codebook than the synthesizer has; train it again (python -m d2m_model.prior), or name weights of that codebook"
+        )
     return model

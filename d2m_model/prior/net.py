@@ -44,7 +44,18 @@ class PriorSizes:
     dropout: float = 0.0
 
     def __post_init__(self):
-        whole = (self.bins, self.patch, self.width, self.depth, self.heads, self.context, self.local_width, self.embedding, 1 + self.style, 1 + self.upper)
+        whole = (
+            self.bins,
+            self.patch,
+            self.width,
+            self.depth,
+            self.heads,
+            self.context,
+            self.local_width,
+            self.embedding,
+            1 + self.style,
+            1 + self.upper,
+        )
         if not all(type(size) is int and 1 <= size <= MOST for size in whole):
             raise ValueError(f"sizes must be whole numbers from 1 (style and upper from 0) to {MOST}, found {self}")
         if self.width % (2 * self.heads):
@@ -98,7 +109,9 @@ class Cache:
     def with_more(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """All keys and values so far, those of k and v (B, H, N, E) the last, which are kept."""
         if self.keys is None:
-            self.keys, self.values = (torch.empty(*t.shape[:2], self.size, t.shape[3], dtype=t.dtype, device=t.device) for t in (k, v))
+            self.keys, self.values = (
+                torch.empty(*t.shape[:2], self.size, t.shape[3], dtype=t.dtype, device=t.device) for t in (k, v)
+            )
         after = self.length + k.shape[2]
         self.keys[:, :, self.length : after], self.values[:, :, self.length : after] = k, v
         return self.keys[:, :, :after], self.values[:, :, :after]
@@ -130,7 +143,11 @@ class StyleEncoder(nn.Module):
         super().__init__()
         self.code = nn.Embedding(sizes.bins, sizes.embedding)
         self.net = nn.Sequential(
-            nn.Conv1d(sizes.embedding, 96, 8, stride=4), nn.GELU(), nn.Conv1d(96, 96, 8, stride=4), nn.GELU(), nn.Conv1d(96, 96, 1)
+            nn.Conv1d(sizes.embedding, 96, 8, stride=4),
+            nn.GELU(),
+            nn.Conv1d(96, 96, 8, stride=4),
+            nn.GELU(),
+            nn.Conv1d(96, 96, 1),
         )
         self.out = nn.Linear(192, sizes.style)
         self.norm = nn.LayerNorm(sizes.style)
@@ -152,7 +169,8 @@ class Within(nn.Module):
         self.behind = nn.Linear(sizes.seen * sizes.embedding, width)
         self.rhythm = nn.Linear(RHYTHM, width)
         self.feeds = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)) for _ in range(2)
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            for _ in range(2)
         )
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, sizes.bins)
 
@@ -188,7 +206,9 @@ class PriorNet(nn.Module):
         if sizes.upper:
             self.upper_code = nn.Embedding(sizes.bins, sizes.embedding)
             self.upper = nn.Sequential(
-                nn.Conv1d(sizes.upper * sizes.embedding, width, 5, padding=2), nn.GELU(), nn.Conv1d(width, width, 5, padding=2)
+                nn.Conv1d(sizes.upper * sizes.embedding, width, 5, padding=2),
+                nn.GELU(),
+                nn.Conv1d(width, width, 5, padding=2),
             )
         self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.depth))
         self.norm = nn.LayerNorm(width)
@@ -222,7 +242,9 @@ class PriorNet(nn.Module):
             found = found + self.upper(above.transpose(1, 2)).transpose(1, 2)
         return found
 
-    def through(self, patches: torch.Tensor, condition: torch.Tensor, caches: list[Cache] | None = None) -> torch.Tensor:
+    def through(
+        self, patches: torch.Tensor, condition: torch.Tensor, caches: list[Cache] | None = None
+    ) -> torch.Tensor:
         """What the Transformer says of the patches after patches (B, N, P) int64: (B, N, width)."""
         x = self.patches(self.code(patches).flatten(2))
         for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
@@ -232,7 +254,14 @@ class PriorNet(nn.Module):
                 cache.length += patches.shape[1]
         return self.norm(x)
 
-    def forward(self, before: torch.Tensor, codes: torch.Tensor, rhythm: torch.Tensor, condition: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        before: torch.Tensor,
+        codes: torch.Tensor,
+        rhythm: torch.Tensor,
+        condition: torch.Tensor,
+        shown: torch.Tensor,
+    ) -> torch.Tensor:
         """Scores (B, N * P, bins) of codes (B, N * P) int64, each from those before it.
 
         before (B, seen) int64: the codes before the first, or `start`. rhythm (B, N * P, RHYTHM) as given to `condition`,

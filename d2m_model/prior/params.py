@@ -38,7 +38,10 @@ class Params(TrainingParams):
         super().__post_init__()
         for name in ("width", "depth", "heads", "local_width", "style_width", "steps"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
-        require(self.width % (2 * self.heads) == 0, f"width must be a multiple of 2 x heads, found {self.width} and {self.heads}")
+        require(
+            self.width % (2 * self.heads) == 0,
+            f"width must be a multiple of 2 x heads, found {self.width} and {self.heads}",
+        )
         require(0.2 <= self.context_seconds <= 120, f"context_seconds must be 0.2 to 120, found {self.context_seconds}")
         require(self.learning_rate > 0, f"learning_rate must be above 0, found {self.learning_rate}")
         require(self.warm_up >= 0 and self.weight_decay >= 0, "warm_up and weight_decay must be at least 0")

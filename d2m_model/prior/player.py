@@ -54,7 +54,15 @@ class Player:
     def _is_sound(self, spec: str) -> bool:
         return bool(Path(spec).suffix) and spec not in self.high.styles.genres
 
-    def codes(self, beats: Beats, samples: int, style: torch.Tensor, draw: Draw, seed: int, kept: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+    def codes(
+        self,
+        beats: Beats,
+        samples: int,
+        style: torch.Tensor,
+        draw: Draw,
+        seed: int,
+        kept: dict[str, torch.Tensor] | None = None,
+    ) -> dict[str, torch.Tensor]:
         """{'high': (L,)} and, of level low, {'low': (4 L,)} int64 codes for `samples` of music.
 
         draw: of level high. Level low is drawn as learnt, but without the rhythm where `draw` has a guidance of 0. kept: codes
@@ -62,17 +70,25 @@ class Player:
         """
         kept = kept or {}
         rng, count = torch.Generator().manual_seed(seed), -(-samples // HOPS[2])
-        found = {"high": sample(self.high.net, features_of(beats, count, HOPS[2]), style, draw, rng, kept=kept.get("high"))}
+        found = {
+            "high": sample(self.high.net, features_of(beats, count, HOPS[2]), style, draw, rng, kept=kept.get("high"))
+        }
         if self.low:
             finer = HOPS[2] // HOPS[1]
             rhythm = features_of(beats, finer * count, HOPS[1]) * bool(draw.guidance)  # of zeros is none
-            found["low"] = sample(self.low.net, rhythm, None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low"))
+            found["low"] = sample(
+                self.low.net, rhythm, None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low")
+            )
         return found
 
     def coded(self, audio: np.ndarray, level: str) -> torch.Tensor:
         """Codes (L,) int64 of a sound (S,) float32 at a level; none of less than a hop."""
         index = LEVELS[level]
-        return codes_of(self.decoder, torch.from_numpy(audio), index) if len(audio) >= HOPS[2] else torch.zeros(0, dtype=torch.int64)
+        return (
+            codes_of(self.decoder, torch.from_numpy(audio), index)
+            if len(audio) >= HOPS[2]
+            else torch.zeros(0, dtype=torch.int64)
+        )
 
     def play(self, codes: dict[str, torch.Tensor], samples: int) -> np.ndarray:
         """(samples,) float32 of `codes`."""
@@ -85,7 +101,9 @@ def sound_to_sound_like(path: Path) -> np.ndarray:
 
     audio = read_sound(path)
     if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
-        raise UserError(f"{path}: a sound to sound like must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s")
+        raise UserError(
+            f"{path}: a sound to sound like must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s"
+        )
     return audio
 
 
@@ -93,5 +111,8 @@ def load_player(layout: Layout, level: str) -> Player:
     """The trained priors and synthesizer of a corpus. Raises UserError, with the command that trains it, where one is
     missing, and where they do not belong together."""
     decoder = load_vqvae(layout.stage("synthesizer") / level / "model.pt")
-    models = {name: load_prior(layout.stage("prior") / name / "model.pt", decoder.codebook(LEVELS[name]).k) for name in {"high", level}}
+    models = {
+        name: load_prior(layout.stage("prior") / name / "model.pt", decoder.codebook(LEVELS[name]).k)
+        for name in {"high", level}
+    }
     return Player(high=models["high"], low=models.get("low"), decoder=decoder)

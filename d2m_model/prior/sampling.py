@@ -41,7 +41,11 @@ def sample(
     rows = len(shown)
     style = None if style is None else style[None].expand(rows, -1)
     condition = net.condition(
-        rhythm.expand(rows, -1, -1), style, None if upper is None else upper.expand(rows, -1), has_rhythm=shown, has_style=looks
+        rhythm.expand(rows, -1, -1),
+        style,
+        None if upper is None else upper.expand(rows, -1),
+        has_rhythm=shown,
+        has_style=looks,
     )
     rhythm = rhythm.expand(rows, -1, -1) * shown[:, None, None]
     known = 0 if kept is None else min(len(kept), count)

@@ -46,7 +46,14 @@ def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats
     audio = audio.to(vqvae.codebook(0).k.device)
     codes = {name: codes_of(vqvae, audio, LEVELS[name]).to(torch.int16).cpu() for name in {"high", level}}
     upper = None if level == "high" else codes["high"]
-    return Music(song=song, codes=codes[level], beats=beats.beats, downbeats=beats.downbeats, strength=beats.strength, upper=upper)
+    return Music(
+        song=song,
+        codes=codes[level],
+        beats=beats.beats,
+        downbeats=beats.downbeats,
+        strength=beats.strength,
+        upper=upper,
+    )
 
 
 def corpus_music(shards: Path, rhythm: Path, vqvae: JukeboxVQVAE, level: str) -> tuple[list[Music], dict[str, str]]:
@@ -67,7 +74,13 @@ def sound_files_of(folder: Path) -> list[Path]:
     """The sound files of a folder and of those in it, but for hidden ones. Raises UserError where there is none."""
     from d2m_model.metrics.inputs import SOUNDS
 
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SOUNDS and f.is_file() and not f.name.startswith(".")) if folder.is_dir() else []
+    files = (
+        sorted(
+            f for f in folder.rglob("*") if f.suffix.lower() in SOUNDS and f.is_file() and not f.name.startswith(".")
+        )
+        if folder.is_dir()
+        else []
+    )
     if not files:
         raise UserError(f"prior.music: {folder}: no sound file there (looked for {', '.join(SOUNDS)})")
     return files
@@ -85,7 +98,15 @@ def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
         for start in range(0, len(audio), PIECE_SECONDS * SAMPLE_RATE):
             part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]
             if np.abs(part).max() > SILENCE and len(part) > SAMPLE_RATE:
-                pieces.append(coded(vqvae, torch.from_numpy(part * peak_gain(part)), level, f"music/{file.relative_to(folder).as_posix()}", music_beats(part)))
+                pieces.append(
+                    coded(
+                        vqvae,
+                        torch.from_numpy(part * peak_gain(part)),
+                        level,
+                        f"music/{file.relative_to(folder).as_posix()}",
+                        music_beats(part),
+                    )
+                )
     return pieces
 
 
@@ -135,9 +156,19 @@ def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: 
     if rank() > 0:
         return {}
     net = net.cpu().eval()
-    save_prior(out / "model.pt", PriorModel(net=net, codebook=codebook.cpu(), level=level, styles=styles(net)), seed=params.seed, steps=params.steps)
+    save_prior(
+        out / "model.pt",
+        PriorModel(net=net, codebook=codebook.cpu(), level=level, styles=styles(net)),
+        seed=params.seed,
+        steps=params.steps,
+    )
     curves.write(out / "curves.csv")
-    last = {name: round(value, 6) for row in curves.rows for name, value in row.items() if name != "step" and np.isfinite(value)}
+    last = {
+        name: round(value, 6)
+        for row in curves.rows
+        for name, value in row.items()
+        if name != "step" and np.isfinite(value)
+    }
     metrics = {
         "level": level, "steps": params.steps, "seed": params.seed, "weights": weights, "train_clips": clips,
         "pieces": len(data.pieces), "codes": sum(len(p.codes) for p in data.pieces),

@@ -22,7 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     page = build_page(layout, params)
     size = len(page.encode()) / 1e6
     if size > params.max_megabytes:
-        raise UserError(f"report: the page would be {size:.0f} MB, over max_megabytes {params.max_megabytes}; lower max_clips")
+        raise UserError(
+            f"report: the page would be {size:.0f} MB, over max_megabytes {params.max_megabytes}; lower max_clips"
+        )
     out = layout.stage("report") / "index.html"
     write_text(out, page)
     say("report", f"{size:.1f} MB, opens offline")

@@ -61,7 +61,9 @@ def group_plot(frame: pd.DataFrame, groups: pd.Series, names: list[str], title: 
             means = np.array([row.mean() if len(row) else np.nan for row in rows])
             low, high = np.array([_interval(row) for row in rows]).reshape(-1, 2).T
             place = np.arange(len(found)) + (i - (len(names) - 1) / 2) * 0.8 / len(names)
-            axes.errorbar(place, means, np.nan_to_num([means - low, high - means]), fmt="o", capsize=2, markersize=4, label=name)
+            axes.errorbar(
+                place, means, np.nan_to_num([means - low, high - means]), fmt="o", capsize=2, markersize=4, label=name
+            )
         axes.axhline(0, color="grey", linewidth=0.8)
         axes.set_xticks(np.arange(len(found)), found)
         axes.set_ylabel("own − other dances")
@@ -90,7 +92,12 @@ def extremes(frame: pd.DataFrame, models: list[str], count: int = 3) -> dict:
             values = [f"{row.difference:+.3f}", f"{row.own:.3f}", f"{row.other:.3f}"]
             rows.append({"cells": [model, row.end, link, row.genre, row.song, *values], "kind": row.end})
     header = ["model", "end", "clip", "genre", "song", "difference", "own", "other"]
-    return {"title": "Best and worst clips", "header": header, "rows": rows, "note": "Follow a link to see and hear the clip."}
+    return {
+        "title": "Best and worst clips",
+        "header": header,
+        "rows": rows,
+        "note": "Follow a link to see and hear the clip.",
+    }
 
 
 def shown_clips(frame: pd.DataFrame, models: list[str], clips: list[str], limit: int) -> set[str]:

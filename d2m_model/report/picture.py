@@ -35,7 +35,9 @@ def points_of(systems: Mapping[str, Mapping]) -> list[dict]:
         if p4.get("difference") is not None and far.get(distance) is not None:
             span = lambda scores, key: (scores[key], scores.get(f"{key}_low"), scores.get(f"{key}_high"))
             texts = {"y_text": cell(p4, "difference", 3, sign=True), "x_text": cell(far, distance, 2)}
-            found.append({"name": name, "kind": summary["kind"], "y": span(p4, "difference"), "x": span(far, distance)} | texts)
+            found.append(
+                {"name": name, "kind": summary["kind"], "y": span(p4, "difference"), "x": span(far, distance)} | texts
+            )
     better = lambda point, other: (other["y"][0] > point["y"][0]) + (other["x"][0] < point["x"][0])
     ranks = {p["name"]: sum(better(p, other) for other in found) for p in found}
     ordered = sorted(found, key=lambda p: (ranks[p["name"]], -p["y"][0], p["name"]))
@@ -53,26 +55,43 @@ class Box:
 
     def overlap(self, other: "Box") -> float:
         """Area in common."""
-        wide, high = min(self.right, other.right) - max(self.left, other.left), min(self.bottom, other.bottom) - max(self.top, other.top)
+        wide, high = (
+            min(self.right, other.right) - max(self.left, other.left),
+            min(self.bottom, other.bottom) - max(self.top, other.top),
+        )
         return max(0.0, wide) * max(0.0, high)
 
 
-def draw(points: Sequence[dict], distance: str, *, width: int, height: int, size: int = 13, numbered: bool = False) -> markupsafe.Markup:
+def draw(
+    points: Sequence[dict], distance: str, *, width: int, height: int, size: int = 13, numbered: bool = False
+) -> markupsafe.Markup:
     """The picture as inline SVG of `width` by `height` units with text of `size`: intervals as crosses, names beside their
     points, or with numbered=True the numbers of a list that stands under the picture."""
     x, x_ticks = _axis([v for p in points for v in p["x"]], LEFT, width - RIGHT, logarithmic=distance == "fad")
     y, y_ticks = _axis([0.0, *(v for p in points for v in p["y"])], height - BOTTOM, TOP)
     frame = Box(LEFT, TOP, width - RIGHT, height - BOTTOM)
-    parts = [f'<svg class="field" viewBox="0 0 {width} {height}" font-size="{size}" role="img" aria-label="P4 against {distance.upper()} of every system">']
+    parts = [
+        f'<svg class="field" viewBox="0 0 {width} {height}" font-size="{size}" role="img" aria-label="P4 against {distance.upper()} of every system">'
+    ]
     for value in x_ticks:
-        parts.append(f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{frame.top}" y2="{frame.bottom}"/>')
-        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{frame.bottom + size + 2}" text-anchor="middle">{value:g}</text>')
+        parts.append(
+            f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{frame.top}" y2="{frame.bottom}"/>'
+        )
+        parts.append(
+            f'<text class="tick" x="{x(value):.1f}" y="{frame.bottom + size + 2}" text-anchor="middle">{value:g}</text>'
+        )
     for value in y_ticks:
         zero = " zero" if value == 0 else ""
-        parts.append(f'<line class="grid{zero}" x1="{frame.left}" x2="{frame.right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y(value) + size / 3:.1f}" text-anchor="end">{f"{value:+.1f}" if value else "0"}</text>')
+        parts.append(
+            f'<line class="grid{zero}" x1="{frame.left}" x2="{frame.right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
+        )
+        parts.append(
+            f'<text class="tick" x="{LEFT - 6}" y="{y(value) + size / 3:.1f}" text-anchor="end">{f"{value:+.1f}" if value else "0"}</text>'
+        )
     parts.append(f'<text class="tick" x="6" y="{size + 2}">P4: more follows its dance</text>')
-    parts.append(f'<text class="tick" x="{(frame.left + frame.right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{distance.upper()}: less is nearer to music</text>')
+    parts.append(
+        f'<text class="tick" x="{(frame.left + frame.right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{distance.upper()}: less is nearer to music</text>'
+    )
     places = [(x(p["x"][0]), y(p["y"][0])) for p in points]
     bars = []
     for p in points:
@@ -83,17 +102,23 @@ def draw(points: Sequence[dict], distance: str, *, width: int, height: int, size
                 a, b = sorted((scale(low), scale(high)))
                 ends = (a, across, b, across) if along else (across, a, across, b)
                 bars.append(Box(ends[0] - 1, ends[1] - 1, ends[2] + 1, ends[3] + 1))
-                parts.append(f'<line class="bar {p["kind"]}" x1="{ends[0]:.1f}" y1="{ends[1]:.1f}" x2="{ends[2]:.1f}" y2="{ends[3]:.1f}"/>')
+                parts.append(
+                    f'<line class="bar {p["kind"]}" x1="{ends[0]:.1f}" y1="{ends[1]:.1f}" x2="{ends[2]:.1f}" y2="{ends[3]:.1f}"/>'
+                )
     for p, (px, py) in zip(points, places, strict=True):
         title = markupsafe.escape(f"{p['name']}: P4 {p['y_text']}, {distance.upper()} {p['x_text']}")
-        parts.append(f'<circle class="point {p["kind"]}" cx="{px:.1f}" cy="{py:.1f}" r="{7 if p["kind"] == "model" else 5}"><title>{title}</title></circle>')
+        parts.append(
+            f'<circle class="point {p["kind"]}" cx="{px:.1f}" cy="{py:.1f}" r="{7 if p["kind"] == "model" else 5}"><title>{title}</title></circle>'
+        )
     texts = [str(p["number"]) if numbered else p["name"] for p in points]
     for at, (box, far) in _labels(points, texts, places, bars, frame, size).items():
         (px, py), p = places[at], points[at]
         near_x, near_y = min(max(px, box.left), box.right), min(max(py, box.top), box.bottom)
         if far > REACH[0]:
             parts.append(f'<line class="leader" x1="{px:.1f}" y1="{py:.1f}" x2="{near_x:.1f}" y2="{near_y:.1f}"/>')
-        parts.append(f'<text class="name {p["kind"]}" x="{box.left + 2:.1f}" y="{box.bottom - 3:.1f}">{markupsafe.escape(texts[at])}</text>')
+        parts.append(
+            f'<text class="name {p["kind"]}" x="{box.left + 2:.1f}" y="{box.bottom - 3:.1f}">{markupsafe.escape(texts[at])}</text>'
+        )
     return markupsafe.Markup("".join([*parts, "</svg>"]))
 
 
@@ -115,7 +140,14 @@ def _axis(values: Sequence[float | None], start: float, end: float, *, logarithm
     return lambda v: start + (end - start) * (convert(v) - a) / (b - a), ticks
 
 
-def _labels(points: Sequence[dict], texts: Sequence[str], places: Sequence[tuple[float, float]], bars: Sequence[Box], frame: Box, size: int) -> dict:
+def _labels(
+    points: Sequence[dict],
+    texts: Sequence[str],
+    places: Sequence[tuple[float, float]],
+    bars: Sequence[Box],
+    frame: Box,
+    size: int,
+) -> dict:
     """{index: (box of its text, distance from its point)}: of the places around a point the nearest that covers no label, no
     point and little of the bars; labels are set one after the other, models first."""
     marks = [Box(px - 7, py - 7, px + 7, py + 7) for px, py in places]
@@ -131,7 +163,11 @@ def _labels(points: Sequence[dict], texts: Sequence[str], places: Sequence[tuple
                 left = mx if math.cos(angle) > 0.3 else mx - wide if math.cos(angle) < -0.3 else mx - wide / 2
                 box = Box(left, my - high / 2, left + wide, my + high / 2)
                 outside = wide * high - box.overlap(frame)
-                cost = 20 * (outside + sum(map(box.overlap, taken)) + sum(map(box.overlap, marks))) + sum(map(box.overlap, bars)) + 1.5 * far
+                cost = (
+                    20 * (outside + sum(map(box.overlap, taken)) + sum(map(box.overlap, marks)))
+                    + sum(map(box.overlap, bars))
+                    + 1.5 * far
+                )
                 if best is None or cost < best[0]:
                     best = (cost, box, far)
         taken.append(best[1])

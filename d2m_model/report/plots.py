@@ -14,10 +14,16 @@ AXIS, ROW, TALL = 18, 26, 9999
 """Of a time line, in its units: height of the axis and of a row (report.js knows both), and a line through all rows."""
 LONG = 12
 """Characters of a name in one line."""
-COLOURS = {"own music": "var(--truth)", "high": "var(--accent)", "low": "var(--accent)"}  # models as in the opening picture
+COLOURS = {
+    "own music": "var(--truth)",
+    "high": "var(--accent)",
+    "low": "var(--accent)",
+}  # models as in the opening picture
 
 
-def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds: float, shown: set[str]) -> markupsafe.Markup:
+def beat_timeline(
+    rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds: float, shown: set[str]
+) -> markupsafe.Markup:
     """One row of onset ticks per sound under a shared time axis (the paper's Fig. 5).
 
     rows : name -> onset times in seconds. beats : true beat times drawn as lines through all rows, or None. shown : the
@@ -28,7 +34,9 @@ def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds
     height = AXIS + ROW * len(shown)
     x = lambda t: left + (width - left - 8) * t / seconds
     line = lambda t, y, end, style: f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{y}" y2="{end}" {style}/>'
-    parts = [f'<svg class="beats" viewBox="0 0 {width} {height}" data-axis="{AXIS}" data-row-height="{ROW}" role="img" aria-label="onsets over time">']
+    parts = [
+        f'<svg class="beats" viewBox="0 0 {width} {height}" data-axis="{AXIS}" data-row-height="{ROW}" role="img" aria-label="onsets over time">'
+    ]
     parts += [f'<text x="{x(s):.1f}" y="11" text-anchor="middle">{s} s</text>' for s in range(int(seconds) + 1)]
     dashed = 'stroke="var(--beat)" stroke-width="1" stroke-dasharray="2 2"'
     parts += [line(t, AXIS, TALL, dashed) for t in ([] if beats is None else beats[beats < seconds])]
@@ -38,11 +46,15 @@ def beat_timeline(rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds
         hidden = "" if name in shown else ' display="none"'
         parts.append(f'<g data-row="{markupsafe.escape(name)}" transform="translate(0 {AXIS + ROW * place})"{hidden}>')
         first = 14 if len(labels[name]) == 1 else 8
-        parts += [f'<text x="0" y="{first + 12 * i}">{markupsafe.escape(text)}</text>' for i, text in enumerate(labels[name])]
+        parts += [
+            f'<text x="0" y="{first + 12 * i}">{markupsafe.escape(text)}</text>' for i, text in enumerate(labels[name])
+        ]
         parts += [line(t, 0, ROW - 8, f'stroke="{colour}" stroke-width="2.5"') for t in times[times < seconds]]
         parts.append("</g>")
         place += name in shown
-    parts.append(f'<g transform="translate({left} 0)"><g class="playhead" data-width="{width - left - 8}" data-seconds="{seconds:.3f}">')
+    parts.append(
+        f'<g transform="translate({left} 0)"><g class="playhead" data-width="{width - left - 8}" data-seconds="{seconds:.3f}">'
+    )
     parts.append(f'<line x1="0" x2="0" y1="{AXIS}" y2="{TALL}" stroke="var(--ink)" stroke-width="1"/></g></g></svg>')
     return markupsafe.Markup("".join(parts))
 
@@ -139,7 +151,12 @@ def corpus_plots(clips: pd.DataFrame) -> list[dict]:
 
     def by(column):
         def draw(axes):
-            table = good.assign(**{column: good[column].fillna("unknown")}).groupby([column, "split"]).size().unstack(fill_value=0)
+            table = (
+                good.assign(**{column: good[column].fillna("unknown")})
+                .groupby([column, "split"])
+                .size()
+                .unstack(fill_value=0)
+            )
             table.plot.bar(ax=axes, stacked=True, rot=30, xlabel="")
             axes.set_ylabel("clips")
             above(axes)

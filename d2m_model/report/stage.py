@@ -67,7 +67,9 @@ def clip_card(
     seconds, sounds = len(truth) / SAMPLE_RATE, models | baselines
     rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
     own = scores[scores.clip_id == clip.clip_id].set_index("system")
-    parts = [f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in models if name in own.index]
+    parts = [
+        f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in models if name in own.index
+    ]
     card = {
         "id": clip.clip_id,
         "genre": clip.genre,
@@ -95,7 +97,9 @@ def control_sounds(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str
     sounds = {name: study.system_sounds(layout, test, name, clips, seed=0) for name in names}
     samples = {c.clip_id: frames_to_samples(c.frames) for c in test.clips if c.clip_id in clips}
     rhythm = read_rhythm(layout.stage("report").parent / "rhythm/beats", list(samples))
-    return sounds | beat_controls(samples, ShardSet(layout.stage("shards"), "train"), layout.stage("sources") / "truth", rhythm)
+    return sounds | beat_controls(
+        samples, ShardSet(layout.stage("shards"), "train"), layout.stage("sources") / "truth", rhythm
+    )
 
 
 def opening(systems: dict) -> dict | None:
@@ -121,7 +125,9 @@ def table_views(folder: Path, kinds: dict[str, str]) -> list[dict]:
         marks = [breakdown.KINDS.get(kinds.get(systems.get(row[0], row[0])), "") for row in frame.values.tolist()]
         rows = [{"cells": row, "kind": mark} for row, mark in zip(frame.values.tolist(), marks)]
         _, _, note = rest.strip().partition("\n\n")  # the table itself has no empty line
-        views.append({"title": title.lstrip("# "), "header": list(frame.columns), "rows": rows, "note": note.replace("`", "")})
+        views.append(
+            {"title": title.lstrip("# "), "header": list(frame.columns), "rows": rows, "note": note.replace("`", "")}
+        )
     return views
 
 
@@ -143,7 +149,9 @@ def build_page(layout: Layout, params: Params) -> str:
     """The page as one HTML string. UserError where an earlier stage has not run."""
     metrics_path = layout.stage("evaluate") / "metrics.json"
     if not metrics_path.exists():
-        raise UserError(f"{metrics_path}: not there; run `dvc repro` or `python -m d2m_model.evaluate --corpus {layout.corpus}`")
+        raise UserError(
+            f"{metrics_path}: not there; run `dvc repro` or `python -m d2m_model.evaluate --corpus {layout.corpus}`"
+        )
     metrics = json.loads(metrics_path.read_text())
     systems, part = metrics["systems"], metrics["split"]
     text = {"clip_id": str, "song": str, "genre": str}
@@ -155,7 +163,9 @@ def build_page(layout: Layout, params: Params) -> str:
     beats = true_beats(layout.stage("sources") / "truth", ids)
     first = opening(systems)
     order = [p["name"] for p in first["points"]] if first else []
-    names, baselines = (sorted(part, key=lambda n: order.index(n) if n in order else len(order)) for part in (names, baselines))
+    names, baselines = (
+        sorted(part, key=lambda n: order.index(n) if n in order else len(order)) for part in (names, baselines)
+    )
     kind = "beats" if beats else "onsets"
     frame = breakdown.differences(per_clip, kind)
     shown = breakdown.shown_clips(frame, names, ids, params.max_clips)
@@ -175,12 +185,16 @@ def build_page(layout: Layout, params: Params) -> str:
     curves = [figure for title, path in curve_files(layout).items() for figure in plots.loss_curves(path, title)]
     split = pd.read_csv(layout.stage("split") / "split.csv", dtype=str)
     text = {"id": str, "video_id": str, "song_id": str, "genre": str}
-    clips = pd.read_csv(layout.stage("clips") / "rows.csv", dtype=text).merge(split[["clip_id", "split"]], left_on="id", right_on="clip_id")
+    clips = pd.read_csv(layout.stage("clips") / "rows.csv", dtype=text).merge(
+        split[["clip_id", "split"]], left_on="id", right_on="clip_id"
+    )
     spans, songs = (pd.read_csv(layout.stage("sources") / f"{name}.csv", dtype=str) for name in ("clips", "songs"))
     tables, pictures = breakdown_views(frame, systems, breakdown.tempo_groups(songs))
     counts = ", ".join(f"{n} {name} clips" for name, n in split.split.value_counts().items())
     shared = set(split[split.split == "train"].song_id) & set(split[split.split == part].song_id)
-    unheard = "of songs never heard in training" if not shared else f"{len(shared)} of their songs were heard in training"
+    unheard = (
+        "of songs never heard in training" if not shared else f"{len(shared)} of their songs were heard in training"
+    )
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
     return templates.get_template("report.html").render(
         corpus=layout.corpus,

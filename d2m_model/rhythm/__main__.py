@@ -34,7 +34,9 @@ from dataset_tools.lib.core.timebase import FPS, frames_to_seconds
 def _parser() -> argparse.ArgumentParser:
     parser = training_parser("d2m_model.rhythm", __doc__)
     parser.add_argument("--video", type=Path, help="your own dance video")
-    parser.add_argument("--pose", type=Path, help="the dance's pose in place of a video: .npy, OpenPose, OpenPifPaf, AIST++")
+    parser.add_argument(
+        "--pose", type=Path, help="the dance's pose in place of a video: .npy, OpenPose, OpenPifPaf, AIST++"
+    )
     parser.add_argument("--fps", type=float, help=f"frames a second of --pose (default: 60 for AIST++, else {FPS})")
     parser.add_argument("--dancer", type=int, help="which dancer of several (default: 0, the foremost)")
     parser.add_argument("--out", type=Path, help="file of beats to write, .json")
@@ -50,7 +52,10 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
 
         with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
             posed = read_posed(args.video, Path(scratch), layout, any_estimator=True, stage="rhythm")
-        say("rhythm", f"{args.video.name}: {frames_to_seconds(len(posed.pose)):.1f} s, dancer seen in {posed.coverage:.0%} of the frames")
+        say(
+            "rhythm",
+            f"{args.video.name}: {frames_to_seconds(len(posed.pose)):.1f} s, dancer seen in {posed.coverage:.0%} of the frames",
+        )
         if not 0 <= dancer < posed.pose.shape[1]:
             raise UserError(f"{args.video}: has dancers 0 to {posed.pose.shape[1] - 1}, found {dancer}")
         return posed.pose[:, dancer], float(FPS)
@@ -71,7 +76,9 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
             check_writable(path)
     trained = layout.stage("rhythm") / "model.pt"
     if not trained.is_file():
-        raise UserError(f"{trained}: no rhythm trained yet; train it with `python -m d2m_model.rhythm --corpus {layout.corpus}`")
+        raise UserError(
+            f"{trained}: no rhythm trained yet; train it with `python -m d2m_model.rhythm --corpus {layout.corpus}`"
+        )
     model = load_rhythm(trained)
     pose, fps = own_dance(args, layout)
     try:
@@ -101,7 +108,9 @@ def check_together(args: argparse.Namespace) -> None:
     if args.fps is not None and not args.pose:
         raise UserError("rhythm: --fps is for --pose; a video knows its own")
     if args.resume and own:
-        raise UserError("rhythm: --resume goes on with a training; with --video or --pose nothing is trained: leave it out")
+        raise UserError(
+            "rhythm: --resume goes on with a training; with --video or --pose nothing is trained: leave it out"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -116,9 +125,15 @@ def main(argv: list[str] | None = None) -> int:
     shards = layout.stage("shards")
     source = beats_source(params, layout)
     run = run_of(layout, "rhythm", "", params, [shards, *source.inputs], "", args.resume)
-    metrics = learn_rhythm(shards, params, layout.stage("rhythm"), source=source.name, truth=source.truth, tracker=source.tracker, run=run)
+    metrics = learn_rhythm(
+        shards, params, layout.stage("rhythm"), source=source.name, truth=source.truth, tracker=source.tracker, run=run
+    )
     test = metrics.get("test")
-    scored = f"; test clips: F {test['F_beats']:.3f} beats, {test['F_downbeats']:.3f} down-beats, own - other {test['difference']:+.3f}" if test else ""
+    scored = (
+        f"; test clips: F {test['F_beats']:.3f} beats, {test['F_downbeats']:.3f} down-beats, own - other {test['difference']:+.3f}"
+        if test
+        else ""
+    )
     say("rhythm", f"{params.steps} steps on {metrics['train_clips']} clips, beats from {source.name}{scored}")
     return 0
 

@@ -60,7 +60,9 @@ def camera(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     moves = (torch.rand(count, 1, 1, generator=rng) < 0.5).float()
     pan = time * _uniform(rng, -0.6, 0.6, count, 1, 2)
     seconds = time * frames / FPS / 2
-    sway = 0.03 * torch.sin(2 * torch.pi * (_uniform(rng, 0.1, 0.5, count, 1, 2) * seconds + torch.rand(count, 1, 2, generator=rng)))
+    sway = 0.03 * torch.sin(
+        2 * torch.pi * (_uniform(rng, 0.1, 0.5, count, 1, 2) * seconds + torch.rand(count, 1, 2, generator=rng))
+    )
     zoom = torch.exp(moves * time * _uniform(rng, -0.25, 0.25, count, 1, 1))[..., None]
     xy = xy * zoom + (moves * (pan + sway))[:, :, None] * size + centre
     return torch.cat([xy, pose[..., 2:]], dim=-1)

@@ -59,19 +59,40 @@ class Beats:
         for name in ("beats", "downbeats", "strength"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
         require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {shown(self.fps)}")
-        require(_is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {shown(self.seconds)}")
+        require(
+            _is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS,
+            f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {shown(self.seconds)}",
+        )
         for name in ("beats", "downbeats"):
             times = getattr(self, name)
             require(not len(times) or times[0] >= 0, f"{name} must be at least 0 s, found {times[:1]}")
             gaps = np.diff(times)
-            require(bool((gaps > 0).all()), f"{name} must be ascending seconds, found {times[int(gaps.argmin()) : int(gaps.argmin()) + 2] if len(gaps) else times}")
-            require(not len(times) or times[-1] <= self.seconds, f"{name} must be within the {self.seconds:g} s of the dance, found {times[-1:]}")
-        require(len(self.strength) in (0, len(self.beats)), f"strength must have a number for each of the {len(self.beats)} beats, found {len(self.strength)}")
+            require(
+                bool((gaps > 0).all()),
+                f"{name} must be ascending seconds, found {times[int(gaps.argmin()) : int(gaps.argmin()) + 2] if len(gaps) else times}",
+            )
+            require(
+                not len(times) or times[-1] <= self.seconds,
+                f"{name} must be within the {self.seconds:g} s of the dance, found {times[-1:]}",
+            )
+        require(
+            len(self.strength) in (0, len(self.beats)),
+            f"strength must have a number for each of the {len(self.beats)} beats, found {len(self.strength)}",
+        )
         require(bool(((self.strength >= 0) & (self.strength <= 1)).all()), "strength must be within 0..1")
-        require(self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000), f"tempo must be 1 to 2000 beats a minute, found {shown(self.tempo)}")
-        require(isinstance(self.style, Mapping) and len(self.style) <= MOST_STYLES, f"style must map at most {MOST_STYLES} genres to probabilities")
+        require(
+            self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000),
+            f"tempo must be 1 to 2000 beats a minute, found {shown(self.tempo)}",
+        )
+        require(
+            isinstance(self.style, Mapping) and len(self.style) <= MOST_STYLES,
+            f"style must map at most {MOST_STYLES} genres to probabilities",
+        )
         for genre, share in self.style.items():
-            require(isinstance(genre, str) and _is_number(share) and 0 <= share <= 1, f"style must map genres to 0..1, found {shown(genre)}: {shown(share)}")
+            require(
+                isinstance(genre, str) and _is_number(share) and 0 <= share <= 1,
+                f"style must map genres to 0..1, found {shown(genre)}: {shown(share)}",
+            )
 
 
 def _is_number(value: object) -> bool:
@@ -116,9 +137,11 @@ def read_beats(path: Path) -> Beats:
     try:
         values = read_json(path, MOST_BYTES)
     except Unreadable as err:
-        raise UserError(f"{err}; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}") from None
+        raise UserError(f'{err}; a file of beats is such as {{"beats": [0.5, 1.0, 1.5]}}') from None
     if not isinstance(values, dict) or "beats" not in values:
-        raise UserError(f"{path}: 'beats' is missing; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}, in seconds")
+        raise UserError(
+            f"{path}: 'beats' is missing; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}, in seconds"
+        )
     known = [field.name for field in fields(Beats)]
     strange = next((key for key in values if key not in (*known, *OF_A_SOUND)), None)
     if strange is not None:
@@ -132,7 +155,9 @@ def read_beats(path: Path) -> Beats:
         seconds, fps = values.get("seconds"), values.get("fps")
         if seconds is None:
             times = [*beats, *_numbers("downbeats", given.get("downbeats", []))]
-            seconds = float(max(times, default=0.0)) + (float(np.median(np.abs(np.diff(beats)))) if len(beats) > 1 else 0.5)
+            seconds = float(max(times, default=0.0)) + (
+                float(np.median(np.abs(np.diff(beats)))) if len(beats) > 1 else 0.5
+            )
         found = Beats(fps=FPS if fps is None else fps, seconds=seconds, beats=beats, tempo=tempo, **given)
     except ValueError as err:
         raise UserError(f"{path}: {err}; correct the file") from None
@@ -153,7 +178,9 @@ def as_written(beats: Beats) -> Beats:
     """The beats as their file has them, so that the music made to either is one."""
     lists = {name: np.array([round(float(v), digits) for v in getattr(beats, name)]) for name, digits in DIGITS.items()}
     style = {genre: round(float(share), 4) for genre, share in beats.style.items()}
-    return replace(beats, seconds=round(beats.seconds, 4), tempo=beats.tempo and round(beats.tempo, 2), style=style, **lists)
+    return replace(
+        beats, seconds=round(beats.seconds, 4), tempo=beats.tempo and round(beats.tempo, 2), style=style, **lists
+    )
 
 
 def clicks(beats: Beats, seconds: float) -> np.ndarray:
@@ -167,5 +194,7 @@ def clicks(beats: Beats, seconds: float) -> np.ndarray:
     sound = np.zeros(samples, np.float32)
     for times, pitch, gain in ((plain, PLAIN, 0.5), (accented, ACCENTED, 0.9)):
         if len(times):
-            sound += gain * librosa.clicks(times=times, sr=SAMPLE_RATE, click_freq=pitch, length=samples).astype(np.float32)
+            sound += gain * librosa.clicks(times=times, sr=SAMPLE_RATE, click_freq=pitch, length=samples).astype(
+                np.float32
+            )
     return np.clip(sound, -1, 1)

@@ -31,8 +31,15 @@ def coco17(pose: np.ndarray) -> np.ndarray:
     place is not (0, 0). Raises UserError for another shape and for numbers that are not finite.
     """
     pose = np.asarray(pose)
-    if pose.ndim != 3 or pose.shape[1] not in (JOINTS, 25) or pose.shape[2] not in (2, 3) or pose.dtype.kind not in "fiu":
-        raise UserError(f"pose must be numbers (frames, 17 or 25 joints, x y confidence), found {pose.dtype} {pose.shape}")
+    if (
+        pose.ndim != 3
+        or pose.shape[1] not in (JOINTS, 25)
+        or pose.shape[2] not in (2, 3)
+        or pose.dtype.kind not in "fiu"
+    ):
+        raise UserError(
+            f"pose must be numbers (frames, 17 or 25 joints, x y confidence), found {pose.dtype} {pose.shape}"
+        )
     pose = pose.astype(np.float32)
     if not np.isfinite(pose).all():
         raise UserError("pose must be finite numbers; write 0, 0, 0 for a joint that was not seen")

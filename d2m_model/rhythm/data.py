@@ -72,7 +72,11 @@ class LessonData:
         drawn = [self._window(rng) for _ in range(size)]
         dances, targets, strength, known, tempo, genres = (list(part) for part in zip(*drawn, strict=True))
         dance = torch.stack(dances)
-        features = pose_features(altered(dance, rng)) if self.stream == "pose" else motion_features(_altered_motion(dance, rng))
+        features = (
+            pose_features(altered(dance, rng))
+            if self.stream == "pose"
+            else motion_features(_altered_motion(dance, rng))
+        )
         rows = (torch.from_numpy(np.stack(part)) for part in (targets, strength, known))
         return LessonBatch(features, *rows, torch.tensor(tempo), torch.tensor(genres))
 
@@ -93,7 +97,9 @@ class LessonData:
         targets = np.stack([gaussians(times, self.frames) for times in at.values()], axis=-1)
         strength = np.full(self.frames, 0.5, np.float32)
         if len(beats.strength):
-            strength = beats.strength[np.abs(np.arange(self.frames)[:, None] - at["beats"][None, :]).argmin(axis=1)].astype(np.float32)
+            strength = beats.strength[
+                np.abs(np.arange(self.frames)[:, None] - at["beats"][None, :]).argmin(axis=1)
+            ].astype(np.float32)
         known = (np.arange(self.frames) + start <= length - 1).astype(np.float32)
         genre = self.genres.index(lesson.genre) if lesson.genre in self.genres else -1
         return at_times(dance, frames), targets, strength, known, float(beats.tempo or 0), genre

@@ -47,7 +47,9 @@ class RhythmModel:
         that is longer than `Beats` may be.
         """
         seconds = len(pose) / fps if fps > 0 else 0.0
-        require(seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {seconds:g}")  # before the work
+        require(
+            seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {seconds:g}"
+        )  # before the work
         return self._beats(self.activations(pose, fps), fps, seconds)
 
     def beats_of_motion(self, motion: np.ndarray) -> Beats:
@@ -65,18 +67,24 @@ class RhythmModel:
         """Arguments and errors as of `beats_of_motion`."""
         self._require("motion", "SMPL motion")
         dance = read_motion(motion)
-        return self._activations(motion_features(torch.stack([dance, torch.from_numpy(mirrored_motion(dance.numpy()))])))
+        return self._activations(
+            motion_features(torch.stack([dance, torch.from_numpy(mirrored_motion(dance.numpy()))]))
+        )
 
     def _require(self, stream: str, words: str) -> None:
         if self.stream != stream:
-            raise UserError(f"rhythm: this model reads the stream '{self.stream}', and this dance is {words}; train one with rhythm.stream: {stream}")
+            raise UserError(
+                f"rhythm: this model reads the stream '{self.stream}', and this dance is {words}; train one with rhythm.stream: {stream}"
+            )
 
     @torch.no_grad()
     def _activations(self, features: torch.Tensor) -> Activations:
         """Of features (2, T, C) of a dance and its mirror image, which have the same beats: the mean of both."""
         heard = self.net(features)
         beats, downbeats = torch.sigmoid(heard.beats.mean(dim=0)).T.numpy().astype(float)
-        return Activations(beats, downbeats, torch.sigmoid(heard.strength.mean(dim=0)).numpy().astype(float), heard.pooled)
+        return Activations(
+            beats, downbeats, torch.sigmoid(heard.strength.mean(dim=0)).numpy().astype(float), heard.pooled
+        )
 
     @torch.no_grad()
     def _beats(self, found: Activations, fps: float, seconds: float) -> Beats:
@@ -104,4 +112,6 @@ def load_rhythm(path: Path) -> RhythmModel:
     content = checkpoint.load(path, KIND, VERSION)
     with checkpoint.fitting(path):
         checkpoint.texts(content.meta["genres"])
-        return RhythmModel(checkpoint.network(lambda: RhythmNet(**content.meta), content.state["net"]).requires_grad_(False))
+        return RhythmModel(
+            checkpoint.network(lambda: RhythmNet(**content.meta), content.state["net"]).requires_grad_(False)
+        )

@@ -49,7 +49,9 @@ def librosa_beats(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(audio) < 2 * HOP or not np.any(audio):
         return np.zeros(0), np.zeros(0)
     envelope = Sound(audio).envelope
-    beats = np.asarray(librosa.beat.beat_track(onset_envelope=envelope, sr=SAMPLE_RATE, units="time", trim=False)[1], float)
+    beats = np.asarray(
+        librosa.beat.beat_track(onset_envelope=envelope, sr=SAMPLE_RATE, units="time", trim=False)[1], float
+    )
     low = librosa.onset.onset_strength(y=audio, sr=SAMPLE_RATE, hop_length=HOP, fmax=200, n_mels=8)
     sums = [_strongest(low, beats[first::BAR]).sum() / max(1, len(beats[first::BAR])) for first in range(BAR)]
     return beats, beats[int(np.argmax(sums)) :: BAR]
@@ -77,7 +79,11 @@ def strengths(audio: np.ndarray, beats: np.ndarray) -> np.ndarray:
     if not len(beats):
         return np.zeros(0)
     envelope = Sound(audio).envelope
-    peaks = envelope[librosa.onset.onset_detect(onset_envelope=envelope, sr=SAMPLE_RATE)] if np.any(envelope) else np.zeros(0)
+    peaks = (
+        envelope[librosa.onset.onset_detect(onset_envelope=envelope, sr=SAMPLE_RATE)]
+        if np.any(envelope)
+        else np.zeros(0)
+    )
     full = np.percentile(peaks, STRONG) if len(peaks) else 0.0
     return np.clip(_strongest(envelope, beats) / full, 0, 1) if full > 0 else np.zeros(len(beats))
 

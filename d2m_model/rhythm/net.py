@@ -42,7 +42,12 @@ class RhythmNet(nn.Module):
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(_block(width, 2**k, dropout) for k in range(blocks))
         self.leave = nn.Conv1d(width, 3, 1)
-        self.choose = nn.Sequential(nn.Linear(2 * width + len(TEMPOS), width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, max(1, len(genres))))
+        self.choose = nn.Sequential(
+            nn.Linear(2 * width + len(TEMPOS), width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, max(1, len(genres))),
+        )
 
     def forward(self, features: torch.Tensor) -> Heard:
         """features (B, T, C) of `STREAMS`."""

@@ -28,10 +28,16 @@ def spread_of_gaps(beats: np.ndarray) -> float:
 
 def is_regular(beats: Beats) -> bool:
     """Whether it is a beat one could play to: three beats or more, gaps alike, 60 to 180 a minute."""
-    return bool(spread_of_gaps(beats.beats) < REGULAR) and beats.tempo is not None and TEMPOS[0] <= beats.tempo <= TEMPOS[1]
+    return (
+        bool(spread_of_gaps(beats.beats) < REGULAR)
+        and beats.tempo is not None
+        and TEMPOS[0] <= beats.tempo <= TEMPOS[1]
+    )
 
 
-def scores(read: Mapping[str, Beats], music: Mapping[str, Beats], clips: list[ClipEntry], draws: int) -> dict[str, float]:
+def scores(
+    read: Mapping[str, Beats], music: Mapping[str, Beats], clips: list[ClipEntry], draws: int
+) -> dict[str, float]:
     """Means over clips, with the bounds of their 95 % intervals (`_low`, `_high`, and of drawn songs `_song_low`, ...):
 
     F_beats, F_downbeats: F-measures ±70 ms of what was `read` from the motion against the clip's own `music`. other: the

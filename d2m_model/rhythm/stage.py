@@ -31,7 +31,9 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 def open_splits(shards: Path, stream: str) -> dict[str, ShardSet]:
     """Every split that there are shards of. Raises UserError where there are none to train on, or without this stream."""
-    found = {split: ShardSet(shards, split) for split in SPLITS if split == "train" or any(shards.glob(f"{split}-*.h5"))}
+    found = {
+        split: ShardSet(shards, split) for split in SPLITS if split == "train" or any(shards.glob(f"{split}-*.h5"))
+    }
     info = found["train"].info
     if stream == "motion" and not info.motion_rate:
         raise UserError(f"{shards}: rhythm.stream is 'motion', but these shards hold keypoints only; set it to pose")
@@ -78,11 +80,22 @@ def read_all(model: RhythmModel, splits: Mapping[str, ShardSet]) -> dict[str, Be
     for shards in splits.values():
         for clip in progress(shards.clips, "rhythm of the dances"):
             window = shards.read(clip.clip_id)
-            found[clip.clip_id] = model.beats_of_motion(window.motion) if model.stream == "motion" else model.beats_of(window.pose[:, 0])
+            found[clip.clip_id] = (
+                model.beats_of_motion(window.motion) if model.stream == "motion" else model.beats_of(window.pose[:, 0])
+            )
     return found
 
 
-def learn_rhythm(shards: Path, params: Params, out: Path, *, source: str, truth: Path | None, tracker: Tracker | None, run: Run | None = None) -> dict:
+def learn_rhythm(
+    shards: Path,
+    params: Params,
+    out: Path,
+    *,
+    source: str,
+    truth: Path | None,
+    tracker: Tracker | None,
+    run: Run | None = None,
+) -> dict:
     """Train on the shards' train split and fill `out`; gives what metrics.json says.
 
     source: where the music's beats come from, for metrics.json: `truth`, a folder, or else `tracker`.
@@ -93,7 +106,9 @@ def learn_rhythm(shards: Path, params: Params, out: Path, *, source: str, truth:
     music = music_of(splits, truth, tracker)
     lessons = lessons_of(splits["train"], params.stream, music)
     if not lessons:
-        raise UserError(f"{shards}: no train clip has beats to learn ({source}); rhythm.beats names another way to find them")
+        raise UserError(
+            f"{shards}: no train clip has beats to learn ({source}); rhythm.beats names another way to find them"
+        )
     net, curves = train(lessons, params, run or Run(stage="rhythm"))
     model = RhythmModel(net)
     save_rhythm(out / "model.pt", net)
@@ -116,7 +131,9 @@ def learn_rhythm(shards: Path, params: Params, out: Path, *, source: str, truth:
 
 
 def _row(clip: ClipEntry, read: Beats, music: Beats) -> RhythmRow:
-    score = lambda name: None if math.isnan(f := beat_f_measure(getattr(music, name), getattr(read, name))) else round(f, 4)
+    score = lambda name: (
+        None if math.isnan(f := beat_f_measure(getattr(music, name), getattr(read, name))) else round(f, 4)
+    )
     tempo = lambda beats: beats.tempo and round(beats.tempo, 2)
     return RhythmRow(
         id=clip.clip_id, status="ok", split=clip.split, beats=len(read.beats), downbeats=len(read.downbeats), tempo=tempo(read),

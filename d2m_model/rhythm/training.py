@@ -29,13 +29,17 @@ class RhythmTask:
     def __init__(self, net: RhythmNet, data: LessonData, params: Params, device: torch.device):
         self.net, self.data, self.params, self.device = net.to(device), data, params, device
         self.nets = {"net": net}
-        self.adams = {"net": torch.optim.AdamW(net.parameters(), params.learning_rate, weight_decay=params.weight_decay)}
+        self.adams = {
+            "net": torch.optim.AdamW(net.parameters(), params.learning_rate, weight_decay=params.weight_decay)
+        }
         accelerate(net, device, params.precision, "never")
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step along the losses of batch `number`; gives them."""
         params = self.params
-        batch = type(drawn := self.data.batch(params.seed, number, params.batch))(*(part.to(self.device) for part in drawn))
+        batch = type(drawn := self.data.batch(params.seed, number, params.batch))(
+            *(part.to(self.device) for part in drawn)
+        )
         self.net.train()
         heard = self.net(batch.features)
         known = batch.known / batch.known.sum()
@@ -59,7 +63,9 @@ class RhythmTask:
 
     def rate_share(self, number: int) -> float:
         """Share of the learning rate at a step: up in a line, down along a cosine."""
-        return min(1.0, (number + 1) / WARM_UP) * (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * number / self.params.steps)))
+        return min(1.0, (number + 1) / WARM_UP) * (
+            LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * number / self.params.steps))
+        )
 
     def measure(self) -> Measurement:
         """Nothing: a training takes less time than its measurement would."""

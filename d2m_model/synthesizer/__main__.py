@@ -24,8 +24,12 @@ from dataset_tools.lib.core.weights import locate
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = training_parser("d2m_model.synthesizer", __doc__)
-    parser.add_argument("--level", choices=tuple(LEVELS), default="high", help="whose decoder to fine-tune (default: high)")
-    parser.add_argument("--weights", help="overrides synthesizer.weights of params.yaml: published, not fine-tuned here")
+    parser.add_argument(
+        "--level", choices=tuple(LEVELS), default="high", help="whose decoder to fine-tune (default: high)"
+    )
+    parser.add_argument(
+        "--weights", help="overrides synthesizer.weights of params.yaml: published, not fine-tuned here"
+    )
     args = parser.parse_args(argv)
     layout = layout_of(args)
     params = load_params(layout.params, "synthesizer", Params)
@@ -34,17 +38,29 @@ def main(argv: list[str] | None = None) -> int:
     with processes():
         shards, vqvae = layout.stage("shards"), layout.stage("vqvae") / "model.pt"
         if not params.weights:
-            run = run_of(layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume)
-            metrics = train(shards, vqvae, args.level, params, out, run, Embedder(params.judge, layout) if params.judge else None)
+            run = run_of(
+                layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume
+            )
+            metrics = train(
+                shards, vqvae, args.level, params, out, run, Embedder(params.judge, layout) if params.judge else None
+            )
             for name, scores in metrics.get("judged", {}).items():
-                say("synthesizer", f"{args.level} {name} decoder, training clips coded and decoded: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+                say(
+                    "synthesizer",
+                    f"{args.level} {name} decoder, training clips coded and decoded: "
+                    + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()),
+                )
             if metrics.get("kept") == "own":
                 what = "the inverse STFT plays worse" if params.decoder == "istft" else "fine-tuning made it worse"
                 say("synthesizer", f"{args.level}: {what}; the VQ-VAE's own decoder is kept")
         elif rank() == 0:
             file = locate(params.weights.replace("{level}", args.level), layout)
             metrics = take_published(shards, vqvae, file, args.level, params, out)
-            other = "" if metrics["same_codebook"] else f"; its codebook is not the one of {vqvae}: this level is coded and played by it alone"
+            other = (
+                ""
+                if metrics["same_codebook"]
+                else f"; its codebook is not the one of {vqvae}: this level is coded and played by it alone"
+            )
             say("synthesizer", f"{args.level}: {file.name} taken as published, not fine-tuned{other}")
         else:
             metrics = {}

@@ -52,7 +52,10 @@ class Params(TrainingParams):
         require(self.judge in ("", "vggish", "demo"), f"judge must be vggish, demo or empty, found '{self.judge}'")
         require(self.judged_clips >= 1, f"judged_clips must be at least 1, found {self.judged_clips}")
         require(self.decoder in ("own", "istft"), f"decoder must be own or istft, found '{self.decoder}'")
-        require(not (self.weights and self.decoder == "istft"), "weights take the training's place, and hold no inverse STFT: leave out weights or decoder")
+        require(
+            not (self.weights and self.decoder == "istft"),
+            "weights take the training's place, and hold no inverse STFT: leave out weights or decoder",
+        )
         self.istft()
         discriminator_config(self.discriminator, width=self.discriminator_width, scales=self.scales)
         for name in ("steps", "test_windows"):
@@ -60,7 +63,10 @@ class Params(TrainingParams):
         require(0.1 <= self.seconds <= 60, f"seconds must be 0.1 to 60, found {self.seconds}")
         for name in ("learning_rate", "discriminator_width"):
             require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
-        require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must be two numbers in 0..1, found {self.betas}")
+        require(
+            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
+            f"betas must be two numbers in 0..1, found {self.betas}",
+        )
         require(0 < self.gain <= 1, f"gain must be above 0 and at most 1, found {self.gain}")
         weights = (self.adversarial, self.feature_matching, self.wave, self.mel, self.multispectral)
         require(min(weights) >= 0, "weights must be at least 0")

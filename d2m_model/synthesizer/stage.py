@@ -53,7 +53,13 @@ def fingerprint(model: JukeboxVQVAE, level: int) -> str:
 
 
 def train(
-    shards: Path, vqvae: Path, level: str, params: Params, out: Path, run: Run | None = None, embedder: Embedder | None = None
+    shards: Path,
+    vqvae: Path,
+    level: str,
+    params: Params,
+    out: Path,
+    run: Run | None = None,
+    embedder: Embedder | None = None,
 ) -> dict:
     """Fine-tune the decoder of `level` ('high' or 'low') of the VQ-VAE file `vqvae` on `shards`; write model.pt,
     curves.csv and metrics.json to `out` and give the metrics, measured before and after. Of several processes the
@@ -115,7 +121,10 @@ def take_published(shards: Path, vqvae: Path, file: Path, level: str, params: Pa
         model = load_jukebox(file, known.config)
     except UserError as err:
         raise UserError(f"synthesizer.weights: {err}; the sizes are those of {vqvae}") from None
-    metrics = {"level": level, **{when: measure(net, index, test, params.test_windows) for when, net in (("before", known), ("after", model))}}
+    metrics = {
+        "level": level,
+        **{when: measure(net, index, test, params.test_windows) for when, net in (("before", known), ("after", model))},
+    }
     metrics |= {"steps": 0, "same_codebook": torch.equal(model.codebook(index).k, known.codebook(index).k)}
     source = {"weights": file.name, "weights_sha256": file_sha256(file)}
     save_vqvae(out / "model.pt", model, {}, steps=0, fine_tuned=[level], **source)

@@ -30,7 +30,8 @@ class DecoderTask:
         self.judge = MultiScaleDiscriminator(config).to(self.device)
         self.nets = {"decoder": decoder, "discriminator": self.judge}
         self.adams = {
-            name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=params.betas) for name, net in self.nets.items()
+            name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=params.betas)
+            for name, net in self.nets.items()
         }
         accelerate(decoder, self.device, params.sound_precision, params.compile)
         accelerate(self.judge, self.device, params.precision, params.compile)

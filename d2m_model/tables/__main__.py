@@ -33,7 +33,11 @@ FORMS = ("md", "csv", "tex")
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = stage_parser("d2m_model.tables", __doc__)
-    parser.add_argument("--compare", action="store_true", help="write nothing; print the scores beside the range that was measured over training seeds")
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="write nothing; print the scores beside the range that was measured over training seeds",
+    )
     parser.add_argument("--print", choices=FORMS, dest="form", help="also print every table in this form")
     args = parser.parse_args(argv)
     layout = layout_of(args)
@@ -45,22 +49,37 @@ def main(argv: list[str] | None = None) -> int:
             print(f"The report: {page}")
         return 0
     out = layout.stage("tables")
-    controls = "\n\n".join(part for part in (overview.seed_note(results.systems), overview.control_note(results.metrics, params.digits)) if part)
+    controls = "\n\n".join(
+        part
+        for part in (overview.seed_note(results.systems), overview.control_note(results.metrics, params.digits))
+        if part
+    )
     tables = [("systems", "All systems and controls", overview.systems_table(results.systems, params.digits), controls)]
     if any("sound" in s for s in results.systems.values()):
         tables.append(("sound", "Loudness, spectrum and novelty", overview.sound_table(results.systems), controls))
     if any("codes" in s for s in results.systems.values()):
-        tables.append(("codes", "Systems over codes: hum, onsets and copies", overview.codes_table(results.systems), controls))
+        tables.append(
+            ("codes", "Systems over codes: hum, onsets and copies", overview.codes_table(results.systems), controls)
+        )
     if rhythm := results.metrics.get("rhythm"):
         title = "Rhythm: beats read from the motion, F-measure ±70 ms with the true ones"
-        tables.append(("rhythm", title, overview.rhythm_table(rhythm), f"{rhythm['beats']['clips']} clips; a list of beats that ignores the dance is at 0."))
+        tables.append(
+            (
+                "rhythm",
+                title,
+                overview.rhythm_table(rhythm),
+                f"{rhythm['beats']['clips']} clips; a list of beats that ignores the dance is at 0.",
+            )
+        )
     for protocol in PROTOCOLS:
         scored = [s for s in results.systems.values() if protocol in s]
         for name, title, table in overview.protocol_tables(results.systems, protocol) if scored else []:
             tables.append((name, title, table, f"{overview.policy_line(scored[0], protocol)}.\n\n{controls}"))
     for number, caption in CAPTIONS.items():
         table = paper_table(number, results, params.digits)
-        tables.append((f"table{number}", f"Table {number}: {caption}", table, note(number, layout.corpus, results, params.digits)))
+        tables.append(
+            (f"table{number}", f"Table {number}: {caption}", table, note(number, layout.corpus, results, params.digits))
+        )
     for name, title, table, text in tables:
         for form in FORMS:
             write_text(out / f"{name}.{form}", written(form, title, table, text))

@@ -16,7 +16,10 @@ PAPER_CORPUS = {1: "aistpp", 2: "tiktok", 3: "aistpp", 4: "aistpp", 5: "aistpp",
 MEASURES = ("coverage", "hit", "genre", "coherence", "quality")
 OPINIONS = ("coherence", "quality")
 """Mean opinion scores 1 to 5, from listening tests; the rest are percent."""
-STAND_INS = {"random_jukebox": ("unconditional_prior", "random training song"), "vq_reconstruction": ("VQ reconstruction high",)}
+STAND_INS = {
+    "random_jukebox": ("unconditional_prior", "random training song"),
+    "vq_reconstruction": ("VQ reconstruction high",),
+}
 """Rows of the paper that a system or control of ours stands for: the first that was scored, else the last."""
 BASELINES = ("dance2music", "foley_music", "cmt")
 
@@ -53,7 +56,9 @@ def paper_rows(number: int, results: Results) -> pd.DataFrame:
     """The paper's rows of one table, texts, with `system`, the name that evaluate gives to ours."""
     paper = pd.read_csv(PAPER, dtype=str, keep_default_na=False)
     rows = paper[paper.table == str(number)].reset_index(drop=True)
-    return rows.assign(system=[f"{r.level}-{r.variant}" if r.level else ours(r.variant, results) for r in rows.itertuples()])
+    return rows.assign(
+        system=[f"{r.level}-{r.variant}" if r.level else ours(r.variant, results) for r in rows.itertuples()]
+    )
 
 
 def ours(variant: str, results: Results) -> str:
@@ -67,7 +72,14 @@ def cells(number: int, results: Results) -> pd.DataFrame:
     the paper's), numbers or nan. After the paper's rows come the controls and, in Table 1, the systems of others."""
     rows = paper_rows(number, results)
     used = [m for m in MEASURES if (rows[m] != "").any()]
-    listed = [(f"{r.method} (ours: {r.system})" if r.variant in STAND_INS else r.method, r.system, {m: float(getattr(r, m)) for m in used if getattr(r, m)}) for r in rows.itertuples()]
+    listed = [
+        (
+            f"{r.method} (ours: {r.system})" if r.variant in STAND_INS else r.method,
+            r.system,
+            {m: float(getattr(r, m)) for m in used if getattr(r, m)},
+        )
+        for r in rows.itertuples()
+    ]
     kinds = ("control", "baseline") if number == 1 else ("control",)
     more = [n for n, s in results.systems.items() if s["kind"] in kinds and n not in set(rows.system)]
     records = []
@@ -107,7 +119,9 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
     text += f" of {asked} segments of 2 s" if asked else ""
     text += "; in brackets bootstrap 95 % intervals over clips. "
     if corpus != PAPER_CORPUS[number]:
-        text += f"The paper measured {PAPER_CORPUS[number]}; ours is {corpus}, so the differences compare different music. "
+        text += (
+            f"The paper measured {PAPER_CORPUS[number]}; ours is {corpus}, so the differences compare different music. "
+        )
     found = cells(number, results)
     table = paper_rows(number, results)
     missing = [s for s in table.system if s not in results.systems and s not in BASELINES]
@@ -166,7 +180,9 @@ def written(form: str, title: str, table: pd.DataFrame, text: str) -> str:
         return f"## {title}\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n"
     if form == "csv":
         return table.to_csv(index=False)
-    tex = table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True, caption=latex(title), position="ht")
+    tex = (
+        table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True, caption=latex(title), position="ht")
+    )
     for plain, macro in TEX.items():
         tex = tex.replace(plain, macro)
     notes = "\n\n".join(latex(part) for part in text.split("\n\n"))

@@ -11,7 +11,11 @@ from d2m_model.training.distributed import total, world
 
 
 def balanced_gradient(
-    terms: dict[str, torch.Tensor], weights: dict[str, float], at: torch.Tensor, others: list[torch.Tensor], anchor: str = "code"
+    terms: dict[str, torch.Tensor],
+    weights: dict[str, float],
+    at: torch.Tensor,
+    others: list[torch.Tensor],
+    anchor: str = "code",
 ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
     """(gradient at `at`, gradients of the anchor term at `others`).
 

@@ -80,7 +80,9 @@ def fitting(path: Path) -> Iterator[None]:
         raise
     except Exception as err:  # noqa: BLE001 - sizes that anyone may have written break a network in any way
         reason = str(err).strip().splitlines()[-1:] or [""]
-        raise UserError(f"{path}: its weights do not fit its sizes ({type(err).__name__}: {shown(reason[0].strip())})") from None
+        raise UserError(
+            f"{path}: its weights do not fit its sizes ({type(err).__name__}: {shown(reason[0].strip())})"
+        ) from None
 
 
 def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net:

@@ -45,13 +45,25 @@ class DanceData:
     """
 
     def __init__(
-        self, windows: WindowData, vqvae: JukeboxVQVAE, level: str, *, jitter: int, mirror: bool, stream: str = "pose", latents: bool = False
+        self,
+        windows: WindowData,
+        vqvae: JukeboxVQVAE,
+        level: str,
+        *,
+        jitter: int,
+        mirror: bool,
+        stream: str = "pose",
+        latents: bool = False,
     ):
         self.windows, self.level, self.stream = windows, level, stream
         if stream == "motion" and not windows.shards.info.motion_rate:
-            raise UserError(f"{windows.shards.folder}: d2m_gan.stream is 'motion', but these shards hold keypoints only; set it to pose")
+            raise UserError(
+                f"{windows.shards.folder}: d2m_gan.stream is 'motion', but these shards hold keypoints only; set it to pose"
+            )
         if stream == "pose" and NO_POSE in windows.shards.info.pose_weights:
-            raise UserError(f"{windows.shards.folder}: d2m_gan.stream is 'pose', but these shards hold SMPL motion only; set it to motion")
+            raise UserError(
+                f"{windows.shards.folder}: d2m_gan.stream is 'pose', but these shards hold SMPL motion only; set it to motion"
+            )
         self.jitter, self.mirror = jitter, mirror
         self.codes, self.latents, self.pose = {}, {}, {}
         device = vqvae.codebook(LEVELS[level]).k.device
@@ -85,9 +97,13 @@ class DanceData:
             codes.append(known[first : first + length])
             shifts.append(first * hop - sample)
             latents += [self.latents[clip.clip_id][:, first : first + length]] if self.latents else []
-        sides = (torch.tensor([float(getattr(c, s)) for c in drawn.clips])[:, None, None, None] for s in ("width", "height"))
+        sides = (
+            torch.tensor([float(getattr(c, s)) for c in drawn.clips])[:, None, None, None] for s in ("width", "height")
+        )
         music = Target(torch.stack(codes), drawn.audio, torch.tensor(shifts), torch.stack(latents) if latents else None)
-        return DanceBatch(torch.from_numpy(np.stack(poses)), tuple(sides), drawn.i3d, music, [c.genre for c in drawn.clips])
+        return DanceBatch(
+            torch.from_numpy(np.stack(poses)), tuple(sides), drawn.i3d, music, [c.genre for c in drawn.clips]
+        )
 
     def _mirrored(self, dance: np.ndarray, clip: ClipEntry) -> np.ndarray:
         return mirrored_motion(dance) if self.stream == "motion" else mirrored(dance, clip.width)

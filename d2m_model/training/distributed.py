@@ -29,13 +29,17 @@ def processes() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's process is the parent, and leaves these behind when it is killed
+    if (
+        "TORCHELASTIC_RUN_ID" in os.environ
+    ):  # torchrun's process is the parent, and leaves these behind when it is killed
         end_with_parent(os.getppid())
     cuda = torch.cuda.is_available()
     if cuda:
         own, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if own >= count:
-            raise UserError(f"torchrun: process {own + 1} of this machine has no GPU of its own, there are {count}; lower --nproc-per-node")
+            raise UserError(
+                f"torchrun: process {own + 1} of this machine has no GPU of its own, there are {count}; lower --nproc-per-node"
+            )
         torch.cuda.set_device(own)
     dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(minutes=30))
     try:

@@ -39,7 +39,9 @@ class Forecast:
         )
 
 
-def forecast(build: Callable[[], tuple[nn.Module, Callable[[], torch.Tensor]]], steps: int, *, half: bool = True) -> Forecast:
+def forecast(
+    build: Callable[[], tuple[nn.Module, Callable[[], torch.Tensor]]], steps: int, *, half: bool = True
+) -> Forecast:
     """Count the training of a network. `build` gives it and a function that computes a step's loss, both on torch's meta
     device, on which nothing is stored or computed. half: products in bf16, whose inputs are kept in it too."""
     kept = 0
@@ -47,12 +49,19 @@ def forecast(build: Callable[[], tuple[nn.Module, Callable[[], torch.Tensor]]], 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
         if not isinstance(tensor, nn.Parameter):
-            kept += tensor.numel() * (min(2, tensor.element_size()) if half and tensor.is_floating_point() else tensor.element_size())
+            kept += tensor.numel() * (
+                min(2, tensor.element_size()) if half and tensor.is_floating_point() else tensor.element_size()
+            )
         return tensor
 
     with torch.device("meta"):
         net, loss = build()
-        with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with (
+            FlopCounterMode(display=False) as counter,
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        ):
             loss().backward()
     parameters = sum(p.numel() for p in net.parameters())
-    return Forecast(parameters=parameters, step_operations=counter.get_total_flops(), memory=STATE * parameters + kept, steps=steps)
+    return Forecast(
+        parameters=parameters, step_operations=counter.get_total_flops(), memory=STATE * parameters + kept, steps=steps
+    )

@@ -68,7 +68,9 @@ class TrainingParams:
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         for name in ("gradient_norm", "measure_every", "seed"):
             require(getattr(self, name) >= 0, f"{name} must be at least 0, found {getattr(self, name)}")
-        require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, found '{self.precision}'")
+        require(
+            self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, found '{self.precision}'"
+        )
         require(self.compile in COMPILING, f"compile must be one of {', '.join(COMPILING)}, found '{self.compile}'")
 
     @property
@@ -128,11 +130,15 @@ class Run:
 def training_parser(module: str, doc: str) -> argparse.ArgumentParser:
     """`lib.core.cli.stage_parser` with what every training stage has: --resume."""
     parser = stage_parser(module, doc)
-    parser.add_argument("--resume", action="store_true", help="go on where an earlier run with equal inputs and parameters stopped")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where an earlier run with equal inputs and parameters stopped"
+    )
     return parser
 
 
-def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs: Sequence[Path], options: str, resume: bool) -> Run:
+def run_of(
+    layout: Layout, stage: str, name: str, params: TrainingParams, inputs: Sequence[Path], options: str, resume: bool
+) -> Run:
     """The run of a stage: its state is found again by the content of its inputs, its parameters and the code that
     trains, so that what a training becomes does not depend on where it was stopped.
 
@@ -146,7 +152,12 @@ def run_of(layout: Layout, stage: str, name: str, params: TrainingParams, inputs
     root = "" if layout.root == Path(".") else f" --root {layout.root}"
     again = f"python -m d2m_model.{stage} --corpus {layout.corpus}{root} {options}".rstrip() + " --resume"
     return Run(
-        stage=stage, name=name, state=folder / f"{key}.pt", board=layout.tensorboard(stage) / name, resume=resume, again=again
+        stage=stage,
+        name=name,
+        state=folder / f"{key}.pt",
+        board=layout.tensorboard(stage) / name,
+        resume=resume,
+        again=again,
     )
 
 
@@ -207,7 +218,11 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
         torch.manual_seed(stream_seed(params.seed, "process", distributed.rank()))
     if run.resume and run.state and run.state.is_file():
         start, recent = _restore(task, curves, run)
-    schedules = [LambdaLR(adam, task.rate_share, last_epoch=start - 1) for adam in task.adams.values()] if task.rate_share else []
+    schedules = (
+        [LambdaLR(adam, task.rate_share, last_epoch=start - 1) for adam in task.adams.values()]
+        if task.rate_share
+        else []
+    )
     label = f"{run.stage} {run.name}".strip()
     writes = distributed.rank() == 0
     with _told_to_stop(run) as told, Board(run.board if writes else None, start) as board:
@@ -241,7 +256,9 @@ def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
     means = {n: float(np.mean([float(row[n]) for row in recent if n in row])) for n in names}
     if distributed.world() == 1:
         return means
-    device = next(iter(recent[-1].values())).device  # rows from a checkpoint are on the CPU, where nccl can't add them up
+    device = next(
+        iter(recent[-1].values())
+    ).device  # rows from a checkpoint are on the CPU, where nccl can't add them up
     shared = distributed.total(torch.tensor(list(means.values()), device=device))
     return dict(zip(means, (shared / distributed.world()).tolist(), strict=True))
 

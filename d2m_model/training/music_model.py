@@ -57,7 +57,9 @@ class MusicModel(nn.Module):
         net, codebook, trained = load_generator(generator)
         for name in trained if inputs else ():
             if (found := inputs.get(name, "none")) not in (trained[name], *trained[name].split(OR)):
-                raise UserError(f"{generator}: was trained with {name} '{trained[name]}', but these dances have '{found}'; train it on them")
+                raise UserError(
+                    f"{generator}: was trained with {name} '{trained[name]}', but these dances have '{found}'; train it on them"
+                )
         vqvae = load_vqvae(synthesizer)
         own = vqvae.codebook(LEVELS[net.level]).k
         if codebook.shape != own.shape or not torch.equal(codebook, own):
@@ -111,7 +113,9 @@ def inputs_of(shards: ShardInfo, stream: str = "") -> dict[str, str]:
     return {name: str(getattr(shards, name)) for name in names}
 
 
-def save_generator(path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str, inputs: Mapping[str, str] | None = None) -> None:
+def save_generator(
+    path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str, inputs: Mapping[str, str] | None = None
+) -> None:
     """Write a generator with the codebook it was trained for and, where known, `inputs_of` its shards; complete or absent."""
     meta = {"preset": net.preset.name, "variant": variant, "level": net.level, "inputs": dict(inputs or {})} | net.sizes
     checkpoint.save(path, KIND, VERSION, {"net": net.state_dict(), "codebook": codebook}, meta)
@@ -136,6 +140,11 @@ def load_generator(path: Path) -> tuple[DanceToCodes, torch.Tensor, dict[str, st
 
 def codebook_of(entries: torch.Tensor) -> torch.Tensor:
     """The codebook (bins, 64) of a checkpoint. Raises ValueError for anything else."""
-    if not isinstance(entries, torch.Tensor) or entries.ndim != 2 or entries.shape[1] != EMBEDDING or not entries.is_floating_point():
+    if (
+        not isinstance(entries, torch.Tensor)
+        or entries.ndim != 2
+        or entries.shape[1] != EMBEDDING
+        or not entries.is_floating_point()
+    ):
         raise ValueError(f"its codebook must be float (bins, {EMBEDDING})")
     return entries

@@ -58,7 +58,9 @@ class WindowData:
         """(index of the clip, first frame) of every window, in order."""
         if not self.windows:
             longest = max(clip.frames for clip in self.clips) / FPS
-            raise UserError(f"{folder}: no '{split}' clip is as long as a window of {seconds} s; the longest is {longest:.2f} s")
+            raise UserError(
+                f"{folder}: no '{split}' clip is as long as a window of {seconds} s; the longest is {longest:.2f} s"
+            )
         info = self.shards.info
         per_frame = 4 * (info.people * info.joints * 3 + frames_to_samples(1) + info.motion_rate // FPS * MOTION_WIDTH)
         fits = per_frame * sum(clip.frames for clip in self.clips) <= memory

@@ -43,5 +43,10 @@ def load_training(path: Path) -> tuple[JukeboxVQVAE, dict[str, Any]]:
     content = checkpoint.load(path, KIND, VERSION)
     with checkpoint.fitting(path):
         config = VqVaeConfig(**content.meta["config"] | {"multipliers": tuple(content.meta["config"]["multipliers"])})
-        istft = {LEVELS[LEVELS.index(int(level))]: IstftConfig(**sizes) for level, sizes in content.meta.get("istft", {}).items()}
-        return checkpoint.network(lambda: JukeboxVQVAE(config, istft), content.state["model"]), dict(content.state["training"])
+        istft = {
+            LEVELS[LEVELS.index(int(level))]: IstftConfig(**sizes)
+            for level, sizes in content.meta.get("istft", {}).items()
+        }
+        return checkpoint.network(lambda: JukeboxVQVAE(config, istft), content.state["model"]), dict(
+            content.state["training"]
+        )

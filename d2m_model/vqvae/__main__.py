@@ -31,7 +31,10 @@ def main(argv: list[str] | None = None) -> int:
             metrics = train(shards, params, layout.stage("vqvae"), run)
         elif rank() == 0:
             metrics = take_published(shards, locate(params.weights, layout), params, layout.stage("vqvae"))
-            say("vqvae", f"{metrics['weights']} taken as published, not trained; its licence: {licence_of(params.weights, layout)}")
+            say(
+                "vqvae",
+                f"{metrics['weights']} taken as published, not trained; its licence: {licence_of(params.weights, layout)}",
+            )
         else:
             metrics = {}
     for level, scores in metrics.get("levels", {}).items():

@@ -45,7 +45,9 @@ class Params(TrainingParams):
     def __post_init__(self):
         super().__post_init__()
         VqVaeConfig(width=self.width, depth=self.depth, multipliers=self.multipliers, bins=self.bins)
-        require(len(self.steps) == len(LEVELS), f"steps must be three numbers, for levels 0, 1 and 2, found {self.steps}")
+        require(
+            len(self.steps) == len(LEVELS), f"steps must be three numbers, for levels 0, 1 and 2, found {self.steps}"
+        )
         for name in ("test_windows", "workers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(min(self.steps) >= 1, f"steps must be at least 1 each, found {self.steps}")
@@ -53,7 +55,9 @@ class Params(TrainingParams):
         require(self.learning_rate > 0, f"learning_rate must be above 0, found {self.learning_rate}")
         require(0 <= self.warm_up < 1, f"warm_up must be at least 0 and below 1, found {self.warm_up}")
         require(0 < self.gain <= 1, f"gain must be above 0 and at most 1, found {self.gain}")
-        require(min(self.wave, self.multispectral, self.mel, self.commit, self.revival) >= 0, "weights must be at least 0")
+        require(
+            min(self.wave, self.multispectral, self.mel, self.commit, self.revival) >= 0, "weights must be at least 0"
+        )
 
     def config(self) -> VqVaeConfig:
         """Sizes of the network."""

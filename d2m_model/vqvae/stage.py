@@ -79,11 +79,19 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
         if not run.resume and rank() == 0:
             shutil.rmtree(parts, ignore_errors=True)
         jobs = [
-            Job(shards=shards, params=params, level=level, run=run.part(f"level {level}"), part=parts / f"trained {level}.pt")
+            Job(
+                shards=shards,
+                params=params,
+                level=level,
+                run=run.part(f"level {level}"),
+                part=parts / f"trained {level}.pt",
+            )
             for level in reversed(LEVELS)
         ]
         (parts / STOP).unlink(missing_ok=True)
-        lost = (lambda job, reason: f"vqvae: level {job.level}: {reason}") if params.workers > 1 and world() == 1 else None
+        lost = (
+            (lambda job, reason: f"vqvae: level {job.level}: {reason}") if params.workers > 1 and world() == 1 else None
+        )
         with _stopping_workers(run, parts / STOP):
             outcomes = run_all(train_job, jobs, params.workers if lost else 1, "vqvae levels", failed=lost)
         if message := next((m for m in outcomes if m), ""):

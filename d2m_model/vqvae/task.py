@@ -49,7 +49,10 @@ class LevelTask:
             usage["perplexity"] = usage.pop("entropy").exp()
             terms["commit"] = quantised.commit
         rebuilt = model.decode_latents(quantised.vectors if usage else z, level)
-        terms |= {"wave": F.mse_loss(rebuilt, audio) / self.power, "multispectral": multispectral(rebuilt, audio, self.power)}
+        terms |= {
+            "wave": F.mse_loss(rebuilt, audio) / self.power,
+            "multispectral": multispectral(rebuilt, audio, self.power),
+        }
         if params.mel:
             terms["mel"] = mel_l1(rebuilt, audio)
         watch(number, terms)
@@ -65,7 +68,11 @@ class LevelTask:
     def measure(self) -> Measurement:
         """Reconstruction of held-out windows; nothing before the codebook has started."""
         started = bool(self.codebook.k.any())
-        return measurement(self.model, self.level, self.test, self.params.measure_clips) if started else Measurement({}, {})
+        return (
+            measurement(self.model, self.level, self.test, self.params.measure_clips)
+            if started
+            else Measurement({}, {})
+        )
 
     @torch.no_grad()
     def _many_latents(self, step: int) -> torch.Tensor:

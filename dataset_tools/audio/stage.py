@@ -50,11 +50,16 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
         return failed(job, "the clip has no sound")
     seconds = found[0].shape[1] / found[1]
     if abs(seconds - cut.frames / FPS) > APART:
-        return failed(job, f"it has {seconds:.3f} s of sound, but clips/rows.csv says {cut.frames} frames at {FPS} fps; run the stage clips again")
+        return failed(
+            job,
+            f"it has {seconds:.3f} s of sound, but clips/rows.csv says {cut.frames} frames at {FPS} fps; run the stage clips again",
+        )
     mono = to_mono(*found, frames_to_samples(cut.frames))
     peak, rms = np.abs(mono).max(), np.sqrt(np.mean(mono.astype(np.float64) ** 2))
     if np.ptp(mono) / 2 < SILENCE:
-        return failed(job, f"nothing of its sound is left at {SAMPLE_RATE} samples a second in one channel (peak {peak:.5f} of 1)")
+        return failed(
+            job, f"nothing of its sound is left at {SAMPLE_RATE} samples a second in one channel (peak {peak:.5f} of 1)"
+        )
     with write_aside(target / f"{cut.id}.wav") as aside:
         wavfile.write(aside, SAMPLE_RATE, mono)
     alone = lone_channel(found[0].astype(np.float32) / 32768, found[1])

@@ -38,7 +38,9 @@ def blurred_sides(frames: np.ndarray) -> tuple[int, int] | None:
         return None
     near = max(2, round(NEAR * width))
     at, mean = round(found * width / SMALL), frames.mean(axis=0, dtype=np.float32)
-    edge = np.abs(np.diff(frames.astype(np.float32), axis=2)).mean(axis=(0, 1)) + np.abs(np.diff(mean, axis=1)).mean(axis=0)
+    edge = np.abs(np.diff(frames.astype(np.float32), axis=2)).mean(axis=(0, 1)) + np.abs(np.diff(mean, axis=1)).mean(
+        axis=0
+    )
     pairs = range(max(at - near, 1), at + near + 1)  # a border between columns x - 1 and x has its edge at x - 1
     left = max(pairs, key=lambda x: edge[x - 1])  # each by itself: the middle may be a pixel or two off
     right = max((width - x for x in pairs), key=lambda x: edge[x - 1])

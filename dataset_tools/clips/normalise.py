@@ -123,7 +123,9 @@ def cut_out(
         raise UserError(f"{path.name}: {asked:g} to {last:g} s holds no whole frame at {FPS} fps")
     gap = next(((a, b) for a, b in video.course.gaps if a < last and b > asked), None)
     if gap:
-        raise UserError(f"{path.name}: one picture stands still from {gap[0]:.3f} to {gap[1]:.3f} s; cut the clip before or after that")
+        raise UserError(
+            f"{path.name}: one picture stands still from {gap[0]:.3f} to {gap[1]:.3f} s; cut the clip before or after that"
+        )
     frames = HeldFrames(video, asked, memory)
     begin = nearest_time(frames.look(), asked)
     upright = Upright(info.pixel_aspect, path.name)
@@ -193,7 +195,9 @@ def _kept_part(held: HeldFrames, upright: Upright, begin: float, count: int, cro
         lumas.append(luma.copy())
         tints = tints + np.array(chroma, np.float32)  # exact: whole numbers
     if len(lumas) > 1:
-        return moving_rectangle(np.stack(lumas), np.moveaxis(tints / len(lumas), 0, 2).repeat(2, axis=0).repeat(2, axis=1))
+        return moving_rectangle(
+            np.stack(lumas), np.moveaxis(tints / len(lumas), 0, 2).repeat(2, axis=0).repeat(2, axis=1)
+        )
     return Crop(x=0, y=0, width=lumas[0].shape[1], height=lumas[0].shape[0]) if lumas else None
 
 

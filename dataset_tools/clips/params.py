@@ -33,7 +33,9 @@ class Params:
 
     def __post_init__(self):
         require(self.max_height >= 16, f"max_height must be at least 16 px, found {self.max_height}")
-        require(self.max_cuts is None or self.max_cuts >= 0, f"max_cuts must be empty or at least 0, found {self.max_cuts}")
+        require(
+            self.max_cuts is None or self.max_cuts >= 0, f"max_cuts must be empty or at least 0, found {self.max_cuts}"
+        )
         require(self.max_damaged >= 0, f"max_damaged must be at least 0, found {self.max_damaged}")
         require(self.max_sound_lost >= 0, f"max_sound_lost must be at least 0 s, found {self.max_sound_lost:g}")
         require(0 <= self.stretch_sound <= 0.1, f"stretch_sound must be 0 to 0.1, found {self.stretch_sound:g}")

@@ -111,10 +111,16 @@ def cut(job: Job, begun: Cut | ClipRow | None) -> ClipRow:
         return failed(job, f"{len(cuts)} scene cuts inside the clip, at {at} s, but clips.max_cuts is {most}")
     if facts["damaged"] > job.params.max_damaged:
         found = f"{facts['damaged']} of its {facts['frames']} pictures are damaged, or build on one that is"
-        return failed(job, f"{found}, but clips.max_damaged is {job.params.max_damaged}; fetch the video again, or raise it in params.yaml")
+        return failed(
+            job,
+            f"{found}, but clips.max_damaged is {job.params.max_damaged}; fetch the video again, or raise it in params.yaml",
+        )
     if facts["sound_lost"] > job.params.max_sound_lost:
         found = f"{facts['sound_lost']:g} s of its sound can't be decoded"
-        return failed(job, f"{found}, but clips.max_sound_lost is {job.params.max_sound_lost:g}; fetch the video again, or raise it in params.yaml")
+        return failed(
+            job,
+            f"{found}, but clips.max_sound_lost is {job.params.max_sound_lost:g}; fetch the video again, or raise it in params.yaml",
+        )
     publish(job.made, job.target / f"{job.clip.clip_id}.mp4")
     return _row(job, "ok", cuts=len(cuts), **facts)
 

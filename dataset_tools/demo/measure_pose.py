@@ -122,7 +122,10 @@ def corpus_clips(layout: Layout) -> list[Measured]:
     """Every clip of a rendered corpus that the stage pose finished."""
     out = []
     for clip in read_records(layout.stage("clips") / "rows.csv", ClipGeometry):
-        truth_file, found = layout.stage("sources") / "truth" / f"{clip.id}.npz", layout.stage("pose") / f"{clip.id}.npy"
+        truth_file, found = (
+            layout.stage("sources") / "truth" / f"{clip.id}.npz",
+            layout.stage("pose") / f"{clip.id}.npy",
+        )
         if clip.status != "ok" or not found.exists():
             continue
         if not truth_file.exists():

@@ -35,7 +35,9 @@ def excerpt(number: int) -> tuple[np.ndarray, int]:
     genre = number % len(NAMES)
     song = synthesise(compose(FIRST_SEED + number, NAMES[genre], seconds=SONG_SECONDS), SAMPLE_RATE)
     start = int(np.random.default_rng([NET_SEED, number]).uniform(0, SONG_SECONDS - EXCERPT_SECONDS) * SAMPLE_RATE)
-    return np.concatenate(segment_patches(song[start : start + round(EXCERPT_SECONDS * SAMPLE_RATE)], SAMPLE_RATE)), genre
+    return np.concatenate(
+        segment_patches(song[start : start + round(EXCERPT_SECONDS * SAMPLE_RATE)], SAMPLE_RATE)
+    ), genre
 
 
 def varied(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -47,7 +49,9 @@ def varied(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     magnitude = torch.where(draw(1, 1, 1) < 0.5, blurred, magnitude)
     band = torch.linspace(0, 1, patches.shape[-1])
     gain, tilt = 1.4 * draw(1, 1, 1) - 0.7, 2.8 * draw(1, 1, 1) - 1.4
-    dull = torch.sigmoid((0.3 + draw(1, 1, 1) - band) / 0.05)  # where the treble ends: for a third of them inside the band
+    dull = torch.sigmoid(
+        (0.3 + draw(1, 1, 1) - band) / 0.05
+    )  # where the treble ends: for a third of them inside the band
     magnitude = magnitude * (gain + tilt * (band - 0.5)).exp() * dull
     floor = magnitude.mean((1, 2, 3), keepdim=True) * 10 ** (-2.5 + 2 * draw(1, 1, 1))  # -50 to -10 dB
     return (magnitude + floor * 2 * draw(*patches.shape[1:]) + OFFSET).log()
@@ -81,13 +85,19 @@ def accuracy(net: EmbeddingNet, songs: list[tuple[np.ndarray, int]]) -> dict[str
             scores = net.genre(net(torch.from_numpy(found)))
             patches += (scores.argmax(1) == genre).tolist()
             segments += (scores.unflatten(0, (-1, 2)).mean(1).argmax(1) == genre).tolist()
-    return {"patches": round(float(np.mean(patches)), 3), "segments": round(float(np.mean(segments)), 3), "chance": 1 / len(NAMES)}
+    return {
+        "patches": round(float(np.mean(patches)), 3),
+        "segments": round(float(np.mean(segments)), 3),
+        "chance": 1 / len(NAMES),
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = cli.command_parser("dataset_tools.demo.train_embedding", __doc__)
-    parser.add_argument("--out", type=Path, required=True, help="weights to write; the accuracies go beside it as .json")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="weights to write; the accuracies go beside it as .json"
+    )
     parser.add_argument("--songs", type=int, default=150, help="rendered songs to train on (default: 150)")
     parser.add_argument("--held-out", type=int, default=40, help="rendered songs to measure on (default: 40)")
     parser.add_argument("--epochs", type=int, default=8, help="passes over the songs (default: 8)")
@@ -100,7 +110,13 @@ def main(argv: list[str] | None = None) -> int:
     genres = torch.cat([torch.full((len(p),), g) for p, g in known])
     save_embedding(args.out, train(patches, genres, args.epochs), NAMES)
     found = accuracy(load_embedding(args.out), unknown)
-    recipe = {"songs": args.songs, "held_out_songs": args.held_out, "epochs": args.epochs, "batch": BATCH, "genres": NAMES}
+    recipe = {
+        "songs": args.songs,
+        "held_out_songs": args.held_out,
+        "epochs": args.epochs,
+        "batch": BATCH,
+        "genres": NAMES,
+    }
     write_text(args.out.with_suffix(".json"), json.dumps(recipe | {"accuracy": found}, indent=2) + "\n")
     cli.say("train_embedding", ", ".join(f"{name} {share:.3f}" for name, share in found.items()))
     return 0

@@ -32,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     params = load_params(layout.params, STAGE, Params)
     try:
         rows = download(layout, params, again=args.again)
-    except KeyboardInterrupt:  # threads sleep, or wait for a site: nothing is lost where they stand, and FFmpeg ends with us
+    except (
+        KeyboardInterrupt
+    ):  # threads sleep, or wait for a site: nothing is lost where they stand, and FFmpeg ends with us
         from dataset_tools.download.ydl_options import remove_copies
 
         remove_copies()

@@ -42,7 +42,9 @@ def _with_an_end(answer: Response, patience: float, beside: Callable[[Refused], 
     def reading(amt: int | None = None) -> bytes:
         if amt is not None:
             data = some(amt)
-            head.extend(data if len(head) < PAGE_BYTES else b"")  # yt-dlp looks at the first bytes of a page before it reads the rest
+            head.extend(
+                data if len(head) < PAGE_BYTES else b""
+            )  # yt-dlp looks at the first bytes of a page before it reads the rest
             return data
         data = bytearray()
         while len(data) <= ANSWER_BYTES and (block := some(BLOCK)):

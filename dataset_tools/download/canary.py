@@ -33,7 +33,10 @@ def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> 
             continue
         reason = f"{one_line(found['reason'])}; {found['advice']}"
         what = silent if found["advice"] == NETWORK else closed
-        what[name] = {"status": found["status"], "reason": f"{found['asked']}, asked for ahead of {len(videos)} videos: {reason}"}
+        what[name] = {
+            "status": found["status"],
+            "reason": f"{found['asked']}, asked for ahead of {len(videos)} videos: {reason}",
+        }
     if not answered and (closed or silent):
         raise UserError(next(iter((closed | silent).values()))["reason"])
     return closed

@@ -161,4 +161,6 @@ def check_clock(path: Path, but: str = "") -> None:
     except UserError:
         return  # what it is instead, `whole` will say
     if at is not None:
-        raise Refused("permanent", f"the film's time stamps begin anew at {at:.1f} s, and nothing says what follows what")
+        raise Refused(
+            "permanent", f"the film's time stamps begin anew at {at:.1f} s, and nothing says what follows what"
+        )

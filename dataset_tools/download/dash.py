@@ -43,7 +43,9 @@ def _count(node: ElementTree.Element, seconds: float, above: Mapping[str, str], 
     if _kind(node) == "representation":
         length = _number(above.get("duration"), 0) / (_number(above.get("timescale"), 1) or 1)
         return repeated or (seconds / length if length > 0 else 0)
-    return sum(_count(child, seconds, above, repeated) for child in node if _kind(child) in ("adaptationset", "representation"))
+    return sum(
+        _count(child, seconds, above, repeated) for child in node if _kind(child) in ("adaptationset", "representation")
+    )
 
 
 def _kind(node: ElementTree.Element) -> str:

@@ -93,20 +93,29 @@ class _Fetcher(YoutubeDL):
             entries = ie_result.get("entries") or []
             first = entries.getslice(0, 2) if hasattr(entries, "getslice") else list(islice(entries, 2))
             if len(first) != 1:
-                count = ie_result.get("playlist_count") or (len(entries) if isinstance(entries, list) else "several" if first else 0)
-                raise Refused("failed", f"the address leads to a list of {count} videos; put the address of one video into videos.csv")
+                count = ie_result.get("playlist_count") or (
+                    len(entries) if isinstance(entries, list) else "several" if first else 0
+                )
+                raise Refused(
+                    "failed",
+                    f"the address leads to a list of {count} videos; put the address of one video into videos.csv",
+                )
             ie_result = first[0]
         if ie_result.get("_type") in ("url", "url_transparent"):
             self.led_on += 1
             if self.led_on > REDIRECTS:
-                raise Refused("permanent", f"it redirects in circles: {REDIRECTS} pages led to another one, and none to a film")
+                raise Refused(
+                    "permanent", f"it redirects in circles: {REDIRECTS} pages led to another one, and none to a film"
+                )
         return super().process_ie_result(ie_result, download, extra_info)
 
     def process_video_result(self, info_dict, download=True):
         """Called with all formats of one video."""
         if info_dict.get("is_live") or info_dict.get("live_status") in ("is_live", "post_live"):
             raise Refused("transient", "it is a live stream: run again some hours after it has ended")
-        if str(info_dict.get("extractor_key")).startswith("Youtube") and not has_runtime():  # some films would come smaller than they are
+        if (
+            str(info_dict.get("extractor_key")).startswith("Youtube") and not has_runtime()
+        ):  # some films would come smaller than they are
             raise Refused("failed", RUNTIME)
         if info_dict.get("formats") and self.params["format"] == FORMAT:
             info_dict["formats"] = film_formats(list(info_dict["formats"]), info_dict.get("extractor_key") or "")
@@ -121,7 +130,9 @@ class _Fetcher(YoutubeDL):
                 part.unlink()
         write_text(note, now)
         as_it_comes = info_dict.get("protocol") in ("http", "https") and info_dict.get("stretched_ratio") in (None, 1)
-        if info_dict.get("requested_formats") or not as_it_comes:  # yt-dlp can't tell what a killed run has still, or already, done to it
+        if (
+            info_dict.get("requested_formats") or not as_it_comes
+        ):  # yt-dlp can't tell what a killed run has still, or already, done to it
             for made in self.folder.glob("video.*"):
                 if made.stem == "video" and made.suffix != ".part":
                     made.unlink()
@@ -162,7 +173,10 @@ class _Fetcher(YoutubeDL):
             raise Refused("permanent", "it is encrypted (DRM)")
         seconds, count = hls.seconds(playlist), hls.segments(playlist)
         if seconds > VIDEO_SECONDS or count > PIECES:
-            raise Refused("permanent", f"its playlist names {count} files of {seconds / 3600:.0f} h; a film has at most {PIECES} of {VIDEO_SECONDS // 3600} h")
+            raise Refused(
+                "permanent",
+                f"its playlist names {count} files of {seconds / 3600:.0f} h; a film has at most {PIECES} of {VIDEO_SECONDS // 3600} h",
+            )
         self.promised = max(self.promised, seconds)
         pieces = hls.pieces(playlist, info["url"])
         if len(pieces) < 2:
@@ -234,7 +248,9 @@ def fetch(
         if not of_known_length and elapsed > asked_after.get(name, PACE_AFTER):
             asked_after[name] = 2 * elapsed
             if 0 < look(plays, Path(state["tmpfilename"])) < LIVE_PACE * elapsed:
-                raise Refused("transient", "it has no length and comes hardly faster than it plays, as a live stream does")
+                raise Refused(
+                    "transient", "it has no length and comes hardly faster than it plays, as a live stream does"
+                )
         # of a file that an earlier run has finished nothing comes, and the hook is told its size
         size = state.get("downloaded_bytes") or (state["status"] == "finished" and state.get("total_bytes")) or 0
         total += size - came.get(name, 0)
@@ -254,7 +270,9 @@ def fetch(
             path = Path(info["requested_downloads"][0]["filepath"])
             seconds = look(whole, path)
             if seconds < 0.98 * promised - 1:
-                raise Refused("permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s")
+                raise Refused(
+                    "permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s"
+                )
         except TooSlow:
             raise
         except (UserError, Incomplete):  # yt-dlp would take a piece that is there for the whole of it

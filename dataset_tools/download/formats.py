@@ -34,11 +34,15 @@ def film_formats(formats: list[dict], site: str) -> list[dict]:
     def foreign(f: dict) -> bool:
         if _has_picture(f) or not _has_sound(f):
             return False
-        return site in MUSIC_SITES or (both and not site.startswith(SPLIT_SITES) and f.get("manifest_url") not in manifests)
+        return site in MUSIC_SITES or (
+            both and not site.startswith(SPLIT_SITES) and f.get("manifest_url") not in manifests
+        )
 
     film = [f for f in formats if not foreign(f)]
     if len(film) < len(formats) and not both:
-        raise Refused("permanent", "the site has no film with its own sound here, and a song's file that may begin elsewhere")
+        raise Refused(
+            "permanent", "the site has no film with its own sound here, and a song's file that may begin elsewhere"
+        )
     return film
 
 

@@ -54,7 +54,9 @@ def in_place_of_a_video(head: bytes) -> NotAVideo:
     what = "a page or a message came in its place" if visible.strip() else "it starts with"
     says = (title[1] if title else "") + (visible if len(visible) < MESSAGE else "")
     if not quoted:
-        return NotAVideo(f"not a video: it starts with the bytes {head[:8].hex(' ')}" if head else "not a video: it is empty", says)
+        return NotAVideo(
+            f"not a video: it starts with the bytes {head[:8].hex(' ')}" if head else "not a video: it is empty", says
+        )
     return NotAVideo(f"not a video: {what}: '{quoted[:80]}'", says)
 
 

@@ -51,5 +51,7 @@ class Params:
         require(self.max_gb > 0, f"max_gb must be above 0, found {self.max_gb}")
         require(self.sleep_requests >= 0, f"sleep_requests must be at least 0 s, found {self.sleep_requests}")
         require(0 <= self.sleep_min <= self.sleep_max, "0 <= sleep_min <= sleep_max must hold")
-        require(not (self.cookies_file and self.cookies_from_browser), "give cookies_file or cookies_from_browser, not both")
+        require(
+            not (self.cookies_file and self.cookies_from_browser), "give cookies_file or cookies_from_browser, not both"
+        )
         require(0 <= self.min_ok <= 1, f"min_ok must be 0 to 1, found {self.min_ok}")

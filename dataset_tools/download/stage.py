@@ -95,7 +95,10 @@ def download_one(video: Video, job: Job) -> DownloadRow:
     try:
         path = None if is_web(video.url) else local_path(video.url, job.layout)
         if path and not path.is_file():
-            return lost("failed", f"no such file: {_from_root(video.url, job.layout)}; put it back, or correct the url in the manifest's videos.csv")
+            return lost(
+                "failed",
+                f"no such file: {_from_root(video.url, job.layout)}; put it back, or correct the url in the manifest's videos.csv",
+            )
         found = outcome(video, path, job)
         if "status" in found:
             replace = f"; replace {_from_root(video.url, job.layout)}" if path else ""

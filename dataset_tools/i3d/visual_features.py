@@ -74,7 +74,9 @@ class VisualFeatures:
         return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)
 
     def _rows(self, stretches: Ahead) -> Iterator[np.ndarray]:
-        torch.set_num_threads(torch.get_num_threads())  # what was set is not yet so in a new thread: OpenMP has it per thread
+        torch.set_num_threads(
+            torch.get_num_threads()
+        )  # what was set is not yet so in a new thread: OpenMP has it per thread
         with closing(stretches):
             for stretch in stretches:
                 with self._turn:

@@ -93,7 +93,9 @@ def write_midi(path: Path, notes: Iterable[Note], tempo: float = 120.0, first_ba
             struck.append((on, 1, note.pitch, note.velocity))
             struck.append((max(off, on + 1), 0, note.pitch, 0))
         for tick, kind, pitch, velocity in sorted(struck):  # at one tick notes end before others begin
-            events.append((tick, mido.Message("note_on" if kind else "note_off", channel=channel, note=pitch, velocity=velocity)))
+            events.append(
+                (tick, mido.Message("note_on" if kind else "note_off", channel=channel, note=pitch, velocity=velocity))
+            )
         tracks.append(events)
     midi = mido.MidiFile(type=1, ticks_per_beat=RESOLUTION)
     for events in tracks:
@@ -126,9 +128,13 @@ def read_score(path: Path) -> Score:
         midi = mido.MidiFile(path, clip=True)
         merged = list(mido.merge_tracks(midi.tracks)) if midi.type < 2 else None
     except Exception as err:  # noqa: BLE001 - whatever the parser trips over in a file from anywhere
-        raise UserError(f"{path}: not a readable MIDI file ({type(err).__name__}: {limits.shown(str(err))}); leave it out or write it again") from None
+        raise UserError(
+            f"{path}: not a readable MIDI file ({type(err).__name__}: {limits.shown(str(err))}); leave it out or write it again"
+        ) from None
     if merged is None or midi.ticks_per_beat <= 0:
-        raise UserError(f"{path}: {'format 2' if merged is None else 'time in SMPTE frames'} is not read; save it as format 0 or 1 with beats")
+        raise UserError(
+            f"{path}: {'format 2' if merged is None else 'time in SMPTE frames'} is not read; save it as format 0 or 1 with beats"
+        )
     return _heard(path, merged, midi.ticks_per_beat)
 
 

@@ -39,7 +39,9 @@ def looks(image: np.ndarray, people: np.ndarray) -> np.ndarray:
     for colours, person in zip(out, people):
         missing = person[:JOINTS, 2] <= 0
         x, y = np.rint(SHARES @ person[:JOINTS, :2]).astype(int).T
-        known = ~(SHARES[:, missing] > 0).any(axis=1) & (x >= 0) & (y >= 0) & (x < image.shape[1]) & (y < image.shape[0])
+        known = (
+            ~(SHARES[:, missing] > 0).any(axis=1) & (x >= 0) & (y >= 0) & (x < image.shape[1]) & (y < image.shape[0])
+        )
         count = MEMBERS @ known
         total = MEMBERS[:, known] @ image[y[known], x[known]].reshape(-1, 3)
         found = (count > 0) & (2 * count >= MEMBERS.sum(axis=1))

@@ -45,7 +45,8 @@ class Params:
         )
         require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")
         require(
-            self.weights != ANNOTATED or self.layout == "coco17", f"weights '{ANNOTATED}' are coco17, found {self.layout}"
+            self.weights != ANNOTATED or self.layout == "coco17",
+            f"weights '{ANNOTATED}' are coco17, found {self.layout}",
         )
         require(1 <= self.max_people <= DANCERS, f"max_people must be 1 to {DANCERS}, found {self.max_people}")
         for name in ("batch_size", "min_frames", "workers"):

@@ -66,7 +66,9 @@ def load_checkpoint(path: Path) -> openpifpaf.network.nets.Shell:
         model_migration.model_migration(network)
         return network.eval()
     except Exception as err:  # noqa: BLE001 - layers come out of the file as anyone may have left them
-        raise UserError(f"{path}: not an OpenPifPaf checkpoint: its network lacks parts ({type(err).__name__})") from None
+        raise UserError(
+            f"{path}: not an OpenPifPaf checkpoint: its network lacks parts ({type(err).__name__})"
+        ) from None
 
 
 def _resolve(name: str, path: Path):

@@ -66,7 +66,9 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
             weights = network or layout.stage("sources") / "annotations" / f"{clip.id}.npz"
             if not weights.is_file():
                 raise UserError(f"{weights}: file not found; pose.weights '{ANNOTATED}' needs sources.annotated")
-            key = item_key(VERSION, file_sha256(video), sha or file_sha256(weights), [getattr(params, name) for name in DECIDING])
+            key = item_key(
+                VERSION, file_sha256(video), sha or file_sha256(weights), [getattr(params, name) for name in DECIDING]
+            )
             cache = layout.cache("pose") / f"{key}.npy"
             jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
 
@@ -87,7 +89,9 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
                 publish(path, out / name)
     done = {row.id for row in rows}
     rows += [PoseRow(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
-    keep_only(out, {name for job, row in zip(jobs, rows, strict=False) if row.status == "ok" for name in job.files}, ".npy")
+    keep_only(
+        out, {name for job, row in zip(jobs, rows, strict=False) if row.status == "ok" for name in job.files}, ".npy"
+    )
     write_records(out / "rows.csv", rows, PoseRow)
     return rows
 
@@ -127,7 +131,9 @@ def work(job: Job, begun: Ahead | None) -> str:
                 job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
                 crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
             )  # fmt: skip
-            for path, values in zip(job.files.values(), (pose, annotated_motion(job.weights, clip.frames)), strict=True):
+            for path, values in zip(
+                job.files.values(), (pose, annotated_motion(job.weights, clip.frames)), strict=True
+            ):
                 _save(values, path)
             return ""
         pose = track(_poser(*job.settings).found(begun), clip.width, clip.height, **chosen)

@@ -28,7 +28,9 @@ class Traced:
     def __call__(self, x: torch.Tensor):
         """What the network gives of x, by a trace where its shape has come before."""
         with self._turn, torch.inference_mode():
-            torch.set_num_threads(torch.get_num_threads())  # what was set is not yet so in a new thread: OpenMP has it per thread
+            torch.set_num_threads(
+                torch.get_num_threads()
+            )  # what was set is not yet so in a new thread: OpenMP has it per thread
             if x.shape not in self._programs:
                 if x.shape != self._before or len(self._programs) == TRACES:
                     self._before = x.shape

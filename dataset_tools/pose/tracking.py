@@ -164,9 +164,7 @@ def _associate(detections: Iterable[list[Person]]) -> tuple[list[Track], int]:
     return tracks, frame + 1
 
 
-def _assign(
-    tracks: list[Track], people: list[Person], frame: int, gate: float, by_look: bool = True
-) -> list[Person]:
+def _assign(tracks: list[Track], people: list[Person], frame: int, gate: float, by_look: bool = True) -> list[Person]:
     """Give each of `tracks` at most one of `people` within `gate`, at least total distance and, if asked, difference of
     colours; return the people left over."""
     tracks = [t for t in tracks if t.frames[-1] < frame]

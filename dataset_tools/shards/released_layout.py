@@ -111,10 +111,14 @@ def _segment_names(shards: Path) -> dict[str, list[str]]:
             continue
         source = ShardSet(shards, split)
         if source.info.motion_rate not in (0, MOTION_RATE):
-            raise UserError(f"{shards}: motion at {source.info.motion_rate} steps a second; the layout has {MOTION_RATE}")
+            raise UserError(
+                f"{shards}: motion at {source.info.motion_rate} steps a second; the layout has {MOTION_RATE}"
+            )
         for clip in source.clips:
             try:
-                result[clip.clip_id] = [segment_name(clip.clip_id, clip.song, number) for number in range(clip.frames // FRAMES)]
+                result[clip.clip_id] = [
+                    segment_name(clip.clip_id, clip.song, number) for number in range(clip.frames // FRAMES)
+                ]
             except ValueError as err:
                 raise UserError(f"{shards}: clip '{clip.clip_id}' of song '{clip.song}': {err}; rename it") from None
             for name in result[clip.clip_id]:
@@ -146,7 +150,9 @@ def find_segments(folder: Path) -> list[Segment]:
     """
     for name in FOLDERS.values():
         if not (folder / name).is_dir():
-            raise UserError(f"{folder / name}: no such folder; the layout is {', '.join(FOLDERS.values())} and *train*.txt, *test*.txt")
+            raise UserError(
+                f"{folder / name}: no such folder; the layout is {', '.join(FOLDERS.values())} and *train*.txt, *test*.txt"
+            )
     found: dict[str, Segment] = {}
     for path in sorted(folder.glob("*.txt")):
         splits = [split for split, words in LIST_NAMES.items() if any(word in path.stem.lower() for word in words)]
@@ -174,7 +180,9 @@ def _parse(line: str, split: str, where: str) -> Segment:
         name = check_name(match.group(0) if match else "")
         check_name(match["song"])
     except ValueError:
-        raise UserError(f"{where}: '{shown(line)}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>") from None
+        raise UserError(
+            f"{where}: '{shown(line)}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>"
+        ) from None
     return Segment(name=name, song=match["song"], clip=match["clip"], number=int(match["n"]), split=split)
 
 
@@ -195,7 +203,9 @@ def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
     pose = (dance if motion is None else np.zeros(POSE, np.float32)).reshape(FRAMES, 1, -1, 3)
     farthest = np.abs(pose[..., :2]).max()
     if farthest > SIDE:
-        raise ValueError(f"motion: {segment.name} has keypoints {farthest:g} px from the picture's corner, more than the {SIDE} px of any picture")
+        raise ValueError(
+            f"motion: {segment.name} has keypoints {farthest:g} px from the picture's corner, more than the {SIDE} px of any picture"
+        )
     width, height = (max(1, int(np.ceil(pose[..., axis].max()))) for axis in (0, 1))
     for stream, name, values in (("motion", "pose", pose), ("audio", "audio", audio)):
         try:
@@ -226,7 +236,9 @@ def _array(folder: Path, stream: str, name: str, *shapes: tuple[int, ...]) -> np
     number = values.dtype.kind in "fiu"
     shape = next((shape for shape in shapes if number and values.size == np.prod(shape)), None)
     if shape is None:
-        raise ValueError(f"{stream}: {path.name} must hold numbers of shape {' or '.join(map(str, shapes))}, found {values.dtype} {values.shape}")
+        raise ValueError(
+            f"{stream}: {path.name} must hold numbers of shape {' or '.join(map(str, shapes))}, found {values.dtype} {values.shape}"
+        )
     with np.errstate(over="ignore"):  # infinite, then, and refused
         return np.array(values.reshape(shape), np.float32)
 
@@ -238,6 +250,7 @@ def _sound(path: Path) -> np.ndarray:
         raise ValueError(f"audio: {path.name} is not readable: {err.reason}") from None
     if sound.channels != 1 or sound.rate != SAMPLE_RATE or len(sound.audio) < SAMPLES:
         found = f"{sound.audio.shape} at {sound.rate} Hz"
-        raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SAMPLES} samples, found {found}")
+        raise ValueError(
+            f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SAMPLES} samples, found {found}"
+        )
     return sound.audio[:, 0]
-

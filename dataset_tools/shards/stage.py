@@ -78,7 +78,10 @@ def _begun(layout: Layout) -> Path:
 
 
 def _write(
-    folder: Path, rows: list[ShardRow], attrs: dict[str, str], load: Callable[[ShardRow], ShardClip],
+    folder: Path,
+    rows: list[ShardRow],
+    attrs: dict[str, str],
+    load: Callable[[ShardRow], ShardClip],
     motion_rate: int = 0,
 ) -> None:
     """The shards that `rows` name, one clip in memory at a time, then rows.csv."""
@@ -113,7 +116,9 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
         counts[row.split] += 1
         rows.append(replace(row, status="ok", shard=name, frames=FRAMES))
     if len(rates) > 1:
-        raise UserError(f"{source}: {rates[0]} holds keypoints, {rates[MOTION_RATE]} SMPL motion; import them as two corpora")
+        raise UserError(
+            f"{source}: {rates[0]} holds keypoints, {rates[MOTION_RATE]} SMPL motion; import them as two corpora"
+        )
     motion_rate = next(iter(rates), 0)
     _demand(layout, rows, params)
     folder = _begun(layout)

@@ -69,7 +69,10 @@ class Upstream:
         if not (clip.frames and clip.width and clip.height):
             return 0, "clips: ok, but without frames, width or height"
         if clip.frames < 1 or not (1 <= clip.width <= SIDE and 1 <= clip.height <= SIDE):
-            return 0, f"clips: {clip.frames} frames of {clip.width}x{clip.height} px can't be right; run the stage clips again"
+            return (
+                0,
+                f"clips: {clip.frames} frames of {clip.width}x{clip.height} px can't be right; run the stage clips again",
+            )
         if clip_id not in self.splits:
             return 0, "split: not in split.csv"
         for name in STREAMS:
@@ -84,18 +87,27 @@ class Upstream:
             lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
             claimed = audio_frames(self._path("audio", clip_id))
             streams["audio"] = read_sound(self._path("audio", clip_id))
-            lengths["audio"] = min(claimed, len(streams["audio"]) // SAMPLES_PER_FRAME)  # a file may end before its header says
+            lengths["audio"] = min(
+                claimed, len(streams["audio"]) // SAMPLES_PER_FRAME
+            )  # a file may end before its header says
             windows = len(streams["i3d"])
             for name, values in streams.items():
                 if not np.isfinite(values).all():
-                    raise ValueError(f"{name}: {clip_id} holds NaN or infinite values; run {'pose' if name == 'motion' else name} again")
+                    raise ValueError(
+                        f"{name}: {clip_id} holds NaN or infinite values; run {'pose' if name == 'motion' else name} again"
+                    )
                 check_numbers(name, values)
             if not 1 <= streams["pose"].shape[1] <= MAX_PEOPLE:
-                raise ValueError(f"pose: {clip_id} has {streams['pose'].shape[1]} people, 1 to {MAX_PEOPLE} fit into a shard")
+                raise ValueError(
+                    f"pose: {clip_id} has {streams['pose'].shape[1]} people, 1 to {MAX_PEOPLE} fit into a shard"
+                )
         except (OSError, ValueError, RuntimeError) as err:
             return 0, " ".join(str(err).split())
         except Exception as err:  # noqa: BLE001 - what a library makes of one damaged file costs its clip, not the others
-            return 0, f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:SHOWN]})"
+            return (
+                0,
+                f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:SHOWN]})",
+            )
         if max(lengths.values()) - min(lengths.values()) > frames_apart:
             found = ", ".join(f"{name} {length}" for name, length in lengths.items())
             return 0, f"lengths in frames differ by more than {frames_apart}: {found}"
@@ -127,7 +139,9 @@ class Upstream:
         found = sorted({row.weights for row in self.streams[stream].values() if row.status == "ok"})
         if len(found) > 1:
             table = self.layout.stage(stream) / "rows.csv"
-            raise UserError(f"{table}: clips were computed by different weights ({', '.join(found)}); run {stream} again")
+            raise UserError(
+                f"{table}: clips were computed by different weights ({', '.join(found)}); run {stream} again"
+            )
         return found[0] if found else ""
 
     def motion_rate(self, clip_ids: Iterable[str]) -> int:
@@ -147,7 +161,9 @@ class Upstream:
         for clip_id in clip_ids:
             shapes.setdefault(read_pose(self._path("pose", clip_id)).shape[1:3], clip_id)
         if len(shapes) > 1:
-            found = "; ".join(f"{clip_id}: {people} people, {joints} joints" for (people, joints), clip_id in shapes.items())
+            found = "; ".join(
+                f"{clip_id}: {people} people, {joints} joints" for (people, joints), clip_id in shapes.items()
+            )
             raise UserError(f"{self.layout.stage('pose')}: clips differ in their layout ({found}); run pose again")
         (_, joints), _ = next(iter(shapes.items()))
         return next(name for name, number in JOINTS.items() if number == joints)

@@ -35,7 +35,10 @@ def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
     verb = "would fill in" if args.dry_run else "filled in"
     say(STAGE, f"{args.file}: {found.rows} rows; {verb} {found.counts()}; {found.same} values were there already")
     if found.conflicts:
-        say(STAGE, f"{len(found.conflicts)} conflicts: correct one side (--replace takes the sheet's value where it says only one)")
+        say(
+            STAGE,
+            f"{len(found.conflicts)} conflicts: correct one side (--replace takes the sheet's value where it says only one)",
+        )
     for line in [] if args.dry_run else missing_values(load_manifest(layout.manifest)):
         say(STAGE, f"still missing: {layout.manifest / line}")
     return 1 if found.conflicts else 0
@@ -75,11 +78,15 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument("file", type=Path, metavar="FILE")
     sheet.add_argument("--corpus", default=argparse.SUPPRESS, help="corpus to fill in (default: tiktok)")
     sheet.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="working folder")
-    sheet.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS", help="what a column is; may be repeated")
+    sheet.add_argument(
+        "--map", action="append", default=[], metavar="THEIRS=OURS", help="what a column is; may be repeated"
+    )
     sheet.add_argument("--sheet", default="", help="sheet of an .xlsx file (default: its first)")
     sheet.add_argument("--by-order", action="store_true", help="no column names the clips: rows stand in their order")
     sheet.add_argument("--fill-down", action="store_true", help="an empty video, song or url is the one above it")
-    sheet.add_argument("--replace", action="store_true", help="where sheet and manifest disagree, take the sheet's value")
+    sheet.add_argument(
+        "--replace", action="store_true", help="where sheet and manifest disagree, take the sheet's value"
+    )
     sheet.add_argument("--dry-run", action="store_true", help="say what would happen, write nothing")
     return parser
 
@@ -99,7 +106,10 @@ def main(argv: list[str] | None = None) -> int:
     for line in missing_values(made):
         say(STAGE, f"still missing: {layout.manifest / line}")
     if absent := absent_files(made.videos, layout.stage(STAGE)):
-        say(STAGE, f"still missing: the files that the urls of {len(absent)} of {len(made.videos)} videos name ({', '.join(absent[:3])})")
+        say(
+            STAGE,
+            f"still missing: the files that the urls of {len(absent)} of {len(made.videos)} videos name ({', '.join(absent[:3])})",
+        )
     return 0
 
 

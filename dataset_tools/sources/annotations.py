@@ -72,7 +72,9 @@ def import_annotations(
     manifest = load_manifest(folder)
     table = read_sheet(path, sheet)
     options = parse_mapping(mapping)
-    found = read_annotations(manifest, table, options, by_order=by_order, fill_down=fill_down, replace=replace, label=str(path))
+    found = read_annotations(
+        manifest, table, options, by_order=by_order, fill_down=fill_down, replace=replace, label=str(path)
+    )
     found.notes.extend(implausible(folder, manifest, found.filled))
     if found.filled:
         texts = edited(folder, found.filled)
@@ -84,7 +86,14 @@ def import_annotations(
 
 
 def read_annotations(
-    manifest: Manifest, table: Sheet, mapping: dict[str, str], *, by_order: bool, fill_down: bool, replace: bool, label: str
+    manifest: Manifest,
+    table: Sheet,
+    mapping: dict[str, str],
+    *,
+    by_order: bool,
+    fill_down: bool,
+    replace: bool,
+    label: str,
 ) -> Import:
     """What `table` says about the clips of `manifest`."""
     top = find_header(table.rows, list(mapping))
@@ -96,13 +105,20 @@ def read_annotations(
 
     clips = ClipFinder(manifest)
     roles, unused = assign_roles(header, column, mapping, set(clips.names), len(manifest.videos))
-    notes = [f"row {n} is above the header and not used: {shown(' | '.join(c for c in cells if c))}" for n, cells in table.rows[:top]]
+    notes = [
+        f"row {n} is above the header and not used: {shown(' | '.join(c for c in cells if c))}"
+        for n, cells in table.rows[:top]
+    ]
     notes += [f"sheet '{other}' of the file is not read; use --sheet to read it" for other in table.others]
     notes += [
-        f"column '{shown(header[i])}' is not used; say what it is with --map '{shown(header[i])}=…'" for i in unused if header[i]
+        f"column '{shown(header[i])}' is not used; say what it is with --map '{shown(header[i])}=…'"
+        for i in unused
+        if header[i]
     ]
     texts = {role: column(index) for role, index in roles.items()}
-    places = [roles[role] for role in ("url", "video", "video_title", "clip") if role in roles]  # links of a song's cells lead to its music
+    places = [
+        roles[role] for role in ("url", "video", "video_title", "clip") if role in roles
+    ]  # links of a song's cells lead to its music
     linked = {index: links for index in places if any(links := [table.links.get((n, index), "") for n, _ in body])}
     if "url" in roles and roles["url"] in linked:
         cells = zip(texts["url"], linked[roles["url"]], strict=True)
@@ -145,7 +161,9 @@ def read_annotations(
         first = f"; {lines[0]}" if lines else ""
         raise UserError(f"{label}: none of its {len(body)} rows says anything about {manifest.folder}{first}")
     if 2 * sum(reason.startswith("it says ") for reason in lost.values()) > len(body):
-        lines.append("most rows disagree with the manifest; a column taken for the wrong thing is left out by --map 'NAME=ignore'")
+        lines.append(
+            "most rows disagree with the manifest; a column taken for the wrong thing is left out by --map 'NAME=ignore'"
+        )
     used = {role: shown(header[index]) for role, index in roles.items()}
     return _merged(manifest, said, replace, Import(used=used, filled={}, rows=len(body), notes=notes + lines))
 
@@ -240,7 +258,9 @@ def _merged(manifest: Manifest, said: dict, replace: bool, found: Import) -> Imp
         elif have in (None, "") or replace:
             found.filled[file, owner, name] = value
         else:
-            found.conflicts.append(f"{where}: '{shown(str(have))}' in the manifest is kept, row {row} says '{shown(value)}'")
+            found.conflicts.append(
+                f"{where}: '{shown(str(have))}' in the manifest is kept, row {row} says '{shown(value)}'"
+            )
             doubtful |= {(file, owner, "start"), (file, owner, "end")} if name in ("start", "end") else set()
     filled = {key: value for key, value in found.filled.items() if key not in doubtful}
     return Import(
@@ -281,7 +301,9 @@ def implausible(folder: Path, manifest: Manifest, filled: dict[tuple[str, str, s
         if count is not None and all(times):
             seconds = float(times[1]) - float(times[0])
             if not -1 <= seconds - SEGMENT * count <= 3:
-                lines.append(f"look at clip {clip.clip_id}: {seconds:g} s in the sheet, but {count} segments of 2 s were cut of it")
+                lines.append(
+                    f"look at clip {clip.clip_id}: {seconds:g} s in the sheet, but {count} segments of 2 s were cut of it"
+                )
     return lines
 
 
@@ -326,7 +348,11 @@ def _prove(folder: Path, texts: dict[str, str]) -> None:
     """Raise UserError unless the manifest with these files is a valid one."""
     with tempfile.TemporaryDirectory() as place:
         for name in ("videos.csv", "clips.csv", "songs.csv"):
-            (Path(place) / name).write_text(texts.get(name) or (folder / name).read_text(encoding="utf-8"), encoding="utf-8")
+            (Path(place) / name).write_text(
+                texts.get(name) or (folder / name).read_text(encoding="utf-8"), encoding="utf-8"
+            )
         problems = scan_manifest(Path(place))[1]
     if problems:
-        raise UserError(f"{folder}: not changed, for it would be no valid manifest: {problems[0].replace(place, str(folder))}")
+        raise UserError(
+            f"{folder}: not changed, for it would be no valid manifest: {problems[0].replace(place, str(folder))}"
+        )

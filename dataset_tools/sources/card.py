@@ -77,7 +77,11 @@ def card_text(layout: Layout) -> str:
         ("licence", about.licence),
     ]
     split = [
-        (part or "none", *(str(len({getattr(c, a) for c in inside})) for a in ("clip_id", "song_id", "video_id")), _hours(inside))
+        (
+            part or "none",
+            *(str(len({getattr(c, a) for c in inside})) for a in ("clip_id", "song_id", "video_id")),
+            _hours(inside),
+        )
         for part in parts
         if (inside := [c for c in manifest.clips if c.official_split == part])
     ]
@@ -88,7 +92,10 @@ def card_text(layout: Layout) -> str:
         for name, found in shared.items()
     ]
     lines += ["", f"![Clips, songs and compilations]({layout.corpus}.png)", "", "## Known problems", ""]
-    problems = [*about.known_problems, *(note.removeprefix(f"{layout.manifest}: ") for note in notes if "still missing" not in note)]
+    problems = [
+        *about.known_problems,
+        *(note.removeprefix(f"{layout.manifest}: ") for note in notes if "still missing" not in note),
+    ]
     missing = [f"still missing: {line}" for line in missing_values(manifest)]
     lines += [f"- {line}" for line in (problems + missing) or ["none known"]]
     measured = _measured(layout)
@@ -127,14 +134,22 @@ def _hours(clips) -> str:
         return f"{sum(known) / 3600:.3f}"
     if len(segments) == len(clips):
         return f"at least {SEGMENT * sum(segments) / 3600:.2f} ({sum(segments)} segments of 2 s)"
-    return f"{sum(known) / 3600:.3f} of {len(known)} clips; the others' times are not known yet" if known else "not known yet"
+    return (
+        f"{sum(known) / 3600:.3f} of {len(known)} clips; the others' times are not known yet"
+        if known
+        else "not known yet"
+    )
 
 
 def _lengths(clips) -> str:
     known = sorted(clip.end - clip.start for clip in clips if clip.start is not None and clip.end is not None)
     segments = sorted(clip.segments_2s for clip in clips if clip.segments_2s)
     if known:
-        some = "" if len(known) == len(clips) else f" ({len(known)} of {len(clips)} clips; the others' times are not known yet)"
+        some = (
+            ""
+            if len(known) == len(clips)
+            else f" ({len(known)} of {len(clips)} clips; the others' times are not known yet)"
+        )
         return f"{known[0]:.1f} to {known[-1]:.1f} s, median {median(known):.1f} s{some}"
     if segments:
         return f"{segments[0]} to {segments[-1]} segments of 2 s, median {median(segments):g}"
@@ -142,7 +157,11 @@ def _lengths(clips) -> str:
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    return [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}", *(f"| {' | '.join(_cell(c) for c in row)} |" for row in rows)]
+    return [
+        f"| {' | '.join(header)} |",
+        f"|{'---|' * len(header)}",
+        *(f"| {' | '.join(_cell(c) for c in row)} |" for row in rows),
+    ]
 
 
 def _cell(text: str) -> str:
@@ -161,7 +180,14 @@ def _measured(layout: Layout) -> list[str]:
         counts = Counter(row.status for row in found)
         others = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()) if status != "ok")
         reasons = Counter(row.reason for row in found if row.status != "ok")
-        rows.append((stage, f"{counts['ok']} of {len(found)}", others or "none", "; ".join(f"{r} ({n})" for r, n in reasons.most_common(3))))
+        rows.append(
+            (
+                stage,
+                f"{counts['ok']} of {len(found)}",
+                others or "none",
+                "; ".join(f"{r} ({n})" for r, n in reasons.most_common(3)),
+            )
+        )
         if stage == "clips":
             ok = [row for row in found if row.status == "ok"]
             hours = sum(row.frames or 0 for row in ok) / FPS / 3600
@@ -188,10 +214,19 @@ def _draw(manifest: Manifest, path: Path) -> None:
         return clip.segments_2s
 
     def histogram(axis, values_of, xlabel, *, whole=False):
-        values = [[v for c in manifest.clips if c.official_split == p and (v := values_of(c)) is not None] for p in parts]
+        values = [
+            [v for c in manifest.clips if c.official_split == p and (v := values_of(c)) is not None] for p in parts
+        ]
         if any(values):
             bins = [n + 0.5 for n in range(max(map(max, filter(None, values))) + 1)] if whole else 20
-            axis.hist(values, bins=bins, rwidth=0.9, stacked=True, color=[COLOURS[p] for p in parts], label=[p or "no part" for p in parts])
+            axis.hist(
+                values,
+                bins=bins,
+                rwidth=0.9,
+                stacked=True,
+                color=[COLOURS[p] for p in parts],
+                label=[p or "no part" for p in parts],
+            )
             axis.locator_params(integer=True)
         else:
             axis.set(xticks=[], yticks=[])
@@ -206,9 +241,15 @@ def _draw(manifest: Manifest, path: Path) -> None:
             counts = Counter(getattr(c, attribute) for c in manifest.clips if c.official_split == part)
             axis.bar(range(len(order)), [counts[n] for n in order], bottom=base, width=0.9, color=COLOURS[part])
             base = [b + counts[n] for b, n in zip(base, order, strict=True)]
-        axis.set(xlabel=f"{xlabel} ({len(order)}, most used first)", ylabel="clips", ylim=(0, 1.05 * max(total.values(), default=1)))
+        axis.set(
+            xlabel=f"{xlabel} ({len(order)}, most used first)",
+            ylabel="clips",
+            ylim=(0, 1.05 * max(total.values(), default=1)),
+        )
         axis.yaxis.get_major_locator().set_params(integer=True)
-        axis.set_xticks(range(len(order)) if len(order) <= 20 else [], order if len(order) <= 20 else [], rotation=60, fontsize=7)
+        axis.set_xticks(
+            range(len(order)) if len(order) <= 20 else [], order if len(order) <= 20 else [], rotation=60, fontsize=7
+        )
 
     histogram(axes[0], length, "length of a clip / s" if timed else "segments of 2 s in a clip", whole=not timed)
     bars(axes[1], "song_id", "songs")

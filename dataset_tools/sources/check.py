@@ -86,7 +86,9 @@ def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
         problems.append(str(err))
     unknown = sorted(pinned.keys() - videos)
     some = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
-    return problems, [f"{layout.manifest / 'checksums.csv'}: {len(unknown)} ids that no video has ({some})"] if unknown else []
+    return problems, [
+        f"{layout.manifest / 'checksums.csv'}: {len(unknown)} ids that no video has ({some})"
+    ] if unknown else []
 
 
 def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
@@ -96,19 +98,25 @@ def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
     clips, more = scan_records(sources / "clips.csv", Clip) if (sources / "clips.csv").is_file() else ([], [])
     if lines or more:
         yield "sources", [], lines + more
-    inputs = {"download": {v.video_id for v in videos}} | {stage: {c.clip_id for c in clips} for stage in ("clips", "pose", "i3d", "audio")}
+    inputs = {"download": {v.video_id for v in videos}} | {
+        stage: {c.clip_id for c in clips} for stage in ("clips", "pose", "i3d", "audio")
+    }
     for stage in (*FILES, "shards"):
         folder = layout.stage(stage)
         if not (folder / "rows.csv").is_file():
             continue
         rows, problems = scan_records(folder / "rows.csv", StageRow)
         if lacking := sorted(inputs.get(stage, set()) - {row.id for row in rows}):
-            problems.append(f"{folder / 'rows.csv'}: no row for {len(lacking)} inputs ({lacking[0]}, …); run {stage} again")
+            problems.append(
+                f"{folder / 'rows.csv'}: no row for {len(lacking)} inputs ({lacking[0]}, …); run {stage} again"
+            )
         yield stage, rows, problems + list(_files(folder, stage, rows)) + list(_parts(folder, rows))
 
 
 def _files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str]:
-    expected = {row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"}
+    expected = {
+        row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"
+    }
     for name, row in sorted(expected.items()):
         path = folder / name
         if not path.is_file():

@@ -67,13 +67,19 @@ class ClipFinder:
         """A list of compilations: each row stands for the first clip of its video."""
         first = {clip.video_id: clip for clip in reversed(self.clips)}
         homes = [next((clip for video, clip in first.items() if same_id(row["video"], video)), None) for row in rows]
-        return homes, {k: f"video '{shown(rows[k]['video'])}' is not in videos.csv" for k, h in enumerate(homes) if h is None}
+        return homes, {
+            k: f"video '{shown(rows[k]['video'])}' is not in videos.csv" for k, h in enumerate(homes) if h is None
+        }
 
     def _in_order(self, rows):
         named = [role for role in ("video", "song") if any(role in row for row in rows)]
         waiting, asking = defaultdict(list), defaultdict(list)
-        for clip in sorted(self.clips, key=lambda clip: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", clip.clip_id)]):
-            waiting[tuple(plain_name({"video": clip.video_id, "song": clip.song_id}[role]) for role in named)].append(clip)
+        for clip in sorted(
+            self.clips, key=lambda clip: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", clip.clip_id)]
+        ):
+            waiting[tuple(plain_name({"video": clip.video_id, "song": clip.song_id}[role]) for role in named)].append(
+                clip
+            )
         for k, row in enumerate(rows):
             asking[tuple(plain_name(row.get(role, "")) for role in named)].append(k)
         homes, lost = [None] * len(rows), {}

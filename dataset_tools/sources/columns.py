@@ -56,6 +56,7 @@ def role_of(header: str) -> str:
 def find_header(rows: Sequence[tuple[int, Sequence[str]]], mapped: Sequence[str]) -> int:
     """Index of the row that names the columns: the one of the first rows with the most names that are known, the
     first of equals."""
+
     def known(cells: Sequence[str]) -> int:
         return len({role_of(c) for c in cells} - {""}) + sum(same_name(c, m) for c in cells for m in mapped)
 
@@ -74,7 +75,9 @@ def parse_mapping(options: Sequence[str]) -> dict[str, str]:
     for option in options:
         theirs, sign, ours = option.rpartition("=")
         if not sign or not theirs.strip() or ours.strip() not in (*ROLES, IGNORE):
-            raise UserError(f"--map '{shown(option)}': expected THEIRS=OURS with OURS one of {', '.join((*ROLES, IGNORE))}")
+            raise UserError(
+                f"--map '{shown(option)}': expected THEIRS=OURS with OURS one of {', '.join((*ROLES, IGNORE))}"
+            )
         mapping[theirs.strip()] = ours.strip()
     return mapping
 

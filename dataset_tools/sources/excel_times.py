@@ -10,7 +10,8 @@ from datetime import datetime, time, timedelta
 from itertools import pairwise
 
 TOKEN = re.compile(
-    r'"([^"]*)"|\\(.)|_.|\*.|\[(h+|m+|s+)\]|\[[^\]]*\]|(AM/PM|A/P)|(h+|m+|s+|y+|d+|e+|b+)|(\.0+)|(.)', re.IGNORECASE | re.DOTALL
+    r'"([^"]*)"|\\(.)|_.|\*.|\[(h+|m+|s+)\]|\[[^\]]*\]|(AM/PM|A/P)|(h+|m+|s+|y+|d+|e+|b+)|(\.0+)|(.)',
+    re.IGNORECASE | re.DOTALL,
 )
 """1 quoted text, 2 escaped letter, (space, fill), 3 elapsed unit, (colour, locale, condition), 4 half of the day, 5 part of a
 date or time, 6 fraction of a second, 7 another letter."""
@@ -33,13 +34,17 @@ def shown_time(value: datetime | time | timedelta, number_format: str, epoch: da
     parts = _parts(number_format)
     kinds = {kind for kind, _ in parts}
     if "date" in kinds or not kinds & {"h", "m", "s", *ELAPSED}:
-        return f"a date ({value if isinstance(value, datetime) and seconds > 366 * DAY else _clock(seconds)} in the cell)"
+        return (
+            f"a date ({value if isinstance(value, datetime) and seconds > 366 * DAY else _clock(seconds)} in the cell)"
+        )
     elapsed = next((kind for kind in ELAPSED if kind in kinds), "")
     left = seconds if elapsed else seconds % DAY
     hidden = seconds > left or "half" in kinds and not 3600 <= left < DAY / 2
     for kind, size, more in (("h", 3600, DAY), ("m", 60, 3600), ("s", 1, 60)):
         hidden |= left % more >= size and not kinds & {kind, *ELAPSED[ELAPSED.index(f"[{kind}]") :]}
-    text = "".join(letters if kind == "text" else _part(kind, len(letters), left, "half" in kinds) for kind, letters in parts)
+    text = "".join(
+        letters if kind == "text" else _part(kind, len(letters), left, "half" in kinds) for kind, letters in parts
+    )
     text = " ".join((text + (" AM" if left < DAY / 2 else " PM") * ("half" in kinds and hidden)).split())
     return f"{text} ({_clock(seconds)} in the cell)" if hidden else text
 

@@ -38,8 +38,12 @@ def check_manifest(folder: Path) -> tuple[Manifest, list[str], list[str]]:
         if (is_web(video.url) or not rendered) and (problem := url_problem(video.url, folder)):
             problems.append(f"{folder / 'videos.csv'}: video {video.video_id}: {problem}")
         elif not rendered and absent_files([video], folder):
-            problems.append(f"{folder / 'videos.csv'}: video {video.video_id}: url '{video.url}': no such file; the path counts from {folder}")
-    problems += [f"{folder}: {line}" for line in _identities(manifest)] + [f"{folder}: {line}" for line in _splits(manifest)]
+            problems.append(
+                f"{folder / 'videos.csv'}: video {video.video_id}: url '{video.url}': no such file; the path counts from {folder}"
+            )
+    problems += [f"{folder}: {line}" for line in _identities(manifest)] + [
+        f"{folder}: {line}" for line in _splits(manifest)
+    ]
     broken, other = _published(folder, manifest)
     notes = [f"still missing: {folder / line}" for line in missing_values(manifest)]
     notes += [f"{folder}: {line}" for line in (*_timing(manifest), *_unused(manifest), *other)]
@@ -52,7 +56,10 @@ def _identities(manifest: Manifest) -> Iterable[str]:
         if video.url:
             urls[video.url].append(video.video_id)
     yield from (f"videos.csv: {' and '.join(ids)} have the same url" for ids in urls.values() if len(ids) > 1)
-    for name, ids in (("videos", [v.video_id for v in manifest.videos]), ("clips", [c.clip_id for c in manifest.clips])):
+    for name, ids in (
+        ("videos", [v.video_id for v in manifest.videos]),
+        ("clips", [c.clip_id for c in manifest.clips]),
+    ):
         folded = defaultdict(list)
         for item in ids:
             folded[item.casefold()].append(item)

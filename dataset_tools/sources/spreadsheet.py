@@ -107,7 +107,9 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
             inside = parts.infolist()
         _check_parts(path, inside)
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False, rich_text=False)
+        book = openpyxl.load_workbook(
+            io.BytesIO(data), read_only=True, data_only=True, keep_links=False, rich_text=False
+        )
         names = [sheet.title for sheet in book.worksheets]
         if not names or (name and name not in names):
             raise UserError(f"{path}: no sheet {name!r}; it has {', '.join(map(shown, names)) or 'none'}")
@@ -115,8 +117,17 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
         sheet = book[name]
         sheet.reset_dimensions()  # the file's own claim, which may be absurd
         unsaved = _unsaved(data, book, name)
-        cells = ([_as_seen(cell.value, cell.number_format if cell.value is not None else "", book.epoch) for cell in row] for row in _rows(sheet))
-        rows = _kept(path, ((number, [unsaved.get((number, at), text) for at, text in enumerate(row)]) for number, row in enumerate(cells, start=1)))
+        cells = (
+            [_as_seen(cell.value, cell.number_format if cell.value is not None else "", book.epoch) for cell in row]
+            for row in _rows(sheet)
+        )
+        rows = _kept(
+            path,
+            (
+                (number, [unsaved.get((number, at), text) for at, text in enumerate(row)])
+                for number, row in enumerate(cells, start=1)
+            ),
+        )
         links = _links(data, book, name)
     except UserError:
         raise
@@ -136,7 +147,9 @@ def _check_parts(path: Path, parts: list[zipfile.ZipInfo]) -> None:
         name = part.filename.lower()
         most = SHEET_UNPACKED if "worksheets/" in name else SHEET_STRINGS if "sharedstrings" in name else SHEET_PART
         if part.file_size > most:
-            raise UserError(f"{path}: its part {shown(part.filename)} unpacks to {part.file_size} bytes; at most {most} are read")
+            raise UserError(
+                f"{path}: its part {shown(part.filename)} unpacks to {part.file_size} bytes; at most {most} are read"
+            )
 
 
 def _rows(sheet) -> Iterable[tuple]:
@@ -185,10 +198,15 @@ def _unsaved(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
         for _, element in iterparse(io.BytesIO(part)):
             if element.tag == f"{{{SHEET_MAIN_NS}}}row":
                 element.clear()
-            elif element.tag == f"{{{SHEET_MAIN_NS}}}c" and (formula := element.find(f"{{{SHEET_MAIN_NS}}}f")) is not None:
+            elif (
+                element.tag == f"{{{SHEET_MAIN_NS}}}c"
+                and (formula := element.find(f"{{{SHEET_MAIN_NS}}}f")) is not None
+            ):
                 value = element.find(f"{{{SHEET_MAIN_NS}}}v")
                 if (value is None or not value.text) and (at := next(iter(_cells(element.get("r"))), None)):
-                    found[at] = f"={shown(formula.text or '')} (a formula saved without its value: open the file in a spreadsheet, save it)"
+                    found[at] = (
+                        f"={shown(formula.text or '')} (a formula saved without its value: open the file in a spreadsheet, save it)"
+                    )
     return found
 
 

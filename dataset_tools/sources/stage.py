@@ -71,10 +71,14 @@ def _check_rendered(manifest: Manifest, folder: Path) -> None:
             if clip.start is None:
                 raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: start and end are needed to render it")
             if clip.end > CLIP_SECONDS:
-                raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: a rendered video has {CLIP_SECONDS} s at most, found end {clip.end}")
+                raise UserError(
+                    f"{folder / 'clips.csv'}: clip {clip.clip_id}: a rendered video has {CLIP_SECONDS} s at most, found end {clip.end}"
+                )
         for first, second in pairwise(sorted(clips, key=lambda clip: clip.start)):
             if second.start < first.end:
-                raise UserError(f"{folder / 'clips.csv'}: clips {first.clip_id} and {second.clip_id} share time of {video.video_id}, which can't be rendered")
+                raise UserError(
+                    f"{folder / 'clips.csv'}: clips {first.clip_id} and {second.clip_id} share time of {video.video_id}, which can't be rendered"
+                )
     for song in manifest.songs:
         try:
             compose(0, song.genre, tempo=song.tempo, seconds=2)
@@ -111,7 +115,12 @@ def sources(layout: Layout, params: Params) -> Manifest:
         table = target / "annotated.csv"
         if len(made.unfit) > SHOWN:
             say(STAGE, f"... and {len(made.unfit) - SHOWN} more, all in {table}")
-        rows = [Row(id=c.clip_id, status="failed" if c.clip_id in made.unfit else "ok", reason=made.unfit.get(c.clip_id, "")) for c in manifest.clips]
+        rows = [
+            Row(
+                id=c.clip_id, status="failed" if c.clip_id in made.unfit else "ok", reason=made.unfit.get(c.clip_id, "")
+            )
+            for c in manifest.clips
+        ]
         write_records(table, rows, Row)
     save_manifest(manifest, target)
     return manifest

@@ -79,7 +79,9 @@ def _chosen(args: argparse.Namespace, layout: Layout) -> Params:
     except ValueError as err:
         raise UserError(f"split: {err}") from None
     if idle := [f"--{name.replace('_', '-')}" for name in IDLE[chosen.strategy] if name in given]:
-        raise UserError(f"split: {', '.join(idle)} would change nothing under --strategy {chosen.strategy}; leave it out")
+        raise UserError(
+            f"split: {', '.join(idle)} would change nothing under --strategy {chosen.strategy}; leave it out"
+        )
     return chosen
 
 

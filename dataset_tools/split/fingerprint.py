@@ -115,7 +115,9 @@ def same_recordings(prints: dict[str, np.ndarray], group_of: dict[str, str], lea
     ids = np.array([clip_id for clip_id, _ in pieces])
     groups = np.array([group_of[clip_id] for clip_id in ids])
     longest = max(len(values) for _, values in pieces)
-    size = fft.next_fast_len(math.ceil(longest * (1 + CHANGES[-1][0])) - OVERLAP, real=True)  # lags of less in common may meet
+    size = fft.next_fast_len(
+        math.ceil(longest * (1 + CHANGES[-1][0])) - OVERLAP, real=True
+    )  # lags of less in common may meet
     seconds = _Bits([_bits(values, 1.0, 0) for _, values in pieces], size)
     likely: dict[tuple[int, int], _Place] = {}
     work = [(begin, *change) for begin in range(0, len(pieces), BLOCK) for change in CHANGES]

@@ -69,7 +69,9 @@ def assign(items: list[Item], params: Params, source: str) -> list[SplitRow]:
         else:
             if len(groups) < params.folds:
                 kept = "songs" if params.hold_out == "song" else "groups of compilations that share songs"
-                raise UserError(f"{source}: {params.folds} folds of {len(groups)} {kept}: some would be empty; use fewer --folds")
+                raise UserError(
+                    f"{source}: {params.folds} folds of {len(groups)} {kept}: some would be empty; use fewer --folds"
+                )
             folds = dealt(weights, params.folds, params.seed)
             fold_of = {item.clip_id: fold for group, fold in zip(groups, folds, strict=True) for item in group}
             test = {index for index, fold in enumerate(folds) if fold == params.fold}
@@ -109,11 +111,16 @@ def listen(items: list[Item], folder: Path, rule: str) -> tuple[list[Item], dict
     if rule == "ignore":
         return items, heard | {"said": "by ear: not checked (same_recording is ignore)"}
     if not sounds:
-        return items, heard | {"said": f"by ear: not checked, no sound in {folder.name}/ yet (python -m dataset_tools.audio)"}
+        return items, heard | {
+            "said": f"by ear: not checked, no sound in {folder.name}/ yet (python -m dataset_tools.audio)"
+        }
     from dataset_tools.split.fingerprint import fingerprint, joined, same_recordings
 
     songs = {item.clip_id: item.song_id for item in sounds}
-    prints = {item.clip_id: fingerprint(_sound(folder / f"{item.clip_id}.wav")) for item in progress(sounds, "split: listening")}
+    prints = {
+        item.clip_id: fingerprint(_sound(folder / f"{item.clip_id}.wav"))
+        for item in progress(sounds, "split: listening")
+    }
     matches = same_recordings(prints, songs)
     heard["same"] = [
         {
@@ -139,5 +146,7 @@ def _sound(path: Path):
     except Unreadable as err:
         raise UserError(f"{path}: not readable ({err.reason}); run python -m dataset_tools.audio again") from None
     if sound.rate != SAMPLE_RATE or sound.channels != 1:
-        raise UserError(f"{path}: must be mono at {SAMPLE_RATE} Hz, found {sound.channels} channels at {sound.rate}; run python -m dataset_tools.audio again")
+        raise UserError(
+            f"{path}: must be mono at {SAMPLE_RATE} Hz, found {sound.channels} channels at {sound.rate}; run python -m dataset_tools.audio again"
+        )
     return sound.audio[:, 0]

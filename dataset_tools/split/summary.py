@@ -16,7 +16,9 @@ def summarise(items: list[Item], rows: list[SplitRow], published: list[Published
     remarks = differences(whole, published)
     heard = {item.song_id for item in inside["val"]} & {item.song_id for item in inside["test"]}
     if heard:
-        remarks.append(f"val and test share {len(heard)} songs: what is chosen on val has been chosen on the test part's music")
+        remarks.append(
+            f"val and test share {len(heard)} songs: what is chosen on val has been chosen on the test part's music"
+        )
     tested = {item.video_id for item in inside["test"]}
     trained = tested & {item.video_id for item in inside["train"]}
     if trained:

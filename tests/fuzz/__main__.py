@@ -28,18 +28,28 @@ def table(tallies: list[Tally]) -> str:
     lines.append("|:-|" + "-:|" * (5 + len(kinds)))
     for name, group in [*((t.family.replace("_", " "), [t]) for t in tallies), ("all", tallies)]:
         counts = sum((t.counts for t in group), Counter())
-        cells = [counts.total(), *(counts[kind] for kind in ("refused", "taken", *kinds)), sum(len(t.faults) for t in group)]
+        cells = [
+            counts.total(),
+            *(counts[kind] for kind in ("refused", "taken", *kinds)),
+            sum(len(t.faults) for t in group),
+        ]
         lines.append(f"| {name} | " + " | ".join(map(str, cells)) + f" | {sum(t.seconds for t in group):.0f} |")
     return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = command_parser("tests.fuzz", __doc__)
-    parser.add_argument("--inputs", type=int, default=12_000, help="new inputs of all families together (default: 12000)")
+    parser.add_argument(
+        "--inputs", type=int, default=12_000, help="new inputs of all families together (default: 12000)"
+    )
     parser.add_argument("--seconds", type=float, default=3600, help="time for all families together (default: 3600)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other inputs (default: 0)")
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES, metavar="FAMILY", help=", ".join(FAMILIES))
-    parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="folder for faults and summary.md (default: runs/fuzz)")
+    parser.add_argument(
+        "--families", nargs="+", default=list(FAMILIES), choices=FAMILIES, metavar="FAMILY", help=", ".join(FAMILIES)
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/fuzz"), help="folder for faults and summary.md (default: runs/fuzz)"
+    )
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     tallies, begun = [], time.monotonic()

@@ -35,7 +35,11 @@ class Case:
 
 def read_case(folder: Path) -> Case:
     """A case that was saved as a folder."""
-    files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != READER}
+    files = {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != READER
+    }
     return Case((folder / READER).read_text().strip(), files)
 
 

@@ -48,20 +48,35 @@ def network(into: Path, _out: Path, load) -> None:
 def generator(into: Path, _out: Path) -> None:
     net, codebook, inputs = load_generator(into / FILE)
     _real(net)
-    promise(codebook.ndim == 2 and codebook.shape[1] == 64 and codebook.is_floating_point() and bool(torch.isfinite(codebook).all()), "codebook (bins, 64)")
-    promise(isinstance(inputs, dict) and all(isinstance(text, str) for pair in inputs.items() for text in pair), f"inputs are texts: {inputs!r:.80}")
+    promise(
+        codebook.ndim == 2
+        and codebook.shape[1] == 64
+        and codebook.is_floating_point()
+        and bool(torch.isfinite(codebook).all()),
+        "codebook (bins, 64)",
+    )
+    promise(
+        isinstance(inputs, dict) and all(isinstance(text, str) for pair in inputs.items() for text in pair),
+        f"inputs are texts: {inputs!r:.80}",
+    )
 
 
 def prior(into: Path, _out: Path) -> None:
     found = load_prior(into / FILE)
     _real(found.net)
-    promise(found.codebook.shape == (found.net.sizes.bins, 64) and bool(torch.isfinite(found.codebook).all()), "codebook (bins, 64)")
+    promise(
+        found.codebook.shape == (found.net.sizes.bins, 64) and bool(torch.isfinite(found.codebook).all()),
+        "codebook (bins, 64)",
+    )
     promise(found.level in ("high", "low"), f"level {found.level!r:.40}")
 
 
 def tensors(into: Path, _out: Path) -> None:
     for name, values in read_tensors(into / FILE, "anything").items():
-        promise(isinstance(values, torch.Tensor) and values.device.type == "cpu" and not values.is_quantized, f"{name[:40]!r} is a plain tensor")
+        promise(
+            isinstance(values, torch.Tensor) and values.device.type == "cpu" and not values.is_quantized,
+            f"{name[:40]!r} is a plain tensor",
+        )
 
 
 READERS = {
@@ -106,13 +121,32 @@ def _valid(reader: str) -> dict:
 
 @st.composite
 def _odd_tensor(draw, like: torch.Tensor) -> object:
-    act = draw(st.sampled_from(("nan", "inf", "type", "shape", "meta", "huge", "sparse", "complex", "quantised", "scalar", "transposed", "other")))
+    act = draw(
+        st.sampled_from(
+            (
+                "nan",
+                "inf",
+                "type",
+                "shape",
+                "meta",
+                "huge",
+                "sparse",
+                "complex",
+                "quantised",
+                "scalar",
+                "transposed",
+                "other",
+            )
+        )
+    )
     if act in ("nan", "inf") and like.is_floating_point() and like.numel():
         like = like.clone()
         like.view(-1)[0] = float(act)
         return like
     if act == "type":
-        return like.to(draw(st.sampled_from((torch.float16, torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8))))
+        return like.to(
+            draw(st.sampled_from((torch.float16, torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8)))
+        )
     made = {
         "shape": lambda: torch.zeros(draw(st.sampled_from(((), (0,), (3,), (1, 1, 1), (5, 64))))), "meta": lambda: like.to("meta"),
         "huge": lambda: torch.zeros(1).expand(1 << draw(st.sampled_from((20, 34)))), "sparse": lambda: torch.eye(3).to_sparse(),
@@ -130,7 +164,9 @@ def _odd(draw, content: dict) -> dict:
         if act == "sizes" and "meta" in content:
             content = content | {"meta": draw(altered(content["meta"], st.sampled_from(SIZES), most=1))}
         elif act == "tensor":
-            content = draw(altered(content, st.sampled_from(_tensors(content) or [torch.ones(2)]).flatmap(_odd_tensor), most=1))
+            content = draw(
+                altered(content, st.sampled_from(_tensors(content) or [torch.ones(2)]).flatmap(_odd_tensor), most=1)
+            )
         else:
             content = draw(altered(content, most=1))
         if not isinstance(content, dict):

@@ -46,7 +46,9 @@ class Watch:
             mode, flags = args[1], args[2] or 0
             if set(mode or "") & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 self.note(args[0])
-        elif event in WRITES and isinstance(args[WRITES[event]], (str, bytes, Path)) and not _in_open_folder(event, args):
+        elif (
+            event in WRITES and isinstance(args[WRITES[event]], (str, bytes, Path)) and not _in_open_folder(event, args)
+        ):
             self.note(args[WRITES[event]])
 
     def note(self, path: str | bytes | Path) -> None:
@@ -127,7 +129,11 @@ def attempt(readers: dict, case: Case, scratch: Path, watch: Watch) -> tuple[str
         readers[case.reader](folder / "in", folder / "out")
         came = "taken", ""
     except UserError as err:
-        came = ("refused", "") if len(str(err)) <= LONGEST_REASON else ("message", f"{len(str(err))} letters: {str(err)[:100]}")
+        came = (
+            ("refused", "")
+            if len(str(err)) <= LONGEST_REASON
+            else ("message", f"{len(str(err))} letters: {str(err)[:100]}")
+        )
     except Broken as err:
         came = "wrong", str(err)
     except MemoryError:
@@ -139,7 +145,9 @@ def attempt(readers: dict, case: Case, scratch: Path, watch: Watch) -> tuple[str
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     if (grown := _memory("VmHWM") - held) > MEMORY:
         came = "memory", f"{grown >> 20} MiB, {' '.join(came)}"
-    outside = watch.found + sorted(name for name in _names(scratch) - before if not f"{name}/".startswith((f"{DEEP}/out/", f"{DEEP}/tmp/")))
+    outside = watch.found + sorted(
+        name for name in _names(scratch) - before if not f"{name}/".startswith((f"{DEEP}/out/", f"{DEEP}/tmp/"))
+    )
     return ("outside", ", ".join(outside[:3])) if outside else came
 
 

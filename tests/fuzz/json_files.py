@@ -15,34 +15,62 @@ from tests.fuzz.mutation import altered, damaged, odd_numbers
 
 KEYPOINTS = [round(100 + 7.3 * k % 50, 1) if k % 3 < 2 else 0.9 for k in range(51)]
 PERSON25 = [round(50 + 3.7 * k % 90, 1) if k % 3 < 2 else 0.8 for k in range(75)]
-BEATS = {"fps": 30, "seconds": 4.0, "tempo": 120.0, "beats": [0.5, 1.0, 1.5], "downbeats": [0.5], "strength": [0.9, 0.1, 0.5], "style": {"house": 0.7}}
+BEATS = {
+    "fps": 30,
+    "seconds": 4.0,
+    "tempo": 120.0,
+    "beats": [0.5, 1.0, 1.5],
+    "downbeats": [0.5],
+    "strength": [0.9, 0.1, 0.5],
+    "style": {"house": 0.7},
+}
 
 
 def beats(into: Path, out: Path) -> None:
     found = read_beats(into / "beats.json")
-    promise(np.isfinite([found.fps, found.seconds]).all() and found.seconds > 0 and 1 <= found.fps <= 1000, "fps and seconds are real")
+    promise(
+        np.isfinite([found.fps, found.seconds]).all() and found.seconds > 0 and 1 <= found.fps <= 1000,
+        "fps and seconds are real",
+    )
     for times in (found.beats, found.downbeats):
         promise(times.dtype == np.float64 and times.ndim == 1, "times are float64 (n,)")
-        promise(bool(np.isfinite(times).all() and (times >= 0).all() and (np.diff(times) > 0).all()), "times ascend from 0")
+        promise(
+            bool(np.isfinite(times).all() and (times >= 0).all() and (np.diff(times) > 0).all()), "times ascend from 0"
+        )
         promise(bool((times <= found.seconds).all()), "times lie within the dance")
     promise(len(found.strength) in (0, len(found.beats)), "a strength for each beat")
     promise(found.tempo is None or 1 <= found.tempo <= 2000, "tempo within 1 to 2000")
     write_beats(out / "again.json", found)
     again = read_beats(out / "again.json")
-    promise(len(again.beats) == len(found.beats) and np.allclose(again.beats, found.beats, atol=1e-4), "what is written reads as it was")
+    promise(
+        len(again.beats) == len(found.beats) and np.allclose(again.beats, found.beats, atol=1e-4),
+        "what is written reads as it was",
+    )
 
 
 def rhythm(into: Path, _out: Path) -> None:
     for found in read_rhythm(into, ["clip"]).values():
-        promise(found.beats.ndim == 1 and bool(np.isfinite(found.beats).all() and (np.diff(found.beats) > 0).all()), "beats ascend")
+        promise(
+            found.beats.ndim == 1 and bool(np.isfinite(found.beats).all() and (np.diff(found.beats) > 0).all()),
+            "beats ascend",
+        )
 
 
 def pose(into: Path, _out: Path, name: str = "pose.json") -> None:
     found = read_pose(into / name)
-    promise(found.pose.dtype == np.float32 and found.pose.ndim == 3 and found.pose.shape[1] in (17, 25) and found.pose.shape[2] == 3, "float32 (T, J, 3)")
+    promise(
+        found.pose.dtype == np.float32
+        and found.pose.ndim == 3
+        and found.pose.shape[1] in (17, 25)
+        and found.pose.shape[2] == 3,
+        "float32 (T, J, 3)",
+    )
     promise(bool(np.isfinite(found.pose).all()), "numbers are finite")
     confidence = found.pose[..., 2]
-    promise(bool(((confidence >= 0) & (confidence <= 1)).all() and (confidence > 0).any()), "confidence within 0..1, somebody is seen")
+    promise(
+        bool(((confidence >= 0) & (confidence <= 1)).all() and (confidence > 0).any()),
+        "confidence within 0..1, somebody is seen",
+    )
     promise(bool((found.pose[confidence == 0] == 0).all()), "a missing joint is all zero")
     promise(min(found.size) > 0 and 5 <= found.fps <= 240, "size and fps are real")
 
@@ -52,7 +80,9 @@ READERS = {
 }  # fmt: skip
 
 OPENPOSE = {"version": 1.3, "people": [{"pose_keypoints_2d": PERSON25}, {"pose_keypoints_2d": PERSON25}]}
-PIFPAF = [{"frame": n, "predictions": [{"keypoints": KEYPOINTS, "bbox": [0, 0, 9, 9], "score": 0.9}]} for n in range(1, 4)]
+PIFPAF = [
+    {"frame": n, "predictions": [{"keypoints": KEYPOINTS, "bbox": [0, 0, 9, 9], "score": 0.9}]} for n in range(1, 4)
+]
 JOINTS = [[float(j), 2.0 * j, 0.9] for j in range(17)]
 AIST = {"keypoints2d": [[JOINTS, JOINTS], [JOINTS, JOINTS]], "timestamps": [0, 1]}
 

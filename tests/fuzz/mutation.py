@@ -19,7 +19,9 @@ ODD_NUMBERS = (
 odd_texts = st.sampled_from(ODD_TEXTS) | st.text(max_size=12)
 odd_numbers = st.sampled_from(ODD_NUMBERS) | st.integers(-1000, 1000) | st.floats()
 odd_scalars = st.none() | st.booleans() | odd_numbers | odd_texts
-odd_trees = st.recursive(odd_scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(odd_texts, inner, max_size=3), max_leaves=6)
+odd_trees = st.recursive(
+    odd_scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(odd_texts, inner, max_size=3), max_leaves=6
+)
 
 ODD_SIZES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 62, (1 << 64) - 1)
 WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -34,7 +36,9 @@ def damaged(draw, content: bytes, most: int = 6) -> bytes:
         if not size:
             return b""
         # what matters most stands at the start or the end of a file
-        at = draw(st.integers(0, size - 1) | st.integers(0, min(255, size - 1)) | st.integers(max(0, size - 256), size - 1))
+        at = draw(
+            st.integers(0, size - 1) | st.integers(0, min(255, size - 1)) | st.integers(max(0, size - 256), size - 1)
+        )
         blow = draw(st.sampled_from(("byte", "bit", "size", "cut", "end", "twice", "zeros", "noise")))
         span = draw(st.integers(1, 64)) if blow in ("cut", "twice", "zeros", "noise") else 0
         if blow == "byte":

@@ -16,7 +16,8 @@ from tests.fuzz.case import Case, promise
 from tests.fuzz.mutation import ODD_TEXTS, altered, damaged, odd_numbers, odd_trees
 
 PLACES = {
-    word: f"{'dataset_tools' if word in DATA_STAGES else 'd2m_model'}.{word}.params" for word in DATA_STAGES + MODEL_STAGES + COMMANDS
+    word: f"{'dataset_tools' if word in DATA_STAGES else 'd2m_model'}.{word}.params"
+    for word in DATA_STAGES + MODEL_STAGES + COMMANDS
 }
 MODULES = {word: importlib.import_module(name) for word, name in PLACES.items()}
 LISTS = ("levels", "variants", "systems")
@@ -32,8 +33,12 @@ def stage(into: Path, _out: Path, word: str) -> None:
     found = load_params(into / "params.yaml", word, MODULES[word].Params)
     for field in dataclasses.fields(found):
         value = getattr(found, field.name)
-        for number in value if isinstance(value, (tuple, list)) else value.values() if isinstance(value, dict) else (value,):
-            promise(not isinstance(number, float) or math.isfinite(number), f"{word}.{field.name} is finite, found {number}")
+        for number in (
+            value if isinstance(value, (tuple, list)) else value.values() if isinstance(value, dict) else (value,)
+        ):
+            promise(
+                not isinstance(number, float) or math.isfinite(number), f"{word}.{field.name} is finite, found {number}"
+            )
 
 
 def corpus(into: Path, out: Path) -> None:
@@ -44,14 +49,19 @@ def corpus(into: Path, out: Path) -> None:
     except ValueError as err:
         raise UserError(str(err)) from None
     for folder in folders:
-        inside = "\0" not in name and folder.resolve().is_relative_to(root.resolve()) and folder.resolve() != root.resolve()
+        inside = (
+            "\0" not in name and folder.resolve().is_relative_to(root.resolve()) and folder.resolve() != root.resolve()
+        )
         promise(inside, f"corpus {name[:80]!r} leads to {str(folder)[-80:]!r}")
 
 
 def lists(into: Path, _out: Path) -> None:
     for key in LISTS:
         for name in names_of(into / "params.yaml", key):
-            promise(isinstance(name, str) and not {"/", "\0"} & set(name) and name not in ("", ".", ".."), f"a name of {key}: {name[:80]!r}")
+            promise(
+                isinstance(name, str) and not {"/", "\0"} & set(name) and name not in ("", ".", ".."),
+                f"a name of {key}: {name[:80]!r}",
+            )
 
 
 READERS = {f"stage {word}": partial(stage, word=word) for word in PLACES} | {"corpus": corpus, "lists": lists}

@@ -25,7 +25,12 @@ def folder(into: Path, out: Path) -> None:
     layout = Layout(root=out, corpus="own")
     write_text(layout.root / "manifests" / "own" / "songs.csv", SONGS)
     rows = import_released(layout, Params(), into)
-    listed = {line.strip() for path in into.glob("*.txt") for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines() if line.strip()}
+    listed = {
+        line.strip()
+        for path in into.glob("*.txt")
+        for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines()
+        if line.strip()
+    }
     promise(len(rows) <= len(listed), "no more rows than segments are listed")
     ok = [row for row in rows if row.status == "ok"]
     found = {}
@@ -75,7 +80,20 @@ def _odd_file(draw, name: str, content: bytes) -> bytes:
     if act == "damaged":
         return draw(damaged(content))
     if name.endswith(".txt"):
-        line = draw(st.sampled_from((*ODD_TEXTS, "x_seg0", "../../../../../a_b_c_seg0", "a_b_c_seg" + "9" * 60, "a_/etc_c_seg0", "v1_s1_1_seg0.npy", "motion_s2/v1_s1_1_seg0", "a_.._c_seg²")))
+        line = draw(
+            st.sampled_from(
+                (
+                    *ODD_TEXTS,
+                    "x_seg0",
+                    "../../../../../a_b_c_seg0",
+                    "a_b_c_seg" + "9" * 60,
+                    "a_/etc_c_seg0",
+                    "v1_s1_1_seg0.npy",
+                    "motion_s2/v1_s1_1_seg0",
+                    "a_.._c_seg²",
+                )
+            )
+        )
         return content + line.encode(errors="replace") + b"\n"
     if name.endswith(".wav"):
         return _wav(
@@ -85,11 +103,15 @@ def _odd_file(draw, name: str, content: bytes) -> bytes:
     if act == "header":
         header = draw(st.sampled_from(HEADERS)).encode() + b"\n"
         return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + content[128:]
-    values = np.load(io.BytesIO(content)).astype(draw(st.sampled_from(("<f4", "<f8", "<f2", "<i8", "|b1", "<c8", "|S3"))))
+    values = np.load(io.BytesIO(content)).astype(
+        draw(st.sampled_from(("<f4", "<f8", "<f2", "<i8", "|b1", "<c8", "|S3")))
+    )
     if draw(st.booleans()):
         return _npy(np.zeros(draw(st.sampled_from((*ODD_SHAPES, (4500,), (60, 25, 3), (2048,)))), values.dtype))
     if values.dtype.kind == "f":
-        values.flat[draw(st.integers(0, values.size - 1))] = float(draw(st.sampled_from([n for n in ODD_NUMBERS if isinstance(n, float)])))
+        values.flat[draw(st.integers(0, values.size - 1))] = float(
+            draw(st.sampled_from([n for n in ODD_NUMBERS if isinstance(n, float)]))
+        )
     return _npy(values)
 
 

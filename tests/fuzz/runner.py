@@ -49,12 +49,16 @@ def run_family(family: str, inputs: int, seconds: float, seed: int, kept: Path, 
     ended = False
     while not ended and tally.inputs < inputs + len(saved) and time.monotonic() - begun < seconds:
         at = tally.inputs
-        ended = _run_child(tally, saved[at:], inputs - max(0, at - len(saved)), seed + at, begun + seconds, kept, scratch)
+        ended = _run_child(
+            tally, saved[at:], inputs - max(0, at - len(saved)), seed + at, begun + seconds, kept, scratch
+        )
     tally.seconds = time.monotonic() - begun
     return tally
 
 
-def _run_child(tally: Tally, saved: list[Path], inputs: int, seed: int, deadline: float, kept: Path, scratch: Path) -> bool:
+def _run_child(
+    tally: Tally, saved: list[Path], inputs: int, seed: int, deadline: float, kept: Path, scratch: Path
+) -> bool:
     """Hear one process out, or end it after a hang. True where it has tried all, or the time is over."""
     pipe, theirs = multiprocessing.Pipe()
     process = start("fork", explore, os.getpid(), theirs, tally.family, saved, inputs, seed, scratch)
@@ -72,7 +76,9 @@ def _run_child(tally: Tally, saved: list[Path], inputs: int, seed: int, deadline
             except EOFError:
                 process.join()
                 if not reader:
-                    raise RuntimeError(f"the process of {tally.family} died between two tries, exit status {process.exitcode}") from None
+                    raise RuntimeError(
+                        f"the process of {tally.family} died between two tries, exit status {process.exitcode}"
+                    ) from None
                 _keep(tally, "crash", f"exit status {process.exitcode}", reader, kept, scratch)
                 return False
             if came == "begins":

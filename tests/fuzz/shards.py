@@ -26,10 +26,19 @@ def read(into: Path, _out: Path) -> None:
     promise(1 <= info.people <= 64 and len(info.clips) == len(shards.clips) > 0, "people and clips")
     for clip in shards.clips:
         promise(bool(NAME.fullmatch(clip.clip_id)), "ids are names")
-        promise(clip.width > 0 and clip.height > 0 and clip.frames > 0, f"a picture of {clip.width} x {clip.height}, {clip.frames} frames")
-        promise(bool(NAME.fullmatch(clip.song)) and (clip.genre + "x").isprintable(), f"song {clip.song!r}, genre {clip.genre!r}")
+        promise(
+            clip.width > 0 and clip.height > 0 and clip.frames > 0,
+            f"a picture of {clip.width} x {clip.height}, {clip.frames} frames",
+        )
+        promise(
+            bool(NAME.fullmatch(clip.song)) and (clip.genre + "x").isprintable(),
+            f"song {clip.song!r}, genre {clip.genre!r}",
+        )
         window = shards.read(clip.clip_id)
-        promise(window.pose.shape[0] == clip.frames and len(window.audio) == clip.frames * 735, "streams are as long as the clip")
+        promise(
+            window.pose.shape[0] == clip.frames and len(window.audio) == clip.frames * 735,
+            "streams are as long as the clip",
+        )
         for name, values in zip(window._fields, window, strict=True):
             promise(values.dtype == np.float32 and bool(np.isfinite(values).all()), f"{name} is of finite float32")
         promise(bool((np.abs(window.audio) <= SHARD_PEAK).all()), "full scale of sound is 1")
@@ -60,25 +69,55 @@ def _valid(motion_rate: int) -> bytes:
 def _odd_attribute(draw):
     text = draw(st.sampled_from(ODD_TEXTS) | st.text(max_size=8)).encode(errors="replace")
     return draw(
-        st.sampled_from((
-            np.bytes_(text), text.decode(errors="replace").replace("\0", ""), *(np.int64(n) for n in ODD_NUMBERS if isinstance(n, int) and abs(n) < 1 << 63),
-            np.float64(1.5), np.array([1, 2]), np.bytes_(b"\xff\xfe"), np.bytes_(b""), np.int8(-1), np.uint64((1 << 64) - 1), np.bool_(True),
-            h5py.Empty("f4"), np.array([b"a", b"b"]),
-        ))
+        st.sampled_from(
+            (
+                np.bytes_(text),
+                text.decode(errors="replace").replace("\0", ""),
+                *(np.int64(n) for n in ODD_NUMBERS if isinstance(n, int) and abs(n) < 1 << 63),
+                np.float64(1.5),
+                np.array([1, 2]),
+                np.bytes_(b"\xff\xfe"),
+                np.bytes_(b""),
+                np.int8(-1),
+                np.uint64((1 << 64) - 1),
+                np.bool_(True),
+                h5py.Empty("f4"),
+                np.array([b"a", b"b"]),
+            )
+        )
     )
 
 
 def _alter(draw, shard: h5py.File) -> None:
     """One oddity of a well-made file."""
     clip = shard[draw(st.sampled_from(sorted(shard)))] if len(shard) else shard
-    act = draw(st.sampled_from(("attribute", "attribute", "attribute", "song", "song", "number", "number", "stream", "name", "link", "filter", "type")))
+    act = draw(
+        st.sampled_from(
+            (
+                "attribute",
+                "attribute",
+                "attribute",
+                "song",
+                "song",
+                "number",
+                "number",
+                "stream",
+                "name",
+                "link",
+                "filter",
+                "type",
+            )
+        )
+    )
     stream = draw(st.sampled_from(sorted(clip))) if isinstance(clip, h5py.Group) and len(clip) else ""
     if act == "attribute":
         target = draw(st.sampled_from((shard, clip)))
         if len(target.attrs):
             target.attrs[draw(st.sampled_from(sorted(target.attrs)))] = _odd_attribute(draw)
     elif act == "song":
-        text = draw(st.sampled_from(("../../../../../X", "a\nb_seg0", "é", "/tmp/x", "a_b", "", "x" * 300, "..", "a/b", " ")))
+        text = draw(
+            st.sampled_from(("../../../../../X", "a\nb_seg0", "é", "/tmp/x", "a_b", "", "x" * 300, "..", "a/b", " "))
+        )
         clip.attrs[draw(st.sampled_from(("song", "song", "genre")))] = np.bytes_(text.encode())
     elif act == "number" and stream:
         data = clip[stream]
@@ -94,14 +133,25 @@ def _alter(draw, shard: h5py.File) -> None:
         shard.move(clip.name, draw(st.sampled_from(("a b", "é", "..x", ".hidden", "x" * 200, "c\n"))))
     elif act == "link" and stream:
         del clip[stream]
-        clip[stream] = draw(st.sampled_from((h5py.SoftLink("/clip_000/pose"), h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink(clip.name))))
+        clip[stream] = draw(
+            st.sampled_from(
+                (h5py.SoftLink("/clip_000/pose"), h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink(clip.name))
+            )
+        )
     elif act == "filter" and stream:
         values = clip[stream][...]
         del clip[stream]
-        clip.create_dataset(stream, data=values, chunks=values.shape, **draw(st.sampled_from(({"compression": "gzip"}, {"shuffle": True}, {}))))
+        clip.create_dataset(
+            stream,
+            data=values,
+            chunks=values.shape,
+            **draw(st.sampled_from(({"compression": "gzip"}, {"shuffle": True}, {}))),
+        )
     elif act == "type":
         name = draw(st.sampled_from(("fps", "extra", "schema")))
-        kind = draw(st.sampled_from((h5py.h5t.UNIX_D32LE, h5py.h5t.STD_REF_OBJ, h5py.h5t.STD_B8LE, h5py.h5t.IEEE_F16LE)))
+        kind = draw(
+            st.sampled_from((h5py.h5t.UNIX_D32LE, h5py.h5t.STD_REF_OBJ, h5py.h5t.STD_B8LE, h5py.h5t.IEEE_F16LE))
+        )
         if name in shard.attrs:
             del shard.attrs[name]
         h5py.h5a.create(shard.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR))
@@ -116,7 +166,14 @@ def cases(draw) -> Case:
             for _ in range(draw(st.integers(1, 3))):
                 try:
                     _alter(draw, shard)
-                except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError):  # HDF5 does not write that
+                except (
+                    OSError,
+                    ValueError,
+                    TypeError,
+                    KeyError,
+                    RuntimeError,
+                    AttributeError,
+                ):  # HDF5 does not write that
                     continue
         content = memory.getvalue()
     else:

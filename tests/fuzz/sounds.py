@@ -20,7 +20,18 @@ KINDS = (
     "MP3 MPEG_LAYER_III", "MP3 MPEG_LAYER_III", "AIFF PCM_16", "AIFF GSM610", "AIFF FLOAT", "AU PCM_16", "AU G723_24", "W64 PCM_16", "W64 GSM610",
     "RF64 PCM_16", "CAF ALAC_16", "XI DPCM_16", "NIST PCM_16", "VOC PCM_U8", "IRCAM PCM_16", "SVX PCM_16", "PAF PCM_16", "HTK PCM_16", "MAT5 PCM_16",
 )  # fmt: skip
-ROBUST = ("WAV PCM_16", "WAV FLOAT", "WAV DOUBLE", "WAV PCM_24", "WAV ULAW", "FLAC PCM_16", "FLAC PCM_24", "AIFF PCM_16", "AIFF FLOAT", "AU PCM_16")
+ROBUST = (
+    "WAV PCM_16",
+    "WAV FLOAT",
+    "WAV DOUBLE",
+    "WAV PCM_24",
+    "WAV ULAW",
+    "FLAC PCM_16",
+    "FLAC PCM_24",
+    "AIFF PCM_16",
+    "AIFF FLOAT",
+    "AU PCM_16",
+)
 """What libsndfile writes at any rate, any number of channels and of any numbers; at others it can crash."""
 SUFFIX = {"FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3"}
 RATES = (22050, 22050, 44100, 48000, 8000, 11025, 1, 100, 192000)
@@ -35,7 +46,10 @@ def metric(into: Path, _out: Path) -> None:
     promise(mono.dtype == np.float32 and mono.ndim == 1, "float32 (S,)")
     promise(len(mono) > 0, f"there are samples, of {len(audio)} at {rate} Hz")
     promise(bool(np.isfinite(mono).all()), "samples are finite after resampling")
-    promise(abs(len(mono) / 22050 - len(audio) / rate) < 0.01 + 2 / rate, f"{len(mono)} samples for {len(audio)} at {rate} Hz")
+    promise(
+        abs(len(mono) / 22050 - len(audio) / rate) < 0.01 + 2 / rate,
+        f"{len(mono)} samples for {len(audio)} at {rate} Hz",
+    )
 
 
 def clip(into: Path, _out: Path) -> None:
@@ -70,10 +84,18 @@ def cases(draw) -> Case:
     kind = draw(st.sampled_from(KINDS))
     content = None
     if kind in ROBUST:
-        odd = draw(st.sampled_from(("", "", "nan", "inf", "1e30", "-3e38"))) if kind.split()[1] in ("FLOAT", "DOUBLE") else ""
+        odd = (
+            draw(st.sampled_from(("", "", "nan", "inf", "1e30", "-3e38")))
+            if kind.split()[1] in ("FLOAT", "DOUBLE")
+            else ""
+        )
         content = _sound(kind, draw(st.sampled_from(RATES)), draw(st.sampled_from((1, 1, 2, 6))), odd)
     content = content or _sound(kind, 22050, 1, "") or b"RIFF"
     if draw(st.integers(0, 3)):
         content = draw(damaged(content))
-    suffix = SUFFIX.get(kind.split()[0], ".wav") if draw(st.integers(0, 5)) else draw(st.sampled_from((".wav", ".mp3", ".flac", ".ogg")))
+    suffix = (
+        SUFFIX.get(kind.split()[0], ".wav")
+        if draw(st.integers(0, 5))
+        else draw(st.sampled_from((".wav", ".mp3", ".flac", ".ogg")))
+    )
     return Case(draw(st.sampled_from(("metric", "metric", "clip"))), {f"sound{suffix}": content})

@@ -36,7 +36,11 @@ SHEET = [
     ["Clip", "Video", "Link", "Start", "End", "Dancers", "Song"], ["v1_s1_1", "v1", "https://example.org/1", "0:01.5", "0:09.5", "1", "A"],
     ["v1_s2_2", "v1", "https://example.org/1", "0:20", "0:26", "2", "B"], ["v2_s2_1", "v2", "https://example.org/2", "0:00", "0:08", "2", "B"],
 ]  # fmt: skip
-PAIRS = [["generated", "reference", "song", "genre"], ["a.wav", "a.wav", "s1", "house"], ["b.wav", "a.wav", "s2", "pop"]]
+PAIRS = [
+    ["generated", "reference", "song", "genre"],
+    ["a.wav", "a.wav", "s1", "house"],
+    ["b.wav", "a.wav", "s2", "pop"],
+]
 WEIGHTS = [
     ["name", "url", "checksum_kind", "checksum", "bytes", "licence", "purpose"],
     ["demo", "package:dataset_tools/demo/weights/pose.pt", "in-project", "", "", "own", "pose"],
@@ -54,7 +58,21 @@ XLSX_VALUES = (
     1, -1, 0.5, 1.25, 1e300, -1e300, float("inf"), True, time(0, 1, 15), time(1, 15), datetime(1899, 12, 31, 0, 30), datetime(2024, 5, 1),
     timedelta(minutes=24, seconds=30), timedelta(days=400), timedelta(seconds=-5), 45292.5, 0.0173, "=1+1", "#REF!",
 )  # fmt: skip
-FORMATS = ("General", "h:mm", "mm:ss", "[h]:mm:ss", "[mm]:ss", "mm:ss.0", "[$-409]h:mm AM/PM", "0.00", "yyyy-mm-dd", "@", ";;;", "[s]", "\"s\"0")
+FORMATS = (
+    "General",
+    "h:mm",
+    "mm:ss",
+    "[h]:mm:ss",
+    "[mm]:ss",
+    "mm:ss.0",
+    "[$-409]h:mm AM/PM",
+    "0.00",
+    "yyyy-mm-dd",
+    "@",
+    ";;;",
+    "[s]",
+    '"s"0',
+)
 cells = st.sampled_from(CELLS) | odd_texts
 
 
@@ -71,7 +89,9 @@ def manifest(into: Path, _out: Path) -> None:
         missing_values(found)
         for video in found.videos:
             if not url_problem(video.url, into) and video.url and "://" not in video.url:
-                promise((into / video.url).resolve().is_relative_to(into.resolve()), f"{video.url!r} lies in the folder")
+                promise(
+                    (into / video.url).resolve().is_relative_to(into.resolve()), f"{video.url!r} lies in the folder"
+                )
         for item in items_of_manifest(into):
             promise(item.seconds is None or math.isfinite(item.seconds), "lengths are finite")
 
@@ -89,7 +109,9 @@ def annotations(into: Path, out: Path) -> None:
         new = {tuple(row[:1]): dict(zip(_rows(out / name)[0], row, strict=False)) for row in _rows(out / name)[1:]}
         for row in old[1:]:
             for column, value in zip(old[0], row, strict=False):
-                promise(not value or new[tuple(row[:1])].get(column) == value, f"{name}: {column} of {row[0]} was {value!r}")
+                promise(
+                    not value or new[tuple(row[:1])].get(column) == value, f"{name}: {column} of {row[0]} was {value!r}"
+                )
 
 
 def pairs(into: Path, _out: Path) -> None:
@@ -100,7 +122,10 @@ def pairs(into: Path, _out: Path) -> None:
 
 def weights(into: Path, _out: Path) -> None:
     for row in read_records(into / "weights.csv", Weights, extra=False):
-        promise(bool(NAME.fullmatch(row.name)) and "/" not in row.filename and row.filename not in (".", ".."), f"a file's name: {row.filename!r}")
+        promise(
+            bool(NAME.fullmatch(row.name)) and "/" not in row.filename and row.filename not in (".", ".."),
+            f"a file's name: {row.filename!r}",
+        )
 
 
 def rows(into: Path, out: Path) -> None:
@@ -109,7 +134,10 @@ def rows(into: Path, out: Path) -> None:
         promise(bool(NAME.fullmatch(row.id)), f"an id becomes a file's name: {row.id!r}")
         promise(row.frames is None or type(row.frames) is int, f"frames are a whole number: {row.frames!r}")
     write_records(out / "rows.csv", found, CutClip)
-    promise(read_records(out / "rows.csv", CutClip) == sorted(found, key=lambda row: row.id), "what is written reads as it was")
+    promise(
+        read_records(out / "rows.csv", CutClip) == sorted(found, key=lambda row: row.id),
+        "what is written reads as it was",
+    )
 
 
 READERS = {"manifest": manifest, "annotations": annotations, "pairs": pairs, "weights": weights, "rows": rows}
@@ -133,7 +161,22 @@ def _altered(draw, table: list[list], values=cells) -> list[list]:
     for _ in range(draw(st.integers(0, 4))):
         row = draw(st.integers(0, len(table) - 1))
         column = draw(st.integers(0, max(0, len(table[row]) - 1)))
-        act = draw(st.sampled_from(("cell", "cell", "cell", "cell", "row twice", "no row", "column twice", "no column", "longer", "shorter")))
+        act = draw(
+            st.sampled_from(
+                (
+                    "cell",
+                    "cell",
+                    "cell",
+                    "cell",
+                    "row twice",
+                    "no row",
+                    "column twice",
+                    "no column",
+                    "longer",
+                    "shorter",
+                )
+            )
+        )
         if act == "cell" and table[row]:
             table[row][column] = draw(values)
         elif act == "row twice":
@@ -186,7 +229,11 @@ def _without_dates(workbook: bytes) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(workbook)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
-            part = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"2000-01-01T00:00:00Z", old.read(name)) if name == "docProps/core.xml" else old.read(name)
+            part = (
+                re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"2000-01-01T00:00:00Z", old.read(name))
+                if name == "docProps/core.xml"
+                else old.read(name)
+            )
             new.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), part, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 

@@ -29,11 +29,20 @@ LIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLI
 def film(into: Path, out: Path) -> None:
     path = next(into.iterdir())
     info = probe(path)
-    promise(info.width > 0 and info.height > 0 and info.pixel_aspect > 0, f"a picture has a size: {info.width} x {info.height}, pixels {info.pixel_aspect}")
-    promise(np.isfinite([info.pixel_aspect, info.fps, info.seconds]).all() and info.fps >= 0 and info.seconds >= 0, "fps and seconds are real")
+    promise(
+        info.width > 0 and info.height > 0 and info.pixel_aspect > 0,
+        f"a picture has a size: {info.width} x {info.height}, pixels {info.pixel_aspect}",
+    )
+    promise(
+        np.isfinite([info.pixel_aspect, info.fps, info.seconds]).all() and info.fps >= 0 and info.seconds >= 0,
+        "fps and seconds are real",
+    )
     found = normalise_video(path, out / "clip.mp4", max_height=240)
     again = probe(out / "clip.mp4")
-    promise((again.width, again.height) == (found.width, found.height) and again.fps == 30, "the clip is as large as is said, at 30 fps")
+    promise(
+        (again.width, again.height) == (found.width, found.height) and again.fps == 30,
+        "the clip is as large as is said, at 30 fps",
+    )
     promise(found.width % 2 == 0 and found.height % 2 == 0 and found.height <= 240, "even sizes, within max_height")
     times = [time for time, _ in timed_frames(out / "clip.mp4")]
     promise(len(times) == found.frames > 0, f"{found.frames} frames are said, {len(times)} are there")
@@ -85,7 +94,9 @@ def _valid(kind: str) -> bytes:
             tone = np.repeat((8000 * np.sin(2 * np.pi * 330 * time)).astype(np.int16)[None], 2, axis=0)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone.T).reshape(1, -1), "s16", "stereo")
             frame.sample_rate, frame.pts = rate, 0
-            fit = av.AudioResampler(sound.codec_context.format, "stereo", rate, frame_size=sound.codec_context.frame_size or 1024)
+            fit = av.AudioResampler(
+                sound.codec_context.format, "stereo", rate, frame_size=sound.codec_context.frame_size or 1024
+            )
             for part in [*fit.resample(frame), *fit.resample(None)]:
                 file.mux(sound.encode(part))
             file.mux(sound.encode(None))
@@ -106,5 +117,7 @@ def cases(draw) -> Case:
     film = {f"film{suffix}": content}
     if draw(st.integers(0, 4)):
         return Case("film", film)
-    start, end = (draw(st.sampled_from((0.0, 0.1, 0.2, 0.39, 0.5, 10.0, 1e6, 1e15, 1e300, -1.0, 1e-300))) for _ in range(2))
+    start, end = (
+        draw(st.sampled_from((0.0, 0.1, 0.2, 0.39, 0.5, 10.0, 1e6, 1e15, 1e300, -1.0, 1e-300))) for _ in range(2)
+    )
     return Case("span", film | {"span.txt": f"{start} {end}".encode()})

@@ -36,7 +36,9 @@ def smpl_poses(angles: np.ndarray) -> np.ndarray:
     for k, (side, sign) in enumerate((("l", 1.0), ("r", -1.0))):
         turns[:, SMPL_JOINTS["hip"][k]] = rotation("z", sign * a[side + "hab"]) @ rotation("x", -a[side + "hfl"])
         turns[:, SMPL_JOINTS["knee"][k]] = rotation("x", a[side + "kn"])
-        turns[:, SMPL_JOINTS["shoulder"][k]] = rotation("z", sign * (a[side + "ab"] - 90)) @ rotation("x", -a[side + "fl"])
+        turns[:, SMPL_JOINTS["shoulder"][k]] = rotation("z", sign * (a[side + "ab"] - 90)) @ rotation(
+            "x", -a[side + "fl"]
+        )
         turns[:, SMPL_JOINTS["elbow"][k]] = rotation("y", sign * a[side + "tw"]) @ rotation("x", -a[side + "el"])
     return Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(len(angles), 72)
 

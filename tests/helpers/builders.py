@@ -120,7 +120,14 @@ def build_shards(
     for index in range(0, clips, per_shard):
         made = (
             build_clip(
-                n, seconds=seconds, split=split, people=people, layout=layout, seed=seed, motion_rate=motion_rate, hums=hums
+                n,
+                seconds=seconds,
+                split=split,
+                people=people,
+                layout=layout,
+                seed=seed,
+                motion_rate=motion_rate,
+                hums=hums,
             )
             for n in numbers[index : index + per_shard]
         )

@@ -46,12 +46,16 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(302, b"", Location=site.redirects[name])
         if name == "private" and "key=open" not in self.headers.get("Cookie", ""):
             return self.send_error(401)
-        if name.startswith("guarded") and "sec-ch-ua" not in self.headers:  # as a browser's shake of hands has, yt-dlp's own has not
+        if (
+            name.startswith("guarded") and "sec-ch-ua" not in self.headers
+        ):  # as a browser's shake of hands has, yt-dlp's own has not
             return self.reply(403, b"", **{"cf-mitigated": "challenge"})
         if name in ENDLESS:
             return self.drip(*ENDLESS[name])
         if name.startswith("endless") or name == "unmeasured":
-            return self.without_a_length(site.bodies[name], TYPES.get(name.rpartition(".")[2], "video/mp2t"), again=name != "unmeasured")
+            return self.without_a_length(
+                site.bodies[name], TYPES.get(name.rpartition(".")[2], "video/mp2t"), again=name != "unmeasured"
+            )
         if name == "meet" and self.command == "GET":
             site.barrier.wait()
         body = site.bodies.get(name, site.movie)
@@ -59,7 +63,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(416)
         claimed = {"long": len(body) + 5000, "short": len(body) * 3 // 4}.get(name, len(body)) - begin
         head = {"Content-Length": claimed, "Accept-Ranges": "bytes", "ETag": f'"{hash(body)}"'}
-        head["Content-Type"] = "text/html" if name in ("html", "busypage") else TYPES.get(name.rpartition(".")[2], "video/mp4")
+        head["Content-Type"] = (
+            "text/html" if name in ("html", "busypage") else TYPES.get(name.rpartition(".")[2], "video/mp4")
+        )
         if begin:
             head["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
         self.reply(206 if begin else 200, b"", **head)
@@ -125,8 +131,13 @@ def serving(movie: bytes) -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.handle_error = lambda *_: None
     server.asked, server.redirects, server.pause, server.sent, server.movie = [], {}, 0, 0, movie
-    server.bodies = {"page": b"<html><title>sorry, film</title>" + b"<p>log in" * 99, "html": b"<html>gone</html>",
-                     "busypage": b"<html><title>Too many requests</title>", "message": b'{"error": "please log in"}', "half": movie[: len(movie) // 2]}
+    server.bodies = {
+        "page": b"<html><title>sorry, film</title>" + b"<p>log in" * 99,
+        "html": b"<html>gone</html>",
+        "busypage": b"<html><title>Too many requests</title>",
+        "message": b'{"error": "please log in"}',
+        "half": movie[: len(movie) // 2],
+    }
     server.barrier, server.closing = threading.Barrier(2, timeout=20), threading.Event()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}"

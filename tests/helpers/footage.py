@@ -109,7 +109,9 @@ def spoiled(path: Path, target: Path, packets: list[int]) -> Path:
         places = [(packet.pos, packet.size) for packet in media.demux(video=0) if packet.size]
     for number in packets:
         at, size = places[number]
-        data[at + size // 2 : at + size * 5 // 6] = noise.integers(0, 256, size * 5 // 6 - size // 2, np.uint8).tobytes()
+        data[at + size // 2 : at + size * 5 // 6] = noise.integers(
+            0, 256, size * 5 // 6 - size // 2, np.uint8
+        ).tobytes()
     target.write_bytes(data)
     return target
 
@@ -134,6 +136,8 @@ def _with_edits(data: bytes, edits: int) -> bytes:
         if kind in (b"moov", b"trak"):
             body = _with_edits(body, edits)
         elif kind == b"edts":
-            body = struct.pack(">I4sII", 16 + 12 * edits, b"elst", 0, edits) + struct.pack(">IiI", 1, 0, 1 << 16) * edits
+            body = (
+                struct.pack(">I4sII", 16 + 12 * edits, b"elst", 0, edits) + struct.pack(">IiI", 1, 0, 1 << 16) * edits
+            )
         made, at = made + struct.pack(">I4s", 8 + len(body), kind) + body, at + size
     return made

@@ -114,7 +114,11 @@ def main() -> None:
                     survivors.append(f"{name}: {process}")
                     process.kill()
             time.sleep(0.0005)
-    print(json.dumps({"killed": killed, "seconds": {way.__name__: s for way, s in serving.items()}, "survivors": survivors}))
+    print(
+        json.dumps(
+            {"killed": killed, "seconds": {way.__name__: s for way, s in serving.items()}, "survivors": survivors}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -13,11 +13,15 @@ def run_within(seconds: float, command: Sequence, **options) -> subprocess.Compl
     After `seconds` the whole group is killed and AssertionError raised: a process that was left over would hold the pipes
     open, and `subprocess.run` would wait for it after its own time limit.
     """
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
+    )
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise AssertionError(f"{command} took more than {seconds} s; its stderr ends: {_killed(process)[-3000:]}") from None
+        raise AssertionError(
+            f"{command} took more than {seconds} s; its stderr ends: {_killed(process)[-3000:]}"
+        ) from None
     except BaseException:
         _killed(process)
         raise

@@ -57,7 +57,9 @@ def tiny_params(**changes) -> str:
     tiny, own = (yaml.safe_load((PROJECT / "presets" / f"{name}.yaml").read_text()) for name in ("tiny", "aistpp"))
     made = {k: v | {n: own[k][n] for n in KEPT.get(k, ())} if isinstance(v, dict) else v for k, v in tiny.items()}
     for word in ("sources", "clips", "pose", "i3d", "audio"):
-        made[word] = {k: v for k, v in made[word].items() if k not in ("render", "seed", "videos", "clips_per_video", "min_ok")} | {"workers": 1}
+        made[word] = {
+            k: v for k, v in made[word].items() if k not in ("render", "seed", "videos", "clips_per_video", "min_ok")
+        } | {"workers": 1}
     made["download"]["min_ok"] = made["clips"]["min_ok"] = made["pose"]["min_ok"] = made["i3d"]["min_ok"] = 0.9
     made["shards"]["max_clips"] = 8
     for word, values in changes.items():
@@ -74,7 +76,22 @@ def layout(tmp_path_factory):
     hostile.write_bytes(pickle.dumps(pickle.loads(hostile.read_bytes()) | {"smpl_loss": Hostile(root / "ran")}))
     (root / "params.yaml").write_text(tiny_params())
     order = ["--corpus", "aistpp", "--root", str(root)]
-    for stage in (sources, download, clips, pose, i3d, audio, split, shards, vqvae, synthesizer, rhythm, prior, d2m_gan, generate):
+    for stage in (
+        sources,
+        download,
+        clips,
+        pose,
+        i3d,
+        audio,
+        split,
+        shards,
+        vqvae,
+        synthesizer,
+        rhythm,
+        prior,
+        d2m_gan,
+        generate,
+    ):
         assert stage.main(order) == 0, stage.__name__
     assert baselines.main([*order, "--system", "dance2music"]) == 0
     assert generate.main([*order, "--variant", "full"]) == 0
@@ -99,7 +116,9 @@ def test_shards_hold_the_motion_of_every_part(layout):
         for clip in found.clips:
             window = found.read(clip.clip_id)
             rotations = window.motion[..., 3:].reshape(frames, 2, 24, 3, 3)
-            np.testing.assert_allclose(rotations @ rotations.swapaxes(-1, -2), np.broadcast_to(np.eye(3), rotations.shape), atol=1e-5)
+            np.testing.assert_allclose(
+                rotations @ rotations.swapaxes(-1, -2), np.broadcast_to(np.eye(3), rotations.shape), atol=1e-5
+            )
             # The pelvis goes up and down in the keypoints as in the motion: 170 cm are 0.7 of 1080 px, here 144.
             hips, root = window.pose[:, 0, 11:13, 1].mean(axis=1), window.motion[:, 0, 1] * 95 / 170
             np.testing.assert_allclose(hips - hips.mean(), -(root - root.mean()) * 0.7 * 144, atol=0.1)
@@ -114,14 +133,20 @@ def test_the_published_numbers_stand_beside_ours_over_segments_of_2_s(layout):
     ours = cells[(cells.table == 1) & (cells.system == "high-full") & (cells.measure == "genre")].iloc[0]
     assert ours.paper == 24.4 and 0 <= ours.ours <= 100
     note = (layout.stage("tables") / "table1.md").read_text()
-    assert "pooled over 4 segments of 2 s" in note and "retrieval of 4 segments" in note and "The paper measured" not in note
+    assert (
+        "pooled over 4 segments of 2 s" in note
+        and "retrieval of 4 segments" in note
+        and "The paper measured" not in note
+    )
     assert (layout.stage("report") / "index.html").stat().st_size > 10_000
 
 
 def test_the_validation_part_goes_through_every_stage(layout):
     order = ["--corpus", "aistpp", "--root", str(layout.root)]
     part = {"split": "val"}
-    (layout.root / "params.yaml").write_text(tiny_params(generate=part, baselines=part, evaluate=part, d2m_gan={"measure_every": 4}))
+    (layout.root / "params.yaml").write_text(
+        tiny_params(generate=part, baselines=part, evaluate=part, d2m_gan={"measure_every": 4})
+    )
     assert d2m_gan.main(order) == 0
     for variant in ("prior", "full"):
         assert generate.main([*order, "--variant", variant]) == 0

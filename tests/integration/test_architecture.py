@@ -17,7 +17,9 @@ from dataset_tools.lib.core.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
 ROOT = Path(__file__).resolve().parents[2]
 OTHER_COMMANDS = {
     "sources": (
-        "dataset_tools.sources.annotations", "dataset_tools.sources.check", "dataset_tools.sources.card",
+        "dataset_tools.sources.annotations",
+        "dataset_tools.sources.check",
+        "dataset_tools.sources.card",
     ),
     "shards": ("dataset_tools.shards.released_layout", "dataset_tools.shards.tar_samples"),
     "generate": ("d2m_model.generate.own_video", "d2m_model.generate.own_videos", "d2m_model.generate.pose_files"),
@@ -88,13 +90,17 @@ def test_dvc_runs_a_stage_again_when_its_code_changes_and_only_then(word):
     systems = [file_of(m) for m in SYSTEMS.values()] if word == "baselines" else []  # imported by name
     code = {p for p in reached([start_of(word), *systems], OTHER_COMMANDS.get(word, ())) if p.name != "__init__.py"}
     lacking = {p for p in code if not any(p == dep or dep in p.parents for dep in deps)}
-    assert not lacking, f"dvc.yaml: {word} imports {sorted(str(p.relative_to(ROOT)) for p in lacking)}, but has no such deps"
+    assert not lacking, (
+        f"dvc.yaml: {word} imports {sorted(str(p.relative_to(ROOT)) for p in lacking)}, but has no such deps"
+    )
     named = {dep for dep in deps if dep.suffix == ".py" or (dep / "__init__.py").is_file()}
     needless = {dep for dep in named if not any(p == dep or dep in p.parents for p in code)}
     assert not needless, f"dvc.yaml: {word} imports nothing of {sorted(str(p.relative_to(ROOT)) for p in needless)}"
     others = {dep for dep in named if dep.is_dir() and dep != start_of(word).parent}
     loose = {dep for dep in others if any(p not in code and p.name != "__init__.py" for p in dep.rglob("*.py"))}
-    assert not loose, f"dvc.yaml: {word} imports only some of {sorted(str(p.relative_to(ROOT)) for p in loose)}; name the files"
+    assert not loose, (
+        f"dvc.yaml: {word} imports only some of {sorted(str(p.relative_to(ROOT)) for p in loose)}; name the files"
+    )
 
 
 def test_params_is_the_demo_preset():
@@ -166,7 +172,12 @@ READERS = {
     "dataset_tools/lib/midi.py", "dataset_tools/lib/aist/array_pickle.py", "dataset_tools/sources/spreadsheet.py",
 }  # fmt: skip
 """Where files of others are opened, each format by one reader with its limits."""
-OWN = {"d2m_model/demo/", "dataset_tools/demo/", "dataset_tools/lib/parallel/orphans.py", "dataset_tools/lib/parallel/workers.py"}
+OWN = {
+    "d2m_model/demo/",
+    "dataset_tools/demo/",
+    "dataset_tools/lib/parallel/orphans.py",
+    "dataset_tools/lib/parallel/workers.py",
+}
 """Recipes and processes that read back what they have just written themselves."""
 OPENING = re.compile(
     r"\b(torch\.load|np\.load|soundfile\.(SoundFile|read|info|blocks)|zipfile\.ZipFile|pickle\.(load|loads|Unpickler)|mido\.MidiFile|wavfile\.read)\b"
@@ -185,11 +196,26 @@ def test_files_of_others_are_opened_by_their_readers():
 
 def test_training_imports_little_at_module_level():
     """d2m_model's training stages run on a bare CUDA machine: torch, numpy, h5py, pandas, pyyaml and tqdm."""
-    allowed = {"torch", "numpy", "h5py", "pandas", "yaml", "tqdm", "d2m_model", "dataset_tools"} | sys.stdlib_module_names
+    allowed = {
+        "torch",
+        "numpy",
+        "h5py",
+        "pandas",
+        "yaml",
+        "tqdm",
+        "d2m_model",
+        "dataset_tools",
+    } | sys.stdlib_module_names
     folders = ("training", "nets", "losses", "vqvae", "synthesizer", "d2m_gan", "rhythm")
     for path in (file for folder in folders for file in (ROOT / "d2m_model" / folder).rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             for name in names:
                 assert name.split(".")[0] in allowed, f"{path.name} imports {name} at module level"
 
@@ -204,7 +230,9 @@ def test_benchmarks_are_run_as_modules():
     for path in ROOT.glob("benchmarks/*.py"):
         text = path.read_text()
         assert "sys.path" not in text, path.name
-        assert '__name__ == "__main__"' not in text or f"python -m benchmarks.{path.stem}" in ast.get_docstring(ast.parse(text)), path.name
+        assert '__name__ == "__main__"' not in text or f"python -m benchmarks.{path.stem}" in ast.get_docstring(
+            ast.parse(text)
+        ), path.name
 
 
 @pytest.mark.parametrize("word", MODULES)
@@ -223,12 +251,19 @@ def test_a_mistaken_option_is_one_line(word, capsys):
     with pytest.raises(SystemExit) as ended:
         module.main(["--no-such-option"])
     told = capsys.readouterr().err
-    assert ended.value.code == 2 and told.startswith("error: ") and told.endswith(f"; see `python -m {MODULES[word]} --help`\n") and told.count("\n") == 1
+    assert (
+        ended.value.code == 2
+        and told.startswith("error: ")
+        and told.endswith(f"; see `python -m {MODULES[word]} --help`\n")
+        and told.count("\n") == 1
+    )
 
 
 def test_parsers_are_made_in_one_place():
     """Whose mistakes are one line: `lib.core.cli`."""
-    for path in [f for part in ("dataset_tools", "d2m_model", "benchmarks", "tests/fuzz") for f in (ROOT / part).rglob("*.py")]:
+    for path in [
+        f for part in ("dataset_tools", "d2m_model", "benchmarks", "tests/fuzz") for f in (ROOT / part).rglob("*.py")
+    ]:
         assert path == ROOT / "dataset_tools/lib/core/cli.py" or "ArgumentParser(" not in path.read_text(), path
 
 
@@ -236,7 +271,14 @@ def test_unknown_corpus_is_one_line(tmp_path):
     (tmp_path / "manifests").mkdir()
     for word in ("sources", "clips", "evaluate"):
         done = subprocess.run(
-            [sys.executable, "-m", MODULES[word], "--corpus", "nope", "--root", str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+            [sys.executable, "-m", MODULES[word], "--corpus", "nope", "--root", str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
             check=False,
         )
-        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "unknown corpus 'nope'" in done.stderr
+        assert (
+            done.returncode == 2
+            and len(done.stderr.strip().splitlines()) == 1
+            and "unknown corpus 'nope'" in done.stderr
+        )

@@ -32,7 +32,10 @@ def test_true_beats_are_ascending_seconds_or_one_line(tmp_path, what, name):
     np.savez(tmp_path / "a.npz", **good)
     assert true_beats(tmp_path, ["a"])["a"].tolist() == [0.5, 1.0]
     np.savez(tmp_path / "a.npz", **good | {name: WRONG_BEATS[what]})
-    for read in (lambda: true_beats(tmp_path, ["a"]), lambda: beats_of_truth(tmp_path, CLIP, np.zeros(44100, np.float32))):
+    for read in (
+        lambda: true_beats(tmp_path, ["a"]),
+        lambda: beats_of_truth(tmp_path, CLIP, np.zeros(44100, np.float32)),
+    ):
         with pytest.raises(UserError, match=r"a\.npz: ") as caught:
             read()
         assert "\n" not in str(caught.value)
@@ -46,7 +49,18 @@ def test_whole_numbers_are_beats_and_down_beats_may_lack(tmp_path):
         beats_of_truth(tmp_path, CLIP, np.zeros(44100, np.float32))
 
 
-@pytest.mark.parametrize("text", ["", "[", "[" * 5000, '{"beats": [1, 0.5], "downbeats": []}', '{"beats": [[1]], "downbeats": []}', '{"beats": [1e999], "downbeats": []}', "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[",
+        "[" * 5000,
+        '{"beats": [1, 0.5], "downbeats": []}',
+        '{"beats": [[1]], "downbeats": []}',
+        '{"beats": [1e999], "downbeats": []}',
+        "[]",
+    ],
+)
 def test_a_rhythm_that_is_none_is_one_line(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(UserError, match=r"a\.json: .*run the stage rhythm again") as caught:
@@ -55,12 +69,24 @@ def test_a_rhythm_that_is_none_is_one_line(tmp_path, text):
 
 
 def aist_motion(tmp_path, **change):
-    content = {"smpl_poses": np.full((4, 72), 0.1), "smpl_trans": np.full((4, 3), 50.0), "smpl_scaling": np.array([90.0])} | change
+    content = {
+        "smpl_poses": np.full((4, 72), 0.1),
+        "smpl_trans": np.full((4, 3), 50.0),
+        "smpl_scaling": np.array([90.0]),
+    } | change
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(content))
     return tmp_path / "m.pkl"
 
 
-@pytest.mark.parametrize("change", [{"smpl_trans": np.full((4, 3), 1e300)}, {"smpl_scaling": np.array([1e-300])}, {"smpl_poses": np.full((4, 72), 1e300)}, {"smpl_scaling": np.array([5e-324])}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"smpl_trans": np.full((4, 3), 1e300)},
+        {"smpl_scaling": np.array([1e-300])},
+        {"smpl_poses": np.full((4, 72), 1e300)},
+        {"smpl_scaling": np.array([5e-324])},
+    ],
+)
 @pytest.mark.filterwarnings("error")
 def test_motion_beyond_float32_is_refused(tmp_path, change):
     assert np.isfinite(read_motion(aist_motion(tmp_path))).all()
@@ -72,11 +98,23 @@ def test_motion_beyond_float32_is_refused(tmp_path, change):
 @pytest.mark.filterwarnings("error")
 def test_keypoints_beyond_float32_or_the_picture_are_missing_joints(tmp_path):
     points = np.full((9, 2, 17, 3), 0.5)
-    points[0, 0, 0, 0], points[0, 0, 1, 1], points[0, 1, 2, 0], points[0, 1, 3, 2], points[0, 1, 4, 0] = 1e300, -np.inf, np.nan, 1e300, 1e6
+    points[0, 0, 0, 0], points[0, 0, 1, 1], points[0, 1, 2, 0], points[0, 1, 3, 2], points[0, 1, 4, 0] = (
+        1e300,
+        -np.inf,
+        np.nan,
+        1e300,
+        1e6,
+    )
     (tmp_path / "k.pkl").write_bytes(pickle.dumps({"keypoints2d": points}))
     found = read_keypoints(tmp_path / "k.pkl", 1)
     assert np.isfinite(found).all() and found[..., 2].max() == 1
-    assert not found[0, 0].any() and not found[0, 1].any() and not found[1, 2].any() and not found[1, 4].any() and found[1, 5].all()
+    assert (
+        not found[0, 0].any()
+        and not found[0, 1].any()
+        and not found[1, 2].any()
+        and not found[1, 4].any()
+        and found[1, 5].all()
+    )
 
 
 WRONG_NOTES = {
@@ -87,7 +125,9 @@ WRONG_NOTES = {
 
 def test_annotation_files_that_are_none_are_one_line(tmp_path):
     good = {"motion": np.ones((9, 219)), "keypoints": np.ones((9, 17, 3)), "size": np.array([1920, 1080])}
-    pose = lambda: annotated_pose(tmp_path / "a.npz", 4, 1, source=(1920, 1080), crop=(0, 0, 1920, 1080), size=(1920, 1080))
+    pose = lambda: annotated_pose(
+        tmp_path / "a.npz", 4, 1, source=(1920, 1080), crop=(0, 0, 1920, 1080), size=(1920, 1080)
+    )
     np.savez(tmp_path / "a.npz", **good)
     assert pose().shape == (4, 1, 17, 3) and annotated_motion(tmp_path / "a.npz", 4).shape == (4, 2, 219)
     for name, values in WRONG_NOTES.items():
@@ -103,7 +143,12 @@ def test_annotation_files_that_are_none_are_one_line(tmp_path):
 
 
 def test_a_streams_complaint_names_no_path_of_this_machine(tmp_path):
-    for name, read in (("a.npy", stream_files.read_pose), ("a.wav", stream_files.read_sound), ("a.wav", stream_files.audio_frames), ("b.npy", stream_files.read_i3d)):
+    for name, read in (
+        ("a.npy", stream_files.read_pose),
+        ("a.wav", stream_files.read_sound),
+        ("a.wav", stream_files.audio_frames),
+        ("b.npy", stream_files.read_i3d),
+    ):
         for data in (None, b"", b"text", b"RIFF\0\0\0\0WAVEfmt "):
             if data is not None:
                 (tmp_path / name).write_bytes(data)

@@ -96,7 +96,9 @@ def test_every_kind_of_fault_is_noticed_and_the_rest_still_tried(tmp_path, monke
     if came == "hang":
         monkeypatch.setattr(runner, "PROCESSOR_SECONDS", 0.5)
     seen = runner.run_family("pretended", 6, 60, 1, tmp_path / "kept", tmp_path / "scratch")
-    assert seen.inputs == 6 and seen.counts["taken"] > 0 and seen.counts[came] > 0 and set(+seen.counts) <= {"taken", came}
+    assert (
+        seen.inputs == 6 and seen.counts["taken"] > 0 and seen.counts[came] > 0 and set(+seen.counts) <= {"taken", came}
+    )
     assert not (tmp_path / "scratch").exists()
     for kind, name, _, folder in seen.faults:
         assert kind == came and name == "bad" and read_case(folder).files["x"] == b"../../X"
@@ -119,7 +121,20 @@ def test_saved_cases_have_readers():
 
 
 def test_no_reader_has_a_fault_in_a_minute(tmp_path):
-    done = command(ROOT, sys.executable, "-m", "tests.fuzz", "--inputs", str(INPUTS), "--seconds", str(SECONDS), "--seed", "1", "--out", str(tmp_path))
+    done = command(
+        ROOT,
+        sys.executable,
+        "-m",
+        "tests.fuzz",
+        "--inputs",
+        str(INPUTS),
+        "--seconds",
+        str(SECONDS),
+        "--seed",
+        "1",
+        "--out",
+        str(tmp_path),
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     tried = dict(re.findall(r"^\| ([a-z ]+) \| (\d+) \|", done.stdout, re.MULTILINE))
     for family in FAMILIES:

@@ -48,12 +48,16 @@ def bare(wheel, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     (folder / "absent").mkdir()
     for name in [name for names in EXTRAS.values() for name in names]:
-        (folder / "absent" / f"{name}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{name}'\", name='{name}')\n")
+        (folder / "absent" / f"{name}.py").write_text(
+            f"raise ModuleNotFoundError(\"No module named '{name}'\", name='{name}')\n"
+        )
     (folder / "here").mkdir()
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
         env = environment() | {"PYTHONPATH": os.pathsep.join(str(folder / name) for name in ("absent", "site"))}
-        return subprocess.run([sys.executable, *arguments], cwd=folder / "here", env=env, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=folder / "here", env=env, capture_output=True, text=True, check=False
+        )
 
     run.program = str(folder / "site" / "bin" / "d2m")
     return run
@@ -61,7 +65,12 @@ def bare(wheel, tmp_path_factory):
 
 def test_the_wheel_has_every_file_of_the_packages_and_the_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    files = {p.relative_to(ROOT).as_posix() for part in PARTS for p in (ROOT / part).rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    files = {
+        p.relative_to(ROOT).as_posix()
+        for part in PARTS
+        for p in (ROOT / part).rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
     assert files | {"d2m.py"} == {name for name in names if ".dist-info/" not in name}
     (licence,) = [name for name in names if name.endswith("/LICENSE")]
     assert zipfile.ZipFile(wheel).read(licence) == (ROOT / "LICENSE").read_bytes()
@@ -80,13 +89,17 @@ def test_two_folders_are_scored_by_the_core_alone(bare, tmp_path):
         for n in range(2):
             sound = click_train(beats_of(n, 3.0) + shift, 3 * 22050)
             soundfile.write(tmp_path / folder / f"c{n}.wav", sound.astype(np.float32), 22050)
-    done = bare(bare.program, "evaluate", "--generated", str(tmp_path / "generated"), "--reference", str(tmp_path / "reference"))
+    done = bare(
+        bare.program, "evaluate", "--generated", str(tmp_path / "generated"), "--reference", str(tmp_path / "reference")
+    )
     assert done.returncode == 0, done.stderr
     assert "2 clips" in done.stdout and "ground truth" in done.stdout and "generated" in done.stdout
 
 
 def test_the_core_needs_no_extra(bare):
-    done = bare("-c", f"""
+    done = bare(
+        "-c",
+        f"""
 import webdataset
 from d2m import main
 for word in {CORE}:
@@ -94,7 +107,8 @@ for word in {CORE}:
         main([word, "--help"])
     except SystemExit as end:
         assert not end.code
-""")
+""",
+    )
     assert done.returncode == 0, done.stderr
     assert all(f".{word} " in done.stdout for word in CORE)
 
@@ -108,7 +122,10 @@ def test_a_missing_extra_is_one_line(bare, how, word, package):
 
 
 def test_other_errors_of_imports_are_shown(bare):
-    assert missing_package(ModuleNotFoundError("no", name="json.no")) is None and missing_package(ImportError("no", name="torch")) is None
+    assert (
+        missing_package(ModuleNotFoundError("no", name="json.no")) is None
+        and missing_package(ImportError("no", name="torch")) is None
+    )
     done = bare("-m", "dataset_tools.nothing")
     assert done.returncode == 1 and "No module named dataset_tools.nothing" in done.stderr
 
@@ -118,12 +135,20 @@ def test_pyproject_names_every_package_that_is_imported():
     plain = lambda requirement: re.split(r"[\[<>=!~ ]", requirement)[0].lower().replace("_", "-")
     core = {plain(name) for name in PROJECT["project"]["dependencies"]}
     alone = {plain(name) for name in PROJECT["dependency-groups"]["alone"]}
-    optional = {extra: {plain(name) for name in names} for extra, names in PROJECT["project"]["optional-dependencies"].items()}
+    optional = {
+        extra: {plain(name) for name in names} for extra, names in PROJECT["project"]["optional-dependencies"].items()
+    }
     extra_of = {name: extra for extra, names in EXTRAS.items() for name in names}
     imported = set()
     for path in [p for part in PARTS for p in (ROOT / part).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             imported |= {name.partition(".")[0] for name in names}
     known = packages_distributions()
     for name in sorted(imported - sys.stdlib_module_names - {*PARTS}):

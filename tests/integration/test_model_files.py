@@ -35,7 +35,12 @@ KINDS = {
     "prior": (lambda path: save_prior(path, prior_of()), load_prior),
     "rhythm": (lambda path: save_rhythm(path, RhythmNet("pose", ["a", "b"], width=8, blocks=1)), load_rhythm),
     "d2m_gan": (
-        lambda path: save_generator(path, DanceToCodes(preset_of("fixed", "full"), "high", frames=60, joints=17, width=0.125, codebook=BOOK), BOOK, "full"),
+        lambda path: save_generator(
+            path,
+            DanceToCodes(preset_of("fixed", "full"), "high", frames=60, joints=17, width=0.125, codebook=BOOK),
+            BOOK,
+            "full",
+        ),
         load_generator,
     ),
 }
@@ -72,7 +77,21 @@ def refused_at_once(load, path):
 ODD = (10**7, 10**30, -1, 1.5, "8", None, [8])
 SIZES = {
     "vqvae": [("config", name) for name in ("width", "depth", "bins", "emb_width", "multipliers")],
-    "prior": [("sizes", name) for name in ("bins", "patch", "width", "depth", "heads", "context", "local_width", "embedding", "style", "upper")],
+    "prior": [
+        ("sizes", name)
+        for name in (
+            "bins",
+            "patch",
+            "width",
+            "depth",
+            "heads",
+            "context",
+            "local_width",
+            "embedding",
+            "style",
+            "upper",
+        )
+    ],
     "rhythm": [("width",), ("blocks",)],
     "d2m_gan": [("frames",), ("joints",), ("width",)],
 }
@@ -100,7 +119,11 @@ def test_sizes_that_do_not_fit_the_weights_cost_neither_time_nor_memory(tmp_path
 )  # fmt: skip
 def test_other_words_are_one_line(tmp_path, good, kind, place, value):
     torch.save(changed(good[kind], ("meta", *place), value), tmp_path / "m.pt")
-    text = refused_at_once(KINDS[kind][1], tmp_path / "m.pt") if kind != "d2m_gan" or place not in (("preset",), ("variant",)) else None
+    text = (
+        refused_at_once(KINDS[kind][1], tmp_path / "m.pt")
+        if kind != "d2m_gan" or place not in (("preset",), ("variant",))
+        else None
+    )
     if text is None:  # a preset's name is refused where presets are known, without the file's name
         with pytest.raises(UserError):
             KINDS[kind][1](tmp_path / "m.pt")
@@ -123,13 +146,20 @@ def test_weights_that_are_none_are_one_line(tmp_path, good, kind):
     ):  # fmt: skip
         torch.save(changed(good[kind], place, value), path)
         refused_at_once(load, path)
-    for codebook in (7, torch.ones(8), torch.ones(8, 63), torch.ones(8, 64).long()) if kind in ("prior", "d2m_gan") else ():
+    for codebook in (
+        (7, torch.ones(8), torch.ones(8, 63), torch.ones(8, 64).long()) if kind in ("prior", "d2m_gan") else ()
+    ):
         torch.save(changed(good[kind], ("state", "codebook"), codebook), path)
         refused_at_once(load, path)
 
 
 def test_the_prior_needs_as_many_styles_as_genres(tmp_path, good):
-    for name, value in (("tempos", torch.ones(3)), ("styles", torch.ones(2, 4)), ("styles", torch.ones(2)), ("tempos", 7)):
+    for name, value in (
+        ("tempos", torch.ones(3)),
+        ("styles", torch.ones(2, 4)),
+        ("styles", torch.ones(2)),
+        ("tempos", 7),
+    ):
         torch.save(changed(good["prior"], ("state", name), value), tmp_path / "m.pt")
         refused_at_once(load_prior, tmp_path / "m.pt")
 
@@ -147,6 +177,13 @@ def test_i3d_and_the_embedding_are_no_larger_than_their_files(tmp_path):
         refused_at_once(lambda path: load_i3d(path, "rgb"), tmp_path / "m.pt")
     save_embedding(tmp_path / "e.pt", EmbeddingNet(2), ["a", "b"])
     content = torch.load(tmp_path / "e.pt", weights_only=True)
-    for change in ({"genres": 7}, {"genres": ["a"] * 10**5}, {"net": 7}, {"net": {}}, {"kind": {}}, {"net": content["net"] | {"genre.bias": torch.full((2,), torch.nan)}}):
+    for change in (
+        {"genres": 7},
+        {"genres": ["a"] * 10**5},
+        {"net": 7},
+        {"net": {}},
+        {"kind": {}},
+        {"net": content["net"] | {"genre.bias": torch.full((2,), torch.nan)}},
+    ):
         torch.save(content | change, tmp_path / "m.pt")
         refused_at_once(load_embedding, tmp_path / "m.pt")

@@ -38,7 +38,15 @@ def test_the_summary_says_where_what_and_how(pipeline):
 
 def test_metrics_have_every_system_and_control(pipeline):
     systems = json.loads((pipeline / "runs/demo/evaluate/metrics.json").read_text())["systems"]
-    assert {"high-full", "low-full", "ground truth", "fixed click", "silence", "white noise", "random training song"} <= set(systems)
+    assert {
+        "high-full",
+        "low-full",
+        "ground truth",
+        "fixed click",
+        "silence",
+        "white noise",
+        "random training song",
+    } <= set(systems)
     truth, click = systems["ground truth"]["P4"]["onsets_70ms"], systems["fixed click"]["P4"]["onsets_70ms"]
     assert truth["own"] == pytest.approx(1) and truth["difference"] > click["difference"]
     shown = command(pipeline, "dvc", "metrics", "show", "--json")

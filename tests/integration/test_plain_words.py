@@ -48,7 +48,9 @@ def test_checksums_are_checked(checked, text, code, said):
     assert found[0] == code and said in found[1]
 
 
-@pytest.mark.parametrize("text, code", [("title: x\n", 0), ("titel: x\n", 1), ("known_problems: 3\n", 1), ("a: [\n", 1)])
+@pytest.mark.parametrize(
+    "text, code", [("title: x\n", 0), ("titel: x\n", 1), ("known_problems: 3\n", 1), ("a: [\n", 1)]
+)
 def test_the_card_is_checked(checked, text, code):
     found, said = checked(card_yaml=text)
     assert found == code and ("card.yaml" in said) == bool(code)
@@ -76,7 +78,9 @@ def test_bytes_that_are_no_film_are_shown(tmp_path):
 def test_tabs_and_unknown_sections_of_params(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("clips:\n\tworkers: 2\n")
-    with pytest.raises(UserError, match=r"params.yaml line 2: not YAML: .*cannot start any token; indent with spaces, not with tabs$"):
+    with pytest.raises(
+        UserError, match=r"params.yaml line 2: not YAML: .*cannot start any token; indent with spaces, not with tabs$"
+    ):
         read_yaml(path)
     path.write_text("clipz: {}\n")
     with pytest.raises(UserError, match=r"section 'download' is missing; it has 'clipz', which is none"):
@@ -107,7 +111,11 @@ def test_a_formula_without_its_value_is_named(tmp_path):
         book.active.append(row)
     book.save(tmp_path / "sheet.xlsx")
     rows = dict(read_sheet(tmp_path / "sheet.xlsx").rows)
-    assert rows[2] == ("a", "1.5", "=B2+10 (a formula saved without its value: open the file in a spreadsheet, save it)")
+    assert rows[2] == (
+        "a",
+        "1.5",
+        "=B2+10 (a formula saved without its value: open the file in a spreadsheet, save it)",
+    )
     assert rows[3] == ("b", "plain", "3")
 
 

@@ -29,7 +29,14 @@ MISSING = {
 @pytest.fixture
 def root(tmp_path):
     build_manifest(tmp_path, "tiny")
-    sections = {"download": {}, "clips": {}, "pose": {"weights": "none.pkl"}, "i3d": {"weights": "none.pt"}, "audio": {}, "split": {}}
+    sections = {
+        "download": {},
+        "clips": {},
+        "pose": {"weights": "none.pkl"},
+        "i3d": {"weights": "none.pt"},
+        "audio": {},
+        "split": {},
+    }
     (tmp_path / "params.yaml").write_text(json.dumps({"corpus": "tiny"} | sections))
     return tmp_path
 
@@ -37,7 +44,9 @@ def root(tmp_path):
 @pytest.mark.parametrize("stage", MISSING, ids=lambda stage: stage.__name__)
 def test_a_table_that_is_missing_names_the_stage_to_run(root, stage):
     table, before = MISSING[stage]
-    with pytest.raises(UserError, match=f"{before}/{table}: file not found; run python -m dataset_tools.{before} --corpus tiny first"):
+    with pytest.raises(
+        UserError, match=f"{before}/{table}: file not found; run python -m dataset_tools.{before} --corpus tiny first"
+    ):
         stage.main(["--root", str(root), "--corpus", "tiny"])
 
 

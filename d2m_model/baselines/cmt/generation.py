@@ -66,7 +66,10 @@ class Plan(NamedTuple):
 def statistics_of(words: list[np.ndarray], speeds: np.ndarray) -> Statistics:
     """Of training pieces (N, 7) and the speeds (n,) of the bars of training videos."""
     every = np.concatenate(words)
-    counts = (np.bincount(every[:, column], minlength=SIZES[column]) * (np.arange(SIZES[column]) > 0) for column in (DENSITY, STRENGTH))
+    counts = (
+        np.bincount(every[:, column], minlength=SIZES[column]) * (np.arange(SIZES[column]) > 0)
+        for column in (DENSITY, STRENGTH)
+    )
     return Statistics(np.sort(speeds), *counts)
 
 
@@ -92,7 +95,9 @@ def places_of(at: np.ndarray, bars: int) -> np.ndarray:
 
 
 @torch.inference_mode()
-def write_words(net: CmtNet, song: torch.Tensor, plan: Plan, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:
+def write_words(
+    net: CmtNet, song: torch.Tensor, plan: Plan, sampling: Sampling, rng: np.random.Generator
+) -> np.ndarray:
     """Words (N, 7) uint8 of as many bars as `plan` has densities. song (7,) int64 as in `CmtNet.prefix`; only its
     instruments play. Equal arguments and states of `rng` give equal words."""
     bars = len(plan.densities)
@@ -129,7 +134,9 @@ def write_words(net: CmtNet, song: torch.Tensor, plan: Plan, sampling: Sampling,
                 bar, tick, notes = bar + 1, -1, 0
                 if bar == bars:
                     break
-                density = plan.densities[bar] if follows_density[bar] else draw(heads.density, np.arange(SIZES[2]) > 0) - 1
+                density = (
+                    plan.densities[bar] if follows_density[bar] else draw(heads.density, np.arange(SIZES[2]) > 0) - 1
+                )
                 word = bar_word(density)
             else:
                 tick, notes = beat - 1, 0

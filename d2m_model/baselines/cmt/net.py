@@ -89,7 +89,9 @@ class Block(nn.Module):
         self.heads = heads
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.feed = nn.Sequential(nn.Linear(width, feed_forward), nn.GELU(), nn.Dropout(dropout), nn.Linear(feed_forward, width))
+        self.feed = nn.Sequential(
+            nn.Linear(width, feed_forward), nn.GELU(), nn.Dropout(dropout), nn.Linear(feed_forward, width)
+        )
         self.drop = nn.Dropout(dropout)
 
     def _qkv(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -105,7 +107,9 @@ class Block(nn.Module):
         """(B, L, width) of all words at once."""
         return self._rest(x, linear_attention(*self._qkv(x)))
 
-    def step(self, x: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    def step(
+        self, x: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """(B, 1, width) of one word after those that `state` sums up, and the state after it."""
         q, k, v = self._qkv(x)
         memory = state[0] + k.transpose(-1, -2) @ v
@@ -120,9 +124,25 @@ class CmtNet(nn.Module):
     genres: how many are known, besides 'not known' (0).
     """
 
-    def __init__(self, genres: int, *, width: int = 512, depth: int = 12, heads: int = 8, feed_forward: int = 2048, dropout: float = 0.1):
+    def __init__(
+        self,
+        genres: int,
+        *,
+        width: int = 512,
+        depth: int = 12,
+        heads: int = 8,
+        feed_forward: int = 2048,
+        dropout: float = 0.1,
+    ):
         super().__init__()
-        self.sizes = {"genres": genres, "width": width, "depth": depth, "heads": heads, "feed_forward": feed_forward, "dropout": dropout}
+        self.sizes = {
+            "genres": genres,
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+            "feed_forward": feed_forward,
+            "dropout": dropout,
+        }
         self.attributes = nn.ModuleList(nn.Embedding(n, wide) for n, wide in zip(SIZES, EMBEDDINGS, strict=True))
         self.join = nn.Linear(sum(EMBEDDINGS), width)
         self.places = nn.ModuleList(nn.Embedding(n, width) for n in TIMES)
@@ -194,7 +214,14 @@ def losses(net: CmtNet, song: torch.Tensor, words: torch.Tensor, places: torch.T
     rhythm, bar, note = kind == RHYTHM, words[..., BEAT] == BAR, kind == NOTE
     result = {"type": F.cross_entropy(net.kind(known[real]), kind[real])}
     heads = net.scores(known, kind)
-    having = {"beat": rhythm, "density": bar, "pitch": note, "duration": note, "instrument": note, "strength": rhythm & ~bar}
+    having = {
+        "beat": rhythm,
+        "density": bar,
+        "pitch": note,
+        "duration": note,
+        "instrument": note,
+        "strength": rhythm & ~bar,
+    }
     for (name, scores), column in zip(heads._asdict().items(), ORDER, strict=True):
         mask = having[name]
         result[name] = F.cross_entropy(scores[mask], words[..., column][mask]) if mask.any() else scores.sum() * 0

@@ -76,10 +76,14 @@ def midi_pieces(folder: Path) -> tuple[list[Song], list[Path]]:
     Raises UserError: no such folder, no MIDI file in it, none that is readable.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; baselines.cmt.midi names one with MIDI files, '' takes the corpus's own music")
+        raise UserError(
+            f"{folder}: no such folder; baselines.cmt.midi names one with MIDI files, '' takes the corpus's own music"
+        )
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in MIDI and p.is_file())
     if not files:
-        raise UserError(f"{folder}: no MIDI file ({', '.join(MIDI)}) in it or below; baselines.cmt.midi names their folder")
+        raise UserError(
+            f"{folder}: no MIDI file ({', '.join(MIDI)}) in it or below; baselines.cmt.midi names their folder"
+        )
     found = run_all(_read_piece, files, 1 if len(files) < FEW else os.cpu_count() or 1, "cmt midi")
     pieces = [piece for piece in found if isinstance(piece, Song)]
     used = [path for path, piece in zip(files, found, strict=True) if isinstance(piece, Song)]
@@ -116,5 +120,7 @@ def heard_bars(notes: list[Note], seconds: float) -> np.ndarray:
 
 def _used(pieces: list[Song], origin: str) -> list[Song]:
     if not pieces:
-        raise UserError(f"cmt: no notes in the {origin} of the training songs; baselines.cmt.midi may name a folder of MIDI files instead")
+        raise UserError(
+            f"cmt: no notes in the {origin} of the training songs; baselines.cmt.midi may name a folder of MIDI files instead"
+        )
     return pieces

@@ -68,7 +68,10 @@ class Params(SystemParams):
         require(self.width % self.heads == 0, f"width must be a multiple of heads, found {self.width} and {self.heads}")
         require(self.words >= 8, f"words must be at least 8, found {self.words}")
         require(0 <= self.dropout < 1, f"dropout must be at least 0 and below 1, found {self.dropout}")
-        require(self.tempo == 0 or 40 <= self.tempo <= 220, f"tempo must be 40 to 220, or 0 for the video's, found {self.tempo}")
+        require(
+            self.tempo == 0 or 40 <= self.tempo <= 220,
+            f"tempo must be 40 to 220, or 0 for the video's, found {self.tempo}",
+        )
         require(0 <= self.control <= 1, f"control must be 0 to 1, found {self.control}")
         require(0 < self.nucleus <= 1, f"nucleus must be above 0 and at most 1, found {self.nucleus}")
         for name in ("learning_rate", "beat_temperature", "duration_temperature"):
@@ -124,7 +127,9 @@ def train(corpus: Corpus, params: Params) -> Cmt:
         pieces, files, origin = corpus_pieces(corpus)
     genres = tuple(sorted({piece.genre for piece in pieces} - {""}))
     if params.genre and params.genre not in genres:
-        raise UserError(f"baselines.cmt.genre '{params.genre}' is not one of the training music's: {', '.join(genres) or 'none is known'}")
+        raise UserError(
+            f"baselines.cmt.genre '{params.genre}' is not one of the training music's: {', '.join(genres) or 'none is known'}"
+        )
     videos = [dance.video for dance in corpus.training_dances()]
     speeds = run_all(partial(bar_speeds, tempo=params.tempo), videos, params.threads, f"{KIND} videos")
     known = statistics_of([piece.words for piece in pieces], np.concatenate(speeds))
@@ -132,7 +137,9 @@ def train(corpus: Corpus, params: Params) -> Cmt:
     run = corpus.run(params, [*files, corpus.layout.stage("shards")])
     task = CmtTask(data, len(genres), params, device)
     curves = train_loop(task, params.steps, params, run)
-    state = {"net": task.net.state_dict(), "songs": data.songs} | {k: torch.from_numpy(v) for k, v in known._asdict().items()}
+    state = {"net": task.net.state_dict(), "songs": data.songs} | {
+        k: torch.from_numpy(v) for k, v in known._asdict().items()
+    }
     path = corpus.folder / "model.pt"
     checkpoint.save(path, KIND, VERSION, state, {"sizes": task.net.sizes, "genres": list(genres)})
     metrics = {
@@ -153,7 +160,15 @@ def load(path: Path, params: Params) -> Cmt:
         genres = checkpoint.texts(content.meta["genres"])
     names = (f.name for f in fields(Sampling))
     sampling = Sampling(**{name: getattr(params, name) for name in names})
-    return Cmt(net=net.eval(), known=known, genres=genres, songs=state["songs"], genre=params.genre, tempo=params.tempo, sampling=sampling)
+    return Cmt(
+        net=net.eval(),
+        known=known,
+        genres=genres,
+        songs=state["songs"],
+        genre=params.genre,
+        tempo=params.tempo,
+        sampling=sampling,
+    )
 
 
 def about(corpus: Corpus, params: Params) -> str:

@@ -52,7 +52,9 @@ class Song(NamedTuple):
 def song_of(notes: Sequence[Note], bars: Sequence[float], genre: str = "") -> Song:
     """The piece that notes make up; arguments as for `words_of`."""
     words = words_of(notes, bars)
-    return Song(words, genre, key_of(notes), tuple(bool((words[:, INSTRUMENT] == k + 1).any()) for k in range(len(INSTRUMENTS))))
+    return Song(
+        words, genre, key_of(notes), tuple(bool((words[:, INSTRUMENT] == k + 1).any()) for k in range(len(INSTRUMENTS)))
+    )
 
 
 def words_of(notes: Iterable[Note], bars: Sequence[float]) -> np.ndarray:
@@ -109,7 +111,9 @@ def notes_of(words: np.ndarray, bars: Sequence[float]) -> list[Note]:
         elif word[TYPE] == NOTE and tick is not None:
             start, end = seconds((tick, tick + word[DURATION]), bars).tolist()
             instrument = word[INSTRUMENT] - 1
-            notes.append(Note(start, end, word[PITCH] - 1, VELOCITY, PROGRAMS[instrument], INSTRUMENTS[instrument] == "drums"))
+            notes.append(
+                Note(start, end, word[PITCH] - 1, VELOCITY, PROGRAMS[instrument], INSTRUMENTS[instrument] == "drums")
+            )
     return sorted(notes)
 
 

@@ -96,7 +96,9 @@ class OnlineTask(Unmeasured):
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step along the cross-entropy of the notes; gives it, and the share of notes that were likeliest."""
-        picked = torch.randint(len(self.places), (self.params.batch,), generator=generator(self.params.seed, "notes", number))
+        picked = torch.randint(
+            len(self.places), (self.params.batch,), generator=generator(self.params.seed, "notes", number)
+        )
         lessons = [self.places[i] for i in picked.tolist()]
         dance = torch.from_numpy(np.stack([seen(lesson.similarity, note) for lesson, note in lessons])).to(self.device)
         notes = torch.from_numpy(np.stack([before(lesson.notes, note) for lesson, note in lessons])).to(self.device)

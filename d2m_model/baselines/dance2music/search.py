@@ -38,7 +38,9 @@ def search(dance: np.ndarray, beam: int) -> np.ndarray:
     notes = np.zeros((1, 0), np.int64)
     worth = np.zeros(1)
     for count in range(1, -(-frames // STEP) + 1):
-        children = np.concatenate([np.repeat(notes, NOTES, axis=0), np.tile(np.arange(NOTES), len(notes))[:, None]], axis=1)
+        children = np.concatenate(
+            [np.repeat(notes, NOTES, axis=0), np.tile(np.arange(NOTES), len(notes))[:, None]], axis=1
+        )
         first, stop = STEP * max(0, count - HISTORY), min(STEP * count, frames)
         reward = correlations(dance[first:stop, first:stop], children[:, -HISTORY:])
         total = np.repeat(worth, NOTES) + reward

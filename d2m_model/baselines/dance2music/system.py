@@ -102,5 +102,6 @@ def held(steps: np.ndarray, frames: int) -> list[Note]:
     changes = np.flatnonzero(np.diff(steps, prepend=-1))
     ends = np.append(changes[1:] * STEP, frames)
     return [
-        Note(frames_to_seconds(int(a * STEP)), frames_to_seconds(int(b)), SCALE[steps[a]], VELOCITY, PIANO) for a, b in zip(changes, ends, strict=True)
+        Note(frames_to_seconds(int(a * STEP)), frames_to_seconds(int(b)), SCALE[steps[a]], VELOCITY, PIANO)
+        for a, b in zip(changes, ends, strict=True)
     ]

@@ -101,7 +101,9 @@ def _on_grid(notes: list[tuple[float, float, int, int]]) -> tuple[list[list[int]
     found = [(moments[s], max(moments[e], moments[s] + 1), key, level) for s, e, key, level in notes]
     on_grid = _one_at_a_time(found)
     used = sorted({m for note in on_grid for m in note[:2]})
-    if used != list(range(len(used))):  # a moment fell away with a note that another swallowed: the shifts around it are one
+    if used != list(
+        range(len(used))
+    ):  # a moment fell away with a note that another swallowed: the shifts around it are one
         return _on_grid([(clocks[s], clocks[e], key, level) for s, e, key, level in on_grid])
     return shifts[: len(used)], on_grid
 

@@ -138,7 +138,9 @@ class FoleyTask(Unmeasured):
 
     def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
         """One step along the cross-entropy of the words; gives it, and the share of words that were likeliest."""
-        pose, frames, words = (part.to(self.device) for part in self.data.batch(self.params.seed, number, self.params.batch))
+        pose, frames, words = (
+            part.to(self.device) for part in self.data.batch(self.params.seed, number, self.params.batch)
+        )
         self.net.train()
         logits = self.net(words[:, :-1], self.net.watch(pose, frames))
         target = words[:, 1:]
@@ -210,8 +212,14 @@ def train(corpus: Corpus, params: Params) -> FoleyModel:
 def about(corpus: Corpus, params: Params) -> str:
     """For the note under Table 1: what it learnt from, by the metrics.json that `train` wrote."""
     found = json.loads((corpus.folder / "metrics.json").read_text())
-    source = "the songs' own scores" if found["trained_on"] == "scores" else f"what {LIBRARY} heard in the training music"
-    size = "" if (params.width, params.depth) == (1, 1) else f", width {params.width:g} and depth {params.depth:g} of the published"
+    source = (
+        "the songs' own scores" if found["trained_on"] == "scores" else f"what {LIBRARY} heard in the training music"
+    )
+    size = (
+        ""
+        if (params.width, params.depth) == (1, 1)
+        else f", width {params.width:g} and depth {params.depth:g} of the published"
+    )
     aids = ", with aids for few clips that are not published" if params.aided else ""
     return f"trained on {source} and {found['clips']} dances, {found['steps']} steps{size}{aids}; a piano"
 
@@ -225,7 +233,9 @@ def compose(model: FoleyModel, dance: Dance) -> list[Note]:
     for start in [*range(0, last, WINDOW), last]:
         begin = start / POSE_FPS
         found = play_window(model, *window(pose, start), min(SECONDS, total - begin))
-        notes += [n._replace(start=begin + n.start, end=min(begin + n.end, total)) for n in found if begin + n.start >= heard]
+        notes += [
+            n._replace(start=begin + n.start, end=min(begin + n.end, total)) for n in found if begin + n.start >= heard
+        ]
         heard = begin + SECONDS
     return sorted(notes)
 

@@ -19,7 +19,9 @@ class PriorBlock(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: torch.Tensor, past: tuple[torch.Tensor, torch.Tensor] | None) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    def forward(
+        self, x: torch.Tensor, past: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """(B, L, width) at once, or one position (L = 1) after those of `past`; gives the keys and values of all of them."""
         q, k, v = self.qkv(self.before(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if past:
@@ -37,7 +39,14 @@ class Prior(nn.Module):
 
     def __init__(self, bins: int, *, width: int, depth: int, heads: int, context: int, dropout: float):
         super().__init__()
-        self.sizes = {"bins": bins, "width": width, "depth": depth, "heads": heads, "context": context, "dropout": dropout}
+        self.sizes = {
+            "bins": bins,
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+            "context": context,
+            "dropout": dropout,
+        }
         self.bins, self.context = bins, context
         self.code, self.place = nn.Embedding(bins + 1, width), nn.Embedding(context, width)
         self.blocks = nn.ModuleList(PriorBlock(width, heads, dropout) for _ in range(depth))

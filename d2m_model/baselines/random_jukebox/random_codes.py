@@ -41,7 +41,9 @@ def compose(model: JukeboxVQVAE, dance: Dance) -> np.ndarray:
 def load_decoder(corpus: Corpus) -> JukeboxVQVAE:
     """The corpus's VQ-VAE with the decoder fine-tuned at this level. UserError where params.yaml does not train it."""
     if LEVEL not in (levels := names_of(corpus.layout.params, "levels")):
-        raise UserError(f"{corpus.layout.params}: system {corpus.system} needs {LEVEL} in levels, found {', '.join(levels)}; add it or leave {corpus.system} out of systems")
+        raise UserError(
+            f"{corpus.layout.params}: system {corpus.system} needs {LEVEL} in levels, found {', '.join(levels)}; add it or leave {corpus.system} out of systems"
+        )
     return load_vqvae(corpus.layout.stage("synthesizer") / LEVEL / "model.pt")
 
 

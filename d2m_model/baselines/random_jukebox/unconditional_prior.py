@@ -82,7 +82,11 @@ class CodeTask(Unmeasured):
         rng, length = generator(self.params.seed, "excerpts", number), self.params.context + 1
         places = torch.randint(int(self.ends[-1]), (self.params.batch,), generator=rng)
         rows = []
-        for index, luck in zip(torch.searchsorted(self.ends, places, right=True).tolist(), torch.rand(len(places), 2, generator=rng), strict=True):
+        for index, luck in zip(
+            torch.searchsorted(self.ends, places, right=True).tolist(),
+            torch.rand(len(places), 2, generator=rng),
+            strict=True,
+        ):
             codes = self.music[index]
             start = int(luck[1] * max(1, len(codes) - length + 1)) if luck[0] < 0.5 else 0
             rows.append(F.pad(codes[start : start + length], (0, max(0, length - len(codes))), value=-1))
@@ -129,7 +133,10 @@ def about(corpus: Corpus, params: Params) -> str:
 def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
     """Codes (L,) int64 of each training clip's music, peak-normalised as `vqvae` heard it."""
     data = WindowData(corpus.layout.stage("shards"), "train", 1)
-    return [vqvae.encode(data.clip_audio(k)[None], LEVELS[LEVEL])[0].clone() for k in progress(range(len(data.clips)), f"{KIND} codes")]
+    return [
+        vqvae.encode(data.clip_audio(k)[None], LEVELS[LEVEL])[0].clone()
+        for k in progress(range(len(data.clips)), f"{KIND} codes")
+    ]
 
 
 def compose(model: Model, dance: Dance) -> np.ndarray:

@@ -47,7 +47,11 @@ class FastConv1d(nn.Conv1d):
             x, mirrored = F.pad(x, (mirrored, mirrored)), 0
         plan = Plan(*x.shape, weight.shape[2], dilation, mirrored)
         trained = self.taps is None
-        rows = Filtered.apply(x, weight, self.bias, plan) if trained else filtered(plan.pieces(x), self.taps, self.bias, plan)
+        rows = (
+            Filtered.apply(x, weight, self.bias, plan)
+            if trained
+            else filtered(plan.pieces(x), self.taps, self.bias, plan)
+        )
         return rows.unflatten(0, (plan.batch, plan.outputs)).transpose(1, 2)
 
     def fold(self) -> None:
@@ -147,7 +151,11 @@ class Plan(NamedTuple):
         """The transpose of `pieces`."""
         (back, into, _), mirrored, end = matrices(self.kernel), self.mirrored, self.mirrored + self.length
         step, taken = len(back), into.shape[1]
-        found = (into.T @ onto.view(len(into), -1)).view(taken, self.batch, self.tiles, self.dilation, self.channels).permute(1, 2, 0, 3, 4)
+        found = (
+            (into.T @ onto.view(len(into), -1))
+            .view(taken, self.batch, self.tiles, self.dilation, self.channels)
+            .permute(1, 2, 0, 3, 4)
+        )
         further = -(-taken // step) - 1  # tiles that a piece reaches over into
         x = found.new_empty(self.batch, self.tiles + further, step, self.dilation, self.channels)
         x[:, : self.tiles], x[:, self.tiles :] = found[:, :, :step], 0
@@ -167,7 +175,9 @@ def places(plan: Plan) -> tuple[torch.Tensor, ...]:
     round; and which of the pieces' outputs are no output, for they lie beyond the end."""
     back, into, _ = matrices(plan.kernel)
     with torch.inference_mode(False):
-        batch, tile, between = torch.meshgrid(*(torch.arange(n) for n in (plan.batch, plan.tiles, plan.dilation)), indexing="ij")
+        batch, tile, between = torch.meshgrid(
+            *(torch.arange(n) for n in (plan.batch, plan.tiles, plan.dilation)), indexing="ij"
+        )
         first = tile * len(back) * plan.dilation + between
         time = first + torch.arange(into.shape[1]).view(-1, 1, 1, 1) * plan.dilation
         of_x = plan.length - 1 - (plan.length - 1 - (time - plan.mirrored).abs()).abs()

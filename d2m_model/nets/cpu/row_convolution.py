@@ -10,7 +10,12 @@ from torch import nn
 
 def takes(x: torch.Tensor) -> bool:
     """Whether `x` is for these: float32 on the CPU, where nobody asks for a gradient or another precision."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def same(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:

@@ -20,7 +20,9 @@ class StridedConv1d(nn.Conv1d):
         return phased(x, self.weight, self.bias, self.stride[0], self.padding[0], self.groups)
 
 
-def phased(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int, padding: int, groups: int) -> torch.Tensor:
+def phased(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int, padding: int, groups: int
+) -> torch.Tensor:
     """F.conv1d of x (B, C, L) with weight (O, C / groups, k)."""
     outputs = (x.shape[2] + 2 * padding - weight.shape[2]) // stride + 1
     ahead = -(-padding // stride)  # whole strides that zeros go before x; the kernel begins where they do

@@ -60,7 +60,9 @@ class CompilationClip(Clip):
         super().__post_init__()
         length = self.end - self.start if self.start is not None and self.end is not None else 0.0
         if not 0 <= self.song_start <= SONG_SECONDS - length:
-            raise ValueError(f"song_start must be 0 s to {SONG_SECONDS - length:g} s, for a song has {SONG_SECONDS:g} s, found {self.song_start:g}")
+            raise ValueError(
+                f"song_start must be 0 s to {SONG_SECONDS - length:g} s, for a song has {SONG_SECONDS:g} s, found {self.song_start:g}"
+            )
 
 
 def seed_of(seed: int, *names: str) -> int:
@@ -187,7 +189,9 @@ def _write_truth(path: Path, clip: CompilationClip, song: Song, keypoints: list[
         for name, times in (("beats", score.beats), ("downbeats", score.downbeats))
     }
     with write_aside(path) as aside:
-        np.savez(aside, keypoints=np.stack(keypoints), fps=np.int64(FPS), song_start=np.float64(clip.song_start), **inside)
+        np.savez(
+            aside, keypoints=np.stack(keypoints), fps=np.int64(FPS), song_start=np.float64(clip.song_start), **inside
+        )
 
 
 def _rng(seed: int, *names: str) -> np.random.Generator:

@@ -127,7 +127,8 @@ def capsules(starts: np.ndarray, ends: np.ndarray, start_radii: np.ndarray, end_
     ahead = np.cos(turn)[:, None] * axis[:, None] + np.sin(turn)[:, None] * normal[:, None]
     behind = -ahead
     return np.concatenate(
-        [ends[:, None] + ahead * end_radii[:, None, None], starts[:, None] + behind * start_radii[:, None, None]], axis=1
+        [ends[:, None] + ahead * end_radii[:, None, None], starts[:, None] + behind * start_radii[:, None, None]],
+        axis=1,
     )
 
 
@@ -183,9 +184,13 @@ def _limbs(image, parts, first, body, look, points, depth, scale):
         rows.append((side + "thigh", thigh, points[Hip], points[K], 0.047 * g, 0.033 * g, leg))
         if look.legs == "shorts":
             rows.append((side + "thigh", thigh, points[Hip], mid(Hip, K, 0.6), 0.050 * g, 0.045 * g, look.trousers))
-        rows.append((side + "shin", shin + (-0.005 if bare else 0.005), points[K], points[A], 0.033 * g, 0.021 * g, leg))
+        rows.append(
+            (side + "shin", shin + (-0.005 if bare else 0.005), points[K], points[A], 0.033 * g, 0.021 * g, leg)
+        )
         rows.append((side + "foot", (depth[A] + depth[T]) / 2, points[A], points[T], 0.023 * g, 0.019 * g, look.shoes))
-    rows.append(("neck", depth[sk.CHEST] - 0.01, points[sk.CHEST], points[sk.HEAD], 0.029 * g, 0.027 * g, look.skin * 0.9))
+    rows.append(
+        ("neck", depth[sk.CHEST] - 0.01, points[sk.CHEST], points[sk.HEAD], 0.029 * g, 0.027 * g, look.skin * 0.9)
+    )
 
     names, depths, starts, ends, start_radii, end_radii, tints = zip(*rows)
     start_radii, end_radii = np.maximum(start_radii, 0.8), np.maximum(end_radii, 0.8)
@@ -218,7 +223,9 @@ def _torso(image, parts, first, body, look, points, depth, scale):
     def solid(outline, tint):
         middle = outline.mean(axis=0)
         for size, shift, bright, add in _LAYERS:
-            grown = (outline - middle) * (size * 0.5 + 0.5 if size < 1 else 1.0) + middle + look.light * shift * 0.05 * g
+            grown = (
+                (outline - middle) * (size * 0.5 + 0.5 if size < 1 else 1.0) + middle + look.light * shift * 0.05 * g
+            )
             _fill(image, grown, np.minimum(tint * bright + add, 255.0))
         cv2.fillConvexPoly(parts, _fixed(outline), part, cv2.LINE_8, _SHIFT)
 
@@ -246,7 +253,18 @@ def _head(image, parts, first, body, look, points, depth, scale, head):
     skull = points[sk.HEAD]
 
     def ellipse(centre, width, height, tint, buffer=image, line=cv2.LINE_AA):
-        cv2.ellipse(buffer, _fixed(centre).tolist(), _fixed((width * r, height * r)).tolist(), tilt, 0, 360, tint, -1, line, _SHIFT)
+        cv2.ellipse(
+            buffer,
+            _fixed(centre).tolist(),
+            _fixed((width * r, height * r)).tolist(),
+            tilt,
+            0,
+            360,
+            tint,
+            -1,
+            line,
+            _SHIFT,
+        )
 
     def dot(centre, radius, tint):
         cv2.circle(image, _fixed(centre).tolist(), round(radius * _ONE), tint, -1, cv2.LINE_AA, _SHIFT)

@@ -44,7 +44,7 @@ def paint_background(rng: np.random.Generator, width: int, height: int, busy: fl
             image[y - 3 : y] = colour(rng)
     if rng.random() < 0.2:  # tiles, curtain or planks
         step, tint = int(rng.integers(14, 50)), rng.uniform(0.75, 1.2)
-        image[:, :: step] *= tint
+        image[:, ::step] *= tint
         if rng.random() < 0.5:
             image[::step] *= tint
     image = np.clip(image, 0, 255, out=image).astype(np.uint8)
@@ -79,7 +79,11 @@ def paint_occluder(rng: np.random.Generator, width: int, height: int, kind: str,
         top = y - rng.uniform(0.0, 0.9) * tall
         box = (0.05 * width, top, 0.95 * width, top + rng.uniform(0.05, 0.1) * height)
     elif kind == "sticker":
-        left, top, r = x + rng.uniform(-0.35, 0.25) * tall, y - rng.uniform(0.1, 1.0) * tall, rng.uniform(0.08, 0.18) * tall
+        left, top, r = (
+            x + rng.uniform(-0.35, 0.25) * tall,
+            y - rng.uniform(0.1, 1.0) * tall,
+            rng.uniform(0.08, 0.18) * tall,
+        )
         box = (left, top, left + r, top + r)
     else:
         raise ValueError(f"occluder: expected one of {OCCLUDERS}, found {kind!r}")

@@ -39,7 +39,25 @@ DOFS: tuple[str, ...] = tuple(DOF_RANGES)
 """Names of the last axis of every `angles` array, in order; D = len(DOFS)."""
 
 # COCO-17 keypoints in their order, then the joints that only drawing needs.
-NOSE, LEYE, REYE, LEAR, REAR, LSHOULDER, RSHOULDER, LELBOW, RELBOW, LWRIST, RWRIST, LHIP, RHIP, LKNEE, RKNEE, LANKLE, RANKLE = range(17)
+(
+    NOSE,
+    LEYE,
+    REYE,
+    LEAR,
+    REAR,
+    LSHOULDER,
+    RSHOULDER,
+    LELBOW,
+    RELBOW,
+    LWRIST,
+    RWRIST,
+    LHIP,
+    RHIP,
+    LKNEE,
+    RKNEE,
+    LANKLE,
+    RANKLE,
+) = range(17)
 LHAND, RHAND, LTOE, RTOE, PELVIS, CHEST, HEAD = range(17, 24)
 COCO_JOINTS = 17
 JOINTS = 24
@@ -148,7 +166,9 @@ def forward(body: Body, angles: np.ndarray) -> Posture:
         shin = thigh @ rotation("x", a[side + "kn"])
         knee = hip + thigh @ (0.0, -body.thigh, 0.0)
         ankle = knee + shin @ (0.0, -body.shin, 0.0)
-        level = np.clip(a[side + "hfl"] - a[side + "kn"], -45.0, 30.0)  # the ankle gives, so that soles rest on the floor
+        level = np.clip(
+            a[side + "hfl"] - a[side + "kn"], -45.0, 30.0
+        )  # the ankle gives, so that soles rest on the floor
         foot = shin @ rotation("x", level) @ rotation("y", np.full(angles.shape[:-1], sign * 20.0))
         joints[..., LHIP + shift, :] = hip
         joints[..., LKNEE + shift, :] = knee

@@ -38,7 +38,9 @@ _MOTION = {
     }.items()
 }
 _LOW, _HIGH, _AMPLITUDE = np.array([_MOTION[name] for name in DOFS], dtype=float).T
-FULL_TURN_SHARE = 0.6  # of frames whose dancers face anywhere: trained on half turns only, a model fails on turned backs
+FULL_TURN_SHARE = (
+    0.6  # of frames whose dancers face anywhere: trained on half turns only, a model fails on turned backs
+)
 CHOREOGRAPHED_SHARE = 0.5
 
 # Songs and routines by seed: the corpus's lie below the first, so that the model never trains on a dance of the corpus
@@ -107,7 +109,9 @@ def random_frame(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple
     return Lens.random(rng, strong=True).expose(rng, image), list(keypoints)
 
 
-def dance_frames(count: int, seed: int = 0, size: tuple[int, int] = (270, 360)) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def dance_frames(
+    count: int, seed: int = 0, size: tuple[int, int] = (270, 360)
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Held-out frames as the corpus has them: `count` pairs of image (H, W, 3) and keypoints (N, 17, 3), N of 1..3.
 
     Routines, bodies, looks and rooms are others than those of training frames and of the corpus.

@@ -71,7 +71,9 @@ def read_motion(path: Path) -> np.ndarray:
         raise UserError(f"{path}: holds numbers that are not finite, or a scaling of {scaling[0]}")
     features = motion_features(poses.reshape(count, JOINTS, 3), translation, float(scaling[0]))
     if not np.isfinite(features).all():
-        raise UserError(f"{path}: holds turns of up to {np.abs(poses).max():g} rad and places of up to {np.abs(translation).max():g} cm, too large for float32")
+        raise UserError(
+            f"{path}: holds turns of up to {np.abs(poses).max():g} rad and places of up to {np.abs(translation).max():g} cm, too large for float32"
+        )
     return features
 
 

@@ -63,7 +63,11 @@ class _Array:
 
     def fill(self, data: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> None:
         values = np.frombuffer(data, kind.dtype) if len(data) else np.empty(0, kind.dtype)
-        sizes = isinstance(shape, tuple) and len(shape) <= MAX_AXES and all(type(n) is int and 0 <= n < 1 << 31 for n in shape)
+        sizes = (
+            isinstance(shape, tuple)
+            and len(shape) <= MAX_AXES
+            and all(type(n) is int and 0 <= n < 1 << 31 for n in shape)
+        )
         if not sizes or math.prod(shape) != len(values):
             raise ValueError(f"{len(values)} numbers for an array of another shape")
         self.values = values.reshape(shape, order=order)
@@ -88,7 +92,11 @@ class _Unpickler(pickle.Unpickler):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"):
             known = {"_reconstruct": self.array, "scalar": self.scalar, "_frombuffer": self.array_of}
         else:
-            plain = {"numpy": {"ndarray": ARRAY, "dtype": self.dtype}, "_codecs": {"encode": self.encode}, "__builtin__": {"bytes": self.nothing}}
+            plain = {
+                "numpy": {"ndarray": ARRAY, "dtype": self.dtype},
+                "_codecs": {"encode": self.encode},
+                "__builtin__": {"bytes": self.nothing},
+            }
             known = plain.get(module, {})
         if name not in known:
             raise Refused(f"it names {f'{module[:40]}.{name[:40]}'!a}")

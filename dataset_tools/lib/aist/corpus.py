@@ -62,7 +62,9 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> Prepared:
     Raises UserError where the folder does not exist or holds none of the corpus's videos.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; put the downloads of AIST++ there as manifests/aistpp/README.md says")
+        raise UserError(
+            f"{folder}: no such folder; put the downloads of AIST++ there as manifests/aistpp/README.md says"
+        )
     manifest, problems = with_validation(manifest, folder)
     found = inventory(manifest, folder)
     ignored = _ignored(folder)
@@ -98,7 +100,9 @@ def prepare(manifest: Manifest, folder: Path, target: Path) -> Prepared:
 
 def _parts(manifest: Manifest, unfit: set[str]) -> Iterator[str]:
     """For each part of the split that has any its clips, and the whole segments of 2 s in those that are usable beside the publishers' count."""
-    listed = read_records(manifest.folder / "clips.csv", ListedClip) if (manifest.folder / "clips.csv").is_file() else []
+    listed = (
+        read_records(manifest.folder / "clips.csv", ListedClip) if (manifest.folder / "clips.csv").is_file() else []
+    )
     counted = {clip.clip_id: clip.segments_2s for clip in listed}
     for part in ("train", "val", "test"):
         clips = [clip for clip in manifest.clips if clip.official_split == part]
@@ -116,7 +120,10 @@ def with_validation(manifest: Manifest, folder: Path) -> tuple[Manifest, list[st
     path = folder / "splits" / "crossmodal_val.txt"
     if not path.is_file():
         return manifest, [f"{path} is not there: no validation clips"]
-    parts, songs = {clip.clip_id: clip.official_split for clip in manifest.clips}, {song.song_id: song for song in manifest.songs}
+    parts, songs = (
+        {clip.clip_id: clip.official_split for clip in manifest.clips},
+        {song.song_id: song for song in manifest.songs},
+    )
     videos, clips, problems = list(manifest.videos), list(manifest.clips), []
     for line in path.read_text(encoding="utf-8", errors="replace").split():
         try:
@@ -132,7 +139,9 @@ def with_validation(manifest: Manifest, folder: Path) -> tuple[Manifest, list[st
         songs.setdefault(name.music, Song(song_id=name.music, genre=name.genre, tempo=float(name.tempo)))
         videos.append(Video(video_id=video, url=""))
         clips.append(Clip(clip_id=video, video_id=video, song_id=name.music, dancers=1, official_split="val"))
-    return dataclasses.replace(manifest, videos=tuple(videos), clips=tuple(clips), songs=tuple(songs.values())), problems
+    return dataclasses.replace(
+        manifest, videos=tuple(videos), clips=tuple(clips), songs=tuple(songs.values())
+    ), problems
 
 
 def inventory(manifest: Manifest, folder: Path) -> list[str]:
@@ -158,7 +167,13 @@ def inventory(manifest: Manifest, folder: Path) -> list[str]:
 
 
 def annotated_pose(
-    path: Path, frames: int, people: int, *, source: tuple[int, int], crop: tuple[int, int, int, int], size: tuple[int, int]
+    path: Path,
+    frames: int,
+    people: int,
+    *,
+    source: tuple[int, int],
+    crop: tuple[int, int, int, int],
+    size: tuple[int, int],
 ) -> np.ndarray:
     """The keypoints of an npz of `prepare` as the stage pose writes them: (T, P, 17, 3) float32, x px, y px of the clip,
     confidence; every second of the annotated frames, dancer 0 of P; missing = 0.
@@ -196,10 +211,18 @@ def _held(path: Path, name: str) -> np.ndarray:
     try:
         values = read_npz(path, (name,))[name]
     except UserError as err:
-        raise UserError(f"{path}: no annotated {name} ({str(err).removeprefix(f'{path}: ')}); run the stage sources again") from None
+        raise UserError(
+            f"{path}: no annotated {name} ({str(err).removeprefix(f'{path}: ')}); run the stage sources again"
+        ) from None
     shape = HELD[name]
-    if values.shape[-len(shape) :] != shape or values.ndim != len(shape) + (name != "size") or not np.isfinite(values).all():
-        raise UserError(f"{path}: the annotated {name} is {values.dtype} {values.shape}, not finite numbers {shape} a step; run the stage sources again")
+    if (
+        values.shape[-len(shape) :] != shape
+        or values.ndim != len(shape) + (name != "size")
+        or not np.isfinite(values).all()
+    ):
+        raise UserError(
+            f"{path}: the annotated {name} is {values.dtype} {values.shape}, not finite numbers {shape} a step; run the stage sources again"
+        )
     return values
 
 
@@ -207,7 +230,9 @@ def _annotate(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> i
     """Write one npz; gives the clip's length in 30 fps frames."""
     motion, keypoints = read_motion(files["motion"]), read_keypoints(files["keypoints"], name.camera)
     if abs(len(motion) - len(keypoints)) > 2:
-        raise UserError(f"{files['motion']} has {len(motion)} frames, {files['keypoints']} {len(keypoints)}; download both again")
+        raise UserError(
+            f"{files['motion']} has {len(motion)} frames, {files['keypoints']} {len(keypoints)}; download both again"
+        )
     frames = min(len(motion), len(keypoints)) * FPS // RATE
     if frames == 0:
         raise UserError(f"{files['motion']} has {len(motion)} frames, less than one of the picture; download it again")
@@ -230,5 +255,3 @@ def _link(source: Path, target: Path) -> None:
 def _ignored(folder: Path) -> set[str]:
     path = folder / "ignore_list.txt"
     return set(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else set()
-
-

@@ -9,7 +9,9 @@ GENRES = {
 }  # fmt: skip
 """Code -> genre, in the order of D2M-GAN's published genre embedding (rows 0 to 9)."""
 
-_NAME = re.compile(r"(?P<genre>g[A-Z]{2})_(?P<situation>s[A-Z]{2})_c(?P<camera>All|\d{2})_d\d{2}_(?P<music>m[A-Z]{2}\d)_ch\d{2}")
+_NAME = re.compile(
+    r"(?P<genre>g[A-Z]{2})_(?P<situation>s[A-Z]{2})_c(?P<camera>All|\d{2})_d\d{2}_(?P<music>m[A-Z]{2}\d)_ch\d{2}"
+)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ def check_frames(frames: int | None) -> None:
     """Raise UserError where clips/rows.csv can't be right about a clip that is ok."""
     if frames is None or not 1 <= frames <= CLIP_SECONDS * FPS:
         found = "no number of" if frames is None else shown(frames)
-        raise UserError(f"clips/rows.csv says it has {found} frames, a clip has 1 to {CLIP_SECONDS * FPS}; run the stage clips again")
+        raise UserError(
+            f"clips/rows.csv says it has {found} frames, a clip has 1 to {CLIP_SECONDS * FPS}; run the stage clips again"
+        )
 
 
 def demand(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> str:

@@ -55,13 +55,17 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
             raise Unreadable(path, f"{len(parts)} parts; an archive of arrays has at most {limits.ZIP_PARTS}")
         for name in names:
             if name not in parts:
-                raise Unreadable(path, f"'{name}' is missing; found {limits.shown(', '.join(sorted(parts)) or 'nothing')}")
+                raise Unreadable(
+                    path, f"'{name}' is missing; found {limits.shown(', '.join(sorted(parts)) or 'nothing')}"
+                )
         wanted = {name: parts[name] for name in (*names, *optional) if name in parts}
         if (size := sum(part.file_size for part in wanted.values())) > limits.ARRAY_BYTES:
             raise Unreadable(path, f"{size} bytes of arrays; at most {limits.ARRAY_BYTES} are unpacked")
         for name, part in wanted.items():
             if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise Unreadable(path, f"'{name}' is packed in a way that numpy does not write; write it with numpy.savez")
+                raise Unreadable(
+                    path, f"'{name}' is packed in a way that numpy does not write; write it with numpy.savez"
+                )
             data = archive.read(part)
             shape, fortran, kind = _header(path, file := io.BytesIO(data), len(data))
             values = np.frombuffer(data, kind, math.prod(shape), file.tell()) if 0 not in shape else np.empty(0, kind)
@@ -80,7 +84,10 @@ def _header(path: Path, file: BinaryIO, size: int) -> tuple[tuple[int, ...], boo
     if len(shape) > limits.ARRAY_AXES or min(shape, default=0) < 0:
         raise Unreadable(path, f"an array of {len(shape)} axes, one of them negative or more than {limits.ARRAY_AXES}")
     if (needed := math.prod(shape) * kind.itemsize) > size - file.tell():
-        raise Unreadable(path, f"not a whole .npy file: its numbers need {limits.shown(str(needed))} bytes, {size - file.tell()} are there")
+        raise Unreadable(
+            path,
+            f"not a whole .npy file: its numbers need {limits.shown(str(needed))} bytes, {size - file.tell()} are there",
+        )
     return shape, fortran, kind
 
 

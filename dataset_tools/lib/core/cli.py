@@ -25,7 +25,9 @@ class Parser(argparse.ArgumentParser):
         for before, value in pairwise(["", *args]):
             option, equals, rest = value.partition("=") if value.startswith("--") else (before, "=", value)
             if equals and not rest.strip():
-                self.error(f"{option if option.startswith('-') else 'an argument'} is empty; give it a value or leave it out")
+                self.error(
+                    f"{option if option.startswith('-') else 'an argument'} is empty; give it a value or leave it out"
+                )
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -41,8 +43,12 @@ def command_parser(module: str, doc: str) -> Parser:
 def stage_parser(module: str, doc: str) -> Parser:
     """Parser of `python -m <module>` with the arguments every stage has: --corpus and --root."""
     parser = command_parser(module, doc)
-    parser.add_argument("--corpus", help="folder of manifests/ to work on (default: `corpus` of params.yaml, else demo)")
-    parser.add_argument("--root", type=Path, default=Path("."), help="working folder with params.yaml, manifests/, data/, runs/")
+    parser.add_argument(
+        "--corpus", help="folder of manifests/ to work on (default: `corpus` of params.yaml, else demo)"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("."), help="working folder with params.yaml, manifests/, data/, runs/"
+    )
     return parser
 
 

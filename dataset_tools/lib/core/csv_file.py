@@ -60,7 +60,9 @@ def cells_of(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
             if number == 1 and re.match(r"sep=.\r?\n", text):
                 continue
             if long := next((cell for cell in row if len(cell) > CELL), ""):
-                raise ValueError(f"row {number}: a cell of {len(long)} letters, at most {CELL} are read; is a quote left open?")
+                raise ValueError(
+                    f"row {number}: a cell of {len(long)} letters, at most {CELL} are read; is a quote left open?"
+                )
             if row:
                 yield number, row
     except csv.Error as err:

@@ -21,7 +21,11 @@ def read_json(path: Path, most: int = limits.JSON_BYTES) -> object:
 
 def json_of(data: bytes, where: Path | str) -> object:
     """What bytes of JSON hold. Raises Unreadable, which begins with `where`, for what is no JSON or beyond `limits`."""
-    counted = ((b"[", limits.JSON_LISTS, "lists"), (b"{", limits.JSON_DICTS, "objects"), (b",", limits.JSON_VALUES, "values"))
+    counted = (
+        (b"[", limits.JSON_LISTS, "lists"),
+        (b"{", limits.JSON_DICTS, "objects"),
+        (b",", limits.JSON_VALUES, "values"),
+    )
     for sign, most, what in counted:
         if data.count(sign) > most:
             raise Unreadable(where, f"over {most} {what}; a file of this kind has fewer: cut it into parts")
@@ -37,6 +41,8 @@ def _depth(data: bytes) -> int:
     """How deep brackets nest; those in texts count too, where they are not closed."""
     now = deepest = 0
     for first in range(0, len(data), BLOCK):
-        levels = now + np.cumsum(STEP[np.frombuffer(data, np.uint8, min(BLOCK, len(data) - first), first)], dtype=np.int64)
+        levels = now + np.cumsum(
+            STEP[np.frombuffer(data, np.uint8, min(BLOCK, len(data) - first), first)], dtype=np.int64
+        )
         now, deepest = int(levels[-1]), max(deepest, int(levels.max()))
     return deepest

@@ -7,7 +7,18 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.names import given_name
 
 DATA_STAGES = ("sources", "download", "clips", "pose", "i3d", "audio", "split", "shards")
-MODEL_STAGES = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report")
+MODEL_STAGES = (
+    "vqvae",
+    "synthesizer",
+    "rhythm",
+    "prior",
+    "d2m_gan",
+    "generate",
+    "baselines",
+    "evaluate",
+    "tables",
+    "report",
+)
 COMMANDS = ("listen",)
 """Like stages in everything, but not in DVC's pipeline: they wait for people."""
 PROJECT = Path(__file__).resolve().parents[3]
@@ -32,7 +43,9 @@ class Layout:
         folder = self.root / "manifests" / self.corpus
         if not folder.is_dir():
             known = sorted(p.name for p in (self.root / "manifests").glob("*/") if (p / "clips.csv").exists())
-            raise UserError(f"unknown corpus '{self.corpus}': no folder {folder}; known here: {', '.join(known) or 'none'}")
+            raise UserError(
+                f"unknown corpus '{self.corpus}': no folder {folder}; known here: {', '.join(known) or 'none'}"
+            )
         return folder
 
     @property

@@ -120,7 +120,9 @@ def _no_file(path: Path) -> Iterator[None]:
 
 def _check(path: Path, found: os.stat_result, most: int | None) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{path}: {'a folder' if stat.S_ISDIR(found.st_mode) else 'a pipe, socket or device'}, not a file")
+        raise UserError(
+            f"{path}: {'a folder' if stat.S_ISDIR(found.st_mode) else 'a pipe, socket or device'}, not a file"
+        )
     _check_size(path, found.st_size, most)
 
 

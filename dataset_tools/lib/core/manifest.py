@@ -124,7 +124,9 @@ class Checksum:
 
     def __post_init__(self):
         if self.sha256 and not SHA256.fullmatch(self.sha256):
-            raise ValueError(f"sha256 must be 64 hexadecimal digits or empty, found '{shown(self.sha256)}'; `sha256sum FILE` prints them")
+            raise ValueError(
+                f"sha256 must be 64 hexadecimal digits or empty, found '{shown(self.sha256)}'; `sha256sum FILE` prints them"
+            )
 
 
 def scan_checksums(folder: Path) -> tuple[dict[str, str], list[str]]:

@@ -39,7 +39,9 @@ def given_name(value: object, what: str) -> str:
 def check_label(text: str, what: str) -> str:
     """A name that is no file's name, such as a genre: one line of at most `TEXT` letters, none of `CONTROL`. Raises ValueError."""
     if len(text) > TEXT or CONTROL.search(text):
-        raise ValueError(f"{what} must be one line of at most {TEXT} letters without control characters, found '{shown(text)}'")
+        raise ValueError(
+            f"{what} must be one line of at most {TEXT} letters without control characters, found '{shown(text)}'"
+        )
     return text
 
 

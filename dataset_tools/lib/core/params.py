@@ -34,10 +34,15 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     outer, _, inner = section.partition(".")
     unknown = [name for name in everything if name not in SECTIONS and name != outer]
     if outer not in everything:
-        raise UserError(f"{path}: section '{outer}' is missing" + (f"; it has '{shown(unknown[0])}', which is none" if unknown else ""))
+        raise UserError(
+            f"{path}: section '{outer}' is missing"
+            + (f"; it has '{shown(unknown[0])}', which is none" if unknown else "")
+        )
     for name in unknown:  # other keys are the user's own, which DVC and YAML's anchors allow
         if near := get_close_matches(str(name), SECTIONS, 1):
-            raise UserError(f"{path}: section '{shown(name)}' is not known; is {near[0]} meant? known: {', '.join(SECTIONS)}")
+            raise UserError(
+                f"{path}: section '{shown(name)}' is not known; is {near[0]} meant? known: {', '.join(SECTIONS)}"
+            )
     values = everything[outer] or {}
     if inner and isinstance(values, dict):
         values = values.get(inner) or {}
@@ -47,11 +52,15 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     inside = set(getattr(record, "sections", ()))
     for key in values:
         if key not in names | inside and not extra:
-            raise UserError(f"{path}: {section}.{shown(key)} is not a parameter; known: {', '.join(sorted(names | inside))}")
+            raise UserError(
+                f"{path}: {section}.{shown(key)} is not a parameter; known: {', '.join(sorted(names | inside))}"
+            )
     frozen = {k: _frozen(v) for k, v in values.items() if k in names}
     for key, kind in get_type_hints(record).items():
         if key in frozen and (wanted := _unfit(frozen[key], kind)):
-            raise UserError(f"{path}: {section}.{key} must be {wanted}, found '{shown(frozen[key])}'{_hint(frozen[key])}")
+            raise UserError(
+                f"{path}: {section}.{key} must be {wanted}, found '{shown(frozen[key])}'{_hint(frozen[key])}"
+            )
     try:
         return record(**frozen)
     except (TypeError, ValueError, OverflowError) as err:
@@ -64,7 +73,9 @@ def read_params(path: Path) -> dict:
         raise UserError(f"{path}: file not found; copy one of presets/ to it")
     everything = read_yaml(path)
     if not isinstance(everything, dict | None):
-        raise UserError(f"{path}: must be a mapping of sections, found '{shown(everything)}'; presets/demo.yaml shows it")
+        raise UserError(
+            f"{path}: must be a mapping of sections, found '{shown(everything)}'; presets/demo.yaml shows it"
+        )
     return everything or {}
 
 
@@ -99,7 +110,11 @@ def _in_words(schema: dict) -> str:
 
 
 def _hint(value: object) -> str:
-    return "; YAML reads 1e-4 as text: write 1.0e-4" if isinstance(value, str) and re.fullmatch(r"[\d.]+e-?\d+", value) else ""
+    return (
+        "; YAML reads 1e-4 as text: write 1.0e-4"
+        if isinstance(value, str) and re.fullmatch(r"[\d.]+e-?\d+", value)
+        else ""
+    )
 
 
 def corpus_of(path: Path) -> str:

@@ -47,7 +47,9 @@ RANGES = {
 """Column -> least and largest number. Of `frames`, `width` and `height` of a cut clip see `accounting.check_frames`: they cost
 the clip, not the table."""
 WORDS = {int: "a whole number", float: "a finite number", bool: "True or False"}
-WHOLE_NUMBER, NUMBER = (re.compile(p, re.ASCII) for p in (r"[+-]?\d{1,19}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"))
+WHOLE_NUMBER, NUMBER = (
+    re.compile(p, re.ASCII) for p in (r"[+-]?\d{1,19}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
+)
 CLOCK = re.compile(r"\d{1,4}(:\d{1,2}){1,2}([.,]\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 STATUSES = ("ok", "permanent", "auth", "transient", "failed", "dropped")
@@ -94,7 +96,9 @@ class Clip:
             if value is not None and not 0 <= value <= VIDEO_SECONDS:  # also nan
                 raise ValueError(f"{name} must be 0 s to {VIDEO_SECONDS} s, found {value}")
         if self.start is not None and self.end is not None and not 0 < self.end - self.start <= CLIP_SECONDS:
-            raise ValueError(f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most")
+            raise ValueError(
+                f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most"
+            )
         if self.official_split not in ("", "train", "val", "test"):
             raise ValueError(f"official_split must be train, val, test or empty, found '{self.official_split}'")
 
@@ -188,9 +192,13 @@ def scan_records(
     for number, cells in rows:
         try:
             if any(cells[len(header) :]):
-                raise ValueError(f"{len(cells)} cells, but {len(header)} columns; put a text that holds '{separator}' in quotes")
+                raise ValueError(
+                    f"{len(cells)} cells, but {len(header)} columns; put a text that holds '{separator}' in quotes"
+                )
             raw = dict(zip(header, cells + [""] * len(header)))
-            item = record(**{f.name: _convert(raw[f.name], hints[f.name], f.name, separator) for f in fields if f.name in raw})
+            item = record(
+                **{f.name: _convert(raw[f.name], hints[f.name], f.name, separator) for f in fields if f.name in raw}
+            )
         except ValueError as err:
             problems.append(f"{path} row {number}: {err}")
             continue
@@ -243,7 +251,9 @@ def _number(text: str, kind: type, name: str, separator: str) -> int | float | N
         return int(text) if WHOLE_NUMBER.fullmatch(text) else None
     if DECIMAL_COMMA.fullmatch(text):
         if separator == ",":
-            raise ValueError(f"{name} has a decimal comma in a table of commas, found '{shown(text)}'; write it with a point")
+            raise ValueError(
+                f"{name} has a decimal comma in a table of commas, found '{shown(text)}'; write it with a point"
+            )
         text = text.replace(",", ".")
     value = float(text) if NUMBER.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None

@@ -21,7 +21,20 @@ from dataset_tools.lib.core.errors import Unreadable, UserError
 if TYPE_CHECKING:
     import torch
 
-KINDS = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "ComplexFloat", "ComplexDouble")
+KINDS = (
+    "Float",
+    "Double",
+    "Half",
+    "BFloat16",
+    "Long",
+    "Int",
+    "Short",
+    "Char",
+    "Byte",
+    "Bool",
+    "ComplexFloat",
+    "ComplexDouble",
+)
 PLAIN = {
     "collections.OrderedDict", "__builtin__.set", "builtins.set", "torch.Size", "torch.device", "_codecs.encode", "torch.nn.parameter.Parameter",
     *(f"torch._utils.{name}" for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")),
@@ -32,7 +45,17 @@ PLAIN = {
 OLDER = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files of torch.save begin that are no zip archives: the first of five pickles, before the tensors' numbers."""
 PICKLES = 5
-TAKES = {"APPEND": 1, "SETITEM": 2, "BUILD": 1, "REDUCE": 1, "NEWOBJ": 1, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "STOP": 1}
+TAKES = {
+    "APPEND": 1,
+    "SETITEM": 2,
+    "BUILD": 1,
+    "REDUCE": 1,
+    "NEWOBJ": 1,
+    "TUPLE1": 1,
+    "TUPLE2": 2,
+    "TUPLE3": 3,
+    "STOP": 1,
+}
 """Instruction -> how many values it takes off the stack."""
 PUSHES = {
     "NONE", "NEWFALSE", "NEWTRUE", "BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1", "GLOBAL",
@@ -45,7 +68,9 @@ SPARE = 1000
 """Parameters that a network may register and lose while it is built, besides thrice those it ends with."""
 
 
-def read_tensors(path: Path, *, allow: Callable[[str], Any] = {}.get, stretched: bool = False, finite: bool = True) -> Any:
+def read_tensors(
+    path: Path, *, allow: Callable[[str], Any] = {}.get, stretched: bool = False, finite: bool = True
+) -> Any:
     """What a file of torch.save holds, zip or older, on the CPU: tensors, numbers, texts and containers of them.
 
     allow: of a name that no plain tensor needs, what it stands for; None refuses it. stretched: tensors may be larger than
@@ -60,7 +85,9 @@ def read_tensors(path: Path, *, allow: Callable[[str], Any] = {}.get, stretched:
             names = {name for pickle in _pickles(path, file) for name in _named(path, pickle)}
         allowed = {name: allow(name) for name in sorted(names - PLAIN)}
         if refused := [name for name, found in allowed.items() if found is None]:
-            raise Unreadable(path, f"it holds more than tensors ({limits.shown(refused[0])}), which only code of its own could read")
+            raise Unreadable(
+                path, f"it holds more than tensors ({limits.shown(refused[0])}), which only code of its own could read"
+            )
         content = _loaded(path, allowed)
         _check_tensors(path, content, stretched, finite)
     except UserError:
@@ -92,7 +119,9 @@ def _pickles(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
         for part in parts:
             if re.search(r"(^|/)data\.pkl$", part.filename):
                 if part.file_size > 10 * limits.TENSOR_STEPS:
-                    raise Unreadable(path, f"a pickle of {part.file_size} bytes; at most {10 * limits.TENSOR_STEPS} are read")
+                    raise Unreadable(
+                        path, f"a pickle of {part.file_size} bytes; at most {10 * limits.TENSOR_STEPS} are read"
+                    )
                 yield io.BytesIO(archive.read(part))
 
 
@@ -136,7 +165,10 @@ def _loaded(path: Path, allowed: dict[str, Any]) -> Any:
     import torch
 
     kinds = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")] if allowed else []
-    with warnings.catch_warnings(), torch.serialization.safe_globals([*((found, name) for name, found in allowed.items()), *kinds]):
+    with (
+        warnings.catch_warnings(),
+        torch.serialization.safe_globals([*((found, name) for name, found in allowed.items()), *kinds]),
+    ):
         warnings.simplefilter("ignore")
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -158,13 +190,22 @@ def _check_tensors(path: Path, content: Any, stretched: bool, finite: bool) -> N
         elif isinstance(item, torch.nn.Module):
             todo += [*item.parameters(), *item.buffers()]
         elif isinstance(item, torch.Tensor):
-            plain = item.layout == torch.strided and item.device.type == "cpu" and not item.is_quantized and not item.is_complex()
+            plain = (
+                item.layout == torch.strided
+                and item.device.type == "cpu"
+                and not item.is_quantized
+                and not item.is_complex()
+            )
             if not plain:
                 raise Unreadable(path, f"holds a tensor of {item.dtype} on '{item.device}', not of plain real numbers")
             size += item.numel() * item.element_size()
             held = item.untyped_storage().nbytes()
-            if not stretched and (item.numel() * item.element_size() > held or size > SHARED * path.stat().st_size + SMALL):
-                raise Unreadable(path, f"tensors larger than their numbers in the file: {tuple(item.shape)} of {held} bytes")
+            if not stretched and (
+                item.numel() * item.element_size() > held or size > SHARED * path.stat().st_size + SMALL
+            ):
+                raise Unreadable(
+                    path, f"tensors larger than their numbers in the file: {tuple(item.shape)} of {held} bytes"
+                )
             # what float64 holds may be infinite as float32, which networks have
             if finite and item.is_floating_point() and not torch.isfinite(item.float()).all():
                 raise Unreadable(path, "holds NaN or infinite weights; take another copy, or train it again")

@@ -175,7 +175,9 @@ def _receive(row: Weights, part: Path) -> None:
         said = answer.headers.get("Content-Length", "")
         total = (int(said) if said.isascii() and said.isdigit() else 0) + have
         most = row.bytes or limits.TENSOR_BYTES
-        read = patient(partial(answer.raw.read, decode_content=True), PATIENCE, answer.raw)  # not iter_content: it has a way of its own to read what comes in chunks
+        read = patient(
+            partial(answer.raw.read, decode_content=True), PATIENCE, answer.raw
+        )  # not iter_content: it has a way of its own to read what comes in chunks
         bar = tqdm(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True, delay=1)
         with bar, open(part, "ab" if have else "wb") as out:
             while block := read(BLOCK):
@@ -183,7 +185,9 @@ def _receive(row: Weights, part: Path) -> None:
                 bar.update(len(block))
                 if out.tell() > most:
                     part.unlink()
-                    raise UserError(f"weights {row.name}: {row.url} sends more than {most} bytes; check the address, nothing was kept")
+                    raise UserError(
+                        f"weights {row.name}: {row.url} sends more than {most} bytes; check the address, nothing was kept"
+                    )
 
 
 def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
@@ -220,7 +224,9 @@ def _read_pins(pins: Path) -> dict[str, str]:
     except UserError:
         raise
     except ValueError:
-        raise UserError(f"{pins}: not lines of name,sha256, as `fetch` writes them; remove it to pin the weights again") from None
+        raise UserError(
+            f"{pins}: not lines of name,sha256, as `fetch` writes them; remove it to pin the weights again"
+        ) from None
 
 
 def _git_blob_sha1(path: Path) -> str:

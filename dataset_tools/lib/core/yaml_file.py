@@ -30,7 +30,9 @@ class _Loader(yaml.SafeLoader):
             raise
         except Exception:  # noqa: BLE001
             kind = node.tag.rpartition(":")[2]
-            raise yaml.constructor.ConstructorError(None, None, f"'{shown(node.value)[:40]}' can't be read as {kind}", node.start_mark) from None
+            raise yaml.constructor.ConstructorError(
+                None, None, f"'{shown(node.value)[:40]}' can't be read as {kind}", node.start_mark
+            ) from None
 
 
 def read_yaml(path: Path) -> object:
@@ -62,9 +64,15 @@ def read_yaml(path: Path) -> object:
 def _what_is_wrong(err: yaml.YAMLError, text: str) -> str:
     """Where it is, what PyYAML says and, of a tab, what to do; without the lines of the file that PyYAML adds."""
     mark = getattr(err, "problem_mark", None)
-    said = " ".join(filter(None, (getattr(err, "context", None), getattr(err, "problem", None)))) or " ".join(str(err).split())
+    said = " ".join(filter(None, (getattr(err, "context", None), getattr(err, "problem", None)))) or " ".join(
+        str(err).split()
+    )
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
-    tab = "; indent with spaces, not with tabs" if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in said else ""
+    tab = (
+        "; indent with spaces, not with tabs"
+        if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in said
+        else ""
+    )
     return f"{f' line {mark.line + 1}' if mark else ''}: not YAML: {shown(said)}{tab}"
 
 
@@ -89,12 +97,16 @@ def _count(node: yaml.Node, path: Path, known: dict[int, tuple[int, int] | None]
     if isinstance(node, yaml.MappingNode):
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         if twice := next((key for key, times in keys.items() if times > 1), ""):
-            raise UserError(f"{path} line {node.start_mark.line + 1}: key '{shown(twice)}' stands twice in one mapping; keep one")
+            raise UserError(
+                f"{path} line {node.start_mark.line + 1}: key '{shown(twice)}' stands twice in one mapping; keep one"
+            )
     inside = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
     counts = [_count(child, path, known) for child in inside] if isinstance(node, yaml.CollectionNode) else []
     values, levels = 1 + sum(n for n, _ in counts), 1 + max((n for _, n in counts), default=0)
     if values > YAML_VALUES or levels > YAML_DEPTH + 1:
-        raise UserError(f"{path} line {node.start_mark.line + 1}: its aliases make more than {YAML_VALUES} values or {YAML_DEPTH} levels of it")
+        raise UserError(
+            f"{path} line {node.start_mark.line + 1}: its aliases make more than {YAML_VALUES} values or {YAML_DEPTH} levels of it"
+        )
     known[id(node)] = (values, levels)
     return known[id(node)]
 

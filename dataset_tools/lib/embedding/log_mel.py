@@ -57,7 +57,9 @@ def segment_patches(audio: np.ndarray, rate: int) -> list[np.ndarray]:
     """
     import soxr
 
-    resampled = np.asarray(audio, np.float32) if rate == RATE else soxr.resample(np.asarray(audio, np.float32), rate, RATE)
+    resampled = (
+        np.asarray(audio, np.float32) if rate == RATE else soxr.resample(np.asarray(audio, np.float32), rate, RATE)
+    )
     size = round(SEGMENT_SECONDS * RATE)
     # the resampler may round a sample off the end of the last segment
     parts = [resampled[at : at + size] for at in range(0, max(1, len(resampled) - size + 2), size)]

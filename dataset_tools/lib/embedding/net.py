@@ -44,14 +44,20 @@ def load_embedding(path: Path) -> EmbeddingNet:
     try:
         content = read_tensors(path)
         if not isinstance(content, dict) or content.get("kind") != KIND:
-            raise UserError(f"{path}: not the demo's embedding; train it with python -m dataset_tools.demo.train_embedding")
+            raise UserError(
+                f"{path}: not the demo's embedding; train it with python -m dataset_tools.demo.train_embedding"
+            )
         net = EmbeddingNet(len(content["genres"]))
         net.load_state_dict(dict(content["net"]))
     except Unreadable as err:
-        raise UserError(f"{path}: can't be read as the demo's embedding ({err.reason}); restore it from the clone") from None
+        raise UserError(
+            f"{path}: can't be read as the demo's embedding ({err.reason}); restore it from the clone"
+        ) from None
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
         if isinstance(err, UserError):
             raise
         reason = str(err).splitlines()[0][:120] if str(err) else type(err).__name__
-        raise UserError(f"{path}: can't be read as the demo's embedding ({reason}); restore it from the clone") from None
+        raise UserError(
+            f"{path}: can't be read as the demo's embedding ({reason}); restore it from the clone"
+        ) from None
     return net.eval().requires_grad_(False)

@@ -53,7 +53,9 @@ def start(method: str, target: Callable, *args) -> BaseProcess:
     the process guards itself first. Raises RuntimeError for a main module that starts processes when it is imported.
     """
     if _importing:
-        raise RuntimeError('the main module starts processes when it is imported: put that under `if __name__ == "__main__":`')
+        raise RuntimeError(
+            'the main module starts processes when it is imported: put that under `if __name__ == "__main__":`'
+        )
     context = multiprocessing.get_context(method)
     if method == "fork":
         process = context.Process(target=_run, args=(os.getpid(), (target, args)), daemon=True)

@@ -76,7 +76,9 @@ def run_all(
                         if alone.isdisjoint((worker.given[0], index)):
                             worker.give(index, waiting, items, timeout)
                 left = min(worker.deadline for worker in busy) - time.monotonic()
-                connection.wait([worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), LONGEST_WAIT))
+                connection.wait(
+                    [worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), LONGEST_WAIT)
+                )
                 for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
                     kind, outcome = worker.take()
                     if kind in ("ready", "step"):

@@ -73,7 +73,9 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
     schema = _text(shard, "schema", path)
     known = [f"{SCHEMA_NAME}/{version}" for version in (SCHEMA_VERSION, MOTION_VERSION)]
     if schema not in known:
-        raise UserError(f"{path}: schema '{shown(schema)}' is not {' or '.join(known)}, which this version reads; {REBUILD}")
+        raise UserError(
+            f"{path}: schema '{shown(schema)}' is not {' or '.join(known)}, which this version reads; {REBUILD}"
+        )
     for name, expected in (("fps", FPS), ("sample_rate", SAMPLE_RATE)):
         if _number(shard, name, path) != expected:
             raise UserError(f"{path}: {name} must be {expected}, found {_number(shard, name, path)}")
@@ -81,7 +83,9 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
     if texts["split"] not in SPLITS:
         raise UserError(f"{path}: split must be one of {', '.join(SPLITS)}, found '{shown(texts['split'])}'")
     if texts["pose_layout"] not in JOINTS:
-        raise UserError(f"{path}: pose_layout must be one of {', '.join(JOINTS)}, found '{shown(texts['pose_layout'])}'")
+        raise UserError(
+            f"{path}: pose_layout must be one of {', '.join(JOINTS)}, found '{shown(texts['pose_layout'])}'"
+        )
     with _as_user_error(path):
         check_texts(texts)
     motion_rate = _number(shard, "motion_rate", path) if schema == known[1] else 0

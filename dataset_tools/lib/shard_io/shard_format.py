@@ -139,7 +139,9 @@ def _write_clip(shard: h5py.File, clip: ShardClip, attrs: dict[str, str], motion
     check_counts({"frames": frames, "width": clip.width, "height": clip.height, "people": people}, windows)
     shapes = shapes_of(frames, people, JOINTS[attrs["pose_layout"]], windows, motion_rate)
     if (clip.motion is None) != (motion_rate == 0):
-        raise ValueError(f"{clip.clip_id}: {'no motion' if clip.motion is None else 'motion'} in a shard of motion_rate {motion_rate}")
+        raise ValueError(
+            f"{clip.clip_id}: {'no motion' if clip.motion is None else 'motion'} in a shard of motion_rate {motion_rate}"
+        )
     if clip.split != attrs["split"]:
         raise ValueError(f"{clip.clip_id}: split '{clip.split}' in a shard of '{attrs['split']}'")
     group = shard.create_group(clip.clip_id)
@@ -176,7 +178,9 @@ def check_numbers(name: str, values: np.ndarray) -> None:
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinite numbers")
     if name == "audio" and not (peak := np.abs(values).max(initial=0)) <= SHARD_PEAK:
-        raise ValueError(f"{name} holds samples up to {peak:g}, at most {SHARD_PEAK:g} are taken, for full scale is 1; scale it to -1..1")
+        raise ValueError(
+            f"{name} holds samples up to {peak:g}, at most {SHARD_PEAK:g} are taken, for full scale is 1; scale it to -1..1"
+        )
     if name == "pose" and not 0 <= values[..., 2].min(initial=0) <= values[..., 2].max(initial=0) <= 2:
         raise ValueError(f"{name} holds confidences outside 0..1")
 

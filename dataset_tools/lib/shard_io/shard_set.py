@@ -75,7 +75,9 @@ class ShardSet:
         for infos in corpora[1:]:
             for name in SHARED:
                 if (theirs := getattr(infos[0], name)) != (own := getattr(corpora[0][0], name)):
-                    raise UserError(f"{infos[0].path}: {name} is '{theirs}', but '{own}' in {self.folder}; make both corpora with the same")
+                    raise UserError(
+                        f"{infos[0].path}: {name} is '{theirs}', but '{own}' in {self.folder}; make both corpora with the same"
+                    )
         self.infos = tuple(info for infos in corpora for info in infos)
         rates, weights = {info.motion_rate for info in self.infos}, sorted({info.pose_weights for info in self.infos})
         self.info = dataclasses.replace(
@@ -96,7 +98,9 @@ class ShardSet:
     def _infos_of(self, folder: Path) -> list[ShardInfo]:
         paths = sorted(folder.glob(f"{self.split}-*.h5"))
         if not paths:
-            raise UserError(f"{folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards, or split.csv has no such clip")
+            raise UserError(
+                f"{folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards, or split.csv has no such clip"
+            )
         expected = [f"{self.split}-{number:05d}.h5" for number in range(len(paths))]
         if [path.name for path in paths] != expected:
             missing = sorted(set(expected) - {path.name for path in paths})
@@ -147,7 +151,11 @@ class ShardSet:
         index = self._home[clip_id][0]
         with damage_as_user_error(self.infos[index].path, clip_id):
             group = self._file(index)[clip_id]
-            motion = group["motion"][...] if self.info.motion_rate else np.zeros((group.attrs["frames"], 0, MOTION_WIDTH), np.float32)
+            motion = (
+                group["motion"][...]
+                if self.info.motion_rate
+                else np.zeros((group.attrs["frames"], 0, MOTION_WIDTH), np.float32)
+            )
             clip = Window(*(group[name][...] for name in STREAMS), motion)
             for name, values in zip(Window._fields, clip, strict=True):
                 check_numbers(name, values)

@@ -37,7 +37,9 @@ def read_motion(path: Path) -> np.ndarray:
     """float32 (T, R, 219), R steps for each video frame."""
     motion = _array("motion", path)
     if motion.ndim != 3 or motion.shape[1] == 0 or motion.shape[2] != MOTION_WIDTH or motion.dtype != np.float32:
-        raise ValueError(f"motion: {path.name} must be float32 (T, R, {MOTION_WIDTH}), found {motion.dtype} {motion.shape}")
+        raise ValueError(
+            f"motion: {path.name} must be float32 (T, R, {MOTION_WIDTH}), found {motion.dtype} {motion.shape}"
+        )
     return motion
 
 
@@ -45,7 +47,9 @@ def audio_frames(path: Path) -> int:
     """Whole video frames that a mono sound at 22 050 Hz lasts."""
     with _named("audio", path), open_sound(path) as sound:
         if sound.channels != 1 or sound.samplerate != SAMPLE_RATE:
-            raise ValueError(f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {sound.channels} x {sound.samplerate}")
+            raise ValueError(
+                f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {sound.channels} x {sound.samplerate}"
+            )
         return sound.frames // SAMPLES_PER_FRAME
 
 
@@ -66,5 +70,11 @@ def _named(stream: str, path: Path) -> Iterator[None]:
     try:
         yield
     except UserError as err:
-        reason = err.reason if isinstance(err, Unreadable) else "No such file" if not path.exists() else str(err).removeprefix(f"{path}: ")
+        reason = (
+            err.reason
+            if isinstance(err, Unreadable)
+            else "No such file"
+            if not path.exists()
+            else str(err).removeprefix(f"{path}: ")
+        )
         raise ValueError(f"{stream}: {path.name} is not readable: {reason}") from None

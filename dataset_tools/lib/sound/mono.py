@@ -7,7 +7,10 @@ silent in the mean of both.
 import numpy as np
 
 LOST = 0.05  # of the channels' mean power: the mean of two that are alike has 1 of it, of unlike ones a half
-FAINT, QUIET = 1e-6, 0.01  # mean power of a second below which nothing is lost with it: -60 dB of full scale, -20 dB of the whole sound
+FAINT, QUIET = (
+    1e-6,
+    0.01,
+)  # mean power of a second below which nothing is lost with it: -60 dB of full scale, -20 dB of the whole sound
 
 
 class Mixing:
@@ -37,10 +40,14 @@ class Mixing:
         if not powers or len(powers[0]) < 3:
             return None
         lengths[-1] = self.heard - self.rate * (len(powers) - 1)
-        if len(powers) > 1 and lengths[-1] <= self.rate // 2:  # a short rest counts to the last: a few samples cancel by chance
+        if (
+            len(powers) > 1 and lengths[-1] <= self.rate // 2
+        ):  # a short rest counts to the last: a few samples cancel by chance
             powers[-2:], lengths[-2:] = [powers[-2] + powers[-1]], [lengths[-2] + lengths[-1]]
         channels, mean = np.array(powers)[:, :-1], np.array(powers)[:, -1]
-        heard = channels.mean(axis=1) > np.maximum(FAINT, QUIET * channels.mean(axis=1).sum() / self.heard) * np.array(lengths)
+        heard = channels.mean(axis=1) > np.maximum(FAINT, QUIET * channels.mean(axis=1).sum() / self.heard) * np.array(
+            lengths
+        )
         if not (mean < LOST * channels.mean(axis=1))[heard].any():
             return None
         return int(channels.sum(axis=0).argmax())

@@ -61,7 +61,10 @@ def read_samples(path: Path, *, mono: bool = False, dtype: str = "float32", most
         blocks, count, mixing = [], 0, Mixing(rate)
         for block in _blocks(file, dtype, longest + 1 if most is None else most):
             if dtype == "float32" and not np.abs(block).max(initial=0) <= limits.LOUDEST:
-                raise Unreadable(path, f"holds samples that are NaN, infinite or over {limits.LOUDEST:g}; write it again within -1..1")
+                raise Unreadable(
+                    path,
+                    f"holds samples that are NaN, infinite or over {limits.LOUDEST:g}; write it again within -1..1",
+                )
             count += len(block)
             blocks.append(mixing.add(block.T) if mono else block)
         if not count:
@@ -98,7 +101,9 @@ def open_sound(path: Path) -> Iterator["SoundFile"]:
             least, most = limits.SOUND_RATES
             if not least <= file.samplerate <= most or not 1 <= file.channels <= limits.SOUND_CHANNELS:
                 found = f"{file.samplerate} Hz, {file.channels} channels"
-                raise Unreadable(path, f"a sound has {least} to {most} Hz and 1 to {limits.SOUND_CHANNELS} channels, found {found}")
+                raise Unreadable(
+                    path, f"a sound has {least} to {most} Hz and 1 to {limits.SOUND_CHANNELS} channels, found {found}"
+                )
             yield file
     except soundfile.SoundFileError as err:
         if "does not exist" in str(err):  # so libsndfile says of an MP3 without any frame
@@ -121,7 +126,10 @@ def _check_whole(path: Path, kind: str, seconds: float) -> None:
     import av
 
     if kind == "MP3" and (size := _sound_bytes(path)) > MP3_RATE * seconds + TAGS:
-        raise Unreadable(path, f"not a readable sound file: {seconds:.2f} s of MP3 in {size} bytes, most of which must be something else; write it again")
+        raise Unreadable(
+            path,
+            f"not a readable sound file: {seconds:.2f} s of MP3 in {size} bytes, most of which must be something else; write it again",
+        )
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
             stream = container.streams.audio[0]
@@ -132,7 +140,10 @@ def _check_whole(path: Path, kind: str, seconds: float) -> None:
     except (av.error.FFmpegError, LookupError, UnicodeDecodeError):
         return  # another opinion, but libsndfile has read it
     if there > 1.02 * seconds + SPARE:
-        raise Unreadable(path, f"changes its format after {seconds:.2f} of {there:.2f} s, or is damaged there; write it again as one sound")
+        raise Unreadable(
+            path,
+            f"changes its format after {seconds:.2f} of {there:.2f} s, or is damaged there; write it again as one sound",
+        )
 
 
 def _sound_bytes(path: Path) -> int:

@@ -53,7 +53,9 @@ def _piece(sound: np.ndarray, rate: int, start: float, speed: float, samples: in
     try:
         from python_stretch.Signalsmith import Stretch
     except ImportError as err:
-        raise UserError(f"music can't be stretched: the package python-stretch is not installed ({err}); pip install python-stretch") from None
+        raise UserError(
+            f"music can't be stretched: the package python-stretch is not installed ({err}); pip install python-stretch"
+        ) from None
     spare = round(SPARE * rate)
     taken = round((samples + 2 * spare) * speed)
     stretcher = Stretch(1)  # the seed of its dither: equal sounds for equal calls

@@ -22,7 +22,9 @@ def check_boxes(path: Path) -> None:
             for track in _inside(file, begin, end, b"trak"):
                 tracks += 1
                 if tracks > FILM_TRACKS:
-                    raise UserError(f"{path.name}: it has over {FILM_TRACKS} tracks, more than a film has; copy those of its picture and sound to a new file")
+                    raise UserError(
+                        f"{path.name}: it has over {FILM_TRACKS} tracks, more than a film has; copy those of its picture and sound to a new file"
+                    )
                 for edits in _inside(file, *track, b"edts"):
                     for at, stop in _inside(file, *edits, b"elst"):
                         file.seek(at)

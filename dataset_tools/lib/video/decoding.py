@@ -17,11 +17,17 @@ from av.video.frame import PictureType
 from dataset_tools.lib.core.limits import SIDE
 from dataset_tools.lib.video.media import open_media, picture_stream, zero_of
 
-EARLIER = (0.0, 10.0, 60.0)  # seconds before the wanted instant from which a clean frame is looked for, before all is decoded
+EARLIER = (
+    0.0,
+    10.0,
+    60.0,
+)  # seconds before the wanted instant from which a clean frame is looked for, before all is decoded
 ENOUGH = 3  # packets of which a decoder makes at least one frame
 REORDERED = {"h264", "hevc", "vvc"}  # codecs whose order of presentation FFmpeg leaves to the file
 PREDICTED = (PictureType.P, PictureType.B)
-MOST_LATE = 4  # pictures by which one is shown after its decoding: more that an edit list takes away are a film's beginning
+MOST_LATE = (
+    4  # pictures by which one is shown after its decoding: more that an edit list takes away are a film's beginning
+)
 
 
 Shown = tuple[int, av.VideoFrame, bool]
@@ -151,7 +157,9 @@ class _Order:
         self._in_doubt = stream.codec_context.name in REORDERED
         self._without = self._in_doubt and container.format.name == "avi"
         self._waiting: list[int] = []
-        self._late = 0  # by which what is stamped as decoded is shown after that: an edit list took it away with the stamps
+        self._late = (
+            0  # by which what is stamped as decoded is shown after that: an edit list took it away with the stamps
+        )
 
     def packets(self) -> Iterator[av.Packet]:
         newest = None
@@ -160,7 +168,9 @@ class _Order:
                 packet.pts = packet.dts  # FFmpeg guesses in AVI
             if self._in_doubt and packet.is_keyframe and packet.pts is not None and packet.pts == packet.dts:
                 index = self._stream.index_entries
-                if self._stream.codec_context.has_b_frames and len(index):  # with true stamps it would be shown after its decoding
+                if self._stream.codec_context.has_b_frames and len(
+                    index
+                ):  # with true stamps it would be shown after its decoding
                     few = len(index) <= MOST_LATE or index[MOST_LATE].timestamp >= 0
                     self._late = max(0, -index[0].timestamp) if few else 0
             if self._in_doubt and packet.pts is not None:

@@ -88,7 +88,9 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
         if getattr(err, "errno", None) in FULL:
             raise
         if getattr(err, "errno", None) == errno.ENOMEM:
-            raise NoMemory(f"{path.name}: there is not enough memory to read it: stop other programs, or use fewer workers") from None
+            raise NoMemory(
+                f"{path.name}: there is not enough memory to read it: stop other programs, or use fewer workers"
+            ) from None
         reason = getattr(err, "strerror", None) or str(err)
         raise UserError(f"{path.name}: not a readable video: {reason}") from None
 
@@ -97,14 +99,18 @@ def _opened(path: Path) -> av.container.InputContainer:
     try:
         return av.open(f"file:{path}", metadata_errors="replace", options=READING)
     except av.error.ArgumentError:
-        raise UserError(f"{path.name}: not a readable video: a playlist or a script, which leads to other files") from None
+        raise UserError(
+            f"{path.name}: not a readable video: a playlist or a script, which leads to other files"
+        ) from None
 
 
 def every_packet(container, path: Path, *streams) -> Iterator[av.Packet]:
     """All packets of an opened file, or of some of its streams. Raises UserError beyond `FILM_PACKETS` of them."""
     for number, packet in enumerate(container.demux(*streams)):
         if number > FILM_PACKETS:
-            raise UserError(f"{Path(path).name}: it has over {FILM_PACKETS} packets, more than a film of a day; encode it anew")
+            raise UserError(
+                f"{Path(path).name}: it has over {FILM_PACKETS} packets, more than a film of a day; encode it anew"
+            )
         yield packet
 
 
@@ -191,8 +197,14 @@ def sound_streams(container) -> list[av.AudioStream]:
     """The sounds that can be decoded, the one first that players play."""
     known = [stream for stream in container.streams.audio if stream.codec_context is not None]
     least, most = SOUND_RATES
-    heard = [s for s in known if least <= s.codec_context.sample_rate <= most and 1 <= s.codec_context.channels <= SOUND_CHANNELS]
-    return sorted(heard, key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ASIDE)))
+    heard = [
+        s
+        for s in known
+        if least <= s.codec_context.sample_rate <= most and 1 <= s.codec_context.channels <= SOUND_CHANNELS
+    ]
+    return sorted(
+        heard, key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ASIDE))
+    )
 
 
 def zero_of(container) -> float:

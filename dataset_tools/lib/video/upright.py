@@ -32,7 +32,9 @@ class Upright:
 
     def __init__(self, pixel_aspect: float, name: str = "video", *, high_range: bool = False):
         if not 1 / PIXEL_ASPECT <= pixel_aspect <= PIXEL_ASPECT:
-            raise UserError(f"{name}: its pixels are said to be {pixel_aspect:g} times as wide as high; correct that, or encode it anew")
+            raise UserError(
+                f"{name}: its pixels are said to be {pixel_aspect:g} times as wide as high; correct that, or encode it anew"
+            )
         self.pixel_aspect, self.name, self.high_range = pixel_aspect, name, high_range
         self.stored: tuple[int, int] | None = None
         self.shown: tuple[int, int] | None = None
@@ -77,7 +79,9 @@ class Upright:
             before, now = self._first[0] / self._first[1], frame.width / frame.height
             if abs(np.log(now / before)) > SAME_SHAPE:
                 found = "{} x {} to {} x {} px".format(*self._first, frame.width, frame.height)
-                raise UserError(f"{self.name}: its picture changes its shape, from {found}; cut the clip before or after that")
+                raise UserError(
+                    f"{self.name}: its picture changes its shape, from {found}; cut the clip before or after that"
+                )
 
 
 def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:

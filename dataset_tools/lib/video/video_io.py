@@ -38,9 +38,7 @@ X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": 
 T = TypeVar("T")
 
 
-def nearest_frames(
-    frames: Iterable[tuple[float, T]], start: float, count: int, fps: float = FPS
-) -> Iterator[T]:
+def nearest_frames(frames: Iterable[tuple[float, T]], start: float, count: int, fps: float = FPS) -> Iterator[T]:
     """For k = 0..count-1 the one of `timed_frames` nearest to `start` + k / fps seconds, but at most half of 1 / fps ahead
     of it; fewer frames only where the video ends before that.
 

@@ -44,7 +44,9 @@ def test_a_sound_and_a_score_for_every_clip(corpus, capsys):
     assert set(first) == {"about.txt", "rows.csv", "clip_002.wav", "clip_002.mid", "clip_003.wav", "clip_003.mid"}
     for row in rows.itertuples():
         audio, rate = soundfile.read(folder / f"{row.id}.wav", dtype="int16")
-        assert (audio.shape, rate) == ((3 * 22050,), 22050) and np.abs(audio / 32767).max() == pytest.approx(row.peak, abs=1e-3)
+        assert (audio.shape, rate) == ((3 * 22050,), 22050) and np.abs(audio / 32767).max() == pytest.approx(
+            row.peak, abs=1e-3
+        )
         assert len(read_midi(folder / f"{row.id}.mid")) == row.notes > 0
     (corpus / "params.yaml").write_text("baselines: {threads: 1, workers: 2}\n")
     assert baselines.main(run) == 0  # whichever process made them
@@ -52,7 +54,9 @@ def test_a_sound_and_a_score_for_every_clip(corpus, capsys):
 
 
 def test_the_online_network_is_trained_and_plays(corpus):
-    (corpus / "params.yaml").write_text("baselines: {threads: 1, dance2music: {method: online, beam: 5, steps: 2, batch: 2}}\n")
+    (corpus / "params.yaml").write_text(
+        "baselines: {threads: 1, dance2music: {method: online, beam: 5, steps: 2, batch: 2}}\n"
+    )
     run = ["--root", str(corpus), "--corpus", "demo", "--system", "dance2music", "--resume"]
     assert baselines.main(run) == 0
     folder = corpus / "runs/demo/baselines/dance2music"
@@ -81,7 +85,12 @@ def test_a_corpus_gives_training_songs_alone(corpus):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_has_what_the_stage_calls(name):
     module = importlib.import_module(SYSTEMS[name])
-    assert callable(module.train) and callable(module.compose) and callable(module.about) and module.Params() == module.Params()
+    assert (
+        callable(module.train)
+        and callable(module.compose)
+        and callable(module.about)
+        and module.Params() == module.Params()
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,8 +118,19 @@ def test_params_out_of_range(corpus, section, rule):
 @pytest.mark.parametrize("name", ["dance2music", "foley_music"])
 def test_shards_without_a_pose_are_refused_by_who_reads_it(corpus, name):
     for split, first in (("train", 0), ("test", 2)):
-        build_shards(corpus / "data/demo/shards", clips=2, seconds=3, split=split, first=first, motion_rate=60, pose_weights=NO_POSE)
-    with pytest.raises(UserError, match=f"shards: these shards hold SMPL motion only, but {name} reads the pose; take it out of `systems`"):
+        build_shards(
+            corpus / "data/demo/shards",
+            clips=2,
+            seconds=3,
+            split=split,
+            first=first,
+            motion_rate=60,
+            pose_weights=NO_POSE,
+        )
+    with pytest.raises(
+        UserError,
+        match=f"shards: these shards hold SMPL motion only, but {name} reads the pose; take it out of `systems`",
+    ):
         baselines.main(["--root", str(corpus), "--corpus", "demo", "--system", name])
     assert not (corpus / "runs/demo/baselines" / name).exists()
 

@@ -91,12 +91,24 @@ def i3d() -> Tensors:
 
 FOREIGN = {
     "an I3D network": i3d(),
-    "a JukeBox VQ-VAE": {"model": {"module.encoders.0.level_blocks.0.model.0.0.weight": torch.zeros(64, 1, 4)}, "step": 3},
-    "the state of an optimizer": {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]},
+    "a JukeBox VQ-VAE": {
+        "model": {"module.encoders.0.level_blocks.0.model.0.0.weight": torch.zeros(64, 1, 4)},
+        "step": 3,
+    },
+    "the state of an optimizer": {
+        "state": {0: {"step": torch.tensor(1.0)}},
+        "param_groups": [{"lr": 1e-4, "params": [0]}],
+    },
     "D2M-GAN's motion encoder": {"lin1.weight": torch.zeros(800, 75)},
     "D2M-GAN's discriminators": {"model.disc_0.model.layer_0.1.bias": torch.zeros(32)},
     "VGGish's PCA": {"pca_eigen_vectors": torch.zeros(128, 128), "pca_means": torch.zeros(128)},
-    "a checkpoint of this project": {"format": "d2m-checkpoint", "kind": "vqvae", "version": 1, "meta": {}, "state": {}},
+    "a checkpoint of this project": {
+        "format": "d2m-checkpoint",
+        "kind": "vqvae",
+        "version": 1,
+        "meta": {},
+        "state": {},
+    },
     "a Tensor, not a state dict": torch.zeros(3),
     "a dict of unknown layout; its first keys are a, b": {"a": torch.zeros(1), "b": torch.zeros(1)},
     "a dict of unknown layout; its first keys are none": {},
@@ -115,7 +127,9 @@ def test_another_networks_file_is_named(tmp_path, what):
 
 def test_code_in_a_file_does_not_run(tmp_path, capsys):
     torch.save({"model": Boom()}, tmp_path / "x.pt")
-    with pytest.raises(UserError, match=r"it holds more than tensors \((__builtin__\.|builtins\.)?print\).*expected torchvggish"):
+    with pytest.raises(
+        UserError, match=r"it holds more than tensors \((__builtin__\.|builtins\.)?print\).*expected torchvggish"
+    ):
         load_vggish(tmp_path / "x.pt")
     assert "code of the file" not in capsys.readouterr().out
 
@@ -123,7 +137,9 @@ def test_code_in_a_file_does_not_run(tmp_path, capsys):
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x1f\x8bxxxx", bytes(200)])
 def test_a_file_of_no_tensors_is_one_line(tmp_path, content):
     (tmp_path / "x.pt").write_bytes(content)
-    with pytest.raises(UserError, match=r"x.pt: not a (readable )?file of torch.save.*; expected torchvggish") as caught:
+    with pytest.raises(
+        UserError, match=r"x.pt: not a (readable )?file of torch.save.*; expected torchvggish"
+    ) as caught:
         load_vggish(tmp_path / "x.pt")
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="none.pt: file not found; expected torchvggish"):
@@ -142,9 +158,15 @@ def test_a_damaged_file_is_one_line(tmp_path):
     ("change", "complaint"),
     [
         (lambda t: t.pop("embeddings.4.bias"), r"it lacks embeddings\.4\.bias$"),
-        (lambda t: t.update({"features.99.weight": torch.zeros(1)}), r"it has features\.99\.weight, which is no part of it$"),
+        (
+            lambda t: t.update({"features.99.weight": torch.zeros(1)}),
+            r"it has features\.99\.weight, which is no part of it$",
+        ),
         (lambda t: t.update({"features.0.bias": torch.zeros(65)}), r"features\.0\.bias of shape \(65,\), not \(64,\)$"),
-        (lambda t: t.update({"features.0.bias": torch.zeros(64, dtype=torch.int64)}), r"torch.int64, not of a float type$"),
+        (
+            lambda t: t.update({"features.0.bias": torch.zeros(64, dtype=torch.int64)}),
+            r"torch.int64, not of a float type$",
+        ),
     ],
 )
 def test_names_and_shapes_are_demanded(tmp_path, change, complaint):

@@ -113,7 +113,9 @@ def test_jukebox_encodes_and_decodes_as_published(jukebox, level):
         distance = torch.cdist(z.transpose(1, 2).double(), k.double()[None])
         same(net.latents(sound(), level), z)
         found = net.encode(sound(), level)
-        assert found.shape == (2, 4096 // (8, 32, 128)[level]) and found.dtype == torch.int64 and len(found.unique()) > 3
+        assert (
+            found.shape == (2, 4096 // (8, 32, 128)[level]) and found.dtype == torch.int64 and len(found.unique()) > 3
+        )
         chosen = distance.gather(2, found[..., None])[..., 0]
         assert ((chosen - distance.min(2).values) <= 1e-5 * chosen).all()  # the nearest, or as near as rounding tells
         codes = torch.randint(2048, (2, 9), generator=torch.Generator().manual_seed(3))
@@ -144,7 +146,11 @@ def block_shapes(name: str, channels: int) -> Shapes:
     shapes: Shapes = {}
     for part, kernel in (("block.2", 3), ("block.4", 1), ("shortcut", 1)):
         at = f"{name}.{part}"
-        shapes |= {f"{at}.weight_g": (channels, 1, 1), f"{at}.weight_v": (channels, channels, kernel), f"{at}.bias": (channels,)}
+        shapes |= {
+            f"{at}.weight_g": (channels, 1, 1),
+            f"{at}.weight_v": (channels, channels, kernel),
+            f"{at}.bias": (channels,),
+        }
     return shapes
 
 
@@ -271,7 +277,9 @@ def test_the_low_generator_has_the_published_names_and_an_older_layout_is_refuse
     shapes = released_shapes("aistpp", "low")[1]
     assert len(shapes) == 237
     for at, (before, after), kernel in zip((1, 8, 15, 22, 29, 36, 43, 45), pairwise(CHANNELS), KERNELS, strict=True):
-        assert shapes.pop(f"model.{at}.weight") == (after, before, kernel) and shapes.pop(f"model.{at}.bias") == (after,)
+        assert shapes.pop(f"model.{at}.weight") == (after, before, kernel) and shapes.pop(f"model.{at}.bias") == (
+            after,
+        )
     blocks = {int(name.split(".")[1]) for name in shapes if name.startswith("model.")}
     assert blocks == {first + n for first in (2, 9, 16, 23, 30, 37) for n in range(4)}
     net = load_released(files / "aistpp-motion.pt", files / "aistpp-low.pt", level="low", corpus="aistpp").generator
@@ -305,21 +313,34 @@ def test_the_published_tiktok_low_generator_is_refused_with_the_reason(files):
 
 def test_files_of_another_corpus_level_or_network_are_named(files):
     load = lambda m, g, **names: load_released(files / m, files / g, **names)
-    with pytest.raises(UserError, match=r"tiktok-motion.pt: this is D2M-GAN's motion encoder.*for aistpp \(120 frames of 219 values\).*\(800, 75\)"):
+    with pytest.raises(
+        UserError,
+        match=r"tiktok-motion.pt: this is D2M-GAN's motion encoder.*for aistpp \(120 frames of 219 values\).*\(800, 75\)",
+    ):
         load("tiktok-motion.pt", "aistpp-high.pt", level="high", corpus="aistpp")
-    with pytest.raises(UserError, match=r"tiktok-high.pt: this is D2M-GAN's motion encoder|aistpp-high.pt: this is D2M-GAN's high-level"):
+    with pytest.raises(
+        UserError,
+        match=r"tiktok-high.pt: this is D2M-GAN's motion encoder|aistpp-high.pt: this is D2M-GAN's high-level",
+    ):
         load("aistpp-high.pt", "tiktok-motion.pt", level="high", corpus="aistpp")
-    with pytest.raises(UserError, match=r"aistpp-low.pt: this is D2M-GAN's low-level generator.*expected D2M-GAN's high-level generator"):
+    with pytest.raises(
+        UserError,
+        match=r"aistpp-low.pt: this is D2M-GAN's low-level generator.*expected D2M-GAN's high-level generator",
+    ):
         load("aistpp-motion.pt", "aistpp-low.pt", level="high", corpus="aistpp")
     with pytest.raises(UserError, match=r"tiktok-high.pt.*for aistpp, but it lacks genre_embed.weight"):
         load("aistpp-motion.pt", "tiktok-high.pt", level="high", corpus="aistpp")
-    with pytest.raises(UserError, match="level must be high or low and corpus tiktok or aistpp, found 'top' and 'aist'"):
+    with pytest.raises(
+        UserError, match="level must be high or low and corpus tiktok or aistpp, found 'top' and 'aist'"
+    ):
         load("aistpp-motion.pt", "aistpp-low.pt", level="top", corpus="aist")
 
 
 def test_each_file_is_read_once(files, monkeypatch):
     read, known = [], released.read_tensors
-    monkeypatch.setattr(released, "read_tensors", lambda path, expected: read.append(path.name) or known(path, expected))
+    monkeypatch.setattr(
+        released, "read_tensors", lambda path, expected: read.append(path.name) or known(path, expected)
+    )
     published_net(files / "tiktok-motion.pt", files / "tiktok-high.pt", "high", torch.zeros(16, 64))
     assert read == ["tiktok-motion.pt", "tiktok-high.pt"]
 

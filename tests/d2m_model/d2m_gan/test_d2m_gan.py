@@ -44,7 +44,9 @@ def setup(preset, level: str = "high"):
     net = DanceToCodes(preset, level, frames=60, joints=17, width=0.05, codebook=vqvae.codebook(2).k)
     judge = MultiScaleDiscriminator(discriminator_config(preset.discriminator, width=0.05))
     codes = 344 if level == "high" else 1378
-    target = Target(torch.randint(16, (2, codes)), torch.rand(2, 44100) - 0.5, torch.tensor([0, -60]), torch.randn(2, 64, codes))
+    target = Target(
+        torch.randint(16, (2, codes)), torch.rand(2, 44100) - 0.5, torch.tensor([0, -60]), torch.randn(2, 64, codes)
+    )
     return net, judge, vqvae, target
 
 
@@ -95,7 +97,9 @@ def test_the_soft_lookup_is_a_mean_whose_temperature_decides_how_many_entries_ar
     codes = torch.randn(2, 64, 5)
     likeliest = book[net.logits(codes, book).argmax(-1)].transpose(1, 2)
     torch.testing.assert_close(net.look_up(codes, book, 1e-6), likeliest)
-    torch.testing.assert_close(net.look_up(codes, book, 1e6), book.mean(0)[None, :, None].expand(2, -1, 5), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        net.look_up(codes, book, 1e6), book.mean(0)[None, :, None].expand(2, -1, 5), atol=1e-4, rtol=0
+    )
     weights = net.logits(codes, book).softmax(-1)
     torch.testing.assert_close(net.look_up(codes, book), (weights @ book).transpose(1, 2))
 
@@ -137,7 +141,9 @@ def test_windows_carry_the_codes_of_their_own_sound(tmp_path):
 def test_latents_are_those_that_the_codes_come_from(tmp_path):
     build_shards(tmp_path, clips=1, seconds=4)
     vqvae = tiny_vqvae(64)
-    batch = DanceData(WindowData(tmp_path, "train", 2), vqvae, "high", jitter=10, mirror=False, latents=True).batch(0, 0, 4)
+    batch = DanceData(WindowData(tmp_path, "train", 2), vqvae, "high", jitter=10, mirror=False, latents=True).batch(
+        0, 0, 4
+    )
     assert batch.music.latents.shape == (4, 64, 344)
     assert torch.equal(vqvae.quantise(batch.music.latents, 2).codes, batch.music.codes)
 
@@ -147,7 +153,9 @@ def test_what_trains_nothing_is_decoded_for_the_curves_alone(tmp_path, monkeypat
     build_shards(tmp_path / "shards", clips=1, seconds=3)
     decoded = []
     decode = JukeboxVQVAE.decode_latents
-    monkeypatch.setattr(JukeboxVQVAE, "decode_latents", lambda self, z, level: decoded.append(1) or decode(self, z, level))
+    monkeypatch.setattr(
+        JukeboxVQVAE, "decode_latents", lambda self, z, level: decoded.append(1) or decode(self, z, level)
+    )
     files = []
     for every in (1, 4):
         params = dataclasses.replace(TINY, preset="released", steps=4, log_every=every)
@@ -188,7 +196,10 @@ def test_a_loss_that_is_not_finite_is_one_clear_line(tmp_path):
     vqvae = tiny_vqvae()
     for parameter in vqvae.decoders[2].parameters():
         parameter.fill_(float("inf"))
-    with pytest.raises(UserError, match=r"loss '\w+' is (nan|inf) at step 0; last finite values \(step 0\): disc.*; lower the learning rate"):
+    with pytest.raises(
+        UserError,
+        match=r"loss '\w+' is (nan|inf) at step 0; last finite values \(step 0\): disc.*; lower the learning rate",
+    ):
         d2m_gan.train(tmp_path / "shards", vqvae, "high", "full", TINY, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -45,7 +45,9 @@ def test_other_rows_change_one_thing_that_is_no_cause():
         if name in PRESETS or "'s " in name or "+" in name:
             continue
         kin = start[name.split(",")[0]]
-        assert sum(getattr(row, f.name) != getattr(kin, f.name) for f in dataclasses.fields(row) if f.name != "name") == 1, name
+        assert (
+            sum(getattr(row, f.name) != getattr(kin, f.name) for f in dataclasses.fields(row) if f.name != "name") == 1
+        ), name
     for optimiser in (PRINTED, *(at(rate) for rates in RATES.values() for rate in rates)):
         assert dataclasses.asdict(dataclasses.replace(Params(), **optimiser)).items() >= optimiser.items()
 
@@ -54,7 +56,9 @@ def test_names_are_unique_over_all_parts():
     names = [row.name for part in PARTS.values() for row in part()]
     assert len(names) == len(set(names))
     assert all(row.part == part for part, rows in PARTS.items() for row in rows())
-    assert {(r.level, r.preset.name) for r in presets()} == {(level, name) for level in ("high", "low") for name in PRESETS}
+    assert {(r.level, r.preset.name) for r in presets()} == {
+        (level, name) for level in ("high", "low") for name in PRESETS
+    }
 
 
 @pytest.mark.parametrize("row", MIXTURES.values(), ids=lambda row: row.name)
@@ -71,7 +75,14 @@ def test_every_mixture_makes_codes_that_its_losses_can_reach(row):
 
 
 def training(name: str, seed: int, beats: float) -> dict:
-    score = {"beats": beats, "beats_low": beats - 0.1, "beats_high": beats + 0.1, "onsets": 0.0, "onsets_low": -0.1, "onsets_high": 0.1}
+    score = {
+        "beats": beats,
+        "beats_low": beats - 0.1,
+        "beats_high": beats + 0.1,
+        "onsets": 0.0,
+        "onsets_low": -0.1,
+        "onsets_high": 0.1,
+    }
     score |= {"onsets_a_clip": 22.0, "motion_share": 0.5, "fad": 24.0}
     return {"row": name, "seed": seed, "level": "high", "steps": 80, "batch": 8, **score}
 
@@ -79,11 +90,21 @@ def training(name: str, seed: int, beats: float) -> dict:
 def test_seeds_come_as_their_mean_and_range_and_differences_in_pairs():
     assert over_seeds([0.3, 0.1]) == "+0.200 (+0.100 to +0.300)" and over_seeds([0.3]) == "+0.300"
     mean, half = paired({0: 1.0, 1: 3.0, 2: 6.0, 9: 5.0}, {2: 3.0, 1: 1.0, 0: 0.0})
-    assert mean == 2 and half == pytest.approx(4.303 / 3**0.5, abs=1e-3)  # differences 1, 2, 3; t of 2 degrees of freedom
+    assert mean == 2 and half == pytest.approx(
+        4.303 / 3**0.5, abs=1e-3
+    )  # differences 1, 2, 3; t of 2 degrees of freedom
     assert paired({0: 1.0, 1: 2.0, 2: 3.0}, {0: 1.0, 1: 2.0}) is None  # two pairs tell too little
 
-    rows = [*(training("fixed", s, 0.3) for s in range(3)), *(training("fixed, half", s, 0.1 + 0.01 * s) for s in range(3))]
+    rows = [
+        *(training("fixed", s, 0.3) for s in range(3)),
+        *(training("fixed, half", s, 0.1 + 0.01 * s) for s in range(3)),
+    ]
     start, half, single = as_table([*rows, training("fixed, new", 0, 0.5)]).splitlines()[2:]
     assert start.startswith("| fixed | high | 80 × 8 | 3 | +0.300 (+0.300 to +0.300) |") and start.endswith("|  |  |")
-    assert half.startswith("| fixed, half | high | 80 × 8 | 3 | +0.110 (+0.100 to +0.120) |") and "| -0.190 ± 0.025 |" in half
-    assert single.startswith("| fixed, new | high | 80 × 8 | 1 | +0.500 [+0.400, +0.600] |") and single.endswith("|  |  |")
+    assert (
+        half.startswith("| fixed, half | high | 80 × 8 | 3 | +0.110 (+0.100 to +0.120) |")
+        and "| -0.190 ± 0.025 |" in half
+    )
+    assert single.startswith("| fixed, new | high | 80 × 8 | 1 | +0.500 [+0.400, +0.600] |") and single.endswith(
+        "|  |  |"
+    )

@@ -41,7 +41,9 @@ def test_mirrored_motion_turns_x_round_and_exchanges_sides():
     order = np.arange(24)
     for pair in SMPL_PAIRS:
         order[list(pair)] = order[list(pair)[::-1]]
-    expected = motion_of((turns * [1, -1, -1])[:, order], place * [-1, 1, 1])  # in a mirror x-turns stay, others reverse
+    expected = motion_of(
+        (turns * [1, -1, -1])[:, order], place * [-1, 1, 1]
+    )  # in a mirror x-turns stay, others reverse
     made = mirrored_motion(motion_of(turns, place))
     np.testing.assert_allclose(made, expected, atol=1e-6)
     np.testing.assert_allclose(mirrored_motion(made), motion_of(turns, place), atol=1e-6)
@@ -71,7 +73,10 @@ def test_every_preset_reads_motion(preset, level):
     net = DanceToCodes(PRESETS[preset], level, frames=60, steps=2, width=0.05).eval()
     motion = torch.rand(2, 60, 2, 219)
     with torch.no_grad():
-        codes, other = (net(m, (1, 1), torch.rand(2, 2048, generator=torch.Generator().manual_seed(1))) for m in (motion, motion.flip(1)))
+        codes, other = (
+            net(m, (1, 1), torch.rand(2, 2048, generator=torch.Generator().manual_seed(1)))
+            for m in (motion, motion.flip(1))
+        )
     assert codes.shape == (2, 64, {"high": 344, "low": 1378}[level]) and not torch.equal(codes, other)
     with pytest.raises(ValueError, match="either joints or steps"):
         DanceToCodes(PRESETS[preset], level, frames=60, steps=2, joints=17)
@@ -85,9 +90,14 @@ def test_sizes_are_those_of_the_published_aistpp_files():
     with torch.device("meta"):
         for level in ("high", "low"):
             net = DanceToCodes(PRESETS["released"], level, frames=60, steps=2, genres=[str(n) for n in range(10)])
-            published = ReleasedMotionEncoder(120, 219), ReleasedCodeGenerator(level, 1024 + VISUAL, CODES[level], genres=10)
+            published = (
+                ReleasedMotionEncoder(120, 219),
+                ReleasedCodeGenerator(level, 1024 + VISUAL, CODES[level], genres=10),
+            )
             for ours, theirs in zip((net.motion_encoder, net.generator), published, strict=True):
-                assert {n: p.shape for n, p in ours.state_dict().items()} == {n: p.shape for n, p in theirs.state_dict().items()}
+                assert {n: p.shape for n, p in ours.state_dict().items()} == {
+                    n: p.shape for n, p in theirs.state_dict().items()
+                }
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +120,21 @@ def test_trains_on_motion_and_makes_music_of_it(shards, tmp_path, params):
     test = ShardSet(shards, "test")
     load = partial(played, tmp_path, inputs_of(test.info))
     assert load().stream == "motion"
-    rows = generate.generate_split(test, load, tmp_path / "sounds", GenerateParams(denoise=0.0), "test", rhythm=tmp_path)
+    rows = generate.generate_split(
+        test, load, tmp_path / "sounds", GenerateParams(denoise=0.0), "test", rhythm=tmp_path
+    )
     assert [row.id for row in rows] == ["clip_002", "clip_003"] and all(row.seconds == 3 for row in rows)
-    generate.generate_split(test, load, tmp_path / "again", GenerateParams(denoise=0.0, workers=2), "test", rhythm=tmp_path)
+    generate.generate_split(
+        test, load, tmp_path / "again", GenerateParams(denoise=0.0, workers=2), "test", rhythm=tmp_path
+    )
     for row in rows:  # whichever process made it
-        assert (tmp_path / "again" / f"{row.id}.wav").read_bytes() == (tmp_path / "sounds" / f"{row.id}.wav").read_bytes()
+        assert (tmp_path / "again" / f"{row.id}.wav").read_bytes() == (
+            tmp_path / "sounds" / f"{row.id}.wav"
+        ).read_bytes()
     inputs = inputs_of(test.info)
-    MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", inputs | {"pose_weights": "any"})  # it sees no keypoints
+    MusicModel.load(
+        tmp_path / "model.pt", tmp_path / "synthesizer.pt", inputs | {"pose_weights": "any"}
+    )  # it sees no keypoints
     del inputs["motion_rate"]
     with pytest.raises(UserError, match="was trained with motion_rate '60', but these dances have 'none'"):
         MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", inputs)
@@ -150,7 +168,13 @@ def test_what_does_not_fit_together_is_one_line(shards, tmp_path):
     build_shards(tmp_path / "keypoints", clips=1, seconds=3)
     with pytest.raises(UserError, match="d2m_gan.stream is 'motion', but these shards hold keypoints only"):
         d2m_gan.train(tmp_path / "keypoints", tiny_vqvae(), "high", "full", MOTION, tmp_path)
-    attrs = {"corpus": "a", "split": "train", "pose_layout": "coco17", "pose_weights": NO_POSE, "i3d_weights": "imported"}
+    attrs = {
+        "corpus": "a",
+        "split": "train",
+        "pose_layout": "coco17",
+        "pose_weights": NO_POSE,
+        "i3d_weights": "imported",
+    }
     write_shard(tmp_path / "imported" / "train-00000.h5", [build_clip(0, motion_rate=60)], attrs, 60)
     with pytest.raises(UserError, match="d2m_gan.stream is 'pose', but these shards hold SMPL motion only"):
         d2m_gan.train(tmp_path / "imported", tiny_vqvae(), "high", "full", TINY, tmp_path)

@@ -38,9 +38,24 @@ def root(tmp_path_factory):
 
 
 def write_params(root, **changes) -> None:
-    names = [*GENRES, *GENRE_NAMES[len(GENRES):]]
-    section = {"preset": "released", "genres": names, "motion_weights": "motion.pt", "generator_weights": "{level}.pt", "threads": 2}
-    (root / "params.yaml").write_text(yaml.safe_dump({"corpus": "tiny", "synthesizer": {"weights": "vqvae_{level}.pt"}, "d2m_gan": section | changes, "generate": {"threads": 2}}))
+    names = [*GENRES, *GENRE_NAMES[len(GENRES) :]]
+    section = {
+        "preset": "released",
+        "genres": names,
+        "motion_weights": "motion.pt",
+        "generator_weights": "{level}.pt",
+        "threads": 2,
+    }
+    (root / "params.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "corpus": "tiny",
+                "synthesizer": {"weights": "vqvae_{level}.pt"},
+                "d2m_gan": section | changes,
+                "generate": {"threads": 2},
+            }
+        )
+    )
 
 
 def test_they_play_as_published_through_the_commands(root, capsys):
@@ -55,14 +70,20 @@ def test_they_play_as_published_through_the_commands(root, capsys):
         assert sound.getnframes() == 3 * 22050
     clip = ShardSet(root / "data" / "tiny" / "shards", "test").read("clip_000", 0, 60)
     motion, visual = torch.from_numpy(clip.motion)[None], torch.rand(1, 2048)
-    model = MusicModel.load(out / "model.pt", root / "runs" / "tiny" / "synthesizer" / "high" / "model.pt", {"motion_rate": "60"})
+    model = MusicModel.load(
+        out / "model.pt", root / "runs" / "tiny" / "synthesizer" / "high" / "model.pt", {"motion_rate": "60"}
+    )
     published = load_released(root / "motion.pt", root / "high.pt", level="high", corpus="aistpp")
     with torch.no_grad():
         expected = published(motion.flatten(1, 2), visual[:, None], torch.tensor([0]))
     assert (expected.abs() < 99).any()  # where the tanh tells values apart
-    torch.testing.assert_close(model.for_genre(GENRES[0]).generated(motion, (1, 1), visual), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(
+        model.for_genre(GENRES[0]).generated(motion, (1, 1), visual), expected, rtol=1e-5, atol=1e-3
+    )
     with pytest.raises(UserError, match="trained with motion_rate '60', but these dances have 'none'"):
-        MusicModel.load(out / "model.pt", root / "runs" / "tiny" / "synthesizer" / "high" / "model.pt", {"pose_layout": "coco17"})
+        MusicModel.load(
+            out / "model.pt", root / "runs" / "tiny" / "synthesizer" / "high" / "model.pt", {"pose_layout": "coco17"}
+        )
 
 
 @pytest.mark.parametrize(
@@ -70,11 +91,27 @@ def test_they_play_as_published_through_the_commands(root, capsys):
     [
         ({"motion_weights": ""}, (), "motion_weights and generator_weights go together"),
         ({"motion_weights": "none.pt"}, (), "weights 'none.pt': neither a name in .* nor a file"),
-        ({"motion_weights": "tiktok.pt"}, (), "tiktok.pt: d2m_gan.genres are given, but .* tiktok are not told the genre"),
-        ({"motion_weights": "tiktok.pt", "genres": []}, (), r"high.pt: this is D2M-GAN's high-level generator .*expected .* for tiktok"),
+        (
+            {"motion_weights": "tiktok.pt"},
+            (),
+            "tiktok.pt: d2m_gan.genres are given, but .* tiktok are not told the genre",
+        ),
+        (
+            {"motion_weights": "tiktok.pt", "genres": []},
+            (),
+            r"high.pt: this is D2M-GAN's high-level generator .*expected .* for tiktok",
+        ),
         ({"generator_weights": "motion.pt"}, (), "motion.pt: this is D2M-GAN's motion encoder"),
-        ({"motion_weights": "high.pt"}, (), "high.pt: this is D2M-GAN's high-level generator .*expected D2M-GAN's motion encoder"),
-        ({"motion_weights": "tiktok.pt", "genres": []}, ("--level", "low", "--generator-weights", "high.pt"), "for TikTok cannot run"),
+        (
+            {"motion_weights": "high.pt"},
+            (),
+            "high.pt: this is D2M-GAN's high-level generator .*expected D2M-GAN's motion encoder",
+        ),
+        (
+            {"motion_weights": "tiktok.pt", "genres": []},
+            ("--level", "low", "--generator-weights", "high.pt"),
+            "for TikTok cannot run",
+        ),
         ({"genres": ["a", "b"]}, (), "genres must be the corpus's names of gBR, gPO"),
         ({}, ("--variant", "no_motion"), "no_motion of released is not"),
         ({}, ("--variant", "paper.full"), "genres|paper.full of paper is not"),
@@ -91,5 +128,7 @@ def test_what_is_missing_or_unfit_is_one_line_and_nothing_is_written(root, chang
 def test_a_missing_vq_vae_is_said(root, tmp_path):
     write_params(root)
     (root / "runs" / "tiny" / "synthesizer" / "high" / "model.pt").rename(tmp_path / "aside.pt")
-    with pytest.raises(UserError, match="synthesizer/high/model.pt: file not found; run the stages before this one first"):
+    with pytest.raises(
+        UserError, match="synthesizer/high/model.pt: file not found; run the stages before this one first"
+    ):
         d2m_gan.main(["--root", str(root)])

@@ -38,7 +38,12 @@ def score(tmp_path, capsys):
 
     def call(generated, reference, *more):
         out = tmp_path / "scores.json"
-        assert evaluate_command.main(["--generated", str(generated), "--reference", str(reference), "--json", str(out), *more]) == 0
+        assert (
+            evaluate_command.main(
+                ["--generated", str(generated), "--reference", str(reference), "--json", str(out), *more]
+            )
+            == 0
+        )
         return json.loads(out.read_text()), capsys.readouterr().out
 
     return call
@@ -54,7 +59,14 @@ def test_folders_are_scored_and_said_what_was_done_to_them(tmp_path, audio, scor
     systems = found["systems"]
     assert found["clips"] == 3 and found["songs"] is None
     assert systems["ground truth"]["P1"]["hit_micro"] == 100 and systems["generated"]["kind"] == "model"
-    assert set(systems) == {"generated", "ground truth", "shuffled ground truth", "fixed click", "silence", "white noise"}
+    assert set(systems) == {
+        "generated",
+        "ground truth",
+        "shuffled ground truth",
+        "fixed click",
+        "silence",
+        "white noise",
+    }
     for line in (
         "1 generated files resampled from 44100 to 22050 Hz",
         "1 generated files have several channels: scored as the mean of them: c0",
@@ -67,7 +79,9 @@ def test_folders_are_scored_and_said_what_was_done_to_them(tmp_path, audio, scor
     ):
         assert line in printed, printed
     hit = systems["generated"]["P1"]
-    assert hit["hit_micro"] == pytest.approx(100 * 5 / 9), "3 + 2 of 3 x 3 seconds: a third of c1 is missing, c2 is silent"
+    assert hit["hit_micro"] == pytest.approx(100 * 5 / 9), (
+        "3 + 2 of 3 x 3 seconds: a third of c1 is missing, c2 is silent"
+    )
     assert "55.6 [0.0, 100.0]" in printed and hit["hit_micro_low"] == 0
     again, _ = score(generated, reference)
     assert again == found
@@ -78,11 +92,17 @@ def test_folders_are_scored_and_said_what_was_done_to_them(tmp_path, audio, scor
 def test_a_short_sound_can_not_win(tmp_path, audio, score):
     """One sample of the true music, or its first second: what is missing counts, in every protocol. A little is forgiven."""
     reference = write_folder(tmp_path / "reference", audio)
-    generated = write_folder(tmp_path / "generated", {"c0": audio["c0"][:1], "c1": audio["c1"][:RATE], "c2": np.tile(audio["c2"], 2)})
+    generated = write_folder(
+        tmp_path / "generated", {"c0": audio["c0"][:1], "c1": audio["c1"][:RATE], "c2": np.tile(audio["c2"], 2)}
+    )
     found, printed = score(generated, reference)
     own = found["systems"]["generated"]
     assert own["P1"]["hit_micro"] == own["P1"]["coverage_micro"] == pytest.approx(100 * (0 + 1 + 3) / 9)
-    assert own["P2"]["BHS"] == pytest.approx(100 * (0 + 1 / 3 + 1) / 3) and own["P3"]["BHS"] < 60 and own["P4"]["onsets_70ms"]["own"] < 0.7
+    assert (
+        own["P2"]["BHS"] == pytest.approx(100 * (0 + 1 / 3 + 1) / 3)
+        and own["P3"]["BHS"] < 60
+        and own["P4"]["onsets_70ms"]["own"] < 0.7
+    )
     for line in (
         "c0: the generated sound has 0.00 s, its reference 3.00 s: the missing 3.00 s count as silence",
         "c1: the generated sound has 1.00 s, its reference 3.00 s: the missing 2.00 s count as silence",
@@ -91,7 +111,10 @@ def test_a_short_sound_can_not_win(tmp_path, audio, score):
         assert line in printed
     write_folder(generated, {name: sound[: int(2.8 * RATE)] for name, sound in audio.items()})
     found, printed = score(generated, reference)
-    assert found["systems"]["generated"]["P1"]["hit_micro"] == 100 and "3 of 3 pairs differ in length by a tenth or less" in printed
+    assert (
+        found["systems"]["generated"]["P1"]["hit_micro"] == 100
+        and "3 of 3 pairs differ in length by a tenth or less" in printed
+    )
 
 
 def test_pairs_name_files_and_songs(tmp_path, audio, score):
@@ -109,7 +132,10 @@ def test_pairs_name_files_and_songs(tmp_path, audio, score):
 def test_training_music_gives_genre_fad_and_novelty(tmp_path, audio, score):
     """Each dance's own music is in the folder of its genre: the ground truth is found again."""
     rng = np.random.default_rng(0)
-    music = {n: (rng.standard_normal(3 * RATE) * np.sin(np.arange(3 * RATE) * f)).astype(np.float32) * 0.1 for n, f in (("a", 0.02), ("b", 0.3))}
+    music = {
+        n: (rng.standard_normal(3 * RATE) * np.sin(np.arange(3 * RATE) * f)).astype(np.float32) * 0.1
+        for n, f in (("a", 0.02), ("b", 0.3))
+    }
     reference = write_folder(tmp_path / "reference", music)
     generated = write_folder(tmp_path / "generated", {"a": music["b"], "b": music["b"]})
     write_folder(write_folder(tmp_path / "train", {}) / "jazz", {"x": music["a"]})
@@ -120,8 +146,16 @@ def test_training_music_gives_genre_fad_and_novelty(tmp_path, audio, score):
     found, printed = score(generated, reference, *more)
     own, made = found["systems"]["ground truth"], found["systems"]["generated"]
     assert own["genre"]["accuracy"] == 100 and made["genre"]["accuracy"] == 50 and found["genre"]["chance"] == 50
-    assert found["systems"]["random training song"]["genre"]["accuracy"] in (0, 50, 100) and "random training song, which" not in printed
-    assert "too few" in made["fad"]["declined"] and "music in train" in printed and "genre %" in printed and "demo weights" in printed
+    assert (
+        found["systems"]["random training song"]["genre"]["accuracy"] in (0, 50, 100)
+        and "random training song, which" not in printed
+    )
+    assert (
+        "too few" in made["fad"]["declined"]
+        and "music in train" in printed
+        and "genre %" in printed
+        and "demo weights" in printed
+    )
     without, printed = score(generated, reference, *more[2:])
     assert "genre" not in without["systems"]["generated"] and "No genre accuracy: not every dance" in printed
     table.write_text(table.read_text().replace("jazz", "tango"))
@@ -211,7 +245,9 @@ def test_pairs_of_any_region_and_composition(tmp_path, audio):
     assert sorted(read_pairs(folder, other).generated) == ["b", "caf\u00e9"]
 
 
-@pytest.mark.parametrize("times", [[-1.0, 2.0], [0.5, 1e300], [[0.5], [1.0]], ["a"], [b"a"], [np.nan], [1.0, 0.5], [True]], ids=str)
+@pytest.mark.parametrize(
+    "times", [[-1.0, 2.0], [0.5, 1e300], [[0.5], [1.0]], ["a"], [b"a"], [np.nan], [1.0, 0.5], [True]], ids=str
+)
 def test_true_beats_are_seconds_of_a_clip(tmp_path, times):
     np.savez(tmp_path / "a.npz", beats=np.array(times))
     with pytest.raises(UserError, match="a.npz: "):
@@ -235,11 +271,16 @@ def corpus(tmp_path):
     build_shards(tmp_path / "data/demo/shards", clips=2, seconds=2)
     test = build_shards(tmp_path / "data/demo/shards", clips=2, seconds=2, split="test", first=2)
     sounds = {c.clip_id: test.read(c.clip_id).audio for c in test.clips}
-    for stage, names in {"generate": ("high-full", "low-full", "high-stale"), "baselines": ("dance2music", "stale")}.items():
+    for stage, names in {
+        "generate": ("high-full", "low-full", "high-stale"),
+        "baselines": ("dance2music", "stale"),
+    }.items():
         (tmp_path / "runs/demo" / stage).mkdir(parents=True)
         for name in names:
             (write_folder(tmp_path / "runs/demo" / stage / name, sounds) / "about.txt").write_text("a search\n")
-    (tmp_path / "params.yaml").write_text("levels: [high, low]\nmodels: [full]\nsystems: [dance2music]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n")
+    (tmp_path / "params.yaml").write_text(
+        "levels: [high, low]\nmodels: [full]\nsystems: [dance2music]\nevaluate: {draws: 100, protocols: [P1, P4], embedding: demo}\n"
+    )
     return tmp_path
 
 
@@ -250,12 +291,16 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     (folder / "summary" / "high-stale.json").write_text("{}")
     first = (folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes()
     systems = json.loads(first[0])["systems"]
-    assert [n for n, s in systems.items() if s["kind"] == "model"] == ["high-full", "low-full"], "stale folders are not scored"
+    assert [n for n, s in systems.items() if s["kind"] == "model"] == ["high-full", "low-full"], (
+        "stale folders are not scored"
+    )
     assert [n for n, s in systems.items() if s["kind"] == "baseline"] == ["dance2music"]
     assert systems["dance2music"]["about"] == "a search" and "about" not in systems["high-full"]
     assert {"VQ reconstruction high", "VQ reconstruction low", "random training song", "ground truth"} <= set(systems)
     assert "motion_to_music" in systems["high-full"]["P4"] and "P2" not in systems["high-full"]
-    assert systems["high-full"]["genre"]["segments"] == 2 and systems["high-full"]["novelty"]["novelty"] == pytest.approx(1, abs=0.05)
+    assert systems["high-full"]["genre"]["segments"] == 2 and systems["high-full"]["novelty"][
+        "novelty"
+    ] == pytest.approx(1, abs=0.05)
     assert "demo weights" in json.loads(first[0])["embedding"]["label"]
     shown = json.loads((folder / "summary" / "ground-truth.json").read_text())
     assert shown["P1_hit"] == 100 and set(shown) <= set((folder / "systems.csv").read_text().split("\n")[0].split(","))
@@ -279,7 +324,9 @@ def test_what_is_known_of_beats_and_codes_is_scored(corpus, monkeypatch):
         beats = beats_of(n, 2.0)
         np.savez(truth / f"clip_{n:03d}.npz", beats=beats, downbeats=beats[:1])
         if n > 1:
-            (rhythm / f"clip_{n:03d}.json").write_text(json.dumps({"fps": 30, "beats": list(beats + 0.02), "downbeats": [beats[0] + 0.02]}))
+            (rhythm / f"clip_{n:03d}.json").write_text(
+                json.dumps({"fps": 30, "beats": list(beats + 0.02), "downbeats": [beats[0] + 0.02]})
+            )
     made = corpus / "runs/demo/generate/high-full"
     np.save(made / "clip_002.codes.npy", np.r_[training[100:250], 60:80])
     np.save(made / "clip_003.codes.npy", np.arange(100, 200))
@@ -288,13 +335,27 @@ def test_what_is_known_of_beats_and_codes_is_scored(corpus, monkeypatch):
     assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())
     systems = found["systems"]
-    assert found["rhythm"]["beats"]["own"] == found["rhythm"]["downbeats"]["own"] == 1 and found["rhythm"]["beats"]["difference"] > 0.2
-    assert systems["rhythm clicks"]["P4"]["rhythm_70ms"]["own"] > 0.99 and systems["rhythm clicks"]["P4"]["beats_70ms"]["own"] > 0.99
+    assert (
+        found["rhythm"]["beats"]["own"] == found["rhythm"]["downbeats"]["own"] == 1
+        and found["rhythm"]["beats"]["difference"] > 0.2
+    )
+    assert (
+        systems["rhythm clicks"]["P4"]["rhythm_70ms"]["own"] > 0.99
+        and systems["rhythm clicks"]["P4"]["beats_70ms"]["own"] > 0.99
+    )
     assert systems["fitted song"]["P4"]["beats_70ms"]["own"] > 0.85 and systems["fitted song"]["kind"] == "control"
     assert systems["high-full"]["codes"]["copied_seconds"] == pytest.approx(150 / (RATE / 128), abs=1e-5)
-    assert systems["high-full"]["codes"]["hum_ratio"] == pytest.approx(1, abs=0.01) and systems["high-full"]["P4"]["onset_ratio"] == 1 and systems["high-full"]["seed"] == 3
+    assert (
+        systems["high-full"]["codes"]["hum_ratio"] == pytest.approx(1, abs=0.01)
+        and systems["high-full"]["P4"]["onset_ratio"] == 1
+        and systems["high-full"]["seed"] == 3
+    )
     assert systems["VQ reconstruction high"]["codes"]["copied_seconds"] == pytest.approx(400 / (RATE / 128), abs=1e-5)
-    assert "copied_seconds" not in systems["low-full"]["codes"] and "codes" not in systems["dance2music"] and "seed" not in systems["low-full"]
+    assert (
+        "copied_seconds" not in systems["low-full"]["codes"]
+        and "codes" not in systems["dance2music"]
+        and "seed" not in systems["low-full"]
+    )
     (rhythm / "clip_003.json").unlink()
     with pytest.raises(UserError, match="clip_003.json: not there, but there is a rhythm of other clips"):
         evaluate_command.main(["--root", str(corpus), "--corpus", "demo"])
@@ -312,10 +373,14 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
         with pytest.raises(UserError, match=message):
             evaluate_command.main(["--root", str(corpus), "--corpus", "demo"])
 
-    refused("external/cdcd: not there, but params.yaml names it; cdcd must hold <clip_id>.wav for each clip of the test split")
+    refused(
+        "external/cdcd: not there, but params.yaml names it; cdcd must hold <clip_id>.wav for each clip of the test split"
+    )
     (corpus / "external").mkdir()
     made = write_folder(corpus / "external/cdcd", {"clip_002": click_train(np.arange(0.2, 1.5, 0.5), int(1.5 * RATE))})
-    refused("clip_003 has no sound .1 such.; cdcd must hold <clip_id>.wav for each clip of the test split and nothing else")
+    refused(
+        "clip_003 has no sound .1 such.; cdcd must hold <clip_id>.wav for each clip of the test split and nothing else"
+    )
     soundfile.write(made / "clip_003.flac", np.zeros(2 * RATE), RATE)
     refused("cdcd/clip_003.flac: must be called clip_003.wav")
     (made / "clip_003.flac").unlink()
@@ -323,7 +388,10 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
     assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     found = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]["CDCD"]
     assert found["kind"] == "baseline" and "genre" in found and "fad" in found and "motion_to_music" in found["P4"]
-    assert "CDCD: clip_002: the generated sound has 1.50 s, its reference 2.00 s: the missing 0.50 s" in capsys.readouterr().out
+    assert (
+        "CDCD: clip_002: the generated sound has 1.50 s, its reference 2.00 s: the missing 0.50 s"
+        in capsys.readouterr().out
+    )
     for wrong, message in (("{silence: x}", "'silence' can't be"), ("{high-full: external/cdcd}", "of this name already"), ("[x]", "others must be a mapping"),
                            ("{../x: external/cdcd}", "must be letters"), ("{5: external/cdcd}", "put it in quotes"), (f"{{{'x' * 130}: a}}", "must be letters")):  # fmt: skip
         params.write_text(params.read_text().replace("{CDCD: external/cdcd}", wrong))
@@ -333,10 +401,14 @@ def test_other_systems_have_rows_of_their_own(corpus, monkeypatch, capsys):
 
 def test_without_a_pose_there_are_no_motion_beats(corpus, monkeypatch):
     monkeypatch.setattr(evaluate, "reconstructions", lambda own, *_: own)
-    build_shards(corpus / "data/demo/shards", clips=2, seconds=2, split="test", first=2, motion_rate=60, pose_weights=NO_POSE)
+    build_shards(
+        corpus / "data/demo/shards", clips=2, seconds=2, split="test", first=2, motion_rate=60, pose_weights=NO_POSE
+    )
     assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0
     systems = json.loads((corpus / "runs/demo/evaluate/metrics.json").read_text())["systems"]
-    assert "onsets_50ms" in systems["ground truth"]["P4"] and not [k for s in systems.values() for k in s["P4"] if "motion" in k]
+    assert "onsets_50ms" in systems["ground truth"]["P4"] and not [
+        k for s in systems.values() for k in s["P4"] if "motion" in k
+    ]
 
 
 def test_the_stage_refuses_what_does_not_fit(corpus):
@@ -347,14 +419,18 @@ def test_the_stage_refuses_what_does_not_fit(corpus):
             evaluate_command.main(["--root", str(corpus), "--corpus", "demo"])
 
     (generate / "low-full" / "clip_002.wav").unlink()
-    refused("low-full: clip_002 has no sound .1 such.; run `dvc repro` or `.*--level low --variant full`, with generate.split: test in params.yaml")
+    refused(
+        "low-full: clip_002 has no sound .1 such.; run `dvc repro` or `.*--level low --variant full`, with generate.split: test in params.yaml"
+    )
     soundfile.write(generate / "high-full" / "extra.wav", np.zeros(100), RATE)
     refused("high-full: extra is no clip of the test split")
     params.write_text(params.read_text().replace("models: [full]", "models: [no_mel]"))
     refused("high-no_mel: not there, but params.yaml names it; run `dvc repro` or `python -m d2m_model.generate")
     write_folder(generate / "high-no_mel", {"clip_002": np.zeros(100), "clip_003": np.zeros(100)})
     params.write_text("levels: [high]\nmodels: [no_mel]\nsystems: [cmt]\nevaluate: {}\n")
-    refused("cmt: not there, but params.yaml names it; run `dvc repro` or `python -m d2m_model.baselines --corpus demo --system cmt`")
+    refused(
+        "cmt: not there, but params.yaml names it; run `dvc repro` or `python -m d2m_model.baselines --corpus demo --system cmt`"
+    )
     params.write_text("levels: [high]\nmodels: []\nevaluate: {}\n")
     refused("models must be a list of names")
     params.write_text("levels: [high]\nmodels: [full]\nevaluate: {split: tset}\n")

@@ -13,7 +13,9 @@ RATE = 22050
 
 def dance(bpm=120, seconds=10.0, first=0.4, downbeat=1):
     times = np.arange(first, seconds, 60 / bpm)
-    return Beats(fps=30, seconds=seconds, beats=times, downbeats=times[downbeat::4], strength=np.linspace(0, 1, len(times)))
+    return Beats(
+        fps=30, seconds=seconds, beats=times, downbeats=times[downbeat::4], strength=np.linspace(0, 1, len(times))
+    )
 
 
 @pytest.mark.parametrize("bpm", [90, 100, 119, 128, 140])
@@ -27,7 +29,9 @@ def test_beats_take_a_tempo_and_keep_the_first(bpm):
 
 def test_uneven_beats_keep_their_swing():
     even = dance()
-    uneven = Beats(fps=30, seconds=10, beats=even.beats + 0.02 * (np.arange(len(even.beats)) % 2), downbeats=even.downbeats + 0.02)
+    uneven = Beats(
+        fps=30, seconds=10, beats=even.beats + 0.02 * (np.arange(len(even.beats)) % 2), downbeats=even.downbeats + 0.02
+    )
     made = with_tempo(uneven, 110)
     gaps = np.diff(made.beats[: len(uneven.beats) - 2])
     assert abs(60 / gaps[: len(gaps) // 2 * 2].mean() / 110 - 1) < 0.02 and gaps[::2].mean() - gaps[1::2].mean() > 0.03
@@ -36,10 +40,15 @@ def test_uneven_beats_keep_their_swing():
 def test_half_and_double_tempo_stay_on_the_dance():
     double = with_tempo(dance(), 240)
     assert np.allclose(double.beats[:-1:2][: len(dance().beats)], dance().beats[: len(double.beats[:-1:2])])
-    assert np.allclose(np.diff(double.downbeats), 1.0) and np.isin(dance().downbeats.round(6), double.downbeats.round(6)).all()
+    assert (
+        np.allclose(np.diff(double.downbeats), 1.0)
+        and np.isin(dance().downbeats.round(6), double.downbeats.round(6)).all()
+    )
     half = with_tempo(dance(), 60)
     assert np.isin(half.beats.round(6), dance().beats.round(6)).all() and np.allclose(np.diff(half.beats), 1.0)
-    assert np.isin(half.downbeats.round(6), dance().downbeats.round(6)).all(), "the beats that stay are those of the down-beats"
+    assert np.isin(half.downbeats.round(6), dance().downbeats.round(6)).all(), (
+        "the beats that stay are those of the down-beats"
+    )
 
 
 @pytest.mark.parametrize(("bpm", "message"), [(0, "20 to 400"), (float("nan"), "20 to 400"), (1e9, "20 to 400")])
@@ -62,7 +71,26 @@ def test_regions_are_read():
     assert made_again("2-4", None, 8.0) == [(2.0, 4.0)] and made_again(None, None, 8.0) == [(0.0, 8.0)]
 
 
-@pytest.mark.parametrize("text", ["", "4", "4-", "-4", "6-4", "4-4.05", "4-6-8", "1e3-2e3", "nan-inf", "-1-3", "٤-٦", "9-12", "0-9", "4,0-6,5", "4-6\n" * 99])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "4",
+        "4-",
+        "-4",
+        "6-4",
+        "4-4.05",
+        "4-6-8",
+        "1e3-2e3",
+        "nan-inf",
+        "-1-3",
+        "٤-٦",
+        "9-12",
+        "0-9",
+        "4,0-6,5",
+        "4-6\n" * 99,
+    ],
+)
 def test_regions_that_are_none(text):
     with pytest.raises(UserError, match="^--redo must") as caught:
         region_of(text, 8.0, "--redo")
@@ -81,7 +109,11 @@ def tune(seed, seconds=8):
     rng = np.random.default_rng(seed)
     time = np.arange(seconds * RATE) / RATE
     tones = sum(0.2 * np.sin(2 * np.pi * (f * time + rng.random())) for f in (220, 330.7, 441.3))
-    return (tones + np.exp(-((time % 0.5) / 0.05)) * 0.1 * rng.standard_normal(len(time)) + 0.003 * rng.standard_normal(len(time))).astype(np.float32)
+    return (
+        tones
+        + np.exp(-((time % 0.5) / 0.05)) * 0.1 * rng.standard_normal(len(time))
+        + 0.003 * rng.standard_normal(len(time))
+    ).astype(np.float32)
 
 
 @pytest.mark.parametrize("region", [(2.25, 5.75), (0.0, 3.25), (4.75, 8.0), (3.2, 3.35)])

@@ -84,13 +84,19 @@ def test_missing_models_name_the_commands(tmp_path):
     layout = make_stage(tmp_path)
     with pytest.raises(UserError, match=r"no model trained yet.*d2m_model\.synthesizer.*d2m_model\.d2m_gan"):
         generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--variant", "full", "--level", "low"])
-    with pytest.raises(UserError, match=r"no model trained yet.*d2m_model\.synthesizer.*d2m_model\.prior .*high.*d2m_model\.prior .*low"):
+    with pytest.raises(
+        UserError,
+        match=r"no model trained yet.*d2m_model\.synthesizer.*d2m_model\.prior .*high.*d2m_model\.prior .*low",
+    ):
         generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--level", "low"])
     assert not layout.stage("generate").exists()
 
 
 def test_a_genre_for_a_model_that_is_told_none_is_refused(tmp_path, monkeypatch):
-    layout, deaf = make_stage(tmp_path, clips=1), SimpleNamespace(net=SimpleNamespace(genres=()), stream="pose", for_genre=lambda genre: deaf)
+    layout, deaf = (
+        make_stage(tmp_path, clips=1),
+        SimpleNamespace(net=SimpleNamespace(genres=()), stream="pose", for_genre=lambda genre: deaf),
+    )
     monkeypatch.setattr(models, "trained", lambda *_: (Path("g.pt"), Path("s.pt")))
     monkeypatch.setattr(models.MusicModel, "load", lambda *_: deaf)
     assert models.load_model(layout, "high", "full", {}, "").model is deaf
@@ -98,7 +104,9 @@ def test_a_genre_for_a_model_that_is_told_none_is_refused(tmp_path, monkeypatch)
         models.load_model(layout, "high", "full", {}, "house")
 
 
-@pytest.mark.parametrize("option", ["style", "genre", "variant", "level", "beats", "video", "own-music", "out", "from", "redo", "corpus"])
+@pytest.mark.parametrize(
+    "option", ["style", "genre", "variant", "level", "beats", "video", "own-music", "out", "from", "redo", "corpus"]
+)
 def test_an_empty_value_is_refused_by_the_name_of_its_option(capsys, option):
     with pytest.raises(SystemExit) as ended:
         generate.main([f"--{option}", ""])
@@ -160,7 +168,12 @@ def own_videos(tmp_path, monkeypatch):
 @pytest.mark.parametrize("frames", [7, 48, 100])
 def test_own_video_of_any_length(own_videos, capsys, frames):
     write_video(own_videos / "in.mp4", frames=frames)
-    assert generate.main(["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "out.mp4", "--level", "both"]) == 0
+    assert (
+        generate.main(
+            ["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "out.mp4", "--level", "both"]
+        )
+        == 0
+    )
     for level in ("high", "low"):
         before, after = (packets_and_sound(own_videos / name) for name in ("in.mp4", f"out-{level}.mp4"))
         assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]]
@@ -178,7 +191,9 @@ def test_a_folder_of_videos_and_their_beats(own_videos, capsys):
     (videos / "broken.mp4").write_bytes(b"no video")
     (videos / "notes.txt").write_text("not asked for")
     with pytest.raises(UserError, match=r"1 of 3 videos failed: broken\.mp4; the others are in out$"):
-        generate.main(["--corpus", "tiny", "--variant", "full", "--video", "videos", "--out", "out", "--json", "--seed", "3"])
+        generate.main(
+            ["--corpus", "tiny", "--variant", "full", "--video", "videos", "--out", "out", "--json", "--seed", "3"]
+        )
     assert sorted(p.name for p in (own_videos / "out").iterdir()) == ["a.json", "a.mkv", "b.json", "b.mp4"]
     assert "failed: broken.mp4: not a readable video" in capsys.readouterr().out
     beats = json.loads((own_videos / "out" / "a.json").read_text())
@@ -226,7 +241,9 @@ def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
     make_stage(tmp_path, clips=1)
     (tmp_path / "params.yaml").write_text("generate: {hop: 3}\n")
     monkeypatch.setattr(generate, "load_model", lambda *_: Generator(Metronome(), "high"))
-    with pytest.raises(UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"):
+    with pytest.raises(
+        UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"
+    ):
         generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--variant", "full"])
 
 
@@ -237,7 +254,10 @@ def test_settings_name_the_weights_as_the_shards_do(tmp_path):
     (tmp_path / "params.yaml").write_text("pose: {}\ni3d: {}\n")
     names = own_video.inputs_of_settings(layout)
     weights = Path(own_video.__file__).parents[2] / "dataset_tools" / "demo" / "weights"
-    assert names["pose_weights"] == f"pose_demo@{file_sha256(weights / 'pose_demo.pt')[:8]}" and names["pose_layout"] == "coco17"
+    assert (
+        names["pose_weights"] == f"pose_demo@{file_sha256(weights / 'pose_demo.pt')[:8]}"
+        and names["pose_layout"] == "coco17"
+    )
     assert names["i3d_weights"] == f"i3d_demo@{file_sha256(weights / 'i3d_demo.pt')[:8]}"
 
 
@@ -251,7 +271,9 @@ def test_the_prior_asks_for_no_weights_that_it_does_not_read(tmp_path, monkeypat
     with pytest.raises(UserError, match="pose.weights is 'annotated'"):
         models.load_models(layout, ["high"], "prior")
     settings.write_text("pose: {}\ni3d: {weights: gone.pt}\n")
-    assert models.load_models(layout, ["high"], "prior") and "demo weights" not in capsys.readouterr().out, "own_pose says it, where it looks"
+    assert models.load_models(layout, ["high"], "prior") and "demo weights" not in capsys.readouterr().out, (
+        "own_pose says it, where it looks"
+    )
     with pytest.raises(UserError, match="gone"):
         models.load_models(layout, ["high"], "full")
 

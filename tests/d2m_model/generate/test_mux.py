@@ -113,6 +113,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
     video = write_video(tmp_path / "in.mp4", sound=False)
     with pytest.raises(UserError, match=r"^/dev/full/x\.mp4: can't be written"):
         mux(video, np.zeros(RATE, np.float32), Path("/dev/full/x.mp4"))
+
     class Full:  # a target whose disk is full after the header
         def __init__(self, target):
             self.target = target
@@ -200,7 +201,9 @@ def test_a_film_whose_first_picture_is_damaged_is_copied(tmp_path):
     data[first.pos : first.pos + first.size] = b"\xff" * first.size
     path.write_bytes(data)
     assert mux(path, np.zeros(RATE, np.float32), tmp_path / "out.mp4") is True
-    assert [digest for digest, _ in packets_and_sound(path)[0]] == [digest for digest, _ in packets_and_sound(tmp_path / "out.mp4")[0]]
+    assert [digest for digest, _ in packets_and_sound(path)[0]] == [
+        digest for digest, _ in packets_and_sound(tmp_path / "out.mp4")[0]
+    ]
 
 
 def test_pictures_stamped_as_decoded_are_put_in_order(tmp_path):

@@ -74,7 +74,10 @@ def test_a_pose_alone_gives_a_sound_with_features_of_zero(model, tmp_path, capsy
 def test_a_pose_with_its_video_has_its_rate_size_and_picture(model, tmp_path, capsys):
     """in.mp4 has 48 frames at 24 a second: so has a file with an object for each frame."""
     pose = dancer(frames=48, fps=24)
-    lines = [json.dumps({"frame": n, "predictions": [{"keypoints": p.reshape(-1).tolist()}]}) + "\n" for n, p in enumerate(pose)]
+    lines = [
+        json.dumps({"frame": n, "predictions": [{"keypoints": p.reshape(-1).tolist()}]}) + "\n"
+        for n, p in enumerate(pose)
+    ]
     (tmp_path / "p.json").write_text("".join(lines))
     assert run("--video", "in.mp4", "--pose", "p.json", "--out", "out.mp4") == 0
     heard, size, visual = model.heard[0]
@@ -102,7 +105,9 @@ def songs(own_videos):  # noqa: F811
     """A folder with one stereo song of 118 beats a minute, and beats of a dance of 124 in b.json."""
     (own_videos / "songs").mkdir()
     times = beat_times(118, 16)
-    soundfile.write(own_videos / "songs" / "song.wav", np.stack([song_sound(times, 16, downbeats=times[::4])] * 2, 1), 44100)
+    soundfile.write(
+        own_videos / "songs" / "song.wav", np.stack([song_sound(times, 16, downbeats=times[::4])] * 2, 1), 44100
+    )
     beats = beat_times(124, 8, first=0.4)
     (own_videos / "b.json").write_text(json.dumps({"beats": beats.tolist(), "seconds": 8.0}))
     return beats
@@ -114,7 +119,11 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
     assert rate == 44100 and sound.shape == (8 * 44100, 2)
     assert worst(click_times(sound[:, 0], rate), songs) < 0.02
     said = capsys.readouterr().out
-    assert "b.json: 8.0 s; 16 beats" in said and "song.wav from" in said and json.loads((tmp_path / "x.json").read_text())["song"] == "song.wav"
+    assert (
+        "b.json: 8.0 s; 16 beats" in said
+        and "song.wav from" in said
+        and json.loads((tmp_path / "x.json").read_text())["song"] == "song.wav"
+    )
 
     assert run("--own-music", "songs", "--beats", "b.json", "--out", "out.mp4", "--video", "in.mp4") == 0
     before, after = packets_and_sound(tmp_path / "in.mp4"), packets_and_sound(tmp_path / "out.mp4")
@@ -143,12 +152,30 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
         (["--video", "in.mp4", "--out", "x.wav", "--pose-fps", "25"], "--pose-fps is for --pose"),
         (["--video", ".", "--pose", "p.npy", "--out", "out"], "must be one video, not a folder"),
         (["--own-music", "songs", "--beats", "b.json", "--out", "x.mp4"], "must end in .wav"),
-        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--style", "pop"], "--style changes nothing of --own-music"),
-        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--strictness", "2"], "--strictness changes nothing of --own-music"),
-        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--variant", "full"], "--variant changes nothing of --own-music"),
-        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--denoise", "0"], "--denoise changes nothing of --own-music"),
-        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--level", "low"], "--level changes nothing of --own-music"),
-        (["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--seed", "0"], "--seed changes nothing of --own-music"),
+        (
+            ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--style", "pop"],
+            "--style changes nothing of --own-music",
+        ),
+        (
+            ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--strictness", "2"],
+            "--strictness changes nothing of --own-music",
+        ),
+        (
+            ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--variant", "full"],
+            "--variant changes nothing of --own-music",
+        ),
+        (
+            ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--denoise", "0"],
+            "--denoise changes nothing of --own-music",
+        ),
+        (
+            ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--level", "low"],
+            "--level changes nothing of --own-music",
+        ),
+        (
+            ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--seed", "0"],
+            "--seed changes nothing of --own-music",
+        ),
         (["--pose", "p.wav", "--out", "p.wav"], "p.wav itself, which would be lost"),
         (["--pose", "gone.npy", "--out", "x.wav"], "gone.npy: file not found"),
     ],

@@ -52,7 +52,9 @@ def pitch(sound, rate):
 
 def song(path, bpm, seconds, **options):
     times = beat_times(bpm, seconds, **options)
-    return Song(path=path, beats=Beats(fps=30, seconds=seconds, beats=times, downbeats=times[::4], tempo=tempo_of(times)))
+    return Song(
+        path=path, beats=Beats(fps=30, seconds=seconds, beats=times, downbeats=times[::4], tempo=tempo_of(times))
+    )
 
 
 def dance(bpm, seconds, first_downbeat=0, **options):
@@ -64,7 +66,9 @@ def test_a_song_of_118_lies_on_a_dance_of_124(tmp_path):
     """Through the file, the tracker and the stretcher: every beat within 20 ms, the tone's pitch within 1 %."""
     (tmp_path / "songs").mkdir()
     times = beat_times(118, 20)
-    soundfile.write(tmp_path / "songs" / "song.wav", np.stack([song_sound(times, 20, downbeats=times[2::4])] * 2, 1), RATE)
+    soundfile.write(
+        tmp_path / "songs" / "song.wav", np.stack([song_sound(times, 20, downbeats=times[2::4])] * 2, 1), RATE
+    )
     wanted = dance(124, 12, first=0.45)
     made = own_music(tmp_path / "songs", tmp_path / "cache", wanted, 12.0)
     assert made.sound.shape == (2, 12 * RATE) and made.rate == RATE and made.sound.dtype == np.float32
@@ -118,7 +122,10 @@ def test_half_and_double_tempo_fit(tmp_path, bpm, speed):
 def test_too_far_a_tempo_is_refused_with_the_nearest(tmp_path):
     wanted = dance(124, 10)
     songs = [song(tmp_path / "slow.wav", 100, 40), song(tmp_path / "near.wav", 113, 40)]
-    with pytest.raises(UserError, match=r"dance's 124.0 beats a minute.* 8%; the nearest tempo is 113.0 \(near.wav\): add songs of 115 to 135") as caught:
+    with pytest.raises(
+        UserError,
+        match=r"dance's 124.0 beats a minute.* 8%; the nearest tempo is 113.0 \(near.wav\): add songs of 115 to 135",
+    ) as caught:
         best_fit(songs, wanted.beats, wanted.downbeats, 10.0)
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"has an excerpt for the dance's 10.0 s.*the longest song has 8.0 s"):
@@ -177,14 +184,22 @@ def test_a_file_of_one_sample_is_left_out_each_time(tmp_path, capsys):
     soundfile.write(tmp_path / "song.wav", song_sound(beat_times(118, 10), 10), RATE)
     soundfile.write(tmp_path / "one.wav", np.zeros(1), RATE)
     for _ in range(2):
-        (found,) = read_songs(tmp_path, tmp_path / "cache", lambda audio: (beat_times(118, 10), beat_times(118, 10)[::4]), "known")
+        (found,) = read_songs(
+            tmp_path, tmp_path / "cache", lambda audio: (beat_times(118, 10), beat_times(118, 10)[::4]), "known"
+        )
         assert found.name == "song.wav"
         assert "one.wav: lasts 0.000 s; a song has at least 1" in capsys.readouterr().out
 
 
 def test_where_an_excerpt_begins_is_told_by_its_first_speed(tmp_path):
     """Second 2 of the dance is second 10 of the song, and up to there it is half again as fast."""
-    fit = Fit(song=song(tmp_path / "a.wav", 120, 40), moments=[(10, 2), (16, 6), (20, 10)], speeds=(1.0, 1.5), downbeats=None, offset=0.0)
+    fit = Fit(
+        song=song(tmp_path / "a.wav", 120, 40),
+        moments=[(10, 2), (16, 6), (20, 10)],
+        speeds=(1.0, 1.5),
+        downbeats=None,
+        offset=0.0,
+    )
     assert "a.wav from 7.0 s at 1.000 to 1.500" in OwnMusic(sound=np.zeros((1, 9), np.float32), rate=RATE, fit=fit).told
 
 

@@ -38,7 +38,10 @@ def layout(tmp_path):
     Thread(target=server.serve_forever, daemon=True).start()
     Publisher.asked = 0
     digest = hashlib.sha256(FILE).hexdigest()[:8]
-    rows = ["name,url,checksum_kind,checksum,bytes,licence,purpose", f"pose_k16,http://127.0.0.1:{server.server_port}/k16.pkl,sha256-prefix8,{digest},,x,pose"]
+    rows = [
+        "name,url,checksum_kind,checksum,bytes,licence,purpose",
+        f"pose_k16,http://127.0.0.1:{server.server_port}/k16.pkl,sha256-prefix8,{digest},,x,pose",
+    ]
     rows.append("pose_demo,package:dataset_tools/demo/weights/pose_demo.pt,in-project,,,x,pose")
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "weights.csv").write_text("\n".join(rows) + "\n")
@@ -49,7 +52,10 @@ def layout(tmp_path):
 
 
 def asked(layout, weights="pose_demo", pose_layout="coco17", **how):
-    return [(n.path.name, n.long_edge) for n in own_pose.networks(layout, weights, pose_layout, 257, **{"any_estimator": True} | how)]
+    return [
+        (n.path.name, n.long_edge)
+        for n in own_pose.networks(layout, weights, pose_layout, 257, **{"any_estimator": True} | how)
+    ]
 
 
 def test_the_published_weights_come_first_and_are_fetched_once(layout, capsys):
@@ -80,7 +86,9 @@ def test_who_reads_one_estimators_poses_gets_the_corpuss_weights(layout, tmp_pat
     assert Publisher.asked == 0
 
 
-@pytest.mark.parametrize(("published", "demo", "kept", "looked"), [(0.75, 1.0, 0.75, 1), (0.25, 1.0, 1.0, 2), (0.25, 0.0, 0.25, 2)])
+@pytest.mark.parametrize(
+    ("published", "demo", "kept", "looked"), [(0.75, 1.0, 0.75, 1), (0.25, 1.0, 1.0, 2), (0.25, 0.0, 0.25, 2)]
+)
 def test_the_poses_of_whoever_sees_more_are_kept(layout, monkeypatch, published, demo, kept, looked):
     made = []
 

@@ -42,7 +42,10 @@ def flat(person):
 
 
 def openpose(frame_people):
-    return {"version": 1.3, "people": [{"person_id": [-1], "pose_keypoints_2d": flat(p), "face_keypoints_2d": []} for p in frame_people]}
+    return {
+        "version": 1.3,
+        "people": [{"person_id": [-1], "pose_keypoints_2d": flat(p), "face_keypoints_2d": []} for p in frame_people],
+    }
 
 
 def write_folder(folder, poses, first=0):
@@ -99,7 +102,9 @@ def test_openpifpaf_lines(tmp_path):
     del lines[10:13]  # nobody was found: a frame without a line
     (tmp_path / "gap.json").write_text("".join(lines))
     read = read_pose(tmp_path / "gap.json")
-    assert len(read.pose) == FRAMES and np.abs(read.pose[11, :, :2] - pose[11, :, :2]).max() < 5, "a short gap is filled"
+    assert len(read.pose) == FRAMES and np.abs(read.pose[11, :, :2] - pose[11, :, :2]).max() < 5, (
+        "a short gap is filled"
+    )
 
 
 @pytest.mark.parametrize("form", ["pkl", "json"])
@@ -157,7 +162,10 @@ def test_of_a_crowd_behind_the_dancer_few_are_tracked(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pose_files, "track", counted)
     large, small = dancer(), dancer(scale=0.2, left=40)
-    people = [[*(small[n] + 2 * k for k in range(30)), large[n], *(small[n] - 2 * k for k in range(30))] for n in range(FRAMES)]
+    people = [
+        [*(small[n] + 2 * k for k in range(30)), large[n], *(small[n] - 2 * k for k in range(30))]
+        for n in range(FRAMES)
+    ]
     for found in people:
         for person in found:
             person[:, 2] = 1

@@ -31,7 +31,10 @@ RATE = 22050
 def player():
     torch.set_num_threads(1)
     decoder = load_jukebox(WEIGHTS / "vqvae_demo.pt", CODEC)
-    high, low = (load_prior(WEIGHTS / f"prior_demo_{level}.pt", decoder.codebook(index).k) for level, index in (("high", 2), ("low", 1)))
+    high, low = (
+        load_prior(WEIGHTS / f"prior_demo_{level}.pt", decoder.codebook(index).k)
+        for level, index in (("high", 2), ("low", 1))
+    )
     return {"high": Player(high=high, decoder=decoder), "low": Player(high=high, low=low, decoder=decoder)}
 
 
@@ -75,7 +78,9 @@ def test_a_tempo_is_met(run, tmp_path):
     sound = read_take(tmp_path / "a.wav")
     assert followed(sound, np.arange(0.25, 6, 0.6)) >= 0.7
     envelope = Sound(sound).envelope
-    heard = lambda times: float(np.mean([envelope[max(0, round(t * RATE / HOP) - 1) : round(t * RATE / HOP) + 3].max() for t in times]))
+    heard = lambda times: float(
+        np.mean([envelope[max(0, round(t * RATE / HOP) - 1) : round(t * RATE / HOP) + 3].max() for t in times])
+    )
     tempos = np.arange(90, 110.5, 0.5)
     scores = [heard(np.arange(0.25, 6 - 0.1, 60 / tempo)) for tempo in tempos]
     assert abs(tempos[int(np.argmax(scores))] / 100 - 1) <= 0.02
@@ -89,14 +94,19 @@ def test_takes_differ_and_are_the_seeds_after_the_first(run, tmp_path):
     assert np.array_equal(read_take(tmp_path / "six.wav"), two)
 
 
-@pytest.mark.parametrize(("level", "option", "kept"), [("high", ("--redo", "2-3.5"), [(0, 2), (3.5, 6)]), ("low", ("--keep", "0-4"), [(0, 4)])])
+@pytest.mark.parametrize(
+    ("level", "option", "kept"),
+    [("high", ("--redo", "2-3.5"), [(0, 2), (3.5, 6)]), ("low", ("--keep", "0-4"), [(0, 4)])],
+)
 def test_what_is_not_made_again_stays_to_the_bit(run, tmp_path, level, option, kept):
     run("--beats", "b.json", "--level", level, "--out", "t.wav")
     run("--beats", "b.json", "--level", level, "--from", "t.wav", *option, "--seed", 9, "--out", "new.wav")
     old, new = (soundfile.read(tmp_path / name, dtype="int16")[0] for name in ("t.wav", "new.wav"))
     assert old.shape == new.shape
     for start, end in kept:
-        assert np.array_equal(old[round(start * RATE) : round(end * RATE)], new[round(start * RATE) : round(end * RATE)])
+        assert np.array_equal(
+            old[round(start * RATE) : round(end * RATE)], new[round(start * RATE) : round(end * RATE)]
+        )
     changed = np.ones(len(old), bool)
     for start, end in kept:
         changed[round(start * RATE) : round(end * RATE)] = False
@@ -126,7 +136,9 @@ def test_a_style_is_a_genre_or_a_sound(run, tmp_path, player):
     time = np.arange(3 * RATE) / RATE
     soundfile.write(tmp_path / "like.wav", 0.3 * np.sin(2 * np.pi * 220 * time), RATE)
     run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
-    with pytest.raises(UserError, match=r"style 'waltz': no training song is of it; known: .*hiphop.*or name a sound file"):
+    with pytest.raises(
+        UserError, match=r"style 'waltz': no training song is of it; known: .*hiphop.*or name a sound file"
+    ):
         run("--beats", "b.json", "--style", "waltz", "--out", "a.wav")
     soundfile.write(tmp_path / "like.wav", np.zeros(RATE), RATE)
     with pytest.raises(UserError, match=r"like\.wav: a sound to sound like must last a second and not be silent"):
@@ -137,7 +149,10 @@ def test_a_style_is_a_genre_or_a_sound(run, tmp_path, player):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--from", "b.json", "--redo", "1-2"], r"b\.json: not a readable \.wav; --from takes a \.wav that generate wrote"),
+        (
+            ["--from", "b.json", "--redo", "1-2"],
+            r"b\.json: not a readable \.wav; --from takes a \.wav that generate wrote",
+        ),
         (["--from", "gone.wav", "--redo", "1-2"], "gone.wav: file not found"),
         (["--from", "other.wav", "--redo", "1-2"], r"other\.wav: --from takes a \.wav that generate wrote .* 44100 Hz"),
         (["--from", "short.wav", "--redo", "0.5-1"], "the take lasts 2.00 s, but the dance 6.00 s"),
@@ -193,7 +208,9 @@ def test_no_file_that_is_read_is_written_over(run, tmp_path, arguments, lost):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"mine")
     (tmp_path / "out").mkdir()
-    (tmp_path / "dances" / "d.mp4").replace(tmp_path / "out" / "d.json")  # a video of the folder, linked to an output's name
+    (tmp_path / "dances" / "d.mp4").replace(
+        tmp_path / "out" / "d.json"
+    )  # a video of the folder, linked to an output's name
     (tmp_path / "dances" / "d.mp4").symlink_to(tmp_path / "out" / "d.json")
     (tmp_path / "link.wav").symlink_to(tmp_path / "like.wav")
     if lost == "n-low.json":

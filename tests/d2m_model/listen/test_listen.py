@@ -39,8 +39,22 @@ from tests.helpers.builders import build_clip, build_shards
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROJECT = Path(__file__).resolve().parents[3]
-NAMED = {"levels": ["high", "low"], "models": ["full"], "systems": ["cmt"], "evaluate": {"others": {"CDCD": "external/cdcd"}}}
-PARAMS = {"systems": ["high-full", "low-full"], "raters": 2, "items": 3, "clips": 2, "seconds": 2, "practice": 1, "checks": 1, "draws": 100}
+NAMED = {
+    "levels": ["high", "low"],
+    "models": ["full"],
+    "systems": ["cmt"],
+    "evaluate": {"others": {"CDCD": "external/cdcd"}},
+}
+PARAMS = {
+    "systems": ["high-full", "low-full"],
+    "raters": 2,
+    "items": 3,
+    "clips": 2,
+    "seconds": 2,
+    "practice": 1,
+    "checks": 1,
+    "draws": 100,
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +75,12 @@ def root(tmp_path_factory) -> Path:
         name, audio = f"clip_{number:03d}", build_clip(number, seconds=3).audio
         pictures = (np.full((64, 48, 3), (20 + 2 * i, 90, 30 * number), np.uint8) for i in range(90))
         write_clip(clips / f"{name}.mp4", rgb_frames(pictures), None)
-        made = (0.2, "runs/tiny/generate/high-full"), (0.5, "runs/tiny/generate/low-full"), (0.3, "runs/tiny/baselines/cmt"), (0.1, "external/cdcd")
+        made = (
+            (0.2, "runs/tiny/generate/high-full"),
+            (0.5, "runs/tiny/generate/low-full"),
+            (0.3, "runs/tiny/baselines/cmt"),
+            (0.1, "external/cdcd"),
+        )
         for factor, folder in made:
             hiss = np.random.default_rng(number).standard_normal(len(audio)).astype(np.float32)
             write_wav(root / f"{folder}/{name}.wav", factor * audio + 0.02 * hiss)
@@ -95,12 +114,23 @@ def test_loudness_is_one_and_nothing_clips():
 def test_any_system_of_table_1_can_be_judged(root):
     layout = Layout(root=root, corpus="tiny")
     coded, named = ["VQ reconstruction high", "VQ reconstruction low"], ["high-full", "low-full", "cmt", "CDCD"]
-    assert sounds.systems_of(layout) == {"coherence": ["ground truth", *named, *coded, "shuffled ground truth"], "quality": ["ground truth", *named, *coded]}
+    assert sounds.systems_of(layout) == {
+        "coherence": ["ground truth", *named, *coded, "shuffled ground truth"],
+        "quality": ["ground truth", *named, *coded],
+    }
     chosen = sounds.systems_of(layout, ["cmt", "white noise", "shuffled ground truth", coded[0]])
-    assert chosen == {"coherence": ["ground truth", "cmt", "white noise", *coded, "shuffled ground truth"], "quality": ["ground truth", "cmt", "white noise", *coded]}
-    with pytest.raises(UserError, match="no system 'high-no_fm'; there are: high-full, low-full, cmt, CDCD, ground truth"):
+    assert chosen == {
+        "coherence": ["ground truth", "cmt", "white noise", *coded, "shuffled ground truth"],
+        "quality": ["ground truth", "cmt", "white noise", *coded],
+    }
+    with pytest.raises(
+        UserError, match="no system 'high-no_fm'; there are: high-full, low-full, cmt, CDCD, ground truth"
+    ):
         sounds.systems_of(layout, ["high-no_fm"])
-    with pytest.raises(UserError, match="no system 'VQ reconstruction top'; there are: .*, VQ reconstruction high, VQ reconstruction low$"):
+    with pytest.raises(
+        UserError,
+        match="no system 'VQ reconstruction top'; there are: .*, VQ reconstruction high, VQ reconstruction low$",
+    ):
         sounds.systems_of(layout, ["cmt", "VQ reconstruction top"])
 
 
@@ -109,22 +139,36 @@ def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
     for folder in ("data", "runs", "external"):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("listen"))
     layout.params.write_text((root / "params.yaml").read_text())
-    test, val = ShardSet(layout.stage("shards"), "test"), build_shards(layout.stage("shards"), clips=2, seconds=3, split="val", first=7)
+    test, val = (
+        ShardSet(layout.stage("shards"), "test"),
+        build_shards(layout.stage("shards"), clips=2, seconds=3, split="val", first=7),
+    )
     for system in ("cmt", "CDCD"):
         made = sounds.system_sounds(layout, test, system, ["clip_001"], 0)["clip_001"]
-        np.testing.assert_array_equal(made, sounds.read_sound(sounds.named_systems(layout)[system].folder / "clip_001.wav"))
+        np.testing.assert_array_equal(
+            made, sounds.read_sound(sounds.named_systems(layout)[system].folder / "clip_001.wav")
+        )
     write_wav(layout.root / "external/cdcd/clip_001.wav", np.ones(SAMPLE_RATE, np.float32))
     short = sounds.system_sounds(layout, test, "CDCD", ["clip_001"], 0)["clip_001"]
-    assert len(short) == 3 * SAMPLE_RATE and short[: SAMPLE_RATE].all() and not short[SAMPLE_RATE:].any()
+    assert len(short) == 3 * SAMPLE_RATE and short[:SAMPLE_RATE].all() and not short[SAMPLE_RATE:].any()
     assert not sounds.system_sounds(layout, test, "silence", ["clip_001"], 0)["clip_001"].any()
-    own, other = (sounds.system_sounds(layout, val, name, ["clip_007"], 0)["clip_007"] for name in (sounds.TRUTH, sounds.MISMATCHED))
+    own, other = (
+        sounds.system_sounds(layout, val, name, ["clip_007"], 0)["clip_007"]
+        for name in (sounds.TRUTH, sounds.MISMATCHED)
+    )
     np.testing.assert_array_equal(other, val.read("clip_008", 0, 90).audio)
     assert not np.array_equal(own, other)
     before = sounds.fingerprint(layout, "test", ["CDCD", "ground truth"], ["clip_000"])
     assert before != sounds.fingerprint(layout, "test", ["CDCD", "ground truth"], ["clip_001"])
-    with pytest.raises(UserError, match="cdcd/clip_007.wav: file not found; cdcd must hold <clip_id>.wav for each clip of the val split"):
+    with pytest.raises(
+        UserError,
+        match="cdcd/clip_007.wav: file not found; cdcd must hold <clip_id>.wav for each clip of the val split",
+    ):
         sounds.fingerprint(layout, "val", ["CDCD"], ["clip_007"])
-    with pytest.raises(UserError, match="run `dvc repro` or `python -m d2m_model.baselines --corpus tiny --system cmt`, with baselines.split: val"):
+    with pytest.raises(
+        UserError,
+        match="run `dvc repro` or `python -m d2m_model.baselines --corpus tiny --system cmt`, with baselines.split: val",
+    ):
         sounds.fingerprint(layout, "val", ["cmt"], ["clip_007"])
 
 
@@ -134,7 +178,9 @@ def test_headphone_tones_cancel_only_in_the_air():
     power = lambda x: float((x.astype(float) ** 2).mean())
     anti, quiet, plain = (second(k) for k in range(3))
     assert power(anti.sum(axis=1)) < 1e-9 < power(quiet.sum(axis=1))
-    assert power(anti[:, 0]) == pytest.approx(power(plain[:, 0])) and power(plain[:, 0]) == pytest.approx(4 * power(quiet[:, 0]))
+    assert power(anti[:, 0]) == pytest.approx(power(plain[:, 0])) and power(plain[:, 0]) == pytest.approx(
+        4 * power(quiet[:, 0])
+    )
     assert {s.clip: s.answer for s in headphone_stimuli()}["120"] == 2
 
 
@@ -160,7 +206,9 @@ def test_files_of_a_clip_tell_nothing(root, study):
             if s.clip == clip and s.task == "coherence":
                 with av.open(str(folder / name)) as media:
                     assert set(media.metadata) <= {"major_brand", "minor_version", "compatible_brands"}
-                    assert media.streams.audio[0].codec_context.name == "aac" and media.duration == pytest.approx(2e6, abs=1e5)
+                    assert media.streams.audio[0].codec_context.name == "aac" and media.duration == pytest.approx(
+                        2e6, abs=1e5
+                    )
                     played = np.concatenate([f.to_ndarray()[0] for f in media.decode(audio=0)])
                 if s.kind == "item":
                     levels.append(meter.integrated_loudness(played.astype(float)))
@@ -226,29 +274,54 @@ def test_pages_refuse_what_is_not_theirs(root, study):
     stranger = app.test_client()
     assert stranger.get(f"/media/{some}").status_code == 404 and stranger.get("/study").status_code == 303
     assert stranger.post("/vote", json={"position": 0, "score": 3}).status_code == 403
-    assert stranger.get("/?rater=../../x").status_code == 400 and stranger.post("/join", data={"rater": "a b"}).status_code == 400
+    assert (
+        stranger.get("/?rater=../../x").status_code == 400
+        and stranger.post("/join", data={"rater": "a b"}).status_code == 400
+    )
     rater = app.test_client()
     assert rater.get("/").status_code == 200
     assert rater.post("/join", data={"rater": "invited-01"}).status_code == 303
     page = rater.get("/study").get_data(as_text=True)
     assert not any(word in page for word in ("ground truth", "full", "clip_0", "practice", "VQ")) and "1 of" in page
-    for path in ("/media/../study.db", "/media/%2e%2e/study.db", "/media/" + "0" * 24 + ".mp4", "/media/.draft-x.mp4", "/static/../web.py"):
+    for path in (
+        "/media/../study.db",
+        "/media/%2e%2e/study.db",
+        "/media/" + "0" * 24 + ".mp4",
+        "/media/.draft-x.mp4",
+        "/static/../web.py",
+    ):
         assert rater.get(path).status_code == 404, path
     whole = rater.get(f"/media/{some}")
-    assert whole.status_code == 200 and "ETag" not in whole.headers and whole.headers["Last-Modified"].endswith("1970 00:00:00 GMT")
+    assert (
+        whole.status_code == 200
+        and "ETag" not in whole.headers
+        and whole.headers["Last-Modified"].endswith("1970 00:00:00 GMT")
+    )
     part = rater.get(f"/media/{some}", headers={"Range": "bytes=0-99"})
     assert part.status_code == 206 and len(part.data) == 100
     for bad in ({}, {"position": 0}, {"position": 0, "score": "3"}, {"position": 0, "score": 4}, {"position": -1, "score": 3},
                 {"position": True, "score": 3}, {"position": 0, "score": 2.5}, [1]):  # fmt: skip
-        assert rater.post("/vote", json=bad).status_code == 400, bad  # the first step has three tones: 4 is off its scale
+        assert rater.post("/vote", json=bad).status_code == 400, (
+            bad
+        )  # the first step has three tones: 4 is off its scale
     assert rater.post("/vote", data="x" * 5000, content_type="application/json").status_code in (400, 413)
-    for body in ("[" * 4000, '{"position":' * 340, "9" * 4000, '{"position": 0, "score": ' + "9" * 3000 + "}", '"\\ud800"', b"\xff"):
+    for body in (
+        "[" * 4000,
+        '{"position":' * 340,
+        "9" * 4000,
+        '{"position": 0, "score": ' + "9" * 3000 + "}",
+        '"\\ud800"',
+        b"\xff",
+    ):
         assert rater.post("/vote", data=body, content_type="application/json").status_code == 400, body[:20]
     assert rater.post("/vote", json={"position": 3, "score": 3}).status_code == 409
     early = rater.post("/vote", json={"position": 0, "score": 3})
     assert early.status_code == 403 and early.json == {"error": "listen to the end first"}
     now[0] += 4.0  # of the 4.75 s of three tones
-    assert rater.get("/study").status_code == 200 and rater.post("/vote", json={"position": 0, "score": 3}).status_code == 403
+    assert (
+        rater.get("/study").status_code == 200
+        and rater.post("/vote", json={"position": 0, "score": 3}).status_code == 403
+    )
     now[0] += 0.5
     assert rater.post("/vote", json={"position": 0, "score": 3}).json == {"ok": True}
     now[0] += 100
@@ -265,7 +338,10 @@ def test_a_database_that_breaks_while_people_vote_is_no_traceback(root, tmp_path
     assert rater.post("/join", data={"rater": "invited-01"}).status_code == 303
     for path in tmp_path.iterdir():
         path.write_bytes(b"damaged" * 1000)
-    assert rater.get("/study").status_code == 503 and rater.post("/vote", json={"position": 0, "score": 3}).status_code == 503
+    assert (
+        rater.get("/study").status_code == 503
+        and rater.post("/vote", json={"position": 0, "score": 3}).status_code == 503
+    )
     said = capfd.readouterr()
     assert "listen: error:" in said.err and "study.db" in said.err and "Traceback" not in said.out + said.err
 
@@ -328,7 +404,9 @@ def test_a_rater_from_first_page_to_last(root, study, tmp_path):
                 assert page.evaluate("document.documentElement.scrollWidth") <= 390
                 page.keyboard.press("3")
                 assert page.locator("input:checked").count() == 0, "no answer before the end"
-                page.evaluate("document.getElementById('media').defaultPlaybackRate = 8; document.getElementById('media').playbackRate = 8")
+                page.evaluate(
+                    "document.getElementById('media').defaultPlaybackRate = 8; document.getElementById('media').playbackRate = 8"
+                )
                 page.keyboard.press("Space")
                 page.locator("#scale:not([disabled])").wait_for(timeout=120_000)  # a busy machine plays slowly
                 stimulus = base.step(0).stimulus
@@ -339,7 +417,9 @@ def test_a_rater_from_first_page_to_last(root, study, tmp_path):
                     page.keyboard.press("Space")
                     page.locator("#scale:not([disabled])").wait_for(timeout=120_000)
                     page.keyboard.press(str(stimulus.answer or 3))
-                with sqlite3.connect(home / "runs/tiny/listen/study.db") as times:  # as if it had been played at its speed
+                with sqlite3.connect(
+                    home / "runs/tiny/listen/study.db"
+                ) as times:  # as if it had been played at its speed
                     times.execute("UPDATE shown SET at = at - 60")
                 if position == 8:  # the server is killed before the vote reaches it
                     server.kill()

@@ -17,7 +17,11 @@ def test_hands_are_balanced_and_without_repeats():
     assert len(counts) == 60 and max(counts.values()) - min(counts.values()) <= 2
     heard = [Counter(system for system, _ in hand) for hand in dealt]
     assert all(max(c.values()) - min(c.values()) <= 3 and len(c) == 5 for c in heard)
-    assert dealt == list(islice(hands(systems, clips, 15, seed=3), 26)) != list(islice(hands(systems, clips, 15, seed=4), 26))
+    assert (
+        dealt
+        == list(islice(hands(systems, clips, 15, seed=3), 26))
+        != list(islice(hands(systems, clips, 15, seed=4), 26))
+    )
     with pytest.raises(ValueError, match="1 to 60"):
         next(hands(systems, clips, 61, seed=0))
 

@@ -106,7 +106,9 @@ def test_intervals_cover_the_truth_and_naive_ones_do_not():
 
 
 def test_bootstrap_of_too_little_has_no_interval():
-    assert crossed_bootstrap([1, 1], ["a", "b"], [3, 5])[0] == 4 and np.isnan(crossed_bootstrap([1, 1], ["a", "b"], [3, 5])[1])
+    assert crossed_bootstrap([1, 1], ["a", "b"], [3, 5])[0] == 4 and np.isnan(
+        crossed_bootstrap([1, 1], ["a", "b"], [3, 5])[1]
+    )
     assert np.isnan(crossed_bootstrap([], [], [])[0])
 
 
@@ -121,7 +123,9 @@ def vote_everything(store: Store, deal, answer, raters: int) -> None:
 def test_results_screen_recover_means_and_publish_votes(tmp_path):
     store = Store(tmp_path / "study.db")
     true = {"ground truth": 4.5, "high-full": 3.2, "shuffled ground truth": 1.6}
-    stimuli = headphone_stimuli() + [s for t in ("coherence", "quality") for s in stimuli_of(t, list(true), [f"c{i}" for i in range(8)])]
+    stimuli = headphone_stimuli() + [
+        s for t in ("coherence", "quality") for s in stimuli_of(t, list(true), [f"c{i}" for i in range(8)])
+    ]
     files = {s: f"file{i}" for i, s in enumerate(stimuli)}
     store.offer({f: s for s, f in files.items()})
     deal = lambda n: [files[s] for s in session(stimuli, n, items=9, checks=1, practice=1, seed=0)]
@@ -149,7 +153,10 @@ def test_results_screen_recover_means_and_publish_votes(tmp_path):
     assert "13 kept" in lines[0] and any("with everyone" in line for line in lines)
     raw = pd.read_csv(tmp_path / "votes.csv")
     assert len(raw) == 16 * (6 + 2 * 11) and set(raw.rater) == {f"rater{n:03d}" for n in range(1, 17)}
-    assert set(raw[~raw.kept].rater) == {"rater004", "rater005", "rater006"} and "rater-0" not in (tmp_path / "votes.csv").read_text()
+    assert (
+        set(raw[~raw.kept].rater) == {"rater004", "rater005", "rater006"}
+        and "rater-0" not in (tmp_path / "votes.csv").read_text()
+    )
     before = {p.name: p.read_bytes() for p in tmp_path.glob("*.[cj]s*")}
     write_results(store, tmp_path, Criteria(), draws=400, seed=0)
     assert before == {p.name: p.read_bytes() for p in tmp_path.glob("*.[cj]s*")}
@@ -163,4 +170,8 @@ def test_screening_keeps_who_stopped_early_unless_they_failed():
     )  # fmt: skip
     table = screen(votes, {0: 20, 1: 20, 2: 20, 3: 20}, Criteria()).set_index("rater")
     assert list(table.kept) == [True, False, False, False]
-    assert table.loc[1, "reason"] == "headphones" and table.loc[2, "reason"] == "attention" and table.loc[3, "answered"] == 0
+    assert (
+        table.loc[1, "reason"] == "headphones"
+        and table.loc[2, "reason"] == "attention"
+        and table.loc[3, "answered"] == 0
+    )

@@ -25,7 +25,9 @@ def test_a_study_begun_before_there_was_a_split_goes_on_with_test(tmp_path):
 def full_study(path):
     """A study with two raters through, as one file; {file: stimulus} and its design."""
     design = {"split": "test", "systems": {"coherence": ["a", "b"], "quality": ["a", "b"]}, "clips": ["c0", "c1"]}
-    files = {f"{n:024x}.wav": Stimulus(task="quality", kind="item", system="ab"[n % 2], clip=f"c{n // 2}") for n in range(4)}
+    files = {
+        f"{n:024x}.wav": Stimulus(task="quality", kind="item", system="ab"[n % 2], clip=f"c{n // 2}") for n in range(4)
+    }
     store = Store(path)
     store.begin(design)
     store.offer(files)

@@ -33,7 +33,11 @@ def test_log_mel_shape_floor_and_peak_band():
     assert log_mel(torch.zeros(2, 44100)).shape == (2, 128, 173)
     assert torch.allclose(log_mel(torch.zeros(1, 44100)), torch.tensor(-5.0), atol=0.31)  # sqrt(1e-9) under each filter
     mel = log_mel(tone(1000))[0]
-    edges = mel_filterbank(RATE, 1024, 128) @ np.linspace(0, RATE / 2, 513) / mel_filterbank(RATE, 1024, 128).sum(1).clip(1e-9)
+    edges = (
+        mel_filterbank(RATE, 1024, 128)
+        @ np.linspace(0, RATE / 2, 513)
+        / mel_filterbank(RATE, 1024, 128).sum(1).clip(1e-9)
+    )
     assert abs(edges[mel.mean(1).argmax()] - 1000) < 40
 
 
@@ -118,7 +122,12 @@ def test_discriminator_reads_old_style_weight_norm():
     torch.manual_seed(0)
     net = MultiScaleDiscriminator(discriminator_config("released", width=0.125, scales=1))
     state = net.state_dict()
-    old = {k.replace("parametrizations.weight.original0", "weight_g").replace("parametrizations.weight.original1", "weight_v"): v for k, v in state.items()}
+    old = {
+        k.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): v
+        for k, v in state.items()
+    }
     other = MultiScaleDiscriminator(discriminator_config("released", width=0.125, scales=1))
     other.load_state_dict(old)
     x = torch.randn(1, 1, 4096)

@@ -45,9 +45,11 @@ def test_beats_fall_on_the_dances(spread):
     assert len(made) == 10 * RATE and made.dtype == np.float32
     assert f_measure(dance.beats, onset_times(made), 0.04) > 0.97
     assert max(abs(attack(made, at) - at) for at in dance.beats) < 0.005
-    low = lambda at: np.abs(np.fft.rfft(made[int(at * RATE) : int(at * RATE) + 1600] * np.hanning(1600), 8192))[55:95].max()  # about 150 to 250 Hz
+    low = lambda at: np.abs(np.fft.rfft(made[int(at * RATE) : int(at * RATE) + 1600] * np.hanning(1600), 8192))[
+        55:95
+    ].max()  # about 150 to 250 Hz
     power = np.array([low(at) for at in dance.beats[:-1]])
-    assert (power[2::4].min() > 2 * np.delete(power, np.s_[2::4]).max())
+    assert power[2::4].min() > 2 * np.delete(power, np.s_[2::4]).max()
 
 
 def test_the_pitch_is_kept():
@@ -57,10 +59,18 @@ def test_the_pitch_is_kept():
 
 
 def test_the_song_of_the_nearest_tempo_is_taken():
-    songs = {"slow": song(0.7), "near": song(0.52), "none": Beaten(np.zeros(RATE, np.float32), Beats(np.array([0.1]), np.zeros(0)))}
+    songs = {
+        "slow": song(0.7),
+        "near": song(0.52),
+        "none": Beaten(np.zeros(RATE, np.float32), Beats(np.array([0.1]), np.zeros(0))),
+    }
     assert nearest_tempo(songs, 0.5) == "near" and nearest_tempo(songs, 0.66) == "slow"
     assert nearest_tempo(songs, 0.2) is None and nearest_tempo({}, 0.5) is None
-    dances = {"a": Beats(np.arange(0.1, 4, 0.5), np.zeros(0)), "b": Beats(np.array([1.0]), np.zeros(0)), "c": Beats(np.arange(0, 4, 0.1), np.zeros(0))}
+    dances = {
+        "a": Beats(np.arange(0.1, 4, 0.5), np.zeros(0)),
+        "b": Beats(np.array([1.0]), np.zeros(0)),
+        "c": Beats(np.arange(0, 4, 0.1), np.zeros(0)),
+    }
     made = fitted_songs(songs, dances, dict.fromkeys(dances, 4 * RATE))
     assert set(made) == {"a"}, "one beat has no tempo, and no song is stretched to ten beats a second"
     assert f_measure(dances["a"].beats, onset_times(made["a"]), 0.05) > 0.85
@@ -71,10 +81,17 @@ def test_the_song_of_the_nearest_tempo_is_taken():
 def test_a_fingerprint_tells_a_fitted_song_from_a_new_one():
     """What novelty does not: a copy that is stretched and begins elsewhere."""
     rng, time = np.random.default_rng(0), np.arange(RATE // 4) / RATE
-    tune = lambda: np.concatenate([np.sin(2 * np.pi * np.outer(rng.uniform(200, 3000, 6), time)).sum(axis=0) for _ in range(32)]).astype(np.float32) / 6
+    tune = lambda: (
+        np.concatenate(
+            [np.sin(2 * np.pi * np.outer(rng.uniform(200, 3000, 6), time)).sum(axis=0) for _ in range(32)]
+        ).astype(np.float32)
+        / 6
+    )
     songs = {name: tune() for name in ("song", "new")}
     beats = np.arange(0, 8, 0.5)
-    fit = fitted_to_beats(Beaten(songs["song"], Beats(beats, beats[::4])), Beats(np.arange(0.2, 8, 0.52), np.zeros(0)), 8 * RATE)
+    fit = fitted_to_beats(
+        Beaten(songs["song"], Beats(beats, beats[::4])), Beats(np.arange(0.2, 8, 0.52), np.zeros(0)), 8 * RATE
+    )
     prints = {name: fingerprint(sound) for name, sound in (songs | {"fit": fit}).items()}
     found = same_recordings(prints, {"song": "training", "fit": "made", "new": "made"})
     assert [{match.first, match.second} for match in found] == [{"song", "fit"}]

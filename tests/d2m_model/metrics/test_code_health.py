@@ -14,13 +14,23 @@ def tone(hertz, seconds=2.0):
 
 
 def test_the_hum_is_the_power_at_multiples_of_the_codes_rate():
-    assert code_rate("high") == pytest.approx(172.27, abs=0.005) and code_rate("low") == pytest.approx(689.06, abs=0.005)
+    assert code_rate("high") == pytest.approx(172.27, abs=0.005) and code_rate("low") == pytest.approx(
+        689.06, abs=0.005
+    )
     rate = code_rate("high")
-    assert hum_share(tone(rate), rate) > 0.99 and hum_share(tone(7 * rate), rate) > 0.99 and hum_share(tone(2.5 * rate), rate) < 0.01
+    assert (
+        hum_share(tone(rate), rate) > 0.99
+        and hum_share(tone(7 * rate), rate) > 0.99
+        and hum_share(tone(2.5 * rate), rate) < 0.01
+    )
     assert hum_share(tone(2.5 * rate) + tone(3 * rate), rate) == pytest.approx(0.5, abs=0.01)
-    assert hum_share(10 * tone(2.5 * rate) + tone(3 * rate), rate) == pytest.approx(1 / 101, rel=0.05), "power, not level"
+    assert hum_share(10 * tone(2.5 * rate) + tone(3 * rate), rate) == pytest.approx(1 / 101, rel=0.05), (
+        "power, not level"
+    )
     noise = np.random.default_rng(0).standard_normal(20 * RATE).astype(np.float32)
-    assert hum_share(noise, rate) == pytest.approx(5 / 64, rel=0.05), "noise: five bins of the 64 from one multiple to the next"
+    assert hum_share(noise, rate) == pytest.approx(5 / 64, rel=0.05), (
+        "noise: five bins of the 64 from one multiple to the next"
+    )
     assert np.isnan(hum_share(np.zeros(RATE, np.float32), rate)) and np.isnan(hum_share(tone(100, 0.1), rate))
 
 
@@ -58,5 +68,8 @@ def test_the_longest_copy_is_found_wherever_it_is():
 def test_a_copy_does_not_go_over_the_end_of_a_clip():
     assert longest_copy([np.array([1, 2, 3, 4])], [np.array([9, 1, 2]), np.array([3, 4, 9])]) == 2
     assert longest_copy([np.array([1, 2]), np.array([3, 4])], [np.array([1, 2, 3, 4])]) == 2
-    assert longest_copy([np.array([1])], [np.array([2])]) == 0 and longest_copy([np.array([7, 7])], [np.array([7, 7])]) == 2
+    assert (
+        longest_copy([np.array([1])], [np.array([2])]) == 0
+        and longest_copy([np.array([7, 7])], [np.array([7, 7])]) == 2
+    )
     assert longest_copy([], [np.array([1])]) == 0 and longest_copy([np.array([1])], []) == 0

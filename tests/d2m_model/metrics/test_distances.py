@@ -57,9 +57,16 @@ def test_distances_have_intervals_over_clips_and_songs_and_a_bound_by_coding():
     music, songs = rng.standard_normal((400, 2)), rng.standard_normal((4, 2))
     clips = {f"{s}{n}": songs[s] + 0.3 * rng.standard_normal((6, 2)) for s in range(4) for n in range(3)}
     points, owners = np.concatenate(list(clips.values())), [c for c in clips for _ in range(6)]
-    scores = distance_scores(points, Music(music), 0, clips=owners, songs=[c[0] for c in owners], coded=Music(points + 0.01))
+    scores = distance_scores(
+        points, Music(music), 0, clips=owners, songs=[c[0] for c in owners], coded=Music(points + 0.01)
+    )
     fad, kad = scores["fad"], scores["kad"]
-    assert fad["fad_low"] < fad["fad"] < fad["fad_high"] and fad["fad_song_high"] - fad["fad_song_low"] > fad["fad_high"] - fad["fad_low"]
+    assert (
+        fad["fad_low"] < fad["fad"] < fad["fad_high"]
+        and fad["fad_song_high"] - fad["fad_song_low"] > fad["fad_high"] - fad["fad_low"]
+    )
     assert kad["kad_low"] < kad["kad"] < kad["kad_high"] and fad["coded"] < 0.01 < fad["fad"] and fad["coded_low"] >= 0
     few = distance_scores(points[:3], Music(music), 0, clips=owners[:3])
-    assert "declined" in few["fad"] and "coded" not in few["fad"] and set(few["kad"]) == {"kad"}, "three points are enough for KAD"
+    assert "declined" in few["fad"] and "coded" not in few["fad"] and set(few["kad"]) == {"kad"}, (
+        "three points are enough for KAD"
+    )

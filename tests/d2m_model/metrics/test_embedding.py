@@ -22,10 +22,18 @@ def tone(hertz, seconds, rate):
 def test_log_mel_is_vggishs():
     """Against sums written out: periodic Hann, 512-point magnitude, triangles straight in mel, log(x + 0.01)."""
     assert log_mel(np.zeros(400, np.float32)) == pytest.approx(np.full((1, 64), np.log(OFFSET)))
-    assert len(log_mel(np.zeros(399, np.float32))) == 0 and patches(np.zeros(2 * 16000, np.float32)).shape == (2, 1, 96, 64)
+    assert len(log_mel(np.zeros(399, np.float32))) == 0 and patches(np.zeros(2 * 16000, np.float32)).shape == (
+        2,
+        1,
+        96,
+        64,
+    )
     sound = tone(1000, 1, 16000) + 0.1 * tone(3000, 1, 16000)
     frame = [sound[1600 + n] * (0.5 - 0.5 * np.cos(2 * np.pi * n / 400)) for n in range(400)]
-    edges = [700 * (np.exp((hertz_to_mel(125) + i * (hertz_to_mel(7500) - hertz_to_mel(125)) / 65) / 1127) - 1) for i in range(66)]
+    edges = [
+        700 * (np.exp((hertz_to_mel(125) + i * (hertz_to_mel(7500) - hertz_to_mel(125)) / 65) / 1127) - 1)
+        for i in range(66)
+    ]
     wanted = np.zeros(64)
     for k in range(1, 257):
         size = abs(sum(x * np.exp(-2j * np.pi * k * n / 512) for n, x in enumerate(frame)))

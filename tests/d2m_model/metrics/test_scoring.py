@@ -31,6 +31,7 @@ def dances():
 
 # The second computation: lists and loops from the text of P1 and P2, sharing nothing with the project but librosa.
 
+
 def text_bins(audio, **picker):
     times = librosa.onset.onset_detect(y=audio, sr=22050, units="time", **picker)
     marks = [0] * math.ceil(len(audio) / 22050)
@@ -62,7 +63,13 @@ def text_p2(pairs):
     bhs = [h / sum(r) if sum(r) else 0.0 for h, (_, r) in zip(hits, marks, strict=True)]
     p, r = sum(bcs) / len(bcs), sum(bhs) / len(bhs)
     deviation = lambda x, m: math.sqrt(sum((v - m) ** 2 for v in x) / (len(x) - 1))
-    scores = {"BCS": p, "CSD": deviation(bcs, p), "BHS": r, "HSD": deviation(bhs, r), "F1": 2 * p * r / (p + r) if p + r else 0.0}
+    scores = {
+        "BCS": p,
+        "CSD": deviation(bcs, p),
+        "BHS": r,
+        "HSD": deviation(bhs, r),
+        "F1": 2 * p * r / (p + r) if p + r else 0.0,
+    }
     return {name: 100 * value for name, value in scores.items()}
 
 
@@ -72,8 +79,15 @@ def signals():
     pairs = []
     for n in range(12):
         size = int(rng.uniform(2.0, 8.0) * RATE)
-        burst = lambda size=size: (rng.standard_normal(size) * np.repeat(rng.random(1 + size // 3000) ** 6, 3000)[:size]).astype(np.float32)
-        kinds = [burst, lambda s=size, n=n: click_train(beats_of(n, s / RATE), s), lambda s=size, n=n: white_noise(s, n), lambda s=size: np.zeros(s, np.float32)]
+        burst = lambda size=size: (
+            rng.standard_normal(size) * np.repeat(rng.random(1 + size // 3000) ** 6, 3000)[:size]
+        ).astype(np.float32)
+        kinds = [
+            burst,
+            lambda s=size, n=n: click_train(beats_of(n, s / RATE), s),
+            lambda s=size, n=n: white_noise(s, n),
+            lambda s=size: np.zeros(s, np.float32),
+        ]
         pairs.append((kinds[n % 4](), kinds[(n // 4 + n) % 3]()))
     pairs.append((white_noise(3 * RATE, 1), np.zeros(3 * RATE, np.float32)))
     return pairs
@@ -82,7 +96,9 @@ def signals():
 def assert_both_agree(pairs):
     """P1 and P2 of the project and of the second computation, to 1e-9; returns the project's."""
     sounds = {f"{i:02d}": g for i, (g, _) in enumerate(pairs)}
-    summary, _ = score_system(sounds, Reference(audio={f"{i:02d}": r for i, (_, r) in enumerate(pairs)}), draws=100, protocols=("P1", "P2"))
+    summary, _ = score_system(
+        sounds, Reference(audio={f"{i:02d}": r for i, (_, r) in enumerate(pairs)}), draws=100, protocols=("P1", "P2")
+    )
     for protocol, wanted in (("P1", text_p1(pairs)), ("P2", text_p2(pairs))):
         for name, value in wanted.items():
             assert summary[protocol][name] == pytest.approx(value, abs=1e-9), (protocol, name)
@@ -103,21 +119,30 @@ def crossed(music, seconds=7.3):
 
 
 def test_both_agree_on_songs():
-    summary = assert_both_agree(crossed([synthesise(compose(3, genre), RATE).astype(np.float32) for genre in sorted(GENRES)[:3]]))
+    summary = assert_both_agree(
+        crossed([synthesise(compose(3, genre), RATE).astype(np.float32) for genre in sorted(GENRES)[:3]])
+    )
     assert 0 < summary["P2"]["F1"] < 100
 
 
-@pytest.mark.skipif("D2M_MUSIC" not in os.environ, reason="set D2M_MUSIC to a folder of real music (.wav, .flac, .ogg, .mp3)")
+@pytest.mark.skipif(
+    "D2M_MUSIC" not in os.environ, reason="set D2M_MUSIC to a folder of real music (.wav, .flac, .ogg, .mp3)"
+)
 def test_both_agree_on_real_music():
     assert_both_agree(crossed([read_sound(path) for path in sound_files(Path(os.environ["D2M_MUSIC"])).values()]))
 
 
 def test_a_longer_sound_is_cut_and_what_a_shorter_one_lacks_counts():
     """Of 6 s against 4 s what is over is nothing; of 4 s against 6 s a third is missing; of 3.9 s against 4 s nothing."""
-    clicks = {seconds: click_train(np.arange(0.3, seconds - 0.05, 0.5), round(seconds * RATE)) for seconds in (3.9, 4, 6)}
+    clicks = {
+        seconds: click_train(np.arange(0.3, seconds - 0.05, 0.5), round(seconds * RATE)) for seconds in (3.9, 4, 6)
+    }
     for generated, reference, hit, seconds in ((6, 4, 100, 4), (4, 6, 100 * 4 / 6, 6), (3.9, 4, 100, 3.9)):
         summary, rows = score_system({"a": clicks[generated]}, Reference(audio={"a": clicks[reference]}), draws=100)
-        assert summary["P1"]["hit_micro"] == summary["P1"]["coverage_micro"] == pytest.approx(hit) and rows[0]["seconds"] == seconds
+        assert (
+            summary["P1"]["hit_micro"] == summary["P1"]["coverage_micro"] == pytest.approx(hit)
+            and rows[0]["seconds"] == seconds
+        )
         assert (summary["P4"]["onsets_70ms"]["own"] == 1.0) == (hit == 100)
 
 
@@ -148,7 +173,11 @@ ONES = lambda counts: np.ones((1, len(counts)))
 
 
 def test_coverage_and_hit_by_hand():
-    counts = [BinCounts(generated=3, reference=2, both=1), BinCounts(generated=1, reference=4, both=1), BinCounts(generated=2, reference=0, both=0)]
+    counts = [
+        BinCounts(generated=3, reference=2, both=1),
+        BinCounts(generated=1, reference=4, both=1),
+        BinCounts(generated=2, reference=0, both=0),
+    ]
     scores = {k: v[0] for k, v in coverage_and_hit(counts)(ONES(counts)).items()}
     assert scores["coverage_macro"] == pytest.approx(100 * (3 / 2 + 1 / 4) / 2)
     assert scores["hit_macro"] == pytest.approx(100 * (1 / 2 + 1 / 4) / 2)
@@ -243,7 +272,9 @@ def test_songs_widen_the_interval_where_their_clips_agree():
 
 def test_weighted_deviation_is_the_sample_deviation_of_repeated_values():
     values, weights = np.array([0.1, 0.4, 0.9]), np.array([[1, 1, 1], [0, 3, 2], [1, 0, 0]], float)
-    assert weighted_deviation(weights, values)[:2] == pytest.approx([np.std(values, ddof=1), np.std([0.4] * 3 + [0.9] * 2, ddof=1)], abs=1e-12)
+    assert weighted_deviation(weights, values)[:2] == pytest.approx(
+        [np.std(values, ddof=1), np.std([0.4] * 3 + [0.9] * 2, ddof=1)], abs=1e-12
+    )
     assert np.isnan(weighted_deviation(weights, values)[2])
 
 
@@ -268,6 +299,7 @@ def test_bootstrap_interval_of_one_column():
 
 def test_segments_are_sounds_of_their_own_and_intervals_draw_their_clips():
     """Clips of 5 and 4 s hold 2 + 2 whole segments; a click at 4.5 s is in none, and clips weigh as many as they hold."""
+
     def clicks(seconds, at):
         audio = np.zeros(round(seconds * RATE), np.float32)
         for t in at:
@@ -289,5 +321,7 @@ def test_tracked_beats_are_compared_with_clips_that_can_be_tracked_alone():
     """A short clip with the same beats is no other dance there: it never is an own one."""
     beats = {"long": np.arange(0.2, 8, 0.5), "other": np.arange(0.1, 8, 0.7), "short": np.arange(0.2, 4, 0.5)}
     audio = {c: click_train(b, (4 if c == "short" else 8) * RATE) for c, b in beats.items()}
-    summary, rows = score_system({"long": audio["long"]}, Reference(audio=audio, beats=beats), protocols=["P4"], draws=100)
+    summary, rows = score_system(
+        {"long": audio["long"]}, Reference(audio=audio, beats=beats), protocols=["P4"], draws=100
+    )
     assert summary["P4"]["tracked_70ms"]["own"] > 0.9 and rows[0]["P4_tracked_other"] < 0.5 < rows[0]["P4_beats_other"]

@@ -48,7 +48,9 @@ def test_moving_average_by_hand():
     assert torch.allclose(book.k_sum, torch.tensor([[0.6], [19.2]]))
     assert torch.allclose(book.k, torch.tensor([[0.6 / 2.1], [19.2 / 1.9]]))
     assert usage["used"] == 2 and usage["revived"] == 0
-    assert usage["entropy"].item() == pytest.approx(-(0.75 * torch.tensor(0.75).log() + 0.25 * torch.tensor(0.25).log()).item())
+    assert usage["entropy"].item() == pytest.approx(
+        -(0.75 * torch.tensor(0.75).log() + 0.25 * torch.tensor(0.25).log()).item()
+    )
 
 
 def test_an_entry_without_vectors_restarts_on_one_of_the_batch_and_keeps_its_averages():

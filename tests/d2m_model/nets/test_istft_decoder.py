@@ -24,7 +24,9 @@ def decoder(**kind) -> IstftDecoder:
 def codec(level: int, **sizes) -> JukeboxVQVAE:
     """A small VQ-VAE whose `level` an inverse STFT plays."""
     torch.manual_seed(0)
-    model = JukeboxVQVAE(VqVaeConfig(**{"width": 8, "depth": 1, "multipliers": (1, 1, 1), "bins": 16} | sizes), {level: SIZES})
+    model = JukeboxVQVAE(
+        VqVaeConfig(**{"width": 8, "depth": 1, "multipliers": (1, 1, 1), "bins": 16} | sizes), {level: SIZES}
+    )
     model.codebook(level).k.normal_()
     return model.eval().requires_grad_(False)
 
@@ -83,7 +85,10 @@ def test_it_plays_the_codes_of_the_published_codec(level, hop):
     torch.manual_seed(0)
     model = JukeboxVQVAE(VqVaeConfig(), {level: IstftConfig()}).eval()
     assert model.decode(torch.randint(2048, (2, 30)), level).shape == (2, 30 * hop)
-    assert model.decode(torch.randint(2048, (1, 30)), 3 - level).shape == (1, 30 * 160 - 30 * hop)  # the other level as it was
+    assert model.decode(torch.randint(2048, (1, 30)), 3 - level).shape == (
+        1,
+        30 * 160 - 30 * hop,
+    )  # the other level as it was
 
 
 def test_piece_by_piece_is_as_at_once(monkeypatch):
@@ -107,10 +112,18 @@ def test_its_file_gives_it_back_and_other_files_know_nothing_of_it(tmp_path):
     assert "istft" not in checkpoint.load(tmp_path / "plain.pt", "vqvae", 1).meta
 
 
-@pytest.mark.parametrize("told", [{"3": {}}, {"2": {"width": 1 << 20}}, {"2": {"overlap": 1}}, {"2": {"height": 3}}, {"2": 5}, ["2"]])
+@pytest.mark.parametrize(
+    "told", [{"3": {}}, {"2": {"width": 1 << 20}}, {"2": {"overlap": 1}}, {"2": {"height": 3}}, {"2": 5}, ["2"]]
+)
 def test_a_file_with_other_sizes_is_one_line(tmp_path, told):
     model = codec(2)
-    checkpoint.save(tmp_path / "x.pt", "vqvae", 1, {"model": model.state_dict(), "training": {}}, {"config": model.config.as_dict(), "istft": told})
+    checkpoint.save(
+        tmp_path / "x.pt",
+        "vqvae",
+        1,
+        {"model": model.state_dict(), "training": {}},
+        {"config": model.config.as_dict(), "istft": told},
+    )
     with pytest.raises(UserError, match="x.pt: its weights do not fit its sizes") as caught:
         load_vqvae(tmp_path / "x.pt")
     assert "\n" not in str(caught.value)

@@ -20,11 +20,15 @@ def dance(batch: int = 2, frames: int = 60, joints: int = 17, seed: int = 0) -> 
     """(B, T, J, 3) a body that sways, all joints seen."""
     rng = torch.Generator().manual_seed(seed)
     body = torch.rand(batch, 1, joints, 2, generator=rng) * 200 + 60
-    sway = 10 * torch.sin(torch.arange(frames) / 3)[None, :, None, None] * torch.rand(batch, 1, joints, 2, generator=rng)
+    sway = (
+        10 * torch.sin(torch.arange(frames) / 3)[None, :, None, None] * torch.rand(batch, 1, joints, 2, generator=rng)
+    )
     return torch.cat([body + sway, torch.full((batch, frames, joints, 1), 0.9)], dim=-1)
 
 
-@pytest.mark.parametrize("variant", ["full", "no_motion", "no_visual", "3s", "4s", "no_scaling"])  # others: test_variants
+@pytest.mark.parametrize(
+    "variant", ["full", "no_motion", "no_visual", "3s", "4s", "no_scaling"]
+)  # others: test_variants
 @pytest.mark.parametrize("level", CODES)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_level_and_modality_gives_the_papers_code_lengths(preset, level, variant):

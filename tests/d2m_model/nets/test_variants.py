@@ -80,7 +80,9 @@ def test_the_listing_has_a_line_for_each_with_its_tables_and_what_differs(capsys
     shown = dict(zip(VARIANTS, lines, strict=True))
     assert "Table 2, 4" in shown["no_motion"] and "no motion encoder" in shown["no_motion"]
     assert "Table 3" in shown["4s"] and "windows of 4 s" in shown["4s"]
-    assert "fixed: no different from full, it has none" in shown["no_wav"] and "released: no different" in shown["no_mel"]
+    assert (
+        "fixed: no different from full, it has none" in shown["no_wav"] and "released: no different" in shown["no_mel"]
+    )
 
 
 def test_without_fine_tuning_the_vqvae_plays():

@@ -46,7 +46,9 @@ def test_its_loss_is_of_hidden_codes_alone(net):
     codes = torch.randint(8, (2, 24))
     codes[1, 12:] = -1
     excerpts = Excerpts(torch.full((2, 8), 8), codes, torch.randn(2, 24, RHYTHM), torch.randint(8, (2, 64)), None)
-    loss = MaskedTask(net, None, params_of("high", 1), torch.device("cpu")).loss(excerpts, torch.ones(2, 2, dtype=torch.bool))
+    loss = MaskedTask(net, None, params_of("high", 1), torch.device("cpu")).loss(
+        excerpts, torch.ones(2, 2, dtype=torch.bool)
+    )
     assert float(loss.detach()) == pytest.approx(math.log(8), abs=0.02)
 
 
@@ -66,7 +68,9 @@ def test_any_length_is_drawn_whole_and_again(net, length, guidance):
 
 def test_a_longer_piece_begins_as_a_shorter_one(net):
     rhythm, style = torch.randn(36, RHYTHM), torch.zeros(4)
-    short, long = (masked_sample(net, rhythm[:n], style, MaskedDraw(passes=3), torch.Generator().manual_seed(0)) for n in (24, 36))
+    short, long = (
+        masked_sample(net, rhythm[:n], style, MaskedDraw(passes=3), torch.Generator().manual_seed(0)) for n in (24, 36)
+    )
     assert torch.equal(long[:24], short)
 
 
@@ -76,9 +80,13 @@ def test_another_draw_is_scored_beside_the_chosen_one(tmp_path, monkeypatch):
     (tmp_path / "masked.json").write_text('{"steps": 9}')
     out = tmp_path / "found.json"
     out.write_text('{"masked": {"test clips": ["chosen"], "test clips, other draws": ["before"]}}')
-    monkeypatch.setattr(sys, "argv", ["masked_prior", "score", "--draw", "2", "3", "--keep", str(tmp_path), "--out", str(out)])
+    monkeypatch.setattr(
+        sys, "argv", ["masked_prior", "score", "--draw", "2", "3", "--keep", str(tmp_path), "--out", str(out)]
+    )
     masked_prior.main()
-    assert json.loads(out.read_text()) == {"masked": {"test clips": ["chosen"], "test clips, other draws": ["before", ["masked", 2.0, 3.0]], "steps": 9}}
+    assert json.loads(out.read_text()) == {
+        "masked": {"test clips": ["chosen"], "test clips, other draws": ["before", ["masked", 2.0, 3.0]], "steps": 9}
+    }
 
 
 def test_a_tenth_of_p4_is_worth_a_fad_of_one():

@@ -44,7 +44,13 @@ def strokes(beats, seconds, offset):
 
 def piece(song, gap, offset, seconds=12.0):
     beats = np.arange(0.3, seconds, gap)
-    return Music(song=song, codes=strokes(beats, seconds, offset), beats=beats, downbeats=beats[::4], strength=np.ones(len(beats)))
+    return Music(
+        song=song,
+        codes=strokes(beats, seconds, offset),
+        beats=beats,
+        downbeats=beats[::4],
+        strength=np.ones(len(beats)),
+    )
 
 
 def features(beats, count):
@@ -74,7 +80,9 @@ def test_training_brings_the_loss_far_below_guessing(trained):
 def test_strokes_follow_the_beats_they_are_given(trained, gap):
     net, data, _ = trained
     beats = np.arange(0.25, 8, gap)
-    codes = sample(net, features(beats, round(8 / CODE)), data_style(net, data, "a"), GREEDY, torch.Generator().manual_seed(0))
+    codes = sample(
+        net, features(beats, round(8 / CODE)), data_style(net, data, "a"), GREEDY, torch.Generator().manual_seed(0)
+    )
     starts = np.flatnonzero(np.diff((codes % 4 == 1).int().numpy(), prepend=0) == 1) * CODE
     assert len(starts) == len(beats)
     assert np.abs(starts - beats).max() < 0.02
@@ -84,7 +92,13 @@ def test_a_style_brings_its_alphabet_and_guidance_none_of_the_others(trained):
     net, data, _ = trained
     beats = np.arange(0.25, 4, 0.5)
     for song, offset in (("b", 0), ("d", 4)):
-        codes = sample(net, features(beats, 600), data_style(net, data, song), Draw(guidance=2.0, temperature=0.3), torch.Generator().manual_seed(1))
+        codes = sample(
+            net,
+            features(beats, 600),
+            data_style(net, data, song),
+            Draw(guidance=2.0, temperature=0.3),
+            torch.Generator().manual_seed(1),
+        )
         assert ((codes // 4 * 4) == offset).float().mean() > 0.9
 
 
@@ -95,7 +109,10 @@ def data_style(net, data, song):
 
 def test_excerpts_lack_both_conditions_or_one_in_the_shares_that_are_asked():
     shown = shown_of(torch.linspace(0.0005, 0.9995, 1000), 0.1)
-    assert [int((shown == torch.tensor(which)[:, None]).all(0).sum()) for which in ([False, False], [True, False], [False, True])] == [100, 50, 50]
+    assert [
+        int((shown == torch.tensor(which)[:, None]).all(0).sum())
+        for which in ([False, False], [True, False], [False, True])
+    ] == [100, 50, 50]
 
 
 def test_no_code_sees_itself_or_what_comes_after():
@@ -139,14 +156,18 @@ def test_kept_codes_are_kept_and_the_rest_follows_from_them(trained):
 def test_music_of_any_length_keeps_to_its_beats(trained):
     net, data, _ = trained
     beats = np.arange(0.25, 30, 0.5)
-    codes = sample(net, features(beats, round(30 / CODE)), data_style(net, data, "a"), GREEDY, torch.Generator().manual_seed(0))
+    codes = sample(
+        net, features(beats, round(30 / CODE)), data_style(net, data, "a"), GREEDY, torch.Generator().manual_seed(0)
+    )
     starts = np.flatnonzero(np.diff((codes % 4 == 1).int().numpy(), prepend=0) == 1) * CODE
     assert len(starts) == 60 and np.abs(starts - beats).max() < 0.02
 
 
 def test_equal_seeds_give_equal_codes_and_others_do_not():
     net = PriorNet(SIZES).eval()
-    draw = lambda seed: sample(net, torch.zeros(300, RHYTHM), torch.zeros(8), Draw(), torch.Generator().manual_seed(seed))
+    draw = lambda seed: sample(
+        net, torch.zeros(300, RHYTHM), torch.zeros(8), Draw(), torch.Generator().manual_seed(seed)
+    )
     assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
 
 
@@ -160,7 +181,10 @@ def test_rhythm_features_say_where_in_beat_and_bar_a_code_is():
     assert at(2.1)[9] == pytest.approx(0, abs=1e-6)  # beats of half a second
     assert at(2.1)[10] == pytest.approx(0.6) and found[:, 11:].min() == 1
     bare = rhythm_features(beats, beats[:0], beats[:0], first=0, count=100, hop=HOP)
-    assert not bare[:, [2, 7, 8, 10, 11, 12]].any() and not rhythm_features(beats[:0], beats[:0], beats[:0], first=0, count=9, hop=HOP).any()
+    assert (
+        not bare[:, [2, 7, 8, 10, 11, 12]].any()
+        and not rhythm_features(beats[:0], beats[:0], beats[:0], first=0, count=9, hop=HOP).any()
+    )
 
 
 @pytest.mark.parametrize("first", [0.25, 50.25])
@@ -171,7 +195,9 @@ def test_a_short_list_of_beats_goes_on_for_the_whole_dance(first):
     at = lambda seconds: found[round(seconds / CODE - 0.5)]
     for beat in (0.25, 20.25, 40.75, 58.75):
         assert at(beat + 0.25)[4] == pytest.approx(-1, abs=0.01) and at(beat + 0.125)[3] == pytest.approx(1, abs=0.01)
-    assert at(first + 1.1)[10] == pytest.approx(0.6) and at(first + 2.1)[8] == pytest.approx(np.cos(2 * np.pi * 0.1 / 2), abs=0.01)
+    assert at(first + 1.1)[10] == pytest.approx(0.6) and at(first + 2.1)[8] == pytest.approx(
+        np.cos(2 * np.pi * 0.1 / 2), abs=0.01
+    )
     assert at(30.25 + 1)[8] == pytest.approx(-1, abs=0.01)  # half-way through a bar
 
 
@@ -194,13 +220,22 @@ def test_a_lower_level_is_made_from_the_level_above():
     torch.manual_seed(0)
     sizes = dataclasses.replace(SIZES, patch=16, upper=4, style=0, context=20)
     upper = torch.randint(8, (2000,), dtype=torch.int16)
-    music = Music(song="a", codes=upper.repeat_interleave(4), beats=np.arange(0, 11, 0.5), downbeats=np.zeros(0), strength=np.zeros(0), upper=upper)
+    music = Music(
+        song="a",
+        codes=upper.repeat_interleave(4),
+        beats=np.arange(0, 11, 0.5),
+        downbeats=np.zeros(0),
+        strength=np.zeros(0),
+        upper=upper,
+    )
     params = Params(steps=120, batch=8, learning_rate=5e-3, warm_up=10, weight_decay=0.0, log_every=10)
     task = PriorTask(PriorNet(sizes), MusicData([music], sizes, 32), params, torch.device("cpu"))
     curves = train_loop(task, params.steps, params, Run(stage="prior"))
     assert curves.rows[-1]["loss"] < 0.5 * np.log(8)
     above = torch.randint(8, (200,))
-    codes = sample(task.net.eval(), torch.zeros(800, RHYTHM), None, GREEDY, torch.Generator().manual_seed(0), upper=above)
+    codes = sample(
+        task.net.eval(), torch.zeros(800, RHYTHM), None, GREEDY, torch.Generator().manual_seed(0), upper=above
+    )
     assert (codes == above.repeat_interleave(4)).float().mean() > 0.7  # chance is an eighth
 
 
@@ -219,7 +254,9 @@ def test_long_sounds_have_the_codes_that_they_have_at_once():
     audio = torch.from_numpy(synthesise(compose(7, "house", seconds=8.0), 22050))
     for level in (1, 2):
         whole, pieces = model.encode(audio[None], level)[0], codes_of(model, audio, level)
-        assert len(whole) == len(pieces) and (whole == pieces).float().mean() > 0.99  # but for rounding where two entries are as near
+        assert (
+            len(whole) == len(pieces) and (whole == pieces).float().mean() > 0.99
+        )  # but for rounding where two entries are as near
 
 
 @pytest.mark.parametrize("level", [1, 2])
@@ -256,7 +293,9 @@ def test_music_without_video_is_learnt_from_and_bad_folders_are_refused(pipeline
     soundfile.write(tmp_path / "album" / "song.wav", clicks, 22050)
     (tmp_path / "album" / "._song.wav").write_bytes(b"not a sound")
     pieces = free_music(tmp_path, vqvae, "high")
-    assert [len(p.codes) for p in pieces] == [60 * 22050 // 128, 10 * 22050 // 128] and {p.song for p in pieces} == {"music/album/song.wav"}
+    assert [len(p.codes) for p in pieces] == [60 * 22050 // 128, 10 * 22050 // 128] and {p.song for p in pieces} == {
+        "music/album/song.wav"
+    }
     assert 110 < len(pieces[0].beats) < 125
     with pytest.raises(UserError, match="no sound file there"):
         free_music(tmp_path / "nowhere", vqvae, "high")
@@ -265,5 +304,7 @@ def test_music_without_video_is_learnt_from_and_bad_folders_are_refused(pipeline
 def test_beats_alone_have_bars_from_the_first_and_one_strength():
     times = np.arange(0.25, 6, 0.5)
     alone = features_of(Beats(fps=30, seconds=6.0, beats=times), 1000, HOP)
-    told = features_of(Beats(fps=30, seconds=6.0, beats=times, downbeats=times[::4], strength=np.full(12, USUAL_STRENGTH)), 1000, HOP)
+    told = features_of(
+        Beats(fps=30, seconds=6.0, beats=times, downbeats=times[::4], strength=np.full(12, USUAL_STRENGTH)), 1000, HOP
+    )
     assert torch.equal(alone, told) and not features_of(Beats(fps=30, seconds=6.0, beats=times[:0]), 50, HOP).any()

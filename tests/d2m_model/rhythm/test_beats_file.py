@@ -52,7 +52,10 @@ def test_a_list_of_beats_alone_is_enough(tmp_path):
         ('{"beats": [0.5], "fps": "thirty"}', "fps must be 1 to 1000"),
         ('{"beats": [0.5], "fps": 0}', "fps must be 1 to 1000, found 0"),
         ('{"beats": [0.5], "seconds": 0}', "seconds must be above 0"),
-        ('{"beats": [0.5], "downbeat": [0.5]}', "unknown key 'downbeat'; known: fps, seconds, beats, downbeats, strength, tempo, style; correct it"),
+        (
+            '{"beats": [0.5], "downbeat": [0.5]}',
+            "unknown key 'downbeat'; known: fps, seconds, beats, downbeats, strength, tempo, style; correct it",
+        ),
         ('{"beats": [0.5], "down_beats": [0.5]}', "unknown key 'down_beats'; known: "),
         ('{"beats": [0.5], "": 1}', "unknown key ''; known: "),
         ('{"beats": [0.5], "a\\u001b' + "b" * 999 + '": 1}', "unknown key 'a"),
@@ -69,14 +72,19 @@ def test_a_bad_file_of_beats_is_one_line(tmp_path, content, rule):
     path.write_text(content)
     with pytest.raises(UserError) as caught:
         read_beats(path)
-    assert len(str(caught.value)) < 400 and str(path) in str(caught.value) and rule in str(caught.value) and "\n" not in str(caught.value)
+    assert (
+        len(str(caught.value)) < 400
+        and str(path) in str(caught.value)
+        and rule in str(caught.value)
+        and "\n" not in str(caught.value)
+    )
 
 
 def test_the_beats_that_generate_writes_beside_a_sound_are_read(tmp_path):
     from d2m_model.generate import beats as of_sounds
 
     clicks = np.zeros(6 * 22_050, np.float32)
-    clicks[11_025 :: 11_025] = 1
+    clicks[11_025::11_025] = 1
     for facts in ({"level": "high", "seed": 0}, {"song": "mine.mp3"}):  # of a model, of a song of one's own
         of_sounds.write_beats(tmp_path / "a.json", clicks, sound="a.wav", seconds=6.0, **facts)
         found = read_beats(tmp_path / "a.json")
@@ -84,7 +92,15 @@ def test_the_beats_that_generate_writes_beside_a_sound_are_read(tmp_path):
 
 
 def test_beats_as_written_are_the_file_s(tmp_path):
-    beats = Beats(fps=30.0, seconds=6.16666666, beats=np.arange(1, 9) / 1.7, downbeats=np.array([1 / 1.7]), strength=np.arange(8) / 7, tempo=101.98765, style={"house": 1 / 3})
+    beats = Beats(
+        fps=30.0,
+        seconds=6.16666666,
+        beats=np.arange(1, 9) / 1.7,
+        downbeats=np.array([1 / 1.7]),
+        strength=np.arange(8) / 7,
+        tempo=101.98765,
+        style={"house": 1 / 3},
+    )
     write_beats(tmp_path / "a.json", beats)
     found, known = read_beats(tmp_path / "a.json"), as_written(beats)
     assert found.beats[0] == known.beats[0] == 0.5882 and found.seconds == known.seconds == 6.1667
@@ -110,5 +126,7 @@ def test_clicks_fall_on_the_beats_and_accent_the_downbeats():
 
 def test_beats_in_milliseconds_are_told(tmp_path):
     (tmp_path / "b.json").write_text('{"beats": [500, 1000, 1500]}')
-    with pytest.raises(UserError, match=r"b\.json: beats must be in seconds, and are 500 apart; are they milliseconds\?"):
+    with pytest.raises(
+        UserError, match=r"b\.json: beats must be in seconds, and are 500 apart; are they milliseconds\?"
+    ):
         read_beats(tmp_path / "b.json")

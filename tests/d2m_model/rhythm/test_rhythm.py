@@ -41,7 +41,16 @@ from tests.helpers.builders import (
 )
 from tests.helpers.footage import moving, spoiled
 
-SMALL = {"width": 16, "blocks": 4, "dropout": 0.0, "steps": 150, "batch": 8, "seconds": 3.0, "log_every": 10, "draws": 100}
+SMALL = {
+    "width": 16,
+    "blocks": 4,
+    "dropout": 0.0,
+    "steps": 150,
+    "batch": 8,
+    "seconds": 3.0,
+    "log_every": 10,
+    "draws": 100,
+}
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +192,9 @@ def test_beat_this_is_called_as_its_authors_say(monkeypatch, tmp_path):
     """Only where it is installed: its network with random weights, for the published ones are not in the project."""
     inference = pytest.importorskip("beat_this.inference")
     monkeypatch.setattr(inference, "load_model", lambda *_, **__: inference.BeatThis().eval())
-    found = trackers.music_beats(click_train(np.arange(0.2, 3, 0.5), 3 * 22050), trackers.beat_this(tmp_path / "any.ckpt"))
+    found = trackers.music_beats(
+        click_train(np.arange(0.2, 3, 0.5), 3 * 22050), trackers.beat_this(tmp_path / "any.ckpt")
+    )
     assert (np.diff(found.beats) > 0).all() and found.seconds == 3
 
 
@@ -254,7 +265,11 @@ def test_poses_of_other_estimators_get_the_beats_that_an_array_of_them_has(corpu
     if form == "openpose":
         path.write_text(json.dumps([{"people": [{"pose_keypoints_2d": flat}]} for flat in lists]))
     elif form == "openpifpaf":
-        path.write_text("".join(json.dumps({"frame": n, "predictions": [{"keypoints": flat}]}) + "\n" for n, flat in enumerate(lists)))
+        path.write_text(
+            "".join(
+                json.dumps({"frame": n, "predictions": [{"keypoints": flat}]}) + "\n" for n, flat in enumerate(lists)
+            )
+        )
     elif form == "aist":
         path = tmp_path / "dance.pkl"
         path.write_bytes(pickle.dumps({"keypoints2d": np.repeat(np.repeat(pose, 2, axis=0)[None], 9, axis=0)}))
@@ -263,7 +278,9 @@ def test_poses_of_other_estimators_get_the_beats_that_an_array_of_them_has(corpu
         np.save(path, pose[..., :2])
     assert command.main(["--root", str(corpus.root), "--pose", str(path), "--out", str(tmp_path / "b.json")]) == 0
     found = read_beats(tmp_path / "b.json")
-    assert beat_f_measure(true, found.beats) > 0.9 and found.seconds == 8 and found.fps == (60 if form == "aist" else 30)
+    assert (
+        beat_f_measure(true, found.beats) > 0.9 and found.seconds == 8 and found.fps == (60 if form == "aist" else 30)
+    )
 
 
 class DippingDancer:
@@ -312,10 +329,16 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
         (["--pose", "text.npy", "--out", "b.json"], r"text\.npy: not a \.npy file"),
         (["--pose", "zip.npy", "--out", "b.json"], r"zip\.npy: not a \.npy file"),
         (["--pose", "vast.npy", "--out", "b.json"], r"vast\.npy: not a whole \.npy file"),
-        (["--pose", "hours.npy", "--out", "b.json", "--fps", "5"], r"hours\.npy: lasts 133 min at 5 frames a second; a dance may have 120: cut it"),
+        (
+            ["--pose", "hours.npy", "--out", "b.json", "--fps", "5"],
+            r"hours\.npy: lasts 133 min at 5 frames a second; a dance may have 120: cut it",
+        ),
         (["--pose", "flat.npy", "--out", "b.json"], r"flat\.npy: a pose is numbers"),
         (["--pose", "dance.npy", "--out", "b.json", "--dancer", "3"], "has dancers 0 to 0, found 3"),
-        (["--pose", "dance.npy", "--out", "b.json", "--fps", "0"], r"dance\.npy: frames a second must be 5 to 240, found 0"),
+        (
+            ["--pose", "dance.npy", "--out", "b.json", "--fps", "0"],
+            r"dance\.npy: frames a second must be 5 to 240, found 0",
+        ),
         (["--pose", "joints.npy", "--out", "b.json"], r"joints\.npy: has 4 joints"),
         (["--pose", "nan.npy", "--out", "b.json"], r"nan\.npy: nobody is seen"),
         (["--pose", "pipe.npy", "--out", "b.json"], r"pipe\.npy: a pipe, socket or device, not a file"),
@@ -324,13 +347,21 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
 def test_bad_input_of_ones_own_is_one_line(corpus, learnt, monkeypatch, args, rule):
     monkeypatch.chdir(corpus.root)
     save_rhythm(corpus.stage("rhythm") / "model.pt", learnt[1].net)
-    arrays = {"dance": np.ones((30, 17, 3)), "flat": np.ones(5), "joints": np.ones((30, 4, 3)), "nan": np.full((30, 17, 3), np.nan), "hours": np.ones((40_000, 17, 3), np.float16)}
+    arrays = {
+        "dance": np.ones((30, 17, 3)),
+        "flat": np.ones(5),
+        "joints": np.ones((30, 4, 3)),
+        "nan": np.full((30, 17, 3), np.nan),
+        "hours": np.ones((40_000, 17, 3), np.float16),
+    }
     for name, array in arrays.items():
         np.save(f"{name}.npy", array)
     Path("text.npy").write_text("no array")
     os.mkfifo("pipe.npy")
     Path("zip.npy").write_bytes(b"PK\x03\x04" + bytes(99))
-    Path("vast.npy").write_bytes(Path("dance.npy").read_bytes().replace(b"(30, 17, 3)", b"(9999999999999999999, 17, 3)"))
+    Path("vast.npy").write_bytes(
+        Path("dance.npy").read_bytes().replace(b"(30, 17, 3)", b"(9999999999999999999, 17, 3)")
+    )
     with pytest.raises(UserError, match=rule):
         command.main(args)
 
@@ -352,7 +383,9 @@ def test_a_saved_rhythm_reads_the_same_beats(learnt, tmp_path):
     assert np.array_equal(load_rhythm(tmp_path / "model.pt").beats_of(pose).beats, learnt[1].beats_of(pose).beats)
 
 
-@pytest.mark.parametrize("values", [{"beats": "ear"}, {"width": 6}, {"stream": "sound"}, {"seconds": 0.1}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "values", [{"beats": "ear"}, {"width": 6}, {"stream": "sound"}, {"seconds": 0.1}, {"dropout": 1.0}]
+)
 def test_bad_params_are_refused(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         Params(**values)
@@ -363,10 +396,14 @@ def test_the_pipeline_has_a_rhythm(pipeline):
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["beats"] == "truth"
     files = sorted((out / "beats").glob("*.json"))
-    assert len(files) == len((out / "rows.csv").read_text().splitlines()) - 1 and all(read_beats(f).seconds > 0 for f in files)
+    assert len(files) == len((out / "rows.csv").read_text().splitlines()) - 1 and all(
+        read_beats(f).seconds > 0 for f in files
+    )
 
 
-@pytest.mark.skipif("D2M_POSES" not in os.environ, reason="D2M_POSES names a folder of tracks of real dancers and a model.pt")
+@pytest.mark.skipif(
+    "D2M_POSES" not in os.environ, reason="D2M_POSES names a folder of tracks of real dancers and a model.pt"
+)
 def test_real_dancers_have_regular_beats():
     """Of tracks <name>.npy (T, 17, 3) at 30 fps, read by the rhythm model.pt beside them, five in six have a regular beat."""
     folder = Path(os.environ["D2M_POSES"])

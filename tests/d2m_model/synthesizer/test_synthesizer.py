@@ -67,7 +67,9 @@ def test_the_sound_comes_nearer_and_metrics_have_before_and_after(root):
     audio = data.gather(data.windows).audio[:, : 172 * 128]
     before, after = (load_vqvae(root / "runs" / "tiny" / place / "model.pt") for place in ("vqvae", "synthesizer/high"))
     far, near = (mel_l1(model.decode(model.encode(audio, 2), 2), audio).item() for model in (before, after))
-    assert near < 0.9 * far  # a hum comes to 0.74, clicks to 0.81 to 0.85 over seeds, which differ more than roundings do
+    assert (
+        near < 0.9 * far
+    )  # a hum comes to 0.74, clicks to 0.81 to 0.85 over seeds, which differ more than roundings do
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["level"] == "high" and set(metrics["before"]) == set(metrics["after"])
     assert metrics["before"]["codes_used"] == metrics["after"]["codes_used"]
@@ -102,13 +104,18 @@ def test_an_inverse_stft_learns_to_play_the_codes_and_nothing_else_changes(root,
     rows = list(csv.DictReader((out / "curves.csv").open()))
     assert "multispectral" in rows[0]
     assert float(rows[-1]["mel"]) < 0.85 * float(rows[0]["mel"])  # 0.70 to 0.76 over seeds, of which it is one
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS | sizes | {"steps": 1, "judge": "demo"}}))
+    (tmp_path / "params.yaml").write_text(
+        yaml.safe_dump({"synthesizer": PARAMS | sizes | {"steps": 1, "judge": "demo"}})
+    )
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthesizer, "no_worse", lambda new, old: False)
         assert synthesizer_command.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
     assert "high: the inverse STFT plays worse; the VQ-VAE's own decoder is kept" in capsys.readouterr().out
-    assert not load_vqvae(out / "model.pt").istft and set(json.loads((out / "metrics.json").read_text())["judged"]) == {"own", "istft"}
+    assert not load_vqvae(out / "model.pt").istft and set(json.loads((out / "metrics.json").read_text())["judged"]) == {
+        "own",
+        "istft",
+    }
 
 
 class Plays:
@@ -128,14 +135,20 @@ def test_a_decoder_that_adds_noise_scores_worse(root):
     data = WindowData(root / "data" / "tiny" / "shards", "train", 0.1)
     sounds = {clip.clip_id: data.clip_audio(k).numpy() for k, clip in enumerate(data.clips)}
     songs = {clip.clip_id: clip.song for clip in data.clips}
-    scores = decoder_scores({"true": Plays(0.0), "noisy": Plays(0.3)}, 2, sounds, songs, Embedder("demo", Layout(root=root, corpus="tiny")))
+    scores = decoder_scores(
+        {"true": Plays(0.0), "noisy": Plays(0.3)}, 2, sounds, songs, Embedder("demo", Layout(root=root, corpus="tiny"))
+    )
     assert scores["true"]["P4"] >= scores["noisy"]["P4"] and not no_worse({"P4": 0, "FAD": 1}, {"P4": 0.1, "FAD": 1})
 
 
 def test_what_is_no_worse_in_either_score_is_taken_and_what_is_unknown_decides_nothing():
     nan = float("nan")
-    assert no_worse({"P4": 0.4, "FAD": 2.0}, {"P4": 0.4, "FAD": 2.0}) and no_worse({"P4": nan, "FAD": 1.0}, {"P4": nan, "FAD": 2.0})
-    assert not no_worse({"P4": 0.3, "FAD": 1.0}, {"P4": 0.4, "FAD": 2.0}) and not no_worse({"P4": 0.5, "FAD": 3.0}, {"P4": 0.4, "FAD": 2.0})
+    assert no_worse({"P4": 0.4, "FAD": 2.0}, {"P4": 0.4, "FAD": 2.0}) and no_worse(
+        {"P4": nan, "FAD": 1.0}, {"P4": nan, "FAD": 2.0}
+    )
+    assert not no_worse({"P4": 0.3, "FAD": 1.0}, {"P4": 0.4, "FAD": 2.0}) and not no_worse(
+        {"P4": 0.5, "FAD": 3.0}, {"P4": 0.4, "FAD": 2.0}
+    )
 
 
 def test_equal_seeds_give_equal_bytes(root, tmp_path):
@@ -166,14 +179,22 @@ def test_a_published_one_takes_the_trainings_place(published, capsys):
     root, tensors = published
     assert synthesizer_command.main(["--root", str(root), "--level", "high"]) == 0
     shown, out = capsys.readouterr().out, root / "runs" / "tiny" / "synthesizer" / "high"
-    assert "high: vqvae_high.pt taken as published, not fine-tuned; its codebook is not the one of" in shown and "high after: " in shown
+    assert (
+        "high: vqvae_high.pt taken as published, not fine-tuned; its codebook is not the one of" in shown
+        and "high after: " in shown
+    )
     model = load_vqvae(out / "model.pt")
-    assert len(tensors) == len(model.state_dict()) and all(torch.equal(v, tensors[k]) for k, v in model.state_dict().items())
+    assert len(tensors) == len(model.state_dict()) and all(
+        torch.equal(v, tensors[k]) for k, v in model.state_dict().items()
+    )
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["steps"] == 0 and not metrics["same_codebook"] and metrics["before"] != metrics["after"]
     assert (out / "curves.csv").read_text() == "step\n"
     first = (out / "model.pt").read_bytes()
-    assert synthesizer_command.main(["--root", str(root), "--level", "high"]) == 0 and (out / "model.pt").read_bytes() == first
+    assert (
+        synthesizer_command.main(["--root", str(root), "--level", "high"]) == 0
+        and (out / "model.pt").read_bytes() == first
+    )
     tensors["bottleneck.level_blocks.2.k"] = load_vqvae(root / "runs" / "tiny" / "vqvae" / "model.pt").codebook(2).k
     torch.save(tensors, root / "own.pt")
     capsys.readouterr()
@@ -188,8 +209,14 @@ def test_what_can_t_take_its_place_is_one_line_and_nothing_is_written(published)
     torch.save(random_tensors(jukebox_shapes({level: (4, 1) for level in (0, 1, 2)}, bins=16)), root / "narrow.pt")
     for options, said in (
         (("--level", "low"), "weights 'vqvae_low.pt': neither a name in .* nor a file"),
-        (("--weights", "generator.pt"), "synthesizer.weights: .*generator.pt: this is D2M-GAN's high-level generator of 1 tensors; expected JukeBox's VQ-VAE"),
-        (("--weights", "narrow.pt"), "synthesizer.weights: .*narrow.pt: .*width 8, .*; the sizes are those of .*vqvae/model.pt"),
+        (
+            ("--weights", "generator.pt"),
+            "synthesizer.weights: .*generator.pt: this is D2M-GAN's high-level generator of 1 tensors; expected JukeBox's VQ-VAE",
+        ),
+        (
+            ("--weights", "narrow.pt"),
+            "synthesizer.weights: .*narrow.pt: .*width 8, .*; the sizes are those of .*vqvae/model.pt",
+        ),
     ):
         with pytest.raises(UserError, match=said) as caught:
             synthesizer_command.main(["--root", str(root), *options])
@@ -217,7 +244,19 @@ def test_missing_vqvae_is_one_line(root, tmp_path):
         synthesizer.train(root / "data" / "tiny" / "shards", tmp_path / "model.pt", "high", params, tmp_path / "out")
 
 
-@pytest.mark.parametrize("change", [{"discriminator": "mine"}, {"scales": 4}, {"betas": (0.5,)}, {"wave": -1.0}, {"gain": 0}, {"decoder": "other"}, {"decoder": "istft", "weights": "x"}, {"istft_overlap": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"discriminator": "mine"},
+        {"scales": 4},
+        {"betas": (0.5,)},
+        {"wave": -1.0},
+        {"gain": 0},
+        {"decoder": "other"},
+        {"decoder": "istft", "weights": "x"},
+        {"istft_overlap": 1},
+    ],
+)
 def test_params_out_of_range_are_refused(change):
     with pytest.raises(ValueError):
         Params(**change)

@@ -76,14 +76,18 @@ def test_bf16_changes_the_losses_little_and_the_types_of_nothing(name):
         terms = generator_terms(net, judge, vqvae, predicted, target, Excerpt(1, 1, 60))
         sum(term for term in terms.values() if term.requires_grad).backward()
         found.append({key: float(term.detach()) for key, term in terms.items()})
-        assert {t.dtype for t in (predicted, *terms.values(), *(p.grad for p in net.parameters() if p.grad is not None))} == {torch.float32}
+        assert {
+            t.dtype for t in (predicted, *terms.values(), *(p.grad for p in net.parameters() if p.grad is not None))
+        } == {torch.float32}
     plain, narrow = found
     assert narrow == pytest.approx(plain, rel=0.05, abs=0.05) and narrow != plain
 
 
 def test_a_synthesizer_trained_in_bf16_is_measured_as_it_plays(tmp_path):
     root = prepared(tmp_path)
-    (root / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"synthesizer": PARAMS["synthesizer"] | {"precision": "bf16", "steps": 1}}))
+    (root / "params.yaml").write_text(
+        yaml.safe_dump(PARAMS | {"synthesizer": PARAMS["synthesizer"] | {"precision": "bf16", "steps": 1}})
+    )
     after = json.loads(run(root, "synthesizer")["metrics.json"])["after"]
     played = load_vqvae(root / "runs/tiny/synthesizer/high/model.pt")
     again = measure(played, 2, open_test(root / "data/tiny/shards"), 1)

@@ -60,7 +60,10 @@ def test_foreign_damaged_and_missing_files_are_one_line(tmp_path):
 @pytest.mark.parametrize("save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, save):
     marker = tmp_path / "ran"
-    save({"format": checkpoint.FORMAT, "kind": "vqvae", "version": 1, "meta": {}, "state": Evil(marker)}, tmp_path / "evil.pt")
+    save(
+        {"format": checkpoint.FORMAT, "kind": "vqvae", "version": 1, "meta": {}, "state": Evil(marker)},
+        tmp_path / "evil.pt",
+    )
     with pytest.raises(UserError, match="not a readable checkpoint"):
         checkpoint.load(tmp_path / "evil.pt", "vqvae", 1)
     assert not marker.exists()
@@ -83,7 +86,9 @@ def test_curves_are_flat_csv(tmp_path):
     other.add(7, {"loss": 4.0})
     curves.beside(other, "low")
     curves.write(tmp_path / "curves.csv")
-    assert (tmp_path / "curves.csv").read_text() == "step,loss,loss_low,mel\n5,1.5,nan,nan\n7,nan,4,nan\n10,0.123457,3,2\n"
+    assert (
+        tmp_path / "curves.csv"
+    ).read_text() == "step,loss,loss_low,mel\n5,1.5,nan,nan\n7,nan,4,nan\n10,0.123457,3,2\n"
     assert list(Steps(5, batch=2, label="x", start=3)) == [3, 4]
 
 
@@ -98,7 +103,9 @@ def test_windows_are_whole_seconds_and_batches_follow_from_seed_and_step(tmp_pat
     for step in (2, 0, 1):
         for a, b in zip(first[step][:3], again.batch(1, step, 2)[:3], strict=True):
             assert torch.equal(a, b)
-    assert any(data.batch(2, s, 2).starts != first[s].starts or data.batch(2, s, 2).clips != first[s].clips for s in range(3))
+    assert any(
+        data.batch(2, s, 2).starts != first[s].starts or data.batch(2, s, 2).clips != first[s].clips for s in range(3)
+    )
     batch = data.batch(1, 0, 6)
     assert batch.pose.shape == (6, 60, 2, 17, 3) and batch.audio.shape == (6, 44100) and batch.i3d.shape == (6, 2048)
     assert data.clip_audio(0).abs().max().item() == pytest.approx(0.95, abs=1e-6)

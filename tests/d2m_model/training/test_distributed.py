@@ -15,10 +15,20 @@ from tests.helpers.within import until
 
 
 def torchrun(root, stage, processes=2):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", f"d2m_model.{stage}"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "-m",
+        f"d2m_model.{stage}",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     arguments = ["--corpus", "tiny", "--root", str(root), *ARGUMENTS[stage]]
-    return subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
 
 
 @pytest.mark.parametrize("stage", ["vqvae", "synthesizer", "d2m_gan"])
@@ -32,7 +42,10 @@ def test_two_processes_reach_the_weights_of_one(tmp_path, stage):
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS | {stage: PARAMS[stage] | more}))
     place = root / "runs" / "tiny" / RESULTS[stage]
     read = lambda: torch.load(place / "model.pt", weights_only=True)["state"]["net" if stage == "d2m_gan" else "model"]
-    numbers = lambda: [[0.0 if v == "nan" else float(v) for v in line.split(",")] for line in (place / "curves.csv").read_text().splitlines()[1:]]
+    numbers = lambda: [
+        [0.0 if v == "nan" else float(v) for v in line.split(",")]
+        for line in (place / "curves.csv").read_text().splitlines()[1:]
+    ]
     run(root, stage)
     one, curves = read(), numbers()
     (place / "model.pt").unlink()
@@ -63,7 +76,15 @@ with processes():
 
 def test_no_process_outlives_a_killed_torchrun(tmp_path):
     (tmp_path / "waiting.py").write_text(WAITING)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", tmp_path / "waiting.py", tmp_path]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        tmp_path / "waiting.py",
+        tmp_path,
+    ]
     files = [tmp_path / "0", tmp_path / "1"]
     parent = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
     try:

@@ -25,5 +25,9 @@ def test_a_dry_run_says_what_the_prior_would_take_and_trains_nothing(tmp_path, c
     for level in ("high", "low"):
         assert main(["--corpus", "c", "--root", str(tmp_path), "--level", level, "--dry-run"]) == 0
         said = capsys.readouterr().out
-        assert said.startswith(f"prior: {level}: ") and "M parameters, 100000 steps" in said and "hours on one A100" in said
+        assert (
+            said.startswith(f"prior: {level}: ")
+            and "M parameters, 100000 steps" in said
+            and "hours on one A100" in said
+        )
     assert not (tmp_path / "runs").exists()

@@ -110,11 +110,22 @@ def test_a_killed_training_resumes_to_the_same_bytes(root, stage, monkeypatch, c
 def test_sigterm_saves_and_says_how_to_go_on(root, stage):
     """vqvae passes it on to its two workers."""
     params = dict(PARAMS)
-    params[stage] = PARAMS[stage] | ({"steps": [30, 30, 30], "workers": 2} if stage == "vqvae" else {"steps": 30}) | {"log_every": 30}
+    params[stage] = (
+        PARAMS[stage]
+        | ({"steps": [30, 30, 30], "workers": 2} if stage == "vqvae" else {"steps": 30})
+        | {"log_every": 30}
+    )
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     command = [sys.executable, "-m", f"d2m_model.{stage}", "--corpus", "tiny", "--root", str(root), *ARGUMENTS[stage]]
     before = {f: f.read_bytes() for f in (root / "runs").rglob("model.pt")}
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     deadline = time.monotonic() + 120
     while not list((root / "runs" / "tiny" / "tensorboard").rglob("events*")) and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
@@ -123,9 +134,18 @@ def test_sigterm_saves_and_says_how_to_go_on(root, stage):
     out, err = process.communicate(timeout=120)
     assert process.returncode == EXIT_STOPPED, out + err
     lines = out.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith(f"{stage}: ") and lines[0].endswith("--resume") and "Traceback" not in err
+    assert (
+        len(lines) == 1
+        and lines[0].startswith(f"{stage}: ")
+        and lines[0].endswith("--resume")
+        and "Traceback" not in err
+    )
     assert {f: f.read_bytes() for f in (root / "runs").rglob("model.pt")} == before
-    states = [checkpoint.load(f, f"{stage}-training", 1).meta["step"] for f in work(root, stage).rglob("*.pt") if "trained" not in f.name]
+    states = [
+        checkpoint.load(f, f"{stage}-training", 1).meta["step"]
+        for f in work(root, stage).rglob("*.pt")
+        if "trained" not in f.name
+    ]
     assert states and all(0 < step < 30 for step in states)
     resumed = run(root, stage, "--resume")
     if stage == "d2m_gan":  # starting workers three times takes long, and the test above has compared vqvae
@@ -169,7 +189,9 @@ def test_watch_names_the_term_and_the_last_finite_values():
     watch = Watch("vqvae")
     watch(6, {"wave": torch.tensor(2.5)})
     watch(7, {"wave": torch.tensor(1.5), "mel": torch.tensor(0.5)})
-    with pytest.raises(UserError, match=r"vqvae: loss 'mel' is inf at step 8; last finite values \(step 7\): wave 1\.5, mel 0\.5;"):
+    with pytest.raises(
+        UserError, match=r"vqvae: loss 'mel' is inf at step 8; last finite values \(step 7\): wave 1\.5, mel 0\.5;"
+    ):
         watch(8, {"wave": torch.tensor(1.0), "mel": torch.tensor(torch.inf)})
 
 
@@ -181,13 +203,17 @@ def test_measuring_changes_nothing_but_leaves_scores_and_sounds(root):
         heard = run(root, stage)
         curves = list(csv.DictReader(io.StringIO(heard["curves.csv"].decode())))
         score = {"vqvae": "onset_f_level_1", "synthesizer": "si_sdr_db", "d2m_gan": "P4_difference"}[stage]
-        assert [row["step"] for row in curves if row[score] != "nan"] == ["2", "4", "5"] and heard["model.pt"] == quiet["model.pt"]
+        assert [row["step"] for row in curves if row[score] != "nan"] == ["2", "4", "5"] and heard["model.pt"] == quiet[
+            "model.pt"
+        ]
         board = root / "runs" / "tiny" / "tensorboard" / RESULTS[stage]
         assert list(board.rglob("events*")) and len(list(board.rglob("samples/000004-clip_00[23].wav"))) == 2
         (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
 
 
-@pytest.mark.parametrize("bad", [{"precision": "fp8"}, {"compile": "maybe"}, {"measure_every": -1}, {"checkpoint_every": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"precision": "fp8"}, {"compile": "maybe"}, {"measure_every": -1}, {"checkpoint_every": 0}]
+)
 def test_params_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         TrainingParams(**bad)
@@ -197,7 +223,9 @@ def test_gradients_are_cut(root):
     """With a tiny limit Adam's first steps stay what they are, but a cut gradient leaves its size in Adam's state."""
     sizes = []
     for limit in (0.0, 1e-4):
-        params = dataclasses.replace(Params(**{k: v for k, v in PARAMS["synthesizer"].items()}), steps=1, gradient_norm=limit)
+        params = dataclasses.replace(
+            Params(**{k: v for k, v in PARAMS["synthesizer"].items()}), steps=1, gradient_norm=limit
+        )
         runs = root / "runs" / "tiny"
         out = root / f"cut{limit}"
         synthesizer_stage.train(root / "data" / "tiny" / "shards", runs / "vqvae" / "model.pt", "high", params, out)

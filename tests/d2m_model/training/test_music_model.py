@@ -89,7 +89,9 @@ def test_dances_read_with_other_weights_are_refused(tmp_path):
     save_generator(tmp_path / "model.pt", tiny_net("high", "fixed", vqvae), vqvae.codebook(2).k, "full", trained)
     save_vqvae(tmp_path / "synthesizer.pt", vqvae, {})
     MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", trained)
-    with pytest.raises(UserError, match=r"was trained with i3d_weights 'i3d_demo@1', but these dances have 'i3d_demo@2'") as caught:
+    with pytest.raises(
+        UserError, match=r"was trained with i3d_weights 'i3d_demo@1', but these dances have 'i3d_demo@2'"
+    ) as caught:
         MusicModel.load(tmp_path / "model.pt", tmp_path / "synthesizer.pt", trained | {"i3d_weights": "i3d_demo@2"})
     assert "\n" not in str(caught.value)
 

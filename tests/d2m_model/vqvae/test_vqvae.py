@@ -36,7 +36,10 @@ def expected_keys() -> dict[str, tuple[int, ...]]:
         width, depth = (64, 8) if level == 0 else (32, 4)
         for block in range(level + 1):
             halvings = (3, 2, 2)[block]
-            encoder, decoder = f"encoders.{level}.level_blocks.{block}.model", f"decoders.{level}.level_blocks.{block}.model"
+            encoder, decoder = (
+                f"encoders.{level}.level_blocks.{block}.model",
+                f"decoders.{level}.level_blocks.{block}.model",
+            )
             for i in range(halvings):
                 conv(f"{encoder}.{i}.0", width, width if i else 64 if block else 1, 4)
                 conv(f"{decoder}.{i + 1}.1", width, width if i < halvings - 1 else 64, 4)  # transposed: in, out
@@ -134,7 +137,9 @@ def trained(tmp_path_factory):
 def test_training_brings_the_sound_nearer_and_leaves_curves_and_metrics(trained):
     out = trained / "runs" / "tiny" / "vqvae"
     rows = list(csv.DictReader((out / "curves.csv").open()))
-    assert [int(r["step"]) for r in rows] == list(range(2, 41, 2)) and [r["loss_level_0"] != "nan" for r in rows] == [True] + 19 * [False]
+    assert [int(r["step"]) for r in rows] == list(range(2, 41, 2)) and [r["loss_level_0"] != "nan" for r in rows] == [
+        True
+    ] + 19 * [False]
     # Codes begin at step 10, on vectors of that very batch: each that is unlike the others is then used by itself at least.
     assert [r["used_level_1"] for r in rows[:5]] == ["nan"] * 5 and float(rows[5]["used_level_1"]) > 1
     assert [float(r["commit_level_1"]) > 0 for r in rows[:6]] == [False] * 5 + [True]
@@ -181,14 +186,23 @@ def test_a_file_whose_weights_do_not_fit_is_one_line(tmp_path):
 def test_diverged_training_is_one_line_and_writes_nothing(trained, tmp_path):
     params = load_params(trained / "params.yaml", "vqvae", Params)
     object.__setattr__(params, "learning_rate", 1e30)
-    with pytest.raises(UserError, match=r"vqvae: loss .* at step [1-9]; last finite values \(step \d\): commit .*; lower the learning rate"):
+    with pytest.raises(
+        UserError,
+        match=r"vqvae: loss .* at step [1-9]; last finite values \(step \d\): commit .*; lower the learning rate",
+    ):
         vqvae.train(trained / "data" / "tiny" / "shards", params, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "rule"),
-    [({"steps": [1, 2]}, "steps"), ({"gain": 0}, "gain"), ({"bins": 0}, "bins"), ({"warm_up": 1}, "warm_up"), ({"width": 0}, "width")],
+    [
+        ({"steps": [1, 2]}, "steps"),
+        ({"gain": 0}, "gain"),
+        ({"bins": 0}, "bins"),
+        ({"warm_up": 1}, "warm_up"),
+        ({"width": 0}, "width"),
+    ],
 )
 def test_params_out_of_range_are_refused(tmp_path, change, rule):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"vqvae": PARAMS | change}))

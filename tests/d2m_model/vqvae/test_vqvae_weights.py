@@ -29,7 +29,9 @@ def root(tmp_path):
     """A working folder whose weights table names a narrow JukeBox file on a server of this machine."""
     tensors = random_tensors(jukebox_shapes({level: (8, 1) for level in (0, 1, 2)}, bins=16))
     file = tmp_path / "published.pth.tar"
-    torch.save({"model": {f"module.{name}": value for name, value in tensors.items()}, "hps": {"levels": 3}, "step": 1}, file)
+    torch.save(
+        {"model": {f"module.{name}": value for name, value in tensors.items()}, "hps": {"levels": 3}, "step": 1}, file
+    )
     content = file.read_bytes()
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,7 +71,10 @@ def test_published_weights_take_the_trainings_place(root, capsys):
     published = torch.load(root.parent / "published.pth.tar", weights_only=True)["model"]
     model = load_vqvae(out / "model.pt")
     assert all(torch.equal(value, published[f"module.{name}"]) for name, value in model.state_dict().items())
-    meta, metrics = checkpoint.load(out / "model.pt", KIND, VERSION).meta, json.loads((out / "metrics.json").read_text())
+    meta, metrics = (
+        checkpoint.load(out / "model.pt", KIND, VERSION).meta,
+        json.loads((out / "metrics.json").read_text()),
+    )
     sha256 = hashlib.sha256((root.parent / "published.pth.tar").read_bytes()).hexdigest()
     assert (meta["weights"], meta["weights_sha256"]) == ("jukebox_vqvae", sha256)
     assert set(metrics["levels"]) == {"0", "1", "2"} and metrics["weights_sha256"] == sha256
@@ -89,6 +94,8 @@ def test_weights_of_other_sizes_are_one_line_and_nothing_is_written(root):
 
 
 def test_presets_take_jukeboxs_the_demos_or_train_their_own():
-    chosen = {p: load_params(PROJECT / "presets" / f"{p}.yaml", "vqvae", Params) for p in ("tiktok", "demo", "demo-codec")}
+    chosen = {
+        p: load_params(PROJECT / "presets" / f"{p}.yaml", "vqvae", Params) for p in ("tiktok", "demo", "demo-codec")
+    }
     assert [chosen[p].weights for p in chosen] == ["jukebox_vqvae", "vqvae_demo", ""]
     assert chosen["tiktok"].config() == Params().config()

@@ -22,10 +22,15 @@ def dance(width, height, seed=3, dark=False):
     rng = np.random.default_rng(seed)
     scene = Scene.random(rng, width, height, moving=not dark, standing=(0.6, 0.8))
     times = np.arange(FRAMES) * SECONDS / FRAMES
-    images = np.stack([render(scene, pose, t)[0] for pose, t in zip(random_motion(rng, times)[:, None], times, strict=True)])
+    images = np.stack(
+        [render(scene, pose, t)[0] for pose, t in zip(random_motion(rng, times)[:, None], times, strict=True)]
+    )
     if dark:
         x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
-        light = np.exp(-4 * x**2 - 2 * y**2)[None, ..., None] * np.where(np.arange(FRAMES) % 9 < 2, 0.5, 1.0)[:, None, None, None]
+        light = (
+            np.exp(-4 * x**2 - 2 * y**2)[None, ..., None]
+            * np.where(np.arange(FRAMES) % 9 < 2, 0.5, 1.0)[:, None, None, None]
+        )
         images = (images * light + 8).astype(np.uint8)
     return images
 
@@ -75,5 +80,7 @@ def test_what_is_kept_is_the_dance(tmp_path, case):
     write_clip(tmp_path / "in.mp4", rgb_frames(frames), None, fps=6, options=WEB)
     crop = normalise_video(tmp_path / "in.mp4", tmp_path / "out.mp4").crop
     left, top = (frames.shape[2] - width) // 2, (frames.shape[1] - height) // 2
-    lost = np.array([crop.x - left, crop.y - top, left + width - crop.x - crop.width, top + height - crop.y - crop.height])
+    lost = np.array(
+        [crop.x - left, crop.y - top, left + width - crop.x - crop.width, top + height - crop.y - crop.height]
+    )
     assert (lost >= -2).all() and (lost <= 6).all(), (crop, lost)

@@ -122,7 +122,9 @@ def test_flash_and_click_stay_together(tmp_path, fps):
     assert abs(flash - heard) < 0.010
 
 
-@pytest.mark.parametrize("fps, start, every", [(25, 0.5, 5), (25, 0.513, 8), (24, 0.51, 7), (30, 0.512, 7), (60, 0.508, 16)])
+@pytest.mark.parametrize(
+    "fps, start, every", [(25, 0.5, 5), (25, 0.513, 8), (24, 0.51, 7), (30, 0.512, 7), (60, 0.508, 16)]
+)
 def test_each_picture_is_within_half_an_output_frame_of_its_sound(tmp_path, fps, start, every):
     """Flashes and clicks every few source frames, from starts that fall on none: the sound is exact, and a picture stands in the
     output frame nearest to its instant, which from 30 and 60 fps is that instant."""
@@ -187,7 +189,9 @@ def test_damaged_pictures_are_counted_and_too_many_are_a_failure(tmp_path):
     folder = tmp_path / "data" / "c" / "download"
     folder.mkdir(parents=True)
     options = {"preset": "ultrafast", "g": "30", "bf": "0", "x264-params": "threads=1:scenecut=0"}
-    write_clip(tmp_path / "in.mp4", rgb_frames(moving(j) for j in range(90)), tone(3), RATE, audio_codec="aac", options=options)
+    write_clip(
+        tmp_path / "in.mp4", rgb_frames(moving(j) for j in range(90)), tone(3), RATE, audio_codec="aac", options=options
+    )
     spoiled(tmp_path / "in.mp4", folder / "v.mp4", [50])
     layout = corpus(tmp_path, [("before", "v", 0.0, 1.5), ("within", "v", 1.0, 2.0), ("after", "v", 2.0, 3.0)])
 
@@ -195,10 +199,16 @@ def test_damaged_pictures_are_counted_and_too_many_are_a_failure(tmp_path):
         return {row.id: row for row in clips.clips(layout, ClipsParams(workers=1, crop=False, **params))}
 
     rows = cut(max_damaged=10)
-    assert {name: (row.status, row.damaged) for name, row in rows.items()} == {"before": ("ok", 0), "within": ("ok", 10), "after": ("ok", 0)}
+    assert {name: (row.status, row.damaged) for name, row in rows.items()} == {
+        "before": ("ok", 0),
+        "within": ("ok", 10),
+        "after": ("ok", 0),
+    }
     rows = cut()  # from the cache
     assert [rows[name].status for name in ("before", "within", "after")] == ["ok", "failed", "ok"]
-    assert rows["within"].reason.startswith("10 of its 30 pictures are damaged, or build on one that is, but clips.max_damaged is 0")
+    assert rows["within"].reason.startswith(
+        "10 of its 30 pictures are damaged, or build on one that is, but clips.max_damaged is 0"
+    )
 
 
 def test_a_note_in_the_cache_that_can_not_be_read_is_made_again(tmp_path):

@@ -38,7 +38,9 @@ def flashing(path, times, *, late=0.0, rate=RATE, layout="stereo", slow=1.0, rot
         if at < len(sound):
             sound[at : at + len(wave)] = wave[: len(sound) - at, None]
     with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=30, options={"preset": "ultrafast", "bf": "2", "x264-params": "threads=1"})
+        video = out.add_stream(
+            "libx264", rate=30, options={"preset": "ultrafast", "bf": "2", "x264-params": "threads=1"}
+        )
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         video.time_base = video.codec_context.time_base = Fraction(1, TICKS)
         if rotation:

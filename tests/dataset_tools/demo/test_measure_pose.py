@@ -10,7 +10,10 @@ FRAMES, SIZE = 30, (400, 400)
 
 def two_dancers():
     """True joints (T, 2, 17, 3): dancer 0 in front, 300 px tall; dancer 1 behind; all seen."""
-    people = [np.column_stack([x + h * STANDING[:, 0], y - h * STANDING[:, 1], np.full(17, 2)]) for x, h, y in ((120, 300, 390), (300, 280, 360))]
+    people = [
+        np.column_stack([x + h * STANDING[:, 0], y - h * STANDING[:, 1], np.full(17, 2)])
+        for x, h, y in ((120, 300, 390), (300, 280, 360))
+    ]
     return np.repeat(np.array(people)[None], FRAMES, axis=0)
 
 

@@ -50,7 +50,13 @@ def test_a_film_may_have_edits_and_tracks(tmp_path, film):
     at = track.index(b"moov") - 4
     moov = int.from_bytes(track[at : at + 4], "big") + 3000 * size
     many = tmp_path / "tracks.mp4"
-    many.write_bytes(track[:at] + moov.to_bytes(4, "big") + track[at + 4 : begin] + 3000 * track[begin : begin + size] + track[begin:])
+    many.write_bytes(
+        track[:at]
+        + moov.to_bytes(4, "big")
+        + track[at + 4 : begin]
+        + 3000 * track[begin : begin + size]
+        + track[begin:]
+    )
     with pytest.raises(NotAVideo, match="over 200 tracks"):
         whole(many)
 

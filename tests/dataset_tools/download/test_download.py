@@ -48,7 +48,9 @@ def test_what_servers_do(tmp_path, site, movie):
     site.bodies["list"] = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{secret.as_uri()}\n#EXT-X-ENDLIST\n".encode()
     layout = corpus(tmp_path, {f"v{n}": f"{site.url}/{n}.mp4" for n in OUTCOMES} | {"vnone": ""})
     rows = run(layout)
-    assert {name: row.status for name, row in rows.items()} == {"vnone": "failed"} | {f"v{n}": s for n, (s, _) in OUTCOMES.items()}
+    assert {name: row.status for name, row in rows.items()} == {"vnone": "failed"} | {
+        f"v{n}": s for n, (s, _) in OUTCOMES.items()
+    }
     for name, (status, words) in OUTCOMES.items():
         row, path = rows[f"v{name}"], layout.stage("download") / f"v{name}.mp4"
         assert (path.read_bytes() == movie) if status == "ok" else not path.exists(), name
@@ -151,7 +153,10 @@ def test_local_files(tmp_path, movie):
     (layout.manifest / "one.mp4").write_bytes(movie)
     a, b = run(layout).values()
     assert (a.status, a.title) == ("ok", "") and content(layout)["a.mp4"] == movie
-    assert (b.status, b.reason) == ("failed", "no such file: manifests/c/none.mp4; put it back, or correct the url in the manifest's videos.csv")
+    assert (b.status, b.reason) == (
+        "failed",
+        "no such file: manifests/c/none.mp4; put it back, or correct the url in the manifest's videos.csv",
+    )
     shutil.copy(layout.manifest / "one.mp4", layout.manifest / "none.mp4")
     assert run(layout)["b"].status == "ok"
     changed = padded(movie, len(movie) + 50, 1)
@@ -179,7 +184,10 @@ def test_local_files_stay_inside_the_manifest(tmp_path, movie):
     (layout.manifest / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     rows = run(layout)
     assert {row.status for row in rows.values()} == {"failed"}
-    assert sum("leads out of c's manifest" in row.reason for row in rows.values()) == 3 and "no such file" in rows["d"].reason
+    assert (
+        sum("leads out of c's manifest" in row.reason for row in rows.values()) == 3
+        and "no such file" in rows["d"].reason
+    )
     assert rows["e"].reason.startswith("no such file: manifests/c/circle.mp4")
     assert sorted(content(layout)) == ["dead_links.csv", "rows.csv"]
 
@@ -192,7 +200,9 @@ def test_dead_links_are_a_list_to_act_on(tmp_path, site):
     run(layout)
     gone, shut = schema.read_records(layout.stage("download") / "dead_links.csv", DeadLink)
     assert (gone.id, gone.status, gone.clips, gone.title) == ("gone", "permanent", 3, "'=Best dances")
-    assert gone.archive == f"https://web.archive.org/web/*/{site.url}/404.mp4?v=abc" and gone.search.endswith("q=%22abc%22")
+    assert gone.archive == f"https://web.archive.org/web/*/{site.url}/404.mp4?v=abc" and gone.search.endswith(
+        "q=%22abc%22"
+    )
     assert (shut.id, shut.status) == ("shut", "auth") and "cookies_file" in shut.advice
 
 
@@ -201,7 +211,9 @@ def test_too_many_failures_end_the_stage_after_writing_the_rows(tmp_path):
     layout.stage("download").mkdir()
     (layout.stage("download") / "a.mp4").write_bytes(b"of an earlier run")
     (tmp_path / "params.yaml").write_text("download: {min_ok: 0.5}\n")
-    with pytest.raises(UserError, match="download: 0 of 2 ok, 2 failed, but download.min_ok asks for 50%; a: url is empty") as err:
+    with pytest.raises(
+        UserError, match="download: 0 of 2 ok, 2 failed, but download.min_ok asks for 50%; a: url is empty"
+    ) as err:
         download_command.main(["--corpus", "c", "--root", str(tmp_path)])
     assert "import-annotations FILE" in str(err.value) and sorted(content(layout)) == ["dead_links.csv", "rows.csv"]
     assert len(schema.read_records(layout.stage("download") / "rows.csv", DownloadRow)) == 2
@@ -227,9 +239,15 @@ def test_words_of_sites_that_answer_200_are_understood(text, status):
 
 
 def test_options_are_the_parameters(tmp_path):
-    web = fetch.options(Params(max_height=480, sleep_min=1, sleep_max=2, cookies_from_browser="firefox"), tmp_path, local=False)
+    web = fetch.options(
+        Params(max_height=480, sleep_min=1, sleep_max=2, cookies_from_browser="firefox"), tmp_path, local=False
+    )
     assert web["format_sort"][0] == "res:480" and (web["sleep_interval"], web["max_sleep_interval"]) == (1, 2)
-    assert web["cookiesfrombrowser"] == ("firefox",) and not web["skip_unavailable_fragments"] and "enable_file_urls" not in web
+    assert (
+        web["cookiesfrombrowser"] == ("firefox",)
+        and not web["skip_unavailable_fragments"]
+        and "enable_file_urls" not in web
+    )
     assert fetch.options(Params(format="worst"), tmp_path, local=True)["format"] == "worst"
     for wrong in ({"workers": 0}, {"sleep_min": 9, "sleep_max": 1}, {"cookies_file": "a", "cookies_from_browser": "b"}):
         with pytest.raises(ValueError, match=r"must|not both"):

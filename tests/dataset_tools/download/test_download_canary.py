@@ -52,7 +52,9 @@ def nothing_given_up(layout):
 def test_a_guard_against_robots_ends_the_run(tmp_path, site, name, reason, advice):
     layout = corpus(tmp_path, many(site, [name]))
     kept = rows_stay(layout)
-    with pytest.raises(UserError, match=f"^download: v00, asked for ahead of 21 videos: .*{reason}.*; .*{advice}") as err:
+    with pytest.raises(
+        UserError, match=f"^download: v00, asked for ahead of 21 videos: .*{reason}.*; .*{advice}"
+    ) as err:
         run(layout)
     assert "\n" not in str(err.value) and {asked for _, asked, _ in site.asked} == {name}
     assert kept() and nothing_given_up(layout)
@@ -68,7 +70,9 @@ def test_no_network_ends_the_run_and_one_dead_site_does_not(tmp_path, site):
     dead = {f"d{k:02}": f"http://127.0.0.1:{closed_port()}/{k}.mp4" for k in range(21)}
     layout = corpus(tmp_path, dead)
     kept = rows_stay(layout)
-    with pytest.raises(UserError, match="d00, asked for ahead of 21 videos: .*refused.*; check the network and the proxy"):
+    with pytest.raises(
+        UserError, match="d00, asked for ahead of 21 videos: .*refused.*; check the network and the proxy"
+    ):
         run(layout)
     assert kept() and nothing_given_up(layout)
     other = {"v": f"{site.url.replace('127.0.0.1', 'localhost')}/ok.mp4"}
@@ -82,7 +86,11 @@ def canaries(urls, silent):
 
     def outcome(video):
         asked.append(video.video_id)
-        return {"status": "transient", "reason": "timed out", "advice": classify.NETWORK} if silent(video.video_id) else {"was": ""}
+        return (
+            {"status": "transient", "reason": "timed out", "advice": classify.NETWORK}
+            if silent(video.video_id)
+            else {"was": ""}
+        )
 
     return send_canaries([schema.Video(video_id=str(k), url=url) for k, url in enumerate(urls)], outcome), asked
 
@@ -131,7 +139,10 @@ def test_without_a_runtime_youtube_is_not_asked(tmp_path, site, monkeypatch):
 def test_without_a_runtime_the_films_of_other_sites_come(tmp_path, site, movie, monkeypatch, capsys, count):
     """A few of YouTube among others cost their rows, in a small corpus and in a large one."""
     monkeypatch.setattr(classify, "has_runtime", lambda: False)
-    films = many(site, [], count) | {"y": "https://youtu.be/abcdefghijk", "z": "https://www.youtube.com/watch?v=abcdefghijk"}
+    films = many(site, [], count) | {
+        "y": "https://youtu.be/abcdefghijk",
+        "z": "https://www.youtube.com/watch?v=abcdefghijk",
+    }
     layout = corpus(tmp_path, films)
     for _ in range(2):
         rows = run(layout)
@@ -143,20 +154,31 @@ def test_without_a_runtime_the_films_of_other_sites_come(tmp_path, site, movie, 
 
 def test_a_page_that_shows_a_film_of_youtube_needs_a_runtime_too(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "has_runtime", lambda: False)
-    with fetch._Fetcher(fetch.options(QUICK, tmp_path, local=True)) as ydl, pytest.raises(Refused, match="YouTube needs a JavaScript runtime"):
-        ydl.process_ie_result({"id": "1", "title": "t", "formats": [], "extractor": "youtube", "extractor_key": "Youtube"}, download=False)
+    with (
+        fetch._Fetcher(fetch.options(QUICK, tmp_path, local=True)) as ydl,
+        pytest.raises(Refused, match="YouTube needs a JavaScript runtime"),
+    ):
+        ydl.process_ie_result(
+            {"id": "1", "title": "t", "formats": [], "extractor": "youtube", "extractor_key": "Youtube"}, download=False
+        )
 
 
 @pytest.mark.parametrize("refusing, other", [(22, 2), (21, 22)])
 def test_a_site_that_refuses_all_costs_its_own_videos(tmp_path, site, movie, refusing, other):
     """Where it has most of the videos, and where another one has; each video of the other comes."""
     shut, open_ = many(site, ["429"], refusing), many(site, [], other)
-    films = shut | {f"w{name}": url.replace("127.0.0.1", "localhost").replace("film", "piece") for name, url in open_.items()}
+    films = shut | {
+        f"w{name}": url.replace("127.0.0.1", "localhost").replace("film", "piece") for name, url in open_.items()
+    }
     rows = run(corpus(tmp_path, films))
     assert {row.status for name, row in rows.items() if name[0] == "w"} == {"ok"}
     assert {row.status for name, row in rows.items() if name[0] == "v"} == {"transient"}
-    assert {rows[name].reason for name in shut} == {rows["v00"].reason} and "v00, asked for ahead of" in rows["v00"].reason
-    assert "set download.cookies_from_browser" in rows["v00"].reason and not any("film" in name for _, name, _ in site.asked)
+    assert {rows[name].reason for name in shut} == {rows["v00"].reason} and "v00, asked for ahead of" in rows[
+        "v00"
+    ].reason
+    assert "set download.cookies_from_browser" in rows["v00"].reason and not any(
+        "film" in name for _, name, _ in site.asked
+    )
 
 
 def test_the_lock_brings_the_runtime_and_yt_dlp_finds_it_beside_python(tmp_path):
@@ -202,7 +224,9 @@ def test_an_extractor_that_asks_for_a_browser_gets_one(tmp_path, site):
     assert page and ("GET", "guarded.html", 0) in site.asked
 
 
-@pytest.mark.parametrize("error", [AssertionError("x"), KeyError("formats"), RecursionError("deep"), MemoryError(), TypeError("\ud800")])
+@pytest.mark.parametrize(
+    "error", [AssertionError("x"), KeyError("formats"), RecursionError("deep"), MemoryError(), TypeError("\ud800")]
+)
 def test_whatever_a_page_makes_yt_dlp_raise_costs_its_own_row(tmp_path, site, monkeypatch, error):
     real = fetch.fetch
 
@@ -214,7 +238,11 @@ def test_whatever_a_page_makes_yt_dlp_raise_costs_its_own_row(tmp_path, site, mo
     monkeypatch.setattr(fetch, "fetch", broken)
     layout = corpus(tmp_path, many(site, [], count=3))
     rows = run(layout)
-    status, reason = ("failed", "there is not enough memory") if isinstance(error, MemoryError) else ("transient", f"{type(error).__name__}.*make update-yt-dlp")
+    status, reason = (
+        ("failed", "there is not enough memory")
+        if isinstance(error, MemoryError)
+        else ("transient", f"{type(error).__name__}.*make update-yt-dlp")
+    )
     assert [row.status for row in rows.values()] == ["ok", status, "ok"] and re.search(reason, rows["v01"].reason)
     assert len(schema.read_records(layout.stage("download") / "rows.csv", DownloadRow)) == 3
 
@@ -225,7 +253,10 @@ def test_titles_and_addresses_that_no_table_can_hold(tmp_path, site, monkeypatch
     layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4", "w": "http://[/404", "x": "http://"})
     for _ in range(2):
         rows = run(layout)
-        assert (rows["v"].status, rows["v"].title) == ("ok", "a b") and {rows["w"].status, rows["x"].status} <= {"permanent", "transient"}
+        assert (rows["v"].status, rows["v"].title) == ("ok", "a b") and {rows["w"].status, rows["x"].status} <= {
+            "permanent",
+            "transient",
+        }
     assert schema.read_records(layout.stage("download") / "dead_links.csv", DeadLink) is not None
 
 
@@ -241,7 +272,10 @@ def test_notes_that_a_broken_disk_has_left(tmp_path, site, movie, note):
 def test_a_local_list_is_neither_a_film_nor_followed(tmp_path, site, movie):
     secret = tmp_path / "secret.mp4"
     secret.write_bytes(movie)
-    layout = corpus(tmp_path, {"a": "../../../manifests/c/a.m3u8", "b": "../../../manifests/c/b.mp4", "c": "../../../manifests/c/c.html"})
+    layout = corpus(
+        tmp_path,
+        {"a": "../../../manifests/c/a.m3u8", "b": "../../../manifests/c/b.mp4", "c": "../../../manifests/c/c.html"},
+    )
     for name, text in (("a.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{secret}\n#EXT-X-ENDLIST\n"),
                        ("b.mp4", f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{site.url}/ok.mp4\n#EXT-X-ENDLIST\n"),
                        ("c.html", f'<html><video src="{site.url}/ok.mp4"></video>')):  # fmt: skip
@@ -256,12 +290,16 @@ def test_what_is_larger_than_allowed_may_have_no_end(tmp_path, site, movie):
     assert (row.status, row.reason) == ("permanent", "it is longer than download.max_gb, 0.001 GB, or has no end")
     assert not list(layout.cache("download").rglob("video.*"))
     before = len(site.asked)
-    assert run(layout, dataclasses.replace(QUICK, max_gb=0.0005))["v"].status == "permanent" and len(site.asked) == before
+    assert (
+        run(layout, dataclasses.replace(QUICK, max_gb=0.0005))["v"].status == "permanent" and len(site.asked) == before
+    )
     assert run(layout, dataclasses.replace(QUICK, max_gb=0.004))["v"].status == "ok", "the limit was raised"
 
 
 def test_the_row_names_the_version_that_fetched_it(tmp_path, site, movie, monkeypatch):
-    layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4", "w": f"{site.url}/404.mp4", "x": "../../../manifests/c/one.mp4"})
+    layout = corpus(
+        tmp_path, {"v": f"{site.url}/ok.mp4", "w": f"{site.url}/404.mp4", "x": "../../../manifests/c/one.mp4"}
+    )
     (layout.manifest / "one.mp4").write_bytes(movie)
     monkeypatch.setattr(film_cache, "YT_DLP", "2020.01.02")
     first = run(layout)
@@ -271,10 +309,16 @@ def test_the_row_names_the_version_that_fetched_it(tmp_path, site, movie, monkey
 
 
 def test_an_old_yt_dlp_is_told_of_where_something_is_to_be_fetched(tmp_path, site, monkeypatch, capsys):
-    assert film_cache.age("2026.08.19", datetime.date(2026, 11, 29)) == 102 and film_cache.age("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
+    assert (
+        film_cache.age("2026.08.19", datetime.date(2026, 11, 29)) == 102
+        and film_cache.age("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
+    )
     assert film_cache.age("unknown") == 0
     layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4"})
-    for version, words in (("2020.01.02", "days old, and sites change: make update-yt-dlp"), (datetime.date.today().strftime("%Y.%m.%d"), "")):
+    for version, words in (
+        ("2020.01.02", "days old, and sites change: make update-yt-dlp"),
+        (datetime.date.today().strftime("%Y.%m.%d"), ""),
+    ):
         monkeypatch.setattr(film_cache, "YT_DLP", version)
         run(layout)
         said = capsys.readouterr().out
@@ -288,17 +332,27 @@ def test_an_interrupt_ends_the_stage_at_once_and_the_next_run_goes_on(tmp_path, 
     """To the process alone, as `kill -INT` does: while it fetches, and while it sleeps to be polite."""
     site.bodies["film"], site.pause = padded(movie, 400_000, 1), 0.1
     layout = corpus(tmp_path, {"v": f"{site.url}/film.mp4"})
-    (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t2147483647\tkey\topen\n")
+    (tmp_path / "cookies.txt").write_text(
+        "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t2147483647\tkey\topen\n"
+    )
     (tmp_path / "tmp").mkdir()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it, and so do its children
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what a shell starts in the background ignores it, and so do its children
     for sleep in (0, 60):
         (tmp_path / "params.yaml").write_text(
-            f"download: {{attempts: 1, sleep_requests: 0, sleep_min: {sleep}, sleep_max: {sleep}, cookies_file: cookies.txt}}\n")
+            f"download: {{attempts: 1, sleep_requests: 0, sleep_min: {sleep}, sleep_max: {sleep}, cookies_file: cookies.txt}}\n"
+        )
         site.asked.clear()
         command = [sys.executable, "-m", "dataset_tools.download", "--corpus", "c", "--root", str(tmp_path)]
-        stage = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path / "tmp")})
+        stage = subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+        )
         ends = time.monotonic() + 60
-        while not [a for a in site.asked if a[0] == "HEAD" or (not sleep and a[0] == "GET" and site.sent)] and time.monotonic() < ends:
+        while (
+            not [a for a in site.asked if a[0] == "HEAD" or (not sleep and a[0] == "GET" and site.sent)]
+            and time.monotonic() < ends
+        ):
             time.sleep(0.05)
         time.sleep(0.5)
         stage.send_signal(signal.SIGINT)

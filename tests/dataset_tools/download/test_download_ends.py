@@ -25,15 +25,23 @@ def row_of(tmp_path, site, name):
     return run(corpus(tmp_path, {"v": f"{site.url}/{name}"}), ONCE)["v"]
 
 
-@pytest.mark.parametrize("name", ["drip.mp4", "drip.html", "continues.mp4", "head.mp4", "chunk.mp4", "guarded-drip.mp4"])
+@pytest.mark.parametrize(
+    "name", ["drip.mp4", "drip.html", "continues.mp4", "head.mp4", "chunk.mp4", "guarded-drip.mp4"]
+)
 def test_a_byte_now_and_then_keeps_no_connection(tmp_path, site, movie, monkeypatch, name):
     """Ten bytes a second: no two of them are apart for long, and a film would take years."""
     monkeypatch.setattr(fetch, "READ_TIMEOUTS", 2)
     site.bodies["drip.html"] = b"<html>" + b" " * 100_000
     begun = time.monotonic()
-    row = run(corpus(tmp_path, {"v": f"{site.url}/{name}"}), dataclasses.replace(QUICK, socket_timeout=1.0))["v"]  # far longer than from byte to byte
-    assert row.status == "transient" and re.fullmatch(r"timed out: not there after 2(\.0)? s; run again (later|to go on)", row.reason), row
-    assert time.monotonic() - begun < 60 and [what for what, *_ in site.asked].count("GET") <= 3, "neither retried nor tried anew"
+    row = run(corpus(tmp_path, {"v": f"{site.url}/{name}"}), dataclasses.replace(QUICK, socket_timeout=1.0))[
+        "v"
+    ]  # far longer than from byte to byte
+    assert row.status == "transient" and re.fullmatch(
+        r"timed out: not there after 2(\.0)? s; run again (later|to go on)", row.reason
+    ), row
+    assert time.monotonic() - begun < 60 and [what for what, *_ in site.asked].count("GET") <= 3, (
+        "neither retried nor tried anew"
+    )
 
 
 def test_what_takes_over_a_day_goes_on_in_the_next_run(tmp_path, site, movie, monkeypatch):
@@ -51,7 +59,10 @@ def test_a_film_that_comes_late_comes(tmp_path, site, movie, monkeypatch):
     monkeypatch.setattr(fetch, "PACE_AFTER", 0.05)
     monkeypatch.setattr(fetch, "VIDEO_SECONDS", 1)
     site.bodies["late"] = padded(movie, 9_000_000, 1)
-    assert run(corpus(tmp_path, {"v": f"{site.url}/late.mp4"}), dataclasses.replace(ONCE, socket_timeout=5))["v"].status == "ok"
+    assert (
+        run(corpus(tmp_path, {"v": f"{site.url}/late.mp4"}), dataclasses.replace(ONCE, socket_timeout=5))["v"].status
+        == "ok"
+    )
 
 
 def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
@@ -60,8 +71,17 @@ def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "look", lambda _, path: seen.append(path.name) or 1e9)
 
     def extracted(url, folder, setup):
-        for name, elapsed in (("picture", 10), ("picture", 20), ("picture", 30), ("picture", 50), ("sound", 20), ("sound", 30)):
-            setup["progress_hooks"][0]({"status": "downloading", "filename": name, "tmpfilename": name, "elapsed": elapsed})
+        for name, elapsed in (
+            ("picture", 10),
+            ("picture", 20),
+            ("picture", 30),
+            ("picture", 50),
+            ("sound", 20),
+            ("sound", 30),
+        ):
+            setup["progress_hooks"][0](
+                {"status": "downloading", "filename": name, "tmpfilename": name, "elapsed": elapsed}
+            )
         raise Refused("failed", "seen enough")
 
     monkeypatch.setattr(fetch, "_extracted", extracted)
@@ -107,16 +127,22 @@ def test_a_reader_with_patience_gives_what_came_before_it_raises(monkeypatch):
 def test_pages_that_lead_to_pages(tmp_path, site, movie, pages, status):
     for k in range(pages):
         after = f"page{k + 1}.html" if k + 1 < pages else "ok.mp4"
-        site.bodies[f"page{k}.html"] = f'<html><head><meta http-equiv="refresh" content="0;url=/{after}"></head></html>'.encode()
+        site.bodies[f"page{k}.html"] = (
+            f'<html><head><meta http-equiv="refresh" content="0;url=/{after}"></head></html>'.encode()
+        )
     row = row_of(tmp_path, site, "page0.html")
-    assert row.status == status and (status == "ok" or row.reason == "it redirects in circles: 20 pages led to another one, and none to a film")
+    assert row.status == status and (
+        status == "ok" or row.reason == "it redirects in circles: 20 pages led to another one, and none to a film"
+    )
 
 
 def test_a_page_without_end(tmp_path, site, monkeypatch):
     monkeypatch.setattr(answers, "ANSWER_BYTES", 1 << 20)
     site.bodies["endless.html"] = b"<html>" + b"<p>dance" * 50_000
     row = row_of(tmp_path, site, "endless.html")
-    assert row.status == "permanent" and row.reason.startswith("a page, playlist or manifest of over 1 MiB came in place of a video")
+    assert row.status == "permanent" and row.reason.startswith(
+        "a page, playlist or manifest of over 1 MiB came in place of a video"
+    )
 
 
 def test_a_playlist_is_read_whole_or_refused(tmp_path, site, monkeypatch):
@@ -149,7 +175,9 @@ def test_a_manifest_that_names_pieces_without_end(tmp_path, site, scale, more, c
     if count > 10**6:
         site.bodies["film.mpd"] = body
         row = row_of(tmp_path, site, "film.mpd")
-        assert row.status == "permanent" and row.reason == f"its manifest names {count} pieces, at most 1000000 are taken"
+        assert (
+            row.status == "permanent" and row.reason == f"its manifest names {count} pieces, at most 1000000 are taken"
+        )
 
 
 @pytest.mark.parametrize("change", [
@@ -177,15 +205,22 @@ def test_a_manifest_that_is_refused_hides_nothing_beside_it(tmp_path, site):
 
 
 def test_what_is_no_manifest_names_no_pieces():
-    assert [dash.pieces(text) for text in (b"", b"<MPD", b"<html/>", b"\xff", b"<MPD/>", b"<MPD><Period/></MPD>")] == [0] * 6
+    assert [dash.pieces(text) for text in (b"", b"<MPD", b"<html/>", b"\xff", b"<MPD/>", b"<MPD><Period/></MPD>")] == [
+        0
+    ] * 6
 
 
 def test_a_playlist_that_claims_an_end_it_does_not_come_to(tmp_path, site, monkeypatch):
     site.bodies["long.m3u8"] = playlist(1, suffix="ts").replace(b"#EXTINF:1.0", b"#EXTINF:99999.0")
     row = row_of(tmp_path, site, "long.m3u8")
-    assert row.status == "permanent" and row.reason == "its playlist names 3 files of 83 h; a film has at most 200000 of 24 h"
+    assert (
+        row.status == "permanent"
+        and row.reason == "its playlist names 3 files of 83 h; a film has at most 200000 of 24 h"
+    )
     monkeypatch.setattr(fetch, "PIECES", 5)
     site.bodies["many.m3u8"] = playlist(2, suffix="ts")
     assert segments(playlist(2, inits=2).decode()) == 6
-    assert row_of(tmp_path, site, "many.m3u8").reason == "its playlist names 6 files of 0 h; a film has at most 5 of 24 h"
+    assert (
+        row_of(tmp_path, site, "many.m3u8").reason == "its playlist names 6 files of 0 h; a film has at most 5 of 24 h"
+    )
     assert not [name for _, name, _ in site.asked if name.endswith(".ts")]

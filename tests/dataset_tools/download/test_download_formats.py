@@ -11,7 +11,15 @@ AAC, H264 = {"acodec": "mp4a.40.2"}, {"vcodec": "avc1.64001f"}
 
 
 def both(name, width, height, **more):
-    return {"format_id": name, "url": f"http://x/{name}.mp4", "ext": "mp4", "width": width, "height": height, **H264, **AAC} | more
+    return {
+        "format_id": name,
+        "url": f"http://x/{name}.mp4",
+        "ext": "mp4",
+        "width": width,
+        "height": height,
+        **H264,
+        **AAC,
+    } | more
 
 
 def picture(name, width, height, **more):
@@ -47,11 +55,18 @@ def test_where_all_are_larger_the_nearest_is_taken(tmp_path):
 
 
 def test_a_song_beside_the_films_is_not_their_sound(tmp_path):
-    films = [both("540", 576, 1024), both("720", 720, 1280), picture("silent720", 720, 1280), picture("silent1080", 1080, 1920)]
+    films = [
+        both("540", 576, 1024),
+        both("720", 720, 1280),
+        picture("silent720", 720, 1280),
+        picture("silent1080", 1080, 1920),
+    ]
     for site in ("TikTok", "Douyin", "SomeOtherSite"):
         for max_height in (720, 1080):
             assert chosen(tmp_path, [*films, sound("music")], site, max_height=max_height) == "720"
-    assert chosen(tmp_path, [picture("silent720", 1280, 720), both("540", 1024, 576), sound("music")], "TikTok") == "540"
+    assert (
+        chosen(tmp_path, [picture("silent720", 1280, 720), both("540", 1024, 576), sound("music")], "TikTok") == "540"
+    )
     for nothing_else in ([picture("silent", 720, 1280), sound("music")], [sound("music")]):
         with pytest.raises(Refused, match="no film with its own sound") as err:
             chosen(tmp_path, nothing_else, "TikTok")
@@ -64,7 +79,9 @@ def test_sound_that_is_known_to_be_the_films_own_is_taken(tmp_path):
     apart = [picture("v", 1280, 720), sound("a")]
     assert chosen(tmp_path, apart) == "v+a", "nothing else is there"
     manifest = {"manifest_url": "http://x/film.m3u8"}
-    assert chosen(tmp_path, [both("360", 640, 360), picture("v", 1280, 720, **manifest), sound("a", **manifest)]) == "v+a"
+    assert (
+        chosen(tmp_path, [both("360", 640, 360), picture("v", 1280, 720, **manifest), sound("a", **manifest)]) == "v+a"
+    )
     other = {"manifest_url": "http://x/radio.m3u8"}
     assert chosen(tmp_path, [both("360", 640, 360), picture("v", 1280, 720, **manifest), sound("a", **other)]) == "360"
 
@@ -83,13 +100,22 @@ def test_the_original_language_is_taken_whatever_its_quality(tmp_path):
               sound("140-2", language="ko-desc", language_preference=-10, quality=9)]  # fmt: skip
     film = picture("136", 1280, 720)
     assert chosen(tmp_path, [film, *dubbed, original], "Youtube", ("quality", "lang")) == "136+251"
-    assert chosen(tmp_path, [film, *dubbed], "Youtube", ("quality", "lang")) == "136+140-0", "the site's default, where no original is"
+    assert chosen(tmp_path, [film, *dubbed], "Youtube", ("quality", "lang")) == "136+140-0", (
+        "the site's default, where no original is"
+    )
     muxed = [both("96-0", 1280, 720, language="en"), both("95-1", 854, 480, language="ko", language_preference=10)]
     assert chosen(tmp_path, muxed, "Youtube") == "95-1"
-    hls = [sound("es", source_preference=-2, acodec="mp4a.40.2", abr=256), sound("ko", acodec="opus", ext="webm", abr=64)]
-    assert chosen(tmp_path, [picture("v", 1280, 720), *hls]) == "v+ko", "an alternate sound is not the default, though it is larger"
+    hls = [
+        sound("es", source_preference=-2, acodec="mp4a.40.2", abr=256),
+        sound("ko", acodec="opus", ext="webm", abr=64),
+    ]
+    assert chosen(tmp_path, [picture("v", 1280, 720), *hls]) == "v+ko", (
+        "an alternate sound is not the default, though it is larger"
+    )
     unknown = both("96", 1280, 720)
-    assert chosen(tmp_path, [unknown, original, picture("135", 854, 480)], "Youtube") == "96", "no language is no other language"
+    assert chosen(tmp_path, [unknown, original, picture("135", 854, 480)], "Youtube") == "96", (
+        "no language is no other language"
+    )
 
 
 def test_a_format_of_ones_own_is_looked_for_among_all(tmp_path):

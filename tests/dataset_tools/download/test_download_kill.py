@@ -48,7 +48,9 @@ for line in sys.stdin:
 def nursery():
     """A process that has imported everything and forks the stage on demand: call it with root, largest (bytes of a
     file) and kill, a function that returns when the stage is to be killed; it returns the exit status."""
-    process = subprocess.Popen([sys.executable, "-c", NURSERY], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", NURSERY], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
     def order(root, kill=None, **more):
         process.stdin.write(json.dumps({"root": str(root), **more}) + "\n")

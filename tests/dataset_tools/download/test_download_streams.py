@@ -39,7 +39,16 @@ def files(tmp_path_factory):
     for name, streams in (("both", ["-map", "0"]), ("v", ["-map", "0:v"]), ("a", ["-map", "0:a"])):
         hls = ["-c", "copy", "-f", "hls", "-hls_time", "1", "-hls_playlist_type", "vod"]
         fmp4 = ["-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", f"{name}-init.m4s"]
-        ffmpeg("-i", film, *streams, *hls, *fmp4, "-hls_segment_filename", folder / f"{name}%d.m4s", folder / f"{name}.m3u8")
+        ffmpeg(
+            "-i",
+            film,
+            *streams,
+            *hls,
+            *fmp4,
+            "-hls_segment_filename",
+            folder / f"{name}%d.m4s",
+            folder / f"{name}.m3u8",
+        )
         ffmpeg("-i", film, *streams, *hls, "-hls_segment_filename", folder / f"{name}%d.ts", folder / f"{name}-ts.m3u8")
     other = ["-c:v", "libx264", "-bf", "2", "-profile:v", "high", "-s", "96x64", "-c:a", "aac", *FRAGMENTS]
     ffmpeg("-i", film, *other, folder / "other.mp4")
@@ -98,7 +107,9 @@ def mpd(v=0, a=0, kind="static"):
 ])  # fmt: skip
 def test_picture_and_sound_keep_their_clocks(tmp_path, site, files, picture, sound, offsets):
     rate = int(re.search(rb"mdhd.{12}(.{4})", files["v.mp4"], re.DOTALL)[1].hex(), 16)
-    site.bodies.update({"v": late(files["v.mp4"], picture, rate), "a": late(files["a.mp4"], sound, RATE), "film.mpd": mpd(*offsets)})
+    site.bodies.update(
+        {"v": late(files["v.mp4"], picture, rate), "a": late(files["a.mp4"], sound, RATE), "film.mpd": mpd(*offsets)}
+    )
     row, path = got(tmp_path, site, "film.mpd")
     assert (row.status, row.reason) == ("ok", "") and 2.9 < row.seconds < 3.2
     assert in_step(path, FLASHES)
@@ -107,7 +118,9 @@ def test_picture_and_sound_keep_their_clocks(tmp_path, site, files, picture, sou
 @pytest.mark.parametrize("name", ["film.mpd", "pieces.m3u8"])
 def test_the_size_of_a_film_is_that_of_all_its_files(tmp_path, site, files, name):
     """Picture and sound, or pieces, of 500 KB each."""
-    site.bodies.update({"v": padded(files["v.mp4"], 500_000, 1), "a": padded(files["a.mp4"], 500_000, 2), "film.mpd": mpd()})
+    site.bodies.update(
+        {"v": padded(files["v.mp4"], 500_000, 1), "a": padded(files["a.mp4"], 500_000, 2), "film.mpd": mpd()}
+    )
     pieces = "#EXT-X-DISCONTINUITY\n".join(f"#EXTINF:1,\nboth{k}.ts\n" for k in range(3))
     site.bodies.update({f"both{k}.ts": files[f"both{k}.ts"] + NOTHING * 2600 for k in range(3)})
     site.bodies["pieces.m3u8"] = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n{pieces}#EXT-X-ENDLIST\n".encode()
@@ -132,7 +145,9 @@ def test_sound_whose_beginning_is_missing_stays_where_it_is(tmp_path, site, file
 def test_clocks_that_have_nothing_in_common_are_refused(tmp_path, site, files):
     site.bodies.update({"v": files["v.mp4"], "a": late(files["a.mp4"], 100, RATE), "film.mpd": mpd()})
     row, path = got(tmp_path, site, "film.mpd")
-    assert row.status == "permanent" and re.search(r"share no clock: .* 0\.0 to 3\.\d s and 100\.0 to", row.reason), row.reason
+    assert row.status == "permanent" and re.search(r"share no clock: .* 0\.0 to 3\.\d s and 100\.0 to", row.reason), (
+        row.reason
+    )
     assert not path.exists()
 
 
@@ -159,9 +174,17 @@ def playlist(parts, *, inits=0, suffix="m4s", prefix="both", end=True, ranges=No
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-TARGETDURATION:2"]
     for part in range(parts):
         lines += ["#EXT-X-DISCONTINUITY"] if part else []
-        lines += [f'#EXT-X-MAP:URI="{prefix}-init.m4s"' + (f'{"," * bool(part)}X={part}' if part else "")] if part < inits else []
+        lines += (
+            [f'#EXT-X-MAP:URI="{prefix}-init.m4s"' + (f"{',' * bool(part)}X={part}" if part else "")]
+            if part < inits
+            else []
+        )
         for k in range(3):
-            lines += ["#EXTINF:1.0,", *([f"#EXT-X-BYTERANGE:{ranges[k]}"] if ranges else []), f"{prefix}{'' if ranges else k}.{suffix}"]
+            lines += [
+                "#EXTINF:1.0,",
+                *([f"#EXT-X-BYTERANGE:{ranges[k]}"] if ranges else []),
+                f"{prefix}{'' if ranges else k}.{suffix}",
+            ]
     return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if end else []), ""]).encode()
 
 
@@ -188,7 +211,9 @@ def test_hls_by_byte_ranges(tmp_path, site, files):
     text = playlist(2, suffix="ts", ranges=ranges)
     pieces = hls.pieces(text.decode(), "http://x/a/film.m3u8")
     assert len(pieces) == 2 and pieces[1].count("http://x/a/both.ts") == 3
-    assert re.findall("BYTERANGE:(.*)", pieces[1]) == [f"{len(p)}@{sum(map(len, parts[:k]))}" for k, p in enumerate(parts)]
+    assert re.findall("BYTERANGE:(.*)", pieces[1]) == [
+        f"{len(p)}@{sum(map(len, parts[:k]))}" for k, p in enumerate(parts)
+    ]
 
 
 def test_hls_with_its_sound_apart(tmp_path, site, files):
@@ -196,7 +221,10 @@ def test_hls_with_its_sound_apart(tmp_path, site, files):
               '#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=64x48,CODECS="avc1.42c01e,mp4a.40.2",AUDIO="a"\npicture.m3u8\n')  # fmt: skip
     for kind, inits in (("m4s", 1), ("ts", 0)):
         site.bodies.update(files)
-        pieces = {f"{name}_m3u8": playlist(2, inits=inits, suffix=kind, prefix=prefix) for name, prefix in (("picture", "v"), ("sound", "a"))}
+        pieces = {
+            f"{name}_m3u8": playlist(2, inits=inits, suffix=kind, prefix=prefix)
+            for name, prefix in (("picture", "v"), ("sound", "a"))
+        }
         row, path = got(tmp_path / kind, site, "film.m3u8", film_m3u8=master.encode(), **pieces)
         assert row.status == "ok" and 5.9 < row.seconds < 6.3, row
         assert in_step(path, TWICE), kind
@@ -209,9 +237,14 @@ def test_pieces_of_different_make_are_refused(tmp_path, site, files):
         "#EXT-X-ENDLIST", '#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="none.m4s"\n#EXTINF:3,\nother-all.m4s\n#EXT-X-ENDLIST')  # fmt: skip
     site.bodies["none.m4s"] = b"\0\0\0\x08free"
     row, path = got(tmp_path, site, "film.m3u8", film_m3u8=text.encode())
-    assert (row.status, row.reason) == ("permanent", "piece 2 of the film is encoded otherwise than the first") and not path.exists()
+    assert (row.status, row.reason) == (
+        "permanent",
+        "piece 2 of the film is encoded otherwise than the first",
+    ) and not path.exists()
     before = len(site.asked)
-    assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"] == row and len(site.asked) == before, "not asked for again"
+    assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"] == row and len(site.asked) == before, (
+        "not asked for again"
+    )
 
 
 def test_a_piece_that_came_as_something_else_is_fetched_again(tmp_path, site, files):
@@ -241,7 +274,14 @@ def test_a_playlist_with_less_behind_it_than_it_says(tmp_path, site, files):
 def test_live_streams_are_refused_before_anything_is_fetched(tmp_path, site, files, name):
     site.bodies.update(files, v=files["v.mp4"], a=files["a.mp4"])
     master = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=64x48\nfilm.m3u8\n"
-    row, path = got(tmp_path, site, name, film_m3u8=playlist(1, inits=1, end=False), master_m3u8=master, film_mpd=mpd(kind="dynamic"))
+    row, path = got(
+        tmp_path,
+        site,
+        name,
+        film_m3u8=playlist(1, inits=1, end=False),
+        master_m3u8=master,
+        film_mpd=mpd(kind="dynamic"),
+    )
     assert row.status == "transient" and row.reason.startswith("it is a live stream"), row
     assert not {asked for _, asked, _ in site.asked} & {"v", "a", "both0.m4s"} and not path.exists()
     assert QUICK.attempts > 1 and [a[:2] for a in site.asked].count(("GET", name)) <= 3, "not asked for at each attempt"
@@ -269,7 +309,9 @@ def pages(url, count):
 @pytest.mark.parametrize("name", ["page.html", "feed.xml"])
 def test_a_list_is_refused_and_a_list_of_one_is_that_one(tmp_path, site, movie, name):
     row, path = got(tmp_path, site, name, **pages(site.url, 5))
-    assert row.status == "failed" and re.search(r"leads to a list of (5|several) videos; put the address of one video into", row.reason)
+    assert row.status == "failed" and re.search(
+        r"leads to a list of (5|several) videos; put the address of one video into", row.reason
+    )
     assert not path.exists() and not [a for _, a, _ in site.asked if "film" in a]
     row, path = got(tmp_path, site, name, **pages(site.url, 1))
     assert row.status == "ok" and path.read_bytes() == movie

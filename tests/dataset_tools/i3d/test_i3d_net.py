@@ -133,7 +133,8 @@ def straight_line(state, x):
     def unit(x, name, kernel=1, stride=1):
         x = F.conv3d(pad(x, (kernel,) * 3, (stride,) * 3), state[f"{name}.conv3d.weight"], stride=stride)
         mean, var, gain, shift = (
-            state[f"{name}.bn.{part}"].view(1, -1, 1, 1, 1) for part in ("running_mean", "running_var", "weight", "bias")
+            state[f"{name}.bn.{part}"].view(1, -1, 1, 1, 1)
+            for part in ("running_mean", "running_var", "weight", "bias")
         )
         return torch.relu((x - mean) / torch.sqrt(var + 0.001) * gain + shift)
 
@@ -242,7 +243,8 @@ def test_renaming_is_one_to_one():
 
 def test_a_stream_of_the_other_kind_is_refused(published):
     with pytest.raises(
-        UserError, match=r"piergiaj.pt: piergiaj's I3D layout, but the rgb stream \(first conv.* of 3 channels\), expected flow \(2\)"
+        UserError,
+        match=r"piergiaj.pt: piergiaj's I3D layout, but the rgb stream \(first conv.* of 3 channels\), expected flow \(2\)",
     ):
         load_i3d(published[0] / "piergiaj.pt", "flow")
 
@@ -288,7 +290,10 @@ def test_charades_files_and_files_of_newer_torch(tmp_path, stream, counters):
         ({}, "its first keys are none"),
         ({"Conv3d_1a_7x7.conv3d.weight": torch.zeros(2)}, "not 287 tensors with a classifier"),
         ({"format": "d2m-i3d 1", "width": 0.125}, "without the rgb stream"),
-        ({"model": Exploit()}, r"it holds more than tensors \(io\.open\), which only code of its own could read; expected a state dict of piergiaj"),
+        (
+            {"model": Exploit()},
+            r"it holds more than tensors \(io\.open\), which only code of its own could read; expected a state dict of piergiaj",
+        ),
     ],
 )
 def test_other_files_get_one_line(tmp_path, monkeypatch, content, reason):

@@ -10,7 +10,9 @@ from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.midi import Note, apart, channels, read_midi, read_score, write_midi
 
-NOTES = [Note(0.5 * i, 0.5 * i + 0.4, 60 + i, 50 + i, 40 * (i % 2)) for i in range(6)] + [Note(0.123, 0.2, 36, 127, 0, True)]
+NOTES = [Note(0.5 * i, 0.5 * i + 0.4, 60 + i, 50 + i, 40 * (i % 2)) for i in range(6)] + [
+    Note(0.123, 0.2, 36, 127, 0, True)
+]
 
 
 @pytest.mark.parametrize("tempo, first_bar", [(120.0, 0.0), (97.3, 0.31), (214.0, 1.7)])
@@ -29,7 +31,9 @@ def test_other_programs_read_the_same(tmp_path):
     write_midi(tmp_path / "b.mid", reversed(NOTES), 97.3, 0.31)
     assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
     theirs = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
-    found = sorted((n.start, n.end, n.pitch, n.velocity, i.program, i.is_drum) for i in theirs.instruments for n in i.notes)
+    found = sorted(
+        (n.start, n.end, n.pitch, n.velocity, i.program, i.is_drum) for i in theirs.instruments for n in i.notes
+    )
     np.testing.assert_allclose(found, [list(n) for n in read_midi(tmp_path / "a.mid")], atol=1e-6)
     np.testing.assert_allclose(theirs.get_downbeats()[:2], [0, 0.31], atol=1e-4)
     theirs.write(str(tmp_path / "c.mid"))
@@ -49,7 +53,10 @@ def test_tempo_and_metre_changes_are_followed(tmp_path):
     tempi, notes = file.add_track(), file.add_track()
     tempi += [mido.MetaMessage("set_tempo", tempo=500000), mido.MetaMessage("set_tempo", tempo=1000000, time=400)]
     tempi += [mido.MetaMessage("time_signature", numerator=3, denominator=4)]
-    notes += [mido.Message("note_on", note=60, velocity=1, time=400), mido.Message("note_on", note=60, velocity=0, time=700)]
+    notes += [
+        mido.Message("note_on", note=60, velocity=1, time=400),
+        mido.Message("note_on", note=60, velocity=0, time=700),
+    ]
     file.save(tmp_path / "a.mid")
     score = read_score(tmp_path / "a.mid")
     assert score.notes == [Note(2.0, 9.0, 60, 1)] and score.bars == [0.0, 2.0, 5.0, 8.0, 11.0]

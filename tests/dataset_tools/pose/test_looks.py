@@ -25,7 +25,9 @@ def test_parts_have_the_colours_they_were_painted_with():
     image, person = picture()
     person[16, 2] = 0  # an ankle is not found: that shin is unknown
     found = looks(image, np.stack([person, person]))
-    assert found.shape == (2, 10, 3) and found.dtype == np.float32 and np.array_equal(found[0], found[1], equal_nan=True)
+    assert (
+        found.shape == (2, 10, 3) and found.dtype == np.float32 and np.array_equal(found[0], found[1], equal_nan=True)
+    )
     np.testing.assert_allclose(found[0, 0], SHIRT, atol=0.1)
     np.testing.assert_allclose(found[0, 1:4], [TROUSERS] * 3, atol=0.01)
     assert np.isnan(found[0, 4]).all() and not np.isnan(found[0, [0, 1, 2, 3, 5, 6, 7, 8, 9]]).any()

@@ -125,7 +125,10 @@ def test_min_coverage_zero_keeps_a_clip_without_people_as_zeros(layout):
 @pytest.mark.parametrize("frames", [None, 1])
 def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames):
     size = {"width": WIDTH, "height": HEIGHT}
-    rows = [ClipRow(id="empty", status="ok", frames=FRAMES, **size), ClipRow(id="short", status="ok", frames=frames, **size)]
+    rows = [
+        ClipRow(id="empty", status="ok", frames=FRAMES, **size),
+        ClipRow(id="short", status="ok", frames=frames, **size),
+    ]
     write_records(layout.stage("clips") / "rows.csv", rows)
     assert run(layout) == 0
     found = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", PoseRow)}
@@ -160,7 +163,10 @@ def test_overlay_draws_the_dancer_over_the_clip(layout, tmp_path, capsys):
     for before, after, people in zip(plain, drawn, found, strict=True):
         hip, knee = people[0, 11, :2], people[0, 13, :2]
         x, y = np.rint((hip + knee) / 2).astype(int)  # half way along the left thigh
-        nearer = np.abs(before[y, x] - yellow).sum() - np.abs(after[2 * y : 2 * y + 2, 2 * x : 2 * x + 2] - yellow).sum(-1).min()
+        nearer = (
+            np.abs(before[y, x] - yellow).sum()
+            - np.abs(after[2 * y : 2 * y + 2, 2 * x : 2 * x + 2] - yellow).sum(-1).min()
+        )
         assert nearer > 100
     for wrong, says in (
         (["--overlay", "dance"], "go together"),
@@ -184,7 +190,16 @@ def test_what_is_surer_is_drawn_stronger():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"layout": "body18"}, {"long_edge": 5}, {"workers": 0}, {"min_coverage": 2}, {"gap_frames": -1}, {"people": 3}, {"max_people": 0}, {"max_people": 65}],
+    [
+        {"layout": "body18"},
+        {"long_edge": 5},
+        {"workers": 0},
+        {"min_coverage": 2},
+        {"gap_frames": -1},
+        {"people": 3},
+        {"max_people": 0},
+        {"max_people": 65},
+    ],
 )
 def test_wrong_parameters_are_named(tmp_path, wrong):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"pose": wrong}))

@@ -121,7 +121,9 @@ def test_whole_body_checkpoints_give_feet_and_others_are_refused(tmp_path, frame
         poser = Poser(tmp_path / "body.pkl", long_edge=129, layout=layout)
         (people,) = poser.people([frames[0][0]])
         assert poser.joints == 133 and people.shape[1:] == (joints, 3)
-    with pytest.raises(UserError, match=r"pose_demo.pt: finds 17 joints \(COCO\), no feet; layout body25 needs the 133"):
+    with pytest.raises(
+        UserError, match=r"pose_demo.pt: finds 17 joints \(COCO\), no feet; layout body25 needs the 133"
+    ):
         Poser(WEIGHTS, layout="body25")
 
 

@@ -21,7 +21,10 @@ class Small(nn.Module):
         self.inside += 1
         self.most = max(self.most, self.inside)
         fine = F.relu(self.norm(self.first(x)))
-        out = F.interpolate(self.second(fine), size=fine.shape[2:], mode="bilinear", align_corners=True), fine.flatten(1)
+        out = (
+            F.interpolate(self.second(fine), size=fine.shape[2:], mode="bilinear", align_corners=True),
+            fine.flatten(1),
+        )
         self.inside -= 1
         return out
 

@@ -105,7 +105,11 @@ def test_body_motion_is_exported_and_imported_byte_for_byte(danced):
     window = ShardSet(danced / "data" / "tiny" / "shards", "train").read("clip_001", 60, 60)
     out = export(danced)
     motion = np.load(out / "motion_s2" / "clip_song-001_001_seg1.npy")
-    assert motion.shape == (120, 219) and motion.dtype == np.float32 and np.array_equal(motion, window.motion.reshape(120, 219))
+    assert (
+        motion.shape == (120, 219)
+        and motion.dtype == np.float32
+        and np.array_equal(motion, window.motion.reshape(120, 219))
+    )
     run(danced, "import", "--from", str(out))
     made = ShardSet(danced / "data" / "tiny" / "shards", "train")
     assert (made.info.motion_rate, made.info.pose_weights, len(made.clips)) == (60, NO_POSE, 6)
@@ -159,7 +163,9 @@ def test_what_could_not_be_imported_again_is_not_exported(tmp_path, clip_id, son
         segment_name(clip_id, song, 0)
     attrs = {"corpus": "tiny", "split": "train", "pose_layout": "coco17", "pose_weights": "p", "i3d_weights": "v"}
     good = build_clip(0, seconds=2)
-    write_shard(tmp_path / "train-00000.h5", [replace(good, clip_id="0"), replace(good, clip_id=clip_id, song=song)], attrs)
+    write_shard(
+        tmp_path / "train-00000.h5", [replace(good, clip_id="0"), replace(good, clip_id=clip_id, song=song)], attrs
+    )
     with pytest.raises(UserError, match=f"clip '{clip_id}' of song '{song}'.*rename it"):
         export_released(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -206,14 +212,22 @@ class Trap:
             "an archive",
         ),
         (lambda out, n: (out / "video_s2" / f"{n}.npy").write_bytes(bytes(5 << 20)), "too many for 2 s"),
-        (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 1e30)), "more than the 8192 px of any picture"),
-        (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), -1e30)), "more than the 8192 px of any picture"),
+        (
+            lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 1e30)),
+            "more than the 8192 px of any picture",
+        ),
+        (
+            lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), -1e30)),
+            "more than the 8192 px of any picture",
+        ),
         (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 3.0)), "confidences outside 0..1"),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").write_bytes(b"RIFF"), "not readable"),
         (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(44099), 22050), "at least 44100"),
         (lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.zeros(88200), 44100), "at 44100 Hz"),
         (
-            lambda out, n: soundfile.write(out / "audio_s2" / f"{n}.wav", np.full(44100, -16384.0), 22050, subtype="FLOAT"),
+            lambda out, n: soundfile.write(
+                out / "audio_s2" / f"{n}.wav", np.full(44100, -16384.0), 22050, subtype="FLOAT"
+            ),
             "audio holds samples up to 16384, at most 4 are taken, for full scale is 1; scale it to -1..1",
         ),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").unlink(), "is missing"),

@@ -62,7 +62,9 @@ def read_rows(layout):
 def in_rows(layout, old, new):
     """Change what clips/rows.csv says of clip_001."""
     path = layout.stage("clips") / "rows.csv"
-    lines = [line.replace(old, new) if line.startswith("clip_001,") else line for line in path.read_text().splitlines(True)]
+    lines = [
+        line.replace(old, new) if line.startswith("clip_001,") else line for line in path.read_text().splitlines(True)
+    ]
     path.write_text("".join(lines))
 
 
@@ -110,18 +112,23 @@ def test_rebuilt_shards_are_byte_identical(tmp_path):
             ],
             "an archive",
         ),
-        (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.array([{}]), allow_pickle=True), "Python objects"),
+        (
+            lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.array([{}]), allow_pickle=True),
+            "Python objects",
+        ),
         (
             lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.full((90, 2, 17, 3), np.nan, "f4")),
             "NaN or infinite",
         ),
-
         (lambda layout: (layout.stage("pose") / "clip_001.npy").unlink(), "No such file"),
         (lambda layout: in_rows(layout, "90", "-5"), "can't be right"),
         (lambda layout: in_rows(layout, "90", "999999999999"), "lengths in frames differ"),
         (lambda layout: in_rows(layout, ",204,", ",-5,"), "can't be right"),
         (lambda layout: in_rows(layout, ",204,", ",0,"), "without frames, width or height"),
-        (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 65, 17, 3), "f4")), "65 people, 1 to 64 fit"),
+        (
+            lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 65, 17, 3), "f4")),
+            "65 people, 1 to 64 fit",
+        ),
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((90, 0, 17, 3), "f4")), "0 people"),
         (lambda layout: (layout.stage("pose") / "clip_001.npy").write_bytes(ODD_HEADER), "clip_001"),
         (lambda layout: np.save(layout.stage("pose") / "clip_001.npy", np.zeros((80, 2, 17, 3), "f4")), "pose 80"),
@@ -168,7 +175,13 @@ def test_lengths_a_frame_apart_are_cut_to_the_shortest(tmp_path):
 def test_a_split_without_training_or_test_clips_is_refused(tmp_path, kept):
     layout, _ = build_stage_inputs(tmp_path)
     table = layout.stage("split") / "split.csv"
-    table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.endswith("test\n" if kept == "train" else "train\n")))
+    table.write_text(
+        "".join(
+            line
+            for line in table.read_text().splitlines(True)
+            if not line.endswith("test\n" if kept == "train" else "train\n")
+        )
+    )
     with pytest.raises(UserError, match=f"split.csv: no clip is in the {'test' if kept == 'train' else 'train'} split"):
         run_stage(layout)
     assert not list(layout.stage("shards").glob("*.h5"))

@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture
 def corpus(tmp_path):
     """A corpus of 4 clips, 0 and 2 of compilation a, 1 and 3 of b, whose urls, times and dancers are not known yet."""
-    clips = [schema.Clip(clip_id=f"{'ab'[n % 2]}_{n // 2}_{n}", video_id="ab"[n % 2], song_id=str(n // 2)) for n in range(4)]
+    clips = [
+        schema.Clip(clip_id=f"{'ab'[n % 2]}_{n // 2}_{n}", video_id="ab"[n % 2], song_id=str(n // 2)) for n in range(4)
+    ]
     videos = [schema.Video(video_id=v, url="") for v in "ab"]
     return build_manifest(tmp_path, "mine", clips=clips, videos=videos)
 
@@ -61,14 +63,20 @@ def test_times(text, seconds):
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "inf", "nan", "-3", "1:75", "1:2:3:4", "1e99", "9" * 400, "2024-01-01 00:00:00"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "inf", "nan", "-3", "1:75", "1:2:3:4", "1e99", "9" * 400, "2024-01-01 00:00:00"]
+)
 def test_what_is_no_time(text):
     with pytest.raises(ValueError, match="is no time"):
         seconds_of(text)
 
 
 def test_ranges_dancers_and_addresses():
-    assert range_of("1:15 - 1:30.5") == (75, 90.5) and range_of("75 to 90") == (75, 90) and range_of("0:05–0:10") == (5, 10)
+    assert (
+        range_of("1:15 - 1:30.5") == (75, 90.5)
+        and range_of("75 to 90") == (75, 90)
+        and range_of("0:05–0:10") == (5, 10)
+    )
     assert [dancers_of(t) for t in ("1", "2.0", "3 dancers", "Solo", "duet")] == [1, 2, 3, 1, 2]
     for text in ("0", "many", "1.5", "1000"):
         with pytest.raises(ValueError, match="no number of dancers"):
@@ -106,7 +114,10 @@ def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
         link = f"https://youtu.be/video{int(row['video_id']):06d}?t={start}"
         rows.append([link, int(row["song_id"]), n, shown, seconds, 1 + n % 3, None])
         expected[row["clip_id"]] = (start, start + seconds, 1 + n % 3)
-    rows += [["https://youtu.be/video999999", 3, 999, 5, 9.0, 1, "gone"], ["https://youtu.be/video000000", 3, 0, 5, 9.0, 1, "?"]]
+    rows += [
+        ["https://youtu.be/video999999", 3, 999, 5, 9.0, 1, "gone"],
+        ["https://youtu.be/video000000", 3, 0, 5, 9.0, 1, "?"],
+    ]
     path = sheet(tmp_path / "sheet.xlsx", rows)
     before = content(folder)
     order = ["import-annotations", str(path), "--root", str(tmp_path)]
@@ -115,22 +126,34 @@ def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
 
     assert sources.main(order) == 0
     shown = capsys.readouterr().out
-    assert "'Video ID' as clip" in shown and "column 'remarks' is not used" in shown and "row 1 is above the header" in shown
+    assert (
+        "'Video ID' as clip" in shown
+        and "column 'remarks' is not used" in shown
+        and "row 1 is above the header" in shown
+    )
     assert "row 448: not used: clip '999' is not in clips.csv" in shown
     assert "row 449: not used: it says song '3', but clip 000000_0_0 is of song 0" in shown
     assert clips_of(folder) == expected and not missing_values(load_manifest(folder))
     assert load_manifest(folder).videos[7].url == "https://www.youtube.com/watch?v=video000007"
     with open(folder / "clips.csv", newline="") as handle:
-        assert {r["clip_id"]: r["segments_2s"] for r in csv.DictReader(handle)} == {r["clip_id"]: r["segments_2s"] for r in known}
+        assert {r["clip_id"]: r["segments_2s"] for r in csv.DictReader(handle)} == {
+            r["clip_id"]: r["segments_2s"] for r in known
+        }
 
     after = content(folder)
     assert sources.main(order) == 0
-    assert content(folder) == after and "filled in nothing new; 1350 values were there already" in capsys.readouterr().out
+    assert (
+        content(folder) == after and "filled in nothing new; 1350 values were there already" in capsys.readouterr().out
+    )
 
 
 def test_nothing_is_lost_and_conflicts_are_listed(corpus, tmp_path, capsys):
     text = (corpus / "clips.csv").read_text().splitlines()
-    lines = [text[0] + ",mood", text[1].replace(",,,,", ",1.5,4.0,2,") + ',"glad, loud"', *(line + "," for line in text[2:])]
+    lines = [
+        text[0] + ",mood",
+        text[1].replace(",,,,", ",1.5,4.0,2,") + ',"glad, loud"',
+        *(line + "," for line in text[2:]),
+    ]
     (corpus / "clips.csv").write_text("\n".join(lines) + "\n")
     path = sheet(
         tmp_path / "s.csv",
@@ -170,13 +193,21 @@ def test_ranges_order_and_values_given_once(corpus, tmp_path):
     with pytest.raises(UserError, match=r"no column tells which clip .* add --by-order"):
         import_annotations(corpus, path)
     found = import_annotations(corpus, path, by_order=True, fill_down=True)
-    assert clips_of(corpus) == {"a_0_0": (1, 2, None), "b_0_1": (5, 6, None), "a_1_2": (3, 4, None), "b_1_3": (None,) * 3}
+    assert clips_of(corpus) == {
+        "a_0_0": (1, 2, None),
+        "b_0_1": (5, 6, None),
+        "a_1_2": (3, 4, None),
+        "b_1_3": (None,) * 3,
+    }
     assert "rows 5, 6: not used: video 'b', song '1' has 1 clips, but the sheet 2 rows for it" in found.notes
     assert [v.url[-11:] for v in load_manifest(corpus).videos] == ["A" * 11, "B" * 11]
 
 
 def test_hyperlinks_give_the_address_behind_their_text(corpus, tmp_path):
-    path = sheet(tmp_path / "s.xlsx", [["video", "clip", "start", "end"], *([v, c, 1, 2] for c, v in (("a_0_0", "a"), ("b_0_1", "B")))])
+    path = sheet(
+        tmp_path / "s.xlsx",
+        [["video", "clip", "start", "end"], *([v, c, 1, 2] for c, v in (("a_0_0", "a"), ("b_0_1", "B")))],
+    )
     book = openpyxl.load_workbook(path)
     for row, link in ((2, "https://youtu.be/AAAAAAAAAAA?si=x"), (3, "file:///etc/passwd")):
         book.active.cell(row, 1).hyperlink = link
@@ -216,7 +247,9 @@ def test_a_list_of_compilations_may_have_its_addresses_as_links_alone(corpus, tm
 
 
 def test_a_link_of_many_cells_is_of_each_and_one_of_none_is_left_out(tmp_path):
-    path = linked(tmp_path / "s.xlsx", [["Video"], *(["a"],) * 9], {"A2": "https://youtu.be/AAAAAAAAAAA", "A6": "https://x.org/"})
+    path = linked(
+        tmp_path / "s.xlsx", [["Video"], *(["a"],) * 9], {"A2": "https://youtu.be/AAAAAAAAAAA", "A6": "https://x.org/"}
+    )
     changes = [(b'ref="A2"', b'ref="A2:A4"', [2, 3, 4, 6]), (b'ref="A6"', b'ref="no cell"', [2, 3, 4]), (b'ref="no cell"', b"", [2, 3, 4]),
                (b'ref="A2:A4"', b'ref="A:A"', [])]  # fmt: skip
     for old, new, rows in changes:
@@ -233,13 +266,18 @@ def test_a_link_of_many_cells_is_of_each_and_one_of_none_is_left_out(tmp_path):
 def test_numbers_of_compilations_and_equal_complaints(tmp_path):
     tiktok_as_published(tmp_path / "tiktok")
     rows = [["Compilation", "clip", "start", "end"], *([f"Comp {n // 4}", n, 30 * n, 30 * n + 29] for n in range(4))]
-    path = sheet(tmp_path / "s.csv", [*rows, ["Comp 9", 4, 1, 29], *(["Comp 0", f"new{n}", 1, 2] for n in range(2)), ["", "", 1, 2]])
+    path = sheet(
+        tmp_path / "s.csv",
+        [*rows, ["Comp 9", 4, 1, 29], *(["Comp 0", f"new{n}", 1, 2] for n in range(2)), ["", "", 1, 2]],
+    )
     found = import_annotations(tmp_path / "tiktok", path, dry_run=True)
     assert len(found.filled) == 8
     assert found.notes[0] == "row 6: not used: it says video 'Comp 9', but clip 000000_0_4 is of video 000000"
     assert found.notes[1:3] == [f"row {n + 7}: not used: clip 'new{n}' is not in clips.csv" for n in range(2)]
     lengths = [["clip", "duration", "dancers"], *([n, 28, "crowd"] for n in (0, 1, 2, 5))]
-    notes = import_annotations(tmp_path / "tiktok", sheet(tmp_path / "d.csv", [*lengths, [7, "", 1]]), dry_run=True).notes
+    notes = import_annotations(
+        tmp_path / "tiktok", sheet(tmp_path / "d.csv", [*lengths, [7, "", 1]]), dry_run=True
+    ).notes
     assert notes == [
         "rows 2 to 5: dancers is not used: 'crowd' is no number of dancers (1 to 64)",
         "rows 2 to 5: its times are not used: a duration without a start does not say where the clip is",
@@ -247,7 +285,9 @@ def test_numbers_of_compilations_and_equal_complaints(tmp_path):
 
 
 def test_a_list_of_compilations(corpus, tmp_path):
-    import_annotations(corpus, sheet(tmp_path / "s.csv", [["Compilation", "YouTube"], ["A", "AAAAAAAAAAA"], ["b", "BBBBBBBBBBB"]]))
+    import_annotations(
+        corpus, sheet(tmp_path / "s.csv", [["Compilation", "YouTube"], ["A", "AAAAAAAAAAA"], ["b", "BBBBBBBBBBB"]])
+    )
     assert [v.url[-11:] for v in load_manifest(corpus).videos] == ["A" * 11, "B" * 11]
 
 
@@ -257,7 +297,11 @@ def test_columns_of_other_names(corpus, tmp_path):
         import_annotations(corpus, path)
     import_annotations(corpus, path, mapping=["nr=clip", "von=start", "bis = Ende=end"])
     assert clips_of(corpus)["a_0_0"] == (1, 2, None)
-    for wrong, words in (("von", "expected THEIRS=OURS"), ("von=begin", "OURS one of clip"), ("x=start", "no such column")):
+    for wrong, words in (
+        ("von", "expected THEIRS=OURS"),
+        ("von=begin", "OURS one of clip"),
+        ("x=start", "no such column"),
+    ):
         with pytest.raises(UserError, match=words):
             import_annotations(corpus, path, mapping=[wrong])
     twice = sheet(tmp_path / "t.csv", [["clip", "start", "begin", "end"], ["a_0_0", "1", "1", "2"]])
@@ -266,7 +310,10 @@ def test_columns_of_other_names(corpus, tmp_path):
 
 
 def test_minutes_that_a_spreadsheet_took_for_hours(corpus, tmp_path):
-    rows = [["clip", "start", "end"], *([c, f"{n}:10:00", f"{n}:40:00"] for n, c in enumerate(("a_0_0", "b_0_1", "a_1_2")))]
+    rows = [
+        ["clip", "start", "end"],
+        *([c, f"{n}:10:00", f"{n}:40:00"] for n, c in enumerate(("a_0_0", "b_0_1", "a_1_2"))),
+    ]
     found = import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
     assert clips_of(corpus)["b_0_1"][:2] == (70, 100) and "read as minutes:seconds" in found.notes[0]
 
@@ -274,13 +321,17 @@ def test_minutes_that_a_spreadsheet_took_for_hours(corpus, tmp_path):
 def test_fractions_of_a_day_and_times_that_a_format_hides_are_not_read(corpus, tmp_path):
     def days(text):
         minutes, seconds = text.split(":")
-        return (3600 * int(minutes) + 60 * int(seconds)) / 86400  # typed as minutes and seconds, kept as hours and minutes
+        return (
+            3600 * int(minutes) + 60 * int(seconds)
+        ) / 86400  # typed as minutes and seconds, kept as hours and minutes
 
     for name, cells, number_format in (
         ("general", [(days("1:15"), days("1:30"))], "General"), ("rounded", [(0.052, 0.063)], "0.000"), ("over", [(days("24:30"), days("25:10"))], "General"),
         ("hidden", [(days("24:30"), days("25:10"))], "h:mm"), ("beside", [(days("1:15"), days("1:30")), ("2:00", "2:30")], "General"), ("half", [(0.25, 0.5)], "General"),
     ):  # fmt: skip
-        path = sheet(tmp_path / f"{name}.xlsx", [["clip", "start", "end"], *([f"a_0_{n}", *row] for n, row in enumerate(cells))])
+        path = sheet(
+            tmp_path / f"{name}.xlsx", [["clip", "start", "end"], *([f"a_0_{n}", *row] for n, row in enumerate(cells))]
+        )
         book = openpyxl.load_workbook(path)
         for row in book.active.iter_rows(min_row=2, min_col=2):
             for cell in row:
@@ -307,7 +358,11 @@ def test_a_sheet_and_a_manifest_of_a_region_with_decimal_commas(corpus, tmp_path
 
 
 def test_links_tell_the_start_where_no_column_does(corpus, tmp_path):
-    links = ["https://youtu.be/AAAAAAAAAAA?t=75", "https://www.youtube.com/watch?v=BBBBBBBBBBB&t=1m5s", "https://youtu.be/AAAAAAAAAAA"]
+    links = [
+        "https://youtu.be/AAAAAAAAAAA?t=75",
+        "https://www.youtube.com/watch?v=BBBBBBBBBBB&t=1m5s",
+        "https://youtu.be/AAAAAAAAAAA",
+    ]
     rows = [["link", "clip", "duration"], *zip(links, ("a_0_0", "b_0_1", "a_1_2"), ("0:10", "12", "9"), strict=True)]
     found = import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
     times = clips_of(corpus)
@@ -320,21 +375,33 @@ def test_links_tell_the_start_where_no_column_does(corpus, tmp_path):
 
 def test_one_moment_of_clips_that_end_differently_is_no_start(corpus, tmp_path):
     """The address as copied from a browser that stood at 1:15."""
-    rows = [["link", "clip", "end"], *(["https://youtu.be/AAAAAAAAAAA?t=75", clip, end] for clip, end in (("a_0_0", 90), ("b_0_1", 105)))]
+    rows = [
+        ["link", "clip", "end"],
+        *(["https://youtu.be/AAAAAAAAAAA?t=75", clip, end] for clip, end in (("a_0_0", 90), ("b_0_1", 105))),
+    ]
     rows.append(["https://youtu.be/AAAAAAAAAAA?t=200", "a_1_2", 210])
     import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
-    assert [clips_of(corpus)[clip][:2] for clip in ("a_0_0", "b_0_1", "a_1_2")] == [(None, None), (None, None), (200, 210)]
+    assert [clips_of(corpus)[clip][:2] for clip in ("a_0_0", "b_0_1", "a_1_2")] == [
+        (None, None),
+        (None, None),
+        (200, 210),
+    ]
 
 
 def test_numbers_that_went_through_a_table_of_floats(tmp_path):
     tiktok_as_published(tmp_path / "tiktok")
-    path = sheet(tmp_path / "s.csv", [["video ID", "music ID", "clip", "start", "end"], ["1.0", "1.0", "21.0", "30.0", "44.5"]])
+    path = sheet(
+        tmp_path / "s.csv", [["video ID", "music ID", "clip", "start", "end"], ["1.0", "1.0", "21.0", "30.0", "44.5"]]
+    )
     import_annotations(tmp_path / "tiktok", path)
     assert clips_of(tmp_path / "tiktok")["000001_1_21"] == (30, 44.5, None)
 
 
 def test_other_sheets_of_the_file_are_named_where_the_first_is_of_no_use(corpus, tmp_path):
-    for first, words in (("read me", "names no url, .* or read another sheet with --sheet: data"), (None, "is empty; .* --sheet: data")):
+    for first, words in (
+        ("read me", "names no url, .* or read another sheet with --sheet: data"),
+        (None, "is empty; .* --sheet: data"),
+    ):
         book = openpyxl.Workbook()
         book.active["A1"] = first
         book.create_sheet("data")
@@ -370,7 +437,10 @@ BOMB = "<!DOCTYPE x [<!ENTITY a 'ha'>" + "".join(
     "parts, words",
     [
         ({SHEET1: lambda data: " " * (65 << 20)}, "unpacks to .* at most"),
-        ({SHEET1: lambda data: BOMB + data.replace("<v>1</v>", "<v>&j;</v>").replace('t="n"', 't="str"')}, "not a readable .xlsx"),
+        (
+            {SHEET1: lambda data: BOMB + data.replace("<v>1</v>", "<v>&j;</v>").replace('t="n"', 't="str"')},
+            "not a readable .xlsx",
+        ),
         ({"xl/styles.xml": lambda data: data + " " * (2 << 20)}, "its part xl/styles.xml unpacks to .* at most"),
         ({SHEET1: lambda data: data[:200]}, "not a readable .xlsx"),
         ({"xl/workbook.xml": lambda data: "<x/>"}, "not a readable .xlsx|no sheet"),
@@ -386,7 +456,11 @@ def test_hostile_spreadsheets_are_refused(corpus, tmp_path, parts, words):
 def test_absurd_dimensions_and_formulas_do_no_harm(corpus, tmp_path):
     huge = {SHEET1: lambda data: data.replace("A1:C2", "A1:XFD1048576").replace('r="2"', 'r="1048576"')}
     assert read_sheet(xlsx(tmp_path / "h.xlsx", huge)).rows == ((1, ("clip", "start", "end")),)
-    rows = [["clip", "start", "end", "dancers"], ["a_0_0", 1, 2, '=WEBSERVICE("http://127.0.0.1:1/")'], ["b_0_1", "=1+1", 2, 1]]
+    rows = [
+        ["clip", "start", "end", "dancers"],
+        ["a_0_0", 1, 2, '=WEBSERVICE("http://127.0.0.1:1/")'],
+        ["b_0_1", "=1+1", 2, 1],
+    ]
     found = import_annotations(corpus, sheet(tmp_path / "f.xlsx", rows))
     assert clips_of(corpus)["a_0_0"] == (1, 2, None)
     unsaved = "(a formula saved without its value: open the file in a spreadsheet, save it)"
@@ -409,8 +483,14 @@ def test_files_that_are_no_sheets(corpus, tmp_path, name, data, words):
 
 
 def test_cells_cannot_write_to_the_terminal(corpus, tmp_path, capsys):
-    rows = [["clip", "start", "end", "\x1b]0;owned\x07"], ["\x1b[2J" + "z" * 5000, "1", "2", ""], ["a_0_0", "1", "2", ""]]
-    sources.main(["import-annotations", str(sheet(tmp_path / "s.csv", rows)), "--root", str(tmp_path), "--corpus", "mine"])
+    rows = [
+        ["clip", "start", "end", "\x1b]0;owned\x07"],
+        ["\x1b[2J" + "z" * 5000, "1", "2", ""],
+        ["a_0_0", "1", "2", ""],
+    ]
+    sources.main(
+        ["import-annotations", str(sheet(tmp_path / "s.csv", rows)), "--root", str(tmp_path), "--corpus", "mine"]
+    )
     shown = capsys.readouterr().out
     assert "row 2: not used" in shown and "z" * 100 not in shown and all(map(str.isprintable, shown.splitlines()))
 

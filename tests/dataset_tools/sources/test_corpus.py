@@ -57,7 +57,10 @@ def layout(tmp_path):
                 shape = (1, I3D_WIDTH) if stage == "i3d" else (FRAMES, 1, 17, 3)
                 np.save(target / f"{row.id}.npy", np.zeros(shape, np.float32))
     build_shards(layout.stage("shards"), 3, corpus="tiny")
-    cuts = [StageRow(id=f"clip_{n:03d}", status="ok", shard="train-00000.h5", song=f"song_{n:03d}", split="train") for n in range(3)]
+    cuts = [
+        StageRow(id=f"clip_{n:03d}", status="ok", shard="train-00000.h5", song=f"song_{n:03d}", split="train")
+        for n in range(3)
+    ]
     schema.write_records(layout.stage("shards") / "rows.csv", cuts)
     return layout
 
@@ -76,7 +79,9 @@ def test_every_broken_rule_of_a_manifest_is_one_line(layout, capsys):
                      ("clip_002,a,song_002,8.0", "clip_002,a,song_003,late"), ("12.0,16.0", "12.0,13.0")):  # fmt: skip
         assert old in text
         text = text.replace(old, new)
-    (folder / "clips.csv").write_text(text + "CLIP_003,b,song_009,12.0,16.0,1,train\nclip_004,b,song_003,40,44,1,train\n")
+    (folder / "clips.csv").write_text(
+        text + "CLIP_003,b,song_009,12.0,16.0,1,train\nclip_004,b,song_003,40,44,1,train\n"
+    )
     (folder / "videos.csv").write_text("video_id,url\na,../x.mp4\nb,media/b.mp4\nc,media/b.mp4\n")
     (folder / "published.csv").write_text("quantity,value,source\nclips,99,the paper\ndances,3,the paper\n")
     assert sources_command.main(["--corpus", "tiny", "--root", str(layout.root), "--check"]) == 1
@@ -143,13 +148,17 @@ def test_damage_is_found(layout, cheap, case, words):
 
 def test_numpys_advice_to_unpickle_what_is_no_array_is_not_passed_on(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"no array " * 99)
-    with pytest.raises(ValueError, match="i3d: a.npy is not readable: not a .npy file, an array of numbers; save it with numpy.save$"):
+    with pytest.raises(
+        ValueError, match="i3d: a.npy is not readable: not a .npy file, an array of numbers; save it with numpy.save$"
+    ):
         read_i3d(tmp_path / "a.npy")
 
 
 def _own_sheet(corpus):
     manifest = load_manifest(ROOT / "manifests" / corpus, clip=schema.ListedClip)
-    if corpus == "tiktok" and (any(clip.start is not None for clip in manifest.clips) or any(video.url for video in manifest.videos)):
+    if corpus == "tiktok" and (
+        any(clip.start is not None for clip in manifest.clips) or any(video.url for video in manifest.videos)
+    ):
         pytest.skip("an annotation sheet was imported into this clone: its card is its own")
 
 
@@ -159,7 +168,9 @@ def test_committed_cards_are_what_the_manifests_say(tmp_path, corpus):
     _own_sheet(corpus)
     text = card_text(Layout(root=tmp_path, corpus=corpus))
     committed = (ROOT / "docs" / "corpora" / f"{corpus}.md").read_text()
-    committed = re.sub(r"## Measured\n.*?(?=Written by)", "", committed, flags=re.DOTALL)  # a card may have been drawn where stages ran
+    committed = re.sub(
+        r"## Measured\n.*?(?=Written by)", "", committed, flags=re.DOTALL
+    )  # a card may have been drawn where stages ran
     assert text == committed, f"run sources --corpus {corpus} --card"
     assert (ROOT / "docs" / "corpora" / f"{corpus}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -173,7 +184,10 @@ def test_the_real_corpus_in_numbers():
                  "the clip list holds 86 songs, the paper (Zhu et al., ECCV 2022) says 85"):  # fmt: skip
         assert line in text
     text = (ROOT / "docs" / "corpora" / "aistpp.md").read_text()
-    for line in ("| train | 980 | 50 | 980 | at least 3.68 (6632 segments of 2 s) |", "| test | 20 | 10 | 20 | at least 0.05 (86 segments"):
+    for line in (
+        "| train | 980 | 50 | 980 | at least 3.68 (6632 segments of 2 s) |",
+        "| test | 20 | 10 | 20 | at least 0.05 (86 segments",
+    ):
         assert line in text
 
 

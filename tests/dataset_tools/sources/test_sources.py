@@ -90,7 +90,12 @@ def test_limits_keep_the_first_and_the_songs_they_use(layout):
         ("videos.csv", "media/video_0.mp4", "file:///etc/passwd", "must be http.s. or a path relative"),
         ("videos.csv", "media/video_0.mp4", "../x.mp4", "url '../x.mp4': leads out of .*manifests/tiny"),
         ("videos.csv", "media/video_0.mp4", "media/../../x.mp4", "leads out of"),
-        ("videos.csv", "media/video_0.mp4", "media/link.mp4", "url 'media/link.mp4': leads out of .*a link does not do"),
+        (
+            "videos.csv",
+            "media/video_0.mp4",
+            "media/link.mp4",
+            "url 'media/link.mp4': leads out of .*a link does not do",
+        ),
         ("videos.csv", "media/video_0.mp4", "out/x.mp4", "url 'out/x.mp4': leads out of"),
         ("videos.csv", "media/video_0.mp4", "http:///x.mp4", "names no host"),
         ("videos.csv", "media/video_0.mp4", "media/\x1b[2Jx.mp4", "holds control characters"),

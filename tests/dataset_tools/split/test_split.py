@@ -103,19 +103,29 @@ def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
     for seed in range(20):
         params = Params(strategy="random", seed=seed, test_fraction=0.3, hold_out="compilation")
         rows = split.assign(corpus, params, "x")
-        assert shared(corpus, {row.clip_id: row.split for row in rows}, "video_id") == [] == shared(corpus, {row.clip_id: row.split for row in rows}, "song_id")
+        assert (
+            shared(corpus, {row.clip_id: row.split for row in rows}, "video_id")
+            == []
+            == shared(corpus, {row.clip_id: row.split for row in rows}, "song_id")
+        )
         part = {row.clip_id: row.split for row in rows}
         assert part["extra"] == part["c00_0"] == part["c01_0"]
 
 
 def test_val_may_share_songs_with_test_but_not_with_training():
     known = items(8, 2)
-    rows = split.assign([*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], Params(), "clips.csv")
+    rows = split.assign(
+        [*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], Params(), "clips.csv"
+    )
     assert {row.split for row in rows if row.song_id == "s03"} == {"val", "test"}
-    remarks = summarise([*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], rows, [])["remarks"]
+    remarks = summarise([*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], rows, [])[
+        "remarks"
+    ]
     assert any("val and test share 1 songs" in remark for remark in remarks)
     with pytest.raises(UserError, match="1 songs are in training and in another part"):
-        split.assign([*known, Item(clip_id="v", song_id="s00", video_id="v9", official_split="val")], Params(), "clips.csv")
+        split.assign(
+            [*known, Item(clip_id="v", song_id="s00", video_id="v9", official_split="val")], Params(), "clips.csv"
+        )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +136,11 @@ def test_val_may_share_songs_with_test_but_not_with_training():
         (items(0, 0), {"strategy": "official"}, "is empty"),
         (items(3, 2), {"strategy": "kfold", "folds": 5, "fold": 0}, "5 folds of 3 songs: some would be empty"),
         (items(6, 2, videos=1), {"strategy": "random", "hold_out": "compilation"}, "by compilation is empty"),
-        (items(6, 2), {"strategy": "official", "hold_out": "compilation"}, "compilations are in training and in another part"),
+        (
+            items(6, 2),
+            {"strategy": "official", "hold_out": "compilation"},
+            "compilations are in training and in another part",
+        ),
         (items(6, 2, seconds=None), {"strategy": "random", "balance": "seconds"}, "use --balance clips"),
         (
             [*items(8, 2), Item(clip_id="z", song_id="s00", video_id="v0", official_split="test")],
@@ -316,7 +330,11 @@ def test_a_sound_that_cannot_be_heard_is_one_line(tmp_path, damage):
     with pytest.raises(UserError, match="a.wav: not readable"):
         split._sound(tmp_path / "a.wav")
     none = "not readable .holds samples that are NaN, infinite"
-    for samples, rule in ((np.full(100, np.nan), none), (np.full(100, np.inf), none), (np.zeros((100, 2)), "must be mono at 22050 Hz, found 2 channels")):
+    for samples, rule in (
+        (np.full(100, np.nan), none),
+        (np.full(100, np.inf), none),
+        (np.zeros((100, 2)), "must be mono at 22050 Hz, found 2 channels"),
+    ):
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
         with pytest.raises(UserError, match=f"a.wav: {rule}"):
             split._sound(tmp_path / "a.wav")

@@ -43,7 +43,9 @@ WORDS = [
 
 def tiny_net(genres=1, **sizes):
     torch.manual_seed(0)
-    return cmt_net.CmtNet(genres, **({"width": 32, "depth": 2, "heads": 4, "feed_forward": 64, "dropout": 0.0} | sizes)).eval()
+    return cmt_net.CmtNet(
+        genres, **({"width": 32, "depth": 2, "heads": 4, "feed_forward": 64, "dropout": 0.0} | sizes)
+    ).eval()
 
 
 def random_words(count, seed=0):
@@ -64,7 +66,13 @@ def test_a_midi_file_comes_back_through_words(tmp_path):
     words = cmt_words.words_of(score.notes, score.bars)
     assert words.tolist() == [list(word) for word in WORDS]
     back = cmt_words.notes_of(words, score.bars)
-    assert [(n.start, n.pitch, n.drum) for n in back] == [(0.0, 36, True), (0.0, 60, False), (0.5, 64, False), (2.25, 67, False), (2.25, 40, False)]
+    assert [(n.start, n.pitch, n.drum) for n in back] == [
+        (0.0, 36, True),
+        (0.0, 60, False),
+        (0.5, 64, False),
+        (2.25, 67, False),
+        (2.25, 40, False),
+    ]
     assert [n.program for n in back] == [0, 0, 27, 48, 33]
     assert cmt_words.words_of(back, score.bars).tolist() == words.tolist()
 
@@ -230,7 +238,12 @@ def test_the_recurrent_form_is_the_parallel_one():
 
 def test_the_published_sizes_are_the_default():
     net = cmt_net.CmtNet(1)
-    assert len(net.blocks) == 12 and net.sizes["width"] == 512 and net.blocks[0].heads == 8 and net.blocks[0].feed[0].out_features == 2048
+    assert (
+        len(net.blocks) == 12
+        and net.sizes["width"] == 512
+        and net.blocks[0].heads == 8
+        and net.blocks[0].feed[0].out_features == 2048
+    )
     tables = [table.weight.shape for table in (*net.attributes, *net.places)]
     assert [n for n, _ in tables] == [18, 3, 18, 129, 18, 6, 20, 102, 5025]
     assert [wide for _, wide in tables[:7]] == [64, 32, 64, 512, 128, 32, 64]
@@ -252,7 +265,9 @@ def test_nucleus_keeps_the_likeliest_that_reach_its_share():
     everything = np.ones(4, bool)
 
     def drawn(share, temperature=1.0, allowed=everything):
-        return {cmt_generation.nucleus(scores, allowed, temperature, share, luck) for luck in np.linspace(0, 1 - 1e-9, 400)}
+        return {
+            cmt_generation.nucleus(scores, allowed, temperature, share, luck) for luck in np.linspace(0, 1 - 1e-9, 400)
+        }
 
     assert drawn(0.5) == {0} and drawn(0.8) == {0, 1} and drawn(0.9) == {0, 1, 2} and drawn(1.0) == {0, 1, 2, 3}
     assert drawn(0.9, temperature=0.1) == {0}
@@ -360,7 +375,18 @@ def test_excerpts_are_whole_bars_with_their_places():
     assert not torch.equal(data.batch(1, 12)[1], words)
 
 
-@pytest.mark.parametrize(("name", "value"), [("control", 1.5), ("tempo", 20.0), ("nucleus", 0.0), ("width", 30), ("words", 2), ("dropout", 1.0), ("learning_rate", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("control", 1.5),
+        ("tempo", 20.0),
+        ("nucleus", 0.0),
+        ("width", 30),
+        ("words", 2),
+        ("dropout", 1.0),
+        ("learning_rate", 0.0),
+    ],
+)
 def test_parameters_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=name):
         dataclasses.replace(cmt.Params(), **{name: value})

@@ -25,12 +25,22 @@ def test_time_that_stands_still_in_a_midi_file(tmp_path):
     """Eight bars at no tempo, a note, and again bars that last no time."""
     import mido
 
-    track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=0), mido.MetaMessage("set_tempo", tempo=500_000, time=8 * 1920)])
+    track = mido.MidiTrack(
+        [mido.MetaMessage("set_tempo", tempo=0), mido.MetaMessage("set_tempo", tempo=500_000, time=8 * 1920)]
+    )
     track += [mido.Message("note_on", note=60, velocity=90), mido.Message("note_off", note=60, time=480)]
-    track += [mido.MetaMessage("set_tempo", tempo=0), mido.Message("note_on", note=62, velocity=90, time=9000), mido.Message("note_off", note=62, time=1)]
+    track += [
+        mido.MetaMessage("set_tempo", tempo=0),
+        mido.Message("note_on", note=62, velocity=90, time=9000),
+        mido.Message("note_off", note=62, time=1),
+    ]
     mido.MidiFile(tracks=[track], ticks_per_beat=480).save(tmp_path / "still.mid")
     (piece,), _ = midi_pieces(tmp_path)
-    assert piece.words.tolist() == [[17, 1, 2, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 1], [0, 2, 0, 61, 16, 2, 0]]  # its bar stops when it does
+    assert piece.words.tolist() == [
+        [17, 1, 2, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 1],
+        [0, 2, 0, 61, 16, 2, 0],
+    ]  # its bar stops when it does
 
 
 @pytest.mark.parametrize("content", [None, {}, {"a.mid": b"MThd"}, {"a.mid": b"", "b.midi": bytes(range(256)) * 20}])

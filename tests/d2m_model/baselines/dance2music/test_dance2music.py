@@ -78,7 +78,11 @@ def test_poses_that_come_back_bring_their_note_back():
     assert first != second and steps.tolist() == [first, first, second, second] * 2 + [first, first]
     music = dance2music.held(steps, 60)
     assert [n.start for n in music] == pytest.approx([0, 0.4, 0.8, 1.2, 1.6]) and music[-1].end == 2
-    assert len(music) == 5 and [n.pitch for n in music[:2]] == [dance2music.SCALE[first], dance2music.SCALE[second]] and {n.program for n in music} == {0}
+    assert (
+        len(music) == 5
+        and [n.pitch for n in music[:2]] == [dance2music.SCALE[first], dance2music.SCALE[second]]
+        and {n.program for n in music} == {0}
+    )
 
 
 def test_similarity_is_the_cosine_of_poses_wherever_the_dancer_is():

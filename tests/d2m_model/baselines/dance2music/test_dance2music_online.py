@@ -31,7 +31,11 @@ def test_the_network_has_the_published_sizes():
 def test_it_sees_two_seconds_up_to_the_notes_end_and_the_notes_before():
     dance = swaying(37, 75)
     whole = online.seen(dance, 10)
-    assert whole.shape == (60, 60) and whole.mean() == pytest.approx(0, abs=1e-6) and whole.std() == pytest.approx(1, abs=1e-5)
+    assert (
+        whole.shape == (60, 60)
+        and whole.mean() == pytest.approx(0, abs=1e-6)
+        and whole.std() == pytest.approx(1, abs=1e-5)
+    )
     np.testing.assert_allclose(np.corrcoef(whole.ravel(), dance[6:66, 6:66].ravel())[0, 1], 1, atol=1e-6)
     start, end = online.seen(dance, 0), online.seen(dance, 12)
     assert not start[:54].any() and start[54:, 54:].any() and not end[57:].any() and end[:57, :57].any()

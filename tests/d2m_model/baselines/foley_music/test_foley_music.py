@@ -90,7 +90,10 @@ def test_windows_of_a_long_dance_are_joined_without_a_gap_and_without_a_double(s
         begin = min(6.0 * len(shown), last)
         shown.append(frames)
         first = math.ceil(begin * 4 - 0.01)
-        return [Note(i / 4 - begin + 1e-6, i / 4 - begin + 0.5, 30 + i, 66) for i in range(first, math.ceil((begin + length) * 4 - 0.01))]
+        return [
+            Note(i / 4 - begin + 1e-6, i / 4 - begin + 0.5, 30 + i, 66)
+            for i in range(first, math.ceil((begin + length) * 4 - 0.01))
+        ]
 
     monkeypatch.setattr(foley_music, "play_window", window_of_notes)
     frames = round(seconds * 30)
@@ -144,7 +147,12 @@ def test_varied_clips_keep_dance_and_music_together():
             assert here == pytest.approx(note.start * speed, abs=0.06)
         assert len({n.pitch - i for i, n in enumerate(found.notes)}) == 1
         seen.append((np.sign(found.pose[50, 0, 0]), found.notes[0].pitch - 40, speed > 1))
-    assert {s[0] for s in seen} == {-1, 1} and min(s[1] for s in seen) >= -6 and max(s[1] for s in seen) <= 6 and len(set(seen)) > 10
+    assert (
+        {s[0] for s in seen} == {-1, 1}
+        and min(s[1] for s in seen) >= -6
+        and max(s[1] for s in seen) <= 6
+        and len(set(seen)) > 10
+    )
 
 
 def test_the_learning_rate_is_noams():
@@ -169,11 +177,16 @@ def test_the_stage_learns_from_scores_and_else_from_what_it_hears(tmp_path, monk
     monkeypatch.setattr(foley_music, "transcribe", lambda audio: heard.append(len(audio)) or melody(0, 3.0))
     first = stage(tmp_path, **small)
     assert heard == [66150, 66150] and json.loads(first["metrics.json"])["trained_on"] == "basic-pitch"
-    assert {"model.pt", "metrics.json", "curves.csv", "rows.csv", "about.txt", "clip_002.wav", "clip_002.mid"} == set(first)
+    assert {"model.pt", "metrics.json", "curves.csv", "rows.csv", "about.txt", "clip_002.wav", "clip_002.mid"} == set(
+        first
+    )
 
     (tmp_path / "data/demo/sources/truth").mkdir(parents=True)
     for i in range(2):
-        write_midi(tmp_path / f"data/demo/sources/scores/song_{i:03d}.mid", [n._replace(start=n.start + 5, end=n.end + 5) for n in melody(i, 3.0)])
+        write_midi(
+            tmp_path / f"data/demo/sources/scores/song_{i:03d}.mid",
+            [n._replace(start=n.start + 5, end=n.end + 5) for n in melody(i, 3.0)],
+        )
         np.savez(tmp_path / f"data/demo/sources/truth/clip_{i:03d}.npz", song_start=np.float64(5.0))
     second = stage(tmp_path, **small)
     said = json.loads(second["metrics.json"])

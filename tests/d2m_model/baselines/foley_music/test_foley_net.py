@@ -56,7 +56,10 @@ def test_relative_attention_is_that_of_a_plain_loop():
         part = slice(head * size, (head + 1) * size)
         for i in range(6):
             scores = torch.stack(
-                [query[i, part] @ (keys[j, part] + layer.distance[head, limit - 1 - (i - j)]) / size**0.5 for j in range(i + 1)]
+                [
+                    query[i, part] @ (keys[j, part] + layer.distance[head, limit - 1 - (i - j)]) / size**0.5
+                    for j in range(i + 1)
+                ]
             )
             expected[i, part] = scores.softmax(0) @ values[: i + 1, part]
     assert torch.allclose(layer(x, {})[0], layer.out(expected), atol=1e-5)

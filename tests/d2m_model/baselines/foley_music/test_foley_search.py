@@ -87,7 +87,9 @@ def test_the_piano_plays_no_key_twice_and_keeps_to_its_window():
     state = PianoState(1.0).after(events.PRESS + 40)
     allowed = state.allowed()
     assert not allowed[events.PRESS + 40] and allowed[events.RELEASE + 40] and allowed[events.PRESS + 41]
-    assert not allowed[events.RELEASE + 41] and not allowed[events.SOS] and not allowed[events.PAD] and allowed[events.EOS]
+    assert (
+        not allowed[events.RELEASE + 41] and not allowed[events.SOS] and not allowed[events.PAD] and allowed[events.EOS]
+    )
     assert (allowed[events.SHIFT : events.SOS] == (1.0 >= events.SHIFTS)).all()
     later = state.after(events.SHIFT + 28).allowed()
     assert (later[events.SHIFT : events.SOS] == (1.0 - events.SHIFTS[28] >= events.SHIFTS)).all()

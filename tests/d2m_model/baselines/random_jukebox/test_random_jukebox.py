@@ -30,7 +30,9 @@ def tiny_vqvae(bins=8):
 
 
 def dance(frames, seed):
-    return Dance(clip_id="a", pose=np.zeros((frames, 1, 17, 3), np.float32), size=(9, 9), frames=frames, video=None, seed=seed)
+    return Dance(
+        clip_id="a", pose=np.zeros((frames, 1, 17, 3), np.float32), size=(9, 9), frames=frames, video=None, seed=seed
+    )
 
 
 def test_no_code_sees_the_future():
@@ -114,9 +116,13 @@ def test_random_codes_are_the_whole_codebook(monkeypatch):
 
 def test_the_synthesizers_decoder_plays(tmp_path):
     params = tmp_path / "params.yaml"
-    corpus = SimpleNamespace(system="random_codes", layout=SimpleNamespace(stage=lambda word: tmp_path / word, params=params))
+    corpus = SimpleNamespace(
+        system="random_codes", layout=SimpleNamespace(stage=lambda word: tmp_path / word, params=params)
+    )
     params.write_text("levels: [low]\n")
-    with pytest.raises(UserError, match="system random_codes needs high in levels, found low; add it or leave random_codes out"):
+    with pytest.raises(
+        UserError, match="system random_codes needs high in levels, found low; add it or leave random_codes out"
+    ):
         random_codes.train(corpus, random_codes.Params())
     params.write_text("levels: [high, low]\n")
     with pytest.raises(UserError, match=r"synthesizer.high.model\.pt: file not found"):

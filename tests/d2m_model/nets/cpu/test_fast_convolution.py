@@ -25,7 +25,16 @@ def same_gradients(found: torch.Tensor, inputs: tuple, wanted: torch.Tensor, dou
 
 @pytest.mark.parametrize(
     ("kernel", "dilation", "length", "mirrored"),
-    [(3, 1, 20, 0), (3, 27, 61, 27), (3, 9, 70, 9), (4, 1, 9, 0), (5, 1, 9, 1), (40, 1, 40, 0), (41, 1, 131, 0), (41, 2, 200, 0)],
+    [
+        (3, 1, 20, 0),
+        (3, 27, 61, 27),
+        (3, 9, 70, 9),
+        (4, 1, 9, 0),
+        (5, 1, 9, 1),
+        (40, 1, 40, 0),
+        (41, 1, 131, 0),
+        (41, 2, 200, 0),
+    ],
 )
 def test_outputs_and_gradients_are_torchs(kernel, dilation, length, mirrored):
     torch.manual_seed(0)
@@ -33,10 +42,14 @@ def test_outputs_and_gradients_are_torchs(kernel, dilation, length, mirrored):
     doubles = tuple(t.detach().double().requires_grad_() for t in inputs)
     padded = F.pad(doubles[0], (mirrored, mirrored), mode="reflect")
     rows = Filtered.apply(*inputs, Plan(2, 5, length, kernel, dilation, mirrored))
-    same_gradients(rows.view(2, -1, 6).transpose(1, 2), inputs, F.conv1d(padded, *doubles[1:], dilation=dilation), doubles)
+    same_gradients(
+        rows.view(2, -1, 6).transpose(1, 2), inputs, F.conv1d(padded, *doubles[1:], dilation=dilation), doubles
+    )
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding", "groups"), [(41, 4, 20, 2), (4, 2, 1, 1), (5, 3, 0, 4), (7, 3, 5, 1)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "groups"), [(41, 4, 20, 2), (4, 2, 1, 1), (5, 3, 0, 4), (7, 3, 5, 1)]
+)
 @pytest.mark.parametrize("length", [41, 42, 43, 44])
 def test_a_stride_is_taken_apart_into_phases(kernel, stride, padding, groups, length):
     torch.manual_seed(0)

@@ -22,5 +22,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 def test_freed_blocks_are_used_again():
-    kept, given_back = (int(subprocess.check_output([sys.executable, "-c", FAULTS, how])) for how in ("kept", "as usual"))
+    kept, given_back = (
+        int(subprocess.check_output([sys.executable, "-c", FAULTS, how])) for how in ("kept", "as usual")
+    )
     assert kept < 100 < given_back

@@ -33,7 +33,11 @@ def layout(tmp_path):
     for name in NAMES:
         sequence = name.replace("_c01_", "_cAll_")
         numbered_video(downloads / "videos" / f"{name}.mp4", 60, 1.0)
-        motion = {"smpl_poses": rng.normal(size=(FRAMES, 72)), "smpl_trans": np.ones((FRAMES, 3)), "smpl_scaling": np.ones(1)}
+        motion = {
+            "smpl_poses": rng.normal(size=(FRAMES, 72)),
+            "smpl_trans": np.ones((FRAMES, 3)),
+            "smpl_scaling": np.ones(1),
+        }
         points = {"keypoints2d": rng.uniform(0, 1, (9, FRAMES, 17, 3))}
         for kind, content in (("motions", motion), ("keypoints2d", points)):
             (downloads / kind).mkdir(exist_ok=True)
@@ -60,11 +64,19 @@ def test_what_is_missing_costs_its_own_clip_only(layout, capsys):
     (external / "ignore_list.txt").write_text(NAMES[1].replace("_c01_", "_cAll_") + "\n")
     assert sources.main(["--corpus", "aist", "--root", str(layout.root)]) == 0
     said = capsys.readouterr().out
-    assert f"{NAMES[0]}: no video" in said and "videos/: 2 of 3 files" in said and f"{NAMES[1]}: is in ignore_list.txt" in said
+    assert (
+        f"{NAMES[0]}: no video" in said
+        and "videos/: 2 of 3 files" in said
+        and f"{NAMES[1]}: is in ignore_list.txt" in said
+    )
     assert "train: 1 of 3 clips, 1 whole segments of 2 s" in said and "; the authors' lists" not in said
     assert "val: " not in said
     rows = (layout.stage("sources") / "annotated.csv").read_text().splitlines()
-    assert rows[1:] == [f"{NAMES[0]},failed,no video", f"{NAMES[1]},failed,is in ignore_list.txt: its annotations failed", f"{NAMES[2]},ok,"]
+    assert rows[1:] == [
+        f"{NAMES[0]},failed,no video",
+        f"{NAMES[1]},failed,is in ignore_list.txt: its annotations failed",
+        f"{NAMES[2]},ok,",
+    ]
     made = load_manifest(layout.stage("sources"))
     assert [v.url for v in made.videos] == ["", "", f"media/{NAMES[2]}.mp4"]
     assert [c.start for c in made.clips] == [None, None, 0.0]
@@ -72,9 +84,14 @@ def test_what_is_missing_costs_its_own_clip_only(layout, capsys):
 
 def test_lengths_are_compared_with_the_published_lists(layout, capsys):
     lines = (layout.manifest / "clips.csv").read_text().splitlines()
-    (layout.manifest / "clips.csv").write_text("\n".join([lines[0] + ",segments_2s", *(f"{line},{n}" for n, line in enumerate(lines[1:]))]) + "\n")
+    (layout.manifest / "clips.csv").write_text(
+        "\n".join([lines[0] + ",segments_2s", *(f"{line},{n}" for n, line in enumerate(lines[1:]))]) + "\n"
+    )
     assert sources.main(["--corpus", "aist", "--root", str(layout.root)]) == 0
-    assert "train: 3 of 3 clips, 3 whole segments of 2 s; the authors' lists have 3 of these clips" in capsys.readouterr().out
+    assert (
+        "train: 3 of 3 clips, 3 whole segments of 2 s; the authors' lists have 3 of these clips"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_folder_with_nothing_is_an_error(layout):
@@ -89,10 +106,14 @@ def test_a_folder_with_nothing_is_an_error(layout):
 def test_validation_clips_come_from_the_users_list(layout):
     manifest = load_manifest(layout.manifest)
     folder = layout.root / "external"
-    assert with_validation(manifest, folder)[1] == [f"{folder / 'splits' / 'crossmodal_val.txt'} is not there: no validation clips"]
+    assert with_validation(manifest, folder)[1] == [
+        f"{folder / 'splits' / 'crossmodal_val.txt'} is not there: no validation clips"
+    ]
     (folder / "splits").mkdir()
     new = "gWA_sBM_cAll_d25_mWA0_ch04"
-    (folder / "splits" / "crossmodal_val.txt").write_text(f"{new}\n{new}\nholiday\n{NAMES[0].replace('_c01_', '_cAll_')}\n")
+    (folder / "splits" / "crossmodal_val.txt").write_text(
+        f"{new}\n{new}\nholiday\n{NAMES[0].replace('_c01_', '_cAll_')}\n"
+    )
     made, problems = with_validation(manifest, folder)
     (clip,) = (c for c in made.clips if c.official_split == "val")
     assert (clip.clip_id, clip.song_id) == ("gWA_sBM_c01_d25_mWA0_ch04", "mWA0") and made.songs[-1].tempo == 80
@@ -103,11 +124,16 @@ def test_files_of_other_names_are_pointed_out(layout):
     videos = layout.root / "external" / "videos"
     (videos / f"{NAMES[0]}.mp4").rename(videos / f"{NAMES[0].replace('_c01_', '_c02_')}.mp4")
     said = inventory(load_manifest(layout.manifest), layout.root / "external")
-    assert said[0] == f"videos/: 2 of 3 files ({NAMES[0]}.mp4 is wanted, {NAMES[0].replace('_c01_', '_c02_')}.mp4 is there and of no use)"
+    assert (
+        said[0]
+        == f"videos/: 2 of 3 files ({NAMES[0]}.mp4 is wanted, {NAMES[0].replace('_c01_', '_c02_')}.mp4 is there and of no use)"
+    )
     assert said[1:] == ["motions/: 3 of 3 files", "keypoints2d/: 3 of 3 files"]
 
 
-@pytest.mark.parametrize("video, said", [("holiday", "is not a name of AIST"), ("gBR_sBM_cAll_d04_mBR0_ch02", "all cameras")])
+@pytest.mark.parametrize(
+    "video, said", [("holiday", "is not a name of AIST"), ("gBR_sBM_cAll_d04_mBR0_ch02", "all cameras")]
+)
 def test_a_video_of_another_name_costs_its_own_clip_only(layout, video, said):
     for name in ("videos.csv", "clips.csv"):
         path = layout.manifest / name
@@ -120,7 +146,11 @@ def test_annotations_of_two_lengths_are_refused(layout):
     path = layout.root / "external" / "keypoints2d" / f"{NAMES[0].replace('_c01_', '_cAll_')}.pkl"
     path.write_bytes(pickle.dumps({"keypoints2d": np.zeros((9, 90, 17, 3))}))
     made = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
-    assert "2 of 3 clips usable" in made.said and list(made.unfit) == [NAMES[0]] and "has 131 frames" in made.unfit[NAMES[0]]
+    assert (
+        "2 of 3 clips usable" in made.said
+        and list(made.unfit) == [NAMES[0]]
+        and "has 131 frames" in made.unfit[NAMES[0]]
+    )
 
 
 def test_published_manifest_counts():
@@ -164,5 +194,11 @@ def test_annotated_clips_pass_through_clips_and_pose_without_a_network(layout):
         assert stage.main(order) == 0
     made = np.load(layout.stage("pose") / f"{NAMES[0]}.npy", allow_pickle=False)
     assert made.shape == (65, 1, 17, 3) and made[..., 2].any()
-    motion, held = (np.load(p, allow_pickle=False) for p in (layout.stage("pose") / f"{NAMES[0]}.motion.npy", layout.stage("sources") / "annotations" / f"{NAMES[0]}.npz"))
+    motion, held = (
+        np.load(p, allow_pickle=False)
+        for p in (
+            layout.stage("pose") / f"{NAMES[0]}.motion.npy",
+            layout.stage("sources") / "annotations" / f"{NAMES[0]}.npz",
+        )
+    )
     np.testing.assert_array_equal(motion, held["motion"].reshape(65, 2, 219))

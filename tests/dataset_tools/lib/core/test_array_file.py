@@ -133,10 +133,15 @@ def test_what_is_missing_is_named(tmp_path):
 def test_a_part_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(tmp_path):
     """3 GB of zeros in 3 MB: the archive says how much, and that is believed only where it is little."""
     size, block, packer = 3 << 30, bytes(1 << 24), zlib.compressobj(9, zlib.DEFLATED, -15)
-    data = b"".join(packer.compress(block) for _ in range(4)) + packer.flush()  # 64 MB are enough: it must not be unpacked
+    data = (
+        b"".join(packer.compress(block) for _ in range(4)) + packer.flush()
+    )  # 64 MB are enough: it must not be unpacked
     name = b"a.npy"
     local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 8, 0, 0, 0, len(data), size, len(name), 0) + name
-    central = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 8, 0, 0, 0, len(data), size, len(name), 0, 0, 0, 0, 0, 0) + name
+    central = (
+        struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 8, 0, 0, 0, len(data), size, len(name), 0, 0, 0, 0, 0, 0)
+        + name
+    )
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(central), len(local) + len(data), 0)
     (tmp_path / "a.npz").write_bytes(local + data + central + end)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

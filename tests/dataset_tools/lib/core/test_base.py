@@ -33,7 +33,10 @@ def test_records_survive_a_round_trip_sorted(tmp_path):
 
 
 def test_what_is_written_can_be_read_again(tmp_path):
-    rows = [Row(id="a", status="failed", reason='x\0\r\n"é,;\ud800\u2028' + "y" * 20_000), Row(id="b", status="ok", reason="sep=;")]
+    rows = [
+        Row(id="a", status="failed", reason='x\0\r\n"é,;\ud800\u2028' + "y" * 20_000),
+        Row(id="b", status="ok", reason="sep=;"),
+    ]
     write_records(tmp_path / "rows.csv", rows)
     first, second = read_records(tmp_path / "rows.csv", Row)
     assert first.reason.startswith('x   "é,;  yyy') and len(first.reason) == 10_000 and second == rows[1]
@@ -58,7 +61,10 @@ def test_what_is_written_can_be_read_again(tmp_path):
         ("clip_id,video_id,song_id,start,end\na,v,s,0,4000\n", "a clip has 3600 s at most"),
         ("clip_id,video_id,song_id,start\na,v,s,1_5\n", "start must be a finite number, found '1_5'"),
         ("clip_id,video_id,song_id,start\na,v,s,nan\n", "start must be a finite number, found 'nan'"),
-        ('clip_id,video_id,song_id,start\na,v,s,"1,5"\n', "start has a decimal comma in a table of commas, found '1,5'"),
+        (
+            'clip_id,video_id,song_id,start\na,v,s,"1,5"\n',
+            "start has a decimal comma in a table of commas, found '1,5'",
+        ),
         ("clip_id,video_id,song_id,dancers\na,v,s,²\n", "dancers must be a whole number, found '²'"),
         ("clip_id,video_id,song_id,dancers\na,v,s," + "9" * 5000 + "\n", "dancers must be a whole number"),
         ("clip_id,video_id,song_id,dancers\na,v,s,-1\n", "dancers must be 1 to 64, found -1"),
@@ -99,7 +105,9 @@ def test_a_cut_clip_has_a_length():
     check_frames(1)
     check_frames(108000)
     for frames in (None, 0, -5, 108001, 999999999999):
-        with pytest.raises(UserError, match="clips/rows.csv says it has .* frames, a clip has 1 to 108000; run the stage clips again"):
+        with pytest.raises(
+            UserError, match="clips/rows.csv says it has .* frames, a clip has 1 to 108000; run the stage clips again"
+        ):
             check_frames(frames)
 
 
@@ -110,14 +118,23 @@ def test_a_cut_clip_has_a_length():
 def test_tables_of_any_region_are_taken(tmp_path, text):
     (tmp_path / "rows.csv").write_bytes(text.encode())
     first, second = read_records(tmp_path / "rows.csv", Measured)
-    assert (first.id, first.status, first.value, first.song) == ("a", "ok", 1.5, "x,y") and second.value is None and second.status == "failed"
+    assert (
+        (first.id, first.status, first.value, first.song) == ("a", "ok", 1.5, "x,y")
+        and second.value is None
+        and second.status == "failed"
+    )
 
 
 def test_equal_letters_are_equal_text(tmp_path):
     (tmp_path / "songs.csv").write_text("song_id,genre\na,caf\u00e9\nb,cafe\u0301\n")
     first, second = read_records(tmp_path / "songs.csv", Song)
     assert first.genre == second.genre
-    for row, words in (("a,x\ty,1", "genre must be one line"), ("a,x,-1", "tempo must be above 0"), ("a,x,0", "tempo"), ("a,x,1e9", "tempo")):
+    for row, words in (
+        ("a,x\ty,1", "genre must be one line"),
+        ("a,x,-1", "tempo must be above 0"),
+        ("a,x,0", "tempo"),
+        ("a,x,1e9", "tempo"),
+    ):
         (tmp_path / "songs.csv").write_text(f"song_id,genre,tempo\n{row}\n")
         with pytest.raises(UserError, match=words):
             read_records(tmp_path / "songs.csv", Song)
@@ -155,7 +172,10 @@ def test_a_message_cannot_write_to_the_terminal(capsys):
     ("args", "told"),
     [
         (["--nope"], "unrecognized arguments: --nope; see `python -m x --help`"),
-        (["--level", "mid"], "argument --level: invalid choice: 'mid' (choose from 'high', 'low'); see `python -m x --help`"),
+        (
+            ["--level", "mid"],
+            "argument --level: invalid choice: 'mid' (choose from 'high', 'low'); see `python -m x --help`",
+        ),
         (["--count", "a\x1b\nb"], "argument --count: invalid int value: 'a\\x1b\\nb'; see `python -m x --help`"),
         (["a\x1b\nb"], "unrecognized arguments: a b; see `python -m x --help`"),
         (["--level"], "argument --level: expected one argument; see `python -m x --help`"),
@@ -180,7 +200,10 @@ def test_a_mistake_in_a_command_of_a_command_points_to_its_own_help(capsys):
     parser.add_subparsers().add_parser("export").add_argument("--out")
     with pytest.raises(SystemExit) as ended:
         parser.parse_args(["export", "--out"])
-    assert ended.value.code == 2 and capsys.readouterr().err == "error: argument --out: expected one argument; see `python -m x export --help`\n"
+    assert (
+        ended.value.code == 2
+        and capsys.readouterr().err == "error: argument --out: expected one argument; see `python -m x export --help`\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["../../victim", "/tmp/x", ".", "a/b", "é", "a b", "a\nb"])
@@ -244,7 +267,10 @@ class Params:
         ("mine: {most: 1.5}\n", "mine.most must be a whole number or null, found '1.5'"),
         ("mine: {weights: 3}\n", "mine.weights must be a text or a list, each of it a text"),
         ("mine: {others: [a]}\n", "mine.others must be a mapping"),
-        ("mine: {others: {" + "".join(f"k{n}: v, " for n in range(3000)) + "}}\n", "others must be few, found {'k0': 'v'"),
+        (
+            "mine: {others: {" + "".join(f"k{n}: v, " for n in range(3000)) + "}}\n",
+            "others must be few, found {'k0': 'v'",
+        ),
         ("mine: {rate: [" + "x, " * 3000 + "x]}\n", "mine.rate must be a finite number"),
     ],
 )
@@ -258,7 +284,9 @@ def test_bad_params_are_named(tmp_path, text, message):
 def test_good_params(tmp_path):
     (tmp_path / "params.yaml").write_text("mine: {most: null, weights: [a], others: {a: b}, rate: 1}\n")
     found = load_params(tmp_path / "params.yaml", "mine", Params)
-    assert found == Params(weights=("a",), others={"a": "b"}, rate=1) and type(found.rate) is int  # keys of caches and summaries tell 1 from 1.0
+    assert (
+        found == Params(weights=("a",), others={"a": "b"}, rate=1) and type(found.rate) is int
+    )  # keys of caches and summaries tell 1 from 1.0
     (tmp_path / "params.yaml").write_text("mine: {seeds: [3, 4]}\n")
     assert load_params(tmp_path / "params.yaml", "mine", Params) == Params(seeds=(3, 4))
 
@@ -309,7 +337,17 @@ def test_what_killed_writers_left_is_removed(tmp_path):
 
 def test_keys_follow_version_content_and_params():
     assert item_key(1, "a", Params()) == item_key(1, "a", Params())
-    assert len({item_key(1, "a", Params()), item_key(2, "a", Params()), item_key(1, "b", Params()), item_key(1, "a", Params(rate=1))}) == 4
+    assert (
+        len(
+            {
+                item_key(1, "a", Params()),
+                item_key(2, "a", Params()),
+                item_key(1, "b", Params()),
+                item_key(1, "a", Params(rate=1)),
+            }
+        )
+        == 4
+    )
 
 
 def test_run_all_keeps_the_order():

@@ -11,7 +11,9 @@ from dataset_tools.lib.core.limits import CELL, SHOWN, file_bytes, regular_file,
 from dataset_tools.lib.core.names import check_name, find_file, leads_out
 from dataset_tools.lib.core.yaml_file import read_yaml
 
-FANNED = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+FANNED = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
 MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))
 
 
@@ -49,19 +51,51 @@ def test_yaml_that_is_refused(tmp_path, text, words):
     start = time.process_time()
     with pytest.raises(UserError, match=words) as caught:
         read_yaml(tmp_path / "x.yaml")
-    assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}") and len(str(caught.value)) < 3 * SHOWN + len(str(tmp_path))
+    assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}") and len(str(caught.value)) < 3 * SHOWN + len(
+        str(tmp_path)
+    )
     assert time.process_time() - start < 5
 
 
 def test_yaml_that_is_taken(tmp_path):
-    (tmp_path / "x.yaml").write_text("common: &c {seed: 1}\na: {<<: *c, seed: 2}\nb: [*c, 2026-13-45, .nan, 1.5, yes, null, é]\n")
+    (tmp_path / "x.yaml").write_text(
+        "common: &c {seed: 1}\na: {<<: *c, seed: 2}\nb: [*c, 2026-13-45, .nan, 1.5, yes, null, é]\n"
+    )
     found = read_yaml(tmp_path / "x.yaml")
-    assert found["a"] == {"seed": 2} and found["b"][0] == {"seed": 1} and found["b"][1] == "2026-13-45" and found["b"][3:] == [1.5, True, None, "é"]
+    assert (
+        found["a"] == {"seed": 2}
+        and found["b"][0] == {"seed": 1}
+        and found["b"][1] == "2026-13-45"
+        and found["b"][3:] == [1.5, True, None, "é"]
+    )
     (tmp_path / "x.yaml").write_text("")
     assert read_yaml(tmp_path / "x.yaml") is None
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc", "a/b", "a\\b", "a\n", "\na", "a\0", "-rf", ".hidden", "é", "e\u0301", "a b", "x" * 122, 5, None, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "/etc",
+        "a/b",
+        "a\\b",
+        "a\n",
+        "\na",
+        "a\0",
+        "-rf",
+        ".hidden",
+        "é",
+        "e\u0301",
+        "a b",
+        "x" * 122,
+        5,
+        None,
+        True,
+    ],
+)
 def test_what_is_no_name(name):
     with pytest.raises(ValueError, match="song must be letters") as caught:
         check_name(name, "song")

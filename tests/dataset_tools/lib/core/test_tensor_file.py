@@ -15,7 +15,18 @@ from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.tensor_file import OLDER, outline, read_tensors
 
-KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+KINDS = (
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+)
 
 
 class Calls:
@@ -31,9 +42,26 @@ class Calls:
 def state():
     tensors = {str(kind): torch.ones(2, 3).to(kind) for kind in KINDS}
     several = nn.Linear(2, 3).state_dict()  # an OrderedDict with torch's own notes
-    plain = {"text": "ü\n", "whole": [1, -1, 10**12, 2**70], "part": 1.5, "none": None, "truth": [True, False], "pair": (1, (2, 3), ())}
+    plain = {
+        "text": "ü\n",
+        "whole": [1, -1, 10**12, 2**70],
+        "part": 1.5,
+        "none": None,
+        "truth": [True, False],
+        "pair": (1, (2, 3), ()),
+    }
     shared = torch.arange(6.0)
-    return {"tensors": tensors, "net": several, "parameter": nn.Parameter(torch.ones(2)), "view": shared[2:4], "all": shared, "empty": torch.empty(0, 3), "number": torch.tensor(2.5), "size": torch.Size([2]), "set": {1}} | plain
+    return {
+        "tensors": tensors,
+        "net": several,
+        "parameter": nn.Parameter(torch.ones(2)),
+        "view": shared[2:4],
+        "all": shared,
+        "empty": torch.empty(0, 3),
+        "number": torch.tensor(2.5),
+        "size": torch.Size([2]),
+        "set": {1},
+    } | plain
 
 
 def same(found, expected):
@@ -66,24 +94,62 @@ def odd_contents(folder):
     yield "meta", {"a": torch.zeros(3, device="meta")}, "it holds more than tensors"
     yield "quantised", {"a": quantised}, "it holds more than tensors"
     yield "sparse", {"a": torch.ones(3).to_sparse()}, "it holds more than tensors"
-    yield "complex", {"a": torch.ones(3, dtype=torch.complex64)}, "holds a tensor of torch.complex64 on 'cpu', not of plain real numbers"
+    yield (
+        "complex",
+        {"a": torch.ones(3, dtype=torch.complex64)},
+        "holds a tensor of torch.complex64 on 'cpu', not of plain real numbers",
+    )
     yield "deep inside", {"a": [({"b": torch.ones(3, dtype=torch.complex128)},)]}, "holds a tensor of torch.complex128"
     yield "nan", {"a": torch.tensor([1.0, torch.nan])}, "holds NaN or infinite weights"
     yield "nan in half", {"a": torch.tensor([1.0, torch.inf]).half()}, "holds NaN or infinite weights"
     yield "above float32", {"a": torch.tensor([1e300], dtype=torch.float64)}, "holds NaN or infinite weights"
-    yield "stretched", {"a": torch.zeros(1).expand(10**9)}, r"tensors larger than their numbers in the file: \(1000000000,\) of 4 bytes"
+    yield (
+        "stretched",
+        {"a": torch.zeros(1).expand(10**9)},
+        r"tensors larger than their numbers in the file: \(1000000000,\) of 4 bytes",
+    )
     one = torch.zeros(1 << 20)
     yield "shared too often", {str(n): one[:] for n in range(1000)}, "tensors larger than their numbers"
     yield "bytes", {"a": bytearray(5)}, r"it holds more than tensors \((__builtin__|builtins)\.bytearray\)"
-    yield "gigabytes", {"a": Calls(bytearray, 10**11)}, r"it holds more than tensors \((__builtin__|builtins)\.bytearray\)"
-    yield "code", {"a": Calls(os.mkdir, str(folder / "ran"))}, r"it holds more than tensors \((posix|nt)\.mkdir\), which only code of its own could read"
+    yield (
+        "gigabytes",
+        {"a": Calls(bytearray, 10**11)},
+        r"it holds more than tensors \((__builtin__|builtins)\.bytearray\)",
+    )
+    yield (
+        "code",
+        {"a": Calls(os.mkdir, str(folder / "ran"))},
+        r"it holds more than tensors \((posix|nt)\.mkdir\), which only code of its own could read",
+    )
     yield "a count", {"a": Counter("abc")}, r"it holds more than tensors \(collections\.Counter\)"
     yield "a number of numpy", {"a": np.float64(3)}, "it holds more than tensors"
-    yield "tuples without end", Calls(OrderedDict, [(nested(40), 1)]), f"tuples of over {limits.TENSOR_NEST} values in each other"
+    yield (
+        "tuples without end",
+        Calls(OrderedDict, [(nested(40), 1)]),
+        f"tuples of over {limits.TENSOR_NEST} values in each other",
+    )
     yield "a list of them", [nested(40)], f"tuples of over {limits.TENSOR_NEST} values in each other"
 
 
-ODD = ("meta", "quantised", "sparse", "complex", "deep inside", "nan", "nan in half", "above float32", "stretched", "shared too often", "bytes", "gigabytes", "code", "a count", "a number of numpy", "tuples without end", "a list of them")
+ODD = (
+    "meta",
+    "quantised",
+    "sparse",
+    "complex",
+    "deep inside",
+    "nan",
+    "nan in half",
+    "above float32",
+    "stretched",
+    "shared too often",
+    "bytes",
+    "gigabytes",
+    "code",
+    "a count",
+    "a number of numpy",
+    "tuples without end",
+    "a list of them",
+)
 
 
 @pytest.mark.parametrize("what", ODD)
@@ -98,8 +164,6 @@ def test_what_is_no_plain_tensor_is_named_and_nothing_runs(tmp_path, what):
     assert time.process_time() - began < 5
 
 
-
-
 def test_lists_that_hold_themselves_or_nest_deep_are_walked_once(tmp_path):
     circle, deep = [torch.ones(2)], [torch.ones(2)]
     circle.append(circle)
@@ -111,7 +175,11 @@ def test_lists_that_hold_themselves_or_nest_deep_are_walked_once(tmp_path):
 
 def test_a_caller_may_allow_names_stretched_tensors_and_nan(tmp_path):
     torch.save({"a": np.float64(3)}, tmp_path / "numpy.pt")
-    known = {"numpy.dtype": np.dtype, "numpy._core.multiarray.scalar": np._core.multiarray.scalar, "_codecs.encode": None}
+    known = {
+        "numpy.dtype": np.dtype,
+        "numpy._core.multiarray.scalar": np._core.multiarray.scalar,
+        "_codecs.encode": None,
+    }
     assert read_tensors(tmp_path / "numpy.pt", allow=known.get) == {"a": 3.0}
     torch.save({"a": torch.zeros(1).expand(10**7), "b": torch.tensor(torch.nan)}, tmp_path / "stretched.pt")
     found = read_tensors(tmp_path / "stretched.pt", stretched=True, finite=False)
@@ -132,7 +200,11 @@ def test_archives_that_lie(tmp_path):
     repacked(good, tmp_path / "packed.pt", keep, zipfile.ZIP_DEFLATED)
     repacked(good, tmp_path / "short.pt", lambda name, data: data[:40] if name.endswith("data/0") else data)
     repacked(good, tmp_path / "pickle.pt", lambda name, data: b"(" * 100 if name.endswith("data.pkl") else data)
-    repacked(good, tmp_path / "steps.pt", lambda name, data: b"N" * (limits.TENSOR_STEPS + 10) if name.endswith("data.pkl") else data)
+    repacked(
+        good,
+        tmp_path / "steps.pt",
+        lambda name, data: b"N" * (limits.TENSOR_STEPS + 10) if name.endswith("data.pkl") else data,
+    )
     with zipfile.ZipFile(tmp_path / "other.pt", "w") as archive:
         archive.writestr("word/document.xml", "<a/>")
     whole = good.read_bytes()
@@ -147,7 +219,20 @@ def test_archives_that_lie(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"<html>404</html>", b"\x80\x02}q\x00.", OLDER, OLDER + b"\x80\x02.", pickle.dumps({"a": 1}), b"ustar" * 200, bytes(1000)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK",
+        b"<html>404</html>",
+        b"\x80\x02}q\x00.",
+        OLDER,
+        OLDER + b"\x80\x02.",
+        pickle.dumps({"a": 1}),
+        b"ustar" * 200,
+        bytes(1000),
+    ],
+)
 def test_other_files_are_one_line(tmp_path, content):
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.pt: not a (readable )?file of torch\.save") as caught:
@@ -159,7 +244,11 @@ def test_other_files_are_one_line(tmp_path, content):
 @pytest.mark.parametrize("as_zip", [True, False])
 @pytest.mark.filterwarnings("ignore")
 def test_changed_bytes_are_one_line_or_plain_tensors(tmp_path, seed, as_zip):
-    torch.save({"state": OrderedDict(a=torch.ones(3), b=torch.zeros(2, 2)), "meta": [1, 2.5, "x"]}, tmp_path / "a.pt", _use_new_zipfile_serialization=as_zip)
+    torch.save(
+        {"state": OrderedDict(a=torch.ones(3), b=torch.zeros(2, 2)), "meta": [1, 2.5, "x"]},
+        tmp_path / "a.pt",
+        _use_new_zipfile_serialization=as_zip,
+    )
     data, rng = bytearray((tmp_path / "a.pt").read_bytes()), np.random.default_rng(seed)
     for _ in range(int(rng.integers(1, 8))):
         data[int(rng.integers(min(len(data), 500)))] = int(rng.integers(256))
@@ -173,7 +262,9 @@ def test_changed_bytes_are_one_line_or_plain_tensors(tmp_path, seed, as_zip):
 def test_an_outline_costs_what_the_weights_do():
     stack = lambda depth, width: lambda: nn.Sequential(*(nn.Linear(width, width) for _ in range(depth)))
     made = outline(stack(3, 4), {})
-    assert {name: tuple(t.shape) for name, t in made.items()} == {f"{n}.{part}": shape for n in range(3) for part, shape in (("weight", (4, 4)), ("bias", (4,)))}
+    assert {name: tuple(t.shape) for name, t in made.items()} == {
+        f"{n}.{part}": shape for n in range(3) for part, shape in (("weight", (4, 4)), ("bias", (4,)))
+    }
     assert all(t.device.type == "meta" for t in made.values())
     assert outline(stack(2, 10**6), {})["0.weight"].shape == (10**6, 10**6)  # 4 TB
     with pytest.raises(ValueError, match="its sizes are of a network with far more than the 6 tensors that are there"):

@@ -210,7 +210,9 @@ def test_weights_that_are_pinned_at_once_are_all_pinned(table, tmp_path, monkeyp
     file.write_text("\n".join([header, *(row.replace("net", name, 1) for name in names), ""]))
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: fetch(name, file, tmp_path / "cache"), names))
-    assert (tmp_path / "cache" / "pins.csv").read_text() == "name,sha256\n" + "".join(f"{name},{SHA256}\n" for name in names)
+    assert (tmp_path / "cache" / "pins.csv").read_text() == "name,sha256\n" + "".join(
+        f"{name},{SHA256}\n" for name in names
+    )
 
 
 @pytest.mark.parametrize("damage", [b"name,sha256\nnet\n", b"name,sha256\nnet,a,b\n", b"\xff\xfe\n\xff\n"])

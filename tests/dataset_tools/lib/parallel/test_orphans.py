@@ -76,7 +76,9 @@ subprocess.run([program, "-v", "error", *"-re -f lavfi -i sine -t 60 -f null -".
 
 def test_ffmpeg_ends_with_the_stage_that_started_it(tmp_path):
     """A minute of sound, as slowly as it is heard."""
-    fails = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", "no such file"], capture_output=True, check=False).returncode
+    fails = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-i", "no such file"], capture_output=True, check=False
+    ).returncode
     command = [sys.executable, "-c", FFMPEG.replace("FAILS", str(fails)), tmp_path]
     stage = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True)
     until(60, lambda: any("ffmpeg" in process.name() and "lavfi" in process.cmdline() for process in living(stage.pid)))
@@ -100,7 +102,9 @@ class Slow(torch.utils.data.Dataset):
 
 
 def test_a_loader_worker_ends_with_its_parent(tmp_path):
-    loader = torch.utils.data.DataLoader(Slow(tmp_path / "begun"), num_workers=1, worker_init_fn=end_loader_worker_with_parent)
+    loader = torch.utils.data.DataLoader(
+        Slow(tmp_path / "begun"), num_workers=1, worker_init_fn=end_loader_worker_with_parent
+    )
     stage = os.fork()
     if stage == 0:
         os.setsid()

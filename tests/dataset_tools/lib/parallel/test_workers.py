@@ -56,7 +56,9 @@ def test_every_item_has_an_outcome_whatever_happens_to_its_process(capfd):
 
 @pytest.mark.parametrize("timeout", [1e300, 2**62, 1e9])
 def test_a_timeout_may_be_any_number(timeout):
-    assert run_all(square_unless_told_otherwise, [2, 3], 1, "test", failed=lambda item, reason: reason, timeout=timeout) == [4, 9]
+    assert run_all(
+        square_unless_told_otherwise, [2, 3], 1, "test", failed=lambda item, reason: reason, timeout=timeout
+    ) == [4, 9]
 
 
 def square_while_preparing(item):
@@ -71,7 +73,9 @@ def add(item, square):
 
 def test_a_process_that_is_lost_with_two_items_costs_only_the_one_to_blame():
     items = [1, 2, "segfault", 3, "dies later", 4, "raise", 5]
-    found = run_all(add, items, 2, "test", prepare=square_while_preparing, failed=lambda item, reason: f"{item}: {reason}")
+    found = run_all(
+        add, items, 2, "test", prepare=square_while_preparing, failed=lambda item, reason: f"{item}: {reason}"
+    )
     assert [found[i] for i in (0, 1, 3, 5, 7)] == [2, 6, 12, 20, 30]
     assert found[2] == "segfault: the process that worked on it was killed by SIGSEGV"
     assert found[4] == "dies later: the process that worked on it ended with exit code 8"
@@ -164,6 +168,8 @@ def stepping(count):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_bar_counts_the_steps_of_all_processes(monkeypatch, processes):
     shown = []
-    monkeypatch.setattr(workers, "tqdm", lambda *args, **more: shown.append(tqdm(*args, **more | {"delay": 0})) or shown[-1])
+    monkeypatch.setattr(
+        workers, "tqdm", lambda *args, **more: shown.append(tqdm(*args, **more | {"delay": 0})) or shown[-1]
+    )
     assert run_all(stepping, [3, 0, 4], processes, "steps", steps=7) == [-3, 0, -4]
     assert [(bar.n, bar.total) for bar in shown] == [(7, 7)]

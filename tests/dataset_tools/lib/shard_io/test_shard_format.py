@@ -161,7 +161,10 @@ def time_stream(shard):
             "people must be 1 to 64, found 500",
         ),
         (replaced("audio", data=np.array(["x"] * 9, dtype=h5py.string_dtype())), "must be float32"),
-        *[(clip_text("song", song), "song must be letters") for song in ("../../../../../X", "a\nb_seg0", "é", "", "/tmp/x", "a" * 122, "-x")],
+        *[
+            (clip_text("song", song), "song must be letters")
+            for song in ("../../../../../X", "a\nb_seg0", "é", "", "/tmp/x", "a" * 122, "-x")
+        ],
         (clip_text("genre", "a\nb"), "genre must be one line"),
         (clip_text("genre", "x" * 5000), "attribute 'genre' must be a fixed-length text of at most"),
         (lambda shard: shard.attrs.__setitem__("corpus", np.bytes_("../x")), "corpus must be letters"),
@@ -199,7 +202,9 @@ def test_numbers_that_are_none_are_found_when_they_are_read(tmp_path, name, valu
         shards.read("clip_001")
 
 
-@pytest.mark.parametrize(("name", "place", "value"), [("pose", (1, 0, 0, 2), -0.5), ("pose", (1, 0, 0, 2), 1e30), ("audio", (1,), -1e30)])
+@pytest.mark.parametrize(
+    ("name", "place", "value"), [("pose", (1, 0, 0, 2), -0.5), ("pose", (1, 0, 0, 2), 1e30), ("audio", (1,), -1e30)]
+)
 def test_numbers_beyond_what_a_stream_can_hold_are_found_too(tmp_path, name, place, value):
     path = edited(tmp_path, lambda shard: shard[f"clip_001/{name}"].__setitem__(place, value))
     with pytest.raises(UserError, match=f"clip 'clip_001': damaged data .{name} holds"):
@@ -212,7 +217,9 @@ def test_what_a_shard_claims_must_fit_into_its_file(tmp_path, monkeypatch):
     path = edited(tmp_path, lambda shard: None)
     size = sum(stream.nbytes for clip in h5py.File(path).values() for stream in clip.values())
     real = type(path).stat
-    monkeypatch.setattr(type(path), "stat", lambda self, **k: SimpleNamespace(st_size=size - 1, st_mode=real(self, **k).st_mode))
+    monkeypatch.setattr(
+        type(path), "stat", lambda self, **k: SimpleNamespace(st_size=size - 1, st_mode=real(self, **k).st_mode)
+    )
     with pytest.raises(UserError, match="clip_001': claims more numbers than the file has room for"):
         validate_shard(path)
 

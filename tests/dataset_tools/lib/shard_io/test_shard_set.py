@@ -124,10 +124,15 @@ def test_several_loader_workers_read_at_random(tmp_path):
 def test_the_loop_that_the_docs_show(tmp_path, monkeypatch, capfd):
     build_shards(tmp_path / "data" / "demo" / "shards", clips=5, seconds=4, people=2)
     monkeypatch.chdir(tmp_path)
-    (lines,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/corpora/README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (lines,) = re.findall(
+        r"```python\n(.*?)```", (PROJECT / "docs/corpora/README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     Path("loop.py").write_text(lines, encoding="utf-8")
     shown = runpy.run_path("loop.py")
-    assert capfd.readouterr().out == "torch.Size([15, 60, 2, 17, 3]) torch.Size([15, 44100]) torch.Size([15, 2048]) torch.Size([15, 60, 0, 219])\n"
+    assert (
+        capfd.readouterr().out
+        == "torch.Size([15, 60, 2, 17, 3]) torch.Size([15, 44100]) torch.Size([15, 2048]) torch.Size([15, 60, 0, 219])\n"
+    )
     left = {place: shown["shards"].read(*place, 60) for place in shown["windows"]}
     for found in zip(*shown["batch"], strict=True):
         left.pop(next(place for place, held in left.items() if all(map(np.array_equal, held, found))))

@@ -23,7 +23,12 @@ def tone(seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * 300 * time) * np.minimum(1, 2 * time)).astype(np.float32)
 
 
-KINDS = [(kind, coding) for kind in soundfile.available_formats() if kind != "RAW" for coding in soundfile.available_subtypes(kind)]
+KINDS = [
+    (kind, coding)
+    for kind in soundfile.available_formats()
+    if kind != "RAW"
+    for coding in soundfile.available_subtypes(kind)
+]
 
 
 @pytest.mark.parametrize(("kind", "coding"), KINDS)
@@ -84,15 +89,24 @@ def test_a_length_of_256_gib_is_not_believed(tmp_path):
 def test_what_was_read_before_is_read_as_before(tmp_path):
     """Sample for sample what soundfile gives, and the mean of its channels."""
     sound = np.random.default_rng(0).uniform(-1, 1, (100_000, 3)).astype(np.float32)
-    for name, more in (("a.wav", {"subtype": "FLOAT"}), ("b.flac", {}), ("c.ogg", {}), ("d.wav", {"subtype": "PCM_16"})):
+    for name, more in (
+        ("a.wav", {"subtype": "FLOAT"}),
+        ("b.flac", {}),
+        ("c.ogg", {}),
+        ("d.wav", {"subtype": "PCM_16"}),
+    ):
         soundfile.write(tmp_path / name, sound, 44100, **more)
         known = soundfile.read(tmp_path / name, dtype="float32")[0]
         assert np.array_equal(read_samples(tmp_path / name).audio, known)
         assert np.array_equal(read_samples(tmp_path / name, mono=True).audio, known.mean(axis=1))
         assert np.array_equal(read_samples(tmp_path / name, most=70_000).audio, known[:70_000])
     soundfile.write(tmp_path / "e.mp3", sound[:, :2], 44100)
-    assert np.array_equal(read_samples(tmp_path / "e.mp3").audio, soundfile.read(tmp_path / "e.mp3", dtype="float32")[0])
-    assert np.array_equal(read_samples(tmp_path / "d.wav", dtype="int16").audio, soundfile.read(tmp_path / "d.wav", dtype="int16")[0])
+    assert np.array_equal(
+        read_samples(tmp_path / "e.mp3").audio, soundfile.read(tmp_path / "e.mp3", dtype="float32")[0]
+    )
+    assert np.array_equal(
+        read_samples(tmp_path / "d.wav", dtype="int16").audio, soundfile.read(tmp_path / "d.wav", dtype="int16")[0]
+    )
 
 
 @pytest.mark.parametrize("begin", [0, RATE, 7 * RATE])
@@ -104,7 +118,9 @@ def test_channels_that_cancel_each_other_are_heard(tmp_path, begin):
     found = read_samples(tmp_path / "a.wav", mono=True)
     assert (found.channels, found.alone) == (2, 0) and np.array_equal(found.audio, left.astype(np.float32))
     assert np.array_equal(read_sound(tmp_path / "a.wav"), left.astype(np.float32))
-    assert np.array_equal(read_samples(tmp_path / "a.wav", mono=True, most=8 * RATE).audio, left[: 8 * RATE].astype(np.float32))
+    assert np.array_equal(
+        read_samples(tmp_path / "a.wav", mono=True, most=8 * RATE).audio, left[: 8 * RATE].astype(np.float32)
+    )
     soundfile.write(tmp_path / "b.wav", np.stack([left, 0.9 * left], axis=1), RATE, subtype="FLOAT")
     assert read_samples(tmp_path / "b.wav", mono=True).alone is None
 
@@ -168,7 +184,9 @@ def test_hours_of_nothing_in_a_small_file_are_refused(tmp_path):
         for _ in range(limits.SOUND_SECONDS // 60 + 1):
             file.write(np.zeros(8000 * 60, np.int16))
     assert (tmp_path / "a.flac").stat().st_size < 300_000
-    with pytest.raises(UserError, match=rf"a\.flac: lasts over {limits.SOUND_SECONDS} s at 8000 Hz, more than is read at once; cut it"):
+    with pytest.raises(
+        UserError, match=rf"a\.flac: lasts over {limits.SOUND_SECONDS} s at 8000 Hz, more than is read at once; cut it"
+    ):
         read_samples(tmp_path / "a.flac", mono=True)
 
 
@@ -211,7 +229,11 @@ def test_what_is_no_sound_and_what_is_no_fault_of_the_sound(tmp_path):
     (tmp_path / "a.RAW").write_bytes(bytes(1000))
     (tmp_path / "a.mp3").write_bytes(b"no sound")
     (tmp_path / "b.wav").write_bytes(b"no sound")
-    for name, words in (("a.RAW", "no sound in a known format"), ("a.mp3", "no sound in a known format"), ("b.wav", "Error opening it: Format not recognised")):
+    for name, words in (
+        ("a.RAW", "no sound in a known format"),
+        ("a.mp3", "no sound in a known format"),
+        ("b.wav", "Error opening it: Format not recognised"),
+    ):
         with pytest.raises(UserError, match=rf"{name}: not a readable sound file: {words}"):
             read_samples(tmp_path / name)
     wav(tmp_path / "c.wav", tone())

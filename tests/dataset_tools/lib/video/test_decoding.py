@@ -12,11 +12,24 @@ from dataset_tools.lib.video.media import course
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 from tests.helpers.footage import coded, decoded, moving, numbered_video, renamed, spoiled, tone
 
-B_FRAMES = {"preset": "ultrafast", "crf": "18", "g": "60", "bf": "3", "x264-params": "threads=1:b-adapt=0:b-pyramid=normal:scenecut=0"}
+B_FRAMES = {
+    "preset": "ultrafast",
+    "crf": "18",
+    "g": "60",
+    "bf": "3",
+    "x264-params": "threads=1:b-adapt=0:b-pyramid=normal:scenecut=0",
+}
 
 
 def film(path, pictures=coded, frames=120, sound=None, **options):
-    write_clip(path, rgb_frames(pictures(j) for j in range(frames)), sound, 44100, audio_codec="aac", options=B_FRAMES | options)
+    write_clip(
+        path,
+        rgb_frames(pictures(j) for j in range(frames)),
+        sound,
+        44100,
+        audio_codec="aac",
+        options=B_FRAMES | options,
+    )
     return path
 
 
@@ -98,7 +111,11 @@ def test_a_beginning_that_is_cut_away_by_an_edit_list_shifts_and_spoils_nothing(
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libvpx-vp9"])
 def test_pictures_flagged_as_key_pictures_that_are_none(tmp_path, codec):
-    options = {"libx264": {"preset": "ultrafast", "bf": "0", "x264-params": "threads=1"}, "mpeg4": {"qscale": "3"}, "libvpx-vp9": {"cpu-used": "8", "crf": "30"}}
+    options = {
+        "libx264": {"preset": "ultrafast", "bf": "0", "x264-params": "threads=1"},
+        "mpeg4": {"qscale": "3"},
+        "libvpx-vp9": {"cpu-used": "8", "crf": "30"},
+    }
     path = tmp_path / "in.mp4"
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=30, options=options[codec] | {"g": "100"})
@@ -124,7 +141,10 @@ def test_spoiled_pictures_are_counted_up_to_the_next_key_picture(tmp_path):
     assert normalise_video(source, tmp_path / "a.mp4", crop=False).damaged == 0
     assert normalise_video(faulty, tmp_path / "b.mp4", crop=False).damaged == 120 - 75
     assert normalise_video(faulty, tmp_path / "c.mp4", start=0.0, end=2.0, crop=False).damaged == 0
-    assert normalise_video(spoiled(source, tmp_path / "key.mp4", [0, 119]), tmp_path / "d.mp4", crop=False).damaged == 60 + 1
+    assert (
+        normalise_video(spoiled(source, tmp_path / "key.mp4", [0, 119]), tmp_path / "d.mp4", crop=False).damaged
+        == 60 + 1
+    )
 
 
 def test_spoiled_pictures_are_told_whatever_was_read_before(tmp_path):

@@ -98,7 +98,12 @@ def test_raft_weights_are_strict_and_run_no_code(raft, tmp_path):
     torch.save([1], tmp_path / "list.pth")
     (tmp_path / "page.pth").write_text("<html>")
     none = "not weights of torchvision's raft_large"
-    for name, reason in (("less.pth", none), ("whole.pth", "it holds more than tensors"), ("list.pth", none), ("page.pth", "not a file of torch.save")):
+    for name, reason in (
+        ("less.pth", none),
+        ("whole.pth", "it holds more than tensors"),
+        ("list.pth", none),
+        ("page.pth", "not a file of torch.save"),
+    ):
         with pytest.raises(UserError, match=f"{name}: {reason}") as caught:
             load_raft(tmp_path / name)
         assert "\n" not in str(caught.value)

@@ -91,7 +91,9 @@ def test_a_sound_that_can_not_be_decoded_alone(tmp_path):
     info = probe(source)
     assert (info.has_sound, info.unknown_sound, info.sample_rate) == (False, True, 0)
     assert read_sound(source) is None
-    with pytest.raises(UserError, match=r"unknown\.mp4: FFmpeg does not know how the video's sound is coded; a clip needs"):
+    with pytest.raises(
+        UserError, match=r"unknown\.mp4: FFmpeg does not know how the video's sound is coded; a clip needs"
+    ):
         normalise_video(source, tmp_path / "out.mp4", need_sound=True)
     assert normalise_video(source, tmp_path / "out.mp4", crop=False).audio_peak is None
 
@@ -154,9 +156,17 @@ def test_a_cover_that_comes_first(tmp_path, last):
 
 
 def test_a_picture_that_ffmpeg_does_not_know(tmp_path):
-    source = renamed(numbered_video(tmp_path / "in.mp4", 30, 1), tmp_path / "x.mp4", {"avc1": "xyz1", "avcC": "free"}, after="stsd")
-    for read in (probe, lambda path: list(timed_frames(path)), lambda path: normalise_video(path, tmp_path / "out.mp4")):
-        with pytest.raises(UserError, match=r"x\.mp4: not a readable video: FFmpeg does not know how its picture is coded"):
+    source = renamed(
+        numbered_video(tmp_path / "in.mp4", 30, 1), tmp_path / "x.mp4", {"avc1": "xyz1", "avcC": "free"}, after="stsd"
+    )
+    for read in (
+        probe,
+        lambda path: list(timed_frames(path)),
+        lambda path: normalise_video(path, tmp_path / "out.mp4"),
+    ):
+        with pytest.raises(
+            UserError, match=r"x\.mp4: not a readable video: FFmpeg does not know how its picture is coded"
+        ):
             read(source)
 
 
@@ -170,7 +180,9 @@ def pieces(path, parts):
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
             audio = out.add_stream("mp2", rate=rate, layout=layout)
             for k in range(round(30 * seconds)):
-                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="rgb24").reformat(format="yuv420p")
+                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="rgb24").reformat(
+                    format="yuv420p"
+                )
                 frame.pts, frame.time_base = round(30 * clock) + k, Fraction(1, 30)
                 out.mux(video.encode(frame))
             wave = tone(seconds, rate, hertz)[: 1 if layout == "mono" else 2]
@@ -187,7 +199,9 @@ def pieces(path, parts):
     return path
 
 
-@pytest.mark.parametrize("second", [(2.0, 48000, "mono", 880.0), (2.0, 44100, "stereo", 880.0), (2.0, 32000, "mono", 880.0)])
+@pytest.mark.parametrize(
+    "second", [(2.0, 48000, "mono", 880.0), (2.0, 44100, "stereo", 880.0), (2.0, 32000, "mono", 880.0)]
+)
 def test_sound_that_changes_its_form_midway(tmp_path, second):
     source = pieces(tmp_path / "in.ts", [(2.0, 48000, "stereo", 440.0), second])
     sound, rate = read_sound(source, 0.0, 4.0)
@@ -205,7 +219,10 @@ def test_a_full_disk_under_what_is_written_is_not_the_films_fault(tmp_path):
     with pytest.raises(OSError) as err, open_media(tmp_path / "film.mp4"):
         av.error.err_check(-errno.ENOSPC, "copy.mp4")
     assert err.value.errno == errno.ENOSPC
-    with pytest.raises(UserError, match="film.mp4: not a readable video: Invalid data"), open_media(tmp_path / "film.mp4"):
+    with (
+        pytest.raises(UserError, match="film.mp4: not a readable video: Invalid data"),
+        open_media(tmp_path / "film.mp4"),
+    ):
         raise av.error.InvalidDataError(0, "Invalid data")
 
 

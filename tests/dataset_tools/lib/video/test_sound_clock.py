@@ -43,7 +43,9 @@ def test_drift_is_taken_out(clock):
 
 def test_jitter_of_the_stamps_is_not_in_the_sound():
     sound = on_clock(list(recording(lambda t: 1.005 * t, jitter=0.006)), RATE, 3 * RATE)[0, RATE // 2 : 5 * RATE // 2]
-    phase = np.unwrap(np.angle(np.convolve(sound, np.hanning(441) * np.exp(2j * np.pi * 1000 * np.arange(441) / RATE), "valid")))
+    phase = np.unwrap(
+        np.angle(np.convolve(sound, np.hanning(441) * np.exp(2j * np.pi * 1000 * np.arange(441) / RATE), "valid"))
+    )
     late = (phase - 2 * np.pi * 1000 * np.arange(len(phase)) / RATE) / (2 * np.pi * 1000)
     assert np.ptp(late) < 0.004
 

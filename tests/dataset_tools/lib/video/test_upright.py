@@ -23,7 +23,9 @@ def cornered(_):
 
 def corners(image):
     """Lightness of the four corners: top left, top right, bottom left, bottom right, to 10."""
-    return tuple(round(float(image[y, x].mean()), -1) for y, x in itertools.product((slice(2, 10), slice(-10, -2)), repeat=2))
+    return tuple(
+        round(float(image[y, x].mean()), -1) for y, x in itertools.product((slice(2, 10), slice(-10, -2)), repeat=2)
+    )
 
 
 STORED = (240, 180, 130, 80)
@@ -39,9 +41,13 @@ EIGHT = {  # matrix a b c d: where a player shows the four corners
 }
 
 
-@pytest.mark.parametrize("matrix", [*EIGHT, (0, 0, 0, 0), (1, 1, 1, 1), (0.97, 0.24, -0.24, 0.97), (0.1, 0.99, -0.99, 0.1)])
+@pytest.mark.parametrize(
+    "matrix", [*EIGHT, (0, 0, 0, 0), (1, 1, 1, 1), (0.97, 0.24, -0.24, 0.97), (0.1, 0.99, -0.99, 0.1)]
+)
 def test_display_matrices(tmp_path, matrix):
-    source = with_matrix(timed_video(tmp_path / "in.mp4", [0, 33, 67, 100], 0, cornered), tmp_path / "turned.mp4", matrix)
+    source = with_matrix(
+        timed_video(tmp_path / "in.mp4", [0, 33, 67, 100], 0, cornered), tmp_path / "turned.mp4", matrix
+    )
     normalise_video(source, tmp_path / "out.mp4", crop=False)
     image = next(read_rgb(tmp_path / "out.mp4"))
     nearest = {(0.97, 0.24, -0.24, 0.97): (1, 0, 0, 1), (0.1, 0.99, -0.99, 0.1): (0, 1, -1, 0)}.get(matrix, matrix)
