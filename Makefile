@@ -30,6 +30,7 @@ test: $(INSTALLED)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check -q
 	$(PYTEST) -m "not slow" $(TESTS)
 
 # Torch without vector instructions, the libraries of matrices as on processors of 2008: sums come in another order, and
