@@ -3,7 +3,7 @@
 A column means one thing in every table: those of `FILE_NAMES` are names of files, those of `RANGES` have bounds.
 
 Why not `pydantic` 2.14, as for parameters: it reads 1_5 as 15 and 1.0 as a whole number. So the patterns, the bounds of columns and
-the words of messages would stay ours, and pydantic come on top: half as many lines again, and no quicker than ours could be.
+the words of messages would stay ours, and pydantic come on top: half as many lines again, and little quicker than ours could be.
 """
 
 import csv

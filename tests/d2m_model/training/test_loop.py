@@ -19,6 +19,7 @@ from d2m_model.d2m_gan import __main__ as d2m_gan
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.synthesizer import __main__ as synthesizer
 from d2m_model.synthesizer import stage as synthesizer_stage
+from d2m_model.synthesizer import task as synthesizer_task
 from d2m_model.synthesizer.params import Params
 from d2m_model.training import checkpoint, loop
 from d2m_model.training.autoencoding import sound_batch
@@ -26,12 +27,14 @@ from d2m_model.training.dance_data import DanceData
 from d2m_model.training.loop import EXIT_STOPPED, TrainingParams, Watch
 from d2m_model.training.vqvae_files import save_vqvae
 from d2m_model.vqvae import __main__ as vqvae
+from d2m_model.vqvae import task as vqvae_task
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from tests.helpers.builders import build_shards
 
 ROOT = Path(__file__).resolve().parents[3]
 STAGES = {"vqvae": vqvae, "synthesizer": synthesizer, "d2m_gan": d2m_gan}
+TASKS = {"vqvae": vqvae_task, "synthesizer": synthesizer_task}
 SHARED = {"batch": 2, "log_every": 3, "checkpoint_every": 2, "threads": 1}
 PARAMS = {
     "vqvae": SHARED | {"width": 4, "depth": 1, "multipliers": [1, 1, 1], "bins": 16, "steps": [2, 5, 2], "seconds": 0.1,
@@ -96,7 +99,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(root, stage, monkeypatch, c
         if stage == "d2m_gan":
             patch.setattr(DanceData, "batch", killed_at_three(DanceData.batch))
         else:
-            patch.setattr(STAGES[stage], "sound_batch", killed_at_three(sound_batch))
+            patch.setattr(TASKS[stage], "sound_batch", killed_at_three(sound_batch))
         with pytest.raises(Killed):
             run(root, stage)
     assert len(list(work(root, stage).rglob("*.pt"))) >= 1
