@@ -1,1 +1,8 @@
 """Rebuild dance-music corpora from compilations of dance videos: a folder for each stage, `lib` for what no stage owns."""
+
+import sys
+
+from dataset_tools.lib.core.errors import tell_missing
+
+if sys.argv[:1] == ["-m"]:  # Python is looking for the module of `python -m`
+    sys.excepthook = tell_missing

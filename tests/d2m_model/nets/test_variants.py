@@ -68,7 +68,7 @@ def test_a_variant_changes_what_is_trained_or_says_that_it_does_not(full, preset
 
 
 def test_the_papers_tables_and_the_variants_are_the_same_names():
-    paper = pd.read_csv(PROJECT / "d2m_model" / "paper_tables.csv", dtype=str, keep_default_na=False)
+    paper = pd.read_csv(PROJECT / "d2m_model" / "tables" / "paper_tables.csv", dtype=str, keep_default_na=False)
     theirs = {(row.variant, int(row.table)) for row in paper[paper.level != ""].itertuples()}
     assert theirs == {(name, table) for name, variant in VARIANTS.items() for table in variant.tables}
 
