@@ -18,7 +18,7 @@ class Params:
     max_damaged: int = 0
     """A clip with more damaged pictures fails; they are counted in rows.csv either way."""
     max_sound_lost: float = 0.1
-    """A clip of whose sound more seconds can't be decoded, and are silent, fails; they are in rows.csv either way."""
+    """A clip of whose sound more seconds are silent, for they can't be decoded or never came, fails; they are in rows.csv either way."""
     stretch_sound: float = 0.0
     """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
     recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""

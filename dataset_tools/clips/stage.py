@@ -116,7 +116,7 @@ def cut(job: Job, begun: Cut | ClipRow | None) -> ClipRow:
             f"{found}, but clips.max_damaged is {job.params.max_damaged}; fetch the video again, or raise it in params.yaml",
         )
     if facts["sound_lost"] > job.params.max_sound_lost:
-        found = f"{facts['sound_lost']:g} s of its sound can't be decoded"
+        found = f"{facts['sound_lost']:g} s of its sound is missing or can't be decoded"
         return failed(
             job,
             f"{found}, but clips.max_sound_lost is {job.params.max_sound_lost:g}; fetch the video again, or raise it in params.yaml",

@@ -7,6 +7,7 @@ the rounding or the jitter of single stamps is ignored.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import soxr
@@ -29,6 +30,13 @@ def on_clock(pieces: Sequence[tuple[float, np.ndarray]], rate: int, length: int 
         if last > first:
             sound[:, first:last] = samples[:, first - at : last - at]
     return sound
+
+
+def missing(pieces: Sequence[tuple[float, np.ndarray]], rate: int, length: int) -> float:
+    """Seconds between the pieces, as for `on_clock`, for which no sound came: in 0 to `length` samples, gaps over SUDDEN alone."""
+    runs = [(run[0][0], run[-1][0] + run[-1][1].shape[1]) for run in _runs(pieces, rate)]
+    gaps = [min(begin, length) - max(end, 0) for (_, end), (begin, _) in pairwise(runs)]
+    return sum(gap / rate for gap in gaps if gap > SUDDEN * rate)
 
 
 def _runs(pieces: Sequence[tuple[float, np.ndarray]], rate: int) -> Iterator[list[tuple[float, np.ndarray]]]:

@@ -23,7 +23,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.video.decoding import seek, timed_frames, tolerant
 from dataset_tools.lib.video.media import BACK, VideoInfo, open_media, probe, sound_streams, zero_of
-from dataset_tools.lib.video.sound_clock import on_clock
+from dataset_tools.lib.video.sound_clock import SUDDEN, missing, on_clock
 
 __all__ = [
     "X264", "VideoInfo", "nearest_frames", "nearest_time", "open_media", "probe", "read_rgb", "read_sound", "rgb_frames",
@@ -92,8 +92,8 @@ def read_sound(
 
     N is exactly round(seconds * rate): silence stands where the file has no sound. With `seconds` None, to the end.
     Every sample is where the time stamps of its packets put it, see `sound_clock`. Of several sounds it is the one that
-    players play or, where nothing of that can be decoded, the next. The seconds of each packet in it that can't be decoded, and is
-    silent, are added to `lost`. Raises UserError where time stamps go back.
+    players play or, where nothing of that can be decoded, the next. The seconds of each packet in it that can't be decoded, and those
+    of gaps in which no packet came, are silent and added to `lost`. Raises UserError where time stamps go back.
     """
     with open_media(path) as container:
         sounds = sound_streams(container)
@@ -110,6 +110,8 @@ def read_sound(
                 continue
             if lost is not None:
                 lost += silent
+                if pieces and length and (more := missing(pieces, rate, length) - sum(silent)) > SUDDEN:
+                    lost.append(more)
             return on_clock(pieces, rate, length) if pieces else np.zeros((channels, length or 0), np.int16), rate
     return None
 

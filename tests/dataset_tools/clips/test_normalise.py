@@ -159,8 +159,9 @@ CLOCKS = {
 def test_sound_whose_time_stamps_drift_against_the_picture(tmp_path, kind, suffix, cut):
     clock, options = CLOCKS[kind]
     source = flashing(tmp_path / f"in.{suffix}", even(30), clock=clock, **options)
-    normalise_video(source, tmp_path / "out.mp4", start=cut[0], end=cut[1], crop=False)
+    found = normalise_video(source, tmp_path / "out.mp4", start=cut[0], end=cut[1], crop=False)
     assert np.abs(offsets(tmp_path / "out.mp4")).max() < 0.010
+    assert found.sound_lost == pytest.approx(0.215 if kind == "gaps" else 0, abs=0.01), "what never came is told"
 
 
 def test_before_a_late_picture_its_first_frame_stands_still(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset_tools.lib.video.sound_clock import on_clock
+from dataset_tools.lib.video.sound_clock import missing, on_clock
 
 RATE, BLOCK = 44100, 1024
 
@@ -58,3 +58,13 @@ def test_gaps_are_silent_and_what_overlaps_is_the_later():
     sound = on_clock([(-0.25 * RATE, first), (0.5 * RATE, second)], RATE, RATE)
     np.testing.assert_array_equal(sound[:, : RATE // 2], first[:, RATE // 4 : 3 * RATE // 4])
     np.testing.assert_array_equal(sound[:, RATE // 2 :], second[:, : RATE // 2])
+
+
+def test_sound_that_never_came_is_counted():
+    """Between pieces alone, within what was asked for; jitter and overlaps are no gaps."""
+    second = sine(np.arange(RATE) / RATE)
+    pieces = [(0.0, second), (1.5 * RATE, second), (2.51 * RATE, second), (3.4 * RATE, second)]
+    assert missing(pieces, RATE, 5 * RATE) == pytest.approx(0.5)
+    assert missing(pieces, RATE, 5 * RATE // 4) == pytest.approx(0.25)
+    assert missing([(-1.2 * RATE, second), (0.3 * RATE, second)], RATE, RATE) == pytest.approx(0.3)
+    assert missing(pieces[:1], RATE, 5 * RATE) == 0
