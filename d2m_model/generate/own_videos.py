@@ -255,6 +255,8 @@ def generate_folder(
     if folder.is_file() or (folder.exists() and folder.samefile(videos)):
         raise UserError(f"{folder}: --out must be another folder when --video is one")
     check_writable(folder / found[0].name)
+    for composer in models.values():
+        composer.check(params)
     failed = []
     for video in found:
         try:

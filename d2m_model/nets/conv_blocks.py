@@ -51,12 +51,13 @@ class ResidualStack(nn.Module):
     def rows(self, x: torch.Tensor) -> torch.Tensor:
         """The same of rows (L, width): a piece at a time, which stays in the processor's cache, with what it sees on either side."""
         made, reach = torch.empty_like(x), sum(block.model[1].dilation[0] for block in self.model)
-        for start in range(0, len(x), PIECE):
+        size = max(PIECE, 4 * reach)  # deep stacks see far
+        for start in range(0, len(x), size):
             first = max(0, start - reach)
-            piece = x[first : start + PIECE + reach].clone()
+            piece = x[first : start + size + reach].clone()
             for block in self.model:
                 piece = block.rows(piece)
-            made[start : start + PIECE] = piece[start - first : start - first + PIECE]
+            made[start : start + size] = piece[start - first : start - first + size]
         return made
 
 

@@ -49,7 +49,7 @@ class Normalised:
     cuts: tuple[float, ...]
     """Seconds into the output at which another scene begins."""
     sound_lost: float
-    """Seconds of the sound that could not be decoded, and are silent."""
+    """Seconds of the sound that are silent, for they could not be decoded or never came."""
     damaged: int
     """Frames that were decoded with errors, or after such ones before the next key frame."""
 

@@ -33,7 +33,7 @@ class ClipRow(Row):
     cuts: int | None = None
     """Scene cuts inside the clip."""
     sound_lost: float | None = None
-    """Seconds of the clip's sound that could not be decoded, and are silent."""
+    """Seconds of the clip's sound that are silent, for they could not be decoded or never came."""
     damaged: int | None = None
     """Pictures that were decoded with errors, or after such ones before the next key picture."""
 

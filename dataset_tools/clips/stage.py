@@ -20,7 +20,7 @@ from dataset_tools.lib.core.work_cache import item_key
 from dataset_tools.lib.parallel.workers import run_all
 
 STAGE = "clips"
-VERSION = 8  # of how a clip is cut, in this folder and in dataset_tools/lib/video: a change must not find the old clips in the cache
+VERSION = 9  # of how a clip is cut, in this folder and in dataset_tools/lib/video: a change must not find the old clips in the cache
 
 
 @dataclass(frozen=True, kw_only=True)

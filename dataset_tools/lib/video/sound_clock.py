@@ -7,7 +7,7 @@ the rounding or the jitter of single stamps is ignored.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate
 
 import numpy as np
 import soxr
@@ -32,10 +32,15 @@ def on_clock(pieces: Sequence[tuple[float, np.ndarray]], rate: int, length: int 
     return sound
 
 
-def missing(pieces: Sequence[tuple[float, np.ndarray]], rate: int, length: int) -> float:
-    """Seconds between the pieces, as for `on_clock`, for which no sound came: in 0 to `length` samples, gaps over SUDDEN alone."""
-    runs = [(run[0][0], run[-1][0] + run[-1][1].shape[1]) for run in _runs(pieces, rate)]
-    gaps = [min(begin, length) - max(end, 0) for (_, end), (begin, _) in pairwise(runs)]
+def missing(pieces: Sequence[tuple[float, np.ndarray]], rate: int, length: int, after: float | None = None) -> float:
+    """Seconds between the pieces, as for `on_clock`, for which no sound came: in 0 to `length` samples, gaps over SUDDEN alone.
+    after: stamp of the sound that follows the pieces, where any does."""
+    runs = list(_runs(pieces, rate))
+    ends = accumulate(
+        (run[-1][0] + run[-1][1].shape[1] for run in runs), max
+    )  # a stray piece ends no sooner than those before it
+    begins = [run[0][0] for run in runs[1:]] + ([] if after is None else [after])
+    gaps = [min(begin, length) - max(end, 0) for end, begin in zip(ends, begins, strict=False)]
     return sum(gap / rate for gap in gaps if gap > SUDDEN * rate)
 
 

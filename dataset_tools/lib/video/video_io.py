@@ -102,7 +102,8 @@ def read_sound(
             length = None if seconds is None else round(seconds * rate)
             try:
                 silent: list[float] = []
-                pieces = list(_pieces(container, stream, Path(path).name, start, length, silent))
+                after: list[float] = []
+                pieces = list(_pieces(container, stream, Path(path).name, start, length, silent, after))
             except av.error.FFmpegError:
                 if stream is sounds[-1]:
                     raise
@@ -110,7 +111,7 @@ def read_sound(
                 continue
             if lost is not None:
                 lost += silent
-                if pieces and length and (more := missing(pieces, rate, length) - sum(silent)) > SUDDEN:
+                if pieces and length and (more := missing(pieces, rate, length, *after) - sum(silent)) > SUDDEN:
                     lost.append(more)
             return on_clock(pieces, rate, length) if pieces else np.zeros((channels, length or 0), np.int16), rate
     return None
@@ -161,10 +162,11 @@ def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
 
 
 def _pieces(
-    container, stream, name: str, start: float, length: int | None, lost: list[float]
+    container, stream, name: str, start: float, length: int | None, lost: list[float], after: list[float]
 ) -> Iterator[tuple[float, np.ndarray]]:
     """(stamp in samples from `start` on, (C, n) int16 at the stream's rate) of all that `length` samples and what is beside
-    them need; the seconds of packets among them that can't be decoded go to `lost`. Where the sound changes its rate, channels or format midway, it is brought to those of the header."""
+    them need; the seconds of packets among them that can't be decoded go to `lost`, the stamp of the sound that follows, if any, to
+    `after`. Where the sound changes its rate, channels or format midway, it is brought to those of the header."""
     rate, zero = stream.codec_context.sample_rate, zero_of(container)
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     form, resampler, taken, given, newest = None, None, 0.0, 0, None
@@ -175,6 +177,7 @@ def _pieces(
                 lost.append(float((frame.duration or 0) * stream.time_base))
             continue
         if length is not None and stamp >= length + AUDIO_MARGIN * rate:
+            after.append(stamp)
             return
         if newest is not None and stamp < newest - BACK * rate:
             raise UserError(

@@ -67,4 +67,8 @@ def test_sound_that_never_came_is_counted():
     assert missing(pieces, RATE, 5 * RATE) == pytest.approx(0.5)
     assert missing(pieces, RATE, 5 * RATE // 4) == pytest.approx(0.25)
     assert missing([(-1.2 * RATE, second), (0.3 * RATE, second)], RATE, RATE) == pytest.approx(0.3)
-    assert missing(pieces[:1], RATE, 5 * RATE) == 0
+    assert missing(pieces[:1], RATE, 5 * RATE) == 0 and missing(
+        pieces[:1], RATE, 5 * RATE, 9.0 * RATE
+    ) == pytest.approx(4)
+    stray = [(0.0, second), (0.7 * RATE, second[:, : RATE // 50]), (1.02 * RATE, second)]
+    assert missing(stray, RATE, 2 * RATE) == 0, "what overlaps ends nothing"
