@@ -28,7 +28,7 @@ from dataset_tools.lib.core.schema import Song, read_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.workers import run_all
-from dataset_tools.lib.video.video_io import read_sound, write_clip
+from dataset_tools.lib.video.video_io import read_audio, write_clip
 
 
 @contextmanager
@@ -86,18 +86,18 @@ def main() -> None:
             with busy(prepare):
                 encode()
 
-        def write_sound() -> None:
+        def write_audio() -> None:
             for row in rows:
                 audio.extract((folder, folder, row))
 
-        def bare_sound() -> None:
+        def bare_audio() -> None:
             for row in rows:
-                found = read_sound(folder / f"{row.id}.mp4", 0.0, row.frames / FPS)
+                found = read_audio(folder / f"{row.id}.mp4", 0.0, row.frames / FPS)
                 mono = audio.to_mono(*found, frames_to_samples(row.frames))
                 wavfile.write(folder / "bare.wav", SAMPLE_RATE, mono)
 
         encoder, beside, before, stage = in_turns(args.repeats, encode, encode_beside, prepare, cut)
-        codec, sounds = in_turns(args.repeats, bare_sound, write_sound)
+        codec, sounds = in_turns(args.repeats, bare_audio, write_audio)
     frames = sum(row.frames for row in rows)
     table = [
         ("clips", len(cuts) / stage, frames / stage, encoder / stage),

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2m_model.generate.composing import Dance, Generator
+from d2m_model.generate.composing import Dance, WindowComposer
 from d2m_model.generate.params import Params
 from d2m_model.nets.dance_to_codes import DanceToCodes
-from d2m_model.nets.folding import fold
+from d2m_model.nets.fusing import fuse_for_inference
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.presets import PRESETS
 from d2m_model.training.music_model import MusicModel
@@ -35,7 +35,7 @@ def model_of(preset: str, level: str) -> MusicModel:
     vqvae = JukeboxVQVAE().requires_grad_(False)
     vqvae.codebook(LEVELS[level]).k.normal_()
     net = DanceToCodes(PRESETS[preset], level, frames=60, joints=17, codebook=vqvae.codebook(LEVELS[level]).k)
-    return MusicModel(fold(net.requires_grad_(False)), vqvae)
+    return MusicModel(fuse_for_inference(net.requires_grad_(False)), vqvae)
 
 
 def dance(seconds: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model, (pose, visual), params = model_of(args.preset, args.level), dance(args.seconds), Params(threads=args.threads)
-    composer, whole = Generator(model, args.level), Dance(frames=len(pose), size=SIZE, pose=pose, visual=visual)
+    composer, whole = WindowComposer(model, args.level), Dance(frames=len(pose), size=SIZE, pose=pose, visual=visual)
     composer.compose(Dance(frames=60, size=SIZE, pose=pose[:60], visual=visual), params)
     begun, used = time.perf_counter(), time.process_time()
     audio = composer.compose(whole, params).audio

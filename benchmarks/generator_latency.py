@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from d2m_model.nets.dance_to_codes import VISUAL, DanceToCodes
-from d2m_model.nets.folding import fold
+from d2m_model.nets.fusing import fuse_for_inference
 from d2m_model.nets.presets import PRESETS
 from dataset_tools.lib.core.cli import command_parser
 
@@ -49,7 +49,7 @@ def main() -> None:
         net = DanceToCodes(preset, args.level, frames=60, joints=args.joints).eval().requires_grad_(False)
         with torch.inference_mode():
             for weights in ("as trained", "folded") if name == "released" else ("plain",):  # others have no weight norm
-                net = fold(net) if weights == "folded" else net
+                net = fuse_for_inference(net) if weights == "folded" else net
                 millions = sum(p.numel() for p in net.parameters()) / 1e6
                 generator = seconds(_generator(net, pose, visual), args.runs)
                 whole = seconds(lambda net=net: net(pose, (204, 360), visual), args.runs)

@@ -11,9 +11,9 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "motion features": ("features",),
     "motion encoder": ("encoder",),
     "generator": ("generator",),
-    "placing": ("placed",),
+    "placing": ("codebook_init",),
     "lookup": ("soft_lookup", "temperatures"),
-    "judged": ("judge_entries",),
+    "judged": ("discriminate_entries",),
     "code loss": ("code_loss",),
     "loss weights": ("weights", "balanced"),
 }
@@ -38,7 +38,7 @@ def at(rate: float) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class VariantRow:
     """One training, of any seed."""
 
     name: str
@@ -60,9 +60,9 @@ def moved(start: str, causes: Sequence[str]) -> Preset:
     )
 
 
-def causes() -> list[Row]:
+def causes() -> list[VariantRow]:
     """One thing at a time, from either end, and the three heaps in every combination; then what is no preset's matter."""
-    row = lambda name, preset, **more: Row(name=name, part="causes", preset=preset, **more)
+    row = lambda name, preset, **more: VariantRow(name=name, part="causes", preset=preset, **more)
     heap = lambda *groups: [cause for group in groups for cause in GROUPS[group]]
     printed = {"optimiser": PRINTED}
     return [
@@ -91,11 +91,11 @@ def causes() -> list[Row]:
     ]
 
 
-def presets() -> list[Row]:
+def presets() -> list[VariantRow]:
     """The three presets as they are, at either level, on the corpus's own split."""
     names = ("fixed", "paper", "released")
     return [
-        Row(name=f"{level}-{name}", part="presets", preset=PRESETS[name], level=level)
+        VariantRow(name=f"{level}-{name}", part="presets", preset=PRESETS[name], level=level)
         for level in ("high", "low")
         for name in names
     ]

@@ -34,14 +34,14 @@ from d2m_model.generate.finish import normalise
 from d2m_model.generate.params import Params as Finish
 from d2m_model.nets.cpu.memory import keep_freed_memory
 from d2m_model.prior.conditions import features_of
-from d2m_model.prior.data import Excerpts, MusicData
+from d2m_model.prior.data import MusicData, MusicExcerpts
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
 from d2m_model.prior.net import Attention, PriorNet, PriorSizes, _turned
 from d2m_model.prior.sampling import Draw, sample
 from d2m_model.prior.style import style_for, styles_of
 from d2m_model.prior.task import PriorTask, shown_of
-from d2m_model.training.coding import sound_of
-from d2m_model.training.loop import descend
+from d2m_model.training.coding import audio_of
+from d2m_model.training.loop import backward_and_step
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import command_parser
@@ -97,7 +97,7 @@ class MaskedNet(PriorNet):
 class MaskedTask(PriorTask):
     """`PriorTask` of a `MaskedNet`: the cross-entropy of the codes that are hidden."""
 
-    def loss(self, excerpts: Excerpts, shown: torch.Tensor) -> torch.Tensor:
+    def loss(self, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.params.precision == "bf16"):
             _, codes, rhythm, reference, _ = excerpts
             hidden = (torch.rand(codes.shape) < torch.cos(math.pi / 2 * torch.rand(len(codes), 1))) & (codes >= 0)
@@ -187,7 +187,7 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
     begun, number, heard = time.process_time(), 0, []
     net.train()
     while (share := (time.process_time() - begun) / (60 * minutes)) < 1:
-        for group in task.adams["net"].param_groups:
+        for group in task.optimizers["net"].param_groups:
             group["lr"] = (
                 params.learning_rate
                 * min(1.0, (number + 1) / 100)
@@ -195,7 +195,7 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
             )
         shown = shown_of(torch.rand(params.batch, generator=generator(0, "hidden", number)), params.hidden)
         loss = task.loss(data.batch(0, number, params.batch), shown)
-        descend(loss, task.adams["net"], params.gradient_norm)
+        backward_and_step(loss, task.optimizers["net"], params.gradient_norm)
         heard.append(float(loss.detach()))
         number += 1
         if number % 50 == 0:
@@ -239,7 +239,7 @@ def played(
         codes = draw_codes(model.net, rhythm, style, draw, torch.Generator().manual_seed(seed))
         used, length = used + time.process_time() - begun, length + len(own)
         sounds[clip] = normalise(
-            sound_of(codec, codes, LEVELS[LEVEL])[: len(own)].numpy(), finish.loudness, finish.peak
+            audio_of(codec, codes, LEVELS[LEVEL])[: len(own)].numpy(), finish.loudness, finish.peak
         )
     return sounds, used * SAMPLE_RATE / length
 

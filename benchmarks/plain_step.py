@@ -211,11 +211,11 @@ class PlainStep:
         self, level: str, frames: int, coordinates: int, filters: torch.Tensor, part: slice, device: torch.device
     ):
         self.encoder, self.generator = MotionEncoder(frames, coordinates).to(device), Generator(level).to(device)
-        self.judge, self.player = Discriminators().to(device), Player(level).to(device).requires_grad_(False)
+        self.discriminator, self.player = Discriminators().to(device), Player(level).to(device).requires_grad_(False)
         self.filters, self.window, self.part = filters.to(device), torch.hann_window(1024, device=device), part
         both = [*self.encoder.parameters(), *self.generator.parameters()]
         self.adam = torch.optim.Adam(both, 1e-4, (0.5, 0.9))
-        self.judge_adam = torch.optim.Adam(self.judge.parameters(), 1e-4, (0.5, 0.9))
+        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), 1e-4, (0.5, 0.9))
 
     def mel(self, wave):
         wave = F.pad(wave[:, None], (384, 384 + -wave.shape[1] % 256), mode="reflect")[:, 0]
@@ -231,20 +231,20 @@ class PlainStep:
         with record_function("generator"):
             made = self.generator(self.encoder(motion), visual[:, None])
         with record_function("discriminators, their step: real"):
-            of_real = self.judge(real.reshape(len(real), 1, -1))
+            of_real = self.discriminator(real.reshape(len(real), 1, -1))
         with record_function("discriminators, their step: generated"):
-            of_made = self.judge(made.detach().reshape(len(made), 1, -1))
+            of_made = self.discriminator(made.detach().reshape(len(made), 1, -1))
         hinge = [F.relu(1 - r[-1]).mean() + F.relu(1 + m[-1]).mean() for r, m in zip(of_real, of_made, strict=True)]
         losses = {"discriminator": sum(hinge) / 3}
-        self.judge_adam.zero_grad()
+        self.discriminator_optimizer.zero_grad()
         with record_function("backward"):
             losses["discriminator"].backward()
         with record_function("optimisers"):
-            self.judge_adam.step()
+            self.discriminator_optimizer.step()
         with record_function("discriminators, generator's step: generated"):
-            of_made = self.judge(made.reshape(len(made), 1, -1))
+            of_made = self.discriminator(made.reshape(len(made), 1, -1))
         with record_function("discriminators, generator's step: real"):
-            of_real = self.judge(real.reshape(len(real), 1, -1))
+            of_real = self.discriminator(real.reshape(len(real), 1, -1))
         pairs = [
             (r, m)
             for real_layers, made_layers in zip(of_real, of_made, strict=True)

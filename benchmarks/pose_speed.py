@@ -17,8 +17,8 @@ from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.video.clip_reader import read_clip
 from dataset_tools.pose import stage as pose
+from dataset_tools.pose.estimator import batched, to_network
 from dataset_tools.pose.params import Params
-from dataset_tools.pose.poser import batched, to_network
 from dataset_tools.pose.rows import ClipFile
 from dataset_tools.pose.traced import Traced
 
@@ -34,7 +34,7 @@ def main() -> None:
         shared = {"weights": weights, "params": params}
         return [pose.Job(clip=c, video=video[c.id], cache=folder / f"{c.id}.npy", **shared) for c in rows]
 
-    poser = pose._poser(*jobs(Path())[0].settings)
+    estimator = pose._estimator(*jobs(Path())[0].settings)
     batches = [
         to_network(frames, params.long_edge)[0]
         for c in rows
@@ -46,7 +46,7 @@ def main() -> None:
             for images in batches:
                 network(images)
 
-    loaded, traced = poser.decode.network, Traced(poser.decode.network)
+    loaded, traced = estimator.decode.network, Traced(estimator.decode.network)
     works = worker(pose, jobs), partial(bare, loaded), partial(bare, traced)
     seconds = dict(zip(("whole", "as_loaded", "traced"), in_turns(args.repeats, *works), strict=True))
     report("pose", len(rows), sum(c.frames for c in rows), **seconds)

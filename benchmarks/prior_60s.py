@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.demo_prior import hits, player
-from d2m_model.generate.composing import Dance, Rhythmic
+from d2m_model.generate.composing import Dance, PriorComposer
 from d2m_model.generate.params import Params
 from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.lib.core.cli import command_parser
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    composer = Rhythmic(player(args.level))
+    composer = PriorComposer(player(args.level))
     times = np.arange(0.25, args.seconds, 60 / args.tempo)
     beats = Beats(
         fps=FPS,

@@ -90,7 +90,7 @@ def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, 
     sides = tuple(torch.full((size, 1, 1, 1), side) for side in SIZE)
     latents = vqvae.latents(audio, index)
     music = Target(vqvae.quantise(latents, index).codes, audio, torch.zeros(size, dtype=torch.int64), latents)
-    shown = {"excerpt_windows": size, "judged_windows": size, "log_every": LOG_EVERY}
+    shown = {"excerpt_windows": size, "discriminator_windows": size, "log_every": LOG_EVERY}
     params = Params(preset="released", batch=size, gradient_norm=0.0, steps=10 * LOG_EVERY, **shown)
     ours = GanTask(
         PRESETS["released"], level, vqvae, OneBatch(DanceBatch(pose, sides, visual, music, [])), params, device
@@ -102,7 +102,7 @@ def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, 
     plain = PlainStep(level, FRAMES, 3 * JOINTS, filters, part, device)
     plain.encoder.load_state_dict(renamed(ours.net.motion_encoder.state_dict()))
     plain.generator.load_state_dict(renamed(ours.net.generator.state_dict()))
-    plain.judge.load_state_dict(renamed(ours.judge.state_dict()))
+    plain.discriminator.load_state_dict(renamed(ours.discriminator.state_dict()))
     plain.player.down.load_state_dict(vqvae.encoders[index].level_blocks.state_dict())
     plain.player.up.load_state_dict(vqvae.decoders[index].level_blocks.state_dict())
     plain.player.out.load_state_dict(vqvae.decoders[index].out.state_dict())

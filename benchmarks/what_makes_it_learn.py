@@ -32,7 +32,7 @@ from d2m_model.d2m_gan.params import Params
 from d2m_model.d2m_gan.task import GanTask
 from d2m_model.evaluate.params import Params as EvaluateParams
 from d2m_model.evaluate.stage import rounded
-from d2m_model.generate.composing import Generator
+from d2m_model.generate.composing import WindowComposer
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.stage import dance_of
 from d2m_model.metrics.distances import frechet
@@ -116,7 +116,7 @@ class Bench:
         test, model = self.scored(part)[0], MusicModel(net, self.vqvae(level))
         with torch.random.fork_rng():  # compose sets the seed, which dropout goes on from
             return {
-                c.clip_id: Generator(model, level).compose(dance_of(test, c, model.stream), self.generate).audio
+                c.clip_id: WindowComposer(model, level).compose(dance_of(test, c, model.stream), self.generate).audio
                 for c in test.clips
             }  # fmt: skip
 
@@ -167,13 +167,13 @@ class Bench:
         task = GanTask(
             row.preset, row.level, self.vqvae(row.level), self.data(row.part, row.songs, row.level), params, device
         )
-        task.listener = Curve(self, row)
+        task.held_out = Curve(self, row)
         losses = {
             k: round(v, 4)
             for k, v in train_loop(task, params.steps, params, Run(stage="d2m_gan", name=row.name)).rows[-1].items()
         }
         score = (
-            task.listener.points[-1] if params.measure_every else self.score(row.part, row.level, task.average.module)
+            task.held_out.points[-1] if params.measure_every else self.score(row.part, row.level, task.average.module)
         )
         share = self.motion_share(row.part, row.level, task.average.module)
         return {
@@ -182,12 +182,12 @@ class Bench:
             "steps": params.steps, "batch": params.batch, "clips": len(self.scored(row.part)[0].clips),
             "train_clips": len(task.data.windows.clips), **score, "motion_share": share, "cpu_s": time.process_time() - begun,
             "code_loss": losses.get("code"), "discriminator_loss": losses.get("discriminator"),
-            "curve": [rounded({"step": at, **point}, 4) for at, point in zip(task.listener.steps(params), task.listener.points, strict=True)],
+            "curve": [rounded({"step": at, **point}, 4) for at, point in zip(task.held_out.steps(params), task.held_out.points, strict=True)],
         }  # fmt: skip
 
 
 class Curve:
-    """A listener (generate/listening.py) that scores as the stage evaluate does, on all scored clips."""
+    """A listener (generate/held_out.py) that scores as the stage evaluate does, on all scored clips."""
 
     def __init__(self, bench: Bench, row: Row):
         self.bench, self.row, self.points = bench, row, []

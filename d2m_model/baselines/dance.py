@@ -49,7 +49,7 @@ class Unmeasured:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Dance:
+class ClipDance:
     """A dance without its music."""
 
     clip_id: str
@@ -93,9 +93,9 @@ class Corpus:
                 f"{self.train.folder}: these shards hold SMPL motion only, but {self.system} reads the pose; take it out of `systems` in params.yaml"
             )
 
-    def dance(self, shards: ShardSet, clip: ClipEntry) -> Dance:
+    def dance(self, shards: ShardSet, clip: ClipEntry) -> ClipDance:
         """One clip's dance."""
-        return Dance(
+        return ClipDance(
             clip_id=clip.clip_id,
             pose=shards.read(clip.clip_id).pose,
             size=(clip.width, clip.height),
@@ -104,7 +104,7 @@ class Corpus:
             seed=stream_seed(self.seed, self.system, clip.clip_id),
         )
 
-    def training_dances(self) -> Iterator[Dance]:
+    def training_dances(self) -> Iterator[ClipDance]:
         """The dances of the training clips, one after the other."""
         return (self.dance(self.train, clip) for clip in self.train.clips)
 

@@ -18,7 +18,7 @@ SYSTEMS = {
 Params: frozen dataclass, section `baselines.<system>` of params.yaml; absent, the published sizes;
 train(Corpus, Params) -> model: learns from the training split and writes model.pt, metrics.json and curves.csv, if any;
 about(Corpus, Params) -> str: one sentence for the note under Table 1: what it learnt from and what stands in for what;
-compose(model, Dance) -> list[Note], or sound (T * 735,) float32 of a system that writes no score."""
+compose(model, ClipDance) -> list[Note], or sound (T * 735,) float32 of a system that writes no score."""
 
 
 @dataclass(frozen=True, kw_only=True)

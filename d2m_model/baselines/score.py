@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from dataset_tools.lib.midi import Note, Score, apart, channels, read_midi, read_score, write_midi
+from dataset_tools.lib.midi import MidiScore, Note, apart, channels, read_midi, read_score, write_midi
 
-__all__ = ["Note", "Score", "apart", "channels", "cut", "read_midi", "read_score", "write_midi"]
+__all__ = ["Note", "MidiScore", "apart", "channels", "cut", "read_midi", "read_score", "write_midi"]
 
 
 def cut(notes: Iterable[Note], start: float, seconds: float) -> list[Note]:

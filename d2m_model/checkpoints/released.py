@@ -12,7 +12,7 @@ from torch import nn
 from d2m_model.checkpoints.foreign_file import fit, read_tensors
 from d2m_model.nets.code_generator import GENRES, ReleasedCodeGenerator
 from d2m_model.nets.dance_to_codes import DanceToCodes
-from d2m_model.nets.folding import fold
+from d2m_model.nets.fusing import fuse_for_inference
 from d2m_model.nets.motion_encoder import ReleasedMotionEncoder
 from d2m_model.nets.presets import PRESETS
 from dataset_tools.lib.core.errors import UserError
@@ -74,7 +74,7 @@ def load_released(motion_path: str | Path, generator_path: str | Path, *, level:
     )
     motion = read_tensors(Path(motion_path), _encoder_of(corpus))
     _fill(encoder, generator, Path(motion_path), motion, Path(generator_path), level, corpus)
-    return ReleasedModel(fold(encoder), fold(generator), corpus)
+    return ReleasedModel(fuse_for_inference(encoder), fuse_for_inference(generator), corpus)
 
 
 def published_net(

@@ -47,7 +47,7 @@ class Params(TrainingParams):
     """Frames by which a window may leave its whole second."""
     mirror: bool = True
     """Show half of the dances in a mirror."""
-    judged_windows: int = 16
+    discriminator_windows: int = 16
     """Windows of a batch that the discriminators read."""
     excerpt_windows: int = 16
     """Windows of a batch that are decoded for the wave and mel losses."""
@@ -60,7 +60,7 @@ class Params(TrainingParams):
         require(self.preset in PRESETS, f"preset must be one of {', '.join(PRESETS)}, found '{self.preset}'")
         for name in ("width", "discriminator_width", "learning_rate", "discriminator_learning_rate", "excerpt_seconds"):
             require(getattr(self, name) > 0, f"{name} must be above 0, found {getattr(self, name)}")
-        for name in ("seconds", "steps", "judged_windows", "excerpt_windows"):
+        for name in ("seconds", "steps", "discriminator_windows", "excerpt_windows"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(
             self.excerpt_seconds >= 0.03,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from d2m_model.d2m_gan.params import Params
 from d2m_model.d2m_gan.task import GanTask
-from d2m_model.generate.listening import Listener
+from d2m_model.generate.held_out import HeldOutScorer
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.presets import preset_of
 from d2m_model.nets.variants import variant_of
@@ -48,7 +48,11 @@ def train(
     Raises UserError for shards without train windows, or a loss that is no number.
     """
     preset, run = preset_of(params.preset, variant), run or Run(stage="d2m_gan")
-    shared = {"batch": params.batch, "excerpt_windows": params.excerpt_windows, "judged_windows": params.judged_windows}
+    shared = {
+        "batch": params.batch,
+        "excerpt_windows": params.excerpt_windows,
+        "discriminator_windows": params.discriminator_windows,
+    }
     require_even("d2m_gan", **shared)
     device = seed_everything(params.seed, params.threads)
     refuse_held_out(shards, also)
@@ -60,7 +64,7 @@ def train(
     )
     task = GanTask(preset, level, vqvae, data, params, device)
     if params.measure_every:
-        task.listener = Listener(shards, vqvae, params.measure_clips)
+        task.held_out = HeldOutScorer(shards, vqvae, params.measure_clips)
     curves = train_loop(task, params.steps, params, run)
     if rank() > 0:
         return {}
@@ -70,7 +74,7 @@ def train(
         "level": level, "variant": variant, "preset": preset.name, "seed": params.seed, "steps": params.steps,
         "train_clips": len(windows.clips), "train_windows": len(windows),
         "generator_parameters": sum(p.numel() for p in net.parameters()),
-        "discriminator_parameters": sum(p.numel() for p in task.judge.parameters()),
+        "discriminator_parameters": sum(p.numel() for p in task.discriminator.parameters()),
         "losses": {name: value for name, value in last.items() if name not in measured},
     } | measured  # fmt: skip
     save_generator(out / "model.pt", net, task.codebook.cpu(), variant, inputs_of(windows.shards.info, params.stream))

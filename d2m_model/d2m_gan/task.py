@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
 
 from d2m_model.d2m_gan.params import Params
-from d2m_model.generate.listening import Listener
+from d2m_model.generate.held_out import HeldOutScorer
 from d2m_model.losses.gan_terms import Excerpt, discriminator_term, generator_terms, weighted_sum
 from d2m_model.nets.dance_to_codes import EMBEDDING, DanceToCodes
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
@@ -19,7 +19,7 @@ from d2m_model.training.acceleration import accelerate
 from d2m_model.training.balance import balanced_gradient
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.distributed import share_statistics, world
-from d2m_model.training.loop import Measurement, Watch, descend, ends_row, walk
+from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step, ends_row, optimizer_step
 from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 
@@ -48,24 +48,26 @@ class GanTask:
             AveragedModel(start, multi_avg_fn=moving_average(params.ema), use_buffers=True).requires_grad_(False).eval()
         )
         config = discriminator_config(preset.discriminator, width=params.discriminator_width, scales=preset.scales)
-        self.judge = MultiScaleDiscriminator(config, EMBEDDING if preset.code_order == "none" else 1).to(device)
+        self.discriminator = MultiScaleDiscriminator(config, EMBEDDING if preset.code_order == "none" else 1).to(device)
         self.net.genre_index([clip.genre for clip in data.windows.clips])  # said now, if there is one it does not know
-        self.net.expect(torch.cat(list(data.codes.values())).to(device))
+        self.net.set_code_prior(torch.cat(list(data.codes.values())).to(device))
         self.average.update_parameters(self.net)  # the first of those averaged: a copy
         self.net = share_statistics(self.net, device)
-        self.nets = {"net": self.net, "average": self.average, "judge": self.judge}
-        adam = {"betas": tuple(params.betas), "fused": True}
-        self.adams = {
-            "net": torch.optim.Adam(self.net.parameters(), params.learning_rate, **adam),
+        self.nets = {"net": self.net, "average": self.average, "discriminator": self.discriminator}
+        options = {"betas": tuple(params.betas), "fused": True}
+        self.optimizers = {
+            "net": torch.optim.Adam(self.net.parameters(), params.learning_rate, **options),
         }
         if preset.weights.adversarial or preset.weights.feature:
-            self.adams["judge"] = torch.optim.Adam(self.judge.parameters(), params.discriminator_learning_rate, **adam)
-        for net in (self.net, self.judge):
+            self.optimizers["discriminator"] = torch.optim.Adam(
+                self.discriminator.parameters(), params.discriminator_learning_rate, **options
+            )
+        for net in (self.net, self.discriminator):
             accelerate(net, device, params.precision, params.compile)
         accelerate(self.vqvae.decoders[LEVELS[level]], device, params.sound_precision, params.compile)
-        self.listener: Listener | None = None
+        self.held_out: HeldOutScorer | None = None
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One step of the discriminators and one of the generator; gives every term, unweighted, and the weighted total of
         those that train the generator."""
         params, net, weights, clip = self.params, self.net, self.net.preset.weights, self.params.gradient_norm
@@ -74,25 +76,27 @@ class GanTask:
         with record_function("generator"):
             predicted = net(batch.pose, batch.size, batch.visual, net.genre_index(batch.genres))
         terms = {}
-        shown = -(-params.judged_windows // world())
-        if "judge" in self.adams:
-            judged = discriminator_term(net, self.judge, self.codebook, predicted[:shown], batch.music.codes[:shown])
-            terms["discriminator"] = judged
-            watch(number, terms)
-            descend(judged, self.adams["judge"], clip)
-        self.judge.requires_grad_(False)
+        shown = -(-params.discriminator_windows // world())
+        if "discriminator" in self.optimizers:
+            loss = discriminator_term(
+                net, self.discriminator, self.codebook, predicted[:shown], batch.music.codes[:shown]
+            )
+            terms["discriminator"] = loss
+            guard(number, terms)
+            backward_and_step(loss, self.optimizers["discriminator"], clip)
+        self.discriminator.requires_grad_(False)
         excerpt = excerpt_of(number, predicted.shape[-1], net.level, params)
         if not (net.preset.straight_through or ends_row(number, params.steps, params.log_every)):
             excerpt = excerpt._replace(windows=0)  # what is decoded trains nothing and is wanted for the curves alone
         made = predicted.detach().requires_grad_() if net.preset.balanced else predicted
-        own = generator_terms(net, self.judge, self.vqvae, made, batch.music, excerpt)
-        watch(number, own)
+        own = generator_terms(net, self.discriminator, self.vqvae, made, batch.music, excerpt)
+        guard(number, own)
         total = weighted_sum({name: term for name, term in own.items() if term.requires_grad}, weights)
         if net.preset.balanced:
             self._descend_balanced(own, made, predicted)
         else:
-            descend(total, self.adams["net"], clip)
-        self.judge.requires_grad_(True)
+            backward_and_step(total, self.optimizers["net"], clip)
+        self.discriminator.requires_grad_(True)
         self.average.update_parameters(net)
         return terms | own | {"total": total}
 
@@ -105,18 +109,18 @@ class GanTask:
 
     def measure(self) -> Measurement:
         """How the moving average's music follows held-out dances."""
-        return self.listener.measure(self.average.module)
+        return self.held_out.measure(self.average.module)
 
     def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
-        adam, lookup = self.adams["net"], [self.net.sharpness] if self.net.preset.placed else []
-        adam.zero_grad(set_to_none=True)
+        optimizer, lookup = self.optimizers["net"], [self.net.sharpness] if self.net.preset.codebook_init else []
+        optimizer.zero_grad(set_to_none=True)
         with record_function("backward"):
             gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), made, lookup)
         with record_function("backward"):
             predicted.backward(gradient)
         for parameter, value in zip(lookup, rest, strict=True):
             parameter.grad = value
-        walk(adam, self.params.gradient_norm)
+        optimizer_step(optimizer, self.params.gradient_norm)
 
 
 def moving_average(decay: float) -> Callable:
@@ -136,4 +140,4 @@ def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
     """The part of the batch, or of this process's share of it, that step `number` decodes."""
     wanted = max(1, min(round(params.excerpt_seconds * SAMPLE_RATE / HOPS[LEVELS[level]]), codes - 2))
     first = 1 + int(torch.randint(codes - 1 - wanted, (1,), generator=generator(params.seed, "excerpt", number)))
-    return Excerpt(-(-params.excerpt_windows // world()), first, wanted, -(-params.judged_windows // world()))
+    return Excerpt(-(-params.excerpt_windows // world()), first, wanted, -(-params.discriminator_windows // world()))

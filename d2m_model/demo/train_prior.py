@@ -19,7 +19,7 @@ from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.song_pool import genre_of, open_pool, score_of
 from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.prior.data import Music, MusicData
+from d2m_model.prior.data import MusicData, TrainingMusic
 from d2m_model.prior.model_file import PriorModel, save_prior
 from d2m_model.prior.net import PriorNet
 from d2m_model.prior.params import Params
@@ -92,13 +92,15 @@ def write_codes(pool: Path, codec: Path, level: str, out: Path, count: int, work
         np.savez(file, **found)
 
 
-def read_music(folder: Path, level: str) -> tuple[list[Music], torch.Tensor]:
+def read_music(folder: Path, level: str) -> tuple[list[TrainingMusic], torch.Tensor]:
     """The pool as training music of a level, and the level's codebook, from the files of codes in `folder`."""
     with np.load(folder / f"{level}.npz") as file, np.load(folder / "high.npz") as above:
         own, upper = file["codes"], None if level == "high" else torch.from_numpy(above["codes"])
         times = lambda k: {name: file[f"{name}_{k}"] for name in ("beats", "downbeats", "strength")}
         music = [
-            Music(song=str(k), codes=torch.from_numpy(own[k]), upper=None if upper is None else upper[k], **times(k))
+            TrainingMusic(
+                song=str(k), codes=torch.from_numpy(own[k]), upper=None if upper is None else upper[k], **times(k)
+            )
             for k in range(len(own))
         ]
         return music, torch.from_numpy(file["codebook"])
@@ -128,7 +130,7 @@ def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
     sizes, hop = params.sizes(level, len(codebook)), HOPS[LEVELS[level]]
     data, net = MusicData(music[:-HELD_OUT], sizes, hop), PriorNet(sizes)
     task = PriorTask(net, data, params, device)
-    task.listener = HeldOut(task, MusicData(music[-HELD_OUT:], sizes, hop, jitter=0, mask=0))
+    task.held_out = HeldOut(task, MusicData(music[-HELD_OUT:], sizes, hop, jitter=0, mask=0))
     started = time.monotonic()
     run = Run(stage="train_prior", name=level, state=out / f"state_{level}.pt", resume=True, again="the same command")
     curves = train_loop(task, steps, params, run)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from d2m_model.demo.song_pool import open_pool
-from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
+from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.autoencoding import measure
 from d2m_model.training.loop import Measurement, Run, train_loop
 from d2m_model.training.seeding import generator, seed_everything
@@ -49,7 +49,7 @@ def params_of(level: int, steps: int) -> Params:
         "gradient_norm": 2.0,
         "warm_up": 0.1,
         "mel": 1.0,
-        "revival": 0.05,
+        "dead_code_threshold": 0.05,
     }
     every = {"log_every": 100, "measure_every": 2000, "checkpoint_every": 500, "test_windows": 40, "measure_clips": 20}
     return Params(**sizes, **training, **every, steps=(steps,) * 3)
@@ -94,10 +94,10 @@ class PoolTask(LevelTask):
             _on_rows(net)
             net.forward = self._in_bf16(net.forward)
 
-    def step(self, number: int, watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard) -> dict[str, torch.Tensor]:
         """Do step `number`; the losses."""
         self.number = number
-        return super().step(number, watch)
+        return super().step(number, guard)
 
     def measure(self) -> Measurement:
         """The scores alone, without sounds."""
@@ -162,7 +162,7 @@ def join(parts: Path, out: Path) -> None:
     """One file of JukeBox's layout, in fp16, from the levels in `parts`, and its recipe as .json beside it."""
     check_writable(out)
     model, facts = JukeboxVQVAE(params_of(0, 1).config()), {}
-    for level in LEVELS:
+    for level in JUKEBOX_LEVELS:
         model.take_level(load_vqvae(parts / f"level_{level}.pt"), level)
         facts[f"level_{level}"] = {"hop": HOPS[level]} | json.loads((parts / f"level_{level}.json").read_text())
     with write_aside(out) as aside:
@@ -175,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.command_parser("d2m_model.demo.train_vqvae", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them")
     parser.add_argument(
-        "--level", type=int, choices=LEVELS, default=2, help="JukeBox's level (default: 2, which is 'high')"
+        "--level", type=int, choices=JUKEBOX_LEVELS, default=2, help="JukeBox's level (default: 2, which is 'high')"
     )
     parser.add_argument("--steps", type=int, default=10_000, help="training steps (default: 10000)")
     parser.add_argument("--coarse", type=float, default=0.9, help="share of the steps in bf16 (default: 0.9)")

@@ -13,12 +13,12 @@ from d2m_model.evaluate.params import Params
 from d2m_model.metrics import overview
 from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.code_health import code_rate, hum_scores, longest_copy
-from d2m_model.metrics.controls import beat_controls, control_sounds, drawn_from
+from d2m_model.metrics.controls import beat_controls, control_audio, drawn_from
 from d2m_model.metrics.embedding import Embedder, score_embedded
-from d2m_model.metrics.inputs import PairedSounds, as_long, read_rhythm, read_sound, training_files, true_rhythm, uneven
+from d2m_model.metrics.inputs import PairedAudio, as_long, read_audio, read_rhythm, training_files, true_rhythm, uneven
 from d2m_model.metrics.motion_beats import motion_beats
 from d2m_model.metrics.scoring import Reference, rhythm_scores, score_system
-from d2m_model.metrics.systems import RECONSTRUCTED, Music, named_systems
+from d2m_model.metrics.systems import RECONSTRUCTED, SystemAudio, named_systems
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import names_of
@@ -29,18 +29,18 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def score_pairs(
-    pairs: PairedSounds, params: Params, train: Path | None = None, embedder: Embedder | None = None
+    pairs: PairedAudio, params: Params, train: Path | None = None, embedder: Embedder | None = None
 ) -> dict:
     """Score generated sounds and the controls that need no VQ-VAE: {'clips', 'songs', 'remarks', 'systems'}, and where
     there is a folder of training music with its embedder 'embedding' and 'genre'."""
     reference = Reference(audio=pairs.reference, songs=pairs.songs)
     files = [path for path, _ in training_files(train)] if train else []
-    drawn = (lambda rng: read_sound(files[int(rng.integers(len(files)))])) if files else None
-    systems = {"generated": pairs.generated} | control_sounds(pairs.reference, reference.song_of, params.seed, drawn)
+    drawn = (lambda rng: read_audio(files[int(rng.integers(len(files)))])) if files else None
+    systems = {"generated": pairs.generated} | control_audio(pairs.reference, reference.song_of, params.seed, drawn)
     scored = score_all(systems, {"generated": "model"}, reference, params)[0]
     facts = {}
     if train:
-        known = ((read_sound(path), genre) for path, genre in training_files(train))
+        known = ((read_audio(path), genre) for path, genre in training_files(train))
         cut = {
             name: {c: as_long(a, len(pairs.reference[c])) for c, a in sounds.items()}
             for name, sounds in systems.items()
@@ -96,7 +96,7 @@ def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[
 
 def code_health(
     systems: Mapping,
-    named: Mapping[str, Music],
+    named: Mapping[str, SystemAudio],
     own: Mapping,
     train: ShardSet,
     synthesizer: Path,
@@ -132,7 +132,7 @@ def _audio(shards: ShardSet, clip) -> np.ndarray:
 
 
 def systems_of(layout: Layout, own: Mapping[str, np.ndarray], split: str) -> dict[str, dict[str, np.ndarray]]:
-    """{system: {clip: sound}} of every system that params.yaml names. Raises as `named_systems` and `Music.sounds`."""
+    """{system: {clip: sound}} of every system that params.yaml names. Raises as `named_systems` and `SystemAudio.sounds`."""
     systems = {}
     for name, music in named_systems(layout).items():
         found = music.sounds(set(own), split)
@@ -153,7 +153,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
     embedder = Embedder(params.embedding, layout)  # before any scoring, for its weights may not be had
     for level in levels:
         systems[f"{RECONSTRUCTED} {level}"] = reconstructions(own, synthesizer, level)
-    systems |= control_sounds(own, songs, params.seed, drawn_from(train))
+    systems |= control_audio(own, songs, params.seed, drawn_from(train))
     truth, rhythm = (
         true_rhythm(layout.stage("sources") / "truth", clips),
         read_rhythm(layout.stage("evaluate").parent / "rhythm/beats", clips),
@@ -244,7 +244,7 @@ def as_text(metrics: dict, protocols: tuple[str, ...]) -> str:
             lines += [title, table.to_string(index=False), ""]
         lines[-1:] = [overview.policy_line(next(iter(metrics["systems"].values())), protocol), ""]
     if any("sound" in s for s in metrics["systems"].values()):
-        lines += ["Sound", overview.sound_table(metrics["systems"]).to_string(index=False), ""]
+        lines += ["Sound", overview.audio_table(metrics["systems"]).to_string(index=False), ""]
     return "\n".join([*lines, overview.control_note(metrics)])
 
 

@@ -56,7 +56,7 @@ class Composer(Protocol):
         """Equal dances and parameters give equal sounds, whatever came before."""
 
 
-class Generator:
+class WindowComposer:
     """D2M-GAN's generator of one window."""
 
     def __init__(self, model: WindowModel, level: str):
@@ -80,7 +80,7 @@ class Generator:
         return Made(normalise(denoise(audio, params.denoise), params.loudness, params.peak))
 
 
-class Rhythmic:
+class PriorComposer:
     """A prior, which makes codes from the dance's beats, in one piece."""
 
     stream = "beats"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2m_model.generate.composing import Composer, Generator, Rhythmic
+from d2m_model.generate.composing import Composer, PriorComposer, WindowComposer
 from d2m_model.nets.variants import PRIOR
 from d2m_model.prior.player import load_player
 from d2m_model.training.music_model import MusicModel, load_generator
@@ -54,13 +54,13 @@ def load_model(
     """
     files = trained(layout, level, variant)
     if variant == PRIOR:
-        return Rhythmic(load_player(layout, level))
+        return PriorComposer(load_player(layout, level))
     model = MusicModel.load(*files, inputs)
     if genre and not model.net.genres:
         raise UserError(
             f"{files[0]}: was not told its dances' genres in training, so --genre changes nothing; leave it out"
         )
-    return Generator(model if genre is None else model.for_genre(genre), level)
+    return WindowComposer(model if genre is None else model.for_genre(genre), level)
 
 
 def load_models(

@@ -90,7 +90,7 @@ def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *
                 if copy:
                     raise _CannotHold from None
                 raise UserError(f"{out}: can't be written: {err}") from None
-            for packet in merge(packets, _sound_packets(sound, audio, delay), key=_when):
+            for packet in merge(packets, _audio_packets(sound, audio, delay), key=_when):
                 with _ffmpeg_writing(out):
                     target.mux(packet)
         if copy and _look(aside) != _look(video):
@@ -209,7 +209,7 @@ def _encoded(source, shown, target, zero: Fraction, name: str) -> tuple[av.Video
     return picture, packets()
 
 
-def _sound_packets(sound, audio: np.ndarray, delay: float) -> Iterator[av.Packet]:
+def _audio_packets(sound, audio: np.ndarray, delay: float) -> Iterator[av.Packet]:
     rate = sound.codec_context.sample_rate
     first = round(delay * rate)
     samples = np.concatenate(

@@ -9,7 +9,7 @@ from d2m_model.generate.own_songs import read_song, read_songs
 from d2m_model.generate.song_fit import Fit, best_fit
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats
-from dataset_tools.lib.sound.stretching import stretched
+from dataset_tools.lib.audio.stretching import stretched
 
 RATES = (22050, 24000, 32000, 44100, 48000)
 """Samples a second that are kept; other sounds are resampled to OTHERWISE."""

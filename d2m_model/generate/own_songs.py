@@ -13,15 +13,15 @@ import numpy as np
 from d2m_model.generate.given_files import SONGS, songs_of
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
+from dataset_tools.lib.audio.mono import mono_of
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
 from dataset_tools.lib.parallel.workers import progress
-from dataset_tools.lib.sound.mono import mono_of
-from dataset_tools.lib.video.media import open_media, sound_streams
-from dataset_tools.lib.video.video_io import read_sound
+from dataset_tools.lib.video.media import audio_streams, open_media
+from dataset_tools.lib.video.video_io import read_audio
 
 REACH = 0.05
 """Seconds either way of a tracked beat in which its attack is looked for."""
@@ -38,7 +38,7 @@ MOST_SECONDS = 1800
 
 
 @dataclass(frozen=True, kw_only=True)
-class Song:
+class OwnSong:
     """One audio file and its beats."""
 
     path: Path
@@ -56,10 +56,10 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
     Raises UserError: no sound, shorter than a second, longer than half an hour, not readable.
     """
     seconds, rate = _length(path)
-    if seconds > MOST_SECONDS or seconds * rate > limits.SOUND_SAMPLES:
-        most = min(MOST_SECONDS, limits.SOUND_SAMPLES / max(1, rate)) / 60
+    if seconds > MOST_SECONDS or seconds * rate > limits.AUDIO_SAMPLES:
+        most = min(MOST_SECONDS, limits.AUDIO_SAMPLES / max(1, rate)) / 60
         raise UserError(f"{path}: over {seconds / 60:.0f} min long at {rate} Hz; a song may have {most:.0f}: cut it")
-    found = read_sound(path)
+    found = read_audio(path)
     if found is None or not found[0].shape[1]:
         raise UserError(f"{path}: has no sound; leave it out of the folder")
     if found[0].shape[1] < LEAST_SECONDS * found[1]:
@@ -71,7 +71,7 @@ def _length(path: Path) -> tuple[float, int]:
     """Seconds that the sound of a file that is read lasts, by its packets (no decoding; what the header says may be missing or wrong),
     counted a little beyond MOST_SECONDS; and samples a second. 0 for a file without sound."""
     with open_media(path) as media:
-        stream = next(iter(sound_streams(media)), None)
+        stream = next(iter(audio_streams(media)), None)
         if stream is None:
             return 0.0, 0
         seconds = 0.0
@@ -82,7 +82,9 @@ def _length(path: Path) -> tuple[float, int]:
         return seconds, stream.codec_context.sample_rate
 
 
-def read_songs(folder: Path, cache: Path, tracker: Tracker = librosa_beats, tracked_by: str = "librosa") -> list[Song]:
+def read_songs(
+    folder: Path, cache: Path, tracker: Tracker = librosa_beats, tracked_by: str = "librosa"
+) -> list[OwnSong]:
     """Every song of a folder and of the folders in it, in the order of their names.
 
     Beats are tracked once for each content of a file and kept in `cache`; `tracked_by` names the tracker there. Files
@@ -113,7 +115,7 @@ def read_songs(folder: Path, cache: Path, tracker: Tracker = librosa_beats, trac
             cache.mkdir(parents=True, exist_ok=True)
             write_beats(kept, beats)
             beats = read_beats(kept)  # rounded as in the file, so that the next run finds the same
-        songs.append(Song(path=path, beats=beats))
+        songs.append(OwnSong(path=path, beats=beats))
     if not songs:
         raise UserError(f"{folder}: none of its {len(paths)} audio files can be read")
     return songs

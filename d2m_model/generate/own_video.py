@@ -74,14 +74,14 @@ class Posed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dance(Posed):
+class VideoDance(Posed):
     """One video as a model sees it."""
 
     visual: np.ndarray
     """(W, 2048) float32, row w for the window that starts at second w; at least one row."""
 
 
-def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None) -> Dance:
+def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None) -> VideoDance:
     """Normalise a video into the folder `scratch`, find its dancers and compute its visual features, with the weights
     and settings of params.yaml. With `given` its dancer is the one of a pose file, cut to the video's length.
 
@@ -95,7 +95,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     features = load_visual_features(settings.pop("weights"), layout, **settings)
     frames = len(posed.pose)
     visual = features(held(progress(read_clip(scratch / CLIP, frames), "visual features", frames), WINDOW))
-    return Dance(pose=posed.pose, size=posed.size, visual=visual, begin=posed.begin)
+    return VideoDance(pose=posed.pose, size=posed.size, visual=visual, begin=posed.begin)
 
 
 def read_posed(
@@ -116,7 +116,7 @@ def read_posed(
     from dataset_tools.clips.normalise import normalise_video
     from dataset_tools.lib.video.clip_reader import read_clip
     from dataset_tools.lib.video.video_io import nearest_time, timed_frames
-    from dataset_tools.pose.poser import Poser
+    from dataset_tools.pose.estimator import PoseEstimator
     from dataset_tools.pose.tracking import track
 
     clips, posing = (
@@ -138,8 +138,10 @@ def read_posed(
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
     best = None
     for network in networks(layout, posing.weights, posing.layout, posing.long_edge, any_estimator=any_estimator):
-        poser = Poser(network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size)
-        people = poser.found(poser.begin(progress(read_clip(clip, made.frames), "pose", made.frames)))
+        estimator = PoseEstimator(
+            network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size
+        )
+        people = estimator.found(estimator.begin(progress(read_clip(clip, made.frames), "pose", made.frames)))
         posed = Posed(pose=track(people, made.width, made.height, **kept), size=(made.width, made.height), begin=begin)
         best = max(best or posed, posed, key=lambda p: p.coverage)
         if best.coverage >= ENOUGH:
@@ -161,9 +163,9 @@ def _check_frames(video: Path, frames: int) -> int:
     return frames
 
 
-def dance_of_pose(given: ReadPose) -> Dance:
+def dance_of_pose(given: ReadPose) -> VideoDance:
     """The dance of a pose file without its video: its visual features are all zero, for there is no picture to describe."""
-    return Dance(pose=given.pose[:, None], size=given.size, visual=np.zeros((1, I3D_WIDTH), np.float32), begin=0.0)
+    return VideoDance(pose=given.pose[:, None], size=given.size, visual=np.zeros((1, I3D_WIDTH), np.float32), begin=0.0)
 
 
 def _as_long(pose: np.ndarray, frames: int) -> np.ndarray:

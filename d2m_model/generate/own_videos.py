@@ -24,12 +24,12 @@ from d2m_model.generate.takes import Again
 from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats, as_written, read_beats
 from d2m_model.rhythm.model import load_rhythm
+from dataset_tools.lib.audio.mono import mono_of
 from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
-from dataset_tools.lib.sound.mono import mono_of
 from dataset_tools.lib.video.video_io import nearest_time, probe, timed_frames
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dataset_tools.lib.audio.crossfade import crossfade
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.lib.sound.crossfade import crossfade
 
 LEAST = 0.1
 """Seconds of a region."""

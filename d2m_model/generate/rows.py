@@ -6,7 +6,7 @@ from dataset_tools.lib.core.schema import Row
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoundRow(Row):
+class AudioScores(Row):
     """One row of rows.csv: a test clip's music."""
 
     seconds: float

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2m_model.generate.own_songs import Song
+from d2m_model.generate.own_songs import OwnSong
 from dataset_tools.lib.core.errors import UserError
 
 LIMIT = 0.08
@@ -33,7 +33,7 @@ TRIED = 500
 class Fit:
     """An excerpt of a song, and how it is laid on the dance."""
 
-    song: Song
+    song: OwnSong
     moments: list[tuple[float, float]]
     """(second of the song, second of the dance), ascending, at least two; see `stretching`."""
     speeds: tuple[float, float]
@@ -48,7 +48,7 @@ class Fit:
 class _Place:
     """The dance's beats on a song: its first on the song's beat number `first`."""
 
-    song: Song
+    song: OwnSong
     times: np.ndarray
     """(n,) seconds of the song that fall on the dance's beats."""
     score: float
@@ -56,7 +56,11 @@ class _Place:
 
 
 def best_fit(
-    songs: Sequence[Song], beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None = None
+    songs: Sequence[OwnSong],
+    beats: np.ndarray,
+    downbeats: np.ndarray,
+    seconds: float,
+    strength: np.ndarray | None = None,
 ) -> Fit:
     """The best-fitting excerpt for a dance of `seconds` with beats (n,) and down-beats (m,), ascending seconds, and the
     beats' strengths (n,) within 0..1 where they are known.
@@ -86,7 +90,7 @@ def counted(beats: np.ndarray) -> np.ndarray:
 
 
 def _places(
-    song: Song, beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None
+    song: OwnSong, beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None
 ) -> Iterator[_Place]:
     """Every place in a song whose mean speed is within LIMIT and that has sound for the whole dance."""
     heard = song.beats
@@ -182,7 +186,7 @@ def _taut(at: np.ndarray, values: np.ndarray, offset: float) -> tuple[list[int],
             return [*bends, len(at) - 1], np.array([*heights, height + slope * run])
 
 
-def _why_none(songs: Sequence[Song], beats: np.ndarray, seconds: float) -> str:
+def _why_none(songs: Sequence[OwnSong], beats: np.ndarray, seconds: float) -> str:
     tempo = 60 * (counted(beats)[-1]) / (beats[-1] - beats[0])
     known = [(song, song.beats.tempo / count) for song in songs if song.beats.tempo for count in COUNTS]
     if not known:

@@ -10,7 +10,7 @@ from d2m_model.generate.beats import write_beats
 from d2m_model.generate.composing import Composer, Dance
 from d2m_model.generate.finish import write_wav
 from d2m_model.generate.params import Params
-from d2m_model.generate.rows import SoundRow
+from d2m_model.generate.rows import AudioScores
 from d2m_model.rhythm.beats_file import read_beats
 from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.timebase import frames_to_seconds
@@ -37,7 +37,7 @@ def generate_split(
     *,
     rhythm: Path,
     beats: bool = False,
-) -> list[SoundRow]:
+) -> list[AudioScores]:
     """Write <clip_id>.wav for every clip of `shards`, <clip_id>.codes.npy where the composer draws codes, with `beats` a .json
     beside each, and rows.csv; those of earlier runs are removed. load: gives the model, in each of `params.workers` processes.
     rhythm: folder of the clips' beats, as the stage `rhythm` reads them from the motion."""
@@ -51,7 +51,7 @@ def generate_split(
     for stale in (f for pattern in ("*.wav", "*.codes.npy") for f in folder.glob(pattern) if f.name not in written):
         stale.unlink()
     rows = [row for row, _ in made]
-    write_records(folder / "rows.csv", rows, SoundRow)
+    write_records(folder / "rows.csv", rows, AudioScores)
     return rows
 
 
@@ -70,7 +70,7 @@ def _generate_clip(
     rhythm: Path,
     beats: bool,
     entry: ClipEntry,
-) -> tuple[SoundRow, set[str]]:
+) -> tuple[AudioScores, set[str]]:
     """Write the files of one clip; gives its row and the names of its sound and codes."""
     model = _loaded(load)
     made, seconds = (
@@ -90,5 +90,5 @@ def _generate_clip(
             seed=params.seed,
             seconds=seconds,
         )
-    row = SoundRow(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
+    row = AudioScores(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
     return row, {sound, codes} if made.codes else {sound}

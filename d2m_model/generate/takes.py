@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generate.composing import Dance, Rhythmic
+from d2m_model.generate.composing import Dance, PriorComposer
 from d2m_model.generate.finish import normalise
 from d2m_model.generate.params import Params
 from d2m_model.generate.regions import Region, splice
 from d2m_model.generate.regions import made_again as regions_made_again
 from d2m_model.training.shard_data import peak_gain
+from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
-from dataset_tools.lib.sound.sound_file import read_samples
 
 FADE = 0.03
 """Seconds in which a new part comes in and goes, within its region."""
@@ -33,7 +33,7 @@ class Again:
     redo: str | None = None
     keep: str | None = None
 
-    def made(self, composer: Rhythmic, dance: Dance, params: Params) -> np.ndarray:
+    def made(self, composer: PriorComposer, dance: Dance, params: Params) -> np.ndarray:
         """`made_again` of the file. Raises UserError as that and `regions`."""
         return made_again(composer, dance, params, self.audio, self.regions())
 
@@ -63,7 +63,7 @@ def read_take(path: Path) -> np.ndarray:
 
 
 def made_again(
-    composer: Rhythmic, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]
+    composer: PriorComposer, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]
 ) -> np.ndarray:
     """A take (S,) with these regions made anew: each goes on from what stands before it, under the dance's beats, as loud as
     that is. Outside the regions every sample is the take's own. Raises UserError where the take is of another length."""

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from dataset_tools.lib.audio.crossfade import crossfade
 from dataset_tools.lib.core.timebase import FPS, frames_to_samples
-from dataset_tools.lib.sound.crossfade import crossfade
 
 
 class WindowModel(Protocol):

@@ -54,7 +54,7 @@ def headphone_stimuli() -> list[Stimulus]:
     ]
 
 
-def hands(systems: list[str], clips: list[str], items: int, seed: int) -> Iterator[list[tuple[str, str]]]:
+def rater_assignments(systems: list[str], clips: list[str], items: int, seed: int) -> Iterator[list[tuple[str, str]]]:
     """For rater 0, 1, … the `items` (system, clip) they judge, all different, without end.
 
     Dealt from a deck that holds every pair once, shuffled anew each time round, in blocks in which each clip comes once
@@ -102,7 +102,7 @@ def session(
         if not pairs:
             continue
         systems, clips = (list(dict.fromkeys(names)) for names in zip(*pairs))
-        dealer = hands(systems, clips, min(items, len(pairs)), _number(seed, task))
+        dealer = rater_assignments(systems, clips, min(items, len(pairs)), _number(seed, task))
         hand = next(h for number, h in enumerate(dealer) if number == rater)
         rng = _rng(seed, rater, task)
         ordered = _spread([pairs[pair] for pair in hand], rng)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from d2m_model.listen.design import ORDERS
-from d2m_model.metrics.controls import CONTROLS, control_sounds, drawn_from
-from d2m_model.metrics.inputs import read_sound
+from d2m_model.metrics.controls import CONTROLS, control_audio, drawn_from
+from d2m_model.metrics.inputs import read_audio
 from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -41,7 +41,7 @@ def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str
     return {"coherence": [*both, MISMATCHED], "quality": both}
 
 
-def fingerprint(layout: Layout, split: str, systems: list[str], clips: list[str]) -> str:
+def study_key(layout: Layout, split: str, systems: list[str], clips: list[str]) -> str:
     """Hash of the files that the study's sounds come from: votes on sounds made anew would be on something else."""
     shards, known = layout.stage("shards"), named_systems(layout)
     files = sorted(shards.glob(f"{split}-*.h5"))
@@ -59,7 +59,7 @@ def fingerprint(layout: Layout, split: str, systems: list[str], clips: list[str]
     return item_key(1, *(file_sha256(f) for f in files))
 
 
-def system_sounds(layout: Layout, shards: ShardSet, system: str, clips: list[str], seed: int) -> dict[str, np.ndarray]:
+def system_audio(layout: Layout, shards: ShardSet, system: str, clips: list[str], seed: int) -> dict[str, np.ndarray]:
     """{clip: sound (S,)} of one system, each as long as the clip: what is missing is silent. Raises UserError where a sound
     is missing."""
     own = {c.clip_id: shards.read(c.clip_id, 0, c.frames).audio for c in shards.clips}
@@ -67,14 +67,14 @@ def system_sounds(layout: Layout, shards: ShardSet, system: str, clips: list[str
         return _reconstructed(layout, system.removeprefix(RECONSTRUCTED).strip(), {clip: own[clip] for clip in clips})
     if system in CONTROLS:
         draw = drawn_from(ShardSet(layout.stage("shards"), "train")) if system == TRAINING_SONG else None
-        made = control_sounds(own, {c.clip_id: c.song for c in shards.clips}, seed, draw).get(system, {})
+        made = control_audio(own, {c.clip_id: c.song for c in shards.clips}, seed, draw).get(system, {})
         if not made.keys() >= set(clips):
             raise UserError(
                 f"{layout.stage('shards')}: all {shards.split} clips have one song; mismatched music needs a second one"
             )
         return {clip: made[clip] for clip in clips}
     folder = named_systems(layout)[system].folder
-    sounds = {clip: read_sound(folder / f"{clip}.wav") for clip in clips}
+    sounds = {clip: read_audio(folder / f"{clip}.wav") for clip in clips}
     return {clip: np.pad(a, (0, max(0, len(own[clip]) - len(a))))[: len(own[clip])] for clip, a in sounds.items()}
 
 

@@ -53,7 +53,7 @@ def make_files(
     frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in shards.clips}
     heard = {}
     for system in progress(systems, "listen: sounds"):
-        found = sounds.system_sounds(layout, shards, system, clips, params.seed)
+        found = sounds.system_audio(layout, shards, system, clips, params.seed)
         heard |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}
     gains, level = sounds.loudness_gains(heard, params.loudness)
     if level < params.loudness - 0.05:

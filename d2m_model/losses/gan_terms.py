@@ -40,7 +40,7 @@ class Excerpt(NamedTuple):
     """First code, at least 1, for a window's first and last code may reach over the edge of its audio."""
     codes: int
     """Number of codes; first + codes < L."""
-    judged: int = 1_000_000
+    discriminator_windows: int = 1_000_000
     """How many of the batch's windows, from the first, the discriminators read: all unless told."""
 
 
@@ -88,9 +88,9 @@ def weighted_sum(terms: dict[str, torch.Tensor], weights: LossWeights) -> torch.
     return sum(getattr(weights, name) * value for name, value in terms.items())
 
 
-def judged(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+def discriminator_input(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     """What the discriminators get to see of generated codes (B, 64, L)."""
-    shown = net.look_up(predicted, codebook) if net.preset.judge_entries else predicted
+    shown = net.look_up(predicted, codebook) if net.preset.discriminate_entries else predicted
     return as_sequence(shown, net.preset.code_order)
 
 
@@ -102,7 +102,7 @@ def discriminator_term(
     predicted (B, 64, L): generated codes, which get no gradient from it; codes (B, L): the real music's.
     """
     real = as_sequence(F.embedding(codes, codebook).transpose(1, 2), net.preset.code_order)
-    fake = judged(net, predicted.detach(), codebook)
+    fake = discriminator_input(net, predicted.detach(), codebook)
     with record_function("discriminators, their step: real"):
         real_scores, _ = discriminator(real)
     with record_function("discriminators, their step: generated"):
@@ -128,12 +128,14 @@ def generator_terms(
     real = F.embedding(target.codes, codebook).transpose(1, 2)
     if weights.adversarial or weights.feature:
         with record_function("discriminators, generator's step: generated"):
-            scores, fake_features = discriminator(judged(net, predicted[: excerpt.judged], codebook))
+            scores, fake_features = discriminator(
+                discriminator_input(net, predicted[: excerpt.discriminator_windows], codebook)
+            )
         if weights.adversarial:
             terms["adversarial"] = adversarial_term(scores)
         if weights.feature:
             with record_function("discriminators, generator's step: real"), torch.no_grad():
-                _, real_features = discriminator(as_sequence(real[: excerpt.judged], preset.code_order))
+                _, real_features = discriminator(as_sequence(real[: excerpt.discriminator_windows], preset.code_order))
             terms["feature"] = feature_term(real_features, fake_features)
     if weights.latent:
         terms["latent"] = F.l1_loss(predicted, target.latents)

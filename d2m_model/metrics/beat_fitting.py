@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2m_model.metrics.inputs import Beats
+from d2m_model.metrics.inputs import ReferenceBeats
+from dataset_tools.lib.audio.stretching import stretched
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.lib.sound.stretching import stretched
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,7 @@ class Beaten:
 
     audio: np.ndarray
     """Mono float32 (S,) at 22 050 Hz."""
-    rhythm: Beats
+    rhythm: ReferenceBeats
 
     @property
     def gap(self) -> float:
@@ -32,7 +32,7 @@ def nearest_tempo(songs: Mapping[str, Beaten], gap: float, most: float = 1.5) ->
     return best if best is not None and np.isfinite(gap) and far[best] <= np.log(most) else None
 
 
-def fitted_to_beats(song: Beaten, dance: Beats, samples: int) -> np.ndarray:
+def fitted_to_beats(song: Beaten, dance: ReferenceBeats, samples: int) -> np.ndarray:
     """`samples` of a song, float32, whose beats fall on the dance's, two at least, and its bars on the dance's down-beats.
 
     The song goes round from its last bar to its first where it is too short; before the first and after the last beat the
@@ -45,7 +45,7 @@ def fitted_to_beats(song: Beaten, dance: Beats, samples: int) -> np.ndarray:
     return stretched(audio[None], SAMPLE_RATE, list(zip(found, wanted, strict=True)), samples / SAMPLE_RATE)[0]
 
 
-def _filled(dance: Beats, seconds: float) -> tuple[np.ndarray, int]:
+def _filled(dance: ReferenceBeats, seconds: float) -> tuple[np.ndarray, int]:
     """(beats from at most 0 s to past `seconds`, going on with the gaps at either end; index of the first down-beat)."""
     beats, downbeats = dance.beats, dance.downbeats
     before, after = beats[1] - beats[0], beats[-1] - beats[-2]

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_tempo
-from d2m_model.metrics.inputs import Beats, true_rhythm
+from d2m_model.metrics.inputs import ReferenceBeats, true_rhythm
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 CONTROLS = ("ground truth", "shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
-"""Names of the sounds of `control_sounds`."""
+"""Names of the sounds of `control_audio`."""
 FITTED, RHYTHM = "fitted song", "rhythm clicks"
 """Controls that know the dance's beats: the true ones, and those that the stage `rhythm` reads from its motion."""
 
@@ -34,13 +34,13 @@ def clicks_at(starts: np.ndarray, samples: int) -> np.ndarray:
     return audio
 
 
-def rhythm_clicks(rhythm: Mapping[str, Beats], samples: Mapping[str, int]) -> dict[str, np.ndarray]:
+def rhythm_clicks(rhythm: Mapping[str, ReferenceBeats], samples: Mapping[str, int]) -> dict[str, np.ndarray]:
     """{clip: clicks at the beats that were read from its motion}. samples : of each clip."""
     return {c: clicks_at(np.round(found.beats * SAMPLE_RATE).astype(int), samples[c]) for c, found in rhythm.items()}
 
 
 def fitted_songs(
-    songs: Mapping[str, Beaten], dances: Mapping[str, Beats], samples: Mapping[str, int]
+    songs: Mapping[str, Beaten], dances: Mapping[str, ReferenceBeats], samples: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
     """{clip: the training song of the nearest tempo, stretched so that its beats fall on the dance's}.
 
@@ -70,7 +70,7 @@ def fitted(audio: np.ndarray, samples: int, offset: int = 0) -> np.ndarray:
     return np.resize(np.roll(audio, -offset), samples).astype(np.float32)
 
 
-def derangement(songs: list[str], seed: int) -> list[int]:
+def draw_other_song(songs: list[str], seed: int) -> list[int]:
     """For each item the index of one with another song, spread as evenly as a seeded draw gives."""
     rng = np.random.default_rng(seed)
     picks = []
@@ -81,7 +81,7 @@ def derangement(songs: list[str], seed: int) -> list[int]:
 
 
 def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
-    """What draws the whole music (S,) of a training clip, for `control_sounds`."""
+    """What draws the whole music (S,) of a training clip, for `control_audio`."""
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         clip = train.clips[int(rng.integers(len(train.clips)))]
@@ -91,7 +91,7 @@ def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
 
 
 def beat_controls(
-    samples: Mapping[str, int], train: ShardSet, truth: Path, rhythm: Mapping[str, Beats]
+    samples: Mapping[str, int], train: ShardSet, truth: Path, rhythm: Mapping[str, ReferenceBeats]
 ) -> dict[str, dict[str, np.ndarray]]:
     """The controls that know beats, of those that there are: {control: {clip: sound}}.
 
@@ -111,7 +111,7 @@ def beat_controls(
     return {name: sounds for name, sounds in made.items() if sounds}
 
 
-def control_sounds(
+def control_audio(
     own: Mapping[str, np.ndarray],
     songs: Mapping[str, str],
     seed: int,
@@ -123,7 +123,7 @@ def control_sounds(
     it there is no such control. A clip without another song's clip beside it has no shuffled ground truth.
     """
     clips = sorted(own)
-    other = derangement([songs[c] for c in clips], seed)
+    other = draw_other_song([songs[c] for c in clips], seed)
     rng = np.random.default_rng(seed)
     result: dict[str, dict[str, np.ndarray]] = {name: {} for name in CONTROLS}
     for i, clip in enumerate(clips):

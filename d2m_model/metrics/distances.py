@@ -42,7 +42,7 @@ def frechet_of(a: Moments, b: Moments) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Music:
+class EmbeddedMusic:
     """Reference music as points (M, D), M at least 2; what does not depend on the system is found once and kept."""
 
     points: np.ndarray
@@ -74,7 +74,7 @@ class Music:
         return np.exp(-cdist(a, b, "sqeuclidean") / (2 * self.width**2))
 
 
-def kernel_distance(points: np.ndarray, music: Music) -> Callable[[np.ndarray], float]:
+def kernel_distance(points: np.ndarray, music: EmbeddedMusic) -> Callable[[np.ndarray], float]:
     """KAD of those points that a mask (N,) keeps, two at least: 100 times the unbiased estimate of the squared maximum mean
     discrepancy under a Gaussian kernel as wide as the reference's median distance (Chung et al., 2025). It needs no normal
     distribution and few points; equal distributions are at 0 on average, so it can be a little below.
@@ -111,7 +111,7 @@ def jackknife(measure: Callable[[np.ndarray], float], owners: Sequence[str]) -> 
 
 
 def distance_scores(
-    points: np.ndarray, music: Music, seed: int, *, clips: Sequence[str], songs: Sequence[str] | None = None, coded: Music | None = None,
+    points: np.ndarray, music: EmbeddedMusic, seed: int, *, clips: Sequence[str], songs: Sequence[str] | None = None, coded: EmbeddedMusic | None = None,
 ) -> dict:  # fmt: skip
     """{'fad': FAD, FAD∞ and FAD to coded music, 'kad': KAD} of one system with intervals over clips and songs.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
-from d2m_model.metrics.distances import Music, distance_scores
+from d2m_model.metrics.distances import EmbeddedMusic, distance_scores
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
@@ -77,7 +77,7 @@ class Database:
 
     def __post_init__(self):
         object.__setattr__(self, "segments", np.concatenate([s.segments for s in self.sounds]))
-        object.__setattr__(self, "music", Music(np.concatenate([s.patches for s in self.sounds])))
+        object.__setattr__(self, "music", EmbeddedMusic(np.concatenate([s.patches for s in self.sounds])))
         object.__setattr__(self, "labels", np.repeat(list(self.genres), [len(s.segments) for s in self.sounds]))
 
     def nearest(self, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +144,7 @@ def score_embedded(
         level: [p.patches for audio in sounds if (p := embed(audio, embedder))]
         for level, sounds in (coded or {}).items()
     }
-    played = {level: Music(np.concatenate(found)) for level, found in again.items() if found}
+    played = {level: EmbeddedMusic(np.concatenate(found)) for level, found in again.items() if found}
     result = {}
     for name, found in points.items():
         weights = resamples(len(found), [songs[c] for c in found] if songs else None, draws=draws, seed=seed)
@@ -163,7 +163,7 @@ def score_embedded(
 
 def embedding_scores(
     points: Mapping[str, Embedded | None], database: Database, genres: Mapping[str, str] | None, scale: float,
-    weights: Mapping[str, np.ndarray], seed: int, songs: Mapping[str, str] | None = None, coded: Music | None = None,
+    weights: Mapping[str, np.ndarray], seed: int, songs: Mapping[str, str] | None = None, coded: EmbeddedMusic | None = None,
 ) -> tuple[dict, dict[str, dict]]:  # fmt: skip
     """Genre accuracy, novelty, FAD and KAD of one system.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.lib.audio.audio_file import Samples, read_samples
 from dataset_tools.lib.core.array_file import read_npz
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.json_file import read_json
@@ -13,7 +14,6 @@ from dataset_tools.lib.core.limits import CLIP_SECONDS, regular_file, shown
 from dataset_tools.lib.core.names import find_file, leads_out, plain
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.lib.sound.sound_file import Samples, read_samples
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 TOLERANCE = 0.1
@@ -43,14 +43,14 @@ def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
     return soxr.resample(audio, rate, SAMPLE_RATE)
 
 
-def read_sound(path: Path) -> np.ndarray:
+def read_audio(path: Path) -> np.ndarray:
     """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite: its channels in one as `mono.mono_of` says. Raises
     as `_heard`."""
     return _heard(path)[0]
 
 
 def _heard(path: Path) -> tuple[np.ndarray, Samples]:
-    """A sound as `read_sound` gives it, and as the file has it. Raises UserError as `sound_file.read_samples`, and for a sound
+    """A sound as `read_audio` gives it, and as the file has it. Raises UserError as `sound_file.read_samples`, and for a sound
     too short to have a sample."""
     found = read_samples(path, mono=True)
     audio = prepared(found.audio, found.rate)
@@ -61,7 +61,7 @@ def _heard(path: Path) -> tuple[np.ndarray, Samples]:
     return audio, found
 
 
-def sound_files(folder: Path) -> dict[str, Path]:
+def audio_files(folder: Path) -> dict[str, Path]:
     """{stem: file} of the sound files of a folder, hidden ones left out. UserError if there is none, two of a stem, or one that
     is no regular file, such as a pipe."""
     if not Path(folder).is_dir():
@@ -79,7 +79,7 @@ def sound_files(folder: Path) -> dict[str, Path]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedSounds:
+class PairedAudio:
     """Two folders, paired."""
 
     generated: dict[str, np.ndarray]
@@ -94,7 +94,7 @@ class PairedSounds:
     """What was done to the sounds and what was left out, one line each."""
 
 
-def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> PairedSounds:
+def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> PairedAudio:
     """The sounds of two folders by a pairs CSV (columns generated, reference, song, genre), or by equal names without one.
 
     Raises UserError: an empty folder, a generated file without a reference, a path that leaves its folder, a file that
@@ -103,7 +103,7 @@ def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> P
     files = {"generated": {}, "reference": {}}
     columns, remarks = {"song": None, "genre": None}, []
     if table is None:
-        found, known = sound_files(generated), sound_files(reference)
+        found, known = audio_files(generated), audio_files(reference)
         missing = sorted(set(found) - set(known))
         if missing:
             raise UserError(
@@ -134,7 +134,7 @@ def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> P
         sounds[side], notes = _read_side(side, paths)
         remarks += notes
     remarks += uneven(sounds["generated"], sounds["reference"])
-    return PairedSounds(
+    return PairedAudio(
         generated=sounds["generated"],
         reference=sounds["reference"],
         songs=columns["song"],
@@ -230,7 +230,7 @@ def _some(names: list[str]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Beats:
+class ReferenceBeats:
     """When a dance or a song has its beats."""
 
     beats: np.ndarray
@@ -239,13 +239,13 @@ class Beats:
     """Those that begin a bar, (m,); empty where unknown."""
 
 
-def true_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
+def true_rhythm(folder: Path, clips: list[str]) -> dict[str, ReferenceBeats]:
     """{clip: its true beats} where the corpus keeps its truth beside it, <clip_id>.npz; else empty."""
     files = {c: folder / f"{c}.npz" for c in clips}
     return {c: read_truth(f) for c, f in files.items()} if all(f.exists() for f in files.values()) else {}
 
 
-def read_truth(path: Path, *, bars: bool = False) -> Beats:
+def read_truth(path: Path, *, bars: bool = False) -> ReferenceBeats:
     """The true beats of a clip, <clip_id>.npz. UserError for a file without them, with `bars` for one without down-beats, and
     where they are no ascending seconds of a clip."""
     found = {"downbeats": np.zeros(0)} | read_npz(path, ("beats", "downbeats") if bars else ("beats",), ("downbeats",))
@@ -263,7 +263,7 @@ def read_truth(path: Path, *, bars: bool = False) -> Beats:
             raise UserError(
                 f"{path}: {name} must be 0 s to {CLIP_SECONDS} s, found {times[0]:g} to {times[-1]:g}; run the stage sources again"
             )
-    return Beats(found["beats"].astype(float), found["downbeats"].astype(float))
+    return ReferenceBeats(found["beats"].astype(float), found["downbeats"].astype(float))
 
 
 def true_beats(folder: Path, clips: list[str]) -> dict[str, np.ndarray]:
@@ -271,7 +271,7 @@ def true_beats(folder: Path, clips: list[str]) -> dict[str, np.ndarray]:
     return {c: found.beats for c, found in true_rhythm(folder, clips).items()}
 
 
-def read_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
+def read_rhythm(folder: Path, clips: list[str]) -> dict[str, ReferenceBeats]:
     """{clip: the beats that the stage `rhythm` read from its motion} of a folder of <clip_id>.json; empty where there is no
     such folder. UserError where a clip has no file, or a file no ascending list of seconds."""
     if not folder.is_dir():
@@ -297,5 +297,5 @@ def read_rhythm(folder: Path, clips: list[str]) -> dict[str, Beats]:
             raise UserError(
                 f"{path}: beats and downbeats must be ascending lists of seconds from 0; run the stage rhythm again"
             )
-        result[clip] = Beats(*lists)
+        result[clip] = ReferenceBeats(*lists)
     return result

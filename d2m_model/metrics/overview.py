@@ -148,7 +148,7 @@ def systems_table(systems: Mapping[str, Mapping], digits: int = 1, *, brief: boo
     return pd.DataFrame(rows)
 
 
-def sound_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
+def audio_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     """Every system and control: loudness, its difference from the own music's, spectral distance and, in a corpus, novelty."""
     rows = []
     for name, summary in systems.items():

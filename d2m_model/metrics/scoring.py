@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from d2m_model.metrics.audio_quality import log_mel_distance, loudness
 from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
-from d2m_model.metrics.inputs import Beats, as_long
+from d2m_model.metrics.inputs import ReferenceBeats, as_long
 from d2m_model.metrics.onset_alignment import (
     WINDOWS,
     alignment,
@@ -17,7 +18,6 @@ from d2m_model.metrics.onset_alignment import (
     tempo_error,
 )
 from d2m_model.metrics.sound import Sound
-from d2m_model.metrics.sound_quality import log_mel_distance, loudness
 
 PROTOCOLS = ("P1", "P2", "P3", "P4")
 
@@ -34,7 +34,7 @@ class Reference:
     """clip -> true beat times in seconds, where a corpus knows them (the demo corpus does)."""
     motion_beats: Mapping[str, np.ndarray] = field(default_factory=dict)
     """clip -> times in seconds of the minima of the primary dancer's speed, where there is a dance."""
-    rhythm: Mapping[str, Beats] = field(default_factory=dict)
+    rhythm: Mapping[str, ReferenceBeats] = field(default_factory=dict)
     """clip -> the beats that the stage `rhythm` read from its motion: what a model over rhythm was given."""
 
     def __post_init__(self):
@@ -79,7 +79,7 @@ def score_system(
     if "P4" in protocols:
         summary["P4"] = timing(pairs, reference, rows, weights)
     if set(protocols) == set(PROTOCOLS):
-        summary["sound"] = sound_quality(pairs, rows, weights)
+        summary["sound"] = audio_quality(pairs, rows, weights)
     return summary, [rows[c] for c in clips]
 
 
@@ -203,7 +203,7 @@ def rhythm_scores(
     return found
 
 
-def sound_quality(pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
+def audio_quality(pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
     """Loudness in LUFS, its absolute difference from the own music's in LU, and the log-mel distance to it in dB."""
     measured = []
     for clip, (generated, own) in pairs.items():

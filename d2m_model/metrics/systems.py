@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics.controls import CONTROLS, FITTED, RHYTHM
-from d2m_model.metrics.inputs import read_sound, sound_files
+from d2m_model.metrics.inputs import audio_files, read_audio
 from d2m_model.nets.variants import PRIOR
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.errors import UserError
@@ -43,7 +43,7 @@ class Others:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Music:
+class SystemAudio:
     """Where one system's sounds are, <clip_id>.wav each."""
 
     kind: str
@@ -84,7 +84,7 @@ class Music:
         """{clip: mono float32 (S,) at 22 050 Hz}. UserError where there is not exactly one .wav for each clip of the split."""
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: not there, but params.yaml names it; {self.remedy(split)}")
-        found = sound_files(self.folder)
+        found = audio_files(self.folder)
         for wrong, rule in (
             (set(found) - clips, f"is no clip of the {split} split"),
             (clips - set(found), "has no sound"),
@@ -96,10 +96,10 @@ class Music:
                 raise UserError(
                     f"{path}: must be called {path.stem}.wav, for the stages read .wav alone; convert it and move it away"
                 )
-        return {clip: read_sound(path) for clip, path in found.items()}
+        return {clip: read_audio(path) for clip, path in found.items()}
 
 
-def named_systems(layout: Layout) -> dict[str, Music]:
+def named_systems(layout: Layout) -> dict[str, SystemAudio]:
     """Every level and variant, every baseline and `evaluate.others` of params.yaml, in this order; other folders are not
     looked at. UserError where a list is missing or two systems have one name."""
     found = {}
@@ -108,14 +108,14 @@ def named_systems(layout: Layout) -> dict[str, Music]:
             f"{level}-{variant}",
             f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}",
         )
-        found[name] = Music(
+        found[name] = SystemAudio(
             kind="model", folder=layout.stage("generate") / name, section="generate", command=command, level=level,
             training=layout.stage("prior") / level if variant == PRIOR else layout.stage("d2m_gan") / name,
         )  # fmt: skip
     for name in names_of(layout.params, "systems"):
         command = f"python -m d2m_model.baselines --corpus {layout.corpus} --system {name}"
         level = PLAYED.get(name, "")
-        found[name] = Music(
+        found[name] = SystemAudio(
             kind="baseline", folder=layout.stage("baselines") / name, section="baselines", command=command, level=level
         )
     for name, folder in load_params(layout.params, "evaluate", Others, extra=True).others.items():
@@ -123,5 +123,5 @@ def named_systems(layout: Layout) -> dict[str, Music]:
             raise UserError(
                 f"{layout.params}: evaluate.others.{name}: there is a system of this name already; choose another"
             )
-        found[name] = Music(kind="baseline", folder=layout.root / folder)
+        found[name] = SystemAudio(kind="baseline", folder=layout.root / folder)
     return found

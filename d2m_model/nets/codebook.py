@@ -22,12 +22,12 @@ class Codebook(nn.Module):
     """`k` (bins, width): the entries, and the only tensor in the state dict, as in JukeBox.
 
     Learning keeps a moving average of how many vectors each entry takes (`k_elem`) and of their sum (`k_sum`); an
-    entry that takes fewer than `revival` is placed on a random vector of the current batch. No gradient reaches `k`.
+    entry that takes fewer than `dead_code_threshold` is placed on a random vector of the current batch. No gradient reaches `k`.
     """
 
-    def __init__(self, bins: int, width: int, *, decay: float = 0.99, revival: float = 1.0):
+    def __init__(self, bins: int, width: int, *, decay: float = 0.99, dead_code_threshold: float = 1.0):
         super().__init__()
-        self.decay, self.revival = decay, revival
+        self.decay, self.dead_code_threshold = decay, dead_code_threshold
         self.register_buffer("k", torch.zeros(bins, width))
         self.register_buffer("k_sum", torch.zeros(bins, width), persistent=False)
         self.register_buffer("k_elem", torch.zeros(bins), persistent=False)
@@ -74,7 +74,7 @@ class Codebook(nn.Module):
         sums = torch.zeros_like(self.k).index_add_(0, flat, x)
         self.k_sum.lerp_(sums, 1 - self.decay)
         self.k_elem.lerp_(counts, 1 - self.decay)
-        alive = (self.k_elem >= self.revival)[:, None]
+        alive = (self.k_elem >= self.dead_code_threshold)[:, None]
         means = self.k_sum / self.k_elem.clamp(min=1e-12)[:, None]
         self.k.copy_(torch.where(alive, means, self._draw(x, rng)))
         share = counts / counts.sum()

@@ -56,10 +56,10 @@ class DanceToCodes(nn.Module):
         else:
             generator = {"paper": PaperCodeGenerator, "released": ReleasedCodeGenerator}[preset.generator]
             values = motion * (frames * max(1, steps) if preset.encoder == "temporal" else 1)
-            sigma = 1.0 if not preset.scaled else WITHIN if preset.placed else SIGMA
+            sigma = 1.0 if not preset.scaled else WITHIN if preset.codebook_init else SIGMA
             more = {"genres": len(genres)} if genres else {}
             self.generator = generator(level, values + visual, codes, width, sigma=sigma, embedding=EMBEDDING, **more)
-        if preset.placed:
+        if preset.codebook_init:
             book = torch.eye(bins, EMBEDDING) if codebook is None else codebook
             self.register_buffer("centre", book.mean(0) if preset.scaled else torch.zeros(EMBEDDING))
             self.register_buffer("spread", book.std() if preset.scaled else torch.ones(()))
@@ -119,7 +119,7 @@ class DanceToCodes(nn.Module):
         else:
             condition = torch.cat([part.flatten(1) for part in (motion, visual) if part is not None], dim=1)
             x = self.generator(condition, genre) if self.genres else self.generator(condition)
-        return self.centre[:, None] + self.spread * x if self.preset.placed else x
+        return self.centre[:, None] + self.spread * x if self.preset.codebook_init else x
 
     def _features(self, dance: torch.Tensor, size: tuple) -> torch.Tensor:
         """What the motion encoder reads, (B, T or T·R, D)."""
@@ -130,9 +130,9 @@ class DanceToCodes(nn.Module):
         return body_features(dance) if body else plain_coordinates(dance, *size)
 
     @torch.no_grad()
-    def expect(self, codes: torch.Tensor) -> None:
+    def set_code_prior(self, codes: torch.Tensor) -> None:
         """Take how often each entry occurs from real codes (N,); only a placed net uses it."""
-        if self.preset.placed:
+        if self.preset.codebook_init:
             counts = torch.bincount(codes.flatten(), minlength=len(self.prior)).float() + 1
             self.prior.copy_((counts / counts.sum()).log())
 
@@ -144,7 +144,7 @@ class DanceToCodes(nn.Module):
         """
         x = codes.transpose(1, 2)
         distance = codebook.square().sum(1) - 2 * x @ codebook.T  # |x|² is the same for every entry
-        return self.prior - (SHARPENING * self.sharpness).exp() * distance if self.preset.placed else -distance
+        return self.prior - (SHARPENING * self.sharpness).exp() * distance if self.preset.codebook_init else -distance
 
     def look_up(self, codes: torch.Tensor, codebook: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """What is decoded for generated codes (B, 64, L): the likeliest entries (B, 64, L), or the preset's soft mean,

@@ -32,7 +32,7 @@ class DiscriminatorConfig:
         return DiscriminatorConfig(widths=widths, first_kernel=self.first_kernel, scales=self.scales)
 
 
-PRESETS = {
+DISCRIMINATORS = {
     "paper": DiscriminatorConfig(),
     "released": DiscriminatorConfig(widths=(32, 128, 512, 1024, 1024, 512), first_kernel=16),
 }
@@ -40,11 +40,11 @@ PRESETS = {
 
 def discriminator_config(preset: str = "paper", *, width: float = 1.0, scales: int = 3) -> DiscriminatorConfig:
     """Sizes of a preset, widths times `width`, with 1 to 3 scales. Raises ValueError for other values."""
-    if preset not in PRESETS:
-        raise ValueError(f"discriminator preset must be one of {', '.join(PRESETS)}, found '{preset}'")
+    if preset not in DISCRIMINATORS:
+        raise ValueError(f"discriminator preset must be one of {', '.join(DISCRIMINATORS)}, found '{preset}'")
     if not 1 <= scales <= 3:
         raise ValueError(f"discriminator scales must be 1, 2 or 3, found {scales}")
-    base = PRESETS[preset]
+    base = DISCRIMINATORS[preset]
     return DiscriminatorConfig(widths=base.widths, first_kernel=base.first_kernel, scales=scales).scaled(width)
 
 

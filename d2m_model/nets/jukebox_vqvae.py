@@ -17,7 +17,7 @@ from d2m_model.nets.cpu import row_convolution
 from d2m_model.nets.istft_decoder import IstftConfig, IstftDecoder
 from dataset_tools.lib.core.timebase import HOPS
 
-LEVELS = (0, 1, 2)
+JUKEBOX_LEVELS = (0, 1, 2)
 HALVINGS = (3, 2, 2)
 """log2 of the downsampling that each level adds to the one below it."""
 
@@ -40,7 +40,7 @@ class VqVaeConfig:
 
     def __post_init__(self):
         if (
-            len(self.multipliers) != len(LEVELS)
+            len(self.multipliers) != len(JUKEBOX_LEVELS)
             or min(self.width, self.depth, self.bins, self.emb_width, *self.multipliers) < 1
         ):
             raise ValueError("width, depth, bins, emb_width and the three multipliers must be at least 1")
@@ -120,7 +120,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, config: VqVaeConfig):
         super().__init__()
-        self.level_blocks = nn.ModuleList(Codebook(config.bins, config.emb_width) for _ in LEVELS)
+        self.level_blocks = nn.ModuleList(Codebook(config.bins, config.emb_width) for _ in JUKEBOX_LEVELS)
 
 
 class JukeboxVQVAE(nn.Module):
@@ -134,8 +134,8 @@ class JukeboxVQVAE(nn.Module):
         super().__init__()
         self.config = config = config or VqVaeConfig()
         self.istft: dict[int, IstftConfig] = {}
-        self.encoders = nn.ModuleList(Encoder(config, level) for level in LEVELS)
-        self.decoders = nn.ModuleList(Decoder(config, level) for level in LEVELS)
+        self.encoders = nn.ModuleList(Encoder(config, level) for level in JUKEBOX_LEVELS)
+        self.decoders = nn.ModuleList(Decoder(config, level) for level in JUKEBOX_LEVELS)
         self.bottleneck = Bottleneck(config)
         for level, sizes in (istft or {}).items():
             self.put_istft(level, sizes)

@@ -44,7 +44,7 @@ class Preset:
     features: str = "coordinates"
     """What the encoder reads of the motion: its 'coordinates', as published, or 'body': without place and size, with
     velocities (nets/motion_features.py)."""
-    placed: bool = False
+    codebook_init: bool = False
     """Begins the generator where the codebook's entries lie and are likely: its output is given their mean and spread,
     the logits their prior and a sharpness that is learnt."""
     scaled: bool = True
@@ -53,7 +53,7 @@ class Preset:
     """'l1' to the ground truth's codebook entries (Eq. 4), or 'cross_entropy' over distances to all entries."""
     straight_through: bool = True
     """Do the wave and mel losses reach the generator through the codebook lookup?"""
-    judge_entries: bool = False
+    discriminate_entries: bool = False
     """Do the discriminators see what will be decoded (`look_up`: entries, or their soft mean), or the continuous codes,
     which they can tell from real ones by not being entries?"""
     soft_lookup: bool = False
@@ -82,9 +82,9 @@ PRESETS = {
         straight_through=False, code_order="channel", discriminator="released",
     ),
     "fixed": Preset(
-        name="fixed", encoder="temporal", generator="temporal", features="body", placed=True,
+        name="fixed", encoder="temporal", generator="temporal", features="body", codebook_init=True,
         weights=LossWeights(adversarial=0.02, feature=0.02, code=1.0, wave=0.0, mel=0.01), balanced=True,
-        code_loss="cross_entropy", judge_entries=True, soft_lookup=True,
+        code_loss="cross_entropy", discriminate_entries=True, soft_lookup=True,
         temperatures={"high": 0.25},
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Music as the prior learns it: codes with their rhythm, cut into excerpts that depend on (seed, step) alone."""
+"""TrainingMusic as the prior learns it: codes with their rhythm, cut into excerpts that depend on (seed, step) alone."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LEAST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Music:
+class TrainingMusic:
     """One piece of training music."""
 
     song: str
@@ -37,7 +37,7 @@ class Music:
     """(U,) codes of the level above."""
 
 
-class Excerpts(NamedTuple):
+class MusicExcerpts(NamedTuple):
     """B excerpts of N patches of P codes."""
 
     before: torch.Tensor
@@ -53,12 +53,14 @@ class Excerpts(NamedTuple):
 
 
 class MusicData:
-    """Excerpts of `pieces` for a network of `sizes` whose codes last `hop` samples.
+    """MusicExcerpts of `pieces` for a network of `sizes` whose codes last `hop` samples.
 
     Raises UserError where no piece lasts `LEAST_SECONDS`.
     """
 
-    def __init__(self, pieces: list[Music], sizes: PriorSizes, hop: int, *, jitter: float = 0.01, mask: float = 0.2):
+    def __init__(
+        self, pieces: list[TrainingMusic], sizes: PriorSizes, hop: int, *, jitter: float = 0.01, mask: float = 0.2
+    ):
         """jitter: standard deviation, in seconds, by which a beat moves; mask: share of excerpts that lose their bars, and
         of those that lose their strengths."""
         self.sizes, self.hop, self.jitter, self.mask = sizes, hop, jitter, mask
@@ -72,7 +74,7 @@ class MusicData:
             self.of_song[piece.song].append(index)
         self.ends = torch.tensor([len(piece.codes) for piece in self.pieces]).cumsum(0)
 
-    def batch(self, seed: int, step: int, size: int) -> Excerpts:
+    def batch(self, seed: int, step: int, size: int) -> MusicExcerpts:
         """Batch number `step`; of several processes, this one's share of it."""
         rng = generator(seed, "excerpts", step)
         chosen = torch.searchsorted(self.ends, torch.randint(int(self.ends[-1]), (size,), generator=rng), right=True)
@@ -82,9 +84,9 @@ class MusicData:
             for index, seed in zip(mine(chosen).tolist(), mine(luck).tolist(), strict=True)
         ]
         stack = lambda parts: torch.stack(parts) if parts[0] is not None else None
-        return Excerpts(*(stack(parts) for parts in zip(*rows, strict=True)))
+        return MusicExcerpts(*(stack(parts) for parts in zip(*rows, strict=True)))
 
-    def _excerpt(self, piece: Music, noise: np.random.Generator) -> tuple:
+    def _excerpt(self, piece: TrainingMusic, noise: np.random.Generator) -> tuple:
         sizes, count = self.sizes, self.sizes.context * self.sizes.patch
         unit = sizes.patch // sizes.upper if sizes.upper else 1
         last = max(0, len(piece.codes) - count) // unit

@@ -71,7 +71,7 @@ class PriorSizes:
         return dataclasses.asdict(self)
 
 
-class Attention(nn.Module):
+class PatchAttention(nn.Module):
     """Causal self-attention with rotary positions (Su et al., 2021)."""
 
     def __init__(self, width: int, heads: int):
@@ -117,15 +117,15 @@ class Cache:
         return self.keys[:, :, :after], self.values[:, :, :after]
 
 
-class Block(nn.Module):
-    """Attention and feed-forward, each on the normalised input and added to it; the condition comes in before."""
+class PatchBlock(nn.Module):
+    """PatchAttention and feed-forward, each on the normalised input and added to it; the condition comes in before."""
 
     def __init__(self, sizes: PriorSizes):
         super().__init__()
         width = sizes.width
         self.condition = nn.Linear(width, width)
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, sizes.heads)
+        self.attention = PatchAttention(width, sizes.heads)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop = nn.Dropout(sizes.dropout)
 
@@ -210,7 +210,7 @@ class PriorNet(nn.Module):
                 nn.GELU(),
                 nn.Conv1d(width, width, 5, padding=2),
             )
-        self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.depth))
+        self.blocks = nn.ModuleList(PatchBlock(sizes) for _ in range(sizes.depth))
         self.norm = nn.LayerNorm(width)
         self.within = Within(sizes)
         for table in (m for m in self.modules() if isinstance(m, nn.Embedding)):

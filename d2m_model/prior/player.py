@@ -13,7 +13,7 @@ from d2m_model.prior.model_file import PriorModel, load_prior
 from d2m_model.prior.sampling import DRAWS, Draw, sample
 from d2m_model.prior.style import style_for, style_of
 from d2m_model.rhythm.beats_file import Beats
-from d2m_model.training.coding import codes_of, sound_of
+from d2m_model.training.coding import audio_of, codes_of
 from d2m_model.training.shard_data import SILENCE, peak_gain
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.lib.core.errors import UserError
@@ -38,7 +38,7 @@ class Player:
     def style(self, spec: str, beats: Beats, seed: int) -> torch.Tensor:
         """(style,) of: '' what the dance says, the name of a genre of the corpus, or else a sound file. UserError for a name
         that is neither."""
-        if not self._is_sound(spec):
+        if not self._is_audio(spec):
             return style_for(self.high.styles, spec, beats, seed)
         audio = sound_to_sound_like(Path(spec))
         codes = self.coded(audio * peak_gain(audio), "high")
@@ -46,12 +46,12 @@ class Player:
 
     def check_style(self, spec: str) -> None:
         """Raises UserError as `style`, without a dance."""
-        if self._is_sound(spec):
+        if self._is_audio(spec):
             sound_to_sound_like(Path(spec))
         elif spec:
             self.high.styles.songs_of(spec)
 
-    def _is_sound(self, spec: str) -> bool:
+    def _is_audio(self, spec: str) -> bool:
         return bool(Path(spec).suffix) and spec not in self.high.styles.genres
 
     def codes(
@@ -92,14 +92,14 @@ class Player:
 
     def play(self, codes: dict[str, torch.Tensor], samples: int) -> np.ndarray:
         """(samples,) float32 of `codes`."""
-        return sound_of(self.decoder, codes[self.level], LEVELS[self.level])[:samples].numpy()
+        return audio_of(self.decoder, codes[self.level], LEVELS[self.level])[:samples].numpy()
 
 
 def sound_to_sound_like(path: Path) -> np.ndarray:
     """(S,) float32 at 22 050 Hz. Raises UserError for a file that can't be read, less than a second, and silence."""
-    from d2m_model.metrics.inputs import read_sound
+    from d2m_model.metrics.inputs import read_audio
 
-    audio = read_sound(path)
+    audio = read_audio(path)
     if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
         raise UserError(
             f"{path}: a sound to sound like must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s"

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.prior.data import Music, MusicData
-from d2m_model.prior.listener import PriorListener
+from d2m_model.prior.data import MusicData, TrainingMusic
+from d2m_model.prior.held_out import PriorHeldOutScorer
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
 from d2m_model.prior.net import PriorNet, PriorSizes
 from d2m_model.prior.params import Params
@@ -41,12 +41,12 @@ PIECE_SECONDS = 60
 """Longer music without video is cut into pieces of this length."""
 
 
-def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats: Beats) -> Music:
+def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats: Beats) -> TrainingMusic:
     """A sound (S,) as training music of a level."""
     audio = audio.to(vqvae.codebook(0).k.device)
     codes = {name: codes_of(vqvae, audio, LEVELS[name]).to(torch.int16).cpu() for name in {"high", level}}
     upper = None if level == "high" else codes["high"]
-    return Music(
+    return TrainingMusic(
         song=song,
         codes=codes[level],
         beats=beats.beats,
@@ -56,7 +56,9 @@ def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats
     )
 
 
-def corpus_music(shards: Path, rhythm: Path, vqvae: JukeboxVQVAE, level: str) -> tuple[list[Music], dict[str, str]]:
+def corpus_music(
+    shards: Path, rhythm: Path, vqvae: JukeboxVQVAE, level: str
+) -> tuple[list[TrainingMusic], dict[str, str]]:
     """The training clips' music, peak-normalised as `vqvae` heard it, and the genre of each song.
 
     rhythm: folder with <clip_id>.json, the beats of each clip's music. Raises UserError where one is missing.
@@ -70,7 +72,7 @@ def corpus_music(shards: Path, rhythm: Path, vqvae: JukeboxVQVAE, level: str) ->
     return pieces, genres
 
 
-def sound_files_of(folder: Path) -> list[Path]:
+def audio_files_of(folder: Path) -> list[Path]:
     """The sound files of a folder and of those in it, but for hidden ones. Raises UserError where there is none."""
     from d2m_model.metrics.inputs import SOUNDS
 
@@ -86,15 +88,15 @@ def sound_files_of(folder: Path) -> list[Path]:
     return files
 
 
-def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[Music]:
+def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[TrainingMusic]:
     """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. A song is called
     by its path in the folder. Raises UserError where there is none or one can't be read."""
-    from d2m_model.metrics.inputs import read_sound
+    from d2m_model.metrics.inputs import read_audio
     from d2m_model.rhythm.music_beats import music_beats
 
     pieces = []
-    for file in progress(sound_files_of(folder), f"prior {level} music"):
-        audio = read_sound(file)
+    for file in progress(audio_files_of(folder), f"prior {level} music"):
+        audio = read_audio(file)
         for start in range(0, len(audio), PIECE_SECONDS * SAMPLE_RATE):
             part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]
             if np.abs(part).max() > SILENCE and len(part) > SAMPLE_RATE:
@@ -123,7 +125,7 @@ def inputs_of(layout: Layout, level: str, params: Params) -> list[Path]:
     files = [layout.stage("shards"), layout.stage("synthesizer") / level / "model.pt"]
     files += sorted((layout.stage("rhythm") / "music").glob("*.json"))
     files += [locate(params.weights.replace("{level}", level), layout)] if params.weights else []
-    return files + (sound_files_of(layout.root / params.music) if params.music else [])
+    return files + (audio_files_of(layout.root / params.music) if params.music else [])
 
 
 def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: Path, run: Run | None = None) -> dict:
@@ -151,7 +153,7 @@ def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: 
     styles = lambda net: styles_of(net, data, genres) if net.sizes.style else None
     task = PriorTask(net, data, params, device)
     if params.measure_every:
-        task.listener = PriorListener(layout, vqvae, level, params.measure_clips, params.seed, styles)
+        task.held_out = PriorHeldOutScorer(layout, vqvae, level, params.measure_clips, params.seed, styles)
     curves = train_loop(task, params.steps, params, run)
     if rank() > 0:
         return {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from d2m_model.prior.data import Music, MusicData
+from d2m_model.prior.data import MusicData, TrainingMusic
 from d2m_model.prior.net import PriorNet
 from d2m_model.rhythm.beats_file import Beats, tempo_of
 from dataset_tools.lib.core.errors import UserError
@@ -67,7 +67,7 @@ def styles_of(net: PriorNet, data: MusicData, genres: Mapping[str, str]) -> Styl
     """Of every song of `data`; genres: song -> genre."""
     names, tempos, vectors = [], [], []
     for song, indices in data.of_song.items():
-        pieces: list[Music] = [data.pieces[k] for k in indices]
+        pieces: list[TrainingMusic] = [data.pieces[k] for k in indices]
         names.append(genres.get(song, ""))
         tempos.append(float(np.median([tempo_of(p.beats) or 0.0 for p in pieces])))
         vectors.append(torch.stack([style_of(net, p.codes, data.reference) for p in pieces]).mean(0))

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from d2m_model.prior.data import REFERENCE_SECONDS, Excerpts, MusicData
+from d2m_model.prior.data import REFERENCE_SECONDS, MusicData, MusicExcerpts
 from d2m_model.prior.net import PATCH, RHYTHM, PriorNet, PriorSizes
 from d2m_model.training.acceleration import in_bf16
 from d2m_model.training.distributed import mine
 from d2m_model.training.forecast import Forecast, forecast
-from d2m_model.training.loop import Measurement, Watch, descend
+from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step
 from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
@@ -21,22 +21,22 @@ class PriorTask:
 
     def __init__(self, net: PriorNet, data: MusicData, params, device: torch.device):
         self.net, self.data, self.params, self.device = net.to(device), data, params, device
-        self.listener = None
+        self.held_out = None
         self.nets = {"net": self.net}
         bare = [p for p in net.parameters() if p.ndim < 2]
         rest = [p for p in net.parameters() if p.ndim >= 2]
         groups = [{"params": rest, "weight_decay": params.weight_decay}, {"params": bare, "weight_decay": 0.0}]
-        self.adams = {"net": torch.optim.AdamW(groups, lr=params.learning_rate, betas=(0.9, 0.98))}
+        self.optimizers = {"net": torch.optim.AdamW(groups, lr=params.learning_rate, betas=(0.9, 0.98))}
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One step; gives the cross-entropy in nats a code."""
         params = self.params
         luck = mine(torch.rand(params.batch, generator=generator(params.seed, "hidden", number)))
         shown = shown_of(luck, params.hidden).to(self.device)
         self.net.train()
         loss = self.loss(self.data.batch(params.seed, number, params.batch), shown)
-        watch(number, {"loss": loss})
-        descend(loss, self.adams["net"], params.gradient_norm)
+        guard(number, {"loss": loss})
+        backward_and_step(loss, self.optimizers["net"], params.gradient_norm)
         return {"loss": loss}
 
     def rate_share(self, number: int) -> float:
@@ -44,16 +44,16 @@ class PriorTask:
         rising = min(1.0, (number + 1) / max(1, self.params.warm_up))
         return rising * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * number / self.params.steps)))
 
-    def loss(self, excerpts: Excerpts, shown: torch.Tensor) -> torch.Tensor:
+    def loss(self, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
         """`loss_of` on the task's device, in its precision."""
-        moved = Excerpts(*(part if part is None else part.to(self.device) for part in excerpts))
+        moved = MusicExcerpts(*(part if part is None else part.to(self.device) for part in excerpts))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16(self.device, self.params.precision)):
             return loss_of(self.net, moved, shown)
 
     def measure(self) -> Measurement:
         """What `listener` says of the network as it is."""
         self.net.eval()
-        return self.listener.measure(self.net) if self.listener else Measurement({}, {})
+        return self.held_out.measure(self.net) if self.held_out else Measurement({}, {})
 
 
 def expected(sizes: PriorSizes, params) -> Forecast:
@@ -64,7 +64,7 @@ def expected(sizes: PriorSizes, params) -> Forecast:
         whole = lambda length: torch.zeros(size, length, dtype=torch.int64)
         reference = whole(round(REFERENCE_SECONDS * SAMPLE_RATE * sizes.patch / PATCH)) if sizes.style else None
         upper = whole(sizes.context * sizes.upper) if sizes.upper else None
-        excerpts = Excerpts(whole(sizes.seen), whole(count), torch.zeros(size, count, RHYTHM), reference, upper)
+        excerpts = MusicExcerpts(whole(sizes.seen), whole(count), torch.zeros(size, count, RHYTHM), reference, upper)
         shown = torch.ones(2, size, dtype=torch.bool)
         return net, lambda: loss_of(net, excerpts, shown)
 
@@ -78,7 +78,7 @@ def shown_of(luck: torch.Tensor, hidden: float) -> torch.Tensor:
     return ~torch.stack([neither | (luck > 1 - hidden / 2), neither | ((luck <= 1 - hidden / 2) & (luck > 1 - hidden))])
 
 
-def loss_of(net: PriorNet, excerpts: Excerpts, shown: torch.Tensor) -> torch.Tensor:
+def loss_of(net: PriorNet, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of excerpts, in nats a code; shown (2, B) bool: whose rhythm and whose style may be looked at."""
     before, codes, rhythm, reference, upper = excerpts
     style = net.style(reference) if reference is not None else None

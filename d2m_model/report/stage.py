@@ -13,7 +13,7 @@ import pandas as pd
 from d2m_model.listen import sounds as study
 from d2m_model.metrics import overview
 from d2m_model.metrics.controls import beat_controls
-from d2m_model.metrics.inputs import read_rhythm, read_sound, true_beats
+from d2m_model.metrics.inputs import read_audio, read_rhythm, true_beats
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
 from d2m_model.report import breakdown, picture, plots
@@ -88,13 +88,13 @@ def clip_card(
     return card
 
 
-def control_sounds(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str, dict[str, np.ndarray]]:
+def control_audio(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str, dict[str, np.ndarray]]:
     """{control: {clip: sound}} of what is worth hearing beside the models: the level's bound, another song, and what knows
     the dance's beats."""
     names = [n for n in study.systems_of(layout)["coherence"] if n == study.MISMATCHED or n.startswith(RECONSTRUCTED)]
     if len({c.song for c in test.clips}) == 1:
         names.remove(study.MISMATCHED)
-    sounds = {name: study.system_sounds(layout, test, name, clips, seed=0) for name in names}
+    sounds = {name: study.system_audio(layout, test, name, clips, seed=0) for name in names}
     samples = {c.clip_id: frames_to_samples(c.frames) for c in test.clips if c.clip_id in clips}
     rhythm = read_rhythm(layout.stage("report").parent / "rhythm/beats", list(samples))
     return sounds | beat_controls(
@@ -169,11 +169,11 @@ def build_page(layout: Layout, params: Params) -> str:
     kind = "beats" if beats else "onsets"
     frame = breakdown.differences(per_clip, kind)
     shown = breakdown.shown_clips(frame, names, ids, params.max_clips)
-    controls = control_sounds(layout, test, [c for c in ids if c in shown])
+    controls = control_audio(layout, test, [c for c in ids if c in shown])
     cards = []
     for clip in progress(test.clips, "report"):
         truth = test.read(clip.clip_id, 0, clip.frames).audio
-        made = [{n: read_sound(folders[n] / f"{clip.clip_id}.wav") for n in part} for part in (names, baselines)]
+        made = [{n: read_audio(folders[n] / f"{clip.clip_id}.wav") for n in part} for part in (names, baselines)]
         media = None
         if clip.clip_id in shown:
             heard = {name: of[clip.clip_id] for name, of in controls.items() if clip.clip_id in of}

@@ -32,7 +32,7 @@ ACCENTED, PLAIN = 1760.0, 880.0
 """Hz of the clicks at down-beats and at other beats."""
 DIGITS = {"beats": 4, "downbeats": 4, "strength": 3}
 """Decimals that are written; 0.1 ms is a hundredth of what beats are judged by."""
-OF_A_SOUND = ("sound", "song", "level", "seed", "onsets")
+OF_AUDIO = ("sound", "song", "level", "seed", "onsets")
 """What `generate --json` writes beside a sound's beats, and nothing here reads."""
 
 
@@ -143,7 +143,7 @@ def read_beats(path: Path) -> Beats:
             f"{path}: 'beats' is missing; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}, in seconds"
         )
     known = [field.name for field in fields(Beats)]
-    strange = next((key for key in values if key not in (*known, *OF_A_SOUND)), None)
+    strange = next((key for key in values if key not in (*known, *OF_AUDIO)), None)
     if strange is not None:
         raise UserError(f"{path}: unknown key '{shown(strange)}'; known: {', '.join(known)}; correct it or take it out")
     try:

@@ -23,7 +23,7 @@ WIDTH = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lesson:
+class RhythmExample:
     """One dance to learn from."""
 
     clip_id: str
@@ -59,10 +59,10 @@ def gaussians(times: np.ndarray, frames: int) -> np.ndarray:
     return np.exp(-0.5 * (near / WIDTH) ** 2).astype(np.float32)
 
 
-class LessonData:
+class RhythmData:
     """The lessons of a split. stream: 'pose' or 'motion'. frames: N of a window."""
 
-    def __init__(self, lessons: Sequence[Lesson], genres: Sequence[str], stream: str, frames: int):
+    def __init__(self, lessons: Sequence[RhythmExample], genres: Sequence[str], stream: str, frames: int):
         self.lessons, self.genres, self.stream, self.frames = list(lessons), list(genres), stream, frames
 
     def batch(self, seed: int, step: int, size: int) -> LessonBatch:

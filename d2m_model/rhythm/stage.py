@@ -11,7 +11,7 @@ from d2m_model.metrics.inputs import read_truth
 from d2m_model.metrics.onset_alignment import beat_f_measure
 from d2m_model.rhythm.beats_file import Beats, write_beats
 from d2m_model.rhythm.body import read_motion, read_pose
-from d2m_model.rhythm.data import Lesson
+from d2m_model.rhythm.data import RhythmExample
 from d2m_model.rhythm.model import RhythmModel, save_rhythm
 from d2m_model.rhythm.music_beats import Tracker, described, music_beats
 from d2m_model.rhythm.params import Params
@@ -63,14 +63,14 @@ def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracke
     return found
 
 
-def lessons_of(shards: ShardSet, stream: str, music: Mapping[str, Beats]) -> list[Lesson]:
+def lessons_of(shards: ShardSet, stream: str, music: Mapping[str, Beats]) -> list[RhythmExample]:
     """The dances of a split with the beats of their music, for those with two frames and two beats or more."""
     lessons = []
     for clip in shards.clips:
         window, beats = shards.read(clip.clip_id), music[clip.clip_id]
         if len(window.pose) > 1 and len(beats.beats) > 1:
             dance = read_motion(window.motion) if stream == "motion" else read_pose(window.pose[:, 0])
-            lessons.append(Lesson(clip_id=clip.clip_id, dance=dance, beats=beats, genre=clip.genre))
+            lessons.append(RhythmExample(clip_id=clip.clip_id, dance=dance, beats=beats, genre=clip.genre))
     return lessons
 
 

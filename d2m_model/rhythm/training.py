@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from d2m_model.rhythm.data import Lesson, LessonData
+from d2m_model.rhythm.data import RhythmData, RhythmExample
 from d2m_model.rhythm.net import RhythmNet
 from d2m_model.rhythm.params import Params
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.curves import Curves
-from d2m_model.training.loop import Measurement, Run, Watch, descend, train_loop
+from d2m_model.training.loop import FiniteLossGuard, Measurement, Run, backward_and_step, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.lib.core.timebase import seconds_to_frames
 
@@ -26,15 +26,15 @@ TEMPO_ERROR = 0.01
 class RhythmTask:
     """`net` learns the lessons."""
 
-    def __init__(self, net: RhythmNet, data: LessonData, params: Params, device: torch.device):
+    def __init__(self, net: RhythmNet, data: RhythmData, params: Params, device: torch.device):
         self.net, self.data, self.params, self.device = net.to(device), data, params, device
         self.nets = {"net": net}
-        self.adams = {
+        self.optimizers = {
             "net": torch.optim.AdamW(net.parameters(), params.learning_rate, weight_decay=params.weight_decay)
         }
         accelerate(net, device, params.precision, "never")
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One step along the losses of batch `number`; gives them."""
         params = self.params
         batch = type(drawn := self.data.batch(params.seed, number, params.batch))(
@@ -55,10 +55,10 @@ class RhythmTask:
             error = torch.randn(len(batch.tempo), generator=generator(params.seed, "tempo", number)).to(self.device)
             logits = self.net.style(heard.pooled, batch.tempo * (1 + TEMPO_ERROR * error))
             terms["style"] = F.cross_entropy(logits, batch.genres, ignore_index=-1)
-        watch(number, terms)
+        guard(number, terms)
         weights = {"beat": 1.0, "downbeat": 1.0, "strength": 0.2, "style": params.style}
         loss = sum(weights[name] * term for name, term in terms.items())
-        descend(loss, self.adams["net"], params.gradient_norm)
+        backward_and_step(loss, self.optimizers["net"], params.gradient_norm)
         return {"loss": loss, **terms}
 
     def rate_share(self, number: int) -> float:
@@ -72,7 +72,7 @@ class RhythmTask:
         return Measurement({}, {})
 
 
-def train(lessons: Sequence[Lesson], params: Params, run: Run | None = None) -> tuple[RhythmNet, Curves]:
+def train(lessons: Sequence[RhythmExample], params: Params, run: Run | None = None) -> tuple[RhythmNet, Curves]:
     """A network trained on lessons, on the CPU in evaluation mode, and its curves.
 
     Raises as `train_loop`.
@@ -80,7 +80,7 @@ def train(lessons: Sequence[Lesson], params: Params, run: Run | None = None) -> 
     device = seed_everything(params.seed, params.threads)
     genres = sorted({lesson.genre for lesson in lessons} - {""})
     net = RhythmNet(params.stream, genres, width=params.width, blocks=params.blocks, dropout=params.dropout)
-    data = LessonData(lessons, genres, params.stream, seconds_to_frames(params.seconds))
+    data = RhythmData(lessons, genres, params.stream, seconds_to_frames(params.seconds))
     task = RhythmTask(net, data, params, device)
     curves = train_loop(task, params.steps, params, run or Run(stage="rhythm"))
     return net.cpu().eval().requires_grad_(False), curves

@@ -42,9 +42,15 @@ def main(argv: list[str] | None = None) -> int:
                 layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume
             )
             metrics = train(
-                shards, vqvae, args.level, params, out, run, Embedder(params.judge, layout) if params.judge else None
+                shards,
+                vqvae,
+                args.level,
+                params,
+                out,
+                run,
+                Embedder(params.embedding, layout) if params.embedding else None,
             )
-            for name, scores in metrics.get("judged", {}).items():
+            for name, scores in metrics.get("scores", {}).items():
                 say(
                     "synthesizer",
                     f"{args.level} {name} decoder, training clips coded and decoded: "

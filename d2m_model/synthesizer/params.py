@@ -42,15 +42,18 @@ class Params(TrainingParams):
     gain: float = 0.3
     """Windows are played at a random volume between this and 1."""
     test_windows: int = 32
-    judge: str = "vggish"
+    embedding: str = "vggish"
     """Embedding of the FAD, 'vggish' or 'demo', that decides on training clips, with P4, whether the fine-tuned decoder is no
     worse than the VQ-VAE's own, which is kept where it is. Empty: the fine-tuned one is taken whatever it is."""
-    judged_clips: int = 48
+    scored_clips: int = 48
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.judge in ("", "vggish", "demo"), f"judge must be vggish, demo or empty, found '{self.judge}'")
-        require(self.judged_clips >= 1, f"judged_clips must be at least 1, found {self.judged_clips}")
+        require(
+            self.discriminator in ("", "vggish", "demo"),
+            f"embedding must be vggish, demo or empty, found '{self.discriminator}'",
+        )
+        require(self.scored_clips >= 1, f"scored_clips must be at least 1, found {self.scored_clips}")
         require(self.decoder in ("own", "istft"), f"decoder must be own or istft, found '{self.decoder}'")
         require(
             not (self.weights and self.decoder == "istft"),

@@ -35,15 +35,15 @@ def fine_tune(
     Nothing else of the network changes: its bytes are compared before and after (RuntimeError). Raises UserError when
     a loss stops being a number.
     """
-    task, frozen = DecoderTask(model, level, data, test, params), fingerprint(model, level)
+    task, frozen = DecoderTask(model, level, data, test, params), frozen_weights_hash(model, level)
     curves = train_loop(task, params.steps, params, run)
-    if fingerprint(model, level) != frozen:
+    if frozen_weights_hash(model, level) != frozen:
         raise RuntimeError("fine-tuning changed more than the decoder: a bug")
     model.requires_grad_(False)
     return task, curves
 
 
-def fingerprint(model: JukeboxVQVAE, level: int) -> str:
+def frozen_weights_hash(model: JukeboxVQVAE, level: int) -> str:
     """sha256 of every tensor of the network but those of the decoder of `level`."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
@@ -80,16 +80,16 @@ def train(
     task, curves = fine_tune(model.to(device), index, data, test, params, run)
     if not writes:
         return {}
-    training = training_state(params.steps, task.adams) | {"discriminator": task.judge.state_dict()}
+    training = training_state(params.steps, task.optimizers) | {"discriminator": task.discriminator.state_dict()}
     tuned = load_vqvae(vqvae)  # on the CPU and not accelerated, as it was measured before
     tuned.take_level(model, index)
     metrics = {"level": level, "before": before, "after": measure(tuned, index, test, params.test_windows)}
     metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed, "kept": MADE[params.decoder]}
     if embedder:
         own = load_vqvae(vqvae)
-        sounds, songs = _judged(data, params.judged_clips)
+        sounds, songs = _scored(data, params.scored_clips)
         scores = decoder_scores({"own": own, metrics["kept"]: tuned}, index, sounds, songs, embedder)
-        metrics["judged"] = scores
+        metrics["scores"] = scores
         if not no_worse(scores[metrics["kept"]], scores["own"]):
             tuned, metrics["kept"] = own, "own"
     notes = {"seed": params.seed, "steps": params.steps, "fine_tuned": [level] if metrics["kept"] != "own" else []}
@@ -100,7 +100,7 @@ def train(
     return metrics
 
 
-def _judged(data: WindowData, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _scored(data: WindowData, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The sounds and songs of up to `count` clips, spread evenly, by clip."""
     chosen = np.unique(np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int))
     sounds = {data.clips[k].clip_id: data.clip_audio(int(k)).numpy() for k in chosen}

@@ -9,8 +9,8 @@ from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.synthesizer.params import Params
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.autoencoding import measurement, power_of, sound_batch
-from d2m_model.training.loop import Measurement, Watch, descend
+from d2m_model.training.autoencoding import audio_batch, measurement, power_of
+from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step
 from d2m_model.training.shard_data import WindowData
 
 
@@ -27,29 +27,29 @@ class DecoderTask:
         decoder = model.decoders[level].requires_grad_(True)
         config = discriminator_config(params.discriminator, width=params.discriminator_width, scales=params.scales)
         self.power = power_of(data) if params.multispectral else 1.0
-        self.judge = MultiScaleDiscriminator(config).to(self.device)
-        self.nets = {"decoder": decoder, "discriminator": self.judge}
-        self.adams = {
+        self.discriminator = MultiScaleDiscriminator(config).to(self.device)
+        self.nets = {"decoder": decoder, "discriminator": self.discriminator}
+        self.optimizers = {
             name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=params.betas)
             for name, net in self.nets.items()
         }
         accelerate(decoder, self.device, params.sound_precision, params.compile)
-        accelerate(self.judge, self.device, params.precision, params.compile)
+        accelerate(self.discriminator, self.device, params.precision, params.compile)
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One step of the discriminator and one of the decoder; gives every term, unweighted, and the loss."""
-        model, level, judge, params = self.model, self.level, self.judge, self.params
-        audio = sound_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
+        model, level, discriminator, params = self.model, self.level, self.discriminator, self.params
+        audio = audio_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
         rebuilt = model.decode_latents(model.embed(model.encode(audio, level), level), level)
-        fake_scores, _ = judge(rebuilt.detach()[:, None])
-        real_scores, _ = judge(audio[:, None])
-        judging = {"discriminator": hinge_discriminator(real_scores, fake_scores)}
-        watch(number, judging)
-        descend(judging["discriminator"], self.adams["discriminator"], params.gradient_norm)
-        judge.requires_grad_(False)
-        fake_scores, fake_features = judge(rebuilt[:, None])
+        fake_scores, _ = discriminator(rebuilt.detach()[:, None])
+        real_scores, _ = discriminator(audio[:, None])
+        own = {"discriminator": hinge_discriminator(real_scores, fake_scores)}
+        guard(number, own)
+        backward_and_step(own["discriminator"], self.optimizers["discriminator"], params.gradient_norm)
+        discriminator.requires_grad_(False)
+        fake_scores, fake_features = discriminator(rebuilt[:, None])
         with torch.no_grad():
-            _, real_features = judge(audio[:, None])
+            _, real_features = discriminator(audio[:, None])
         terms = {
             "adversarial": hinge_generator(fake_scores),
             "feature_matching": feature_matching(real_features, fake_features),
@@ -58,11 +58,11 @@ class DecoderTask:
         }
         if params.multispectral:
             terms["multispectral"] = multispectral(rebuilt, audio, self.power)
-        watch(number, terms)
+        guard(number, terms)
         loss = sum(getattr(params, name) * term for name, term in terms.items())
-        descend(loss, self.adams["decoder"], params.gradient_norm)
-        judge.requires_grad_(True)
-        return {"loss": loss, **terms, **judging}
+        backward_and_step(loss, self.optimizers["decoder"], params.gradient_norm)
+        discriminator.requires_grad_(True)
+        return {"loss": loss, **terms, **own}
 
     def measure(self) -> Measurement:
         """Reconstruction of held-out windows."""

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     tables = [("systems", "All systems and controls", overview.systems_table(results.systems, params.digits), controls)]
     if any("sound" in s for s in results.systems.values()):
-        tables.append(("sound", "Loudness, spectrum and novelty", overview.sound_table(results.systems), controls))
+        tables.append(("sound", "Loudness, spectrum and novelty", overview.audio_table(results.systems), controls))
     if any("codes" in s for s in results.systems.values()):
         tables.append(
             ("codes", "Systems over codes: hum, onsets and copies", overview.codes_table(results.systems), controls)

@@ -19,7 +19,7 @@ TEST_SECONDS = 2
 SHOWN = 3  # clips to listen to
 
 
-def sound_batch(data: WindowData, seed: int, step: int, size: int, gain: float) -> torch.Tensor:
+def audio_batch(data: WindowData, seed: int, step: int, size: int, gain: float) -> torch.Tensor:
     """(B, S) sound of a step, each window at a random volume between `gain` and 1; S is a multiple of 128, the
     coarsest hop, so that every level gives back as much as it takes."""
     audio = data.batch(seed, step, size, JITTER).audio

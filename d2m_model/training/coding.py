@@ -34,7 +34,7 @@ def codes_of(model: JukeboxVQVAE, audio: torch.Tensor, level: int) -> torch.Tens
 
 
 @torch.inference_mode()
-def sound_of(model: JukeboxVQVAE, codes: torch.Tensor, level: int) -> torch.Tensor:
+def audio_of(model: JukeboxVQVAE, codes: torch.Tensor, level: int) -> torch.Tensor:
     """Audio (L * hop,) at 22 050 Hz of codes (L,), on the model's device; `model.decode` of all of them gives the same up to
     rounding."""
     hop, found = HOPS[level], []

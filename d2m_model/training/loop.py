@@ -88,15 +88,15 @@ class Measurement(NamedTuple):
 
 
 class Task(Protocol):
-    """Something to train. Its state is that of `nets` and `adams`."""
+    """Something to train. Its state is that of `nets` and `optimizers`."""
 
     nets: dict[str, nn.Module]
-    adams: dict[str, torch.optim.Optimizer]
+    optimizers: dict[str, torch.optim.Optimizer]
     rate_share: Callable[[int], float] | None
     """Share of their learning rates that the optimizers have at a step, from its number; None: all of it, always."""
 
-    def step(self, number: int, watch: "Watch") -> Mapping[str, torch.Tensor]:
-        """Train on batch `number`; gives scalars for the curves. Losses go through `watch` before they train."""
+    def step(self, number: int, guard: "FiniteLossGuard") -> Mapping[str, torch.Tensor]:
+        """Train on batch `number`; gives scalars for the curves. Losses go through `guard` before they train."""
 
     def measure(self) -> Measurement:
         """Scores on held-out clips; may not touch what `step` depends on."""
@@ -161,7 +161,7 @@ def run_of(
     )
 
 
-class Watch:
+class FiniteLossGuard:
     """Stops a training whose loss is no number before its gradient reaches a weight."""
 
     def __init__(self, stage: str, section: str = ""):
@@ -183,22 +183,22 @@ class Watch:
         self.last, self.at = (self.last if number == self.at else {}) | values, number
 
 
-def walk(adam: torch.optim.Optimizer, gradient_norm: float) -> None:
+def optimizer_step(optimizer: torch.optim.Optimizer, gradient_norm: float) -> None:
     """One step along the gradients of all groups, averaged over the processes and cut together to `gradient_norm` (0: not cut)."""
-    parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     distributed.average_gradients(parameters)
     if gradient_norm:
         nn.utils.clip_grad_norm_(parameters, gradient_norm)
-    with record_function("optimisers"):
-        adam.step()
+    with record_function("optimizers"):
+        optimizer.step()
 
 
-def descend(loss: torch.Tensor, adam: torch.optim.Optimizer, gradient_norm: float) -> None:
+def backward_and_step(loss: torch.Tensor, optimizer: torch.optim.Optimizer, gradient_norm: float) -> None:
     """One step of an optimizer against a loss."""
-    adam.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     with record_function("backward"):
         loss.backward()
-    walk(adam, gradient_norm)
+    optimizer_step(optimizer, gradient_norm)
 
 
 def ends_row(number: int, steps: int, every: int) -> bool:
@@ -213,13 +213,13 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
     """
     keep_freed_memory()
     curves, recent, start = Curves(), [], 0
-    watch = Watch(run.stage, run.section)
+    guard = FiniteLossGuard(run.stage, run.section)
     if distributed.world() > 1:
         torch.manual_seed(stream_seed(params.seed, "process", distributed.rank()))
     if run.resume and run.state and run.state.is_file():
         start, recent = _restore(task, curves, run)
     schedules = (
-        [LambdaLR(adam, task.rate_share, last_epoch=start - 1) for adam in task.adams.values()]
+        [LambdaLR(optimizer, task.rate_share, last_epoch=start - 1) for optimizer in task.optimizers.values()]
         if task.rate_share
         else []
     )
@@ -228,7 +228,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
     with _told_to_stop(run) as told, Board(run.board if writes else None, start) as board:
         bar = Steps(steps, params.batch, label, start, hidden=not writes)
         for number in bar:
-            recent.append({k: v.detach() for k, v in task.step(number, watch).items()})
+            recent.append({k: v.detach() for k, v in task.step(number, guard).items()})
             done = number + 1
             for schedule in schedules if done < steps else ():
                 schedule.step()
@@ -273,7 +273,7 @@ def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None
     if distributed.rank() == 0:
         state = {
             "nets": {name: net.state_dict() for name, net in task.nets.items()},
-            "adams": {name: adam.state_dict() for name, adam in task.adams.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
             "random": found,
             "recent": [{k: float(v) for k, v in row.items()} for row in recent],
             "curves": curves.rows,
@@ -287,8 +287,8 @@ def _restore(task: Task, curves: Curves, run: Run) -> tuple[int, list]:
         state, done = content.state, content.meta["step"]
         for name, net in task.nets.items():
             net.load_state_dict(state["nets"][name])
-        for name, adam in task.adams.items():
-            adam.load_state_dict(state["adams"][name])
+        for name, optimizer in task.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
         random = state["random"][distributed.rank()]
         torch.set_rng_state(random[0])
         if torch.cuda.is_available() and len(random) > 1:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from d2m_model.nets.dance_to_codes import EMBEDDING, DanceToCodes
-from d2m_model.nets.folding import fold
+from d2m_model.nets.fusing import fuse_for_inference
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.motion_features import fill_missing
 from d2m_model.nets.presets import preset_of
@@ -64,7 +64,7 @@ class MusicModel(nn.Module):
         own = vqvae.codebook(LEVELS[net.level]).k
         if codebook.shape != own.shape or not torch.equal(codebook, own):
             raise UserError(f"{generator}: was trained with another codebook than {synthesizer} has; run d2m_gan again")
-        return MusicModel(fold(net), vqvae)
+        return MusicModel(fuse_for_inference(net), vqvae)
 
     def for_genre(self, genre: str) -> "MusicModel":
         """This model told the genre of the dances to come; itself where it is not to be told. UserError for one that it

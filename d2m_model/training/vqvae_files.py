@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m_model.nets.istft_decoder import IstftConfig
-from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
+from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.nets.variants import variant_of
 from d2m_model.training import checkpoint
 from dataset_tools.lib.core.layout import Layout
@@ -44,7 +44,7 @@ def load_training(path: Path) -> tuple[JukeboxVQVAE, dict[str, Any]]:
     with checkpoint.fitting(path):
         config = VqVaeConfig(**content.meta["config"] | {"multipliers": tuple(content.meta["config"]["multipliers"])})
         istft = {
-            LEVELS[LEVELS.index(int(level))]: IstftConfig(**sizes)
+            JUKEBOX_LEVELS[JUKEBOX_LEVELS.index(int(level))]: IstftConfig(**sizes)
             for level, sizes in content.meta.get("istft", {}).items()
         }
         return checkpoint.network(lambda: JukeboxVQVAE(config, istft), content.state["model"]), dict(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from d2m_model.nets.jukebox_vqvae import LEVELS, VqVaeConfig
+from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, VqVaeConfig
 from d2m_model.training.loop import TrainingParams
 from dataset_tools.lib.core.params import require
 
@@ -33,7 +33,7 @@ class Params(TrainingParams):
     multispectral: float = 1.0
     mel: float = 0.0
     commit: float = 0.02
-    revival: float = 1.0
+    dead_code_threshold: float = 1.0
     """A codebook entry that on average takes fewer vectors of a batch than this is placed anew."""
     gain: float = 0.3
     """Windows are played at a random volume between this and 1."""
@@ -46,7 +46,8 @@ class Params(TrainingParams):
         super().__post_init__()
         VqVaeConfig(width=self.width, depth=self.depth, multipliers=self.multipliers, bins=self.bins)
         require(
-            len(self.steps) == len(LEVELS), f"steps must be three numbers, for levels 0, 1 and 2, found {self.steps}"
+            len(self.steps) == len(JUKEBOX_LEVELS),
+            f"steps must be three numbers, for levels 0, 1 and 2, found {self.steps}",
         )
         for name in ("test_windows", "workers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
@@ -56,7 +57,8 @@ class Params(TrainingParams):
         require(0 <= self.warm_up < 1, f"warm_up must be at least 0 and below 1, found {self.warm_up}")
         require(0 < self.gain <= 1, f"gain must be above 0 and at most 1, found {self.gain}")
         require(
-            min(self.wave, self.multispectral, self.mel, self.commit, self.revival) >= 0, "weights must be at least 0"
+            min(self.wave, self.multispectral, self.mel, self.commit, self.dead_code_threshold) >= 0,
+            "weights must be at least 0",
         )
 
     def config(self) -> VqVaeConfig:

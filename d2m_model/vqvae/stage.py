@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE
+from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, JukeboxVQVAE
 from d2m_model.training.autoencoding import measure, open_test, write_metrics
 from d2m_model.training.checkpoint import training_state
 from d2m_model.training.curves import Curves
@@ -59,7 +59,7 @@ def train_job(job: Job) -> str:
             return ""  # saved; who told this worker knows
         raise
     if rank() == 0:
-        training = training_state(steps, task.adams) | {"codebook": task.codebook.learning_state()}
+        training = training_state(steps, task.optimizers) | {"codebook": task.codebook.learning_state()}
         save_vqvae(job.part, model, training | {"curves": curves.rows})
     return ""
 
@@ -86,7 +86,7 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
                 run=run.part(f"level {level}"),
                 part=parts / f"trained {level}.pt",
             )
-            for level in reversed(LEVELS)
+            for level in reversed(JUKEBOX_LEVELS)
         ]
         (parts / STOP).unlink(missing_ok=True)
         lost = (
@@ -103,7 +103,7 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
             model.take_level(trained, job.level)
             curves.beside(Curves(training[str(job.level)].pop("curves")), f"level_{job.level}")
     seed_everything(params.seed, params.threads)
-    metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in LEVELS}}
+    metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in JUKEBOX_LEVELS}}
     metrics |= {"train_windows": len(data), "train_clips": len(data.clips), "seed": params.seed}
     save_vqvae(out / "model.pt", model, training, seed=params.seed, steps=list(params.steps), fine_tuned=[])
     curves.write(out / "curves.csv")
@@ -127,7 +127,9 @@ def take_published(shards: Path, file: Path, params: Params, out: Path) -> dict:
     except UserError as err:
         raise UserError(f"vqvae.weights: {err}; the sizes are those of section vqvae of params.yaml") from None
     source = {"weights": Path(params.weights).name, "weights_sha256": file_sha256(file)}
-    metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in LEVELS}} | source
+    metrics = {
+        "levels": {str(level): measure(model, level, test, params.test_windows) for level in JUKEBOX_LEVELS}
+    } | source
     save_vqvae(out / "model.pt", model, {}, steps=[0, 0, 0], fine_tuned=[], **source)
     Curves().write(out / "curves.csv")
     write_metrics(out / "metrics.json", metrics)

@@ -9,9 +9,9 @@ from torch import nn
 from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.autoencoding import measurement, power_of, sound_batch
+from d2m_model.training.autoencoding import audio_batch, measurement, power_of
 from d2m_model.training.distributed import gathered
-from d2m_model.training.loop import Measurement, Watch, descend
+from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import WindowData
 from d2m_model.vqvae.params import Params
@@ -23,20 +23,20 @@ class LevelTask:
     def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
         self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
         self.device, self.codebook, self.power = next(model.parameters()).device, model.codebook(level), power_of(data)
-        self.codebook.revival = params.revival
+        self.codebook.dead_code_threshold = params.dead_code_threshold
         self.steps = params.steps[level]
         self.quantised_from = round(params.warm_up * self.steps)
         coders = {"encoder": model.encoders[level], "decoder": model.decoders[level]}
         weights = [p for net in coders.values() for p in net.parameters()]
-        self.adams = {"adam": torch.optim.Adam(weights, lr=params.learning_rate)}
+        self.optimizers = {"codec": torch.optim.Adam(weights, lr=params.learning_rate)}
         self.nets = coders | {"codebook": self.codebook, "averages": _averages(self.codebook)}
         for net in coders.values():
             accelerate(net, self.device, params.sound_precision, params.compile)
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One step on the losses, then one of the codebook's averages; gives the loss, its terms and the codes' use."""
         model, level, params = self.model, self.level, self.params
-        audio = sound_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
+        audio = audio_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
         z = model.latents(audio, level)
         terms, usage = {"commit": z.new_zeros(())}, {}
         if number >= self.quantised_from:
@@ -55,9 +55,9 @@ class LevelTask:
         }
         if params.mel:
             terms["mel"] = mel_l1(rebuilt, audio)
-        watch(number, terms)
+        guard(number, terms)
         loss = sum(getattr(params, name) * term for name, term in terms.items())
-        descend(loss, self.adams["adam"], params.gradient_norm)
+        backward_and_step(loss, self.optimizers["codec"], params.gradient_norm)
         return {"loss": loss, **terms, **usage}
 
     def rate_share(self, number: int) -> float:
@@ -79,7 +79,7 @@ class LevelTask:
         """(1, 64, N) latents of enough batches that each codebook entry could start on one of four."""
         found, batch, params = [], 0, self.params
         while sum(z.shape[1] for z in found) < 4 * params.bins and batch < 64:
-            audio = sound_batch(self.data, params.seed, step + batch, params.batch, params.gain).to(self.device)
+            audio = audio_batch(self.data, params.seed, step + batch, params.batch, params.gain).to(self.device)
             found.append(gathered(self.model.latents(audio, self.level)).transpose(0, 1).flatten(1))
             batch += 1
         return torch.cat(found, dim=1)[None]

@@ -2,7 +2,7 @@
 
 from dataset_tools.audio.params import Params
 from dataset_tools.audio.stage import STAGE, audio
-from dataset_tools.lib.core.accounting import demand
+from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.params import load_params
 
@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     params = load_params(layout.params, STAGE, Params)
     rows = audio(layout, params)
     cut = [row for row in rows if row.status != "dropped"]
-    say(STAGE, demand(cut, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
+    say(STAGE, check_success_rate(cut, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
     return 0
 
 

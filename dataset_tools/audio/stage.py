@@ -8,6 +8,7 @@ from scipy.io import wavfile
 
 from dataset_tools.audio.params import Params
 from dataset_tools.audio.rows import AudioRow, CutRow
+from dataset_tools.lib.audio.mono import lone_channel, mono_of
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.atomic import begin_folder, keep_only, write_aside
 from dataset_tools.lib.core.errors import UserError
@@ -15,8 +16,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.lib.parallel.workers import run_all
-from dataset_tools.lib.sound.mono import lone_channel, mono_of
-from dataset_tools.lib.video.video_io import read_sound
+from dataset_tools.lib.video.video_io import read_audio
 
 STAGE = "audio"
 SILENCE = 10 ** (-60 / 20)  # peak below which there is nothing to hear: -60 dB of full scale
@@ -43,7 +43,7 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
         return AudioRow(id=cut.id, status="dropped", reason=f"clip was not cut: {cut.reason}")
     try:
         check_frames(cut.frames)
-        found = read_sound(clips / f"{cut.id}.mp4")
+        found = read_audio(clips / f"{cut.id}.mp4")
     except UserError as err:
         return failed(job, str(err))
     if found is None:

@@ -6,7 +6,7 @@ frames / 30 s of it. A clip that cannot be cut has a row that says why.
 
 from dataset_tools.clips.params import Params
 from dataset_tools.clips.stage import STAGE, clips
-from dataset_tools.lib.core.accounting import demand
+from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.params import load_params
 
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     layout = layout_of(args)
     params = load_params(layout.params, STAGE, Params)
     rows = clips(layout, params)
-    say(STAGE, demand(rows, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
+    say(STAGE, check_success_rate(rows, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))
     return 0
 
 

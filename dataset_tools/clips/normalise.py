@@ -9,16 +9,16 @@ import av
 import numpy as np
 import soxr
 
-from dataset_tools.clips.held_frames import HeldFrames
+from dataset_tools.clips.frame_cache import FrameCache
 from dataset_tools.clips.open_video import OpenVideo, Timed
 from dataset_tools.clips.panels import moving_rectangle
 from dataset_tools.clips.scene_cuts import CutFinder
 from dataset_tools.lib.core.atomic import write_aside
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
-from dataset_tools.lib.parallel.ahead import Ahead, ahead
+from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
 from dataset_tools.lib.video.upright import Crop, Upright, even_size, planes_of
-from dataset_tools.lib.video.video_io import nearest_frames, nearest_time, read_sound, timed_frames, write_clip
+from dataset_tools.lib.video.video_io import nearest_frames, nearest_time, read_audio, timed_frames, write_clip
 
 SAMPLED = 24  # frames in which the panels are looked for
 SAMPLED_SECONDS = 20.0  # of the clip's beginning, over which they are spread
@@ -65,7 +65,7 @@ class Cut:
     """Second at which the video ends."""
     count: int
     """Frames at 30 fps."""
-    pictures: list[av.VideoFrame] | Ahead[av.VideoFrame]
+    pictures: list[av.VideoFrame] | Prefetcher[av.VideoFrame]
     """All that are to be written or, of a larger span, as they come from a thread of their own."""
     finder: CutFinder
     """Has seen the pictures that were made."""
@@ -95,25 +95,25 @@ def normalise_video(path: Path, out: Path, **span) -> Normalised:
 
 def cut_out(
     video: OpenVideo, *, start: float | None = None, end: float | None = None, max_height: int = 720, crop: bool = True,
-    sound: bool = True, need_sound: bool = False, stretch_sound: float = 0.0, memory: int = MEMORY,
+    sound: bool = True, need_audio: bool = False, stretch_audio: float = 0.0, memory: int = MEMORY,
 ) -> Cut:  # fmt: skip
     """Decode `start` to `end` seconds (None: from the beginning, to the end) of a video, to be written.
 
     Frame k shows what the source shows nearest to start + k / 30 s. `start` moves to the nearest source frame, by at
     most half of one, so that picture and sound keep in step. Where the picture begins later than the sound, its first
     frame stands still until then. The sound is lossless at the source's own rate, exactly frames / 30 s long; one whose
-    whole length differs from the picture's by up to the fraction `stretch_sound` is taken to run by another clock and
+    whole length differs from the picture's by up to the fraction `stretch_audio` is taken to run by another clock and
     is resampled to the picture's; with `sound` off it is left out, and not read. Pictures higher than `max_height` pixels are scaled down. A span that fits into `memory`
     bytes is decoded here; of a longer one the beginning, for its panels, and the rest, or where that did not fit all of it
     again, while it is written.
 
     Raises UserError: file missing, unreadable, without frames, a span of no whole frame, a span outside the video or in
-    which one picture stands still for more than a minute; pictures that change their shape; with `need_sound` also where
+    which one picture stands still for more than a minute; pictures that change their shape; with `need_audio` also where
     there is no sound or it is silent.
     """
     path, info = video.path, video.info
-    if need_sound and not info.has_sound:
-        why = "FFmpeg does not know how the video's sound is coded" if info.unknown_sound else "the video has no sound"
+    if need_audio and not info.has_audio:
+        why = "FFmpeg does not know how the video's sound is coded" if info.unknown_audio else "the video has no sound"
         raise UserError(f"{path.name}: {why}; a clip needs its music")
     asked, last = start or 0.0, video.course.end if end is None else end
     if last > video.course.end + BEYOND:
@@ -126,18 +126,18 @@ def cut_out(
         raise UserError(
             f"{path.name}: one picture stands still from {gap[0]:.3f} to {gap[1]:.3f} s; cut the clip before or after that"
         )
-    frames = HeldFrames(video, asked, memory)
+    frames = FrameCache(video, asked, memory)
     begin = nearest_time(frames.look(), asked)
     upright = Upright(info.pixel_aspect, path.name)
     kept = _kept_part(frames, upright, begin, count, crop)
     if kept is None:
         raise UserError(_outside(path, asked, last, video.course.end))
     drift = info.sound_drift or 0.0
-    drift = drift if LEAST_DRIFT < abs(drift) <= stretch_sound else 0.0
+    drift = drift if LEAST_DRIFT < abs(drift) <= stretch_audio else 0.0
     lost: list[float] = []
     samples, rate = _sound(path, begin, count, drift, lost) if sound else (None, 0)
     peak = None if samples is None else round(float(np.abs(samples.astype(np.int32)).max()) / 32768, 5)
-    if need_sound and peak < SILENCE:
+    if need_audio and peak < SILENCE:
         raise UserError(f"{path.name}: the sound from {asked:g} to {last:g} s is silent (peak {peak:g} of 1)")
 
     size, finder, spoiled = _scaled(kept, max_height), CutFinder(), []
@@ -149,7 +149,7 @@ def cut_out(
     frames_of_clip = nearest_frames(_marked(frames.take(), video.spoiled), begin, count)
     pictures = _pictures(frames_of_clip, upright, kept, size, finder, spoiled)
     small = frames.held and count * size[0] * size[1] * 3 / 2 <= memory
-    pictures = list(pictures) if small else ahead(pictures, PICTURES_AHEAD)
+    pictures = list(pictures) if small else prefetch(pictures, PICTURES_AHEAD)
     return Cut(
         path=path, span=(asked, last), count=count, end=video.course.end, pictures=pictures, finder=finder, spoiled=spoiled,
         sound=samples, rate=rate, facts=facts,
@@ -175,7 +175,7 @@ def _sound(path: Path, begin: float, count: int, drift: float, lost: list[float]
     `drift` (0.01: the sound is 1 % longer than the picture) is taken out by resampling.
     """
     seconds = count / FPS
-    found = read_sound(path, begin * (1 + drift), seconds * (1 + drift), lost)
+    found = read_audio(path, begin * (1 + drift), seconds * (1 + drift), lost)
     if found is None or drift == 0:
         return found or (None, 0)
     sound, rate = found
@@ -185,7 +185,7 @@ def _sound(path: Path, begin: float, count: int, drift: float, lost: list[float]
     return fitted, rate
 
 
-def _kept_part(held: HeldFrames, upright: Upright, begin: float, count: int, crop: bool) -> Crop | None:
+def _kept_part(held: FrameCache, upright: Upright, begin: float, count: int, crop: bool) -> Crop | None:
     """The moving rectangle, or the whole upright picture where `crop` is off; None where the span shows no frame."""
     seconds = min(count / FPS, SAMPLED_SECONDS)
     frames = nearest_frames(held.look(), begin, SAMPLED, fps=SAMPLED / seconds)

@@ -19,7 +19,7 @@ class Params:
     """A clip with more damaged pictures fails; they are counted in rows.csv either way."""
     max_sound_lost: float = 0.1
     """A clip of whose sound more seconds are silent, for they can't be decoded or never came, fails; they are in rows.csv either way."""
-    stretch_sound: float = 0.0
+    stretch_audio: float = 0.0
     """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
     recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""
     memory: int = 600
@@ -38,7 +38,7 @@ class Params:
         )
         require(self.max_damaged >= 0, f"max_damaged must be at least 0, found {self.max_damaged}")
         require(self.max_sound_lost >= 0, f"max_sound_lost must be at least 0 s, found {self.max_sound_lost:g}")
-        require(0 <= self.stretch_sound <= 0.1, f"stretch_sound must be 0 to 0.1, found {self.stretch_sound:g}")
+        require(0 <= self.stretch_audio <= 0.1, f"stretch_audio must be 0 to 0.1, found {self.stretch_audio:g}")
         require(self.memory >= 0, f"memory must be at least 0 MB, found {self.memory}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
         require(self.timeout > 0, f"timeout must be above 0 s, found {self.timeout:g}")

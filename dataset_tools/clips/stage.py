@@ -43,7 +43,7 @@ class Job:
     def made(self) -> Path:
         """Where in the cache it is, where this cut was made before."""
         key = item_key(VERSION, self.video.sha256, self.clip.start, self.clip.end, self.params.max_height, self.params.crop,
-                       self.params.stretch_sound)  # fmt: skip
+                       self.params.stretch_audio)  # fmt: skip
         return self.cache / f"{key}.mp4"
 
     @property
@@ -83,7 +83,7 @@ class Begin:
             video = last if last and last.path == path else OpenVideo(path)
             begun = cut_out(
                 video, start=clip.start, end=clip.end, max_height=job.params.max_height, crop=job.params.crop,
-                need_sound=True, stretch_sound=job.params.stretch_sound, memory=job.params.memory << 20,
+                need_audio=True, stretch_audio=job.params.stretch_audio, memory=job.params.memory << 20,
             )  # fmt: skip
         except UserError as err:
             return failed(job, str(err))

@@ -176,13 +176,13 @@ def crossing_clip(number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def crossing_clips(layout: Layout, count: int, first: int) -> Iterator[Measured]:
     """Render, pose with the demo's weights and measure `count` crossing clips from number `first` on."""
     from dataset_tools.lib.core.weights import locate
-    from dataset_tools.pose.poser import Poser
+    from dataset_tools.pose.estimator import PoseEstimator
     from dataset_tools.pose.tracking import track
 
-    poser = Poser(locate("pose_demo", layout))
+    estimator = PoseEstimator(locate("pose_demo", layout))
     for number in range(first, first + count):
         truth = []
-        pose = track(poser.found(poser.begin(_watched(crossing_clip(number), truth))), *CROSSING_SIZE)
+        pose = track(estimator.found(estimator.begin(_watched(crossing_clip(number), truth))), *CROSSING_SIZE)
         yield measure(f"crossing{number:02d}", pose, np.array(truth), CROSSING_SIZE)
 
 

@@ -47,7 +47,7 @@ ENERGY_STEPS = (0.48, 0.78)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dance:
+class RenderedClip:
     """A rendered clip on disk: `<stem>.rgb.npy` uint8 (T, H, W, 3) and `<stem>.flow.npy` float16 (T, 2, H, W)."""
 
     stem: str
@@ -68,7 +68,7 @@ class Dance:
         return (frames / 127.5 - 1).transpose(3, 0, 1, 2) if stream == "rgb" else frames.transpose(1, 0, 2, 3)
 
 
-def render_dance(number: int, folder: Path, seed: int) -> Dance:
+def render_dance(number: int, folder: Path, seed: int) -> RenderedClip:
     """Clip `number` of a pool: genre, energy and number of dancers are drawn evenly."""
     rng = np.random.default_rng([seed, number])
     genre, energy, dancers = (int(rng.integers(len(classes))) for classes in HEADS.values())
@@ -102,10 +102,10 @@ def render_dance(number: int, folder: Path, seed: int) -> Dance:
     stem = str(folder / f"{number:05d}")
     np.save(f"{stem}.rgb.npy", np.stack(images))
     np.save(f"{stem}.flow.npy", np.stack([*flows, flows[-1]]).astype(np.float16))
-    return Dance(stem=stem, panel=panel, genre=genre, dancers=dancers + 1, drive=drive.astype(np.float32))
+    return RenderedClip(stem=stem, panel=panel, genre=genre, dancers=dancers + 1, drive=drive.astype(np.float32))
 
 
-def train_stream(stream: str, dances: list[Dance], steps: int, precision: str) -> dict[str, torch.Tensor]:
+def train_stream(stream: str, dances: list[RenderedClip], steps: int, precision: str) -> dict[str, torch.Tensor]:
     """State dict of one stream after `steps` batches, on one thread, so that equal runs give equal weights."""
     torch.set_num_threads(1)
     torch.manual_seed(NET_SEED)
@@ -132,7 +132,7 @@ def train_stream(stream: str, dances: list[Dance], steps: int, precision: str) -
     return {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
 
 
-def batches(stream: str, dances: list[Dance], rng: np.random.Generator, steps: int):
+def batches(stream: str, dances: list[RenderedClip], rng: np.random.Generator, steps: int):
     """`steps` pairs of windows (B, C, 60, H, W) and labels (B, heads). A batch holds clips of one shape."""
     shapes = defaultdict(list)
     for dance in dances:
@@ -168,7 +168,7 @@ def split_heads(scores: torch.Tensor) -> list[torch.Tensor]:
     return list(scores.split([len(classes) for classes in HEADS.values()], dim=1))
 
 
-def evaluate(path: Path, dances: list[Dance]) -> dict[str, dict[str, float]]:
+def evaluate(path: Path, dances: list[RenderedClip]) -> dict[str, dict[str, float]]:
     """Head -> share of right answers by rgb, flow and both streams (mean score), and of the commonest class (chance)."""
     nets = {stream: load_i3d(path, stream) for stream in STREAMS}
     truth = np.array([dance.labels(0) for dance in dances])

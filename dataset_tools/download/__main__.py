@@ -17,7 +17,7 @@ import sys
 from dataset_tools.download.dead_links import DeadLink
 from dataset_tools.download.params import Params
 from dataset_tools.download.stage import STAGE, download
-from dataset_tools.lib.core.accounting import demand
+from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.schema import read_records
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
             say(STAGE, f"{row.id}: {row.warning}")
     if dead := read_records(table.with_name("dead_links.csv"), DeadLink):
         say(STAGE, f"{len(dead)} dead or closed links: {table.with_name('dead_links.csv')} says where to look for them")
-    say(STAGE, demand(rows, stage=STAGE, min_ok=params.min_ok, table=table))
+    say(STAGE, check_success_rate(rows, stage=STAGE, min_ok=params.min_ok, table=table))
     return 0
 
 

@@ -26,13 +26,13 @@ def film_formats(formats: list[dict], site: str) -> list[dict]:
     """
     kept = [f for f in formats if "AI-upscaled" not in (f.get("format_note") or "")]
     formats = kept if any(map(_has_picture, kept)) else formats
-    best = max((_language(f) for f in formats if _has_sound(f)), default=-1)
-    formats = [f for f in formats if not (_has_sound(f) and f.get("language") and _language(f) < best)]
+    best = max((_language(f) for f in formats if _has_audio(f)), default=-1)
+    formats = [f for f in formats if not (_has_audio(f) and f.get("language") and _language(f) < best)]
     manifests = {f.get("manifest_url") for f in formats if _has_picture(f)} - {None}
-    both = any(_has_picture(f) and _has_sound(f) for f in formats)
+    both = any(_has_picture(f) and _has_audio(f) for f in formats)
 
     def foreign(f: dict) -> bool:
-        if _has_picture(f) or not _has_sound(f):
+        if _has_picture(f) or not _has_audio(f):
             return False
         return site in MUSIC_SITES or (
             both and not site.startswith(SPLIT_SITES) and f.get("manifest_url") not in manifests
@@ -50,7 +50,7 @@ def _has_picture(f: dict) -> bool:
     return f.get("vcodec") != "none"
 
 
-def _has_sound(f: dict) -> bool:
+def _has_audio(f: dict) -> bool:
     return f.get("acodec") != "none"
 
 

@@ -10,7 +10,7 @@ The network alone, for any of the published files: `load_i3d(path)` and `i3d_fea
 from dataset_tools.i3d.params import Params
 from dataset_tools.i3d.stage import extract
 from dataset_tools.lib.core import cli
-from dataset_tools.lib.core.accounting import demand
+from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.params import load_params
 
 
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     layout = cli.layout_of(args)
     params = load_params(layout.params, "i3d", Params)
     rows = extract(layout, params)
-    summary = demand(rows, stage="i3d", min_ok=params.min_ok, table=layout.stage("i3d") / "rows.csv")
+    summary = check_success_rate(rows, stage="i3d", min_ok=params.min_ok, table=layout.stage("i3d") / "rows.csv")
     cli.say("i3d", f"{summary}, {sum(row.windows for row in rows)} windows")
     return 0
 

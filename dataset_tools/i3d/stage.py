@@ -18,7 +18,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256, is_whole, item_key
-from dataset_tools.lib.parallel.ahead import Ahead
+from dataset_tools.lib.parallel.prefetch import Prefetcher
 from dataset_tools.lib.parallel.workers import run_all
 
 VERSION = 1  # of what this stage computes; raise it when the same input would give other features
@@ -89,7 +89,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     return rows
 
 
-def begin(job: Job) -> Ahead:
+def begin(job: Job) -> Prefetcher:
     """Start reading a clip and taking its flow, while the networks see the clip before."""
     from dataset_tools.lib.video.clip_reader import read_clip
 
@@ -97,7 +97,7 @@ def begin(job: Job) -> Ahead:
     return _extractor(*job.settings).begin(read_clip(job.video, job.clip.frames))
 
 
-def work(job: Job, begun: Ahead) -> str:
+def work(job: Job, begun: Prefetcher) -> str:
     """Compute one clip into the cache; returns the reason where that is impossible, else ''."""
     try:
         features = _extractor(*job.settings).features(begun)

@@ -19,7 +19,7 @@ from dataset_tools.i3d.net import FEATURES, I3D
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.core.weights import locate
-from dataset_tools.lib.parallel.ahead import Ahead, ahead
+from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
 from dataset_tools.lib.video.flow import Flow, RaftFlow, load_raft
 
 WINDOW = 2 * FPS  # frames
@@ -62,18 +62,18 @@ class VisualFeatures:
         """
         return self.features(self.begin(frames))
 
-    def begin(self, frames: Iterable[np.ndarray]) -> Ahead:
+    def begin(self, frames: Iterable[np.ndarray]) -> Prefetcher:
         """Start two threads, one that takes the flow and one for the networks; `features` of what this returns are those of
         `frames`. The networks turn to the frames that were begun next as soon as they have seen these."""
-        return ahead(self._rows(ahead(self._stretches(frames), depth=1)))
+        return prefetch(self._rows(prefetch(self._stretches(frames), depth=1)))
 
-    def features(self, begun: Ahead) -> np.ndarray:
+    def features(self, begun: Prefetcher) -> np.ndarray:
         """What calling the extractor returns, of frames that were begun before."""
         with closing(begun):
             rows = list(begun)
         return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)
 
-    def _rows(self, stretches: Ahead) -> Iterator[np.ndarray]:
+    def _rows(self, stretches: Prefetcher) -> Iterator[np.ndarray]:
         torch.set_num_threads(
             torch.get_num_threads()
         )  # what was set is not yet so in a new thread: OpenMP has it per thread

@@ -34,7 +34,7 @@ class Note(NamedTuple):
     drum: bool = False
 
 
-class Score(NamedTuple):
+class MidiScore(NamedTuple):
     """What a MIDI file holds."""
 
     notes: list[Note]
@@ -115,7 +115,7 @@ def read_midi(path: Path) -> list[Note]:
     return read_score(path).notes
 
 
-def read_score(path: Path) -> Score:
+def read_score(path: Path) -> MidiScore:
     """Notes and bars of a Standard MIDI File.
 
     Raises UserError: no such file, too large, no MIDI file or a damaged one, format 2 (tracks of unrelated songs) or
@@ -138,7 +138,7 @@ def read_score(path: Path) -> Score:
     return _heard(path, merged, midi.ticks_per_beat)
 
 
-def _heard(path: Path, messages: list, resolution: int) -> Score:
+def _heard(path: Path, messages: list, resolution: int) -> MidiScore:
     """Notes and bars of messages whose `time` is ticks since the one before."""
     notes: list[Note] = []
     programs = [0] * 16
@@ -179,4 +179,4 @@ def _heard(path: Path, messages: list, resolution: int) -> Score:
     last = max((note.end for note in notes), default=0.0)
     kept = [b for b in bars if b < last]
     after = time + (next_bar - tick) * beat / resolution
-    return Score(sorted(notes), [*kept, *(bars[len(kept) : len(kept) + 1] or [after])] if notes else [])
+    return MidiScore(sorted(notes), [*kept, *(bars[len(kept) : len(kept) + 1] or [after])] if notes else [])

@@ -12,7 +12,7 @@ lines as opaque as they are sure.
 from pathlib import Path
 
 from dataset_tools.lib.core import cli
-from dataset_tools.lib.core.accounting import demand
+from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.pose.params import Params
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     params = load_params(layout.params, "pose", Params)
     rows = pose_clips(layout, params)
-    summary = demand(rows, stage="pose", min_ok=params.min_ok, table=layout.stage("pose") / "rows.csv")
+    summary = check_success_rate(rows, stage="pose", min_ok=params.min_ok, table=layout.stage("pose") / "rows.csv")
     cli.say("pose", f"{summary}, {sum(row.people for row in rows)} dancers")
     return 0
 

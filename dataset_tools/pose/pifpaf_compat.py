@@ -110,7 +110,7 @@ def set_thresholds(
     utils.nms.Keypoints.set_instance_threshold(instance)
 
 
-class Decoder:
+class PifPafDecoder:
     """decoder(decoder.fields(images (B, 3, H, W))) -> per image a list of annotations, whose `data` is (K, 3) x, y,
     confidence.
 

@@ -15,7 +15,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import read_records, write_records
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256, is_whole, item_key
-from dataset_tools.lib.parallel.ahead import Ahead
+from dataset_tools.lib.parallel.prefetch import Prefetcher
 from dataset_tools.lib.parallel.workers import run_all
 from dataset_tools.pose.params import ANNOTATED, Params
 from dataset_tools.pose.rows import ClipFile, PoseRow
@@ -36,7 +36,7 @@ class Job:
 
     @property
     def settings(self) -> tuple:
-        """Of `_poser`."""
+        """Of `_estimator`."""
         return self.weights, self.params.long_edge, self.params.layout, self.params.batch_size
 
     @property
@@ -108,17 +108,17 @@ def _finished(job: Job, reason: str, facts: dict) -> PoseRow:
     return PoseRow(id=job.clip.id, status=status, reason=reason, people=people, coverage=coverage, **facts)
 
 
-def begin(job: Job) -> Ahead | None:
+def begin(job: Job) -> Prefetcher | None:
     """Start reading a clip, while the network sees the clip before; None where no network is run."""
     from dataset_tools.lib.video.clip_reader import read_clip
 
     check_frames(job.clip.frames)
     if job.params.weights == ANNOTATED:
         return None
-    return _poser(*job.settings).begin(read_clip(job.video, job.clip.frames))
+    return _estimator(*job.settings).begin(read_clip(job.video, job.clip.frames))
 
 
-def work(job: Job, begun: Ahead | None) -> str:
+def work(job: Job, begun: Prefetcher | None) -> str:
     """Pose one clip into the cache; returns the reason where that is impossible, else ''."""
     from dataset_tools.lib.aist.corpus import annotated_motion, annotated_pose
     from dataset_tools.pose.tracking import track
@@ -136,7 +136,7 @@ def work(job: Job, begun: Ahead | None) -> str:
             ):
                 _save(values, path)
             return ""
-        pose = track(_poser(*job.settings).found(begun), clip.width, clip.height, **chosen)
+        pose = track(_estimator(*job.settings).found(begun), clip.width, clip.height, **chosen)
     except UserError as err:
         return " ".join(str(err).split())
     return _save(pose, job.cache)
@@ -151,15 +151,15 @@ def _save(pose: np.ndarray, path: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _poser(weights: Path, long_edge: int, layout: str, batch_size: int):
+def _estimator(weights: Path, long_edge: int, layout: str, batch_size: int):
     import cv2
     import torch
 
-    from dataset_tools.pose.poser import Poser
+    from dataset_tools.pose.estimator import PoseEstimator
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return Poser(weights, long_edge=long_edge, layout=layout, batch_size=batch_size)
+    return PoseEstimator(weights, long_edge=long_edge, layout=layout, batch_size=batch_size)
 
 
 def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
@@ -168,7 +168,7 @@ def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
     Raises UserError where there is no such clip, or the stage has not posed it.
     """
     from dataset_tools.lib.video.clip_reader import read_clip
-    from dataset_tools.lib.video.video_io import read_sound, rgb_frames, write_clip
+    from dataset_tools.lib.video.video_io import read_audio, rgb_frames, write_clip
     from dataset_tools.pose.overlay import overlay_frames
 
     if out.suffix != ".mp4":
@@ -185,7 +185,7 @@ def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
     video = layout.stage("clips") / f"{clip_id}.mp4"
     if not video.is_file():
         raise UserError(f"{video}: file not found; run the stage clips again")
-    sound, rate = read_sound(video) or (None, 0)
+    sound, rate = read_audio(video) or (None, 0)
     with write_aside(out) as aside:
         frames = rgb_frames(overlay_frames(read_clip(video, len(pose)), pose))
         return write_clip(aside, frames, sound, rate, audio_codec="aac")

@@ -18,8 +18,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from dataset_tools.pose.appearance import blended, unlikeness
 from dataset_tools.pose.layouts import ANKLES, quantise
-from dataset_tools.pose.looks import blended, unlikeness
 
 MEMORY = 60  # frames that an unseen dancer stays known
 LOOK_BACK = 10  # frames from which a dancer's motion is estimated
@@ -47,7 +47,7 @@ class Track:
     """(J, 3): each joint where it was last seen, moved along with the body since."""
     centres: list[np.ndarray] = field(default_factory=list)
     look: np.ndarray | None = None
-    """(parts, 3) colours, of `looks`; None where they were never clearly seen."""
+    """(parts, 3) colours, of `appearance`; None where they were never clearly seen."""
 
     def add(self, frame: int, pose: np.ndarray, look: np.ndarray | None = None) -> None:
         """Go on with a pose (J, 3) in a frame, and a look (parts, 3) where one was seen."""
@@ -96,7 +96,7 @@ def track(
 ) -> np.ndarray:
     """Detections of successive frames, each (N, J, 3) x px, y px, confidence -> (T, P, J, 3) float32, P = max_people.
 
-    A detection may be a pair: that and the people's colours (N, parts, 3), as `looks` gives them in the network's units.
+    A detection may be a pair: that and the people's colours (N, parts, 3), as `appearance` gives them in the network's units.
     Slot 0 is the primary dancer, the others follow by presence times box area; a slot is one person throughout. Dancers seen in
     fewer than `min_frames` frames are taken for errors (in clips of fewer frames: those not seen in every frame). A
     joint missing for at most `gap_frames` frames between two sightings is interpolated, with half the lower one's

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
+from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import write_aside, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
@@ -33,7 +34,6 @@ from dataset_tools.lib.shard_io.shard_format import (
     check_numbers,
 )
 from dataset_tools.lib.shard_io.shard_set import ShardSet, Window
-from dataset_tools.lib.sound.sound_file import read_samples
 from dataset_tools.pose.layouts import to_layout
 
 FRAMES = 2 * FPS

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dataset_tools.lib.core.accounting import demand
+from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.atomic import begin_folder, keep_only
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -63,7 +63,7 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
 def _demand(layout: Layout, rows: list[ShardRow], params: Params) -> None:
     """Raise UserError when too many of `rows` are dropped; rows.csv then says why."""
     try:
-        demand(rows, stage="shards", min_ok=params.min_ok, table=layout.stage("shards") / "rows.csv")
+        check_success_rate(rows, stage="shards", min_ok=params.min_ok, table=layout.stage("shards") / "rows.csv")
     except UserError:
         write_records(_begun(layout) / "rows.csv", [replace(row, shard="") for row in rows], ShardRow)
         raise

@@ -20,7 +20,7 @@ from dataset_tools.lib.shard_io.shard_format import (
     ShardClip,
     check_numbers,
 )
-from dataset_tools.lib.shard_io.stream_files import audio_frames, read_i3d, read_motion, read_pose, read_sound
+from dataset_tools.lib.shard_io.stream_files import audio_frames, read_audio, read_i3d, read_motion, read_pose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Upstream:
                 streams["motion"] = read_motion(self._motion(clip_id))
             lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
             claimed = audio_frames(self._path("audio", clip_id))
-            streams["audio"] = read_sound(self._path("audio", clip_id))
+            streams["audio"] = read_audio(self._path("audio", clip_id))
             lengths["audio"] = min(
                 claimed, len(streams["audio"]) // SAMPLES_PER_FRAME
             )  # a file may end before its header says
@@ -129,7 +129,7 @@ class Upstream:
             width=clip.width,
             height=clip.height,
             pose=read_pose(self._path("pose", clip_id))[:frames],
-            audio=read_sound(self._path("audio", clip_id), frames),
+            audio=read_audio(self._path("audio", clip_id), frames),
             i3d=read_i3d(self._path("i3d", clip_id))[: _windows(frames)],
             motion=read_motion(self._motion(clip_id))[:frames] if motion_rate else None,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.download.apart import look
+from dataset_tools.lib.audio.audio_file import open_audio
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import scan_checksums
@@ -17,7 +18,6 @@ from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.shard_io.shard_check import validate_shard
 from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_pose
-from dataset_tools.lib.sound.sound_file import open_sound
 from dataset_tools.lib.video.video_io import open_media
 from dataset_tools.sources.card import read_about
 from dataset_tools.sources.rules import check_manifest
@@ -187,7 +187,7 @@ def _i3d(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
 
 
 def _sound(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    with open_sound(path) as sound:
+    with open_audio(path) as sound:
         samples = sound.frames
     if frames and samples != frames * SAMPLES_PER_FRAME:
         yield f"{samples} samples, expected {frames * SAMPLES_PER_FRAME} for {frames} frames"

@@ -3,13 +3,13 @@
 import dataclasses
 from pathlib import Path
 
+from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.accounting import read_ok
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import SEGMENT, ListedClip, read_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.lib.parallel.workers import progress
-from dataset_tools.lib.sound.sound_file import read_samples
 from dataset_tools.split.params import Params
 from dataset_tools.split.rows import CutClip
 from dataset_tools.split.strategies import FoldRow, Item, SplitRow, dealt, drawn, groups_of, official, shared, weight_of

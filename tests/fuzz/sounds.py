@@ -8,9 +8,9 @@ import numpy as np
 import soundfile
 from hypothesis import strategies as st
 
-from d2m_model.metrics.inputs import read_sound
+from d2m_model.metrics.inputs import read_audio
+from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.shard_io import stream_files
-from dataset_tools.lib.sound.sound_file import read_samples
 from tests.fuzz.case import Case, promise, refusing
 from tests.fuzz.mutation import damaged
 
@@ -42,7 +42,7 @@ def metric(into: Path, _out: Path) -> None:
     audio, rate, *_ = read_samples(path)
     promise(audio.dtype == np.float32 and audio.ndim == 2 and len(audio) > 0 and rate > 0, "float32 (S, channels)")
     promise(bool(np.isfinite(audio).all()), "samples are finite")
-    mono = read_sound(path)
+    mono = read_audio(path)
     promise(mono.dtype == np.float32 and mono.ndim == 1, "float32 (S,)")
     promise(len(mono) > 0, f"there are samples, of {len(audio)} at {rate} Hz")
     promise(bool(np.isfinite(mono).all()), "samples are finite after resampling")
@@ -56,7 +56,7 @@ def clip(into: Path, _out: Path) -> None:
     with refusing(ValueError, OSError, RuntimeError, soundfile.LibsndfileError):  # as stream_files promises
         path = next(into.iterdir())
         frames = stream_files.audio_frames(path)
-        found = stream_files.read_sound(path, min(frames, 30))
+        found = stream_files.read_audio(path, min(frames, 30))
     promise(found.dtype == np.float32 and found.ndim == 1, "float32 (S,)")
 
 

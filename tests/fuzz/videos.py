@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.video.decoding import timed_frames
 from dataset_tools.lib.video.media import course, probe
-from dataset_tools.lib.video.video_io import read_sound
+from dataset_tools.lib.video.video_io import read_audio
 from tests.fuzz.case import Case, promise
 from tests.fuzz.mutation import damaged
 
@@ -47,7 +47,7 @@ def film(into: Path, out: Path) -> None:
     times = [time for time, _ in timed_frames(out / "clip.mp4")]
     promise(len(times) == found.frames > 0, f"{found.frames} frames are said, {len(times)} are there")
     promise(found.frames <= round(30 * course(path).end) + 1, "no longer than the film")
-    sound = read_sound(out / "clip.mp4")
+    sound = read_audio(out / "clip.mp4")
     promise((sound is None) == (found.audio_peak is None), "sound where there was sound")
     if sound is not None:
         samples, rate = sound

@@ -168,7 +168,7 @@ def test_arrows_run_one_way():
 
 
 READERS = {
-    "dataset_tools/lib/core/array_file.py", "dataset_tools/lib/core/tensor_file.py", "dataset_tools/lib/sound/sound_file.py", "dataset_tools/lib/core/json_file.py",
+    "dataset_tools/lib/core/array_file.py", "dataset_tools/lib/core/tensor_file.py", "dataset_tools/lib/audio/audio_file.py", "dataset_tools/lib/core/json_file.py",
     "dataset_tools/lib/midi.py", "dataset_tools/lib/aist/array_pickle.py", "dataset_tools/sources/spreadsheet.py",
 }  # fmt: skip
 """Where files of others are opened, each format by one reader with its limits."""

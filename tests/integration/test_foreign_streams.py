@@ -145,7 +145,7 @@ def test_annotation_files_that_are_none_are_one_line(tmp_path):
 def test_a_streams_complaint_names_no_path_of_this_machine(tmp_path):
     for name, read in (
         ("a.npy", stream_files.read_pose),
-        ("a.wav", stream_files.read_sound),
+        ("a.wav", stream_files.read_audio),
         ("a.wav", stream_files.audio_frames),
         ("b.npy", stream_files.read_i3d),
     ):
@@ -171,7 +171,7 @@ def test_a_song_is_measured_by_its_packets_not_by_its_header(tmp_path):
         own_songs.read_song(tmp_path / "a.flac")
     soundfile.write(tmp_path / "b.wav", np.zeros((96_000, 2), np.float32), 48_000)
     assert own_songs.read_song(tmp_path / "b.wav")[0].shape == (2, 96_000)
-    assert own_songs.MOST_SECONDS * 48_000 <= limits.SOUND_SAMPLES
+    assert own_songs.MOST_SECONDS * 48_000 <= limits.AUDIO_SAMPLES
 
 
 def test_the_song_that_is_measured_is_the_one_that_is_heard(tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
-"""CMT at work (Di et al. 2021, section 3.4): words are drawn one after the other, and rhythm words told what the video says.
+"""CMT at work (Di et al. 2021, section 3.4): tokens are drawn one after the other, and rhythm tokens told what the video says.
 
 With probability C a bar takes its density from the video instead of the network; with probability C a visual beat gets a
-tick word, wherever the network would have gone next, with the strength that the video says. What the network then writes
-follows from it. Words that cannot follow (notes without a tick, ticks that go back) are never drawn.
+tick token, wherever the network would have gone next, with the strength that the video says. What the network then writes
+follows from it. Tokens that cannot follow (notes without a tick, ticks that go back) are never drawn.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from d2m_model.baselines.cmt.net import TIMES, CmtNet
-from d2m_model.baselines.cmt.video import Rhythm, ranks
-from d2m_model.baselines.cmt.words import (
+from d2m_model.baselines.cmt.tokens import (
     BAR,
     DENSITY,
     NOTE,
@@ -22,20 +21,21 @@ from d2m_model.baselines.cmt.words import (
     STRENGTH,
     STRONGEST,
     TICKS,
-    bar_word,
-    note_word,
-    tick_word,
+    bar_token,
+    note_token,
+    tick_token,
 )
+from d2m_model.baselines.cmt.video import Rhythm, ranks
 
 STRENGTH_BINS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How words are drawn; the defaults are the paper's."""
+    """How tokens are drawn; the defaults are the paper's."""
 
     control: float = 0.7
-    """C: probability that a rhythm word follows the video."""
+    """C: probability that a rhythm token follows the video."""
     nucleus: float = 0.9
     """Only the likeliest values that reach this probability together are drawn."""
     beat_temperature: float = 1.2
@@ -54,7 +54,7 @@ class Statistics(NamedTuple):
     """(20,) how often each STRENGTH does."""
 
 
-class Plan(NamedTuple):
+class PiecePlan(NamedTuple):
     """What a piece is to keep to."""
 
     densities: list[int]
@@ -63,9 +63,9 @@ class Plan(NamedTuple):
     """Ticks from the first bar with a visual beat -> notes."""
 
 
-def statistics_of(words: list[np.ndarray], speeds: np.ndarray) -> Statistics:
+def statistics_of(tokens: list[np.ndarray], speeds: np.ndarray) -> Statistics:
     """Of training pieces (N, 7) and the speeds (n,) of the bars of training videos."""
-    every = np.concatenate(words)
+    every = np.concatenate(tokens)
     counts = (
         np.bincount(every[:, column], minlength=SIZES[column]) * (np.arange(SIZES[column]) > 0)
         for column in (DENSITY, STRENGTH)
@@ -73,14 +73,14 @@ def statistics_of(words: list[np.ndarray], speeds: np.ndarray) -> Statistics:
     return Statistics(np.sort(speeds), *counts)
 
 
-def plan_of(rhythm: Rhythm, known: Statistics) -> Plan:
+def plan_of(rhythm: Rhythm, known: Statistics) -> PiecePlan:
     """Densities of the same percentile as the bars' speeds, strengths of the same tenth as the visual beats'."""
     densities = [_quantile(known.densities, rank) - 1 for rank in ranks(rhythm.speeds, known.speeds)]
     strengths = {}
     for tick, strength in rhythm.beats.items():
         tenth = min(int(strength * STRENGTH_BINS), STRENGTH_BINS - 1)
         strengths[tick] = _quantile(known.strengths, (tenth + 0.5) / STRENGTH_BINS)
-    return Plan(densities, strengths)
+    return PiecePlan(densities, strengths)
 
 
 def _quantile(counts: np.ndarray, rank: float) -> int:
@@ -89,22 +89,22 @@ def _quantile(counts: np.ndarray, rank: float) -> int:
 
 
 def places_of(at: np.ndarray, bars: int) -> np.ndarray:
-    """(N, 2) int64 values of `cmt_net.TIMES` for words at ticks (N,) of a piece of `bars` bars."""
+    """(N, 2) int64 values of `cmt_net.TIMES` for tokens at ticks (N,) of a piece of `bars` bars."""
     at = np.asarray(at, np.int64)
     return 1 + np.stack([np.minimum(100 * at // (TICKS * bars), TIMES[0] - 2), np.minimum(at, TIMES[1] - 2)], -1)
 
 
 @torch.inference_mode()
-def write_words(
-    net: CmtNet, song: torch.Tensor, plan: Plan, sampling: Sampling, rng: np.random.Generator
+def write_tokens(
+    net: CmtNet, song: torch.Tensor, plan: PiecePlan, sampling: Sampling, rng: np.random.Generator
 ) -> np.ndarray:
-    """Words (N, 7) uint8 of as many bars as `plan` has densities. song (7,) int64 as in `CmtNet.prefix`; only its
-    instruments play. Equal arguments and states of `rng` give equal words."""
+    """Tokens (N, 7) uint8 of as many bars as `plan` has densities. song (7,) int64 as in `CmtNet.prefix`; only its
+    instruments play. Equal arguments and states of `rng` give equal tokens."""
     bars = len(plan.densities)
     follows_density = rng.random(bars) < sampling.control
     followed = {tick: n for tick, n in sorted(plan.strengths.items()) if rng.random() < sampling.control}
     playing = np.append(False, song[2:].bool().numpy())
-    words: list[tuple[int, ...]] = []
+    tokens: list[tuple[int, ...]] = []
     bar, tick, notes = -1, TICKS, 0  # the bar before the first is over
     known, state = net.begin(song[None])
 
@@ -113,7 +113,7 @@ def write_words(
 
     while True:
         kinds = np.zeros(SIZES[1], bool)
-        kinds[NOTE] = bool(words) and 0 <= tick < TICKS and notes < STRONGEST
+        kinds[NOTE] = bool(tokens) and 0 <= tick < TICKS and notes < STRONGEST
         kinds[RHYTHM] = not kinds[NOTE] or notes > 0
         kind = draw(net.kind(known), kinds) if kinds.sum() > 1 else int(np.argmax(kinds))
         heads = net.scores(known, torch.tensor([kind]))
@@ -121,7 +121,7 @@ def write_words(
             instrument = draw(heads.instrument, playing)
             pitch = draw(heads.pitch, np.arange(SIZES[3]) > 0)
             long = draw(heads.duration, np.arange(SIZES[4]) > 0, sampling.duration_temperature)
-            word, notes = note_word(pitch - 1, long, instrument - 1), notes + 1
+            token, notes = note_token(pitch - 1, long, instrument - 1), notes + 1
         else:
             following = np.zeros(SIZES[0], bool)
             following[BAR] = True
@@ -137,15 +137,15 @@ def write_words(
                 density = (
                     plan.densities[bar] if follows_density[bar] else draw(heads.density, np.arange(SIZES[2]) > 0) - 1
                 )
-                word = bar_word(density)
+                token = bar_token(density)
             else:
                 tick, notes = beat - 1, 0
                 told = followed.get(bar * TICKS + tick)
-                word = tick_word(tick, told or draw(heads.strength, np.arange(SIZES[6]) > 0))
-        words.append(word)
+                token = tick_token(tick, told or draw(heads.strength, np.arange(SIZES[6]) > 0))
+        tokens.append(token)
         place = places_of(np.array([bar * TICKS + max(tick, 0)]), bars)
-        known, state = net.step(torch.tensor([word]), torch.from_numpy(place), state)
-    return np.array(words, np.uint8).reshape(-1, len(SIZES))
+        known, state = net.step(torch.tensor([token]), torch.from_numpy(place), state)
+    return np.array(tokens, np.uint8).reshape(-1, len(SIZES))
 
 
 def nucleus(scores: np.ndarray, allowed: np.ndarray, temperature: float, share: float, luck: float) -> int:

@@ -1,8 +1,8 @@
-"""CMT's network (Di et al. 2021, section 3.3): a causal Transformer over compound words, with linear attention.
+"""CMT's network (Di et al. 2021, section 3.3): a causal Transformer over compound tokens, with linear attention.
 
-Linear attention (Katharopoulos et al. 2020) replaces the softmax by a product of features elu(x) + 1, so that what a word
-takes from those before it is a sum that can be carried along: training sees all words at once, generation keeps a state
-whose size does not grow. Three vectors stand before the words: genre, key and instruments.
+Linear attention (Katharopoulos et al. 2020) replaces the softmax by a product of features elu(x) + 1, so that what a token
+takes from those before it is a sum that can be carried along: training sees all tokens at once, generation keeps a state
+whose size does not grow. Three vectors stand before the tokens: genre, key and instruments.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from d2m_model.baselines.cmt.words import (
+from d2m_model.baselines.cmt.tokens import (
     BAR,
     BEAT,
     DENSITY,
@@ -29,20 +29,20 @@ from d2m_model.baselines.cmt.words import (
 )
 
 EMBEDDINGS = (64, 32, 64, 512, 128, 32, 64)
-"""Width of each attribute's embedding, in the order of a word's columns."""
+"""Width of each attribute's embedding, in the order of a token's columns."""
 TIMES = (102, 5025)
-"""Values of a word's place: 1 + per cent of the piece, 1 + ticks from its start; 0 for none."""
+"""Values of a token's place: 1 + per cent of the piece, 1 + ticks from its start; 0 for none."""
 PREFIX = 3
 CHUNK = 64
-"""Words between two states in `linear_attention`; only its speed depends on it."""
+"""Tokens between two states in `linear_attention`; only its speed depends on it."""
 EPS = 1e-6
 
 State = list[tuple[torch.Tensor, torch.Tensor]]
-"""Per layer the sums (B, H, E, E) of key times value and (B, H, E) of the keys of all words so far."""
+"""Per layer the sums (B, H, E, E) of key times value and (B, H, E) of the keys of all tokens so far."""
 
 
 class Heads(NamedTuple):
-    """Scores of the next word's attributes but its type, each (..., values)."""
+    """Scores of the next token's attributes but its type, each (..., values)."""
 
     beat: torch.Tensor
     density: torch.Tensor
@@ -81,7 +81,7 @@ def _before(chunks: torch.Tensor) -> torch.Tensor:
     return F.pad(chunks[:, :, :-1].cumsum(2), (0, 0, 0, 0, 1, 0))
 
 
-class Block(nn.Module):
+class CmtBlock(nn.Module):
     """Attention and feed-forward, each on the normalised input and added to it."""
 
     def __init__(self, width: int, heads: int, feed_forward: int, dropout: float):
@@ -104,13 +104,13 @@ class Block(nn.Module):
         return x + self.drop(self.feed(self.between(x)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) of all words at once."""
+        """(B, L, width) of all tokens at once."""
         return self._rest(x, linear_attention(*self._qkv(x)))
 
     def step(
         self, x: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """(B, 1, width) of one word after those that `state` sums up, and the state after it."""
+        """(B, 1, width) of one token after those that `state` sums up, and the state after it."""
         q, k, v = self._qkv(x)
         memory = state[0] + k.transpose(-1, -2) @ v
         weight = state[1] + k[:, :, 0]
@@ -119,7 +119,7 @@ class Block(nn.Module):
 
 
 class CmtNet(nn.Module):
-    """Compound words in, the next word's scores out. The defaults are the published sizes.
+    """Compound tokens in, the next token's scores out. The defaults are the published sizes.
 
     genres: how many are known, besides 'not known' (0).
     """
@@ -149,7 +149,7 @@ class CmtNet(nn.Module):
         self.genre, self.key = nn.Embedding(genres + 1, width), nn.Embedding(KEYS + 1, width)
         self.instruments = nn.Linear(len(INSTRUMENTS), width)
         self.drop = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, feed_forward, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(CmtBlock(width, heads, feed_forward, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.kind = nn.Linear(width, SIZES[TYPE])
         self.told_type = nn.Linear(width + EMBEDDINGS[TYPE], width)
@@ -162,20 +162,20 @@ class CmtNet(nn.Module):
         played = self.instruments(song[:, 2:].to(self.join.weight.dtype))
         return torch.stack([self.genre(song[:, 0]), self.key(song[:, 1]), played], 1)
 
-    def embed(self, words: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) of words (B, L, 7) int64 at places (B, L, 2) int64, see TIMES."""
-        joined = torch.cat([table(words[..., i]) for i, table in enumerate(self.attributes)], -1)
+    def embed(self, tokens: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(B, L, width) of tokens (B, L, 7) int64 at places (B, L, 2) int64, see TIMES."""
+        joined = torch.cat([table(tokens[..., i]) for i, table in enumerate(self.attributes)], -1)
         return self.join(joined) + sum(table(places[..., i]) for i, table in enumerate(self.places))
 
-    def forward(self, song: torch.Tensor, words: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(B, L + 1, width): position t holds what is known of word t from the song and words 0..t - 1."""
-        x = self.drop(torch.cat([self.prefix(song), self.embed(words, places)], 1))
+    def forward(self, song: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(B, L + 1, width): position t holds what is known of token t from the song and tokens 0..t - 1."""
+        x = self.drop(torch.cat([self.prefix(song), self.embed(tokens, places)], 1))
         for block in self.blocks:
             x = block(x)
         return self.norm(x)[:, PREFIX - 1 :]
 
     def begin(self, song: torch.Tensor) -> tuple[torch.Tensor, State]:
-        """What is known of the first word (B, width) of songs (B, 7), and the state to go on from."""
+        """What is known of the first token (B, width) of songs (B, 7), and the state to go on from."""
         like = self.join.weight
         size = self.sizes["width"] // self.sizes["heads"]
         empty = (len(song), self.sizes["heads"], size)
@@ -184,9 +184,9 @@ class CmtNet(nn.Module):
             known, state = self._step(vector, state)
         return known, state
 
-    def step(self, word: torch.Tensor, place: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """What is known of the word (B, width) after word (B, 7) at place (B, 2), and the state after it; in O(1)."""
-        return self._step(self.embed(word[:, None], place[:, None]), state)
+    def step(self, token: torch.Tensor, place: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """What is known of the token (B, width) after token (B, 7) at place (B, 2), and the state after it; in O(1)."""
+        return self._step(self.embed(token[:, None], place[:, None]), state)
 
     def _step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         after = []
@@ -196,22 +196,22 @@ class CmtNet(nn.Module):
         return self.norm(x)[:, 0], after
 
     def scores(self, known: torch.Tensor, kind: torch.Tensor) -> Heads:
-        """Scores of the other attributes of words of which `known` (..., width) is known and whose TYPE is `kind` (...)."""
+        """Scores of the other attributes of tokens of which `known` (..., width) is known and whose TYPE is `kind` (...)."""
         told = F.gelu(self.told_type(torch.cat([known, self.attributes[TYPE](kind)], -1)))
         return Heads(*(head(told) for head in self.heads))
 
 
-def losses(net: CmtNet, song: torch.Tensor, words: torch.Tensor, places: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean cross-entropy in nats of each attribute over the words that have it; after a piece comes END.
+def losses(net: CmtNet, song: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Mean cross-entropy in nats of each attribute over the tokens that have it; after a piece comes END.
 
-    song (B, 7), words (B, L, 7), places (B, L, 2) int64; rows of zeros after a piece's last word are no part of it.
+    song (B, 7), tokens (B, L, 7), places (B, L, 2) int64; rows of zeros after a piece's last token are no part of it.
     """
-    known = net(song, words, places)
-    words = F.pad(words, (0, 0, 0, 1))
-    kind = words[..., TYPE]
+    known = net(song, tokens, places)
+    tokens = F.pad(tokens, (0, 0, 0, 1))
+    kind = tokens[..., TYPE]
     lengths = (kind != END).sum(1, keepdim=True)
     real = torch.arange(kind.shape[1], device=kind.device) <= lengths
-    rhythm, bar, note = kind == RHYTHM, words[..., BEAT] == BAR, kind == NOTE
+    rhythm, bar, note = kind == RHYTHM, tokens[..., BEAT] == BAR, kind == NOTE
     result = {"type": F.cross_entropy(net.kind(known[real]), kind[real])}
     heads = net.scores(known, kind)
     having = {
@@ -224,5 +224,5 @@ def losses(net: CmtNet, song: torch.Tensor, words: torch.Tensor, places: torch.T
     }
     for (name, scores), column in zip(heads._asdict().items(), ORDER, strict=True):
         mask = having[name]
-        result[name] = F.cross_entropy(scores[mask], words[..., column][mask]) if mask.any() else scores.sum() * 0
+        result[name] = F.cross_entropy(scores[mask], tokens[..., column][mask]) if mask.any() else scores.sum() * 0
     return result

@@ -8,7 +8,7 @@ import torch
 
 from d2m_model.baselines.cmt.generation import places_of
 from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
-from d2m_model.baselines.cmt.words import BAR, BEAT, Song, bar_and_tick, song_of
+from d2m_model.baselines.cmt.tokens import BAR, BEAT, Piece, bar_and_tick, piece_of
 from d2m_model.baselines.dance import Corpus
 from d2m_model.baselines.score import Note, read_score
 from d2m_model.baselines.transcription import LIBRARY, transcribe
@@ -25,51 +25,51 @@ UNKNOWN = 0
 """Genre that no training piece has by name."""
 
 
-class Excerpts:
-    """Random whole bars of training pieces: 1 to `bars` of them, cut to `words` words."""
+class PieceExcerpts:
+    """Random whole bars of training pieces: 1 to `bars` of them, cut to `tokens` tokens."""
 
-    def __init__(self, pieces: list[Song], genres: tuple[str, ...], *, bars: int, words: int, seed: int):
-        self.most_bars, self.most_words, self.seed = bars, words, seed
-        self.words = [piece.words for piece in pieces]
+    def __init__(self, pieces: list[Piece], genres: tuple[str, ...], *, bars: int, tokens: int, seed: int):
+        self.most_bars, self.most_tokens, self.seed = bars, tokens, seed
+        self.tokens = [piece.tokens for piece in pieces]
         self.songs = songs_of(pieces, genres)
-        self.starts = [np.flatnonzero(piece.words[:, BEAT] == BAR) for piece in pieces]
+        self.starts = [np.flatnonzero(piece.tokens[:, BEAT] == BAR) for piece in pieces]
         count = np.array([len(starts) for starts in self.starts])
         self.share = count.cumsum() / count.sum()
 
     def batch(self, number: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Batch `number`: songs (B, 7), words (B, L, 7) and places (B, L, 2), int64, zeros after an excerpt's end."""
+        """Batch `number`: songs (B, 7), tokens (B, L, 7) and places (B, L, 2), int64, zeros after an excerpt's end."""
         rng = np.random.default_rng(stream_seed(self.seed, "excerpts", number))
         drawn = [self._excerpt(rng) for _ in range(size)]
-        songs, words, places = zip(*drawn, strict=True)
+        songs, tokens, places = zip(*drawn, strict=True)
         pad = torch.nn.utils.rnn.pad_sequence
-        return torch.stack(songs), pad(words, batch_first=True), pad(places, batch_first=True)
+        return torch.stack(songs), pad(tokens, batch_first=True), pad(places, batch_first=True)
 
     def _excerpt(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         index = int(np.searchsorted(self.share, rng.random(), side="right"))
-        edges = np.append(self.starts[index], len(self.words[index]))
+        edges = np.append(self.starts[index], len(self.tokens[index]))
         first = int(rng.integers(len(edges) - 1))
         bars = min(int(rng.integers(1, self.most_bars + 1)), len(edges) - 1 - first)
-        words = self.words[index][edges[first] : edges[first + bars]][: self.most_words].astype(np.int64)
-        return self.songs[index], torch.from_numpy(words), torch.from_numpy(places_of(bar_and_tick(words), bars))
+        tokens = self.tokens[index][edges[first] : edges[first + bars]][: self.most_tokens].astype(np.int64)
+        return self.songs[index], torch.from_numpy(tokens), torch.from_numpy(places_of(bar_and_tick(tokens), bars))
 
 
-def songs_of(pieces: list[Song], genres: tuple[str, ...]) -> torch.Tensor:
+def songs_of(pieces: list[Piece], genres: tuple[str, ...]) -> torch.Tensor:
     """(S, 7) int64 of what pieces are: genre, key, and each instrument."""
     number = {name: k for k, name in enumerate(genres, 1)}
     return torch.tensor([[number.get(p.genre, UNKNOWN), p.key, *map(int, p.instruments)] for p in pieces])
 
 
-def _read_piece(path: Path) -> Song | str:
+def _read_piece(path: Path) -> Piece | str:
     """The piece of a MIDI file, or why it is of no use."""
     try:
         score = read_score(path)
     except UserError as err:
         return str(err)
     bars = np.unique(score.bars)  # a tempo of 0 makes bars that last no time
-    return song_of(score.notes, bars) if score.notes and len(bars) > 1 else f"{path}: holds no notes"
+    return piece_of(score.notes, bars) if score.notes and len(bars) > 1 else f"{path}: holds no notes"
 
 
-def midi_pieces(folder: Path) -> tuple[list[Song], list[Path]]:
+def midi_pieces(folder: Path) -> tuple[list[Piece], list[Path]]:
     """Pieces of the MIDI files of a folder and its subfolders, in the order of their names, and those files; one line
     says how many are left out as unreadable or without notes, and why the first.
 
@@ -85,8 +85,8 @@ def midi_pieces(folder: Path) -> tuple[list[Song], list[Path]]:
             f"{folder}: no MIDI file ({', '.join(MIDI)}) in it or below; baselines.cmt.midi names their folder"
         )
     found = run_all(_read_piece, files, 1 if len(files) < FEW else os.cpu_count() or 1, "cmt midi")
-    pieces = [piece for piece in found if isinstance(piece, Song)]
-    used = [path for path, piece in zip(files, found, strict=True) if isinstance(piece, Song)]
+    pieces = [piece for piece in found if isinstance(piece, Piece)]
+    used = [path for path, piece in zip(files, found, strict=True) if isinstance(piece, Piece)]
     refused = [reason for reason in found if isinstance(reason, str)]
     if not pieces:
         raise UserError(f"{folder}: none of its {len(files)} MIDI files can be used; the first: {refused[0]}")
@@ -95,20 +95,20 @@ def midi_pieces(folder: Path) -> tuple[list[Song], list[Path]]:
     return pieces, used
 
 
-def corpus_pieces(corpus: Corpus) -> tuple[list[Song], list[Path], str]:
+def corpus_pieces(corpus: Corpus) -> tuple[list[Piece], list[Path], str]:
     """Pieces of a corpus's training songs, the files they are from, and what these are: the songs' scores as far as there
     are any, else transcripts of the training clips."""
     shards, scores = corpus.train, corpus.scores()
     genres = {clip.song: clip.genre for clip in shards.clips}
     if scores:
         read = {song: read_score(path) for song, path in scores.items()}
-        pieces = [song_of(score.notes, score.bars, genres[song]) for song, score in read.items() if score.notes]
+        pieces = [piece_of(score.notes, score.bars, genres[song]) for song, score in read.items() if score.notes]
         return _used(pieces, "scores"), list(scores.values()), "scores"
     pieces = []
     for clip in progress(shards.clips, f"cmt {LIBRARY}"):
         notes = transcribe(shards.read(clip.clip_id).audio)
         if notes:
-            pieces.append(song_of(notes, heard_bars(notes, frames_to_seconds(clip.frames)), clip.genre))
+            pieces.append(piece_of(notes, heard_bars(notes, frames_to_seconds(clip.frames)), clip.genre))
     return _used(pieces, LIBRARY), [corpus.layout.stage("shards")], LIBRARY
 
 
@@ -118,7 +118,7 @@ def heard_bars(notes: list[Note], seconds: float) -> np.ndarray:
     return fit_bars(times, weights, fit_tempo(times, weights), seconds)
 
 
-def _used(pieces: list[Song], origin: str) -> list[Song]:
+def _used(pieces: list[Piece], origin: str) -> list[Piece]:
     if not pieces:
         raise UserError(
             f"cmt: no notes in the {origin} of the training songs; baselines.cmt.midi may name a folder of MIDI files instead"

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2m_model.baselines.cmt.generation import Sampling, Statistics, plan_of, statistics_of, write_words
+from d2m_model.baselines.cmt.generation import Sampling, Statistics, plan_of, statistics_of, write_tokens
 from d2m_model.baselines.cmt.net import CmtNet, losses
-from d2m_model.baselines.cmt.pieces import Excerpts, corpus_pieces, midi_pieces
+from d2m_model.baselines.cmt.pieces import PieceExcerpts, corpus_pieces, midi_pieces
+from d2m_model.baselines.cmt.tokens import notes_of
 from d2m_model.baselines.cmt.video import bar_speeds, read_motion, rhythm_of
-from d2m_model.baselines.cmt.words import notes_of
-from d2m_model.baselines.dance import Corpus, Dance, SystemParams, Unmeasured
+from d2m_model.baselines.dance import ClipDance, Corpus, SystemParams, Unmeasured
 from d2m_model.baselines.score import Note, cut
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Watch, descend, train_loop
+from d2m_model.training.loop import FiniteLossGuard, backward_and_step, train_loop
 from d2m_model.training.seeding import seed_everything
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.params import require
@@ -48,8 +48,8 @@ class Params(SystemParams):
     """Of Adam."""
     bars: int = 32
     """Most bars of a training excerpt; each has a random number of them."""
-    words: int = 2048
-    """Most words of a training excerpt."""
+    tokens: int = 2048
+    """Most tokens of a training excerpt."""
     genre: str = ""
     """Genre asked for; '' takes genre, key and instruments of a training piece, another for each dance."""
     tempo: float = 0.0
@@ -66,7 +66,7 @@ class Params(SystemParams):
         for name in ("width", "depth", "heads", "feed_forward", "steps", "bars"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
         require(self.width % self.heads == 0, f"width must be a multiple of heads, found {self.width} and {self.heads}")
-        require(self.words >= 8, f"words must be at least 8, found {self.words}")
+        require(self.tokens >= 8, f"tokens must be at least 8, found {self.tokens}")
         require(0 <= self.dropout < 1, f"dropout must be at least 0 and below 1, found {self.dropout}")
         require(
             self.tempo == 0 or 40 <= self.tempo <= 220,
@@ -94,24 +94,24 @@ class Cmt:
 
 
 class CmtTask(Unmeasured):
-    """The network, trained to say the next word."""
+    """The network, trained to say the next token."""
 
-    def __init__(self, data: Excerpts, genres: int, params: Params, device: torch.device):
+    def __init__(self, data: PieceExcerpts, genres: int, params: Params, device: torch.device):
         self.data, self.params, self.device = data, params, device
         sizes = {name: getattr(params, name) for name in ("width", "depth", "heads", "feed_forward", "dropout")}
         self.net = CmtNet(genres, **sizes).to(device)
         self.nets = {"net": self.net}
-        self.adams = {"net": torch.optim.Adam(self.net.parameters(), lr=params.learning_rate)}
+        self.optimizers = {"net": torch.optim.Adam(self.net.parameters(), lr=params.learning_rate)}
         accelerate(self.net, device, params.precision, "never")
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One step along the sum of the attributes' cross-entropies; gives each and the sum."""
         batch = [part.to(self.device) for part in self.data.batch(number, self.params.batch)]
         self.net.train()
         terms = losses(self.net, *batch)
-        watch(number, terms)
+        guard(number, terms)
         loss = sum(terms.values())
-        descend(loss, self.adams["net"], self.params.gradient_norm)
+        backward_and_step(loss, self.optimizers["net"], self.params.gradient_norm)
         return {"loss": loss, **terms}
 
 
@@ -132,8 +132,8 @@ def train(corpus: Corpus, params: Params) -> Cmt:
         )
     videos = [dance.video for dance in corpus.training_dances()]
     speeds = run_all(partial(bar_speeds, tempo=params.tempo), videos, params.threads, f"{KIND} videos")
-    known = statistics_of([piece.words for piece in pieces], np.concatenate(speeds))
-    data = Excerpts(pieces, genres, bars=params.bars, words=params.words, seed=params.seed)
+    known = statistics_of([piece.tokens for piece in pieces], np.concatenate(speeds))
+    data = PieceExcerpts(pieces, genres, bars=params.bars, tokens=params.tokens, seed=params.seed)
     run = corpus.run(params, [*files, corpus.layout.stage("shards")])
     task = CmtTask(data, len(genres), params, device)
     curves = train_loop(task, params.steps, params, run)
@@ -143,7 +143,7 @@ def train(corpus: Corpus, params: Params) -> Cmt:
     path = corpus.folder / "model.pt"
     checkpoint.save(path, KIND, VERSION, state, {"sizes": task.net.sizes, "genres": list(genres)})
     metrics = {
-        "trained_on": origin, "pieces": len(pieces), "words": sum(len(piece.words) for piece in pieces), "steps": params.steps,
+        "trained_on": origin, "pieces": len(pieces), "tokens": sum(len(piece.tokens) for piece in pieces), "steps": params.steps,
         "parameters": sum(p.numel() for p in task.net.parameters()),
     }  # fmt: skip
     corpus.publish(run, curves, metrics)
@@ -179,12 +179,12 @@ def about(corpus: Corpus, params: Params) -> str:
     return f"trained on {source}, {found['pieces']} pieces, {found['steps']} steps, width {params.width} and depth {params.depth} (published: 512 and 12)"
 
 
-def compose(model: Cmt, dance: Dance) -> list[Note]:
+def compose(model: Cmt, dance: ClipDance) -> list[Note]:
     """Music for one dance: genre, key and instruments of a training piece drawn by its seed, bars and beats by its video."""
     rng = np.random.default_rng(dance.seed)
     songs = model.songs
     if model.genre:
         songs = songs[songs[:, 0] == 1 + model.genres.index(model.genre)]
     rhythm = rhythm_of(read_motion(dance.video), model.tempo)
-    words = write_words(model.net, songs[rng.integers(len(songs))], plan_of(rhythm, model.known), model.sampling, rng)
-    return cut(notes_of(words, rhythm.bars), 0.0, frames_to_seconds(dance.frames))
+    tokens = write_tokens(model.net, songs[rng.integers(len(songs))], plan_of(rhythm, model.known), model.sampling, rng)
+    return cut(notes_of(tokens, rhythm.bars), 0.0, frames_to_seconds(dance.frames))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
-from d2m_model.baselines.cmt.words import TICKS, seconds
+from d2m_model.baselines.cmt.tokens import TICKS, seconds
 from dataset_tools.lib.core.timebase import FPS
 
 LONG_EDGE = 96

@@ -15,7 +15,7 @@ from torch import nn
 
 from d2m_model.baselines.dance import Unmeasured
 from d2m_model.baselines.dance2music.search import HISTORY, NOTES, STEP, search, similarity
-from d2m_model.training.loop import TrainingParams, Watch, descend
+from d2m_model.training.loop import FiniteLossGuard, TrainingParams, backward_and_step
 from d2m_model.training.seeding import generator
 
 POSES = STEP * HISTORY
@@ -50,7 +50,7 @@ class OnlineNet(nn.Module):
         return self.mlp(torch.cat([seen, hidden[-2], hidden[-1]], dim=1))
 
 
-class Lesson(NamedTuple):
+class NoteExample(NamedTuple):
     """A training dance and the notes that the search found for it."""
 
     similarity: np.ndarray
@@ -59,10 +59,10 @@ class Lesson(NamedTuple):
     """(N,) steps 0..4 of the scale."""
 
 
-def taught(pose: np.ndarray, beam: int) -> Lesson:
+def taught(pose: np.ndarray, beam: int) -> NoteExample:
     """The search's notes for one dancer (T, J, 3)."""
     dance = similarity(pose)
-    return Lesson(dance, search(dance, beam))
+    return NoteExample(dance, search(dance, beam))
 
 
 def seen(dance: np.ndarray, note: int) -> np.ndarray:
@@ -87,14 +87,14 @@ def before(notes: np.ndarray, note: int) -> np.ndarray:
 class OnlineTask(Unmeasured):
     """The network, trained to give the search's next note after the search's notes so far."""
 
-    def __init__(self, lessons: list[Lesson], learning_rate: float, params: TrainingParams, device: torch.device):
+    def __init__(self, lessons: list[NoteExample], learning_rate: float, params: TrainingParams, device: torch.device):
         self.lessons, self.params, self.device = lessons, params, device
         self.places = [(lesson, note) for lesson in lessons for note in range(len(lesson.notes))]
         self.net = OnlineNet().to(device)
         self.nets = {"net": self.net}
-        self.adams = {"net": torch.optim.Adam(self.net.parameters(), learning_rate)}
+        self.optimizers = {"net": torch.optim.Adam(self.net.parameters(), learning_rate)}
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One step along the cross-entropy of the notes; gives it, and the share of notes that were likeliest."""
         picked = torch.randint(
             len(self.places), (self.params.batch,), generator=generator(self.params.seed, "notes", number)
@@ -106,8 +106,8 @@ class OnlineTask(Unmeasured):
         self.net.train()
         logits = self.net(dance, notes)
         loss = F.cross_entropy(logits, target)
-        watch(number, {"loss": loss})
-        descend(loss, self.adams["net"], self.params.gradient_norm)
+        guard(number, {"loss": loss})
+        backward_and_step(loss, self.optimizers["net"], self.params.gradient_norm)
         return {"loss": loss, "accuracy": (logits.argmax(1) == target).float().mean()}
 
 

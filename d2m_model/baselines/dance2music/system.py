@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2m_model.baselines.dance import Corpus, Dance, SystemParams
+from d2m_model.baselines.dance import ClipDance, Corpus, SystemParams
 from d2m_model.baselines.dance2music.online import OnlineNet, OnlineTask, played, taught
 from d2m_model.baselines.dance2music.search import STEP, search, similarity
 from d2m_model.baselines.score import Note
@@ -90,7 +90,7 @@ def about(corpus: Corpus, params: Params) -> str:
     return f"the online network on {joints}, distilled from the offline search on the training dances, {params.steps} steps; a piano"
 
 
-def compose(model: Dance2Music, dance: Dance) -> list[Note]:
+def compose(model: Dance2Music, dance: ClipDance) -> list[Note]:
     """One piano, a note every 0.2 s, repeated ones held."""
     pose = dance.pose[:, 0]
     steps = played(model.net, similarity(pose)) if model.net else search(similarity(pose), model.beam)

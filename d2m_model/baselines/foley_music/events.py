@@ -1,6 +1,6 @@
 """Music as events of one piano (Foley Music, Gan et al., ECCV 2020, section 3.2; events of Oore et al., 2018).
 
-A vocabulary of 243 words: 88 keys pressed, 88 released, 32 velocities, 32 time shifts, SOS, EOS and PAD. A shift moves the
+A vocabulary of 243 tokens: 88 keys pressed, 88 released, 32 velocities, 32 time shifts, SOS, EOS and PAD. A shift moves the
 clock by 1.15^k / 65 s, 15 ms to 1.2 s, one to the next event wherever it fits; each is chosen from where the clock then
 stands, so that errors (up to 7 % of a shift) do not add up. A velocity holds until the next one.
 """
@@ -16,14 +16,14 @@ LOWEST, KEYS, LEVELS = 21, 88, 32
 SHIFTS = 1.15 ** np.arange(32) / 65
 """(32,) seconds."""
 PRESS, RELEASE, VELOCITY, SHIFT, SOS, EOS, PAD = 0, 88, 176, 208, 240, 241, 242
-"""First word of each kind."""
+"""First token of each kind."""
 VOCABULARY = 243
 LIMIT = 512
 """Events of a window, SOS included."""
 
 
 def encode(notes: Iterable[Note], limit: int = LIMIT) -> list[int]:
-    """Words of the pitched notes: SOS, the events in time, EOS; what does not fit into `limit` is cut off with its EOS.
+    """Tokens of the pitched notes: SOS, the events in time, EOS; what does not fit into `limit` is cut off with its EOS.
 
     Keys beyond the piano's are moved by octaves; drums are left out. A key that is struck again while it sounds is
     released first. At one time come releases, then presses, from low to high. Encoding what `decode` gives changes nothing.
@@ -33,19 +33,19 @@ def encode(notes: Iterable[Note], limit: int = LIMIT) -> list[int]:
     for start, end, key, level in sorted(played, key=lambda note: note[2]):
         presses[start].append((key, level))
         releases[end].append(key)
-    words, sounding = [SOS], -1
+    tokens, sounding = [SOS], -1
     for moment, between in enumerate(shifts):
-        words += [SHIFT + k for k in between] + [RELEASE + key for key in releases[moment]]
+        tokens += [SHIFT + k for k in between] + [RELEASE + key for key in releases[moment]]
         for key, level in presses[moment]:
-            words += [VELOCITY + level] * (level != sounding) + [PRESS + key]
+            tokens += [VELOCITY + level] * (level != sounding) + [PRESS + key]
             sounding = level
-    return (words + [EOS])[:limit]
+    return (tokens + [EOS])[:limit]
 
 
-def decode(words: Sequence[int]) -> list[Note]:
-    """Notes of a piano, by start, of words up to the first EOS; seconds from the window's beginning.
+def decode(tokens: Sequence[int]) -> list[Note]:
+    """Notes of a piano, by start, of tokens up to the first EOS; seconds from the window's beginning.
 
-    Any words have a meaning: what is released without sounding is passed over, what is pressed twice is released between,
+    Any tokens have a meaning: what is released without sounding is passed over, what is pressed twice is released between,
     what is never released sounds until the end, at least the shortest shift. A note before any velocity has 64.
     """
     clock, level, sounding, notes = 0.0, 16, {}, []
@@ -55,19 +55,19 @@ def decode(words: Sequence[int]) -> list[Note]:
         if at > start:
             notes.append(Note(start, at, LOWEST + key, velocity))
 
-    for word in words:
-        if word == EOS:
+    for token in tokens:
+        if token == EOS:
             break
-        if word >= SOS:
+        if token >= SOS:
             continue
-        if word >= SHIFT:
-            clock += float(SHIFTS[word - SHIFT])
-        elif word >= VELOCITY:
-            level = word - VELOCITY
-        elif word % KEYS in sounding:
-            release(word % KEYS, clock)
-        if word < RELEASE:
-            sounding[word] = (clock, 4 * level + 2)
+        if token >= SHIFT:
+            clock += float(SHIFTS[token - SHIFT])
+        elif token >= VELOCITY:
+            level = token - VELOCITY
+        elif token % KEYS in sounding:
+            release(token % KEYS, clock)
+        if token < RELEASE:
+            sounding[token] = (clock, 4 * level + 2)
     for key in sorted(sounding):
         release(key, max(clock, sounding[key][0] + float(SHIFTS[0])))
     return sorted(notes)

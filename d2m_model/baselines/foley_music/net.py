@@ -35,7 +35,7 @@ class FoleySizes:
 
     @property
     def heads(self) -> int:
-        """Attention heads of each layer, at least 4."""
+        """EventAttention heads of each layer, at least 4."""
         return max(4, round(HEADS * self.width))
 
     @property
@@ -116,7 +116,7 @@ def skewed(scores: torch.Tensor) -> torch.Tensor:
     return F.pad(scores, (1, 0)).flatten(-2)[..., count:].unflatten(-1, (count, known))
 
 
-class Attention(nn.Module):
+class EventAttention(nn.Module):
     """Several heads that look from events at something. Tensors are (B, heads, N, D / heads) inside."""
 
     def __init__(self, sizes: FoleySizes):
@@ -143,7 +143,7 @@ class Attention(nn.Module):
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
-class RelativeAttention(Attention):
+class RelativeAttention(EventAttention):
     """From events at those before them and themselves, by what they are and how far back (Huang et al., 2019)."""
 
     def __init__(self, sizes: FoleySizes):
@@ -163,7 +163,7 @@ class RelativeAttention(Attention):
         return self.look(scores, future, values)
 
 
-class DanceAttention(Attention):
+class DanceAttention(EventAttention):
     """From events at the dance."""
 
     def forward(self, x: torch.Tensor, dance: "DanceKeys", layer: int) -> torch.Tensor:
@@ -245,7 +245,7 @@ class FoleyNet(nn.Module):
         seconds[SHIFT : SHIFT + len(SHIFTS)] = torch.tensor(SHIFTS, dtype=torch.float32)
         self.register_buffer("seconds", seconds, persistent=False)
 
-    def watch(self, pose: torch.Tensor, frames: torch.Tensor) -> DanceKeys:
+    def dance_keys(self, pose: torch.Tensor, frames: torch.Tensor) -> DanceKeys:
         """Dances (B, T, J, 3), of which the first `frames` (B,) are there, to look at."""
         features = self.encoder(pose)
         at = STRIDE * torch.arange(features.shape[1], device=pose.device)
@@ -253,14 +253,14 @@ class FoleyNet(nn.Module):
         keys = [layer.dance.keys(features) for layer in self.layers]
         return DanceKeys(keys, features, (at >= frames[:, None])[:, None, None])
 
-    def forward(self, words: torch.Tensor, dance: DanceKeys, past: Past | None = None) -> torch.Tensor:
-        """Logits (B, N, 243) of the word that follows each of words (B, N), by all words up to it and the whole dance.
+    def forward(self, tokens: torch.Tensor, dance: DanceKeys, past: Past | None = None) -> torch.Tensor:
+        """Logits (B, N, 243) of the token that follows each of tokens (B, N), by all tokens up to it and the whole dance.
 
-        With `past` the words are those after the ones that it has seen.
+        With `past` the tokens are those after the ones that it has seen.
         """
         past = past or Past(len(self.layers))
-        x = self.embedding(words) * self.sizes.features**0.5
-        clock = self.seconds[words].cumsum(dim=1) + (0 if past.clock is None else past.clock)
+        x = self.embedding(tokens) * self.sizes.features**0.5
+        clock = self.seconds[tokens].cumsum(dim=1) + (0 if past.clock is None else past.clock)
         past.clock = clock[:, -1:]
         if self.sizes.aided:
             x = x + waves(clock * POSE_FPS, self.sizes.features) + self.now(dance.at(clock))

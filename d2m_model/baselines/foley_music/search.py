@@ -9,58 +9,58 @@ import numpy as np
 from d2m_model.baselines.foley_music.events import EOS, KEYS, PRESS, RELEASE, SHIFT, SHIFTS, SOS, VELOCITY, VOCABULARY
 
 Follow = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(rows (R,), words (R,)) -> log-probabilities (R, V) of what follows: row i goes on with row rows[i] of the last call, and
-reads words[i]."""
+"""(rows (R,), tokens (R,)) -> log-probabilities (R, V) of what follows: row i goes on with row rows[i] of the last call, and
+reads tokens[i]."""
 
 
 class State(Protocol):
-    """What a grammar knows after some words."""
+    """What a grammar knows after some tokens."""
 
     def allowed(self) -> np.ndarray:
-        """(V,) bool: words that can follow."""
+        """(V,) bool: tokens that can follow."""
 
-    def after(self, word: int) -> Self:
+    def after(self, token: int) -> Self:
         """The state after one of them more."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Words so far."""
+    """Tokens so far."""
 
-    words: tuple[int, ...]
+    tokens: tuple[int, ...]
     score: float
-    """Sum of the words' log-probabilities but the first's."""
+    """Sum of the tokens' log-probabilities but the first's."""
     state: State
 
     @property
     def mean(self) -> float:
-        """Score for each word after the first."""
-        return self.score / max(1, len(self.words) - 1)
+        """Score for each token after the first."""
+        return self.score / max(1, len(self.tokens) - 1)
 
 
 def beam_search(follow: Follow, first: int, end: int, state: State, width: int, limit: int) -> list[int]:
-    """Likely words from `first` on to `end`, or `limit` of them.
+    """Likely tokens from `first` on to `end`, or `limit` of them.
 
-    The `width` likeliest beginnings of each length go on, until as many have ended; of these the one whose words are
+    The `width` likeliest beginnings of each length go on, until as many have ended; of these the one whose tokens are
     likeliest on average is given, for the sum would favour the shortest.
     """
     live, rows, ended = [Hypothesis((first,), 0.0, state)], np.zeros(1, int), []
-    while live and len(ended) < width and len(live[0].words) < limit:
-        likely = follow(rows, np.array([h.words[-1] for h in live]))
+    while live and len(ended) < width and len(live[0].tokens) < limit:
+        likely = follow(rows, np.array([h.tokens[-1] for h in live]))
         masks = np.stack([h.state.allowed() for h in live])
         scores = np.where(masks, likely + np.array([[h.score] for h in live]), -np.inf).reshape(-1)
         order = np.argsort(-scores, kind="stable")[: 2 * width]
         grown, rows = [], []
         for rank, place in enumerate(order[scores[order] > -np.inf]):
-            row, word = divmod(int(place), likely.shape[1])
-            words, score = (*live[row].words, word), float(scores[place])
-            if word != end and len(grown) < width:
-                grown.append(Hypothesis(words, score, live[row].state.after(word)))
+            row, token = divmod(int(place), likely.shape[1])
+            tokens, score = (*live[row].tokens, token), float(scores[place])
+            if token != end and len(grown) < width:
+                grown.append(Hypothesis(tokens, score, live[row].state.after(token)))
                 rows.append(row)
-            elif word == end and rank < width:
-                ended.append(Hypothesis(words, score, live[row].state))
+            elif token == end and rank < width:
+                ended.append(Hypothesis(tokens, score, live[row].state))
         live, rows = grown, np.array(rows, int)
-    return list(max(ended or live, key=lambda h: h.mean).words)
+    return list(max(ended or live, key=lambda h: h.mean).tokens)
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ class PianoState:
             found[EOS] = True
         return found
 
-    def after(self, word: int) -> "PianoState":
-        """The state after an allowed word."""
+    def after(self, token: int) -> "PianoState":
+        """The state after an allowed token."""
         sounding, clock = self.sounding, self.clock
-        if word < RELEASE:
-            sounding = sounding | {word}
-        elif word < VELOCITY:
-            sounding = sounding - {word - RELEASE}
-        elif SHIFT <= word < SOS:
-            clock += float(SHIFTS[word - SHIFT])
-        return PianoState(self.seconds, clock, sounding, word)
+        if token < RELEASE:
+            sounding = sounding | {token}
+        elif token < VELOCITY:
+            sounding = sounding - {token - RELEASE}
+        elif SHIFT <= token < SOS:
+            clock += float(SHIFTS[token - SHIFT])
+        return PianoState(self.seconds, clock, sounding, token)

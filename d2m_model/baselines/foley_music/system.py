@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from d2m_model.baselines.dance import Corpus, Dance, SystemParams, Unmeasured
+from d2m_model.baselines.dance import ClipDance, Corpus, SystemParams, Unmeasured
 from d2m_model.baselines.foley_music import events
 from d2m_model.baselines.foley_music.net import FoleyNet, FoleySizes, Past
 from d2m_model.baselines.foley_music.pose import POSE_FPS, WINDOW, at_speed, in_mirror, random_move, resampled, window
@@ -22,7 +22,7 @@ from d2m_model.baselines.score import Note, cut, read_midi
 from d2m_model.baselines.transcription import LIBRARY, transcribe
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Watch, descend, train_loop
+from d2m_model.training.loop import FiniteLossGuard, backward_and_step, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.lib.core.params import require
 from dataset_tools.lib.core.timebase import frames_to_seconds
@@ -92,7 +92,7 @@ class FoleyData:
         self.windows = [i for i, e in enumerate(examples) for _ in range(max(1, round(e.seconds / SECONDS)))]
 
     def batch(self, seed: int, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Batch number `step`: dances (B, 132, J, 3), their frames (B,) and words (B, N) with PAD behind."""
+        """Batch number `step`: dances (B, 132, J, 3), their frames (B,) and tokens (B, N) with PAD behind."""
         drawn, random = [], generator(seed, "windows", step)
         for place in range(step * size, (step + 1) * size):
             epoch, index = divmod(place, len(self.windows))
@@ -103,13 +103,13 @@ class FoleyData:
                 example, shortest = varied(example, random), WINDOW // 2
             last = max(0, len(example.pose) - shortest)
             drawn.append(window_of(example, int(torch.randint(last + 1, (1,), generator=random))))
-        words = torch.nn.utils.rnn.pad_sequence([w for _, _, w in drawn], batch_first=True, padding_value=events.PAD)
+        tokens = torch.nn.utils.rnn.pad_sequence([w for _, _, w in drawn], batch_first=True, padding_value=events.PAD)
         poses = random_move(torch.from_numpy(np.stack([pose for pose, _, _ in drawn])), random)
-        return poses, torch.tensor([frames for _, frames, _ in drawn]), words
+        return poses, torch.tensor([frames for _, frames, _ in drawn]), tokens
 
 
 def window_of(example: Example, start: int) -> tuple[np.ndarray, int, torch.Tensor]:
-    """The window of a clip from frame `start` on: pose (132, J, 3), frames and words."""
+    """The window of a clip from frame `start` on: pose (132, J, 3), frames and tokens."""
     pose, frames = window(example.pose, start)
     begin = start / POSE_FPS
     return pose, frames, torch.tensor(events.encode(cut(example.notes, begin, min(SECONDS, example.seconds - begin))))
@@ -133,20 +133,20 @@ class FoleyTask(Unmeasured):
         self.data, self.params, self.device, self.net = data, params, device, FoleyNet(sizes).to(device)
         self.warm_up = min(params.warm_up, max(1, steps // 5))
         self.nets = {"net": self.net}
-        self.adams = {"net": torch.optim.Adam(self.net.parameters(), 1.0, betas=(0.9, 0.98), eps=1e-9)}
+        self.optimizers = {"net": torch.optim.Adam(self.net.parameters(), 1.0, betas=(0.9, 0.98), eps=1e-9)}
         accelerate(self.net, device, params.precision, "never")
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
-        """One step along the cross-entropy of the words; gives it, and the share of words that were likeliest."""
-        pose, frames, words = (
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
+        """One step along the cross-entropy of the tokens; gives it, and the share of tokens that were likeliest."""
+        pose, frames, tokens = (
             part.to(self.device) for part in self.data.batch(self.params.seed, number, self.params.batch)
         )
         self.net.train()
-        logits = self.net(words[:, :-1], self.net.watch(pose, frames))
-        target = words[:, 1:]
+        logits = self.net(tokens[:, :-1], self.net.dance_keys(pose, frames))
+        target = tokens[:, 1:]
         terms = {"loss": F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=events.PAD)}
-        watch(number, terms)
-        descend(terms["loss"], self.adams["net"], self.params.gradient_norm)
+        guard(number, terms)
+        backward_and_step(terms["loss"], self.optimizers["net"], self.params.gradient_norm)
         real = target != events.PAD
         return terms | {"accuracy": (logits.argmax(-1) == target)[real].float().mean()}
 
@@ -225,7 +225,7 @@ def about(corpus: Corpus, params: Params) -> str:
 
 
 @torch.no_grad()
-def compose(model: FoleyModel, dance: Dance) -> list[Note]:
+def compose(model: FoleyModel, dance: ClipDance) -> list[Note]:
     """A piano's notes for one dance. A longer one is played in windows of 6 s, the last of which ends with the dance and
     of which only what comes after the one before is heard."""
     pose, total = resampled(dance.pose), frames_to_seconds(dance.frames)
@@ -243,13 +243,13 @@ def compose(model: FoleyModel, dance: Dance) -> list[Note]:
 def play_window(model: FoleyModel, pose: np.ndarray, frames: int, seconds: float) -> list[Note]:
     """The likeliest notes of pose (132, J, 3), whose first `frames` are there, found by beam search."""
     net = model.net.eval()
-    seen = net.watch(torch.from_numpy(pose)[None], torch.tensor([frames]))
+    seen = net.dance_keys(torch.from_numpy(pose)[None], torch.tensor([frames]))
     past = Past(len(net.layers))
 
-    def follow(rows: np.ndarray, words: np.ndarray) -> np.ndarray:
+    def follow(rows: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         if past.clock is not None:
             past.pick(torch.from_numpy(rows))
-        logits = net(torch.from_numpy(words)[:, None], seen.repeated(len(words)), past)
+        logits = net(torch.from_numpy(tokens)[:, None], seen.repeated(len(tokens)), past)
         return logits[:, 0].log_softmax(-1).double().numpy()
 
     state = PianoState(seconds)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from d2m_model.baselines.dance import Corpus, Dance
+from d2m_model.baselines.dance import ClipDance, Corpus
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.lib.core.errors import UserError
@@ -31,7 +31,7 @@ def about(corpus: Corpus, params: Params) -> str:
     return "uniformly random codes of the level high, decoded; nothing is trained"
 
 
-def compose(model: JukeboxVQVAE, dance: Dance) -> np.ndarray:
+def compose(model: JukeboxVQVAE, dance: ClipDance) -> np.ndarray:
     """(T * 735,) float32 at 22 050 Hz of codes drawn by the dance's seed."""
     rng = torch.Generator().manual_seed(dance.seed)
     codes = torch.randint(model.config.bins, (codes_of(dance.frames),), generator=rng)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from d2m_model.baselines.dance import Corpus, Dance, SystemParams, Unmeasured
+from d2m_model.baselines.dance import ClipDance, Corpus, SystemParams, Unmeasured
 from d2m_model.baselines.random_jukebox.net import Prior
 from d2m_model.baselines.random_jukebox.random_codes import LEVEL, codes_of, load_decoder, played
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.loop import Watch, descend, train_loop
+from d2m_model.training.loop import FiniteLossGuard, backward_and_step, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.shard_data import WindowData
 from dataset_tools.lib.core.params import require
@@ -73,7 +73,7 @@ class CodeTask(Unmeasured):
         self.music = [torch.cat([torch.tensor([bins]), codes]) for codes in music]
         self.ends = torch.tensor([len(codes) for codes in music]).cumsum(0)
         self.nets = {"prior": self.prior}
-        self.adams = {"prior": torch.optim.Adam(self.prior.parameters(), lr=params.learning_rate)}
+        self.optimizers = {"prior": torch.optim.Adam(self.prior.parameters(), lr=params.learning_rate)}
         accelerate(self.prior, device, params.precision, "never")
 
     def batch(self, number: int) -> torch.Tensor:
@@ -92,14 +92,14 @@ class CodeTask(Unmeasured):
             rows.append(F.pad(codes[start : start + length], (0, max(0, length - len(codes))), value=-1))
         return torch.stack(rows)
 
-    def step(self, number: int, watch: Watch) -> dict[str, torch.Tensor]:
+    def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One step along the cross-entropy of the next code; gives it, in nats."""
         codes = self.batch(number).to(self.device)
         self.prior.train()
         scores, _ = self.prior(codes[:, :-1].clamp(min=0))
         loss = F.cross_entropy(scores.flatten(0, 1), codes[:, 1:].flatten(), ignore_index=-1)
-        watch(number, {"loss": loss})
-        descend(loss, self.adams["prior"], self.params.gradient_norm)
+        guard(number, {"loss": loss})
+        backward_and_step(loss, self.optimizers["prior"], self.params.gradient_norm)
         return {"loss": loss}
 
 
@@ -139,7 +139,7 @@ def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
     ]
 
 
-def compose(model: Model, dance: Dance) -> np.ndarray:
+def compose(model: Model, dance: ClipDance) -> np.ndarray:
     """(T * 735,) float32 at 22 050 Hz: codes drawn by the dance's seed, and nothing else of it but its length."""
     rng = torch.Generator().manual_seed(dance.seed)
     return played(model.decoder, model.prior.sample(codes_of(dance.frames), model.temperature, rng), dance.frames)

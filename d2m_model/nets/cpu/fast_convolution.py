@@ -45,7 +45,7 @@ class FastConv1d(nn.Conv1d):
         (mirrored,), (dilation,) = self.padding, self.dilation
         if self.padding_mode == "zeros":
             x, mirrored = F.pad(x, (mirrored, mirrored)), 0
-        plan = Plan(*x.shape, weight.shape[2], dilation, mirrored)
+        plan = TilePlan(*x.shape, weight.shape[2], dilation, mirrored)
         trained = self.taps is None
         rows = (
             Filtered.apply(x, weight, self.bias, plan)
@@ -54,7 +54,7 @@ class FastConv1d(nn.Conv1d):
         )
         return rows.unflatten(0, (plan.batch, plan.outputs)).transpose(1, 2)
 
-    def fold(self) -> None:
+    def fuse_for_inference(self) -> None:
         """Transform the weight, which will not change any more, once and for all."""
         if self.worthwhile:
             self.taps = transformed(self.weight.detach().cpu())
@@ -76,10 +76,10 @@ def _plain(x: torch.Tensor) -> bool:
 
 
 class Filtered(torch.autograd.Function):
-    """The convolution of a `Plan`; its gradients are the same products, transposed."""
+    """The convolution of a `TilePlan`; its gradients are the same products, transposed."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, plan: "Plan") -> torch.Tensor:
+    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, plan: "TilePlan") -> torch.Tensor:
         """(B · outputs, O) of x (B, C, L), weight (O, C, k) and bias (O,)."""
         pieces, taps = plan.pieces(x), transformed(weight)
         ctx.save_for_backward(pieces, taps)
@@ -98,8 +98,8 @@ class Filtered(torch.autograd.Function):
         return x, weight, onto.sum(0), None
 
 
-def filtered(pieces: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, plan: "Plan") -> torch.Tensor:
-    """(B · outputs, O) of `Plan.pieces` (R, P, C) and `transformed` taps (R, O, C)."""
+def filtered(pieces: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, plan: "TilePlan") -> torch.Tensor:
+    """(B · outputs, O) of `TilePlan.pieces` (R, P, C) and `transformed` taps (R, O, C)."""
     return plan.joined(products(pieces, taps)).add_(bias)
 
 
@@ -109,7 +109,7 @@ def transformed(weight: torch.Tensor) -> torch.Tensor:
     return product(matrices(kernel)[2], weight.reshape(-1, kernel)).view(-1, outputs, channels)
 
 
-class Plan(NamedTuple):
+class TilePlan(NamedTuple):
     """How a convolution of x (B, C, L) is cut into P pieces, each for S outputs that are `dilation` apart."""
 
     batch: int
@@ -170,7 +170,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def places(plan: Plan) -> tuple[torch.Tensor, ...]:
+def places(plan: TilePlan) -> tuple[torch.Tensor, ...]:
     """Row numbers: of x's rows for each sample of each piece; of the pieces' outputs for each output, and the other way
     round; and which of the pieces' outputs are no output, for they lie beyond the end."""
     back, into, _ = matrices(plan.kernel)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dataset_tools.lib.aist.array_pickle import DAMAGED, Refused, load_arrays
+from dataset_tools.lib.aist.array_pickle import DAMAGED, RefusedPickle, load_arrays
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import ANNOTATION_BYTES, regular_file
 from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
@@ -27,7 +27,7 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     path = regular_file(path, ANNOTATION_BYTES)
     try:
         content = load_arrays(path)
-    except Refused as err:
+    except RefusedPickle as err:
         raise UserError(f"{path}: refused, {err}; an AIST++ annotation holds numpy arrays only") from None
     except DAMAGED as err:
         raise UserError(f"{path}: not a readable pickle ({type(err).__name__}); download it again") from None

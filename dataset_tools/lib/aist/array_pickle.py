@@ -31,7 +31,7 @@ SIMPLE = (
 """Opcodes that leave no tuple: what they made may be used again."""
 
 
-class Refused(pickle.UnpicklingError):
+class RefusedPickle(pickle.UnpicklingError):
     """A pickle that asks for what is no array of numbers."""
 
 
@@ -45,7 +45,7 @@ class _Type:
 
     def __init__(self, code: str):
         if not isinstance(code, str) or not NUMBERS.fullmatch(code):
-            raise Refused(f"it holds values of type {_said(code)}")
+            raise RefusedPickle(f"it holds values of type {_said(code)}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple):
@@ -99,7 +99,7 @@ class _Unpickler(pickle.Unpickler):
             }
             known = plain.get(module, {})
         if name not in known:
-            raise Refused(f"it names {f'{module[:40]}.{name[:40]}'!a}")
+            raise RefusedPickle(f"it names {f'{module[:40]}.{name[:40]}'!a}")
         return ARRAY if known[name] is ARRAY else _Call(known[name])
 
     def dtype(self, code, *_) -> _Type:
@@ -123,14 +123,14 @@ class _Unpickler(pickle.Unpickler):
     def encode(self, text: str, encoding: str) -> bytes:
         """Some, as these write them."""
         if not isinstance(text, str) or encoding != "latin1":
-            raise Refused(f"it encodes to {_said(encoding)}")
+            raise RefusedPickle(f"it encodes to {_said(encoding)}")
         return text.encode("latin1")
 
 
 def load_arrays(path: Path) -> dict:
     """The dict of a pickle file, its arrays as numpy's, read-only.
 
-    Raises Refused where it asks for anything but arrays of numbers, numbers, texts and containers of them, or is none but a
+    Raises RefusedPickle where it asks for anything but arrays of numbers, numbers, texts and containers of them, or is none but a
     dict; and what unpickling bytes raises that are not a whole pickle, one of DAMAGED.
     """
     with path.open("rb") as handle:
@@ -138,12 +138,12 @@ def load_arrays(path: Path) -> dict:
         handle.seek(0)
         content = _Unpickler(handle).load()
     if not isinstance(content, dict):
-        raise Refused(f"it holds a {type(content).__name__}, no dict")
+        raise RefusedPickle(f"it holds a {type(content).__name__}, no dict")
     return {key: value.values if isinstance(value, _Array) else value for key, value in content.items()}
 
 
 def _check_steps(handle: BinaryIO) -> None:
-    """Refused where there are too many steps, or a tuple is used twice: thirty tuples, each of the one before twice, take for
+    """RefusedPickle where there are too many steps, or a tuple is used twice: thirty tuples, each of the one before twice, take for
     ever to hash. Nothing that numpy writes needs that."""
     last, kept = "", {}
     for count, (opcode, argument, _) in enumerate(pickletools.genops(handle), start=1):
@@ -151,9 +151,9 @@ def _check_steps(handle: BinaryIO) -> None:
         if name in MEMO or name == "MEMOIZE":
             kept[len(kept) if name == "MEMOIZE" else argument] = last
         if count > MAX_OPCODES or (name in MEMO and argument > MAX_OPCODES):
-            raise Refused(f"it has more than {MAX_OPCODES} steps or places for values")
+            raise RefusedPickle(f"it has more than {MAX_OPCODES} steps or places for values")
         if name in REPEATING or (name in GET and kept.get(argument) not in SIMPLE):
-            raise Refused("it uses a tuple twice, or sets")
+            raise RefusedPickle("it uses a tuple twice, or sets")
         last = name
 
 

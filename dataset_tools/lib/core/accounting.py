@@ -36,7 +36,7 @@ def check_frames(frames: int | None) -> None:
         )
 
 
-def demand(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> str:
+def check_success_rate(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> str:
     """Summary like "46 of 48 ok, 2 failed" of rows that were written to `table`.
 
     Raises UserError where fewer than the fraction `min_ok` (0 to 1) is ok, with the first failure's reason.

@@ -71,9 +71,9 @@ ZIP_PARTS, ARRAY_BYTES, ARRAY_AXES = 10_000, 256 << 20, 32
 """Parts of a zip archive; bytes of arrays unpacked from one; axes of an array."""
 TENSOR_BYTES, TENSOR_PARTS, TENSOR_STEPS, TENSOR_NEST = 16 << 30, 200_000, 1_000_000, 10_000
 """Of a file of torch.save: bytes; tensors; steps of its pickle, and bytes of it 10 times that; values in one nest of tuples."""
-SOUND_SECONDS, SOUND_SAMPLES = CLIP_SECONDS, 1800 * 48_000
+AUDIO_SECONDS, AUDIO_SAMPLES = CLIP_SECONDS, 1800 * 48_000
 """Longest sound; most samples, of all channels together where these are kept."""
-SOUND_RATES, SOUND_CHANNELS, LOUDEST = (1000, 768_000), 256, 2.0**31
+AUDIO_RATES, AUDIO_CHANNELS, LOUDEST = (1000, 768_000), 256, 2.0**31
 """Samples a second, least and most; channels; largest absolute sample: what a 32-bit one is where nobody scaled it to 1."""
 MIDI_BYTES, MIDI_SECONDS, MIDI_BARS = 1 << 20, 3600.0, 100_000
 """Of one score."""

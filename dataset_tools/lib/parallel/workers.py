@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package
 from dataset_tools.lib.parallel import orphans
-from dataset_tools.lib.parallel.ahead import ahead
+from dataset_tools.lib.parallel.prefetch import prefetch
 
 I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
@@ -134,7 +134,7 @@ def _outcomes(function: Callable, prepare: Callable | None, items: Iterable[I]) 
             return partial(_raise, err)
         return partial(function, item, ready)
 
-    with closing(ahead((prepared(item) for item in items), depth=1)) as ready:
+    with closing(prefetch((prepared(item) for item in items), depth=1)) as ready:
         yield from ready
 
 

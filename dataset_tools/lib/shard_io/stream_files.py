@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.lib.audio.audio_file import open_audio, read_samples
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
 from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH, JOINTS, MOTION_WIDTH
-from dataset_tools.lib.sound.sound_file import open_sound, read_samples
 
 
 def read_pose(path: Path) -> np.ndarray:
@@ -45,7 +45,7 @@ def read_motion(path: Path) -> np.ndarray:
 
 def audio_frames(path: Path) -> int:
     """Whole video frames that a mono sound at 22 050 Hz lasts."""
-    with _named("audio", path), open_sound(path) as sound:
+    with _named("audio", path), open_audio(path) as sound:
         if sound.channels != 1 or sound.samplerate != SAMPLE_RATE:
             raise ValueError(
                 f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {sound.channels} x {sound.samplerate}"
@@ -53,7 +53,7 @@ def audio_frames(path: Path) -> int:
         return sound.frames // SAMPLES_PER_FRAME
 
 
-def read_sound(path: Path, frames: int | None = None) -> np.ndarray:
+def read_audio(path: Path, frames: int | None = None) -> np.ndarray:
     """float32 (S,), of the first `frames` video frames where they are given."""
     with _named("audio", path):
         return read_samples(path, mono=True, most=None if frames is None else frames_to_samples(frames)).audio

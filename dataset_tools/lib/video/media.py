@@ -13,7 +13,7 @@ import av
 from av.stream import Disposition
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import FILM_PACKETS, SOUND_CHANNELS, SOUND_RATES, STANDSTILL
+from dataset_tools.lib.core.limits import AUDIO_CHANNELS, AUDIO_RATES, FILM_PACKETS, STANDSTILL
 from dataset_tools.lib.video.boxes import check_boxes
 
 # Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
@@ -49,9 +49,9 @@ class VideoInfo:
     """Average frames a second; an estimate where the rate varies."""
     seconds: float
     """Duration as the container claims it; 0 where it does not say."""
-    has_sound: bool
+    has_audio: bool
     """Whether there is a sound that can be decoded."""
-    unknown_sound: bool
+    unknown_audio: bool
     """Whether there is a sound, but none that can be decoded."""
     sample_rate: int
     """Samples a second of the sound; 0 without sound."""
@@ -118,7 +118,7 @@ def probe(path: Path) -> VideoInfo:
     """Read a file's header. Raises UserError where it is unreadable or has no film that can be decoded."""
     with open_media(path) as container:
         video = picture_stream(container, path)
-        sounds = sound_streams(container)
+        sounds = audio_streams(container)
         width, height = _size(container, video, path)
         return VideoInfo(
             width=width,
@@ -126,8 +126,8 @@ def probe(path: Path) -> VideoInfo:
             pixel_aspect=float(video.sample_aspect_ratio or 1),
             fps=round(float(video.average_rate or video.guessed_rate or 0), 3),
             seconds=round(float(container.duration / av.time_base if container.duration else 0), 3),
-            has_sound=bool(sounds),
-            unknown_sound=bool(container.streams.audio and not sounds),
+            has_audio=bool(sounds),
+            unknown_audio=bool(container.streams.audio and not sounds),
             sample_rate=sounds[0].codec_context.sample_rate if sounds else 0,
             sound_drift=_drift(video, sounds[0]) if sounds else None,
         )
@@ -193,14 +193,14 @@ def picture_stream(container, path: Path) -> av.VideoStream:
     raise UserError(f"{Path(path).name}: not a readable video: {why}")
 
 
-def sound_streams(container) -> list[av.AudioStream]:
+def audio_streams(container) -> list[av.AudioStream]:
     """The sounds that can be decoded, the one first that players play."""
     known = [stream for stream in container.streams.audio if stream.codec_context is not None]
-    least, most = SOUND_RATES
+    least, most = AUDIO_RATES
     heard = [
         s
         for s in known
-        if least <= s.codec_context.sample_rate <= most and 1 <= s.codec_context.channels <= SOUND_CHANNELS
+        if least <= s.codec_context.sample_rate <= most and 1 <= s.codec_context.channels <= AUDIO_CHANNELS
     ]
     return sorted(
         heard, key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ASIDE))

@@ -21,12 +21,12 @@ from av.video.reformatter import VideoReformatter
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS
+from dataset_tools.lib.video.audio_clock import SUDDEN, missing, on_clock
 from dataset_tools.lib.video.decoding import seek, timed_frames, tolerant
-from dataset_tools.lib.video.media import BACK, VideoInfo, open_media, probe, sound_streams, zero_of
-from dataset_tools.lib.video.sound_clock import SUDDEN, missing, on_clock
+from dataset_tools.lib.video.media import BACK, VideoInfo, audio_streams, open_media, probe, zero_of
 
 __all__ = [
-    "X264", "VideoInfo", "nearest_frames", "nearest_time", "open_media", "probe", "read_rgb", "read_sound", "rgb_frames",
+    "X264", "VideoInfo", "nearest_frames", "nearest_time", "open_media", "probe", "read_rgb", "read_audio", "rgb_frames",
     "timed_frames", "write_clip",
 ]  # fmt: skip
 
@@ -84,19 +84,19 @@ def read_rgb(path: Path) -> Iterator[np.ndarray]:
         yield frame.to_ndarray(format="rgb24")
 
 
-def read_sound(
+def read_audio(
     path: Path, start: float = 0.0, seconds: float | None = None, lost: list[float] | None = None
 ) -> tuple[np.ndarray, int] | None:
     """Sound from `start`, at the file's own rate: (C, N) int16 with C 1 or 2, and samples a second; None without a sound that
     can be decoded.
 
     N is exactly round(seconds * rate): silence stands where the file has no sound. With `seconds` None, to the end.
-    Every sample is where the time stamps of its packets put it, see `sound_clock`. Of several sounds it is the one that
+    Every sample is where the time stamps of its packets put it, see `audio_clock`. Of several sounds it is the one that
     players play or, where nothing of that can be decoded, the next. The seconds of each packet in it that can't be decoded, and those
     of gaps in which no packet came, are silent and added to `lost`. Raises UserError where time stamps go back.
     """
     with open_media(path) as container:
-        sounds = sound_streams(container)
+        sounds = audio_streams(container)
         for stream in sounds:
             rate, channels = stream.codec_context.sample_rate, min(2, stream.codec_context.channels)
             length = None if seconds is None else round(seconds * rate)
@@ -140,12 +140,12 @@ def write_clip(
             count += 1
             if audio is not None:
                 upto = min(sound.shape[1], round(count * sample_rate / fps))
-                out.mux(_encode_sound(audio, sound[:, fed:upto], fed, sample_rate))
+                out.mux(_encode_audio(audio, sound[:, fed:upto], fed, sample_rate))
                 fed = upto
         if video is None:
             raise UserError(f"{Path(path).name}: no frames to write")
         if audio is not None:
-            out.mux(_encode_sound(audio, sound[:, fed:], fed, sample_rate))
+            out.mux(_encode_audio(audio, sound[:, fed:], fed, sample_rate))
             out.mux(audio.encode(None))
         out.mux(video.encode(None))
     return count
@@ -170,7 +170,7 @@ def _pieces(
     rate, zero = stream.codec_context.sample_rate, zero_of(container)
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     form, resampler, taken, given, newest = None, None, 0.0, 0, None
-    for frame in _sound_frames(container, stream, start - AUDIO_MARGIN, zero):
+    for frame in _audio_frames(container, stream, start - AUDIO_MARGIN, zero):
         stamp = (frame.pts * float(stream.time_base) - zero - start) * rate
         if isinstance(frame, av.Packet):
             if 0 <= stamp < (length or math.inf):
@@ -197,7 +197,7 @@ def _pieces(
             given += samples.shape[1]
 
 
-def _sound_frames(container, stream, start: float, zero: float) -> Iterator[av.AudioFrame | av.Packet]:
+def _audio_frames(container, stream, start: float, zero: float) -> Iterator[av.AudioFrame | av.Packet]:
     """Decoded frames that have a time stamp, from one at or before `start` seconds, and packets that can't be decoded."""
 
     def frames() -> Iterator[av.AudioFrame | av.Packet]:
@@ -239,7 +239,7 @@ def _audio_encoder(out, sound: np.ndarray | None, sample_rate: int, codec: str):
     return stream
 
 
-def _encode_sound(stream, samples: np.ndarray, at: int, rate: int) -> list:
+def _encode_audio(stream, samples: np.ndarray, at: int, rate: int) -> list:
     if samples.shape[1] == 0:
         return []
     interleaved = np.ascontiguousarray(samples.T).reshape(1, -1)

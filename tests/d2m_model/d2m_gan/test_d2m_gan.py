@@ -42,19 +42,19 @@ def setup(preset, level: str = "high"):
     torch.manual_seed(1)
     vqvae = tiny_vqvae()
     net = DanceToCodes(preset, level, frames=60, joints=17, width=0.05, codebook=vqvae.codebook(2).k)
-    judge = MultiScaleDiscriminator(discriminator_config(preset.discriminator, width=0.05))
+    discriminator = MultiScaleDiscriminator(discriminator_config(preset.discriminator, width=0.05))
     codes = 344 if level == "high" else 1378
     target = Target(
         torch.randint(16, (2, codes)), torch.rand(2, 44100) - 0.5, torch.tensor([0, -60]), torch.randn(2, 64, codes)
     )
-    return net, judge, vqvae, target
+    return net, discriminator, vqvae, target
 
 
 def gradient(preset, level: str = "high") -> float:
     """Size of the gradient that the preset's objective leaves in the generator's first layers."""
-    net, judge, vqvae, target = setup(preset, level)
+    net, discriminator, vqvae, target = setup(preset, level)
     predicted = net(torch.rand(2, 60, 17, 3) * 200, (204, 360), torch.rand(2, 2048))
-    terms = generator_terms(net, judge, vqvae, predicted, target, Excerpt(1, 1, 60))
+    terms = generator_terms(net, discriminator, vqvae, predicted, target, Excerpt(1, 1, 60))
     active = {name for name, value in dataclasses.asdict(preset.weights).items() if value}
     assert set(terms) == active and all(torch.isfinite(v) for v in terms.values())
     total = gan_terms.weighted_sum(terms, preset.weights)
@@ -113,14 +113,14 @@ def test_code_orders():
 
 def test_perfect_codes_cost_nothing():
     """Where the generated codes are the ground truth's entries, the code and wave terms of `paper` vanish."""
-    net, judge, vqvae, target = setup(only("paper", code=1.0, wave=1.0))
+    net, discriminator, vqvae, target = setup(only("paper", code=1.0, wave=1.0))
     entries = vqvae.embed(target.codes, 2)
     sound = vqvae.decode_latents(entries, 2)
     target = Target(target.codes, torch.nn.functional.pad(sound, (60, 60)), torch.tensor([60, 60]))
     part = Excerpt(2, 40, 100)
-    terms = generator_terms(net, judge, vqvae, entries, target, part)
+    terms = generator_terms(net, discriminator, vqvae, entries, target, part)
     assert terms["code"] == 0
-    wrong = generator_terms(net, judge, vqvae, entries, target._replace(shifts=torch.tensor([0, 0])), part)
+    wrong = generator_terms(net, discriminator, vqvae, entries, target._replace(shifts=torch.tensor([0, 0])), part)
     assert terms["wave"] < 0.3 * wrong["wave"]  # not 0: an excerpt is decoded without what is beyond its edges
 
 

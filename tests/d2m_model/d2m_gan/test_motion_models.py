@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from d2m_model.d2m_gan import stage as d2m_gan
 from d2m_model.d2m_gan.params import Params as D2mGanParams
 from d2m_model.generate import stage as generate
-from d2m_model.generate.composing import Generator
+from d2m_model.generate.composing import WindowComposer
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.motion_features import SMPL_PAIRS, mirrored_motion, smpl_features
@@ -74,7 +74,7 @@ def test_every_preset_reads_motion(preset, level):
     motion = torch.rand(2, 60, 2, 219)
     with torch.no_grad():
         codes, other = (
-            net(m, (1, 1), torch.rand(2, 2048, generator=torch.Generator().manual_seed(1)))
+            net(m, (1, 1), torch.rand(2, 2048, generator=torch.WindowComposer().manual_seed(1)))
             for m in (motion, motion.flip(1))
         )
     assert codes.shape == (2, 64, {"high": 344, "low": 1378}[level]) and not torch.equal(codes, other)
@@ -109,7 +109,7 @@ def shards(tmp_path_factory):
 
 
 def played(folder, inputs):
-    return Generator(MusicModel.load(folder / "model.pt", folder / "synthesizer.pt", inputs), "high")
+    return WindowComposer(MusicModel.load(folder / "model.pt", folder / "synthesizer.pt", inputs), "high")
 
 
 @pytest.mark.parametrize("params", [MOTION, TOLD], ids=["fixed", "released"])

@@ -10,9 +10,9 @@ import soundfile
 from d2m_model.evaluate import __main__ as evaluate_command
 from d2m_model.evaluate import stage as evaluate
 from d2m_model.metrics.inputs import read_pairs, true_beats
+from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.shard_io.shard_format import NO_POSE
-from dataset_tools.lib.sound.sound_file import read_samples
 from tests.helpers.builders import beats_of, build_manifest, build_shards, click_train
 
 RATE = 22050

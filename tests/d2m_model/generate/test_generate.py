@@ -14,16 +14,16 @@ from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models, own_pose, own_video
 from d2m_model.generate import own_videos as own_videos_module
 from d2m_model.generate.beats import detected_beats
-from d2m_model.generate.composing import Generator
+from d2m_model.generate.composing import WindowComposer
 from dataset_tools.i3d import visual_features
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.shard_io.shard_set import ShardSet
-from dataset_tools.pose import poser
-from tests.d2m_model.generate.test_mux import packets_and_sound, write_video
+from dataset_tools.pose import estimator
+from tests.d2m_model.generate.test_mux import packets_and_audio, write_video
 from tests.d2m_model.generate.test_windows import Echo
 from tests.helpers.builders import build_shards, click_train
-from tests.helpers.footage import unknown_sound
+from tests.helpers.footage import unknown_audio
 
 RATE = 22050
 PARAMS = "generate: {denoise: 0.0}\n"
@@ -58,7 +58,7 @@ def make_stage(root, clips=3, seconds=4.5):
 
 def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
     layout = make_stage(tmp_path)
-    monkeypatch.setattr(generate, "load_model", lambda *_: Generator(Metronome(), "high"))
+    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     folder = layout.stage("generate") / "high-full"
     folder.mkdir(parents=True)
     (folder / "clip_of_another_run.wav").write_bytes(b"x")
@@ -154,13 +154,13 @@ def own_videos(tmp_path, monkeypatch):
 
     model = Echo()
     model.audio = lambda pose, size, visual: np.sin(np.arange(60 * 735) / 20).astype(np.float32) * visual[0]
-    monkeypatch.setattr(poser, "Poser", Bystanders)
+    monkeypatch.setattr(estimator, "PoseEstimator", Bystanders)
     monkeypatch.setattr(visual_features, "load_visual_features", lambda *_, **__: features)
     monkeypatch.setattr(own_video, "locate", lambda name, layout: name)
     monkeypatch.setattr(own_pose, "locate", lambda name, layout, **_: name)
     monkeypatch.setattr(own_video, "file_sha256", lambda path: "0123456789abcdef")
     monkeypatch.setattr(models, "trained", lambda *_: None)
-    monkeypatch.setattr(models, "load_model", lambda layout, level, *_: Generator(model, level))
+    monkeypatch.setattr(models, "load_model", lambda layout, level, *_: WindowComposer(model, level))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -175,7 +175,7 @@ def test_own_video_of_any_length(own_videos, capsys, frames):
         == 0
     )
     for level in ("high", "low"):
-        before, after = (packets_and_sound(own_videos / name) for name in ("in.mp4", f"out-{level}.mp4"))
+        before, after = (packets_and_audio(own_videos / name) for name in ("in.mp4", f"out-{level}.mp4"))
         assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]]
         assert abs(after[2] - frames / 24) < 0.06 and np.abs(after[3]).max() > 0.1
     assert "100%" in capsys.readouterr().out
@@ -210,7 +210,7 @@ def test_no_film_of_a_folder_costs_another_its_music(own_videos, monkeypatch, ca
     videos = own_videos / "videos"
     videos.mkdir()
     write_video(own_videos / "in.mp4")
-    unknown_sound(own_videos / "in.mp4", videos / "a.mp4")
+    unknown_audio(own_videos / "in.mp4", videos / "a.mp4")
     for name in ("b.mp4", "c.mp4"):
         write_video(videos / name)
     composed = own_videos_module.find_dance
@@ -225,7 +225,7 @@ def test_no_film_of_a_folder_costs_another_its_music(own_videos, monkeypatch, ca
         generate.main(["--corpus", "tiny", "--variant", "full", "--video", "videos", "--out", "out"])
     assert sorted(p.name for p in (own_videos / "out").iterdir()) == ["a.mp4", "c.mp4"]
     assert "failed: b.mp4: RuntimeError: what is this" in capsys.readouterr().out
-    before, after = (packets_and_sound(path) for path in (own_videos / "in.mp4", own_videos / "out" / "a.mp4"))
+    before, after = (packets_and_audio(path) for path in (own_videos / "in.mp4", own_videos / "out" / "a.mp4"))
     assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]]
 
 
@@ -240,7 +240,7 @@ def test_detected_beats_are_those_of_a_metronome():
 def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
     make_stage(tmp_path, clips=1)
     (tmp_path / "params.yaml").write_text("generate: {hop: 3}\n")
-    monkeypatch.setattr(generate, "load_model", lambda *_: Generator(Metronome(), "high"))
+    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     with pytest.raises(
         UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"
     ):
@@ -264,7 +264,7 @@ def test_settings_name_the_weights_as_the_shards_do(tmp_path):
 def test_the_prior_asks_for_no_weights_that_it_does_not_read(tmp_path, monkeypatch, capsys):
     layout = make_stage(tmp_path, clips=1)
     monkeypatch.setattr(models, "trained", lambda *_: None)
-    monkeypatch.setattr(models, "load_model", lambda *_: Generator(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     settings = tmp_path / "params.yaml"
     settings.write_text("pose: {weights: annotated}\ni3d: {weights: gone.pt}\n")
     assert models.load_models(layout, ["high"], "prior", beats=True) and "demo weights" not in capsys.readouterr().out

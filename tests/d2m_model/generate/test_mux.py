@@ -43,7 +43,7 @@ def write_video(path, codec="libx264", frames=48, fps=24, sound=True, **options)
     return path
 
 
-def packets_and_sound(path):
+def packets_and_audio(path):
     with av.open(str(path)) as media:
         shown = media.streams.video[0]
         packets = [
@@ -65,7 +65,7 @@ def test_mux_copies_the_picture_and_replaces_the_sound(tmp_path, source, suffix)
     music[9000:9400] = 0.5 * rng.standard_normal(400)
     out = tmp_path / f"out{suffix}"
     assert mux(video, music, out) is True
-    before, after = packets_and_sound(video), packets_and_sound(out)
+    before, after = packets_and_audio(video), packets_and_audio(out)
     assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]] and len(after[0]) == 48
     assert np.allclose([t for _, t in before[0]], [t for _, t in after[0]], atol=0.002)
     assert after[1] == ["video", "audio"] and abs(after[2] - 2.0) < 0.06
@@ -84,7 +84,7 @@ def test_mux_delays_the_sound_with_the_picture(tmp_path):
     music = np.zeros(RATE, np.float32)
     music[:400] = 0.5 * np.random.default_rng(5).standard_normal(400)
     mux(video, music, tmp_path / "out.mp4", delay=0.5)
-    heard = packets_and_sound(tmp_path / "out.mp4")[3]
+    heard = packets_and_audio(tmp_path / "out.mp4")[3]
     assert abs(np.argmax(np.correlate(heard, music[:400], "valid")) - RATE // 2) <= 0.001 * RATE
 
 
@@ -103,7 +103,7 @@ def test_mux_leaves_nothing_when_it_fails(tmp_path, monkeypatch):
     (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:300])
     with pytest.raises(UserError, match=r"cut\.mp4: not a readable video"):
         mux(tmp_path / "cut.mp4", np.zeros(RATE, np.float32), tmp_path / "out.mp4")
-    monkeypatch.setattr(mux_module, "_sound_packets", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(mux_module, "_audio_packets", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         mux(video, np.zeros(RATE, np.float32), tmp_path / "out.mp4")
     assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "cut.mp4"}
@@ -201,8 +201,8 @@ def test_a_film_whose_first_picture_is_damaged_is_copied(tmp_path):
     data[first.pos : first.pos + first.size] = b"\xff" * first.size
     path.write_bytes(data)
     assert mux(path, np.zeros(RATE, np.float32), tmp_path / "out.mp4") is True
-    assert [digest for digest, _ in packets_and_sound(path)[0]] == [
-        digest for digest, _ in packets_and_sound(tmp_path / "out.mp4")[0]
+    assert [digest for digest, _ in packets_and_audio(path)[0]] == [
+        digest for digest, _ in packets_and_audio(tmp_path / "out.mp4")[0]
     ]
 
 

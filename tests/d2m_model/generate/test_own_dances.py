@@ -9,22 +9,22 @@ import soundfile
 
 from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models
-from d2m_model.generate.composing import Generator
+from d2m_model.generate.composing import WindowComposer
 from d2m_model.generate.own_videos import Given, find_dance, pose_of
 from d2m_model.generate.pose_files import read_pose
 from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.pose import poser
+from dataset_tools.pose import estimator
 from dataset_tools.pose.layouts import to_layout
 from tests.d2m_model.generate.test_generate import own_videos  # noqa: F401 - a fixture
-from tests.d2m_model.generate.test_mux import packets_and_sound, write_video
-from tests.d2m_model.generate.test_own_music import beat_times, click_times, song_sound, worst
+from tests.d2m_model.generate.test_mux import packets_and_audio, write_video
+from tests.d2m_model.generate.test_own_music import beat_times, click_times, song_audio, worst
 from tests.d2m_model.generate.test_pose_files import dancer
 
 
-class Listener:
+class HeldOutScorer:
     """A model that keeps what it is given, and hums."""
 
     frames, stream = 60, "pose"
@@ -42,13 +42,13 @@ class Listener:
 
 @pytest.fixture
 def model(own_videos, monkeypatch):  # noqa: F811
-    """A trained model's stand-in; videos are read as in `own_videos`, but no poser may be made."""
-    listener = Listener()
+    """A trained model's stand-in; videos are read as in `own_videos`, but no estimator may be made."""
+    listener = HeldOutScorer()
     known = {"pose_layout": "coco17", "pose_weights": "pose_demo@01234567", "i3d_weights": "i3d_demo@01234567"}
     monkeypatch.setattr(models, "trained", lambda *_: ("generator.pt", "synthesizer.pt"))
     monkeypatch.setattr(models, "load_generator", lambda path: (None, None, known))
-    monkeypatch.setattr(models, "load_model", lambda layout, level, *_: Generator(listener, level))
-    monkeypatch.setattr(poser, "Poser", None)
+    monkeypatch.setattr(models, "load_model", lambda layout, level, *_: WindowComposer(listener, level))
+    monkeypatch.setattr(estimator, "PoseEstimator", None)
     return listener
 
 
@@ -82,7 +82,7 @@ def test_a_pose_with_its_video_has_its_rate_size_and_picture(model, tmp_path, ca
     assert run("--video", "in.mp4", "--pose", "p.json", "--out", "out.mp4") == 0
     heard, size, visual = model.heard[0]
     assert visual.any() and heard.shape == (60, 1, 17, 3)
-    before, after = packets_and_sound(tmp_path / "in.mp4"), packets_and_sound(tmp_path / "out.mp4")
+    before, after = packets_and_audio(tmp_path / "in.mp4"), packets_and_audio(tmp_path / "out.mp4")
     assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]]
     assert size == read_pose(tmp_path / "p.json", size=size).size and size[0] > 20
     np.testing.assert_allclose(heard[:-2, 0], dancer(frames=60)[:-2], atol=1.5)
@@ -106,7 +106,7 @@ def songs(own_videos):  # noqa: F811
     (own_videos / "songs").mkdir()
     times = beat_times(118, 16)
     soundfile.write(
-        own_videos / "songs" / "song.wav", np.stack([song_sound(times, 16, downbeats=times[::4])] * 2, 1), 44100
+        own_videos / "songs" / "song.wav", np.stack([song_audio(times, 16, downbeats=times[::4])] * 2, 1), 44100
     )
     beats = beat_times(124, 8, first=0.4)
     (own_videos / "b.json").write_text(json.dumps({"beats": beats.tolist(), "seconds": 8.0}))
@@ -126,7 +126,7 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
     )
 
     assert run("--own-music", "songs", "--beats", "b.json", "--out", "out.mp4", "--video", "in.mp4") == 0
-    before, after = packets_and_sound(tmp_path / "in.mp4"), packets_and_sound(tmp_path / "out.mp4")
+    before, after = packets_and_audio(tmp_path / "in.mp4"), packets_and_audio(tmp_path / "out.mp4")
     assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]] and abs(after[2] - 2.0) < 0.06
 
     assert run("--own-music", "songs", "--beats", "b.json", "--tempo", "112", "--out", "slow.wav") == 0

@@ -5,11 +5,11 @@ import pytest
 import soundfile
 
 from d2m_model.generate.own_music import OwnMusic, own_music
-from d2m_model.generate.own_songs import Song, read_songs, sharpened
+from d2m_model.generate.own_songs import OwnSong, read_songs, sharpened
 from d2m_model.generate.song_fit import Fit, _taut, best_fit
 from d2m_model.rhythm.beats_file import Beats, tempo_of
+from dataset_tools.lib.audio.stretching import stretched
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.sound.stretching import stretched
 
 RATE = 44100
 TONE = 440.0
@@ -19,7 +19,7 @@ def beat_times(bpm, seconds, first=0.3):
     return np.arange(first, seconds, 60 / bpm)
 
 
-def song_sound(times, seconds, rate=RATE, downbeats=(), tone=0.1):
+def song_audio(times, seconds, rate=RATE, downbeats=(), tone=0.1):
     """A click at each time, louder at the down-beats, over a steady tone of 440 Hz."""
     sound = tone * np.sin(2 * np.pi * TONE * np.arange(round(seconds * rate)) / rate)
     click = np.exp(-np.arange(rate // 20) / (rate / 300)) * np.random.default_rng(0).standard_normal(rate // 20)
@@ -52,7 +52,7 @@ def pitch(sound, rate):
 
 def song(path, bpm, seconds, **options):
     times = beat_times(bpm, seconds, **options)
-    return Song(
+    return OwnSong(
         path=path, beats=Beats(fps=30, seconds=seconds, beats=times, downbeats=times[::4], tempo=tempo_of(times))
     )
 
@@ -67,7 +67,7 @@ def test_a_song_of_118_lies_on_a_dance_of_124(tmp_path):
     (tmp_path / "songs").mkdir()
     times = beat_times(118, 20)
     soundfile.write(
-        tmp_path / "songs" / "song.wav", np.stack([song_sound(times, 20, downbeats=times[2::4])] * 2, 1), RATE
+        tmp_path / "songs" / "song.wav", np.stack([song_audio(times, 20, downbeats=times[2::4])] * 2, 1), RATE
     )
     wanted = dance(124, 12, first=0.45)
     made = own_music(tmp_path / "songs", tmp_path / "cache", wanted, 12.0)
@@ -85,11 +85,11 @@ def test_uneven_beats_meet_with_the_pitch_kept():
     rng = np.random.default_rng(3)
     source, wanted = beat_times(118, 20), beat_times(122, 15, first=0.5)
     source, wanted = (times + rng.uniform(-0.012, 0.012, len(times)) for times in (source, wanted))
-    kept = Song(path=None, beats=Beats(fps=30, seconds=20, beats=source))
+    kept = OwnSong(path=None, beats=Beats(fps=30, seconds=20, beats=source))
     fit = best_fit([kept], wanted, np.zeros(0), 15.0)
-    made = stretched(song_sound(source, 20)[None], RATE, fit.moments, 15.0)[0]
+    made = stretched(song_audio(source, 20)[None], RATE, fit.moments, 15.0)[0]
     assert worst(click_times(made, RATE), wanted) < 0.02
-    tone = stretched(song_sound([], 20)[None], RATE, fit.moments, 15.0)[0]
+    tone = stretched(song_audio([], 20)[None], RATE, fit.moments, 15.0)[0]
     assert abs(pitch(tone[RATE:-RATE], RATE) / TONE - 1) < 0.01
     level = np.sqrt((tone[RATE // 2 : -RATE // 2].reshape(-1, RATE // 20) ** 2).mean(axis=1))
     assert len(fit.moments) > 3 and level.min() > 0.7 * level.max()
@@ -107,7 +107,7 @@ def test_downbeats_meet_downbeats(tmp_path):
 def test_strong_beats_meet_strong_ones(tmp_path):
     times, wanted = beat_times(120, 60), beat_times(120, 8)
     pattern = np.random.default_rng(1).random(len(times))
-    kept = Song(path=tmp_path, beats=Beats(fps=30, seconds=60, beats=times, strength=pattern))
+    kept = OwnSong(path=tmp_path, beats=Beats(fps=30, seconds=60, beats=times, strength=pattern))
     fit = best_fit([kept], wanted, np.zeros(0), 8.0, pattern[37 : 37 + len(wanted)])
     assert abs(fit.moments[0][0] - times[37]) < 1e-6
 
@@ -162,7 +162,7 @@ def test_songs_are_tracked_once_and_broken_files_left_out(tmp_path, capsys):
 
     folder = tmp_path / "songs"
     (folder / "inner").mkdir(parents=True)
-    soundfile.write(folder / "inner" / "b.flac", song_sound(beat_times(118, 10), 10), RATE)
+    soundfile.write(folder / "inner" / "b.flac", song_audio(beat_times(118, 10), 10), RATE)
     (folder / "broken.mp3").write_bytes(b"no music at all")
     (folder / "notes.txt").write_text("no song")
     for _ in range(2):
@@ -181,7 +181,7 @@ def test_songs_are_tracked_once_and_broken_files_left_out(tmp_path, capsys):
 
 
 def test_a_file_of_one_sample_is_left_out_each_time(tmp_path, capsys):
-    soundfile.write(tmp_path / "song.wav", song_sound(beat_times(118, 10), 10), RATE)
+    soundfile.write(tmp_path / "song.wav", song_audio(beat_times(118, 10), 10), RATE)
     soundfile.write(tmp_path / "one.wav", np.zeros(1), RATE)
     for _ in range(2):
         (found,) = read_songs(
@@ -206,7 +206,7 @@ def test_where_an_excerpt_begins_is_told_by_its_first_speed(tmp_path):
 def test_tracked_beats_are_moved_to_the_attacks():
     times = beat_times(118, 10)
     late = np.round((times + 0.015) * 43) / 43  # as a tracker says them that hears in steps of 23 ms
-    sound = song_sound(times, 10, rate=22050)
+    sound = song_audio(times, 10, rate=22050)
     found = sharpened(Beats(fps=30, seconds=10, beats=late, downbeats=late[1::4]), sound)
     assert np.abs(late - times).max() > 0.015 and np.abs(found.beats - times).max() < 0.01
     assert np.array_equal(found.downbeats, found.beats[1::4])

@@ -11,7 +11,7 @@ import pytest
 from d2m_model.generate import own_pose, own_video
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.pose import poser
+from dataset_tools.pose import estimator
 from tests.d2m_model.generate.test_mux import write_video
 
 FILE = b"a published network"
@@ -107,7 +107,7 @@ def test_the_poses_of_whoever_sees_more_are_kept(layout, monkeypatch, published,
                 people = int(n < self.share * len(frames))
                 yield np.full((people, 17, 3), 50, np.float32), np.zeros((people, 10, 3), np.float32)
 
-    monkeypatch.setattr(poser, "Poser", Network)
+    monkeypatch.setattr(estimator, "PoseEstimator", Network)
     write_video(layout.root / "in.mp4", frames=32)
     posed = own_video.read_posed(layout.root / "in.mp4", layout.root, layout, any_estimator=True)
     assert posed.coverage == pytest.approx(kept, abs=0.03) and len(made) == looked

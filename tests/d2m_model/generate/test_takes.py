@@ -12,7 +12,7 @@ from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models
-from d2m_model.generate.composing import Rhythmic
+from d2m_model.generate.composing import PriorComposer
 from d2m_model.generate.takes import Again, read_take
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.sound import HOP, Sound
@@ -143,7 +143,7 @@ def test_a_style_is_a_genre_or_a_sound(run, tmp_path, player):
     soundfile.write(tmp_path / "like.wav", np.zeros(RATE), RATE)
     with pytest.raises(UserError, match=r"like\.wav: a sound to sound like must last a second and not be silent"):
         run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
-    assert Rhythmic(player["high"]).level == "high"
+    assert PriorComposer(player["high"]).level == "high"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import soundfile
 from d2m_model.generate import regions
 from d2m_model.generate.finish import denoise, normalise, write_wav
 from d2m_model.generate.windows import cover, join, render
-from dataset_tools.lib.sound.crossfade import crossfade
+from dataset_tools.lib.audio.crossfade import crossfade
 
 RATE = 22050
 

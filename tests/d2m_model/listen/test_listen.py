@@ -144,16 +144,16 @@ def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
         build_shards(layout.stage("shards"), clips=2, seconds=3, split="val", first=7),
     )
     for system in ("cmt", "CDCD"):
-        made = sounds.system_sounds(layout, test, system, ["clip_001"], 0)["clip_001"]
+        made = sounds.system_audio(layout, test, system, ["clip_001"], 0)["clip_001"]
         np.testing.assert_array_equal(
-            made, sounds.read_sound(sounds.named_systems(layout)[system].folder / "clip_001.wav")
+            made, sounds.read_audio(sounds.named_systems(layout)[system].folder / "clip_001.wav")
         )
     write_wav(layout.root / "external/cdcd/clip_001.wav", np.ones(SAMPLE_RATE, np.float32))
-    short = sounds.system_sounds(layout, test, "CDCD", ["clip_001"], 0)["clip_001"]
+    short = sounds.system_audio(layout, test, "CDCD", ["clip_001"], 0)["clip_001"]
     assert len(short) == 3 * SAMPLE_RATE and short[:SAMPLE_RATE].all() and not short[SAMPLE_RATE:].any()
-    assert not sounds.system_sounds(layout, test, "silence", ["clip_001"], 0)["clip_001"].any()
+    assert not sounds.system_audio(layout, test, "silence", ["clip_001"], 0)["clip_001"].any()
     own, other = (
-        sounds.system_sounds(layout, val, name, ["clip_007"], 0)["clip_007"]
+        sounds.system_audio(layout, val, name, ["clip_007"], 0)["clip_007"]
         for name in (sounds.TRUTH, sounds.MISMATCHED)
     )
     np.testing.assert_array_equal(other, val.read("clip_008", 0, 90).audio)

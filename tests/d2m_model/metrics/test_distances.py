@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from d2m_model.metrics.distances import Music, distance_scores, fad_scores, frechet, jackknife, kernel_distance
+from d2m_model.metrics.distances import EmbeddedMusic, distance_scores, fad_scores, frechet, jackknife, kernel_distance
 
 
 def test_frechet_of_gaussians_is_the_closed_form():
@@ -28,7 +28,7 @@ def test_kad_is_the_unbiased_squared_discrepancy():
     """Against sums written out over pairs of different points; equal distributions are at 0, the scale is the reference's."""
     rng = np.random.default_rng(2)
     near, far, music = rng.standard_normal((30, 3)), rng.standard_normal((25, 3)) + 2, rng.standard_normal((40, 3))
-    reference = Music(music)
+    reference = EmbeddedMusic(music)
     pairs = [np.linalg.norm(a - b) for i, a in enumerate(music) for b in music[:i]]
     kernel = lambda a, b: np.exp(-np.sum((a - b) ** 2) / (2 * np.median(pairs) ** 2))
     among = lambda x: np.mean([kernel(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
@@ -39,7 +39,7 @@ def test_kad_is_the_unbiased_squared_discrepancy():
     half = np.arange(30) < 15
     assert kernel_distance(near, reference)(half) == pytest.approx(wanted(near[:15]))
     assert kernel_distance(far, reference)(every(far)) > 20 and abs(kernel_distance(near, reference)(every(near))) < 3
-    wide = Music(10 * music)
+    wide = EmbeddedMusic(10 * music)
     assert kernel_distance(10 * far, wide)(every(far)) == pytest.approx(wanted(far)), "no unit of the embedding matters"
 
 
@@ -58,7 +58,7 @@ def test_distances_have_intervals_over_clips_and_songs_and_a_bound_by_coding():
     clips = {f"{s}{n}": songs[s] + 0.3 * rng.standard_normal((6, 2)) for s in range(4) for n in range(3)}
     points, owners = np.concatenate(list(clips.values())), [c for c in clips for _ in range(6)]
     scores = distance_scores(
-        points, Music(music), 0, clips=owners, songs=[c[0] for c in owners], coded=Music(points + 0.01)
+        points, EmbeddedMusic(music), 0, clips=owners, songs=[c[0] for c in owners], coded=EmbeddedMusic(points + 0.01)
     )
     fad, kad = scores["fad"], scores["kad"]
     assert (
@@ -66,7 +66,7 @@ def test_distances_have_intervals_over_clips_and_songs_and_a_bound_by_coding():
         and fad["fad_song_high"] - fad["fad_song_low"] > fad["fad_high"] - fad["fad_low"]
     )
     assert kad["kad_low"] < kad["kad"] < kad["kad_high"] and fad["coded"] < 0.01 < fad["fad"] and fad["coded_low"] >= 0
-    few = distance_scores(points[:3], Music(music), 0, clips=owners[:3])
+    few = distance_scores(points[:3], EmbeddedMusic(music), 0, clips=owners[:3])
     assert "declined" in few["fad"] and "coded" not in few["fad"] and set(few["kad"]) == {"kad"}, (
         "three points are enough for KAD"
     )

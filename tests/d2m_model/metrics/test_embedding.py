@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from d2m_model.metrics.audio_quality import log_mel_distance, loudness
 from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.embedding import Database, Embedded, embed, embedding_scores, genre_facts
-from d2m_model.metrics.sound_quality import log_mel_distance, loudness
 from dataset_tools.demo import train_embedding
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.embedding.log_mel import OFFSET, hertz_to_mel, log_mel, mel_bands, patches, segment_patches

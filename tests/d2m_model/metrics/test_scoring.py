@@ -10,8 +10,8 @@ import pytest
 
 from d2m_model.metrics.beat_bins import BinCounts, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import bootstrap_interval, resamples, weighted_deviation, weighted_mean, with_intervals
-from d2m_model.metrics.controls import click_track, control_sounds, derangement, fitted, white_noise
-from d2m_model.metrics.inputs import read_sound, sound_files
+from d2m_model.metrics.controls import click_track, control_audio, draw_other_song, fitted, white_noise
+from d2m_model.metrics.inputs import audio_files, read_audio
 from d2m_model.metrics.motion_beats import joint_speed, motion_beats
 from d2m_model.metrics.onset_alignment import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
 from d2m_model.metrics.scoring import Reference, score_system
@@ -129,7 +129,7 @@ def test_both_agree_on_songs():
     "D2M_MUSIC" not in os.environ, reason="set D2M_MUSIC to a folder of real music (.wav, .flac, .ogg, .mp3)"
 )
 def test_both_agree_on_real_music():
-    assert_both_agree(crossed([read_sound(path) for path in sound_files(Path(os.environ["D2M_MUSIC"])).values()]))
+    assert_both_agree(crossed([read_audio(path) for path in audio_files(Path(os.environ["D2M_MUSIC"])).values()]))
 
 
 def test_a_longer_sound_is_cut_and_what_a_shorter_one_lacks_counts():
@@ -282,10 +282,10 @@ def test_controls():
     assert np.flatnonzero(np.diff(onset_times(click_track(5 * RATE))) > 0.6).size == 0
     assert len(fitted(np.arange(3.0), 7)) == 7 and fitted(np.arange(3.0), 4, offset=1).tolist() == [1, 2, 0, 1]
     songs = ["a", "a", "b", "c"]
-    assert all(songs[i] != songs[j] for i, j in enumerate(derangement(songs, 0)))
-    assert derangement(["a", "a"], 0) == [-1, -1]
+    assert all(songs[i] != songs[j] for i, j in enumerate(draw_other_song(songs, 0)))
+    assert draw_other_song(["a", "a"], 0) == [-1, -1]
     own = {c: np.full(100 + i, i, np.float32) for i, c in enumerate("abcd")}
-    made = control_sounds(own, dict(zip("abcd", songs, strict=True)), 0)
+    made = control_audio(own, dict(zip("abcd", songs, strict=True)), 0)
     assert set(made) == {"ground truth", "shuffled ground truth", "fixed click", "silence", "white noise"}
     assert all(len(made[name][c]) == len(own[c]) for name in made for c in own)
     assert made["shuffled ground truth"]["a"][0] in (2, 3)

@@ -37,7 +37,7 @@ def test_gradient_passes_straight_through_and_commitment_pulls_to_the_entry():
 
 
 def test_moving_average_by_hand():
-    book = book_of([[0.0], [10.0]], decay=0.9, revival=0.5)
+    book = book_of([[0.0], [10.0]], decay=0.9, dead_code_threshold=0.5)
     book.load_learning_state({"k_sum": torch.tensor([[0.0], [20.0]]), "k_elem": torch.tensor([2.0, 2.0])})
     z = torch.tensor([[[1.0, 2.0, 3.0, 12.0]]])
     codes = book(z).codes
@@ -54,7 +54,7 @@ def test_moving_average_by_hand():
 
 
 def test_an_entry_without_vectors_restarts_on_one_of_the_batch_and_keeps_its_averages():
-    book = book_of([[0.0], [100.0]], decay=0.5, revival=1.0)
+    book = book_of([[0.0], [100.0]], decay=0.5, dead_code_threshold=1.0)
     book.load_learning_state({"k_sum": torch.tensor([[0.0], [100.0]]), "k_elem": torch.tensor([4.0, 1.0])})
     z = torch.tensor([[[0.5, 0.25, -0.5, -0.25]]])
     usage = book.learn(z, book(z).codes, generator(3))
@@ -77,7 +77,7 @@ def test_start_takes_rows_of_the_batch_and_repeats_them_with_noise_when_there_ar
 
 def test_learning_finds_the_clusters_of_the_data():
     centres = torch.tensor([[5.0, 0.0], [0.0, 5.0], [-5.0, 0.0], [0.0, -5.0]])
-    book = Codebook(16, 2, decay=0.9, revival=0.5)
+    book = Codebook(16, 2, decay=0.9, dead_code_threshold=0.5)
     for step in range(60):
         rng = generator("data", step)
         picks = torch.randint(0, 4, (64,), generator=rng)

@@ -95,9 +95,9 @@ def test_piece_by_piece_is_as_at_once(monkeypatch):
     model, codes = codec(1), torch.randint(16, (400,), generator=torch.Generator().manual_seed(1))
     whole = model.decode(codes[None], 1)[0]
     monkeypatch.setattr(coding, "PIECE", 32 * 64)
-    assert torch.allclose(coding.sound_of(model, codes, 1), whole, atol=1e-5)
+    assert torch.allclose(coding.audio_of(model, codes, 1), whole, atol=1e-5)
     monkeypatch.setattr(IstftConfig, "reach", 1)
-    assert not torch.allclose(coding.sound_of(model, codes, 1), whole, atol=1e-5)
+    assert not torch.allclose(coding.audio_of(model, codes, 1), whole, atol=1e-5)
 
 
 def test_its_file_gives_it_back_and_other_files_know_nothing_of_it(tmp_path):

@@ -6,7 +6,7 @@ import torch
 
 from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_config
-from d2m_model.nets.folding import fold
+from d2m_model.nets.fusing import fuse_for_inference
 from d2m_model.nets.motion_features import body_features, fill_missing, mirrored, plain_coordinates
 from d2m_model.nets.presets import PRESETS, preset_of
 from d2m_model.nets.variants import variant_of
@@ -65,11 +65,11 @@ def test_released_sizes_are_the_published_ones():
     with torch.device("meta"):
         high = DanceToCodes(PRESETS["released"], "high", frames=60, joints=25)
         low = DanceToCodes(PRESETS["released"], "low", frames=60, joints=25)
-        judge = MultiScaleDiscriminator(discriminator_config("released"))
+        discriminator = MultiScaleDiscriminator(discriminator_config("released"))
     assert count(high.motion_encoder) == 31_154_305  # 31.15 M
     assert count(high.generator) == 21_780_970  # 21.78 M
     assert 101e6 < count(low.generator) < 109e6
-    assert round(count(judge) / 1e6, 1) == 9.2
+    assert round(count(discriminator) / 1e6, 1) == 9.2
 
 
 @pytest.mark.parametrize("level", CODES)
@@ -89,10 +89,10 @@ def test_folded_weights_give_the_same_codes(preset):
             parameter.mul_(1 + 0.2 * torch.rand_like(parameter))  # where g is no longer |v|
         before = net(dance(), (204, 360), torch.ones(2, 2048))
         parameters = count(net)
-        names = set(fold(net.requires_grad_(False)).state_dict())
+        names = set(fuse_for_inference(net.requires_grad_(False)).state_dict())
         after = net(dance(), (204, 360), torch.ones(2, 2048))
     assert (after - before).abs().max() <= 1e-5 * before.abs().max()
-    assert not any("parametrizations" in name for name in names) and fold(net) is net
+    assert not any("parametrizations" in name for name in names) and fuse_for_inference(net) is net
     assert 0.98 * parameters < count(net) <= parameters  # what is gone is one length per channel
 
 

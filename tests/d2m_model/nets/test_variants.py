@@ -39,15 +39,17 @@ def gradients(preset: str, variant: str) -> torch.Tensor:
     net = DanceToCodes(lines, "high", frames=frames, joints=17, width=0.05, dropout=0.0, codebook=player.codebook(2).k)
     torch.manual_seed(4)
     config = discriminator_config(lines.discriminator, width=0.05, scales=lines.scales)
-    judge = MultiScaleDiscriminator(config, EMBEDDING if lines.code_order == "none" else 1)
+    discriminator = MultiScaleDiscriminator(config, EMBEDDING if lines.code_order == "none" else 1)
     rng = torch.Generator().manual_seed(5)
     pose = torch.rand(2, frames, 17, 3, generator=rng) * 200
     music, latents = torch.rand(2, 44100, generator=rng) - 0.5, torch.randn(2, EMBEDDING, codes, generator=rng)
     target = Target(torch.randint(16, (2, codes), generator=rng), music, torch.tensor([0, -60]), latents)
     predicted = net(pose, (204, 360), torch.rand(2, 2048, generator=rng))
-    discriminator_term(net, judge, player.codebook(2).k, predicted, target.codes).backward()
-    found = [p.grad.flatten() for p in judge.parameters()]
-    weighted_sum(generator_terms(net, judge, player, predicted, target, Excerpt(1, 1, 60)), lines.weights).backward()
+    discriminator_term(net, discriminator, player.codebook(2).k, predicted, target.codes).backward()
+    found = [p.grad.flatten() for p in discriminator.parameters()]
+    weighted_sum(
+        generator_terms(net, discriminator, player, predicted, target, Excerpt(1, 1, 60)), lines.weights
+    ).backward()
     return torch.cat(found + [p.grad.flatten() for p in net.parameters() if p.grad is not None])
 
 

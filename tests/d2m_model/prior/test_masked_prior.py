@@ -10,7 +10,7 @@ import torch
 from benchmarks import masked_prior
 from benchmarks.masked_prior import MaskedDraw, MaskedNet, MaskedTask, better, hidden_after, masked_sample
 from d2m_model.demo.train_prior import params_of
-from d2m_model.prior.data import Excerpts
+from d2m_model.prior.data import MusicExcerpts
 from d2m_model.prior.net import RHYTHM, PriorNet, PriorSizes
 
 SIZES = PriorSizes(bins=8, patch=4, width=16, depth=2, heads=2, context=6, local_width=16, embedding=4, style=4)
@@ -45,7 +45,7 @@ def test_its_loss_is_of_hidden_codes_alone(net):
     torch.nn.init.zeros_(net.within.head.bias)
     codes = torch.randint(8, (2, 24))
     codes[1, 12:] = -1
-    excerpts = Excerpts(torch.full((2, 8), 8), codes, torch.randn(2, 24, RHYTHM), torch.randint(8, (2, 64)), None)
+    excerpts = MusicExcerpts(torch.full((2, 8), 8), codes, torch.randn(2, 24, RHYTHM), torch.randint(8, (2, 64)), None)
     loss = MaskedTask(net, None, params_of("high", 1), torch.device("cpu")).loss(
         excerpts, torch.ones(2, 2, dtype=torch.bool)
     )

@@ -11,7 +11,7 @@ import torch
 from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.train_vqvae import CODEC
 from d2m_model.prior.conditions import USUAL_STRENGTH, features_of, rhythm_features
-from d2m_model.prior.data import Music, MusicData
+from d2m_model.prior.data import MusicData, TrainingMusic
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
 from d2m_model.prior.net import RHYTHM, PriorNet, PriorSizes
 from d2m_model.prior.params import Params
@@ -44,7 +44,7 @@ def strokes(beats, seconds, offset):
 
 def piece(song, gap, offset, seconds=12.0):
     beats = np.arange(0.3, seconds, gap)
-    return Music(
+    return TrainingMusic(
         song=song,
         codes=strokes(beats, seconds, offset),
         beats=beats,
@@ -220,7 +220,7 @@ def test_a_lower_level_is_made_from_the_level_above():
     torch.manual_seed(0)
     sizes = dataclasses.replace(SIZES, patch=16, upper=4, style=0, context=20)
     upper = torch.randint(8, (2000,), dtype=torch.int16)
-    music = Music(
+    music = TrainingMusic(
         song="a",
         codes=upper.repeat_interleave(4),
         beats=np.arange(0, 11, 0.5),
@@ -266,11 +266,11 @@ def test_long_codes_have_the_sound_that_they_have_at_once(monkeypatch, level):
     model = load_jukebox(weights, CODEC)
     monkeypatch.setattr(coding, "PIECE", 1 << 13)
     codes = torch.randint(256, (45_000 // HOPS[level],), generator=torch.Generator().manual_seed(0))
-    whole, pieces = model.decode(codes[None], level)[0], coding.sound_of(model, codes, level)
+    whole, pieces = model.decode(codes[None], level)[0], coding.audio_of(model, codes, level)
     assert whole.shape == pieces.shape and len(codes) * HOPS[level] > coding.PIECE + 2 * coding.reach_of(model, level)
     assert (whole - pieces).abs().max() < 1e-4 * whole.abs().max()
     monkeypatch.setattr(coding, "reach_of", lambda *_: HOPS[level])
-    assert (whole - coding.sound_of(model, codes, level)).abs().max() > 1e-2 * whole.abs().max()
+    assert (whole - coding.audio_of(model, codes, level)).abs().max() > 1e-2 * whole.abs().max()
 
 
 def test_the_stage_leaves_a_prior_that_says_how_it_was_made(pipeline):

@@ -81,12 +81,12 @@ def test_a_bad_file_of_beats_is_one_line(tmp_path, content, rule):
 
 
 def test_the_beats_that_generate_writes_beside_a_sound_are_read(tmp_path):
-    from d2m_model.generate import beats as of_sounds
+    from d2m_model.generate import beats as of_audio
 
     clicks = np.zeros(6 * 22_050, np.float32)
     clicks[11_025::11_025] = 1
     for facts in ({"level": "high", "seed": 0}, {"song": "mine.mp3"}):  # of a model, of a song of one's own
-        of_sounds.write_beats(tmp_path / "a.json", clicks, sound="a.wav", seconds=6.0, **facts)
+        of_audio.write_beats(tmp_path / "a.json", clicks, sound="a.wav", seconds=6.0, **facts)
         found = read_beats(tmp_path / "a.json")
     assert found.seconds == 6 and len(found.beats) > 6 and np.abs(np.diff(found.beats) - 0.5).max() < 0.05
 

@@ -18,7 +18,7 @@ from d2m_model.rhythm import music_beats as trackers
 from d2m_model.rhythm.augment import altered, in_mirror, missing
 from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.rhythm.body import FROM_BODY25, pose_features, resampled
-from d2m_model.rhythm.data import LessonData
+from d2m_model.rhythm.data import RhythmData
 from d2m_model.rhythm.model import RhythmModel, load_rhythm, save_rhythm
 from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.scoring import is_regular
@@ -28,7 +28,7 @@ from d2m_model.rhythm.training import train
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
-from dataset_tools.pose import poser
+from dataset_tools.pose import estimator
 from dataset_tools.pose.layouts import SOURCES
 from tests.helpers.builders import (
     STANDING,
@@ -140,7 +140,7 @@ def test_alterations_keep_the_shape_and_the_mirror_is_its_own_inverse():
 def test_a_batch_depends_on_seed_and_step_alone(learnt):
     shards = build_shards(learnt[0], clips=5, seconds=8)
     lessons = lessons_of(shards, "pose", music_of({"train": shards}, None, trackers.librosa_beats))
-    data = LessonData(lessons, ["hiphop", "house"], "pose", 60)
+    data = RhythmData(lessons, ["hiphop", "house"], "pose", 60)
     one, same, other = data.batch(1, 5, 4), data.batch(1, 5, 4), data.batch(1, 6, 4)
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not torch.equal(one.features, other.features)
@@ -300,7 +300,7 @@ class DippingDancer:
 
 def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monkeypatch, capsys):
     """Without visual features: the section i3d isn't even there. Damage is told as this command's."""
-    monkeypatch.setattr(poser, "Poser", DippingDancer)
+    monkeypatch.setattr(estimator, "PoseEstimator", DippingDancer)
     monkeypatch.setattr(own_pose, "locate", lambda name, layout, **_: name)
     save_rhythm(corpus.stage("rhythm") / "model.pt", learnt[1].net)
     with open(tmp_path / "params.yaml", "a") as file:

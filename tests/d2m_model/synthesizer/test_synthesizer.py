@@ -26,7 +26,7 @@ from tests.helpers.builders import build_shards
 
 PARAMS = {
     "steps": 25, "batch": 2, "seconds": 0.1, "learning_rate": 0.002, "discriminator_width": 0.125, "scales": 2,
-    "test_windows": 2, "log_every": 4, "judge": "",
+    "test_windows": 2, "log_every": 4, "embedding": "",
 }  # fmt: skip
 
 
@@ -79,13 +79,13 @@ def test_a_decoder_that_fine_tuning_made_worse_is_not_taken(root, tmp_path, caps
     for part in ("data", "manifests"):
         (tmp_path / part).symlink_to(root / part)
     shutil.copytree(root / "runs" / "tiny" / "vqvae", tmp_path / "runs" / "tiny" / "vqvae")
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS | {"steps": 2, "judge": "demo"}}))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesizer": PARAMS | {"steps": 2, "embedding": "demo"}}))
     monkeypatch.setattr(synthesizer, "no_worse", lambda new, old: False)
     assert synthesizer_command.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
     assert "high: fine-tuning made it worse; the VQ-VAE's own decoder is kept" in capsys.readouterr().out
     out = tmp_path / "runs" / "tiny" / "synthesizer" / "high"
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["kept"] == "own" and set(metrics["judged"]) == {"own", "fine-tuned"}
+    assert metrics["kept"] == "own" and set(metrics["scores"]) == {"own", "fine-tuned"}
     before = load_vqvae(root / "runs" / "tiny" / "vqvae" / "model.pt").state_dict()
     assert all(torch.equal(value, before[name]) for name, value in load_vqvae(out / "model.pt").state_dict().items())
 
@@ -105,14 +105,14 @@ def test_an_inverse_stft_learns_to_play_the_codes_and_nothing_else_changes(root,
     assert "multispectral" in rows[0]
     assert float(rows[-1]["mel"]) < 0.85 * float(rows[0]["mel"])  # 0.70 to 0.76 over seeds, of which it is one
     (tmp_path / "params.yaml").write_text(
-        yaml.safe_dump({"synthesizer": PARAMS | sizes | {"steps": 1, "judge": "demo"}})
+        yaml.safe_dump({"synthesizer": PARAMS | sizes | {"steps": 1, "embedding": "demo"}})
     )
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthesizer, "no_worse", lambda new, old: False)
         assert synthesizer_command.main(["--corpus", "tiny", "--root", str(tmp_path), "--level", "high"]) == 0
     assert "high: the inverse STFT plays worse; the VQ-VAE's own decoder is kept" in capsys.readouterr().out
-    assert not load_vqvae(out / "model.pt").istft and set(json.loads((out / "metrics.json").read_text())["judged"]) == {
+    assert not load_vqvae(out / "model.pt").istft and set(json.loads((out / "metrics.json").read_text())["scores"]) == {
         "own",
         "istft",
     }

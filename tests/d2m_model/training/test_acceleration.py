@@ -68,12 +68,12 @@ def test_batch_normalisation_over_processes_is_not_compiled():
 def test_bf16_changes_the_losses_little_and_the_types_of_nothing(name):
     found = []
     for precision in ("fp32", "bf16"):
-        net, judge, vqvae, target = setup(PRESETS[name])
-        for part in (net, judge):  # the decoder stays as it is: sound_precision
+        net, discriminator, vqvae, target = setup(PRESETS[name])
+        for part in (net, discriminator):  # the decoder stays as it is: sound_precision
             accelerate(part, CPU, precision, "never")
         torch.manual_seed(2)
         predicted = net(torch.rand(2, 60, 17, 3) * 200, (204, 360), torch.rand(2, 2048))
-        terms = generator_terms(net, judge, vqvae, predicted, target, Excerpt(1, 1, 60))
+        terms = generator_terms(net, discriminator, vqvae, predicted, target, Excerpt(1, 1, 60))
         sum(term for term in terms.values() if term.requires_grad).backward()
         found.append({key: float(term.detach()) for key, term in terms.items()})
         assert {

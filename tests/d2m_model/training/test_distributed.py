@@ -38,7 +38,7 @@ def test_two_processes_reach_the_weights_of_one(tmp_path, stage):
     not turn the rounding of one that is zero into a whole step."""
     root = prepared(tmp_path)
     more = {"batch": 4, "gradient_norm": 1e-5, "learning_rate": 1e-3}
-    more |= {"excerpt_windows": 2, "judged_windows": 2, "dropout": 0.0} if stage == "d2m_gan" else {}
+    more |= {"excerpt_windows": 2, "discriminator_windows": 2, "dropout": 0.0} if stage == "d2m_gan" else {}
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS | {stage: PARAMS[stage] | more}))
     place = root / "runs" / "tiny" / RESULTS[stage]
     read = lambda: torch.load(place / "model.pt", weights_only=True)["state"]["net" if stage == "d2m_gan" else "model"]

@@ -22,9 +22,9 @@ from d2m_model.synthesizer import stage as synthesizer_stage
 from d2m_model.synthesizer import task as synthesizer_task
 from d2m_model.synthesizer.params import Params
 from d2m_model.training import checkpoint, loop
-from d2m_model.training.autoencoding import sound_batch
+from d2m_model.training.autoencoding import audio_batch
 from d2m_model.training.dance_data import DanceData
-from d2m_model.training.loop import EXIT_STOPPED, TrainingParams, Watch
+from d2m_model.training.loop import EXIT_STOPPED, FiniteLossGuard, TrainingParams
 from d2m_model.training.vqvae_files import save_vqvae
 from d2m_model.vqvae import __main__ as vqvae
 from d2m_model.vqvae import task as vqvae_task
@@ -39,9 +39,9 @@ SHARED = {"batch": 2, "log_every": 3, "checkpoint_every": 2, "threads": 1}
 PARAMS = {
     "vqvae": SHARED | {"width": 4, "depth": 1, "multipliers": [1, 1, 1], "bins": 16, "steps": [2, 5, 2], "seconds": 0.1,
                        "warm_up": 0.2, "test_windows": 1},
-    "synthesizer": SHARED | {"steps": 5, "seconds": 0.1, "discriminator_width": 0.05, "scales": 2, "test_windows": 1, "judge": ""},
+    "synthesizer": SHARED | {"steps": 5, "seconds": 0.1, "discriminator_width": 0.05, "scales": 2, "test_windows": 1, "embedding": ""},
     "d2m_gan": SHARED | {"steps": 5, "width": 0.05, "discriminator_width": 0.05, "excerpt_windows": 1, "excerpt_seconds": 0.1,
-                         "judged_windows": 1},
+                         "discriminator_windows": 1},
 }  # fmt: skip
 ARGUMENTS = {"vqvae": [], "synthesizer": ["--level", "high"], "d2m_gan": ["--level", "high"]}
 RESULTS = {"vqvae": "vqvae", "synthesizer": "synthesizer/high", "d2m_gan": "d2m_gan/high-full"}
@@ -99,7 +99,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(root, stage, monkeypatch, c
         if stage == "d2m_gan":
             patch.setattr(DanceData, "batch", killed_at_three(DanceData.batch))
         else:
-            patch.setattr(TASKS[stage], "sound_batch", killed_at_three(sound_batch))
+            patch.setattr(TASKS[stage], "audio_batch", killed_at_three(audio_batch))
         with pytest.raises(Killed):
             run(root, stage)
     assert len(list(work(root, stage).rglob("*.pt"))) >= 1
@@ -189,13 +189,13 @@ def d2m_gan_stopped_at_once(root):
 
 
 def test_watch_names_the_term_and_the_last_finite_values():
-    watch = Watch("vqvae")
-    watch(6, {"wave": torch.tensor(2.5)})
-    watch(7, {"wave": torch.tensor(1.5), "mel": torch.tensor(0.5)})
+    guard = FiniteLossGuard("vqvae")
+    guard(6, {"wave": torch.tensor(2.5)})
+    guard(7, {"wave": torch.tensor(1.5), "mel": torch.tensor(0.5)})
     with pytest.raises(
         UserError, match=r"vqvae: loss 'mel' is inf at step 8; last finite values \(step 7\): wave 1\.5, mel 0\.5;"
     ):
-        watch(8, {"wave": torch.tensor(1.0), "mel": torch.tensor(torch.inf)})
+        guard(8, {"wave": torch.tensor(1.0), "mel": torch.tensor(torch.inf)})
 
 
 def test_measuring_changes_nothing_but_leaves_scores_and_sounds(root):

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from d2m_model.losses.spectral import mel_l1
-from d2m_model.nets.jukebox_vqvae import LEVELS, JukeboxVQVAE, VqVaeConfig
+from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.shard_data import WindowData
 from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
 from d2m_model.vqvae import __main__ as vqvae_command
@@ -21,7 +21,7 @@ from tests.helpers.builders import build_shards
 TINY = VqVaeConfig(width=4, depth=1, multipliers=(1, 1, 1), bins=16)
 PARAMS = {
     "width": 8, "depth": 1, "multipliers": [1, 1, 1], "bins": 16, "steps": [2, 40, 2], "batch": 4, "seconds": 0.2,
-    "learning_rate": 0.003, "warm_up": 0.25, "mel": 1.0, "revival": 0.05, "test_windows": 2, "log_every": 2,
+    "learning_rate": 0.003, "warm_up": 0.25, "mel": 1.0, "dead_code_threshold": 0.05, "test_windows": 2, "log_every": 2,
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def expected_keys() -> dict[str, tuple[int, ...]]:
     def conv(name, *shape):
         shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, None
 
-    for level in LEVELS:
+    for level in JUKEBOX_LEVELS:
         width, depth = (64, 8) if level == 0 else (32, 4)
         for block in range(level + 1):
             halvings = (3, 2, 2)[block]
@@ -169,7 +169,7 @@ def test_saved_network_is_the_trained_one(trained):
     model = load_vqvae(trained / "runs" / "tiny" / "vqvae" / "model.pt")
     assert model.config == load_params(trained / "params.yaml", "vqvae", Params).config()
     assert not model.training and not any(p.requires_grad for p in model.parameters())
-    assert all(model.codebook(level).k.std() > 0 for level in LEVELS)
+    assert all(model.codebook(level).k.std() > 0 for level in JUKEBOX_LEVELS)
 
 
 def test_a_file_whose_weights_do_not_fit_is_one_line(tmp_path):

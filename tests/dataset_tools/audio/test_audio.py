@@ -8,10 +8,10 @@ from dataset_tools.audio import __main__ as audio_command
 from dataset_tools.audio import stage as audio
 from dataset_tools.audio.params import Params
 from dataset_tools.audio.rows import CutRow
+from dataset_tools.lib.audio.mono import lone_channel, mono_of
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.sound.mono import lone_channel, mono_of
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 from tests.helpers.footage import coded
 

@@ -18,7 +18,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import Manifest, save_manifest
 from dataset_tools.lib.core.work_cache import file_sha256
-from dataset_tools.lib.video.video_io import X264, probe, read_rgb, read_sound, rgb_frames, write_clip
+from dataset_tools.lib.video.video_io import X264, probe, read_audio, read_rgb, rgb_frames, write_clip
 from tests.helpers.footage import RATE, click, coded, decoded, moving, numbered_video, spoiled, timed_video, tone
 
 
@@ -256,7 +256,7 @@ def test_sound_is_lossless_and_as_long_as_the_picture(tmp_path):
     source = tmp_path / "in.mp4"
     write_clip(source, rgb_frames(coded(j) for j in range(90)), sound, 48000)
     normalise_video(source, tmp_path / "out.mp4", start=1.0, end=2.0, crop=False)
-    found, rate = read_sound(tmp_path / "out.mp4")
+    found, rate = read_audio(tmp_path / "out.mp4")
     assert rate == 48000
     np.testing.assert_array_equal(found, sound[:, 48000:96000])
 

@@ -11,7 +11,7 @@ import pytest
 from dataset_tools.audio.stage import to_mono
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.video.video_io import read_rgb, read_sound, rgb_frames
+from dataset_tools.lib.video.video_io import read_audio, read_rgb, rgb_frames
 from tests.helpers.footage import RATE, coded, decoded, numbered_video, tone
 
 SECONDS, TICKS = 5, 90000
@@ -72,7 +72,7 @@ def offsets(clip):
     """Seconds from each flash of a clip to its click."""
     bright = np.array([image.mean() > 140 for image in read_rgb(clip)])
     flashes = np.flatnonzero(bright & ~np.r_[False, bright[:-1]]) / 30
-    mono = np.abs(to_mono(*read_sound(clip), len(bright) * 735))
+    mono = np.abs(to_mono(*read_audio(clip), len(bright) * 735))
     loud = np.flatnonzero(mono > 0.25 * mono.max()) / 22050
     clicks = loud[np.r_[True, np.diff(loud) > 0.1]]
     assert len(flashes) == len(clicks) >= 4
@@ -102,13 +102,13 @@ KINDS = {
 def test_sound_and_picture_stay_in_step(tmp_path, kind, cut):
     times, options = KINDS[kind]
     source = flashing(tmp_path / "in.mp4", times, **options)
-    made = normalise_video(source, tmp_path / "out.mp4", start=cut[0], end=cut[1], crop=False, need_sound=True)
+    made = normalise_video(source, tmp_path / "out.mp4", start=cut[0], end=cut[1], crop=False, need_audio=True)
     off = offsets(tmp_path / "out.mp4")
     assert abs(off.mean()) < 0.010
     # a flash is shown on the nearest of the output's frames
     assert np.abs(off).max() < (0.010 if len(times) == SECONDS * 30 else 0.010 + 1 / 60)
     assert (made.width, made.height) == ((48, 64) if "rotation" in options else (64, 48))
-    sound, rate = read_sound(tmp_path / "out.mp4")
+    sound, rate = read_audio(tmp_path / "out.mp4")
     assert sound.shape[1] == round(made.frames / 30 * rate)
 
 
@@ -134,9 +134,9 @@ def test_sound_of_another_clock(tmp_path, slow):
     made = normalise_video(source, tmp_path / "as_is.mp4", crop=False)
     assert made.sound_drift == pytest.approx(slow - 1, abs=0.005)  # AAC comes in blocks of 23 ms
     assert np.abs(offsets(tmp_path / "as_is.mp4")).max() > 0.05
-    normalise_video(source, tmp_path / "even.mp4", start=0.9, end=4.1, crop=False, stretch_sound=0.05)
+    normalise_video(source, tmp_path / "even.mp4", start=0.9, end=4.1, crop=False, stretch_audio=0.05)
     assert np.abs(offsets(tmp_path / "even.mp4")).max() < 0.025  # of so short a sound the length is known to 23 ms
-    normalise_video(source, tmp_path / "too_far.mp4", crop=False, stretch_sound=0.005)
+    normalise_video(source, tmp_path / "too_far.mp4", crop=False, stretch_audio=0.005)
     assert (tmp_path / "too_far.mp4").read_bytes() == (tmp_path / "as_is.mp4").read_bytes()
 
 

@@ -16,7 +16,7 @@ from dataset_tools.demo.render.compilation import CompilationClip, CompilationVi
 from dataset_tools.lib.core.manifest import load_manifest, save_manifest
 from dataset_tools.lib.core.schema import Song
 from dataset_tools.lib.midi import read_score
-from dataset_tools.lib.video.video_io import read_rgb, read_sound
+from dataset_tools.lib.video.video_io import read_audio, read_rgb
 
 ROOT = Path(__file__).resolve().parents[3]
 SONG = Song(song_id="pop1", genre="pop", tempo=105.0, title="Test Tune")
@@ -104,14 +104,14 @@ def test_every_voice_has_an_instrument(genre):
 def test_sound_is_the_songs_stretch_at_the_right_instant(rendered):
     song = compilation._synthesised(SONG, 3)
     for clip in CLIPS:
-        found, rate = read_sound(rendered / "media" / "v.mp4", clip.start, clip.end - clip.start)
+        found, rate = read_audio(rendered / "media" / "v.mp4", clip.start, clip.end - clip.start)
         first = round(clip.song_start * rate)
         wanted = song[first : first + found.shape[1]]
         spectrum = np.fft.rfft(found.mean(axis=0), 2 * len(wanted)) * np.conj(np.fft.rfft(wanted, 2 * len(wanted)))
         correlation = np.fft.irfft(spectrum)
         lag = int(np.argmax(correlation))
         assert min(lag, 2 * len(wanted) - lag) <= 44  # 1 ms
-    card, _ = read_sound(rendered / "media" / "v.mp4", 0.0, 0.4)
+    card, _ = read_audio(rendered / "media" / "v.mp4", 0.0, 0.4)
     assert np.abs(card).max() < 100
 
 

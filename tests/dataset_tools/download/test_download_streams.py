@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dataset_tools.download import fetch, hls
-from dataset_tools.lib.video.video_io import read_sound, rgb_frames, timed_frames, write_clip
+from dataset_tools.lib.video.video_io import read_audio, rgb_frames, timed_frames, write_clip
 from tests.dataset_tools.download.test_download import QUICK, run
 from tests.helpers.film_site import corpus, padded
 from tests.helpers.footage import RATE, click
@@ -70,7 +70,7 @@ def moments(path):
     """(seconds of the flashes, seconds of the clicks) of a video."""
     frames = [(time, frame.to_ndarray(format="rgb24").mean()) for time, frame in timed_frames(path)]
     bright = [time for (time, light), (_, before) in zip(frames[1:], frames, strict=False) if light > 150 > before]
-    sound, rate = read_sound(path)
+    sound, rate = read_audio(path)
     loud = np.flatnonzero(np.abs(sound[0].astype(int)) > 6000) / rate
     return np.array(bright), loud[np.r_[True, np.diff(loud) > 0.1]]
 

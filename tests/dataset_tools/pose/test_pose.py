@@ -30,7 +30,7 @@ PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1
 @pytest.fixture(autouse=True)
 def quick_processes(monkeypatch):
     """The stage works in processes of its own: let them find the heavy libraries already imported."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.pose.poser"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.pose.estimator"])
     monkeypatch.setattr(workers, "START", "forkserver")
 
 
@@ -104,7 +104,7 @@ def test_every_clip_has_a_row_and_a_second_run_does_nothing(layout, dance, capsy
     (layout.stage("pose") / "dance.npy").unlink()
     (layout.stage("pose") / "rows.csv").unlink()
     (layout.stage("pose") / "stale.npy").write_bytes(b"of a clip that is no more")
-    monkeypatch.setattr(pose, "_poser", None)  # posing again would fail
+    monkeypatch.setattr(pose, "_estimator", None)  # posing again would fail
     write_records(
         layout.stage("clips") / "rows.csv",
         [r for r in read_records(layout.stage("clips") / "rows.csv", ClipRow) if r.id != "short"],

@@ -1,4 +1,4 @@
-"""How well a pose model finds rendered dancers: PCK through the same Poser that the pose stage uses.
+"""How well a pose model finds rendered dancers: PCK through the same PoseEstimator that the pose stage uses.
 
 PCK@a is the share of visible joints that were found within a x the dancer's height, the height being that of the box
 around the dancer's joints in the picture. A dancer who was not found counts with all visible joints missed. Dancers with
@@ -20,10 +20,10 @@ LEAST_JOINTS = 6
 
 def evaluate(weights: Path, frames: Iterable[tuple[np.ndarray, list[np.ndarray]]], long_edge: int = 257) -> dict:
     """Measure `weights` on (image, keypoints of each dancer (17, 3) with visibility 0, 1 or 2) pairs; percentages."""
-    from dataset_tools.pose.poser import Poser
+    from dataset_tools.pose.estimator import PoseEstimator
 
-    poser = Poser(weights, long_edge=long_edge)
-    return score((next(poser.people([image])), people) for image, people in frames)
+    estimator = PoseEstimator(weights, long_edge=long_edge)
+    return score((next(estimator.people([image])), people) for image, people in frames)
 
 
 def score(pairs: Iterable[tuple[np.ndarray, list[np.ndarray]]]) -> dict:

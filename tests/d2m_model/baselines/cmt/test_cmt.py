@@ -1,4 +1,4 @@
-"""CMT: words, the rhythm of videos, the network, and what it writes, on pieces and motions that are known."""
+"""CMT: tokens, the rhythm of videos, the network, and what it writes, on pieces and motions that are known."""
 
 import dataclasses
 
@@ -9,12 +9,12 @@ import torch
 from d2m_model.baselines.cmt import generation as cmt_generation
 from d2m_model.baselines.cmt import net as cmt_net
 from d2m_model.baselines.cmt import system as cmt
+from d2m_model.baselines.cmt import tokens as cmt_tokens
 from d2m_model.baselines.cmt import video as cmt_video
-from d2m_model.baselines.cmt import words as cmt_words
-from d2m_model.baselines.cmt.generation import Plan, Sampling, Statistics
+from d2m_model.baselines.cmt.generation import PiecePlan, Sampling, Statistics
 from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
-from d2m_model.baselines.cmt.pieces import Excerpts, heard_bars
-from d2m_model.baselines.cmt.words import BAR, BEAT, DENSITY, NOTE, PITCH, RHYTHM, STRENGTH, TYPE, Song
+from d2m_model.baselines.cmt.pieces import PieceExcerpts, heard_bars
+from d2m_model.baselines.cmt.tokens import BAR, BEAT, DENSITY, NOTE, PITCH, RHYTHM, STRENGTH, TYPE, Piece
 from d2m_model.baselines.score import Note, read_score, write_midi
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS
@@ -24,10 +24,10 @@ TUNE = [
     Note(0.0, 0.1, 36, 90, drum=True),
     Note(0.0, 0.5, 60, 90, program=4),
     Note(0.51, 1.0, 64, 90, program=27),  # 10 ms late
-    Note(2.25, 9.0, 40, 90, program=33),  # longer than words can say
+    Note(2.25, 9.0, 40, 90, program=33),  # longer than tokens can say
     Note(2.25, 2.5, 67, 90, program=81),
 ]
-WORDS = [
+TOKENS = [
     (17, 1, 3, 0, 0, 0, 0),  # bar 0, 2 ticks struck
     (1, 1, 0, 0, 0, 0, 2),
     (0, 2, 0, 37, 1, 1, 0),
@@ -48,24 +48,24 @@ def tiny_net(genres=1, **sizes):
     ).eval()
 
 
-def random_words(count, seed=0):
+def random_tokens(count, seed=0):
     rng = np.random.default_rng(seed)
-    words = torch.from_numpy(np.stack([rng.integers(0, n, count) for n in cmt_words.SIZES], -1))
+    tokens = torch.from_numpy(np.stack([rng.integers(0, n, count) for n in cmt_tokens.SIZES], -1))
     places = torch.from_numpy(np.stack([rng.integers(0, n, count) for n in cmt_net.TIMES], -1))
-    return words[None], places[None]
+    return tokens[None], places[None]
 
 
-def test_words_of_a_known_tune():
-    assert cmt_words.words_of(TUNE, BARS).tolist() == [list(word) for word in WORDS]
-    assert cmt_words.words_of([], BARS).shape == (0, 7)
+def test_tokens_of_a_known_tune():
+    assert cmt_tokens.tokens_of(TUNE, BARS).tolist() == [list(token) for token in TOKENS]
+    assert cmt_tokens.tokens_of([], BARS).shape == (0, 7)
 
 
-def test_a_midi_file_comes_back_through_words(tmp_path):
+def test_a_midi_file_comes_back_through_tokens(tmp_path):
     write_midi(tmp_path / "tune.mid", TUNE, tempo=120.0)
     score = read_score(tmp_path / "tune.mid")
-    words = cmt_words.words_of(score.notes, score.bars)
-    assert words.tolist() == [list(word) for word in WORDS]
-    back = cmt_words.notes_of(words, score.bars)
+    tokens = cmt_tokens.tokens_of(score.notes, score.bars)
+    assert tokens.tolist() == [list(token) for token in TOKENS]
+    back = cmt_tokens.notes_of(tokens, score.bars)
     assert [(n.start, n.pitch, n.drum) for n in back] == [
         (0.0, 36, True),
         (0.0, 60, False),
@@ -74,32 +74,32 @@ def test_a_midi_file_comes_back_through_words(tmp_path):
         (2.25, 40, False),
     ]
     assert [n.program for n in back] == [0, 0, 27, 48, 33]
-    assert cmt_words.words_of(back, score.bars).tolist() == words.tolist()
+    assert cmt_tokens.tokens_of(back, score.bars).tolist() == tokens.tolist()
 
 
 def test_ticks_follow_changes_of_tempo_and_go_on_beyond():
     bars = [1.0, 3.0, 4.0]
-    assert cmt_words.ticks([1.0, 2.0, 3.5, 0.0, 5.0], bars).tolist() == [0, 8, 24, -8, 48]
-    assert cmt_words.seconds([0, 8, 24, -8, 48], bars).tolist() == [1.0, 2.0, 3.5, 0.0, 5.0]
+    assert cmt_tokens.ticks([1.0, 2.0, 3.5, 0.0, 5.0], bars).tolist() == [0, 8, 24, -8, 48]
+    assert cmt_tokens.seconds([0, 8, 24, -8, 48], bars).tolist() == [1.0, 2.0, 3.5, 0.0, 5.0]
 
 
-def test_the_strongest_chord_is_cut_to_what_words_can_say():
-    words = cmt_words.words_of([Note(0.0, 1.0, pitch, 90) for pitch in range(40, 70)], BARS)
-    assert words[1, STRENGTH] == 19 and (words[:, TYPE] == NOTE).sum() == 19
+def test_the_strongest_chord_is_cut_to_what_tokens_can_say():
+    tokens = cmt_tokens.tokens_of([Note(0.0, 1.0, pitch, 90) for pitch in range(40, 70)], BARS)
+    assert tokens[1, STRENGTH] == 19 and (tokens[:, TYPE] == NOTE).sum() == 19
 
 
 def test_keys():
     def scale(tonic, steps):
         return [Note(k, k + (2.0 if k in (0, 4) else 1.0), tonic + step, 90) for k, step in enumerate(steps)]
 
-    assert cmt_words.key_of(scale(60, (0, 2, 4, 5, 7, 9, 11))) == 1
-    assert cmt_words.key_of(scale(62, (0, 2, 4, 5, 7, 9, 11))) == 3
-    assert cmt_words.key_of(scale(69, (0, 2, 3, 5, 7, 8, 10))) == 12 + 10
-    assert cmt_words.key_of([Note(0.0, 1.0, 36, 90, drum=True)]) == 0
+    assert cmt_tokens.key_of(scale(60, (0, 2, 4, 5, 7, 9, 11))) == 1
+    assert cmt_tokens.key_of(scale(62, (0, 2, 4, 5, 7, 9, 11))) == 3
+    assert cmt_tokens.key_of(scale(69, (0, 2, 3, 5, 7, 8, 10))) == 12 + 10
+    assert cmt_tokens.key_of([Note(0.0, 1.0, 36, 90, drum=True)]) == 0
 
 
-def test_places_of_words():
-    at = cmt_words.bar_and_tick(np.array(WORDS))
+def test_places_of_tokens():
+    at = cmt_tokens.bar_and_tick(np.array(TOKENS))
     assert at.tolist() == [0, 0, 0, 0, 4, 4, 16, 18, 18, 18]
     assert cmt_generation.places_of(at, 2)[[0, 4, 6, 7]].tolist() == [[1, 1], [13, 5], [51, 17], [57, 19]]
     assert cmt_generation.places_of(np.array([10_000]), 1).tolist() == [[101, 5024]]
@@ -135,7 +135,7 @@ def test_visual_beats_of_a_body_that_stops_on_the_beat(tempo):
     rhythm = cmt_video.rhythm_of(cmt_video.motion_of(stopping(tempo)))
     assert rhythm.tempo == pytest.approx(tempo, abs=1.0)
     assert rhythm.bars[0] <= 0 and rhythm.bars[-1] >= 8 and np.diff(rhythm.bars) == pytest.approx(240 / rhythm.tempo)
-    found = cmt_words.seconds(sorted(rhythm.beats), rhythm.bars)
+    found = cmt_tokens.seconds(sorted(rhythm.beats), rhythm.bars)
     true = np.arange(0.3, 8.0, 60 / tempo)
     assert len(found) >= len(true) - 3
     assert max(np.abs(true - time).min() for time in found) < 0.06
@@ -196,7 +196,7 @@ def test_faster_bars_are_denser_and_stronger_beats_stronger():
 
 
 def test_statistics_count_bars_and_ticks():
-    known = cmt_generation.statistics_of([np.array(WORDS, np.uint8)], np.array([3.0, 1.0]))
+    known = cmt_generation.statistics_of([np.array(TOKENS, np.uint8)], np.array([3.0, 1.0]))
     assert known.speeds.tolist() == [1.0, 3.0]
     assert {int(d): int(known.densities[d]) for d in np.flatnonzero(known.densities)} == {2: 1, 3: 1}
     assert {int(s): int(known.strengths[s]) for s in np.flatnonzero(known.strengths)} == {1: 1, 2: 2}
@@ -213,24 +213,24 @@ def test_linear_attention_is_its_definition():
 
 def test_no_word_sees_the_future():
     net, song = tiny_net(), torch.tensor([[1, 3, 1, 0, 1, 0, 1]])
-    words, places = random_words(100)
-    changed = words.clone()
-    changed[0, 70] = (changed[0, 70] + 1) % torch.tensor(cmt_words.SIZES)
+    tokens, places = random_tokens(100)
+    changed = tokens.clone()
+    changed[0, 70] = (changed[0, 70] + 1) % torch.tensor(cmt_tokens.SIZES)
     with torch.no_grad():
-        a, b = net(song, words, places), net(song, changed, places)
+        a, b = net(song, tokens, places), net(song, changed, places)
     assert torch.equal(a[:, :71], b[:, :71])
     assert not torch.allclose(a[:, 71:], b[:, 71:], atol=1e-4)
 
 
 def test_the_recurrent_form_is_the_parallel_one():
     net, song = tiny_net(), torch.tensor([[1, 3, 1, 0, 1, 0, 1], [0, 9, 0, 1, 1, 1, 1]])
-    words, places = (torch.cat(parts) for parts in zip(random_words(150), random_words(150, 1), strict=True))
+    tokens, places = (torch.cat(parts) for parts in zip(random_tokens(150), random_tokens(150, 1), strict=True))
     with torch.no_grad():
-        parallel = net(song, words, places)
+        parallel = net(song, tokens, places)
         known, state = net.begin(song)
         steps = [known]
-        for t in range(words.shape[1]):
-            known, state = net.step(words[:, t], places[:, t], state)
+        for t in range(tokens.shape[1]):
+            known, state = net.step(tokens[:, t], places[:, t], state)
             steps.append(known)
     assert torch.allclose(torch.stack(steps, 1), parallel, atol=1e-4)
     assert {part.shape for part in state[0]} == {(2, 4, 8, 8), (2, 4, 8)}
@@ -251,11 +251,11 @@ def test_the_published_sizes_are_the_default():
 
 def test_losses_ignore_what_is_padded():
     net, song = tiny_net(), torch.tensor([[1, 1, 1, 0, 0, 0, 0]])
-    words = torch.tensor(WORDS)[None]
-    places = torch.from_numpy(cmt_generation.places_of(cmt_words.bar_and_tick(words[0].numpy()), 2))[None]
-    longer = [torch.nn.functional.pad(part, (0, 0, 0, 5)) for part in (words, places)]
+    tokens = torch.tensor(TOKENS)[None]
+    places = torch.from_numpy(cmt_generation.places_of(cmt_tokens.bar_and_tick(tokens[0].numpy()), 2))[None]
+    longer = [torch.nn.functional.pad(part, (0, 0, 0, 5)) for part in (tokens, places)]
     with torch.no_grad():
-        a, b = cmt_net.losses(net, song, words, places), cmt_net.losses(net, song, *longer)
+        a, b = cmt_net.losses(net, song, tokens, places), cmt_net.losses(net, song, *longer)
     assert set(a) == {"type", "beat", "density", "pitch", "duration", "instrument", "strength"}
     assert all(float(a[name]) == pytest.approx(float(b[name]), abs=1e-5) for name in a)
 
@@ -280,12 +280,12 @@ def sparse_and_dense():
     """A piece whose bars have 2 ticks struck, and one whose bars have 12; four bars each."""
     pieces = []
     for every in ((0, 8), (0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14)):
-        words = []
+        tokens = []
         for _ in range(4):
-            words.append(cmt_words.bar_word(len(every)))
+            tokens.append(cmt_tokens.bar_token(len(every)))
             for tick in every:
-                words += [cmt_words.tick_word(tick, 1), cmt_words.note_word(60 + tick % 4, 2, 1)]
-        pieces.append(Song(np.array(words, np.uint8), "", 1, (False, True, False, False, False)))
+                tokens += [cmt_tokens.tick_token(tick, 1), cmt_tokens.note_token(60 + tick % 4, 2, 1)]
+        pieces.append(Piece(np.array(tokens, np.uint8), "", 1, (False, True, False, False, False)))
     return pieces
 
 
@@ -295,7 +295,7 @@ def trained():
     torch.set_num_threads(1)
     params = cmt.Params(width=32, depth=2, heads=4, feed_forward=64, dropout=0.0, steps=1, batch=8, learning_rate=1e-2)
     torch.manual_seed(0)
-    data = Excerpts(sparse_and_dense(), (), bars=4, words=256, seed=0)
+    data = PieceExcerpts(sparse_and_dense(), (), bars=4, tokens=256, seed=0)
     task = cmt.CmtTask(data, 0, params, torch.device("cpu"))
     for number in range(240):
         terms = task.step(number, lambda *_: None)
@@ -309,7 +309,7 @@ def test_two_pieces_are_learnt_by_heart(trained):
 
 def write(net, song, densities, strengths=None, seed=0, **sampling):
     rng = np.random.default_rng(seed)
-    return cmt_generation.write_words(net, song, Plan(densities, strengths or {}), Sampling(**sampling), rng)
+    return cmt_generation.write_tokens(net, song, PiecePlan(densities, strengths or {}), Sampling(**sampling), rng)
 
 
 def test_density_controls_the_number_of_notes(trained):
@@ -325,38 +325,38 @@ def test_density_controls_the_number_of_notes(trained):
 
 def test_what_is_learnt_by_heart_is_played(trained):
     net, _, song = trained
-    words = write(net, song, [2, 2, 2], control=1.0, nucleus=0.2)
-    assert words.tolist() == sparse_and_dense()[0].words[:15].tolist()
+    tokens = write(net, song, [2, 2, 2], control=1.0, nucleus=0.2)
+    assert tokens.tolist() == sparse_and_dense()[0].tokens[:15].tolist()
 
 
 def test_visual_beats_are_struck_with_their_strength(trained):
     net, _, song = trained
     strengths = {3: 3, 7: 1, 31: 2, 43: 4}  # never struck in what was learnt
-    words = write(net, song, [2, 2, 2], strengths, control=1.0)
-    at = cmt_words.bar_and_tick(words)
-    ticks = {int(t): int(w[STRENGTH]) for t, w in zip(at, words, strict=True) if w[TYPE] == RHYTHM and w[BEAT] != BAR}
+    tokens = write(net, song, [2, 2, 2], strengths, control=1.0)
+    at = cmt_tokens.bar_and_tick(tokens)
+    ticks = {int(t): int(w[STRENGTH]) for t, w in zip(at, tokens, strict=True) if w[TYPE] == RHYTHM and w[BEAT] != BAR}
     assert strengths.items() <= ticks.items()
     free = write(net, song, [2, 2, 2], strengths, control=0.0, nucleus=0.2)
-    assert set(strengths).isdisjoint(cmt_words.bar_and_tick(free)[free[:, TYPE] == NOTE].tolist())
+    assert set(strengths).isdisjoint(cmt_tokens.bar_and_tick(free)[free[:, TYPE] == NOTE].tolist())
 
 
-def test_untrained_words_still_make_sense():
+def test_untrained_tokens_still_make_sense():
     """Whatever the scores: bars as asked for, ticks that ascend, each with a note, only the song's instruments."""
     net = tiny_net(width=16)
-    words = write(net, torch.tensor([0, 0, 1, 0, 0, 1, 0]), [3, 0, 16], {5: 2}, seed=4)
-    assert (words[:, BEAT] == BAR).sum() == 3 and words[0, BEAT] == BAR
-    assert (words.max(axis=0) < np.array(cmt_words.SIZES)).all()
-    bars = np.flatnonzero(words[:, BEAT] == BAR)
-    for part in np.split(words, bars[1:]):
+    tokens = write(net, torch.tensor([0, 0, 1, 0, 0, 1, 0]), [3, 0, 16], {5: 2}, seed=4)
+    assert (tokens[:, BEAT] == BAR).sum() == 3 and tokens[0, BEAT] == BAR
+    assert (tokens.max(axis=0) < np.array(cmt_tokens.SIZES)).all()
+    bars = np.flatnonzero(tokens[:, BEAT] == BAR)
+    for part in np.split(tokens, bars[1:]):
         ticks = part[(part[:, TYPE] == RHYTHM)][1:, BEAT].astype(int)
         assert (np.diff(ticks) > 0).all()
-    struck = np.flatnonzero((words[:, TYPE] == RHYTHM) & (words[:, BEAT] != BAR))
-    assert (words[struck + 1, TYPE] == NOTE).all()
-    assert set(words[words[:, TYPE] == NOTE, cmt_words.INSTRUMENT]) <= {1, 4}
-    assert (words[words[:, TYPE] == NOTE, PITCH] > 0).all() and (words[bars, DENSITY] > 0).all()
+    struck = np.flatnonzero((tokens[:, TYPE] == RHYTHM) & (tokens[:, BEAT] != BAR))
+    assert (tokens[struck + 1, TYPE] == NOTE).all()
+    assert set(tokens[tokens[:, TYPE] == NOTE, cmt_tokens.INSTRUMENT]) <= {1, 4}
+    assert (tokens[tokens[:, TYPE] == NOTE, PITCH] > 0).all() and (tokens[bars, DENSITY] > 0).all()
 
 
-def test_a_seed_decides_the_words(trained):
+def test_a_seed_decides_the_tokens(trained):
     net, _, song = trained
     wild = {"nucleus": 1.0, "beat_temperature": 3.0}
     first, again, other = (write(net, song, [6, 6], {4: 2}, seed=seed, **wild) for seed in (1, 1, 2))
@@ -364,15 +364,15 @@ def test_a_seed_decides_the_words(trained):
 
 
 def test_excerpts_are_whole_bars_with_their_places():
-    data = Excerpts(sparse_and_dense(), (), bars=2, words=256, seed=3)
-    songs, words, places = data.batch(0, 12)
+    data = PieceExcerpts(sparse_and_dense(), (), bars=2, tokens=256, seed=3)
+    songs, tokens, places = data.batch(0, 12)
     assert songs.tolist() == [[0, 1, 0, 1, 0, 0, 0]] * 12
-    for row, place in zip(words, places, strict=True):
+    for row, place in zip(tokens, places, strict=True):
         real = row[row[:, TYPE] > 0]
         assert real[0, BEAT] == BAR and (real[:, BEAT] == BAR).sum() in (1, 2) and len(real) in (5, 10, 25, 50)
         assert place[0].tolist() == [1, 1] and not place[len(real) :].any()
-    assert all(torch.equal(a, b) for a, b in zip(data.batch(0, 12), (songs, words, places), strict=True))
-    assert not torch.equal(data.batch(1, 12)[1], words)
+    assert all(torch.equal(a, b) for a, b in zip(data.batch(0, 12), (songs, tokens, places), strict=True))
+    assert not torch.equal(data.batch(1, 12)[1], tokens)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_excerpts_are_whole_bars_with_their_places():
         ("tempo", 20.0),
         ("nucleus", 0.0),
         ("width", 30),
-        ("words", 2),
+        ("tokens", 2),
         ("dropout", 1.0),
         ("learning_rate", 0.0),
     ],

@@ -15,7 +15,7 @@ def test_midi_of_a_folder_that_the_user_names(tmp_path, capsys):
     (tmp_path / "broken.mid").write_bytes(b"MThd\x00\x00\x00\x06\x00\x01")
     (tmp_path / "notes.txt").write_text("not music")
     pieces, files = midi_pieces(tmp_path)
-    assert [f.name for f in files] == ["a.mid", "b.MID"] and [len(p.words) for p in pieces] == [6, 10]
+    assert [f.name for f in files] == ["a.mid", "b.MID"] and [len(p.tokens) for p in pieces] == [6, 10]
     assert pieces[1].instruments == (True,) * 5
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1 and "1 of 3 MIDI files left out" in said[0] and "broken.mid" in said[0]
@@ -36,7 +36,7 @@ def test_time_that_stands_still_in_a_midi_file(tmp_path):
     ]
     mido.MidiFile(tracks=[track], ticks_per_beat=480).save(tmp_path / "still.mid")
     (piece,), _ = midi_pieces(tmp_path)
-    assert piece.words.tolist() == [
+    assert piece.tokens.tolist() == [
         [17, 1, 2, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0, 1],
         [0, 2, 0, 61, 16, 2, 0],

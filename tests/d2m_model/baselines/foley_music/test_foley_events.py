@@ -25,7 +25,7 @@ def test_vocabulary_is_the_published_one():
     assert S[0] == pytest.approx(1 / 65) and S[31] == pytest.approx(1.15**31 / 65) and len(S) == 32
 
 
-def test_words_of_two_notes_are_known():
+def test_tokens_of_two_notes_are_known():
     at = S[10]
     notes = [Note(at, at + S[5], 60, 64), Note(at, at + S[5] + S[3], 64, 64)]
     shift, middle = events.SHIFT, 60 - 21
@@ -48,9 +48,9 @@ def test_notes_on_the_grid_come_back_exactly():
 
 @pytest.mark.parametrize("seed", range(40))
 def test_any_score_is_off_by_its_grid_and_then_stays_as_it_is(seed):
-    words = events.encode(random_notes(seed), 10_000)
-    notes = events.decode(words)
-    assert events.encode(notes, 10_000) == words
+    tokens = events.encode(random_notes(seed), 10_000)
+    notes = events.decode(tokens)
+    assert events.encode(notes, 10_000) == tokens
     # One shift, rounded to the nearest of steps of 15 %, is off by 7 % of itself; no error adds up.
     alone = [Note(0.37 * i, 0.37 * i + 0.2, 60, 70) for i in range(1, 40)]
     back = events.decode(events.encode(alone, 10_000))
@@ -58,17 +58,17 @@ def test_any_score_is_off_by_its_grid_and_then_stays_as_it_is(seed):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_words_of_a_score_follow_the_grammar(seed):
+def test_tokens_of_a_score_follow_the_grammar(seed):
     state = PianoState(60.0)
-    for word in events.encode(random_notes(seed), 10_000)[1:]:
-        assert state.allowed()[word], word
-        state = state.after(word)
+    for token in events.encode(random_notes(seed), 10_000)[1:]:
+        assert state.allowed()[token], token
+        state = state.after(token)
 
 
 def test_a_long_gap_takes_several_shifts_and_a_tiny_one_none():
-    words = events.encode([Note(3.0, 3.5, 60, 64), Note(3.001, 3.5, 67, 64)])
-    assert words.count(events.SHIFT + 31) == 2 and sum(events.SHIFT <= w < events.SOS for w in words) == 4
-    assert events.decode(words)[0].start == pytest.approx(3.0, abs=0.07 * S[31])
+    tokens = events.encode([Note(3.0, 3.5, 60, 64), Note(3.001, 3.5, 67, 64)])
+    assert tokens.count(events.SHIFT + 31) == 2 and sum(events.SHIFT <= w < events.SOS for w in tokens) == 4
+    assert events.decode(tokens)[0].start == pytest.approx(3.0, abs=0.07 * S[31])
 
 
 def test_a_key_struck_again_is_released_between():
@@ -82,15 +82,15 @@ def test_what_a_piano_cannot_play_moves_by_octaves_and_drums_are_left_out():
 
 
 def test_too_much_music_is_cut_off_without_an_end():
-    words = events.encode(random_notes(1, count=400))
-    assert len(words) == 512 and words[0] == events.SOS and events.EOS not in words
+    tokens = events.encode(random_notes(1, count=400))
+    assert len(tokens) == 512 and tokens[0] == events.SOS and events.EOS not in tokens
 
 
-def test_any_words_have_a_meaning():
+def test_any_tokens_have_a_meaning():
     rng = np.random.default_rng(0)
     for _ in range(50):
-        words = rng.integers(0, events.VOCABULARY, 200).tolist()
-        notes = events.decode(words)
+        tokens = rng.integers(0, events.VOCABULARY, 200).tolist()
+        notes = events.decode(tokens)
         assert all(21 <= n.pitch <= 108 and 1 <= n.velocity <= 127 and n.end > n.start >= 0 for n in notes)
     assert events.decode([events.EOS, events.PRESS]) == [] == events.decode([])
     assert events.decode([events.PRESS])[0].end == pytest.approx(S[0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from d2m_model.baselines import __main__ as baselines
-from d2m_model.baselines.dance import Corpus, Dance
+from d2m_model.baselines.dance import ClipDance, Corpus
 from d2m_model.baselines.foley_music import events
 from d2m_model.baselines.foley_music import system as foley_music
 from d2m_model.baselines.foley_music.pose import POSE_FPS, resampled
@@ -39,7 +39,7 @@ def melody(clip: int, seconds: float) -> list[Note]:
     return [Note(step * i, step * i + 0.3, p, 66) for i, p in enumerate(pitches) if step * i + 0.3 < seconds]
 
 
-def dance_of(shards, index: int, **changes) -> Dance:
+def dance_of(shards, index: int, **changes) -> ClipDance:
     """A clip's dance; the second one's dancer holds up the hands."""
     corpus = Corpus(layout=Layout(root=shards.folder.parent, corpus="demo"), system="foley_music")
     dance = corpus.dance(shards, shards.clips[index])
@@ -120,19 +120,19 @@ def nine_seconds() -> Example:
 def test_a_window_has_the_notes_of_its_own_time():
     example = nine_seconds()
     for first in (0, 30, 66):
-        _, frames, words = window_of(example, first)
-        assert frames == 132 and words.tolist() == events.encode(cut(example.notes, first / POSE_FPS, 6.0))
-    _, frames, words = window_of(Example(example.pose[:44], example.notes, 2.0), 0)
-    assert frames == 44 and words.tolist() == events.encode(example.notes[:2])
+        _, frames, tokens = window_of(example, first)
+        assert frames == 132 and tokens.tolist() == events.encode(cut(example.notes, first / POSE_FPS, 6.0))
+    _, frames, tokens = window_of(Example(example.pose[:44], example.notes, 2.0), 0)
+    assert frames == 44 and tokens.tolist() == events.encode(example.notes[:2])
 
 
 @pytest.mark.parametrize("more", [False, True])
 def test_batches_follow_from_their_number(more):
     data = FoleyData([nine_seconds()], more)
     assert data.windows == [0, 0]
-    (pose, frames, words), again, other = data.batch(0, 3, 4), data.batch(0, 3, 4), data.batch(0, 4, 4)
-    assert pose.shape == (4, 132, 17, 3) and (torch.equal(words, again[2]) and torch.equal(pose, again[0]))
-    assert not torch.equal(pose, other[0]) and words[:, 0].tolist() == [events.SOS] * 4
+    (pose, frames, tokens), again, other = data.batch(0, 3, 4), data.batch(0, 3, 4), data.batch(0, 4, 4)
+    assert pose.shape == (4, 132, 17, 3) and (torch.equal(tokens, again[2]) and torch.equal(pose, again[0]))
+    assert not torch.equal(pose, other[0]) and tokens[:, 0].tolist() == [events.SOS] * 4
     assert (frames == 132).all() or (more and (frames >= 66).all())
 
 

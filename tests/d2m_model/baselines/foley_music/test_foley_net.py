@@ -19,7 +19,7 @@ def dances(count: int, frames: int = 132, joints: int = 17) -> torch.Tensor:
     return torch.randn(count, frames, joints, 3, generator=torch.Generator().manual_seed(5))
 
 
-def some_words(count: int, length: int) -> torch.Tensor:
+def some_tokens(count: int, length: int) -> torch.Tensor:
     return torch.randint(0, 240, (count, length), generator=torch.Generator().manual_seed(6))
 
 
@@ -67,12 +67,12 @@ def test_relative_attention_is_that_of_a_plain_loop():
 
 @pytest.mark.parametrize("aided", [False, True])
 def test_no_event_knows_those_after_it(aided):
-    net, words = net_of(aided=aided), some_words(2, 12)
-    seen = net.watch(dances(2), torch.tensor([132, 132]))
-    whole = net(words, seen)
+    net, tokens = net_of(aided=aided), some_tokens(2, 12)
+    seen = net.dance_keys(dances(2), torch.tensor([132, 132]))
+    whole = net(tokens, seen)
     for at in (0, 4, 11):
-        other = words.clone()
-        other[:, at + 1 :] = some_words(2, 40)[:, 20 : 20 + 11 - at]
+        other = tokens.clone()
+        other[:, at + 1 :] = some_tokens(2, 40)[:, 20 : 20 + 11 - at]
         changed = net(other, seen)
         assert torch.allclose(changed[:, : at + 1], whole[:, : at + 1], atol=1e-5)
         assert at == 11 or not torch.allclose(changed[:, at + 1 :], whole[:, at + 1 :], atol=1e-3)
@@ -80,40 +80,40 @@ def test_no_event_knows_those_after_it(aided):
 
 @pytest.mark.parametrize("aided", [False, True])
 def test_one_event_after_the_other_is_as_all_at_once(aided):
-    net, words = net_of(aided=aided), some_words(3, 9)
-    seen, past = net.watch(dances(3), torch.tensor([132, 60, 4])), Past(len(net.layers))
-    whole = net(words, seen)
-    parts = [net(words[:, :4], seen, past)] + [net(words[:, i : i + 1], seen, past) for i in range(4, 9)]
+    net, tokens = net_of(aided=aided), some_tokens(3, 9)
+    seen, past = net.dance_keys(dances(3), torch.tensor([132, 60, 4])), Past(len(net.layers))
+    whole = net(tokens, seen)
+    parts = [net(tokens[:, :4], seen, past)] + [net(tokens[:, i : i + 1], seen, past) for i in range(4, 9)]
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
 
 
 def test_rows_that_are_picked_go_on_with_their_own_past():
     net = net_of(aided=True)
-    words = some_words(2, 5)
-    words[0, 1], words[1, 1] = SHIFT + 31, SHIFT + 3
-    seen, past = net.watch(dances(1), torch.tensor([132])), Past(len(net.layers))
-    net(words, seen.repeated(2), past)
+    tokens = some_tokens(2, 5)
+    tokens[0, 1], tokens[1, 1] = SHIFT + 31, SHIFT + 3
+    seen, past = net.dance_keys(dances(1), torch.tensor([132])), Past(len(net.layers))
+    net(tokens, seen.repeated(2), past)
     past.pick(torch.tensor([1, 0, 1]))
     following = torch.tensor([[7], [8], [9]])
     found = net(following, seen.repeated(3), past)[:, 0]
-    whole = torch.cat([words[[1, 0, 1]], following], dim=1)
+    whole = torch.cat([tokens[[1, 0, 1]], following], dim=1)
     assert torch.allclose(found, net(whole, seen.repeated(3))[:, -1], atol=1e-5)
 
 
 @torch.no_grad()
 def test_what_comes_after_the_dance_is_not_looked_at():
-    net, words = net_of(), some_words(1, 5)
-    seen = net.watch(dances(1), torch.tensor([60]))
+    net, tokens = net_of(), some_tokens(1, 5)
+    seen = net.dance_keys(dances(1), torch.tensor([60]))
     for keys, values in seen.layers:
         keys[:, :, 15:] += 3
         values[:, :, 15:] -= 3
-    assert torch.allclose(net(words, seen), net(words, net.watch(dances(1), torch.tensor([60]))), atol=1e-6)
+    assert torch.allclose(net(tokens, seen), net(tokens, net.dance_keys(dances(1), torch.tensor([60]))), atol=1e-6)
 
 
 def test_gradients_reach_the_graph_encoder():
     net = net_of().train()
-    logits = net(some_words(2, 8), net.watch(dances(2), torch.tensor([132, 100])))
-    torch.nn.functional.cross_entropy(logits.flatten(0, 1), some_words(2, 8).flatten(), ignore_index=PAD).backward()
+    logits = net(some_tokens(2, 8), net.dance_keys(dances(2), torch.tensor([132, 100])))
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), some_tokens(2, 8).flatten(), ignore_index=PAD).backward()
     for name, parameter in net.encoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 

@@ -9,44 +9,44 @@ import pytest
 from d2m_model.baselines.foley_music import events
 from d2m_model.baselines.foley_music.search import PianoState, beam_search
 
-FIRST, END, WORDS = 0, 1, 4
+FIRST, END, TOKENS = 0, 1, 4
 
 
 @dataclass(frozen=True)
 class Free:
-    """Everything can follow but the first word; word 3 not twice in a row."""
+    """Everything can follow but the first token; token 3 not twice in a row."""
 
     last: int = FIRST
 
     def allowed(self):
-        found = np.arange(WORDS) != FIRST
+        found = np.arange(TOKENS) != FIRST
         found[3] &= self.last != 3
         return found
 
-    def after(self, word):
-        return Free(word)
+    def after(self, token):
+        return Free(token)
 
 
 class Table:
-    """A model whose next word depends on all words so far: rows of a table drawn from a seed."""
+    """A model whose next token depends on all tokens so far: rows of a table drawn from a seed."""
 
     def __init__(self, seed: int):
         self.seed, self.prefixes = seed, [()]
 
-    def likely(self, words) -> np.ndarray:
-        logits = 2 * np.random.default_rng([self.seed, len(words), *words]).normal(size=WORDS)
+    def likely(self, tokens) -> np.ndarray:
+        logits = 2 * np.random.default_rng([self.seed, len(tokens), *tokens]).normal(size=TOKENS)
         return logits - np.log(np.exp(logits).sum())
 
-    def follow(self, rows, words):
-        self.prefixes = [(*self.prefixes[r], int(w)) for r, w in zip(rows, words, strict=True)]
+    def follow(self, rows, tokens):
+        self.prefixes = [(*self.prefixes[r], int(w)) for r, w in zip(rows, tokens, strict=True)]
         return np.stack([self.likely(p) for p in self.prefixes])
 
-    def mean(self, words) -> float:
-        return sum(self.likely(words[:i])[words[i]] for i in range(1, len(words))) / (len(words) - 1)
+    def mean(self, tokens) -> float:
+        return sum(self.likely(tokens[:i])[tokens[i]] for i in range(1, len(tokens))) / (len(tokens) - 1)
 
 
 def every(limit: int):
-    """All that can be said within `limit` words and ends."""
+    """All that can be said within `limit` tokens and ends."""
     for length in range(limit - 1):
         for middle in itertools.product((2, 3), repeat=length):
             if (3, 3) not in itertools.pairwise(middle):
@@ -62,24 +62,24 @@ def test_a_beam_wide_enough_finds_the_best_of_all(seed):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_beam_of_one_is_the_likeliest_word_each_time(seed):
-    table, words, state = Table(seed), [FIRST], Free()
-    while words[-1] != END and len(words) < 8:
-        words.append(int(np.where(state.allowed(), table.likely(words), -np.inf).argmax()))
-        state = state.after(words[-1])
-    assert beam_search(table.follow, FIRST, END, Free(), 1, 8) == words
+    table, tokens, state = Table(seed), [FIRST], Free()
+    while tokens[-1] != END and len(tokens) < 8:
+        tokens.append(int(np.where(state.allowed(), table.likely(tokens), -np.inf).argmax()))
+        state = state.after(tokens[-1])
+    assert beam_search(table.follow, FIRST, END, Free(), 1, 8) == tokens
 
 
 def test_a_beam_finds_what_a_greedy_choice_misses():
-    def follow(rows, words):  # 2 looks best at first, but nothing good comes after it
+    def follow(rows, tokens):  # 2 looks best at first, but nothing good comes after it
         after = {FIRST: (0.001, 0.001, 0.55, 0.448), 2: (0.1, 0.3, 0.3, 0.3), 3: (0.001, 0.99, 0.008, 0.001)}
-        return np.log([after[int(w)] for w in words])
+        return np.log([after[int(w)] for w in tokens])
 
     assert beam_search(follow, FIRST, END, Free(), 1, 4)[1] == 2
     assert beam_search(follow, FIRST, END, Free(), 2, 4) == [FIRST, 3, END]
 
 
 def test_search_ends_at_its_limit():
-    never = lambda rows, words: np.tile(np.log([0.1, 1e-9, 0.6, 0.3]), (len(words), 1))
+    never = lambda rows, tokens: np.tile(np.log([0.1, 1e-9, 0.6, 0.3]), (len(tokens), 1))
     assert len(beam_search(never, FIRST, END, Free(), 2, 9)) == 9
 
 

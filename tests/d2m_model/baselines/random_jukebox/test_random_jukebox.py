@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_model.baselines.dance import Dance
+from d2m_model.baselines.dance import ClipDance
 from d2m_model.baselines.random_jukebox import random_codes, unconditional_prior
 from d2m_model.baselines.random_jukebox.net import Prior
 from d2m_model.baselines.random_jukebox.unconditional_prior import CodeTask, Model, Params
@@ -30,7 +30,7 @@ def tiny_vqvae(bins=8):
 
 
 def dance(frames, seed):
-    return Dance(
+    return ClipDance(
         clip_id="a", pose=np.zeros((frames, 1, 17, 3), np.float32), size=(9, 9), frames=frames, video=None, seed=seed
     )
 

@@ -9,7 +9,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from d2m_model.nets.cpu import fast_convolution
 from d2m_model.nets.cpu.fast_convolution import FastConv1d, Filtered, Plan, PointConv1d, filtered
 from d2m_model.nets.cpu.strided_convolution import StridedConv1d
-from d2m_model.nets.folding import fold
+from d2m_model.nets.fusing import fuse_for_inference
 
 BOUND = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -99,4 +99,4 @@ def test_only_large_ones_in_training_or_folded_on_a_cpu_in_float32(monkeypatch):
     assert not used(monkeypatch, FastConv1d(256, 128, 3), x[:, :256])
     untrained = FastConv1d(512, 256, 3).requires_grad_(False)
     assert not used(monkeypatch, untrained, x)
-    assert used(monkeypatch, fold(untrained), x)
+    assert used(monkeypatch, fuse_for_inference(untrained), x)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.video.video_io import probe, read_sound
+from dataset_tools.lib.video.video_io import probe, read_audio
 from tests.helpers.footage import numbered_video, tone
 
 
@@ -31,7 +31,7 @@ HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n{map}#EXTINF:1,\n{film}\n#EXT-X-ENDLIST
 ])  # fmt: skip
 def test_what_leads_to_other_files_is_not_opened(film, name, text):
     Path(name).write_text(text.format(film=film.as_uri() if name == "list.hls" else film.name, map=""))
-    for read in (probe, read_sound):
+    for read in (probe, read_audio):
         with pytest.raises(UserError, match=f"^{name}: not a readable video: [^\\n]+$"):
             read(Path(name))
 

@@ -10,12 +10,12 @@ from av.stream import Disposition
 from scipy.io import wavfile
 
 from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import SOUND_RATES
-from dataset_tools.lib.sound.sound_file import read_samples
+from dataset_tools.lib.core.limits import AUDIO_RATES
 from dataset_tools.lib.video.media import open_media, probe
-from dataset_tools.lib.video.video_io import read_sound, rgb_frames, timed_frames, write_clip
-from tests.helpers.footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_sound
+from dataset_tools.lib.video.video_io import read_audio, rgb_frames, timed_frames, write_clip
+from tests.helpers.footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_audio
 
 SECONDS = 2
 
@@ -53,7 +53,7 @@ def film(path, sounds, *, cover=None, film_first=True, size=(64, 48)):
 
 
 def pitch(path):
-    sound, rate = read_sound(path)
+    sound, rate = read_audio(path)
     return np.abs(np.fft.rfft(sound[0].astype(float))).argmax() * rate / sound.shape[1]
 
 
@@ -73,7 +73,7 @@ DEFAULT, NONE = Disposition.default, Disposition(0)
 def test_the_default_sound_is_heard(tmp_path, suffix, sounds, expected):
     source = film(tmp_path / f"in.{suffix}", sounds)
     assert pitch(source) == pytest.approx(expected, abs=5)
-    normalise_video(source, tmp_path / "out.mp4", crop=False, need_sound=True)
+    normalise_video(source, tmp_path / "out.mp4", crop=False, need_audio=True)
     assert pitch(tmp_path / "out.mp4") == pytest.approx(expected, abs=5)
 
 
@@ -81,20 +81,20 @@ def test_the_default_sound_is_heard(tmp_path, suffix, sounds, expected):
 def test_of_two_sounds_the_one_that_can_be_decoded(tmp_path, which):
     both = [(440, DEFAULT), (440, NONE)]
     both[which] = (900, both[which][1])
-    source = unknown_sound(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
-    assert probe(source).has_sound and not probe(source).unknown_sound
+    source = unknown_audio(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
+    assert probe(source).has_audio and not probe(source).unknown_audio
     assert pitch(source) == pytest.approx(440, abs=5)
 
 
 def test_a_sound_that_can_not_be_decoded_alone(tmp_path):
-    source = unknown_sound(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
+    source = unknown_audio(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
     info = probe(source)
-    assert (info.has_sound, info.unknown_sound, info.sample_rate) == (False, True, 0)
-    assert read_sound(source) is None
+    assert (info.has_audio, info.unknown_audio, info.sample_rate) == (False, True, 0)
+    assert read_audio(source) is None
     with pytest.raises(
         UserError, match=r"unknown\.mp4: FFmpeg does not know how the video's sound is coded; a clip needs"
     ):
-        normalise_video(source, tmp_path / "out.mp4", need_sound=True)
+        normalise_video(source, tmp_path / "out.mp4", need_audio=True)
     assert normalise_video(source, tmp_path / "out.mp4", crop=False).audio_peak is None
 
 
@@ -117,7 +117,7 @@ def test_sound_at_no_rate_is_none(tmp_path):
     assert data.count(rate) == 1
     source.write_bytes(data.replace(rate, b"\xb5\x88" + bytes(8)))
     info = probe(source)
-    assert info.has_sound == (info.sample_rate > 0)  # FFmpeg may take the rate from the packets
+    assert info.has_audio == (info.sample_rate > 0)  # FFmpeg may take the rate from the packets
     assert normalise_video(source, tmp_path / "out.mp4", crop=False).frames == 60
 
 
@@ -204,7 +204,7 @@ def pieces(path, parts):
 )
 def test_sound_that_changes_its_form_midway(tmp_path, second):
     source = pieces(tmp_path / "in.ts", [(2.0, 48000, "stereo", 440.0), second])
-    sound, rate = read_sound(source, 0.0, 4.0)
+    sound, rate = read_audio(source, 0.0, 4.0)
     assert rate == 48000 and sound.shape == (2, 4 * rate)
     for at, hertz in ((0.5, 440), (2.5, 880)):
         piece = sound[0, round(at * rate) : round((at + 1) * rate)].astype(float)
@@ -238,21 +238,21 @@ def test_packets_of_sound_that_can_not_be_decoded_are_counted(tmp_path):
     made = normalise_video(source, tmp_path / "out.mp4", crop=False)
     assert made.sound_lost == pytest.approx(10 * 1024 / RATE, abs=1e-3)
     assert normalise_video(source, tmp_path / "out.mp4", start=1.3, end=1.9, crop=False).sound_lost == 0
-    sound, rate = read_sound(source)
+    sound, rate = read_audio(source)
     assert not sound[0, 42 * 1024 : 47 * 1024].any() and np.abs(sound[0, round(1.5 * rate) :]).max() > 15000
 
 
-@pytest.mark.parametrize("rate", [SOUND_RATES[0] - 1, *SOUND_RATES, SOUND_RATES[1] + 1])
+@pytest.mark.parametrize("rate", [AUDIO_RATES[0] - 1, *AUDIO_RATES, AUDIO_RATES[1] + 1])
 def test_films_and_sounds_have_the_same_limits(tmp_path, rate):
     """What is a sound in a file of its own is one in a film, too."""
     sound = np.full((1, rate), 1000, np.int16)
     write_clip(tmp_path / "a.mp4", rgb_frames(np.zeros((32, 32, 3), np.uint8) for _ in range(30)), sound, rate)
     wavfile.write(tmp_path / "a.wav", rate, sound[0])
-    taken = SOUND_RATES[0] <= rate <= SOUND_RATES[1]
-    found = read_sound(tmp_path / "a.mp4")
+    taken = AUDIO_RATES[0] <= rate <= AUDIO_RATES[1]
+    found = read_audio(tmp_path / "a.mp4")
     assert (found[1] == rate and np.array_equal(found[0], sound)) if taken else found is None
     if taken:
         assert read_samples(tmp_path / "a.wav").rate == rate
     else:
-        with pytest.raises(UserError, match=f"a sound has {SOUND_RATES[0]} to {SOUND_RATES[1]} Hz .*found {rate} Hz"):
+        with pytest.raises(UserError, match=f"a sound has {AUDIO_RATES[0]} to {AUDIO_RATES[1]} Hz .*found {rate} Hz"):
             read_samples(tmp_path / "a.wav")

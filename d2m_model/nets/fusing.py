@@ -6,7 +6,7 @@ from torch.nn.utils import parametrize
 from d2m_model.nets.cpu.fast_convolution import FastConv1d
 
 
-def fold(net: nn.Module) -> nn.Module:
+def fuse_for_inference(net: nn.Module) -> nn.Module:
     """Replace every normalised weight g·v/|v| in `net` by its value, transform those of large convolutions
     (`fast_convolution`), in place, and give `net` back.
 
@@ -19,5 +19,5 @@ def fold(net: nn.Module) -> nn.Module:
             # Torch leaves a weight that was not trained as a plain attribute, which .to(device) and state_dict() overlook.
             module.weight = nn.Parameter(weight, requires_grad=False)
         if isinstance(module, FastConv1d):
-            module.fold()
+            module.fuse_for_inference()
     return net

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from dataset_tools.lib.audio.crossfade import crossfade
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.sound.crossfade import crossfade
 
 SPARE = 0.1
 """Seconds that a piece is made longer at either end, for the stretcher fades its ends in and out."""

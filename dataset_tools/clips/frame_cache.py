@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataset_tools.clips.open_video import OpenVideo, Timed
 
 
-class HeldFrames:
+class FrameCache:
     """The frames of a video from `start` seconds on, and the two before, which say how long the last of them was shown.
 
     What was looked at is held, as decoded, until it is taken. Where that needs more than `memory` bytes nothing is held, and

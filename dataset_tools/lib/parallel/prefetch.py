@@ -9,18 +9,18 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> "Ahead[T]":
+def prefetch(items: Iterable[T], depth: int = 2) -> "Prefetcher[T]":
     """The items in their order, made by a thread that is at most `depth` of them ahead, from now on.
 
     It pays where making an item leaves Python's lock: decoding, OpenCV, numpy and torch do. What the making raises is
     raised here, in its place. Closed or dropped early, the thread ends with the item it is making, and `items` is
     closed where it is a generator.
     """
-    return Ahead(items, depth)
+    return Prefetcher(items, depth)
 
 
-class Ahead(Iterator[T]):
-    """See `ahead`."""
+class Prefetcher(Iterator[T]):
+    """See `prefetch`."""
 
     def __init__(self, items: Iterable[T], depth: int):
         self._made: queue.Queue = queue.Queue(depth)

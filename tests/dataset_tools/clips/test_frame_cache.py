@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from dataset_tools.clips import open_video
-from dataset_tools.clips.held_frames import HeldFrames
+from dataset_tools.clips.frame_cache import FrameCache
 from dataset_tools.clips.normalise import cut_out, normalise_video
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.lib.core.work_cache import file_sha256
-from dataset_tools.lib.parallel.ahead import Ahead
+from dataset_tools.lib.parallel.prefetch import Prefetcher
 from dataset_tools.lib.video.video_io import timed_frames
 from tests.helpers.footage import numbered_video, timed_video, tone
 
@@ -37,7 +37,7 @@ def seen(frames):
 def test_frames_looked_at_are_the_frames_taken(tmp_path, decodings, memory):
     source = numbered_video(tmp_path / "in.mp4", 30, 3)
     expected = seen(timed_frames(source))[28:]  # the first shown at 1 s or later is number 30
-    held = HeldFrames(OpenVideo(source), 1.0, memory)
+    held = FrameCache(OpenVideo(source), 1.0, memory)
     first = seen(frame for frame, _ in zip(held.look(), range(5)))
     assert first == expected[:5]
     assert seen(held.look()) == expected
@@ -46,7 +46,7 @@ def test_frames_looked_at_are_the_frames_taken(tmp_path, decodings, memory):
 
 
 def test_frames_are_given_up_as_they_are_taken(tmp_path):
-    held = HeldFrames(OpenVideo(numbered_video(tmp_path / "in.mp4", 30, 1)), 0.0, ALL)
+    held = FrameCache(OpenVideo(numbered_video(tmp_path / "in.mp4", 30, 1)), 0.0, ALL)
     assert len(seen(held.look())) == 30
     taken = held.take()
     next(taken)
@@ -56,7 +56,7 @@ def test_frames_are_given_up_as_they_are_taken(tmp_path):
 @pytest.mark.parametrize("start", [2.0, 5.0])
 def test_a_start_after_the_last_frame_has_the_frames_before_it(tmp_path, start):
     source = timed_video(tmp_path / "in.mp4", [0, 40, 100, 170, 1900])
-    assert [round(time, 3) for time, _ in HeldFrames(OpenVideo(source), start, ALL).take()] == [0.1, 0.17, 1.9]
+    assert [round(time, 3) for time, _ in FrameCache(OpenVideo(source), start, ALL).take()] == [0.1, 0.17, 1.9]
 
 
 @pytest.mark.parametrize("kind", ["even", "uneven"])
@@ -79,7 +79,7 @@ def test_a_clip_has_the_same_bytes_decoded_once_or_twice(tmp_path, decodings, ki
 def test_a_long_video_is_never_held_as_a_whole(tmp_path, decodings):
     source = numbered_video(tmp_path / "in.mp4", 30, 3)
     cut = cut_out(OpenVideo(source), crop=False, memory=40 * FRAME)  # one frame is looked at, and fits
-    assert isinstance(cut.pictures, Ahead)
+    assert isinstance(cut.pictures, Prefetcher)
     made = cut.write(tmp_path / "long.mp4"), file_sha256(tmp_path / "long.mp4")
     assert len(decodings) == 1
     assert made == (normalise_video(source, tmp_path / "whole.mp4", crop=False), file_sha256(tmp_path / "whole.mp4"))

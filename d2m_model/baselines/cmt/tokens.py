@@ -1,8 +1,8 @@
-"""CMT's music as compound words (Di et al. 2021, section 3.2): notes <-> rows of seven attributes.
+"""CMT's music as compound tokens (Di et al. 2021, section 3.2): notes <-> rows of seven attributes.
 
-A bar is one rhythm word that says its density, the number of ticks on which something is struck; each such tick is one
-rhythm word that says its strength, the number of notes struck there, followed by one word per note. Attributes that a
-word does not have are 0. A bar has 16 ticks, whatever its length in seconds.
+A bar is one rhythm token that says its density, the number of ticks on which something is struck; each such tick is one
+rhythm token that says its strength, the number of notes struck there, followed by one token per note. Attributes that a
+token does not have are 0. A bar has 16 ticks, whatever its length in seconds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from d2m_model.baselines.score import Note
 
 BEAT, TYPE, DENSITY, PITCH, DURATION, INSTRUMENT, STRENGTH = range(7)
-"""Columns of a word. BEAT: 1..16 the tick, `BAR` a bar. DENSITY: 1 + ticks struck. PITCH: 1 + MIDI note. DURATION: ticks.
+"""Columns of a token. BEAT: 1..16 the tick, `BAR` a bar. DENSITY: 1 + ticks struck. PITCH: 1 + MIDI note. DURATION: ticks.
 INSTRUMENT: 1.. in INSTRUMENTS. STRENGTH: notes."""
 SIZES = (18, 3, 18, 129, 18, 6, 20)
 """Values of each attribute, its 0 included: the published vocabulary."""
@@ -21,7 +21,7 @@ END, RHYTHM, NOTE = range(3)
 """Values of TYPE."""
 TICKS = 16
 BAR = 17
-"""BEAT of a bar's word."""
+"""BEAT of a bar's token."""
 LONGEST, STRONGEST = SIZES[DURATION] - 1, SIZES[STRENGTH] - 1
 """Ticks of a note, notes of a tick; what is beyond is cut."""
 INSTRUMENTS = ("drums", "piano", "guitar", "bass", "strings")
@@ -29,18 +29,18 @@ INSTRUMENTS = ("drums", "piano", "guitar", "bass", "strings")
 PROGRAMS = (0, 0, 27, 33, 48)
 """General MIDI programs that play them; the first is a drum kit."""
 VELOCITY = 96
-"""Of every note: words have none."""
+"""Of every note: tokens have none."""
 KEYS = 24
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 """Key profiles of Krumhansl and Kessler (1982), from the tonic."""
 
 
-class Song(NamedTuple):
+class Piece(NamedTuple):
     """A piece to learn from."""
 
-    words: np.ndarray
-    """(N, 7) uint8, see `words_of`."""
+    tokens: np.ndarray
+    """(N, 7) uint8, see `tokens_of`."""
     genre: str
     """'' where it is not known."""
     key: int
@@ -49,16 +49,19 @@ class Song(NamedTuple):
     """(5,): which of INSTRUMENTS play."""
 
 
-def song_of(notes: Sequence[Note], bars: Sequence[float], genre: str = "") -> Song:
-    """The piece that notes make up; arguments as for `words_of`."""
-    words = words_of(notes, bars)
-    return Song(
-        words, genre, key_of(notes), tuple(bool((words[:, INSTRUMENT] == k + 1).any()) for k in range(len(INSTRUMENTS)))
+def piece_of(notes: Sequence[Note], bars: Sequence[float], genre: str = "") -> Piece:
+    """The piece that notes make up; arguments as for `tokens_of`."""
+    tokens = tokens_of(notes, bars)
+    return Piece(
+        tokens,
+        genre,
+        key_of(notes),
+        tuple(bool((tokens[:, INSTRUMENT] == k + 1).any()) for k in range(len(INSTRUMENTS))),
     )
 
 
-def words_of(notes: Iterable[Note], bars: Sequence[float]) -> np.ndarray:
-    """Words (N, 7) uint8, from the bar of the first note to that of the last.
+def tokens_of(notes: Iterable[Note], bars: Sequence[float]) -> np.ndarray:
+    """Tokens (N, 7) uint8, from the bar of the first note to that of the last.
 
     bars: at least two ascending seconds at which bars begin; before and after them go on bars as long as the first and
     the last. Notes fall on the nearest tick, last at least one, and are sorted by instrument and pitch; an instrument has
@@ -73,46 +76,46 @@ def words_of(notes: Iterable[Note], bars: Sequence[float]) -> np.ndarray:
         here[key] = max(long, here.get(key, 0))
     if not struck:
         return np.zeros((0, len(SIZES)), np.uint8)
-    words = []
+    tokens = []
     for bar in range(min(struck) // TICKS, max(struck) // TICKS + 1):
         here = [tick for tick in range(bar * TICKS, (bar + 1) * TICKS) if tick in struck]
-        words.append(bar_word(len(here)))
+        tokens.append(bar_token(len(here)))
         for tick in here:
             chord = sorted(struck[tick].items())[:STRONGEST]
-            words.append(tick_word(tick % TICKS, len(chord)))
-            words += [note_word(pitch, long, instrument) for (instrument, pitch), long in chord]
-    return np.array(words, np.uint8)
+            tokens.append(tick_token(tick % TICKS, len(chord)))
+            tokens += [note_token(pitch, long, instrument) for (instrument, pitch), long in chord]
+    return np.array(tokens, np.uint8)
 
 
-def bar_word(density: int) -> tuple[int, ...]:
+def bar_token(density: int) -> tuple[int, ...]:
     """A bar of which 0..16 ticks are struck."""
     return (BAR, RHYTHM, 1 + density, 0, 0, 0, 0)
 
 
-def tick_word(tick: int, strength: int) -> tuple[int, ...]:
+def tick_token(tick: int, strength: int) -> tuple[int, ...]:
     """Tick 0..15 with 1..19 notes."""
     return (1 + tick, RHYTHM, 0, 0, 0, 0, strength)
 
 
-def note_word(pitch: int, duration: int, instrument: int) -> tuple[int, ...]:
+def note_token(pitch: int, duration: int, instrument: int) -> tuple[int, ...]:
     """A note of pitch 0..127, 1..17 ticks, instrument 0..4."""
     return (0, NOTE, 0, 1 + pitch, duration, 1 + instrument, 0)
 
 
-def notes_of(words: np.ndarray, bars: Sequence[float]) -> list[Note]:
-    """Notes, sorted, of words (N, 7) whose first bar begins at bars[0]; `bars` as for `words_of`. Notes before the first
-    tick word are left out."""
+def notes_of(tokens: np.ndarray, bars: Sequence[float]) -> list[Note]:
+    """Notes, sorted, of tokens (N, 7) whose first bar begins at bars[0]; `bars` as for `tokens_of`. Notes before the first
+    tick token are left out."""
     notes, bar, tick = [], -1, None
-    for word in np.asarray(words).tolist():
-        if word[TYPE] == RHYTHM and word[BEAT] == BAR:
+    for token in np.asarray(tokens).tolist():
+        if token[TYPE] == RHYTHM and token[BEAT] == BAR:
             bar, tick = bar + 1, None
-        elif word[TYPE] == RHYTHM:
-            tick = bar * TICKS + word[BEAT] - 1
-        elif word[TYPE] == NOTE and tick is not None:
-            start, end = seconds((tick, tick + word[DURATION]), bars).tolist()
-            instrument = word[INSTRUMENT] - 1
+        elif token[TYPE] == RHYTHM:
+            tick = bar * TICKS + token[BEAT] - 1
+        elif token[TYPE] == NOTE and tick is not None:
+            start, end = seconds((tick, tick + token[DURATION]), bars).tolist()
+            instrument = token[INSTRUMENT] - 1
             notes.append(
-                Note(start, end, word[PITCH] - 1, VELOCITY, PROGRAMS[instrument], INSTRUMENTS[instrument] == "drums")
+                Note(start, end, token[PITCH] - 1, VELOCITY, PROGRAMS[instrument], INSTRUMENTS[instrument] == "drums")
             )
     return sorted(notes)
 
@@ -155,11 +158,11 @@ def key_of(notes: Iterable[Note]) -> int:
     return 1 + int(np.argmax([(p - np.mean(p)) @ centred / np.linalg.norm(p - np.mean(p)) for p in profiles]))
 
 
-def bar_and_tick(words: np.ndarray) -> np.ndarray:
-    """(N,) int64 ticks from the first bar at which words (N, 7) stand; that of a bar's word is the bar's first."""
-    words = np.asarray(words)
-    bars = words[:, BEAT] == BAR
+def bar_and_tick(tokens: np.ndarray) -> np.ndarray:
+    """(N,) int64 ticks from the first bar at which tokens (N, 7) stand; that of a bar's token is the bar's first."""
+    tokens = np.asarray(tokens)
+    bars = tokens[:, BEAT] == BAR
     at = np.where(bars, (np.cumsum(bars) - 1) * TICKS, -1)
-    struck = (words[:, TYPE] == RHYTHM) & ~bars
-    at[struck] = (np.cumsum(bars)[struck] - 1) * TICKS + words[struck, BEAT] - 1
+    struck = (tokens[:, TYPE] == RHYTHM) & ~bars
+    at[struck] = (np.cumsum(bars)[struck] - 1) * TICKS + tokens[struck, BEAT] - 1
     return np.maximum.accumulate(np.maximum(at, 0))

@@ -5,25 +5,25 @@ from itertools import islice, pairwise
 
 import pytest
 
-from d2m_model.listen.design import hands, headphone_stimuli, session, stimuli_of
+from d2m_model.listen.design import headphone_stimuli, rater_assignments, session, stimuli_of
 
 
 def test_hands_are_balanced_and_without_repeats():
     systems, clips = list("abcde"), [f"c{i}" for i in range(12)]
     for items in (1, 7, 44, 60):  # hands that reach into the next deck
-        assert all(len(set(hand)) == items for hand in islice(hands(systems, clips, items, seed=3), 26))
-    dealt = list(islice(hands(systems, clips, 15, seed=3), 26))
+        assert all(len(set(hand)) == items for hand in islice(rater_assignments(systems, clips, items, seed=3), 26))
+    dealt = list(islice(rater_assignments(systems, clips, 15, seed=3), 26))
     counts = Counter(pair for hand in dealt for pair in hand)
     assert len(counts) == 60 and max(counts.values()) - min(counts.values()) <= 2
     heard = [Counter(system for system, _ in hand) for hand in dealt]
     assert all(max(c.values()) - min(c.values()) <= 3 and len(c) == 5 for c in heard)
     assert (
         dealt
-        == list(islice(hands(systems, clips, 15, seed=3), 26))
-        != list(islice(hands(systems, clips, 15, seed=4), 26))
+        == list(islice(rater_assignments(systems, clips, 15, seed=3), 26))
+        != list(islice(rater_assignments(systems, clips, 15, seed=4), 26))
     )
     with pytest.raises(ValueError, match="1 to 60"):
-        next(hands(systems, clips, 61, seed=0))
+        next(rater_assignments(systems, clips, 61, seed=0))
 
 
 def test_sessions_are_blind_random_and_complete():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset_tools.lib.video.sound_clock import missing, on_clock
+from dataset_tools.lib.video.audio_clock import missing, on_clock
 
 RATE, BLOCK = 44100, 1024
 

@@ -32,7 +32,7 @@ def held_out_clips(shards: Path, count: int) -> tuple[ShardSet, list[ClipEntry]]
     return found, clips
 
 
-class Listener:
+class HeldOutScorer:
     """Up to `count` of the `held_out_clips`. The reference is the onsets of each dance's own music, which every corpus has."""
 
     def __init__(self, shards: Path, vqvae: JukeboxVQVAE, count: int):

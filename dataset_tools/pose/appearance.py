@@ -31,7 +31,7 @@ def _samples() -> tuple[np.ndarray, np.ndarray]:
 SHARES, MEMBERS = _samples()
 
 
-def looks(image: np.ndarray, people: np.ndarray) -> np.ndarray:
+def appearance(image: np.ndarray, people: np.ndarray) -> np.ndarray:
     """Colours (N, 10, 3) float32 of torso, thighs, shins, upper arms, forearms and head of (N, >= 17, 3) people, whose
     first joints are COCO's x px, y px, confidence in `image` (H, W, 3), in its units; NaN for a part of which less
     than half is found."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset_tools.lib.sound.stretching import stretched
+from dataset_tools.lib.audio.stretching import stretched
 
 RATE = 22050
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from dataset_tools.lib.audio.mono import Mixing
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import Unreadable
-from dataset_tools.lib.sound.mono import Mixing
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -55,9 +55,9 @@ def read_samples(path: Path, *, mono: bool = False, dtype: str = "float32", most
     Raises Unreadable for no sound in a known format, a damaged one, one beyond `limits`, one without samples, one whose format
     changes midway, and samples that are NaN, infinite or absurdly large; UserError for no file.
     """
-    with open_sound(path) as file:
+    with open_audio(path) as file:
         rate, channels, kind = file.samplerate, file.channels, f"{file.format} {file.subtype}"
-        longest = min(limits.SOUND_SAMPLES // (1 if mono else channels), limits.SOUND_SECONDS * rate)
+        longest = min(limits.AUDIO_SAMPLES // (1 if mono else channels), limits.AUDIO_SECONDS * rate)
         blocks, count, mixing = [], 0, Mixing(rate)
         for block in _blocks(file, dtype, longest + 1 if most is None else most):
             if dtype == "float32" and not np.abs(block).max(initial=0) <= limits.LOUDEST:
@@ -75,13 +75,13 @@ def read_samples(path: Path, *, mono: bool = False, dtype: str = "float32", most
             _check_whole(Path(path), file.format, count / rate)
     alone = mixing.lone()
     if alone is not None:
-        with open_sound(path) as file:
+        with open_audio(path) as file:
             blocks = [block[:, alone].copy() for block in _blocks(file, dtype, count)]
     return Samples(np.concatenate(blocks), rate, channels, kind, alone)
 
 
 @contextmanager
-def open_sound(path: Path) -> Iterator["SoundFile"]:
+def open_audio(path: Path) -> Iterator["SoundFile"]:
     """A sound file to be read forwards only. What libsndfile can't read, here or in the block, becomes Unreadable; a rate or
     number of channels beyond `limits` too. Other errors of the block stay what they are."""
     import soundfile
@@ -98,11 +98,11 @@ def open_sound(path: Path) -> Iterator["SoundFile"]:
     name = os.fsencode(path)
     try:
         with Forwards(name) as file:
-            least, most = limits.SOUND_RATES
-            if not least <= file.samplerate <= most or not 1 <= file.channels <= limits.SOUND_CHANNELS:
+            least, most = limits.AUDIO_RATES
+            if not least <= file.samplerate <= most or not 1 <= file.channels <= limits.AUDIO_CHANNELS:
                 found = f"{file.samplerate} Hz, {file.channels} channels"
                 raise Unreadable(
-                    path, f"a sound has {least} to {most} Hz and 1 to {limits.SOUND_CHANNELS} channels, found {found}"
+                    path, f"a sound has {least} to {most} Hz and 1 to {limits.AUDIO_CHANNELS} channels, found {found}"
                 )
             yield file
     except soundfile.SoundFileError as err:
@@ -125,7 +125,7 @@ def _check_whole(path: Path, kind: str, seconds: float) -> None:
     """Refuse a compressed file that libsndfile read as far as its format stayed the same, and one that is hardly a sound."""
     import av
 
-    if kind == "MP3" and (size := _sound_bytes(path)) > MP3_RATE * seconds + TAGS:
+    if kind == "MP3" and (size := _audio_bytes(path)) > MP3_RATE * seconds + TAGS:
         raise Unreadable(
             path,
             f"not a readable sound file: {seconds:.2f} s of MP3 in {size} bytes, most of which must be something else; write it again",
@@ -146,7 +146,7 @@ def _check_whole(path: Path, kind: str, seconds: float) -> None:
         )
 
 
-def _sound_bytes(path: Path) -> int:
+def _audio_bytes(path: Path) -> int:
     """Size of an MP3 file without the ID3v2 tag at its start, which may hold pictures."""
     with open(path, "rb") as file:
         head = file.read(10)

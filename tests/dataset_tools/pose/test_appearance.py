@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from dataset_tools.pose.looks import blended, looks, unlikeness
+from dataset_tools.pose.appearance import appearance, blended, unlikeness
 from tests.helpers.builders import STANDING
 
 SKY, SHIRT, TROUSERS = (0.5, 0.25, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
@@ -24,7 +24,7 @@ def picture() -> tuple[np.ndarray, np.ndarray]:
 def test_parts_have_the_colours_they_were_painted_with():
     image, person = picture()
     person[16, 2] = 0  # an ankle is not found: that shin is unknown
-    found = looks(image, np.stack([person, person]))
+    found = appearance(image, np.stack([person, person]))
     assert (
         found.shape == (2, 10, 3) and found.dtype == np.float32 and np.array_equal(found[0], found[1], equal_nan=True)
     )
@@ -36,8 +36,8 @@ def test_parts_have_the_colours_they_were_painted_with():
 def test_what_is_outside_the_picture_is_unknown():
     image, person = picture()
     person[:, 0] += 400
-    assert np.isnan(looks(image, person[None])).all()
-    assert looks(image, np.zeros((0, 17, 3))).shape == (0, 10, 3)
+    assert np.isnan(appearance(image, person[None])).all()
+    assert appearance(image, np.zeros((0, 17, 3))).shape == (0, 10, 3)
 
 
 def test_unlikeness_compares_what_both_have():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from d2m_model.generate.finish import normalise
-from d2m_model.generate.listening import LOUDNESS, PEAK, held_out_clips
+from d2m_model.generate.held_out import LOUDNESS, PEAK, held_out_clips
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.prior.conditions import features_of
@@ -23,7 +23,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples, frames_to_seconds
 
 
-class PriorListener:
+class PriorHeldOutScorer:
     """Up to `count` held-out clips under the rhythm that the stage `rhythm` reads from their motion; the reference is the
     onsets of each dance's own music. Level low is made from that music's own codes of level high, so that its measurement
     says nothing of another training. What is measured are copies on the CPU, wherever the network is trained.

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from d2m_model.metrics.inputs import read_pairs, read_sound, sound_files, training_files
+from d2m_model.metrics.inputs import audio_files, read_audio, read_pairs, training_files
+from dataset_tools.lib.audio.audio_file import open_audio, read_samples
+from dataset_tools.lib.audio.mono import lone_channel
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.sound.mono import lone_channel
-from dataset_tools.lib.sound.sound_file import open_sound, read_samples
 
 RATE = 22050
 
@@ -45,7 +45,7 @@ def test_every_format_that_can_be_written_is_read_rightly(tmp_path, kind, coding
     second_half = found.audio[rate // 2 : rate, 0]
     spectrum = np.abs(np.fft.rfft(second_half)) ** 2  # bins of 2 Hz
     assert spectrum[147:154].sum() > 0.9 * spectrum.sum() and second_half.std() == pytest.approx(0.5 / 2**0.5, rel=0.2)
-    assert len(read_sound(path)) > 0 and np.isfinite(read_sound(path)).all()
+    assert len(read_audio(path)) > 0 and np.isfinite(read_audio(path)).all()
 
 
 def flac_of_unknown_length(path, sound):
@@ -64,7 +64,7 @@ def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path, channels, seconds
     flac_of_unknown_length(tmp_path / "a.flac", sound)
     found = read_samples(tmp_path / "a.flac")
     assert found.audio.shape == sound.shape and np.abs(found.audio - sound).max() < 1 / 32767
-    assert np.abs(read_sound(tmp_path / "a.flac") - tone(seconds)).max() < 1 / 32767
+    assert np.abs(read_audio(tmp_path / "a.flac") - tone(seconds)).max() < 1 / 32767
 
 
 @pytest.mark.parametrize("claimed", [0xFFFFFFFF, 0x7FFFFFFF])
@@ -117,7 +117,7 @@ def test_channels_that_cancel_each_other_are_heard(tmp_path, begin):
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
     found = read_samples(tmp_path / "a.wav", mono=True)
     assert (found.channels, found.alone) == (2, 0) and np.array_equal(found.audio, left.astype(np.float32))
-    assert np.array_equal(read_sound(tmp_path / "a.wav"), left.astype(np.float32))
+    assert np.array_equal(read_audio(tmp_path / "a.wav"), left.astype(np.float32))
     assert np.array_equal(
         read_samples(tmp_path / "a.wav", mono=True, most=8 * RATE).audio, left[: 8 * RATE].astype(np.float32)
     )
@@ -169,23 +169,23 @@ def wav(path, values, rate=RATE, **more):
 def test_sounds_against_the_promise_are_one_line(tmp_path, values, rate, rule):
     wav(tmp_path / "a.wav", values, rate)
     with pytest.raises(UserError, match=rf"a\.wav: .*{rule}") as caught:
-        read_sound(tmp_path / "a.wav")
+        read_audio(tmp_path / "a.wav")
     assert "\n" not in str(caught.value)
 
 
 def test_scaled_like_whole_numbers_is_still_sound(tmp_path):
     wav(tmp_path / "a.wav", tone() * 32768)
-    assert np.abs(read_sound(tmp_path / "a.wav")).max() == pytest.approx(16384, rel=0.01)
+    assert np.abs(read_audio(tmp_path / "a.wav")).max() == pytest.approx(16384, rel=0.01)
 
 
 def test_hours_of_nothing_in_a_small_file_are_refused(tmp_path):
     """Silence packs well: an hour and more in 100 KB."""
     with soundfile.SoundFile(tmp_path / "a.flac", "w", 8000, 1, format="FLAC") as file:
-        for _ in range(limits.SOUND_SECONDS // 60 + 1):
+        for _ in range(limits.AUDIO_SECONDS // 60 + 1):
             file.write(np.zeros(8000 * 60, np.int16))
     assert (tmp_path / "a.flac").stat().st_size < 300_000
     with pytest.raises(
-        UserError, match=rf"a\.flac: lasts over {limits.SOUND_SECONDS} s at 8000 Hz, more than is read at once; cut it"
+        UserError, match=rf"a\.flac: lasts over {limits.AUDIO_SECONDS} s at 8000 Hz, more than is read at once; cut it"
     ):
         read_samples(tmp_path / "a.flac", mono=True)
 
@@ -205,7 +205,7 @@ def test_a_format_that_changes_midway_is_told_and_not_cut_off(tmp_path, name):
     for parts in ([(tone(3), RATE), (stereo, 44100)], [(stereo, 44100), (tone(3), RATE)]):
         chained(tmp_path / name, *parts)
         with pytest.raises(UserError, match=rf"{name}: changes its format after 3\.\d+ ") as caught:
-            read_sound(tmp_path / name)
+            read_audio(tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
@@ -219,7 +219,7 @@ def test_changed_bytes_are_one_line_or_sound(tmp_path, seed):
         data[int(rng.integers(min(len(data), 120)))] = int(rng.integers(256))
     (tmp_path / name).write_bytes(data[: int(rng.integers(40, len(data)))] if seed % 2 else data)
     try:
-        sound = read_sound(tmp_path / name)
+        sound = read_audio(tmp_path / name)
         assert sound.ndim == 1 and len(sound) and np.isfinite(sound).all()
     except UserError as err:
         assert "\n" not in str(err) and name in str(err)
@@ -238,7 +238,7 @@ def test_what_is_no_sound_and_what_is_no_fault_of_the_sound(tmp_path):
             read_samples(tmp_path / name)
     wav(tmp_path / "c.wav", tone())
     for error in (TypeError("a slip in a caller's code"), OSError(28, "No space left on device")):
-        with pytest.raises(type(error)) as caught, open_sound(tmp_path / "c.wav"):
+        with pytest.raises(type(error)) as caught, open_audio(tmp_path / "c.wav"):
             raise error
         assert caught.value is error
 
@@ -260,7 +260,7 @@ def test_a_folder_to_score_has_files_not_pipes(tmp_path):
     folder = tmp_path / "sounds"
     folder.mkdir()
     wav(folder / "a.wav", tone())
-    assert list(sound_files(folder)) == ["a"]
+    assert list(audio_files(folder)) == ["a"]
     for make, rule in (
         (os.mkfifo, "a pipe, socket or device, not a file"), (lambda p: p.mkdir(), "a folder, not a file"),
         (lambda p: p.symlink_to(p), "Too many levels of symbolic links"), (lambda p: p.symlink_to("/dev/zero"), "a pipe, socket or device"),
@@ -268,8 +268,8 @@ def test_a_folder_to_score_has_files_not_pipes(tmp_path):
     ):  # fmt: skip
         make(folder / "b.wav")
         with pytest.raises(UserError, match=rf"b\.wav: {rule}"):
-            sound_files(folder)
+            audio_files(folder)
         with pytest.raises(UserError, match=rf"b\.wav: {rule}"):
-            read_sound(folder / "b.wav")
+            read_audio(folder / "b.wav")
         assert [path.name for path, _ in training_files(folder)] == ["a.wav"]
         (folder / "b.wav").rmdir() if (folder / "b.wav").is_dir() else (folder / "b.wav").unlink()

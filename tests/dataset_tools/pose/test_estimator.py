@@ -10,8 +10,8 @@ import torch
 from dataset_tools.demo.train.training_frames import dance_frames
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT
+from dataset_tools.pose.estimator import PoseEstimator, to_network
 from dataset_tools.pose.layouts import BODY25, quantise, to_layout
-from dataset_tools.pose.poser import Poser, to_network
 
 WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights" / "pose_demo.pt"
 
@@ -43,8 +43,8 @@ def checkpoint(path, metas=None):
 def test_demo_weights_find_the_dancers(frames, capfd):
     from dataset_tools.demo.train.pose.evaluation import score
 
-    poser = Poser(WEIGHTS)
-    found = list(poser.people(image for image, _ in frames))
+    estimator = PoseEstimator(WEIGHTS)
+    found = list(estimator.people(image for image, _ in frames))
     assert all(f.dtype == np.float32 and f.shape[1:] == (17, 3) for f in found)
     result = score(zip(found, (people for _, people in frames)))
     assert result["pck@0.1"]["all"] > 90 and result["dancers_found"] > 90 and result["false_people_per_frame"] < 0.3
@@ -56,8 +56,8 @@ def test_batches_and_openpifpafs_own_predictor_agree(frames):
     import openpifpaf
 
     image = frames[0][0]
-    poser = Poser(WEIGHTS, batch_size=5)
-    together = list(poser.people([image] * 7))
+    estimator = PoseEstimator(WEIGHTS, batch_size=5)
+    together = list(estimator.people([image] * 7))
     assert all(np.array_equal(together[0], other) for other in together)
 
     openpifpaf.Predictor.long_edge, openpifpaf.Predictor.loader_workers = 257, 0
@@ -65,7 +65,7 @@ def test_batches_and_openpifpafs_own_predictor_agree(frames):
     from dataset_tools.pose.net import head_metas
 
     predictor = openpifpaf.Predictor(head_metas=head_metas())
-    predictor.model_cpu.load_state_dict(poser.decode.network.state_dict())
+    predictor.model_cpu.load_state_dict(estimator.decode.network.state_dict())
     annotations, _, _ = predictor.numpy_image(image)
     theirs = sorted((a.data for a in annotations), key=lambda d: d[:, 0].mean())
     ours = sorted(together[0], key=lambda d: d[:, 0].mean())
@@ -78,12 +78,12 @@ def test_batches_and_openpifpafs_own_predictor_agree(frames):
 def test_a_frame_gives_the_same_whatever_was_posed_before(frames):
     """OpenPifPaf's decoder, kept from frame to frame, drifts: its float32 buffer counts the frames."""
     images = [image for image, _ in frames]
-    used = Poser(WEIGHTS)
+    used = PoseEstimator(WEIGHTS)
     next(used.people(images))
     (fields,) = used.decode.fields(to_network(images[:1], 257)[0])
     for _ in range(1500):  # a minute of video, without the network's time
         used.decode.cifcaf(fields)
-    fresh, again = list(Poser(WEIGHTS).people(images)), list(used.people(images))
+    fresh, again = list(PoseEstimator(WEIGHTS).people(images)), list(used.people(images))
     assert all(np.array_equal(a, b) for a, b in zip(fresh, again, strict=True))
 
 
@@ -106,10 +106,10 @@ def test_network_coordinates_lead_back_to_the_frame(size):
 
 def test_published_checkpoints_load_without_running_code(tmp_path, frames):
     network = checkpoint(tmp_path / "published.pkl")
-    poser = Poser(tmp_path / "published.pkl", long_edge=129)
+    estimator = PoseEstimator(tmp_path / "published.pkl", long_edge=129)
     image = torch.randn(1, 3, 65, 65, generator=torch.Generator().manual_seed(0))
-    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(network.eval()(image), poser.decode.network(image)))
-    (people,) = poser.people([frames[0][0]])
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(network.eval()(image), estimator.decode.network(image)))
+    (people,) = estimator.people([frames[0][0]])
     assert people.shape[1:] == (17, 3)
 
 
@@ -118,13 +118,13 @@ def test_whole_body_checkpoints_give_feet_and_others_are_refused(tmp_path, frame
 
     checkpoint(tmp_path / "body.pkl", Wholebody().head_metas)
     for layout, joints in (("body25", 25), ("coco17", 17)):
-        poser = Poser(tmp_path / "body.pkl", long_edge=129, layout=layout)
-        (people,) = poser.people([frames[0][0]])
-        assert poser.joints == 133 and people.shape[1:] == (joints, 3)
+        estimator = PoseEstimator(tmp_path / "body.pkl", long_edge=129, layout=layout)
+        (people,) = estimator.people([frames[0][0]])
+        assert estimator.joints == 133 and people.shape[1:] == (joints, 3)
     with pytest.raises(
         UserError, match=r"pose_demo.pt: finds 17 joints \(COCO\), no feet; layout body25 needs the 133"
     ):
-        Poser(WEIGHTS, layout="body25")
+        PoseEstimator(WEIGHTS, layout="body25")
 
 
 def test_what_the_reader_raises_comes_out_and_leaving_early_ends_the_reading(frames):
@@ -139,14 +139,14 @@ def test_what_the_reader_raises_comes_out_and_leaving_early_ends_the_reading(fra
         finally:
             given.append("closed")
 
-    poser = Poser(WEIGHTS, batch_size=1)
+    estimator = PoseEstimator(WEIGHTS, batch_size=1)
     found = []
     with pytest.raises(UserError, match="cannot be decoded"):
-        found.extend(poser.people(reader(3)))
+        found.extend(estimator.people(reader(3)))
     assert len(found) == 3 and given == [1, 1, 1, "closed"]
     given.clear()
     threads = set(threading.enumerate())
-    early = poser.people(reader(12))
+    early = estimator.people(reader(12))
     next(early)
     early.close()
     assert given[-1] == "closed" and len(given) < 12 and set(threading.enumerate()) == threads
@@ -174,7 +174,7 @@ def test_hostile_and_broken_weights_are_refused_in_one_line(tmp_path):
         ("missing.pt", "not found"),
     ):
         with pytest.raises(UserError, match=says) as refusal:
-            Poser(tmp_path / name)
+            PoseEstimator(tmp_path / name)
         assert name in str(refusal.value) and "\n" not in str(refusal.value)
     assert not (tmp_path / "code_ran").exists()
 

@@ -14,9 +14,9 @@ import torch
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.params import require
-from dataset_tools.lib.parallel.ahead import Ahead, ahead
+from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
+from dataset_tools.pose.appearance import appearance
 from dataset_tools.pose.layouts import LEAST_KEYPOINTS, quantise, to_layout
-from dataset_tools.pose.looks import looks
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values 0..1
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -24,12 +24,12 @@ NORMAL = ((np.arange(256, dtype=np.float32)[:, None] / 255 - MEAN) / STD)[None] 
 GRID = 16  # networks take 16 n + 1 pixels
 
 
-class Poser:
+class PoseEstimator:
     """Finds people in RGB frames.
 
     weights: a `*.pt` by `pose_net.save_network`, or a checkpoint in OpenPifPaf's own format (`*.pkl`).
     long_edge: px that a frame's longer side is scaled to; 0 leaves frames as they are.
-    Thresholds of the decoder are process-wide in OpenPifPaf: the Poser made last sets them.
+    Thresholds of the decoder are process-wide in OpenPifPaf: the PoseEstimator made last sets them.
 
     Raises UserError for weights that are missing, broken, of another kind, or that would run code, and for a layout
     that they can't give: body25 has feet, which only whole-body weights find.
@@ -71,23 +71,23 @@ class Poser:
         for people, _ in self.found(self.begin(frames)):
             yield people
 
-    def begin(self, frames: Iterable[np.ndarray]) -> Ahead:
+    def begin(self, frames: Iterable[np.ndarray]) -> Prefetcher:
         """Start both threads; what is `found` in what this returns is what is in `frames`. The network turns to the frames
         that were begun next as soon as it has seen these, while their last people are found."""
-        scaled = ahead(to_network(batch, self.long_edge) for batch in batched(frames, self.batch_size))
-        return ahead(self._seen(scaled))
+        scaled = prefetch(to_network(batch, self.long_edge) for batch in batched(frames, self.batch_size))
+        return prefetch(self._seen(scaled))
 
-    def found(self, begun: Ahead) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What `people` yields, of frames that were begun before, each with the people's colours, see `looks.looks`."""
+    def found(self, begun: Prefetcher) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What `people` yields, of frames that were begun before, each with the people's colours, see `appearance.appearance`."""
         with closing(begun):
             for images, fields, shrink, offset in begun:
                 for image, annotations in zip(images.permute(0, 2, 3, 1).numpy(), self.decode(fields), strict=True):
                     keypoints = np.array([a.data for a in annotations], np.float64).reshape(-1, self.joints, 3)
-                    colours = looks(image, keypoints)
+                    colours = appearance(image, keypoints)
                     keypoints[..., :2] = (keypoints[..., :2] - offset + 0.5) * shrink - 0.5
                     yield self._in_layout(keypoints), colours
 
-    def _seen(self, scaled: Ahead) -> Iterator[tuple]:
+    def _seen(self, scaled: Prefetcher) -> Iterator[tuple]:
         with closing(scaled):
             for images, shrink, offset in scaled:
                 yield images, self.decode.fields(images), shrink, offset
