@@ -37,7 +37,7 @@ def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]
     }
     dealt |= {"systems": systems, "clips": clips, "headphones": bool(params.headphones_right)}
     store = Store(layout.stage("listen") / "study.db")
-    secret = store.begin(dealt | {"sounds": sounds.fingerprint(layout, params.split, systems["coherence"], clips)})
+    secret = store.begin(dealt | {"sounds": sounds.study_key(layout, params.split, systems["coherence"], clips)})
     files = {s: file_name(secret, s) for s in stimuli}
     folder = layout.stage("listen") / "media"
     if not all((folder / name).is_file() for name in files.values()):
