@@ -50,8 +50,8 @@ class Params(TrainingParams):
     def __post_init__(self):
         super().__post_init__()
         require(
-            self.discriminator in ("", "vggish", "demo"),
-            f"embedding must be vggish, demo or empty, found '{self.discriminator}'",
+            self.embedding in ("", "vggish", "demo"),
+            f"embedding must be vggish, demo or empty, found '{self.embedding}'",
         )
         require(self.scored_clips >= 1, f"scored_clips must be at least 1, found {self.scored_clips}")
         require(self.decoder in ("own", "istft"), f"decoder must be own or istft, found '{self.decoder}'")
