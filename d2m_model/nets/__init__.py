@@ -1,1 +1,1 @@
-"""Networks. Each takes and gives tensors with named axes and knows nothing of files or training."""
+"""Networks. Each maps tensors with named axes to tensors; none reads files or trains."""

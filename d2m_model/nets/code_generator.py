@@ -1,6 +1,6 @@
-"""Code generators G_vq (paper section 3.2, Tables 8 and 9): motion and visual features to continuous codes f_vq.
+"""Code generators G_vq (paper section 3.2, Tables 8 and 9): from motion and visual features to continuous codes f_vq.
 
-Shapes: 64 is the size of a codebook entry, L the number of codes of the window (344 high, 1378 low for 2 s).
+Shapes: 64 is the length of a codebook entry; L is the number of codes in a window (for 2 s: 344 high, 1378 low).
 """
 
 import torch
@@ -10,27 +10,27 @@ from torch.nn import functional as F
 from d2m_model.nets.cpu.fast_convolution import FastConv1d
 from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
 
-SIGMA = 100.0  # the tanh is scaled by it; the paper calls this crucial for stability
+SIGMA = 100.0  # scale of the final tanh; the paper calls it crucial for stability
 
-# (kernel, stride, channels) of each printed convolution; a residual stack follows all but those marked.
+# (kernel, stride, channels) of each convolution in the paper. A residual stack follows each, except those in NO_STACK.
 TABLE_8 = ((6, 2, 32), (41, 2, 64), (41, 1, 128), (41, 1, 256), (41, 1, 512), (40, 1, 64))
 TABLE_9 = (
     (6, 2, 32), (4, 1, 64), (40, 2, 128), (40, 1, 256), (40, 1, 512), (40, 1, 1024), (40, 1, 1024), (40, 1, 64),
 )  # fmt: skip
 TABLES = {"high": TABLE_8, "low": TABLE_9}
 NO_STACK = {"high": (5,), "low": (6, 7)}  # layers that no residual stack follows
-# Of the released program. Every convolution pads by 1 with zeros; the low generator's also by these with reflections,
-# which brings 2048 values to the 1045 that its last Linear expects (and the 3072 of TikTok's to 1301).
+# The released program pads every convolution with 1 zero. Its low generator also pads with these reflections: 2048 values
+# become the 1045 that its last Linear expects (and TikTok's 3072 become 1301).
 RELEASED_LOW_PADS = (3, 32, 64, 64, 64, 64, 64, 64)
-RELEASED_BARE = {"high": (0,), "low": (0, 7)}  # its convolutions that no LeakyReLU comes before
-RELEASED_LENGTHS = {"high": 2058, "low": 2048}  # that the fused condition is brought to, for windows of 2 s
-GENRES, GENRE_WIDTH = 10, 256  # of AIST++, whose generators are also told the dance's genre
+RELEASED_BARE = {"high": (0,), "low": (0, 7)}  # convolutions without a LeakyReLU before them
+RELEASED_LENGTHS = {"high": 2058, "low": 2048}  # outputs of the first Linear, for windows of 2 s
+GENRES, GENRE_WIDTH = 10, 256  # genre embedding of the generators for AIST++
 
 
 class PaperCodeGenerator(nn.Module):
-    """Tables 8 and 9 as printed, with batch normalisation and length-keeping reflection padding.
+    """Tables 8 and 9 as printed, with batch normalisation and reflection padding that keeps the length.
 
-    The fused condition is a Linear layer's 4·L outputs, which the two strided convolutions bring to L.
+    A Linear maps the condition to 4·L values; the two strided convolutions bring them to L.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class PaperCodeGenerator(nn.Module):
 
 
 class ReleasedCodeGenerator(nn.Module):
-    """The released program's generators, parameters named as in its checkpoints.
+    """The released program's generators, with the parameter names of its checkpoints.
 
-    A Linear brings the condition to 2058 (high) or 2048 (low) values. For windows of another length than 2 s, which the
-    program does not know, high begins with four values more for each further code, and low ends in more codes.
-    The TikTok low generator was released without that Linear and cannot run; here it has one.
-    genres: how many the genre embedding knows (AIST++: 10), 0 for none.
+    A Linear maps the condition to 2058 (high) or 2048 (low) values. The released program knows windows of 2 s only; for
+    longer ones the first Linear of `high` gives four more values per further code, and the last Linear of `low` gives more codes.
+    The TikTok low generator was released without the first Linear and cannot run; here it has one.
+    genres: number of genres in the genre embedding (AIST++: 10); 0 for no embedding.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class ReleasedCodeGenerator(nn.Module):
             self.fc = nn.Linear(length, codes)
 
     def forward(self, condition: torch.Tensor, genre: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, D), and (B,) genres 0.. where there are any -> (B, 64, L); high within ±sigma."""
+        """condition (B, D) and, with a genre embedding, genre (B,) from 0 -> (B, 64, L); `high` is within ±sigma."""
         if genre is not None:
             condition = torch.cat([condition, self.genre_embed(genre)], dim=1)
         codes = self.model(self.lin(condition).unsqueeze(1))
@@ -110,9 +110,9 @@ class ReleasedCodeGenerator(nn.Module):
 
 
 class TemporalCodeGenerator(nn.Module):
-    """`fixed`: hidden vectors per frame, conditioned by the visual feature, brought to code rate and refined there.
+    """Generator of the preset `fixed`: one hidden vector per frame plus the visual feature, resampled to the code rate and refined.
 
-    Fully convolutional, so any length works: T frames give L = T·735 // hop codes.
+    It is fully convolutional, so any length works: T frames give L = T·735 // hop codes.
     """
 
     def __init__(

@@ -8,21 +8,21 @@ from torch import nn
 
 
 class Quantised(NamedTuple):
-    """What a codebook makes of latents."""
+    """The result of quantising latents."""
 
     codes: torch.Tensor
     """(B, L) int64: index of the nearest entry."""
     vectors: torch.Tensor
-    """(B, width, L): those entries; the gradient passes straight through to the input."""
+    """(B, width, L): the nearest entries; the gradient passes straight through to the input."""
     commit: torch.Tensor
-    """Scalar: mean squared distance of the input to its entries, whose gradient pulls the input only."""
+    """Scalar: mean squared distance from the input to its entries; the gradient reaches the input only."""
 
 
 class Codebook(nn.Module):
-    """`k` (bins, width): the entries, and the only tensor in the state dict, as in JukeBox.
+    """`k` (bins, width): the entries. It is the only tensor in the state dict, as in JukeBox.
 
-    Learning keeps a moving average of how many vectors each entry takes (`k_elem`) and of their sum (`k_sum`); an
-    entry that takes fewer than `dead_code_threshold` is placed on a random vector of the current batch. No gradient reaches `k`.
+    Learning keeps moving averages of how many vectors are nearest to each entry (`k_elem`) and of their sum (`k_sum`). An entry
+    with fewer than `dead_code_threshold` vectors is moved to a random vector of the batch. No gradient reaches `k`.
     """
 
     def __init__(self, bins: int, width: int, *, decay: float = 0.99, dead_code_threshold: float = 1.0):
@@ -38,7 +38,7 @@ class Codebook(nn.Module):
         return len(self.k)
 
     def nearest(self, x: torch.Tensor) -> torch.Tensor:
-        """Indices (N,) of the entries nearest to the vectors x (N, width), Euclidean; equal distances take the first."""
+        """Indices (N,) of the entries nearest to the vectors x (N, width), by Euclidean distance; of equal ones the first."""
         # |x - k|^2 without |x|^2, which is the same for every entry.
         return (self.k.square().sum(1) - 2 * x @ self.k.T).argmin(1)
 
@@ -47,7 +47,7 @@ class Codebook(nn.Module):
         return F.embedding(codes, self.k).transpose(1, 2)
 
     def forward(self, z: torch.Tensor) -> Quantised:
-        """Quantise z (B, width, L) with the entries as they are."""
+        """Quantise z (B, width, L); the entries stay as they are."""
         x = z.transpose(1, 2).reshape(-1, z.shape[1])
         with torch.no_grad():
             codes = self.nearest(x).view(z.shape[0], z.shape[2])
@@ -57,17 +57,17 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def start(self, z: torch.Tensor, rng: torch.Generator) -> None:
-        """Place every entry on a random vector of z (B, width, L)."""
+        """Move every entry to a random vector of z (B, width, L)."""
         self.k.copy_(self._draw(z.transpose(1, 2).reshape(-1, z.shape[1]), rng))
         self.k_sum.copy_(self.k)
         self.k_elem.fill_(1.0)
 
     @torch.no_grad()
     def learn(self, z: torch.Tensor, codes: torch.Tensor, rng: torch.Generator) -> dict[str, torch.Tensor]:
-        """One moving-average step with the vectors z (B, width, L) and the codes (B, L) they got.
+        """One moving-average step on the vectors z (B, width, L) and their codes (B, L).
 
-        rng: CPU generator for the restarts. Gives `used` (entries with at least one vector in this batch), `entropy`
-        (nats, of the codes in this batch) and `revived` (entries restarted).
+        rng: CPU generator for the restarts. Returns `used` (entries with at least one vector in this batch), `entropy`
+        (nats, of the codes in this batch) and `revived` (restarted entries).
         """
         x, flat = z.transpose(1, 2).reshape(-1, z.shape[1]), codes.reshape(-1)
         counts = torch.bincount(flat, minlength=self.bins).to(x)
@@ -85,21 +85,21 @@ class Codebook(nn.Module):
         }
 
     def learning_state(self) -> dict[str, torch.Tensor]:
-        """The moving averages, which the state dict leaves out."""
+        """The moving averages, which are not in the state dict."""
         return {"k_sum": self.k_sum, "k_elem": self.k_elem}
 
     def load_learning_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Continue from what `learning_state` gave."""
+        """Set the moving averages to a result of `learning_state`."""
         self.k_sum.copy_(state["k_sum"])
         self.k_elem.copy_(state["k_elem"])
 
     def restore_learning(self, tokens: int) -> None:
-        """Moving averages for a codebook loaded without them, as if each batch had `tokens` vectors, evenly spread."""
+        """Set the moving averages of a codebook that was loaded without them, as if each batch had `tokens` vectors, evenly spread."""
         self.k_elem.fill_(tokens / self.bins)
         self.k_sum.copy_(self.k * (tokens / self.bins))
 
     def _draw(self, x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """(bins, width): random distinct rows of x (N, width); with fewer rows than bins, repeats with a little noise."""
+        """(bins, width): random distinct rows of x (N, width); where N is less than bins, rows repeat with a little noise."""
         if len(x) < self.bins:
             x = x.repeat(-(-self.bins // len(x)), 1)
             x = x + torch.randn(x.shape, generator=rng).to(x) * 0.01 / x.shape[1] ** 0.5

@@ -1,6 +1,6 @@
 """Convolution blocks of JukeBox's autoencoders (Dhariwal et al. 2020, section 3).
 
-Attribute names and nesting give the state-dict keys of the published checkpoint, so the `model` attributes stay.
+Attribute names and nesting give the state-dict keys of the published checkpoint, so attributes must stay called `model`.
 """
 
 import torch
@@ -12,7 +12,7 @@ from d2m_model.nets.cpu import row_convolution
 DILATION_GROWTH = 3
 
 PIECE = 2048
-"""Rows of 32 channels: 256 KB, which a core's cache holds with what is made of them."""
+"""Rows of a piece. With 32 channels they take 256 KB, so that a core's cache holds the input and the results."""
 
 
 class ResidualConv(nn.Module):
@@ -32,12 +32,12 @@ class ResidualConv(nn.Module):
         return x + self.model(x)
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
-        """The same of rows (L, width), which change in place; see `row_convolution`."""
+        """`forward` on rows (L, width), changed in place; see `row_convolution`."""
         return row_convolution.residual(x, self.model)
 
 
 class ResidualStack(nn.Module):
-    """`depth` residual convolutions with dilations 1, 3, 9, ...; falling instead of rising in decoders."""
+    """`depth` residual convolutions with dilations 1, 3, 9, ...; in decoders the dilations fall instead of rising."""
 
     def __init__(self, width: int, depth: int, *, falling: bool = False):
         super().__init__()
@@ -49,9 +49,9 @@ class ResidualStack(nn.Module):
         return self.model(x)
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
-        """The same of rows (L, width): a piece at a time, which stays in the processor's cache, with what it sees on either side."""
+        """`forward` on rows (L, width), in pieces that fit the processor's cache, each with its receptive field on either side."""
         made, reach = torch.empty_like(x), sum(block.model[1].dilation[0] for block in self.model)
-        size = max(PIECE, 4 * reach)  # deep stacks see far
+        size = max(PIECE, 4 * reach)  # deep stacks have a large receptive field
         for start in range(0, len(x), size):
             first = max(0, start - reach)
             piece = x[first : start + size + reach].clone()
@@ -62,7 +62,7 @@ class ResidualStack(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """(B, channels_in, L) to (B, channels_out, L / 2**halvings), each halving rounding down."""
+    """(B, channels_in, L) to (B, channels_out, L / 2**halvings); each halving rounds down."""
 
     def __init__(self, channels_in: int, channels_out: int, halvings: int, width: int, depth: int):
         super().__init__()
@@ -75,7 +75,7 @@ class DownBlock(nn.Module):
         self.model = nn.Sequential(*stages, nn.Conv1d(width, channels_out, 3, padding=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, channels_in, L), halved and halved again."""
+        """(B, channels_in, L) to (B, channels_out, L / 2**halvings)."""
         return self.model(x)
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
@@ -101,7 +101,7 @@ class UpBlock(nn.Module):
         self.model = nn.Sequential(nn.Conv1d(channels, width, 3, padding=1), *stages)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, channels, L), doubled and doubled again."""
+        """(B, channels, L) to (B, channels, L * 2**doublings)."""
         return self.model(x)
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
@@ -114,19 +114,19 @@ class UpBlock(nn.Module):
 
 
 def doubled_output(x: torch.Tensor, rise: nn.ConvTranspose1d, out: nn.Conv1d) -> torch.Tensor:
-    """out(rise(x)) of x (B, C, L) as one transposed convolution to (B, 1, 2 L): equal but for rounding.
+    """out(rise(x)) for x (B, C, L), computed as one transposed convolution to (B, 1, 2 L); equal up to rounding.
 
-    rise: kernel 4, stride 2, padding 1; out: kernel 3, padding 1, one channel. Nothing non-linear is between them, and
-    the 64 channels that `rise` makes at the full rate cost as much time and memory as the rest of a small decoder.
+    rise: kernel 4, stride 2, padding 1; out: kernel 3, padding 1, one channel. There is no non-linearity between them. The
+    64 channels of `rise` at the full rate would cost as much time and memory as the rest of a small decoder.
     """
     length = 2 * x.shape[2]
     kernel = F.conv1d(rise.weight, out.weight, padding=2)  # (C, 1, 6)
-    taps = torch.einsum("oct,c->t", out.weight, rise.bias)  # what the bias of `rise` gives through each tap of `out`
+    taps = torch.einsum("oct,c->t", out.weight, rise.bias)  # the bias of `rise`, seen through each tap of `out`
     if row_convolution.takes(x):
         y = torch.stack([row_convolution.spread(one.t(), kernel[:, 0], out.bias + taps.sum()) for one in x])[:, None]
     else:
         y = F.conv_transpose1d(x, kernel, out.bias + taps.sum(), stride=2, padding=2)
-    # `out` pads with zeros where the joint kernel goes on into the samples that `rise` cuts off on either side.
+    # At both ends `out` pads with zeros, but the joint kernel reads the samples that `rise` cuts off: subtract these.
     before = torch.einsum("bi,ic,oc->bo", x[:, :, 0], rise.weight[:, :, 0], out.weight[:, :, 0]) + taps[0]
     after = torch.einsum("bi,ic,oc->bo", x[:, :, -1], rise.weight[:, :, 3], out.weight[:, :, 2]) + taps[2]
     return y - F.pad(before[:, :, None], (0, length - 1)) - F.pad(after[:, :, None], (length - 1, 0))

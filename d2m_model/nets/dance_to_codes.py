@@ -1,4 +1,4 @@
-"""The generator of D2M-GAN: from a dance and its visual feature to codes, as a preset and a level make it."""
+"""The generator of D2M-GAN: from a dance and its visual feature to codes, for each preset and level."""
 
 from collections.abc import Sequence
 
@@ -16,20 +16,20 @@ from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
 VISUAL = 2048  # I3D, RGB and flow
 EMBEDDING = 64  # length of a codebook entry
-WITHIN = 4.0  # spreads of the codebook: where a placed net ends in a tanh, this far from the mean
-SHARPENING = 10.0  # lets Adam, whose steps are all of one size, change the sharpness by orders of magnitude
+WITHIN = 4.0  # scale of the tanh with codebook_init, in standard deviations of the codebook
+SHARPENING = 10.0  # lets Adam, whose steps have a fixed size, change the sharpness by orders of magnitude
 
 
 class DanceToCodes(nn.Module):
     """G: motion encoder and code generator of one preset and level, from a dance and its visual feature to codes.
 
-    frames: T of a training window. `fixed` takes any T later, `paper` and `released` only this one.
-    joints: J of the pose layout, for keypoints; or steps: R, for SMPL motion with R steps a video frame.
-    genres: names of those that `released` is told, as the published program tells the true ones; empty: none.
-    width: multiplies the channels (1 = as published); lengths along which a network
-    convolves, and the Linear layers that make them, stay.
-    codebook (bins, 64): places `fixed`'s output on the scale of the entries; needed only to begin training, where it
-    is not given `bins` says how many entries it will have.
+    frames: T of a training window. `fixed` later accepts any T, `paper` and `released` only this one.
+    joints: J of the pose layout, for keypoints. steps: R, for SMPL motion with R steps per video frame. One of them is given.
+    genres: for `released`, the names of the genres that condition it, as in the published program; empty: no condition.
+    width: multiplies the channels (1 = as published), but not the lengths along which a network convolves, nor the Linear
+    layers that make these.
+    codebook (bins, 64): scales the output with codebook_init; needed only at the start of training. Without it, `bins` is the
+    number of entries.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class DanceToCodes(nn.Module):
             book = torch.eye(bins, EMBEDDING) if codebook is None else codebook
             self.register_buffer("centre", book.mean(0) if preset.scaled else torch.zeros(EMBEDDING))
             self.register_buffer("spread", book.std() if preset.scaled else torch.ones(()))
-            # At first no entry is much likelier for its place than another, though some lie far from the centre.
+            # At first all entries are about equally likely, although some lie far from the centre.
             farness = (book - book.mean(0)).square().sum(1).std().clamp(min=1e-3)
             self.sharpness = nn.Parameter(-farness.log() / SHARPENING)
             self.register_buffer("prior", torch.zeros(len(book)))
@@ -78,13 +78,13 @@ class DanceToCodes(nn.Module):
 
     @property
     def stream(self) -> str:
-        """The stream of a shard that it reads: 'pose' or 'motion'."""
+        """The stream of the shards that this network reads: 'pose' or 'motion'."""
         return "motion" if self.steps else "pose"
 
     def genre_index(self, names: Sequence[str]) -> torch.Tensor | None:
-        """(B,) int64: the genres' places among those that it is told; None where it is told none.
+        """(B,) int64 indices of the genres; None for a network without genres.
 
-        Raises UserError for a genre it does not know.
+        Raises UserError for an unknown genre.
         """
         for name in names if self.genres else ():
             if name not in self.genres:
@@ -104,9 +104,9 @@ class DanceToCodes(nn.Module):
     ) -> torch.Tensor:  # fmt: skip
         """Continuous codes f_vq (B, 64, L).
 
-        dance: one dancer's keypoints (B, T, J, 3) in px, gaps filled, all zero where there is nobody; or, of a network
-        with steps, SMPL motion (B, T, R, 219). size: (width, height) of the picture in px, numbers or (B, 1, 1, 1).
-        visual (B, 2048). genre: (B,) of `genre_index`.
+        dance: keypoints (B, T, J, 3) of one dancer in px, with gaps filled, all zero without a dancer; or, for a network with
+        steps, SMPL motion (B, T, R, 219). size: (width, height) of the picture in px, as numbers or (B, 1, 1, 1).
+        visual: (B, 2048). genre: (B,), from `genre_index`. Raises ValueError for a T that the preset cannot take.
         """
         temporal = self.preset.generator == "temporal"
         if dance.shape[1] != self.frames and not (temporal and self.preset.encoder == "temporal"):
@@ -122,7 +122,7 @@ class DanceToCodes(nn.Module):
         return self.centre[:, None] + self.spread * x if self.preset.codebook_init else x
 
     def _features(self, dance: torch.Tensor, size: tuple) -> torch.Tensor:
-        """What the motion encoder reads, (B, T or T·R, D)."""
+        """Input of the motion encoder, (B, T or T·R, D)."""
         body = self.preset.features == "body"
         if self.steps:
             motion = dance.flatten(1, 2)
@@ -131,26 +131,27 @@ class DanceToCodes(nn.Module):
 
     @torch.no_grad()
     def set_code_prior(self, codes: torch.Tensor) -> None:
-        """Take how often each entry occurs from real codes (N,); only a placed net uses it."""
+        """Set the prior of the entries to their frequencies in real codes (N,). Does nothing without codebook_init."""
         if self.preset.codebook_init:
             counts = torch.bincount(codes.flatten(), minlength=len(self.prior)).float() + 1
             self.prior.copy_((counts / counts.sum()).log())
 
     def logits(self, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-        """Log-odds (B, L, bins) of each codebook entry (bins, 64) at codes (B, 64, L): the largest is looked up.
+        """Logits (B, L, bins) of the codebook's entries (bins, 64) at continuous codes (B, 64, L).
 
-        Minus the squared distance, so that the largest is the nearest entry; a placed net learns how sharply it falls, and
-        adds how often real music has each entry, so that it starts from there.
+        A logit is minus the squared distance, so the nearest entry has the largest. With codebook_init the distance is scaled
+        by a learned sharpness, and the log-frequency of the entry in real music is added.
         """
         x = codes.transpose(1, 2)
-        distance = codebook.square().sum(1) - 2 * x @ codebook.T  # |x|² is the same for every entry
+        distance = codebook.square().sum(1) - 2 * x @ codebook.T  # without |x|², which is the same for every entry
         return self.prior - (SHARPENING * self.sharpness).exp() * distance if self.preset.codebook_init else -distance
 
     def look_up(self, codes: torch.Tensor, codebook: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-        """What is decoded for generated codes (B, 64, L): the likeliest entries (B, 64, L), or the preset's soft mean,
-        whose weights are the softmax of logits / temperature.
+        """Decoder input (B, 64, L) for generated codes (B, 64, L): the likeliest entries or, with soft_lookup, the mean of all
+        entries weighted by softmax(logits / temperature).
 
-        The hard lookup is straight-through (van den Oord et al., 2017): entries forwards, generated codes backwards.
+        The hard lookup is straight-through (van den Oord et al., 2017): the forward pass gives the entries, the backward pass
+        the gradient of the generated codes.
         """
         logits = self.logits(codes, codebook)
         if self.preset.soft_lookup:

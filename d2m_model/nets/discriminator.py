@@ -24,10 +24,10 @@ class DiscriminatorConfig:
     """Channels of the first six convolutions; the seventh gives the score, 1 channel."""
     first_kernel: int = 15
     scales: int = 3
-    """Blocks: the first sees the input, each further one the input averaged down by 2 once more."""
+    """Number of blocks: the first reads the input, each further one the input averaged down by 2 once more."""
 
     def scaled(self, factor: float) -> "DiscriminatorConfig":
-        """The same block with every width multiplied and rounded to a multiple of 4 (the groups need it)."""
+        """This config with every width multiplied by `factor` and rounded to a multiple of 4, as the groups need."""
         widths = tuple(max(4, 4 * round(width * factor / 4)) for width in self.widths)
         return DiscriminatorConfig(widths=widths, first_kernel=self.first_kernel, scales=self.scales)
 
@@ -39,7 +39,7 @@ DISCRIMINATORS = {
 
 
 def discriminator_config(preset: str = "paper", *, width: float = 1.0, scales: int = 3) -> DiscriminatorConfig:
-    """Sizes of a preset, widths times `width`, with 1 to 3 scales. Raises ValueError for other values."""
+    """Sizes of a preset with its widths multiplied by `width` and with 1 to 3 scales. Raises ValueError for other values."""
     if preset not in DISCRIMINATORS:
         raise ValueError(f"discriminator preset must be one of {', '.join(DISCRIMINATORS)}, found '{preset}'")
     if not 1 <= scales <= 3:
@@ -71,7 +71,7 @@ class DiscriminatorBlock(nn.Module):
         self.model = nn.ModuleDict({f"layer_{i}": layer for i, layer in enumerate(layers)})
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Score map (B, 1, ceil(T / 256)) and the six feature maps before it, of x (B, channels, T), T at least 8."""
+        """Score map (B, 1, ceil(T / 256)) and the six feature maps before it, for x (B, channels, T), T at least 8."""
         features = []
         for layer in self.model.values():
             x = layer(x)
@@ -80,14 +80,14 @@ class DiscriminatorBlock(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """`config.scales` blocks, on the input and on it averaged down by 2 and by 4. Judges windows, not whole inputs."""
+    """`config.scales` blocks: on the input, and on the input averaged down by 2 and by 4. Each scores windows, not whole inputs."""
 
     def __init__(self, config: DiscriminatorConfig, channels: int = 1):
         super().__init__()
         self.model = nn.ModuleDict({f"disc_{i}": DiscriminatorBlock(config, channels) for i in range(config.scales)})
 
     def forward(self, x: torch.Tensor) -> tuple[list[torch.Tensor], list[list[torch.Tensor]]]:
-        """Per scale the score map (B, 1, T_i) and the list of feature maps (B, C, T), of x (B, channels, T)."""
+        """For x (B, channels, T): per scale the score map (B, 1, T_i), and per scale the list of feature maps (B, C, T)."""
         scores, features = [], []
         for index, block in enumerate(self.model.values()):
             if index:

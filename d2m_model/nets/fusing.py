@@ -1,4 +1,4 @@
-"""What of a network's weights can be computed once when it is done with training: the same output, less to do each time."""
+"""Precomputes what a trained network's weights allow, so that each forward pass does less; the output stays the same."""
 
 from torch import nn
 from torch.nn.utils import parametrize
@@ -7,16 +7,16 @@ from d2m_model.nets.cpu.fast_convolution import FastConv1d
 
 
 def fuse_for_inference(net: nn.Module) -> nn.Module:
-    """Replace every normalised weight g·v/|v| in `net` by its value, transform those of large convolutions
-    (`fast_convolution`), in place, and give `net` back.
+    """Replace every normalised weight g·v/|v| in `net` by its value and transform the weights of large convolutions
+    (`fast_convolution`). Changes `net` in place and returns it.
 
-    For networks that only generate: a folded one can't go on training as it did, nor load a checkpoint of training.
+    For networks that only generate: a fused network cannot be trained on, nor load a training checkpoint.
     """
     for module in net.modules():
         if parametrize.is_parametrized(module, "weight"):
             weight = module.weight.detach()
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-            # Torch leaves a weight that was not trained as a plain attribute, which .to(device) and state_dict() overlook.
+            # Torch leaves a frozen weight as a plain attribute, which .to(device) and state_dict() overlook.
             module.weight = nn.Parameter(weight, requires_grad=False)
         if isinstance(module, FastConv1d):
             module.fuse_for_inference()

@@ -1,7 +1,7 @@
-"""A decoder that works at the codes' rate and ends in an inverse STFT, in the way of Vocos (Siuzdak, ICLR 2024).
+"""A decoder that works at the code rate and ends in an inverse STFT, like Vocos (Siuzdak, ICLR 2024).
 
-JukeBox's decoder rises to the waveform by convolutions, the last of which run at the full sample rate; this one computes one
-frame of an STFT for each code, which costs a fifth of the time.
+JukeBox's decoder upsamples to the waveform by convolutions, and the last of them run at the full sample rate. This one
+computes one STFT frame per code, which takes a fifth of the time.
 """
 
 import dataclasses
@@ -12,22 +12,22 @@ import torch
 from torch import nn
 
 LOUDEST = math.log(100.0)
-"""Of a magnitude's logarithm, so that no exponential can run away (Vocos)."""
+"""Upper bound of a log-magnitude, so that the exponential stays finite (Vocos)."""
 CONTEXT = 8
-"""Codes that the first convolution reads for a frame."""
+"""Kernel of the first convolution, in codes."""
 KERNEL = 7
 MOST = {"width": 1 << 13, "depth": 1 << 7, "overlap": 1 << 6}
-"""Of each size in a file."""
+"""Upper bound of each size, so that a damaged file cannot ask for a huge network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IstftConfig:
-    """Sizes; the defaults are Vocos' own."""
+    """Sizes of the decoder; the defaults are those of Vocos."""
 
     width: int = 512
     depth: int = 8
     overlap: int = 4
-    """STFT frames that cover a moment: the transform is this many hops long."""
+    """Length of the transform in hops."""
 
     def __post_init__(self):
         for name, most in MOST.items():
@@ -43,12 +43,12 @@ class IstftConfig:
 
     @property
     def reach(self) -> int:
-        """Codes on either side of a code, at most, in whose sound it is heard."""
+        """Receptive field: how many codes away, at most, a code changes the audio."""
         return CONTEXT // 2 + KERNEL // 2 * self.depth + self.overlap
 
 
 class ConvNeXt(nn.Module):
-    """A ConvNeXt block (Liu et al., 2022) along time: (B, L, width) -> the same."""
+    """A ConvNeXt block (Liu et al., 2022) along time, on (B, L, width)."""
 
     def __init__(self, width: int, scale: float):
         super().__init__()
@@ -66,8 +66,8 @@ class ConvNeXt(nn.Module):
 class IstftDecoder(nn.Module):
     """Latents (B, emb, L), L at least `overlap`, to a waveform (B, 1, L * hop).
 
-    The STFT's frames stand where two codes meet, L + 1 of them, so that the sound begins with the first code and ends with the
-    last. polar: of a frame magnitudes and phases are made, as Vocos does, else real and imaginary parts.
+    The STFT has L + 1 frames, centred on the borders between codes, so that the audio begins with the first code and ends with
+    the last. polar: the network predicts magnitudes and phases, like Vocos; else real and imaginary parts.
     """
 
     def __init__(self, emb: int, hop: int, config: IstftConfig, *, polar: bool = True):
@@ -80,7 +80,7 @@ class IstftDecoder(nn.Module):
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """The waveform (B, 1, L * hop) of latents z (B, emb, L)."""
+        """Latents z (B, emb, L) to a waveform (B, 1, L * hop)."""
         x = self.first(self.into(z).transpose(1, 2))
         for block in self.blocks:
             x = block(x)

@@ -1,7 +1,7 @@
 """JukeBox's three-level VQ-VAE (Dhariwal et al. 2020), with the state-dict layout of its published checkpoint.
 
-The levels are three independent autoencoders of the waveform with hops of 8, 32 and 128 samples. D2M-GAN generates the
-codes of level 2 ("high") or level 1 ("low") and leaves the decoding to this network.
+The levels are three independent autoencoders of the waveform, with hops of 8, 32 and 128 samples. D2M-GAN generates codes of
+level 2 ("high") or level 1 ("low"), which this network decodes.
 """
 
 import dataclasses
@@ -19,24 +19,24 @@ from dataset_tools.lib.core.timebase import HOPS
 
 JUKEBOX_LEVELS = (0, 1, 2)
 HALVINGS = (3, 2, 2)
-"""log2 of the downsampling that each level adds to the one below it."""
+"""log2 of the downsampling that each level adds to the level below."""
 
 
 MOST = {"width": 1 << 14, "depth": 1 << 8, "bins": 1 << 20, "emb_width": 1 << 14, "multipliers": 1 << 6}
-"""Of each size; what blocks are made of grows with the depth before any weight does."""
+"""Upper bound of each size, so that a damaged file cannot ask for a huge network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VqVaeConfig:
-    """Sizes; the defaults are the published network's."""
+    """Sizes of the network; the defaults are the published ones."""
 
     width: int = 32
     depth: int = 4
     multipliers: tuple[int, ...] = (2, 1, 1)
-    """Per level, times width and depth."""
+    """Factor of width and depth for each level."""
     bins: int = 2048
     emb_width: int = 64
-    """Channels of the latents, and length of a codebook entry."""
+    """Channels of the latents and length of a codebook entry."""
 
     def __post_init__(self):
         if (
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The latents of a waveform x (B, 1, S)."""
+        """Waveform x (B, 1, S) to latents (B, emb_width, S // hop)."""
         if row_convolution.takes(x):
             return torch.stack([self._rows(one) for one in x])
         for block in self.level_blocks:
@@ -94,7 +94,7 @@ class Decoder(nn.Module):
         self.out = nn.Conv1d(emb, 1, 3, padding=1)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """The waveform (B, 1, L * hop) of latents z (B, emb_width, L)."""
+        """Latents z (B, emb_width, L) to a waveform (B, 1, L * hop)."""
         *stages, (stack, rise) = self.level_blocks[0].model
         if row_convolution.takes(z):
             return doubled_output(torch.stack([self._rows(one) for one in z]), rise, self.out)
@@ -116,7 +116,7 @@ class Decoder(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """The three codebooks, under the name that the published checkpoint gives them."""
+    """The three codebooks, named as in the published checkpoint."""
 
     def __init__(self, config: VqVaeConfig):
         super().__init__()
@@ -126,8 +126,8 @@ class Bottleneck(nn.Module):
 class JukeboxVQVAE(nn.Module):
     """Encoders, codebooks and decoders of levels 0, 1 and 2; audio is (B, S) within -1..1 at 22 050 Hz.
 
-    A level has L = S // hop codes for S samples (hop 8, 32, 128) and gives L * hop samples back. istft: {level: sizes} of those
-    whose codes an inverse STFT plays in the place of JukeBox's decoder.
+    A level encodes S samples into L = S // hop codes (hop 8, 32, 128) and decodes them into L * hop samples. istft: {level:
+    sizes} of the levels with an inverse-STFT decoder instead of JukeBox's.
     """
 
     def __init__(self, config: VqVaeConfig | None = None, istft: Mapping[int, IstftConfig] | None = None):
@@ -141,7 +141,7 @@ class JukeboxVQVAE(nn.Module):
             self.put_istft(level, sizes)
 
     def put_istft(self, level: int, sizes: IstftConfig) -> None:
-        """An untrained inverse STFT in the place of a level's decoder, on the same device."""
+        """Replace a level's decoder by an untrained inverse-STFT decoder on the same device."""
         device = self.codebook(level).k.device
         self.decoders[level] = IstftDecoder(self.config.emb_width, HOPS[level], sizes).to(device)
         self.istft[level] = sizes
@@ -151,7 +151,7 @@ class JukeboxVQVAE(nn.Module):
         return self.bottleneck.level_blocks[level]
 
     def latents(self, audio: torch.Tensor, level: int) -> torch.Tensor:
-        """Encoder output (B, 64, L) of audio (B, S), before quantisation."""
+        """Encoder output (B, 64, L) for audio (B, S), before quantisation."""
         return self.encoders[level](audio[:, None])
 
     def quantise(self, z: torch.Tensor, level: int) -> Quantised:
@@ -160,7 +160,7 @@ class JukeboxVQVAE(nn.Module):
 
     @torch.no_grad()
     def encode(self, audio: torch.Tensor, level: int) -> torch.Tensor:
-        """Codes (B, L) int64 of audio (B, S)."""
+        """Audio (B, S) to codes (B, L) int64."""
         return self.quantise(self.latents(audio, level), level).codes
 
     def embed(self, codes: torch.Tensor, level: int) -> torch.Tensor:
@@ -168,16 +168,16 @@ class JukeboxVQVAE(nn.Module):
         return self.codebook(level).embed(codes)
 
     def decode_latents(self, z: torch.Tensor, level: int) -> torch.Tensor:
-        """Audio (B, L * hop) of latents or entries z (B, 64, L); differentiable in z."""
+        """Latents or codebook entries z (B, 64, L) to audio (B, L * hop); differentiable in z."""
         return self.decoders[level](z)[:, 0]
 
     @torch.no_grad()
     def decode(self, codes: torch.Tensor, level: int) -> torch.Tensor:
-        """Audio (B, L * hop) of codes (B, L)."""
+        """Codes (B, L) to audio (B, L * hop)."""
         return self.decode_latents(self.embed(codes, level), level)
 
     def take_level(self, other: "JukeboxVQVAE", level: int) -> None:
-        """Copy one level's encoder, codebook and decoder from a network of the same sizes."""
+        """Copy the encoder, codebook and decoder of one level from a network of the same sizes."""
         if level in other.istft:
             self.put_istft(level, other.istft[level])
         for mine, theirs in (
@@ -188,5 +188,5 @@ class JukeboxVQVAE(nn.Module):
             mine[level].load_state_dict(theirs[level].state_dict())
 
     def whole_hops(self, audio: torch.Tensor, level: int) -> torch.Tensor:
-        """The part of audio (B, S) that the codes of a level cover: (B, L * hop)."""
+        """Audio (B, S) cut to whole hops of a level: (B, L * hop)."""
         return audio[:, : audio.shape[1] // HOPS[level] * HOPS[level]]

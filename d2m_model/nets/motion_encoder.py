@@ -1,7 +1,7 @@
-"""Motion encoders G_m (paper section 3.2, Table 7): dance motion to a feature that the code generator reads.
+"""Motion encoders G_m (paper section 3.2, Table 7): from dance motion to features for the code generator.
 
-`paper` and `released` make one vector of a fixed-length window. `fixed` keeps time: one hidden vector per video frame,
-any number of frames, which is what lets a kick land on the frame where the foot does.
+`paper` and `released` map a window of fixed length to one vector. `fixed` maps any number of video frames to one vector per
+frame, so that a drum hit can fall on the frame of a step.
 """
 
 import torch
@@ -12,7 +12,7 @@ from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, pape
 
 
 class PaperMotionEncoder(nn.Module):
-    """Table 7 as printed: convolutions over time, coordinates as channels, batch normalisation, one output channel."""
+    """Table 7 as printed: convolutions over time with coordinates as channels, batch normalisation, one output channel."""
 
     def __init__(self, frames: int, coordinates: int, width: float = 1.0):
         super().__init__()
@@ -41,7 +41,7 @@ class PaperMotionEncoder(nn.Module):
 
 
 class ReleasedMotionEncoder(nn.Module):
-    """The released program's encoder: a Linear per frame, then frames as channels; names as in its checkpoints."""
+    """The released program's encoder: a Linear per frame, then convolutions with frames as channels; names as in its checkpoints."""
 
     def __init__(self, frames: int, coordinates: int, width: float = 1.0):
         super().__init__()
@@ -64,12 +64,12 @@ class ReleasedMotionEncoder(nn.Module):
         self.features = 1024
 
     def forward(self, pose: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) coordinates, T the number of frames it was built for -> (B, 1024)."""
+        """(B, T, D) coordinates -> (B, 1024); T is the number of frames that the encoder was built for."""
         return self.lin2(self.model(self.lin1(pose))).squeeze(1)
 
 
 class TemporalMotionEncoder(nn.Module):
-    """`fixed`: dilated convolutions over frames that keep time; receptive field 1.5 s to either side."""
+    """Encoder of the preset `fixed`: dilated convolutions that keep the number of frames; receptive field 1.5 s to either side."""
 
     def __init__(self, coordinates: int, width: float = 1.0, dropout: float = 0.1):
         super().__init__()

@@ -1,8 +1,8 @@
-"""Motion features: keypoints in pixels to what the motion encoders read, whoever dances, wherever, however large.
+"""Motion features: from keypoints in pixels, or SMPL motion, to the input of the motion encoders.
 
-Music follows how a body moves, not where the camera saw it, so `body_features` takes out place and size and adds
-velocities. Joints nobody saw are filled from their own neighbours in time; a window without a dancer is all zeros.
-Where a corpus has the body's own motion (SMPL: translation, then 24 rotation matrices), `smpl_features` does the same.
+Music follows how a body moves, not where it stands in the picture. So `body_features` removes position and size and adds
+velocities. Missing joints are interpolated in time; a window without a dancer is all zeros. `smpl_features` does the same for
+corpora with SMPL motion (a translation and 24 rotation matrices per step).
 """
 
 import numpy as np
@@ -10,22 +10,22 @@ import torch
 
 from dataset_tools.lib.core.timebase import FPS
 
-# Left and right keypoints of each pose layout that change places in a mirror.
+# Number of joints -> pairs of left and right keypoints, which a mirror exchanges.
 MIRROR_PAIRS = {
     17: ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
     25: ((2, 5), (3, 6), (4, 7), (9, 12), (10, 13), (11, 14), (15, 16), (17, 18), (19, 22), (20, 23), (21, 24)),
 }
 
 
-# The same of the SMPL body's 24 joints.
+# The same for the 24 joints of the SMPL body.
 SMPL_PAIRS = ((1, 2), (4, 5), (7, 8), (10, 11), (13, 14), (16, 17), (18, 19), (20, 21), (22, 23))
 
 
 def fill_missing(pose: np.ndarray) -> np.ndarray:
-    """Fill unseen joints (confidence 0) linearly between the frames in which they were seen.
+    """Interpolate missing joints (confidence 0) linearly between the frames in which they were seen.
 
-    pose (T, J, 3) x px, y px, confidence -> the same shape; confidences stay as they were. A joint never seen takes
-    the mean place of the body's seen joints in each frame, so that it moves with the body and adds no motion of its own.
+    pose (T, J, 3): x px, y px, confidence. Returns the same shape; confidences do not change. A joint that was never seen gets
+    the mean position of the other joints in each frame, so that it moves with the body and adds no motion of its own.
     """
     filled = np.array(pose, np.float32)
     frames = np.arange(len(filled))
@@ -45,7 +45,7 @@ def fill_missing(pose: np.ndarray) -> np.ndarray:
 
 
 def mirrored(pose: np.ndarray, width: float) -> np.ndarray:
-    """The dance in a mirror: pose (..., J, 3) in a picture `width` px wide, left and right joints exchanged."""
+    """Pose (..., J, 3) in a picture `width` px wide, mirrored: x is flipped, left and right joints are exchanged."""
     order = np.arange(pose.shape[-2])
     for left, right in MIRROR_PAIRS[len(order)]:
         order[[left, right]] = order[[right, left]]
@@ -55,7 +55,7 @@ def mirrored(pose: np.ndarray, width: float) -> np.ndarray:
 
 
 def mirrored_motion(motion: np.ndarray) -> np.ndarray:
-    """SMPL motion (..., 219) in a mirror: x is turned round, left and right joints are exchanged."""
+    """SMPL motion (..., 219), mirrored: x is flipped, left and right joints are exchanged."""
     order, flip = np.arange(24), np.array([-1, 1, 1], np.float32)
     for left, right in SMPL_PAIRS:
         order[[left, right]] = order[[right, left]]
@@ -64,9 +64,9 @@ def mirrored_motion(motion: np.ndarray) -> np.ndarray:
 
 
 def smpl_features(motion: torch.Tensor, rate: int) -> torch.Tensor:
-    """Features of the `fixed` preset: SMPL motion (B, M, 219) at `rate` steps a second -> (B, M, 463).
+    """Features of the preset `fixed`: SMPL motion (B, M, 219) at `rate` steps a second -> (B, M, 463).
 
-    Place relative to the window's mean (3) and rotation matrices (216), the velocity of all of them per 0.1 s (219), and
+    Position relative to the window's mean (3), rotation matrices (216), the velocity of all of these per 0.1 s (219), and
     its magnitude for the body and each joint (25).
     """
     motion = torch.cat([motion[..., :3] - motion[..., :3].mean(dim=1, keepdim=True), motion[..., 3:]], dim=-1)
@@ -76,18 +76,18 @@ def smpl_features(motion: torch.Tensor, rate: int) -> torch.Tensor:
 
 
 def _velocity(values: torch.Tensor, rate: int) -> torch.Tensor:
-    """Change per 0.1 s of values (B, T, ...) at `rate` a second, as central differences: less noise than neighbours'
-    differences, and no shift in time."""
+    """Change per 0.1 s of values (B, T, ...) at `rate` a second. Central differences: less noise than differences of
+    neighbours, and no shift in time."""
     before = torch.cat([values[:, :1], values[:, :-1]], dim=1)
     after = torch.cat([values[:, 1:], values[:, -1:]], dim=1)
     return (after - before) * (rate / 2 * 0.1)
 
 
 def body_features(pose: torch.Tensor) -> torch.Tensor:
-    """Features of the `fixed` preset: (B, T, J, 3) filled keypoints -> (B, T, 6·J).
+    """Features of the preset `fixed`: keypoints (B, T, J, 3) with gaps filled -> (B, T, 6·J).
 
-    Per joint: place relative to the window's mean body in body heights (2), velocity in body heights per 0.1 s (2),
-    its magnitude (1), and whether it was seen (1). All zeros where nobody was seen.
+    Per joint: position relative to the mean of the window, in body heights (2), velocity in body heights per 0.1 s (2),
+    its magnitude (1), and whether the joint was seen (1). All zeros for a window without a dancer.
     """
     seen = (pose[..., 2:] > 0).float()
     anyone = (seen.sum(dim=(1, 2, 3)) > 0).float()[:, None, None, None]
@@ -101,9 +101,9 @@ def body_features(pose: torch.Tensor) -> torch.Tensor:
 
 
 def plain_coordinates(pose: torch.Tensor, width: torch.Tensor | float, height: torch.Tensor | float) -> torch.Tensor:
-    """Features of the `paper` and `released` presets: (B, T, J, 3) keypoints -> (B, T, 3·J), x and y within -1..1.
+    """Features of the presets `paper` and `released`: keypoints (B, T, J, 3) -> (B, T, 3·J), x and y within -1..1.
 
-    width, height: of the picture in px, numbers or (B, 1, 1, 1). Joints never seen stay zero in all three values.
+    width, height: size of the picture in px, as numbers or (B, 1, 1, 1). Missing joints stay zero in all three values.
     """
     x, y, confidence = pose.split(1, dim=-1)
     known = (x != 0) | (y != 0) | (confidence > 0)

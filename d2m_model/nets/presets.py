@@ -1,9 +1,7 @@
-"""The three presets of D2M-GAN and the variants of each: what differs between them, as data.
+"""The three presets of D2M-GAN, as data. The network that they configure is in `nets/dance_to_codes.py`.
 
-The network that they name is `nets/dance_to_codes.py`.
-
-`paper` is Tables 7 to 11 and Eq. 2 to 8 as printed, `released` the authors' published program, `fixed` what we ship.
-A variant (nets/variants.py) is a preset plus the few lines that differ.
+`paper` is Tables 7 to 11 and Eq. 2 to 8 as printed. `released` is the authors' published program. `fixed` is this project's own.
+A variant (nets/variants.py) is a preset with a few fields changed.
 """
 
 import dataclasses
@@ -21,7 +19,7 @@ class LossWeights:
     adversarial: float = 1.0
     feature: float = 3.0
     latent: float = 0.0
-    """L1 to the encoder's continuous output; only the released program has it."""
+    """L1 distance to the encoder's continuous output; only the released program has it."""
     code: float = 15.0
     wave: float = 40.0
     mel: float = 15.0
@@ -29,48 +27,48 @@ class LossWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a preset is made of."""
+    """One preset."""
 
     name: str
     weights: LossWeights = field(default_factory=LossWeights)
     motion: bool = True
     visual: bool = True
     encoder: str = "paper"
-    """Motion encoder: 'paper' (Table 7: one value a frame), 'released' (frames as channels: one vector), or 'temporal' (a
-    vector for each frame)."""
+    """Motion encoder: 'paper' (Table 7: one value per frame), 'released' (frames as channels: one vector), or 'temporal' (one
+    vector per frame)."""
     generator: str = "paper"
-    """Code generator: 'paper', 'released' (both unfold one vector into time by a Linear), or 'temporal' (frames become
-    codes in place)."""
+    """Code generator: 'paper' or 'released' (a Linear maps one vector to a sequence), or 'temporal' (the sequence of frames is
+    resampled to the code rate)."""
     features: str = "coordinates"
-    """What the encoder reads of the motion: its 'coordinates', as published, or 'body': without place and size, with
-    velocities (nets/motion_features.py)."""
+    """Input of the motion encoder: 'coordinates', as published, or 'body': without position and size, with velocities
+    (nets/motion_features.py)."""
     codebook_init: bool = False
-    """Begins the generator where the codebook's entries lie and are likely: its output is given their mean and spread,
-    the logits their prior and a sharpness that is learnt."""
+    """Initialise the generator from the codebook: its output is scaled to the mean and spread of the entries, and its logits
+    get the entries' frequencies as a prior and a learned sharpness."""
     scaled: bool = True
-    """The generator's tanh is scaled by σ = 100; of a placed one, its output is given the codebook's mean and spread."""
+    """Scale the generator's tanh by σ = 100 or, with codebook_init, its output to the mean and spread of the codebook."""
     code_loss: str = "l1"
-    """'l1' to the ground truth's codebook entries (Eq. 4), or 'cross_entropy' over distances to all entries."""
+    """'l1' to the codebook entries of the real music (Eq. 4), or 'cross_entropy' over the distances to all entries."""
     straight_through: bool = True
-    """Do the wave and mel losses reach the generator through the codebook lookup?"""
+    """Whether the gradients of the wave and mel losses reach the generator through the codebook lookup."""
     discriminate_entries: bool = False
-    """Do the discriminators see what will be decoded (`look_up`: entries, or their soft mean), or the continuous codes,
-    which they can tell from real ones by not being entries?"""
+    """Whether the discriminators read the decoder's input (`look_up`: entries, or their soft mean) or the continuous codes,
+    which they can tell from real ones because they are no entries."""
     soft_lookup: bool = False
-    """What is decoded: the likeliest entries, or the mean of all entries weighted by their probabilities. Where the
-    music's phase and chords can't be known from the dance, the likeliest entry is mostly the commonest one, and its
-    beats are lost; the mean keeps them."""
+    """Decode the mean of all entries, weighted by their probabilities, instead of the likeliest entry. The dance does not
+    determine the music's phase and chords, so the likeliest entry is mostly the commonest one, and beats are lost; the mean
+    keeps them."""
     temperatures: Mapping[str, float] = field(default_factory=dict)
-    """Level -> temperature of that mean's weights where music is made; 1 where none is given, as in training. Chosen on the
-    demo's training clips (benchmarks/lookup_temperature.py): a mean of few entries sounds more like music."""
+    """Level -> softmax temperature of the soft lookup when music is generated; 1 by default, as in training. Chosen on the
+    demo's training clips (benchmarks/lookup_temperature.py): a mean of fewer entries sounds more like music."""
     code_order: str = "time"
-    """How (B, 64, L) codes become one channel for the discriminators: 'time' (entry after entry), 'channel' (the
-    released program's: all times of channel 0, then of channel 1, ...), or 'none' (64 channels, no reshape)."""
+    """How codes (B, 64, L) become one channel for the discriminators: 'time' (entry after entry), 'channel' (as in the
+    released program: all times of channel 0, then of channel 1, ...), or 'none' (64 channels, no reshape)."""
     balanced: bool = False
-    """Is a λ the share of a term in the gradient at the codes (see training/balance.py) or, as published, the factor of
-    its value?"""
+    """Whether a λ is the share of its term in the gradient at the codes (training/balance.py) or, as published, the factor of
+    the term's value."""
     discriminator: str = "paper"
-    """Sizes: 'paper' or 'released'."""
+    """Sizes of the discriminators: 'paper' or 'released'."""
     scales: int = 3
     """Number k of discriminators."""
 
@@ -91,8 +89,8 @@ PRESETS = {
 
 
 def preset_of(name: str, variant: str = "full") -> Preset:
-    """The preset `name`, or the one that `variant` names (`paper.no_mel`), with the lines of that variant. Raises UserError
-    for an unknown one of either."""
+    """The preset `name`, or the one that `variant` names (`paper.no_mel`), with the changes of that variant. Raises UserError
+    for an unknown preset or variant."""
     name = variant.partition(".")[0] if "." in variant else name
     if name not in PRESETS:
         raise UserError(f"unknown preset '{name}' of d2m_gan; known: {', '.join(PRESETS)}")

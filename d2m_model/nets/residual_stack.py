@@ -16,7 +16,7 @@ def widen(channels: int, width: float) -> int:
 
 
 class SameConv1d(nn.Module):
-    """Convolution that maps length L to ceil(L / stride), whatever the kernel; reflection padding, zeros when L is short."""
+    """Convolution that maps length L to ceil(L / stride) for any kernel. It pads by reflection, with zeros where L is too short."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1):
         super().__init__()
@@ -32,7 +32,7 @@ class SameConv1d(nn.Module):
 
 
 class PaperResidualBlock(nn.Module):
-    """One block of Table 10 with batch normalisation after each convolution: LReLU, k3 dilated, LReLU, k1, + shortcut."""
+    """One block of Table 10: LReLU, dilated k3, LReLU, k1, plus a shortcut; batch normalisation after each convolution."""
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()
@@ -52,13 +52,13 @@ class PaperResidualBlock(nn.Module):
 
 
 class ReleasedResidualBlock(nn.Module):
-    """The released program's block: weight norm, no batch norm; parameter names as in its checkpoints."""
+    """The released program's block: weight normalisation instead of batch normalisation; names as in its checkpoints."""
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()
         self.block = nn.Sequential(
             nn.LeakyReLU(SLOPE),
-            nn.Identity(),  # where the checkpoints count a layer that pads
+            nn.Identity(),  # the released program has a padding layer here, which its checkpoints count
             weight_norm(FastConv1d(channels, channels, 3, dilation=dilation, padding=dilation, padding_mode="reflect")),
             nn.LeakyReLU(SLOPE),
             weight_norm(PointConv1d(channels, channels, 1)),
@@ -71,7 +71,7 @@ class ReleasedResidualBlock(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    """Pre-normalised residual block of the `fixed` preset: time keeps its length, any length works."""
+    """Pre-normalised residual block of the preset `fixed`; it keeps the length, and any length works."""
 
     def __init__(self, channels: int, dilation: int, dropout: float = 0.0):
         super().__init__()
@@ -95,5 +95,5 @@ def paper_stack(channels: int) -> list[nn.Module]:
 
 
 def released_stack(channels: int) -> list[nn.Module]:
-    """Four blocks, dilations 1, 3, 9, 27, as the released program has."""
+    """Four blocks, dilations 1, 3, 9, 27, as in the released program."""
     return [ReleasedResidualBlock(channels, d) for d in (1, 3, 9, 27)]

@@ -1,6 +1,6 @@
-"""Every variant of the paper's Tables 2 to 6: the lines of a preset that it changes, and what that means.
+"""The variants of the paper's Tables 2 to 6: which fields of a preset each changes, and what that means.
 
-A name is that of a variant, `no_mel`, of the preset that params.yaml gives, or `<preset>.<variant>`, as `paper.no_mel`.
+A name is `<variant>`, such as `no_mel`, for the preset in params.yaml, or `<preset>.<variant>`, such as `paper.no_mel`.
 """
 
 from collections.abc import Mapping
@@ -10,29 +10,29 @@ from typing import Any
 from dataset_tools.lib.core.errors import UserError
 
 PRIOR = "prior"
-"""What stands in a variant's place where the prior makes the music, and no variant of D2M-GAN."""
+"""The name of a model that is the prior and no variant of D2M-GAN."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A preset plus the few lines that differ."""
+    """A preset with a few fields changed."""
 
     tables: tuple[int, ...]
-    """The paper's tables that have it."""
+    """The paper's tables that show it."""
     differs: str
-    """From the variant `full`."""
+    """How it differs from the variant `full`."""
     change: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `Preset`."""
+    """Changed fields of `Preset`."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """Fields of `LossWeights`."""
+    """Changed fields of `LossWeights`."""
     seconds: int | None = None
-    """Length of a training window, where it is not to be d2m_gan.seconds of params.yaml."""
+    """Length of a training window, overriding d2m_gan.seconds of params.yaml."""
     fine_tuned: bool = True
-    """Heard through the synthesizer's fine-tuned decoder, or through the VQ-VAE's own?"""
+    """Whether the synthesizer's fine-tuned decoder plays the codes, or the VQ-VAE's own."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """Preset -> what is particular about the variant there."""
+    """Preset -> what is special about the variant in this preset."""
     same: Mapping[str, str] = field(default_factory=dict)
-    """Preset -> why the variant trains and plays there exactly what `full` does."""
+    """Preset -> why the variant is identical to `full` in this preset."""
 
 
 SILENT = "its losses on decoded sound have no gradient"
@@ -64,7 +64,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 def variant_of(name: str) -> Variant:
-    """The variant called `name`, of whatever preset. Raises UserError, with the known names, where there is none."""
+    """The variant of a name, with or without a preset. Raises UserError, with the known names, for an unknown one."""
     variant = name.partition(".")[2] or name
     if variant not in VARIANTS:
         raise UserError(f"unknown variant '{variant}' of d2m_gan; known: {', '.join(VARIANTS)}")
@@ -72,7 +72,7 @@ def variant_of(name: str) -> Variant:
 
 
 def listing() -> str:
-    """The variants, one a line: name, tables, what differs from `full`, and what is particular in some preset."""
+    """The variants, one per line: name, tables, difference from `full`, and what is special in some preset."""
     lines = []
     for name, variant in VARIANTS.items():
         tables = "Table " + ", ".join(map(str, variant.tables)) if len(variant.tables) < 6 else "Tables 1 to 6"

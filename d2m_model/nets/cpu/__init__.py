@@ -1,1 +1,1 @@
-"""Convolutions and memory as a CPU does them fast: equal to torch's but for rounding."""
+"""Fast convolutions, products and memory handling for CPUs; results equal torch's up to rounding."""

@@ -1,12 +1,12 @@
 """Convolutions with fewer multiplications, for a CPU: minimal filtering (Winograd, 1980; Lavin and Gray, 2016).
 
-N samples of input give S = N - k + 1 outputs of a kernel of k taps as A [(G w) ⊙ (B x)]: one multiplication per row of B
-instead of k per output, and equal but for rounding. Over channels ⊙ is a matrix product, so B and G are paid once per
-channel. Short kernels: Toom and Cook's points 0, ±1, ±2, ±1/2, ∞, N = 8 (k = 3: 1.33 multiplications an output). Long
-ones: the Fourier transform with N = 64, three real multiplications per frequency (k = 41: 3.96).
+N input samples give S = N - k + 1 outputs of a kernel with k taps as A [(G w) ⊙ (B x)]: one multiplication per row of B
+instead of k per output, and the same result up to rounding. Over channels, ⊙ is a matrix product, so B and G are applied once
+per channel. Short kernels use the points of Toom and Cook, 0, ±1, ±2, ±1/2, ∞, with N = 8 (k = 3: 1.33 multiplications per
+output). Long kernels use the Fourier transform with N = 64, three real multiplications per frequency (k = 41: 3.96).
 
-x is kept as rows (B, L, C), one a time step: whatever the dilation, pieces of it are whole rows, and the products are of
-large matrices. Outside, (B, C, L) is a view of them, which `PointConv1d` and what works element by element preserve.
+x is stored as rows (B, L, C), one per time step. So for any dilation a piece consists of whole rows, and the products are of
+large matrices. The (B, C, L) outside is a view of the rows; `PointConv1d` and element-wise operations keep this layout.
 """
 
 from functools import lru_cache
@@ -23,11 +23,11 @@ POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
 SHORT, LONG = (3, 4, 5), range(32, 49)
 FOURIER = 64  # samples
 WORTH_SHORT, WORTH_LONG = 256 * 256, 128 * 64
-"""Inputs times outputs from which on the transforms cost less than they save."""
+"""Smallest product of input and output channels at which the transforms cost less than they save."""
 
 
 class FastConv1d(nn.Conv1d):
-    """nn.Conv1d of one group; where it is trained, or folded, in float32 on a CPU, and large, by minimal filtering."""
+    """nn.Conv1d of one group. Large ones use minimal filtering in float32 on a CPU, in training and after `fuse_for_inference`."""
 
     def __init__(self, *sizes: int, **options):
         super().__init__(*sizes, **options)
@@ -37,8 +37,8 @@ class FastConv1d(nn.Conv1d):
         self.taps: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, O, L) of x (B, C, L), as nn.Conv1d gives but for rounding."""
-        weight = self.weight  # computed anew at each access where it is normalised
+        """x (B, C, L) to (B, O, L), equal to nn.Conv1d up to rounding."""
+        weight = self.weight  # a normalised weight is computed at each access
         trained = torch.is_grad_enabled() and weight.requires_grad
         if not (self.worthwhile and _plain(x) and (trained or self.taps is not None)):
             return self._conv_forward(x, weight, self.bias)
@@ -55,16 +55,16 @@ class FastConv1d(nn.Conv1d):
         return rows.unflatten(0, (plan.batch, plan.outputs)).transpose(1, 2)
 
     def fuse_for_inference(self) -> None:
-        """Transform the weight, which will not change any more, once and for all."""
+        """Transform the weight once; it must not change afterwards."""
         if self.worthwhile:
             self.taps = transformed(self.weight.detach().cpu())
 
 
 class PointConv1d(nn.Conv1d):
-    """nn.Conv1d of kernel 1 as a product of matrices, which on a CPU keeps rows as they are."""
+    """nn.Conv1d with kernel 1 as a matrix product, which on a CPU keeps the layout in rows."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, O, L) of x (B, C, L), as nn.Conv1d gives but for rounding."""
+        """x (B, C, L) to (B, O, L), equal to nn.Conv1d up to rounding."""
         if not _plain(x):
             return self._conv_forward(x, self.weight, self.bias)
         rows = Linear.apply(x.transpose(1, 2).flatten(0, 1), self.weight[:, :, 0], self.bias)
@@ -76,11 +76,11 @@ def _plain(x: torch.Tensor) -> bool:
 
 
 class Filtered(torch.autograd.Function):
-    """The convolution of a `TilePlan`; its gradients are the same products, transposed."""
+    """The convolution of a `TilePlan`. Its gradients are the same products, transposed."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, plan: "TilePlan") -> torch.Tensor:
-        """(B · outputs, O) of x (B, C, L), weight (O, C, k) and bias (O,)."""
+        """x (B, C, L), weight (O, C, k) and bias (O,) to rows (B · outputs, O)."""
         pieces, taps = plan.pieces(x), transformed(weight)
         ctx.save_for_backward(pieces, taps)
         ctx.plan = plan
@@ -88,7 +88,7 @@ class Filtered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, onto: torch.Tensor):
-        """Gradients of x, weight and bias from that of the rows, (B · outputs, O)."""
+        """Gradients of x, weight and bias from the gradient of the rows, (B · outputs, O)."""
         (pieces, taps), plan = ctx.saved_tensors, ctx.plan
         (_, outputs, channels), of_weight = taps.shape, matrices(plan.kernel)[2]
         seen = plan.spread(onto)
@@ -99,18 +99,18 @@ class Filtered(torch.autograd.Function):
 
 
 def filtered(pieces: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor, plan: "TilePlan") -> torch.Tensor:
-    """(B · outputs, O) of `TilePlan.pieces` (R, P, C) and `transformed` taps (R, O, C)."""
+    """Rows (B · outputs, O) from `TilePlan.pieces` (R, P, C) and `transformed` taps (R, O, C)."""
     return plan.joined(products(pieces, taps)).add_(bias)
 
 
 def transformed(weight: torch.Tensor) -> torch.Tensor:
-    """(O, C, k) -> (R, O, C): what a kernel's taps multiply with."""
+    """G w: a weight (O, C, k) in the transformed domain, (R, O, C)."""
     outputs, channels, kernel = weight.shape
     return product(matrices(kernel)[2], weight.reshape(-1, kernel)).view(-1, outputs, channels)
 
 
 class TilePlan(NamedTuple):
-    """How a convolution of x (B, C, L) is cut into P pieces, each for S outputs that are `dilation` apart."""
+    """How a convolution of x (B, C, L) is cut into P pieces, each with S outputs that are `dilation` apart."""
 
     batch: int
     channels: int
@@ -118,26 +118,26 @@ class TilePlan(NamedTuple):
     kernel: int
     dilation: int = 1
     mirrored: int = 0
-    """Samples by which x goes on as its reflection, on either side."""
+    """Samples of reflection padding on either side."""
 
     @property
     def outputs(self) -> int:
-        """Length of what the convolution gives."""
+        """Length of the convolution's output."""
         return self.length + 2 * self.mirrored - (self.kernel - 1) * self.dilation
 
     @property
     def tiles(self) -> int:
-        """Pieces along the length, for each of the places between dilated samples."""
+        """Pieces along the length, for each of the `dilation` offsets."""
         return -(-self.outputs // (len(matrices(self.kernel)[0]) * self.dilation))
 
     def pieces(self, x: torch.Tensor) -> torch.Tensor:
-        """B x: (R, P, C); P is batch, tiles and the places between dilated samples."""
+        """B x: (R, P, C), where P runs over batch, tiles and offsets."""
         into = matrices(self.kernel)[1]
         found = x.transpose(1, 2).flatten(0, 1).index_select(0, places(self)[0])
         return (into @ found.view(into.shape[1], -1)).view(len(into), -1, self.channels)
 
     def joined(self, made: torch.Tensor) -> torch.Tensor:
-        """A m: (B · outputs, O) of m (R, P, O)."""
+        """A m: m (R, P, O) to rows (B · outputs, O)."""
         y = (matrices(self.kernel)[0] @ made.view(len(made), -1)).view(-1, made.shape[2])
         return y.index_select(0, places(self)[1])
 
@@ -156,7 +156,7 @@ class TilePlan(NamedTuple):
             .view(taken, self.batch, self.tiles, self.dilation, self.channels)
             .permute(1, 2, 0, 3, 4)
         )
-        further = -(-taken // step) - 1  # tiles that a piece reaches over into
+        further = -(-taken // step) - 1  # following tiles that a piece overlaps
         x = found.new_empty(self.batch, self.tiles + further, step, self.dilation, self.channels)
         x[:, : self.tiles], x[:, self.tiles :] = found[:, :, :step], 0
         for ahead in range(1, further + 1):
@@ -171,8 +171,8 @@ class TilePlan(NamedTuple):
 
 @lru_cache(maxsize=256)
 def places(plan: TilePlan) -> tuple[torch.Tensor, ...]:
-    """Row numbers: of x's rows for each sample of each piece; of the pieces' outputs for each output, and the other way
-    round; and which of the pieces' outputs are no output, for they lie beyond the end."""
+    """Four index tensors: the row of x for each sample of each piece; the piece's output for each output; the output for each
+    piece's output; and the pieces' outputs beyond the end, which are no outputs."""
     back, into, _ = matrices(plan.kernel)
     with torch.inference_mode(False):
         batch, tile, between = torch.meshgrid(
@@ -191,26 +191,26 @@ def places(plan: TilePlan) -> tuple[torch.Tensor, ...]:
 
 @lru_cache
 def matrices(kernel: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(A (S, R), B (R, N), G (R, k)) for a kernel of k taps."""
+    """A (S, R), B (R, N) and G (R, k) for a kernel of k taps."""
     found = _toom_cook(kernel) if kernel in SHORT else _fourier(kernel)
-    with torch.inference_mode(False):  # kept for trainings too, whoever asked first
+    with torch.inference_mode(False):  # the cached tensors serve training, too
         return tuple(torch.from_numpy(np.ascontiguousarray(m, np.float32)) for m in found)
 
 
 def _toom_cook(kernel: int) -> tuple[np.ndarray, ...]:
-    """Polynomials multiplied at points; B follows from A, G and what a convolution is."""
+    """Multiply polynomials by their values at `POINTS`; B follows from A, G and the definition of a convolution."""
     taken = len(POINTS) + 1
     step = taken - kernel + 1
     back = np.vander([*POINTS, 0], step, increasing=True).T
     of_weight = np.vander([*POINTS, 0], kernel, increasing=True)
-    back[:, -1], of_weight[-1] = np.eye(step)[-1], np.eye(kernel)[-1]  # at infinity the highest power is left
+    back[:, -1], of_weight[-1] = np.eye(step)[-1], np.eye(kernel)[-1]  # at infinity only the highest power counts
     products = np.einsum("sr,rj->sjr", back, of_weight).reshape(step * kernel, taken)
     wanted = np.array([np.eye(taken)[s + j] for s in range(step) for j in range(kernel)])  # y[s] = Σ w[j] x[s + j]
     return back, np.linalg.lstsq(products, wanted, rcond=None)[0], of_weight
 
 
 def _fourier(kernel: int) -> tuple[np.ndarray, ...]:
-    """Spectra multiplied: (a + ib)(c + id) from ac, bd and (a + b)(c + d)."""
+    """Multiply spectra, (a + ib)(c + id) from ac, bd and (a + b)(c + d)."""
     time, back, into, of_weight = np.arange(FOURIER), [], [], []
     for frequency in range(FOURIER // 2 + 1):
         real, imaginary = (f(2 * np.pi * frequency * time / FOURIER) for f in (np.cos, np.sin))

@@ -1,7 +1,7 @@
-"""JukeBox's convolutions without a gradient on a CPU: products of rows, a row being all channels of one moment.
+"""JukeBox's convolutions without gradients on a CPU, as matrix products of rows. A row holds all channels of one time step.
 
-Torch's 1-D convolution of 32 channels over a second of sound reaches a sixth of what a core can do. A kernel of k taps is k products
-of the rows (L, C) with a matrix each, and what lies beside it, ReLU and sum, stays in place. Equal but for rounding.
+Torch's 1-D convolution of 32 channels over a second of audio reaches a sixth of a core's peak. Here a kernel of k taps is k
+products of the rows (L, C), and ReLU and sum work in place. Results equal torch's up to rounding.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def takes(x: torch.Tensor) -> bool:
-    """Whether `x` is for these: float32 on the CPU, where nobody asks for a gradient or another precision."""
+    """Whether these functions can take `x`: float32 on the CPU, without gradients and without autocast."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
@@ -19,7 +19,7 @@ def takes(x: torch.Tensor) -> bool:
 
 
 def same(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
-    """Rows (L, C') of rows (L, C): a convolution that keeps the length, of kernel 1 or 3 and any dilation."""
+    """Rows (L, C) to (L, C'): a convolution that keeps the length, with kernel 1 or 3 and any dilation."""
     taps = conv.weight.permute(2, 1, 0)  # (k, C, C')
     made = torch.addmm(conv.bias, rows, taps[len(taps) // 2])
     reach = conv.dilation[0]
@@ -30,7 +30,7 @@ def same(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
 
 
 def halved(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
-    """Rows (L // 2, C') of rows (L, C): kernel 4, stride 2, padding 1."""
+    """Rows (L, C) to (L // 2, C'): a convolution with kernel 4, stride 2, padding 1."""
     length, channels = len(rows) // 2, rows.shape[1]
     padded = torch.cat([rows.new_zeros(1, channels), rows, rows.new_zeros(1, channels)])[: 2 * length + 2]
     pairs = padded.reshape(length + 1, 2 * channels)
@@ -39,8 +39,8 @@ def halved(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
 
 
 def doubled(rows: torch.Tensor, conv: nn.ConvTranspose1d) -> torch.Tensor:
-    """Rows (2 L, C') of rows (L, C): transposed, kernel 4, stride 2, padding 1."""
-    before, even, odd, after = conv.weight.permute(2, 0, 1)[[3, 1, 2, 0]]  # (C, C') each, by the row that it reads
+    """Rows (L, C) to (2 L, C'): a transposed convolution with kernel 4, stride 2, padding 1."""
+    before, even, odd, after = conv.weight.permute(2, 0, 1)[[3, 1, 2, 0]]  # (C, C') each
     pairs = torch.addmm(torch.cat([conv.bias, conv.bias]), rows, torch.cat([even, odd], 1))
     width = even.shape[1]
     pairs[1:, :width].addmm_(rows[:-1], before)
@@ -49,14 +49,14 @@ def doubled(rows: torch.Tensor, conv: nn.ConvTranspose1d) -> torch.Tensor:
 
 
 def residual(rows: torch.Tensor, block: nn.Sequential) -> torch.Tensor:
-    """`rows` (L, C), changed in place: a residual convolution of `conv_blocks`."""
+    """A residual convolution of `conv_blocks` on rows (L, C), in place."""
     _, wide, _, narrow = block
     hidden = same(rows.relu(), wide).relu_()
     return rows.addmm_(hidden, narrow.weight[:, :, 0].t()).add_(narrow.bias)
 
 
 def spread(rows: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """(2 L,) of rows (L, C): transposed to one channel, stride 2, padding 2, of a kernel (C, 6) and a bias ()."""
+    """Rows (L, C) to (2 L,): a transposed convolution to one channel with kernel (C, 6), bias (), stride 2, padding 2."""
     pairs = rows @ kernel[:, 2:4]
     pairs[:-1] += rows[1:] @ kernel[:, 0:2]
     pairs[1:] += rows[:-1] @ kernel[:, 4:6]
