@@ -1,6 +1,6 @@
-"""D2M-GAN's objective (paper section 3.4): the generator's terms and the discriminators' one, from one batch.
+"""D2M-GAN's objective (paper section 3.4): the terms of the generator and of the discriminators for one batch.
 
-Terms come unweighted, so that curves of different presets compare; `weighted_sum` is Eq. 8.
+Terms are unweighted, so that the curves of different presets can be compared; `weighted_sum` is Eq. 8.
 """
 
 from typing import NamedTuple
@@ -19,35 +19,35 @@ from dataset_tools.lib.core.timebase import HOPS, LEVELS
 
 
 class Target(NamedTuple):
-    """The music a batch of dances should get."""
+    """The real music of a batch of dances."""
 
     codes: torch.Tensor
-    """(B, L) int64: the real music's codes."""
+    """(B, L) int64: its codes."""
     audio: torch.Tensor
-    """(B, S) the real music."""
+    """(B, S)."""
     shifts: torch.Tensor
-    """(B,) int64: sample of `audio` at which the first code begins, -hop..hop (codes sit on the clip's own grid)."""
+    """(B,) int64: sample of `audio` at which the first code begins, -hop..hop (the grid of codes starts at the clip's start)."""
     latents: torch.Tensor | None = None
-    """(B, 64, L): what the encoder made of the music before the codes; needed where `latent` has a weight."""
+    """(B, 64, L): the encoder's output before quantisation; needed where `latent` has a weight."""
 
 
 class Excerpt(NamedTuple):
-    """The part of a batch that is decoded for the wave and mel losses: the decoder is by far the largest cost."""
+    """The part of a batch that is decoded for the wave and mel losses. The decoder is by far the largest cost of a step."""
 
     windows: int
-    """How many of the batch's windows, from the first; 0 decodes none, and there are no such terms."""
+    """Number of decoded windows, from the first; with 0 there are no wave and mel terms."""
     first: int
-    """First code, at least 1, for a window's first and last code may reach over the edge of its audio."""
+    """First code, at least 1, because a window's first and last code may reach beyond its audio."""
     codes: int
     """Number of codes; first + codes < L."""
     discriminator_windows: int = 1_000_000
-    """How many of the batch's windows, from the first, the discriminators read: all unless told."""
+    """Number of windows, from the first, that the discriminators read; all by default."""
 
 
 def as_sequence(codes: torch.Tensor, order: str) -> torch.Tensor:
-    """Codes (B, 64, L) as the discriminators read them: (B, 1, 64·L), or (B, 64, L) for order 'none'.
+    """Codes (B, 64, L) as input of the discriminators: (B, 1, 64·L), or (B, 64, L) for order 'none'.
 
-    'time' puts whole entries one after the other, so that a stretch of it is a stretch of time; 'channel' is a view.
+    'time' concatenates whole entries, so that neighbours are neighbours in time; 'channel' concatenates channels.
     """
     if order == "none":
         return codes
@@ -56,7 +56,7 @@ def as_sequence(codes: torch.Tensor, order: str) -> torch.Tensor:
 
 
 def adversarial_term(scores: list[torch.Tensor]) -> torch.Tensor:
-    """Eq. 2, the generator's side: minus the mean score, averaged over the k discriminators."""
+    """Eq. 2 for the generator: minus the mean score, averaged over the k discriminators."""
     return hinge_generator(scores) / len(scores)
 
 
@@ -66,8 +66,8 @@ def feature_term(real: list[list[torch.Tensor]], fake: list[list[torch.Tensor]])
 
 
 def code_term(net: DanceToCodes, predicted: torch.Tensor, codes: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """Eq. 4: generated codes (B, 64, L) to the ground truth's entries, as L1; or, in `fixed`, the same demand made of
-    the lookup: cross-entropy (nats) of the distances to all entries with the ground truth's codes (B, L)."""
+    """Eq. 4: L1 between generated codes (B, 64, L) and the entries of the real codes (B, L). In the preset `fixed` it is the
+    cross-entropy (nats) of the lookup's logits with the real codes."""
     if net.preset.code_loss == "cross_entropy":
         return F.cross_entropy(net.logits(predicted, codebook).flatten(0, 1), codes.flatten())
     return F.l1_loss(predicted, F.embedding(codes, codebook).transpose(1, 2))
@@ -89,7 +89,7 @@ def weighted_sum(terms: dict[str, torch.Tensor], weights: LossWeights) -> torch.
 
 
 def discriminator_input(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """What the discriminators get to see of generated codes (B, 64, L)."""
+    """Input of the discriminators for generated codes (B, 64, L)."""
     shown = net.look_up(predicted, codebook) if net.preset.discriminate_entries else predicted
     return as_sequence(shown, net.preset.code_order)
 
@@ -97,9 +97,9 @@ def discriminator_input(net: DanceToCodes, predicted: torch.Tensor, codebook: to
 def discriminator_term(
     net: DanceToCodes, discriminator: nn.Module, codebook: torch.Tensor, predicted: torch.Tensor, codes: torch.Tensor
 ) -> torch.Tensor:
-    """Eq. 2, the discriminators' side: hinge loss averaged over the k of them.
+    """Eq. 2 for the discriminators: hinge loss, averaged over the k discriminators.
 
-    predicted (B, 64, L): generated codes, which get no gradient from it; codes (B, L): the real music's.
+    predicted (B, 64, L): generated codes, which get no gradient; codes (B, L): those of the real music.
     """
     real = as_sequence(F.embedding(codes, codebook).transpose(1, 2), net.preset.code_order)
     fake = discriminator_input(net, predicted.detach(), codebook)
@@ -118,10 +118,10 @@ def generator_terms(
     target: Target,
     excerpt: Excerpt,
 ) -> dict[str, torch.Tensor]:
-    """Every term whose weight is not 0, each a scalar. predicted (B, 64, L): what `net` made, before the lookup.
+    """Every term with a weight other than 0, each a scalar. predicted (B, 64, L): output of `net`, before the lookup.
 
-    `released` decodes without gradient, so its wave and mel terms train nothing, as in the published program; an excerpt
-    of 0 windows spares their cost.
+    `released` decodes without a gradient, so its wave and mel terms train nothing, as in the published program. An excerpt
+    of 0 windows saves their cost.
     """
     preset, weights, level = net.preset, net.preset.weights, LEVELS[net.level]
     codebook, terms = vqvae.codebook(level).k, {}

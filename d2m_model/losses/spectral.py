@@ -15,9 +15,9 @@ MEL_FFT, MEL_HOP, MEL_BANDS, MEL_FLOOR = 1024, 256, 128, 1e-5
 
 
 def stft_magnitude(wave: torch.Tensor, n_fft: int, hop: int, window: int) -> torch.Tensor:
-    """Magnitudes (B, n_fft/2 + 1, frames) of waves (B, S), Hann window, frames centred with reflection padding.
+    """STFT magnitudes (B, n_fft/2 + 1, frames) of waves (B, S): Hann window, frames centred with reflection padding.
 
-    S must be over n_fft / 2 samples. The gradient at silence is finite.
+    S must be over n_fft / 2 samples. The gradient is finite for silence, too.
     """
     hann = torch.hann_window(window, device=wave.device, dtype=wave.dtype)
     spectrum = torch.stft(wave, n_fft, hop, window, hann, center=True, pad_mode="reflect", return_complex=True)
@@ -25,11 +25,11 @@ def stft_magnitude(wave: torch.Tensor, n_fft: int, hop: int, window: int) -> tor
 
 
 def multispectral(predicted: torch.Tensor, target: torch.Tensor, power: float) -> torch.Tensor:
-    """Per scale the L2 norm of the magnitude difference, averaged over scales and batch (JukeBox, section 3.3).
+    """L2 norm of the magnitude difference at each scale, averaged over scales and batch (JukeBox, section 3.3).
 
-    predicted, target: (B, S) waves of equal length. power: mean square of the data set's sound, > 0; norms are given
-    relative to the norm that noise of this power has, so that 1 is as far off as silence is from an average window,
-    and quiet windows count for little. (JukeBox measures this norm, its "bandwidth", on the data; Parseval gives it.)
+    predicted, target: waves (B, S) of equal length. power: mean square of the data set's audio, > 0. Each norm is divided by the
+    norm of noise of this power: silence is at about 1 from an average window, and quiet windows count for little. (JukeBox
+    measures this norm, its "bandwidth", on the data; here it follows from Parseval's theorem.)
     """
     terms = []
     for n_fft, hop, window in MULTI_SCALES:
@@ -41,10 +41,10 @@ def multispectral(predicted: torch.Tensor, target: torch.Tensor, power: float) -
 
 
 def log_mel(wave: torch.Tensor) -> torch.Tensor:
-    """log10 mel-spectrogram (B, 128, ceil(S / 256)) of waves (B, S) at 22 050 Hz, magnitudes clamped at 1e-5.
+    """log10 mel spectrogram (B, 128, ceil(S / 256)) of waves (B, S) at 22 050 Hz; magnitudes are clamped at 1e-5.
 
-    n_fft 1024, hop 256, 128 Slaney bands over 0..11 025 Hz, frames padded by reflection so that frame i covers the
-    samples around 256 i + 128: the settings of MelGAN and of D2M-GAN's released program. S must be over 512.
+    n_fft 1024, hop 256, 128 Slaney bands over 0..11 025 Hz, reflection padding; frame i is centred on sample 256 i + 128. These
+    are the settings of MelGAN and of D2M-GAN's released program. S must be over 512.
     """
     tail = -wave.shape[-1] % MEL_HOP
     side = (MEL_FFT - MEL_HOP) // 2
@@ -56,7 +56,7 @@ def log_mel(wave: torch.Tensor) -> torch.Tensor:
 
 
 def mel_l1(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of `log_mel` of two waves (B, S): the paper's mel loss (Eq. 7). Gives a scalar."""
+    """Mean absolute difference between the `log_mel` of two waves (B, S): the paper's mel loss (Eq. 7). Returns a scalar."""
     return F.l1_loss(log_mel(predicted), log_mel(target))
 
 
@@ -64,7 +64,7 @@ def mel_l1(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def mel_filterbank(sample_rate: int, n_fft: int, bands: int) -> np.ndarray:
     """Triangular mel filters (bands, n_fft/2 + 1), float32, over 0..sample_rate/2: Slaney's scale, each filter of unit area.
 
-    Rounded once, at the end; librosa's own float32 is rounded twice.
+    They are computed in float64 and rounded once; with dtype float32 librosa rounds twice.
     """
     import librosa
 
