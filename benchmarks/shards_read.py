@@ -6,7 +6,7 @@ Reads every window of 2 s that starts on a whole second of the training shards. 
 everything is read once before the clock starts. Times are processor time of one process, so that a busy machine changes
 little; `as batch` also copies the windows into the 16 places of a batch, as training does, and bounds what any reader can
 reach. The last table is what arrives in the training process by the clock: files and shards through a torch DataLoader, window by
-window and, as docs/corpora/README.md shows it, batch by batch, with as many workers; then batches that the process reads itself.
+window and, as docs/shards.md shows it, batch by batch, with as many workers; then batches that the process reads itself.
 """
 
 import tempfile
