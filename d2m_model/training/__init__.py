@@ -1,1 +1,1 @@
-"""What every training stage shares: seeds, windows of the shards, curves and checkpoints. Imports no stage."""
+"""What all training stages share: the loop, seeds, windows of the shards, curves and checkpoints. Imports no stage."""

@@ -1,4 +1,4 @@
-"""What only a GPU gains from: bf16 arithmetic and compilation. On the CPU nothing changes, so results stay equal."""
+"""bf16 arithmetic and compilation, which pay off on a GPU only. By default nothing changes on the CPU, so results stay equal."""
 
 import functools
 from typing import Any
@@ -12,26 +12,26 @@ COMPILING = ("auto", "always", "never")
 
 
 def in_bf16(device: torch.device, precision: str) -> bool:
-    """Whether a precision means bf16 on a device: 'auto' does on CUDA devices that have it."""
+    """Whether `precision` means bf16 on this device; 'auto' does on CUDA devices that have it."""
     return precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
 
 
 def accelerate(module: nn.Module, device: torch.device, precision: str = "auto", compiling: str = "auto") -> nn.Module:
-    """Change a module in place; its weights, their names and its outputs stay float32.
+    """Change a module in place and return it. Its weights keep their names, and weights and outputs stay float32.
 
     precision : 'bf16' runs `forward` under autocast; 'auto' does so on CUDA devices that have it.
-    compiling : 'always' compiles it with torch.compile at its first call; 'auto' does so on CUDA. Not where batches are
-        normalised over several processes: torch.compile can't trace what they tell each other.
+    compiling : 'always' compiles the module with torch.compile at its first call; 'auto' does so on CUDA. A module whose batch
+        normalisation is shared between processes is not compiled: torch.compile can't trace their communication.
     """
     cuda = device.type == "cuda"
     if in_bf16(device, precision):
         module.forward = _in_bf16(module.forward, device.type)
     shared = any(isinstance(part, nn.SyncBatchNorm) for part in module.modules())
     if not shared and (compiling == "always" or (compiling == "auto" and cuda)):
-        # In isolation: forwards that share their code, as all under autocast do, would share torch's limit of 8 versions, too.
+        # isolate_recompiles: otherwise all wrapped forwards, which are one code object, would share torch's limit of 8 versions.
         module.compile(dynamic=False, isolate_recompiles=True)
-        # Gradients of several terms are taken through one graph (balance.py): no backward may give away what it reads, also
-        # none that torch finds in its cache of earlier trainings.
+        # balance.py runs several backward passes through one graph, so none may donate its buffers, not even one that torch
+        # finds in its cache of earlier trainings.
         torch._functorch.config.donated_buffer = False
     return module
 

@@ -1,4 +1,4 @@
-"""What training the VQ-VAE and fine-tuning its decoder share: batches of sound at random volumes, and the scores."""
+"""What training the VQ-VAE and fine-tuning its decoder share: batches of audio at random volumes, and the scores."""
 
 import json
 import math
@@ -14,14 +14,14 @@ from d2m_model.training.shard_data import WindowData
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.timebase import HOPS
 
-JITTER = 15  # frames: windows start on whole seconds, so half a second either way reaches every sample
+JITTER = 15  # frames: windows start on whole seconds, so shifts of up to half a second reach every sample
 TEST_SECONDS = 2
-SHOWN = 3  # clips to listen to
+SHOWN = 3  # clips whose reconstruction is kept, to listen to
 
 
 def audio_batch(data: WindowData, seed: int, step: int, size: int, gain: float) -> torch.Tensor:
-    """(B, S) sound of a step, each window at a random volume between `gain` and 1; S is a multiple of 128, the
-    coarsest hop, so that every level gives back as much as it takes."""
+    """Audio (B, S) of a step, each window at a random volume between `gain` and 1. S is a multiple of 128, the coarsest hop, so
+    that every level's reconstruction is as long as its input."""
     audio = data.batch(seed, step, size, JITTER).audio
     gains = mine(gain + (1 - gain) * torch.rand(size, 1, generator=generator(seed, "gain", step)))
     return (gains * audio)[:, : audio.shape[1] // HOPS[-1] * HOPS[-1]]
@@ -33,17 +33,17 @@ def open_test(shards: Path) -> WindowData:
 
 
 def power_of(data: WindowData) -> float:
-    """Mean square of the sound of a split, at least 1e-6."""
+    """Mean square of a split's audio, at least 1e-6."""
     total = sum(float(data.clip_audio(i).double().square().sum()) for i in range(len(data.clips)))
     return max(1e-6, total / sum(data.clip_audio(i).numel() for i in range(len(data.clips))))
 
 
 @torch.no_grad()
 def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> dict[str, float]:
-    """Means over `count` windows, spread evenly: how well a level gives them back, and how its codes are spread.
+    """How well a level reconstructs `count` windows, spread evenly over the data, and how it uses its codebook.
 
-    Keys: spectral_convergence, si_sdr_db, onset_f (see metrics.reconstruction), windows, codes_used, perplexity (of
-    all codes together), codebook_rms (root mean square of the entries' values).
+    Keys: means of spectral_convergence, si_sdr_db and onset_f (see metrics.reconstruction); windows; codes_used; perplexity (of
+    all codes together); codebook_rms (root mean square of the entries' values).
     """
     from d2m_model.metrics.reconstruction import reconstruction_scores
 
@@ -64,7 +64,7 @@ def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> di
 
 
 def measurement(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> Measurement:
-    """`measure` in the middle of a training: numbers alone, and how the first windows sound."""
+    """`measure` during training: the defined scores, and the reconstructions of the first windows, to listen to."""
     scores = {name: value for name, value in measure(model, level, data, count).items() if not math.isnan(value)}
     shown = {data.clips[clip].clip_id: (clip, start) for clip, start in reversed(data.windows)}
     sounds = {}
@@ -75,7 +75,7 @@ def measurement(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -
 
 
 def write_metrics(path: Path, metrics: dict) -> None:
-    """Write nested metrics as JSON, complete or absent; a number that is undefined (nan) becomes null."""
+    """Write nested metrics as JSON, complete or absent; an undefined number (nan) becomes null."""
 
     def plain(value):
         if isinstance(value, dict):

@@ -1,8 +1,8 @@
 """A balancer of losses (Défossez et al., "High Fidelity Neural Audio Compression", 2022, section 3.4).
 
-A λ weighs a loss's value, but what trains is its gradient: on codes, the discriminators' and the decoder's gradients are
-orders of magnitude above that of the code loss, whose signal then drowns. Here a λ is the share of the step instead:
-every term's gradient at the generated codes is brought to the norm of the code term's before it is weighted.
+A λ weights the value of a loss, but gradients train the network. At the generated codes, the gradients of the discriminators and
+the decoder are orders of magnitude larger than the gradient of the code loss and drown it. Here a λ is a share of the step:
+every term's gradient is scaled to the norm of the code term's gradient before it is weighted.
 """
 
 import torch
@@ -17,11 +17,11 @@ def balanced_gradient(
     others: list[torch.Tensor],
     anchor: str = "code",
 ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-    """(gradient at `at`, gradients of the anchor term at `others`).
+    """Returns (the balanced gradient at `at`, the gradients of the anchor term at `others`).
 
     terms : name -> scalar computed from `at`, a leaf. weights : name -> λ. others : parameters that only the anchor term
-    trains (None where it does not reach one). A term whose gradient is zero everywhere adds nothing. Of several processes
-    each has its own rows of `at`; the norms are those of the whole batch.
+    trains; the gradient of one that it does not reach is None. A term whose gradient is zero everywhere adds nothing. With
+    several processes each has its own rows of `at`; the norms are those of the whole batch.
     """
     main, *rest = torch.autograd.grad(terms[anchor], [at, *others], retain_graph=True, allow_unused=True)
     size, step = _norm(main), weights[anchor] * main
@@ -33,5 +33,5 @@ def balanced_gradient(
 
 
 def _norm(gradient: torch.Tensor) -> torch.Tensor:
-    """Length of a gradient whose rows may be spread over processes."""
+    """Norm of a gradient whose rows may be distributed over processes."""
     return gradient.norm() if world() == 1 else total(gradient.square().sum()).sqrt()

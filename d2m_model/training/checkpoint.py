@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values under a kind and a version, complete or absent, loaded without running code."""
+"""Checkpoints: tensors and plain values with a kind and a version, written completely or not at all, read without running code."""
 
 import io
 import sys
@@ -22,21 +22,21 @@ Net = TypeVar("Net", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint file holds besides its kind and version."""
+    """The content of a checkpoint file, without its kind and version."""
 
     state: dict[str, Any]
-    """State dicts and other nests of tensors, numbers, strings, lists and dicts."""
+    """State dicts and other nested tensors, numbers, strings, lists and dicts."""
     meta: dict[str, Any]
-    """Plain values that say how to rebuild the network: sizes, parameters, seed, step."""
+    """Plain values needed to rebuild the network: sizes, parameters, seed, step."""
 
 
 def save(path: Path, kind: str, version: int, state: dict[str, Any], meta: dict[str, Any]) -> None:
-    """Write a checkpoint, complete or absent; tensors are moved to the CPU, equal contents give equal bytes.
+    """Write a checkpoint, complete or absent. Tensors are moved to the CPU; equal contents give equal bytes.
 
-    kind: word of the stage that writes it. version: raise it whenever `state` or `meta` change their meaning.
+    kind: name of the stage that writes it. version: increase it when `state` or `meta` change their meaning.
     """
     content = {"format": FORMAT, "kind": kind, "version": version, "meta": _on_cpu(meta), "state": _on_cpu(state)}
-    # Through memory: saved straight to a path, the archive would carry the name of the temporary file.
+    # Through memory, because torch.save would write the name of the temporary file into the archive.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with write_aside(path) as aside:
@@ -46,8 +46,8 @@ def save(path: Path, kind: str, version: int, state: dict[str, Any], meta: dict[
 def load(path: Path, kind: str, version: int, *, finite: bool = True) -> Checkpoint:
     """Read a checkpoint of this kind and version to the CPU. Never executes code from the file.
 
-    finite: off where NaN among the tensors may be. Raises UserError: file missing, not a checkpoint of this project (a
-    damaged file or a pickle with code included), another kind, another version.
+    finite: False allows NaN in the tensors. Raises UserError for a missing file, for one that is no checkpoint of this project
+    (such as a damaged file or a pickle with code), and for another kind or version.
     """
     path = Path(path)
     if not path.exists():
@@ -73,12 +73,12 @@ def load(path: Path, kind: str, version: int, *, finite: bool = True) -> Checkpo
 
 @contextmanager
 def fitting(path: Path) -> Iterator[None]:
-    """Whatever goes wrong where something is built by the numbers of a checkpoint becomes a UserError of one line."""
+    """Turn any error while a network is built from a checkpoint's values into a UserError of one line."""
     try:
         yield
     except UserError:
         raise
-    except Exception as err:  # noqa: BLE001 - sizes that anyone may have written break a network in any way
+    except Exception as err:  # noqa: BLE001 - sizes from a foreign file can break a network in any way
         reason = str(err).strip().splitlines()[-1:] or [""]
         raise UserError(
             f"{path}: its weights do not fit its sizes ({type(err).__name__}: {shown(reason[0].strip())})"
@@ -86,8 +86,8 @@ def fitting(path: Path) -> Iterator[None]:
 
 
 def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net:
-    """The network that `make` builds, with these weights. It is built in outline first, so that sizes which do not fit the
-    weights cost neither memory nor time. Raises ValueError where they do not fit, and what `make` raises: see `fitting`."""
+    """The network that `make` builds, with these weights. Its shapes are compared before any memory is allocated, so that
+    wrong sizes cost neither memory nor time. Raises ValueError where they do not fit, and what `make` raises: see `fitting`."""
     weights = dict(weights)
     known = outline(make, weights)
     wrong = [f"'{name}' is missing" for name in known if name not in weights]
@@ -104,17 +104,17 @@ def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net
 
 
 def texts(values: object) -> tuple[str, ...]:
-    """A list of texts, such as the genres of a checkpoint's meta. Raises ValueError for anything else."""
+    """A list of strings, such as the genres in a checkpoint's meta, as a tuple. Raises ValueError for anything else."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
         raise ValueError(f"a list of texts is wanted, found {shown(values)}")
     return tuple(values)
 
 
 def training_state(step: int, optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Any]:
-    """What continuing from `step` needs besides the weights: step, optimizers and torch's random state."""
+    """What is needed besides the weights to continue from `step`: the step, the optimizers and torch's random state."""
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
     for group in (group for state in states.values() for group in state["param_groups"]):
-        group.pop("initial_lr", None)  # a note of the schedule, which the file's format does not have
+        group.pop("initial_lr", None)  # added by LambdaLR; not part of the file format
     return {
         "step": step,
         "optimizers": states,
@@ -124,11 +124,11 @@ def training_state(step: int, optimizers: dict[str, torch.optim.Optimizer]) -> d
 
 def _on_cpu(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        # A copy of its own storage: a view would be saved with everything it looks into.
+        # Copied, because a view would be saved with its whole storage.
         return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, dict):
         return {_on_cpu(key): _on_cpu(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_on_cpu(item) for item in value)
-    # Pickle writes a text once and then points at it, so equal texts must be one object, whether made or loaded.
+    # Pickle writes a string object once and then refers to it. So equal strings must be one object, or bytes would differ.
     return sys.intern(value) if type(value) is str else value

@@ -1,4 +1,4 @@
-"""Long sounds to codes and back, piece by piece: the same as at once, in a fraction of the time and memory."""
+"""Encode and decode long audio piece by piece: the same result as at once, in a fraction of the time and memory."""
 
 import torch
 
@@ -10,8 +10,8 @@ PIECE = 1 << 16  # samples, a multiple of every hop
 
 
 def reach_of(model: JukeboxVQVAE, level: int) -> int:
-    """Samples on either side of a code, at most, that the encoder of `level` reads for it, and in which JukeBox's decoder hears
-    it (the decoder's stages are the encoder's in mirror image); a multiple of the hop."""
+    """Receptive field of a code on either side, in samples, rounded up to a multiple of the hop. It holds for the encoder and for
+    JukeBox's decoder, whose stages mirror the encoder's."""
     depth, halvings = model.config.depth * model.config.multipliers[level], sum(HALVINGS[: level + 1])
     dilations = (DILATION_GROWTH**depth - 1) // (DILATION_GROWTH - 1)
     reach = sum(2 ** (stage + 1) * (dilations + 2) for stage in range(halvings)) + 4 * HOPS[level]
@@ -20,8 +20,7 @@ def reach_of(model: JukeboxVQVAE, level: int) -> int:
 
 @torch.inference_mode()
 def codes_of(model: JukeboxVQVAE, audio: torch.Tensor, level: int) -> torch.Tensor:
-    """Codes (S // hop,) int64 of audio (S,) at 22 050 Hz, on the model's device; `model.encode` of all of it gives the same
-    up to rounding."""
+    """Audio (S,) at 22 050 Hz to codes (S // hop,) int64, both on the model's device; equals `model.encode` up to rounding."""
     hop, reach, found = HOPS[level], reach_of(model, level), []
     if len(audio) <= PIECE + 2 * reach:
         return model.encode(audio[None], level)[0]
@@ -35,8 +34,7 @@ def codes_of(model: JukeboxVQVAE, audio: torch.Tensor, level: int) -> torch.Tens
 
 @torch.inference_mode()
 def audio_of(model: JukeboxVQVAE, codes: torch.Tensor, level: int) -> torch.Tensor:
-    """Audio (L * hop,) at 22 050 Hz of codes (L,), on the model's device; `model.decode` of all of them gives the same up to
-    rounding."""
+    """Codes (L,) to audio (L * hop,) at 22 050 Hz, both on the model's device; equals `model.decode` up to rounding."""
     hop, found = HOPS[level], []
     reach = model.istft[level].reach * hop if level in model.istft else reach_of(model, level)
     if len(codes) * hop <= PIECE + 2 * reach:

@@ -1,4 +1,4 @@
-"""Loss curves as CSV and for TensorBoard, and the progress bar of a training loop."""
+"""Curves of a training as CSV and for TensorBoard, and its progress bar."""
 
 import csv
 import io
@@ -16,20 +16,20 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
 class Curves:
-    """Rows of one curves.csv: `step` and flat loss keys. What a row does not have is nan: plots leave
-    it out, where they would take an empty cell for a 0."""
+    """Rows of one curves.csv: `step` and named values. A missing value is written as nan, because plots skip nan but read an
+    empty cell as 0."""
 
     def __init__(self, rows: list[dict[str, float]] | None = None):
         self.rows = list(rows or [])
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Put values into the row of a step, the last one or a new one; tensors become plain numbers here."""
+        """Add values to the row of a step: the last row or a new one. Tensors are converted to plain numbers."""
         if not self.rows or self.rows[-1]["step"] != step:
             self.rows.append({"step": step})
         self.rows[-1].update({key: float(value) for key, value in values.items()})
 
     def beside(self, other: "Curves", suffix: str) -> None:
-        """Take in the columns of another training, their names ending in `suffix`, in the rows of the same steps."""
+        """Merge the columns of another training into the rows of the same steps; `_suffix` is added to their names."""
         rows = {row["step"]: row for row in self.rows}
         for row in other.rows:
             named = {f"{name}_{suffix}": value for name, value in row.items() if name != "step"}
@@ -37,7 +37,7 @@ class Curves:
         self.rows = [rows[step] for step in sorted(rows)]
 
     def write(self, path: Path) -> None:
-        """Write everything so far, complete or absent; 6 significant digits."""
+        """Write all rows with 6 significant digits, complete or absent."""
         names = list(dict.fromkeys(key for row in self.rows for key in row)) or ["step"]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -48,9 +48,8 @@ class Curves:
 
 
 class Board:
-    """TensorBoard event files and samples/*.wav in `folder`; nothing for None. Event files hold times of day, so the
-    folder is no output of the pipeline. A training that starts anew empties it, one that goes on from step `start`
-    hides what was written beyond it."""
+    """TensorBoard event files and samples/*.wav in `folder`; None writes nothing. Event files hold times of day, so the folder is
+    no output of the pipeline. A new training empties it; one that continues from step `start` hides later points."""
 
     def __init__(self, folder: Path | None, start: int = 0):
         self.writer, self.folder = None, folder
@@ -58,7 +57,7 @@ class Board:
             return
         try:
             from tensorboardX import SummaryWriter
-        except ImportError:  # a bare CUDA machine: curves.csv has the same numbers
+        except ImportError:  # optional: curves.csv has the same numbers
             return
         if start == 0:
             shutil.rmtree(folder, ignore_errors=True)
@@ -72,12 +71,12 @@ class Board:
             self.writer.close()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Points of curves."""
+        """Write one point of each curve."""
         for name, value in values.items() if self.writer else ():
             self.writer.add_scalar(name, value, step)
 
     def sounds(self, step: int, sounds: Mapping[str, np.ndarray]) -> None:
-        """Sounds (S,) at 22 050 Hz by name, to play in TensorBoard and as samples/<step>-<name>.wav."""
+        """Write sounds {name: (S,) at 22 050 Hz}, to play in TensorBoard and as samples/<step>-<name>.wav."""
         if not self.writer or not sounds:
             return
         import soundfile
@@ -90,7 +89,7 @@ class Board:
 
 
 class Steps:
-    """Iterate over training steps `start`..`total`-1 with a bar that shows the time left and clips per second.
+    """Iterate over training steps `start`..`total`-1 with a progress bar that shows the time left and clips per second.
 
     >>> for step in (steps := Steps(100, batch=8, label="vqvae 2")):
     ...     steps.show(loss=0.5)
@@ -110,5 +109,5 @@ class Steps:
                 self.bar.update(self.batch)
 
     def show(self, **losses: float) -> None:
-        """Put numbers behind the bar."""
+        """Show numbers behind the bar."""
         self.bar.set_postfix({key: f"{float(value):.3g}" for key, value in losses.items()}, refresh=False)

@@ -1,4 +1,4 @@
-"""Dance and music side by side for training: windows of keypoints with the codes of exactly their sound."""
+"""Pairs of dance and music for training: windows of the motion with the codes of the same stretch of music."""
 
 from typing import NamedTuple
 
@@ -20,28 +20,28 @@ class DanceBatch(NamedTuple):
     """B windows of T frames."""
 
     pose: torch.Tensor
-    """(B, T, J, 3) the primary dancer's keypoints in px, gaps filled, some of them mirrored; or (B, T, R, 219), SMPL
-    motion with R steps a frame."""
+    """(B, T, J, 3): the primary dancer's keypoints in px, gaps filled, some windows mirrored; or (B, T, R, 219): SMPL motion with
+    R steps per frame."""
     size: tuple[torch.Tensor, torch.Tensor]
     """(width, height) of the pictures in px, each (B, 1, 1, 1)."""
     visual: torch.Tensor
     """(B, 2048)."""
     music: Target
     genres: list[str]
-    """Of the B dances."""
+    """Genre of each dance."""
 
     def to(self, device: torch.device) -> "DanceBatch":
-        """The same batch on a device, but for the shifts, which are read on the CPU: no step waits for the device for them."""
+        """The batch on a device. The shifts stay on the CPU, where they are read, so that no step waits for the device."""
         size = tuple(side.to(device) for side in self.size)
         music = Target(*(t if t is None else t.to(device) for t in self.music))._replace(shifts=self.music.shifts)
         return DanceBatch(self.pose.to(device), size, self.visual.to(device), music, self.genres)
 
 
 class DanceData:
-    """All windows of a split, their music coded once by `vqvae`, on its device, at `level` ('high' or 'low').
+    """All windows of a split. `vqvae` encodes their music once, on its own device, at `level` ('high' or 'low').
 
-    stream: what of the dance is read, 'pose' or 'motion'. latents: also keep what the encoder makes before the codes, 256
-    bytes a code. Raises UserError where the shards do not have it.
+    stream: stream of the shards that is read as the dance, 'pose' or 'motion'. latents: also keep the encoder's output before
+    quantisation, 256 bytes per code. Raises UserError where the shards do not have the stream.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class DanceData:
             self.pose[clip.clip_id] = read.motion if stream == "motion" else fill_missing(read.pose[:, 0])
 
     def batch(self, seed: int, step: int, size: int) -> DanceBatch:
-        """Batch number `step`, or this process's share of it; depends on (seed, step) alone."""
+        """Batch number `step`, or this process's share of it; it depends on (seed, step) only."""
         drawn = self.windows.batch(seed, step, size, self.jitter)
         flips = mine(torch.rand(size, generator=generator(seed, "mirror", step)) < 0.5).tolist()
         return self._pair(drawn, flips if self.mirror else [False] * len(flips))
 
     def window(self, index: int) -> DanceBatch:
-        """Window `index` of the split alone, as it is."""
+        """Window `index` of the split as a batch of one, unaltered."""
         return self._pair(self.windows.gather([self.windows.windows[index]]), [False])
 
     def _pair(self, drawn: Batch, flips: list[bool]) -> DanceBatch:

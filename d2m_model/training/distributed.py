@@ -1,7 +1,7 @@
-"""Several processes on one training (torchrun): each takes its share of every batch, gradients are averaged.
+"""Training in several processes (torchrun): each takes its share of every batch, and gradients are averaged.
 
-Started without torchrun everything here leaves its argument as it is. Window i of a batch goes to process i mod N, so
-the first K windows of the batch are the first K / N of every process.
+Without torchrun all functions here return their argument unchanged. Window i of a batch goes to process i mod N, so the
+first K windows of the batch are the first K / N windows of every process.
 """
 
 import os
@@ -22,9 +22,9 @@ T = TypeVar("T", bound=Sequence | torch.Tensor)
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Meet the other processes where torchrun started this one: nccl and a GPU each on CUDA, else gloo.
+    """Join the process group if torchrun started this process: with nccl and one GPU per process on CUDA, else with gloo.
 
-    Raises UserError where there is no GPU for each.
+    Raises UserError where there are fewer GPUs than processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -49,12 +49,12 @@ def processes() -> Iterator[None]:
 
 
 def world() -> int:
-    """Number of processes."""
+    """Number of processes (torch's world size)."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process; 0 is the one that writes."""
+    """Number of this process; process 0 writes the results."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -64,7 +64,7 @@ def mine(batch: T) -> T:
 
 
 def require_even(section: str, **sizes: int) -> None:
-    """Raises UserError unless every size can be shared out evenly."""
+    """Raises UserError unless every size is a multiple of the number of processes."""
     for name, size in sizes.items():
         if size % world():
             raise UserError(f"{section}.{name} must be a multiple of the {world()} processes, found {size}")
@@ -72,7 +72,7 @@ def require_even(section: str, **sizes: int) -> None:
 
 @torch.no_grad()
 def gathered(rows: torch.Tensor) -> torch.Tensor:
-    """The rows (B, ...) of all processes, from their shares (B / N, ...), in the batch's order."""
+    """The rows (B, ...) of all processes in the order of the batch, from this process's share (B / N, ...)."""
     if world() == 1:
         return rows
     shares = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world())]
@@ -90,13 +90,13 @@ def total(value: torch.Tensor) -> torch.Tensor:
 
 
 def any_of(flag: bool, device: torch.device | str = "cpu") -> bool:
-    """Whether the flag is set in any process; all of them must ask."""
+    """Whether the flag is set in any process; all processes must call this."""
     return flag if world() == 1 else bool(total(torch.tensor(float(flag), device=device)))
 
 
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Replace gradients by their means over the processes, in one message. Missing ones stay missing: all processes
-    run the same steps."""
+    """Replace gradients by their means over the processes, in one message. Missing gradients stay missing; they are missing in
+    all processes, because all run the same steps."""
     if world() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -107,7 +107,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 def share_statistics(net: nn.Module, device: torch.device) -> nn.Module:
-    """Make batch normalisation see the batches of all processes. Raises UserError on the CPU, where torch can't."""
+    """Make batch normalisation use the batches of all processes. Raises UserError on the CPU, where torch can't."""
     if world() == 1 or not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
         return net
     if device.type != "cuda":

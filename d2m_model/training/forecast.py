@@ -1,4 +1,4 @@
-"""What a training would take, counted without doing it: parameters, memory, hours on one GPU."""
+"""Estimates the cost of a training without running it: parameters, memory, hours on one GPU."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 GPU = "A100"
 RATE = 312e12 * 0.35
-"""Floating-point operations a second that a training gets out of it in bf16: a bit over a third of what its maker says."""
+"""Floating-point operations per second of a training in bf16: 35 % of the maker's figure."""
 STATE = 16
-"""Bytes of a parameter in training: itself, its gradient, Adam's two averages, in fp32."""
+"""Bytes per parameter in training: the parameter, its gradient and Adam's two averages, in fp32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Of a whole training."""
+    """Cost of a whole training."""
 
     parameters: int
     step_operations: float
     """Floating-point operations of a step, forward and backward."""
     memory: float
-    """Bytes, at most: the weights' state and what the backward pass keeps."""
+    """Bytes, at most: weights, gradients, optimizer state and activations kept for the backward pass."""
     steps: int
 
     @property
     def hours(self) -> float:
-        """On one `GPU`."""
+        """Hours on one `GPU`."""
         return self.steps * self.step_operations / RATE / 3600
 
     def told(self) -> str:
@@ -42,8 +42,8 @@ class Forecast:
 def forecast(
     build: Callable[[], tuple[nn.Module, Callable[[], torch.Tensor]]], steps: int, *, half: bool = True
 ) -> Forecast:
-    """Count the training of a network. `build` gives it and a function that computes a step's loss, both on torch's meta
-    device, on which nothing is stored or computed. half: products in bf16, whose inputs are kept in it too."""
+    """The cost of training a network for `steps` steps. `build` returns the network and a function that computes the loss of a
+    step; it runs on torch's meta device, where nothing is stored or computed. half: activations are kept in bf16."""
     kept = 0
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""The one training loop of vqvae, synthesizer, d2m_gan and the baselines: progress, curves, checkpoints, signals, several processes.
+"""The training loop of all stages and baselines: progress, curves, checkpoints, signals, several processes.
 
-A task says what a step is; the loop does everything around it. A training that is stopped (SIGTERM, Ctrl-C) or killed
-goes on with --resume, on the CPU to exactly the weights it would have reached: what a step draws at random is addressed
-by its number (`seeding.generator`), and the rest is in the checkpoint.
+A task defines a step; the loop does everything around it. --resume continues a training that was stopped (SIGTERM, Ctrl-C) or
+killed. On the CPU it reaches exactly the weights of an undisturbed training: the random numbers of a step depend on its number
+only (`seeding.generator`), and the rest is in the checkpoint.
 """
 
 import argparse
@@ -33,35 +33,35 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import require
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
 
-VERSION = 1  # of the work checkpoints
+VERSION = 1  # of the checkpoints that a training continues from
 PACKAGE = Path(__file__).parents[1]
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParams:
-    """What the sections of the three training stages have in common."""
+    """The parameters that the sections of all trainings share."""
 
     batch: int = 16
-    """Windows of a step, of all processes together."""
+    """Windows per step, in all processes together."""
     gradient_norm: float = 0.0
-    """Longer gradients are cut to it; 0 cuts none."""
+    """Gradients are clipped to this norm; 0 clips none."""
     precision: str = "auto"
-    """'fp32', 'bf16', or 'auto': bf16 on CUDA devices that have it, else fp32. In networks that read or make sound 'auto' is fp32:
-    in quiet bands bf16's rounding is a hiss (a random decoder's mel loss came out 14 % lower)."""
+    """'fp32', 'bf16', or 'auto': bf16 on CUDA devices that have it, else fp32. For networks that read or write audio, 'auto' is
+    fp32, because the rounding of bf16 is a hiss in quiet bands (the mel loss of a random decoder was 14 % too low)."""
     compile: str = "auto"
-    """Use torch.compile: 'always', 'never', or 'auto': on CUDA."""
+    """Use torch.compile: 'always', 'never', or 'auto' (on CUDA)."""
     log_every: int = 50
-    """Steps that a row of curves.csv is the mean of."""
+    """Steps per row of curves.csv; a row holds their means."""
     measure_every: int = 0
-    """Steps between two measurements on held-out clips, with sounds to listen to; 0 measures none."""
+    """Steps between measurements on held-out clips, with sounds to listen to; 0 measures nothing."""
     measure_clips: int = 6
-    """Clips of each of them."""
+    """Clips per measurement."""
     checkpoint_every: int = 1000
-    """Steps after which a killed training goes on from here."""
+    """Steps between the checkpoints that a killed training can continue from."""
     seed: int = 0
     threads: int = 1
-    """CPU threads; results are equal to the byte for equal numbers of them."""
+    """CPU threads; results are equal to the byte for an equal number of threads."""
 
     def __post_init__(self):
         for name in ("batch", "log_every", "measure_clips", "checkpoint_every", "threads"):
@@ -75,12 +75,12 @@ class TrainingParams:
 
     @property
     def sound_precision(self) -> str:
-        """`precision` of networks that read or make sound."""
+        """`precision` for networks that read or write audio."""
         return "fp32" if self.precision == "auto" else self.precision
 
 
 class Measurement(NamedTuple):
-    """How good a model is in the middle of its training."""
+    """Scores of a model during training."""
 
     scores: dict[str, float]
     sounds: dict[str, np.ndarray]
@@ -88,23 +88,23 @@ class Measurement(NamedTuple):
 
 
 class Task(Protocol):
-    """Something to train. Its state is that of `nets` and `optimizers`."""
+    """Something to train. Its whole state is in `nets` and `optimizers`."""
 
     nets: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     rate_share: Callable[[int], float] | None
-    """Share of their learning rates that the optimizers have at a step, from its number; None: all of it, always."""
+    """Step number -> factor of the optimizers' learning rates; None keeps them constant."""
 
     def step(self, number: int, guard: "FiniteLossGuard") -> Mapping[str, torch.Tensor]:
-        """Train on batch `number`; gives scalars for the curves. Losses go through `guard` before they train."""
+        """Train on batch `number`; returns scalars for the curves. Passes its losses to `guard` before they train."""
 
     def measure(self) -> Measurement:
-        """Scores on held-out clips; may not touch what `step` depends on."""
+        """Scores on held-out clips; must not change anything that `step` depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where one training keeps what it needs to go on, and shows how it goes. Without folders it does neither."""
+    """Where one training keeps its checkpoint and its TensorBoard files. Without paths it keeps neither."""
 
     stage: str
     name: str = ""
@@ -112,23 +112,23 @@ class Run:
     board: Path | None = None
     resume: bool = False
     again: str = ""
-    """The command that goes on; '' says nothing."""
+    """The command that continues the training; '' for none."""
     section: str = ""
-    """Of params.yaml, where it is not that of the stage."""
+    """Section of params.yaml, if it is not called like the stage."""
 
     def part(self, name: str) -> "Run":
-        """The run of one of several trainings that make up this one, which says by itself how to go on."""
+        """The run of one of several trainings that make up this one. It prints no command; the whole run does."""
         state = self.state and self.state.with_suffix("") / f"{name}.pt"
         return replace(self, name=name, state=state, board=self.board and self.board / name, again="")
 
     def finish(self) -> None:
-        """Forget the state: the results are written."""
+        """Delete the checkpoint, once the results are written."""
         if self.state and distributed.rank() == 0:
             shutil.rmtree(self.state.parent, ignore_errors=True)
 
 
 def training_parser(module: str, doc: str) -> argparse.ArgumentParser:
-    """`lib.core.cli.stage_parser` with what every training stage has: --resume."""
+    """`lib.core.cli.stage_parser` with the option --resume, which every training stage has."""
     parser = stage_parser(module, doc)
     parser.add_argument(
         "--resume", action="store_true", help="go on where an earlier run with equal inputs and parameters stopped"
@@ -139,10 +139,10 @@ def training_parser(module: str, doc: str) -> argparse.ArgumentParser:
 def run_of(
     layout: Layout, stage: str, name: str, params: TrainingParams, inputs: Sequence[Path], options: str, resume: bool
 ) -> Run:
-    """The run of a stage: its state is found again by the content of its inputs, its parameters and the code that
-    trains, so that what a training becomes does not depend on where it was stopped.
+    """The run of a stage. The name of its checkpoint is a hash of the inputs' content, the parameters and the training code. So a
+    training only continues with what it began with, and its result does not depend on where it was stopped.
 
-    name: the folder of its results in the stage's, '' for the stage's own. options: of its command line.
+    name: subfolder of the stage's folder for the results, '' for that folder itself. options: those of its command line.
     """
     files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
     parts = ("nets", "losses", "training", *{"prior": ["rhythm"]}.get(stage, []), stage)
@@ -162,10 +162,10 @@ def run_of(
 
 
 class FiniteLossGuard:
-    """Stops a training whose loss is no number before its gradient reaches a weight."""
+    """Stops a training whose loss is not finite, before its gradient changes a weight."""
 
     def __init__(self, stage: str, section: str = ""):
-        """section: of params.yaml, where it is not that of the stage."""
+        """section: of params.yaml, if it is not called like the stage."""
         self.stage, self.section, self.last, self.at = stage, section or stage, {}, None
 
     def __call__(self, number: int, terms: Mapping[str, torch.Tensor]) -> None:
@@ -184,7 +184,8 @@ class FiniteLossGuard:
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer, gradient_norm: float) -> None:
-    """One step along the gradients of all groups, averaged over the processes and cut together to `gradient_norm` (0: not cut)."""
+    """One optimizer step with the gradients of all groups, averaged over the processes and clipped together to the norm
+    `gradient_norm` (0: not clipped)."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     distributed.average_gradients(parameters)
     if gradient_norm:
@@ -194,7 +195,7 @@ def optimizer_step(optimizer: torch.optim.Optimizer, gradient_norm: float) -> No
 
 
 def backward_and_step(loss: torch.Tensor, optimizer: torch.optim.Optimizer, gradient_norm: float) -> None:
-    """One step of an optimizer against a loss."""
+    """Backpropagate a loss and do one step of its optimizer."""
     optimizer.zero_grad(set_to_none=True)
     with record_function("backward"):
         loss.backward()
@@ -202,14 +203,14 @@ def backward_and_step(loss: torch.Tensor, optimizer: torch.optim.Optimizer, grad
 
 
 def ends_row(number: int, steps: int, every: int) -> bool:
-    """Whether step `number` of `steps` is the last of those whose mean is a row of the curves."""
+    """Whether a row of the curves ends with step `number` of `steps`."""
     return (number + 1) % every == 0 or number + 1 == steps
 
 
 def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curves:
-    """Train `task` for `steps` steps; gives its curves.
+    """Train `task` for `steps` steps; returns its curves.
 
-    Raises UserError when a loss is not finite, SystemExit(75) after saving when the process is told to stop.
+    Raises UserError when a loss is not finite, and SystemExit(75), after saving, when the process gets a signal to stop.
     """
     keep_freed_memory()
     curves, recent, start = Curves(), [], 0
@@ -258,7 +259,7 @@ def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
         return means
     device = next(
         iter(recent[-1].values())
-    ).device  # rows from a checkpoint are on the CPU, where nccl can't add them up
+    ).device  # of the last row: rows from a checkpoint are on the CPU, which nccl can't sum
     shared = distributed.total(torch.tensor(list(means.values()), device=device))
     return dict(zip(means, (shared / distributed.world()).tolist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""The whole chain from a dance to sound: a trained D2M-GAN generator and the synthesizer that plays its codes."""
+"""The whole chain from a dance to audio: a trained D2M-GAN generator and the VQ-VAE that decodes its codes."""
 
 import copy
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ from dataset_tools.lib.shard_io.shard_set import OR
 
 KIND, VERSION = "d2m_gan", 2
 INPUTS = ("pose_layout", "pose_weights", "i3d_weights")
-"""What decides how a dance looks to a model that reads keypoints: attributes of its shards."""
+"""Attributes of the shards that must be equal in training and generation, for a model that reads keypoints."""
 MOST_FRAMES = 10_000
-"""Of a window."""
+"""Upper bound of a window's frames in a file."""
 MOTION_INPUTS = ("motion_rate", "i3d_weights")
-"""The same of one that reads SMPL motion."""
+"""The same attributes for a model that reads SMPL motion."""
 
 
 class MusicModel(nn.Module):
-    """`net` makes codes, `vqvae` plays them. `frames` is the length of a window in video frames, `stream` what of a shard
-    it reads as the dance: 'pose' or 'motion'."""
+    """`net` generates codes, `vqvae` decodes them. `frames` is the length of a window in video frames, `stream` the stream of the
+    shards that the model reads: 'pose' or 'motion'."""
 
     def __init__(self, net: DanceToCodes, vqvae: JukeboxVQVAE):
         super().__init__()
@@ -41,16 +41,15 @@ class MusicModel(nn.Module):
 
     @property
     def codebook(self) -> torch.Tensor:
-        """(bins, 64), on the device that the model is on."""
+        """(bins, 64), on the model's device."""
         return self.vqvae.codebook(self.level).k
 
     @staticmethod
     def load(generator: Path, synthesizer: Path, inputs: Mapping[str, str] | None = None) -> "MusicModel":
-        """From the model.pt of d2m_gan and that of the same level's synthesizer, to generate with: its weights
-        are folded.
+        """Load the model.pt of d2m_gan and of the synthesizer of the same level, for generation only: weights are fused.
 
-        inputs: what its dances are read with (see `INPUTS`), which must be what it was trained on.
-        Raises UserError if one is missing, damaged, or they do not belong together.
+        inputs: the attributes `INPUTS` of the dances to come, which must equal those of the training.
+        Raises UserError for a missing or damaged file, and for files that do not belong together.
         """
         from d2m_model.training.vqvae_files import load_vqvae
 
@@ -67,8 +66,7 @@ class MusicModel(nn.Module):
         return MusicModel(fuse_for_inference(net), vqvae)
 
     def for_genre(self, genre: str) -> "MusicModel":
-        """This model told the genre of the dances to come; itself where it is not to be told. UserError for one that it
-        does not know."""
+        """A copy of this model for dances of a genre; the model itself where it has no genres. UserError for an unknown genre."""
         if not self.net.genres:
             return self
         told = copy.copy(self)
@@ -79,8 +77,8 @@ class MusicModel(nn.Module):
     def generated(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
         """Continuous codes f_vq (B, 64, L).
 
-        pose (B, T, P, J, 3): x px, y px, confidence; slot 0 of P is followed; missing = 0, nobody at all is allowed. Of a
-        model with stream 'motion' it is (B, T, R, 219). size: (width, height) of the picture in px. visual (B, 2048).
+        pose (B, T, P, J, 3): x px, y px, confidence, missing = 0; dancer 0 of P is read, and may be missing throughout. For the
+        stream 'motion' it is (B, T, R, 219). size: (width, height) of the picture in px. visual (B, 2048).
         """
         dance = pose
         if self.stream == "pose":
@@ -96,19 +94,19 @@ class MusicModel(nn.Module):
 
     @torch.no_grad()
     def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
-        """Sound of one window, (T * 735,) float32 at 22 050 Hz, of pose (T, P, J, 3) in px, or motion (T, R, 219), and
-        visual (2048,)."""
+        """Audio (T * 735,) float32 at 22 050 Hz for one window: pose (T, P, J, 3) in px, or motion (T, R, 219), and visual
+        (2048,)."""
         generated = self.generated(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
         latents = self.net.look_up(generated, self.codebook, self.temperature)
         samples = frames_to_samples(len(pose))
-        # The last part-hop has no code of its own: the last code goes on.
+        # An incomplete hop at the end has no code: the last code is repeated.
         missing = -(-samples // HOPS[self.level]) - latents.shape[2]
         latents = torch.cat([latents, latents[:, :, -1:].expand(-1, -1, missing)], dim=2)
         return self.vqvae.decode_latents(latents, self.level)[0, :samples].cpu().numpy()
 
 
 def inputs_of(shards: ShardInfo, stream: str = "") -> dict[str, str]:
-    """What the dances of shards were read with: all that is known, or what decides for a model that reads `stream`."""
+    """The attributes of shards that a generator depends on: those for `stream`, or all for ''."""
     names = {"pose": INPUTS, "motion": MOTION_INPUTS, "": dict.fromkeys(INPUTS + MOTION_INPUTS)}[stream]
     return {name: str(getattr(shards, name)) for name in names}
 
@@ -116,13 +114,13 @@ def inputs_of(shards: ShardInfo, stream: str = "") -> dict[str, str]:
 def save_generator(
     path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str, inputs: Mapping[str, str] | None = None
 ) -> None:
-    """Write a generator with the codebook it was trained for and, where known, `inputs_of` its shards; complete or absent."""
+    """Write a generator, the codebook it was trained with and, where known, `inputs_of` its shards; complete or absent."""
     meta = {"preset": net.preset.name, "variant": variant, "level": net.level, "inputs": dict(inputs or {})} | net.sizes
     checkpoint.save(path, KIND, VERSION, {"net": net.state_dict(), "codebook": codebook}, meta)
 
 
 def load_generator(path: Path) -> tuple[DanceToCodes, torch.Tensor, dict[str, str]]:
-    """The generator of a model.pt, its codebook (bins, 64) and what its dances were read with (empty: not known).
+    """The generator of a model.pt, its codebook (bins, 64) and the `inputs_of` its shards (empty: not known).
 
     Raises UserError for a missing or unfit file.
     """
@@ -139,7 +137,7 @@ def load_generator(path: Path) -> tuple[DanceToCodes, torch.Tensor, dict[str, st
 
 
 def codebook_of(entries: torch.Tensor) -> torch.Tensor:
-    """The codebook (bins, 64) of a checkpoint. Raises ValueError for anything else."""
+    """The codebook of a checkpoint, checked. Raises ValueError for anything but a float tensor (bins, 64)."""
     if (
         not isinstance(entries, torch.Tensor)
         or entries.ndim != 2

@@ -1,4 +1,4 @@
-"""Windows of the shards as training batches: which windows make up step n depends on (seed, n) alone."""
+"""Windows of the shards as training batches. The windows of step n depend on (seed, n) only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH, ClipEntry
 from dataset_tools.lib.shard_io.shard_set import ShardSet, Window
 
 PEAK = 0.95
-"""Peak that a clip's sound is normalised to, as in the released program."""
+"""Peak to which a clip's audio is normalised, as in the released program."""
 SILENCE = 1e-4
-"""Clips whose peak is below this are left as they are: normalising would only raise their noise."""
+"""Clips with a lower peak are not normalised: that would only amplify their noise."""
 
 
 class Batch(NamedTuple):
@@ -28,16 +28,16 @@ class Batch(NamedTuple):
     audio: torch.Tensor
     """(B, F * 735) float32, within -0.95..0.95."""
     i3d: torch.Tensor
-    """(B, 2048) float32, the row of the second in which the window starts."""
+    """(B, 2048) float32: the features of the second in which the window starts."""
     motion: torch.Tensor
-    """(B, F, R, 219) float32, R steps of SMPL motion a frame; R = 0 where the shards have none."""
+    """(B, F, R, 219) float32: R steps of SMPL motion per frame; R = 0 where the shards have none."""
     clips: list[ClipEntry]
     starts: list[int]
     """First frame of each window in its clip."""
 
 
 def peak_gain(audio: np.ndarray) -> np.float32:
-    """What brings the peak of a sound (S,) to `PEAK`; 1 for silence."""
+    """Gain that brings the peak of audio (S,) to `PEAK`; 1 for silence."""
     peak = np.abs(audio).max(initial=0)
     return np.float32(PEAK / peak if peak > SILENCE else 1.0)
 
@@ -45,7 +45,8 @@ def peak_gain(audio: np.ndarray) -> np.float32:
 class WindowData:
     """All windows of `seconds` that start on whole seconds in the clips of one split.
 
-    also: folders of further corpora, whose clips are among them. Clips are held in memory where they fit into `memory` bytes, else read from the shards window by window.
+    also: shard folders of further corpora, whose clips are added. Clips are kept in memory if they fit into `memory` bytes, else
+    each window is read from the shards.
     Raises UserError when no clip is as long as a window, and as ShardSet does for missing or damaged shards.
     """
 
@@ -55,7 +56,7 @@ class WindowData:
         self.frames = seconds_to_frames(seconds)
         last_starts = [clip.frames - self.frames for clip in self.clips]
         self.windows = [(i, start) for i, last in enumerate(last_starts) for start in range(0, last + 1, FPS)]
-        """(index of the clip, first frame) of every window, in order."""
+        """(index of the clip, first frame) of each window, in order."""
         if not self.windows:
             longest = max(clip.frames for clip in self.clips) / FPS
             raise UserError(
@@ -71,10 +72,9 @@ class WindowData:
         return len(self.windows)
 
     def batch(self, seed: int, step: int, size: int, jitter: int = 0) -> Batch:
-        """Batch number `step`: windows shuffled anew in every epoch, each used once per epoch; of several processes, this
-        one's share of it.
+        """Batch number `step`, or this process's share of it. Each epoch uses every window once, in a new random order.
 
-        jitter: move every window by up to this many frames either way, within its clip.
+        jitter: shift each window at random by up to so many frames, within its clip.
         """
         picked = []
         for position in range(step * size, (step + 1) * size):
@@ -86,13 +86,13 @@ class WindowData:
         return self.gather(mine(picked))
 
     def gather(self, windows: list[tuple[int, int]]) -> Batch:
-        """The batch of these (index of the clip, first frame)."""
+        """The batch of the given windows, each (index of the clip, first frame)."""
         parts = [self._window(i, start) for i, start in windows]
         streams = [torch.from_numpy(np.stack(stream)) for stream in zip(*parts, strict=True)]
         return Batch(*streams, [self.clips[i] for i, _ in windows], [start for _, start in windows])
 
     def clip_audio(self, index: int) -> torch.Tensor:
-        """The whole sound of clip `index`, (frames * 735,), peak-normalised."""
+        """The whole audio of clip `index`, (frames * 735,), peak-normalised."""
         return torch.from_numpy(self._audio(index) * self._gain[index])
 
     def _load(self, clip_id: str) -> Window:

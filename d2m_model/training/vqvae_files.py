@@ -1,4 +1,4 @@
-"""The file of a VQ-VAE, as the stages `vqvae` and `synthesizer` write it and later ones read it."""
+"""The file of a VQ-VAE, which the stages `vqvae` and `synthesizer` write and later stages read."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ KIND, VERSION = "vqvae", 1
 def save_vqvae(path: Path, model: JukeboxVQVAE, training: dict[str, Any], **notes: Any) -> None:
     """Write the whole network, complete or absent.
 
-    training: what continuing the training needs, such as `checkpoint.training_state`. notes: plain values for the meta.
+    training: what is needed to continue the training, such as `checkpoint.training_state`. notes: plain values for the meta.
     """
     state = {"model": model.state_dict(), "training": training}
     istft = {"istft": {str(level): sizes.as_dict() for level, sizes in model.istft.items()}} if model.istft else {}
@@ -23,14 +23,14 @@ def save_vqvae(path: Path, model: JukeboxVQVAE, training: dict[str, Any], **note
 
 
 def decoder_of(layout: Layout, level: str, variant: str) -> Path:
-    """The file whose decoder plays the codes of a variant of d2m_gan: the level's synthesizer, or for `no_finetune` the
-    VQ-VAE as it was before. Raises UserError for an unknown variant."""
+    """The file whose decoder plays the codes of a variant of d2m_gan: that of the level's synthesizer, or of the VQ-VAE for
+    `no_finetune`. Raises UserError for an unknown variant."""
     folder = layout.stage("synthesizer") / level if variant_of(variant).fine_tuned else layout.stage("vqvae")
     return folder / "model.pt"
 
 
 def load_vqvae(path: Path) -> JukeboxVQVAE:
-    """The network of a model.pt of `vqvae` or `synthesizer`, on the CPU, in evaluation mode, not to be trained.
+    """The network of a model.pt of `vqvae` or `synthesizer`, on the CPU, in evaluation mode, without gradients.
 
     Raises UserError for a missing, damaged or unfit file.
     """
@@ -39,7 +39,7 @@ def load_vqvae(path: Path) -> JukeboxVQVAE:
 
 
 def load_training(path: Path) -> tuple[JukeboxVQVAE, dict[str, Any]]:
-    """The network of such a file, to be trained on, and the `training` it was saved with. Raises as `load_vqvae`."""
+    """The network of such a file, to train on, and the `training` it was saved with. Raises as `load_vqvae`."""
     content = checkpoint.load(path, KIND, VERSION)
     with checkpoint.fitting(path):
         config = VqVaeConfig(**content.meta["config"] | {"multipliers": tuple(content.meta["config"]["multipliers"])})
