@@ -1,6 +1,6 @@
-"""Networks out of other people's checkpoints, one file per format; none runs code from a file.
+"""Loaders of other people's checkpoints, one file per format; none runs code from a checkpoint.
 
-Importing this package costs nothing: a loader's file, and torch with it, is imported when the loader is first named.
+Importing this package is cheap: a loader's module, and torch with it, is imported when the loader is first used.
 """
 
 from importlib import import_module

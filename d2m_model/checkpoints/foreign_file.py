@@ -1,4 +1,4 @@
-"""What every importer shares: read a file of tensors without running code, say what it is, and fit it to a network."""
+"""What all loaders share: read tensors from a file without running code, recognise what they are, and load them into a network."""
 
 import re
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import shown
 
 WRAPPINGS = ("model", "state_dict")
-"""Keys under which training programs put the state dict beside other things."""
-PREFIX = "module."  # of every name where the network was saved inside torch's DataParallel
-# Training programs leave numpy's numbers beside the weights, such as scores; older and newer numpy name their maker so.
+"""Keys under which training programs store the state dict, beside other values."""
+PREFIX = "module."  # of every name in a network that was saved inside torch's DataParallel
+# Training programs store numpy scalars, such as scores, beside the weights. Their pickled type has two names in numpy's versions.
 NUMPY_NUMBERS = {"numpy.dtype": np.dtype} | {
     f"numpy.{core}.multiarray.scalar": np._core.multiarray.scalar for core in ("core", "_core")
 }
 
-# What a file is, by a tensor that only it has. The first that fits names it.
+# (pattern of a tensor's name that only this kind of file has, kind). The first match counts.
 KINDS: tuple[tuple[str, str], ...] = (
     (r"features\.0\.weight", "a VGGish network"),
     (r"pca_eigen_vectors", "VGGish's PCA, not its network"),
@@ -35,14 +35,14 @@ KINDS: tuple[tuple[str, str], ...] = (
 
 
 def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
-    """The state dict of a file of torch.save, zip or older, on the CPU: bare, or under 'model' or 'state_dict'.
+    """The state dict of a file of torch.save (zip or older), on the CPU: the whole content, or under 'model' or 'state_dict'.
 
-    `module.` before every name is taken off. expected: what the caller wants, for its errors.
-    Raises UserError where the file is missing, unreadable, would have to run code to be read, holds no state dict, or tensors
-    that are not finite plain numbers.
+    A prefix `module.` of all names is removed. expected: what the caller wants, for the error messages.
+    Raises UserError for a file that is missing, unreadable, needs code to be read, or holds no state dict, and for tensors that
+    are not finite plain numbers.
     """
     try:
-        # tensors may be stretched: `fit` knows the shapes it takes
+        # expanded tensors are allowed, because `fit` checks the shapes
         content = tensor_file.read_tensors(path, allow=NUMPY_NUMBERS.get, stretched=True)
     except UserError as err:
         raise UserError(f"{err}; expected {expected}") from None
@@ -57,7 +57,7 @@ def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
 
 
 def describe(content: object) -> str:
-    """What a file's content looks like, in a few words that can follow 'this is'."""
+    """What a file's content is, in a few words that can follow 'this is'."""
     if not isinstance(content, dict):
         return f"a {type(content).__name__}, not a state dict"
     names = [name if isinstance(name, str) else f"a {type(name).__name__}" for name in content]
@@ -74,10 +74,10 @@ def describe(content: object) -> str:
 def fit(
     net: nn.Module, tensors: dict[str, torch.Tensor], path: Path, expected: str, name_of: Callable[[str], str] = str
 ) -> nn.Module:
-    """Load `tensors` into `net` (which may live on the meta device) and give it back, evaluating and not to be trained.
+    """Load `tensors` into `net` (which may be on the meta device) and return it, in evaluation mode, without gradients.
 
-    name_of: the file's name of a tensor of ours. Every name and shape must agree; any floating dtype becomes float32.
-    Raises UserError with what the file is, what is wrong with it and what was expected.
+    name_of: maps our name of a tensor to the file's. All names and shapes must agree; any floating dtype becomes float32.
+    Raises UserError that says what the file is, what is wrong with it and what was expected.
     """
     shapes = {name_of(name): tuple(value.shape) for name, value in net.state_dict().items()}
     wrong = [f"lacks {name}" for name in shapes if name not in tensors]

@@ -1,4 +1,4 @@
-"""JukeBox's VQ-VAE (Dhariwal et al., 2020) from OpenAI's checkpoint container, or a bare state dict of its layout."""
+"""JukeBox's VQ-VAE (Dhariwal et al., 2020) from OpenAI's checkpoint, or from a state dict of its layout."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 
 
 def load_jukebox(path: str | Path, config: VqVaeConfig | None = None) -> JukeboxVQVAE:
-    """The network of a JukeBox VQ-VAE file, on the CPU, evaluating and not to be trained. Runs no code from the file.
+    """The network of a JukeBox VQ-VAE file, on the CPU, in evaluation mode, without gradients. Runs no code from the file.
 
-    Its `encode(audio (B, S), level)` gives codes (B, L) int64 and `decode(codes (B, L), level)` audio (B, L * hop), with
-    JukeBox's levels 0, 1, 2 of hops 8, 32, 128. The file is a dict with the state dict under `model`, names with or
-    without `module.`, or the state dict alone: 669 tensors at the published sizes, which `config` can change.
-    Raises UserError for a missing or unreadable file, another network or other sizes, with what the file is and what
-    was expected.
+    `encode(audio (B, S), level)` gives codes (B, L) int64, and `decode(codes (B, L), level)` gives audio (B, L * hop), for
+    JukeBox's levels 0, 1, 2 with hops 8, 32, 128. The file holds the state dict, alone or under `model`, its names with or
+    without `module.`: 669 tensors at the published sizes, which `config` can change.
+    Raises UserError for a missing or unreadable file, another network or other sizes; it says what the file is and what was
+    expected.
     """
     path, net = Path(path), JukeboxVQVAE(config)
     sizes = net.config

@@ -1,6 +1,6 @@
-"""D2M-GAN's published motion encoder and generator: two state dicts that together make codes from a window of dance.
+"""D2M-GAN's published motion encoder and generator: two state dicts that together map a window of dance to codes.
 
-`load_released` gives them as published, `published_net` as the network that the stages here train, save and play.
+`load_released` loads them as published, `published_net` as the network that the stages here train and save.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from dataset_tools.lib.core.timebase import FPS, LEVELS, frames_to_samples, samp
 
 VISUAL = 2048
 WINDOWS = {"tiktok": (60, 75), "aistpp": (120, 219)}
-"""Corpus -> (frames, values of a frame) of a window of 2 s: 25 keypoints (x, y, confidence) at 30 fps; 24 rotation
+"""Corpus -> (frames, values per frame) of a window of 2 s. TikTok: 25 keypoints (x, y, confidence) at 30 fps. AIST++: 24 rotation
 matrices and the translation at 60 fps."""
 GENRE_NAMES = ("gBR", "gPO", "gLO", "gMH", "gLH", "gHO", "gWA", "gKR", "gJS", "gJB")
-"""Of AIST++, in the order of the genre embedding."""
+"""Genres of AIST++, in the order of the genre embedding."""
 READS = {"tiktok": {"joints": 25}, "aistpp": {"steps": 2, "genres": GENRE_NAMES}}
 INPUTS = {"tiktok": {"pose_layout": "body25"}, "aistpp": {"motion_rate": "60"}}
-"""Corpus -> what a dance must have been read with, named as shards name it."""
+"""Corpus -> attributes that the shards of a dance must have."""
 CODES = {level: samples_to_codes(frames_to_samples(2 * FPS), index) for level, index in LEVELS.items()}
 RENAMED = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-"""Torch's names of a normalised weight's length and direction, and those of the torch that wrote the files."""
+"""Names of a normalised weight's length and direction: today's torch -> the torch that wrote the files."""
 
 
 class ReleasedModel(nn.Module):
@@ -40,11 +40,11 @@ class ReleasedModel(nn.Module):
         self.motion_encoder, self.generator, self.corpus = motion_encoder, generator, corpus
 
     def forward(self, motion: torch.Tensor, visual: torch.Tensor, genre: torch.Tensor | None = None) -> torch.Tensor:
-        """Continuous codes (B, 64, L), L = 344 (high, within ±100) or 1378 (low), of windows of 2 s.
+        """Continuous codes (B, 64, L) of windows of 2 s, L = 344 (high, within ±100) or 1378 (low).
 
-        motion (B, T, J·C) float32: (60, 75) TikTok, (120, 219) AIST++. visual (B, 1, 2048): I3D. genre (B,) int64, AIST++
-        alone: gBR 0, gPO 1, gLO 2, gMH 3, gLH 4, gHO 5, gWA 6, gKR 7, gJS 8, gJB 9.
-        Raises ValueError for other shapes, and where the genre is missing or not wanted.
+        motion (B, T, J·C) float32: (60, 75) for TikTok, (120, 219) for AIST++. visual (B, 1, 2048): I3D. genre (B,) int64, for
+        AIST++ only: gBR 0, gPO 1, gLO 2, gMH 3, gLH 4, gHO 5, gWA 6, gKR 7, gJS 8, gJB 9.
+        Raises ValueError for other shapes, and for a genre that is missing or not expected.
         """
         frames, values = WINDOWS[self.corpus]
         if motion.dim() != 3 or motion.shape[1:] != (frames, values):
@@ -58,11 +58,11 @@ class ReleasedModel(nn.Module):
 
 
 def load_released(motion_path: str | Path, generator_path: str | Path, *, level: str, corpus: str) -> ReleasedModel:
-    """The published D2M-GAN from its two files, on the CPU, evaluating, not to be trained, weight normalisation folded.
+    """The published D2M-GAN from its two files, on the CPU, in evaluation mode, without gradients, weight normalisation fused.
 
     level: 'high' or 'low'. corpus: 'aistpp' or 'tiktok'. Runs no code from the files.
-    Raises UserError for a missing or unreadable file, a file of another network, level or corpus, with what it is and
-    what was expected; for TikTok's low level, whose published generator cannot run; and for other names.
+    Raises UserError for a missing or unreadable file, for one of another network, level or corpus (it says what the file is and
+    what was expected), for TikTok's low level, whose published generator cannot run, and for an unknown level or corpus.
     """
     if level not in LEVELS or corpus not in WINDOWS:
         raise UserError(
@@ -80,12 +80,12 @@ def load_released(motion_path: str | Path, generator_path: str | Path, *, level:
 def published_net(
     motion_path: Path, generator_path: Path, level: str, codebook: torch.Tensor, genres: Sequence[str] = ()
 ) -> tuple[DanceToCodes, dict[str, str]]:
-    """The two files as a network of preset `released`, and what its dances must be read with; for the corpus that the
-    motion encoder's file is for.
+    """The two files as a network of the preset `released`, and the attributes that the shards of its dances must have. The file of
+    the motion encoder determines the corpus.
 
-    level: 'high' or 'low'. codebook (bins, 64): of the VQ-VAE that will play its codes. genres: the corpus's names of the
-    ten genres, in the order of the embedding, where they are not AIST++'s own. Raises UserError as `load_released`, and
-    for genres where the files are TikTok's.
+    level: 'high' or 'low'. codebook (bins, 64): of the VQ-VAE that will decode the codes. genres: the corpus's names of the ten
+    genres in the order of the embedding, if they differ from AIST++'s. Raises UserError as `load_released`, and for genres with
+    TikTok's files.
     """
     motion = read_tensors(motion_path, "D2M-GAN's motion encoder")
     first = motion.get("lin1.weight", torch.empty(0, 0))

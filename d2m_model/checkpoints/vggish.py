@@ -1,4 +1,4 @@
-"""VGGish (Hershey et al., 2017) from the PyTorch conversion torchvggish: the embedding of the Fréchet audio distance."""
+"""VGGish (Hershey et al., 2017), the embedding of the Fréchet audio distance, from the PyTorch conversion torchvggish."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -9,12 +9,12 @@ from torch import nn
 from d2m_model.checkpoints.foreign_file import fit, read_tensors
 
 CHANNELS = ((64,), (128,), (256, 256), (512, 512))
-"""Of the convolutions before each of the four poolings."""
+"""Output channels of the convolutions before each of the four poolings."""
 EXPECTED = "torchvggish's VGGish: a state dict of 18 tensors, features.* and embeddings.*"
 
 
 class VGGish(nn.Module):
-    """Log-mel patches of 0.96 s to embeddings. Attributes are named as in the checkpoint."""
+    """Log-mel patches of 0.96 s to embeddings. Attributes have the names of the checkpoint."""
 
     def __init__(self):
         super().__init__()
@@ -29,19 +29,19 @@ class VGGish(nn.Module):
         self.embeddings = nn.Sequential(*(layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())))
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 96, 64) float32 -> (N, 128), at least 0: the last ReLU belongs to the embedding.
+        """(N, 1, 96, 64) float32 -> (N, 128), at least 0, because the last ReLU belongs to the embedding.
 
-        patches: 96 frames of 10 ms by 64 HTK mel bands over 125..7500 Hz, log(x + 0.01), of 16 kHz sound.
+        patches: 96 frames of 10 ms by 64 HTK mel bands over 125..7500 Hz, log(x + 0.01), of 16 kHz audio.
         """
-        # The network was made with channels last, so that is the order in which its first Linear reads a patch.
+        # The original network has channels last, and its first Linear reads a patch in this order.
         return self.embeddings(self.features(patches).permute(0, 2, 3, 1).flatten(1))
 
 
 def load_vggish(path: str | Path) -> VGGish:
-    """The network of a torchvggish file, on the CPU, evaluating and not to be trained. Runs no code from the file.
+    """The network of a torchvggish file, on the CPU, in evaluation mode, without gradients. Runs no code from the file.
 
-    It takes (N, 1, 96, 64) and gives (N, 128) before any PCA. Raises UserError for a missing or unreadable file, and
-    for another network, with what the file is and what was expected.
+    It maps (N, 1, 96, 64) to (N, 128), without a PCA. Raises UserError for a missing or unreadable file and for another network;
+    it says what the file is and what was expected.
     """
     path = Path(path)
     with torch.device("meta"):
