@@ -1,1 +1,1 @@
-"""The stage d2m_gan: the paper's generator of codes, trained against discriminators, per level and variant."""
+"""The stage d2m_gan: the paper's code generator, trained against discriminators, for each level and variant."""

@@ -1,9 +1,9 @@
-"""D2M-GAN (paper, section 3): learn to make music codes from dance, per level and variant.
+"""D2M-GAN (paper, section 3): train a generator of music codes from dance, for one level and variant.
 
     python -m d2m_model.d2m_gan --corpus demo --level high --variant full
     python -m d2m_model.d2m_gan --corpus demo --level high --variant paper.full
     python -m d2m_model.d2m_gan --list-variants
-With the published motion encoder and generator in training's place:
+To use the published motion encoder and generator instead of training:
     python -m d2m_model.d2m_gan --level high --variant released.full --motion-weights FILE --generator-weights FILE
 """
 

@@ -12,22 +12,22 @@ class Params(TrainingParams):
     """Section `d2m_gan` of params.yaml."""
 
     preset: str = "fixed"
-    """'paper', 'released' or 'fixed': of the variants that name none."""
+    """'paper', 'released' or 'fixed'; for variants that do not name one."""
     width: float = 1.0
     """Multiplies the generator's channels."""
     discriminator_width: float = 1.0
     dropout: float = 0.1
     """`fixed` only."""
     stream: str = "pose"
-    """What the motion encoder reads: 'pose', keypoints, or 'motion', the 219 numbers of SMPL motion that AIST++ has."""
+    """Input of the motion encoder: 'pose' (keypoints), or 'motion' (the 219 numbers of SMPL motion that AIST++ has)."""
     genres: tuple[str, ...] = ()
-    """`released` only, whether `preset` or the variant names it: tell the generator the dance's true genre, in training and
-    after, as the published program does on AIST++; the corpus's genres in the order of the embedding."""
+    """For the preset `released` only: the corpus's genres in the order of the embedding. They condition the generator on the
+    dance's true genre, in training and generation, as in the published program for AIST++."""
     also: tuple[str, ...] = ()
-    """Further corpora whose training clips are learnt from; their pose layout and I3D weights must be this one's."""
+    """Further corpora to train on. Their pose layout and I3D weights must be those of this corpus."""
     motion_weights: str = ""
     generator_weights: str = ""
-    """Both or neither: the published networks of D2M-GAN that take training's place, in preset `released`: names in
+    """Published networks of D2M-GAN to use instead of training, with the preset `released`; both or neither. Names in
     manifests/weights.csv or files; {level} in them becomes high or low."""
     seconds: int = 2
     """Length of a training window."""
@@ -35,24 +35,24 @@ class Params(TrainingParams):
     learning_rate: float = 1e-4
     discriminator_learning_rate: float = 1e-4
     betas: tuple[float, ...] = (0.5, 0.9)
-    """Of Adam, for both."""
+    """Of Adam, for generator and discriminators."""
     warm_up: int = 0
-    """Steps in which the learning rates rise from 0."""
+    """Steps over which the learning rates rise from 0."""
     final_rate: float = 1.0
-    """Learning rates end at this share of themselves, along a cosine; 1 keeps them, as in the paper."""
+    """Share of the learning rates at the last step; they fall to it along a cosine. 1 keeps them constant, as in the paper."""
     gradient_norm: float = 1.0
     ema: float = 0.999
-    """Decay of the moving average of the generator's weights, which is what generates."""
+    """Decay of the exponential moving average of the generator's weights, which is used for generation."""
     jitter: int = 15
-    """Frames by which a window may leave its whole second."""
+    """Largest random shift of a window from its whole second, in frames."""
     mirror: bool = True
-    """Show half of the dances in a mirror."""
+    """Mirror half of the dances."""
     discriminator_windows: int = 16
     """Windows of a batch that the discriminators read."""
     excerpt_windows: int = 16
     """Windows of a batch that are decoded for the wave and mel losses."""
     excerpt_seconds: float = 2.0
-    """How much of each of them."""
+    """Length that is decoded of each of them."""
     threads: int = 2
 
     def __post_init__(self):

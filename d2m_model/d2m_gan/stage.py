@@ -1,4 +1,4 @@
-"""The stage `d2m_gan`: the shards' dances and music to a network that makes codes of dances."""
+"""The stage `d2m_gan`: trains a network on the shards' dances and music that generates codes from dances."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def refuse_held_out(shards: Path, also: Sequence[Path]) -> None:
-    """Raises UserError where a clip or song that this corpus holds out is one that a further corpus trains on."""
+    """Raises UserError where a further corpus trains on a clip or song that this corpus holds out."""
     for folder in also:
         theirs = ShardSet(folder, "train").clips
         for split in ("val", "test"):
@@ -42,10 +42,10 @@ def train(
     shards: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path, run: Run | None = None,
     also: Sequence[Path] = (),
 ) -> dict:  # fmt: skip
-    """Train one level and variant on the shards' train split and write `out`; gives what metrics.json says. Of several
-    processes the first writes and gives it. also: folders of further corpora's shards.
+    """Train one level and variant on the shards' train split and write the results to `out`. Returns the content of metrics.json;
+    with several processes only the first writes and returns it. also: shard folders of further corpora.
 
-    Raises UserError for shards without train windows, or a loss that is no number.
+    Raises UserError for shards without train windows and for a loss that is not finite.
     """
     preset, run = preset_of(params.preset, variant), run or Run(stage="d2m_gan")
     shared = {
@@ -87,10 +87,10 @@ def train(
 def take_published(
     motion: Path, generator: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path
 ) -> dict:
-    """Write what `train` would, with the published networks of the two files in place of trained ones and curves without a
-    row; gives what metrics.json says.
+    """Write the outputs of `train` with the published networks of the two files instead of trained ones; the curves have no rows.
+    Returns the content of metrics.json.
 
-    Raises UserError for files of other networks, and for a variant that changes them.
+    Raises UserError for files of other networks and for a variant that changes the network.
     """
     from d2m_model.checkpoints.released import published_net
 

@@ -1,4 +1,4 @@
-"""What a step of `d2m_gan`'s training does."""
+"""A training step of the stage `d2m_gan`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from dataset_tools.lib.core.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 
 
 class GanTask:
-    """Generator, its moving average and the discriminators, trained against each other on dances with their music."""
+    """The generator, its moving average and the discriminators; generator and discriminators are trained against each other."""
 
     def __init__(
         self, preset: Preset, level: str, vqvae: JukeboxVQVAE, data: DanceData, params: Params, device: torch.device
@@ -42,16 +42,16 @@ class GanTask:
         }
         self.codebook = sizes["codebook"] = vqvae.codebook(LEVELS[level]).k
         self.net = DanceToCodes(preset, level, **sizes).to(device)
-        # Made anew and not from `net`, for the discriminators' first weights are drawn after those of two networks.
+        # A second network instead of a copy of `net` keeps the order of random draws, and so the discriminators' first weights.
         start = DanceToCodes(preset, level, **sizes).to(device)
         self.average = (
             AveragedModel(start, multi_avg_fn=moving_average(params.ema), use_buffers=True).requires_grad_(False).eval()
         )
         config = discriminator_config(preset.discriminator, width=params.discriminator_width, scales=preset.scales)
         self.discriminator = MultiScaleDiscriminator(config, EMBEDDING if preset.code_order == "none" else 1).to(device)
-        self.net.genre_index([clip.genre for clip in data.windows.clips])  # said now, if there is one it does not know
+        self.net.genre_index([clip.genre for clip in data.windows.clips])  # raises now for an unknown genre
         self.net.set_code_prior(torch.cat(list(data.codes.values())).to(device))
-        self.average.update_parameters(self.net)  # the first of those averaged: a copy
+        self.average.update_parameters(self.net)  # the first update is a copy
         self.net = share_statistics(self.net, device)
         self.nets = {"net": self.net, "average": self.average, "discriminator": self.discriminator}
         options = {"betas": tuple(params.betas), "fused": True}
@@ -68,8 +68,8 @@ class GanTask:
         self.held_out: HeldOutScorer | None = None
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step of the discriminators and one of the generator; gives every term, unweighted, and the weighted total of
-        those that train the generator."""
+        """One step of the discriminators and one of the generator. Returns every term, unweighted, and the weighted total of the
+        generator's terms."""
         params, net, weights, clip = self.params, self.net, self.net.preset.weights, self.params.gradient_norm
         batch = self.data.batch(params.seed, number, params.batch).to(self.device)
         net.train()
@@ -87,7 +87,7 @@ class GanTask:
         self.discriminator.requires_grad_(False)
         excerpt = excerpt_of(number, predicted.shape[-1], net.level, params)
         if not (net.preset.straight_through or ends_row(number, params.steps, params.log_every)):
-            excerpt = excerpt._replace(windows=0)  # what is decoded trains nothing and is wanted for the curves alone
+            excerpt = excerpt._replace(windows=0)  # decoding trains nothing here; only the curves need it
         made = predicted.detach().requires_grad_() if net.preset.balanced else predicted
         own = generator_terms(net, self.discriminator, self.vqvae, made, batch.music, excerpt)
         guard(number, own)
@@ -101,14 +101,14 @@ class GanTask:
         return terms | own | {"total": total}
 
     def rate_share(self, number: int) -> float:
-        """Share of the learning rates at a step: up in a line, down along a cosine."""
+        """Factor of the learning rates at a step: a linear warm-up times a cosine decay."""
         params = self.params
         rise = min(1.0, (number + 1) / params.warm_up) if params.warm_up else 1.0
         fall = 0.5 * (1 + np.cos(np.pi * number / params.steps))
         return float(rise * (params.final_rate + (1 - params.final_rate) * fall))
 
     def measure(self) -> Measurement:
-        """How the moving average's music follows held-out dances."""
+        """How well music from the averaged generator follows held-out dances."""
         return self.held_out.measure(self.average.module)
 
     def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
@@ -124,8 +124,8 @@ class GanTask:
 
 
 def moving_average(decay: float) -> Callable:
-    """The exponential one of weights, as AveragedModel's `multi_avg_fn`; its memory is short at first, for the start is no
-    model. Whole numbers, which count batches, are those of the last."""
+    """An exponential moving average as AveragedModel's `multi_avg_fn`. The decay is smaller in the first steps, to forget the
+    random start. Integer tensors, which count batches, are copied."""
 
     def average(kept: list[torch.Tensor], new: list[torch.Tensor], count: torch.Tensor) -> None:
         if kept[0].is_floating_point():
@@ -137,7 +137,7 @@ def moving_average(decay: float) -> Callable:
 
 
 def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
-    """The part of the batch, or of this process's share of it, that step `number` decodes."""
+    """The part of the batch, or of this process's share of it, that is decoded in step `number`."""
     wanted = max(1, min(round(params.excerpt_seconds * SAMPLE_RATE / HOPS[LEVELS[level]]), codes - 2))
     first = 1 + int(torch.randint(codes - 1 - wanted, (1,), generator=generator(params.seed, "excerpt", number)))
     return Excerpt(-(-params.excerpt_windows // world()), first, wanted, -(-params.discriminator_windows // world()))
