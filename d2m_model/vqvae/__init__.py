@@ -1,1 +1,1 @@
-"""The stage vqvae: the codec that turns music into codes and back."""
+"""The stage vqvae: the codec, which encodes music into codes and decodes codes into music."""

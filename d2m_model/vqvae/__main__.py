@@ -1,12 +1,12 @@
-"""JukeBox's three-level VQ-VAE, sound to codes and back: trained on the sound of the train split, or as published.
+"""JukeBox's three-level VQ-VAE, a codec for audio: trained on the train split, or as published.
 
     python -m d2m_model.vqvae --corpus demo
 
-`vqvae.weights` of params.yaml names published weights (`jukebox_vqvae`), which are taken over and measured, not trained.
+`vqvae.weights` of params.yaml names published weights (`jukebox_vqvae`), which are measured instead of trained.
 
-The levels share nothing, so each is trained by itself. Beside JukeBox's waveform, multispectral and commitment losses
-there is a mel loss, and the quantisation starts after a warm-up: both make a small network keep its onsets after a
-minute of training. `warm_up: 0` and `mel: 0` give JukeBox's own recipe.
+The levels share nothing, so each is trained separately. In addition to JukeBox's waveform, multispectral and commitment
+losses there is a mel loss, and quantisation starts after a warm-up. With both, a small network keeps the onsets after a minute
+of training. `warm_up: 0` and `mel: 0` give JukeBox's own recipe.
 """
 
 from d2m_model.training.distributed import processes, rank

@@ -9,15 +9,15 @@ from dataset_tools.lib.core.params import require
 
 @dataclass(frozen=True, kw_only=True)
 class Params(TrainingParams):
-    """Section `vqvae` of params.yaml; the defaults are JukeBox's network and, where it says so, training."""
+    """Section `vqvae` of params.yaml. The defaults are JukeBox's network and, where published, its training."""
 
     weights: str = ""
-    """Empty: train. Else a JukeBox VQ-VAE of the sizes below that takes the training's place: a name in
-    manifests/weights.csv or a file. OpenAI trained theirs on 44.1 kHz; D2M-GAN gives it 22.05 kHz, and so do we."""
+    """Empty: train. Else a JukeBox VQ-VAE of the sizes below to use instead: a name in manifests/weights.csv or a file. OpenAI
+    trained theirs at 44.1 kHz; D2M-GAN and this project use it at 22.05 kHz."""
     width: int = 32
     depth: int = 4
     multipliers: tuple[int, ...] = (2, 1, 1)
-    """Of width and depth, for levels 0, 1, 2."""
+    """Factors of width and depth for levels 0, 1, 2."""
     bins: int = 2048
     """Codebook entries per level."""
     steps: tuple[int, ...] = (20_000, 100_000, 100_000)
@@ -27,20 +27,20 @@ class Params(TrainingParams):
     """Length of a training window; a multiple of 1/30 s."""
     learning_rate: float = 3e-4
     warm_up: float = 0.0
-    """Share of the steps without quantisation; then the codebook starts on vectors of the train split."""
+    """Share of the steps without quantisation, after which the codebook is initialised from latents of the train split."""
     wave: float = 1.0
     """Weight of the squared error of the waveform, relative to the train split's power."""
     multispectral: float = 1.0
     mel: float = 0.0
     commit: float = 0.02
     dead_code_threshold: float = 1.0
-    """A codebook entry that on average takes fewer vectors of a batch than this is placed anew."""
+    """A codebook entry to which fewer vectors of a batch are assigned, on average, is moved to a random vector."""
     gain: float = 0.3
-    """Windows are played at a random volume between this and 1."""
+    """Lowest random volume of a training window; the highest is 1."""
     test_windows: int = 32
-    """Windows of 2 s of the test split, spread evenly, that the metrics are measured on."""
+    """Windows of 2 s of the test split, spread evenly, on which the metrics are measured."""
     workers: int = 1
-    """Levels trained at once, each in a process of its own; results do not depend on it."""
+    """Levels trained at once, each in its own process; results do not depend on it."""
 
     def __post_init__(self):
         super().__post_init__()

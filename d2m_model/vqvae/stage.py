@@ -1,4 +1,4 @@
-"""The stage `vqvae`: the shards' sound to a network that makes codes of sound, and sound of codes."""
+"""The stage `vqvae`: trains a network on the shards' audio that encodes audio into codes and decodes codes into audio."""
 
 import multiprocessing
 import shutil
@@ -26,12 +26,12 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.parallel.workers import run_all
 
-STOP = "stop"  # name of the file that keeps levels from beginning
+STOP = "stop"  # name of the file that keeps further levels from starting
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One level to train; the biggest first, so that two workers end at about the same time."""
+    """One level to train."""
 
     shards: Path
     params: Params
@@ -42,8 +42,8 @@ class Job:
 
 
 def train_job(job: Job) -> str:
-    """Train one level from its own seed and leave it in `job.part`; gives '', or the message of a UserError, which
-    would not survive the way back from another process in one piece."""
+    """Train one level from its own seed and write it to `job.part`. Returns '', or the message of a UserError: the exception itself
+    could not be passed back from another process."""
     if (job.run.resume and job.part.is_file()) or job.part.with_name(STOP).exists():
         return ""
     device = seed_everything(stream_seed(job.params.seed, "level", job.level), job.params.threads)
@@ -56,7 +56,7 @@ def train_job(job: Job) -> str:
         return str(err)
     except SystemExit:
         if multiprocessing.parent_process():
-            return ""  # saved; who told this worker knows
+            return ""  # saved; the parent process knows that it stopped this worker
         raise
     if rank() == 0:
         training = training_state(steps, task.optimizers) | {"codebook": task.codebook.learning_state()}
@@ -65,10 +65,10 @@ def train_job(job: Job) -> str:
 
 
 def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> dict:
-    """Train all levels on `shards`, write model.pt, curves.csv and metrics.json to `out`; gives the metrics. Of several
-    processes the first writes and gives them.
+    """Train all levels on `shards` and write model.pt, curves.csv and metrics.json to `out`. Returns the metrics; with several
+    processes only the first writes and returns them.
 
-    Raises UserError when the shards have no train or test windows, or training diverges.
+    Raises UserError when the shards have no train or test windows, or when the training diverges.
     """
     run = run or Run(stage="vqvae")
     require_even("vqvae", batch=params.batch)
@@ -86,7 +86,9 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
                 run=run.part(f"level {level}"),
                 part=parts / f"trained {level}.pt",
             )
-            for level in reversed(JUKEBOX_LEVELS)
+            for level in reversed(
+                JUKEBOX_LEVELS
+            )  # the longest training first, so that two workers end at about the same time
         ]
         (parts / STOP).unlink(missing_ok=True)
         lost = (
@@ -113,10 +115,10 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
 
 
 def take_published(shards: Path, file: Path, params: Params, out: Path) -> dict:
-    """Write what `train` would, with the network of the JukeBox file in place of a trained one and curves without a row;
-    gives the metrics, measured on the test windows.
+    """Write the outputs of `train` with the network of a JukeBox file instead of a trained one; the curves have no rows. Returns the
+    metrics, measured on the test windows.
 
-    Raises UserError for a file of another network or of other sizes than `params`, or shards without test windows.
+    Raises UserError for a file of another network or of other sizes than in `params`, and for shards without test windows.
     """
     from d2m_model.checkpoints import load_jukebox
 
@@ -138,8 +140,8 @@ def take_published(shards: Path, file: Path, params: Params, out: Path) -> dict:
 
 @contextmanager
 def _stopping_workers(run: Run, stop: Path) -> Iterator[None]:
-    """Pass SIGTERM and Ctrl-C on to the workers, which save and end, and then say how to go on. Levels that have not
-    begun find the file `stop`."""
+    """Pass SIGTERM and Ctrl-C on to the workers, which save and end, and then print the command that continues. The file `stop`
+    keeps further levels from starting."""
     told, before = threading.Event(), {}
 
     def tell(_number, _frame):
@@ -154,7 +156,7 @@ def _stopping_workers(run: Run, stop: Path) -> Iterator[None]:
     stopped = False
     try:
         yield
-    except SystemExit as end:  # from the loop itself, where there are no workers
+    except SystemExit as end:  # from the loop itself, without workers
         stopped = end.code == EXIT_STOPPED
         if not stopped:
             raise

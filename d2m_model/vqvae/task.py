@@ -1,4 +1,4 @@
-"""What a step of `vqvae`'s training does."""
+"""A training step of the stage `vqvae`."""
 
 import math
 
@@ -34,7 +34,7 @@ class LevelTask:
             accelerate(net, self.device, params.sound_precision, params.compile)
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step on the losses, then one of the codebook's averages; gives the loss, its terms and the codes' use."""
+        """One optimizer step and one update of the codebook's moving averages. Returns the loss, its terms and the code usage."""
         model, level, params = self.model, self.level, self.params
         audio = audio_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
         z = model.latents(audio, level)
@@ -43,7 +43,7 @@ class LevelTask:
             if number == self.quantised_from:
                 self.codebook.start(self._many_latents(number), generator(params.seed, "start", level))
             quantised = model.quantise(z, level)
-            # All processes learn from the vectors of all, so that their codebooks stay equal.
+            # Each process learns from the vectors of all processes, so that their codebooks stay equal.
             found = gathered(z.detach()), gathered(quantised.codes)
             usage = self.codebook.learn(*found, generator(params.seed, "revive", level, number))
             usage["perplexity"] = usage.pop("entropy").exp()
@@ -61,12 +61,12 @@ class LevelTask:
         return {"loss": loss, **terms, **usage}
 
     def rate_share(self, number: int) -> float:
-        """Share of the learning rate at a step: up over the first 20, whole, down along a cosine in the second half."""
+        """Factor of the learning rate at a step: rises over the first 20 steps, then 1, then a cosine decay in the second half."""
         falling = max(0.0, 2 * number / self.steps - 1)
         return min(1.0, (number + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * falling))
 
     def measure(self) -> Measurement:
-        """Reconstruction of held-out windows; nothing before the codebook has started."""
+        """Reconstruction of held-out windows; empty before the codebook is initialised."""
         started = bool(self.codebook.k.any())
         return (
             measurement(self.model, self.level, self.test, self.params.measure_clips)
@@ -76,7 +76,7 @@ class LevelTask:
 
     @torch.no_grad()
     def _many_latents(self, step: int) -> torch.Tensor:
-        """(1, 64, N) latents of enough batches that each codebook entry could start on one of four."""
+        """(1, 64, N): latents of several batches, about four for each codebook entry to be initialised from."""
         found, batch, params = [], 0, self.params
         while sum(z.shape[1] for z in found) < 4 * params.bins and batch < 64:
             audio = audio_batch(self.data, params.seed, step + batch, params.batch, params.gain).to(self.device)
@@ -86,7 +86,7 @@ class LevelTask:
 
 
 def _averages(codebook: nn.Module) -> nn.Module:
-    """The codebook's moving averages, which its state dict leaves out, as a module whose state dict has them."""
+    """The codebook's moving averages, which are not in its state dict, as a module with a state dict."""
     module = nn.Module()
     for name, tensor in codebook.learning_state().items():
         module.register_buffer(name, tensor)
