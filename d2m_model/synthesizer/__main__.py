@@ -1,9 +1,9 @@
-"""Fine-tune the decoder of one level of the VQ-VAE as a GAN (paper, section 3.3); encoder and codebook stay as they are.
+"""Fine-tune the decoder of one level of the VQ-VAE as a GAN (paper, section 3.3); encoder and codebook do not change.
 
-With `synthesizer.decoder: istft` an inverse STFT (Vocos) is trained in the decoder's place, from nothing, over the same codes.
+With `synthesizer.decoder: istft` an inverse-STFT decoder (Vocos) is trained from scratch for the same codes.
 
     python -m d2m_model.synthesizer --corpus demo --level high
-With a VQ-VAE whose decoder was fine-tuned elsewhere, such as D2M-GAN's published ones, in the fine-tuning's place:
+To use a VQ-VAE whose decoder was fine-tuned elsewhere, such as D2M-GAN's published ones:
     python -m d2m_model.synthesizer --level high --weights FILE
 """
 

@@ -10,18 +10,18 @@ from dataset_tools.lib.core.params import require
 
 @dataclass(frozen=True, kw_only=True)
 class Params(TrainingParams):
-    """Section `synthesizer` of params.yaml; the defaults are the paper's where it gives any."""
+    """Section `synthesizer` of params.yaml; the defaults are the paper's, where it gives them."""
 
     weights: str = ""
-    """Empty: fine-tune. Else a JukeBox VQ-VAE of the sizes of section `vqvae` that takes the fine-tuning's place, with its
-    own encoder and codebook: a name in manifests/weights.csv or a file; {level} in it becomes high or low."""
+    """Empty: fine-tune. Else a JukeBox VQ-VAE of the sizes in section `vqvae` to use instead, with its own encoder and codebook:
+    a name in manifests/weights.csv or a file; {level} in it becomes high or low."""
     decoder: str = "own"
-    """'own': the VQ-VAE's decoder is fine-tuned. 'istft': an inverse STFT (`nets/istft_decoder`) learns to play its codes, from
-    nothing: give it about 5e-4 for `learning_rate`, and a weight for `multispectral`."""
+    """'own': fine-tune the VQ-VAE's decoder. 'istft': train an inverse-STFT decoder (`nets/istft_decoder`) for its codes from
+    scratch; it needs a `learning_rate` of about 5e-4 and a weight for `multispectral`."""
     istft_width: int = 512
     istft_depth: int = 8
     istft_overlap: int = 4
-    """Sizes of the inverse STFT; those of Vocos."""
+    """Sizes of the inverse-STFT decoder; the defaults are those of Vocos."""
     steps: int = 100_000
     seconds: float = 2.0
     """Length of a training window; a multiple of 1/30 s."""
@@ -30,7 +30,7 @@ class Params(TrainingParams):
     betas: tuple[float, ...] = (0.5, 0.9)
     """Of Adam."""
     discriminator: str = "paper"
-    """'paper' or 'released'."""
+    """Sizes of the discriminator: 'paper' or 'released'."""
     discriminator_width: float = 1.0
     scales: int = 3
     adversarial: float = 1.0
@@ -38,13 +38,13 @@ class Params(TrainingParams):
     wave: float = 40.0
     mel: float = 15.0
     multispectral: float = 0.0
-    """Weight of JukeBox's spectral loss over several scales, which the VQ-VAE learns from; the paper's fine-tuning has none."""
+    """Weight of JukeBox's multispectral loss, with which the VQ-VAE is trained; the paper's fine-tuning does not use it."""
     gain: float = 0.3
-    """Windows are played at a random volume between this and 1."""
+    """Lowest random volume of a training window; the highest is 1."""
     test_windows: int = 32
     embedding: str = "vggish"
-    """Embedding of the FAD, 'vggish' or 'demo', that decides on training clips, with P4, whether the fine-tuned decoder is no
-    worse than the VQ-VAE's own, which is kept where it is. Empty: the fine-tuned one is taken whatever it is."""
+    """Embedding for the FAD, 'vggish' or 'demo'. FAD and P4 on training clips decide whether the fine-tuned decoder is no worse than
+    the VQ-VAE's own; if it is worse, the VQ-VAE's own is kept. Empty: always keep the fine-tuned one."""
     scored_clips: int = 48
 
     def __post_init__(self):
@@ -75,5 +75,5 @@ class Params(TrainingParams):
         require(min(weights) >= 0, "weights must be at least 0")
 
     def istft(self) -> IstftConfig:
-        """Sizes of the inverse STFT."""
+        """Sizes of the inverse-STFT decoder."""
         return IstftConfig(width=self.istft_width, depth=self.istft_depth, overlap=self.istft_overlap)

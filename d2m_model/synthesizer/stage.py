@@ -1,4 +1,4 @@
-"""The stage `synthesizer`: a level's decoder, fine-tuned as a GAN."""
+"""The stage `synthesizer`: fine-tunes the decoder of a level as a GAN."""
 
 import hashlib
 from pathlib import Path
@@ -24,16 +24,16 @@ from dataset_tools.lib.core.timebase import LEVELS
 from dataset_tools.lib.core.work_cache import file_sha256
 
 MADE = {"own": "fine-tuned", "istft": "istft"}
-"""What metrics.json calls a decoder that was trained here, by `synthesizer.decoder`."""
+"""`synthesizer.decoder` -> name of the decoder trained here in metrics.json."""
 
 
 def fine_tune(
     model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params, run: Run
 ) -> tuple[DecoderTask, Curves]:
-    """Train the decoder of `level` (0, 1 or 2) in place; gives the task and its curves.
+    """Train the decoder of `level` (0, 1 or 2) in place; returns the task and its curves.
 
-    Nothing else of the network changes: its bytes are compared before and after (RuntimeError). Raises UserError when
-    a loss stops being a number.
+    Nothing else in the network changes: a hash is compared before and after (RuntimeError). Raises UserError when a loss is not
+    finite.
     """
     task, frozen = DecoderTask(model, level, data, test, params), frozen_weights_hash(model, level)
     curves = train_loop(task, params.steps, params, run)
@@ -44,7 +44,7 @@ def fine_tune(
 
 
 def frozen_weights_hash(model: JukeboxVQVAE, level: int) -> str:
-    """sha256 of every tensor of the network but those of the decoder of `level`."""
+    """sha256 of all tensors of the network, except those of the decoder of `level`."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         if not name.startswith(f"decoders.{level}."):
@@ -61,13 +61,13 @@ def train(
     run: Run | None = None,
     embedder: Embedder | None = None,
 ) -> dict:
-    """Fine-tune the decoder of `level` ('high' or 'low') of the VQ-VAE file `vqvae` on `shards`; write model.pt,
-    curves.csv and metrics.json to `out` and give the metrics, measured before and after. Of several processes the
-    first writes and gives them.
+    """Fine-tune the decoder of `level` ('high' or 'low') of the VQ-VAE file `vqvae` on `shards`, and write model.pt, curves.csv and
+    metrics.json to `out`. Returns the metrics, measured before and after; with several processes only the first writes and
+    returns them.
 
-    embedder: where it is given, the VQ-VAE's own decoder is kept unless the fine-tuned one is no worse (`decoder_choice`).
+    embedder: if given, the VQ-VAE's own decoder is kept unless the fine-tuned one is no worse (`decoder_choice`).
 
-    Raises UserError for a missing or unfit file, shards without train or test windows, or a loss that is no number.
+    Raises UserError for a missing or unfit file, for shards without train or test windows, and for a loss that is not finite.
     """
     run = run or Run(stage="synthesizer")
     device = seed_everything(params.seed, params.threads)
@@ -81,7 +81,7 @@ def train(
     if not writes:
         return {}
     training = training_state(params.steps, task.optimizers) | {"discriminator": task.discriminator.state_dict()}
-    tuned = load_vqvae(vqvae)  # on the CPU and not accelerated, as it was measured before
+    tuned = load_vqvae(vqvae)  # on the CPU and not accelerated, like the measurement before
     tuned.take_level(model, index)
     metrics = {"level": level, "before": before, "after": measure(tuned, index, test, params.test_windows)}
     metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed, "kept": MADE[params.decoder]}
@@ -101,17 +101,17 @@ def train(
 
 
 def _scored(data: WindowData, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The sounds and songs of up to `count` clips, spread evenly, by clip."""
+    """({clip: audio}, {clip: song}) of up to `count` clips, spread evenly."""
     chosen = np.unique(np.linspace(0, len(data.clips) - 1, min(count, len(data.clips))).round().astype(int))
     sounds = {data.clips[k].clip_id: data.clip_audio(int(k)).numpy() for k in chosen}
     return sounds, {data.clips[k].clip_id: data.clips[k].song or data.clips[k].clip_id for k in chosen}
 
 
 def take_published(shards: Path, vqvae: Path, file: Path, level: str, params: Params, out: Path) -> dict:
-    """Write what `train` would, with the network of the JukeBox file in place of a fine-tuned one and curves without a row;
-    gives the metrics: 'before' of the VQ-VAE file `vqvae`, 'after' of this one, and whether both have one codebook.
+    """Write the outputs of `train` with the network of a JukeBox file instead of a fine-tuned one; the curves have no rows. Returns
+    the metrics: 'before' for the VQ-VAE file `vqvae`, 'after' for this network, and whether both have the same codebook.
 
-    Raises UserError for a file of another network or of other sizes than `vqvae`, or shards without test windows.
+    Raises UserError for a file of another network or of other sizes than `vqvae`, and for shards without test windows.
     """
     from d2m_model.checkpoints import load_jukebox
 

@@ -1,4 +1,4 @@
-"""What a step of `synthesizer`'s training does."""
+"""A training step of the stage `synthesizer`."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from d2m_model.training.shard_data import WindowData
 
 
 class DecoderTask:
-    """The decoder of `level` (0, 1 or 2) of `model` against a discriminator; nothing else of the network changes."""
+    """Trains the decoder of `level` (0, 1 or 2) of `model` against a discriminator; nothing else in the network changes."""
 
     rate_share = None
 
@@ -37,7 +37,7 @@ class DecoderTask:
         accelerate(self.discriminator, self.device, params.precision, params.compile)
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step of the discriminator and one of the decoder; gives every term, unweighted, and the loss."""
+        """One step of the discriminator and one of the decoder. Returns every term, unweighted, and the loss."""
         model, level, discriminator, params = self.model, self.level, self.discriminator, self.params
         audio = audio_batch(self.data, params.seed, number, params.batch, params.gain).to(self.device)
         rebuilt = model.decode_latents(model.embed(model.encode(audio, level), level), level)
