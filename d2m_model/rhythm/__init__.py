@@ -1,1 +1,1 @@
-"""The stage `rhythm`: dance to beats. `model.load_rhythm` gives a trained network, `beats_file` the beats as files."""
+"""The stage `rhythm`: beats of dances. `model.load_rhythm` loads a trained network; `beats_file` reads and writes beats."""

@@ -1,8 +1,8 @@
-"""Beats of dances: learnt from a corpus, and read from any dance video or track of keypoints.
+"""Beats of dances: train on a corpus, and predict the beats of any dance video or track of keypoints.
 
-As a pipeline stage: train on the corpus's shards and read the beats of all its dances -> runs/<corpus>/rhythm/:
+As a pipeline stage: train on the corpus's shards and predict the beats of all its dances -> runs/<corpus>/rhythm/:
     python -m d2m_model.rhythm --corpus demo
-For your own dance video, or its pose as any estimator writes it (.npy, OpenPose, OpenPifPaf, AIST++):
+For your own dance video, or its pose from any estimator (.npy, OpenPose, OpenPifPaf, AIST++):
     python -m d2m_model.rhythm --video X.mp4 --out beats.json --click click.wav
     python -m d2m_model.rhythm --pose X.npy --fps 25 --out beats.json
 Times are seconds from the dance's first frame.
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, float]:
-    """(T, J, 3) keypoints at 30 frames a second of the chosen dancer of --video or --pose, and the frames a second of that."""
+    """Keypoints (T, J, 3) of the chosen dancer of --video or --pose, and their frames per second."""
     dancer = args.dancer or 0
     if args.video:
         from d2m_model.generate.own_video import read_posed
@@ -66,7 +66,7 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
 
 
 def read_own(args: argparse.Namespace, layout: Layout) -> None:
-    """Write the beats of one's own dance."""
+    """Write the beats of the user's own dance."""
     from d2m_model.generate.finish import write_wav
 
     for path, suffix in ((args.out, ".json"), (args.click, ".wav")):
@@ -83,7 +83,7 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
     pose, fps = own_dance(args, layout)
     try:
         beats = replace(model.beats_of(pose), fps=fps)
-    except ValueError as err:  # what is no pose, or longer than beats may be
+    except ValueError as err:  # not a pose, or longer than `Beats` allows
         raise UserError(f"{args.video or args.pose}: {err}") from None
     write_beats(args.out, beats)
     if args.click:
@@ -96,7 +96,7 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
 
 
 def check_together(args: argparse.Namespace) -> None:
-    """Raises UserError for options that don't go together, and for those that would change nothing."""
+    """Raises UserError for options that do not go together, and for options without an effect."""
     own = args.video or args.pose
     if args.video and args.pose:
         raise UserError("rhythm: give --video or --pose, not both")

@@ -1,6 +1,6 @@
-"""What a dance may look like through other eyes: other estimators, half bodies, moving cameras, other frame rates.
+"""Data augmentation of keypoints: other estimators, hidden parts of the body, moving cameras.
 
-Every function takes a batch of keypoints (B, N, 17, 3), x px, y px, seen, and a random generator, and gives as much.
+Every function takes and returns a batch of keypoints (B, N, 17, 3): x px, y px, seen (0 or 1); `rng` draws the changes.
 """
 
 import torch
@@ -10,14 +10,14 @@ from d2m_model.rhythm.body import JOINTS
 from dataset_tools.lib.core.timebase import FPS
 
 HALVES = (tuple(range(11, 17)), tuple(range(13, 17)), (15, 16), tuple(range(5)), (7, 8, 9, 10), (5, 7, 9, 11, 13, 15))
-"""Joints that a picture may lack together: legs, shins, ankles, face, arms, one side."""
+"""Groups of joints that may be hidden together: legs, shins, ankles, face, arms, one side."""
 MIRRORED = torch.arange(JOINTS)
 for left, right in MIRROR_PAIRS[JOINTS]:
     MIRRORED[[left, right]] = MIRRORED[[right, left]]
 
 
 def altered(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """All of them, each at random."""
+    """Apply all augmentations, each at random."""
     pose = mirror(pose, rng)
     pose = camera(pose, rng)
     pose = noise(pose, rng)
@@ -37,18 +37,18 @@ def _extent(pose: torch.Tensor) -> torch.Tensor:
 
 
 def mirror(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Half of the dances in a mirror."""
+    """Mirror half of the dances."""
     flip = (torch.rand(len(pose), generator=rng) < 0.5)[:, None, None, None]
     return torch.where(flip, in_mirror(pose), pose)
 
 
 def in_mirror(pose: torch.Tensor) -> torch.Tensor:
-    """Keypoints (..., 17, 3) with x turned round, left and right exchanged."""
+    """Keypoints (..., 17, 3), mirrored: x is negated, left and right joints are exchanged."""
     return pose[..., MIRRORED, :] * torch.tensor([-1.0, 1.0, 1.0])
 
 
 def camera(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """A camera that turns by up to 8 degrees, stands aside (narrower bodies), pans, sways and zooms."""
+    """A camera that is tilted by up to 8 degrees, sees the body from the side (narrower), pans, sways and zooms."""
     count, frames = pose.shape[:2]
     size, xy = _extent(pose), pose[..., :2]
     centre = xy.mean(dim=(1, 2), keepdim=True)
@@ -69,14 +69,14 @@ def camera(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
 
 def noise(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """An estimator's errors: jitter of up to 1.5 % of the body from frame to frame, and joints that sit a little elsewhere."""
+    """Errors of a pose estimator: jitter between frames of up to 1.5 % of the body size, and a constant offset of each joint."""
     jitter = torch.randn(pose[..., :2].shape, generator=rng) * _uniform(rng, 0, 0.015, len(pose), 1, 1, 1)
     offset = torch.randn(len(pose), 1, pose.shape[2], 2, generator=rng) * 0.02
     return torch.cat([pose[..., :2] + (jitter + offset) * _extent(pose), pose[..., 2:]], dim=-1)
 
 
 def smooth(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """An estimator that averages over three frames, for a third of the dances."""
+    """A third of the dances averaged over three frames, as by an estimator that smooths."""
     xy = pose[..., :2]
     around = torch.cat([xy[:, :1], xy, xy[:, -1:]], dim=1)
     averaged = (around[:, :-2] + xy + around[:, 2:]) / 3
@@ -85,7 +85,7 @@ def smooth(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
 
 def lapses(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Joints lost for up to 0.7 s and filled linearly, as `fill_missing` does."""
+    """Joints that are lost for up to 0.7 s and interpolated linearly, as `fill_missing` does."""
     count, frames, joints = pose.shape[:3]
     length = torch.randint(3, 21, (count,), generator=rng).clamp(max=max(1, frames - 2))
     first = 1 + (torch.rand(count, generator=rng) * (frames - 1 - length).clamp(min=1)).long()
@@ -102,7 +102,7 @@ def lapses(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
 
 def missing(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Joints never seen: single ones, halves of the body, or none; and estimators that call every joint seen."""
+    """Joints that are never seen: single ones, a group of `HALVES`, or none. A fifth of the dances marks all joints as seen."""
     count, joints = len(pose), pose.shape[2]
     kind = torch.rand(count, generator=rng)
     lost = torch.rand(count, joints, generator=rng) < 0.3 * torch.rand(count, 1, generator=rng)

@@ -1,9 +1,9 @@
-"""Beats and the JSON file they travel in: what `rhythm`, a person or another tool says about when a dance has its beats.
+"""The beats of a dance and their JSON file, which `rhythm`, a person or another tool writes.
 
     {"fps": 30, "seconds": 8.2, "tempo": 119.8, "beats": [0.41, ...], "downbeats": [0.41, ...], "strength": [0.9, ...],
      "style": {"house": 0.7, ...}}
 
-Only `beats` must be there. A key that is none of these is refused: it may be one of these, misspelt.
+Only `beats` is required. An unknown key is refused, because it may be a misspelt one.
 """
 
 import json
@@ -23,35 +23,35 @@ from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
 MOST_BEATS = 100_000
 LONGEST_GAP = 10.0
-"""Seconds between two beats, beyond which a file's times are taken for another unit."""
+"""Median gap in seconds above which a file's times are taken for another unit, such as milliseconds."""
 MOST_SECONDS = 6 * 3600.0
 MOST_STYLES = 1000
 MOST_BYTES = 16 << 20
-"""Sizes beyond which a file is refused."""
+"""A file is refused beyond these limits."""
 ACCENTED, PLAIN = 1760.0, 880.0
-"""Hz of the clicks at down-beats and at other beats."""
+"""Frequency in Hz of the clicks at down-beats and at other beats."""
 DIGITS = {"beats": 4, "downbeats": 4, "strength": 3}
-"""Decimals that are written; 0.1 ms is a hundredth of what beats are judged by."""
+"""Decimals in the file. 0.1 ms is far below the tolerance of 70 ms with which beats are scored."""
 OF_AUDIO = ("sound", "song", "level", "seed", "onsets")
-"""What `generate --json` writes beside a sound's beats, and nothing here reads."""
+"""Keys that `generate --json` adds and that are ignored here."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Beats:
-    """When a dance of `seconds` has its beats. Raises ValueError, with the rule, for anything else than described here."""
+    """The beats of a dance. Raises ValueError, with the broken rule, for values other than described here."""
 
     fps: float
-    """Frames a second of the video they belong to."""
+    """Frames per second of the video."""
     seconds: float
-    """Length of it, above 0."""
+    """Length of the dance, above 0."""
     beats: np.ndarray
-    """(n,) float64 seconds from its start, at least 0 and ascending."""
+    """(n,) float64: seconds from the start of the dance, at least 0 and ascending."""
     downbeats: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """(m,) float64 seconds, as `beats`: the first beats of the bars. Empty where they are not known."""
+    """(m,) float64 seconds, like `beats`: the first beats of the bars. Empty if unknown."""
     strength: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """(n,) float64 within 0..1: how strong each beat is. Empty where it is not known."""
+    """(n,) float64 within 0..1: how strong each beat is. Empty if unknown."""
     tempo: float | None = None
-    """Beats a minute, None where there are too few beats to say."""
+    """Beats per minute; None where there are too few beats."""
     style: Mapping[str, float] = field(default_factory=dict)
     """Genre -> probability within 0..1; may be empty."""
 
@@ -96,15 +96,15 @@ class Beats:
 
 
 def _is_number(value: object) -> bool:
-    """A finite number that float64 can hold."""
+    """Whether a value is a finite number that float64 can hold."""
     try:
         return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # JSON's integers know no bounds
+    except OverflowError:  # JSON's integers are unbounded
         return False
 
 
 def _numbers(name: str, values: object) -> np.ndarray:
-    """A list of numbers as float64 (n,). Raises ValueError."""
+    """A list of numbers as float64 (n,). Raises ValueError for anything else."""
     rule = f"{name} must be a list of at most {MOST_BEATS} finite numbers"
     require(isinstance(values, (list, tuple, np.ndarray)) and len(values) <= MOST_BEATS, rule)
     if not isinstance(values, np.ndarray):
@@ -117,8 +117,11 @@ def _numbers(name: str, values: object) -> np.ndarray:
 
 
 def tempo_of(beats: np.ndarray) -> float | None:
-    """Beats a minute of beat times (n,) in seconds: the line through all of them, counted by their median gap, so that a
-    missing beat or an uneven one moves it little. None for fewer than two."""
+    """Beats per minute of beat times (n,) in seconds; None for fewer than two.
+
+    A line is fitted to the times over their counts. The counts follow from the median gap, so that a missing or uneven beat
+    changes the tempo little.
+    """
     if len(beats) < 2:
         return None
     gap = float(np.median(np.diff(beats)))
@@ -128,10 +131,10 @@ def tempo_of(beats: np.ndarray) -> float | None:
 
 
 def read_beats(path: Path) -> Beats:
-    """The beats of a JSON file. Where it holds little more than `beats`, the rest follows from them: the length is up to
-    where the next beat would be, the tempo is theirs.
+    """The beats of a JSON file. Missing values are derived from the beats: the dance lasts until the next beat would come, and the
+    tempo is theirs.
 
-    Raises UserError for a missing file, one that is not such JSON, unknown keys, and values that `Beats` refuses.
+    Raises UserError for a missing file, another format, unknown keys, and values that `Beats` refuses.
     """
     path = Path(path)
     try:
@@ -175,7 +178,7 @@ def write_beats(path: Path, beats: Beats) -> None:
 
 
 def as_written(beats: Beats) -> Beats:
-    """The beats as their file has them, so that the music made to either is one."""
+    """The beats rounded as in their file, so that music generated from them and from the file is the same."""
     lists = {name: np.array([round(float(v), digits) for v in getattr(beats, name)]) for name, digits in DIGITS.items()}
     style = {genre: round(float(share), 4) for genre, share in beats.style.items()}
     return replace(
@@ -184,7 +187,7 @@ def as_written(beats: Beats) -> Beats:
 
 
 def clicks(beats: Beats, seconds: float) -> np.ndarray:
-    """A click track (S,) float32 at 22 050 Hz of `seconds`: a click at each beat, higher ones at the down-beats."""
+    """A click track (S,) float32 at 22 050 Hz, `seconds` long: a click at each beat, a higher one at down-beats."""
     import librosa
 
     samples = round(seconds * SAMPLE_RATE)

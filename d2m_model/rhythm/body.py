@@ -1,8 +1,8 @@
-"""What the network sees of a dancer: any estimator's keypoints at any frame rate, or SMPL motion, as features.
+"""Input features of the network: from keypoints of any estimator at any frame rate, or from SMPL motion.
 
-Keypoints of both layouts become COCO's 17, so a model reads poses of other estimators than its corpus has. The features
-are local in time: place and size are taken out by averages over a few seconds, not over the whole clip, so that a long
-dance, one that wanders and a camera that moves look like any other.
+Keypoints of both layouts are mapped to COCO's 17, so that a model can read poses of estimators other than its corpus's. The
+features are local in time: position and size are normalised by averages over a few seconds, not over the whole clip. So a
+long dance, a dancer who moves around and a moving camera look like any other.
 """
 
 import numpy as np
@@ -16,19 +16,19 @@ from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
 JOINTS = 17
 FROM_BODY25 = (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)
-"""For each of COCO's 17 keypoints its place in OpenPose's BODY_25."""
+"""For each of COCO's 17 keypoints its index in OpenPose's BODY_25."""
 AVERAGED = 4 * FPS + 1
-"""Frames that place and size are averaged over."""
+"""Frames over which position and size are averaged."""
 POSE_FEATURES = 6 * JOINTS + 2
 MOTION_FEATURES = 463
 LEAST_FRAMES = 2
 
 
 def coco17(pose: np.ndarray) -> np.ndarray:
-    """Keypoints (T, J, 2 or 3) px of 17 or 25 joints -> (T, 17, 3) float32 x px, y px, seen 0 or 1.
+    """Keypoints (T, J, 2 or 3) in px of 17 or 25 joints -> (T, 17, 3) float32: x px, y px, seen (0 or 1).
 
-    A joint is seen where its confidence is above 0; of an estimator that gives none (two columns, or all 0), where its
-    place is not (0, 0). Raises UserError for another shape and for numbers that are not finite.
+    A joint is seen where its confidence is above 0. Without confidences (two columns, or all 0) it is seen where its position is
+    not (0, 0). Raises UserError for another shape and for numbers that are not finite.
     """
     pose = np.asarray(pose)
     if (
@@ -51,7 +51,7 @@ def coco17(pose: np.ndarray) -> np.ndarray:
 
 
 def resampled(values: np.ndarray, fps: float) -> np.ndarray:
-    """A dance (T, ...) at `fps` frames a second -> (T', ...) at 30, linear between the frames."""
+    """Resample values (T, ...) from `fps` to 30 frames per second, linearly: (T', ...)."""
     if fps == FPS or len(values) < 2:
         return values
     frames = max(LEAST_FRAMES, round(len(values) * FPS / fps))
@@ -59,7 +59,7 @@ def resampled(values: np.ndarray, fps: float) -> np.ndarray:
 
 
 def at_times(values: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """Values (T, ...) at fractional `frames` (N,), linear between neighbours, the first or last beyond the ends."""
+    """Values (T, ...) at fractional `frames` (N,): linear between neighbours, constant beyond the ends."""
     frames = frames.clamp(0, len(values) - 1)
     low = frames.floor().long().clamp(max=max(0, len(values) - 2))
     high = (low + 1).clamp(max=len(values) - 1)
@@ -68,8 +68,10 @@ def at_times(values: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
 
 
 def read_pose(pose: np.ndarray, fps: float = FPS) -> torch.Tensor:
-    """(T', 17, 3) at 30 fps of keypoints (T, J, 2 or 3) at `fps`: gaps filled in time, the third column says what was
-    seen. Raises UserError as `coco17`, and for fewer than two frames or a frame rate outside 1..1000."""
+    """Keypoints (T, J, 2 or 3) at `fps` to (T', 17, 3) at 30 fps: x px, y px with gaps filled in time, seen (0 or 1).
+
+    Raises UserError as `coco17`, and for fewer than two frames or a frame rate outside 1..1000.
+    """
     if not 1 <= fps <= 1000:
         raise UserError(f"fps must be 1 to 1000, found {fps}")
     known = coco17(pose)
@@ -79,7 +81,7 @@ def read_pose(pose: np.ndarray, fps: float = FPS) -> torch.Tensor:
 
 
 def read_motion(motion: np.ndarray) -> torch.Tensor:
-    """(T, 219) of SMPL motion (T, R, 219), R steps a frame: the step at each frame. Raises UserError for another shape."""
+    """SMPL motion (T, R, 219), R steps per frame, to (T, 219): the first step of each frame. Raises UserError for another shape."""
     motion = np.asarray(motion)
     if motion.ndim != 3 or motion.shape[1] < 1 or motion.shape[2] != MOTION_WIDTH or not np.isfinite(motion).all():
         raise UserError(f"motion must be finite numbers (frames, steps, {MOTION_WIDTH}), found {motion.shape}")
@@ -89,10 +91,10 @@ def read_motion(motion: np.ndarray) -> torch.Tensor:
 
 
 def pose_features(pose: torch.Tensor) -> torch.Tensor:
-    """(B, T, 17, 3) as `read_pose` gives it -> (B, T, 104).
+    """Keypoints (B, T, 17, 3) from `read_pose` -> features (B, T, 104).
 
-    Per joint: place relative to the body's centre in body sizes (2), velocity in body sizes per 0.1 s (2), its magnitude
-    (1), whether it was seen (1); and the centre's place relative to its average over 4 s (2). Zeros where nobody was seen.
+    Per joint: position relative to the body's centre in body sizes (2), velocity in body sizes per 0.1 s (2), its magnitude
+    (1), whether it was seen (1). Per frame: the centre relative to its average over 4 s (2). Zeros without a dancer.
     """
     xy, seen = pose[..., :2], (pose[..., 2:] > 0.5).float()
     centre = xy.mean(dim=2)
@@ -108,12 +110,12 @@ def pose_features(pose: torch.Tensor) -> torch.Tensor:
 
 
 def motion_features(motion: torch.Tensor) -> torch.Tensor:
-    """(B, T, 219) SMPL motion at 30 fps -> (B, T, 463), as `smpl_features`."""
+    """SMPL motion (B, T, 219) at 30 fps -> features (B, T, 463) of `smpl_features`."""
     return smpl_features(motion, FPS)
 
 
 def _averaged(values: torch.Tensor) -> torch.Tensor:
-    """Moving average over 4 s of (B, T, C), over what there is of them near the ends."""
+    """Moving average over 4 s of (B, T, C), over fewer frames near the ends."""
     summed = F.avg_pool1d(values.transpose(1, 2), AVERAGED, 1, AVERAGED // 2, count_include_pad=False)
     return summed.transpose(1, 2)
 

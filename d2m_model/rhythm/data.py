@@ -1,4 +1,4 @@
-"""Dances with their beats as training batches: which windows make up step n, and what becomes of them, depends on (seed, n) alone."""
+"""Dances with their beats as training batches. The windows of step n and their augmentation depend on (seed, n) only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.timebase import FPS
 
 SLOWEST, FASTEST = 1.25, 0.8
-"""Factors of a dance's length that windows are stretched by."""
+"""Largest and smallest factor by which a window is stretched in time."""
 RATES = (20.0, 24.0, 25.0)
-"""Frames a second that some windows are seen at before they are brought to 30."""
+"""Frame rates to which some windows are resampled, and then back to 30."""
 WIDTH = 0.8
-"""Frames: standard deviation of the Gaussians that targets have at the beats."""
+"""Standard deviation in frames of the targets' Gaussians at the beats."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RhythmExample:
-    """One dance to learn from."""
+    """One training dance."""
 
     clip_id: str
     dance: torch.Tensor
-    """(T, 17, 3) as `body.read_pose`, or (T, 219) as `body.read_motion`, at 30 fps."""
+    """(T, 17, 3) from `body.read_pose`, or (T, 219) from `body.read_motion`, at 30 fps."""
     beats: Beats
-    """Of its music."""
+    """Beats of its music."""
     genre: str = ""
 
 
@@ -40,19 +40,19 @@ class LessonBatch(NamedTuple):
     features: torch.Tensor
     """(B, N, C)."""
     targets: torch.Tensor
-    """(B, N, 2) 0..1: Gaussians at beats and down-beats."""
+    """(B, N, 2) within 0..1: Gaussians at beats and at down-beats."""
     strength: torch.Tensor
-    """(B, N) 0..1: strength of the nearest beat."""
+    """(B, N) within 0..1: strength of the nearest beat."""
     known: torch.Tensor
-    """(B, N) 0 or 1: whether the dance goes on here."""
+    """(B, N): 1 within the dance, 0 after its end."""
     tempo: torch.Tensor
-    """(B,) beats a minute of the dances as they were danced; 0 where not known."""
+    """(B,): beats per minute of the original dances, before stretching; 0 if unknown."""
     genres: torch.Tensor
-    """(B,) int64 index of the genre, -1 where not known."""
+    """(B,) int64: index of the genre; -1 if unknown."""
 
 
 def gaussians(times: np.ndarray, frames: int) -> np.ndarray:
-    """(frames,) float32: 1 at each of `times` (n,) in frames, falling off as a Gaussian."""
+    """(frames,) float32: Gaussians with a peak of 1 at each of `times` (n,), in frames."""
     if not len(times):
         return np.zeros(frames, np.float32)
     near = np.abs(np.arange(frames)[:, None] - times[None, :]).min(axis=1)
@@ -60,14 +60,13 @@ def gaussians(times: np.ndarray, frames: int) -> np.ndarray:
 
 
 class RhythmData:
-    """The lessons of a split. stream: 'pose' or 'motion'. frames: N of a window."""
+    """Training windows of dances. stream: 'pose' or 'motion'. frames: N of a window."""
 
     def __init__(self, lessons: Sequence[RhythmExample], genres: Sequence[str], stream: str, frames: int):
         self.lessons, self.genres, self.stream, self.frames = list(lessons), list(genres), stream, frames
 
     def batch(self, seed: int, step: int, size: int) -> LessonBatch:
-        """Batch number `step`: windows from anywhere in any dance, stretched, and altered as other cameras and estimators
-        would see them."""
+        """Batch number `step`: windows from random places in random dances, stretched in time and augmented (`augment`)."""
         rng = generator(seed, "lessons", step)
         drawn = [self._window(rng) for _ in range(size)]
         dances, targets, strength, known, tempo, genres = (list(part) for part in zip(*drawn, strict=True))
@@ -88,7 +87,7 @@ class RhythmData:
         start = luck[2] * max(0.0, length - self.frames)
         frames = (torch.arange(self.frames) + start) / slower
         dance = lesson.dance
-        if luck[3] < 0.25:  # seen at another rate
+        if luck[3] < 0.25:  # a lower frame rate
             every = FPS / RATES[int(luck[4] * len(RATES))]
             few = at_times(dance, torch.arange(int((len(dance) - 1) / every) + 1) * every)
             dance, frames = few, frames / every
@@ -106,7 +105,7 @@ class RhythmData:
 
 
 def _altered_motion(motion: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """SMPL motion (B, N, 219): half of it in a mirror, with a little noise."""
+    """SMPL motion (B, N, 219): half of it mirrored, all of it with a little noise."""
     flip = (torch.rand(len(motion), generator=rng) < 0.5)[:, None, None]
     other = torch.from_numpy(mirrored_motion(motion.numpy()))
     return torch.where(flip, other, motion) + 0.01 * torch.randn(motion.shape, generator=rng)

@@ -1,4 +1,4 @@
-"""A trained rhythm: from keypoints or SMPL motion to beats, down-beats, strengths and style."""
+"""A trained rhythm model: from keypoints or SMPL motion to beats, down-beats, strengths and style."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -21,50 +21,50 @@ KIND, VERSION = "rhythm", 1
 
 
 class Activations(NamedTuple):
-    """What the network says of a dance of T frames at 30 a second, all within 0..1."""
+    """The network's output for a dance of T frames at 30 per second, as probabilities within 0..1."""
 
     beats: np.ndarray
     """(T,)."""
     downbeats: np.ndarray
     """(T,)."""
     strength: np.ndarray
-    """(T,): how strong a beat there would be."""
+    """(T,): strength of a beat at this frame."""
     pooled: torch.Tensor
-    """(2, 2·W), what the style is read from, of the dance and its mirror image."""
+    """(2, 2·W): input of the style classifier, for the dance and its mirror image."""
 
 
 class RhythmModel:
-    """`net` is in evaluation mode, on the CPU. `stream` is what it reads: 'pose' or 'motion'."""
+    """A trained `net`, in evaluation mode, on the CPU. `stream` is its input: 'pose' or 'motion'."""
 
     def __init__(self, net: RhythmNet):
         self.net, self.stream, self.genres = net.eval(), net.stream, net.genres
 
     def beats_of(self, pose: np.ndarray, fps: float = FPS) -> Beats:
         """Beats of one dancer's keypoints (T, J, 3): x px, y px, confidence (missing = 0) of COCO's 17 or OpenPose's 25
-        joints, at `fps` frames a second; the third column may be left out.
+        joints, at `fps` frames per second; the third column is optional.
 
-        Raises UserError for another shape or frame rate, and where this rhythm was learnt from SMPL motion; ValueError for a dance
-        that is longer than `Beats` may be.
+        Raises UserError for another shape or frame rate, and for a model of SMPL motion; ValueError for a dance that is longer
+        than `Beats` allows.
         """
         seconds = len(pose) / fps if fps > 0 else 0.0
         require(
             seconds <= MOST_SECONDS, f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {seconds:g}"
-        )  # before the work
+        )  # checked before the network runs
         return self._beats(self.activations(pose, fps), fps, seconds)
 
     def beats_of_motion(self, motion: np.ndarray) -> Beats:
-        """Beats of SMPL motion (T, R, 219), R steps for each of 30 frames a second. Raises UserError for another shape, and
-        where this rhythm was learnt from keypoints."""
+        """Beats of SMPL motion (T, R, 219), R steps per frame at 30 frames per second. Raises UserError for another shape, and
+        for a model of keypoints."""
         return self._beats(self.activations_of_motion(motion), FPS, frames_to_seconds(len(motion)))
 
     def activations(self, pose: np.ndarray, fps: float = FPS) -> Activations:
-        """Arguments and errors as of `beats_of`."""
+        """Activations of keypoints; arguments and errors as for `beats_of`."""
         self._require("pose", "keypoints")
         dance = read_pose(pose, fps)
         return self._activations(pose_features(torch.stack([dance, in_mirror(dance)])))
 
     def activations_of_motion(self, motion: np.ndarray) -> Activations:
-        """Arguments and errors as of `beats_of_motion`."""
+        """Activations of SMPL motion; arguments and errors as for `beats_of_motion`."""
         self._require("motion", "SMPL motion")
         dance = read_motion(motion)
         return self._activations(
@@ -79,7 +79,7 @@ class RhythmModel:
 
     @torch.no_grad()
     def _activations(self, features: torch.Tensor) -> Activations:
-        """Of features (2, T, C) of a dance and its mirror image, which have the same beats: the mean of both."""
+        """Mean activations over a dance and its mirror image, which have the same beats; features (2, T, C) of both."""
         heard = self.net(features)
         beats, downbeats = torch.sigmoid(heard.beats.mean(dim=0)).T.numpy().astype(float)
         return Activations(

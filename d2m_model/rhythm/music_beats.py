@@ -1,4 +1,4 @@
-"""Beats of music: tracked by beat-this or librosa, and how strong each is."""
+"""Beats of music, tracked by beat-this or librosa, and their strengths."""
 
 import importlib.util
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
 BAR = 4
-"""Beats of a bar that librosa's beats are counted in."""
+"""Beats per bar, for librosa's beats."""
 NEAR = 0.07
-"""Seconds either way of a beat in which its onset is looked for."""
+"""Largest distance in seconds between a beat and its onset."""
 STRONG = 90
-"""Percentile of a sound's onsets that is full strength."""
+"""Percentile of a sound's onset strengths that counts as strength 1."""
 Tracker = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""A sound (S,) at 22 050 Hz -> beats (n,) and down-beats (m,) in seconds."""
+"""Audio (S,) at 22 050 Hz -> beats (n,) and down-beats (m,) in seconds."""
 
 
 def require_beat_this() -> None:
@@ -28,7 +28,7 @@ def require_beat_this() -> None:
 
 
 def beat_this(weights: Path) -> Tracker:
-    """The tracker beat-this (Foscarin et al., ISMIR 2024) with one of its published checkpoints. ImportError where the
+    """The tracker beat-this (Foscarin et al., ISMIR 2024) with one of its published checkpoints. Raises ImportError where the
     package is not installed."""
     from beat_this.inference import Audio2Beats
 
@@ -42,8 +42,8 @@ def beat_this(weights: Path) -> Tracker:
 
 
 def librosa_beats(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """librosa's tracker (Ellis, 2007), which knows no bars: down-beats are every fourth beat, of the four counts the one
-    at which the low drums are strongest."""
+    """librosa's tracker (Ellis, 2007). It does not track bars: down-beats are every fourth beat, counted from the beat at which
+    low onsets are strongest on average."""
     import librosa
 
     if len(audio) < 2 * HOP or not np.any(audio):
@@ -58,14 +58,14 @@ def librosa_beats(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def music_beats(audio: np.ndarray, tracker: Tracker = librosa_beats) -> Beats:
-    """The beats of a sound (S,) float32 at 22 050 Hz, S at least 1, with their strengths."""
+    """The tracked beats of audio (S,) float32 at 22 050 Hz, S at least 1, with their strengths."""
     seconds = len(audio) / SAMPLE_RATE
     beats, downbeats = (np.unique(times[(times >= 0) & (times <= seconds)]) for times in tracker(audio))
     return described(beats, downbeats, audio)
 
 
 def described(beats: np.ndarray, downbeats: np.ndarray, audio: np.ndarray) -> Beats:
-    """`Beats` of known times (n,) and (m,) in seconds in a sound (S,): its length, their tempo and strengths."""
+    """`Beats` from known beats (n,) and down-beats (m,) in seconds of audio (S,), with length, tempo and strengths."""
     return Beats(
         fps=FPS, seconds=len(audio) / SAMPLE_RATE, beats=beats, downbeats=downbeats, strength=strengths(audio, beats),
         tempo=tempo_of(beats),
@@ -73,7 +73,7 @@ def described(beats: np.ndarray, downbeats: np.ndarray, audio: np.ndarray) -> Be
 
 
 def strengths(audio: np.ndarray, beats: np.ndarray) -> np.ndarray:
-    """(n,) within 0..1: the strongest onset within 70 ms of each beat, over the sound's own strong onsets."""
+    """(n,) within 0..1: the strongest onset within 70 ms of each beat, relative to the strong onsets of the audio."""
     import librosa
 
     if not len(beats):
@@ -89,7 +89,7 @@ def strengths(audio: np.ndarray, beats: np.ndarray) -> np.ndarray:
 
 
 def _strongest(envelope: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(n,) the envelope's largest value within `NEAR` of each time."""
+    """(n,): the envelope's largest value within `NEAR` of each time."""
     rate = SAMPLE_RATE / HOP
     spans = [(max(0, int(np.floor((t - NEAR) * rate))), int(np.ceil((t + NEAR) * rate)) + 1) for t in times]
     return np.array([envelope[a:b].max(initial=0.0) for a, b in spans])

@@ -1,7 +1,7 @@
-"""The network: body features to activations of beat and down-beat, the beats' strength, and the style, frame by frame.
+"""The network: from body features to activations of beats and down-beats, the beats' strength, and the style.
 
-A temporal convolutional network with dilations, as in Davies and Böck, "Temporal convolutional networks for musical audio
-beat tracking" (EUSIPCO 2019), on the body instead of the sound.
+A dilated temporal convolutional network as in Davies and Böck, "Temporal convolutional networks for musical audio beat
+tracking" (EUSIPCO 2019), on body features instead of audio.
 """
 
 from collections.abc import Sequence
@@ -13,26 +13,27 @@ from torch import nn
 from d2m_model.rhythm.body import MOTION_FEATURES, POSE_FEATURES
 
 STREAMS = {"pose": POSE_FEATURES, "motion": MOTION_FEATURES}
-"""What of a dance is read -> features a frame."""
+"""Stream -> features per frame."""
 TEMPOS = torch.linspace(60, 200, 29)
-"""Beats a minute at which the style's view of the tempo has its places."""
+"""Beats per minute: centres of the Gaussians that encode the tempo for the style classifier."""
 TEMPO_WIDTH = 4.0
+"""Their standard deviation."""
 
 
 class Heard(NamedTuple):
-    """What the network says of B dances of T frames."""
+    """The network's output for B dances of T frames."""
 
     beats: torch.Tensor
-    """(B, T, 2) logits of beat and down-beat."""
+    """(B, T, 2): logits of beat and down-beat."""
     strength: torch.Tensor
-    """(B, T) logits of how strong a beat there would be."""
+    """(B, T): logits of the strength of a beat at this frame."""
     pooled: torch.Tensor
-    """(B, 2·W): mean and spread in time of what was seen, for `style`."""
+    """(B, 2·W): mean and standard deviation of the hidden features over time, for `style`."""
 
 
 class RhythmNet(nn.Module):
-    """stream: 'pose' or 'motion'. genres: what `style` chooses from; may be empty. width: channels W. blocks: dilated
-    blocks, the k-th with dilation 2^k: six see 4 s either way."""
+    """stream: 'pose' or 'motion'. genres: classes of `style`; may be empty. width: channels W. blocks: number of dilated
+    blocks; block k has dilation 2^k, and six of them have a receptive field of 4 s to either side."""
 
     def __init__(self, stream: str, genres: Sequence[str], *, width: int = 64, blocks: int = 6, dropout: float = 0.2):
         super().__init__()
@@ -50,7 +51,7 @@ class RhythmNet(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> Heard:
-        """features (B, T, C) of `STREAMS`."""
+        """Outputs for features (B, T, C), with C of `STREAMS`."""
         x = self.drop(self.enter(features.transpose(1, 2)))
         for block in self.blocks:
             x = x + block(x)
@@ -59,7 +60,7 @@ class RhythmNet(nn.Module):
         return Heard(beats, strength[..., 0], torch.cat([x.mean(dim=2), spread], dim=1))
 
     def style(self, pooled: torch.Tensor, tempo: torch.Tensor) -> torch.Tensor:
-        """Logits (B, G) of the genres, from `Heard.pooled` and tempos (B,) in beats a minute (0: not known)."""
+        """Logits (B, G) of the genres, from `Heard.pooled` and tempos (B,) in beats per minute (0: unknown)."""
         places = TEMPOS.to(tempo)
         seen = torch.exp(-0.5 * ((tempo[:, None] - places) / TEMPO_WIDTH) ** 2)
         return self.choose(torch.cat([pooled, seen], dim=1))

@@ -14,16 +14,16 @@ class Params(TrainingParams):
     """Section `rhythm` of params.yaml; the defaults are for thousands of clips on one GPU."""
 
     beats: str = "auto"
-    """What the network learns: 'truth', the corpus's own beats; 'beat-this' or 'librosa', beats tracked in the clips'
-    music; 'auto': truth where the corpus has it, else beat-this where it and its weights can be had, else librosa."""
+    """Training targets: 'truth' (the corpus's true beats), 'beat-this' or 'librosa' (beats tracked in the clips' music), or
+    'auto': truth if the corpus has it, else beat-this if it and its weights are available, else librosa."""
     beat_this: str = "beat_this"
     """Weights of beat-this: a name in manifests/weights.csv or a file."""
     stream: str = "pose"
-    """What is read of a dance: 'pose', keypoints, or 'motion', the shards' SMPL motion."""
+    """Stream of the shards that is read as the dance: 'pose' (keypoints) or 'motion' (SMPL motion)."""
     width: int = 128
     """Channels; a multiple of 4."""
     blocks: int = 6
-    """Dilated blocks; six see 4 s either way."""
+    """Dilated blocks; six have a receptive field of 4 s to either side."""
     dropout: float = 0.2
     steps: int = 10_000
     batch: int = 32
@@ -33,10 +33,10 @@ class Params(TrainingParams):
     """Of AdamW; it rises over the first 30 steps and falls along a cosine."""
     weight_decay: float = 0.01
     style: float = 0.2
-    """Weight of the genre's cross-entropy beside the beats' losses."""
+    """Weight of the genre's cross-entropy."""
     gradient_norm: float = 1.0
     draws: int = 2000
-    """Resampled sets of clips that the intervals of metrics.json are from."""
+    """Bootstrap draws for the intervals in metrics.json."""
 
     def __post_init__(self):
         super().__post_init__()

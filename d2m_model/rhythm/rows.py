@@ -1,4 +1,4 @@
-"""Rows of rows.csv: what the network read from each clip's motion, and how it compares with the clip's music."""
+"""Rows of rows.csv: the beats predicted from each clip's motion, compared with the clip's music."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ class RhythmRow(Row):
 
     split: str
     beats: int
-    """How many were read from the motion."""
+    """Number of beats predicted from the motion."""
     downbeats: int
     tempo: float | None
-    """Beats a minute."""
+    """Beats per minute."""
     music_tempo: float | None
-    """Of the clip's own music."""
+    """Tempo of the clip's own music."""
     f_beats: float | None
-    """F-measure, ±70 ms, against the beats of its own music; None where that has none."""
+    """F-measure (±70 ms) against the beats of the clip's own music; None where the music has none."""
     f_downbeats: float | None
     style: str
     """The likeliest genre; empty where the corpus has none."""

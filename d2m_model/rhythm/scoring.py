@@ -1,4 +1,4 @@
-"""How well beats read from motion agree with the beats of the same clip's music, and not with those of any music."""
+"""How well beats predicted from motion agree with the clip's own music, compared with other music."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,13 @@ from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.lib.shard_io.shard_format import ClipEntry
 
 REGULAR = 0.25
-"""Spread of the gaps (standard deviation over mean) below which a list of beats is regular."""
+"""Largest spread of the gaps (standard deviation over mean) of regular beats."""
 TEMPOS = (60.0, 180.0)
-"""Beats a minute that it must have, too."""
+"""Range of the tempo of regular beats, in beats per minute."""
 
 
 def style_of(beats: Beats) -> str:
-    """The likeliest genre; empty where there is none."""
+    """The likeliest genre; '' without a style."""
     return max(beats.style, key=beats.style.get, default="")
 
 
@@ -27,7 +27,7 @@ def spread_of_gaps(beats: np.ndarray) -> float:
 
 
 def is_regular(beats: Beats) -> bool:
-    """Whether it is a beat one could play to: three beats or more, gaps alike, 60 to 180 a minute."""
+    """Whether music can be played to these beats: three or more, with similar gaps, at 60 to 180 per minute."""
     return (
         bool(spread_of_gaps(beats.beats) < REGULAR)
         and beats.tempo is not None
@@ -38,12 +38,12 @@ def is_regular(beats: Beats) -> bool:
 def scores(
     read: Mapping[str, Beats], music: Mapping[str, Beats], clips: list[ClipEntry], draws: int
 ) -> dict[str, float]:
-    """Means over clips, with the bounds of their 95 % intervals (`_low`, `_high`, and of drawn songs `_song_low`, ...):
+    """Means over clips, with the bounds of their 95 % intervals over clips (`_low`, `_high`) and over songs (`_song_low`, ...).
 
-    F_beats, F_downbeats: F-measures ±70 ms of what was `read` from the motion against the clip's own `music`. other: the
-    mean F_beats against the music of other songs' clips. difference: own minus other. style: share of clips whose
-    likeliest genre is theirs; clips without a genre are left out. regular: share of regular lists of beats. tempo: share of
-    clips whose tempo is within 4 % of the music's.
+    F_beats, F_downbeats: F-measures (±70 ms) of the predicted beats (`read`) against the clip's own `music`. other: mean F_beats
+    against the music of clips of other songs. difference: F_beats minus other. style: share of clips whose likeliest genre is
+    right; clips without a genre are left out. regular: share of clips with regular beats. tempo: share of clips whose tempo is
+    within 4 % of the music's.
     """
     names, songs = [c.clip_id for c in clips], {c.clip_id: c.song for c in clips}
     seconds = {name: music[name].seconds for name in names}

@@ -1,4 +1,4 @@
-"""Which beats a corpus's network learns: the true ones, or what a tracker hears in the music."""
+"""The beats that a network is trained on: the corpus's true beats, or beats tracked in the music."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,20 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 @dataclass(frozen=True, kw_only=True)
 class BeatsSource:
-    """Where the beats of the music come from: either a folder of true ones or a tracker."""
+    """Where the beats of the music come from: a folder of true beats, or a tracker."""
 
     name: str
     """'truth', 'beat-this' or 'librosa'."""
     truth: Path | None = None
     tracker: Tracker | None = None
     inputs: tuple[Path, ...] = ()
-    """Files that they depend on, beside the music."""
+    """Files that the beats depend on, besides the music."""
 
 
 def beats_source(params: Params, layout: Layout) -> BeatsSource:
-    """What `rhythm.beats` means here. Says so where 'auto' must do with less than it would like.
+    """The source that `rhythm.beats` chooses. Prints why where 'auto' falls back to librosa.
 
-    Raises UserError where what it names can't be had.
+    Raises UserError where a named source is not available.
     """
     truth, shards = layout.stage("sources") / "truth", layout.stage("shards")
     clips = [c.clip_id for s in SPLITS if any(shards.glob(f"{s}-*.h5")) for c in ShardSet(shards, s).clips]

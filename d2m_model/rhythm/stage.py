@@ -1,4 +1,4 @@
-"""The stage: learn a corpus's rhythm, read the beats of all its dances, and say how well they agree with the music."""
+"""The stage `rhythm`: train on a corpus, predict the beats of all its dances, and score them against the music."""
 
 import math
 import shutil
@@ -30,7 +30,7 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def open_splits(shards: Path, stream: str) -> dict[str, ShardSet]:
-    """Every split that there are shards of. Raises UserError where there are none to train on, or without this stream."""
+    """All splits that have shards. Raises UserError where the train split has none, or where the shards lack the stream."""
     found = {
         split: ShardSet(shards, split) for split in SPLITS if split == "train" or any(shards.glob(f"{split}-*.h5"))
     }
@@ -43,7 +43,7 @@ def open_splits(shards: Path, stream: str) -> dict[str, ShardSet]:
 
 
 def true_beats(truth: Path, clip: ClipEntry, audio: np.ndarray) -> Beats:
-    """The true beats of a clip, with their strengths in its sound. UserError where its file lacks them."""
+    """The true beats of a clip, with their strengths in its audio. UserError where its file lacks them."""
     path = truth / f"{clip.clip_id}.npz"
     try:
         times = read_truth(path, bars=True)
@@ -54,7 +54,7 @@ def true_beats(truth: Path, clip: ClipEntry, audio: np.ndarray) -> Beats:
 
 
 def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracker | None) -> dict[str, Beats]:
-    """The beats of each clip's own music: true ones of the folder `truth`, or those that `tracker` finds."""
+    """The beats of each clip's own music: true ones from the folder `truth`, or tracked by `tracker`."""
     found = {}
     for shards in splits.values():
         for clip in progress(shards.clips, "rhythm of the music"):
@@ -64,7 +64,7 @@ def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracke
 
 
 def lessons_of(shards: ShardSet, stream: str, music: Mapping[str, Beats]) -> list[RhythmExample]:
-    """The dances of a split with the beats of their music, for those with two frames and two beats or more."""
+    """The dances of a split with the beats of their music; those with fewer than two frames or two beats are left out."""
     lessons = []
     for clip in shards.clips:
         window, beats = shards.read(clip.clip_id), music[clip.clip_id]
@@ -75,7 +75,7 @@ def lessons_of(shards: ShardSet, stream: str, music: Mapping[str, Beats]) -> lis
 
 
 def read_all(model: RhythmModel, splits: Mapping[str, ShardSet]) -> dict[str, Beats]:
-    """What the model reads from the motion of every clip."""
+    """The beats that the model predicts from the motion of each clip."""
     found = {}
     for shards in splits.values():
         for clip in progress(shards.clips, "rhythm of the dances"):
@@ -96,10 +96,10 @@ def learn_rhythm(
     tracker: Tracker | None,
     run: Run | None = None,
 ) -> dict:
-    """Train on the shards' train split and fill `out`; gives what metrics.json says.
+    """Train on the shards' train split and write the outputs to `out`; returns the content of metrics.json.
 
-    source: where the music's beats come from, for metrics.json: `truth`, a folder, or else `tracker`.
-    Raises UserError where there is nothing to learn from, or as `train` does.
+    source: name of the beats' source, for metrics.json. truth: folder of true beats; without it `tracker` finds them.
+    Raises UserError where there is nothing to train on, and as `train` does.
     """
     begin_folder(out, "rows.csv")
     splits = open_splits(shards, params.stream)

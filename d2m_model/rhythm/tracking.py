@@ -1,12 +1,11 @@
-"""Activations to beats: the likeliest steady train of beats, and the likeliest bars over it.
+"""From activations to beats: the likeliest sequence of steady beats, and the likeliest bars.
 
-Beats: the path through time and tempo whose beats have the highest sum of log-odds, less a price for every change of tempo
-(a second-order Viterbi search, as the bar pointer model of Krebs, Böck and Widmer, ISMIR 2015, on a coarser grid). Dancers
-are early and late, which is no change of tempo: the activation counts that is best within `OFF` frames of a beat's place. A
-passage without any activation is bridged in tempo. The likeliest train ends where more beats would cost it more than they
-bring, so it is lengthened either way, as far as signs of beats outweigh those that are missing; before and after that there are no
-beats.
-Down-beats: every fourth beat, of the four counts the one with the highest sum of log-odds; to count anew costs a price.
+Beats: the path through time and tempo with the highest sum of log-odds at its beats, minus a penalty for each change of tempo.
+The search is a second-order Viterbi search, like the bar pointer model of Krebs, Böck and Widmer (ISMIR 2015) on a coarser
+grid. Dancers are often early or late without changing the tempo, so a beat counts the best activation within `OFF` frames. A
+passage without activations is bridged at the current tempo. The best path ends where further beats would cost more than they
+gain. It is then extended in both directions as long as signs of beats outweigh missing ones; beyond that there are no beats.
+Down-beats: every fourth beat, at the count with the highest sum of log-odds; a change of the count costs a penalty.
 """
 
 import numpy as np
@@ -14,39 +13,40 @@ import numpy as np
 from dataset_tools.lib.core.timebase import FPS
 
 GRID = 4 * FPS
-"""Places a second that a beat may have before it is refined."""
+"""Grid points per second in the search; beats are refined afterwards."""
 SLOWEST, FASTEST = 54.0, 185.0
-"""Beats a minute."""
+"""Beats per minute."""
 CHANGE = 1000.0
-"""Price of a change of tempo: times the squared logarithm of the ratio of two neighbouring gaps."""
+"""Penalty for a change of tempo: factor of the squared logarithm of the ratio of two neighbouring gaps."""
 OFF, UNEVEN = 1.5, 0.1
-"""Frames that a beat may be danced beside the steady train; price of it: times their square."""
+"""Largest distance in frames between a beat and its activation; factor of its square as a penalty."""
 LIKELY, SPREAD, PRIOR = 115.0, 0.45, 0.5
-"""Beats a minute of most dances, standard deviation in octaves, weight: how much a beat at that tempo is preferred."""
+"""Preference for usual tempi: its centre in beats per minute, standard deviation in octaves, and weight."""
 BAR, RECOUNT = 4, 8.0
-"""Beats of a bar; price of a count that does not follow the last one."""
+"""Beats per bar; penalty for a count that does not follow the last one."""
 ODDS = 4.0
-"""Log-odds are cut to this, so that no single frame decides."""
+"""Bound of the log-odds, so that no single frame decides."""
 THRESHOLD = 0.3
-"""Activation at which a beat is as likely as none: frames with a beat weigh more in training, but are smeared out."""
+"""Activation with log-odds 0. It is below 0.5, because training weights beat frames higher but spreads them over frames."""
 SIGN, MISSING = 0.1, 0.5
-"""Activation that is a sign of a beat, though a weak one; price of a beat without one, in signs, where the train is
-lengthened: a pause is bridged if what comes after it has half as many beats."""
+"""For the extension: activation that counts as a sign of a beat, though a weak one; cost of a beat without a sign, in signs. So
+a pause is bridged if at least half as many beats follow it."""
 GAPS = np.arange(int(60 / FASTEST * GRID), int(np.ceil(60 / SLOWEST * GRID)) + 1)
-"""(G,) places of the grid that there may be from beat to beat."""
+"""(G,): possible gaps between beats, in grid points."""
 TEMPO = PRIOR * np.exp(-0.5 * (np.log2(60 * GRID / GAPS / LIKELY) / SPREAD) ** 2) - PRIOR
+"""(G,): preference for the tempo of each gap, at most 0."""
 PRICE = CHANGE * np.log(GAPS[:, None] / GAPS[None, :]) ** 2
-"""(G, G) of going over from one gap to another, either way."""
+"""(G, G): penalty for a change from one gap to another; symmetric."""
 
 
 def log_odds(activation: np.ndarray) -> np.ndarray:
-    """Activations 0..1 -> log-odds of a beat, 0 at `THRESHOLD`, within ±`ODDS`."""
+    """Activations within 0..1 to log-odds of a beat: 0 at `THRESHOLD`, within ±`ODDS`."""
     kept = np.clip(activation, 1e-6, 1 - 1e-6)
     return np.clip(np.log(kept / (1 - kept)) - np.log(THRESHOLD / (1 - THRESHOLD)), -ODDS, ODDS)
 
 
 def track_beats(activation: np.ndarray) -> np.ndarray:
-    """Beat times (n,) in seconds of an activation (T,) within 0..1 at 30 frames a second."""
+    """Beat times (n,) in seconds from an activation (T,) within 0..1 at 30 frames per second."""
     if not len(activation):
         return np.zeros(0)
     fine = np.interp(np.arange(len(activation) * GRID // FPS) * (FPS / GRID), np.arange(len(activation)), activation)
@@ -66,7 +66,7 @@ def track_beats(activation: np.ndarray) -> np.ndarray:
 
 
 def _nearby(odds: np.ndarray) -> np.ndarray:
-    """(T,) the best log-odds (T,) within `OFF` frames of each place, less the price of being off."""
+    """(T,): the best log-odds within `OFF` frames of each grid point, minus the penalty for the distance; odds (T,)."""
     reach = int(OFF * GRID / FPS)
     price = UNEVEN * (np.arange(-reach, reach + 1) * FPS / GRID) ** 2
     around = np.lib.stride_tricks.sliding_window_view(np.pad(odds, reach, constant_values=-ODDS), 2 * reach + 1)
@@ -74,21 +74,21 @@ def _nearby(odds: np.ndarray) -> np.ndarray:
 
 
 def _signs(fine: np.ndarray) -> np.ndarray:
-    """(T,) whether the activation (T,) on the grid reaches `SIGN` within `OFF` frames of each place."""
+    """(T,) bool: whether the activation `fine` (T,) reaches `SIGN` within `OFF` frames of each grid point."""
     reach = int(OFF * GRID / FPS)
     return np.lib.stride_tricks.sliding_window_view(np.pad(fine, reach), 2 * reach + 1).max(axis=1) >= SIGN
 
 
 def _supported(places: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """The first of the places (n,), in the order in which a train was lengthened by them, up to where signs outweigh what is
-    missing by most."""
+    """The first of the added beats at `places` (n,), up to where signs outweigh missing ones most."""
     worth = np.cumsum(np.where(signs[places], 1.0, -MISSING))
     return places[: int(worth.argmax()) + 1] if len(worth) and worth.max() > 0 else places[:0]
 
 
 def _search(odds: np.ndarray, begun: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """score (T, G) of the best train that ends with a beat at t, GAPS[g] after the one before; back (T, G): that one's g,
-    -1 where it is the first. odds: (T,). begun: the train begins with a beat at 0, GAPS[begun] after the one before."""
+    """(score, back) for log-odds (T,). score (T, G): of the best path that ends with a beat at t, GAPS[g] after the beat before.
+    back (T, G): g of the beat before, -1 for the first beat. begun: the path starts with a beat at 0, GAPS[begun] after the beat
+    before; None: it starts anywhere."""
     score, back = np.full((len(odds), len(GAPS)), -np.inf), np.full((len(odds), len(GAPS)), -1)
     fresh = 0.0 if begun is None else -np.inf
     if begun is not None:
@@ -109,7 +109,7 @@ def _search(odds: np.ndarray, begun: int | None = None) -> tuple[np.ndarray, np.
 
 
 def _train(back: np.ndarray, t: int, g: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) places and (n,) g of the train of `_search` that ends at t with g."""
+    """The path of `_search` that ends at t with g: grid points (n,) and gap indices (n,)."""
     train = [(t, g)]
     while back[t, g] >= 0:
         t, g = t - GAPS[g], back[t, g]
@@ -118,16 +118,16 @@ def _train(back: np.ndarray, t: int, g: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lengthened(odds: np.ndarray, g: int) -> np.ndarray:
-    """(m,) places after 0 of the likeliest beats up to the end of odds (T,): the next one would be beyond. 0 is a beat, too,
-    GAPS[g] after the one before."""
+    """(m,): grid points after 0 of the likeliest beats up to the end of the log-odds (T,). There is a beat at 0, GAPS[g] after the
+    beat before."""
     score, back = _search(odds, g)
     ends = np.where(np.arange(len(odds))[:, None] + GAPS >= len(odds), score, -np.inf)
     return _train(back, *np.unravel_index(ends.argmax(), ends.shape))[0][1:]
 
 
 def refined(activation: np.ndarray, frame: float) -> float:
-    """The peak within `OFF` frames of `frame`, between the frames (a parabola through three logarithms); `frame` itself
-    where there is no peak."""
+    """The peak within `OFF` frames of `frame`, interpolated by a parabola through three logarithms; `frame` itself without a
+    peak."""
     low, high = max(1, int(np.ceil(frame - OFF))), min(len(activation) - 2, int(np.floor(frame + OFF)))
     if high < low:
         return float(frame)
@@ -140,7 +140,7 @@ def refined(activation: np.ndarray, frame: float) -> float:
 
 
 def track_downbeats(activation: np.ndarray, beats: np.ndarray) -> np.ndarray:
-    """(m,) of the beats (n,) in seconds: those that begin a bar, by the down-beat's activation (T,) at 30 frames a second."""
+    """(m,): those of the beats (n,), in seconds, that begin a bar, from the down-beat activation (T,) at 30 frames per second."""
     if not len(beats):
         return np.zeros(0)
     odds = log_odds(at_beats(activation, beats))
@@ -160,7 +160,7 @@ def track_downbeats(activation: np.ndarray, beats: np.ndarray) -> np.ndarray:
 
 
 def at_beats(activation: np.ndarray, beats: np.ndarray) -> np.ndarray:
-    """(n,) the largest value of an activation (T,) within two frames of each beat (n,) in seconds."""
+    """(n,): the largest value of an activation (T,) within two frames of each beat (n,), in seconds."""
     frames = np.rint(beats * FPS).astype(int)
     around = np.clip(frames[:, None] + np.arange(-2, 3)[None, :], 0, len(activation) - 1)
     return activation[around].max(axis=1)

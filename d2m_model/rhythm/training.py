@@ -1,4 +1,4 @@
-"""The task of `training.loop` that teaches the network beats, their strength and the style."""
+"""Trains the network on beats, their strength and the style."""
 
 import math
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.lib.core.timebase import seconds_to_frames
 
 RARER = (3.0, 6.0)
-"""Weights of frames with a beat and with a down-beat beside those without."""
+"""Weights of frames with a beat and with a down-beat, relative to frames without."""
 WARM_UP, LAST = 30, 0.02
-"""Steps in which the learning rate rises; share of it that is left at the end."""
+"""Steps over which the learning rate rises; its share at the end."""
 TEMPO_ERROR = 0.01
-"""Relative error that the style's tempo has in training, as measured tempos have."""
+"""Standard deviation of the relative noise on the style classifier's tempo in training, because measured tempos have errors."""
 
 
 class RhythmTask:
-    """`net` learns the lessons."""
+    """Trains `net` on `data`."""
 
     def __init__(self, net: RhythmNet, data: RhythmData, params: Params, device: torch.device):
         self.net, self.data, self.params, self.device = net.to(device), data, params, device
@@ -35,7 +35,7 @@ class RhythmTask:
         accelerate(net, device, params.precision, "never")
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step along the losses of batch `number`; gives them."""
+        """One optimizer step on batch `number`; returns the losses."""
         params = self.params
         batch = type(drawn := self.data.batch(params.seed, number, params.batch))(
             *(part.to(self.device) for part in drawn)
@@ -62,21 +62,18 @@ class RhythmTask:
         return {"loss": loss, **terms}
 
     def rate_share(self, number: int) -> float:
-        """Share of the learning rate at a step: up in a line, down along a cosine."""
+        """Factor of the learning rate at a step: a linear warm-up times a cosine decay."""
         return min(1.0, (number + 1) / WARM_UP) * (
             LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * number / self.params.steps))
         )
 
     def measure(self) -> Measurement:
-        """Nothing: a training takes less time than its measurement would."""
+        """Measures nothing: a measurement would take longer than the training."""
         return Measurement({}, {})
 
 
 def train(lessons: Sequence[RhythmExample], params: Params, run: Run | None = None) -> tuple[RhythmNet, Curves]:
-    """A network trained on lessons, on the CPU in evaluation mode, and its curves.
-
-    Raises as `train_loop`.
-    """
+    """A network trained on dances with beats, on the CPU in evaluation mode, and its curves. Raises as `train_loop`."""
     device = seed_everything(params.seed, params.threads)
     genres = sorted({lesson.genre for lesson in lessons} - {""})
     net = RhythmNet(params.stream, genres, width=params.width, blocks=params.blocks, dropout=params.dropout)
