@@ -1,1 +1,1 @@
-"""The stage `prior`: rhythm and style to codes. `player.Player` plays a trained prior."""
+"""The stage `prior`: generates codes from rhythm and style. `player.Player` makes audio with a trained prior."""

@@ -1,10 +1,11 @@
-"""Learn to make music codes from a rhythm and a style, per level.
+"""Train a prior: a network that generates music codes from a rhythm and a style, for one level.
 
     python -m d2m_model.prior --corpus demo --level high
     python -m d2m_model.prior --corpus demo --level low
 
-With --dry-run it says what the training would take, and does nothing. Level low is made from level high. `prior.weights` of params.yaml names a prior trained beforehand, which the training
-continues; `prior.music` a folder of music without video to learn from as well.
+--dry-run prints the cost of the training and stops. The prior of level low is conditioned on the codes of level high.
+`prior.weights` of params.yaml names a pretrained prior to continue from, `prior.music` a folder of further training music
+without video.
 """
 
 from d2m_model.prior.params import Params

@@ -1,4 +1,4 @@
-"""TrainingMusic as the prior learns it: codes with their rhythm, cut into excerpts that depend on (seed, step) alone."""
+"""Training data of the prior: codes with their rhythm, cut into random excerpts that depend on (seed, step) only."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 REFERENCE_SECONDS = 4.0
-"""How much of another part of the song the style is read from; a shorter piece is repeated."""
+"""Length of the excerpt from which the style is encoded; a shorter piece is repeated."""
 LEAST_SECONDS = 1.0
-"""Of a piece of training music."""
+"""Shortest piece of training music."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,33 +27,34 @@ class TrainingMusic:
     song: str
     """Pieces of one song share their style."""
     codes: torch.Tensor
-    """(L,) uint8 or int16, of the level that is learnt."""
+    """(L,) uint8 or int16, of the prior's level."""
     beats: np.ndarray
-    """(n,) seconds from the first code."""
+    """(n,): seconds from the first code."""
     downbeats: np.ndarray
+    """(m,): seconds from the first code; may be empty."""
     strength: np.ndarray
     """(n,) within 0..1, or empty."""
     upper: torch.Tensor | None = None
-    """(U,) codes of the level above."""
+    """(U,): codes of the level above."""
 
 
 class MusicExcerpts(NamedTuple):
     """B excerpts of N patches of P codes."""
 
     before: torch.Tensor
-    """(B, seen) int64."""
+    """(B, seen) int64: the codes before the excerpt; `bins` where there are none."""
     codes: torch.Tensor
-    """(B, N * P) int64; -1 after the end of a piece that is shorter."""
+    """(B, N * P) int64; -1 after the end of a shorter piece."""
     rhythm: torch.Tensor
     """(B, N * P, RHYTHM) float32."""
     reference: torch.Tensor | None
-    """(B, R) int64 codes of the same song."""
+    """(B, R) int64: codes of the same song, for the style."""
     upper: torch.Tensor | None
-    """(B, N * U) int64."""
+    """(B, N * U) int64: codes of the level above."""
 
 
 class MusicData:
-    """MusicExcerpts of `pieces` for a network of `sizes` whose codes last `hop` samples.
+    """Random excerpts of `pieces` for a network of `sizes` whose codes have `hop` samples.
 
     Raises UserError where no piece lasts `LEAST_SECONDS`.
     """
@@ -61,8 +62,8 @@ class MusicData:
     def __init__(
         self, pieces: list[TrainingMusic], sizes: PriorSizes, hop: int, *, jitter: float = 0.01, mask: float = 0.2
     ):
-        """jitter: standard deviation, in seconds, by which a beat moves; mask: share of excerpts that lose their bars, and
-        of those that lose their strengths."""
+        """jitter: standard deviation in seconds of the noise on beat times. mask: share of excerpts without down-beats, and share
+        without strengths."""
         self.sizes, self.hop, self.jitter, self.mask = sizes, hop, jitter, mask
         self.reference = round(REFERENCE_SECONDS * SAMPLE_RATE / hop)
         least = round(LEAST_SECONDS * SAMPLE_RATE / hop)
@@ -75,7 +76,7 @@ class MusicData:
         self.ends = torch.tensor([len(piece.codes) for piece in self.pieces]).cumsum(0)
 
     def batch(self, seed: int, step: int, size: int) -> MusicExcerpts:
-        """Batch number `step`; of several processes, this one's share of it."""
+        """Batch number `step`, or this process's share of it."""
         rng = generator(seed, "excerpts", step)
         chosen = torch.searchsorted(self.ends, torch.randint(int(self.ends[-1]), (size,), generator=rng), right=True)
         luck = torch.randint(2**62, (size,), generator=rng)
@@ -114,5 +115,5 @@ class MusicData:
 
 
 def repeated(codes: torch.Tensor, length: int) -> torch.Tensor:
-    """Codes (L,) again and again, (length,)."""
+    """Codes (L,), repeated to (length,)."""
     return codes.repeat(-(-length // len(codes)))[:length]

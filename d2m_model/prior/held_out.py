@@ -1,4 +1,4 @@
-"""How a prior's music follows held-out dances while it is still learning: P4's difference, onsets, and sounds to hear."""
+"""Scores of a prior on held-out dances during its training: P4's difference, the number of onsets, and sounds to listen to."""
 
 import copy
 from collections.abc import Callable
@@ -24,13 +24,13 @@ from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples, fra
 
 
 class PriorHeldOutScorer:
-    """Up to `count` held-out clips under the rhythm that the stage `rhythm` reads from their motion; the reference is the
-    onsets of each dance's own music. Level low is made from that music's own codes of level high, so that its measurement
-    says nothing of another training. What is measured are copies on the CPU, wherever the network is trained.
+    """Scores music that a prior generates for up to `count` held-out clips, under the beats that the stage `rhythm` predicted from
+    their motion. The reference is the onsets of each dance's own music. Level low is generated from the real codes of level
+    high, so that its scores do not depend on another training. Copies on the CPU are measured, wherever the network is trained.
 
-    styles: gives the styles of the training songs as a network that is still learning sees them.
+    styles: returns the styles of the training songs for the current state of a network.
 
-    Raises UserError as `held_out_clips` does, and for beats that are missing.
+    Raises UserError as `held_out_clips` does, and for missing beats.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PriorHeldOutScorer:
         self.onsets = {c.clip_id: onset_times(self.shards.read(c.clip_id).audio) for c in self.clips}
 
     def measure(self, net: PriorNet) -> Measurement:
-        """P4's `own`, `other` and their `difference` by onsets, and onsets a clip."""
+        """P4 by onsets (`own`, `other`, their `difference`), and the ratio of generated onsets to those of the real music."""
         net = _on_cpu(net)
         model, sounds = (
             PriorModel(
@@ -87,5 +87,5 @@ class PriorHeldOutScorer:
 
 
 def _on_cpu(net: nn.Module) -> nn.Module:
-    """The network itself where it is on the CPU, else a copy of it there."""
+    """The network itself if it is on the CPU, else a copy on the CPU."""
     return net if next(net.parameters()).device.type == "cpu" else copy.deepcopy(net).cpu()

@@ -1,4 +1,4 @@
-"""The file of a prior, as the stage `prior` writes it: the network, the codebook of its codes, the corpus's styles."""
+"""The file of a prior, which the stage `prior` writes: the network, its codebook, and the corpus's styles."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ KIND, VERSION = "prior", 1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PriorModel:
-    """A prior and what its codes mean."""
+    """A prior with its codebook and styles."""
 
     net: PriorNet
     codebook: torch.Tensor
@@ -26,11 +26,11 @@ class PriorModel:
     level: str
     """'high' or 'low'."""
     styles: Styles | None = None
-    """Of the training songs, where the level is told a style."""
+    """Styles of the training songs; None for a level without a style."""
 
 
 def save_prior(path: Path, model: PriorModel, **notes: Any) -> None:
-    """Write it, the network in fp16, complete or absent. notes: plain values for the meta."""
+    """Write a prior, with the network in fp16, complete or absent. notes: plain values for the meta."""
     state = {"net": {name: t.half() for name, t in model.net.state_dict().items()}, "codebook": model.codebook}
     meta = {"sizes": model.net.sizes.as_dict(), "level": model.level, "genres": []}
     if model.styles:
@@ -40,10 +40,10 @@ def save_prior(path: Path, model: PriorModel, **notes: Any) -> None:
 
 
 def load_prior(path: Path, codebook: torch.Tensor | None = None) -> PriorModel:
-    """The prior of such a file, on the CPU, evaluating.
+    """The prior of such a file, on the CPU, in evaluation mode.
 
-    codebook: (bins, 64) of what will play its codes, which must be the one that it was trained over. Raises UserError
-    where it is not, and for a missing or unfit file.
+    codebook: (bins, 64) of the VQ-VAE that will decode the codes; it must be the one of the training. Raises UserError where it
+    is not, and for a missing or unfit file.
     """
     content = checkpoint.load(path, KIND, VERSION)
     with checkpoint.fitting(path):

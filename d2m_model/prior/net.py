@@ -1,9 +1,9 @@
-"""Codes of music from rhythm and style: a causal Transformer over patches of codes, and a small network within a patch.
+"""The prior: a causal Transformer over patches of codes, and a small network that predicts the codes within a patch.
 
-A code lasts 5.8 ms at level high and 1.5 ms at level low, too short to spend a whole Transformer on. So, as in MegaByte (Yu
-et al., 2023) and the RQ-Transformer (Lee et al., 2022), the Transformer goes from patch to patch (23 ms), and within a patch
-the codes follow from its output and the codes just before them. The rhythm reaches every block and every code; without a
-condition, for guidance (Ho and Salimans, 2022), learnt vectors stand in its place.
+A code lasts 5.8 ms at level high and 1.5 ms at level low, too short for one Transformer step each. So, as in MegaByte (Yu et
+al., 2023) and the RQ-Transformer (Lee et al., 2022), the Transformer runs over patches (23 ms), and the codes within a patch are
+predicted from its output and the codes just before. The rhythm is a condition of every block and every code. For
+classifier-free guidance (Ho and Salimans, 2022), learned vectors replace missing conditions.
 """
 
 import dataclasses
@@ -14,33 +14,34 @@ import torch.nn.functional as F
 from torch import nn
 
 PATCH = 512
-"""Samples of a patch, at every level: 23 ms."""
+"""Samples per patch, at every level: 23 ms."""
 MOST = 1 << 16
-"""Of each size."""
+"""Upper bound of each size, so that a damaged file cannot ask for a huge network."""
 RHYTHM = 13
-"""Numbers that `conditions.rhythm_features` gives for each code."""
+"""Columns of `conditions.rhythm_features`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriorSizes:
-    """Of the network; all that is needed to build it again."""
+    """Sizes of the network, from which it can be built."""
 
     bins: int
     """Codebook entries."""
     patch: int
-    """Codes of a patch."""
+    """Codes per patch."""
     width: int
     depth: int
     heads: int
     context: int
-    """Patches that the Transformer looks back on."""
+    """Context of the Transformer in patches."""
     local_width: int
+    """Width of the network within a patch."""
     embedding: int = 32
-    """Length of a code's vector."""
+    """Length of a code's embedding."""
     style: int = 0
-    """Length of a style vector; 0: of a level that is told no style."""
+    """Length of a style vector; 0 for a level without a style."""
     upper: int = 0
-    """Codes of the level above that a patch spans; 0: there is none."""
+    """Codes of the level above per patch; 0 for the top level."""
     dropout: float = 0.0
 
     def __post_init__(self):
@@ -63,11 +64,11 @@ class PriorSizes:
 
     @property
     def seen(self) -> int:
-        """Codes before a code that the network within a patch looks at."""
+        """Number of previous codes that the network within a patch reads."""
         return max(8, self.patch)
 
     def as_dict(self) -> dict:
-        """The sizes by name, as model.pt keeps them."""
+        """The sizes by name, as in model.pt."""
         return dataclasses.asdict(self)
 
 
@@ -82,7 +83,7 @@ class PatchAttention(nn.Module):
         self.register_buffer("turns", 10_000.0 ** (-torch.arange(0, size, 2) / size), persistent=False)
 
     def forward(self, x: torch.Tensor, cache: "Cache | None" = None) -> torch.Tensor:
-        """(B, N, width) -> the same; with a cache N positions after those in it, which are added to it."""
+        """(B, N, width) -> (B, N, width). With a cache, x continues the cached positions and is added to the cache."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         first = cache.length if cache else 0
         angle = torch.arange(first, first + x.shape[1], device=x.device)[:, None] * self.turns
@@ -94,7 +95,7 @@ class PatchAttention(nn.Module):
 
 
 def _turned(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """x (B, H, N, E) with pairs of its halves turned by angle (N, E / 2)."""
+    """Rotary embedding: x (B, H, N, E) with the pairs of its halves rotated by angle (N, E / 2)."""
     a, b = x.chunk(2, -1)
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
@@ -107,7 +108,7 @@ class Cache:
         self.size, self.length, self.keys, self.values = size, 0, None, None
 
     def with_more(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """All keys and values so far, those of k and v (B, H, N, E) the last, which are kept."""
+        """Add k and v (B, H, N, E); returns all keys and values so far."""
         if self.keys is None:
             self.keys, self.values = (
                 torch.empty(*t.shape[:2], self.size, t.shape[3], dtype=t.dtype, device=t.device) for t in (k, v)
@@ -118,7 +119,7 @@ class Cache:
 
 
 class PatchBlock(nn.Module):
-    """PatchAttention and feed-forward, each on the normalised input and added to it; the condition comes in before."""
+    """A pre-normalised Transformer block: attention and feed-forward; the condition is added to its input."""
 
     def __init__(self, sizes: PriorSizes):
         super().__init__()
@@ -130,14 +131,14 @@ class PatchBlock(nn.Module):
         self.drop = nn.Dropout(sizes.dropout)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, cache: Cache | None) -> torch.Tensor:
-        """(B, N, width) of x (B, N, width) and its condition; `cache` keeps what later patches look back at."""
+        """(B, N, width) for x (B, N, width) and a condition of the same shape; `cache` holds the keys and values so far."""
         x = x + self.condition(condition)
         x = x + self.drop(self.attention(self.before(x), cache))
         return x + self.drop(self.feed(self.between(x)))
 
 
 class StyleEncoder(nn.Module):
-    """Codes of a reference (B, R) -> its style (B, style): what it sounds like, not when."""
+    """Codes of a reference (B, R) -> its style (B, style), which keeps how it sounds but not its order in time."""
 
     def __init__(self, sizes: PriorSizes):
         super().__init__()
@@ -153,13 +154,13 @@ class StyleEncoder(nn.Module):
         self.norm = nn.LayerNorm(sizes.style)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """The style (B, style) of codes (B, R)."""
+        """Codes (B, R) to styles (B, style)."""
         x = self.net(self.code(codes).transpose(1, 2))
         return self.norm(self.out(torch.cat([x.mean(-1), x.std(-1)], -1)))
 
 
 class Within(nn.Module):
-    """Scores of a code from the Transformer's output for its patch, the codes just before it and the rhythm where it is."""
+    """Logits of a code from the Transformer's output for its patch, the codes just before it, and the rhythm at its place."""
 
     def __init__(self, sizes: PriorSizes):
         super().__init__()
@@ -175,11 +176,12 @@ class Within(nn.Module):
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, sizes.bins)
 
     def spread(self, h: torch.Tensor, rhythm: torch.Tensor) -> torch.Tensor:
-        """h (B, N, width) of patches and rhythm (B, N * P, RHYTHM) -> (B, N * P, local_width), all but the codes before."""
+        """h (B, N, width) of patches and rhythm (B, N * P, RHYTHM) -> (B, N * P, local_width): the input of `scores` that does not
+        depend on previous codes."""
         return self.above(h).unflatten(-1, (self.patch, -1)).flatten(1, 2) + self.rhythm(rhythm)
 
     def scores(self, spread: torch.Tensor, behind: torch.Tensor) -> torch.Tensor:
-        """spread (..., local_width), behind (..., seen * embedding) the vectors of the codes before -> (..., bins)."""
+        """Logits (..., bins) from `spread` (..., local_width) and the embeddings of the previous codes (..., seen * embedding)."""
         x = spread + self.behind(behind)
         for feed in self.feeds:
             x = x + feed(x)
@@ -187,7 +189,7 @@ class Within(nn.Module):
 
 
 class PriorNet(nn.Module):
-    """Codes of one level under a rhythm, a style and, of a lower level, the codes of the level above."""
+    """Predicts the codes of one level from a rhythm, a style and, for a lower level, the codes of the level above."""
 
     def __init__(self, sizes: PriorSizes):
         super().__init__()
@@ -218,16 +220,16 @@ class PriorNet(nn.Module):
 
     @property
     def start(self) -> int:
-        """What stands for a code before the first."""
+        """The index that stands for codes before the first one."""
         return self.sizes.bins
 
     def condition(
         self, rhythm: torch.Tensor, style: torch.Tensor | None = None, upper: torch.Tensor | None = None,
         *, has_rhythm: torch.Tensor | None = None, has_style: torch.Tensor | None = None,
     ) -> torch.Tensor:  # fmt: skip
-        """(B, N, width) of rhythm (B, N * P, RHYTHM), style (B, style) and upper (B, N * U) int64.
+        """The condition (B, N, width) from rhythm (B, N * P, RHYTHM), style (B, style) and upper (B, N * U) int64.
 
-        has_rhythm, has_style: (B,) bool, where False the learnt vectors stand for none; None is True everywhere.
+        has_rhythm, has_style: (B,) bool; False replaces the rhythm or style by a learned vector. None means True everywhere.
         """
         found = self.rhythm(rhythm.unflatten(1, (-1, self.sizes.patch)).flatten(2).transpose(1, 2)).transpose(1, 2)
         if has_rhythm is not None:
@@ -245,7 +247,7 @@ class PriorNet(nn.Module):
     def through(
         self, patches: torch.Tensor, condition: torch.Tensor, caches: list[Cache] | None = None
     ) -> torch.Tensor:
-        """What the Transformer says of the patches after patches (B, N, P) int64: (B, N, width)."""
+        """The Transformer's output (B, N, width) for the next patch after each of the patches (B, N, P) int64."""
         x = self.patches(self.code(patches).flatten(2))
         for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
             x = block(x, condition, cache)
@@ -262,10 +264,10 @@ class PriorNet(nn.Module):
         condition: torch.Tensor,
         shown: torch.Tensor,
     ) -> torch.Tensor:
-        """Scores (B, N * P, bins) of codes (B, N * P) int64, each from those before it.
+        """Logits (B, N * P, bins) of codes (B, N * P) int64, each predicted from the codes before it.
 
-        before (B, seen) int64: the codes before the first, or `start`. rhythm (B, N * P, RHYTHM) as given to `condition`,
-        (B, N, width). shown (B,) bool: whether the rhythm may be looked at.
+        before (B, seen) int64: the codes before the first one, or `start`. rhythm (B, N * P, RHYTHM): as passed to `condition`.
+        condition (B, N, width): from `condition`. shown (B,) bool: False hides the rhythm.
         """
         sizes, whole = self.sizes, torch.cat([before, codes], 1)
         last = whole[:, sizes.seen - sizes.patch : -sizes.patch].unflatten(1, (-1, sizes.patch))

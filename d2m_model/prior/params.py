@@ -10,27 +10,27 @@ from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 @dataclass(frozen=True, kw_only=True)
 class Params(TrainingParams):
-    """The defaults train in about a day on one GPU."""
+    """Section `prior` of params.yaml. The defaults train in about a day on one GPU."""
 
     weights: str = ""
-    """Empty: begin anew. Else a prior trained beforehand over the same codebook, from which the training continues, with its
-    own sizes: a name in manifests/weights.csv or a file; {level} in it becomes high or low."""
+    """Empty: train from scratch. Else a pretrained prior over the same codebook to continue from, with its own sizes: a name in
+    manifests/weights.csv or a file; {level} in it becomes high or low."""
     width: int = 768
     depth: int = 16
     heads: int = 12
     local_width: int = 512
     style_width: int = 64
     context_seconds: float = 12.0
-    """Music that the Transformer looks back on."""
+    """Context of the Transformer."""
     dropout: float = 0.1
     music: str = ""
-    """A folder of music without video to learn from as well; its rhythm is tracked. Empty: the corpus's clips alone."""
+    """A folder of further training music without video; its beats are tracked. Empty: the corpus's clips only."""
     hidden: float = 0.1
-    """Share of excerpts with neither rhythm nor style, which is what guidance compares with; half as many lack one of them."""
+    """Share of excerpts without rhythm and style, for classifier-free guidance; half as many lack only one of them."""
     steps: int = 100_000
     learning_rate: float = 3e-4
     warm_up: int = 500
-    """Steps in which the learning rate rises from 0."""
+    """Steps over which the learning rate rises from 0."""
     weight_decay: float = 0.05
     gradient_norm: float = 1.0
 
@@ -49,7 +49,7 @@ class Params(TrainingParams):
         require(0 <= self.hidden < 0.5, f"hidden must be at least 0 and below 0.5, found {self.hidden}")
 
     def sizes(self, level: str, bins: int) -> PriorSizes:
-        """Of the network for 'high' or 'low'; low is told what high is, and no style."""
+        """Sizes of the network for 'high' or 'low'; low is conditioned on the codes of high instead of a style."""
         hop, above = HOPS[LEVELS[level]], HOPS[LEVELS["high"]]
         return PriorSizes(
             bins=bins, patch=PATCH // hop, width=self.width, depth=self.depth, heads=self.heads,

@@ -1,4 +1,4 @@
-"""A trained prior and the decoder that plays its codes: a rhythm to sound."""
+"""A trained prior with the decoder of its codes: from a rhythm to audio."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,21 +23,21 @@ from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Player:
-    """The priors of level high and, for low, of low after it, with what plays them."""
+    """The prior of level high, for level low also the prior of low, and the decoder."""
 
     high: PriorModel
     decoder: JukeboxVQVAE
-    """Of the level that is played."""
+    """Decoder of the level that is played."""
     low: PriorModel | None = None
 
     @property
     def level(self) -> str:
-        """Level of the codes that it plays."""
+        """Level of the codes that are decoded."""
         return "low" if self.low else "high"
 
     def style(self, spec: str, beats: Beats, seed: int) -> torch.Tensor:
-        """(style,) of: '' what the dance says, the name of a genre of the corpus, or else a sound file. UserError for a name
-        that is neither."""
+        """A style vector (style,). spec: '' for a style that suits the dance, a genre of the corpus, or a sound file. UserError for
+        anything else."""
         if not self._is_audio(spec):
             return style_for(self.high.styles, spec, beats, seed)
         audio = sound_to_sound_like(Path(spec))
@@ -45,7 +45,7 @@ class Player:
         return style_of(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
 
     def check_style(self, spec: str) -> None:
-        """Raises UserError as `style`, without a dance."""
+        """Raises UserError as `style`; needs no dance."""
         if self._is_audio(spec):
             sound_to_sound_like(Path(spec))
         elif spec:
@@ -63,10 +63,10 @@ class Player:
         seed: int,
         kept: dict[str, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
-        """{'high': (L,)} and, of level low, {'low': (4 L,)} int64 codes for `samples` of music.
+        """Codes int64 for `samples` of music: {'high': (L,)} and, for level low, also {'low': (4 L,)}.
 
-        draw: of level high. Level low is drawn as learnt, but without the rhythm where `draw` has a guidance of 0. kept: codes
-        by level that it begins with. Equal seeds give equal codes.
+        draw: settings for level high. Level low is sampled with its default settings, but without the rhythm where `draw` has a
+        guidance of 0. kept: level -> codes that the result begins with. Equal seeds give equal codes.
         """
         kept = kept or {}
         rng, count = torch.Generator().manual_seed(seed), -(-samples // HOPS[2])
@@ -75,14 +75,14 @@ class Player:
         }
         if self.low:
             finer = HOPS[2] // HOPS[1]
-            rhythm = features_of(beats, finer * count, HOPS[1]) * bool(draw.guidance)  # of zeros is none
+            rhythm = features_of(beats, finer * count, HOPS[1]) * bool(draw.guidance)  # zeros mean no rhythm
             found["low"] = sample(
                 self.low.net, rhythm, None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low")
             )
         return found
 
     def coded(self, audio: np.ndarray, level: str) -> torch.Tensor:
-        """Codes (L,) int64 of a sound (S,) float32 at a level; none of less than a hop."""
+        """Audio (S,) float32 to codes (L,) int64 of a level; empty for less than a hop of level high."""
         index = LEVELS[level]
         return (
             codes_of(self.decoder, torch.from_numpy(audio), index)
@@ -91,12 +91,13 @@ class Player:
         )
 
     def play(self, codes: dict[str, torch.Tensor], samples: int) -> np.ndarray:
-        """(samples,) float32 of `codes`."""
+        """Audio (samples,) float32 of `codes`."""
         return audio_of(self.decoder, codes[self.level], LEVELS[self.level])[:samples].numpy()
 
 
 def sound_to_sound_like(path: Path) -> np.ndarray:
-    """(S,) float32 at 22 050 Hz. Raises UserError for a file that can't be read, less than a second, and silence."""
+    """Audio (S,) float32 at 22 050 Hz of a style reference. Raises UserError for a file that can't be read, is shorter than a
+    second, or is silent."""
     from d2m_model.metrics.inputs import read_audio
 
     audio = read_audio(path)
@@ -108,8 +109,8 @@ def sound_to_sound_like(path: Path) -> np.ndarray:
 
 
 def load_player(layout: Layout, level: str) -> Player:
-    """The trained priors and synthesizer of a corpus. Raises UserError, with the command that trains it, where one is
-    missing, and where they do not belong together."""
+    """The trained priors and synthesizer of a corpus. Raises UserError where one is missing, with the command that trains it, and
+    where they do not belong together."""
     decoder = load_vqvae(layout.stage("synthesizer") / level / "model.pt")
     models = {
         name: load_prior(layout.stage("prior") / name / "model.pt", decoder.codebook(LEVELS[name]).k)

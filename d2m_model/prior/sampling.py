@@ -1,4 +1,4 @@
-"""Drawing codes from a prior, one after the other, for as long as a dance goes on."""
+"""Samples codes from a prior, one after another, for any length."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from d2m_model.prior.net import Cache, PriorNet
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """How codes are drawn."""
+    """How codes are sampled."""
 
     guidance: float = 1.0
-    """How strictly the rhythm and the style are kept: 0 not at all, 1 as learnt, more exaggerates what they change."""
+    """Scale of classifier-free guidance by rhythm and style: 0 ignores them, 1 is as trained, more exaggerates their effect."""
     temperature: float = 1.0
-    """Below 1 likely codes become likelier."""
+    """Softmax temperature; below 1 likely codes become likelier."""
 
 
 DRAWS = {"high": Draw(), "low": Draw()}
-"""What is drawn with unless told otherwise. As learnt is best: on songs of the demo's pool that were not trained on, guidance
-2.5 brought more onsets beside the beats, temperature 0.7 a higher FAD; level low only fills in what high says."""
+"""Default settings of each level. On held-out songs of the demo's pool, guidance 2.5 gave more onsets off the beats, and
+temperature 0.7 a higher FAD. Level low only adds detail to level high."""
 
 
 @torch.inference_mode()
@@ -27,10 +27,10 @@ def sample(
     net: PriorNet, rhythm: torch.Tensor, style: torch.Tensor | None, draw: Draw, rng: torch.Generator,
     *, upper: torch.Tensor | None = None, kept: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
-    """(L,) int64 codes under rhythm (L, RHYTHM), style (style,) and upper (U,), the codes of the level above.
+    """Codes (L,) int64 for rhythm (L, RHYTHM), style (style,) and upper (U,), the codes of the level above.
 
-    A rhythm of zeros is none. kept: codes (K,) that they begin with, K at most L. Where the Transformer's context is full it goes on from the second
-    half of it, so that any length is one piece. Equal states of `rng` give equal codes.
+    A rhythm of zeros means no rhythm. kept: codes (K,) that the result begins with, K at most L. When the Transformer's context is
+    full, sampling continues from its second half, so that any length is possible. Equal states of `rng` give equal codes.
     """
     sizes, count = net.sizes, len(rhythm)
     patches = -(-count // sizes.patch)
@@ -73,12 +73,12 @@ def sample(
 
 
 def _filled(x: torch.Tensor, length: int) -> torch.Tensor:
-    """x (L, ...) cut or filled up with zeros to `length`."""
+    """x (L, ...), cut or padded with zeros to `length`."""
     return torch.cat([x[:length], x.new_zeros(max(0, length - len(x)), *x.shape[1:])])
 
 
 def _drawn(scores: torch.Tensor, luck: torch.Tensor, draw: Draw) -> torch.Tensor:
-    """One code from scores (2, bins), with the condition and without, or (1, bins); luck is uniform within 0..1."""
+    """One code sampled from logits (2, bins), with and without the condition, or (1, bins); luck: a uniform number within 0..1."""
     mixed = scores[0] if len(scores) == 1 else scores[1] + draw.guidance * (scores[0] - scores[1])
     share, order = torch.softmax(mixed.double() / draw.temperature, -1).sort(descending=True)
     total = share.cumsum(0)

@@ -1,4 +1,4 @@
-"""The stage `prior`: a corpus's training music, and music without video, to a network that makes codes from a rhythm."""
+"""The stage `prior`: trains a network on a corpus's music, and on music without video, that generates codes from a rhythm."""
 
 import json
 from dataclasses import dataclass
@@ -32,17 +32,17 @@ from dataset_tools.lib.parallel.workers import progress
 
 @dataclass(frozen=True, kw_only=True)
 class Codebook:
-    """What section `vqvae` of params.yaml says about the codes; name and default are that stage's."""
+    """The field of section `vqvae` of params.yaml that is needed here; name and default are that stage's."""
 
     bins: int = 2048
 
 
 PIECE_SECONDS = 60
-"""Longer music without video is cut into pieces of this length."""
+"""Music without video is cut into pieces of at most this length."""
 
 
 def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats: Beats) -> TrainingMusic:
-    """A sound (S,) as training music of a level."""
+    """Audio (S,), encoded as training music of a level."""
     audio = audio.to(vqvae.codebook(0).k.device)
     codes = {name: codes_of(vqvae, audio, LEVELS[name]).to(torch.int16).cpu() for name in {"high", level}}
     upper = None if level == "high" else codes["high"]
@@ -59,9 +59,9 @@ def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats
 def corpus_music(
     shards: Path, rhythm: Path, vqvae: JukeboxVQVAE, level: str
 ) -> tuple[list[TrainingMusic], dict[str, str]]:
-    """The training clips' music, peak-normalised as `vqvae` heard it, and the genre of each song.
+    """The training clips' music, peak-normalised as in the training of `vqvae`, and the genre of each song.
 
-    rhythm: folder with <clip_id>.json, the beats of each clip's music. Raises UserError where one is missing.
+    rhythm: folder of <clip_id>.json, the beats of each clip's music. Raises UserError where one is missing.
     """
     data = WindowData(shards, "train", 1)
     pieces, genres = [], {}
@@ -73,7 +73,7 @@ def corpus_music(
 
 
 def audio_files_of(folder: Path) -> list[Path]:
-    """The sound files of a folder and of those in it, but for hidden ones. Raises UserError where there is none."""
+    """The sound files in a folder and its subfolders, without hidden ones. Raises UserError where there are none."""
     from d2m_model.metrics.inputs import SOUNDS
 
     files = (
@@ -89,8 +89,8 @@ def audio_files_of(folder: Path) -> list[Path]:
 
 
 def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[TrainingMusic]:
-    """The sound files of a folder, and of those in it, as training music; their rhythm is tracked. A song is called
-    by its path in the folder. Raises UserError where there is none or one can't be read."""
+    """The sound files in a folder and its subfolders as training music with tracked beats. The name of a song is its path in the
+    folder. Raises UserError where there are none or one can't be read."""
     from d2m_model.metrics.inputs import read_audio
     from d2m_model.rhythm.music_beats import music_beats
 
@@ -113,15 +113,15 @@ def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[TrainingMu
 
 
 def sizes_of(params: Params, level: str, layout: Layout) -> PriorSizes:
-    """Of the network that would be trained: those of `weights`, else of `params` over as many entries as section `vqvae` of
-    params.yaml says. Raises UserError for weights that are missing or unfit."""
+    """Sizes of the network to train: those of `weights` or, without them, of `params` with the number of codebook entries in
+    section `vqvae` of params.yaml. Raises UserError for missing or unfit weights."""
     if params.weights:
         return load_prior(locate(params.weights.replace("{level}", level), layout)).net.sizes
     return params.sizes(level, load_params(layout.params, "vqvae", Codebook, extra=True).bins)
 
 
 def inputs_of(layout: Layout, level: str, params: Params) -> list[Path]:
-    """The files that a training depends on beside its parameters. UserError for weights or a folder that are missing."""
+    """The files that a training depends on, besides its parameters. UserError for missing weights or a missing folder."""
     files = [layout.stage("shards"), layout.stage("synthesizer") / level / "model.pt"]
     files += sorted((layout.stage("rhythm") / "music").glob("*.json"))
     files += [locate(params.weights.replace("{level}", level), layout)] if params.weights else []
@@ -129,11 +129,11 @@ def inputs_of(layout: Layout, level: str, params: Params) -> list[Path]:
 
 
 def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: Path, run: Run | None = None) -> dict:
-    """Train one level's prior and write model.pt, curves.csv and metrics.json to `out`; gives the metrics. Of several
-    processes the first writes and gives them.
+    """Train the prior of one level and write model.pt, curves.csv and metrics.json to `out`. Returns the metrics; with several
+    processes only the first writes and returns them.
 
-    Raises UserError for training music that is missing or too short, for weights over another codebook, and for a loss
-    that is no number.
+    Raises UserError for missing or too short training music, for weights over another codebook, and for a loss that is not
+    finite.
     """
     require_even("prior", batch=params.batch)
     run, device = run or Run(stage="prior"), seed_everything(params.seed, params.threads)

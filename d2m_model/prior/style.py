@@ -1,4 +1,4 @@
-"""What the music shall sound like: what the dance says, a genre by name, or a sound of one's own."""
+"""The style of the music: one that suits the dance, that of a genre, or that of a sound file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from d2m_model.rhythm.beats_file import Beats, tempo_of
 from dataset_tools.lib.core.errors import UserError
 
 EXCERPTS = 4
-"""Of a piece whose style is kept, spread evenly."""
+"""Excerpts per piece whose style is encoded, spread evenly."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,14 +20,14 @@ class Styles:
     """The styles of a corpus's training songs, by genre."""
 
     genres: tuple[str, ...]
-    """Of each song; '' where it is not known."""
+    """Genre of each song; '' if unknown."""
     tempos: torch.Tensor
-    """(K,) beats a minute of each song, 0 where there is none."""
+    """(K,): beats per minute of each song; 0 if unknown."""
     vectors: torch.Tensor
-    """(K, style)."""
+    """(K, style): style vector of each song."""
 
     def songs_of(self, genre: str) -> list[int]:
-        """Which songs are of that genre. UserError where none is."""
+        """Indices of the songs of a genre. UserError where there are none."""
         fits = [k for k, known in enumerate(self.genres) if known == genre]
         if not fits:
             known = ", ".join(sorted({g for g in self.genres if g})) or "none"
@@ -35,12 +35,12 @@ class Styles:
         return fits
 
     def named(self, genre: str, rng: np.random.Generator) -> torch.Tensor:
-        """The style (style,) of a song of that genre, drawn by `rng`. Raises UserError as `songs_of`."""
+        """The style (style,) of a random song of a genre. Raises UserError as `songs_of`."""
         return self.vectors[int(rng.choice(self.songs_of(genre)))]
 
     def of_dance(self, shares: Mapping[str, float], tempo: float | None, rng: np.random.Generator) -> torch.Tensor:
-        """The style (style,) that suits a dance: a song of the likeliest of the genres that its motion suggests, else one of
-        the four whose tempo is nearest."""
+        """A style (style,) that suits a dance: that of a random song of its likeliest genre, else of one of the four songs with the
+        nearest tempo. shares: genre -> probability, from the dance's motion."""
         known = {genre: share for genre, share in shares.items() if genre and genre in self.genres}
         if known:
             return self.named(max(known, key=known.get), rng)
@@ -51,20 +51,20 @@ class Styles:
 
 
 def style_for(styles: Styles, spec: str, beats: Beats, seed: int) -> torch.Tensor:
-    """The style (style,) that the corpus's songs have: of a genre `spec`, or of what the dance says where it is empty."""
+    """A style (style,) of the corpus's songs: of the genre `spec` or, if it is empty, one that suits the dance."""
     rng = np.random.default_rng([seed, 7])
     return styles.named(spec, rng) if spec else styles.of_dance(beats.style, beats.tempo, rng)
 
 
 @torch.inference_mode()
 def style_of(net: PriorNet, codes: torch.Tensor, reference: int) -> torch.Tensor:
-    """(style,) of codes (L,), the mean over `EXCERPTS` of `reference` codes, or fewer where L is less."""
+    """The style (style,) of codes (L,): the mean over up to `EXCERPTS` excerpts of `reference` codes."""
     codes, starts = codes.long(), np.linspace(0, max(0, len(codes) - reference), EXCERPTS).round().astype(int)
     return net.style(torch.stack([codes[start : start + reference] for start in np.unique(starts)])).mean(0)
 
 
 def styles_of(net: PriorNet, data: MusicData, genres: Mapping[str, str]) -> Styles:
-    """Of every song of `data`; genres: song -> genre."""
+    """The styles of all songs of `data`. genres: song -> genre."""
     names, tempos, vectors = [], [], []
     for song, indices in data.of_song.items():
         pieces: list[TrainingMusic] = [data.pieces[k] for k in indices]

@@ -1,4 +1,4 @@
-"""Training a prior: the cross-entropy of each code, with the rhythm and the style hidden from some excerpts."""
+"""Trains a prior with the cross-entropy of each code; rhythm and style are hidden for some excerpts."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
 class PriorTask:
-    """`net`, trained to say the codes of excerpts of `data`; `params` is `prior.params.Params`."""
+    """Trains `net` to predict the codes of excerpts of `data`; `params` is `prior.params.Params`."""
 
     def __init__(self, net: PriorNet, data: MusicData, params, device: torch.device):
         self.net, self.data, self.params, self.device = net.to(device), data, params, device
@@ -29,7 +29,7 @@ class PriorTask:
         self.optimizers = {"net": torch.optim.AdamW(groups, lr=params.learning_rate, betas=(0.9, 0.98))}
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step; gives the cross-entropy in nats a code."""
+        """One optimizer step; returns the cross-entropy in nats per code."""
         params = self.params
         luck = mine(torch.rand(params.batch, generator=generator(params.seed, "hidden", number)))
         shown = shown_of(luck, params.hidden).to(self.device)
@@ -40,7 +40,7 @@ class PriorTask:
         return {"loss": loss}
 
     def rate_share(self, number: int) -> float:
-        """Share of the learning rate at a step: up in a line, down along a cosine to a twentieth."""
+        """Factor of the learning rate at a step: a linear warm-up times a cosine decay to a twentieth."""
         rising = min(1.0, (number + 1) / max(1, self.params.warm_up))
         return rising * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * number / self.params.steps)))
 
@@ -51,13 +51,13 @@ class PriorTask:
             return loss_of(self.net, moved, shown)
 
     def measure(self) -> Measurement:
-        """What `listener` says of the network as it is."""
+        """Scores of the current network on held-out clips; empty without `held_out`."""
         self.net.eval()
         return self.held_out.measure(self.net) if self.held_out else Measurement({}, {})
 
 
 def expected(sizes: PriorSizes, params) -> Forecast:
-    """What training a network of `sizes` with `params` would take."""
+    """The cost of training a network of `sizes` with `params`."""
 
     def build() -> tuple[PriorNet, Callable[[], torch.Tensor]]:
         net, size, count = PriorNet(sizes), params.batch, sizes.context * sizes.patch
@@ -72,14 +72,14 @@ def expected(sizes: PriorSizes, params) -> Forecast:
 
 
 def shown_of(luck: torch.Tensor, hidden: float) -> torch.Tensor:
-    """(2, B) bool, whose rhythm and whose style may be looked at, from luck (B,) within 0..1: a share `hidden` of the
-    excerpts has neither, half as many have the rhythm alone, and half as many the style alone."""
+    """(2, B) bool: which excerpts keep their rhythm and which their style. luck (B,): uniform numbers within 0..1. A share `hidden`
+    of the excerpts keeps neither, half as many keep the rhythm only, and half as many the style only."""
     neither = luck < hidden
     return ~torch.stack([neither | (luck > 1 - hidden / 2), neither | ((luck <= 1 - hidden / 2) & (luck > 1 - hidden))])
 
 
 def loss_of(net: PriorNet, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of excerpts, in nats a code; shown (2, B) bool: whose rhythm and whose style may be looked at."""
+    """Cross-entropy of excerpts, in nats per code. shown (2, B) bool: which excerpts keep their rhythm and which their style."""
     before, codes, rhythm, reference, upper = excerpts
     style = net.style(reference) if reference is not None else None
     condition = net.condition(rhythm, style, upper, has_rhythm=shown[0], has_style=shown[1])
