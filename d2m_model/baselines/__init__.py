@@ -1,1 +1,1 @@
-"""The stage `baselines`: the other systems of Table 1, a folder each; each composes a score, which `sampler` plays."""
+"""The stage `baselines`: the other systems of Table 1, one folder each. Most compose a score, which `sampler` plays."""

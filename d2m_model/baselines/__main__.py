@@ -1,17 +1,17 @@
-"""Other systems' music for the test clips: the baselines of Table 1, each trained and played by itself.
+"""Music for the test clips by other systems: train one of the baselines of Table 1 and generate its music.
 
     python -m d2m_model.baselines --corpus demo --system dance2music [--resume]
 
-dance2music          notes that are alike where poses are alike: the offline beam search, or (method: online) its network
-foley_music          graph encoder and music Transformer; learns the songs' scores, else transcripts by basic-pitch
-cmt                  bars as dense and loud as the video moves; learns a folder of MIDI files (midi: DIR), else as foley_music
-unconditional_prior  a prior of the corpus's own codes, sampled without the dance, for Random JukeBox
+dance2music          similar notes where poses are similar: the offline beam search, or (method: online) its network
+foley_music          graph encoder and music Transformer; trained on the songs' scores, else on transcripts by basic-pitch
+cmt                  bars as dense and loud as the video moves; trained on a folder of MIDI files (midi: DIR), else as foley_music
+unconditional_prior  a prior of the corpus's own codes, sampled without the dance; stands in for Random JukeBox
 random_codes         uniformly random codes, decoded
 
-Parameters are in section `baselines.<system>` of params.yaml; absent, the published sizes. Writes
-runs/<corpus>/baselines/<system>/: <clip_id>.wav, <clip_id>.mid where the system writes scores, rows.csv, about.txt (what it is
-and learnt from, for the tables), and of a system that trains model.pt, metrics.json and curves.csv. Which systems `dvc repro`
-runs and `evaluate` scores is the list `systems` of params.yaml.
+Parameters are in section `baselines.<system>` of params.yaml; the defaults are the published sizes. Outputs are in
+runs/<corpus>/baselines/<system>/: <clip_id>.wav, <clip_id>.mid if the system writes scores, rows.csv, about.txt (what the system
+is and was trained on, for the tables); and model.pt, metrics.json and curves.csv if the system is trained. The list `systems` of
+params.yaml says which systems `dvc repro` runs and `evaluate` scores.
 """
 
 from d2m_model.baselines.dance import STAGE, Corpus

@@ -1,4 +1,4 @@
-"""What a system gets: one dance to make music for, and the training split to learn from."""
+"""Input of the systems: a dance to generate music for, and the training split."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ STAGE = "baselines"
 
 @dataclass(frozen=True, kw_only=True)
 class SystemParams(TrainingParams):
-    """What the sections of systems that train have in common."""
+    """Parameters shared by the systems that are trained."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -39,7 +39,7 @@ class SystemParams(TrainingParams):
 
 
 class Unmeasured:
-    """A task of `train_loop` of which nothing is measured while it trains: `evaluate` scores what it makes."""
+    """A task of `train_loop` without measurements during training; `evaluate` scores its music."""
 
     rate_share = None
 
@@ -54,7 +54,7 @@ class ClipDance:
 
     clip_id: str
     pose: np.ndarray
-    """(T, P, J, 3) float32 x px, y px, confidence at 30 fps; slot 0 is the primary dancer; missing = 0."""
+    """(T, P, J, 3) float32: x px, y px, confidence at 30 fps; dancer 0 is the primary one; missing = 0."""
     size: tuple[int, int]
     """Width and height of the picture in px."""
     frames: int
@@ -62,23 +62,22 @@ class ClipDance:
     video: Path
     """The clip's mp4."""
     seed: int
-    """Of whatever is drawn at random for this dance."""
+    """Seed of all random draws for this dance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A corpus as one system sees it. What it gives to learn from is of the training split alone: neither a dance nor
-    a song of another split is in it."""
+    """A corpus as one system sees it. Its training data are of the training split only: no dance and no song of another split."""
 
     layout: Layout
     system: str
     seed: int = 0
     resume: bool = False
-    """Go on with a training that was stopped."""
+    """Continue a stopped training."""
 
     @property
     def folder(self) -> Path:
-        """runs/<corpus>/baselines/<system>: where a system that trains writes model.pt, metrics.json and curves.csv."""
+        """runs/<corpus>/baselines/<system>, where a trained system writes model.pt, metrics.json and curves.csv."""
         return self.layout.stage(STAGE) / self.system
 
     @cached_property
@@ -87,7 +86,7 @@ class Corpus:
         return ShardSet(self.layout.stage("shards"), "train")
 
     def need_pose(self) -> None:
-        """Of a system that reads the pose: UserError where the shards have none."""
+        """Raises UserError where the shards have no pose; for systems that read it."""
         if NO_POSE in self.train.info.pose_weights:
             raise UserError(
                 f"{self.train.folder}: these shards hold SMPL motion only, but {self.system} reads the pose; take it out of `systems` in params.yaml"
@@ -105,17 +104,17 @@ class Corpus:
         )
 
     def training_dances(self) -> Iterator[ClipDance]:
-        """The dances of the training clips, one after the other."""
+        """The dances of the training clips, one by one."""
         return (self.dance(self.train, clip) for clip in self.train.clips)
 
     def scores(self) -> dict[str, Path]:
-        """{song: MIDI file} of the training songs whose score the corpus has; empty where it has none."""
+        """{song: MIDI file} of the training songs that have a score; empty where none has."""
         songs = sorted({clip.song for clip in self.train.clips})
         files = {song: self.layout.stage("sources") / "scores" / f"{song}.mid" for song in songs}
         return {song: path for song, path in files.items() if path.is_file()}
 
     def song_start(self, clip_id: str) -> float | None:
-        """Seconds into its song at which a clip begins; None where the corpus does not know."""
+        """Position of a clip's start in its song, in seconds; None if unknown."""
         path = self.layout.stage("sources") / "truth" / f"{clip_id}.npz"
         if not path.is_file():
             return None
@@ -127,15 +126,14 @@ class Corpus:
         return None if start is None else float(start.item())
 
     def run(self, params: TrainingParams, inputs: Sequence[Path], part: str = "") -> Run:
-        """Where a training of this system keeps what it needs to go on; `inputs` are the files it depends on, `part`
-        names one of several trainings."""
+        """The `Run` of this system's training. inputs: files that the training depends on. part: name of one of several trainings."""
         found = run_of(self.layout, STAGE, self.system, params, inputs, f"--system {self.system}", self.resume)
         found = replace(found, section=f"{STAGE}.{self.system}")
         return found.part(part) if part else found
 
     def publish(self, run: Run, curves: Curves, metrics: Mapping[str, object]) -> None:
-        """Write curves.csv, and `metrics` with the curves' last row as metrics.json, beside the model.pt that is there by
-        now, and end the run."""
+        """Write curves.csv and metrics.json (`metrics` and the last row of the curves), and end the run. model.pt is written
+        before."""
         last = {name: round(value, 6) for name, value in curves.rows[-1].items() if name != "step"}
         curves.write(self.folder / "curves.csv")
         write_text(self.folder / "metrics.json", json.dumps({**metrics, **last}, indent=2) + "\n")

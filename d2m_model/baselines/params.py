@@ -14,31 +14,31 @@ SYSTEMS = {
     "unconditional_prior": "d2m_model.baselines.random_jukebox.unconditional_prior",
     "random_codes": "d2m_model.baselines.random_jukebox.random_codes",
 }
-"""System -> its module, imported when it is asked for. A module has
-Params: frozen dataclass, section `baselines.<system>` of params.yaml; absent, the published sizes;
-train(Corpus, Params) -> model: learns from the training split and writes model.pt, metrics.json and curves.csv, if any;
-about(Corpus, Params) -> str: one sentence for the note under Table 1: what it learnt from and what stands in for what;
-compose(model, ClipDance) -> list[Note], or sound (T * 735,) float32 of a system that writes no score."""
+"""System -> its module, imported when needed. A module has
+Params: a frozen dataclass for section `baselines.<system>` of params.yaml; the defaults are the published sizes;
+train(Corpus, Params) -> model: trains on the training split and writes model.pt, metrics.json and curves.csv, if any;
+about(Corpus, Params) -> str: one sentence for the note under Table 1: what it was trained on and how it differs from the original;
+compose(model, ClipDance) -> list[Note], or audio (T * 735,) float32 if the system writes no score."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """Section `baselines` of params.yaml; what one system alone has is in a section of its name in it."""
+    """Section `baselines` of params.yaml; each system has a section of its own inside."""
 
     sections: ClassVar[Mapping[str, str]] = SYSTEMS
 
     split: str = "test"
-    """Whose clips get music."""
+    """Split whose clips get music."""
     loudness: float = -16.0
-    """LUFS of a finished sound, unless `peak` allows less."""
+    """Loudness of the finished audio in LUFS; lower if `peak` requires it."""
     peak: float = 0.95
-    """Highest sample of a finished sound; 1 is full scale."""
+    """Highest absolute sample of the finished audio; 1 is full scale."""
     seed: int = 0
-    """Of what is drawn while music is made; a training has the seed and threads of its own section."""
+    """Seed of generating music; a training uses the seed and threads of its own section."""
     threads: int = 2
-    """CPU threads of making music, in each process; results are equal to the byte for equal numbers of them."""
+    """CPU threads per process for generating music; results are equal to the byte for an equal number of threads."""
     workers: int = 1
-    """Processes that make music; it does not depend on their number."""
+    """Processes that generate music; results do not depend on their number."""
 
     def __post_init__(self):
         require(self.split in SPLITS, f"split must be one of {', '.join(SPLITS)}, found '{self.split}'")

@@ -1,4 +1,4 @@
-"""Rows of the tables that `baselines` writes and reads."""
+"""Rows of the rows.csv that `baselines` writes."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from dataset_tools.lib.core.schema import Row
 
 @dataclass(frozen=True, kw_only=True)
 class MusicRow(Row):
-    """One row of rows.csv: a clip's music."""
+    """The music of one clip."""
 
     seconds: float
     notes: int | None
-    """Of the score; empty where the system writes none."""
+    """Number of notes; empty if the system writes no score."""
     peak: float
     """Highest absolute sample."""

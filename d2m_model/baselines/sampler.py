@@ -1,5 +1,5 @@
-"""Scores as sound: TinySoundFont, a synthesiser of FluidSynth's kind, and the sound font TimGM6mb (GPL), which the
-package pretty_midi brings along."""
+"""Renders scores as audio with the synthesiser TinySoundFont and the sound font TimGM6mb (GPL), which comes with the package
+pretty_midi."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -27,10 +27,10 @@ def _sound_font() -> bytes:
 
 
 def play(notes: Iterable[Note], seconds: float) -> np.ndarray:
-    """(round(seconds * 22050),) float32 mono: the first `seconds` of a score. Equal scores give equal samples.
+    """Audio (round(seconds * 22050),) float32, mono: the first `seconds` of a score. Equal scores give equal samples.
 
-    Not normalised: many loud notes may go beyond -1..1. ValueError for more instruments than MIDI has channels; UserError
-    where the sound font is not installed.
+    It is not normalised: many loud notes may exceed -1..1. Raises ValueError for more instruments than MIDI has channels, and
+    UserError where the sound font is not installed.
     """
     import tinysoundfont
 

@@ -1,4 +1,4 @@
-"""Scores: lists of notes, MIDI files, and pieces of them."""
+"""Scores: lists of notes, MIDI files, and excerpts of scores."""
 
 from collections.abc import Iterable
 
@@ -8,9 +8,9 @@ __all__ = ["Note", "MidiScore", "apart", "channels", "cut", "read_midi", "read_s
 
 
 def cut(notes: Iterable[Note], start: float, seconds: float) -> list[Note]:
-    """What is struck within `seconds` from `start`, sorted, counted from there; notes still sounding at the end stop.
+    """The notes that begin within `seconds` after `start`, sorted, with times relative to `start`, and cut at the end.
 
-    What was struck before and still sounds is left out: nothing is heard to begin at the cut.
+    Notes that began earlier are left out even if they still sound, so that no note seems to begin at the cut.
     """
     stop = start + seconds
     inside = (note for note in notes if start <= note.start < stop)

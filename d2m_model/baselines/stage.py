@@ -1,4 +1,4 @@
-"""The stage `baselines`: other systems' music for a corpus's clips."""
+"""The stage `baselines`: music for a corpus's clips by other systems."""
 
 import importlib
 from functools import partial
@@ -23,15 +23,15 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def system_module(name: str) -> ModuleType:
-    """The module of a system. Raises UserError for an unknown one."""
+    """The module of a system. Raises UserError for an unknown system."""
     if name not in SYSTEMS:
         raise UserError(f"unknown system '{name}'; known: {', '.join(SYSTEMS)}")
     return importlib.import_module(SYSTEMS[name])
 
 
 def make_music(model: object, corpus: Corpus, params: Params) -> list[MusicRow]:
-    """Write <clip_id>.wav, and .mid where there is a score, for every clip of the split, then rows.csv. What earlier runs
-    left there for other clips is removed."""
+    """Write <clip_id>.wav, and .mid if the system writes scores, for each clip of the split, then rows.csv. Files of other clips
+    from earlier runs are removed."""
     shards, folder = ShardSet(corpus.layout.stage("shards"), params.split), corpus.folder
     begin_folder(folder, "rows.csv")
     rows = run_all(

@@ -1,4 +1,4 @@
-"""Scores of recordings that have none: basic-pitch (Bittner et al., ICASSP 2022) with its ONNX network."""
+"""Transcribes audio into a score with basic-pitch (Bittner et al., ICASSP 2022) and its ONNX network."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ LIBRARY = "basic-pitch"
 
 
 def transcribe(audio: np.ndarray) -> list[Note]:
-    """Notes of one instrument, by start, in a sound (S,) at 22 050 Hz; the same on every run. Drums are not heard as such.
+    """Notes of one instrument, sorted by start, in audio (S,) at 22 050 Hz; deterministic. Drums are not recognised as drums.
 
     Raises UserError where basic-pitch or its ONNX runtime is not installed.
     """
@@ -28,7 +28,7 @@ def transcribe(audio: np.ndarray) -> list[Note]:
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
     ):
-        warnings.simplefilter("ignore")  # of its imports, and where there is nothing to hear
+        warnings.simplefilter("ignore")  # from its imports, and for silence
         inference, network = _library()
         path = Path(folder) / "sound.wav"  # the library reads files only
         write_wav(path, audio)
@@ -41,9 +41,9 @@ def transcribe(audio: np.ndarray) -> list[Note]:
 
 @lru_cache(maxsize=1)
 def _library() -> tuple[ModuleType, object]:
-    """basic_pitch.inference and the loaded network."""
+    """The module basic_pitch.inference and the loaded network."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it warns of every runtime that is not installed besides
+    logging.disable(logging.WARNING)  # it warns about every other runtime that is not installed
     try:
         import basic_pitch
         from basic_pitch import inference

@@ -1,1 +1,1 @@
-"""CMT, the Controllable Music Transformer (Di et al., ACM MM 2021): a score that keeps the rhythm of a video."""
+"""CMT, the Controllable Music Transformer (Di et al., ACM MM 2021): composes a score that follows the rhythm of a video."""

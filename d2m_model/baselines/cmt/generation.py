@@ -1,8 +1,8 @@
-"""CMT at work (Di et al. 2021, section 3.4): tokens are drawn one after the other, and rhythm tokens told what the video says.
+"""Generation with CMT (Di et al. 2021, section 3.4): tokens are sampled one by one, and the video sets rhythm tokens.
 
-With probability C a bar takes its density from the video instead of the network; with probability C a visual beat gets a
-tick token, wherever the network would have gone next, with the strength that the video says. What the network then writes
-follows from it. Tokens that cannot follow (notes without a tick, ticks that go back) are never drawn.
+With probability C a bar gets its density from the video instead of the network. With probability C a visual beat gets a tick
+token with the strength from the video, even if the network would have skipped it. The network continues from these tokens.
+Invalid tokens (notes without a tick, ticks that go back) are never sampled.
 """
 
 from dataclasses import dataclass
@@ -32,39 +32,39 @@ STRENGTH_BINS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How tokens are drawn; the defaults are the paper's."""
+    """How tokens are sampled; the defaults are the paper's."""
 
     control: float = 0.7
     """C: probability that a rhythm token follows the video."""
     nucleus: float = 0.9
-    """Only the likeliest values that reach this probability together are drawn."""
+    """Nucleus sampling: only the likeliest values with this total probability are sampled."""
     beat_temperature: float = 1.2
-    """Of the choice of bar or tick."""
+    """Temperature of BEAT: the next bar or tick."""
     duration_temperature: float = 2.0
 
 
 class Statistics(NamedTuple):
-    """What the rhythm of videos is translated by: the same share of training bars has at most this speed and density."""
+    """Training statistics that map the rhythm of a video to music: speeds and densities are matched by their quantiles."""
 
     speeds: np.ndarray
-    """(n,) mean speeds of the training videos' bars, sorted, as in `cmt_video.Motion`."""
+    """(n,): mean speeds of the training videos' bars, sorted, as in `video.Motion`."""
     densities: np.ndarray
-    """(18,) how often each DENSITY occurs in the training music."""
+    """(18,): how often each DENSITY occurs in the training music."""
     strengths: np.ndarray
-    """(20,) how often each STRENGTH does."""
+    """(20,): how often each STRENGTH occurs in the training music."""
 
 
 class PiecePlan(NamedTuple):
-    """What a piece is to keep to."""
+    """The rhythm that a piece should follow."""
 
     densities: list[int]
-    """Of each bar, ticks struck 0..16."""
+    """Density of each bar: ticks with notes, 0..16."""
     strengths: dict[int, int]
-    """Ticks from the first bar with a visual beat -> notes."""
+    """Tick of a visual beat, counted from the first bar -> number of notes."""
 
 
 def statistics_of(tokens: list[np.ndarray], speeds: np.ndarray) -> Statistics:
-    """Of training pieces (N, 7) and the speeds (n,) of the bars of training videos."""
+    """The statistics of training pieces (N, 7) and of the speeds (n,) of the training videos' bars."""
     every = np.concatenate(tokens)
     counts = (
         np.bincount(every[:, column], minlength=SIZES[column]) * (np.arange(SIZES[column]) > 0)
@@ -74,7 +74,7 @@ def statistics_of(tokens: list[np.ndarray], speeds: np.ndarray) -> Statistics:
 
 
 def plan_of(rhythm: Rhythm, known: Statistics) -> PiecePlan:
-    """Densities of the same percentile as the bars' speeds, strengths of the same tenth as the visual beats'."""
+    """Densities at the quantiles of the bars' speeds, and strengths at the quantiles (in tenths) of the visual beats' strengths."""
     densities = [_quantile(known.densities, rank) - 1 for rank in ranks(rhythm.speeds, known.speeds)]
     strengths = {}
     for tick, strength in rhythm.beats.items():
@@ -84,12 +84,12 @@ def plan_of(rhythm: Rhythm, known: Statistics) -> PiecePlan:
 
 
 def _quantile(counts: np.ndarray, rank: float) -> int:
-    """The smallest value that at least the share `rank` of what was counted does not exceed; never one not counted."""
+    """The quantile `rank` of a histogram: the smallest value whose cumulated share is at least `rank`; its count is never 0."""
     return int(np.searchsorted(counts.cumsum(), max(rank * counts.sum(), 1e-9)))
 
 
 def places_of(at: np.ndarray, bars: int) -> np.ndarray:
-    """(N, 2) int64 values of `cmt_net.TIMES` for tokens at ticks (N,) of a piece of `bars` bars."""
+    """(N, 2) int64: values of `net.TIMES` for tokens at ticks `at` (N,) of a piece of `bars` bars."""
     at = np.asarray(at, np.int64)
     return 1 + np.stack([np.minimum(100 * at // (TICKS * bars), TIMES[0] - 2), np.minimum(at, TIMES[1] - 2)], -1)
 
@@ -98,14 +98,14 @@ def places_of(at: np.ndarray, bars: int) -> np.ndarray:
 def write_tokens(
     net: CmtNet, song: torch.Tensor, plan: PiecePlan, sampling: Sampling, rng: np.random.Generator
 ) -> np.ndarray:
-    """Tokens (N, 7) uint8 of as many bars as `plan` has densities. song (7,) int64 as in `CmtNet.prefix`; only its
-    instruments play. Equal arguments and states of `rng` give equal tokens."""
+    """Tokens (N, 7) uint8, with one bar per density of `plan`. song (7,) int64 as in `CmtNet.prefix`; only its instruments play.
+    Equal arguments and states of `rng` give equal tokens."""
     bars = len(plan.densities)
     follows_density = rng.random(bars) < sampling.control
     followed = {tick: n for tick, n in sorted(plan.strengths.items()) if rng.random() < sampling.control}
     playing = np.append(False, song[2:].bool().numpy())
     tokens: list[tuple[int, ...]] = []
-    bar, tick, notes = -1, TICKS, 0  # the bar before the first is over
+    bar, tick, notes = -1, TICKS, 0  # as after a full bar before the first
     known, state = net.begin(song[None])
 
     def draw(scores: torch.Tensor, allowed: np.ndarray, temperature: float = 1.0) -> int:
@@ -149,8 +149,8 @@ def write_tokens(
 
 
 def nucleus(scores: np.ndarray, allowed: np.ndarray, temperature: float, share: float, luck: float) -> int:
-    """A value drawn from scores (n,) among those `allowed` (n,): of the likeliest that reach `share` together, by
-    `luck` in 0..1 (Holtzman et al. 2020)."""
+    """Nucleus sampling (Holtzman et al. 2020): a value sampled from logits (n,), only where `allowed` (n,), from the likeliest with
+    the total probability `share`. luck: a uniform number within 0..1."""
     logits = np.where(allowed, scores / temperature, -np.inf)
     p = np.exp(logits - logits.max())
     order = np.argsort(-p, kind="stable")

@@ -1,24 +1,24 @@
-"""Tempo and bars of events in time: visual beats, or the notes of a transcript that names none."""
+"""Tempo and bars fitted to events: to visual beats, or to the notes of a transcript without bars."""
 
 import numpy as np
 
 SLOWEST, FASTEST, STEP = 60.0, 180.0, 0.25
-"""Beats per minute that are tried."""
+"""Candidate tempi in beats per minute."""
 USUAL, OCTAVES = 115.0, 0.7
-"""Centre in beats per minute, and standard deviation in octaves, of the preference between a tempo and its double."""
+"""Preference that decides between a tempo and its double: centre in beats per minute, standard deviation in octaves."""
 SHARP = 1 / 30
-"""Seconds: standard deviation of an event about its beat, one frame."""
+"""Standard deviation in seconds of an event about its beat: one frame."""
 PHASES = 64
-"""Starts that are tried within a beat."""
+"""Candidate starts within a beat."""
 BEATS = 4
-"""Of a bar."""
+"""Beats per bar."""
 
 
 def fit_tempo(times: np.ndarray, weights: np.ndarray) -> float:
-    """Beats per minute at which events (n,) in seconds, weighted (n,), come round.
+    """The tempo in beats per minute of events (n,) in seconds with weights (n,).
 
-    The spectrum of the events at a tempo plus half of that at its double, times the preference for usual tempi. `USUAL`
-    where there is nothing to go by. Of a signal sampled at regular times, the weights should have mean 0.
+    It maximises the events' spectrum at the tempo plus half of it at the double tempo, times the preference for usual tempi.
+    `USUAL` where all weights are 0. For a signal sampled at regular times, the weights should have mean 0.
     """
     weights = np.asarray(weights, float)
     if not weights.any():
@@ -30,10 +30,10 @@ def fit_tempo(times: np.ndarray, weights: np.ndarray) -> float:
 
 
 def fit_bars(times: np.ndarray, weights: np.ndarray, tempo: float, seconds: float) -> np.ndarray:
-    """Starts (M,) in seconds of bars of 240 / tempo s, the first at or before 0, the last at or after `seconds`.
+    """Starts (M,) in seconds of bars of 240 / tempo s; the first is at or before 0, the last at or after `seconds`.
 
-    Beats lie where the events, weighted, are nearest to them; of the four beats that could begin a bar, that one does
-    with the heaviest events.
+    The beats are aligned with the weighted events. Of the four beats that could begin a bar, the one with the heaviest events
+    does.
     """
     times, weights, beat = np.asarray(times, float), np.asarray(weights, float), 60.0 / tempo
     starts = np.arange(PHASES) / PHASES * beat

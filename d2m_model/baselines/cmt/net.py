@@ -1,8 +1,8 @@
 """CMT's network (Di et al. 2021, section 3.3): a causal Transformer over compound tokens, with linear attention.
 
-Linear attention (Katharopoulos et al. 2020) replaces the softmax by a product of features elu(x) + 1, so that what a token
-takes from those before it is a sum that can be carried along: training sees all tokens at once, generation keeps a state
-whose size does not grow. Three vectors stand before the tokens: genre, key and instruments.
+Linear attention (Katharopoulos et al. 2020) replaces the softmax by a product of features elu(x) + 1. So attention to previous
+tokens is a running sum: training processes all tokens at once, and generation keeps a state of constant size. Three vectors
+precede the tokens: genre, key and instruments.
 """
 
 from typing import NamedTuple
@@ -31,18 +31,19 @@ from d2m_model.baselines.cmt.tokens import (
 EMBEDDINGS = (64, 32, 64, 512, 128, 32, 64)
 """Width of each attribute's embedding, in the order of a token's columns."""
 TIMES = (102, 5025)
-"""Values of a token's place: 1 + per cent of the piece, 1 + ticks from its start; 0 for none."""
+"""Values of a token's two positions: 1 + percent of the piece, and 1 + ticks from its start; 0 for none."""
 PREFIX = 3
+"""Vectors before the first token."""
 CHUNK = 64
-"""Tokens between two states in `linear_attention`; only its speed depends on it."""
+"""Tokens per chunk in `linear_attention`; only the speed depends on it."""
 EPS = 1e-6
 
 State = list[tuple[torch.Tensor, torch.Tensor]]
-"""Per layer the sums (B, H, E, E) of key times value and (B, H, E) of the keys of all tokens so far."""
+"""For each layer the sums over all tokens so far: of key times value (B, H, E, E) and of keys (B, H, E)."""
 
 
 class Heads(NamedTuple):
-    """Scores of the next token's attributes but its type, each (..., values)."""
+    """Logits of the next token's attributes except its type, each (..., values)."""
 
     beat: torch.Tensor
     density: torch.Tensor
@@ -62,9 +63,10 @@ def features(x: torch.Tensor) -> torch.Tensor:
 
 
 def linear_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Causal linear attention (B, H, L, E) of features q, k and values v of that shape, in O(L).
+    """Causal linear attention (B, H, L, E) of features q, k and values v of the same shape, in O(L).
 
-    Position t is sum_{s<=t} (q_t . k_s) v_s over sum_{s<=t} q_t . k_s: within a chunk by its matrix, before it by sums.
+    Position t is sum_{s<=t} (q_t . k_s) v_s / sum_{s<=t} q_t . k_s. Within a chunk it is computed by a matrix, over previous
+    chunks by cumulated sums.
     """
     length = q.shape[2]
     q, k, v = (F.pad(x, (0, 0, 0, -length % CHUNK)).unflatten(2, (-1, CHUNK)) for x in (q, k, v))
@@ -77,12 +79,12 @@ def linear_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch
 
 
 def _before(chunks: torch.Tensor) -> torch.Tensor:
-    """Sums over the chunks before each, of (B, H, N, E, M)."""
+    """For each chunk of (B, H, N, E, M) the sum over the chunks before it."""
     return F.pad(chunks[:, :, :-1].cumsum(2), (0, 0, 0, 0, 1, 0))
 
 
 class CmtBlock(nn.Module):
-    """Attention and feed-forward, each on the normalised input and added to it."""
+    """A pre-normalised Transformer block with linear attention."""
 
     def __init__(self, width: int, heads: int, feed_forward: int, dropout: float):
         super().__init__()
@@ -95,7 +97,7 @@ class CmtBlock(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def _qkv(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Features of the queries and keys, and the values, (B, H, L, E) each, of x (B, L, width)."""
+        """Features of queries and keys, and values, each (B, H, L, E), for x (B, L, width)."""
         q, k, v = self.qkv(self.before(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return features(q), features(k), v
 
@@ -104,13 +106,13 @@ class CmtBlock(nn.Module):
         return x + self.drop(self.feed(self.between(x)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) of all tokens at once."""
+        """(B, L, width) -> (B, L, width), all tokens at once."""
         return self._rest(x, linear_attention(*self._qkv(x)))
 
     def step(
         self, x: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """(B, 1, width) of one token after those that `state` sums up, and the state after it."""
+        """One further token x (B, 1, width) -> (B, 1, width), and the state after it."""
         q, k, v = self._qkv(x)
         memory = state[0] + k.transpose(-1, -2) @ v
         weight = state[1] + k[:, :, 0]
@@ -119,9 +121,9 @@ class CmtBlock(nn.Module):
 
 
 class CmtNet(nn.Module):
-    """Compound tokens in, the next token's scores out. The defaults are the published sizes.
+    """Maps compound tokens to logits of the next token. The defaults are the published sizes.
 
-    genres: how many are known, besides 'not known' (0).
+    genres: number of genres, besides 'unknown' (0).
     """
 
     def __init__(
@@ -158,24 +160,24 @@ class CmtNet(nn.Module):
             nn.init.normal_(place.weight, std=0.02)
 
     def prefix(self, song: torch.Tensor) -> torch.Tensor:
-        """(B, 3, width) of songs (B, 7) int64: genre, key, and 0 or 1 for each of the five instruments."""
+        """The vectors (B, 3, width) before the tokens, for songs (B, 7) int64: genre, key, and 0 or 1 for each of five instruments."""
         played = self.instruments(song[:, 2:].to(self.join.weight.dtype))
         return torch.stack([self.genre(song[:, 0]), self.key(song[:, 1]), played], 1)
 
     def embed(self, tokens: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(B, L, width) of tokens (B, L, 7) int64 at places (B, L, 2) int64, see TIMES."""
+        """Embeddings (B, L, width) of tokens (B, L, 7) int64 at positions `places` (B, L, 2) int64, see TIMES."""
         joined = torch.cat([table(tokens[..., i]) for i, table in enumerate(self.attributes)], -1)
         return self.join(joined) + sum(table(places[..., i]) for i, table in enumerate(self.places))
 
     def forward(self, song: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(B, L + 1, width): position t holds what is known of token t from the song and tokens 0..t - 1."""
+        """Hidden vectors (B, L + 1, width); vector t predicts token t from the song and tokens 0..t - 1."""
         x = self.drop(torch.cat([self.prefix(song), self.embed(tokens, places)], 1))
         for block in self.blocks:
             x = block(x)
         return self.norm(x)[:, PREFIX - 1 :]
 
     def begin(self, song: torch.Tensor) -> tuple[torch.Tensor, State]:
-        """What is known of the first token (B, width) of songs (B, 7), and the state to go on from."""
+        """The hidden vector (B, width) that predicts the first token of songs (B, 7), and the state after the prefix."""
         like = self.join.weight
         size = self.sizes["width"] // self.sizes["heads"]
         empty = (len(song), self.sizes["heads"], size)
@@ -185,7 +187,7 @@ class CmtNet(nn.Module):
         return known, state
 
     def step(self, token: torch.Tensor, place: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """What is known of the token (B, width) after token (B, 7) at place (B, 2), and the state after it; in O(1)."""
+        """The hidden vector (B, width) that predicts the token after `token` (B, 7) at `place` (B, 2), and the new state; in O(1)."""
         return self._step(self.embed(token[:, None], place[:, None]), state)
 
     def _step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
@@ -196,15 +198,15 @@ class CmtNet(nn.Module):
         return self.norm(x)[:, 0], after
 
     def scores(self, known: torch.Tensor, kind: torch.Tensor) -> Heads:
-        """Scores of the other attributes of tokens of which `known` (..., width) is known and whose TYPE is `kind` (...)."""
+        """Logits of the other attributes of tokens, from their hidden vectors `known` (..., width) and their TYPE `kind` (...)."""
         told = F.gelu(self.told_type(torch.cat([known, self.attributes[TYPE](kind)], -1)))
         return Heads(*(head(told) for head in self.heads))
 
 
 def losses(net: CmtNet, song: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean cross-entropy in nats of each attribute over the tokens that have it; after a piece comes END.
+    """Mean cross-entropy in nats of each attribute over the tokens that have it. A piece is followed by END.
 
-    song (B, 7), tokens (B, L, 7), places (B, L, 2) int64; rows of zeros after a piece's last token are no part of it.
+    song (B, 7), tokens (B, L, 7), places (B, L, 2), all int64; rows of zeros after the last token are padding.
     """
     known = net(song, tokens, places)
     tokens = F.pad(tokens, (0, 0, 0, 1))

@@ -1,4 +1,4 @@
-"""What CMT learns from: pieces of music, and random excerpts of them."""
+"""Training data of CMT: pieces of music, and random excerpts of them."""
 
 import os
 from pathlib import Path
@@ -20,13 +20,13 @@ from dataset_tools.lib.parallel.workers import progress, run_all
 
 MIDI = (".mid", ".midi")
 FEW = 200
-"""Files from which on reading them in several processes is quicker."""
+"""Number of files from which reading in several processes is faster."""
 UNKNOWN = 0
-"""Genre that no training piece has by name."""
+"""Index of an unknown genre."""
 
 
 class PieceExcerpts:
-    """Random whole bars of training pieces: 1 to `bars` of them, cut to `tokens` tokens."""
+    """Random excerpts of training pieces: 1 to `bars` whole bars, cut to `tokens` tokens."""
 
     def __init__(self, pieces: list[Piece], genres: tuple[str, ...], *, bars: int, tokens: int, seed: int):
         self.most_bars, self.most_tokens, self.seed = bars, tokens, seed
@@ -37,7 +37,7 @@ class PieceExcerpts:
         self.share = count.cumsum() / count.sum()
 
     def batch(self, number: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Batch `number`: songs (B, 7), tokens (B, L, 7) and places (B, L, 2), int64, zeros after an excerpt's end."""
+        """Batch `number`: songs (B, 7), tokens (B, L, 7) and places (B, L, 2), all int64, padded with zeros."""
         rng = np.random.default_rng(stream_seed(self.seed, "excerpts", number))
         drawn = [self._excerpt(rng) for _ in range(size)]
         songs, tokens, places = zip(*drawn, strict=True)
@@ -54,26 +54,26 @@ class PieceExcerpts:
 
 
 def songs_of(pieces: list[Piece], genres: tuple[str, ...]) -> torch.Tensor:
-    """(S, 7) int64 of what pieces are: genre, key, and each instrument."""
+    """(S, 7) int64: genre, key and instruments of each piece."""
     number = {name: k for k, name in enumerate(genres, 1)}
     return torch.tensor([[number.get(p.genre, UNKNOWN), p.key, *map(int, p.instruments)] for p in pieces])
 
 
 def _read_piece(path: Path) -> Piece | str:
-    """The piece of a MIDI file, or why it is of no use."""
+    """The piece of a MIDI file, or the reason why it cannot be used."""
     try:
         score = read_score(path)
     except UserError as err:
         return str(err)
-    bars = np.unique(score.bars)  # a tempo of 0 makes bars that last no time
+    bars = np.unique(score.bars)  # a tempo of 0 makes bars of zero length
     return piece_of(score.notes, bars) if score.notes and len(bars) > 1 else f"{path}: holds no notes"
 
 
 def midi_pieces(folder: Path) -> tuple[list[Piece], list[Path]]:
-    """Pieces of the MIDI files of a folder and its subfolders, in the order of their names, and those files; one line
-    says how many are left out as unreadable or without notes, and why the first.
+    """(pieces, their files): the usable MIDI files of a folder and its subfolders, by name. Prints how many files are left out as
+    unreadable or without notes, and the first reason.
 
-    Raises UserError: no such folder, no MIDI file in it, none that is readable.
+    Raises UserError for a missing folder, and for one without usable MIDI files.
     """
     if not folder.is_dir():
         raise UserError(
@@ -96,8 +96,8 @@ def midi_pieces(folder: Path) -> tuple[list[Piece], list[Path]]:
 
 
 def corpus_pieces(corpus: Corpus) -> tuple[list[Piece], list[Path], str]:
-    """Pieces of a corpus's training songs, the files they are from, and what these are: the songs' scores as far as there
-    are any, else transcripts of the training clips."""
+    """(pieces, files that they come from, origin) of a corpus's training songs: the songs' scores if there are any, else
+    transcripts of the training clips."""
     shards, scores = corpus.train, corpus.scores()
     genres = {clip.song: clip.genre for clip in shards.clips}
     if scores:
@@ -113,7 +113,7 @@ def corpus_pieces(corpus: Corpus) -> tuple[list[Piece], list[Path], str]:
 
 
 def heard_bars(notes: list[Note], seconds: float) -> np.ndarray:
-    """Starts (M,) of bars of a piece whose tempo is not written, from when its notes begin and how loud they are."""
+    """Starts (M,) in seconds of the bars of a transcript, fitted to the onsets and velocities of its notes."""
     times, weights = np.array([(note.start, note.velocity) for note in notes], float).T
     return fit_bars(times, weights, fit_tempo(times, weights), seconds)
 

@@ -1,8 +1,8 @@
-"""CMT, the Controllable Music Transformer (Di et al., ACM MM 2021): music for five instruments that keeps a video's rhythm.
+"""CMT, the Controllable Music Transformer (Di et al., ACM MM 2021): music for five instruments that follows a video's rhythm.
 
-It learns from music alone, never from pairs: the user's own MIDI files (`baselines.cmt.midi`; the paper's were those of
-LPD-5-cleansed), by default the scores of the corpus's training songs, and where there are none their transcripts. Videos of
-the training split only say how fast videos move. The published weights, `loss_8_params.pt`, are not read.
+It is trained on music only, not on pairs: on the user's own MIDI files (`baselines.cmt.midi`; the paper used LPD-5-cleansed), by
+default on the scores of the corpus's training songs, or without scores on transcripts. The videos of the training split only
+give the distribution of speeds. The published weights, `loss_8_params.pt`, are not read.
 """
 
 import json
@@ -34,10 +34,10 @@ KIND, VERSION = "cmt", 1
 
 @dataclass(frozen=True, kw_only=True)
 class Params(SystemParams):
-    """Section `baselines.cmt` of params.yaml; absent, the published sizes."""
+    """Section `baselines.cmt` of params.yaml; the defaults are the published sizes."""
 
     midi: str = ""
-    """Folder of MIDI files to learn from, with all its subfolders, seen from the root; '' for the corpus's own training music."""
+    """Folder of MIDI files to train on, with its subfolders, relative to the root; '' for the corpus's own training music."""
     width: int = 512
     depth: int = 12
     heads: int = 8
@@ -47,17 +47,17 @@ class Params(SystemParams):
     learning_rate: float = 1e-4
     """Of Adam."""
     bars: int = 32
-    """Most bars of a training excerpt; each has a random number of them."""
+    """Most bars of a training excerpt; each excerpt has a random number of bars."""
     tokens: int = 2048
     """Most tokens of a training excerpt."""
     genre: str = ""
-    """Genre asked for; '' takes genre, key and instruments of a training piece, another for each dance."""
+    """Genre of the music; '' for any. Genre, key and instruments are those of a random training piece."""
     tempo: float = 0.0
-    """Beats per minute; 0 takes each video's own, that of its visual beats."""
+    """Beats per minute; 0 fits the tempo to each video's visual beats."""
     control: float = 0.7
     """C: probability that a bar's density and a visual beat's strength follow the video."""
     nucleus: float = 0.9
-    """Only the likeliest values that reach this probability together are drawn."""
+    """Nucleus sampling: only the likeliest values with this total probability are sampled."""
     beat_temperature: float = 1.2
     duration_temperature: float = 2.0
 
@@ -80,12 +80,12 @@ class Params(SystemParams):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cmt:
-    """A trained network and what it needs to follow a video."""
+    """A trained network with its settings for composing."""
 
     net: CmtNet
     known: Statistics
     genres: tuple[str, ...]
-    """Genre k of the network is genres[k - 1]."""
+    """Index k of a genre in the network is genres[k - 1]."""
     songs: torch.Tensor
     """(S, 7) int64: genre, key and instruments of the training pieces, see `CmtNet.prefix`."""
     genre: str
@@ -94,7 +94,7 @@ class Cmt:
 
 
 class CmtTask(Unmeasured):
-    """The network, trained to say the next token."""
+    """Trains the network to predict the next token."""
 
     def __init__(self, data: PieceExcerpts, genres: int, params: Params, device: torch.device):
         self.data, self.params, self.device = data, params, device
@@ -105,7 +105,7 @@ class CmtTask(Unmeasured):
         accelerate(self.net, device, params.precision, "never")
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step along the sum of the attributes' cross-entropies; gives each and the sum."""
+        """One optimizer step on the sum of the attributes' cross-entropies; returns each and the sum."""
         batch = [part.to(self.device) for part in self.data.batch(number, self.params.batch)]
         self.net.train()
         terms = losses(self.net, *batch)
@@ -116,9 +116,9 @@ class CmtTask(Unmeasured):
 
 
 def train(corpus: Corpus, params: Params) -> Cmt:
-    """Learn from music, and from the training videos how fast they move; writes model.pt, metrics.json and curves.csv.
+    """Train on music, with the speeds of the training videos; writes model.pt, metrics.json and curves.csv.
 
-    Raises UserError: a folder without usable MIDI files, a genre that no piece has, a loss that is no number.
+    Raises UserError for a folder without usable MIDI files, an unknown genre, and a loss that is not finite.
     """
     device = seed_everything(params.seed, params.threads)
     if params.midi:
@@ -172,7 +172,7 @@ def load(path: Path, params: Params) -> Cmt:
 
 
 def about(corpus: Corpus, params: Params) -> str:
-    """For the note under Table 1: what it learnt from, by the metrics.json that `train` wrote."""
+    """For the note under Table 1: the training data, from the metrics.json that `train` wrote."""
     found = json.loads((corpus.folder / "metrics.json").read_text())
     sources = {"midi": "MIDI files of a folder", "scores": "the training songs' scores, not LPD-5-cleansed"}
     source = sources.get(found["trained_on"], "transcribed training music, not LPD-5-cleansed")
@@ -180,7 +180,7 @@ def about(corpus: Corpus, params: Params) -> str:
 
 
 def compose(model: Cmt, dance: ClipDance) -> list[Note]:
-    """Music for one dance: genre, key and instruments of a training piece drawn by its seed, bars and beats by its video."""
+    """Music for one dance. Genre, key and instruments are those of a random training piece; bars and beats follow the video."""
     rng = np.random.default_rng(dance.seed)
     songs = model.songs
     if model.genre:

@@ -1,7 +1,7 @@
-"""CMT's rhythm of a video (Di et al. 2021, section 3.1): speed, visual beats and tempo from optical flow alone.
+"""CMT's rhythm of a video (Di et al. 2021, section 3.1): speed, visual beats and tempo from optical flow only.
 
-Visual beats are those of Davis and Agrawala (2018): moments at which motion in some direction stops short (an impact),
-kept where they come at a nearly constant tempo.
+Visual beats are those of Davis and Agrawala (2018): moments at which motion in some direction stops abruptly (an impact), kept
+if they fit a nearly constant tempo.
 """
 
 from collections.abc import Sequence
@@ -15,39 +15,39 @@ from d2m_model.baselines.cmt.tokens import TICKS, seconds
 from dataset_tools.lib.core.timebase import FPS
 
 LONG_EDGE = 96
-"""px that frames are reduced to: flow of whole bodies, quickly."""
+"""Frames are scaled to this long edge in px, so that the flow is fast to compute."""
 DIRECTIONS = 12
 LOUD = 0.98
-"""Quantile of the impacts that counts as full."""
+"""Quantile of the impacts that counts as an impact of 1."""
 WEAK = 0.1
-"""Impacts below this are no visual beats; 1 is full."""
+"""Smallest impact of a visual beat."""
 
 
 class Motion(NamedTuple):
-    """How a video of T frames moves."""
+    """The motion in a video of T frames."""
 
     speed: np.ndarray
-    """(T,) float64: mean length of the flow from the frame before, in long edges of the picture per frame; the first frame
-    has the second's."""
+    """(T,) float64: mean length of the optical flow from the previous frame, in long edges of the picture per frame; the first
+    frame has the value of the second."""
     impact: np.ndarray
-    """(T,) float64 0..1: what the flow of all directions loses from one frame to the next."""
+    """(T,) float64 within 0..1: decrease of the flow from one frame to the next, summed over directions."""
 
 
 class Rhythm(NamedTuple):
-    """What the music of a video of S seconds is to keep to."""
+    """The rhythm of a video of S seconds."""
 
     tempo: float
     """Beats per minute."""
     bars: np.ndarray
-    """(M + 1,) seconds: where M bars begin, the first at or before 0, and where the last ends, at or after S."""
+    """(M + 1,): starts of M bars in seconds, the first at or before 0, and the end of the last, at or after S."""
     speeds: np.ndarray
-    """(M,) mean speed of each bar, as in `Motion`."""
+    """(M,): mean speed of each bar, as in `Motion`."""
     beats: dict[int, float]
-    """Ticks from the first bar with a visual beat -> its strength 0..1."""
+    """Tick of a visual beat, counted from the first bar -> its strength within 0..1."""
 
 
 def read_motion(video: Path) -> Motion:
-    """The motion of a video file, by DIS flow at 96 px. Raises UserError where it is unreadable."""
+    """The motion of a video file, from DIS optical flow at 96 px. Raises UserError for an unreadable file."""
     from dataset_tools.lib.video.flow import Flow
     from dataset_tools.lib.video.video_io import timed_frames
 
@@ -63,12 +63,12 @@ def read_motion(video: Path) -> Motion:
 
 
 def bar_speeds(video: Path, tempo: float) -> np.ndarray:
-    """(M,) mean speed of each bar of a video file, as in `Rhythm`. tempo: as for `rhythm_of`. Raises as `read_motion`."""
+    """(M,): mean speed of each bar of a video file, as in `Rhythm`. tempo: as for `rhythm_of`. Raises as `read_motion`."""
     return rhythm_of(read_motion(video), tempo).speeds
 
 
 def directions(flow: np.ndarray) -> np.ndarray:
-    """(12,) mean flow length in px by direction, of flow (2, H, W) in px; their sum is the mean length."""
+    """(12,): mean length of the flow (2, H, W), in px, by direction; the sum is the mean length over all directions."""
     length = np.hypot(*flow)
     turn = np.arctan2(flow[1], flow[0]) / (2 * np.pi) % 1.0
     sector = np.minimum((turn * DIRECTIONS).astype(int), DIRECTIONS - 1)
@@ -76,9 +76,9 @@ def directions(flow: np.ndarray) -> np.ndarray:
 
 
 def motion_of(flows: np.ndarray) -> Motion:
-    """The motion of a video from `directions` (T - 1, 12) of the flow between its frames.
+    """The motion of a video from the `directions` (T - 1, 12) of the flow between its frames.
 
-    A frame's impact is known once the frame is there: what is lost from the flow before the last to the last.
+    The impact of a frame is the decrease from the previous flow to the flow that ends at this frame.
     """
     if not len(flows):
         return Motion(np.zeros(1), np.zeros(1))
@@ -90,7 +90,7 @@ def motion_of(flows: np.ndarray) -> Motion:
 
 
 def rhythm_of(motion: Motion, tempo: float = 0.0) -> Rhythm:
-    """Bars, speeds and visual beats of a motion at `tempo` beats per minute, 0: that of its impacts."""
+    """Bars, speeds and visual beats of a motion at `tempo` beats per minute; 0 fits the tempo to the impacts."""
     frames = len(motion.impact)
     times, length = np.arange(frames) / FPS, frames / FPS
     tempo = tempo or fit_tempo(times, motion.impact - motion.impact.mean())
@@ -102,7 +102,7 @@ def rhythm_of(motion: Motion, tempo: float = 0.0) -> Rhythm:
 
 
 def visual_beats(impact: np.ndarray, bars: np.ndarray) -> dict[int, float]:
-    """Ticks of the beats of `bars` -> strength: the strongest peak of the impacts (T,) within a tick of each, if any."""
+    """Tick of each beat of `bars` with an impact -> strength: the strongest peak of the impacts (T,) within one tick."""
     peaks = 1 + np.flatnonzero((impact[1:-1] >= WEAK) & (impact[1:-1] > impact[:-2]) & (impact[1:-1] >= impact[2:]))
     every = np.arange(0, TICKS * (len(bars) - 1), TICKS // 4)
     reach = (bars[1] - bars[0]) / TICKS
@@ -115,6 +115,6 @@ def visual_beats(impact: np.ndarray, bars: np.ndarray) -> dict[int, float]:
 
 
 def ranks(values: Sequence[float], known: np.ndarray) -> np.ndarray:
-    """(n,) share 0..1 of the `known` values that are below each value; 0.5 where nothing is known."""
+    """(n,): share of the `known` values that are below each value, within 0..1; 0.5 if `known` is empty."""
     known = np.sort(np.asarray(known, float))
     return np.searchsorted(known, np.asarray(values, float)) / len(known) if len(known) else np.full(len(values), 0.5)

@@ -1,1 +1,1 @@
-"""Dance2Music (Aggarwal and Parikh 2021): notes that are alike where poses are alike, by search or by a network."""
+"""Dance2Music (Aggarwal and Parikh 2021): similar notes where poses are similar, by search or by a network."""

@@ -1,8 +1,8 @@
-"""Dance2Music's online network: the next note from the last 60 poses and the last 10 notes, learnt from the search.
+"""Dance2Music's online network: predicts the next note from the last 60 poses and the last 10 notes. Trained on the search's notes.
 
-The sizes are the published ones; what is not published is ours: max pooling by 2 after each of the first five
-convolutions, which takes 60 x 60 to 1 x 1; a window's similarities standardised, as a correlation does; what lies before
-the dance's start is zeros and a sixth note.
+The sizes are the published ones. These details are not published and are our choice: max pooling by 2 after each of the first
+five convolutions, which reduces 60 x 60 to 1 x 1; similarities standardised per window, like in a correlation; zeros and a
+sixth note before the start of the dance.
 """
 
 from itertools import pairwise
@@ -19,16 +19,16 @@ from d2m_model.training.loop import FiniteLossGuard, TrainingParams, backward_an
 from d2m_model.training.seeding import generator
 
 POSES = STEP * HISTORY
-"""Frames that the network sees: 2 s."""
+"""Frames that the network reads: 2 s."""
 CHANNELS = (64, 128, 128, 256, 512, 32)
 EMBEDDING, HIDDEN = 16, 32
 MLP = (512, 256, 128)
 BEFORE = NOTES
-"""Stands for the notes before the first."""
+"""Index that stands for notes before the first one."""
 
 
 class OnlineNet(nn.Module):
-    """Logits of the next note."""
+    """Predicts the logits of the next note."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class OnlineNet(nn.Module):
         self.mlp = nn.Sequential(*layers, nn.Linear(MLP[-1], NOTES))
 
     def forward(self, dance: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
-        """dance (B, 60, 60) standardised similarities of the last poses; notes (B, 10) int64, the latest last -> (B, 5)."""
+        """dance (B, 60, 60): standardised similarities of the last poses; notes (B, 10) int64, the latest last -> (B, 5)."""
         seen = dance[:, None]
         for convolution in self.convolutions[:-1]:
             seen = F.max_pool2d(F.relu(convolution(seen)), 2)
@@ -56,18 +56,18 @@ class NoteExample(NamedTuple):
     similarity: np.ndarray
     """(T, T)."""
     notes: np.ndarray
-    """(N,) steps 0..4 of the scale."""
+    """(N,): steps 0..4 of the scale."""
 
 
 def taught(pose: np.ndarray, beam: int) -> NoteExample:
-    """The search's notes for one dancer (T, J, 3)."""
+    """The training example of one dancer (T, J, 3), with the notes of the search."""
     dance = similarity(pose)
     return NoteExample(dance, search(dance, beam))
 
 
 def seen(dance: np.ndarray, note: int) -> np.ndarray:
-    """(60, 60) float32: what the network sees when it gives note number `note` of a dance (T, T): the similarities of the
-    60 frames up to the end of the note's own, standardised, zeros for frames that are not there."""
+    """Network input (60, 60) float32 for note number `note` of a dance with similarities (T, T): those of the 60 frames up to the
+    end of the note, standardised, with zeros for missing frames."""
     stop = STEP * (note + 1)
     first, last = max(0, stop - POSES), min(stop, len(dance))
     window = dance[first:last, first:last]
@@ -80,12 +80,12 @@ def seen(dance: np.ndarray, note: int) -> np.ndarray:
 
 
 def before(notes: np.ndarray, note: int) -> np.ndarray:
-    """(10,) int64: the notes before number `note`, the latest last."""
+    """Network input (10,) int64 for note number `note`: the notes before it, the latest last."""
     return np.concatenate([np.full(HISTORY, BEFORE), notes[:note]])[-HISTORY:].astype(np.int64)
 
 
 class OnlineTask(Unmeasured):
-    """The network, trained to give the search's next note after the search's notes so far."""
+    """Trains the network to predict the search's next note from the search's previous notes."""
 
     def __init__(self, lessons: list[NoteExample], learning_rate: float, params: TrainingParams, device: torch.device):
         self.lessons, self.params, self.device = lessons, params, device
@@ -95,7 +95,7 @@ class OnlineTask(Unmeasured):
         self.optimizers = {"net": torch.optim.Adam(self.net.parameters(), learning_rate)}
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step along the cross-entropy of the notes; gives it, and the share of notes that were likeliest."""
+        """One optimizer step on the cross-entropy of the notes; returns the loss and the accuracy."""
         picked = torch.randint(
             len(self.places), (self.params.batch,), generator=generator(self.params.seed, "notes", number)
         )
@@ -113,8 +113,8 @@ class OnlineTask(Unmeasured):
 
 @torch.no_grad()
 def played(net: OnlineNet, dance: np.ndarray) -> np.ndarray:
-    """(ceil(T / 6),) steps of the scale for similarities (T, T): the likeliest note after the network's own notes so far,
-    none of which knows what is danced after it."""
+    """Steps of the scale (ceil(T / 6),) for similarities (T, T): each the likeliest note after the network's own previous notes. No
+    note depends on the dance after it."""
     net = net.eval()
     notes = np.zeros(0, np.int64)
     for note in range(-(-len(dance) // STEP)):

@@ -6,17 +6,17 @@ import numpy as np
 from d2m_model.nets.motion_features import fill_missing
 
 NOTES = 5
-"""Steps of the scale."""
+"""Notes of the scale."""
 STEP = 6
-"""Frames of a note: 0.2 s."""
+"""Frames per note: 0.2 s."""
 HISTORY = 10
-"""Notes that a reward looks back over, its own included."""
+"""Notes in a reward: the current one and those before."""
 
 
 def similarity(pose: np.ndarray) -> np.ndarray:
-    """(T, T) float64: cosines between the poses of one dancer (T, J, 3), x and y about the middle of the body.
+    """(T, T) float64: cosine similarities between the poses of one dancer (T, J, 3), x and y relative to the body's mean.
 
-    Where nobody is ever seen all poses are equally alike: 1.
+    Without a dancer all similarities are 1.
     """
     xy = fill_missing(pose)[..., :2].astype(np.float64)
     flat = (xy - xy.mean(axis=1, keepdims=True)).reshape(len(xy), -1)
@@ -28,11 +28,11 @@ def similarity(pose: np.ndarray) -> np.ndarray:
 
 
 def search(dance: np.ndarray, beam: int) -> np.ndarray:
-    """The beam search: dance (T, T) similarities -> (ceil(T / 6),) steps 0..4 of the scale.
+    """Beam search: similarities of a dance (T, T) -> steps 0..4 of the scale (ceil(T / 6),).
 
-    After each note a hypothesis is worth the sum of the rewards of its notes; a note's reward is the Pearson correlation
-    of the similarities of the last 10 notes' frames with the affinities 1 - |s_i - s_j| / 4 of the notes, each affinity
-    enlarged to the 6 x 6 pairs of frames it stands for. A matrix without variance correlates with nothing: 0.
+    The score of a hypothesis is the sum of the rewards of its notes. The reward of a note is the Pearson correlation between the
+    similarities of the last 10 notes' frames and the affinities 1 - |s_i - s_j| / 4 of these notes, each affinity repeated for
+    its 6 x 6 pairs of frames. A matrix without variance has a correlation of 0.
     """
     frames = len(dance)
     notes = np.zeros((1, 0), np.int64)
@@ -44,16 +44,18 @@ def search(dance: np.ndarray, beam: int) -> np.ndarray:
         first, stop = STEP * max(0, count - HISTORY), min(STEP * count, frames)
         reward = correlations(dance[first:stop, first:stop], children[:, -HISTORY:])
         total = np.repeat(worth, NOTES) + reward
-        best = np.argsort(-total.round(9), kind="stable")[:beam]  # equal but for rounding: the lower notes first
+        best = np.argsort(-total.round(9), kind="stable")[
+            :beam
+        ]  # of hypotheses that are equal up to rounding, lower notes first
         notes, worth = children[best], total[best]
     return notes[0]
 
 
 def correlations(dance: np.ndarray, notes: np.ndarray) -> np.ndarray:
-    """(B,) Pearson correlations of a similarity matrix (F, F) with the affinity matrices of notes (B, N), enlarged.
+    """Pearson correlations (B,) of a similarity matrix (F, F) with the affinity matrices of notes (B, N), repeated per frame.
 
-    Frame f belongs to note f // 6. The correlation of enlarged matrices is that of the small ones with the sums of the
-    large one's blocks, each pair weighted by its frames.
+    Frame f belongs to note f // 6. The repeated matrices are never built: the correlation follows from the block means of the
+    similarity matrix, with each block weighted by its number of frame pairs.
     """
     frames, count = len(dance), notes.shape[1]
     edges = np.arange(count) * STEP

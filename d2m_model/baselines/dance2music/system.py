@@ -1,8 +1,8 @@
-"""Dance2Music (Aggarwal & Parikh 2021, arXiv 2107.06252): notes that are alike where poses are alike.
+"""Dance2Music (Aggarwal & Parikh 2021, arXiv 2107.06252): similar notes where poses are similar.
 
-One note of a pentatonic scale for every 6 frames, one piano. `offline`, the row of Table 1, searches for the notes of a
-whole dance and learns nothing; `online` is a network that has learnt from such searches on the training dances to give
-each note from what has been danced and played so far.
+A piano plays one note of a pentatonic scale every 6 frames. `offline`, the row of Table 1, searches for the notes of a whole
+dance without training. `online` is a network, trained on such searches over the training dances, that predicts each note from
+the dance and the notes so far.
 """
 
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ KIND, VERSION = "dance2music", 1
 
 @dataclass(frozen=True, kw_only=True)
 class Params(SystemParams):
-    """Section `baselines.dance2music` of params.yaml. What is not `method` or `beam` is of the online network's training."""
+    """Section `baselines.dance2music` of params.yaml. All fields except `method` and `beam` are for training the online network."""
 
     method: str = "offline"
     beam: int = 50
     """Hypotheses that the search keeps after each note."""
     batch: int = 32
-    """Notes of a step."""
+    """Notes per step."""
     steps: int = 2000
     learning_rate: float = 1e-3
 
@@ -49,21 +49,21 @@ class Params(SystemParams):
 
 @dataclass(frozen=True)
 class Dance2Music:
-    """What plays: the search, or the network where there is one."""
+    """The model: the network, or without one the search."""
 
     beam: int
     net: OnlineNet | None = None
 
 
 def train(corpus: Corpus, params: Params) -> Dance2Music:
-    """Offline there is nothing to learn. Online: learn the notes that the search gives the training dances; writes
-    model.pt, metrics.json and curves.csv.
+    """Offline: trains nothing. Online: train on the notes that the search finds for the training dances, and write model.pt,
+    metrics.json and curves.csv.
 
-    Raises UserError for a loss that is no number, and for shards without a pose.
+    Raises UserError for a loss that is not finite, and for shards without a pose.
     """
     corpus.need_pose()
     if params.method == "offline":
-        for name in ("model.pt", "metrics.json", "curves.csv"):  # of an online network trained here before
+        for name in ("model.pt", "metrics.json", "curves.csv"):  # of an earlier online network
             (corpus.folder / name).unlink(missing_ok=True)
         return Dance2Music(params.beam)
     device = seed_everything(params.seed, params.threads)
@@ -91,14 +91,14 @@ def about(corpus: Corpus, params: Params) -> str:
 
 
 def compose(model: Dance2Music, dance: ClipDance) -> list[Note]:
-    """One piano, a note every 0.2 s, repeated ones held."""
+    """Piano notes for one dance: one every 0.2 s, with repeated notes held."""
     pose = dance.pose[:, 0]
     steps = played(model.net, similarity(pose)) if model.net else search(similarity(pose), model.beam)
     return held(steps, dance.frames)
 
 
 def held(steps: np.ndarray, frames: int) -> list[Note]:
-    """Piano notes of scale steps (N,) that fill `frames`; equal ones in a row are one."""
+    """Scale steps (N,) as piano notes that fill `frames`; equal steps in a row are one note."""
     changes = np.flatnonzero(np.diff(steps, prepend=-1))
     ends = np.append(changes[1:] * STEP, frames)
     return [

@@ -1,1 +1,1 @@
-"""Foley Music (Gan et al., ECCV 2020): a score from the body's keypoints."""
+"""Foley Music (Gan et al., ECCV 2020): composes a score from body keypoints."""

@@ -1,8 +1,8 @@
 """Music as events of one piano (Foley Music, Gan et al., ECCV 2020, section 3.2; events of Oore et al., 2018).
 
-A vocabulary of 243 tokens: 88 keys pressed, 88 released, 32 velocities, 32 time shifts, SOS, EOS and PAD. A shift moves the
-clock by 1.15^k / 65 s, 15 ms to 1.2 s, one to the next event wherever it fits; each is chosen from where the clock then
-stands, so that errors (up to 7 % of a shift) do not add up. A velocity holds until the next one.
+The vocabulary has 243 tokens: 88 keys pressed, 88 keys released, 32 velocities, 32 time shifts, SOS, EOS and PAD. A shift moves
+the clock by 1.15^k / 65 s, which is 15 ms to 1.2 s. Where possible, one shift leads to the next event. Each shift is chosen
+relative to the clock so far, so that rounding errors (up to 7 % of a shift) do not add up. A velocity holds until the next one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,21 +12,22 @@ import numpy as np
 from d2m_model.baselines.score import Note
 
 LOWEST, KEYS, LEVELS = 21, 88, 32
-"""MIDI pitch of the lowest key, how many there are, and bins of velocity, 4 apart."""
+"""MIDI pitch of the lowest key, number of keys, and number of velocity levels, 4 apart."""
 SHIFTS = 1.15 ** np.arange(32) / 65
-"""(32,) seconds."""
+"""(32,): time shifts in seconds."""
 PRESS, RELEASE, VELOCITY, SHIFT, SOS, EOS, PAD = 0, 88, 176, 208, 240, 241, 242
 """First token of each kind."""
 VOCABULARY = 243
 LIMIT = 512
-"""Events of a window, SOS included."""
+"""Most events of a window, including SOS."""
 
 
 def encode(notes: Iterable[Note], limit: int = LIMIT) -> list[int]:
-    """Tokens of the pitched notes: SOS, the events in time, EOS; what does not fit into `limit` is cut off with its EOS.
+    """Tokens of the pitched notes: SOS, the events by time, EOS; cut to `limit` tokens, without an EOS if it does not fit.
 
-    Keys beyond the piano's are moved by octaves; drums are left out. A key that is struck again while it sounds is
-    released first. At one time come releases, then presses, from low to high. Encoding what `decode` gives changes nothing.
+    Pitches outside the piano's range are moved by octaves; drums are left out. A key that is pressed again while it sounds is
+    released first. At one time, releases come before presses, from low to high. Encoding the result of `decode` gives the same
+    tokens.
     """
     shifts, played = _on_grid(_on_piano(notes))
     releases, presses = [[] for _ in shifts], [[] for _ in shifts]
@@ -43,10 +44,10 @@ def encode(notes: Iterable[Note], limit: int = LIMIT) -> list[int]:
 
 
 def decode(tokens: Sequence[int]) -> list[Note]:
-    """Notes of a piano, by start, of tokens up to the first EOS; seconds from the window's beginning.
+    """Piano notes, sorted by start, of the tokens up to the first EOS; times are seconds from the start of the window.
 
-    Any tokens have a meaning: what is released without sounding is passed over, what is pressed twice is released between,
-    what is never released sounds until the end, at least the shortest shift. A note before any velocity has 64.
+    Any sequence is valid: a release of a silent key is ignored, a key pressed twice is released in between, and a key that is
+    never released sounds until the end, at least for the shortest shift. Before the first velocity token the velocity is 66.
     """
     clock, level, sounding, notes = 0.0, 16, {}, []
 
@@ -74,7 +75,7 @@ def decode(tokens: Sequence[int]) -> list[Note]:
 
 
 def _on_piano(notes: Iterable[Note]) -> list[tuple[float, float, int, int]]:
-    """(start, end, key, level) of the pitched notes that begin at 0 s or later, at least the shortest shift long."""
+    """(start, end, key, level) of the pitched notes that begin at 0 s or later; they last at least the shortest shift."""
     found = []
     for note in notes:
         if not note.drum and note.start >= 0:
@@ -85,7 +86,7 @@ def _on_piano(notes: Iterable[Note]) -> list[tuple[float, float, int, int]]:
 
 
 def _on_grid(notes: list[tuple[float, float, int, int]]) -> tuple[list[list[int]], list[tuple[int, int, int, int]]]:
-    """Per moment at which something happens the shifts that lead there, and the notes from moment to moment."""
+    """(the shifts before each moment with an event, the notes as (start moment, end moment, key, level))."""
     notes = _one_at_a_time(notes)
     shifts, clocks, moments = [], [], {}
     clock = 0.0
@@ -96,20 +97,20 @@ def _on_grid(notes: list[tuple[float, float, int, int]]) -> tuple[list[list[int]
             shifts.append(between)
             clocks.append(clock)
         moments[time] = len(shifts) - 1
-    shifts.append([0])  # for what would begin and end at once in the last moment
+    shifts.append([0])  # for notes that would begin and end in the last moment
     clocks.append(clock + SHIFTS[0])
     found = [(moments[s], max(moments[e], moments[s] + 1), key, level) for s, e, key, level in notes]
     on_grid = _one_at_a_time(found)
     used = sorted({m for note in on_grid for m in note[:2]})
     if used != list(
         range(len(used))
-    ):  # a moment fell away with a note that another swallowed: the shifts around it are one
+    ):  # a moment is unused because its note was merged into another: join the shifts around it
         return _on_grid([(clocks[s], clocks[e], key, level) for s, e, key, level in on_grid])
     return shifts[: len(used)], on_grid
 
 
 def _one_at_a_time(notes: list[tuple]) -> list[tuple]:
-    """Each key sounds once at a time: of notes that begin together the longest, loudest; else the next cuts the last."""
+    """Let each key sound once at a time: notes that begin together are merged (longest, loudest), else the next one cuts the last."""
     keys: dict[int, list[tuple]] = {}
     for start, end, key, level in sorted(notes):
         before = keys.setdefault(key, [])
@@ -122,7 +123,7 @@ def _one_at_a_time(notes: list[tuple]) -> list[tuple]:
 
 
 def _shifts_of(seconds: float) -> list[int]:
-    """Shifts that come nearest to a gap: the longest as often as it fits, then one; none for half of the shortest."""
+    """The shifts nearest to a gap: the longest as often as it fits, then one more; none for less than half of the shortest."""
     found = []
     while seconds > SHIFTS[-1]:
         found.append(len(SHIFTS) - 1)

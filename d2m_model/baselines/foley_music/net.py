@@ -1,5 +1,5 @@
-"""Networks of Foley Music (Gan et al., ECCV 2020): a graph encoder of a dance, and a Music Transformer that reads what it
-gives and writes events."""
+"""Networks of Foley Music (Gan et al., ECCV 2020): a graph encoder of the dance, and a Music Transformer that attends to its
+features and predicts events."""
 
 import math
 from dataclasses import dataclass
@@ -12,55 +12,55 @@ from d2m_model.baselines.foley_music.events import LIMIT, PAD, SHIFT, SHIFTS, VO
 from d2m_model.baselines.foley_music.pose import POSE_FPS, partitions
 
 STRIDE = 4
-"""Frames of a dance to one of its features."""
+"""Frames per feature of a dance."""
 STAGES = ((64, 4, 1), (128, 3, 2), (256, 3, 2))
-"""(channels, blocks, stride of the first) of the encoder."""
+"""(channels, blocks, stride of the first block) of the encoder's stages."""
 FEATURE, HIDDEN, HEADS, LAYERS = 512, 1024, 8, 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoleySizes:
-    """Sizes of both networks: as published, but scaled."""
+    """Sizes of both networks, as factors of the published sizes."""
 
     joints: int
     width: float = 1.0
-    """Multiplies channels, features and heads, which are at least 4."""
+    """Factor of channels, features and heads, each at least 4."""
     depth: float = 1.0
-    """Multiplies the numbers of blocks of each stage and of layers, which are at least 1."""
+    """Factor of the number of layers and of blocks per stage, each at least 1."""
     dropout: float = 0.1
-    """Of what the decoder's parts add, and of what comes in."""
+    """Dropout of the decoder's input and of its residual branches."""
     aided: bool = False
-    """Show the encoder velocities too, and tell each event its time and what the dance does then: the published decoder has
-    to add up the shifts before it, and to find that place in the dance."""
+    """Not published: the encoder also reads velocities, and each event gets its time and the dance's feature at that time. The
+    published decoder has to add up the time shifts and to find the place in the dance itself."""
 
     @property
     def heads(self) -> int:
-        """EventAttention heads of each layer, at least 4."""
+        """Attention heads per layer, at least 4."""
         return max(4, round(HEADS * self.width))
 
     @property
     def features(self) -> int:
-        """D: a whole number of pairs of waves for each head."""
+        """D: a multiple of twice the number of heads, because positions are pairs of sine and cosine."""
         return 2 * self.heads * max(1, round(FEATURE * self.width / (2 * self.heads)))
 
     def channels(self, published: int) -> int:
-        """Channels of a layer that has `published` in the paper, at least 4."""
+        """Channels of a layer with `published` channels in the paper, at least 4."""
         return max(4, round(published * self.width))
 
     def times(self, published: int) -> int:
-        """Layers where the paper has `published`, at least 1."""
+        """Number of layers where the paper has `published`, at least 1."""
         return max(1, round(published * self.depth))
 
 
 def waves(times: torch.Tensor, features: int) -> torch.Tensor:
-    """(..., D) sines and cosines of times (...) in frames (Vaswani et al., 2017, section 3.5)."""
+    """Positional encoding (..., D) of times (...) in frames: sines and cosines (Vaswani et al., 2017, section 3.5)."""
     rates = torch.exp(torch.arange(0, features, 2, device=times.device) * (-math.log(10_000) / features))
     angles = times[..., None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
 
 
 class GraphBlock(nn.Module):
-    """A convolution over neighbours in the body, then one over time, kernel 9, around a shortcut (Yan et al., AAAI 2018)."""
+    """A graph convolution over joints, then a convolution over time with kernel 9, with a shortcut (Yan et al., AAAI 2018)."""
 
     def __init__(self, graph: torch.Tensor, before: int, after: int, stride: int, *, shortcut: bool):
         super().__init__()
@@ -82,7 +82,7 @@ class GraphBlock(nn.Module):
 
 
 class GraphEncoder(nn.Module):
-    """ST-GCN: a dance to one feature for four frames, feature s being about frame 4 s."""
+    """ST-GCN: one feature per four frames of a dance; feature s is centred on frame 4 s."""
 
     def __init__(self, sizes: FoleySizes):
         super().__init__()
@@ -98,7 +98,7 @@ class GraphEncoder(nn.Module):
         self.out = nn.Linear(before, sizes.features)
 
     def forward(self, pose: torch.Tensor) -> torch.Tensor:
-        """(B, T, J, 3) as `foley_pose.window` gives it -> (B, ceil(T / 4), D)."""
+        """Windows (B, T, J, 3) from `pose.window` -> (B, ceil(T / 4), D)."""
         if self.aided:
             place = pose[..., :2]
             before, after = torch.cat([place[:, :1], place[:, :-1]], 1), torch.cat([place[:, 1:], place[:, -1:]], 1)
@@ -109,15 +109,14 @@ class GraphEncoder(nn.Module):
 
 
 def skewed(scores: torch.Tensor) -> torch.Tensor:
-    """From distances to places (Huang et al., 2019, figure 1): (..., N, M) with column M - 1 - n for n events back ->
-    (..., N, M) with a column for each of M events, of which row i is number M - N + i; what it holds for events after
-    that one means nothing."""
+    """Relative to absolute positions (Huang et al., 2019, figure 1): scores (..., N, M), whose column M - 1 - n is for n events back,
+    to (..., N, M) with one column per event. Row i is event M - N + i; values for later events are meaningless."""
     count, known = scores.shape[-2:]
     return F.pad(scores, (1, 0)).flatten(-2)[..., count:].unflatten(-1, (count, known))
 
 
 class EventAttention(nn.Module):
-    """Several heads that look from events at something. Tensors are (B, heads, N, D / heads) inside."""
+    """Multi-head attention from events. Internal tensors are (B, heads, N, D / heads)."""
 
     def __init__(self, sizes: FoleySizes):
         super().__init__()
@@ -127,15 +126,15 @@ class EventAttention(nn.Module):
         self.known = nn.Linear(features, 2 * features)
 
     def queries(self, x: torch.Tensor) -> torch.Tensor:
-        """Queries of (B, N, D), scaled."""
+        """Scaled queries of x (B, N, D)."""
         return self._split(self.query(x) * self.scale)
 
     def keys(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of (B, M, D)."""
+        """Keys and values of x (B, M, D)."""
         return tuple(self._split(part) for part in self.known(x).chunk(2, dim=2))
 
     def look(self, scores: torch.Tensor, hidden: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """(B, N, D) of scores (B, heads, N, M) where not `hidden`, and values."""
+        """Output (B, N, D) for scores (B, heads, N, M), masked where `hidden`, and values (B, heads, M, D / heads)."""
         weights = scores.masked_fill(hidden, -math.inf).softmax(dim=3)
         return self.out((weights @ values).transpose(1, 2).flatten(2))
 
@@ -144,15 +143,15 @@ class EventAttention(nn.Module):
 
 
 class RelativeAttention(EventAttention):
-    """From events at those before them and themselves, by what they are and how far back (Huang et al., 2019)."""
+    """Causal self-attention of events with relative positions (Huang et al., 2019)."""
 
     def __init__(self, sizes: FoleySizes):
         super().__init__(sizes)
         self.distance = nn.Parameter(torch.randn(sizes.heads, LIMIT, sizes.features // sizes.heads) * 0.02)
-        """[h, LIMIT - 1 - n]: what n events back is to head h."""
+        """(heads, LIMIT, D / heads): [h, LIMIT - 1 - n] is the embedding of n events back for head h."""
 
     def forward(self, x: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
-        """(B, N, D) -> (B, N, D). `past` holds keys and values of the events before x and takes up x's."""
+        """(B, N, D) -> (B, N, D). `past` holds the keys and values of previous events; those of x are added."""
         query, (keys, values) = self.queries(x), self.keys(x)
         if past:
             keys, values = torch.cat([past["keys"], keys], dim=2), torch.cat([past["values"], values], dim=2)
@@ -164,7 +163,7 @@ class RelativeAttention(EventAttention):
 
 
 class DanceAttention(EventAttention):
-    """From events at the dance."""
+    """Cross-attention from events to the dance."""
 
     def forward(self, x: torch.Tensor, dance: "DanceKeys", layer: int) -> torch.Tensor:
         """(B, N, D) -> (B, N, D)."""
@@ -173,7 +172,7 @@ class DanceAttention(EventAttention):
 
 
 class DecoderLayer(nn.Module):
-    """Events, then dance, then a feed-forward network, each normed before and added to what came in."""
+    """A pre-normalised decoder layer: self-attention, cross-attention to the dance, feed-forward."""
 
     def __init__(self, sizes: FoleySizes):
         super().__init__()
@@ -184,7 +183,7 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(self, x: torch.Tensor, dance: "DanceKeys", layer: int, past: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The next layer (B, N, D) from x (B, N, D). `past` keeps what later events look back at."""
+        """(B, N, D) -> (B, N, D). `past` holds the keys and values of previous events."""
         x = x + self.dropout(self.events(self.norms[0](x), past))
         x = x + self.dropout(self.dance(self.norms[1](x), dance, layer))
         return x + self.dropout(self.forward_net(self.norms[2](x)))
@@ -192,44 +191,44 @@ class DecoderLayer(nn.Module):
 
 @dataclass
 class DanceKeys:
-    """A dance made ready to be looked at."""
+    """An encoded dance, ready for the decoder's cross-attention."""
 
     layers: list[tuple[torch.Tensor, torch.Tensor]]
-    """Each layer's keys and values (B, heads, S, D / heads)."""
+    """Keys and values of each layer, (B, heads, S, D / heads)."""
     features: torch.Tensor
     """(B, S, D)."""
     over: torch.Tensor
-    """(B, 1, 1, S) true after the dance's end."""
+    """(B, 1, 1, S) bool: true after the end of the dance."""
 
     def repeated(self, times: int) -> "DanceKeys":
-        """A single dance, for `times` rows of events."""
+        """A single dance, expanded to `times` rows of events."""
         layers = [tuple(part.expand(times, -1, -1, -1) for part in pair) for pair in self.layers]
         return DanceKeys(layers, self.features.expand(times, -1, -1), self.over)
 
     def at(self, seconds: torch.Tensor) -> torch.Tensor:
-        """Features (B, N, D) at times (B, N), between those of the frames on both sides."""
+        """Features (B, N, D) at times (B, N), interpolated."""
         last = self.features.shape[1] - 1
         place = (seconds * (POSE_FPS / STRIDE)).clamp(max=last)[..., None]
         return (1 - (place - torch.arange(last + 1, device=place.device)).abs()).clamp(min=0) @ self.features
 
 
 class Past:
-    """What is kept of the events that a decoder has read: every layer's keys and values, and the time it is."""
+    """Decoder state after some events: keys and values of every layer, and the clock."""
 
     def __init__(self, layers: int):
         self.layers: list[dict[str, torch.Tensor]] = [{} for _ in range(layers)]
         self.clock: torch.Tensor | None = None
-        """(B, 1) seconds."""
+        """(B, 1): time in seconds after the events."""
 
     def pick(self, rows: torch.Tensor) -> None:
-        """Go on with these rows of the batch."""
+        """Keep only these rows of the batch, in this order."""
         for layer in self.layers:
             layer.update({name: kept[rows] for name, kept in layer.items()})
         self.clock = self.clock[rows]
 
 
 class FoleyNet(nn.Module):
-    """Both networks."""
+    """The graph encoder and the Music Transformer."""
 
     def __init__(self, sizes: FoleySizes):
         super().__init__()
@@ -246,7 +245,7 @@ class FoleyNet(nn.Module):
         self.register_buffer("seconds", seconds, persistent=False)
 
     def dance_keys(self, pose: torch.Tensor, frames: torch.Tensor) -> DanceKeys:
-        """Dances (B, T, J, 3), of which the first `frames` (B,) are there, to look at."""
+        """Encode dances (B, T, J, 3), of which the first `frames` (B,) are valid."""
         features = self.encoder(pose)
         at = STRIDE * torch.arange(features.shape[1], device=pose.device)
         features = self.dropout(features + waves(at, features.shape[2]))
@@ -254,9 +253,9 @@ class FoleyNet(nn.Module):
         return DanceKeys(keys, features, (at >= frames[:, None])[:, None, None])
 
     def forward(self, tokens: torch.Tensor, dance: DanceKeys, past: Past | None = None) -> torch.Tensor:
-        """Logits (B, N, 243) of the token that follows each of tokens (B, N), by all tokens up to it and the whole dance.
+        """Logits (B, N, 243) of the token after each of tokens (B, N), given all tokens up to it and the whole dance.
 
-        With `past` the tokens are those after the ones that it has seen.
+        past: state after previous tokens, which `tokens` continue.
         """
         past = past or Past(len(self.layers))
         x = self.embedding(tokens) * self.sizes.features**0.5

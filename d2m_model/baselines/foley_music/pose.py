@@ -1,4 +1,4 @@
-"""Dances as Foley Music reads them: 22 frames a second, windows of 6 s, bodies as graphs of joints."""
+"""Dances as input of Foley Music: 22 frames per second, windows of 6 s, bodies as graphs of joints."""
 
 import math
 
@@ -10,23 +10,23 @@ from dataset_tools.lib.core.timebase import FPS
 
 POSE_FPS = 22
 WINDOW = 132
-"""Frames: 6 s."""
+"""Frames per window: 6 s."""
 BONES = {
     17: ((0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (0, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12),
          (11, 13), (13, 15), (12, 14), (14, 16)),
     25: ((0, 1), (0, 15), (0, 16), (15, 17), (16, 18), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
          (10, 11), (8, 12), (12, 13), (13, 14), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24)),
 }  # fmt: skip
-"""Pairs of joints of the layouts coco17 and body25, by their number of joints."""
+"""Number of joints -> pairs of connected joints, for the layouts coco17 and body25."""
 CENTRE = {17: (5, 6), 25: (1,)}
-"""Joints that stand for the body's middle: its neck, or both shoulders."""
+"""Joints that count as the body's centre: both shoulders, or the neck."""
 ANGLE, SCALE, SHIFT = 10.0, 0.1, 0.1
-"""Largest turn in degrees, change in size, and way in body heights of `random_move`."""
+"""Limits of `random_move`: rotation in degrees, relative change of size, and shift in body heights."""
 
 
 def partitions(joints: int) -> torch.Tensor:
-    """(3, J, J) [k, v, w]: what joint w takes from v, over the joints that w takes from. k tells neighbours as far from the
-    body's middle as w (itself too), nearer, and farther (Yan et al., AAAI 2018, section 3.3, spatial configuration)."""
+    """(3, J, J) [k, v, w]: normalised adjacency from joint v to joint w, split into three groups k: v is as far from the body's
+    centre as w (or is w), nearer, or farther (Yan et al., AAAI 2018, section 3.3, spatial configuration)."""
     near = np.eye(joints, dtype=bool)
     for a, b in BONES[joints]:
         near[a, b] = near[b, a] = True
@@ -41,12 +41,12 @@ def partitions(joints: int) -> torch.Tensor:
 
 
 def resampled(pose: np.ndarray) -> np.ndarray:
-    """(T, P, J, 3) at 30 fps -> (round(T · 22 / 30), J, 3) of the primary dancer at 22 fps, gaps filled; at least one."""
+    """Pose (T, P, J, 3) at 30 fps -> (round(T · 22 / 30), J, 3): the primary dancer at 22 fps, gaps filled; at least one frame."""
     return at_speed(fill_missing(pose[:, 0]), FPS / POSE_FPS)
 
 
 def at_speed(pose: np.ndarray, speed: float) -> np.ndarray:
-    """(T, J, 3) -> (round(T / speed), J, 3), frames put between those there are; at least one."""
+    """Pose (T, J, 3) -> (round(T / speed), J, 3), interpolated; at least one frame."""
     at = np.arange(max(1, math.floor(len(pose) / speed + 0.5))) * speed
     at = np.minimum(at, len(pose) - 1)
     before = np.floor(at).astype(int)
@@ -55,7 +55,7 @@ def at_speed(pose: np.ndarray, speed: float) -> np.ndarray:
 
 
 def in_mirror(pose: np.ndarray) -> np.ndarray:
-    """(T, J, 3) seen in a mirror at x = 0, left and right joints exchanged."""
+    """Pose (T, J, 3), mirrored at x = 0, with left and right joints exchanged."""
     order = list(range(pose.shape[1]))
     for left, right in MIRROR_PAIRS[len(order)]:
         order[left], order[right] = right, left
@@ -63,10 +63,10 @@ def in_mirror(pose: np.ndarray) -> np.ndarray:
 
 
 def window(pose: np.ndarray, start: int) -> tuple[np.ndarray, int]:
-    """132 frames of (T, J, 3) from `start` on, (132, J, 3), and how many there are before the dance ends.
+    """A window (132, J, 3) of a pose (T, J, 3) from frame `start` on, and the number of its frames before the dance ends.
 
-    Places are relative to the window's mean body in body heights, third is confidence; all zero after the dance's end
-    and where nobody is seen.
+    Positions are relative to the window's mean, in body heights; the third value is the confidence. All zeros after the end of
+    the dance and without a dancer.
     """
     part = pose[start : start + WINDOW]
     out = np.zeros((WINDOW, *pose.shape[1:]), np.float32)
@@ -78,8 +78,8 @@ def window(pose: np.ndarray, start: int) -> tuple[np.ndarray, int]:
 
 
 def random_move(pose: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-    """(B, T, J, 3) seen by a camera that moves (Yan et al., AAAI 2018, section 4.1): turned, scaled and shifted, by amounts
-    that go evenly from one draw at the first frame to another at the last."""
+    """Poses (B, T, J, 3) seen by a moving camera (Yan et al., AAAI 2018, section 4.1): rotated, scaled and shifted by amounts that
+    change linearly from one random draw at the first frame to another at the last."""
     size, frames = pose.shape[:2]
     ends = 2 * torch.rand(size, 4, 2, generator=random) - 1
     way = torch.linspace(0, 1, frames)[None, None]

@@ -1,4 +1,4 @@
-"""Beam search, and which events can follow which."""
+"""Beam search over events, and the grammar of events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import numpy as np
 from d2m_model.baselines.foley_music.events import EOS, KEYS, PRESS, RELEASE, SHIFT, SHIFTS, SOS, VELOCITY, VOCABULARY
 
 Follow = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(rows (R,), tokens (R,)) -> log-probabilities (R, V) of what follows: row i goes on with row rows[i] of the last call, and
-reads tokens[i]."""
+"""(rows (R,), tokens (R,)) -> log-probabilities (R, V) of the next token: row i continues row rows[i] of the last call with
+tokens[i]."""
 
 
 class State(Protocol):
-    """What a grammar knows after some tokens."""
+    """State of a grammar after some tokens."""
 
     def allowed(self) -> np.ndarray:
-        """(V,) bool: tokens that can follow."""
+        """(V,) bool: which tokens may follow."""
 
     def after(self, token: int) -> Self:
-        """The state after one of them more."""
+        """The state after one more token."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,20 @@ class Hypothesis:
 
     tokens: tuple[int, ...]
     score: float
-    """Sum of the tokens' log-probabilities but the first's."""
+    """Sum of the log-probabilities of all tokens after the first."""
     state: State
 
     @property
     def mean(self) -> float:
-        """Score for each token after the first."""
+        """Mean log-probability of the tokens after the first."""
         return self.score / max(1, len(self.tokens) - 1)
 
 
 def beam_search(follow: Follow, first: int, end: int, state: State, width: int, limit: int) -> list[int]:
-    """Likely tokens from `first` on to `end`, or `limit` of them.
+    """Likely tokens from `first` to `end`, at most `limit`.
 
-    The `width` likeliest beginnings of each length go on, until as many have ended; of these the one whose tokens are
-    likeliest on average is given, for the sum would favour the shortest.
+    The `width` likeliest hypotheses of each length are extended, until `width` have ended. Of these the one with the highest mean
+    log-probability is returned, because the sum would favour the shortest.
     """
     live, rows, ended = [Hypothesis((first,), 0.0, state)], np.zeros(1, int), []
     while live and len(ended) < width and len(live[0].tokens) < limit:
@@ -65,7 +65,7 @@ def beam_search(follow: Follow, first: int, end: int, state: State, width: int, 
 
 @dataclass(frozen=True)
 class PianoState:
-    """The grammar of foley_events in a window of `seconds`: nothing without a meaning, no shift beyond the end."""
+    """The grammar of `events` in a window of `seconds`: no event without an effect, no shift beyond the end."""
 
     seconds: float
     clock: float = 0.0
@@ -73,7 +73,7 @@ class PianoState:
     last: int = SOS
 
     def allowed(self) -> np.ndarray:
-        """(243,) bool: no key twice, no release of what is silent, and after a velocity a key."""
+        """(243,) bool: no sounding key is pressed, no silent key is released, and a velocity is followed by a key."""
         found = np.zeros(VOCABULARY, bool)
         sounds = np.isin(np.arange(KEYS), list(self.sounding))
         found[PRESS:RELEASE] = ~sounds

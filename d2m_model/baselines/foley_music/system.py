@@ -1,8 +1,7 @@
-"""Foley Music (Gan et al., ECCV 2020), the baseline `foley_music`: a graph network watches a dance, a Music Transformer
-plays the piano to it.
+"""Foley Music (Gan et al., ECCV 2020): a graph network encodes the dance, and a Music Transformer composes for the piano.
 
-It learns from pairs of dance and score: the songs' own scores where the corpus has them (all pitched voices, on one piano),
-else what basic-pitch hears in the training clips' music.
+It is trained on pairs of dance and score: the songs' own scores, if the corpus has them (all pitched voices, on one piano), else
+transcripts of the training clips' music by basic-pitch.
 """
 
 import json
@@ -35,23 +34,23 @@ STRETCH = 7 / 6
 
 @dataclass(frozen=True, kw_only=True)
 class Params(SystemParams):
-    """Section `baselines.foley_music` of params.yaml; absent, the published sizes."""
+    """Section `baselines.foley_music` of params.yaml; the defaults are the published sizes."""
 
     width: float = 1.0
-    """Multiplies the channels of both networks: 512 features, 1024 hidden, 64 to 256 in the graph."""
+    """Factor of the channels of both networks: 512 features, 1024 hidden, 64 to 256 in the graph."""
     depth: float = 1.0
-    """Multiplies the 6 layers of the decoder and the 4 + 3 + 3 blocks of the encoder."""
+    """Factor of the decoder's 6 layers and of the encoder's 4 + 3 + 3 blocks."""
     dropout: float = 0.1
     aided: bool = False
-    """What the published system has not, for corpora of few clips: windows cropped, mirrored, up to a sixth slower or faster,
-    and transposed; joints' velocities beside their places; events that know their time and what the dance does then."""
+    """Additions to the published system, for corpora of few clips: windows are cropped, mirrored, up to a sixth slower or faster,
+    and transposed; the encoder also reads velocities; each event gets its time and the dance's feature at that time."""
     epochs: int = 100
     warm_up: int = 4000
-    """Steps in which the learning rate rises, but a fifth of all steps where that is fewer."""
+    """Steps over which the learning rate rises, at most a fifth of all steps."""
     beam: int = 5
-    """Hypotheses that the search keeps."""
+    """Hypotheses of the beam search."""
     events: int = 512
-    """Events of a window of 6 s at most."""
+    """Most events of a window of 6 s."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -65,7 +64,7 @@ class Params(SystemParams):
 
 @dataclass(frozen=True)
 class FoleyModel:
-    """A trained network and how it is searched."""
+    """A trained network and the settings of its beam search."""
 
     net: FoleyNet
     beam: int
@@ -79,20 +78,20 @@ class Example:
     pose: np.ndarray
     """(T, J, 3) at 22 fps."""
     notes: list[Note]
-    """In seconds from the clip's start."""
+    """Times are seconds from the clip's start."""
     seconds: float
 
 
 class FoleyData:
-    """Windows of 6 s anywhere in the training clips, as many of a clip as fit into it in an epoch; with `varied` as `aided`
-    of `Params` says."""
+    """Windows of 6 s from random places in the training clips; an epoch has as many windows of a clip as fit into it. varied:
+    augment the clips, see `Params.aided`."""
 
     def __init__(self, examples: list[Example], varied: bool = False):
         self.examples, self.varied = examples, varied
         self.windows = [i for i, e in enumerate(examples) for _ in range(max(1, round(e.seconds / SECONDS)))]
 
     def batch(self, seed: int, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Batch number `step`: dances (B, 132, J, 3), their frames (B,) and tokens (B, N) with PAD behind."""
+        """Batch number `step`: dances (B, 132, J, 3), numbers of their frames (B,), and tokens (B, N), padded with PAD."""
         drawn, random = [], generator(seed, "windows", step)
         for place in range(step * size, (step + 1) * size):
             epoch, index = divmod(place, len(self.windows))
@@ -109,14 +108,14 @@ class FoleyData:
 
 
 def window_of(example: Example, start: int) -> tuple[np.ndarray, int, torch.Tensor]:
-    """The window of a clip from frame `start` on: pose (132, J, 3), frames and tokens."""
+    """The window of a clip from frame `start` on: pose (132, J, 3), number of frames, and tokens."""
     pose, frames = window(example.pose, start)
     begin = start / POSE_FPS
     return pose, frames, torch.tensor(events.encode(cut(example.notes, begin, min(SECONDS, example.seconds - begin))))
 
 
 def varied(example: Example, random: torch.Generator) -> Example:
-    """The clip at another speed, in another key, half of the time in a mirror."""
+    """A clip at a random speed, in a random key, mirrored with a probability of one half."""
     faster, key, mirror = torch.rand(3, generator=random).tolist()
     speed, semitones = STRETCH ** (2 * faster - 1), math.floor(13 * key) - 6
     pose = at_speed(example.pose, speed)
@@ -127,7 +126,7 @@ def varied(example: Example, random: torch.Generator) -> Example:
 
 
 class FoleyTask(Unmeasured):
-    """The network, trained to say the next event of a score."""
+    """Trains the network to predict the next event of a score."""
 
     def __init__(self, sizes: FoleySizes, data: FoleyData, steps: int, params: Params, device: torch.device):
         self.data, self.params, self.device, self.net = data, params, device, FoleyNet(sizes).to(device)
@@ -137,7 +136,7 @@ class FoleyTask(Unmeasured):
         accelerate(self.net, device, params.precision, "never")
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step along the cross-entropy of the tokens; gives it, and the share of tokens that were likeliest."""
+        """One optimizer step on the cross-entropy of the tokens; returns the loss and the accuracy."""
         pose, frames, tokens = (
             part.to(self.device) for part in self.data.batch(self.params.seed, number, self.params.batch)
         )
@@ -151,24 +150,24 @@ class FoleyTask(Unmeasured):
         return terms | {"accuracy": (logits.argmax(-1) == target)[real].float().mean()}
 
     def rate_share(self, number: int) -> float:
-        """The whole learning rate at a step: the optimizer's own is 1."""
+        """The learning rate at a step; the optimizer's own rate is 1."""
         return learning_rate(number, self.net.sizes.features, self.params.warm_up, self.warm_up)
 
 
 def learning_rate(number: int, features: int, published: int, warm_up: int) -> float:
-    """Of step `number` (from 0): Noam's (Vaswani et al., 2017, equation 3), its peak that of the `published` warm-up but
-    reached after `warm_up` steps."""
+    """The learning rate of step `number` (from 0): the schedule of Vaswani et al. (2017), equation 3, with the peak of the
+    `published` warm-up but reached after `warm_up` steps."""
     peak = (features * published) ** -0.5
     return peak * min((number + 1) / warm_up, (warm_up / (number + 1)) ** 0.5)
 
 
 def sizes_of(params: Params, joints: int) -> FoleySizes:
-    """The networks' sizes for dances of so many joints."""
+    """Sizes of the networks for dances with `joints` joints."""
     return FoleySizes(joints=joints, width=params.width, depth=params.depth, dropout=params.dropout, aided=params.aided)
 
 
 def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
-    """The training clips with their scores, and where those are from."""
+    """(training clips with their notes, origin of the notes)."""
     scores, shards, found = corpus.scores(), corpus.train, []
     songs = {song: read_midi(path) for song, path in scores.items()}
     known = {clip.clip_id: corpus.song_start(clip.clip_id) for clip in shards.clips}
@@ -185,10 +184,9 @@ def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
 
 
 def train(corpus: Corpus, params: Params) -> FoleyModel:
-    """Learn from the training split; writes model.pt, metrics.json and curves.csv.
+    """Train on the training split; writes model.pt, metrics.json and curves.csv.
 
-    Raises UserError for a loss that is no number, for shards without a pose, and where music must be transcribed without
-    the library for it.
+    Raises UserError for a loss that is not finite, for shards without a pose, and where basic-pitch is needed but not installed.
     """
     corpus.need_pose()
     device = seed_everything(params.seed, params.threads)
@@ -210,7 +208,7 @@ def train(corpus: Corpus, params: Params) -> FoleyModel:
 
 
 def about(corpus: Corpus, params: Params) -> str:
-    """For the note under Table 1: what it learnt from, by the metrics.json that `train` wrote."""
+    """For the note under Table 1: the training data, from the metrics.json that `train` wrote."""
     found = json.loads((corpus.folder / "metrics.json").read_text())
     source = (
         "the songs' own scores" if found["trained_on"] == "scores" else f"what {LIBRARY} heard in the training music"
@@ -226,8 +224,8 @@ def about(corpus: Corpus, params: Params) -> str:
 
 @torch.no_grad()
 def compose(model: FoleyModel, dance: ClipDance) -> list[Note]:
-    """A piano's notes for one dance. A longer one is played in windows of 6 s, the last of which ends with the dance and
-    of which only what comes after the one before is heard."""
+    """Piano notes for one dance. A dance longer than 6 s is composed in windows of 6 s. The last window ends with the dance; only its
+    notes after the previous window are kept."""
     pose, total = resampled(dance.pose), frames_to_seconds(dance.frames)
     last, heard, notes = max(0, len(pose) - WINDOW), 0.0, []
     for start in [*range(0, last, WINDOW), last]:
@@ -241,7 +239,7 @@ def compose(model: FoleyModel, dance: ClipDance) -> list[Note]:
 
 
 def play_window(model: FoleyModel, pose: np.ndarray, frames: int, seconds: float) -> list[Note]:
-    """The likeliest notes of pose (132, J, 3), whose first `frames` are there, found by beam search."""
+    """Notes for a window (132, J, 3), of which the first `frames` are valid, found by beam search."""
     net = model.net.eval()
     seen = net.dance_keys(torch.from_numpy(pose)[None], torch.tensor([frames]))
     past = Past(len(net.layers))

@@ -1,15 +1,15 @@
-"""A causal Transformer over codes, the shape of JukeBox's top-level prior (Dhariwal et al. 2020, section 4) in small."""
+"""A causal Transformer over codes: a small version of JukeBox's top-level prior (Dhariwal et al. 2020, section 4)."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 Cache = list[tuple[torch.Tensor, torch.Tensor]]
-"""Per layer the keys and values (B, H, n, E) of the n positions so far."""
+"""For each layer the keys and values (B, H, n, E) of the n positions so far."""
 
 
 class PriorBlock(nn.Module):
-    """Attention and feed-forward, each on the normalised input and added to it."""
+    """A pre-normalised Transformer block."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -22,7 +22,7 @@ class PriorBlock(nn.Module):
     def forward(
         self, x: torch.Tensor, past: tuple[torch.Tensor, torch.Tensor] | None
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """(B, L, width) at once, or one position (L = 1) after those of `past`; gives the keys and values of all of them."""
+        """(B, L, width) -> (B, L, width), and the keys and values of all positions. With `past`, x is one further position (L = 1)."""
         q, k, v = self.qkv(self.before(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if past:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
@@ -32,9 +32,9 @@ class PriorBlock(nn.Module):
 
 
 class Prior(nn.Module):
-    """Codes in, the next code's scores out.
+    """Maps codes to logits of the next code.
 
-    bins: of the codebook; one more value, `bins` itself, stands before the first code. context: most positions.
+    bins: entries of the codebook; the index `bins` stands before the first code. context: most positions.
     """
 
     def __init__(self, bins: int, *, width: int, depth: int, heads: int, context: int, dropout: float):
@@ -56,7 +56,7 @@ class Prior(nn.Module):
             nn.init.normal_(table.weight, std=0.02)
 
     def forward(self, codes: torch.Tensor, cache: Cache | None = None) -> tuple[torch.Tensor, Cache]:
-        """Scores (B, L, bins) of what follows each of codes (B, L), and the cache to go on from. With a cache L is 1."""
+        """Logits (B, L, bins) of the code after each of codes (B, L), and the new cache. With a cache, L is 1."""
         first = cache[0][0].shape[2] if cache else 0
         x = self.drop(self.code(codes) + self.place.weight[first : first + codes.shape[1]])
         after = []
@@ -67,8 +67,8 @@ class Prior(nn.Module):
 
     @torch.inference_mode()
     def sample(self, count: int, temperature: float, rng: torch.Generator) -> torch.Tensor:
-        """(count,) int64 codes, one after the other. Where they fill the context they go on from its second half
-        (JukeBox's windowed sampling). Equal states of `rng` give equal codes."""
+        """Codes (count,) int64, sampled one by one. When the context is full, sampling continues from its second half (JukeBox's
+        windowed sampling). Equal states of `rng` give equal codes."""
         codes, cache = [self.bins], None
         while len(codes) <= count:
             if cache is None or cache[0][0].shape[2] == self.context:

@@ -1,5 +1,5 @@
-"""Noise of the codebook, a stand-in of the row Random JukeBox: codes of level "high" drawn uniformly and played by the
-synthesizer's decoder."""
+"""Random codes, a stand-in for the row Random JukeBox: uniformly random codes of level "high", played by the synthesizer's
+decoder."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,11 @@ LEVEL = "high"
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """Section `baselines.random_codes` of params.yaml: there is nothing to choose."""
+    """Section `baselines.random_codes` of params.yaml; it has no parameters."""
 
 
 def train(corpus: Corpus, params: Params) -> JukeboxVQVAE:
-    """There is nothing to learn: the model is the decoder. Raises UserError where the synthesizer has not been trained."""
+    """Trains nothing; the model is the decoder. Raises UserError where the synthesizer has not been trained."""
     return load_decoder(corpus)
 
 
@@ -32,14 +32,14 @@ def about(corpus: Corpus, params: Params) -> str:
 
 
 def compose(model: JukeboxVQVAE, dance: ClipDance) -> np.ndarray:
-    """(T * 735,) float32 at 22 050 Hz of codes drawn by the dance's seed."""
+    """Audio (T * 735,) float32 at 22 050 Hz of random codes, seeded by the dance."""
     rng = torch.Generator().manual_seed(dance.seed)
     codes = torch.randint(model.config.bins, (codes_of(dance.frames),), generator=rng)
     return played(model, codes, dance.frames)
 
 
 def load_decoder(corpus: Corpus) -> JukeboxVQVAE:
-    """The corpus's VQ-VAE with the decoder fine-tuned at this level. UserError where params.yaml does not train it."""
+    """The corpus's VQ-VAE with the fine-tuned decoder of this level. UserError where params.yaml does not have the level."""
     if LEVEL not in (levels := names_of(corpus.layout.params, "levels")):
         raise UserError(
             f"{corpus.layout.params}: system {corpus.system} needs {LEVEL} in levels, found {', '.join(levels)}; add it or leave {corpus.system} out of systems"
@@ -48,10 +48,10 @@ def load_decoder(corpus: Corpus) -> JukeboxVQVAE:
 
 
 def codes_of(frames: int) -> int:
-    """Codes that cover so many video frames; the last may reach beyond."""
+    """Number of codes that cover `frames` video frames; the last code may reach beyond them."""
     return -(-frames_to_samples(frames) // HOPS[LEVELS[LEVEL]])
 
 
 def played(model: JukeboxVQVAE, codes: torch.Tensor, frames: int) -> np.ndarray:
-    """(frames * 735,) float32 of `codes_of(frames)` codes (L,)."""
+    """Audio (frames * 735,) float32 of `codes_of(frames)` codes (L,)."""
     return model.decode(codes[None], LEVELS[LEVEL])[0, : frames_to_samples(frames)].numpy()

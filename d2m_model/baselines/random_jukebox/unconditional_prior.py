@@ -1,7 +1,7 @@
-"""Music without a dance, a stand-in of the row Random JukeBox, of which the paper says only "sampled from JukeBox".
+"""Music without a dance, a stand-in for the row Random JukeBox, of which the paper only says "sampled from JukeBox".
 
-A causal Transformer learns the codes of the corpus's own training music at level "high"; it is sampled without any
-condition, and the synthesizer's decoder plays what it says. Its lesser neighbour is `random_codes`.
+A causal Transformer is trained on the codes of the corpus's own training music at level "high". It is sampled without any
+condition, and the synthesizer's decoder plays the codes. `random_codes` is the simpler stand-in.
 """
 
 from dataclasses import dataclass
@@ -28,20 +28,20 @@ KIND, VERSION = "unconditional_prior", 1
 
 @dataclass(frozen=True, kw_only=True)
 class Params(SystemParams):
-    """Section `baselines.unconditional_prior` of params.yaml. Nothing is published of it; the defaults train in a few hours
-    on one GPU."""
+    """Section `baselines.unconditional_prior` of params.yaml. There are no published sizes; the defaults train in a few hours on
+    one GPU."""
 
     width: int = 512
     depth: int = 8
     heads: int = 8
     context: int = 1376
-    """Codes that the next is drawn from: 8 s."""
+    """Context of the Transformer in codes: 8 s."""
     dropout: float = 0.1
     steps: int = 20_000
     learning_rate: float = 3e-4
     """Of Adam."""
     temperature: float = 1.0
-    """Of the draws."""
+    """Softmax temperature of sampling."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -56,7 +56,7 @@ class Params(SystemParams):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
-    """A trained prior, and what plays its codes."""
+    """A trained prior and the decoder of its codes."""
 
     prior: Prior
     decoder: JukeboxVQVAE
@@ -64,7 +64,7 @@ class Model:
 
 
 class CodeTask(Unmeasured):
-    """The prior, trained to say the next code of excerpts of `music`, a list of codes (L,), each from anywhere in it."""
+    """Trains the prior to predict the next code in random excerpts of `music`, a list of codes (L,)."""
 
     def __init__(self, music: list[torch.Tensor], bins: int, params: Params, device: torch.device):
         self.params, self.device = params, device
@@ -77,8 +77,8 @@ class CodeTask(Unmeasured):
         accelerate(self.prior, device, params.precision, "never")
 
     def batch(self, number: int) -> torch.Tensor:
-        """(B, context + 1) codes of batch `number`, -1 after the end of music that is shorter. Half of the excerpts are
-        from a beginning, for all samples are."""
+        """Codes (B, context + 1) of batch `number`, -1 after the end of shorter music. Half of the excerpts start at the beginning of
+        the music, because sampling always does."""
         rng, length = generator(self.params.seed, "excerpts", number), self.params.context + 1
         places = torch.randint(int(self.ends[-1]), (self.params.batch,), generator=rng)
         rows = []
@@ -93,7 +93,7 @@ class CodeTask(Unmeasured):
         return torch.stack(rows)
 
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
-        """One step along the cross-entropy of the next code; gives it, in nats."""
+        """One optimizer step; returns the cross-entropy of the next code in nats."""
         codes = self.batch(number).to(self.device)
         self.prior.train()
         scores, _ = self.prior(codes[:, :-1].clamp(min=0))
@@ -104,9 +104,9 @@ class CodeTask(Unmeasured):
 
 
 def train(corpus: Corpus, params: Params) -> Model:
-    """Learn the codes of the training clips; writes model.pt, metrics.json and curves.csv.
+    """Train on the codes of the training clips; writes model.pt, metrics.json and curves.csv.
 
-    Raises UserError where the synthesizer has not been trained, or for a loss that is no number.
+    Raises UserError where the synthesizer has not been trained, and for a loss that is not finite.
     """
     device = seed_everything(params.seed, params.threads)
     decoder = load_decoder(corpus)
@@ -131,7 +131,7 @@ def about(corpus: Corpus, params: Params) -> str:
 
 @torch.inference_mode()
 def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
-    """Codes (L,) int64 of each training clip's music, peak-normalised as `vqvae` heard it."""
+    """Codes (L,) int64 of each training clip's music, peak-normalised as in the training of `vqvae`."""
     data = WindowData(corpus.layout.stage("shards"), "train", 1)
     return [
         vqvae.encode(data.clip_audio(k)[None], LEVELS[LEVEL])[0].clone()
@@ -140,6 +140,6 @@ def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
 
 
 def compose(model: Model, dance: ClipDance) -> np.ndarray:
-    """(T * 735,) float32 at 22 050 Hz: codes drawn by the dance's seed, and nothing else of it but its length."""
+    """Audio (T * 735,) float32 at 22 050 Hz of sampled codes; only the dance's seed and length are used."""
     rng = torch.Generator().manual_seed(dance.seed)
     return played(model.decoder, model.prior.sample(codes_of(dance.frames), model.temperature, rng), dance.frames)
