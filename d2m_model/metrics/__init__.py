@@ -1,1 +1,1 @@
-"""What is measured of generated music, each metric a pure function from sound or onset times to numbers."""
+"""Metrics of generated music: pure functions from audio or onset times to numbers, and what is shared by those who use them."""

@@ -1,15 +1,15 @@
-"""What a listener would notice first: loudness (pyloudnorm) and spectral distance (librosa)."""
+"""Loudness (pyloudnorm) and spectral distance (librosa): what a listener would notice first."""
 
 import numpy as np
 
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 BLOCK_SECONDS = 0.4
-"""Of BS.1770; a shorter sound has no loudness."""
+"""Block length of BS.1770; a shorter sound has no loudness."""
 
 
 def loudness(audio: np.ndarray) -> float:
-    """Integrated loudness in LUFS (ITU-R BS.1770-4) of mono (S,) at 22 050 Hz; nan in silence and under 0.4 s."""
+    """Integrated loudness in LUFS (ITU-R BS.1770-4) of mono audio (S,) at 22 050 Hz; nan for silence and under 0.4 s."""
     import pyloudnorm
 
     if len(audio) < BLOCK_SECONDS * SAMPLE_RATE or not np.any(audio):
@@ -19,8 +19,8 @@ def loudness(audio: np.ndarray) -> float:
 
 
 def log_mel_distance(generated: np.ndarray, reference: np.ndarray) -> float:
-    """Mean difference in dB of the mel power spectrograms (128 bands, hop 512) of two sounds (S,) of one length, each
-    floored 80 dB under the reference's loudest point. 0 = equal."""
+    """Mean absolute difference in dB between the mel power spectrograms (128 bands, hop 512) of two sounds (S,) of equal length.
+    Both are floored at 80 dB below the reference's maximum. 0 means equal."""
     import librosa
 
     powers = [librosa.feature.melspectrogram(y=a, sr=SAMPLE_RATE) for a in (generated, reference)]

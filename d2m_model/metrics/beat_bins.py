@@ -1,16 +1,16 @@
-"""Protocols P1, P2 and P3: onsets counted in bins of whole or fifth seconds.
+"""Protocols P1, P2 and P3: onsets counted in bins of a second or a fifth of a second.
 
-P1  beats coverage B_g / B_t and beats hit B_a / B_t of the paper (section 5.1), as its published scoring tool computes
-    them: onset-strength peaks, one binary bin per second. Coverage is a ratio of counts and may exceed 1.
+P1  beats coverage B_g / B_t and beats hit B_a / B_t of the paper (section 5.1), computed like its published scoring tool:
+    onset-strength peaks, one binary bin per second. Coverage is a ratio of counts and may exceed 1.
 P2  LORIS-style BCS, CSD, BHS, HSD and F1 (Yu et al., 2023): the same bins, a smoother peak picker.
 P3  P2 in bins of 0.2 s, over pieces of 5 s.
 
-Conventions: audio is mono float at 22 050 Hz; onset times are seconds; bins are boolean (n,), bin k covers
-[k * width, (k + 1) * width). A click every half second fills every bin of P1 and P2: read them beside the controls.
+Conventions: audio is mono float at 22 050 Hz; onset times are in seconds; bins are boolean (n,), and bin k covers
+[k * width, (k + 1) * width). A click every half second fills every bin of P1 and P2, so compare scores with the controls'.
 
-References without onsets. P1 divides by their count, so a clip whose reference has none is left out of the macro means;
-in the pooled (micro) ratios it adds its generated bins and no reference bins. P2 and P3 take a ratio over 0 as 0, so the
-clip stays in every mean. Either way `undefined` counts such clips.
+References without onsets: P1 divides by the number of reference bins, so a clip whose reference has none is left out of the
+macro means; in the pooled (micro) ratios it adds its generated bins and no reference bins. In P2 and P3 a ratio with a
+denominator of 0 is 0, so the clip stays in every mean. In all protocols `undefined` counts such clips.
 """
 
 import math
@@ -28,15 +28,15 @@ PICKERS = {
 PICKERS["P3"] = PICKERS["P2"]
 BIN_SECONDS = {"P1": 1.0, "P2": 1.0, "P3": 0.2}
 PIECE_SECONDS = 5.0
-"""Of P3: a longer sound is scored in whole pieces of this length, a shorter one as it is."""
+"""Length of P3's pieces. A longer sound is scored in whole pieces, a shorter one as it is."""
 
 
 def onset_bins(envelope: np.ndarray, samples: int, protocol: str) -> np.ndarray:
     """Which bins hold an onset.
 
     envelope : onset strength (F,) at hop 512 of a sound of `samples` at 22 050 Hz. protocol : 'P1', 'P2' or 'P3'.
-    Returns bool (ceil(samples / 22050 / bin width),). A flat envelope, so silence, has no onsets. An onset that the
-    centred frames place exactly at the sound's end belongs to no bin.
+    Returns bool (ceil(samples / 22050 / bin width),). A flat envelope, such as that of silence, has no onsets. An onset exactly at
+    the end of the sound, where the last centred frame may place it, belongs to no bin.
     """
     import librosa
 
@@ -50,17 +50,18 @@ def onset_bins(envelope: np.ndarray, samples: int, protocol: str) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class BinCounts:
-    """One clip's counts, or one piece's. Pooled (micro) and mean (macro) scores both come from these."""
+    """Counts of one clip or piece, from which both pooled (micro) and mean (macro) scores are computed."""
 
     generated: int
     """Bins with an onset in the generated sound."""
     reference: int
     """Bins with an onset in the reference."""
     both: int
+    """Bins with an onset in both."""
 
 
 def count_bins(generated: np.ndarray, reference: np.ndarray) -> BinCounts:
-    """Counts over bins (n,) of two sounds of one length."""
+    """Counts over bins (n,) of two sounds of equal length."""
     assert generated.shape == reference.shape, (generated.shape, reference.shape)
     return BinCounts(
         generated=int(generated.sum()), reference=int(reference.sum()), both=int((generated & reference).sum())
@@ -72,7 +73,7 @@ def _columns(counts: list[BinCounts]) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def coverage_and_hit(counts: list[BinCounts]):
-    """P1 as a summary of weights (draws, len(counts)), in percent: coverage and hit, macro and micro."""
+    """P1 as a `bootstrap.Summary`: weights (draws, len(counts)) -> coverage and hit, macro and micro, in percent."""
     generated, reference, both = _columns(counts)
     with np.errstate(divide="ignore", invalid="ignore"):
         coverage = np.where(reference > 0, generated / reference, np.nan)
@@ -86,10 +87,10 @@ def coverage_and_hit(counts: list[BinCounts]):
 
 
 def precision_and_recall(counts: list[BinCounts]):
-    """P2 and P3 as a summary of weights (draws, len(counts)), in percent.
+    """P2 and P3 as a `bootstrap.Summary`: weights (draws, len(counts)) -> scores in percent.
 
-    BCS = both / generated and BHS = both / reference (0 where the denominator is 0) are means, CSD and HSD their sample
-    standard deviations, F1 of the two means; the `_micro` ones come from pooled counts.
+    BCS = both / generated and BHS = both / reference (0 where the denominator is 0) are means over clips, CSD and HSD are their
+    sample standard deviations, and F1 is computed from the two means. Scores with `_micro` come from pooled counts.
     """
     generated, reference, both = _columns(counts)
     bcs, bhs = _ratio(both, generated, 0.0), _ratio(both, reference, 0.0)

@@ -1,4 +1,4 @@
-"""A recording stretched in time, its pitch kept, so that its beats fall on given beats: what retrieval can do for a dance."""
+"""Stretches a song in time, without changing its pitch, so that its beats fall on a dance's beats. Shows what retrieval can do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 @dataclass(frozen=True, eq=False)
 class Beaten:
-    """A sound whose beats are known."""
+    """A song with known beats."""
 
     audio: np.ndarray
     """Mono float32 (S,) at 22 050 Hz."""
@@ -20,23 +20,23 @@ class Beaten:
 
     @property
     def gap(self) -> float:
-        """Median seconds from beat to beat; nan for fewer than two."""
+        """Median gap between beats in seconds; nan for fewer than two beats."""
         return float(np.median(np.diff(self.rhythm.beats))) if len(self.rhythm.beats) > 1 else float("nan")
 
 
 def nearest_tempo(songs: Mapping[str, Beaten], gap: float, most: float = 1.5) -> str | None:
-    """Name of the song that needs the least stretching to have a beat every `gap` seconds; of equals the first. None where
-    every one would have to go more than `most` times as fast or as slow."""
+    """Name of the song that needs the least stretching for a beat every `gap` seconds; of equal ones the first by name. None where
+    every song would have to be more than `most` times faster or slower."""
     far = {name: abs(np.log(song.gap / gap)) for name, song in songs.items() if np.isfinite(song.gap)}
     best = min(sorted(far), key=far.get, default=None)
     return best if best is not None and np.isfinite(gap) and far[best] <= np.log(most) else None
 
 
 def fitted_to_beats(song: Beaten, dance: ReferenceBeats, samples: int) -> np.ndarray:
-    """`samples` of a song, float32, whose beats fall on the dance's, two at least, and its bars on the dance's down-beats.
+    """`samples` of a song, float32, stretched so that its beats fall on the dance's beats and its bars on the dance's down-beats.
 
-    The song goes round from its last bar to its first where it is too short; before the first and after the last beat the
-    tempo goes on. From beat to beat the speed is even (`stretched`). ValueError where the song has fewer than two beats.
+    A song that is too short is repeated from its first bar. Before the first and after the last beat of the dance the tempo
+    continues. Between beats the speed is constant (`stretched`). ValueError where song or dance has fewer than two beats.
     """
     if min(len(song.rhythm.beats), len(dance.beats)) < 2:
         raise ValueError("a song and a dance with two beats each are needed")
@@ -46,7 +46,8 @@ def fitted_to_beats(song: Beaten, dance: ReferenceBeats, samples: int) -> np.nda
 
 
 def _filled(dance: ReferenceBeats, seconds: float) -> tuple[np.ndarray, int]:
-    """(beats from at most 0 s to past `seconds`, going on with the gaps at either end; index of the first down-beat)."""
+    """(the dance's beats, extended at both ends with the gaps there, from at most 0 s to beyond `seconds`; index of the first
+    down-beat)."""
     beats, downbeats = dance.beats, dance.downbeats
     before, after = beats[1] - beats[0], beats[-1] - beats[-2]
     early = beats[0] - before * np.arange(1 + int(max(0, beats[0]) / before), 0, -1)
@@ -56,8 +57,8 @@ def _filled(dance: ReferenceBeats, seconds: float) -> tuple[np.ndarray, int]:
 
 
 def _repeated(song: Beaten, count: int, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """(sound, its beats (count,) in seconds): whole bars of the song one after the other as often as needed, with a
-    down-beat at index `first`."""
+    """(audio, its beats (count,) in seconds): whole bars of the song, repeated as often as needed, with a down-beat at index
+    `first`."""
     beats = song.rhythm.beats
     bars = [int(np.abs(beats - at).argmin()) for at in song.rhythm.downbeats]
     begin, end = (bars[0], bars[-1]) if len(bars) > 1 else (0, len(beats) - 1)

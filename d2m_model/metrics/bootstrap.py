@@ -1,8 +1,8 @@
-"""Confidence intervals by resampling clips, or whole songs: nothing is assumed about the distribution of scores.
+"""Bootstrap confidence intervals by resampling clips or whole songs, without assumptions about the distribution of scores.
 
-A score is a function of weights, one per clip: weights of 1 give the score itself, counts of a draw with replacement
-give a resampled one. Clips of one song are not independent, so where songs are known a second interval draws songs,
-each with all its clips (the cluster bootstrap), and is as a rule the wider one.
+A score is a function of weights, one per clip. Weights of 1 give the score itself; the counts of a draw with replacement give a
+resampled score. Clips of one song are not independent. So where songs are known, a second interval resamples songs with all
+their clips (the cluster bootstrap); it is usually wider.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,9 @@ Summary = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 def resamples(
     clips: int, songs: Sequence[str] | None = None, *, draws: int = 2000, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """{'': weights of drawn clips, '_song': of drawn songs}, each float (draws, clips).
+    """{'': weights from resampled clips, '_song': weights from resampled songs}, each float (draws, clips).
 
-    songs : the song of each clip; None where unknown. A kind with fewer than two clips or songs to draw from is absent.
+    songs : the song of each clip; None if unknown. A kind with fewer than two clips or songs is absent.
     """
     result = {}
     rng = np.random.default_rng(seed)
@@ -32,16 +32,16 @@ def resamples(
 
 
 def _counts(rng: np.random.Generator, draws: int, items: int) -> np.ndarray:
-    """How often each of `items` is in each of `draws` draws of as many, with replacement: float (draws, items)."""
+    """How often each item occurs in each of `draws` resamples with replacement: float (draws, items)."""
     picked = rng.integers(0, items, (draws, items)) + items * np.arange(draws)[:, None]
     return np.bincount(picked.ravel(), minlength=draws * items).reshape(draws, items).astype(float)
 
 
 def with_intervals(summary: Summary, clips: int, weights: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Each score of `summary` with the bounds of its percentile 95 % interval.
+    """Each score of `summary` with the bounds of its 95 % percentile interval.
 
-    weights : of `resamples`. Gives {score, score_low, score_high, score_song_low, score_song_high}; bounds that cannot
-    be had (one clip, one song, nan in all draws) are absent.
+    weights : from `resamples`. Returns {score, score_low, score_high, score_song_low, score_song_high}; bounds that are undefined
+    (one clip, one song, nan in all draws) are absent.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         estimates = {name: float(value[0]) for name, value in summary(np.ones((1, clips))).items()}
@@ -57,7 +57,7 @@ def with_intervals(summary: Summary, clips: int, weights: Mapping[str, np.ndarra
 
 
 def weighted_mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Mean (draws,) of values (clips,) under weights (draws, clips); nan values are left out; nan where none is left."""
+    """Weighted mean (draws,) of values (clips,) under weights (draws, clips), without nan values; nan where none is left."""
     known = ~np.isnan(values)
     with np.errstate(divide="ignore", invalid="ignore"):
         return (weights @ np.where(known, values, 0.0)) / (weights @ known.astype(float))
@@ -73,7 +73,7 @@ def weighted_deviation(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_interval(values: np.ndarray, *, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """(mean, low, high) of one value per clip (clips,), nan left out; nan where there is no mean, or no interval."""
+    """(mean, low, high) of values (clips,), one per clip, without nan values; nan where mean or interval is undefined."""
     values = np.asarray(values, float)
     found = with_intervals(
         lambda w: {"mean": weighted_mean(w, values)}, len(values), resamples(len(values), draws=draws, seed=seed)

@@ -1,4 +1,4 @@
-"""What is wrong with music that is decoded from codes, and can be heard: a hum at the codes' rate, and copied passages."""
+"""Audible faults of music that is decoded from codes: a hum at the code rate, and passages copied from training music."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,21 +8,21 @@ from d2m_model.metrics.bootstrap import weighted_mean, with_intervals
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 
 WINDOW = 8192
-"""Samples of a spectrum: bins of 2.7 Hz."""
+"""Samples per spectrum, for bins of 2.7 Hz."""
 NEAR = 5.4
-"""Hz either way that count as at a multiple of the codes' rate: the main lobe of the window."""
+"""Largest distance in Hz from a multiple of the code rate: half of the window's main lobe."""
 
 
 def code_rate(level: str) -> float:
-    """Codes a second: 172.27 at level high, 689.06 at low."""
+    """Codes per second: 172.27 at level high, 689.06 at low."""
     return SAMPLE_RATE / HOPS[LEVELS[level]]
 
 
 def hum_share(audio: np.ndarray, rate: float) -> float:
-    """Share of a sound's power at multiples of `rate` Hz, 0..1; nan in silence and for sounds under 0.4 s.
+    """Share of a sound's power at multiples of `rate` Hz, within 0..1; nan for silence and for sounds under 0.4 s.
 
-    With P(f) the power spectrum (Welch's, Hann windows of 8192 samples): sum of P(f) over all f within 5.4 Hz of k * rate,
-    k = 1, 2, ... up to half the sample rate, over the sum of P(f) over all f above 5.4 Hz.
+    P(f) is the power spectrum (Welch's method, Hann windows of 8192 samples). The share is the sum of P(f) over all f within 5.4 Hz
+    of k * rate, k = 1, 2, ..., up to half the sample rate, divided by the sum of P(f) over all f above 5.4 Hz.
     """
     from scipy.signal import welch
 
@@ -36,9 +36,9 @@ def hum_share(audio: np.ndarray, rate: float) -> float:
 def hum_scores(
     sounds: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], rate: float, weights: Mapping[str, np.ndarray]
 ) -> dict:
-    """{'hum_ratio': mean `hum_share` of a system's sounds over that of the reconstruction's of the same clips} and bounds.
+    """{'hum_ratio': mean `hum_share` of a system's sounds, divided by that of the reconstructions of the same clips}, with bounds.
 
-    again : clip -> its own music coded and decoded at the system's level. weights : of `resamples` over the sorted clips.
+    again : clip -> its own music, encoded and decoded at the system's level. weights : from `resamples` over the sorted clips.
     """
     clips = sorted(sounds)
     made, coded = (np.array([hum_share(of[c], rate) for c in clips]) for of in (sounds, again))
@@ -48,10 +48,10 @@ def hum_scores(
 
 
 def longest_copy(codes: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> int:
-    """Length of the longest run of codes, one after the other in one of `codes` (each (L,)), that is also in one of the
-    `training` clips' at any place; 0 where they share none.
+    """Length of the longest run of consecutive codes in one of `codes`, each (L,), that also occurs in one of `training`; 0 without
+    a common code.
 
-    Windows of 2 ** k codes are numbered such that equal ones have equal numbers; two of them cover a window of any length.
+    Windows of 2 ** k codes are numbered so that equal windows have equal numbers; two of them cover a window of any length.
     """
     parts = [np.asarray(p, np.int64).ravel() for p in (*codes, *training)]
     owner = np.repeat(np.arange(len(parts)), [len(p) for p in parts])

@@ -1,6 +1,6 @@
-"""Sounds that know nothing of the dance, or everything: without them beside it no beat score can be read.
+"""Controls: sounds that ignore the dance, or that know its beats. A beat score has a meaning only in comparison with them.
 
-All are mono float32 at 22 050 Hz of the length asked for.
+All are mono float32 at 22 050 Hz, with a given length.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,18 +14,18 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 CONTROLS = ("ground truth", "shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
-"""Names of the sounds of `control_audio`."""
+"""Names of the controls of `control_audio`."""
 FITTED, RHYTHM = "fitted song", "rhythm clicks"
-"""Controls that know the dance's beats: the true ones, and those that the stage `rhythm` reads from its motion."""
+"""Controls that know the dance's beats: the true beats, and those that the stage `rhythm` predicts from its motion."""
 
 
 def click_track(samples: int, period: float = 0.5) -> np.ndarray:
-    """A click every `period` seconds from 0."""
+    """A click every `period` seconds, from 0."""
     return clicks_at(np.arange(0, samples, period * SAMPLE_RATE).astype(int), samples)
 
 
 def clicks_at(starts: np.ndarray, samples: int) -> np.ndarray:
-    """A 1 kHz click of 30 ms at each of `starts`, in samples, 0 or more."""
+    """A 1 kHz click of 30 ms at each of `starts`, in samples, at least 0."""
     audio = np.zeros(samples, np.float32)
     t = np.arange(int(0.03 * SAMPLE_RATE)) / SAMPLE_RATE
     click = (0.8 * np.sin(2 * np.pi * 1000 * t) * np.exp(-t / 0.006)).astype(np.float32)
@@ -35,17 +35,17 @@ def clicks_at(starts: np.ndarray, samples: int) -> np.ndarray:
 
 
 def rhythm_clicks(rhythm: Mapping[str, ReferenceBeats], samples: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """{clip: clicks at the beats that were read from its motion}. samples : of each clip."""
+    """{clip: clicks at the beats predicted from its motion}. samples : length of each clip's audio."""
     return {c: clicks_at(np.round(found.beats * SAMPLE_RATE).astype(int), samples[c]) for c, found in rhythm.items()}
 
 
 def fitted_songs(
     songs: Mapping[str, Beaten], dances: Mapping[str, ReferenceBeats], samples: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
-    """{clip: the training song of the nearest tempo, stretched so that its beats fall on the dance's}.
+    """{clip: the training song with the nearest tempo, stretched so that its beats fall on the dance's beats}.
 
-    songs : training clip -> its music. dances : clip -> its true beats. A dance with fewer than two beats, or of a tempo that
-    no song can be stretched to, has none.
+    songs : training clip -> its music. dances : clip -> its true beats. A dance with fewer than two beats, or with a tempo that no
+    song can be stretched to, is left out.
     """
     made = {}
     for clip, dance in dances.items():
@@ -61,17 +61,17 @@ def silence(samples: int) -> np.ndarray:
 
 
 def white_noise(samples: int, seed: int) -> np.ndarray:
-    """Gaussian noise at -20 dB RMS."""
+    """Gaussian noise with an RMS of -20 dB."""
     return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
 def fitted(audio: np.ndarray, samples: int, offset: int = 0) -> np.ndarray:
-    """`samples` of a sound from `offset` on, repeated from its start where it is too short."""
+    """`samples` of a sound from `offset` on; a sound that is too short is repeated."""
     return np.resize(np.roll(audio, -offset), samples).astype(np.float32)
 
 
 def draw_other_song(songs: list[str], seed: int) -> list[int]:
-    """For each item the index of one with another song, spread as evenly as a seeded draw gives."""
+    """For each item the index of a random item with another song; -1 where there is none."""
     rng = np.random.default_rng(seed)
     picks = []
     for song in songs:
@@ -81,7 +81,7 @@ def draw_other_song(songs: list[str], seed: int) -> list[int]:
 
 
 def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
-    """What draws the whole music (S,) of a training clip, for `control_audio`."""
+    """A function that draws the whole music (S,) of a random training clip, for `control_audio`."""
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         clip = train.clips[int(rng.integers(len(train.clips)))]
@@ -93,10 +93,10 @@ def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
 def beat_controls(
     samples: Mapping[str, int], train: ShardSet, truth: Path, rhythm: Mapping[str, ReferenceBeats]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The controls that know beats, of those that there are: {control: {clip: sound}}.
+    """The controls that know the dance's beats, as far as beats are known: {control: {clip: audio}}.
 
-    samples : clip -> how long its sounds are. truth : folder of the corpus's true beats, which need not be there. rhythm :
-    clip -> beats read from its motion, or empty.
+    samples : clip -> length of its audio. truth : folder of the corpus's true beats, which may be missing. rhythm : clip -> beats
+    predicted from its motion; may be empty.
     """
     dances, known = true_rhythm(truth, list(samples)), true_rhythm(truth, [c.clip_id for c in train.clips])
     songs = (
@@ -117,10 +117,10 @@ def control_audio(
     seed: int,
     training_song: Callable[[np.random.Generator], np.ndarray] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """{control: {clip: sound}}, each as long as the clip's own music.
+    """{control: {clip: audio}}, each as long as the clip's own music.
 
-    own : clip -> its own music (S,). songs : clip -> song. training_song : draws a sound of the training split; without
-    it there is no such control. A clip without another song's clip beside it has no shuffled ground truth.
+    own : clip -> its own music (S,). songs : clip -> song. training_song : draws training music; without it there is no control
+    `random training song`. If all clips have one song, there is no shuffled ground truth.
     """
     clips = sorted(own)
     other = draw_other_song([songs[c] for c in clips], seed)

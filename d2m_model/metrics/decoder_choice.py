@@ -1,4 +1,4 @@
-"""Which of two decoders plays a level's codes better: by what it keeps of training clips' onsets, and by FAD."""
+"""Compares decoders of a level's codes: how well they keep the onsets of training clips, and their FAD."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 SILENCE = 1e-4
-"""Peak under which a clip counts as silent and is passed over."""
+"""Clips with a lower peak count as silent and are skipped."""
 
 
 def decoder_scores(
@@ -22,9 +22,11 @@ def decoder_scores(
     songs: Mapping[str, str],
     embedder: Embedder,
 ) -> dict[str, dict[str, float]]:
-    """{name: {"P4": own - other by onsets, "FAD": to the sounds as they were}} of sounds {clip: (S,)} of `songs` {clip: song},
-    coded and decoded again at `level` (0, 1 or 2) by each model; all have the encoder and the codebook of the first. Nan where there is too little to say: clips of one song, or
-    fewer patches than the embedding has dimensions. Silent clips are passed over.
+    """{name: {"P4": own - other by onsets, "FAD": distance to the originals}} of each model's reconstructions of sounds {clip: (S,)}.
+
+    songs : clip -> song. All models share the encoder and the codebook of the first; sounds are encoded at `level` (0, 1 or 2).
+    A score is nan where there are too few data: P4 if all clips have one song, FAD if there are fewer patches than dimensions
+    of the embedding. Silent clips are skipped.
     """
     sounds = {name: sound for name, sound in sounds.items() if np.abs(sound).max() > SILENCE}
     seconds = {name: len(sound) / SAMPLE_RATE for name, sound in sounds.items()}
@@ -45,7 +47,7 @@ def decoder_scores(
 
 
 def no_worse(new: dict[str, float], old: dict[str, float]) -> bool:
-    """Whether `new` keeps as many onsets as `old` and is as near in FAD; what is nan decides nothing."""
+    """Whether `new` is at least as good as `old` in P4 and in FAD; a score that is nan is ignored."""
     return not (new["P4"] < old["P4"] or new["FAD"] > old["FAD"])
 
 

@@ -1,8 +1,7 @@
-"""How far sounds are from reference music as two clouds of embeddings: FAD, its extrapolation, and KAD.
+"""Distances between the embeddings of sounds and of reference music: FAD, its extrapolation, and KAD.
 
-Points are float (N, D), one row a patch, and `owners` (N,) says which clip or song a row comes from. Intervals are of the
-delete-one jackknife, not of the bootstrap: a draw with replacement holds fewer different points than there are, which pushes
-either distance up.
+Points are float (N, D), one row per patch; `owners` (N,) gives the clip or song of each row. Intervals come from the delete-one
+jackknife, not from the bootstrap: a resample with replacement has fewer distinct points, which increases both distances.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +11,10 @@ from functools import cached_property
 import numpy as np
 
 ENOUGH_FAD, ENOUGH_INFINITY = 2, 4
-"""Patches per dimension of the embedding under which FAD, and its extrapolation, are not given."""
+"""Fewest patches per dimension of the embedding for FAD, and for its extrapolation."""
 KAD_SCALE = 100.0
 ROWS = 1024
-"""Rows of a kernel matrix that are held at once."""
+"""Rows of a kernel matrix that are computed at once, to limit memory."""
 
 
 Moments = tuple[np.ndarray, np.ndarray]
@@ -33,7 +32,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def frechet_of(a: Moments, b: Moments) -> float:
-    """`frechet` of two clouds by their moments."""
+    """`frechet` from the moments of both sets of points."""
     values, vectors = np.linalg.eigh(a[1])
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     middle = np.linalg.eigvalsh(root @ b[1] @ root)  # similar to Σ₁ Σ₂, and symmetric
@@ -43,7 +42,7 @@ def frechet_of(a: Moments, b: Moments) -> float:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedMusic:
-    """Reference music as points (M, D), M at least 2; what does not depend on the system is found once and kept."""
+    """Embedded reference music, points (M, D), M at least 2. What does not depend on the system is computed once."""
 
     points: np.ndarray
 
@@ -54,7 +53,7 @@ class EmbeddedMusic:
 
     @cached_property
     def width(self) -> float:
-        """Of the kernel: the median distance between two of its points."""
+        """Width of the kernel: the median distance between two points."""
         from scipy.spatial.distance import pdist
 
         few = self.points[np.linspace(0, len(self.points) - 1, min(len(self.points), 2000)).astype(int)]
@@ -62,24 +61,25 @@ class EmbeddedMusic:
 
     @cached_property
     def likeness(self) -> float:
-        """Mean kernel of two different points of it, 0..1."""
+        """Mean kernel of two different points, within 0..1."""
         sums = [self.kernel(self.points[at : at + ROWS], self.points).sum() for at in range(0, len(self.points), ROWS)]
         n = len(self.points)
         return float((np.sum(sums) - n) / (n * (n - 1)))
 
     def kernel(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """exp(−|x − y|² / 2w²) of every pair, (N, M), w the `width`."""
+        """exp(−|x − y|² / 2w²) (N, M) for all pairs of points a (N, D) and b (M, D); w is the `width`."""
         from scipy.spatial.distance import cdist
 
         return np.exp(-cdist(a, b, "sqeuclidean") / (2 * self.width**2))
 
 
 def kernel_distance(points: np.ndarray, music: EmbeddedMusic) -> Callable[[np.ndarray], float]:
-    """KAD of those points that a mask (N,) keeps, two at least: 100 times the unbiased estimate of the squared maximum mean
-    discrepancy under a Gaussian kernel as wide as the reference's median distance (Chung et al., 2025). It needs no normal
-    distribution and few points; equal distributions are at 0 on average, so it can be a little below.
+    """A function that gives the KAD of those points that a mask (N,) keeps, at least two.
 
-    The paper's own package kadtk brings a dozen embedding networks and their frameworks, none of them the one used here.
+    KAD is 100 times the unbiased estimate of the squared maximum mean discrepancy, with a Gaussian kernel whose width is the
+    reference's median distance (Chung et al., 2025). It assumes no normal distribution and needs few points. For equal
+    distributions its mean is 0, so it can be slightly negative. The authors' package kadtk is not used, because it requires a
+    dozen embedding networks with their frameworks, but not the embedding used here.
     """
     own = music.kernel(points, points)
     across = np.concatenate(
@@ -95,8 +95,8 @@ def kernel_distance(points: np.ndarray, music: EmbeddedMusic) -> Callable[[np.nd
 
 
 def jackknife(measure: Callable[[np.ndarray], float], owners: Sequence[str]) -> tuple[float, float] | None:
-    """95 % interval of `measure`, a function of which of the points (N,) are kept: t with G − 1 degrees of freedom on the
-    error of the delete-one jackknife over the G owners. None where that would leave fewer than two points."""
+    """95 % interval of `measure`, a function of a mask (N,) of kept points. It uses the standard error of the delete-one jackknife
+    over the G owners and the t distribution with G − 1 degrees of freedom. None where fewer than two points would be left."""
     from scipy.stats import t
 
     owners = np.asarray(owners)
@@ -113,11 +113,10 @@ def jackknife(measure: Callable[[np.ndarray], float], owners: Sequence[str]) -> 
 def distance_scores(
     points: np.ndarray, music: EmbeddedMusic, seed: int, *, clips: Sequence[str], songs: Sequence[str] | None = None, coded: EmbeddedMusic | None = None,
 ) -> dict:  # fmt: skip
-    """{'fad': FAD, FAD∞ and FAD to coded music, 'kad': KAD} of one system with intervals over clips and songs.
+    """{'fad': FAD, FAD∞ and FAD to coded music, 'kad': KAD} of one system, with intervals over clips and songs.
 
-    points : (N, D). clips, songs : of each row; songs None where unknown. coded : the reference coded and decoded again,
-    whose FAD is `coded`: no system over codes can be nearer to music than coded music is. Names of bounds are as
-    `bootstrap.with_intervals` gives them.
+    points : (N, D). clips, songs : of each row; songs is None if unknown. coded : the reference, encoded and decoded; the FAD to
+    it is `coded`. A system over codes can at best sound like coded music. Bounds are named as in `bootstrap.with_intervals`.
     """
     owners = {"": clips} | ({"_song": songs} if songs is not None else {})
     fad, kad = fad_scores(points, music.points, seed), {}
@@ -137,11 +136,11 @@ def distance_scores(
 
 
 def fad_scores(points: np.ndarray, reference: np.ndarray, seed: int) -> dict:
-    """FAD of points (N, D) to a reference (M, D), and FAD∞: its value extrapolated to infinitely many points.
+    """FAD of points (N, D) to a reference (M, D), and FAD∞, its extrapolation to infinitely many points.
 
-    FAD falls about linearly in 1 / N (Chong and Forsyth, 2020; Gui et al., 2024): FAD∞ is the intercept of a straight line
-    through the means of draws of N/2 to N points, without replacement. Either is declined, with the reason, where points
-    are too few for it: 2 and 4 per dimension.
+    FAD is about linear in 1 / N (Chong and Forsyth, 2020; Gui et al., 2024). FAD∞ is the intercept of a line through the means over
+    random subsets of N/2 to N points. With fewer than 2 (FAD) or 4 (FAD∞) points per dimension, a score is replaced by the reason
+    why it is declined.
     """
     size, dimensions = points.shape
     result = {"patches": size, "reference_patches": len(reference)}

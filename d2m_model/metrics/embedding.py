@@ -1,7 +1,7 @@
-"""Sounds as points: genre by retrieval, novelty and the distances to training music, all with one embedding.
+"""Scores from an audio embedding: genre by retrieval, novelty, and the distances to training music.
 
 The embedding is VGGish (published weights, real music) or the demo's own network (rendered songs only). Sounds are cut into
-segments of 2 s, two patches of 0.96 s each: a patch has an embedding, a segment the mean of its patches'.
+segments of 2 s with two patches of 0.96 s each. Each patch has an embedding; that of a segment is the mean over its patches.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,10 +24,10 @@ BATCH = 64
 
 
 class Embedder:
-    """Patches (N, 1, 96, 64) -> float64 (N, D)."""
+    """The embedding network: patches (N, 1, 96, 64) -> float64 (N, D)."""
 
     def __init__(self, name: str, layout: Layout):
-        """name : 'vggish' or 'demo'. Fetches the weights where they are not there; raises as `weights.locate`."""
+        """name : 'vggish' or 'demo'. Downloads missing weights; raises as `weights.locate`."""
         path = locate(WEIGHTS[name], layout)
         if name == "vggish":
             from d2m_model.checkpoints import load_vggish as load
@@ -36,7 +36,7 @@ class Embedder:
         self.name, self.net = name, load(path)
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
-        """Embeddings (N, D) float64 of patches (N, ...)."""
+        """Embeddings (N, D) float64 of patches (N, 1, 96, 64)."""
         import torch
 
         with torch.inference_mode():
@@ -54,11 +54,11 @@ class Embedded:
     patches: np.ndarray
     """(N, D)."""
     segments: np.ndarray
-    """(M, D), the mean of each segment's patches."""
+    """(M, D): mean over the patches of each segment."""
 
 
 def embed(audio: np.ndarray, embedder: Embedder) -> Embedded | None:
-    """Embeddings of mono (S,) at 22 050 Hz; None where it is too short for a patch (0.975 s)."""
+    """Embeddings of mono audio (S,) at 22 050 Hz; None where it is too short for a patch (0.975 s)."""
     parts = segment_patches(audio, SAMPLE_RATE)
     if not parts:
         return None
@@ -69,11 +69,11 @@ def embed(audio: np.ndarray, embedder: Embedder) -> Embedded | None:
 
 @dataclass(frozen=True, eq=False)
 class Database:
-    """The sounds that are searched, and the reference of FAD: training music."""
+    """Embedded training music: the sounds that are searched, and the reference of FAD."""
 
     sounds: Sequence[Embedded]
     genres: Sequence[str]
-    """Of each sound; '' where unknown."""
+    """Genre of each sound; '' if unknown."""
 
     def __post_init__(self):
         object.__setattr__(self, "segments", np.concatenate([s.segments for s in self.sounds]))
@@ -81,7 +81,7 @@ class Database:
         object.__setattr__(self, "labels", np.repeat(list(self.genres), [len(s.segments) for s in self.sounds]))
 
     def nearest(self, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(genre, Euclidean distance) of the segment nearest to each of segments (M, D); both (M,)."""
+        """(genres, Euclidean distances), both (M,), of the nearest database segment to each of segments (M, D)."""
         from scipy.spatial.distance import cdist
 
         distance = cdist(segments, self.segments)
@@ -90,10 +90,10 @@ class Database:
 
 
 def genre_facts(database: Database, genres: Mapping[str, str], own: Mapping[str, Embedded | None]) -> dict:
-    """What genre accuracy is read against: classes, chance (one of the database's classes) and the share of the
-    commonest genre among the scored segments, in percent; or why there is no accuracy.
+    """What genre accuracy is compared with: the number of classes, chance (one of the database's classes) and the share of the
+    commonest genre among the scored segments, in percent; or the reason why there is no accuracy.
 
-    genres : clip -> genre of its dance. own : clip -> its own music. Chance and majority see no sound.
+    genres : clip -> genre of its dance. own : clip -> its own music, embedded.
     """
     classes = sorted(set(database.labels.tolist()))
     if "" in classes or "" in genres.values():
@@ -122,13 +122,13 @@ def score_embedded(
     coded: Mapping[str, Iterable[np.ndarray]] | None = None,
     level_of: Callable[[str], str] = lambda name: "",
 ) -> tuple[dict, dict]:
-    """Genre, novelty and distances of every system, `ground truth` among them.
+    """Genre accuracy, novelty and distances of every system; `ground truth` must be one of them.
 
-    systems : name -> clip -> sound (S,) at 22 050 Hz. train : (sound, genre or '') of the music that the systems may have
-    learnt from, `source` in words. genres, songs : of each clip; None where unknown. coded : level -> the training sounds
-    coded and decoded again there; a system's FAD to coded music is to that of `level_of` its name.
-    Returns ({'embedding', 'genre'}: what they are read against, {system: (summary, {clip: row})}). UserError where every
-    training sound is too short.
+    systems : name -> clip -> audio (S,) at 22 050 Hz. train : (audio, genre or '') of the training music, called `source` in
+    messages. genres, songs : of each clip; None if unknown. coded : level -> the training music, encoded and decoded at this
+    level. level_of : system's name -> level of the coded music that its FAD is compared with, '' for none.
+    Returns ({'embedding', 'genre'}: what the scores are compared with, {system: (summary, {clip: row})}). UserError where all
+    training music is too short.
     """
     known = [(points, genre) for audio, genre in train if (points := embed(audio, embedder))]
     if not known:
@@ -167,13 +167,14 @@ def embedding_scores(
 ) -> tuple[dict, dict[str, dict]]:  # fmt: skip
     """Genre accuracy, novelty, FAD and KAD of one system.
 
-    points : clip -> its embeddings, None where the sound is too short. genres : clip -> genre of its dance; None: not
-    asked. scale : mean distance of the ground truth's segments to the nearest training segment. weights : of `resamples`
-    over the clips. songs : of each clip; None where unknown. coded : coded training music.
+    points : clip -> its embeddings, None where the sound is too short. genres : clip -> genre of its dance; None for no genre
+    accuracy. scale : mean distance from the ground truth's segments to the nearest training segment. weights : from `resamples`
+    over the clips. songs : of each clip; None if unknown. coded : coded training music.
     Returns ({'genre', 'novelty', 'fad', 'kad'}, {clip: its row}).
 
-    Genre: the share of segments whose nearest training segment has the dance's genre, percent. Novelty: distance to the
-    nearest training segment over `scale`: 0 is a copy of training music, 1 as new as unheard songs.
+    Genre accuracy is the share of segments whose nearest training segment has the dance's genre, in percent. Novelty is the
+    distance to the nearest training segment, divided by `scale`: 0 for a copy of training music, 1 for music as new as the ground
+    truth.
     """
     right, count, distance, rows = [], [], [], {}
     for clip, found in points.items():

@@ -1,4 +1,4 @@
-"""Sound files, pairs and true beats as the metrics want them: mono float32 at 22 050 Hz, seconds."""
+"""Reads sound files, pairs of folders and beats for the metrics: audio is mono float32 at 22 050 Hz, times are in seconds."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 TOLERANCE = 0.1
-"""Share of a reference by which a generated sound may differ in length and both still be cut to the shorter one."""
+"""Share of the reference's length by which a generated sound may be shorter without being padded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One row of a pairs CSV: which reference a generated file is scored against."""
+    """One row of a pairs CSV: a generated file and its reference."""
 
     generated: str
-    """File under the generated folder, e.g. `dance1.wav`; also the name of the pair."""
+    """File in the generated folder, e.g. `dance1.wav`; also the name of the pair."""
     reference: str
-    """File under the reference folder."""
+    """File in the reference folder."""
     song: str = ""
-    """Whose clips are not independent of each other; empty: unknown."""
+    """Song of the pair, because clips of one song are not independent; empty if unknown."""
     genre: str = ""
-    """Of the dance; empty: unknown."""
+    """Genre of the dance; empty if unknown."""
 
 
 def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
-    """Mono (S,) at `rate` -> float32 at 22 050 Hz, resampled by soxr."""
+    """Mono audio (S,) at `rate`, resampled to 22 050 Hz by soxr; float32."""
     if rate == SAMPLE_RATE:
         return audio
     import soxr
@@ -44,14 +44,14 @@ def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite: its channels in one as `mono.mono_of` says. Raises
-    as `_heard`."""
+    """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite; channels are mixed by `mono.mono_of`. Raises as
+    `_heard`."""
     return _heard(path)[0]
 
 
 def _heard(path: Path) -> tuple[np.ndarray, Samples]:
-    """A sound as `read_audio` gives it, and as the file has it. Raises UserError as `sound_file.read_samples`, and for a sound
-    too short to have a sample."""
+    """(audio as in `read_audio`, the samples of the file). Raises UserError as `audio_file.read_samples`, and for a sound that is too
+    short for one sample."""
     found = read_samples(path, mono=True)
     audio = prepared(found.audio, found.rate)
     if not len(audio):
@@ -62,8 +62,8 @@ def _heard(path: Path) -> tuple[np.ndarray, Samples]:
 
 
 def audio_files(folder: Path) -> dict[str, Path]:
-    """{stem: file} of the sound files of a folder, hidden ones left out. UserError if there is none, two of a stem, or one that
-    is no regular file, such as a pipe."""
+    """{stem: file} of the sound files of a folder, without hidden ones. UserError if there are none, if two have one stem, or if one is
+    no regular file, such as a pipe."""
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
     files = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SOUNDS and not p.name.startswith("."))
@@ -80,25 +80,25 @@ def audio_files(folder: Path) -> dict[str, Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedAudio:
-    """Two folders, paired."""
+    """The paired sounds of two folders."""
 
     generated: dict[str, np.ndarray]
     """name -> mono float32 (S,) at 22 050 Hz."""
     reference: dict[str, np.ndarray]
-    """The same names."""
+    """name -> mono float32 (S,) at 22 050 Hz, for the same names."""
     songs: dict[str, str] | None
-    """name -> song, where the pairs name them."""
+    """name -> song; None if the pairs have no songs."""
     genres: dict[str, str] | None
-    """name -> genre of its dance, where the pairs name them."""
+    """name -> genre of its dance; None if the pairs have no genres."""
     remarks: list[str]
-    """What was done to the sounds and what was left out, one line each."""
+    """How sounds were changed and which were left out, one line each."""
 
 
 def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> PairedAudio:
-    """The sounds of two folders by a pairs CSV (columns generated, reference, song, genre), or by equal names without one.
+    """The sounds of two folders, paired by a CSV (columns generated, reference, song, genre) or, without one, by equal names.
 
-    Raises UserError: an empty folder, a generated file without a reference, a path that leaves its folder, a file that
-    can't be read, is empty or holds NaN, songs or genres given for some pairs only.
+    Raises UserError for an empty folder, a generated file without a reference, a path that leaves its folder, a file that can't be
+    read, is empty or holds NaN, and for songs or genres in some rows only.
     """
     files = {"generated": {}, "reference": {}}
     columns, remarks = {"song": None, "genre": None}, []
@@ -144,16 +144,16 @@ def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> P
 
 
 def as_long(audio: np.ndarray, samples: int) -> np.ndarray:
-    """A generated sound (S,) that is to be compared with a reference of `samples`: cut to it where it is longer; where more
-    than `TOLERANCE` of the reference is missing, what is missing is silence, for else one good second would win. A little
-    less than the reference stays as it is: the reference is cut then."""
+    """A generated sound (S,), ready to be compared with a reference of `samples`. A longer sound is cut. A sound that lacks more than
+    `TOLERANCE` of the reference is padded with silence, or one good second would win. A slightly shorter sound stays as it is;
+    then the reference is cut."""
     short = len(audio) < (1 - TOLERANCE) * samples
     return np.pad(audio, (0, samples - len(audio))) if short else audio[:samples]
 
 
 def uneven(generated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> list[str]:
-    """What `as_long` does to these sounds: a line for each that differs by more than `TOLERANCE` from its reference, and
-    one about the others that differ."""
+    """Remarks on what `as_long` does: a line for each sound that differs by more than `TOLERANCE` from its reference, and one line
+    for all others that differ."""
     lines, little = [], {}
     for name, audio in generated.items():
         own, wanted = len(audio) / SAMPLE_RATE, len(reference[name]) / SAMPLE_RATE
@@ -170,9 +170,9 @@ def uneven(generated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -
 
 
 def training_files(folder: Path) -> list[tuple[Path, str]]:
-    """(file, genre) of a folder of training music: <genre>/<file>, or files without a genre straight in it.
+    """(file, genre) for each file in a folder of training music: <genre>/<file>, or <file> without a genre.
 
-    UserError where there is no such folder, or no sound file in it.
+    UserError for a missing folder, and for one without sound files.
     """
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -214,7 +214,7 @@ def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray]
 
 
 def inside(folder: Path, name: str, table: Path) -> Path:
-    """The file `name` of a folder. UserError where it leads out of it, also through a link, or is not there."""
+    """The file `name` in a folder. UserError where the path leads out of the folder, also through a link, or does not exist."""
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
     if leads_out(folder, name):
@@ -231,23 +231,23 @@ def _some(names: list[str]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceBeats:
-    """When a dance or a song has its beats."""
+    """The beats of a dance or of a song."""
 
     beats: np.ndarray
-    """Seconds (n,) from the clip's start, ascending."""
+    """(n,): seconds from the clip's start, ascending."""
     downbeats: np.ndarray
-    """Those that begin a bar, (m,); empty where unknown."""
+    """(m,): the beats that begin a bar; empty if unknown."""
 
 
 def true_rhythm(folder: Path, clips: list[str]) -> dict[str, ReferenceBeats]:
-    """{clip: its true beats} where the corpus keeps its truth beside it, <clip_id>.npz; else empty."""
+    """{clip: its true beats} if the folder has <clip_id>.npz for all clips; else empty."""
     files = {c: folder / f"{c}.npz" for c in clips}
     return {c: read_truth(f) for c, f in files.items()} if all(f.exists() for f in files.values()) else {}
 
 
 def read_truth(path: Path, *, bars: bool = False) -> ReferenceBeats:
-    """The true beats of a clip, <clip_id>.npz. UserError for a file without them, with `bars` for one without down-beats, and
-    where they are no ascending seconds of a clip."""
+    """The true beats of a clip from its <clip_id>.npz. bars: down-beats are required. UserError where required times are missing, or
+    are not ascending seconds within a clip."""
     found = {"downbeats": np.zeros(0)} | read_npz(path, ("beats", "downbeats") if bars else ("beats",), ("downbeats",))
     for name, times in found.items():
         if (
@@ -267,13 +267,13 @@ def read_truth(path: Path, *, bars: bool = False) -> ReferenceBeats:
 
 
 def true_beats(folder: Path, clips: list[str]) -> dict[str, np.ndarray]:
-    """{clip: beat times in seconds} of `true_rhythm`."""
+    """{clip: beat times in seconds} from `true_rhythm`."""
     return {c: found.beats for c, found in true_rhythm(folder, clips).items()}
 
 
 def read_rhythm(folder: Path, clips: list[str]) -> dict[str, ReferenceBeats]:
-    """{clip: the beats that the stage `rhythm` read from its motion} of a folder of <clip_id>.json; empty where there is no
-    such folder. UserError where a clip has no file, or a file no ascending list of seconds."""
+    """{clip: the beats that the stage `rhythm` predicted from its motion} from a folder of <clip_id>.json; empty if there is no such
+    folder. UserError for a missing file, and for times that are not ascending."""
     if not folder.is_dir():
         return {}
     result = {}

@@ -1,11 +1,11 @@
-"""Protocol P4: does the music fall where this dance has its beats, and not where any dance might?
+"""Protocol P4: whether the music's onsets fall on the beats of its own dance more than on those of other dances.
 
-F-measures of matched times within a window (mir_eval; ±70 ms, and ±50 ms as the stricter one), nothing trimmed, and the
-alignment of music and motion. The number that cannot be fooled by density is a difference: the score against the clip's
-own reference minus the mean score of the same sound against the references of other songs' clips. A click track, noise,
-or music that ignores the dance has a difference of 0 up to chance.
+F-measures of matched times within a window (mir_eval; ±70 ms, and ±50 ms as a stricter one), without trimming, and the alignment
+of music and motion. Dense onsets raise such scores. So the main number is a difference: the score against the clip's own
+reference minus the mean score of the same sound against the references of other songs' clips. Clicks, noise, and music that
+ignores the dance have a difference of 0 up to chance.
 
-Conventions: times are float (n,), seconds from the clip's start, ascending.
+Conventions: times are float (n,), in seconds from the clip's start, ascending.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
 WINDOWS = (0.07, 0.05)
 MAX_LAG = 0.5
-"""Seconds either way in which the envelopes' correlation looks for its peak."""
+"""Largest lag in seconds, in both directions, of the envelopes' cross-correlation."""
 SIGMA = 3 / FPS
-"""Seconds: width of the Gaussian of motion-music alignment, 3 frames."""
+"""Standard deviation in seconds of the Gaussian in `alignment`: 3 frames."""
 
 
 def onset_times(audio: np.ndarray) -> np.ndarray:
-    """Onsets (n,) in seconds of a sound (S,) at 22 050 Hz: librosa's detector at its defaults."""
+    """Onsets (n,) in seconds of audio (S,) at 22 050 Hz, from librosa's detector with its defaults."""
     return Sound(audio).onsets if len(audio) else np.zeros(0)
 
 
 def f_measure(reference: np.ndarray, estimate: np.ndarray, window: float = 0.07) -> float:
-    """Onset F-measure in 0..1 (mir_eval.onset.f_measure). Nan where the reference is empty; 0 where the estimate is."""
+    """Onset F-measure within 0..1 (mir_eval.onset.f_measure). Nan for an empty reference, 0 for an empty estimate."""
     import mir_eval
 
     if len(reference) == 0:
@@ -39,7 +39,7 @@ def f_measure(reference: np.ndarray, estimate: np.ndarray, window: float = 0.07)
 
 
 def beat_f_measure(reference: np.ndarray, estimate: np.ndarray, window: float = 0.07) -> float:
-    """Beat F-measure in 0..1 (mir_eval.beat.f_measure, nothing trimmed), empty times as in `f_measure`."""
+    """Beat F-measure within 0..1 (mir_eval.beat.f_measure, without trimming); empty times as in `f_measure`."""
     import mir_eval
 
     if len(reference) == 0:
@@ -50,8 +50,8 @@ def beat_f_measure(reference: np.ndarray, estimate: np.ndarray, window: float = 
 
 
 def alignment(targets: np.ndarray, times: np.ndarray, sigma: float = SIGMA) -> float:
-    """Mean over `targets` of exp(-d² / 2σ²), d the distance in seconds to the nearest of `times`: 0..1 (Siyao et al.,
-    2022, with σ = 3 frames of 30 a second). Nan without targets, 0 without times."""
+    """Mean over `targets` of exp(-d² / 2σ²), where d is the distance in seconds to the nearest of `times`; within 0..1 (Siyao et
+    al., 2022, with σ = 3 frames at 30 fps). Nan without targets, 0 without times."""
     if len(targets) == 0:
         return float("nan")
     if len(times) == 0:
@@ -68,10 +68,10 @@ def own_minus_other(
     window: float = 0.07,
     score: Callable[[np.ndarray, np.ndarray], float] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Per clip (own, other): its score against its own reference, and the mean over clips of other songs.
+    """{clip: (own, other)}: the score against the clip's own reference, and the mean score against those of other songs' clips.
 
-    score : (reference times, estimated times) -> 0..1 or nan; default the onset F-measure within `window`. Each pair is
-    compared over the time both clips last. `other` is nan when no other song's clip has a reference there.
+    score : (reference times, estimated times) -> 0..1 or nan; by default the onset F-measure within `window`. Two clips are
+    compared over the length of the shorter one. `other` is nan where no other song's clip has a defined score.
     """
     score = score or (lambda reference, estimate: f_measure(reference, estimate, window))
     result = {}
@@ -90,8 +90,8 @@ def own_minus_other(
 def envelope_correlation(generated: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     """(peak, lag) of the normalised cross-correlation of two onset envelopes (F,) at hop 512.
 
-    peak : -1..1, the largest correlation at lags up to ±0.5 s, envelopes centred. lag : seconds, positive where the
-    generated sound comes later. Both nan where an envelope is flat.
+    peak : largest correlation of the centred envelopes at lags up to ±0.5 s, within -1..1. lag : in seconds, positive where the
+    generated sound is later. Both are nan for a flat envelope.
     """
     from scipy.signal import correlate
 
@@ -107,5 +107,5 @@ def envelope_correlation(generated: np.ndarray, reference: np.ndarray) -> tuple[
 
 
 def tempo_error(generated: float, reference: float) -> float:
-    """Absolute difference in beats per minute; nan where either has no tempo. An octave is an error like any other."""
+    """Absolute difference in beats per minute; nan where a tempo is nan. Octave errors count like any other."""
     return abs(generated - reference)

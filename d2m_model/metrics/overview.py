@@ -1,4 +1,4 @@
-"""Scores of systems as tables a person can read, and what the controls among them show, said from the numbers."""
+"""Scores of systems as readable tables, and notes that say in words what the controls' scores show."""
 
 import math
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ UNDEFINED = {
     "P3": "their recall counts as 0",
     "P4": "left out",
 }
-"""What happens to clips (P3: pieces) whose reference has no onsets."""
+"""Protocol -> how clips (in P3: pieces) whose reference has no onsets are treated."""
 KINDS = {
     "onsets": "onsets of both, F-measure ±70 ms",
     "beats": "onsets and the dance's true beats, F-measure ±70 ms",
@@ -43,16 +43,16 @@ SCORES = {
     "P2 F1": ("P2", "F1"),
     "P3 F1": ("P3", "F1"),
 }
-"""Column of the first table -> where it stands in a system's summary."""
+"""Column of the first table -> (protocol, score) in a system's summary."""
 
 
 def number(value: float | None, digits: int, *, sign: bool = False) -> str:
-    """Fixed decimals, '–' where there is no number."""
+    """A number with fixed decimals; '–' for None and nan."""
     return "–" if value is None or math.isnan(value) else f"{value:{'+' if sign else ''}.{digits}f}"
 
 
 def cell(scores: Mapping, name: str, digits: int, *, sign: bool = False, over: str = "") -> str:
-    """'88.2 [80.1, 93.0]': a score with its 95 % interval over clips, or over songs with over='_song'."""
+    """A score with its 95 % interval, such as '88.2 [80.1, 93.0]'; over clips, or over songs with over='_song'."""
     text = number(scores.get(name), digits, sign=sign)
     low, high = scores.get(f"{name}{over}_low"), scores.get(f"{name}{over}_high")
     return (
@@ -63,17 +63,17 @@ def cell(scores: Mapping, name: str, digits: int, *, sign: bool = False, over: s
 
 
 def p4_kind(p4: Mapping, kind: str) -> Mapping | None:
-    """Scores of one kind at 70 ms (motion has no window)."""
+    """Scores of one kind at ±70 ms (those of motion have no window); None if there are none."""
     return p4.get(f"{kind}_70ms") or p4.get(kind)
 
 
 def reference_kind(systems: Mapping[str, Mapping]) -> str:
-    """'beats' where the corpus knows its true beats, else 'onsets': which P4 difference to read first."""
+    """The most important kind of P4 difference: 'beats' if the corpus has true beats, else 'onsets'."""
     return "beats" if any("beats_70ms" in s.get("P4", {}) for s in systems.values()) else "onsets"
 
 
 def protocol_table(systems: Mapping[str, Mapping], protocol: str, digits: int = 1) -> pd.DataFrame:
-    """One row per system: the scores of P1, P2 or P3 with their intervals over clips."""
+    """A table of P1, P2 or P3: one row per system, scores with their intervals over clips."""
     scored = {n: s[protocol] for n, s in systems.items() if protocol in s}
     rows = [
         {"system": n} | {label: cell(s, key, digits) for key, label in COLUMNS[protocol].items()}
@@ -83,7 +83,7 @@ def protocol_table(systems: Mapping[str, Mapping], protocol: str, digits: int = 
 
 
 def difference_table(systems: Mapping[str, Mapping], kind: str) -> pd.DataFrame:
-    """P4, one kind: own, other and their difference with its intervals over clips and, where songs are known, songs."""
+    """A table of one kind of P4: own, other, and their difference with its intervals over clips and, if known, over songs."""
     rows = []
     for name, summary in systems.items():
         scores = p4_kind(summary.get("P4", {}), kind) or {}
@@ -96,7 +96,7 @@ def difference_table(systems: Mapping[str, Mapping], kind: str) -> pd.DataFrame:
 
 
 def tempo_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
-    """P4, the rest: tempo error, and the peak and lag of the onset envelopes' cross-correlation."""
+    """A table of P4's other scores: tempo error, and the peak and lag of the onset envelopes' cross-correlation."""
     rows = []
     for name, summary in systems.items():
         p4 = summary.get("P4", {})
@@ -110,7 +110,7 @@ def tempo_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
 
 
 def protocol_tables(systems: Mapping[str, Mapping], protocol: str) -> list[tuple[str, str, pd.DataFrame]]:
-    """(name, title, table) of everything that a protocol computes."""
+    """(name, title, table) of each table of a protocol."""
     if protocol != "P4":
         return [(protocol.lower(), TITLES[protocol], protocol_table(systems, protocol))]
     kinds = [k for k in KINDS if any(p4_kind(s.get("P4", {}), k) for s in systems.values())]
@@ -119,8 +119,8 @@ def protocol_tables(systems: Mapping[str, Mapping], protocol: str) -> list[tuple
 
 
 def systems_table(systems: Mapping[str, Mapping], digits: int = 1, *, brief: bool = False) -> pd.DataFrame:
-    """Every system and control, the scores to look at first: P1 pooled, P2 and P3 F1 and genre accuracy in percent, P4
-    differences, FAD, FAD to coded music and KAD. brief: an interval only where it decides, at P4."""
+    """The main scores of every system and control: pooled P1, F1 of P2 and P3, and genre accuracy in percent, P4 differences, FAD,
+    FAD to coded music and KAD. brief: intervals for P4 only."""
     rows = []
     for name, summary in systems.items():
         part = lambda protocol, s=summary: s.get(protocol, {})
@@ -149,7 +149,7 @@ def systems_table(systems: Mapping[str, Mapping], digits: int = 1, *, brief: boo
 
 
 def audio_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Every system and control: loudness, its difference from the own music's, spectral distance and, in a corpus, novelty."""
+    """Loudness of every system and control, its difference from the clips' own music, spectral distance and, for a corpus, novelty."""
     rows = []
     for name, summary in systems.items():
         sound, novelty = summary.get("sound", {}), summary.get("novelty")
@@ -164,8 +164,8 @@ def audio_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
 
 
 def codes_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Systems over codes: level, power at multiples of the codes' rate over the reconstruction's (`code_health.hum_share`),
-    onsets a clip over the ground truth's, novelty and, where codes are kept, the longest run copied from a training clip."""
+    """Systems over codes: level, power at multiples of the code rate relative to the reconstruction (`code_health.hum_share`), onsets
+    relative to the ground truth, novelty and, if codes are stored, the longest run copied from a training clip."""
     rows = []
     for name, summary in systems.items():
         if codes := summary.get("codes"):
@@ -183,7 +183,7 @@ def codes_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
 
 
 def rhythm_table(rhythm: Mapping[str, Mapping]) -> pd.DataFrame:
-    """The stage rhythm itself: F ±70 ms of its beats and down-beats with the true ones, own and other dances'."""
+    """The stage rhythm itself: F-measure (±70 ms) of its beats and down-beats against the true ones, of own and other dances."""
     rows = []
     for name, scores in rhythm.items():
         row = {"rhythm": name, "own": cell(scores, "own", 3), "other": cell(scores, "other", 3)}
@@ -192,7 +192,7 @@ def rhythm_table(rhythm: Mapping[str, Mapping]) -> pd.DataFrame:
 
 
 def headline(summary: Mapping) -> dict[str, float]:
-    """The numbers of `systems_table` and a few more as plain values, rounded as they are shown there; for DVC."""
+    """The scores of `systems_table` and a few more as plain numbers, rounded as in the table; for DVC."""
     p4, fad = summary.get("P4", {}), summary.get("fad", {})
     values = {
         label.replace(" ", "_"): (summary.get(protocol, {}).get(key), 1) for label, (protocol, key) in SCORES.items()
@@ -223,7 +223,7 @@ def headline(summary: Mapping) -> dict[str, float]:
 
 
 def policy_line(summary: Mapping, protocol: str) -> str:
-    """How many clips were scored, and what became of those whose reference has no onsets."""
+    """A note on how many clips have a reference without onsets, and how these are treated."""
     scores = summary[protocol]
     missing = scores["onsets_70ms"]["undefined"] if protocol == "P4" else scores["undefined"]
     unit = "clips" if protocol == "P4" else next((u for u in ("pieces", "segments") if u in scores), "clips")
@@ -233,13 +233,13 @@ def policy_line(summary: Mapping, protocol: str) -> str:
 
 
 BLIND = ("shuffled ground truth", "random training song", "fixed click", "silence", "white noise")
-"""Controls that have not seen the dance."""
+"""Controls that ignore the dance."""
 
 
 def control_note(metrics: Mapping, digits: int = 1) -> str:
-    """What the controls show, in sentences that follow from the numbers and say only what they hold.
+    """A note on what the controls' scores show, in sentences that are derived from the numbers.
 
-    metrics : of `evaluate`: 'systems' and, for a corpus, 'genre' and 'embedding'.
+    metrics : from `evaluate`: 'systems' and, for a corpus, 'genre' and 'embedding'.
     """
     systems = metrics["systems"]
     models = {n: s for n, s in systems.items() if s["kind"] == "model"}
@@ -253,8 +253,8 @@ def control_note(metrics: Mapping, digits: int = 1) -> str:
 
 
 def baseline_note(systems: Mapping[str, Mapping]) -> str:
-    """For each baseline whether it beats silence and white noise in P4, with its whole interval, and what it is here.
-    Empty where there is none."""
+    """A note on each baseline: whether the whole interval of its P4 is above silence and white noise, and what it was trained on.
+    Empty without baselines."""
     baselines = {n: s for n, s in systems.items() if s["kind"] == "baseline"}
     kind = reference_kind(systems)
     scores = lambda name: p4_kind(systems.get(name, {}).get("P4", {}), kind) or {}
@@ -274,7 +274,7 @@ def baseline_note(systems: Mapping[str, Mapping]) -> str:
 
 
 def seed_note(systems: Mapping[str, Mapping]) -> str:
-    """Which training seeds the models come from; empty where it is not known."""
+    """A note on the training seeds of the models; empty if unknown."""
     seeds = {}
     for name, summary in systems.items():
         if summary.get("seed") is not None:
@@ -283,7 +283,7 @@ def seed_note(systems: Mapping[str, Mapping]) -> str:
 
 
 def _embedded(metrics: Mapping, digits: int) -> list[str]:
-    """What genre accuracy and FAD are measured with and read against."""
+    """Sentences on how genre accuracy and FAD are measured and what to compare them with."""
     if "embedding" not in metrics:
         return []
     facts, systems = metrics["genre"], metrics["systems"]
@@ -321,11 +321,12 @@ def _embedded(metrics: Mapping, digits: int) -> list[str]:
 
 
 SATURATING = {"P1": ("hit_micro", "P1", "hit"), "P2": ("F1", "P2's F1", "F1"), "P3": ("F1", "P3's F1", "F1")}
-"""Protocol -> its score that the controls are held against, as a place and as a thing."""
+"""Protocol -> (score that is compared with the controls, its name after 'in', its name after the protocol)."""
 
 
 def _saturation(systems: Mapping, models: Mapping, digits: int) -> str:
-    """P1's hit, or of what was run the F1 of P2 or P3: the best control that has not seen the dance against the models."""
+    """A sentence that compares the best control that ignores the dance with the models, by P1's hit or, without P1, the F1 of P2 or
+    P3."""
     protocol = next((p for p in SATURATING if any(p in s for s in systems.values())), "P1")
     key, place, thing = SATURATING[protocol]
     score = lambda s: s.get(protocol, {}).get(key)
@@ -344,7 +345,7 @@ def _saturation(systems: Mapping, models: Mapping, digits: int) -> str:
 
 
 def _listening(systems: Mapping, models: Mapping) -> str:
-    """P4: the span of the blind controls, and which models are above it with their whole interval."""
+    """A sentence on P4: the range of the controls that ignore the dance, and the models whose whole interval is above it."""
     kind = reference_kind(systems)
     found = {
         n: p for n, s in systems.items() if (p := p4_kind(s.get("P4", {}), kind)) and p.get("difference") is not None
@@ -373,7 +374,7 @@ def _listening(systems: Mapping, models: Mapping) -> str:
 
 
 def _coded(systems: Mapping) -> str:
-    """Where coding alone leads: the VQ reconstructions."""
+    """A sentence on the P4 of the VQ reconstructions, which are limited by the codec only."""
     parts = []
     for name, summary in systems.items():
         p4 = p4_kind(summary.get("P4", {}), reference_kind(systems))

@@ -1,4 +1,4 @@
-"""What an autoencoder makes of a sound, and how well: spectral convergence, SI-SDR and kept onsets."""
+"""Reconstructions of an autoencoder and their quality: spectral convergence, SI-SDR and kept onsets."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 
 @torch.no_grad()
 def codes_of(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """{clip: codes (S // hop,)} of sounds (S,) at `level` (0, 1 or 2)."""
+    """Sounds {clip: (S,)} to {clip: codes (S // hop,)} of `level` (0, 1 or 2)."""
     return {clip: model.encode(torch.from_numpy(audio)[None], level)[0].numpy() for clip, audio in sounds.items()}
 
 
@@ -20,8 +20,8 @@ def codes_of(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) 
 def decoded(
     model: JukeboxVQVAE, level: int, codes: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """{clip: sound (S,)} of codes (S // hop,) of sounds (S,), each as long as it was: what is left of a hop at its end, which
-    has no code, is silent."""
+    """Codes {clip: (S // hop,)} to {clip: audio (S,)}, each as long as the original in `sounds`; an incomplete hop at the end is
+    silent."""
     result = {}
     for clip, audio in sounds.items():
         found = model.decode(torch.from_numpy(codes[clip])[None], level)[0].numpy()
@@ -30,18 +30,18 @@ def decoded(
 
 
 def coded_again(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """{clip: sound (S,)} coded and decoded at `level` (0, 1 or 2). The best that a system of this level could sound."""
+    """Sounds {clip: (S,)}, encoded and decoded at `level` (0, 1 or 2): the best that a system of this level can sound."""
     return decoded(model, level, codes_of(model, level, sounds), sounds)
 
 
 def spectral_convergence(predicted: torch.Tensor, target: torch.Tensor) -> float:
-    """|| |STFT| - |STFT'| || / || |STFT| || over n_fft 1024, hop 256, of sounds (S,): 0 = equal, 1 = as silence."""
+    """|| |STFT| - |STFT'| || / || |STFT| || of sounds (S,), with n_fft 1024 and hop 256. 0 means equal, 1 is as far as silence."""
     wanted, found = (stft_magnitude(wave[None], 1024, 256, 1024) for wave in (target, predicted))
     return float(torch.linalg.vector_norm(found - wanted) / torch.linalg.vector_norm(wanted).clamp(min=1e-9))
 
 
 def si_sdr(predicted: torch.Tensor, target: torch.Tensor) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB of sounds (S,) (Le Roux et al. 2019), within -100..100."""
+    """Scale-invariant signal-to-distortion ratio of sounds (S,) in dB (Le Roux et al. 2019), within -100..100."""
     predicted, target = predicted.double() - predicted.double().mean(), target.double() - target.double().mean()
     image = (predicted @ target) / (target @ target).clamp(min=1e-12) * target
     ratio = image.square().sum() / (predicted - image).square().sum().clamp(min=1e-12)
@@ -49,9 +49,9 @@ def si_sdr(predicted: torch.Tensor, target: torch.Tensor) -> float:
 
 
 def reconstruction_scores(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, float]:
-    """Means over (reconstruction, original) pairs of sounds (S,) at 22 050 Hz, S over 512.
+    """Mean scores over pairs (reconstruction, original) of sounds (S,) at 22 050 Hz, S over 512.
 
-    `onset_f` compares the onsets of both within 70 ms, over the pairs whose original has any (nan if none has).
+    `onset_f` is the F-measure of the onsets (±70 ms), over pairs whose original has onsets; nan if none has.
     """
     convergence = [spectral_convergence(p, t) for p, t in pairs]
     distortion = [si_sdr(p, t) for p, t in pairs]

@@ -1,4 +1,4 @@
-"""All protocols over one system: {clip: sound} against {clip: reference}, in one summary and one row per clip."""
+"""Scores one system with all protocols: {clip: sound} against {clip: reference}, as a summary and one row per clip."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,18 +24,18 @@ PROTOCOLS = ("P1", "P2", "P3", "P4")
 
 @dataclass
 class Reference:
-    """What systems are scored against. What is heard in each sound is found once and kept."""
+    """What systems are scored against. The features of each sound are computed once."""
 
     audio: Mapping[str, np.ndarray]
     """clip -> mono float32 (S,) at 22 050 Hz, the clip's own music."""
     songs: Mapping[str, str] | None = None
-    """clip -> song id; clips of one song are never each other's 'other dance'. None: unknown, each clip its own song."""
+    """clip -> song id. Clips of one song are never compared as 'other dances'. None: unknown, each clip counts as its own song."""
     beats: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """clip -> true beat times in seconds, where a corpus knows them (the demo corpus does)."""
+    """clip -> true beat times in seconds, if the corpus has them (the demo corpus does)."""
     motion_beats: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """clip -> times in seconds of the minima of the primary dancer's speed, where there is a dance."""
+    """clip -> times in seconds of the minima of the primary dancer's speed, for clips with a dance."""
     rhythm: Mapping[str, ReferenceBeats] = field(default_factory=dict)
-    """clip -> the beats that the stage `rhythm` read from its motion: what a model over rhythm was given."""
+    """clip -> the beats that the stage `rhythm` predicted from its motion, which are the condition of the prior."""
 
     def __post_init__(self):
         self.sounds = {c: Sound(a) for c, a in self.audio.items()}
@@ -49,14 +49,12 @@ def score_system(
 ) -> tuple[dict, list[dict]]:  # fmt: skip
     """Score one system.
 
-    sounds : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. Where a sound and its reference
-    differ in length the longer one is cut to the shorter first, but a sound that lacks more than a tenth of its reference
-    is filled up with silence (`inputs.as_long`). segments : P1 and P2 in whole segments of 2 s, each a
-    sound of its own, as the paper's; else in whole clips.
-    Returns (summary, rows): summary[protocol] is a dict of numbers, rows one dict per clip. P1 to P3 are percent, P4's
-    F-measures 0..1. With all protocols there is also summary['sound'], loudness and spectrum. Beside a score stand
-    `<score>_low` and `_high`, its bootstrap 95 % interval over clips, and where songs are known `_song_low` and
-    `_song_high`, over songs.
+    sounds : clip -> mono float32 (S,) at 22 050 Hz; every clip must be in `reference`. If a sound and its reference differ in
+    length, the longer one is cut; but a sound that lacks more than a tenth of its reference is padded with silence
+    (`inputs.as_long`). segments : score P1 and P2 over whole segments of 2 s, like the paper, instead of whole clips.
+    Returns (summary, rows): summary[protocol] is a dict of numbers, rows has one dict per clip. P1 to P3 are in percent, P4's
+    F-measures within 0..1. With all protocols there is also summary['sound']: loudness and spectrum. Each score has its bootstrap
+    95 % interval over clips, `<score>_low` and `_high`, and, where songs are known, over songs, `_song_low` and `_song_high`.
     """
     clips = sorted(sounds)
     pairs = {}
@@ -86,8 +84,8 @@ def score_system(
 def whole_bins(
     protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping, segments: bool = False
 ) -> dict:
-    """P1 or P2 over whole clips, or over the segments of all clips, each with its clip's weight; adds each clip's counts to
-    its row."""
+    """P1 or P2 over whole clips, or over the segments of all clips, each with the weight of its clip. Adds the counts of each clip
+    to its row."""
     owners, counts = [], []
     for clip, (generated, reference) in pairs.items():
         parts = zip(generated.segments, reference.segments, strict=True) if segments else [(generated, reference)]
@@ -106,7 +104,7 @@ def _total(counts: Sequence[BinCounts]) -> BinCounts:
 
 
 def fine_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
-    """P3: the pieces of all clips, each with its clip's weight; the tempo difference is the mean over pieces in BPM."""
+    """P3 over the pieces of all clips, each with the weight of its clip; the tempo difference is the mean over pieces in BPM."""
     owners, counts, tempo = [], [], []
     for clip, (generated, reference) in pairs.items():
         pieces = list(zip(generated.pieces, reference.pieces, strict=True))
@@ -137,7 +135,7 @@ def _add_counts(rows: dict, protocol: str, clips: Sequence[str], counts: Sequenc
 
 
 def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows: dict, weights: Mapping) -> dict:
-    """P4. Each kind of difference has own, other, difference; the rest are means over clips."""
+    """P4: own, other and difference for each kind of reference; the other scores are means over clips."""
     onsets = {c: g.onsets for c, (g, _) in pairs.items()}
     tracked = {c: g.tracked_beats for c, (g, _) in pairs.items() if g.tracked_beats is not None}
     kinds = [(f"onsets_{_ms(w)}", onsets, {c: s.onsets for c, s in reference.sounds.items()}, w, None) for w in WINDOWS]
@@ -150,7 +148,7 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
         wanted = {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
         if (
             reference.beats
-        ):  # of the same clips: what is no one's own may not be another's, or blind music would not be at 0
+        ):  # for the same clips as own and as other reference; else music that ignores the dance would not be at 0
             wanted = {c: reference.beats[c] for c in wanted}
         for w in WINDOWS:
             kinds.append((f"tracked_{_ms(w)}", tracked, wanted, w, lambda r, e, w=w: beat_f_measure(r, e, w)))
@@ -187,8 +185,9 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
 def rhythm_scores(
     reference: Reference, downbeats: Mapping[str, np.ndarray], *, draws: int = 2000, seed: int = 0
 ) -> dict:
-    """The stage `rhythm` itself: {'beats', 'downbeats': own, other and difference of F ±70 ms (mir_eval's for beats, nothing
-    trimmed) with their intervals} against the true beats; {} where either is unknown. downbeats : clip -> true ones."""
+    """Scores of the stage `rhythm` itself: {'beats', 'downbeats': own, other and difference of the beat F-measure (±70 ms, mir_eval,
+    without trimming) against the true ones, with intervals}; {} where predicted or true beats are unknown. downbeats : clip ->
+    true down-beats."""
     clips = sorted(reference.rhythm)
     if not clips or not reference.beats:
         return {}
@@ -204,7 +203,7 @@ def rhythm_scores(
 
 
 def audio_quality(pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights: Mapping) -> dict:
-    """Loudness in LUFS, its absolute difference from the own music's in LU, and the log-mel distance to it in dB."""
+    """Loudness in LUFS, its absolute difference from the clip's own music in LU, and the log-mel distance to that music in dB."""
     measured = []
     for clip, (generated, own) in pairs.items():
         lufs = loudness(generated.audio)
@@ -219,7 +218,7 @@ def audio_quality(pairs: Mapping[str, tuple[Sound, Sound]], rows: dict, weights:
 
 
 def _means(measured: Sequence[Mapping[str, float]], weights: Mapping[str, np.ndarray]) -> dict:
-    """Mean over clips of each measure with its intervals, and as `<measure>_clips` how many clips have it."""
+    """Mean over clips of each measure with its intervals, and the number of clips that have it as `<measure>_clips`."""
     columns = {name: np.array([m[name] for m in measured]) for name in measured[0]}
     scores = with_intervals(lambda w: {k: weighted_mean(w, v) for k, v in columns.items()}, len(measured), weights)
     return scores | {f"{k}_clips": int((~np.isnan(v)).sum()) for k, v in columns.items()} | {"clips": len(measured)}
@@ -230,7 +229,7 @@ def _ms(window: float) -> str:
 
 
 def _difference(values: np.ndarray, weights: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Own, other and their paired difference, values (clips, 2) with nan where undefined; `clips` have both."""
+    """Own, other and their paired difference, from values (clips, 2) with nan where undefined; `clips` counts those with both."""
     own, other = values.T
     summary = lambda w: {
         "own": weighted_mean(w, own),

@@ -1,9 +1,10 @@
-"""What training seeds make of the scores: ranges that were measured (benchmarks/seeds.py), and where a run is outside of them.
+"""The range of scores over training seeds, measured by benchmarks/seeds.py, and the scores of a run outside of it.
 
-The file of a corpus is benchmarks/results/seeds-<corpus>.json: {'corpus', 'torch', 'codec': whether it is each seed's own, 'params':
-{section of params.yaml: its values}, 'runs': [{'machine', 'seed', 'stages': trained again, 'scores': {system: {score: number}}}],
-'systems': {system: {score: {'mean', 'min', 'max', 'runs': how many have it}}}}. Scores are those of `overview.headline`, and
-P4_beats_low, the lower bound of that score's 95 % interval over clips; the stage rhythm has a system of its own, `rhythm`.
+The file of a corpus is benchmarks/results/seeds-<corpus>.json: {'corpus', 'torch', 'codec': whether each seed has its own, 'params':
+{section of params.yaml: its values}, 'runs': [{'machine', 'seed', 'stages': stages that were trained again, 'scores': {system:
+{score: number}}}], 'systems': {system: {score: {'mean', 'min', 'max', 'runs': number of runs with this score}}}}. Scores are those
+of `overview.headline`, and P4_beats_low, the lower bound of P4_beats' 95 % interval over clips. The scores of the stage rhythm
+are under the name `rhythm`.
 """
 
 import json
@@ -31,9 +32,9 @@ SHOWN = (
     "downbeats_F",
     "downbeats",
 )
-"""Scores that are compared, in this order, of those that there are."""
+"""Scores that are compared where available, in this order."""
 UPSTREAM = ("vqvae", "synthesizer", "rhythm", "prior", "d2m_gan", "generate")
-"""Sections of params.yaml that a range depends on."""
+"""Sections of params.yaml that the ranges depend on."""
 
 MEANING = (
     "The range is from the lowest to the highest training measured: a sound run has up to {share} % of its scores a little outside. "
@@ -41,17 +42,17 @@ MEANING = (
 )
 
 RUN = {"machine", "seed", "stages", "scores"}
-"""What is known of each run."""
+"""Keys of each run."""
 
 
 def ranges_file(corpus: str) -> Path:
-    """Under the working folder."""
+    """The file of a corpus's ranges, relative to the working folder."""
     return Path("benchmarks") / "results" / f"seeds-{corpus}.json"
 
 
 def model_scores(metrics: Mapping, stages: Sequence[str]) -> dict[str, dict[str, float]]:
-    """{system: {score: number}} of what a training seed can change in metrics.json of `evaluate`: the models and, where the
-    stages make them, reconstructions and rhythm."""
+    """{system: {score: number}} of those systems in the metrics.json of `evaluate` that depend on a training seed: the models and,
+    if `stages` train them, reconstructions and rhythm."""
     remade = [n for n, s in metrics["systems"].items() if s["kind"] == "model"]
     remade += [
         n for n in metrics["systems"] if n.startswith("VQ reconstruction") and {"vqvae", "synthesizer"} & set(stages)
@@ -70,8 +71,8 @@ def _lower_bound(summary: Mapping) -> dict[str, float]:
 
 
 def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, dict]]:
-    """`model_scores` of each run -> {system: {score: {'mean', 'min', 'max', 'runs'}}} over the runs that have the system; a score
-    must be in all of these."""
+    """`model_scores` of each run -> {system: {score: {'mean', 'min', 'max', 'runs'}}} over the runs with this system. A score that
+    one of these runs lacks is left out."""
     result = {}
     for system in dict.fromkeys(name for run in runs for name in run):
         having = [run[system] for run in runs if system in run]
@@ -89,8 +90,7 @@ def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, d
 
 
 def sections(path: Path) -> dict:
-    """The sections of a params file that scores of models depend on. Seeds are left out, and what changes rounding
-    alone or nothing: threads and workers."""
+    """The sections of a params file that the models' scores depend on, without seeds, threads and workers."""
     values = read_params(path)
     return {
         name: {k: v for k, v in (values[name] or {}).items() if k not in ("seed", "threads", "workers")}
@@ -100,7 +100,7 @@ def sections(path: Path) -> dict:
 
 
 def machines(runs: Sequence[Mapping]) -> list[str]:
-    """'seeds 0, 1, 2 on <machine>' for each machine."""
+    """A text 'seeds 0, 1, 2 on <machine>' for each machine."""
     seeds = {}
     for run in runs:
         seeds.setdefault(run["machine"], []).append(str(run["seed"]))
@@ -108,7 +108,7 @@ def machines(runs: Sequence[Mapping]) -> list[str]:
 
 
 def read_ranges(path: Path) -> dict | None:
-    """The content of a file of ranges; None where there is none. UserError where it is damaged."""
+    """The content of a file of ranges; None if there is no file. UserError for a damaged file."""
     if not path.is_file():
         return None
     try:
@@ -126,7 +126,7 @@ def read_ranges(path: Path) -> dict | None:
 
 
 def compared(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
-    """Lines of text: each model's scores beside the measured range, and plainly which are outside."""
+    """A text with the scores of each model beside the measured range, which says which are outside."""
     if ranges is None:
         return f"No ranges over training seeds have been measured for {layout.corpus}: python -m benchmarks.seeds --corpus {layout.corpus} --seeds 0 1 2 3 4"
     stages = list(dict.fromkeys(stage for run in ranges["runs"] for stage in run["stages"]))

@@ -1,4 +1,4 @@
-"""One sound and what the protocols hear in it, each thing found once and kept."""
+"""One sound and its features for the protocols; each feature is computed once."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,7 @@ TRACKED_SECONDS = 6.0
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """Mono float32 (S,) at 22 050 Hz, S at least 1, finite."""
+    """A sound: mono float32 (S,) at 22 050 Hz, S at least 1, finite."""
 
     audio: np.ndarray
 
@@ -28,31 +28,31 @@ class Sound:
 
     @cached_property
     def envelope(self) -> np.ndarray:
-        """Onset strength (1 + S // 512,), librosa's defaults."""
+        """Onset strength (1 + S // 512,), with librosa's defaults."""
         import librosa
 
         return librosa.onset.onset_strength(y=self.audio, sr=SAMPLE_RATE, hop_length=HOP)
 
     @cached_property
     def onsets(self) -> np.ndarray:
-        """Onset times (n,) in seconds, librosa's detector at its defaults, no backtracking; none in silence."""
+        """Onset times (n,) in seconds, from librosa's detector with its defaults, without backtracking; none in silence."""
         import librosa
 
         return np.asarray(librosa.onset.onset_detect(onset_envelope=self.envelope, sr=SAMPLE_RATE, units="time"), float)
 
     @cached_property
     def bins(self) -> dict[str, np.ndarray]:
-        """{'P1', 'P2': bool (n,)}: the whole seconds with an onset."""
+        """{'P1' and 'P2': bool (n,)}: which seconds have an onset."""
         return {p: onset_bins(self.envelope, len(self.audio), p) for p in ("P1", "P2")}
 
     @cached_property
     def pieces(self) -> list["Sound"]:
-        """What P3 scores: whole consecutive pieces of 5 s, the rest dropped; a shorter sound is one piece."""
+        """Consecutive pieces of 5 s, for P3; the rest is dropped, and a shorter sound is one piece."""
         return self._whole_parts(PIECE_SECONDS)
 
     @cached_property
     def segments(self) -> list["Sound"]:
-        """Whole consecutive segments of 2 s, the unit of the paper's test set, as `pieces`."""
+        """Consecutive segments of 2 s, the unit of the paper's test set; otherwise like `pieces`."""
         return self._whole_parts(SEGMENT_SECONDS)
 
     def _whole_parts(self, seconds: float) -> list["Sound"]:
@@ -61,12 +61,12 @@ class Sound:
 
     @cached_property
     def fine_bins(self) -> np.ndarray:
-        """bool (n,): the fifths of a second with an onset, P3's."""
+        """bool (n,): which fifths of a second have an onset, for P3."""
         return onset_bins(self.envelope, len(self.audio), "P3")
 
     @cached_property
     def tempo(self) -> float:
-        """Beats per minute (librosa.feature.tempo); nan where no onset was found."""
+        """Beats per minute (librosa.feature.tempo); nan without onsets."""
         import librosa
 
         return (
@@ -89,5 +89,5 @@ class Sound:
         )
 
     def cut(self, samples: int) -> "Sound":
-        """Its first `samples`; itself where it is no longer."""
+        """The first `samples` of the sound; the sound itself if it is not longer."""
         return self if len(self.audio) <= samples else Sound(self.audio[:samples])

@@ -1,4 +1,4 @@
-"""Which systems there are and where their music is: the models, baselines and systems of others that params.yaml names."""
+"""The systems that params.yaml names, and where their music is: models, baselines and systems of others."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -18,17 +18,17 @@ from dataset_tools.lib.core.names import check_name
 from dataset_tools.lib.core.params import load_params, names_of, require
 
 RECONSTRUCTED = "VQ reconstruction"
-"""The controls of the levels are called `VQ reconstruction high` and `low`."""
+"""First words of the controls `VQ reconstruction high` and `VQ reconstruction low`."""
 PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
-"""Baselines that play codes -> their level."""
+"""Baselines that generate codes -> level of the codes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Others:
-    """What section `evaluate` of params.yaml says about music that is not made here."""
+    """The field of section `evaluate` of params.yaml for music of other systems."""
 
     others: Mapping = field(default_factory=dict)
-    """{name: folder} of music by other systems, <clip_id>.wav for each clip of the split: rows of their own in every table."""
+    """{name: folder} of other systems, with <clip_id>.wav for each clip of the split. Each gets a row in every table."""
 
     def __post_init__(self):
         fits = isinstance(self.others, Mapping) and all(isinstance(v, str) and v for v in self.others.values())
@@ -44,28 +44,28 @@ class Others:
 
 @dataclass(frozen=True, kw_only=True)
 class SystemAudio:
-    """Where one system's sounds are, <clip_id>.wav each."""
+    """One system and the folder of its music, <clip_id>.wav."""
 
     kind: str
     """'model' or 'baseline'."""
     folder: Path
     section: str = ""
-    """Of params.yaml, whose `split` says for which clips it is made; empty of a system of others."""
+    """Section of params.yaml whose `split` names the clips; empty for a system of others."""
     command: str = ""
-    """That makes it; empty of a system of others."""
+    """Command that makes the music; empty for a system of others."""
     level: str = ""
-    """Of the codes that it plays, 'high' or 'low'; empty of a system without codes."""
+    """Level of its codes, 'high' or 'low'; empty for a system without codes."""
     training: Path | None = None
-    """Where its training left metrics.json; None where there is none."""
+    """Folder with the metrics.json of its training; None for a system that is not trained."""
 
     @property
     def seed(self) -> int | None:
-        """That it was trained with; None where nobody has written it down."""
+        """Seed of its training; None if unknown."""
         path = self.training / "metrics.json" if self.training else None
         return json.loads(path.read_text(encoding="utf-8")).get("seed") if path and path.is_file() else None
 
     def codes(self, clips: Collection[str]) -> dict[str, np.ndarray] | None:
-        """{clip: codes (L,)} where the system keeps them beside its sounds, <clip_id>.codes.npy of every clip; else None."""
+        """{clip: codes (L,)} if the system's folder has <clip_id>.codes.npy for every clip; else None."""
         files = {c: self.folder / f"{c}.codes.npy" for c in clips}
         if not (self.level and all(f.is_file() for f in files.values())):
             return None
@@ -75,7 +75,7 @@ class SystemAudio:
         return {c: codes.astype(np.int64).ravel() for c, codes in found.items()}
 
     def remedy(self, split: str) -> str:
-        """What to do where there is not exactly one .wav for each clip of the split."""
+        """For error messages: what to do where there is not exactly one .wav for each clip of the split."""
         if not self.command:
             return f"{self.folder.name} must hold <clip_id>.wav for each clip of the {split} split and nothing else"
         return f"run `dvc repro` or `{self.command}`, with {self.section}.split: {split} in params.yaml"
@@ -100,8 +100,8 @@ class SystemAudio:
 
 
 def named_systems(layout: Layout) -> dict[str, SystemAudio]:
-    """Every level and variant, every baseline and `evaluate.others` of params.yaml, in this order; other folders are not
-    looked at. UserError where a list is missing or two systems have one name."""
+    """All systems that params.yaml names: every model of every level, the baselines, and `evaluate.others`, in this order. UserError
+    where a list is missing or two systems have one name."""
     found = {}
     for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "models")):
         name, command = (
