@@ -1,1 +1,1 @@
-"""The stage `report`: its page, plots and pictures."""
+"""The stage `report`: a page with scores, plots, pictures and players."""

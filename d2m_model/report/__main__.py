@@ -1,5 +1,5 @@
-"""Everything that came out, on one self-contained page: P4 against FAD in one picture, players with beat time lines (Fig. 5),
-losses (Fig. 6), tables.
+"""All results on one self-contained page: P4 against FAD in one picture, players with beat time lines (Fig. 5), losses (Fig. 6),
+tables.
 
     python -m d2m_model.report --corpus demo
 """

@@ -1,6 +1,6 @@
-"""Where the music follows its dance and where it doesn't: P4 differences per genre, per tempo, and clip by clip.
+"""Where the music follows its dance and where it does not: P4 differences per genre, per tempo, and per clip.
 
-A view is {title, header, rows: [{cells, kind}], note}, what the template shows as a sortable table; kind 'control' or
+A view is {title, header, rows: [{cells, kind}], note}, which the template shows as a sortable table. The kind 'control' or
 'chosen' (a model) marks a row for the style sheet.
 """
 
@@ -17,7 +17,7 @@ KINDS = {"control": "control", "model": "chosen"}
 def differences(per_clip: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Rows of evaluate/per_clip.csv that have a P4 score, with `own`, `other` and `difference` = own − other.
 
-    kind : 'beats' or 'onsets'. Empty where P4 was not run.
+    kind : 'beats' or 'onsets'. Empty if P4 was not run.
     """
     own, other = f"P4_{kind}_own", f"P4_{kind}_other"
     if not {own, other} <= set(per_clip.columns):
@@ -27,7 +27,7 @@ def differences(per_clip: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def tempo_groups(songs: pd.DataFrame) -> dict[str, str]:
-    """{song_id: '100 to 119 BPM'} of songs whose tempo is known. songs: sources/songs.csv."""
+    """{song_id: tempo group, such as '100 to 119 BPM'} of the songs with a known tempo. songs: sources/songs.csv."""
     if "tempo" not in songs:
         return {}
     known = songs[["song_id", "tempo"]].assign(tempo=pd.to_numeric(songs.tempo, errors="coerce")).dropna()
@@ -36,7 +36,7 @@ def tempo_groups(songs: pd.DataFrame) -> dict[str, str]:
 
 
 def by_group(frame: pd.DataFrame, groups: pd.Series, title: str, kinds: dict[str, str]) -> dict:
-    """View: a row per system, a column per group with its clips counted, cells the mean difference."""
+    """A view of mean P4 differences: a row per system, a column per group with its number of clips."""
     frame = frame.assign(group=groups).dropna(subset=["group"])
     names = sorted(frame.group.unique(), key=_natural)
     counts = frame.groupby("group").clip_id.nunique()
@@ -50,8 +50,8 @@ def by_group(frame: pd.DataFrame, groups: pd.Series, title: str, kinds: dict[str
 
 
 def group_plot(frame: pd.DataFrame, groups: pd.Series, names: list[str], title: str) -> dict:
-    """P4 difference of some systems per group, with bootstrap 95 % intervals over clips. frame: as of
-    `differences`; groups: a name for each of its rows, or none."""
+    """A figure of the P4 difference of some systems per group, with bootstrap 95 % intervals over clips. frame: from
+    `differences`; groups: the group of each of its rows, or nan."""
     frame = frame.assign(group=groups).dropna(subset=["group"])
     found = sorted(frame.group.unique(), key=_natural)
 
@@ -73,7 +73,7 @@ def group_plot(frame: pd.DataFrame, groups: pd.Series, names: list[str], title: 
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
-    """Percentile bootstrap 95 % interval of a mean; nan for fewer than two values."""
+    """95 % percentile bootstrap interval of a mean; nan for fewer than two values."""
     if len(values) < 2:
         return float("nan"), float("nan")
     drawn = np.random.default_rng(0).choice(values, (1000, len(values))).mean(axis=1)
@@ -81,7 +81,7 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def extremes(frame: pd.DataFrame, models: list[str], count: int = 3) -> dict:
-    """View: of each model the clips with the largest and the smallest difference, each a link to its card."""
+    """A view of the clips with the largest and the smallest difference for each model, with links to their cards."""
     rows = []
     for model in models:
         own = frame[frame.system == model].sort_values(["difference", "clip_id"], ascending=[False, True])
@@ -101,7 +101,7 @@ def extremes(frame: pd.DataFrame, models: list[str], count: int = 3) -> dict:
 
 
 def shown_clips(frame: pd.DataFrame, models: list[str], clips: list[str], limit: int) -> set[str]:
-    """At most `limit` of the clips, for which the page has room for players: the extremes first, then from the front."""
+    """The clips that get a player, at most `limit`: the extremes first, then the others in their order."""
     wanted = [str(cells["cells"][2].striptags()) for cells in extremes(frame, models)["rows"]]
     return set(list(dict.fromkeys([c for c in wanted if c in clips] + clips))[:limit])
 

@@ -1,4 +1,4 @@
-"""What was cut away: a frame of each clip's compilation, its panels darkened around the rectangle that was kept."""
+"""Shows how clips were cropped: a frame of each clip's compilation, darkened outside of the kept rectangle."""
 
 import base64
 from pathlib import Path
@@ -14,7 +14,7 @@ WIDTH = 200  # px of a picture
 
 
 def crop_picture(video: Path, second: float, crop: tuple[int, int, int, int]) -> str:
-    """Base64 JPEG of the upright frame shown at `second` of a video; crop is (x, y, width, height) px of that frame."""
+    """Base64 JPEG of the upright frame at `second` of a video, darkened outside of crop (x, y, width, height) in px."""
     upright = Upright(probe(video).pixel_aspect)
     _, frame = next(timed_frames(video, second))
     image = upright(frame).to_ndarray(format="bgr24")
@@ -30,8 +30,8 @@ def crop_picture(video: Path, second: float, crop: tuple[int, int, int, int]) ->
 
 
 def crop_cards(clips: pd.DataFrame, spans: pd.DataFrame, folder: Path) -> list[dict]:
-    """{id, picture, text} of every clip that was cut. clips: clips/rows.csv; spans: sources/clips.csv; folder: the
-    downloaded videos. Clips whose video is gone are left out."""
+    """{id, picture, text} for each cropped clip. clips: clips/rows.csv; spans: sources/clips.csv; folder: the downloaded videos.
+    Clips without their video are left out."""
     begin = dict(zip(spans.clip_id, pd.to_numeric(spans.start, errors="coerce").fillna(0.0)))
     cards = []
     for row in clips[clips.status == "ok"].dropna(subset=["crop_x"]).itertuples():

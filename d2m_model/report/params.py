@@ -10,10 +10,10 @@ class Params:
     """Section `report` of params.yaml."""
 
     max_clips: int = 24
-    """Scored clips with a player, the best and worst first; the page embeds their pictures and sounds. The others have
-    their beat time lines."""
+    """Scored clips that get a player, the best and worst first; the page embeds their videos and sounds. Other clips have beat time
+    lines only."""
     max_megabytes: float = 50.0
-    """The page is refused when it grows past this: lower max_clips."""
+    """Largest size of the page; a larger one is refused, and max_clips must be lowered."""
 
     def __post_init__(self):
         require(self.max_clips >= 1, f"max_clips must be at least 1, found {self.max_clips}")

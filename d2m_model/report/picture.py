@@ -1,7 +1,7 @@
-"""The report's first picture: every system and control by how well it follows its dance and how near it is to music.
+"""The report's first picture: the P4 difference of every system and control against its distance from music.
 
-A point is {name, kind, number, y, x: (value, low, high)}: y the P4 difference, x the FAD or, where there are too few patches for
-it, the KAD; low and high are None where there is no interval. Points are best first.
+A point is {name, kind, number, y, x}, with y and x as (value, low, high). y is the P4 difference; x is the FAD or, with too few
+patches for it, the KAD. low and high are None without an interval. Points are sorted, best first.
 """
 
 import math
@@ -13,21 +13,21 @@ import markupsafe
 from d2m_model.metrics.overview import cell, p4_kind, reference_kind
 
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 26, 42
-"""Room around the axes, in units of the picture."""
+"""Margins around the axes, in units of the picture."""
 REACH = (12, 18, 28, 40, 56, 76, 100, 130)
-"""How far from its point a label may stand, tried in turn."""
+"""Candidate distances of a label from its point."""
 KINDS = ("model", "baseline", "control")
-"""In the order in which they are labelled."""
+"""Kinds of systems, in the order in which their labels are placed."""
 
 
 def distance_of(systems: Mapping[str, Mapping]) -> str:
-    """'fad' where any system has one, else 'kad': what the picture's x axis is."""
+    """The score of the picture's x axis: 'fad' if any system has one, else 'kad'."""
     return "fad" if any(s.get("fad", {}).get("fad") is not None for s in systems.values()) else "kad"
 
 
 def points_of(systems: Mapping[str, Mapping]) -> list[dict]:
-    """The points of all systems that have both scores, best first: by the mean of a system's ranks in either, which no unit
-    matters to; of equals the one that follows its dance more."""
+    """The points of all systems with both scores, best first: by the mean of their ranks in both scores, which does not depend on
+    units, and then by P4."""
     kind, distance = reference_kind(systems), distance_of(systems)
     found = []
     for name, summary in systems.items():
@@ -54,7 +54,7 @@ class Box:
     bottom: float
 
     def overlap(self, other: "Box") -> float:
-        """Area in common."""
+        """Area of the intersection."""
         wide, high = (
             min(self.right, other.right) - max(self.left, other.left),
             min(self.bottom, other.bottom) - max(self.top, other.top),
@@ -65,8 +65,8 @@ class Box:
 def draw(
     points: Sequence[dict], distance: str, *, width: int, height: int, size: int = 13, numbered: bool = False
 ) -> markupsafe.Markup:
-    """The picture as inline SVG of `width` by `height` units with text of `size`: intervals as crosses, names beside their
-    points, or with numbered=True the numbers of a list that stands under the picture."""
+    """The picture as inline SVG of `width` by `height` units, with text of `size` and intervals as crosses. Points are labelled with
+    their names or, with numbered=True, with their numbers in the list below the picture."""
     x, x_ticks = _axis([v for p in points for v in p["x"]], LEFT, width - RIGHT, logarithmic=distance == "fad")
     y, y_ticks = _axis([0.0, *(v for p in points for v in p["y"])], height - BOTTOM, TOP)
     frame = Box(LEFT, TOP, width - RIGHT, height - BOTTOM)
@@ -123,7 +123,8 @@ def draw(
 
 
 def _axis(values: Sequence[float | None], start: float, end: float, *, logarithmic: bool = False):
-    """(value -> place from start to end, its tick values): a margin at both ends, what lies outside stays at the border."""
+    """(function from values to coordinates between start and end, tick values), with a margin at both ends; values outside are
+    clipped."""
     known = [v for v in values if v is not None and math.isfinite(v)]
     if logarithmic:
         known = [v for v in known if v > 0] or [1.0]
@@ -148,8 +149,8 @@ def _labels(
     frame: Box,
     size: int,
 ) -> dict:
-    """{index: (box of its text, distance from its point)}: of the places around a point the nearest that covers no label, no
-    point and little of the bars; labels are set one after the other, models first."""
+    """{index: (box of its text, distance from its point)}. Labels are placed one by one, models first, each at the nearest place that
+    covers no label, no point and little of the intervals."""
     marks = [Box(px - 7, py - 7, px + 7, py + 7) for px, py in places]
     taken: list[Box] = []
     result = {}

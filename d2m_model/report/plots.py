@@ -1,4 +1,4 @@
-"""Plots of the report, as inline SVG or data URLs; equal inputs give equal bytes."""
+"""The report's plots, as inline SVG or data URLs; equal inputs give equal bytes."""
 
 import base64
 import functools
@@ -11,23 +11,23 @@ import numpy as np
 import pandas as pd
 
 AXIS, ROW, TALL = 18, 26, 9999
-"""Of a time line, in its units: height of the axis and of a row (report.js knows both), and a line through all rows."""
+"""Heights in a time line, in its units: the axis and a row (report.js reads both), and a line through any number of rows."""
 LONG = 12
-"""Characters of a name in one line."""
+"""Longest name, in characters, that stays on one line."""
 COLOURS = {
     "own music": "var(--truth)",
     "high": "var(--accent)",
     "low": "var(--accent)",
-}  # models as in the opening picture
+}  # models as in the first picture
 
 
 def beat_timeline(
     rows: dict[str, np.ndarray], beats: np.ndarray | None, seconds: float, shown: set[str]
 ) -> markupsafe.Markup:
-    """One row of onset ticks per sound under a shared time axis (the paper's Fig. 5).
+    """A time line with one row of onset ticks per sound (the paper's Fig. 5).
 
-    rows : name -> onset times in seconds. beats : true beat times drawn as lines through all rows, or None. shown : the
-    rows that are seen at first; the page can show any.
+    rows : name -> onset times in seconds. beats : true beat times, drawn as lines through all rows, or None. shown : rows that are
+    visible at first; on the page every row can be shown or hidden.
     """
     labels = {name: _label(name) for name in rows}
     width, left = 480, max(84, *(8 * len(text) + 4 for lines in labels.values() for text in lines))
@@ -60,19 +60,19 @@ def beat_timeline(
 
 
 def _label(name: str) -> list[str]:
-    """A name in one line, or in two where it is long and has a joint to break at."""
+    """The lines of a name: one, or two for a long name with a space, '_' or '-'."""
     head, joint, tail = re.match(r"(.*)([_ -])(.*)|", name).groups(default="") if len(name) > LONG else ("", "", "")
     return [head + joint, tail] if joint else [name]
 
 
 def above(axes, columns: int = 3) -> None:
-    """The legend over the plot, where it hides nothing."""
+    """Put the legend above the plot, where it hides nothing."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize=9, borderaxespad=0.2)
 
 
 def figure(title: str, *draws, size=(5.0, 3.2), columns: int = 1) -> dict:
-    """{title, image}: what each of `draws` paints on axes of its own, as an SVG data URL without time stamps. Inches of
-    `size` are such that its text can be read at a phone's width."""
+    """{title, image}: a figure as an SVG data URL without time stamps; each function of `draws` draws on its own axes. size: in
+    inches; by default the text is readable at a phone's width."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -94,9 +94,8 @@ def figure(title: str, *draws, size=(5.0, 3.2), columns: int = 1) -> dict:
 
 
 def loss_curves(path: Path, title: str) -> list[dict]:
-    """Figures of a curves.csv, one per level where it holds several: every loss term over training steps, each on axes of
-    its own because their sizes differ (the paper's Fig. 6); and, where the file has it, the P4 difference measured while
-    training."""
+    """Figures of a curves.csv, one per level if it has several: every loss term over the training steps (the paper's Fig. 6), each
+    on its own axes because their sizes differ; and the P4 difference during training, if the file has it."""
     curves = pd.read_csv(path)
     levels = sorted({name.rpartition("_level_")[2] for name in curves if "_level_" in name})
     figures = []
@@ -114,7 +113,7 @@ def loss_curves(path: Path, title: str) -> list[dict]:
 
 
 def _of_level(curves: pd.DataFrame, level: str) -> pd.DataFrame:
-    """The columns <name>_level_<level> as <name>, beside `step`."""
+    """`step` and the columns <name>_level_<level>, renamed to <name>."""
     names = {name: name.removesuffix(f"_level_{level}") for name in curves if name.endswith(f"_level_{level}")}
     return curves[["step", *names]].rename(columns=names)
 
@@ -138,7 +137,8 @@ def _draw_measured(part: pd.DataFrame, names: list[str], axes) -> None:
 
 
 def corpus_plots(clips: pd.DataFrame) -> list[dict]:
-    """Clip lengths by split, clips per genre and split, clips per compilation. clips: clips/rows.csv joined with split."""
+    """Figures of the corpus: clip lengths by split, clips per genre, clips per compilation. clips: clips/rows.csv joined with the
+    split."""
     good = clips[clips.status == "ok"]
     seconds = good.frames / 30
     splits = sorted(good.split.unique())

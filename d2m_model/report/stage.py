@@ -1,4 +1,4 @@
-"""The stage `report`: everything that came out, on one page."""
+"""The stage `report`: all results on one page."""
 
 import base64
 import io
@@ -28,11 +28,11 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 OWN = "own music"
 MOST_MODELS = 4
-"""In the pictures of genres and tempi, the full ones first; the tables have them all."""
+"""Most models in the figures of genres and tempi; the tables have all."""
 
 
 def mp3(audio: np.ndarray) -> str:
-    """Mono sound (S,) in -1..1 at 22 050 Hz as base64 MP3, which every browser plays."""
+    """Mono audio (S,) within -1..1 at 22 050 Hz as base64 MP3, which all browsers play."""
     import soundfile
 
     buffer = io.BytesIO()
@@ -41,13 +41,13 @@ def mp3(audio: np.ndarray) -> str:
 
 
 def folders_of(layout: Layout, systems: dict) -> dict[str, Path]:
-    """{system: folder of its sounds} of the models and baselines among the scored systems, in their order."""
+    """{system: folder of its music} for the models and baselines among the scored systems, in their order."""
     named = named_systems(layout)
     return {name: named[name].folder for name in systems if name in named and named[name].folder.is_dir()}
 
 
 def curve_files(layout: Layout) -> dict[str, Path]:
-    """{title: curves.csv} of every training that params.yaml names; what an earlier list of variants left is not shown."""
+    """{title: curves.csv} for each training that params.yaml names; those of former variants are left out."""
     levels, variants, baselines = (names_of(layout.params, key) for key in ("levels", "variants", "systems"))
     wanted = ["vqvae", *(f"synthesizer/{level}" for level in levels)]
     wanted += ["rhythm", *(f"prior/{level}" for level in levels)]
@@ -61,9 +61,12 @@ def clip_card(
     clip, truth: np.ndarray, models: dict[str, np.ndarray], baselines: dict[str, np.ndarray], beats, scores: pd.DataFrame,
     media: dict | None, order: Sequence[str] = (),
 ) -> dict:  # fmt: skip
-    """What the template shows of one scored clip. truth, models and baselines are mono (S,) at 22 050 Hz; beats seconds or
-    None; scores the rows of `breakdown.differences`; media {video, controls} where the card gets a player: the clip's file
-    and {name: sound}; order the systems, best first: so they stand in the player, before the own music and the controls."""
+    """The template's data for one scored clip.
+
+    truth, models, baselines: audio, mono (S,) at 22 050 Hz. beats: in seconds, or None. scores: from `breakdown.differences`.
+    media: {video: the clip's file, controls: {name: audio}} for a card with a player, else None. order: systems, best first; the
+    player has them in this order, then the clip's own music and the controls.
+    """
     seconds, sounds = len(truth) / SAMPLE_RATE, models | baselines
     rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
     own = scores[scores.clip_id == clip.clip_id].set_index("system")
@@ -89,8 +92,8 @@ def clip_card(
 
 
 def control_audio(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str, dict[str, np.ndarray]]:
-    """{control: {clip: sound}} of what is worth hearing beside the models: the level's bound, another song, and what knows
-    the dance's beats."""
+    """{control: {clip: audio}} of the controls to compare the models with by ear: reconstructions, another song, and the controls
+    that know the dance's beats."""
     names = [n for n in study.systems_of(layout)["coherence"] if n == study.MISMATCHED or n.startswith(RECONSTRUCTED)]
     if len({c.song for c in test.clips}) == 1:
         names.remove(study.MISMATCHED)
@@ -103,7 +106,7 @@ def control_audio(layout: Layout, test: ShardSet, clips: list[str]) -> dict[str,
 
 
 def opening(systems: dict) -> dict | None:
-    """The page's first picture, wide and narrow, with its numbers; None where no system has both scores."""
+    """The page's first picture, in a wide and a narrow version, with its points; None if no system has both scores."""
     points, distance = picture.points_of(systems), picture.distance_of(systems)
     if not points:
         return None
@@ -113,7 +116,7 @@ def opening(systems: dict) -> dict | None:
 
 
 def table_views(folder: Path, kinds: dict[str, str]) -> list[dict]:
-    """Tables as the `tables` stage wrote them; rows of controls and models marked for the style sheet. kinds: of systems."""
+    """Views of the tables of the stage `tables`; rows of controls and models are marked for the style sheet. kinds: system -> kind."""
     cells = pd.read_csv(folder / "cells.csv", dtype=str)
     views = []
     extra = [name for name in ("codes", "rhythm") if (folder / f"{name}.md").is_file()]
@@ -179,7 +182,7 @@ def build_page(layout: Layout, params: Params) -> str:
             heard = {name: of[clip.clip_id] for name, of in controls.items() if clip.clip_id in of}
             media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": heard}
         cards.append(clip_card(clip, truth, *made, beats.get(clip.clip_id), frame, media, order))
-    if names:  # the clips that the best model plays best come first
+    if names:  # the best model's best clips first
         found = frame[frame.system == names[0]].set_index("clip_id").difference
         cards.sort(key=lambda card: (-found.get(card["id"], -np.inf), card["id"]))
     curves = [figure for title, path in curve_files(layout).items() for figure in plots.loss_curves(path, title)]
@@ -218,7 +221,7 @@ def build_page(layout: Layout, params: Params) -> str:
 
 
 def summary(layout: Layout, systems: dict) -> str:
-    """What a person wants to know at the end of a run: where the report is, the scores, what to do next."""
+    """The text printed at the end of a run: where the report is, the main scores, and what to do next."""
     points, distance = picture.points_of(systems), picture.distance_of(systems).upper()
     lines = [f"Report: {layout.stage('report') / 'index.html'}", ""]
     lines += [f"{'system, best first':26s}{'P4 own − other dances (±70 ms)':34s}{distance}"]
