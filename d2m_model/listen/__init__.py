@@ -1,1 +1,1 @@
-"""The command `listen`: who hears what, the files they hear, the votes, the pages, the results."""
+"""The command `listen`: a listening study, from its design and media files to the web pages, votes and results."""

@@ -1,8 +1,8 @@
 """A listening study in the browser, P.808-style: does the music fit the dance, and how good does it sound?
 
-Serve the study, on this machine until --host says otherwise; votes are in runs/<corpus>/listen/study.db:
+Serve the study (by default on this machine only); votes are stored in runs/<corpus>/listen/study.db:
     python -m d2m_model.listen --corpus demo [--port 8321] [--host 127.0.0.1]
-Mean opinion scores with their intervals, and the raw votes:
+Write mean opinion scores with their intervals, and the raw votes:
     python -m d2m_model.listen --results --corpus demo
 """
 
@@ -18,7 +18,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(app, host: str, port: int) -> None:
-    """Serve until interrupted. Raises UserError where the address can't be had."""
+    """Serve until interrupted. Raises UserError where the address is not available."""
     import waitress
 
     try:

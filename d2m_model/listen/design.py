@@ -1,7 +1,7 @@
-"""Who hears what: balanced hands of stimuli, one per rater, and the order of a rater's session; all from a seed.
+"""Design of the study: a balanced assignment of stimuli to raters, and the order of each session, all from a seed.
 
-Conventions: raters are numbered 0, 1, … as they join; a stimulus is (system, clip); scores are 1 to 5 (P.800's absolute
-category rating), answers to checks and to the headphone test are the number that must be given.
+Conventions: raters are numbered 0, 1, … as they join; an item is a pair (system, clip); scores are 1 to 5 (P.800's absolute
+category rating); checks and the headphone test have a right answer, also a number.
 """
 
 import hashlib
@@ -15,31 +15,31 @@ TASKS = ("coherence", "quality")
 KINDS = ("headphones", "practice", "check", "item")
 SCALE = {5: "Excellent", 4: "Good", 3: "Fair", 2: "Poor", 1: "Bad"}
 ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-"""Orders of the headphone test's three tones, one file each: 0 plain, 1 antiphase, 2 quiet (the right answer)."""
+"""Orders of the headphone test's three tones, one file each: 0 plain, 1 antiphase, 2 quiet. The quiet tone is the right answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stimulus:
-    """One file that a rater may be given."""
+    """One media file of the study."""
 
     task: str
-    """'coherence' (seen and heard), 'quality' (heard) or 'headphones'."""
+    """'coherence' (video with sound), 'quality' (sound only) or 'headphones'."""
     kind: str
-    """One of KINDS: only items count in the results."""
+    """One of KINDS; only items count in the results."""
     system: str = ""
-    """As in evaluate/metrics.json; empty unless kind is item or practice."""
+    """Name as in evaluate/metrics.json; empty unless kind is item or practice."""
     clip: str = ""
     answer: int | None = None
-    """What must be answered, for headphones and checks."""
+    """The right answer, for headphones and checks."""
 
     @property
     def name(self) -> str:
-        """Unique text within a study; never shown to raters."""
+        """A name that is unique in the study; raters never see it."""
         return "|".join((self.task, self.kind, self.system, self.clip, str(self.answer)))
 
 
 def stimuli_of(task: str, systems: list[str], clips: list[str]) -> list[Stimulus]:
-    """All stimuli of one task: items, five checks, and practice from the first clip of the first and last system."""
+    """All stimuli of one task: items, five checks, and practice with the first clip of the first and of the last system."""
     items = [Stimulus(task=task, kind="item", system=s, clip=c) for s in systems for c in clips]
     checks = [Stimulus(task=task, kind="check", clip=clips[n % len(clips)], answer=n) for n in SCALE]
     ends = dict.fromkeys((systems[0], systems[-1]))
@@ -47,7 +47,7 @@ def stimuli_of(task: str, systems: list[str], clips: list[str]) -> list[Stimulus
 
 
 def headphone_stimuli() -> list[Stimulus]:
-    """The six orders of the three tones; the answer is where the quiet one is, 1 to 3."""
+    """The headphone test: six orders of the three tones; the answer is the position of the quiet one, 1 to 3."""
     return [
         Stimulus(task="headphones", kind="headphones", clip="".join(map(str, order)), answer=order.index(2) + 1)
         for order in ORDERS
@@ -55,12 +55,12 @@ def headphone_stimuli() -> list[Stimulus]:
 
 
 def rater_assignments(systems: list[str], clips: list[str], items: int, seed: int) -> Iterator[list[tuple[str, str]]]:
-    """For rater 0, 1, … the `items` (system, clip) they judge, all different, without end.
+    """Yields for rater 0, 1, … a list of `items` different pairs (system, clip), without end.
 
-    Dealt from a deck that holds every pair once, shuffled anew each time round, in blocks in which each clip comes once
-    and the systems in turn (a Latin square). So after any number of raters the pairs' counts differ by 2 at most
-    (a pair that a rater holds already waits for the next one), and each rater hears the systems about equally often.
-    Raises ValueError for more items than there are pairs.
+    Pairs are dealt from a shuffled deck that has every pair once. It consists of blocks with each clip once and the systems in turn
+    (a Latin square), and is shuffled again when it is empty. A pair that a rater already has is kept for the next rater. So after
+    any number of raters the counts of the pairs differ by at most 2, and each rater gets the systems about equally often.
+    Raises ValueError for more items than pairs.
     """
     if not 1 <= items <= len(systems) * len(clips):
         raise ValueError(f"items must be 1 to {len(systems) * len(clips)} (systems x clips), found {items}")
@@ -89,10 +89,10 @@ def _shuffled_deck(systems: list[str], clips: list[str], rng: np.random.Generato
 def session(
     stimuli: list[Stimulus], rater: int, *, items: int, checks: int, practice: int, seed: int
 ) -> list[Stimulus]:  # fmt: skip
-    """What rater number `rater` is given, in order: the headphone test, then the two tasks one after the other.
+    """The stimuli of rater number `rater` in order: the headphone test, then the two tasks.
 
-    Which task is first alternates between raters. Within a task: practice, then items in random order, no two of one
-    clip in a row where that can be, with the checks spread among them, never first.
+    The first task alternates between raters. A task has practice, then items in random order with checks spread among them, never
+    first. If possible, two items in a row have different clips.
     """
     plan = [s for s in stimuli if s.kind == "headphones"]
     plan = [plan[i] for i in _rng(seed, rater, "headphones").permutation(len(plan))]
@@ -115,7 +115,7 @@ def session(
 
 
 def _spread(items: list[Stimulus], rng: np.random.Generator) -> list[Stimulus]:
-    """A random order, the one of 50 draws with the fewest neighbours of one clip."""
+    """A random order: of 50 draws the one with the fewest neighbours of the same clip."""
     draws = [[items[i] for i in rng.permutation(len(items))] for _ in range(50)]
     return min(draws, key=lambda order: sum(a.clip == b.clip for a, b in pairwise(order)))
 

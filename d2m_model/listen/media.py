@@ -1,7 +1,7 @@
-"""The files raters are given: nothing in a name, a tag, a length or a size tells which system made the sound.
+"""Writes the study's media files. No name, tag, length or size reveals which system made the sound.
 
-Coherence is MP4 (the clip's picture, AAC sound), quality and headphones are 16-bit WAV. Files of one clip have one
-length and one size: MP4s are filled up with a `free` box, which players skip. Names are keyed hashes.
+Files for coherence are MP4 (the clip's picture with AAC sound); those for quality and headphones are 16-bit WAV. All files of a
+clip have the same length and size: MP4s are padded with a `free` box, which players skip. Names are keyed hashes.
 """
 
 import hmac
@@ -22,7 +22,7 @@ from dataset_tools.lib.video.video_io import nearest_frames, rgb_frames, timed_f
 
 
 def file_name(secret: str, stimulus: Stimulus) -> str:
-    """Name that can't be guessed or read: 24 hex digits of an HMAC, and a suffix that depends on the task alone."""
+    """A file name that reveals nothing: 24 hex digits of an HMAC, and a suffix that depends on the task only."""
     digest = hmac.new(secret.encode(), stimulus.name.encode(), "sha256").hexdigest()[:24]
     return digest + (".mp4" if stimulus.task == "coherence" else ".wav")
 
@@ -31,9 +31,10 @@ def write_media(
     folder: Path, secret: str, stimuli: list[Stimulus], music: Callable[[str, str], np.ndarray],
     video: Path | None = None, frames: int = 0,
 ) -> None:  # fmt: skip
-    """Write the files of the stimuli of one clip, or of the headphone test, all or (where all are there) none.
+    """Write the files of the stimuli of one clip, or of the headphone test. If all exist, nothing is written, else all are.
 
-    music: (system, clip) -> sound (S,), cut and at its loudness; video, frames: the clip's MP4 and how much is shown.
+    music: (system, clip) -> audio (S,), cut and at the study's loudness. video, frames: the clip's MP4 and number of its frames to
+    show.
     """
     wanted = {s: folder / file_name(secret, s) for s in stimuli}
     if all(path.exists() for path in wanted.values()):
@@ -75,13 +76,13 @@ def fill_up(path: Path, size: int) -> None:
 
 
 def seconds_of(path: Path) -> float:
-    """How long a file of the study plays."""
+    """Length of a media file in seconds."""
     with av.open(str(path)) as media:
         return media.duration / av.time_base
 
 
 def excerpt_frames(frames: int, seconds: float) -> int:
-    """Frames of a clip that are shown: its beginning, at most `seconds`."""
+    """Number of frames to show of a clip: its beginning, at most `seconds`."""
     return min(frames, int(seconds * FPS))
 
 
@@ -93,7 +94,7 @@ def _write_stereo(path: Path, audio: np.ndarray) -> None:
 
 
 def _caption(image: np.ndarray, answer: int) -> np.ndarray:
-    """The frame (H, W, 3) uint8 with the answer to give written over its middle."""
+    """The frame (H, W, 3) uint8 with the required answer written across its middle."""
     height, width = image.shape[:2]
     image = np.ascontiguousarray(image)
     image[height * 3 // 8 : height * 5 // 8] = 255

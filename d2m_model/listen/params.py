@@ -10,37 +10,37 @@ HEADPHONE_TRIALS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """Section `listen` of params.yaml. The defaults are the paper's panel: 26 raters of 15 items in each task."""
+    """Section `listen` of params.yaml. The defaults are the paper's panel: 26 raters with 15 items in each task."""
 
     raters: int = 26
-    """Places; more may be given later."""
+    """Number of places; it may be raised later."""
     items: int = 15
-    """Judgements of one rater in each of the two tasks, beside practice and checks."""
+    """Items per rater in each of the two tasks, besides practice and checks."""
     split: str = "test"
-    """Whose clips are judged."""
+    """Split whose clips are rated."""
     clips: int = 20
-    """Clips of the split in the study, drawn from the seed."""
+    """Number of clips in the study, drawn from the seed."""
     systems: tuple[str, ...] = ()
-    """Systems of Table 1 to judge, models, baselines, those of others and controls, by their names there; empty: all that
-    params.yaml names. Ground truth, VQ reconstructions and shuffled ground truth are always among them."""
+    """Systems to rate (models, baselines, those of others and controls), named as in Table 1; empty: all that params.yaml names.
+    Ground truth, VQ reconstructions and shuffled ground truth are always included."""
     seconds: float = 10.0
-    """Longest excerpt; a clip is heard from its beginning."""
+    """Longest excerpt; each starts at the clip's beginning."""
     loudness: float = -23.0
-    """LUFS that every sound is brought to; lower for all where one would clip."""
+    """Loudness of all sounds in LUFS; lower for all if one of them would clip."""
     practice: int = 2
-    """Items at the start of each task that do not count, 0 to 2: the ends of the scale."""
+    """Practice items at the start of each task, 0 to 2, from both ends of the scale; they do not count."""
     checks: int = 2
     """Attention checks in each task, 0 to 5."""
     checks_right: float = 1.0
     """Share of a rater's attention checks that must be right for the votes to count."""
     headphones_right: int = 5
-    """Of the six trials of the headphone test, for the votes to count; 0 leaves the test out."""
+    """Number of the six headphone trials that must be right for the votes to count; 0 leaves the test out."""
     consent: str = ""
     """Text file of the first page, relative to the root; empty: d2m_model/listen/consent.txt."""
     draws: int = 2000
     """Bootstrap resamples of raters and clips."""
     seed: int = 0
-    """Of the clips, of who hears what, and of the bootstrap."""
+    """Seed of the choice of clips, of the assignment to raters, and of the bootstrap."""
 
     def __post_init__(self):
         for name in ("raters", "items", "clips"):

@@ -1,4 +1,4 @@
-"""From votes to mean opinion scores: who is screened out, and intervals that hold for other raters and other clips."""
+"""From votes to mean opinion scores: screening of raters, and intervals over raters and clips."""
 
 import json
 from collections.abc import Iterable
@@ -16,19 +16,19 @@ from dataset_tools.lib.core.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria:
-    """What a rater must have done for their votes to count."""
+    """Conditions for a rater's votes to count."""
 
     checks_right: float = 1.0
-    """Share of the attention checks they were given so far, 0 to 1."""
+    """Smallest share of right answers to the attention checks so far, 0 to 1."""
     headphones_right: int = 5
-    """Of the six trials of the headphone test."""
+    """Smallest number of right answers in the six headphone trials."""
 
 
 def screen(votes: pd.DataFrame, dealt: dict[int, int], criteria: Criteria) -> pd.DataFrame:
     """One row per rater: rater, answered, of, headphones_right, checks, checks_right, kept, reason.
 
-    votes : columns rater, kind, score, answer. dealt : {rater: steps of the whole session}. Who has stopped early is kept
-    if all they did so far was right; who has not finished the headphone test is not.
+    votes : columns rater, kind, score, answer. dealt : {rater: steps of the whole session}. A rater who stopped early is kept if
+    the checks so far were right, but not without a finished headphone test.
     """
     rows = []
     for rater, total in dealt.items():
@@ -59,13 +59,12 @@ def screen(votes: pd.DataFrame, dealt: dict[int, int], criteria: Criteria) -> pd
 def crossed_bootstrap(
     rater: Iterable, clip: Iterable, score: Iterable, *, draws: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float, float]:
-    """(mean, low, high) of votes, with a percentile interval from resampling raters and clips, both with replacement.
+    """(mean, low, high) of votes, with a percentile interval from resampling both raters and clips with replacement.
 
-    rater, clip, score : (N,) one entry per vote; not every rater need have heard every clip. A vote weighs as often as
-    its rater was drawn times as often as its clip was, so both chances are in the interval: another panel, and other
-    dances. Resampling votes alone would take those of one rater for independent and give intervals too narrow. One rater
-    or one clip tells nothing of its kind: the bounds are nan. Source: Owen, "The pigeonhole bootstrap", Annals of
-    Applied Statistics 2007; it errs to the wide side.
+    rater, clip, score : (N,), one entry per vote; raters need not have heard all clips. The weight of a vote is the number of draws
+    of its rater times that of its clip, so the interval covers both another panel and other dances. Resampling votes would treat
+    those of one rater as independent and give too narrow intervals. With a single rater or clip the bounds are nan. Source:
+    Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007; its intervals tend to be too wide.
     """
     score = np.asarray(score, float)
     if len(score) == 0:
@@ -89,9 +88,9 @@ def crossed_bootstrap(
 
 
 def mean_opinions(items: pd.DataFrame, *, draws: int, seed: int) -> dict:
-    """{task: {system: {mos, low, high, votes, raters, clips}}} of votes with columns task, system, rater, clip, score.
+    """{task: {system: {mos, low, high, votes, raters, clips}}} from votes with columns task, system, rater, clip, score.
 
-    Bounds are None where one rater or one clip is all there is.
+    Bounds are None for a single rater or clip.
     """
     result = {}
     for task in TASKS:
@@ -106,9 +105,9 @@ def mean_opinions(items: pd.DataFrame, *, draws: int, seed: int) -> dict:
 
 
 def write_results(store: Store, folder: Path, criteria: Criteria, *, draws: int, seed: int) -> list[str]:
-    """Write mos.json, votes.csv and raters.csv into `folder`; returns what to tell the user, line by line.
+    """Write mos.json, votes.csv and raters.csv into `folder`; returns the lines to print.
 
-    Raises UserError where nobody has judged anything yet.
+    Raises UserError if there are no votes on items yet.
     """
     votes = pd.DataFrame(store.votes())
     if votes.empty or not (votes.kind == "item").any():

@@ -1,4 +1,4 @@
-"""The sounds of a study: what each system plays to each dance, brought to one loudness, and the tones of the checks.
+"""The sounds of a study: the music of each system for each dance, at one loudness, and the tones of the checks.
 
 All are float32 at 22 050 Hz: music mono (S,), the headphone test stereo (S, 2).
 """
@@ -18,16 +18,15 @@ from dataset_tools.lib.core.work_cache import file_sha256, item_key
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 TRUTH, MISMATCHED, TRAINING_SONG = CONTROLS[:3]
-HEADROOM = 0.9  # highest sample before AAC, whose decoded peaks may be a little higher
-SILENT = -70.0  # LUFS: the gate of ITU-R BS.1770; what is below it has no loudness to match
+HEADROOM = 0.9  # highest sample before AAC encoding, which may raise peaks slightly
+SILENT = -70.0  # LUFS: the gate of ITU-R BS.1770; sounds below are silence
 
 
 def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
-    """{task: systems}: hidden ground truth, the chosen systems and VQ reconstructions; for coherence also another song's
-    music, the anchor at the scale's lower end. For quality that would be ground truth once more.
+    """{task: systems}: hidden ground truth, the chosen systems and VQ reconstructions; for coherence also the music of another song,
+    the anchor at the lower end of the scale. For quality that would be ground truth again.
 
-    chosen: systems of Table 1 by their names, controls among them; empty: all that params.yaml names. UserError for one
-    that is not there.
+    chosen: systems and controls, named as in Table 1; empty: all that params.yaml names. UserError for an unknown name.
     """
     known = named_systems(layout)
     coded = [
@@ -42,7 +41,7 @@ def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str
 
 
 def study_key(layout: Layout, split: str, systems: list[str], clips: list[str]) -> str:
-    """Hash of the files that the study's sounds come from: votes on sounds made anew would be on something else."""
+    """Hash of the files that the study's sounds come from, because votes on other sounds could not be combined."""
     shards, known = layout.stage("shards"), named_systems(layout)
     files = sorted(shards.glob(f"{split}-*.h5"))
     for system in systems:
@@ -60,7 +59,7 @@ def study_key(layout: Layout, split: str, systems: list[str], clips: list[str]) 
 
 
 def system_audio(layout: Layout, shards: ShardSet, system: str, clips: list[str], seed: int) -> dict[str, np.ndarray]:
-    """{clip: sound (S,)} of one system, each as long as the clip: what is missing is silent. Raises UserError where a sound
+    """{clip: audio (S,)} of one system, each as long as the clip and padded with silence if shorter. Raises UserError where a file
     is missing."""
     own = {c.clip_id: shards.read(c.clip_id, 0, c.frames).audio for c in shards.clips}
     if system.startswith(RECONSTRUCTED):
@@ -86,8 +85,8 @@ def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> di
 
 
 def loudness_gains(sounds: dict[str, np.ndarray], target: float) -> tuple[dict[str, float], float]:
-    """({name: factor}, level): factors that bring all sounds to one loudness (ITU-R BS.1770), `target` LUFS or, where
-    that would clip one of them, the highest level at which none does. Silence and what is too short keeps factor 1."""
+    """({name: gain}, loudness): gains that bring all sounds to one loudness (ITU-R BS.1770): `target` LUFS or, if one of them would
+    clip, the highest loudness at which none does. Silent and too short sounds keep a gain of 1."""
     import pyloudnorm
 
     meter = pyloudnorm.Meter(SAMPLE_RATE)
@@ -104,7 +103,7 @@ def loudness_gains(sounds: dict[str, np.ndarray], target: float) -> tuple[dict[s
 
 
 def tone(frequency: float, seconds: float, level: float) -> np.ndarray:
-    """(S,) sine with ramps of 0.1 s (of a quarter where it is shorter)."""
+    """A sine tone (S,) that fades in and out over 0.1 s, or over a quarter of a shorter tone."""
     t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     ramp = min(0.1, seconds / 4)
     edge = np.clip(np.minimum(t, seconds - t) / ramp, 0, 1)
@@ -112,10 +111,10 @@ def tone(frequency: float, seconds: float, level: float) -> np.ndarray:
 
 
 def headphone_sound(order: tuple[int, int, int]) -> np.ndarray:
-    """(S, 2): three 200 Hz tones of 1 s in `order`: plain, antiphase between the ears, and quiet (6 dB less).
+    """Stereo (S, 2): three 200 Hz tones of 1 s in `order`: plain, in antiphase between the ears, and quiet (6 dB less).
 
-    Through headphones the quiet one is the quietest; from loudspeakers the antiphase one cancels in the air and seems
-    so. Source: Woods, Siegel, Traer & McDermott 2017, "Headphone screening to facilitate web-based auditory experiments".
+    Through headphones the quiet tone is the quietest. From loudspeakers the antiphase tone cancels in the air and seems quietest.
+    Source: Woods, Siegel, Traer & McDermott 2017, "Headphone screening to facilitate web-based auditory experiments".
     """
     assert order in ORDERS
     plain, quiet = tone(200, 1.0, 0.5), tone(200, 1.0, 0.25)
@@ -128,7 +127,7 @@ def headphone_sound(order: tuple[int, int, int]) -> np.ndarray:
 
 
 def counted_beeps(music: np.ndarray, count: int) -> np.ndarray:
-    """`music` (S,) that stops after a quarter for `count` beeps, as long as it was: the answer to give, in tones."""
+    """An attention check (S,): `music` stops after a quarter and is followed by `count` beeps, the required answer."""
     start = len(music) // 4
     step = min(round(0.6 * SAMPLE_RATE), (len(music) - start) // 6)
     sound = np.zeros_like(music)

@@ -1,4 +1,4 @@
-"""The command `listen`: a study in which people listen."""
+"""The command `listen`: prepares a listening study and its web application."""
 
 import functools
 from pathlib import Path
@@ -21,9 +21,9 @@ CONSENT = Path(__file__).with_name("consent.txt")
 
 
 def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]:
-    """Begin the study or go on with it: the database, and {stimulus: file name} of files that are there.
+    """Begin or continue the study; returns its database and {stimulus: file name}. Missing files are written.
 
-    Raises UserError where a stage before has not run, or where the study was begun with other parameters or sounds.
+    Raises UserError where an earlier stage has not run, or where the study was begun with other parameters or sounds.
     """
     shards = ShardSet(layout.stage("shards"), params.split)
     systems = sounds.systems_of(layout, params.systems)
@@ -49,7 +49,7 @@ def prepare(layout: Layout, params: Params) -> tuple[Store, dict[Stimulus, str]]
 def make_files(
     layout: Layout, params: Params, shards: ShardSet, systems: list[str], clips: list[str], stimuli: list[Stimulus], secret: str
 ) -> None:  # fmt: skip
-    """Write the files of all stimuli that are not there, their sounds at one loudness."""
+    """Write the missing files of all stimuli, with all sounds at one loudness."""
     frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in shards.clips}
     heard = {}
     for system in progress(systems, "listen: sounds"):
@@ -64,7 +64,7 @@ def make_files(
     music = lambda system, clip: heard[system, clip] * np.float32(gains[system, clip])
     folder = layout.stage("listen") / "media"
     folder.mkdir(parents=True, exist_ok=True)
-    for stray in folder.glob(".*"):  # of a start that was killed
+    for stray in folder.glob(".*"):  # left by a killed process
         stray.unlink()
     write_media(folder, secret, [s for s in stimuli if s.task == "headphones"], music)
     for clip in progress(clips, "listen: files"):

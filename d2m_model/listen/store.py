@@ -1,6 +1,6 @@
-"""The study's SQLite file: the stimuli, who was dealt what, and the votes. One transaction per vote, WAL, fsynced.
+"""The study's SQLite database: stimuli, sessions and votes. Each vote is one transaction (WAL, fsynced).
 
-A rater is known by a secret id (a cookie, or the code of an invitation); everything published has the number instead.
+A rater is identified by a secret id (a cookie, or the code of an invitation). Published results have the rater's number instead.
 """
 
 import json
@@ -38,7 +38,7 @@ TROUBLE = (
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH,
 )  # fmt: skip
-"""Errors of the disk, its permissions or a lock, not of what is in the file."""
+"""SQLite errors of the disk, its permissions or a lock, not of the file's content."""
 IN_ORDER = "SELECT 1 FROM {0} GROUP BY rater HAVING MIN(position) != 0 OR MAX(position) != COUNT(*) - 1"
 RULES = {
     "a step or a vote of nothing": "SELECT 1 FROM pragma_foreign_key_check()",
@@ -47,7 +47,7 @@ RULES = {
     "a gap in the raters' numbers": "SELECT 1 FROM raters WHERE number < 0 OR number >= (SELECT COUNT(*) FROM raters)",
     "a stimulus of no task or kind": f"SELECT 1 FROM stimuli WHERE task NOT IN ('headphones', {str(TASKS)[1:-1]}) OR kind NOT IN {KINDS}",
 }
-"""What a study's database can't have -> the query that finds it."""
+"""Fault that a valid database cannot have -> query that finds it."""
 
 
 class Full(Exception):
@@ -60,7 +60,7 @@ class OutOfTurn(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a rater is: position 0 … total - 1, and the stimulus there; None when they are through."""
+    """A rater's next step: its position, 0 … total - 1, and its stimulus; None when the session is finished."""
 
     position: int
     total: int
@@ -70,7 +70,7 @@ class Step:
 
 
 class Store:
-    """Votes and what they were given for. Any number of threads and processes may use one file."""
+    """The database of a study. Any number of threads and processes may use one file."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -81,7 +81,7 @@ class Store:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection with its own transaction: committed at the end of the block, rolled back if it raises."""
+        """A connection with its own transaction, committed at the end of the block, rolled back on an exception."""
         try:
             with closing(sqlite3.connect(self.path, timeout=30)) as base:
                 base.execute("PRAGMA journal_mode=WAL")
@@ -89,7 +89,7 @@ class Store:
                 base.execute("PRAGMA foreign_keys=ON")
                 with base:
                     yield base
-        except UnicodeDecodeError:  # of a text in it, or in sqlite's own complaint about it
+        except UnicodeDecodeError:  # in a text of the file, or in sqlite's own error message
             raise UserError(
                 f"{self.path}: a damaged study's database (a text that is not UTF-8); move it away"
             ) from None
@@ -99,20 +99,20 @@ class Store:
                     f"{self.path}: can't be used ({err}); check the folder's permissions and the disk's room"
                 ) from None
             if not isinstance(err, sqlite3.OperationalError) and type(err) is not sqlite3.DatabaseError:
-                raise  # about a statement: ours
+                raise  # a wrong statement: a bug
             raise UserError(f"{self.path}: not a study's database, or a damaged one ({err}); move it away") from None
 
     def begin(self, design: dict) -> str:
-        """Begin the study of this design or go on with it; returns its secret, the key of the files' names.
+        """Begin or continue a study with this design; returns its secret, the key of the file names.
 
-        Raises UserError where the file holds a study of another design: its votes would not be comparable.
+        Raises UserError if the file holds a study of another design, because its votes would not be comparable.
         """
         with self._open() as base:
             base.execute("BEGIN IMMEDIATE")
             base.execute("INSERT OR IGNORE INTO study VALUES ('secret', ?)", [secrets.token_hex(16)])
             base.execute("INSERT OR IGNORE INTO study VALUES ('design', ?)", [json.dumps(design, sort_keys=True)])
             known = dict(base.execute("SELECT key, value FROM study"))
-        begun = {"split": "test"} | self._read(known["design"])  # before there was a choice it was this
+        begun = {"split": "test"} | self._read(known["design"])  # older studies have no split: it was always test
         changed = sorted(k for k in begun | design if begun.get(k) != json.loads(json.dumps(design)).get(k))
         if changed:
             raise UserError(
@@ -122,7 +122,7 @@ class Store:
         return known["secret"]
 
     def design(self) -> dict:
-        """What the study was begun with; empty where it was not."""
+        """The design with which the study was begun; empty if it was not begun."""
         with self._open() as base:
             found = base.execute("SELECT value FROM study WHERE key = 'design'").fetchone()
         return self._read(found[0]) if found else {}
@@ -137,15 +137,15 @@ class Store:
         return found
 
     def offer(self, stimuli: dict[str, Stimulus]) -> None:
-        """Record {file: stimulus} once the files are there."""
+        """Record {file: stimulus}, once the files exist."""
         with self._open() as base:
             rows = [(file, s.task, s.kind, s.system, s.clip, s.answer) for file, s in stimuli.items()]
             base.executemany("INSERT OR IGNORE INTO stimuli VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def join(self, rater: str, places: int, deal) -> int:
-        """The number of the rater with this id, new or not. deal: number -> file names in the order to be given.
+        """The number of the rater with this id, who is added if new. deal: rater number -> file names of the session, in order.
 
-        Raises Full where the id is new and all places are taken.
+        Raises Full for a new rater when all places are taken.
         """
         with self._open() as base:
             base.execute("BEGIN IMMEDIATE")
@@ -160,13 +160,13 @@ class Store:
             return number
 
     def number_of(self, rater: str) -> int | None:
-        """The number of a rater who has joined."""
+        """The number of the rater with this id; None if they have not joined."""
         with self._open() as base:
             found = base.execute("SELECT number FROM raters WHERE id = ?", [rater]).fetchone()
         return found[0] if found else None
 
     def step(self, number: int) -> Step:
-        """The first step that the rater has not voted on."""
+        """The rater's first step without a vote."""
         with self._open() as base:
             (total,) = base.execute("SELECT COUNT(*) FROM steps WHERE rater = ?", [number]).fetchone()
             (done,) = base.execute("SELECT COUNT(*) FROM votes WHERE rater = ?", [number]).fetchone()
@@ -182,18 +182,18 @@ class Store:
         return Step(position=done, total=total, file=rows[0][0], stimulus=now, first_of_task=new)
 
     def show(self, number: int, position: int, at: float) -> None:
-        """Record when a step was first shown to its rater, in seconds of any clock that goes on."""
+        """Record when a step was first shown to its rater, in seconds of a clock that keeps running."""
         with self._open() as base:
             base.execute("INSERT OR IGNORE INTO shown VALUES (?, ?, ?)", [number, position, at])
 
     def shown(self, number: int, position: int) -> float | None:
-        """When; None for a step that was never shown."""
+        """When a step was first shown; None if never."""
         with self._open() as base:
             found = base.execute("SELECT at FROM shown WHERE rater = ? AND position = ?", [number, position]).fetchone()
         return found[0] if found else None
 
     def vote(self, number: int, position: int, score: int) -> None:
-        """Record a vote. Sent again, as after a lost answer, it changes nothing: the first one stands.
+        """Record a vote. A repeated vote, as after a lost response, changes nothing: the first one counts.
 
         Raises OutOfTurn for a step that is not the next one.
         """
@@ -208,12 +208,12 @@ class Store:
             base.execute("INSERT INTO votes VALUES (?, ?, ?)", [number, position, score])
 
     def offers(self, file: str) -> bool:
-        """Whether a file of this name belongs to the study."""
+        """Whether a file with this name belongs to the study."""
         with self._open() as base:
             return base.execute("SELECT 1 FROM stimuli WHERE file = ?", [file]).fetchone() is not None
 
     def votes(self) -> list[dict]:
-        """Every vote as {rater, position, score, task, kind, system, clip, answer}, by rater and position."""
+        """All votes as {rater, position, score, task, kind, system, clip, answer}, sorted by rater and position."""
         with self._open() as base:
             base.row_factory = sqlite3.Row
             rows = base.execute(
@@ -223,13 +223,13 @@ class Store:
             return [dict(row) for row in rows]
 
     def steps_of_raters(self) -> dict[int, int]:
-        """{rater: how many steps they were dealt}."""
+        """{rater: number of steps in the session}."""
         with self._open() as base:
             return dict(base.execute("SELECT rater, COUNT(*) FROM steps GROUP BY rater ORDER BY rater"))
 
 
 def _check(base: sqlite3.Connection) -> None:
-    """Raise sqlite3.DatabaseError where a database is damaged, or not as this version makes it."""
+    """Raise sqlite3.DatabaseError for a damaged database, or one with other tables than this version's."""
     if (found := base.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
         raise sqlite3.DatabaseError(" ".join(str(found).split()))
     with closing(sqlite3.connect(":memory:")) as right:

@@ -1,4 +1,4 @@
-"""The pages of the study: consent, one step after another, thanks. Server-side state only: a reload changes nothing."""
+"""The study's web pages: consent, the steps of the session, thanks. All state is on the server, so a reload changes nothing."""
 
 import functools
 import re
@@ -18,7 +18,7 @@ from dataset_tools.lib.core.errors import UserError
 RATER = re.compile(r"[A-Za-z0-9_-]{4,64}")
 FILE = re.compile(r"[0-9a-f]{24}\.(mp4|wav)")
 COOKIE, YEAR = "rater", 365 * 24 * 3600
-EARLY = 0.5  # seconds before a file's end at which an answer is taken: players end a little early
+EARLY = 0.5  # seconds before a file's end from which votes are accepted, because players end a little early
 PARTS = {
     "headphones": "Headphones",
     "coherence": "Dance and music",
@@ -47,9 +47,9 @@ def create_app(
 ) -> flask.Flask:  # fmt: skip
     """The study as a WSGI application.
 
-    media: folder of the files; deal: rater number -> file names in the order to be given; consent: text of the first
-    page, where a line that starts with '# ' is a heading and blank lines part paragraphs; clock: gives seconds, and
-    goes on while the server is down. No vote is taken sooner after its page than its file plays.
+    media: folder of the media files; deal: rater number -> file names of the session, in order; consent: text of the first page,
+    in which lines with '# ' are headings and blank lines separate paragraphs; clock: returns seconds and keeps running while the
+    server is down. A vote is refused until the file could have been played to its end.
     """
     app = flask.Flask(__name__)
     length = functools.cache(lambda name: seconds_of(media / name))
@@ -113,7 +113,7 @@ def create_app(
             return {"error": "join first"}, 403
         try:
             given = flask.request.get_json(silent=True)
-        except RecursionError:  # brackets without end
+        except RecursionError:  # too deeply nested JSON
             given = None
         position, score = (given.get("position"), given.get("score")) if isinstance(given, dict) else (None, None)
         if type(position) is not int or type(score) is not int or not 0 <= position < 10_000:
@@ -135,14 +135,14 @@ def create_app(
     def file(name: str):
         if current() is None or not FILE.fullmatch(name) or not store.offers(name):
             flask.abort(404)
-        # No date and no tag made of it: the order in which files were made would tell what they are.
+        # No date and no tag: the order in which files were written would reveal what they are.
         return flask.send_from_directory(
             media.resolve(), name, etag=False, last_modified=0, max_age=YEAR, conditional=True
         )
 
     @app.errorhandler(UserError)
     def unusable(err: UserError):
-        print(f"listen: error: {err}", file=sys.stderr, flush=True)  # who serves the study can do something about it
+        print(f"listen: error: {err}", file=sys.stderr, flush=True)  # for the person who runs the server
         if flask.request.endpoint == "vote":
             return {"error": "the vote can't be saved now"}, 503
         return _message(
@@ -164,7 +164,7 @@ def create_app(
 
 
 def choices(stimulus: Stimulus) -> list[tuple[int, str]]:
-    """(score, label) in the order shown: the five categories, best first, or the three tones."""
+    """(score, label) of all choices in the order shown: the five categories, best first, or the three tones."""
     if stimulus.task == "headphones":
         return [(1, "the first"), (2, "the second"), (3, "the third")]
     return list(SCALE.items())
@@ -175,6 +175,6 @@ def _message(title: str, text: str, status: int = 200):
 
 
 def _paragraphs(text: str) -> list[tuple[str, str]]:
-    """[('h1' or 'p', text)] of a consent text."""
+    """A consent text as [('h1' or 'p', text)]."""
     parts = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip())]
     return [("h1", part[2:]) if part.startswith("# ") else ("p", part) for part in parts if part]
