@@ -1,1 +1,1 @@
-"""Recipes of the demo's own music weights: what the published networks learnt from a million songs, learnt from rendered ones."""
+"""Recipes of the demo's own weights: the codec and the priors, trained on rendered songs instead of a million recorded ones."""

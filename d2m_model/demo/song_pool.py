@@ -1,9 +1,9 @@
-"""Rendered songs that no corpus can have, kept on disk: what the demo's codec and prior are trained on beforehand.
+"""Renders the pool of songs on which the demo's codec and priors are pretrained. No corpus has any of these songs.
 
     python -m d2m_model.demo.song_pool --out POOL --songs 600
 
-Song k is composed from the seed FIRST_SEED + k in genre k modulo the number of genres, so its score, with its beats and
-down-beats, is had again from k alone (`score_of`). Corpora draw their seeds below 2**32, the demo's embedding from just above.
+Song k is composed from the seed FIRST_SEED + k in genre k modulo the number of genres. So k alone gives its score with beats and
+down-beats (`score_of`). The seeds of corpora are below 2**32, those of the demo's embedding just above.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ FIRST_SEED = 2**32 + 1_000_000
 SECONDS = 60.0
 NAMES = sorted(GENRES)
 PEAK = 0.95
-"""Of each song, as clips have it in training."""
+"""Peak of each song, as of clips in training."""
 
 
 def score_of(number: int) -> Score:
@@ -30,12 +30,12 @@ def score_of(number: int) -> Score:
 
 
 def genre_of(number: int) -> str:
-    """Genre of the song `number`: all in turn."""
+    """The genre of song `number`; genres alternate."""
     return NAMES[number % len(NAMES)]
 
 
 def open_pool(path: Path) -> np.ndarray:
-    """(N, S) int16, memory-mapped, full scale 32767; S = 60 s at 22 050 Hz. Raises UserError where there is none."""
+    """The pool (N, S) int16, memory-mapped, full scale 32767; S = 60 s at 22 050 Hz. Raises UserError for a missing file."""
     if not path.is_file():
         raise UserError(f"{path}: no pool of songs; make it with `python -m d2m_model.demo.song_pool --out {path}`")
     return np.load(path, mmap_mode="r")

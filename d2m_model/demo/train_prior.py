@@ -1,10 +1,10 @@
-"""Recipe of demo/weights/prior_demo_high.pt and _low.pt: the prior, small, trained on rendered songs that no corpus has.
+"""Recipe of demo/weights/prior_demo_high.pt and _low.pt: small priors, trained on rendered songs that no corpus has.
 
     python -m d2m_model.demo.song_pool --out POOL.npy
     python -m d2m_model.demo.train_prior --pool POOL.npy --codes CODES --level high                 # songs to codes; and low with --songs 240
     python -m d2m_model.demo.train_prior --codes CODES --level high --steps 4500 --out FOLDER        # and low with --steps 3000
 
-A corpus's own training continues from them. Each level is trained on one thread; a stopped training goes on where it was.
+A corpus's own training continues from these weights. Each level is trained on one thread; a stopped training continues.
 """
 
 import json
@@ -35,7 +35,7 @@ from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 from dataset_tools.lib.parallel.workers import run_all
 
 HELD_OUT = 20
-"""Songs at the pool's end that are measured on, not trained on."""
+"""Number of held-out songs at the end of the pool, for measurements."""
 SIZES = {
     "high": {"width": 192, "depth": 6, "heads": 3, "local_width": 192},
     "low": {"width": 128, "depth": 3, "heads": 2, "local_width": 160},
@@ -43,7 +43,7 @@ SIZES = {
 
 
 def params_of(level: str, steps: int) -> Params:
-    """Parameters of the training of a level, high or low."""
+    """Training parameters of a level, high or low."""
     training = {
         "batch": 8,
         "steps": steps,
@@ -65,7 +65,7 @@ def params_of(level: str, steps: int) -> Params:
 
 
 def song_codes(job: tuple[Path, Path, str, int]) -> dict[str, np.ndarray]:
-    """Codes, beats, down-beats and strengths of one song; job: pool, codec, level, the song's number."""
+    """Codes, beats, down-beats and strengths of one song. job: (pool, codec, level, number of the song)."""
     pool, codec, level, number = job
     torch.set_num_threads(1)
     sound, score = open_pool(pool)[number].astype(np.float32) / 32767, score_of(number)
@@ -80,7 +80,7 @@ def _codec(path: Path) -> JukeboxVQVAE:
 
 
 def write_codes(pool: Path, codec: Path, level: str, out: Path, count: int, workers: int) -> None:
-    """`song_codes` of the pool's first `count` songs, and the codebook, as one .npz."""
+    """Write `song_codes` of the pool's first `count` songs, and the codebook, as one .npz."""
     jobs = [(pool, codec, level, number) for number in range(min(count, len(open_pool(pool))))]
     songs = run_all(song_codes, jobs, workers, "codes")
     found = {
@@ -93,7 +93,7 @@ def write_codes(pool: Path, codec: Path, level: str, out: Path, count: int, work
 
 
 def read_music(folder: Path, level: str) -> tuple[list[TrainingMusic], torch.Tensor]:
-    """The pool as training music of a level, and the level's codebook, from the files of codes in `folder`."""
+    """The pool as training music of a level, and the level's codebook, from the files of `write_codes` in `folder`."""
     with np.load(folder / f"{level}.npz") as file, np.load(folder / "high.npz") as above:
         own, upper = file["codes"], None if level == "high" else torch.from_numpy(above["codes"])
         times = lambda k: {name: file[f"{name}_{k}"] for name in ("beats", "downbeats", "strength")}
@@ -107,14 +107,14 @@ def read_music(folder: Path, level: str) -> tuple[list[TrainingMusic], torch.Ten
 
 
 class HeldOut:
-    """Cross-entropy, in nats a code, of songs that are not trained on: with rhythm and style, and without."""
+    """Measures the cross-entropy of held-out songs in nats per code, with and without rhythm and style."""
 
     def __init__(self, task: PriorTask, data: MusicData):
         self.task, self.data = task, data
 
     @torch.no_grad()
     def measure(self, _net: PriorNet) -> Measurement:
-        """Losses on songs that are held out, with and without their conditions."""
+        """Cross-entropy of held-out songs, with and without their conditions."""
         scores = {}
         for name, seen in (("held_out", True), ("held_out_unconditional", False)):
             shown = torch.full((2, 8), seen, device=self.task.device)
@@ -123,7 +123,7 @@ class HeldOut:
 
 
 def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
-    """Train one level's prior and leave it in `out`/prior_demo_<level>.pt."""
+    """Train the prior of one level and write it to `out`/prior_demo_<level>.pt."""
     params = params_of(level, steps)
     device = seed_everything(0, 1)
     music, codebook = read_music(codes, level)

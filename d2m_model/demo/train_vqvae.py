@@ -1,12 +1,12 @@
-"""Recipe of demo/weights/vqvae_demo.pt: JukeBox's VQ-VAE, small, trained on rendered songs that no corpus has.
+"""Recipe of demo/weights/vqvae_demo.pt: a small JukeBox VQ-VAE, trained on rendered songs that no corpus has.
 
     python -m d2m_model.demo.song_pool --out POOL.npy
     python -m d2m_model.demo.train_vqvae --pool POOL.npy --level 2 --out PARTS                   # and 1; and 0 with --steps 3000
     python -m d2m_model.demo.train_vqvae --join PARTS --out dataset_tools/demo/weights/vqvae_demo.pt
 
-As JukeBox's was trained on 1.2 million songs before D2M-GAN saw it. The file has the layout of JukeBox's published one, in
-fp16. Each level is trained on one thread by itself; a stopped training goes on where it was. Convolutions run in bf16 on
-rows of channels, which takes half the time on processors that have bf16, and in fp32 for the last part of the steps.
+It takes the place of JukeBox's VQ-VAE, which was trained on 1.2 million songs. The file has the layout of JukeBox's published
+one, in fp16. Each level is trained separately on one thread; a stopped training continues. Convolutions run in bf16 with
+channels last, which halves the time on processors with bf16, and in fp32 for the last part of the steps.
 """
 
 import json
@@ -34,13 +34,13 @@ from dataset_tools.lib.core.timebase import HOPS, SAMPLE_RATE
 CODEC = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
 """Sizes of `vqvae_demo`."""
 SECONDS = {0: 0.1, 1: 0.2, 2: 0.4}
-"""Of a training window, by level: about as many codes in each."""
+"""Level -> length of a training window; all have about as many codes."""
 HELD_OUT = 20
-"""Songs at the pool's end that are measured on, not trained on."""
+"""Number of held-out songs at the end of the pool, for measurements."""
 
 
 def params_of(level: int, steps: int) -> Params:
-    """Parameters of the training of a level, 0 to 2."""
+    """Training parameters of a level, 0 to 2."""
     sizes = {name: getattr(CODEC, name) for name in ("width", "depth", "multipliers", "bins")}
     training = {
         "batch": 8,
@@ -56,28 +56,28 @@ def params_of(level: int, steps: int) -> Params:
 
 
 class PoolData:
-    """Rows of a pool as `training.autoencoding` wants a split's windows: songs (N, S) int16, windows of `seconds`."""
+    """Windows of `seconds` from songs (N, S) int16 of a pool, with the interface of `WindowData` that `autoencoding` uses."""
 
     def __init__(self, songs: np.ndarray, seconds: float):
         self.songs, self.size = songs, round(seconds * SAMPLE_RATE)
         self.clips = [SimpleNamespace(clip_id=f"song {k}") for k in range(min(60, len(songs)))]
-        """Enough of them to measure the songs' power."""
+        """Enough songs to measure their mean power."""
         spread = range(0, songs.shape[1] - self.size, songs.shape[1] // 2)
         self.windows = [(k, start) for k in range(len(songs)) for start in spread]
 
     def clip_audio(self, index: int) -> torch.Tensor:
-        """A whole song (S,) float32, full scale 1."""
+        """The whole audio of a song, (S,) float32, full scale 1."""
         return self._sound(index, 0, self.songs.shape[1])
 
     def batch(self, seed: int, step: int, size: int, jitter: int = 0) -> SimpleNamespace:
-        """Windows (B, S) of step `step`, drawn anywhere in any song."""
+        """Audio (B, S) of batch number `step`: windows from random places in random songs."""
         rng = generator(seed, "window", step)
         rows = torch.randint(len(self.songs), (size,), generator=rng).tolist()
         starts = torch.randint(self.songs.shape[1] - self.size, (size,), generator=rng).tolist()
         return self.gather(zip(rows, starts, strict=True))
 
     def gather(self, windows) -> SimpleNamespace:
-        """The windows (B, S) of pairs of song and first sample."""
+        """Audio (B, S) of the given windows, each (song, first sample)."""
         return SimpleNamespace(audio=torch.stack([self._sound(row, start, self.size) for row, start in windows]))
 
     def _sound(self, row: int, start: int, size: int) -> torch.Tensor:
@@ -95,12 +95,12 @@ class PoolTask(LevelTask):
             net.forward = self._in_bf16(net.forward)
 
     def step(self, number: int, guard) -> dict[str, torch.Tensor]:
-        """Do step `number`; the losses."""
+        """Do step `number`; returns the losses."""
         self.number = number
         return super().step(number, guard)
 
     def measure(self) -> Measurement:
-        """The scores alone, without sounds."""
+        """Scores only, without sounds."""
         return Measurement(super().measure().scores, {})
 
     def _in_bf16(self, forward):
@@ -112,7 +112,7 @@ class PoolTask(LevelTask):
 
 
 def _on_rows(net: nn.Module) -> None:
-    """Let the convolutions of `net` compute on (B, L, C) in memory; equal but for rounding, and faster on CPUs."""
+    """Let the convolutions of `net` compute with channels last in memory: equal up to rounding, and faster on CPUs."""
     rows = torch.channels_last
     for part in net.modules():
         if type(part) is nn.Conv1d:
@@ -133,7 +133,7 @@ def _on_rows(net: nn.Module) -> None:
 
 
 def train_level(pool: Path, level: int, steps: int, coarse: float, out: Path) -> None:
-    """Train one level and leave it in `out`/level_<level>.pt with its curves and seconds beside it."""
+    """Train one level and write it to `out`/level_<level>.pt, with its curves and facts about the training."""
     params = params_of(level, steps)
     seed_everything(level, 1)
     songs, model = open_pool(pool), JukeboxVQVAE(params.config())
@@ -159,7 +159,7 @@ def train_level(pool: Path, level: int, steps: int, coarse: float, out: Path) ->
 
 
 def join(parts: Path, out: Path) -> None:
-    """One file of JukeBox's layout, in fp16, from the levels in `parts`, and its recipe as .json beside it."""
+    """Join the levels in `parts` into one file of JukeBox's layout, in fp16, and write facts about the trainings as .json."""
     check_writable(out)
     model, facts = JukeboxVQVAE(params_of(0, 1).config()), {}
     for level in JUKEBOX_LEVELS:
