@@ -1,1 +1,1 @@
-"""The stage `generate`: from a dance of any length to a finished sound, and a video with it."""
+"""The stage `generate`: finished music for a dance of any length, and the video with it."""

@@ -1,17 +1,17 @@
-"""Music for dances, from models that were trained: for a corpus's test clips, or for any dance.
+"""Generate music for dances with trained models: for a corpus's test clips, or for any dance.
 
-As a pipeline stage, every test clip of the shards -> runs/<corpus>/generate/<level>-<variant>/<clip_id>.wav:
+As a pipeline stage, for every test clip of the shards -> runs/<corpus>/generate/<level>-<variant>/<clip_id>.wav:
     python -m d2m_model.generate --corpus demo --level high --variant prior
-For your own dance video, of any length, the video with its new music or the music alone:
+For your own dance video of any length: the video with new music, or the music alone:
     python -m d2m_model.generate --video IN.mp4 --out OUT.mp4
     python -m d2m_model.generate --video IN.mp4 --out X.wav --level both
-For every video of a folder; those that can't be read are named at the end:
+For every video of a folder; unreadable ones are named at the end:
     python -m d2m_model.generate --video DIR --out DIR
-The pose from a file instead, with or without the video; beats that you know or corrected; other takes; a part made again:
+With the pose from a file, with or without the video; with beats that you know or corrected; several takes; a part made again:
     python -m d2m_model.generate --pose POSE.json --out X.wav
     python -m d2m_model.generate --video IN.mp4 --beats BEATS.json --style house --takes 3 --out X.wav
     python -m d2m_model.generate --video IN.mp4 --from X.wav --redo 4.0-6.5 --seed 7 --out Y.wav
-An excerpt of your own songs on the dance's beats:
+With an excerpt of your own songs, fitted to the dance's beats:
     python -m d2m_model.generate --video IN.mp4 --own-music DIR --out OUT.mp4
 With --level both the two results are X-high.wav and X-low.wav; with --json the beats of X.wav are in X.json.
 """

@@ -1,4 +1,4 @@
-"""The command line of `generate`: its options, and the files that --out and --level mean."""
+"""The command line of `generate`: its options, and the output files that --out and --level name."""
 
 import argparse
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ MOST_TAKES = 100
 
 
 def parser_of(doc: str) -> argparse.ArgumentParser:
-    """Parser of `python -m d2m_model.generate`, which `doc` describes."""
+    """The parser of `python -m d2m_model.generate`; doc: text of its help."""
     parser = stage_parser("d2m_model.generate", doc)
     parser.add_argument("--level", choices=(*LEVELS, "both"), help="codes of the model (default: high)")
     parser.add_argument("--variant", help="'prior' (default), or a trained variant of d2m_gan, such as full")
@@ -141,7 +141,7 @@ def outputs(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:
 
 
 def out_of(video: Path, folder: Path) -> Path:
-    """What is written of a video of a folder, into another folder."""
+    """The output file in `folder` for a video of another folder."""
     suffix = video.suffix.lower()
     return folder / f"{video.stem}{suffix if suffix in CONTAINERS else '.mp4'}"
 
@@ -153,7 +153,7 @@ def _names(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:
 
 
 def _written(args: argparse.Namespace) -> Iterator[Path]:
-    """Every file that the options say is written."""
+    """All files that these options write."""
     folder = args.video and args.video.is_dir()
     level = "own" if args.own_music else args.level
     for out in [out_of(video, args.out) for video in videos_of(args.video)] if folder else [args.out]:

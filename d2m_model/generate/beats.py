@@ -11,8 +11,8 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
 def detected_beats(audio: np.ndarray) -> dict:
-    """{tempo, beats, onsets} of a sound (S,) at 22 050 Hz: beats a minute (None where there is no beat), seconds from
-    the sound's start. librosa's beat tracker (Ellis, 2007) and onset detector at their defaults."""
+    """{tempo, beats, onsets} of audio (S,) at 22 050 Hz: beats per minute (None without beats), and times in seconds from the start.
+    From librosa's beat tracker (Ellis, 2007) and onset detector with their defaults."""
     import librosa
 
     if not np.any(audio):

@@ -1,4 +1,4 @@
-"""Finished music for one dance: by a generator's windows or by a prior under the dance's rhythm."""
+"""Composes finished music for one dance: with D2M-GAN window by window, or with a prior from the dance's rhythm."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -18,46 +18,46 @@ from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples,
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dance:
-    """What a composer knows of a dance of T frames; what it does not read may be missing."""
+    """Input of a composer: a dance of T frames. Fields that the composer does not read may be missing."""
 
     frames: int
     size: tuple[int, int]
     """Width and height in px of the picture."""
     pose: np.ndarray | None = None
-    """(T, P, J, 3) px, or (T, R, 219) SMPL motion: the stream that the composer reads."""
+    """Keypoints (T, P, J, 3) in px, or SMPL motion (T, R, 219): the stream that the composer reads."""
     visual: np.ndarray | None = None
-    """(W, 2048)."""
+    """(W, 2048): visual features per second."""
     beats: Beats | None = None
     genre: str | None = None
-    """Where the composer has not been told it."""
+    """Genre, if the composer does not have it already."""
 
 
 class Made(NamedTuple):
-    """A finished sound."""
+    """Finished music."""
 
     audio: np.ndarray
     """(T * 735,) float32 at 22 050 Hz."""
     codes: dict[str, torch.Tensor] | None = None
-    """The codes that were drawn, (L,) by level, where the composer draws any."""
+    """Level -> generated codes (L,), if the composer generates codes."""
 
 
 class Composer(Protocol):
-    """A trained model that makes music."""
+    """A trained model that composes music."""
 
     level: str
     """'high' or 'low'."""
     stream: str
-    """What it reads: 'pose' or 'motion', with the visual features; or 'beats' alone."""
+    """Its input: 'pose' or 'motion', together with the visual features, or 'beats'."""
 
     def check(self, params: Params) -> None:
-        """Raises UserError for parameters that no dance could be composed with, before one is read."""
+        """Raises UserError for invalid parameters, before a dance is read."""
 
     def compose(self, dance: Dance, params: Params) -> Made:
-        """Equal dances and parameters give equal sounds, whatever came before."""
+        """Music for one dance. Equal dances and parameters give equal music."""
 
 
 class WindowComposer:
-    """D2M-GAN's generator of one window."""
+    """Composes with D2M-GAN, which generates one window at a time."""
 
     def __init__(self, model: WindowModel, level: str):
         self.model, self.level, self.stream = model, level, model.stream
@@ -71,7 +71,7 @@ class WindowComposer:
             )
 
     def compose(self, dance: Dance, params: Params) -> Made:
-        """Windows joined, denoised, normalised. Raises UserError as `check`."""
+        """The joined windows, denoised and normalised. Raises UserError as `check`."""
         self.check(params)
         model = self.model if dance.genre is None else self.model.for_genre(dance.genre)
         seed_everything(params.seed, params.threads)
@@ -81,7 +81,7 @@ class WindowComposer:
 
 
 class PriorComposer:
-    """A prior, which makes codes from the dance's beats, in one piece."""
+    """Composes with a prior, which generates codes from the dance's beats in one piece."""
 
     stream = "beats"
 
@@ -89,18 +89,18 @@ class PriorComposer:
         self.player, self.level = player, player.level
 
     def check(self, params: Params) -> None:
-        """Raises UserError for a style that is neither a genre of the corpus nor a sound to sound like."""
+        """Raises UserError for a style that is neither a genre of the corpus nor a usable sound file."""
         self.player.check_style(params.style)
 
     def compose(self, dance: Dance, params: Params) -> Made:
-        """The music of a dance, as loud as `params` says."""
+        """Music for a dance, at the loudness of `params`."""
         raw, codes = self.raw(dance, params)
         return Made(normalise(raw, params.loudness, params.peak), codes)
 
     def raw(
         self, dance: Dance, params: Params, kept: dict[str, torch.Tensor] | None = None
     ) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
-        """The sound (T * 735,) as it is decoded, and its codes; kept: codes by level that it begins with."""
+        """The decoded audio (T * 735,), not normalised, and its codes. kept: level -> codes that the music begins with."""
         seed_everything(params.seed, params.threads)
         samples = frames_to_samples(dance.frames)
         style = self.player.style(params.style, dance.beats, params.seed)

@@ -1,4 +1,4 @@
-"""The last steps of a generated sound: denoising, loudness, and a file of 16-bit samples."""
+"""The last steps for generated audio: denoising, loudness, and a file of 16-bit samples."""
 
 from pathlib import Path
 
@@ -7,20 +7,20 @@ import numpy as np
 from dataset_tools.lib.core.atomic import write_aside
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
-LOUDNESS_BLOCK = 0.4  # seconds; the loudness standard (ITU-R BS.1770) is not defined for less
+LOUDNESS_BLOCK = 0.4  # seconds; loudness (ITU-R BS.1770) is undefined for shorter sounds
 MOMENT = 1024  # samples over which a level is measured
 QUIET = 0.01  # power of the quiet moments over that of the loud ones: -20 dB
-SMOOTHING = 100  # Hz over which the gate is smoothed; more would let the gate of the hiss beside a note close on it
-SILENCE = 1e-4  # peak below which there is nothing to make louder
+SMOOTHING = 100  # Hz over which the gate is smoothed; with more, the closed gate beside a note would damp the note
+SILENCE = 1e-4  # sounds with a lower peak are silence and are not amplified
 
 
 def denoise(audio: np.ndarray, strength: float) -> np.ndarray:
-    """Take out steady noise, such as a quantised decoder's hiss, by spectral gating.
+    """Remove steady noise, such as the hiss of a decoder, by spectral gating.
 
-    What is noise is learnt from the quietest moments. Left to the whole sound, the gate would take a held note for
-    noise; so where no moment is far below the loud ones, nothing is known of the noise and nothing is taken out.
+    The noise is estimated from the quietest moments, because an estimate from the whole sound would include held notes. If no
+    moment is much quieter than the loud ones, nothing is removed.
 
-    audio (N,) float32 -> (N,) float32; strength 0 (nothing) to 1 (all that is taken for noise).
+    audio (N,) float32 -> (N,) float32; strength: 0 (remove nothing) to 1 (remove all estimated noise).
     """
     noise = quiet_moments(audio)
     if strength == 0 or noise is None:
@@ -40,8 +40,7 @@ def denoise(audio: np.ndarray, strength: float) -> np.ndarray:
 
 
 def quiet_moments(audio: np.ndarray) -> np.ndarray | None:
-    """The quietest tenth of a sound (N,), in order; None where it is under 1 s, silent, or nowhere 20 dB below its
-    loud moments."""
+    """The quietest tenth of audio (N,), in order; None if it is under 1 s, silent, or nowhere 20 dB below its loud moments."""
     count = len(audio) // MOMENT
     if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
         return None
@@ -54,8 +53,8 @@ def quiet_moments(audio: np.ndarray) -> np.ndarray | None:
 
 
 def normalise(audio: np.ndarray, loudness: float, peak: float, rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Bring a sound, (N,) or (C, N) at `rate` samples a second, to `loudness` LUFS, but no sample above `peak` (1 is full
-    scale); silence stays silence."""
+    """Audio (N,) or (C, N) at `rate` samples per second, brought to `loudness` LUFS, or less so that no sample exceeds `peak` (1 is
+    full scale). Silence stays silent."""
     import pyloudnorm
 
     highest = float(np.abs(audio).max(initial=0))
@@ -69,7 +68,7 @@ def normalise(audio: np.ndarray, loudness: float, peak: float, rate: int = SAMPL
 
 
 def write_wav(path: Path, audio: np.ndarray, rate: int = SAMPLE_RATE) -> None:
-    """Write samples within -1..1, (N,) or (C, N), as a 16-bit WAV, complete or absent; beyond -1..1 is clipped."""
+    """Write audio within -1..1, (N,) or (C, N), as a 16-bit WAV, complete or absent; samples beyond -1..1 are clipped."""
     import soundfile
 
     samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16).T

@@ -1,4 +1,4 @@
-"""The user's own files: which of a folder are videos or songs, and that none is written over."""
+"""The user's own files: finds the videos and songs of a folder, and makes sure that no input is overwritten."""
 
 import argparse
 import os
@@ -8,17 +8,17 @@ from pathlib import Path
 from dataset_tools.lib.core.errors import UserError
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".wmv")
-"""Names of videos in a folder; what is in them may be anything that FFmpeg reads."""
+"""Suffixes of videos in a folder; the content may be anything that FFmpeg reads."""
 SONGS = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
 
 
 def videos_of(folder: Path) -> list[Path]:
-    """The videos of a folder, in the order of their names."""
+    """The videos of a folder, sorted by name."""
     return _files(folder.iterdir(), VIDEOS)
 
 
 def songs_of(folder: Path) -> list[Path]:
-    """The songs of a folder and of the folders in it, in the order of their names."""
+    """The songs of a folder and its subfolders, sorted by name."""
     return _files(folder.rglob("*"), SONGS)
 
 
@@ -27,7 +27,7 @@ def _files(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def given_files(args: argparse.Namespace, style: str) -> Iterator[Path]:
-    """Every file that `generate` reads of the user's, by its options and the style it goes by."""
+    """All of the user's files that `generate` reads with these options and this style."""
     for path in (args.video, args.pose, args.beats, args.take, Path(style) if style else None):
         if path and path.is_file():
             yield path
@@ -38,7 +38,7 @@ def given_files(args: argparse.Namespace, style: str) -> Iterator[Path]:
 
 
 def check_kept(written: Iterable[Path], given: Iterable[Path]) -> None:
-    """Raises UserError where a path of `written` is one of the files `given`, by whatever name."""
+    """Raises UserError where a path in `written` is one of the files `given`, even under another name."""
     known = {_identity(path): path for path in given}
     for path in written:
         if path.exists() and (lost := known.get(_identity(path))):

@@ -1,4 +1,4 @@
-"""How well music follows held-out dances while its model is still learning: P4's difference, and sounds to hear."""
+"""Scores of D2M-GAN on held-out dances during its training: P4's difference, and sounds to listen to."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ LOUDNESS, PEAK, FADE = -16.0, 0.95, 0.25  # LUFS; of full scale; seconds
 
 
 def held_out_clips(shards: Path, count: int) -> tuple[ShardSet, list[ClipEntry]]:
-    """Up to `count` clips of the `val` split, or of `test` where there is none, of as many songs as possible.
+    """Up to `count` clips of the split `val`, or of `test` if there is no `val`, from as many songs as possible.
 
-    Raises UserError where there are not two songs to tell apart.
+    Raises UserError if there are fewer than two songs.
     """
     split = "val" if any(Path(shards).glob("val-*.h5")) else "test"
     found = ShardSet(shards, split)
@@ -33,7 +33,8 @@ def held_out_clips(shards: Path, count: int) -> tuple[ShardSet, list[ClipEntry]]
 
 
 class HeldOutScorer:
-    """Up to `count` of the `held_out_clips`. The reference is the onsets of each dance's own music, which every corpus has."""
+    """Scores music for up to `count` of the `held_out_clips`. The reference is the onsets of each dance's own music, which every
+    corpus has."""
 
     def __init__(self, shards: Path, vqvae: JukeboxVQVAE, count: int):
         self.vqvae = vqvae
@@ -43,7 +44,7 @@ class HeldOutScorer:
         self.onsets = {c.clip_id: onset_times(self.shards.read(c.clip_id).audio) for c in self.clips}
 
     def measure(self, net: DanceToCodes) -> Measurement:
-        """`own`, `other` and their `difference`: mean F-measures at 70 ms, over clips with a reference."""
+        """P4's `own`, `other` and `difference`: mean F-measures (±70 ms) over clips with a reference."""
         model, sounds = MusicModel(net, self.vqvae), {}
         for clip in self.clips:
             dance, visual = getattr(self.shards.read(clip.clip_id), model.stream), self.shards.read_i3d(clip.clip_id)

@@ -1,4 +1,4 @@
-"""The trained models that `generate` plays, by level and variant."""
+"""Loads the trained models of `generate`, by level and variant."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
-    """The model.pt of the prior or of d2m_gan, and that of the synthesizer. Raises UserError, with the commands that train
-    them, where one is not there."""
+    """The model.pt of the prior or of d2m_gan, and that of the synthesizer. Raises UserError, with the commands that train them,
+    where one is missing."""
     named = f"--corpus {layout.corpus} --level"
     if variant == PRIOR:
         decoder, stage = layout.stage("synthesizer") / level, f"synthesizer {named} {level}"
-        levels = ("high", level) if level != "high" else ("high",)  # low is made from high
+        levels = ("high", level) if level != "high" else ("high",)  # level low is generated from level high
         wanted = {f"prior {named} {name}": layout.stage("prior") / name for name in levels}
     else:
         decoder = decoder_of(layout, level, variant).parent
@@ -47,10 +47,10 @@ def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
 def load_model(
     layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None
 ) -> Composer:
-    """The trained prior or generator with its synthesizer; `inputs` says what the dances are read with, `genre` what all of
-    them are, where that is known, for a generator that is told.
+    """The trained prior or D2M-GAN generator with its synthesizer. inputs: attributes of the dances to come (`inputs_of`). genre: of
+    all of them, if known, for a generator with genres.
 
-    Raises UserError as `trained` does, where it was trained on dances read otherwise, and for a genre that it is never told.
+    Raises UserError as `trained`, for a model that was trained with other inputs, and for a genre that it does not use.
     """
     files = trained(layout, level, variant)
     if variant == PRIOR:
@@ -66,9 +66,9 @@ def load_model(
 def load_models(
     layout: Layout, levels: Sequence[str], variant: str, genre: str = "", *, beats: bool = False
 ) -> dict[str, Composer]:
-    """Models for a user's own videos, which are read with the weights of params.yaml; `genre` for those that are told.
+    """Models for the user's own videos, which are read with the weights of params.yaml. genre: for generators with genres.
 
-    beats: whether the dance's beats are given. The prior then needs no pose, and it never looks at the picture.
+    beats: whether the dance's beats are given; the prior then needs no pose. It never needs visual features.
     """
     from d2m_model.generate.own_video import inputs_of_settings, pose_inputs
 
@@ -86,13 +86,14 @@ def load_models(
 def load_models_for_pose(
     layout: Layout, levels: Sequence[str], variant: str, genre: str, given: "ReadPose", *, video: bool
 ) -> tuple[dict[str, Composer], "ReadPose"]:
-    """Models for a pose file, and its pose in the layout that they read. With `video` the picture must be read as theirs was.
+    """Models for a pose file, and its pose in the layout that they read. video: whether there is a video, whose visual features must
+    come from the weights of the training.
 
     Raises UserError as `load_model`, and for models that read SMPL motion.
     """
     from d2m_model.generate.own_video import visual_input
 
-    if variant == PRIOR:  # the rhythm reads either layout, of any estimator
+    if variant == PRIOR:  # the rhythm model reads both layouts, from any estimator
         return {level: load_model(layout, level, variant, {}) for level in levels}, given
     models = {}
     for level in levels:

@@ -1,6 +1,6 @@
-"""Put a new sound to a video: the picture's packets are copied as they are, the old sound is left out.
+"""Replaces the sound of a video. The packets of the picture are copied unchanged.
 
-Where a container can't hold them the picture is encoded again, upright, with its pixels' shape and its colours' tags.
+If the new container can't hold them, the picture is encoded again, upright, with its pixel aspect and colour tags.
 """
 
 from collections.abc import Iterator
@@ -29,13 +29,12 @@ X264 = {"preset": "veryfast", "crf": "18"}
 
 
 def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0, rate: int = SAMPLE_RATE) -> bool:
-    """Write `out` (.mp4, .mov or .mkv): the picture of `video` and `audio`, (N,) or (C, N) with C 1 or 2 at `rate` samples a
-    second, as its only sound.
+    """Write `out` (.mp4, .mov or .mkv) with the picture of `video` and `audio` as its only sound. audio: (N,) or (C, N), C 1 or 2,
+    at `rate` samples per second.
 
-    delay: seconds of the video's clock at which the sound begins. The picture is copied packet by packet where the
-    container can hold it, else encoded again as H.264; returns whether it was copied.
-    Raises UserError for an unreadable video or one without picture, for a suffix of another container, and for an output
-    that can't be written.
+    delay: when the sound begins, in seconds of the video's clock. The picture is copied packet by packet if the container can hold
+    it, else encoded again as H.264; returns whether it was copied.
+    Raises UserError for an unreadable video, one without a picture, another suffix, and an output that can't be written.
     """
     if out.suffix.lower() not in CONTAINERS:
         raise UserError(f"{out}: a video must end in {', '.join(CONTAINERS)}")
@@ -50,11 +49,11 @@ def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0, rate: 
 
 
 class _CannotHold(Exception):
-    """The container has no place for this codec, or for how its pictures are shown."""
+    """The container cannot hold this codec, or the way in which its pictures are shown."""
 
 
 def _look(video: Path) -> tuple:
-    """How a player shows the pictures of a file: the shape of pixels, which way up, in which colours. Empty without a picture."""
+    """How a player shows the pictures of a file: pixel aspect, rotation, colours. Empty without a picture."""
     with open_media(video) as media:
         shown = picture_stream(media, video)
         for _, frame, _ in shown_frames(media, shown):  # of the first that can be decoded
@@ -99,7 +98,7 @@ def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *
 
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
-    """What the file system refuses (not FFmpeg, whose errors may be the source's) becomes a UserError of one line."""
+    """Turn errors of the file system into a UserError of one line; not those of FFmpeg, which may concern the source."""
     try:
         yield
     except OSError as err:
@@ -118,7 +117,7 @@ def _ffmpeg_writing(out: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(aside: Path, out: Path, **options) -> Iterator[av.container.OutputContainer]:
-    """`av.open` for writing whose errors name the output."""
+    """`av.open` for writing, with errors that name the output."""
     with _ffmpeg_writing(out):
         target = av.open(str(aside), "w", **options)
     try:
@@ -145,7 +144,7 @@ def _copied_stream(target, shown):
 
 
 def _copied(source, shown, picture, zero: Fraction) -> Iterator[av.Packet]:
-    """Packets of the picture, on a clock that starts where the source's player starts."""
+    """The packets of the picture, with times relative to where a player starts the source."""
     shift = round(zero / shown.time_base)
     for packet in _decoding_times(packet for packet in source.demux(shown) if packet.size):
         packet.dts -= shift
@@ -156,8 +155,8 @@ def _copied(source, shown, picture, zero: Fraction) -> Iterator[av.Packet]:
 
 
 def _decoding_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-    """Packets with a decoding time each. Matroska stores none and FFmpeg can't derive those before the first reordered
-    frame: they are counted back from the first that is known, the later ones forward from the one before."""
+    """Packets that all have decoding times. Matroska stores none, and FFmpeg can't derive those before the first reordered frame.
+    Missing ones are counted back from the first known time, later ones forward from the one before."""
     waiting, last = [], None
     for packet in packets:
         step = packet.duration or 1
@@ -177,7 +176,7 @@ def _decoding_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
 
 
 def _encoded(source, shown, target, zero: Fraction, name: str) -> tuple[av.VideoStream, Iterator[av.Packet]]:
-    """A stream of the target and the packets for it."""
+    """A stream of the target, and its packets, encoded from the source's pictures."""
     frames = shown_frames(source, shown)
     first = next(frames, None)
     if first is None:

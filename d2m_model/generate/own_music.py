@@ -1,4 +1,4 @@
-"""A dance's music from the user's own songs: the best-fitting excerpt, stretched until its beats are the dance's."""
+"""Music for a dance from the user's own songs: the best-fitting excerpt, stretched so that its beats fall on the dance's beats."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,23 @@ from d2m_model.rhythm.music_beats import Tracker, librosa_beats
 from dataset_tools.lib.audio.stretching import stretched
 
 RATES = (22050, 24000, 32000, 44100, 48000)
-"""Samples a second that are kept; other sounds are resampled to OTHERWISE."""
+"""Sample rates that are kept; sounds with other rates are resampled to OTHERWISE."""
 OTHERWISE = 44100
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnMusic:
-    """An excerpt of a song on a dance's beats."""
+    """An excerpt of a song, fitted to a dance's beats."""
 
     sound: np.ndarray
     """(C, S) float32, C 1 or 2."""
     rate: int
-    """Samples a second, one of RATES."""
+    """Sample rate in Hz, one of RATES."""
     fit: Fit
 
     @property
     def told(self) -> str:
-        """One line: which song from where, how it is stretched and what meets."""
+        """A line for the user: the song, the place of the excerpt, how it is stretched, and how many down-beats coincide."""
         low, high = self.fit.speeds
         pace = f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} to {high:.3f}"
         (source, at), (source_end, at_end), *_ = self.fit.moments
@@ -45,8 +45,8 @@ def own_music(
     tracker: Tracker = librosa_beats,
     tracked_by: str = "librosa",
 ) -> OwnMusic:
-    """The best-fitting excerpt of the songs of `folder` for a dance of `seconds` with these beats. Raises UserError as
-    `read_songs`, `best_fit` and `stretched`."""
+    """The best-fitting excerpt of the songs in `folder` for a dance of `seconds` with these beats. Raises UserError as `read_songs`,
+    `best_fit` and `stretched`."""
     import soxr
 
     fit = best_fit(

@@ -1,4 +1,4 @@
-"""Which networks look for the dancer of one's own video."""
+"""Chooses the pose networks for the user's own video."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,39 +13,40 @@ from dataset_tools.lib.core.weights import locate
 
 DEMO = "pose_demo"
 PUBLISHED = {"coco17": "pose_k16", "body25": "pose_wholebody_k16"}
-"""Pose layout -> OpenPifPaf's published weights that give it (manifests/weights.csv)."""
+"""Pose layout -> OpenPifPaf's published weights for it (manifests/weights.csv)."""
 PUBLISHED_EDGE = 385
-"""Pixels of the longer side for the published weights, which were trained on crops of 385 and 513."""
+"""Longer side in px of frames for the published weights, which were trained on crops of 385 and 513 px."""
 ENOUGH = 0.5
-"""Share of frames with a dancer at which no other network is asked."""
+"""Share of frames with a dancer at which no further network is tried."""
 AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnPoseSettings:
-    """What section `generate` of params.yaml says about it; name and default are that stage's."""
+    """The field of section `generate` of params.yaml that is needed here; name and default are that stage's."""
 
     pose_weights: str = AUTO
 
 
 class Network(NamedTuple):
-    """A pose network and the size of the frames that it sees."""
+    """A pose network and the size of its input frames."""
 
     path: Path
     long_edge: int
-    """px that a frame's longer side is scaled to."""
+    """Longer side in px to which frames are scaled."""
 
 
 def networks(
     layout: Layout, weights: str, pose_layout: str, long_edge: int, *, any_estimator: bool
 ) -> Iterator[Network]:
-    """The networks to ask, one after the other until one sees the dancer in `ENOUGH` of the frames.
+    """The networks to try, one after another, until one finds the dancer in the share `ENOUGH` of the frames.
 
-    A corpus's models read poses of its own weights, given as `weights` and `long_edge`. For readers of any estimator's poses
-    `generate.pose_weights` says more. 'auto': where the corpus's weights are the demo's, which know rendered dancers alone,
-    OpenPifPaf's published ones come first, if they can be fetched. A name or a file: those weights, at the published size.
+    The corpus's own weights are `weights`, with `long_edge`; a corpus's models need poses from these. A model that reads poses of
+    any estimator (any_estimator) follows `generate.pose_weights`. 'auto': if the corpus's weights are the demo's, which only know
+    rendered dancers, OpenPifPaf's published weights come first, if they can be downloaded. A name or a file: these weights, at
+    the published size.
 
-    Raises UserError for weights that params.yaml names and that can't be had.
+    Raises UserError for weights that params.yaml names and that are not available.
     """
     wanted = load_params(layout.params, "generate", OwnPoseSettings, extra=True).pose_weights if any_estimator else AUTO
     if wanted != AUTO:

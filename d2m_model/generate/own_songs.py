@@ -1,7 +1,7 @@
-"""A user's own songs: what audio files a folder has, and the beats tracked in each, kept by the file's content.
+"""The user's own songs: reads the audio files of a folder and tracks their beats, which are cached by the file's content.
 
-Trackers say a beat to within a frame of 20 ms or so; where an attack is near, the beat is moved there (`sharpened`), so
-that what is laid on a dance's beats is heard on them.
+Trackers place beats on a grid of about 20 ms. If an attack is near, the beat is moved there (`sharpened`), so that the song is
+heard exactly on the dance's beats.
 """
 
 import dataclasses
@@ -24,22 +24,22 @@ from dataset_tools.lib.video.media import audio_streams, open_media
 from dataset_tools.lib.video.video_io import read_audio
 
 REACH = 0.05
-"""Seconds either way of a tracked beat in which its attack is looked for."""
+"""Largest distance in seconds between a tracked beat and its attack."""
 FINE = 64
-"""Samples at 22 050 Hz between frames of the envelope that attacks are read from: 3 ms."""
+"""Hop in samples at 22 050 Hz of the envelope in which attacks are found: 3 ms."""
 CLEAR = 5.0
-"""Times the envelope's mean, from which a peak is an attack."""
+"""Smallest ratio of an attack's peak to the envelope's mean."""
 VERSION = 1
-"""Of the cached beats."""
+"""Version of the cached beats."""
 MOST_SONGS = 10_000
 LEAST_SECONDS = 1.0
 MOST_SECONDS = 1800
-"""Of a song; it is held in memory as a whole."""
+"""Longest song; it is held in memory as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnSong:
-    """One audio file and its beats."""
+    """An audio file and its beats."""
 
     path: Path
     beats: Beats
@@ -51,9 +51,9 @@ class OwnSong:
 
 
 def read_song(path: Path) -> tuple[np.ndarray, int]:
-    """(C, S) float32 within -1..1 at the file's own rate, C 1 or 2, and samples a second.
+    """(audio (C, S) float32 within -1..1, C 1 or 2; sample rate of the file in Hz).
 
-    Raises UserError: no sound, shorter than a second, longer than half an hour, not readable.
+    Raises UserError for a file that is unreadable, has no sound, or is shorter than a second or longer than half an hour.
     """
     seconds, rate = _length(path)
     if seconds > MOST_SECONDS or seconds * rate > limits.AUDIO_SAMPLES:
@@ -68,8 +68,8 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _length(path: Path) -> tuple[float, int]:
-    """Seconds that the sound of a file that is read lasts, by its packets (no decoding; what the header says may be missing or wrong),
-    counted a little beyond MOST_SECONDS; and samples a second. 0 for a file without sound."""
+    """(length in seconds, sample rate in Hz) of a file's sound, counted from its packets without decoding, because headers may be
+    missing or wrong. Counting stops a little beyond MOST_SECONDS. 0 for a file without sound."""
     with open_media(path) as media:
         stream = next(iter(audio_streams(media)), None)
         if stream is None:
@@ -85,10 +85,10 @@ def _length(path: Path) -> tuple[float, int]:
 def read_songs(
     folder: Path, cache: Path, tracker: Tracker = librosa_beats, tracked_by: str = "librosa"
 ) -> list[OwnSong]:
-    """Every song of a folder and of the folders in it, in the order of their names.
+    """All songs of a folder and its subfolders, sorted by name.
 
-    Beats are tracked once for each content of a file and kept in `cache`; `tracked_by` names the tracker there. Files
-    that can't be read are named and left out. Raises UserError: no such folder, no song there, none readable.
+    The beats of a file's content are tracked once and kept in `cache`; tracked_by: name of the tracker in the cache. Unreadable
+    files are named and left out. Raises UserError for a missing folder, and for one without readable songs.
     """
     import soxr
 
@@ -122,8 +122,8 @@ def read_songs(
 
 
 def sharpened(beats: Beats, sound: np.ndarray) -> Beats:
-    """The beats of a sound (S,) at 22 050 Hz, each moved to the attack within REACH of it; those without one are moved as
-    the others are, by the median."""
+    """The beats of audio (S,) at 22 050 Hz, each moved to the attack within REACH; beats without an attack are moved by the median of
+    the other shifts."""
     import librosa
 
     if len(beats.beats) < 2:
@@ -148,5 +148,5 @@ def sharpened(beats: Beats, sound: np.ndarray) -> Beats:
 def _kept_beats(path: Path) -> Beats | None:
     try:
         return read_beats(path)
-    except UserError:  # not there yet, or damaged: tracked again
+    except UserError:  # missing or damaged: track again
         return None

@@ -1,4 +1,4 @@
-"""What a model needs of any dance video: normalised as the corpus was, posed and described by the same weights."""
+"""Reads any dance video like the corpus's clips: the same normalisation, and pose and visual features from the same weights."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -19,13 +19,13 @@ from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH
 
-CLIP = "clip.mp4"  # the normalised video in its folder
-WINDOW = 2 * FPS  # frames that the visual features look at
+CLIP = "clip.mp4"  # name of the normalised video
+WINDOW = 2 * FPS  # frames per window of the visual features
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSettings:
-    """What section `clips` of params.yaml says about one picture; names and defaults are that stage's."""
+    """The fields of section `clips` of params.yaml that are needed here; names and defaults are that stage's."""
 
     max_height: int = 720
     crop: bool = True
@@ -33,7 +33,7 @@ class ClipSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PoseSettings:
-    """What section `pose` says about one video."""
+    """The fields of section `pose` that are needed here."""
 
     weights: str = "pose_demo"
     layout: str = "coco17"
@@ -46,7 +46,7 @@ class PoseSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class VisualSettings:
-    """What section `i3d` says about one video."""
+    """The fields of section `i3d` that are needed here."""
 
     weights: str | tuple[str, ...] = "i3d_demo"
     frame_size: int = 64
@@ -61,31 +61,31 @@ class Posed:
     """The dancers of one video."""
 
     pose: np.ndarray
-    """(T, P, J, 3) float32: x px, y px, confidence, at 30 fps; slot 0 is the primary dancer."""
+    """(T, P, J, 3) float32: x px, y px, confidence, at 30 fps; dancer 0 is the primary one."""
     size: tuple[int, int]
-    """Width and height in px of the picture that `pose` is in."""
+    """Width and height in px of the picture."""
     begin: float
-    """Second of the video's clock at which frame 0 is shown."""
+    """Time of frame 0 in seconds of the video's clock."""
 
     @property
     def coverage(self) -> float:
-        """Fraction of the frames in which the primary dancer was seen."""
+        """Share of the frames in which the primary dancer was seen."""
         return float((self.pose[:, 0, :, 2] > 0).any(axis=1).mean())
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoDance(Posed):
-    """One video as a model sees it."""
+    """The dancers and the visual features of one video."""
 
     visual: np.ndarray
-    """(W, 2048) float32, row w for the window that starts at second w; at least one row."""
+    """(W, 2048) float32: row w is for the window that starts at second w; at least one row."""
 
 
 def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None) -> VideoDance:
-    """Normalise a video into the folder `scratch`, find its dancers and compute its visual features, with the weights
-    and settings of params.yaml. With `given` its dancer is the one of a pose file, cut to the video's length.
+    """Normalise a video into the folder `scratch`, find its dancers and compute its visual features, with the weights and settings
+    of params.yaml. given: a pose to use instead of finding the dancer, cut to the video's length.
 
-    Raises UserError for an unreadable video, and for weights or parameters that are missing.
+    Raises UserError for an unreadable video, and for missing weights or parameters.
     """
     from dataset_tools.i3d.visual_features import load_visual_features
     from dataset_tools.lib.video.clip_reader import read_clip
@@ -107,9 +107,9 @@ def read_posed(
     any_estimator: bool = False,
     stage: str = "generate",
 ) -> Posed:
-    """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml; or
-    take the dancer of a pose file, cut to the video's length. any_estimator: for readers of any estimator's poses, such as
-    the rhythm; weights are then those of `own_pose.networks`. stage: whose messages they are.
+    """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml. given: a pose
+    to use instead, cut to the video's length. any_estimator: the model reads poses of any estimator, like the rhythm model, so
+    the weights are those of `own_pose.networks`. stage: prefix of the messages.
 
     Raises UserError as `read_dance`.
     """
@@ -150,8 +150,7 @@ def read_posed(
 
 
 def frames_of(video: Path) -> int:
-    """How many frames at 30 a second `read_posed` would find, from the time stamps alone. Raises UserError as that, where
-    there are fewer than two."""
+    """Number of frames at 30 fps that `read_posed` would find, from the time stamps only. Raises UserError for fewer than two."""
     from dataset_tools.lib.video.media import course
 
     return _check_frames(video, seconds_to_frames(course(video).end))
@@ -164,24 +163,24 @@ def _check_frames(video: Path, frames: int) -> int:
 
 
 def dance_of_pose(given: ReadPose) -> VideoDance:
-    """The dance of a pose file without its video: its visual features are all zero, for there is no picture to describe."""
+    """The dance of a pose file without a video; its visual features are all zero."""
     return VideoDance(pose=given.pose[:, None], size=given.size, visual=np.zeros((1, I3D_WIDTH), np.float32), begin=0.0)
 
 
 def _as_long(pose: np.ndarray, frames: int) -> np.ndarray:
-    """(frames, J, 3): cut, or with nobody in the frames that are missing."""
+    """A pose (T, J, 3) brought to (frames, J, 3): cut, or padded with frames without a dancer."""
     out = np.zeros((frames, *pose.shape[1:]), np.float32)
     out[: len(pose)] = pose[:frames]
     return out
 
 
 def inputs_of_settings(layout: Layout) -> dict[str, str]:
-    """What `read_dance` reads a dance with, named as the shards of a corpus name it."""
+    """Attributes of the dances that `read_dance` reads, named as in shards (`music_model.INPUTS`)."""
     return pose_inputs(layout) | {"i3d_weights": visual_input(layout)}
 
 
 def pose_inputs(layout: Layout) -> dict[str, str]:
-    """What `read_posed` finds dancers with, named so. Raises UserError for weights that are missing or no network."""
+    """Those attributes that concern the pose. Raises UserError for missing weights, and for a file without a network."""
     posing = load_params(layout.params, "pose", PoseSettings, extra=True)
     if posing.weights == "annotated":
         raise UserError(
@@ -191,7 +190,7 @@ def pose_inputs(layout: Layout) -> dict[str, str]:
 
 
 def visual_input(layout: Layout) -> str:
-    """What `read_dance` describes a picture with, named as shards name it in `i3d_weights`."""
+    """The value of the attribute `i3d_weights` for `read_dance`."""
     looking = load_params(layout.params, "i3d", VisualSettings, extra=True)
     both = (looking.weights,) if isinstance(looking.weights, str) else looking.weights
     return "+".join(dict.fromkeys(_named(weights, layout) for weights in both))
@@ -202,7 +201,7 @@ def _named(weights: str, layout: Layout) -> str:
 
 
 def held(frames: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:
-    """The frames; where there are fewer than `least`, the last one is repeated."""
+    """The frames; if there are fewer than `least`, the last one is repeated."""
     count, frame = 0, None
     for frame in frames:
         count += 1

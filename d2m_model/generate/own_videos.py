@@ -1,4 +1,4 @@
-"""Music for dances of one's own: a video, all of a folder, a pose file; or an excerpt of one's own songs."""
+"""Music for the user's own dances: a video, all videos of a folder, or a pose file; composed, or from the user's own songs."""
 
 import tempfile
 import traceback
@@ -34,8 +34,8 @@ from dataset_tools.lib.video.video_io import nearest_time, probe, timed_frames
 
 
 def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
-    """The pose of a file, which may be that of a video: frames a second and the picture's size are then the video's where
-    the file does not say. Raises UserError as `read_pose` and `probe`."""
+    """The pose of a file. video: the video that it belongs to, whose frame rate and size are used where the file has none. Raises
+    UserError as `read_pose` and `probe`."""
     if video is None:
         given = read_pose(path, fps=fps)
     else:
@@ -55,44 +55,44 @@ def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Given:
-    """What a user knows of a dance, in place of what would be read from the video."""
+    """What the user gives for a dance instead of reading it from the video."""
 
     pose: ReadPose | None = None
     beats: Path | None = None
     tempo: float | None = None
 
     def with_pose(self, pose: ReadPose | None) -> "Given":
-        """The same with another pose, or none."""
+        """A copy with another pose, or without one."""
         return replace(self, pose=pose)
 
 
 class Found(NamedTuple):
-    """A dance as composers want it, and how it was read."""
+    """A dance as input of composers, and how it was read."""
 
     dance: Dance
     begin: float
-    """Second of the video's clock at which its music begins."""
+    """When the music begins, in seconds of the video's clock."""
     coverage: float | None
-    """Share of the frames in which the dancer was seen; None where nobody looked."""
+    """Share of the frames in which the dancer was seen; None if no pose was needed."""
 
 
 def find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
-    """Whatever composers of `streams` read of a dance: visual features only where one wants them, a pose only where beats are
-    not given or one reads it.
+    """The dance with all that composers of these `streams` read. Visual features and pose are only computed if needed; a pose is
+    also needed to predict beats that are not given.
 
-    Raises UserError as `read_dance` and `read_beats`, where the corpus's rhythm is wanted and not trained, and for a dance
+    Raises UserError as `read_dance` and `read_beats`, where the corpus's rhythm model is needed but not trained, and for a dance
     or beats beyond the limits of `Beats`.
     """
     try:
         return _find_dance(video, streams, given, layout)
     except UserError:
         raise
-    except ValueError as err:  # of Beats, whose rules a dance of hours breaks
+    except ValueError as err:  # from Beats, for a dance of many hours
         raise UserError(f"{name_of(video, given)}: {err}; cut the dance") from None
 
 
 def name_of(video: Path | None, given: Given) -> str:
-    """What a dance is called."""
+    """The name of a dance, for messages."""
     return video.name if video else "pose" if given.pose else given.beats.name
 
 
@@ -123,7 +123,7 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
 
 
 def trained_rhythm(layout: Layout) -> Path:
-    """The corpus's model.pt of `rhythm`. Raises UserError, with the command that trains it, where there is none."""
+    """The corpus's model.pt of `rhythm`. Raises UserError, with the command that trains it, where it is missing."""
     path = layout.stage("rhythm") / "model.pt"
     if not path.is_file():
         raise UserError(
@@ -133,7 +133,7 @@ def trained_rhythm(layout: Layout) -> Path:
 
 
 def cut_to(beats: Beats, seconds: float | None) -> Beats:
-    """The beats of a dance of `seconds`; None leaves them as they are."""
+    """The beats within the first `seconds` of a dance; None keeps all."""
     if seconds is None:
         return beats
     inside = beats.beats < seconds
@@ -152,7 +152,7 @@ def _at_tempo(beats: Beats, given: Given) -> Beats:
 
 
 def told(name: str, found: Found) -> str:
-    """The line about a dance: how long it is and what was found in it."""
+    """A line for the user about a dance: its length and what was found in it."""
     beats, seen = found.dance.beats, ""
     if found.coverage is not None:
         seen = f", dancer seen in {found.coverage:.0%} of the frames"
@@ -166,12 +166,12 @@ def generate_dance(
     video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
     given: Given = Given(), again: Again | None = None,
 ) -> None:  # fmt: skip
-    """Make music for a video file, a pose, beats, or what of them there is: for each take one output per level, a video (its
-    picture unchanged) or a .wav; with `beats` a .json beside each. The first take has the seed of `params`, the next the
-    next. again: of a take that was made before, only parts are made.
+    """Compose music for a video, a pose or beats: for each take one output per level, a video (with the same picture) or a .wav. beats:
+    also write a .json for each. The first take has the seed of `params`, each further take the next one. again: an earlier take of
+    which only parts are made again.
 
-    Raises UserError: no such file, not a video, an output of another kind or that can't be written; and, before the dance is
-    looked for, which takes longest, as `Composer.check` and `Again.regions`.
+    Raises UserError for a missing file, one that is no video, and an output that has another suffix or can't be written. Also as
+    `Composer.check` and `Again.regions`, before the slow search for the dancer.
     """
     for composer in models.values():
         composer.check(params)
@@ -209,8 +209,7 @@ def generate_dance(
 def fit_music(
     folder: Path, given: Given, video: Path | None, out: Path, layout: Layout, params: Params, *, beats: bool
 ) -> None:
-    """Put the best-fitting excerpt of the songs in `folder` on a dance's beats: for a video, a pose, or for as long as the
-    beats say.
+    """Fit the best excerpt of the songs in `folder` to a dance's beats, for a video, a pose, or the length of the beats.
 
     Raises UserError as `own_music` and `find_dance`.
     """
@@ -232,7 +231,7 @@ def fit_music(
 
 
 def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin: float) -> str:
-    """Write a .wav, or the video with this sound; what there is to say of it."""
+    """Write a .wav, or the video with this sound; returns a remark for the user."""
     if out.suffix.lower() == ".wav":
         write_wav(out, audio, rate)
         return ""
@@ -242,9 +241,10 @@ def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin:
 def generate_folder(
     videos: Path, folder: Path, level: str, models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool
 ) -> None:
-    """`generate_dance` for every video of a folder, in the order of their names, under their names in another folder.
+    """`generate_dance` for every video of a folder, sorted by name, into files of the same names in another folder.
 
-    Raises UserError: no video there, two of one name, the same folder twice; and at the end, when some failed.
+    Raises UserError for a folder without videos, for two videos of one name, for the same folder twice, and at the end if some
+    failed.
     """
     found = videos_of(videos)
     if not found:
@@ -264,7 +264,7 @@ def generate_folder(
         except UserError as err:
             say("generate", f"failed: {err}")
             failed.append(video.name)
-        except Exception as err:  # noqa: BLE001 - a strange file as likely as a bug of ours: the others still get their music
+        except Exception as err:  # noqa: BLE001 - whatever one file causes, the others still get their music
             traceback.print_exc()
             say("generate", f"failed: {video.name}: {' '.join(f'{type(err).__name__}: {err}'.split())}")
             failed.append(video.name)

@@ -1,4 +1,4 @@
-"""How music is generated: section `generate` of params.yaml, and what the command line changes of it."""
+"""Section `generate` of params.yaml, and how the command line overrides it."""
 
 import argparse
 import dataclasses
@@ -10,7 +10,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params, require
 
 SLOWEST, FASTEST = 20.0, 400.0
-"""Beats a minute that can be asked for."""
+"""Range of --tempo, in beats per minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,37 +18,37 @@ class Params:
     """Section `generate` of params.yaml."""
 
     split: str = "test"
-    """Whose clips the stage makes music for."""
+    """Split whose clips get music."""
     hop: int = 1
     """Whole seconds between the starts of D2M-GAN's windows."""
     crossfade: float = 0.25
-    """Seconds in which one of D2M-GAN's windows goes over into the next."""
+    """Length of the cross-fade between D2M-GAN's windows, in seconds."""
     denoise: float = 0.25
-    """Strength of the noise gate on D2M-GAN's music, 0 (off) to 1. It takes music with the hiss: on reconstructed demo clips 0.25 moved the
-    log-mel distance to the original by under 1 % either way, 1 raised it by 17 to 39 %."""
+    """Strength of the noise gate on D2M-GAN's music, 0 (off) to 1. The gate also removes some music: on reconstructed demo clips 0.25
+    changed the log-mel distance to the original by less than 1 % either way, and 1 raised it by 17 to 39 %."""
     loudness: float = -16.0
-    """LUFS of a finished sound, unless `peak` allows less."""
+    """Loudness of the finished audio in LUFS; lower if `peak` requires it."""
     peak: float = 0.95
-    """Highest sample of a finished sound; 1 is full scale."""
+    """Highest absolute sample of the finished audio; 1 is full scale."""
     seed: int = 0
-    """Of whatever a model draws at random, 0 to 2**63 - 1."""
+    """Seed of the models' random draws, 0 to 2**63 - 1."""
     strictness: float = 1.0
-    """Of the prior: how strictly the rhythm and the style are kept. 0 ignores them, 1 is as learnt and takes half the time. Other
-    values change how level high is drawn; level low, which is drawn under it, is always as learnt."""
+    """How strictly the prior follows rhythm and style (the scale of classifier-free guidance): 0 ignores them, 1 is as trained and
+    takes half the time. It applies to level high; level low is always sampled as trained."""
     temperature: float = 1.0
-    """Of the prior's draws of level high; below 1 likely codes become likelier. Level low is always drawn as learnt."""
+    """Softmax temperature of the prior at level high; below 1 likely codes become likelier. Level low is always sampled as trained."""
     style: str = ""
-    """Of the prior's music: empty, what the dance says; else a genre of the corpus, or a sound file to sound like."""
+    """Style of the prior's music: empty for one that suits the dance, a genre of the corpus, or a sound file to sound like."""
     pose_weights: str = "auto"
-    """Which weights find the dancer of one's own video for the prior and for own music (D2M-GAN reads poses of the weights it was
-    trained on). 'auto': those of section `pose`; where they are the demo's, OpenPifPaf's published ones, if they can be
-    fetched. Else a name of manifests/weights.csv or a file."""
+    """Weights that find the dancer in the user's own video, for the prior and for own music (D2M-GAN needs poses from the weights of
+    its training). 'auto': those of section `pose` or, if these are the demo's, OpenPifPaf's published ones, if they can be
+    downloaded. Else a name in manifests/weights.csv or a file."""
     threads: int = 1
-    """CPU threads; sounds are equal to the byte for equal numbers of them. One window is little work: on a busy machine
-    a second thread costs more than it gives."""
+    """CPU threads; sounds are equal to the byte for an equal number of threads. One window is little work: on a busy machine a
+    second thread costs more than it gains."""
 
     workers: int = 1
-    """Processes that make music for the clips of a corpus; sounds do not depend on their number."""
+    """Processes that generate music for the clips of a corpus; sounds do not depend on their number."""
 
     def __post_init__(self):
         require(self.split in ("train", "val", "test"), f"split must be train, val or test, found '{self.split}'")
@@ -65,18 +65,18 @@ class Params:
 
     @property
     def draw(self) -> Draw:
-        """How the prior draws codes of level high."""
+        """The prior's sampling settings for level high."""
         return Draw(guidance=self.strictness, temperature=self.temperature)
 
 
 def check_tempo(bpm: float) -> None:
-    """Raises UserError for a tempo out of SLOWEST to FASTEST."""
+    """Raises UserError for a tempo outside of SLOWEST to FASTEST."""
     if not SLOWEST <= bpm <= FASTEST:
         raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
 
 
 def chosen(args: argparse.Namespace, layout: Layout) -> Params:
-    """The parameters of params.yaml, with what the command line says instead. Raises UserError for a value out of range."""
+    """The parameters of params.yaml, overridden by the command line. Raises UserError for a value out of range."""
     given = {
         name: getattr(args, name)
         for name in ("seed", "loudness", "denoise", "strictness", "style")

@@ -1,12 +1,12 @@
-"""Poses that any estimator wrote: files in the formats people have them in, read as one dancer at 30 frames a second.
+"""Reads pose files of other estimators, in several formats, as one dancer at 30 frames per second.
 
     X.npy                   this project's: (T, P, J, 3) with people P, or (T, J, 3); or without confidences, (T, J, 2)
     a folder or X.json      OpenPose: a *_keypoints.json for each frame, or a list of such objects; BODY_25 or COCO
     X.pkl or X.json         AIST++ keypoints2d: 9 cameras, of which one is read
     X.json, X.jsonl         OpenPifPaf: an object a line with `frame` and `predictions` (openpifpaf.video --json-output)
 
-Joints J: 17 (COCO), 18 (OpenPose's COCO, whose neck is left out), 25 (BODY_25) or 133 (whole body: the first 17 are COCO's).
-Nothing in a file is executed: pickles go through a reader that makes arrays and nothing else.
+Joints J: 17 (COCO), 18 (OpenPose's COCO; its neck is left out), 25 (BODY_25) or 133 (whole body; the first 17 are COCO's).
+No code in a file is executed: pickles are read by a reader that creates arrays only.
 """
 
 import dataclasses
@@ -26,17 +26,17 @@ from dataset_tools.pose.layouts import BODY25, COCO17, to_layout
 from dataset_tools.pose.tracking import track
 
 MOST_FRAMES = 216_000
-"""An hour at 60 frames a second; and as many, two hours, at the 30 that they become."""
+"""Most frames of a file: an hour at 60 frames per second; also the most at 30 frames per second, which is two hours."""
 MOST_PEOPLE = 64
-"""In a frame."""
+"""Most people in a frame."""
 TRACKED = 16
-"""People of a frame, the largest, among whom the dancer is looked for: the time of tracking grows with their number's square."""
+"""Largest people of a frame that are tracked; the time grows with the square of their number."""
 SLOWEST, FASTEST = 5.0, 240.0
-"""Frames a second that a file may have."""
+"""Range of a file's frame rate."""
 FARTHEST = 100_000.0
-"""Px from the picture's corner, beyond which a joint is none."""
+"""Largest distance of a joint from the picture's corner, in px."""
 COCO18 = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
-"""For each of COCO's 17 joints its place among OpenPose's 18, whose 1 is the neck."""
+"""For each of COCO's 17 joints its index among OpenPose's 18, of which 1 is the neck."""
 COCO_OF_BODY25 = tuple(BODY25.index(joint) for joint in COCO17)
 AIST_SIZE = (1920, 1080)
 LAYOUTS = {17: "coco17", 25: "body25"}
@@ -47,11 +47,11 @@ class ReadPose:
     """The dancer of a file."""
 
     pose: np.ndarray
-    """(T, J, 3) float32 at 30 frames a second: x px, y px, confidence 0..1; a missing joint is all zero."""
+    """(T, J, 3) float32 at 30 frames per second: x px, y px, confidence 0..1; a missing joint is all zero."""
     fps: float
-    """Frames a second of the file."""
+    """Frame rate of the file."""
     size: tuple[int, int]
-    """Width and height in px of the picture; where it is told by nobody, what holds all joints seen."""
+    """Width and height of the picture in px; if unknown, the smallest size that holds all joints."""
 
     @property
     def layout(self) -> str:
@@ -64,7 +64,7 @@ class ReadPose:
         return frames_to_seconds(len(self.pose))
 
     def in_layout(self, layout: str) -> "ReadPose":
-        """The same in 'coco17' or 'body25'; of COCO's joints no feet are known."""
+        """The pose converted to 'coco17' or 'body25'; COCO has no feet, so these are missing."""
         if layout == self.layout:
             return self
         pose = self.pose[:, COCO_OF_BODY25] if layout == "coco17" else to_layout(self.pose, layout)
@@ -75,12 +75,12 @@ def read_pose(
     path: Path, *, fps: float | None = None, video_fps: float | None = None, size: tuple[int, int] | None = None, camera: int = 1,
     dancer: int = 0,
 ) -> ReadPose:  # fmt: skip
-    """The pose in a file or folder. Of several people it is the one `tracking` takes for the primary dancer; an array with
-    people in slots has that one in slot 0. dancer: another of them, in the order of `tracking` or the slots.
+    """The pose in a file or folder. dancer: number of the dancer in the order of `tracking`, 0 for the primary one; in an array with
+    people, their index.
 
-    fps: frames a second of the file (unless told 60 for AIST++, 30 for an array, else `video_fps`, which is that of the video
-    of whose frames it has an object each, else 30); size: of the picture in px; camera: 1 to 9, of AIST++. Raises UserError:
-    no such file, another format or number of joints, sizes beyond the limits, nobody seen.
+    fps: frame rate of the file. By default 60 for AIST++, 30 for an array, and else `video_fps`, the rate of the video whose frames
+    the file describes, or 30. size: of the picture in px. camera: 1 to 9, for AIST++. Raises UserError for a missing file, another
+    format or number of joints, sizes beyond the limits, and a pose without anybody.
     """
     path = Path(path)
     if not path.is_dir():
@@ -131,10 +131,10 @@ def read_pose(
 
 
 def at_30_fps(pose: np.ndarray, fps: float) -> np.ndarray:
-    """(T, J, 3) at `fps` -> (round(T * 30 / fps) or 1, J, 3) float32 at 30 frames a second, over the same time.
+    """Pose (T, J, 3) at `fps` -> (round(T * 30 / fps) or 1, J, 3) float32 at 30 frames per second, with the same length in time.
 
-    A joint seen in both neighbouring frames goes evenly from one to the other, with the lower one's confidence; one that
-    is seen in the nearer alone is taken from there.
+    A joint seen in both neighbouring frames is interpolated, with the lower confidence; one that is seen only in the nearer frame
+    is copied from there.
     """
     if fps == FPS:
         return np.array(pose, np.float32)
@@ -152,8 +152,8 @@ def at_30_fps(pose: np.ndarray, fps: float) -> np.ndarray:
 
 
 def _array(path: Path, dancer: int) -> np.ndarray:
-    """(T, J, 3) of a .npy file of this project: slot `dancer` where it has people. Where no confidence is above 0, or there is
-    none, a joint is seen whose place is not (0, 0)."""
+    """The pose (T, J, 3) of a .npy file of this project; of person `dancer`, if it has several. Without confidences, or if all are
+    0, a joint is seen where its position is not (0, 0)."""
     found = read_npy(path)
     shape = found.shape
     if found.dtype.kind not in "fiu" or found.ndim not in (3, 4) or shape[-1] not in (2, 3) or 0 in shape:
@@ -185,7 +185,7 @@ def _unknown_joints(path: Path, joints: int) -> str:
 
 
 def _coco(people: np.ndarray, path: Path) -> np.ndarray:
-    """(..., J, 3) in a stored layout, J 17 or 25, from any that is read."""
+    """Poses of any supported layout, converted to (..., J, 3) with J 17 or 25."""
     joints = people.shape[-2]
     if joints not in JOINTS_READ:
         raise UserError(_unknown_joints(path, joints))
@@ -195,7 +195,7 @@ def _coco(people: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _clean(people: np.ndarray) -> np.ndarray:
-    """Float32, confidence within 0..1; joints without finite numbers, or absurdly far away, are all zero."""
+    """Poses as float32 with confidences within 0..1; joints that are not finite or beyond FARTHEST are set to zero."""
     with np.errstate(invalid="ignore", over="ignore"):
         people = people.astype(np.float32)
         usable = np.isfinite(people).all(-1) & (np.abs(people[..., :2]) < FARTHEST).all(-1) & (people[..., 2] > 0)
@@ -205,7 +205,7 @@ def _clean(people: np.ndarray) -> np.ndarray:
 
 
 def _foremost(people: np.ndarray) -> np.ndarray:
-    """Of people (N, J, 3) in a frame the TRACKED with the largest boxes, as they stand."""
+    """The TRACKED people with the largest boxes among people (N, J, 3) in a frame, in the same order."""
     if len(people) <= TRACKED:
         return people
     seen = people[..., 2:] > 0
@@ -215,7 +215,7 @@ def _foremost(people: np.ndarray) -> np.ndarray:
 
 
 def _extent(people: list[np.ndarray]) -> tuple[int, int]:
-    """Width and height of the least picture that holds all joints seen."""
+    """Width and height of the smallest picture that holds all joints seen."""
     far = [found[..., :2][found[..., 2] > 0].max(axis=0) for found in people if (found[..., 2] > 0).any()]
     width, height = np.max(far, axis=0) if far else (1, 1)
     return max(1, int(np.ceil(width))), max(1, int(np.ceil(height)))

@@ -1,4 +1,4 @@
-"""People found in frames, from JSON that pose estimators write: OpenPose's, OpenPifPaf's and AIST++'s."""
+"""Reads the people in each frame from the JSON of pose estimators: OpenPose, OpenPifPaf and AIST++."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Parts of a take that are made again or kept: which they are, putting the new part in, and whether the seam is heard."""
+"""Regions of a take that are made again: parsing them, inserting the new part, and measuring whether a seam is audible."""
 
 import re
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 LEAST = 0.1
-"""Seconds of a region."""
+"""Shortest region in seconds."""
 WRITTEN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*-\s*(\d+(?:\.\d*)?|\.\d+)\s*", re.ASCII)
 STEP, FRAME, APART = 128, 512, 4
-"""Samples between spectra, of each, and steps between two that are compared: 23 ms."""
+"""Hop and length of spectra in samples, and number of hops between two that are compared (23 ms)."""
 FLOOR = 1e-3
-"""Of magnitudes, below which nothing is heard."""
+"""Floor of magnitudes; what is below is inaudible."""
 Region = tuple[float, float]
-"""Seconds from and to."""
+"""(start, end) in seconds."""
 
 
 def region_of(text: str, seconds: float, option: str) -> Region:
-    """'4.0-6.5' -> (4.0, 6.5). An end beyond the take of `seconds` by less than a tenth of a second is its end.
+    """A region from a text such as '4.0-6.5'. An end less than a tenth of a second beyond the take of `seconds` is moved to its end.
 
-    Raises UserError, which names the option: not of that form, shorter than LEAST, beyond the take.
+    Raises UserError, which names the option, for another form, a region shorter than LEAST, or one beyond the take.
     """
     found = WRITTEN.fullmatch(text)
     if not found:
@@ -37,14 +37,15 @@ def region_of(text: str, seconds: float, option: str) -> Region:
 
 
 def outside(region: Region, seconds: float) -> list[Region]:
-    """What of 0 to `seconds` is not in the region; parts shorter than LEAST are left out."""
+    """The parts of 0 to `seconds` outside of the region; parts shorter than LEAST are left out."""
     return [(a, b) for a, b in ((0.0, region[0]), (region[1], seconds)) if b - a >= LEAST]
 
 
 def made_again(redo: str | None, keep: str | None, seconds: float) -> list[Region]:
-    """The regions of a take of `seconds` that --redo A-B names, or all but what --keep A-B names; none of the two: all of it.
+    """The regions of a take of `seconds` to make again: the one of --redo A-B, all but the one of --keep A-B, or without both options
+    the whole take.
 
-    Raises UserError as `region_of`, where both are given, and where nothing would be left to make.
+    Raises UserError as `region_of`, if both options are given, and if nothing is left to make.
     """
     if redo is not None and keep is not None:
         raise UserError("--redo and --keep say the same in two ways; give one of them")
@@ -59,10 +60,10 @@ def made_again(redo: str | None, keep: str | None, seconds: float) -> list[Regio
 
 
 def splice(take: np.ndarray, new: np.ndarray, region: Region, fade: float) -> np.ndarray:
-    """The take (S,) with what `new` (S,) has in `region`: (S,) float32 at 22 050 Hz.
+    """The take (S,) with `region` replaced by that of `new` (S,): float32 at 22 050 Hz.
 
-    Outside the region every sample is the take's own. Inside, the first and last `fade` seconds (at most a third of the
-    region each) go over from one to the other, but not at the take's own start and end.
+    Outside the region no sample changes. Inside, both are cross-faded over the first and last `fade` seconds (at most a third of
+    the region each), but not at the start and end of the take.
     """
     assert take.shape == new.shape and take.ndim == 1, "a take and its new part have one length"
     first, last = round(region[0] * SAMPLE_RATE), min(len(take), round(region[1] * SAMPLE_RATE))
@@ -77,16 +78,16 @@ def splice(take: np.ndarray, new: np.ndarray, region: Region, fade: float) -> np
 
 
 def spectral_jumps(sound: np.ndarray) -> np.ndarray:
-    """(n,) rises and falls of a sound's log spectrum over 23 ms, in dB, root mean square over frequency: entry k is about
-    sample (k + 4) * 128. `sound` (S,), S at least 1 024."""
+    """(n,): change of the log spectrum of `sound` (S,) over 23 ms in dB, root mean square over frequency. Entry k is for sample
+    (k + 4) * 128. S must be at least 1 024."""
     frames = np.lib.stride_tricks.sliding_window_view(sound, FRAME)[::STEP] * np.hanning(FRAME)
     spectra = 20 * np.log10(np.abs(np.fft.rfft(frames)) + FLOOR)
     return np.sqrt(np.square(spectra[APART:] - spectra[:-APART]).mean(axis=1))
 
 
 def seam(sound: np.ndarray, at: Sequence[float]) -> float:
-    """How much a sound (S,) at 22 050 Hz jumps at the seconds `at`, over the 95th percentile of its own jumps: below 1 a seam
-    is no louder an event than what the music has anyway."""
+    """The largest spectral jump of audio (S,) at 22 050 Hz at the times `at` in seconds, divided by the 95th percentile of all its
+    jumps. Below 1, a seam stands out no more than the music's own events."""
     jumps = spectral_jumps(sound)
     own = float(np.quantile(jumps, 0.95))
     places = [round(second * SAMPLE_RATE / STEP) for second in at]

@@ -1,4 +1,4 @@
-"""Rows of the tables that `generate` writes and reads."""
+"""Rows of the rows.csv that `generate` writes."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dataset_tools.lib.core.schema import Row
 
 @dataclass(frozen=True, kw_only=True)
 class AudioScores(Row):
-    """One row of rows.csv: a test clip's music."""
+    """The music of one clip."""
 
     seconds: float
     peak: float

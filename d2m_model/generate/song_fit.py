@@ -1,9 +1,9 @@
-"""Which excerpt of which song fits a dance: by tempo, by where its bars begin, by how strong its beats are.
+"""Finds the excerpt of a song that best fits a dance: by tempo, bars, and the strength of beats.
 
-A beat of the dance is laid on a beat of the song, on every second one (the song counts twice as fast) or on every half.
-Of all places in all songs that need no stronger stretch than LIMIT, the best is taken: bars first, then strong beats, then
-little stretching, and that evenly. The speed changes as little and as seldom as meeting the beats within a few milliseconds
-allows (`_taut`), so that a steady song on a steady dance has no seams.
+A beat of the dance is matched with a beat of the song, with every second one (the song counts twice as fast), or with every half
+beat. Of all places in all songs that need no more stretching than LIMIT, the best is chosen: first by matching bars, then by
+strong beats, then by little and even stretching. The speed changes as little and as rarely as possible while beats are met
+within a few milliseconds (`_taut`), so that a steady song on a steady dance has no seams.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,42 +15,42 @@ from d2m_model.generate.own_songs import OwnSong
 from dataset_tools.lib.core.errors import UserError
 
 LIMIT = 0.08
-"""Largest stretch: the speed is 1 - LIMIT to 1 + LIMIT."""
+"""Largest stretch: the speed is within 1 - LIMIT to 1 + LIMIT."""
 COUNTS = {1.0: 0.0, 2.0: 0.25, 0.5: 0.25}
-"""Beats of the song to a beat of the dance, and what it costs in the score."""
+"""Beats of the song per beat of the dance -> penalty in the score."""
 LEAST_BEATS = 4
 NEAR = 0.06
-"""Seconds between a beat and the down-beat that it is."""
+"""Largest distance in seconds between a down-beat and the beat that it is."""
 OFFSETS = (0.008, 0.012, 0.016, 0.025, 0.035, 0.05, 0.07)
-"""Seconds of the song by which a beat may be missed: the first of them that needs no stronger stretch than LIMIT."""
+"""Candidate tolerances in seconds for meeting a beat; the first one that keeps the speed within LIMIT is used."""
 UNEVEN = 0.05
-"""Seconds of `_unevenness` that count as much as one in the score, the most that it can cost."""
+"""`_unevenness` in seconds that costs 1 in the score, which is the most that it can cost."""
 TRIED = 500
-"""Places whose pieces are looked at, best first."""
+"""Number of places that are examined in detail, best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """An excerpt of a song, and how it is laid on the dance."""
+    """An excerpt of a song, and how it is stretched onto the dance."""
 
     song: OwnSong
     moments: list[tuple[float, float]]
-    """(second of the song, second of the dance), ascending, at least two; see `stretching`."""
+    """Pairs (second of the song, second of the dance), ascending, at least two; see `stretching`."""
     speeds: tuple[float, float]
-    """Lowest and highest speed, 1 is the song's own."""
+    """Lowest and highest speed; 1 is the song's own."""
     downbeats: float | None
-    """Share of the dance's down-beats that are the song's too; None where either has none."""
+    """Share of the dance's down-beats that fall on down-beats of the song; None if either has none."""
     offset: float
-    """Largest seconds of the song between its beat and what is heard on the dance's."""
+    """Largest distance in seconds between a beat of the song and the beat of the dance that it is stretched to."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """The dance's beats on a song: its first on the song's beat number `first`."""
+    """A placement of the dance's beats in a song: the dance's first beat is at the song's beat number `first`."""
 
     song: OwnSong
     times: np.ndarray
-    """(n,) seconds of the song that fall on the dance's beats."""
+    """(n,): times in the song, in seconds, for the dance's beats."""
     score: float
     downbeats: float | None
 
@@ -62,10 +62,11 @@ def best_fit(
     seconds: float,
     strength: np.ndarray | None = None,
 ) -> Fit:
-    """The best-fitting excerpt for a dance of `seconds` with beats (n,) and down-beats (m,), ascending seconds, and the
-    beats' strengths (n,) within 0..1 where they are known.
+    """The best-fitting excerpt for a dance of `seconds` with beats (n,) and down-beats (m,), in seconds, ascending. strength: of the
+    beats, (n,) within 0..1, if known.
 
-    Raises UserError: fewer than four beats, no song whose tempo is near enough (the nearest one is named), none long enough.
+    Raises UserError for fewer than four beats, if no song has a similar tempo (the nearest one is named), and if none is long
+    enough.
     """
     beats = np.asarray(beats, float)
     if len(beats) < LEAST_BEATS:
@@ -84,7 +85,7 @@ def best_fit(
 
 
 def counted(beats: np.ndarray) -> np.ndarray:
-    """(n,) the number of each beat, from 0 on: beats that are missing between two are counted."""
+    """(n,): number of each beat, from 0; missing beats are counted, too."""
     gaps = np.diff(beats)
     return np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(gaps / np.median(gaps))))])
 
@@ -92,7 +93,7 @@ def counted(beats: np.ndarray) -> np.ndarray:
 def _places(
     song: OwnSong, beats: np.ndarray, downbeats: np.ndarray, seconds: float, strength: np.ndarray | None
 ) -> Iterator[_Place]:
-    """Every place in a song whose mean speed is within LIMIT and that has sound for the whole dance."""
+    """All places in a song with a mean speed within LIMIT and sound for the whole dance."""
     heard = song.beats
     if len(heard.beats) < LEAST_BEATS:
         return
@@ -117,7 +118,7 @@ def _places(
 
 
 def _score(shared: float | None, own: np.ndarray, at: np.ndarray, strength: np.ndarray | None) -> float:
-    """What speaks for a place: that bars meet, then that strong beats meet strong ones, then that the song's are strong there."""
+    """Score of a place: matching bars count most, then strong beats that meet strong beats, then strong beats of the song there."""
     score = 2 * (shared or 0.0)
     if len(own):
         there = np.interp(at, np.arange(len(own)), own)
@@ -128,7 +129,7 @@ def _score(shared: float | None, own: np.ndarray, at: np.ndarray, strength: np.n
 
 
 def _unevenness(times: np.ndarray, beats: np.ndarray) -> float:
-    """Root mean square of the seconds by which a song at one even speed, (n,) `times`, would miss the dance's (n,) beats."""
+    """Root mean square of the seconds by which the song's times (n,), at one constant speed, would miss the dance's beats (n,)."""
     moved, at = beats - beats.mean(), times - times.mean()
     slope = float(moved @ at) / float(at @ at)
     return float(np.sqrt(np.mean((moved - slope * at) ** 2)))
@@ -143,7 +144,7 @@ def _numbers_of(downbeats: np.ndarray, beats: np.ndarray, numbers: np.ndarray) -
 
 
 def _laid(place: _Place, beats: np.ndarray, seconds: float) -> Fit | None:
-    """The place's even pieces; None where a beat can't be met within the last of OFFSETS by speeds within LIMIT."""
+    """The fit at a place, in pieces of constant speed; None where speeds within LIMIT can't meet all beats within the last of OFFSETS."""
     for offset in OFFSETS:
         kept, times = _taut(beats, place.times, offset)
         speeds = np.diff(times) / np.diff(beats[kept])
@@ -163,8 +164,8 @@ def _laid(place: _Place, beats: np.ndarray, seconds: float) -> Fit | None:
 
 
 def _taut(at: np.ndarray, values: np.ndarray, offset: float) -> tuple[list[int], np.ndarray]:
-    """A string from the first value on, drawn taut within `offset` of every value: indices of its bends with both ends, and
-    its values there. Of all lines within that tube it bends least, and its steepest part is the least steep."""
+    """A taut string: the polyline within `offset` of every value that bends least and whose steepest part is least steep. Returns the
+    indices of its bends, including both ends, and its values there."""
     bends, heights = [0], [float(values[0])]
     while True:
         start, height = bends[-1], heights[-1]

@@ -1,4 +1,4 @@
-"""The stage `generate`: music for a corpus's clips, from models that were trained."""
+"""The stage `generate`: music for a corpus's clips from trained models."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -20,8 +20,8 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path = Path()) -> Dance:
-    """A clip of the shards as a composer that reads `stream` wants it; rhythm: folder of its beats, <clip_id>.json, where it
-    reads them."""
+    """A clip of the shards as input of a composer that reads `stream`. rhythm: folder of <clip_id>.json, for composers that read
+    beats."""
     known = {"frames": entry.frames, "size": (entry.width, entry.height), "genre": entry.genre}
     if stream == "beats":
         return Dance(**known, beats=read_beats(rhythm / f"{entry.clip_id}.json"))
@@ -57,7 +57,7 @@ def generate_split(
 
 @lru_cache(maxsize=1)
 def _loaded(load: Callable[[], Composer]) -> Composer:
-    """The model, once in a process."""
+    """The model, loaded once per process."""
     return load()
 
 
@@ -71,7 +71,7 @@ def _generate_clip(
     beats: bool,
     entry: ClipEntry,
 ) -> tuple[AudioScores, set[str]]:
-    """Write the files of one clip; gives its row and the names of its sound and codes."""
+    """Write the files of one clip; returns its row and the names of its sound and codes."""
     model = _loaded(load)
     made, seconds = (
         model.compose(dance_of(shards, entry, model.stream, rhythm), params),

@@ -1,4 +1,4 @@
-"""A take that was made before: read to the bit, and parts of it made again."""
+"""Earlier takes: reads them bit-exactly and makes parts of them again."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE, SAMPLES_PER_FRAME, frames_to_samples
 
 FADE = 0.03
-"""Seconds in which a new part comes in and goes, within its region."""
+"""Seconds of the cross-fade at each end of a new part, within its region."""
 FULL = 32767
 MIDST = 4.0
-"""Seconds before a region whose loudness the new part takes."""
+"""Seconds before a region to which the loudness of the new part is matched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +38,17 @@ class Again:
         return made_again(composer, dance, params, self.audio, self.regions())
 
     def regions(self) -> list[Region]:
-        """What is made anew. Raises UserError as `read_take` and `regions.made_again`."""
+        """The regions to make again. Raises UserError as `read_take` and `regions.made_again`."""
         return regions_made_again(self.redo, self.keep, len(self.audio) / SAMPLE_RATE)
 
     @cached_property
     def audio(self) -> np.ndarray:
-        """(S,) of the file, read once."""
+        """The file's audio (S,), read once."""
         return read_take(self.take)
 
 
 def read_take(path: Path) -> np.ndarray:
-    """(S,) float32 of a .wav that `generate` wrote. Raises UserError for any other file."""
+    """The audio (S,) float32 of a .wav that `generate` wrote. Raises UserError for any other file."""
     try:
         take = read_samples(path, dtype="int16")
     except Unreadable as err:
@@ -65,8 +65,8 @@ def read_take(path: Path) -> np.ndarray:
 def made_again(
     composer: PriorComposer, dance: Dance, params: Params, audio: np.ndarray, regions: Sequence[Region]
 ) -> np.ndarray:
-    """A take (S,) with these regions made anew: each goes on from what stands before it, under the dance's beats, as loud as
-    that is. Outside the regions every sample is the take's own. Raises UserError where the take is of another length."""
+    """A take (S,) with these regions generated again: each continues the music before it, follows the dance's beats, and has the
+    loudness of the music before. Outside of the regions no sample changes. Raises UserError for a take of another length."""
     wanted = frames_to_samples(dance.frames)
     if len(audio) != wanted:
         raise UserError(
@@ -88,7 +88,8 @@ def made_again(
 
 
 def _gain(raw: np.ndarray, audio: np.ndarray, first: int, params: Params) -> np.float32:
-    """What makes `raw` as loud as the take is in the `MIDST` before sample `first`; at its start, as a new sound is."""
+    """The gain that brings `raw` to the loudness of the take in the `MIDST` before sample `first`; at the start of the take, to that of
+    new music."""
     before = slice(max(0, first - round(MIDST * SAMPLE_RATE)), first)
     there, here = (
         float(np.sqrt(np.mean(np.square(sound[before], dtype=np.float64)))) if first else 0.0 for sound in (audio, raw)

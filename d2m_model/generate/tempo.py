@@ -1,4 +1,4 @@
-"""A list of beats at another tempo."""
+"""Changes the tempo of a dance's beats."""
 
 import dataclasses
 
@@ -10,18 +10,17 @@ from d2m_model.rhythm.beats_file import MOST_BEATS, Beats
 from dataset_tools.lib.core.errors import UserError
 
 COUNTS = (0.5, 1.0, 2.0)
-"""Beats of the result to a beat of the dance."""
+"""Beats of the result per beat of the dance."""
 
 
 def with_tempo(beats: Beats, bpm: float) -> Beats:
-    """The beats at `bpm` on average, the first one where it was, up to the end of the dance.
+    """The beats at a mean tempo of `bpm`; the first beat stays.
 
-    Where half or twice the dance's tempo is nearer, every second beat is left out, or one is put into the middle of every
-    two, before the rest is made up by spreading all beats evenly; so the music stays on the dance as far as it can. Which
-    beats are left out is up to the down-beats: those stay. A bar keeps its number of beats. Beats that the dance has
-    room for after its last one go on at `bpm`; those beyond its end are dropped.
+    If half or twice the dance's tempo is nearer, every second beat is first removed, or one is inserted between every two; so the
+    music stays on the dance as far as possible. Down-beats are not removed, and a bar keeps its number of beats. Then all times
+    are scaled. After the last one, beats continue at `bpm` to the end of the dance; beats beyond the end are dropped.
 
-    Raises UserError as `check_tempo`, for fewer than two beats, and for more of them than `Beats` holds.
+    Raises UserError as `check_tempo`, for fewer than two beats, and for more beats than `Beats` allows.
     """
     check_tempo(bpm)
     if len(beats.beats) < 2:
@@ -60,7 +59,7 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
 
 
 def _accents(beats: Beats, numbers: np.ndarray) -> np.ndarray:
-    """Numbers of the beats that are down-beats, ascending."""
+    """Numbers of those beats that are down-beats, ascending."""
     if not len(beats.downbeats):
         return np.zeros(0)
     away = np.abs(beats.downbeats[:, None] - beats.beats[None, :])

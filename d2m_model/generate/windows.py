@@ -1,7 +1,7 @@
-"""A dance of any length, heard through a model that makes one window: overlapping windows, cross-faded where they meet.
+"""Music for a dance of any length from a model of one window: overlapping windows are cross-faded.
 
-Windows start on whole seconds, as in training; a last one ends with the dance. Of each window the middle is used, where
-the model has seen what comes before and after, so windows change over half-way through their overlap.
+Windows start on whole seconds, as in training; the last one ends with the dance. The middle of each window is used, because there
+the model has context on both sides. So cross-fades are in the middle of the overlaps.
 """
 
 from itertools import pairwise
@@ -14,7 +14,7 @@ from dataset_tools.lib.core.timebase import FPS, frames_to_samples
 
 
 class WindowModel(Protocol):
-    """What `render` needs of a model."""
+    """The interface of a model for `render`."""
 
     frames: int
     """Frames of a window."""
@@ -30,7 +30,7 @@ class WindowModel(Protocol):
 
 
 def cover(frames: int, window: int, hop: int) -> list[int]:
-    """First frames of windows that cover `frames`: every `hop`, and one that ends with the last frame."""
+    """First frames of windows that cover `frames`: one every `hop`, and one that ends with the last frame."""
     starts = list(range(0, frames - window + 1, hop)) or [0]
     if starts[-1] + window < frames:
         starts.append(frames - window)
@@ -38,10 +38,10 @@ def cover(frames: int, window: int, hop: int) -> list[int]:
 
 
 def join(pieces: list[np.ndarray], starts: list[int], fade: int) -> np.ndarray:
-    """One sound from overlapping pieces.
+    """Join overlapping pieces into one sound.
 
-    pieces: (N_k,) sounds; starts: their first samples, increasing, the first 0; fade: samples of each cross-fade, less
-    where an overlap is shorter. Gives (last start + last length,) float32.
+    pieces: sounds (N_k,); starts: their first samples, increasing from 0; fade: length of each cross-fade in samples, shorter if an
+    overlap is shorter. Returns (last start + last length,) float32.
     """
     ends = [start + len(piece) for start, piece in zip(starts, pieces, strict=True)]
     joined = np.zeros(ends[-1], np.float32)
@@ -59,11 +59,11 @@ def join(pieces: list[np.ndarray], starts: list[int], fade: int) -> np.ndarray:
 def render(
     model: WindowModel, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray, *, hop: int = FPS, fade: int = 0
 ) -> np.ndarray:
-    """Music for a whole dance.
+    """Music (T * 735,) float32 for a whole dance.
 
-    pose (T, P, J, 3) px of a picture of `size` (width, height), or whatever else has T frames and the model reads; visual (W, 2048), row w for the window that starts at
-    second w, the last row for later ones. hop: frames between windows; fade: samples of a cross-fade.
-    Gives (T * 735,) float32. A dance shorter than a window is made as long by holding its last pose, then cut.
+    pose (T, P, J, 3) in px of a picture of `size` (width, height), or another stream with T frames that the model reads. visual (W,
+    2048): row w for the window that starts at second w, the last row for later windows. hop: frames between windows; fade: samples
+    of a cross-fade. A dance shorter than a window is extended by its last pose, and the music is cut.
     """
     frames = len(pose)
     if frames < model.frames:
