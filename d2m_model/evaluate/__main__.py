@@ -1,7 +1,7 @@
-"""Score music against the dances' own: protocols P1 to P4, with controls and 95 % intervals (docs/evaluation.md).
+"""Score music against the dances' own music: protocols P1 to P4, with controls and 95 % intervals (docs/evaluation.md).
 
-Anyone's sound files, paired by name (X.wav with X.wav) or by a CSV with columns generated, reference, song and genre;
-with --train, a folder of training music (<genre>/<name>.wav), also genre accuracy, FAD and novelty:
+Score any sound files, paired by name (X.wav with X.wav) or by a CSV with columns generated, reference, song and genre. With
+--train, a folder of training music (<genre>/<name>.wav), also genre accuracy, FAD and novelty:
     python -m d2m_model.evaluate --generated DIR --reference DIR [--pairs CSV] [--protocol P1|P2|P3|P4|all] [--json OUT]
                                  [--train DIR [--embedding vggish|demo]]
 As a pipeline stage, every level and variant of params.yaml, its baselines and the controls:
@@ -25,7 +25,7 @@ from dataset_tools.lib.core.params import load_params
 
 
 def score_folders(args: argparse.Namespace) -> int:
-    """The command on two folders of sounds."""
+    """Score two folders of sounds; the exit status."""
     if not (args.generated and args.reference):
         raise UserError("--generated and --reference go together: both folders are needed")
     if args.json:
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     out = layout.stage("evaluate")
     write_text(out / "per_clip.csv", table_text(rows))
     write_text(out / "metrics.json", as_json(metrics))
-    for old in (out / "summary").glob("*.json"):  # of a system that is no longer in params.yaml
+    for old in (out / "summary").glob("*.json"):  # of systems that are no longer in params.yaml
         old.unlink()
     for name, summary in metrics["systems"].items():
         write_text(out / "summary" / f"{name.replace(' ', '-')}.json", as_json(overview.headline(summary)))

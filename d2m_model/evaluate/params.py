@@ -15,19 +15,19 @@ class Params(Others):
 
     protocols: tuple[str, ...] = PROTOCOLS
     draws: int = 2000
-    """Bootstrap resamples, of the clips and of the songs."""
+    """Bootstrap resamples of clips and of songs."""
     seed: int = 0
-    """Of the bootstrap and of the random controls."""
+    """Seed of the bootstrap and of the random controls."""
     split: str = "test"
-    """Whose clips are scored."""
+    """Split whose clips are scored."""
     segments: bool = False
-    """Count P1 and P2 in whole segments of 2 s, as the paper did (86 on AIST++), not in whole clips."""
+    """Score P1 and P2 over whole segments of 2 s, as the paper did (86 on AIST++), instead of whole clips."""
     embedding: str = "vggish"
-    """Of genre accuracy, FAD, KAD and novelty: 'vggish' (fetched) for real music, 'demo' for rendered songs."""
+    """Embedding for genre accuracy, FAD, KAD and novelty: 'vggish' (downloaded) for real music, 'demo' for rendered songs."""
     workers: int = 1
     """Processes that score systems; scores do not depend on their number."""
     coded_clips: int = 64
-    """Training clips, evenly spaced, that are coded and decoded again for the FAD to coded music."""
+    """Number of training clips, evenly spaced, that are encoded and decoded for the FAD to coded music."""
 
     def __post_init__(self):
         super().__post_init__()

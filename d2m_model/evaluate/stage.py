@@ -1,4 +1,4 @@
-"""The stage `evaluate`: the scores of every system and control."""
+"""The stage `evaluate`: scores every system and control."""
 
 import csv
 import io
@@ -31,8 +31,8 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 def score_pairs(
     pairs: PairedAudio, params: Params, train: Path | None = None, embedder: Embedder | None = None
 ) -> dict:
-    """Score generated sounds and the controls that need no VQ-VAE: {'clips', 'songs', 'remarks', 'systems'}, and where
-    there is a folder of training music with its embedder 'embedding' and 'genre'."""
+    """Score generated sounds and the controls that need no VQ-VAE: {'clips', 'songs', 'remarks', 'systems'}; with a folder of training
+    music (`train`) and an embedder also 'embedding' and 'genre'."""
     reference = Reference(audio=pairs.reference, songs=pairs.songs)
     files = [path for path, _ in training_files(train)] if train else []
     drawn = (lambda rng: read_audio(files[int(rng.integers(len(files)))])) if files else None
@@ -60,7 +60,7 @@ def score_pairs(
 def score_all(
     systems: Mapping[str, Mapping], kinds: Mapping[str, str], reference: Reference, params: Params
 ) -> tuple[dict, list[dict]]:
-    """Every system -> ({system: summary with its kind: that of `kinds`, else control}, per-clip rows)."""
+    """({system: summary with its kind}, per-clip rows) of all systems; a system that is not in `kinds` is a control."""
     score = partial(
         score_system,
         reference=reference,
@@ -79,7 +79,7 @@ def score_all(
 
 
 def reconstructions(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> dict[str, np.ndarray]:
-    """{clip: sound}: music coded and decoded again at a level."""
+    """{clip: audio}: each clip's own music, encoded and decoded at a level."""
     from d2m_model.metrics.reconstruction import coded_again
     from d2m_model.training.vqvae_files import load_vqvae
 
@@ -87,7 +87,7 @@ def reconstructions(own: Mapping[str, np.ndarray], synthesizer: Path, level: str
 
 
 def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[np.ndarray]:
-    """Codes (L,) of each clip's music at a level."""
+    """Codes (L,) of each clip's own music at a level."""
     from d2m_model.metrics.reconstruction import codes_of
     from d2m_model.training.vqvae_files import load_vqvae
 
@@ -103,8 +103,8 @@ def code_health(
     songs: Mapping,
     params: Params,
 ) -> dict:
-    """{system over codes: {'level', 'hum_ratio' with bounds and, where its codes are kept, 'copied_seconds', the longest run
-    of codes from one training clip}}; the reconstructions among them, whose codes are kept where any system's are."""
+    """{system: {'level', 'hum_ratio' with bounds and, if its codes are stored, 'copied_seconds': the longest run of codes copied from
+    one training clip}} for systems over codes, including the reconstructions. These have 'copied_seconds' if any system has."""
     levels = {name: music.level for name, music in named.items() if music.level}
     levels |= {name: name.removeprefix(f"{RECONSTRUCTED} ") for name in systems if name.startswith(RECONSTRUCTED)}
     codes = {name: found for name in levels if name in named and (found := named[name].codes(own)) is not None}
@@ -132,7 +132,7 @@ def _audio(shards: ShardSet, clip) -> np.ndarray:
 
 
 def systems_of(layout: Layout, own: Mapping[str, np.ndarray], split: str) -> dict[str, dict[str, np.ndarray]]:
-    """{system: {clip: sound}} of every system that params.yaml names. Raises as `named_systems` and `SystemAudio.sounds`."""
+    """{system: {clip: audio}} of all systems that params.yaml names. Raises as `named_systems` and `SystemAudio.sounds`."""
     systems = {}
     for name, music in named_systems(layout).items():
         found = music.sounds(set(own), split)
@@ -143,14 +143,14 @@ def systems_of(layout: Layout, own: Mapping[str, np.ndarray], split: str) -> dic
 
 
 def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
-    """Every system of params.yaml and every control of a corpus -> (metrics, per-clip rows)."""
+    """(metrics, per-clip rows) of all systems of params.yaml and all controls of a corpus."""
     shards = layout.stage("shards")
     test, train = ShardSet(shards, params.split), ShardSet(shards, "train")
     clips = [c.clip_id for c in test.clips]
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
     named, levels, synthesizer = named_systems(layout), names_of(layout.params, "levels"), layout.stage("synthesizer")
     systems = systems_of(layout, own, params.split)
-    embedder = Embedder(params.embedding, layout)  # before any scoring, for its weights may not be had
+    embedder = Embedder(params.embedding, layout)  # before any scoring, because its weights may be missing
     for level in levels:
         systems[f"{RECONSTRUCTED} {level}"] = reconstructions(own, synthesizer, level)
     systems |= control_audio(own, songs, params.seed, drawn_from(train))
@@ -187,7 +187,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
         level: reconstructions({c.clip_id: _audio(train, c) for c in some}, synthesizer, level).values()
         for level in levels
     }
-    other = "high" if "high" in levels else levels[0]  # of what plays no codes
+    other = "high" if "high" in levels else levels[0]  # level for systems without codes
     facts, found = score_embedded(
         systems, known, genres, songs, embedder, source="train split", draws=params.draws, seed=params.seed,
         coded=again, level_of=lambda name: health.get(name, {}).get("level", other),
@@ -216,7 +216,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
 
 
 def rounded(value, digits: int = 6):
-    """Numbers of nested dicts and lists rounded, nan as null: the same bytes on every run and valid JSON."""
+    """Nested dicts and lists with rounded numbers, and None for nan: valid JSON with the same bytes on every run."""
     if isinstance(value, dict):
         return {k: rounded(v, digits) for k, v in value.items()}
     if isinstance(value, float):
@@ -225,12 +225,12 @@ def rounded(value, digits: int = 6):
 
 
 def as_json(value) -> str:
-    """JSON text of nested dicts and lists, rounded as `rounded` does."""
+    """JSON text of nested dicts and lists, rounded by `rounded`."""
     return json.dumps(rounded(value), indent=2, allow_nan=False) + "\n"
 
 
 def as_text(metrics: dict, protocols: tuple[str, ...]) -> str:
-    """Tables of all systems, with the policy under each and the controls' note at the end."""
+    """Tables of all systems as text, each with a note on undefined clips, and the note on the controls at the end."""
     songs = f"{metrics['songs']} songs" if metrics["songs"] else "songs unknown: no intervals over songs"
     lines = [
         f"{metrics['clips']} clips, {songs}; in brackets bootstrap 95 % intervals over clips",
@@ -249,7 +249,7 @@ def as_text(metrics: dict, protocols: tuple[str, ...]) -> str:
 
 
 def table_text(rows: list[dict]) -> str:
-    """Per-clip rows as CSV; a column that a row does not have is empty in it."""
+    """Per-clip rows as CSV; missing columns of a row are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
     writer.writeheader()
