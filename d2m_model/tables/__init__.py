@@ -1,1 +1,1 @@
-"""The stage tables: the paper's tables and the overviews, from the scores."""
+"""The stage tables: the paper's tables and overviews of all systems, from the scores."""

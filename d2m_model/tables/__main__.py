@@ -1,11 +1,11 @@
-"""The paper's Tables 1 to 6 with its numbers beside ours, and tables of every system and control that was scored.
+"""The paper's Tables 1 to 6 with its numbers beside ours, and tables of all scored systems and controls.
 
     python -m d2m_model.tables --corpus demo [--print md|csv|tex]
-    python -m d2m_model.tables --corpus demo --compare      # the models' scores beside the range that other seeds gave
+    python -m d2m_model.tables --corpus demo --compare      # the models' scores beside the range over other seeds
 
-Ours are protocol P1, pooled (micro), because the paper's numbers fit a pooled count. The paper's rows are measured on
-AIST++ (Tables 1, 3 to 6) and TikTok (Table 2): on any other corpus the difference compares unlike things, and the note
-under the table says so. Nothing here is typed by hand but the paper's own numbers, in paper_tables.csv.
+Our numbers are of protocol P1, pooled (micro), because the paper's numbers fit a pooled count. The paper's are measured on AIST++
+(Tables 1, 3 to 6) and TikTok (Table 2). On any other corpus the difference compares different things, and the note under the
+table says so. Only the paper's own numbers are typed by hand, in paper_tables.csv.
 """
 
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The stage `tables`: the paper's tables with its numbers beside ours."""
+"""The stage `tables`: the paper's tables, with its numbers beside ours."""
 
 import json
 from collections.abc import Mapping
@@ -15,32 +15,32 @@ PAPER = Path(__file__).with_name("paper_tables.csv")
 PAPER_CORPUS = {1: "aistpp", 2: "tiktok", 3: "aistpp", 4: "aistpp", 5: "aistpp", 6: "aistpp"}
 MEASURES = ("coverage", "hit", "genre", "coherence", "quality")
 OPINIONS = ("coherence", "quality")
-"""Mean opinion scores 1 to 5, from listening tests; the rest are percent."""
+"""Measures that are mean opinion scores, 1 to 5, from listening tests; the others are in percent."""
 STAND_INS = {
     "random_jukebox": ("unconditional_prior", "random training song"),
     "vq_reconstruction": ("VQ reconstruction high",),
 }
-"""Rows of the paper that a system or control of ours stands for: the first that was scored, else the last."""
+"""Row of the paper -> systems or controls of ours that stand for it: the first one that was scored, else the last."""
 BASELINES = ("dance2music", "foley_music", "cmt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What was scored and what was listened to."""
+    """The results of `evaluate` and `listen`."""
 
     metrics: Mapping
-    """Of `evaluate`."""
+    """From `evaluate`."""
     opinions: Mapping
     """{'coherence', 'quality': {system: {'mos', 'low', 'high'}}, 'split', 'raters'} of `listen`; empty where nobody has
     listened."""
 
     @property
     def systems(self) -> Mapping[str, Mapping]:
-        """What was scored, by system."""
+        """System -> its summary."""
         return self.metrics["systems"]
 
     def value(self, system: str, measure: str) -> tuple[float, float | None, float | None] | None:
-        """(value, low, high) of one cell; None where it was not run. The bounds are None where there are none."""
+        """(value, low, high) of one cell; None if it was not measured. Undefined bounds are None."""
         if measure in OPINIONS:
             found = self.opinions.get(measure, {}).get(system, {})
             names = ("mos", "low", "high")
@@ -53,7 +53,7 @@ class Results:
 
 
 def paper_rows(number: int, results: Results) -> pd.DataFrame:
-    """The paper's rows of one table, texts, with `system`, the name that evaluate gives to ours."""
+    """The paper's rows of one table as texts; `system` is the name of our corresponding system in `evaluate`."""
     paper = pd.read_csv(PAPER, dtype=str, keep_default_na=False)
     rows = paper[paper.table == str(number)].reset_index(drop=True)
     return rows.assign(
@@ -62,14 +62,14 @@ def paper_rows(number: int, results: Results) -> pd.DataFrame:
 
 
 def ours(variant: str, results: Results) -> str:
-    """Our name for a row of the paper that is not a model's."""
+    """The name of our system for a row of the paper that is not a model."""
     names = STAND_INS.get(variant, (variant,))
     return next((name for name in names if name in results.systems), names[-1])
 
 
 def cells(number: int, results: Results) -> pd.DataFrame:
-    """One table in long form: a row for each system and measure with paper, ours, low, high and difference (ours minus
-    the paper's), numbers or nan. After the paper's rows come the controls and, in Table 1, the systems of others."""
+    """One table in long form: a row for each system and measure with the numbers paper, ours, low, high and difference (ours minus
+    paper), or nan. After the paper's rows come the controls and, in Table 1, the systems of others."""
     rows = paper_rows(number, results)
     used = [m for m in MEASURES if (rows[m] != "").any()]
     listed = [
@@ -94,7 +94,7 @@ def cells(number: int, results: Results) -> pd.DataFrame:
 
 
 def paper_table(number: int, results: Results, digits: int) -> pd.DataFrame:
-    """One table to read: for each measure the paper's number, ours with its 95 % interval, and the difference."""
+    """One table in readable form: for each measure the paper's number, ours with its 95 % interval, and the difference."""
     known = overview.reference_kind(results.systems)
     rows = []
     for (method, system), part in cells(number, results).groupby(["method", "system"], sort=False):
@@ -112,7 +112,7 @@ def paper_table(number: int, results: Results, digits: int) -> pd.DataFrame:
 
 
 def note(number: int, corpus: str, results: Results, digits: int) -> str:
-    """The paragraphs under a paper table: what may be compared, what runs the cells that were not, and the controls."""
+    """The paragraphs under a table of the paper: what may be compared, how to fill missing cells, and the note on the controls."""
     first = next(iter(results.systems.values()), {})
     pooled, asked = first.get("P1", {}).get("segments"), first.get("genre", {}).get("segments")
     text = f"Ours: protocol P1, pooled over {f'{pooled} segments of 2 s' if pooled else 'clips'}; genre accuracy by retrieval"
@@ -141,7 +141,7 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
 
 
 def opinion_note(corpus: str, results: Results) -> str:
-    """Who has listened to what, or how people are made to."""
+    """A note on the listening test: who rated what, or how to run one."""
     heard = results.opinions
     if not any(heard.get(o) for o in OPINIONS):
         return f"Coherence and quality: `python -m d2m_model.listen --corpus {corpus}`, then `--results` and this command again."
@@ -153,7 +153,7 @@ def opinion_note(corpus: str, results: Results) -> str:
 
 
 def remedy(corpus: str, systems: list[str]) -> str:
-    """How to train, generate and score systems, <level>-<variant>; controls come with the levels."""
+    """The commands that train, generate and score systems `<level>-<variant>`; controls come with their levels."""
     if corpus == "demo":
         return "`cp presets/demo-ablations.yaml params.yaml && dvc repro tables` runs every variant."
     levels, variants = (", ".join(dict.fromkeys(s.split("-", 1)[part] for s in systems if "-" in s)) for part in (0, 1))
@@ -161,7 +161,7 @@ def remedy(corpus: str, systems: list[str]) -> str:
 
 
 def read_results(layout) -> Results:
-    """metrics.json of evaluate, and mos.json of listen where it is. UserError where there is no such or it is damaged."""
+    """metrics.json of `evaluate`, and mos.json of `listen` if it exists. UserError for a missing metrics.json or a damaged file."""
     path = layout.stage("evaluate") / "metrics.json"
     if not path.exists():
         raise UserError(f"{path}: not there; run `python -m d2m_model.evaluate --corpus {layout.corpus}` first")
@@ -175,7 +175,7 @@ def read_results(layout) -> Results:
 
 
 def written(form: str, title: str, table: pd.DataFrame, text: str) -> str:
-    """A table in one form: Markdown and LaTeX with title and note, CSV the cells alone."""
+    """A table in one format: Markdown and LaTeX with title and note, CSV with the cells only."""
     if form == "md":
         return f"## {title}\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n"
     if form == "csv":
@@ -190,7 +190,7 @@ def written(form: str, title: str, table: pd.DataFrame, text: str) -> str:
 
 
 TEX = {"−": "$-$", "±": "$\\pm$", "σ": "$\\sigma$", "∞": "$_\\infty$", "–": "--"}
-"""Characters that pdfLaTeX does not have in text."""
+"""Replacements of characters that pdfLaTeX does not have in text."""
 
 
 def latex(text: str) -> str:
