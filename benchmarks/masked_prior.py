@@ -36,7 +36,7 @@ from d2m_model.nets.cpu.memory import keep_freed_memory
 from d2m_model.prior.conditions import features_of
 from d2m_model.prior.data import MusicData, MusicExcerpts
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
-from d2m_model.prior.net import Attention, PriorNet, PriorSizes, _turned
+from d2m_model.prior.net import PatchAttention, PriorNet, PriorSizes, _turned
 from d2m_model.prior.sampling import Draw, sample
 from d2m_model.prior.style import style_for, styles_of
 from d2m_model.prior.task import PriorTask, shown_of
@@ -55,7 +55,7 @@ SIZES = {"width": 96, "depth": 4, "heads": 2, "local_width": 96, "context_second
 """Smaller than what is shipped (192, 6, 3, 192 and 8 s), so that minutes are enough to hear something of either."""
 
 
-class Everywhere(Attention):
+class Everywhere(PatchAttention):
     """Attention to the patches on either side."""
 
     def forward(self, x: torch.Tensor, cache: None = None) -> torch.Tensor:

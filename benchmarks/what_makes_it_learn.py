@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.learning_design import PARTS, PRINTED, Row
+from benchmarks.learning_design import PARTS, PRINTED, VariantRow
 from benchmarks.learning_tables import SCORES, as_table, plot
 from d2m_model.d2m_gan.params import Params
 from d2m_model.d2m_gan.task import GanTask
@@ -153,7 +153,7 @@ class Bench:
     def _patches(self, sounds) -> np.ndarray:
         return np.concatenate([found.patches for sound in sounds if (found := embed(sound, self.embedder))])
 
-    def train(self, row: Row, seed: int, args: argparse.Namespace) -> dict:
+    def train(self, row: VariantRow, seed: int, args: argparse.Namespace) -> dict:
         """Train and score one row from a seed; gives what the results say of it."""
         given = {
             "steps": args.steps,
@@ -189,7 +189,7 @@ class Bench:
 class Curve:
     """A listener (generate/held_out.py) that scores as the stage evaluate does, on all scored clips."""
 
-    def __init__(self, bench: Bench, row: Row):
+    def __init__(self, bench: Bench, row: VariantRow):
         self.bench, self.row, self.points = bench, row, []
 
     def measure(self, net: DanceToCodes) -> Measurement:

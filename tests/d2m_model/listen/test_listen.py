@@ -158,18 +158,18 @@ def test_the_sounds_of_any_system_of_any_split(root, tmp_path):
     )
     np.testing.assert_array_equal(other, val.read("clip_008", 0, 90).audio)
     assert not np.array_equal(own, other)
-    before = sounds.fingerprint(layout, "test", ["CDCD", "ground truth"], ["clip_000"])
-    assert before != sounds.fingerprint(layout, "test", ["CDCD", "ground truth"], ["clip_001"])
+    before = sounds.study_key(layout, "test", ["CDCD", "ground truth"], ["clip_000"])
+    assert before != sounds.study_key(layout, "test", ["CDCD", "ground truth"], ["clip_001"])
     with pytest.raises(
         UserError,
         match="cdcd/clip_007.wav: file not found; cdcd must hold <clip_id>.wav for each clip of the val split",
     ):
-        sounds.fingerprint(layout, "val", ["CDCD"], ["clip_007"])
+        sounds.study_key(layout, "val", ["CDCD"], ["clip_007"])
     with pytest.raises(
         UserError,
         match="run `dvc repro` or `python -m d2m_model.baselines --corpus tiny --system cmt`, with baselines.split: val",
     ):
-        sounds.fingerprint(layout, "val", ["cmt"], ["clip_007"])
+        sounds.study_key(layout, "val", ["cmt"], ["clip_007"])
 
 
 def test_headphone_tones_cancel_only_in_the_air():

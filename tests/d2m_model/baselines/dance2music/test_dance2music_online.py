@@ -54,7 +54,7 @@ def test_notes_do_not_depend_on_what_comes_after():
 
 
 def test_it_learns_the_searchs_notes():
-    lessons = [online.Lesson(dance, search(dance, 10)) for dance in (swaying(24, 90), swaying(37, 90))]
+    lessons = [online.NoteExample(dance, search(dance, 10)) for dance in (swaying(24, 90), swaying(37, 90))]
     torch.manual_seed(0)
     params = TrainingParams(batch=4, log_every=20)
     task = online.OnlineTask(lessons, 2e-3, params, torch.device("cpu"))

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from d2m_model.nets.cpu import fast_convolution
-from d2m_model.nets.cpu.fast_convolution import FastConv1d, Filtered, Plan, PointConv1d, filtered
+from d2m_model.nets.cpu.fast_convolution import FastConv1d, Filtered, PointConv1d, TilePlan, filtered
 from d2m_model.nets.cpu.strided_convolution import StridedConv1d
 from d2m_model.nets.fusing import fuse_for_inference
 
@@ -41,7 +41,7 @@ def test_outputs_and_gradients_are_torchs(kernel, dilation, length, mirrored):
     inputs = tuple(torch.randn(*shape, requires_grad=True) for shape in ((2, 5, length), (6, 5, kernel), (6,)))
     doubles = tuple(t.detach().double().requires_grad_() for t in inputs)
     padded = F.pad(doubles[0], (mirrored, mirrored), mode="reflect")
-    rows = Filtered.apply(*inputs, Plan(2, 5, length, kernel, dilation, mirrored))
+    rows = Filtered.apply(*inputs, TilePlan(2, 5, length, kernel, dilation, mirrored))
     same_gradients(
         rows.view(2, -1, 6).transpose(1, 2), inputs, F.conv1d(padded, *doubles[1:], dilation=dilation), doubles
     )
