@@ -1,10 +1,12 @@
-"""Are clips and audio bound by their codecs? `python -m benchmarks.clips_speed [--clips N] [--root DIR] [--repeats R]`
+"""Measures whether the speed of the stages clips and audio is that of their codecs.
 
-Cuts the first N clips as one worker process of the stage does (the next is decoded, its panels are found and its pictures
-scaled while one is encoded) and runs the bare encoder on the same pictures and sound, and what comes before the encoding
-without it, in turns; then audio beside the bare decoding, resampling and writing of the same sounds. The bare encoder runs
-alone, and beside another process that decodes all the while, as the stage's encoder does: two cores may share caches, memory
-and clock. The first clip's decoding has no encoding beside it: with few clips that is a large part.
+    python -m benchmarks.clips_speed [--clips N] [--root DIR] [--repeats R]
+
+Three things are timed in turns: the first N clips, cut like in a worker process of the stage (while one clip is encoded, the
+next one is decoded, cropped and scaled); the bare encoder on the same pictures and sound; and all steps before the encoding.
+Then the stage audio is compared with bare decoding, resampling and writing of the same sounds. The bare encoder runs alone and
+next to another process that decodes, like in the stage, because two cores may share caches, memory and clock. The first clip is
+decoded before any encoding; with few clips this is a large share.
 """
 
 import tempfile
@@ -33,7 +35,7 @@ from dataset_tools.lib.video.video_io import read_audio, write_clip
 
 @contextmanager
 def busy(work: Callable[[], None]) -> Iterator[None]:
-    """Another process does `work` again and again meanwhile."""
+    """Run `work` in a loop in another process during the block."""
 
     def again() -> None:
         while True:

@@ -1,9 +1,9 @@
-"""Milliseconds of one core that the codec takes for a second of music: by rows (`nets/cpu/row_convolution.py`) and by torch's convolutions.
+"""Processor time of the codec per second of music: with products of rows (`nets/cpu/row_convolution.py`) and with torch's convolutions.
 
     python -m benchmarks.codec_speed [--weights MODEL.pt] [--seconds 4] [--repeats 5] [--threads 1]
 
-Without --weights a network of the demo's sizes with random values; the time does not depend on them. Prints the least processor
-time of `--repeats` of each, in turns, and how far the two sounds are apart.
+Without --weights the network has the demo's sizes and random weights; the time does not depend on them. Prints the least processor
+time of `--repeats` runs of each, in turns, in milliseconds, and the difference between the two sounds.
 """
 
 import time

@@ -1,10 +1,10 @@
-"""The beginnings of a pool's songs as codes of level high: what `istft_decoder` and `masked_prior` learn from.
+"""Encodes the beginnings of a pool's songs at level high: the training data of `istft_decoder` and `masked_prior`.
 
     python -m d2m_model.demo.song_pool --out POOL.npy --songs 100
     python -m benchmarks.coded_pool --pool POOL.npy --out CODES [--songs 80] [--seconds 30]
 
-Writes CODES/high.npz as `python -m d2m_model.demo.train_prior --pool --codes` does, which takes whole songs: 3 CPU seconds for
-each, where a beginning of 30 s takes 1.2. Every tenth song it writes what there is, and goes on from it when it is run again.
+Writes CODES/high.npz like `python -m d2m_model.demo.train_prior --pool --codes`, which encodes whole songs: that takes 3 CPU
+seconds per song, a beginning of 30 s takes 1.2. The file is written after every tenth song, and a later run continues from it.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What several benchmarks play with: the demo's own codec and priors, and whether a piece keeps its beats."""
+"""Shared by several benchmarks: the demo's codec and priors, and a check whether a piece keeps its beats."""
 
 import numpy as np
 
@@ -14,18 +14,18 @@ WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights"
 
 
 def codec() -> JukeboxVQVAE:
-    """`vqvae_demo`."""
+    """The codec `vqvae_demo`."""
     return load_jukebox(WEIGHTS / "vqvae_demo.pt", CODEC)
 
 
 def player(level: str) -> Player:
-    """`prior_demo_high` and, for level low, `prior_demo_low` after it, over `vqvae_demo`."""
+    """The prior `prior_demo_high` and, for level low, also `prior_demo_low`, with `vqvae_demo`."""
     high, low = (load_prior(WEIGHTS / f"prior_demo_{name}.pt") for name in ("high", "low"))
     return Player(high=high, low=low if level == "low" else None, decoder=codec())
 
 
 def hits(sound: np.ndarray, beats: np.ndarray) -> list[float]:
-    """Share of the beats (n,), in seconds, with an onset of the sound (S,) within 70 ms, by quarter."""
+    """For each quarter of the audio (S,) the share of the beats (n,), in seconds, with an onset within 70 ms."""
     onsets = onset_times(sound)
     hit = np.array([np.abs(onsets - t).min(initial=9) < 0.07 for t in beats])
     return [float(part.mean()) for part in np.array_split(hit, 4)]

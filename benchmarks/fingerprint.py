@@ -1,11 +1,11 @@
-"""Does the fingerprint find the same recording, and nothing else? Planted duplicates in the demo corpus.
+"""Measures recall and precision of the audio fingerprint with planted duplicates in the demo corpus.
 
     python -m benchmarks.fingerprint
 
-Every clip of the demo manifest is taken as it is, and again under another song id, cut elsewhere from the same song (60
-to 85 % in common, at least 3 s) and edited as the editors of compilations do. All pairs of clips under different song
-ids are compared. Recall: copies that are found beside the clip they overlap. Precision: pairs that were found and are
-of one song. The demo's songs are hard negatives: four per genre, which share synth voices, drum patterns and chords.
+Each clip of the demo manifest is used twice: unchanged, and under another song id, cut from another place of the same song (60 to
+85 % in common, at least 3 s) and edited like in compilations. All pairs of clips with different song ids are compared. Recall is
+the share of copies whose original is found; precision is the share of found pairs that are of one song. The demo's songs are
+hard negatives: there are four per genre, which share synth voices, drum patterns and chords.
 """
 
 import io
@@ -27,29 +27,29 @@ from dataset_tools.split.fingerprint import SAME, fingerprint, same_recordings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LEAST = 0.2  # scores from here on are listed, to show the margin on either side of SAME
+LEAST = 0.2  # lowest listed score, to show the margin around SAME
 
 
 def faster(sound: np.ndarray, ratio: float) -> np.ndarray:
-    """Tempo and pitch together, like a tape."""
+    """The sound with both tempo and pitch changed, like a tape."""
     return soxr.resample(sound, SAMPLE_RATE * ratio, SAMPLE_RATE)
 
 
 def stretched(sound: np.ndarray, ratio: float) -> np.ndarray:
-    """Tempo alone, by a phase vocoder."""
+    """The sound with another tempo but the same pitch, by a phase vocoder."""
     import librosa
 
     return librosa.effects.time_stretch(sound, rate=ratio)
 
 
 def higher(sound: np.ndarray, semitones: float) -> np.ndarray:
-    """Pitch alone."""
+    """The sound with another pitch but the same tempo."""
     ratio = 2 ** (semitones / 12)
     return faster(stretched(sound, 1 / ratio), ratio)
 
 
 def coded(sound: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
-    """Through a lossy codec and back."""
+    """The sound, encoded and decoded by a lossy codec."""
     file = io.BytesIO()
     with av.open(file, "w", format={"libmp3lame": "mp3", "aac": "mp4"}[codec]) as out:
         stream = out.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
@@ -68,7 +68,7 @@ def coded(sound: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
 
 
 def noisy(sound: np.ndarray, decibels: float) -> np.ndarray:
-    """White noise at this signal-to-noise ratio."""
+    """The sound with white noise at this signal-to-noise ratio."""
     noise = np.random.default_rng(len(sound)).standard_normal(len(sound)).astype(np.float32)
     return sound + noise * np.sqrt(np.mean(sound**2)) * 10 ** (-decibels / 20)
 
@@ -97,7 +97,7 @@ EDITS = {
 
 
 def planted(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, tuple[str, str]]]:
-    """Sounds by name, the song id each is known under, and of every copy (edit, name of the clip it repeats)."""
+    """({name: sound}, {name: song id}, {name of a copy: (edit, name of its original)})."""
     manifest = load_manifest(ROOT / "manifests" / "demo", clip=CompilationClip)
     songs = {song.song_id: song for song in manifest.songs}
     music = {

@@ -1,9 +1,8 @@
-"""Does generation keep up with real time? 60 s of music from the full-size model, random weights, pose and I3D apart.
+"""Measures whether generation runs in real time: 60 s of music from a full-size model with random weights, without pose and I3D.
 
     python -m benchmarks.generate_60s [--preset fixed] [--level high] [--seconds 60] [--threads 2]
 
-Writes benchmarks/results/generate_60s-<preset>-<level>.json; the time of loading and of the first window, which warms
-up, is not counted.
+Writes benchmarks/results/generate_60s-<preset>-<level>.json. Loading and the first window, a warm-up, are not timed.
 """
 
 import json
@@ -30,7 +29,7 @@ SIZE = (406, 720)
 
 
 def model_of(preset: str, level: str) -> MusicModel:
-    """Full-size networks, width 1, random weights."""
+    """A full-size model (width 1) with random weights."""
     torch.manual_seed(0)
     vqvae = JukeboxVQVAE().requires_grad_(False)
     vqvae.codebook(LEVELS[level]).k.normal_()
@@ -39,7 +38,7 @@ def model_of(preset: str, level: str) -> MusicModel:
 
 
 def dance(seconds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pose (T, 1, 17, 3) of someone who sways, visual features (W, 2048)."""
+    """Pose (T, 1, 17, 3) of a swaying dancer, and visual features (W, 2048)."""
     rng, time_ = np.random.default_rng(0), np.arange(seconds * FPS) / FPS
     pose = np.zeros((seconds * FPS, 1, 17, 3), np.float32)
     pose[..., :2] = rng.uniform(100, 400, (17, 2)) + 20 * np.sin(2 * np.pi * 2 * time_)[:, None, None, None]

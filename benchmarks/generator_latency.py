@@ -1,10 +1,10 @@
-"""How long a full-size model takes to make the codes of 2 s of music, weight normalisation folded and not.
+"""Measures how long a full-size model takes to generate the codes of 2 s of music, with weights fused for inference and not.
 
     python -m benchmarks.generator_latency --threads 2 --level high
 
-One window at a time, as music is made for a video. Shown are seconds: median, fastest, and the CPU's of the run that took
-the fewest; on a busy machine the last with --threads 1 tells most. `condition to codes` is the code generator alone,
-`dance to codes` the motion encoder too.
+One window at a time, like in generation for a video. Prints the median and the least wall time and the least CPU time, in
+seconds; on a busy machine the CPU time with --threads 1 is the most reliable. `condition to codes` is the code generator only,
+`dance to codes` includes the motion encoder.
 """
 
 import statistics
@@ -20,7 +20,7 @@ from dataset_tools.lib.core.cli import command_parser
 
 
 def seconds(work: Callable[[], object], runs: int) -> str:
-    """Median and fastest time and fewest CPU seconds of `runs`, after one to warm up."""
+    """Text with the median and the least time and the least CPU time of `runs` runs, after a warm-up."""
     work()
     taken, computed = [], []
     for _ in range(runs):
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _generator(net: DanceToCodes, pose: torch.Tensor, visual: torch.Tensor) -> Callable[[], object]:
-    """The generator alone, with what the motion encoder would give it."""
+    """A function that runs only the code generator, on the condition that the motion encoder gives."""
     if net.preset.generator == "temporal":
         motion = torch.rand(1, net.motion_encoder.features, pose.shape[1])
         return lambda: net.generator(motion, visual, net.code_count(pose.shape[1]))

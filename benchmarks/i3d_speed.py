@@ -1,9 +1,11 @@
-"""How near the stage i3d comes to its bare networks: clips a second of both, on the same frames.
+"""Compares the speed of the stage i3d with that of its bare networks on the same frames, in clips per second.
 
-`python -m benchmarks.i3d_speed [--clips N] [--root DIR]` computes N clips' features as one worker process of the stage does
-(reading, resizing, optical flow, both networks, writing; the next clip is begun while one is worked on) and runs the two
-networks alone over the same windows, in turns: with torch's own layers throughout, and with the stage's quicker pooling,
-whose outputs are equal. All use one thread for the networks; what else the stage does needs a second core.
+    python -m benchmarks.i3d_speed [--clips N] [--root DIR]
+
+Computes the features of N clips like in a worker process of the stage: reading, resizing, optical flow, both networks, writing;
+the next clip is prepared while one is computed. In turns with it, runs the two networks only, over the same windows: with
+torch's own layers, and with the stage's faster pooling, whose outputs are equal. The networks use one thread; the rest of the
+stage needs a second core.
 """
 
 from pathlib import Path

@@ -1,14 +1,14 @@
-"""Would an inverse STFT play the codes better than JukeBox's convolutions, at equal CPU time?
+"""Compares an inverse-STFT decoder with JukeBox's convolutional decoder at equal CPU time of training.
 
     python -m d2m_model.demo.song_pool --out POOL.npy --songs 100
     python -m benchmarks.coded_pool --pool POOL.npy --out CODES
     python -m benchmarks.istft_decoder --pool POOL.npy --codes CODES --minutes 19 [--decoder istft] [--root . --corpus demo]
 
-Trains a decoder from nothing over the codes of the demo's codec (encoder and codebook stay as they are), on the losses that the
-codec was trained on, for some CPU minutes of one core; then plays the codes of the corpus's test clips with it and with the
-codec's own, and scores both as `evaluate` would. `--decoder convolutional` trains JukeBox's decoder in the same way, `--share`
-says how much of the codec's own training its decoder took. Needs the corpus's shards and rhythm (`make repro`). Adds its row
-to benchmarks/results/istft_decoder.json.
+Trains a decoder from scratch for the codes of the demo's codec (encoder and codebook do not change), with the losses of the
+codec's training, for some CPU minutes on one core. Then decodes the codes of the corpus's test clips with it and with the codec's
+own decoder, and scores both like `evaluate`. `--decoder convolutional` trains JukeBox's decoder in the same way; `--share` prints
+the decoder's share of the codec's own training. Needs the corpus's shards and rhythm (`make repro`). Adds its row to
+benchmarks/results/istft_decoder.json.
 """
 
 import json
@@ -39,7 +39,7 @@ SIZES = IstftConfig(width=192, depth=6)
 
 
 class CodedSongs:
-    """Codes and sound of a pool's first songs, in windows."""
+    """Windows of codes and audio from a pool's first songs."""
 
     def __init__(self, pool: np.ndarray, codes: np.ndarray, hop: int, seconds: float):
         self.pool, self.codes, self.hop = pool, codes, hop
@@ -47,7 +47,7 @@ class CodedSongs:
         self.power = float(np.mean([np.mean((song[:: 1 << 6] / 32767.0) ** 2) for song in pool[: len(codes)]]))
 
     def batch(self, seed: int, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Codes (B, L) int64 and their sound (B, L * hop), drawn anywhere."""
+        """Codes (B, L) int64 and their audio (B, L * hop), from random places."""
         rng = generator(seed, "coded", step)
         rows = torch.randint(len(self.codes), (size,), generator=rng).tolist()
         starts = torch.randint(self.codes.shape[1] - self.size, (size,), generator=rng).tolist()
@@ -59,7 +59,7 @@ class CodedSongs:
 
 
 def built(kind: str, level: int) -> nn.Module:
-    """A decoder as it is before training."""
+    """An untrained decoder."""
     if kind == "convolutional":
         return Decoder(CODEC, level)
     return IstftDecoder(CODEC.emb_width, HOPS[level], SIZES, polar=kind == "istft")
@@ -76,8 +76,8 @@ def train(
     rate: float,
     batch: int = 8,
 ) -> dict:
-    """Train for CPU minutes, or `wall` minutes where they are over first, the learning rate falling along a cosine of the time
-    used; gives what it took and came to."""
+    """Train for `minutes` of CPU time, but at most `wall` minutes; the learning rate follows a cosine of the time used. Returns facts
+    about the training."""
     adam = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.8, 0.99), weight_decay=0.01)
     begun, at, number, heard = time.process_time(), time.monotonic(), 0, []
     while (share := max((time.process_time() - begun) / (60 * minutes), (time.monotonic() - at) / (60 * wall))) < 1:
@@ -111,7 +111,7 @@ def train(
 
 @torch.inference_mode()
 def played(decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips) -> tuple[dict[str, np.ndarray], float]:
-    """The clips' music coded and decoded, and CPU seconds of decoding a second."""
+    """(the clips' music, encoded and decoded; CPU seconds of decoding per second of music)."""
     sounds, used, length = {}, 0.0, 0
     for clip, audio in clips.sounds.items():
         z = codec.embed(codec.encode(torch.from_numpy(audio)[None], level), level)
@@ -123,7 +123,7 @@ def played(decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips) ->
 
 
 def decoder_share(pool: np.ndarray, level: int, steps: int = 12) -> float:
-    """Share of a step of the codec's training (`train_vqvae`, in bf16) that its decoder and the losses on what it gives take."""
+    """Share of the decoder and of the losses on its output in the time of a training step of the codec (`train_vqvae`, in bf16)."""
     params = params_of(level, 10_000)
     task = PoolTask(
         JukeboxVQVAE(params.config()),

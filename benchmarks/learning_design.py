@@ -1,4 +1,4 @@
-"""The trainings of what_makes_it_learn.py, as data: what each changes in a preset, its optimiser, its data or its level."""
+"""The trainings of what_makes_it_learn.py, as data: what each changes in a preset, the optimizer, the data or the level."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,43 +17,43 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "code loss": ("code_loss",),
     "loss weights": ("weights", "balanced"),
 }
-"""Name -> the fields of `Preset` that it takes to change one thing of `paper` into `fixed`'s; together all that differ."""
+"""Cause -> the fields of `Preset` that change it from `paper` to `fixed`; together these are all fields that differ."""
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "nets": ("motion features", "motion encoder", "generator"),
     "entries": ("placing", "lookup", "judged"),
     "objective": ("code loss", "loss weights"),
 }
-"""The causes in three heaps: what makes the codes, how they meet the codebook, and what trains them."""
+"""The causes in three groups: the networks, how their output is related to the codebook, and the training objective."""
 PRINTED: Mapping[str, Any] = {
     "learning_rate": 1e-4, "discriminator_learning_rate": 1e-4, "betas": (0.5, 0.9), "warm_up": 0, "final_rate": 1.0, "gradient_norm": 0.0,
 }  # fmt: skip
 """Adam as the paper prints it: fields of the section `d2m_gan`."""
 RATES: Mapping[str, tuple[float, ...]] = {"paper": (3e-4, 1e-3, 5e-3), "released": (3e-4, 1e-3)}
-"""Learning rates of the published presets besides params.yaml's and the printed one."""
+"""Further learning rates for the published presets, besides those of params.yaml and of the paper."""
 
 
 def at(rate: float) -> dict[str, float]:
-    """The optimiser at a learning rate, the discriminators' a quarter of it, as in presets/demo.yaml."""
+    """Fields of `d2m_gan` for a learning rate; that of the discriminators is a quarter of it, as in presets/demo.yaml."""
     return {"learning_rate": rate, "discriminator_learning_rate": rate / 4}
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantRow:
-    """One training, of any seed."""
+    """One training; its seed is chosen later."""
 
     name: str
     part: str
-    """Of the table: 'causes' (scored on songs held out of the training split) or 'presets' (on the test split)."""
+    """Part of the table: 'causes' (scored on songs held out of the training split) or 'presets' (scored on the test split)."""
     preset: Preset
     level: str = "high"
     optimiser: Mapping[str, Any] = field(default_factory=dict)
-    """Where it is not params.yaml's: fields of the section `d2m_gan`."""
+    """Fields of the section `d2m_gan` that differ from params.yaml."""
     songs: float = 1.0
-    """Share of the songs that are learnt from."""
+    """Share of the songs that are trained on."""
 
 
 def moved(start: str, causes: Sequence[str]) -> Preset:
-    """Preset `start`, 'paper' or 'fixed', with the causes' fields of the other one; it keeps its name."""
+    """The preset `start`, 'paper' or 'fixed', with the fields of these causes from the other preset; it keeps its name."""
     other = PRESETS["fixed" if start == "paper" else "paper"]
     return dataclasses.replace(
         PRESETS[start], **{name: getattr(other, name) for cause in causes for name in CAUSES[cause]}
@@ -61,7 +61,8 @@ def moved(start: str, causes: Sequence[str]) -> Preset:
 
 
 def causes() -> list[VariantRow]:
-    """One thing at a time, from either end, and the three heaps in every combination; then what is no preset's matter."""
+    """One cause changed at a time, starting from either preset; all combinations of the three groups; and changes outside of the
+    presets."""
     row = lambda name, preset, **more: VariantRow(name=name, part="causes", preset=preset, **more)
     heap = lambda *groups: [cause for group in groups for cause in GROUPS[group]]
     printed = {"optimiser": PRINTED}
@@ -92,7 +93,7 @@ def causes() -> list[VariantRow]:
 
 
 def presets() -> list[VariantRow]:
-    """The three presets as they are, at either level, on the corpus's own split."""
+    """The three presets, unchanged, at both levels, on the corpus's own split."""
     names = ("fixed", "paper", "released")
     return [
         VariantRow(name=f"{level}-{name}", part="presets", preset=PRESETS[name], level=level)

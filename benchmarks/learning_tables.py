@@ -1,4 +1,4 @@
-"""The results of what_makes_it_learn.py as a table over the seeds, and as curves over the steps."""
+"""The results of what_makes_it_learn.py as a table over seeds, and as curves over training steps."""
 
 import itertools
 import math
@@ -23,18 +23,19 @@ COLUMNS = (
 
 
 def over_seeds(values: list[float], form: str = "+.3f") -> str:
-    """Their mean and range; of one, itself."""
+    """Text with the mean and range of the values; a single value alone."""
     mean = format(sum(values) / len(values), form)
     return mean if len(values) == 1 else f"{mean} ({min(values):{form}} to {max(values):{form}})"
 
 
 def over_clips(r: dict, score: str) -> str:
-    """The score of one training and its interval over clips."""
+    """Text with the score of one training and its interval over clips."""
     return f"{r[score]:+.3f} [{r[f'{score}_low']:+.3f}, {r[f'{score}_high']:+.3f}]"
 
 
 def paired(a: dict[int, float], b: dict[int, float]) -> tuple[float, float] | None:
-    """Mean of a - b over the seeds that both have, and half the width of its 95 % interval (Student's t); None under three."""
+    """Mean of a - b over the seeds that both have, and half the width of its 95 % interval (Student's t); None for fewer than three
+    seeds."""
     differences = np.array([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
     if (n := len(differences)) < 3:
         return None
@@ -42,10 +43,10 @@ def paired(a: dict[int, float], b: dict[int, float]) -> tuple[float, float] | No
 
 
 def as_table(rows: list[dict]) -> str:
-    """Trainings as Markdown: of each row the mean and range over its seeds, or the interval over clips of a single one;
-    and what it has more than the row before the comma in its name, from the same seeds.
+    """Trainings as a Markdown table: the mean and range over the seeds of each row, or the interval over clips for a single seed;
+    and the difference to the row named before the comma, over common seeds.
 
-    rows: of the results, those of a row one after the other.
+    rows: results, with those of one row in succession.
     """
     key = lambda r: (r["row"], r["steps"], r["batch"])
     of = lambda found, name: {r["seed"]: r[name] for r in found}
@@ -71,7 +72,7 @@ def as_table(rows: list[dict]) -> str:
 
 
 def plot(rows: list[dict], path: Path) -> None:
-    """How P4 (beats) of each row with a curve grew over the steps, its interval shaded."""
+    """Plot P4 (beats) over the training steps for each row with a curve, with its interval shaded."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,9 +1,9 @@
-"""At which temperature should the `fixed` preset's lookup be played? Scores of TRAINING clips, by temperature.
+"""Compares temperatures of the soft lookup of the preset `fixed` by scores on TRAINING clips.
 
     python -m benchmarks.lookup_temperature --level high [--root .] [--corpus demo] [--clips 12] [--temperatures 1 0.5 0.25]
 
-Needs a corpus that was trained (`dvc repro`). Prints, for the ground truth and each temperature: P4's difference on onsets
-(own dance's music minus other dances'), onsets a clip, and FAD to the whole training split. The test split isn't read.
+Needs a trained corpus (`dvc repro`). Prints for the ground truth and for each temperature: P4's difference by onsets (own dance's
+music minus other dances'), onsets per clip, and FAD to the whole training split. The test split is not read.
 """
 
 from pathlib import Path

@@ -1,19 +1,19 @@
-"""Masked tokens in place of the causal prior, at equal training time: which one's music is better?
+"""Compares a masked prior with the causal prior at equal training time.
 
     python -m d2m_model.demo.song_pool --out POOL.npy --songs 100
     python -m benchmarks.coded_pool --pool POOL.npy --out CODES
     python -m benchmarks.masked_prior train choose score --pool POOL.npy --codes CODES --keep FOLDER [--minutes 15] [--root . --corpus demo]
 
-`train` learns both from nothing, one after the other: equal sizes and number of parameters, equal batches with equal conditions, some CPU
-minutes of one core. `choose` plays songs of the pool's kind that nothing was trained on with several ways of drawing, of which
-the one with the highest P4 - FAD / 10 is the kind's. `score` plays the corpus's test dances with it, under the beats that the
-stage `rhythm` read from them, and scores as `evaluate` would. It needs the corpus's shards and rhythm (`make repro`).
-`score --draw GUIDANCE NOISE` scores the masked prior with another draw than the chosen, too.
+`train` trains both from scratch, one after the other: equal sizes and numbers of parameters, equal batches and conditions, some
+CPU minutes on one core. `choose` generates music for held-out songs like those of the pool with several sampling settings, and
+chooses those with the highest P4 - FAD / 10 for each prior. `score` generates music for the corpus's test dances with them, under
+the beats that the stage `rhythm` predicted, and scores it like `evaluate`; it needs the corpus's shards and rhythm (`make
+repro`). `score --draw GUIDANCE NOISE` also scores the masked prior with these settings.
 Results go to benchmarks/results/masked_prior.json.
 
-The masked prior (MaskGIT, Chang et al., 2022; VampNet, Flores Garcia et al., 2023) sees codes on either side. It learns to say
-those that are hidden, a share cos(pi u / 2) of an excerpt with u uniform; and it draws all of an excerpt at once, keeps what
-it is surest of, hides the rest again, and so on.
+The masked prior (MaskGIT, Chang et al., 2022; VampNet, Flores Garcia et al., 2023) reads codes on both sides. It is trained to
+predict hidden codes, a share cos(pi u / 2) of an excerpt with u uniform. To sample, it predicts all hidden codes of an excerpt
+at once, keeps the most certain ones, hides the rest again, and repeats.
 """
 
 import json
@@ -52,11 +52,11 @@ RESULTS = Path("benchmarks/results/masked_prior.json")
 LEVEL = "high"
 HOP = HOPS[LEVELS[LEVEL]]
 SIZES = {"width": 96, "depth": 4, "heads": 2, "local_width": 96, "context_seconds": 4.0}
-"""Smaller than what is shipped (192, 6, 3, 192 and 8 s), so that minutes are enough to hear something of either."""
+"""Smaller than the shipped prior (192, 6, 3, 192 and 8 s), so that some minutes of training give music."""
 
 
 class Everywhere(PatchAttention):
-    """Attention to the patches on either side."""
+    """Attention to the patches on both sides, without a cache."""
 
     def forward(self, x: torch.Tensor, cache: None = None) -> torch.Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -66,7 +66,7 @@ class Everywhere(PatchAttention):
 
 
 class MaskedNet(PriorNet):
-    """`PriorNet` with the same parameters, but each code from those on either side of it; `start` stands for a hidden one."""
+    """`PriorNet` with the same parameters, which predicts each code from those on both sides; `start` stands for a hidden code."""
 
     def __init__(self, sizes: PriorSizes):
         super().__init__(sizes)
@@ -81,8 +81,8 @@ class MaskedNet(PriorNet):
         shown: torch.Tensor,
         at: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Scores (B, N * P, bins) from codes (B, N * P) int64, hidden ones `start`; of the places `at` (B, N * P) bool only,
-        (n, bins), where it is given. rhythm, condition and shown are those of `PriorNet.forward`."""
+        """Logits (B, N * P, bins) from codes (B, N * P) int64, in which `start` stands for hidden codes. With `at` (B, N * P) bool,
+        logits (n, bins) of these places only. rhythm, condition and shown are as in `PriorNet.forward`."""
         sizes, side = self.sizes, self.sizes.seen // 2
         spread = self.within.spread(
             self.through(codes.unflatten(1, (-1, sizes.patch)), condition), rhythm * shown[:, None, None]
@@ -95,7 +95,7 @@ class MaskedNet(PriorNet):
 
 
 class MaskedTask(PriorTask):
-    """`PriorTask` of a `MaskedNet`: the cross-entropy of the codes that are hidden."""
+    """`PriorTask` of a `MaskedNet`: the cross-entropy of the hidden codes."""
 
     def loss(self, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.params.precision == "bf16"):
@@ -109,18 +109,18 @@ class MaskedTask(PriorTask):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedDraw:
-    """How hidden codes are drawn."""
+    """How hidden codes are sampled."""
 
     passes: int = 36
-    """Of the network over each excerpt (VampNet's 36)."""
+    """Passes of the network over each excerpt (36 as in VampNet)."""
     guidance: float = 1.0
     temperature: float = 1.0
     noise: float = 3.0
-    """Of the Gumbel noise that is added to how sure the network is, at the first pass; it falls in a line to 0."""
+    """Scale of the Gumbel noise on the network's certainty in the first pass; it decreases linearly to 0."""
 
 
 def hidden_after(pass_: int, passes: int, count: int) -> int:
-    """How many of `count` codes are still hidden after pass `pass_`, from 0: a cosine's share, and none after the last."""
+    """Number of the `count` codes that are still hidden after pass `pass_` (from 0): a cosine schedule, with none after the last."""
     return int(math.cos(math.pi / 2 * (pass_ + 1) / passes) * count + 1e-9)
 
 
@@ -128,8 +128,8 @@ def hidden_after(pass_: int, passes: int, count: int) -> int:
 def masked_sample(
     net: MaskedNet, rhythm: torch.Tensor, style: torch.Tensor, draw: MaskedDraw, rng: torch.Generator
 ) -> torch.Tensor:
-    """(L,) int64 codes under rhythm (L, RHYTHM) and style (style,). What is longer than the network's context goes on from the
-    second half of what there is, which is kept."""
+    """Codes (L,) int64 for rhythm (L, RHYTHM) and style (style,). Music longer than the network's context continues from the second
+    half of the codes so far."""
     sizes, count = net.sizes, len(rhythm)
     rhythm = F.pad(rhythm, (0, 0, 0, -count % sizes.patch))
     whole, codes = sizes.context * sizes.patch, torch.full((len(rhythm),), net.start)
@@ -147,7 +147,7 @@ def _filled_in(
     draw: MaskedDraw,
     rng: torch.Generator,
 ) -> torch.Tensor:
-    """Codes (L,) of one excerpt with what is hidden of them drawn."""
+    """Codes (L,) of one excerpt, with the hidden ones sampled."""
     shown = torch.tensor([True, False] if draw.guidance != 1 else [True])
     rows, count = len(shown), int((codes == net.start).sum())
     rhythm, style = rhythm.expand(rows, -1, -1), style.expand(rows, -1)
@@ -173,11 +173,11 @@ DRAWS = {
         MaskedDraw(guidance=guidance, noise=noise) for guidance, noise in ((1, 1), (1, 3), (2, 3), (1, 10), (2, 10))
     ],
 }
-"""Ways of drawing to choose among; of the causal prior the one that was chosen so when it was made."""
+"""Candidate sampling settings of each prior; for the causal prior those that were chosen when it was developed."""
 
 
 def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
-    """Learn for CPU minutes and leave prior_<kind>.pt and its facts in `keep`."""
+    """Train for `minutes` of CPU time and write prior_<kind>.pt and facts about the training to `keep`."""
     params, device = replace(params_of(LEVEL, 1000), **SIZES), seed_everything(0, 1)
     music, codebook = read_music(codes, LEVEL)
     sizes = params.sizes(LEVEL, len(codebook))
@@ -215,7 +215,7 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
 
 
 def loaded(kind: str, keep: Path) -> PriorModel:
-    """The prior of a kind that `train` left."""
+    """The prior of a kind that `train` wrote."""
     model = load_prior(keep / f"prior_{kind}.pt")
     if kind == "causal":
         return model
@@ -227,7 +227,7 @@ def loaded(kind: str, keep: Path) -> PriorModel:
 def played(
     model: PriorModel, draw: Draw | MaskedDraw, clips: Clips, seed: int = 0
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Music for each clip's rhythm, and CPU seconds of drawing a second."""
+    """({clip: music for its rhythm}, CPU seconds of sampling per second of music)."""
     codec, sounds, used, length = demo_prior.codec(), {}, 0.0, 0
     draw_codes, finish = sample if isinstance(draw, Draw) else masked_sample, Finish()
     for clip, own in clips.sounds.items():
@@ -245,7 +245,7 @@ def played(
 
 
 def heard(kind: str, draw: Draw | MaskedDraw, clips: Clips, keep: Path, seed: int = 0) -> dict:
-    """Scores of a way of drawing."""
+    """Scores of a prior with these sampling settings."""
     sounds, cost = played(loaded(kind, keep), draw, clips, seed)
     found = {"draw": asdict(draw), "cpu_seconds_a_second": round(cost, 3)} | scores(sounds, clips, LEVEL)
     print(
@@ -257,7 +257,7 @@ def heard(kind: str, draw: Draw | MaskedDraw, clips: Clips, keep: Path, seed: in
 
 
 def better(found: dict) -> float:
-    """What draws are chosen by: a tenth of P4 is worth a FAD of 1."""
+    """The criterion of `choose`: 0.1 of P4 is worth a FAD of 1."""
     return found["P4"] - found["FAD"] / 10
 
 

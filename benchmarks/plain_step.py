@@ -1,8 +1,8 @@
-"""The yardstick of train_step.py: a training step of the released program's networks, layer by layer as its checkpoints
-name them, in plain eager float32 PyTorch. It shares no code with d2m_model.
+"""The reference of train_step.py: a training step of the released program's networks in plain eager float32 PyTorch, layer by
+layer, with the names of its checkpoints. It shares no code with d2m_model.
 
-One step: encode the music, make codes from dance, update the three discriminators, decode what was made, update the
-motion encoder and the generator. Motion of T frames and D coordinates, no genre; B windows, S samples, L codes.
+One step: encode the music, generate codes from the dance, update the three discriminators, decode the generated codes, update
+the motion encoder and the generator. Motion of T frames and D coordinates, no genre; B windows, S samples, L codes.
 """
 
 import warnings
@@ -15,18 +15,18 @@ from torch.profiler import record_function
 
 warnings.filterwarnings("ignore", message=".*weight_norm.*", category=FutureWarning)
 SLOPE = 0.2
-HALVINGS = {"high": (3, 2, 2), "low": (3, 2)}  # of the rate, by the VQ-VAE's blocks
-# (kernel, stride, channels, reflections on either side beside a zero) of the generators' convolutions but the last
+HALVINGS = {"high": (3, 2, 2), "low": (3, 2)}  # halvings of the rate in each block of the VQ-VAE
+# (kernel, stride, channels, reflection padding beside one zero) of the generators' convolutions except the last
 LAYERS = {
     "high": ((6, 2, 32, 0), (41, 2, 64, 0), (41, 1, 128, 0), (41, 1, 256, 0), (41, 1, 512, 0)),
     "low": ((6, 2, 32, 3), (4, 1, 64, 32), (40, 2, 128, 64), (40, 1, 256, 64), (40, 1, 512, 64), (40, 1, 1024, 64), (40, 1, 1024, 64)),
 }  # fmt: skip
-WITH_STACK = {"high": 5, "low": 6}  # of them, from the first
+WITH_STACK = {"high": 5, "low": 6}  # the first so many of them are followed by a residual stack
 WEIGHTS = {"adversarial": 1.0, "feature": 3.0, "latent": 5.0, "code": 8.0, "wave": 40.0, "mel": 15.0}
 
 
 class Residual(nn.Module):
-    """LReLU, reflection pad d, k3 dilation d, LReLU, k1; beside a k1 shortcut."""
+    """LReLU, reflection padding d, k3 with dilation d, LReLU, k1, plus a k1 shortcut."""
 
     def __init__(self, width: int, dilation: int):
         super().__init__()
@@ -46,7 +46,7 @@ def stack(width: int) -> list[nn.Module]:
 
 
 class MotionEncoder(nn.Module):
-    """(B, T, D) -> (B, 1, 1024), frames as channels."""
+    """(B, T, D) -> (B, 1, 1024), with frames as channels."""
 
     def __init__(self, frames: int, coordinates: int):
         super().__init__()
@@ -113,7 +113,7 @@ class Discriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Three of them, on the sequence and on its averages."""
+    """Three discriminators: on the sequence and on its averages."""
 
     def __init__(self):
         super().__init__()
@@ -144,7 +144,7 @@ class Dilated(nn.Module):
 
 
 class Part(nn.Module):
-    """Layers under the name `model`, as the VQ-VAE's checkpoint nests them."""
+    """Layers under the name `model`, nested as in the VQ-VAE's checkpoint."""
 
     def __init__(self, *layers: nn.Module):
         super().__init__()
@@ -204,8 +204,7 @@ class Player(nn.Module):
 
 
 class PlainStep:
-    """Networks, optimisers and one step. `filters` (128, 513): the mel filter bank. `part`: the codes of each window that
-    are decoded."""
+    """Networks, optimizers and one step. filters (128, 513): the mel filter bank. part: the codes of each window that are decoded."""
 
     def __init__(
         self, level: str, frames: int, coordinates: int, filters: torch.Tensor, part: slice, device: torch.device
@@ -224,7 +223,7 @@ class PlainStep:
         return torch.log10(torch.clamp(self.filters @ magnitude, min=1e-5))
 
     def step(self, motion, visual, audio) -> Mapping[str, torch.Tensor]:
-        """motion (B, T, D), visual (B, 2048), audio (B, S) -> every loss, before weighting, and the discriminators'."""
+        """motion (B, T, D), visual (B, 2048), audio (B, S) -> every loss of the generator, unweighted, and the discriminators'."""
         with record_function("encoder of the music"), torch.no_grad():
             latents, codes = self.player.encode(audio)
             real = self.player.entries(codes)

@@ -1,9 +1,10 @@
-"""How near the stage pose comes to its bare network: clips a second of both, on the same frames.
+"""Compares the speed of the stage pose with that of its bare network on the same frames, in clips per second.
 
-`python -m benchmarks.pose_speed [--clips N] [--root DIR]` poses N clips as one worker process of the stage does (reading,
-scaling, network, CifCaf decoding, tracking, writing; the next clip is begun while one is worked on) and runs the network
-alone over the same frames, already scaled, in turns: as it is loaded, and traced as the stage runs it, whose outputs are
-equal. All use one thread for the network; what else the stage does needs a second core.
+    python -m benchmarks.pose_speed [--clips N] [--root DIR]
+
+Processes N clips like a worker process of the stage: reading, scaling, network, CifCaf decoding, tracking, writing; the next clip is
+prepared while one is processed. In turns with it, runs the network only, over the same scaled frames: as loaded, and traced
+like in the stage, whose outputs are equal. The network uses one thread; the rest of the stage needs a second core.
 """
 
 from functools import partial

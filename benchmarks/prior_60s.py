@@ -1,9 +1,9 @@
-"""Does the prior keep up with real time, and does its tempo hold? 60 s of music in one piece from a list of beats, demo weights.
+"""Measures whether the prior runs in real time and keeps the tempo: 60 s of music in one piece from a list of beats, demo weights.
 
     python -m benchmarks.prior_60s [--level high] [--seconds 60] [--tempo 120] [--threads 1]
 
-Prints the time that codes and sound take, pose and rhythm apart, and the share of the beats that have an onset within 70 ms in
-each quarter of the piece: a tempo that drifts would lose the last ones.
+Prints the time for codes and audio, without pose and rhythm, and for each quarter of the piece the share of the beats with an
+onset within 70 ms. A drifting tempo would miss the last beats.
 """
 
 import time

@@ -1,14 +1,14 @@
-"""Does a long piece hang together? 60 s in one piece under the beats of songs that no training has heard, beside these songs.
+"""Measures the coherence of long pieces: 60 s in one piece under the beats of held-out songs, compared with these songs.
 
     python -m benchmarks.prior_pieces [--level high] [--songs 6]
 
-The demo's weights draw each piece in the style of its song. Printed, and written to benchmarks/results/prior_pieces-<level>.json,
-as the mean of the pieces, of the songs themselves and of the songs coded and decoded again:
-- tempo: the share of the beats with an onset within 70 ms, in each quarter of the piece;
-- bars again: the share of the bars (after the first) that are like an earlier bar of the piece: their log-mel spectra, each band
-  less its mean over the piece, correlate by 0.8, 0.9 and more;
-- seams: the jump of the spectrum where the Transformer's context is full and goes on from its second half, over the 95th
-  percentile of the piece's own jumps (`generate.regions.seam`); beside it the same at as many other places.
+The demo's weights generate each piece in the style of its song. Means over the pieces, over the songs, and over the songs encoded
+and decoded are printed and written to benchmarks/results/prior_pieces-<level>.json:
+- tempo: for each quarter of the piece the share of the beats with an onset within 70 ms;
+- bars again: the share of the bars after the first that resemble an earlier bar of the piece; their log-mel spectra, each band
+  minus its mean over the piece, correlate by at least 0.8 or 0.9;
+- seams: the spectral jump where the Transformer's full context is replaced by its second half, divided by the 95th percentile of
+  the piece's own jumps (`generate.regions.seam`), and the same at as many other places.
 """
 
 import itertools
@@ -34,14 +34,14 @@ from dataset_tools.lib.core.layout import PROJECT
 from dataset_tools.lib.core.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 
 FIRST = 9000
-"""Of the pool's songs: far behind those that codec and prior were trained on."""
+"""Number of the first song, far behind those that codec and prior were trained on."""
 ALIKE = (0.8, 0.9, 0.95)
 GRID = 64
-"""Frames that every bar is brought to."""
+"""Frames to which every bar is resampled."""
 
 
 def bars_again(sound: np.ndarray, downbeats: np.ndarray) -> list[float]:
-    """For each of `ALIKE` the share of the bars after the first that correlate so with an earlier one."""
+    """For each correlation in `ALIKE` the share of the bars after the first that correlate at least so with an earlier bar."""
     mel = librosa.power_to_db(
         librosa.feature.melspectrogram(y=sound, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=40), top_db=60
     )

@@ -1,9 +1,9 @@
-"""Beats read from the demo's test dances by networks of several training seeds.
+"""Scores of the stage rhythm on the demo's test dances over several training seeds.
 
     python -m benchmarks.rhythm_seeds [--root .] [--corpus demo] [--seeds 5] [--out benchmarks/results/rhythm_seeds.json]
 
-Trains section `rhythm` of params.yaml once per seed and writes each seed's scores of the
-test clips and its CPU seconds, with mean and range over the seeds. Needs the corpus's shards.
+Trains with section `rhythm` of params.yaml once per seed. Writes the scores on the test clips and the CPU seconds of each seed,
+with mean and range over the seeds. Needs the corpus's shards.
 """
 
 import json
@@ -27,7 +27,7 @@ KEPT = ("F_beats", "F_downbeats", "other", "difference", "style", "regular", "te
 
 
 def scored(layout: Layout, params: Params, keep: Path | None) -> dict[str, float]:
-    """Scores of the test clips, and seconds of CPU that training and reading took. keep: where the results stay."""
+    """Scores on the test clips, and CPU seconds of training and prediction. keep: folder for the results; None for a temporary one."""
     source = beats_source(params, layout)
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,18 +1,18 @@
-"""How much of a score is the training seed's: stages trained again from several seeds, played and scored each time.
+"""Measures how scores vary over training seeds: trains stages with several seeds, and generates and scores music for each.
 
     python -m benchmarks.seeds [--seeds 0 1 2 3 4] [--stages rhythm prior d2m_gan] [--root . --corpus demo] [--out FILE.json]
 
-Needs a finished corpus (`make repro`). For each seed a scratch folder gets params.yaml with that seed in the stages' sections,
-links to all else that the corpus has, and the commands of dvc.yaml for the stages, `generate` and `evaluate`, which score the
-models that changed; so whatever those stages read, such as the codec, is one and the same. A stage that is not named keeps its
-seed: `--stages vqvae synthesizer d2m_gan` trains the codec again too.
+Needs a finished corpus (`make repro`). For each seed a scratch folder gets params.yaml with that seed in the sections of the
+stages, and links to everything else of the corpus. There the commands of dvc.yaml run for the stages, `generate` and `evaluate`,
+and the changed models are scored. All other inputs, such as the codec, are the same for all seeds; `--stages vqvae synthesizer
+d2m_gan` trains the codec again, too.
 
-Writes benchmarks/results/seeds-<corpus>.json: every run's scores, and of each model and score the mean and the range over all
-runs. Rounding is another processor's, too, so a run is of a machine: processor and instruction set. Another machine adds its runs
-to the file, and so does this one under ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
-OPENBLAS_CORETYPE=Nehalem, which is how a processor without vector instructions rounds. What was measured with the same settings is
-not trained again, other stages of a seed are added to it, and runs of other settings are dropped. `--threads 1` lets two commands run side by side.
-`python -m d2m_model.tables --compare` holds a run against the file.
+Writes benchmarks/results/seeds-<corpus>.json: the scores of each run, and mean and range over all runs for each model and score.
+Processors round differently, so a run belongs to a machine: processor and instruction set. Another machine adds its runs to the
+file. So does this machine under ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
+OPENBLAS_CORETYPE=Nehalem, which rounds like a processor without vector instructions. Runs with the same settings are not trained
+again, further stages of a seed are added, and runs with other settings are dropped. With `--threads 1` two commands can run side
+by side. `python -m d2m_model.tables --compare` compares a run with the file.
 """
 
 import itertools
@@ -36,11 +36,11 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT, Layout
 
 REMADE = ("generate", "evaluate")
-"""Stages that follow whatever was trained."""
+"""Stages that run after every training."""
 
 
 def machine() -> str:
-    """'<processor>, <instruction set that torch uses>'."""
+    """The text '<processor>, <instruction set that torch uses>'."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
     name = found.group(1).strip() if found else platform.processor() or platform.machine()
@@ -49,13 +49,13 @@ def machine() -> str:
 
 
 def pipeline_of(layout: Layout) -> dict:
-    """dvc.yaml of the working folder, else the project's own."""
+    """The content of dvc.yaml in the root or, without one there, of the project's own."""
     own = layout.root / "dvc.yaml"
     return yaml.safe_load((own if own.is_file() else PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
 
 
 def commands(pipeline: dict, params: dict, stage: str) -> list[list[str]]:
-    """The command lines of a stage of dvc.yaml, one for each cell of its matrix, as words after `python`."""
+    """The command lines of a stage of dvc.yaml, one for each cell of its matrix, as the words after `python`."""
     told = pipeline["stages"][stage]
     matrix = {
         name: params[re.fullmatch(r"\$\{(\w+)\}", values).group(1)] if isinstance(values, str) else values
@@ -70,7 +70,7 @@ def commands(pipeline: dict, params: dict, stage: str) -> list[list[str]]:
 
 
 def prepare(layout: Layout, scratch: Path, params: dict, remade: list[str]) -> None:
-    """A working folder with params.yaml, links to data and manifests, and to every run but those of `remade`."""
+    """Fill a working folder with params.yaml and links to data, manifests and all outputs except those of the stages `remade`."""
     write_text(scratch / "params.yaml", yaml.safe_dump(params, sort_keys=False))
     for name in ("data", "manifests"):
         (scratch / name).symlink_to((layout.root / name).resolve(), target_is_directory=True)
@@ -85,7 +85,7 @@ def prepare(layout: Layout, scratch: Path, params: dict, remade: list[str]) -> N
 
 
 def changed_models(params: dict, stages: list[str]) -> list[str]:
-    """Those of `models` that a new training of the stages changes."""
+    """The models of params.yaml that change with a new training of the stages."""
     models = params.get("models") or params.get("variants") or []
     if set(stages) <= {"rhythm", "prior"}:
         return [m for m in models if m == "prior"]
@@ -93,7 +93,7 @@ def changed_models(params: dict, stages: list[str]) -> list[str]:
 
 
 def measure(layout: Layout, stages: list[str], seed: int, threads: int | None) -> dict[str, dict[str, float]]:
-    """Train the stages from a seed, play, score: `model_scores`. UserError where a command fails."""
+    """Train the stages with a seed, generate music and score it: `model_scores`. UserError where a command fails."""
     params = yaml.safe_load(layout.params.read_text(encoding="utf-8")) | {"corpus": layout.corpus}
     pipeline, remade = pipeline_of(layout), [*stages, *REMADE]
     for stage in stages:
@@ -117,7 +117,7 @@ def measure(layout: Layout, stages: list[str], seed: int, threads: int | None) -
 
 
 def known_runs(out: Path, facts: dict) -> dict[tuple[str, int], dict]:
-    """{(machine, seed): run} of a file that was measured with the same settings; empty where it was not."""
+    """{(machine, seed): run} of a file with the same settings; empty for other settings."""
     before = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
     return (
         {(run["machine"], run["seed"]): run for run in before["runs"]}
@@ -127,7 +127,7 @@ def known_runs(out: Path, facts: dict) -> dict[tuple[str, int], dict]:
 
 
 def joined(run: dict, stages: list[str], scores: dict) -> dict:
-    """A run with what other stages of its seed came to."""
+    """A run with the scores of further stages of its seed."""
     both = list(dict.fromkeys([*run.get("stages", []), *stages]))
     return run | {"stages": both, "scores": run.get("scores", {}) | scores}
 

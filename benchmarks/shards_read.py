@@ -1,12 +1,12 @@
-"""Windows per second from shards and from one file per segment and stream, the same data, in random order.
+"""Compares the speed of reading windows from shards and from one file per segment and stream, in random order.
 
     python -m benchmarks.shards_read [--root DIR --corpus demo]
 
-Reads every window of 2 s that starts on a whole second of the training shards. Both sides read from the page cache:
-everything is read once before the clock starts. Times are processor time of one process, so that a busy machine changes
-little; `as batch` also copies the windows into the 16 places of a batch, as training does, and bounds what any reader can
-reach. The last table is what arrives in the training process by the clock: files and shards through a torch DataLoader, window by
-window and, as docs/shards.md shows it, batch by batch, with as many workers; then batches that the process reads itself.
+Reads all windows of 2 s that start on whole seconds of the training shards. Both read from the page cache, because everything is
+read once before. Times are processor times of one process, which a busy machine changes little. `as batch` also copies the
+windows into a batch of 16, like in training, which bounds the speed of any reader. The last table is in wall time and shows how
+many windows arrive in the training process: files and shards through a torch DataLoader with the same number of workers, window
+by window and, as in docs/shards.md, batch by batch; then batches that the process reads itself.
 """
 
 import tempfile
@@ -27,11 +27,11 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet, Window
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES, BATCH = 2 * FPS, 16
-WARM = 16  # batches that arrive before the clock starts: those that were read ahead while the workers started
+WARM = 16  # batches that are not timed, because they were read ahead while the workers started
 
 
 def write_segments(shards: ShardSet, folder: Path) -> list[tuple[str, int]]:
-    """One file per window and stream in `folder`; returns (clip id, first frame) of every window."""
+    """Write one file per window and stream into `folder`; returns (clip id, first frame) of every window."""
     places = [(c.clip_id, s) for c in shards.clips for s in range(0, c.frames - FRAMES + 1, FPS)]
     for clip_id, start in places:
         window, name = shards.read(clip_id, start, FRAMES), folder / f"{clip_id}_{start}"
@@ -44,7 +44,7 @@ def write_segments(shards: ShardSet, folder: Path) -> list[tuple[str, int]]:
 
 
 def readers(shards: ShardSet, folder: Path) -> dict[str, Callable]:
-    """Name to a function from (clip id, first frame) to pose, audio, i3d."""
+    """{name: function from (clip id, first frame) to pose, audio, i3d}."""
 
     def npy(clip_id, start):
         name = f"{folder}/{clip_id}_{start}"
@@ -92,7 +92,7 @@ class Windows(Dataset):
 
 
 def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
-    """Windows per second of the clock that arrive in this process, the start of the loader left out."""
+    """Windows that arrive in this process per second of wall time, without the start of the loader."""
     for _ in range(WARM):
         next(batches)
     begin, count = time.perf_counter(), 0
@@ -102,7 +102,7 @@ def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
 
 
 def loaded(windows: Sequence, workers: int, collate: Callable | None = None) -> float:
-    """`arriving` through a DataLoader as everyone writes it."""
+    """`arriving` through a plain DataLoader."""
     loader = DataLoader(
         windows,
         batch_size=BATCH,

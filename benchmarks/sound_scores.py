@@ -1,4 +1,4 @@
-"""What `istft_decoder` and `masked_prior` hear with: clips to play, and the scores of `evaluate` in one line."""
+"""Scoring for `istft_decoder` and `masked_prior`: clips to generate music for, and scores of `evaluate` on one line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,22 +25,22 @@ UNHEARD = 600
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clips:
-    """Clips with music of their own, by name."""
+    """Clips with their own music, by name."""
 
     sounds: Mapping[str, np.ndarray]
     """(S,) float32 at 22 050 Hz."""
     songs: Mapping[str, str]
     beats: Mapping[str, np.ndarray]
-    """True ones, in seconds."""
+    """True beats in seconds."""
     rhythm: Mapping[str, Beats]
-    """What a model over rhythm is told: read from the motion, where there is any."""
+    """Rhythm that a prior is conditioned on: predicted from the motion, if there is any."""
     genres: Mapping[str, str]
-    """What it is told of the style; '' where the rhythm says it."""
+    """Genre for the style; '' for a style that suits the rhythm."""
     music: Sequence[np.ndarray]
-    """Training music, to which FAD is taken."""
+    """Training music, the reference of FAD."""
     embedder: Embedder
     draws: int = field(default=2000)
-    """Of the bootstrap."""
+    """Bootstrap resamples."""
 
     @cached_property
     def reference(self) -> Reference:
@@ -52,7 +52,7 @@ class Clips:
 
 
 def test_clips(layout: Layout) -> Clips:
-    """The test clips of a corpus whose stages `shards` and `rhythm` are done. Raises UserError where they are not."""
+    """The test clips of a corpus. Raises UserError where its stages `shards` and `rhythm` have not run."""
     test, train = (ShardSet(layout.stage("shards"), split) for split in ("test", "train"))
     names = [c.clip_id for c in test.clips]
     return Clips(
@@ -64,8 +64,8 @@ def test_clips(layout: Layout) -> Clips:
 
 
 def unheard_clips(count: int, seconds: float, pool: np.ndarray, layout: Layout) -> Clips:
-    """Excerpts of `count` songs from `UNHEARD` on, after 16 s of each, with their true beats; the music is that of the songs
-    of `pool` (N, S) int16, at the same place."""
+    """Excerpts of `count` songs from number `UNHEARD` on, from 16 s of each, with their true beats. The training music is from the
+    songs of `pool` (N, S) int16, at the same place."""
     numbers, first, size = range(UNHEARD, UNHEARD + count), 16 * SAMPLE_RATE, round(seconds * SAMPLE_RATE)
     found = {}
     for number in numbers:
@@ -83,8 +83,8 @@ def unheard_clips(count: int, seconds: float, pool: np.ndarray, layout: Layout) 
 
 
 def scores(sounds: Mapping[str, np.ndarray], clips: Clips, level: str) -> dict[str, float]:
-    """P4 (beats, ±70 ms, own minus other) with its interval over clips, FAD to the training music, and two ratios to the
-    clips' own music: onsets, and share of the power at multiples of the rate of the codes of `level`."""
+    """P4 (beats, ±70 ms, own minus other) with its interval over clips, FAD to the training music, and two ratios to the clips' own
+    music: number of onsets, and share of the power at multiples of the code rate of `level`."""
     timing = score_system(sounds, clips.reference, protocols=("P4",), draws=clips.draws)[0]["P4"]
     beats = timing["beats_70ms"]
     hum = [np.mean([hum_share(of[c], code_rate(level)) for c in sounds]) for of in (sounds, clips.sounds)]
@@ -98,7 +98,7 @@ def scores(sounds: Mapping[str, np.ndarray], clips: Clips, level: str) -> dict[s
 
 
 def said(name: str, found: Mapping[str, float]) -> str:
-    """One line of `scores`."""
+    """A line of text with the `scores`."""
     return f"{name:>28}: P4 {found['P4']:+.3f} [{found['P4_low']:+.3f}, {found['P4_high']:+.3f}]  FAD {found['FAD']:5.2f}  onsets {found['onsets']:.2f}  hum {found['hum']:.2f}"
 
 

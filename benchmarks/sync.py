@@ -1,8 +1,10 @@
-"""How well does a clip's sound stay with its picture? `python -m benchmarks.sync [--root DIR] [--videos N]`
+"""Measures the synchronisation of sound and picture in clips.
 
-Takes the finished demo corpus of DIR, paints a white flash over its compilations about every 0.9 s, replaces their sound by a
-click at each flash, encodes them again as downloads are (H.264 with B-frames, AAC), runs `clips` and `audio` on them, and
-measures in every clip by how much the clicks of audio/<clip>.wav follow the flashes of clips/<clip>.mp4.
+    python -m benchmarks.sync [--root DIR] [--videos N]
+
+Takes the compilations of the finished demo corpus in DIR, adds a white flash about every 0.9 s, replaces the sound by a click at
+each flash, encodes them like downloads (H.264 with B-frames, AAC), and runs `clips` and `audio`. Then measures for each clip the
+delay of the clicks in audio/<clip>.wav after the flashes in clips/<clip>.mp4.
 """
 
 import shutil
@@ -24,15 +26,15 @@ from dataset_tools.lib.core.schema import Row, read_records, write_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from dataset_tools.lib.video.video_io import read_rgb, rgb_frames, write_clip
 
-EVERY = 27  # frames from flash to flash: 0.9 s
+EVERY = 27  # frames between flashes: 0.9 s
 RATE = 44100
 DOWNLOADED = {"preset": "veryfast", "crf": "23", "g": "250", "bf": "3", "x264-params": "threads=1"}
-REACH = SAMPLE_RATE // 5  # samples: how far apart the correlation looks
+REACH = SAMPLE_RATE // 5  # largest lag of the correlation in samples
 LIMIT = 0.010  # seconds
 
 
 def flashing(source: Path, out: Path, frames: int) -> None:
-    """The video with flashes for a picture and clicks for a sound."""
+    """Write the video with flashes in its picture and clicks as its sound."""
     pictures = (np.full_like(p, 255) if k % EVERY == 0 else p // 2 for k, p in enumerate(read_rgb(source)))
     sound = np.zeros((2, frames * RATE // FPS), np.int16)
     click = 20000 * np.sin(2 * np.pi * 2000 * np.arange(1, 221) / RATE)
@@ -42,7 +44,7 @@ def flashing(source: Path, out: Path, frames: int) -> None:
 
 
 def offset(clip: Path, wav: Path) -> float:
-    """Seconds by which the clicks follow the flashes: where the correlation of their onsets is largest."""
+    """Delay of the clicks after the flashes in seconds, where the correlation of their onsets is largest."""
     light = np.array([picture.mean() for picture in read_rgb(clip)])
     flashes = np.flatnonzero((light > 200) & (np.r_[0, light[:-1]] < 200)) * SAMPLES_PER_FRAME
     _, wave = wavfile.read(wav)

@@ -1,16 +1,16 @@
-"""How fast is a training step? The preset `released` at full size against a plain eager float32 transcription of it.
+"""Measures the speed of a training step of the preset `released` at full size against a plain eager float32 implementation.
 
     python -m benchmarks.train_step --out benchmarks/results/train_step-CPU.json
     python -m benchmarks.train_step --level low --batch 4 --out benchmarks/results/train_step-CPU-low.json
     python -m benchmarks.train_step --device cuda --repeats 50 --out benchmarks/results/train_step-GPU.json
 
-A batch is of 16 windows unless told, as in `d2m_gan` and in the authors' program. Both train motion encoder, generator and
-discriminators from the same weights on the same batch, in one process; every loss of the first step must agree (to 1e-4;
-with bf16 to 2e-2). A step is the forward passes and both optimisers. Ours runs as it trains on that device: float32 on a
-CPU, bf16 and compiled on CUDA. It decodes only at the steps that end a row of the curves, for there the decoded sound
-trains nothing; one in 50 is counted in. The music's codes and latents are computed once per clip before a training, so ours
-has none in a step. It keeps the memory that it frees (`nets/cpu/memory.py`), which holds for a process from then on: the
-plain steps come first. The table is of one step more of each, which the profiler watches.
+By default a batch has 16 windows, as in `d2m_gan` and in the authors' program. Both train motion encoder, generator and
+discriminators from the same weights on the same batch, in one process. All losses of the first step must agree (to 1e-4; with
+bf16 to 2e-2). A step has the forward passes and both optimizers. Our step runs like in training on the device: float32 on a CPU,
+bf16 and compiled on CUDA. It decodes only in steps that end a row of the curves, because decoded audio trains nothing here; one
+such step in 50 is included in the time. It does not compute the music's codes and latents, which are computed once per clip
+before a training. It keeps freed memory (`nets/cpu/memory.py`); this affects the rest of the process, so the plain steps run
+first. The table shows one further step of each under the profiler.
 """
 
 import json
@@ -55,7 +55,7 @@ def fake_batch(size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 class OneBatch:
-    """The same windows at every step, in the place of `training.dance_data.DanceData`."""
+    """Replaces `training.dance_data.DanceData` with the same windows at every step."""
 
     stream = "pose"
 
@@ -70,7 +70,7 @@ class OneBatch:
 
 
 def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict of ours with the old-style names of weight normalisation."""
+    """A state dict of our network with the old names of weight normalisation."""
     new = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
     result = {}
     for name, value in state.items():
@@ -81,7 +81,7 @@ def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, Callable]:
-    """(plain step, our step) of a step's number, which start from the same weights and give their losses."""
+    """(plain step, our step): functions of the step's number that return the losses, and start from the same weights."""
     index = LEVELS[level]
     torch.manual_seed(1)
     vqvae = JukeboxVQVAE().requires_grad_(False)
@@ -114,8 +114,8 @@ def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, 
 
 
 def compared(plain: dict[str, torch.Tensor], ours: dict[str, torch.Tensor], tolerance: float) -> dict[str, list[float]]:
-    """{loss: [plain, ours]}. AssertionError where one is missing or differs by more than `tolerance` of its size, of
-    the adversarial one, a mean of scores around 0, by more than that of 1."""
+    """{loss: [plain, ours]}. AssertionError for a missing loss and for a relative difference above `tolerance`; the adversarial loss,
+    a mean of scores around 0, is compared absolutely."""
     pairs = {name: [float(value.detach()), float(ours[name].detach())] for name, value in plain.items()}
     for name, (theirs, own) in pairs.items():
         bound = tolerance * (1.0 if name == "adversarial" else abs(theirs))
@@ -138,7 +138,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def measured(step: Callable, repeats: int, device: torch.device) -> tuple[float, dict[str, float]]:
-    """Median wall time (s) of a step, and {part of the step: seconds} of one more, of the device's time on CUDA."""
+    """Median wall time of a step in seconds, and {part of the step: seconds} of one further step; on CUDA the device's time."""
     times = [timed(step, 0, device)[0] for _ in range(repeats)]
     cuda = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda) as found:
@@ -153,7 +153,7 @@ def measured(step: Callable, repeats: int, device: torch.device) -> tuple[float,
 
 
 def table(result: dict) -> str:
-    """Where the time goes, as Markdown."""
+    """A Markdown table of where the time goes."""
     rows = [
         f"| {name} | " + " | ".join(f"{result['table'][who].get(name, 0):.3f}" for who in ("plain", "ours")) + " |"
         for name in (*PARTS, "the rest")
@@ -202,7 +202,7 @@ def main() -> None:
 
 
 def cpu_name() -> str:
-    """Of the first CPU, as the kernel calls it."""
+    """Name of the first CPU, from the kernel."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     return next(

@@ -1,4 +1,4 @@
-"""A stage's worker and its bare model over the same clips, timed in turns, so that what else the machine does meets both."""
+"""Times a stage's worker and its bare model over the same clips in turns, so that other load on the machine affects both."""
 
 import argparse
 import math
@@ -15,7 +15,7 @@ from dataset_tools.lib.parallel.workers import run_all
 
 
 def arguments(word: str, description: str) -> tuple[argparse.Namespace, Layout]:
-    """What all these benchmarks ask for; of `benchmarks.<word>`, which `description` describes."""
+    """The common options of these benchmarks. word: the module's name; description: text of its help."""
     parser = command_parser(f"benchmarks.{word}", description)
     parser.add_argument("--root", type=Path, default=Path("."), help="working folder after the stage clips")
     parser.add_argument("--corpus", default="demo")
@@ -26,7 +26,7 @@ def arguments(word: str, description: str) -> tuple[argparse.Namespace, Layout]:
 
 
 def worker(stage, jobs: Callable[[Path], list]) -> Callable[[], None]:
-    """What one worker process of `stage` (a module with `work` and `begin`) does with `jobs(folder)`, in this process."""
+    """A function that processes `jobs(folder)` in this process like a worker of `stage`, a module with `work` and `begin`."""
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -37,7 +37,7 @@ def worker(stage, jobs: Callable[[Path], list]) -> Callable[[], None]:
 
 
 def in_turns(repeats: int, *works: Callable[[], None]) -> list[float]:
-    """Seconds of each of `works`, the least of `repeats` turns, after one turn that is not counted."""
+    """Seconds of each of `works`: the least of `repeats` turns, after a warm-up turn."""
     least = [math.inf] * len(works)
     for turn in range(repeats + 1):
         for number, work in enumerate(works):
@@ -49,8 +49,8 @@ def in_turns(repeats: int, *works: Callable[[], None]) -> list[float]:
 
 
 def report(stage: str, clips: int, frames: int, whole: float, **bare: float) -> None:
-    """Print a row for the stage, `clips` clips with `frames` frames in all, and the seconds that it took; and one for each
-    way of running its bare model."""
+    """Print a row for the stage, which took `whole` seconds for `clips` clips with `frames` frames in total, and a row for each way
+    of running its bare model."""
     rows = [(stage, clips / whole, frames / whole, "")]
     rows += [(f"bare, {k.replace('_', ' ')}", clips / s, frames / s, f"{s / whole:.0%}") for k, s in bare.items()]
     print(tabulate(rows, [f"{clips} clips", "clips/s", "frames/s", "reached"], floatfmt=("", ".2f", ".0f", "")))

@@ -1,14 +1,14 @@
-"""What makes a D2M-GAN follow the dance? Presets `paper` and `fixed` with one thing changed at a time, trained and scored.
+"""Finds out what makes a D2M-GAN follow the dance: trains the presets `paper` and `fixed` with one thing changed at a time.
 
     python -m benchmarks.what_makes_it_learn causes --root . [--steps 80 --batch 8] [--seeds 5] [--only REGEX]
     python -m benchmarks.what_makes_it_learn presets --root . --steps 200 --batch 16 --measure-every 40
 
-Needs a finished corpus (`make repro`). `causes` scores the clips of one training song of each genre, which are then not
-learnt from (the VQ-VAE has heard them); `presets` the test split. Widths, optimiser and the rest of d2m_gan, all but the
-seed, are those of params.yaml. The score is that of the stage evaluate: P4, own dance minus other dances, of the true beats
-and of the music's onsets, with the interval over clips. Trainings are added to benchmarks/results/what_makes_it_learn.json as
-they are done; one that is in it with the same seed, steps and windows is not done again. Prints a table of them all, each row
-its mean and range over the seeds; --plot draws how P4 grew.
+Needs a finished corpus (`make repro`). `causes` scores the clips of one training song of each genre, which are held out of the
+training (but not of the VQ-VAE's); `presets` scores the test split. All parameters of d2m_gan except the seed are those of
+params.yaml. The scores are those of the stage evaluate: P4, own dance minus other dances, by the true beats and by the music's
+onsets, with intervals over clips. Finished trainings are added to benchmarks/results/what_makes_it_learn.json; one that is
+there with the same seed, steps and windows is not repeated. Prints a table of all trainings, with mean and range over the seeds of
+each row; --plot draws P4 over the steps.
 """
 
 import argparse
@@ -58,7 +58,7 @@ KINDS = dict(zip(SCORES, ("beats_70ms", "onsets_70ms"), strict=True))
 
 
 class Bench:
-    """One corpus: the clips that are learnt from, those that are scored, and the scores."""
+    """One corpus: its training clips, its scored clips, and the scoring."""
 
     def __init__(self, layout: Layout, scratch: Path):
         self.layout, self.scratch = layout, scratch
@@ -73,7 +73,7 @@ class Bench:
         return load_vqvae(decoder_of(self.layout, level, "full"))
 
     def _music(self) -> np.ndarray:
-        """Embedded patches of the whole training split, FAD's reference."""
+        """Embedded patches of the whole training split, the reference of FAD."""
         train = ShardSet(self.layout.stage("shards"), "train")
         return self._patches(train.read(c.clip_id).audio for c in train.clips)
 
@@ -105,23 +105,23 @@ class Bench:
         )
 
     def _scored(self, part: str) -> tuple[ShardSet, Reference]:
-        """The clips whose music is scored, and against what; the same for every share of the songs."""
+        """The scored clips and their reference; they are the same for every share of the songs."""
         test = ShardSet(self.shards(part, 1.0), "test")
         beats = true_beats(self.layout.stage("sources") / "truth", [c.clip_id for c in test.clips])
         songs = {c.clip_id: c.song for c in test.clips}
         return test, Reference(audio={c: test.read(c).audio for c in songs}, songs=songs, beats=beats)
 
     def sounds(self, part: str, level: str, net: DanceToCodes) -> dict[str, np.ndarray]:
-        """The music of the scored clips, as the stage generate makes it."""
+        """Music for the scored clips, like from the stage generate."""
         test, model = self.scored(part)[0], MusicModel(net, self.vqvae(level))
-        with torch.random.fork_rng():  # compose sets the seed, which dropout goes on from
+        with torch.random.fork_rng():  # compose sets the seed, but dropout in training must continue its own sequence
             return {
                 c.clip_id: WindowComposer(model, level).compose(dance_of(test, c, model.stream), self.generate).audio
                 for c in test.clips
             }  # fmt: skip
 
     def score(self, part: str, level: str, net: DanceToCodes) -> dict[str, float]:
-        """P4 with its intervals, onsets a clip, FAD."""
+        """P4 with its intervals, onsets per clip, and FAD."""
         sounds, e = self.sounds(part, level, net), self.evaluate
         summary, clips = score_system(sounds, self.scored(part)[1], protocols=("P4",), draws=e.draws, seed=e.seed)
         found = {}
@@ -137,8 +137,8 @@ class Bench:
 
     @torch.no_grad()
     def motion_share(self, part: str, level: str, net: DanceToCodes) -> float:
-        """What is decoded for the first windows of the scored clips, all shown with one visual feature: the share of its
-        variance that lies between the dances at the same place, 0..1. 0: the motion changes nothing."""
+        """How much the motion matters, within 0..1: generates decoder input for the first windows of the scored clips, all with the same
+        visual feature, and returns the share of its variance between dances at the same place. 0: the motion changes nothing."""
         test, model = self.scored(part)[0], MusicModel(net, self.vqvae(level))
         visual = torch.from_numpy(np.mean([test.read_i3d(c.clip_id)[0] for c in test.clips], axis=0))[None]
         made = []
@@ -154,7 +154,7 @@ class Bench:
         return np.concatenate([found.patches for sound in sounds if (found := embed(sound, self.embedder))])
 
     def train(self, row: VariantRow, seed: int, args: argparse.Namespace) -> dict:
-        """Train and score one row from a seed; gives what the results say of it."""
+        """Train and score one row with a seed; returns its entry in the results."""
         given = {
             "steps": args.steps,
             "batch": args.batch,
@@ -187,7 +187,7 @@ class Bench:
 
 
 class Curve:
-    """A listener (generate/held_out.py) that scores as the stage evaluate does, on all scored clips."""
+    """A held-out scorer (generate/held_out.py) that scores like the stage evaluate, on all scored clips."""
 
     def __init__(self, bench: Bench, row: VariantRow):
         self.bench, self.row, self.points = bench, row, []
@@ -197,7 +197,7 @@ class Curve:
         return Measurement({f"P4_{name}": self.points[-1][name] for name in SCORES}, {})
 
     def steps(self, params: Params) -> list[int]:
-        """Those after which it measured."""
+        """The steps after which it measured."""
         every = params.measure_every
         return sorted({*range(every, params.steps + 1, every), params.steps}) if every else []
 
