@@ -8,13 +8,13 @@ time of `--repeats` runs of each, in turns, in milliseconds, and the difference 
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import torch
 
-from d2m_model.nets.cpu import row_convolution
+from d2m_model.nets.cpu.switch import plain_torch
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.lib.core.cli import command_parser
@@ -44,8 +44,8 @@ def main() -> None:
     for name, level in LEVELS.items():
         codes, times, sounds = model.encode(sound, level), {}, {}
         for _ in range(args.repeats + 1):  # the first warms up
-            for way, takes in (("torch", lambda _: False), ("rows", row_convolution.takes)):
-                with mock.patch.object(row_convolution, "takes", takes):
+            for way, switch in (("torch", plain_torch), ("rows", nullcontext)):
+                with switch():
                     for what, work, given in (("coding", model.encode, sound), ("decoding", model.decode, codes)):
                         times.setdefault((what, way), []).append(
                             processor_ms(partial(work, given, level)) / args.seconds

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from d2m_model.nets.cpu.fast_convolution import FastConv1d
+from d2m_model.nets.cpu.layers import Conv1d
 from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
 
 SIGMA = 100.0  # scale of the final tanh; the paper calls it crucial for stability
@@ -91,7 +91,7 @@ class ReleasedCodeGenerator(nn.Module):
             mirrored = RELEASED_LOW_PADS[i] if level == "low" else 0
             if mirrored:
                 layers.append(nn.ReflectionPad1d(mirrored))
-            layers.append(FastConv1d(inputs, outputs, kernel, stride, padding=1))
+            layers.append(Conv1d(inputs, outputs, kernel, stride, padding=1))
             if i not in NO_STACK[level]:
                 layers += released_stack(outputs)
             length = (length + 2 * mirrored + 2 - kernel) // stride + 1

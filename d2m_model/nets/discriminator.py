@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from d2m_model.nets.cpu.fast_convolution import FastConv1d
-from d2m_model.nets.cpu.strided_convolution import StridedConv1d
+from d2m_model.nets.cpu.layers import Conv1d
 
 LEAK = 0.2
 SHRINKING = 4  # layers of kernel 41, stride 4, grouped
@@ -99,6 +98,6 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def _conv(before: int, after: int, kernel: int, **options: int) -> nn.Conv1d:
-    conv = (StridedConv1d if "stride" in options else FastConv1d)(before, after, kernel, **options)
+    conv = Conv1d(before, after, kernel, **options)
     nn.init.normal_(conv.weight, 0.0, 0.02)
     return weight_norm(conv)

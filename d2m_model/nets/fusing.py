@@ -3,12 +3,12 @@
 from torch import nn
 from torch.nn.utils import parametrize
 
-from d2m_model.nets.cpu.fast_convolution import FastConv1d
+from d2m_model.nets.cpu.layers import Conv1d
 
 
 def fuse_for_inference(net: nn.Module) -> nn.Module:
     """Replace every normalised weight g·v/|v| in `net` by its value and transform the weights of large convolutions
-    (`fast_convolution`). Changes `net` in place and returns it.
+    (`nets/cpu/layers.py`). Changes `net` in place and returns it.
 
     For networks that only generate: a fused network cannot be trained on, nor load a training checkpoint.
     """
@@ -18,6 +18,6 @@ def fuse_for_inference(net: nn.Module) -> nn.Module:
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
             # Torch leaves a frozen weight as a plain attribute, which .to(device) and state_dict() overlook.
             module.weight = nn.Parameter(weight, requires_grad=False)
-        if isinstance(module, FastConv1d):
+        if isinstance(module, Conv1d):
             module.fuse_for_inference()
     return net

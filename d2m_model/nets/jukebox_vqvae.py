@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from d2m_model.nets.codebook import Codebook, Quantised
-from d2m_model.nets.conv_blocks import DownBlock, UpBlock, doubled_output
-from d2m_model.nets.cpu import row_convolution
+from d2m_model.nets.conv_blocks import DownBlock, UpBlock
+from d2m_model.nets.cpu.row_convolution import doubled_output, through
 from d2m_model.nets.istft_decoder import IstftConfig, IstftDecoder
 from dataset_tools.lib.core.timebase import HOPS
 
@@ -69,17 +69,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Waveform x (B, 1, S) to latents (B, emb_width, S // hop)."""
-        if row_convolution.takes(x):
-            return torch.stack([self._rows(one) for one in x])
-        for block in self.level_blocks:
-            x = block(x)
-        return x
-
-    def _rows(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.t()
-        for block in self.level_blocks:
-            x = block.rows(x)
-        return x.t()
+        return through(self.level_blocks, x)
 
 
 class Decoder(nn.Module):
@@ -95,24 +85,9 @@ class Decoder(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Latents z (B, emb_width, L) to a waveform (B, 1, L * hop)."""
-        *stages, (stack, rise) = self.level_blocks[0].model
-        if row_convolution.takes(z):
-            return doubled_output(torch.stack([self._rows(one) for one in z]), rise, self.out)
-        for block in reversed(self.level_blocks[1:]):
-            z = block(z)
-        for stage in stages:
-            z = stage(z)
-        return doubled_output(stack(z), rise, self.out)
-
-    def _rows(self, z: torch.Tensor) -> torch.Tensor:
-        z = z.t()
-        for block in reversed(self.level_blocks[1:]):
-            z = block.rows(z)
-        first, *stages, (stack, _) = self.level_blocks[0].model
-        z = row_convolution.same(z, first)
-        for between, rise in stages:
-            z = row_convolution.doubled(between.rows(z), rise)
-        return stack.rows(z).t()
+        last, *before = self.level_blocks
+        *stages, (stack, rise) = last.model
+        return doubled_output(through([*reversed(before), *stages, stack], z), rise, self.out)
 
 
 class Bottleneck(nn.Module):

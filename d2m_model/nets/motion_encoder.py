@@ -7,7 +7,7 @@ frame, so that a drum hit can fall on the frame of a step.
 import torch
 from torch import nn
 
-from d2m_model.nets.cpu.fast_convolution import FastConv1d
+from d2m_model.nets.cpu.layers import Conv1d
 from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
 
 
@@ -48,17 +48,17 @@ class ReleasedMotionEncoder(nn.Module):
         w1, w2, w3 = (widen(c, width) for c in (256, 512, 1024))
         self.lin1 = nn.Linear(coordinates, 800)
         self.model = nn.Sequential(
-            nn.Conv1d(frames, w1, 6),
+            Conv1d(frames, w1, 6),
             nn.ReLU(),
             *released_stack(w1),
             nn.LeakyReLU(SLOPE),
-            FastConv1d(w1, w2, 4),
+            Conv1d(w1, w2, 4),
             *released_stack(w2),
             nn.LeakyReLU(SLOPE),
-            FastConv1d(w2, w3, 4),
+            Conv1d(w2, w3, 4),
             *released_stack(w3),
             nn.LeakyReLU(SLOPE),
-            nn.Conv1d(w3, 1, 4),
+            Conv1d(w3, 1, 4),
         )
         self.lin2 = nn.Linear(800 - 5 - 3 * 3, 1024)
         self.features = 1024

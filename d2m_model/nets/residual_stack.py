@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from d2m_model.nets.cpu.fast_convolution import FastConv1d, PointConv1d
+from d2m_model.nets.cpu.layers import Conv1d
 
 SLOPE = 0.2  # of every LeakyReLU
 
@@ -59,11 +59,11 @@ class ReleasedResidualBlock(nn.Module):
         self.block = nn.Sequential(
             nn.LeakyReLU(SLOPE),
             nn.Identity(),  # the released program has a padding layer here, which its checkpoints count
-            weight_norm(FastConv1d(channels, channels, 3, dilation=dilation, padding=dilation, padding_mode="reflect")),
+            weight_norm(Conv1d(channels, channels, 3, dilation=dilation, padding=dilation, padding_mode="reflect")),
             nn.LeakyReLU(SLOPE),
-            weight_norm(PointConv1d(channels, channels, 1)),
+            weight_norm(Conv1d(channels, channels, 1)),
         )
-        self.shortcut = weight_norm(PointConv1d(channels, channels, 1))
+        self.shortcut = weight_norm(Conv1d(channels, channels, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, L) -> (B, C, L), L > dilation."""

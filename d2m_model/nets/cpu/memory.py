@@ -7,15 +7,18 @@ step frees and allocates gigabytes in such blocks. Keeping them makes a step of 
 import ctypes
 import platform
 
+from d2m_model.nets.cpu.switch import is_plain
+
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # as malloc.h numbers them
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep and reuse the memory that it frees, until it ends. Returns whether this is possible (glibc).
+    """Let this process keep and reuse the memory that it frees, until it ends. Returns whether it does: glibc can, unless
+    the switch says plain torch.
 
     The process then holds as much memory as it once needed; no result changes.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if is_plain() or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, -1))

@@ -4,18 +4,78 @@ Torch's 1-D convolution of 32 channels over a second of audio reaches a sixth of
 products of the rows (L, C), and ReLU and sum work in place. Results equal torch's up to rounding.
 """
 
+from collections.abc import Iterable
+
 import torch
+import torch.nn.functional as F
 from torch import nn
+
+from d2m_model.nets.conv_blocks import DownBlock, ResidualConv, ResidualStack, UpBlock
+from d2m_model.nets.cpu.switch import is_plain
+
+PIECE = 2048
+"""Rows of a piece. With 32 channels they take 256 KB, so that a core's cache holds the input and the results."""
+
+
+def through(blocks: Iterable[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    """x (B, C, L) through blocks of `conv_blocks` or their parts, one after another; by rows if `takes(x)`."""
+    if takes(x):
+        return torch.stack([in_rows(nn.Sequential(*blocks), one.t()).t() for one in x])
+    for block in blocks:
+        x = block(x)
+    return x
+
+
+def doubled_output(x: torch.Tensor, rise: nn.ConvTranspose1d, out: nn.Conv1d) -> torch.Tensor:
+    """out(rise(x)) for x (B, C, L), computed as one transposed convolution to (B, 1, 2 L); equal up to rounding.
+
+    rise: kernel 4, stride 2, padding 1; out: kernel 3, padding 1, one channel. There is no non-linearity between them. The
+    64 channels of `rise` at the full rate would cost as much time and memory as the rest of a small decoder.
+    """
+    if is_plain():
+        return out(rise(x))
+    length = 2 * x.shape[2]
+    kernel = F.conv1d(rise.weight, out.weight, padding=2)  # (C, 1, 6)
+    taps = torch.einsum("oct,c->t", out.weight, rise.bias)  # the bias of `rise`, seen through each tap of `out`
+    if takes(x):
+        y = torch.stack([spread(one.t(), kernel[:, 0], out.bias + taps.sum()) for one in x])[:, None]
+    else:
+        y = F.conv_transpose1d(x, kernel, out.bias + taps.sum(), stride=2, padding=2)
+    # At both ends `out` pads with zeros, but the joint kernel reads the samples that `rise` cuts off: subtract these.
+    before = torch.einsum("bi,ic,oc->bo", x[:, :, 0], rise.weight[:, :, 0], out.weight[:, :, 0]) + taps[0]
+    after = torch.einsum("bi,ic,oc->bo", x[:, :, -1], rise.weight[:, :, 3], out.weight[:, :, 2]) + taps[2]
+    return y - F.pad(before[:, :, None], (0, length - 1)) - F.pad(after[:, :, None], (length - 1, 0))
 
 
 def takes(x: torch.Tensor) -> bool:
-    """Whether these functions can take `x`: float32 on the CPU, without gradients and without autocast."""
+    """Whether `x` is computed by rows: float32 on the CPU, without gradients, autocast and `plain_torch`."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
+        and not is_plain()
     )
+
+
+def in_rows(block: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """`block` on rows (L, C), which gives rows (L', C')."""
+    match block:
+        case ResidualStack():
+            return residual_stack(rows, block)
+        case nn.Conv1d(stride=(2,)):
+            return halved(rows, block)
+        case nn.Conv1d():
+            return same(rows, block)
+        case nn.ConvTranspose1d():
+            return doubled(rows, block)
+        case DownBlock() | UpBlock():
+            return in_rows(block.model, rows)
+        case nn.Sequential():
+            for part in block:
+                rows = in_rows(part, rows)
+            return rows
+    raise TypeError(f"{type(block).__name__} cannot be computed by rows")
 
 
 def same(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
@@ -48,9 +108,22 @@ def doubled(rows: torch.Tensor, conv: nn.ConvTranspose1d) -> torch.Tensor:
     return pairs.reshape(2 * len(rows), width)
 
 
-def residual(rows: torch.Tensor, block: nn.Sequential) -> torch.Tensor:
-    """A residual convolution of `conv_blocks` on rows (L, C), in place."""
-    _, wide, _, narrow = block
+def residual_stack(rows: torch.Tensor, stack: ResidualStack) -> torch.Tensor:
+    """A stack on rows (L, C), in pieces that fit the processor's cache, each with its receptive field on either side."""
+    made, reach = torch.empty_like(rows), sum(block.model[1].dilation[0] for block in stack.model)
+    size = max(PIECE, 4 * reach)  # deep stacks have a large receptive field
+    for start in range(0, len(rows), size):
+        first = max(0, start - reach)
+        piece = rows[first : start + size + reach].clone()
+        for block in stack.model:
+            piece = residual(piece, block)
+        made[start : start + size] = piece[start - first : start - first + size]
+    return made
+
+
+def residual(rows: torch.Tensor, block: ResidualConv) -> torch.Tensor:
+    """A residual convolution on rows (L, C), in place."""
+    _, wide, _, narrow = block.model
     hidden = same(rows.relu(), wide).relu_()
     return rows.addmm_(hidden, narrow.weight[:, :, 0].t()).add_(narrow.bias)
 

@@ -8,17 +8,6 @@ channels per group) the forward pass takes half the time, the gradient of the in
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
-
-class StridedConv1d(nn.Conv1d):
-    """nn.Conv1d with zero padding; on a CPU, one with a stride is computed by phases."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, C, L) to (B, O, L), equal to nn.Conv1d up to rounding."""
-        if x.device.type != "cpu" or self.stride == (1,):
-            return self._conv_forward(x, self.weight, self.bias)
-        return phased(x, self.weight, self.bias, self.stride[0], self.padding[0], self.groups)
 
 
 def phased(

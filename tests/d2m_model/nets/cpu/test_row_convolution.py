@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from d2m_model.nets.conv_blocks import PIECE, ResidualStack
+from d2m_model.nets.conv_blocks import ResidualStack
 from d2m_model.nets.cpu import row_convolution
+from d2m_model.nets.cpu.row_convolution import PIECE
+from d2m_model.nets.cpu.switch import plain_torch
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
 from dataset_tools.lib.core.timebase import HOPS
 
@@ -38,7 +40,7 @@ def test_equal_with_and_without_a_gradient(codec, level, samples):
 def test_pieces_have_no_seams(length):
     stack, x = ResidualStack(4, 4), torch.randn(length, 4)
     with torch.no_grad():
-        torch.testing.assert_close(stack.rows(x).t(), stack(x.t()[None])[0], **CLOSE)
+        torch.testing.assert_close(row_convolution.residual_stack(x, stack).t(), stack(x.t()[None])[0], **CLOSE)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 6, 100])
@@ -64,4 +66,6 @@ def test_only_where_nobody_asks_for_a_gradient_or_another_precision():
     with torch.no_grad():
         assert row_convolution.takes(x) and not row_convolution.takes(x.double())
         with torch.autocast("cpu", torch.bfloat16):
+            assert not row_convolution.takes(x)
+        with plain_torch():
             assert not row_convolution.takes(x)

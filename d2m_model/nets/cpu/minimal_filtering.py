@@ -6,7 +6,7 @@ per channel. Short kernels use the points of Toom and Cook, 0, ±1, ±2, ±1/2, 
 output). Long kernels use the Fourier transform with N = 64, three real multiplications per frequency (k = 41: 3.96).
 
 x is stored as rows (B, L, C), one per time step. So for any dilation a piece consists of whole rows, and the products are of
-large matrices. The (B, C, L) outside is a view of the rows; `PointConv1d` and element-wise operations keep this layout.
+large matrices. The (B, C, L) outside is a view of the rows; matrix products and element-wise operations keep this layout.
 """
 
 from functools import lru_cache
@@ -14,65 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from d2m_model.nets.cpu.matrix_product import Linear, product, products
+from d2m_model.nets.cpu.matrix_product import product, products
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
 SHORT, LONG = (3, 4, 5), range(32, 49)
 FOURIER = 64  # samples
-WORTH_SHORT, WORTH_LONG = 256 * 256, 128 * 64
-"""Smallest product of input and output channels at which the transforms cost less than they save."""
-
-
-class FastConv1d(nn.Conv1d):
-    """nn.Conv1d of one group. Large ones use minimal filtering in float32 on a CPU, in training and after `fuse_for_inference`."""
-
-    def __init__(self, *sizes: int, **options):
-        super().__init__(*sizes, **options)
-        kernel, channels = self.kernel_size[0], self.in_channels * self.out_channels
-        large = (kernel in SHORT and channels >= WORTH_SHORT) or (kernel in LONG and channels >= WORTH_LONG)
-        self.worthwhile = large and self.stride == (1,)
-        self.taps: torch.Tensor | None = None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, C, L) to (B, O, L), equal to nn.Conv1d up to rounding."""
-        weight = self.weight  # a normalised weight is computed at each access
-        trained = torch.is_grad_enabled() and weight.requires_grad
-        if not (self.worthwhile and _plain(x) and (trained or self.taps is not None)):
-            return self._conv_forward(x, weight, self.bias)
-        (mirrored,), (dilation,) = self.padding, self.dilation
-        if self.padding_mode == "zeros":
-            x, mirrored = F.pad(x, (mirrored, mirrored)), 0
-        plan = TilePlan(*x.shape, weight.shape[2], dilation, mirrored)
-        trained = self.taps is None
-        rows = (
-            Filtered.apply(x, weight, self.bias, plan)
-            if trained
-            else filtered(plan.pieces(x), self.taps, self.bias, plan)
-        )
-        return rows.unflatten(0, (plan.batch, plan.outputs)).transpose(1, 2)
-
-    def fuse_for_inference(self) -> None:
-        """Transform the weight once; it must not change afterwards."""
-        if self.worthwhile:
-            self.taps = transformed(self.weight.detach().cpu())
-
-
-class PointConv1d(nn.Conv1d):
-    """nn.Conv1d with kernel 1 as a matrix product, which on a CPU keeps the layout in rows."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, C, L) to (B, O, L), equal to nn.Conv1d up to rounding."""
-        if not _plain(x):
-            return self._conv_forward(x, self.weight, self.bias)
-        rows = Linear.apply(x.transpose(1, 2).flatten(0, 1), self.weight[:, :, 0], self.bias)
-        return rows.unflatten(0, (len(x), -1)).transpose(1, 2)
-
-
-def _plain(x: torch.Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 class Filtered(torch.autograd.Function):
