@@ -48,7 +48,7 @@ class PoseEstimator:
             network, about = pifpaf_compat.load_checkpoint(weights), {}
         pifpaf_compat.set_thresholds(**about.get("decoder", {}))
         self.joints = network.head_metas[0].n_fields
-        self.decode = pifpaf_compat.Decoder(network.to(memory_format=torch.channels_last))
+        self.decode = pifpaf_compat.PifPafDecoder(network.to(memory_format=torch.channels_last))
         self.long_edge = long_edge
         self.layout = layout
         self.batch_size = batch_size
