@@ -11,15 +11,15 @@ from dataset_tools.lib.parallel.workers import ProcessLost, apart
 Outcome = TypeVar("Outcome")
 
 
-def look(function: Callable[..., Outcome], *args) -> Outcome:
+def look(function: Callable[..., Outcome], *args, more: float = 0.0) -> Outcome:
     """function(*args) in a process that may take `LOOK_BYTES` of memory and as long as the files among `args` (paths, lists of
-    them) are large. Raises what it raises, Refused where the process takes longer, needs more memory or dies."""
+    them) are large, and `more` seconds. Raises what it raises, Refused where the process takes longer, needs more memory or dies."""
     paths = [
         path for arg in args for path in (arg if isinstance(arg, (list, tuple)) else [arg]) if isinstance(path, Path)
     ]
     size = sum(path.stat().st_size for path in paths if path.is_file())
     try:
-        return apart(function, *args, timeout=round(LOOK_SECONDS + size / LOOK_PACE), memory=LOOK_BYTES)
+        return apart(function, *args, timeout=round(LOOK_SECONDS + size / LOOK_PACE + more), memory=LOOK_BYTES)
     except ProcessLost as err:
         raise Refused("failed", f"not to be read to its end: {err}") from None
     except MemoryError:

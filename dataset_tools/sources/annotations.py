@@ -294,7 +294,7 @@ def _typed_as_minutes(cells: list[str]) -> bool:
 def implausible(folder: Path, manifest: Manifest, filled: dict[tuple[str, str, str], str]) -> list[str]:
     """Clips whose new length disagrees with the 2 s segments that the authors cut from them (column segments_2s)."""
     lines = []
-    counts = {clip.clip_id: clip.segments_2s for clip in scan_records(folder / "clips.csv", ListedClip)[0]}
+    counts = {clip.clip_id: clip.segments_2s for clip in scan_records(folder / "clips.csv", ListedClip).records}
     for clip in manifest.clips:
         times = [filled.get(("clips", clip.clip_id, name)) for name in ("start", "end")]
         count = counts.get(clip.clip_id)

@@ -8,20 +8,24 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools.download.apart import look
+from dataset_tools.download.no_film import Refused
 from dataset_tools.lib.audio.audio_file import open_audio
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.manifest import scan_checksums
+from dataset_tools.lib.core.manifest import Manifest, scan_checksums
 from dataset_tools.lib.core.schema import Clip, Row, Video, leaks, scan_records
-from dataset_tools.lib.core.timebase import SAMPLES_PER_FRAME
+from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.shard_io.shard_check import validate_shard
 from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.lib.video.video_io import open_media
 from dataset_tools.sources.card import read_about
+from dataset_tools.sources.films import film_of, measured, undecodable
 from dataset_tools.sources.rules import check_manifest
 
+STILL = 1.5 / FPS
+"""Seconds that a clip may have after its video: the last picture stands in for them (`lib.video.video_io.nearest_frames`)."""
 FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "audio": ".wav"}
 
 
@@ -35,6 +39,7 @@ class StageRow(Row):
     shard: str = ""
     song: str = ""
     split: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +55,32 @@ class Findings:
 
 def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
     """Check manifests/<corpus> and, where they are, the results of the dataset stages: that every input has a row,
-    every row that is ok its file, and no song is in two parts. With `deep` every file is opened: videos packet by
-    packet, arrays and sounds by shape, shards with their checksums.
+    every row that is ok its file, no song is in two parts and no clip ends after its video, as far as that is here. With
+    `deep` every file is opened: videos are decoded, clips looked at packet by packet, arrays and sounds by shape, shards with
+    their checksums.
     """
     manifest, problems, notes = check_manifest(layout.manifest)
     more_problems, more_notes = _beside(layout, {v.video_id for v in manifest.videos})
     problems, notes = problems + more_problems, notes + more_notes
+    films = {video: path for video in manifest.videos if (path := film_of(video, layout))}
+    lengths, lines = _lengths(films, manifest, deep)
+    problems += lines
     found, opened = list(_stages(layout)), 0
     problems += [line for _, _, lines in found for line in lines]
     if deep:
+        fetched = {row.id for stage, rows, _ in found if stage == "download" for row in rows if row.status == "ok"}
+        own = {v.video_id: path for v, path in films.items() if v.video_id not in fetched and lengths.get(v.video_id)}
         jobs = [(stage, row) for stage, rows, _ in found for row in rows if row.status == "ok" and stage in FILES]
         frames = {row.id: row.frames for stage, rows, _ in found if stage == "clips" for row in rows}
         shards = sorted(layout.stage("shards").glob("*.h5"))
         for stage, row in progress(jobs, "sources: opening files"):
             problems += _opened(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
+        for video_id, path in progress(own.items(), "sources: decoding videos"):
+            row = StageRow(id=video_id, status="ok", seconds=lengths[video_id])
+            problems += _opened(path, "download", row, None)
         for path in progress(shards, "sources: opening shards"):
             problems += _shard(path)
-        opened = len(jobs) + len(shards)
+        opened = len(jobs) + len(own) + len(shards)
     made = [f"{stage} {sum(row.status == 'ok' for row in rows)} of {len(rows)} ok" for stage, rows, _ in found]
     summary = (
         f"{layout.corpus}: {len(manifest.videos)} videos, {len(manifest.clips)} clips, {len(manifest.songs)} songs"
@@ -75,6 +89,26 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
         + f"; {len(problems)} errors, {len(notes)} notes"
     )
     return Findings(problems=problems, notes=notes, summary=summary)
+
+
+def _lengths(films: dict[Video, Path], manifest: Manifest, exact: bool) -> tuple[dict[str, float], list[str]]:
+    """(seconds of each film by its video's id, a line for each that no clip can be cut from and each clip that ends after it)."""
+    if not films:
+        return {}, []
+    try:
+        found = dict(zip(films, look(measured, list(films.values()), exact), strict=True))
+    except Refused as err:
+        return {}, [f"{manifest.folder / 'videos.csv'}: its files: {err}"]
+    lines = []
+    for video, (seconds, trouble) in found.items():
+        clips = manifest.clips_of(video.video_id)
+        if trouble and (clips or not seconds):
+            lines.append(f"{films[video]}: {trouble}")
+        for clip in clips:
+            if seconds and clip.end is not None and clip.end > seconds + STILL:
+                where = f"{manifest.folder / 'clips.csv'}: clip {clip.clip_id}"
+                lines.append(f"{where}: ends at {clip.end:g} s, but its video, {films[video]}, at {seconds:.3f} s")
+    return {video.video_id: seconds for video, (seconds, _) in found.items()}, lines
 
 
 def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
@@ -94,8 +128,11 @@ def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
 def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
     """(stage, its rows, its problems) of the stages that have run."""
     sources = layout.stage("sources")
-    videos, lines = scan_records(sources / "videos.csv", Video) if (sources / "videos.csv").is_file() else ([], [])
-    clips, more = scan_records(sources / "clips.csv", Clip) if (sources / "clips.csv").is_file() else ([], [])
+    tables = {"videos": Video, "clips": Clip}
+    (videos, lines), (clips, more) = (
+        scan_records(path, kind)[:2] if (path := sources / f"{name}.csv").is_file() else ([], [])
+        for name, kind in tables.items()
+    )
     if lines or more:
         yield "sources", [], lines + more
     inputs = {"download": {v.video_id for v in videos}} | {
@@ -105,7 +142,7 @@ def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
         folder = layout.stage(stage)
         if not (folder / "rows.csv").is_file():
             continue
-        rows, problems = scan_records(folder / "rows.csv", StageRow)
+        rows, problems = scan_records(folder / "rows.csv", StageRow)[:2]
         if lacking := sorted(inputs.get(stage, set()) - {row.id for row in rows}):
             problems.append(
                 f"{folder / 'rows.csv'}: no row for {len(lacking)} inputs ({lacking[0]}, …); run {stage} again"
@@ -157,6 +194,7 @@ def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     if row.sha256 and file_sha256(path) != row.sha256:
         yield "its sha256 is not that of rows.csv; run download again"
     look(whole, path)
+    yield from look(undecodable, path, more=row.seconds or 0.0)
 
 
 def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:

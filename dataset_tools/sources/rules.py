@@ -1,82 +1,77 @@
 """What a manifest as a whole must keep to, and what a person should look at; all of it at once, no file opened but CSV."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from dataset_tools.lib.core.limits import shown
 from dataset_tools.lib.core.manifest import (
+    QUANTITIES,
     Manifest,
-    absent_files,
     differences,
     is_web,
     missing_values,
     scan_manifest,
     scan_published,
+    scan_tables,
     url_problem,
 )
-from dataset_tools.lib.core.schema import Video, leaks, scan_records
+from dataset_tools.lib.core.names import find_file
+from dataset_tools.lib.core.schema import PARTS, Scan, leaks
 
 WINDOW = 2.0  # seconds: a shorter clip gives no training window
 OVERLAP = 0.5  # seconds that two clips of one video may share
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderedVideo(Video):
-    """A row of videos.csv whose file `sources` renders."""
-
-    panels: str
 
 
 def check_manifest(folder: Path) -> tuple[Manifest, list[str], list[str]]:
     """(the manifest as far as it can be read, one line for every rule it breaks, one for what to look at)."""
     folder = Path(folder)
     manifest, problems = scan_manifest(folder)
-    rendered = bool(scan_records(folder / "videos.csv", RenderedVideo)[0])
-    for video in manifest.videos:
-        if (is_web(video.url) or not rendered) and (problem := url_problem(video.url, folder)):
-            problems.append(f"{folder / 'videos.csv'}: video {video.video_id}: {problem}")
-        elif not rendered and absent_files([video], folder):
-            problems.append(
-                f"{folder / 'videos.csv'}: video {video.video_id}: url '{video.url}': no such file; the path counts from {folder}"
-            )
-    problems += [f"{folder}: {line}" for line in _identities(manifest)] + [
-        f"{folder}: {line}" for line in _splits(manifest)
-    ]
-    broken, other = _published(folder, manifest)
+    tables = scan_tables(folder)
+    problems += _places(folder, tables["videos"])
+    problems += [f"{folder}: {line}" for line in (*_identities(tables), *_splits(tables["clips"]))]
+    broken, other = _published(folder, tables["clips"])
     notes = [f"still missing: {folder / line}" for line in missing_values(manifest)]
-    notes += [f"{folder}: {line}" for line in (*_timing(manifest), *_unused(manifest), *other)]
+    notes += [f"{folder}: {line}" for line in (*_timing(manifest), *_unused(tables), *other)]
     return manifest, problems + broken, notes
 
 
-def _identities(manifest: Manifest) -> Iterable[str]:
-    urls = defaultdict(list)
-    for video in manifest.videos:
-        if video.url:
-            urls[video.url].append(video.video_id)
+def _places(folder: Path, videos: Scan) -> Iterable[str]:
+    rendered = "panels" in videos.columns  # `sources` makes the files
+    for video_id, url in videos.values("video_id", "url"):
+        where = f"{folder / 'videos.csv'}: video {shown(video_id)}"
+        if (is_web(url) or not rendered) and (problem := url_problem(url, folder)):
+            yield f"{where}: {problem}"
+        elif not rendered and url and not is_web(url) and find_file(folder, url) is None:
+            yield f"{where}: url '{url}': no such file; the path counts from {folder}"
+
+
+def _identities(tables: Mapping[str, Scan]) -> Iterable[str]:
+    urls = defaultdict(dict)
+    for video_id, url in tables["videos"].values("video_id", "url"):
+        if url:
+            urls[url][shown(video_id)] = None
     yield from (f"videos.csv: {' and '.join(ids)} have the same url" for ids in urls.values() if len(ids) > 1)
-    for name, ids in (
-        ("videos", [v.video_id for v in manifest.videos]),
-        ("clips", [c.clip_id for c in manifest.clips]),
-    ):
+    for name, column in (("videos", "video_id"), ("clips", "clip_id")):
         folded = defaultdict(list)
-        for item in ids:
-            folded[item.casefold()].append(item)
+        for (item,) in dict.fromkeys(tables[name].values(column)):
+            folded[item.casefold()].append(shown(item))
         same = [group for group in folded.values() if len(group) > 1]
         yield from (f"{name}.csv: {' and '.join(g)} differ in case only: one file on many disks" for g in same)
 
 
-def _splits(manifest: Manifest) -> Iterable[str]:
+def _splits(clips: Scan) -> Iterable[str]:
     parts = defaultdict(set)
-    for clip in manifest.clips:
-        parts[clip.song_id].add(clip.official_split)
+    for song_id, part in clips.values("song_id", "official_split"):
+        parts[song_id].add(part)
     for song, found in sorted(parts.items()):
-        if leaks(found):
-            yield f"clips.csv: song {song} is in the official {' and '.join(sorted(found - {''}))} part"
-    unlabelled = [clip.clip_id for clip in manifest.clips if not clip.official_split]
-    if 0 < len(unlabelled) < len(manifest.clips):
-        yield f"clips.csv: official_split is empty for {len(unlabelled)} of {len(manifest.clips)} clips ({unlabelled[0]}, …)"
+        if leaks(found := found & set(PARTS)):
+            yield f"clips.csv: song {shown(song)} is in the official {' and '.join(sorted(found - {''}))} part"
+    rows = clips.values("clip_id", "official_split")
+    unlabelled = [clip_id for clip_id, part in rows if not part]
+    if 0 < len(unlabelled) < len(rows):
+        yield f"clips.csv: official_split is empty for {len(unlabelled)} of {len(rows)} clips ({shown(unlabelled[0])}, …)"
 
 
 def _timing(manifest: Manifest) -> Iterable[str]:
@@ -93,20 +88,20 @@ def _timing(manifest: Manifest) -> Iterable[str]:
                 yield f"clips.csv: {first.clip_id} and {second.clip_id} share {shared:.1f} s of {first.video_id}"
 
 
-def _unused(manifest: Manifest) -> Iterable[str]:
-    for name, known, used in (
-        ("videos", {v.video_id for v in manifest.videos}, {c.video_id for c in manifest.clips}),
-        ("songs", {s.song_id for s in manifest.songs}, {c.song_id for c in manifest.clips}),
-    ):
-        if unused := sorted(known - used):
+def _unused(tables: Mapping[str, Scan]) -> Iterable[str]:
+    for name, column in (("videos", "video_id"), ("songs", "song_id")):
+        used = {key for (key,) in tables["clips"].values(column)}
+        unused = sorted({shown(key) for (key,) in tables[name].values(column) if key not in used})
+        if unused and column in tables["clips"].columns:
             yield f"{name}.csv: {len(unused)} that no clip uses ({', '.join(unused[:3])}{', …' if len(unused) > 3 else ''})"
 
 
-def _published(folder: Path, manifest: Manifest) -> tuple[list[str], list[str]]:
+def _published(folder: Path, clips: Scan) -> tuple[list[str], list[str]]:
     """(rules that published.csv breaks, where the manifest's counts are not those it gives)."""
     claims, problems = scan_published(folder)
     counts = {
-        "clips": len(manifest.clips), "songs": len({c.song_id for c in manifest.clips}),
-        "compilations": len({c.video_id for c in manifest.clips}),
-    }  # fmt: skip
-    return problems, differences(counts, claims)
+        name: len({key for (key,) in clips.values(column)})
+        for name, column in zip(QUANTITIES, ("clip_id", "song_id", "video_id"), strict=True)
+        if column in clips.columns
+    }
+    return problems, differences(counts, [claim for claim in claims if claim.quantity in counts])

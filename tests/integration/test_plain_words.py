@@ -1,5 +1,7 @@
 """What is wrong is said where it is, in words that tell what to do."""
 
+import shutil
+
 import openpyxl
 import pytest
 
@@ -15,15 +17,22 @@ from dataset_tools.sources.spreadsheet import read_sheet
 from tests.dataset_tools.download.test_download import QUICK, run
 from tests.helpers.builders import build_manifest
 from tests.helpers.film_site import corpus
+from tests.helpers.footage import numbered_video, tone
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """16 s with sound."""
+    return numbered_video(tmp_path_factory.mktemp("film") / "film.mp4", 5, 16, tone(16, 8000), 8000)
 
 
 @pytest.fixture
-def checked(tmp_path, capsys):
+def checked(tmp_path, capsys, film):
     """Write files into a manifest and check it: (exit code, what was said)."""
     folder = build_manifest(tmp_path, "tiny")
     (folder / "media").mkdir()
     for name in ("video_0", "video_1"):
-        (folder / "media" / f"{name}.mp4").write_bytes(b"x")
+        shutil.copy(film, folder / "media" / f"{name}.mp4")
     (tmp_path / "params.yaml").write_text("sources: {}\n")
 
     def check(**files):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import shown
 from dataset_tools.lib.core.names import find_file, leads_out
-from dataset_tools.lib.core.schema import Clip, Song, Video, scan_records, write_records
+from dataset_tools.lib.core.schema import Clip, Scan, Song, Video, scan_records, write_records
 
 SHEET = "python -m dataset_tools.sources import-annotations FILE"
 
@@ -52,28 +52,37 @@ def scan_manifest(
     folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song
 ) -> tuple[Manifest, list[str]]:
     """What can be read of the three files of `folder`, and one line for every rule of `load_manifest` they break."""
-    folder = Path(folder)
-    kinds = {"videos": video, "clips": clip, "songs": song}
-    read = {name: scan_records(folder / f"{name}.csv", kind, together=TIMES) for name, kind in kinds.items()}
-    found = Manifest(folder=folder, **{name: tuple(records) for name, (records, _) in read.items()})
-    problems = [line for _, lines in read.values() for line in lines]
-    path = folder / "clips.csv"
-    if not found.clips and not read["clips"][1]:
+    tables = scan_tables(folder, video=video, clip=clip, song=song)
+    found = Manifest(folder=Path(folder), **{name: tuple(table.records) for name, table in tables.items()})
+    problems = [line for table in tables.values() for line in table.problems]
+    path = found.folder / "clips.csv"
+    if not found.clips and not tables["clips"].problems:
         problems.append(f"{path}: no clips; at least one row is needed")
-    # A row that could not be read is one problem, not one for every clip that names it.
-    videos = {item.video_id for item in found.videos} if not read["videos"][1] else None
-    songs = {item.song_id for item in found.songs} if not read["songs"][1] else None
-    for item in found.clips:
-        if videos is not None and item.video_id not in videos:
-            problems.append(
-                f"{path}: clip {item.clip_id}: video_id '{item.video_id}' is not in {folder / 'videos.csv'}"
-            )
-        if songs is not None and item.song_id not in songs:
-            problems.append(f"{path}: clip {item.clip_id}: song_id '{item.song_id}' is not in {folder / 'songs.csv'}")
-        if (item.start is None) != (item.end is None):
-            lacking = "start" if item.start is None else "end"
-            problems.append(f"{path}: clip {item.clip_id}: {lacking} is empty; give both times or neither")
-    return found, problems
+    return found, problems + list(_unresolved(path, tables)) + list(_half_timed(path, tables["clips"]))
+
+
+def scan_tables(folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song) -> dict[str, Scan]:
+    """The three tables of `folder`, each as far as it can be read: 'videos', 'clips' and 'songs'."""
+    kinds = {"videos": video, "clips": clip, "songs": song}
+    return {name: scan_records(Path(folder) / f"{name}.csv", kind, together=TIMES) for name, kind in kinds.items()}
+
+
+def _unresolved(path: Path, tables: Mapping[str, Scan]) -> Iterator[str]:
+    """A line for each clip whose video or song no row is about. A row that breaks a rule is a row all the same."""
+    for name, column in (("videos", "video_id"), ("songs", "song_id")):
+        if column in tables[name].columns and column in tables["clips"].columns:
+            known = {key for (key,) in tables[name].values(column)}
+            for clip_id, key in tables["clips"].values("clip_id", column):
+                if key not in known:
+                    table = path.with_name(f"{name}.csv")
+                    yield f"{path}: clip {shown(clip_id)}: {column} '{shown(key)}' is not in {table}"
+
+
+def _half_timed(path: Path, clips: Scan) -> Iterator[str]:
+    for clip_id, *times in clips.values("clip_id", *TIMES) if set(TIMES) <= set(clips.columns) else ():
+        empty = [name for name, time in zip(TIMES, times, strict=True) if time is None or not str(time).strip()]
+        if len(empty) == 1:
+            yield f"{path}: clip {shown(clip_id)}: {empty[0]} is empty; give both times or neither"
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
@@ -103,7 +112,7 @@ class Published:
 def scan_published(folder: Path) -> tuple[list[Published], list[str]]:
     """The rows of published.csv that can be read and one line for every rule it breaks; nothing where there is none."""
     path = Path(folder) / "published.csv"
-    return scan_records(path, Published) if path.is_file() else ([], [])
+    return scan_records(path, Published)[:2] if path.is_file() else ([], [])
 
 
 def read_published(folder: Path) -> list[Published]:
@@ -132,7 +141,7 @@ class Checksum:
 def scan_checksums(folder: Path) -> tuple[dict[str, str], list[str]]:
     """(video id -> sha256 that checksums.csv demands, one line for every rule that it breaks); nothing where there is none."""
     path = Path(folder) / "checksums.csv"
-    rows, problems = scan_records(path, Checksum) if path.is_file() else ([], [])
+    rows, problems = scan_records(path, Checksum)[:2] if path.is_file() else ([], [])
     return {row.id: row.sha256.lower() for row in rows}, problems
 
 

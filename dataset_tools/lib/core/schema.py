@@ -12,10 +12,10 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, get_args, get_type_hints
+from typing import Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.csv_file import cells_of, separator_of
@@ -52,6 +52,8 @@ WHOLE_NUMBER, NUMBER = (
 )
 CLOCK = re.compile(r"\d{1,4}(:\d{1,2}){1,2}([.,]\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+PARTS = ("", "train", "val", "test")
+"""What `official_split` may be; '' is no part."""
 STATUSES = ("ok", "permanent", "auth", "transient", "failed", "dropped")
 
 
@@ -59,6 +61,29 @@ def leaks(parts: Iterable[str]) -> bool:
     """Whether what is in these parts of a split is learnt from and tested on: in 'train' and in another. 'val' and 'test'
     may share music, as AIST++'s do; '' is no part."""
     return "train" in (found := set(parts) - {""}) and len(found) > 1
+
+
+class BrokenRules(ValueError):
+    """What is wrong with a record: `rules` has one line for every rule that it breaks, the message is the first."""
+
+    def __init__(self, rules: list[str]):
+        super().__init__(rules[0])
+        self.rules = rules
+
+
+def refuse(rules: Iterable[str]) -> None:
+    """For __post_init__ of records: raise BrokenRules where there are any."""
+    if found := list(rules):
+        raise BrokenRules(found)
+
+
+def _broken(check: Callable[[str, str], str], text: str, what: str) -> list[str]:
+    """What `check_name` or `check_label` says against a text."""
+    try:
+        check(text, what)
+    except ValueError as err:
+        return [str(err)]
+    return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +115,18 @@ class Clip:
     """'train', 'val', 'test' or empty."""
 
     def __post_init__(self):
-        check_name(self.clip_id, "clip_id")
-        for name in ("start", "end"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= VIDEO_SECONDS:  # also nan
-                raise ValueError(f"{name} must be 0 s to {VIDEO_SECONDS} s, found {value}")
-        if self.start is not None and self.end is not None and not 0 < self.end - self.start <= CLIP_SECONDS:
-            raise ValueError(
-                f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most"
-            )
-        if self.official_split not in ("", "train", "val", "test"):
-            raise ValueError(f"official_split must be train, val, test or empty, found '{self.official_split}'")
+        refuse(self._rules())
+
+    def _rules(self) -> Iterator[str]:
+        yield from _broken(check_name, self.clip_id, "clip_id")
+        times = {"start": self.start, "end": self.end}
+        outside = {n: v for n, v in times.items() if v is not None and not 0 <= v <= VIDEO_SECONDS}  # also nan
+        for name, value in outside.items():
+            yield f"{name} must be 0 s to {VIDEO_SECONDS} s, found {value}"
+        if not outside and None not in times.values() and not 0 < self.end - self.start <= CLIP_SECONDS:
+            yield f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most"
+        if self.official_split not in PARTS:
+            yield f"official_split must be train, val, test or empty, found '{shown(self.official_split)}'"
 
 
 SEGMENT = 2.0
@@ -127,10 +153,13 @@ class Song:
     artist: str = ""
 
     def __post_init__(self):
-        check_name(self.song_id, "song_id")
+        refuse(self._rules())
+
+    def _rules(self) -> Iterator[str]:
+        yield from _broken(check_name, self.song_id, "song_id")
         if self.tempo is not None and not 0 < self.tempo <= TEMPO:
-            raise ValueError(f"tempo must be above 0 and at most {TEMPO:g} beats a minute, found {self.tempo:g}")
-        check_label(self.genre, "genre")
+            yield f"tempo must be above 0 and at most {TEMPO:g} beats a minute, found {self.tempo:g}"
+        yield from _broken(check_label, self.genre, "genre")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,71 +185,111 @@ def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
     is out of its column's range, no file's name in a column of those, or breaks the record's own rule; with extra=False
     also a column that the record does not have.
     """
-    records, problems = scan_records(path, record, extra=extra)
-    if problems:
-        raise UserError(problems[0])
-    return records
+    found = scan_records(path, record, extra=extra)
+    if found.problems:
+        raise UserError(found.problems[0])
+    return found.records
 
 
-def scan_records(
-    path: Path, record: type[R], *, extra: bool = True, together: tuple[str, ...] = ()
-) -> tuple[list[R], list[str]]:
-    """The records of a CSV that can be read, and one line for every rule of `read_records` that it breaks. Columns
-    named in `together` may be left out only all at once."""
+class Scan(NamedTuple, Generic[R]):
+    """A table as far as it can be read."""
+
+    records: list[R]
+    """Of the rows that break no rule; none where a column is missing."""
+    problems: list[str]
+    """One line for every rule that the file breaks."""
+    columns: tuple[str, ...] = ()
+    """Names of the header; none where the rows can't be looked at."""
+    broken: tuple[dict[str, str], ...] = ()
+    """Cells by column of each row that breaks a rule: it may still be what another row names."""
+
+    def values(self, *names: str) -> list[tuple]:
+        """Those columns of every row, the broken ones last, whose cells are texts as they stand ('' where there is none)."""
+        good = [tuple(getattr(record, name) for name in names) for record in self.records]
+        return good + [tuple(cells.get(name, "") for name in names) for cells in self.broken]
+
+
+def scan_records(path: Path, record: type[R], *, extra: bool = True, together: tuple[str, ...] = ()) -> Scan[R]:
+    """What can be read of a CSV of records, and all that is wrong with it: one line for every rule of `read_records` that a
+    cell, a row or the header breaks. Columns named in `together` may be left out only all at once."""
     path = Path(path)
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
     try:
         text = file_bytes(path, CSV_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
-        return [], [f"{path}: not UTF-8 text; save it as 'CSV UTF-8'"]
+        return Scan([], [f"{path}: not UTF-8 text; save it as 'CSV UTF-8'"])
     except UserError as err:
-        return [], [str(err)]
+        return Scan([], [str(err)])
     try:
         separator = separator_of(text, hints)
         (_, header), *rows = [*cells_of(text, separator)] or [(1, [])]
     except ValueError as err:
-        return [], [f"{path}: {err}"]
-    header = [name.strip() for name in header]
-    problems = _header_problems(path, header, fields, together)
+        return Scan([], [f"{path}: {err}"])
+    header = tuple(name.strip() for name in header)
+    lacking = _lacking_columns(path, header, fields, together)
+    twice = [name for name, times in Counter(header).items() if name and times > 1]
+    doubts = [f"{path}: column '{shown(name)}' stands twice in the header; keep one" for name in twice]
     unknown = [name for name in header if name not in hints]
     if unknown and not extra:
-        problems.append(f"{path}: unknown column '{shown(unknown[0])}'; expected {', '.join(hints)}")
-    if problems:
-        return [], problems
-    records, seen = [], set()
+        doubts.append(f"{path}: unknown column '{shown(unknown[0])}'; expected {', '.join(hints)}")
+    if doubts:
+        return Scan([], lacking + doubts)
+    records, broken, problems, seen = [], [], list(lacking), set()
     for number, cells in rows:
-        try:
-            if any(cells[len(header) :]):
-                raise ValueError(
-                    f"{len(cells)} cells, but {len(header)} columns; put a text that holds '{separator}' in quotes"
-                )
-            raw = dict(zip(header, cells + [""] * len(header)))
-            item = record(
-                **{f.name: _convert(raw[f.name], hints[f.name], f.name, separator) for f in fields if f.name in raw}
-            )
-        except ValueError as err:
-            problems.append(f"{path} row {number}: {err}")
-            continue
-        key = getattr(item, fields[0].name)
-        if key in seen:
-            problems.append(f"{path} row {number}: {fields[0].name} '{shown(key)}' occurs twice; ids must be unique")
-            continue
+        raw = dict(zip(header, cells + [""] * len(header)))
+        if any(cells[len(header) :]):  # which cell is which can't be told
+            advice = f"put a text that holds '{separator}' in quotes"
+            item, rules = None, [f"{len(cells)} cells, but {len(header)} columns; {advice}"]
+        else:
+            item, rules = _record_of(raw, record, hints, separator)
+        key = plain(raw.get(fields[0].name, ""))
+        if key in seen and (key or not rules):
+            rules.append(f"{fields[0].name} '{shown(key)}' occurs twice; ids must be unique")
         seen.add(key)
-        records.append(item)
-    return records, problems
+        problems += [f"{path} row {number}: {rule}" for rule in rules]
+        if rules or lacking:
+            broken.append(raw)
+        else:
+            records.append(item)
+    return Scan(records, problems, header, tuple(broken))
 
 
-def _header_problems(path: Path, header: list[str], fields: tuple, together: tuple[str, ...]) -> list[str]:
-    partly = {name for name in together if set(together) & set(header)}
+def _record_of(raw: dict[str, str], record: type[R], hints: dict, separator: str) -> tuple[R | None, list[str]]:
+    """(the record of a row's cells, one line for each rule that they break); the record is of use where there is none. What
+    stands for a cell that can't be read breaks no rule itself, so that the record's other rules are seen too."""
+    values, rules = {}, []
+    for field in dataclasses.fields(record):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        try:
+            if field.name in raw:
+                values[field.name] = _convert(raw[field.name], hints[field.name], field.name, separator)
+            elif required:
+                values[field.name] = _stand_in(hints[field.name])
+        except ValueError as err:
+            rules.append(str(err))
+            if required:
+                values[field.name] = _stand_in(hints[field.name])
+    try:
+        return record(**values), rules
+    except BrokenRules as err:
+        return None, rules + err.rules
+    except ValueError as err:
+        return None, [*rules, str(err)]
+
+
+def _stand_in(kind: type) -> object:
+    return None if type(None) in get_args(kind) else "_" if kind is str else kind()
+
+
+def _lacking_columns(path: Path, header: tuple[str, ...], fields: tuple, together: tuple[str, ...]) -> list[str]:
+    partly = set(together) if set(together) & set(header) else set()
     found = shown(", ".join(header)) or "no header"
-    problems = [
+    return [
         f"{path}: column '{field.name}' is missing; found {found}"
         for field in fields
         if (field.default is dataclasses.MISSING or field.name in partly) and field.name not in header
     ]
-    twice = [name for name, times in Counter(header).items() if name and times > 1]
-    return problems + [f"{path}: column '{shown(name)}' stands twice in the header; keep one" for name in twice]
 
 
 def _convert(text: str, kind, name: str, separator: str):

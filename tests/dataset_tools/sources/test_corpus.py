@@ -20,14 +20,26 @@ from dataset_tools.sources.card import card_text
 from dataset_tools.sources.check import StageRow, check_corpus
 from dataset_tools.sources.params import Params
 from tests.helpers.builders import build_manifest, build_shards
-from tests.helpers.footage import numbered_video, tone
+from tests.helpers.footage import numbered_video, spoiled, tone
 
 ROOT = Path(__file__).resolve().parents[3]
 FRAMES, SAMPLES = 60, 44_100
 
 
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """44 s of few pictures with sound, longer than every clip of the corpus."""
+    return numbered_video(tmp_path_factory.mktemp("film") / "film.mp4", 5, 44, tone(44, 8000), 8000)
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory):
+    """A clip of 60 frames."""
+    return numbered_video(tmp_path_factory.mktemp("movie") / "movie.mp4", 30, 2, tone(2))
+
+
 @pytest.fixture
-def layout(tmp_path):
+def layout(tmp_path, film, movie):
     """A corpus of 4 clips of 2 videos, and a folder with every stage's results for it."""
     clips = [
         schema.Clip(clip_id=f"clip_{n:03d}", video_id="ab"[n % 2], song_id=f"song_{n:03d}", start=4.0 * n, end=4.0 * n + 4,
@@ -35,12 +47,13 @@ def layout(tmp_path):
         for n in range(4)
     ]  # fmt: skip
     folder = build_manifest(tmp_path, "tiny", clips=clips)
-    movie = numbered_video(folder / "media" / "a.mp4", 30, 2, tone(2))
-    shutil.copy(movie, folder / "media" / "b.mp4")
+    (folder / "media").mkdir()
+    for name in "ab":
+        shutil.copy(film, folder / "media" / f"{name}.mp4")
     (tmp_path / "params.yaml").write_text("sources: {}\n")
     layout = Layout(root=tmp_path, corpus="tiny")
     sources.sources(layout, Params())
-    size = {"bytes": movie.stat().st_size, "sha256": file_sha256(movie)}
+    size = {"bytes": film.stat().st_size, "sha256": file_sha256(film)}
     rows = {"download": [StageRow(id=v, status="ok", **size) for v in "ab"]}
     for stage in ("clips", "pose", "i3d", "audio"):
         rows[stage] = [StageRow(id=c.clip_id, status="ok", frames=FRAMES) for c in clips[:3]]
@@ -50,7 +63,7 @@ def layout(tmp_path):
         schema.write_records(target / "rows.csv", items)
         for row in items[: 3 if stage != "download" else 2]:
             if stage in ("download", "clips"):
-                shutil.copy(movie, target / f"{row.id}.mp4")
+                shutil.copy(film if stage == "download" else movie, target / f"{row.id}.mp4")
             elif stage == "audio":
                 soundfile.write(target / f"{row.id}.wav", np.zeros(SAMPLES, np.float32), 22050, subtype="FLOAT")
             else:
@@ -92,10 +105,96 @@ def test_every_broken_rule_of_a_manifest_is_one_line(layout, capsys):
                   "song song_003 is in the official test and train part",
                   "published.csv row 3: quantity must be clips, songs, compilations, found 'dances'"):  # fmt: skip
         assert sum(words in line for line in errors) == 1, (words, errors)
-    for words in ("clip_003 is 1 s, too short", "clip_003 and CLIP_003 share|CLIP_003 and clip_003 share", "2 that no clip uses (a, c)",
-                  "the paper says 99"):  # fmt: skip
+    for words in ("clip_003 is 1 s, too short", "clip_003 and CLIP_003 share|CLIP_003 and clip_003 share", "videos.csv: 1 that no clip uses (c)",
+                  "songs.csv: 1 that no clip uses (song_002)", "holds 6 clips, the paper says 99"):  # fmt: skip
         assert sum(any(w in line for w in words.split("|")) for line in lines if "note: " in line) == 1, (words, lines)
     assert lines[-1].endswith(f"{len(errors)} errors, 5 notes") and len(errors) == 9
+
+
+def check(layout, capsys):
+    """(errors, notes) that --check says."""
+    sources_command.main(["--corpus", "tiny", "--root", str(layout.root), "--check"])
+    lines = capsys.readouterr().out.splitlines()
+    return tuple([line.split(f"{kind}: ", 1)[1] for line in lines if f"{kind}: " in line] for kind in ("error", "note"))
+
+
+def test_all_errors_of_a_table_are_said_at_once_and_nothing_that_is_not_so(layout, capsys):
+    folder = layout.manifest
+    (folder / "songs.csv").write_text(
+        f"song_id,genre,tempo\nsong 0,{'x' * 1001},fast\nsong_000,house,0\nsong_001,,\nsong_002,,\nsong_003,,\nsong_003,,\n"
+    )
+    errors, notes = check(layout, capsys)
+    expected = (
+        "songs.csv row 2: song_id must be letters", "songs.csv row 2: tempo must be a finite number, found 'fast'",
+        "songs.csv row 2: genre must be one line of at most 1000 letters", "songs.csv row 3: tempo must be above 0",
+        "songs.csv row 7: song_id 'song_003' occurs twice",
+    )  # fmt: skip
+    assert len(errors) == 5 and all(words in line for words, line in zip(expected, errors, strict=True)), errors
+    assert (
+        len(notes) == 1 and "songs.csv: 1 that no clip uses (song 0)" in notes[0]
+    )  # song_000 is used, though its row is broken
+
+
+def test_what_a_broken_row_refers_to_is_checked_too(layout, capsys):
+    text = (layout.manifest / "clips.csv").read_text()
+    text = text.replace("clip_000,a,song_000,0.0,4.0,1,train", "clip_000,z,song_009,0.0,,1,trian")
+    (layout.manifest / "clips.csv").write_text(text)
+    errors, notes = check(layout, capsys)
+    expected = ("row 2: official_split must be train, val, test or empty, found 'trian'", "clip_000: video_id 'z' is not in",
+                "clip_000: song_id 'song_009' is not in", "clip_000: end is empty; give both times or neither")  # fmt: skip
+    assert len(errors) == 4 and all(words in line for words, line in zip(expected, errors, strict=True)), errors
+    assert len(notes) == 1 and "songs.csv: 1 that no clip uses (song_000)" in notes[0]
+
+
+def test_a_missing_column_does_not_hide_the_other_cells(layout, capsys):
+    text = (
+        (layout.manifest / "clips.csv")
+        .read_text()
+        .replace("start,end", "start,finish")
+        .replace("0.0,4.0,1", "soon,4.0,one")
+    )
+    (layout.manifest / "clips.csv").write_text(text)
+    errors, notes = check(layout, capsys)
+    expected = (
+        "column 'end' is missing",
+        "row 2: start must be a finite number",
+        "row 2: dancers must be a whole number",
+    )
+    assert len(errors) == 3 and all(words in line for words, line in zip(expected, errors, strict=True)), errors
+    assert notes == []
+
+
+def test_a_clip_beyond_the_end_of_its_video_is_an_error(layout, capsys):
+    path = layout.manifest / "clips.csv"
+    path.write_text(path.read_text().replace("12.0,16.0", "40.0,44.2"))
+    (error,), _ = check(layout, capsys)
+    assert "clips.csv: clip clip_003: ends at 44.2 s, but its video, " in error and error.endswith("b.mp4, at 44.000 s")
+    path.write_text(path.read_text().replace("40.0,44.2", "40.0,44.04"))  # its last picture stands in for so little
+    assert check(layout, capsys) == ([], [])
+
+
+def test_a_video_without_sound_or_pictures_is_an_error(layout, capsys):
+    numbered_video(layout.manifest / "media" / "a.mp4", 5, 44)
+    (layout.manifest / "media" / "b.mp4").write_bytes(b"no film" * 99)
+    errors, _ = check(layout, capsys)
+    assert len(errors) == 2 and "a.mp4: it has no sound; a clip needs its music" in errors[0]
+    assert "b.mp4: not a readable video" in errors[1]
+
+
+def test_deep_decodes_the_videos(layout, film):
+    bad = spoiled(film, layout.root / "bad.mp4", [50, 51])
+    shutil.copy(bad, layout.stage("download") / "a.mp4")
+    row = layout.stage("download") / "rows.csv"
+    row.write_text(row.read_text().replace(file_sha256(film), "", 1))
+    assert check_corpus(layout).problems == []
+    (line,) = check_corpus(layout, deep=True).problems
+    assert re.search(
+        r"download/a.mp4: \d+ of its 2\d\d pictures are damaged, or build on one that is; the first at \d", line
+    )
+    shutil.rmtree(layout.root / "data")
+    shutil.copy(bad, layout.manifest / "media" / "b.mp4")
+    found = check_corpus(layout, deep=True)
+    assert len(found.problems) == 1 and "media/b.mp4: " in found.problems[0] and "2 files opened" in found.summary
 
 
 def damage(layout, case):
