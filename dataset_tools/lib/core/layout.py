@@ -44,7 +44,8 @@ class Layout:
         if not folder.is_dir():
             known = sorted(p.name for p in (self.root / "manifests").glob("*/") if (p / "clips.csv").exists())
             raise UserError(
-                f"unknown corpus '{self.corpus}': no folder {folder}; known here: {', '.join(known) or 'none'}"
+                f"unknown corpus '{self.corpus}': no folder {folder}; known here: {', '.join(known) or 'none'}; "
+                "where manifests/ is in another folder, name that one with --root"
             )
         return folder
 

@@ -158,7 +158,7 @@ def test_unknown_corpus_is_one_line_and_not_zero(layout):
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown corpus 'nope'") and done.stderr.count("\n") == 1
-    assert "known here: tiny" in done.stderr
+    assert "known here: tiny" in done.stderr and "name that one with --root" in done.stderr
 
 
 @pytest.mark.parametrize("values", [{"workers": 0}, {"videos": -1}, {"clips_per_video": -1}])
