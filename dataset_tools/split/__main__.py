@@ -14,8 +14,9 @@ compilation share a room, a camera and an edit. Lengths in a manifest without ti
 
 Labels can be wrong: where data/<corpus>/audio holds the clips' sound, fingerprints find the same recording under two
 song ids, sped up or slowed down (0.8 to 1.3, with its pitch or without) or a semitone higher or lower (445 clips take some 5
-minutes, more with the square of their number). `--same-recording refuse` ends with an error if that puts one recording into two parts, `merge` treats
-such songs as one (under `official` it goes where most of its clips are labelled), `ignore` does not listen.
+minutes, more with the square of their number). `--same-recording refuse` ends with an error if that puts one recording
+into training and into another part, and remarks on what it leaves under two ids in one part; `merge` treats such songs as
+one (under `official` it goes where most of its clips are labelled); `ignore` does not listen.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from dataset_tools.lib.core.schema import leaks, write_records
 from dataset_tools.split.params import CHOICES, Params
 from dataset_tools.split.stage import assign, items_of_clips, items_of_manifest, listen
 from dataset_tools.split.strategies import SplitRow
-from dataset_tools.split.summary import lines_of, summarise
+from dataset_tools.split.summary import doubles, lines_of, summarise
 
 IDLE = {
     "official": ("balance", "seed", "test_fraction", "folds", "fold"),
@@ -107,6 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         _refuse(heard, rows, str(source))
     summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
     summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
+    summary["remarks"] += doubles(heard, rows)
     write_records(args.out or layout.stage("split") / "split.csv", rows)
     text = json.dumps(summary, indent=2)
     if not args.out:

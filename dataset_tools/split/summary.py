@@ -1,5 +1,6 @@
 """What a split came to, for people and as JSON, beside what was published of the corpus."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from dataset_tools.lib.core.manifest import QUANTITIES, Published, differences
@@ -33,6 +34,24 @@ def summarise(items: list[Item], rows: list[SplitRow], published: list[Published
         "shared_compilations": both,
         "remarks": remarks,
     }
+
+
+def doubles(heard: dict, rows: list[SplitRow]) -> list[str]:
+    """A remark for each pair of songs that `listen` found to be one recording and the split left under two ids.
+
+    Under the rule 'refuse' no such pair is in training and in another part; under 'merge' the two count as one song.
+    """
+    if heard["rule"] != "refuse":
+        return []
+    part_of = {row.clip_id: row.split for row in rows}
+    parts = defaultdict(set)
+    for pair in heard["same"]:
+        parts[tuple(sorted(pair["songs"]))] |= {part_of[clip_id] for clip_id in pair["clips"]}
+    return [
+        f"songs {first} and {second} are one recording under two ids, in {' and '.join(sorted(found))} alone: nothing leaks, but "
+        "they count as two songs, and another split may part them; give them one song id, or use --same-recording merge"
+        for (first, second), found in sorted(parts.items())
+    ]
 
 
 def _counts(items: list[Item]) -> dict:

@@ -305,8 +305,14 @@ def test_refuse_lets_a_double_stay_within_one_part(heard, capsys):
             break
         except UserError:
             continue
-    assert rows["clip_0"]["split"] == rows["clip_3"]["split"]
-    assert json.loads(capsys.readouterr().out)["by_ear"]["same"]
+    part = rows["clip_0"]["split"]
+    assert part == rows["clip_3"]["split"]
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["by_ear"]["same"]
+    (said,) = [remark for remark in summary["remarks"] if "one recording under two ids" in remark]
+    assert said.startswith(f"songs song_0 and song_3 are one recording under two ids, in {part} alone")
+    run_heard(heard, "--same-recording", "merge")
+    assert "under two ids" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
