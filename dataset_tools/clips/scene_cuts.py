@@ -6,6 +6,8 @@ changes colour returns to the same room within that time and is none; nor is fas
 other. A slow dissolve is not found.
 """
 
+from collections import deque
+
 import cv2
 import numpy as np
 
@@ -17,28 +19,38 @@ FLAT = 1.0  # grey levels (of 255): pictures with less structure, black or blown
 
 
 class CutFinder:
-    """Watches the pictures of a clip, one after the other."""
+    """Watches the pictures of a clip or a whole film, one after the other, and keeps the last few."""
 
     def __init__(self):
-        self._seen: list[np.ndarray] = []
+        self._count = 0
+        self._recent: deque[np.ndarray] = deque(maxlen=2 * REACH - 1)
+        """Of the pictures that are not flat: what is flat is passed over, so that a fade can't hide a cut."""
+        self._index: list[int] = []
+        """Which pictures those are, of all that came."""
+        self._bridge: list[float] = []
+        """Of each, the best likeness of one of the `REACH` before it with one of the `REACH` from it on."""
 
     def see(self, luma: np.ndarray) -> None:
         """The next picture, (H, W) uint8."""
         small = cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         fine = small - cv2.GaussianBlur(small, (0, 0), BLUR)
         norm = np.linalg.norm(fine)
-        self._seen.append((fine / norm if norm > FLAT * SIDE else 0 * fine).ravel())
+        if norm > FLAT * SIDE:
+            self._index.append(self._count)
+            self._compare((fine / norm).ravel())
+        self._count += 1
+
+    def _compare(self, picture: np.ndarray) -> None:
+        last = len(self._bridge)
+        self._bridge.append(-1.0)
+        if self._recent:
+            alike = np.stack(self._recent) @ picture
+            first = last - len(alike)
+            for i in range(max(first + 1, last - REACH + 1), last + 1):
+                best = float(alike[max(0, i - REACH - first) : i - first].max())
+                self._bridge[i] = max(self._bridge[i], best)
+        self._recent.append(picture)
 
     def cuts(self) -> list[int]:
         """Indices of the pictures that begin a new scene."""
-        seen = np.array(self._seen)
-        known = seen.any(axis=1) if len(seen) else np.zeros(0, bool)
-        seen, index = seen[known], np.flatnonzero(known)  # what is flat is passed over, so that a fade can't hide a cut
-        count = len(seen)
-        bridge = np.full(count, -1.0)  # the best likeness of a picture before i, at most REACH, with one from i on
-        for lag in range(1, min(2 * REACH, count)):
-            alike = np.einsum("tp,tp->t", seen[:-lag], seen[lag:])
-            for before in range(max(1, lag - REACH + 1), min(lag, REACH) + 1):  # pair (i - before, i - before + lag)
-                at = slice(before, count - lag + before)
-                bridge[at] = np.maximum(bridge[at], alike)
-        return [int(index[i]) for i in range(1, count) if bridge[i] < ALIKE]
+        return [at for at, bridge in zip(self._index[1:], self._bridge[1:], strict=True) if bridge < ALIKE]
