@@ -5,7 +5,7 @@ the same bytes. With `render`, the compilations that the manifest describes are 
 their ground truth in truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid. With `annotated` (AIST++), a user's
 downloads are checked: annotated.csv says of every clip whether they make it usable.
 
-Instead of that, `--check` and `--deep` look for errors in the manifest and in what stages have made of it, `--card`
+Instead of that, `new NAME VIDEO...` begins a corpus from video files, `--check` and `--deep` look for errors in the manifest and in what stages have made of it, `--card`
 writes the corpus's card, and `import-annotations FILE` fills a manifest in from an annotation sheet: see
 docs/corpora/README.md.
 """
@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
+from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import absent_files, load_manifest, missing_values
 from dataset_tools.lib.core.params import load_params
@@ -65,12 +66,43 @@ def card(layout: Layout) -> int:
     return 0
 
 
+def new(args: argparse.Namespace) -> int:
+    """Begin a corpus from video files, and say what to do next."""
+    from dataset_tools.sources.new_corpus import new_corpus
+
+    if args.corpus:
+        raise UserError("--corpus would change nothing: NAME is the new corpus; leave it out")
+    cuts = set(args.cut)
+    if "none" in cuts and len(cuts) > 1:
+        raise UserError(f"--cut none with --cut {', '.join(sorted(cuts - {'none'}))}: give one or the other")
+    for line in new_corpus(Layout(root=args.root, corpus=args.name), args.videos, cuts - {"none"}):
+        say(STAGE, line)
+    root = "" if args.root == Path(".") else f" --root {args.root}"
+    say(
+        STAGE,
+        f"next: correct the tables by hand, then python -m dataset_tools.sources --corpus {args.name}{root} --check",
+    )
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = stage_parser("dataset_tools.sources", __doc__)
     parser.add_argument("--check", action="store_true", help="look for errors in the manifest and the stages' results")
     parser.add_argument("--deep", action="store_true", help="the same, and open every file there is")
     parser.add_argument("--card", action="store_true", help="write docs/corpora/<corpus>.md with its plots")
     actions = parser.add_subparsers(dest="action", title="other than the stage itself")
+    begin = actions.add_parser(
+        "new", help="begin a corpus from video files",
+        description="Write manifests/NAME/videos.csv, clips.csv and songs.csv from video files, to be corrected by hand, and a "
+        "card.yaml. Files from elsewhere are copied to manifests/NAME/media. Clips in which one recording is heard get one song id.",
+    )  # fmt: skip
+    begin.add_argument("name", metavar="NAME", help="name of the new corpus")
+    begin.add_argument("videos", nargs="+", metavar="VIDEO", help="a video file with sound")
+    begin.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="working folder")
+    begin.add_argument(
+        "--cut", choices=("none", "scenes", "silence"), action="append", default=[],
+        help="cut videos into clips at scene changes, or at silences of half a second; may be repeated (default: none)",
+    )  # fmt: skip
     sheet = actions.add_parser(
         "import-annotations", help="fill a manifest in from an annotation sheet (.csv or .xlsx)",
         description="Fill urls, times and dancers of a manifest in from an annotation sheet; what is there is kept.",
@@ -94,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the stage, or what else is asked for."""
     args = _parser().parse_args(argv)
+    if args.action == "new":
+        return new(args)
     if args.action == "import-annotations":
         args.corpus = args.corpus or "tiktok"
         return import_sheet(layout_of(args), args)

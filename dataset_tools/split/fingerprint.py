@@ -104,10 +104,12 @@ def fingerprint(sound: np.ndarray) -> np.ndarray:
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # its products are small: further threads only wait for each other
-def same_recordings(prints: dict[str, np.ndarray], group_of: dict[str, str], least: float = SAME) -> list[Match]:
+def same_recordings(
+    prints: dict[str, np.ndarray], group_of: dict[str, str], least: float = SAME, label: str = "split: comparing"
+) -> list[Match]:
     """Pairs of clips of different groups (songs) that hold the same recording, best first, one match per pair of clips.
 
-    prints: clip id to its `fingerprint`; clips with less than 3 s are never matched.
+    prints: clip id to its `fingerprint`; clips with less than 3 s are never matched. label: of the progress bar.
     """
     pieces = list(_pieces(prints))
     if len(pieces) < 2:
@@ -121,7 +123,7 @@ def same_recordings(prints: dict[str, np.ndarray], group_of: dict[str, str], lea
     seconds = _Bits([_bits(values, 1.0, 0) for _, values in pieces], size)
     likely: dict[tuple[int, int], _Place] = {}
     work = [(begin, *change) for begin in range(0, len(pieces), BLOCK) for change in CHANGES]
-    for begin, tempo, shift in progress(work, "split: comparing"):
+    for begin, tempo, shift in progress(work, label):
         rows = slice(begin, begin + BLOCK)
         firsts = _Bits([_bits(values, tempo, shift) for _, values in pieces[rows]], size)
         apart = groups[rows, None] != groups[None, :]

@@ -20,6 +20,7 @@ OTHER_COMMANDS = {
         "dataset_tools.sources.annotations",
         "dataset_tools.sources.check",
         "dataset_tools.sources.card",
+        "dataset_tools.sources.new_corpus",
     ),
     "shards": ("dataset_tools.shards.released_layout", "dataset_tools.shards.tar_samples"),
     "generate": ("d2m_model.generate.own_video", "d2m_model.generate.own_videos", "d2m_model.generate.pose_files"),
