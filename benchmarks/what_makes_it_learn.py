@@ -30,8 +30,8 @@ from benchmarks.learning_design import PARTS, PRINTED, VariantRow
 from benchmarks.learning_tables import SCORES, as_table, plot
 from d2m_model.d2m_gan.params import Params
 from d2m_model.d2m_gan.task import GanTask
+from d2m_model.evaluate.outputs import rounded
 from d2m_model.evaluate.params import Params as EvaluateParams
-from d2m_model.evaluate.stage import rounded
 from d2m_model.generate.composing import WindowComposer
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.stage import dance_of

@@ -1,81 +1,28 @@
-"""The stage `evaluate`: scores every system and control."""
+"""The stage `evaluate`: scores every system and control of a corpus."""
 
-import csv
-import io
-import json
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from d2m_model.evaluate.all_systems import ReadSounds, Result, TrainingMusic, score
+from d2m_model.evaluate.kept_scores import KeptScores, content
 from d2m_model.evaluate.params import Params
-from d2m_model.metrics import overview
 from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.code_health import code_rate, hum_scores, longest_copy
 from d2m_model.metrics.controls import beat_controls, control_audio, drawn_from
-from d2m_model.metrics.embedding import Embedder, score_embedded
-from d2m_model.metrics.inputs import PairedAudio, as_long, read_audio, read_rhythm, training_files, true_rhythm, uneven
+from d2m_model.metrics.embedding import Embedder, embed_all
+from d2m_model.metrics.inputs import as_long, read_rhythm, true_rhythm, uneven
 from d2m_model.metrics.motion_beats import motion_beats
-from d2m_model.metrics.scoring import Reference, rhythm_scores, score_system
+from d2m_model.metrics.scoring import Reference, rhythm_scores
 from d2m_model.metrics.systems import RECONSTRUCTED, SystemAudio, named_systems
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import names_of
 from dataset_tools.lib.core.timebase import LEVELS
-from dataset_tools.lib.parallel.workers import run_all
+from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.shard_io.shard_format import NO_POSE
 from dataset_tools.lib.shard_io.shard_set import ShardSet
-
-
-def score_pairs(
-    pairs: PairedAudio, params: Params, train: Path | None = None, embedder: Embedder | None = None
-) -> dict:
-    """Score generated sounds and the controls that need no VQ-VAE: {'clips', 'songs', 'remarks', 'systems'}; with a folder of training
-    music (`train`) and an embedder also 'embedding' and 'genre'."""
-    reference = Reference(audio=pairs.reference, songs=pairs.songs)
-    files = [path for path, _ in training_files(train)] if train else []
-    drawn = (lambda rng: read_audio(files[int(rng.integers(len(files)))])) if files else None
-    systems = {"generated": pairs.generated} | control_audio(pairs.reference, reference.song_of, params.seed, drawn)
-    scored = score_all(systems, {"generated": "model"}, reference, params)[0]
-    facts = {}
-    if train:
-        known = ((read_audio(path), genre) for path, genre in training_files(train))
-        cut = {
-            name: {c: as_long(a, len(pairs.reference[c])) for c, a in sounds.items()}
-            for name, sounds in systems.items()
-        }
-        source, draw = f"music in {train.name}", {"draws": params.draws, "seed": params.seed}
-        facts, found = score_embedded(cut, known, pairs.genres, pairs.songs, embedder, source=source, **draw)
-        for name, (summary, _) in found.items():
-            scored[name] |= summary
-    songs = len(set(pairs.songs.values())) if pairs.songs else None
-    without = ["VQ reconstruction, which a corpus's levels give"] + (
-        [] if train else ["random training song, which --train gives"]
-    )
-    remarks = [*pairs.remarks, f"controls that are not here: {'; '.join(without)}"]
-    return {"clips": len(pairs.generated), "songs": songs, "remarks": remarks, **facts, "systems": scored}
-
-
-def score_all(
-    systems: Mapping[str, Mapping], kinds: Mapping[str, str], reference: Reference, params: Params
-) -> tuple[dict, list[dict]]:
-    """({system: summary with its kind}, per-clip rows) of all systems; a system that is not in `kinds` is a control."""
-    score = partial(
-        score_system,
-        reference=reference,
-        protocols=params.protocols,
-        draws=params.draws,
-        seed=params.seed,
-        segments=params.segments,
-    )
-    scored, rows = {}, []
-    for name, (summary, per_clip) in zip(
-        systems, run_all(score, list(systems.values()), params.workers, "evaluate"), strict=True
-    ):
-        scored[name] = {"kind": kinds.get(name, "control")} | summary
-        rows += [{"system": name} | r for r in per_clip]
-    return scored, rows
 
 
 def reconstructions(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> dict[str, np.ndarray]:
@@ -94,24 +41,48 @@ def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[
     return list(codes_of(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
 
 
+class Codec:
+    """The codec of a level. Its results are kept by the content of its weights and of the music."""
+
+    def __init__(self, synthesizer: Path, level: str, kept: KeptScores):
+        model = synthesizer / level / "model.pt"
+        self.synthesizer, self.level, self.kept = synthesizer, level, kept
+        self.weights = file_sha256(model) if model.is_file() else ""
+
+    def again(self, own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """{clip: audio} from `reconstructions`."""
+        made = self._once("decoded", own, lambda: reconstructions(own, self.synthesizer, self.level).values())
+        return dict(zip(own, made, strict=True))
+
+    def codes(self, own: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Codes (L,) of each clip from `coded`."""
+        return self._once("codes", own, lambda: coded(own, self.synthesizer, self.level))
+
+    def embedded(self, own: Mapping[str, np.ndarray], embedder: Embedder) -> dict:
+        """{clip: embeddings of its reconstruction}; the reconstructions themselves are not kept."""
+        key = self._key("embedded", own, file_sha256(embedder.path))
+        return self.kept.points(key, lambda: embed_all(reconstructions(own, self.synthesizer, self.level), embedder))
+
+    def _once(
+        self, what: str, own: Mapping[str, np.ndarray], make: Callable[[], Iterable[np.ndarray]]
+    ) -> list[np.ndarray]:
+        names = [str(n) for n in range(len(own))]
+        return list(self.kept.arrays(self._key(what, own), names, lambda: dict(zip(names, make()))).values())
+
+    def _key(self, what: str, own: Mapping[str, np.ndarray], *more: str) -> str:
+        return self.kept.key(what, self.level, self.weights, list(own), content(own), *more)
+
+
 def code_health(
-    systems: Mapping,
-    named: Mapping[str, SystemAudio],
-    own: Mapping,
-    train: ShardSet,
-    synthesizer: Path,
-    songs: Mapping,
-    params: Params,
-) -> dict:
+    systems: Mapping, named: Mapping[str, SystemAudio], own: Mapping, train: Mapping, codecs: Mapping[str, Codec],
+    songs: Mapping, params: Params,
+) -> dict:  # fmt: skip
     """{system: {'level', 'hum_ratio' with bounds and, if its codes are stored, 'copied_seconds': the longest run of codes copied from
     one training clip}} for systems over codes, including the reconstructions. These have 'copied_seconds' if any system has."""
     levels = {name: music.level for name, music in named.items() if music.level}
     levels |= {name: name.removeprefix(f"{RECONSTRUCTED} ") for name in systems if name.startswith(RECONSTRUCTED)}
     codes = {name: found for name in levels if name in named and (found := named[name].codes(own)) is not None}
-    known = {
-        level: coded({c.clip_id: _audio(train, c) for c in train.clips}, synthesizer, level)
-        for level in {levels[n] for n in codes}
-    }
+    known = {level: codecs[level].codes(train) for level in {levels[n] for n in codes}}
     result = {}
     for name, level in levels.items():
         again = f"{RECONSTRUCTED} {level}"
@@ -122,7 +93,7 @@ def code_health(
             )
             result[name] |= hum_scores(systems[name], systems[again], code_rate(level), weights)
         if level in known:
-            played = coded(own, synthesizer, level) if name == again else list(codes.get(name, {}).values())
+            played = codecs[level].codes(own) if name == again else list(codes.get(name, {}).values())
             result[name] |= {"copied_seconds": longest_copy(played, known[level]) / code_rate(level)} if played else {}
     return result
 
@@ -142,21 +113,24 @@ def systems_of(layout: Layout, own: Mapping[str, np.ndarray], split: str) -> dic
     return systems
 
 
-def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
-    """(metrics, per-clip rows) of all systems of params.yaml and all controls of a corpus."""
-    shards = layout.stage("shards")
+def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
+    """(metrics, scores of each system) of all systems of params.yaml and all controls of a corpus."""
+    shards, kept = layout.stage("shards"), KeptScores(layout.cache("evaluate"))
     test, train = ShardSet(shards, params.split), ShardSet(shards, "train")
     clips = [c.clip_id for c in test.clips]
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
-    named, levels, synthesizer = named_systems(layout), names_of(layout.params, "levels"), layout.stage("synthesizer")
+    by_id = {c.clip_id: c for c in train.clips}
+    training = ReadSounds(by_id, lambda clip: _audio(train, by_id[clip]))
+    named, levels = named_systems(layout), names_of(layout.params, "levels")
     systems = systems_of(layout, own, params.split)
     embedder = Embedder(params.embedding, layout)  # before any scoring, because its weights may be missing
+    codecs = {level: Codec(layout.stage("synthesizer"), level, kept) for level in levels}
     for level in levels:
-        systems[f"{RECONSTRUCTED} {level}"] = reconstructions(own, synthesizer, level)
+        systems[f"{RECONSTRUCTED} {level}"] = codecs[level].again(own)
     systems |= control_audio(own, songs, params.seed, drawn_from(train))
     truth, rhythm = (
         true_rhythm(layout.stage("sources") / "truth", clips),
-        read_rhythm(layout.stage("evaluate").parent / "rhythm/beats", clips),
+        read_rhythm(layout.stage("rhythm") / "beats", clips),
     )
     systems |= beat_controls(
         {c: len(audio) for c, audio in own.items()}, train, layout.stage("sources") / "truth", rhythm
@@ -172,86 +146,29 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, list[dict]]:
             if NO_POSE not in test.info.pose_weights
         },
     )
-    scored, rows = score_all(systems, {name: music.kind for name, music in named.items()}, reference, params)
-    genres = {c.clip_id: c.genre for c in test.clips}
-    for name, music in named.items():
-        scored[name] |= {"seed": music.seed} if music.seed is not None else {}
-    health = code_health(systems, named, own, train, synthesizer, songs, params)
-    for name, found in health.items():
-        scored[name]["codes"] = found
-    for name in names_of(layout.params, "systems"):
-        scored[name]["about"] = (layout.stage("baselines") / name / "about.txt").read_text(encoding="utf-8").strip()
-    known = ((_audio(train, c), c.genre) for c in train.clips)
+    health = code_health(systems, named, own, training, codecs, songs, params)
     some = [train.clips[i] for i in sorted(set(np.linspace(0, len(train.clips) - 1, params.coded_clips).astype(int)))]
-    again = {
-        level: reconstructions({c.clip_id: _audio(train, c) for c in some}, synthesizer, level).values()
-        for level in levels
-    }
+    heard = {c.clip_id: _audio(train, c) for c in some}
     other = "high" if "high" in levels else levels[0]  # level for systems without codes
-    facts, found = score_embedded(
-        systems, known, genres, songs, embedder, source="train split", draws=params.draws, seed=params.seed,
-        coded=again, level_of=lambda name: health.get(name, {}).get("level", other),
-    )  # fmt: skip
-    for name, (summary, per_clip) in found.items():
-        scored[name] |= summary
-        for row in rows:
-            if row["system"] == name:
-                row |= {"genre": genres[row["clip_id"]]} | per_clip[row["clip_id"]]
-    facts |= (
-        {"rhythm": read}
-        if (
-            read := rhythm_scores(
-                reference, {c: f.downbeats for c, f in truth.items()}, draws=params.draws, seed=params.seed
-            )
-        )
-        else {}
+    music = TrainingMusic(
+        embedder=embedder,
+        sounds=training,
+        genres={clip: c.genre for clip, c in by_id.items()},
+        source="train split",
+        coded={level: codec.embedded(heard, embedder) for level, codec in codecs.items()},
+        level_of=lambda name: health.get(name, {}).get("level", other),
     )
-    return {
-        "clips": len(clips),
-        "songs": len(set(songs.values())),
-        "split": params.split,
-        **facts,
-        "systems": scored,
-    }, rows
-
-
-def rounded(value, digits: int = 6):
-    """Nested dicts and lists with rounded numbers, and None for nan: valid JSON with the same bytes on every run."""
-    if isinstance(value, dict):
-        return {k: rounded(v, digits) for k, v in value.items()}
-    if isinstance(value, float):
-        return round(value, digits) if np.isfinite(value) else None
-    return value
-
-
-def as_json(value) -> str:
-    """JSON text of nested dicts and lists, rounded by `rounded`."""
-    return json.dumps(rounded(value), indent=2, allow_nan=False) + "\n"
-
-
-def as_text(metrics: dict, protocols: tuple[str, ...]) -> str:
-    """Tables of all systems as text, each with a note on undefined clips, and the note on the controls at the end."""
-    songs = f"{metrics['songs']} songs" if metrics["songs"] else "songs unknown: no intervals over songs"
-    lines = [
-        f"{metrics['clips']} clips, {songs}; in brackets bootstrap 95 % intervals over clips",
-        *metrics.get("remarks", []),
-        "",
-    ]
-    if "embedding" in metrics:
-        lines += ["All scores", overview.systems_table(metrics["systems"], brief=True).to_string(index=False), ""]
-    for protocol in protocols:
-        for _, title, table in overview.protocol_tables(metrics["systems"], protocol):
-            lines += [title, table.to_string(index=False), ""]
-        lines[-1:] = [overview.policy_line(next(iter(metrics["systems"].values())), protocol), ""]
-    if any("sound" in s for s in metrics["systems"].values()):
-        lines += ["Sound", overview.audio_table(metrics["systems"]).to_string(index=False), ""]
-    return "\n".join([*lines, overview.control_note(metrics)])
-
-
-def table_text(rows: list[dict]) -> str:
-    """Per-clip rows as CSV; missing columns of a row are empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([rounded(r) for r in rows])
-    return text.getvalue()
+    kinds, genres = {name: found.kind for name, found in named.items()}, {c.clip_id: c.genre for c in test.clips}
+    result = score(systems, kinds, reference, params, kept, genres=genres, music=music)
+    for name, found in named.items():
+        result.systems[name] |= {"seed": found.seed} if found.seed is not None else {}
+        result.systems[name] |= {} if found.command else {"others": True}
+    for name, found in health.items():
+        result.systems[name]["codes"] = found
+    for name in names_of(layout.params, "systems"):
+        about = layout.stage("baselines") / name / "about.txt"
+        result.systems[name]["about"] = about.read_text(encoding="utf-8").strip()
+    downbeats = {c: found.downbeats for c, found in truth.items()}
+    read = rhythm_scores(reference, downbeats, draws=params.draws, seed=params.seed)
+    metrics = {"clips": len(clips), "songs": len(set(songs.values())), "split": params.split}
+    return metrics | result.facts | ({"rhythm": read} if read else {}) | {"systems": result.systems}, result

@@ -94,45 +94,60 @@ def kernel_distance(points: np.ndarray, music: EmbeddedMusic) -> Callable[[np.nd
     return measure
 
 
-def jackknife(measure: Callable[[np.ndarray], float], owners: Sequence[str]) -> tuple[float, float] | None:
-    """95 % interval of `measure`, a function of a mask (N,) of kept points. It uses the standard error of the delete-one jackknife
-    over the G owners and the t distribution with G − 1 degrees of freedom. None where fewer than two points would be left."""
-    from scipy.stats import t
+def left_out(measure: Callable[[np.ndarray], float], owners: Sequence[str]) -> dict[str, float]:
+    """{owner: `measure` without the owner's points}; {} if fewer than two points would be left.
 
+    measure : a function of a mask (N,) of kept points. owners : (N,), the owner of each point.
+    """
     owners = np.asarray(owners)
     names, sizes = np.unique(owners, return_counts=True)
     if len(owners) - sizes.max() < 2:
-        return None
-    without = np.array([measure(owners != name) for name in names])
-    error = np.sqrt((len(names) - 1) / len(names) * ((without - without.mean()) ** 2).sum())
-    reach = float(t.ppf(0.975, len(names) - 1) * error)
-    whole = measure(np.ones(len(owners), bool))
+        return {}
+    return {str(name): measure(owners != name) for name in names}
+
+
+def jackknife(whole: float, without: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of a score. It uses the standard error of the delete-one jackknife over G owners and the t distribution with
+    G − 1 degrees of freedom. without : the score without each owner, (G,), at least two."""
+    from scipy.stats import t
+
+    count = len(without)
+    error = np.sqrt((count - 1) / count * ((np.array(without) - np.mean(without)) ** 2).sum())
+    reach = float(t.ppf(0.975, count - 1) * error)
     return whole - reach, whole + reach
 
 
 def distance_scores(
-    points: np.ndarray, music: EmbeddedMusic, seed: int, *, clips: Sequence[str], songs: Sequence[str] | None = None, coded: EmbeddedMusic | None = None,
+    points: np.ndarray, music: EmbeddedMusic, seed: int, *, clips: Sequence[str], songs: Sequence[str] | None = None,
+    coded: EmbeddedMusic | None = None, own: EmbeddedMusic | None = None,
 ) -> dict:  # fmt: skip
-    """{'fad': FAD, FAD∞ and FAD to coded music, 'kad': KAD} of one system, with intervals over clips and songs.
+    """{'fad': FAD, FAD∞, FAD to coded music and to the references, 'kad': KAD} of one system, with intervals over clips and songs,
+    and 'without': {'fad', 'fad_song', ...: {clip or song: the distance without it}}.
 
     points : (N, D). clips, songs : of each row; songs is None if unknown. coded : the reference, encoded and decoded; the FAD to
-    it is `coded`. A system over codes can at best sound like coded music. Bounds are named as in `bootstrap.with_intervals`.
+    it is `coded`. A system over codes can at best sound like coded music. own : the dances' own music; the FAD to it is
+    `references`, which is absent if either has too few patches. Bounds are named as in `bootstrap.with_intervals`.
     """
     owners = {"": clips} | ({"_song": songs} if songs is not None else {})
-    fad, kad = fad_scores(points, music.points, seed), {}
+    fad, kad, without = fad_scores(points, music.points, seed), {}, {}
     measures = []
+    to = lambda target: lambda kept: frechet_of(moments(points[kept]), target.moments)
     if "fad" in fad:
-        measures.append((fad, "fad", lambda kept: frechet_of(moments(points[kept]), music.moments), 0.0))
+        measures.append((fad, "fad", to(music), 0.0))
         if coded is not None:
-            measures.append((fad, "coded", lambda kept: frechet_of(moments(points[kept]), coded.moments), 0.0))
+            measures.append((fad, "coded", to(coded), 0.0))
+    if own is not None and min(len(points), len(own.points)) >= ENOUGH_FAD * points.shape[1]:
+        measures.append((fad, "references", to(own), 0.0))
     if len(points) > 1 and len(music.points) > 1:
         measures.append((kad, "kad", kernel_distance(points, music), -np.inf))
     for scores, name, measure, least in measures:
         scores[name] = measure(np.ones(len(points), bool))
         for kind, of in owners.items():
-            if bounds := jackknife(measure, of):
-                scores[f"{name}{kind}_low"], scores[f"{name}{kind}_high"] = max(bounds[0], least), bounds[1]
-    return {"fad": fad} | ({"kad": kad} if kad else {})
+            if found := left_out(measure, of):
+                without[f"{name}{kind}"] = found
+                low, high = jackknife(scores[name], list(found.values()))
+                scores[f"{name}{kind}_low"], scores[f"{name}{kind}_high"] = max(low, least), high
+    return {"fad": fad, "without": without} | ({"kad": kad} if kad else {})
 
 
 def fad_scores(points: np.ndarray, reference: np.ndarray, seed: int) -> dict:

@@ -4,14 +4,14 @@ The embedding is VGGish (published weights, real music) or the demo's own networ
 segments of 2 s with two patches of 0.96 s each. Each patch has an embedding; that of a segment is the mean over its patches.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
+from d2m_model.metrics.bootstrap import weighted_mean, with_intervals
 from d2m_model.metrics.distances import EmbeddedMusic, distance_scores
-from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.core.weights import locate
@@ -28,12 +28,16 @@ class Embedder:
 
     def __init__(self, name: str, layout: Layout):
         """name : 'vggish' or 'demo'. Downloads missing weights; raises as `weights.locate`."""
-        path = locate(WEIGHTS[name], layout)
-        if name == "vggish":
+        self.name, self.path = name, locate(WEIGHTS[name], layout)
+
+    @cached_property
+    def net(self):
+        """The network, loaded at its first use. UserError for a damaged file."""
+        if self.name == "vggish":
             from d2m_model.checkpoints import load_vggish as load
         else:
             from dataset_tools.lib.embedding.net import load_embedding as load
-        self.name, self.net = name, load(path)
+        return load(self.path)
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
         """Embeddings (N, D) float64 of patches (N, 1, 96, 64)."""
@@ -65,6 +69,11 @@ def embed(audio: np.ndarray, embedder: Embedder) -> Embedded | None:
     points = embedder(np.concatenate(parts))
     ends = np.cumsum([len(p) for p in parts])[:-1]
     return Embedded(patches=points, segments=np.stack([p.mean(axis=0) for p in np.split(points, ends)]))
+
+
+def embed_all(sounds: Mapping[str, np.ndarray], embedder: Embedder) -> dict[str, Embedded | None]:
+    """{name: `embed` of the sound}, in the order of `sounds`."""
+    return {name: embed(sounds[name], embedder) for name in sounds}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,68 +118,25 @@ def genre_facts(database: Database, genres: Mapping[str, str], own: Mapping[str,
     }
 
 
-def score_embedded(
-    systems: Mapping[str, Mapping[str, np.ndarray]],
-    train: Iterable[tuple[np.ndarray, str]],
-    genres: Mapping[str, str] | None,
-    songs: Mapping[str, str] | None,
-    embedder: Embedder,
-    *,
-    source: str,
-    draws: int,
-    seed: int,
-    coded: Mapping[str, Iterable[np.ndarray]] | None = None,
-    level_of: Callable[[str], str] = lambda name: "",
-) -> tuple[dict, dict]:
-    """Genre accuracy, novelty and distances of every system; `ground truth` must be one of them.
-
-    systems : name -> clip -> audio (S,) at 22 050 Hz. train : (audio, genre or '') of the training music, called `source` in
-    messages. genres, songs : of each clip; None if unknown. coded : level -> the training music, encoded and decoded at this
-    level. level_of : system's name -> level of the coded music that its FAD is compared with, '' for none.
-    Returns ({'embedding', 'genre'}: what the scores are compared with, {system: (summary, {clip: row})}). UserError where all
-    training music is too short.
-    """
-    known = [(points, genre) for audio, genre in train if (points := embed(audio, embedder))]
-    if not known:
-        raise UserError(
-            f"evaluate: every sound of the {source} is under 0.975 s: there is nothing to compare embeddings with"
-        )
-    database = Database([points for points, _ in known], [genre for _, genre in known])
-    points = {name: {c: embed(sounds[c], embedder) for c in sorted(sounds)} for name, sounds in systems.items()}
-    own = points["ground truth"]
-    asked = genre_facts(database, genres or dict.fromkeys(own, ""), own)
-    far = np.concatenate([database.nearest(p.segments)[1] for p in own.values() if p] or [np.ones(1)])
-    again = {
-        level: [p.patches for audio in sounds if (p := embed(audio, embedder))]
-        for level, sounds in (coded or {}).items()
-    }
-    played = {level: EmbeddedMusic(np.concatenate(found)) for level, found in again.items() if found}
-    result = {}
-    for name, found in points.items():
-        weights = resamples(len(found), [songs[c] for c in found] if songs else None, draws=draws, seed=seed)
-        answered = None if "declined" in asked else genres
-        level = level_of(name)
-        result[name] = embedding_scores(
-            found, database, answered, float(far.mean()) or np.nan, weights, seed, songs, played.get(level)
-        )
-        if "coded" in result[name][0]["fad"]:
-            result[name][0]["fad"]["coded_level"] = level
-    return {
-        "embedding": {"name": embedder.name, "label": LABELS[embedder.name], "database": source},
-        "genre": asked,
-    }, result
+def patches_of(points: Iterable[Embedded | None]) -> EmbeddedMusic | None:
+    """The patches of all sounds together; None for fewer than two."""
+    found = [p.patches for p in points if p]
+    music = EmbeddedMusic(np.concatenate(found)) if found else None
+    return music if music and len(music.points) > 1 else None
 
 
 def embedding_scores(
     points: Mapping[str, Embedded | None], database: Database, genres: Mapping[str, str] | None, scale: float,
     weights: Mapping[str, np.ndarray], seed: int, songs: Mapping[str, str] | None = None, coded: EmbeddedMusic | None = None,
+    own: EmbeddedMusic | None = None,
 ) -> tuple[dict, dict[str, dict]]:  # fmt: skip
     """Genre accuracy, novelty, FAD and KAD of one system.
 
     points : clip -> its embeddings, None where the sound is too short. genres : clip -> genre of its dance; None for no genre
     accuracy. scale : mean distance from the ground truth's segments to the nearest training segment. weights : from `resamples`
-    over the clips. songs : of each clip; None if unknown. coded : coded training music.
-    Returns ({'genre', 'novelty', 'fad', 'kad'}, {clip: its row}).
+    over the clips. songs : of each clip; None if unknown. coded : coded training music. own : the dances' own music.
+    Returns ({'genre', 'novelty', 'fad', 'kad'}, {clip: its row}). A row also has the distances without its clip and without its
+    song, for paired intervals.
 
     Genre accuracy is the share of segments whose nearest training segment has the dance's genre, in percent. Novelty is the
     distance to the nearest training segment, divided by `scale`: 0 for a copy of training music, 1 for music as new as the ground
@@ -182,18 +148,28 @@ def embedding_scores(
         right.append(float((labels == genres[clip]).sum()) if genres and found else np.nan)
         distance.append(float(far.sum()) if found else np.nan)
         count.append(float(len(far)) if found else np.nan)
-        rows[clip] = {"genre_right": right[-1] / count[-1], "novelty": distance[-1] / count[-1] / scale}
+        rows[clip] = {
+            "genre_right": right[-1] / count[-1],
+            "novelty": distance[-1] / count[-1] / scale,
+            "segments": len(far),
+        }
     columns = np.array([right, distance, count])
+    known = {c: p.patches for c, p in points.items() if p}
     ratio = lambda w, part: weighted_mean(w, columns[part]) / weighted_mean(w, columns[2])
     scores = {"novelty": with_intervals(lambda w: {"novelty": ratio(w, 1) / scale}, len(count), weights)}
     if genres:
         scores["genre"] = with_intervals(lambda w: {"accuracy": 100 * ratio(w, 0)}, len(count), weights)
         scores["genre"]["segments"] = int(np.nansum(columns[2]))
-    known = {c: p.patches for c, p in points.items() if p}
     if not known:
         return scores | {"fad": {"declined": "every sound is too short"}}, rows
     clips = [c for c, patches in known.items() for _ in patches]
     of = [songs[c] for c in clips] if songs else None
-    return scores | distance_scores(
-        np.concatenate(list(known.values())), database.music, seed, clips=clips, songs=of, coded=coded
-    ), rows
+    distances = distance_scores(
+        np.concatenate(list(known.values())), database.music, seed, clips=clips, songs=of, coded=coded, own=own
+    )
+    for name, without in distances.pop("without").items():
+        for clip in known:
+            owner = songs[clip] if name.endswith("_song") else clip
+            rows[clip] |= {f"{name}_without": without[owner]}
+    scores |= distances
+    return {name: found | {"clips": len(known)} for name, found in scores.items()}, rows

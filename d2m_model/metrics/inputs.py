@@ -1,6 +1,5 @@
-"""Reads sound files, pairs of folders and beats for the metrics: audio is mono float32 at 22 050 Hz, times are in seconds."""
+"""Reads sound files and beats for the metrics: audio is mono float32 at 22 050 Hz, times are in seconds."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,28 +9,13 @@ from dataset_tools.lib.audio.audio_file import Samples, read_samples
 from dataset_tools.lib.core.array_file import read_npz
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.json_file import read_json
-from dataset_tools.lib.core.limits import CLIP_SECONDS, regular_file, shown
-from dataset_tools.lib.core.names import find_file, leads_out, plain
-from dataset_tools.lib.core.schema import read_records
+from dataset_tools.lib.core.limits import CLIP_SECONDS, regular_file
+from dataset_tools.lib.core.names import plain
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 TOLERANCE = 0.1
 """Share of the reference's length by which a generated sound may be shorter without being padded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """One row of a pairs CSV: a generated file and its reference."""
-
-    generated: str
-    """File in the generated folder, e.g. `dance1.wav`; also the name of the pair."""
-    reference: str
-    """File in the reference folder."""
-    song: str = ""
-    """Song of the pair, because clips of one song are not independent; empty if unknown."""
-    genre: str = ""
-    """Genre of the dance; empty if unknown."""
 
 
 def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
@@ -45,11 +29,11 @@ def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
 
 def read_audio(path: Path) -> np.ndarray:
     """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite; channels are mixed by `mono.mono_of`. Raises as
-    `_heard`."""
-    return _heard(path)[0]
+    `heard`."""
+    return heard(path)[0]
 
 
-def _heard(path: Path) -> tuple[np.ndarray, Samples]:
+def heard(path: Path) -> tuple[np.ndarray, Samples]:
     """(audio as in `read_audio`, the samples of the file). Raises UserError as `audio_file.read_samples`, and for a sound that is too
     short for one sample."""
     found = read_samples(path, mono=True)
@@ -76,71 +60,6 @@ def audio_files(folder: Path) -> dict[str, Path]:
             raise UserError(f"{folder}: both {result[stem].name} and {path.name} are called '{stem}'; keep one")
         result[stem] = regular_file(path)
     return result
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairedAudio:
-    """The paired sounds of two folders."""
-
-    generated: dict[str, np.ndarray]
-    """name -> mono float32 (S,) at 22 050 Hz."""
-    reference: dict[str, np.ndarray]
-    """name -> mono float32 (S,) at 22 050 Hz, for the same names."""
-    songs: dict[str, str] | None
-    """name -> song; None if the pairs have no songs."""
-    genres: dict[str, str] | None
-    """name -> genre of its dance; None if the pairs have no genres."""
-    remarks: list[str]
-    """How sounds were changed and which were left out, one line each."""
-
-
-def read_pairs(generated: Path, reference: Path, table: Path | None = None) -> PairedAudio:
-    """The sounds of two folders, paired by a CSV (columns generated, reference, song, genre) or, without one, by equal names.
-
-    Raises UserError for an empty folder, a generated file without a reference, a path that leaves its folder, a file that can't be
-    read, is empty or holds NaN, and for songs or genres in some rows only.
-    """
-    files = {"generated": {}, "reference": {}}
-    columns, remarks = {"song": None, "genre": None}, []
-    if table is None:
-        found, known = audio_files(generated), audio_files(reference)
-        missing = sorted(set(found) - set(known))
-        if missing:
-            raise UserError(
-                f"{reference}: no reference named {missing[0]} ({len(missing)} of {len(found)} generated files have none)"
-            )
-        unused = sorted(set(known) - set(found))
-        if unused:
-            remarks.append(
-                f"{len(unused)} of {len(known)} references have no generated file and are not scored: {_some(unused)}"
-            )
-        files = {"generated": found, "reference": {name: known[name] for name in found}}
-    else:
-        pairs = read_records(table, Pair)
-        if not pairs:
-            raise UserError(f"{table}: no pairs in it; a row names a generated and a reference file")
-        for pair in pairs:
-            for side, folder in (("generated", generated), ("reference", reference)):
-                files[side][pair.generated] = inside(folder, getattr(pair, side), table)
-        for column in columns:
-            named = {p.generated: getattr(p, column) for p in pairs if getattr(p, column)}
-            if named and len(named) < len(pairs):
-                raise UserError(
-                    f"{table}: {len(named)} of {len(pairs)} rows name a {column}; name it in all rows or in none"
-                )
-            columns[column] = named or None
-    sounds = {}
-    for side, paths in files.items():
-        sounds[side], notes = _read_side(side, paths)
-        remarks += notes
-    remarks += uneven(sounds["generated"], sounds["reference"])
-    return PairedAudio(
-        generated=sounds["generated"],
-        reference=sounds["reference"],
-        songs=columns["song"],
-        genres=columns["genre"],
-        remarks=remarks,
-    )
 
 
 def as_long(audio: np.ndarray, samples: int) -> np.ndarray:
@@ -187,46 +106,6 @@ def training_files(folder: Path) -> list[tuple[Path, str]]:
             f"{folder}: no sound files ({', '.join(SOUNDS)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav"
         )
     return [(p, "" if p.parent == Path(folder) else plain(p.parent.name)) for p in found]
-
-
-def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray], list[str]]:
-    sounds, rates, mixed, alone, silent = {}, Counter(), [], [], []
-    for name, path in paths.items():
-        sounds[name], found = _heard(path)
-        rates[found.rate] += 1
-        mixed += [name] * (found.channels > 1 and found.alone is None)
-        alone += [name] * (found.alone is not None)
-        silent += [name] * (not found.audio.any())
-    notes = [
-        f"{n} {side} files resampled from {rate} to {SAMPLE_RATE} Hz"
-        for rate, n in sorted(rates.items())
-        if rate != SAMPLE_RATE
-    ]
-    if mixed:
-        notes.append(f"{len(mixed)} {side} files have several channels: scored as the mean of them: {_some(mixed)}")
-    if alone:
-        notes.append(
-            f"{len(alone)} {side} files have channels that cancel each other: scored as the loudest of them: {_some(alone)}"
-        )
-    if silent:
-        notes.append(f"{len(silent)} {side} files are digital silence: {_some(silent)}")
-    return sounds, notes
-
-
-def inside(folder: Path, name: str, table: Path) -> Path:
-    """The file `name` in a folder. UserError where the path leads out of the folder, also through a link, or does not exist."""
-    if not Path(folder).is_dir():
-        raise UserError(f"{folder}: no such folder")
-    if leads_out(folder, name):
-        raise UserError(f"{table}: '{shown(name)}' leads out of {folder}; name files inside it")
-    path = find_file(folder, name)
-    if path is None:
-        raise UserError(f"{table}: '{shown(name)}' is no file in {folder}")
-    return path
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,12 @@
 F-measures of matched times within a window (mir_eval; ±70 ms, and ±50 ms as a stricter one), without trimming, and the alignment
 of music and motion. Dense onsets raise such scores. So the main number is a difference: the score against the clip's own
 reference minus the mean score of the same sound against the references of other songs' clips. Clicks, noise, and music that
-ignores the dance have a difference of 0 up to chance.
+ignores the dance have a difference of 0 up to chance, which `dealing` measures.
 
 Conventions: times are float (n,), in seconds from the clip's start, ascending.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -60,6 +60,38 @@ def alignment(targets: np.ndarray, times: np.ndarray, sigma: float = SIGMA) -> f
     return float(np.exp(-(distance**2) / (2 * sigma**2)).mean())
 
 
+def pair_scores(
+    estimates: Mapping[str, np.ndarray],
+    references: Mapping[str, np.ndarray],
+    seconds: Mapping[str, float],
+    window: float = 0.07,
+    score: Callable[[np.ndarray, np.ndarray], float] | None = None,
+    left_out: Callable[[str, str], bool] = lambda sound, dance: False,
+) -> np.ndarray:
+    """The score of every sound against every dance: (estimates, references), within 0..1 or nan.
+
+    score : (reference times, estimated times) -> 0..1 or nan; by default the onset F-measure within `window`. Two clips are
+    compared over the length of the shorter one. left_out : (sound, dance) -> whether the pair is not compared, and nan.
+    """
+    score = score or (lambda reference, estimate: f_measure(reference, estimate, window))
+    result = np.full((len(estimates), len(references)), np.nan)
+    for i, (sound, found) in enumerate(estimates.items()):
+        for j, (dance, reference) in enumerate(references.items()):
+            if sound == dance:
+                result[i, j] = score(reference[reference < seconds[dance]], found)
+            elif not left_out(sound, dance):
+                end = min(seconds[sound], seconds[dance])
+                result[i, j] = score(reference[reference < end], found[found < end])
+    return result
+
+
+def mean_of_others(scores: np.ndarray, dances: Sequence[str], songs: Mapping[str, str], song: str) -> np.ndarray:
+    """Each sound's mean score over the dances to other songs than `song`: (sounds,); nan where no such score is defined. scores :
+    (sounds, dances)."""
+    others = scores[:, [songs[dance] != song for dance in dances]]
+    return np.array([row[~np.isnan(row)].mean() if not np.isnan(row).all() else np.nan for row in others])
+
+
 def own_minus_other(
     estimates: Mapping[str, np.ndarray],
     references: Mapping[str, np.ndarray],
@@ -70,20 +102,22 @@ def own_minus_other(
 ) -> dict[str, tuple[float, float]]:
     """{clip: (own, other)}: the score against the clip's own reference, and the mean score against those of other songs' clips.
 
-    score : (reference times, estimated times) -> 0..1 or nan; by default the onset F-measure within `window`. Two clips are
-    compared over the length of the shorter one. `other` is nan where no other song's clip has a defined score.
+    score : as in `pair_scores`. `other` is nan where no other song's clip has a defined score.
     """
-    score = score or (lambda reference, estimate: f_measure(reference, estimate, window))
+    alike = lambda sound, dance: songs[sound] == songs[dance]
+    return own_and_other(
+        pair_scores(estimates, references, seconds, window, score, alike), list(estimates), list(references), songs
+    )
+
+
+def own_and_other(
+    scores: np.ndarray, sounds: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
+    """As `own_minus_other`, from scores (sounds, dances) by `pair_scores`."""
     result = {}
-    for clip, found in estimates.items():
-        scores = []
-        for other, reference in references.items():
-            if songs[other] != songs[clip]:
-                end = min(seconds[clip], seconds[other])
-                scores.append(score(reference[reference < end], found[found < end]))
-        scores = [s for s in scores if not np.isnan(s)]
-        own = score(references[clip][references[clip] < seconds[clip]], found)
-        result[clip] = (own, float(np.mean(scores)) if scores else float("nan"))
+    for i, clip in enumerate(sounds):
+        other = mean_of_others(scores[i : i + 1], dances, songs, songs[clip])[0]
+        result[clip] = (float(scores[i, dances.index(clip)]), float(other))
     return result
 
 

@@ -8,13 +8,16 @@ import numpy as np
 from d2m_model.metrics.audio_quality import log_mel_distance, loudness
 from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
+from d2m_model.metrics.dealing import chance, dealt_differences
 from d2m_model.metrics.inputs import ReferenceBeats, as_long
 from d2m_model.metrics.onset_alignment import (
     WINDOWS,
     alignment,
     beat_f_measure,
     envelope_correlation,
+    own_and_other,
     own_minus_other,
+    pair_scores,
     tempo_error,
 )
 from d2m_model.metrics.sound import Sound
@@ -54,7 +57,8 @@ def score_system(
     (`inputs.as_long`). segments : score P1 and P2 over whole segments of 2 s, like the paper, instead of whole clips.
     Returns (summary, rows): summary[protocol] is a dict of numbers, rows has one dict per clip. P1 to P3 are in percent, P4's
     F-measures within 0..1. With all protocols there is also summary['sound']: loudness and spectrum. Each score has its bootstrap
-    95 % interval over clips, `<score>_low` and `_high`, and, where songs are known, over songs, `_song_low` and `_song_high`.
+    95 % interval over clips, `<score>_low` and `_high`, and, where songs are known, over songs, `_song_low` and `_song_high`. P4's
+    differences also have `p` and `dealt` from `dealing.chance`, and `left_out`, the clips without a difference, if any.
     """
     clips = sorted(sounds)
     pairs = {}
@@ -75,7 +79,7 @@ def score_system(
     if "P3" in protocols:
         summary["P3"] = fine_bins("P3", pairs, rows, weights)
     if "P4" in protocols:
-        summary["P4"] = timing(pairs, reference, rows, weights)
+        summary["P4"] = timing(pairs, reference, rows, weights, draws=draws, seed=seed)
     if set(protocols) == set(PROTOCOLS):
         summary["sound"] = audio_quality(pairs, rows, weights)
     return summary, [rows[c] for c in clips]
@@ -121,6 +125,7 @@ def fine_bins(protocol: str, pairs: Mapping[str, tuple[Sound, Sound]], rows: dic
     return with_intervals(summary, len(counts), by_piece) | {
         "clips": len(pairs),
         "pieces": len(counts),
+        "tempo_difference_bpm_pieces": int((~np.isnan(tempo)).sum()),
         "undefined": undefined,
     }
 
@@ -134,8 +139,17 @@ def _add_counts(rows: dict, protocol: str, clips: Sequence[str], counts: Sequenc
         }
 
 
-def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows: dict, weights: Mapping) -> dict:
-    """P4: own, other and difference for each kind of reference; the other scores are means over clips."""
+def timing(
+    pairs: Mapping[str, tuple[Sound, Sound]],
+    reference: Reference,
+    rows: dict,
+    weights: Mapping,
+    *,
+    draws: int,
+    seed: int,
+) -> dict:
+    """P4: own, other and difference for each kind of reference, with chance except at ±50 ms; the other scores are means over
+    clips."""
     onsets = {c: g.onsets for c, (g, _) in pairs.items()}
     tracked = {c: g.tracked_beats for c, (g, _) in pairs.items() if g.tracked_beats is not None}
     kinds = [(f"onsets_{_ms(w)}", onsets, {c: s.onsets for c, s in reference.sounds.items()}, w, None) for w in WINDOWS]
@@ -160,10 +174,14 @@ def timing(pairs: Mapping[str, tuple[Sound, Sound]], reference: Reference, rows:
     seconds = reference.seconds | {c: g.seconds for c, (g, _) in pairs.items()}
     result = {}
     for name, found, known, window, score in kinds:
-        both = own_minus_other(found, known, seconds, reference.song_of, window, score)
+        compared = (pair_scores(found, known, seconds, window, score), list(found), list(known), reference.song_of)
+        both = own_and_other(*compared)
         values = np.array([both.get(c, (np.nan, np.nan)) for c in pairs], float)
         result[name] = _difference(values, weights)
+        if missing := [clip for clip, value in zip(pairs, values, strict=True) if np.isnan(value).any()]:
+            result[name]["left_out"] = missing
         if window != WINDOWS[1]:
+            result[name] |= chance(dealt_differences(*compared), draws=draws, seed=seed)
             word = name.removesuffix(f"_{_ms(WINDOWS[0])}")
             for clip, (own, other) in both.items():
                 rows[clip] |= {f"P4_{word}_own": own, f"P4_{word}_other": other}

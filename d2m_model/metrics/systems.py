@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from d2m_model.metrics.comparison import SEEDED
 from d2m_model.metrics.controls import CONTROLS, FITTED, RHYTHM
 from d2m_model.metrics.inputs import audio_files, read_audio
 from d2m_model.nets.variants import PRIOR
@@ -23,22 +24,32 @@ PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
 """Baselines that generate codes -> level of the codes."""
 
 
+def is_control(name: str) -> bool:
+    """Whether a control has this name."""
+    return name in (*CONTROLS, FITTED, RHYTHM) or name.startswith(RECONSTRUCTED)
+
+
+def file_name(system: str) -> str:
+    """A system's name as a part of a path: CDCD/seed0 is CDCD-seed0."""
+    return SEEDED.sub(r"-\1", system).replace(" ", "-")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Others:
     """The field of section `evaluate` of params.yaml for music of other systems."""
 
     others: Mapping = field(default_factory=dict)
-    """{name: folder} of other systems, with <clip_id>.wav for each clip of the split. Each gets a row in every table."""
+    """{name: folder} of other systems, with <clip_id>.wav for each clip of the split. Each gets a row in every table. NAME/seedN is
+    one training of NAME."""
 
     def __post_init__(self):
         fits = isinstance(self.others, Mapping) and all(isinstance(v, str) and v for v in self.others.values())
         require(fits, f"others must map names to folders, such as {{CDCD: external/cdcd}}, found '{self.others}'")
         for name in self.others:
             require(isinstance(name, str), f"others: a system's name must be a text, found '{name}'; put it in quotes")
-            check_name(name.replace(" ", "-").replace("+", "-"), "others: a system's name, spaces and + apart,")
-            taken = name in (*CONTROLS, FITTED, RHYTHM) or name.startswith(RECONSTRUCTED)
-            require(not taken, f"others: '{name}' can't be a system's name: a control has it")
-        files = [name.replace(" ", "-") for name in self.others]
+            check_name(file_name(name).replace("+", "-"), "others: a system's name, spaces, + and /seedN apart,")
+            require(not is_control(name), f"others: '{name}' can't be a system's name: a control has it")
+        files = [file_name(name) for name in self.others]
         require(len(set(files)) == len(files), f"others: two names are the same file's, found {', '.join(self.others)}")
 
 

@@ -1,7 +1,7 @@
 """Where the music follows its dance and where it does not: P4 differences per genre, per tempo, and per clip.
 
-A view is {title, header, rows: [{cells, kind}], note}, which the template shows as a sortable table. The kind 'control' or
-'chosen' (a model) marks a row for the style sheet.
+A view is {title, header, rows: [{cells, kind}], note}, which the template shows as a sortable table. The kind, a value of `KINDS`
+or of an extreme, is the row's class in the style sheet.
 """
 
 import markupsafe
@@ -11,7 +11,7 @@ import pandas as pd
 from d2m_model.report.plots import above, figure
 
 TEMPO_STEP = 20  # beats per minute of one group
-KINDS = {"control": "control", "model": "chosen"}
+KINDS = {"control": "control", "model": "chosen", "baseline": "baseline", "other": "other"}
 
 
 def differences(per_clip: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The report's first picture: the P4 difference of every system and control against its distance from music.
 
 A point is {name, kind, number, y, x}, with y and x as (value, low, high). y is the P4 difference; x is the FAD or, with too few
-patches for it, the KAD. low and high are None without an interval. Points are sorted, best first.
+patches for it, the KAD; kind is from `overview.kind_of`. low and high are None without an interval. Points are sorted, best first.
 """
 
 import math
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import markupsafe
 
-from d2m_model.metrics.overview import cell, p4_kind, reference_kind
+from d2m_model.metrics.overview import cell, kind_of, p4_kind, reference_kind
 
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 26, 42
 """Margins around the axes, in units of the picture."""
 REACH = (12, 18, 28, 40, 56, 76, 100, 130)
 """Candidate distances of a label from its point."""
-KINDS = ("model", "baseline", "control")
+KINDS = ("model", "other", "baseline", "control")
 """Kinds of systems, in the order in which their labels are placed."""
 
 
@@ -36,7 +36,7 @@ def points_of(systems: Mapping[str, Mapping]) -> list[dict]:
             span = lambda scores, key: (scores[key], scores.get(f"{key}_low"), scores.get(f"{key}_high"))
             texts = {"y_text": cell(p4, "difference", 3, sign=True), "x_text": cell(far, distance, 2)}
             found.append(
-                {"name": name, "kind": summary["kind"], "y": span(p4, "difference"), "x": span(far, distance)} | texts
+                {"name": name, "kind": kind_of(summary), "y": span(p4, "difference"), "x": span(far, distance)} | texts
             )
     better = lambda point, other: (other["y"][0] > point["y"][0]) + (other["x"][0] < point["x"][0])
     ranks = {p["name"]: sum(better(p, other) for other in found) for p in found}

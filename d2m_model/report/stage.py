@@ -3,19 +3,22 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import jinja2
 import numpy as np
 import pandas as pd
 
 from d2m_model.listen import sounds as study
-from d2m_model.metrics import overview
+from d2m_model.metrics import notes
 from d2m_model.metrics.controls import beat_controls
 from d2m_model.metrics.inputs import read_audio, read_rhythm, true_beats
 from d2m_model.metrics.onset_alignment import onset_times
+from d2m_model.metrics.overview import kind_of
 from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
+from d2m_model.metrics.table_forms import heading
 from d2m_model.report import breakdown, picture, plots
 from d2m_model.report.crops import crop_cards
 from d2m_model.report.params import Params
@@ -41,7 +44,7 @@ def mp3(audio: np.ndarray) -> str:
 
 
 def folders_of(layout: Layout, systems: dict) -> dict[str, Path]:
-    """{system: folder of its music} for the models and baselines among the scored systems, in their order."""
+    """{system: folder of its music} for the models, baselines and systems of others among the scored systems, in their order."""
     named = named_systems(layout)
     return {name: named[name].folder for name in systems if name in named and named[name].folder.is_dir()}
 
@@ -59,33 +62,34 @@ def curve_files(layout: Layout) -> dict[str, Path]:
 
 def clip_card(
     clip, truth: np.ndarray, models: dict[str, np.ndarray], baselines: dict[str, np.ndarray], beats, scores: pd.DataFrame,
-    media: dict | None, order: Sequence[str] = (),
+    media: dict | None, order: Sequence[str] = (), others: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict:  # fmt: skip
     """The template's data for one scored clip.
 
-    truth, models, baselines: audio, mono (S,) at 22 050 Hz. beats: in seconds, or None. scores: from `breakdown.differences`.
-    media: {video: the clip's file, controls: {name: audio}} for a card with a player, else None. order: systems, best first; the
-    player has them in this order, then the clip's own music and the controls.
+    truth, models, baselines, others: audio, mono (S,) at 22 050 Hz; others are from `evaluate.others`. beats: in seconds, or None.
+    scores: from `breakdown.differences`. media: {video: the clip's file, controls: {name: audio}} for a card with a player, else
+    None. order: systems, best first; the player has them in this order, then the clip's own music and the controls.
     """
-    seconds, sounds = len(truth) / SAMPLE_RATE, models | baselines
+    seconds, sounds = len(truth) / SAMPLE_RATE, models | baselines | others
     rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
     own = scores[scores.clip_id == clip.clip_id].set_index("system")
     parts = [
-        f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in models if name in own.index
+        f"{name}: F {own.own[name]:.2f} own, {own.other[name]:.2f} other dances" for name in sounds if name in own.index
     ]
     card = {
         "id": clip.clip_id,
         "genre": clip.genre,
         "song": clip.song,
         "seconds": f"{seconds:.1f}",
-        "timeline": plots.beat_timeline(rows, beats, seconds, {OWN, *models}),
+        "timeline": plots.beat_timeline(rows, beats, seconds, set(rows)),
         "text": " · ".join(parts),
         "tracks": [],
     }
     if media:
         card["video"] = base64.b64encode(media["video"].read_bytes()).decode()
         made = sorted(sounds, key=lambda n: order.index(n) if n in order else len(order))
-        tracks = [(n, sounds[n], "model" if n in models else "baseline") for n in made]
+        kinds = dict.fromkeys(models, "model") | dict.fromkeys(baselines, "baseline") | dict.fromkeys(others, "other")
+        tracks = [(n, sounds[n], kinds[n]) for n in made]
         tracks += [(OWN, truth, "own"), *((n, audio, "control") for n, audio in media["controls"].items())]
         card["tracks"] = [{"name": n, "sound": mp3(audio), "kind": kind} for n, audio, kind in tracks]
     return card
@@ -119,7 +123,7 @@ def table_views(folder: Path, kinds: dict[str, str]) -> list[dict]:
     """Views of the tables of the stage `tables`; rows of controls and models are marked for the style sheet. kinds: system -> kind."""
     cells = pd.read_csv(folder / "cells.csv", dtype=str)
     views = []
-    extra = [name for name in ("codes", "rhythm") if (folder / f"{name}.md").is_file()]
+    extra = [name for name in ("ranks", "differences", "seeds", "codes", "rhythm") if (folder / f"{name}.md").is_file()]
     for name in ("systems", *extra, *[f"table{n}" for n in range(1, 7)]):
         title, _, rest = (folder / f"{name}.md").read_text().partition("\n")
         frame = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
@@ -127,16 +131,15 @@ def table_views(folder: Path, kinds: dict[str, str]) -> list[dict]:
         systems = dict(zip(own.method, own.system))  # a row of the paper has a name of its own
         marks = [breakdown.KINDS.get(kinds.get(systems.get(row[0], row[0])), "") for row in frame.values.tolist()]
         rows = [{"cells": row, "kind": mark} for row, mark in zip(frame.values.tolist(), marks)]
-        _, _, note = rest.strip().partition("\n\n")  # the table itself has no empty line
-        views.append(
-            {"title": title.lstrip("# "), "header": list(frame.columns), "rows": rows, "note": note.replace("`", "")}
-        )
+        note = rest[rest.rindex("\n|") + 1 :].partition("\n\n")[2].strip()  # what is under the table's last part
+        header = [heading(column) for column in frame.columns]
+        views.append({"title": title.lstrip("# "), "header": header, "rows": rows, "note": note.replace("`", "")})
     return views
 
 
 def breakdown_views(frame: pd.DataFrame, systems: dict, tempi: dict[str, str]) -> tuple[list[dict], list[dict]]:
     """(tables, plots) of P4 differences per genre and, where tempi {song: group} are known, per tempo."""
-    kinds = {name: s.get("kind", "") for name, s in systems.items()}
+    kinds = {name: kind_of(s) for name, s in systems.items()}
     framing = [n for n in (study.TRUTH, study.MISMATCHED) if n in kinds]
     models = sorted((n for n, kind in kinds.items() if kind == "model"), key=lambda n: not n.endswith("-full"))
     names = models[:MOST_MODELS] + framing
@@ -162,12 +165,12 @@ def build_page(layout: Layout, params: Params) -> str:
     test = ShardSet(layout.stage("shards"), part)
     ids = [c.clip_id for c in test.clips]
     folders = folders_of(layout, systems)
-    names, baselines = ([n for n in folders if systems[n]["kind"] == kind] for kind in ("model", "baseline"))
+    by_kind = [[n for n in folders if kind_of(systems[n]) == kind] for kind in ("model", "baseline", "other")]
     beats = true_beats(layout.stage("sources") / "truth", ids)
     first = opening(systems)
     order = [p["name"] for p in first["points"]] if first else []
-    names, baselines = (
-        sorted(part, key=lambda n: order.index(n) if n in order else len(order)) for part in (names, baselines)
+    names, baselines, others = (
+        sorted(part, key=lambda n: order.index(n) if n in order else len(order)) for part in by_kind
     )
     kind = "beats" if beats else "onsets"
     frame = breakdown.differences(per_clip, kind)
@@ -176,12 +179,12 @@ def build_page(layout: Layout, params: Params) -> str:
     cards = []
     for clip in progress(test.clips, "report"):
         truth = test.read(clip.clip_id, 0, clip.frames).audio
-        made = [{n: read_audio(folders[n] / f"{clip.clip_id}.wav") for n in part} for part in (names, baselines)]
+        made = [{n: read_audio(folders[n] / f"{clip.clip_id}.wav") for n in p} for p in (names, baselines, others)]
         media = None
         if clip.clip_id in shown:
             heard = {name: of[clip.clip_id] for name, of in controls.items() if clip.clip_id in of}
             media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": heard}
-        cards.append(clip_card(clip, truth, *made, beats.get(clip.clip_id), frame, media, order))
+        cards.append(clip_card(clip, truth, *made[:2], beats.get(clip.clip_id), frame, media, order, made[2]))
     if names:  # the best model's best clips first
         found = frame[frame.system == names[0]].set_index("clip_id").difference
         cards.sort(key=lambda card: (-found.get(card["id"], -np.inf), card["id"]))
@@ -204,19 +207,20 @@ def build_page(layout: Layout, params: Params) -> str:
         split=part,
         lead=f"{len(clips)} clips, {clips.song_id.nunique()} songs; {len(test.clips)} {part} clips{', ' if shared else ' '}{unheard}.",
         opening=first,
-        seeds=overview.seed_note(systems),
+        seeds=notes.seed_note(systems),
         reference_kind=kind,
         beats_note="; the vertical lines are the dance's true beats" if beats else "",
         breakdown_tables=tables,
         breakdown_plots=pictures,
         extremes=breakdown.extremes(frame, names),
         clips=cards,
-        rows=[{"name": name, "shown": name not in baselines} for name in (OWN, *names, *baselines)],
+        rows=(OWN, *names, *baselines, *others),
+        others=others,
         curves=curves,
         corpus_plots=plots.corpus_plots(clips),
         crops=crop_cards(clips, spans, layout.stage("download")),
         split_text=f"{counts}; {len(shared)} songs are in both.",
-        tables=table_views(layout.stage("tables"), {name: s.get("kind", "") for name, s in systems.items()}),
+        tables=table_views(layout.stage("tables"), {name: kind_of(s) for name, s in systems.items()}),
     )
 
 
@@ -227,7 +231,7 @@ def summary(layout: Layout, systems: dict) -> str:
     lines += [f"{'system, best first':26s}{'P4 own − other dances (±70 ms)':34s}{distance}"]
     lines += [f"{p['name']:26s}{p['y_text']:34s}{p['x_text']}" for p in points]
     lines += [f"{name:26s}no P4 or no {distance}" for name in systems if name not in {p["name"] for p in points}]
-    if seeds := overview.seed_note(systems):
+    if seeds := notes.seed_note(systems):
         lines += ["", seeds]
     lines += ["", "Your own video: . .venv/bin/activate && python -m d2m_model.generate --video IN.mp4 --out OUT.mp4"]
     return "\n".join(lines)

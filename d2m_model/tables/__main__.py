@@ -10,11 +10,11 @@ table says so. Only the paper's own numbers are typed by hand, in paper_tables.c
 
 import pandas as pd
 
-from d2m_model.metrics import overview
-from d2m_model.metrics.scoring import PROTOCOLS
+from d2m_model.metrics.every_table import every_table
 from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges
+from d2m_model.metrics.table_forms import Table, written
 from d2m_model.tables.params import Params
-from d2m_model.tables.stage import cells, note, paper_table, read_results, written
+from d2m_model.tables.stage import cells, note, paper_table, read_results
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.params import load_params
@@ -49,42 +49,16 @@ def main(argv: list[str] | None = None) -> int:
             print(f"The report: {page}")
         return 0
     out = layout.stage("tables")
-    controls = "\n\n".join(
-        part
-        for part in (overview.seed_note(results.systems), overview.control_note(results.metrics, params.digits))
-        if part
-    )
-    tables = [("systems", "All systems and controls", overview.systems_table(results.systems, params.digits), controls)]
-    if any("sound" in s for s in results.systems.values()):
-        tables.append(("sound", "Loudness, spectrum and novelty", overview.audio_table(results.systems), controls))
-    if any("codes" in s for s in results.systems.values()):
-        tables.append(
-            ("codes", "Systems over codes: hum, onsets and copies", overview.codes_table(results.systems), controls)
-        )
-    if rhythm := results.metrics.get("rhythm"):
-        title = "Rhythm: beats read from the motion, F-measure ±70 ms with the true ones"
-        tables.append(
-            (
-                "rhythm",
-                title,
-                overview.rhythm_table(rhythm),
-                f"{rhythm['beats']['clips']} clips; a list of beats that ignores the dance is at 0.",
-            )
-        )
-    for protocol in PROTOCOLS:
-        scored = [s for s in results.systems.values() if protocol in s]
-        for name, title, table in overview.protocol_tables(results.systems, protocol) if scored else []:
-            tables.append((name, title, table, f"{overview.policy_line(scored[0], protocol)}.\n\n{controls}"))
+    tables = every_table(results.metrics, params.digits)
     for number, caption in CAPTIONS.items():
-        table = paper_table(number, results, params.digits)
-        tables.append(
-            (f"table{number}", f"Table {number}: {caption}", table, note(number, layout.corpus, results, params.digits))
-        )
-    for name, title, table, text in tables:
+        text = note(number, layout.corpus, results, params.digits)
+        cells_of = paper_table(number, results, params.digits)
+        tables.append(Table(name=f"table{number}", title=f"Table {number}: {caption}", cells=cells_of, note=text))
+    for table in tables:
         for form in FORMS:
-            write_text(out / f"{name}.{form}", written(form, title, table, text))
+            write_text(out / f"{table.name}.{form}", written(form, table))
         if args.form:
-            print(written(args.form, title, table, text))
+            print(written(args.form, table))
     every = pd.concat([cells(number, results) for number in CAPTIONS], ignore_index=True)
     write_text(out / "cells.csv", every.round(6).to_csv(index=False))
     say("tables", f"Tables 1 to 6 and the overviews as md, csv and tex, and all numbers in cells.csv, in {out}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from d2m_model.metrics import overview
+from d2m_model.metrics import notes, overview
+from d2m_model.metrics.table_forms import frame
 from d2m_model.nets.variants import VARIANTS
 from dataset_tools.lib.core.errors import UserError
 
@@ -106,9 +107,9 @@ def paper_table(number: int, results: Results, digits: int) -> pd.DataFrame:
             record[f"{c.measure}: ours"] = "not run" if c.ours is None else ours
             record[f"{c.measure}: difference"] = overview.number(c.difference, d, sign=True)
         p4 = overview.p4_kind(results.systems.get(system, {}).get("P4", {}), known)
-        record["P4 own − other: ours"] = overview.cell(p4, "difference", 3, sign=True) if p4 else "not run"
+        record["P4 own − other: ours"] = overview.counted(p4, "difference", 3, sign=True) if p4 else "not run"
         rows.append(record)
-    return pd.DataFrame(rows)
+    return frame(rows)
 
 
 def note(number: int, corpus: str, results: Results, digits: int) -> str:
@@ -117,7 +118,7 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
     pooled, asked = first.get("P1", {}).get("segments"), first.get("genre", {}).get("segments")
     text = f"Ours: protocol P1, pooled over {f'{pooled} segments of 2 s' if pooled else 'clips'}; genre accuracy by retrieval"
     text += f" of {asked} segments of 2 s" if asked else ""
-    text += "; in brackets bootstrap 95 % intervals over clips. "
+    text += "; in brackets bootstrap 95 % intervals over clips; those over songs are in systems.md and in P4's tables. "
     if corpus != PAPER_CORPUS[number]:
         text += (
             f"The paper measured {PAPER_CORPUS[number]}; ours is {corpus}, so the differences compare different music. "
@@ -135,8 +136,8 @@ def note(number: int, corpus: str, results: Results, digits: int) -> str:
     if "coherence" in set(found.measure):
         text += f"{opinion_note(corpus, results)} "
     text += "A dash is a number that the paper does not give or that cannot be had."
-    baselines = overview.baseline_note(results.systems) if set(table.variant) & set(BASELINES) else ""
-    parts = (text, overview.seed_note(results.systems), baselines, overview.control_note(results.metrics, digits))
+    baselines = notes.baseline_note(results.systems) if set(table.variant) & set(BASELINES) else ""
+    parts = (text, notes.seed_note(results.systems), baselines, notes.control_note(results.metrics, digits))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -172,31 +173,3 @@ def read_results(layout) -> Results:
     except ValueError as err:
         raise UserError(f"{path} or {opinions.name}: not JSON ({err}); run the command that writes it again") from None
     return Results(metrics=metrics, opinions=heard)
-
-
-def written(form: str, title: str, table: pd.DataFrame, text: str) -> str:
-    """A table in one format: Markdown and LaTeX with title and note, CSV with the cells only."""
-    if form == "md":
-        return f"## {title}\n\n{table.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n"
-    if form == "csv":
-        return table.to_csv(index=False)
-    tex = (
-        table.style.hide(axis="index").format(escape="latex").to_latex(hrules=True, caption=latex(title), position="ht")
-    )
-    for plain, macro in TEX.items():
-        tex = tex.replace(plain, macro)
-    notes = "\n\n".join(latex(part) for part in text.split("\n\n"))
-    return f"{tex}\n{notes}\n"
-
-
-TEX = {"−": "$-$", "±": "$\\pm$", "σ": "$\\sigma$", "∞": "$_\\infty$", "–": "--"}
-"""Replacements of characters that pdfLaTeX does not have in text."""
-
-
-def latex(text: str) -> str:
-    r"""Plain text for LaTeX: special characters escaped, `code` as \texttt."""
-    escaped = "".join({"\\": "\\textbackslash{}"}.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
-    for plain, macro in TEX.items():
-        escaped = escaped.replace(plain, macro)
-    parts = escaped.split("`")
-    return "".join(f"\\texttt{{{p}}}" if i % 2 else p for i, p in enumerate(parts))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -9,13 +10,20 @@ import soundfile
 
 from d2m_model.evaluate import __main__ as evaluate_command
 from d2m_model.evaluate import stage as evaluate
-from d2m_model.metrics.inputs import read_pairs, true_beats
+from d2m_model.metrics.inputs import true_beats
+from d2m_model.metrics.pairs import read_systems
 from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.shard_io.shard_format import NO_POSE
 from tests.helpers.builders import beats_of, build_manifest, build_shards, click_train
 
 RATE = 22050
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Scores are kept under the working folder: each test has its own."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -241,8 +249,9 @@ def test_pairs_of_any_region_and_composition(tmp_path, audio):
     folder = write_folder(tmp_path / "sounds", {"cafe\u0301": audio["c0"], "b": audio["c1"]})
     other = write_folder(tmp_path / "others", {"caf\u00e9": audio["c0"], "b": audio["c1"]})
     (tmp_path / "pairs.csv").write_text("generated;reference;song\ncaf\u00e9.wav;cafe\u0301.wav;s1\nb.wav;b.wav;s2\n")
-    assert list(read_pairs(folder, other, tmp_path / "pairs.csv").generated) == ["caf\u00e9.wav", "b.wav"]
-    assert sorted(read_pairs(folder, other).generated) == ["b", "caf\u00e9"]
+    found = read_systems({"x": folder}, other, tmp_path / "pairs.csv").systems["x"]
+    assert list(found) == ["caf\u00e9.wav", "b.wav"]
+    assert sorted(read_systems({"x": folder}, other).systems["x"]) == ["b", "caf\u00e9"]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +315,10 @@ def test_the_stage_scores_what_params_name(corpus, monkeypatch):
     assert shown["P1_hit"] == 100 and set(shown) <= set((folder / "systems.csv").read_text().split("\n")[0].split(","))
     settings = (corpus / "params.yaml").read_text()
     (corpus / "params.yaml").write_text(settings.replace("{draws: 100", "{workers: 2, draws: 100"))
+    shutil.rmtree(corpus / "data/.cache/evaluate")
     assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0  # in two processes
+    assert first == ((folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes())
+    assert evaluate_command.main(["--root", str(corpus), "--corpus", "demo"]) == 0  # of what is kept
     assert first == ((folder / "metrics.json").read_bytes(), (folder / "per_clip.csv").read_bytes())
     assert not (folder / "summary" / "high-stale.json").exists()
 

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from d2m_model.metrics.distances import EmbeddedMusic, distance_scores, fad_scores, frechet, jackknife, kernel_distance
+from d2m_model.metrics.distances import (
+    EmbeddedMusic,
+    distance_scores,
+    fad_scores,
+    frechet,
+    jackknife,
+    kernel_distance,
+    left_out,
+)
 
 
 def test_frechet_of_gaussians_is_the_closed_form():
@@ -45,10 +53,11 @@ def test_kad_is_the_unbiased_squared_discrepancy():
 
 def test_the_jackknife_of_a_mean_is_the_t_interval():
     values = np.random.default_rng(3).normal(5, 2, 12)
-    low, high = jackknife(lambda kept: float(values[kept].mean()), [f"c{n}" for n in range(12)])
+    without = left_out(lambda kept: float(values[kept].mean()), [f"c{n}" for n in range(12)])
+    low, high = jackknife(float(values.mean()), list(without.values()))
     reach = 2.2009852 * values.std(ddof=1) / np.sqrt(12)  # t of 97.5 % with 11 degrees of freedom
     assert (low, high) == pytest.approx((values.mean() - reach, values.mean() + reach))
-    assert jackknife(lambda kept: 0.0, ["a"] * 12) is None and jackknife(lambda kept: 0.0, ["a", "a", "b"]) is None
+    assert left_out(lambda kept: 0.0, ["a"] * 12) == {} and left_out(lambda kept: 0.0, ["a", "a", "b"]) == {}
 
 
 def test_distances_have_intervals_over_clips_and_songs_and_a_bound_by_coding():
@@ -58,14 +67,17 @@ def test_distances_have_intervals_over_clips_and_songs_and_a_bound_by_coding():
     clips = {f"{s}{n}": songs[s] + 0.3 * rng.standard_normal((6, 2)) for s in range(4) for n in range(3)}
     points, owners = np.concatenate(list(clips.values())), [c for c in clips for _ in range(6)]
     scores = distance_scores(
-        points, EmbeddedMusic(music), 0, clips=owners, songs=[c[0] for c in owners], coded=EmbeddedMusic(points + 0.01)
-    )
+        points, EmbeddedMusic(music), 0, clips=owners, songs=[c[0] for c in owners],
+        coded=EmbeddedMusic(points + 0.01), own=EmbeddedMusic(points),
+    )  # fmt: skip
     fad, kad = scores["fad"], scores["kad"]
     assert (
         fad["fad_low"] < fad["fad"] < fad["fad_high"]
         and fad["fad_song_high"] - fad["fad_song_low"] > fad["fad_high"] - fad["fad_low"]
     )
     assert kad["kad_low"] < kad["kad"] < kad["kad_high"] and fad["coded"] < 0.01 < fad["fad"] and fad["coded_low"] >= 0
+    assert fad["references"] == pytest.approx(0, abs=1e-9) and fad["references_song_high"] > 0
+    assert len(scores["without"]["fad"]) == 12 and set(scores["without"]["kad_song"]) == set("0123")
     few = distance_scores(points[:3], EmbeddedMusic(music), 0, clips=owners[:3])
     assert "declined" in few["fad"] and "coded" not in few["fad"] and set(few["kad"]) == {"kad"}, (
         "three points are enough for KAD"

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from d2m_model.metrics.overview import baseline_note, control_note
+from d2m_model.metrics.notes import baseline_note, control_note
 from d2m_model.tables import __main__ as tables_command
 from d2m_model.tables import stage as tables
 from dataset_tools.lib.core.errors import UserError

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from d2m_model.metrics.inputs import audio_files, read_audio, read_pairs, training_files
+from d2m_model.metrics.inputs import audio_files, read_audio, training_files
+from d2m_model.metrics.pairs import read_systems
 from dataset_tools.lib.audio.audio_file import open_audio, read_samples
 from dataset_tools.lib.audio.mono import lone_channel
 from dataset_tools.lib.core import limits
@@ -141,8 +142,8 @@ def test_a_score_says_which_channel_was_scored(tmp_path):
     for folder, channels in (("made", [tone(), -tone()]), ("known", [tone(), tone()])):
         (tmp_path / folder).mkdir()
         soundfile.write(tmp_path / folder / "a.wav", np.stack(channels, axis=1), RATE, subtype="FLOAT")
-    found = read_pairs(tmp_path / "made", tmp_path / "known")
-    assert np.array_equal(found.generated["a"], tone()) and np.array_equal(found.reference["a"], tone())
+    found = read_systems({"made": tmp_path / "made"}, tmp_path / "known")
+    assert np.array_equal(found.systems["made"]["a"], tone()) and np.array_equal(found.reference["a"], tone())
     assert found.remarks == ["1 generated files have channels that cancel each other: scored as the loudest of them: a",
                              "1 reference files have several channels: scored as the mean of them: a"]  # fmt: skip
 

@@ -1,0 +1,56 @@
+"""The P4 difference that a system would reach by chance: its own sounds, dealt to the dances at random.
+
+This is a permutation test (Fisher, 1935). It uses the system's own sounds, so that their density, tempi and lengths have the same
+effect in the null distribution. p is never 0 (Phipson and Smyth, 2010).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from d2m_model.metrics.bootstrap import LEVEL
+from d2m_model.metrics.onset_alignment import mean_of_others
+
+
+def dealt_differences(
+    scores: np.ndarray, sounds: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
+) -> np.ndarray:
+    """(sounds, sounds): entry [i, j] is the difference of sound i if the dance of clip j were its own; nan if undefined.
+
+    scores : (sounds, dances) from `onset_alignment.pair_scores`; the dances must include those of all sounds.
+    """
+    own = scores[:, [dances.index(clip) for clip in sounds]]
+    other = {song: mean_of_others(scores, dances, songs, song) for song in {songs[clip] for clip in sounds}}
+    return own - np.stack([other[songs[clip]] for clip in sounds], axis=1)
+
+
+def chance(differences: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[str, float]:
+    """{'p', 'dealt', 'dealt_low', 'dealt_high'} from `dealt_differences` (clips, clips).
+
+    dealt : the mean difference, averaged over dealings, with the range of 95 % of the dealings. p : the share of dealings whose mean
+    difference is at least the system's, including the real dealing. All dealings are used if there are at most `draws`. Returns {}
+    for fewer than two clips with a difference.
+    """
+    from scipy.stats import permutation_test
+
+    if (~np.isnan(np.diagonal(differences))).sum() < 2:
+        return {}
+    rows = np.arange(len(differences))
+
+    def mean(dealt: np.ndarray, axis: int = -1) -> np.ndarray:
+        found = differences[rows, dealt]
+        known = ~np.isnan(found)
+        return np.where(known, found, 0.0).sum(axis=-1) / np.maximum(1, known.sum(axis=-1))
+
+    found = permutation_test(
+        (rows,),
+        mean,
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=draws,
+        alternative="greater",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = np.percentile(found.null_distribution, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    values = {"p": found.pvalue, "dealt": found.null_distribution.mean(), "dealt_low": low, "dealt_high": high}
+    return {name: float(value) for name, value in values.items()}
