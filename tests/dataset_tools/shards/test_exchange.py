@@ -1,5 +1,7 @@
 """Shards in other formats: tars that webdataset reads, the released program's folders and back, hostile folders."""
 
+import re
+import runpy
 import shutil
 from dataclasses import replace
 
@@ -8,6 +10,7 @@ import pytest
 import soundfile
 
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import PROJECT
 from dataset_tools.lib.shard_io.shard_format import NO_POSE, write_shard
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 from dataset_tools.pose.layouts import to_layout
@@ -55,6 +58,18 @@ def test_webdataset_reads_the_tars(root, tmp_path):
         assert np.array_equal(sample["i3d.npy"], written.read_i3d(clip.clip_id))
         assert sample["json"]["song"] == clip.song and sample["json"]["frames"] == 150 and sample["json"]["fps"] == 30
     assert files(export(root, "webdataset", "again")) == files(out)
+
+
+def test_the_lines_that_the_docs_show_for_the_tars(root, monkeypatch, capsys):
+    export(root, "webdataset", "DIR")
+    capsys.readouterr()
+    monkeypatch.chdir(root)
+    _, lines = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/shards.md").read_text(encoding="utf-8"), re.DOTALL)
+    (root / "tars.py").write_text(lines, encoding="utf-8")
+    runpy.run_path("tars.py")
+    clips = ShardSet(root / "data" / "tiny" / "shards", "train").clips
+    shapes = "(150, 2, 25, 3) (110250,)"
+    assert capsys.readouterr().out.splitlines() == [f"{clip.clip_id} {clip.song} {shapes}" for clip in clips]
 
 
 def test_dotted_ids_stay_one_sample_each(root):

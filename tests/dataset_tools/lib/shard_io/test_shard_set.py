@@ -124,7 +124,7 @@ def test_several_loader_workers_read_at_random(tmp_path):
 def test_the_loop_that_the_docs_show(tmp_path, monkeypatch, capfd):
     build_shards(tmp_path / "data" / "demo" / "shards", clips=5, seconds=4, people=2)
     monkeypatch.chdir(tmp_path)
-    (lines,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/shards.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines, _ = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/shards.md").read_text(encoding="utf-8"), re.DOTALL)
     Path("loop.py").write_text(lines, encoding="utf-8")
     shown = runpy.run_path("loop.py")
     assert (
