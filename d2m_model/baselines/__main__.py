@@ -14,11 +14,8 @@ is and was trained on, for the tables); and model.pt, metrics.json and curves.cs
 params.yaml says which systems `dvc repro` runs and `evaluate` scores.
 """
 
-from d2m_model.baselines.dance import STAGE, Corpus
 from d2m_model.baselines.params import SYSTEMS, Params
-from d2m_model.baselines.stage import make_music, system_module
-from d2m_model.training.loop import training_parser
-from d2m_model.training.seeding import seed_everything
+from d2m_model.training.command import training_parser
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import layout_of, run, say
 from dataset_tools.lib.core.params import load_params
@@ -30,6 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--system", required=True, choices=SYSTEMS, help="which baseline")
     args = parser.parse_args(argv)
     layout = layout_of(args)
+
+    from d2m_model.baselines.dance import STAGE, Corpus
+    from d2m_model.baselines.stage import make_music, system_module
+    from d2m_model.training.seeding import seed_everything
+
     params = load_params(layout.params, STAGE, Params)
     system = system_module(args.system)
     own = load_params(layout.params, f"{STAGE}.{args.system}", system.Params)

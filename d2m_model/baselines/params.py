@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.params import require
-from dataset_tools.lib.shard_io.shard_format import SPLITS
 
 SYSTEMS = {
     "dance2music": "d2m_model.baselines.dance2music.system",

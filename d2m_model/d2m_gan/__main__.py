@@ -9,18 +9,14 @@ To use the published motion encoder and generator instead of training:
 
 import dataclasses
 
-from d2m_model.d2m_gan.params import Params
-from d2m_model.d2m_gan.stage import take_published, train
 from d2m_model.nets.presets import PRESETS, preset_of
 from d2m_model.nets.variants import listing, variant_of
-from d2m_model.training.distributed import processes, rank
-from d2m_model.training.loop import run_of, training_parser
+from d2m_model.training.command import training_parser
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.cli import layout_of, say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import LEVELS
-from dataset_tools.lib.core.weights import locate
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,9 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     if args.list_variants:
         print(listing())
         return 0
-    from d2m_model.training.vqvae_files import decoder_of, load_vqvae
-
     layout = layout_of(args)
+
+    from d2m_model.d2m_gan.params import Params
+    from d2m_model.d2m_gan.stage import take_published, train
+    from d2m_model.training.distributed import processes, rank
+    from d2m_model.training.loop import run_of
+    from d2m_model.training.vqvae_files import decoder_of, load_vqvae
+    from dataset_tools.lib.core.weights import locate
+
     params = load_params(layout.params, "d2m_gan", Params)
     given = {
         name: value for name in ("preset", "motion_weights", "generator_weights") if (value := getattr(args, name))

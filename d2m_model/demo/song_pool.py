@@ -57,7 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     pool = np.lib.format.open_memmap(part, "w+", np.int16, (args.songs, round(SECONDS * SAMPLE_RATE)))
     for first in range(0, args.songs, 40):
         numbers = list(range(first, min(first + 40, args.songs)))
-        for number, song in zip(numbers, run_all(_render, numbers, args.workers, f"songs from {first}"), strict=True):
+        for number, song in zip(
+            numbers, run_all(_render, numbers, args.workers, f"songs from {first}", unit="song"), strict=True
+        ):
             pool[number] = song
     pool.flush()
     part.rename(args.out)

@@ -82,7 +82,7 @@ def _codec(path: Path) -> JukeboxVQVAE:
 def write_codes(pool: Path, codec: Path, level: str, out: Path, count: int, workers: int) -> None:
     """Write `song_codes` of the pool's first `count` songs, and the codebook, as one .npz."""
     jobs = [(pool, codec, level, number) for number in range(min(count, len(open_pool(pool))))]
-    songs = run_all(song_codes, jobs, workers, "codes")
+    songs = run_all(song_codes, jobs, workers, "codes", unit="song")
     found = {
         "codes": np.stack([song["codes"] for song in songs]),
         "codebook": _codec(codec).codebook(LEVELS[level]).k.numpy(),

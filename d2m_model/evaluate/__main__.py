@@ -14,12 +14,8 @@ from pathlib import Path
 
 from d2m_model.evaluate.folders import named_folders, score_folders
 from d2m_model.evaluate.kept_scores import KeptScores
-from d2m_model.evaluate.outputs import as_json, as_text, printed, rounded, write_scores, write_tables
 from d2m_model.evaluate.params import Params
-from d2m_model.evaluate.stage import evaluate_corpus
-from d2m_model.metrics import overview
 from d2m_model.metrics.embedding import WEIGHTS, Embedder
-from d2m_model.metrics.every_table import overview_table
 from d2m_model.metrics.inputs import training_files
 from d2m_model.metrics.pairs import read_systems
 from d2m_model.metrics.scoring import PROTOCOLS
@@ -55,6 +51,9 @@ def on_folders(args: argparse.Namespace) -> int:
         raise UserError("--embedding is of the scores that --train adds: name a folder of training music")
     params = Params() if args.protocol == "all" else Params(protocols=(args.protocol,))
     pairs = read_systems(named_folders(args.generated), args.reference, args.pairs)
+
+    from d2m_model.evaluate.outputs import as_json, as_text, rounded, write_scores, write_tables
+
     embedder = None
     if args.train:
         genres = {genre for _, genre in training_files(args.train)}
@@ -77,6 +76,12 @@ def on_folders(args: argparse.Namespace) -> int:
 def on_corpus(args: argparse.Namespace) -> int:
     """Run the stage on a corpus; the exit status."""
     layout = layout_of(args)
+
+    from d2m_model.evaluate.outputs import as_json, printed, rounded, write_scores
+    from d2m_model.evaluate.stage import evaluate_corpus
+    from d2m_model.metrics import overview
+    from d2m_model.metrics.every_table import overview_table
+
     params = load_params(layout.params, "evaluate", Params)
     metrics, result = evaluate_corpus(layout, params)
     out = layout.stage("evaluate")

@@ -136,7 +136,11 @@ def score_all(
             f"{len(systems) - len(todo)} of {len(systems)} systems and controls have their scores from an earlier run",
         )
     made = run_all(
-        partial(score_system, reference=reference, **options), [systems[n] for n in todo], params.workers, "evaluate"
+        partial(score_system, reference=reference, **options),
+        [systems[n] for n in todo],
+        params.workers,
+        "evaluate",
+        unit="system",
     )
     for name, scores in zip(todo, made, strict=True):
         found[name] = scores

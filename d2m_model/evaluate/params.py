@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from d2m_model.metrics.embedding import WEIGHTS
 from d2m_model.metrics.scoring import PROTOCOLS
 from d2m_model.metrics.systems import Others
+from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.params import require
-from dataset_tools.lib.shard_io.shard_format import SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)

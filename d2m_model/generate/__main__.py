@@ -20,14 +20,10 @@ import argparse
 from functools import partial
 
 from d2m_model.generate.arguments import check_together, outputs, parser_of
-from d2m_model.generate.models import load_model, load_models, load_models_for_pose
 from d2m_model.generate.params import Params, chosen
-from d2m_model.generate.stage import generate_split
-from d2m_model.training.music_model import inputs_of
 from dataset_tools.lib.core.cli import layout_of, run, say
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import LEVELS
-from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,6 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.out:
         _for_own_dance(args, levels, layout, params)
         return 0
+    from d2m_model.generate.models import load_model
+    from d2m_model.generate.stage import generate_split
+    from d2m_model.training.music_model import inputs_of
+    from dataset_tools.lib.shard_io.shard_set import ShardSet
+
     for level in levels:
         name = f"{level}-{args.variant}"
         shards = ShardSet(layout.stage("shards"), params.split)
@@ -53,7 +54,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, params: Params) -> None:
+    from d2m_model.generate.models import load_models, load_models_for_pose
     from d2m_model.generate.own_videos import Given, fit_music, generate_dance, generate_folder, pose_of
+    from d2m_model.generate.takes import Again
 
     given = Given(beats=args.beats, tempo=args.tempo)
     if args.own_music:
@@ -65,6 +68,7 @@ def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, 
         generate_folder(args.video, args.out, args.level, models, layout, params, beats=args.json)
     else:
         outs = outputs(args.out, args.level, args.takes)
+        again = Again(take=args.take, redo=args.redo, keep=args.keep) if args.take else None
         if args.pose:
             pose = pose_of(args.pose, args.pose_fps, args.video)
             models, pose = load_models_for_pose(
@@ -73,7 +77,7 @@ def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, 
             given = given.with_pose(pose)
         else:
             models = load_models(layout, levels, args.variant, args.genre, beats=args.beats is not None)
-        generate_dance(args.video, outs, models, layout, params, beats=args.json, given=given, again=args.again)
+        generate_dance(args.video, outs, models, layout, params, beats=args.json, given=given, again=again)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from d2m_model.generate.given_files import check_kept, given_files, videos_of
-from d2m_model.generate.mux import CONTAINERS
+from d2m_model.generate.given_files import CONTAINERS, check_kept, given_files, videos_of
 from d2m_model.generate.params import Params, check_tempo
-from d2m_model.generate.takes import Again
 from d2m_model.nets.variants import PRIOR
 from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import stage_parser
@@ -64,7 +62,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
 
 def check_together(args: argparse.Namespace, params: Params) -> None:
     """Raises UserError for options that don't go together or would change nothing, and for an output that is a file which is
-    read, `params.style` among them; else `args.again` is the take that is made again, or None, and what was left out has its
+    read, `params.style` among them; else what was left out has its
     default: `args.variant` is 'prior', `args.level` 'high', `args.genre` ''."""
     dance = next((name for name in ("video", "pose", "own_music", "beats") if getattr(args, name) is not None), None)
     if (args.out is None) != (dance is None):
@@ -104,8 +102,9 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         raise UserError(
             f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder"
         )
-    if args.video and not args.video.exists():
-        raise UserError(f"{args.video}: file not found")
+    for path in (args.video, args.pose, args.beats):
+        if path and not path.exists():
+            raise UserError(f"{path}: file not found")
     if args.out and not args.video and args.out.suffix.lower() != ".wav":
         raise UserError(f"{args.out}: without --video there is no picture; --out must end in .wav")
     if bool(args.take) != bool(args.redo or args.keep) or (args.redo and args.keep):
@@ -124,7 +123,6 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         check_tempo(args.tempo)
     if args.out:
         check_kept(_written(args), given_files(args, params.style))
-    args.again = Again(take=args.take, redo=args.redo, keep=args.keep) if args.take else None
 
 
 def outputs(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:

@@ -9,6 +9,8 @@ from dataset_tools.lib.core.errors import UserError
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".3gp", ".flv", ".wmv")
 """Suffixes of videos in a folder; the content may be anything that FFmpeg reads."""
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""Suffixes of videos that are written, and FFmpeg's names of their formats."""
 SONGS = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
 
 

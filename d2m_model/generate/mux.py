@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange
 
+from d2m_model.generate.given_files import CONTAINERS
 from dataset_tools.lib.core.atomic import write_aside
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
@@ -21,7 +22,6 @@ from dataset_tools.lib.video.decoding import shown_frames, stamped_as_decoded
 from dataset_tools.lib.video.media import open_media, picture_stream
 from dataset_tools.lib.video.upright import Upright, orientation
 
-CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 BLOCK = 1024  # samples of one AAC frame
 BITRATE = 128_000
 LAYOUTS = {1: "mono", 2: "stereo"}

@@ -17,9 +17,9 @@ from dataset_tools.lib.audio.mono import mono_of
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.video.media import audio_streams, open_media
 from dataset_tools.lib.video.video_io import read_audio
 
@@ -101,7 +101,7 @@ def read_songs(
             f"{folder}: {len(paths)} songs in this folder (1 to {MOST_SONGS} are asked for: {', '.join(SONGS)})"
         )
     songs = []
-    for path in progress(paths, "own music"):
+    for path in progress(paths, "own music", unit="song"):
         kept = cache / f"{item_key(VERSION, file_sha256(path), tracked_by)}.json"
         beats = _kept_beats(kept)
         if beats is None:

@@ -13,10 +13,10 @@ from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH
 
 CLIP = "clip.mp4"  # name of the normalised video
@@ -94,7 +94,9 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     settings = dataclasses.asdict(load_params(layout.params, "i3d", VisualSettings, extra=True))
     features = load_visual_features(settings.pop("weights"), layout, **settings)
     frames = len(posed.pose)
-    visual = features(held(progress(read_clip(scratch / CLIP, frames), "visual features", frames), WINDOW))
+    visual = features(
+        held(progress(read_clip(scratch / CLIP, frames), "visual features", frames, unit="frame"), WINDOW)
+    )
     return VideoDance(pose=posed.pose, size=posed.size, visual=visual, begin=posed.begin)
 
 
@@ -141,7 +143,9 @@ def read_posed(
         estimator = PoseEstimator(
             network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size
         )
-        people = estimator.found(estimator.begin(progress(read_clip(clip, made.frames), "pose", made.frames)))
+        people = estimator.found(
+            estimator.begin(progress(read_clip(clip, made.frames), "pose", made.frames, unit="frame"))
+        )
         posed = Posed(pose=track(people, made.width, made.height, **kept), size=(made.width, made.height), begin=begin)
         best = max(best or posed, posed, key=lambda p: p.coverage)
         if best.coverage >= ENOUGH:

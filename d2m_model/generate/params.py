@@ -3,11 +3,14 @@
 import argparse
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from d2m_model.prior.sampling import Draw
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params, require
+
+if TYPE_CHECKING:
+    from d2m_model.prior.sampling import Draw
 
 SLOWEST, FASTEST = 20.0, 400.0
 """Range of --tempo, in beats per minute."""
@@ -64,8 +67,10 @@ class Params:
         require(0 < self.peak <= 1, f"peak must be above 0 and at most 1, found {self.peak}")
 
     @property
-    def draw(self) -> Draw:
+    def draw(self) -> "Draw":
         """The prior's sampling settings for level high."""
+        from d2m_model.prior.sampling import Draw
+
         return Draw(guidance=self.strictness, temperature=self.temperature)
 
 

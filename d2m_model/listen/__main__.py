@@ -6,10 +6,6 @@ Write mean opinion scores with their intervals, and the raw votes:
     python -m d2m_model.listen --results --corpus demo
 """
 
-from d2m_model.listen.params import Params
-from d2m_model.listen.results import Criteria, write_results
-from d2m_model.listen.stage import application
-from d2m_model.listen.store import Store
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.params import load_params
@@ -45,6 +41,12 @@ def main(argv: list[str] | None = None) -> int:
     if not 0 <= args.port <= 65535:
         raise UserError(f"--port must be 0 to 65535, found {args.port}")
     layout = layout_of(args)
+
+    from d2m_model.listen.params import Params
+    from d2m_model.listen.results import Criteria, write_results
+    from d2m_model.listen.stage import application
+    from d2m_model.listen.store import Store
+
     params = load_params(layout.params, "listen", Params)
     if args.results:
         base = layout.stage("listen") / "study.db"

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.params import require
-from dataset_tools.lib.shard_io.shard_format import SPLITS
 
 HEADPHONE_TRIALS = 6
 

@@ -13,8 +13,8 @@ from d2m_model.listen.store import Store
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import frames_to_samples
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 CONSENT = Path(__file__).with_name("consent.txt")
@@ -52,7 +52,7 @@ def make_files(
     """Write the missing files of all stimuli, with all sounds at one loudness."""
     frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in shards.clips}
     heard = {}
-    for system in progress(systems, "listen: sounds"):
+    for system in progress(systems, "listen: sounds", unit="system"):
         found = sounds.system_audio(layout, shards, system, clips, params.seed)
         heard |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}
     gains, level = sounds.loudness_gains(heard, params.loudness)
@@ -67,7 +67,7 @@ def make_files(
     for stray in folder.glob(".*"):  # left by a killed process
         stray.unlink()
     write_media(folder, secret, [s for s in stimuli if s.task == "headphones"], music)
-    for clip in progress(clips, "listen: files"):
+    for clip in progress(clips, "listen: files", unit="clip"):
         mine = [s for s in stimuli if s.task != "headphones" and s.clip == clip]
         write_media(folder, secret, mine, music, layout.stage("clips") / f"{clip}.mp4", frames[clip])
 

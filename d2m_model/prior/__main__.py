@@ -8,12 +8,7 @@
 without video.
 """
 
-from d2m_model.prior.params import Params
-from d2m_model.prior.stage import inputs_of, sizes_of, train
-from d2m_model.prior.task import expected
-from d2m_model.training.distributed import processes
-from d2m_model.training.loop import run_of, training_parser
-from d2m_model.training.vqvae_files import load_vqvae
+from d2m_model.training.command import training_parser
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.cli import layout_of, say
 from dataset_tools.lib.core.params import load_params
@@ -29,6 +24,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     layout = layout_of(args)
+
+    from d2m_model.prior.params import Params
+    from d2m_model.prior.stage import inputs_of, sizes_of, train
+    from d2m_model.prior.task import expected
+    from d2m_model.training.distributed import processes
+    from d2m_model.training.loop import run_of
+    from d2m_model.training.vqvae_files import load_vqvae
+
     params = load_params(layout.params, "prior", Params)
     if args.dry_run:
         say("prior", f"{args.level}: {expected(sizes_of(params, args.level, layout), params).told()}")

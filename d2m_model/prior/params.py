@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from d2m_model.prior.net import PATCH, PriorSizes
-from d2m_model.training.loop import TrainingParams
+from d2m_model.training.command import TrainingParams
 from dataset_tools.lib.core.params import require
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 

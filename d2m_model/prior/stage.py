@@ -25,9 +25,9 @@ from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 from dataset_tools.lib.core.weights import locate
-from dataset_tools.lib.parallel.workers import progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def corpus_music(
     """
     data = WindowData(shards, "train", 1)
     pieces, genres = [], {}
-    for k, clip in enumerate(progress(data.clips, f"prior {level} codes")):
+    for k, clip in enumerate(progress(data.clips, f"prior {level} codes", unit="clip")):
         song = clip.song or clip.clip_id
         genres[song] = clip.genre
         pieces.append(coded(vqvae, data.clip_audio(k), level, song, read_beats(rhythm / f"{clip.clip_id}.json")))
@@ -95,7 +95,7 @@ def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[TrainingMu
     from d2m_model.rhythm.music_beats import music_beats
 
     pieces = []
-    for file in progress(audio_files_of(folder), f"prior {level} music"):
+    for file in progress(audio_files_of(folder), f"prior {level} music", unit="file"):
         audio = read_audio(file)
         for start in range(0, len(audio), PIECE_SECONDS * SAMPLE_RATE):
             part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]

@@ -6,8 +6,6 @@ tables.
 
 import json
 
-from d2m_model.report.params import Params
-from d2m_model.report.stage import build_page, summary
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
@@ -18,6 +16,10 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     args = stage_parser("d2m_model.report", __doc__).parse_args(argv)
     layout = layout_of(args)
+
+    from d2m_model.report.params import Params
+    from d2m_model.report.stage import build_page, summary
+
     params = load_params(layout.params, "report", Params)
     page = build_page(layout, params)
     size = len(page.encode()) / 1e6

@@ -25,8 +25,8 @@ from d2m_model.report.params import Params
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import names_of
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_samples
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 OWN = "own music"
@@ -177,7 +177,7 @@ def build_page(layout: Layout, params: Params) -> str:
     shown = breakdown.shown_clips(frame, names, ids, params.max_clips)
     controls = control_audio(layout, test, [c for c in ids if c in shown])
     cards = []
-    for clip in progress(test.clips, "report"):
+    for clip in progress(test.clips, "report", unit="clip"):
         truth = test.read(clip.clip_id, 0, clip.frames).audio
         made = [{n: read_audio(folders[n] / f"{clip.clip_id}.wav") for n in p} for p in (names, baselines, others)]
         media = None

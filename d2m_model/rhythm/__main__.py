@@ -12,16 +12,9 @@ import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from d2m_model.rhythm.beats_file import clicks, write_beats
-from d2m_model.rhythm.model import load_rhythm
-from d2m_model.rhythm.params import Params
-from d2m_model.rhythm.scoring import style_of
-from d2m_model.rhythm.sources import beats_source
-from d2m_model.rhythm.stage import learn_rhythm
-from d2m_model.training.loop import run_of, training_parser
+from d2m_model.training.command import training_parser
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import layout_of, say
@@ -29,6 +22,9 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import FPS, frames_to_seconds
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, float]:
+def own_dance(args: argparse.Namespace, layout: Layout) -> tuple["np.ndarray", float]:
     """Keypoints (T, J, 3) of the chosen dancer of --video or --pose, and their frames per second."""
     dancer = args.dancer or 0
     if args.video:
@@ -67,8 +63,6 @@ def own_dance(args: argparse.Namespace, layout: Layout) -> tuple[np.ndarray, flo
 
 def read_own(args: argparse.Namespace, layout: Layout) -> None:
     """Write the beats of the user's own dance."""
-    from d2m_model.generate.finish import write_wav
-
     for path, suffix in ((args.out, ".json"), (args.click, ".wav")):
         if path and path.suffix.lower() != suffix:
             raise UserError(f"{path}: must end in {suffix}")
@@ -79,6 +73,13 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
         raise UserError(
             f"{trained}: no rhythm trained yet; train it with `python -m d2m_model.rhythm --corpus {layout.corpus}`"
         )
+    if not (args.video or args.pose).exists():
+        raise UserError(f"{args.video or args.pose}: file not found")
+    from d2m_model.generate.finish import write_wav
+    from d2m_model.rhythm.beats_file import clicks, write_beats
+    from d2m_model.rhythm.model import load_rhythm
+    from d2m_model.rhythm.scoring import style_of
+
     model = load_rhythm(trained)
     pose, fps = own_dance(args, layout)
     try:
@@ -121,6 +122,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.out:
         read_own(args, layout)
         return 0
+    from d2m_model.rhythm.params import Params
+    from d2m_model.rhythm.sources import beats_source
+    from d2m_model.rhythm.stage import learn_rhythm
+    from d2m_model.training.loop import run_of
+
     params = load_params(layout.params, "rhythm", Params)
     shards = layout.stage("shards")
     source = beats_source(params, layout)

@@ -8,8 +8,8 @@ from d2m_model.rhythm.params import Params
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.weights import locate
-from dataset_tools.lib.shard_io.shard_format import SPLITS
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 

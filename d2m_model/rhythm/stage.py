@@ -22,10 +22,11 @@ from d2m_model.training.autoencoding import write_metrics
 from d2m_model.training.loop import Run
 from dataset_tools.lib.core.atomic import begin_folder
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.names import SPLITS
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.lib.parallel.workers import progress
-from dataset_tools.lib.shard_io.shard_format import NO_POSE, SPLITS, ClipEntry
+from dataset_tools.lib.shard_io.shard_format import NO_POSE, ClipEntry
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 
@@ -57,7 +58,7 @@ def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracke
     """The beats of each clip's own music: true ones from the folder `truth`, or tracked by `tracker`."""
     found = {}
     for shards in splits.values():
-        for clip in progress(shards.clips, "rhythm of the music"):
+        for clip in progress(shards.clips, "rhythm of the music", unit="clip"):
             audio = shards.read(clip.clip_id).audio
             found[clip.clip_id] = true_beats(truth, clip, audio) if truth else music_beats(audio, tracker)
     return found
@@ -78,7 +79,7 @@ def read_all(model: RhythmModel, splits: Mapping[str, ShardSet]) -> dict[str, Be
     """The beats that the model predicts from the motion of each clip."""
     found = {}
     for shards in splits.values():
-        for clip in progress(shards.clips, "rhythm of the dances"):
+        for clip in progress(shards.clips, "rhythm of the dances", unit="clip"):
             window = shards.read(clip.clip_id)
             found[clip.clip_id] = (
                 model.beats_of_motion(window.motion) if model.stream == "motion" else model.beats_of(window.pose[:, 0])

@@ -9,16 +9,11 @@ To use a VQ-VAE whose decoder was fine-tuned elsewhere, such as D2M-GAN's publis
 
 import dataclasses
 
-from d2m_model.metrics.embedding import Embedder
-from d2m_model.synthesizer.params import Params
-from d2m_model.synthesizer.stage import take_published, train
-from d2m_model.training.distributed import processes, rank
-from d2m_model.training.loop import run_of, training_parser
+from d2m_model.training.command import training_parser
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.cli import layout_of, say
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import LEVELS
-from dataset_tools.lib.core.weights import locate
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,6 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     layout = layout_of(args)
+
+    from d2m_model.metrics.embedding import Embedder
+    from d2m_model.synthesizer.params import Params
+    from d2m_model.synthesizer.stage import take_published, train
+    from d2m_model.training.distributed import processes, rank
+    from d2m_model.training.loop import run_of
+    from dataset_tools.lib.core.weights import locate
+
     params = load_params(layout.params, "synthesizer", Params)
     params = dataclasses.replace(params, weights=args.weights or params.weights)
     out = layout.stage("synthesizer") / args.level

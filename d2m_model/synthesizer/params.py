@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from d2m_model.nets.discriminator import discriminator_config
 from d2m_model.nets.istft_decoder import IstftConfig
-from d2m_model.training.loop import TrainingParams
+from d2m_model.training.command import TrainingParams
 from dataset_tools.lib.core.params import require
 
 

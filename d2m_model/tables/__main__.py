@@ -8,13 +8,6 @@ Our numbers are of protocol P1, pooled (micro), because the paper's numbers fit 
 table says so. Only the paper's own numbers are typed by hand, in paper_tables.csv.
 """
 
-import pandas as pd
-
-from d2m_model.metrics.every_table import every_table
-from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges
-from d2m_model.metrics.table_forms import Table, written
-from d2m_model.tables.params import Params
-from d2m_model.tables.stage import cells, note, paper_table, read_results
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.params import load_params
@@ -41,6 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--print", choices=FORMS, dest="form", help="also print every table in this form")
     args = parser.parse_args(argv)
     layout = layout_of(args)
+
+    import pandas as pd
+
+    from d2m_model.metrics.every_table import every_table
+    from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges
+    from d2m_model.metrics.table_forms import Table, written
+    from d2m_model.tables.params import Params
+    from d2m_model.tables.stage import cells, note, paper_table, read_results
+
     params = load_params(layout.params, "tables", Params)
     results = read_results(layout)
     if args.compare:

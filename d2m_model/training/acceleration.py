@@ -7,9 +7,6 @@ import torch
 import torch._functorch.config
 from torch import nn
 
-PRECISIONS = ("auto", "fp32", "bf16")
-COMPILING = ("auto", "always", "never")
-
 
 def in_bf16(device: torch.device, precision: str) -> bool:
     """Whether `precision` means bf16 on this device; 'auto' does on CUDA devices that have it."""

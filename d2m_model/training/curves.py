@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
@@ -89,24 +89,21 @@ class Board:
 
 
 class Steps:
-    """Iterate over training steps `start`..`total`-1 with a progress bar that shows the time left and clips per second.
+    """Iterate over training steps `start`..`total`-1 with a progress bar that shows the time left and steps per second.
 
-    >>> for step in (steps := Steps(100, batch=8, label="vqvae 2")):
+    >>> for step in (steps := Steps(100, label="vqvae 2")):
     ...     steps.show(loss=0.5)
     """
 
-    def __init__(self, total: int, batch: int, label: str, start: int = 0, *, hidden: bool = False):
-        self.total, self.batch, self.start = total, batch, start
-        self.bar = tqdm(
-            total=total * batch, initial=start * batch, desc=label, unit="clip", unit_scale=True,
-            delay=1, dynamic_ncols=True, mininterval=0.5, disable=hidden,
-        )  # fmt: skip
+    def __init__(self, total: int, label: str, start: int = 0, *, hidden: bool = False):
+        self.total, self.start = total, start
+        self.bar = ProgressBar(total=total, initial=start, desc=label, unit="step", disable=hidden)
 
     def __iter__(self) -> Iterator[int]:
         with self.bar:
             for step in range(self.start, self.total):
                 yield step
-                self.bar.update(self.batch)
+                self.bar.update()
 
     def show(self, **losses: float) -> None:
         """Show numbers behind the bar."""

@@ -5,7 +5,6 @@ killed. On the CPU it reaches exactly the weights of an undisturbed training: th
 only (`seeding.generator`), and the rest is in the checkpoint.
 """
 
-import argparse
 import math
 import shutil
 import signal
@@ -24,59 +23,17 @@ from torch.profiler import record_function
 
 from d2m_model.nets.cpu.memory import keep_freed_memory
 from d2m_model.training import checkpoint, distributed
-from d2m_model.training.acceleration import COMPILING, PRECISIONS
+from d2m_model.training.command import TrainingParams
 from d2m_model.training.curves import Board, Curves, Steps
 from d2m_model.training.seeding import stream_seed
-from dataset_tools.lib.core.cli import say, stage_parser
+from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import require
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
 
 VERSION = 1  # of the checkpoints that a training continues from
 PACKAGE = Path(__file__).parents[1]
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingParams:
-    """The parameters that the sections of all trainings share."""
-
-    batch: int = 16
-    """Windows per step, in all processes together."""
-    gradient_norm: float = 0.0
-    """Gradients are clipped to this norm; 0 clips none."""
-    precision: str = "auto"
-    """'fp32', 'bf16', or 'auto': bf16 on CUDA devices that have it, else fp32. For networks that read or write audio, 'auto' is
-    fp32, because the rounding of bf16 is a hiss in quiet bands (the mel loss of a random decoder was 14 % too low)."""
-    compile: str = "auto"
-    """Use torch.compile: 'always', 'never', or 'auto' (on CUDA)."""
-    log_every: int = 50
-    """Steps per row of curves.csv; a row holds their means."""
-    measure_every: int = 0
-    """Steps between measurements on held-out clips, with sounds to listen to; 0 measures nothing."""
-    measure_clips: int = 6
-    """Clips per measurement."""
-    checkpoint_every: int = 1000
-    """Steps between the checkpoints that a killed training can continue from."""
-    seed: int = 0
-    threads: int = 1
-    """CPU threads; results are equal to the byte for an equal number of threads."""
-
-    def __post_init__(self):
-        for name in ("batch", "log_every", "measure_clips", "checkpoint_every", "threads"):
-            require(getattr(self, name) >= 1, f"{name} must be at least 1, found {getattr(self, name)}")
-        for name in ("gradient_norm", "measure_every", "seed"):
-            require(getattr(self, name) >= 0, f"{name} must be at least 0, found {getattr(self, name)}")
-        require(
-            self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, found '{self.precision}'"
-        )
-        require(self.compile in COMPILING, f"compile must be one of {', '.join(COMPILING)}, found '{self.compile}'")
-
-    @property
-    def sound_precision(self) -> str:
-        """`precision` for networks that read or write audio."""
-        return "fp32" if self.precision == "auto" else self.precision
 
 
 class Measurement(NamedTuple):
@@ -125,15 +82,6 @@ class Run:
         """Delete the checkpoint, once the results are written."""
         if self.state and distributed.rank() == 0:
             shutil.rmtree(self.state.parent, ignore_errors=True)
-
-
-def training_parser(module: str, doc: str) -> argparse.ArgumentParser:
-    """`lib.core.cli.stage_parser` with the option --resume, which every training stage has."""
-    parser = stage_parser(module, doc)
-    parser.add_argument(
-        "--resume", action="store_true", help="go on where an earlier run with equal inputs and parameters stopped"
-    )
-    return parser
 
 
 def run_of(
@@ -227,7 +175,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
     label = f"{run.stage} {run.name}".strip()
     writes = distributed.rank() == 0
     with _told_to_stop(run) as told, Board(run.board if writes else None, start) as board:
-        bar = Steps(steps, params.batch, label, start, hidden=not writes)
+        bar = Steps(steps, label, start, hidden=not writes)
         for number in bar:
             recent.append({k: v.detach() for k, v in task.step(number, guard).items()})
             done = number + 1

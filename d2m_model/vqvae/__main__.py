@@ -9,20 +9,23 @@ losses there is a mel loss, and quantisation starts after a warm-up. With both, 
 of training. `warm_up: 0` and `mel: 0` give JukeBox's own recipe.
 """
 
-from d2m_model.training.distributed import processes, rank
-from d2m_model.training.loop import run_of, training_parser
-from d2m_model.vqvae.params import Params
-from d2m_model.vqvae.stage import take_published, train
+from d2m_model.training.command import training_parser
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.cli import layout_of, say
 from dataset_tools.lib.core.params import load_params
-from dataset_tools.lib.core.weights import licence_of, locate
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     args = training_parser("d2m_model.vqvae", __doc__).parse_args(argv)
     layout = layout_of(args)
+
+    from d2m_model.training.distributed import processes, rank
+    from d2m_model.training.loop import run_of
+    from d2m_model.vqvae.params import Params
+    from d2m_model.vqvae.stage import take_published, train
+    from dataset_tools.lib.core.weights import licence_of, locate
+
     params = load_params(layout.params, "vqvae", Params)
     with processes():
         shards = layout.stage("shards")

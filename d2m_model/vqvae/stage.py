@@ -95,7 +95,9 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
             (lambda job, reason: f"vqvae: level {job.level}: {reason}") if params.workers > 1 and world() == 1 else None
         )
         with _stopping_workers(run, parts / STOP):
-            outcomes = run_all(train_job, jobs, params.workers if lost else 1, "vqvae levels", failed=lost)
+            outcomes = run_all(
+                train_job, jobs, params.workers if lost else 1, "vqvae levels", failed=lost, unit="level"
+            )
         if message := next((m for m in outcomes if m), ""):
             raise UserError(message)
         if rank() > 0:

@@ -1,7 +1,5 @@
 """audio: the sound of every clip as mono float32 at 22 050 Hz, exactly 735 samples for each of its frames."""
 
-from dataset_tools.audio.params import Params
-from dataset_tools.audio.stage import STAGE, audio
 from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.params import load_params
@@ -11,6 +9,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the stage."""
     args = stage_parser("dataset_tools.audio", __doc__).parse_args(argv)
     layout = layout_of(args)
+
+    from dataset_tools.audio.params import Params
+    from dataset_tools.audio.stage import STAGE, audio
+
     params = load_params(layout.params, STAGE, Params)
     rows = audio(layout, params)
     cut = [row for row in rows if row.status != "dropped"]

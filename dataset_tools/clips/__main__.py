@@ -4,8 +4,6 @@ A clip is an mp4 of 30 frames a second with the still side panels cropped away, 
 frames / 30 s of it. A clip that cannot be cut has a row that says why.
 """
 
-from dataset_tools.clips.params import Params
-from dataset_tools.clips.stage import STAGE, clips
 from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.params import load_params
@@ -15,6 +13,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the stage."""
     args = stage_parser("dataset_tools.clips", __doc__).parse_args(argv)
     layout = layout_of(args)
+
+    from dataset_tools.clips.params import Params
+    from dataset_tools.clips.stage import STAGE, clips
+
     params = load_params(layout.params, STAGE, Params)
     rows = clips(layout, params)
     say(STAGE, check_success_rate(rows, stage=STAGE, min_ok=params.min_ok, table=layout.stage(STAGE) / "rows.csv"))

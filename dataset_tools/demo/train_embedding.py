@@ -17,10 +17,10 @@ from dataset_tools.demo.music.genres import GENRES
 from dataset_tools.demo.music.songs import compose, synthesise
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable, write_text
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.embedding.log_mel import OFFSET, segment_patches
 from dataset_tools.lib.embedding.net import EmbeddingNet, load_embedding, save_embedding
-from dataset_tools.lib.parallel.workers import progress
 
 FIRST_SEED = 2**32
 """Corpora draw their songs' seeds below this."""
@@ -65,7 +65,7 @@ def train(patches: torch.Tensor, genres: torch.Tensor, epochs: int) -> Embedding
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     steps = epochs * (len(patches) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    for step in progress(range(steps), "train", steps):
+    for step in progress(range(steps), "train", steps, unit="step"):
         if step % (len(patches) // BATCH) == 0:
             order = torch.randperm(len(patches), generator=generator)
         chosen = order[(step * BATCH) % (len(patches) // BATCH * BATCH) :][:BATCH]
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     check_writable(args.out)
     torch.set_num_threads(1)
-    songs = [excerpt(n) for n in progress(range(args.songs + args.held_out), "render")]
+    songs = [excerpt(n) for n in progress(range(args.songs + args.held_out), "render", unit="song")]
     known, unknown = songs[: args.songs], songs[args.songs :]
     patches = torch.from_numpy(np.concatenate([p for p, _ in known]))
     genres = torch.cat([torch.full((len(p),), g) for p, g in known])

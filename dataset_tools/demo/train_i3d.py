@@ -31,8 +31,9 @@ from dataset_tools.i3d.net import I3D
 from dataset_tools.i3d.visual_features import WINDOW, resize
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable, write_text
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import FPS
-from dataset_tools.lib.parallel.workers import progress, run_all
+from dataset_tools.lib.parallel.workers import run_all
 from dataset_tools.lib.video.flow import Flow, scale_flow, to_gray
 
 TRAIN_SEED, HELD_OUT_SEED, NET_SEED = 72001, 72002, 72003
@@ -112,7 +113,7 @@ def train_stream(stream: str, dances: list[RenderedClip], steps: int, precision:
     rng = np.random.default_rng([NET_SEED, STREAMS[stream]])
     net = I3D(STREAMS[stream], WIDTH, sum(map(len, HEADS.values()))).to(memory_format=torch.channels_last_3d).train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
-    bar = progress(batches(stream, dances, rng, steps), f"train {stream}", steps)
+    bar = progress(batches(stream, dances, rng, steps), f"train {stream}", steps, unit="step")
     running = None
     for step, (windows, labels) in enumerate(bar):
         for group in optimizer.param_groups:
@@ -174,7 +175,7 @@ def evaluate(path: Path, dances: list[RenderedClip]) -> dict[str, dict[str, floa
     truth = np.array([dance.labels(0) for dance in dances])
     scores = {stream: [] for stream in STREAMS}
     with torch.inference_mode():
-        for dance in progress(dances, "measure"):
+        for dance in progress(dances, "measure", unit="dance"):
             for stream, net in nets.items():
                 scores[stream].append(net(torch.from_numpy(dance.window(stream, 0))[None])[0])
     stacked = {stream: torch.stack(rows) for stream, rows in scores.items()}
@@ -211,10 +212,12 @@ def main(argv: list[str] | None = None) -> int:
             place = Path(folder) / name
             place.mkdir()
             job = partial(render_dance, folder=place, seed=seed)
-            pools.append(run_all(job, list(range(count)), args.workers, f"render {name}"))
+            pools.append(run_all(job, list(range(count)), args.workers, f"render {name}", unit="dance"))
         train = partial(train_stream, dances=pools[0], steps=args.steps, precision=args.precision)
         nets = []
-        for stream, state in zip(STREAMS, run_all(train, list(STREAMS), min(args.workers, 2), "streams"), strict=True):
+        for stream, state in zip(
+            STREAMS, run_all(train, list(STREAMS), min(args.workers, 2), "streams", unit="stream"), strict=True
+        ):
             net = I3D(STREAMS[stream], WIDTH, sum(map(len, HEADS.values())))
             net.load_state_dict(state)
             nets.append(net)

@@ -24,8 +24,8 @@ from dataset_tools.demo.train.pose.samples import Batches, Pool, echoed, render_
 from dataset_tools.demo.train.training_frames import dance_frames
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable, write_aside, write_text
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel.orphans import end_loader_worker_with_parent
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.pose.net import load_network, new_network, save_network
 
 FRAMES_SEED, BATCHES_SEED, HELD_OUT_SEED = 71001, 71002, 71003  # round r adds 100 r to the first two
@@ -65,7 +65,7 @@ def train(
         batches, batch_size=None, sampler=range(steps), num_workers=1, prefetch_factor=4,
         worker_init_fn=end_loader_worker_with_parent,
     )  # fmt: skip
-    bar = progress(islice(echoed(iter(loader), seed), steps), "train pose", steps)
+    bar = progress(islice(echoed(iter(loader), seed), steps), "train pose", steps, unit="step")
     running = 0.0
     for step, (images, targets) in enumerate(bar):
         cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -100,8 +100,10 @@ def measure(weights: Path, frames: int) -> dict:
     like_training = (render_frame(HELD_OUT_SEED, i) for i in range(frames))
     return {
         "held_out_seed": HELD_OUT_SEED,
-        "corpus": evaluate(weights, progress(dance_frames(frames, HELD_OUT_SEED), "measure pose", frames)),
-        "training": evaluate(weights, progress(like_training, "measure pose", frames)),
+        "corpus": evaluate(
+            weights, progress(dance_frames(frames, HELD_OUT_SEED), "measure pose", frames, unit="frame")
+        ),
+        "training": evaluate(weights, progress(like_training, "measure pose", frames, unit="frame")),
     }
 
 

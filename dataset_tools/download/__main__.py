@@ -14,9 +14,6 @@ person could still find elsewhere.
 import os
 import sys
 
-from dataset_tools.download.dead_links import DeadLink
-from dataset_tools.download.params import Params
-from dataset_tools.download.stage import STAGE, download
 from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.params import load_params
@@ -29,6 +26,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="also ask for videos that an earlier run gave up")
     args = parser.parse_args(argv)
     layout = layout_of(args)
+
+    from dataset_tools.download.dead_links import DeadLink
+    from dataset_tools.download.params import Params
+    from dataset_tools.download.stage import STAGE, download
+
     params = load_params(layout.params, STAGE, Params)
     try:
         rows = download(layout, params, again=args.again)

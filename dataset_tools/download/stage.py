@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from dataset_tools.download import film_cache
 from dataset_tools.download.dead_links import DeadLink, dead_link
 from dataset_tools.download.params import Params
@@ -21,6 +19,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.locks import only_one
 from dataset_tools.lib.core.manifest import how_to_fill, is_web, scan_checksums
 from dataset_tools.lib.core.names import leads_out
+from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import Clip, Video, read_records, write_records
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
 
@@ -50,7 +49,7 @@ class Bar:
         self.lock = threading.Lock()
         self.received: dict[str, int] = {}
         self.total = 0
-        self.bar = tqdm(total=videos, desc=STAGE, unit="video", delay=1, dynamic_ncols=True, mininterval=0.5)
+        self.bar = ProgressBar(total=videos, desc=STAGE, unit="video")
 
     def hook(self, state: dict) -> None:
         """A progress hook of yt-dlp."""

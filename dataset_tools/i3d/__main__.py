@@ -7,8 +7,6 @@ The network alone, for any of the published files: `load_i3d(path)` and `i3d_fea
 (B, 3 or 2, T, H, W) in -1..1 -> (B, 1024).
 """
 
-from dataset_tools.i3d.params import Params
-from dataset_tools.i3d.stage import extract
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.params import load_params
@@ -19,6 +17,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.stage_parser("dataset_tools.i3d", __doc__)
     args = parser.parse_args(argv)
     layout = cli.layout_of(args)
+
+    from dataset_tools.i3d.params import Params
+    from dataset_tools.i3d.stage import extract
+
     params = load_params(layout.params, "i3d", Params)
     rows = extract(layout, params)
     summary = check_success_rate(rows, stage="i3d", min_ok=params.min_ok, table=layout.stage("i3d") / "rows.csv")

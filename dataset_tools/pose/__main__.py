@@ -15,8 +15,6 @@ from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.params import load_params
-from dataset_tools.pose.params import Params
-from dataset_tools.pose.stage import pose_clips, write_overlay
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,6 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     if (args.overlay is None) != (args.out is None):
         raise UserError("--overlay CLIP and --out FILE.mp4 go together")
     layout = cli.layout_of(args)
+
+    from dataset_tools.pose.params import Params
+    from dataset_tools.pose.stage import pose_clips, write_overlay
+
     if args.overlay:
         frames = write_overlay(layout, args.overlay, args.out)
         cli.say("pose", f"{args.out}: {frames} frames of {args.overlay}")

@@ -15,11 +15,9 @@ from pathlib import Path
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import frames_to_seconds
-from dataset_tools.lib.shard_io.shard_format import SPLITS
-from dataset_tools.shards.params import Params
-from dataset_tools.shards.stage import build, import_released
 
 SHOWN = 20  # dropped clips that are printed
 
@@ -57,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "export":
         _export(layout, args.format, args.out)
         return 0
+
+    from dataset_tools.shards.params import Params
+    from dataset_tools.shards.stage import build, import_released
+
     params = load_params(layout.params, "shards", Params)
     rows = import_released(layout, params, args.source) if args.command == "import" else build(layout, params)
     kept = [row for row in rows if row.status == "ok"]

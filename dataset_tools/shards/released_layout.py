@@ -22,13 +22,12 @@ from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import write_aside, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, file_bytes, shown
-from dataset_tools.lib.core.names import check_name
+from dataset_tools.lib.core.names import SPLITS, check_name
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.lib.shard_io.shard_format import (
     I3D_WIDTH,
     JOINTS,
     MOTION_WIDTH,
-    SPLITS,
     ShardClip,
     ShardInfo,
     check_numbers,

@@ -8,10 +8,11 @@ from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.atomic import begin_folder, keep_only
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.names import SPLITS
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import Song, read_records, write_records
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.shard_io.shard_check import validate_shard
-from dataset_tools.lib.shard_io.shard_format import NO_POSE, SPLITS, ShardClip, write_shard
+from dataset_tools.lib.shard_io.shard_format import NO_POSE, ShardClip, write_shard
 from dataset_tools.shards.params import Params
 from dataset_tools.shards.rows import ShardRow
 from dataset_tools.shards.upstream import Upstream, read_upstream
@@ -85,7 +86,7 @@ def _write(
     motion_rate: int = 0,
 ) -> None:
     """The shards that `rows` name, one clip in memory at a time, then rows.csv."""
-    for name in progress(sorted({row.shard for row in rows if row.status == "ok"}), "shards"):
+    for name in progress(sorted({row.shard for row in rows if row.status == "ok"}), "shards", unit="shard"):
         inside = [row for row in rows if row.shard == name]
         write_shard(folder / name, (load(row) for row in inside), {**attrs, "split": inside[0].split}, motion_rate)
         validate_shard(folder / name)
@@ -103,7 +104,7 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
     segments = find_segments(source)
     genre_of = {song.song_id: song.genre for song in read_records(layout.manifest / "songs.csv", Song)}
     rows, counts, rates = [], dict.fromkeys(SPLITS, 0), {}
-    for segment in progress(segments, "shards"):
+    for segment in progress(segments, "shards", unit="segment"):
         genre = genre_of.get(segment.song, "")
         row = ShardRow(id=segment.name, status="dropped", split=segment.split, song=segment.song, genre=genre)
         try:

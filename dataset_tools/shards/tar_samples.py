@@ -15,8 +15,8 @@ import numpy as np
 
 from dataset_tools.lib.core.atomic import write_aside
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
-from dataset_tools.lib.shard_io.shard_format import SPLITS
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 

@@ -13,10 +13,10 @@ from dataset_tools.lib.audio.audio_file import open_audio
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import Manifest, scan_checksums
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import Clip, Row, Video, leaks, scan_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME
 from dataset_tools.lib.core.work_cache import file_sha256
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.shard_io.shard_check import validate_shard
 from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.lib.video.video_io import open_media
@@ -73,12 +73,12 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
         jobs = [(stage, row) for stage, rows, _ in found for row in rows if row.status == "ok" and stage in FILES]
         frames = {row.id: row.frames for stage, rows, _ in found if stage == "clips" for row in rows}
         shards = sorted(layout.stage("shards").glob("*.h5"))
-        for stage, row in progress(jobs, "sources: opening files"):
+        for stage, row in progress(jobs, "sources: opening files", unit="file"):
             problems += _opened(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
-        for video_id, path in progress(own.items(), "sources: decoding videos"):
+        for video_id, path in progress(own.items(), "sources: decoding videos", unit="video"):
             row = StageRow(id=video_id, status="ok", seconds=lengths[video_id])
             problems += _opened(path, "download", row, None)
-        for path in progress(shards, "sources: opening shards"):
+        for path in progress(shards, "sources: opening shards", unit="shard"):
             problems += _shard(path)
         opened = len(jobs) + len(own) + len(shards)
     made = [f"{stage} {sum(row.status == 'ok' for row in rows)} of {len(rows)} ok" for stage, rows, _ in found]

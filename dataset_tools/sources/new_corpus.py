@@ -21,9 +21,9 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import CLIP_SECONDS, VIDEO_SECONDS, regular_file
 from dataset_tools.lib.core.manifest import Manifest, is_web, save_manifest
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import Clip, Song, Video
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.lib.video.video_io import read_audio
 from dataset_tools.sources.cutting import LEAST, Span, scenes, silences, spans
 from dataset_tools.sources.films import measured
@@ -93,7 +93,7 @@ def new_corpus(layout: Layout, files: Sequence[str], cuts: Collection[str] = ())
         ),
         songs=tuple(Song(song_id=song_id) for song_id in song_ids.values()),
     )
-    for film in progress([film for film in films if not film.place.exists()], "sources: copying"):
+    for film in progress([film for film in films if not film.place.exists()], "sources: copying", unit="video"):
         publish(film.path, film.place)
     if not (folder / "card.yaml").exists():
         write_text(folder / "card.yaml", CARD.format(title=json.dumps(layout.corpus)))
@@ -146,7 +146,7 @@ def ids_of(files: Sequence[Path]) -> list[str]:
 def _clips(films: Sequence[Film], cuts: Collection[str]) -> tuple[dict[str, tuple[Film, Span]], list[str]]:
     """(clip id -> its film and its seconds of it, a line for each film of which pieces are left out)."""
     clips, said = {}, []
-    for film in progress(films, "sources: looking for cuts") if cuts else films:
+    for film in progress(films, "sources: looking for cuts", unit="video") if cuts else films:
         silent = silences(film.path, film.seconds) if "silence" in cuts else []
         pieces, short = spans(film.seconds, silent, scenes(film.path, film.seconds) if "scenes" in cuts else [])
         if short or not pieces:
@@ -167,7 +167,7 @@ def _recordings(films: Sequence[Film], clips: dict[str, tuple[Film, Span]]) -> d
     """Clip id -> the first of the clips that hold the same recording, itself where no other does."""
     prints = {
         clip_id: fingerprint(_sound(film.path, *span))
-        for clip_id, (film, span) in progress(clips.items(), "sources: listening")
+        for clip_id, (film, span) in progress(clips.items(), "sources: listening", unit="clip")
     }
     alone = {clip_id: clip_id for clip_id in clips}
     known_as = joined(same_recordings(prints, alone, label="sources: comparing"), alone)

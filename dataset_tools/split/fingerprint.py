@@ -19,8 +19,8 @@ import numpy as np
 from scipy import fft, signal
 from threadpoolctl import threadpool_limits
 
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.lib.parallel.workers import progress
 
 HOP = 1024
 """Samples between frames: 46 ms."""
@@ -123,7 +123,7 @@ def same_recordings(
     seconds = _Bits([_bits(values, 1.0, 0) for _, values in pieces], size)
     likely: dict[tuple[int, int], _Place] = {}
     work = [(begin, *change) for begin in range(0, len(pieces), BLOCK) for change in CHANGES]
-    for begin, tempo, shift in progress(work, label):
+    for begin, tempo, shift in progress(work, label, unit="block"):
         rows = slice(begin, begin + BLOCK)
         firsts = _Bits([_bits(values, tempo, shift) for _, values in pieces[rows]], size)
         apart = groups[rows, None] != groups[None, :]

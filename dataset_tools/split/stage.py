@@ -7,9 +7,9 @@ from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.accounting import read_ok
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import SEGMENT, ListedClip, read_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
-from dataset_tools.lib.parallel.workers import progress
 from dataset_tools.split.params import Params
 from dataset_tools.split.rows import CutClip
 from dataset_tools.split.strategies import FoldRow, Item, SplitRow, dealt, drawn, groups_of, official, shared, weight_of
@@ -119,7 +119,7 @@ def listen(items: list[Item], folder: Path, rule: str) -> tuple[list[Item], dict
     songs = {item.clip_id: item.song_id for item in sounds}
     prints = {
         item.clip_id: fingerprint(_sound(folder / f"{item.clip_id}.wav"))
-        for item in progress(sounds, "split: listening")
+        for item in progress(sounds, "split: listening", unit="clip")
     }
     matches = same_recordings(prints, songs)
     heard["same"] = [

@@ -15,8 +15,9 @@ from d2m_model.baselines.transcription import LIBRARY, transcribe
 from d2m_model.training.seeding import stream_seed
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import frames_to_seconds
-from dataset_tools.lib.parallel.workers import progress, run_all
+from dataset_tools.lib.parallel.workers import run_all
 
 MIDI = (".mid", ".midi")
 FEW = 200
@@ -84,7 +85,7 @@ def midi_pieces(folder: Path) -> tuple[list[Piece], list[Path]]:
         raise UserError(
             f"{folder}: no MIDI file ({', '.join(MIDI)}) in it or below; baselines.cmt.midi names their folder"
         )
-    found = run_all(_read_piece, files, 1 if len(files) < FEW else os.cpu_count() or 1, "cmt midi")
+    found = run_all(_read_piece, files, 1 if len(files) < FEW else os.cpu_count() or 1, "cmt midi", unit="file")
     pieces = [piece for piece in found if isinstance(piece, Piece)]
     used = [path for path, piece in zip(files, found, strict=True) if isinstance(piece, Piece)]
     refused = [reason for reason in found if isinstance(reason, str)]
@@ -105,7 +106,7 @@ def corpus_pieces(corpus: Corpus) -> tuple[list[Piece], list[Path], str]:
         pieces = [piece_of(score.notes, score.bars, genres[song]) for song, score in read.items() if score.notes]
         return _used(pieces, "scores"), list(scores.values()), "scores"
     pieces = []
-    for clip in progress(shards.clips, f"cmt {LIBRARY}"):
+    for clip in progress(shards.clips, f"cmt {LIBRARY}", unit="clip"):
         notes = transcribe(shards.read(clip.clip_id).audio)
         if notes:
             pieces.append(piece_of(notes, heard_bars(notes, frames_to_seconds(clip.frames)), clip.genre))

@@ -131,7 +131,7 @@ def train(corpus: Corpus, params: Params) -> Cmt:
             f"baselines.cmt.genre '{params.genre}' is not one of the training music's: {', '.join(genres) or 'none is known'}"
         )
     videos = [dance.video for dance in corpus.training_dances()]
-    speeds = run_all(partial(bar_speeds, tempo=params.tempo), videos, params.threads, f"{KIND} videos")
+    speeds = run_all(partial(bar_speeds, tempo=params.tempo), videos, params.threads, f"{KIND} videos", unit="video")
     known = statistics_of([piece.tokens for piece in pieces], np.concatenate(speeds))
     data = PieceExcerpts(pieces, genres, bars=params.bars, tokens=params.tokens, seed=params.seed)
     run = corpus.run(params, [*files, corpus.layout.stage("shards")])

@@ -15,7 +15,8 @@ from torch import nn
 
 from d2m_model.baselines.dance import Unmeasured
 from d2m_model.baselines.dance2music.search import HISTORY, NOTES, STEP, search, similarity
-from d2m_model.training.loop import FiniteLossGuard, TrainingParams, backward_and_step
+from d2m_model.training.command import TrainingParams
+from d2m_model.training.loop import FiniteLossGuard, backward_and_step
 from d2m_model.training.seeding import generator
 
 POSES = STEP * HISTORY

@@ -24,8 +24,8 @@ from d2m_model.training.acceleration import accelerate
 from d2m_model.training.loop import FiniteLossGuard, backward_and_step, train_loop
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import frames_to_seconds
-from dataset_tools.lib.parallel.workers import progress
 
 KIND, VERSION = "foley_music", 1
 SECONDS = WINDOW / POSE_FPS
@@ -172,7 +172,7 @@ def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
     songs = {song: read_midi(path) for song, path in scores.items()}
     known = {clip.clip_id: corpus.song_start(clip.clip_id) for clip in shards.clips}
     origin = "scores" if all(c.song in songs and known[c.clip_id] is not None for c in shards.clips) else LIBRARY
-    for clip in progress(shards.clips, f"{KIND} {origin}"):
+    for clip in progress(shards.clips, f"{KIND} {origin}", unit="clip"):
         seconds = frames_to_seconds(clip.frames)
         whole = shards.read(clip.clip_id)
         if origin == "scores":

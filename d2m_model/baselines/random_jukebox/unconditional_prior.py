@@ -20,8 +20,8 @@ from d2m_model.training.loop import FiniteLossGuard, backward_and_step, train_lo
 from d2m_model.training.seeding import generator, seed_everything
 from d2m_model.training.shard_data import WindowData
 from dataset_tools.lib.core.params import require
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import LEVELS
-from dataset_tools.lib.parallel.workers import progress
 
 KIND, VERSION = "unconditional_prior", 1
 
@@ -135,7 +135,7 @@ def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
     data = WindowData(corpus.layout.stage("shards"), "train", 1)
     return [
         vqvae.encode(data.clip_audio(k)[None], LEVELS[LEVEL])[0].clone()
-        for k in progress(range(len(data.clips)), f"{KIND} codes")
+        for k in progress(range(len(data.clips)), f"{KIND} codes", unit="clip")
     ]
 
 

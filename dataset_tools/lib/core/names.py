@@ -14,6 +14,8 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import TEXT, shown
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
+SPLITS = ("train", "val", "test")
+"""The parts of a corpus."""
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What no cell of a table and no label holds: control characters, ends of lines, halves of letters."""
 RULE = "must be letters, digits, '_', '.', '-', at most 121 and not '.' or '-' first (it becomes a file name)"

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from tqdm import tqdm
 
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.atomic import write_text
@@ -25,6 +24,7 @@ from dataset_tools.lib.core.layout import PROJECT, Layout
 from dataset_tools.lib.core.locks import only_one
 from dataset_tools.lib.core.names import check_name
 from dataset_tools.lib.core.patience import in_time, patient
+from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.work_cache import file_sha256
 
@@ -178,7 +178,7 @@ def _receive(row: Weights, part: Path) -> None:
         read = patient(
             partial(answer.raw.read, decode_content=True), PATIENCE, answer.raw
         )  # not iter_content: it has a way of its own to read what comes in chunks
-        bar = tqdm(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True, delay=1)
+        bar = ProgressBar(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True)
         with bar, open(part, "ab" if have else "wb") as out:
             while block := read(BLOCK):
                 out.write(block)

@@ -24,9 +24,8 @@ from functools import partial
 from multiprocessing import connection
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.prefetch import prefetch
 
@@ -39,15 +38,10 @@ LONGEST_WAIT = 3600.0  # seconds; the system takes no number of any size, and wh
 START = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
 
 
-def progress(items: Iterable[I], label: str, total: int | None = None) -> Iterator[I]:
-    """Progress bar on stderr; silent for work under a second, plain lines where stderr is no terminal."""
-    return tqdm(items, desc=label, total=total, delay=1, dynamic_ncols=True, mininterval=0.5)
-
-
 def run_all(
     function: Callable[..., O], items: list[I], workers: int, label: str, *,
     prepare: Callable[[I], P] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
-    steps: int | None = None,
+    steps: int | None = None, unit: str = "clip",
 ) -> list[O]:  # fmt: skip
     """[function(item) for item in items] over `workers` processes.
 
@@ -57,15 +51,15 @@ def run_all(
     `function` should return its failure as a value. Where it does not, because it raises, its process dies, or it takes
     more than `timeout` seconds for one item, failed(item, reason) stands for the outcome. Without `failed` such an item
     ends the run (with what it raised, or RuntimeError), and a single worker needs no process of its own. With `steps`,
-    the number of times that all items together call `step`, the progress bar counts those instead of items.
+    the number of times that all items together call `step`, the progress bar counts those instead of items. unit: what the bar counts, in the singular.
     """
     if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
-        return [outcome() for outcome in progress(_outcomes(function, prepare, items), label, len(items))]
+        return [outcome() for outcome in progress(_outcomes(function, prepare, items), label, len(items), unit=unit)]
     outcomes: list = [None] * len(items)
     waiting, busy, spare = list(range(len(items))), [], []
     alone: set[int] = set()  # items whose process was lost while it had two: either may be to blame
     try:
-        with progress((), label, total=steps or len(items)) as bar:
+        with progress((), label, total=steps or len(items), unit=unit) as bar:
             while waiting or busy:
                 while waiting and len(busy) < workers:
                     busy.append(spare.pop() if spare else _Worker(function, prepare))

@@ -15,6 +15,7 @@ import numpy as np
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import SHARD_CLIPS, TEXT, shown
 from dataset_tools.lib.core.locks import NO_LOCKS
+from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.lib.shard_io.shard_format import (
     CLIP_NUMBERS,
@@ -27,7 +28,6 @@ from dataset_tools.lib.shard_io.shard_format import (
     REBUILD,
     SCHEMA_NAME,
     SCHEMA_VERSION,
-    SPLITS,
     STREAMS,
     ClipEntry,
     ShardInfo,

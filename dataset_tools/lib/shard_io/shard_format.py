@@ -32,7 +32,6 @@ I3D_WIDTH = 2048
 MOTION_WIDTH = 219
 """Numbers of a step of `motion`: the SMPL body's translation over its scaling (3), then 24 rotation matrices (216)."""
 MAX_MOTION_RATE = 240
-SPLITS = ("train", "val", "test")
 FILE_TEXTS = ("corpus", "split", "pose_layout", "pose_weights", "i3d_weights")
 CLIP_TEXTS = ("song", "genre", "split")
 CLIP_NUMBERS = ("frames", "width", "height")

@@ -89,7 +89,7 @@ def test_curves_are_flat_csv(tmp_path):
     assert (
         tmp_path / "curves.csv"
     ).read_text() == "step,loss,loss_low,mel\n5,1.5,nan,nan\n7,nan,4,nan\n10,0.123457,3,2\n"
-    assert list(Steps(5, batch=2, label="x", start=3)) == [3, 4]
+    assert list(Steps(5, label="x", start=3)) == [3, 4]
 
 
 def test_windows_are_whole_seconds_and_batches_follow_from_seed_and_step(tmp_path):

@@ -23,8 +23,9 @@ from d2m_model.synthesizer import task as synthesizer_task
 from d2m_model.synthesizer.params import Params
 from d2m_model.training import checkpoint, loop
 from d2m_model.training.autoencoding import audio_batch
+from d2m_model.training.command import TrainingParams
 from d2m_model.training.dance_data import DanceData
-from d2m_model.training.loop import EXIT_STOPPED, FiniteLossGuard, TrainingParams
+from d2m_model.training.loop import EXIT_STOPPED, FiniteLossGuard
 from d2m_model.training.vqvae_files import save_vqvae
 from d2m_model.vqvae import __main__ as vqvae
 from d2m_model.vqvae import task as vqvae_task

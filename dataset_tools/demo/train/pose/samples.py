@@ -35,7 +35,7 @@ def render_pool(folder: Path, frames: int, seed: int, workers: int = 2) -> Pool:
     """Render `frames` (rounded up to whole hundreds) into `folder`; frame i depends on seed and i only."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(folder, chunk, seed) for chunk in range(-(-frames // CHUNK))]
-    run_all(_render_chunk, jobs, workers, "render frames")
+    run_all(_render_chunk, jobs, workers, "render frames", unit="part")
     images = [np.load(folder / f"images-{chunk:05d}.npy", mmap_mode="r") for _, chunk, _ in jobs]
     people = np.concatenate([np.load(folder / f"people-{chunk:05d}.npy") for _, chunk, _ in jobs])
     return Pool(images=_Joined(images), people=people)

@@ -8,7 +8,8 @@ import torch
 
 from d2m_model.baselines.dance2music import online
 from d2m_model.baselines.dance2music.search import search
-from d2m_model.training.loop import Run, TrainingParams, train_loop
+from d2m_model.training.command import TrainingParams
+from d2m_model.training.loop import Run, train_loop
 
 
 def swaying(period, frames=120):

@@ -1,0 +1,41 @@
+"""Progress bars: what is done, of how many, and how much time is left."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+QUIET = 1.0
+"""Seconds of work that need no bar."""
+
+
+class ProgressBar(tqdm):
+    """A bar on stderr, shown once the work has taken `QUIET` seconds, even if no item is finished by then.
+
+    unit: what is counted, in the singular, such as 'clip'. Other settings are those of `tqdm`.
+    """
+
+    def __init__(self, *args, unit: str, **settings):
+        self._first = threading.Timer(QUIET, self._show)
+        super().__init__(*args, unit=unit, delay=QUIET, dynamic_ncols=True, mininterval=0.5, **settings)
+        if not self.disable:
+            self._first.daemon = True
+            self._first.start()
+
+    def _show(self) -> None:
+        with self.get_lock():
+            if self.last_print_t == self.start_t:  # `close` ends only the line of a bar that was printed
+                self.last_print_t = self._time()
+                self.refresh()
+
+    def close(self) -> None:
+        """End the bar."""
+        self._first.cancel()
+        super().close()
+
+
+def progress(items: Iterable[Item], label: str, total: int | None = None, *, unit: str) -> Iterator[Item]:
+    """The items, with a bar that counts them; silent for work under a second."""
+    return ProgressBar(items, desc=label, total=total, unit=unit)
