@@ -6,7 +6,7 @@ import pandas as pd
 
 from d2m_model.metrics.comparison import CHANCE, MEASURES
 from d2m_model.metrics.overview import cell, number, p_text
-from d2m_model.metrics.table_forms import WORDS, Table, frame
+from d2m_model.metrics.table_forms import Table, frame, heading
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
 MOST_PAIRS = 15
@@ -85,7 +85,7 @@ def comparison_tables(metrics: Mapping) -> list[Table]:
         tables.append(Table(name="ranks", title="Ranks with ties", cells=cells, note=rank_note(len(cells))))
     if ranks and pairs:
         name = pairs[0]["measure"]
-        title = f"Paired differences of {name} ({WORDS['own − other'] if name.startswith('P4') else BY_NAME[name].better + ' is better'})"
+        title = f"Paired differences of {heading(name)}"
         cells = pair_table(pairs, ranks[name])
         tables.append(Table(name="differences", title=title, cells=cells, note=PAIR_NOTE))
     if seeds:

@@ -67,7 +67,9 @@ def heading(column: str) -> str:
     part, _, side = column.partition(": ")
     name = "own − other" if part.startswith("P4 own − other") else part
     words = WORDS.get(name) if side in ("", "ours", "paper") else None
-    return f"{column} ({words})" if words else column
+    if not words:
+        return column
+    return f"{column}, {words}" if column.endswith(")") else f"{column} ({words})"
 
 
 class Cell(NamedTuple):
