@@ -7,7 +7,8 @@ import soxr
 from scipy.io import wavfile
 
 from dataset_tools.audio.params import Params
-from dataset_tools.audio.rows import AudioRow, CutRow
+from dataset_tools.audio.rows import AudioRow
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.audio.mono import lone_channel, mono_of
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.atomic import begin_folder, keep_only, write_aside
@@ -36,7 +37,7 @@ def to_mono(sound: np.ndarray, rate: int, samples: int) -> np.ndarray:
     return fitted
 
 
-def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
+def extract(job: tuple[Path, Path, ClipRow]) -> AudioRow:
     """Write one clip's wav, or say in the row why not."""
     clips, target, cut = job
     if cut.status != "ok":
@@ -69,14 +70,14 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
     )  # fmt: skip
 
 
-def failed(job: tuple[Path, Path, CutRow], reason: str) -> AudioRow:
+def failed(job: tuple[Path, Path, ClipRow], reason: str) -> AudioRow:
     """Row of a clip whose sound could not be had."""
     return AudioRow(id=job[2].id, status="failed", reason=reason)
 
 
 def audio(layout: Layout, params: Params) -> list[AudioRow]:
     """Write data/<corpus>/audio; return one row per row of clips, failed ones too."""
-    cuts = read_ok(layout, "clips", CutRow)
+    cuts = read_ok(layout, "clips", ClipRow)
     jobs = [(layout.stage("clips"), layout.stage(STAGE), cut) for cut in cuts]
     target = layout.stage(STAGE)
     begin_folder(target, "rows.csv")

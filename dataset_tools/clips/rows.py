@@ -1,4 +1,4 @@
-"""Rows of the tables that `clips` writes and reads."""
+"""Rows of the table that `clips` writes."""
 
 from dataclasses import dataclass
 
@@ -36,10 +36,3 @@ class ClipRow(Row):
     """Seconds of the clip's sound that are silent, for they could not be decoded or never came."""
     damaged: int | None = None
     """Pictures that were decoded with errors, or after such ones before the next key picture."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoRow(Row):
-    """What this stage reads of download/rows.csv."""
-
-    sha256: str = ""

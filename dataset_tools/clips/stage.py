@@ -10,7 +10,8 @@ import cv2
 from dataset_tools.clips.normalise import Cut, cut_out
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.clips.params import Params
-from dataset_tools.clips.rows import ClipRow, VideoRow
+from dataset_tools.clips.rows import ClipRow
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -31,7 +32,7 @@ class Job:
     song: Song
     videos: Path
     """Folder of download/."""
-    video: VideoRow | None
+    video: DownloadRow | None
     """What became of the clip's video; None where download has no row for it."""
     target: Path
     cache: Path
@@ -142,7 +143,7 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     """Write data/<corpus>/clips; return one row per clip of the sources, failed ones too."""
     manifest = load_manifest(layout.table("sources", "clips.csv").parent)
     songs = {song.song_id: song for song in manifest.songs}
-    videos = {row.id: row for row in read_records(layout.table("download"), VideoRow)}
+    videos = {row.id: row for row in read_records(layout.table("download"), DownloadRow)}
     target, cache = layout.stage(STAGE), layout.cache(STAGE)
     jobs = [
         Job(clip=c, song=songs[c.song_id], videos=layout.stage("download"), video=videos.get(c.video_id), target=target,

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.demo.music.genres import GENRES
 from dataset_tools.demo.music.songs import compose
 from dataset_tools.demo.render.choreography import choreograph, path
@@ -30,25 +31,13 @@ from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.schema import Row, read_records
+from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.timebase import FPS
 
 WITHIN = 0.1  # of the dancer's height
 SAME = 0.5  # share of a dancer's joints within that, for a slot to be that dancer
 CROSSING_SECONDS, CROSSING_SIZE = 10, (360, 360)
 HELD_OUT_CROSSINGS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipGeometry(Row):
-    """What this needs of a row of clips/rows.csv."""
-
-    width: int | None = None
-    height: int | None = None
-    crop_x: int | None = None
-    crop_y: int | None = None
-    crop_w: int | None = None
-    crop_h: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +110,7 @@ def _primary(truth: np.ndarray, size: tuple[int, int]) -> int:
 def corpus_clips(layout: Layout) -> list[Measured]:
     """Every clip of a rendered corpus that the stage pose finished."""
     out = []
-    for clip in read_records(layout.stage("clips") / "rows.csv", ClipGeometry):
+    for clip in read_records(layout.stage("clips") / "rows.csv", ClipRow):
         truth_file, found = (
             layout.stage("sources") / "truth" / f"{clip.id}.npz",
             layout.stage("pose") / f"{clip.id}.npy",

@@ -1,4 +1,4 @@
-"""Rows of the tables that `download` writes and reads."""
+"""Rows of the table that `download` writes."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,3 @@ class DownloadRow(Row):
     """Version of yt-dlp that fetched it, or tried; empty for a file of this machine."""
     warning: str = ""
     """The file is not the one that manifests/<corpus>/checksums.csv, or an earlier download, knows: both hashes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Earlier:
-    """What is read of an earlier rows.csv: what the file was."""
-
-    id: str
-    sha256: str = ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from dataset_tools.download import film_cache
 from dataset_tools.download.dead_links import DeadLink, dead_link
 from dataset_tools.download.params import Params
-from dataset_tools.download.rows import DownloadRow, Earlier
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, disk_trouble, one_line
@@ -140,7 +140,7 @@ def _folder(job: Job, content: str) -> Path:
 
 
 def _earlier(path: Path) -> dict[str, str]:
-    return {row.id: row.sha256 for row in read_records(path, Earlier)} if path.is_file() else {}
+    return {row.id: row.sha256 for row in read_records(path, DownloadRow)} if path.is_file() else {}
 
 
 def download(layout: Layout, params: Params, *, again: bool = False) -> list[DownloadRow]:

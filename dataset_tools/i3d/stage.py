@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.i3d.checkpoints import load_i3d
 from dataset_tools.i3d.params import Params
-from dataset_tools.i3d.rows import ClipFile, FeatureRow
+from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_aside
@@ -29,7 +30,7 @@ DECIMALS = 3
 class Job:
     """One clip to work on, for a worker process."""
 
-    clip: ClipFile
+    clip: ClipRow
     video: Path
     cache: Path
     settings: tuple
@@ -42,7 +43,7 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     Clips that an earlier run finished with the same video, weights and parameters are taken from the cache. A clip
     under 2 s has no window and becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
     """
-    clips = read_ok(layout, "clips", ClipFile)
+    clips = read_ok(layout, "clips", ClipRow)
     files = [locate(name, layout) for name in params.files]
     shas = [file_sha256(file) for file in files]
     label = "+".join(dict.fromkeys(f"{Path(n).stem}@{s[:8]}" for n, s in zip(params.files, shas, strict=True)))

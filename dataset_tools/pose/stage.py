@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_aside
@@ -18,7 +19,7 @@ from dataset_tools.lib.core.work_cache import file_sha256, is_whole, item_key
 from dataset_tools.lib.parallel.prefetch import Prefetcher
 from dataset_tools.lib.parallel.workers import run_all
 from dataset_tools.pose.params import ANNOTATED, Params
-from dataset_tools.pose.rows import ClipFile, PoseRow
+from dataset_tools.pose.rows import PoseRow
 
 VERSION = 5  # of what this stage computes; raise it when the same input would give other poses
 DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # parameters that decide it
@@ -28,7 +29,7 @@ DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "mi
 class Job:
     """One clip to work on, for a worker process."""
 
-    clip: ClipFile
+    clip: ClipRow
     video: Path
     cache: Path
     weights: Path
@@ -54,7 +55,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     Clips that an earlier run finished with the same video, weights and parameters are taken from the cache. A clip whose
     primary dancer is seen too rarely becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
     """
-    clips = read_ok(layout, "clips", ClipFile)
+    clips = read_ok(layout, "clips", ClipRow)
     network = None if params.weights == ANNOTATED else locate(params.weights, layout)
     sha = file_sha256(network) if network else ""
     jobs = []

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.audio.rows import AudioRow
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.download.apart import look
 from dataset_tools.download.no_film import Refused
+from dataset_tools.download.rows import DownloadRow
+from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.audio.audio_file import open_audio
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -20,6 +24,8 @@ from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.shard_io.shard_check import validate_shard
 from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.lib.video.video_io import open_media
+from dataset_tools.pose.rows import PoseRow
+from dataset_tools.shards.rows import ShardRow
 from dataset_tools.sources.card import read_about
 from dataset_tools.sources.films import film_of, measured, undecodable
 from dataset_tools.sources.rules import check_manifest
@@ -27,19 +33,10 @@ from dataset_tools.sources.rules import check_manifest
 STILL = 1.5 / FPS
 """Seconds that a clip may have after its video: the last picture stands in for them (`lib.video.video_io.nearest_frames`)."""
 FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "audio": ".wav"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageRow(Row):
-    """What the checks read of a stage's rows.csv."""
-
-    bytes: int | None = None
-    sha256: str = ""
-    frames: int | None = None
-    shard: str = ""
-    song: str = ""
-    split: str = ""
-    seconds: float | None = None
+ROWS = {
+    "download": DownloadRow, "clips": ClipRow, "pose": PoseRow, "i3d": FeatureRow, "audio": AudioRow, "shards": ShardRow,
+}  # fmt: skip
+"""Stage -> record of its rows.csv."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +73,7 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
         for stage, row in progress(jobs, "sources: opening files", unit="file"):
             problems += _opened(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
         for video_id, path in progress(own.items(), "sources: decoding videos", unit="video"):
-            row = StageRow(id=video_id, status="ok", seconds=lengths[video_id])
+            row = DownloadRow(id=video_id, status="ok", seconds=lengths[video_id])
             problems += _opened(path, "download", row, None)
         for path in progress(shards, "sources: opening shards", unit="shard"):
             problems += _shard(path)
@@ -125,7 +122,7 @@ def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
     ] if unknown else []
 
 
-def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
+def _stages(layout: Layout) -> Iterator[tuple[str, list[Row], list[str]]]:
     """(stage, its rows, its problems) of the stages that have run."""
     sources = layout.stage("sources")
     tables = {"videos": Video, "clips": Clip}
@@ -138,19 +135,20 @@ def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
     inputs = {"download": {v.video_id for v in videos}} | {
         stage: {c.clip_id for c in clips} for stage in ("clips", "pose", "i3d", "audio")
     }
-    for stage in (*FILES, "shards"):
+    for stage, record in ROWS.items():
         folder = layout.stage(stage)
         if not (folder / "rows.csv").is_file():
             continue
-        rows, problems = scan_records(folder / "rows.csv", StageRow)[:2]
+        rows, problems = scan_records(folder / "rows.csv", record)[:2]
         if lacking := sorted(inputs.get(stage, set()) - {row.id for row in rows}):
             problems.append(
                 f"{folder / 'rows.csv'}: no row for {len(lacking)} inputs ({lacking[0]}, …); run {stage} again"
             )
-        yield stage, rows, problems + list(_files(folder, stage, rows)) + list(_parts(folder, rows))
+        problems += _files(folder, stage, rows)
+        yield stage, rows, problems + list(_parts(folder, rows) if stage == "shards" else ())
 
 
-def _files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str]:
+def _files(folder: Path, stage: str, rows: list[Row]) -> Iterable[str]:
     expected = {
         row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"
     }
@@ -158,15 +156,18 @@ def _files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str]:
         path = folder / name
         if not path.is_file():
             yield f"{path}: {row.id} is ok in rows.csv, but this file is missing; run {stage} again"
-        elif (size := path.stat().st_size) == 0 or (stage == "download" and size != row.bytes):
-            yield f"{path}: {size} bytes, but rows.csv says {row.bytes or 'more'}; run {stage} again"
+            continue
+        size = path.stat().st_size
+        claimed = row.bytes if stage == "download" else size
+        if size != claimed or size == 0:
+            yield f"{path}: {size} bytes, but rows.csv says {claimed or 'more'}; run {stage} again"
     ending = FILES.get(stage, ".h5")
     for path in sorted(folder.glob(f"[!.]*{ending}")):
         if path.name.replace(".motion.npy", ".npy") not in expected:
             yield f"{path}: no row of rows.csv is about it; run {stage} again"
 
 
-def _parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:
+def _parts(folder: Path, rows: list[ShardRow]) -> Iterable[str]:
     parts = defaultdict(set)
     for row in rows:
         if row.status == "ok" and row.song and row.split:
@@ -176,7 +177,7 @@ def _parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:
             yield f"{folder / 'rows.csv'}: song {song} is in the {' and '.join(sorted(found))} parts"
 
 
-def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[str]:
+def _opened(path: Path, stage: str, row: Row, frames: int | None) -> list[str]:
     """What is wrong inside one file; nothing about a missing one, which has been said."""
     if not path.is_file():
         return []
@@ -188,7 +189,7 @@ def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[s
     return [f"{path}: {line}" for line in lines]
 
 
-def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _video(path: Path, row: DownloadRow, frames: int | None) -> Iterator[str]:
     from dataset_tools.download.whole_file import whole
 
     if row.sha256 and file_sha256(path) != row.sha256:
@@ -197,7 +198,7 @@ def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     yield from look(undecodable, path, more=row.seconds or 0.0)
 
 
-def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _clip(path: Path, row: ClipRow, frames: int | None) -> Iterator[str]:
     from dataset_tools.download.whole_file import whole
 
     look(whole, path)
@@ -210,7 +211,7 @@ def _pictures(path: Path) -> int:
         return sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
 
 
-def _pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _pose(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     motion = path.with_suffix(".motion.npy")
     for name, values in (("pose", read_pose(path)), ("motion", read_motion(motion) if motion.is_file() else None)):
         if values is not None and frames and len(values) != frames:
@@ -219,12 +220,12 @@ def _pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
             yield f"{name} with nan or inf"
 
 
-def _i3d(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _i3d(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     if not np.isfinite(read_i3d(path)).all():
         yield "i3d with nan or inf"
 
 
-def _sound(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _sound(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     with open_audio(path) as sound:
         samples = sound.frames
     if frames and samples != frames * SAMPLES_PER_FRAME:

@@ -32,8 +32,8 @@ from dataset_tools.lib.core.manifest import read_published
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.schema import leaks, write_records
 from dataset_tools.split.params import CHOICES, Params
+from dataset_tools.split.rows import SplitRow
 from dataset_tools.split.stage import assign, items_of_clips, items_of_manifest, listen
-from dataset_tools.split.strategies import SplitRow
 from dataset_tools.split.summary import doubles, lines_of, summarise
 
 IDLE = {

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.accounting import read_ok
 from dataset_tools.lib.core.errors import Unreadable, UserError
@@ -11,8 +12,8 @@ from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import SEGMENT, ListedClip, read_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.split.params import Params
-from dataset_tools.split.rows import CutClip
-from dataset_tools.split.strategies import FoldRow, Item, SplitRow, dealt, drawn, groups_of, official, shared, weight_of
+from dataset_tools.split.rows import FoldRow, SplitRow
+from dataset_tools.split.strategies import Item, dealt, drawn, groups_of, official, shared, weight_of
 
 
 def items_of_manifest(folder: Path) -> list[Item]:
@@ -45,7 +46,7 @@ def items_of_clips(layout: Layout) -> list[Item]:
             official_split=row.official_split,
             seconds=row.frames / FPS if row.frames and row.frames > 0 else None,
         )
-        for row in read_ok(layout, "clips", CutClip)
+        for row in read_ok(layout, "clips", ClipRow)
         if row.status == "ok"
     ]
 

@@ -30,24 +30,6 @@ class Item:
         return self.recording or self.song_id
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitRow:
-    """One row of split.csv."""
-
-    clip_id: str
-    song_id: str
-    split: str
-    """'train', 'val' or 'test'."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldRow(SplitRow):
-    """One row of the split.csv of 'kfold'."""
-
-    fold: int
-    """The fold for which the clip is test, 0 to folds - 1; `split` is 'test' for the fold that was asked for."""
-
-
 def official(items: list[Item], source: str) -> dict[str, str]:
     """Clip id to its own label; songs that were merged under one recording go where most of their clips are labelled,
     to train if that is undecided. Raises UserError, naming `source`, for a clip without a label."""

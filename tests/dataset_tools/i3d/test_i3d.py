@@ -164,7 +164,7 @@ def root(tmp_path, weights):
     for name, count in (("a", 95), ("b", 60), ("short", 59)):
         write_video(clips / f"{name}.mp4", moving_frames(count, seed=count))
     (clips / "rows.csv").write_text(
-        "id,status,reason,video_id,frames\na,ok,,v,95\nb,ok,,v,60\nlost,failed,no such video,v,\nshort,ok,,v,59\n"
+        "id,status,reason,video_id,song_id,frames\na,ok,,v,s,95\nb,ok,,v,s,60\nlost,failed,no such video,v,s,\nshort,ok,,v,s,59\n"
     )
     return tmp_path
 
