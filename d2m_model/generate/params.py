@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SLOWEST, FASTEST = 20.0, 400.0
 """Range of --tempo, in beats per minute."""
+AUTO = "auto"
+"""`pose_weights` that depend on what is available."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Params:
     """Softmax temperature of the prior at level high; below 1 likely codes become likelier. Level low is always sampled as trained."""
     style: str = ""
     """Style of the prior's music: empty for one that suits the dance, a genre of the corpus, or a sound file to sound like."""
-    pose_weights: str = "auto"
+    pose_weights: str = AUTO
     """Weights that find the dancer in the user's own video, for the prior and for own music (D2M-GAN needs poses from the weights of
     its training). 'auto': those of section `pose` or, if these are the demo's, OpenPifPaf's published ones, if they can be
     downloaded. Else a name in manifests/weights.csv or a file."""

@@ -113,16 +113,6 @@ def test_an_empty_value_is_refused_by_the_name_of_its_option(capsys, option):
     assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"error: --{option} is empty; ")
 
 
-def test_settings_for_own_videos_are_those_of_the_stages():
-    from dataset_tools.clips import params as clips
-    from dataset_tools.i3d import params as i3d
-    from dataset_tools.pose import params as pose
-
-    pairs = ((own_video.ClipSettings, clips), (own_video.PoseSettings, pose), (own_video.VisualSettings, i3d))
-    for settings, stage in pairs:
-        assert vars(settings()).items() <= vars(stage.Params()).items()
-
-
 class Bystanders:
     """A pose network that finds the number of people it is told to."""
 

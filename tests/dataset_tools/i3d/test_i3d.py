@@ -1,5 +1,6 @@
 """Visual features: windows of a clip against the networks called by hand, and the stage on a small folder of clips."""
 
+import dataclasses
 import itertools
 
 import av
@@ -121,25 +122,25 @@ def test_raft_flow_takes_its_weights_from_the_table(weights, tmp_path, monkeypat
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "weights.csv").write_text(WEIGHTS_HEADER)
     layout = Layout(root=tmp_path, corpus="demo")
-    settings = {"frame_size": 128, "crop": 0, "batch": 1}
-    features = load_visual_features(str(weights), layout, flow="raft", flow_weights="raft.pth", **settings)
+    chosen = Params(weights=str(weights), frame_size=128, batch=1, flow="raft", flow_weights="raft.pth")
+    features = load_visual_features(chosen, layout)
     monkeypatch.setattr(visual_features, "WINDOW", 2)  # RAFT takes its time
     rgb, flow = next(features._stretches(moving_frames(2, 136, 128)))
     assert rgb.shape == (2, 136, 128, 3) and flow.shape == (2, 2, 136, 128) and flow.dtype == np.float32
     assert np.abs(flow).max() <= 2 * 256 / 255 - 1 + 1e-6
     for flow_weights in ("raft_sintel", "none.pth"):  # neither in this table nor a file
         with pytest.raises(UserError, match=f"weights '{flow_weights}': neither"):
-            load_visual_features(str(weights), layout, flow="raft", flow_weights=flow_weights, **settings)
+            load_visual_features(dataclasses.replace(chosen, flow_weights=flow_weights), layout)
 
 
 def test_load_by_name_and_by_pair_of_paths(weights, tmp_path):
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "weights.csv").write_text(WEIGHTS_HEADER)
     layout = Layout(root=tmp_path, corpus="demo")
-    pair = load_visual_features((str(weights), str(weights)), layout, frame_size=32, crop=0, flow="dis")
+    pair = load_visual_features(Params(weights=(str(weights), str(weights)), frame_size=32), layout)
     assert (pair.rgb_net.in_channels, pair.flow_net.in_channels) == (3, 2)
     with pytest.raises(UserError, match="weights 'nothing': neither a name"):
-        load_visual_features("nothing", layout, frame_size=32, crop=0, flow="dis")
+        load_visual_features(Params(weights="nothing", frame_size=32), layout)
 
 
 def write_video(path, frames):
@@ -310,11 +311,7 @@ def test_parameters_out_of_range(values, rule):
 
 
 def test_the_demos_weights_fit_the_demos_parameters():
-    layout = Layout(root=PROJECT, corpus="demo")
-    chosen = Params()
-    features = load_visual_features(
-        chosen.weights, layout, frame_size=chosen.frame_size, crop=chosen.crop, flow=chosen.flow
-    )
+    features = load_visual_features(Params(), Layout(root=PROJECT, corpus="demo"))
     rows = features(moving_frames(90, height=113, width=64))
     assert rows.shape == (2, visual_features.COLUMNS) and np.isfinite(rows).all()
     assert rows[:, :1024].std() > 0.01 and rows[:, 1024:].std() > 0.01
