@@ -18,7 +18,7 @@ import numpy as np
 from scipy.io import wavfile
 
 from dataset_tools.lib.audio.audio_file import read_samples
-from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.array_file import read_npy, write_npy
 from dataset_tools.lib.core.atomic import write_aside, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, file_bytes, shown
@@ -90,8 +90,8 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
         for clip in source.clips:
             for number, name in enumerate(names_of[clip.clip_id]):
                 window = source.read(clip.clip_id, number * FRAMES, FRAMES)
-                _write_npy(out / FOLDERS["motion"] / f"{name}.npy", _dance(window, source.info))
-                _write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
+                write_npy(out / FOLDERS["motion"] / f"{name}.npy", np.ascontiguousarray(_dance(window, source.info)))
+                write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
                 with write_aside(out / FOLDERS["audio"] / f"{name}.wav") as aside:
                     wavfile.write(aside, SAMPLE_RATE, window.audio)  # libsndfile would put the time of day in
                 names.append(name)
@@ -134,11 +134,6 @@ def _dance(window: Window, info: ShardInfo) -> np.ndarray:
         return window.motion.reshape(MOTION)
     pose = window.pose[:, 0]
     return (pose if info.pose_layout == "body25" else to_layout(pose, "body25")).reshape(POSE)
-
-
-def _write_npy(path: Path, values: np.ndarray) -> None:
-    with write_aside(path) as aside:
-        np.save(aside, np.ascontiguousarray(values), allow_pickle=False)
 
 
 def find_segments(folder: Path) -> list[Segment]:

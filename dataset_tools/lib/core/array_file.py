@@ -18,6 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.atomic import write_aside
 from dataset_tools.lib.core.errors import Unreadable, UserError
 
 NUMBERS = "biuf"
@@ -71,6 +72,14 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
             values = np.frombuffer(data, kind, math.prod(shape), file.tell()) if 0 not in shape else np.empty(0, kind)
             arrays[name] = values.reshape(shape, order="F" if fortran else "C")
     return arrays
+
+
+def write_npy(path: Path, values: np.ndarray) -> None:
+    """Write an array of numbers as a .npy file, complete or absent. Raises as `write_aside`."""
+    memory = io.BytesIO()  # numpy's own writing to a disk that is full does not say so
+    np.save(memory, values, allow_pickle=False)
+    with write_aside(path) as aside:
+        aside.write_bytes(memory.getbuffer())
 
 
 def _header(path: Path, file: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -256,7 +256,7 @@ def test_unreadable_and_wrong_length_clips_fail_alone(root, capsys):
     clips = root / "data" / "demo" / "clips"
     (clips / "a.mp4").write_bytes((clips / "a.mp4").read_bytes()[:400])
     rows = clips / "rows.csv"
-    rows.write_text(rows.read_text().replace("short,ok,,v,59", "short,ok,,v,75"))
+    rows.write_text(rows.read_text().replace("short,ok,,v,s,59", "short,ok,,v,s,75"))
     with pytest.raises(
         UserError, match="i3d: 1 of 4 ok, 3 failed, but i3d.min_ok asks for 50%; a: a.mp4: cannot be decoded"
     ):
@@ -270,7 +270,7 @@ def test_unreadable_and_wrong_length_clips_fail_alone(root, capsys):
 @pytest.mark.parametrize("frames", ["", "1"])
 def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(root, frames):
     rows = root / "data" / "demo" / "clips" / "rows.csv"
-    rows.write_text(rows.read_text().replace("short,ok,,v,59", f"short,ok,,v,{frames}"))
+    rows.write_text(rows.read_text().replace("short,ok,,v,s,59", f"short,ok,,v,s,{frames}"))
     found = {row.id: row for row in extract(layout(root), PARAMS)}
     assert found["short"].status == "failed" and found["b"].status == "ok"
     assert "clips/rows.csv says" in found["short"].reason
