@@ -24,36 +24,13 @@ import dataclasses
 import json
 from pathlib import Path
 
-from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.manifest import read_published
 from dataset_tools.lib.core.params import load_params
-from dataset_tools.lib.core.schema import leaks, write_records
-from dataset_tools.split.params import CHOICES, Params
-from dataset_tools.split.rows import SplitRow
-from dataset_tools.split.stage import assign, items_of_clips, items_of_manifest, listen
-from dataset_tools.split.summary import doubles, lines_of, summarise
-
-IDLE = {
-    "official": ("balance", "seed", "test_fraction", "folds", "fold"),
-    "random": ("folds", "fold"),
-    "kfold": ("test_fraction",),
-}
-"""Strategy -> the parameters that it does not read."""
-
-
-def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:
-    part_of = {row.clip_id: row.split for row in rows}
-    for pair in heard["same"]:
-        first, second = pair["clips"]
-        if leaks((part_of[first], part_of[second])):
-            raise UserError(
-                f"{source}: songs '{pair['songs'][0]}' and '{pair['songs'][1]}' sound like the same recording (clips "
-                f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "
-                "one song id, or use --same-recording merge (or ignore, having listened to both)"
-            )
+from dataset_tools.split.params import CHOICES, IDLE, Params
+from dataset_tools.split.stage import split_corpus
+from dataset_tools.split.summary import lines_of
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,31 +67,10 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     args = _parser().parse_args(argv)
     layout = layout_of(args)
-    params = _chosen(args, layout)
-    if args.out:
-        check_writable(args.out)
-        source = layout.manifest / "clips.csv"
-        items = items_of_manifest(layout.manifest)
-    else:
-        source = layout.stage("clips") / "rows.csv"
-        items = items_of_clips(layout)
-    items, heard = listen(items, layout.stage("audio"), params.same_recording)
-    if args.same_recording in ("refuse", "merge") and not heard["clips"]:
-        raise UserError(
-            f"--same-recording {args.same_recording}: no sound in {layout.stage('audio')}; run python -m dataset_tools.audio"
-        )
-    rows = assign(items, params, str(source))
-    if params.same_recording == "refuse":
-        _refuse(heard, rows, str(source))
-    summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
-    summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
-    summary["remarks"] += doubles(heard, rows)
-    write_records(args.out or layout.stage("split") / "split.csv", rows)
-    text = json.dumps(summary, indent=2)
-    if not args.out:
-        write_text(layout.stage("split") / "summary.json", text + "\n")
+    must_hear = args.same_recording in ("refuse", "merge")
+    summary = split_corpus(layout, _chosen(args, layout), args.out, must_hear=must_hear)
     if args.json:
-        print(text)
+        print(json.dumps(summary, indent=2))
     else:
         for line in lines_of(summary):
             say("split", line)

@@ -1,19 +1,52 @@
 """The stage `split`: parts of the corpus that share no song."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.accounting import read_ok
+from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import read_published
 from dataset_tools.lib.core.progress import progress
-from dataset_tools.lib.core.schema import SEGMENT, ListedClip, read_records
+from dataset_tools.lib.core.schema import SEGMENT, ListedClip, leaks, read_records, write_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.split.params import Params
 from dataset_tools.split.rows import FoldRow, SplitRow
 from dataset_tools.split.strategies import Item, dealt, drawn, groups_of, official, shared, weight_of
+from dataset_tools.split.summary import doubles, summarise
+
+
+def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, must_hear: bool = False) -> dict:
+    """Split the clips that were cut and write data/<corpus>/split, or with `out` split the manifest's and write that file;
+    gives the summary. must_hear: whether it is an error that there is no sound to hear.
+
+    Raises UserError as `items_of_manifest`, `items_of_clips` and `assign` do, and where one recording is in two parts under
+    the rule 'refuse'; nothing is written then.
+    """
+    if out:
+        check_writable(out)
+        source, items = layout.manifest / "clips.csv", items_of_manifest(layout.manifest)
+    else:
+        source, items = layout.stage("clips") / "rows.csv", items_of_clips(layout)
+    items, heard = listen(items, layout.stage("audio"), params.same_recording)
+    if must_hear and not heard["clips"]:
+        raise UserError(
+            f"--same-recording {params.same_recording}: no sound in {layout.stage('audio')}; run python -m dataset_tools.audio"
+        )
+    rows = assign(items, params, str(source))
+    if params.same_recording == "refuse":
+        _refuse(heard, rows, str(source))
+    summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
+    summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
+    summary["remarks"] += doubles(heard, rows)
+    write_records(out or layout.stage("split") / "split.csv", rows)
+    if not out:
+        write_text(layout.stage("split") / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
 
 
 def items_of_manifest(folder: Path) -> list[Item]:
@@ -139,6 +172,18 @@ def listen(items: list[Item], folder: Path, rule: str) -> tuple[list[Item], dict
         known_as = joined(matches, songs)
         items = [dataclasses.replace(item, recording=known_as.get(item.song_id, "")) for item in items]
     return items, heard
+
+
+def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:
+    part_of = {row.clip_id: row.split for row in rows}
+    for pair in heard["same"]:
+        first, second = pair["clips"]
+        if leaks((part_of[first], part_of[second])):
+            raise UserError(
+                f"{source}: songs '{pair['songs'][0]}' and '{pair['songs'][1]}' sound like the same recording (clips "
+                f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "
+                "one song id, or use --same-recording merge (or ignore, having listened to both)"
+            )
 
 
 def _sound(path: Path):
