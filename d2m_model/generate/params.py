@@ -1,13 +1,10 @@
-"""Section `generate` of params.yaml, and how the command line overrides it."""
+"""Section `generate` of params.yaml."""
 
-import argparse
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import load_params, require
+from dataset_tools.lib.core.params import require
 
 if TYPE_CHECKING:
     from d2m_model.prior.sampling import Draw
@@ -80,18 +77,3 @@ def check_tempo(bpm: float) -> None:
     """Raises UserError for a tempo outside of SLOWEST to FASTEST."""
     if not SLOWEST <= bpm <= FASTEST:
         raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
-
-
-def chosen(args: argparse.Namespace, layout: Layout) -> Params:
-    """The parameters of params.yaml, overridden by the command line. Raises UserError for a value out of range."""
-    given = {
-        name: getattr(args, name)
-        for name in ("seed", "loudness", "denoise", "strictness", "style")
-        if getattr(args, name) is not None
-    }
-    try:
-        params = dataclasses.replace(load_params(layout.params, "generate", Params), **given)
-        dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # the last take's seed is one, too
-        return params
-    except ValueError as err:
-        raise UserError(f"generate: {err}") from None
