@@ -60,7 +60,7 @@ def make_stage(root, clips=3, seconds=4.5):
 
 def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
     layout = make_stage(tmp_path)
-    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     folder = layout.stage("generate") / "high-full"
     folder.mkdir(parents=True)
     (folder / "clip_of_another_run.wav").write_bytes(b"x")
@@ -84,7 +84,7 @@ def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
 
 def test_what_earlier_runs_left_is_removed_and_rows_csv_comes_last(tmp_path, monkeypatch):
     layout = make_stage(tmp_path, clips=2)
-    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     folder, command = layout.stage("generate") / "high-full", ["--root", str(tmp_path), "--corpus", "tiny"]
     sounds = ["clip_000.wav", "clip_001.wav", "rows.csv"]
     generate.main([*command, "--variant", "full", "--json"])
@@ -251,7 +251,7 @@ def test_detected_beats_are_those_of_a_metronome():
 def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
     make_stage(tmp_path, clips=1)
     (tmp_path / "params.yaml").write_text("generate: {hop: 3}\n")
-    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     with pytest.raises(
         UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"
     ):
