@@ -41,7 +41,7 @@ def busy(work: Callable[[], None]) -> Iterator[None]:
         while True:
             work()
 
-    process = orphans.start("fork", again)
+    process = orphans.start_process("fork", again)
     try:
         yield
     finally:

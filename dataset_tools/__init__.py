@@ -2,7 +2,7 @@
 
 import sys
 
-from dataset_tools.lib.core.errors import tell_missing
+from dataset_tools.lib.core.errors import report_missing_package
 
 if sys.argv[:1] == ["-m"]:  # Python is looking for the module of `python -m`
-    sys.excepthook = tell_missing
+    sys.excepthook = report_missing_package

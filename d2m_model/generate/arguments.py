@@ -10,7 +10,7 @@ from d2m_model.nets.variants import PRIOR
 from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import stage_parser
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.names import given_name
+from dataset_tools.lib.core.names import check_user_name
 from dataset_tools.lib.core.timebase import LEVELS
 
 MOST_TAKES = 100
@@ -80,7 +80,7 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
                 f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out"
             )
     args.level, args.genre = args.level or "high", args.genre or ""
-    args.variant = given_name(args.variant or PRIOR, "--variant")
+    args.variant = check_user_name(args.variant or PRIOR, "--variant")
     if args.variant != PRIOR:
         for name in ("beats", "tempo", "style", "strictness", "take"):
             if getattr(args, name) is not None:

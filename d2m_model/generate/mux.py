@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorRange
 
 from d2m_model.generate.given_files import CONTAINERS
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.video.decoding import shown_frames, stamped_as_decoded
@@ -72,7 +72,7 @@ def _look(video: Path) -> tuple:
 def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *, copy: bool) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     form = CONTAINERS[out.suffix.lower()]
-    with open_media(video) as source, _writing(out), write_aside(out) as aside:
+    with open_media(video) as source, _writing(out), atomic_write(out) as aside:
         shown = picture_stream(source, video)
         zero = Fraction(max(0, source.start_time or 0), av.time_base)
         with _opened(aside, out, format=form, container_options=options) as target:

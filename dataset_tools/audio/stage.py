@@ -10,7 +10,7 @@ from dataset_tools.audio.params import Params
 from dataset_tools.audio.rows import AudioRow, CutRow
 from dataset_tools.lib.audio.mono import lone_channel, mono_of
 from dataset_tools.lib.core.accounting import check_frames, read_ok
-from dataset_tools.lib.core.atomic import begin_folder, keep_only, write_aside
+from dataset_tools.lib.core.atomic import atomic_write, keep_only, prepare_folder
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import write_records
@@ -60,8 +60,8 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
         return failed(
             job, f"nothing of its sound is left at {SAMPLE_RATE} samples a second in one channel (peak {peak:.5f} of 1)"
         )
-    with write_aside(target / f"{cut.id}.wav") as aside:
-        wavfile.write(aside, SAMPLE_RATE, mono)
+    with atomic_write(target / f"{cut.id}.wav") as temporary:
+        wavfile.write(temporary, SAMPLE_RATE, mono)
     alone = lone_channel(found[0].astype(np.float32) / 32768, found[1])
     return AudioRow(
         id=cut.id, status="ok", samples=len(mono), peak=round(float(peak), 5), rms=round(float(rms), 5),
@@ -79,7 +79,7 @@ def audio(layout: Layout, params: Params) -> list[AudioRow]:
     cuts = read_ok(layout, "clips", CutRow)
     jobs = [(layout.stage("clips"), layout.stage(STAGE), cut) for cut in cuts]
     target = layout.stage(STAGE)
-    begin_folder(target, "rows.csv")
+    prepare_folder(target, "rows.csv")
     rows = run_all(extract, jobs, params.workers, STAGE, failed=failed, timeout=params.timeout)
     assert len(rows) == len(cuts)
     keep_only(target, {f"{row.id}.wav" for row in rows if row.status == "ok"}, ".wav")

@@ -13,7 +13,7 @@ from dataset_tools.clips.frame_cache import FrameCache
 from dataset_tools.clips.open_video import OpenVideo, Timed
 from dataset_tools.clips.panels import moving_rectangle
 from dataset_tools.clips.scene_cuts import CutFinder
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
 from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
@@ -80,8 +80,8 @@ class Cut:
 
     def write(self, out: Path) -> Normalised:
         """Encode it as `out`, complete or absent. Raises UserError where the video ends before the span does."""
-        with write_aside(out) as aside:
-            written = write_clip(aside, self.pictures, self.sound, self.rate)
+        with atomic_write(out) as temporary:
+            written = write_clip(temporary, self.pictures, self.sound, self.rate)
             if written < self.count:
                 raise UserError(_outside(self.path, *self.span, self.end))
         cuts = tuple(round(frame / FPS, 3) for frame in self.finder.cuts())

@@ -11,7 +11,7 @@ from dataset_tools.clips.normalise import Cut, cut_out
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.clips.params import Params
 from dataset_tools.clips.rows import ClipRow, VideoRow
-from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_text
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import how_to_fill, load_manifest
@@ -149,8 +149,8 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
             cache=cache, params=params, advice=how_to_fill(layout.manifest))
         for c in sorted(manifest.clips, key=lambda c: (c.video_id, c.start or 0.0))
     ]  # fmt: skip
-    begin_folder(target, "rows.csv")
-    sweep(cache)
+    prepare_folder(target, "rows.csv")
+    remove_partial_files(cache)
     cuts = run_all(cut, jobs, params.workers, STAGE, prepare=Begin(), failed=failed, timeout=params.timeout)
     order = {clip.clip_id: number for number, clip in enumerate(manifest.clips)}
     rows = sorted(cuts, key=lambda row: order[row.id])

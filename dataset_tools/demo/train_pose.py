@@ -23,7 +23,7 @@ from dataset_tools.demo.train.pose.loss import CompositeLoss
 from dataset_tools.demo.train.pose.samples import Batches, Pool, echoed, render_frame, render_pool
 from dataset_tools.demo.train.training_frames import dance_frames
 from dataset_tools.lib.core import cli
-from dataset_tools.lib.core.atomic import check_writable, write_aside, write_text
+from dataset_tools.lib.core.atomic import check_writable, atomic_write, write_text
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel.orphans import end_loader_worker_with_parent
 from dataset_tools.pose.net import load_network, new_network, save_network
@@ -137,8 +137,8 @@ def main(argv: list[str] | None = None) -> int:
 
         def keep(averaged: nn.Module, steps: int, number: int = number) -> None:
             about.update(rounds=number + 1, steps_of_last_round=steps)
-            with write_aside(args.out) as aside:
-                save_network(averaged, aside, decoder=DECODER, **about)
+            with atomic_write(args.out) as temporary:
+                save_network(averaged, temporary, decoder=DECODER, **about)
 
         network = load_network(args.out)[0] if number else untrained()
         with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from yt_dlp.networking.exceptions import HTTPError
 from dataset_tools.download import dash
 from dataset_tools.download.no_film import Refused, TooSlow
 from dataset_tools.lib.core.limits import ANSWER_BYTES, MANIFEST_PIECES, PAGE_BYTES
-from dataset_tools.lib.core.patience import in_time, patient
+from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
 
 BLOCK = 1 << 20  # bytes of a page that are read at a time
 
@@ -22,7 +22,7 @@ def asked(ask: Callable[[], Response], patience: float, beside: Callable[[Refuse
     manifest among other formats, `beside` is told and yt-dlp gets nothing of it.
     """
     try:
-        return _with_an_end(in_time(patience, ask), patience, beside)
+        return _with_an_end(call_with_timeout(patience, ask), patience, beside)
     except TimeoutError as err:
         raise TooSlow("transient", f"{err}; run again later") from None
     except HTTPError as err:
@@ -31,7 +31,7 @@ def asked(ask: Callable[[], Response], patience: float, beside: Callable[[Refuse
 
 
 def _with_an_end(answer: Response, patience: float, beside: Callable[[Refused], None]) -> Response:
-    read, head = patient(answer.read, patience, answer.fp), bytearray()
+    read, head = with_read_timeout(answer.read, patience, answer.fp), bytearray()
 
     def some(amt: int) -> bytes:
         try:

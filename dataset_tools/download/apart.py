@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from dataset_tools.download.no_film import Refused
 from dataset_tools.lib.core.limits import LOOK_BYTES, LOOK_PACE, LOOK_SECONDS
-from dataset_tools.lib.parallel.workers import ProcessLost, apart
+from dataset_tools.lib.parallel.workers import ProcessLost, call_in_process
 
 Outcome = TypeVar("Outcome")
 

@@ -18,7 +18,7 @@ from yt_dlp.utils import (
 )
 
 from dataset_tools.download.no_film import Incomplete, NotAVideo, Refused
-from dataset_tools.lib.core.errors import UserError, disk_trouble
+from dataset_tools.lib.core.errors import UserError, describe_disk_error
 from dataset_tools.lib.video.media import NoMemory
 
 BY_TYPE = {
@@ -70,7 +70,7 @@ def classify(error: BaseException) -> tuple[str, str]:
     if any(isinstance(cause, UnsupportedRequest) or "InvalidSchema" in type(cause).__name__ for cause in chain):
         return "permanent", f"{reason}: only http and https are followed"
     for cause in chain:
-        if trouble := disk_trouble(cause, full_path=False):
+        if trouble := describe_disk_error(cause, full_path=False):
             return "failed", trouble
     for cause in chain:
         if status := next((status for kind, status in BY_TYPE.items() if isinstance(cause, kind)), None):

@@ -12,13 +12,13 @@ from dataset_tools.download import film_cache
 from dataset_tools.download.dead_links import DeadLink, dead_link
 from dataset_tools.download.params import Params
 from dataset_tools.download.rows import DownloadRow, Earlier
-from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish
 from dataset_tools.lib.core.cli import say
-from dataset_tools.lib.core.errors import UserError, disk_trouble, one_line
+from dataset_tools.lib.core.errors import UserError, describe_disk_error, one_line
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.manifest import how_to_fill, is_web, scan_checksums
-from dataset_tools.lib.core.names import leads_out
+from dataset_tools.lib.core.names import is_outside
 from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import Clip, Video, read_records, write_records
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
@@ -70,7 +70,7 @@ def local_path(url: str, layout: Layout) -> Path:
     `sources`, whose own files may be links that DVC made."""
     sources = layout.stage("sources").absolute()
     path = Path(sources, url)
-    if leads_out(layout.manifest.absolute(), str(path)) and (".." in Path(url).parts or Path(url).is_absolute()):
+    if is_outside(layout.manifest.absolute(), str(path)) and (".." in Path(url).parts or Path(url).is_absolute()):
         raise ValueError(f"leads out of {layout.manifest.name}'s manifest: {url}; put the video itself into its folder")
     return path
 
@@ -104,7 +104,7 @@ def download_one(video: Video, job: Job) -> DownloadRow:
             return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
         publish(path or _folder(job, video.url) / found["file"], job.layout.stage(STAGE) / f"{video.video_id}.mp4")
     except OSError as err:
-        return lost("failed", disk_trouble(err, full_path=False) or f"{type(err).__name__}: {err}")
+        return lost("failed", describe_disk_error(err, full_path=False) or f"{type(err).__name__}: {err}")
     except ValueError as err:
         return lost("failed", str(err))
     except Exception as err:  # noqa: BLE001 - its row is lost with it, no other's
@@ -122,7 +122,7 @@ def outcome(video: Video, path: Path | None, job: Job) -> dict:
     folder = _folder(job, file_sha256(path) if path else video.url)
     folder.mkdir(parents=True, exist_ok=True)
     before = job.earlier.get(video.video_id, "")
-    with only_one(folder / ".lock"):  # two rows, or two runs, that want the same video fetch it once
+    with file_lock(folder / ".lock"):  # two rows, or two runs, that want the same video fetch it once
         if path:
             return film_cache.local(path, folder, before)
         return (
@@ -184,7 +184,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
         vain |= {v.url: closed[site(v.url)] for v in asked if site(v.url) in closed}
     for reason, count in Counter(note["reason"] for note in vain.values()).items():
         say(STAGE, f"{count} videos are not asked for: {reason}")
-    begin_folder(target, "rows.csv")
+    prepare_folder(target, "rows.csv")
     bar = Bar(len(videos))
     job = dataclasses.replace(job, vain=vain, fetching=dataclasses.replace(fetching, progress=bar.hook))
 

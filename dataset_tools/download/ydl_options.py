@@ -15,7 +15,7 @@ from yt_dlp.utils import YoutubeDLError
 
 from dataset_tools.download.formats import FORMAT, sorting
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.parallel.orphans import with_this_process
+from dataset_tools.lib.parallel.orphans import write_guarded_program
 
 _copies: set[str] = set()
 """Folders with cookies in use."""
@@ -51,7 +51,7 @@ def _ffmpeg(_process: int) -> str:
 
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return with_this_process(imageio_ffmpeg.get_ffmpeg_exe(), Path(folder))
+    return write_guarded_program(imageio_ffmpeg.get_ffmpeg_exe(), Path(folder))
 
 
 def options(settings: Settings, folder: Path, *, local: bool) -> dict:
@@ -76,7 +76,7 @@ def options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "continuedl": True,
         "overwrites": False,
         "updatetime": False,
-        "buffersize": 1 << 21,  # at most: of what comes slowly a read gives what a second brings (`lib.core.patience`)
+        "buffersize": 1 << 21,  # at most: of what comes slowly a read gives what a second brings (`lib.core.timeouts`)
         "noresizebuffer": True,
         "socket_timeout": settings.socket_timeout,
         "sleep_interval_requests": 0 if local else settings.sleep_requests,

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 
 from dataset_tools.i3d.net import I3D
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import Unreadable, UserError
-from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.tensor_file import outline, read_tensors
+from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.tensor_file import meta_state_dict, read_tensors
 
 OWN_FORMAT = "d2m-i3d 1"
 STREAMS = {"rgb": 3, "flow": 2}
@@ -106,8 +106,8 @@ def save_i3d(path: Path, rgb: I3D, flow: I3D, heads: dict[str, list[str]]) -> No
         content[stream] = tensors
     memory = io.BytesIO()  # torch writes the name of a file into it, but none for a stream
     torch.save(content, memory)
-    with write_aside(path) as aside:
-        aside.write_bytes(memory.getvalue())
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(memory.getvalue())
 
 
 def rename_hassony2(name: str) -> str:
@@ -138,12 +138,16 @@ def _described(content: dict) -> str:
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(content.get(name), dict):
             return f"a training checkpoint: save its '{name}' alone"
-    return f"its first keys are {shown(', '.join(names[:3])) or 'none'}"
+    return f"its first keys are {printable(', '.join(names[:3])) or 'none'}"
 
 
 def _fitted(make: Callable[[], I3D], state: dict, stream: str, kind: str, path: Path) -> I3D:
     """The network with these weights; one line for what does not fit. torch's step counters may be there or not."""
-    ours = {name: tensor for name, tensor in outline(make, state).items() if not name.endswith("num_batches_tracked")}
+    ours = {
+        name: tensor
+        for name, tensor in meta_state_dict(make, state).items()
+        if not name.endswith("num_batches_tracked")
+    }
     theirs = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     problems = [f"{name} is missing" for name in ours if name not in theirs]
     problems += [f"{name} is not part of the network" for name in theirs if name not in ours]

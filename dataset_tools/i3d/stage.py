@@ -12,12 +12,12 @@ from dataset_tools.i3d.params import Params
 from dataset_tools.i3d.rows import ClipFile, FeatureRow
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.array_file import read_npy
-from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_aside
+from dataset_tools.lib.core.atomic import atomic_write, keep_only, prepare_folder, publish, remove_partial_files
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.weights import locate
-from dataset_tools.lib.core.work_cache import file_sha256, is_whole, item_key
+from dataset_tools.lib.core.work_cache import file_sha256, is_complete_array, item_key
 from dataset_tools.lib.parallel.prefetch import Prefetcher
 from dataset_tools.lib.parallel.workers import run_all
 
@@ -59,15 +59,15 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
             key = item_key(VERSION, file_sha256(video), shas, chosen)
             jobs.append(Job(clip=clip, video=video, cache=layout.cache("i3d") / f"{key}.npy", settings=settings))
 
-    sweep(layout.cache("i3d"))
-    todo = [job for job in jobs if not is_whole(job.cache)]
+    remove_partial_files(layout.cache("i3d"))
+    todo = [job for job in jobs if not is_complete_array(job.cache)]
     outcomes = run_all(
         work, todo, params.workers, "i3d", prepare=begin, failed=lambda job, reason: reason, timeout=params.timeout
     )
     reasons = dict(zip((job.clip.id for job in todo), outcomes, strict=True))
 
     out = layout.stage("i3d")
-    begin_folder(out, "rows.csv")
+    prepare_folder(out, "rows.csv")
     rows = []
     for job in jobs:
         status, reason, windows = "ok", reasons.get(job.clip.id, ""), 0
@@ -105,8 +105,8 @@ def work(job: Job, begun: Prefetcher) -> str:
         return " ".join(str(err).split())
     memory = io.BytesIO()
     np.save(memory, np.round(features, DECIMALS) + np.float32(0))  # + 0: no negative zeros
-    with write_aside(job.cache) as aside:
-        aside.write_bytes(memory.getvalue())
+    with atomic_write(job.cache) as temporary:
+        temporary.write_bytes(memory.getvalue())
     return ""
 
 

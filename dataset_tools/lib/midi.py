@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataset_tools.lib.core import limits
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 
-RESOLUTION = 960  # ticks per beat: half a millisecond at 120 beats per minute
-DRUMS = 9  # the channel of percussion (General MIDI)
-CHANNELS = tuple(c for c in range(16) if c != DRUMS)
+TICKS_PER_BEAT = 960  # ticks per beat: half a millisecond at 120 beats per minute
+DRUM_CHANNEL = 9  # the channel of percussion (General MIDI)
+MELODIC_CHANNELS = tuple(c for c in range(16) if c != DRUM_CHANNEL)
 
 
 class Note(NamedTuple):
@@ -43,16 +43,16 @@ class MidiScore(NamedTuple):
     """Seconds: where bars begin by the file's tempi and time signatures, up to the first after the last note."""
 
 
-def channels(notes: Iterable[Note]) -> dict[tuple[bool, int], int]:
+def assign_channels(notes: Iterable[Note]) -> dict[tuple[bool, int], int]:
     """(drum, program) -> MIDI channel 0..15. ValueError for more than 15 instruments besides the drums, or two kits."""
     kinds = sorted({(note.drum, note.program) for note in notes})
     kits, instruments = [k for k in kinds if k[0]], [k for k in kinds if not k[0]]
-    if len(kits) > 1 or len(instruments) > len(CHANNELS):
+    if len(kits) > 1 or len(instruments) > len(MELODIC_CHANNELS):
         raise ValueError(f"{len(instruments)} instruments and {len(kits)} drum kits; MIDI has channels for 15 and 1")
-    return dict(zip(instruments, CHANNELS, strict=False)) | {kit: DRUMS for kit in kits}
+    return dict(zip(instruments, MELODIC_CHANNELS, strict=False)) | {kit: DRUM_CHANNEL for kit in kits}
 
 
-def apart(notes: Iterable[Note]) -> list[Note]:
+def split_overlaps(notes: Iterable[Note]) -> list[Note]:
     """The notes sorted; one that sounds when the same pitch of its instrument is struck again ends there, for a
     channel has each pitch once. Of notes struck together the loudest stays."""
     found: dict[tuple, dict[float, Note]] = {}
@@ -75,17 +75,21 @@ def write_midi(path: Path, notes: Iterable[Note], tempo: float = 120.0, first_ba
 
     beat = round(60e6 / tempo)  # microseconds, as the file holds them
     lead = 4 * max(1, round(first_bar * 1e6 / 4)) if first_bar > 0 else 0  # microseconds of the bar before the first
-    lead_ticks = 4 * RESOLUTION if lead else 0
+    lead_ticks = 4 * TICKS_PER_BEAT if lead else 0
 
     def ticks(seconds: float) -> int:
         time = max(0.0, seconds * 1e6)
-        return round(time / lead * lead_ticks) if time < lead else lead_ticks + round((time - lead) / beat * RESOLUTION)
+        return (
+            round(time / lead * lead_ticks)
+            if time < lead
+            else lead_ticks + round((time - lead) / beat * TICKS_PER_BEAT)
+        )
 
     time_track = [(0, mido.MetaMessage("time_signature", numerator=4, denominator=4))]
     time_track += [(0, mido.MetaMessage("set_tempo", tempo=lead // 4))] if lead else []
     time_track.append((lead_ticks, mido.MetaMessage("set_tempo", tempo=beat)))
-    tracks, notes = [time_track], apart(notes)
-    for (drum, program), channel in channels(notes).items():
+    tracks, notes = [time_track], split_overlaps(notes)
+    for (drum, program), channel in assign_channels(notes).items():
         events = [(0, mido.Message("program_change", channel=channel, program=program))]
         struck = []
         for note in (n for n in notes if (n.drum, n.program) == (drum, program)):
@@ -97,7 +101,7 @@ def write_midi(path: Path, notes: Iterable[Note], tempo: float = 120.0, first_ba
                 (tick, mido.Message("note_on" if kind else "note_off", channel=channel, note=pitch, velocity=velocity))
             )
         tracks.append(events)
-    midi = mido.MidiFile(type=1, ticks_per_beat=RESOLUTION)
+    midi = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT)
     for events in tracks:
         before = 0
         track = midi.add_track()
@@ -106,8 +110,8 @@ def write_midi(path: Path, notes: Iterable[Note], tempo: float = 120.0, first_ba
             before = tick
     buffer = io.BytesIO()
     midi.save(file=buffer)
-    with write_aside(path) as aside:
-        aside.write_bytes(buffer.getvalue())
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def read_midi(path: Path) -> list[Note]:
@@ -123,22 +127,22 @@ def read_score(path: Path) -> MidiScore:
     """
     import mido
 
-    path = limits.regular_file(path, limits.MIDI_BYTES)
+    path = limits.check_regular_file(path, limits.MIDI_BYTES)
     try:
         midi = mido.MidiFile(path, clip=True)
         merged = list(mido.merge_tracks(midi.tracks)) if midi.type < 2 else None
     except Exception as err:  # noqa: BLE001 - whatever the parser trips over in a file from anywhere
         raise UserError(
-            f"{path}: not a readable MIDI file ({type(err).__name__}: {limits.shown(str(err))}); leave it out or write it again"
+            f"{path}: not a readable MIDI file ({type(err).__name__}: {limits.printable(str(err))}); leave it out or write it again"
         ) from None
     if merged is None or midi.ticks_per_beat <= 0:
         raise UserError(
             f"{path}: {'format 2' if merged is None else 'time in SMPTE frames'} is not read; save it as format 0 or 1 with beats"
         )
-    return _heard(path, merged, midi.ticks_per_beat)
+    return _collect_notes(path, merged, midi.ticks_per_beat)
 
 
-def _heard(path: Path, messages: list, resolution: int) -> MidiScore:
+def _collect_notes(path: Path, messages: list, resolution: int) -> MidiScore:
     """Notes and bars of messages whose `time` is ticks since the one before."""
     notes: list[Note] = []
     programs = [0] * 16
@@ -149,7 +153,7 @@ def _heard(path: Path, messages: list, resolution: int) -> MidiScore:
     def end(key: tuple[int, int]) -> None:
         start, velocity, program = sounding.pop(key)
         if time > start:
-            notes.append(Note(start, time, key[1], velocity, program, key[0] == DRUMS))
+            notes.append(Note(start, time, key[1], velocity, program, key[0] == DRUM_CHANNEL))
 
     for message in messages:
         span = message.time * beat / resolution

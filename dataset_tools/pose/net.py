@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dataset_tools.lib.core.errors import Unreadable, UserError
-from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.tensor_file import read_tensors
 from dataset_tools.pose import pifpaf_compat  # noqa: F401 - quiet import of openpifpaf
 
@@ -117,7 +117,7 @@ def load_network(path: Path) -> tuple[Shell, dict]:
     try:
         content = dict(read_tensors(path))
         if content.get("format") != FORMAT:
-            raise UserError(f"{path}: format must be '{FORMAT}', found '{shown(content.get('format'))}'")
+            raise UserError(f"{path}: format must be '{FORMAT}', found '{printable(content.get('format'))}'")
         network = new_network()
         network.load_state_dict(dict(content.pop("state_dict")))
     except Unreadable as err:

@@ -9,12 +9,12 @@ import numpy as np
 
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.array_file import read_npy
-from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_aside
+from dataset_tools.lib.core.atomic import atomic_write, keep_only, prepare_folder, publish, remove_partial_files
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import read_records, write_records
 from dataset_tools.lib.core.weights import locate
-from dataset_tools.lib.core.work_cache import file_sha256, is_whole, item_key
+from dataset_tools.lib.core.work_cache import file_sha256, is_complete_array, item_key
 from dataset_tools.lib.parallel.prefetch import Prefetcher
 from dataset_tools.lib.parallel.workers import run_all
 from dataset_tools.pose.params import ANNOTATED, Params
@@ -72,15 +72,15 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
             cache = layout.cache("pose") / f"{key}.npy"
             jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
 
-    sweep(layout.cache("pose"))
-    todo = [job for job in jobs if not all(is_whole(path) for path in job.files.values())]
+    remove_partial_files(layout.cache("pose"))
+    todo = [job for job in jobs if not all(is_complete_array(path) for path in job.files.values())]
     outcomes = run_all(
         work, todo, params.workers, "pose", prepare=begin, failed=lambda job, reason: reason, timeout=params.timeout
     )
     reasons = dict(zip((job.clip.id for job in todo), outcomes, strict=True))
 
     out = layout.stage("pose")
-    begin_folder(out, "rows.csv")
+    prepare_folder(out, "rows.csv")
     facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}" if network else ANNOTATED}
     rows = [_finished(job, reasons.get(job.clip.id, ""), facts) for job in jobs]
     for job, row in zip(jobs, rows, strict=True):
@@ -145,8 +145,8 @@ def work(job: Job, begun: Prefetcher | None) -> str:
 def _save(pose: np.ndarray, path: Path) -> str:
     memory = io.BytesIO()
     np.save(memory, pose)
-    with write_aside(path) as aside:
-        aside.write_bytes(memory.getvalue())
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(memory.getvalue())
     return ""
 
 
@@ -186,6 +186,6 @@ def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
     if not video.is_file():
         raise UserError(f"{video}: file not found; run the stage clips again")
     sound, rate = read_audio(video) or (None, 0)
-    with write_aside(out) as aside:
+    with atomic_write(out) as temporary:
         frames = rgb_frames(overlay_frames(read_clip(video, len(pose)), pose))
-        return write_clip(aside, frames, sound, rate, audio_codec="aac")
+        return write_clip(temporary, frames, sound, rate, audio_codec="aac")

@@ -19,9 +19,9 @@ from scipy.io import wavfile
 
 from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.array_file import read_npy
-from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
-from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, file_bytes, shown
+from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, read_bytes, shown
 from dataset_tools.lib.core.names import SPLITS, check_name
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.lib.shard_io.shard_format import (
@@ -92,8 +92,8 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
                 window = source.read(clip.clip_id, number * FRAMES, FRAMES)
                 _write_npy(out / FOLDERS["motion"] / f"{name}.npy", _dance(window, source.info))
                 _write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
-                with write_aside(out / FOLDERS["audio"] / f"{name}.wav") as aside:
-                    wavfile.write(aside, SAMPLE_RATE, window.audio)  # libsndfile would put the time of day in
+                with atomic_write(out / FOLDERS["audio"] / f"{name}.wav") as temporary:
+                    wavfile.write(temporary, SAMPLE_RATE, window.audio)  # libsndfile would put the time of day in
                 names.append(name)
         write_text(out / f"{split}_segs.txt", "".join(f"{name}\n" for name in names))
         written[split] = len(names)
@@ -137,8 +137,8 @@ def _dance(window: Window, info: ShardInfo) -> np.ndarray:
 
 
 def _write_npy(path: Path, values: np.ndarray) -> None:
-    with write_aside(path) as aside:
-        np.save(aside, np.ascontiguousarray(values), allow_pickle=False)
+    with atomic_write(path) as temporary:
+        np.save(temporary, np.ascontiguousarray(values), allow_pickle=False)
 
 
 def find_segments(folder: Path) -> list[Segment]:
@@ -158,7 +158,7 @@ def find_segments(folder: Path) -> list[Segment]:
         if len(splits) != 1:
             continue
         try:
-            lines = file_bytes(path, CSV_BYTES).decode("utf-8-sig").splitlines()
+            lines = read_bytes(path, CSV_BYTES).decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise UserError(f"{path}: not UTF-8 text") from None
         for number, line in enumerate(lines, start=1):
@@ -180,7 +180,7 @@ def _parse(line: str, split: str, where: str) -> Segment:
         check_name(match["song"])
     except ValueError:
         raise UserError(
-            f"{where}: '{shown(line)}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>"
+            f"{where}: '{printable(line)}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>"
         ) from None
     return Segment(name=name, song=match["song"], clip=match["clip"], number=int(match["n"]), split=split)
 

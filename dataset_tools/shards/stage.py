@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataset_tools.lib.core.accounting import check_success_rate
-from dataset_tools.lib.core.atomic import begin_folder, keep_only
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.names import SPLITS
@@ -73,7 +73,7 @@ def _demand(layout: Layout, rows: list[ShardRow], params: Params) -> None:
 def _begun(layout: Layout) -> Path:
     """The stage's folder, empty: rows.csv is the last file that is written."""
     folder = layout.stage("shards")
-    begin_folder(folder, "rows.csv")
+    prepare_folder(folder, "rows.csv")
     keep_only(folder, set(), ".h5")
     return folder
 

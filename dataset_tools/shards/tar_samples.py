@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
@@ -38,8 +38,8 @@ def export_tars(shards: Path, out: Path) -> dict[str, int]:
             common |= {"fps": FPS, "sample_rate": SAMPLE_RATE}
             name = f"{split}-{number:06d}.tar"
             with (
-                write_aside(out / name) as aside,
-                open(aside, "wb") as handle,
+                atomic_write(out / name) as temporary,
+                open(temporary, "wb") as handle,
                 webdataset.TarWriter(handle, encoder=False, mtime=0, user="", group="", mode=0o644) as tar,
             ):
                 for clip in info.clips:

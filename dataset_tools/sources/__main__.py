@@ -16,7 +16,7 @@ from pathlib import Path
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.manifest import absent_files, load_manifest, missing_values
+from dataset_tools.lib.core.manifest import find_missing_files, find_missing_values, load_manifest
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.sources.params import Params
 from dataset_tools.sources.stage import STAGE, sources
@@ -40,7 +40,7 @@ def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
             STAGE,
             f"{len(found.conflicts)} conflicts: correct one side (--replace takes the sheet's value where it says only one)",
         )
-    for line in [] if args.dry_run else missing_values(load_manifest(layout.manifest)):
+    for line in [] if args.dry_run else find_missing_values(load_manifest(layout.manifest)):
         say(STAGE, f"still missing: {layout.manifest / line}")
     return 1 if found.conflicts else 0
 
@@ -137,9 +137,9 @@ def main(argv: list[str] | None = None) -> int:
         return max(code, card(layout) if args.card else 0)
     made = sources(layout, load_params(layout.params, STAGE, Params))
     say(STAGE, f"{len(made.videos)} videos, {len(made.clips)} clips, {len(made.songs)} songs")
-    for line in missing_values(made):
+    for line in find_missing_values(made):
         say(STAGE, f"still missing: {layout.manifest / line}")
-    if absent := absent_files(made.videos, layout.stage(STAGE)):
+    if absent := find_missing_files(made.videos, layout.stage(STAGE)):
         say(
             STAGE,
             f"still missing: the files that the urls of {len(absent)} of {len(made.videos)} videos name ({', '.join(absent[:3])})",

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from dataset_tools.lib.core.atomic import write_text
-from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.csv_file import detect_separator, iterate_rows
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import CSV_BYTES, file_bytes
+from dataset_tools.lib.core.limits import CSV_BYTES, read_bytes
 from dataset_tools.lib.core.manifest import Manifest, load_manifest, scan_manifest
-from dataset_tools.lib.core.schema import SEGMENT, ListedClip, Song, Video, scan_records
+from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, Song, Video, scan_records
 from dataset_tools.sources import annotation_values as values
 from dataset_tools.sources.clip_finder import ClipFinder
 from dataset_tools.sources.columns import assign_roles, find_header, parse_mapping
@@ -300,7 +300,7 @@ def implausible(folder: Path, manifest: Manifest, filled: dict[tuple[str, str, s
         count = counts.get(clip.clip_id)
         if count is not None and all(times):
             seconds = float(times[1]) - float(times[0])
-            if not -1 <= seconds - SEGMENT * count <= 3:
+            if not -1 <= seconds - SEGMENT_SECONDS * count <= 3:
                 lines.append(
                     f"look at clip {clip.clip_id}: {seconds:g} s in the sheet, but {count} segments of 2 s were cut of it"
                 )
@@ -319,9 +319,9 @@ class Raw:
 
 def _raw(path: Path) -> Raw:
     """A CSV that has been read as records before, so that it is one."""
-    text = file_bytes(path, CSV_BYTES).decode("utf-8-sig")
-    separator = separator_of(text, [f.name for kind in (Video, ListedClip, Song) for f in fields(kind)])
-    (_, header), *rows = cells_of(text, separator)
+    text = read_bytes(path, CSV_BYTES).decode("utf-8-sig")
+    separator = detect_separator(text, [f.name for kind in (Video, ListedClip, Song) for f in fields(kind)])
+    (_, header), *rows = iterate_rows(text, separator)
     return Raw(header=[name.strip() for name in header], rows=rows, separator=separator)
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.manifest import Manifest, load_manifest, missing_values
-from dataset_tools.lib.core.schema import SEGMENT, ListedClip, Row, read_records
+from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.manifest import Manifest, find_missing_values, load_manifest
+from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, Row, read_records
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.core.yaml_file import read_yaml
 from dataset_tools.sources.rules import check_manifest
@@ -44,8 +44,8 @@ def write_card(layout: Layout) -> tuple[Path, Path]:
     text = card_text(layout)
     folder = layout.root / "docs" / "corpora"
     page, picture = folder / f"{layout.corpus}.md", folder / f"{layout.corpus}.png"
-    with write_aside(picture) as aside:
-        _draw(load_manifest(layout.manifest, clip=ListedClip), aside)
+    with atomic_write(picture) as temporary:
+        _draw(load_manifest(layout.manifest, clip=ListedClip), temporary)
     write_text(page, text)
     return page, picture
 
@@ -96,7 +96,7 @@ def card_text(layout: Layout) -> str:
         *about.known_problems,
         *(note.removeprefix(f"{layout.manifest}: ") for note in notes if "still missing" not in note),
     ]
-    missing = [f"still missing: {line}" for line in missing_values(manifest)]
+    missing = [f"still missing: {line}" for line in find_missing_values(manifest)]
     lines += [f"- {line}" for line in (problems + missing) or ["none known"]]
     measured = _measured(layout)
     lines += ["", "## Measured", "", *measured] if measured else []
@@ -114,7 +114,7 @@ def read_about(path: Path) -> About:
             raise TypeError("known_problems must be a list")
         for text in (about.title, about.description, about.source, about.licence, *about.known_problems):
             if not isinstance(text, str):
-                raise TypeError(f"found '{shown(text)}' where a text is due")
+                raise TypeError(f"found '{printable(text)}' where a text is due")
     except TypeError as err:
         raise UserError(f"{path}: expected title, description, source, licence and known_problems: {err}") from None
     return about
@@ -133,7 +133,7 @@ def _hours(clips) -> str:
     if len(known) == len(clips):
         return f"{sum(known) / 3600:.3f}"
     if len(segments) == len(clips):
-        return f"at least {SEGMENT * sum(segments) / 3600:.2f} ({sum(segments)} segments of 2 s)"
+        return f"at least {SEGMENT_SECONDS * sum(segments) / 3600:.2f} ({sum(segments)} segments of 2 s)"
     return (
         f"{sum(known) / 3600:.3f} of {len(known)} clips; the others' times are not known yet"
         if known

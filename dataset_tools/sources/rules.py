@@ -11,7 +11,6 @@ from dataset_tools.lib.core.manifest import (
     Manifest,
     differences,
     is_web,
-    missing_values,
     scan_manifest,
     scan_published,
     scan_tables,
@@ -32,7 +31,7 @@ def check_manifest(folder: Path) -> tuple[Manifest, list[str], list[str]]:
     problems += _places(folder, tables["videos"])
     problems += [f"{folder}: {line}" for line in (*_identities(tables), *_splits(tables["clips"]))]
     broken, other = _published(folder, tables["clips"])
-    notes = [f"still missing: {folder / line}" for line in missing_values(manifest)]
+    notes = [f"still missing: {folder / line}" for line in find_missing_values(manifest)]
     notes += [f"{folder}: {line}" for line in (*_timing(manifest), *_unused(tables), *other)]
     return manifest, problems + broken, notes
 

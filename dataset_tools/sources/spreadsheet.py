@@ -14,7 +14,7 @@ from datetime import datetime, time, timedelta
 from itertools import islice, product
 from pathlib import Path
 
-from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.csv_file import detect_separator, iterate_rows
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import (
     SHEET_BYTES,
@@ -25,9 +25,9 @@ from dataset_tools.lib.core.limits import (
     SHEET_ROWS,
     SHEET_STRINGS,
     SHEET_UNPACKED,
-    file_bytes,
+    read_bytes,
 )
-from dataset_tools.lib.core.names import plain
+from dataset_tools.lib.core.names import to_nfc
 from dataset_tools.sources.excel_times import shown_number, shown_time
 
 
@@ -52,7 +52,7 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
     Raises UserError: no such file, another format, too large, damaged, no such sheet, an empty sheet.
     """
     path = Path(path)
-    data = file_bytes(path, SHEET_BYTES)
+    data = read_bytes(path, SHEET_BYTES)
     if data.startswith(b"PK"):
         sheet = _read_xlsx(path, data, name)
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
@@ -84,7 +84,7 @@ def _kept(path: Path, rows) -> tuple[tuple[int, tuple[str, ...]], ...]:
 def shown(text: str, letters: int = 60) -> str:
     """Text on one line without control characters (a terminal would obey them), cut to so many letters."""
     clean = "".join(c if c.isprintable() else " " for c in text[: 4 * letters])
-    clean = " ".join(plain(clean).split())
+    clean = " ".join(to_nfc(clean).split())
     return clean if len(clean) <= letters else clean[: letters - 1] + "…"
 
 
@@ -95,7 +95,7 @@ def _read_csv(path: Path, data: bytes):
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
     try:
-        yield from cells_of(text, separator_of(text))
+        yield from iterate_rows(text, detect_separator(text))
     except ValueError as err:
         raise UserError(f"{path}: {err}") from None
 

@@ -9,10 +9,10 @@ from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import CLIP_SECONDS
-from dataset_tools.lib.core.manifest import Manifest, is_web, limited, load_manifest, save_manifest, url_problem
+from dataset_tools.lib.core.manifest import Manifest, is_web, limit_manifest, load_manifest, save_manifest, url_problem
 from dataset_tools.lib.core.names import find_file
 from dataset_tools.lib.core.schema import Row, Video, write_records
-from dataset_tools.lib.parallel.workers import run_all, step
+from dataset_tools.lib.parallel.workers import report_step, run_all
 from dataset_tools.sources.params import Params
 
 STAGE = "sources"
@@ -48,7 +48,7 @@ def collect(folder: Path, target: Path, params: Params) -> Manifest:
             ) from None
     else:
         manifest = load_manifest(folder)
-    manifest = limited(manifest, videos=params.videos, clips_per_video=params.clips_per_video)
+    manifest = limit_manifest(manifest, videos=params.videos, clips_per_video=params.clips_per_video)
     if params.render:
         _check_rendered(manifest, folder)
         return manifest
@@ -90,7 +90,7 @@ def _render(job: tuple) -> int:
     from dataset_tools.demo.render.compilation import render_compilation
 
     video, clips, songs, target, seed = job
-    return render_compilation(video, clips, songs, target, seed=seed, rendered=step)
+    return render_compilation(video, clips, songs, target, seed=seed, rendered=report_step)
 
 
 def sources(layout: Layout, params: Params) -> Manifest:

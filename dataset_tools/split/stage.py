@@ -32,7 +32,7 @@ def items_of_manifest(folder: Path) -> list[Item]:
 def _seconds(clip: ListedClip) -> float | None:
     if clip.start is not None and clip.end is not None:
         return clip.end - clip.start
-    return None if clip.segments_2s is None else clip.segments_2s * SEGMENT
+    return None if clip.segments_2s is None else clip.segments_2s * SEGMENT_SECONDS
 
 
 def items_of_clips(layout: Layout) -> list[Item]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from dataset_tools.lib.core.manifest import QUANTITIES, Published, differences
+from dataset_tools.lib.core.manifest import QUANTITIES, Published, compare_counts
 from dataset_tools.split.strategies import PARTS, Item, SplitRow, shared
 
 
@@ -14,7 +14,7 @@ def summarise(items: list[Item], rows: list[SplitRow], published: list[Published
     inside = {part: [item for item in items if part_of[item.clip_id] == part] for part in PARTS}
     whole = _counts(items)
     both = shared(items, part_of, "video_id")
-    remarks = differences(whole, published)
+    remarks = compare_counts(whole, published)
     heard = {item.song_id for item in inside["val"]} & {item.song_id for item in inside["test"]}
     if heard:
         remarks.append(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openpyxl.utils.exceptions import IllegalCharacterError
 
 from d2m_model.metrics.pairs import Pair, inside
-from dataset_tools.lib.core.manifest import missing_values, scan_manifest, url_problem
+from dataset_tools.lib.core.manifest import find_missing_values, scan_manifest, url_problem
 from dataset_tools.lib.core.schema import read_records, write_records
 from dataset_tools.lib.core.weights import Weights
 from dataset_tools.sources.annotations import import_annotations
@@ -86,7 +86,7 @@ def manifest(into: Path, _out: Path) -> None:
         for seconds in (clip.start, clip.end):
             promise(seconds is None or (math.isfinite(seconds) and seconds >= 0), "times are finite, from 0")
     if not problems:
-        missing_values(found)
+        find_missing_values(found)
         for video in found.videos:
             if not url_problem(video.url, into) and video.url and "://" not in video.url:
                 promise(

@@ -19,7 +19,7 @@ from dataset_tools.demo.render.choreography import choreograph
 from dataset_tools.demo.render.lens import Lens
 from dataset_tools.demo.render.props import OCCLUDERS
 from dataset_tools.demo.render.scene import FRAMINGS, Scene, render
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.schema import Clip, Song, Video
 from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
 from dataset_tools.lib.midi import write_midi
@@ -110,8 +110,8 @@ def render_compilation(
             _write_truth(folder / "truth" / f"{clip.clip_id}.npz", clip, songs[clip.song_id], keypoints, seed)
             rendered()
 
-    with write_aside(folder / "media" / f"{video.video_id}.mp4") as aside:
-        return write_clip(aside, rgb_frames(pictures()), sound, SAMPLE_RATE, audio_codec="aac", options=ENCODING)
+    with atomic_write(folder / "media" / f"{video.video_id}.mp4") as temporary:
+        return write_clip(temporary, rgb_frames(pictures()), sound, SAMPLE_RATE, audio_codec="aac", options=ENCODING)
 
 
 def clip_frames(
@@ -188,9 +188,13 @@ def _write_truth(path: Path, clip: CompilationClip, song: Song, keypoints: list[
         name: times[(times >= clip.song_start) & (times < clip.song_start + seconds)] - clip.song_start
         for name, times in (("beats", score.beats), ("downbeats", score.downbeats))
     }
-    with write_aside(path) as aside:
+    with atomic_write(path) as temporary:
         np.savez(
-            aside, keypoints=np.stack(keypoints), fps=np.int64(FPS), song_start=np.float64(clip.song_start), **inside
+            temporary,
+            keypoints=np.stack(keypoints),
+            fps=np.int64(FPS),
+            song_start=np.float64(clip.song_start),
+            **inside,
         )
 
 

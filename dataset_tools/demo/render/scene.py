@@ -11,7 +11,7 @@ from dataset_tools.demo.render import figure
 from dataset_tools.demo.render.figure import Look
 from dataset_tools.demo.render.props import Occluder, paint_background, paint_occluder
 from dataset_tools.demo.render.skeleton import LTOE, RTOE, Body, forward, rotation
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 
 cv2.setNumThreads(1)  # pictures are small: threads cost more than they give, and the corpus is rendered in processes
@@ -162,5 +162,5 @@ def contact_sheet(path: Path, images: list[np.ndarray], columns: int = 6) -> Non
     rows = [np.hstack(images[i : i + columns]) for i in range(0, len(images) - len(images) % columns, columns)]
     if not cv2.haveImageWriter(str(path)):
         raise UserError(f"{path}: no kind of picture that can be written; name a .png or .jpg")
-    with write_aside(Path(path)) as aside:
-        cv2.imwrite(str(aside), np.vstack(rows)[:, :, ::-1])
+    with atomic_write(Path(path)) as temporary:
+        cv2.imwrite(str(temporary), np.vstack(rows)[:, :, ::-1])

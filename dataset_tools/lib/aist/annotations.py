@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from dataset_tools.lib.aist.array_pickle import DAMAGED, RefusedPickle, load_arrays
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import ANNOTATION_BYTES, regular_file
+from dataset_tools.lib.core.limits import ANNOTATION_BYTES, check_regular_file
 from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
 RATE = 60
@@ -24,7 +24,7 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     Raises UserError: no file, larger than `limits` says, not a pickle, one that names anything but numpy arrays (it could run
     code), a key of `needed` missing, something under it that is not an array of numbers.
     """
-    path = regular_file(path, ANNOTATION_BYTES)
+    path = check_regular_file(path, ANNOTATION_BYTES)
     try:
         content = load_arrays(path)
     except RefusedPickle as err:

@@ -20,10 +20,10 @@ import numpy as np
 from dataset_tools.lib.aist.annotations import RATE, read_keypoints, read_motion
 from dataset_tools.lib.aist.names import Name, parse_name
 from dataset_tools.lib.core.array_file import read_npz
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.manifest import Manifest
-from dataset_tools.lib.core.schema import SEGMENT, Clip, ListedClip, Song, Video, read_records
+from dataset_tools.lib.core.schema import SEGMENT_SECONDS, Clip, ListedClip, Song, Video, read_records
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
@@ -109,7 +109,7 @@ def _parts(manifest: Manifest, unfit: set[str]) -> Iterator[str]:
         if not clips:
             continue
         usable = [clip for clip in clips if clip.clip_id not in unfit]
-        line = f"{part}: {len(usable)} of {len(clips)} clips, {sum(int(clip.end // SEGMENT) for clip in usable)} whole segments of 2 s"
+        line = f"{part}: {len(usable)} of {len(clips)} clips, {sum(int(clip.end // SEGMENT_SECONDS) for clip in usable)} whole segments of 2 s"
         known = [counted.get(clip.clip_id) for clip in usable]
         yield line + (f"; the authors' lists have {sum(known)} of these clips" if known and None not in known else "")
 
@@ -237,7 +237,7 @@ def _annotate(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> i
     if frames == 0:
         raise UserError(f"{files['motion']} has {len(motion)} frames, less than one of the picture; download it again")
     count = frames * RATE // FPS
-    with write_aside(target / "annotations" / f"{clip.clip_id}.npz") as aside, aside.open("wb") as handle:
+    with atomic_write(target / "annotations" / f"{clip.clip_id}.npz") as temporary, temporary.open("wb") as handle:
         np.savez(handle, motion=motion[:count], keypoints=keypoints[:count], size=np.array(SIZE))
     return frames
 

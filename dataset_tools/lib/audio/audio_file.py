@@ -92,7 +92,7 @@ def open_audio(path: Path) -> Iterator["SoundFile"]:
         def seekable(self) -> bool:
             return False
 
-    path = limits.regular_file(path)
+    path = limits.check_regular_file(path)
     if path.suffix.lower() == ".raw":  # to soundfile samples without a header, whatever is in it
         raise Unreadable(path, UNKNOWN_FORMAT)
     name = os.fsencode(path)
@@ -108,7 +108,7 @@ def open_audio(path: Path) -> Iterator["SoundFile"]:
     except soundfile.SoundFileError as err:
         if "does not exist" in str(err):  # so libsndfile says of an MP3 without any frame
             raise Unreadable(path, UNKNOWN_FORMAT) from None
-        reason = limits.shown(str(err).replace(repr(name), "it"))
+        reason = limits.printable(str(err).replace(repr(name), "it"))
         raise Unreadable(path, f"not a readable sound file: {reason}") from None
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.limits import CLIP_SECONDS, shown
+from dataset_tools.lib.core.limits import CLIP_SECONDS, printable
 from dataset_tools.lib.core.schema import Row, read_records
 from dataset_tools.lib.core.timebase import FPS
 
@@ -30,7 +30,7 @@ def read_ok(layout: Layout, word: str, record: type[R]) -> list[R]:
 def check_frames(frames: int | None) -> None:
     """Raise UserError where clips/rows.csv can't be right about a clip that is ok."""
     if frames is None or not 1 <= frames <= CLIP_SECONDS * FPS:
-        found = "no number of" if frames is None else shown(frames)
+        found = "no number of" if frames is None else printable(frames)
         raise UserError(
             f"clips/rows.csv says it has {found} frames, a clip has 1 to {CLIP_SECONDS * FPS}; run the stage clips again"
         )

@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package, one_line
+from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import corpus_of
+from dataset_tools.lib.core.params import read_corpus_name
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,7 +54,7 @@ def stage_parser(module: str, doc: str) -> Parser:
 
 def layout_of(args: argparse.Namespace) -> Layout:
     """The paths that --root and --corpus mean; an unknown corpus is refused here."""
-    layout = Layout(root=args.root, corpus=args.corpus or corpus_of(args.root / "params.yaml"))
+    layout = Layout(root=args.root, corpus=args.corpus or read_corpus_name(args.root / "params.yaml"))
     layout.manifest  # noqa: B018 - raises for an unknown corpus
     return layout
 
@@ -68,7 +68,7 @@ def run(main: Callable[[], int]) -> None:
         print(f"error: {one_line(str(err))}", file=sys.stderr)
         code = 2
     except (OSError, ModuleNotFoundError) as err:
-        line = disk_trouble(err) or missing_package(err)
+        line = describe_disk_error(err) or describe_missing_package(err)
         if line is None:
             raise
         print(f"error: {one_line(line)}", file=sys.stderr)

@@ -15,36 +15,36 @@ from itertools import islice
 from dataset_tools.lib.core.limits import CELL, CSV_ROWS
 
 SEPARATORS = ",;\t"
-LOOKED_AT = 20
+SAMPLE_ROWS = 20
 """Rows that tell the separator."""
 
 
-def separator_of(text: str, known: Collection[str] = ()) -> str:
+def detect_separator(text: str, known: Collection[str] = ()) -> str:
     """What parts the cells of a CSV text: the separator under which the first row has most of the names `known`, else the one
     that gives most rows one number of cells; a comma where that does not tell."""
     if said := re.match(r"sep=(.)\r?\n", text):
         return said[1]
-    heads = {mark: _head(text, mark) for mark in SEPARATORS}
+    heads = {mark: _first_rows(text, mark) for mark in SEPARATORS}
     if known:
         return max(SEPARATORS, key=lambda mark: len({name.strip() for name in (heads[mark] or [[]])[0]} & set(known)))
-    return max(SEPARATORS, key=lambda mark: _evenness(heads[mark]))
+    return max(SEPARATORS, key=lambda mark: _score_widths(heads[mark]))
 
 
-def _head(text: str, separator: str) -> list[list[str]]:
+def _first_rows(text: str, separator: str) -> list[list[str]]:
     """The first rows, as far as they can be read: what is one long cell under one separator is a row under another."""
     rows: list[list[str]] = []
     with suppress(ValueError):
-        rows.extend(row for _, row in islice(cells_of(text, separator), LOOKED_AT))
+        rows.extend(row for _, row in islice(iterate_rows(text, separator), SAMPLE_ROWS))
     return rows
 
 
-def _evenness(rows: list[list[str]]) -> tuple[int, int]:
+def _score_widths(rows: list[list[str]]) -> tuple[int, int]:
     """(rows that have the commonest number of cells, that number), of those with more than one."""
     widths = Counter(len(row) for row in rows if len(row) > 1)
     return max(((count, width) for width, count in widths.items()), default=(0, 0))
 
 
-def cells_of(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def iterate_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """(row number as a spreadsheet counts, its cells) of the rows that are not empty, without Excel's `sep=` line.
 
     Raises ValueError, one line: quotes that csv can't read, a cell of more than `CELL` letters, more than `CSV_ROWS` rows, a

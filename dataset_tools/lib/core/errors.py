@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-DISK = {
+DISK_ADVICE = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room in your quota",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
@@ -30,7 +30,7 @@ EXTRAS = {
     "beats": ("beat_this",),
 }
 """Extra of pyproject.toml -> the packages, as they are imported, for which it is named where they are missing."""
-ALONE = {
+NO_DEPS_COMMANDS = {
     "basic_pitch": "pip install --no-deps basic-pitch==0.4.0",
     "openpifpaf": "pip install --no-deps --no-build-isolation openpifpaf==0.13.11",
     "tinysoundfont": "pip install --no-deps tinysoundfont==0.3.7",
@@ -54,14 +54,14 @@ class Unreadable(UserError):
         return Unreadable, (self.path, self.reason)
 
 
-def disk_trouble(err: BaseException, *, full_path: bool = True) -> str | None:
+def describe_disk_error(err: BaseException, *, full_path: bool = True) -> str | None:
     """One line for an error by which the operating system refused to write: file, reason, what to do. None for any
     other error. `full_path` off: the file's name alone, for a table that must not hold paths of this machine."""
-    if not isinstance(err, OSError) or err.errno not in DISK:
+    if not isinstance(err, OSError) or err.errno not in DISK_ADVICE:
         return None
     name = os.fsdecode(err.filename) if isinstance(err.filename, (str, bytes)) else ""
     where = f"{name if full_path else Path(name).name}: " if name else ""
-    return f"{where}{os.strerror(err.errno)}; {DISK[err.errno]} and run again: what is finished is kept"
+    return f"{where}{os.strerror(err.errno)}; {DISK_ADVICE[err.errno]} and run again: what is finished is kept"
 
 
 def one_line(text: str) -> str:
@@ -69,24 +69,26 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def installing(package: str) -> str:
+def install_command(package: str) -> str:
     """The command that brings a package, one of `EXTRAS`, given as it is imported."""
     extra = next(extra for extra, packages in EXTRAS.items() if package in packages)
-    return f'pip install "d2m[{extra}]"' + (f" && {ALONE[package]}" if package in ALONE else "")
+    return f'pip install "d2m[{extra}]"' + (f" && {NO_DEPS_COMMANDS[package]}" if package in NO_DEPS_COMMANDS else "")
 
 
-def missing_package(err: BaseException) -> str | None:
+def describe_missing_package(err: BaseException) -> str | None:
     """One line for the import of a package that is not installed and that an extra brings: its name and the command. None for any
     other error."""
     name = (err.name or "").partition(".")[0] if isinstance(err, ModuleNotFoundError) else ""
     known = any(name in packages for packages in EXTRAS.values())
-    return f"the package {name} is not installed, which this needs; install it: {installing(name)}" if known else None
+    return (
+        f"the package {name} is not installed, which this needs; install it: {install_command(name)}" if known else None
+    )
 
 
-def tell_missing(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:
+def report_missing_package(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:
     """`sys.excepthook` of `python -m`, for modules import what they need before `cli.run` is there to catch it: a missing package
     of an extra is one line and exit 2. Anything else is shown as ever."""
-    if (line := missing_package(err)) is None:
+    if (line := describe_missing_package(err)) is None:
         sys.__excepthook__(kind, err, trace)
         return
     print(f"error: {line}", file=sys.stderr)

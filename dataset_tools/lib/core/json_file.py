@@ -9,17 +9,17 @@ import numpy as np
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import Unreadable
 
-BLOCK = 1 << 20
-STEP = np.zeros(256, np.int8)
-STEP[list(b"[{")], STEP[list(b"]}")] = 1, -1
+BLOCK_BYTES = 1 << 20
+DEPTH_STEP = np.zeros(256, np.int8)
+DEPTH_STEP[list(b"[{")], DEPTH_STEP[list(b"]}")] = 1, -1
 
 
 def read_json(path: Path, most: int = limits.JSON_BYTES) -> object:
-    """What a JSON file of at most `most` bytes holds. Raises UserError as `limits.file_bytes`, and Unreadable as `json_of`."""
-    return json_of(limits.file_bytes(path, most), path)
+    """What a JSON file of at most `most` bytes holds. Raises UserError as `limits.read_bytes`, and Unreadable as `parse_json`."""
+    return parse_json(limits.read_bytes(path, most), path)
 
 
-def json_of(data: bytes, where: Path | str) -> object:
+def parse_json(data: bytes, where: Path | str) -> object:
     """What bytes of JSON hold. Raises Unreadable, which begins with `where`, for what is no JSON or beyond `limits`."""
     counted = (
         (b"[", limits.JSON_LISTS, "lists"),
@@ -29,20 +29,20 @@ def json_of(data: bytes, where: Path | str) -> object:
     for sign, most, what in counted:
         if data.count(sign) > most:
             raise Unreadable(where, f"over {most} {what}; a file of this kind has fewer: cut it into parts")
-    if _depth(data) > limits.JSON_DEPTH:
+    if _nesting_depth(data) > limits.JSON_DEPTH:
         raise Unreadable(where, f"nested more than {limits.JSON_DEPTH} deep")
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as err:
-        raise Unreadable(where, f"not JSON ({limits.shown(str(err))})") from None
+        raise Unreadable(where, f"not JSON ({limits.printable(str(err))})") from None
 
 
-def _depth(data: bytes) -> int:
+def _nesting_depth(data: bytes) -> int:
     """How deep brackets nest; those in texts count too, where they are not closed."""
     now = deepest = 0
-    for first in range(0, len(data), BLOCK):
+    for first in range(0, len(data), BLOCK_BYTES):
         levels = now + np.cumsum(
-            STEP[np.frombuffer(data, np.uint8, min(BLOCK, len(data) - first), first)], dtype=np.int64
+            DEPTH_STEP[np.frombuffer(data, np.uint8, min(BLOCK_BYTES, len(data) - first), first)], dtype=np.int64
         )
         now, deepest = int(levels[-1]), max(deepest, int(levels.max()))
     return deepest

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.names import given_name
+from dataset_tools.lib.core.names import check_user_name
 
 DATA_STAGES = ("sources", "download", "clips", "pose", "i3d", "audio", "split", "shards")
 MODEL_STAGES = (
@@ -35,7 +35,7 @@ class Layout:
 
     def __post_init__(self):
         if self.corpus:
-            given_name(self.corpus, "corpus")
+            check_user_name(self.corpus, "corpus")
 
     @property
     def manifest(self) -> Path:

@@ -1,7 +1,7 @@
 """What a file of someone else may be, all numbers in one place, and the first look at any such file.
 
 What is larger, deeper or longer than this is refused in one line before it is unpacked, so no file hangs a stage or takes
-its memory. A reader of a foreign format takes its bytes by `file_bytes` and its numbers from here.
+its memory. A reader of a foreign format takes its bytes by `read_bytes` and its numbers from here.
 """
 
 import os
@@ -81,28 +81,28 @@ JSON_BYTES, JSON_DEPTH, JSON_LISTS, JSON_DICTS, JSON_VALUES = 256 << 20, 64, 1 <
 """Of one file, unless its reader says fewer bytes; depth of nesting; number of lists, objects and values."""
 
 
-def regular_file(path: Path, most: int | None = None) -> Path:
+def check_regular_file(path: Path, most: int | None = None) -> Path:
     """`path`, once it is known to be a regular file of at most `most` bytes: no folder, and no pipe or device, which would be
     waited for, no link that leads in a circle. Raises UserError for what is none, can't be looked at or is larger."""
     path = Path(path)
-    with _no_file(path):
-        _check(path, path.stat(), most)
+    with _as_user_error(path):
+        _check_file(path, path.stat(), most)
     return path
 
 
-def file_bytes(path: Path, most: int) -> bytes:
-    """The bytes of a regular file, never more than `most`. Raises UserError as `regular_file`, and for a file that can't be read."""
+def read_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a regular file, never more than `most`. Raises UserError as `check_regular_file`, and for a file that can't be read."""
     at_once = lambda name, flags: os.open(name, flags | os.O_NONBLOCK)  # what may be a pipe is not waited for
-    with _no_file(path):
+    with _as_user_error(path):
         with open(path, "rb", opener=at_once) as file:
-            _check(path, os.fstat(file.fileno()), most)
+            _check_file(path, os.fstat(file.fileno()), most)
             data = file.read(most + 1)
         _check_size(path, len(data), most)  # some grow, and some claim to be empty
     return data
 
 
 @contextmanager
-def _no_file(path: Path) -> Iterator[None]:
+def _as_user_error(path: Path) -> Iterator[None]:
     """What the system says of a file that can't be had, as UserError."""
     try:
         yield
@@ -118,7 +118,7 @@ def _no_file(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {err.strerror}") from None
 
 
-def _check(path: Path, found: os.stat_result, most: int | None) -> None:
+def _check_file(path: Path, found: os.stat_result, most: int | None) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise UserError(
             f"{path}: {'a folder' if stat.S_ISDIR(found.st_mode) else 'a pipe, socket or device'}, not a file"
@@ -131,7 +131,7 @@ def _check_size(path: Path, size: int, most: int | None) -> None:
         raise UserError(f"{path}: {size} bytes; such a file has at most {most}")
 
 
-def shown(value: object) -> str:
+def printable(value: object) -> str:
     """A foreign value as a message repeats it: one line, without control characters, cut to `SHOWN` letters."""
     text = value if isinstance(value, str) else repr(value)
     text = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * SHOWN])

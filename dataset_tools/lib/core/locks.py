@@ -20,7 +20,7 @@ _threads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold a lock on the file `path`, which is made: others that want it, threads and processes, wait.
 
     Where the file system has no locks, this process's threads still wait for each other; two processes may do the same work

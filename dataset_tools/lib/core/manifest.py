@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.names import find_file, leads_out
+from dataset_tools.lib.core.names import find_file, is_outside
 from dataset_tools.lib.core.schema import Clip, Scan, Song, Video, scan_records, write_records
 
-SHEET = "python -m dataset_tools.sources import-annotations FILE"
+IMPORT_COMMAND = "python -m dataset_tools.sources import-annotations FILE"
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-TIMES = ("start", "end")
+TIME_COLUMNS = ("start", "end")
 """Columns of clips.csv that are there together or not at all."""
 QUANTITIES = ("clips", "songs", "compilations")
 """What a publication counts."""
@@ -134,7 +134,7 @@ class Checksum:
     def __post_init__(self):
         if self.sha256 and not SHA256.fullmatch(self.sha256):
             raise ValueError(
-                f"sha256 must be 64 hexadecimal digits or empty, found '{shown(self.sha256)}'; `sha256sum FILE` prints them"
+                f"sha256 must be 64 hexadecimal digits or empty, found '{printable(self.sha256)}'; `sha256sum FILE` prints them"
             )
 
 
@@ -145,7 +145,7 @@ def scan_checksums(folder: Path) -> tuple[dict[str, str], list[str]]:
     return {row.id: row.sha256.lower() for row in rows}, problems
 
 
-def differences(counts: Mapping[str, int], claims: Sequence[Published]) -> list[str]:
+def compare_counts(counts: Mapping[str, int], claims: Sequence[Published]) -> list[str]:
     """One line for each quantity whose count is not what was published."""
     return [
         f"the clip list holds {counts[claim.quantity]} {claim.quantity}, {claim.source} says {claim.value}"
@@ -154,7 +154,7 @@ def differences(counts: Mapping[str, int], claims: Sequence[Published]) -> list[
     ]
 
 
-def limited(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) -> Manifest:
+def limit_manifest(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) -> Manifest:
     """The first `videos` videos and the first `clips_per_video` clips of each (0 = all), with the songs they use."""
     kept = manifest.videos[: videos or None]
     clips = tuple(c for v in kept for c in manifest.clips_of(v.video_id)[: clips_per_video or None])
@@ -163,24 +163,24 @@ def limited(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) ->
     return dataclasses.replace(manifest, videos=kept, clips=clips, songs=songs)
 
 
-def missing_values(manifest: Manifest) -> list[str]:
+def find_missing_values(manifest: Manifest) -> list[str]:
     """What later stages need and the manifest does not have yet, one line per file; empty when complete."""
     lines = []
     advice = how_to_fill(manifest.folder)
     urls = [v.video_id for v in manifest.videos if not v.url]
     times = [c.clip_id for c in manifest.clips if c.start is None]
     if urls:
-        lines.append(f"videos.csv: url is empty for {_some(urls, len(manifest.videos))}; {advice}")
+        lines.append(f"videos.csv: url is empty for {_describe_ids(urls, len(manifest.videos))}; {advice}")
     if times:
-        lines.append(f"clips.csv: start and end are empty for {_some(times, len(manifest.clips))}; {advice}")
+        lines.append(f"clips.csv: start and end are empty for {_describe_ids(times, len(manifest.clips))}; {advice}")
     return lines
 
 
 def how_to_fill(folder: Path) -> str:
     """What to do about a value that the manifest in `folder` lacks."""
     if (Path(folder) / "README.md").is_file():
-        return f"the README.md of the manifest's folder says where to get it and how to fill it in (where that is from an annotation sheet: {SHEET})"
-    return f"fill it in (from an annotation sheet: {SHEET})"
+        return f"the README.md of the manifest's folder says where to get it and how to fill it in (where that is from an annotation sheet: {IMPORT_COMMAND})"
+    return f"fill it in (from an annotation sheet: {IMPORT_COMMAND})"
 
 
 def is_web(url: str) -> bool:
@@ -206,16 +206,16 @@ def url_problem(url: str, folder: Path) -> str:
         return "" if parts.hostname else f"{quoted}: names no host"
     if parts.scheme or PurePosixPath(url).is_absolute():
         return f"{quoted}: must be http(s) or a path relative to the manifest's folder"
-    if leads_out(folder, url):
+    if is_outside(folder, url):
         return f"{quoted}: leads out of {folder}; put the file itself into that folder (a link does not do)"
     return ""
 
 
-def absent_files(videos: Sequence[Video], folder: Path) -> list[str]:
+def find_missing_files(videos: Sequence[Video], folder: Path) -> list[str]:
     """Ids of the videos whose url is a path, counted from `folder`, at which there is no file."""
     return [v.video_id for v in videos if v.url and not is_web(v.url) and find_file(folder, v.url) is None]
 
 
-def _some(ids: Sequence[str], of: int) -> str:
+def _describe_ids(ids: Sequence[str], of: int) -> str:
     few = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
     return f"{len(ids)} of {of} rows ({few})"

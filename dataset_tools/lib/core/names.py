@@ -11,7 +11,7 @@ import unicodedata
 from pathlib import Path
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import TEXT, shown
+from dataset_tools.lib.core.limits import TEXT, printable
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
 SPLITS = ("train", "val", "test")
@@ -25,11 +25,11 @@ def check_name(value: str, what: str = "") -> str:
     """A name that becomes a part of a path: ASCII letters, digits, '_', '.', '-', not starting with a dot or dash, so it is
     one name on every disk and never leads out of a folder. `what` it is comes first in the ValueError."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise ValueError(f"{what} {RULE}, found '{shown(value)}'".lstrip())
+        raise ValueError(f"{what} {RULE}, found '{printable(value)}'".lstrip())
     return value
 
 
-def given_name(value: object, what: str) -> str:
+def check_user_name(value: object, what: str) -> str:
     """As `check_name`, of what a user gives on the command line or in params.yaml: a UserError, with a hint where YAML has
     made something else of a text."""
     try:
@@ -42,18 +42,18 @@ def check_label(text: str, what: str) -> str:
     """A name that is no file's name, such as a genre: one line of at most `TEXT` letters, none of `CONTROL`. Raises ValueError."""
     if len(text) > TEXT or CONTROL.search(text):
         raise ValueError(
-            f"{what} must be one line of at most {TEXT} letters without control characters, found '{shown(text)}'"
+            f"{what} must be one line of at most {TEXT} letters without control characters, found '{printable(text)}'"
         )
     return text
 
 
-def plain(text: str) -> str:
+def to_nfc(text: str) -> str:
     """Text whose equal letters are equal: Unicode NFC. macOS writes an é of a file's name as e and an accent (NFD), which
     tables rarely do."""
     return unicodedata.normalize("NFC", text)
 
 
-def leads_out(folder: Path, name: str) -> bool:
+def is_outside(folder: Path, name: str) -> bool:
     """Whether a relative path leads out of its folder, also through a link. A name that no file can have, or links in a
     circle, lead nowhere."""
     try:
@@ -74,7 +74,7 @@ def find_file(folder: Path, name: str) -> Path | None:
         path = Path(folder)
         for part in Path(name).parts:
             if part != ".." and not os.path.lexists(path / part):
-                part = next((other for other in sorted(os.listdir(path)) if plain(other) == plain(part)), part)
+                part = next((other for other in sorted(os.listdir(path)) if to_nfc(other) == to_nfc(part)), part)
             path /= part
         return path if path.is_file() else None
     except (OSError, ValueError):  # too long, a NUL, a folder that can't be read

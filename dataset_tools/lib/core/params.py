@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeVar, get_type_hints
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.names import given_name
+from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.names import check_user_name
 from dataset_tools.lib.core.timebase import LEVELS
 from dataset_tools.lib.core.yaml_file import read_yaml
 
@@ -18,7 +18,7 @@ SECTIONS = (
     "synthesizer", "rhythm", "prior", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report", "listen",
 )  # fmt: skip
 """What may stand at the top of a params file: what DVC runs over, and the stages."""
-MOST = 500
+MAX_LETTERS = 500
 """Letters of what a record says of a value, which may repeat it."""
 
 
@@ -36,35 +36,35 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     if outer not in everything:
         raise UserError(
             f"{path}: section '{outer}' is missing"
-            + (f"; it has '{shown(unknown[0])}', which is none" if unknown else "")
+            + (f"; it has '{printable(unknown[0])}', which is none" if unknown else "")
         )
     for name in unknown:  # other keys are the user's own, which DVC and YAML's anchors allow
         if near := get_close_matches(str(name), SECTIONS, 1):
             raise UserError(
-                f"{path}: section '{shown(name)}' is not known; is {near[0]} meant? known: {', '.join(SECTIONS)}"
+                f"{path}: section '{printable(name)}' is not known; is {near[0]} meant? known: {', '.join(SECTIONS)}"
             )
     values = everything[outer] or {}
     if inner and isinstance(values, dict):
         values = values.get(inner) or {}
     if not isinstance(values, dict):
-        raise UserError(f"{path}: {section} must be a mapping of parameters, found '{shown(values)}'")
+        raise UserError(f"{path}: {section} must be a mapping of parameters, found '{printable(values)}'")
     names = {f.name for f in dataclasses.fields(record)}
     inside = set(getattr(record, "sections", ()))
     for key in values:
         if key not in names | inside and not extra:
             raise UserError(
-                f"{path}: {section}.{shown(key)} is not a parameter; known: {', '.join(sorted(names | inside))}"
+                f"{path}: {section}.{printable(key)} is not a parameter; known: {', '.join(sorted(names | inside))}"
             )
-    frozen = {k: _frozen(v) for k, v in values.items() if k in names}
+    frozen = {k: _as_tuples(v) for k, v in values.items() if k in names}
     for key, kind in get_type_hints(record).items():
-        if key in frozen and (wanted := _unfit(frozen[key], kind)):
+        if key in frozen and (wanted := _required_type(frozen[key], kind)):
             raise UserError(
-                f"{path}: {section}.{key} must be {wanted}, found '{shown(frozen[key])}'{_hint(frozen[key])}"
+                f"{path}: {section}.{key} must be {wanted}, found '{printable(frozen[key])}'{_hint(frozen[key])}"
             )
     try:
         return record(**frozen)
     except (TypeError, ValueError, OverflowError) as err:
-        raise UserError(f"{path}: {section}: {str(err)[:MOST]}") from None
+        raise UserError(f"{path}: {section}: {str(err)[:MAX_LETTERS]}") from None
 
 
 def read_params(path: Path) -> dict:
@@ -74,22 +74,22 @@ def read_params(path: Path) -> dict:
     everything = read_yaml(path)
     if not isinstance(everything, dict | None):
         raise UserError(
-            f"{path}: must be a mapping of sections, found '{shown(everything)}'; presets/demo.yaml shows it"
+            f"{path}: must be a mapping of sections, found '{printable(everything)}'; presets/demo.yaml shows it"
         )
     return everything or {}
 
 
-def _frozen(value: object) -> object:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+def _as_tuples(value: object) -> object:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
-WORDS = {
+TYPE_NAMES = {
     "boolean": "true or false", "integer": "a whole number", "number": "a finite number", "string": "a text", "null": "null", "object": "a mapping",
 }  # fmt: skip
 """JSON Schema's names of types as messages say them."""
 
 
-def _unfit(value: object, kind: object) -> str:
+def _required_type(value: object, kind: object) -> str:
     """What a parameter of this type must be, where `value` is not; empty where it fits. Nothing is converted: 1 stays 1 where
     a float may be."""
     # here, not above: it costs 0.14 s, which --help and worker processes do without
@@ -99,14 +99,18 @@ def _unfit(value: object, kind: object) -> str:
     try:
         wanted.validate_python(value)
     except ValidationError:
-        return _in_words(wanted.json_schema())
+        return _describe_type(wanted.json_schema())
     return ""
 
 
-def _in_words(schema: dict) -> str:
+def _describe_type(schema: dict) -> str:
     if "anyOf" in schema:
-        return " or ".join(map(_in_words, schema["anyOf"]))
-    return f"a list, each of it {_in_words(schema['items'])}" if schema["type"] == "array" else WORDS[schema["type"]]
+        return " or ".join(map(_describe_type, schema["anyOf"]))
+    return (
+        f"a list, each of it {_describe_type(schema['items'])}"
+        if schema["type"] == "array"
+        else TYPE_NAMES[schema["type"]]
+    )
 
 
 def _hint(value: object) -> str:
@@ -117,25 +121,27 @@ def _hint(value: object) -> str:
     )
 
 
-def corpus_of(path: Path) -> str:
+def read_corpus_name(path: Path) -> str:
     """The corpus that a params file names, 'demo' where there is no such file or name. Raises UserError for what can't be
     the name of a folder in manifests/, and as `read_params`."""
     everything = read_params(path) if Path(path).exists() or Path(path).is_symlink() else {}
-    return given_name(everything.get("corpus", "demo"), f"{path}: corpus")
+    return check_user_name(everything.get("corpus", "demo"), f"{path}: corpus")
 
 
-def names_of(path: Path, key: str) -> tuple[str, ...]:
+def read_names(path: Path, key: str) -> tuple[str, ...]:
     """A list of names at the top of a params file, of those that a DVC matrix runs over: `levels`, `variants`, `models` or
     `systems`. UserError where it is missing, empty (but `systems`, for a table need not have baselines), names one twice, or one that
     can't be a folder's."""
     values = read_params(path).get(key) if Path(path).exists() else None
     if not isinstance(values, list) or not (values or key == "systems"):
-        raise UserError(f"{path}: {key} must be a list of names, found '{shown(values)}'; presets/demo.yaml shows it")
-    names = tuple(given_name(value, f"{path}: {key}") for value in values)
+        raise UserError(
+            f"{path}: {key} must be a list of names, found '{printable(values)}'; presets/demo.yaml shows it"
+        )
+    names = tuple(check_user_name(value, f"{path}: {key}") for value in values)
     if len(set(names)) < len(names):
-        raise UserError(f"{path}: {key} must name each one once, found '{shown(values)}'")
+        raise UserError(f"{path}: {key} must name each one once, found '{printable(values)}'")
     if key == "levels" and set(names) - set(LEVELS):
-        raise UserError(f"{path}: levels must be among {', '.join(LEVELS)}, found '{shown(values)}'")
+        raise UserError(f"{path}: levels must be among {', '.join(LEVELS)}, found '{printable(values)}'")
     return names
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 from dataset_tools.lib.core.atomic import write_text
-from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.csv_file import detect_separator, iterate_rows
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import (
     CELL,
@@ -29,10 +29,10 @@ from dataset_tools.lib.core.limits import (
     TEMPO,
     VIDEO_SECONDS,
     WHOLE,
-    file_bytes,
-    shown,
+    printable,
+    read_bytes,
 )
-from dataset_tools.lib.core.names import CONTROL, check_label, check_name, plain
+from dataset_tools.lib.core.names import CONTROL, check_label, check_name, to_nfc
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 R = TypeVar("R")
@@ -46,11 +46,11 @@ RANGES = {
 }  # fmt: skip
 """Column -> least and largest number. Of `frames`, `width` and `height` of a cut clip see `accounting.check_frames`: they cost
 the clip, not the table."""
-WORDS = {int: "a whole number", float: "a finite number", bool: "True or False"}
-WHOLE_NUMBER, NUMBER = (
+TYPE_NAMES = {int: "a whole number", float: "a finite number", bool: "True or False"}
+INTEGER, NUMBER = (
     re.compile(p, re.ASCII) for p in (r"[+-]?\d{1,19}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
 )
-CLOCK = re.compile(r"\d{1,4}(:\d{1,2}){1,2}([.,]\d+)?", re.ASCII)
+CLOCK_TIME = re.compile(r"\d{1,4}(:\d{1,2}){1,2}([.,]\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 PARTS = ("", "train", "val", "test")
 """What `official_split` may be; '' is no part."""
@@ -129,7 +129,7 @@ class Clip:
             yield f"official_split must be train, val, test or empty, found '{shown(self.official_split)}'"
 
 
-SEGMENT = 2.0
+SEGMENT_SECONDS = 2.0
 """Seconds of the segments that the authors of TikTok and AIST++ cut, which `segments_2s` counts."""
 
 
@@ -174,13 +174,13 @@ class Row:
     def __post_init__(self):
         check_name(self.id, "id")
         if self.status not in STATUSES:
-            raise ValueError(f"status must be one of {', '.join(STATUSES)}, found '{shown(self.status)}'")
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}, found '{printable(self.status)}'")
 
 
 def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
     """Read a CSV into records; cells may be parted by comma, semicolon or tab, and have a decimal comma where that parts none.
 
-    Raises UserError naming file, row, field, rule and value: what `file_bytes` refuses, not UTF-8, column without default
+    Raises UserError naming file, row, field, rule and value: what `read_bytes` refuses, not UTF-8, column without default
     missing, a column or an id (the record's first field) twice, more cells than columns, a value that does not convert,
     is out of its column's range, no file's name in a column of those, or breaks the record's own rule; with extra=False
     also a column that the record does not have.
@@ -216,14 +216,14 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
     try:
-        text = file_bytes(path, CSV_BYTES).decode("utf-8-sig")
+        text = read_bytes(path, CSV_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         return Scan([], [f"{path}: not UTF-8 text; save it as 'CSV UTF-8'"])
     except UserError as err:
         return Scan([], [str(err)])
     try:
-        separator = separator_of(text, hints)
-        (_, header), *rows = [*cells_of(text, separator)] or [(1, [])]
+        separator = detect_separator(text, hints)
+        (_, header), *rows = [*iterate_rows(text, separator)] or [(1, [])]
     except ValueError as err:
         return Scan([], [f"{path}: {err}"])
     header = tuple(name.strip() for name in header)
@@ -232,7 +232,7 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
     doubts = [f"{path}: column '{shown(name)}' stands twice in the header; keep one" for name in twice]
     unknown = [name for name in header if name not in hints]
     if unknown and not extra:
-        doubts.append(f"{path}: unknown column '{shown(unknown[0])}'; expected {', '.join(hints)}")
+        doubts.append(f"{path}: unknown column '{printable(unknown[0])}'; expected {', '.join(hints)}")
     if doubts:
         return Scan([], lacking + doubts)
     records, broken, problems, seen = [], [], list(lacking), set()
@@ -245,7 +245,7 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
             item, rules = _record_of(raw, record, hints, separator)
         key = plain(raw.get(fields[0].name, ""))
         if key in seen and (key or not rules):
-            rules.append(f"{fields[0].name} '{shown(key)}' occurs twice; ids must be unique")
+            rules.append(f"{fields[0].name} '{printable(key)}' occurs twice; ids must be unique")
         seen.add(key)
         problems += [f"{path} row {number}: {rule}" for rule in rules]
         if rules or lacking:
@@ -284,7 +284,7 @@ def _stand_in(kind: type) -> object:
 
 def _lacking_columns(path: Path, header: tuple[str, ...], fields: tuple, together: tuple[str, ...]) -> list[str]:
     partly = set(together) if set(together) & set(header) else set()
-    found = shown(", ".join(header)) or "no header"
+    found = printable(", ".join(header)) or "no header"
     return [
         f"{path}: column '{field.name}' is missing; found {found}"
         for field in fields
@@ -296,32 +296,32 @@ def _convert(text: str, kind, name: str, separator: str):
     kinds = [k for k in get_args(kind) if k is not type(None)] or [kind]
     if kinds[0] is str:
         # an address stays as it is: its letters are those of a server or of a disk
-        return check_name(text, name) if name in FILE_NAMES and text else text if name == "url" else plain(text)
+        return check_name(text, name) if name in FILE_NAMES and text else text if name == "url" else to_nfc(text)
     if text == "":
         if kind is kinds[0]:
-            raise ValueError(f"{name} is empty; {WORDS[kind]} is required")
+            raise ValueError(f"{name} is empty; {TYPE_NAMES[kind]} is required")
         return None
     if kinds[0] is bool:
         value = {"true": True, "false": False}.get(text.lower())
     else:
         value = _number(text.strip(), kinds[0], name, separator)
     if value is None:
-        seconds = "; write seconds, such as 75.5" if CLOCK.fullmatch(text.strip()) else ""
-        raise ValueError(f"{name} must be {WORDS[kinds[0]]}, found '{shown(text)}'{seconds}")
+        seconds = "; write seconds, such as 75.5" if CLOCK_TIME.fullmatch(text.strip()) else ""
+        raise ValueError(f"{name} must be {TYPE_NAMES[kinds[0]]}, found '{printable(text)}'{seconds}")
     low, high = RANGES.get(name, (-WHOLE, WHOLE) if kinds[0] is int else (-math.inf, math.inf))
     if not low <= value <= high:
-        raise ValueError(f"{name} must be {low} to {high}, found {shown(text)}")
+        raise ValueError(f"{name} must be {low} to {high}, found {printable(text)}")
     return value
 
 
 def _number(text: str, kind: type, name: str, separator: str) -> int | float | None:
     """None of what is no number; Python's own readers would also take 1_5, nan and digits of any script."""
     if kind is int:
-        return int(text) if WHOLE_NUMBER.fullmatch(text) else None
+        return int(text) if INTEGER.fullmatch(text) else None
     if DECIMAL_COMMA.fullmatch(text):
         if separator == ",":
             raise ValueError(
-                f"{name} has a decimal comma in a table of commas, found '{shown(text)}'; write it with a point"
+                f"{name} has a decimal comma in a table of commas, found '{printable(text)}'; write it with a point"
             )
         text = text.replace(",", ".")
     value = float(text) if NUMBER.fullmatch(text) else math.nan

@@ -3,7 +3,7 @@
 torch's own restricted reading (`weights_only`) runs no code. But it unpacks what is packed, calls `bytearray` with any length,
 hashes whatever nests and gives tensors without numbers. So a file's pickles are looked through first, as instructions that
 nobody carries out: only what makes plain tensors, numbers, texts and containers of them may be named there. The tensors that
-torch then makes are looked at, too. And a network whose sizes a file tells is built in outline before it is built (`outline`).
+torch then makes are looked at, too. And a network whose sizes a file tells is built in outline before it is built (`meta_state_dict`).
 """
 
 import io
@@ -21,7 +21,7 @@ from dataset_tools.lib.core.errors import Unreadable, UserError
 if TYPE_CHECKING:
     import torch
 
-KINDS = (
+STORAGE_KINDS = (
     "Float",
     "Double",
     "Half",
@@ -35,17 +35,17 @@ KINDS = (
     "ComplexFloat",
     "ComplexDouble",
 )
-PLAIN = {
+ALLOWED_NAMES = {
     "collections.OrderedDict", "__builtin__.set", "builtins.set", "torch.Size", "torch.device", "_codecs.encode", "torch.nn.parameter.Parameter",
     *(f"torch._utils.{name}" for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")),
-    *(f"torch.{kind}Storage" for kind in KINDS), "torch.storage.UntypedStorage", "torch.storage.TypedStorage",
+    *(f"torch.{kind}Storage" for kind in STORAGE_KINDS), "torch.storage.UntypedStorage", "torch.storage.TypedStorage",
     *(f"torch.{name}" for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")),
 }  # fmt: skip
 """What a pickle of plain tensors names."""
-OLDER = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files of torch.save begin that are no zip archives: the first of five pickles, before the tensors' numbers."""
-PICKLES = 5
-TAKES = {
+LEGACY_PICKLES = 5
+POPS = {
     "APPEND": 1,
     "SETITEM": 2,
     "BUILD": 1,
@@ -61,10 +61,10 @@ PUSHES = {
     "NONE", "NEWFALSE", "NEWTRUE", "BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1", "GLOBAL",
     "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET",
 }  # fmt: skip
-SHARED = 4
+MAX_SHARING = 4
 """Times a file's size that its tensors may have together: several can share their numbers."""
-SMALL = 1 << 20
-SPARE = 1000
+SIZE_SLACK = 1 << 20
+PARAMETER_SLACK = 1000
 """Parameters that a network may register and lose while it is built, besides thrice those it ends with."""
 
 
@@ -79,31 +79,32 @@ def read_tensors(
     Raises Unreadable for another kind of file, a damaged one, one that would have to run code, one beyond `limits`, and tensors
     that are not plain numbers; UserError for none, and what `allow` raises.
     """
-    path = limits.regular_file(path, limits.TENSOR_BYTES)
+    path = limits.check_regular_file(path, limits.TENSOR_BYTES)
     try:
         with open(path, "rb") as file:
-            names = {name for pickle in _pickles(path, file) for name in _named(path, pickle)}
-        allowed = {name: allow(name) for name in sorted(names - PLAIN)}
+            names = {name for pickle in _open_pickles(path, file) for name in _find_names(path, pickle)}
+        allowed = {name: allow(name) for name in sorted(names - ALLOWED_NAMES)}
         if refused := [name for name, found in allowed.items() if found is None]:
             raise Unreadable(
-                path, f"it holds more than tensors ({limits.shown(refused[0])}), which only code of its own could read"
+                path,
+                f"it holds more than tensors ({limits.printable(refused[0])}), which only code of its own could read",
             )
-        content = _loaded(path, allowed)
+        content = _load(path, allowed)
         _check_tensors(path, content, stretched, finite)
     except UserError:
         raise
     except Exception as err:  # noqa: BLE001 - zipfile, pickletools and torch raise whatever broken bytes lead to
-        reason = limits.shown(str(err).strip().partition("\n")[0].split(". ")[0]) or type(err).__name__
+        reason = limits.printable(str(err).strip().partition("\n")[0].split(". ")[0]) or type(err).__name__
         raise Unreadable(path, f"not a readable file of torch.save ({reason})") from None
     return content
 
 
-def _pickles(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
+def _open_pickles(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
     """The file's pickles, each to be read from where it stands."""
-    start = file.read(len(OLDER))
-    if start == OLDER:
+    start = file.read(len(LEGACY_MAGIC))
+    if start == LEGACY_MAGIC:
         file.seek(0)
-        for _ in range(PICKLES):
+        for _ in range(LEGACY_PICKLES):
             yield file
         return
     if not start.startswith(b"PK"):
@@ -125,7 +126,7 @@ def _pickles(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
                 yield io.BytesIO(archive.read(part))
 
 
-def _named(path: Path, pickle: BinaryIO) -> set[str]:
+def _find_names(path: Path, pickle: BinaryIO) -> set[str]:
     """The names that a pickle asks for. Nothing of it is carried out, but how large its tuples get is counted: to hash or to
     print tuples that hold the one before twice, thirty times over, takes for ever."""
     names, stack, marks, memo = set(), [], [], {}
@@ -135,9 +136,9 @@ def _named(path: Path, pickle: BinaryIO) -> set[str]:
             raise Unreadable(path, f"a pickle of over {limits.TENSOR_STEPS} steps")
         if name == "GLOBAL":
             names.add(argument.replace(" ", "."))
-        if name in TAKES:
-            taken = stack[-TAKES[name] :]
-            del stack[-TAKES[name] :]
+        if name in POPS:
+            taken = stack[-POPS[name] :]
+            del stack[-POPS[name] :]
         elif name in ("TUPLE", "APPENDS", "SETITEMS"):
             stack, taken = marks.pop(), stack
         if name == "MARK":
@@ -155,12 +156,12 @@ def _named(path: Path, pickle: BinaryIO) -> set[str]:
                 raise Unreadable(path, f"tuples of over {limits.TENSOR_NEST} values in each other")
         elif name in ("REDUCE", "NEWOBJ", "BINPERSID"):
             stack[-1] = 1
-        elif name not in TAKES and name not in ("APPENDS", "SETITEMS", "PROTO"):
+        elif name not in POPS and name not in ("APPENDS", "SETITEMS", "PROTO"):
             raise Unreadable(path, f"not a file of torch.save: its pickle has the step {name}")
     return names
 
 
-def _loaded(path: Path, allowed: dict[str, Any]) -> Any:
+def _load(path: Path, allowed: dict[str, Any]) -> Any:
     import numpy as np
     import torch
 
@@ -201,7 +202,7 @@ def _check_tensors(path: Path, content: Any, stretched: bool, finite: bool) -> N
             size += item.numel() * item.element_size()
             held = item.untyped_storage().nbytes()
             if not stretched and (
-                item.numel() * item.element_size() > held or size > SHARED * path.stat().st_size + SMALL
+                item.numel() * item.element_size() > held or size > MAX_SHARING * path.stat().st_size + SIZE_SLACK
             ):
                 raise Unreadable(
                     path, f"tensors larger than their numbers in the file: {tuple(item.shape)} of {held} bytes"
@@ -211,7 +212,9 @@ def _check_tensors(path: Path, content: Any, stretched: bool, finite: bool) -> N
                 raise Unreadable(path, "holds NaN or infinite weights; take another copy, or train it again")
 
 
-def outline(make: Callable[[], "torch.nn.Module"], tensors: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+def meta_state_dict(
+    make: Callable[[], "torch.nn.Module"], tensors: Mapping[str, "torch.Tensor"]
+) -> dict[str, "torch.Tensor"]:
     """The state dict of the network that `make` builds, on the meta device: names, shapes and dtypes, and no memory.
 
     Raises ValueError once it has many more parameters than `tensors`, the weights that are meant for it: sizes that a file
@@ -220,7 +223,7 @@ def outline(make: Callable[[], "torch.nn.Module"], tensors: Mapping[str, "torch.
     import torch
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
-    left = 3 * len(tensors) + SPARE
+    left = 3 * len(tensors) + PARAMETER_SLACK
 
     def counted(module: "torch.nn.Module", name: str, parameter: "torch.nn.Parameter") -> None:
         nonlocal left

@@ -21,22 +21,23 @@ from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT, Layout
-from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.names import check_name
 from dataset_tools.lib.core.patience import in_time, patient
 from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import read_records
+from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
 from dataset_tools.lib.core.work_cache import file_sha256
 
 CHECKSUM_KINDS = {"sha256": 64, "sha256-prefix8": 8, "git-blob-sha1": 40, "pin-on-first-fetch": 0, "in-project": 0}
 """Kind -> hex digits of its checksum. `pin-on-first-fetch` is for files whose publisher gives none: the sha256 of the
 first download is kept in pins.csv beside the files and demanded from then on. `in-project` is for package: files,
 which came with this code and are trusted like it."""
-PACKAGE = "package:"
+PACKAGE_SCHEME = "package:"
 RETRY_STATUS = {408, 429, 500, 502, 503, 504}
-TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
-PATIENCE = 600  # seconds for the head of an answer, and for each block
-BLOCK = 1 << 16  # bytes; what a cut connection loses at most
+HTTP_TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
+ANSWER_SECONDS = 600  # seconds for the head of an answer, and for each block
+BLOCK_BYTES = 1 << 16  # bytes; what a cut connection loses at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +62,10 @@ class Weights:
         digits = CHECKSUM_KINDS[self.checksum_kind]
         if len(self.checksum) != digits or set(self.checksum) - set("0123456789abcdef"):
             raise ValueError(f"checksum must be {digits} lower-case hex digits for {self.checksum_kind}")
-        if self.url.startswith(PACKAGE) != (self.checksum_kind == "in-project"):
+        if self.url.startswith(PACKAGE_SCHEME) != (self.checksum_kind == "in-project"):
             raise ValueError("package: urls take the checksum kind in-project, and only they")
-        if not self.url.startswith((PACKAGE, "https://", "http://")):
-            raise ValueError(f"url must start with https://, http:// or {PACKAGE}, found '{self.url}'")
+        if not self.url.startswith((PACKAGE_SCHEME, "https://", "http://")):
+            raise ValueError(f"url must start with https://, http:// or {PACKAGE_SCHEME}, found '{self.url}'")
         urlsplit(self.url)  # raises ValueError for what is no address
 
     @property
@@ -85,7 +86,7 @@ def locate(spec: str, layout: Layout, *, attempts: int = 5) -> Path:
     own = layout.root / spec
     if own.is_file():
         return own
-    raise UserError(f"weights '{spec}': neither a name in {table} nor a file; known names: {_names(table)}")
+    raise UserError(f"weights '{spec}': neither a name in {table} nor a file; known names: {_known_names(table)}")
 
 
 def licence_of(spec: str, layout: Layout) -> str:
@@ -103,13 +104,13 @@ def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float
     """
     rows = {row.name: row for row in read_records(table, Weights, extra=False)}
     if name not in rows:
-        raise UserError(f"{table}: no weights called '{name}'; known: {_names(table)}")
+        raise UserError(f"{table}: no weights called '{name}'; known: {_known_names(table)}")
     row = rows[name]
-    if row.url.startswith(PACKAGE):
-        return _in_project(row, table)
+    if row.url.startswith(PACKAGE_SCHEME):
+        return _locate_in_project(row, table)
     path = Path(cache) / row.filename
     path.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(path.with_name(f".{path.name}.lock")):  # two stages that want the same file download it once
+    with file_lock(path.with_name(f".{path.name}.lock")):  # two stages that want the same file download it once
         if path.exists():
             _check(path, row, table, cache)
             return path
@@ -128,12 +129,12 @@ def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float
     return path
 
 
-def _names(table: Path) -> str:
+def _known_names(table: Path) -> str:
     return ", ".join(row.name for row in read_records(table, Weights))
 
 
-def _in_project(row: Weights, table: Path) -> Path:
-    path = (PROJECT / row.url.removeprefix(PACKAGE)).resolve()
+def _locate_in_project(row: Weights, table: Path) -> Path:
+    path = (PROJECT / row.url.removeprefix(PACKAGE_SCHEME)).resolve()
     if not path.is_relative_to(PROJECT):
         raise UserError(f"{table}: {row.name}: '{row.url}' leads out of the project")
     if not path.is_file():
@@ -145,7 +146,7 @@ def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
     """Complete `part`. Leaves what it got where it gives up on the connection."""
     for attempt in range(1, attempts + 1):
         try:
-            _receive(row, part)
+            _fetch_rest(row, part)
             return
         except requests.HTTPError as err:
             reason, again = f"HTTP {err.response.status_code}", err.response.status_code in RETRY_STATUS
@@ -159,11 +160,13 @@ def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
         time.sleep(wait * 2 ** (attempt - 1))
 
 
-def _receive(row: Weights, part: Path) -> None:
+def _fetch_rest(row: Weights, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     # identity: a compressed transfer has other offsets than the file
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with in_time(PATIENCE, lambda: requests.get(row.url, headers=headers, stream=True, timeout=TIMEOUT)) as answer:
+    with call_with_timeout(
+        ANSWER_SECONDS, lambda: requests.get(row.url, headers=headers, stream=True, timeout=HTTP_TIMEOUT)
+    ) as answer:
         if answer.status_code == 416:  # nothing after what we have: it is complete, or no part of this file
             if answer.headers.get("Content-Range") != f"bytes */{have}":
                 part.unlink()
@@ -175,12 +178,12 @@ def _receive(row: Weights, part: Path) -> None:
         said = answer.headers.get("Content-Length", "")
         total = (int(said) if said.isascii() and said.isdigit() else 0) + have
         most = row.bytes or limits.TENSOR_BYTES
-        read = patient(
-            partial(answer.raw.read, decode_content=True), PATIENCE, answer.raw
+        read = with_read_timeout(
+            partial(answer.raw.read, decode_content=True), ANSWER_SECONDS, answer.raw
         )  # not iter_content: it has a way of its own to read what comes in chunks
         bar = ProgressBar(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True)
         with bar, open(part, "ab" if have else "wb") as out:
-            while block := read(BLOCK):
+            while block := read(BLOCK_BYTES):
                 out.write(block)
                 bar.update(len(block))
                 if out.tell() > most:
@@ -196,7 +199,7 @@ def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
     expected, source = row.checksum, table
     if row.checksum_kind == "pin-on-first-fetch":
         source = Path(cache) / "pins.csv"
-        expected = _pinned(row, found, source)
+        expected = _read_or_set_pin(row, found, source)
     if not found.startswith(expected):
         size = path.stat().st_size
         path.unlink()
@@ -206,9 +209,9 @@ def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
         )
 
 
-def _pinned(row: Weights, found: str, pins: Path) -> str:
+def _read_or_set_pin(row: Weights, found: str, pins: Path) -> str:
     """The sha256 that `pins` demands of these weights; where it demands none, `found`, which is put there."""
-    with only_one(pins.with_name(f".{pins.name}.lock")):  # others may be pinning other weights
+    with file_lock(pins.with_name(f".{pins.name}.lock")):  # others may be pinning other weights
         known = _read_pins(pins)
         if row.name not in known:
             known[row.name] = found
@@ -220,7 +223,7 @@ def _read_pins(pins: Path) -> dict[str, str]:
     if not pins.exists():
         return {}
     try:
-        return dict(line.split(",") for line in limits.file_bytes(pins, limits.PINS_BYTES).decode().splitlines()[1:])
+        return dict(line.split(",") for line in limits.read_bytes(pins, limits.PINS_BYTES).decode().splitlines()[1:])
     except UserError:
         raise
     except ValueError:

@@ -19,7 +19,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def is_whole(path: Path) -> bool:
+def is_complete_array(path: Path) -> bool:
     """Whether a finished array is there and can be read; one that can't is removed, to be made again."""
     if not path.exists():
         return False

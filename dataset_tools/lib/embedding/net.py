@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.tensor_file import read_tensors
 
@@ -35,8 +35,8 @@ class EmbeddingNet(nn.Module):
 
 def save_embedding(path: Path, net: EmbeddingNet, genres: list[str]) -> None:
     """Write the network and the genres it learnt, complete or absent."""
-    with write_aside(path) as aside:
-        torch.save({"kind": KIND, "genres": genres, "net": net.state_dict()}, aside)
+    with atomic_write(path) as temporary:
+        torch.save({"kind": KIND, "genres": genres, "net": net.state_dict()}, temporary)
 
 
 def load_embedding(path: Path) -> EmbeddingNet:

@@ -2,7 +2,7 @@
 
 Pipes do not tell: other children of the parent may hold their other ends. What tells on every Unix is the parent's process
 id, which a child can know before it starts: once the parent is gone, `os.getppid()` is another. As a script, which
-`with_this_process` calls, this file runs a command: `orphans.py PARENT COMMAND [ARGUMENT ...]`.
+`write_guarded_program` calls, this file runs a command: `orphans.py PARENT COMMAND [ARGUMENT ...]`.
 """
 
 import ctypes
@@ -26,8 +26,8 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 POLL = 0.25  # s
 
-_importing = False  # whether this is a process of `start` that is importing the main module
-_hiding = threading.Lock()
+_importing = False  # whether this is a process of `start_process` that is importing the main module
+_hide_lock = threading.Lock()
 
 
 def end_with_parent(parent: int) -> None:
@@ -37,7 +37,9 @@ def end_with_parent(parent: int) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(parent, partial(os.kill, os.getpid(), signal.SIGKILL)), daemon=True).start()
+    threading.Thread(
+        target=_wait_for_parent_end, args=(parent, partial(os.kill, os.getpid(), signal.SIGKILL)), daemon=True
+    ).start()
 
 
 def end_loader_worker_with_parent(_worker: int) -> None:
@@ -45,7 +47,7 @@ def end_loader_worker_with_parent(_worker: int) -> None:
     end_with_parent(multiprocessing.parent_process().pid)
 
 
-def start(method: str, target: Callable, *args) -> BaseProcess:
+def start_process(method: str, target: Callable, *args) -> BaseProcess:
     """Start a process that calls target(*args) and ends with this one; `method` is "spawn", "fork" or "forkserver", whose
     processes end with multiprocessing's server, and that with this one.
 
@@ -61,14 +63,14 @@ def start(method: str, target: Callable, *args) -> BaseProcess:
         process = context.Process(target=_run, args=(os.getpid(), (target, args)), daemon=True)
         process.start()
         return process
-    with _main_hidden() as main:
+    with _hide_main_module() as main:
         parent = 0 if method == "forkserver" else os.getpid()
-        process = context.Process(target=_run_fresh, args=(parent, main, _Packed((target, args))), daemon=False)
+        process = context.Process(target=_run_spawned, args=(parent, main, _PickledCall((target, args))), daemon=False)
         process.start()
     return process
 
 
-def with_this_process(program: str, folder: Path) -> str:
+def write_guarded_program(program: str, folder: Path) -> str:
     """Path of a program in `folder` that does what `program` does and ends with this process: for libraries that start
     what a path names. `program` itself where nothing in `folder` may be executed (noexec). POSIX only."""
     path = folder / Path(program).name
@@ -78,7 +80,7 @@ def with_this_process(program: str, folder: Path) -> str:
     return str(path) if os.access(path, os.X_OK) else program
 
 
-def _watch(parent: int, end: Callable[[], None]) -> None:
+def _wait_for_parent_end(parent: int, end: Callable[[], None]) -> None:
     while os.getppid() == parent:
         time.sleep(POLL)
     end()
@@ -90,7 +92,7 @@ def _run(parent: int, call: tuple[Callable, tuple]) -> None:
     target(*args)
 
 
-def _run_fresh(parent: int, main: dict, packed: bytes) -> None:
+def _run_spawned(parent: int, main: dict, packed: bytes) -> None:
     global _importing
     end_with_parent(parent or os.getppid())
     _importing = True
@@ -100,7 +102,7 @@ def _run_fresh(parent: int, main: dict, packed: bytes) -> None:
     target(*args)
 
 
-class _Packed:
+class _PickledCall:
     """What arrives in a spawned process as bytes: its parts may be of the main module, which is not there yet."""
 
     def __init__(self, parts: tuple):
@@ -113,10 +115,10 @@ class _Packed:
 
 
 @contextmanager
-def _main_hidden() -> Iterator[dict]:
+def _hide_main_module() -> Iterator[dict]:
     """The main module without a name or file, so that a spawned process does not import it by itself. Yields what
     `spawn.prepare` needs to import it."""
-    with _hiding:
+    with _hide_lock:
         data = spawn.get_preparation_data("")
         names = vars(sys.modules["__main__"])
         hidden = {name: names[name] for name in ("__spec__", "__file__") if name in names}
@@ -129,5 +131,5 @@ def _main_hidden() -> Iterator[dict]:
 
 if __name__ == "__main__":
     child = subprocess.Popen(sys.argv[2:])
-    threading.Thread(target=_watch, args=(int(sys.argv[1]), child.kill), daemon=True).start()
+    threading.Thread(target=_wait_for_parent_end, args=(int(sys.argv[1]), child.kill), daemon=True).start()
     sys.exit(child.wait())

@@ -25,7 +25,7 @@ class Prefetcher(Iterator[T]):
     def __init__(self, items: Iterable[T], depth: int):
         self._made: queue.Queue = queue.Queue(depth)
         self._left = threading.Event()
-        self._thread = threading.Thread(target=_make, args=(items, self._made, self._left), daemon=True)
+        self._thread = threading.Thread(target=_fill_queue, args=(items, self._made, self._left), daemon=True)
         self._thread.start()
 
     def __next__(self) -> T:
@@ -46,7 +46,7 @@ class Prefetcher(Iterator[T]):
         self._left.set()
 
 
-def _make(items: Iterable, made: queue.Queue, left: threading.Event) -> None:
+def _fill_queue(items: Iterable, made: queue.Queue, left: threading.Event) -> None:
     def hand_over(*answer) -> bool:
         while not left.is_set():
             try:

@@ -24,7 +24,7 @@ from functools import partial
 from multiprocessing import connection
 from typing import TypeVar
 
-from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package
+from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.prefetch import prefetch
@@ -33,9 +33,9 @@ I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
 P = TypeVar("P")
 
-STARTING = 300.0  # seconds that a process may take to start, beside the time of its first item
-LONGEST_WAIT = 3600.0  # seconds; the system takes no number of any size, and who waited looks again
-START = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
+STARTUP_SECONDS = 300.0  # seconds that a process may take to start, beside the time of its first item
+MAX_WAIT = 3600.0  # seconds; the system takes no number of any size, and who waited looks again
+START_METHOD = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
 
 
 def run_all(
@@ -63,15 +63,15 @@ def run_all(
             while waiting or busy:
                 while waiting and len(busy) < workers:
                     busy.append(spare.pop() if spare else _Worker(function, prepare))
-                    busy[-1].give(_next(waiting, busy[-1], busy), waiting, items, timeout)
+                    busy[-1].give(_choose_next(waiting, busy[-1], busy), waiting, items, timeout)
                 for worker in busy if prepare else ():
                     if waiting and len(worker.given) == 1:
-                        index = _next(waiting, worker, busy)
+                        index = _choose_next(waiting, worker, busy)
                         if alone.isdisjoint((worker.given[0], index)):
                             worker.give(index, waiting, items, timeout)
                 left = min(worker.deadline for worker in busy) - time.monotonic()
                 connection.wait(
-                    [worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), LONGEST_WAIT)
+                    [worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), MAX_WAIT)
                 )
                 for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
                     kind, outcome = worker.take()
@@ -90,7 +90,7 @@ def run_all(
                         busy.remove(worker)
                         spare += [worker] if kind != "lost" else []
                     if kind != "done":
-                        outcome = _without(outcome, failed, items[index])
+                        outcome = _outcome_of_failure(outcome, failed, items[index])
                     outcomes[index] = outcome
                     bar.update(steps is None)
     finally:
@@ -99,7 +99,7 @@ def run_all(
     return outcomes
 
 
-def _next(waiting: list[int], worker: "_Worker", busy: list["_Worker"]) -> int:
+def _choose_next(waiting: list[int], worker: "_Worker", busy: list["_Worker"]) -> int:
     """The item after the worker's last; where that is taken, the first of the longest run of those that wait or, where
     another worker is coming to it, the middle."""
     if worker.next in waiting:
@@ -136,10 +136,10 @@ def _raise(err: Exception) -> None:
     raise err
 
 
-def _without(trouble: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
-    if failed is None or missing_package(trouble):  # without it no item would do better
+def _outcome_of_failure(trouble: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
+    if failed is None or describe_missing_package(trouble):  # without it no item would do better
         raise trouble
-    reason = disk_trouble(trouble, full_path=False)
+    reason = describe_disk_error(trouble, full_path=False)
     if reason is None:
         known = isinstance(trouble, (ProcessLost, UserError))
         reason = str(trouble) if known else f"{type(trouble).__name__}: {trouble}"
@@ -152,24 +152,24 @@ class ProcessLost(RuntimeError):
     """The process that worked on an item died, or was stopped because it took too long."""
 
 
-_own = threading.local()
-"""`worker`: the process of `apart` that waits for this thread's next call. No other thread's: on Linux it ends with the thread."""
-_kept: set["_Worker"] = set()
+_thread_local = threading.local()
+"""`worker`: the process of `call_in_process` that waits for this thread's next call. No other thread's: on Linux it ends with the thread."""
+_live_workers: set["_Worker"] = set()
 """Those of all threads."""
 
 
-def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
+def call_in_process(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
     """function(*args) in a process of its own, which a later call may use again; many threads may call this at once.
 
     What it raises is raised here; ProcessLost where the process dies or takes more than `timeout` seconds. It may take `memory`
     bytes, where the system can hold it to that: beyond, it is refused memory.
     """
-    worker, _own.worker = getattr(_own, "worker", None), None
+    worker, _thread_local.worker = getattr(_thread_local, "worker", None), None
     if worker and not worker.process.is_alive():
-        worker = _let_go(worker)
+        worker = _discard(worker)
     if worker is None:
-        worker = _Worker(_called, None)
-        _kept.add(worker)
+        worker = _Worker(_call_with_memory_limit, None)
+        _live_workers.add(worker)
     worker.timeout, worker.given = timeout, [0]
     worker.begin()
     try:
@@ -179,18 +179,18 @@ def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
             connection.wait([worker.pipe], max(0.0, worker.deadline - time.monotonic()))
             kind, outcome = worker.take()
     except BaseException:
-        _let_go(worker)
+        _discard(worker)
         raise
     if kind == "lost":
-        _let_go(worker)
+        _discard(worker)
     else:
-        _own.worker = worker
+        _thread_local.worker = worker
     if kind != "done":
         raise outcome
     return outcome
 
 
-def _called(call: tuple):
+def _call_with_memory_limit(call: tuple):
     function, args, memory = call
     try:
         resource.setrlimit(resource.RLIMIT_AS, (memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
@@ -199,15 +199,15 @@ def _called(call: tuple):
     return function(*args)
 
 
-def _let_go(worker: "_Worker") -> None:
+def _discard(worker: "_Worker") -> None:
     worker.stop()
-    _kept.discard(worker)
+    _live_workers.discard(worker)
 
 
 @atexit.register
 def _stop_kept() -> None:
-    for worker in tuple(_kept):
-        _let_go(worker)
+    for worker in tuple(_live_workers):
+        _discard(worker)
 
 
 class _Worker:
@@ -215,7 +215,7 @@ class _Worker:
 
     def __init__(self, function: Callable, prepare: Callable | None):
         self.pipe, theirs = multiprocessing.Pipe()
-        self.process = orphans.start(START, _serve, function, prepare, theirs)
+        self.process = orphans.start_process(START_METHOD, _serve_items, function, prepare, theirs)
         theirs.close()  # so that the pipe ends when the process does
         self.ready = False
         self.given: list[int] = []
@@ -239,9 +239,9 @@ class _Worker:
             pass
 
     def begin(self) -> None:
-        """The item's time begins; a process that is not ready yet has `STARTING` more, for its imports are no item's."""
+        """The item's time begins; a process that is not ready yet has `STARTUP_SECONDS` more, for its imports are no item's."""
         left = float("inf") if self.timeout is None else self.timeout
-        self.deadline = time.monotonic() + left + (0.0 if self.ready else STARTING)
+        self.deadline = time.monotonic() + left + (0.0 if self.ready else STARTUP_SECONDS)
 
     def done(self) -> int:
         """The index of the item that it worked on; from here on it works on the next."""
@@ -275,36 +275,36 @@ class _Worker:
         self.pipe.close()
 
 
-_parent = None  # in a process of `run_all`: the pipe to who wants to know of steps
+_parent_pipe = None  # in a process of `run_all`: the pipe to who wants to know of steps
 
 
-def step() -> None:
+def report_step() -> None:
     """Called by a function that `run_all` runs: one of the steps of its item is done."""
-    if _parent is not None:
-        _parent.send(("step", None))
+    if _parent_pipe is not None:
+        _parent_pipe.send(("step", None))
 
 
-def _serve(function: Callable, prepare: Callable | None, pipe) -> None:
+def _serve_items(function: Callable, prepare: Callable | None, pipe) -> None:
     """Answer items until the parent is gone."""
-    global _parent
-    _parent = pipe
+    global _parent_pipe
+    _parent_pipe = pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops its workers
     try:
         pipe.send(("ready", None))
     except BrokenPipeError:
         return
-    for outcome in _outcomes(function, prepare, _received(pipe)):
+    for outcome in _outcomes(function, prepare, _receive_items(pipe)):
         try:
             answer = ("done", outcome())
         except Exception as err:  # noqa: BLE001 - the parent decides what becomes of it
-            answer = ("raised", _sendable(err))
+            answer = ("raised", _make_picklable(err))
         try:
             pipe.send(answer)
         except BrokenPipeError:
             return
 
 
-def _received(pipe) -> Iterator:
+def _receive_items(pipe) -> Iterator:
     while True:
         try:
             yield pipe.recv()
@@ -312,7 +312,7 @@ def _received(pipe) -> Iterator:
             return
 
 
-def _sendable(err: Exception) -> Exception:
+def _make_picklable(err: Exception) -> Exception:
     """The exception with its traceback as a note, or its text where the class cannot be rebuilt in another process."""
     err.add_note(f"in a worker process:\n{traceback.format_exc()}")
     try:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import SHARD_CLIPS, TEXT, shown
+from dataset_tools.lib.core.limits import SHARD_CLIPS, TEXT, printable
 from dataset_tools.lib.core.locks import NO_LOCKS
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
@@ -74,17 +74,17 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
     known = [f"{SCHEMA_NAME}/{version}" for version in (SCHEMA_VERSION, MOTION_VERSION)]
     if schema not in known:
         raise UserError(
-            f"{path}: schema '{shown(schema)}' is not {' or '.join(known)}, which this version reads; {REBUILD}"
+            f"{path}: schema '{printable(schema)}' is not {' or '.join(known)}, which this version reads; {REBUILD}"
         )
     for name, expected in (("fps", FPS), ("sample_rate", SAMPLE_RATE)):
         if _number(shard, name, path) != expected:
             raise UserError(f"{path}: {name} must be {expected}, found {_number(shard, name, path)}")
     texts = {name: _text(shard, name, path) for name in FILE_TEXTS}
     if texts["split"] not in SPLITS:
-        raise UserError(f"{path}: split must be one of {', '.join(SPLITS)}, found '{shown(texts['split'])}'")
+        raise UserError(f"{path}: split must be one of {', '.join(SPLITS)}, found '{printable(texts['split'])}'")
     if texts["pose_layout"] not in JOINTS:
         raise UserError(
-            f"{path}: pose_layout must be one of {', '.join(JOINTS)}, found '{shown(texts['pose_layout'])}'"
+            f"{path}: pose_layout must be one of {', '.join(JOINTS)}, found '{printable(texts['pose_layout'])}'"
         )
     with _as_user_error(path):
         check_texts(texts)
@@ -111,19 +111,21 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
 
 
 def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | None, motion_rate: int, path: Path):
-    where = f"{path} clip '{shown(clip_id)}'"
+    where = f"{path} clip '{printable(clip_id)}'"
     entry = ClipEntry(
         clip_id=clip_id,
         **{name: _text(group, name, where) for name in CLIP_TEXTS},
         **{name: _number(group, name, where) for name in CLIP_NUMBERS},
     )
     if entry.split != texts["split"]:
-        raise UserError(f"{where}: split '{shown(entry.split)}' in a shard of '{texts['split']}'")
+        raise UserError(f"{where}: split '{printable(entry.split)}' in a shard of '{texts['split']}'")
     with _as_user_error(where):
         check_texts({"clip_id": clip_id, **{name: getattr(entry, name) for name in CLIP_TEXTS}})
     names = (*STREAMS, "motion") if motion_rate else STREAMS
     if sorted(group) != sorted(names):
-        raise UserError(f"{where}: must hold {', '.join(names)}, found {shown(', '.join(sorted(group))) or 'nothing'}")
+        raise UserError(
+            f"{where}: must hold {', '.join(names)}, found {printable(', '.join(sorted(group))) or 'nothing'}"
+        )
     streams = {name: _hard_child(group, name, h5py.Dataset, where) for name in names}
     if streams["pose"].ndim != 4 or streams["i3d"].ndim != 2:
         raise UserError(f"{where}: pose must be (T, P, J, 3) and i3d (W, {I3D_WIDTH})")
@@ -138,9 +140,11 @@ def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | N
 
 def _hard_child(parent: h5py.Group, name: str, kind: type, where) -> h5py.Group | h5py.Dataset:
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-        raise UserError(f"{where}: '{shown(name)}' is a link to somewhere else, which a shard may not hold; {REBUILD}")
+        raise UserError(
+            f"{where}: '{printable(name)}' is a link to somewhere else, which a shard may not hold; {REBUILD}"
+        )
     if parent.get(name, getclass=True) is not kind:
-        raise UserError(f"{where}: '{shown(name)}' must be a {kind.__name__.lower()}")
+        raise UserError(f"{where}: '{printable(name)}' must be a {kind.__name__.lower()}")
     return parent[name]
 
 
@@ -208,4 +212,4 @@ def damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
 
 def _first_line(err: Exception) -> str:
     lines = str(err).strip("'\" ").splitlines()
-    return shown(lines[0]) if lines else type(err).__name__
+    return printable(lines[0]) if lines else type(err).__name__

@@ -18,7 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.limits import CLIP_SECONDS, DANCERS, SHARD_PEAK, SIDE
 from dataset_tools.lib.core.names import check_label, check_name
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
@@ -114,7 +114,7 @@ def write_shard(path: Path, clips: Iterable[ShardClip], attrs: dict[str, str], m
     last, count = "", 0
     # HDF5 cannot be told that a disk is full (it crashes the process when it closes the file): it writes to memory
     memory = io.BytesIO()
-    with write_aside(path) as aside:
+    with atomic_write(path) as temporary:
         with h5py.File(memory, "w", libver=("v110", "v110")) as shard:
             _put_text(shard, "schema", f"{SCHEMA_NAME}/{MOTION_VERSION if motion_rate else SCHEMA_VERSION}")
             shard.attrs["fps"], shard.attrs["sample_rate"] = FPS, SAMPLE_RATE
@@ -127,7 +127,7 @@ def write_shard(path: Path, clips: Iterable[ShardClip], attrs: dict[str, str], m
                     raise ValueError(f"clips must be sorted by id: '{clip.clip_id}' after '{last}'")
                 _write_clip(shard, clip, attrs, motion_rate)
                 last, count = clip.clip_id, count + 1
-        aside.write_bytes(memory.getbuffer())
+        temporary.write_bytes(memory.getbuffer())
     return count
 
 

@@ -122,7 +122,7 @@ def test_memory_that_is_lacking_says_nothing_of_the_film(tmp_path, film, monkeyp
 def test_a_worker_that_died_while_it_waited_is_no_items_fault():
     path = Path("film")
     process = look(place, path)
-    workers._own.worker.process.kill()
+    workers._thread_local.worker.process.kill()
     time.sleep(0.2)
     assert look(place, path) != process
     with ThreadPoolExecutor(2) as pool:
@@ -130,4 +130,4 @@ def test_a_worker_that_died_while_it_waited_is_no_items_fault():
     assert all(found != os.getpid() for found in both)
     assert look(place, path) not in both, "a process ends with its thread"
     with pytest.raises(ProcessLost):
-        workers.apart(gone, path, timeout=9, memory=1 << 40)
+        workers.call_in_process(gone, path, timeout=9, memory=1 << 40)

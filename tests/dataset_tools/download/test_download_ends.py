@@ -12,8 +12,8 @@ import pytest
 from dataset_tools.download import answers, clocks, dash, fetch
 from dataset_tools.download.hls import segments
 from dataset_tools.download.no_film import Refused
-from dataset_tools.lib.core import patience
-from dataset_tools.lib.core.patience import patient
+from dataset_tools.lib.core import timeouts
+from dataset_tools.lib.core.timeouts import with_read_timeout
 from tests.dataset_tools.download.test_download import QUICK, run
 from tests.dataset_tools.download.test_download_streams import playlist
 from tests.helpers.film_site import corpus, padded
@@ -106,7 +106,7 @@ def test_a_reader_with_patience_gives_what_came_before_it_raises(monkeypatch):
             raise part
         return part
 
-    reading = patient(read, 60)
+    reading = with_read_timeout(read, 60)
     assert reading(2) == b"ab" and reading(9) == b"cd"
     for _ in range(2):
         with pytest.raises(OSError, match="cut"):
@@ -114,13 +114,13 @@ def test_a_reader_with_patience_gives_what_came_before_it_raises(monkeypatch):
     slow = itertools.count(1).__next__
     clock = lambda: 0.4 * slow()
     with monkeypatch.context() as patched:
-        patched.setattr(patience.time, "monotonic", clock)
-        assert len(patient(io.BytesIO(bytes(10**6)).read, 60)(10**6)) == 3 * patience.PIECES[0]
+        patched.setattr(timeouts.time, "monotonic", clock)
+        assert len(with_read_timeout(io.BytesIO(bytes(10**6)).read, 60)(10**6)) == 3 * timeouts.CHUNK_BYTES[0]
     for amt in (-1, None):
-        assert patient(io.BytesIO(b"x" * 99_999).read, 60)(amt) == b"x" * 99_999
-    assert patient(io.BytesIO(b"xyz").read, 60)(0) == b""
+        assert with_read_timeout(io.BytesIO(b"x" * 99_999).read, 60)(amt) == b"x" * 99_999
+    assert with_read_timeout(io.BytesIO(b"xyz").read, 60)(0) == b""
     with pytest.raises(TimeoutError, match="not there after 0.1 s"):
-        patient(lambda _: threading.Event().wait(5), 0.1)(9)
+        with_read_timeout(lambda _: threading.Event().wait(5), 0.1)(9)
 
 
 @pytest.mark.parametrize("pages, status", [(5, "ok"), (99, "permanent")])

@@ -31,7 +31,7 @@ PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1
 def quick_processes(monkeypatch):
     """The stage works in processes of its own: let them find the heavy libraries already imported."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.pose.estimator"])
-    monkeypatch.setattr(workers, "START", "forkserver")
+    monkeypatch.setattr(workers, "START_METHOD", "forkserver")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

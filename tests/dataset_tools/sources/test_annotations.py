@@ -10,7 +10,7 @@ import pytest
 
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.manifest import load_manifest, missing_values
+from dataset_tools.lib.core.manifest import find_missing_values, load_manifest
 from dataset_tools.sources import __main__ as sources
 from dataset_tools.sources.annotation_values import dancers_of, range_of, seconds_of, url_of
 from dataset_tools.sources.annotations import import_annotations
@@ -133,7 +133,7 @@ def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
     )
     assert "row 448: not used: clip '999' is not in clips.csv" in shown
     assert "row 449: not used: it says song '3', but clip 000000_0_0 is of song 0" in shown
-    assert clips_of(folder) == expected and not missing_values(load_manifest(folder))
+    assert clips_of(folder) == expected and not find_missing_values(load_manifest(folder))
     assert load_manifest(folder).videos[7].url == "https://www.youtube.com/watch?v=video000007"
     with open(folder / "clips.csv", newline="") as handle:
         assert {r["clip_id"]: r["segments_2s"] for r in csv.DictReader(handle)} == {

@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from dataset_tools.lib.core.accounting import check_frames
-from dataset_tools.lib.core.atomic import begin_folder, check_writable, keep_only, sweep, write_aside, write_text
+from dataset_tools.lib.core.atomic import (
+    atomic_write,
+    check_writable,
+    keep_only,
+    prepare_folder,
+    remove_partial_files,
+    write_text,
+)
 from dataset_tools.lib.core.cli import layout_of, run, stage_parser
-from dataset_tools.lib.core.errors import UserError, disk_trouble
+from dataset_tools.lib.core.errors import UserError, describe_disk_error
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import corpus_of, load_params, names_of, require
+from dataset_tools.lib.core.params import load_params, read_corpus_name, read_names, require
 from dataset_tools.lib.core.schema import Clip, Row, Song, Video, read_records, write_records
 from dataset_tools.lib.core.timebase import samples_to_codes, seconds_to_frames, window_starts
 from dataset_tools.lib.core.work_cache import item_key
@@ -147,16 +154,16 @@ def test_a_file_of_another_encoding_is_named(tmp_path):
 
 
 def test_the_corpus_is_the_one_of_params(tmp_path):
-    assert corpus_of(tmp_path / "params.yaml") == "demo"
+    assert read_corpus_name(tmp_path / "params.yaml") == "demo"
     (tmp_path / "params.yaml").write_text("corpus: mine\n")
-    assert corpus_of(tmp_path / "params.yaml") == "mine"
+    assert read_corpus_name(tmp_path / "params.yaml") == "mine"
     for name in ("../../victim", "/tmp/x", "''", "a b", "é", "5", "~", "[a]", "'a\\nb'", "no"):
         (tmp_path / "params.yaml").write_text(f"corpus: {name}\n")
         with pytest.raises(UserError, match="params.yaml: corpus must be letters"):
-            corpus_of(tmp_path / "params.yaml")
+            read_corpus_name(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("[1]\n")
     with pytest.raises(UserError, match="must be a mapping of sections"):
-        corpus_of(tmp_path / "params.yaml")
+        read_corpus_name(tmp_path / "params.yaml")
 
 
 def test_a_message_cannot_write_to_the_terminal(capsys):
@@ -222,7 +229,7 @@ def test_no_layout_leads_out_of_its_root(tmp_path, name):
 def test_lists_of_names(tmp_path, text, words):
     (tmp_path / "params.yaml").write_text(f"levels: {text}\n")
     with pytest.raises(UserError, match=words):
-        names_of(tmp_path / "params.yaml", "levels")
+        read_names(tmp_path / "params.yaml", "levels")
 
 
 def test_missing_file_and_unknown_status(tmp_path):
@@ -294,8 +301,8 @@ def test_good_params(tmp_path):
 def test_a_killed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), write_aside(path) as aside:
-        aside.write_text("half")
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
+        temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
@@ -315,7 +322,7 @@ def test_where_no_file_can_be_is_said_before_and_leaves_nothing(tmp_path):
         for write in (check_writable, lambda path: write_text(path, "text")):
             with pytest.raises(kind, match=message) as caught:
                 write(path)
-            assert kind is UserError or "run again" in disk_trouble(caught.value)
+            assert kind is UserError or "run again" in describe_disk_error(caught.value)
     check_writable(tmp_path / "new" / "x.json")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["circle", "folder", "new"]
 
@@ -325,12 +332,12 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     gone.wait()
     for name in ("a.npy", "b.npy", "notes.txt", f".c.{gone.pid}.part.npy", f".d.{os.getpid()}.part.npy", "rows.csv"):
         (tmp_path / name).touch()
-    sweep(tmp_path)
-    sweep(tmp_path / "none")
+    remove_partial_files(tmp_path)
+    remove_partial_files(tmp_path / "none")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         ["a.npy", "b.npy", "notes.txt", "rows.csv", f".d.{os.getpid()}.part.npy"]
     )
-    begin_folder(tmp_path, "rows.csv")
+    prepare_folder(tmp_path, "rows.csv")
     keep_only(tmp_path, {"a.npy"}, ".npy")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy", "notes.txt"]
 
@@ -364,6 +371,6 @@ def test_unknown_corpus_lists_the_known(tmp_path):
 def test_a_table_need_not_have_baselines(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("systems: []\nlevels: []\n")
-    assert names_of(path, "systems") == ()
+    assert read_names(path, "systems") == ()
     with pytest.raises(UserError, match=r"levels must be a list of names, found '\[\]'"):
-        names_of(path, "levels")
+        read_names(path, "levels")

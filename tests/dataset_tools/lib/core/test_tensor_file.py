@@ -13,7 +13,7 @@ from torch import nn
 
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.tensor_file import OLDER, outline, read_tensors
+from dataset_tools.lib.core.tensor_file import LEGACY_MAGIC, meta_state_dict, read_tensors
 
 KINDS = (
     torch.float32,
@@ -76,7 +76,7 @@ def same(found, expected):
 def test_plain_tensors_numbers_and_texts_are_read(tmp_path, as_zip):
     content = state()
     torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=as_zip)
-    assert (tmp_path / "a.pt").read_bytes().startswith(b"PK" if as_zip else OLDER)
+    assert (tmp_path / "a.pt").read_bytes().startswith(b"PK" if as_zip else LEGACY_MAGIC)
     assert same(read_tensors(tmp_path / "a.pt"), content)
 
 
@@ -226,8 +226,8 @@ def test_archives_that_lie(tmp_path):
         b"PK",
         b"<html>404</html>",
         b"\x80\x02}q\x00.",
-        OLDER,
-        OLDER + b"\x80\x02.",
+        LEGACY_MAGIC,
+        LEGACY_MAGIC + b"\x80\x02.",
         pickle.dumps({"a": 1}),
         b"ustar" * 200,
         bytes(1000),
@@ -261,12 +261,12 @@ def test_changed_bytes_are_one_line_or_plain_tensors(tmp_path, seed, as_zip):
 
 def test_an_outline_costs_what_the_weights_do():
     stack = lambda depth, width: lambda: nn.Sequential(*(nn.Linear(width, width) for _ in range(depth)))
-    made = outline(stack(3, 4), {})
+    made = meta_state_dict(stack(3, 4), {})
     assert {name: tuple(t.shape) for name, t in made.items()} == {
         f"{n}.{part}": shape for n in range(3) for part, shape in (("weight", (4, 4)), ("bias", (4,)))
     }
     assert all(t.device.type == "meta" for t in made.values())
-    assert outline(stack(2, 10**6), {})["0.weight"].shape == (10**6, 10**6)  # 4 TB
+    assert meta_state_dict(stack(2, 10**6), {})["0.weight"].shape == (10**6, 10**6)  # 4 TB
     with pytest.raises(ValueError, match="its sizes are of a network with far more than the 6 tensors that are there"):
-        outline(stack(10**7, 4), made)
-    assert len(outline(stack(3, 4), {})) == 6, "the count ends with the call"
+        meta_state_dict(stack(10**7, 4), made)
+    assert len(meta_state_dict(stack(3, 4), {})) == 6, "the count ends with the call"

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel import workers
-from dataset_tools.lib.parallel.workers import run_all, step
+from dataset_tools.lib.parallel.workers import report_step, run_all
 from tests.helpers.within import until
 
 
@@ -116,7 +116,7 @@ def test_a_process_has_neighbours_one_after_the_other(processes):
 )
 def test_the_next_item_is_a_neighbour_or_half_of_what_another_has_left(waiting, of_mine, of_others, expected):
     mine, *others = (SimpleNamespace(next=index) for index in [of_mine, *of_others])
-    assert workers._next(waiting, mine, [mine, *others]) == expected
+    assert workers._choose_next(waiting, mine, [mine, *others]) == expected
 
 
 @pytest.mark.parametrize(("item", "error"), [("raise", UserError), ("exit", RuntimeError)])
@@ -131,7 +131,7 @@ def test_one_worker_alone_is_this_process():
 
 PARENT = """
 import os, sys, time
-from dataset_tools.lib.parallel.workers import run_all, step
+from dataset_tools.lib.parallel.workers import report_step, run_all
 def wait(path):
     open(path, "w").write(str(os.getpid()))
     time.sleep(1000)
@@ -161,7 +161,7 @@ def running(pid: int) -> bool:
 
 def stepping(count):
     for _ in range(count):
-        step()
+        report_step()
     return -count
 
 

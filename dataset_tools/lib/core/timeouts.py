@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from urllib3 import HTTPResponse
 
-PIECES, SHARE = (1 << 14, 1 << 18), 8
-"""Bytes that are read at once: one part in `SHARE` of what has come, in these bounds. A broken connection loses no more."""
-LULL = 1.0  # seconds after which a read gives what it has
+CHUNK_BYTES, CHUNK_FRACTION = (1 << 14, 1 << 18), 8
+"""Bytes that are read at once: one part in `CHUNK_FRACTION` of what has come, in these bounds. A broken connection loses no more."""
+SLOW_SECONDS = 1.0  # seconds after which a read gives what it has
 Outcome = TypeVar("Outcome")
 
 
-def in_time(seconds: float, function: Callable[..., Outcome], *args) -> Outcome:
+def call_with_timeout(seconds: float, function: Callable[..., Outcome], *args) -> Outcome:
     """function(*args), from a thread of its own: raises TimeoutError where it takes over `seconds`. The thread is left behind
     then, for nothing ends a wait for a server from outside; it ends with the connection, or with this process."""
     done: queue.SimpleQueue = queue.SimpleQueue()
@@ -37,9 +37,11 @@ def in_time(seconds: float, function: Callable[..., Outcome], *args) -> Outcome:
     return value
 
 
-def patient(read: Callable[[int], bytes], seconds: float, answer: object = None) -> Callable[[int | None], bytes]:
+def with_read_timeout(
+    read: Callable[[int], bytes], seconds: float, answer: object = None
+) -> Callable[[int | None], bytes]:
     """`read` of an answer, which raises TimeoutError where a piece of what it is asked for has not come after `seconds`, however
-    many bytes have: sockets know only the time between two of them. It gives fewer bytes where they come slowly: after `LULL`
+    many bytes have: sockets know only the time between two of them. It gives fewer bytes where they come slowly: after `SLOW_SECONDS`
     seconds what is there, at least a piece. Before any error it gives what came, and raises it at the next read. None or less
     than 0 bytes: all there are. `answer` is the one that is read from: urllib3's
     own is shut where it was waited for in vain, for to close it would wait for the thread that reads."""
@@ -51,13 +53,15 @@ def patient(read: Callable[[int], bytes], seconds: float, answer: object = None)
         if failed is not None:
             raise failed
         parts: list[bytes] = []
-        until = time.monotonic() + LULL
+        until = time.monotonic() + SLOW_SECONDS
 
         def gather() -> None:
             nonlocal came
             left = math.inf if amt is None or amt < 0 else amt
             while (
-                left > 0 and failed is None and (part := read(min(max(PIECES[0], min(came // SHARE, PIECES[1])), left)))
+                left > 0
+                and failed is None
+                and (part := read(min(max(CHUNK_BYTES[0], min(came // CHUNK_FRACTION, CHUNK_BYTES[1])), left)))
             ):
                 parts.append(part)
                 came += len(part)
@@ -66,7 +70,7 @@ def patient(read: Callable[[int], bytes], seconds: float, answer: object = None)
                     break
 
         try:
-            in_time(seconds, gather)
+            call_with_timeout(seconds, gather)
         except Exception as err:
             failed = err
             if isinstance(err, TimeoutError) and isinstance(answer, HTTPResponse):
