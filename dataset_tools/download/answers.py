@@ -7,7 +7,7 @@ from yt_dlp.networking.exceptions import HTTPError
 
 from dataset_tools.download import dash
 from dataset_tools.download.no_film import Refused, TooSlow
-from dataset_tools.lib.core.limits import ANSWER_BYTES, MANIFEST_PIECES, PAGE_BYTES
+from dataset_tools.lib.core.limits import ANSWER_BYTES, MANIFEST_FRAGMENTS, PAGE_BYTES
 from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
 
 BLOCK = 1 << 20  # bytes of a page that are read at a time
@@ -17,7 +17,7 @@ def asked(ask: Callable[[], Response], patience: float, beside: Callable[[Refuse
     """The answer that `ask` gets, whose head and each read of which come within `patience` seconds: else TooSlow is raised. An
     HTTPError's answer, which yt-dlp reads too, is bounded likewise.
 
-    `read()` of all there is refuses more than `ANSWER_BYTES`, and a manifest that names more than `MANIFEST_PIECES`: yt-dlp would
+    `read()` of all there is refuses more than `ANSWER_BYTES`, and a manifest that names more than `MANIFEST_FRAGMENTS`: yt-dlp would
     list them before anybody could ask. Where it has begun to read, as of the address itself, Refused is raised; else, as of one
     manifest among other formats, `beside` is told and yt-dlp gets nothing of it.
     """
@@ -52,8 +52,8 @@ def _with_an_end(answer: Response, patience: float, beside: Callable[[Refused], 
         refusal = None
         if len(data) > ANSWER_BYTES:
             refusal = f"a page, playlist or manifest of over {ANSWER_BYTES >> 20} MiB came in place of a video, or one without end"
-        elif (count := dash.pieces(bytes(head + data))) > MANIFEST_PIECES:
-            refusal = f"its manifest names {count:.0f} pieces, at most {MANIFEST_PIECES} are taken"
+        elif (count := dash.pieces(bytes(head + data))) > MANIFEST_FRAGMENTS:
+            refusal = f"its manifest names {count:.0f} pieces, at most {MANIFEST_FRAGMENTS} are taken"
         if not refusal:
             return bytes(data)
         if head:

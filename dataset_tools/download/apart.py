@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dataset_tools.download.no_film import Refused
-from dataset_tools.lib.core.limits import LOOK_BYTES, LOOK_PACE, LOOK_SECONDS
+from dataset_tools.lib.core.limits import SCAN_BYTES_PER_SECOND, SCAN_MEMORY, SCAN_SECONDS
 from dataset_tools.lib.parallel.workers import ProcessLost, call_in_process
 
 Outcome = TypeVar("Outcome")
@@ -23,4 +23,4 @@ def look(function: Callable[..., Outcome], *args, more: float = 0.0) -> Outcome:
     except ProcessLost as err:
         raise Refused("failed", f"not to be read to its end: {err}") from None
     except MemoryError:
-        raise Refused("failed", f"not to be read in {LOOK_BYTES >> 30} GiB of memory") from None
+        raise Refused("failed", f"not to be read in {SCAN_MEMORY >> 30} GiB of memory") from None

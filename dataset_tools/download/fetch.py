@@ -26,7 +26,7 @@ from dataset_tools.download.whole_file import whole
 from dataset_tools.download.ydl_options import Settings, cookies_copy, options
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import FETCH_SECONDS, PAGE_BYTES, PIECES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
+from dataset_tools.lib.core.limits import FETCH_SECONDS, FRAGMENTS, PAGE_BYTES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
 
 PACE_AFTER, LIVE_PACE = 15.0, 3.0
 """Seconds after which a file whose server names no length must have brought so many seconds of film for each second; asked again
@@ -172,10 +172,10 @@ class _Fetcher(YoutubeDL):
         if not HlsFD.can_download(playlist, info):
             raise Refused("permanent", "it is encrypted (DRM)")
         seconds, count = hls.seconds(playlist), hls.segments(playlist)
-        if seconds > VIDEO_SECONDS or count > PIECES:
+        if seconds > VIDEO_SECONDS or count > FRAGMENTS:
             raise Refused(
                 "permanent",
-                f"its playlist names {count} files of {seconds / 3600:.0f} h; a film has at most {PIECES} of {VIDEO_SECONDS // 3600} h",
+                f"its playlist names {count} files of {seconds / 3600:.0f} h; a film has at most {FRAGMENTS} of {VIDEO_SECONDS // 3600} h",
             )
         self.promised = max(self.promised, seconds)
         pieces = hls.pieces(playlist, info["url"])

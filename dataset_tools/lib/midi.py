@@ -1,6 +1,6 @@
-"""Scores as Standard MIDI Files: written with equal bytes for equal notes, read from anywhere.
+"""Write and read Standard MIDI Files. Equal notes are written as equal bytes, and untrusted files can be read.
 
-Reading takes time and memory in proportion to the file, whatever is in it; what is beyond `limits` is refused.
+Time and memory for reading are proportional to the size of the file. Files beyond `limits` are refused.
 """
 
 import io
@@ -19,32 +19,32 @@ MELODIC_CHANNELS = tuple(c for c in range(16) if c != DRUM_CHANNEL)
 
 
 class Note(NamedTuple):
-    """One note or stroke."""
+    """One note or drum hit."""
 
     start: float
     """Seconds."""
     end: float
     """Seconds, after `start`."""
     pitch: int
-    """MIDI note 0..127; of a drum, its number in General MIDI's percussion map."""
+    """MIDI note 0..127; for a drum, its number in the General MIDI percussion map."""
     velocity: int
     """1..127."""
     program: int = 0
-    """General MIDI instrument, counted from 0 (a grand piano); of drums, the kit."""
+    """General MIDI program, counted from 0 (a grand piano); for drums, the kit."""
     drum: bool = False
 
 
 class MidiScore(NamedTuple):
-    """What a MIDI file holds."""
+    """Content of a MIDI file."""
 
     notes: list[Note]
     """Sorted."""
     bars: list[float]
-    """Seconds: where bars begin by the file's tempi and time signatures, up to the first after the last note."""
+    """Start times of the bars, in seconds, by the file's tempi and time signatures, up to the first one after the last note."""
 
 
 def assign_channels(notes: Iterable[Note]) -> dict[tuple[bool, int], int]:
-    """(drum, program) -> MIDI channel 0..15. ValueError for more than 15 instruments besides the drums, or two kits."""
+    """(drum, program) -> MIDI channel 0..15. Raises ValueError for more than 15 instruments besides the drums, or two drum kits."""
     kinds = sorted({(note.drum, note.program) for note in notes})
     kits, instruments = [k for k in kinds if k[0]], [k for k in kinds if not k[0]]
     if len(kits) > 1 or len(instruments) > len(MELODIC_CHANNELS):
@@ -53,8 +53,8 @@ def assign_channels(notes: Iterable[Note]) -> dict[tuple[bool, int], int]:
 
 
 def split_overlaps(notes: Iterable[Note]) -> list[Note]:
-    """The notes sorted; one that sounds when the same pitch of its instrument is struck again ends there, for a
-    channel has each pitch once. Of notes struck together the loudest stays."""
+    """The notes, sorted and without overlaps of the same pitch on one instrument, which a MIDI channel cannot hold: the earlier
+    note ends where the later one starts. Of notes with the same start the loudest stays."""
     found: dict[tuple, dict[float, Note]] = {}
     for note in sorted(notes, key=lambda n: (n.start, n.velocity, n.end)):
         found.setdefault((note.drum, note.program, note.pitch), {})[note.start] = note
@@ -66,14 +66,15 @@ def split_overlaps(notes: Iterable[Note]) -> list[Note]:
 
 
 def write_midi(path: Path, notes: Iterable[Note], tempo: float = 120.0, first_bar: float = 0.0) -> None:
-    """Write a format 1 file in 4/4, one track for each instrument; complete or absent.
+    """Write a format 1 file in 4/4, one track for each instrument, atomically.
 
-    tempo : beats per minute, as written. first_bar : seconds at which the first whole bar begins; a shorter bar before
-    it fills the time from 0. Times are rounded to the tick, about half a millisecond.
+    tempo: beats per minute.
+    first_bar: seconds at which the first whole bar begins; a shorter bar before it fills the time from 0.
+    Times are rounded to ticks of about half a millisecond.
     """
     import mido
 
-    beat = round(60e6 / tempo)  # microseconds, as the file holds them
+    beat = round(60e6 / tempo)  # microseconds, as in the file
     lead = 4 * max(1, round(first_bar * 1e6 / 4)) if first_bar > 0 else 0  # microseconds of the bar before the first
     lead_ticks = 4 * TICKS_PER_BEAT if lead else 0
 
@@ -96,7 +97,7 @@ def write_midi(path: Path, notes: Iterable[Note], tempo: float = 120.0, first_ba
             on, off = ticks(note.start), ticks(note.end)
             struck.append((on, 1, note.pitch, note.velocity))
             struck.append((max(off, on + 1), 0, note.pitch, 0))
-        for tick, kind, pitch, velocity in sorted(struck):  # at one tick notes end before others begin
+        for tick, kind, pitch, velocity in sorted(struck):  # at the same tick, notes end before others start
             events.append(
                 (tick, mido.Message("note_on" if kind else "note_off", channel=channel, note=pitch, velocity=velocity))
             )
@@ -122,8 +123,8 @@ def read_midi(path: Path) -> list[Note]:
 def read_score(path: Path) -> MidiScore:
     """Notes and bars of a Standard MIDI File.
 
-    Raises UserError: no such file, too large, no MIDI file or a damaged one, format 2 (tracks of unrelated songs) or
-    time that is not counted in beats, longer than an hour.
+    Raises UserError for a missing file, one beyond `limits` (size, an hour of music), one that is no MIDI file or damaged,
+    format 2 (tracks of unrelated songs), and time that is not counted in beats.
     """
     import mido
 
@@ -131,7 +132,7 @@ def read_score(path: Path) -> MidiScore:
     try:
         midi = mido.MidiFile(path, clip=True)
         merged = list(mido.merge_tracks(midi.tracks)) if midi.type < 2 else None
-    except Exception as err:  # noqa: BLE001 - whatever the parser trips over in a file from anywhere
+    except Exception as err:  # noqa: BLE001 - any error of the parser on an untrusted file
         raise UserError(
             f"{path}: not a readable MIDI file ({type(err).__name__}: {limits.printable(str(err))}); leave it out or write it again"
         ) from None
@@ -143,7 +144,7 @@ def read_score(path: Path) -> MidiScore:
 
 
 def _collect_notes(path: Path, messages: list, resolution: int) -> MidiScore:
-    """Notes and bars of messages whose `time` is ticks since the one before."""
+    """Notes and bars of messages; the `time` of each is in ticks since the previous one."""
     notes: list[Note] = []
     programs = [0] * 16
     sounding: dict[tuple[int, int], tuple[float, int, int]] = {}
@@ -178,7 +179,7 @@ def _collect_notes(path: Path, messages: list, resolution: int) -> MidiScore:
                 end(key)
             if message.type == "note_on" and message.velocity:
                 sounding[key] = (time, message.velocity, programs[message.channel])
-    for key in list(sounding):  # never ended: they end with the file
+    for key in list(sounding):  # notes without a note-off end with the file
         end(key)
     last = max((note.end for note in notes), default=0.0)
     kept = [b for b in bars if b < last]

@@ -106,7 +106,7 @@ class Upstream:
         except Exception as err:  # noqa: BLE001 - what a library makes of one damaged file costs its clip, not the others
             return (
                 0,
-                f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:SHOWN]})",
+                f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:MAX_SHOWN]})",
             )
         if max(lengths.values()) - min(lengths.values()) > frames_apart:
             found = ", ".join(f"{name} {length}" for name, length in lengths.items())

@@ -92,10 +92,10 @@ def test_tabs_and_unknown_sections_of_params(tmp_path):
     ):
         read_yaml(path)
     path.write_text("clipz: {}\n")
-    with pytest.raises(UserError, match=r"section 'download' is missing; it has 'clipz', which is none"):
+    with pytest.raises(UserError, match=r"section 'download' is missing; it has 'clipz', which is not a section"):
         load_params(path, "download", Params)
     path.write_text("download: {}\nclipz: {workers: 2}\n")
-    with pytest.raises(UserError, match=r"section 'clipz' is not known; is clips meant\? known: corpus, levels"):
+    with pytest.raises(UserError, match=r"section 'clipz' is not known; did you mean clips\? known: corpus, levels"):
         load_params(path, "download", Params)
 
 

@@ -1,8 +1,8 @@
-"""Arrays of numbers in .npy and .npz files, from anywhere: nothing is unpickled, and nothing is larger than the file says.
+"""Read numeric arrays from untrusted .npy and .npz files: nothing is unpickled, and memory is bounded by the size of the file.
 
-numpy reads a header with Python's own parser and then takes as much memory as it asks for. Here a header must fit the bytes
-that follow it, a zip archive's parts are looked at before they are unpacked, and whatever else a parser trips over becomes one
-line.
+numpy reads a header with Python's own parser and then allocates as much memory as the header asks for. Here the shape in a
+header must agree with the bytes that follow it, the members of a zip archive are checked before they are unpacked, and any
+other error of a parser becomes one line.
 """
 
 import io
@@ -21,14 +21,14 @@ from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import Unreadable, UserError
 
 NUMERIC_KINDS = "biuf"
-"""Kinds of dtype: truth values, integers, floats."""
+"""Allowed kinds of dtype: bool, int, uint, float."""
 HEADER_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of numbers in a .npy file, of any shape, mapped into memory, read-only.
+    """The numeric array of a .npy file, of any shape, mapped into memory, read-only.
 
-    Raises Unreadable for another kind of file, a damaged one and values that are no numbers; UserError for none.
+    Raises Unreadable for another kind of file, a damaged file and values that are not numbers; UserError for a missing file.
     """
     path = limits.check_regular_file(path)
     with (
@@ -46,10 +46,10 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """The named arrays of numbers in a .npz file, and of `optional` those that it has.
+    """The numeric arrays `names` of a .npz file, and those of `optional` that it has.
 
-    Raises Unreadable for another kind of file, a damaged one, one that lacks a name, and arrays that are no numbers or beyond
-    `limits`; UserError for none.
+    Raises Unreadable for another kind of file, a damaged file, a missing name, and arrays that are not numeric or beyond
+    `limits`; UserError for a missing file.
     """
     path, arrays = limits.check_regular_file(path), {}
     with _as_unreadable(path, "not a readable .npz file", "write it again"), zipfile.ZipFile(path) as archive:
@@ -67,7 +67,7 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
         for name, part in wanted.items():
             if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise Unreadable(
-                    path, f"'{name}' is packed in a way that numpy does not write; write it with numpy.savez"
+                    path, f"'{name}' is compressed in a way that numpy does not use; write it with numpy.savez"
                 )
             data = archive.read(part)
             shape, fortran, kind = _read_header(path, file := io.BytesIO(data), len(data))
@@ -77,7 +77,7 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
 
 
 def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether it is in Fortran's order, and dtype, once they are known to fit in `size` bytes. Leaves the file there."""
+    """(shape, is Fortran order, dtype) of a .npy header, checked to fit in `size` bytes. `file` is left at the start of the data."""
     version = npy.read_magic(file)
     if version not in HEADER_READERS:
         raise Unreadable(path, f"a .npy file of format {version[0]}.{version[1]}, which arrays of numbers do not need")
@@ -91,17 +91,17 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[tuple[int, ...]
     if (needed := math.prod(shape) * kind.itemsize) > size - file.tell():
         raise Unreadable(
             path,
-            f"not a whole .npy file: its numbers need {limits.printable(str(needed))} bytes, {size - file.tell()} are there",
+            f"not a complete .npy file: its numbers need {limits.printable(str(needed))} bytes, but it has {size - file.tell()}",
         )
     return shape, fortran, kind
 
 
 @contextmanager
 def _as_unreadable(path: Path, what: str, advice: str) -> Iterator[None]:
-    """Whatever reading meets in a file from anywhere becomes one line."""
+    """Turn any error of a parser into Unreadable."""
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old files, and of sizes beyond int64
+            warnings.simplefilter("ignore")  # about old files and about sizes beyond int64
             yield
     except UserError:
         raise

@@ -1,5 +1,5 @@
-"""JSON of other programs, from anywhere: no deeper and with no more values than `limits` says, so that it is known what it
-takes in memory before it is parsed."""
+"""Read untrusted JSON. Its depth and its number of values are checked against `limits` before it is parsed, which bounds the memory
+that it takes."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ DEPTH_STEP[list(b"[{")], DEPTH_STEP[list(b"]}")] = 1, -1
 
 
 def read_json(path: Path, most: int = limits.JSON_BYTES) -> object:
-    """What a JSON file of at most `most` bytes holds. Raises UserError as `limits.read_bytes`, and Unreadable as `parse_json`."""
+    """The content of a JSON file of at most `most` bytes. Raises UserError as `limits.read_bytes`, and Unreadable as `parse_json`."""
     return parse_json(limits.read_bytes(path, most), path)
 
 
 def parse_json(data: bytes, where: Path | str) -> object:
-    """What bytes of JSON hold. Raises Unreadable, which begins with `where`, for what is no JSON or beyond `limits`."""
+    """The content of JSON `data`. Raises Unreadable, whose message begins with `where`, for invalid JSON and data beyond `limits`."""
     counted = (
         (b"[", limits.JSON_LISTS, "lists"),
         (b"{", limits.JSON_DICTS, "objects"),
@@ -28,7 +28,7 @@ def parse_json(data: bytes, where: Path | str) -> object:
     )
     for sign, most, what in counted:
         if data.count(sign) > most:
-            raise Unreadable(where, f"over {most} {what}; a file of this kind has fewer: cut it into parts")
+            raise Unreadable(where, f"over {most} {what}; a file of this kind has fewer: split it")
     if _nesting_depth(data) > limits.JSON_DEPTH:
         raise Unreadable(where, f"nested more than {limits.JSON_DEPTH} deep")
     try:
@@ -38,7 +38,7 @@ def parse_json(data: bytes, where: Path | str) -> object:
 
 
 def _nesting_depth(data: bytes) -> int:
-    """How deep brackets nest; those in texts count too, where they are not closed."""
+    """Depth of nested brackets. An unclosed bracket inside a string counts too."""
     now = deepest = 0
     for first in range(0, len(data), BLOCK_BYTES):
         levels = now + np.cumsum(

@@ -1,4 +1,4 @@
-"""A corpus manifest: videos.csv, clips.csv and songs.csv of one folder, read and checked together."""
+"""The manifest of a corpus: videos.csv, clips.csv and songs.csv of one folder, read and checked together."""
 
 import dataclasses
 import re
@@ -16,31 +16,31 @@ IMPORT_COMMAND = "python -m dataset_tools.sources import-annotations FILE"
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 TIME_COLUMNS = ("start", "end")
-"""Columns of clips.csv that are there together or not at all."""
+"""Columns of clips.csv that must be both present or both absent."""
 QUANTITIES = ("clips", "songs", "compilations")
-"""What a publication counts."""
+"""Quantities that published.csv may state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Records of one corpus. Every clip's video and song is among them."""
+    """Records of one corpus. The video and the song of every clip are among them."""
 
     folder: Path
-    """Where they were read; relative URLs count from here."""
+    """Folder that they were read from; relative URLs start here."""
     videos: tuple[Video, ...]
     clips: tuple[Clip, ...]
     songs: tuple[Song, ...]
 
     def clips_of(self, video_id: str) -> tuple[Clip, ...]:
-        """The clips of one video, in the order of the file."""
+        """The clips of one video, in the order of clips.csv."""
         return tuple(clip for clip in self.clips if clip.video_id == video_id)
 
 
 def load_manifest(folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song) -> Manifest:
-    """Read the three files of `folder`; `video`, `clip` and `song` are record types with further columns, if any.
+    """Read the three files of `folder`. `video`, `clip` and `song` are the record types, which may have further columns.
 
-    Raises UserError naming the file, the row's id and the rule: whatever `read_records` refuses, no clips at all, a
-    clip whose video or song is not listed, a start without an end or the reverse.
+    Raises UserError, which names the file, the row's id and the rule, for anything that `read_records` refuses, a manifest
+    without clips, a clip whose video or song is not listed, and a start without an end or the reverse.
     """
     found, problems = scan_manifest(folder, video=video, clip=clip, song=song)
     if problems:
@@ -75,18 +75,18 @@ def _unresolved(path: Path, tables: Mapping[str, Scan]) -> Iterator[str]:
             for clip_id, key in tables["clips"].values("clip_id", column):
                 if key not in known:
                     table = path.with_name(f"{name}.csv")
-                    yield f"{path}: clip {shown(clip_id)}: {column} '{shown(key)}' is not in {table}"
+                    yield f"{path}: clip {printable(clip_id)}: {column} '{printable(key)}' is not in {table}"
 
 
 def _half_timed(path: Path, clips: Scan) -> Iterator[str]:
     for clip_id, *times in clips.values("clip_id", *TIMES) if set(TIMES) <= set(clips.columns) else ():
         empty = [name for name, time in zip(TIMES, times, strict=True) if time is None or not str(time).strip()]
         if len(empty) == 1:
-            yield f"{path}: clip {shown(clip_id)}: {empty[0]} is empty; give both times or neither"
+            yield f"{path}: clip {printable(clip_id)}: {empty[0]} is empty; give both times or neither"
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write the three files into `folder`, each sorted by id, complete or absent."""
+    """Write the three files into `folder` atomically, each sorted by id."""
     for name, records, record in (
         ("videos", manifest.videos, Video),
         ("clips", manifest.clips, Clip),
@@ -97,7 +97,7 @@ def save_manifest(manifest: Manifest, folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One row of published.csv: what a publication says of the corpus, to compare the data with."""
+    """One row of published.csv: a count that a publication states about the corpus, to compare the data with."""
 
     quantity: str
     """'clips', 'songs' or 'compilations'."""
@@ -110,13 +110,13 @@ class Published:
 
 
 def scan_published(folder: Path) -> tuple[list[Published], list[str]]:
-    """The rows of published.csv that can be read and one line for every rule it breaks; nothing where there is none."""
+    """(the rows of published.csv that can be read, one line for each violation of a rule). Both are empty if there is no such file."""
     path = Path(folder) / "published.csv"
     return scan_records(path, Published)[:2] if path.is_file() else ([], [])
 
 
 def read_published(folder: Path) -> list[Published]:
-    """The rows of published.csv, or nothing where a corpus has none. Raises UserError as `read_records` does."""
+    """The rows of published.csv; empty if there is no such file. Raises UserError as `read_records`."""
     claims, problems = scan_published(folder)
     if problems:
         raise UserError(problems[0])
@@ -125,7 +125,7 @@ def read_published(folder: Path) -> list[Published]:
 
 @dataclass(frozen=True, kw_only=True)
 class Checksum:
-    """One row of checksums.csv: what the file of a video must be."""
+    """One row of checksums.csv: the expected hash of a video file."""
 
     id: str
     sha256: str = ""
@@ -139,14 +139,14 @@ class Checksum:
 
 
 def scan_checksums(folder: Path) -> tuple[dict[str, str], list[str]]:
-    """(video id -> sha256 that checksums.csv demands, one line for every rule that it breaks); nothing where there is none."""
+    """(video id -> expected sha256, one line for each violation of a rule) of checksums.csv. Both are empty if there is no such file."""
     path = Path(folder) / "checksums.csv"
     rows, problems = scan_records(path, Checksum)[:2] if path.is_file() else ([], [])
     return {row.id: row.sha256.lower() for row in rows}, problems
 
 
 def compare_counts(counts: Mapping[str, int], claims: Sequence[Published]) -> list[str]:
-    """One line for each quantity whose count is not what was published."""
+    """One line for each quantity whose count differs from the published one."""
     return [
         f"the clip list holds {counts[claim.quantity]} {claim.quantity}, {claim.source} says {claim.value}"
         for claim in claims
@@ -155,7 +155,7 @@ def compare_counts(counts: Mapping[str, int], claims: Sequence[Published]) -> li
 
 
 def limit_manifest(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) -> Manifest:
-    """The first `videos` videos and the first `clips_per_video` clips of each (0 = all), with the songs they use."""
+    """The manifest of the first `videos` videos and the first `clips_per_video` clips of each (0: all), with the songs of these clips."""
     kept = manifest.videos[: videos or None]
     clips = tuple(c for v in kept for c in manifest.clips_of(v.video_id)[: clips_per_video or None])
     used = {clip.song_id for clip in clips}
@@ -164,7 +164,7 @@ def limit_manifest(manifest: Manifest, *, videos: int = 0, clips_per_video: int 
 
 
 def find_missing_values(manifest: Manifest) -> list[str]:
-    """What later stages need and the manifest does not have yet, one line per file; empty when complete."""
+    """One line for each file of the manifest that lacks values which later stages need; empty if it is complete."""
     lines = []
     advice = how_to_fill(manifest.folder)
     urls = [v.video_id for v in manifest.videos if not v.url]
@@ -177,21 +177,21 @@ def find_missing_values(manifest: Manifest) -> list[str]:
 
 
 def how_to_fill(folder: Path) -> str:
-    """What to do about a value that the manifest in `folder` lacks."""
+    """Advice about a value that the manifest in `folder` lacks."""
     if (Path(folder) / "README.md").is_file():
-        return f"the README.md of the manifest's folder says where to get it and how to fill it in (where that is from an annotation sheet: {IMPORT_COMMAND})"
+        return f"the README.md of the manifest's folder says where to get it and how to fill it in (from an annotation sheet: {IMPORT_COMMAND})"
     return f"fill it in (from an annotation sheet: {IMPORT_COMMAND})"
 
 
 def is_web(url: str) -> bool:
-    """Whether a url of videos.csv is to be fetched from the web (else it is a local path, or not known yet)."""
+    """Whether a url of videos.csv is a web address (otherwise it is a local path or empty)."""
     return url.lower().startswith(("http://", "https://"))
 
 
 def url_problem(url: str, folder: Path) -> str:
-    """Why a url of the manifest in `folder` is not allowed, in a few words; empty where it is (or is not known yet).
+    """Why a url of the manifest in `folder` is not allowed, in a few words; '' for an allowed or empty one.
 
-    A manifest may come from someone else: its paths may not reach files outside its own folder, through links neither.
+    A manifest may come from someone else, so its paths may not lead out of its own folder, not even through links.
     """
     if not url:
         return ""
@@ -207,12 +207,12 @@ def url_problem(url: str, folder: Path) -> str:
     if parts.scheme or PurePosixPath(url).is_absolute():
         return f"{quoted}: must be http(s) or a path relative to the manifest's folder"
     if is_outside(folder, url):
-        return f"{quoted}: leads out of {folder}; put the file itself into that folder (a link does not do)"
+        return f"{quoted}: leads out of {folder}; put the file itself into that folder (a link is not enough)"
     return ""
 
 
 def find_missing_files(videos: Sequence[Video], folder: Path) -> list[str]:
-    """Ids of the videos whose url is a path, counted from `folder`, at which there is no file."""
+    """Ids of the videos whose url is a path, relative to `folder`, of a file that does not exist."""
     return [v.video_id for v in videos if v.url and not is_web(v.url) and find_file(folder, v.url) is None]
 
 

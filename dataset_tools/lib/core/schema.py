@@ -1,9 +1,9 @@
-"""Records: one frozen dataclass is one CSV row. Reading checks every value and names file, row, field and rule.
+"""Records: CSV tables whose rows are frozen dataclasses. Every value is checked, and an error names file, row, column and rule.
 
-A column means one thing in every table: those of `FILE_NAMES` are names of files, those of `RANGES` have bounds.
+A column has the same meaning in every table: those of `FILE_NAMES` are file names, those of `RANGES` have bounds.
 
-Why not `pydantic` 2.14, as for parameters: it reads 1_5 as 15 and 1.0 as a whole number. So the patterns, the bounds of columns and
-the words of messages would stay ours, and pydantic come on top: half as many lines again, and little quicker than ours could be.
+Why not `pydantic` 2.14, as for parameters: it reads 1_5 as 15 and 1.0 as an integer. The patterns, the bounds and the messages
+would still be ours, so pydantic would make this file longer by half, and hardly faster.
 """
 
 import csv
@@ -44,8 +44,8 @@ RANGES = {
     "people": (0, DANCERS), "bytes": (0, WHOLE), "seconds": (0, 100 * VIDEO_SECONDS), "cuts": (0, WHOLE), "value": (0, WHOLE),
     "coverage": (0, 1), "audio_peak": (0, WHOLE), "fold": (0, WHOLE),
 }  # fmt: skip
-"""Column -> least and largest number. Of `frames`, `width` and `height` of a cut clip see `accounting.check_frames`: they cost
-the clip, not the table."""
+"""Column -> (least, largest) number. `frames`, `width` and `height` are not here: a bad one should fail its clip, not the table
+(`accounting.check_frames`)."""
 TYPE_NAMES = {int: "a whole number", float: "a finite number", bool: "True or False"}
 INTEGER, NUMBER = (
     re.compile(p, re.ASCII) for p in (r"[+-]?\d{1,19}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
@@ -58,8 +58,8 @@ STATUSES = ("ok", "permanent", "auth", "transient", "failed", "dropped")
 
 
 def leaks(parts: Iterable[str]) -> bool:
-    """Whether what is in these parts of a split is learnt from and tested on: in 'train' and in another. 'val' and 'test'
-    may share music, as AIST++'s do; '' is no part."""
+    """Whether an item that is in these parts of a split leaks from training to evaluation: it is in 'train' and in another part.
+    'val' and 'test' may share music, as in AIST++; '' is no part."""
     return "train" in (found := set(parts) - {""}) and len(found) > 1
 
 
@@ -92,7 +92,7 @@ class Video:
 
     video_id: str
     url: str
-    """http(s) URL, or for a local file a path relative to the folder that videos.csv is in. Empty: not known yet."""
+    """http(s) URL, or the path of a local file relative to the folder of videos.csv. Empty: not known yet."""
     title: str = ""
 
     def __post_init__(self):
@@ -107,7 +107,7 @@ class Clip:
     video_id: str
     song_id: str
     start: float | None = None
-    """Seconds into the video; empty where the annotation sheet is still to be imported."""
+    """Seconds into the video; None until the annotation sheet is imported."""
     end: float | None = None
     """Seconds into the video, after `start`."""
     dancers: int | None = None
@@ -130,15 +130,15 @@ class Clip:
 
 
 SEGMENT_SECONDS = 2.0
-"""Seconds of the segments that the authors of TikTok and AIST++ cut, which `segments_2s` counts."""
+"""Length, in seconds, of the segments that the authors of the TikTok corpus and AIST++ cut. `segments_2s` counts them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedClip(Clip):
-    """A row of a manifest's clips.csv that may count segments."""
+    """A row of a manifest's clips.csv that may have a number of segments."""
 
     segments_2s: int | None = None
-    """How many segments of 2 s its publishers cut from it: its length while its times are not known."""
+    """Number of 2 s segments that its publishers cut from it: an estimate of its length while its times are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ class Song:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What became of one input of a stage; stages add columns by subclassing. in = ok + the rest."""
+    """Result of a stage for one of its inputs, ok or not. Stages add columns by subclassing."""
 
     id: str
     status: str
@@ -178,12 +178,13 @@ class Row:
 
 
 def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
-    """Read a CSV into records; cells may be parted by comma, semicolon or tab, and have a decimal comma where that parts none.
+    """Read a CSV file into records. The separator may be comma, semicolon or tab, and with the last two numbers may have a decimal comma.
 
-    Raises UserError naming file, row, field, rule and value: what `read_bytes` refuses, not UTF-8, column without default
-    missing, a column or an id (the record's first field) twice, more cells than columns, a value that does not convert,
-    is out of its column's range, no file's name in a column of those, or breaks the record's own rule; with extra=False
-    also a column that the record does not have.
+    extra: ignore columns that `record` does not have; with False they are an error.
+
+    Raises UserError, which names file, row, column, rule and value, for anything that `read_bytes` refuses, text that is not
+    UTF-8, a missing column without a default, a duplicate column or id (the record's first field), more cells than columns,
+    and a value that has the wrong type, is out of range, is no file name in a column of `FILE_NAMES`, or breaks a rule of the record.
     """
     found = scan_records(path, record, extra=extra)
     if found.problems:
@@ -295,7 +296,7 @@ def _lacking_columns(path: Path, header: tuple[str, ...], fields: tuple, togethe
 def _convert(text: str, kind, name: str, separator: str):
     kinds = [k for k in get_args(kind) if k is not type(None)] or [kind]
     if kinds[0] is str:
-        # an address stays as it is: its letters are those of a server or of a disk
+        # a URL stays as it is: it must match the bytes on a server or a disk
         return check_name(text, name) if name in FILE_NAMES and text else text if name == "url" else to_nfc(text)
     if text == "":
         if kind is kinds[0]:
@@ -315,13 +316,13 @@ def _convert(text: str, kind, name: str, separator: str):
 
 
 def _number(text: str, kind: type, name: str, separator: str) -> int | float | None:
-    """None of what is no number; Python's own readers would also take 1_5, nan and digits of any script."""
+    """The number, or None. Python's int() and float() would also take 1_5, nan and digits of any script."""
     if kind is int:
         return int(text) if INTEGER.fullmatch(text) else None
     if DECIMAL_COMMA.fullmatch(text):
         if separator == ",":
             raise ValueError(
-                f"{name} has a decimal comma in a table of commas, found '{printable(text)}'; write it with a point"
+                f"{name} has a decimal comma in a comma-separated table, found '{printable(text)}'; write it with a point"
             )
         text = text.replace(",", ".")
     value = float(text) if NUMBER.fullmatch(text) else math.nan
@@ -329,8 +330,10 @@ def _number(text: str, kind: type, name: str, separator: str) -> int | float | N
 
 
 def write_records(path: Path, records: Iterable, record: type | None = None) -> None:
-    """Write records of one type as CSV sorted by their first field; `record` gives the header when there are none. A text is
-    written as one line of at most `CELL` letters, which is what can be read again."""
+    """Write records of one type as CSV, sorted by their first field. `record` gives the header if there are no records.
+
+    A string is written as one line of at most `CELL` letters, so that it can be read again.
+    """
     records = list(records)
     record = record or type(records[0])
     names = [f.name for f in dataclasses.fields(record)]

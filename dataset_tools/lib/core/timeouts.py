@@ -1,4 +1,4 @@
-"""Waits that come to an end: a byte now and then keeps a connection, and whoever waits for it, for ever."""
+"""Time limits for calls and reads. A socket's own timeout is not enough: one byte now and then keeps a connection alive for ever."""
 
 import math
 import queue
@@ -11,27 +11,30 @@ from typing import TypeVar
 from urllib3 import HTTPResponse
 
 CHUNK_BYTES, CHUNK_FRACTION = (1 << 14, 1 << 18), 8
-"""Bytes that are read at once: one part in `CHUNK_FRACTION` of what has come, in these bounds. A broken connection loses no more."""
-SLOW_SECONDS = 1.0  # seconds after which a read gives what it has
+"""Size of one read: the bytes received so far divided by `CHUNK_FRACTION`, within these bounds. A broken connection loses at most this."""
+SLOW_SECONDS = 1.0  # a read returns what it has after this time
 Outcome = TypeVar("Outcome")
 
 
 def call_with_timeout(seconds: float, function: Callable[..., Outcome], *args) -> Outcome:
-    """function(*args), from a thread of its own: raises TimeoutError where it takes over `seconds`. The thread is left behind
-    then, for nothing ends a wait for a server from outside; it ends with the connection, or with this process."""
-    done: queue.SimpleQueue = queue.SimpleQueue()
+    """function(*args), called in a thread of its own. Raises TimeoutError if it takes longer than `seconds`.
 
-    def work() -> None:
+    The thread is then left behind, because a wait for a server cannot be interrupted from outside. It ends with the
+    connection or with this process.
+    """
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+
+    def call() -> None:
         try:
-            done.put((function(*args), None))
-        except BaseException as err:  # noqa: BLE001 - it is raised below, in the thread that asked
-            done.put((None, err))
+            answers.put((function(*args), None))
+        except BaseException as err:  # noqa: BLE001 - raised again in the calling thread
+            answers.put((None, err))
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=call, daemon=True).start()
     try:
-        value, error = done.get(timeout=seconds)
+        value, error = answers.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"timed out: not there after {seconds:g} s") from None
+        raise TimeoutError(f"timed out: no answer after {seconds:g} s") from None
     if error is not None:
         raise error
     return value
@@ -40,31 +43,35 @@ def call_with_timeout(seconds: float, function: Callable[..., Outcome], *args) -
 def with_read_timeout(
     read: Callable[[int], bytes], seconds: float, answer: object = None
 ) -> Callable[[int | None], bytes]:
-    """`read` of an answer, which raises TimeoutError where a piece of what it is asked for has not come after `seconds`, however
-    many bytes have: sockets know only the time between two of them. It gives fewer bytes where they come slowly: after `SLOW_SECONDS`
-    seconds what is there, at least a piece. Before any error it gives what came, and raises it at the next read. None or less
-    than 0 bytes: all there are. `answer` is the one that is read from: urllib3's
-    own is shut where it was waited for in vain, for to close it would wait for the thread that reads."""
-    failed: Exception | None = None
-    came = 0
+    """A function read(amt) that calls `read` and raises TimeoutError if a chunk has not arrived after `seconds`, even if single
+    bytes keep coming.
 
-    def reading(amt: int | None = None) -> bytes:
-        nonlocal failed
-        if failed is not None:
-            raise failed
+    amt: bytes to read; None or a negative number reads to the end. On a slow connection it returns fewer bytes: what has
+    arrived after `SLOW_SECONDS`, at least one chunk. If an error follows some bytes, it returns the bytes and raises the error
+    at the next call.
+    answer: the object that `read` belongs to. An HTTPResponse is shut down after a timeout, because closing it would wait for
+    the thread that still reads.
+    """
+    failure: Exception | None = None
+    received = 0
+
+    def read_patiently(amt: int | None = None) -> bytes:
+        nonlocal failure
+        if failure is not None:
+            raise failure
         parts: list[bytes] = []
         until = time.monotonic() + SLOW_SECONDS
 
         def gather() -> None:
-            nonlocal came
+            nonlocal received
             left = math.inf if amt is None or amt < 0 else amt
             while (
                 left > 0
-                and failed is None
-                and (part := read(min(max(CHUNK_BYTES[0], min(came // CHUNK_FRACTION, CHUNK_BYTES[1])), left)))
+                and failure is None
+                and (part := read(min(max(CHUNK_BYTES[0], min(received // CHUNK_FRACTION, CHUNK_BYTES[1])), left)))
             ):
                 parts.append(part)
-                came += len(part)
+                received += len(part)
                 left -= len(part)
                 if left < math.inf and time.monotonic() > until:
                     break
@@ -72,7 +79,7 @@ def with_read_timeout(
         try:
             call_with_timeout(seconds, gather)
         except Exception as err:
-            failed = err
+            failure = err
             if isinstance(err, TimeoutError) and isinstance(answer, HTTPResponse):
                 with suppress(OSError, ValueError, RuntimeError):  # closed by now
                     answer.shutdown()
@@ -80,4 +87,4 @@ def with_read_timeout(
                 raise
         return b"".join(parts)
 
-    return reading
+    return read_patiently

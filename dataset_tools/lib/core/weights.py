@@ -1,10 +1,12 @@
-"""Weights by name: a table says where each file is, how it is checked and under which licence it comes.
+"""Weights by name: a table lists the address, checksum and licence of each file.
 
-A file is checked before anything opens it, on every use, because many weight formats can run code when they are loaded.
+The checksum of a file is verified at every use, before anything opens it, because many weight formats can run code when they
+are loaded.
 
-Why not `pooch` 1.9: it knows whole hashes of hashlib, which one of the published files here has; the others have eight digits,
-git's id, or nothing until the first download. It begins a broken download anew, tries a 404 again, fetches anew what was changed
-in the cache, and bounds neither the bytes nor the time of a server that drips. With a downloader of ours in it, this file is longer.
+Why not `pooch` 1.9: it supports only complete hashes of hashlib, and only one of the published files here has one. The others
+have eight digits, git's id, or nothing until the first download. pooch restarts a broken download from the beginning, retries
+a 404, silently downloads a changed file again, and limits neither the bytes nor the time of a slow server. With a downloader of
+our own plugged in, this file would be longer.
 """
 
 import hashlib
@@ -30,14 +32,14 @@ from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
 from dataset_tools.lib.core.work_cache import file_sha256
 
 CHECKSUM_KINDS = {"sha256": 64, "sha256-prefix8": 8, "git-blob-sha1": 40, "pin-on-first-fetch": 0, "in-project": 0}
-"""Kind -> hex digits of its checksum. `pin-on-first-fetch` is for files whose publisher gives none: the sha256 of the
-first download is kept in pins.csv beside the files and demanded from then on. `in-project` is for package: files,
-which came with this code and are trusted like it."""
+"""Kind of checksum -> its number of hex digits. `pin-on-first-fetch` is for files published without a checksum: the sha256 of the
+first download is stored in pins.csv beside the files and required from then on. `in-project` is for package: files, which came
+with this code and are trusted like it."""
 PACKAGE_SCHEME = "package:"
 RETRY_STATUS = {408, 429, 500, 502, 503, 504}
 HTTP_TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
-ANSWER_SECONDS = 600  # seconds for the head of an answer, and for each block
-BLOCK_BYTES = 1 << 16  # bytes; what a cut connection loses at most
+ANSWER_SECONDS = 600  # time limit for the headers of an answer, and for each block
+BLOCK_BYTES = 1 << 16  # a broken connection loses at most this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +51,9 @@ class Weights:
     """http(s) address, or `package:` and a path inside the project."""
     checksum_kind: str
     checksum: str = ""
-    """Lower-case hex, empty for the kinds that have none."""
+    """Lower-case hex; empty for the kinds without a checksum."""
     bytes: int | None = None
-    """Size, where known."""
+    """Size of the file, if known."""
     licence: str
     purpose: str
 
@@ -66,19 +68,22 @@ class Weights:
             raise ValueError("package: urls take the checksum kind in-project, and only they")
         if not self.url.startswith((PACKAGE_SCHEME, "https://", "http://")):
             raise ValueError(f"url must start with https://, http:// or {PACKAGE_SCHEME}, found '{self.url}'")
-        urlsplit(self.url)  # raises ValueError for what is no address
+        urlsplit(self.url)  # raises ValueError for a malformed address
 
     @property
     def filename(self) -> str:
-        """Name of the file in the cache folder: ours, so that two publishers' equal names cannot meet."""
+        """Name of the file in the cache folder, made from `name`, so that equal names of two publishers do not collide."""
         return self.name + Path(urlsplit(self.url).path).suffix
 
 
 def locate(spec: str, layout: Layout, *, attempts: int = 5) -> Path:
-    """File of a weights parameter: a name in the weights table (fetched into <root>/weights), or else a path to a file,
-    relative to the root. A path is the user's own file and is not checked. attempts: of a download.
+    """The file of a weights parameter.
 
-    Raises UserError where `spec` is neither.
+    spec: a name in the weights table (its file is downloaded into <root>/weights), or the path of a file relative to the root.
+    Such a file is the user's own and is not checked.
+    attempts: number of attempts of a download.
+
+    Raises UserError if `spec` is neither, and as `fetch`.
     """
     table = layout.weights_table
     if any(row.name == spec for row in read_records(table, Weights)):
@@ -90,17 +95,17 @@ def locate(spec: str, layout: Layout, *, attempts: int = 5) -> Path:
 
 
 def licence_of(spec: str, layout: Layout) -> str:
-    """Licence that the weights table gives for a weights parameter; 'unknown' for a file of the user's own."""
+    """Licence of a weights parameter according to the weights table; 'unknown' for the user's own file."""
     return next((row.licence for row in read_records(layout.weights_table, Weights) if row.name == spec), "unknown")
 
 
 def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float = 1.0) -> Path:
-    """Path of the weights called `name`, downloaded into `cache` if they are not there, checked in either case.
+    """Path of the weights called `name`: downloaded into `cache` if they are not there, and verified in any case.
 
-    A download that was cut goes on where it stopped, also in a later run. `wait` seconds before the second attempt,
-    doubled for each one after it.
+    An interrupted download is resumed, also by a later run.
+    wait: seconds before the second attempt, doubled for each later one.
 
-    Raises UserError: unknown name, no connection, an HTTP error, a checksum that does not agree (the file is removed).
+    Raises UserError for an unknown name, a failed connection, an HTTP error, and a wrong checksum (the file is then removed).
     """
     rows = {row.name: row for row in read_records(table, Weights, extra=False)}
     if name not in rows:
@@ -122,7 +127,7 @@ def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float
         except UserError:
             if not resumed:
                 raise
-            # What was left from an earlier run may belong to another version of the file: once more, from its start.
+            # The part from an earlier run may belong to another version of the file: download it again from the start.
             _download(row, part, attempts, wait)
             _check(part, row, table, cache)
         part.replace(path)
@@ -143,7 +148,7 @@ def _locate_in_project(row: Weights, table: Path) -> Path:
 
 
 def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
-    """Complete `part`. Leaves what it got where it gives up on the connection."""
+    """Download the rest of `part`. If all attempts fail, the bytes received so far stay."""
     for attempt in range(1, attempts + 1):
         try:
             _fetch_rest(row, part)
@@ -167,7 +172,7 @@ def _fetch_rest(row: Weights, part: Path) -> None:
     with call_with_timeout(
         ANSWER_SECONDS, lambda: requests.get(row.url, headers=headers, stream=True, timeout=HTTP_TIMEOUT)
     ) as answer:
-        if answer.status_code == 416:  # nothing after what we have: it is complete, or no part of this file
+        if answer.status_code == 416:  # no bytes after ours: the part is complete, or of another file
             if answer.headers.get("Content-Range") != f"bytes */{have}":
                 part.unlink()
                 raise requests.ConnectionError("the part on disk does not fit the file")
@@ -194,7 +199,7 @@ def _fetch_rest(row: Weights, part: Path) -> None:
 
 
 def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
-    """Raise UserError and remove the file unless its bytes are the ones the table promises."""
+    """Raise UserError and remove the file if its checksum is not the one in the table."""
     found = _git_blob_sha1(path) if row.checksum_kind == "git-blob-sha1" else file_sha256(path)
     expected, source = row.checksum, table
     if row.checksum_kind == "pin-on-first-fetch":
@@ -210,8 +215,8 @@ def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
 
 
 def _read_or_set_pin(row: Weights, found: str, pins: Path) -> str:
-    """The sha256 that `pins` demands of these weights; where it demands none, `found`, which is put there."""
-    with file_lock(pins.with_name(f".{pins.name}.lock")):  # others may be pinning other weights
+    """The sha256 of these weights in the table `pins`. If they have none yet, `found` is stored and returned."""
+    with file_lock(pins.with_name(f".{pins.name}.lock")):  # other processes may pin other weights
         known = _read_pins(pins)
         if row.name not in known:
             known[row.name] = found
@@ -233,6 +238,6 @@ def _read_pins(pins: Path) -> dict[str, str]:
 
 
 def _git_blob_sha1(path: Path) -> str:
-    """The id git gives these bytes: sha1 of 'blob <size>', a zero byte, and the file."""
+    """Git's id of the file's content: sha1 of 'blob <size>', a zero byte, and the bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, lambda: hashlib.sha1(f"blob {path.stat().st_size}\0".encode())).hexdigest()

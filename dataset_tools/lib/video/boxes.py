@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import FILM_EDITS, FILM_TRACKS
+from dataset_tools.lib.core.limits import VIDEO_EDITS, VIDEO_TRACKS
 
 HEAD = re.compile(rb"....(ftyp|moov|mdat|free|skip|wide|styp)", re.DOTALL)
 
 
 def check_boxes(path: Path) -> None:
-    """Raise UserError for an MP4 file of more than `FILM_TRACKS` tracks or `FILM_EDITS` edits in one of them. FFmpeg makes its
+    """Raise UserError for an MP4 file of more than `VIDEO_TRACKS` tracks or `VIDEO_EDITS` edits in one of them. FFmpeg makes its
     index of a track's pictures anew for each edit: a file of 15 MB would take all memory. Says nothing about what is no MP4."""
     path, tracks = Path(path), 0
     with open(path, "rb") as file:
@@ -21,18 +21,18 @@ def check_boxes(path: Path) -> None:
         for begin, end in _inside(file, 0, path.stat().st_size, b"moov"):
             for track in _inside(file, begin, end, b"trak"):
                 tracks += 1
-                if tracks > FILM_TRACKS:
+                if tracks > VIDEO_TRACKS:
                     raise UserError(
-                        f"{path.name}: it has over {FILM_TRACKS} tracks, more than a film has; copy those of its picture and sound to a new file"
+                        f"{path.name}: it has over {VIDEO_TRACKS} tracks, more than a film has; copy those of its picture and sound to a new file"
                     )
                 for edits in _inside(file, *track, b"edts"):
                     for at, stop in _inside(file, *edits, b"elst"):
                         file.seek(at)
                         version, count = file.read(4)[:1], int.from_bytes(file.read(4), "big")
                         count = min(count, (stop - at - 8) // (20 if version == b"\1" else 12))
-                        if count > FILM_EDITS:
+                        if count > VIDEO_EDITS:
                             raise UserError(
-                                f"{path.name}: its edit list has {count} entries, a film's at most {FILM_EDITS}; write it anew without: "
+                                f"{path.name}: its edit list has {count} entries, a film's at most {VIDEO_EDITS}; write it anew without: "
                                 "`ffmpeg -ignore_editlist 1 -i IN -c copy OUT.mp4`"
                             )
             return  # FFmpeg reads the first one alone

@@ -13,7 +13,7 @@ import av
 from av.stream import Disposition
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import AUDIO_CHANNELS, AUDIO_RATES, FILM_PACKETS, STANDSTILL
+from dataset_tools.lib.core.limits import AUDIO_CHANNELS, AUDIO_RATES, STANDSTILL, VIDEO_PACKETS
 from dataset_tools.lib.video.boxes import check_boxes
 
 # Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
@@ -105,11 +105,11 @@ def _opened(path: Path) -> av.container.InputContainer:
 
 
 def every_packet(container, path: Path, *streams) -> Iterator[av.Packet]:
-    """All packets of an opened file, or of some of its streams. Raises UserError beyond `FILM_PACKETS` of them."""
+    """All packets of an opened file, or of some of its streams. Raises UserError beyond `VIDEO_PACKETS` of them."""
     for number, packet in enumerate(container.demux(*streams)):
-        if number > FILM_PACKETS:
+        if number > VIDEO_PACKETS:
             raise UserError(
-                f"{Path(path).name}: it has over {FILM_PACKETS} packets, more than a film of a day; encode it anew"
+                f"{Path(path).name}: it has over {VIDEO_PACKETS} packets, more than a film of a day; encode it anew"
             )
         yield packet
 

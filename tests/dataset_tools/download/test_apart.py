@@ -62,7 +62,7 @@ def test_a_film_may_have_edits_and_tracks(tmp_path, film):
 
 
 def test_packets_have_an_end(film, monkeypatch):
-    monkeypatch.setattr(media, "FILM_PACKETS", 20)
+    monkeypatch.setattr(media, "VIDEO_PACKETS", 20)
     with pytest.raises(NotAVideo, match="over 20 packets"):
         whole(film)
 
@@ -88,7 +88,7 @@ def place(path):
 
 
 def test_what_cannot_be_ended_from_inside_is_ended_from_outside(tmp_path, monkeypatch):
-    monkeypatch.setattr(apart, "LOOK_BYTES", 2 << 30)
+    monkeypatch.setattr(apart, "SCAN_MEMORY", 2 << 30)
     path = tmp_path / "film"
     path.write_bytes(b"0")
     first = look(place, path)
@@ -100,7 +100,7 @@ def test_what_cannot_be_ended_from_inside_is_ended_from_outside(tmp_path, monkey
         with pytest.raises(Refused, match=words) as caught:
             look(function, path)
         assert caught.value.status == status
-    monkeypatch.setattr(apart, "LOOK_SECONDS", 1)
+    monkeypatch.setattr(apart, "SCAN_SECONDS", 1)
     begun = time.monotonic()
     with pytest.raises(Refused, match="took more than 1 s and was stopped"):
         look(asleep, path)

@@ -37,7 +37,7 @@ def test_a_byte_now_and_then_keeps_no_connection(tmp_path, site, movie, monkeypa
         "v"
     ]  # far longer than from byte to byte
     assert row.status == "transient" and re.fullmatch(
-        r"timed out: not there after 2(\.0)? s; run again (later|to go on)", row.reason
+        r"timed out: no answer after 2(\.0)? s; run again (later|to go on)", row.reason
     ), row
     assert time.monotonic() - begun < 60 and [what for what, *_ in site.asked].count("GET") <= 3, (
         "neither retried nor tried anew"
@@ -119,7 +119,7 @@ def test_a_reader_with_patience_gives_what_came_before_it_raises(monkeypatch):
     for amt in (-1, None):
         assert with_read_timeout(io.BytesIO(b"x" * 99_999).read, 60)(amt) == b"x" * 99_999
     assert with_read_timeout(io.BytesIO(b"xyz").read, 60)(0) == b""
-    with pytest.raises(TimeoutError, match="not there after 0.1 s"):
+    with pytest.raises(TimeoutError, match="no answer after 0.1 s"):
         with_read_timeout(lambda _: threading.Event().wait(5), 0.1)(9)
 
 
@@ -217,7 +217,7 @@ def test_a_playlist_that_claims_an_end_it_does_not_come_to(tmp_path, site, monke
         row.status == "permanent"
         and row.reason == "its playlist names 3 files of 83 h; a film has at most 200000 of 24 h"
     )
-    monkeypatch.setattr(fetch, "PIECES", 5)
+    monkeypatch.setattr(fetch, "FRAGMENTS", 5)
     site.bodies["many.m3u8"] = playlist(2, suffix="ts")
     assert segments(playlist(2, inits=2).decode()) == 6
     assert (

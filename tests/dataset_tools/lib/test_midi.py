@@ -95,7 +95,7 @@ def hostile(tmp_path):
         "smpte": (smpte, "time in SMPTE frames"),
         "asynchronous": (asynchronous, "format 2"),
         "long": ((tmp_path / "long.mid").read_bytes(), "lasts over 1 h"),
-        "huge": (good + bytes(limits.MIDI_BYTES), "such a file has at most"),
+        "huge": (good + bytes(limits.MIDI_BYTES), "such a file may have at most"),
     }
 
 

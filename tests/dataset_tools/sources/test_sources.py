@@ -94,7 +94,7 @@ def test_limits_keep_the_first_and_the_songs_they_use(layout):
             "videos.csv",
             "media/video_0.mp4",
             "media/link.mp4",
-            "url 'media/link.mp4': leads out of .*a link does not do",
+            "url 'media/link.mp4': leads out of .*a link is not enough",
         ),
         ("videos.csv", "media/video_0.mp4", "out/x.mp4", "url 'out/x.mp4': leads out of"),
         ("videos.csv", "media/video_0.mp4", "http:///x.mp4", "names no host"),

@@ -59,8 +59,8 @@ def test_what_is_written_can_be_read_again(tmp_path):
         ("clip_id,video_id,song_id\n../x,v,s\n", "row 2: clip_id must be letters"),
         ("", "no header"),
         ("clip_id,video_id,song_id\na,../v,s\n", "row 2: video_id must be letters"),
-        ("clip_id,video_id,song_id,video_id\na,v,s,v\n", "column 'video_id' stands twice"),
-        ("clip_id,video_id,song_id,segments_2s,segments_2s\na,v,s,1,2\n", "column 'segments_2s' stands twice"),
+        ("clip_id,video_id,song_id,video_id\na,v,s,v\n", "column 'video_id' occurs twice"),
+        ("clip_id,video_id,song_id,segments_2s,segments_2s\na,v,s,1,2\n", "column 'segments_2s' occurs twice"),
         ("clip_id,video_id,song_id\na,v,s,t\n", "row 2: 4 cells, but 3 columns"),
         ("clip_id,video_id,song_id,start\n\na,v,s,x\n", "row 3: start must be a finite number"),
         ("clip_id,video_id,song_id,start,end\na,v,s,0,1e6\n", "row 2: end must be 0 s to 86400 s, found 1000000.0"),
@@ -70,12 +70,12 @@ def test_what_is_written_can_be_read_again(tmp_path):
         ("clip_id,video_id,song_id,start\na,v,s,nan\n", "start must be a finite number, found 'nan'"),
         (
             'clip_id,video_id,song_id,start\na,v,s,"1,5"\n',
-            "start has a decimal comma in a table of commas, found '1,5'",
+            "start has a decimal comma in a comma-separated table, found '1,5'",
         ),
         ("clip_id,video_id,song_id,dancers\na,v,s,²\n", "dancers must be a whole number, found '²'"),
         ("clip_id,video_id,song_id,dancers\na,v,s," + "9" * 5000 + "\n", "dancers must be a whole number"),
         ("clip_id,video_id,song_id,dancers\na,v,s,-1\n", "dancers must be 1 to 64, found -1"),
-        ('clip_id,video_id,song_id\na,v,"s\n' + "x" * 200_000, "is a quote left open?"),
+        ('clip_id,video_id,song_id\na,v,"s\n' + "x" * 200_000, "is a quote not closed?"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, text, message):
@@ -113,7 +113,7 @@ def test_a_cut_clip_has_a_length():
     check_frames(108000)
     for frames in (None, 0, -5, 108001, 999999999999):
         with pytest.raises(
-            UserError, match="clips/rows.csv says it has .* frames, a clip has 1 to 108000; run the stage clips again"
+            UserError, match="clips/rows.csv gives it .* frames, but a clip has 1 to 108000; run the stage clips again"
         ):
             check_frames(frames)
 
@@ -223,7 +223,7 @@ def test_no_layout_leads_out_of_its_root(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("[high, ../x]", "levels must be letters"), ("[high, high]", "each one once"), ("[middle]", "levels must be among high, low"),
+    [("[high, ../x]", "levels must be letters"), ("[high, high]", "must not repeat a name"), ("[middle]", "levels must be among high, low"),
      ("[]", "a list of names"), ("high", "a list of names"), ("[.nan]", "levels must be letters"), ("[[high]]", "levels must be letters")],
 )  # fmt: skip
 def test_lists_of_names(tmp_path, text, words):
@@ -266,13 +266,13 @@ class Params:
         ("mine: {rate: .nan}\n", "mine.rate must be a finite number, found 'nan'"),
         ("mine: {rate: .inf}\n", "mine.rate must be a finite number, found 'inf'"),
         ("mine: {rate: " + "9" * 400 + "}\n", "more than 64 bits"),
-        ("mine: {also: [.nan]}\n", "mine.also must be a list, each of it a text, found '(nan,)'"),
-        ("mine: {also: tiktok}\n", "mine.also must be a list, each of it a text, found 'tiktok'"),
-        ("mine: {seeds: [1, x]}\n", "mine.seeds must be a list, each of it a whole number"),
+        ("mine: {also: [.nan]}\n", "mine.also must be a list, each item a text, found '(nan,)'"),
+        ("mine: {also: tiktok}\n", "mine.also must be a list, each item a text, found 'tiktok'"),
+        ("mine: {seeds: [1, x]}\n", "mine.seeds must be a list, each item a whole number"),
         ("mine: {seeds: [true]}\n", "mine.seeds must be a list"),
         ("mine: {seeds: {a: 1}}\n", "mine.seeds must be a list"),
         ("mine: {most: 1.5}\n", "mine.most must be a whole number or null, found '1.5'"),
-        ("mine: {weights: 3}\n", "mine.weights must be a text or a list, each of it a text"),
+        ("mine: {weights: 3}\n", "mine.weights must be a text or a list, each item a text"),
         ("mine: {others: [a]}\n", "mine.others must be a mapping"),
         (
             "mine: {others: {" + "".join(f"k{n}: v, " for n in range(3000)) + "}}\n",

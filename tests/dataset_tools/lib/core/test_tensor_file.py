@@ -119,7 +119,7 @@ def odd_contents(folder):
     yield (
         "code",
         {"a": Calls(os.mkdir, str(folder / "ran"))},
-        r"it holds more than tensors \((posix|nt)\.mkdir\), which only code of its own could read",
+        r"it holds more than tensors \((posix|nt)\.mkdir\), which would need code of its own to be read",
     )
     yield "a count", {"a": Counter("abc")}, r"it holds more than tensors \(collections\.Counter\)"
     yield "a number of numpy", {"a": np.float64(3)}, "it holds more than tensors"
@@ -210,7 +210,7 @@ def test_archives_that_lie(tmp_path):
     whole = good.read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     for name, rule in (
-        ("packed", "its parts are packed, which torch.save does not do"), ("short", "not a readable file of torch.save"),
+        ("packed", "its parts are compressed, which torch.save does not do"), ("short", "not a readable file of torch.save"),
         ("pickle", "not a readable file of torch.save"), ("steps", f"a pickle of over {limits.TENSOR_STEPS} steps"),
         ("other", "not a readable file of torch.save"), ("cut", "not a readable file of torch.save"),
     ):  # fmt: skip
@@ -267,6 +267,6 @@ def test_an_outline_costs_what_the_weights_do():
     }
     assert all(t.device.type == "meta" for t in made.values())
     assert meta_state_dict(stack(2, 10**6), {})["0.weight"].shape == (10**6, 10**6)  # 4 TB
-    with pytest.raises(ValueError, match="its sizes are of a network with far more than the 6 tensors that are there"):
+    with pytest.raises(ValueError, match="its sizes describe a network with far more than the 6 tensors in the file"):
         meta_state_dict(stack(10**7, 4), made)
     assert len(meta_state_dict(stack(3, 4), {})) == 6, "the count ends with the call"
