@@ -115,7 +115,7 @@ def test_a_process_has_neighbours_one_after_the_other(processes):
     ],
 )
 def test_the_next_item_is_a_neighbour_or_half_of_what_another_has_left(waiting, of_mine, of_others, expected):
-    mine, *others = (SimpleNamespace(next=index) for index in [of_mine, *of_others])
+    mine, *others = (SimpleNamespace(next_index=index) for index in [of_mine, *of_others])
     assert workers._choose_next(waiting, mine, [mine, *others]) == expected
 
 
