@@ -20,7 +20,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
-from dataset_tools.lib.video.media import audio_streams, open_media
+from dataset_tools.lib.video.media import find_audio_streams, open_media
 from dataset_tools.lib.video.video_io import read_audio
 
 REACH = 0.05
@@ -71,7 +71,7 @@ def _length(path: Path) -> tuple[float, int]:
     """(length in seconds, sample rate in Hz) of a file's sound, counted from its packets without decoding, because headers may be
     missing or wrong. Counting stops a little beyond MOST_SECONDS. 0 for a file without sound."""
     with open_media(path) as media:
-        stream = next(iter(audio_streams(media)), None)
+        stream = next(iter(find_audio_streams(media)), None)
         if stream is None:
             return 0.0, 0
         seconds = 0.0

@@ -117,7 +117,7 @@ def read_posed(
     """
     from dataset_tools.clips.normalise import normalise_video
     from dataset_tools.lib.video.clip_reader import read_clip
-    from dataset_tools.lib.video.video_io import nearest_time, timed_frames
+    from dataset_tools.lib.video.video_io import nearest_frame_time, timed_frames
     from dataset_tools.pose.estimator import PoseEstimator
     from dataset_tools.pose.tracking import track
 
@@ -134,7 +134,7 @@ def read_posed(
             f"warning: {made.damaged} of {made.frames} pictures of {video.name} are damaged, or build on one that is",
         )
 
-    begin = nearest_time(timed_frames(video), 0.0)
+    begin = nearest_frame_time(timed_frames(video), 0.0)
     if given is not None:
         return Posed(pose=_as_long(given.pose, made.frames)[:, None], size=given.size, begin=begin)
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
@@ -155,9 +155,9 @@ def read_posed(
 
 def frames_of(video: Path) -> int:
     """Number of frames at 30 fps that `read_posed` would find, from the time stamps only. Raises UserError for fewer than two."""
-    from dataset_tools.lib.video.media import course
+    from dataset_tools.lib.video.media import read_timeline
 
-    return _check_frames(video, seconds_to_frames(course(video).end))
+    return _check_frames(video, seconds_to_frames(read_timeline(video).end))
 
 
 def _check_frames(video: Path, frames: int) -> int:

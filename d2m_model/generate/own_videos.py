@@ -30,7 +30,7 @@ from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
-from dataset_tools.lib.video.video_io import nearest_time, probe, timed_frames
+from dataset_tools.lib.video.video_io import nearest_frame_time, probe, timed_frames
 
 
 def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
@@ -98,7 +98,7 @@ def name_of(video: Path | None, given: Given) -> str:
 
 def _find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
     if given.beats and set(streams) == {"beats"}:
-        begin = nearest_time(timed_frames(video), 0.0) if video else 0.0
+        begin = nearest_frame_time(timed_frames(video), 0.0) if video else 0.0
         frames = frames_of(video) if video else len(given.pose.pose) if given.pose else None
         beats = cut_to(read_beats(given.beats), None if frames is None else frames_to_seconds(frames))
         frames = frames or max(1, seconds_to_frames(beats.seconds))

@@ -17,8 +17,8 @@ from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
 from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
-from dataset_tools.lib.video.upright import Crop, Upright, even_size, planes_of
-from dataset_tools.lib.video.video_io import nearest_frames, nearest_time, read_audio, timed_frames, write_clip
+from dataset_tools.lib.video.upright import Crop, Upright, even_size, image_planes
+from dataset_tools.lib.video.video_io import nearest_frame_time, nearest_frames, read_audio, timed_frames, write_clip
 
 SAMPLED = 24  # frames in which the panels are looked for
 SAMPLED_SECONDS = 20.0  # of the clip's beginning, over which they are spread
@@ -69,7 +69,7 @@ class Cut:
     """All that are to be written or, of a larger span, as they come from a thread of their own."""
     finder: CutFinder
     """Has seen the pictures that were made."""
-    spoiled: list[bool]
+    damaged: list[bool]
     """Of each picture that was made, whether it is damaged."""
     sound: np.ndarray | None
     """(C, N) int16 from the first picture on; None without sound."""
@@ -85,7 +85,7 @@ class Cut:
             if written < self.count:
                 raise UserError(_outside(self.path, *self.span, self.end))
         cuts = tuple(round(frame / FPS, 3) for frame in self.finder.cuts())
-        return Normalised(frames=written, cuts=cuts, damaged=sum(self.spoiled), **self.facts)
+        return Normalised(frames=written, cuts=cuts, damaged=sum(self.damaged), **self.facts)
 
 
 def normalise_video(path: Path, out: Path, **span) -> Normalised:
@@ -113,25 +113,29 @@ def cut_out(
     """
     path, info = video.path, video.info
     if need_audio and not info.has_audio:
-        why = "FFmpeg does not know how the video's sound is coded" if info.unknown_audio else "the video has no sound"
+        why = (
+            "FFmpeg does not know how the video's sound is coded"
+            if info.undecodable_audio
+            else "the video has no sound"
+        )
         raise UserError(f"{path.name}: {why}; a clip needs its music")
-    asked, last = start or 0.0, video.course.end if end is None else end
-    if last > video.course.end + BEYOND:
-        raise UserError(_outside(path, asked, last, video.course.end))
+    asked, last = start or 0.0, video.timeline.end if end is None else end
+    if last > video.timeline.end + BEYOND:
+        raise UserError(_outside(path, asked, last, video.timeline.end))
     count = seconds_to_frames(last - asked)
     if count < 1:
         raise UserError(f"{path.name}: {asked:g} to {last:g} s holds no whole frame at {FPS} fps")
-    gap = next(((a, b) for a, b in video.course.gaps if a < last and b > asked), None)
+    gap = next(((a, b) for a, b in video.timeline.gaps if a < last and b > asked), None)
     if gap:
         raise UserError(
             f"{path.name}: one picture stands still from {gap[0]:.3f} to {gap[1]:.3f} s; cut the clip before or after that"
         )
     frames = FrameCache(video, asked, memory)
-    begin = nearest_time(frames.look(), asked)
+    begin = nearest_frame_time(frames.look(), asked)
     upright = Upright(info.pixel_aspect, path.name)
     kept = _kept_part(frames, upright, begin, count, crop)
     if kept is None:
-        raise UserError(_outside(path, asked, last, video.course.end))
+        raise UserError(_outside(path, asked, last, video.timeline.end))
     drift = info.sound_drift or 0.0
     drift = drift if LEAST_DRIFT < abs(drift) <= stretch_audio else 0.0
     lost: list[float] = []
@@ -140,32 +144,32 @@ def cut_out(
     if need_audio and peak < SILENCE:
         raise UserError(f"{path.name}: the sound from {asked:g} to {last:g} s is silent (peak {peak:g} of 1)")
 
-    size, finder, spoiled = _scaled(kept, max_height), CutFinder(), []
+    size, finder, damaged = _scaled(kept, max_height), CutFinder(), []
     facts = {
-        "width": size[0], "height": size[1], "crop": kept, "source_width": upright.shown[0],
-        "source_height": upright.shown[1], "source_fps": info.fps, "audio_peak": peak, "sound_drift": info.sound_drift,
+        "width": size[0], "height": size[1], "crop": kept, "source_width": upright.frame_size[0],
+        "source_height": upright.frame_size[1], "source_fps": info.fps, "audio_peak": peak, "sound_drift": info.sound_drift,
         "sound_lost": round(sum(lost), 3),
     }  # fmt: skip
-    frames_of_clip = nearest_frames(_marked(frames.take(), video.spoiled), begin, count)
-    pictures = _pictures(frames_of_clip, upright, kept, size, finder, spoiled)
+    frames_of_clip = nearest_frames(_marked(frames.take(), video.damaged_times), begin, count)
+    pictures = _pictures(frames_of_clip, upright, kept, size, finder, damaged)
     small = frames.held and count * size[0] * size[1] * 3 / 2 <= memory
     pictures = list(pictures) if small else prefetch(pictures, PICTURES_AHEAD)
     return Cut(
-        path=path, span=(asked, last), count=count, end=video.course.end, pictures=pictures, finder=finder, spoiled=spoiled,
+        path=path, span=(asked, last), count=count, end=video.timeline.end, pictures=pictures, finder=finder, damaged=damaged,
         sound=samples, rate=rate, facts=facts,
     )  # fmt: skip
 
 
-def _marked(frames: Iterator[Timed], spoiled: set[float]) -> Iterator[tuple[float, tuple[av.VideoFrame, bool]]]:
+def _marked(frames: Iterator[Timed], damaged: set[float]) -> Iterator[tuple[float, tuple[av.VideoFrame, bool]]]:
     for time, frame in frames:
-        yield time, (frame, time in spoiled)
+        yield time, (frame, time in damaged)
 
 
-def _pictures(frames, upright, kept, size, finder, spoiled) -> Iterator[av.VideoFrame]:
+def _pictures(frames, upright, kept, size, finder, damaged) -> Iterator[av.VideoFrame]:
     for frame, bad in frames:
         picture = upright(frame, kept, size)
-        finder.see(planes_of(picture)[0])
-        spoiled.append(bad)
+        finder.see(image_planes(picture)[0])
+        damaged.append(bad)
         yield picture
 
 
@@ -191,7 +195,7 @@ def _kept_part(held: FrameCache, upright: Upright, begin: float, count: int, cro
     frames = nearest_frames(held.look(), begin, SAMPLED, fps=SAMPLED / seconds)
     lumas, tints = [], 0.0
     for frame in frames if crop else islice(frames, 1):
-        luma, *chroma = planes_of(upright(frame))
+        luma, *chroma = image_planes(upright(frame))
         lumas.append(luma.copy())
         tints = tints + np.array(chroma, np.float32)  # exact: whole numbers
     if len(lumas) > 1:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import av
 
-from dataset_tools.lib.video.decoding import key_time, timed_frames
-from dataset_tools.lib.video.media import course, probe
+from dataset_tools.lib.video.decoding import find_key_frame_time, timed_frames
+from dataset_tools.lib.video.media import probe, read_timeline
 
 Timed = tuple[float, av.VideoFrame]
 """Time stamp in seconds, frame."""
@@ -19,12 +19,12 @@ class OpenVideo:
     """Frames of a video, fastest in spans one after the other. What a span has does not depend on those before it.
 
     For one thread, and one span at a time: the next call of `frames` ends the last. Raises UserError where the video cannot
-    be read, and is of no use afterwards. `spoiled` are the times of the frames so far that were decoded with errors.
+    be read, and is of no use afterwards. `damaged` are the times of the frames so far that were decoded with errors.
     """
 
     def __init__(self, path: Path):
-        self.path, self.info, self.course = Path(path), probe(path), course(path)
-        self.spoiled: set[float] = set()
+        self.path, self.info, self.timeline = Path(path), probe(path), read_timeline(path)
+        self.damaged_times: set[float] = set()
         self._recent: deque[Timed] = deque(maxlen=RECENT)
         self._coming: Iterator[Timed] = iter(())
 
@@ -32,10 +32,10 @@ class OpenVideo:
         """`timed_frames` from `start` seconds on, one thread's: where several clips are cut at once, more of them cost a
         quarter more processor time."""
         follows = len(self._recent) > 1 and self._recent[1][0] < start  # the two frames before `start` are still there
-        key = key_time(self.path, start) if follows else math.inf
+        key = find_key_frame_time(self.path, start) if follows else math.inf
         passed = [timed for timed in self._recent if timed[0] >= key]
         if not passed:  # a key frame is nearer, or what is wanted is gone
-            self._coming = timed_frames(self.path, start, threads=1, spoiled=self.spoiled)
+            self._coming = timed_frames(self.path, start, threads=1, damaged=self.damaged_times)
             self._recent.clear()
         yield from passed
         for timed in self._coming:

@@ -19,7 +19,7 @@ from yt_dlp.utils import (
 
 from dataset_tools.download.no_film import Incomplete, NotAVideo, Refused
 from dataset_tools.lib.core.errors import UserError, describe_disk_error
-from dataset_tools.lib.video.media import NoMemory
+from dataset_tools.lib.video.media import NotEnoughMemory
 
 BY_TYPE = {
     UserNotLive: "transient", ContentTooShortError: "transient", GeoRestrictedError: "permanent", UnsupportedError: "permanent",
@@ -50,7 +50,7 @@ def classify(error: BaseException) -> tuple[str, str]:
     reason = re.sub(r"; please report this issue on .*| \(caused by .*\)$", "", reason)
     if isinstance(error, Refused):
         return error.status, reason
-    if isinstance(error, (MemoryError, NoMemory)):
+    if isinstance(error, (MemoryError, NotEnoughMemory)):
         return "failed", reason or "there is not enough memory"
     if isinstance(error, NotAVideo):
         for status, said in (("transient", TRANSIENT), ("permanent", (*PERMANENT, *GONE)), ("auth", AUTH)):

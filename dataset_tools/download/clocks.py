@@ -16,7 +16,7 @@ import av
 from dataset_tools.download.dash import root_of
 from dataset_tools.download.no_film import Refused
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.video.media import every_packet, open_media
+from dataset_tools.lib.video.media import iterate_packets, open_media
 
 RAW = ("aac", "mp3", "ac3", "eac3")  # FFmpeg's names of containers without time stamps
 HLS_NOTE = re.compile(rb"com\.apple\.streaming\.transportStreamTimestamp\0(.{8})", re.DOTALL)
@@ -80,7 +80,7 @@ def plays(path: Path) -> float:
     first, last = math.inf, -math.inf
     try:
         with open_media(path) as media:
-            for packet in every_packet(media, path):
+            for packet in iterate_packets(media, path):
                 if packet.dts is not None:
                     now = float(packet.dts * packet.time_base)
                     first, last = min(first, now), max(last, now)
@@ -96,7 +96,7 @@ def goes_back(path: Path, but: str = "") -> float | None:
     with open_media(path) as media:
         if media.format.name == but:
             return None
-        for packet in every_packet(media, path):
+        for packet in iterate_packets(media, path):
             if packet.dts is None:
                 continue
             now = float(packet.dts * packet.time_base)

@@ -17,7 +17,7 @@ from dataset_tools.download.whole_file import whole
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.work_cache import file_sha256
-from dataset_tools.lib.video.media import NoMemory
+from dataset_tools.lib.video.media import NotEnoughMemory
 
 OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
 DONE = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
@@ -106,7 +106,7 @@ def local(path: Path, folder: Path, before: str) -> dict:
         return {"was": ""} | done
     try:
         return _noted(folder, path, look(whole, path), before)
-    except (Refused, NoMemory) as err:
+    except (Refused, NotEnoughMemory) as err:
         return {"status": "failed", "reason": str(err)}
     except UserError as err:
         return {"status": "permanent", "reason": str(err)}

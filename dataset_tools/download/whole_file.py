@@ -6,7 +6,7 @@ from pathlib import Path
 from dataset_tools.download.no_film import Incomplete, NotAVideo, in_place_of_a_video
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import PAGE_BYTES
-from dataset_tools.lib.video.media import NoMemory, every_packet, open_media, probe
+from dataset_tools.lib.video.media import NotEnoughMemory, iterate_packets, open_media, probe
 
 MAGIC = re.compile(
     rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",
@@ -32,11 +32,11 @@ def whole(path: Path) -> float:
         seconds = probe(path).seconds
         with open_media(path) as container:
             last = 0.0
-            for packet in every_packet(container, path):
+            for packet in iterate_packets(container, path):
                 if packet.pts is not None:
                     last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             last -= max(0.0, (container.start_time or 0) / 1e6)
-    except NoMemory:
+    except NotEnoughMemory:
         raise
     except UserError as err:
         if "Invalid data" in str(err):

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import VIDEO_EDITS, VIDEO_TRACKS
 
-HEAD = re.compile(rb"....(ftyp|moov|mdat|free|skip|wide|styp)", re.DOTALL)
+FIRST_BOX = re.compile(rb"....(ftyp|moov|mdat|free|skip|wide|styp)", re.DOTALL)
 
 
 def check_boxes(path: Path) -> None:
@@ -16,17 +16,17 @@ def check_boxes(path: Path) -> None:
     index of a track's pictures anew for each edit: a file of 15 MB would take all memory. Says nothing about what is no MP4."""
     path, tracks = Path(path), 0
     with open(path, "rb") as file:
-        if not HEAD.match(file.read(8)):
+        if not FIRST_BOX.match(file.read(8)):
             return
-        for begin, end in _inside(file, 0, path.stat().st_size, b"moov"):
-            for track in _inside(file, begin, end, b"trak"):
+        for begin, end in _iterate_boxes(file, 0, path.stat().st_size, b"moov"):
+            for track in _iterate_boxes(file, begin, end, b"trak"):
                 tracks += 1
                 if tracks > VIDEO_TRACKS:
                     raise UserError(
                         f"{path.name}: it has over {VIDEO_TRACKS} tracks, more than a film has; copy those of its picture and sound to a new file"
                     )
-                for edits in _inside(file, *track, b"edts"):
-                    for at, stop in _inside(file, *edits, b"elst"):
+                for edits in _iterate_boxes(file, *track, b"edts"):
+                    for at, stop in _iterate_boxes(file, *edits, b"elst"):
                         file.seek(at)
                         version, count = file.read(4)[:1], int.from_bytes(file.read(4), "big")
                         count = min(count, (stop - at - 8) // (20 if version == b"\1" else 12))
@@ -38,7 +38,7 @@ def check_boxes(path: Path) -> None:
             return  # FFmpeg reads the first one alone
 
 
-def _inside(file: BinaryIO, begin: int, end: int, kind: bytes) -> Iterator[tuple[int, int]]:
+def _iterate_boxes(file: BinaryIO, begin: int, end: int, kind: bytes) -> Iterator[tuple[int, int]]:
     """(first byte, byte behind the last) of what is in the boxes of this kind that lie from `begin` to `end`."""
     while begin + 8 <= end:
         file.seek(begin)

@@ -7,7 +7,7 @@ import numpy as np
 
 from dataset_tools.lib.core.errors import UserError
 
-READ_AHEAD = 32  # frames decoded at once
+BATCH_FRAMES = 32  # frames decoded at once
 
 
 def read_clip(video: Path, frames: int | None) -> Iterator[np.ndarray]:
@@ -25,8 +25,8 @@ def read_clip(video: Path, frames: int | None) -> Iterator[np.ndarray]:
         count = len(reader)
         if frames is not None and count != frames:
             raise UserError(f"{name}: {count} frames, but clips/rows.csv says {frames}")
-        for start in range(0, count, READ_AHEAD):
-            yield from reader.get_batch(range(start, min(start + READ_AHEAD, count))).asnumpy()
+        for start in range(0, count, BATCH_FRAMES):
+            yield from reader.get_batch(range(start, min(start + BATCH_FRAMES, count))).asnumpy()
         del reader
     except (RuntimeError, decord.DECORDError) as err:
         reason = str(err).strip().splitlines()[-1][:120] if str(err).strip() else type(err).__name__

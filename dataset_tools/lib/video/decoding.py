@@ -2,7 +2,7 @@
 
 A file's own word is not taken for it. Pictures flagged as key pictures that need others before them, time stamps that are
 those of decoding (AVI keeps no others), packets that can't be decoded, errors that the decoder conceals: what comes out is
-what the file's picture is, and which frames are spoiled is told.
+what the file's picture is, and which frames are damaged is told.
 """
 
 import math
@@ -15,51 +15,51 @@ import av
 from av.video.frame import PictureType
 
 from dataset_tools.lib.core.limits import SIDE
-from dataset_tools.lib.video.media import open_media, picture_stream, zero_of
+from dataset_tools.lib.video.media import find_video_stream, open_media, start_time
 
-EARLIER = (
+SEEK_BACK_SECONDS = (
     0.0,
     10.0,
     60.0,
 )  # seconds before the wanted instant from which a clean frame is looked for, before all is decoded
-ENOUGH = 3  # packets of which a decoder makes at least one frame
-REORDERED = {"h264", "hevc", "vvc"}  # codecs whose order of presentation FFmpeg leaves to the file
+MIN_PACKETS = 3  # packets of which a decoder makes at least one frame
+REORDERING_CODECS = {"h264", "hevc", "vvc"}  # codecs whose order of presentation FFmpeg leaves to the file
 PREDICTED = (PictureType.P, PictureType.B)
-MOST_LATE = (
+MAX_REORDER = (
     4  # pictures by which one is shown after its decoding: more that an edit list takes away are a film's beginning
 )
 
 
-Shown = tuple[int, av.VideoFrame, bool]
-"""Time stamp in the stream's units, frame, whether it is spoiled."""
+DecodedFrame = tuple[int, av.VideoFrame, bool]
+"""Time stamp in the stream's units, frame, whether it is damaged."""
 
 
 def timed_frames(
-    path: Path, start: float = 0.0, threads: int = 0, spoiled: set[float] | None = None
+    path: Path, start: float = 0.0, threads: int = 0, damaged: set[float] | None = None
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """(time in seconds, frame) in order of presentation, from the last frame shown at `start` or a little before, decoded
     by `threads` threads (0: as many as there are cores).
 
     The times of frames that were decoded with errors, or after such ones before the next key frame, are added to
-    `spoiled` before they come. Raises UserError where the file is unreadable, or nothing of it can be decoded.
+    `damaged` before they come. Raises UserError where the file is unreadable, or nothing of it can be decoded.
     """
     with open_media(path) as container:
-        stream = picture_stream(container, path)
+        stream = find_video_stream(container, path)
         stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
         stream.codec_context.options = {"max_pixels": str(SIDE * SIDE)}  # what claims more is a damaged header
-        unit, zero = float(stream.time_base), zero_of(container)
-        for stamp, frame, bad in _clean(container, stream, start, zero):
+        unit, zero = float(stream.time_base), start_time(container)
+        for stamp, frame, bad in _frames_from_clean_start(container, stream, start, zero):
             time = stamp * unit - zero
-            if bad and spoiled is not None:
-                spoiled.add(time)
+            if bad and damaged is not None:
+                damaged.add(time)
             yield time, frame
 
 
-def key_time(path: Path, start: float) -> float:
+def find_key_frame_time(path: Path, start: float) -> float:
     """Time stamp, in seconds, of the key frame from which `timed_frames` decodes, as the file flags it; infinite where there
     is none."""
     with open_media(path) as container:
-        stream, zero = picture_stream(container, path), zero_of(container)
+        stream, zero = find_video_stream(container, path), start_time(container)
         wanted = seek(container, stream, start, zero)
         first = next(container.demux(stream))
         if first.is_keyframe and first.pts is not None and first.pts <= wanted:
@@ -67,14 +67,14 @@ def key_time(path: Path, start: float) -> float:
         return math.inf
 
 
-def stamped_as_decoded(path: Path, frames: int = 64) -> bool:
+def has_decoding_timestamps(path: Path, frames: int = 64) -> bool:
     """Whether the time stamps of a picture are those of decoding, as far as its first frames tell: its packets can't be copied."""
     with open_media(path) as container:
-        shown = shown_frames(container, picture_stream(container, path))
+        shown = frames_in_order(container, find_video_stream(container, path))
         return any(stamp != frame.pts for (stamp, frame, _), _ in zip(shown, range(frames)))
 
 
-def tolerant(packets: Iterable[av.Packet]) -> Iterator[tuple[av.Packet, list | None]]:
+def decode_packets(packets: Iterable[av.Packet]) -> Iterator[tuple[av.Packet, list | None]]:
     """(packet, the frames that it gave); None for the frames of a packet that can't be decoded, which costs no others.
     Raises FFmpeg's error where there are no others."""
     decodable, error, count = False, None, 0
@@ -87,7 +87,7 @@ def tolerant(packets: Iterable[av.Packet]) -> Iterator[tuple[av.Packet, list | N
             error, frames = err, None
         decodable, count = decodable or bool(frames), count + bool(packet.size)
         yield packet, frames
-    if not decodable and (error or count >= ENOUGH):
+    if not decodable and (error or count >= MIN_PACKETS):
         raise error or av.error.InvalidDataError(0, "nothing of it can be decoded")
 
 
@@ -98,25 +98,25 @@ def seek(container, stream, start: float, zero: float) -> int:
     return wanted
 
 
-def _clean(container, stream, start: float, zero: float) -> Iterator[Shown]:
+def _frames_from_clean_start(container, stream, start: float, zero: float) -> Iterator[DecodedFrame]:
     """Frames from one at or before `start` seconds that needs none before it; where there is none such, from the first."""
     wanted = int((start + zero) / stream.time_base)
-    for back in EARLIER if start > 0 else ():
+    for back in SEEK_BACK_SECONDS if start > 0 else ():
         if back and back >= start:
             break
         seek(container, stream, start - back, zero)
-        shown = shown_frames(container, stream)
-        first = _first_clean(shown, wanted)
+        shown = frames_in_order(container, stream)
+        first = _find_first_clean(shown, wanted)
         if first is not None:
             yield first
             yield from shown
             return
     if start > 0:
         container.seek(0, backward=True)
-    yield from shown_frames(container, stream)
+    yield from frames_in_order(container, stream)
 
 
-def _first_clean(shown: Iterator[Shown], wanted: int) -> Shown | None:
+def _find_first_clean(shown: Iterator[DecodedFrame], wanted: int) -> DecodedFrame | None:
     """The first key frame, where it is not later than wanted: some containers have no index and land too late."""
     with suppress(av.error.FFmpegError):  # nothing from there on can be decoded
         for first in shown:
@@ -125,27 +125,27 @@ def _first_clean(shown: Iterator[Shown], wanted: int) -> Shown | None:
     return None
 
 
-def shown_frames(container, stream) -> Iterator[Shown]:
+def frames_in_order(container, stream) -> Iterator[DecodedFrame]:
     """Frames from where the container is, in order of presentation."""
-    order, spoiled = _Order(container, stream), None
-    for packet, frames in tolerant(order.packets()):
+    order, damaged = _PresentationOrder(container, stream), None
+    for packet, frames in decode_packets(order.packets()):
         if frames is None:
-            spoiled = True
+            damaged = True
             order.lost(packet)
             continue
-        if spoiled is None and packet.is_keyframe and packet.is_discard:
-            spoiled = False  # what comes next needs it, and an edit list hides it
+        if damaged is None and packet.is_keyframe and packet.is_discard:
+            damaged = False  # what comes next needs it, and an edit list hides it
         for frame in frames:
             if frame.pts is None:
                 continue
-            if frame.is_corrupt or (spoiled is None and not frame.key_frame and frame.pict_type in PREDICTED):
-                spoiled = True
-            elif spoiled is None or frame.key_frame:
-                spoiled = False
-            yield order.stamp_of(frame), frame, spoiled
+            if frame.is_corrupt or (damaged is None and not frame.key_frame and frame.pict_type in PREDICTED):
+                damaged = True
+            elif damaged is None or frame.key_frame:
+                damaged = False
+            yield order.stamp_of(frame), frame, damaged
 
 
-class _Order:
+class _PresentationOrder:
     """Time stamps of presentation, also where a file has only those of decoding.
 
     Frames come from a decoder in the order in which they are shown, so each has the earliest stamp of those that wait. As
@@ -154,7 +154,7 @@ class _Order:
 
     def __init__(self, container, stream):
         self._container, self._stream = container, stream
-        self._in_doubt = stream.codec_context.name in REORDERED
+        self._in_doubt = stream.codec_context.name in REORDERING_CODECS
         self._without = self._in_doubt and container.format.name == "avi"
         self._waiting: list[int] = []
         self._late = (
@@ -171,7 +171,7 @@ class _Order:
                 if self._stream.codec_context.has_b_frames and len(
                     index
                 ):  # with true stamps it would be shown after its decoding
-                    few = len(index) <= MOST_LATE or index[MOST_LATE].timestamp >= 0
+                    few = len(index) <= MAX_REORDER or index[MAX_REORDER].timestamp >= 0
                     self._late = max(0, -index[0].timestamp) if few else 0
             if self._in_doubt and packet.pts is not None:
                 if newest is not None and packet.pts < newest:

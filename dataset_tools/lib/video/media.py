@@ -24,16 +24,18 @@ CONTAINERS = (
     "h264,hevc,iff,ivf,live_flv,m4v,matroska,mjpeg,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,smjpeg,sox,"
     "swf,tak,truehd,tta,vc1,voc,vvc,w64,wav,wtv,wv,yuv4mpegpipe,bmp_pipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"
 )
-READING = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
-ASIDE = (
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+ALTERNATIVE_AUDIO = (
     Disposition.dub | Disposition.comment | Disposition.karaoke | Disposition.hearing_impaired | Disposition.visual_impaired
     | Disposition.clean_effects | Disposition.descriptions | Disposition.dependent
 )  # fmt: skip
 """A sound with one of these flags is heard only by who asks for it."""
-STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
+NOT_THE_VIDEO = (
+    Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
+)
 """A picture with one of these is a cover, a preview or a part of another one."""
-BACK = 0.5  # seconds by which time stamps may go back in the file; more are another film's
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only a disk that is written to says
+MAX_STEP_BACK = 0.5  # seconds by which time stamps may go back in the file; more are another film's
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only a disk that is written to says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class VideoInfo:
     """Duration as the container claims it; 0 where it does not say."""
     has_audio: bool
     """Whether there is a sound that can be decoded."""
-    unknown_audio: bool
+    undecodable_audio: bool
     """Whether there is a sound, but none that can be decoded."""
     sample_rate: int
     """Samples a second of the sound; 0 without sound."""
@@ -60,7 +62,7 @@ class VideoInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class Timeline:
     """When the pictures of a file come, by the time stamps of all its packets."""
 
     end: float
@@ -69,7 +71,7 @@ class Course:
     """Seconds from and to which a single frame is shown for more than `STANDSTILL`."""
 
 
-class NoMemory(UserError):
+class NotEnoughMemory(UserError):
     """This machine lacks the memory to read a file: nothing is known of the file."""
 
 
@@ -82,29 +84,29 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
         raise UserError(f"{path}: file not found")
     check_boxes(path)
     try:
-        with _opened(path) as container:
+        with _open(path) as container:
             yield container
     except (av.error.FFmpegError, UnicodeDecodeError) as err:
-        if getattr(err, "errno", None) in FULL:
+        if getattr(err, "errno", None) in DISK_FULL:
             raise
         if getattr(err, "errno", None) == errno.ENOMEM:
-            raise NoMemory(
+            raise NotEnoughMemory(
                 f"{path.name}: there is not enough memory to read it: stop other programs, or use fewer workers"
             ) from None
         reason = getattr(err, "strerror", None) or str(err)
         raise UserError(f"{path.name}: not a readable video: {reason}") from None
 
 
-def _opened(path: Path) -> av.container.InputContainer:
+def _open(path: Path) -> av.container.InputContainer:
     try:
-        return av.open(f"file:{path}", metadata_errors="replace", options=READING)
+        return av.open(f"file:{path}", metadata_errors="replace", options=OPEN_OPTIONS)
     except av.error.ArgumentError:
         raise UserError(
             f"{path.name}: not a readable video: a playlist or a script, which leads to other files"
         ) from None
 
 
-def every_packet(container, path: Path, *streams) -> Iterator[av.Packet]:
+def iterate_packets(container, path: Path, *streams) -> Iterator[av.Packet]:
     """All packets of an opened file, or of some of its streams. Raises UserError beyond `VIDEO_PACKETS` of them."""
     for number, packet in enumerate(container.demux(*streams)):
         if number > VIDEO_PACKETS:
@@ -117,9 +119,9 @@ def every_packet(container, path: Path, *streams) -> Iterator[av.Packet]:
 def probe(path: Path) -> VideoInfo:
     """Read a file's header. Raises UserError where it is unreadable or has no film that can be decoded."""
     with open_media(path) as container:
-        video = picture_stream(container, path)
-        sounds = audio_streams(container)
-        width, height = _size(container, video, path)
+        video = find_video_stream(container, path)
+        sounds = find_audio_streams(container)
+        width, height = _frame_size(container, video, path)
         return VideoInfo(
             width=width,
             height=height,
@@ -127,17 +129,17 @@ def probe(path: Path) -> VideoInfo:
             fps=round(float(video.average_rate or video.guessed_rate or 0), 3),
             seconds=round(float(container.duration / av.time_base if container.duration else 0), 3),
             has_audio=bool(sounds),
-            unknown_audio=bool(container.streams.audio and not sounds),
+            undecodable_audio=bool(container.streams.audio and not sounds),
             sample_rate=sounds[0].codec_context.sample_rate if sounds else 0,
-            sound_drift=_drift(video, sounds[0]) if sounds else None,
+            sound_drift=_audio_drift(video, sounds[0]) if sounds else None,
         )
 
 
-def _size(container, video, path: Path) -> tuple[int, int]:
+def _frame_size(container, video, path: Path) -> tuple[int, int]:
     """(width, height) of the picture: the header's, or where it is damaged that of the first picture that can be decoded."""
     if video.codec_context.width and video.codec_context.height:
         return video.codec_context.width, video.codec_context.height
-    for packet in every_packet(container, path, video):
+    for packet in iterate_packets(container, path, video):
         try:
             if frames := packet.decode():
                 return frames[0].width, frames[0].height
@@ -146,13 +148,13 @@ def _size(container, video, path: Path) -> tuple[int, int]:
     raise UserError(f"{Path(path).name}: none of its pictures can be decoded")
 
 
-def course(path: Path) -> Course:
+def read_timeline(path: Path) -> Timeline:
     """Look at every packet of the picture (no decoding). Raises UserError as `probe`, and where there is no frame or the
     time stamps go back, as where one film was put behind another: nothing then says which sound goes with which picture."""
     with open_media(path) as container:
-        stream = picture_stream(container, path)
-        unit, zero, name = float(stream.time_base), zero_of(container), Path(path).name
-        back, still = BACK / unit, STANDSTILL / unit
+        stream = find_video_stream(container, path)
+        unit, zero, name = float(stream.time_base), start_time(container), Path(path).name
+        back, still = MAX_STEP_BACK / unit, STANDSTILL / unit
         end, newest, decoded, gaps = None, zero / unit, None, []
         for packet in container.demux(stream):
             if packet.dts is not None:
@@ -175,12 +177,12 @@ def course(path: Path) -> Course:
             raise UserError(f"{name}: not a readable video: it holds no frames")
         if end > newest + still:
             gaps.append((newest * unit - zero, end * unit - zero))
-        return Course(end=end * unit - zero, gaps=tuple(gaps))
+        return Timeline(end=end * unit - zero, gaps=tuple(gaps))
 
 
-def picture_stream(container, path: Path) -> av.VideoStream:
+def find_video_stream(container, path: Path) -> av.VideoStream:
     """The stream with the film: no cover, and the one that players show where there are several. Raises UserError."""
-    films = [stream for stream in container.streams.video if not stream.disposition & STILL]
+    films = [stream for stream in container.streams.video if not stream.disposition & NOT_THE_VIDEO]
     known = [stream for stream in films if stream.codec_context is not None]
     if known:
         return max(known, key=lambda stream: (stream.frames != 1, bool(stream.disposition & Disposition.default)))
@@ -193,7 +195,7 @@ def picture_stream(container, path: Path) -> av.VideoStream:
     raise UserError(f"{Path(path).name}: not a readable video: {why}")
 
 
-def audio_streams(container) -> list[av.AudioStream]:
+def find_audio_streams(container) -> list[av.AudioStream]:
     """The sounds that can be decoded, the one first that players play."""
     known = [stream for stream in container.streams.audio if stream.codec_context is not None]
     least, most = AUDIO_RATES
@@ -203,16 +205,17 @@ def audio_streams(container) -> list[av.AudioStream]:
         if least <= s.codec_context.sample_rate <= most and 1 <= s.codec_context.channels <= AUDIO_CHANNELS
     ]
     return sorted(
-        heard, key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ASIDE))
+        heard,
+        key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ALTERNATIVE_AUDIO)),
     )
 
 
-def zero_of(container) -> float:
+def start_time(container) -> float:
     """Time stamp, in seconds, at which a player's clock says 0. Sound codecs' run-up before 0 does not count."""
     return max(0.0, (container.start_time or 0) / av.time_base)
 
 
-def _drift(video, sound) -> float | None:
+def _audio_drift(video, sound) -> float | None:
     if not (video.duration and sound.duration):
         return None
     return round(float(sound.duration * sound.time_base / (video.duration * video.time_base)) - 1, 5)

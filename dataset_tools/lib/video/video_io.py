@@ -21,9 +21,9 @@ from av.video.reformatter import VideoReformatter
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS
-from dataset_tools.lib.video.audio_clock import SUDDEN, missing, on_clock
-from dataset_tools.lib.video.decoding import seek, timed_frames, tolerant
-from dataset_tools.lib.video.media import BACK, VideoInfo, audio_streams, open_media, probe, zero_of
+from dataset_tools.lib.video.audio_clock import MAX_JITTER, align_to_timestamps, missing_seconds
+from dataset_tools.lib.video.decoding import decode_packets, seek, timed_frames
+from dataset_tools.lib.video.media import MAX_STEP_BACK, VideoInfo, find_audio_streams, open_media, probe, start_time
 
 __all__ = [
     "X264", "VideoInfo", "nearest_frames", "nearest_time", "open_media", "probe", "read_rgb", "read_audio", "rgb_frames",
@@ -31,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 AUDIO_MARGIN = 0.5  # seconds of sound decoded before and after the wanted ones: codecs need a run-up, stamps an average
-TIE = 1e-6  # seconds below which two time stamps are equal
+EQUAL_TIMES = 1e-6  # seconds below which two time stamps are equal
 # One thread, and no macroblock tree: x264's AVX-512 code for it gives other bytes than its older code, and under load
 # other bytes from one run to the next.
 X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1:mbtree=0"}
@@ -50,7 +50,7 @@ def nearest_frames(frames: Iterable[tuple[float, T]], start: float, count: int, 
     for time, frame in frames:
         if before is None and time > start + (count - 1) / fps + reach:
             return
-        change = max((before[0] + time) / 2, time - 0.5 / fps + TIE) if before is not None else 0.0
+        change = max((before[0] + time) / 2, time - 0.5 / fps + EQUAL_TIMES) if before is not None else 0.0
         while k < count and before is not None and start + k / fps <= change:
             yield before[1]
             k += 1
@@ -63,7 +63,7 @@ def nearest_frames(frames: Iterable[tuple[float, T]], start: float, count: int, 
         k += 1
 
 
-def nearest_time(frames: Iterable[tuple[float, av.VideoFrame]], start: float) -> float:
+def nearest_frame_time(frames: Iterable[tuple[float, av.VideoFrame]], start: float) -> float:
     """Time stamp, in seconds, of that of `timed_frames` nearest to `start`; `start` itself where there is no frame.
 
     Where the picture begins after `start`: the first instant from `start` on that is whole output frames before it.
@@ -96,14 +96,14 @@ def read_audio(
     of gaps in which no packet came, are silent and added to `lost`. Raises UserError where time stamps go back.
     """
     with open_media(path) as container:
-        sounds = audio_streams(container)
+        sounds = find_audio_streams(container)
         for stream in sounds:
             rate, channels = stream.codec_context.sample_rate, min(2, stream.codec_context.channels)
             length = None if seconds is None else round(seconds * rate)
             try:
                 silent: list[float] = []
                 after: list[float] = []
-                pieces = list(_pieces(container, stream, Path(path).name, start, length, silent, after))
+                pieces = list(_decode_pieces(container, stream, Path(path).name, start, length, silent, after))
             except av.error.FFmpegError:
                 if stream is sounds[-1]:
                     raise
@@ -111,9 +111,15 @@ def read_audio(
                 continue
             if lost is not None:
                 lost += silent
-                if pieces and length and (more := missing(pieces, rate, length, *after) - sum(silent)) > SUDDEN:
+                if (
+                    pieces
+                    and length
+                    and (more := missing_seconds(pieces, rate, length, *after) - sum(silent)) > MAX_JITTER
+                ):
                     lost.append(more)
-            return on_clock(pieces, rate, length) if pieces else np.zeros((channels, length or 0), np.int16), rate
+            return align_to_timestamps(pieces, rate, length) if pieces else np.zeros(
+                (channels, length or 0), np.int16
+            ), rate
     return None
 
 
@@ -161,13 +167,13 @@ def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
         yield out
 
 
-def _pieces(
+def _decode_pieces(
     container, stream, name: str, start: float, length: int | None, lost: list[float], after: list[float]
 ) -> Iterator[tuple[float, np.ndarray]]:
     """(stamp in samples from `start` on, (C, n) int16 at the stream's rate) of all that `length` samples and what is beside
     them need; the seconds of packets among them that can't be decoded go to `lost`, the stamp of the sound that follows, if any, to
     `after`. Where the sound changes its rate, channels or format midway, it is brought to those of the header."""
-    rate, zero = stream.codec_context.sample_rate, zero_of(container)
+    rate, zero = stream.codec_context.sample_rate, start_time(container)
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     form, resampler, taken, given, newest = None, None, 0.0, 0, None
     for frame in _audio_frames(container, stream, start - AUDIO_MARGIN, zero):
@@ -179,7 +185,7 @@ def _pieces(
         if length is not None and stamp >= length + AUDIO_MARGIN * rate:
             after.append(stamp)
             return
-        if newest is not None and stamp < newest - BACK * rate:
+        if newest is not None and stamp < newest - MAX_STEP_BACK * rate:
             raise UserError(
                 f"{name}: the time stamps of its sound go back, from {newest / rate + start:.3f} to {stamp / rate + start:.3f} s; "
                 "mend them with `ffmpeg -i`, or cut the file there"
@@ -201,7 +207,7 @@ def _audio_frames(container, stream, start: float, zero: float) -> Iterator[av.A
     """Decoded frames that have a time stamp, from one at or before `start` seconds, and packets that can't be decoded."""
 
     def frames() -> Iterator[av.AudioFrame | av.Packet]:
-        for packet, found in tolerant(container.demux(stream)):
+        for packet, found in decode_packets(container.demux(stream)):
             yield from (part for part in ([packet] if found is None else found) if part.pts is not None)
 
     if start > 0:

@@ -114,7 +114,7 @@ def test_memory_that_is_lacking_says_nothing_of_the_film(tmp_path, film, monkeyp
         raise media.av.error.MemoryError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(media.av, "open", no_memory)
-    with pytest.raises(media.NoMemory, match="not enough memory") as caught:
+    with pytest.raises(media.NotEnoughMemory, match="not enough memory") as caught:
         whole(film)
     assert classify(caught.value)[0] == "failed"
 

@@ -15,7 +15,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import AUDIO_RATES
 from dataset_tools.lib.video.media import open_media, probe
 from dataset_tools.lib.video.video_io import read_audio, rgb_frames, timed_frames, write_clip
-from tests.helpers.footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_audio
+from tests.helpers.footage import RATE, coded, decoded, numbered_video, renamed, tone, undecodable_audio
 
 SECONDS = 2
 
@@ -81,15 +81,15 @@ def test_the_default_sound_is_heard(tmp_path, suffix, sounds, expected):
 def test_of_two_sounds_the_one_that_can_be_decoded(tmp_path, which):
     both = [(440, DEFAULT), (440, NONE)]
     both[which] = (900, both[which][1])
-    source = unknown_audio(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
-    assert probe(source).has_audio and not probe(source).unknown_audio
+    source = undecodable_audio(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
+    assert probe(source).has_audio and not probe(source).undecodable_audio
     assert pitch(source) == pytest.approx(440, abs=5)
 
 
 def test_a_sound_that_can_not_be_decoded_alone(tmp_path):
-    source = unknown_audio(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
+    source = undecodable_audio(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
     info = probe(source)
-    assert (info.has_audio, info.unknown_audio, info.sample_rate) == (False, True, 0)
+    assert (info.has_audio, info.undecodable_audio, info.sample_rate) == (False, True, 0)
     assert read_audio(source) is None
     with pytest.raises(
         UserError, match=r"unknown\.mp4: FFmpeg does not know how the video's sound is coded; a clip needs"
