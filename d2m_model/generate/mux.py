@@ -180,7 +180,7 @@ def _encoded(source, shown, target, zero: Fraction, name: str) -> tuple[av.Video
     frames = frames_in_order(source, printable)
     first = next(frames, None)
     if first is None:
-        raise UserError(f"{name}: not a readable video: it holds no frames")
+        raise UserError(f"{name}: not a readable video: it has no frames")
     upright = Upright(1.0, name, high_range=True)
     sample = upright(first[1])
     aspect = Fraction(shown.sample_aspect_ratio or 1)

@@ -1,4 +1,4 @@
-"""Frames of the corpus's own clips through decord. For foreign footage, use `video_io`."""
+"""Read the frames of the corpus's own clips with decord. For other videos, use `video_io`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +11,16 @@ BATCH_FRAMES = 32  # frames decoded at once
 
 
 def read_clip(video: Path, frames: int | None) -> Iterator[np.ndarray]:
-    """Frames uint8 (H, W, 3) RGB of a clip, in order.
+    """Yield the frames of a clip in order, uint8 (H, W, 3) RGB.
 
-    Raises UserError unless the file decodes to exactly `frames` of them (None: to as many as its header says). decord
-    trusts that header, and a file that holds less than it claims makes it wait forever; comparing first prevents that.
+    Raises UserError if the file can't be decoded, or if its header does not give exactly `frames` frames (None: any number).
+    decord trusts the header and waits for ever if a file has fewer frames; the comparison prevents that.
     """
     import decord
 
     name = Path(video).name
     try:
-        # One thread and no idle reader: a decord reader left alone goes on decoding into memory.
+        # One thread, and no idle reader: decord keeps decoding into memory in the background.
         reader = decord.VideoReader(str(video), num_threads=1)
         count = len(reader)
         if frames is not None and count != frames:

@@ -189,7 +189,7 @@ def test_two_films_in_one_file_are_refused_where_the_clock_restarts(tmp_path, ba
     if not back:
         assert len(list(timed_frames(joined))) == 120 and read_timeline(joined).end == pytest.approx(4.0, abs=0.1)
         return
-    with pytest.raises(UserError, match=r"joined\.ts: its time stamps go back, from .* to .* s.*concat"):
+    with pytest.raises(UserError, match=r"joined\.ts: its timestamps go back, from .* to .* s.*concat"):
         normalise_video(joined, tmp_path / "out.mp4", start=0.5, end=1.0, crop=False)
 
 

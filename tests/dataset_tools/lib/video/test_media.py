@@ -164,9 +164,7 @@ def test_a_picture_that_ffmpeg_does_not_know(tmp_path):
         lambda path: list(timed_frames(path)),
         lambda path: normalise_video(path, tmp_path / "out.mp4"),
     ):
-        with pytest.raises(
-            UserError, match=r"x\.mp4: not a readable video: FFmpeg does not know how its picture is coded"
-        ):
+        with pytest.raises(UserError, match=r"x\.mp4: not a readable video: FFmpeg does not know its video codec"):
             read(source)
 
 

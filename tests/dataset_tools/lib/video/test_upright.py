@@ -70,14 +70,14 @@ def test_a_size_that_changes_is_scaled_and_a_shape_is_refused(tmp_path):
     shown = [upright(frame) for frame in sized(tmp_path / "a", [(64, 48), (128, 96), (32, 24)])]
     assert {(frame.width, frame.height) for frame in shown} == {(64, 48)}
     upright = Upright(1.0, "in.mp4")
-    with pytest.raises(UserError, match=r"^in\.mp4: its picture changes its shape, from 64 x 48 to 48 x 64 px"):
+    with pytest.raises(UserError, match=r"^in\.mp4: its aspect ratio changes, from 64 x 48 to 48 x 64 px"):
         for frame in sized(tmp_path / "b", [(64, 48), (48, 64)]):
             upright(frame)
 
 
 @pytest.mark.parametrize("aspect", [1e-6, 0.1, 9.0, 1e6, float("inf")])
 def test_pixels_of_no_credible_shape_are_refused(aspect):
-    with pytest.raises(UserError, match=r"^in\.mp4: its pixels are said to be \S+ times as wide as high"):
+    with pytest.raises(UserError, match=r"^in\.mp4: its header says that pixels are \S+ times as wide as high"):
         Upright(aspect, "in.mp4")
 
 
