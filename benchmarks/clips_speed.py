@@ -95,7 +95,7 @@ def main() -> None:
         def bare_audio() -> None:
             for row in rows:
                 found = read_audio(folder / f"{row.id}.mp4", 0.0, row.frames / FPS)
-                mono = audio.to_mono(*found, frames_to_samples(row.frames))
+                mono = audio.to_corpus_audio(*found, frames_to_samples(row.frames))
                 wavfile.write(folder / "bare.wav", SAMPLE_RATE, mono)
 
         encoder, beside, before, stage = in_turns(args.repeats, encode, encode_beside, prepare, cut)

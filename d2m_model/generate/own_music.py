@@ -9,7 +9,7 @@ from d2m_model.generate.own_songs import read_song, read_songs
 from d2m_model.generate.song_fit import Fit, best_fit
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats
-from dataset_tools.lib.audio.stretching import stretched
+from dataset_tools.lib.audio.stretching import stretch
 
 RATES = (22050, 24000, 32000, 44100, 48000)
 """Sample rates that are kept; sounds with other rates are resampled to OTHERWISE."""
@@ -46,7 +46,7 @@ def own_music(
     tracked_by: str = "librosa",
 ) -> OwnMusic:
     """The best-fitting excerpt of the songs in `folder` for a dance of `seconds` with these beats. Raises UserError as `read_songs`,
-    `best_fit` and `stretched`."""
+    `best_fit` and `stretch`."""
     import soxr
 
     fit = best_fit(
@@ -55,4 +55,4 @@ def own_music(
     sound, rate = read_song(fit.song.path)
     if rate not in RATES:
         sound, rate = soxr.resample(sound.T, rate, OTHERWISE).T.astype(np.float32), OTHERWISE
-    return OwnMusic(sound=stretched(sound, rate, fit.moments, seconds), rate=rate, fit=fit)
+    return OwnMusic(sound=stretch(sound, rate, fit.moments, seconds), rate=rate, fit=fit)

@@ -13,7 +13,7 @@ import numpy as np
 from d2m_model.generate.given_files import SONGS, songs_of
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
-from dataset_tools.lib.audio.mono import mono_of
+from dataset_tools.lib.audio.mono import to_mono
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
@@ -110,7 +110,7 @@ def read_songs(
             except UserError as err:
                 say("generate", f"warning: left out: {err}")
                 continue
-            heard = soxr.resample(mono_of(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
+            heard = soxr.resample(to_mono(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
             beats = sharpened(music_beats(heard, tracker), heard)
             cache.mkdir(parents=True, exist_ok=True)
             write_beats(kept, beats)

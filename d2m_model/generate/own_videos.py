@@ -24,7 +24,7 @@ from d2m_model.generate.takes import Again
 from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats, as_written, read_beats
 from d2m_model.rhythm.model import load_rhythm
-from dataset_tools.lib.audio.mono import mono_of
+from dataset_tools.lib.audio.mono import to_mono
 from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
@@ -223,7 +223,7 @@ def fit_music(
     audio = normalise(made.sound, params.loudness, params.peak, made.rate)
     note = _written(out, audio, made.rate, video, found.begin)
     if beats:
-        heard = soxr.resample(mono_of(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
+        heard = soxr.resample(to_mono(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
         write_detected(
             out.with_suffix(".json"), heard, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3)
         )

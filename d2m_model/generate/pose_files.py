@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.generate.pose_json import detections_of, folder_detections
-from dataset_tools.lib.aist.annotations import RATE as AIST_RATE
+from dataset_tools.lib.aist.annotations import ANNOTATION_FPS as AIST_RATE
 from dataset_tools.lib.aist.annotations import read_keypoints
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.errors import UserError

@@ -8,7 +8,7 @@ from scipy.io import wavfile
 
 from dataset_tools.audio.params import Params
 from dataset_tools.audio.rows import AudioRow, CutRow
-from dataset_tools.lib.audio.mono import lone_channel, mono_of
+from dataset_tools.lib.audio.mono import find_lone_channel, to_mono
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.atomic import atomic_write, keep_only, prepare_folder
 from dataset_tools.lib.core.errors import UserError
@@ -23,12 +23,12 @@ SILENCE = 10 ** (-60 / 20)  # peak below which there is nothing to hear: -60 dB 
 APART = 0.05  # seconds by which a clip's sound may differ from what clips/rows.csv says
 
 
-def to_mono(sound: np.ndarray, rate: int, samples: int) -> np.ndarray:
+def to_corpus_audio(sound: np.ndarray, rate: int, samples: int) -> np.ndarray:
     """(C, N) int16 at `rate` to (samples,) float32 at 22 050 Hz, full scale 1, the first sample at the same instant.
 
-    Channels are averaged, see `mono_of`; soxr resamples without delay. Rounding at the end is cut off or filled with silence.
+    Channels are averaged, see `to_mono`; soxr resamples without delay. Rounding at the end is cut off or filled with silence.
     """
-    mono = mono_of(sound.astype(np.float32) / 32768, rate)
+    mono = to_mono(sound.astype(np.float32) / 32768, rate)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="VHQ")
     fitted = np.zeros(samples, np.float32)
@@ -54,7 +54,7 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
             job,
             f"it has {seconds:.3f} s of sound, but clips/rows.csv says {cut.frames} frames at {FPS} fps; run the stage clips again",
         )
-    mono = to_mono(*found, frames_to_samples(cut.frames))
+    mono = to_corpus_audio(*found, frames_to_samples(cut.frames))
     peak, rms = np.abs(mono).max(), np.sqrt(np.mean(mono.astype(np.float64) ** 2))
     if np.ptp(mono) / 2 < SILENCE:
         return failed(
@@ -62,7 +62,7 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
         )
     with atomic_write(target / f"{cut.id}.wav") as temporary:
         wavfile.write(temporary, SAMPLE_RATE, mono)
-    alone = lone_channel(found[0].astype(np.float32) / 32768, found[1])
+    alone = find_lone_channel(found[0].astype(np.float32) / 32768, found[1])
     return AudioRow(
         id=cut.id, status="ok", samples=len(mono), peak=round(float(peak), 5), rms=round(float(rms), 5),
         channel="" if alone is None else ("left", "right")[alone],

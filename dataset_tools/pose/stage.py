@@ -120,19 +120,19 @@ def begin(job: Job) -> Prefetcher | None:
 
 def work(job: Job, begun: Prefetcher | None) -> str:
     """Pose one clip into the cache; returns the reason where that is impossible, else ''."""
-    from dataset_tools.lib.aist.corpus import annotated_motion, annotated_pose
+    from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
     from dataset_tools.pose.tracking import track
 
     clip, params = job.clip, job.params
     chosen = {name: getattr(params, name) for name in ("max_people", "gap_frames", "min_frames")}
     try:
         if begun is None:
-            pose = annotated_pose(
+            pose = read_annotated_pose(
                 job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
                 crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
             )  # fmt: skip
             for path, values in zip(
-                job.files.values(), (pose, annotated_motion(job.weights, clip.frames)), strict=True
+                job.files.values(), (pose, read_annotated_motion(job.weights, clip.frames)), strict=True
             ):
                 _save(values, path)
             return ""

@@ -20,7 +20,7 @@ from dataset_tools.lib.shard_io.shard_format import (
     ShardClip,
     check_numbers,
 )
-from dataset_tools.lib.shard_io.stream_files import audio_frames, read_audio, read_i3d, read_motion, read_pose
+from dataset_tools.lib.shard_io.stream_files import count_audio_frames, read_audio, read_i3d, read_motion, read_pose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Upstream:
             if self._motion(clip_id).exists():
                 streams["motion"] = read_motion(self._motion(clip_id))
             lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
-            claimed = audio_frames(self._path("audio", clip_id))
+            claimed = count_audio_frames(self._path("audio", clip_id))
             streams["audio"] = read_audio(self._path("audio", clip_id))
             lengths["audio"] = min(
                 claimed, len(streams["audio"]) // SAMPLES_PER_FRAME

@@ -106,18 +106,23 @@ def sources(layout: Layout, params: Params) -> Manifest:
         for song in manifest.songs:
             write_score(target / "scores" / f"{song.song_id}.mid", song, params.seed)
     if params.annotated:
-        from dataset_tools.lib.aist.corpus import prepare
+        from dataset_tools.lib.aist.corpus import prepare_corpus
 
-        made = prepare(manifest, layout.root / params.annotated, target)
+        made = prepare_corpus(manifest, layout.root / params.annotated, target)
         manifest = made.manifest
-        for line in (*made.said, *(f"{clip_id}: {reason}" for clip_id, reason in islice(made.unfit.items(), SHOWN))):
+        for line in (
+            *made.messages,
+            *(f"{clip_id}: {reason}" for clip_id, reason in islice(made.unusable.items(), SHOWN)),
+        ):
             say(STAGE, line)
         table = target / "annotated.csv"
-        if len(made.unfit) > SHOWN:
-            say(STAGE, f"... and {len(made.unfit) - SHOWN} more, all in {table}")
+        if len(made.unusable) > SHOWN:
+            say(STAGE, f"... and {len(made.unusable) - SHOWN} more, all in {table}")
         rows = [
             Row(
-                id=c.clip_id, status="failed" if c.clip_id in made.unfit else "ok", reason=made.unfit.get(c.clip_id, "")
+                id=c.clip_id,
+                status="failed" if c.clip_id in made.unusable else "ok",
+                reason=made.unusable.get(c.clip_id, ""),
             )
             for c in manifest.clips
         ]

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dataset_tools.lib.aist.array_pickle import DAMAGED, RefusedPickle, load_arrays
+from dataset_tools.lib.aist.array_pickle import PICKLE_ERRORS, RefusedPickle, load_arrays
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import ANNOTATION_BYTES, check_regular_file
 from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
-RATE = 60
+ANNOTATION_FPS = 60
 """Annotated frames per second. The source videos are a little off it; AIST++ resampled them."""
-JOINTS = 24
+SMPL_JOINTS = 24
 """Joints of the SMPL body model."""
-FARTHEST = 100_000.0
+MAX_COORDINATE = 100_000.0
 """Px from the picture's corner, beyond which a joint is none."""
 
 
@@ -29,7 +29,7 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
         content = load_arrays(path)
     except RefusedPickle as err:
         raise UserError(f"{path}: refused, {err}; an AIST++ annotation holds numpy arrays only") from None
-    except DAMAGED as err:
+    except PICKLE_ERRORS as err:
         raise UserError(f"{path}: not a readable pickle ({type(err).__name__}); download it again") from None
     arrays = {}
     for key in needed:
@@ -43,7 +43,7 @@ def read_arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def motion_features(poses: np.ndarray, translation: np.ndarray, scaling: float) -> np.ndarray:
+def compute_motion_features(poses: np.ndarray, translation: np.ndarray, scaling: float) -> np.ndarray:
     """SMPL motion as (N, MOTION_WIDTH = 219) float32: translation over scaling (3), then 24 rotation matrices, row by row (216).
 
     poses (N, 24, 3) axis-angle in radians; translation (N, 3) in cm; scaling in cm per SMPL metre.
@@ -57,19 +57,19 @@ def motion_features(poses: np.ndarray, translation: np.ndarray, scaling: float) 
 
 
 def read_motion(path: Path) -> np.ndarray:
-    """`motion_features` of a motions/<sequence>.pkl, (N, 219) float32 at 60 fps. Raises UserError as `read_arrays`, and
+    """`compute_motion_features` of a motions/<sequence>.pkl, (N, 219) float32 at 60 fps. Raises UserError as `read_arrays`, and
     for shapes that do not fit or numbers that are not finite."""
     content = read_arrays(path, ("smpl_poses", "smpl_trans", "smpl_scaling"))
     poses, translation, scaling = content["smpl_poses"], content["smpl_trans"], content["smpl_scaling"].reshape(-1)
     count = len(translation) if translation.ndim else 0
-    if translation.shape != (count, 3) or poses.size != count * JOINTS * 3 or count == 0 or scaling.size != 1:
+    if translation.shape != (count, 3) or poses.size != count * SMPL_JOINTS * 3 or count == 0 or scaling.size != 1:
         raise UserError(
             f"{path}: expected smpl_poses (N, 24, 3), smpl_trans (N, 3) and smpl_scaling (1,), found "
             f"{poses.shape}, {translation.shape} and {content['smpl_scaling'].shape}"
         )
     if not (np.isfinite(poses).all() and np.isfinite(translation).all() and 0 < scaling[0] < np.inf):
         raise UserError(f"{path}: holds numbers that are not finite, or a scaling of {scaling[0]}")
-    features = motion_features(poses.reshape(count, JOINTS, 3), translation, float(scaling[0]))
+    features = compute_motion_features(poses.reshape(count, SMPL_JOINTS, 3), translation, float(scaling[0]))
     if not np.isfinite(features).all():
         raise UserError(
             f"{path}: holds turns of up to {np.abs(poses).max():g} rad and places of up to {np.abs(translation).max():g} cm, too large for float32"
@@ -88,7 +88,7 @@ def read_keypoints(path: Path, camera: int) -> np.ndarray:
         raise UserError(f"{path}: expected keypoints2d (9 cameras, N, 17, 3), found {points.shape}")
     seen = points[camera - 1]
     with np.errstate(invalid="ignore"):
-        usable = np.isfinite(seen).all(axis=-1) & (np.abs(seen[..., :2]) < FARTHEST).all(axis=-1)
+        usable = np.isfinite(seen).all(axis=-1) & (np.abs(seen[..., :2]) < MAX_COORDINATE).all(axis=-1)
     seen = np.where(usable[..., None], seen, 0)
     seen[..., 2] = seen[..., 2].clip(0, 1)
     return seen.astype(np.float32)

@@ -17,14 +17,14 @@ import numpy as np
 
 MAX_OPCODES = 20_000
 """Steps of a pickle; a hundred make a dict of arrays, and without a limit they could nest too deep for the interpreter."""
-NUMBERS = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
+NUMERIC_DTYPE = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 ARRAY = "numpy.ndarray"
 MAX_AXES = 32
-MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
+MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
 """Opcodes that say where to keep a value; the table of such is made as long as the highest asks for."""
-GET = ("GET", "BINGET", "LONG_BINGET")
-REPEATING = ("DUP", "EMPTY_SET", "FROZENSET")
-SIMPLE = (
+GET_OPCODES = ("GET", "BINGET", "LONG_BINGET")
+FORBIDDEN_OPCODES = ("DUP", "EMPTY_SET", "FROZENSET")
+NEVER_TUPLES = (
     "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
     "SHORT_BINBYTES", "BINBYTES8", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "LIST", "DICT", "EMPTY_LIST", "EMPTY_DICT",
 )  # fmt: skip
@@ -35,24 +35,24 @@ class RefusedPickle(pickle.UnpicklingError):
     """A pickle that asks for what is no array of numbers."""
 
 
-def _said(value: object) -> str:
+def _printable(value: object) -> str:
     """A text of the file, safe to print; of anything else its type, for to print nested containers could take for ever."""
     return ascii(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
-class _Type:
+class _DtypeStandIn:
     """Stands for a numpy dtype."""
 
     def __init__(self, code: str):
-        if not isinstance(code, str) or not NUMBERS.fullmatch(code):
-            raise RefusedPickle(f"it holds values of type {_said(code)}")
+        if not isinstance(code, str) or not NUMERIC_DTYPE.fullmatch(code):
+            raise RefusedPickle(f"it holds values of type {_printable(code)}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple):
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array:
+class _ArrayStandIn:
     """Stands for an array until the pickle is read."""
 
     values: np.ndarray | None = None
@@ -61,7 +61,7 @@ class _Array:
         *_, shape, kind, fortran, data = state
         self.fill(data, kind, shape, "F" if fortran else "C")
 
-    def fill(self, data: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> None:
+    def fill(self, data: bytes, kind: _DtypeStandIn, shape: tuple[int, ...], order: str) -> None:
         values = np.frombuffer(data, kind.dtype) if len(data) else np.empty(0, kind.dtype)
         sizes = (
             isinstance(shape, tuple)
@@ -102,18 +102,18 @@ class _Unpickler(pickle.Unpickler):
             raise RefusedPickle(f"it names {f'{module[:40]}.{name[:40]}'!a}")
         return ARRAY if known[name] is ARRAY else _Call(known[name])
 
-    def dtype(self, code, *_) -> _Type:
-        return _Type(code)
+    def dtype(self, code, *_) -> _DtypeStandIn:
+        return _DtypeStandIn(code)
 
-    def array(self, *_) -> _Array:
-        return _Array()
+    def array(self, *_) -> _ArrayStandIn:
+        return _ArrayStandIn()
 
-    def array_of(self, data, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
-        array = _Array()
+    def array_of(self, data, kind: _DtypeStandIn, shape: tuple[int, ...], order: str) -> _ArrayStandIn:
+        array = _ArrayStandIn()
         array.fill(data, kind, shape, order)
         return array
 
-    def scalar(self, kind: _Type, data: bytes) -> float:
+    def scalar(self, kind: _DtypeStandIn, data: bytes) -> float:
         return np.frombuffer(data, kind.dtype)[0].item()
 
     def nothing(self) -> bytes:
@@ -123,7 +123,7 @@ class _Unpickler(pickle.Unpickler):
     def encode(self, text: str, encoding: str) -> bytes:
         """Some, as these write them."""
         if not isinstance(text, str) or encoding != "latin1":
-            raise RefusedPickle(f"it encodes to {_said(encoding)}")
+            raise RefusedPickle(f"it encodes to {_printable(encoding)}")
         return text.encode("latin1")
 
 
@@ -134,30 +134,30 @@ def load_arrays(path: Path) -> dict:
     dict; and what unpickling bytes raises that are not a whole pickle, one of DAMAGED.
     """
     with path.open("rb") as handle:
-        _check_steps(handle)
+        _check_opcodes(handle)
         handle.seek(0)
         content = _Unpickler(handle).load()
     if not isinstance(content, dict):
         raise RefusedPickle(f"it holds a {type(content).__name__}, no dict")
-    return {key: value.values if isinstance(value, _Array) else value for key, value in content.items()}
+    return {key: value.values if isinstance(value, _ArrayStandIn) else value for key, value in content.items()}
 
 
-def _check_steps(handle: BinaryIO) -> None:
+def _check_opcodes(handle: BinaryIO) -> None:
     """RefusedPickle where there are too many steps, or a tuple is used twice: thirty tuples, each of the one before twice, take for
     ever to hash. Nothing that numpy writes needs that."""
     last, kept = "", {}
     for count, (opcode, argument, _) in enumerate(pickletools.genops(handle), start=1):
         name = opcode.name
-        if name in MEMO or name == "MEMOIZE":
+        if name in MEMO_OPCODES or name == "MEMOIZE":
             kept[len(kept) if name == "MEMOIZE" else argument] = last
-        if count > MAX_OPCODES or (name in MEMO and argument > MAX_OPCODES):
+        if count > MAX_OPCODES or (name in MEMO_OPCODES and argument > MAX_OPCODES):
             raise RefusedPickle(f"it has more than {MAX_OPCODES} steps or places for values")
-        if name in REPEATING or (name in GET and kept.get(argument) not in SIMPLE):
+        if name in FORBIDDEN_OPCODES or (name in GET_OPCODES and kept.get(argument) not in NEVER_TUPLES):
             raise RefusedPickle("it uses a tuple twice, or sets")
         last = name
 
 
-DAMAGED = (
+PICKLE_ERRORS = (
     pickle.UnpicklingError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, RecursionError,
     TypeError, ValueError,
 )  # fmt: skip

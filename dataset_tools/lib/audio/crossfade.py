@@ -2,7 +2,9 @@
 
 import numpy as np
 
-OPPOSED = -0.9  # correlations below this are taken for this: the gain that restores cancelled power has no bound
+MIN_CORRELATION = (
+    -0.9
+)  # correlations below this are taken for this: the gain that restores cancelled power has no bound
 
 
 def crossfade(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -14,5 +16,5 @@ def crossfade(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     turn = np.linspace(0, np.pi / 2, len(before), dtype=np.float32)
     out, into = np.cos(turn), np.sin(turn)
     norm = float(np.sqrt(np.dot(before, before) * np.dot(after, after)))
-    alike = max(OPPOSED, float(np.dot(before, after)) / norm) if norm > 0 else 0.0
+    alike = max(MIN_CORRELATION, float(np.dot(before, after)) / norm) if norm > 0 else 0.0
     return (out * before + into * after) / np.sqrt(1 + 2 * alike * out * into)

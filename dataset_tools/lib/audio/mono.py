@@ -6,14 +6,14 @@ silent in the mean of both.
 
 import numpy as np
 
-LOST = 0.05  # of the channels' mean power: the mean of two that are alike has 1 of it, of unlike ones a half
+CANCELLED = 0.05  # of the channels' mean power: the mean of two that are alike has 1 of it, of unlike ones a half
 FAINT, QUIET = (
     1e-6,
     0.01,
 )  # mean power of a second below which nothing is lost with it: -60 dB of full scale, -20 dB of the whole sound
 
 
-class Mixing:
+class MonoMixer:
     """What becomes of a sound's channels, heard block by block in order: `lone` tells it at the end."""
 
     def __init__(self, rate: int):
@@ -34,7 +34,7 @@ class Mixing:
         self.heard += len(mean)
         return mean
 
-    def lone(self) -> int | None:
+    def find_lone_channel(self) -> int | None:
         """The louder channel, where the mean of all loses it in any of its seconds; else None."""
         powers, lengths = list(self.powers), [self.rate] * len(self.powers)
         if not powers or len(powers[0]) < 3:
@@ -48,21 +48,21 @@ class Mixing:
         heard = channels.mean(axis=1) > np.maximum(FAINT, QUIET * channels.mean(axis=1).sum() / self.heard) * np.array(
             lengths
         )
-        if not (mean < LOST * channels.mean(axis=1))[heard].any():
+        if not (mean < CANCELLED * channels.mean(axis=1))[heard].any():
             return None
         return int(channels.sum(axis=0).argmax())
 
 
-def lone_channel(sound: np.ndarray, rate: int) -> int | None:
+def find_lone_channel(sound: np.ndarray, rate: int) -> int | None:
     """The louder channel of (C, N) float32, full scale 1, where the mean of all loses it in any of its seconds; else None."""
-    mixing = Mixing(rate)
-    mixing.add(sound)
-    return mixing.lone()
+    mixer = MonoMixer(rate)
+    mixer.add(sound)
+    return mixer.find_lone_channel()
 
 
-def mono_of(sound: np.ndarray, rate: int) -> np.ndarray:
-    """(N,) float32 of (C, N) float32, full scale 1, at `rate` samples a second: the mean, or `lone_channel`."""
-    mixing = Mixing(rate)
-    mean = mixing.add(sound)
-    alone = mixing.lone()
+def to_mono(sound: np.ndarray, rate: int) -> np.ndarray:
+    """(N,) float32 of (C, N) float32, full scale 1, at `rate` samples a second: the mean, or `find_lone_channel`."""
+    mixer = MonoMixer(rate)
+    mean = mixer.add(sound)
+    alone = mixer.find_lone_channel()
     return mean if alone is None else sound[alone]

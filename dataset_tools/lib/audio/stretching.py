@@ -12,15 +12,15 @@ import numpy as np
 from dataset_tools.lib.audio.crossfade import crossfade
 from dataset_tools.lib.core.errors import UserError
 
-SPARE = 0.1
+MARGIN_SECONDS = 0.1
 """Seconds that a piece is made longer at either end, for the stretcher fades its ends in and out."""
-LEAD, FADE = 0.01, 0.02
+LEAD_SECONDS, FADE_SECONDS = 0.01, 0.02
 """Seconds: a seam's cross-fade takes FADE, less where the result has just begun, and ends LEAD before its moment."""
-EVEN = 1e-5
+UNCHANGED = 1e-5
 """A speed nearer to 1 than that leaves the sound as it is."""
 
 
-def stretched(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float]], seconds: float) -> np.ndarray:
+def stretch(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float]], seconds: float) -> np.ndarray:
     """(C, S) float32 of `seconds` at the same rate, from (C, N) float32 at `rate` samples a second.
 
     moments: at least two pairs (second of the sound, second of the result), ascending in both; before the first and
@@ -32,13 +32,13 @@ def stretched(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float
     pieces = list(pairwise(moments))
     for number, ((source, at), (source_end, at_end)) in enumerate(pieces):
         speed = (source_end - source) / (at_end - at)
-        first = 0 if number == 0 else round((at - LEAD - FADE) * rate)
-        last = out.shape[1] if number == len(pieces) - 1 else round((at_end - LEAD) * rate)
+        first = 0 if number == 0 else round((at - LEAD_SECONDS - FADE_SECONDS) * rate)
+        last = out.shape[1] if number == len(pieces) - 1 else round((at_end - LEAD_SECONDS) * rate)
         first, last = max(0, first), min(out.shape[1], last)
         if last <= first:
             continue
-        piece = _piece(sound, rate, source + (first / rate - at) * speed, speed, last - first)
-        width = 0 if number == 0 else min(max(0, round((at - LEAD) * rate) - first), last - first)
+        piece = _stretch_piece(sound, rate, source + (first / rate - at) * speed, speed, last - first)
+        width = 0 if number == 0 else min(max(0, round((at - LEAD_SECONDS) * rate) - first), last - first)
         for channel in range(len(out) if width else 0):
             over = slice(first, first + width)
             out[channel, over] = crossfade(out[channel, over], piece[channel, :width])
@@ -46,9 +46,9 @@ def stretched(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float
     return out
 
 
-def _piece(sound: np.ndarray, rate: int, start: float, speed: float, samples: int) -> np.ndarray:
+def _stretch_piece(sound: np.ndarray, rate: int, start: float, speed: float, samples: int) -> np.ndarray:
     """(C, samples): the sound from second `start` on at `speed` times its own."""
-    if abs(speed - 1) < EVEN:
+    if abs(speed - 1) < UNCHANGED:
         return _cut(sound, round(start * rate), samples)
     try:
         from python_stretch.Signalsmith import Stretch
@@ -56,7 +56,7 @@ def _piece(sound: np.ndarray, rate: int, start: float, speed: float, samples: in
         raise UserError(
             f"music can't be stretched: the package python-stretch is not installed ({err}); pip install python-stretch"
         ) from None
-    spare = round(SPARE * rate)
+    spare = round(MARGIN_SECONDS * rate)
     taken = round((samples + 2 * spare) * speed)
     stretcher = Stretch(1)  # the seed of its dither: equal sounds for equal calls
     stretcher.preset(len(sound), rate)

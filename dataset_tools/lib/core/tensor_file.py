@@ -69,12 +69,12 @@ PARAMETER_SLACK = 1000
 
 
 def read_tensors(
-    path: Path, *, allow: Callable[[str], Any] = {}.get, stretched: bool = False, finite: bool = True
+    path: Path, *, allow: Callable[[str], Any] = {}.get, expanded: bool = False, finite: bool = True
 ) -> Any:
     """The content of a file of torch.save, zip or older format, on the CPU: tensors, numbers, strings and containers of them.
 
     allow: maps the name of a further global to its value; None refuses it.
-    stretched: allow tensors that are larger than their data in the file (as `expand` makes them), for callers that check shapes.
+    expanded: allow tensors that are larger than their data in the file (as `expand` makes them), for callers that check shapes.
     finite: refuse NaN and infinite values.
 
     Raises Unreadable for another kind of file, a damaged file, a file that would have to run code, a file beyond `limits`, and
@@ -91,7 +91,7 @@ def read_tensors(
                 f"it holds more than tensors ({limits.printable(refused[0])}), which would need code of its own to be read",
             )
         content = _load(path, allowed)
-        _check_tensors(path, content, stretched, finite)
+        _check_tensors(path, content, expanded, finite)
     except UserError:
         raise
     except Exception as err:  # noqa: BLE001 - zipfile, pickletools and torch raise whatever broken bytes lead to
@@ -175,7 +175,7 @@ def _load(path: Path, allowed: dict[str, Any]) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _check_tensors(path: Path, content: Any, stretched: bool, finite: bool) -> None:
+def _check_tensors(path: Path, content: Any, expanded: bool, finite: bool) -> None:
     """Refuse tensors that are not plain, in any container. Iterative, and each object once, because containers may hold themselves."""
     import torch
 
@@ -202,7 +202,7 @@ def _check_tensors(path: Path, content: Any, stretched: bool, finite: bool) -> N
                 raise Unreadable(path, f"holds a tensor of {item.dtype} on '{item.device}', not of plain real numbers")
             size += item.numel() * item.element_size()
             held = item.untyped_storage().nbytes()
-            if not stretched and (
+            if not expanded and (
                 item.numel() * item.element_size() > held or size > MAX_SHARING * path.stat().st_size + SIZE_SLACK
             ):
                 raise Unreadable(

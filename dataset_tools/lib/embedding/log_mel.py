@@ -8,9 +8,9 @@ from functools import cache
 
 import numpy as np
 
-RATE = 16000
-WINDOW, HOP, FFT = 400, 160, 512
-BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0
+SAMPLE_RATE = 16000
+WINDOW_SAMPLES, HOP_SAMPLES, FFT_SIZE = 400, 160, 512
+MEL_BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0
 FRAMES = 96
 OFFSET = 0.01
 SEGMENT_SECONDS = 2.0
@@ -23,10 +23,10 @@ def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
 
 
 @cache
-def mel_bands() -> np.ndarray:
+def mel_filters() -> np.ndarray:
     """(257, 64): weight of each FFT bin in each band."""
-    bins = hertz_to_mel(np.linspace(0.0, RATE / 2, FFT // 2 + 1))[:, None]
-    edges = np.linspace(hertz_to_mel(LOWEST), hertz_to_mel(HIGHEST), BANDS + 2)
+    bins = hertz_to_mel(np.linspace(0.0, SAMPLE_RATE / 2, FFT_SIZE // 2 + 1))[:, None]
+    edges = np.linspace(hertz_to_mel(LOWEST), hertz_to_mel(HIGHEST), MEL_BANDS + 2)
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     weights = np.maximum(0.0, np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)))
     weights[0] = 0.0
@@ -35,19 +35,19 @@ def mel_bands() -> np.ndarray:
 
 def log_mel(audio: np.ndarray) -> np.ndarray:
     """(F, 64) float32 of mono (S,) at 16 kHz, F = 1 + (S - 400) // 160, 0 where S is under 400."""
-    if len(audio) < WINDOW:
-        return np.zeros((0, BANDS), np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(audio, WINDOW)[::HOP]
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-    magnitude = np.abs(np.fft.rfft(frames * hann, FFT, axis=1))
-    return np.log(magnitude @ mel_bands() + OFFSET).astype(np.float32)
+    if len(audio) < WINDOW_SAMPLES:
+        return np.zeros((0, MEL_BANDS), np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(audio, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)
+    magnitude = np.abs(np.fft.rfft(frames * hann, FFT_SIZE, axis=1))
+    return np.log(magnitude @ mel_filters() + OFFSET).astype(np.float32)
 
 
-def patches(audio: np.ndarray) -> np.ndarray:
+def log_mel_patches(audio: np.ndarray) -> np.ndarray:
     """(N, 1, 96, 64) float32 of mono (S,) at 16 kHz: whole patches from the start, the rest dropped."""
     mel = log_mel(audio)
     count = len(mel) // FRAMES
-    return mel[: count * FRAMES].reshape(count, 1, FRAMES, BANDS)
+    return mel[: count * FRAMES].reshape(count, 1, FRAMES, MEL_BANDS)
 
 
 def segment_patches(audio: np.ndarray, rate: int) -> list[np.ndarray]:
@@ -58,9 +58,11 @@ def segment_patches(audio: np.ndarray, rate: int) -> list[np.ndarray]:
     import soxr
 
     resampled = (
-        np.asarray(audio, np.float32) if rate == RATE else soxr.resample(np.asarray(audio, np.float32), rate, RATE)
+        np.asarray(audio, np.float32)
+        if rate == SAMPLE_RATE
+        else soxr.resample(np.asarray(audio, np.float32), rate, SAMPLE_RATE)
     )
-    size = round(SEGMENT_SECONDS * RATE)
+    size = round(SEGMENT_SECONDS * SAMPLE_RATE)
     # the resampler may round a sample off the end of the last segment
     parts = [resampled[at : at + size] for at in range(0, max(1, len(resampled) - size + 2), size)]
-    return [found for part in parts if len(found := patches(part))]
+    return [found for part in parts if len(found := log_mel_patches(part))]

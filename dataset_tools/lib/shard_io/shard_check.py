@@ -34,11 +34,11 @@ from dataset_tools.lib.shard_io.shard_format import (
     check_counts,
     check_numbers,
     check_texts,
-    chunks_of,
-    shapes_of,
+    chunk_shape,
+    stream_shapes,
 )
 
-DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
+DAMAGE_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 """What h5py raises for damaged files and for types that numpy does not have."""
 
 
@@ -65,21 +65,21 @@ def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
             return _validate(shard, path, deep)
     except UserError:
         raise
-    except DAMAGE as err:
+    except DAMAGE_ERRORS as err:
         raise UserError(f"{path}: not a readable shard ({_first_line(err)}); {REBUILD}") from None
 
 
 def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
-    schema = _text(shard, "schema", path)
+    schema = _read_text(shard, "schema", path)
     known = [f"{SCHEMA_NAME}/{version}" for version in (SCHEMA_VERSION, MOTION_VERSION)]
     if schema not in known:
         raise UserError(
             f"{path}: schema '{printable(schema)}' is not {' or '.join(known)}, which this version reads; {REBUILD}"
         )
     for name, expected in (("fps", FPS), ("sample_rate", SAMPLE_RATE)):
-        if _number(shard, name, path) != expected:
-            raise UserError(f"{path}: {name} must be {expected}, found {_number(shard, name, path)}")
-    texts = {name: _text(shard, name, path) for name in FILE_TEXTS}
+        if _read_number(shard, name, path) != expected:
+            raise UserError(f"{path}: {name} must be {expected}, found {_read_number(shard, name, path)}")
+    texts = {name: _read_text(shard, name, path) for name in FILE_TEXTS}
     if texts["split"] not in SPLITS:
         raise UserError(f"{path}: split must be one of {', '.join(SPLITS)}, found '{printable(texts['split'])}'")
     if texts["pose_layout"] not in JOINTS:
@@ -88,14 +88,14 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
         )
     with _as_user_error(path):
         check_texts(texts)
-    motion_rate = _number(shard, "motion_rate", path) if schema == known[1] else 0
+    motion_rate = _read_number(shard, "motion_rate", path) if schema == known[1] else 0
     if motion_rate % FPS or not 0 <= motion_rate <= MAX_MOTION_RATE or (schema == known[1]) != (motion_rate > 0):
         raise UserError(f"{path}: motion_rate must be a multiple of {FPS} up to {MAX_MOTION_RATE}, found {motion_rate}")
     if len(shard) > SHARD_CLIPS:
         raise UserError(f"{path}: holds {len(shard)} clips, at most {SHARD_CLIPS} are read")
     entries, people, room = [], None, path.stat().st_size
     for clip_id in sorted(shard):
-        group = _hard_child(shard, clip_id, h5py.Group, path)
+        group = _get_hard_linked(shard, clip_id, h5py.Group, path)
         entry, people = _validate_clip(group, clip_id, texts, people, motion_rate, path)
         entries.append(entry)
         room -= sum(group[name].nbytes for name in group)
@@ -114,8 +114,8 @@ def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | N
     where = f"{path} clip '{printable(clip_id)}'"
     entry = ClipEntry(
         clip_id=clip_id,
-        **{name: _text(group, name, where) for name in CLIP_TEXTS},
-        **{name: _number(group, name, where) for name in CLIP_NUMBERS},
+        **{name: _read_text(group, name, where) for name in CLIP_TEXTS},
+        **{name: _read_number(group, name, where) for name in CLIP_NUMBERS},
     )
     if entry.split != texts["split"]:
         raise UserError(f"{where}: split '{printable(entry.split)}' in a shard of '{texts['split']}'")
@@ -126,19 +126,19 @@ def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | N
         raise UserError(
             f"{where}: must hold {', '.join(names)}, found {printable(', '.join(sorted(group))) or 'nothing'}"
         )
-    streams = {name: _hard_child(group, name, h5py.Dataset, where) for name in names}
+    streams = {name: _get_hard_linked(group, name, h5py.Dataset, where) for name in names}
     if streams["pose"].ndim != 4 or streams["i3d"].ndim != 2:
         raise UserError(f"{where}: pose must be (T, P, J, 3) and i3d (W, {I3D_WIDTH})")
     people, windows = people or streams["pose"].shape[1], streams["i3d"].shape[0]
     with _as_user_error(where):
         check_counts({"frames": entry.frames, "width": entry.width, "height": entry.height, "people": people}, windows)
-    shapes = shapes_of(entry.frames, people, JOINTS[texts["pose_layout"]], windows, motion_rate)
+    shapes = stream_shapes(entry.frames, people, JOINTS[texts["pose_layout"]], windows, motion_rate)
     for name, stream in streams.items():
-        _validate_storage(stream, shapes[name], chunks_of(name, shapes[name]), f"{where}: {name}")
+        _validate_storage(stream, shapes[name], chunk_shape(name, shapes[name]), f"{where}: {name}")
     return entry, people
 
 
-def _hard_child(parent: h5py.Group, name: str, kind: type, where) -> h5py.Group | h5py.Dataset:
+def _get_hard_linked(parent: h5py.Group, name: str, kind: type, where) -> h5py.Group | h5py.Dataset:
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
         raise UserError(
             f"{where}: '{printable(name)}' is a link to somewhere else, which a shard may not hold; {REBUILD}"
@@ -162,8 +162,8 @@ def _validate_storage(stream: h5py.Dataset, shape: tuple, chunks: tuple, where: 
         raise UserError(f"{where} is incomplete; {REBUILD}")
 
 
-def _text(target: h5py.Group, name: str, where) -> str:
-    kind = _attribute(target, name, where).get_type()
+def _read_text(target: h5py.Group, name: str, where) -> str:
+    kind = _open_attribute(target, name, where).get_type()
     if not isinstance(kind, h5py.h5t.TypeStringID) or kind.is_variable_str() or kind.get_size() > 4 * TEXT:
         raise UserError(f"{where}: attribute '{name}' must be a fixed-length text of at most {TEXT} letters")
     try:
@@ -172,13 +172,13 @@ def _text(target: h5py.Group, name: str, where) -> str:
         raise UserError(f"{where}: attribute '{name}' is not UTF-8") from None
 
 
-def _number(target: h5py.Group, name: str, where) -> int:
-    if not isinstance(_attribute(target, name, where).get_type(), h5py.h5t.TypeIntegerID):
+def _read_number(target: h5py.Group, name: str, where) -> int:
+    if not isinstance(_open_attribute(target, name, where).get_type(), h5py.h5t.TypeIntegerID):
         raise UserError(f"{where}: attribute '{name}' must be a whole number")
     return int(target.attrs[name])
 
 
-def _attribute(target: h5py.Group, name: str, where) -> h5py.h5a.AttrID:
+def _open_attribute(target: h5py.Group, name: str, where) -> h5py.h5a.AttrID:
     """One value's attribute, of which nothing but the type has been read."""
     if name not in target.attrs:
         raise UserError(f"{where}: attribute '{name}' is missing; {REBUILD}")
@@ -206,7 +206,7 @@ def damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except DAMAGE as err:
+    except DAMAGE_ERRORS as err:
         raise UserError(f"{path} clip '{clip_id}': damaged data ({_first_line(err)}); {REBUILD}") from None
 
 

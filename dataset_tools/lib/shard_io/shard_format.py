@@ -116,12 +116,12 @@ def write_shard(path: Path, clips: Iterable[ShardClip], attrs: dict[str, str], m
     memory = io.BytesIO()
     with atomic_write(path) as temporary:
         with h5py.File(memory, "w", libver=("v110", "v110")) as shard:
-            _put_text(shard, "schema", f"{SCHEMA_NAME}/{MOTION_VERSION if motion_rate else SCHEMA_VERSION}")
+            _write_text(shard, "schema", f"{SCHEMA_NAME}/{MOTION_VERSION if motion_rate else SCHEMA_VERSION}")
             shard.attrs["fps"], shard.attrs["sample_rate"] = FPS, SAMPLE_RATE
             if motion_rate:
                 shard.attrs["motion_rate"] = motion_rate
             for name in FILE_TEXTS:
-                _put_text(shard, name, attrs[name])
+                _write_text(shard, name, attrs[name])
             for clip in clips:
                 if clip.clip_id <= last:
                     raise ValueError(f"clips must be sorted by id: '{clip.clip_id}' after '{last}'")
@@ -136,7 +136,7 @@ def _write_clip(shard: h5py.File, clip: ShardClip, attrs: dict[str, str], motion
     people, windows = clip.pose.shape[1], len(clip.i3d)
     check_texts({"clip_id": clip.clip_id, **{name: getattr(clip, name) for name in CLIP_TEXTS}})
     check_counts({"frames": frames, "width": clip.width, "height": clip.height, "people": people}, windows)
-    shapes = shapes_of(frames, people, JOINTS[attrs["pose_layout"]], windows, motion_rate)
+    shapes = stream_shapes(frames, people, JOINTS[attrs["pose_layout"]], windows, motion_rate)
     if (clip.motion is None) != (motion_rate == 0):
         raise ValueError(
             f"{clip.clip_id}: {'no motion' if clip.motion is None else 'motion'} in a shard of motion_rate {motion_rate}"
@@ -145,14 +145,14 @@ def _write_clip(shard: h5py.File, clip: ShardClip, attrs: dict[str, str], motion
         raise ValueError(f"{clip.clip_id}: split '{clip.split}' in a shard of '{attrs['split']}'")
     group = shard.create_group(clip.clip_id)
     for name in CLIP_TEXTS:
-        _put_text(group, name, getattr(clip, name))
+        _write_text(group, name, getattr(clip, name))
     group.attrs["frames"], group.attrs["width"], group.attrs["height"] = frames, clip.width, clip.height
     for name in shapes:
         values = np.ascontiguousarray(getattr(clip, name), dtype="<f4")
         if values.shape != shapes[name] or min(values.shape) == 0:
             raise ValueError(f"{clip.clip_id}: {name} must be {shapes[name]}, found {values.shape}")
         check_numbers(name, values)
-        group.create_dataset(name, data=values, chunks=chunks_of(name, values.shape), fletcher32=True)
+        group.create_dataset(name, data=values, chunks=chunk_shape(name, values.shape), fletcher32=True)
 
 
 def check_texts(texts: dict[str, str]) -> None:
@@ -184,12 +184,12 @@ def check_numbers(name: str, values: np.ndarray) -> None:
         raise ValueError(f"{name} holds confidences outside 0..1")
 
 
-def _put_text(target: h5py.Group, name: str, text: str) -> None:
+def _write_text(target: h5py.Group, name: str, text: str) -> None:
     # Variable-length text would sit in HDF5's global heap, the one part of the file without a checksum.
     target.attrs[name] = np.bytes_(text.encode("utf-8"))
 
 
-def shapes_of(frames: int, people: int, joints: int, windows: int, motion_rate: int) -> dict[str, tuple[int, ...]]:
+def stream_shapes(frames: int, people: int, joints: int, windows: int, motion_rate: int) -> dict[str, tuple[int, ...]]:
     """Stream -> shape."""
     shapes = {
         "pose": (frames, people, joints, 3),
@@ -199,7 +199,7 @@ def shapes_of(frames: int, people: int, joints: int, windows: int, motion_rate: 
     return shapes | ({"motion": (frames, motion_rate // FPS, MOTION_WIDTH)} if motion_rate else {})
 
 
-def chunks_of(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+def chunk_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """About a second of a stream."""
     first = {"pose": FPS, "audio": SAMPLE_RATE, "i3d": 1, "motion": FPS}[name]
     return (min(first, shape[0]), *shape[1:])

@@ -29,9 +29,9 @@ from dataset_tools.lib.shard_io.shard_format import (
     check_numbers,
 )
 
-SHARED = ("pose_layout", "i3d_weights")
+COMMON_FIELDS = ("pose_layout", "i3d_weights")
 """What corpora must have in common to be read as one."""
-OR = " or "
+WEIGHTS_SEPARATOR = " or "
 """Between the pose weights of several corpora."""
 
 
@@ -73,7 +73,7 @@ class ShardSet:
         self.folder = Path(self.folder)
         corpora = [self._infos_of(Path(folder)) for folder in (self.folder, *self.also)]
         for infos in corpora[1:]:
-            for name in SHARED:
+            for name in COMMON_FIELDS:
                 if (theirs := getattr(infos[0], name)) != (own := getattr(corpora[0][0], name)):
                     raise UserError(
                         f"{infos[0].path}: {name} is '{theirs}', but '{own}' in {self.folder}; make both corpora with the same"
@@ -82,7 +82,7 @@ class ShardSet:
         rates, weights = {info.motion_rate for info in self.infos}, sorted({info.pose_weights for info in self.infos})
         self.info = dataclasses.replace(
             self.infos[0], people=max(info.people for info in self.infos), motion_rate=rates.pop() if len(rates) == 1 else 0,
-            pose_weights=OR.join(weights),
+            pose_weights=WEIGHTS_SEPARATOR.join(weights),
         )  # fmt: skip
         self._home: dict[str, tuple[int, ClipEntry]] = {}
         for index, info in enumerate(self.infos):

@@ -8,7 +8,7 @@ from dataset_tools.audio import __main__ as audio_command
 from dataset_tools.audio import stage as audio
 from dataset_tools.audio.params import Params
 from dataset_tools.audio.rows import CutRow
-from dataset_tools.lib.audio.mono import lone_channel, mono_of
+from dataset_tools.lib.audio.mono import find_lone_channel, to_mono
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -20,7 +20,7 @@ from tests.helpers.footage import coded
 def test_length_instant_and_pitch(rate):
     time = np.arange(2 * rate) / rate
     sound = np.where(time >= 0.5, 12000 * np.sin(2 * np.pi * 1000 * (time - 0.5)), 0).astype(np.int16)[None]
-    mono = audio.to_mono(sound, rate, 44100)
+    mono = audio.to_corpus_audio(sound, rate, 44100)
     assert mono.shape == (44100,) and mono.dtype == np.float32
     begins = np.argmax(np.abs(mono) > 0.1) / 22050
     assert begins == pytest.approx(0.5, abs=0.0015)
@@ -31,7 +31,7 @@ def test_length_instant_and_pitch(rate):
 
 def test_channels_are_averaged_and_the_end_is_filled():
     sound = np.array([[16384] * 100, [0] * 100], np.int16)
-    mono = audio.to_mono(sound, 22050, 150)
+    mono = audio.to_corpus_audio(sound, 22050, 150)
     np.testing.assert_array_equal(mono, np.r_[np.full(100, 0.25), np.zeros(50)].astype(np.float32))
 
 
@@ -94,18 +94,18 @@ KEPT = {
 def test_channels_that_cancel_each_other_are_not_averaged(kind):
     channels, alone = CANCELLING[kind]
     sound = np.stack(channels)
-    assert lone_channel(sound, 44100) == alone
-    np.testing.assert_array_equal(mono_of(sound, 44100), sound[alone])
-    mono = audio.to_mono(np.round(32767 * sound).astype(np.int16), 44100, 44100)
+    assert find_lone_channel(sound, 44100) == alone
+    np.testing.assert_array_equal(to_mono(sound, 44100), sound[alone])
+    mono = audio.to_corpus_audio(np.round(32767 * sound).astype(np.int16), 44100, 44100)
     assert np.abs(mono[2000:-2000]).reshape(-1, 100).max(axis=1).min() > 0.25
 
 
 @pytest.mark.parametrize("kind", KEPT)
 def test_other_channels_are_averaged(kind):
     sound = np.stack(KEPT[kind])
-    assert lone_channel(sound, 44100) is None
-    np.testing.assert_array_equal(mono_of(sound, 44100), sound.mean(axis=0))
-    assert lone_channel(sound[:1], 44100) is None and lone_channel(sound[:, :0], 44100) is None
+    assert find_lone_channel(sound, 44100) is None
+    np.testing.assert_array_equal(to_mono(sound, 44100), sound.mean(axis=0))
+    assert find_lone_channel(sound[:1], 44100) is None and find_lone_channel(sound[:, :0], 44100) is None
 
 
 def test_what_a_clip_loses_in_one_channel_is_said(layout):

@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from dataset_tools.audio.stage import to_mono
+from dataset_tools.audio.stage import to_corpus_audio
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.video.video_io import read_audio, read_rgb, rgb_frames
@@ -72,7 +72,7 @@ def offsets(clip):
     """Seconds from each flash of a clip to its click."""
     bright = np.array([image.mean() > 140 for image in read_rgb(clip)])
     flashes = np.flatnonzero(bright & ~np.r_[False, bright[:-1]]) / 30
-    mono = np.abs(to_mono(*read_audio(clip), len(bright) * 735))
+    mono = np.abs(to_corpus_audio(*read_audio(clip), len(bright) * 735))
     loud = np.flatnonzero(mono > 0.25 * mono.max()) / 22050
     clicks = loud[np.r_[True, np.diff(loud) > 0.1]]
     assert len(flashes) == len(clicks) >= 4

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dataset_tools.lib.aist.annotations import motion_features, read_arrays, read_keypoints, read_motion
-from dataset_tools.lib.aist.array_pickle import _Array, _Call, _Type, _Unpickler, load_arrays
+from dataset_tools.lib.aist.annotations import compute_motion_features, read_arrays, read_keypoints, read_motion
+from dataset_tools.lib.aist.array_pickle import _ArrayStandIn, _Call, _DtypeStandIn, _Unpickler, load_arrays
 from dataset_tools.lib.aist.names import GENRES, parse_name
 from dataset_tools.lib.core.errors import UserError
 
@@ -54,7 +54,7 @@ def test_other_names_are_refused(bad):
 def test_features_are_translation_over_scaling_then_rotation_matrices():
     poses = np.zeros((2, 24, 3))
     poses[1, 23] = [0, 0, np.pi / 2]
-    features = motion_features(poses, np.array([[90.0, 0, -45], [0, 0, 0]]), 90.0)
+    features = compute_motion_features(poses, np.array([[90.0, 0, -45], [0, 0, 0]]), 90.0)
     assert features.shape == (2, 219) and features.dtype == np.float32
     assert features[0, :3].tolist() == [1, 0, -0.5]
     assert np.allclose(features[0, 3:].reshape(24, 3, 3), np.eye(3))
@@ -144,7 +144,7 @@ def standing() -> list:
         set(np.ndarray.__dict__),
         *(
             {name: dict(vars(f)) for name, f in vars(c).items() if isfunction(f)}
-            for c in (_Unpickler, _Call, _Array, _Type)
+            for c in (_Unpickler, _Call, _ArrayStandIn, _DtypeStandIn)
         ),
     ]
 

@@ -11,7 +11,7 @@ import soundfile
 from d2m_model.metrics.inputs import audio_files, read_audio, training_files
 from d2m_model.metrics.pairs import read_systems
 from dataset_tools.lib.audio.audio_file import open_audio, read_samples
-from dataset_tools.lib.audio.mono import lone_channel
+from dataset_tools.lib.audio.mono import find_lone_channel
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
 
@@ -117,13 +117,13 @@ def test_channels_that_cancel_each_other_are_heard(tmp_path, begin):
     right = np.where(np.arange(len(left)) < begin, 0.9, -0.9) * left
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
     found = read_samples(tmp_path / "a.wav", mono=True)
-    assert (found.channels, found.alone) == (2, 0) and np.array_equal(found.audio, left.astype(np.float32))
+    assert (found.channels, found.lone_channel) == (2, 0) and np.array_equal(found.audio, left.astype(np.float32))
     assert np.array_equal(read_audio(tmp_path / "a.wav"), left.astype(np.float32))
     assert np.array_equal(
         read_samples(tmp_path / "a.wav", mono=True, most=8 * RATE).audio, left[: 8 * RATE].astype(np.float32)
     )
     soundfile.write(tmp_path / "b.wav", np.stack([left, 0.9 * left], axis=1), RATE, subtype="FLOAT")
-    assert read_samples(tmp_path / "b.wav", mono=True).alone is None
+    assert read_samples(tmp_path / "b.wav", mono=True).lone_channel is None
 
 
 def test_a_second_of_faint_hiss_decides_nothing():
@@ -133,9 +133,9 @@ def test_a_second_of_faint_hiss_decides_nothing():
     sound = 0.5 * np.stack([np.sin(2 * np.pi * 220 * times), np.sin(2 * np.pi * 330 * times)]).astype(np.float32)
     hiss = 0.0014 * rng.standard_normal(rate).astype(np.float32)
     sound[:, 9 * rate : 10 * rate] = np.stack([hiss, -hiss])
-    assert lone_channel(sound, rate) is None
+    assert find_lone_channel(sound, rate) is None
     sound[:, 9 * rate : 10 * rate] *= 200  # loud, it is a part of the music
-    assert lone_channel(sound, rate) is not None
+    assert find_lone_channel(sound, rate) is not None
 
 
 def test_a_score_says_which_channel_was_scored(tmp_path):

@@ -182,7 +182,7 @@ def test_a_caller_may_allow_names_stretched_tensors_and_nan(tmp_path):
     }
     assert read_tensors(tmp_path / "numpy.pt", allow=known.get) == {"a": 3.0}
     torch.save({"a": torch.zeros(1).expand(10**7), "b": torch.tensor(torch.nan)}, tmp_path / "stretched.pt")
-    found = read_tensors(tmp_path / "stretched.pt", stretched=True, finite=False)
+    found = read_tensors(tmp_path / "stretched.pt", expanded=True, finite=False)
     assert found["a"].shape == (10**7,) and found["b"].isnan()
 
 
