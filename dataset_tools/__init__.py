@@ -1,4 +1,4 @@
-"""Rebuild dance-music corpora from compilations of dance videos: a folder for each stage, `lib` for what no stage owns."""
+"""Rebuild dance-music corpora from compilations of dance videos: a folder for each stage, and `lib` for the code that they share."""
 
 import sys
 

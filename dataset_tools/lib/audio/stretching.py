@@ -1,7 +1,7 @@
-"""A sound played a little faster or slower so that moments of it come when they should, at the pitch that it has.
+"""Time-stretch audio so that given moments of it come at given times, without changing its pitch.
 
-Between two moments the speed is even, and the stretching is Signalsmith Stretch's. The pieces are made one by one with
-some sound to spare and go over into each other just before each moment: an attack there is left whole, and covers the seam.
+The speed is constant between two moments; Signalsmith Stretch does the stretching. Each piece is stretched with a margin and
+cross-faded into the next just before a moment. So an attack at the moment stays whole and masks the seam.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,20 @@ from dataset_tools.lib.audio.crossfade import crossfade
 from dataset_tools.lib.core.errors import UserError
 
 MARGIN_SECONDS = 0.1
-"""Seconds that a piece is made longer at either end, for the stretcher fades its ends in and out."""
+"""Seconds added to a piece at both ends, because the stretcher fades its ends in and out."""
 LEAD_SECONDS, FADE_SECONDS = 0.01, 0.02
-"""Seconds: a seam's cross-fade takes FADE, less where the result has just begun, and ends LEAD before its moment."""
+"""Seconds: a cross-fade takes FADE_SECONDS, less at the start of the result, and ends LEAD_SECONDS before its moment."""
 UNCHANGED = 1e-5
-"""A speed nearer to 1 than that leaves the sound as it is."""
+"""A speed closer to 1 than this leaves the audio unchanged."""
 
 
 def stretch(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float]], seconds: float) -> np.ndarray:
-    """(C, S) float32 of `seconds` at the same rate, from (C, N) float32 at `rate` samples a second.
+    """Audio (C, N) float32 at `rate` samples per second -> (C, S) float32 of `seconds` at the same rate.
 
-    moments: at least two pairs (second of the sound, second of the result), ascending in both; before the first and
-    after the last the speed goes on. Where the sound has not begun or is over, there is silence.
-    Raises UserError where the package python-stretch is missing.
+    moments: at least two pairs (second of the audio, second of the result), ascending in both. The speed of the first and the
+    last pair continues before and after them. Times outside the audio are silent.
+
+    Raises UserError if the package python-stretch is missing.
     """
     assert len(moments) >= 2 and all(a < c and b < d for (a, b), (c, d) in pairwise(moments)), "moments must ascend"
     out = np.zeros((len(sound), round(seconds * rate)), np.float32)
@@ -47,7 +48,7 @@ def stretch(sound: np.ndarray, rate: int, moments: Sequence[tuple[float, float]]
 
 
 def _stretch_piece(sound: np.ndarray, rate: int, start: float, speed: float, samples: int) -> np.ndarray:
-    """(C, samples): the sound from second `start` on at `speed` times its own."""
+    """(C, samples): the audio from second `start` on, played at `speed` times its own speed."""
     if abs(speed - 1) < UNCHANGED:
         return _cut(sound, round(start * rate), samples)
     try:
@@ -58,7 +59,7 @@ def _stretch_piece(sound: np.ndarray, rate: int, start: float, speed: float, sam
         ) from None
     spare = round(MARGIN_SECONDS * rate)
     taken = round((samples + 2 * spare) * speed)
-    stretcher = Stretch(1)  # the seed of its dither: equal sounds for equal calls
+    stretcher = Stretch(1)  # the seed of its dither, so that equal calls give equal audio
     stretcher.preset(len(sound), rate)
     stretcher.timeFactor = taken / (samples + 2 * spare)
     made = stretcher.process(np.ascontiguousarray(_cut(sound, round(start * rate - spare * speed), taken)))
@@ -66,7 +67,7 @@ def _stretch_piece(sound: np.ndarray, rate: int, start: float, speed: float, sam
 
 
 def _cut(sound: np.ndarray, first: int, samples: int) -> np.ndarray:
-    """(C, samples) from sample `first` on, which may be negative; silence where there is no sound."""
+    """(C, samples) from sample `first` on, which may be negative; silence outside the audio."""
     out = np.zeros((len(sound), samples), np.float32)
     begin, end = max(0, first), min(sound.shape[1], first + samples)
     if end > begin:

@@ -1,7 +1,7 @@
-"""VGGish's view of sound: log-mel patches of 0.96 s (Hershey et al., 2017; AudioSet's released front-end).
+"""Input of VGGish: log-mel patches of 0.96 s (Hershey et al. 2017; AudioSet's released front-end).
 
-Mono at 16 kHz; frames of 400 samples every 160, no padding, periodic Hann; magnitude of a 512-point FFT; 64 HTK mel bands
-from 125 to 7500 Hz, triangles straight on the mel axis, without the DC bin; log(x + 0.01); 96 frames a patch, no overlap.
+Mono at 16 kHz; frames of 400 samples with hop 160, no padding, periodic Hann window; magnitude of a 512-point FFT; 64 HTK mel
+bands from 125 to 7500 Hz, triangular on the mel axis, without the DC bin; log(x + 0.01); patches of 96 frames without overlap.
 """
 
 from functools import cache
@@ -14,7 +14,7 @@ MEL_BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0
 FRAMES = 96
 OFFSET = 0.01
 SEGMENT_SECONDS = 2.0
-"""What one embedding of a retrieval stands for: 2 s hold two patches."""
+"""Length of the segments that are embedded for retrieval; one has two patches."""
 
 
 def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
@@ -24,7 +24,7 @@ def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
 
 @cache
 def mel_filters() -> np.ndarray:
-    """(257, 64): weight of each FFT bin in each band."""
+    """Mel filter bank (257 FFT bins, 64 bands)."""
     bins = hertz_to_mel(np.linspace(0.0, SAMPLE_RATE / 2, FFT_SIZE // 2 + 1))[:, None]
     edges = np.linspace(hertz_to_mel(LOWEST), hertz_to_mel(HIGHEST), MEL_BANDS + 2)
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
@@ -34,7 +34,7 @@ def mel_filters() -> np.ndarray:
 
 
 def log_mel(audio: np.ndarray) -> np.ndarray:
-    """(F, 64) float32 of mono (S,) at 16 kHz, F = 1 + (S - 400) // 160, 0 where S is under 400."""
+    """Log-mel spectrogram (F, 64) float32 of mono audio (S,) at 16 kHz; F = 1 + (S - 400) // 160, or 0 if S < 400."""
     if len(audio) < WINDOW_SAMPLES:
         return np.zeros((0, MEL_BANDS), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(audio, WINDOW_SAMPLES)[::HOP_SAMPLES]
@@ -44,16 +44,16 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
 
 
 def log_mel_patches(audio: np.ndarray) -> np.ndarray:
-    """(N, 1, 96, 64) float32 of mono (S,) at 16 kHz: whole patches from the start, the rest dropped."""
+    """Patches (N, 1, 96, 64) float32 of mono audio (S,) at 16 kHz. An incomplete patch at the end is dropped."""
     mel = log_mel(audio)
     count = len(mel) // FRAMES
     return mel[: count * FRAMES].reshape(count, 1, FRAMES, MEL_BANDS)
 
 
 def segment_patches(audio: np.ndarray, rate: int) -> list[np.ndarray]:
-    """Patches (2, 1, 96, 64) of each whole 2 s segment of mono (S,) at `rate`, resampled by soxr.
+    """Patches (2, 1, 96, 64) of each whole 2 s segment of mono audio (S,) at `rate` samples per second, resampled by soxr.
 
-    A shorter sound is one segment with the patches it has; none where it is under 0.975 s.
+    Audio shorter than 2 s is one segment with fewer patches; there is no segment below 0.975 s.
     """
     import soxr
 

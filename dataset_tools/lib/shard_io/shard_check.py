@@ -1,8 +1,8 @@
-"""Checking a shard without trusting it: one may come from someone else, and HDF5 can point a data set at any local file.
+"""Validate untrusted shards. One may come from someone else, and an HDF5 data set can refer to any local file.
 
-Before the first read of a stream: schema version, hard links only, no external or virtual storage, no filter but the
-checksum, names, counts, shapes, dtypes, chunks and stored sizes as declared. Attributes are looked at by type before they
-are read.
+The following is checked before the first read of a stream: schema version; hard links only; no external or virtual storage; no
+filter but the checksum; names, counts, shapes, dtypes, chunks and stored sizes as declared. The type of an attribute is
+checked before its value is read.
 """
 
 from collections.abc import Iterator
@@ -39,11 +39,11 @@ from dataset_tools.lib.shard_io.shard_format import (
 )
 
 DAMAGE_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
-"""What h5py raises for damaged files and for types that numpy does not have."""
+"""Exceptions of h5py for damaged files and for types that numpy does not have."""
 
 
 def open_shard(path: Path) -> h5py.File:
-    """A shard to read, on file systems without locks too: shards are whole or absent, and nothing writes to them in place."""
+    """Open a shard for reading, also on file systems without locks. No lock is needed, because shards are never changed in place."""
     try:
         return h5py.File(path, "r")
     except OSError as err:
@@ -53,9 +53,9 @@ def open_shard(path: Path) -> h5py.File:
 
 
 def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
-    """Check a shard without trusting it; with deep=True also read every stream and so verify every checksum.
+    """Validate an untrusted shard. With deep=True also read every stream, which verifies every checksum.
 
-    Raises UserError, one line, naming the file, the clip and the rule that is broken.
+    Raises UserError, one line, which names the file, the clip and the violated rule.
     """
     path = Path(path)
     if not path.is_file():
@@ -99,14 +99,14 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
         entry, people = _validate_clip(group, clip_id, texts, people, motion_rate, path)
         entries.append(entry)
         room -= sum(group[name].nbytes for name in group)
-        if room < 0:  # before any is read into memory
-            raise UserError(f"{path} clip '{clip_id}': claims more numbers than the file has room for; {REBUILD}")
+        if room < 0:  # checked before any stream is read into memory
+            raise UserError(f"{path} clip '{clip_id}': declares more numbers than the file has room for; {REBUILD}")
         if deep:
             with damage_as_user_error(path, clip_id):
                 for name in group:
                     check_numbers(name, group[name][...])
     if not entries:
-        raise UserError(f"{path}: holds no clip; {REBUILD}")
+        raise UserError(f"{path}: has no clips; {REBUILD}")
     return ShardInfo(path=path, people=people, motion_rate=motion_rate, clips=tuple(entries), **texts)
 
 
@@ -124,7 +124,7 @@ def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | N
     names = (*STREAMS, "motion") if motion_rate else STREAMS
     if sorted(group) != sorted(names):
         raise UserError(
-            f"{where}: must hold {', '.join(names)}, found {printable(', '.join(sorted(group))) or 'nothing'}"
+            f"{where}: must contain {', '.join(names)}, found {printable(', '.join(sorted(group))) or 'nothing'}"
         )
     streams = {name: _get_hard_linked(group, name, h5py.Dataset, where) for name in names}
     if streams["pose"].ndim != 4 or streams["i3d"].ndim != 2:
@@ -140,9 +140,7 @@ def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | N
 
 def _get_hard_linked(parent: h5py.Group, name: str, kind: type, where) -> h5py.Group | h5py.Dataset:
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-        raise UserError(
-            f"{where}: '{printable(name)}' is a link to somewhere else, which a shard may not hold; {REBUILD}"
-        )
+        raise UserError(f"{where}: '{printable(name)}' is a link, which a shard may not contain; {REBUILD}")
     if parent.get(name, getclass=True) is not kind:
         raise UserError(f"{where}: '{printable(name)}' must be a {kind.__name__.lower()}")
     return parent[name]
@@ -179,7 +177,7 @@ def _read_number(target: h5py.Group, name: str, where) -> int:
 
 
 def _open_attribute(target: h5py.Group, name: str, where) -> h5py.h5a.AttrID:
-    """One value's attribute, of which nothing but the type has been read."""
+    """A scalar attribute whose value has not been read yet."""
     if name not in target.attrs:
         raise UserError(f"{where}: attribute '{name}' is missing; {REBUILD}")
     found = target.attrs.get_id(name)
@@ -190,7 +188,7 @@ def _open_attribute(target: h5py.Group, name: str, where) -> h5py.h5a.AttrID:
 
 @contextmanager
 def _as_user_error(where) -> Iterator[None]:
-    """A rule that is broken, as a UserError that names file and clip."""
+    """Turn a ValueError about a rule into a UserError that names file and clip."""
     try:
         yield
     except UserError:
@@ -201,7 +199,7 @@ def _as_user_error(where) -> Iterator[None]:
 
 @contextmanager
 def damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
-    """What h5py raises for damaged data, and ValueError, as a UserError that names file and clip."""
+    """Turn errors of h5py about damaged data, and ValueError, into a UserError that names file and clip."""
     try:
         yield
     except UserError:

@@ -243,7 +243,7 @@ class Trap:
             lambda out, n: soundfile.write(
                 out / "audio_s2" / f"{n}.wav", np.full(44100, -16384.0), 22050, subtype="FLOAT"
             ),
-            "audio holds samples up to 16384, at most 4 are taken, for full scale is 1; scale it to -1..1",
+            "audio holds samples up to 16384, but at most 4 is allowed, because full scale is 1; scale it to -1..1",
         ),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").unlink(), "is missing"),
         (

@@ -219,7 +219,7 @@ def test_damaged_and_unfit_files_are_one_line(tmp_path):
         read_motion(dump(tmp_path / "d.pkl", motion(smpl_trans=np.full((120, 3), np.nan))))
     with pytest.raises(UserError, match="a scaling of inf"):
         read_motion(dump(tmp_path / "i.pkl", motion(smpl_scaling=np.array([np.inf]))))
-    with pytest.raises(UserError, match="holds a list, no dict"):
+    with pytest.raises(UserError, match="holds a list, not a dict"):
         read_motion(dump(tmp_path / "e.pkl", [1, 2]))
     with pytest.raises(UserError, match="expected keypoints2d"):
         read_keypoints(dump(tmp_path / "f.pkl", {"keypoints2d": np.zeros((9, 60, 25, 3))}), 1)

@@ -107,7 +107,7 @@ def test_validation_clips_come_from_the_users_list(layout):
     manifest = load_manifest(layout.manifest)
     folder = layout.root / "external"
     assert add_validation_clips(manifest, folder)[1] == [
-        f"{folder / 'splits' / 'crossmodal_val.txt'} is not there: no validation clips"
+        f"{folder / 'splits' / 'crossmodal_val.txt'} not found: no validation clips"
     ]
     (folder / "splits").mkdir()
     new = "gWA_sBM_cAll_d25_mWA0_ch04"
@@ -126,7 +126,7 @@ def test_files_of_other_names_are_pointed_out(layout):
     said = list_files(load_manifest(layout.manifest), layout.root / "external")
     assert (
         said[0]
-        == f"videos/: 2 of 3 files ({NAMES[0]}.mp4 is wanted, {NAMES[0].replace('_c01_', '_c02_')}.mp4 is there and of no use)"
+        == f"videos/: 2 of 3 files ({NAMES[0]}.mp4 is missing, {NAMES[0].replace('_c01_', '_c02_')}.mp4 is not needed)"
     )
     assert said[1:] == ["motions/: 3 of 3 files", "keypoints2d/: 3 of 3 files"]
 
@@ -175,7 +175,7 @@ def test_annotated_pose_is_every_second_frame_in_the_pixels_of_the_clip(tmp_path
     assert pose.shape == (4, 2, 17, 3) and not pose[:, 1].any()
     assert pose[:, 0, 0].tolist() == [[120 + 4 * t, 135, 0.5] for t in range(4)]
     assert not pose[:, 0, 1:].any()
-    with pytest.raises(UserError, match="4 annotated frames at 30 fps for a clip of 5"):
+    with pytest.raises(UserError, match="4 annotated frames at 30 fps, but the clip has 5"):
         read_annotated_pose(tmp_path / "a.npz", 5, 2, **half)
     (tmp_path / "b.npz").write_bytes(b"no")
     with pytest.raises(UserError, match="b.npz: no annotated keypoints"):

@@ -161,7 +161,7 @@ def wav(path, values, rate=RATE, **more):
         ([[1e30, -1e30]] * 9, RATE, "holds samples that are NaN, infinite or over"),
         ([], RATE, r"holds no sound \(0 samples\)"),
         ([0.5], 768_000, r"holds no sound \(1 samples at 768000 Hz\)"),
-        ([0.5] * 20_000, 1, "a sound has 1000 to 768000 Hz and 1 to 256 channels, found 1 Hz, 1 channels"),
+        ([0.5] * 20_000, 1, "audio must have 1000 to 768000 Hz and 1 to 256 channels, found 1 Hz, 1 channels"),
         ([0.5] * 20_000, 999, "found 999 Hz"),
         ([0.5] * 20_000, 2_000_000, "found 2000000 Hz"),
         ([[0.5] * 300] * 5, RATE, "found 22050 Hz, 300 channels"),
@@ -186,7 +186,7 @@ def test_hours_of_nothing_in_a_small_file_are_refused(tmp_path):
             file.write(np.zeros(8000 * 60, np.int16))
     assert (tmp_path / "a.flac").stat().st_size < 300_000
     with pytest.raises(
-        UserError, match=rf"a\.flac: lasts over {limits.AUDIO_SECONDS} s at 8000 Hz, more than is read at once; cut it"
+        UserError, match=rf"a\.flac: lasts over {limits.AUDIO_SECONDS} s at 8000 Hz, longer than allowed; cut it"
     ):
         read_samples(tmp_path / "a.flac", mono=True)
 
@@ -231,11 +231,11 @@ def test_what_is_no_sound_and_what_is_no_fault_of_the_sound(tmp_path):
     (tmp_path / "a.mp3").write_bytes(b"no sound")
     (tmp_path / "b.wav").write_bytes(b"no sound")
     for name, words in (
-        ("a.RAW", "no sound in a known format"),
-        ("a.mp3", "no sound in a known format"),
+        ("a.RAW", "no audio in a known format"),
+        ("a.mp3", "no audio in a known format"),
         ("b.wav", "Error opening it: Format not recognised"),
     ):
-        with pytest.raises(UserError, match=rf"{name}: not a readable sound file: {words}"):
+        with pytest.raises(UserError, match=rf"{name}: not a readable audio file: {words}"):
             read_samples(tmp_path / name)
     wav(tmp_path / "c.wav", tone())
     for error in (TypeError("a slip in a caller's code"), OSError(28, "No space left on device")):

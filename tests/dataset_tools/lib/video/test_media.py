@@ -252,5 +252,7 @@ def test_films_and_sounds_have_the_same_limits(tmp_path, rate):
     if taken:
         assert read_samples(tmp_path / "a.wav").rate == rate
     else:
-        with pytest.raises(UserError, match=f"a sound has {AUDIO_RATES[0]} to {AUDIO_RATES[1]} Hz .*found {rate} Hz"):
+        with pytest.raises(
+            UserError, match=f"audio must have {AUDIO_RATES[0]} to {AUDIO_RATES[1]} Hz .*found {rate} Hz"
+        ):
             read_samples(tmp_path / "a.wav")
