@@ -83,7 +83,7 @@ def _resolve(name: str, path: Path):
             raise UserError(f"{path}: made with classes that openpifpaf 0.13.11 does not have: {name}") from None
         if isinstance(found, type) and (issubclass(found, torch.nn.Module) or _describes_head(found)):
             return found
-    raise UserError(f"{path}: refused, it would run code: it refers to {name}, which no pose network needs")
+    raise UserError(f"{path}: refused, it would run code: it names {name}, which no pose network needs")
 
 
 def _describes_head(found: type) -> bool:

@@ -99,7 +99,7 @@ class _Unpickler(pickle.Unpickler):
             }
             known = plain.get(module, {})
         if name not in known:
-            raise RefusedPickle(f"it refers to {f'{module[:40]}.{name[:40]}'!a}")
+            raise RefusedPickle(f"it names {f'{module[:40]}.{name[:40]}'!a}")
         return ARRAY if known[name] is ARRAY else _Call(known[name])
 
     def dtype(self, code, *_) -> _DtypeStandIn:

@@ -164,7 +164,7 @@ def test_hostile_and_broken_weights_are_refused_in_one_line(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     for name, says in (
-        ("hostile.pkl", "it would run code: it refers to posix.mkdir"),
+        ("hostile.pkl", "it would run code: it names posix.mkdir"),
         ("hostile.pt", "not pose weights"),
         ("junk.pkl", "not an OpenPifPaf checkpoint"),
         ("other.pkl", "no network under 'model'"),
