@@ -43,7 +43,7 @@ def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
     """
     try:
         # expanded tensors are allowed, because `fit` checks the shapes
-        content = tensor_file.read_tensors(path, allow=NUMPY_NUMBERS.get, stretch=True)
+        content = tensor_file.read_tensors(path, allow=NUMPY_NUMBERS.get, expanded=True)
     except UserError as err:
         raise UserError(f"{err}; expected {expected}") from None
     if isinstance(content, dict):
