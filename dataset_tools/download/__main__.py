@@ -37,9 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     except (
         KeyboardInterrupt
     ):  # threads sleep, or wait for a site: nothing is lost where they stand, and FFmpeg ends with us
-        from dataset_tools.download.ydl_options import remove_copies
+        from dataset_tools.download.ydl_options import remove_cookie_copies
 
-        remove_copies()
+        remove_cookie_copies()
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(130)
     table = layout.stage(STAGE) / "rows.csv"

@@ -17,7 +17,7 @@ from yt_dlp.utils import (
     YoutubeDLError,
 )
 
-from dataset_tools.download.no_film import Incomplete, NotAVideo, Refused
+from dataset_tools.download.errors import Incomplete, NotAVideo, Refused
 from dataset_tools.lib.core.errors import UserError, describe_disk_error
 from dataset_tools.lib.video.media import NotEnoughMemory
 
@@ -54,10 +54,10 @@ def classify(error: BaseException) -> tuple[str, str]:
         return "failed", reason or "there is not enough memory"
     if isinstance(error, NotAVideo):
         for status, said in (("transient", TRANSIENT), ("permanent", (*PERMANENT, *GONE)), ("auth", AUTH)):
-            if _holds(error.says.lower(), said):
+            if _contains_any(error.text.lower(), said):
                 return status, reason
         return "permanent", reason
-    chain = list(causes(error))
+    chain = list(iterate_causes(error))
     for cause in chain:
         if isinstance(cause, HTTPError):
             if cause.redirect_loop:
@@ -79,19 +79,19 @@ def classify(error: BaseException) -> tuple[str, str]:
     if "requested format" in words and not has_runtime():
         reason += f"; {RUNTIME}"
     for status, said in (("transient", TRANSIENT), ("auth", AUTH), ("permanent", PERMANENT)):
-        if _holds(words, said):
+        if _contains_any(words, said):
             return status, reason
     if not isinstance(error, (YoutubeDLError, UserError, Incomplete, OSError)):
         reason = f"yt-dlp can't read what the site answers ({type(error).__name__}: {reason[:200]}); a newer one may: make update-yt-dlp"
     return "transient", reason
 
 
-def hits_all(error: BaseException) -> str:
+def advice_for_site(error: BaseException) -> str:
     """What to do about a failure that others of the same site would meet too (no network, no runtime, the site's guard against
     robots); empty where it is this video's own."""
-    chain = list(causes(error))
-    words = f"{error} {getattr(error, 'says', '')}".lower()
-    if any(isinstance(cause, HTTPError) and cause.status == 429 for cause in chain) or _holds(words, ROBOT):
+    chain = list(iterate_causes(error))
+    words = f"{error} {getattr(error, 'text', '')}".lower()
+    if any(isinstance(cause, HTTPError) and cause.status == 429 for cause in chain) or _contains_any(words, ROBOT):
         return "the site takes this machine for a robot: set download.cookies_from_browser (or cookies_file), or wait an hour"
     if "impersonat" in words:
         return "the site lets browsers in alone: make install brings what looks like one (or pip install 'yt-dlp[curl-cffi]')"
@@ -102,7 +102,7 @@ def hits_all(error: BaseException) -> str:
     return ""
 
 
-def _holds(text: str, words: Iterable[str]) -> bool:
+def _contains_any(text: str, words: Iterable[str]) -> bool:
     """Whether one of `words` is in the text; a number only as a whole, for ids of videos hold any."""
     return any(re.search(rf"(?<!\d){word}(?!\d)", text) if word.isdigit() else word in text for word in words)
 
@@ -126,7 +126,7 @@ def lacks_runtime(urls: Iterable[str]) -> bool:
     return any(map(youtube, urls)) and not has_runtime()
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
+def iterate_causes(error: BaseException) -> Iterator[BaseException]:
     """The error and all that led to it, as yt-dlp nests them."""
     seen, queue = set(), [error]
     while queue:

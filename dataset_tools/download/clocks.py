@@ -13,32 +13,32 @@ from xml.etree import ElementTree
 
 import av
 
-from dataset_tools.download.dash import root_of
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download.dash import parse_manifest
+from dataset_tools.download.errors import Refused
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.video.media import iterate_packets, open_media
 
 RAW = ("aac", "mp3", "ac3", "eac3")  # FFmpeg's names of containers without time stamps
-HLS_NOTE = re.compile(rb"com\.apple\.streaming\.transportStreamTimestamp\0(.{8})", re.DOTALL)
+HLS_TIMESTAMP = re.compile(rb"com\.apple\.streaming\.transportStreamTimestamp\0(.{8})", re.DOTALL)
 HLS_CLOCK = 90_000  # Hz
 OVERLAP = 0.5  # of the shorter of picture and sound must lie within the other: else they share no clock
 
 
-def span(path: Path) -> tuple[float | None, float]:
+def read_span(path: Path) -> tuple[float | None, float]:
     """Second at which a file's first stamp stands (None without stamps), and its length in seconds (0 where it says none)."""
     with open_media(path) as media:
         length = (media.duration or 0) / av.time_base
         if media.format.name not in RAW:
             return (media.start_time or 0) / av.time_base, length
     with open(path, "rb") as handle:
-        note = HLS_NOTE.search(handle.read(4096))
+        note = HLS_TIMESTAMP.search(handle.read(4096))
     return (int.from_bytes(note[1], "big") / HLS_CLOCK if note else None), length
 
 
-def shifts(files: Sequence[Path], offsets: Sequence[float]) -> list[float]:
+def compute_shifts(files: Sequence[Path], offsets: Sequence[float]) -> list[float]:
     """Seconds to add to the stamps of each file of one film, so that they are in step and the first begins at 0. `offsets` is
     what each one's clock says at the film's beginning. Raises Refused where they hardly overlap, UserError for what is no media."""
-    spans = [span(path) for path in files]
+    spans = [read_span(path) for path in files]
     first = next((begin - offset for (begin, _), offset in zip(spans, offsets, strict=True) if begin is not None), 0.0)
     begins = [first if begin is None else begin - offset for (begin, _), offset in zip(spans, offsets, strict=True)]
     lengths = [length for _, length in spans]
@@ -53,15 +53,15 @@ def shifts(files: Sequence[Path], offsets: Sequence[float]) -> list[float]:
 
 def presentation_offset(mpd: bytes, format_id: str) -> float:
     """What the clock of a DASH representation says at the film's beginning, in seconds; 0 where the manifest says nothing."""
-    root = root_of(mpd)
+    root = parse_manifest(mpd)
     for chain in [] if root is None else _representations(root, ()):
         name = re.sub(r"[\s,/+\[\]()]", "_", chain[-1].get("id", ""))  # as yt-dlp writes it
         if not name or not re.fullmatch(rf"(.*-)?{re.escape(name)}(-\d+)?", format_id):
             continue
         segments = [e for node in chain for e in node if re.fullmatch(r"({.*})?Segment(Base|List|Template)", e.tag)]
-        said = {name: value for e in segments for name, value in e.attrib.items()}  # the innermost wins
+        attributes = {name: value for e in segments for name, value in e.attrib.items()}  # the innermost wins
         try:
-            return int(said.get("presentationTimeOffset", 0)) / int(said.get("timescale", 1))
+            return int(attributes.get("presentationTimeOffset", 0)) / int(attributes.get("timescale", 1))
         except (ValueError, ZeroDivisionError):
             return 0.0
     return 0.0
@@ -75,7 +75,7 @@ def _representations(node: ElementTree.Element, above: tuple) -> list[tuple]:
     return [found for child in node for found in _representations(child, chain)]
 
 
-def plays(path: Path) -> float:
+def count_playable_seconds(path: Path) -> float:
     """Seconds from the first to the last stamp of a file that is still growing; 0 where nothing can be read of it yet."""
     first, last = math.inf, -math.inf
     try:
@@ -89,7 +89,7 @@ def plays(path: Path) -> float:
     return max(0.0, last - first)
 
 
-def goes_back(path: Path, but: str = "") -> float | None:
+def find_step_back(path: Path, but: str = "") -> float | None:
     """Second at which a stream's time stamps jump back: there another film, or another piece of one, begins. Not looked for in
     containers that FFmpeg calls `but`."""
     last: dict[int, float] = {}
@@ -107,7 +107,7 @@ def goes_back(path: Path, but: str = "") -> float | None:
     return None
 
 
-def join(pieces: Sequence[Path], out: Path, known: Sequence[float] = ()) -> list[float]:
+def join_pieces(pieces: Sequence[Path], out: Path, known: Sequence[float] = ()) -> list[float]:
     """Put the pieces of a film one after the other into the file `out`, each where the one before ends, or by `known` shifts.
 
     Returns the seconds that were added to each piece's stamps: what another stream of the same film needs, too. Raises Refused
@@ -157,7 +157,7 @@ def _codec(stream: av.stream.Stream, kind: str) -> tuple:
 def check_clock(path: Path, but: str = "") -> None:
     """Raise Refused where a downloaded file's stamps go back: its later part would lie over the first."""
     try:
-        at = goes_back(path, but)
+        at = find_step_back(path, but)
     except UserError:
         return  # what it is instead, `whole` will say
     if at is not None:

@@ -31,7 +31,7 @@ class DeadLink:
     reason: str
 
 
-def dead_link(video: Video, status: str, reason: str, clips: int) -> DeadLink:
+def make_dead_link(video: Video, status: str, reason: str, clips: int) -> DeadLink:
     """The row of a video with a web address whose download came to `status` permanent or auth."""
     key = parse_qs(video.url.partition("?")[2].partition("#")[0]).get("v", [""])[0] or video.title or video.url
     return DeadLink(
@@ -41,7 +41,7 @@ def dead_link(video: Video, status: str, reason: str, clips: int) -> DeadLink:
     )  # fmt: skip
 
 
-def site(url: str) -> str:
+def host_of(url: str) -> str:
     """Host of a web address; empty where it names none."""
     try:
         return urlsplit(url).hostname or ""

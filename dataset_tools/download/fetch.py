@@ -16,27 +16,33 @@ from yt_dlp.postprocessor import FFmpegMergerPP
 from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.download import hls
-from dataset_tools.download.answers import asked
-from dataset_tools.download.apart import look
-from dataset_tools.download.classify import RUNTIME, causes, has_runtime
-from dataset_tools.download.clocks import check_clock, join, plays, presentation_offset, shifts
-from dataset_tools.download.formats import FORMAT, film_formats
-from dataset_tools.download.no_film import Incomplete, Refused, TooLarge, TooSlow, in_place_of_a_video
-from dataset_tools.download.whole_file import whole
-from dataset_tools.download.ydl_options import Settings, cookies_copy, options
+from dataset_tools.download.classify import RUNTIME, has_runtime, iterate_causes
+from dataset_tools.download.clocks import (
+    check_clock,
+    compute_shifts,
+    count_playable_seconds,
+    join_pieces,
+    presentation_offset,
+)
+from dataset_tools.download.complete_file import check_complete
+from dataset_tools.download.errors import Incomplete, Refused, TooLarge, TooSlow, describe_non_video
+from dataset_tools.download.formats import FORMAT, select_formats
+from dataset_tools.download.responses import request_bounded
+from dataset_tools.download.sandbox import run_sandboxed
+from dataset_tools.download.ydl_options import Settings, copy_cookies, ydl_options
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import FETCH_SECONDS, FRAGMENTS, PAGE_BYTES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
 
-PACE_AFTER, LIVE_PACE = 15.0, 3.0
+PACE_CHECK_SECONDS, LIVE_PACE = 15.0, 3.0
 """Seconds after which a file whose server names no length must have brought so many seconds of film for each second; asked again
 whenever the time has doubled, for a live stream may begin with what it has in store."""
-STRAIGHTENED = "mpegts"  # whose stamps FFmpeg puts in order when it copies a film of one file
-ASKS_FOR_A_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
+REORDERED_BY_FFMPEG = "mpegts"  # whose stamps FFmpeg puts in order when it copies a film of one file
+NEEDS_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
+class FetchedVideo:
     """A whole, readable video file."""
 
     path: Path
@@ -56,30 +62,30 @@ class _Fetcher(YoutubeDL):
     folder: Path
     refused: RequestError | None = None
     """Why the last connection failed; yt-dlp passes on only its text where a download gives up."""
-    not_taken: Refused | None = None
+    refusal: Refused | None = None
     """Why yt-dlp was given nothing of a page or a manifest."""
-    led_on: int = 0
+    page_redirects: int = 0
     """Pages that led to another one."""
-    promised: float = 0.0
+    promised_seconds: float = 0.0
     """Seconds that the film's playlist adds up to."""
-    added: tuple[float, ...] = ()
+    piece_shifts: tuple[float, ...] = ()
     """Seconds that were added to the stamps of each piece of the picture."""
 
     def urlopen(self, req):
         ask = super().urlopen
 
-        def beside(refusal: Refused) -> None:
-            self.not_taken = refusal
+        def keep_refusal(refusal: Refused) -> None:
+            self.refusal = refusal
 
         try:
-            answer = asked(lambda: ask(req), READ_TIMEOUTS * self.params["socket_timeout"], beside)
+            answer = request_bounded(lambda: ask(req), READ_TIMEOUTS * self.params["socket_timeout"], keep_refusal)
         except RequestError as err:
             self.refused = err
             raise
         self.refused = None
         return answer
 
-    def page(self, url: str) -> bytes:
+    def read_page(self, url: str) -> bytes:
         """What a site answers; nothing where it does not."""
         try:
             with self.urlopen(url) as answer:
@@ -102,8 +108,8 @@ class _Fetcher(YoutubeDL):
                 )
             ie_result = first[0]
         if ie_result.get("_type") in ("url", "url_transparent"):
-            self.led_on += 1
-            if self.led_on > REDIRECTS:
+            self.page_redirects += 1
+            if self.page_redirects > REDIRECTS:
                 raise Refused(
                     "permanent", f"it redirects in circles: {REDIRECTS} pages led to another one, and none to a film"
                 )
@@ -118,7 +124,7 @@ class _Fetcher(YoutubeDL):
         ):  # some films would come smaller than they are
             raise Refused("failed", RUNTIME)
         if info_dict.get("formats") and self.params["format"] == FORMAT:
-            info_dict["formats"] = film_formats(list(info_dict["formats"]), info_dict.get("extractor_key") or "")
+            info_dict["formats"] = select_formats(list(info_dict["formats"]), info_dict.get("extractor_key") or "")
         return super().process_video_result(info_dict, download)
 
     def process_info(self, info_dict):
@@ -161,38 +167,38 @@ class _Fetcher(YoutubeDL):
         if not str(info.get("protocol")).startswith("m3u8"):
             done = super().dl(name, info)
             if done[0] and "fragments" in info:
-                look(check_clock, Path(name), STRAIGHTENED)
+                run_sandboxed(check_clock, Path(name), REORDERED_BY_FFMPEG)
             return done
         playlist = info.get("hls_media_playlist_data")
         if not playlist:
             playlist, url = self._read(info["url"], info)
             playlist, info = playlist.decode("utf-8", errors="replace"), {**info, "url": url}
-        if not hls.ends(playlist):
+        if not hls.has_end(playlist):
             raise Refused("transient", "it is a live stream, for its playlist has no end: run again once it has ended")
         if not HlsFD.can_download(playlist, info):
             raise Refused("permanent", "it is encrypted (DRM)")
-        seconds, count = hls.seconds(playlist), hls.segments(playlist)
+        seconds, count = hls.total_seconds(playlist), hls.count_segments(playlist)
         if seconds > VIDEO_SECONDS or count > FRAGMENTS:
             raise Refused(
                 "permanent",
                 f"its playlist names {count} files of {seconds / 3600:.0f} h; a film has at most {FRAGMENTS} of {VIDEO_SECONDS // 3600} h",
             )
-        self.promised = max(self.promised, seconds)
-        pieces = hls.pieces(playlist, info["url"])
+        self.promised_seconds = max(self.promised_seconds, seconds)
+        pieces = hls.split_playlist(playlist, info["url"])
         if len(pieces) < 2:
             done = super().dl(name, {**info, "hls_media_playlist_data": playlist})
             if done[0]:
-                look(check_clock, Path(name), STRAIGHTENED)
+                run_sandboxed(check_clock, Path(name), REORDERED_BY_FFMPEG)
             return done
         paths = [Path(f"{name}.{number}") for number in range(len(pieces))]
         for path, piece in zip(paths, pieces, strict=True):
             done = super().dl(str(path), {**info, "hls_media_playlist_data": piece})
             if not done[0]:
                 return done
-            look(check_clock, path)
-        aside = Path(f"{name}.joined")
-        self.added = tuple(look(join, paths, aside, self.added)) or self.added
-        aside.replace(name)
+            run_sandboxed(check_clock, path)
+        joined = Path(f"{name}.joined")
+        self.piece_shifts = tuple(run_sandboxed(join_pieces, paths, joined, self.piece_shifts)) or self.piece_shifts
+        joined.replace(name)
         for path in paths:
             path.unlink()
         return True, True
@@ -201,8 +207,8 @@ class _Fetcher(YoutubeDL):
         """A playlist or a manifest, and the address that it came from in the end."""
         with self.urlopen(Request(url, headers=info.get("http_headers") or {})) as answer:
             data = answer.read()
-        if not data and self.not_taken:
-            raise self.not_taken
+        if not data and self.refusal:
+            raise self.refusal
         return data, answer.url
 
     def run_pp(self, pp, infodict):
@@ -210,8 +216,10 @@ class _Fetcher(YoutubeDL):
         if isinstance(pp, FFmpegMergerPP):
             formats, files = infodict["requested_formats"], [Path(file) for file in infodict["__files_to_merge"]]
             for file in files:
-                look(check_clock, file)
-            added = [f"{shift:.6f}" for shift in look(shifts, files, [self._offset(f) for f in formats])]
+                run_sandboxed(check_clock, file)
+            added = [
+                f"{shift:.6f}" for shift in run_sandboxed(compute_shifts, files, [self._offset(f) for f in formats])
+            ]
             self.params["postprocessor_args"] = {"merger+ffmpeg_o": ["-copyts"]} | {
                 f"merger+ffmpeg_i{number}": ["-itsoffset", shift] for number, shift in enumerate(added, start=1)
             }
@@ -227,7 +235,7 @@ class _Fetcher(YoutubeDL):
 
 def fetch(
     url: str, folder: Path, settings: Settings, *, cookies: Path | None = None, progress: Callable[[dict], None] = lambda _: None,
-) -> Fetched:  # fmt: skip
+) -> FetchedVideo:  # fmt: skip
     """Download `url` into `folder`, going on with what is there. `progress` is called as a yt-dlp progress hook.
 
     Raises what yt-dlp raises (see `classify.classify`), Refused for what is not one film, NotAVideo or Incomplete for what
@@ -245,9 +253,9 @@ def fetch(
             raise TooSlow("transient", f"it has not come whole after {FETCH_SECONDS / 3600:.0f} h: run again to go on")
         name, elapsed = state.get("filename") or "", state.get("elapsed") or 0
         of_known_length = state.get("total_bytes") or state.get("fragment_count") or not state.get("tmpfilename")
-        if not of_known_length and elapsed > asked_after.get(name, PACE_AFTER):
+        if not of_known_length and elapsed > asked_after.get(name, PACE_CHECK_SECONDS):
             asked_after[name] = 2 * elapsed
-            if 0 < look(plays, Path(state["tmpfilename"])) < LIVE_PACE * elapsed:
+            if 0 < run_sandboxed(count_playable_seconds, Path(state["tmpfilename"])) < LIVE_PACE * elapsed:
                 raise Refused(
                     "transient", "it has no length and comes hardly faster than it plays, as a live stream does"
                 )
@@ -258,17 +266,17 @@ def fetch(
         if total > settings.max_gb * 1e9:
             raise TooLarge("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
 
-    with cookies_copy(cookies) as jar:
-        setup = options(settings, folder, local=False) | jar | {"progress_hooks": [bounded]}
+    with copy_cookies(cookies) as jar:
+        setup = ydl_options(settings, folder, local=False) | jar | {"progress_hooks": [bounded]}
         try:
             try:
-                info, promised = _extracted(url, folder, setup)
+                info, promised = _extract(url, folder, setup)
             except YoutubeDLError as err:
-                if ASKS_FOR_A_BROWSER not in str(err):
+                if NEEDS_BROWSER not in str(err):
                     raise
-                info, promised = _extracted(url, folder, setup | {"impersonate": ImpersonateTarget()})
+                info, promised = _extract(url, folder, setup | {"impersonate": ImpersonateTarget()})
             path = Path(info["requested_downloads"][0]["filepath"])
-            seconds = look(whole, path)
+            seconds = run_sandboxed(check_complete, path)
             if seconds < 0.98 * promised - 1:
                 raise Refused(
                     "permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s"
@@ -279,23 +287,23 @@ def fetch(
             for part in folder.glob("video.*"):
                 part.unlink()
             raise
-    return Fetched(path=path, title=info.get("title") or "", seconds=seconds)
+    return FetchedVideo(path=path, title=info.get("title") or "", seconds=seconds)
 
 
-def _extracted(url: str, folder: Path, setup: dict) -> tuple[dict, float]:
+def _extract(url: str, folder: Path, setup: dict) -> tuple[dict, float]:
     """yt-dlp's account of what was downloaded, and the seconds that a playlist promised (0: none did)."""
     with _Fetcher(setup) as ydl:
         ydl.folder = folder
         try:
             info = ydl.extract_info(url, download=True)
         except YoutubeDLError as err:
-            if ydl.not_taken and not ydl.refused:
-                raise ydl.not_taken from err
-            if any(isinstance(cause, UnsupportedError) for cause in causes(err)):
-                raise in_place_of_a_video(ydl.page(url)) from err
+            if ydl.refusal and not ydl.refused:
+                raise ydl.refusal from err
+            if any(isinstance(cause, UnsupportedError) for cause in iterate_causes(err)):
+                raise describe_non_video(ydl.read_page(url)) from err
             if ydl.refused and ydl.refused is not err and err.__cause__ is None:
                 raise err from ydl.refused
             raise
         if info.get("_type", "video") != "video" or not info.get("requested_downloads"):
             raise UnsupportedError(url)
-        return info, ydl.promised
+        return info, ydl.promised_seconds

@@ -1,6 +1,6 @@
 """Which of the formats that a site offers are the film: its own picture and its own sound, as they were made."""
 
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download.errors import Refused
 
 FORMAT = "bv*+ba/b"
 """Of those formats: the best picture with the best loose sound, else the best file that has both."""
@@ -10,14 +10,14 @@ SPLIT_SITES = ("Youtube", "BiliBili")
 """Beginnings of the names of extractors of sites that keep a film's own picture and sound apart."""
 
 
-def sorting(max_height: int) -> list[str]:
+def sort_keys(max_height: int) -> list[str]:
     """yt-dlp's sort keys: the nearest to `max_height` px from below (`res` is the shorter side, so that '720p' means the same
     upright), else from above; then no HDR, more frames a second, a picture that every player knows, the site's own
     recommendation of a language and of a source, sound that every player knows."""
     return [f"res:{max_height}", "hdr:sdr", "fps", "vcodec:h264", "lang", "source", "acodec:aac"]
 
 
-def film_formats(formats: list[dict], site: str) -> list[dict]:
+def select_formats(formats: list[dict], site: str) -> list[dict]:
     """Those of yt-dlp's formats that are the film; `site` is the extractor's name.
 
     Not the film are pictures that the site has upscaled by AI, dubbed or described sound where the original is there, and

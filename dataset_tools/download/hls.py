@@ -4,7 +4,7 @@ import re
 from urllib.parse import urljoin
 
 
-def ends(playlist: str) -> bool:
+def has_end(playlist: str) -> bool:
     """Whether nothing more will be appended: not so of a live stream."""
     return bool(re.search(r"(?m)^#EXT-X-(ENDLIST|PLAYLIST-TYPE:\s*VOD)", playlist))
 
@@ -12,19 +12,19 @@ def ends(playlist: str) -> bool:
 ADVERTISEMENTS = re.compile(r"(?m)^#(ANVATO|UPLYNK)-SEGMENT")  # yt-dlp leaves them out
 
 
-def seconds(playlist: str) -> float:
+def total_seconds(playlist: str) -> float:
     """Length of all its segments; 0 where some of them are advertisements."""
     if ADVERTISEMENTS.search(playlist):
         return 0.0
     return sum(float(length) for length in re.findall(r"(?m)^#EXTINF:\s*([\d.]+)", playlist))
 
 
-def segments(playlist: str) -> int:
+def count_segments(playlist: str) -> int:
     """Number of the files, or parts of files, that it names."""
     return len(re.findall(r"(?m)^[ \t]*[^#\s]", playlist))
 
 
-def pieces(playlist: str, url: str) -> list[str]:
+def split_playlist(playlist: str, url: str) -> list[str]:
     """A playlist for each piece of the film: one ends where the time stamps begin anew (EXT-X-DISCONTINUITY) or where another
     initialization (EXT-X-MAP) begins. With absolute addresses, and with the key and the initialization that hold there. With
     advertisements it stays in one piece."""

@@ -22,7 +22,7 @@ class DownloadRow(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Earlier:
+class EarlierRow:
     """What is read of an earlier rows.csv: what the file was."""
 
     id: str

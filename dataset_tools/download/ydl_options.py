@@ -13,7 +13,7 @@ from typing import Protocol
 from yt_dlp import YoutubeDL
 from yt_dlp.utils import YoutubeDLError
 
-from dataset_tools.download.formats import FORMAT, sorting
+from dataset_tools.download.formats import FORMAT, sort_keys
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.orphans import write_guarded_program
 
@@ -36,7 +36,7 @@ class Settings(Protocol):
     max_gb: float
 
 
-class _Silent:
+class _SilentLogger:
     """yt-dlp's messages go nowhere: its exceptions say it all, and the progress bar stays whole."""
 
     def debug(self, message: str) -> None: ...
@@ -54,12 +54,12 @@ def _ffmpeg(_process: int) -> str:
     return write_guarded_program(imageio_ffmpeg.get_ffmpeg_exe(), Path(folder))
 
 
-def options(settings: Settings, folder: Path, *, local: bool) -> dict:
+def ydl_options(settings: Settings, folder: Path, *, local: bool) -> dict:
     """yt-dlp's options for a download into `folder`; `local` where nothing of the web is wanted."""
     wait, browser = settings.retry_wait, settings.cookies_from_browser
     return {
         "format": settings.format or FORMAT,
-        "format_sort": sorting(settings.max_height),
+        "format_sort": sort_keys(settings.max_height),
         "merge_output_format": "mp4/mkv",
         "ffmpeg_location": _ffmpeg(os.getpid()),
         "outtmpl": {"default": str(folder / "video.%(ext)s")},
@@ -88,16 +88,16 @@ def options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "no_warnings": True,
         "noprogress": True,
         "color": "no_color",
-        "logger": _Silent(),
+        "logger": _SilentLogger(),
     }
 
 
 def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> None:
     """Raise UserError where yt-dlp can't take a setting: a slip in the format, cookies that it can't read. Every video
     would fail of it."""
-    with tempfile.TemporaryDirectory() as folder, cookies_copy(cookies) as jar:
+    with tempfile.TemporaryDirectory() as folder, copy_cookies(cookies) as jar:
         try:
-            with YoutubeDL(options(settings, Path(folder), local=local) | jar) as ydl:
+            with YoutubeDL(ydl_options(settings, Path(folder), local=local) | jar) as ydl:
                 ydl.cookiejar  # noqa: B018 - read when it is first asked for
         except SyntaxError as err:
             raise UserError(f"download.format: {str(err.msg).splitlines()[0]}, found '{settings.format}'") from None
@@ -109,7 +109,7 @@ def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> 
 
 
 @contextmanager
-def cookies_copy(cookies: Path | None) -> Iterator[dict]:
+def copy_cookies(cookies: Path | None) -> Iterator[dict]:
     """Options with a copy of the cookie file: yt-dlp writes back what it read, and the user's file is not ours to change."""
     if cookies is None:
         yield {}
@@ -122,7 +122,7 @@ def cookies_copy(cookies: Path | None) -> Iterator[dict]:
             _copies.discard(folder)
 
 
-def remove_copies() -> None:
+def remove_cookie_copies() -> None:
     """For who ends the process where it stands: no cookies stay in the folder of temporary files."""
     for folder in tuple(_copies):
         shutil.rmtree(folder, ignore_errors=True)

@@ -189,7 +189,7 @@ def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[s
 
 
 def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    from dataset_tools.download.whole_file import whole
+    from dataset_tools.download.complete_file import check_complete
 
     if row.sha256 and file_sha256(path) != row.sha256:
         yield "its sha256 is not that of rows.csv; run download again"
@@ -198,10 +198,10 @@ def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
 
 
 def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
-    from dataset_tools.download.whole_file import whole
+    from dataset_tools.download.complete_file import check_complete
 
-    look(whole, path)
-    if (count := look(_pictures, path)) != row.frames:
+    run_sandboxed(check_complete, path)
+    if (count := run_sandboxed(_pictures, path)) != row.frames:
         yield f"holds {count} frames, but rows.csv says {row.frames}"
 
 

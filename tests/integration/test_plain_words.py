@@ -6,7 +6,7 @@ import openpyxl
 import pytest
 
 from dataset_tools.download import stage as download
-from dataset_tools.download.no_film import in_place_of_a_video
+from dataset_tools.download.errors import describe_non_video
 from dataset_tools.download.params import Params
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.manifest import how_to_fill, load_manifest
@@ -74,8 +74,8 @@ def test_a_malformed_checksum_is_no_changed_file(tmp_path):
 
 
 def test_bytes_that_are_no_film_are_shown(tmp_path):
-    assert str(in_place_of_a_video(bytes(5000))) == "not a video: it starts with the bytes 00 00 00 00 00 00 00 00"
-    assert str(in_place_of_a_video(b"")) == "not a video: it is empty"
+    assert str(describe_non_video(bytes(5000))) == "not a video: it starts with the bytes 00 00 00 00 00 00 00 00"
+    assert str(describe_non_video(b"")) == "not a video: it is empty"
     layout = corpus(tmp_path, {"v": "../../../manifests/c/films/v.mp4", "w": "../../../manifests/c/films/w.mp4"})
     (layout.manifest / "films").mkdir()
     (layout.manifest / "films" / "v.mp4").write_bytes(bytes(5000))

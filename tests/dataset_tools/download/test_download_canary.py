@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from dataset_tools.download import classify, fetch, film_cache
+from dataset_tools.download import classify, fetch, video_cache
 from dataset_tools.download.canary import send_canaries
 from dataset_tools.download.dead_links import DeadLink
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download.errors import Refused
 from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
@@ -155,7 +155,7 @@ def test_without_a_runtime_the_films_of_other_sites_come(tmp_path, site, movie, 
 def test_a_page_that_shows_a_film_of_youtube_needs_a_runtime_too(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "has_runtime", lambda: False)
     with (
-        fetch._Fetcher(fetch.options(QUICK, tmp_path, local=True)) as ydl,
+        fetch._Fetcher(fetch.ydl_options(QUICK, tmp_path, local=True)) as ydl,
         pytest.raises(Refused, match="YouTube needs a JavaScript runtime"),
     ):
         ydl.process_ie_result(
@@ -202,7 +202,7 @@ def test_the_lock_brings_the_runtime_and_yt_dlp_finds_it_beside_python(tmp_path)
 def test_reasons_that_would_hit_all(text, advice):
     from yt_dlp.utils import DownloadError
 
-    found = classify.hits_all(DownloadError(text))
+    found = classify.advice_for_site(DownloadError(text))
     assert (advice in found) if advice else not found
     if "removed" in text:
         assert classify.classify(DownloadError(text))[0] == "permanent", "a code is no part of a video's id"
@@ -217,9 +217,9 @@ def test_an_extractor_that_asks_for_a_browser_gets_one(tmp_path, site):
     from yt_dlp import YoutubeDL
     from yt_dlp.extractor.common import InfoExtractor
 
-    from dataset_tools.download.ydl_options import options
+    from dataset_tools.download.ydl_options import ydl_options
 
-    with YoutubeDL(options(QUICK, tmp_path, local=False)) as ydl:
+    with YoutubeDL(ydl_options(QUICK, tmp_path, local=False)) as ydl:
         page = InfoExtractor(ydl)._download_webpage(f"{site.url}/guarded.html", "1", impersonate=True)
     assert page and ("GET", "guarded.html", 0) in site.asked
 
@@ -301,25 +301,25 @@ def test_the_row_names_the_version_that_fetched_it(tmp_path, site, movie, monkey
         tmp_path, {"v": f"{site.url}/ok.mp4", "w": f"{site.url}/404.mp4", "x": "../../../manifests/c/one.mp4"}
     )
     (layout.manifest / "one.mp4").write_bytes(movie)
-    monkeypatch.setattr(film_cache, "YT_DLP", "2020.01.02")
+    monkeypatch.setattr(video_cache, "YT_DLP", "2020.01.02")
     first = run(layout)
     assert [first[name].yt_dlp for name in "vwx"] == ["2020.01.02", "2020.01.02", ""]
-    monkeypatch.setattr(film_cache, "YT_DLP", "2020.03.04")
+    monkeypatch.setattr(video_cache, "YT_DLP", "2020.03.04")
     assert run(layout) == first, "another version does not change what is finished"
 
 
 def test_an_old_yt_dlp_is_told_of_where_something_is_to_be_fetched(tmp_path, site, monkeypatch, capsys):
     assert (
-        film_cache.age("2026.08.19", datetime.date(2026, 11, 29)) == 102
-        and film_cache.age("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
+        video_cache.version_age_days("2026.08.19", datetime.date(2026, 11, 29)) == 102
+        and video_cache.version_age_days("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
     )
-    assert film_cache.age("unknown") == 0
+    assert video_cache.version_age_days("unknown") == 0
     layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4"})
     for version, words in (
         ("2020.01.02", "days old, and sites change: make update-yt-dlp"),
         (datetime.date.today().strftime("%Y.%m.%d"), ""),
     ):
-        monkeypatch.setattr(film_cache, "YT_DLP", version)
+        monkeypatch.setattr(video_cache, "YT_DLP", version)
         run(layout)
         said = capsys.readouterr().out
         assert (words in said) if words else "days old" not in said

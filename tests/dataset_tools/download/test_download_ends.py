@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from dataset_tools.download import answers, clocks, dash, fetch
-from dataset_tools.download.hls import segments
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download import clocks, dash, fetch, responses
+from dataset_tools.download.errors import Refused
+from dataset_tools.download.hls import count_segments
 from dataset_tools.lib.core import timeouts
 from dataset_tools.lib.core.timeouts import with_read_timeout
 from tests.dataset_tools.download.test_download import QUICK, run
@@ -56,7 +56,7 @@ def test_what_takes_over_a_day_goes_on_in_the_next_run(tmp_path, site, movie, mo
 
 def test_a_film_that_comes_late_comes(tmp_path, site, movie, monkeypatch):
     """A moment's pace says nothing of a film's."""
-    monkeypatch.setattr(fetch, "PACE_AFTER", 0.05)
+    monkeypatch.setattr(fetch, "PACE_CHECK_SECONDS", 0.05)
     monkeypatch.setattr(fetch, "VIDEO_SECONDS", 1)
     site.bodies["late"] = padded(movie, 9_000_000, 1)
     assert (
@@ -68,7 +68,7 @@ def test_a_film_that_comes_late_comes(tmp_path, site, movie, monkeypatch):
 def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
     """A stream's sound begins anew with its own clock, when its picture has long been asked."""
     seen = []
-    monkeypatch.setattr(fetch, "look", lambda _, path: seen.append(path.name) or 1e9)
+    monkeypatch.setattr(fetch, "run_sandboxed", lambda _, path: seen.append(path.name) or 1e9)
 
     def extracted(url, folder, setup):
         for name, elapsed in (
@@ -84,7 +84,7 @@ def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
             )
         raise Refused("failed", "seen enough")
 
-    monkeypatch.setattr(fetch, "_extracted", extracted)
+    monkeypatch.setattr(fetch, "_extract", extracted)
     with pytest.raises(Refused, match="seen enough"):
         fetch.fetch("http://h/", tmp_path, ONCE)
     assert seen == ["picture", "picture", "sound"]
@@ -137,7 +137,7 @@ def test_pages_that_lead_to_pages(tmp_path, site, movie, pages, status):
 
 
 def test_a_page_without_end(tmp_path, site, monkeypatch):
-    monkeypatch.setattr(answers, "ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(responses, "ANSWER_BYTES", 1 << 20)
     site.bodies["endless.html"] = b"<html>" + b"<p>dance" * 50_000
     row = row_of(tmp_path, site, "endless.html")
     assert row.status == "permanent" and row.reason.startswith(
@@ -147,8 +147,8 @@ def test_a_page_without_end(tmp_path, site, monkeypatch):
 
 def test_a_playlist_is_read_whole_or_refused(tmp_path, site, monkeypatch):
     """Cut, it would be a part of the film."""
-    monkeypatch.setattr(answers, "ANSWER_BYTES", 1000)
-    with fetch._Fetcher(fetch.options(ONCE, tmp_path, local=True)) as ydl:
+    monkeypatch.setattr(responses, "ANSWER_BYTES", 1000)
+    with fetch._Fetcher(fetch.ydl_options(ONCE, tmp_path, local=True)) as ydl:
         for size in (999, 1000):
             site.bodies["list.m3u8"] = b"#" * size
             assert ydl._read(f"{site.url}/list.m3u8", {}) == (b"#" * size, f"{site.url}/list.m3u8")
@@ -171,7 +171,7 @@ LINE, EACH = '><SegmentTimeline><S t="0" d="1" r="{r}"/><S d="2"/></SegmentTimel
 @pytest.mark.parametrize("space", ["", " " * 2000])
 def test_a_manifest_that_names_pieces_without_end(tmp_path, site, scale, more, count, space):
     body = MANY.format(scale=scale, more=more, space=space).encode()
-    assert dash.pieces(body) == count
+    assert dash.count_fragments(body) == count
     if count > 10**6:
         site.bodies["film.mpd"] = body
         row = row_of(tmp_path, site, "film.mpd")
@@ -191,7 +191,7 @@ def test_a_manifest_that_names_pieces_without_end(tmp_path, site, scale, more, c
 def test_a_manifest_however_it_is_written(change):
     text = change(MANY.format(scale=1000, more=LINE.format(r=9), space=""))
     body = text if isinstance(text, bytes) else text.encode()
-    assert dash.pieces(body) == 22 and clocks.presentation_offset(body, "w") == 0.0
+    assert dash.count_fragments(body) == 22 and clocks.presentation_offset(body, "w") == 0.0
 
 
 def test_a_manifest_that_is_refused_hides_nothing_beside_it(tmp_path, site):
@@ -199,15 +199,15 @@ def test_a_manifest_that_is_refused_hides_nothing_beside_it(tmp_path, site):
     from yt_dlp.extractor.common import InfoExtractor
 
     site.bodies["film.mpd"] = MANY.format(scale=1000, more=LINE.format(r=2_000_000_000), space="").encode()
-    with fetch._Fetcher(fetch.options(ONCE, tmp_path, local=True)) as ydl:
+    with fetch._Fetcher(fetch.ydl_options(ONCE, tmp_path, local=True)) as ydl:
         assert InfoExtractor(ydl)._extract_mpd_formats(f"{site.url}/film.mpd", "1", fatal=False) == []
-        assert str(ydl.not_taken) == "its manifest names 4000000004 pieces, at most 1000000 are taken"
+        assert str(ydl.refusal) == "its manifest names 4000000004 pieces, at most 1000000 are taken"
 
 
 def test_what_is_no_manifest_names_no_pieces():
-    assert [dash.pieces(text) for text in (b"", b"<MPD", b"<html/>", b"\xff", b"<MPD/>", b"<MPD><Period/></MPD>")] == [
-        0
-    ] * 6
+    assert [
+        dash.count_fragments(text) for text in (b"", b"<MPD", b"<html/>", b"\xff", b"<MPD/>", b"<MPD><Period/></MPD>")
+    ] == [0] * 6
 
 
 def test_a_playlist_that_claims_an_end_it_does_not_come_to(tmp_path, site, monkeypatch):
@@ -219,7 +219,7 @@ def test_a_playlist_that_claims_an_end_it_does_not_come_to(tmp_path, site, monke
     )
     monkeypatch.setattr(fetch, "FRAGMENTS", 5)
     site.bodies["many.m3u8"] = playlist(2, suffix="ts")
-    assert segments(playlist(2, inits=2).decode()) == 6
+    assert count_segments(playlist(2, inits=2).decode()) == 6
     assert (
         row_of(tmp_path, site, "many.m3u8").reason == "its playlist names 6 files of 0 h; a film has at most 5 of 24 h"
     )

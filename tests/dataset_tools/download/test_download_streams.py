@@ -209,7 +209,7 @@ def test_hls_by_byte_ranges(tmp_path, site, files):
     site.bodies["both.ts"] = b"".join(parts)
     ranges = [f"{len(parts[0])}@0", len(parts[1]), len(parts[2])]
     text = playlist(2, suffix="ts", ranges=ranges)
-    pieces = hls.pieces(text.decode(), "http://x/a/film.m3u8")
+    pieces = hls.split_playlist(text.decode(), "http://x/a/film.m3u8")
     assert len(pieces) == 2 and pieces[1].count("http://x/a/both.ts") == 3
     assert re.findall("BYTERANGE:(.*)", pieces[1]) == [
         f"{len(p)}@{sum(map(len, parts[:k]))}" for k, p in enumerate(parts)
@@ -288,7 +288,7 @@ def test_live_streams_are_refused_before_anything_is_fetched(tmp_path, site, fil
 
 
 def test_a_stream_without_a_length_that_comes_at_the_pace_of_life_is_live(tmp_path, site, files, monkeypatch):
-    monkeypatch.setattr(fetch, "PACE_AFTER", 0.5)  # the first 3 s of film come at once, as a store does
+    monkeypatch.setattr(fetch, "PACE_CHECK_SECONDS", 0.5)  # the first 3 s of film come at once, as a store does
     film = b"".join(files[f"both{k}.ts"] for k in range(3))
     row, path = got(tmp_path, site, "endless.mp4", endless=film)
     assert row.status == "transient" and "as a live stream does" in row.reason and not path.exists()
@@ -337,7 +337,7 @@ def test_what_a_killed_run_left_becomes_the_same_bytes(tmp_path, site, files, mo
         raise Killed
 
     if name == "both.mp4":  # nothing is done to it after the download
-        monkeypatch.setattr(fetch, "look", killed)
+        monkeypatch.setattr(fetch, "run_sandboxed", killed)
     monkeypatch.setattr(fetch._Fetcher, "run_pp", then_killed if when == "after it" else killed)
     with pytest.raises(Killed):
         got(tmp_path / "killed", site, name)

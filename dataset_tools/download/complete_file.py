@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
-from dataset_tools.download.no_film import Incomplete, NotAVideo, in_place_of_a_video
+from dataset_tools.download.errors import Incomplete, NotAVideo, describe_non_video
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import PAGE_BYTES
 from dataset_tools.lib.video.media import NotEnoughMemory, iterate_packets, open_media, probe
 
-MAGIC = re.compile(
+VIDEO_MAGIC = re.compile(
     rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",
     re.DOTALL,
 )
@@ -16,7 +16,7 @@ MAGIC = re.compile(
 among them: opened as a video they could name any file of this machine."""
 
 
-def whole(path: Path) -> float:
+def check_complete(path: Path) -> float:
     """Seconds that a video file claims, having looked at every packet of it.
 
     Raises NotAVideo where it is none, Incomplete where an MP4's boxes reach beyond the file's end, or where the packets
@@ -24,9 +24,9 @@ def whole(path: Path) -> float:
     """
     with open(path, "rb") as handle:
         head = handle.read(PAGE_BYTES)
-    if not MAGIC.match(head):
-        raise in_place_of_a_video(head)
-    if re.match(rb"....(ftyp|moov)", head, re.DOTALL) and (lacking := _lacking(path)):
+    if not VIDEO_MAGIC.match(head):
+        raise describe_non_video(head)
+    if re.match(rb"....(ftyp|moov)", head, re.DOTALL) and (lacking := _count_missing_bytes(path)):
         raise Incomplete(f"the file is cut short: {lacking} bytes are missing")
     try:
         seconds = probe(path).seconds
@@ -47,7 +47,7 @@ def whole(path: Path) -> float:
     return seconds
 
 
-def _lacking(path: Path) -> int:
+def _count_missing_bytes(path: Path) -> int:
     """Bytes by which the top-level boxes of an MP4 file (ISO/IEC 14496-12, 4.2) reach beyond its end."""
     size, at = path.stat().st_size, 0
     with open(path, "rb") as handle:

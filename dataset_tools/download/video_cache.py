@@ -11,20 +11,20 @@ from pathlib import Path
 
 from yt_dlp.version import __version__ as YT_DLP
 
-from dataset_tools.download.apart import look
-from dataset_tools.download.no_film import Incomplete, Refused, TooLarge
-from dataset_tools.download.whole_file import whole
+from dataset_tools.download.complete_file import check_complete
+from dataset_tools.download.errors import Incomplete, Refused, TooLarge
+from dataset_tools.download.sandbox import run_sandboxed
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.video.media import NotEnoughMemory
 
-OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
-DONE = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
+STALE_DAYS = 60  # days after which a yt-dlp is likely to have lost touch with some site
+DONE_KEYS = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetching:
+class FetchOptions:
     """How films are fetched, beside their addresses."""
 
     settings: object
@@ -39,10 +39,10 @@ class Fetching:
     """Set once the whole run is to end."""
 
 
-def finished(folder: Path) -> dict | None:
-    """What done.json says (`DONE` and `was`, an earlier sha256), where the file beside it still has that hash; what has not is
+def read_finished(folder: Path) -> dict | None:
+    """What done.json says (`DONE_KEYS` and `was`, an earlier sha256), where the file beside it still has that hash; what has not is
     removed."""
-    done = read_note(folder / "done.json", DONE)
+    done = read_note(folder / "done.json", DONE_KEYS)
     if not done:
         return None
     path = folder / done["file"]
@@ -52,7 +52,7 @@ def finished(folder: Path) -> dict | None:
     return None
 
 
-def given_up(folder: Path, fetching: Fetching) -> dict | None:
+def read_given_up(folder: Path, fetching: FetchOptions) -> dict | None:
     """The status and reason of an earlier run, where asking again is no use."""
     lost = read_note(folder / "lost.json", ("status", "reason", "account"))
     same = lost and (lost["status"] == "permanent" or lost["account"] == fetching.account)
@@ -69,10 +69,10 @@ def read_note(path: Path, keys: tuple[str, ...]) -> dict | None:
     return note if isinstance(note, dict) and set(keys) <= note.keys() else None
 
 
-def fetched(url: str, folder: Path, fetching: Fetching, before: str) -> dict:
+def fetch_video(url: str, folder: Path, fetching: FetchOptions, before: str) -> dict:
     """Download into `folder` and note what came in done.json, or in lost.json why nothing ever will. `before` is the sha256 of
-    an earlier download. What failed has `status`, `reason` and `advice` (see `classify.hits_all`)."""
-    from dataset_tools.download.classify import classify, hits_all
+    an earlier download. What failed has `status`, `reason` and `advice` (see `classify.advice_for_site`)."""
+    from dataset_tools.download.classify import advice_for_site, classify
     from dataset_tools.download.fetch import fetch
 
     def progress(state: dict) -> None:
@@ -96,16 +96,16 @@ def fetched(url: str, folder: Path, fetching: Fetching, before: str) -> dict:
                 lost |= {"max_gb": settings.max_gb} if isinstance(err, TooLarge) else {}
                 if status in ("permanent", "auth"):
                     write_text(folder / "lost.json", json.dumps(lost, indent=1))
-                return lost | {"advice": hits_all(err)}
-    return _noted(folder, got.path, got.seconds, before, title=got.title, yt_dlp=YT_DLP)
+                return lost | {"advice": advice_for_site(err)}
+    return _write_done(folder, got.path, got.seconds, before, title=got.title, yt_dlp=YT_DLP)
 
 
-def local(path: Path, folder: Path, before: str) -> dict:
+def check_local_video(path: Path, folder: Path, before: str) -> dict:
     """The same for a file of this machine, which stays where it is: it is looked at, but neither copied nor followed."""
-    if done := read_note(folder / "done.json", DONE):
+    if done := read_note(folder / "done.json", DONE_KEYS):
         return {"was": ""} | done
     try:
-        return _noted(folder, path, look(whole, path), before)
+        return _write_done(folder, path, run_sandboxed(check_complete, path), before)
     except (Refused, NotEnoughMemory) as err:
         return {"status": "failed", "reason": str(err)}
     except UserError as err:
@@ -114,10 +114,10 @@ def local(path: Path, folder: Path, before: str) -> dict:
         return {"status": "failed", "reason": str(err)}
 
 
-def _noted(folder: Path, path: Path, seconds: float, before: str, *, title: str = "", yt_dlp: str = "") -> dict:
+def _write_done(folder: Path, path: Path, seconds: float, before: str, *, title: str = "", yt_dlp: str = "") -> dict:
     """done.json of a file that is whole."""
     sha256 = file_sha256(path)
-    was = (read_note(folder / "done.json", DONE) or {}).get("sha256") or before
+    was = (read_note(folder / "done.json", DONE_KEYS) or {}).get("sha256") or before
     done = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256, "seconds": seconds, "title": title,
             "yt_dlp": yt_dlp, "was": was if was != sha256 else ""}  # fmt: skip
     write_text(folder / "done.json", json.dumps(done, indent=1))
@@ -125,7 +125,7 @@ def _noted(folder: Path, path: Path, seconds: float, before: str, *, title: str 
     return done
 
 
-def age(version: str, today: date | None = None) -> int:
+def version_age_days(version: str, today: date | None = None) -> int:
     """Days since a yt-dlp came out: its version is a date."""
     try:
         return ((today or date.today()) - date(*map(int, version.split(".")[:3]))).days

@@ -5,18 +5,18 @@ import re
 
 from dataset_tools.lib.core.errors import UserError
 
-MESSAGE = 400  # letters: a longer text is a whole site, with "log in" and "cookies" on every page
+MAX_MESSAGE = 400  # letters: a longer text is a whole site, with "log in" and "cookies" on every page
 
 
 class NotAVideo(UserError):
-    """What came is a page, a playlist or a broken file in place of a video; `says` is its text, if it is one."""
+    """What came is a page, a playlist or a broken file in place of a video; `text` is its text, if it is one."""
 
-    def __init__(self, message: str, says: str = ""):
+    def __init__(self, message: str, text: str = ""):
         super().__init__(message)
-        self.says = says
+        self.text = text
 
     def __reduce__(self):
-        return type(self), (str(self), self.says)
+        return type(self), (str(self), self.text)
 
 
 class Incomplete(Exception):
@@ -43,7 +43,7 @@ class TooLarge(Refused):
     """It is larger than `download.max_gb` allows, which may be raised."""
 
 
-def in_place_of_a_video(head: bytes) -> NotAVideo:
+def describe_non_video(head: bytes) -> NotAVideo:
     """The error for bytes that are no video: quotes a page's title, else how they begin."""
     text = head.decode("utf-8", errors="replace")
     title = re.search(r"<title[^>]*>(.*?)</title", text, re.DOTALL | re.IGNORECASE)
@@ -52,12 +52,12 @@ def in_place_of_a_video(head: bytes) -> NotAVideo:
         visible = ""
     quoted = _one_line(title[1] if title else visible) or _one_line(head[:40].decode("latin-1"))
     what = "a page or a message came in its place" if visible.strip() else "it starts with"
-    says = (title[1] if title else "") + (visible if len(visible) < MESSAGE else "")
+    text = (title[1] if title else "") + (visible if len(visible) < MAX_MESSAGE else "")
     if not quoted:
         return NotAVideo(
-            f"not a video: it starts with the bytes {head[:8].hex(' ')}" if head else "not a video: it is empty", says
+            f"not a video: it starts with the bytes {head[:8].hex(' ')}" if head else "not a video: it is empty", text
         )
-    return NotAVideo(f"not a video: {what}: '{quoted[:80]}'", says)
+    return NotAVideo(f"not a video: {what}: '{quoted[:80]}'", text)
 
 
 def _one_line(text: str) -> str:

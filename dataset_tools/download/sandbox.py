@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download.errors import Refused
 from dataset_tools.lib.core.limits import SCAN_BYTES_PER_SECOND, SCAN_MEMORY, SCAN_SECONDS
 from dataset_tools.lib.parallel.workers import ProcessLost, call_in_process
 
