@@ -1,4 +1,4 @@
-"""One video ahead of many: what would hit all of a site, or all, is met once, before anything is given up."""
+"""Fetch one video before many, so that a failure that would hit all videos, or all of a site, happens only once."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -8,17 +8,17 @@ from dataset_tools.download.dead_links import host_of
 from dataset_tools.lib.core.errors import UserError, one_line
 from dataset_tools.lib.core.schema import Video
 
-MANY = 20  # videos above which one goes first, alone
-CANARIES = 3  # at most of a site, where the first are dead links or get no answer
-SITES = 10  # that do not answer, after which none is taken to
+MANY = 20  # one video goes first if there are more than this
+CANARIES = 3  # videos tried per site, if the first are dead links or get no answer
+SITES = 10  # if so many sites do not answer, the network is assumed to be down
 
 
 def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> dict[str, dict]:
-    """Fetch one of `videos` (a few, where the first are dead links) from the site that has most of them, and from each other one
-    that has over `MANY`. `outcome` fetches a video and gives a note of `video_cache`.
+    """Fetch one video (a few if the first are dead links) from the site with the most videos, and from each other site with more
+    than `MANY`. `outcome` fetches a video and returns a note of `video_cache`.
 
-    Returns {site: status and reason} of sites that would refuse all of theirs, as their guard against robots does. A site that does
-    not answer may be gone; it is not among them. Raises UserError where no site is left.
+    Returns {site: {"status", "reason"}} of the sites that would refuse all their videos, for example because they take this machine
+    for a robot. A site that does not answer may be gone and is not among them. Raises UserError if no site answers.
     """
     by_site: dict[str, list[Video]] = defaultdict(list)
     for video in videos:
@@ -35,7 +35,7 @@ def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> 
         what = silent if found["advice"] == NETWORK else closed
         what[name] = {
             "status": found["status"],
-            "reason": f"{found['video_id']}, asked for ahead of {len(videos)} videos: {reason}",
+            "reason": f"{found['video_id']}, requested before {len(videos)} videos: {reason}",
         }
     if not answered and (closed or silent):
         raise UserError(next(iter((closed | silent).values()))["reason"])
@@ -43,8 +43,8 @@ def send_canaries(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> 
 
 
 def _try_site(videos: Sequence[Video], outcome: Callable[[Video], dict]) -> dict:
-    """The note of the first of these videos that comes, or is refused as the others would be; else of a dead link, or where none
-    of them got an answer, of the first. Empty where all were given up in an earlier run, and nobody was asked."""
+    """Note of the first video that is fetched, or refused as the others would be; otherwise of a dead link; otherwise, if the site
+    does not answer, of the first video. Empty if all were given up in an earlier run, so that none was requested."""
     asked, dead, silent = 0, {}, {}
     for video in videos:
         found = outcome(video) | {"video_id": video.video_id}

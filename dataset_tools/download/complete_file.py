@@ -1,4 +1,4 @@
-"""Is a file a whole video? By its first bytes, its boxes and every packet of it."""
+"""Check that a file is a complete video, by its first bytes, its boxes and all its packets."""
 
 import re
 from pathlib import Path
@@ -12,15 +12,15 @@ VIDEO_MAGIC = re.compile(
     rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)|\x1aE\xdf\xa3|RIFF....AVI |FLV|OggS|\x00\x00\x01\xba|\x30\x26\xb2\x75|\x47.{187}\x47",
     re.DOTALL,
 )
-"""First bytes of MP4/MOV, Matroska/WebM, AVI, FLV, Ogg, MPEG-PS, ASF and MPEG-TS. Playlists (HLS, ffconcat) are not
-among them: opened as a video they could name any file of this machine."""
+"""First bytes of MP4/MOV, Matroska/WebM, AVI, FLV, Ogg, MPEG-PS, ASF and MPEG-TS. Playlists (HLS, ffconcat) are not among them,
+because opened as a video they could refer to any file of this machine."""
 
 
 def check_complete(path: Path) -> float:
-    """Seconds that a video file claims, having looked at every packet of it.
+    """Duration of a video file, in seconds, according to its header. All its packets are checked.
 
-    Raises NotAVideo where it is none, Incomplete where an MP4's boxes reach beyond the file's end, or where the packets
-    end more than a second (and 2 %) before the claim, NoMemory where this machine can't tell.
+    Raises NotAVideo for another kind of file; Incomplete if the boxes of an MP4 file reach beyond its end, or the packets end more
+    than a second (and 2 %) before the duration; NotEnoughMemory.
     """
     with open(path, "rb") as handle:
         head = handle.read(PAGE_BYTES)
@@ -48,15 +48,15 @@ def check_complete(path: Path) -> float:
 
 
 def _count_missing_bytes(path: Path) -> int:
-    """Bytes by which the top-level boxes of an MP4 file (ISO/IEC 14496-12, 4.2) reach beyond its end."""
+    """Number of bytes by which the top-level boxes of an MP4 file (ISO/IEC 14496-12, 4.2) reach beyond its end."""
     size, at = path.stat().st_size, 0
     with open(path, "rb") as handle:
         while at + 8 <= size:
             handle.seek(at)
             length = int.from_bytes(handle.read(4), "big")
-            if length == 1:  # the length is in the 8 bytes behind the type
+            if length == 1:  # the length is in the 8 bytes after the type
                 length = int.from_bytes(handle.read(12)[4:], "big")
-            if length == 0:  # to the end of the file
+            if length == 0:  # the box extends to the end of the file
                 return 0
             at += max(8, length)
     return at - size

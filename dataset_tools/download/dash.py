@@ -1,4 +1,5 @@
-"""DASH manifests (ISO/IEC 23009-1) before yt-dlp reads them: a few letters can name pieces without end, and it lists them all."""
+"""Check DASH manifests (ISO/IEC 23009-1) before yt-dlp reads them. yt-dlp lists all fragments, and a short manifest can declare
+endlessly many."""
 
 import re
 from collections.abc import Mapping
@@ -11,8 +12,8 @@ MANIFEST_START = re.compile(r"<([^\s<>/:]+:)?mpd\b", re.IGNORECASE)
 
 
 def parse_manifest(page: bytes) -> ElementTree.Element | None:
-    """The element MPD, in whatever letters, of a manifest; None for what is none. What it says of its encoding is not heard, for
-    Python knows not all and all names are ASCII."""
+    """The MPD element (in any case of letters) of a manifest; None for any other page. The declared encoding is ignored, because Python
+    does not know all of them and all names are ASCII."""
     wide = page.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = page.decode("utf-16" if wide else "utf-8-sig", errors="replace")
     try:
@@ -23,7 +24,7 @@ def parse_manifest(page: bytes) -> ElementTree.Element | None:
 
 
 def count_fragments(page: bytes) -> float:
-    """Files that a manifest names for all its representations together, as yt-dlp counts them; 0 for what is none."""
+    """Number of fragments of all representations of a manifest together, as yt-dlp counts them; 0 for any other page."""
     root = parse_manifest(page)
     if root is None:
         return 0
@@ -35,7 +36,8 @@ def count_fragments(page: bytes) -> float:
 
 
 def _count_in(node: ElementTree.Element, seconds: float, above: Mapping[str, str], repeated: float) -> float:
-    """Of all representations in `node`; `above` and `repeated` are the attributes and the time line that hold around it."""
+    """Number of fragments of all representations in `node`. `above` has the inherited attributes; `repeated` is the number of segments
+    in the inherited timeline."""
     for found in node:
         if _kind(found) in FRAGMENT_LISTS:
             above = {**above, **found.attrib}

@@ -1,15 +1,15 @@
-"""What an address can lead to in place of one whole film, as exceptions."""
+"""Exceptions for addresses that do not lead to one complete video."""
 
 import html
 import re
 
 from dataset_tools.lib.core.errors import UserError
 
-MAX_MESSAGE = 400  # letters: a longer text is a whole site, with "log in" and "cookies" on every page
+MAX_MESSAGE = 400  # letters; a longer text is an ordinary page, which may say "log in" and "cookies" anywhere
 
 
 class NotAVideo(UserError):
-    """What came is a page, a playlist or a broken file in place of a video; `text` is its text, if it is one."""
+    """A web page, a playlist or a broken file came instead of a video. `text` is the text of a page."""
 
     def __init__(self, message: str, text: str = ""):
         super().__init__(message)
@@ -20,12 +20,12 @@ class NotAVideo(UserError):
 
 
 class Incomplete(Exception):
-    """What came ends before the video does."""
+    """The file ends before the video does."""
 
 
 class Refused(UserError):
-    """What an address offers is known, and is not one film with its own sound: a list, a live stream, sound that belongs to
-    something else. `status` is the row's."""
+    """The address does not lead to one video with its own audio, but for example to a list, a live stream, or audio of something else.
+    `status` is the status of the row."""
 
     def __init__(self, status: str, message: str):
         super().__init__(message)
@@ -36,22 +36,22 @@ class Refused(UserError):
 
 
 class TooSlow(Refused):
-    """It comes so slowly that it is not waited for any longer in this run; what came of it stays."""
+    """The download is too slow to be finished in this run. The bytes received so far are kept."""
 
 
 class TooLarge(Refused):
-    """It is larger than `download.max_gb` allows, which may be raised."""
+    """The video is larger than `download.max_gb`."""
 
 
 def describe_non_video(head: bytes) -> NotAVideo:
-    """The error for bytes that are no video: quotes a page's title, else how they begin."""
-    text = head.decode("utf-8", errors="replace")
-    title = re.search(r"<title[^>]*>(.*?)</title", text, re.DOTALL | re.IGNORECASE)
-    visible = re.sub(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    if "\0" in text or text.count("\ufffd") > len(text) / 10:
+    """The exception for bytes that are not a video. It quotes the title of a page, or the first bytes."""
+    page = head.decode("utf-8", errors="replace")
+    title = re.search(r"<title[^>]*>(.*?)</title", page, re.DOTALL | re.IGNORECASE)
+    visible = re.sub(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", page, flags=re.DOTALL | re.IGNORECASE)
+    if "\0" in page or page.count("\ufffd") > len(page) / 10:
         visible = ""
     quoted = _one_line(title[1] if title else visible) or _one_line(head[:40].decode("latin-1"))
-    what = "a page or a message came in its place" if visible.strip() else "it starts with"
+    what = "a web page or a message came instead" if visible.strip() else "it starts with"
     text = (title[1] if title else "") + (visible if len(visible) < MAX_MESSAGE else "")
     if not quoted:
         return NotAVideo(

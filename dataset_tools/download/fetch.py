@@ -1,4 +1,4 @@
-"""Fetch one film with yt-dlp, resuming what is there. Only http and https are spoken; a redirect can't change that."""
+"""Fetch one video with yt-dlp, resuming an interrupted download. Only http and https are used, also after redirects."""
 
 import json
 import time
@@ -35,41 +35,41 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import FETCH_SECONDS, FRAGMENTS, PAGE_BYTES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
 
 PACE_CHECK_SECONDS, LIVE_PACE = 15.0, 3.0
-"""Seconds after which a file whose server names no length must have brought so many seconds of film for each second; asked again
-whenever the time has doubled, for a live stream may begin with what it has in store."""
-REORDERED_BY_FFMPEG = "mpegts"  # whose stamps FFmpeg puts in order when it copies a film of one file
-NEEDS_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
+"""A download of unknown length may be a live stream, so after PACE_CHECK_SECONDS it must have brought LIVE_PACE seconds of video per
+second. This is checked again whenever the time has doubled, because a live stream may start with what it has buffered."""
+REORDERED_BY_FFMPEG = "mpegts"  # container whose timestamps FFmpeg repairs when it copies a video of one file
+NEEDS_BROWSER = "generic:impersonate"  # in yt-dlp's message if a site lets only browsers in
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchedVideo:
-    """A whole, readable video file."""
+    """A complete, readable video file."""
 
     path: Path
     title: str
-    """As the site gives it."""
+    """Title on the site."""
     seconds: float
-    """Duration that the file claims."""
+    """Duration according to the file's header."""
 
 
 class _Fetcher(YoutubeDL):
-    """yt-dlp that fetches one film or says why there is none: it refuses lists and live streams before anything is fetched,
-    chooses among the formats that are the film, and keeps picture and sound in step, over the pieces of a playlist too.
+    """yt-dlp that fetches one video or raises why it can't. It refuses lists and live streams before anything is fetched, chooses among
+    the formats of the video itself, and keeps video and audio in sync, also across the pieces of a playlist.
 
-    It also keeps the exception behind a failed connection and forgets the parts of another version of a file.
+    It also keeps the exception of a failed connection, and removes partial downloads of another version of a file.
     """
 
     folder: Path
     refused: RequestError | None = None
-    """Why the last connection failed; yt-dlp passes on only its text where a download gives up."""
+    """Exception of the last connection. When a download fails, yt-dlp passes on only its text."""
     refusal: Refused | None = None
-    """Why yt-dlp was given nothing of a page or a manifest."""
+    """Why a page or a manifest was withheld from yt-dlp."""
     page_redirects: int = 0
-    """Pages that led to another one."""
+    """Number of pages that referred to another one."""
     promised_seconds: float = 0.0
-    """Seconds that the film's playlist adds up to."""
+    """Length of the video in seconds, by its playlist."""
     piece_shifts: tuple[float, ...] = ()
-    """Seconds that were added to the stamps of each piece of the picture."""
+    """Seconds that were added to the timestamps of each piece of the video stream."""
 
     def urlopen(self, req):
         ask = super().urlopen
@@ -86,7 +86,7 @@ class _Fetcher(YoutubeDL):
         return answer
 
     def read_page(self, url: str) -> bytes:
-        """What a site answers; nothing where it does not."""
+        """The beginning of a page; empty if the request fails."""
         try:
             with self.urlopen(url) as answer:
                 return answer.read(PAGE_BYTES)
@@ -94,7 +94,7 @@ class _Fetcher(YoutubeDL):
             return b""
 
     def process_ie_result(self, ie_result, download=True, extra_info=None):
-        """Called with what an address leads to. A list of one is that one; other lists are refused."""
+        """yt-dlp calls this with the result for an address. A list of one video counts as the video; other lists are refused."""
         if ie_result.get("_type") in ("playlist", "multi_video", "compat_list"):
             entries = ie_result.get("entries") or []
             first = entries.getslice(0, 2) if hasattr(entries, "getslice") else list(islice(entries, 2))
@@ -111,24 +111,24 @@ class _Fetcher(YoutubeDL):
             self.page_redirects += 1
             if self.page_redirects > REDIRECTS:
                 raise Refused(
-                    "permanent", f"it redirects in circles: {REDIRECTS} pages led to another one, and none to a film"
+                    "permanent", f"it redirects in circles: {REDIRECTS} pages led to another one, and none to a video"
                 )
         return super().process_ie_result(ie_result, download, extra_info)
 
     def process_video_result(self, info_dict, download=True):
-        """Called with all formats of one video."""
+        """yt-dlp calls this with all formats of one video."""
         if info_dict.get("is_live") or info_dict.get("live_status") in ("is_live", "post_live"):
             raise Refused("transient", "it is a live stream: run again some hours after it has ended")
         if (
             str(info_dict.get("extractor_key")).startswith("Youtube") and not has_runtime()
-        ):  # some films would come smaller than they are
+        ):  # without a runtime some videos would come in a lower resolution
             raise Refused("failed", RUNTIME)
         if info_dict.get("formats") and self.params["format"] == FORMAT:
             info_dict["formats"] = select_formats(list(info_dict["formats"]), info_dict.get("extractor_key") or "")
         return super().process_video_result(info_dict, download)
 
     def process_info(self, info_dict):
-        """Called once the format is chosen, before anything is written."""
+        """yt-dlp calls this when the format is chosen, before anything is written."""
         note = self.folder / "remote.json"
         now = json.dumps([self._remote(f) for f in info_dict.get("requested_formats") or [info_dict]], indent=1)
         if note.is_file() and note.read_text(encoding="utf-8") != now:
@@ -138,28 +138,28 @@ class _Fetcher(YoutubeDL):
         as_it_comes = info_dict.get("protocol") in ("http", "https") and info_dict.get("stretched_ratio") in (None, 1)
         if (
             info_dict.get("requested_formats") or not as_it_comes
-        ):  # yt-dlp can't tell what a killed run has still, or already, done to it
+        ):  # yt-dlp can't tell which steps after the download a killed run has finished
             for made in self.folder.glob("video.*"):
                 if made.stem == "video" and made.suffix != ".part":
                     made.unlink()
         super().process_info(info_dict)
 
     def _remote(self, chosen: dict) -> dict:
-        """What tells one version of a remote file from another, as far as its server says."""
+        """Properties that distinguish versions of a remote file, as far as the server gives them."""
         headers = {}
         if chosen.get("protocol") in ("http", "https"):
             try:
                 with self.urlopen(HEADRequest(chosen["url"], headers=chosen.get("http_headers") or {})) as answer:
                     headers = answer.headers
             except RequestError:
-                self.refused = None  # the download itself will tell
+                self.refused = None  # the download itself will report it
         return {"format": chosen.get("format_id"), "size": chosen.get("filesize")} | {
             name: headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length")
         }
 
     def dl(self, name, info, subtitle=False, test=False):
-        """Called for each file of the chosen format. HLS comes piece by piece, and always by yt-dlp itself: FFmpeg would
-        record what never ends, follow any protocol and not hear of an interrupt."""
+        """yt-dlp calls this for each file of the chosen format. HLS is fetched piece by piece and always by yt-dlp itself, because FFmpeg
+        would record endless streams, follow any protocol and ignore interrupts."""
         if subtitle or test:
             return super().dl(name, info, subtitle, test)
         if get_suitable_downloader(info, self.params) is FFmpegFD:
@@ -174,14 +174,14 @@ class _Fetcher(YoutubeDL):
             playlist, url = self._read(info["url"], info)
             playlist, info = playlist.decode("utf-8", errors="replace"), {**info, "url": url}
         if not hls.has_end(playlist):
-            raise Refused("transient", "it is a live stream, for its playlist has no end: run again once it has ended")
+            raise Refused("transient", "it is a live stream, its playlist has no end: run again once it has ended")
         if not HlsFD.can_download(playlist, info):
             raise Refused("permanent", "it is encrypted (DRM)")
         seconds, count = hls.total_seconds(playlist), hls.count_segments(playlist)
         if seconds > VIDEO_SECONDS or count > FRAGMENTS:
             raise Refused(
                 "permanent",
-                f"its playlist names {count} files of {seconds / 3600:.0f} h; a film has at most {FRAGMENTS} of {VIDEO_SECONDS // 3600} h",
+                f"its playlist declares {count} files of {seconds / 3600:.0f} h; a video may have at most {FRAGMENTS} of {VIDEO_SECONDS // 3600} h",
             )
         self.promised_seconds = max(self.promised_seconds, seconds)
         pieces = hls.split_playlist(playlist, info["url"])
@@ -204,7 +204,7 @@ class _Fetcher(YoutubeDL):
         return True, True
 
     def _read(self, url: str, info: dict) -> tuple[bytes, str]:
-        """A playlist or a manifest, and the address that it came from in the end."""
+        """(a playlist or a manifest, its address after redirects)."""
         with self.urlopen(Request(url, headers=info.get("http_headers") or {})) as answer:
             data = answer.read()
         if not data and self.refusal:
@@ -212,7 +212,7 @@ class _Fetcher(YoutubeDL):
         return data, answer.url
 
     def run_pp(self, pp, infodict):
-        """Called for each step after the download; merging is told where the clocks begin."""
+        """yt-dlp calls this for each step after the download. Merging gets the offsets of the clocks."""
         if isinstance(pp, FFmpegMergerPP):
             formats, files = infodict["requested_formats"], [Path(file) for file in infodict["__files_to_merge"]]
             for file in files:
@@ -226,7 +226,7 @@ class _Fetcher(YoutubeDL):
         return super().run_pp(pp, infodict)
 
     def _offset(self, chosen: dict) -> float:
-        """What the clock of a file says where the film begins, where a DASH manifest tells."""
+        """What the clock of a file shows at the beginning of the video, by its DASH manifest; 0 without one."""
         url = chosen.get("manifest_url")
         if not url or str(chosen.get("protocol")).startswith("m3u8"):
             return 0.0
@@ -236,33 +236,34 @@ class _Fetcher(YoutubeDL):
 def fetch(
     url: str, folder: Path, settings: Settings, *, cookies: Path | None = None, progress: Callable[[dict], None] = lambda _: None,
 ) -> FetchedVideo:  # fmt: skip
-    """Download `url` into `folder`, going on with what is there. `progress` is called as a yt-dlp progress hook.
+    """Download `url` into `folder`, resuming a partial download. `progress` is called as a progress hook of yt-dlp.
 
-    Raises what yt-dlp raises (see `classify.classify`), Refused for what is not one film, NotAVideo or Incomplete for what
-    came; nothing of it is left then, but of what is TooSlow.
+    Raises exceptions of yt-dlp (see `classify.classify`), Refused for an address that does not lead to one video, and NotAVideo or
+    Incomplete for a bad file. The partial download is then removed, except after TooSlow.
     """
     until = time.monotonic() + FETCH_SECONDS
-    asked_after: dict[str, float] = {}  # of each file: picture, sound, pieces of a playlist
-    came: dict[str, int] = {}  # bytes of each
+    checked_after: dict[str, float] = {}  # seconds, for each file: video, audio, pieces of a playlist
+    received: dict[str, int] = {}  # bytes, for each file
     total = 0
 
     def bounded(state: dict) -> None:
         nonlocal total
         progress(state)
         if time.monotonic() > until:
-            raise TooSlow("transient", f"it has not come whole after {FETCH_SECONDS / 3600:.0f} h: run again to go on")
+            raise TooSlow("transient", f"it is not complete after {FETCH_SECONDS / 3600:.0f} h: run again to go on")
         name, elapsed = state.get("filename") or "", state.get("elapsed") or 0
         of_known_length = state.get("total_bytes") or state.get("fragment_count") or not state.get("tmpfilename")
-        if not of_known_length and elapsed > asked_after.get(name, PACE_CHECK_SECONDS):
-            asked_after[name] = 2 * elapsed
+        if not of_known_length and elapsed > checked_after.get(name, PACE_CHECK_SECONDS):
+            checked_after[name] = 2 * elapsed
             if 0 < run_sandboxed(count_playable_seconds, Path(state["tmpfilename"])) < LIVE_PACE * elapsed:
                 raise Refused(
-                    "transient", "it has no length and comes hardly faster than it plays, as a live stream does"
+                    "transient",
+                    "its length is unknown and it comes hardly faster than it plays, so it is probably a live stream",
                 )
-        # of a file that an earlier run has finished nothing comes, and the hook is told its size
+        # for a file that an earlier run has finished, no bytes arrive and the hook gets its size
         size = state.get("downloaded_bytes") or (state["status"] == "finished" and state.get("total_bytes")) or 0
-        total += size - came.get(name, 0)
-        came[name] = size
+        total += size - received.get(name, 0)
+        received[name] = size
         if total > settings.max_gb * 1e9:
             raise TooLarge("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
 
@@ -279,11 +280,11 @@ def fetch(
             seconds = run_sandboxed(check_complete, path)
             if seconds < 0.98 * promised - 1:
                 raise Refused(
-                    "permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s"
+                    "permanent", f"its playlist adds up to {promised:.0f} s, but the download has {seconds:.0f} s"
                 )
         except TooSlow:
             raise
-        except (UserError, Incomplete):  # yt-dlp would take a piece that is there for the whole of it
+        except (UserError, Incomplete):  # otherwise yt-dlp would take an existing part for the complete file
             for part in folder.glob("video.*"):
                 part.unlink()
             raise
@@ -291,7 +292,7 @@ def fetch(
 
 
 def _extract(url: str, folder: Path, setup: dict) -> tuple[dict, float]:
-    """yt-dlp's account of what was downloaded, and the seconds that a playlist promised (0: none did)."""
+    """(yt-dlp's info about the download, length of the video in seconds by its playlist; 0 without one)."""
     with _Fetcher(setup) as ydl:
         ydl.folder = folder
         try:

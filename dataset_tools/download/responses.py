@@ -1,4 +1,4 @@
-"""What a site answers, with an end: however slowly it comes, however long it is, whatever it names."""
+"""HTTP requests whose responses are limited in time and size."""
 
 from collections.abc import Callable
 
@@ -10,16 +10,16 @@ from dataset_tools.download.errors import Refused, TooSlow
 from dataset_tools.lib.core.limits import ANSWER_BYTES, MANIFEST_FRAGMENTS, PAGE_BYTES
 from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
 
-BLOCK_BYTES = 1 << 20  # bytes of a page that are read at a time
+BLOCK_BYTES = 1 << 20  # bytes of a page that are read at once
 
 
 def request_bounded(ask: Callable[[], Response], seconds: float, on_refusal: Callable[[Refused], None]) -> Response:
-    """The answer that `ask` gets, whose head and each read of which come within `seconds` seconds: else TooSlow is raised. An
-    HTTPError's answer, which yt-dlp reads too, is bounded likewise.
+    """The response of the request `ask`. Raises TooSlow if its headers, or later a read of it, take longer than `seconds`. The
+    response of an HTTPError, which yt-dlp reads too, is limited in the same way.
 
-    `read()` of all there is refuses more than `ANSWER_BYTES`, and a manifest that names more than `MANIFEST_FRAGMENTS`: yt-dlp would
-    list them before anybody could ask. Where it has begun to read, as of the address itself, Refused is raised; else, as of one
-    manifest among other formats, `on_refusal` is told and yt-dlp gets nothing of it.
+    `read()` without a size refuses more than `ANSWER_BYTES`, and a manifest with more than `MANIFEST_FRAGMENTS` fragments, because
+    yt-dlp would list them all. If yt-dlp has read a part of the response before (as of the address itself), Refused is raised.
+    Otherwise (as of one manifest among other formats) the refusal is passed to `on_refusal`, and yt-dlp gets empty bytes.
     """
     try:
         return _bound_reads(call_with_timeout(seconds, ask), seconds, on_refusal)
@@ -44,16 +44,16 @@ def _bound_reads(answer: Response, seconds: float, on_refusal: Callable[[Refused
             data = read_some(amt)
             head.extend(
                 data if len(head) < PAGE_BYTES else b""
-            )  # yt-dlp looks at the first bytes of a page before it reads the rest
+            )  # yt-dlp reads the first bytes of a page before the rest
             return data
         data = bytearray()
         while len(data) <= ANSWER_BYTES and (block := read_some(BLOCK_BYTES)):
             data += block
         refusal = None
         if len(data) > ANSWER_BYTES:
-            refusal = f"a page, playlist or manifest of over {ANSWER_BYTES >> 20} MiB came in place of a video, or one without end"
+            refusal = f"a page, playlist or manifest of over {ANSWER_BYTES >> 20} MiB came instead of a video, or an endless one"
         elif (count := dash.count_fragments(bytes(head + data))) > MANIFEST_FRAGMENTS:
-            refusal = f"its manifest names {count:.0f} pieces, at most {MANIFEST_FRAGMENTS} are taken"
+            refusal = f"its manifest declares {count:.0f} fragments, but at most {MANIFEST_FRAGMENTS} are allowed"
         if not refusal:
             return bytes(data)
         if head:

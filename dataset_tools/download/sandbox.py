@@ -1,4 +1,4 @@
-"""Look at whole files of others where it can be ended: FFmpeg itself may take all time and memory before it says a first word."""
+"""Read untrusted media files in a process with limited time and memory, because FFmpeg may exhaust both on a hostile file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +21,6 @@ def look(function: Callable[..., Outcome], *args, more: float = 0.0) -> Outcome:
     try:
         return apart(function, *args, timeout=round(LOOK_SECONDS + size / LOOK_PACE + more), memory=LOOK_BYTES)
     except ProcessLost as err:
-        raise Refused("failed", f"not to be read to its end: {err}") from None
+        raise Refused("failed", f"can't be read to its end: {err}") from None
     except MemoryError:
-        raise Refused("failed", f"not to be read in {SCAN_MEMORY >> 30} GiB of memory") from None
+        raise Refused("failed", f"can't be read in {SCAN_MEMORY >> 30} GiB of memory") from None

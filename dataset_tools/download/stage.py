@@ -1,4 +1,4 @@
-"""The stage `download`: every video of the sources, each with a row, whatever became of it."""
+"""The stage `download`: fetch every video of the sources and write a row for each, ok or not."""
 
 import dataclasses
 import os
@@ -29,21 +29,21 @@ VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """All that fetching a video takes beside the video itself."""
+    """Everything that fetching a video needs, apart from the video itself."""
 
     layout: Layout
     params: Params
     fetching: video_cache.FetchOptions
     pinned: dict[str, str]
-    """Video id -> sha256 that the manifest's checksums.csv demands."""
+    """Video id -> expected sha256, of the manifest's checksums.csv."""
     earlier: dict[str, str]
-    """Video id -> sha256 in the rows.csv of the run before."""
+    """Video id -> sha256 in the rows.csv of the previous run."""
     hopeless: dict[str, dict] = dataclasses.field(default_factory=dict)
-    """Address that there is no use in asking for -> status and reason."""
+    """Address that is not requested because it would fail -> {"status", "reason"}."""
 
 
 class ProgressBar:
-    """One progress bar over the videos, with the bytes that have come, fed by several threads."""
+    """Progress bar over the videos that also shows the bytes received. Thread-safe."""
 
     def __init__(self, videos: int):
         self.lock = threading.Lock()
@@ -52,7 +52,7 @@ class ProgressBar:
         self.bar = ProgressBar(total=videos, desc=STAGE, unit="video")
 
     def hook(self, state: dict) -> None:
-        """A progress hook of yt-dlp."""
+        """Progress hook for yt-dlp."""
         with self.lock:
             name, size = state.get("filename", ""), state.get("downloaded_bytes") or 0
             self.total += size - self.received.get(name, 0)
@@ -66,8 +66,8 @@ class ProgressBar:
 
 
 def local_path(url: str, layout: Layout) -> Path:
-    """File of a url that is no web address. Raises ValueError unless it is in the manifest's folder, or in that of
-    `sources`, whose own files may be links that DVC made."""
+    """Path of the file of a url that is not a web address. Raises ValueError unless it is in the folder of the manifest or of `sources`
+    (whose files may be links made by DVC)."""
     sources = layout.stage("sources").absolute()
     path = Path(sources, url)
     if is_outside(layout.manifest.absolute(), str(path)) and (".." in Path(url).parts or Path(url).is_absolute()):
@@ -76,16 +76,18 @@ def local_path(url: str, layout: Layout) -> Path:
 
 
 def _from_root(url: str, layout: Layout) -> str:
-    """A local file as the user sees it, who stands in the root: without the way through the sources' folder."""
+    """Path of a local file relative to the root, as a user there would write it."""
     return url if "://" in url else os.path.relpath(layout.stage("sources") / url, layout.root)
 
 
 def download_one(video: Video, context: Context) -> DownloadRow:
-    """Fetch one video to <video_id>.mp4 of the stage's folder, or say in the row why not. Raises nothing but what
-    ends the whole run."""
+    """Fetch one video to <video_id>.mp4 in the stage's folder; return its row. Raises only exceptions that end the whole run."""
 
     def lost(status: str, reason: str, yt_dlp: str = "") -> DownloadRow:
-        for folder in (context.layout.cache(STAGE), context.layout.root):  # no row may tell where this machine keeps things
+        for folder in (
+            context.layout.cache(STAGE),
+            context.layout.root,
+        ):  # rows may not contain paths of this machine
             reason = reason.replace(f"{folder.resolve()}/", "")
         return DownloadRow(id=video.video_id, status=status, reason=one_line(reason), yt_dlp=yt_dlp)
 
@@ -102,12 +104,14 @@ def download_one(video: Video, context: Context) -> DownloadRow:
         if "status" in found:
             replace = f"; replace {_from_root(video.url, context.layout)}" if path else ""
             return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
-        publish(path or _folder(context, video.url) / found["file"], context.layout.stage(STAGE) / f"{video.video_id}.mp4")
+        publish(
+            path or _folder(context, video.url) / found["file"], context.layout.stage(STAGE) / f"{video.video_id}.mp4"
+        )
     except OSError as err:
         return lost("failed", describe_disk_error(err, full_path=False) or f"{type(err).__name__}: {err}")
     except ValueError as err:
         return lost("failed", str(err))
-    except Exception as err:  # noqa: BLE001 - its row is lost with it, no other's
+    except Exception as err:  # noqa: BLE001 - fails this video only
         return lost("failed", f"{type(err).__name__}: {err}")
     known = context.pinned.get(video.video_id) or found["was"]
     changed = known and known != found["sha256"]
@@ -118,11 +122,11 @@ def download_one(video: Video, context: Context) -> DownloadRow:
 
 
 def fetch_or_reuse(video: Video, path: Path | None, context: Context) -> dict:
-    """What became of a video, of an earlier run or of this one: a note of `video_cache`. `path` is that of a local file."""
+    """Note of `video_cache` about a video, from an earlier run or after fetching it now. `path` is that of a local file, or None."""
     folder = _folder(context, file_sha256(path) if path else video.url)
     folder.mkdir(parents=True, exist_ok=True)
     before = context.earlier.get(video.video_id, "")
-    with file_lock(folder / ".lock"):  # two rows, or two runs, that want the same video fetch it once
+    with file_lock(folder / ".lock"):  # if two rows or two runs need the same video, it is fetched once
         if path:
             return video_cache.check_local_video(path, folder, before)
         return (
@@ -134,7 +138,7 @@ def fetch_or_reuse(video: Video, path: Path | None, context: Context) -> dict:
 
 
 def _folder(context: Context, content: str) -> Path:
-    """Where in the cache a video is, or what came of it: by its address or, of a local file, its sha256."""
+    """Cache folder of a video, by its address or, for a local file, its sha256."""
     key = item_key(VERSION, content, context.params.format or context.params.max_height)
     return context.layout.cache(STAGE).resolve() / key
 
@@ -144,10 +148,11 @@ def _read_earlier(path: Path) -> dict[str, str]:
 
 
 def download(layout: Layout, params: Params, *, again: bool = False) -> list[DownloadRow]:
-    """Write data/<corpus>/download; return one row per video of the sources, failed ones too. With `again` also ask
-    for what an earlier run gave up.
+    """Write data/<corpus>/download. Returns one row per video of the sources, also for failed ones.
 
-    Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
+    again: also request videos that an earlier run gave up.
+
+    Raises UserError if the sources or the cookie file can't be read, OSError if the rows can't be written.
     """
     from dataset_tools.download.canary import MANY, send_canaries
     from dataset_tools.download.classify import RUNTIME, lacks_runtime

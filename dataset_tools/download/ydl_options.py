@@ -1,4 +1,4 @@
-"""yt-dlp's options, all that a data set relies on: as a library it retries nothing and drops missing fragments unless told otherwise."""
+"""Options for yt-dlp. By default, as a library it does not retry and drops missing fragments."""
 
 import atexit
 import os
@@ -18,7 +18,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.orphans import write_guarded_program
 
 _copies: set[str] = set()
-"""Folders with cookies in use."""
+"""Temporary folders with copies of cookie files."""
 
 
 class Settings(Protocol):
@@ -37,7 +37,7 @@ class Settings(Protocol):
 
 
 class _SilentLogger:
-    """yt-dlp's messages go nowhere: its exceptions say it all, and the progress bar stays whole."""
+    """Logger that drops yt-dlp's messages: its exceptions are enough, and messages would break up the progress bar."""
 
     def debug(self, message: str) -> None: ...
 
@@ -46,7 +46,7 @@ class _SilentLogger:
 
 @cache
 def _ffmpeg(_process: int) -> str:
-    """FFmpeg for yt-dlp to start, which ends with this process: it may be recording a stream for minutes."""
+    """Path of an FFmpeg program for yt-dlp that ends together with this process; otherwise it might record a stream for minutes."""
     import imageio_ffmpeg
 
     folder = tempfile.mkdtemp()
@@ -55,7 +55,7 @@ def _ffmpeg(_process: int) -> str:
 
 
 def ydl_options(settings: Settings, folder: Path, *, local: bool) -> dict:
-    """yt-dlp's options for a download into `folder`; `local` where nothing of the web is wanted."""
+    """Options of yt-dlp for a download into `folder`. local: nothing is requested from the web."""
     wait, browser = settings.retry_wait, settings.cookies_from_browser
     return {
         "format": settings.format or FORMAT,
@@ -76,7 +76,7 @@ def ydl_options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "continuedl": True,
         "overwrites": False,
         "updatetime": False,
-        "buffersize": 1 << 21,  # at most: of what comes slowly a read gives what a second brings (`lib.core.timeouts`)
+        "buffersize": 1 << 21,  # on a slow connection a read returns less (`lib.core.timeouts`)
         "noresizebuffer": True,
         "socket_timeout": settings.socket_timeout,
         "sleep_interval_requests": 0 if local else settings.sleep_requests,
@@ -93,12 +93,11 @@ def ydl_options(settings: Settings, folder: Path, *, local: bool) -> dict:
 
 
 def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> None:
-    """Raise UserError where yt-dlp can't take a setting: a slip in the format, cookies that it can't read. Every video
-    would fail of it."""
+    """Raise UserError for a setting that would make every video fail: an invalid format expression, unreadable cookies."""
     with tempfile.TemporaryDirectory() as folder, copy_cookies(cookies) as jar:
         try:
             with YoutubeDL(ydl_options(settings, Path(folder), local=local) | jar) as ydl:
-                ydl.cookiejar  # noqa: B018 - read when it is first asked for
+                ydl.cookiejar  # noqa: B018 - this property reads the cookies
         except SyntaxError as err:
             raise UserError(f"download.format: {str(err.msg).splitlines()[0]}, found '{settings.format}'") from None
         except YoutubeDLError as err:
@@ -110,7 +109,7 @@ def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> 
 
 @contextmanager
 def copy_cookies(cookies: Path | None) -> Iterator[dict]:
-    """Options with a copy of the cookie file: yt-dlp writes back what it read, and the user's file is not ours to change."""
+    """Yield options with a copy of the cookie file, because yt-dlp would write to the user's file."""
     if cookies is None:
         yield {}
         return
@@ -123,6 +122,6 @@ def copy_cookies(cookies: Path | None) -> Iterator[dict]:
 
 
 def remove_cookie_copies() -> None:
-    """For who ends the process where it stands: no cookies stay in the folder of temporary files."""
+    """Remove all copies of cookie files. For callers that end the process without cleaning up."""
     for folder in tuple(_copies):
         shutil.rmtree(folder, ignore_errors=True)

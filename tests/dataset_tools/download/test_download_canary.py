@@ -52,9 +52,7 @@ def nothing_given_up(layout):
 def test_a_guard_against_robots_ends_the_run(tmp_path, site, name, reason, advice):
     layout = corpus(tmp_path, many(site, [name]))
     kept = rows_stay(layout)
-    with pytest.raises(
-        UserError, match=f"^download: v00, asked for ahead of 21 videos: .*{reason}.*; .*{advice}"
-    ) as err:
+    with pytest.raises(UserError, match=f"^download: v00, requested before 21 videos: .*{reason}.*; .*{advice}") as err:
         run(layout)
     assert "\n" not in str(err.value) and {asked for _, asked, _ in site.asked} == {name}
     assert kept() and nothing_given_up(layout)
@@ -71,7 +69,7 @@ def test_no_network_ends_the_run_and_one_dead_site_does_not(tmp_path, site):
     layout = corpus(tmp_path, dead)
     kept = rows_stay(layout)
     with pytest.raises(
-        UserError, match="d00, asked for ahead of 21 videos: .*refused.*; check the network and the proxy"
+        UserError, match="d00, requested before 21 videos: .*refused.*; check the network and the proxy"
     ):
         run(layout)
     assert kept() and nothing_given_up(layout)
@@ -98,14 +96,14 @@ def canaries(urls, silent):
 def test_one_film_that_does_not_come_is_not_the_site():
     site = [f"https://a.org/{k}" for k in range(300)]
     assert canaries(site, lambda name: name in ("0", "1")) == ({}, ["0", "1", "2"])
-    with pytest.raises(UserError, match="^0, asked for ahead of 300 videos: timed out; check the network"):
+    with pytest.raises(UserError, match="^0, requested before 300 videos: timed out; check the network"):
         canaries(site, lambda name: True)
 
 
 def test_a_few_sites_that_are_gone_are_not_the_network():
     hosts = [f"https://h{k}.org/" for k in range(43)]
     assert canaries(hosts, lambda name: name in ("0", "1", "2")) == ({}, ["0", "1", "2", "3"])
-    with pytest.raises(UserError, match="^0, asked for ahead of 43 videos"):
+    with pytest.raises(UserError, match="^0, requested before 43 videos"):
         canaries(hosts, lambda name: True)
 
 
@@ -129,7 +127,7 @@ def test_without_a_runtime_youtube_is_not_asked(tmp_path, site, monkeypatch):
     films = {f"v{k:02}": f"https://www.youtube.com/watch?v=abcdefghi{k:02}" for k in range(21)}
     layout = corpus(tmp_path, films)
     kept = rows_stay(layout)
-    with pytest.raises(UserError, match="^download: YouTube needs a JavaScript runtime, .*make install brings deno"):
+    with pytest.raises(UserError, match="^download: YouTube needs a JavaScript runtime, .*make install installs deno"):
         run(layout)
     assert kept() and nothing_given_up(layout)
     assert not classify.lacks_runtime([f"{site.url}/ok.mp4"])
@@ -148,7 +146,7 @@ def test_without_a_runtime_the_films_of_other_sites_come(tmp_path, site, movie, 
         rows = run(layout)
         assert {row.status for name, row in rows.items() if name[0] == "v"} == {"ok"}
         assert [(rows[name].status, rows[name].reason) for name in "yz"] == [("failed", classify.RUNTIME)] * 2
-        assert f"2 videos are not asked for: {classify.RUNTIME}" in capsys.readouterr().out
+        assert f"2 videos are not requested: {classify.RUNTIME}" in capsys.readouterr().out
     assert nothing_given_up(layout) and not schema.read_records(layout.stage("download") / "dead_links.csv", DeadLink)
 
 

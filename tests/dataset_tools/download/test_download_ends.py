@@ -49,7 +49,7 @@ def test_what_takes_over_a_day_goes_on_in_the_next_run(tmp_path, site, movie, mo
     with monkeypatch.context() as patched:
         patched.setattr(fetch, "FETCH_SECONDS", 0)
         row = row_of(tmp_path, site, "film.mp4")
-    assert (row.status, row.reason) == ("transient", "it has not come whole after 0 h: run again to go on")
+    assert (row.status, row.reason) == ("transient", "it is not complete after 0 h: run again to go on")
     site.asked.clear()
     assert row_of(tmp_path, site, "film.mp4").status == "ok" and site.asked[-1][2] > 0
 
@@ -132,7 +132,7 @@ def test_pages_that_lead_to_pages(tmp_path, site, movie, pages, status):
         )
     row = row_of(tmp_path, site, "page0.html")
     assert row.status == status and (
-        status == "ok" or row.reason == "it redirects in circles: 20 pages led to another one, and none to a film"
+        status == "ok" or row.reason == "it redirects in circles: 20 pages led to another one, and none to a video"
     )
 
 
@@ -141,7 +141,7 @@ def test_a_page_without_end(tmp_path, site, monkeypatch):
     site.bodies["endless.html"] = b"<html>" + b"<p>dance" * 50_000
     row = row_of(tmp_path, site, "endless.html")
     assert row.status == "permanent" and row.reason.startswith(
-        "a page, playlist or manifest of over 1 MiB came in place of a video"
+        "a page, playlist or manifest of over 1 MiB came instead of a video"
     )
 
 
@@ -176,7 +176,8 @@ def test_a_manifest_that_names_pieces_without_end(tmp_path, site, scale, more, c
         site.bodies["film.mpd"] = body
         row = row_of(tmp_path, site, "film.mpd")
         assert (
-            row.status == "permanent" and row.reason == f"its manifest names {count} pieces, at most 1000000 are taken"
+            row.status == "permanent"
+            and row.reason == f"its manifest declares {count} fragments, but at most 1000000 are allowed"
         )
 
 
@@ -201,7 +202,7 @@ def test_a_manifest_that_is_refused_hides_nothing_beside_it(tmp_path, site):
     site.bodies["film.mpd"] = MANY.format(scale=1000, more=LINE.format(r=2_000_000_000), space="").encode()
     with fetch._Fetcher(fetch.ydl_options(ONCE, tmp_path, local=True)) as ydl:
         assert InfoExtractor(ydl)._extract_mpd_formats(f"{site.url}/film.mpd", "1", fatal=False) == []
-        assert str(ydl.refusal) == "its manifest names 4000000004 pieces, at most 1000000 are taken"
+        assert str(ydl.refusal) == "its manifest declares 4000000004 fragments, but at most 1000000 are allowed"
 
 
 def test_what_is_no_manifest_names_no_pieces():
@@ -215,12 +216,13 @@ def test_a_playlist_that_claims_an_end_it_does_not_come_to(tmp_path, site, monke
     row = row_of(tmp_path, site, "long.m3u8")
     assert (
         row.status == "permanent"
-        and row.reason == "its playlist names 3 files of 83 h; a film has at most 200000 of 24 h"
+        and row.reason == "its playlist declares 3 files of 83 h; a video may have at most 200000 of 24 h"
     )
     monkeypatch.setattr(fetch, "FRAGMENTS", 5)
     site.bodies["many.m3u8"] = playlist(2, suffix="ts")
     assert count_segments(playlist(2, inits=2).decode()) == 6
     assert (
-        row_of(tmp_path, site, "many.m3u8").reason == "its playlist names 6 files of 0 h; a film has at most 5 of 24 h"
+        row_of(tmp_path, site, "many.m3u8").reason
+        == "its playlist declares 6 files of 0 h; a video may have at most 5 of 24 h"
     )
     assert not [name for _, name, _ in site.asked if name.endswith(".ts")]

@@ -68,7 +68,7 @@ def test_a_song_beside_the_films_is_not_their_sound(tmp_path):
         chosen(tmp_path, [picture("silent720", 1280, 720), both("540", 1024, 576), sound("music")], "TikTok") == "540"
     )
     for nothing_else in ([picture("silent", 720, 1280), sound("music")], [sound("music")]):
-        with pytest.raises(Refused, match="no film with its own sound") as err:
+        with pytest.raises(Refused, match="no video with its own audio") as err:
             chosen(tmp_path, nothing_else, "TikTok")
         assert err.value.status == "permanent"
 

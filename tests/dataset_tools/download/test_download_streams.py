@@ -164,7 +164,7 @@ def periods(number):
 def test_dash_of_several_periods_is_one_reason_and_not_half_a_film(tmp_path, site, files):
     site.bodies.update(files)
     row, path = got(tmp_path, site, "two.mpd", two_mpd=periods(2))
-    assert row.status == "permanent" and "time stamps begin anew" in row.reason and not path.exists()
+    assert row.status == "permanent" and "the timestamps restart" in row.reason and not path.exists()
     row, path = got(tmp_path, site, "one.mpd", one_mpd=periods(1))
     assert row.status == "ok" and in_step(path, FLASHES)
 
@@ -239,7 +239,7 @@ def test_pieces_of_different_make_are_refused(tmp_path, site, files):
     row, path = got(tmp_path, site, "film.m3u8", film_m3u8=text.encode())
     assert (row.status, row.reason) == (
         "permanent",
-        "piece 2 of the film is encoded otherwise than the first",
+        "piece 2 of the video has another encoding than the first",
     ) and not path.exists()
     before = len(site.asked)
     assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"] == row and len(site.asked) == before, (
@@ -260,14 +260,14 @@ def test_stamps_that_begin_anew_without_a_mark_are_one_reason(tmp_path, site, fi
     site.bodies.update(files)
     text = playlist(2, inits=1).replace(b"#EXT-X-DISCONTINUITY\n", b"")
     row, _ = got(tmp_path, site, "film.m3u8", film_m3u8=text)
-    assert row.status == "permanent" and "time stamps begin anew at" in row.reason
+    assert row.status == "permanent" and "the timestamps restart at" in row.reason
 
 
 def test_a_playlist_with_less_behind_it_than_it_says(tmp_path, site, files):
     site.bodies.update(files)
     text = playlist(1, inits=1).replace(b"#EXTINF:1.0", b"#EXTINF:9.0")
     row, _ = got(tmp_path, site, "film.m3u8", film_m3u8=text)
-    assert row.status == "permanent" and row.reason == "its playlist adds up to 27 s, but what came is 3 s"
+    assert row.status == "permanent" and row.reason == "its playlist adds up to 27 s, but the download has 3 s"
 
 
 @pytest.mark.parametrize("name", ["film.m3u8", "master.m3u8", "film.mpd"])

@@ -99,7 +99,7 @@ def test_what_cannot_be_ended_from_inside_is_ended_from_outside(tmp_path, monkey
     first = run_sandboxed(place, path)
     assert first not in (os.getpid(),) and run_sandboxed(place, path) == first, "the process is used again"
     for function, status, words in [
-        (hungry, "failed", "not to be read in 2 GiB of memory"), (gone, "failed", "not to be read to its end: the process .* SIGABRT"),
+        (hungry, "failed", "can't be read in 2 GiB of memory"), (gone, "failed", "can't be read to its end: the process .* SIGABRT"),
         (refusing, "transient", "film may not"),
     ]:  # fmt: skip
         with pytest.raises(Refused, match=words) as caught:
