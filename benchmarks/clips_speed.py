@@ -67,12 +67,12 @@ def main() -> None:
             return [clips.Job(clip=c, song=Song(song_id=c.song_id), video=videos[c.video_id], **shared) for c in cuts]
 
         def cut() -> list[ClipRow]:
-            return run_all(clips.cut, jobs(), 1, "clips", prepare=clips.Begin())
+            return run_all(clips.cut, jobs(), 1, "clips", prepare=clips.ClipDecoder())
 
-        def begun() -> Iterator[Cut]:
-            return map(clips.Begin(), jobs())
+        def decoded() -> Iterator[Cut]:
+            return map(clips.ClipDecoder(), jobs())
 
-        made = [(list(cut.pictures), cut.sound, cut.rate) for cut in begun()]
+        made = [(list(cut.frames), cut.audio, cut.rate) for cut in decoded()]
         rows = [CutRow(id=row.id, status=row.status, frames=row.frames) for row in cut()]
         assert all(row.status == "ok" for row in rows), [row.reason for row in rows]
 
@@ -81,7 +81,7 @@ def main() -> None:
                 write_clip(folder / "bare.mp4", pictures, sound, rate)
 
         def prepare() -> None:
-            for _ in begun():
+            for _ in decoded():
                 pass
 
         def encode_beside() -> None:

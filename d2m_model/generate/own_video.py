@@ -126,7 +126,7 @@ def read_posed(
         for section, record in (("clips", ClipSettings), ("pose", PoseSettings))
     )
     clip = scratch / CLIP
-    made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, sound=False)
+    made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, audio=False)
     _check_frames(video, made.frames)
     if made.damaged:
         say(

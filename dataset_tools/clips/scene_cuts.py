@@ -1,9 +1,9 @@
-"""Scene cuts inside a clip: instants after which nothing of what was seen before comes back.
+"""Detect scene cuts inside a clip.
 
-Two pictures are compared by the correlation of their small, high-passed luma, which forgets exposure, tint and gain. A cut
-is an instant where no picture of the last quarter of a second resembles any of the next. A strobe, a flash or a light that
-changes colour returns to the same room within that time and is none; nor is fast motion, whose neighbours resemble each
-other. A slow dissolve is not found.
+Two frames are compared by the correlation of their small, high-passed luma, which does not depend on exposure, tint and gain.
+There is a cut where no frame of the last quarter of a second resembles any frame of the next quarter. After a strobe, a flash
+or a light that changes colour, the same room comes back within that time, so they are no cuts; nor is fast motion, because
+neighbouring frames resemble each other. Slow dissolves are not detected.
 """
 
 from collections import deque
@@ -11,11 +11,11 @@ from collections import deque
 import cv2
 import numpy as np
 
-SIDE = 32  # px of the small picture
-BLUR = 4.0  # px of it: coarser structure, light and dark corners, is common to unlike scenes and is left out
-REACH = 8  # pictures on either side that are compared: a strobe of 4 Hz comes back within them
-ALIKE = 0.35  # correlation from which two pictures may show the same scene
-FLAT = 1.0  # grey levels (of 255): pictures with less structure, black or blown out, say nothing
+SMALL_SIDE = 32  # px of the small frame
+BLUR = 4.0  # px of the small frame: coarser structure (bright or dark corners) is left out, because different scenes share it
+COMPARED_FRAMES = 8  # frames compared on each side; a strobe of 4 Hz comes back within them
+SAME_SCENE = 0.35  # from this correlation on, two frames may show the same scene
+MIN_STRUCTURE = 1.0  # grey levels (of 255): frames with less structure, black or overexposed, are skipped
 
 
 class CutFinder:
@@ -30,9 +30,9 @@ class CutFinder:
         self._bridge: list[float] = []
         """Of each, the best likeness of one of the `REACH` before it with one of the `REACH` from it on."""
 
-    def see(self, luma: np.ndarray) -> None:
-        """The next picture, (H, W) uint8."""
-        small = cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    def add(self, luma: np.ndarray) -> None:
+        """Add the next frame, luma (H, W) uint8."""
+        small = cv2.resize(luma, (SMALL_SIDE, SMALL_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         fine = small - cv2.GaussianBlur(small, (0, 0), BLUR)
         norm = np.linalg.norm(fine)
         if norm > FLAT * SIDE:

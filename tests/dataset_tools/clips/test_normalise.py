@@ -182,7 +182,7 @@ def test_before_a_late_picture_its_first_frame_stands_still(tmp_path):
     assert decoded(tmp_path / "all.mp4") == [0] * 15 + list(range(60))
     normalise_video(source, tmp_path / "cut.mp4", start=0.3, end=1.3, crop=False)
     assert decoded(tmp_path / "cut.mp4") == [0] * 6 + list(range(24))
-    with pytest.raises(UserError, match=r"0 to 0.3 s, but the picture begins at 0.5"):
+    with pytest.raises(UserError, match=r"0 to 0.3 s, but the video stream starts at 0.5"):
         normalise_video(source, tmp_path / "none.mp4", start=0.0, end=0.3, crop=False)
     assert not (tmp_path / "none.mp4").exists()
 

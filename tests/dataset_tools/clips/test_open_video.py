@@ -3,7 +3,7 @@
 import pytest
 
 from dataset_tools.clips import open_video
-from dataset_tools.clips.normalise import cut_out
+from dataset_tools.clips.normalise import cut_span
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.video.decoding import find_key_frame_time
@@ -70,7 +70,7 @@ def test_a_clip_has_the_same_bytes_alone_and_after_its_neighbour(source, tmp_pat
     video, made = OpenVideo(source), {}
     for way in ("after", "alone"):
         for k, (start, end) in enumerate(spans):
-            cut = cut_out(video if way == "after" else OpenVideo(source), start=start, end=end)
+            cut = cut_span(video if way == "after" else OpenVideo(source), start=start, end=end)
             made[way, k] = cut.write(tmp_path / "out.mp4"), file_sha256(tmp_path / "out.mp4")
         assert len(decodings) == (4 if way == "after" else 4 + len(spans))
     assert all(made["after", k] == made["alone", k] for k in range(len(spans)))

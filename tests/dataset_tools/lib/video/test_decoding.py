@@ -197,7 +197,7 @@ def test_a_gap_of_hours_between_two_pictures_is_refused(tmp_path):
     source, joined = film(tmp_path / "in.mp4", frames=60), tmp_path / "joined.ts"
     copied(source, joined)
     copied(source, joined, shift=7200.0, append=True)
-    with pytest.raises(UserError, match=r"joined\.ts: one picture stands still from \S+ to \d+"):
+    with pytest.raises(UserError, match=r"joined\.ts: one frame is shown from \S+ to \d+"):
         normalise_video(joined, tmp_path / "out.mp4", crop=False)
     assert normalise_video(joined, tmp_path / "out.mp4", start=0.5, end=1.5, crop=False).frames == 30
 
