@@ -131,7 +131,7 @@ def read_posed(
     if made.damaged:
         say(
             stage,
-            f"warning: {made.damaged} of {made.frames} pictures of {video.name} are damaged, or build on one that is",
+            f"warning: {made.damaged} of {made.frames} frames of {video.name} are damaged, or depend on a damaged one",
         )
 
     begin = nearest_frame_time(timed_frames(video), 0.0)
