@@ -91,9 +91,7 @@ def test_a_sound_that_can_not_be_decoded_alone(tmp_path):
     info = probe(source)
     assert (info.has_audio, info.undecodable_audio, info.sample_rate) == (False, True, 0)
     assert read_audio(source) is None
-    with pytest.raises(
-        UserError, match=r"unknown\.mp4: FFmpeg does not know the video's audio codec; a clip needs"
-    ):
+    with pytest.raises(UserError, match=r"unknown\.mp4: FFmpeg does not know the video's audio codec; a clip needs"):
         normalise_video(source, tmp_path / "out.mp4", need_audio=True)
     assert normalise_video(source, tmp_path / "out.mp4", crop=False).audio_peak is None
 
