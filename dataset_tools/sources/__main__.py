@@ -1,9 +1,9 @@
-"""sources: check a corpus manifest and give its records with URLs that resolve; render the corpus where that is asked.
+"""sources: check the manifest of a corpus and write its records with URLs that resolve; render or prepare the videos if configured.
 
-Writes videos.csv, clips.csv and songs.csv. A local file stays a path relative to videos.csv, so that two clones write
-the same bytes. With `render`, the compilations that the manifest describes are rendered to media/<video_id>.mp4 with
-their ground truth in truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid. With `annotated` (AIST++), a user's
-downloads are checked: annotated.csv says of every clip whether they make it usable.
+Writes videos.csv, clips.csv and songs.csv. Local files stay paths relative to videos.csv, so that all clones write the same
+bytes. With `render`, the compilations described in the manifest are rendered to media/<video_id>.mp4, with ground truth in
+truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid. With `annotated` (AIST++), a user's downloads are prepared;
+annotated.csv says for every clip whether it is usable.
 
 Instead of that, `new NAME VIDEO...` begins a corpus from video files, `--check` and `--deep` look for errors in the manifest and in what stages have made of it, `--card`
 writes the corpus's card, and `import-annotations FILE` fills a manifest in from an annotation sheet: see
@@ -23,7 +23,7 @@ from dataset_tools.sources.stage import STAGE, sources
 
 
 def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
-    """Fill the manifest in from an annotation sheet and say all that became of it; 1 where values disagree."""
+    """Fill in the manifest from an annotation sheet and print the results. Returns 1 if values conflict."""
     from dataset_tools.sources.annotations import import_annotations
 
     found = import_annotations(
@@ -46,7 +46,7 @@ def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
 
 
 def check(layout: Layout, *, deep: bool) -> int:
-    """Say what is wrong with the corpus, one line each; 1 where anything is."""
+    """Print the errors of the corpus, one line each. Returns 1 if there are any."""
     from dataset_tools.sources.check import check_corpus
 
     found = check_corpus(layout, deep=deep)
@@ -88,7 +88,7 @@ def new(args: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = stage_parser("dataset_tools.sources", __doc__)
     parser.add_argument("--check", action="store_true", help="look for errors in the manifest and the stages' results")
-    parser.add_argument("--deep", action="store_true", help="the same, and open every file there is")
+    parser.add_argument("--deep", action="store_true", help="the same, and open every file")
     parser.add_argument("--card", action="store_true", help="write docs/corpora/<corpus>.md with its plots")
     actions = parser.add_subparsers(dest="action", title="other than the stage itself")
     begin = actions.add_parser(
@@ -105,26 +105,28 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     sheet = actions.add_parser(
         "import-annotations", help="fill a manifest in from an annotation sheet (.csv or .xlsx)",
-        description="Fill urls, times and dancers of a manifest in from an annotation sheet; what is there is kept.",
+        description="Fill in urls, times and dancers of a manifest from an annotation sheet. Existing values are kept.",
     )  # fmt: skip
     sheet.add_argument("file", type=Path, metavar="FILE")
     sheet.add_argument("--corpus", default=argparse.SUPPRESS, help="corpus to fill in (default: tiktok)")
     sheet.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="working folder")
     sheet.add_argument(
-        "--map", action="append", default=[], metavar="THEIRS=OURS", help="what a column is; may be repeated"
+        "--map", action="append", default=[], metavar="THEIRS=OURS", help="role of a column; may be repeated"
     )
     sheet.add_argument("--sheet", default="", help="sheet of an .xlsx file (default: its first)")
-    sheet.add_argument("--by-order", action="store_true", help="no column names the clips: rows stand in their order")
-    sheet.add_argument("--fill-down", action="store_true", help="an empty video, song or url is the one above it")
+    sheet.add_argument(
+        "--by-order", action="store_true", help="no column names the clips: the rows are in the order of the clips"
+    )
+    sheet.add_argument("--fill-down", action="store_true", help="an empty video, song or url repeats the one above it")
     sheet.add_argument(
         "--replace", action="store_true", help="where sheet and manifest disagree, take the sheet's value"
     )
-    sheet.add_argument("--dry-run", action="store_true", help="say what would happen, write nothing")
+    sheet.add_argument("--dry-run", action="store_true", help="print what would happen, write nothing")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the stage, or what else is asked for."""
+    """Run the stage or another action."""
     args = _parser().parse_args(argv)
     if args.action == "new":
         return new(args)

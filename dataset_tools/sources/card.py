@@ -1,4 +1,4 @@
-"""A corpus's card: what it holds, how it is split, what is wrong with it and who may use it, counted from the data."""
+"""Write the card of a corpus: contents, split, known problems and licence. Numbers are counted from the data."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ COLOURS = {"train": "#4477aa", "val": "#ccbb44", "test": "#ee6677", "": "#bbbbbb
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """manifests/<corpus>/card.yaml: what can't be counted."""
+class CardText:
+    """Content of manifests/<corpus>/card.yaml: the facts that can't be counted."""
 
     title: str = ""
     description: str = ""
@@ -32,7 +32,7 @@ class About:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRow(Row):
-    """What the card reads of a stage's rows.csv."""
+    """The columns of a stage's rows.csv that the card uses."""
 
     frames: int | None = None
     song_id: str = ""
@@ -40,7 +40,7 @@ class MeasuredRow(Row):
 
 
 def write_card(layout: Layout) -> tuple[Path, Path]:
-    """Write docs/corpora/<corpus>.md and .png of the working folder. Raises UserError for a manifest that is invalid."""
+    """Write docs/corpora/<corpus>.md and .png in the working folder and return their paths. Raises UserError for an invalid manifest."""
     text = card_text(layout)
     folder = layout.root / "docs" / "corpora"
     page, picture = folder / f"{layout.corpus}.md", folder / f"{layout.corpus}.png"
@@ -51,13 +51,14 @@ def write_card(layout: Layout) -> tuple[Path, Path]:
 
 
 def card_text(layout: Layout) -> str:
-    """The card as Markdown; a section on what was measured only where the stages' results are there."""
+    """The card as Markdown. It has a section on the stages' results if there are any."""
     manifest = load_manifest(layout.manifest, clip=ListedClip)
-    about = read_about(layout.manifest / "card.yaml")
+    about = read_card_text(layout.manifest / "card.yaml")
     _, _, notes = check_manifest(layout.manifest)
     parts = [part for part in PARTS if any(c.official_split == part for c in manifest.clips)]
     shared = {
-        name: _shared(manifest, attribute) for name, attribute in (("songs", "song_id"), ("compilations", "video_id"))
+        name: _find_shared(manifest, attribute)
+        for name, attribute in (("songs", "song_id"), ("compilations", "video_id"))
     }
     dancers = [clip.dancers for clip in manifest.clips if clip.dancers]
     genres = Counter(song.genre for song in manifest.songs if song.genre)
@@ -68,8 +69,8 @@ def card_text(layout: Layout) -> str:
         ("clips", str(len(manifest.clips))),
         ("songs", str(len({c.song_id for c in manifest.clips}))),
         ("clips per song", f"{min(per_song)} to {max(per_song)}, median {median(per_song):g}"),
-        ("hours", _hours(manifest.clips)),
-        ("length of a clip", _lengths(manifest.clips)),
+        ("hours", _describe_hours(manifest.clips)),
+        ("length of a clip", _describe_lengths(manifest.clips)),
         ("dancers", ", ".join(f"{n}: {k} clips" for n, k in sorted(Counter(dancers).items())) or "not known yet"),
         ("genres", ", ".join(f"{name} {k}" for name, k in sorted(genres.items())) or "not labelled"),
         ("tempo", f"{min(tempi):g} to {max(tempi):g} beats a minute" if tempi else "not known"),
@@ -80,7 +81,7 @@ def card_text(layout: Layout) -> str:
         (
             part or "none",
             *(str(len({getattr(c, a) for c in inside})) for a in ("clip_id", "song_id", "video_id")),
-            _hours(inside),
+            _describe_hours(inside),
         )
         for part in parts
         if (inside := [c for c in manifest.clips if c.official_split == part])
@@ -98,18 +99,18 @@ def card_text(layout: Layout) -> str:
     ]
     missing = [f"still missing: {line}" for line in find_missing_values(manifest)]
     lines += [f"- {line}" for line in (problems + missing) or ["none known"]]
-    measured = _measured(layout)
+    measured = _describe_measured(layout)
     lines += ["", "## Measured", "", *measured] if measured else []
     lines += ["", f"Written by `python -m dataset_tools.sources --corpus {layout.corpus} --card`; do not edit it."]
     return "\n".join(lines) + "\n"
 
 
-def read_about(path: Path) -> About:
-    """card.yaml, or what stands for it where there is none. Raises UserError as `read_yaml`, and for what is no card."""
+def read_card_text(path: Path) -> CardText:
+    """Read card.yaml; defaults if it does not exist. Raises UserError as `read_yaml`, and for unknown keys and wrong types."""
     if not path.is_file():
-        return About()
+        return CardText()
     try:
-        about = About(**(read_yaml(path) or {}))
+        about = CardText(**(read_yaml(path) or {}))
         if not isinstance(about.known_problems, list):
             raise TypeError("known_problems must be a list")
         for text in (about.title, about.description, about.source, about.licence, *about.known_problems):
@@ -120,14 +121,14 @@ def read_about(path: Path) -> About:
     return about
 
 
-def _shared(manifest: Manifest, attribute: str) -> list[str]:
+def _find_shared(manifest: Manifest, attribute: str) -> list[str]:
     parts = {}
     for clip in manifest.clips:
         parts.setdefault(getattr(clip, attribute), set()).add(clip.official_split)
     return sorted(value for value, found in parts.items() if len(found) > 1)
 
 
-def _hours(clips) -> str:
+def _describe_hours(clips) -> str:
     known = [clip.end - clip.start for clip in clips if clip.start is not None and clip.end is not None]
     segments = [clip.segments_2s for clip in clips if clip.segments_2s]
     if len(known) == len(clips):
@@ -141,7 +142,7 @@ def _hours(clips) -> str:
     )
 
 
-def _lengths(clips) -> str:
+def _describe_lengths(clips) -> str:
     known = sorted(clip.end - clip.start for clip in clips if clip.start is not None and clip.end is not None)
     segments = sorted(clip.segments_2s for clip in clips if clip.segments_2s)
     if known:
@@ -168,8 +169,8 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _measured(layout: Layout) -> list[str]:
-    """What the stages made of the corpus: statuses, hours, what dropped out and why."""
+def _describe_measured(layout: Layout) -> list[str]:
+    """Lines about the stages' results: statuses, hours, and why clips dropped out."""
     rows = []
     lines: list[str] = []
     for stage in ("download", "clips", "pose", "i3d", "audio", "shards"):
@@ -198,7 +199,7 @@ def _measured(layout: Layout) -> list[str]:
 
 
 def _draw(manifest: Manifest, path: Path) -> None:
-    """Four plots: clip lengths, clips per song, clips per compilation, dancers, each by part of the official split."""
+    """Draw four plots, each by part of the official split: clip lengths, clips per song, clips per compilation, dancers."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Check a corpus: its manifest, and the files that stages have made of it; all errors at once, one line each."""
+"""Check a corpus: its manifest and the results of its stages. All errors are reported at once, one line each."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "au
 
 @dataclass(frozen=True, kw_only=True)
 class StageRow(Row):
-    """What the checks read of a stage's rows.csv."""
+    """The columns of a stage's rows.csv that the checks use."""
 
     bytes: int | None = None
     sha256: str = ""
@@ -44,12 +44,12 @@ class StageRow(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a check found."""
+    """Result of a check."""
 
     problems: list[str]
-    """One line for every rule that is broken."""
+    """One line for every violation of a rule."""
     notes: list[str]
-    """One line for what is missing yet or worth a look."""
+    """One line for everything that is still missing or that a person should check."""
     summary: str
 
 
@@ -60,7 +60,7 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
     their checksums.
     """
     manifest, problems, notes = check_manifest(layout.manifest)
-    more_problems, more_notes = _beside(layout, {v.video_id for v in manifest.videos})
+    more_problems, more_notes = _check_extras(layout, {v.video_id for v in manifest.videos})
     problems, notes = problems + more_problems, notes + more_notes
     films = {video: path for video in manifest.videos if (path := film_of(video, layout))}
     lengths, lines = _lengths(films, manifest, deep)
@@ -115,7 +115,7 @@ def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
     """(problems, notes) of the manifest's checksums and card."""
     pinned, problems = scan_checksums(layout.manifest)
     try:
-        read_about(layout.manifest / "card.yaml")
+        read_card_text(layout.manifest / "card.yaml")
     except UserError as err:
         problems.append(str(err))
     unknown = sorted(pinned.keys() - videos)
@@ -125,8 +125,8 @@ def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
     ] if unknown else []
 
 
-def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
-    """(stage, its rows, its problems) of the stages that have run."""
+def _check_stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
+    """Yield (stage, its rows, its problems) for each stage that has run."""
     sources = layout.stage("sources")
     tables = {"videos": Video, "clips": Clip}
     (videos, lines), (clips, more) = (
@@ -147,10 +147,10 @@ def _stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
             problems.append(
                 f"{folder / 'rows.csv'}: no row for {len(lacking)} inputs ({lacking[0]}, …); run {stage} again"
             )
-        yield stage, rows, problems + list(_files(folder, stage, rows)) + list(_parts(folder, rows))
+        yield stage, rows, problems + list(_check_files(folder, stage, rows)) + list(_check_parts(folder, rows))
 
 
-def _files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str]:
+def _check_files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str]:
     expected = {
         row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"
     }
@@ -166,7 +166,7 @@ def _files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str]:
             yield f"{path}: no row of rows.csv is about it; run {stage} again"
 
 
-def _parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:
+def _check_parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:
     parts = defaultdict(set)
     for row in rows:
         if row.status == "ok" and row.song and row.split:
@@ -176,19 +176,25 @@ def _parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:
             yield f"{folder / 'rows.csv'}: song {song} is in the {' and '.join(sorted(found))} parts"
 
 
-def _opened(path: Path, stage: str, row: StageRow, frames: int | None) -> list[str]:
-    """What is wrong inside one file; nothing about a missing one, which has been said."""
+def _check_file(path: Path, stage: str, row: StageRow, frames: int | None) -> list[str]:
+    """Problems inside one file; [] for a missing one, which `_check_files` reports."""
     if not path.is_file():
         return []
     try:
-        looks = {"download": _video, "clips": _clip, "pose": _pose, "i3d": _i3d, "audio": _sound}[stage]
+        looks = {
+            "download": _check_video,
+            "clips": _check_clip,
+            "pose": _check_pose,
+            "i3d": _check_i3d,
+            "audio": _check_audio,
+        }[stage]
         lines = list(looks(path, row, frames))
-    except Exception as err:  # noqa: BLE001 - whatever a broken file makes a library raise is what we are looking for
+    except Exception as err:  # noqa: BLE001 - any exception of a library on a broken file is a finding
         lines = [" ".join(str(err).split()) or type(err).__name__]
     return [f"{path}: {line}" for line in lines]
 
 
-def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     from dataset_tools.download.complete_file import check_complete
 
     if row.sha256 and file_sha256(path) != row.sha256:
@@ -197,20 +203,20 @@ def _video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     yield from look(undecodable, path, more=row.seconds or 0.0)
 
 
-def _clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     from dataset_tools.download.complete_file import check_complete
 
     run_sandboxed(check_complete, path)
-    if (count := run_sandboxed(_pictures, path)) != row.frames:
+    if (count := run_sandboxed(_count_frames, path)) != row.frames:
         yield f"holds {count} frames, but rows.csv says {row.frames}"
 
 
-def _pictures(path: Path) -> int:
+def _count_frames(path: Path) -> int:
     with open_media(path) as container:
         return sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
 
 
-def _pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     motion = path.with_suffix(".motion.npy")
     for name, values in (("pose", read_pose(path)), ("motion", read_motion(motion) if motion.is_file() else None)):
         if values is not None and frames and len(values) != frames:
@@ -219,20 +225,20 @@ def _pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
             yield f"{name} with nan or inf"
 
 
-def _i3d(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_i3d(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     if not np.isfinite(read_i3d(path)).all():
         yield "i3d with nan or inf"
 
 
-def _sound(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_audio(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
     with open_audio(path) as sound:
         samples = sound.frames
     if frames and samples != frames * SAMPLES_PER_FRAME:
         yield f"{samples} samples, expected {frames * SAMPLES_PER_FRAME} for {frames} frames"
 
 
-def _shard(path: Path) -> list[str]:
-    """Every stream of every clip is read, so every checksum is tested."""
+def _check_shard(path: Path) -> list[str]:
+    """Read every stream of every clip, which verifies every checksum."""
     try:
         validate_shard(path, deep=True)
     except UserError as err:

@@ -1,4 +1,5 @@
-"""What a manifest as a whole must keep to, and what a person should look at; all of it at once, no file opened but CSV."""
+"""Rules for a manifest as a whole, and notes on what a person should check. All problems are reported at once; only CSV files are
+opened."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -19,12 +20,13 @@ from dataset_tools.lib.core.manifest import (
 from dataset_tools.lib.core.names import find_file
 from dataset_tools.lib.core.schema import PARTS, Scan, leaks
 
-WINDOW = 2.0  # seconds: a shorter clip gives no training window
-OVERLAP = 0.5  # seconds that two clips of one video may share
+WINDOW_SECONDS = 2.0  # seconds; a shorter clip has no training window
+MAX_OVERLAP = 0.5  # seconds that two clips of one video may share
 
 
 def check_manifest(folder: Path) -> tuple[Manifest, list[str], list[str]]:
-    """(the manifest as far as it can be read, one line for every rule it breaks, one for what to look at)."""
+    """(the manifest as far as it can be read, one line for every violation of a rule, one line for everything that a person should
+    check)."""
     folder = Path(folder)
     manifest, problems = scan_manifest(folder)
     tables = scan_tables(folder)
@@ -39,7 +41,7 @@ def check_manifest(folder: Path) -> tuple[Manifest, list[str], list[str]]:
 def _places(folder: Path, videos: Scan) -> Iterable[str]:
     rendered = "panels" in videos.columns  # `sources` makes the files
     for video_id, url in videos.values("video_id", "url"):
-        where = f"{folder / 'videos.csv'}: video {shown(video_id)}"
+        where = f"{folder / 'videos.csv'}: video {printable(video_id)}"
         if (is_web(url) or not rendered) and (problem := url_problem(url, folder)):
             yield f"{where}: {problem}"
         elif not rendered and url and not is_web(url) and find_file(folder, url) is None:
@@ -50,7 +52,7 @@ def _identities(tables: Mapping[str, Scan]) -> Iterable[str]:
     urls = defaultdict(dict)
     for video_id, url in tables["videos"].values("video_id", "url"):
         if url:
-            urls[url][shown(video_id)] = None
+            urls[url][printable(video_id)] = None
     yield from (f"videos.csv: {' and '.join(ids)} have the same url" for ids in urls.values() if len(ids) > 1)
     for name, column in (("videos", "video_id"), ("clips", "clip_id")):
         folded = defaultdict(list)
@@ -73,24 +75,24 @@ def _splits(clips: Scan) -> Iterable[str]:
         yield f"clips.csv: official_split is empty for {len(unlabelled)} of {len(rows)} clips ({shown(unlabelled[0])}, …)"
 
 
-def _timing(manifest: Manifest) -> Iterable[str]:
+def _check_timing(manifest: Manifest) -> Iterable[str]:
     of_video = defaultdict(list)
     for clip in manifest.clips:
         if clip.start is not None and clip.end is not None:
             of_video[clip.video_id].append(clip)
-            if clip.end - clip.start < WINDOW:
-                yield f"clips.csv: {clip.clip_id} is {clip.end - clip.start:g} s, too short for a window of {WINDOW:g} s"
+            if clip.end - clip.start < WINDOW_SECONDS:
+                yield f"clips.csv: {clip.clip_id} is {clip.end - clip.start:g} s, too short for a window of {WINDOW_SECONDS:g} s"
     for clips in of_video.values():
         clips.sort(key=lambda clip: (clip.start, clip.clip_id))
         for first, second in pairwise(clips):
-            if (shared := first.end - second.start) > OVERLAP:
+            if (shared := first.end - second.start) > MAX_OVERLAP:
                 yield f"clips.csv: {first.clip_id} and {second.clip_id} share {shared:.1f} s of {first.video_id}"
 
 
 def _unused(tables: Mapping[str, Scan]) -> Iterable[str]:
     for name, column in (("videos", "video_id"), ("songs", "song_id")):
         used = {key for (key,) in tables["clips"].values(column)}
-        unused = sorted({shown(key) for (key,) in tables[name].values(column) if key not in used})
+        unused = sorted({printable(key) for (key,) in tables[name].values(column) if key not in used})
         if unused and column in tables["clips"].columns:
             yield f"{name}.csv: {len(unused)} that no clip uses ({', '.join(unused[:3])}{', …' if len(unused) > 3 else ''})"
 

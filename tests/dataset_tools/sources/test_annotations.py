@@ -12,9 +12,9 @@ from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.manifest import find_missing_values, load_manifest
 from dataset_tools.sources import __main__ as sources
-from dataset_tools.sources.annotation_values import dancers_of, range_of, seconds_of, url_of
+from dataset_tools.sources.annotation_values import parse_dancers, parse_range, parse_seconds, parse_url
 from dataset_tools.sources.annotations import import_annotations
-from dataset_tools.sources.columns import role_of
+from dataset_tools.sources.columns import detect_role
 from dataset_tools.sources.spreadsheet import read_sheet
 from tests.helpers.builders import build_manifest, tiktok_as_published
 
@@ -60,7 +60,7 @@ def content(folder):
      ("2 min 5 sec", 125), ("1h", 3600), ("75:00", 4500), ("0", 0)],
 )  # fmt: skip
 def test_times(text, seconds):
-    assert seconds_of(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -68,27 +68,27 @@ def test_times(text, seconds):
 )
 def test_what_is_no_time(text):
     with pytest.raises(ValueError, match="is no time"):
-        seconds_of(text)
+        parse_seconds(text)
 
 
 def test_ranges_dancers_and_addresses():
     assert (
-        range_of("1:15 - 1:30.5") == (75, 90.5)
-        and range_of("75 to 90") == (75, 90)
-        and range_of("0:05–0:10") == (5, 10)
+        parse_range("1:15 - 1:30.5") == (75, 90.5)
+        and parse_range("75 to 90") == (75, 90)
+        and parse_range("0:05–0:10") == (5, 10)
     )
-    assert [dancers_of(t) for t in ("1", "2.0", "3 dancers", "Solo", "duet")] == [1, 2, 3, 1, 2]
+    assert [parse_dancers(t) for t in ("1", "2.0", "3 dancers", "Solo", "duet")] == [1, 2, 3, 1, 2]
     for text in ("0", "many", "1.5", "1000"):
         with pytest.raises(ValueError, match="no number of dancers"):
-            dancers_of(text)
+            parse_dancers(text)
     watch = "https://www.youtube.com/watch?v=-a1B2c3D4_5"
     forms = ("-a1B2c3D4_5", "https://youtu.be/-a1B2c3D4_5?t=9", "www.youtube.com/watch?v=-a1B2c3D4_5&list=x",
              "https://m.youtube.com/shorts/-a1B2c3D4_5", "http://youtube.com/embed/-a1B2c3D4_5")  # fmt: skip
-    assert {url_of(form) for form in forms} == {watch}
-    assert url_of("https://example.org/v.mp4") == "https://example.org/v.mp4"
+    assert {parse_url(form) for form in forms} == {watch}
+    assert parse_url("https://example.org/v.mp4") == "https://example.org/v.mp4"
     for text in ("file:///etc/passwd", "javascript:alert(1)", "../x.mp4", "https://", "http://[", "https://a b/"):
         with pytest.raises(ValueError, match=r"neither an http|Invalid"):
-            url_of(text)
+            parse_url(text)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_ranges_dancers_and_addresses():
      ("No. of views", ""), ("no.", "unclear"), ("Time stamps", "times")],
 )  # fmt: skip
 def test_names_of_columns(name, role):
-    assert role_of(name) == role
+    assert detect_role(name) == role
 
 
 def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
