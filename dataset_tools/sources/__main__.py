@@ -38,7 +38,7 @@ def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
     if found.conflicts:
         say(
             STAGE,
-            f"{len(found.conflicts)} conflicts: correct one side (--replace takes the sheet's value where it says only one)",
+            f"{len(found.conflicts)} conflicts: correct one side (--replace takes the sheet's value, unless the sheet has several)",
         )
     for line in [] if args.dry_run else find_missing_values(load_manifest(layout.manifest)):
         say(STAGE, f"still missing: {layout.manifest / line}")

@@ -21,17 +21,17 @@ def parse_seconds(text: str) -> float:
     if clock := CLOCK_TIME.fullmatch(text):
         hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in clock.groups())
         if seconds >= 60 or (clock[1] and minutes >= 60):
-            raise ValueError(f"'{text}' is no time: minutes and seconds go up to 59")
+            raise ValueError(f"'{text}' is not a time: minutes and seconds go up to 59")
         value = 3600 * hours + 60 * minutes + seconds
     elif text and (parts := UNITS.fullmatch(text)) and any(parts.groups()):
         hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in parts.groups())
         value = 3600 * hours + 60 * minutes + seconds
     else:
         if not NUMBER.fullmatch(text):
-            raise ValueError(f"'{text}' is no time; expected seconds, m:ss or h:mm:ss")
+            raise ValueError(f"'{text}' is not a time; expected seconds, m:ss or h:mm:ss")
         value = float(text.replace(",", "."))
     if not 0 <= value <= VIDEO_SECONDS:
-        raise ValueError(f"'{text}' is no time between 0 s and {VIDEO_SECONDS} s")
+        raise ValueError(f"'{text}' is not a time between 0 s and {VIDEO_SECONDS} s")
     return round(value, 3)
 
 
@@ -39,7 +39,7 @@ def parse_range(text: str) -> tuple[float, float]:
     """Parse '1:15-1:30', '75 to 90' or '1:15 ~ 1:30' to start and end in seconds."""
     parts = re.split(r"\s*(?:-|\u2013|\u2014|~|\bto\b)\s*", text.strip())
     if len(parts) != 2:
-        raise ValueError(f"'{text}' is no range of times; expected start-end")
+        raise ValueError(f"'{text}' is not a range of times; expected start-end")
     return parse_seconds(parts[0]), parse_seconds(parts[1])
 
 
@@ -68,7 +68,7 @@ def parse_dancers(text: str) -> int:
         return ENSEMBLES[word]
     found = re.fullmatch(r"(\d{1,3})(?:\.0+)?\s*(?:dancers?|persons?|people)?", word)
     if not found or not 1 <= int(found[1]) <= DANCERS:
-        raise ValueError(f"'{text}' is no number of dancers (1 to {DANCERS})")
+        raise ValueError(f"'{text}' is not a number of dancers (1 to {DANCERS})")
     return int(found[1])
 
 

@@ -116,7 +116,7 @@ def read_annotations(
     ]
     notes += [f"sheet '{other}' of the file is not read; use --sheet to read it" for other in table.others]
     notes += [
-        f"column '{clean_text(header[i])}' is not used; say what it is with --map '{clean_text(header[i])}=…'"
+        f"column '{clean_text(header[i])}' is not used; give its role with --map '{clean_text(header[i])}=…'"
         for i in unused
         if header[i]
     ]
@@ -138,7 +138,7 @@ def read_annotations(
         )
     if starts := _read_link_starts(texts):
         texts["start"] = starts
-        notes.append("no column is the start, so it is the moment at which the row's link begins (t=…)")
+        notes.append("no column has the start, so it is taken from the row's link (t=…)")
     for role in FILL_DOWN if fill_down else ():
         texts[role] = _fill_down(texts.get(role, []))
     if _are_typed_as_minutes([t for role in ("start", "end") for t in texts.get(role, [])]):
@@ -167,7 +167,7 @@ def read_annotations(
         raise UserError(f"{label}: none of its {len(body)} rows says anything about {manifest.folder}{first}")
     if 2 * sum(reason.startswith("it says ") for reason in unmatched.values()) > len(body):
         lines.append(
-            "most rows disagree with the manifest; a column taken for the wrong thing is left out by --map 'NAME=ignore'"
+            "most rows disagree with the manifest; if a column was assigned the wrong role, leave it out with --map 'NAME=ignore'"
         )
     used = {role: clean_text(header[index]) for role, index in roles.items()}
     return _merge(manifest, stated, replace, ImportResult(used=used, filled={}, rows=len(body), notes=notes + lines))
@@ -230,13 +230,15 @@ def _parse_times(row: dict[str, str]) -> tuple[float, float] | tuple[None, None]
             raise ValueError(f"start {start} s and duration {row['duration']} do not end at {end} s")
         end = stop if end is None else end
     if (start is None) != (end is None):
-        raise ValueError("a start without an end, or the reverse")
+        raise ValueError("it has a start without an end, or the reverse")
     if start is None and "duration" in row:
-        raise ValueError("a duration without a start does not say where the clip is")
+        raise ValueError("it has a duration, but no start")
     if start is not None and end <= start:
         raise ValueError(f"its end {end} s is not after its start {start} s")
     if start is not None and end - start < MIN_SECONDS:
-        raise ValueError(f"{start} s to {end} s is no dance; are these fractions of a day? Format the cells as h:mm:ss")
+        raise ValueError(
+            f"{start} s to {end} s is too short; are these fractions of a day? Format the cells as h:mm:ss"
+        )
     return start, end
 
 
@@ -252,7 +254,7 @@ def _merge(manifest: Manifest, stated: dict, replace: bool, found: ImportResult)
         where = f"{file}.csv {owner} {name}"
         if len(options) > 1:
             shown_options = " and ".join(f"'{clean_text(v)}' (row {row})" for v, row in options.items())
-            found.conflicts.append(f"{where}: the sheet says {shown_options}; none is taken")
+            found.conflicts.append(f"{where}: the sheet has {shown_options}; none is taken")
             doubtful |= {(file, owner, "start"), (file, owner, "end")} if name in ("start", "end") else set()
             continue
         value, row = next(iter(options.items()))
@@ -306,7 +308,7 @@ def find_implausible_lengths(folder: Path, manifest: Manifest, filled: dict[tupl
             seconds = float(times[1]) - float(times[0])
             if not -1 <= seconds - SEGMENT_SECONDS * count <= 3:
                 lines.append(
-                    f"look at clip {clip.clip_id}: {seconds:g} s in the sheet, but {count} segments of 2 s were cut of it"
+                    f"look at clip {clip.clip_id}: {seconds:g} s in the sheet, but {count} segments of 2 s were cut from it"
                 )
     return lines
 
@@ -358,5 +360,5 @@ def _check_result(folder: Path, texts: dict[str, str]) -> None:
         problems = scan_manifest(Path(place))[1]
     if problems:
         raise UserError(
-            f"{folder}: not changed, for it would be no valid manifest: {problems[0].replace(place, str(folder))}"
+            f"{folder}: not changed, because the result would not be a valid manifest: {problems[0].replace(place, str(folder))}"
         )

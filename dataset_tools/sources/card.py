@@ -115,7 +115,7 @@ def read_card_text(path: Path) -> CardText:
             raise TypeError("known_problems must be a list")
         for text in (about.title, about.description, about.source, about.licence, *about.known_problems):
             if not isinstance(text, str):
-                raise TypeError(f"found '{printable(text)}' where a text is due")
+                raise TypeError(f"found '{printable(text)}' instead of a text")
     except TypeError as err:
         raise UserError(f"{path}: expected title, description, source, licence and known_problems: {err}") from None
     return about

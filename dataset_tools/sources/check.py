@@ -121,7 +121,7 @@ def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
     unknown = sorted(pinned.keys() - videos)
     some = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
     return problems, [
-        f"{layout.manifest / 'checksums.csv'}: {len(unknown)} ids that no video has ({some})"
+        f"{layout.manifest / 'checksums.csv'}: {len(unknown)} ids without a video ({some})"
     ] if unknown else []
 
 
@@ -163,7 +163,7 @@ def _check_files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str
     ending = FILES.get(stage, ".h5")
     for path in sorted(folder.glob(f"[!.]*{ending}")):
         if path.name.replace(".motion.npy", ".npy") not in expected:
-            yield f"{path}: no row of rows.csv is about it; run {stage} again"
+            yield f"{path}: it has no row in rows.csv; run {stage} again"
 
 
 def _check_parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:

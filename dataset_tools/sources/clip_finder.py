@@ -60,7 +60,10 @@ class ClipFinder:
             return None, f"clip '{clean_text(name)}' is not in clips.csv"
         for role, own in (("video", clip.video_id), ("song", clip.song_id)):
             if role in row and not is_same_id(row[role], own) and not looks_like_url(row[role]):
-                return None, f"it says {role} '{clean_text(row[role])}', but clip {clip.clip_id} is of {role} {own}"
+                return (
+                    None,
+                    f"it says {role} '{clean_text(row[role])}', but clip {clip.clip_id} belongs to {role} {own}",
+                )
         return clip, ""
 
     def _first_clips_of_videos(self, rows):

@@ -59,7 +59,7 @@ def _identities(tables: Mapping[str, Scan]) -> Iterable[str]:
         for (item,) in dict.fromkeys(tables[name].values(column)):
             folded[item.casefold()].append(shown(item))
         same = [group for group in folded.values() if len(group) > 1]
-        yield from (f"{name}.csv: {' and '.join(g)} differ in case only: one file on many disks" for g in same)
+        yield from (f"{name}.csv: {' and '.join(g)} differ only in case: on many disks they are one file" for g in same)
 
 
 def _splits(clips: Scan) -> Iterable[str]:

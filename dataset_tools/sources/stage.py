@@ -66,7 +66,7 @@ def _check_rendered(manifest: Manifest, folder: Path) -> None:
         if video.url != (expected := f"media/{video.video_id}.mp4"):
             raise UserError(f"{where}: url must be {expected} to be rendered")
         if not clips:
-            raise UserError(f"{where}: no clip of clips.csv is of it, so there is nothing to render; leave it out")
+            raise UserError(f"{where}: no clip of clips.csv belongs to it, so there is nothing to render; leave it out")
         for clip in clips:
             if clip.start is None:
                 raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: start and end are needed to render it")

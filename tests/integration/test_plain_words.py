@@ -50,7 +50,7 @@ GOOD = "0123456789abcdef" * 4
 @pytest.mark.parametrize("text, code, said", [
     (f"id,sha256\nvideo_0,{GOOD}\nvideo_1,{GOOD.upper()}\n", 0, "0 errors"), ("id,sha256\nvideo_0,\n", 0, "0 errors"),
     ("id,sha256\nvideo_0,abc\n", 1, "checksums.csv row 2: sha256 must be 64 hexadecimal digits or empty, found 'abc'"),
-    (f"id,sha256\nvideo_9,{GOOD}\n", 0, "checksums.csv: 1 ids that no video has (video_9)"), ("sha256\nx\n", 1, "column 'id' is missing"),
+    (f"id,sha256\nvideo_9,{GOOD}\n", 0, "checksums.csv: 1 ids without a video (video_9)"), ("sha256\nx\n", 1, "column 'id' is missing"),
 ])  # fmt: skip
 def test_checksums_are_checked(checked, text, code, said):
     found = checked(checksums_csv=text)

@@ -67,7 +67,7 @@ def test_times(text, seconds):
     "text", ["", "soon", "inf", "nan", "-3", "1:75", "1:2:3:4", "1e99", "9" * 400, "2024-01-01 00:00:00"]
 )
 def test_what_is_no_time(text):
-    with pytest.raises(ValueError, match="is no time"):
+    with pytest.raises(ValueError, match="is not a time"):
         parse_seconds(text)
 
 
@@ -132,7 +132,7 @@ def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
         and "row 1 is above the header" in shown
     )
     assert "row 448: not used: clip '999' is not in clips.csv" in shown
-    assert "row 449: not used: it says song '3', but clip 000000_0_0 is of song 0" in shown
+    assert "row 449: not used: it says song '3', but clip 000000_0_0 belongs to song 0" in shown
     assert clips_of(folder) == expected and not find_missing_values(load_manifest(folder))
     assert load_manifest(folder).videos[7].url == "https://www.youtube.com/watch?v=video000007"
     with open(folder / "clips.csv", newline="") as handle:
@@ -164,9 +164,9 @@ def test_nothing_is_lost_and_conflicts_are_listed(corpus, tmp_path, capsys):
     assert sources.main(order) == 1
     shown = capsys.readouterr().out
     assert "conflict: clips.csv a_0_0 dancers: '2' in the manifest is kept, row 2 says '3'" in shown
-    assert "conflict: clips.csv b_0_1 start: the sheet says '7.0' (row 3) and '8.0' (row 4); none is taken" in shown
+    assert "conflict: clips.csv b_0_1 start: the sheet has '7.0' (row 3) and '8.0' (row 4); none is taken" in shown
     assert "row 5: its times are not used: its end 4.0 s is not after its start 5.0 s" in shown
-    assert "row 6: dancers is not used: 'lots' is no number of dancers" in shown
+    assert "row 6: dancers is not used: 'lots' is not a number of dancers" in shown
     assert clips_of(corpus)["b_1_3"] == (1, 2, None) and clips_of(corpus)["a_0_0"] == (1.5, 4, 2)
     assert '"glad, loud"' in (corpus / "clips.csv").read_text()
 
@@ -272,15 +272,15 @@ def test_numbers_of_compilations_and_equal_complaints(tmp_path):
     )
     found = import_annotations(tmp_path / "tiktok", path, dry_run=True)
     assert len(found.filled) == 8
-    assert found.notes[0] == "row 6: not used: it says video 'Comp 9', but clip 000000_0_4 is of video 000000"
+    assert found.notes[0] == "row 6: not used: it says video 'Comp 9', but clip 000000_0_4 belongs to video 000000"
     assert found.notes[1:3] == [f"row {n + 7}: not used: clip 'new{n}' is not in clips.csv" for n in range(2)]
     lengths = [["clip", "duration", "dancers"], *([n, 28, "crowd"] for n in (0, 1, 2, 5))]
     notes = import_annotations(
         tmp_path / "tiktok", sheet(tmp_path / "d.csv", [*lengths, [7, "", 1]]), dry_run=True
     ).notes
     assert notes == [
-        "rows 2 to 5: dancers is not used: 'crowd' is no number of dancers (1 to 64)",
-        "rows 2 to 5: its times are not used: a duration without a start does not say where the clip is",
+        "rows 2 to 5: dancers is not used: 'crowd' is not a number of dancers (1 to 64)",
+        "rows 2 to 5: its times are not used: it has a duration, but no start",
     ]
 
 
@@ -367,7 +367,7 @@ def test_links_tell_the_start_where_no_column_does(corpus, tmp_path):
     found = import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
     times = clips_of(corpus)
     assert times["a_0_0"][:2] == (75, 85) and times["b_0_1"][:2] == (65, 77) and times["a_1_2"][:2] == (None, None)
-    assert "the moment at which the row's link begins" in found.notes[0]
+    assert "it is taken from the row's link" in found.notes[0]
     rows = [["link", "clip", "start", "end"], [links[0], "a_1_2", "90", "99"]]
     import_annotations(corpus, sheet(tmp_path / "t.csv", rows))
     assert clips_of(corpus)["a_1_2"][:2] == (90, 99)
@@ -414,7 +414,7 @@ def test_an_implausible_length_is_pointed_out(tmp_path):
     tiktok_as_published(tmp_path / "tiktok")
     path = sheet(tmp_path / "s.csv", [["clip", "start", "end"], ["000000_0_0", 0, 9], ["000000_0_1", 20, 49]])
     notes = import_annotations(tmp_path / "tiktok", path, dry_run=True).notes
-    assert notes == ["look at clip 000000_0_0: 9 s in the sheet, but 14 segments of 2 s were cut of it"]
+    assert notes == ["look at clip 000000_0_0: 9 s in the sheet, but 14 segments of 2 s were cut from it"]
 
 
 def xlsx(path, parts):

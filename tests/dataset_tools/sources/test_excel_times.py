@@ -51,7 +51,7 @@ def test_a_time_is_what_its_reader_sees(epoch, value, number_format, text, secon
     found = format_time(from_excel(value, epoch, is_timedelta_format(number_format)), number_format, epoch)
     assert found == text
     if seconds is None:
-        with pytest.raises(ValueError, match="is no time"):
+        with pytest.raises(ValueError, match="is not a time"):
             parse_seconds(found)
     else:
         assert parse_seconds(found) == seconds
