@@ -177,7 +177,7 @@ def _decoding_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
 
 def _encoded(source, shown, target, zero: Fraction, name: str) -> tuple[av.VideoStream, Iterator[av.Packet]]:
     """A stream of the target, and its packets, encoded from the source's pictures."""
-    frames = frames_in_order(source, printable)
+    frames = frames_in_order(source, shown)
     first = next(frames, None)
     if first is None:
         raise UserError(f"{name}: not a readable video: it has no frames")
