@@ -1,4 +1,4 @@
-"""What the stages before `shards` left of every clip: tables read together, and each clip's streams at one length."""
+"""Read the results of the stages before `shards`: their tables, and the streams of each clip at one length."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,17 +52,17 @@ class SplitPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """The tables of the stages before, and where the streams are."""
+    """The tables of the earlier stages, and access to the streams."""
 
     layout: Layout
     clips: dict[str, CutClip]
     streams: dict[str, dict[str, StreamRow]]
-    """Stream name to clip id to row."""
+    """Stream name -> clip id -> row."""
     splits: dict[str, str]
-    """Clip id to split."""
+    """Clip id -> split."""
 
     def joint_length(self, clip_id: str, frames_apart: int) -> tuple[int, str]:
-        """(frames that all streams of a clip have, why it can't be used or ''). Lengths may differ by `frames_apart`."""
+        """(number of frames that all streams of a clip have, why it can't be used or ''). Lengths may differ by `frames_apart` frames."""
         clip = self.clips[clip_id]
         if clip.status != "ok":
             return 0, f"clips: {clip.reason or clip.status}"
@@ -89,7 +89,7 @@ class Upstream:
             streams["audio"] = read_audio(self._path("audio", clip_id))
             lengths["audio"] = min(
                 claimed, len(streams["audio"]) // SAMPLES_PER_FRAME
-            )  # a file may end before its header says
+            )  # a file may be shorter than its header says
             windows = len(streams["i3d"])
             for name, values in streams.items():
                 if not np.isfinite(values).all():
@@ -103,7 +103,7 @@ class Upstream:
                 )
         except (OSError, ValueError, RuntimeError) as err:
             return 0, " ".join(str(err).split())
-        except Exception as err:  # noqa: BLE001 - what a library makes of one damaged file costs its clip, not the others
+        except Exception as err:  # noqa: BLE001 - any error of a library on a damaged file fails only its clip
             return (
                 0,
                 f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:MAX_SHOWN]})",
@@ -114,12 +114,12 @@ class Upstream:
         frames = min(lengths.values())
         if not 1 <= frames <= MAX_FRAMES:
             return 0, f"lengths in frames must be 1 to {MAX_FRAMES}, found {frames}"
-        if windows < _windows(frames):
-            return 0, f"i3d: {windows} windows for {frames} frames, at least {_windows(frames)} are needed"
+        if windows < _count_windows(frames):
+            return 0, f"i3d: {windows} windows for {frames} frames, at least {_count_windows(frames)} are needed"
         return frames, ""
 
     def load(self, clip_id: str, frames: int, motion_rate: int) -> ShardClip:
-        """All streams of one clip, cut to `frames`; motion where `motion_rate` is not 0."""
+        """All streams of one clip, cut to `frames` frames; with motion unless `motion_rate` is 0."""
         clip = self.clips[clip_id]
         return ShardClip(
             clip_id=clip_id,
@@ -130,12 +130,12 @@ class Upstream:
             height=clip.height,
             pose=read_pose(self._path("pose", clip_id))[:frames],
             audio=read_audio(self._path("audio", clip_id), frames),
-            i3d=read_i3d(self._path("i3d", clip_id))[: _windows(frames)],
+            i3d=read_i3d(self._path("i3d", clip_id))[: _count_windows(frames)],
             motion=read_motion(self._motion(clip_id))[:frames] if motion_rate else None,
         )
 
     def weights(self, stream: str) -> str:
-        """What computed a stream, the same for all clips. Raises UserError when clips differ in it."""
+        """The weights that computed a stream. Raises UserError if they are not the same for all clips."""
         found = sorted({row.weights for row in self.streams[stream].values() if row.status == "ok"})
         if len(found) > 1:
             table = self.layout.stage(stream) / "rows.csv"
@@ -145,7 +145,7 @@ class Upstream:
         return found[0] if found else ""
 
     def motion_rate(self, clip_ids: Iterable[str]) -> int:
-        """Steps a second of the clips' motion, 0 where there is none. Raises UserError when clips differ in it."""
+        """Steps per second of the clips' motion; 0 without motion. Raises UserError if it is not the same for all clips."""
         rates = {}
         for clip_id in clip_ids:
             known = self._motion(clip_id).exists()
@@ -156,7 +156,7 @@ class Upstream:
         return next(iter(rates))
 
     def pose_layout(self, clip_ids: Iterable[str]) -> str:
-        """Pose layout of the clips. Raises UserError when they differ in slots or joints."""
+        """Pose layout of the clips. Raises UserError if they differ in slots or joints."""
         shapes = {}
         for clip_id in clip_ids:
             shapes.setdefault(read_pose(self._path("pose", clip_id)).shape[1:3], clip_id)
@@ -172,15 +172,15 @@ class Upstream:
         return self.layout.stage(stream) / f"{clip_id}{'.wav' if stream == 'audio' else '.npy'}"
 
     def _motion(self, clip_id: str) -> Path:
-        """File of a clip's body motion, which only some corpora have."""
+        """Path of a clip's body motion, which only some corpora have."""
         return self.layout.stage("pose") / f"{clip_id}.motion.npy"
 
 
 def read_upstream(layout: Layout) -> Upstream:
     """Read the tables of the stages before `shards`.
 
-    Raises UserError for a missing table, naming the stage to run, for a split of clips that were not cut, and for one
-    without training or test clips.
+    Raises UserError for a missing table (the message names the stage to run), for a split with clips that were not cut, and for a
+    split without training or test clips.
     """
     tables = {word: layout.table(word) for word in ("clips", *STREAMS)} | {"split": layout.table("split", "split.csv")}
     clips = {row.id: row for row in read_records(tables["clips"], CutClip)}
@@ -201,5 +201,5 @@ def read_upstream(layout: Layout) -> Upstream:
     return Upstream(layout=layout, clips=clips, streams=streams, splits=splits)
 
 
-def _windows(frames: int) -> int:
+def _count_windows(frames: int) -> int:
     return max(1, len(window_starts(frames)))

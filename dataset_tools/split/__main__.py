@@ -1,16 +1,16 @@
-"""Split a corpus so that no song is in two parts, and prove it, by its labels and by ear. (Official val and test parts may
-share songs with each other, as AIST++'s do; never with training.)
+"""split: split a corpus so that no song is in two parts, and verify it by labels and by audio. (Official val and test parts may share
+songs with each other, as in AIST++, but never with training.)
 
-For anyone, straight from the manifest, without any video downloaded:
+From the manifest alone, without downloads:
     python -m dataset_tools.split --corpus tiktok --strategy official --out FILE.csv
     python -m dataset_tools.split --corpus tiktok --strategy random --seed 1 --test-fraction 0.2 --out FILE.csv
     python -m dataset_tools.split --corpus tiktok --strategy kfold --folds 5 --fold 0 --out FILE.csv --json
 As a pipeline stage it splits the clips that were cut: data/<corpus>/clips/rows.csv -> data/<corpus>/split/.
 
-Strategies: `official` takes the corpus's own labels; `random` draws whole songs until the test part has its share;
-`kfold` deals whole songs into folds of even size, one of which is the test part (the column `fold` says of every clip
-for which fold it is test). `--hold-out compilation` keeps whole compilations together too: stricter, since clips of one
-compilation share a room, a camera and an edit. Lengths in a manifest without times are those of its 2 s segments.
+Strategies: `official` takes the corpus's own labels. `random` draws whole songs until the test part has its share. `kfold`
+deals whole songs into folds of equal size, one of which is the test part (the column `fold` has the fold in which a clip is
+test). `--hold-out compilation` also keeps whole compilations together, which is stricter, because clips of one compilation
+share a room, a camera and an editing style. In a manifest without times, lengths are those of the 2 s segments.
 
 Labels can be wrong: where data/<corpus>/audio holds the clips' sound, fingerprints find the same recording under two
 song ids, sped up or slowed down (0.8 to 1.3, with its pitch or without) or a semitone higher or lower (445 clips take some 5
@@ -32,19 +32,19 @@ from dataset_tools.lib.core.manifest import read_published
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.schema import leaks, write_records
 from dataset_tools.split.params import CHOICES, Params
-from dataset_tools.split.stage import assign, items_of_clips, items_of_manifest, listen
+from dataset_tools.split.stage import assign_parts, compare_recordings, read_clip_items, read_manifest_items
 from dataset_tools.split.strategies import SplitRow
 from dataset_tools.split.summary import doubles, lines_of, summarise
 
-IDLE = {
+UNUSED_PARAMS = {
     "official": ("balance", "seed", "test_fraction", "folds", "fold"),
     "random": ("folds", "fold"),
     "kfold": ("test_fraction",),
 }
-"""Strategy -> the parameters that it does not read."""
+"""Strategy -> the parameters that it does not use."""
 
 
-def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:
+def _refuse_same_recordings(heard: dict, rows: list[SplitRow], source: str) -> None:
     part_of = {row.clip_id: row.split for row in rows}
     for pair in heard["same"]:
         first, second = pair["clips"]
@@ -52,7 +52,7 @@ def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:
             raise UserError(
                 f"{source}: songs '{pair['songs'][0]}' and '{pair['songs'][1]}' sound like the same recording (clips "
                 f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "
-                "one song id, or use --same-recording merge (or ignore, having listened to both)"
+                "one song id, or use --same-recording merge (or ignore, after listening to both)"
             )
 
 
@@ -71,41 +71,39 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chosen(args: argparse.Namespace, layout: Layout) -> Params:
-    """Parameters of the stage (params.yaml) or, with --out, the defaults; arguments override either."""
+def _chosen_params(args: argparse.Namespace, layout: Layout) -> Params:
+    """Parameters from params.yaml or, with --out, the defaults, overridden by the arguments."""
     params = Params() if args.out else load_params(layout.params, "split", Params)
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Params) if getattr(args, f.name) is not None}
     try:
         chosen = dataclasses.replace(params, **given)
     except ValueError as err:
         raise UserError(f"split: {err}") from None
-    if idle := [f"--{name.replace('_', '-')}" for name in IDLE[chosen.strategy] if name in given]:
-        raise UserError(
-            f"split: {', '.join(idle)} would change nothing under --strategy {chosen.strategy}; leave it out"
-        )
+    if idle := [f"--{name.replace('_', '-')}" for name in UNUSED_PARAMS[chosen.strategy] if name in given]:
+        raise UserError(f"split: {', '.join(idle)} has no effect with --strategy {chosen.strategy}; leave it out")
     return chosen
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """Run the stage, or split a manifest into the file --out."""
     args = _parser().parse_args(argv)
     layout = layout_of(args)
-    params = _chosen(args, layout)
+    params = _chosen_params(args, layout)
     if args.out:
         check_writable(args.out)
         source = layout.manifest / "clips.csv"
-        items = items_of_manifest(layout.manifest)
+        items = read_manifest_items(layout.manifest)
     else:
         source = layout.stage("clips") / "rows.csv"
-        items = items_of_clips(layout)
-    items, heard = listen(items, layout.stage("audio"), params.same_recording)
+        items = read_clip_items(layout)
+    items, heard = compare_recordings(items, layout.stage("audio"), params.same_recording)
     if args.same_recording in ("refuse", "merge") and not heard["clips"]:
         raise UserError(
-            f"--same-recording {args.same_recording}: no sound in {layout.stage('audio')}; run python -m dataset_tools.audio"
+            f"--same-recording {args.same_recording}: no audio in {layout.stage('audio')}; run python -m dataset_tools.audio"
         )
-    rows = assign(items, params, str(source))
+    rows = assign_parts(items, params, str(source))
     if params.same_recording == "refuse":
-        _refuse(heard, rows, str(source))
+        _refuse_same_recordings(heard, rows, str(source))
     summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
     summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
     summary["remarks"] += doubles(heard, rows)
@@ -116,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         print(text)
     else:
-        for line in lines_of(summary):
+        for line in format_summary(summary):
             say("split", line)
     return 0
 

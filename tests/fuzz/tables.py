@@ -19,7 +19,7 @@ from dataset_tools.lib.core.schema import read_records, write_records
 from dataset_tools.lib.core.weights import Weights
 from dataset_tools.sources.annotations import import_annotations
 from dataset_tools.split.rows import CutClip
-from dataset_tools.split.stage import items_of_manifest
+from dataset_tools.split.stage import read_manifest_items
 from tests.fuzz.case import NAME, Case, promise
 from tests.fuzz.mutation import damaged, odd_texts, rezipped
 
@@ -92,7 +92,7 @@ def manifest(into: Path, _out: Path) -> None:
                 promise(
                     (into / video.url).resolve().is_relative_to(into.resolve()), f"{video.url!r} lies in the folder"
                 )
-        for item in items_of_manifest(into):
+        for item in read_manifest_items(into):
             promise(item.seconds is None or math.isfinite(item.seconds), "lengths are finite")
 
 
