@@ -104,7 +104,7 @@ def switches(pose: np.ndarray, truth: np.ndarray) -> int:
 
 def _primary(truth: np.ndarray, size: tuple[int, int]) -> int:
     """Which of the true dancers the tracker's rule makes the primary one."""
-    from dataset_tools.pose.tracking import Track, ranked
+    from dataset_tools.pose.tracking import Track, rank_dancers
 
     dancers = {}
     for n in range(truth.shape[1]):
@@ -114,7 +114,7 @@ def _primary(truth: np.ndarray, size: tuple[int, int]) -> int:
                 dancer.add(frame, person)
         if dancer.frames:
             dancers[id(dancer)] = (n, dancer)
-    order = ranked([dancer for _, dancer in dancers.values()], *size)
+    order = rank_dancers([dancer for _, dancer in dancers.values()], *size)
     return dancers[id(order[0])][0]
 
 
@@ -182,7 +182,7 @@ def crossing_clips(layout: Layout, count: int, first: int) -> Iterator[Measured]
     estimator = PoseEstimator(locate("pose_demo", layout))
     for number in range(first, first + count):
         truth = []
-        pose = track(estimator.found(estimator.begin(_watched(crossing_clip(number), truth))), *CROSSING_SIZE)
+        pose = track(estimator.find_people(estimator.start(_watched(crossing_clip(number), truth))), *CROSSING_SIZE)
         yield measure(f"crossing{number:02d}", pose, np.array(truth), CROSSING_SIZE)
 
 

@@ -28,7 +28,7 @@ from dataset_tools.demo.render.props import OCCLUDERS
 from dataset_tools.demo.render.scene import FRAMINGS, Scene, render
 from dataset_tools.i3d.checkpoints import STREAMS, load_i3d, save_i3d
 from dataset_tools.i3d.net import I3D
-from dataset_tools.i3d.visual_features import WINDOW, resize
+from dataset_tools.i3d.visual_features import WINDOW_FRAMES, resize
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.progress import progress
@@ -60,12 +60,12 @@ class RenderedClip:
 
     def labels(self, start: int) -> list[int]:
         """Class of each of HEADS for the window that starts at frame `start`."""
-        energy = float(self.drive[start : start + WINDOW].mean())
+        energy = float(self.drive[start : start + WINDOW_FRAMES].mean())
         return [self.genre, sum(energy > step for step in ENERGY_STEPS), self.dancers - 1]
 
     def window(self, stream: str, start: int) -> np.ndarray:
         """Input of a network, float32 (C, 60, H, W)."""
-        frames = np.load(f"{self.stem}.{stream}.npy", mmap_mode="r")[start : start + WINDOW].astype(np.float32)
+        frames = np.load(f"{self.stem}.{stream}.npy", mmap_mode="r")[start : start + WINDOW_FRAMES].astype(np.float32)
         return (frames / 127.5 - 1).transpose(3, 0, 1, 2) if stream == "rgb" else frames.transpose(1, 0, 2, 3)
 
 
@@ -147,7 +147,7 @@ def batches(stream: str, dances: list[RenderedClip], rng: np.random.Generator, s
         chosen = [shapes[panel][waiting[panel].pop(0)] for _ in range(BATCH)]
         windows, labels = [], []
         for dance in chosen:
-            start = int(rng.integers(0, SECONDS * FPS - WINDOW + 1))
+            start = int(rng.integers(0, SECONDS * FPS - WINDOW_FRAMES + 1))
             window = dance.window(stream, start)
             if rng.random() < 0.5:
                 window = mirrored(window, stream)

@@ -7,7 +7,7 @@ from dataset_tools.lib.core.schema import Row
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFile(Row):
-    """What this stage needs of a row of clips/rows.csv."""
+    """The columns of clips/rows.csv that this stage uses."""
 
     frames: int | None = None
 
@@ -18,4 +18,4 @@ class FeatureRow(Row):
 
     windows: int = 0
     weights: str = ""
-    """RGB and flow weights: name and the first 8 digits of the file's sha256."""
+    """RGB and flow weights: name and the first 8 digits of their sha256."""

@@ -7,7 +7,7 @@ from dataset_tools.lib.core.schema import Row
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFile(Row):
-    """What this stage needs of a row of clips/rows.csv."""
+    """The columns of clips/rows.csv that this stage uses."""
 
     frames: int | None = None
     width: int | None = None
@@ -25,9 +25,9 @@ class PoseRow(Row):
     """One row of pose/rows.csv."""
 
     people: int = 0
-    """Dancers found, at most P."""
+    """Number of dancers found, at most P."""
     coverage: float = 0.0
-    """Share of the frames in which the primary dancer was seen."""
+    """Fraction of the frames in which the primary dancer was found."""
     layout: str = ""
     weights: str = ""
-    """Name and the first 8 digits of the file's sha256."""
+    """Name of the weights and the first 8 digits of their sha256."""

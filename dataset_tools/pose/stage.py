@@ -1,4 +1,4 @@
-"""The stage `pose`: the dancers of every clip, found and told apart."""
+"""The stage `pose`: find and track the dancers of every clip."""
 
 import io
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ def begin(job: Job) -> Prefetcher | None:
     check_frames(job.clip.frames)
     if job.params.weights == ANNOTATED:
         return None
-    return _estimator(*job.settings).begin(read_clip(job.video, job.clip.frames))
+    return _estimator(*job.settings).start(read_clip(job.video, job.clip.frames))
 
 
 def work(job: Job, begun: Prefetcher | None) -> str:
@@ -136,7 +136,7 @@ def work(job: Job, begun: Prefetcher | None) -> str:
             ):
                 _save(values, path)
             return ""
-        pose = track(_estimator(*job.settings).found(begun), clip.width, clip.height, **chosen)
+        pose = track(_estimator(*job.settings).find_people(begun), clip.width, clip.height, **chosen)
     except UserError as err:
         return " ".join(str(err).split())
     return _save(pose, job.cache)

@@ -131,10 +131,10 @@ class Bystanders:
     def __init__(self, *_, **__):
         pass
 
-    def begin(self, frames):
+    def start(self, frames):
         return frames
 
-    def found(self, begun):
+    def find_people(self, begun):
         for n, _ in enumerate(begun):
             person = np.full((self.count, 17, 3), 10.0, np.float32)
             person[..., 0] += 5 * np.arange(17) + n

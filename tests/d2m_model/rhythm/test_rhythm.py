@@ -289,10 +289,10 @@ class DippingDancer:
     def __init__(self, *_, **__):
         pass
 
-    def begin(self, frames):
+    def start(self, frames):
         return frames
 
-    def found(self, begun):
+    def find_people(self, begun):
         _, pose = dips(105.0, 8)
         for n, _ in enumerate(begun):
             yield pose[n][None], np.zeros((1, 10, 3), np.float32)

@@ -123,7 +123,7 @@ def test_raft_flow_takes_its_weights_from_the_table(weights, tmp_path, monkeypat
     layout = Layout(root=tmp_path, corpus="demo")
     settings = {"frame_size": 128, "crop": 0, "batch": 1}
     features = load_visual_features(str(weights), layout, flow="raft", flow_weights="raft.pth", **settings)
-    monkeypatch.setattr(visual_features, "WINDOW", 2)  # RAFT takes its time
+    monkeypatch.setattr(visual_features, "WINDOW_FRAMES", 2)  # RAFT takes its time
     rgb, flow = next(features._stretches(moving_frames(2, 136, 128)))
     assert rgb.shape == (2, 136, 128, 3) and flow.shape == (2, 2, 136, 128) and flow.dtype == np.float32
     assert np.abs(flow).max() <= 2 * 256 / 255 - 1 + 1e-6
