@@ -19,7 +19,7 @@ import soxr
 
 from dataset_tools.demo.music.songs import synthesise
 from dataset_tools.demo.render.compilation import SAMPLE_RATE as SONG_RATE
-from dataset_tools.demo.render.compilation import CompilationClip, score_of
+from dataset_tools.demo.render.compilation import CompilationClip, compose_song
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.manifest import load_manifest
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
@@ -101,7 +101,8 @@ def planted(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, st
     manifest = load_manifest(ROOT / "manifests" / "demo", clip=CompilationClip)
     songs = {song.song_id: song for song in manifest.songs}
     music = {
-        name: soxr.resample(synthesise(score_of(song, seed)), SONG_RATE, SAMPLE_RATE) for name, song in songs.items()
+        name: soxr.resample(synthesise(compose_song(song, seed)), SONG_RATE, SAMPLE_RATE)
+        for name, song in songs.items()
     }
     rng, edits = np.random.default_rng(seed), list(EDITS)
     sounds, group_of, copies = {}, {}, {}

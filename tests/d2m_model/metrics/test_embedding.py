@@ -128,7 +128,7 @@ def test_shipped_weights_tell_songs_they_never_heard_apart():
     from dataset_tools.lib.core.layout import PROJECT
 
     net = load_embedding(PROJECT / "dataset_tools/demo/weights/embedding_demo.pt")
-    songs = [train_embedding.excerpt(n) for n in range(100000, 100010)]
+    songs = [train_embedding.render_excerpt(n) for n in range(100000, 100010)]
     assert train_embedding.accuracy(net, songs)["segments"] > 0.7
 
 
