@@ -163,9 +163,9 @@ def standing() -> list:
         (b"\x80\x05\x97.", "not a readable"),  # a buffer from outside
         (b"cnumpy\nndarray\n}S'tofile'\nI1\nsb.", "not a readable"),  # sets an attribute of numpy's class
         (b"cnumpy.core.multiarray\nscalar\n(N}S'__defaults__'\nNstb.", "not a readable"),  # of a function
-        (b"(" * 30_000 + b"t" * 30_000 + b".", "more than 20000 steps"),
+        (b"(" * 30_000 + b"t" * 30_000 + b".", "more than 20000 opcodes"),
         (b"cnumpy\ndtype\n}S'evil'\nS'y'\nsb.", "not a readable"),  # of a stand-in
-        (b"\x80\x02}r" + (60_000_000).to_bytes(4, "little") + b".", "more than 20000 .*places"),
+        (b"\x80\x02}r" + (60_000_000).to_bytes(4, "little") + b".", "more than 20000 .*memo indices"),
         (b"\x80\x02cnumpy\ndtype\n" + NESTED + b"\x85R.", "a tuple twice"),
         (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00a" + NESTED + b"\x86R.", "a tuple twice"),
         (b"\x80\x02cnumpy\ndtype\n)" + b"\x85" * 9000 + b"R.", "values of type a tuple"),
@@ -178,7 +178,7 @@ def standing() -> list:
         ),
         (b"\x80\x02}" + NESTED + b"Ns.", "a tuple twice"),  # hashed as a key
         (b"\x80\x02})q\x00" + b"".join(b"h%c\x86(1q%c" % (i, i + 1) for i in range(30)) + b"Ns.", "a tuple twice"),
-        (b"\x80\x04\x8f(" + NESTED + b"\x90.", "sets"),
+        (b"\x80\x04\x8f(" + NESTED + b"\x90.", "a set"),
         (b"c\x1b[2J\nerror: x\x1b\n.", r"names '\\x1b\[2J.error: x\\x1b'"),
         (b"c__main__\nread_motion\n.", "names '__main__.read_motion'"),
         (pickle.dumps([1, 2]), "holds a list"),

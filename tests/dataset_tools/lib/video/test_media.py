@@ -105,7 +105,7 @@ def test_a_sound_of_which_nothing_can_be_decoded_gives_way_to_the_next(tmp_path)
                 data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
     source.write_bytes(data)
     assert pitch(source) == pytest.approx(440, abs=5)
-    assert normalise_video(source, tmp_path / "out.mp4", crop=False, sound=False).audio_peak is None
+    assert normalise_video(source, tmp_path / "out.mp4", crop=False, audio=False).audio_peak is None
 
 
 def test_sound_at_no_rate_is_none(tmp_path):

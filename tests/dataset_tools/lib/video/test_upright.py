@@ -86,7 +86,7 @@ def test_very_flat_pictures_are_refused_at_once(tmp_path, size):
     source = tmp_path / "in.mp4"
     write_clip(source, rgb_frames(np.full((*size[::-1], 3), j, np.uint8) for j in range(30)), None)
     begun = time.process_time()
-    with pytest.raises(UserError, match=rf"^in\.mp4: its picture is {size[0]} x {size[1]} px; 16 to 8192"):
+    with pytest.raises(UserError, match=rf"^in\.mp4: its frames are {size[0]} x {size[1]} px; 16 to 8192"):
         normalise_video(source, tmp_path / "out.mp4")
     assert time.process_time() - begun < 10
 
