@@ -188,7 +188,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
             raise UserError(f"{STAGE}: {err}") from None
         hopeless |= {v.url: closed[host_of(v.url)] for v in wanted if host_of(v.url) in closed}
     for reason, count in Counter(note["reason"] for note in hopeless.values()).items():
-        say(STAGE, f"{count} videos are not wanted for: {reason}")
+        say(STAGE, f"{count} videos are not requested: {reason}")
     prepare_folder(target, "rows.csv")
     bar = ProgressBar(len(videos))
     context = dataclasses.replace(context, hopeless=hopeless, fetching=dataclasses.replace(fetching, progress=bar.hook))

@@ -171,7 +171,7 @@ def test_a_site_that_refuses_all_costs_its_own_videos(tmp_path, site, movie, ref
     rows = run(corpus(tmp_path, films))
     assert {row.status for name, row in rows.items() if name[0] == "w"} == {"ok"}
     assert {row.status for name, row in rows.items() if name[0] == "v"} == {"transient"}
-    assert {rows[name].reason for name in shut} == {rows["v00"].reason} and "v00, asked for ahead of" in rows[
+    assert {rows[name].reason for name in shut} == {rows["v00"].reason} and "v00, requested before" in rows[
         "v00"
     ].reason
     assert "set download.cookies_from_browser" in rows["v00"].reason and not any(

@@ -464,7 +464,7 @@ def test_absurd_dimensions_and_formulas_do_no_harm(corpus, tmp_path):
     found = import_annotations(corpus, sheet(tmp_path / "f.xlsx", rows))
     assert clips_of(corpus)["a_0_0"] == (1, 2, None)
     unsaved = "(a formula saved without its value: open the file in a spreadsheet, save it)"
-    assert [note.split(" is no ")[0] for note in found.notes] == [
+    assert [note.split(" is not a ")[0] for note in found.notes] == [
         f"row 2: dancers is not used: '=WEBSERVICE(\"http://127.0.0.1:1/\") {unsaved}'", f"row 3: its times are not used: '=1+1 {unsaved}'",
     ]  # fmt: skip
 
