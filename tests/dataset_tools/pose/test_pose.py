@@ -89,7 +89,7 @@ def test_every_clip_has_a_row_and_a_second_run_does_nothing(layout, dance, capsy
         rows["dance"].people == 1 and rows["dance"].coverage == 1.0 and rows["dance"].weights.startswith("pose_demo@")
     )
     assert "no person found" in rows["empty"].reason and rows["gone"].reason == "video is private"
-    assert rows["short"].reason == "short.mp4: 5 frames, but clips/rows.csv says 8"
+    assert rows["short"].reason == "short.mp4: 5 frames, but clips/rows.csv gives it 8"
 
     first = results(layout)
     assert set(first) == {"dance.npy", "rows.csv"}
@@ -132,7 +132,7 @@ def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames
     write_records(layout.stage("clips") / "rows.csv", rows)
     assert run(layout) == 0
     found = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", PoseRow)}
-    assert found["empty"].status == "dropped" and "clips/rows.csv says" in found["short"].reason
+    assert found["empty"].status == "dropped" and "clips/rows.csv gives it" in found["short"].reason
 
 
 def test_too_many_failures_and_bad_input_are_one_line(layout):
