@@ -165,7 +165,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
         result.systems[name] |= {} if found.command else {"others": True}
     for name, found in health.items():
         result.systems[name]["codes"] = found
-    for name in names_of(layout.params, "systems"):
+    for name in read_names(layout.params, "systems"):
         about = layout.stage("baselines") / name / "about.txt"
         result.systems[name]["about"] = about.read_text(encoding="utf-8").strip()
     downbeats = {c: found.downbeats for c, found in truth.items()}

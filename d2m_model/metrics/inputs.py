@@ -10,7 +10,7 @@ from dataset_tools.lib.core.array_file import read_npz
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.json_file import read_json
 from dataset_tools.lib.core.limits import CLIP_SECONDS, check_regular_file
-from dataset_tools.lib.core.names import plain
+from dataset_tools.lib.core.names import to_nfc
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")

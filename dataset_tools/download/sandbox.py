@@ -11,15 +11,23 @@ from dataset_tools.lib.parallel.workers import ProcessLost, call_in_process
 Outcome = TypeVar("Outcome")
 
 
-def look(function: Callable[..., Outcome], *args, more: float = 0.0) -> Outcome:
-    """function(*args) in a process that may take `LOOK_BYTES` of memory and as long as the files among `args` (paths, lists of
-    them) are large, and `more` seconds. Raises what it raises, Refused where the process takes longer, needs more memory or dies."""
+def run_sandboxed(function: Callable[..., Outcome], *args, extra_seconds: float = 0.0) -> Outcome:
+    """function(*args), called in a process with `SCAN_MEMORY` bytes of memory and a time limit that depends on the size of the files
+    among `args` (paths and lists of paths), plus `extra_seconds`.
+
+    Raises whatever the function raises, and Refused if the process exceeds a limit or dies.
+    """
     paths = [
         path for arg in args for path in (arg if isinstance(arg, (list, tuple)) else [arg]) if isinstance(path, Path)
     ]
     size = sum(path.stat().st_size for path in paths if path.is_file())
     try:
-        return apart(function, *args, timeout=round(LOOK_SECONDS + size / LOOK_PACE + more), memory=LOOK_BYTES)
+        return call_in_process(
+            function,
+            *args,
+            timeout=round(SCAN_SECONDS + size / SCAN_BYTES_PER_SECOND + extra_seconds),
+            memory=SCAN_MEMORY,
+        )
     except ProcessLost as err:
         raise Refused("failed", f"can't be read to its end: {err}") from None
     except MemoryError:

@@ -5,9 +5,9 @@ bytes. With `render`, the compilations described in the manifest are rendered to
 truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid. With `annotated` (AIST++), a user's downloads are prepared;
 annotated.csv says for every clip whether it is usable.
 
-Instead of that, `new NAME VIDEO...` begins a corpus from video files, `--check` and `--deep` look for errors in the manifest and in what stages have made of it, `--card`
-writes the corpus's card, and `import-annotations FILE` fills a manifest in from an annotation sheet: see
-docs/corpora/README.md.
+Other actions: `new NAME VIDEO...` starts a corpus from video files, `--check` and `--deep` look for errors in the manifest and
+in the results of stages, `--card` writes the corpus card, and `import-annotations FILE` fills in a manifest from an annotation
+sheet. See docs/corpora/README.md.
 """
 
 import argparse

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.download.apart import look
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download.errors import Refused
+from dataset_tools.download.sandbox import run_sandboxed
 from dataset_tools.lib.audio.audio_file import open_audio
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -20,12 +20,12 @@ from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.shard_io.shard_check import validate_shard
 from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.lib.video.video_io import open_media
-from dataset_tools.sources.card import read_about
-from dataset_tools.sources.films import film_of, measured, undecodable
+from dataset_tools.sources.card import read_card_text
 from dataset_tools.sources.rules import check_manifest
+from dataset_tools.sources.video_files import find_decoding_errors, find_video_file, measure_videos
 
-STILL = 1.5 / FPS
-"""Seconds that a clip may have after its video: the last picture stands in for them (`lib.video.video_io.nearest_frames`)."""
+LENGTH_TOLERANCE = 1.5 / FPS
+"""Seconds by which a clip may be longer than its video: the last frame fills them (`lib.video.video_io.nearest_frames`)."""
 FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "audio": ".wav"}
 
 
@@ -54,22 +54,23 @@ class Findings:
 
 
 def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
-    """Check manifests/<corpus> and, where they are, the results of the dataset stages: that every input has a row,
-    every row that is ok its file, no song is in two parts and no clip ends after its video, as far as that is here. With
-    `deep` every file is opened: videos are decoded, clips looked at packet by packet, arrays and sounds by shape, shards with
-    their checksums.
+    """Check manifests/<corpus> and the results of the data stages that have run: every input must have a row, every row that is ok its
+    file, no song may leak from training to evaluation, and no clip may end after its video, if the video is here.
+
+    deep: also open every file. Videos are decoded; all packets of clips, the shapes of arrays and audio, and the checksums of shards
+    are checked.
     """
     manifest, problems, notes = check_manifest(layout.manifest)
     more_problems, more_notes = _check_extras(layout, {v.video_id for v in manifest.videos})
     problems, notes = problems + more_problems, notes + more_notes
-    films = {video: path for video in manifest.videos if (path := film_of(video, layout))}
-    lengths, lines = _lengths(films, manifest, deep)
+    files = {video: path for video in manifest.videos if (path := find_video_file(video, layout))}
+    lengths, lines = _measure_lengths(files, manifest, deep)
     problems += lines
-    found, opened = list(_stages(layout)), 0
+    found, opened = list(_check_stages(layout)), 0
     problems += [line for _, _, lines in found for line in lines]
     if deep:
         fetched = {row.id for stage, rows, _ in found if stage == "download" for row in rows if row.status == "ok"}
-        own = {v.video_id: path for v, path in films.items() if v.video_id not in fetched and lengths.get(v.video_id)}
+        own = {v.video_id: path for v, path in files.items() if v.video_id not in fetched and lengths.get(v.video_id)}
         jobs = [(stage, row) for stage, rows, _ in found for row in rows if row.status == "ok" and stage in FILES]
         frames = {row.id: row.frames for stage, rows, _ in found if stage == "clips" for row in rows}
         shards = sorted(layout.stage("shards").glob("*.h5"))
@@ -91,28 +92,28 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
     return Findings(problems=problems, notes=notes, summary=summary)
 
 
-def _lengths(films: dict[Video, Path], manifest: Manifest, exact: bool) -> tuple[dict[str, float], list[str]]:
-    """(seconds of each film by its video's id, a line for each that no clip can be cut from and each clip that ends after it)."""
-    if not films:
+def _measure_lengths(files: dict[Video, Path], manifest: Manifest, exact: bool) -> tuple[dict[str, float], list[str]]:
+    """(video id -> seconds, a line for each video that no clip can be cut from and for each clip that ends after its video)."""
+    if not files:
         return {}, []
     try:
-        found = dict(zip(films, look(measured, list(films.values()), exact), strict=True))
+        found = dict(zip(files, run_sandboxed(measure_videos, list(files.values()), exact), strict=True))
     except Refused as err:
         return {}, [f"{manifest.folder / 'videos.csv'}: its files: {err}"]
     lines = []
     for video, (seconds, trouble) in found.items():
         clips = manifest.clips_of(video.video_id)
         if trouble and (clips or not seconds):
-            lines.append(f"{films[video]}: {trouble}")
+            lines.append(f"{files[video]}: {trouble}")
         for clip in clips:
-            if seconds and clip.end is not None and clip.end > seconds + STILL:
+            if seconds and clip.end is not None and clip.end > seconds + LENGTH_TOLERANCE:
                 where = f"{manifest.folder / 'clips.csv'}: clip {clip.clip_id}"
-                lines.append(f"{where}: ends at {clip.end:g} s, but its video, {films[video]}, at {seconds:.3f} s")
+                lines.append(f"{where}: ends at {clip.end:g} s, but its video, {files[video]}, at {seconds:.3f} s")
     return {video.video_id: seconds for video, (seconds, _) in found.items()}, lines
 
 
-def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
-    """(problems, notes) of the manifest's checksums and card."""
+def _check_extras(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
+    """(problems, notes) about the checksums and the card of the manifest."""
     pinned, problems = scan_checksums(layout.manifest)
     try:
         read_card_text(layout.manifest / "card.yaml")
@@ -198,9 +199,9 @@ def _check_video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]
     from dataset_tools.download.complete_file import check_complete
 
     if row.sha256 and file_sha256(path) != row.sha256:
-        yield "its sha256 is not that of rows.csv; run download again"
-    look(whole, path)
-    yield from look(undecodable, path, more=row.seconds or 0.0)
+        yield "its sha256 differs from the one in rows.csv; run download again"
+    run_sandboxed(check_complete, path)
+    yield from run_sandboxed(find_decoding_errors, path, extra_seconds=row.seconds or 0.0)
 
 
 def _check_clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:

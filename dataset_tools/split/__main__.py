@@ -12,11 +12,11 @@ deals whole songs into folds of equal size, one of which is the test part (the c
 test). `--hold-out compilation` also keeps whole compilations together, which is stricter, because clips of one compilation
 share a room, a camera and an editing style. In a manifest without times, lengths are those of the 2 s segments.
 
-Labels can be wrong: where data/<corpus>/audio holds the clips' sound, fingerprints find the same recording under two
-song ids, sped up or slowed down (0.8 to 1.3, with its pitch or without) or a semitone higher or lower (445 clips take some 5
-minutes, more with the square of their number). `--same-recording refuse` ends with an error if that puts one recording
-into training and into another part, and remarks on what it leaves under two ids in one part; `merge` treats such songs as
-one (under `official` it goes where most of its clips are labelled); `ignore` does not listen.
+Labels can be wrong. If data/<corpus>/audio has the clips' audio, fingerprints find the same recording under two song ids, also
+sped up or slowed down (0.8 to 1.3, with or without a change of pitch) or a semitone higher or lower. 445 clips take some 5
+minutes, and the time grows with the square of their number. `--same-recording refuse` ends with an error if one recording is in
+training and in another part, and reports recordings that have two ids within one part. `merge` treats such songs as one (under
+`official` it goes where most of its clips are labelled). `ignore` does not compare audio.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from dataset_tools.lib.core.schema import leaks, write_records
 from dataset_tools.split.params import CHOICES, Params
 from dataset_tools.split.stage import assign_parts, compare_recordings, read_clip_items, read_manifest_items
 from dataset_tools.split.strategies import SplitRow
-from dataset_tools.split.summary import doubles, lines_of, summarise
+from dataset_tools.split.summary import describe_duplicates, format_summary, summarise
 
 UNUSED_PARAMS = {
     "official": ("balance", "seed", "test_fraction", "folds", "fold"),
@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
         _refuse_same_recordings(heard, rows, str(source))
     summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
     summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
-    summary["remarks"] += doubles(heard, rows)
+    summary["remarks"] += describe_duplicates(heard, rows)
     write_records(args.out or layout.stage("split") / "split.csv", rows)
     text = json.dumps(summary, indent=2)
     if not args.out:

@@ -109,13 +109,19 @@ def fingerprint(sound: np.ndarray) -> np.ndarray:
     return np.log(energy / max(np.quantile(energy, 0.99), 1e-20) + ENERGY_FLOOR).T.astype(np.float32)
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # its products are small: further threads only wait for each other
-def same_recordings(
-    prints: dict[str, np.ndarray], group_of: dict[str, str], least: float = SAME, label: str = "split: comparing"
+@threadpool_limits.wrap(limits=1, user_api="blas")  # for small products, more threads only wait for each other
+def find_same_recordings(
+    fingerprints: dict[str, np.ndarray],
+    group_of: dict[str, str],
+    least: float = SAME_RECORDING,
+    label: str = "split: comparing",
 ) -> list[Match]:
-    """Pairs of clips of different groups (songs) that hold the same recording, best first, one match per pair of clips.
+    """Pairs of clips of different groups (songs) with the same recording, best first, one match per pair of clips.
 
-    prints: clip id to its `fingerprint`; clips with less than 3 s are never matched. label: of the progress bar.
+    fingerprints: clip id -> its `fingerprint`. Clips shorter than 3 s are never matched.
+    group_of: clip id -> its song.
+    least: lowest score of a match.
+    label: label of the progress bar.
     """
     pieces = list(_split_pieces(fingerprints))
     if len(pieces) < 2:

@@ -36,16 +36,16 @@ def summarise(items: list[Item], rows: list[SplitRow], published: list[Published
     }
 
 
-def doubles(heard: dict, rows: list[SplitRow]) -> list[str]:
-    """A remark for each pair of songs that `listen` found to be one recording and the split left under two ids.
+def describe_duplicates(comparison: dict, rows: list[SplitRow]) -> list[str]:
+    """A line for each pair of songs that are one recording according to the fingerprints but keep two ids in one part.
 
     Under the rule 'refuse' no such pair is in training and in another part; under 'merge' the two count as one song.
     """
-    if heard["rule"] != "refuse":
+    if comparison["rule"] != "refuse":
         return []
     part_of = {row.clip_id: row.split for row in rows}
     parts = defaultdict(set)
-    for pair in heard["same"]:
+    for pair in comparison["same"]:
         parts[tuple(sorted(pair["songs"]))] |= {part_of[clip_id] for clip_id in pair["clips"]}
     return [
         f"songs {first} and {second} are one recording under two ids, in {' and '.join(sorted(found))} alone: nothing leaks, but "
@@ -54,7 +54,7 @@ def doubles(heard: dict, rows: list[SplitRow]) -> list[str]:
     ]
 
 
-def _counts(items: list[Item]) -> dict:
+def _count(items: list[Item]) -> dict:
     known = all(item.seconds is not None for item in items)
     return {
         "clips": len(items),

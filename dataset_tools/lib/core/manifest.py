@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.names import find_file, is_outside
 from dataset_tools.lib.core.schema import Clip, Scan, Song, Video, scan_records, write_records
 
@@ -51,24 +51,26 @@ def load_manifest(folder: Path, *, video: type = Video, clip: type = Clip, song:
 def scan_manifest(
     folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song
 ) -> tuple[Manifest, list[str]]:
-    """What can be read of the three files of `folder`, and one line for every rule of `load_manifest` they break."""
+    """(the records of the three files of `folder` that can be read, one line for each violation of a rule of `load_manifest`)."""
     tables = scan_tables(folder, video=video, clip=clip, song=song)
     found = Manifest(folder=Path(folder), **{name: tuple(table.records) for name, table in tables.items()})
     problems = [line for table in tables.values() for line in table.problems]
     path = found.folder / "clips.csv"
     if not found.clips and not tables["clips"].problems:
         problems.append(f"{path}: no clips; at least one row is needed")
-    return found, problems + list(_unresolved(path, tables)) + list(_half_timed(path, tables["clips"]))
+    return found, problems + list(_find_unknown_ids(path, tables)) + list(_find_half_timed(path, tables["clips"]))
 
 
 def scan_tables(folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song) -> dict[str, Scan]:
-    """The three tables of `folder`, each as far as it can be read: 'videos', 'clips' and 'songs'."""
+    """The scans of the three tables of `folder`: 'videos', 'clips' and 'songs'."""
     kinds = {"videos": video, "clips": clip, "songs": song}
-    return {name: scan_records(Path(folder) / f"{name}.csv", kind, together=TIMES) for name, kind in kinds.items()}
+    return {
+        name: scan_records(Path(folder) / f"{name}.csv", kind, together=TIME_COLUMNS) for name, kind in kinds.items()
+    }
 
 
-def _unresolved(path: Path, tables: Mapping[str, Scan]) -> Iterator[str]:
-    """A line for each clip whose video or song no row is about. A row that breaks a rule is a row all the same."""
+def _find_unknown_ids(path: Path, tables: Mapping[str, Scan]) -> Iterator[str]:
+    """A line for each clip whose video or song has no row. Rows that break a rule count as rows."""
     for name, column in (("videos", "video_id"), ("songs", "song_id")):
         if column in tables[name].columns and column in tables["clips"].columns:
             known = {key for (key,) in tables[name].values(column)}
@@ -78,9 +80,9 @@ def _unresolved(path: Path, tables: Mapping[str, Scan]) -> Iterator[str]:
                     yield f"{path}: clip {printable(clip_id)}: {column} '{printable(key)}' is not in {table}"
 
 
-def _half_timed(path: Path, clips: Scan) -> Iterator[str]:
-    for clip_id, *times in clips.values("clip_id", *TIMES) if set(TIMES) <= set(clips.columns) else ():
-        empty = [name for name, time in zip(TIMES, times, strict=True) if time is None or not str(time).strip()]
+def _find_half_timed(path: Path, clips: Scan) -> Iterator[str]:
+    for clip_id, *times in clips.values("clip_id", *TIME_COLUMNS) if set(TIME_COLUMNS) <= set(clips.columns) else ():
+        empty = [name for name, time in zip(TIME_COLUMNS, times, strict=True) if time is None or not str(time).strip()]
         if len(empty) == 1:
             yield f"{path}: clip {printable(clip_id)}: {empty[0]} is empty; give both times or neither"
 

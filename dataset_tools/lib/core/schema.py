@@ -64,7 +64,7 @@ def leaks(parts: Iterable[str]) -> bool:
 
 
 class BrokenRules(ValueError):
-    """What is wrong with a record: `rules` has one line for every rule that it breaks, the message is the first."""
+    """A record breaks rules. `rules` has one line for each of them; the message is the first line."""
 
     def __init__(self, rules: list[str]):
         super().__init__(rules[0])
@@ -72,13 +72,13 @@ class BrokenRules(ValueError):
 
 
 def refuse(rules: Iterable[str]) -> None:
-    """For __post_init__ of records: raise BrokenRules where there are any."""
+    """Raise BrokenRules if `rules` has any lines. For __post_init__ of records."""
     if found := list(rules):
         raise BrokenRules(found)
 
 
 def _broken(check: Callable[[str, str], str], text: str, what: str) -> list[str]:
-    """What `check_name` or `check_label` says against a text."""
+    """The error message of `check_name` or `check_label` for a text, in a list that is empty if the text is valid."""
     try:
         check(text, what)
     except ValueError as err:
@@ -126,7 +126,7 @@ class Clip:
         if not outside and None not in times.values() and not 0 < self.end - self.start <= CLIP_SECONDS:
             yield f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most"
         if self.official_split not in PARTS:
-            yield f"official_split must be train, val, test or empty, found '{shown(self.official_split)}'"
+            yield f"official_split must be train, val, test or empty, found '{printable(self.official_split)}'"
 
 
 SEGMENT_SECONDS = 2.0
@@ -193,26 +193,28 @@ def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
 
 
 class Scan(NamedTuple, Generic[R]):
-    """A table as far as it can be read."""
+    """The rows of a table that can be read, and the errors of the others."""
 
     records: list[R]
-    """Of the rows that break no rule; none where a column is missing."""
+    """The rows that break no rule; empty if a column is missing."""
     problems: list[str]
-    """One line for every rule that the file breaks."""
+    """One line for each violation of a rule."""
     columns: tuple[str, ...] = ()
-    """Names of the header; none where the rows can't be looked at."""
+    """Names of the header; empty if the rows can't be read."""
     broken: tuple[dict[str, str], ...] = ()
-    """Cells by column of each row that breaks a rule: it may still be what another row names."""
+    """Cells by column of each row that breaks a rule. Other tables may still refer to it."""
 
     def values(self, *names: str) -> list[tuple]:
-        """Those columns of every row, the broken ones last, whose cells are texts as they stand ('' where there is none)."""
+        """These columns of every row. The broken rows come last; their cells are text as in the file ('' if missing)."""
         good = [tuple(getattr(record, name) for name in names) for record in self.records]
         return good + [tuple(cells.get(name, "") for name in names) for cells in self.broken]
 
 
 def scan_records(path: Path, record: type[R], *, extra: bool = True, together: tuple[str, ...] = ()) -> Scan[R]:
-    """What can be read of a CSV of records, and all that is wrong with it: one line for every rule of `read_records` that a
-    cell, a row or the header breaks. Columns named in `together` may be left out only all at once."""
+    """Read a CSV file of records as far as possible, with one line for each cell, row or header that breaks a rule of `read_records`.
+
+    together: columns that must be all present or all absent.
+    """
     path = Path(path)
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
@@ -230,7 +232,7 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
     header = tuple(name.strip() for name in header)
     lacking = _lacking_columns(path, header, fields, together)
     twice = [name for name, times in Counter(header).items() if name and times > 1]
-    doubts = [f"{path}: column '{shown(name)}' stands twice in the header; keep one" for name in twice]
+    doubts = [f"{path}: column '{printable(name)}' occurs twice in the header; keep one" for name in twice]
     unknown = [name for name in header if name not in hints]
     if unknown and not extra:
         doubts.append(f"{path}: unknown column '{printable(unknown[0])}'; expected {', '.join(hints)}")
@@ -239,12 +241,12 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
     records, broken, problems, seen = [], [], list(lacking), set()
     for number, cells in rows:
         raw = dict(zip(header, cells + [""] * len(header)))
-        if any(cells[len(header) :]):  # which cell is which can't be told
-            advice = f"put a text that holds '{separator}' in quotes"
+        if any(cells[len(header) :]):  # the cells can't be assigned to columns
+            advice = f"put a text that contains '{separator}' in quotes"
             item, rules = None, [f"{len(cells)} cells, but {len(header)} columns; {advice}"]
         else:
-            item, rules = _record_of(raw, record, hints, separator)
-        key = plain(raw.get(fields[0].name, ""))
+            item, rules = _parse_record(raw, record, hints, separator)
+        key = to_nfc(raw.get(fields[0].name, ""))
         if key in seen and (key or not rules):
             rules.append(f"{fields[0].name} '{printable(key)}' occurs twice; ids must be unique")
         seen.add(key)
@@ -256,9 +258,11 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
     return Scan(records, problems, header, tuple(broken))
 
 
-def _record_of(raw: dict[str, str], record: type[R], hints: dict, separator: str) -> tuple[R | None, list[str]]:
-    """(the record of a row's cells, one line for each rule that they break); the record is of use where there is none. What
-    stands for a cell that can't be read breaks no rule itself, so that the record's other rules are seen too."""
+def _parse_record(raw: dict[str, str], record: type[R], hints: dict, separator: str) -> tuple[R | None, list[str]]:
+    """(the record of a row's cells, one line for each rule that they break). Use the record only if there are no such lines.
+
+    A cell that can't be read is replaced by a valid value, so that the other rules of the record are checked too.
+    """
     values, rules = {}, []
     for field in dataclasses.fields(record):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

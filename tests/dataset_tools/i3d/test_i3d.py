@@ -261,7 +261,7 @@ def test_unreadable_and_wrong_length_clips_fail_alone(root, capsys):
     ):
         main(["--root", str(root), "--corpus", "demo"])
     found = {row.id: row.reason for row in read_records(root / "data/demo/i3d/rows.csv", FeatureRow)}
-    assert found["short"] == "short.mp4: 59 frames, but clips/rows.csv gives it 75"
+    assert found["short"] == "short.mp4: 59 frames, but clips/rows.csv says 75"
     assert found["a"].startswith("a.mp4: cannot be decoded") and "\n" not in found["a"]
     assert (root / "data" / "demo" / "i3d" / "b.npy").exists()
 
@@ -287,7 +287,7 @@ def test_a_damaged_file_in_the_cache_is_made_again(root):
 
 def test_missing_video_of_an_ok_row(root):
     (root / "data" / "demo" / "clips" / "b.mp4").unlink()
-    with pytest.raises(UserError, match="b.mp4: file not found, though clips/rows.csv gives it ok"):
+    with pytest.raises(UserError, match="b.mp4: file not found, though clips/rows.csv says ok"):
         extract(layout(root), PARAMS)
 
 

@@ -89,7 +89,7 @@ def test_every_clip_has_a_row_and_a_second_run_does_nothing(layout, dance, capsy
         rows["dance"].people == 1 and rows["dance"].coverage == 1.0 and rows["dance"].weights.startswith("pose_demo@")
     )
     assert "no person found" in rows["empty"].reason and rows["gone"].reason == "video is private"
-    assert rows["short"].reason == "short.mp4: 5 frames, but clips/rows.csv gives it 8"
+    assert rows["short"].reason == "short.mp4: 5 frames, but clips/rows.csv says 8"
 
     first = results(layout)
     assert set(first) == {"dance.npy", "rows.csv"}

@@ -60,7 +60,7 @@ def read_rows(layout):
 
 
 def in_rows(layout, old, new):
-    """Change what clips/rows.csv gives it of clip_001."""
+    """Change what clips/rows.csv says of clip_001."""
     path = layout.stage("clips") / "rows.csv"
     lines = [
         line.replace(old, new) if line.startswith("clip_001,") else line for line in path.read_text().splitlines(True)

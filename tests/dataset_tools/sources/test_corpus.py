@@ -177,7 +177,7 @@ def test_a_video_without_sound_or_pictures_is_an_error(layout, capsys):
     numbered_video(layout.manifest / "media" / "a.mp4", 5, 44)
     (layout.manifest / "media" / "b.mp4").write_bytes(b"no film" * 99)
     errors, _ = check(layout, capsys)
-    assert len(errors) == 2 and "a.mp4: it has no sound; a clip needs its music" in errors[0]
+    assert len(errors) == 2 and "a.mp4: it has no audio; a clip needs its music" in errors[0]
     assert "b.mp4: not a readable video" in errors[1]
 
 
@@ -189,7 +189,7 @@ def test_deep_decodes_the_videos(layout, film):
     assert check_corpus(layout).problems == []
     (line,) = check_corpus(layout, deep=True).problems
     assert re.search(
-        r"download/a.mp4: \d+ of its 2\d\d pictures are damaged, or build on one that is; the first at \d", line
+        r"download/a.mp4: \d+ of its 2\d\d frames are damaged or depend on a damaged frame; the first at \d", line
     )
     shutil.rmtree(layout.root / "data")
     shutil.copy(bad, layout.manifest / "media" / "b.mp4")
