@@ -143,8 +143,8 @@ def read_posed(
         estimator = PoseEstimator(
             network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size
         )
-        people = estimator.found(
-            estimator.begin(progress(read_clip(clip, made.frames), "pose", made.frames, unit="frame"))
+        people = estimator.find_people(
+            estimator.start(progress(read_clip(clip, made.frames), "pose", made.frames, unit="frame"))
         )
         posed = Posed(pose=track(people, made.width, made.height, **kept), size=(made.width, made.height), begin=begin)
         best = max(best or posed, posed, key=lambda p: p.coverage)

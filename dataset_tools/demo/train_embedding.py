@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     check_writable(args.out)
     torch.set_num_threads(1)
-    songs = [excerpt(n) for n in progress(range(args.songs + args.held_out), "render", unit="song")]
+    songs = [render_excerpt(n) for n in progress(range(args.songs + args.held_out), "render", unit="song")]
     known, unknown = songs[: args.songs], songs[args.songs :]
     patches = torch.from_numpy(np.concatenate([p for p, _ in known]))
     genres = torch.cat([torch.full((len(p),), g) for p, g in known])

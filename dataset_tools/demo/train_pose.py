@@ -23,7 +23,7 @@ from dataset_tools.demo.train.pose.loss import CompositeLoss
 from dataset_tools.demo.train.pose.samples import Batches, Pool, render_frame, render_pool, repeat_relit
 from dataset_tools.demo.train.training_frames import dance_frames
 from dataset_tools.lib.core import cli
-from dataset_tools.lib.core.atomic import check_writable, atomic_write, write_text
+from dataset_tools.lib.core.atomic import atomic_write, check_writable, write_text
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel.orphans import end_loader_worker_with_parent
 from dataset_tools.pose.net import load_network, new_network, save_network
@@ -65,7 +65,7 @@ def train(
         batches, batch_size=None, sampler=range(steps), num_workers=1, prefetch_factor=4,
         worker_init_fn=end_loader_worker_with_parent,
     )  # fmt: skip
-    bar = progress(islice(echoed(iter(loader), seed), steps), "train pose", steps, unit="step")
+    bar = progress(islice(repeat_relit(iter(loader), seed), steps), "train pose", steps, unit="step")
     running = 0.0
     for step, (images, targets) in enumerate(bar):
         cosine = 0.5 * (1 + math.cos(math.pi * step / steps))

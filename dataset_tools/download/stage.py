@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_tools.download import film_cache
-from dataset_tools.download.dead_links import DeadLink, dead_link
+from dataset_tools.download import video_cache
+from dataset_tools.download.dead_links import DeadLink, make_dead_link
 from dataset_tools.download.params import Params
 from dataset_tools.download.rows import DownloadRow, EarlierRow
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish
@@ -42,7 +42,7 @@ class Context:
     """Address that is not requested because it would fail -> {"status", "reason"}."""
 
 
-class ProgressBar:
+class DownloadBar:
     """Progress bar over the videos that also shows the bytes received. Thread-safe."""
 
     def __init__(self, videos: int):
@@ -190,7 +190,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     for reason, count in Counter(note["reason"] for note in hopeless.values()).items():
         say(STAGE, f"{count} videos are not requested: {reason}")
     prepare_folder(target, "rows.csv")
-    bar = ProgressBar(len(videos))
+    bar = DownloadBar(len(videos))
     context = dataclasses.replace(context, hopeless=hopeless, fetching=dataclasses.replace(fetching, progress=bar.hook))
 
     def one(video: Video) -> DownloadRow:

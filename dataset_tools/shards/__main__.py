@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     from dataset_tools.shards.params import Params
-    from dataset_tools.shards.stage import build, import_released
+    from dataset_tools.shards.stage import build_shards, import_released
 
     params = load_params(layout.params, "shards", Params)
     rows = import_released(layout, params, args.source) if args.command == "import" else build_shards(layout, params)

@@ -21,7 +21,7 @@ from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
-from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, read_bytes, shown
+from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, printable, read_bytes
 from dataset_tools.lib.core.names import SPLITS, check_name
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.lib.shard_io.shard_format import (

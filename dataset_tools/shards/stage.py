@@ -86,7 +86,7 @@ def _write_shards(
     load: Callable[[ShardRow], ShardClip],
     motion_rate: int = 0,
 ) -> None:
-    """The shards that `rows` name, one clip in memory at a time, then rows.csv."""
+    """Write the shards of `rows`, with one clip in memory at a time, then rows.csv."""
     for name in progress(sorted({row.shard for row in rows if row.status == "ok"}), "shards", unit="shard"):
         inside = [row for row in rows if row.shard == name]
         write_shard(folder / name, (load(row) for row in inside), {**attrs, "split": inside[0].split}, motion_rate)

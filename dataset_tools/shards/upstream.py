@@ -8,7 +8,7 @@ import numpy as np
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.limits import SHOWN, SIDE
+from dataset_tools.lib.core.limits import MAX_SHOWN, SIDE
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.schema import Row, read_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME, window_starts

@@ -75,12 +75,12 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
         frames = {row.id: row.frames for stage, rows, _ in found if stage == "clips" for row in rows}
         shards = sorted(layout.stage("shards").glob("*.h5"))
         for stage, row in progress(jobs, "sources: opening files", unit="file"):
-            problems += _opened(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
+            problems += _check_file(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
         for video_id, path in progress(own.items(), "sources: decoding videos", unit="video"):
             row = StageRow(id=video_id, status="ok", seconds=lengths[video_id])
-            problems += _opened(path, "download", row, None)
+            problems += _check_file(path, "download", row, None)
         for path in progress(shards, "sources: opening shards", unit="shard"):
-            problems += _shard(path)
+            problems += _check_shard(path)
         opened = len(jobs) + len(own) + len(shards)
     made = [f"{stage} {sum(row.status == 'ok' for row in rows)} of {len(rows)} ok" for stage, rows, _ in found]
     summary = (

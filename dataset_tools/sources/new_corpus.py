@@ -94,8 +94,8 @@ def new_corpus(layout: Layout, files: Sequence[str], cuts: Collection[str] = ())
         ),
         songs=tuple(Song(song_id=song_id) for song_id in song_ids.values()),
     )
-    for film in progress([film for film in films if not film.place.exists()], "sources: copying", unit="video"):
-        publish(film.path, film.place)
+    for video in progress([video for video in videos if not video.target.exists()], "sources: copying", unit="video"):
+        publish(video.path, video.target)
     if not (folder / "card.yaml").exists():
         write_text(folder / "card.yaml", CARD.format(title=json.dumps(layout.corpus)))
     save_manifest(records, folder)
@@ -144,12 +144,16 @@ def make_video_ids(files: Sequence[Path]) -> list[str]:
     return list(taken.values())
 
 
-def _clips(films: Sequence[Film], cuts: Collection[str]) -> tuple[dict[str, tuple[Film, Span]], list[str]]:
-    """(clip id -> its film and its seconds of it, a line for each film of which pieces are left out)."""
-    clips, said = {}, []
-    for film in progress(films, "sources: looking for cuts", unit="video") if cuts else films:
-        silent = silences(film.path, film.seconds) if "silence" in cuts else []
-        pieces, short = spans(film.seconds, silent, scenes(film.path, film.seconds) if "scenes" in cuts else [])
+def _cut_clips(
+    videos: Sequence[SourceVideo], cuts: Collection[str]
+) -> tuple[dict[str, tuple[SourceVideo, Span]], list[str]]:
+    """(clip id -> (its video, its span), a line for each video with spans that are too short for a clip)."""
+    clips, notes = {}, []
+    for video in progress(videos, "sources: looking for cuts", unit="video") if cuts else videos:
+        silent = find_silences(video.path, video.seconds) if "silence" in cuts else []
+        pieces, short = split_video(
+            video.seconds, silent, find_scene_starts(video.path, video.seconds) if "scenes" in cuts else []
+        )
         if short or not pieces:
             notes.append(
                 f"{video.video_id}: {len(pieces)} clips; {len(short)} pieces under {MIN_CLIP:g} s are left out"
@@ -166,11 +170,11 @@ def _clips(films: Sequence[Film], cuts: Collection[str]) -> tuple[dict[str, tupl
     return clips, notes
 
 
-def _recordings(films: Sequence[Film], clips: dict[str, tuple[Film, Span]]) -> dict[str, str]:
-    """Clip id -> the first of the clips that hold the same recording, itself where no other does."""
-    prints = {
-        clip_id: fingerprint(_sound(film.path, *span))
-        for clip_id, (film, span) in progress(clips.items(), "sources: listening", unit="clip")
+def _find_recordings(videos: Sequence[SourceVideo], clips: dict[str, tuple[SourceVideo, Span]]) -> dict[str, str]:
+    """Clip id -> the first clip with the same recording, which may be the clip itself."""
+    fingerprints = {
+        clip_id: fingerprint(_read_mono(video.path, *span))
+        for clip_id, (video, span) in progress(clips.items(), "sources: fingerprinting", unit="clip")
     }
     alone = {clip_id: clip_id for clip_id in clips}
     recording_of = merge_groups(find_same_recordings(fingerprints, alone, label="sources: comparing"), alone)

@@ -130,18 +130,18 @@ def find_same_recordings(
     groups = np.array([group_of[clip_id] for clip_id in ids])
     longest = max(len(values) for _, values in pieces)
     size = fft.next_fast_len(
-        math.ceil(longest * (1 + CHANGES[-1][0])) - OVERLAP, real=True
-    )  # lags of less in common may meet
-    seconds = _Bits([_bits(values, 1.0, 0) for _, values in pieces], size)
-    likely: dict[tuple[int, int], _Place] = {}
-    work = [(begin, *change) for begin in range(0, len(pieces), BLOCK) for change in CHANGES]
+        math.ceil(longest * (1 + CHANGES[-1][0])) - MIN_OVERLAP, real=True
+    )  # circular correlation: only lags with too little overlap may wrap around
+    seconds = _PieceBits([_compute_bits(values, 1.0, 0) for _, values in pieces], size)
+    likely: dict[tuple[int, int], _Alignment] = {}
+    work = [(begin, *change) for begin in range(0, len(pieces), BLOCK_PIECES) for change in CHANGES]
     for begin, tempo, shift in progress(work, label, unit="block"):
-        rows = slice(begin, begin + BLOCK)
-        firsts = _Bits([_bits(values, tempo, shift) for _, values in pieces[rows]], size)
-        apart = groups[rows, None] != groups[None, :]
-        for i, j, lag, score in _alike(firsts, seconds, apart, LIKELY * least):
-            if score > likely.get((begin + i, j), NOWHERE).score:
-                likely[begin + i, j] = _Place(score, tempo, shift, lag)
+        rows = slice(begin, begin + BLOCK_PIECES)
+        firsts = _PieceBits([_compute_bits(values, tempo, shift) for _, values in pieces[rows]], size)
+        different = groups[rows, None] != groups[None, :]
+        for i, j, lag, score in _find_alike(firsts, seconds, different, RECHECK_SHARE * least):
+            if score > likely.get((begin + i, j), NO_ALIGNMENT).score:
+                likely[begin + i, j] = _Alignment(score, tempo, shift, lag)
     best: dict[tuple[str, str], Match] = {}
     for (i, j), alignment in likely.items():
         alignment = _refine(alignment, pieces[i][1], seconds.pieces[j])

@@ -8,7 +8,7 @@ from dataset_tools.lib.core.accounting import read_ok
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.progress import progress
-from dataset_tools.lib.core.schema import SEGMENT, ListedClip, read_records
+from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, read_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.split.params import Params
 from dataset_tools.split.rows import CutClip
@@ -132,7 +132,7 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
 
     songs = {item.clip_id: item.song_id for item in sounds}
     prints = {
-        item.clip_id: fingerprint(_sound(folder / f"{item.clip_id}.wav"))
+        item.clip_id: fingerprint(_read_audio(folder / f"{item.clip_id}.wav"))
         for item in progress(sounds, "split: listening", unit="clip")
     }
     matches = find_same_recordings(prints, songs)

@@ -25,7 +25,6 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT, Layout
 from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.names import check_name
-from dataset_tools.lib.core.patience import in_time, patient
 from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
@@ -185,7 +184,7 @@ def _fetch_rest(row: Weights, part: Path) -> None:
         most = row.bytes or limits.TENSOR_BYTES
         read = with_read_timeout(
             partial(answer.raw.read, decode_content=True), ANSWER_SECONDS, answer.raw
-        )  # not iter_content: it has a way of its own to read what comes in chunks
+        )  # not iter_content, which reads chunked answers in another way
         bar = ProgressBar(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True)
         with bar, open(part, "ab" if have else "wb") as out:
             while block := read(BLOCK_BYTES):

@@ -50,14 +50,14 @@ def run_all(
     than `timeout` seconds. Without it such an item ends the run with its exception or ProcessLost, and a single worker runs in
     this process.
     steps: how often all items together call `report_step`; the progress bar then counts steps instead of items.
+    unit: what the bar counts, in the singular.
 
-    `function` should return its failure as a value. Where it does not, because it raises, its process dies, or it takes
-    more than `timeout` seconds for one item, failed(item, reason) stands for the outcome. Without `failed` such an item
-    ends the run (with what it raised, or RuntimeError), and a single worker needs no process of its own. With `steps`,
-    the number of times that all items together call `step`, the progress bar counts those instead of items. unit: what the bar counts, in the singular.
+    A process gets its items in order and, as far as possible, neighbouring ones, so that it can reuse what they share.
     """
     if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
-        return [outcome() for outcome in progress(_outcomes(function, prepare, items), label, len(items), unit=unit)]
+        return [
+            outcome() for outcome in progress(_outcome_calls(function, prepare, items), label, len(items), unit=unit)
+        ]
     outcomes: list = [None] * len(items)
     waiting, busy, idle = list(range(len(items))), [], []
     suspects: set[int] = (

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tqdm import tqdm
 
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import workers
 from dataset_tools.lib.parallel.workers import report_step, run_all
 from tests.helpers.within import until
@@ -168,8 +168,6 @@ def stepping(count):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_bar_counts_the_steps_of_all_processes(monkeypatch, processes):
     shown = []
-    monkeypatch.setattr(
-        workers, "tqdm", lambda *args, **more: shown.append(tqdm(*args, **more | {"delay": 0})) or shown[-1]
-    )
+    monkeypatch.setattr(workers, "progress", lambda *args, **more: shown.append(progress(*args, **more)) or shown[-1])
     assert run_all(stepping, [3, 0, 4], processes, "steps", steps=7) == [-3, 0, -4]
     assert [(bar.n, bar.total) for bar in shown] == [(7, 7)]
