@@ -29,7 +29,7 @@ def find_scene_starts(path: Path, seconds: float) -> list[float]:
     """Times in seconds of the scene changes in the first `seconds` of a video, read at 30 fps as in the stage `clips`."""
     finder = CutFinder()
     for frame in nearest_frames(timed_frames(path), 0.0, int(seconds * FPS)):
-        finder.see(frame.to_ndarray(format="gray", width=4 * SMALL_SIDE, height=4 * SMALL_SIDE, interpolation="AREA"))
+        finder.add(frame.to_ndarray(format="gray", width=4 * SMALL_SIDE, height=4 * SMALL_SIDE, interpolation="AREA"))
     return [index / FPS for index in finder.cuts()]
 
 

@@ -42,19 +42,19 @@ def _measure(path: Path, exact: bool) -> tuple[float, str]:
         seconds = read_timeline(path).end if exact else info.seconds
     except UserError as err:
         return 0.0, str(err).removeprefix(f"{path.name}: ")
-    if info.unknown_audio:
+    if info.undecodable_audio:
         return seconds, "FFmpeg does not know the codec of its audio; a clip needs its music"
     return seconds, "" if info.has_audio else "it has no audio; a clip needs its music"
 
 
 def find_decoding_errors(path: Path) -> list[str]:
     """Decode a whole video. Return a line if frames are damaged and a line if audio is missing. Raises UserError like `probe`."""
-    spoiled: set[float] = set()
-    count = sum(1 for _ in timed_frames(path, spoiled=spoiled))
+    damaged: set[float] = set()
+    count = sum(1 for _ in timed_frames(path, damaged=damaged))
     lines, missing = [], []
-    if spoiled:
-        first = f"the first at {min(spoiled):.2f} s"
-        lines.append(f"{len(spoiled)} of its {count} frames are damaged or depend on a damaged frame; {first}")
+    if damaged:
+        first = f"the first at {min(damaged):.2f} s"
+        lines.append(f"{len(damaged)} of its {count} frames are damaged or depend on a damaged frame; {first}")
     for chunk in range(math.ceil(read_timeline(path).end / CHUNK_SECONDS) if probe(path).has_audio else 0):
         read_audio(path, chunk * CHUNK_SECONDS, CHUNK_SECONDS, missing)
     if missing:
