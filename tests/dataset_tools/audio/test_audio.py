@@ -133,4 +133,4 @@ def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames
     schema.write_records(folder / "rows.csv", rows)
     found = {row.id: row for row in audio.audio(layout, Params(workers=1))}
     assert found["a"].status == "ok" and found["mute"].status == "failed"
-    assert "clips/rows.csv gives it" in found["mute"].reason and "Error" not in found["mute"].reason
+    assert "clips/rows.csv" in found["mute"].reason and "Error" not in found["mute"].reason

@@ -272,7 +272,7 @@ def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(root, frames):
     rows.write_text(rows.read_text().replace("short,ok,,v,59", f"short,ok,,v,{frames}"))
     found = {row.id: row for row in extract(layout(root), PARAMS)}
     assert found["short"].status == "failed" and found["b"].status == "ok"
-    assert "clips/rows.csv gives it" in found["short"].reason
+    assert "clips/rows.csv" in found["short"].reason
 
 
 def test_a_damaged_file_in_the_cache_is_made_again(root):

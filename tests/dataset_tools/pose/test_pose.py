@@ -132,7 +132,7 @@ def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames
     write_records(layout.stage("clips") / "rows.csv", rows)
     assert run(layout) == 0
     found = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", PoseRow)}
-    assert found["empty"].status == "dropped" and "clips/rows.csv gives it" in found["short"].reason
+    assert found["empty"].status == "dropped" and "clips/rows.csv" in found["short"].reason
 
 
 def test_too_many_failures_and_bad_input_are_one_line(layout):
