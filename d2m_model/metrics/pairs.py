@@ -133,8 +133,8 @@ def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray]
     for name, path in paths.items():
         sounds[name], found = heard(path)
         rates[found.rate] += 1
-        mixed += [name] * (found.channels > 1 and found.alone is None)
-        alone += [name] * (found.alone is not None)
+        mixed += [name] * (found.channels > 1 and found.lone_channel is None)
+        alone += [name] * (found.lone_channel is not None)
         silent += [name] * (not found.audio.any())
     notes = [
         f"{n} {side} files resampled from {rate} to {SAMPLE_RATE} Hz"

@@ -229,11 +229,11 @@ class Trap:
         (lambda out, n: (out / "video_s2" / f"{n}.npy").write_bytes(bytes(5 << 20)), "too many for 2 s"),
         (
             lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 1e30)),
-            "more than the 8192 px of any picture",
+            "but a frame has at most 8192 px",
         ),
         (
             lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), -1e30)),
-            "more than the 8192 px of any picture",
+            "but a frame has at most 8192 px",
         ),
         (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 3.0)), "confidences outside 0..1"),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").write_bytes(b"RIFF"), "not readable"),
