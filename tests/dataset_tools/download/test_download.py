@@ -32,7 +32,7 @@ OUTCOMES = {
     "404": ("permanent", "HTTP Error 404"), "410": ("permanent", "HTTP Error 410"), "451": ("permanent", "HTTP Error 451"),
     "401": ("auth", "HTTP Error 401"), "403": ("transient", "HTTP Error 403.*refused"),
     "429": ("transient", "HTTP Error 429"), "500": ("transient", "HTTP Error 500"), "503": ("transient", "HTTP Error 503"),
-    "page": ("permanent", "not a video: a page .* its place: 'sorry, film'"), "html": ("permanent", "not a video: .*'gone'"),
+    "page": ("permanent", "not a video: a web page or a message came instead: 'sorry, film'"), "html": ("permanent", "not a video: .*'gone'"),
     "busypage": ("transient", "not a video: .*'Too many requests'"), "message": ("auth", "not a video: .*please log in"),
     "list": ("permanent", "not a video|only http"),
     "loop": ("permanent", "it redirects in circles"), "tofile": ("permanent", "only http and https are followed"),
