@@ -41,7 +41,7 @@ def busy(work: Callable[[], None]) -> Iterator[None]:
         while True:
             work()
 
-    process = orphans.start("fork", again)
+    process = orphans.start_process("fork", again)
     try:
         yield
     finally:
@@ -68,12 +68,12 @@ def main() -> None:
             return [clips.Job(clip=c, song=Song(song_id=c.song_id), video=videos[c.video_id], **shared) for c in cuts]
 
         def cut() -> list[ClipRow]:
-            return run_all(clips.cut, jobs(), 1, "clips", prepare=clips.Begin())
+            return run_all(clips.cut, jobs(), 1, "clips", prepare=clips.ClipDecoder())
 
-        def begun() -> Iterator[Cut]:
-            return map(clips.Begin(), jobs())
+        def decoded() -> Iterator[Cut]:
+            return map(clips.ClipDecoder(), jobs())
 
-        made = [(list(cut.pictures), cut.sound, cut.rate) for cut in begun()]
+        made = [(list(cut.frames), cut.audio, cut.rate) for cut in decoded()]
         rows = cut()
         assert all(row.status == "ok" for row in rows), [row.reason for row in rows]
 
@@ -82,7 +82,7 @@ def main() -> None:
                 write_clip(folder / "bare.mp4", pictures, sound, rate)
 
         def prepare() -> None:
-            for _ in begun():
+            for _ in decoded():
                 pass
 
         def encode_beside() -> None:
@@ -96,7 +96,7 @@ def main() -> None:
         def bare_audio() -> None:
             for row in rows:
                 found = read_audio(folder / f"{row.id}.mp4", 0.0, row.frames / FPS)
-                mono = audio.to_mono(*found, frames_to_samples(row.frames))
+                mono = audio.to_corpus_audio(*found, frames_to_samples(row.frames))
                 wavfile.write(folder / "bare.wav", SAMPLE_RATE, mono)
 
         encoder, beside, before, stage = in_turns(args.repeats, encode, encode_beside, prepare, cut)

@@ -16,7 +16,7 @@ from benchmarks import demo_prior
 from d2m_model.demo.song_pool import open_pool, score_of
 from d2m_model.rhythm.music_beats import strengths
 from d2m_model.training.coding import codes_of
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.timebase import LEVELS, SAMPLE_RATE
 
@@ -43,7 +43,7 @@ def main() -> None:
             f"strength_{number}": strengths(sound, beats),
         }
         if number % 10 == 9 or number == min(args.songs, len(pool)) - 1:
-            with write_aside(file) as aside, open(aside, "wb") as out:
+            with atomic_write(file) as aside, open(aside, "wb") as out:
                 np.savez(out, **found | {"codes": np.stack(codes)})
             print(f"{number + 1} songs", flush=True)
 

@@ -19,11 +19,11 @@ import soxr
 
 from dataset_tools.demo.music.songs import synthesise
 from dataset_tools.demo.render.compilation import SAMPLE_RATE as SONG_RATE
-from dataset_tools.demo.render.compilation import CompilationClip, score_of
+from dataset_tools.demo.render.compilation import CompilationClip, compose_song
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.manifest import load_manifest
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split.fingerprint import SAME, fingerprint, same_recordings
+from dataset_tools.split.fingerprint import SAME_RECORDING, find_same_recordings, fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -101,7 +101,8 @@ def planted(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, st
     manifest = load_manifest(ROOT / "manifests" / "demo", clip=CompilationClip)
     songs = {song.song_id: song for song in manifest.songs}
     music = {
-        name: soxr.resample(synthesise(score_of(song, seed)), SONG_RATE, SAMPLE_RATE) for name, song in songs.items()
+        name: soxr.resample(synthesise(compose_song(song, seed)), SONG_RATE, SAMPLE_RATE)
+        for name, song in songs.items()
     }
     rng, edits = np.random.default_rng(seed), list(EDITS)
     sounds, group_of, copies = {}, {}, {}
@@ -130,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     begin = time.perf_counter()
     prints = {name: fingerprint(sound) for name, sound in sounds.items()}
     made = time.perf_counter()
-    matches = same_recordings(prints, group_of, LEAST)
+    matches = find_same_recordings(prints, group_of, LEAST)
     done = time.perf_counter()
     score = {frozenset((match.first, match.second)): match.score for match in matches}
     found = defaultdict(list)
@@ -138,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         found[edit].append(score.get(frozenset((name, original)), 0.0))
     print(f"{'edit':34s} copies  recall  lowest score  median")
     for edit, scores in found.items():
-        recall = np.mean(np.array(scores) >= SAME)
+        recall = np.mean(np.array(scores) >= SAME_RECORDING)
         print(f"{edit:34s} {len(scores):6d}  {recall:6.3f}  {min(scores):12.3f}  {np.median(scores):6.3f}")
     everything = np.concatenate(list(found.values()))
     song_of = {name: group.split("-")[0] for name, group in group_of.items()}
@@ -146,8 +147,10 @@ def main(argv: list[str] | None = None) -> int:
     wrong = [m.score for m in matches if song_of[m.first] != song_of[m.second]]
     names = sorted(sounds)
     pairs = sum(song_of[a] != song_of[b] for i, a in enumerate(names) for b in names[:i])
-    true, false = sum(s >= SAME for s in right), sum(s >= SAME for s in wrong)
-    print(f"recall {np.mean(everything >= SAME):.3f} of {len(everything)} copies at a score of {SAME} or more")
+    true, false = sum(s >= SAME_RECORDING for s in right), sum(s >= SAME_RECORDING for s in wrong)
+    print(
+        f"recall {np.mean(everything >= SAME_RECORDING):.3f} of {len(everything)} copies at a score of {SAME_RECORDING} or more"
+    )
     print(f"precision {true / max(1, true + false):.4f}: {true} pairs found are of one song, {false} are not")
     print(f"highest score of {pairs} pairs of different songs: {max(wrong, default=0):.3f}")
     seconds = sum(len(sound) for sound in sounds.values()) / SAMPLE_RATE

@@ -19,9 +19,9 @@ from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.video.clip_reader import read_clip
 from dataset_tools.pose import stage as pose
-from dataset_tools.pose.estimator import batched, to_network
+from dataset_tools.pose.estimator import make_batches, prepare_images
 from dataset_tools.pose.params import Params
-from dataset_tools.pose.traced import Traced
+from dataset_tools.pose.traced import TracedNetwork
 
 
 def main() -> None:
@@ -37,9 +37,9 @@ def main() -> None:
 
     estimator = pose._estimator(*jobs(Path())[0].settings)
     batches = [
-        to_network(frames, params.long_edge)[0]
+        prepare_images(frames, params.long_edge)[0]
         for c in rows
-        for frames in batched(read_clip(video[c.id], c.frames), params.batch_size)
+        for frames in make_batches(read_clip(video[c.id], c.frames), params.batch_size)
     ]
 
     def bare(network) -> None:
@@ -47,7 +47,7 @@ def main() -> None:
             for images in batches:
                 network(images)
 
-    loaded, traced = estimator.decode.network, Traced(estimator.decode.network)
+    loaded, traced = estimator.decode.network, TracedNetwork(estimator.decode.network)
     works = worker(pose, jobs), partial(bare, loaded), partial(bare, traced)
     seconds = dict(zip(("whole", "as_loaded", "traced"), in_turns(args.repeats, *works), strict=True))
     report("pose", len(rows), sum(c.frames for c in rows), **seconds)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.core.locks import file_lock
 from tests.helpers.film_site import movie, site  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +51,7 @@ def pipeline(tmp_path_factory) -> Path:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return run_pipeline(tmp_path_factory.mktemp("pipeline"))
     folder = tmp_path_factory.getbasetemp().parent / "pipeline"
-    with only_one(folder.with_name("pipeline.lock")):
+    with file_lock(folder.with_name("pipeline.lock")):
         if not folder.exists():
             folder.mkdir()
             run_pipeline(folder)

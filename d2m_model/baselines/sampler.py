@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.baselines.score import Note, apart, channels, cut
+from d2m_model.baselines.score import Note, assign_channels, cut, split_overlaps
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
@@ -35,10 +35,10 @@ def play(notes: Iterable[Note], seconds: float) -> np.ndarray:
     import tinysoundfont
 
     total = round(seconds * SAMPLE_RATE)
-    notes = apart(cut(notes, 0.0, seconds))
+    notes = split_overlaps(cut(notes, 0.0, seconds))
     synth = tinysoundfont.Synth(samplerate=SAMPLE_RATE)
     font = synth.sfload(_sound_font())
-    of = channels(notes)
+    of = assign_channels(notes)
     for (drum, program), channel in of.items():
         synth.program_select(channel, font, 128 if drum else 0, program, drum)
     events = []

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from dataset_tools.lib.midi import MidiScore, Note, apart, channels, read_midi, read_score, write_midi
+from dataset_tools.lib.midi import MidiScore, Note, assign_channels, read_midi, read_score, split_overlaps, write_midi
 
-__all__ = ["Note", "MidiScore", "apart", "channels", "cut", "read_midi", "read_score", "write_midi"]
+__all__ = ["Note", "MidiScore", "assign_channels", "cut", "read_midi", "read_score", "split_overlaps", "write_midi"]
 
 
 def cut(notes: Iterable[Note], start: float, seconds: float) -> list[Note]:

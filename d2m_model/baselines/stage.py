@@ -13,7 +13,7 @@ from d2m_model.baselines.sampler import play
 from d2m_model.baselines.score import write_midi
 from d2m_model.generate.finish import normalise, write_wav
 from d2m_model.training.seeding import seed_everything
-from dataset_tools.lib.core.atomic import begin_folder, keep_only
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.timebase import frames_to_samples, frames_to_seconds
@@ -33,7 +33,7 @@ def make_music(model: object, corpus: Corpus, params: Params) -> list[MusicRow]:
     """Write <clip_id>.wav, and .mid if the system writes scores, for each clip of the split, then rows.csv. Files of other clips
     from earlier runs are removed."""
     shards, folder = ShardSet(corpus.layout.stage("shards"), params.split), corpus.folder
-    begin_folder(folder, "rows.csv")
+    prepare_folder(folder, "rows.csv")
     rows = run_all(
         partial(_make_clip, model, corpus, shards, params),
         list(shards.clips),

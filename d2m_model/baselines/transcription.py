@@ -13,7 +13,7 @@ import numpy as np
 
 from d2m_model.baselines.score import Note
 from d2m_model.generate.finish import write_wav
-from dataset_tools.lib.core.errors import UserError, installing
+from dataset_tools.lib.core.errors import UserError, install_command
 
 LIBRARY = "basic-pitch"
 
@@ -55,7 +55,7 @@ def _library() -> tuple[ModuleType, object]:
     except ImportError:
         raise UserError(
             f"{LIBRARY} with onnxruntime is not installed, which transcribes training music that has no score; "
-            f"{installing('basic_pitch')}"
+            f"{install_command('basic_pitch')}"
         ) from None
     finally:
         logging.disable(before)

@@ -10,7 +10,7 @@ from torch import nn
 
 from dataset_tools.lib.core import tensor_file
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.limits import printable
 
 WRAPPINGS = ("model", "state_dict")
 """Keys under which training programs store the state dict, beside other values."""
@@ -43,7 +43,7 @@ def read_tensors(path: Path, expected: str) -> dict[str, torch.Tensor]:
     """
     try:
         # expanded tensors are allowed, because `fit` checks the shapes
-        content = tensor_file.read_tensors(path, allow=NUMPY_NUMBERS.get, stretched=True)
+        content = tensor_file.read_tensors(path, allow=NUMPY_NUMBERS.get, expanded=True)
     except UserError as err:
         raise UserError(f"{err}; expected {expected}") from None
     if isinstance(content, dict):
@@ -64,11 +64,11 @@ def describe(content: object) -> str:
     if "param_groups" in content:
         return "the state of an optimizer, not of a network"
     if content.get("format") in ("d2m-checkpoint", "d2m-i3d 1"):
-        return f"a checkpoint of this project ({shown(content.get('kind', 'i3d'))}), not a published one"
+        return f"a checkpoint of this project ({printable(content.get('kind', 'i3d'))}), not a published one"
     for pattern, kind in KINDS:
         if any(re.match(pattern, name) for name in names):
             return kind
-    return f"a dict of unknown layout; its first keys are {shown(', '.join(names[:3])) or 'none'}"
+    return f"a dict of unknown layout; its first keys are {printable(', '.join(names[:3])) or 'none'}"
 
 
 def fit(

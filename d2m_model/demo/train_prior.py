@@ -30,7 +30,7 @@ from d2m_model.training.coding import codes_of
 from d2m_model.training.loop import Measurement, Run, train_loop
 from d2m_model.training.seeding import seed_everything
 from dataset_tools.lib.core import cli
-from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 from dataset_tools.lib.parallel.workers import run_all
 
@@ -88,7 +88,7 @@ def write_codes(pool: Path, codec: Path, level: str, out: Path, count: int, work
         "codebook": _codec(codec).codebook(LEVELS[level]).k.numpy(),
     }
     found |= {f"{name}_{k}": song[name] for k, song in enumerate(songs) for name in ("beats", "downbeats", "strength")}
-    with write_aside(out) as aside, open(aside, "wb") as file:
+    with atomic_write(out) as aside, open(aside, "wb") as file:
         np.savez(file, **found)
 
 

@@ -28,7 +28,7 @@ from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
 from d2m_model.vqvae.params import Params
 from d2m_model.vqvae.task import LevelTask
 from dataset_tools.lib.core import cli
-from dataset_tools.lib.core.atomic import check_writable, write_aside, write_text
+from dataset_tools.lib.core.atomic import atomic_write, check_writable, write_text
 from dataset_tools.lib.core.timebase import HOPS, SAMPLE_RATE
 
 CODEC = VqVaeConfig(width=32, depth=4, multipliers=(1, 1, 1), bins=256)
@@ -165,7 +165,7 @@ def join(parts: Path, out: Path) -> None:
     for level in JUKEBOX_LEVELS:
         model.take_level(load_vqvae(parts / f"level_{level}.pt"), level)
         facts[f"level_{level}"] = {"hop": HOPS[level]} | json.loads((parts / f"level_{level}.json").read_text())
-    with write_aside(out) as aside:
+    with atomic_write(out) as aside:
         torch.save({"model": {name: value.half() for name, value in model.state_dict().items()}}, aside)
     write_text(out.with_suffix(".json"), json.dumps({"config": model.config.as_dict()} | facts, indent=2) + "\n")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from d2m_model.metrics.embedding import Embedded
 from dataset_tools.lib.core.array_file import read_npz
-from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
@@ -94,7 +94,7 @@ class KeptScores:
 
 
 def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         np.savez(aside, **arrays)
 
 

@@ -18,7 +18,7 @@ from d2m_model.metrics.scoring import Reference, rhythm_scores
 from d2m_model.metrics.systems import RECONSTRUCTED, SystemAudio, named_systems
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import names_of
+from dataset_tools.lib.core.params import read_names
 from dataset_tools.lib.core.timebase import LEVELS
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.shard_io.shard_format import NO_POSE
@@ -121,7 +121,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
     own, songs = {c.clip_id: _audio(test, c) for c in test.clips}, {c.clip_id: c.song for c in test.clips}
     by_id = {c.clip_id: c for c in train.clips}
     training = ReadSounds(by_id, lambda clip: _audio(train, by_id[clip]))
-    named, levels = named_systems(layout), names_of(layout.params, "levels")
+    named, levels = named_systems(layout), read_names(layout.params, "levels")
     systems = systems_of(layout, own, params.split)
     embedder = Embedder(params.embedding, layout)  # before any scoring, because its weights may be missing
     codecs = {level: Codec(layout.stage("synthesizer"), level, kept) for level in levels}
@@ -165,7 +165,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
         result.systems[name] |= {} if found.command else {"others": True}
     for name, found in health.items():
         result.systems[name]["codes"] = found
-    for name in names_of(layout.params, "systems"):
+    for name in read_names(layout.params, "systems"):
         about = layout.stage("baselines") / name / "about.txt"
         result.systems[name]["about"] = about.read_text(encoding="utf-8").strip()
     downbeats = {c: found.downbeats for c, found in truth.items()}

@@ -12,7 +12,7 @@ from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.names import given_name
+from dataset_tools.lib.core.names import check_user_name
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import LEVELS
 
@@ -98,7 +98,7 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
                 f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out"
             )
     args.level, args.genre = args.level or "high", args.genre or ""
-    args.variant = given_name(args.variant or PRIOR, "--variant")
+    args.variant = check_user_name(args.variant or PRIOR, "--variant")
     if args.variant != PRIOR:
         for name in ("beats", "tempo", "style", "strictness", "take"):
             if getattr(args, name) is not None:

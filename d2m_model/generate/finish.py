@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 LOUDNESS_BLOCK = 0.4  # seconds; loudness (ITU-R BS.1770) is undefined for shorter sounds
@@ -72,5 +72,5 @@ def write_wav(path: Path, audio: np.ndarray, rate: int = SAMPLE_RATE) -> None:
     import soundfile
 
     samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16).T
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         soundfile.write(aside, samples, rate, subtype="PCM_16", format="WAV")

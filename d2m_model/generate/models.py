@@ -12,7 +12,7 @@ from d2m_model.training.vqvae_files import decoder_of
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.shard_io.shard_set import OR
+from dataset_tools.lib.shard_io.shard_set import WEIGHTS_SEPARATOR
 
 if TYPE_CHECKING:
     from d2m_model.generate.pose_files import ReadPose
@@ -103,7 +103,7 @@ def load_models_for_pose(
             raise UserError(
                 f"{generator}: reads SMPL motion, and --pose gives keypoints; train d2m_gan with stream: pose"
             )
-        known = inputs["pose_layout"].split(OR)
+        known = inputs["pose_layout"].split(WEIGHTS_SEPARATOR)
         given = given.in_layout(given.layout if given.layout in known else known[0])
         say(
             "generate",

@@ -15,11 +15,11 @@ import numpy as np
 from av.video.reformatter import ColorRange
 
 from d2m_model.generate.given_files import CONTAINERS
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.lib.video.decoding import shown_frames, stamped_as_decoded
-from dataset_tools.lib.video.media import open_media, picture_stream
+from dataset_tools.lib.video.decoding import frames_in_order, has_decoding_timestamps
+from dataset_tools.lib.video.media import find_video_stream, open_media
 from dataset_tools.lib.video.upright import Upright, orientation
 
 BLOCK = 1024  # samples of one AAC frame
@@ -39,7 +39,7 @@ def mux(video: Path, audio: np.ndarray, out: Path, *, delay: float = 0.0, rate: 
     if out.suffix.lower() not in CONTAINERS:
         raise UserError(f"{out}: a video must end in {', '.join(CONTAINERS)}")
     try:
-        if stamped_as_decoded(video):  # a copy would show its pictures in the order of decoding
+        if has_decoding_timestamps(video):  # a copy would show its pictures in the order of decoding
             raise _CannotHold
         _write(video, np.atleast_2d(audio), rate, out, delay, copy=True)
         return True
@@ -55,8 +55,8 @@ class _CannotHold(Exception):
 def _look(video: Path) -> tuple:
     """How a player shows the pictures of a file: pixel aspect, rotation, colours. Empty without a picture."""
     with open_media(video) as media:
-        shown = picture_stream(media, video)
-        for _, frame, _ in shown_frames(media, shown):  # of the first that can be decoded
+        shown = find_video_stream(media, video)
+        for _, frame, _ in frames_in_order(media, shown):  # of the first that can be decoded
             aspect = shown.sample_aspect_ratio or 1
             return (
                 aspect,
@@ -72,8 +72,8 @@ def _look(video: Path) -> tuple:
 def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *, copy: bool) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     form = CONTAINERS[out.suffix.lower()]
-    with open_media(video) as source, _writing(out), write_aside(out) as aside:
-        shown = picture_stream(source, video)
+    with open_media(video) as source, _writing(out), atomic_write(out) as aside:
+        shown = find_video_stream(source, video)
         zero = Fraction(max(0, source.start_time or 0), av.time_base)
         with _opened(aside, out, format=form, container_options=options) as target:
             if copy:
@@ -177,10 +177,10 @@ def _decoding_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
 
 def _encoded(source, shown, target, zero: Fraction, name: str) -> tuple[av.VideoStream, Iterator[av.Packet]]:
     """A stream of the target, and its packets, encoded from the source's pictures."""
-    frames = shown_frames(source, shown)
+    frames = frames_in_order(source, shown)
     first = next(frames, None)
     if first is None:
-        raise UserError(f"{name}: not a readable video: it holds no frames")
+        raise UserError(f"{name}: not a readable video: it has no frames")
     upright = Upright(1.0, name, high_range=True)
     sample = upright(first[1])
     aspect = Fraction(shown.sample_aspect_ratio or 1)

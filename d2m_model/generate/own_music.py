@@ -7,7 +7,7 @@ import numpy as np
 from d2m_model.generate.own_songs import OwnSong, read_song
 from d2m_model.generate.song_fit import Fit, best_fit
 from d2m_model.rhythm.beats_file import Beats
-from dataset_tools.lib.audio.stretching import stretched
+from dataset_tools.lib.audio.stretching import stretch
 
 RATES = (22050, 24000, 32000, 44100, 48000)
 """Sample rates that are kept; sounds with other rates are resampled to OTHERWISE."""
@@ -37,11 +37,11 @@ class OwnMusic:
 
 def own_music(songs: list[OwnSong], beats: Beats, seconds: float) -> OwnMusic:
     """The best-fitting excerpt of the songs for a dance of `seconds` with these beats. Raises UserError as `best_fit`,
-    `read_song` and `stretched`."""
+    `read_song` and `stretch`."""
     import soxr
 
     fit = best_fit(songs, beats.beats, beats.downbeats, seconds, beats.strength)
     sound, rate = read_song(fit.song.path)
     if rate not in RATES:
         sound, rate = soxr.resample(sound.T, rate, OTHERWISE).T.astype(np.float32), OTHERWISE
-    return OwnMusic(sound=stretched(sound, rate, fit.moments, seconds), rate=rate, fit=fit)
+    return OwnMusic(sound=stretch(sound, rate, fit.moments, seconds), rate=rate, fit=fit)

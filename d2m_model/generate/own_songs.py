@@ -13,14 +13,14 @@ import numpy as np
 from d2m_model.generate.given_files import SONGS, songs_of
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
-from dataset_tools.lib.audio.mono import mono_of
+from dataset_tools.lib.audio.mono import to_mono
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
-from dataset_tools.lib.video.media import audio_streams, open_media
+from dataset_tools.lib.video.media import find_audio_streams, open_media
 from dataset_tools.lib.video.video_io import read_audio
 
 REACH = 0.05
@@ -71,7 +71,7 @@ def _length(path: Path) -> tuple[float, int]:
     """(length in seconds, sample rate in Hz) of a file's sound, counted from its packets without decoding, because headers may be
     missing or wrong. Counting stops a little beyond MOST_SECONDS. 0 for a file without sound."""
     with open_media(path) as media:
-        stream = next(iter(audio_streams(media)), None)
+        stream = next(iter(find_audio_streams(media)), None)
         if stream is None:
             return 0.0, 0
         seconds = 0.0
@@ -110,7 +110,7 @@ def read_songs(
             except UserError as err:
                 say("generate", f"warning: left out: {err}")
                 continue
-            heard = soxr.resample(mono_of(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
+            heard = soxr.resample(to_mono(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
             beats = sharpened(music_beats(heard, tracker), heard)
             cache.mkdir(parents=True, exist_ok=True)
             write_beats(kept, beats)

@@ -86,21 +86,21 @@ def read_posed(
     """
     from dataset_tools.clips.normalise import normalise_video
     from dataset_tools.lib.video.clip_reader import read_clip
-    from dataset_tools.lib.video.video_io import nearest_time, timed_frames
+    from dataset_tools.lib.video.video_io import nearest_frame_time, timed_frames
     from dataset_tools.pose.estimator import PoseEstimator
     from dataset_tools.pose.tracking import track
 
     clips, posing = load_params(layout.params, "clips", ClipsParams), load_params(layout.params, "pose", PoseParams)
     clip = scratch / CLIP
-    made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, sound=False)
+    made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, audio=False)
     _check_frames(video, made.frames)
     if made.damaged:
         say(
             stage,
-            f"warning: {made.damaged} of {made.frames} pictures of {video.name} are damaged, or build on one that is",
+            f"warning: {made.damaged} of {made.frames} frames of {video.name} are damaged, or depend on a damaged one",
         )
 
-    begin = nearest_time(timed_frames(video), 0.0)
+    begin = nearest_frame_time(timed_frames(video), 0.0)
     if given is not None:
         return Posed(pose=_as_long(given.pose, made.frames)[:, None], size=given.size, begin=begin)
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
@@ -109,8 +109,8 @@ def read_posed(
         estimator = PoseEstimator(
             network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size
         )
-        people = estimator.found(
-            estimator.begin(progress(read_clip(clip, made.frames), "pose", made.frames, unit="frame"))
+        people = estimator.find_people(
+            estimator.start(progress(read_clip(clip, made.frames), "pose", made.frames, unit="frame"))
         )
         posed = Posed(pose=track(people, made.width, made.height, **kept), size=(made.width, made.height), begin=begin)
         best = max(best or posed, posed, key=lambda p: p.coverage)
@@ -121,9 +121,9 @@ def read_posed(
 
 def frames_of(video: Path) -> int:
     """Number of frames at 30 fps that `read_posed` would find, from the time stamps only. Raises UserError for fewer than two."""
-    from dataset_tools.lib.video.media import course
+    from dataset_tools.lib.video.media import read_timeline
 
-    return _check_frames(video, seconds_to_frames(course(video).end))
+    return _check_frames(video, seconds_to_frames(read_timeline(video).end))
 
 
 def _check_frames(video: Path, frames: int) -> int:

@@ -25,13 +25,13 @@ from d2m_model.generate.takes import Again
 from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats, as_written, read_beats
 from d2m_model.rhythm.model import load_rhythm
-from dataset_tools.lib.audio.mono import mono_of
+from dataset_tools.lib.audio.mono import to_mono
 from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
-from dataset_tools.lib.video.video_io import nearest_time, probe, timed_frames
+from dataset_tools.lib.video.video_io import nearest_frame_time, probe, timed_frames
 
 
 def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
@@ -100,7 +100,7 @@ def name_of(video: Path | None, given: Given) -> str:
 def _find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
     rhythm = load_rhythm(trained_rhythm(layout)) if "beats" in streams and not given.beats else None
     if given.beats and set(streams) == {"beats"}:
-        begin = nearest_time(timed_frames(video), 0.0) if video else 0.0
+        begin = nearest_frame_time(timed_frames(video), 0.0) if video else 0.0
         frames = frames_of(video) if video else len(given.pose.pose) if given.pose else None
         beats = cut_to(read_beats(given.beats), None if frames is None else frames_to_seconds(frames))
         frames = frames or max(1, seconds_to_frames(beats.seconds))
@@ -232,7 +232,7 @@ def fit_music(
     audio = normalise(made.sound, params.loudness, params.peak, made.rate)
     note = _written(out, audio, made.rate, video, found.begin)
     if beats:
-        heard = soxr.resample(mono_of(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
+        heard = soxr.resample(to_mono(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
         write_detected(
             out.with_suffix(".json"), heard, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3)
         )

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.generate.pose_json import detections_of, folder_detections
-from dataset_tools.lib.aist.annotations import RATE as AIST_RATE
+from dataset_tools.lib.aist.annotations import ANNOTATION_FPS as AIST_RATE
 from dataset_tools.lib.aist.annotations import read_keypoints
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import regular_file
+from dataset_tools.lib.core.limits import check_regular_file
 from dataset_tools.lib.core.timebase import FPS, frames_to_seconds
 from dataset_tools.pose.layouts import BODY25, COCO17, to_layout
 from dataset_tools.pose.tracking import track
@@ -84,7 +84,7 @@ def read_pose(
     """
     path = Path(path)
     if not path.is_dir():
-        regular_file(path)
+        check_regular_file(path)
     if not 0 <= dancer < MOST_PEOPLE:
         raise UserError(f"{path}: the dancer must be 0 to {MOST_PEOPLE - 1}, found {dancer}")
     if fps is not None and not SLOWEST <= fps <= FASTEST:

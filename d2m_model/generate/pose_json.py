@@ -9,7 +9,7 @@ import numpy as np
 
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import Unreadable, UserError
-from dataset_tools.lib.core.json_file import json_of, read_json
+from dataset_tools.lib.core.json_file import parse_json, read_json
 
 MOST_OF_A_FRAME = 4 << 20
 """Bytes of one frame's file or line."""
@@ -74,13 +74,13 @@ def _first_line(path: Path) -> object:
     with path.open("rb") as handle:
         line = handle.readline(MOST_OF_A_FRAME + 1)
     try:
-        return json_of(line, path) if len(line) <= MOST_OF_A_FRAME else None
+        return parse_json(line, path) if len(line) <= MOST_OF_A_FRAME else None
     except Unreadable:
         return None
 
 
 def _pifpaf(path: Path, most_frames: int, most_people: int) -> list[np.ndarray]:
-    limits.regular_file(path, limits.JSON_BYTES)
+    limits.check_regular_file(path, limits.JSON_BYTES)
     frames = {}
     with path.open("rb") as handle:
         for number, line in enumerate(iter(lambda: handle.readline(MOST_OF_A_FRAME + 1), b""), start=1):
@@ -88,7 +88,7 @@ def _pifpaf(path: Path, most_frames: int, most_people: int) -> list[np.ndarray]:
             if len(line) > MOST_OF_A_FRAME:
                 raise UserError(f"{where} has over {MOST_OF_A_FRAME >> 20} MiB; OpenPifPaf writes one frame a line")
             try:
-                content = json_of(line, where) if line.strip() else None
+                content = parse_json(line, where) if line.strip() else None
             except Unreadable as err:
                 raise UserError(f"{err}; OpenPifPaf writes one object a line: the file was cut or changed") from None
             if content is None:

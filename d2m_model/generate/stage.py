@@ -13,7 +13,7 @@ from d2m_model.generate.params import Params
 from d2m_model.generate.rows import AudioScores
 from d2m_model.rhythm.beats_file import read_beats
 from dataset_tools.lib.core.array_file import write_npy
-from dataset_tools.lib.core.atomic import begin_folder, keep_only
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.timebase import frames_to_seconds
 from dataset_tools.lib.parallel.workers import run_all
@@ -47,7 +47,7 @@ def generate_split(
     by the stage `rhythm`. Raises UserError as `load` and `Composer.check`, before anything in `folder` changes.
     """
     _loaded(load).check(params)
-    begin_folder(folder, "rows.csv")
+    prepare_folder(folder, "rows.csv")
     made = run_all(
         partial(_generate_clip, shards, load, folder, params, label, rhythm, beats),
         list(shards.clips),

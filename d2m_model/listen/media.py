@@ -16,7 +16,7 @@ from d2m_model.generate.finish import write_wav
 from d2m_model.generate.mux import mux
 from d2m_model.listen import sounds
 from d2m_model.listen.design import SCALE, Stimulus
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.lib.video.video_io import nearest_frames, rgb_frames, timed_frames, write_clip
 
@@ -89,7 +89,7 @@ def excerpt_frames(frames: int, seconds: float) -> int:
 def _write_stereo(path: Path, audio: np.ndarray) -> None:
     import soundfile
 
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         soundfile.write(aside, np.round(audio * 32767).astype(np.int16), SAMPLE_RATE, subtype="PCM_16", format="WAV")
 
 

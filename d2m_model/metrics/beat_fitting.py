@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2m_model.metrics.inputs import ReferenceBeats
-from dataset_tools.lib.audio.stretching import stretched
+from dataset_tools.lib.audio.stretching import stretch
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
@@ -36,13 +36,13 @@ def fitted_to_beats(song: Beaten, dance: ReferenceBeats, samples: int) -> np.nda
     """`samples` of a song, float32, stretched so that its beats fall on the dance's beats and its bars on the dance's down-beats.
 
     A song that is too short is repeated from its first bar. Before the first and after the last beat of the dance the tempo
-    continues. Between beats the speed is constant (`stretched`). ValueError where song or dance has fewer than two beats.
+    continues. Between beats the speed is constant (`stretch`). ValueError where song or dance has fewer than two beats.
     """
     if min(len(song.rhythm.beats), len(dance.beats)) < 2:
         raise ValueError("a song and a dance with two beats each are needed")
     wanted, first = _filled(dance, samples / SAMPLE_RATE)
     audio, found = _repeated(song, len(wanted), first)
-    return stretched(audio[None], SAMPLE_RATE, list(zip(found, wanted, strict=True)), samples / SAMPLE_RATE)[0]
+    return stretch(audio[None], SAMPLE_RATE, list(zip(found, wanted, strict=True)), samples / SAMPLE_RATE)[0]
 
 
 def _filled(dance: ReferenceBeats, seconds: float) -> tuple[np.ndarray, int]:

@@ -9,8 +9,8 @@ from dataset_tools.lib.audio.audio_file import Samples, read_samples
 from dataset_tools.lib.core.array_file import read_npz
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.json_file import read_json
-from dataset_tools.lib.core.limits import CLIP_SECONDS, regular_file
-from dataset_tools.lib.core.names import plain
+from dataset_tools.lib.core.limits import CLIP_SECONDS, check_regular_file
+from dataset_tools.lib.core.names import to_nfc
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
@@ -55,10 +55,10 @@ def audio_files(folder: Path) -> dict[str, Path]:
         raise UserError(f"{folder}: no sound files ({', '.join(SOUNDS)}) in it")
     result = {}
     for path in files:
-        stem = plain(path.stem)
+        stem = to_nfc(path.stem)
         if stem in result:
             raise UserError(f"{folder}: both {result[stem].name} and {path.name} are called '{stem}'; keep one")
-        result[stem] = regular_file(path)
+        result[stem] = check_regular_file(path)
     return result
 
 
@@ -105,7 +105,7 @@ def training_files(folder: Path) -> list[tuple[Path, str]]:
         raise UserError(
             f"{folder}: no sound files ({', '.join(SOUNDS)}) in it; put them in one folder per genre: {folder}/<genre>/<name>.wav"
         )
-    return [(p, "" if p.parent == Path(folder) else plain(p.parent.name)) for p in found]
+    return [(p, "" if p.parent == Path(folder) else to_nfc(p.parent.name)) for p in found]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import numpy as np
 
 from d2m_model.metrics.inputs import audio_files, heard, uneven
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.names import find_file, leads_out
+from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.names import find_file, is_outside
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
@@ -120,11 +120,11 @@ def inside(folder: Path, name: str, table: Path) -> Path:
     """The file `name` in a folder. UserError where the path leads out of the folder, also through a link, or does not exist."""
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder")
-    if leads_out(folder, name):
-        raise UserError(f"{table}: '{shown(name)}' leads out of {folder}; name files inside it")
+    if is_outside(folder, name):
+        raise UserError(f"{table}: '{printable(name)}' leads out of {folder}; name files inside it")
     path = find_file(folder, name)
     if path is None:
-        raise UserError(f"{table}: '{shown(name)}' is no file in {folder}")
+        raise UserError(f"{table}: '{printable(name)}' is no file in {folder}")
     return path
 
 
@@ -133,8 +133,8 @@ def _read_side(side: str, paths: dict[str, Path]) -> tuple[dict[str, np.ndarray]
     for name, path in paths.items():
         sounds[name], found = heard(path)
         rates[found.rate] += 1
-        mixed += [name] * (found.channels > 1 and found.alone is None)
-        alone += [name] * (found.alone is not None)
+        mixed += [name] * (found.channels > 1 and found.lone_channel is None)
+        alone += [name] * (found.lone_channel is not None)
         silent += [name] * (not found.audio.any())
     notes = [
         f"{n} {side} files resampled from {rate} to {SAMPLE_RATE} Hz"

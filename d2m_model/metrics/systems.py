@@ -16,7 +16,7 @@ from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.names import check_name
-from dataset_tools.lib.core.params import load_params, names_of, require
+from dataset_tools.lib.core.params import load_params, read_names, require
 
 RECONSTRUCTED = "VQ reconstruction"
 """First words of the controls `VQ reconstruction high` and `VQ reconstruction low`."""
@@ -114,7 +114,7 @@ def named_systems(layout: Layout) -> dict[str, SystemAudio]:
     """All systems that params.yaml names: every model of every level, the baselines, and `evaluate.others`, in this order. UserError
     where a list is missing or two systems have one name."""
     found = {}
-    for level, variant in product(names_of(layout.params, "levels"), names_of(layout.params, "models")):
+    for level, variant in product(read_names(layout.params, "levels"), read_names(layout.params, "models")):
         name, command = (
             f"{level}-{variant}",
             f"python -m d2m_model.generate --corpus {layout.corpus} --level {level} --variant {variant}",
@@ -123,7 +123,7 @@ def named_systems(layout: Layout) -> dict[str, SystemAudio]:
             kind="model", folder=layout.stage("generate") / name, section="generate", command=command, level=level,
             training=layout.stage("prior") / level if variant == PRIOR else layout.stage("d2m_gan") / name,
         )  # fmt: skip
-    for name in names_of(layout.params, "systems"):
+    for name in read_names(layout.params, "systems"):
         command = f"python -m d2m_model.baselines --corpus {layout.corpus} --system {name}"
         level = PLAYED.get(name, "")
         found[name] = SystemAudio(

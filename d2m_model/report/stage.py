@@ -24,7 +24,7 @@ from d2m_model.report.crops import crop_cards
 from d2m_model.report.params import Params
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import names_of
+from dataset_tools.lib.core.params import read_names
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_samples
 from dataset_tools.lib.shard_io.shard_set import ShardSet
@@ -51,7 +51,7 @@ def folders_of(layout: Layout, systems: dict) -> dict[str, Path]:
 
 def curve_files(layout: Layout) -> dict[str, Path]:
     """{title: curves.csv} for each training that params.yaml names; those of former variants are left out."""
-    levels, variants, baselines = (names_of(layout.params, key) for key in ("levels", "variants", "systems"))
+    levels, variants, baselines = (read_names(layout.params, key) for key in ("levels", "variants", "systems"))
     wanted = ["vqvae", *(f"synthesizer/{level}" for level in levels)]
     wanted += ["rhythm", *(f"prior/{level}" for level in levels)]
     wanted += [f"d2m_gan/{level}-{variant}" for level in levels for variant in variants]

@@ -17,7 +17,7 @@ import numpy as np
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.json_file import read_json
-from dataset_tools.lib.core.limits import shown
+from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.params import require
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
@@ -58,10 +58,10 @@ class Beats:
     def __post_init__(self):
         for name in ("beats", "downbeats", "strength"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
-        require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {shown(self.fps)}")
+        require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {printable(self.fps)}")
         require(
             _is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS,
-            f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {shown(self.seconds)}",
+            f"seconds must be above 0 and at most {MOST_SECONDS:g}, found {printable(self.seconds)}",
         )
         for name in ("beats", "downbeats"):
             times = getattr(self, name)
@@ -82,7 +82,7 @@ class Beats:
         require(bool(((self.strength >= 0) & (self.strength <= 1)).all()), "strength must be within 0..1")
         require(
             self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000),
-            f"tempo must be 1 to 2000 beats a minute, found {shown(self.tempo)}",
+            f"tempo must be 1 to 2000 beats a minute, found {printable(self.tempo)}",
         )
         require(
             isinstance(self.style, Mapping) and len(self.style) <= MOST_STYLES,
@@ -91,7 +91,7 @@ class Beats:
         for genre, share in self.style.items():
             require(
                 isinstance(genre, str) and _is_number(share) and 0 <= share <= 1,
-                f"style must map genres to 0..1, found {shown(genre)}: {shown(share)}",
+                f"style must map genres to 0..1, found {printable(genre)}: {printable(share)}",
             )
 
 
@@ -109,7 +109,7 @@ def _numbers(name: str, values: object) -> np.ndarray:
     require(isinstance(values, (list, tuple, np.ndarray)) and len(values) <= MOST_BEATS, rule)
     if not isinstance(values, np.ndarray):
         wrong = next((v for v in values if not _is_number(v)), None)
-        require(wrong is None, f"{rule}, found {shown(wrong)}")
+        require(wrong is None, f"{rule}, found {printable(wrong)}")
         require(all(_is_number(v) for v in values), rule)
     array = np.asarray(values, np.float64)
     require(array.ndim == 1 and bool(np.isfinite(array).all()), rule)
@@ -148,7 +148,9 @@ def read_beats(path: Path) -> Beats:
     known = [field.name for field in fields(Beats)]
     strange = next((key for key in values if key not in (*known, *OF_AUDIO)), None)
     if strange is not None:
-        raise UserError(f"{path}: unknown key '{shown(strange)}'; known: {', '.join(known)}; correct it or take it out")
+        raise UserError(
+            f"{path}: unknown key '{printable(strange)}'; known: {', '.join(known)}; correct it or take it out"
+        )
     try:
         beats = _numbers("beats", values["beats"])
         given = {name: values[name] for name in ("downbeats", "strength", "style") if values.get(name) is not None}

@@ -20,7 +20,7 @@ from d2m_model.rhythm.scoring import scores, style_of
 from d2m_model.rhythm.training import train
 from d2m_model.training.autoencoding import write_metrics
 from d2m_model.training.loop import Run
-from dataset_tools.lib.core.atomic import begin_folder
+from dataset_tools.lib.core.atomic import prepare_folder
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.progress import progress
@@ -102,7 +102,7 @@ def learn_rhythm(
     source: name of the beats' source, for metrics.json. truth: folder of true beats; without it `tracker` finds them.
     Raises UserError where there is nothing to train on, and as `train` does.
     """
-    begin_folder(out, "rows.csv")
+    prepare_folder(out, "rows.csv")
     splits = open_splits(shards, params.stream)
     music = music_of(splits, truth, tracker)
     lessons = lessons_of(splits["train"], params.stream, music)

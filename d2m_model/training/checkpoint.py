@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import Unreadable, UserError
-from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.tensor_file import outline, read_tensors
+from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.tensor_file import meta_state_dict, read_tensors
 
 FORMAT = "d2m-checkpoint"
 Net = TypeVar("Net", bound=nn.Module)
@@ -39,7 +39,7 @@ def save(path: Path, kind: str, version: int, state: dict[str, Any], meta: dict[
     # Through memory, because torch.save would write the name of the temporary file into the archive.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(buffer.getbuffer())
 
 
@@ -59,10 +59,10 @@ def load(path: Path, kind: str, version: int, *, finite: bool = True) -> Checkpo
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this project; expected one written by the stage '{kind}'")
     if content.get("kind") != kind:
-        raise UserError(f"{path}: a checkpoint of kind '{shown(content.get('kind'))}', expected '{kind}'")
+        raise UserError(f"{path}: a checkpoint of kind '{printable(content.get('kind'))}', expected '{kind}'")
     if content.get("version") != version:
         raise UserError(
-            f"{path}: '{kind}' checkpoint of version {shown(content.get('version'))}, this program reads version {version}; "
+            f"{path}: '{kind}' checkpoint of version {printable(content.get('version'))}, this program reads version {version}; "
             f"run the stage '{kind}' again"
         )
     state, meta = content.get("state"), content.get("meta")
@@ -81,7 +81,7 @@ def fitting(path: Path) -> Iterator[None]:
     except Exception as err:  # noqa: BLE001 - sizes from a foreign file can break a network in any way
         reason = str(err).strip().splitlines()[-1:] or [""]
         raise UserError(
-            f"{path}: its weights do not fit its sizes ({type(err).__name__}: {shown(reason[0].strip())})"
+            f"{path}: its weights do not fit its sizes ({type(err).__name__}: {printable(reason[0].strip())})"
         ) from None
 
 
@@ -89,9 +89,9 @@ def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net
     """The network that `make` builds, with these weights. Its shapes are compared before any memory is allocated, so that
     wrong sizes cost neither memory nor time. Raises ValueError where they do not fit, and what `make` raises: see `fitting`."""
     weights = dict(weights)
-    known = outline(make, weights)
+    known = meta_state_dict(make, weights)
     wrong = [f"'{name}' is missing" for name in known if name not in weights]
-    wrong += [f"'{shown(name)}' is no part of it" for name in weights if name not in known]
+    wrong += [f"'{printable(name)}' is no part of it" for name in weights if name not in known]
     for name in known.keys() & weights.keys():
         mine, given = known[name], weights[name]
         if mine.shape != given.shape or mine.is_floating_point() != given.is_floating_point():
@@ -106,7 +106,7 @@ def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net
 def texts(values: object) -> tuple[str, ...]:
     """A list of strings, such as the genres in a checkpoint's meta, as a tuple. Raises ValueError for anything else."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"a list of texts is wanted, found {shown(values)}")
+        raise ValueError(f"a list of texts is wanted, found {printable(values)}")
     return tuple(values)
 
 

@@ -17,7 +17,7 @@ from d2m_model.training import checkpoint
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples
 from dataset_tools.lib.shard_io.shard_format import ShardInfo
-from dataset_tools.lib.shard_io.shard_set import OR
+from dataset_tools.lib.shard_io.shard_set import WEIGHTS_SEPARATOR
 
 KIND, VERSION = "d2m_gan", 2
 INPUTS = ("pose_layout", "pose_weights", "i3d_weights")
@@ -55,7 +55,7 @@ class MusicModel(nn.Module):
 
         net, codebook, trained = load_generator(generator)
         for name in trained if inputs else ():
-            if (found := inputs.get(name, "none")) not in (trained[name], *trained[name].split(OR)):
+            if (found := inputs.get(name, "none")) not in (trained[name], *trained[name].split(WEIGHTS_SEPARATOR)):
                 raise UserError(
                     f"{generator}: was trained with {name} '{trained[name]}', but these dances have '{found}'; train it on them"
                 )

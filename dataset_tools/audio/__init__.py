@@ -1,1 +1,1 @@
-"""The stage audio: each clip's sound as mono at 22 050 Hz, as long as its picture."""
+"""The stage audio: extracts the audio of each clip as mono at 22 050 Hz, exactly as long as its video."""

@@ -1,4 +1,4 @@
-"""audio: the sound of every clip as mono float32 at 22 050 Hz, exactly 735 samples for each of its frames."""
+"""audio: extract the audio of every clip as mono float32 at 22 050 Hz, exactly 735 samples per frame."""
 
 from dataset_tools.lib.core.accounting import check_success_rate
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser

@@ -10,8 +10,9 @@ class Params:
     """Section `audio` of params.yaml."""
 
     workers: int = 2
+    """Number of processes."""
     timeout: float = 300.0
-    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
+    """Time limit for one clip, in seconds; a clip that takes longer becomes a failed row."""
     min_ok: float = 0.9
     """Fraction of the cut clips that must be ok."""
 

@@ -10,9 +10,9 @@ class AudioRow(Row):
     """One row of audio/rows.csv."""
 
     samples: int = 0
-    """At 22 050 Hz."""
+    """Number of samples at 22 050 Hz."""
     peak: float = 0.0
-    """Largest absolute sample after mixing down; can pass 1."""
+    """Largest absolute sample after mixing to mono; may exceed 1."""
     rms: float = 0.0
     channel: str = ""
-    """'left' or 'right' where that channel was taken alone, for the mean of both loses what is heard; else empty."""
+    """'left' or 'right' if only this channel was taken, because the channels cancel in their mean; else empty."""

@@ -1,1 +1,1 @@
-"""The stage clips: dances cut from their videos, cropped, at 30 frames a second."""
+"""The stage clips: cuts dances out of their videos, crops them and brings them to 30 fps."""

@@ -1,7 +1,7 @@
-"""clips: cut every clip of the sources out of its video and bring it to the corpus's form.
+"""clips: cut every clip of the sources out of its video and convert it to the corpus's format.
 
-A clip is an mp4 of 30 frames a second with the still side panels cropped away, H.264 and FLAC sound, exactly
-frames / 30 s of it. A clip that cannot be cut has a row that says why.
+A clip is an mp4 file with 30 fps H.264 video, without still side panels, and FLAC audio of exactly frames / 30 s. A clip that
+cannot be cut has a row with the reason.
 """
 
 from dataset_tools.lib.core.accounting import check_success_rate

@@ -1,54 +1,54 @@
-"""Frames of a video that are looked at first and taken afterwards, decoded once where they fit into memory."""
+"""Cache of decoded frames that are inspected first and used afterwards, so that they are decoded once if they fit into memory."""
 
 from collections import deque
 from collections.abc import Iterator
 
-from dataset_tools.clips.open_video import OpenVideo, Timed
+from dataset_tools.clips.open_video import OpenVideo, TimedFrame
 
 
 class FrameCache:
-    """The frames of a video from `start` seconds on, and the two before, which say how long the last of them was shown.
+    """Frames of a video from `start` seconds on, and the two before them, which tell how long the last of these is shown.
 
-    What was looked at is held, as decoded, until it is taken. Where that needs more than `memory` bytes nothing is held, and
-    taking decodes anew.
+    Frames that `peek` yields are cached until `take` yields them. If they need more than `memory` bytes, nothing is cached and
+    `take` decodes them again.
     """
 
     def __init__(self, video: OpenVideo, start: float, memory: int):
-        self._video, self._start, self._left = video, start, memory
-        self._held: list[Timed] | None = []
-        self._coming = self._decoded()
+        self._video, self._start, self._free = video, start, memory
+        self._cache: list[TimedFrame] | None = []
+        self._rest = self._decode()
 
     @property
-    def held(self) -> bool:
-        """Whether what was looked at did fit."""
-        return self._held is not None
+    def fits(self) -> bool:
+        """Whether the frames that `peek` yielded fit into memory."""
+        return self._cache is not None
 
-    def look(self) -> Iterator[Timed]:
-        """The frames from the first on, as often as one likes before they are taken."""
-        if self._held is None:
-            yield from self._decoded()
+    def peek(self) -> Iterator[TimedFrame]:
+        """Yield the frames from the first on. May be called several times before `take`."""
+        if self._cache is None:
+            yield from self._decode()
             return
-        yield from self._held
-        for timed in self._coming:
-            self._left -= sum(plane.buffer_size for plane in timed[1].planes)
-            if self._left < 0:
-                self._held = None
-            if self._held is not None:
-                self._held.append(timed)
+        yield from self._cache
+        for timed in self._rest:
+            self._free -= sum(plane.buffer_size for plane in timed[1].planes)
+            if self._free < 0:
+                self._cache = None
+            if self._cache is not None:
+                self._cache.append(timed)
             yield timed
 
-    def take(self) -> Iterator[Timed]:
-        """The frames from the first on, for the last time: each is given up as it comes."""
-        if self._held is None:
-            yield from self._decoded()
+    def take(self) -> Iterator[TimedFrame]:
+        """Yield the frames from the first on, for the last time. Each is dropped from the cache when it is yielded."""
+        if self._cache is None:
+            yield from self._decode()
             return
-        held, self._held = deque(self._held), None
-        while held:
-            yield held.popleft()
-        yield from self._coming
+        frames, self._cache = deque(self._cache), None
+        while frames:
+            yield frames.popleft()
+        yield from self._rest
 
-    def _decoded(self) -> Iterator[Timed]:
-        run_up: deque[Timed] = deque(maxlen=3)  # decoding begins at a key frame, seconds too early
+    def _decode(self) -> Iterator[TimedFrame]:
+        run_up: deque[TimedFrame] = deque(maxlen=3)  # decoding starts at a key frame, which may be seconds too early
         for timed in self._video.frames(self._start):
             run_up.append(timed)
             if timed[0] >= self._start:

@@ -10,24 +10,25 @@ class Params:
     """Section `clips` of params.yaml."""
 
     max_height: int = 720
-    """Higher pictures are scaled down to this, in px."""
+    """Larger frames are scaled down to this height, in px."""
     crop: bool = True
-    """Crop still side panels and letterbox bars away."""
+    """Remove still side panels and letterbox bars."""
     max_cuts: int | None = None
-    """A clip with more scene cuts inside fails; empty: they are only counted."""
+    """A clip with more scene cuts fails; empty: any number. rows.csv has their number in any case."""
     max_damaged: int = 0
-    """A clip with more damaged pictures fails; they are counted in rows.csv either way."""
+    """A clip with more damaged frames fails. rows.csv has their number in any case."""
     max_sound_lost: float = 0.1
-    """A clip of whose sound more seconds are silent, for they can't be decoded or never came, fails; they are in rows.csv either way."""
+    """A clip fails if more seconds of its audio are silent because packets are missing or can't be decoded. rows.csv has the seconds in
+    any case."""
     stretch_audio: float = 0.0
-    """Fraction, such as 0.03, by which the whole sound may differ in length from the picture and be taken for the same
-    recording by another clock: it is resampled to the picture's. 0: never. rows.csv has the difference either way."""
+    """If the durations of the whole audio and the whole video differ by up to this fraction, such as 0.03, the audio is assumed to
+    have another clock and is resampled. 0: never. rows.csv has the difference in any case."""
     memory: int = 600
-    """MB of decoded frames of each of the two clips that a process may hold; a clip that needs more is decoded twice."""
+    """MB of decoded frames for each of the two clips in a process; a clip that needs more is decoded twice."""
     workers: int = 2
-    """Processes; each encodes a clip while it decodes the next."""
+    """Number of processes; each encodes a clip while it decodes the next."""
     timeout: float = 900.0
-    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
+    """Time limit for one clip, in seconds; a clip that takes longer becomes a failed row."""
     min_ok: float = 0.9
     """Fraction of the clips that must be ok."""
 

@@ -1,9 +1,9 @@
-"""Scene cuts inside a clip: instants after which nothing of what was seen before comes back.
+"""Detect scene cuts inside a clip.
 
-Two pictures are compared by the correlation of their small, high-passed luma, which forgets exposure, tint and gain. A cut
-is an instant where no picture of the last quarter of a second resembles any of the next. A strobe, a flash or a light that
-changes colour returns to the same room within that time and is none; nor is fast motion, whose neighbours resemble each
-other. A slow dissolve is not found.
+Two frames are compared by the correlation of their small, high-passed luma, which does not depend on exposure, tint and gain.
+There is a cut where no frame of the last quarter of a second resembles any frame of the next quarter. After a strobe, a flash
+or a light that changes colour, the same room comes back within that time, so they are no cuts; nor is fast motion, because
+neighbouring frames resemble each other. Slow dissolves are not detected.
 """
 
 from collections import deque
@@ -11,46 +11,46 @@ from collections import deque
 import cv2
 import numpy as np
 
-SIDE = 32  # px of the small picture
-BLUR = 4.0  # px of it: coarser structure, light and dark corners, is common to unlike scenes and is left out
-REACH = 8  # pictures on either side that are compared: a strobe of 4 Hz comes back within them
-ALIKE = 0.35  # correlation from which two pictures may show the same scene
-FLAT = 1.0  # grey levels (of 255): pictures with less structure, black or blown out, say nothing
+SMALL_SIDE = 32  # px of the small frame
+BLUR = 4.0  # px of the small frame: coarser structure (bright or dark corners) is left out, because different scenes share it
+COMPARED_FRAMES = 8  # frames compared on each side; a strobe of 4 Hz comes back within them
+SAME_SCENE = 0.35  # from this correlation on, two frames may show the same scene
+MIN_STRUCTURE = 1.0  # grey levels (of 255): frames with less structure, black or overexposed, are skipped
 
 
 class CutFinder:
-    """Watches the pictures of a clip or a whole film, one after the other, and keeps the last few."""
+    """Gets the frames of a clip or of a whole video in order, finds scene cuts, and keeps only the last few frames."""
 
     def __init__(self):
         self._count = 0
-        self._recent: deque[np.ndarray] = deque(maxlen=2 * REACH - 1)
-        """Of the pictures that are not flat: what is flat is passed over, so that a fade can't hide a cut."""
+        self._recent: deque[np.ndarray] = deque(maxlen=2 * COMPARED_FRAMES - 1)
+        """The last frames that are not flat. Flat frames are skipped, so that a fade can't hide a cut."""
         self._index: list[int] = []
-        """Which pictures those are, of all that came."""
+        """Index of each frame that is not flat."""
         self._bridge: list[float] = []
-        """Of each, the best likeness of one of the `REACH` before it with one of the `REACH` from it on."""
+        """For each of them, the highest correlation of one of the `COMPARED_FRAMES` before it with one from it on."""
 
-    def see(self, luma: np.ndarray) -> None:
-        """The next picture, (H, W) uint8."""
-        small = cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    def add(self, luma: np.ndarray) -> None:
+        """Add the next frame, luma (H, W) uint8."""
+        small = cv2.resize(luma, (SMALL_SIDE, SMALL_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         fine = small - cv2.GaussianBlur(small, (0, 0), BLUR)
         norm = np.linalg.norm(fine)
-        if norm > FLAT * SIDE:
+        if norm > MIN_STRUCTURE * SMALL_SIDE:
             self._index.append(self._count)
             self._compare((fine / norm).ravel())
         self._count += 1
 
-    def _compare(self, picture: np.ndarray) -> None:
+    def _compare(self, frame: np.ndarray) -> None:
         last = len(self._bridge)
         self._bridge.append(-1.0)
         if self._recent:
-            alike = np.stack(self._recent) @ picture
+            alike = np.stack(self._recent) @ frame
             first = last - len(alike)
-            for i in range(max(first + 1, last - REACH + 1), last + 1):
-                best = float(alike[max(0, i - REACH - first) : i - first].max())
+            for i in range(max(first + 1, last - COMPARED_FRAMES + 1), last + 1):
+                best = float(alike[max(0, i - COMPARED_FRAMES - first) : i - first].max())
                 self._bridge[i] = max(self._bridge[i], best)
-        self._recent.append(picture)
+        self._recent.append(frame)
 
     def cuts(self) -> list[int]:
-        """Indices of the pictures that begin a new scene."""
-        return [at for at, bridge in zip(self._index[1:], self._bridge[1:], strict=True) if bridge < ALIKE]
+        """Indices of the frames that start a new scene."""
+        return [at for at, bridge in zip(self._index[1:], self._bridge[1:], strict=True) if bridge < SAME_SCENE]

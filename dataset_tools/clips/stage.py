@@ -1,4 +1,4 @@
-"""The stage `clips`: every clip of the sources, cut out of its video and brought to the corpus's form."""
+"""The stage `clips`: cut every clip of the sources out of its video and convert it to the corpus's format."""
 
 import dataclasses
 import json
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import cv2
 
-from dataset_tools.clips.normalise import Cut, cut_out
+from dataset_tools.clips.normalise import Cut, cut_span
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.clips.params import Params
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.download.rows import DownloadRow
-from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep, write_text
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import how_to_fill, load_manifest
@@ -21,108 +21,110 @@ from dataset_tools.lib.core.work_cache import item_key
 from dataset_tools.lib.parallel.workers import run_all
 
 STAGE = "clips"
-VERSION = 9  # of how a clip is cut, in this folder and in dataset_tools/lib/video: a change must not find the old clips in the cache
+VERSION = 9  # of the code here and in dataset_tools/lib/video that cuts clips; raise it with a change, so that cached clips are not reused
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One clip to cut: all that a worker process needs."""
+    """One clip to cut, with everything that a worker process needs."""
 
     clip: Clip
     song: Song
     videos: Path
-    """Folder of download/."""
+    """Folder of the stage download."""
     video: DownloadRow | None
-    """What became of the clip's video; None where download has no row for it."""
+    """Row of the clip's video; None if download has no row for it."""
     target: Path
     cache: Path
     params: Params
     advice: str
-    """What to do about times that the manifest lacks."""
+    """Advice about times that the manifest lacks."""
 
     @property
-    def made(self) -> Path:
-        """Where in the cache it is, where this cut was made before."""
+    def cached_clip(self) -> Path:
+        """Path of this clip in the cache."""
         key = item_key(VERSION, self.video.sha256, self.clip.start, self.clip.end, self.params.max_height, self.params.crop,
                        self.params.stretch_audio)  # fmt: skip
         return self.cache / f"{key}.mp4"
 
     @property
-    def note(self) -> Path:
-        """What is known of it, beside it."""
-        return self.made.with_suffix(".json")
+    def cached_facts_file(self) -> Path:
+        """Path of the JSON file with the properties of the cached clip."""
+        return self.cached_clip.with_suffix(".json")
 
     @property
-    def known(self) -> dict | None:
-        """What the note says; None where this cut was not made before, or the note can't be read."""
+    def cached_facts(self) -> dict | None:
+        """Properties of the cached clip; None if it is not in the cache or its JSON file can't be read."""
         try:
-            return json.loads(self.note.read_text(encoding="utf-8")) if self.made.is_file() else None
+            return (
+                json.loads(self.cached_facts_file.read_text(encoding="utf-8")) if self.cached_clip.is_file() else None
+            )
         except (OSError, ValueError):
             return None
 
 
-class Begin:
-    """Decodes clips, each while the one before is encoded. A process has one, and with it the last clip's video still open."""
+class ClipDecoder:
+    """Decodes a clip while the one before is encoded. Each process has one, which keeps the last clip's video open."""
 
     def __init__(self):
         self._video: OpenVideo | None = None
 
     def __call__(self, job: Job) -> Cut | ClipRow | None:
-        """The row of a clip that cannot be cut; None of one that was cut before."""
+        """The decoded clip; the row of a clip that cannot be cut; None if the clip is in the cache."""
         clip = job.clip
         if clip.start is None:
             return failed(job, f"start and end are empty in the manifest; {job.advice}")
         if job.video is None or job.video.status != "ok":
             why = f"{job.video.status}: {job.video.reason}" if job.video else "no row for it"
             return failed(job, f"video {clip.video_id} was not downloaded ({why})")
-        if job.known is not None:
+        if job.cached_facts is not None:
             return None
-        cv2.setNumThreads(1)  # the other cores have other clips
+        cv2.setNumThreads(1)  # the other cores process other clips
         path, last = job.videos / f"{clip.video_id}.mp4", self._video
         self._video = None
         try:
             video = last if last and last.path == path else OpenVideo(path)
-            begun = cut_out(
+            decoded = cut_span(
                 video, start=clip.start, end=clip.end, max_height=job.params.max_height, crop=job.params.crop,
                 need_audio=True, stretch_audio=job.params.stretch_audio, memory=job.params.memory << 20,
             )  # fmt: skip
         except UserError as err:
             return failed(job, str(err))
-        if isinstance(begun.pictures, list):  # else a thread goes on decoding it
+        if isinstance(decoded.frames, list):  # otherwise a thread is still decoding the video
             self._video = video
-        return begun
+        return decoded
 
 
-def cut(job: Job, begun: Cut | ClipRow | None) -> ClipRow:
-    """Write target/<clip_id>.mp4, encoded now or from the cache; the row says why if there is none."""
-    if isinstance(begun, ClipRow):
-        return begun
-    if begun is not None:
+def cut(job: Job, decoded: Cut | ClipRow | None) -> ClipRow:
+    """Write target/<clip_id>.mp4, encoded now or from the cache. Returns its row, with the reason if it fails."""
+    if isinstance(decoded, ClipRow):
+        return decoded
+    if decoded is not None:
         try:
-            done = dataclasses.asdict(begun.write(job.made))
+            done = dataclasses.asdict(decoded.write(job.cached_clip))
         except UserError as err:
             return failed(job, str(err))
         part = done.pop("crop")
         numbers = done | {"crop_x": part["x"], "crop_y": part["y"], "crop_w": part["width"], "crop_h": part["height"]}
-        write_text(job.note, json.dumps(numbers))
-    facts = job.known
+        write_text(job.cached_facts_file, json.dumps(numbers))
+    facts = job.cached_facts
     cuts, most = facts.pop("cuts"), job.params.max_cuts
     if most is not None and len(cuts) > most:
         at = ", ".join(f"{second:g}" for second in cuts)
         return failed(job, f"{len(cuts)} scene cuts inside the clip, at {at} s, but clips.max_cuts is {most}")
     if facts["damaged"] > job.params.max_damaged:
-        found = f"{facts['damaged']} of its {facts['frames']} pictures are damaged, or build on one that is"
+        found = f"{facts['damaged']} of its {facts['frames']} frames are damaged, or depend on a damaged one"
         return failed(
             job,
             f"{found}, but clips.max_damaged is {job.params.max_damaged}; fetch the video again, or raise it in params.yaml",
         )
     if facts["sound_lost"] > job.params.max_sound_lost:
-        found = f"{facts['sound_lost']:g} s of its sound is missing or can't be decoded"
+        found = f"{facts['sound_lost']:g} s of its audio is missing or can't be decoded"
         return failed(
             job,
             f"{found}, but clips.max_sound_lost is {job.params.max_sound_lost:g}; fetch the video again, or raise it in params.yaml",
         )
-    publish(job.made, job.target / f"{job.clip.clip_id}.mp4")
+    publish(job.cached_clip, job.target / f"{job.clip.clip_id}.mp4")
     return _row(job, "ok", cuts=len(cuts), **facts)
 
 
@@ -140,7 +142,7 @@ def _row(job: Job, status: str, **columns) -> ClipRow:
 
 
 def clips(layout: Layout, params: Params) -> list[ClipRow]:
-    """Write data/<corpus>/clips; return one row per clip of the sources, failed ones too."""
+    """Write data/<corpus>/clips. Returns one row per clip of the sources, also for failed ones."""
     manifest = load_manifest(layout.table("sources", "clips.csv").parent)
     songs = {song.song_id: song for song in manifest.songs}
     videos = {row.id: row for row in read_records(layout.table("download"), DownloadRow)}
@@ -150,9 +152,9 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
             cache=cache, params=params, advice=how_to_fill(layout.manifest))
         for c in sorted(manifest.clips, key=lambda c: (c.video_id, c.start or 0.0))
     ]  # fmt: skip
-    begin_folder(target, "rows.csv")
-    sweep(cache)
-    cuts = run_all(cut, jobs, params.workers, STAGE, prepare=Begin(), failed=failed, timeout=params.timeout)
+    prepare_folder(target, "rows.csv")
+    remove_partial_files(cache)
+    cuts = run_all(cut, jobs, params.workers, STAGE, prepare=ClipDecoder(), failed=failed, timeout=params.timeout)
     order = {clip.clip_id: number for number, clip in enumerate(manifest.clips)}
     rows = sorted(cuts, key=lambda row: order[row.id])
     assert len(rows) == len(manifest.clips)

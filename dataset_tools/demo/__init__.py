@@ -1,1 +1,1 @@
-"""The embedded corpus, rendered from a seed: songs, choreography, skeleton, figure, scene, compilation."""
+"""The demo corpus, rendered from a seed: songs, choreography, dancers, rooms, compilations, and the recipes of its weights."""

@@ -1,4 +1,4 @@
-"""Look at what the renderer makes.
+"""Write a contact sheet of rendered frames, to look at.
 
 `python -m dataset_tools.demo.scene --sheet sheet.png` writes a contact sheet of random training frames.
 """
@@ -14,9 +14,9 @@ from dataset_tools.lib.core.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Look at what the renderer makes."""
+    """Write the contact sheet."""
     parser = command_parser("dataset_tools.demo.scene", __doc__)
-    parser.add_argument("--sheet", type=Path, required=True, help="picture to write")
+    parser.add_argument("--sheet", type=Path, required=True, help="image file to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=257, help="side of each frame in px")
     parser.add_argument("--count", type=int, default=24)

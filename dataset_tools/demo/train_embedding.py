@@ -1,9 +1,9 @@
-"""Recipe of demo/weights/embedding_demo.pt: teach a small network the genres of rendered songs, then measure it.
+"""Train and measure the demo's embedding network, demo/weights/embedding_demo.pt, on the genres of synthesised songs.
 
     python -m dataset_tools.demo.train_embedding --out dataset_tools/demo/weights/embedding_demo.pt
 
-The songs come from the renderer of the demo corpus, with seeds that no corpus can have. Beside the weights goes a .json
-with the accuracy on held-out songs and what guessing gives. About 2 minutes on one CPU thread.
+The songs are synthesised as for the demo corpus, with seeds that no corpus can have. A .json file beside the weights has the
+accuracy on held-out songs and that of guessing. Takes about 2 minutes on one CPU thread.
 """
 
 import json
@@ -23,15 +23,15 @@ from dataset_tools.lib.embedding.log_mel import OFFSET, segment_patches
 from dataset_tools.lib.embedding.net import EmbeddingNet, load_embedding, save_embedding
 
 FIRST_SEED = 2**32
-"""Corpora draw their songs' seeds below this."""
+"""The seeds of a corpus's songs are below this."""
 NET_SEED = 73001
 SONG_SECONDS, EXCERPT_SECONDS = 60.0, 24.0
 BATCH, RATE, WEIGHT_DECAY = 64, 3e-3, 1e-2
 NAMES = sorted(GENRES)
 
 
-def excerpt(number: int) -> tuple[np.ndarray, int]:
-    """Song `number` of the pool -> (patches (N, 1, 96, 64) of 24 s of it, genre)."""
+def render_excerpt(number: int) -> tuple[np.ndarray, int]:
+    """(patches (N, 1, 96, 64) of a 24 s excerpt of song `number`, index of its genre)."""
     genre = number % len(NAMES)
     song = synthesise(compose(FIRST_SEED + number, NAMES[genre], seconds=SONG_SECONDS), SAMPLE_RATE)
     start = int(np.random.default_rng([NET_SEED, number]).uniform(0, SONG_SECONDS - EXCERPT_SECONDS) * SAMPLE_RATE)
@@ -40,9 +40,9 @@ def excerpt(number: int) -> tuple[np.ndarray, int]:
     ), genre
 
 
-def varied(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Patches (B, 1, 96, 64) as a coarse codec or a bad loudspeaker might give them, so that the embedding bears with
-    generated sound: up to 6 dB louder or softer, tilted, with a noise floor, dull, and half of them blurred."""
+def augment(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Patches (B, 1, 96, 64), degraded as by a coarse codec or a bad loudspeaker, so that the embedding tolerates generated audio: up to
+    6 dB louder or softer, with spectral tilt, a noise floor and a low-pass, and half of them blurred."""
     draw = lambda *shape: torch.rand(len(patches), *shape, generator=generator)
     magnitude = (patches.exp() - OFFSET).clamp(min=0)
     blurred = F.avg_pool2d(magnitude, (5, 3), 1, (2, 1), count_include_pad=False)
@@ -51,14 +51,14 @@ def varied(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     gain, tilt = 1.4 * draw(1, 1, 1) - 0.7, 2.8 * draw(1, 1, 1) - 1.4
     dull = torch.sigmoid(
         (0.3 + draw(1, 1, 1) - band) / 0.05
-    )  # where the treble ends: for a third of them inside the band
+    )  # cutoff of the low-pass; for a third of the patches it is inside the band
     magnitude = magnitude * (gain + tilt * (band - 0.5)).exp() * dull
     floor = magnitude.mean((1, 2, 3), keepdim=True) * 10 ** (-2.5 + 2 * draw(1, 1, 1))  # -50 to -10 dB
     return (magnitude + floor * 2 * draw(*patches.shape[1:]) + OFFSET).log()
 
 
 def train(patches: torch.Tensor, genres: torch.Tensor, epochs: int) -> EmbeddingNet:
-    """The network after `epochs` over patches (N, 1, 96, 64) with genres (N,), on one thread."""
+    """Train a network for `epochs` epochs on patches (N, 1, 96, 64) with genres (N,)."""
     torch.manual_seed(NET_SEED)
     generator = torch.Generator().manual_seed(NET_SEED)
     net = EmbeddingNet(len(NAMES)).train()
@@ -69,7 +69,7 @@ def train(patches: torch.Tensor, genres: torch.Tensor, epochs: int) -> Embedding
         if step % (len(patches) // BATCH) == 0:
             order = torch.randperm(len(patches), generator=generator)
         chosen = order[(step * BATCH) % (len(patches) // BATCH * BATCH) :][:BATCH]
-        loss = F.cross_entropy(net.genre(net(varied(patches[chosen], generator))), genres[chosen], label_smoothing=0.1)
+        loss = F.cross_entropy(net.genre(net(augment(patches[chosen], generator))), genres[chosen], label_smoothing=0.1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -78,7 +78,7 @@ def train(patches: torch.Tensor, genres: torch.Tensor, epochs: int) -> Embedding
 
 
 def accuracy(net: EmbeddingNet, songs: list[tuple[np.ndarray, int]]) -> dict[str, float]:
-    """Share of patches, and of 2 s (two patches' mean score), whose genre is told."""
+    """Fraction of patches, and of 2 s segments (mean score of two patches), whose genre is classified correctly."""
     patches, segments = [], []
     with torch.inference_mode():
         for found, genre in songs:
@@ -93,7 +93,7 @@ def accuracy(net: EmbeddingNet, songs: list[tuple[np.ndarray, int]]) -> dict[str
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """Train, write and measure the network."""
     parser = cli.command_parser("dataset_tools.demo.train_embedding", __doc__)
     parser.add_argument(
         "--out", type=Path, required=True, help="weights to write; the accuracies go beside it as .json"
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     check_writable(args.out)
     torch.set_num_threads(1)
-    songs = [excerpt(n) for n in progress(range(args.songs + args.held_out), "render", unit="song")]
+    songs = [render_excerpt(n) for n in progress(range(args.songs + args.held_out), "render", unit="song")]
     known, unknown = songs[: args.songs], songs[args.songs :]
     patches = torch.from_numpy(np.concatenate([p for p, _ in known]))
     genres = torch.cat([torch.full((len(p),), g) for p, g in known])

@@ -1,11 +1,11 @@
-"""Recipe of demo/weights/i3d_demo.pt: train the demo's narrow two-stream I3D on rendered dancers, then measure it.
+"""Train and measure the demo's narrow two-stream I3D, demo/weights/i3d_demo.pt, on rendered dancers.
 
     python -m dataset_tools.demo.train_i3d --out dataset_tools/demo/weights/i3d_demo.pt --precision bf16
 
-Each stream learns to tell, from windows of 2 s, the genre danced to, how energetic the music is and how many dance.
-Dancers, songs and rooms come from the renderer of the demo corpus with seeds that no corpus uses. Beside the weights
-goes a .json with the accuracies on held-out clips and what guessing the commonest answer would give.
-About 8 minutes on two CPU cores. So short a training teaches the flow stream well and the RGB stream little.
+Each stream learns to classify windows of 2 s by the genre of the music, its energy and the number of dancers. Dancers, songs and
+rooms are rendered as for the demo corpus, with seeds that no corpus uses. A .json file beside the weights has the accuracies on
+held-out clips and those of guessing the most frequent class. Takes about 8 minutes on two CPU cores. The training is so short
+that the flow stream learns well and the RGB stream little.
 """
 
 import json
@@ -22,13 +22,13 @@ from torch.nn import functional as F
 
 from dataset_tools.demo.music.genres import GENRES
 from dataset_tools.demo.music.songs import compose
-from dataset_tools.demo.render.choreography import choreograph, drive_of
+from dataset_tools.demo.render.choreography import choreograph, compute_drive
 from dataset_tools.demo.render.lens import Lens
 from dataset_tools.demo.render.props import OCCLUDERS
 from dataset_tools.demo.render.scene import FRAMINGS, Scene, render
 from dataset_tools.i3d.checkpoints import STREAMS, load_i3d, save_i3d
 from dataset_tools.i3d.net import I3D
-from dataset_tools.i3d.visual_features import WINDOW, resize
+from dataset_tools.i3d.visual_features import WINDOW_FRAMES, resize
 from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.progress import progress
@@ -38,13 +38,13 @@ from dataset_tools.lib.video.flow import Flow, scale_flow, to_gray
 
 TRAIN_SEED, HELD_OUT_SEED, NET_SEED = 72001, 72002, 72003
 WIDTH = 0.125
-FRAME_SIZE, FLOW = 64, "dis"  # as presets/demo.yaml has them
-PANELS = (204, 248, 300, 360)  # px wide, 360 px high: the shapes of the demo corpus's clips
-SECONDS = 3  # of each rendered clip; windows start anywhere in it
+FRAME_SIZE, FLOW = 64, "dis"  # as in presets/demo.yaml
+PANELS = (204, 248, 300, 360)  # widths of clips that are 360 px high, as in the demo corpus
+SECONDS = 3  # length of each rendered clip; windows start anywhere in it
 BATCH, RATE, WEIGHT_DECAY, WARM_UP = 16, 3e-3, 1e-2, 30
 HEADS = {"genre": sorted(GENRES), "energy": ["low", "middle", "high"], "dancers": ["1", "2", "3"]}
 ENERGY_STEPS = (0.48, 0.78)
-"""Where energy turns from low to middle and to high; the scale is that of choreography.drive_of."""
+"""Limits between low, middle and high energy, on the scale of `choreography.compute_drive`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +56,21 @@ class RenderedClip:
     genre: int
     dancers: int
     drive: np.ndarray
-    """(T,) how much the music drives the dance, 0..1."""
+    """(T,): intensity of the dance, 0..1."""
 
     def labels(self, start: int) -> list[int]:
-        """Class of each of HEADS for the window that starts at frame `start`."""
-        energy = float(self.drive[start : start + WINDOW].mean())
+        """Class for each of HEADS of the window that starts at frame `start`."""
+        energy = float(self.drive[start : start + WINDOW_FRAMES].mean())
         return [self.genre, sum(energy > step for step in ENERGY_STEPS), self.dancers - 1]
 
     def window(self, stream: str, start: int) -> np.ndarray:
         """Input of a network, float32 (C, 60, H, W)."""
-        frames = np.load(f"{self.stem}.{stream}.npy", mmap_mode="r")[start : start + WINDOW].astype(np.float32)
+        frames = np.load(f"{self.stem}.{stream}.npy", mmap_mode="r")[start : start + WINDOW_FRAMES].astype(np.float32)
         return (frames / 127.5 - 1).transpose(3, 0, 1, 2) if stream == "rgb" else frames.transpose(1, 0, 2, 3)
 
 
 def render_dance(number: int, folder: Path, seed: int) -> RenderedClip:
-    """Clip `number` of a pool: genre, energy and number of dancers are drawn evenly."""
+    """Render clip `number` of a pool. Genre, energy and number of dancers are uniformly distributed."""
     rng = np.random.default_rng([seed, number])
     genre, energy, dancers = (int(rng.integers(len(classes))) for classes in HEADS.values())
     frames = SECONDS * FPS
@@ -78,7 +78,7 @@ def render_dance(number: int, folder: Path, seed: int) -> RenderedClip:
         song_seed = int(rng.integers(2**31, 2**32))  # corpora use small seeds
         score = compose(song_seed, HEADS["genre"][genre], seconds=40.0)
         start = float(rng.uniform(0, score.duration - SECONDS))
-        drive = np.interp(start + np.arange(frames) / FPS, score.beats, drive_of(score))
+        drive = np.interp(start + np.arange(frames) / FPS, score.beats, compute_drive(score))
         if sum(drive.mean() > step for step in ENERGY_STEPS) == energy:
             break
     moves = int(rng.integers(2**31))
@@ -107,7 +107,7 @@ def render_dance(number: int, folder: Path, seed: int) -> RenderedClip:
 
 
 def train_stream(stream: str, dances: list[RenderedClip], steps: int, precision: str) -> dict[str, torch.Tensor]:
-    """State dict of one stream after `steps` batches, on one thread, so that equal runs give equal weights."""
+    """Train one stream for `steps` batches and return its state dict. It uses one thread, so that equal runs give equal weights."""
     torch.set_num_threads(1)
     torch.manual_seed(NET_SEED)
     rng = np.random.default_rng([NET_SEED, STREAMS[stream]])
@@ -134,7 +134,7 @@ def train_stream(stream: str, dances: list[RenderedClip], steps: int, precision:
 
 
 def batches(stream: str, dances: list[RenderedClip], rng: np.random.Generator, steps: int):
-    """`steps` pairs of windows (B, C, 60, H, W) and labels (B, heads). A batch holds clips of one shape."""
+    """Yield `steps` pairs (windows (B, C, 60, H, W), labels (B, heads)). The clips of a batch have the same shape."""
     shapes = defaultdict(list)
     for dance in dances:
         shapes[dance.panel].append(dance)
@@ -147,7 +147,7 @@ def batches(stream: str, dances: list[RenderedClip], rng: np.random.Generator, s
         chosen = [shapes[panel][waiting[panel].pop(0)] for _ in range(BATCH)]
         windows, labels = [], []
         for dance in chosen:
-            start = int(rng.integers(0, SECONDS * FPS - WINDOW + 1))
+            start = int(rng.integers(0, SECONDS * FPS - WINDOW_FRAMES + 1))
             window = dance.window(stream, start)
             if rng.random() < 0.5:
                 window = mirrored(window, stream)
@@ -157,7 +157,7 @@ def batches(stream: str, dances: list[RenderedClip], rng: np.random.Generator, s
 
 
 def mirrored(window: np.ndarray, stream: str) -> np.ndarray:
-    """The window (C, T, H, W) in a mirror; horizontal flow changes its sign too."""
+    """The window (C, T, H, W), mirrored; horizontal flow also changes its sign."""
     window = window[..., ::-1].copy()
     if stream == "flow":
         window[0] *= -1
@@ -170,7 +170,7 @@ def split_heads(scores: torch.Tensor) -> list[torch.Tensor]:
 
 
 def evaluate(path: Path, dances: list[RenderedClip]) -> dict[str, dict[str, float]]:
-    """Head -> share of right answers by rgb, flow and both streams (mean score), and of the commonest class (chance)."""
+    """Head -> accuracy of rgb, flow and both streams (mean score), and fraction of the most frequent class (chance)."""
     nets = {stream: load_i3d(path, stream) for stream in STREAMS}
     truth = np.array([dance.labels(0) for dance in dances])
     scores = {stream: [] for stream in STREAMS}
@@ -189,7 +189,7 @@ def evaluate(path: Path, dances: list[RenderedClip]) -> dict[str, dict[str, floa
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """Train, write and measure the network."""
     parser = cli.command_parser("dataset_tools.demo.train_i3d", __doc__)
     parser.add_argument(
         "--out", type=Path, required=True, help="weights to write; the accuracies go beside it as .json"

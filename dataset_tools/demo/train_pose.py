@@ -1,4 +1,4 @@
-"""Recipe of demo/weights/pose_demo.pt: train the demo's OpenPifPaf model on rendered dancers, then measure it.
+"""Train and measure the demo's OpenPifPaf model, demo/weights/pose_demo.pt, on rendered dancers.
 
     python -m dataset_tools.demo.train_pose --out dataset_tools/demo/weights/pose_demo.pt
 
@@ -20,10 +20,10 @@ from torch import nn
 
 from dataset_tools.demo.train.pose.evaluation import evaluate
 from dataset_tools.demo.train.pose.loss import CompositeLoss
-from dataset_tools.demo.train.pose.samples import Batches, Pool, echoed, render_frame, render_pool
+from dataset_tools.demo.train.pose.samples import Batches, Pool, render_frame, render_pool, repeat_relit
 from dataset_tools.demo.train.training_frames import dance_frames
 from dataset_tools.lib.core import cli
-from dataset_tools.lib.core.atomic import check_writable, write_aside, write_text
+from dataset_tools.lib.core.atomic import atomic_write, check_writable, write_text
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel.orphans import end_loader_worker_with_parent
 from dataset_tools.pose.net import load_network, new_network, save_network
@@ -45,7 +45,7 @@ def train(
     precision: str = "fp32",
     keep: Callable[[nn.Module, int], None],
 ) -> None:
-    """Train `network` in place, the learning rate falling along a cosine from `rate` to 1 % of it.
+    """Train `network` in place. The learning rate falls along a cosine from `rate` to 1 % of it.
 
     keep(averaged network, steps so far) is called every KEEP_EVERY steps and at the end: the moving average of the
     weights is better than the weights.
@@ -65,7 +65,7 @@ def train(
         batches, batch_size=None, sampler=range(steps), num_workers=1, prefetch_factor=4,
         worker_init_fn=end_loader_worker_with_parent,
     )  # fmt: skip
-    bar = progress(islice(echoed(iter(loader), seed), steps), "train pose", steps, unit="step")
+    bar = progress(islice(repeat_relit(iter(loader), seed), steps), "train pose", steps, unit="step")
     running = 0.0
     for step, (images, targets) in enumerate(bar):
         cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -87,7 +87,7 @@ def train(
 
 
 def untrained() -> nn.Module:
-    """A new network that starts out seeing nobody, since almost every cell is background."""
+    """A new network that initially finds nobody, because almost every cell is background."""
     torch.manual_seed(FRAMES_SEED)
     network = new_network()
     for head in network.head_nets:
@@ -96,7 +96,7 @@ def untrained() -> nn.Module:
 
 
 def measure(weights: Path, frames: int) -> dict:
-    """What `evaluate` says of held-out frames as the corpus has them, and as the training had them, which are harder."""
+    """Results of `evaluate` on held-out frames like those of the corpus and like those of the training, which are harder."""
     like_training = (render_frame(HELD_OUT_SEED, i) for i in range(frames))
     return {
         "held_out_seed": HELD_OUT_SEED,
@@ -116,7 +116,7 @@ def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """Train, write and measure the network."""
     parser = cli.command_parser("dataset_tools.demo.train_pose", __doc__)
     parser.add_argument(
         "--out", type=Path, required=True, help="weights to write; the measurements go beside it as .json"
@@ -137,8 +137,8 @@ def main(argv: list[str] | None = None) -> int:
 
         def keep(averaged: nn.Module, steps: int, number: int = number) -> None:
             about.update(rounds=number + 1, steps_of_last_round=steps)
-            with write_aside(args.out) as aside:
-                save_network(averaged, aside, decoder=DECODER, **about)
+            with atomic_write(args.out) as temporary:
+                save_network(averaged, temporary, decoder=DECODER, **about)
 
         network = load_network(args.out)[0] if number else untrained()
         with tempfile.TemporaryDirectory() as folder:

@@ -1,1 +1,1 @@
-"""The stage download: the videos of a corpus, whole and checked."""
+"""The stage download: fetches the videos of a corpus and checks that they are complete."""

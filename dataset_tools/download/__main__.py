@@ -1,14 +1,22 @@
-"""download: fetch every video of the sources with yt-dlp; each one has a row, whatever became of it.
+"""download: fetch every video of the sources with yt-dlp. Each video has a row in rows.csv.
 
-Status is ok, permanent (gone, private, not a video, no sound of its own: trying again will not help), auth (needs an
-account's cookies), transient (network, server, rate limit, a live stream: run again) or failed (this machine: disk, rights, no
-JavaScript runtime for YouTube; or the manifest: no url yet, a list in place of one video, no file where a local one leads:
-mend it, run again). A broken download resumes where it stopped, also in the next run. What is finished is kept outside
-DVC's reach, by URL and format, and not fetched twice; nor is asked again what was permanent, or auth while the cookies are the same, unless --again.
-Before more than 20 videos one is fetched alone: what would hit all ends the run at once, what would hit all of one site costs
-its videos alone, which are not asked for.
-Every file is named <video_id>.mp4, whatever its container: readers go by the content. `dead_links.csv` lists what a
-person could still find elsewhere.
+Status of a row:
+  ok         the video is complete
+  permanent  gone, private, not a video, no audio of its own: trying again will not help
+  auth       needs the cookies of an account
+  transient  network, server, rate limit, a live stream: run again
+  failed     this machine (disk, rights, no JavaScript runtime for YouTube) or the manifest (empty url, a url that leads to a
+             list or to a missing local file): fix it and run again
+
+An interrupted download is resumed, also by the next run. Finished videos are kept outside DVC, by url and format, and are not
+fetched twice. Without --again, videos that were permanent are not requested again, nor those that were auth while the cookies
+stay the same.
+
+If there are more than 20 videos, one is fetched first. A failure that would hit all videos ends the run at once; one that
+would hit all videos of a site skips only these.
+
+Every file is named <video_id>.mp4, whatever its container: readers go by the content. `dead_links.csv` lists the videos that a
+person might still find elsewhere.
 """
 
 import os
@@ -36,10 +44,10 @@ def main(argv: list[str] | None = None) -> int:
         rows = download(layout, params, again=args.again)
     except (
         KeyboardInterrupt
-    ):  # threads sleep, or wait for a site: nothing is lost where they stand, and FFmpeg ends with us
-        from dataset_tools.download.ydl_options import remove_copies
+    ):  # exit without waiting for the threads, which sleep or wait for a site: nothing is lost, and FFmpeg ends with us
+        from dataset_tools.download.ydl_options import remove_cookie_copies
 
-        remove_copies()
+        remove_cookie_copies()
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(130)
     table = layout.stage(STAGE) / "rows.csv"

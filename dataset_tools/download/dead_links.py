@@ -1,4 +1,4 @@
-"""A list of videos that are gone or closed, for a person who looks for them elsewhere."""
+"""List videos that are gone or need an account, for a person who looks for them elsewhere."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, quote_plus, urlsplit
 from dataset_tools.lib.core.schema import Video
 
 ADVICE = {
-    "permanent": "find a copy (archive, search), put it beside the manifest and name its path as url",
+    "permanent": "find a copy (archive, search), put it beside the manifest and give its path as url",
     "auth": "set download.cookies_file to the cookies of an account that may see it, then run again",
 }
 
@@ -19,20 +19,20 @@ class DeadLink:
     id: str
     status: str
     clips: int
-    """Clips of the corpus that are lost with it."""
+    """Number of clips of the corpus that come from this video."""
     title: str
-    """Of the manifest, where it knows one."""
+    """Title in the manifest, if any."""
     url: str
     archive: str
-    """Where the Internet Archive lists its copies of the page."""
+    """Address of the Internet Archive's list of copies of the page."""
     search: str
-    """A web search for the video's id, or its title."""
+    """Address of a web search for the video's id or title."""
     advice: str
     reason: str
 
 
-def dead_link(video: Video, status: str, reason: str, clips: int) -> DeadLink:
-    """The row of a video with a web address whose download came to `status` permanent or auth."""
+def make_dead_link(video: Video, status: str, reason: str, clips: int) -> DeadLink:
+    """The row of a video with a web address. `status` is permanent or auth."""
     key = parse_qs(video.url.partition("?")[2].partition("#")[0]).get("v", [""])[0] or video.title or video.url
     return DeadLink(
         id=video.video_id, status=status, clips=clips, title=_text(video.title), url=_text(video.url),
@@ -41,8 +41,8 @@ def dead_link(video: Video, status: str, reason: str, clips: int) -> DeadLink:
     )  # fmt: skip
 
 
-def site(url: str) -> str:
-    """Host of a web address; empty where it names none."""
+def host_of(url: str) -> str:
+    """Host of a web address; '' if it has none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -50,5 +50,5 @@ def site(url: str) -> str:
 
 
 def _text(value: str) -> str:
-    """Text that a spreadsheet program does not take for a formula."""
+    """The text, quoted if a spreadsheet program would take it for a formula."""
     return f"'{value}" if re.match(r"[=+\-@\t\r]", value) else value

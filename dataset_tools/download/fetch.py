@@ -1,4 +1,4 @@
-"""Fetch one film with yt-dlp, resuming what is there. Only http and https are spoken; a redirect can't change that."""
+"""Fetch one video with yt-dlp, resuming an interrupted download. Only http and https are used, also after redirects."""
 
 import json
 import time
@@ -16,71 +16,77 @@ from yt_dlp.postprocessor import FFmpegMergerPP
 from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from dataset_tools.download import hls
-from dataset_tools.download.answers import asked
-from dataset_tools.download.apart import look
-from dataset_tools.download.classify import RUNTIME, causes, has_runtime
-from dataset_tools.download.clocks import check_clock, join, plays, presentation_offset, shifts
-from dataset_tools.download.formats import FORMAT, film_formats
-from dataset_tools.download.no_film import Incomplete, Refused, TooLarge, TooSlow, in_place_of_a_video
-from dataset_tools.download.whole_file import whole
-from dataset_tools.download.ydl_options import Settings, cookies_copy, options
+from dataset_tools.download.classify import RUNTIME, has_runtime, iterate_causes
+from dataset_tools.download.clocks import (
+    check_clock,
+    compute_shifts,
+    count_playable_seconds,
+    join_pieces,
+    presentation_offset,
+)
+from dataset_tools.download.complete_file import check_complete
+from dataset_tools.download.errors import Incomplete, Refused, TooLarge, TooSlow, describe_non_video
+from dataset_tools.download.formats import FORMAT, select_formats
+from dataset_tools.download.responses import request_bounded
+from dataset_tools.download.sandbox import run_sandboxed
+from dataset_tools.download.ydl_options import Settings, copy_cookies, ydl_options
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import FETCH_SECONDS, PAGE_BYTES, PIECES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
+from dataset_tools.lib.core.limits import FETCH_SECONDS, FRAGMENTS, PAGE_BYTES, READ_TIMEOUTS, REDIRECTS, VIDEO_SECONDS
 
-PACE_AFTER, LIVE_PACE = 15.0, 3.0
-"""Seconds after which a file whose server names no length must have brought so many seconds of film for each second; asked again
-whenever the time has doubled, for a live stream may begin with what it has in store."""
-STRAIGHTENED = "mpegts"  # whose stamps FFmpeg puts in order when it copies a film of one file
-ASKS_FOR_A_BROWSER = "generic:impersonate"  # in yt-dlp's message where a site's guard lets browsers in alone
+PACE_CHECK_SECONDS, LIVE_PACE = 15.0, 3.0
+"""A download of unknown length may be a live stream, so after PACE_CHECK_SECONDS it must have brought LIVE_PACE seconds of video per
+second. This is checked again whenever the time has doubled, because a live stream may start with what it has buffered."""
+REORDERED_BY_FFMPEG = "mpegts"  # container whose timestamps FFmpeg repairs when it copies a video of one file
+NEEDS_BROWSER = "generic:impersonate"  # in yt-dlp's message if a site lets only browsers in
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """A whole, readable video file."""
+class FetchedVideo:
+    """A complete, readable video file."""
 
     path: Path
     title: str
-    """As the site gives it."""
+    """Title on the site."""
     seconds: float
-    """Duration that the file claims."""
+    """Duration according to the file's header."""
 
 
 class _Fetcher(YoutubeDL):
-    """yt-dlp that fetches one film or says why there is none: it refuses lists and live streams before anything is fetched,
-    chooses among the formats that are the film, and keeps picture and sound in step, over the pieces of a playlist too.
+    """yt-dlp that fetches one video or raises why it can't. It refuses lists and live streams before anything is fetched, chooses among
+    the formats of the video itself, and keeps video and audio in sync, also across the pieces of a playlist.
 
-    It also keeps the exception behind a failed connection and forgets the parts of another version of a file.
+    It also keeps the exception of a failed connection, and removes partial downloads of another version of a file.
     """
 
     folder: Path
     refused: RequestError | None = None
-    """Why the last connection failed; yt-dlp passes on only its text where a download gives up."""
-    not_taken: Refused | None = None
-    """Why yt-dlp was given nothing of a page or a manifest."""
-    led_on: int = 0
-    """Pages that led to another one."""
-    promised: float = 0.0
-    """Seconds that the film's playlist adds up to."""
-    added: tuple[float, ...] = ()
-    """Seconds that were added to the stamps of each piece of the picture."""
+    """Exception of the last connection. When a download fails, yt-dlp passes on only its text."""
+    refusal: Refused | None = None
+    """Why a page or a manifest was withheld from yt-dlp."""
+    page_redirects: int = 0
+    """Number of pages that referred to another one."""
+    promised_seconds: float = 0.0
+    """Length of the video in seconds, by its playlist."""
+    piece_shifts: tuple[float, ...] = ()
+    """Seconds that were added to the timestamps of each piece of the video stream."""
 
     def urlopen(self, req):
         ask = super().urlopen
 
-        def beside(refusal: Refused) -> None:
-            self.not_taken = refusal
+        def keep_refusal(refusal: Refused) -> None:
+            self.refusal = refusal
 
         try:
-            answer = asked(lambda: ask(req), READ_TIMEOUTS * self.params["socket_timeout"], beside)
+            answer = request_bounded(lambda: ask(req), READ_TIMEOUTS * self.params["socket_timeout"], keep_refusal)
         except RequestError as err:
             self.refused = err
             raise
         self.refused = None
         return answer
 
-    def page(self, url: str) -> bytes:
-        """What a site answers; nothing where it does not."""
+    def read_page(self, url: str) -> bytes:
+        """The beginning of a page; empty if the request fails."""
         try:
             with self.urlopen(url) as answer:
                 return answer.read(PAGE_BYTES)
@@ -88,7 +94,7 @@ class _Fetcher(YoutubeDL):
             return b""
 
     def process_ie_result(self, ie_result, download=True, extra_info=None):
-        """Called with what an address leads to. A list of one is that one; other lists are refused."""
+        """yt-dlp calls this with the result for an address. A list of one video counts as the video; other lists are refused."""
         if ie_result.get("_type") in ("playlist", "multi_video", "compat_list"):
             entries = ie_result.get("entries") or []
             first = entries.getslice(0, 2) if hasattr(entries, "getslice") else list(islice(entries, 2))
@@ -102,27 +108,27 @@ class _Fetcher(YoutubeDL):
                 )
             ie_result = first[0]
         if ie_result.get("_type") in ("url", "url_transparent"):
-            self.led_on += 1
-            if self.led_on > REDIRECTS:
+            self.page_redirects += 1
+            if self.page_redirects > REDIRECTS:
                 raise Refused(
-                    "permanent", f"it redirects in circles: {REDIRECTS} pages led to another one, and none to a film"
+                    "permanent", f"it redirects in circles: {REDIRECTS} pages led to another one, and none to a video"
                 )
         return super().process_ie_result(ie_result, download, extra_info)
 
     def process_video_result(self, info_dict, download=True):
-        """Called with all formats of one video."""
+        """yt-dlp calls this with all formats of one video."""
         if info_dict.get("is_live") or info_dict.get("live_status") in ("is_live", "post_live"):
             raise Refused("transient", "it is a live stream: run again some hours after it has ended")
         if (
             str(info_dict.get("extractor_key")).startswith("Youtube") and not has_runtime()
-        ):  # some films would come smaller than they are
+        ):  # without a runtime some videos would come in a lower resolution
             raise Refused("failed", RUNTIME)
         if info_dict.get("formats") and self.params["format"] == FORMAT:
-            info_dict["formats"] = film_formats(list(info_dict["formats"]), info_dict.get("extractor_key") or "")
+            info_dict["formats"] = select_formats(list(info_dict["formats"]), info_dict.get("extractor_key") or "")
         return super().process_video_result(info_dict, download)
 
     def process_info(self, info_dict):
-        """Called once the format is chosen, before anything is written."""
+        """yt-dlp calls this when the format is chosen, before anything is written."""
         note = self.folder / "remote.json"
         now = json.dumps([self._remote(f) for f in info_dict.get("requested_formats") or [info_dict]], indent=1)
         if note.is_file() and note.read_text(encoding="utf-8") != now:
@@ -132,28 +138,28 @@ class _Fetcher(YoutubeDL):
         as_it_comes = info_dict.get("protocol") in ("http", "https") and info_dict.get("stretched_ratio") in (None, 1)
         if (
             info_dict.get("requested_formats") or not as_it_comes
-        ):  # yt-dlp can't tell what a killed run has still, or already, done to it
+        ):  # yt-dlp can't tell which steps after the download a killed run has finished
             for made in self.folder.glob("video.*"):
                 if made.stem == "video" and made.suffix != ".part":
                     made.unlink()
         super().process_info(info_dict)
 
     def _remote(self, chosen: dict) -> dict:
-        """What tells one version of a remote file from another, as far as its server says."""
+        """Properties that distinguish versions of a remote file, as far as the server gives them."""
         headers = {}
         if chosen.get("protocol") in ("http", "https"):
             try:
                 with self.urlopen(HEADRequest(chosen["url"], headers=chosen.get("http_headers") or {})) as answer:
                     headers = answer.headers
             except RequestError:
-                self.refused = None  # the download itself will tell
+                self.refused = None  # the download itself will report it
         return {"format": chosen.get("format_id"), "size": chosen.get("filesize")} | {
             name: headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length")
         }
 
     def dl(self, name, info, subtitle=False, test=False):
-        """Called for each file of the chosen format. HLS comes piece by piece, and always by yt-dlp itself: FFmpeg would
-        record what never ends, follow any protocol and not hear of an interrupt."""
+        """yt-dlp calls this for each file of the chosen format. HLS is fetched piece by piece and always by yt-dlp itself, because FFmpeg
+        would record endless streams, follow any protocol and ignore interrupts."""
         if subtitle or test:
             return super().dl(name, info, subtitle, test)
         if get_suitable_downloader(info, self.params) is FFmpegFD:
@@ -161,64 +167,66 @@ class _Fetcher(YoutubeDL):
         if not str(info.get("protocol")).startswith("m3u8"):
             done = super().dl(name, info)
             if done[0] and "fragments" in info:
-                look(check_clock, Path(name), STRAIGHTENED)
+                run_sandboxed(check_clock, Path(name), REORDERED_BY_FFMPEG)
             return done
         playlist = info.get("hls_media_playlist_data")
         if not playlist:
             playlist, url = self._read(info["url"], info)
             playlist, info = playlist.decode("utf-8", errors="replace"), {**info, "url": url}
-        if not hls.ends(playlist):
-            raise Refused("transient", "it is a live stream, for its playlist has no end: run again once it has ended")
+        if not hls.has_end(playlist):
+            raise Refused("transient", "it is a live stream, its playlist has no end: run again once it has ended")
         if not HlsFD.can_download(playlist, info):
             raise Refused("permanent", "it is encrypted (DRM)")
-        seconds, count = hls.seconds(playlist), hls.segments(playlist)
-        if seconds > VIDEO_SECONDS or count > PIECES:
+        seconds, count = hls.total_seconds(playlist), hls.count_segments(playlist)
+        if seconds > VIDEO_SECONDS or count > FRAGMENTS:
             raise Refused(
                 "permanent",
-                f"its playlist names {count} files of {seconds / 3600:.0f} h; a film has at most {PIECES} of {VIDEO_SECONDS // 3600} h",
+                f"its playlist declares {count} files of {seconds / 3600:.0f} h; a video may have at most {FRAGMENTS} of {VIDEO_SECONDS // 3600} h",
             )
-        self.promised = max(self.promised, seconds)
-        pieces = hls.pieces(playlist, info["url"])
+        self.promised_seconds = max(self.promised_seconds, seconds)
+        pieces = hls.split_playlist(playlist, info["url"])
         if len(pieces) < 2:
             done = super().dl(name, {**info, "hls_media_playlist_data": playlist})
             if done[0]:
-                look(check_clock, Path(name), STRAIGHTENED)
+                run_sandboxed(check_clock, Path(name), REORDERED_BY_FFMPEG)
             return done
         paths = [Path(f"{name}.{number}") for number in range(len(pieces))]
         for path, piece in zip(paths, pieces, strict=True):
             done = super().dl(str(path), {**info, "hls_media_playlist_data": piece})
             if not done[0]:
                 return done
-            look(check_clock, path)
-        aside = Path(f"{name}.joined")
-        self.added = tuple(look(join, paths, aside, self.added)) or self.added
-        aside.replace(name)
+            run_sandboxed(check_clock, path)
+        joined = Path(f"{name}.joined")
+        self.piece_shifts = tuple(run_sandboxed(join_pieces, paths, joined, self.piece_shifts)) or self.piece_shifts
+        joined.replace(name)
         for path in paths:
             path.unlink()
         return True, True
 
     def _read(self, url: str, info: dict) -> tuple[bytes, str]:
-        """A playlist or a manifest, and the address that it came from in the end."""
+        """(a playlist or a manifest, its address after redirects)."""
         with self.urlopen(Request(url, headers=info.get("http_headers") or {})) as answer:
             data = answer.read()
-        if not data and self.not_taken:
-            raise self.not_taken
+        if not data and self.refusal:
+            raise self.refusal
         return data, answer.url
 
     def run_pp(self, pp, infodict):
-        """Called for each step after the download; merging is told where the clocks begin."""
+        """yt-dlp calls this for each step after the download. Merging gets the offsets of the clocks."""
         if isinstance(pp, FFmpegMergerPP):
             formats, files = infodict["requested_formats"], [Path(file) for file in infodict["__files_to_merge"]]
             for file in files:
-                look(check_clock, file)
-            added = [f"{shift:.6f}" for shift in look(shifts, files, [self._offset(f) for f in formats])]
+                run_sandboxed(check_clock, file)
+            added = [
+                f"{shift:.6f}" for shift in run_sandboxed(compute_shifts, files, [self._offset(f) for f in formats])
+            ]
             self.params["postprocessor_args"] = {"merger+ffmpeg_o": ["-copyts"]} | {
                 f"merger+ffmpeg_i{number}": ["-itsoffset", shift] for number, shift in enumerate(added, start=1)
             }
         return super().run_pp(pp, infodict)
 
     def _offset(self, chosen: dict) -> float:
-        """What the clock of a file says where the film begins, where a DASH manifest tells."""
+        """What the clock of a file shows at the beginning of the video, by its DASH manifest; 0 without one."""
         url = chosen.get("manifest_url")
         if not url or str(chosen.get("protocol")).startswith("m3u8"):
             return 0.0
@@ -227,75 +235,76 @@ class _Fetcher(YoutubeDL):
 
 def fetch(
     url: str, folder: Path, settings: Settings, *, cookies: Path | None = None, progress: Callable[[dict], None] = lambda _: None,
-) -> Fetched:  # fmt: skip
-    """Download `url` into `folder`, going on with what is there. `progress` is called as a yt-dlp progress hook.
+) -> FetchedVideo:  # fmt: skip
+    """Download `url` into `folder`, resuming a partial download. `progress` is called as a progress hook of yt-dlp.
 
-    Raises what yt-dlp raises (see `classify.classify`), Refused for what is not one film, NotAVideo or Incomplete for what
-    came; nothing of it is left then, but of what is TooSlow.
+    Raises exceptions of yt-dlp (see `classify.classify`), Refused for an address that does not lead to one video, and NotAVideo or
+    Incomplete for a bad file. The partial download is then removed, except after TooSlow.
     """
     until = time.monotonic() + FETCH_SECONDS
-    asked_after: dict[str, float] = {}  # of each file: picture, sound, pieces of a playlist
-    came: dict[str, int] = {}  # bytes of each
+    checked_after: dict[str, float] = {}  # seconds, for each file: video, audio, pieces of a playlist
+    received: dict[str, int] = {}  # bytes, for each file
     total = 0
 
     def bounded(state: dict) -> None:
         nonlocal total
         progress(state)
         if time.monotonic() > until:
-            raise TooSlow("transient", f"it has not come whole after {FETCH_SECONDS / 3600:.0f} h: run again to go on")
+            raise TooSlow("transient", f"it is not complete after {FETCH_SECONDS / 3600:.0f} h: run again to go on")
         name, elapsed = state.get("filename") or "", state.get("elapsed") or 0
         of_known_length = state.get("total_bytes") or state.get("fragment_count") or not state.get("tmpfilename")
-        if not of_known_length and elapsed > asked_after.get(name, PACE_AFTER):
-            asked_after[name] = 2 * elapsed
-            if 0 < look(plays, Path(state["tmpfilename"])) < LIVE_PACE * elapsed:
+        if not of_known_length and elapsed > checked_after.get(name, PACE_CHECK_SECONDS):
+            checked_after[name] = 2 * elapsed
+            if 0 < run_sandboxed(count_playable_seconds, Path(state["tmpfilename"])) < LIVE_PACE * elapsed:
                 raise Refused(
-                    "transient", "it has no length and comes hardly faster than it plays, as a live stream does"
+                    "transient",
+                    "its length is unknown and it comes hardly faster than it plays, so it is probably a live stream",
                 )
-        # of a file that an earlier run has finished nothing comes, and the hook is told its size
+        # for a file that an earlier run has finished, no bytes arrive and the hook gets its size
         size = state.get("downloaded_bytes") or (state["status"] == "finished" and state.get("total_bytes")) or 0
-        total += size - came.get(name, 0)
-        came[name] = size
+        total += size - received.get(name, 0)
+        received[name] = size
         if total > settings.max_gb * 1e9:
             raise TooLarge("permanent", f"it is longer than download.max_gb, {settings.max_gb:g} GB, or has no end")
 
-    with cookies_copy(cookies) as jar:
-        setup = options(settings, folder, local=False) | jar | {"progress_hooks": [bounded]}
+    with copy_cookies(cookies) as jar:
+        setup = ydl_options(settings, folder, local=False) | jar | {"progress_hooks": [bounded]}
         try:
             try:
-                info, promised = _extracted(url, folder, setup)
+                info, promised = _extract(url, folder, setup)
             except YoutubeDLError as err:
-                if ASKS_FOR_A_BROWSER not in str(err):
+                if NEEDS_BROWSER not in str(err):
                     raise
-                info, promised = _extracted(url, folder, setup | {"impersonate": ImpersonateTarget()})
+                info, promised = _extract(url, folder, setup | {"impersonate": ImpersonateTarget()})
             path = Path(info["requested_downloads"][0]["filepath"])
-            seconds = look(whole, path)
+            seconds = run_sandboxed(check_complete, path)
             if seconds < 0.98 * promised - 1:
                 raise Refused(
-                    "permanent", f"its playlist adds up to {promised:.0f} s, but what came is {seconds:.0f} s"
+                    "permanent", f"its playlist adds up to {promised:.0f} s, but the download has {seconds:.0f} s"
                 )
         except TooSlow:
             raise
-        except (UserError, Incomplete):  # yt-dlp would take a piece that is there for the whole of it
+        except (UserError, Incomplete):  # otherwise yt-dlp would take an existing part for the complete file
             for part in folder.glob("video.*"):
                 part.unlink()
             raise
-    return Fetched(path=path, title=info.get("title") or "", seconds=seconds)
+    return FetchedVideo(path=path, title=info.get("title") or "", seconds=seconds)
 
 
-def _extracted(url: str, folder: Path, setup: dict) -> tuple[dict, float]:
-    """yt-dlp's account of what was downloaded, and the seconds that a playlist promised (0: none did)."""
+def _extract(url: str, folder: Path, setup: dict) -> tuple[dict, float]:
+    """(yt-dlp's info about the download, length of the video in seconds by its playlist; 0 without one)."""
     with _Fetcher(setup) as ydl:
         ydl.folder = folder
         try:
             info = ydl.extract_info(url, download=True)
         except YoutubeDLError as err:
-            if ydl.not_taken and not ydl.refused:
-                raise ydl.not_taken from err
-            if any(isinstance(cause, UnsupportedError) for cause in causes(err)):
-                raise in_place_of_a_video(ydl.page(url)) from err
+            if ydl.refusal and not ydl.refused:
+                raise ydl.refusal from err
+            if any(isinstance(cause, UnsupportedError) for cause in iterate_causes(err)):
+                raise describe_non_video(ydl.read_page(url)) from err
             if ydl.refused and ydl.refused is not err and err.__cause__ is None:
                 raise err from ydl.refused
             raise
         if info.get("_type", "video") != "video" or not info.get("requested_downloads"):
             raise UnsupportedError(url)
-        return info, ydl.promised
+        return info, ydl.promised_seconds

@@ -1,38 +1,41 @@
-"""HLS media playlists (RFC 8216): whether they end, how long they are, and the pieces that they are made of."""
+"""Read HLS media playlists (RFC 8216): whether they end, how long they are, and their pieces."""
 
 import re
 from urllib.parse import urljoin
 
 
-def ends(playlist: str) -> bool:
-    """Whether nothing more will be appended: not so of a live stream."""
+def has_end(playlist: str) -> bool:
+    """Whether the playlist is complete; that of a live stream is not."""
     return bool(re.search(r"(?m)^#EXT-X-(ENDLIST|PLAYLIST-TYPE:\s*VOD)", playlist))
 
 
-ADVERTISEMENTS = re.compile(r"(?m)^#(ANVATO|UPLYNK)-SEGMENT")  # yt-dlp leaves them out
+ADVERTISEMENTS = re.compile(r"(?m)^#(ANVATO|UPLYNK)-SEGMENT")  # yt-dlp skips them
 
 
-def seconds(playlist: str) -> float:
-    """Length of all its segments; 0 where some of them are advertisements."""
+def total_seconds(playlist: str) -> float:
+    """Length of all segments together; 0 if some of them are advertisements."""
     if ADVERTISEMENTS.search(playlist):
         return 0.0
     return sum(float(length) for length in re.findall(r"(?m)^#EXTINF:\s*([\d.]+)", playlist))
 
 
-def segments(playlist: str) -> int:
-    """Number of the files, or parts of files, that it names."""
+def count_segments(playlist: str) -> int:
+    """Number of segments (files or parts of files)."""
     return len(re.findall(r"(?m)^[ \t]*[^#\s]", playlist))
 
 
-def pieces(playlist: str, url: str) -> list[str]:
-    """A playlist for each piece of the film: one ends where the time stamps begin anew (EXT-X-DISCONTINUITY) or where another
-    initialization (EXT-X-MAP) begins. With absolute addresses, and with the key and the initialization that hold there. With
-    advertisements it stays in one piece."""
+def split_playlist(playlist: str, url: str) -> list[str]:
+    """Split a playlist into one playlist for each piece of the video. A new piece starts where the timestamps restart
+    (EXT-X-DISCONTINUITY) or another initialization (EXT-X-MAP) applies.
+
+    The playlists have absolute addresses and repeat the key and the initialization of their piece. A playlist with
+    advertisements is not split.
+    """
     if ADVERTISEMENTS.search(playlist):
         return [playlist]
     found: list[list[str]] = []
     segment: list[str] = []  # tags of the next one
-    key = start = ""  # lines that hold until they are replaced; `start` is the initialization, with its own key
+    key = start = ""  # the current key; the current initialization, with its own key
     count = int((re.search(r"(?m)^#EXT-X-MEDIA-SEQUENCE:\s*(\d+)", playlist) or "00")[1])
     at, new = 0, True
     for line in filter(None, map(str.strip, playlist.splitlines())):

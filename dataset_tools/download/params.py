@@ -10,34 +10,34 @@ class Params:
     """Section `download` of params.yaml."""
 
     max_height: int = 720
-    """The best format of no more than this, as sites count: 720 px of the shorter side is 720p, upright too. Where there is
-    none, the nearest."""
+    """Largest resolution: px of the shorter side, so that 720 means 720p, also in portrait format. If a site has only larger ones, the
+    nearest is taken."""
     format: str = ""
-    """A yt-dlp format expression in place of that choice, over all that the site offers."""
+    """A format expression of yt-dlp that replaces this choice and applies to all formats of the site."""
     workers: int = 2
-    """Videos fetched at once; each sleeps on its own."""
+    """Number of videos fetched at once; each has its own pauses."""
     retries: int = 10
-    """Of one connection; yt-dlp as a library would not retry at all."""
+    """Retries of one connection; yt-dlp as a library would not retry at all."""
     retry_wait: float = 0.5
-    """Seconds before the first of them; doubled each time, at most 30."""
+    """Seconds before the first retry; doubled for each later one, at most 30."""
     attempts: int = 3
-    """Times that a video is tried anew after a transient failure."""
+    """Attempts to fetch a video, if it fails with a transient error."""
     attempt_wait: float = 5.0
-    """Seconds before the second attempt; doubled each time."""
+    """Seconds before the second attempt; doubled for each later one."""
     socket_timeout: float = 30.0
     """Seconds without a byte after which a connection counts as lost."""
     sleep_requests: float = 0.5
-    """Seconds between a site's pages, to be polite."""
+    """Seconds between requests for a site's pages, to be polite."""
     sleep_min: float = 5.0
-    """Seconds before a download from the web, at least …"""
+    """Shortest pause before a download from the web, in seconds."""
     sleep_max: float = 10.0
-    """… and at most."""
+    """Longest pause before a download from the web, in seconds."""
     cookies_file: str = ""
     """Netscape cookie file, relative to the working folder, for videos that need an account."""
     cookies_from_browser: str = ""
-    """Name of a browser (firefox, chrome, …) to take them from instead."""
+    """Name of a browser (firefox, chrome, …) whose cookies are used instead."""
     max_gb: float = 20.0
-    """Largest video, its picture and its sound together: what goes on beyond that may have no end."""
+    """Largest size of a video, in GB, video and audio together. A larger download may be endless."""
     min_ok: float = 0.9
     """Fraction of the videos that must be ok."""
 

@@ -12,10 +12,10 @@ class DownloadRow(Row):
     bytes: int = 0
     sha256: str = ""
     seconds: float = 0.0
-    """Duration that the file claims."""
+    """Duration according to the file's header."""
     title: str = ""
-    """As the site gives it."""
+    """Title on the site."""
     yt_dlp: str = ""
-    """Version of yt-dlp that fetched it, or tried; empty for a file of this machine."""
+    """Version of yt-dlp that fetched the video, or tried to; empty for a local file."""
     warning: str = ""
-    """The file is not the one that manifests/<corpus>/checksums.csv, or an earlier download, knows: both hashes."""
+    """Both hashes, if the file's differs from the one in manifests/<corpus>/checksums.csv or of an earlier download."""

@@ -1,4 +1,4 @@
-"""The stage `download`: every video of the sources, each with a row, whatever became of it."""
+"""The stage `download`: fetch every video of the sources and write a row for each, ok or not."""
 
 import dataclasses
 import os
@@ -8,17 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_tools.download import film_cache
-from dataset_tools.download.dead_links import DeadLink, dead_link
+from dataset_tools.download import video_cache
+from dataset_tools.download.dead_links import DeadLink, make_dead_link
 from dataset_tools.download.params import Params
 from dataset_tools.download.rows import DownloadRow
-from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish
 from dataset_tools.lib.core.cli import say
-from dataset_tools.lib.core.errors import UserError, disk_trouble, one_line
+from dataset_tools.lib.core.errors import UserError, describe_disk_error, one_line
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.manifest import how_to_fill, is_web, scan_checksums
-from dataset_tools.lib.core.names import leads_out
+from dataset_tools.lib.core.names import is_outside
 from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import Clip, Video, read_records, write_records
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
@@ -28,22 +28,22 @@ VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that fetching a video takes beside the video itself."""
+class Context:
+    """Everything that fetching a video needs, apart from the video itself."""
 
     layout: Layout
     params: Params
-    fetching: film_cache.Fetching
+    fetching: video_cache.FetchOptions
     pinned: dict[str, str]
-    """Video id -> sha256 that the manifest's checksums.csv demands."""
+    """Video id -> expected sha256, of the manifest's checksums.csv."""
     earlier: dict[str, str]
-    """Video id -> sha256 in the rows.csv of the run before."""
-    vain: dict[str, dict] = dataclasses.field(default_factory=dict)
-    """Address that there is no use in asking for -> status and reason."""
+    """Video id -> sha256 in the rows.csv of the previous run."""
+    hopeless: dict[str, dict] = dataclasses.field(default_factory=dict)
+    """Address that is not requested because it would fail -> {"status", "reason"}."""
 
 
-class Bar:
-    """One progress bar over the videos, with the bytes that have come, fed by several threads."""
+class DownloadBar:
+    """Progress bar over the videos that also shows the bytes received. Thread-safe."""
 
     def __init__(self, videos: int):
         self.lock = threading.Lock()
@@ -52,7 +52,7 @@ class Bar:
         self.bar = ProgressBar(total=videos, desc=STAGE, unit="video")
 
     def hook(self, state: dict) -> None:
-        """A progress hook of yt-dlp."""
+        """Progress hook for yt-dlp."""
         with self.lock:
             name, size = state.get("filename", ""), state.get("downloaded_bytes") or 0
             self.total += size - self.received.get(name, 0)
@@ -66,50 +66,54 @@ class Bar:
 
 
 def local_path(url: str, layout: Layout) -> Path:
-    """File of a url that is no web address. Raises ValueError unless it is in the manifest's folder, or in that of
-    `sources`, whose own files may be links that DVC made."""
+    """Path of the file of a url that is not a web address. Raises ValueError unless it is in the folder of the manifest or of `sources`
+    (whose files may be links made by DVC)."""
     sources = layout.stage("sources").absolute()
     path = Path(sources, url)
-    if leads_out(layout.manifest.absolute(), str(path)) and (".." in Path(url).parts or Path(url).is_absolute()):
+    if is_outside(layout.manifest.absolute(), str(path)) and (".." in Path(url).parts or Path(url).is_absolute()):
         raise ValueError(f"leads out of {layout.manifest.name}'s manifest: {url}; put the video itself into its folder")
     return path
 
 
 def _from_root(url: str, layout: Layout) -> str:
-    """A local file as the user sees it, who stands in the root: without the way through the sources' folder."""
+    """Path of a local file relative to the root, as a user there would write it."""
     return url if "://" in url else os.path.relpath(layout.stage("sources") / url, layout.root)
 
 
-def download_one(video: Video, job: Job) -> DownloadRow:
-    """Fetch one video to <video_id>.mp4 of the stage's folder, or say in the row why not. Raises nothing but what
-    ends the whole run."""
+def download_one(video: Video, context: Context) -> DownloadRow:
+    """Fetch one video to <video_id>.mp4 in the stage's folder; return its row. Raises only exceptions that end the whole run."""
 
     def lost(status: str, reason: str, yt_dlp: str = "") -> DownloadRow:
-        for folder in (job.layout.cache(STAGE), job.layout.root):  # no row may tell where this machine keeps things
+        for folder in (
+            context.layout.cache(STAGE),
+            context.layout.root,
+        ):  # rows may not contain paths of this machine
             reason = reason.replace(f"{folder.resolve()}/", "")
         return DownloadRow(id=video.video_id, status=status, reason=one_line(reason), yt_dlp=yt_dlp)
 
     if not video.url:
-        return lost("failed", f"url is empty in the manifest; {how_to_fill(job.layout.manifest)}")
+        return lost("failed", f"url is empty in the manifest; {how_to_fill(context.layout.manifest)}")
     try:
-        path = None if is_web(video.url) else local_path(video.url, job.layout)
+        path = None if is_web(video.url) else local_path(video.url, context.layout)
         if path and not path.is_file():
             return lost(
                 "failed",
-                f"no such file: {_from_root(video.url, job.layout)}; put it back, or correct the url in the manifest's videos.csv",
+                f"no such file: {_from_root(video.url, context.layout)}; put it back, or correct the url in the manifest's videos.csv",
             )
-        found = outcome(video, path, job)
+        found = fetch_or_reuse(video, path, context)
         if "status" in found:
-            replace = f"; replace {_from_root(video.url, job.layout)}" if path else ""
+            replace = f"; replace {_from_root(video.url, context.layout)}" if path else ""
             return lost(found["status"], found["reason"] + replace, found.get("yt_dlp", ""))
-        publish(path or _folder(job, video.url) / found["file"], job.layout.stage(STAGE) / f"{video.video_id}.mp4")
+        publish(
+            path or _folder(context, video.url) / found["file"], context.layout.stage(STAGE) / f"{video.video_id}.mp4"
+        )
     except OSError as err:
-        return lost("failed", disk_trouble(err, full_path=False) or f"{type(err).__name__}: {err}")
+        return lost("failed", describe_disk_error(err, full_path=False) or f"{type(err).__name__}: {err}")
     except ValueError as err:
         return lost("failed", str(err))
-    except Exception as err:  # noqa: BLE001 - its row is lost with it, no other's
+    except Exception as err:  # noqa: BLE001 - fails this video only
         return lost("failed", f"{type(err).__name__}: {err}")
-    known = job.pinned.get(video.video_id) or found["was"]
+    known = context.pinned.get(video.video_id) or found["was"]
     changed = known and known != found["sha256"]
     return DownloadRow(
         id=video.video_id, status="ok", warning=f"changed: sha256 was {known}, is {found['sha256']}" if changed else "",
@@ -117,41 +121,42 @@ def download_one(video: Video, job: Job) -> DownloadRow:
     )  # fmt: skip
 
 
-def outcome(video: Video, path: Path | None, job: Job) -> dict:
-    """What became of a video, of an earlier run or of this one: a note of `film_cache`. `path` is that of a local file."""
-    folder = _folder(job, file_sha256(path) if path else video.url)
+def fetch_or_reuse(video: Video, path: Path | None, context: Context) -> dict:
+    """Note of `video_cache` about a video, from an earlier run or after fetching it now. `path` is that of a local file, or None."""
+    folder = _folder(context, file_sha256(path) if path else video.url)
     folder.mkdir(parents=True, exist_ok=True)
-    before = job.earlier.get(video.video_id, "")
-    with only_one(folder / ".lock"):  # two rows, or two runs, that want the same video fetch it once
+    before = context.earlier.get(video.video_id, "")
+    with file_lock(folder / ".lock"):  # if two rows or two runs need the same video, it is fetched once
         if path:
-            return film_cache.local(path, folder, before)
+            return video_cache.check_local_video(path, folder, before)
         return (
-            film_cache.finished(folder)
-            or film_cache.given_up(folder, job.fetching)
-            or job.vain.get(video.url)
-            or film_cache.fetched(video.url, folder, job.fetching, before)
+            video_cache.read_finished(folder)
+            or video_cache.read_given_up(folder, context.fetching)
+            or context.hopeless.get(video.url)
+            or video_cache.fetch_video(video.url, folder, context.fetching, before)
         )
 
 
-def _folder(job: Job, content: str) -> Path:
-    """Where in the cache a video is, or what came of it: by its address or, of a local file, its sha256."""
-    key = item_key(VERSION, content, job.params.format or job.params.max_height)
-    return job.layout.cache(STAGE).resolve() / key
+def _folder(context: Context, content: str) -> Path:
+    """Cache folder of a video, by its address or, for a local file, its sha256."""
+    key = item_key(VERSION, content, context.params.format or context.params.max_height)
+    return context.layout.cache(STAGE).resolve() / key
 
 
-def _earlier(path: Path) -> dict[str, str]:
+def _read_earlier(path: Path) -> dict[str, str]:
     return {row.id: row.sha256 for row in read_records(path, DownloadRow)} if path.is_file() else {}
 
 
 def download(layout: Layout, params: Params, *, again: bool = False) -> list[DownloadRow]:
-    """Write data/<corpus>/download; return one row per video of the sources, failed ones too. With `again` also ask
-    for what an earlier run gave up.
+    """Write data/<corpus>/download. Returns one row per video of the sources, also for failed ones.
 
-    Raises UserError where the sources or the cookie file can't be read, OSError where the rows can't be written.
+    again: also request videos that an earlier run gave up.
+
+    Raises UserError if the sources or the cookie file can't be read, OSError if the rows can't be written.
     """
     from dataset_tools.download.canary import MANY, send_canaries
     from dataset_tools.download.classify import RUNTIME, lacks_runtime
-    from dataset_tools.download.dead_links import site
+    from dataset_tools.download.dead_links import host_of
     from dataset_tools.download.ydl_options import check_settings
 
     sources, target = layout.stage("sources"), layout.stage(STAGE)
@@ -163,33 +168,33 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     pinned, malformed = scan_checksums(layout.manifest)
     if malformed:
         raise UserError(malformed[0])
-    earlier = _earlier(target / "rows.csv")
+    earlier = _read_earlier(target / "rows.csv")
     account = file_sha256(cookies) if cookies else params.cookies_from_browser
-    fetching = film_cache.Fetching(settings=params, cookies=cookies, account=account, again=again)
-    job = Job(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier)
+    fetching = video_cache.FetchOptions(settings=params, cookies=cookies, account=account, again=again)
+    context = Context(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier)
     web = [v for v in videos if is_web(v.url)]
-    fresh = [v for v in web if not (_folder(job, v.url) / "done.json").is_file()]
-    check_settings(params, cookies if fresh else None, local=not fresh)
-    if fresh and (days := film_cache.age(film_cache.YT_DLP)) > film_cache.OLD:
-        say(STAGE, f"yt-dlp {film_cache.YT_DLP} is {days} days old, and sites change: make update-yt-dlp")
-    vain = {v.url: {"status": "failed", "reason": RUNTIME} for v in fresh if lacks_runtime([v.url])}
-    asked = [v for v in fresh if v.url not in vain]
-    if not asked and len(vain) > MANY:
+    missing = [v for v in web if not (_folder(context, v.url) / "done.json").is_file()]
+    check_settings(params, cookies if missing else None, local=not missing)
+    if missing and (days := video_cache.version_age_days(video_cache.YT_DLP)) > video_cache.STALE_DAYS:
+        say(STAGE, f"yt-dlp {video_cache.YT_DLP} is {days} days old, and sites change: make update-yt-dlp")
+    hopeless = {v.url: {"status": "failed", "reason": RUNTIME} for v in missing if lacks_runtime([v.url])}
+    wanted = [v for v in missing if v.url not in hopeless]
+    if not wanted and len(hopeless) > MANY:
         raise UserError(f"{STAGE}: {RUNTIME}")
-    if asked and len(web) > MANY:
+    if wanted and len(web) > MANY:
         try:
-            closed = send_canaries(asked, lambda video: outcome(video, None, job))
+            closed = send_canaries(wanted, lambda video: fetch_or_reuse(video, None, context))
         except UserError as err:
             raise UserError(f"{STAGE}: {err}") from None
-        vain |= {v.url: closed[site(v.url)] for v in asked if site(v.url) in closed}
-    for reason, count in Counter(note["reason"] for note in vain.values()).items():
-        say(STAGE, f"{count} videos are not asked for: {reason}")
-    begin_folder(target, "rows.csv")
-    bar = Bar(len(videos))
-    job = dataclasses.replace(job, vain=vain, fetching=dataclasses.replace(fetching, progress=bar.hook))
+        hopeless |= {v.url: closed[host_of(v.url)] for v in wanted if host_of(v.url) in closed}
+    for reason, count in Counter(note["reason"] for note in hopeless.values()).items():
+        say(STAGE, f"{count} videos are not requested: {reason}")
+    prepare_folder(target, "rows.csv")
+    bar = DownloadBar(len(videos))
+    context = dataclasses.replace(context, hopeless=hopeless, fetching=dataclasses.replace(fetching, progress=bar.hook))
 
     def one(video: Video) -> DownloadRow:
-        row = download_one(video, job)
+        row = download_one(video, context)
         bar.done()
         return row
 
@@ -205,7 +210,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     assert len(rows) == len(videos)
     clips_of = Counter(clip.video_id for clip in clips)
     dead = [
-        dead_link(video, row.status, row.reason, clips_of[video.video_id])
+        make_dead_link(video, row.status, row.reason, clips_of[video.video_id])
         for video, row in zip(videos, rows, strict=True)
         if row.status in ("permanent", "auth") and is_web(video.url)
     ]

@@ -1,4 +1,4 @@
-"""yt-dlp's options, all that a data set relies on: as a library it retries nothing and drops missing fragments unless told otherwise."""
+"""Options for yt-dlp. By default, as a library it does not retry and drops missing fragments."""
 
 import atexit
 import os
@@ -13,12 +13,12 @@ from typing import Protocol
 from yt_dlp import YoutubeDL
 from yt_dlp.utils import YoutubeDLError
 
-from dataset_tools.download.formats import FORMAT, sorting
+from dataset_tools.download.formats import FORMAT, sort_keys
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.parallel.orphans import with_this_process
+from dataset_tools.lib.parallel.orphans import write_guarded_program
 
 _copies: set[str] = set()
-"""Folders with cookies in use."""
+"""Temporary folders with copies of cookie files."""
 
 
 class Settings(Protocol):
@@ -36,8 +36,8 @@ class Settings(Protocol):
     max_gb: float
 
 
-class _Silent:
-    """yt-dlp's messages go nowhere: its exceptions say it all, and the progress bar stays whole."""
+class _SilentLogger:
+    """Logger that drops yt-dlp's messages: its exceptions are enough, and messages would break up the progress bar."""
 
     def debug(self, message: str) -> None: ...
 
@@ -46,20 +46,20 @@ class _Silent:
 
 @cache
 def _ffmpeg(_process: int) -> str:
-    """FFmpeg for yt-dlp to start, which ends with this process: it may be recording a stream for minutes."""
+    """Path of an FFmpeg program for yt-dlp that ends together with this process; otherwise it might record a stream for minutes."""
     import imageio_ffmpeg
 
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return with_this_process(imageio_ffmpeg.get_ffmpeg_exe(), Path(folder))
+    return write_guarded_program(imageio_ffmpeg.get_ffmpeg_exe(), Path(folder))
 
 
-def options(settings: Settings, folder: Path, *, local: bool) -> dict:
-    """yt-dlp's options for a download into `folder`; `local` where nothing of the web is wanted."""
+def ydl_options(settings: Settings, folder: Path, *, local: bool) -> dict:
+    """Options of yt-dlp for a download into `folder`. local: nothing is requested from the web."""
     wait, browser = settings.retry_wait, settings.cookies_from_browser
     return {
         "format": settings.format or FORMAT,
-        "format_sort": sorting(settings.max_height),
+        "format_sort": sort_keys(settings.max_height),
         "merge_output_format": "mp4/mkv",
         "ffmpeg_location": _ffmpeg(os.getpid()),
         "outtmpl": {"default": str(folder / "video.%(ext)s")},
@@ -76,7 +76,7 @@ def options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "continuedl": True,
         "overwrites": False,
         "updatetime": False,
-        "buffersize": 1 << 21,  # at most: of what comes slowly a read gives what a second brings (`lib.core.patience`)
+        "buffersize": 1 << 21,  # on a slow connection a read returns less (`lib.core.timeouts`)
         "noresizebuffer": True,
         "socket_timeout": settings.socket_timeout,
         "sleep_interval_requests": 0 if local else settings.sleep_requests,
@@ -88,17 +88,16 @@ def options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "no_warnings": True,
         "noprogress": True,
         "color": "no_color",
-        "logger": _Silent(),
+        "logger": _SilentLogger(),
     }
 
 
 def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> None:
-    """Raise UserError where yt-dlp can't take a setting: a slip in the format, cookies that it can't read. Every video
-    would fail of it."""
-    with tempfile.TemporaryDirectory() as folder, cookies_copy(cookies) as jar:
+    """Raise UserError for a setting that would make every video fail: an invalid format expression, unreadable cookies."""
+    with tempfile.TemporaryDirectory() as folder, copy_cookies(cookies) as jar:
         try:
-            with YoutubeDL(options(settings, Path(folder), local=local) | jar) as ydl:
-                ydl.cookiejar  # noqa: B018 - read when it is first asked for
+            with YoutubeDL(ydl_options(settings, Path(folder), local=local) | jar) as ydl:
+                ydl.cookiejar  # noqa: B018 - this property reads the cookies
         except SyntaxError as err:
             raise UserError(f"download.format: {str(err.msg).splitlines()[0]}, found '{settings.format}'") from None
         except YoutubeDLError as err:
@@ -109,8 +108,8 @@ def check_settings(settings: Settings, cookies: Path | None, *, local: bool) -> 
 
 
 @contextmanager
-def cookies_copy(cookies: Path | None) -> Iterator[dict]:
-    """Options with a copy of the cookie file: yt-dlp writes back what it read, and the user's file is not ours to change."""
+def copy_cookies(cookies: Path | None) -> Iterator[dict]:
+    """Yield options with a copy of the cookie file, because yt-dlp would write to the user's file."""
     if cookies is None:
         yield {}
         return
@@ -122,7 +121,7 @@ def cookies_copy(cookies: Path | None) -> Iterator[dict]:
             _copies.discard(folder)
 
 
-def remove_copies() -> None:
-    """For who ends the process where it stands: no cookies stay in the folder of temporary files."""
+def remove_cookie_copies() -> None:
+    """Remove all copies of cookie files. For callers that end the process without cleaning up."""
     for folder in tuple(_copies):
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,1 +1,1 @@
-"""The stage i3d: visual features of each second of a clip."""
+"""The stage i3d: computes I3D features for each second of a clip."""

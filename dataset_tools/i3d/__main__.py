@@ -1,9 +1,9 @@
-"""Visual features of every clip: data/<corpus>/clips -> data/<corpus>/i3d/<clip_id>.npy, float32 (W, 2048).
+"""i3d: visual features of every clip, data/<corpus>/clips -> data/<corpus>/i3d/<clip_id>.npy, float32 (W, 2048).
 
-Row w is the window of 2 s that starts at second w: 1024 RGB features, then 1024 of optical flow, from a two-stream I3D.
-Numbers are rounded to 0.001, far below what tells two windows apart, so that equal runs give equal bytes.
+Row w is the 2 s window that starts at second w: 1024 RGB features, then 1024 optical flow features, from a two-stream I3D.
+Numbers are rounded to 0.001, far less than the difference between two windows, so that equal runs give equal bytes.
 
-The network alone, for any of the published files: `load_i3d(path)` and `i3d_features(net, x)` of `i3d/checkpoints.py`,
+To use the network alone, with any of the published files: `load_i3d(path)` and `i3d_features(net, x)` in `i3d/checkpoints.py`,
 (B, 3 or 2, T, H, W) in -1..1 -> (B, 1024).
 """
 
@@ -13,7 +13,7 @@ from dataset_tools.lib.core.params import load_params
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """Run the stage."""
     parser = cli.stage_parser("dataset_tools.i3d", __doc__)
     args = parser.parse_args(argv)
     layout = cli.layout_of(args)

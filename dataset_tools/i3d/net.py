@@ -1,7 +1,7 @@
 """I3D: Inception-v1 inflated to three dimensions (Carreira and Zisserman, CVPR 2017), one stream.
 
-The layer names are those of the widely used PyTorch conversions, so that their files fit (i3d/checkpoints.py).
-TensorFlow's SAME padding and batch-norm epsilon are kept, because published weights were trained with them.
+The layers have the names of the widely used PyTorch conversions, so that their files can be loaded (i3d/checkpoints.py).
+TensorFlow's SAME padding and batch-norm epsilon are kept, because the published weights were trained with them.
 """
 
 import torch
@@ -23,7 +23,7 @@ MIXED = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
-# Max-pools that come before a block: (kernel, stride) over (time, height, width)
+# Block -> (kernel, stride) of the max-pooling before it, over (time, height, width)
 POOL_BEFORE = {
     "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
     "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
@@ -33,7 +33,7 @@ POOL_BEFORE = {
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after an axis of `size` so that the output has ceil(size / stride) steps; an odd one goes after."""
+    """(padding before, padding after) an axis of `size`, so that the output has ceil(size / stride) steps. An odd zero goes after."""
     steps = -(-size // stride)
     total = max((steps - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
@@ -47,10 +47,10 @@ def pad_same(x: torch.Tensor, kernel: tuple, stride: tuple) -> torch.Tensor:
 
 
 def max_pool_same(x: torch.Tensor, kernel: tuple, stride: tuple) -> torch.Tensor:
-    """SAME max-pool of what comes out of a ReLU, so that zeros may stand for TensorFlow's minus infinity.
+    """SAME max-pooling of the output of a ReLU, (B, C, T, H, W). Since that is never negative, zeros replace TensorFlow's minus infinity.
 
-    On a CPU and without gradients one axis after the other: the same maxima, ten times as fast as torch's pooling, which
-    also looks for their places.
+    On a CPU without gradients it pools one axis after the other, which gives the same maxima ten times as fast as torch's pooling,
+    which also computes their positions.
     """
     if x.requires_grad or x.device.type != "cpu":
         return F.max_pool3d(pad_same(x, kernel, stride), kernel, stride)
@@ -67,12 +67,12 @@ def _max_along(x: torch.Tensor, axis: int, kernel: int, stride: int) -> torch.Te
     steps = -(-count // stride)
 
     def shifted(by: int, first: int, last: int) -> torch.Tensor:
-        """What lies `by` after the steps first..last."""
+        """The values `by` positions after the start of the steps first..last."""
         return x[(slice(None),) * axis + (slice(first * stride + by, last * stride + by + 1, stride),)]
 
     out = shifted(0, 0, steps - 1).clone()
     for by in range(-before, kernel - before):
-        first, last = max(0, -(by // stride)), min(steps, (count - 1 - by) // stride + 1) - 1  # of those inside
+        first, last = max(0, -(by // stride)), min(steps, (count - 1 - by) // stride + 1) - 1  # steps inside the axis
         if by and first <= last:
             part = out.narrow(axis, first, last - first + 1)
             torch.maximum(part, shifted(by, first, last), out=part)
@@ -80,7 +80,7 @@ def _max_along(x: torch.Tensor, axis: int, kernel: int, stride: int) -> torch.Te
 
 
 class Unit3D(nn.Module):
-    """Convolution with SAME padding, batch norm, ReLU; with `bare` the convolution alone, with a bias."""
+    """Convolution with SAME padding, batch norm and ReLU; with `bare`, only the convolution, with a bias."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, bare: bool = False):
         super().__init__()
@@ -89,13 +89,13 @@ class Unit3D(nn.Module):
             self.bn = nn.BatchNorm3d(outputs, eps=BATCH_NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, T, H, W) to (B, outputs, T, H, W), over the strides."""
+        """(B, inputs, T, H, W) -> (B, outputs, T', H', W'), sizes divided by the stride and rounded up."""
         x = self.conv3d(pad_same(x, self.conv3d.kernel_size, self.conv3d.stride))
         return F.relu(self.bn(x), inplace=True) if hasattr(self, "bn") else x
 
 
 class Mixed(nn.Module):
-    """Inception block: four branches side by side, concatenated along the channels."""
+    """Inception block: four parallel branches, concatenated along the channels."""
 
     def __init__(self, inputs: int, channels: tuple[int, ...]):
         super().__init__()
@@ -106,7 +106,7 @@ class Mixed(nn.Module):
         self.b3b = Unit3D(inputs, project)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, T, H, W) to all branches' channels, (B, outputs, T, H, W)."""
+        """(B, inputs, T, H, W) -> (B, outputs, T, H, W), the channels of all branches."""
         pooled = max_pool_same(x, (3, 3, 3), (1, 1, 1))
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], dim=1)
 
@@ -117,9 +117,9 @@ class I3D(nn.Module):
     Parameters
     ----------
     in_channels : 3 for RGB, 2 for optical flow (x, y).
-    width : factor on the channels of every layer but the outputs of the last block, which stay 1024 in all, so that
-        features have one size at any width. Width 1 is the published network.
-    classes : outputs of `forward`.
+    width : factor for the channels of every layer except the outputs of the last block, which are always 1024, so that the
+        size of the features does not depend on the width. Width 1 is the published network.
+    classes : number of outputs of `forward`.
 
     """
 
@@ -145,7 +145,7 @@ class I3D(nn.Module):
         self.logits = Unit3D(FEATURES, classes, bare=True)
 
     def feature_map(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, T, H, W) in -1..1 -> (B, 1024, T/8, H/32, W/32), sizes rounded up."""
+        """Last feature map: (B, C, T, H, W) in -1..1 -> (B, 1024, T/8, H/32, W/32), sizes rounded up."""
         for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3", *MIXED):
             if name in POOL_BEFORE:
                 x = max_pool_same(x, *POOL_BEFORE[name])
@@ -153,20 +153,20 @@ class I3D(nn.Module):
         return x
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, T, H, W) in -1..1 -> (B, 1024).
+        """Features: (B, C, T, H, W) in -1..1 -> (B, 1024).
 
-        The published head: average over (2, 7, 7) of the last map with stride 1, then the mean over time. A map
-        smaller than that (input under 9 frames, or a side of at most 192 px) is averaged over the size it has; one
-        larger than 7x7 gives several positions, which are averaged too.
+        The published head averages the last map over windows of (2, 7, 7) with stride 1, then over time. A smaller map (of less than
+        9 frames, or a side of at most 192 px) is averaged over its own size. A map larger than 7x7 gives several positions,
+        which are averaged too.
         """
         maps = self.feature_map(x)
         window = [min(k, n) for k, n in zip((2, 7, 7), maps.shape[2:], strict=True)]
         return F.avg_pool3d(maps, window, stride=1).mean(dim=(2, 3, 4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, T, H, W) in -1..1 -> class scores (B, classes), before softmax.
+        """Class scores before softmax: (B, C, T, H, W) in -1..1 -> (B, classes).
 
-        The classifier is linear, so scores of the mean feature are the mean of the scores over time.
+        The classifier is linear, so the scores of the mean feature are the mean of the scores over time.
         """
         pooled = self.dropout(self.features(x))
         return self.logits(pooled[:, :, None, None, None]).flatten(1)

@@ -8,26 +8,26 @@ from dataset_tools.lib.video.flow import METHODS, RAFT_LEAST
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """Section i3d of params.yaml."""
+    """Section `i3d` of params.yaml."""
 
     weights: str | tuple[str, ...] = "i3d_demo"
     """One two-stream file, or [rgb, flow]: names in manifests/weights.csv or paths relative to the root."""
     frame_size: int = 64
-    """Short side in px that frames are resized to; 256 for the published weights."""
+    """Short side, in px, to which frames are resized; 256 for the published weights."""
     crop: int = 0
-    """Side in px of the centre square that the network sees, 224 for the published weights; 0: the whole frame."""
+    """Side, in px, of the centre square that the network gets, 224 for the published weights; 0: the whole frame."""
     flow: str = "dis"
-    """'tvl1' as the published weights were trained with, 'dis', faster, or 'raft', as video_features has it."""
+    """Optical flow: 'tvl1', with which the published weights were trained; 'dis', faster; or 'raft', as in video_features."""
     flow_weights: str = "raft_sintel"
-    """RAFT's, for the flow 'raft': a name in manifests/weights.csv or a path relative to the root."""
+    """Weights of RAFT, for the flow 'raft': a name in manifests/weights.csv or a path relative to the root."""
     batch: int = 4
     """Windows that go through a network at once."""
     workers: int = 2
-    """Processes, one thread each."""
+    """Number of processes, with one thread each."""
     timeout: float = 3600.0
-    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
+    """Time limit for one clip, in seconds; a clip that takes longer becomes a failed row."""
     min_ok: float = 0.95
-    """Share of the clips that must end ok, or the stage fails."""
+    """Fraction of the clips that must be ok."""
 
     def __post_init__(self):
         names = (self.weights,) if isinstance(self.weights, str) else self.weights
@@ -49,6 +49,6 @@ class Params:
 
     @property
     def files(self) -> tuple[str, str]:
-        """RGB and flow weights."""
+        """(RGB weights, flow weights)."""
         names = (self.weights,) if isinstance(self.weights, str) else self.weights
         return names[0], names[-1]

@@ -11,4 +11,4 @@ class FeatureRow(Row):
 
     windows: int = 0
     weights: str = ""
-    """RGB and flow weights: name and the first 8 digits of the file's sha256."""
+    """RGB and flow weights: name and the first 8 digits of their sha256."""

@@ -1,4 +1,4 @@
-"""The stage `i3d`: the visual features of every clip."""
+"""The stage `i3d`: compute the visual features of every clip."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,7 +67,7 @@ def begin(job: Job) -> Prefetcher:
     from dataset_tools.lib.video.clip_reader import read_clip
 
     check_frames(job.clip.frames)
-    return _extractor(*job.settings).begin(read_clip(job.video, job.clip.frames))
+    return _extractor(*job.settings).start(read_clip(job.video, job.clip.frames))
 
 
 def work(job: Job, begun: Prefetcher) -> None:

@@ -1,1 +1,1 @@
-"""What no stage owns. Imports no stage."""
+"""Code that several stages share. Imports no stage."""

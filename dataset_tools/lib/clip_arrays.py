@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dataset_tools.lib.core.array_file import write_npy
-from dataset_tools.lib.core.atomic import begin_folder, keep_only, publish, sweep
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import Row, write_records
-from dataset_tools.lib.core.work_cache import is_whole
+from dataset_tools.lib.core.work_cache import is_complete_array
 from dataset_tools.lib.parallel.workers import run_all
 
 C = TypeVar("C", bound=Row)
@@ -68,12 +68,12 @@ def compute_clips(
     that are the same for all jobs. workers, timeout: see `run_all`.
     """
     folder, cache = layout.stage(stage), layout.cache(stage)
-    sweep(cache)
-    todo = [job for job in jobs if not all(is_whole(path) for path in job.files.values())]
+    remove_partial_files(cache)
+    todo = [job for job in jobs if not all(is_complete_array(path) for path in job.files.values())]
     reasons = run_all(work, todo, workers, stage, prepare=begin, failed=lambda job, reason: reason, timeout=timeout)
     reason_of = dict(zip((job.clip.id for job in todo), reasons, strict=True))
 
-    begin_folder(folder, "rows.csv")
+    prepare_folder(folder, "rows.csv")
     rows, names = [], set()
     for job in jobs:
         reason = reason_of.get(job.clip.id)

@@ -1,1 +1,1 @@
-"""The stage pose: the dancers' 2D keypoints, tracked."""
+"""The stage pose: finds and tracks the 2D keypoints of the dancers."""

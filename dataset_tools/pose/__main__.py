@@ -1,12 +1,13 @@
-"""2-D pose of every clip: data/<corpus>/clips -> data/<corpus>/pose/<clip_id>.npy, float32 (T, P, J, 3).
+"""pose: 2D pose of every clip, data/<corpus>/clips -> data/<corpus>/pose/<clip_id>.npy, float32 (T, P, J, 3).
 
-x px, y px, confidence 0..1 of P dancers, slot 0 the primary one; what was not found is 0. OpenPifPaf finds the people,
-`pose.tracking` tells them apart. Numbers come in steps of 1/16 px and 1/256, so that equal runs give equal bytes.
-Where the corpus came with its pose (weights 'annotated') no network runs, and the body's annotated motion goes with it:
+The numbers are x px, y px and confidence 0..1 of P dancers. Slot 0 is the primary dancer; missing joints are 0. OpenPifPaf finds
+the people, `pose.tracking` tracks them. Values are rounded to 1/16 px and 1/256, so that equal runs give equal bytes.
+
+If the corpus comes with poses (weights 'annotated'), no network runs, and the annotated body motion is written too:
 <clip_id>.motion.npy, float32 (T, R, 219), R steps for each video frame.
 
-`--overlay CLIP --out FILE.mp4` draws what was found over a clip instead: a colour for each dancer, the primary one framed,
-lines as opaque as they are sure.
+`--overlay CLIP --out FILE.mp4` draws the result over a clip instead: one colour per dancer, a box around the primary one, lines
+as opaque as they are confident.
 """
 
 from pathlib import Path
@@ -18,10 +19,10 @@ from dataset_tools.lib.core.params import load_params
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """Run the stage, or draw an overlay."""
     parser = cli.stage_parser("dataset_tools.pose", __doc__)
-    parser.add_argument("--overlay", metavar="CLIP", help="only draw this posed clip's dancers over its picture")
-    parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="where to write that video")
+    parser.add_argument("--overlay", metavar="CLIP", help="only draw the dancers of this clip over its video")
+    parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="file for this video")
     args = parser.parse_args(argv)
     if (args.overlay is None) != (args.out is None):
         raise UserError("--overlay CLIP and --out FILE.mp4 go together")

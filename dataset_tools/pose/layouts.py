@@ -1,7 +1,7 @@
-"""Joint layouts: how the joints that a model finds become the joints that are stored.
+"""Joint layouts: convert the keypoints of a model to the joints that are stored.
 
-`coco17`: COCO's 17 keypoints, nose to ankles. `body25`: OpenPose's BODY_25, in the order of its poseParameters.cpp, made
-from OpenPifPaf's 133 whole-body keypoints (0-16 COCO, 17-22 feet); its neck and mid-hip are means of two joints.
+`coco17`: COCO's 17 keypoints, nose to ankles. `body25`: OpenPose's BODY_25, in the order of its poseParameters.cpp, computed
+from OpenPifPaf's 133 whole-body keypoints (0-16 COCO, 17-22 feet). Its neck and mid-hip are means of two joints.
 """
 
 import numpy as np
@@ -9,26 +9,26 @@ import numpy as np
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.shard_io.shard_format import JOINTS
 
-COCO, WHOLE_BODY = 17, 133  # keypoints of the models there are
-XY_STEPS, CONFIDENCE_STEPS = 16, 256  # that are kept, per pixel and per unit of confidence
+COCO, WHOLE_BODY = 17, 133  # number of keypoints of the supported models
+XY_STEPS, CONFIDENCE_STEPS = 16, 256  # resolution of stored poses, per px and per unit of confidence
 
 COCO17 = tuple(range(COCO))
-NECK, MID_HIP = (5, 6), (11, 12)  # means of both shoulders, of both hips
+NECK, MID_HIP = (5, 6), (11, 12)  # means of the shoulders and of the hips
 BODY25 = (0, NECK, 6, 8, 10, 5, 7, 9, MID_HIP, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 18, 19, 20, 21, 22)
 SOURCES = {"coco17": COCO17, "body25": BODY25}
-"""For each joint of a layout the keypoint it is, or the pair it is the mean of."""
-LEAST_KEYPOINTS = {"coco17": COCO, "body25": WHOLE_BODY}
-"""Keypoints that a model must find for a layout to be whole."""
+"""For each joint of a layout: its keypoint, or the pair of keypoints whose mean it is."""
+MIN_KEYPOINTS = {"coco17": COCO, "body25": WHOLE_BODY}
+"""Number of keypoints that a model must have for a layout."""
 ANKLES = {17: [15, 16], 25: [11, 14]}
-"""Left and right ankle by the number of joints J."""
+"""Number of joints J -> left and right ankle."""
 assert {name: len(sources) for name, sources in SOURCES.items()} == JOINTS
 
 
 def to_layout(keypoints: np.ndarray, layout: str) -> np.ndarray:
-    """(..., K, 3) of a model with K = 17 or 133 keypoints -> (..., J, 3) float32 x px, y px, confidence 0..1.
+    """Keypoints (..., K, 3) of a model with K = 17 or 133 -> joints (..., J, 3) float32: x px, y px, confidence 0..1.
 
-    The mean of two joints has the lower confidence of both, and is missing (0, 0, 0) where either is. A COCO model sees
-    no feet: joints 19 to 24 of body25 are missing then.
+    The mean of two joints has the lower of their confidences, and is missing (0, 0, 0) if one of them is. A COCO model has no feet,
+    so joints 19 to 24 of body25 are then missing.
 
     Raises UserError for an unknown layout or another K.
     """
@@ -52,7 +52,7 @@ def to_layout(keypoints: np.ndarray, layout: str) -> np.ndarray:
 
 
 def quantise(keypoints: np.ndarray) -> np.ndarray:
-    """Round (..., 3) to 1/16 px and 1/256 of confidence, so that a last digit's noise changes no stored byte."""
+    """Round joints (..., 3) to 1/16 px and 1/256 of confidence, so that numerical noise does not change stored bytes."""
     xy = np.rint(keypoints[..., :2] * XY_STEPS) / XY_STEPS
     confidence = np.rint(np.clip(keypoints[..., 2:], 0, 1) * CONFIDENCE_STEPS) / CONFIDENCE_STEPS
     return np.where(confidence > 0, np.concatenate([xy, confidence], -1), 0).astype(np.float32) + np.float32(0)

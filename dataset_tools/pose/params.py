@@ -11,31 +11,31 @@ ANNOTATED = "annotated"
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """Section pose of params.yaml."""
+    """Section `pose` of params.yaml."""
 
     weights: str = "pose_demo"
-    """Name in manifests/weights.csv, or a path relative to the root; 'annotated' takes the keypoints that came with the
-    corpus (data/<corpus>/sources/annotations) and runs no network."""
+    """Name in manifests/weights.csv, or a path relative to the root. 'annotated' uses the keypoints that come with the corpus
+    (data/<corpus>/sources/annotations) instead of a network."""
     layout: str = "coco17"
     """'coco17' or 'body25' (whole-body weights)."""
     long_edge: int = 257
-    """px that a frame's longer side is scaled to; 257 for the demo's weights, 513 or more for the published ones."""
+    """px to which a frame's longer side is scaled: 257 for the demo's weights, 513 or more for the published ones."""
     batch_size: int = 8
     """Frames that go through the network at once."""
     max_people: int = 5
-    """P: dancers kept per clip."""
+    """P, the number of dancers that are kept per clip."""
     gap_frames: int = 6
-    """Joints missing for at most so many frames are interpolated, with half the confidence; 0: never."""
+    """Joints that are missing for at most this many frames are interpolated, with half the confidence; 0: never."""
     min_frames: int = 5
-    """Someone seen in fewer frames of a clip is taken for an error of the network."""
+    """A person found in fewer frames of a clip is taken for an error of the network."""
     min_coverage: float = 0.3
-    """Share of a clip's frames in which the primary dancer must be seen, or the clip is dropped; 0 keeps every clip."""
+    """Fraction of a clip's frames in which the primary dancer must be found, or the clip is dropped; 0 keeps every clip."""
     workers: int = 2
-    """Processes, one thread each."""
+    """Number of processes, with one thread each."""
     timeout: float = 3600.0
-    """Seconds that one clip may take; one that hangs a decoder becomes a failed row."""
+    """Time limit for one clip, in seconds; a clip that takes longer becomes a failed row."""
     min_ok: float = 0.9
-    """Share of the clips that must end ok, or the stage fails."""
+    """Fraction of the clips that must be ok."""
 
     def __post_init__(self):
         require(self.layout in SOURCES, f"layout must be one of {', '.join(SOURCES)}, found '{self.layout}'")

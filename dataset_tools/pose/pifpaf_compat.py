@@ -1,14 +1,14 @@
-"""OpenPifPaf 0.13.11 on current PyTorch: import it from here, and open its published checkpoints here.
+"""OpenPifPaf 0.13.11 with current PyTorch: import it and load its published checkpoints through this module.
 
-Why this file exists. That release was made for torch 1.13:
+That release was made for torch 1.13:
 
-* its metadata pins that torch, so pyproject.toml overrides the pin and builds its C++ decoder against ours;
-* it calls `matplotlib.cm.get_cmap`, gone since 3.9, hence `matplotlib<3.9` in pyproject.toml;
-* its checkpoints (`*.pkl`) are whole pickled networks, which torch >= 2.6 refuses to load, rightly, since a pickle can
-  run any code. `load_checkpoint` reads them without that risk: torch's restricted unpickler, with nothing allowed but
-  layer classes, OpenPifPaf's descriptions of its heads, and plain arrays.
+* Its metadata pins torch 1.13, so pyproject.toml overrides the pin and builds its C++ decoder against ours.
+* It calls `matplotlib.cm.get_cmap`, which was removed in 3.9, so pyproject.toml has `matplotlib<3.9`.
+* Its checkpoints (`*.pkl`) are pickled networks. torch >= 2.6 refuses to load them, because a pickle can run any code.
+  `load_checkpoint` reads them safely, with torch's restricted unpickler, which allows only layer classes, OpenPifPaf's
+  descriptions of its heads, and plain arrays.
 
-Importing takes several seconds, so only what poses imports this.
+The import takes several seconds, so only code that estimates poses imports this module.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ from openpifpaf.network import model_migration
 
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.tensor_file import read_tensors
-from dataset_tools.pose.traced import Traced
+from dataset_tools.pose.traced import TracedNetwork
 
 ALLOWED_MODULES = (
     "torch.nn.modules.",
@@ -47,16 +47,16 @@ logging.getLogger("openpifpaf").setLevel(logging.WARNING)
 
 
 def load_checkpoint(path: Path) -> openpifpaf.network.nets.Shell:
-    """The network of a checkpoint in OpenPifPaf's own format, in eval mode on the CPU. No code from the file runs.
+    """The network of a checkpoint in OpenPifPaf's own format, in evaluation mode on the CPU. No code of the file runs.
 
-    Raises UserError where the file is missing, is no such checkpoint, or names anything but layers, head descriptions
-    and arrays.
+    Raises UserError for a missing file, another format, and a file that refers to anything but layers, head descriptions and
+    arrays.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: pose weights not found")
     try:
-        content = read_tensors(path, allow=lambda name: _resolve(name, path))
+        content = read_tensors(path, allow=lambda name: _resolve_class(name, path))
     except Unreadable as err:
         raise UserError(f"{path}: not an OpenPifPaf checkpoint: {err.reason}") from None
     network = content.get("model") if isinstance(content, dict) else None
@@ -65,14 +65,14 @@ def load_checkpoint(path: Path) -> openpifpaf.network.nets.Shell:
     try:
         model_migration.model_migration(network)
         return network.eval()
-    except Exception as err:  # noqa: BLE001 - layers come out of the file as anyone may have left them
+    except Exception as err:  # noqa: BLE001 - the layers in the file may be in any state
         raise UserError(
             f"{path}: not an OpenPifPaf checkpoint: its network lacks parts ({type(err).__name__})"
         ) from None
 
 
-def _resolve(name: str, path: Path):
-    """The class that a pickle calls `name`, or UserError if it is not one that a network is made of."""
+def _resolve_class(name: str, path: Path):
+    """The class called `name` in a pickle. Raises UserError for anything that a network does not consist of."""
     if name in ARRAY_GLOBALS:
         return ARRAY_GLOBALS[name]
     module, _, attribute = name.rpartition(".")
@@ -81,12 +81,12 @@ def _resolve(name: str, path: Path):
             found = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError):
             raise UserError(f"{path}: made with classes that openpifpaf 0.13.11 does not have: {name}") from None
-        if isinstance(found, type) and (issubclass(found, torch.nn.Module) or _describes_head(found)):
+        if isinstance(found, type) and (issubclass(found, torch.nn.Module) or _is_head_description(found)):
             return found
     raise UserError(f"{path}: refused, it would run code: it names {name}, which no pose network needs")
 
 
-def _describes_head(found: type) -> bool:
+def _is_head_description(found: type) -> bool:
     return dataclasses.is_dataclass(found) and issubclass(found, openpifpaf.headmeta.Base)
 
 
@@ -94,10 +94,11 @@ def set_thresholds(
     seed: float = 0.2, cif: float = 0.3, caf: float = 0.3, keypoint: float = 0.15, instance: float = 0.15,
     force_complete: bool = False,
 ) -> None:  # fmt: skip
-    """Set the CifCaf decoder's thresholds, which hold for the whole process; the defaults are OpenPifPaf's.
+    """Set the thresholds of the CifCaf decoder for the whole process. The defaults are OpenPifPaf's.
 
-    Confidence 0..1: a seed joint that starts a person, field cells that count as joints (cif) and as connections (caf),
-    a joint, a whole person. force_complete: guess the joints that were not found.
+    Confidences, 0..1: seed, for a joint that starts a person; cif and caf, for field cells that count as joints and connections;
+    keypoint, for a joint; instance, for a person.
+    force_complete: guess missing joints.
     """
     utils = openpifpaf.decoder.utils
     utils.CifSeeds.set_threshold(seed)
@@ -111,32 +112,32 @@ def set_thresholds(
 
 
 class PifPafDecoder:
-    """decoder(decoder.fields(images (B, 3, H, W))) -> per image a list of annotations, whose `data` is (K, 3) x, y,
+    """decoder(decoder.fields(images)), images (B, 3, H, W) -> for each image a list of annotations, whose `data` is (K, 3): x, y,
     confidence.
 
-    Every image gets a C++ decoder of its own (0.3 ms): one that is kept adds each image on top of a growing count
-    instead of clearing its buffer, so float32 rounding makes a result depend on how many images came before it.
+    A new C++ decoder is created for every image (0.3 ms). A reused one does not clear its buffer but adds each image to it, so that
+    by float32 rounding a result would depend on the number of images before it.
     """
 
     def __init__(self, network: openpifpaf.network.nets.Shell):
-        """Raises UserError unless the network's heads are one CIF and one CAF."""
+        """Raises UserError unless the network has one CIF and one CAF head."""
         found = openpifpaf.decoder.CifCaf.factory(network.head_metas)
         if len(found) != 1:
             names = ", ".join(type(meta).__name__ for meta in network.head_metas)
             raise UserError(f"pose weights must have the heads Cif, Caf; found {names}")
         self.network, self.cifcaf = network, found[0]
-        self._traced = Traced(network)
+        self._traced = TracedNetwork(network)
 
     def fields(self, images: torch.Tensor) -> list:
-        """Run the network: per image its heads' fields, on the CPU. From any thread, one at a time gets in."""
+        """Run the network. Returns the fields of its heads for each image, on the CPU. Thread-safe."""
         return self.cifcaf.fields_batch(self._traced, images)
 
     def __call__(self, fields_of_images: list) -> list[list]:
-        """People of each image's fields."""
+        """Decode the fields of each image to people."""
         cif, caf = self.cifcaf.cif_metas[0], self.cifcaf.caf_metas[0]
         skeleton = torch.LongTensor(caf.skeleton) - 1
         people = []
-        with _silent_stdout():
+        with _silence_stdout():
             for fields in fields_of_images:
                 self.cifcaf.cpp_decoder = torch.classes.openpifpaf_decoder.CifCaf(len(cif.keypoints), skeleton)
                 people.append(self.cifcaf(fields))
@@ -144,15 +145,15 @@ class PifPafDecoder:
 
 
 @contextmanager
-def _silent_stdout() -> Iterator[None]:
-    """Send to nowhere what C++ prints meanwhile: it announces each new buffer, with a path of its build."""
+def _silence_stdout() -> Iterator[None]:
+    """Discard the output of C++ code to stdout: it announces each new buffer, with a path from its build."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     try:
         yield
     finally:
-        ctypes.CDLL(None).fflush(None)  # what C++ holds back must go before stdout comes back
+        ctypes.CDLL(None).fflush(None)  # flush C++'s buffers before stdout is restored
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)

@@ -10,9 +10,9 @@ class PoseRow(Row):
     """One row of pose/rows.csv."""
 
     people: int = 0
-    """Dancers found, at most P."""
+    """Number of dancers found, at most P."""
     coverage: float = 0.0
-    """Share of the frames in which the primary dancer was seen."""
+    """Fraction of the frames in which the primary dancer was found."""
     layout: str = ""
     weights: str = ""
-    """Name and the first 8 digits of the file's sha256."""
+    """Name of the weights and the first 8 digits of their sha256."""

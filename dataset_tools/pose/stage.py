@@ -1,4 +1,4 @@
-"""The stage `pose`: the dancers of every clip, found and told apart."""
+"""The stage `pose`: find and track the dancers of every clip."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +8,7 @@ from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.clip_arrays import ClipJob, compute_clips, cut_videos
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.array_file import read_npy
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.schema import read_records
@@ -91,24 +91,24 @@ def begin(job: Job) -> Prefetcher | None:
     check_frames(job.clip.frames)
     if job.params.weights == ANNOTATED:
         return None
-    return _estimator(*job.settings).begin(read_clip(job.video, job.clip.frames))
+    return _estimator(*job.settings).start(read_clip(job.video, job.clip.frames))
 
 
 def work(job: Job, begun: Prefetcher | None) -> None:
     """Pose one clip into the cache. Raises UserError where that is impossible."""
-    from dataset_tools.lib.aist.corpus import annotated_motion, annotated_pose
+    from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
     from dataset_tools.pose.tracking import track
 
     clip, params = job.clip, job.params
     if begun is None:
-        pose = annotated_pose(
+        pose = read_annotated_pose(
             job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
             crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
         )  # fmt: skip
-        job.keep(pose, annotated_motion(job.weights, clip.frames))
+        job.keep(pose, read_annotated_motion(job.weights, clip.frames))
         return
     chosen = {name: getattr(params, name) for name in ("max_people", "gap_frames", "min_frames")}
-    job.keep(track(_estimator(*job.settings).found(begun), clip.width, clip.height, **chosen))
+    job.keep(track(_estimator(*job.settings).find_people(begun), clip.width, clip.height, **chosen))
 
 
 @lru_cache(maxsize=1)
@@ -147,6 +147,6 @@ def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
     if not video.is_file():
         raise UserError(f"{video}: file not found; run the stage clips again")
     sound, rate = read_audio(video) or (None, 0)
-    with write_aside(out) as aside:
+    with atomic_write(out) as temporary:
         frames = rgb_frames(overlay_frames(read_clip(video, len(pose)), pose))
-        return write_clip(aside, frames, sound, rate, audio_codec="aac")
+        return write_clip(temporary, frames, sound, rate, audio_codec="aac")

@@ -1,7 +1,7 @@
-"""A network that runs without Python between its layers: threads beside it, which read and decode, can't hold it up there.
+"""Run a network as a torch trace, without Python between its layers, so that other Python threads can't slow it down.
 
-The program is torch's trace of the network on one input. It does the same operations in the same order, so its outputs
-are the network's own, to the last bit.
+A trace is recorded by torch on one input. It performs the same operations in the same order, so its outputs equal the
+network's to the last bit.
 """
 
 import threading
@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 import torch
 
-TRACES = 16  # that are made in all, one for each size of input: torch never gives back a program's memory
+MAX_TRACES = 16  # one for each input size; limited because torch never frees the memory of a trace
 
 
-class Traced:
-    """Call it as the network, with one tensor, from any thread: one at a time gets in.
+class TracedNetwork:
+    """Callable as the network, with one tensor. Thread-safe.
 
-    A size of input that comes twice in a row is traced, which takes as long as some runs; one that does not, such as a
-    clip's last and shorter batch, goes through the network itself; so does every further size after `TRACES`.
+    An input size that comes twice in a row is traced, which takes as long as a few runs. Any other size, such as that of a clip's
+    shorter last batch, goes through the network itself, and so does every new size after `MAX_TRACES` traces.
     """
 
     def __init__(self, network: torch.nn.Module):
@@ -26,17 +26,17 @@ class Traced:
         self._before = torch.Size()
 
     def __call__(self, x: torch.Tensor):
-        """What the network gives of x, by a trace where its shape has come before."""
+        """The network's output for x, computed by a trace if there is one for its shape."""
         with self._turn, torch.inference_mode():
             torch.set_num_threads(
                 torch.get_num_threads()
-            )  # what was set is not yet so in a new thread: OpenMP has it per thread
+            )  # OpenMP's number of threads is per thread, so it is set again here
             if x.shape not in self._programs:
-                if x.shape != self._before or len(self._programs) == TRACES:
+                if x.shape != self._before or len(self._programs) == MAX_TRACES:
                     self._before = x.shape
                     return self._network(x)
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that sizes become constants of the program, which they are
+                    warnings.simplefilter("ignore")  # about sizes that become constants of the trace, which is intended
                     self._programs[x.shape] = torch.jit.trace(self._network, x, check_trace=False)
             self._before = x.shape
             return self._programs[x.shape](x)

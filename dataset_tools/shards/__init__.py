@@ -1,1 +1,1 @@
-"""The stage shards: all streams of the clips in HDF5 files, one split each; also export and import."""
+"""The stage shards: stores all streams of the clips in HDF5 files of one split each; exports and imports other formats."""

@@ -1,9 +1,9 @@
-"""Join clips, pose, i3d, audio and split into shards: data/<corpus>/shards/<split>-00000.h5, ... and rows.csv.
+"""shards: join the results of clips, pose, i3d, audio and split into data/<corpus>/shards/<split>-00000.h5, ... and rows.csv.
 
-Every clip of clips/rows.csv gets a row: in a shard, or dropped with the reason. Streams whose lengths differ by a
-rounding are cut to the shortest; streams that differ by more belong to different clips or runs, so the clip is dropped.
+Every clip of clips/rows.csv has a row: in a shard, or dropped with the reason. Streams whose lengths differ only by rounding are
+cut to the shortest. Streams that differ by more belong to different clips or runs, so the clip is dropped.
 
-Shards in the formats of others, and back:
+Export to other formats, and import:
     python -m dataset_tools.shards export --corpus C --format webdataset --out DIR    # tars of one sample per clip
     python -m dataset_tools.shards export --corpus C --format released --out DIR      # audio_s2/ video_s2/ motion_s2/
     python -m dataset_tools.shards import --corpus C --from DIR                       # from audio_s2/ ... into shards
@@ -18,7 +18,7 @@ from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import frames_to_seconds
 from dataset_tools.shards.params import EXPORTS, Params
 
-SHOWN = 20  # dropped clips that are printed
+MAX_PRINTED = 20  # dropped clips that are printed
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,11 +37,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """Run the stage, an export or an import."""
     args = _parser().parse_args(argv)
     layout = layout_of(args)
 
-    from dataset_tools.shards.stage import build, export, import_released
+    from dataset_tools.shards.stage import build_shards, export, import_released
 
     if args.command == "export":
         for name, count in export(layout.stage("shards"), args.format, args.out).items():
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     params = load_params(layout.params, "shards", Params)
-    rows = import_released(layout, params, args.source) if args.command == "import" else build(layout, params)
+    rows = import_released(layout, params, args.source) if args.command == "import" else build_shards(layout, params)
     kept = [row for row in rows if row.status == "ok"]
     for split in SPLITS:
         inside = [row for row in kept if row.split == split]
@@ -57,10 +57,10 @@ def main(argv: list[str] | None = None) -> int:
             seconds = frames_to_seconds(sum(row.frames for row in inside))
             say("shards", f"{split}: {len(inside)} clips, {seconds:.1f} s, {len({row.shard for row in inside})} shards")
     dropped = [row for row in rows if row.status != "ok"]
-    for row in dropped[:SHOWN]:
+    for row in dropped[:MAX_PRINTED]:
         say("shards", f"dropped {row.id}: {row.reason}")
-    if len(dropped) > SHOWN:
-        say("shards", f"... and {len(dropped) - SHOWN} more, all in {layout.stage('shards') / 'rows.csv'}")
+    if len(dropped) > MAX_PRINTED:
+        say("shards", f"... and {len(dropped) - MAX_PRINTED} more, all in {layout.stage('shards') / 'rows.csv'}")
     return 0
 
 

@@ -14,11 +14,11 @@ class Params:
     """Section `shards` of params.yaml."""
 
     max_clips: int = 64
-    """Clips per shard."""
+    """Number of clips per shard."""
     max_frames_apart: int = 2
     """Frames by which the lengths of a clip's streams may differ; they are cut to the shortest."""
     min_ok: float = 0.9
-    """Least fraction of the clips that must get into a shard."""
+    """Fraction of the clips that must be in a shard."""
 
     def __post_init__(self):
         require(1 <= self.max_clips <= SHARD_CLIPS, f"max_clips must be 1 to {SHARD_CLIPS}, found {self.max_clips}")

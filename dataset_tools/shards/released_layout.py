@@ -1,13 +1,13 @@
-"""The folder layout of the program that D2M-GAN's authors released: one file per 2 s segment and stream.
+"""Export to and import from the folder layout of D2M-GAN's released code: one file per 2 s segment and stream.
 
     audio_s2/<segment>.wav    44 100 samples, mono, 22 050 Hz
-    motion_s2/<segment>.npy   float32 (60, 75): BODY_25 x px, y px, confidence of the primary dancer at 30 fps; of AIST++
+    motion_s2/<segment>.npy   float32 (60, 75): BODY_25 x px, y px, confidence of the primary dancer at 30 fps; for AIST++
                               float32 (120, 219): SMPL motion at 60 fps, in the order of the shards' stream `motion`
     video_s2/<segment>.npy    float32 (1, 2048): I3D features, RGB 1024 then flow 1024
     train_segs.txt, test_segs.txt, ...   one segment per line
 
-A segment is called <compilation>_<song>_<clip>_seg<n>, n from 0. Its clip is imported as a shard clip of its own: the
-layout does not say that segments follow each other without a gap, nor does it hold the I3D rows between them.
+A segment is called <compilation>_<song>_<clip>_seg<n>, with n from 0. Each segment is imported as a clip of its own, because the
+layout does not guarantee that segments follow each other without a gap, and it lacks the I3D rows between them.
 """
 
 import re
@@ -19,9 +19,9 @@ from scipy.io import wavfile
 
 from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.array_file import read_npy, write_npy
-from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
-from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, file_bytes, shown
+from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, printable, read_bytes
 from dataset_tools.lib.core.names import SPLITS, check_name
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples
 from dataset_tools.lib.shard_io.shard_format import (
@@ -35,15 +35,17 @@ from dataset_tools.lib.shard_io.shard_format import (
 from dataset_tools.lib.shard_io.shard_set import ShardSet, Window
 from dataset_tools.pose.layouts import to_layout
 
-FRAMES = 2 * FPS
-SAMPLES = frames_to_samples(FRAMES)
-POSE = (FRAMES, JOINTS["body25"] * 3)
+SEGMENT_FRAMES = 2 * FPS
+SEGMENT_SAMPLES = frames_to_samples(SEGMENT_FRAMES)
+POSE_SHAPE = (SEGMENT_FRAMES, JOINTS["body25"] * 3)
 MOTION_RATE = 60
-"""Steps a second of AIST++'s motion."""
-MOTION = (2 * MOTION_RATE, MOTION_WIDTH)
+"""Steps per second of AIST++'s motion."""
+MOTION_SHAPE = (2 * MOTION_RATE, MOTION_WIDTH)
 FOLDERS = {"audio": "audio_s2", "motion": "motion_s2", "i3d": "video_s2"}
-SUFFIX = {"audio": ".wav", "motion": ".npy", "i3d": ".npy"}
-SEGMENT = re.compile(r"(?P<clip>(?P<compilation>.+)_(?P<song>[^_]+)_(?P<number>[^_]+))_seg_?(?P<n>\d+)", re.IGNORECASE)
+SUFFIXES = {"audio": ".wav", "motion": ".npy", "i3d": ".npy"}
+SEGMENT_NAME = re.compile(
+    r"(?P<clip>(?P<compilation>.+)_(?P<song>[^_]+)_(?P<number>[^_]+))_seg_?(?P<n>\d+)", re.IGNORECASE
+)
 LIST_NAMES = {"train": ("train",), "val": ("val", "dev"), "test": ("test",)}
 
 
@@ -60,26 +62,28 @@ class Segment:
 
 
 def segment_name(clip_id: str, song: str, number: int) -> str:
-    """<compilation>_<song>_<clip>_seg<n>: clip ids of that form are kept, in others the song is put before the last
-    part. A clip that is itself one segment of an import keeps its name. Raises ValueError for what `_parse` would not take."""
-    if number == 0 and SEGMENT.fullmatch(clip_id):
+    """Name of a segment, <compilation>_<song>_<clip>_seg<n>. If a clip id does not have this form, the song is inserted before its last
+    part. A clip that is an imported segment keeps its name. Raises ValueError for a name that could not be imported again."""
+    if number == 0 and SEGMENT_NAME.fullmatch(clip_id):
         return clip_id
     if not re.fullmatch(rf".+_{re.escape(song)}_[^_]+", clip_id):
         head, _, tail = clip_id.rpartition("_")
         clip_id = f"{(head or 'clips')}_{song.replace('_', '-')}_{tail}"
     name = check_name(f"{clip_id}_seg{number}", "its segments' name")
-    if not SEGMENT.fullmatch(name):
+    if not SEGMENT_NAME.fullmatch(name):
         raise ValueError(f"its segments would be called '{name}', which is not <compilation>_<song>_<clip>_seg<n>")
     return name
 
 
 def export_released(shards: Path, out: Path) -> dict[str, int]:
-    """Write every whole 2 s of every clip of the folder `shards` into `out`; return the segments of each split.
+    """Write every whole 2 s of every clip in the folder `shards` into `out`. Returns {split: number of segments}.
 
-    What the layout has no place for stays behind: dancers other than the primary, the rest of a clip after its last
-    whole 2 s, I3D rows of odd seconds, genre and picture size. Of coco17 poses neck and mid-hip are means and the feet
-    are missing (0). Shards with SMPL motion give that, and no keypoints. Raises UserError as ShardSet does, for two
-    segments of one name, a name that could not be imported again, and for SMPL motion at another rate; nothing is written then.
+    The layout has no place for dancers other than the primary one, the rest of a clip after its last whole 2 s, I3D rows of odd
+    seconds, the genre and the frame size. For coco17 poses, neck and mid-hip are means and the feet are missing (0). For shards
+    with SMPL motion this is written instead of keypoints.
+
+    Raises UserError as ShardSet, for two segments with the same name, for a name that could not be imported again, and for SMPL
+    motion at another rate. Nothing is written then.
     """
     names_of = _segment_names(shards)
     written = {}
@@ -89,11 +93,15 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
         source, names = ShardSet(shards, split), []
         for clip in source.clips:
             for number, name in enumerate(names_of[clip.clip_id]):
-                window = source.read(clip.clip_id, number * FRAMES, FRAMES)
-                write_npy(out / FOLDERS["motion"] / f"{name}.npy", np.ascontiguousarray(_dance(window, source.info)))
+                window = source.read(clip.clip_id, number * SEGMENT_FRAMES, SEGMENT_FRAMES)
+                write_npy(
+                    out / FOLDERS["motion"] / f"{name}.npy", np.ascontiguousarray(_motion_array(window, source.info))
+                )
                 write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
-                with write_aside(out / FOLDERS["audio"] / f"{name}.wav") as aside:
-                    wavfile.write(aside, SAMPLE_RATE, window.audio)  # libsndfile would put the time of day in
+                with atomic_write(out / FOLDERS["audio"] / f"{name}.wav") as temporary:
+                    wavfile.write(
+                        temporary, SAMPLE_RATE, window.audio
+                    )  # libsndfile would write the time of day into the file
                 names.append(name)
         write_text(out / f"{split}_segs.txt", "".join(f"{name}\n" for name in names))
         written[split] = len(names)
@@ -103,7 +111,7 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
 
 
 def _segment_names(shards: Path) -> dict[str, list[str]]:
-    """{clip: the names of its segments}, of all splits. Raises as `export_released`."""
+    """{clip id: names of its segments} of all splits. Raises as `export_released`."""
     owners, result = {}, {}
     for split in SPLITS:
         if not any(shards.glob(f"{split}-*.h5")):
@@ -116,7 +124,7 @@ def _segment_names(shards: Path) -> dict[str, list[str]]:
         for clip in source.clips:
             try:
                 result[clip.clip_id] = [
-                    segment_name(clip.clip_id, clip.song, number) for number in range(clip.frames // FRAMES)
+                    segment_name(clip.clip_id, clip.song, number) for number in range(clip.frames // SEGMENT_FRAMES)
                 ]
             except ValueError as err:
                 raise UserError(f"{shards}: clip '{clip.clip_id}' of song '{clip.song}': {err}; rename it") from None
@@ -128,19 +136,19 @@ def _segment_names(shards: Path) -> dict[str, list[str]]:
     return result
 
 
-def _dance(window: Window, info: ShardInfo) -> np.ndarray:
-    """What motion_s2/ holds of a window: SMPL motion where there is any, else the primary dancer's keypoints."""
+def _motion_array(window: Window, info: ShardInfo) -> np.ndarray:
+    """Array of a window for motion_s2/: SMPL motion if there is any, else the primary dancer's keypoints."""
     if info.motion_rate:
-        return window.motion.reshape(MOTION)
+        return window.motion.reshape(MOTION_SHAPE)
     pose = window.pose[:, 0]
-    return (pose if info.pose_layout == "body25" else to_layout(pose, "body25")).reshape(POSE)
+    return (pose if info.pose_layout == "body25" else to_layout(pose, "body25")).reshape(POSE_SHAPE)
 
 
 def find_segments(folder: Path) -> list[Segment]:
-    """The segments that the lists of `folder` name, sorted; lists are the .txt files there with train, val or test in
-    their name, lines may carry a folder or a suffix.
+    """The segments in the lists of `folder`, sorted. Lists are .txt files with train, val or test in their name. Their lines may have a
+    suffix.
 
-    Raises UserError for a missing folder or list, a line that is no segment's name, and a segment in two lists.
+    Raises UserError for a missing folder or list, a line that is not the name of a segment, and a segment in two lists.
     """
     for name in FOLDERS.values():
         if not (folder / name).is_dir():
@@ -153,13 +161,13 @@ def find_segments(folder: Path) -> list[Segment]:
         if len(splits) != 1:
             continue
         try:
-            lines = file_bytes(path, CSV_BYTES).decode("utf-8-sig").splitlines()
+            lines = read_bytes(path, CSV_BYTES).decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise UserError(f"{path}: not UTF-8 text") from None
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
-            segment = _parse(line.strip(), splits[0], f"{path} line {number}")
+            segment = _parse_segment(line.strip(), splits[0], f"{path} line {number}")
             known = found.setdefault(segment.name, segment)
             if known.split != segment.split:
                 raise UserError(f"{path} line {number}: '{segment.name}' is in the {known.split} list too")
@@ -168,37 +176,37 @@ def find_segments(folder: Path) -> list[Segment]:
     return [found[name] for name in sorted(found)]
 
 
-def _parse(line: str, split: str, where: str) -> Segment:
-    match = SEGMENT.fullmatch(re.sub(r"\.(npy|wav)$", "", line, flags=re.IGNORECASE))
+def _parse_segment(line: str, split: str, where: str) -> Segment:
+    match = SEGMENT_NAME.fullmatch(re.sub(r"\.(npy|wav)$", "", line, flags=re.IGNORECASE))
     try:
         name = check_name(match.group(0) if match else "")
         check_name(match["song"])
     except ValueError:
         raise UserError(
-            f"{where}: '{shown(line)}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>"
+            f"{where}: '{printable(line)}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>"
         ) from None
     return Segment(name=name, song=match["song"], clip=match["clip"], number=int(match["n"]), split=split)
 
 
 def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
-    """All streams of a segment. Sound longer than 2 s is cut; whole numbers become float of full scale 1, which float must have
-    already (`limits.SHARD_PEAK`). A segment of AIST++ has SMPL
-    motion and an empty pose (all 0, which means missing), for the layout holds no keypoints then.
+    """All streams of a segment. Audio longer than 2 s is cut; integer samples are scaled to full scale 1. A segment of AIST++ has SMPL
+    motion and an empty pose (all 0, which means missing), because the layout then has no keypoints.
 
-    Raises ValueError, one line, for a missing or broken file, another shape, rate or type, or numbers that are none.
+    Raises ValueError, one line, for a missing or damaged file, a wrong shape, rate or dtype, and numbers that are not finite or out
+    of range (`limits.SHARD_PEAK` for audio).
     """
-    dance = _array(folder, "motion", segment.name, POSE, MOTION)
-    i3d = _array(folder, "i3d", segment.name, (1, I3D_WIDTH))
-    audio = _sound(_file(folder, "audio", segment.name))
+    dance = _read_array(folder, "motion", segment.name, POSE_SHAPE, MOTION_SHAPE)
+    i3d = _read_array(folder, "i3d", segment.name, (1, I3D_WIDTH))
+    audio = _read_audio(_segment_file(folder, "audio", segment.name))
     for name, values in (("motion", dance), ("i3d", i3d), ("audio", audio)):
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: {segment.name} holds NaN or infinite values")
-    motion = dance.reshape(FRAMES, -1, MOTION_WIDTH) if dance.shape == MOTION else None
-    pose = (dance if motion is None else np.zeros(POSE, np.float32)).reshape(FRAMES, 1, -1, 3)
+    motion = dance.reshape(SEGMENT_FRAMES, -1, MOTION_WIDTH) if dance.shape == MOTION_SHAPE else None
+    pose = (dance if motion is None else np.zeros(POSE_SHAPE, np.float32)).reshape(SEGMENT_FRAMES, 1, -1, 3)
     farthest = np.abs(pose[..., :2]).max()
     if farthest > SIDE:
         raise ValueError(
-            f"motion: {segment.name} has keypoints {farthest:g} px from the picture's corner, more than the {SIDE} px of any picture"
+            f"motion: {segment.name} has keypoints {farthest:g} px from the frame's corner, but a frame has at most {SIDE} px"
         )
     width, height = (max(1, int(np.ceil(pose[..., axis].max()))) for axis in (0, 1))
     for stream, name, values in (("motion", "pose", pose), ("audio", "audio", audio)):
@@ -212,8 +220,8 @@ def load_segment(folder: Path, segment: Segment, genre: str) -> ShardClip:
     )  # fmt: skip
 
 
-def _file(folder: Path, stream: str, name: str) -> Path:
-    path = folder / FOLDERS[stream] / f"{name}{SUFFIX[stream]}"
+def _segment_file(folder: Path, stream: str, name: str) -> Path:
+    path = folder / FOLDERS[stream] / f"{name}{SUFFIXES[stream]}"
     if path.is_symlink() or not path.is_file():
         raise ValueError(f"{stream}: {FOLDERS[stream]}/{path.name} is missing or not a plain file")
     if path.stat().st_size > SEGMENT_BYTES:
@@ -221,8 +229,8 @@ def _file(folder: Path, stream: str, name: str) -> Path:
     return path
 
 
-def _array(folder: Path, stream: str, name: str, *shapes: tuple[int, ...]) -> np.ndarray:
-    path = _file(folder, stream, name)
+def _read_array(folder: Path, stream: str, name: str, *shapes: tuple[int, ...]) -> np.ndarray:
+    path = _segment_file(folder, stream, name)
     try:
         values = read_npy(path)
     except Unreadable as err:
@@ -231,20 +239,20 @@ def _array(folder: Path, stream: str, name: str, *shapes: tuple[int, ...]) -> np
     shape = next((shape for shape in shapes if number and values.size == np.prod(shape)), None)
     if shape is None:
         raise ValueError(
-            f"{stream}: {path.name} must hold numbers of shape {' or '.join(map(str, shapes))}, found {values.dtype} {values.shape}"
+            f"{stream}: {path.name} must have numbers of shape {' or '.join(map(str, shapes))}, found {values.dtype} {values.shape}"
         )
-    with np.errstate(over="ignore"):  # infinite, then, and refused
+    with np.errstate(over="ignore"):  # it becomes infinite and is refused
         return np.array(values.reshape(shape), np.float32)
 
 
-def _sound(path: Path) -> np.ndarray:
+def _read_audio(path: Path) -> np.ndarray:
     try:
-        sound = read_samples(path, most=SAMPLES)  # what is unpacked is bounded
+        sound = read_samples(path, most=SEGMENT_SAMPLES)  # limits the memory
     except Unreadable as err:
         raise ValueError(f"audio: {path.name} is not readable: {err.reason}") from None
-    if sound.channels != 1 or sound.rate != SAMPLE_RATE or len(sound.audio) < SAMPLES:
+    if sound.channels != 1 or sound.rate != SAMPLE_RATE or len(sound.audio) < SEGMENT_SAMPLES:
         found = f"{sound.audio.shape} at {sound.rate} Hz"
         raise ValueError(
-            f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SAMPLES} samples, found {found}"
+            f"audio: {path.name} must be mono {SAMPLE_RATE} Hz of at least {SEGMENT_SAMPLES} samples, found {found}"
         )
     return sound.audio[:, 0]

@@ -10,7 +10,7 @@ class ShardRow(Row):
     """One row of shards/rows.csv."""
 
     shard: str = ""
-    """File name."""
+    """File name of the shard."""
     split: str = ""
     song: str = ""
     genre: str = ""

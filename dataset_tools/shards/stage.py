@@ -1,11 +1,11 @@
-"""The stage `shards`: the streams of all clips, joined into files."""
+"""The stage `shards`: join the streams of all clips into HDF5 files."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from dataset_tools.lib.core.accounting import check_success_rate
-from dataset_tools.lib.core.atomic import begin_folder, keep_only
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.names import SPLITS
@@ -18,8 +18,8 @@ from dataset_tools.shards.rows import ShardRow
 from dataset_tools.shards.upstream import Upstream, read_upstream
 
 
-def plan(upstream: Upstream, params: Params) -> list[ShardRow]:
-    """One row per clip, sorted by id: its shard and length, or why it is dropped."""
+def plan_shards(upstream: Upstream, params: Params) -> list[ShardRow]:
+    """One row per clip, sorted by id, with its shard and length, or the reason why it is dropped."""
     rows, counts = [], dict.fromkeys(SPLITS, 0)
     for clip_id in sorted(upstream.clips):
         clip, split = upstream.clips[clip_id], upstream.splits.get(clip_id, "")
@@ -33,16 +33,17 @@ def plan(upstream: Upstream, params: Params) -> list[ShardRow]:
     return rows
 
 
-def build(layout: Layout, params: Params) -> list[ShardRow]:
-    """Write all shards and rows.csv; return the rows.
+def build_shards(layout: Layout, params: Params) -> list[ShardRow]:
+    """Write all shards and rows.csv. Returns the rows.
 
-    Raises UserError when too many clips are dropped (rows.csv then says why, and there is no shard), and, with what an
-    earlier run left as it was, when a split loses all its clips, when clips can't be in one shard, and as `read_upstream` does.
+    Raises UserError if too many clips are dropped; rows.csv then has the reasons, and there are no shards. Raises UserError also if
+    a split loses all its clips, if clips can't be in the same shard, and as `read_upstream`; the results of an earlier run then
+    stay.
     """
     upstream = read_upstream(layout)
-    rows = plan(upstream, params)
+    rows = plan_shards(upstream, params)
     kept = [row for row in rows if row.status == "ok"]
-    _demand(layout, rows, params)
+    _check_success(layout, rows, params)
     for split in sorted(set(upstream.splits.values())):
         if not any(row.split == split for row in kept):
             first = next(row for row in rows if row.split == split)
@@ -56,36 +57,36 @@ def build(layout: Layout, params: Params) -> list[ShardRow]:
         "i3d_weights": upstream.weights("i3d"),
     }
     motion_rate = upstream.motion_rate(row.id for row in kept)
-    folder = _begun(layout)
-    _write(folder, rows, attrs, lambda row: upstream.load(row.id, row.frames, motion_rate), motion_rate)
+    folder = _empty_folder(layout)
+    _write_shards(folder, rows, attrs, lambda row: upstream.load(row.id, row.frames, motion_rate), motion_rate)
     return rows
 
 
-def _demand(layout: Layout, rows: list[ShardRow], params: Params) -> None:
-    """Raise UserError when too many of `rows` are dropped; rows.csv then says why."""
+def _check_success(layout: Layout, rows: list[ShardRow], params: Params) -> None:
+    """Raise UserError if too many of `rows` are dropped; rows.csv is then written with the reasons."""
     try:
         check_success_rate(rows, stage="shards", min_ok=params.min_ok, table=layout.stage("shards") / "rows.csv")
     except UserError:
-        write_records(_begun(layout) / "rows.csv", [replace(row, shard="") for row in rows], ShardRow)
+        write_records(_empty_folder(layout) / "rows.csv", [replace(row, shard="") for row in rows], ShardRow)
         raise
 
 
-def _begun(layout: Layout) -> Path:
-    """The stage's folder, empty: rows.csv is the last file that is written."""
+def _empty_folder(layout: Layout) -> Path:
+    """Empty the stage's folder and return its path. rows.csv is the last file that is written."""
     folder = layout.stage("shards")
-    begin_folder(folder, "rows.csv")
+    prepare_folder(folder, "rows.csv")
     keep_only(folder, set(), ".h5")
     return folder
 
 
-def _write(
+def _write_shards(
     folder: Path,
     rows: list[ShardRow],
     attrs: dict[str, str],
     load: Callable[[ShardRow], ShardClip],
     motion_rate: int = 0,
 ) -> None:
-    """The shards that `rows` name, one clip in memory at a time, then rows.csv."""
+    """Write the shards of `rows`, with one clip in memory at a time, then rows.csv."""
     for name in progress(sorted({row.shard for row in rows if row.status == "ok"}), "shards", unit="shard"):
         inside = [row for row in rows if row.shard == name]
         write_shard(folder / name, (load(row) for row in inside), {**attrs, "split": inside[0].split}, motion_rate)
@@ -106,12 +107,12 @@ def export(shards: Path, kind: str, out: Path) -> dict[str, str]:
 
 
 def import_released(layout: Layout, params: Params, source: Path) -> list[ShardRow]:
-    """Write the 2 s segments of a folder in the released program's layout as shards, one clip each, and rows.csv.
+    """Write the 2 s segments of a folder in the layout of the released code as shards, one clip each, and rows.csv. Returns the rows.
 
-    Segments of AIST++, with SMPL motion, have no keypoints: their `pose` is empty. Raises UserError when too many segments
-    are dropped (rows.csv then says why), when only some have SMPL motion, and as `find_segments` does.
+    Segments of AIST++, with SMPL motion, have no keypoints: their `pose` is empty. Raises UserError if too many segments are dropped
+    (rows.csv then has the reasons), if only some have SMPL motion, and as `find_segments`.
     """
-    from dataset_tools.shards.released_layout import FRAMES, MOTION_RATE, find_segments, load_segment
+    from dataset_tools.shards.released_layout import MOTION_RATE, SEGMENT_FRAMES, find_segments, load_segment
 
     segments = find_segments(source)
     genre_of = {song.song_id: song.genre for song in read_records(layout.manifest / "songs.csv", Song)}
@@ -127,18 +128,18 @@ def import_released(layout: Layout, params: Params, source: Path) -> list[ShardR
             continue
         name = f"{row.split}-{counts[row.split] // params.max_clips:05d}.h5"
         counts[row.split] += 1
-        rows.append(replace(row, status="ok", shard=name, frames=FRAMES))
+        rows.append(replace(row, status="ok", shard=name, frames=SEGMENT_FRAMES))
     if len(rates) > 1:
         raise UserError(
-            f"{source}: {rates[0]} holds keypoints, {rates[MOTION_RATE]} SMPL motion; import them as two corpora"
+            f"{source}: {rates[0]} has keypoints, but {rates[MOTION_RATE]} has SMPL motion; import them as two corpora"
         )
     motion_rate = next(iter(rates), 0)
-    _demand(layout, rows, params)
-    folder = _begun(layout)
+    _check_success(layout, rows, params)
+    folder = _empty_folder(layout)
     named = {segment.name: segment for segment in segments}
     attrs = {
         "corpus": layout.corpus, "pose_layout": "body25", "pose_weights": NO_POSE if motion_rate else "imported",
         "i3d_weights": "imported",
     }  # fmt: skip
-    _write(folder, rows, attrs, lambda row: load_segment(source, named[row.id], row.genre), motion_rate)
+    _write_shards(folder, rows, attrs, lambda row: load_segment(source, named[row.id], row.genre), motion_rate)
     return rows

@@ -1,4 +1,4 @@
-"""What the stages before `shards` left of every clip: tables read together, and each clip's streams at one length."""
+"""Read the results of the stages before `shards`: their tables, and the streams of each clip at one length."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dataset_tools.clips.rows import ClipRow
 from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.limits import SHOWN, SIDE
+from dataset_tools.lib.core.limits import MAX_SHOWN, SIDE
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.schema import Row, read_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME, window_starts
@@ -22,7 +22,7 @@ from dataset_tools.lib.shard_io.shard_format import (
     ShardClip,
     check_numbers,
 )
-from dataset_tools.lib.shard_io.stream_files import audio_frames, read_audio, read_i3d, read_motion, read_pose
+from dataset_tools.lib.shard_io.stream_files import count_audio_frames, read_audio, read_i3d, read_motion, read_pose
 from dataset_tools.pose.rows import PoseRow
 from dataset_tools.split.rows import SplitRow
 
@@ -32,17 +32,17 @@ STREAM_ROWS = {"pose": PoseRow, "audio": AudioRow, "i3d": FeatureRow}
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """The tables of the stages before, and where the streams are."""
+    """The tables of the earlier stages, and access to the streams."""
 
     layout: Layout
     clips: dict[str, ClipRow]
     streams: dict[str, dict[str, Row]]
-    """Stream name to clip id to its row of `STREAM_ROWS`."""
+    """Stream name -> clip id -> row, a record of `STREAM_ROWS`."""
     splits: dict[str, str]
-    """Clip id to split."""
+    """Clip id -> split."""
 
     def joint_length(self, clip_id: str, frames_apart: int) -> tuple[int, str]:
-        """(frames that all streams of a clip have, why it can't be used or ''). Lengths may differ by `frames_apart`."""
+        """(number of frames that all streams of a clip have, why it can't be used or ''). Lengths may differ by `frames_apart` frames."""
         clip = self.clips[clip_id]
         if clip.status != "ok":
             return 0, f"clips: {clip.reason or clip.status}"
@@ -65,11 +65,11 @@ class Upstream:
             if self._motion(clip_id).exists():
                 streams["motion"] = read_motion(self._motion(clip_id))
             lengths |= {name: len(values) for name, values in streams.items() if name != "i3d"}
-            claimed = audio_frames(self._path("audio", clip_id))
+            claimed = count_audio_frames(self._path("audio", clip_id))
             streams["audio"] = read_audio(self._path("audio", clip_id))
             lengths["audio"] = min(
                 claimed, len(streams["audio"]) // SAMPLES_PER_FRAME
-            )  # a file may end before its header says
+            )  # a file may be shorter than its header says
             windows = len(streams["i3d"])
             for name, values in streams.items():
                 if not np.isfinite(values).all():
@@ -83,10 +83,10 @@ class Upstream:
                 )
         except (OSError, ValueError, RuntimeError) as err:
             return 0, " ".join(str(err).split())
-        except Exception as err:  # noqa: BLE001 - what a library makes of one damaged file costs its clip, not the others
+        except Exception as err:  # noqa: BLE001 - any error of a library on a damaged file fails only its clip
             return (
                 0,
-                f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:SHOWN]})",
+                f"streams of {clip_id} are not readable ({type(err).__name__}: {' '.join(str(err).split())[:MAX_SHOWN]})",
             )
         if max(lengths.values()) - min(lengths.values()) > frames_apart:
             found = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -94,12 +94,12 @@ class Upstream:
         frames = min(lengths.values())
         if not 1 <= frames <= MAX_FRAMES:
             return 0, f"lengths in frames must be 1 to {MAX_FRAMES}, found {frames}"
-        if windows < _windows(frames):
-            return 0, f"i3d: {windows} windows for {frames} frames, at least {_windows(frames)} are needed"
+        if windows < _count_windows(frames):
+            return 0, f"i3d: {windows} windows for {frames} frames, at least {_count_windows(frames)} are needed"
         return frames, ""
 
     def load(self, clip_id: str, frames: int, motion_rate: int) -> ShardClip:
-        """All streams of one clip, cut to `frames`; motion where `motion_rate` is not 0."""
+        """All streams of one clip, cut to `frames` frames; with motion unless `motion_rate` is 0."""
         clip = self.clips[clip_id]
         return ShardClip(
             clip_id=clip_id,
@@ -110,12 +110,12 @@ class Upstream:
             height=clip.height,
             pose=read_pose(self._path("pose", clip_id))[:frames],
             audio=read_audio(self._path("audio", clip_id), frames),
-            i3d=read_i3d(self._path("i3d", clip_id))[: _windows(frames)],
+            i3d=read_i3d(self._path("i3d", clip_id))[: _count_windows(frames)],
             motion=read_motion(self._motion(clip_id))[:frames] if motion_rate else None,
         )
 
     def weights(self, stream: str) -> str:
-        """What computed a stream, the same for all clips. Raises UserError when clips differ in it."""
+        """The weights that computed a stream. Raises UserError if they are not the same for all clips."""
         found = sorted({row.weights for row in self.streams[stream].values() if row.status == "ok"})
         if len(found) > 1:
             table = self.layout.stage(stream) / "rows.csv"
@@ -125,7 +125,7 @@ class Upstream:
         return found[0] if found else ""
 
     def motion_rate(self, clip_ids: Iterable[str]) -> int:
-        """Steps a second of the clips' motion, 0 where there is none. Raises UserError when clips differ in it."""
+        """Steps per second of the clips' motion; 0 without motion. Raises UserError if it is not the same for all clips."""
         rates = {}
         for clip_id in clip_ids:
             known = self._motion(clip_id).exists()
@@ -136,7 +136,7 @@ class Upstream:
         return next(iter(rates))
 
     def pose_layout(self, clip_ids: Iterable[str]) -> str:
-        """Pose layout of the clips. Raises UserError when they differ in slots or joints."""
+        """Pose layout of the clips. Raises UserError if they differ in slots or joints."""
         shapes = {}
         for clip_id in clip_ids:
             shapes.setdefault(read_pose(self._path("pose", clip_id)).shape[1:3], clip_id)
@@ -152,15 +152,15 @@ class Upstream:
         return self.layout.stage(stream) / f"{clip_id}{'.wav' if stream == 'audio' else '.npy'}"
 
     def _motion(self, clip_id: str) -> Path:
-        """File of a clip's body motion, which only some corpora have."""
+        """Path of a clip's body motion, which only some corpora have."""
         return self.layout.stage("pose") / f"{clip_id}.motion.npy"
 
 
 def read_upstream(layout: Layout) -> Upstream:
     """Read the tables of the stages before `shards`.
 
-    Raises UserError for a missing table, naming the stage to run, for a split of clips that were not cut, and for one
-    without training or test clips.
+    Raises UserError for a missing table (the message names the stage to run), for a split with clips that were not cut, and for a
+    split without training or test clips.
     """
     tables = {word: layout.table(word) for word in ("clips", *STREAM_ROWS)} | {
         "split": layout.table("split", "split.csv")
@@ -185,5 +185,5 @@ def read_upstream(layout: Layout) -> Upstream:
     return Upstream(layout=layout, clips=clips, streams=streams, splits=splits)
 
 
-def _windows(frames: int) -> int:
+def _count_windows(frames: int) -> int:
     return max(1, len(window_starts(frames)))

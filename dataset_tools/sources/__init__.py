@@ -1,1 +1,1 @@
-"""The stage sources: the corpus's manifest, checked, and the demo corpus, rendered."""
+"""The stage sources: checks the manifest of a corpus, imports annotation sheets, and renders the demo corpus."""

@@ -1,13 +1,13 @@
-"""sources: check a corpus manifest and give its records with URLs that resolve; render the corpus where that is asked.
+"""sources: check the manifest of a corpus and write its records with URLs that resolve; render or prepare the videos if configured.
 
-Writes videos.csv, clips.csv and songs.csv. A local file stays a path relative to videos.csv, so that two clones write
-the same bytes. With `render`, the compilations that the manifest describes are rendered to media/<video_id>.mp4 with
-their ground truth in truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid. With `annotated` (AIST++), a user's
-downloads are checked: annotated.csv says of every clip whether they make it usable.
+Writes videos.csv, clips.csv and songs.csv. Local files stay paths relative to videos.csv, so that all clones write the same
+bytes. With `render`, the compilations described in the manifest are rendered to media/<video_id>.mp4, with ground truth in
+truth/<clip_id>.npz and the songs' scores in scores/<song_id>.mid. With `annotated` (AIST++), a user's downloads are prepared;
+annotated.csv says for every clip whether it is usable.
 
-Instead of that, `new NAME VIDEO...` begins a corpus from video files, `--check` and `--deep` look for errors in the manifest and in what stages have made of it, `--card`
-writes the corpus's card, and `import-annotations FILE` fills a manifest in from an annotation sheet: see
-docs/corpora/README.md.
+Other actions: `new NAME VIDEO...` starts a corpus from video files, `--check` and `--deep` look for errors in the manifest and
+in the results of stages, `--card` writes the corpus card, and `import-annotations FILE` fills in a manifest from an annotation
+sheet. See docs/corpora/README.md.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from pathlib import Path
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.manifest import absent_files, load_manifest, missing_values
+from dataset_tools.lib.core.manifest import find_missing_files, find_missing_values, load_manifest
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.sources.params import Params
 from dataset_tools.sources.stage import STAGE, sources
 
 
 def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
-    """Fill the manifest in from an annotation sheet and say all that became of it; 1 where values disagree."""
+    """Fill in the manifest from an annotation sheet and print the results. Returns 1 if values conflict."""
     from dataset_tools.sources.annotations import import_annotations
 
     found = import_annotations(
@@ -38,15 +38,15 @@ def import_sheet(layout: Layout, args: argparse.Namespace) -> int:
     if found.conflicts:
         say(
             STAGE,
-            f"{len(found.conflicts)} conflicts: correct one side (--replace takes the sheet's value where it says only one)",
+            f"{len(found.conflicts)} conflicts: correct one side (--replace takes the sheet's value, unless the sheet has several)",
         )
-    for line in [] if args.dry_run else missing_values(load_manifest(layout.manifest)):
+    for line in [] if args.dry_run else find_missing_values(load_manifest(layout.manifest)):
         say(STAGE, f"still missing: {layout.manifest / line}")
     return 1 if found.conflicts else 0
 
 
 def check(layout: Layout, *, deep: bool) -> int:
-    """Say what is wrong with the corpus, one line each; 1 where anything is."""
+    """Print the errors of the corpus, one line each. Returns 1 if there are any."""
     from dataset_tools.sources.check import check_corpus
 
     found = check_corpus(layout, deep=deep)
@@ -88,7 +88,7 @@ def new(args: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = stage_parser("dataset_tools.sources", __doc__)
     parser.add_argument("--check", action="store_true", help="look for errors in the manifest and the stages' results")
-    parser.add_argument("--deep", action="store_true", help="the same, and open every file there is")
+    parser.add_argument("--deep", action="store_true", help="the same, and open every file")
     parser.add_argument("--card", action="store_true", help="write docs/corpora/<corpus>.md with its plots")
     actions = parser.add_subparsers(dest="action", title="other than the stage itself")
     begin = actions.add_parser(
@@ -105,26 +105,28 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     sheet = actions.add_parser(
         "import-annotations", help="fill a manifest in from an annotation sheet (.csv or .xlsx)",
-        description="Fill urls, times and dancers of a manifest in from an annotation sheet; what is there is kept.",
+        description="Fill in urls, times and dancers of a manifest from an annotation sheet. Existing values are kept.",
     )  # fmt: skip
     sheet.add_argument("file", type=Path, metavar="FILE")
     sheet.add_argument("--corpus", default=argparse.SUPPRESS, help="corpus to fill in (default: tiktok)")
     sheet.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="working folder")
     sheet.add_argument(
-        "--map", action="append", default=[], metavar="THEIRS=OURS", help="what a column is; may be repeated"
+        "--map", action="append", default=[], metavar="THEIRS=OURS", help="role of a column; may be repeated"
     )
     sheet.add_argument("--sheet", default="", help="sheet of an .xlsx file (default: its first)")
-    sheet.add_argument("--by-order", action="store_true", help="no column names the clips: rows stand in their order")
-    sheet.add_argument("--fill-down", action="store_true", help="an empty video, song or url is the one above it")
+    sheet.add_argument(
+        "--by-order", action="store_true", help="no column names the clips: the rows are in the order of the clips"
+    )
+    sheet.add_argument("--fill-down", action="store_true", help="an empty video, song or url repeats the one above it")
     sheet.add_argument(
         "--replace", action="store_true", help="where sheet and manifest disagree, take the sheet's value"
     )
-    sheet.add_argument("--dry-run", action="store_true", help="say what would happen, write nothing")
+    sheet.add_argument("--dry-run", action="store_true", help="print what would happen, write nothing")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the stage, or what else is asked for."""
+    """Run the stage or another action."""
     args = _parser().parse_args(argv)
     if args.action == "new":
         return new(args)
@@ -137,9 +139,9 @@ def main(argv: list[str] | None = None) -> int:
         return max(code, card(layout) if args.card else 0)
     made = sources(layout, load_params(layout.params, STAGE, Params))
     say(STAGE, f"{len(made.videos)} videos, {len(made.clips)} clips, {len(made.songs)} songs")
-    for line in missing_values(made):
+    for line in find_missing_values(made):
         say(STAGE, f"still missing: {layout.manifest / line}")
-    if absent := absent_files(made.videos, layout.stage(STAGE)):
+    if absent := find_missing_files(made.videos, layout.stage(STAGE)):
         say(
             STAGE,
             f"still missing: the files that the urls of {len(absent)} of {len(made.videos)} videos name ({', '.join(absent[:3])})",

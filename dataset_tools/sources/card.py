@@ -1,4 +1,4 @@
-"""A corpus's card: what it holds, how it is split, what is wrong with it and who may use it, counted from the data."""
+"""Write the card of a corpus: contents, split, known problems and licence. Numbers are counted from the data."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from pathlib import Path
 from statistics import median
 
 from dataset_tools.clips.rows import ClipRow
-from dataset_tools.lib.core.atomic import write_aside, write_text
+from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.manifest import Manifest, load_manifest, missing_values
-from dataset_tools.lib.core.schema import SEGMENT, ListedClip, Row, read_records
+from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.manifest import Manifest, find_missing_values, load_manifest
+from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, Row, read_records
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.core.yaml_file import read_yaml
 from dataset_tools.sources.rules import check_manifest
@@ -21,8 +21,8 @@ COLOURS = {"train": "#4477aa", "val": "#ccbb44", "test": "#ee6677", "": "#bbbbbb
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """manifests/<corpus>/card.yaml: what can't be counted."""
+class CardText:
+    """Content of manifests/<corpus>/card.yaml: the facts that can't be counted."""
 
     title: str = ""
     description: str = ""
@@ -32,24 +32,25 @@ class About:
 
 
 def write_card(layout: Layout) -> tuple[Path, Path]:
-    """Write docs/corpora/<corpus>.md and .png of the working folder. Raises UserError for a manifest that is invalid."""
+    """Write docs/corpora/<corpus>.md and .png in the working folder and return their paths. Raises UserError for an invalid manifest."""
     text = card_text(layout)
     folder = layout.root / "docs" / "corpora"
     page, picture = folder / f"{layout.corpus}.md", folder / f"{layout.corpus}.png"
-    with write_aside(picture) as aside:
-        _draw(load_manifest(layout.manifest, clip=ListedClip), aside)
+    with atomic_write(picture) as temporary:
+        _draw(load_manifest(layout.manifest, clip=ListedClip), temporary)
     write_text(page, text)
     return page, picture
 
 
 def card_text(layout: Layout) -> str:
-    """The card as Markdown; a section on what was measured only where the stages' results are there."""
+    """The card as Markdown. It has a section on the stages' results if there are any."""
     manifest = load_manifest(layout.manifest, clip=ListedClip)
-    about = read_about(layout.manifest / "card.yaml")
+    about = read_card_text(layout.manifest / "card.yaml")
     _, _, notes = check_manifest(layout.manifest)
     parts = [part for part in PARTS if any(c.official_split == part for c in manifest.clips)]
     shared = {
-        name: _shared(manifest, attribute) for name, attribute in (("songs", "song_id"), ("compilations", "video_id"))
+        name: _find_shared(manifest, attribute)
+        for name, attribute in (("songs", "song_id"), ("compilations", "video_id"))
     }
     dancers = [clip.dancers for clip in manifest.clips if clip.dancers]
     genres = Counter(song.genre for song in manifest.songs if song.genre)
@@ -60,8 +61,8 @@ def card_text(layout: Layout) -> str:
         ("clips", str(len(manifest.clips))),
         ("songs", str(len({c.song_id for c in manifest.clips}))),
         ("clips per song", f"{min(per_song)} to {max(per_song)}, median {median(per_song):g}"),
-        ("hours", _hours(manifest.clips)),
-        ("length of a clip", _lengths(manifest.clips)),
+        ("hours", _describe_hours(manifest.clips)),
+        ("length of a clip", _describe_lengths(manifest.clips)),
         ("dancers", ", ".join(f"{n}: {k} clips" for n, k in sorted(Counter(dancers).items())) or "not known yet"),
         ("genres", ", ".join(f"{name} {k}" for name, k in sorted(genres.items())) or "not labelled"),
         ("tempo", f"{min(tempi):g} to {max(tempi):g} beats a minute" if tempi else "not known"),
@@ -72,7 +73,7 @@ def card_text(layout: Layout) -> str:
         (
             part or "none",
             *(str(len({getattr(c, a) for c in inside})) for a in ("clip_id", "song_id", "video_id")),
-            _hours(inside),
+            _describe_hours(inside),
         )
         for part in parts
         if (inside := [c for c in manifest.clips if c.official_split == part])
@@ -88,44 +89,44 @@ def card_text(layout: Layout) -> str:
         *about.known_problems,
         *(note.removeprefix(f"{layout.manifest}: ") for note in notes if "still missing" not in note),
     ]
-    missing = [f"still missing: {line}" for line in missing_values(manifest)]
+    missing = [f"still missing: {line}" for line in find_missing_values(manifest)]
     lines += [f"- {line}" for line in (problems + missing) or ["none known"]]
-    measured = _measured(layout)
+    measured = _describe_measured(layout)
     lines += ["", "## Measured", "", *measured] if measured else []
     lines += ["", f"Written by `python -m dataset_tools.sources --corpus {layout.corpus} --card`; do not edit it."]
     return "\n".join(lines) + "\n"
 
 
-def read_about(path: Path) -> About:
-    """card.yaml, or what stands for it where there is none. Raises UserError as `read_yaml`, and for what is no card."""
+def read_card_text(path: Path) -> CardText:
+    """Read card.yaml; defaults if it does not exist. Raises UserError as `read_yaml`, and for unknown keys and wrong types."""
     if not path.is_file():
-        return About()
+        return CardText()
     try:
-        about = About(**(read_yaml(path) or {}))
+        about = CardText(**(read_yaml(path) or {}))
         if not isinstance(about.known_problems, list):
             raise TypeError("known_problems must be a list")
         for text in (about.title, about.description, about.source, about.licence, *about.known_problems):
             if not isinstance(text, str):
-                raise TypeError(f"found '{shown(text)}' where a text is due")
+                raise TypeError(f"found '{printable(text)}' instead of a text")
     except TypeError as err:
         raise UserError(f"{path}: expected title, description, source, licence and known_problems: {err}") from None
     return about
 
 
-def _shared(manifest: Manifest, attribute: str) -> list[str]:
+def _find_shared(manifest: Manifest, attribute: str) -> list[str]:
     parts = {}
     for clip in manifest.clips:
         parts.setdefault(getattr(clip, attribute), set()).add(clip.official_split)
     return sorted(value for value, found in parts.items() if len(found) > 1)
 
 
-def _hours(clips) -> str:
+def _describe_hours(clips) -> str:
     known = [clip.end - clip.start for clip in clips if clip.start is not None and clip.end is not None]
     segments = [clip.segments_2s for clip in clips if clip.segments_2s]
     if len(known) == len(clips):
         return f"{sum(known) / 3600:.3f}"
     if len(segments) == len(clips):
-        return f"at least {SEGMENT * sum(segments) / 3600:.2f} ({sum(segments)} segments of 2 s)"
+        return f"at least {SEGMENT_SECONDS * sum(segments) / 3600:.2f} ({sum(segments)} segments of 2 s)"
     return (
         f"{sum(known) / 3600:.3f} of {len(known)} clips; the others' times are not known yet"
         if known
@@ -133,7 +134,7 @@ def _hours(clips) -> str:
     )
 
 
-def _lengths(clips) -> str:
+def _describe_lengths(clips) -> str:
     known = sorted(clip.end - clip.start for clip in clips if clip.start is not None and clip.end is not None)
     segments = sorted(clip.segments_2s for clip in clips if clip.segments_2s)
     if known:
@@ -160,8 +161,8 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _measured(layout: Layout) -> list[str]:
-    """What the stages made of the corpus: statuses, hours, what dropped out and why."""
+def _describe_measured(layout: Layout) -> list[str]:
+    """Lines about the stages' results: statuses, hours, and why clips dropped out."""
     rows = []
     lines: list[str] = []
     for stage in ("download", "clips", "pose", "i3d", "audio", "shards"):
@@ -190,7 +191,7 @@ def _measured(layout: Layout) -> list[str]:
 
 
 def _draw(manifest: Manifest, path: Path) -> None:
-    """Four plots: clip lengths, clips per song, clips per compilation, dancers, each by part of the official split."""
+    """Draw four plots, each by part of the official split: clip lengths, clips per song, clips per compilation, dancers."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

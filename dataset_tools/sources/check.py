@@ -1,4 +1,4 @@
-"""Check a corpus: its manifest, and the files that stages have made of it; all errors at once, one line each."""
+"""Check a corpus: its manifest and the results of its stages. All errors are reported at once, one line each."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -9,9 +9,9 @@ import numpy as np
 
 from dataset_tools.audio.rows import AudioRow
 from dataset_tools.clips.rows import ClipRow
-from dataset_tools.download.apart import look
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download.errors import Refused
 from dataset_tools.download.rows import DownloadRow
+from dataset_tools.download.sandbox import run_sandboxed
 from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.audio.audio_file import open_audio
 from dataset_tools.lib.core.errors import UserError
@@ -26,12 +26,12 @@ from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_
 from dataset_tools.lib.video.video_io import open_media
 from dataset_tools.pose.rows import PoseRow
 from dataset_tools.shards.rows import ShardRow
-from dataset_tools.sources.card import read_about
-from dataset_tools.sources.films import film_of, measured, undecodable
+from dataset_tools.sources.card import read_card_text
 from dataset_tools.sources.rules import check_manifest
+from dataset_tools.sources.video_files import find_decoding_errors, find_video_file, measure_videos
 
-STILL = 1.5 / FPS
-"""Seconds that a clip may have after its video: the last picture stands in for them (`lib.video.video_io.nearest_frames`)."""
+LENGTH_TOLERANCE = 1.5 / FPS
+"""Seconds by which a clip may be longer than its video: the last frame fills them (`lib.video.video_io.nearest_frames`)."""
 FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "audio": ".wav"}
 ROWS = {
     "download": DownloadRow, "clips": ClipRow, "pose": PoseRow, "i3d": FeatureRow, "audio": AudioRow, "shards": ShardRow,
@@ -41,42 +41,43 @@ ROWS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a check found."""
+    """Result of a check."""
 
     problems: list[str]
-    """One line for every rule that is broken."""
+    """One line for every violation of a rule."""
     notes: list[str]
-    """One line for what is missing yet or worth a look."""
+    """One line for everything that is still missing or that a person should check."""
     summary: str
 
 
 def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
-    """Check manifests/<corpus> and, where they are, the results of the dataset stages: that every input has a row,
-    every row that is ok its file, no song is in two parts and no clip ends after its video, as far as that is here. With
-    `deep` every file is opened: videos are decoded, clips looked at packet by packet, arrays and sounds by shape, shards with
-    their checksums.
+    """Check manifests/<corpus> and the results of the data stages that have run: every input must have a row, every row that is ok its
+    file, no song may leak from training to evaluation, and no clip may end after its video, if the video is here.
+
+    deep: also open every file. Videos are decoded; all packets of clips, the shapes of arrays and audio, and the checksums of shards
+    are checked.
     """
     manifest, problems, notes = check_manifest(layout.manifest)
-    more_problems, more_notes = _beside(layout, {v.video_id for v in manifest.videos})
+    more_problems, more_notes = _check_extras(layout, {v.video_id for v in manifest.videos})
     problems, notes = problems + more_problems, notes + more_notes
-    films = {video: path for video in manifest.videos if (path := film_of(video, layout))}
-    lengths, lines = _lengths(films, manifest, deep)
+    files = {video: path for video in manifest.videos if (path := find_video_file(video, layout))}
+    lengths, lines = _measure_lengths(files, manifest, deep)
     problems += lines
-    found, opened = list(_stages(layout)), 0
+    found, opened = list(_check_stages(layout)), 0
     problems += [line for _, _, lines in found for line in lines]
     if deep:
         fetched = {row.id for stage, rows, _ in found if stage == "download" for row in rows if row.status == "ok"}
-        own = {v.video_id: path for v, path in films.items() if v.video_id not in fetched and lengths.get(v.video_id)}
+        own = {v.video_id: path for v, path in files.items() if v.video_id not in fetched and lengths.get(v.video_id)}
         jobs = [(stage, row) for stage, rows, _ in found for row in rows if row.status == "ok" and stage in FILES]
         frames = {row.id: row.frames for stage, rows, _ in found if stage == "clips" for row in rows}
         shards = sorted(layout.stage("shards").glob("*.h5"))
         for stage, row in progress(jobs, "sources: opening files", unit="file"):
-            problems += _opened(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
+            problems += _check_file(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
         for video_id, path in progress(own.items(), "sources: decoding videos", unit="video"):
             row = DownloadRow(id=video_id, status="ok", seconds=lengths[video_id])
-            problems += _opened(path, "download", row, None)
+            problems += _check_file(path, "download", row, None)
         for path in progress(shards, "sources: opening shards", unit="shard"):
-            problems += _shard(path)
+            problems += _check_shard(path)
         opened = len(jobs) + len(own) + len(shards)
     made = [f"{stage} {sum(row.status == 'ok' for row in rows)} of {len(rows)} ok" for stage, rows, _ in found]
     summary = (
@@ -88,42 +89,42 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
     return Findings(problems=problems, notes=notes, summary=summary)
 
 
-def _lengths(films: dict[Video, Path], manifest: Manifest, exact: bool) -> tuple[dict[str, float], list[str]]:
-    """(seconds of each film by its video's id, a line for each that no clip can be cut from and each clip that ends after it)."""
-    if not films:
+def _measure_lengths(files: dict[Video, Path], manifest: Manifest, exact: bool) -> tuple[dict[str, float], list[str]]:
+    """(video id -> seconds, a line for each video that no clip can be cut from and for each clip that ends after its video)."""
+    if not files:
         return {}, []
     try:
-        found = dict(zip(films, look(measured, list(films.values()), exact), strict=True))
+        found = dict(zip(files, run_sandboxed(measure_videos, list(files.values()), exact), strict=True))
     except Refused as err:
         return {}, [f"{manifest.folder / 'videos.csv'}: its files: {err}"]
     lines = []
     for video, (seconds, trouble) in found.items():
         clips = manifest.clips_of(video.video_id)
         if trouble and (clips or not seconds):
-            lines.append(f"{films[video]}: {trouble}")
+            lines.append(f"{files[video]}: {trouble}")
         for clip in clips:
-            if seconds and clip.end is not None and clip.end > seconds + STILL:
+            if seconds and clip.end is not None and clip.end > seconds + LENGTH_TOLERANCE:
                 where = f"{manifest.folder / 'clips.csv'}: clip {clip.clip_id}"
-                lines.append(f"{where}: ends at {clip.end:g} s, but its video, {films[video]}, at {seconds:.3f} s")
+                lines.append(f"{where}: ends at {clip.end:g} s, but its video, {files[video]}, at {seconds:.3f} s")
     return {video.video_id: seconds for video, (seconds, _) in found.items()}, lines
 
 
-def _beside(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
-    """(problems, notes) of the manifest's checksums and card."""
+def _check_extras(layout: Layout, videos: set[str]) -> tuple[list[str], list[str]]:
+    """(problems, notes) about the checksums and the card of the manifest."""
     pinned, problems = scan_checksums(layout.manifest)
     try:
-        read_about(layout.manifest / "card.yaml")
+        read_card_text(layout.manifest / "card.yaml")
     except UserError as err:
         problems.append(str(err))
     unknown = sorted(pinned.keys() - videos)
     some = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
     return problems, [
-        f"{layout.manifest / 'checksums.csv'}: {len(unknown)} ids that no video has ({some})"
+        f"{layout.manifest / 'checksums.csv'}: {len(unknown)} ids without a video ({some})"
     ] if unknown else []
 
 
-def _stages(layout: Layout) -> Iterator[tuple[str, list[Row], list[str]]]:
-    """(stage, its rows, its problems) of the stages that have run."""
+def _check_stages(layout: Layout) -> Iterator[tuple[str, list[Row], list[str]]]:
+    """Yield (stage, its rows, its problems) for each stage that has run."""
     sources = layout.stage("sources")
     tables = {"videos": Video, "clips": Clip}
     (videos, lines), (clips, more) = (
@@ -144,11 +145,11 @@ def _stages(layout: Layout) -> Iterator[tuple[str, list[Row], list[str]]]:
             problems.append(
                 f"{folder / 'rows.csv'}: no row for {len(lacking)} inputs ({lacking[0]}, …); run {stage} again"
             )
-        problems += _files(folder, stage, rows)
-        yield stage, rows, problems + list(_parts(folder, rows) if stage == "shards" else ())
+        problems += _check_files(folder, stage, rows)
+        yield stage, rows, problems + list(_check_parts(folder, rows) if stage == "shards" else ())
 
 
-def _files(folder: Path, stage: str, rows: list[Row]) -> Iterable[str]:
+def _check_files(folder: Path, stage: str, rows: list[Row]) -> Iterable[str]:
     expected = {
         row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"
     }
@@ -164,10 +165,10 @@ def _files(folder: Path, stage: str, rows: list[Row]) -> Iterable[str]:
     ending = FILES.get(stage, ".h5")
     for path in sorted(folder.glob(f"[!.]*{ending}")):
         if path.name.replace(".motion.npy", ".npy") not in expected:
-            yield f"{path}: no row of rows.csv is about it; run {stage} again"
+            yield f"{path}: it has no row in rows.csv; run {stage} again"
 
 
-def _parts(folder: Path, rows: list[ShardRow]) -> Iterable[str]:
+def _check_parts(folder: Path, rows: list[ShardRow]) -> Iterable[str]:
     parts = defaultdict(set)
     for row in rows:
         if row.status == "ok" and row.song and row.split:
@@ -177,41 +178,47 @@ def _parts(folder: Path, rows: list[ShardRow]) -> Iterable[str]:
             yield f"{folder / 'rows.csv'}: song {song} is in the {' and '.join(sorted(found))} parts"
 
 
-def _opened(path: Path, stage: str, row: Row, frames: int | None) -> list[str]:
-    """What is wrong inside one file; nothing about a missing one, which has been said."""
+def _check_file(path: Path, stage: str, row: Row, frames: int | None) -> list[str]:
+    """Problems inside one file; [] for a missing one, which `_check_files` reports."""
     if not path.is_file():
         return []
     try:
-        looks = {"download": _video, "clips": _clip, "pose": _pose, "i3d": _i3d, "audio": _sound}[stage]
+        looks = {
+            "download": _check_video,
+            "clips": _check_clip,
+            "pose": _check_pose,
+            "i3d": _check_i3d,
+            "audio": _check_audio,
+        }[stage]
         lines = list(looks(path, row, frames))
-    except Exception as err:  # noqa: BLE001 - whatever a broken file makes a library raise is what we are looking for
+    except Exception as err:  # noqa: BLE001 - any exception of a library on a broken file is a finding
         lines = [" ".join(str(err).split()) or type(err).__name__]
     return [f"{path}: {line}" for line in lines]
 
 
-def _video(path: Path, row: DownloadRow, frames: int | None) -> Iterator[str]:
-    from dataset_tools.download.whole_file import whole
+def _check_video(path: Path, row: DownloadRow, frames: int | None) -> Iterator[str]:
+    from dataset_tools.download.complete_file import check_complete
 
     if row.sha256 and file_sha256(path) != row.sha256:
-        yield "its sha256 is not that of rows.csv; run download again"
-    look(whole, path)
-    yield from look(undecodable, path, more=row.seconds or 0.0)
+        yield "its sha256 differs from the one in rows.csv; run download again"
+    run_sandboxed(check_complete, path)
+    yield from run_sandboxed(find_decoding_errors, path, extra_seconds=row.seconds or 0.0)
 
 
-def _clip(path: Path, row: ClipRow, frames: int | None) -> Iterator[str]:
-    from dataset_tools.download.whole_file import whole
+def _check_clip(path: Path, row: ClipRow, frames: int | None) -> Iterator[str]:
+    from dataset_tools.download.complete_file import check_complete
 
-    look(whole, path)
-    if (count := look(_pictures, path)) != row.frames:
+    run_sandboxed(check_complete, path)
+    if (count := run_sandboxed(_count_frames, path)) != row.frames:
         yield f"holds {count} frames, but rows.csv says {row.frames}"
 
 
-def _pictures(path: Path) -> int:
+def _count_frames(path: Path) -> int:
     with open_media(path) as container:
         return sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
 
 
-def _pose(path: Path, row: Row, frames: int | None) -> Iterator[str]:
+def _check_pose(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     motion = path.with_suffix(".motion.npy")
     for name, values in (("pose", read_pose(path)), ("motion", read_motion(motion) if motion.is_file() else None)):
         if values is not None and frames and len(values) != frames:
@@ -220,20 +227,20 @@ def _pose(path: Path, row: Row, frames: int | None) -> Iterator[str]:
             yield f"{name} with nan or inf"
 
 
-def _i3d(path: Path, row: Row, frames: int | None) -> Iterator[str]:
+def _check_i3d(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     if not np.isfinite(read_i3d(path)).all():
         yield "i3d with nan or inf"
 
 
-def _sound(path: Path, row: Row, frames: int | None) -> Iterator[str]:
+def _check_audio(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     with open_audio(path) as sound:
         samples = sound.frames
     if frames and samples != frames * SAMPLES_PER_FRAME:
         yield f"{samples} samples, expected {frames * SAMPLES_PER_FRAME} for {frames} frames"
 
 
-def _shard(path: Path) -> list[str]:
-    """Every stream of every clip is read, so every checksum is tested."""
+def _check_shard(path: Path) -> list[str]:
+    """Read every stream of every clip, which verifies every checksum."""
     try:
         validate_shard(path, deep=True)
     except UserError as err:

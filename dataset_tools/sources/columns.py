@@ -1,19 +1,19 @@
-"""Which column of an annotation sheet is which: header names matched loosely, unclear ones by their values."""
+"""Find the roles of the columns of an annotation sheet: by their names, matched loosely, or by their values if a name is unclear."""
 
 import re
 from collections.abc import Callable, Sequence
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.sources.annotation_values import looks_like_url, plain_name
-from dataset_tools.sources.spreadsheet import shown
+from dataset_tools.sources.annotation_values import looks_like_url, normalize_name
+from dataset_tools.sources.spreadsheet import clean_text
 
 ROLES = (
     "clip", "video", "song", "url", "start", "end", "duration", "times", "dancers", "video_title", "song_title", "artist",
     "genre",
 )  # fmt: skip
 IGNORE = "ignore"
-HEADER_WITHIN = 20  # rows in which the header is looked for: some sheets begin with a title
-WORDS = {
+HEADER_ROWS = 20  # the header is one of the first rows: some sheets start with a title
+ROLE_WORDS = {
     "clip": "clip clips segment dance cut",
     "video": "compilation source",
     "song": "song songs music audio track sound tune",
@@ -26,13 +26,13 @@ WORDS = {
     "artist": "artist singer",
     "genre": "genre",
 }
-ROLE_OF_WORD = {word: role for role, words in WORDS.items() for word in words.split()}
+ROLE_OF_WORD = {word: role for role, words in ROLE_WORDS.items() for word in words.split()}
 UNCLEAR = {"video", "videos", "id", "ids", "name", "number", "no", "index", "file", "filename"}
 OTHER_UNITS = {"frame", "frames", "ms", "fps", "samples"}
 
 
-def role_of(header: str) -> str:
-    """The role that a column's name tells, 'unclear' where only its values can tell, or '' for none of ours."""
+def detect_role(header: str) -> str:
+    """The role of a column by its name; 'unclear' if only its values can tell; '' if it has none of our roles."""
     parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", header)  # startTime, but also YouTube
     words = set(re.findall(r"[a-z]+", f"{header} {parted}".lower()))
     if "_".join(re.findall(r"[a-z]+", header.lower())) in ROLES:
@@ -54,29 +54,28 @@ def role_of(header: str) -> str:
 
 
 def find_header(rows: Sequence[tuple[int, Sequence[str]]], mapped: Sequence[str]) -> int:
-    """Index of the row that names the columns: the one of the first rows with the most names that are known, the
-    first of equals."""
+    """Index of the row with the column names: the first of the rows with the most known names, among the first `HEADER_ROWS` rows."""
 
     def known(cells: Sequence[str]) -> int:
-        return len({role_of(c) for c in cells} - {""}) + sum(same_name(c, m) for c in cells for m in mapped)
+        return len({detect_role(c) for c in cells} - {""}) + sum(is_same_name(c, m) for c in cells for m in mapped)
 
-    return max(range(min(len(rows), HEADER_WITHIN)), key=lambda index: (known(rows[index][1]), -index))
+    return max(range(min(len(rows), HEADER_ROWS)), key=lambda index: (known(rows[index][1]), -index))
 
 
-def same_name(header: str, other: str) -> bool:
-    """Whether two names differ in case, spaces and punctuation only."""
+def is_same_name(header: str, other: str) -> bool:
+    """Whether two names differ only in case, spaces and punctuation."""
     plain = [re.sub(r"[\W_]+", "", name.casefold()) for name in (header, other)]
     return bool(plain[0]) and plain[0] == plain[1] or header.strip() == other.strip()
 
 
 def parse_mapping(options: Sequence[str]) -> dict[str, str]:
-    """{their column: our role} of --map "their=ours" options. Raises UserError for another form or an unknown role."""
+    """Parse --map "THEIRS=OURS" options to {their column: our role}. Raises UserError for another form or an unknown role."""
     mapping = {}
     for option in options:
         theirs, sign, ours = option.rpartition("=")
         if not sign or not theirs.strip() or ours.strip() not in (*ROLES, IGNORE):
             raise UserError(
-                f"--map '{shown(option)}': expected THEIRS=OURS with OURS one of {', '.join((*ROLES, IGNORE))}"
+                f"--map '{clean_text(option)}': expected THEIRS=OURS with OURS one of {', '.join((*ROLES, IGNORE))}"
             )
         mapping[theirs.strip()] = ours.strip()
     return mapping
@@ -85,37 +84,45 @@ def parse_mapping(options: Sequence[str]) -> dict[str, str]:
 def assign_roles(
     header: Sequence[str], columns: Callable[[int], list[str]], mapping: dict[str, str], clips: set[str], videos: int
 ) -> tuple[dict[str, int], list[int]]:
-    """({role: column index}, indices of columns that have none).
+    """({role: column index}, indices of columns without a role).
 
-    columns: the cells of a column, by index. `clips` are the corpus's clip ids and numbers as text, `videos` its
-    number of compilations: a column of unclear name that holds addresses is the url; one with more values than there
-    are compilations, most of them clips, is the clip; else it is the video.
-    Raises UserError where --map names no column, or two columns claim one role.
+    header: names of the columns.
+    columns: returns the cells of a column, by its index.
+    mapping: {their column: our role} of --map.
+    clips: ids and numbers of the corpus's clips, as text.
+    videos: number of the corpus's compilations.
+
+    A column with an unclear name is the url if it has addresses; the clip if it has more different values than there are
+    compilations and most of them are clips; the video if it has at most as many values as there are compilations.
+
+    Raises UserError for a --map that names no column, and for two columns with the same role.
     """
     roles: dict[str, int] = {}
     unused, unclear = [], []
     for theirs in mapping:
-        if not any(same_name(name, theirs) for name in header):
-            raise UserError(f"--map '{shown(theirs)}': no such column; the sheet has {', '.join(map(shown, header))}")
+        if not any(is_same_name(name, theirs) for name in header):
+            raise UserError(
+                f"--map '{clean_text(theirs)}': no such column; the sheet has {', '.join(map(clean_text, header))}"
+            )
     for index, name in enumerate(header):
-        chosen = next((ours for theirs, ours in mapping.items() if same_name(name, theirs)), None)
-        role = role_of(name) if chosen is None else chosen
+        chosen = next((ours for theirs, ours in mapping.items() if is_same_name(name, theirs)), None)
+        role = detect_role(name) if chosen is None else chosen
         if chosen is None and role in mapping.values():
-            role = ""  # the user has said which column it is
+            role = ""  # --map assigns this role to another column
         if role in ("", IGNORE):
             unused.append(index)
         elif role == "unclear":
             unclear.append(index)
         elif role in roles:
             raise UserError(
-                f"columns '{shown(header[roles[role]])}' and '{shown(name)}' both look like {role}: say which with --map "
-                f"'{shown(name)}={role}' or --map '{shown(name)}={IGNORE}'"
+                f"columns '{clean_text(header[roles[role]])}' and '{clean_text(name)}' both look like {role}: say which with --map "
+                f"'{clean_text(name)}={role}' or --map '{clean_text(name)}={IGNORE}'"
             )
         else:
             roles[role] = index
     for index in unclear:
         values = [cell for cell in columns(index) if cell]
-        role = _role_by_values(values, clips, videos)
+        role = _detect_role_by_values(values, clips, videos)
         if role and role not in roles and role not in mapping.values():
             roles[role] = index
         else:
@@ -123,12 +130,12 @@ def assign_roles(
     return roles, sorted(unused)
 
 
-def _role_by_values(values: list[str], clips: set[str], videos: int) -> str:
+def _detect_role_by_values(values: list[str], clips: set[str], videos: int) -> str:
     if not values:
         return ""
     if 2 * sum(map(looks_like_url, values)) > len(values):
         return "url"
-    distinct = {plain_name(value) for value in values}
+    distinct = {normalize_name(value) for value in values}
     if len(distinct) > videos and 2 * len(distinct & clips) > len(distinct):
         return "clip"
     return "video" if len(distinct) <= videos else ""

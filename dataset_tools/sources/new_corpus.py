@@ -1,7 +1,7 @@
-"""A corpus begun from video files: tables of ids, lengths, clips and songs as far as they can be told, to be corrected by hand.
+"""Create a corpus from video files: write tables of videos, clips and songs, to be corrected by hand.
 
-A file that lies in manifests/<corpus> already is used where it is; others are copied to its folder media/, for a url may not
-lead out of the manifest's folder. Clips get one song id where the fingerprint hears one recording, see `split.fingerprint`.
+A file in manifests/<corpus> is used where it is. Other files are copied to its folder media/, because a url must not point outside the
+manifest's folder. Clips with the same recording get one song id, see `split.fingerprint`.
 """
 
 import filecmp
@@ -15,22 +15,22 @@ from pathlib import Path
 
 import soxr
 
-from dataset_tools.lib.audio.mono import mono_of
+from dataset_tools.lib.audio.mono import to_mono
 from dataset_tools.lib.core.atomic import publish, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.limits import CLIP_SECONDS, VIDEO_SECONDS, regular_file
+from dataset_tools.lib.core.limits import CLIP_SECONDS, VIDEO_SECONDS, check_regular_file
 from dataset_tools.lib.core.manifest import Manifest, is_web, save_manifest
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.schema import Clip, Song, Video
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.video.video_io import read_audio
-from dataset_tools.sources.cutting import LEAST, Span, scenes, silences, spans
-from dataset_tools.sources.films import measured
-from dataset_tools.split.fingerprint import fingerprint, joined, same_recordings
+from dataset_tools.sources.cutting import MIN_CLIP, Span, find_scene_starts, find_silences, split_video
+from dataset_tools.sources.video_files import measure_videos
+from dataset_tools.split.fingerprint import find_same_recordings, fingerprint, merge_groups
 
 CARD = """\
-# What the card of the corpus says beside what is counted from the tables. Fill the lines in and take their # away.
+# Texts of the corpus card; its numbers come from the tables. Fill in the lines and remove their #.
 title: {title}
 # description: What the clips show, and what the corpus is for.
 # source: Who filmed them, and where they were published.
@@ -48,90 +48,91 @@ class NewVideo(Video):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
-    """A file that a corpus is begun from."""
+class SourceVideo:
+    """A file that becomes a video of the corpus."""
 
     path: Path
     """Where it is now."""
-    place: Path
-    """Where it is to be, in the manifest's folder."""
+    target: Path
+    """Where it will be, in the manifest's folder."""
     video_id: str
     seconds: float
-    """End of the last picture, whole milliseconds."""
+    """End of the last frame, in whole milliseconds."""
 
 
 def new_corpus(layout: Layout, files: Sequence[str], cuts: Collection[str] = ()) -> list[str]:
-    """Write videos.csv, clips.csv, songs.csv and, where there is none, card.yaml of manifests/<corpus>; return what a person
-    should know of them, a line each.
+    """Write videos.csv, clips.csv and songs.csv of manifests/<corpus>, and card.yaml if there is none. Return notes for the user.
 
-    cuts: "scenes", "silence" (which is left out), both, or none, which makes each video one clip.
-    Raises UserError, and writes nothing: tables that exist, a file that is none, no video or has no sound, a clip longer than
-    `CLIP_SECONDS`, no clip at all.
+    cuts: "scenes", "silence" (silences are left out) or both. If empty, each video is one clip.
+    Raises UserError, and writes nothing, if a table exists, a file is missing, is not a video or has no audio, a clip is longer than
+    `CLIP_SECONDS`, or there is no clip.
     """
     folder = layout.root / "manifests" / layout.corpus
     for path in (folder / f"{name}.csv" for name in ("videos", "clips", "songs")):
         if path.exists():
             raise UserError(f"{path}: exists already, and is not overwritten; choose another name, or move it away")
-    films = _films(folder, files)
-    clips, said = _clips(films, cuts)
-    known_as = _recordings(films, clips)
-    song_ids = {first: f"song_{n:03d}" for n, first in enumerate(dict.fromkeys(known_as.values()), start=1)}
+    videos = _check_files(folder, files)
+    clips, notes = _cut_clips(videos, cuts)
+    recording_of = _find_recordings(videos, clips)
+    song_ids = {first: f"song_{n:03d}" for n, first in enumerate(dict.fromkeys(recording_of.values()), start=1)}
     for first, song_id in song_ids.items():
-        if len(same := [clip_id for clip_id, other in known_as.items() if other == first]) > 1:
-            said.append(f"{song_id}: one recording in {len(same)} clips: {', '.join(same)}")
+        if len(same := [clip_id for clip_id, other in recording_of.items() if other == first]) > 1:
+            notes.append(f"{song_id}: one recording in {len(same)} clips: {', '.join(same)}")
     records = Manifest(
         folder=folder,
         videos=tuple(
             NewVideo(
-                video_id=f.video_id, url=f.place.relative_to(folder).as_posix(), title=f.path.stem, seconds=f.seconds
+                video_id=f.video_id, url=f.target.relative_to(folder).as_posix(), title=f.path.stem, seconds=f.seconds
             )
-            for f in films
+            for f in videos
         ),
         clips=tuple(
-            Clip(clip_id=clip_id, video_id=film.video_id, song_id=song_ids[known_as[clip_id]], start=start, end=end)
-            for clip_id, (film, (start, end)) in clips.items()
+            Clip(
+                clip_id=clip_id, video_id=video.video_id, song_id=song_ids[recording_of[clip_id]], start=start, end=end
+            )
+            for clip_id, (video, (start, end)) in clips.items()
         ),
         songs=tuple(Song(song_id=song_id) for song_id in song_ids.values()),
     )
-    for film in progress([film for film in films if not film.place.exists()], "sources: copying", unit="video"):
-        publish(film.path, film.place)
+    for video in progress([video for video in videos if not video.target.exists()], "sources: copying", unit="video"):
+        publish(video.path, video.target)
     if not (folder / "card.yaml").exists():
         write_text(folder / "card.yaml", CARD.format(title=json.dumps(layout.corpus)))
     save_manifest(records, folder)
-    total = sum(film.seconds for film in films)
+    total = sum(video.seconds for video in videos)
     wrote = (
-        f"wrote {folder}: {len(films)} videos of {total:.1f} s, {len(clips)} clips, {len(song_ids)} songs; card.yaml"
+        f"wrote {folder}: {len(videos)} videos of {total:.1f} s, {len(clips)} clips, {len(song_ids)} songs; card.yaml"
     )
-    return [*said, *followers(records), f"{wrote} has room for description, source and licence"]
+    return [*notes, *find_uncertain_cuts(records), f"{wrote} has room for description, source and licence"]
 
 
-def _films(folder: Path, files: Sequence[str]) -> list[Film]:
-    """The files, measured. Raises UserError for the first of which no clip can be cut, or whose place is taken."""
+def _check_files(folder: Path, files: Sequence[str]) -> list[SourceVideo]:
+    """Measure the files. Raises UserError for a file that no clip can be cut from, and if another file exists at its target."""
     if web := [file for file in files if is_web(file)]:
         raise UserError(f"{web[0]}: a web address; fetch it first, or write it into the url of a row of videos.csv")
-    files = list({path.resolve(): path for path in map(regular_file, files)}.values())
-    films = []
-    for file, video_id in zip(files, ids_of(files), strict=True):
+    files = list({path.resolve(): path for path in map(check_regular_file, files)}.values())
+    videos = []
+    for file, video_id in zip(files, make_video_ids(files), strict=True):
         suffix = re.fullmatch(r"\.[A-Za-z0-9]{1,8}|", file.suffix)
         inside = file.resolve().is_relative_to(folder.resolve())
-        place = (
+        target = (
             folder / file.resolve().relative_to(folder.resolve())
             if inside
             else folder / "media" / f"{video_id}{suffix[0].lower() if suffix else ''}"
         )
-        if not inside and place.exists() and not filecmp.cmp(file, place, shallow=False):
-            raise UserError(f"{place}: exists already, and is not {file}; choose another name, or move it away")
-        (seconds, trouble) = measured([file], True)[0]
+        if not inside and target.exists() and not filecmp.cmp(file, target, shallow=False):
+            raise UserError(f"{target}: exists already, and is not {file}; choose another name, or move it away")
+        (seconds, trouble) = measure_videos([file], True)[0]
         if not trouble and not 0 < seconds <= VIDEO_SECONDS:
             trouble = f"its length must be above 0 s and at most {VIDEO_SECONDS} s, found {seconds:.3f} s"
         if trouble:
             raise UserError(f"{file}: {trouble}; leave it out or convert it")
-        films.append(Film(path=file, place=place, video_id=video_id, seconds=int(1000 * seconds) / 1000))
-    return films
+        videos.append(SourceVideo(path=file, target=target, video_id=video_id, seconds=int(1000 * seconds) / 1000))
+    return videos
 
 
-def ids_of(files: Sequence[Path]) -> list[str]:
-    """A video id for each file: its name in ASCII letters, digits, '_' and '-', numbered where it is taken."""
+def make_video_ids(files: Sequence[Path]) -> list[str]:
+    """A video id for each file: its name in ASCII letters, digits, '_' and '-', with a number if the id is taken."""
     taken: dict[str, str] = {}
     for file in files:
         letters = unicodedata.normalize("NFKD", file.stem).encode("ascii", "ignore").decode()
@@ -143,46 +144,51 @@ def ids_of(files: Sequence[Path]) -> list[str]:
     return list(taken.values())
 
 
-def _clips(films: Sequence[Film], cuts: Collection[str]) -> tuple[dict[str, tuple[Film, Span]], list[str]]:
-    """(clip id -> its film and its seconds of it, a line for each film of which pieces are left out)."""
-    clips, said = {}, []
-    for film in progress(films, "sources: looking for cuts", unit="video") if cuts else films:
-        silent = silences(film.path, film.seconds) if "silence" in cuts else []
-        pieces, short = spans(film.seconds, silent, scenes(film.path, film.seconds) if "scenes" in cuts else [])
+def _cut_clips(
+    videos: Sequence[SourceVideo], cuts: Collection[str]
+) -> tuple[dict[str, tuple[SourceVideo, Span]], list[str]]:
+    """(clip id -> (its video, its span), a line for each video with spans that are too short for a clip)."""
+    clips, notes = {}, []
+    for video in progress(videos, "sources: looking for cuts", unit="video") if cuts else videos:
+        silent = find_silences(video.path, video.seconds) if "silence" in cuts else []
+        pieces, short = split_video(
+            video.seconds, silent, find_scene_starts(video.path, video.seconds) if "scenes" in cuts else []
+        )
         if short or not pieces:
-            said.append(f"{film.video_id}: {len(pieces)} clips; {len(short)} pieces under {LEAST:g} s are left out")
+            notes.append(
+                f"{video.video_id}: {len(pieces)} clips; {len(short)} pieces under {MIN_CLIP:g} s are left out"
+            )
         for number, (start, end) in enumerate(pieces, start=1):
             if end - start > CLIP_SECONDS:
                 advice = "use --cut scenes or --cut silence, or cut the file yourself"
                 raise UserError(
-                    f"{film.path}: a clip has at most {CLIP_SECONDS} s, found {end - start:.0f} s; {advice}"
+                    f"{video.path}: a clip has at most {CLIP_SECONDS} s, found {end - start:.0f} s; {advice}"
                 )
-            clips[f"{film.video_id}_{number:02d}"] = film, (round(start, 3), round(end, 3))
+            clips[f"{video.video_id}_{number:02d}"] = video, (round(start, 3), round(end, 3))
     if not clips:
-        raise UserError(f"no clip of at least {LEAST:g} s in {len(films)} videos; use --cut none")
-    return clips, said
+        raise UserError(f"no clip of at least {MIN_CLIP:g} s in {len(videos)} videos; use --cut none")
+    return clips, notes
 
 
-def _recordings(films: Sequence[Film], clips: dict[str, tuple[Film, Span]]) -> dict[str, str]:
-    """Clip id -> the first of the clips that hold the same recording, itself where no other does."""
-    prints = {
-        clip_id: fingerprint(_sound(film.path, *span))
-        for clip_id, (film, span) in progress(clips.items(), "sources: listening", unit="clip")
+def _find_recordings(videos: Sequence[SourceVideo], clips: dict[str, tuple[SourceVideo, Span]]) -> dict[str, str]:
+    """Clip id -> the first clip with the same recording, which may be the clip itself."""
+    fingerprints = {
+        clip_id: fingerprint(_read_mono(video.path, *span))
+        for clip_id, (video, span) in progress(clips.items(), "sources: fingerprinting", unit="clip")
     }
     alone = {clip_id: clip_id for clip_id in clips}
-    known_as = joined(same_recordings(prints, alone, label="sources: comparing"), alone)
-    return {clip_id: known_as.get(clip_id, clip_id) for clip_id in clips}
+    recording_of = merge_groups(find_same_recordings(fingerprints, alone, label="sources: comparing"), alone)
+    return {clip_id: recording_of.get(clip_id, clip_id) for clip_id in clips}
 
 
-def _sound(path: Path, start: float, end: float):
-    """(N,) float32 mono at 22 050 Hz of a span of a film that has sound."""
-    sound, rate = read_audio(path, start, end - start)
-    return soxr.resample(mono_of(sound.astype("float32") / 32768, rate), rate, SAMPLE_RATE)
+def _read_mono(path: Path, start: float, end: float):
+    """(N,) float32 mono audio at 22 050 Hz of a span of a video with audio."""
+    audio, rate = read_audio(path, start, end - start)
+    return soxr.resample(to_mono(audio.astype("float32") / 32768, rate), rate, SAMPLE_RATE)
 
 
-def followers(manifest: Manifest) -> Iterator[str]:
-    """A line for each video in which clips follow each other without a pause under two song ids: no overlap tells whether one
-    song goes on."""
+def find_uncertain_cuts(manifest: Manifest) -> Iterator[str]:
+    """A line for each video in which clips with different song ids follow each other without a pause: one song may go on over the cut."""
     for video in manifest.videos:
         clips = manifest.clips_of(video.video_id)
         joints = [a.clip_id for a, b in pairwise(clips) if a.end == b.start and a.song_id != b.song_id]

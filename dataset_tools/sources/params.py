@@ -10,16 +10,17 @@ class Params:
     """Section `sources` of params.yaml."""
 
     render: bool = False
-    """Render the compilations from the manifest's further columns (see dataset_tools/demo) instead of finding them."""
+    """Render the compilations from additional columns of the manifest (see dataset_tools/demo)."""
     seed: int = 1
-    """Of the rendering: another seed gives other songs, dancers and rooms at the same times."""
+    """Seed of the rendering: another seed gives other songs, dancers and rooms at the same times."""
     annotated: str = ""
-    """Folder, relative to the root, of a user's AIST++ downloads (see dataset_tools/lib/aist/corpus.py); empty for others."""
+    """Folder, relative to the root, of a user's AIST++ downloads (see dataset_tools/lib/aist/corpus.py); empty for other corpora."""
     videos: int = 0
-    """Use only the first so many videos; 0 = all."""
+    """Number of videos to use, from the first on; 0 = all."""
     clips_per_video: int = 0
-    """Use only the first so many clips of each video; 0 = all."""
+    """Number of clips to use of each video, from the first on; 0 = all."""
     workers: int = 2
+    """Number of processes that render."""
 
     def __post_init__(self):
         require(self.videos >= 0, f"videos must be at least 0 (0 = all), found {self.videos}")

@@ -1,7 +1,7 @@
-"""Read a spreadsheet that someone else made: CSV or XLSX, every cell as the text that its reader sees, and its hyperlinks.
+"""Read an untrusted spreadsheet, CSV or XLSX: every cell as the text that is displayed, and its hyperlinks.
 
-Nothing in a sheet is run or followed: formulas give the value they had when the file was saved, links and macros are
-not opened, and sizes are capped before anything is unpacked.
+Nothing in a sheet is executed or followed. Formulas give the value that was saved with the file, links and macros are not
+opened, and sizes are checked before anything is unpacked.
 """
 
 import codecs
@@ -14,7 +14,7 @@ from datetime import datetime, time, timedelta
 from itertools import islice, product
 from pathlib import Path
 
-from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.csv_file import detect_separator, iterate_rows
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import (
     SHEET_BYTES,
@@ -25,10 +25,10 @@ from dataset_tools.lib.core.limits import (
     SHEET_ROWS,
     SHEET_STRINGS,
     SHEET_UNPACKED,
-    file_bytes,
+    read_bytes,
 )
-from dataset_tools.lib.core.names import plain
-from dataset_tools.sources.excel_times import shown_number, shown_time
+from dataset_tools.lib.core.names import to_nfc
+from dataset_tools.sources.excel_times import format_number, format_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,29 +36,30 @@ class Sheet:
     """The cells of one sheet."""
 
     name: str
-    """Of the sheet inside the file; empty for CSV."""
+    """Name of the sheet in the file; empty for CSV."""
     rows: tuple[tuple[int, tuple[str, ...]], ...]
-    """(row number as a spreadsheet counts, its cells) of every row that is not empty."""
+    """(row number as in a spreadsheet, cells) of every row that is not empty."""
     others: tuple[str, ...] = ()
-    """Names of the file's further sheets."""
+    """Names of the other sheets of the file."""
     links: Mapping[tuple[int, int], str] = field(default_factory=dict)
-    """(row number, index of the column) -> where a cell's hyperlink leads, of web addresses alone."""
+    """(row number, column index) -> web address of the cell's hyperlink."""
 
 
 def read_sheet(path: Path, name: str = "") -> Sheet:
     """Read the sheet called `name` of an .xlsx file (default: the first), or a .csv, .tsv or .txt file.
 
-    CSV may be UTF-8, UTF-16 with its mark, or Windows-1252, separated by comma, semicolon or tab.
-    Raises UserError: no such file, another format, too large, damaged, no such sheet, an empty sheet.
+    CSV may be UTF-8, UTF-16 with a byte order mark, or Windows-1252, separated by comma, semicolon or tab.
+
+    Raises UserError for a missing file, another format, a file that is too large or damaged, a missing sheet and an empty sheet.
     """
     path = Path(path)
-    data = file_bytes(path, SHEET_BYTES)
+    data = read_bytes(path, SHEET_BYTES)
     if data.startswith(b"PK"):
         sheet = _read_xlsx(path, data, name)
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
         if name:
             raise UserError(f"{path}: --sheet {name}: a CSV file has no sheets")
-        sheet = Sheet(name="", rows=_kept(path, _read_csv(path, data)))
+        sheet = Sheet(name="", rows=_clean_rows(path, _read_csv(path, data)))
     else:
         raise UserError(f"{path}: neither .csv nor .xlsx; save the sheet as one of them")
     if not sheet.rows:
@@ -67,11 +68,11 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
     return sheet
 
 
-def _kept(path: Path, rows) -> tuple[tuple[int, tuple[str, ...]], ...]:
-    """Of numbered rows, the cleaned cells without the empty ones, up to the caps."""
+def _clean_rows(path: Path, rows) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """Clean the cells of numbered rows and drop empty cells at the end and empty rows, within the limits."""
     kept = []
     for number, row in rows:
-        cells = [shown(cell, SHEET_CELL) for cell in row[:SHEET_COLUMNS]]
+        cells = [clean_text(cell, SHEET_CELL) for cell in row[:SHEET_COLUMNS]]
         while cells and not cells[-1]:
             cells.pop()
         if cells and number > SHEET_ROWS:
@@ -81,10 +82,10 @@ def _kept(path: Path, rows) -> tuple[tuple[int, tuple[str, ...]], ...]:
     return tuple(kept)
 
 
-def shown(text: str, letters: int = 60) -> str:
-    """Text on one line without control characters (a terminal would obey them), cut to so many letters."""
+def clean_text(text: str, letters: int = 60) -> str:
+    """The text on one line, without control characters (which a terminal would execute), cut to `letters` letters."""
     clean = "".join(c if c.isprintable() else " " for c in text[: 4 * letters])
-    clean = " ".join(plain(clean).split())
+    clean = " ".join(to_nfc(clean).split())
     return clean if len(clean) <= letters else clean[: letters - 1] + "…"
 
 
@@ -95,7 +96,7 @@ def _read_csv(path: Path, data: bytes):
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
     try:
-        yield from cells_of(text, separator_of(text))
+        yield from iterate_rows(text, detect_separator(text))
     except ValueError as err:
         raise UserError(f"{path}: {err}") from None
 
@@ -112,32 +113,35 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
         )
         names = [sheet.title for sheet in book.worksheets]
         if not names or (name and name not in names):
-            raise UserError(f"{path}: no sheet {name!r}; it has {', '.join(map(shown, names)) or 'none'}")
+            raise UserError(f"{path}: no sheet {name!r}; it has {', '.join(map(clean_text, names)) or 'none'}")
         name = name or names[0]
         sheet = book[name]
-        sheet.reset_dimensions()  # the file's own claim, which may be absurd
-        unsaved = _unsaved(data, book, name)
+        sheet.reset_dimensions()  # the dimensions in the file may be wrong
+        unsaved = _find_unsaved_formulas(data, book, name)
         cells = (
-            [_as_seen(cell.value, cell.number_format if cell.value is not None else "", book.epoch) for cell in row]
-            for row in _rows(sheet)
+            [
+                _displayed_text(cell.value, cell.number_format if cell.value is not None else "", book.epoch)
+                for cell in row
+            ]
+            for row in _iterate_rows(sheet)
         )
-        rows = _kept(
+        rows = _clean_rows(
             path,
             (
                 (number, [unsaved.get((number, at), text) for at, text in enumerate(row)])
                 for number, row in enumerate(cells, start=1)
             ),
         )
-        links = _links(data, book, name)
+        links = _read_links(data, book, name)
     except UserError:
         raise
     except Exception as err:  # noqa: BLE001 - a damaged or hostile file makes openpyxl raise almost anything
-        raise UserError(f"{path}: not a readable .xlsx file: {shown(str(err)) or type(err).__name__}") from None
-    return Sheet(name=name, rows=rows, others=tuple(shown(n) for n in names if n != name), links=links)
+        raise UserError(f"{path}: not a readable .xlsx file: {clean_text(str(err)) or type(err).__name__}") from None
+    return Sheet(name=name, rows=rows, others=tuple(clean_text(n) for n in names if n != name), links=links)
 
 
 def _check_parts(path: Path, parts: list[zipfile.ZipInfo]) -> None:
-    """Raise UserError for an XLSX file that would take long or much memory to unpack."""
+    """Raise UserError for an XLSX file that would take too much time or memory to unpack."""
     opened = [part for part in parts if not part.filename.lower().startswith("xl/media/")]
     if len(parts) > SHEET_PARTS:
         raise UserError(f"{path}: {len(parts)} parts; an annotation sheet has at most {SHEET_PARTS}")
@@ -148,12 +152,12 @@ def _check_parts(path: Path, parts: list[zipfile.ZipInfo]) -> None:
         most = SHEET_UNPACKED if "worksheets/" in name else SHEET_STRINGS if "sharedstrings" in name else SHEET_PART
         if part.file_size > most:
             raise UserError(
-                f"{path}: its part {shown(part.filename)} unpacks to {part.file_size} bytes; at most {most} are read"
+                f"{path}: its part {clean_text(part.filename)} unpacks to {part.file_size} bytes; at most {most} are read"
             )
 
 
-def _rows(sheet) -> Iterable[tuple]:
-    """Its rows of cells. Behind them openpyxl stumbles over a hyperlink of no cell, which nobody needs."""
+def _iterate_rows(sheet) -> Iterable[tuple]:
+    """Yield the rows of cells. After the last row openpyxl may fail on a hyperlink without a cell, which is ignored."""
     try:
         yield from sheet.iter_rows(max_row=SHEET_ROWS + 1, max_col=SHEET_COLUMNS)
     except TypeError as err:
@@ -161,23 +165,23 @@ def _rows(sheet) -> Iterable[tuple]:
             raise
 
 
-def _links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
-    """`Sheet.links` of a sheet; openpyxl leaves them out where it reads row by row."""
+def _read_links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
+    """`Sheet.links` of a sheet; openpyxl does not read them when it reads row by row."""
     from openpyxl.packaging.relationship import get_dependents, get_rels_path
     from openpyxl.xml.constants import REL_NS, SHEET_MAIN_NS
     from openpyxl.xml.functions import iterparse
 
     part = book[name]._worksheet_path
-    links, room = {}, SHEET_ROWS * SHEET_COLUMNS  # a short file could name the whole sheet a million times
+    links, room = {}, SHEET_ROWS * SHEET_COLUMNS  # a short file could link the whole sheet a million times
     with zipfile.ZipFile(io.BytesIO(data)) as parts:
         if get_rels_path(part) not in parts.namelist():
             return links
         targets = {rel.id: rel.Target for rel in get_dependents(parts, get_rels_path(part))}
         for _, element in iterparse(parts.open(part)):
             if element.tag == f"{{{SHEET_MAIN_NS}}}hyperlink":
-                target = shown(targets.get(element.get(f"{{{REL_NS}}}id"), ""), SHEET_CELL)
+                target = clean_text(targets.get(element.get(f"{{{REL_NS}}}id"), ""), SHEET_CELL)
                 if target.lower().startswith(("http://", "https://")):
-                    cells = list(islice(_cells(element.get("ref")), room))
+                    cells = list(islice(_iterate_cells(element.get("ref")), room))
                     room -= len(cells)
                     links |= dict.fromkeys(cells, target)
             elif element.tag == f"{{{SHEET_MAIN_NS}}}row":
@@ -185,9 +189,8 @@ def _links(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
     return links
 
 
-def _unsaved(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
-    """(row number, index of the column) -> a remark in place of the value that a formula had, of those saved without one: as
-    programs write them that do not reckon."""
+def _find_unsaved_formulas(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
+    """(row number, column index) -> a remark, for formulas that were saved without a value (by programs that do not compute them)."""
     from openpyxl.xml.constants import SHEET_MAIN_NS
     from openpyxl.xml.functions import iterparse
 
@@ -203,15 +206,15 @@ def _unsaved(data: bytes, book, name: str) -> dict[tuple[int, int], str]:
                 and (formula := element.find(f"{{{SHEET_MAIN_NS}}}f")) is not None
             ):
                 value = element.find(f"{{{SHEET_MAIN_NS}}}v")
-                if (value is None or not value.text) and (at := next(iter(_cells(element.get("r"))), None)):
+                if (value is None or not value.text) and (at := next(iter(_iterate_cells(element.get("r"))), None)):
                     found[at] = (
-                        f"={shown(formula.text or '')} (a formula saved without its value: open the file in a spreadsheet, save it)"
+                        f"={clean_text(formula.text or '')} (a formula saved without its value: open the file in a spreadsheet, save it)"
                     )
     return found
 
 
-def _cells(ref: str) -> Iterable[tuple[int, int]]:
-    """(row number, column index) of the cells that A2 or A2:B9 names, of those that are read; none of what names no cells."""
+def _iterate_cells(ref: str) -> Iterable[tuple[int, int]]:
+    """(row number, column index) of the cells of a reference such as A2 or A2:B9, within the limits; none if it is invalid."""
     from openpyxl.utils.cell import range_boundaries
 
     try:
@@ -221,12 +224,12 @@ def _cells(ref: str) -> Iterable[tuple[int, int]]:
         return ()
 
 
-def _as_seen(value, number_format: str, epoch: datetime) -> str:
-    """A cell's value as its reader sees it."""
+def _displayed_text(value, number_format: str, epoch: datetime) -> str:
+    """A cell's value as text, as it is displayed."""
     if value is None:
         return ""
     if isinstance(value, (datetime, time, timedelta)):
-        return shown_time(value, number_format, epoch)
+        return format_time(value, number_format, epoch)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    return shown_number(value, number_format) if type(value) is int else str(value)
+    return format_number(value, number_format) if type(value) is int else str(value)

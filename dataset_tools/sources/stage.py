@@ -1,4 +1,4 @@
-"""The stage `sources`: the records of a corpus, checked, and its videos where they are rendered or annotated."""
+"""The stage `sources`: check the records of a corpus, and render or prepare its videos if configured."""
 
 import dataclasses
 import os
@@ -9,21 +9,21 @@ from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import CLIP_SECONDS
-from dataset_tools.lib.core.manifest import Manifest, is_web, limited, load_manifest, save_manifest, url_problem
+from dataset_tools.lib.core.manifest import Manifest, is_web, limit_manifest, load_manifest, save_manifest, url_problem
 from dataset_tools.lib.core.names import find_file
 from dataset_tools.lib.core.schema import Row, Video, write_records
-from dataset_tools.lib.parallel.workers import run_all, step
+from dataset_tools.lib.parallel.workers import report_step, run_all
 from dataset_tools.sources.params import Params
 
 STAGE = "sources"
-SHOWN = 20  # unusable clips that are printed
+MAX_PRINTED = 20  # unusable clips that are printed
 
 
 def resolve_url(video: Video, manifest_folder: Path, target: Path) -> Video:
-    """The video with a local URL counted from the folder `target` instead of the manifest's; web URLs are unchanged.
+    """The video with a local url relative to the folder `target` instead of the manifest's. Web addresses are unchanged.
 
-    Raises UserError: an absolute path, a scheme other than http or https, a path or a symbolic link that leads out of
-    the manifest's folder. A file that is not there is no error: its row of `download` will say so.
+    Raises UserError for an absolute path, a scheme other than http or https, and a path or a symbolic link that leads out of the
+    manifest's folder. A missing file is no error here; its row of `download` will report it.
     """
     if problem := url_problem(video.url, manifest_folder):
         raise UserError(f"{manifest_folder / 'videos.csv'}: video {video.video_id}: {problem}")
@@ -34,7 +34,7 @@ def resolve_url(video: Video, manifest_folder: Path, target: Path) -> Video:
 
 
 def collect(folder: Path, target: Path, params: Params) -> Manifest:
-    """Checked records of the manifest in `folder`, as `target` will hold them; rendered media are not made here."""
+    """Read and check the manifest in `folder`, with urls relative to `target`. Nothing is rendered."""
     if params.render:
         from dataset_tools.demo.render.compilation import CompilationClip, CompilationVideo
 
@@ -48,7 +48,7 @@ def collect(folder: Path, target: Path, params: Params) -> Manifest:
             ) from None
     else:
         manifest = load_manifest(folder)
-    manifest = limited(manifest, videos=params.videos, clips_per_video=params.clips_per_video)
+    manifest = limit_manifest(manifest, videos=params.videos, clips_per_video=params.clips_per_video)
     if params.render:
         _check_rendered(manifest, folder)
         return manifest
@@ -57,8 +57,8 @@ def collect(folder: Path, target: Path, params: Params) -> Manifest:
 
 
 def _check_rendered(manifest: Manifest, folder: Path) -> None:
-    """Raise UserError for what can't be rendered: another place of a video, a video without clips, clips without times, past
-    `CLIP_SECONDS` of their video or over each other, a song of an unknown genre or tempo."""
+    """Raise UserError for a manifest that can't be rendered: wrong urls, videos without clips, clips without times, beyond
+    `CLIP_SECONDS` of their video or overlapping, songs of an unknown genre or tempo."""
     from dataset_tools.demo.music.songs import compose
 
     for video in manifest.videos:
@@ -66,7 +66,7 @@ def _check_rendered(manifest: Manifest, folder: Path) -> None:
         if video.url != (expected := f"media/{video.video_id}.mp4"):
             raise UserError(f"{where}: url must be {expected} to be rendered")
         if not clips:
-            raise UserError(f"{where}: no clip of clips.csv is of it, so there is nothing to render; leave it out")
+            raise UserError(f"{where}: no clip of clips.csv belongs to it, so there is nothing to render; leave it out")
         for clip in clips:
             if clip.start is None:
                 raise UserError(f"{folder / 'clips.csv'}: clip {clip.clip_id}: start and end are needed to render it")
@@ -90,11 +90,11 @@ def _render(job: tuple) -> int:
     from dataset_tools.demo.render.compilation import render_compilation
 
     video, clips, songs, target, seed = job
-    return render_compilation(video, clips, songs, target, seed=seed, rendered=step)
+    return render_compilation(video, clips, songs, target, seed=seed, rendered=report_step)
 
 
 def sources(layout: Layout, params: Params) -> Manifest:
-    """Write data/<corpus>/sources. Raises UserError where the manifest breaks a rule; nothing is written then."""
+    """Write data/<corpus>/sources. Raises UserError for an invalid manifest; nothing is written then."""
     target = layout.stage(STAGE)
     manifest = collect(layout.manifest, target, params)
     if params.render:
@@ -106,18 +106,23 @@ def sources(layout: Layout, params: Params) -> Manifest:
         for song in manifest.songs:
             write_score(target / "scores" / f"{song.song_id}.mid", song, params.seed)
     if params.annotated:
-        from dataset_tools.lib.aist.corpus import prepare
+        from dataset_tools.lib.aist.corpus import prepare_corpus
 
-        made = prepare(manifest, layout.root / params.annotated, target)
-        manifest = made.manifest
-        for line in (*made.said, *(f"{clip_id}: {reason}" for clip_id, reason in islice(made.unfit.items(), SHOWN))):
+        prepared = prepare_corpus(manifest, layout.root / params.annotated, target)
+        manifest = prepared.manifest
+        for line in (
+            *prepared.messages,
+            *(f"{clip_id}: {reason}" for clip_id, reason in islice(prepared.unusable.items(), MAX_PRINTED)),
+        ):
             say(STAGE, line)
         table = target / "annotated.csv"
-        if len(made.unfit) > SHOWN:
-            say(STAGE, f"... and {len(made.unfit) - SHOWN} more, all in {table}")
+        if len(prepared.unusable) > MAX_PRINTED:
+            say(STAGE, f"... and {len(prepared.unusable) - MAX_PRINTED} more, all in {table}")
         rows = [
             Row(
-                id=c.clip_id, status="failed" if c.clip_id in made.unfit else "ok", reason=made.unfit.get(c.clip_id, "")
+                id=c.clip_id,
+                status="failed" if c.clip_id in prepared.unusable else "ok",
+                reason=prepared.unusable.get(c.clip_id, ""),
             )
             for c in manifest.clips
         ]

@@ -1,1 +1,1 @@
-"""The stage split: which clips train and which test, with no song in both."""
+"""The stage split: assigns clips to training and test, with no song in both."""

@@ -25,17 +25,17 @@ class Params:
     strategy: str = "official"
     """'official', 'random' or 'kfold'."""
     hold_out: str = "song"
-    """What stays in one part: 'song', or 'compilation' (whole compilations and whole songs)."""
+    """Unit that stays in one part: 'song', or 'compilation' (whole compilations and whole songs)."""
     balance: str = "clips"
-    """What test_fraction and even folds are measured in: 'clips' or 'seconds'."""
+    """Unit of test_fraction and of the size of folds: 'clips' or 'seconds'."""
     seed: int = 0
     test_fraction: float = 0.2
-    """Share of the test part, for 'random'; the nearest that whole songs give."""
+    """Fraction of the test part, for 'random'; whole songs approximate it."""
     folds: int = 5
     fold: int = 0
-    """Which fold is the test part, for 'kfold'; the same seed gives the same folds."""
+    """Fold that is the test part, for 'kfold'. The same seed gives the same folds."""
     same_recording: str = "refuse"
-    """What to do when two song ids sound like one recording: 'refuse' it in two parts, 'merge' the ids, 'ignore'."""
+    """If two song ids are the same recording: 'refuse' to have it in two parts, 'merge' the ids, or 'ignore' it."""
 
     def __post_init__(self):
         for name, known in CHOICES.items():

@@ -1,4 +1,4 @@
-"""Which clips stay together and which part they go to: pure functions over items."""
+"""Group clips that must stay together and assign them to parts. Pure functions over items."""
 
 import random
 from collections import Counter, defaultdict
@@ -13,26 +13,26 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """What a split needs to know of a clip."""
+    """The properties of a clip that a split needs."""
 
     clip_id: str
     song_id: str
     video_id: str
-    """The compilation."""
+    """Id of the compilation."""
     official_split: str = ""
     seconds: float | None = None
     recording: str = ""
-    """The song under which its recording is known; empty: its own song_id. Differs where a song has two ids."""
+    """The song id of its recording if the recording has several ids; else empty."""
 
     @property
     def song(self) -> str:
-        """What must not be in two parts."""
+        """Id of the song, which must not be in two parts."""
         return self.recording or self.song_id
 
 
-def official(items: list[Item], source: str) -> dict[str, str]:
-    """Clip id to its own label; songs that were merged under one recording go where most of their clips are labelled,
-    to train if that is undecided. Raises UserError, naming `source`, for a clip without a label."""
+def official_parts(items: list[Item], source: str) -> dict[str, str]:
+    """Clip id -> its official label. Songs that were merged into one recording go where most of their clips are labelled, in a tie to
+    the earliest of `PARTS`. Raises UserError, which names `source`, for a clip without a label."""
     unlabelled = [item.clip_id for item in items if not item.official_split]
     if unlabelled:
         raise UserError(
@@ -46,9 +46,9 @@ def official(items: list[Item], source: str) -> dict[str, str]:
     return {item.clip_id: part_of.get(item.recording, item.official_split) for item in items}
 
 
-def groups_of(items: list[Item], hold_out: str) -> list[list[Item]]:
-    """Clips that must stay together: those of one song; with hold_out 'compilation' also those of one video, and so on
-    through songs that several videos use. Ordered by their first clip."""
+def group_items(items: list[Item], hold_out: str) -> list[list[Item]]:
+    """Groups of clips that must stay together, ordered by their first clip: the clips of one song; with hold_out 'compilation' also
+    those of one video, and transitively those of videos that share songs."""
     parent: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(node):
@@ -65,8 +65,8 @@ def groups_of(items: list[Item], hold_out: str) -> list[list[Item]]:
     return list(groups.values())
 
 
-def weight_of(group: list[Item], balance: str, source: str) -> float:
-    """Clips or seconds of a group. Raises UserError, naming `source`, for seconds of a clip whose length is unknown."""
+def group_weight(group: list[Item], balance: str, source: str) -> float:
+    """Number of clips or seconds of a group. Raises UserError, which names `source`, if the length of a clip is needed but unknown."""
     if balance == "clips":
         return len(group)
     unknown = [item.clip_id for item in group if item.seconds is None]
@@ -75,36 +75,36 @@ def weight_of(group: list[Item], balance: str, source: str) -> float:
     return sum(item.seconds for item in group)
 
 
-def drawn(weights: list[float], fraction: float, seed: int) -> list[int]:
-    """Indices of the groups for the test part: in random order, each that brings it nearer to its share."""
-    order = _shuffled(len(weights), seed)
+def draw_test_groups(weights: list[float], fraction: float, seed: int) -> list[int]:
+    """Indices of the groups in the test part: in random order, each group that brings the part closer to `fraction` is added."""
+    order = _shuffle(len(weights), seed)
     target = fraction * sum(weights)
     test, filled = [], 0.0
     for index in order:
         if len(test) + 1 < len(order) and abs(filled + weights[index] - target) < abs(filled - target):
             test.append(index)
             filled += weights[index]
-    return test or order[: len(order) > 1]  # one song that overshoots is still nearer than an empty test part
+    return test or order[: len(order) > 1]  # one song that overshoots is better than an empty test part
 
 
-def dealt(weights: list[float], folds: int, seed: int) -> list[int]:
-    """Fold of every group: heaviest first, each to the lightest fold so far."""
+def deal_folds(weights: list[float], folds: int, seed: int) -> list[int]:
+    """Fold of every group: starting with the heaviest, each goes to the lightest fold so far."""
     fold_of = [0] * len(weights)
     filled = [0.0] * folds
-    for index in sorted(_shuffled(len(weights), seed), key=lambda i: -weights[i]):
+    for index in sorted(_shuffle(len(weights), seed), key=lambda i: -weights[i]):
         fold_of[index] = filled.index(min(filled))
         filled[fold_of[index]] += weights[index]
     return fold_of
 
 
-def _shuffled(count: int, seed: int) -> list[int]:
+def _shuffle(count: int, seed: int) -> list[int]:
     order = list(range(count))
     random.Random(seed).shuffle(order)
     return order
 
 
-def shared(items: Iterable[Item], part_of: Mapping[str, str], attribute: str) -> list[str]:
-    """Sorted values of `attribute` ('song', 'song_id' or 'video_id') whose clips are in training and in another part."""
+def find_leaks(items: Iterable[Item], part_of: Mapping[str, str], attribute: str) -> list[str]:
+    """Values of `attribute` ('song', 'song_id' or 'video_id') whose clips are in training and in another part, sorted."""
     parts = defaultdict(set)
     for item in items:
         parts[getattr(item, attribute)].add(part_of[item.clip_id])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import COMMANDS, DATA_STAGES, MODEL_STAGES, PROJECT, Layout
-from dataset_tools.lib.core.params import corpus_of, load_params, names_of
+from dataset_tools.lib.core.params import load_params, read_corpus_name, read_names
 from tests.fuzz.case import Case, promise
 from tests.fuzz.mutation import ODD_TEXTS, altered, damaged, odd_numbers, odd_trees
 
@@ -43,7 +43,7 @@ def stage(into: Path, _out: Path, word: str) -> None:
 
 def corpus(into: Path, out: Path) -> None:
     root = out / "root"
-    name = corpus_of(into / "params.yaml")
+    name = read_corpus_name(into / "params.yaml")
     try:
         folders = [Layout(root=root, corpus=name).stage(word) for word in ("clips", "prior")]
     except ValueError as err:
@@ -57,7 +57,7 @@ def corpus(into: Path, out: Path) -> None:
 
 def lists(into: Path, _out: Path) -> None:
     for key in LISTS:
-        for name in names_of(into / "params.yaml", key):
+        for name in read_names(into / "params.yaml", key):
             promise(
                 isinstance(name, str) and not {"/", "\0"} & set(name) and name not in ("", ".", ".."),
                 f"a name of {key}: {name[:80]!r}",

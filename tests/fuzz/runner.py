@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset_tools.lib.parallel.orphans import start
+from dataset_tools.lib.parallel.orphans import start_process
 from tests.fuzz.case import READER
 from tests.fuzz.child import DEEP, MEMORY, explore
 
@@ -61,7 +61,7 @@ def _run_child(
 ) -> bool:
     """Hear one process out, or end it after a hang. True where it has tried all, or the time is over."""
     pipe, theirs = multiprocessing.Pipe()
-    process = start("fork", explore, os.getpid(), theirs, tally.family, saved, inputs, seed, scratch)
+    process = start_process("fork", explore, os.getpid(), theirs, tally.family, saved, inputs, seed, scratch)
     theirs.close()
     reader, since, spent, held = "", 0.0, 0.0, 0
     try:

@@ -55,7 +55,7 @@ def metric(into: Path, _out: Path) -> None:
 def clip(into: Path, _out: Path) -> None:
     with refusing(ValueError, OSError, RuntimeError, soundfile.LibsndfileError):  # as stream_files promises
         path = next(into.iterdir())
-        frames = stream_files.audio_frames(path)
+        frames = stream_files.count_audio_frames(path)
         found = stream_files.read_audio(path, min(frames, 30))
     promise(found.dtype == np.float32 and found.ndim == 1, "float32 (S,)")
 

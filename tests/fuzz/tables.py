@@ -15,11 +15,11 @@ from openpyxl.utils.exceptions import IllegalCharacterError
 
 from d2m_model.metrics.pairs import Pair, inside
 from dataset_tools.clips.rows import ClipRow
-from dataset_tools.lib.core.manifest import missing_values, scan_manifest, url_problem
+from dataset_tools.lib.core.manifest import find_missing_values, scan_manifest, url_problem
 from dataset_tools.lib.core.schema import read_records, write_records
 from dataset_tools.lib.core.weights import Weights
 from dataset_tools.sources.annotations import import_annotations
-from dataset_tools.split.stage import items_of_manifest
+from dataset_tools.split.stage import read_manifest_items
 from tests.fuzz.case import NAME, Case, promise
 from tests.fuzz.mutation import damaged, odd_texts, rezipped
 
@@ -86,13 +86,13 @@ def manifest(into: Path, _out: Path) -> None:
         for seconds in (clip.start, clip.end):
             promise(seconds is None or (math.isfinite(seconds) and seconds >= 0), "times are finite, from 0")
     if not problems:
-        missing_values(found)
+        find_missing_values(found)
         for video in found.videos:
             if not url_problem(video.url, into) and video.url and "://" not in video.url:
                 promise(
                     (into / video.url).resolve().is_relative_to(into.resolve()), f"{video.url!r} lies in the folder"
                 )
-        for item in items_of_manifest(into):
+        for item in read_manifest_items(into):
             promise(item.seconds is None or math.isfinite(item.seconds), "lengths are finite")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.video.decoding import timed_frames
-from dataset_tools.lib.video.media import course, probe
+from dataset_tools.lib.video.media import probe, read_timeline
 from dataset_tools.lib.video.video_io import read_audio
 from tests.fuzz.case import Case, promise
 from tests.fuzz.mutation import damaged
@@ -46,7 +46,7 @@ def film(into: Path, out: Path) -> None:
     promise(found.width % 2 == 0 and found.height % 2 == 0 and found.height <= 240, "even sizes, within max_height")
     times = [time for time, _ in timed_frames(out / "clip.mp4")]
     promise(len(times) == found.frames > 0, f"{found.frames} frames are said, {len(times)} are there")
-    promise(found.frames <= round(30 * course(path).end) + 1, "no longer than the film")
+    promise(found.frames <= round(30 * read_timeline(path).end) + 1, "no longer than the film")
     sound = read_audio(out / "clip.mp4")
     promise((sound is None) == (found.audio_peak is None), "sound where there was sound")
     if sound is not None:

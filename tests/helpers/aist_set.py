@@ -16,7 +16,7 @@ from dataset_tools.demo.music.genres import GENRES as SOUNDS
 from dataset_tools.demo.music.songs import compose, synthesise
 from dataset_tools.demo.render.choreography import choreograph
 from dataset_tools.demo.render.skeleton import COCO_JOINTS, DOFS, Body, forward, rotation
-from dataset_tools.lib.aist.corpus import SIZE
+from dataset_tools.lib.aist.corpus import ANNOTATED_SIZE
 from dataset_tools.lib.aist.names import GENRES, parse_name
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 
@@ -46,15 +46,15 @@ def smpl_poses(angles: np.ndarray) -> np.ndarray:
 def keypoints(joints: np.ndarray, camera: int) -> np.ndarray:
     """(N, 17, 3) x px, y px, confidence of 3-D joints (N, 24, 3) in body heights, seen by camera 1 to 9."""
     seen = joints[:, :COCO_JOINTS] @ rotation("y", 40.0 * (camera - 1)).T
-    x = SIZE[0] / 2 + 0.7 * SIZE[1] * seen[..., 0]
-    y = 0.92 * SIZE[1] - 0.7 * SIZE[1] * seen[..., 1]
+    x = ANNOTATED_SIZE[0] / 2 + 0.7 * ANNOTATED_SIZE[1] * seen[..., 0]
+    y = 0.92 * ANNOTATED_SIZE[1] - 0.7 * ANNOTATED_SIZE[1] * seen[..., 1]
     return np.stack([x, y, np.full_like(x, 0.9)], axis=-1)
 
 
 def draw(points: np.ndarray) -> np.ndarray:
     """(144, 256, 3) a stick figure of keypoints (17, 3)."""
     image = np.full((PICTURE[1], PICTURE[0], 3), 190, np.uint8)
-    at = (points[:, :2] * PICTURE[0] / SIZE[0]).astype(int)
+    at = (points[:, :2] * PICTURE[0] / ANNOTATED_SIZE[0]).astype(int)
     for first, second in LIMBS:
         cv2.line(image, tuple(map(int, at[first])), tuple(map(int, at[second])), (40, 40, 90), 3)
     return image

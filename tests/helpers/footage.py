@@ -78,7 +78,7 @@ def renamed(path: Path, target: Path, boxes: dict[str, str], after: str = "moov"
     return target
 
 
-def unknown_audio(path: Path, target: Path, which: int = 0) -> Path:
+def undecodable_audio(path: Path, target: Path, which: int = 0) -> Path:
     """A copy of an MP4 whose sound track `which` is in a coding that FFmpeg does not know."""
     data = bytearray(path.read_bytes())
     at = -1

@@ -31,7 +31,7 @@ def serve(item: str) -> None:
 
 
 def by_fork(files: list[str]) -> None:
-    workers.START = "fork"
+    workers.START_METHOD = "fork"
     workers.run_all(serve, files, len(files), "kill", failed=lambda item, reason: reason)
 
 

@@ -56,7 +56,7 @@ def in_this_process(function, items, *args, prepare=None, **kwargs):
     return [function(item, prepare(item)) if prepare else function(item) for item in items]
 
 
-workers.START = "fork"
+workers.START_METHOD = "fork"
 if hasattr(module, "run_all"):  # once in this process, so that its forks find the weights loaded
     run_all, module.run_all = module.run_all, in_this_process
     assert command.main(["--corpus", "c", "--root", str(root)]) == 0

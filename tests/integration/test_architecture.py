@@ -121,9 +121,9 @@ def test_presets_are_accepted_by_every_stage(preset, word):
 @pytest.mark.parametrize("preset", sorted(p.name for p in (ROOT / "presets").glob("*.yaml")))
 def test_presets_name_systems_and_their_sections(preset):
     from d2m_model.baselines.stage import system_module
-    from dataset_tools.lib.core.params import load_params, names_of
+    from dataset_tools.lib.core.params import load_params, read_names
 
-    assert set(names_of(ROOT / "presets" / preset, "systems")) <= set(SYSTEMS)
+    assert set(read_names(ROOT / "presets" / preset, "systems")) <= set(SYSTEMS)
     for name in SYSTEMS:
         load_params(ROOT / "presets" / preset, f"baselines.{name}", system_module(name).Params)
 

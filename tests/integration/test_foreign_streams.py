@@ -12,7 +12,7 @@ from d2m_model.generate import own_songs
 from d2m_model.metrics.inputs import read_rhythm, true_beats
 from d2m_model.rhythm.stage import true_beats as beats_of_truth
 from dataset_tools.lib.aist.annotations import read_keypoints, read_motion
-from dataset_tools.lib.aist.corpus import annotated_motion, annotated_pose
+from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.shard_io import stream_files
@@ -125,28 +125,28 @@ WRONG_NOTES = {
 
 def test_annotation_files_that_are_none_are_one_line(tmp_path):
     good = {"motion": np.ones((9, 219)), "keypoints": np.ones((9, 17, 3)), "size": np.array([1920, 1080])}
-    pose = lambda: annotated_pose(
+    pose = lambda: read_annotated_pose(
         tmp_path / "a.npz", 4, 1, source=(1920, 1080), crop=(0, 0, 1920, 1080), size=(1920, 1080)
     )
     np.savez(tmp_path / "a.npz", **good)
-    assert pose().shape == (4, 1, 17, 3) and annotated_motion(tmp_path / "a.npz", 4).shape == (4, 2, 219)
+    assert pose().shape == (4, 1, 17, 3) and read_annotated_motion(tmp_path / "a.npz", 4).shape == (4, 2, 219)
     for name, values in WRONG_NOTES.items():
         for value in values:
             np.savez(tmp_path / "a.npz", **good | {name: value})
             with pytest.raises(UserError, match=r"a\.npz: .*run the stage sources again") as caught:
-                annotated_motion(tmp_path / "a.npz", 4) if name == "motion" else pose()
+                read_annotated_motion(tmp_path / "a.npz", 4) if name == "motion" else pose()
             assert "\n" not in str(caught.value)
     for data in (b"", b"PK\x03\x04", b"\x93NUMPY"):
         (tmp_path / "a.npz").write_bytes(data)
         with pytest.raises(UserError, match=r"a\.npz: no annotated motion"):
-            annotated_motion(tmp_path / "a.npz", 4)
+            read_annotated_motion(tmp_path / "a.npz", 4)
 
 
 def test_a_streams_complaint_names_no_path_of_this_machine(tmp_path):
     for name, read in (
         ("a.npy", stream_files.read_pose),
         ("a.wav", stream_files.read_audio),
-        ("a.wav", stream_files.audio_frames),
+        ("a.wav", stream_files.count_audio_frames),
         ("b.npy", stream_files.read_i3d),
     ):
         for data in (None, b"", b"text", b"RIFF\0\0\0\0WAVEfmt "):

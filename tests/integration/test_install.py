@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from d2m import PACKAGES
-from dataset_tools.lib.core.errors import EXTRAS, installing, missing_package
+from dataset_tools.lib.core.errors import EXTRAS, describe_missing_package, install_command
 from tests.conftest import ROOT, command, environment
 from tests.helpers.builders import beats_of, click_train
 
@@ -117,14 +117,14 @@ for word in {CORE}:
 @pytest.mark.parametrize(("word", "package"), [("clips", "cv2"), ("vqvae", "torch")])
 def test_a_missing_extra_is_one_line(bare, how, word, package):
     done = bare(*([bare.program, word] if how == "program" else ["-m", f"{PACKAGES[word]}.{word}"]))
-    line = f"error: the package {package} is not installed, which this needs; install it: {installing(package)}\n"
+    line = f"error: the package {package} is not installed, which this needs; install it: {install_command(package)}\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
 def test_other_errors_of_imports_are_shown(bare):
     assert (
-        missing_package(ModuleNotFoundError("no", name="json.no")) is None
-        and missing_package(ImportError("no", name="torch")) is None
+        describe_missing_package(ModuleNotFoundError("no", name="json.no")) is None
+        and describe_missing_package(ImportError("no", name="torch")) is None
     )
     done = bare("-m", "dataset_tools.nothing")
     assert done.returncode == 1 and "No module named dataset_tools.nothing" in done.stderr

@@ -6,7 +6,7 @@ import openpyxl
 import pytest
 
 from dataset_tools.download import stage as download
-from dataset_tools.download.no_film import in_place_of_a_video
+from dataset_tools.download.errors import describe_non_video
 from dataset_tools.download.params import Params
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.manifest import how_to_fill, load_manifest
@@ -50,7 +50,7 @@ GOOD = "0123456789abcdef" * 4
 @pytest.mark.parametrize("text, code, said", [
     (f"id,sha256\nvideo_0,{GOOD}\nvideo_1,{GOOD.upper()}\n", 0, "0 errors"), ("id,sha256\nvideo_0,\n", 0, "0 errors"),
     ("id,sha256\nvideo_0,abc\n", 1, "checksums.csv row 2: sha256 must be 64 hexadecimal digits or empty, found 'abc'"),
-    (f"id,sha256\nvideo_9,{GOOD}\n", 0, "checksums.csv: 1 ids that no video has (video_9)"), ("sha256\nx\n", 1, "column 'id' is missing"),
+    (f"id,sha256\nvideo_9,{GOOD}\n", 0, "checksums.csv: 1 ids without a video (video_9)"), ("sha256\nx\n", 1, "column 'id' is missing"),
 ])  # fmt: skip
 def test_checksums_are_checked(checked, text, code, said):
     found = checked(checksums_csv=text)
@@ -74,8 +74,8 @@ def test_a_malformed_checksum_is_no_changed_file(tmp_path):
 
 
 def test_bytes_that_are_no_film_are_shown(tmp_path):
-    assert str(in_place_of_a_video(bytes(5000))) == "not a video: it starts with the bytes 00 00 00 00 00 00 00 00"
-    assert str(in_place_of_a_video(b"")) == "not a video: it is empty"
+    assert str(describe_non_video(bytes(5000))) == "not a video: it starts with the bytes 00 00 00 00 00 00 00 00"
+    assert str(describe_non_video(b"")) == "not a video: it is empty"
     layout = corpus(tmp_path, {"v": "../../../manifests/c/films/v.mp4", "w": "../../../manifests/c/films/w.mp4"})
     (layout.manifest / "films").mkdir()
     (layout.manifest / "films" / "v.mp4").write_bytes(bytes(5000))
@@ -92,10 +92,10 @@ def test_tabs_and_unknown_sections_of_params(tmp_path):
     ):
         read_yaml(path)
     path.write_text("clipz: {}\n")
-    with pytest.raises(UserError, match=r"section 'download' is missing; it has 'clipz', which is none"):
+    with pytest.raises(UserError, match=r"section 'download' is missing; it has 'clipz', which is not a section"):
         load_params(path, "download", Params)
     path.write_text("download: {}\nclipz: {workers: 2}\n")
-    with pytest.raises(UserError, match=r"section 'clipz' is not known; is clips meant\? known: corpus, levels"):
+    with pytest.raises(UserError, match=r"section 'clipz' is not known; did you mean clips\? known: corpus, levels"):
         load_params(path, "download", Params)
 
 

@@ -10,7 +10,7 @@ from d2m_model.baselines.dance import ClipDance, Corpus
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.params import names_of
+from dataset_tools.lib.core.params import read_names
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples
 
 LEVEL = "high"
@@ -40,7 +40,7 @@ def compose(model: JukeboxVQVAE, dance: ClipDance) -> np.ndarray:
 
 def load_decoder(corpus: Corpus) -> JukeboxVQVAE:
     """The corpus's VQ-VAE with the fine-tuned decoder of this level. UserError where params.yaml does not have the level."""
-    if LEVEL not in (levels := names_of(corpus.layout.params, "levels")):
+    if LEVEL not in (levels := read_names(corpus.layout.params, "levels")):
         raise UserError(
             f"{corpus.layout.params}: system {corpus.system} needs {LEVEL} in levels, found {', '.join(levels)}; add it or leave {corpus.system} out of systems"
         )

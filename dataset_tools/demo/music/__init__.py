@@ -1,1 +1,1 @@
-"""The demo's songs: score, sound and MIDI from a seed."""
+"""The demo's songs: score, audio and MIDI from a seed."""

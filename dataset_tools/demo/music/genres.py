@@ -1,6 +1,6 @@
-"""What tells the demo's five genres apart: tempo, drum patterns, harmony and timbre, as data.
+"""The demo's five genres as data: tempo, drum patterns, harmony and timbre.
 
-A bar is sixteen steps. Drum patterns are strings over those steps: 'X' accented, 'x' plain, 'o' soft, 'g' ghost.
+A bar has sixteen steps. Drum patterns are strings of steps: 'X' accented, 'x' plain, 'o' soft, 'g' ghost.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "dor
 
 @dataclass(frozen=True, kw_only=True)
 class Genre:
-    """Tempo range, patterns (one of each is drawn per song) and timbres of a genre."""
+    """Tempo range, patterns (a song draws one of each) and timbres of a genre."""
 
     tempo: tuple[float, float]
     """Beats per minute, lowest and highest."""
@@ -29,7 +29,7 @@ class Genre:
     bass: tuple[tuple[int, int, int], ...]
     """Notes of a bar: step, scale degree above the chord's root, length in steps."""
     chords: tuple[tuple[int, int], ...]
-    """Chord strokes of a bar: step, length in steps."""
+    """Chords of a bar: step, length in steps."""
     melody: tuple[int, ...]
     """Steps of two bars (0..31) where a melody note may start."""
     timbres: dict[str, str]
@@ -38,7 +38,7 @@ class Genre:
     snare: dict[str, float]
     hat: dict[str, float]
     duck: float
-    """How far a kick pushes chords and bass down, 0..1."""
+    """By how much a kick attenuates chords and bass, 0..1."""
 
 
 # fmt: off

@@ -1,4 +1,4 @@
-"""Songs of the demo corpus: `compose` writes a score from a seed, `synthesise` plays it."""
+"""Songs of the demo corpus: `compose` creates a score from a seed, `synthesise` renders its audio."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,11 +14,11 @@ __all__ = ["GENRES", "Event", "Score", "Section", "compose", "synthesise"]
 
 ENERGY = {"intro": 0.42, "verse": 0.6, "chorus": 0.95, "break": 0.3, "outro": 0.4}
 LEVEL = {"kick": 1.0, "backbeat": 0.9, "hat": 0.06, "crash": 0.2, "tom": 0.4, "bass": 0.3, "chord": 0.06, "lead": 0.07}
-"""Loudness of the voices at velocity 1: kick and back-beat stand out, so the onsets of a song are mostly its beats."""
+"""Loudness of the voices at velocity 1. Kick and backbeat dominate, so that the onsets of a song are mostly its beats."""
 
 
 class Event(NamedTuple):
-    """One note or stroke."""
+    """One note or drum hit."""
 
     time: float
     """Seconds from the song's start."""
@@ -33,7 +33,7 @@ class Event(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of the song: beats `first` up to but without `last`."""
+    """A part of the song, from beat `first` to before beat `last`."""
 
     name: str
     first: int
@@ -45,29 +45,30 @@ class Score:
     """A composed song."""
 
     seed: int
-    """Also tunes the instruments."""
+    """Seed of the song, which also varies the instruments."""
     genre: str
     tempo: float
     """Beats per minute."""
     duration: float
     """Seconds."""
     beats: np.ndarray
-    """(n,) float64 seconds, exactly 60 / tempo apart; the first one after up to one beat of silence."""
+    """(n,) float64 seconds, exactly 60 / tempo apart. The first beat comes after up to one beat of silence."""
     downbeats: np.ndarray
-    """(m,) float64 seconds: every fourth beat from the first."""
+    """(m,) float64 seconds: every fourth beat, starting with the first."""
     energy: np.ndarray
-    """(n,) float64 0..1 for each beat: drives density and loudness here, amplitude in the dance."""
+    """(n,) float64 0..1 for each beat. It controls density and loudness of the music and amplitude of the dance."""
     sections: tuple[Section, ...]
-    """Without gaps; all but the last are a multiple of eight beats long."""
+    """Without gaps. The length of all but the last is a multiple of eight beats."""
     events: tuple[Event, ...]
     """Sorted by time."""
 
 
 def compose(seed: int, genre: str, *, tempo: float | None = None, seconds: float = 60.0) -> Score:
-    """Write a song.
+    """Compose a song. Equal arguments give equal scores.
 
-    `genre` is a key of GENRES; `tempo` in beats per minute, drawn from the genre's range if None. Equal arguments give
-    equal scores. Raises UserError for an unknown genre, a tempo outside 40..220 or less than 2 seconds.
+    genre: a key of GENRES. tempo: beats per minute; None draws it from the genre's range.
+
+    Raises UserError for an unknown genre, a tempo outside 40..220, and less than 2 seconds.
     """
     if genre not in GENRES:
         raise UserError(f"unknown genre '{genre}'; known: {', '.join(GENRES)}")
@@ -84,7 +85,7 @@ def compose(seed: int, genre: str, *, tempo: float | None = None, seconds: float
     beats = start + beat * np.arange(int(np.ceil((seconds - start) / beat)))
     sections = _sections(rng, len(beats), tempo)
     energy = _energy(rng, sections, len(beats))
-    song = _Song(rng, style, start, beat)
+    song = _SongWriter(rng, style, start, beat)
     for section in sections:
         for first in range(section.first, section.last, 4):
             song.bar(first, section, energy[first : first + 4])
@@ -103,7 +104,7 @@ def compose(seed: int, genre: str, *, tempo: float | None = None, seconds: float
 
 
 def _sections(rng: np.random.Generator, beats: int, tempo: float) -> tuple[Section, ...]:
-    """Intro, then verse, chorus and break in turns; parts last about 8 to 16 s whatever the tempo."""
+    """Intro, then verse, chorus and break in turn. Sections last about 8 to 16 s at any tempo."""
     long = 16 if tempo < 105 else 32
     plan = [("intro", 8)]
     while sum(n for _, n in plan) < beats:
@@ -131,8 +132,8 @@ def _draw(rng: np.random.Generator, options: tuple):
     return options[rng.integers(len(options))]
 
 
-class _Song:
-    """Writes bar after bar: draws the song's patterns once, varies them by section and energy."""
+class _SongWriter:
+    """Writes a song bar by bar. Its patterns are drawn once and varied by section and energy."""
 
     def __init__(self, rng: np.random.Generator, style: Genre, start: float, beat: float):
         self.rng, self.style, self.start, self.beat = rng, style, start, beat
@@ -152,7 +153,7 @@ class _Song:
     def add(
         self, voice: str, beat: float, velocity: float, pitch: int = 0, steps: int = 0, loose: float = 0.004
     ) -> None:
-        """An event at a fractional beat, with the players' looseness."""
+        """Add an event at a fractional beat, with small random deviations of time and velocity."""
         sixteenth = round(beat * 4)
         swing = self.style.swing * 0.25 if sixteenth % 2 else 0.0
         late = float(np.clip(self.rng.normal(0, loose), -2 * loose, 2 * loose))
@@ -172,7 +173,7 @@ class _Song:
         return 12 * (octave + 1 + up) + self.root + notes[step]
 
     def bar(self, first: int, section: Section, energy: np.ndarray) -> None:
-        """Four beats from beat `first`."""
+        """Add a bar of four beats from beat `first` on."""
         rng, name, power = self.rng, section.name, float(energy.mean())
         chorus = name == "chorus"
         last = first + 4 >= section.last
@@ -196,7 +197,7 @@ class _Song:
         self.harmony(first, name, gain, power)
 
     def fill(self, first: int, gain: float) -> None:
-        """The last beat of a section, on drums: leads into the next down-beat."""
+        """Add a drum fill on the last beat of a section."""
         line = ("x.x.", "x.xx", "x..x", "xxxx")[self.rng.integers(4)]
         voice = ("backbeat", "tom")[self.rng.integers(2)]
         for step, mark in enumerate(line):
@@ -205,7 +206,7 @@ class _Song:
                 self.add("backbeat" if step == 0 else voice, first + 3 + step / 4, size, 50 - 3 * step)
 
     def harmony(self, first: int, name: str, gain: float, power: float) -> None:
-        """Bass, chords and melody of a bar."""
+        """Add bass, chords and melody of a bar."""
         bar = first // 4
         degree = self.chords[bar % 4]
         if name not in ("break",) or self.rng.random() < 0.5:
@@ -226,17 +227,17 @@ class _Song:
 
 
 def synthesise(score: Score, sample_rate: int = 44100) -> np.ndarray:
-    """Play a score: float32 (S,) in -1..1, S = round(duration * sample_rate), mono, nothing above 9 kHz.
+    """Render the audio of a score: mono float32 (S,) in -1..1, S = round(duration * sample_rate), without frequencies above 9 kHz.
 
-    One gain for the whole song, so that its calm parts stay quieter than its choruses.
+    The whole song has one gain, so that its calm parts are quieter than its choruses.
     """
     style = GENRES[score.genre]
     rng = np.random.default_rng([score.seed, 77])
     drum = {"snare": synth.snare, "clap": synth.clap}[style.backbeat]
-    hit = drum(rng, sample_rate, **_tuned(rng, style.snare))
+    hit = drum(rng, sample_rate, **_vary_kit(rng, style.snare))
     shots = {
-        ("kick", 0, 0.0): synth.kick(rng, sample_rate, **_tuned(rng, style.kick)),
-        ("hat", 0, 0.0): synth.hat(rng, sample_rate, **_tuned(rng, style.hat)),
+        ("kick", 0, 0.0): synth.kick(rng, sample_rate, **_vary_kit(rng, style.kick)),
+        ("hat", 0, 0.0): synth.hat(rng, sample_rate, **_vary_kit(rng, style.hat)),
         ("crash", 0, 0.0): synth.crash(rng, sample_rate),
     }
     size = round(score.duration * sample_rate)
@@ -264,13 +265,13 @@ def synthesise(score: Score, sample_rate: int = 44100) -> np.ndarray:
     return (0.89 * mix / max(1e-9, np.abs(mix).max())).astype(np.float32)
 
 
-def _tuned(rng: np.random.Generator, values: dict[str, float]) -> dict[str, float]:
-    """A song's own drum kit: each parameter up to about an eighth off the genre's."""
+def _vary_kit(rng: np.random.Generator, values: dict[str, float]) -> dict[str, float]:
+    """Parameters of a song's own drum kit, which differ from the genre's by up to about an eighth."""
     return {name: value * rng.uniform(0.88, 1.14) for name, value in values.items()}
 
 
 def _ducking(score: Score, rate: int, size: int, depth: float) -> np.ndarray:
-    """Gain of the music: down at each kick, back within a fifth of a second."""
+    """Gain of the music, which drops at each kick and recovers within a fifth of a second."""
     dip = (depth * np.exp(-np.arange(int(0.3 * rate)) / (0.09 * rate))).astype(np.float32)
     gain = np.ones(size, np.float32)
     for event in score.events:

@@ -1,13 +1,13 @@
-"""Instruments of the demo's songs: each returns one note or stroke as float32 samples, at most about 1 in size.
+"""Instruments of the demo's songs. Each function returns one note or drum hit as float32 samples of about -1..1.
 
-Everything stays below 9 kHz, so that the 22 050 Hz coding of the pipeline loses nothing that was composed.
+All frequencies are below 9 kHz, so that the pipeline's 22 050 Hz audio loses nothing.
 """
 
 import numpy as np
 from scipy import signal
 
 CEILING = 9000.0
-"""Hz above which no instrument has partials."""
+"""Highest frequency of any instrument, in Hz."""
 
 TIMBRES = {
     # name: slope of the partials (power of 1/k), odd partials only, brightness of the attack in partials,
@@ -53,7 +53,7 @@ def _fade_out(samples: np.ndarray, rate: int, seconds: float = 0.004) -> np.ndar
 
 
 def kick(rng: np.random.Generator, rate: int, *, pitch: float, decay: float, click: float) -> np.ndarray:
-    """A sine that falls to `pitch` Hz, with a short click that marks the onset on small speakers."""
+    """A sine that falls to `pitch` Hz, with a short click that makes the onset audible on small speakers."""
     t = _times(5.5 * decay, rate)
     swept = 2 * np.pi * (pitch * t + pitch * 4.5 * 0.022 * (1 - np.exp(-t / 0.022)))
     body = np.sin(swept) * np.exp(-t / decay) * np.minimum(1.0, t / 0.001)
@@ -68,7 +68,7 @@ def snare(rng: np.random.Generator, rate: int, *, tone: float, decay: float, low
 
 
 def clap(rng: np.random.Generator, rate: int, *, tone: float, decay: float, low: float, high: float) -> np.ndarray:
-    """Three hands within 16 ms, then the room; `tone` gives a little body."""
+    """Three claps within 16 ms, then the room. `tone` adds a little body."""
     t = _times(5.0 * decay, rate)
     hands = sum(
         np.where(t >= s, np.exp(-np.maximum(t - s, 0) / d), 0.0)
@@ -112,7 +112,7 @@ def _one_period(slope: float, odd: bool, bright: float, limit: int) -> np.ndarra
 
 
 def note(rate: int, timbre: str, pitch: float, seconds: float) -> np.ndarray:
-    """A pitched note: the attack's spectrum fades into the sustain's, then the envelope."""
+    """A pitched note: the spectrum of the attack fades into that of the sustain, under an envelope."""
     slope, odd, bright0, bright1, blend, attack, decay, release = TIMBRES[timbre]
     t = _times(seconds + release, rate)
     hz = frequency(pitch)

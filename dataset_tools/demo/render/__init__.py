@@ -1,1 +1,1 @@
-"""The demo's films: moves on the beat, figure, room, lens, compilation."""
+"""The demo's videos: choreography, dancers, rooms, lens, compilations."""

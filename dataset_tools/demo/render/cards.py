@@ -1,4 +1,4 @@
-"""What a compilation puts around and between its clips: side panels and title cards. Still pictures, RGB."""
+"""Draw the still images around and between the clips of a compilation: side panels and title cards, RGB."""
 
 import cv2
 import numpy as np
@@ -21,10 +21,11 @@ FONT = cv2.FONT_HERSHEY_DUPLEX
 def side_panel(
     rng: np.random.Generator, style: str, size: tuple[int, int], side: int, inside: np.ndarray
 ) -> np.ndarray:
-    """Left (`side` 0) or right (1) panel of `size` (width, height) px in one of STYLES: (height, width, 3) uint8.
+    """Panel (height, width, 3) uint8 of `size` (width, height) px in one of STYLES.
 
-    Give both sides generators of the same state, so that they match. `inside` (H, W, 3) is the clip's first picture,
-    for the blurred style.
+    rng: both sides need generators with the same state, so that they match.
+    side: 0 left, 1 right.
+    inside: first frame of the clip (H, W, 3), for the blurred style.
     """
     width, height = size
     base = colour(rng)
@@ -45,22 +46,22 @@ def side_panel(
         panel = np.clip(base * (0.75 + 0.35 * lit), 0, 255).astype(np.uint8)
     captions = rng.permutation(CAPTIONS)
     panel = np.ascontiguousarray(panel)
-    write(panel, str(captions[side]), (width // 2, int(height * (0.9 if rng.random() < 0.6 else 0.5))), 0.9 * width)
+    draw_text(panel, str(captions[side]), (width // 2, int(height * (0.9 if rng.random() < 0.6 else 0.5))), 0.9 * width)
     return panel
 
 
 def title_card(rng: np.random.Generator, title: str, size: tuple[int, int]) -> np.ndarray:
-    """The card before a clip: `size` (width, height) px, the song's title in the middle: (height, width, 3) uint8."""
+    """Card (height, width, 3) uint8 of `size` (width, height) px before a clip, with the song's title in the middle."""
     width, height = size
     top, bottom = colour(rng) * 0.5, colour(rng) * 0.5
     t = np.linspace(0, 1, height)[:, None, None]
     card = np.ascontiguousarray(np.broadcast_to(top * (1 - t) + bottom * t, (height, width, 3)).astype(np.uint8))
-    write(card, "NEXT UP", (width // 2, int(0.38 * height)), 0.2 * width)
-    write(card, title.upper(), (width // 2, int(0.55 * height)), 0.6 * width)
+    draw_text(card, "NEXT UP", (width // 2, int(0.38 * height)), 0.2 * width)
+    draw_text(card, title.upper(), (width // 2, int(0.55 * height)), 0.6 * width)
     return card
 
 
-def write(image: np.ndarray, text: str, centre: tuple[int, int], width: float) -> None:
+def draw_text(image: np.ndarray, text: str, centre: tuple[int, int], width: float) -> None:
     """Draw `text` ('|' breaks the line) into (H, W, 3) in white with a dark rim, at most `width` px wide."""
     lines = text.split("|")
     widest = max(cv2.getTextSize(line, FONT, 1.0, 1)[0][0] for line in lines)

@@ -1,8 +1,8 @@
-"""Dance to a score: joint-angle curves whose accents fall on the beats, as loosely as people dance.
+"""Create a dance for a score: curves of joint angles with accents on the beats, as imprecise as human dancing.
 
-The routine (which pose on which beat) follows from the score and `move_seed`; how a dancer does it (lag, jitter,
-amplitude, misses) from `seed`. Between accents every angle takes a minimum-jerk path (Flash and Hogan, 1985), so the
-body is at rest, or turns round, exactly at an accent.
+The routine (which pose on which beat) depends on the score and `move_seed`. Its performance (lag, jitter, amplitude, misses)
+depends on `seed`. Between accents every angle follows a minimum-jerk path (Flash and Hogan 1985), so the body rests, or reverses
+its motion, exactly at an accent.
 """
 
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from dataset_tools.demo.music.songs import Score
-from dataset_tools.demo.render.moves import BOUNCE, CALM, MOVES, NEUTRAL, SNAP, VOCABULARY, Hit, Move, mirrored
+from dataset_tools.demo.render.moves import BOUNCE, CALM, MOVES, NEUTRAL, SNAP, VOCABULARY, Hit, Move, mirror
 from dataset_tools.demo.render.skeleton import DOFS, clip_angles
 
 LAG_SECONDS = 0.010
 JITTER_SECONDS = 0.015
-MISSED = 0.04
-"""Standard deviations of a dancer's constant lag and of each accent's error; share of accents passed over."""
+MISS_SHARE = 0.04
+"""Standard deviations, in seconds, of a dancer's constant lag and of each accent's error; fraction of accents that are missed."""
 
 CALM_ENERGY = 0.42
 ACCENT = (1.0, 0.9, 0.75, 0.95)
-"""Weight of the four beats of a bar: down-beat and back-beats lead."""
+"""Weights of the four beats of a bar; downbeat and backbeats are strongest."""
 
 _COLUMN = {name: k for k, name in enumerate(DOFS)}
 _REST = np.array([NEUTRAL.get(name, 0.0) for name in DOFS])
@@ -41,20 +41,23 @@ def choreograph(
 ) -> np.ndarray:
     """Joint angles of one dancer for the seconds `start` to `end` of a song.
 
-    Returns float32 (T, D): T = round((end - start) * fps), frame t at start + t / fps; D = len(skeleton.DOFS), degrees,
-    `jump` and `x` in body heights; within skeleton.DOF_RANGES. `yaw` is unwrapped (full turns add up). Dancers of one
-    clip share `move_seed` (default: `seed`) and differ in `seed`. The whole song is danced and then cut, so two cuts
-    of one dance agree where they overlap. Raises ValueError unless 0 <= start < end.
+    Returns float32 (T, D): T = round((end - start) * fps), frame t is at start + t / fps; D = len(skeleton.DOFS), in degrees, `jump`
+    and `x` in body heights, within skeleton.DOF_RANGES. `yaw` is unwrapped (full turns add up).
+
+    seed: of the performance. move_seed: of the routine, which the dancers of a clip share; default: `seed`.
+
+    The whole song is choreographed and then cut, so that two cuts agree where they overlap. Raises ValueError unless
+    0 <= start < end.
     """
     if not 0 <= start < end:
         raise ValueError(f"start and end must satisfy 0 <= start < end, found {start} and {end}")
     times = start + np.arange(round((end - start) * fps)) / fps
-    drive = drive_of(score)
-    return _perform(score, drive, routine(score, drive, seed if move_seed is None else move_seed), seed, times)
+    drive = compute_drive(score)
+    return _perform(score, drive, compose_routine(score, drive, seed if move_seed is None else move_seed), seed, times)
 
 
-def drive_of(score: Score) -> np.ndarray:
-    """(n,) how much the music drives the dance at each beat, 0..1: its energy, less where the bar has no kick."""
+def compute_drive(score: Score) -> np.ndarray:
+    """Intensity of the dance at each beat, (n,), 0..1: the energy of the music, reduced in bars without a kick."""
     beat = 60.0 / score.tempo
     kicks = np.array([e.time for e in score.events if e.voice == "kick"])
     bars = np.floor((kicks - score.beats[0]) / (4 * beat) + 0.05).astype(int)
@@ -62,8 +65,8 @@ def drive_of(score: Score) -> np.ndarray:
     return score.energy * np.where(has_kick, 1.0, 0.75)
 
 
-def routine(score: Score, drive: np.ndarray, move_seed: int) -> list[Accent]:
-    """The poses of the whole song: a phrase of eight counts at a time, the same phrases when a section returns."""
+def compose_routine(score: Score, drive: np.ndarray, move_seed: int) -> list[Accent]:
+    """The poses of the whole song, in phrases of eight counts. A section that returns has the same phrases."""
     rng = np.random.default_rng([move_seed, 1])
     vocabulary = list(rng.permutation(VOCABULARY[score.genre])[:6])
     accents: list[Accent] = []
@@ -82,7 +85,7 @@ def routine(score: Score, drive: np.ndarray, move_seed: int) -> list[Accent]:
 
 
 def _phrase(rng: np.random.Generator, vocabulary: list[str], calm: bool) -> list[tuple[float, Hit]]:
-    """(count, hit) pairs of eight counts, or of four where a calm passage takes two beats a count."""
+    """(count, hit) pairs of eight counts, or of four in a calm passage with two beats per count."""
     first, other = (MOVES[vocabulary[k]] for k in rng.integers(len(vocabulary), size=2))
     second = first if rng.random() < 0.5 else other
     if not calm and rng.random() < 0.15:
@@ -93,21 +96,23 @@ def _phrase(rng: np.random.Generator, vocabulary: list[str], calm: bool) -> list
 
 
 def _four_counts(move: Move, flip: bool) -> list[tuple[float, Hit]]:
-    """A move repeated to fill four counts, every second time on the other side."""
+    """A move, repeated to fill four counts and mirrored every second time."""
     filled = []
     for turn, first in enumerate(range(0, 4, move.counts)):
         for hit in move.hits:
-            filled.append((first + hit.count, mirrored(hit) if (turn % 2 == 1) != flip else hit))
+            filled.append((first + hit.count, mirror(hit) if (turn % 2 == 1) != flip else hit))
     return filled
 
 
 def _perform(score: Score, drive: np.ndarray, accents: list[Accent], seed: int, times: np.ndarray) -> np.ndarray:
-    """One dancer's version of a routine at `times`."""
+    """One dancer's performance of a routine at `times`."""
     rng = np.random.default_rng([seed, 2])
     beat = 60.0 / score.tempo
     lag = float(np.clip(rng.normal(0, LAG_SECONDS), -0.025, 0.025))
     size = float(np.clip(rng.normal(1.0, 0.1), 0.75, 1.25))
-    jitter = np.clip(rng.normal(0, JITTER_SECONDS, len(score.beats) + 1), -0.035, 0.035)  # the whole body's, a beat
+    jitter = np.clip(
+        rng.normal(0, JITTER_SECONDS, len(score.beats) + 1), -0.035, 0.035
+    )  # of the whole body, for each beat
     rest = _REST + np.array([_stance(rng, name) for name in DOFS])
 
     keys = [(-2.0, rest, 0.0)]
@@ -115,7 +120,7 @@ def _perform(score: Score, drive: np.ndarray, accents: list[Accent], seed: int, 
     for accent in accents:
         turned += accent.hit.turn
         reach = accent.amplitude * size * rng.normal(1.0, 0.08)
-        if rng.random() < MISSED:
+        if rng.random() < MISS_SHARE:
             reach *= 0.35
         pose = rest.copy()
         for name, value in accent.hit.pose.items():
@@ -132,7 +137,7 @@ def _perform(score: Score, drive: np.ndarray, accents: list[Accent], seed: int, 
     angles = np.empty((len(times), len(DOFS)))
     trail = {"head": rng.normal(0.006, 0.006), "l": rng.normal(0.0, 0.007), "r": rng.normal(0.0, 0.007), "body": 0.0}
     for name, k in _COLUMN.items():
-        angles[:, k] = path(when, poses[:, k], times - trail[_part(name)], snap)
+        angles[:, k] = minimum_jerk_path(when, poses[:, k], times - trail[_part(name)], snap)
     angles[:, _COLUMN["jump"]] += sum(
         (_flight(times, keys[i - 1][0], key[0], key[2]) for i, key in enumerate(keys) if key[2] > 0),
         np.zeros(len(times)),
@@ -157,10 +162,10 @@ def _stance(rng: np.random.Generator, name: str) -> float:
     return rng.normal(0, 4) if name in NEUTRAL else 0.0
 
 
-def path(when: np.ndarray, values: np.ndarray, times: np.ndarray, snap: float) -> np.ndarray:
-    """Minimum-jerk path through `values` (K,) at `when` (K,) ascending, at `times` (T,): at rest at every key.
+def minimum_jerk_path(when: np.ndarray, values: np.ndarray, times: np.ndarray, snap: float) -> np.ndarray:
+    """Minimum-jerk path through `values` (K,) at ascending times `when` (K,), evaluated at `times` (T,). It is at rest at every key.
 
-    `snap` > 1 covers the way later in each interval and so stops more suddenly.
+    snap: with more than 1, the motion comes later in each interval and stops more suddenly.
     """
     i = np.clip(np.searchsorted(when, times, side="right") - 1, 0, len(when) - 2)
     u = np.clip((times - when[i]) / np.maximum(when[i + 1] - when[i], 1e-6), 0.0, 1.0) ** snap
@@ -177,7 +182,7 @@ def _flight(times: np.ndarray, leave: float, land: float, height: float) -> np.n
 def _bounce(
     angles: np.ndarray, score: Score, drive: np.ndarray, late: np.ndarray, depth: float, times: np.ndarray
 ) -> None:
-    """Add the groove: knees give way to their lowest point on every beat (every second one where it is calm)."""
+    """Add the groove: the knees bend most on every beat (in calm passages on every second beat)."""
     n = len(score.beats)
     beat = 60.0 / score.tempo
     pulse = np.array([d >= CALM_ENERGY or b % 2 == 0 for b, d in enumerate(drive)])
@@ -188,6 +193,6 @@ def _bounce(
     values = np.stack([low, 0.35 * low], axis=1).ravel()
     keep = np.repeat(pulse, 2)
     when, values = np.append(-1.0, when[keep]), np.append(0.0, values[keep])
-    dip = path(when, values, times, 1.1)
+    dip = minimum_jerk_path(when, values, times, 1.1)
     for name, share in (("lhfl", 1.0), ("rhfl", 1.0), ("lkn", 1.8), ("rkn", 1.8), ("pitch", 0.2), ("hpitch", 0.35)):
         angles[:, _COLUMN[name]] += share * dip

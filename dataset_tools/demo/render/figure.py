@@ -1,4 +1,4 @@
-"""Draw one dancer: shaded, depth-sorted capsules in the picture and, beside it, which body part owns each pixel."""
+"""Draw a dancer: shaded capsules, sorted by depth, and a map of the body part at each pixel."""
 
 import colorsys
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _FACING = {  # a face point turned further away than this (z of its direction, t
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """Clothes, hair and light. Colours are RGB float (3,) in 0..255; `light` is the direction of the highlight in px."""
 
     skin: np.ndarray
@@ -53,10 +53,10 @@ class Look:
     skirt: bool = False
 
     @staticmethod
-    def random(rng: np.random.Generator) -> "Look":
-        """Any of the looks; clothes in random colours."""
+    def random(rng: np.random.Generator) -> "Appearance":
+        """A random appearance."""
         angle = rng.uniform(0, 2 * np.pi)
-        return Look(
+        return Appearance(
             skin=skin_colour(rng), hair=skin_colour(rng) * rng.uniform(0.08, 0.7), shirt=colour(rng),
             trousers=colour(rng), shoes=colour(rng), stripe=colour(rng),
             light=np.array([np.cos(angle), np.sin(angle) - 0.6]) / 1.3,
@@ -68,7 +68,7 @@ class Look:
 
 
 def colour(rng: np.random.Generator) -> np.ndarray:
-    """A random colour of cloth or furniture, RGB (3,) in 0..255."""
+    """A random colour for clothes or furniture, RGB (3,) in 0..255."""
     return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.95) ** 1.2, rng.uniform(0.08, 0.98))) * 255
 
 
@@ -77,13 +77,15 @@ def skin_colour(rng: np.random.Generator) -> np.ndarray:
     return np.array(colorsys.hsv_to_rgb(rng.uniform(0.03, 0.10), rng.uniform(0.25, 0.65), rng.uniform(0.3, 0.98))) * 255
 
 
-def draw(image: np.ndarray, parts: np.ndarray, first: int, body: Body, look: Look, posture: Posture,
+def draw_dancer(image: np.ndarray, parts: np.ndarray, first: int, body: Body, look: Appearance, posture: Posture,
          camera: np.ndarray, place: np.ndarray, scale: float) -> np.ndarray:  # fmt: skip
     """Draw a dancer over `image` (H, W, 3) uint8 RGB and write part ids `first + k` into `parts` (H, W) uint8.
 
-    `camera` (3, 3) turns the world to the view (orthographic), `place` (2,) is the floor point x = z = 0 in px, `scale`
-    is px per body height. Returns keypoints (17, 3): x px, y px, and 2, or 0 for a face point turned away; what covers
-    them is only known when everything is drawn: see `visibility`.
+    camera: (3, 3), rotates the world to the view (orthographic). place: (2,), the floor point x = z = 0, in px. scale: px per body
+    height.
+
+    Returns keypoints (17, 3): x px, y px, and 2, or 0 for a face point that is turned away. Occlusion is only known when everything
+    is drawn: see `visibility`.
     """
     view = posture.joints @ camera.T
     points = np.asarray(place) + view[:, :2] * (scale, -scale)
@@ -104,7 +106,7 @@ def draw(image: np.ndarray, parts: np.ndarray, first: int, body: Body, look: Loo
 
 
 def visibility(parts: np.ndarray, first: int, keypoints: np.ndarray) -> np.ndarray:
-    """Keypoints (17, 3) with their final COCO visibility: 2 seen, 1 covered, 0 out of frame or turned away (x = y = 0)."""
+    """Keypoints (17, 3) with their final COCO visibility: 2 visible, 1 occluded, 0 out of frame or turned away (x = y = 0)."""
     height, width = parts.shape
     out = keypoints.copy()
     x, y = np.floor(out[:, 0] + 0.5).astype(int), np.floor(out[:, 1] + 0.5).astype(int)
@@ -117,7 +119,9 @@ def visibility(parts: np.ndarray, first: int, keypoints: np.ndarray) -> np.ndarr
     return out
 
 
-def capsules(starts: np.ndarray, ends: np.ndarray, start_radii: np.ndarray, end_radii: np.ndarray) -> np.ndarray:
+def capsule_outlines(
+    starts: np.ndarray, ends: np.ndarray, start_radii: np.ndarray, end_radii: np.ndarray
+) -> np.ndarray:
     """Outlines (C, 14, 2) px of C tapered capsules; starts, ends (C, 2); radii (C,)."""
     axis = ends - starts
     length = np.hypot(axis[:, 0], axis[:, 1])[:, None]
@@ -144,7 +148,7 @@ def _fixed(points: np.ndarray) -> np.ndarray:
     return np.round(np.asarray(points) * _ONE).astype(np.int32)
 
 
-def shaded_capsule(image: np.ndarray, parts: np.ndarray | None, part: int, outlines: np.ndarray, tint: np.ndarray,
+def draw_capsule(image: np.ndarray, parts: np.ndarray | None, part: int, outlines: np.ndarray, tint: np.ndarray,
                    highlight: bool) -> None:  # fmt: skip
     """Paint outlines (3, 14, 2) px, one per shading layer, in `tint` (3,) and mark their pixels as `part`."""
     for outline, (_, _, bright, add) in zip(outlines[: 3 if highlight else 2], _LAYERS):
@@ -153,18 +157,18 @@ def shaded_capsule(image: np.ndarray, parts: np.ndarray | None, part: int, outli
         cv2.fillConvexPoly(parts, _fixed(outlines[0]), part, cv2.LINE_8, _SHIFT)
 
 
-def layered(starts: np.ndarray, ends: np.ndarray, start_radii: np.ndarray, end_radii: np.ndarray,
+def layer_outlines(starts: np.ndarray, ends: np.ndarray, start_radii: np.ndarray, end_radii: np.ndarray,
             light: np.ndarray) -> np.ndarray:  # fmt: skip
     """The outlines (3, C, 14, 2) of the shading layers of C capsules."""
     return np.stack([
-        capsules(starts + light * shift * start_radii[:, None], ends + light * shift * end_radii[:, None],
+        capsule_outlines(starts + light * shift * start_radii[:, None], ends + light * shift * end_radii[:, None],
                  start_radii * size, end_radii * size)
         for size, shift, _, _ in _LAYERS
     ])  # fmt: skip
 
 
 def _limbs(image, parts, first, body, look, points, depth, scale):
-    """Depth and painter of each limb; a sleeve is a shorter, slightly thicker capsule over the same part."""
+    """(depth, paint function) of each limb. A sleeve is a shorter, slightly thicker capsule over the same part."""
     g = body.girth * scale
     mid = lambda i, j, w=0.5: points[i] * (1 - w) + points[j] * w
     rows = []  # part, depth, start, end, radii, colour
@@ -194,9 +198,9 @@ def _limbs(image, parts, first, body, look, points, depth, scale):
 
     names, depths, starts, ends, start_radii, end_radii, tints = zip(*rows)
     start_radii, end_radii = np.maximum(start_radii, 0.8), np.maximum(end_radii, 0.8)
-    outlines = layered(np.array(starts), np.array(ends), start_radii, end_radii, look.light)
+    outlines = layer_outlines(np.array(starts), np.array(ends), start_radii, end_radii, look.light)
     return [
-        (z, lambda c=c, name=name, tint=tint: shaded_capsule(
+        (z, lambda c=c, name=name, tint=tint: draw_capsule(
             image, parts, first + PARTS.index(name), outlines[:, c], tint, start_radii[c] > 3))
         for c, (z, name, tint) in enumerate(zip(depths, names, tints))
     ]  # fmt: skip
@@ -211,7 +215,7 @@ def _hull(centres: list[np.ndarray], radii: list[float]) -> np.ndarray:
 
 
 def _torso(image, parts, first, body, look, points, depth, scale):
-    """Depth and painter of the torso: hips in the trousers' colour, chest in the shirt's, maybe stripes and a skirt."""
+    """(depth, paint function) of the torso: hips in the colour of the trousers, chest in that of the shirt, maybe stripes and a skirt."""
     g = body.girth * scale
     part = first + PARTS.index("torso")
     ls, rs, lh, rh = (points[j] for j in (sk.LSHOULDER, sk.RSHOULDER, sk.LHIP, sk.RHIP))
@@ -243,7 +247,7 @@ def _torso(image, parts, first, body, look, points, depth, scale):
 
 
 def _head(image, parts, first, body, look, points, depth, scale, head):
-    """Depth and painter of the head (hair, face where it looks, ears, eyes, nose, mouth) and of long hair behind it."""
+    """(depth, paint function) of the head (hair, face, ears, eyes, nose, mouth) and of long hair behind it."""
     r = body.head * scale
     to_image = np.array([1.0, -1.0])
     side, up, front = (head[:2, k] * to_image for k in range(3))

@@ -1,4 +1,4 @@
-"""What lens, sensor and codec do to a picture: blur, colour cast, contrast, gamma, grain, JPEG blocks."""
+"""Simulate lens, sensor and codec: blur, colour cast, contrast, gamma, grain, JPEG blocks."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lens:
-    """One camera: constant during a clip, only its grain changes from frame to frame."""
+    """One camera. It is constant during a clip; only its grain changes from frame to frame."""
 
     blur: float = 0.0  # standard deviation, px
     streak: np.ndarray | None = None  # motion blur kernel (k, k)
@@ -18,7 +18,7 @@ class Lens:
 
     @staticmethod
     def random(rng: np.random.Generator, strong: bool = False) -> "Lens":
-        """A decent phone (as in the corpus) or, for training, any lens up to a `strong`ly bad one."""
+        """A random phone camera as in the corpus; with `strong`, for training, any camera from good to very bad."""
         u, chance = rng.uniform, lambda p: rng.random() < p
         blur = u(0.3, 1.3 if strong else 0.6) if chance(0.45 if strong else 0.3) else 0.0
         streak = _streak(rng) if strong and chance(0.12) else None
@@ -32,7 +32,7 @@ class Lens:
         return Lens(blur, streak, levels.astype(np.uint8)[None], grain, quality)
 
     def expose(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-        """The image (H, W, 3) uint8 RGB as this camera records it; `rng` is drawn from for the grain only."""
+        """The image (H, W, 3) uint8 RGB as this camera records it. `rng` is used only for the grain."""
         if self.blur:
             image = cv2.GaussianBlur(image, (0, 0), self.blur)
         if self.streak is not None:
@@ -50,7 +50,7 @@ class Lens:
 
 
 def _streak(rng: np.random.Generator) -> np.ndarray:
-    """A line from corner region to corner region: the path of a shaken camera, summing to one."""
+    """Motion blur kernel of a shaken camera: a random line whose values add up to one."""
     size = int(rng.integers(3, 7))
     path = np.zeros((size, size), np.float32)
     start, end = rng.integers(0, size, (2, 2)).tolist()

@@ -1,7 +1,7 @@
-"""The dancers' vocabulary: moves as key poses to reach on given counts, and which genre dances which.
+"""The dancers' vocabulary: moves as key poses on given counts, and the moves of each genre.
 
-A pose names only what differs from the neutral stance; the rest of the body returns there. Moves are written for one
-side; the choreography mirrors every second repetition.
+A pose has only the angles that differ from the neutral stance; the rest of the body returns to it. Moves are defined for one
+side, and the choreography mirrors every second repetition.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class Hit:
 
     count: float
     strength: float = 1.0
-    """1 = sharp and full; less = in passing."""
+    """1: sharp and full; less: in passing."""
     pose: dict[str, float] = field(default_factory=dict)
     """Degrees (x in body heights) by degree of freedom."""
     turn: float = 0.0
@@ -54,7 +54,7 @@ def _hit(
     return Hit(count=count, strength=strength, pose=pose, turn=turn, hop=hop)
 
 
-def mirrored(hit: Hit) -> Hit:
+def mirror(hit: Hit) -> Hit:
     """The same hit with left and right exchanged."""
     swap = {"l": "r", "r": "l"}
     odd = {"yaw", "roll", "hyaw", "hroll", "sway", "x"}
@@ -196,7 +196,7 @@ CALM = ("sway", "roll", "snap", "wave", "nod")
 """Moves of calm passages, in every genre."""
 
 SNAP = {"hiphop": 1.6, "pop": 1.45, "disco": 1.35, "house": 1.4, "breaks": 1.5}
-"""How late the way to a pose is covered: 1 = symmetric, more = a sudden stop at the accent."""
+"""Sharpness of accents: 1 is symmetric motion, more is a sudden stop at the accent."""
 
 BOUNCE = {"hiphop": 32.0, "pop": 24.0, "disco": 25.0, "house": 29.0, "breaks": 26.0}
 """Depth of the knees' bounce at full energy, degrees of hip flexion."""

@@ -1,4 +1,4 @@
-"""What stands around the dancers: the room behind them and things in front of them."""
+"""Draw the surroundings of the dancers: the room behind them and objects in front of them."""
 
 from dataclasses import dataclass
 
@@ -60,8 +60,8 @@ def paint_background(rng: np.random.Generator, width: int, height: int, busy: fl
             cv2.circle(image, p, int(rng.uniform(2, 0.13 * height)), tint.tolist(), thick, cv2.LINE_AA)
         else:
             r = rng.uniform(1.5, 0.04 * height, 2)
-            bar = figure.layered(a[None], b[None], r[:1], r[1:], rng.normal(0, 0.5, 2))
-            figure.shaded_capsule(image, None, 0, bar[:, 0], tint, True)
+            bar = figure.layer_outlines(a[None], b[None], r[:1], r[1:], rng.normal(0, 0.5, 2))
+            figure.draw_capsule(image, None, 0, bar[:, 0], tint, True)
     return image
 
 

@@ -1,4 +1,4 @@
-"""A filmed room: textured background, tilted camera, one to three dancers, things in front of them."""
+"""Render a room with textured background, tilted camera, up to three dancers, and objects in front of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 
 from dataset_tools.demo.render import figure
-from dataset_tools.demo.render.figure import Look
+from dataset_tools.demo.render.figure import Appearance
 from dataset_tools.demo.render.props import Occluder, paint_background, paint_occluder
 from dataset_tools.demo.render.skeleton import LTOE, RTOE, Body, forward, rotation
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 
-cv2.setNumThreads(1)  # pictures are small: threads cost more than they give, and the corpus is rendered in processes
+cv2.setNumThreads(1)  # the images are too small for threads to pay, and the corpus is rendered in processes
 
 COVER = 255  # part id of whatever stands in front of the dancers
 PAN_MARGIN = 12  # px of background beyond each edge of the picture
@@ -26,14 +26,14 @@ class Dancer:
     """One dancer of a scene. `place` (2,) px is the floor point at x = z = 0; `scale` is px per body height."""
 
     body: Body
-    look: Look
+    look: Appearance
     place: np.ndarray
     scale: float
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All that stays the same during a clip. `dancers[0]` is the primary one; they are painted back to front."""
+    """The parts of a clip that do not change during it. `dancers[0]` is the primary dancer. Dancers are painted back to front."""
 
     width: int
     height: int
@@ -48,11 +48,13 @@ class Scene:
     def random(rng: np.random.Generator, width: int, height: int, dancers: int = 1,
                standing: tuple[float, float] = (0.5, 0.85), framing: str = "full", occluder: str | None = None,
                moving: bool = False, busy: float = 0.35) -> "Scene":  # fmt: skip
-        """A room of width x height px with 0..3 dancers who stand `standing` of the frame's height tall.
+        """A random room of width x height px with 0..3 dancers.
 
-        `framing` is one of FRAMINGS: it puts the primary dancer's feet below the frame, one side beyond an edge, or the
-        head above. `occluder` is one of `props.OCCLUDERS`. `moving` adds a slow pan and a slow drift of brightness.
-        `busy` 0..1: how strong the background's texture is and how much clutter there is.
+        standing: range of the dancers' height, as a fraction of the frame's.
+        framing: one of FRAMINGS. Others than 'full' put the primary dancer's feet, head or one side outside the frame.
+        occluder: one of `props.OCCLUDERS`.
+        moving: adds a slow pan and a slow drift of brightness.
+        busy: 0..1, strength of the background's texture and amount of clutter.
         """
         background = paint_background(rng, width + 2 * PAN_MARGIN, height + 2 * PAN_MARGIN, busy)
         camera = rotation("x", rng.uniform(-3, 12))
@@ -87,7 +89,7 @@ def render(scene: Scene, angles: np.ndarray, seconds: float = 0.0) -> tuple[np.n
     first = lambda n: 1 + n * len(figure.PARTS)
     for n in sorted(range(len(scene.dancers)), key=lambda n: scene.dancers[n].place[1]):
         dancer = scene.dancers[n]
-        keypoints[n] = figure.draw(image, parts, first(n), dancer.body, dancer.look, postures[n], scene.camera,
+        keypoints[n] = figure.draw_dancer(image, parts, first(n), dancer.body, dancer.look, postures[n], scene.camera,
                                    dancer.place + moved, dancer.scale)  # fmt: skip
     for cover in scene.occluders:
         h, w = cover.mask.shape
@@ -128,7 +130,7 @@ def _place(rng: np.random.Generator, width: int, height: int, count: int, standi
         if n == 0 and framing == "side_out":
             x = rng.choice([rng.uniform(0.0, 0.10), rng.uniform(0.90, 1.0)]) * width
         body = Body.random(rng)
-        dancers.append(Dancer(body, Look.random(rng), np.array([x, y]), float(size * height / body.height)))
+        dancers.append(Dancer(body, Appearance.random(rng), np.array([x, y]), float(size * height / body.height)))
     return tuple(dancers)
 
 
@@ -157,10 +159,10 @@ def pose_overlay(image: np.ndarray, keypoints: Iterable[np.ndarray]) -> np.ndarr
 
 
 def contact_sheet(path: Path, images: list[np.ndarray], columns: int = 6) -> None:
-    """Write equally large RGB images side by side, in rows, as one picture."""
+    """Write RGB images of equal size as one image, in rows."""
     columns = min(columns, len(images))
     rows = [np.hstack(images[i : i + columns]) for i in range(0, len(images) - len(images) % columns, columns)]
     if not cv2.haveImageWriter(str(path)):
         raise UserError(f"{path}: no kind of picture that can be written; name a .png or .jpg")
-    with write_aside(Path(path)) as aside:
-        cv2.imwrite(str(aside), np.vstack(rows)[:, :, ::-1])
+    with atomic_write(Path(path)) as temporary:
+        cv2.imwrite(str(temporary), np.vstack(rows)[:, :, ::-1])

@@ -1,4 +1,4 @@
-"""From joint angles to 3-D joints: forward kinematics of a dancer standing on a floor.
+"""Forward kinematics of a dancer standing on a floor: joint angles to 3D joints.
 
 World frame, in body heights: +x is the viewer's right, +y up, +z towards the viewer; the floor is y = 0. A dancer with
 yaw 0 faces the viewer, so the dancer's left side is at +x.
@@ -38,7 +38,7 @@ DOF_RANGES: dict[str, tuple[float, float]] = _BODY_DOFS | {
 DOFS: tuple[str, ...] = tuple(DOF_RANGES)
 """Names of the last axis of every `angles` array, in order; D = len(DOFS)."""
 
-# COCO-17 keypoints in their order, then the joints that only drawing needs.
+# COCO's 17 keypoints in their order, then joints that are only needed for drawing.
 (
     NOSE,
     LEYE,
@@ -91,12 +91,12 @@ class Body:
 
     @property
     def height(self) -> float:
-        """From the floor to the crown when standing straight; within 5 % of 1."""
+        """Height from the floor to the top of the head when standing straight; within 5 % of 1."""
         return ANKLE_HEIGHT + self.shin + self.thigh + self.spine + 0.02 + self.neck + 1.1 * self.head
 
     @staticmethod
     def random(rng: np.random.Generator) -> "Body":
-        """A body of ordinary proportions, slim to stout."""
+        """A random body of ordinary proportions, from slim to stout."""
         u = rng.uniform
         return Body(
             hips=u(0.060, 0.085), shoulders=u(0.095, 0.130), spine=u(0.28, 0.32), neck=u(0.076, 0.095),
@@ -106,7 +106,7 @@ class Body:
 
 
 class Posture(NamedTuple):
-    """Where the joints are: `joints` (..., 24, 3) body heights; `head` and `torso` (..., 3, 3), columns = their axes."""
+    """Positions of the joints (..., 24, 3) in body heights; `head` and `torso` (..., 3, 3), whose columns are their axes."""
 
     joints: np.ndarray
     head: np.ndarray
@@ -131,9 +131,9 @@ def clip_angles(angles: np.ndarray) -> np.ndarray:
 
 
 def forward(body: Body, angles: np.ndarray) -> Posture:
-    """Forward kinematics of (..., D) angles ordered as DOFS; any leading axes (time, dancers, none).
+    """Forward kinematics of angles (..., D) in the order of DOFS, with any leading axes (time, dancers, none).
 
-    The lowest heel or toe stands on the floor (y = 0), raised by `jump`; the pelvis is moved sideways by `x`.
+    The lowest heel or toe is on the floor (y = 0), raised by `jump`. The body is moved sideways by `x`.
     """
     angles = np.asarray(angles, dtype=float)
     if angles.shape[-1] != len(DOFS):
@@ -168,7 +168,7 @@ def forward(body: Body, angles: np.ndarray) -> Posture:
         ankle = knee + shin @ (0.0, -body.shin, 0.0)
         level = np.clip(
             a[side + "hfl"] - a[side + "kn"], -45.0, 30.0
-        )  # the ankle gives, so that soles rest on the floor
+        )  # the ankle bends, so that the soles rest on the floor
         foot = shin @ rotation("x", level) @ rotation("y", np.full(angles.shape[:-1], sign * 20.0))
         joints[..., LHIP + shift, :] = hip
         joints[..., LKNEE + shift, :] = knee

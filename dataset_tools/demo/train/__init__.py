@@ -1,1 +1,1 @@
-"""What the recipes of the demo's weights learn from."""
+"""Training data for the recipes of the demo's weights."""

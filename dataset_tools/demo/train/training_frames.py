@@ -1,4 +1,4 @@
-"""Frames to train and to test the pose model on: the corpus's renderer, other seeds, harder pictures."""
+"""Render frames for training and testing the pose model, with the corpus's renderer, other seeds and more difficult scenes."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -23,7 +23,7 @@ _MOTION = {
     "hroll": (-5, 5, 12),
     "sway": (0, 0, 8),
     "jump": (-0.05, 0.0, 0.10),
-    "x": (0, 0, 0),  # where a dancer stands is the scene's to vary
+    "x": (0, 0, 0),  # the scene varies the dancers' places
 } | {
     side + name: motion
     for side in "lr"
@@ -39,19 +39,20 @@ _MOTION = {
 }
 _LOW, _HIGH, _AMPLITUDE = np.array([_MOTION[name] for name in DOFS], dtype=float).T
 FULL_TURN_SHARE = (
-    0.6  # of frames whose dancers face anywhere: trained on half turns only, a model fails on turned backs
+    0.6  # fraction of frames whose dancers face any direction: without them, a model fails on people seen from behind
 )
 CHOREOGRAPHED_SHARE = 0.5
 
-# Songs and routines by seed: the corpus's lie below the first, so that the model never trains on a dance of the corpus
-# and is never tested on one it was trained on.
+# First seeds of songs and routines. The corpus's seeds are below them, so that the model is not trained on dances of the corpus and not
+# tested on dances it was trained on.
 TRAINING_SEED, HELD_OUT_SEED = 1_000_000, 2_000_000
 SONGS, HELD_OUT_SONGS, SONG_SECONDS, POSES_PER_SECOND = 60, 20, 40.0, 6.0
 
 
 @lru_cache(maxsize=2)
-def routines(first_seed: int, songs: int) -> np.ndarray:
-    """Angles (songs, 3 dancers, T, D) of `songs` routines in all genres, POSES_PER_SECOND apart; dancers in step."""
+def render_routines(first_seed: int, songs: int) -> np.ndarray:
+    """Angles (songs, 3 dancers, T, D) of `songs` routines in all genres, at POSES_PER_SECOND. The dancers of a song dance the same
+    routine."""
     genres = sorted(GENRES)
     scores = [compose(first_seed + k, genres[k % len(genres)], seconds=SONG_SECONDS) for k in range(songs)]
     return np.array([
@@ -61,14 +62,14 @@ def routines(first_seed: int, songs: int) -> np.ndarray:
     ])  # fmt: skip
 
 
-def _choreographed(rng: np.random.Generator, pool: np.ndarray, dancers: int) -> np.ndarray:
-    """The poses (dancers, D) of one instant of one routine of a `routines` pool."""
+def _draw_poses(rng: np.random.Generator, pool: np.ndarray, dancers: int) -> np.ndarray:
+    """Poses (dancers, D) at a random time of a random routine of a `render_routines` pool."""
     song, instant = rng.integers(pool.shape[0]), rng.integers(pool.shape[2])
     return pool[song, :dancers, instant].astype(float)
 
 
 def random_motion(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
-    """Smooth random dancing within DOF_RANGES, more or less to the front, at `seconds` (T,): angles (T, D)."""
+    """Angles (T, D) at `seconds` (T,) of a smooth random dance within DOF_RANGES, roughly facing the camera."""
     base = rng.uniform(_LOW, _HIGH)
     rate = rng.choice([0.5, 1.0, 2.0], (2, len(DOFS)))
     phase = rng.uniform(0, 2 * np.pi, (2, len(DOFS)))
@@ -85,9 +86,9 @@ def random_motion(rng: np.random.Generator, seconds: np.ndarray) -> np.ndarray:
 
 
 def random_frame(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """One training frame: image (H, W, 3) uint8 RGB and the keypoints (17, 3) of its 0..3 dancers, as `scene.render`.
+    """One training frame: (image (H, W, 3) uint8 RGB, keypoints (17, 3) of its 0..3 dancers as from `scene.render`).
 
-    `size` is the side of a square or (width, height), px.
+    size: side of a square, or (width, height), in px.
     """
     width, height = (size, size) if isinstance(size, int) else size
     count = int(rng.choice(4, p=[0.04, 0.42, 0.34, 0.20]))
@@ -100,7 +101,7 @@ def random_frame(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple
         busy=rng.uniform(0.1, 1.0),
     )  # fmt: skip
     if rng.random() < CHOREOGRAPHED_SHARE:
-        angles = _choreographed(rng, routines(TRAINING_SEED, SONGS), count)
+        angles = _draw_poses(rng, render_routines(TRAINING_SEED, SONGS), count)
     else:
         angles = np.array([random_motion(rng, np.zeros(1))[0] for _ in range(count)]).reshape(count, len(DOFS))
     if rng.random() < FULL_TURN_SHARE:
@@ -112,9 +113,9 @@ def random_frame(rng: np.random.Generator, size: int | tuple[int, int]) -> tuple
 def dance_frames(
     count: int, seed: int = 0, size: tuple[int, int] = (270, 360)
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Held-out frames as the corpus has them: `count` pairs of image (H, W, 3) and keypoints (N, 17, 3), N of 1..3.
+    """Yield `count` held-out frames like those of the corpus: (image (H, W, 3), keypoints (N, 17, 3)), N from 1 to 3.
 
-    Routines, bodies, looks and rooms are others than those of training frames and of the corpus.
+    Routines, bodies, clothes and rooms differ from those of the training frames and of the corpus.
     """
     width, height = size
     for k in range(count):
@@ -125,5 +126,5 @@ def dance_frames(
             framing=str(rng.choice(FRAMINGS, p=[0.85, 0.06, 0.05, 0.04])),
             occluder=str(rng.choice(OCCLUDERS)) if rng.random() < 0.15 else None,
         )  # fmt: skip
-        image, keypoints = render(scene, _choreographed(rng, routines(HELD_OUT_SEED, HELD_OUT_SONGS), dancers))
+        image, keypoints = render(scene, _draw_poses(rng, render_routines(HELD_OUT_SEED, HELD_OUT_SONGS), dancers))
         yield Lens.random(rng).expose(rng, image), keypoints

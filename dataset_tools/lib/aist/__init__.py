@@ -1,1 +1,1 @@
-"""The adapter of AIST++ (Li et al., ICCV 2021): its names, its annotation files, and the corpus the stages read."""
+"""Support for AIST++ (Li et al., ICCV 2021): its names, its annotation files, and its conversion to a corpus."""

@@ -1,8 +1,8 @@
-"""Unpickle numpy arrays of numbers and nothing else, from files that anyone may have made.
+"""Unpickle numeric numpy arrays, and nothing else, from untrusted files.
 
-A pickle is a program that names what it calls. Here the few names that numpy writes into one are answered with stand-ins, and
-all others are refused: no function of another module is ever called, not even numpy's own that rebuild arrays and types, which
-trust what they are given. An array's numbers are the bytes that stand in the file, so none is larger than that.
+A pickle is a program that names the functions it calls. The few names that numpy writes are resolved to stand-ins, and all
+others are refused. So no function of another module is ever called, not even numpy's own functions that rebuild arrays and
+dtypes, because they trust their arguments. The numbers of an array are bytes of the file, so no array is larger than the file.
 """
 
 import math
@@ -16,44 +16,44 @@ from typing import BinaryIO
 import numpy as np
 
 MAX_OPCODES = 20_000
-"""Steps of a pickle; a hundred make a dict of arrays, and without a limit they could nest too deep for the interpreter."""
-NUMBERS = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
+"""Opcodes of a pickle. A dict of arrays takes a hundred; without a limit, values could be nested too deep for the interpreter."""
+NUMERIC_DTYPE = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 ARRAY = "numpy.ndarray"
 MAX_AXES = 32
-MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
-"""Opcodes that say where to keep a value; the table of such is made as long as the highest asks for."""
-GET = ("GET", "BINGET", "LONG_BINGET")
-REPEATING = ("DUP", "EMPTY_SET", "FROZENSET")
-SIMPLE = (
+MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
+"""Opcodes that store a value under an index. The unpickler's table becomes as long as the highest index."""
+GET_OPCODES = ("GET", "BINGET", "LONG_BINGET")
+FORBIDDEN_OPCODES = ("DUP", "EMPTY_SET", "FROZENSET")
+NEVER_TUPLES = (
     "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
     "SHORT_BINBYTES", "BINBYTES8", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "LIST", "DICT", "EMPTY_LIST", "EMPTY_DICT",
 )  # fmt: skip
-"""Opcodes that leave no tuple: what they made may be used again."""
+"""Opcodes that do not build a tuple; their results may be used more than once."""
 
 
 class RefusedPickle(pickle.UnpicklingError):
-    """A pickle that asks for what is no array of numbers."""
+    """A pickle that needs something other than numeric arrays."""
 
 
-def _said(value: object) -> str:
-    """A text of the file, safe to print; of anything else its type, for to print nested containers could take for ever."""
+def _printable(value: object) -> str:
+    """A string of the file, made safe to print; the type of any other value, because printing nested containers could take for ever."""
     return ascii(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
-class _Type:
-    """Stands for a numpy dtype."""
+class _DtypeStandIn:
+    """Stand-in for a numpy dtype."""
 
     def __init__(self, code: str):
-        if not isinstance(code, str) or not NUMBERS.fullmatch(code):
-            raise RefusedPickle(f"it holds values of type {_said(code)}")
+        if not isinstance(code, str) or not NUMERIC_DTYPE.fullmatch(code):
+            raise RefusedPickle(f"it holds values of type {_printable(code)}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple):
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array:
-    """Stands for an array until the pickle is read."""
+class _ArrayStandIn:
+    """Stand-in for an array while the pickle is read."""
 
     values: np.ndarray | None = None
 
@@ -61,7 +61,7 @@ class _Array:
         *_, shape, kind, fortran, data = state
         self.fill(data, kind, shape, "F" if fortran else "C")
 
-    def fill(self, data: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> None:
+    def fill(self, data: bytes, kind: _DtypeStandIn, shape: tuple[int, ...], order: str) -> None:
         values = np.frombuffer(data, kind.dtype) if len(data) else np.empty(0, kind.dtype)
         sizes = (
             isinstance(shape, tuple)
@@ -74,7 +74,7 @@ class _Array:
 
 
 class _Call:
-    """Calls a method, and has no dict of its own: what a pickle sets on a bound method stays on its class."""
+    """Calls a method. Without `__dict__`, because attributes that a pickle sets on a bound method would stay on its class."""
 
     __slots__ = ("method",)
 
@@ -86,7 +86,7 @@ class _Call:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Answers numpy's names with stand-ins, on which a pickle can set nothing that outlives it."""
+    """Unpickler that resolves numpy's names to stand-ins, on which a pickle cannot set anything that outlives it."""
 
     def find_class(self, module: str, name: str):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"):
@@ -102,63 +102,63 @@ class _Unpickler(pickle.Unpickler):
             raise RefusedPickle(f"it names {f'{module[:40]}.{name[:40]}'!a}")
         return ARRAY if known[name] is ARRAY else _Call(known[name])
 
-    def dtype(self, code, *_) -> _Type:
-        return _Type(code)
+    def dtype(self, code, *_) -> _DtypeStandIn:
+        return _DtypeStandIn(code)
 
-    def array(self, *_) -> _Array:
-        return _Array()
+    def array(self, *_) -> _ArrayStandIn:
+        return _ArrayStandIn()
 
-    def array_of(self, data, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
-        array = _Array()
+    def array_of(self, data, kind: _DtypeStandIn, shape: tuple[int, ...], order: str) -> _ArrayStandIn:
+        array = _ArrayStandIn()
         array.fill(data, kind, shape, order)
         return array
 
-    def scalar(self, kind: _Type, data: bytes) -> float:
+    def scalar(self, kind: _DtypeStandIn, data: bytes) -> float:
         return np.frombuffer(data, kind.dtype)[0].item()
 
     def nothing(self) -> bytes:
-        """No bytes, as protocols below 3 write them."""
+        """Empty bytes, as protocols below 3 write them."""
         return b""
 
     def encode(self, text: str, encoding: str) -> bytes:
-        """Some, as these write them."""
+        """Other bytes, as protocols below 3 write them."""
         if not isinstance(text, str) or encoding != "latin1":
-            raise RefusedPickle(f"it encodes to {_said(encoding)}")
+            raise RefusedPickle(f"it encodes to {_printable(encoding)}")
         return text.encode("latin1")
 
 
 def load_arrays(path: Path) -> dict:
-    """The dict of a pickle file, its arrays as numpy's, read-only.
+    """The dict in a pickle file, with read-only numpy arrays.
 
-    Raises RefusedPickle where it asks for anything but arrays of numbers, numbers, texts and containers of them, or is none but a
-    dict; and what unpickling bytes raises that are not a whole pickle, one of DAMAGED.
+    Raises RefusedPickle if the file needs anything but numeric arrays, numbers, strings and containers of them, or does not hold a
+    dict; and one of PICKLE_ERRORS if the bytes are not a complete pickle.
     """
     with path.open("rb") as handle:
-        _check_steps(handle)
+        _check_opcodes(handle)
         handle.seek(0)
         content = _Unpickler(handle).load()
     if not isinstance(content, dict):
-        raise RefusedPickle(f"it holds a {type(content).__name__}, no dict")
-    return {key: value.values if isinstance(value, _Array) else value for key, value in content.items()}
+        raise RefusedPickle(f"it holds a {type(content).__name__}, not a dict")
+    return {key: value.values if isinstance(value, _ArrayStandIn) else value for key, value in content.items()}
 
 
-def _check_steps(handle: BinaryIO) -> None:
-    """RefusedPickle where there are too many steps, or a tuple is used twice: thirty tuples, each of the one before twice, take for
-    ever to hash. Nothing that numpy writes needs that."""
+def _check_opcodes(handle: BinaryIO) -> None:
+    """Raise RefusedPickle for too many opcodes, and for a tuple that is used twice: thirty nested tuples, each of which holds the
+    previous one twice, take for ever to hash. numpy never writes such tuples."""
     last, kept = "", {}
     for count, (opcode, argument, _) in enumerate(pickletools.genops(handle), start=1):
         name = opcode.name
-        if name in MEMO or name == "MEMOIZE":
+        if name in MEMO_OPCODES or name == "MEMOIZE":
             kept[len(kept) if name == "MEMOIZE" else argument] = last
-        if count > MAX_OPCODES or (name in MEMO and argument > MAX_OPCODES):
-            raise RefusedPickle(f"it has more than {MAX_OPCODES} steps or places for values")
-        if name in REPEATING or (name in GET and kept.get(argument) not in SIMPLE):
-            raise RefusedPickle("it uses a tuple twice, or sets")
+        if count > MAX_OPCODES or (name in MEMO_OPCODES and argument > MAX_OPCODES):
+            raise RefusedPickle(f"it has more than {MAX_OPCODES} opcodes or memo indices")
+        if name in FORBIDDEN_OPCODES or (name in GET_OPCODES and kept.get(argument) not in NEVER_TUPLES):
+            raise RefusedPickle("it uses a tuple twice, or a set")
         last = name
 
 
-DAMAGED = (
+PICKLE_ERRORS = (
     pickle.UnpicklingError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, RecursionError,
     TypeError, ValueError,
 )  # fmt: skip
-"""What `load_arrays` raises for bytes that are not a whole pickle."""
+"""Exceptions of `load_arrays` for bytes that are not a complete pickle."""

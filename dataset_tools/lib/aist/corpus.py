@@ -1,10 +1,10 @@
-"""A user's AIST++ downloads as a corpus: what `sources` writes for clips that come with annotations.
+"""Convert a user's downloads of AIST++ to a corpus with annotations, for the stage `sources`.
 
-The folder holds what AIST and AIST++ give after their terms are accepted:
+The user's folder has the files that AIST and AIST++ provide once their terms are accepted:
     videos/<video>.mp4           aistdancedb.ongaaccel.jp, camera c01
     motions/<sequence>.pkl       google.github.io/aistplusplus_dataset, SMPL at 60 fps
     keypoints2d/<sequence>.pkl   the same, nine cameras
-    splits/crossmodal_val.txt    the same, optional: the validation sequences, a name a line
+    splits/crossmodal_val.txt    the same, optional: names of the validation sequences, one per line
     ignore_list.txt              the same, optional: sequences whose annotations failed
 """
 
@@ -17,24 +17,24 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools.lib.aist.annotations import RATE, read_keypoints, read_motion
+from dataset_tools.lib.aist.annotations import ANNOTATION_FPS, read_keypoints, read_motion
 from dataset_tools.lib.aist.names import Name, parse_name
 from dataset_tools.lib.core.array_file import read_npz
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.manifest import Manifest
-from dataset_tools.lib.core.schema import SEGMENT, Clip, ListedClip, Song, Video, read_records
+from dataset_tools.lib.core.schema import SEGMENT_SECONDS, Clip, ListedClip, Song, Video, read_records
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
-HELD = {"motion": (MOTION_WIDTH,), "keypoints": (17, 3), "size": (2,)}
-"""What an annotation file holds of each step, and the size once."""
-SIZE = (1920, 1080)
-"""Width and height in px of the videos that the keypoints were found in."""
+ARRAY_SHAPES = {"motion": (MOTION_WIDTH,), "keypoints": (17, 3), "size": (2,)}
+"""Arrays of an annotation file -> shape of one step; `size` has no steps."""
+ANNOTATED_SIZE = (1920, 1080)
+"""Width and height, in px, of the videos that were annotated."""
 
 
-def wanted_files(name: Name, folder: Path) -> dict[str, Path]:
-    """What one video of the corpus needs in the user's folder."""
+def required_files(name: Name, folder: Path) -> dict[str, Path]:
+    """Kind of file -> its path in the user's folder, for one video of the corpus."""
     return {
         "video": folder / "videos" / f"{name.text}.mp4",
         "motion": folder / "motions" / f"{name.sequence}.pkl",
@@ -43,63 +43,70 @@ def wanted_files(name: Name, folder: Path) -> dict[str, Path]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What a user's downloads came to."""
+class PreparedCorpus:
+    """Result of `prepare_corpus`."""
 
     manifest: Manifest
-    """With the validation clips that the folder names, and with urls and times, which a clip that lacks a file has not."""
-    said: list[str]
-    """Lines on what is there."""
-    unfit: dict[str, str]
-    """Clip id -> why it is not usable; those whose files are there, and are wrong, first."""
+    """The manifest with the validation clips of the folder, and with urls and times for all clips whose files exist."""
+    messages: list[str]
+    """Lines about the files that were found."""
+    unusable: dict[str, str]
+    """Clip id -> why the clip is not usable. Clips with bad files come before those with missing files."""
 
 
-def prepare(manifest: Manifest, folder: Path, target: Path) -> Prepared:
-    """Link the videos to target/media and write target/annotations/<clip_id>.npz, for all that is there.
+def prepare_corpus(manifest: Manifest, folder: Path, target: Path) -> PreparedCorpus:
+    """Link the videos to target/media and write target/annotations/<clip_id>.npz for all clips whose files exist.
 
-    An npz holds `motion` (N, 219) and `keypoints` (N, 17, 3), both float32 at 60 fps (see `annotations`), `size` (width,
+    An npz file has `motion` (N, 219) and `keypoints` (N, 17, 3), both float32 at 60 fps (see `annotations`), and `size` (width,
     height) in px.
-    Raises UserError where the folder does not exist or holds none of the corpus's videos.
+
+    Raises UserError if the folder does not exist or no clip is usable.
     """
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such folder; put the downloads of AIST++ there as manifests/aistpp/README.md says"
         )
-    manifest, problems = with_validation(manifest, folder)
-    found = inventory(manifest, folder)
-    ignored = _ignored(folder)
-    videos, clips, unfit, lacking = {v.video_id: v for v in manifest.videos}, [], {}, {}
+    manifest, problems = add_validation_clips(manifest, folder)
+    found = list_files(manifest, folder)
+    ignored = _read_ignore_list(folder)
+    videos, clips, unusable, lacking = {v.video_id: v for v in manifest.videos}, [], {}, {}
     for clip in manifest.clips:
         try:
             name = parse_name(clip.video_id)
-            files = wanted_files(name, folder)
+            files = required_files(name, folder)
             if name.camera is None:
-                raise UserError(f"video {name.text} is a sequence of all cameras; name one, such as {name.video(1)}")
+                raise UserError(
+                    f"video {name.text} is a sequence of all cameras; choose one camera, such as {name.video(1)}"
+                )
             if name.sequence in ignored:
                 raise UserError("is in ignore_list.txt: its annotations failed")
             if missing := [kind for kind, path in files.items() if not path.is_file()]:
                 lacking[clip.clip_id] = f"no {', no '.join(missing)}"
                 clips.append(clip)
                 continue
-            frames = _annotate(clip, name, files, target)
+            frames = _write_annotation(clip, name, files, target)
         except ValueError as err:  # UserError too
-            unfit[clip.clip_id] = str(err)
+            unusable[clip.clip_id] = str(err)
             clips.append(clip)
             continue
-        _link(files["video"], target / "media" / f"{name.text}.mp4")
+        _link_or_copy(files["video"], target / "media" / f"{name.text}.mp4")
         videos[clip.video_id] = dataclasses.replace(videos[clip.video_id], url=f"media/{name.text}.mp4")
         clips.append(dataclasses.replace(clip, start=0.0, end=frames / FPS))
-    unfit |= lacking
-    if len(unfit) == len(clips):
-        first = next(": ".join(item) for item in unfit.items())
+    unusable |= lacking
+    if len(unusable) == len(clips):
+        first = next(": ".join(item) for item in unusable.items())
         raise UserError(f"{folder}: nothing usable for any of {len(clips)} clips; {'; '.join(found)}; first: {first}")
-    usable = f"{len(clips) - len(unfit)} of {len(clips)} clips usable"
+    usable = f"{len(clips) - len(unusable)} of {len(clips)} clips usable"
     manifest = dataclasses.replace(manifest, videos=tuple(videos.values()), clips=tuple(clips))
-    return Prepared(manifest=manifest, said=[*found, *problems, usable, *_parts(manifest, set(unfit))], unfit=unfit)
+    return PreparedCorpus(
+        manifest=manifest,
+        messages=[*found, *problems, usable, *_describe_parts(manifest, set(unusable))],
+        unusable=unusable,
+    )
 
 
-def _parts(manifest: Manifest, unfit: set[str]) -> Iterator[str]:
-    """For each part of the split that has any its clips, and the whole segments of 2 s in those that are usable beside the publishers' count."""
+def _describe_parts(manifest: Manifest, unusable: set[str]) -> Iterator[str]:
+    """Yield a line for each part of the split: the number of usable clips and of their whole 2 s segments, and the publishers' number."""
     listed = (
         read_records(manifest.folder / "clips.csv", ListedClip) if (manifest.folder / "clips.csv").is_file() else []
     )
@@ -108,18 +115,20 @@ def _parts(manifest: Manifest, unfit: set[str]) -> Iterator[str]:
         clips = [clip for clip in manifest.clips if clip.official_split == part]
         if not clips:
             continue
-        usable = [clip for clip in clips if clip.clip_id not in unfit]
-        line = f"{part}: {len(usable)} of {len(clips)} clips, {sum(int(clip.end // SEGMENT) for clip in usable)} whole segments of 2 s"
+        usable = [clip for clip in clips if clip.clip_id not in unusable]
+        line = f"{part}: {len(usable)} of {len(clips)} clips, {sum(int(clip.end // SEGMENT_SECONDS) for clip in usable)} whole segments of 2 s"
         known = [counted.get(clip.clip_id) for clip in usable]
         yield line + (f"; the authors' lists have {sum(known)} of these clips" if known and None not in known else "")
 
 
-def with_validation(manifest: Manifest, folder: Path) -> tuple[Manifest, list[str]]:
-    """The manifest with the sequences of folder/splits/crossmodal_val.txt, first camera, as official_split 'val', and one
-    line per problem. The manifest does not name them: the lists it was made from are the train and test parts."""
+def add_validation_clips(manifest: Manifest, folder: Path) -> tuple[Manifest, list[str]]:
+    """(the manifest with the sequences of folder/splits/crossmodal_val.txt, first camera, as official_split 'val'; one line per problem).
+
+    The manifest itself lacks them, because it was made from the lists of the training and test parts.
+    """
     path = folder / "splits" / "crossmodal_val.txt"
     if not path.is_file():
-        return manifest, [f"{path} is not there: no validation clips"]
+        return manifest, [f"{path} not found: no validation clips"]
     parts, songs = (
         {clip.clip_id: clip.official_split for clip in manifest.clips},
         {song.song_id: song for song in manifest.songs},
@@ -144,12 +153,12 @@ def with_validation(manifest: Manifest, folder: Path) -> tuple[Manifest, list[st
     ), problems
 
 
-def inventory(manifest: Manifest, folder: Path) -> list[str]:
-    """One line for each kind of file: how many the corpus wants, how many are there, and what else lies beside them."""
+def list_files(manifest: Manifest, folder: Path) -> list[str]:
+    """One line for each kind of file: how many the corpus needs, how many exist, and an example of a file that is not needed."""
     wanted: dict[Path, set[str]] = {}
     for clip in manifest.clips:
         try:
-            files = wanted_files(parse_name(clip.video_id), folder)
+            files = required_files(parse_name(clip.video_id), folder)
         except ValueError:
             continue
         for path in files.values():
@@ -161,12 +170,12 @@ def inventory(manifest: Manifest, folder: Path) -> list[str]:
         if not part.is_dir():
             line += ", no such folder"
         elif names - there and there - names:
-            line += f" ({min(names - there)} is wanted, {min(there - names)} is there and of no use)"
+            line += f" ({min(names - there)} is missing, {min(there - names)} is not needed)"
         lines.append(line)
     return lines
 
 
-def annotated_pose(
+def read_annotated_pose(
     path: Path,
     frames: int,
     people: int,
@@ -175,13 +184,18 @@ def annotated_pose(
     crop: tuple[int, int, int, int],
     size: tuple[int, int],
 ) -> np.ndarray:
-    """The keypoints of an npz of `prepare` as the stage pose writes them: (T, P, 17, 3) float32, x px, y px of the clip,
-    confidence; every second of the annotated frames, dancer 0 of P; missing = 0.
+    """Keypoints of an npz file of `prepare_corpus` in the form of the stage pose: (T, P, 17, 3) float32, x and y in px of the clip,
+    confidence; 0 if missing. Every other annotated frame is taken, and the dancer is in slot 0 of P.
 
-    frames: T. people: P. source: (width, height) in px of the video the clip was cut from. crop: (x, y, width, height)
-    in px of that video. size: (width, height) in px of the clip. Raises UserError for a missing, foreign or short file.
+    frames: T.
+    people: P.
+    source: (width, height) in px of the video that the clip was cut from.
+    crop: (x, y, width, height) in px of that video.
+    size: (width, height) in px of the clip.
+
+    Raises UserError for a missing, damaged or too short file.
     """
-    points, annotated = _annotation(path, "keypoints", frames)[:, 0], _held(path, "size")
+    points, annotated = _read_steps(path, "keypoints", frames)[:, 0], _read_array(path, "size")
     pose = np.zeros((frames, people, 17, 3), np.float32)
     seen = points[..., 2] > 0
     corner, part = np.array(crop[:2]), np.array(crop[2:])
@@ -192,58 +206,58 @@ def annotated_pose(
     return pose
 
 
-def annotated_motion(path: Path, frames: int) -> np.ndarray:
-    """The body motion of an npz of `prepare` for a clip of `frames`: (T, 2, 219) float32, the two annotated steps of each
-    video frame. Raises UserError for a missing, foreign or short file."""
-    return _annotation(path, "motion", frames)
+def read_annotated_motion(path: Path, frames: int) -> np.ndarray:
+    """Body motion of an npz file of `prepare_corpus` for a clip of T = `frames` frames: (T, 2, 219) float32, two steps for each frame.
+    Raises UserError for a missing, damaged or too short file."""
+    return _read_steps(path, "motion", frames)
 
 
-def _annotation(path: Path, name: str, frames: int) -> np.ndarray:
-    """An annotated array (N, ...) of 60 fps as (frames, 2, ...)."""
-    values = _held(path, name)
-    steps = RATE // FPS
+def _read_steps(path: Path, name: str, frames: int) -> np.ndarray:
+    """An annotated array (N, ...) at 60 fps as (frames, 2, ...)."""
+    values = _read_array(path, name)
+    steps = ANNOTATION_FPS // FPS
     if len(values) < frames * steps:
-        raise UserError(f"{path}: {len(values) // steps} annotated frames at {FPS} fps for a clip of {frames}")
+        raise UserError(f"{path}: {len(values) // steps} annotated frames at {FPS} fps, but the clip has {frames}")
     return values[: frames * steps].reshape(frames, steps, *values.shape[1:])
 
 
-def _held(path: Path, name: str) -> np.ndarray:
+def _read_array(path: Path, name: str) -> np.ndarray:
     try:
         values = read_npz(path, (name,))[name]
     except UserError as err:
         raise UserError(
             f"{path}: no annotated {name} ({str(err).removeprefix(f'{path}: ')}); run the stage sources again"
         ) from None
-    shape = HELD[name]
+    shape = ARRAY_SHAPES[name]
     if (
         values.shape[-len(shape) :] != shape
         or values.ndim != len(shape) + (name != "size")
         or not np.isfinite(values).all()
     ):
         raise UserError(
-            f"{path}: the annotated {name} is {values.dtype} {values.shape}, not finite numbers {shape} a step; run the stage sources again"
+            f"{path}: the annotated {name} is {values.dtype} {values.shape}, but must be finite numbers of shape {shape} for each step; run the stage sources again"
         )
     return values
 
 
-def _annotate(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> int:
-    """Write one npz; gives the clip's length in 30 fps frames."""
+def _write_annotation(clip: Clip, name: Name, files: dict[str, Path], target: Path) -> int:
+    """Write the npz file of a clip. Returns the clip's length in frames at 30 fps."""
     motion, keypoints = read_motion(files["motion"]), read_keypoints(files["keypoints"], name.camera)
     if abs(len(motion) - len(keypoints)) > 2:
         raise UserError(
             f"{files['motion']} has {len(motion)} frames, {files['keypoints']} {len(keypoints)}; download both again"
         )
-    frames = min(len(motion), len(keypoints)) * FPS // RATE
+    frames = min(len(motion), len(keypoints)) * FPS // ANNOTATION_FPS
     if frames == 0:
-        raise UserError(f"{files['motion']} has {len(motion)} frames, less than one of the picture; download it again")
-    count = frames * RATE // FPS
-    with write_aside(target / "annotations" / f"{clip.clip_id}.npz") as aside, aside.open("wb") as handle:
-        np.savez(handle, motion=motion[:count], keypoints=keypoints[:count], size=np.array(SIZE))
+        raise UserError(f"{files['motion']} has {len(motion)} frames, less than one frame of video; download it again")
+    count = frames * ANNOTATION_FPS // FPS
+    with atomic_write(target / "annotations" / f"{clip.clip_id}.npz") as temporary, temporary.open("wb") as handle:
+        np.savez(handle, motion=motion[:count], keypoints=keypoints[:count], size=np.array(ANNOTATED_SIZE))
     return frames
 
 
-def _link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the file system has none."""
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Make a hard link, or a copy if the file system has no hard links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
@@ -252,6 +266,6 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _ignored(folder: Path) -> set[str]:
+def _read_ignore_list(folder: Path) -> set[str]:
     path = folder / "ignore_list.txt"
     return set(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else set()

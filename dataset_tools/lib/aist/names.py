@@ -1,4 +1,4 @@
-"""What an AIST++ name says: gBR_sBM_c01_d04_mBR0_ch01 is genre, situation, camera, dancer, music and choreography."""
+"""Parse names of AIST++. gBR_sBM_c01_d04_mBR0_ch01 has genre, situation, camera, dancer, music and choreography."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ GENRES = {
     "gBR": "break", "gPO": "pop", "gLO": "lock", "gMH": "middle hip-hop", "gLH": "LA-style hip-hop",
     "gHO": "house", "gWA": "waack", "gKR": "krump", "gJS": "street jazz", "gJB": "ballet jazz",
 }  # fmt: skip
-"""Code -> genre, in the order of D2M-GAN's published genre embedding (rows 0 to 9)."""
+"""Code -> genre, in the order of the rows (0 to 9) of D2M-GAN's published genre embedding."""
 
 _NAME = re.compile(
     r"(?P<genre>g[A-Z]{2})_(?P<situation>s[A-Z]{2})_c(?P<camera>All|\d{2})_d\d{2}_(?P<music>m[A-Z]{2}\d)_ch\d{2}"
@@ -16,7 +16,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Name:
-    """A video (one camera) or a sequence (`cAll`) of AIST++."""
+    """The name of a video (one camera) or a sequence (all cameras, `cAll`) of AIST++."""
 
     text: str
     genre: str
@@ -29,22 +29,22 @@ class Name:
 
     @property
     def sequence(self) -> str:
-        """Name of the annotation files, which hold all cameras."""
+        """Name of the annotation files, which cover all cameras."""
         return re.sub(r"_c\d{2}_", "_cAll_", self.text)
 
     @property
     def tempo(self) -> int:
-        """Beats per minute, by the numbering of AIST's songs: six tempi per genre, 80 to 130, house 110 to 135."""
+        """Beats per minute, from the number of the song: AIST has six tempi per genre, 80 to 130, for house 110 to 135."""
         step, first = (5, 110) if self.genre == "gHO" else (10, 80)
         return first + step * int(self.music[-1])
 
     def video(self, camera: int) -> str:
-        """Name of the video of a camera, 1 to 9."""
+        """Name of the video of a camera (1 to 9)."""
         return self.sequence.replace("_cAll_", f"_c{camera:02d}_")
 
 
 def parse_name(text: str) -> Name:
-    """Raises ValueError for a name that is not AIST++'s."""
+    """Parse a name of AIST++. Raises ValueError for any other name."""
     found = _NAME.fullmatch(text)
     if not found or found["genre"] not in GENRES:
         raise ValueError(f"'{text}' is not a name of AIST++ such as gBR_sBM_c01_d04_mBR0_ch01")

@@ -1,1 +1,1 @@
-"""Sound files and what is done to sounds: one channel of two, cross-fades, stretching."""
+"""Read audio files and process audio: mixing to mono, cross-fades, time stretching."""

@@ -1,7 +1,7 @@
-"""Sounds of any format that libsndfile reads, from anywhere: from the first sample on, never longer than `limits` says.
+"""Read untrusted audio files of any format that libsndfile knows, from the first sample on, within `limits`.
 
-What a file claims of its length is not believed: streaming encoders write none or the largest, and some codecs can't be
-sought in. So samples are read one block after the other until there are no more.
+The length in a file's header is not trusted: streaming encoders write none or the largest possible one, and some codecs
+can't seek. So samples are read block by block until there are no more.
 """
 
 import os
@@ -12,88 +12,94 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dataset_tools.lib.audio.mono import Mixing
+from dataset_tools.lib.audio.mono import MonoMixer
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import Unreadable
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-BLOCK = 1 << 16
-UNKNOWN = 1 << 62
-"""Samples from which a claimed length is none."""
-CHAINED = ("MP3", "OGG")
-"""Formats whose files can go on in another rate or number of channels, where libsndfile ends without a word."""
-SPARE = 0.5
-"""Seconds, besides a fiftieth, by which a compressed sound may be shorter than its packets: encoders pad both ends."""
-MP3_RATE = 640_000 // 8
-"""Bytes a second that no MP3 has more of. A decoder finds a frame or two in nearly any binary file that is called .mp3."""
-TAGS = 4096
-"""Bytes that an MP3 may have after its sound."""
-UNKNOWN_FORMAT = "not a readable sound file: no sound in a known format"
+BLOCK_SAMPLES = 1 << 16
+UNKNOWN_LENGTH = 1 << 62
+"""A header that claims at least this many samples means that the length is unknown."""
+CHAINABLE = ("MP3", "OGG")
+"""Formats in which the rate or the number of channels can change midway, where libsndfile silently stops."""
+PADDING_SECONDS = 0.5
+"""Seconds, in addition to 2 %, by which compressed audio may be shorter than its packets: encoders pad both ends."""
+MAX_MP3_BYTES_PER_SECOND = 640_000 // 8
+"""Highest bit rate of MP3, in bytes per second. It is checked because decoders find a frame or two in nearly any binary file."""
+TAG_BYTES = 4096
+"""Bytes that an MP3 file may have after its audio."""
+UNKNOWN_FORMAT = "not a readable audio file: no audio in a known format"
 
 
 class Samples(NamedTuple):
-    """A sound as its file has it."""
+    """Content of an audio file."""
 
     audio: np.ndarray
-    """(S, channels) as the file has it, or (S,) in one channel."""
+    """(S, channels) as in the file, or (S,) if read as mono."""
     rate: int
-    """Samples a second."""
+    """Samples per second."""
     channels: int
+    """Number of channels in the file."""
     kind: str
-    """libsndfile's names of format and coding, such as 'WAV PCM_16'."""
-    alone: int | None = None
-    """The channel that is heard, where it is in one and the mean of all would lose it."""
+    """libsndfile's names of format and encoding, such as 'WAV PCM_16'."""
+    lone_channel: int | None = None
+    """Index of the channel that was taken as mono because the channels cancel in their mean; None if the mean was taken."""
 
 
 def read_samples(path: Path, *, mono: bool = False, dtype: str = "float32", most: int | None = None) -> Samples:
-    """The samples of a sound file, full scale 1 in float32.
+    """Read the samples of an audio file. Full scale of float32 is 1.
 
-    mono: in one channel as `mono.mono_of` says, float32, which takes less memory where there are many. dtype: 'float32' or
-    'int16'. most: samples after which reading ends, however long the sound is; without it a sound longer than `limits` is refused.
-    Raises Unreadable for no sound in a known format, a damaged one, one beyond `limits`, one without samples, one whose format
-    changes midway, and samples that are NaN, infinite or absurdly large; UserError for no file.
+    mono: mix to one channel as `mono.to_mono`, in float32; takes less memory if there are many channels.
+    dtype: 'float32' or 'int16'.
+    most: stop after this many samples. None: read all, and refuse audio longer than `limits`.
+
+    Raises Unreadable for an unknown format, a damaged file, audio beyond `limits`, a file without samples, a format that
+    changes midway, and samples that are NaN, infinite or too large; UserError for a missing file.
     """
     with open_audio(path) as file:
         rate, channels, kind = file.samplerate, file.channels, f"{file.format} {file.subtype}"
         longest = min(limits.AUDIO_SAMPLES // (1 if mono else channels), limits.AUDIO_SECONDS * rate)
-        blocks, count, mixing = [], 0, Mixing(rate)
-        for block in _blocks(file, dtype, longest + 1 if most is None else most):
+        blocks, count, mixer = [], 0, MonoMixer(rate)
+        for block in _read_blocks(file, dtype, longest + 1 if most is None else most):
             if dtype == "float32" and not np.abs(block).max(initial=0) <= limits.LOUDEST:
                 raise Unreadable(
                     path,
                     f"holds samples that are NaN, infinite or over {limits.LOUDEST:g}; write it again within -1..1",
                 )
             count += len(block)
-            blocks.append(mixing.add(block.T) if mono else block)
+            blocks.append(mixer.add(block.T) if mono else block)
         if not count:
             raise Unreadable(path, "holds no sound (0 samples); write it again or leave it out")
         if most is None and count > longest:
-            raise Unreadable(path, f"lasts over {longest / rate:.0f} s at {rate} Hz, more than is read at once; cut it")
-        if count != most and file.format in CHAINED:
-            _check_whole(Path(path), file.format, count / rate)
-    alone = mixing.lone()
-    if alone is not None:
+            raise Unreadable(path, f"lasts over {longest / rate:.0f} s at {rate} Hz, longer than allowed; cut it")
+        if count != most and file.format in CHAINABLE:
+            _check_complete(Path(path), file.format, count / rate)
+    lone_channel = mixer.find_lone_channel()
+    if lone_channel is not None:
         with open_audio(path) as file:
-            blocks = [block[:, alone].copy() for block in _blocks(file, dtype, count)]
-    return Samples(np.concatenate(blocks), rate, channels, kind, alone)
+            blocks = [block[:, lone_channel].copy() for block in _read_blocks(file, dtype, count)]
+    return Samples(np.concatenate(blocks), rate, channels, kind, lone_channel)
 
 
 @contextmanager
 def open_audio(path: Path) -> Iterator["SoundFile"]:
-    """A sound file to be read forwards only. What libsndfile can't read, here or in the block, becomes Unreadable; a rate or
-    number of channels beyond `limits` too. Other errors of the block stay what they are."""
+    """Open an audio file for reading forwards.
+
+    Errors of libsndfile, here or in the block, become Unreadable. Raises Unreadable also for a rate or a number of channels
+    beyond `limits`.
+    """
     import soundfile
 
     class Forwards(soundfile.SoundFile):
-        """Is never sought in: some codecs can't be, and a length may not be known."""
+        """Never seeks: some codecs can't, and the length may be unknown."""
 
         def seekable(self) -> bool:
             return False
 
-    path = limits.regular_file(path)
-    if path.suffix.lower() == ".raw":  # to soundfile samples without a header, whatever is in it
+    path = limits.check_regular_file(path)
+    if path.suffix.lower() == ".raw":  # soundfile would read any content as samples without a header
         raise Unreadable(path, UNKNOWN_FORMAT)
     name = os.fsencode(path)
     try:
@@ -102,52 +108,54 @@ def open_audio(path: Path) -> Iterator["SoundFile"]:
             if not least <= file.samplerate <= most or not 1 <= file.channels <= limits.AUDIO_CHANNELS:
                 found = f"{file.samplerate} Hz, {file.channels} channels"
                 raise Unreadable(
-                    path, f"a sound has {least} to {most} Hz and 1 to {limits.AUDIO_CHANNELS} channels, found {found}"
+                    path,
+                    f"audio must have {least} to {most} Hz and 1 to {limits.AUDIO_CHANNELS} channels, found {found}",
                 )
             yield file
     except soundfile.SoundFileError as err:
-        if "does not exist" in str(err):  # so libsndfile says of an MP3 without any frame
+        if "does not exist" in str(err):  # libsndfile's error for an MP3 without any frame
             raise Unreadable(path, UNKNOWN_FORMAT) from None
-        reason = limits.shown(str(err).replace(repr(name), "it"))
-        raise Unreadable(path, f"not a readable sound file: {reason}") from None
+        reason = limits.printable(str(err).replace(repr(name), "it"))
+        raise Unreadable(path, f"not a readable audio file: {reason}") from None
 
 
-def _blocks(file: "SoundFile", dtype: str, most: int) -> Iterator[np.ndarray]:
-    """Blocks (n, channels) up to the end of the sound, or `most` samples."""
-    left = min(most, file.frames) if file.frames < UNKNOWN else most
+def _read_blocks(file: "SoundFile", dtype: str, most: int) -> Iterator[np.ndarray]:
+    """Yield blocks (n, channels) up to the end of the audio or `most` samples."""
+    left = min(most, file.frames) if file.frames < UNKNOWN_LENGTH else most
     while left > 0:
-        block = file.read(min(left, BLOCK), dtype=dtype, always_2d=True)
+        block = file.read(min(left, BLOCK_SAMPLES), dtype=dtype, always_2d=True)
         yield block
-        left = left - len(block) if len(block) == min(left, BLOCK) else 0
+        left = left - len(block) if len(block) == min(left, BLOCK_SAMPLES) else 0
 
 
-def _check_whole(path: Path, kind: str, seconds: float) -> None:
-    """Refuse a compressed file that libsndfile read as far as its format stayed the same, and one that is hardly a sound."""
+def _check_complete(path: Path, kind: str, seconds: float) -> None:
+    """Raise Unreadable for a compressed file of which libsndfile read only the part before a change of format, and for one that is
+    mostly something other than audio."""
     import av
 
-    if kind == "MP3" and (size := _audio_bytes(path)) > MP3_RATE * seconds + TAGS:
+    if kind == "MP3" and (size := _size_without_tag(path)) > MAX_MP3_BYTES_PER_SECOND * seconds + TAG_BYTES:
         raise Unreadable(
             path,
-            f"not a readable sound file: {seconds:.2f} s of MP3 in {size} bytes, most of which must be something else; write it again",
+            f"not a readable audio file: {seconds:.2f} s of MP3 in {size} bytes, most of which must be something else; write it again",
         )
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
             stream = container.streams.audio[0]
             stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
             there = float((max(stamps) - min(stamps)) * stream.time_base) if stamps else 0.0
-    except av.error.PatchWelcomeError:  # FFmpeg's word for Ogg that goes on with other headers
-        raise Unreadable(path, f"changes its format after {seconds:.2f} s; write it again as one sound") from None
+    except av.error.PatchWelcomeError:  # FFmpeg's error for Ogg that continues with other headers
+        raise Unreadable(path, f"changes its format after {seconds:.2f} s; write it again in one format") from None
     except (av.error.FFmpegError, LookupError, UnicodeDecodeError):
-        return  # another opinion, but libsndfile has read it
-    if there > 1.02 * seconds + SPARE:
+        return  # FFmpeg can't read it, but libsndfile has
+    if there > 1.02 * seconds + PADDING_SECONDS:
         raise Unreadable(
             path,
-            f"changes its format after {seconds:.2f} of {there:.2f} s, or is damaged there; write it again as one sound",
+            f"changes its format after {seconds:.2f} of {there:.2f} s, or is damaged there; write it again in one format",
         )
 
 
-def _audio_bytes(path: Path) -> int:
-    """Size of an MP3 file without the ID3v2 tag at its start, which may hold pictures."""
+def _size_without_tag(path: Path) -> int:
+    """Size of an MP3 file in bytes, without the ID3v2 tag at its start, which may contain images."""
     with open(path, "rb") as file:
         head = file.read(10)
     tag = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0))) if head[:3] == b"ID3" else 0

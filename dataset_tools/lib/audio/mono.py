@@ -1,28 +1,28 @@
-"""One channel of several: their mean, unless they cancel each other in it.
+"""Mix channels to mono: their mean, unless they cancel each other.
 
-A film whose one channel is the other's negative (a swapped wire, 'karaoke' and widening effects) sounds in stereo and is
-silent in the mean of both.
+If one channel is the negative of the other (a swapped wire, 'karaoke' and widening effects), a video is audible in stereo but
+silent in the mean of both channels.
 """
 
 import numpy as np
 
-LOST = 0.05  # of the channels' mean power: the mean of two that are alike has 1 of it, of unlike ones a half
+CANCELLED = 0.05  # power of the mean relative to the mean power of the channels: 1 for equal channels, 0.5 for uncorrelated ones
 FAINT, QUIET = (
     1e-6,
     0.01,
-)  # mean power of a second below which nothing is lost with it: -60 dB of full scale, -20 dB of the whole sound
+)  # a second with less mean power does not count: -60 dB of full scale, -20 dB of the whole audio
 
 
-class Mixing:
-    """What becomes of a sound's channels, heard block by block in order: `lone` tells it at the end."""
+class MonoMixer:
+    """Mixes audio block by block, in order. At the end, `find_lone_channel` tells whether the channels cancelled each other."""
 
     def __init__(self, rate: int):
         self.rate, self.heard = rate, 0
         self.powers: list[np.ndarray] = []
-        """Of each second: sums of squares of the channels, and of their mean, (C + 1,)."""
+        """(C + 1,) for each second: sums of squares of the channels and of their mean."""
 
     def add(self, sound: np.ndarray) -> np.ndarray:
-        """(n,) float32, the mean of the channels of the next block (C, n) float32, full scale 1."""
+        """Mean of the channels, (n,) float32, of the next block (C, n) float32, full scale 1."""
         mean = sound.mean(axis=0)
         begins = np.r_[0, np.arange(self.rate - self.heard % self.rate, len(mean), self.rate)]
         for begin, end in zip(begins, np.r_[begins[1:], len(mean)], strict=True):
@@ -34,35 +34,36 @@ class Mixing:
         self.heard += len(mean)
         return mean
 
-    def lone(self) -> int | None:
-        """The louder channel, where the mean of all loses it in any of its seconds; else None."""
+    def find_lone_channel(self) -> int | None:
+        """Index of the loudest channel if the channels cancel in their mean in any second, else None."""
         powers, lengths = list(self.powers), [self.rate] * len(self.powers)
         if not powers or len(powers[0]) < 3:
             return None
         lengths[-1] = self.heard - self.rate * (len(powers) - 1)
         if (
             len(powers) > 1 and lengths[-1] <= self.rate // 2
-        ):  # a short rest counts to the last: a few samples cancel by chance
+        ):  # a short rest is added to the second before it, because a few samples may cancel by chance
             powers[-2:], lengths[-2:] = [powers[-2] + powers[-1]], [lengths[-2] + lengths[-1]]
         channels, mean = np.array(powers)[:, :-1], np.array(powers)[:, -1]
         heard = channels.mean(axis=1) > np.maximum(FAINT, QUIET * channels.mean(axis=1).sum() / self.heard) * np.array(
             lengths
         )
-        if not (mean < LOST * channels.mean(axis=1))[heard].any():
+        if not (mean < CANCELLED * channels.mean(axis=1))[heard].any():
             return None
         return int(channels.sum(axis=0).argmax())
 
 
-def lone_channel(sound: np.ndarray, rate: int) -> int | None:
-    """The louder channel of (C, N) float32, full scale 1, where the mean of all loses it in any of its seconds; else None."""
-    mixing = Mixing(rate)
-    mixing.add(sound)
-    return mixing.lone()
+def find_lone_channel(sound: np.ndarray, rate: int) -> int | None:
+    """Index of the loudest channel of audio (C, N) float32, full scale 1, if the channels cancel in their mean in any second; else None."""
+    mixer = MonoMixer(rate)
+    mixer.add(sound)
+    return mixer.find_lone_channel()
 
 
-def mono_of(sound: np.ndarray, rate: int) -> np.ndarray:
-    """(N,) float32 of (C, N) float32, full scale 1, at `rate` samples a second: the mean, or `lone_channel`."""
-    mixing = Mixing(rate)
-    mean = mixing.add(sound)
-    alone = mixing.lone()
+def to_mono(sound: np.ndarray, rate: int) -> np.ndarray:
+    """Audio (C, N) float32, full scale 1, at `rate` samples per second -> (N,) float32: the mean of the channels or, if they
+    cancel, the channel of `find_lone_channel`."""
+    mixer = MonoMixer(rate)
+    mean = mixer.add(sound)
+    alone = mixer.find_lone_channel()
     return mean if alone is None else sound[alone]

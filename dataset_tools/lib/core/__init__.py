@@ -1,1 +1,1 @@
-"""What every stage stands on: time base, records, parameters, readers of foreign files, atomic files, weights."""
+"""The base of every stage: time base, records, parameters, readers of untrusted files, atomic writes, weights."""

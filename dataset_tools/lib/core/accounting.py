@@ -1,4 +1,4 @@
-"""Every input is accounted for: one row each, and too many failures end the stage with one clear line."""
+"""Checks on the rows of a stage: enough of them must be ok, else the stage ends with a one-line error."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.limits import CLIP_SECONDS, shown
+from dataset_tools.lib.core.limits import CLIP_SECONDS, printable
 from dataset_tools.lib.core.schema import Row, read_records
 from dataset_tools.lib.core.timebase import FPS
 
@@ -15,9 +15,9 @@ R = TypeVar("R", bound=Row)
 
 
 def read_ok(layout: Layout, word: str, record: type[R]) -> list[R]:
-    """The rows of a finished data stage, whatever their status, of which one at least is ok.
+    """All rows of a finished data stage, of any status; at least one is ok.
 
-    Raises UserError where the stage has not run or nothing of it is ok, and as `read_records` does.
+    Raises UserError if the stage has not run or none of its rows is ok, and as `read_records`.
     """
     table = layout.table(word)
     rows = read_records(table, record)
@@ -28,18 +28,18 @@ def read_ok(layout: Layout, word: str, record: type[R]) -> list[R]:
 
 
 def check_frames(frames: int | None) -> None:
-    """Raise UserError where clips/rows.csv can't be right about a clip that is ok."""
+    """Raise UserError if `frames`, the length of a clip in clips/rows.csv, is missing or out of range."""
     if frames is None or not 1 <= frames <= CLIP_SECONDS * FPS:
-        found = "no number of" if frames is None else shown(frames)
+        found = "no number of" if frames is None else printable(frames)
         raise UserError(
-            f"clips/rows.csv says it has {found} frames, a clip has 1 to {CLIP_SECONDS * FPS}; run the stage clips again"
+            f"clips/rows.csv gives it {found} frames, but a clip has 1 to {CLIP_SECONDS * FPS}; run the stage clips again"
         )
 
 
 def check_success_rate(rows: Iterable[Row], *, stage: str, min_ok: float, table: Path) -> str:
-    """Summary like "46 of 48 ok, 2 failed" of rows that were written to `table`.
+    """Summary, such as "46 of 48 ok, 2 failed", of the rows that were written to `table`.
 
-    Raises UserError where fewer than the fraction `min_ok` (0 to 1) is ok, with the first failure's reason.
+    Raises UserError, with the reason of the first failure, if the fraction of rows that are ok is below `min_ok` (0 to 1).
     """
     rows = sorted(rows, key=lambda row: row.id)
     counts = Counter(row.status for row in rows)

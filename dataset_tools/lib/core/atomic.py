@@ -1,4 +1,4 @@
-"""Complete or absent: a file under its final name is whole, at whatever instant the writer was killed."""
+"""Atomic writes: a file with its final name is complete, even if the process that wrote it was killed."""
 
 import os
 import re
@@ -9,100 +9,100 @@ from pathlib import Path
 
 from dataset_tools.lib.core.errors import UserError
 
-ASIDE = re.compile(r"\..*\.(\d+)\.part(\.\w+)?")  # name of a file that is still being written
+PARTIAL_NAME = re.compile(r"\..*\.(\d+)\.part(\.\w+)?")  # temporary file of process <number>
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder of `path` and raise what writing the file would raise: said before the work, not after it.
+    """Create the folder of `path` and check that the file can be written, so that the error comes before the work.
 
-    UserError where `path` is a folder or a device, or in a folder that takes no files (/proc); OSError as `write_aside`.
+    Raises UserError if `path` is a folder or a device, or in a folder that takes no files (/proc); OSError as `atomic_write`.
     """
     path = Path(path)
-    # to replace the link /dev/stdout, whatever it leads to, would take it from every process
+    # Replacing a link such as /dev/stdout would take it from every process.
     device = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
     if path.exists() and (device or not path.is_file()):
         raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'a device, not a regular file'}; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = _aside(path)
-        with _named(path, aside):
-            aside.touch()
-            aside.unlink()
+        temporary = _temporary_path(path)
+        with _errors_name(path, temporary):
+            temporary.touch()
+            temporary.unlink()
     except FileNotFoundError:
         raise UserError(f"{path}: no file can be made in {path.parent}; name another folder") from None
 
 
 @contextmanager
-def write_aside(path: Path) -> Iterator[Path]:
-    """Give a sibling path to write to (same suffix); on success fsync it and move it over `path`, else remove it. Raises
-    as `check_writable`, and OSError with the name of `path`."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder, with the same suffix. On success the file is synced and moved to `path`, else
+    removed. Raises as `check_writable`, and OSError with the name of `path`."""
     path = Path(path)
     check_writable(path)
-    aside = _aside(path)
+    temporary = _temporary_path(path)
     try:
-        with _named(path, aside):
-            yield aside
-            with open(aside, "rb") as handle:
+        with _errors_name(path, temporary):
+            yield temporary
+            with open(temporary, "rb") as handle:
                 os.fsync(handle.fileno())
-            os.replace(aside, path)
+            os.replace(temporary, path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _aside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
 
 
 @contextmanager
-def _named(path: Path, aside: Path) -> Iterator[None]:
-    """An OSError about `aside` or no file in particular becomes one about `path`, the name that means something."""
+def _errors_name(path: Path, temporary: Path) -> Iterator[None]:
+    """Replace the file name in an OSError about `temporary`, or without a name, by `path`, which the user knows."""
     try:
         yield
     except OSError as err:
-        if err.errno is None or err.filename not in (None, str(aside)):
+        if err.errno is None or err.filename not in (None, str(temporary)):
             raise
         raise OSError(err.errno, os.strerror(err.errno), str(path)) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, complete or absent."""
-    with write_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    """Write a UTF-8 text file atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def publish(source: Path, target: Path) -> None:
-    """Put the bytes of `source` at `target`: a copy, complete or absent, never a link that a later write could follow."""
-    with write_aside(target) as aside:
-        shutil.copyfile(source, aside)
+    """Copy `source` to `target` atomically. Never a link, which a later write could follow."""
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
-def begin_folder(folder: Path, marker: str) -> None:
-    """Make a stage's folder ready to be filled anew: `marker`, the file that says it is complete, goes first."""
+def prepare_folder(folder: Path, marker: str) -> None:
+    """Create the folder of a stage, or prepare it for new results: remove `marker`, the file that marks it as complete."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / marker).unlink(missing_ok=True)
 
 
 def keep_only(folder: Path, names: set[str], suffix: str) -> None:
-    """Remove what earlier runs left in a stage's folder: files of this `suffix` that are not among `names`, and what a
-    killed run was writing. Other files stay."""
+    """Remove from a stage's folder the files of earlier runs (with this `suffix`, but not among `names`) and the temporary files
+    of killed runs. Other files stay."""
     for path in folder.iterdir():
-        if ASIDE.fullmatch(path.name) or (path.suffix == suffix and path.name not in names):
+        if PARTIAL_NAME.fullmatch(path.name) or (path.suffix == suffix and path.name not in names):
             path.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed runs were writing in a folder that other runs may be writing to now."""
+def remove_partial_files(folder: Path) -> None:
+    """Remove the temporary files of killed runs from a folder that other runs may be writing to."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        aside = ASIDE.fullmatch(path.name)
-        if aside and not _alive(int(aside[1])):
+        match = PARTIAL_NAME.fullmatch(path.name)
+        if match and not _is_alive(int(match[1])):
             path.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # someone else's
+    except PermissionError:  # a process of another user
         return True
     return True

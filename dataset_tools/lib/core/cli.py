@@ -1,4 +1,4 @@
-"""The same command-line surface for every stage: arguments, exit codes, one line for a user's mistake."""
+"""The command-line interface that all stages share: common arguments, exit codes, one-line error messages."""
 
 import argparse
 import sys
@@ -7,20 +7,23 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package, one_line
+from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import corpus_of
+from dataset_tools.lib.core.params import read_corpus_name
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser of a command that `description` describes as it is written. A mistake is one line, which points to --help, and
-    exit 2; an option is written out, for `--temp` may be a slip; a value that is empty is one, too: a shell's variable that was never set would else go unseen."""
+    """ArgumentParser that keeps the line breaks of `description`. A mistake is reported in one line that points to --help, with exit 2.
+
+    Abbreviated options are refused, because `--temp` may be a typing error. Empty values are refused, because they often come
+    from a shell variable that was never set.
+    """
 
     def __init__(self, *args, formatter_class=argparse.RawDescriptionHelpFormatter, **settings):
         super().__init__(*args, formatter_class=formatter_class, allow_abbrev=False, **settings)
 
     def parse_known_args(self, args=None, namespace=None):
-        """As `argparse` does; empty values are refused."""
+        """As in `argparse`, but empty values are refused."""
         args = list(sys.argv[1:] if args is None else args)
         for before, value in pairwise(["", *args]):
             option, equals, rest = value.partition("=") if value.startswith("--") else (before, "=", value)
@@ -41,7 +44,7 @@ def command_parser(module: str, doc: str) -> Parser:
 
 
 def stage_parser(module: str, doc: str) -> Parser:
-    """Parser of `python -m <module>` with the arguments every stage has: --corpus and --root."""
+    """Parser of `python -m <module>` with the arguments of every stage: --corpus and --root."""
     parser = command_parser(module, doc)
     parser.add_argument(
         "--corpus", help="folder of manifests/ to work on (default: `corpus` of params.yaml, else demo)"
@@ -53,22 +56,25 @@ def stage_parser(module: str, doc: str) -> Parser:
 
 
 def layout_of(args: argparse.Namespace) -> Layout:
-    """The paths that --root and --corpus mean; an unknown corpus is refused here."""
-    layout = Layout(root=args.root, corpus=args.corpus or corpus_of(args.root / "params.yaml"))
+    """Layout of --root and --corpus. Raises UserError for an unknown corpus."""
+    layout = Layout(root=args.root, corpus=args.corpus or read_corpus_name(args.root / "params.yaml"))
     layout.manifest  # noqa: B018 - raises for an unknown corpus
     return layout
 
 
 def run(main: Callable[[], int]) -> None:
-    """Call `main`; a user's mistake, a disk that is full or read-only or a package that is not installed becomes one line on
-    stderr and exit 2; anything else is our bug and is shown."""
+    """Call `main` and exit with its code.
+
+    A UserError, a disk error and a missing package become one line on stderr and exit 2. Any other exception is a bug and
+    keeps its traceback.
+    """
     try:
         code = main()
     except UserError as err:
         print(f"error: {one_line(str(err))}", file=sys.stderr)
         code = 2
     except (OSError, ModuleNotFoundError) as err:
-        line = disk_trouble(err) or missing_package(err)
+        line = describe_disk_error(err) or describe_missing_package(err)
         if line is None:
             raise
         print(f"error: {one_line(line)}", file=sys.stderr)
@@ -79,5 +85,5 @@ def run(main: Callable[[], int]) -> None:
 
 
 def say(stage: str, text: str) -> None:
-    """One summary line with the stage's word as its prefix."""
+    """Print one line with the stage's name as its prefix."""
     print(f"{stage}: {text}", flush=True)

@@ -1,7 +1,7 @@
-"""CSV that someone else wrote, within limits (lib/core/limits.py): cells as texts, whichever of comma, semicolon and tab parts them.
+"""Read untrusted CSV text within limits (lib/core/limits.py): cells as strings, separated by comma, semicolon or tab.
 
-Excel writes what the computer's region says: with a decimal comma it parts cells by semicolons. A first line `sep=;` is
-Excel's way to say so.
+Excel's separator depends on the computer's region: where the decimal mark is a comma, Excel separates cells by semicolons. It
+may say so in a first line `sep=;`.
 """
 
 import csv
@@ -15,40 +15,39 @@ from itertools import islice
 from dataset_tools.lib.core.limits import CELL, CSV_ROWS
 
 SEPARATORS = ",;\t"
-LOOKED_AT = 20
-"""Rows that tell the separator."""
+SAMPLE_ROWS = 20
+"""Rows from which the separator is detected."""
 
 
-def separator_of(text: str, known: Collection[str] = ()) -> str:
-    """What parts the cells of a CSV text: the separator under which the first row has most of the names `known`, else the one
-    that gives most rows one number of cells; a comma where that does not tell."""
+def detect_separator(text: str, known: Collection[str] = ()) -> str:
+    """The separator of a CSV text: with `known` column names, the one that finds most of them in the first row; otherwise the one
+    that gives the most rows the same number of cells. A comma if that does not decide."""
     if said := re.match(r"sep=(.)\r?\n", text):
         return said[1]
-    heads = {mark: _head(text, mark) for mark in SEPARATORS}
+    heads = {mark: _first_rows(text, mark) for mark in SEPARATORS}
     if known:
         return max(SEPARATORS, key=lambda mark: len({name.strip() for name in (heads[mark] or [[]])[0]} & set(known)))
-    return max(SEPARATORS, key=lambda mark: _evenness(heads[mark]))
+    return max(SEPARATORS, key=lambda mark: _score_widths(heads[mark]))
 
 
-def _head(text: str, separator: str) -> list[list[str]]:
-    """The first rows, as far as they can be read: what is one long cell under one separator is a row under another."""
+def _first_rows(text: str, separator: str) -> list[list[str]]:
+    """The first rows, up to one that can't be read: text that is one overlong cell under one separator may be a row under another."""
     rows: list[list[str]] = []
     with suppress(ValueError):
-        rows.extend(row for _, row in islice(cells_of(text, separator), LOOKED_AT))
+        rows.extend(row for _, row in islice(iterate_rows(text, separator), SAMPLE_ROWS))
     return rows
 
 
-def _evenness(rows: list[list[str]]) -> tuple[int, int]:
-    """(rows that have the commonest number of cells, that number), of those with more than one."""
+def _score_widths(rows: list[list[str]]) -> tuple[int, int]:
+    """(number of rows with the commonest number of cells, that number), counting only rows with more than one cell."""
     widths = Counter(len(row) for row in rows if len(row) > 1)
     return max(((count, width) for width, count in widths.items()), default=(0, 0))
 
 
-def cells_of(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(row number as a spreadsheet counts, its cells) of the rows that are not empty, without Excel's `sep=` line.
+def iterate_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (row number as in a spreadsheet, cells) of each row that is not empty, without Excel's `sep=` line.
 
-    Raises ValueError, one line: quotes that csv can't read, a cell of more than `CELL` letters, more than `CSV_ROWS` rows, a
-    NUL.
+    Raises ValueError, one line, for unbalanced quotes, a cell of more than `CELL` letters, more than `CSV_ROWS` rows, or a NUL.
     """
     if "\0" in text:
         raise ValueError("not a text file: holds NUL")
@@ -56,14 +55,14 @@ def cells_of(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     try:
         for number, row in enumerate(reader, start=1):
             if number > CSV_ROWS:
-                raise ValueError(f"more than {CSV_ROWS} rows; give it in parts")
+                raise ValueError(f"more than {CSV_ROWS} rows; split the file")
             if number == 1 and re.match(r"sep=.\r?\n", text):
                 continue
             if long := next((cell for cell in row if len(cell) > CELL), ""):
                 raise ValueError(
-                    f"row {number}: a cell of {len(long)} letters, at most {CELL} are read; is a quote left open?"
+                    f"row {number}: a cell of {len(long)} letters, at most {CELL} are read; is a quote not closed?"
                 )
             if row:
                 yield number, row
     except csv.Error as err:
-        raise ValueError(f"row {reader.line_num}: not CSV: {err}; is a quote left open?") from None
+        raise ValueError(f"row {reader.line_num}: not CSV: {err}; is a quote not closed?") from None

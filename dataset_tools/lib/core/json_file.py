@@ -1,5 +1,5 @@
-"""JSON of other programs, from anywhere: no deeper and with no more values than `limits` says, so that it is known what it
-takes in memory before it is parsed."""
+"""Read untrusted JSON. Its depth and its number of values are checked against `limits` before it is parsed, which bounds the memory
+that it takes."""
 
 import json
 from pathlib import Path
@@ -9,18 +9,18 @@ import numpy as np
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import Unreadable
 
-BLOCK = 1 << 20
-STEP = np.zeros(256, np.int8)
-STEP[list(b"[{")], STEP[list(b"]}")] = 1, -1
+BLOCK_BYTES = 1 << 20
+DEPTH_STEP = np.zeros(256, np.int8)
+DEPTH_STEP[list(b"[{")], DEPTH_STEP[list(b"]}")] = 1, -1
 
 
 def read_json(path: Path, most: int = limits.JSON_BYTES) -> object:
-    """What a JSON file of at most `most` bytes holds. Raises UserError as `limits.file_bytes`, and Unreadable as `json_of`."""
-    return json_of(limits.file_bytes(path, most), path)
+    """The content of a JSON file of at most `most` bytes. Raises UserError as `limits.read_bytes`, and Unreadable as `parse_json`."""
+    return parse_json(limits.read_bytes(path, most), path)
 
 
-def json_of(data: bytes, where: Path | str) -> object:
-    """What bytes of JSON hold. Raises Unreadable, which begins with `where`, for what is no JSON or beyond `limits`."""
+def parse_json(data: bytes, where: Path | str) -> object:
+    """The content of JSON `data`. Raises Unreadable, whose message begins with `where`, for invalid JSON and data beyond `limits`."""
     counted = (
         (b"[", limits.JSON_LISTS, "lists"),
         (b"{", limits.JSON_DICTS, "objects"),
@@ -28,21 +28,21 @@ def json_of(data: bytes, where: Path | str) -> object:
     )
     for sign, most, what in counted:
         if data.count(sign) > most:
-            raise Unreadable(where, f"over {most} {what}; a file of this kind has fewer: cut it into parts")
-    if _depth(data) > limits.JSON_DEPTH:
+            raise Unreadable(where, f"over {most} {what}; a file of this kind has fewer: split it")
+    if _nesting_depth(data) > limits.JSON_DEPTH:
         raise Unreadable(where, f"nested more than {limits.JSON_DEPTH} deep")
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as err:
-        raise Unreadable(where, f"not JSON ({limits.shown(str(err))})") from None
+        raise Unreadable(where, f"not JSON ({limits.printable(str(err))})") from None
 
 
-def _depth(data: bytes) -> int:
-    """How deep brackets nest; those in texts count too, where they are not closed."""
+def _nesting_depth(data: bytes) -> int:
+    """Depth of nested brackets. An unclosed bracket inside a string counts too."""
     now = deepest = 0
-    for first in range(0, len(data), BLOCK):
+    for first in range(0, len(data), BLOCK_BYTES):
         levels = now + np.cumsum(
-            STEP[np.frombuffer(data, np.uint8, min(BLOCK, len(data) - first), first)], dtype=np.int64
+            DEPTH_STEP[np.frombuffer(data, np.uint8, min(BLOCK_BYTES, len(data) - first), first)], dtype=np.int64
         )
         now, deepest = int(levels[-1]), max(deepest, int(levels.max()))
     return deepest

@@ -1,10 +1,10 @@
-"""Where each stage reads and writes: the word of a stage is its module, its params section and its folder."""
+"""Paths of every stage. The name of a stage is also the name of its module, of its section in params.yaml and of its folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.names import given_name
+from dataset_tools.lib.core.names import check_user_name
 
 DATA_STAGES = ("sources", "download", "clips", "pose", "i3d", "audio", "split", "shards")
 MODEL_STAGES = (
@@ -20,7 +20,7 @@ MODEL_STAGES = (
     "report",
 )
 COMMANDS = ("listen",)
-"""Like stages in everything, but not in DVC's pipeline: they wait for people."""
+"""Commands that are built like stages but are no part of DVC's pipeline, because they wait for people."""
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -31,15 +31,15 @@ class Layout:
     root: Path
     """Folder that holds params.yaml, manifests/, data/ and runs/."""
     corpus: str
-    """Name of a folder in manifests/; empty: none, of who asks for weights alone."""
+    """Name of a folder in manifests/; empty for a caller that needs only weights."""
 
     def __post_init__(self):
         if self.corpus:
-            given_name(self.corpus, "corpus")
+            check_user_name(self.corpus, "corpus")
 
     @property
     def manifest(self) -> Path:
-        """manifests/<corpus>, which must exist."""
+        """manifests/<corpus>. Raises UserError if it does not exist."""
         folder = self.root / "manifests" / self.corpus
         if not folder.is_dir():
             known = sorted(p.name for p in (self.root / "manifests").glob("*/") if (p / "clips.csv").exists())
@@ -55,28 +55,28 @@ class Layout:
         return self.root / "params.yaml"
 
     def stage(self, word: str) -> Path:
-        """Folder of a stage's results: data/<corpus>/<word> or runs/<corpus>/<word>."""
+        """Folder of the results of stage `word`: data/<corpus>/<word> or runs/<corpus>/<word>."""
         top = "data" if word in DATA_STAGES else "runs"
         assert word in DATA_STAGES + MODEL_STAGES + COMMANDS, word
         return self.root / top / self.corpus / word
 
     def table(self, word: str, name: str = "rows.csv") -> Path:
-        """A table that a data stage has written. Raises UserError, with the command that writes it, where it is not there."""
+        """Path of a table that a data stage writes. Raises UserError, with the command that writes it, if it does not exist."""
         path = self.stage(word) / name
         if not path.is_file():
             raise UserError(f"{path}: file not found; run python -m dataset_tools.{word} --corpus {self.corpus} first")
         return path
 
     def cache(self, word: str) -> Path:
-        """Folder where a resumable stage keeps finished items by key; outside DVC, safe to delete."""
+        """Folder of the finished items of a resumable stage, by key. Not in DVC, and safe to delete."""
         return self.root / "data" / ".cache" / word
 
     def tensorboard(self, word: str) -> Path:
-        """Folder of a training stage's event files; outside DVC, for they hold times of day."""
+        """Folder of the TensorBoard event files of a training stage. Not in DVC, because they contain times of day."""
         return self.root / "runs" / self.corpus / "tensorboard" / word
 
     @property
     def weights_table(self) -> Path:
-        """manifests/weights.csv of the working folder, else the project's own: the same file, where a wheel has it too."""
+        """manifests/weights.csv of the working folder; if it does not exist, the package's own."""
         own = self.root / "manifests" / "weights.csv"
         return own if own.exists() else PROJECT / "dataset_tools" / "weights.csv"

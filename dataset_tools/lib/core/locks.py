@@ -1,8 +1,8 @@
-"""One at a time: a lock that works on every file system, as far as that one can.
+"""A file lock that works on every file system, as far as the file system allows.
 
-Why not `filelock` 4.2: where a file system has no locks, it goes on for ENOSYS alone and raises for what NFS and Lustre say. What
-it goes on with is a marker file, which a process that was killed on another machine leaves there, and others wait for it for ever.
-Around it this file would have as many lines.
+Why not `filelock` 4.2: on a file system without locks it falls back for ENOSYS only and raises for the errors of NFS and Lustre.
+Its fallback is a marker file. A process that is killed on another machine leaves it behind, and the others wait for ever. The
+code around it would be as long as this file.
 """
 
 import errno
@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-"""What flock says on file systems that have none: NFS without its lock service, Lustre mounted without flock, some of FUSE."""
+"""Errors of flock on file systems without locks: NFS without its lock service, Lustre mounted without flock, some of FUSE."""
 
 _threads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold a lock on the file `path`, which is made: others that want it, threads and processes, wait.
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold a lock on the file `path`, which is created. Other threads and processes that want the lock wait.
 
-    Where the file system has no locks, this process's threads still wait for each other; two processes may do the same work
-    twice, and both put down whole files. Raises OSError where the file can't be made.
+    On a file system without locks only the threads of this process wait for each other. Two processes may then do the same
+    work twice, but both write complete files. Raises OSError if the file can't be created.
     """
     with _threads[str(Path(path).absolute())], open(path, "w") as handle:
         try:

@@ -1,4 +1,4 @@
-"""A corpus manifest: videos.csv, clips.csv and songs.csv of one folder, read and checked together."""
+"""The manifest of a corpus: videos.csv, clips.csv and songs.csv of one folder, read and checked together."""
 
 import dataclasses
 import re
@@ -8,39 +8,39 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.names import find_file, leads_out
+from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.names import find_file, is_outside
 from dataset_tools.lib.core.schema import Clip, Scan, Song, Video, scan_records, write_records
 
-SHEET = "python -m dataset_tools.sources import-annotations FILE"
+IMPORT_COMMAND = "python -m dataset_tools.sources import-annotations FILE"
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-TIMES = ("start", "end")
-"""Columns of clips.csv that are there together or not at all."""
+TIME_COLUMNS = ("start", "end")
+"""Columns of clips.csv that must be both present or both absent."""
 QUANTITIES = ("clips", "songs", "compilations")
-"""What a publication counts."""
+"""Quantities that published.csv may state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Records of one corpus. Every clip's video and song is among them."""
+    """Records of one corpus. The video and the song of every clip are among them."""
 
     folder: Path
-    """Where they were read; relative URLs count from here."""
+    """Folder that they were read from; relative URLs start here."""
     videos: tuple[Video, ...]
     clips: tuple[Clip, ...]
     songs: tuple[Song, ...]
 
     def clips_of(self, video_id: str) -> tuple[Clip, ...]:
-        """The clips of one video, in the order of the file."""
+        """The clips of one video, in the order of clips.csv."""
         return tuple(clip for clip in self.clips if clip.video_id == video_id)
 
 
 def load_manifest(folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song) -> Manifest:
-    """Read the three files of `folder`; `video`, `clip` and `song` are record types with further columns, if any.
+    """Read the three files of `folder`. `video`, `clip` and `song` are the record types, which may have further columns.
 
-    Raises UserError naming the file, the row's id and the rule: whatever `read_records` refuses, no clips at all, a
-    clip whose video or song is not listed, a start without an end or the reverse.
+    Raises UserError, which names the file, the row's id and the rule, for anything that `read_records` refuses, a manifest
+    without clips, a clip whose video or song is not listed, and a start without an end or the reverse.
     """
     found, problems = scan_manifest(folder, video=video, clip=clip, song=song)
     if problems:
@@ -51,42 +51,44 @@ def load_manifest(folder: Path, *, video: type = Video, clip: type = Clip, song:
 def scan_manifest(
     folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song
 ) -> tuple[Manifest, list[str]]:
-    """What can be read of the three files of `folder`, and one line for every rule of `load_manifest` they break."""
+    """(the records of the three files of `folder` that can be read, one line for each violation of a rule of `load_manifest`)."""
     tables = scan_tables(folder, video=video, clip=clip, song=song)
     found = Manifest(folder=Path(folder), **{name: tuple(table.records) for name, table in tables.items()})
     problems = [line for table in tables.values() for line in table.problems]
     path = found.folder / "clips.csv"
     if not found.clips and not tables["clips"].problems:
         problems.append(f"{path}: no clips; at least one row is needed")
-    return found, problems + list(_unresolved(path, tables)) + list(_half_timed(path, tables["clips"]))
+    return found, problems + list(_find_unknown_ids(path, tables)) + list(_find_half_timed(path, tables["clips"]))
 
 
 def scan_tables(folder: Path, *, video: type = Video, clip: type = Clip, song: type = Song) -> dict[str, Scan]:
-    """The three tables of `folder`, each as far as it can be read: 'videos', 'clips' and 'songs'."""
+    """The scans of the three tables of `folder`: 'videos', 'clips' and 'songs'."""
     kinds = {"videos": video, "clips": clip, "songs": song}
-    return {name: scan_records(Path(folder) / f"{name}.csv", kind, together=TIMES) for name, kind in kinds.items()}
+    return {
+        name: scan_records(Path(folder) / f"{name}.csv", kind, together=TIME_COLUMNS) for name, kind in kinds.items()
+    }
 
 
-def _unresolved(path: Path, tables: Mapping[str, Scan]) -> Iterator[str]:
-    """A line for each clip whose video or song no row is about. A row that breaks a rule is a row all the same."""
+def _find_unknown_ids(path: Path, tables: Mapping[str, Scan]) -> Iterator[str]:
+    """A line for each clip whose video or song has no row. Rows that break a rule count as rows."""
     for name, column in (("videos", "video_id"), ("songs", "song_id")):
         if column in tables[name].columns and column in tables["clips"].columns:
             known = {key for (key,) in tables[name].values(column)}
             for clip_id, key in tables["clips"].values("clip_id", column):
                 if key not in known:
                     table = path.with_name(f"{name}.csv")
-                    yield f"{path}: clip {shown(clip_id)}: {column} '{shown(key)}' is not in {table}"
+                    yield f"{path}: clip {printable(clip_id)}: {column} '{printable(key)}' is not in {table}"
 
 
-def _half_timed(path: Path, clips: Scan) -> Iterator[str]:
-    for clip_id, *times in clips.values("clip_id", *TIMES) if set(TIMES) <= set(clips.columns) else ():
-        empty = [name for name, time in zip(TIMES, times, strict=True) if time is None or not str(time).strip()]
+def _find_half_timed(path: Path, clips: Scan) -> Iterator[str]:
+    for clip_id, *times in clips.values("clip_id", *TIME_COLUMNS) if set(TIME_COLUMNS) <= set(clips.columns) else ():
+        empty = [name for name, time in zip(TIME_COLUMNS, times, strict=True) if time is None or not str(time).strip()]
         if len(empty) == 1:
-            yield f"{path}: clip {shown(clip_id)}: {empty[0]} is empty; give both times or neither"
+            yield f"{path}: clip {printable(clip_id)}: {empty[0]} is empty; give both times or neither"
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write the three files into `folder`, each sorted by id, complete or absent."""
+    """Write the three files into `folder` atomically, each sorted by id."""
     for name, records, record in (
         ("videos", manifest.videos, Video),
         ("clips", manifest.clips, Clip),
@@ -97,7 +99,7 @@ def save_manifest(manifest: Manifest, folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One row of published.csv: what a publication says of the corpus, to compare the data with."""
+    """One row of published.csv: a count that a publication states about the corpus, to compare the data with."""
 
     quantity: str
     """'clips', 'songs' or 'compilations'."""
@@ -110,13 +112,13 @@ class Published:
 
 
 def scan_published(folder: Path) -> tuple[list[Published], list[str]]:
-    """The rows of published.csv that can be read and one line for every rule it breaks; nothing where there is none."""
+    """(the rows of published.csv that can be read, one line for each violation of a rule). Both are empty if there is no such file."""
     path = Path(folder) / "published.csv"
     return scan_records(path, Published)[:2] if path.is_file() else ([], [])
 
 
 def read_published(folder: Path) -> list[Published]:
-    """The rows of published.csv, or nothing where a corpus has none. Raises UserError as `read_records` does."""
+    """The rows of published.csv; empty if there is no such file. Raises UserError as `read_records`."""
     claims, problems = scan_published(folder)
     if problems:
         raise UserError(problems[0])
@@ -125,7 +127,7 @@ def read_published(folder: Path) -> list[Published]:
 
 @dataclass(frozen=True, kw_only=True)
 class Checksum:
-    """One row of checksums.csv: what the file of a video must be."""
+    """One row of checksums.csv: the expected hash of a video file."""
 
     id: str
     sha256: str = ""
@@ -134,19 +136,19 @@ class Checksum:
     def __post_init__(self):
         if self.sha256 and not SHA256.fullmatch(self.sha256):
             raise ValueError(
-                f"sha256 must be 64 hexadecimal digits or empty, found '{shown(self.sha256)}'; `sha256sum FILE` prints them"
+                f"sha256 must be 64 hexadecimal digits or empty, found '{printable(self.sha256)}'; `sha256sum FILE` prints them"
             )
 
 
 def scan_checksums(folder: Path) -> tuple[dict[str, str], list[str]]:
-    """(video id -> sha256 that checksums.csv demands, one line for every rule that it breaks); nothing where there is none."""
+    """(video id -> expected sha256, one line for each violation of a rule) of checksums.csv. Both are empty if there is no such file."""
     path = Path(folder) / "checksums.csv"
     rows, problems = scan_records(path, Checksum)[:2] if path.is_file() else ([], [])
     return {row.id: row.sha256.lower() for row in rows}, problems
 
 
-def differences(counts: Mapping[str, int], claims: Sequence[Published]) -> list[str]:
-    """One line for each quantity whose count is not what was published."""
+def compare_counts(counts: Mapping[str, int], claims: Sequence[Published]) -> list[str]:
+    """One line for each quantity whose count differs from the published one."""
     return [
         f"the clip list holds {counts[claim.quantity]} {claim.quantity}, {claim.source} says {claim.value}"
         for claim in claims
@@ -154,8 +156,8 @@ def differences(counts: Mapping[str, int], claims: Sequence[Published]) -> list[
     ]
 
 
-def limited(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) -> Manifest:
-    """The first `videos` videos and the first `clips_per_video` clips of each (0 = all), with the songs they use."""
+def limit_manifest(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) -> Manifest:
+    """The manifest of the first `videos` videos and the first `clips_per_video` clips of each (0: all), with the songs of these clips."""
     kept = manifest.videos[: videos or None]
     clips = tuple(c for v in kept for c in manifest.clips_of(v.video_id)[: clips_per_video or None])
     used = {clip.song_id for clip in clips}
@@ -163,35 +165,35 @@ def limited(manifest: Manifest, *, videos: int = 0, clips_per_video: int = 0) ->
     return dataclasses.replace(manifest, videos=kept, clips=clips, songs=songs)
 
 
-def missing_values(manifest: Manifest) -> list[str]:
-    """What later stages need and the manifest does not have yet, one line per file; empty when complete."""
+def find_missing_values(manifest: Manifest) -> list[str]:
+    """One line for each file of the manifest that lacks values which later stages need; empty if it is complete."""
     lines = []
     advice = how_to_fill(manifest.folder)
     urls = [v.video_id for v in manifest.videos if not v.url]
     times = [c.clip_id for c in manifest.clips if c.start is None]
     if urls:
-        lines.append(f"videos.csv: url is empty for {_some(urls, len(manifest.videos))}; {advice}")
+        lines.append(f"videos.csv: url is empty for {_describe_ids(urls, len(manifest.videos))}; {advice}")
     if times:
-        lines.append(f"clips.csv: start and end are empty for {_some(times, len(manifest.clips))}; {advice}")
+        lines.append(f"clips.csv: start and end are empty for {_describe_ids(times, len(manifest.clips))}; {advice}")
     return lines
 
 
 def how_to_fill(folder: Path) -> str:
-    """What to do about a value that the manifest in `folder` lacks."""
+    """Advice about a value that the manifest in `folder` lacks."""
     if (Path(folder) / "README.md").is_file():
-        return f"the README.md of the manifest's folder says where to get it and how to fill it in (where that is from an annotation sheet: {SHEET})"
-    return f"fill it in (from an annotation sheet: {SHEET})"
+        return f"the README.md of the manifest's folder says where to get it and how to fill it in (from an annotation sheet: {IMPORT_COMMAND})"
+    return f"fill it in (from an annotation sheet: {IMPORT_COMMAND})"
 
 
 def is_web(url: str) -> bool:
-    """Whether a url of videos.csv is to be fetched from the web (else it is a local path, or not known yet)."""
+    """Whether a url of videos.csv is a web address (otherwise it is a local path or empty)."""
     return url.lower().startswith(("http://", "https://"))
 
 
 def url_problem(url: str, folder: Path) -> str:
-    """Why a url of the manifest in `folder` is not allowed, in a few words; empty where it is (or is not known yet).
+    """Why a url of the manifest in `folder` is not allowed, in a few words; '' for an allowed or empty one.
 
-    A manifest may come from someone else: its paths may not reach files outside its own folder, through links neither.
+    A manifest may come from someone else, so its paths may not lead out of its own folder, not even through links.
     """
     if not url:
         return ""
@@ -206,16 +208,16 @@ def url_problem(url: str, folder: Path) -> str:
         return "" if parts.hostname else f"{quoted}: names no host"
     if parts.scheme or PurePosixPath(url).is_absolute():
         return f"{quoted}: must be http(s) or a path relative to the manifest's folder"
-    if leads_out(folder, url):
-        return f"{quoted}: leads out of {folder}; put the file itself into that folder (a link does not do)"
+    if is_outside(folder, url):
+        return f"{quoted}: leads out of {folder}; put the file itself into that folder (a link is not enough)"
     return ""
 
 
-def absent_files(videos: Sequence[Video], folder: Path) -> list[str]:
-    """Ids of the videos whose url is a path, counted from `folder`, at which there is no file."""
+def find_missing_files(videos: Sequence[Video], folder: Path) -> list[str]:
+    """Ids of the videos whose url is a path, relative to `folder`, of a file that does not exist."""
     return [v.video_id for v in videos if v.url and not is_web(v.url) and find_file(folder, v.url) is None]
 
 
-def _some(ids: Sequence[str], of: int) -> str:
+def _describe_ids(ids: Sequence[str], of: int) -> str:
     few = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
     return f"{len(ids)} of {of} rows ({few})"

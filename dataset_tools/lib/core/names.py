@@ -1,8 +1,8 @@
-"""Names that become paths: the one rule for all of them, and how a file that a table names is found.
+"""The rule for names that become paths, and how a file named in a table is found.
 
-Every id of a table, every corpus, song, level, variant and system is a part of a path somewhere, so `check_name` stands
-at each door: records (lib/core/schema.py), parameters and --corpus (lib/core/params.py, lib/core/layout.py), shards and what is
-imported into them.
+Every id in a table and every corpus, song, level, variant and system becomes a part of a path. So `check_name` is called
+wherever such a name comes in: in records (lib/core/schema.py), in parameters and --corpus (lib/core/params.py,
+lib/core/layout.py), and in shards and their imports.
 """
 
 import os
@@ -11,27 +11,32 @@ import unicodedata
 from pathlib import Path
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import TEXT, shown
+from dataset_tools.lib.core.limits import TEXT, printable
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
 SPLITS = ("train", "val", "test")
 """The parts of a corpus."""
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What no cell of a table and no label holds: control characters, ends of lines, halves of letters."""
+"""Characters that no cell of a table and no label may have: control characters, line ends, surrogates."""
 RULE = "must be letters, digits, '_', '.', '-', at most 121 and not '.' or '-' first (it becomes a file name)"
 
 
 def check_name(value: str, what: str = "") -> str:
-    """A name that becomes a part of a path: ASCII letters, digits, '_', '.', '-', not starting with a dot or dash, so it is
-    one name on every disk and never leads out of a folder. `what` it is comes first in the ValueError."""
+    """Return `value` if it can be a part of a path: ASCII letters, digits, '_', '.', '-', without a leading dot or dash. Such a
+    name is the same on every file system and never leads out of a folder.
+
+    what: what the name is; the message of the ValueError begins with it.
+    """
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise ValueError(f"{what} {RULE}, found '{shown(value)}'".lstrip())
+        raise ValueError(f"{what} {RULE}, found '{printable(value)}'".lstrip())
     return value
 
 
-def given_name(value: object, what: str) -> str:
-    """As `check_name`, of what a user gives on the command line or in params.yaml: a UserError, with a hint where YAML has
-    made something else of a text."""
+def check_user_name(value: object, what: str) -> str:
+    """As `check_name`, for a value from the command line or params.yaml.
+
+    Raises UserError, with a hint to quote the value if YAML did not read it as text.
+    """
     try:
         return check_name(value, what)
     except ValueError as err:
@@ -39,32 +44,33 @@ def given_name(value: object, what: str) -> str:
 
 
 def check_label(text: str, what: str) -> str:
-    """A name that is no file's name, such as a genre: one line of at most `TEXT` letters, none of `CONTROL`. Raises ValueError."""
+    """Return a name that becomes no path, such as a genre. Raises ValueError unless it is one line of at most `TEXT` letters, none of
+    them in `CONTROL`."""
     if len(text) > TEXT or CONTROL.search(text):
         raise ValueError(
-            f"{what} must be one line of at most {TEXT} letters without control characters, found '{shown(text)}'"
+            f"{what} must be one line of at most {TEXT} letters without control characters, found '{printable(text)}'"
         )
     return text
 
 
-def plain(text: str) -> str:
-    """Text whose equal letters are equal: Unicode NFC. macOS writes an é of a file's name as e and an accent (NFD), which
-    tables rarely do."""
+def to_nfc(text: str) -> str:
+    """The text in Unicode NFC, so that equal letters compare equal. macOS writes the é of a file's name as e and an accent
+    (NFD); tables rarely do."""
     return unicodedata.normalize("NFC", text)
 
 
-def leads_out(folder: Path, name: str) -> bool:
-    """Whether a relative path leads out of its folder, also through a link. A name that no file can have, or links in a
-    circle, lead nowhere."""
+def is_outside(folder: Path, name: str) -> bool:
+    """Whether a relative path leads out of `folder`, directly or through a link. False for an impossible file name and for
+    circular links: they lead nowhere."""
     try:
         return not (Path(folder) / name).resolve().is_relative_to(Path(folder).resolve())
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: circular links, before Python 3.13
         return False
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """The regular file that a relative path means, whichever way its letters are composed on the disk; None where there is
-    none. The name itself comes before others that differ in composition."""
+    """The regular file at a relative path, or None. If no file has exactly this name, one whose name is equal in Unicode NFC is
+    taken."""
     try:
         path = Path(folder) / name
         if path.is_file():
@@ -74,8 +80,8 @@ def find_file(folder: Path, name: str) -> Path | None:
         path = Path(folder)
         for part in Path(name).parts:
             if part != ".." and not os.path.lexists(path / part):
-                part = next((other for other in sorted(os.listdir(path)) if plain(other) == plain(part)), part)
+                part = next((other for other in sorted(os.listdir(path)) if to_nfc(other) == to_nfc(part)), part)
             path /= part
         return path if path.is_file() else None
-    except (OSError, ValueError):  # too long, a NUL, a folder that can't be read
+    except (OSError, ValueError):  # the name is too long or has a NUL, or a folder can't be read
         return None

@@ -1,4 +1,4 @@
-"""params.yaml: one section per stage, each a frozen dataclass; unknown keys and values out of range are refused."""
+"""Read params.yaml: one section per stage, each a frozen dataclass. Unknown keys and values out of range are refused."""
 
 import dataclasses
 import re
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeVar, get_type_hints
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import shown
-from dataset_tools.lib.core.names import given_name
+from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.names import check_user_name
 from dataset_tools.lib.core.timebase import LEVELS
 from dataset_tools.lib.core.yaml_file import read_yaml
 
@@ -17,18 +17,21 @@ SECTIONS = (
     "corpus", "levels", "variants", "models", "systems", "sources", "download", "clips", "pose", "i3d", "audio", "split", "shards", "vqvae",
     "synthesizer", "rhythm", "prior", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report", "listen",
 )  # fmt: skip
-"""What may stand at the top of a params file: what DVC runs over, and the stages."""
-MOST = 500
-"""Letters of what a record says of a value, which may repeat it."""
+"""Top-level keys of a params file: the lists that DVC iterates over, and the stages."""
+MAX_LETTERS = 500
+"""Longest part that a dataclass's own message contributes to ours, in letters: it may repeat the value."""
 
 
 def load_params(path: Path, section: str, record: type[P], *, extra: bool = False) -> P:
-    """Section `section` of a params file as `record`. Lists become tuples. With extra=True keys that `record` does not
-    have are skipped: for who reads a part of another's section. 'a.b' is section b of section a, empty where it is
-    absent; `record.sections` of a's record names such sections, which are not parameters of a.
+    """Read section `section` of a params file into the dataclass `record`. Lists become tuples.
 
-    Raises UserError for what `read_yaml` refuses, a missing section, an unknown key, a section whose name is nearly a known one, a value of another type than the
-    record's field has, a number that is not finite, or a value that `record` refuses (its __post_init__ raises ValueError).
+    section: 'a.b' is section b inside section a; a missing b is empty. `record.sections` of a's dataclass names such inner
+    sections, which are not parameters of a.
+    extra: skip keys that `record` does not have, for a caller that reads only a part of another stage's section.
+
+    Raises UserError for anything that `read_yaml` refuses, a missing section, an unknown key, a section whose name is close
+    to a known one, a value of the wrong type, a number that is not finite, and a value that `record` refuses (its
+    __post_init__ raises ValueError).
     """
     everything = read_params(path)
     outer, _, inner = section.partition(".")
@@ -36,77 +39,80 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
     if outer not in everything:
         raise UserError(
             f"{path}: section '{outer}' is missing"
-            + (f"; it has '{shown(unknown[0])}', which is none" if unknown else "")
+            + (f"; it has '{printable(unknown[0])}', which is not a section" if unknown else "")
         )
-    for name in unknown:  # other keys are the user's own, which DVC and YAML's anchors allow
+    for name in unknown:  # a user may add keys of their own, for DVC or as YAML anchors
         if near := get_close_matches(str(name), SECTIONS, 1):
             raise UserError(
-                f"{path}: section '{shown(name)}' is not known; is {near[0]} meant? known: {', '.join(SECTIONS)}"
+                f"{path}: section '{printable(name)}' is not known; did you mean {near[0]}? known: {', '.join(SECTIONS)}"
             )
     values = everything[outer] or {}
     if inner and isinstance(values, dict):
         values = values.get(inner) or {}
     if not isinstance(values, dict):
-        raise UserError(f"{path}: {section} must be a mapping of parameters, found '{shown(values)}'")
+        raise UserError(f"{path}: {section} must be a mapping of parameters, found '{printable(values)}'")
     names = {f.name for f in dataclasses.fields(record)}
     inside = set(getattr(record, "sections", ()))
     for key in values:
         if key not in names | inside and not extra:
             raise UserError(
-                f"{path}: {section}.{shown(key)} is not a parameter; known: {', '.join(sorted(names | inside))}"
+                f"{path}: {section}.{printable(key)} is not a parameter; known: {', '.join(sorted(names | inside))}"
             )
-    frozen = {k: _frozen(v) for k, v in values.items() if k in names}
+    frozen = {k: _as_tuples(v) for k, v in values.items() if k in names}
     for key, kind in get_type_hints(record).items():
-        if key in frozen and (wanted := _unfit(frozen[key], kind)):
+        if key in frozen and (wanted := _required_type(frozen[key], kind)):
             raise UserError(
-                f"{path}: {section}.{key} must be {wanted}, found '{shown(frozen[key])}'{_hint(frozen[key])}"
+                f"{path}: {section}.{key} must be {wanted}, found '{printable(frozen[key])}'{_hint(frozen[key])}"
             )
     try:
         return record(**frozen)
     except (TypeError, ValueError, OverflowError) as err:
-        raise UserError(f"{path}: {section}: {str(err)[:MOST]}") from None
+        raise UserError(f"{path}: {section}: {str(err)[:MAX_LETTERS]}") from None
 
 
 def read_params(path: Path) -> dict:
-    """All sections of a params file. Raises UserError where it is not there or no mapping, and as `read_yaml`."""
+    """All sections of a params file. Raises UserError for a missing file and for one that is not a mapping, and as `read_yaml`."""
     if not Path(path).exists() and not Path(path).is_symlink():
         raise UserError(f"{path}: file not found; copy one of presets/ to it")
     everything = read_yaml(path)
     if not isinstance(everything, dict | None):
         raise UserError(
-            f"{path}: must be a mapping of sections, found '{shown(everything)}'; presets/demo.yaml shows it"
+            f"{path}: must be a mapping of sections, found '{printable(everything)}'; see presets/demo.yaml"
         )
     return everything or {}
 
 
-def _frozen(value: object) -> object:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+def _as_tuples(value: object) -> object:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
-WORDS = {
+TYPE_NAMES = {
     "boolean": "true or false", "integer": "a whole number", "number": "a finite number", "string": "a text", "null": "null", "object": "a mapping",
 }  # fmt: skip
-"""JSON Schema's names of types as messages say them."""
+"""JSON Schema type -> its name in messages."""
 
 
-def _unfit(value: object, kind: object) -> str:
-    """What a parameter of this type must be, where `value` is not; empty where it fits. Nothing is converted: 1 stays 1 where
-    a float may be."""
-    # here, not above: it costs 0.14 s, which --help and worker processes do without
+def _required_type(value: object, kind: object) -> str:
+    """Description of the type `kind` if `value` does not have it, else ''. Nothing is converted: 1 stays an int in a float field."""
+    # Imported here because it takes 0.14 s, which --help and worker processes do not need.
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     wanted = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
     try:
         wanted.validate_python(value)
     except ValidationError:
-        return _in_words(wanted.json_schema())
+        return _describe_type(wanted.json_schema())
     return ""
 
 
-def _in_words(schema: dict) -> str:
+def _describe_type(schema: dict) -> str:
     if "anyOf" in schema:
-        return " or ".join(map(_in_words, schema["anyOf"]))
-    return f"a list, each of it {_in_words(schema['items'])}" if schema["type"] == "array" else WORDS[schema["type"]]
+        return " or ".join(map(_describe_type, schema["anyOf"]))
+    return (
+        f"a list, each item {_describe_type(schema['items'])}"
+        if schema["type"] == "array"
+        else TYPE_NAMES[schema["type"]]
+    )
 
 
 def _hint(value: object) -> str:
@@ -117,29 +123,33 @@ def _hint(value: object) -> str:
     )
 
 
-def corpus_of(path: Path) -> str:
-    """The corpus that a params file names, 'demo' where there is no such file or name. Raises UserError for what can't be
-    the name of a folder in manifests/, and as `read_params`."""
+def read_corpus_name(path: Path) -> str:
+    """The corpus named in a params file; 'demo' if the file or the key is missing.
+
+    Raises UserError for a value that cannot be the name of a folder in manifests/, and as `read_params`.
+    """
     everything = read_params(path) if Path(path).exists() or Path(path).is_symlink() else {}
-    return given_name(everything.get("corpus", "demo"), f"{path}: corpus")
+    return check_user_name(everything.get("corpus", "demo"), f"{path}: corpus")
 
 
-def names_of(path: Path, key: str) -> tuple[str, ...]:
-    """A list of names at the top of a params file, of those that a DVC matrix runs over: `levels`, `variants`, `models` or
-    `systems`. UserError where it is missing, empty (but `systems`, for a table need not have baselines), names one twice, or one that
-    can't be a folder's."""
+def read_names(path: Path, key: str) -> tuple[str, ...]:
+    """The list of names under a top-level key of a params file: `levels`, `variants`, `models` or `systems`.
+
+    Raises UserError for a list that is missing or empty (`systems` may be empty: tables do not need baselines), that names
+    one twice, and for a name that cannot be a folder's.
+    """
     values = read_params(path).get(key) if Path(path).exists() else None
     if not isinstance(values, list) or not (values or key == "systems"):
-        raise UserError(f"{path}: {key} must be a list of names, found '{shown(values)}'; presets/demo.yaml shows it")
-    names = tuple(given_name(value, f"{path}: {key}") for value in values)
+        raise UserError(f"{path}: {key} must be a list of names, found '{printable(values)}'; see presets/demo.yaml")
+    names = tuple(check_user_name(value, f"{path}: {key}") for value in values)
     if len(set(names)) < len(names):
-        raise UserError(f"{path}: {key} must name each one once, found '{shown(values)}'")
+        raise UserError(f"{path}: {key} must not repeat a name, found '{printable(values)}'")
     if key == "levels" and set(names) - set(LEVELS):
-        raise UserError(f"{path}: levels must be among {', '.join(LEVELS)}, found '{shown(values)}'")
+        raise UserError(f"{path}: levels must be among {', '.join(LEVELS)}, found '{printable(values)}'")
     return names
 
 
 def require(condition: bool, rule: str) -> None:
-    """For __post_init__ of params dataclasses: raise ValueError(rule) unless `condition`."""
+    """Raise ValueError(rule) unless `condition`. For __post_init__ of the params dataclasses."""
     if not condition:
         raise ValueError(rule)

@@ -1,4 +1,4 @@
-"""Progress bars: what is done, of how many, and how much time is left."""
+"""Progress bars on stderr."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -7,19 +7,19 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
-QUIET = 1.0
-"""Seconds of work that need no bar."""
+DELAY = 1.0
+"""Seconds after which a bar appears: shorter work needs none."""
 
 
 class ProgressBar(tqdm):
-    """A bar on stderr, shown once the work has taken `QUIET` seconds, even if no item is finished by then.
+    """A bar on stderr that appears after `DELAY` seconds, even if no item is finished by then.
 
-    unit: what is counted, in the singular, such as 'clip'. Other settings are those of `tqdm`.
+    unit: what the bar counts, in the singular, such as 'clip'. Other settings are those of `tqdm`.
     """
 
     def __init__(self, *args, unit: str, **settings):
-        self._first = threading.Timer(QUIET, self._show)
-        super().__init__(*args, unit=unit, delay=QUIET, dynamic_ncols=True, mininterval=0.5, **settings)
+        self._first = threading.Timer(DELAY, self._show)
+        super().__init__(*args, unit=unit, delay=DELAY, dynamic_ncols=True, mininterval=0.5, **settings)
         if not self.disable:
             self._first.daemon = True
             self._first.start()
@@ -37,5 +37,5 @@ class ProgressBar(tqdm):
 
 
 def progress(items: Iterable[Item], label: str, total: int | None = None, *, unit: str) -> Iterator[Item]:
-    """The items, with a bar that counts them; silent for work under a second."""
+    """Iterate over `items` with a progress bar, which appears after `DELAY` seconds."""
     return ProgressBar(items, desc=label, total=total, unit=unit)

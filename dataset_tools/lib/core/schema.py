@@ -1,9 +1,9 @@
-"""Records: one frozen dataclass is one CSV row. Reading checks every value and names file, row, field and rule.
+"""Records: CSV tables whose rows are frozen dataclasses. Every value is checked, and an error names file, row, column and rule.
 
-A column means one thing in every table: those of `FILE_NAMES` are names of files, those of `RANGES` have bounds.
+A column has the same meaning in every table: those of `FILE_NAMES` are file names, those of `RANGES` have bounds.
 
-Why not `pydantic` 2.14, as for parameters: it reads 1_5 as 15 and 1.0 as a whole number. So the patterns, the bounds of columns and
-the words of messages would stay ours, and pydantic come on top: half as many lines again, and little quicker than ours could be.
+Why not `pydantic` 2.14, as for parameters: it reads 1_5 as 15 and 1.0 as an integer. The patterns, the bounds and the messages
+would still be ours, so pydantic would make this file longer by half, and hardly faster.
 """
 
 import csv
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 from dataset_tools.lib.core.atomic import write_text
-from dataset_tools.lib.core.csv_file import cells_of, separator_of
+from dataset_tools.lib.core.csv_file import detect_separator, iterate_rows
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import (
     CELL,
@@ -29,10 +29,10 @@ from dataset_tools.lib.core.limits import (
     TEMPO,
     VIDEO_SECONDS,
     WHOLE,
-    file_bytes,
-    shown,
+    printable,
+    read_bytes,
 )
-from dataset_tools.lib.core.names import CONTROL, check_label, check_name, plain
+from dataset_tools.lib.core.names import CONTROL, check_label, check_name, to_nfc
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 R = TypeVar("R")
@@ -44,13 +44,13 @@ RANGES = {
     "people": (0, DANCERS), "bytes": (0, WHOLE), "seconds": (0, 100 * VIDEO_SECONDS), "cuts": (0, WHOLE), "value": (0, WHOLE),
     "coverage": (0, 1), "audio_peak": (0, WHOLE), "fold": (0, WHOLE),
 }  # fmt: skip
-"""Column -> least and largest number. Of `frames`, `width` and `height` of a cut clip see `accounting.check_frames`: they cost
-the clip, not the table."""
-WORDS = {int: "a whole number", float: "a finite number", bool: "True or False"}
-WHOLE_NUMBER, NUMBER = (
+"""Column -> (least, largest) number. `frames`, `width` and `height` are not here: a bad one should fail its clip, not the table
+(`accounting.check_frames`)."""
+TYPE_NAMES = {int: "a whole number", float: "a finite number", bool: "True or False"}
+INTEGER, NUMBER = (
     re.compile(p, re.ASCII) for p in (r"[+-]?\d{1,19}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
 )
-CLOCK = re.compile(r"\d{1,4}(:\d{1,2}){1,2}([.,]\d+)?", re.ASCII)
+CLOCK_TIME = re.compile(r"\d{1,4}(:\d{1,2}){1,2}([.,]\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 PARTS = ("", "train", "val", "test")
 """What `official_split` may be; '' is no part."""
@@ -58,13 +58,13 @@ STATUSES = ("ok", "permanent", "auth", "transient", "failed", "dropped")
 
 
 def leaks(parts: Iterable[str]) -> bool:
-    """Whether what is in these parts of a split is learnt from and tested on: in 'train' and in another. 'val' and 'test'
-    may share music, as AIST++'s do; '' is no part."""
+    """Whether an item that is in these parts of a split leaks from training to evaluation: it is in 'train' and in another part.
+    'val' and 'test' may share music, as in AIST++; '' is no part."""
     return "train" in (found := set(parts) - {""}) and len(found) > 1
 
 
 class BrokenRules(ValueError):
-    """What is wrong with a record: `rules` has one line for every rule that it breaks, the message is the first."""
+    """A record breaks rules. `rules` has one line for each of them; the message is the first line."""
 
     def __init__(self, rules: list[str]):
         super().__init__(rules[0])
@@ -72,13 +72,13 @@ class BrokenRules(ValueError):
 
 
 def refuse(rules: Iterable[str]) -> None:
-    """For __post_init__ of records: raise BrokenRules where there are any."""
+    """Raise BrokenRules if `rules` has any lines. For __post_init__ of records."""
     if found := list(rules):
         raise BrokenRules(found)
 
 
 def _broken(check: Callable[[str, str], str], text: str, what: str) -> list[str]:
-    """What `check_name` or `check_label` says against a text."""
+    """The error message of `check_name` or `check_label` for a text, in a list that is empty if the text is valid."""
     try:
         check(text, what)
     except ValueError as err:
@@ -92,7 +92,7 @@ class Video:
 
     video_id: str
     url: str
-    """http(s) URL, or for a local file a path relative to the folder that videos.csv is in. Empty: not known yet."""
+    """http(s) URL, or the path of a local file relative to the folder of videos.csv. Empty: not known yet."""
     title: str = ""
 
     def __post_init__(self):
@@ -107,7 +107,7 @@ class Clip:
     video_id: str
     song_id: str
     start: float | None = None
-    """Seconds into the video; empty where the annotation sheet is still to be imported."""
+    """Seconds into the video; None until the annotation sheet is imported."""
     end: float | None = None
     """Seconds into the video, after `start`."""
     dancers: int | None = None
@@ -126,19 +126,19 @@ class Clip:
         if not outside and None not in times.values() and not 0 < self.end - self.start <= CLIP_SECONDS:
             yield f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most"
         if self.official_split not in PARTS:
-            yield f"official_split must be train, val, test or empty, found '{shown(self.official_split)}'"
+            yield f"official_split must be train, val, test or empty, found '{printable(self.official_split)}'"
 
 
-SEGMENT = 2.0
-"""Seconds of the segments that the authors of TikTok and AIST++ cut, which `segments_2s` counts."""
+SEGMENT_SECONDS = 2.0
+"""Length, in seconds, of the segments that the authors of the TikTok corpus and AIST++ cut. `segments_2s` counts them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedClip(Clip):
-    """A row of a manifest's clips.csv that may count segments."""
+    """A row of a manifest's clips.csv that may have a number of segments."""
 
     segments_2s: int | None = None
-    """How many segments of 2 s its publishers cut from it: its length while its times are not known."""
+    """Number of 2 s segments that its publishers cut from it: an estimate of its length while its times are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ class Song:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What became of one input of a stage; stages add columns by subclassing. in = ok + the rest."""
+    """Result of a stage for one of its inputs, ok or not. Stages add columns by subclassing."""
 
     id: str
     status: str
@@ -174,16 +174,17 @@ class Row:
     def __post_init__(self):
         check_name(self.id, "id")
         if self.status not in STATUSES:
-            raise ValueError(f"status must be one of {', '.join(STATUSES)}, found '{shown(self.status)}'")
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}, found '{printable(self.status)}'")
 
 
 def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
-    """Read a CSV into records; cells may be parted by comma, semicolon or tab, and have a decimal comma where that parts none.
+    """Read a CSV file into records. The separator may be comma, semicolon or tab, and with the last two numbers may have a decimal comma.
 
-    Raises UserError naming file, row, field, rule and value: what `file_bytes` refuses, not UTF-8, column without default
-    missing, a column or an id (the record's first field) twice, more cells than columns, a value that does not convert,
-    is out of its column's range, no file's name in a column of those, or breaks the record's own rule; with extra=False
-    also a column that the record does not have.
+    extra: ignore columns that `record` does not have; with False they are an error.
+
+    Raises UserError, which names file, row, column, rule and value, for anything that `read_bytes` refuses, text that is not
+    UTF-8, a missing column without a default, a duplicate column or id (the record's first field), more cells than columns,
+    and a value that has the wrong type, is out of range, is no file name in a column of `FILE_NAMES`, or breaks a rule of the record.
     """
     found = scan_records(path, record, extra=extra)
     if found.problems:
@@ -192,60 +193,62 @@ def read_records(path: Path, record: type[R], *, extra: bool = True) -> list[R]:
 
 
 class Scan(NamedTuple, Generic[R]):
-    """A table as far as it can be read."""
+    """The rows of a table that can be read, and the errors of the others."""
 
     records: list[R]
-    """Of the rows that break no rule; none where a column is missing."""
+    """The rows that break no rule; empty if a column is missing."""
     problems: list[str]
-    """One line for every rule that the file breaks."""
+    """One line for each violation of a rule."""
     columns: tuple[str, ...] = ()
-    """Names of the header; none where the rows can't be looked at."""
+    """Names of the header; empty if the rows can't be read."""
     broken: tuple[dict[str, str], ...] = ()
-    """Cells by column of each row that breaks a rule: it may still be what another row names."""
+    """Cells by column of each row that breaks a rule. Other tables may still refer to it."""
 
     def values(self, *names: str) -> list[tuple]:
-        """Those columns of every row, the broken ones last, whose cells are texts as they stand ('' where there is none)."""
+        """These columns of every row. The broken rows come last; their cells are text as in the file ('' if missing)."""
         good = [tuple(getattr(record, name) for name in names) for record in self.records]
         return good + [tuple(cells.get(name, "") for name in names) for cells in self.broken]
 
 
 def scan_records(path: Path, record: type[R], *, extra: bool = True, together: tuple[str, ...] = ()) -> Scan[R]:
-    """What can be read of a CSV of records, and all that is wrong with it: one line for every rule of `read_records` that a
-    cell, a row or the header breaks. Columns named in `together` may be left out only all at once."""
+    """Read a CSV file of records as far as possible, with one line for each cell, row or header that breaks a rule of `read_records`.
+
+    together: columns that must be all present or all absent.
+    """
     path = Path(path)
     fields = dataclasses.fields(record)
     hints = get_type_hints(record)
     try:
-        text = file_bytes(path, CSV_BYTES).decode("utf-8-sig")
+        text = read_bytes(path, CSV_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         return Scan([], [f"{path}: not UTF-8 text; save it as 'CSV UTF-8'"])
     except UserError as err:
         return Scan([], [str(err)])
     try:
-        separator = separator_of(text, hints)
-        (_, header), *rows = [*cells_of(text, separator)] or [(1, [])]
+        separator = detect_separator(text, hints)
+        (_, header), *rows = [*iterate_rows(text, separator)] or [(1, [])]
     except ValueError as err:
         return Scan([], [f"{path}: {err}"])
     header = tuple(name.strip() for name in header)
     lacking = _lacking_columns(path, header, fields, together)
     twice = [name for name, times in Counter(header).items() if name and times > 1]
-    doubts = [f"{path}: column '{shown(name)}' stands twice in the header; keep one" for name in twice]
+    doubts = [f"{path}: column '{printable(name)}' occurs twice in the header; keep one" for name in twice]
     unknown = [name for name in header if name not in hints]
     if unknown and not extra:
-        doubts.append(f"{path}: unknown column '{shown(unknown[0])}'; expected {', '.join(hints)}")
+        doubts.append(f"{path}: unknown column '{printable(unknown[0])}'; expected {', '.join(hints)}")
     if doubts:
         return Scan([], lacking + doubts)
     records, broken, problems, seen = [], [], list(lacking), set()
     for number, cells in rows:
         raw = dict(zip(header, cells + [""] * len(header)))
-        if any(cells[len(header) :]):  # which cell is which can't be told
-            advice = f"put a text that holds '{separator}' in quotes"
+        if any(cells[len(header) :]):  # the cells can't be assigned to columns
+            advice = f"put a text that contains '{separator}' in quotes"
             item, rules = None, [f"{len(cells)} cells, but {len(header)} columns; {advice}"]
         else:
-            item, rules = _record_of(raw, record, hints, separator)
-        key = plain(raw.get(fields[0].name, ""))
+            item, rules = _parse_record(raw, record, hints, separator)
+        key = to_nfc(raw.get(fields[0].name, ""))
         if key in seen and (key or not rules):
-            rules.append(f"{fields[0].name} '{shown(key)}' occurs twice; ids must be unique")
+            rules.append(f"{fields[0].name} '{printable(key)}' occurs twice; ids must be unique")
         seen.add(key)
         problems += [f"{path} row {number}: {rule}" for rule in rules]
         if rules or lacking:
@@ -255,9 +258,11 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
     return Scan(records, problems, header, tuple(broken))
 
 
-def _record_of(raw: dict[str, str], record: type[R], hints: dict, separator: str) -> tuple[R | None, list[str]]:
-    """(the record of a row's cells, one line for each rule that they break); the record is of use where there is none. What
-    stands for a cell that can't be read breaks no rule itself, so that the record's other rules are seen too."""
+def _parse_record(raw: dict[str, str], record: type[R], hints: dict, separator: str) -> tuple[R | None, list[str]]:
+    """(the record of a row's cells, one line for each rule that they break). Use the record only if there are no such lines.
+
+    A cell that can't be read is replaced by a valid value, so that the other rules of the record are checked too.
+    """
     values, rules = {}, []
     for field in dataclasses.fields(record):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -284,7 +289,7 @@ def _stand_in(kind: type) -> object:
 
 def _lacking_columns(path: Path, header: tuple[str, ...], fields: tuple, together: tuple[str, ...]) -> list[str]:
     partly = set(together) if set(together) & set(header) else set()
-    found = shown(", ".join(header)) or "no header"
+    found = printable(", ".join(header)) or "no header"
     return [
         f"{path}: column '{field.name}' is missing; found {found}"
         for field in fields
@@ -295,33 +300,33 @@ def _lacking_columns(path: Path, header: tuple[str, ...], fields: tuple, togethe
 def _convert(text: str, kind, name: str, separator: str):
     kinds = [k for k in get_args(kind) if k is not type(None)] or [kind]
     if kinds[0] is str:
-        # an address stays as it is: its letters are those of a server or of a disk
-        return check_name(text, name) if name in FILE_NAMES and text else text if name == "url" else plain(text)
+        # a URL stays as it is: it must match the bytes on a server or a disk
+        return check_name(text, name) if name in FILE_NAMES and text else text if name == "url" else to_nfc(text)
     if text == "":
         if kind is kinds[0]:
-            raise ValueError(f"{name} is empty; {WORDS[kind]} is required")
+            raise ValueError(f"{name} is empty; {TYPE_NAMES[kind]} is required")
         return None
     if kinds[0] is bool:
         value = {"true": True, "false": False}.get(text.lower())
     else:
         value = _number(text.strip(), kinds[0], name, separator)
     if value is None:
-        seconds = "; write seconds, such as 75.5" if CLOCK.fullmatch(text.strip()) else ""
-        raise ValueError(f"{name} must be {WORDS[kinds[0]]}, found '{shown(text)}'{seconds}")
+        seconds = "; write seconds, such as 75.5" if CLOCK_TIME.fullmatch(text.strip()) else ""
+        raise ValueError(f"{name} must be {TYPE_NAMES[kinds[0]]}, found '{printable(text)}'{seconds}")
     low, high = RANGES.get(name, (-WHOLE, WHOLE) if kinds[0] is int else (-math.inf, math.inf))
     if not low <= value <= high:
-        raise ValueError(f"{name} must be {low} to {high}, found {shown(text)}")
+        raise ValueError(f"{name} must be {low} to {high}, found {printable(text)}")
     return value
 
 
 def _number(text: str, kind: type, name: str, separator: str) -> int | float | None:
-    """None of what is no number; Python's own readers would also take 1_5, nan and digits of any script."""
+    """The number, or None. Python's int() and float() would also take 1_5, nan and digits of any script."""
     if kind is int:
-        return int(text) if WHOLE_NUMBER.fullmatch(text) else None
+        return int(text) if INTEGER.fullmatch(text) else None
     if DECIMAL_COMMA.fullmatch(text):
         if separator == ",":
             raise ValueError(
-                f"{name} has a decimal comma in a table of commas, found '{shown(text)}'; write it with a point"
+                f"{name} has a decimal comma in a comma-separated table, found '{printable(text)}'; write it with a point"
             )
         text = text.replace(",", ".")
     value = float(text) if NUMBER.fullmatch(text) else math.nan
@@ -329,8 +334,10 @@ def _number(text: str, kind: type, name: str, separator: str) -> int | float | N
 
 
 def write_records(path: Path, records: Iterable, record: type | None = None) -> None:
-    """Write records of one type as CSV sorted by their first field; `record` gives the header when there are none. A text is
-    written as one line of at most `CELL` letters, which is what can be read again."""
+    """Write records of one type as CSV, sorted by their first field. `record` gives the header if there are no records.
+
+    A string is written as one line of at most `CELL` letters, so that it can be read again.
+    """
     records = list(records)
     record = record or type(records[0])
     names = [f.name for f in dataclasses.fields(record)]

@@ -1,9 +1,9 @@
-"""Files of torch.save, from anywhere: read without running code, in time and memory that follow from their size.
+"""Read untrusted files of torch.save: no code of the file runs, and time and memory are bounded by its size.
 
-torch's own restricted reading (`weights_only`) runs no code. But it unpacks what is packed, calls `bytearray` with any length,
-hashes whatever nests and gives tensors without numbers. So a file's pickles are looked through first, as instructions that
-nobody carries out: only what makes plain tensors, numbers, texts and containers of them may be named there. The tensors that
-torch then makes are looked at, too. And a network whose sizes a file tells is built in outline before it is built (`outline`).
+torch's own restricted loader (`weights_only`) runs no code either. But it unpacks compressed members, calls `bytearray` with
+any length, hashes nested tuples of any size and returns tensors without data. So the pickles in a file are first scanned
+without being executed: they may only name what plain tensors, numbers, strings and containers of them need. The tensors that
+torch returns are checked too. A network whose sizes come from a file is first built without memory (`meta_state_dict`).
 """
 
 import io
@@ -21,7 +21,7 @@ from dataset_tools.lib.core.errors import Unreadable, UserError
 if TYPE_CHECKING:
     import torch
 
-KINDS = (
+STORAGE_KINDS = (
     "Float",
     "Double",
     "Half",
@@ -35,17 +35,17 @@ KINDS = (
     "ComplexFloat",
     "ComplexDouble",
 )
-PLAIN = {
+ALLOWED_NAMES = {
     "collections.OrderedDict", "__builtin__.set", "builtins.set", "torch.Size", "torch.device", "_codecs.encode", "torch.nn.parameter.Parameter",
     *(f"torch._utils.{name}" for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")),
-    *(f"torch.{kind}Storage" for kind in KINDS), "torch.storage.UntypedStorage", "torch.storage.TypedStorage",
+    *(f"torch.{kind}Storage" for kind in STORAGE_KINDS), "torch.storage.UntypedStorage", "torch.storage.TypedStorage",
     *(f"torch.{name}" for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")),
 }  # fmt: skip
-"""What a pickle of plain tensors names."""
-OLDER = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""How files of torch.save begin that are no zip archives: the first of five pickles, before the tensors' numbers."""
-PICKLES = 5
-TAKES = {
+"""Globals that a pickle of plain tensors refers to."""
+LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""First bytes of the older, non-zip format of torch.save: the first of its `LEGACY_PICKLES` pickles. The tensors' data follow them."""
+LEGACY_PICKLES = 5
+POPS = {
     "APPEND": 1,
     "SETITEM": 2,
     "BUILD": 1,
@@ -56,54 +56,56 @@ TAKES = {
     "TUPLE3": 3,
     "STOP": 1,
 }
-"""Instruction -> how many values it takes off the stack."""
+"""Pickle opcode -> number of values that it takes off the stack."""
 PUSHES = {
     "NONE", "NEWFALSE", "NEWTRUE", "BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1", "GLOBAL",
     "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET",
 }  # fmt: skip
-SHARED = 4
-"""Times a file's size that its tensors may have together: several can share their numbers."""
-SMALL = 1 << 20
-SPARE = 1000
-"""Parameters that a network may register and lose while it is built, besides thrice those it ends with."""
+MAX_SHARING = 4
+"""Largest size of all tensors together, as a multiple of the file's size: several tensors may share their data."""
+SIZE_SLACK = 1 << 20
+PARAMETER_SLACK = 1000
+"""Parameters that a network may register while it is built, in addition to three times the number of its tensors."""
 
 
 def read_tensors(
-    path: Path, *, allow: Callable[[str], Any] = {}.get, stretched: bool = False, finite: bool = True
+    path: Path, *, allow: Callable[[str], Any] = {}.get, expanded: bool = False, finite: bool = True
 ) -> Any:
-    """What a file of torch.save holds, zip or older, on the CPU: tensors, numbers, texts and containers of them.
+    """The content of a file of torch.save, zip or older format, on the CPU: tensors, numbers, strings and containers of them.
 
-    allow: of a name that no plain tensor needs, what it stands for; None refuses it. stretched: tensors may be larger than
-    their numbers in the file (as `expand` makes them); for callers that know the shapes they take. finite: NaN and infinities
-    are refused.
-    Raises Unreadable for another kind of file, a damaged one, one that would have to run code, one beyond `limits`, and tensors
-    that are not plain numbers; UserError for none, and what `allow` raises.
+    allow: maps the name of a further global to its value; None refuses it.
+    expanded: allow tensors that are larger than their data in the file (as `expand` makes them), for callers that check shapes.
+    finite: refuse NaN and infinite values.
+
+    Raises Unreadable for another kind of file, a damaged file, a file that would have to run code, a file beyond `limits`, and
+    tensors that are not plain numbers; UserError for a missing file; and whatever `allow` raises.
     """
-    path = limits.regular_file(path, limits.TENSOR_BYTES)
+    path = limits.check_regular_file(path, limits.TENSOR_BYTES)
     try:
         with open(path, "rb") as file:
-            names = {name for pickle in _pickles(path, file) for name in _named(path, pickle)}
-        allowed = {name: allow(name) for name in sorted(names - PLAIN)}
+            names = {name for pickle in _open_pickles(path, file) for name in _find_names(path, pickle)}
+        allowed = {name: allow(name) for name in sorted(names - ALLOWED_NAMES)}
         if refused := [name for name, found in allowed.items() if found is None]:
             raise Unreadable(
-                path, f"it holds more than tensors ({limits.shown(refused[0])}), which only code of its own could read"
+                path,
+                f"it holds more than tensors ({limits.printable(refused[0])}), which would need code of its own to be read",
             )
-        content = _loaded(path, allowed)
-        _check_tensors(path, content, stretched, finite)
+        content = _load(path, allowed)
+        _check_tensors(path, content, expanded, finite)
     except UserError:
         raise
     except Exception as err:  # noqa: BLE001 - zipfile, pickletools and torch raise whatever broken bytes lead to
-        reason = limits.shown(str(err).strip().partition("\n")[0].split(". ")[0]) or type(err).__name__
+        reason = limits.printable(str(err).strip().partition("\n")[0].split(". ")[0]) or type(err).__name__
         raise Unreadable(path, f"not a readable file of torch.save ({reason})") from None
     return content
 
 
-def _pickles(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
-    """The file's pickles, each to be read from where it stands."""
-    start = file.read(len(OLDER))
-    if start == OLDER:
+def _open_pickles(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield each pickle of the file as a stream at its start."""
+    start = file.read(len(LEGACY_MAGIC))
+    if start == LEGACY_MAGIC:
         file.seek(0)
-        for _ in range(PICKLES):
+        for _ in range(LEGACY_PICKLES):
             yield file
         return
     if not start.startswith(b"PK"):
@@ -113,7 +115,7 @@ def _pickles(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
         if len(parts) > limits.TENSOR_PARTS:
             raise Unreadable(path, f"{len(parts)} parts; at most {limits.TENSOR_PARTS} are read")
         if any(part.compress_type != zipfile.ZIP_STORED or part.file_size != part.compress_size for part in parts):
-            raise Unreadable(path, "its parts are packed, which torch.save does not do; save it again")
+            raise Unreadable(path, "its parts are compressed, which torch.save does not do; save it again")
         if sum(part.file_size for part in parts) > path.stat().st_size:
             raise Unreadable(path, "its parts overlap; save it again")
         for part in parts:
@@ -125,9 +127,9 @@ def _pickles(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
                 yield io.BytesIO(archive.read(part))
 
 
-def _named(path: Path, pickle: BinaryIO) -> set[str]:
-    """The names that a pickle asks for. Nothing of it is carried out, but how large its tuples get is counted: to hash or to
-    print tuples that hold the one before twice, thirty times over, takes for ever."""
+def _find_names(path: Path, pickle: BinaryIO) -> set[str]:
+    """The globals that a pickle refers to. Nothing is executed, but the size of nested tuples is counted: hashing or printing tuples
+    of which each holds the previous one twice takes exponential time."""
     names, stack, marks, memo = set(), [], [], {}
     for count, (opcode, argument, _) in enumerate(pickletools.genops(pickle)):
         name, taken = opcode.name, []
@@ -135,9 +137,9 @@ def _named(path: Path, pickle: BinaryIO) -> set[str]:
             raise Unreadable(path, f"a pickle of over {limits.TENSOR_STEPS} steps")
         if name == "GLOBAL":
             names.add(argument.replace(" ", "."))
-        if name in TAKES:
-            taken = stack[-TAKES[name] :]
-            del stack[-TAKES[name] :]
+        if name in POPS:
+            taken = stack[-POPS[name] :]
+            del stack[-POPS[name] :]
         elif name in ("TUPLE", "APPENDS", "SETITEMS"):
             stack, taken = marks.pop(), stack
         if name == "MARK":
@@ -155,12 +157,12 @@ def _named(path: Path, pickle: BinaryIO) -> set[str]:
                 raise Unreadable(path, f"tuples of over {limits.TENSOR_NEST} values in each other")
         elif name in ("REDUCE", "NEWOBJ", "BINPERSID"):
             stack[-1] = 1
-        elif name not in TAKES and name not in ("APPENDS", "SETITEMS", "PROTO"):
+        elif name not in POPS and name not in ("APPENDS", "SETITEMS", "PROTO"):
             raise Unreadable(path, f"not a file of torch.save: its pickle has the step {name}")
     return names
 
 
-def _loaded(path: Path, allowed: dict[str, Any]) -> Any:
+def _load(path: Path, allowed: dict[str, Any]) -> Any:
     import numpy as np
     import torch
 
@@ -173,8 +175,8 @@ def _loaded(path: Path, allowed: dict[str, Any]) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _check_tensors(path: Path, content: Any, stretched: bool, finite: bool) -> None:
-    """Refuse what is no plain tensor, wherever it lies. Step by step and each thing once: containers may hold themselves."""
+def _check_tensors(path: Path, content: Any, expanded: bool, finite: bool) -> None:
+    """Refuse tensors that are not plain, in any container. Iterative, and each object once, because containers may hold themselves."""
     import torch
 
     todo, seen, size = [content], set(), 0
@@ -200,33 +202,35 @@ def _check_tensors(path: Path, content: Any, stretched: bool, finite: bool) -> N
                 raise Unreadable(path, f"holds a tensor of {item.dtype} on '{item.device}', not of plain real numbers")
             size += item.numel() * item.element_size()
             held = item.untyped_storage().nbytes()
-            if not stretched and (
-                item.numel() * item.element_size() > held or size > SHARED * path.stat().st_size + SMALL
+            if not expanded and (
+                item.numel() * item.element_size() > held or size > MAX_SHARING * path.stat().st_size + SIZE_SLACK
             ):
                 raise Unreadable(
                     path, f"tensors larger than their numbers in the file: {tuple(item.shape)} of {held} bytes"
                 )
-            # what float64 holds may be infinite as float32, which networks have
+            # a finite float64 may be infinite in float32, the dtype of the networks
             if finite and item.is_floating_point() and not torch.isfinite(item.float()).all():
                 raise Unreadable(path, "holds NaN or infinite weights; take another copy, or train it again")
 
 
-def outline(make: Callable[[], "torch.nn.Module"], tensors: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-    """The state dict of the network that `make` builds, on the meta device: names, shapes and dtypes, and no memory.
+def meta_state_dict(
+    make: Callable[[], "torch.nn.Module"], tensors: Mapping[str, "torch.Tensor"]
+) -> dict[str, "torch.Tensor"]:
+    """State dict, on the meta device (names, shapes and dtypes, without memory), of the network that `make` builds.
 
-    Raises ValueError once it has many more parameters than `tensors`, the weights that are meant for it: sizes that a file
-    tells cost no more time than the file is long. And what `make` raises.
+    Raises ValueError as soon as the network has many more parameters than `tensors`, its weights, so that the sizes given in a
+    file cannot cost more time than its length warrants. Raises whatever `make` raises.
     """
     import torch
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
-    left = 3 * len(tensors) + SPARE
+    left = 3 * len(tensors) + PARAMETER_SLACK
 
     def counted(module: "torch.nn.Module", name: str, parameter: "torch.nn.Parameter") -> None:
         nonlocal left
         left -= 1
         if left < 0:
-            raise ValueError(f"its sizes are of a network with far more than the {len(tensors)} tensors that are there")
+            raise ValueError(f"its sizes describe a network with far more than the {len(tensors)} tensors in the file")
 
     hook = register_module_parameter_registration_hook(counted)
     try:

@@ -1,10 +1,12 @@
-"""Weights by name: a table says where each file is, how it is checked and under which licence it comes.
+"""Weights by name: a table lists the address, checksum and licence of each file.
 
-A file is checked before anything opens it, on every use, because many weight formats can run code when they are loaded.
+The checksum of a file is verified at every use, before anything opens it, because many weight formats can run code when they
+are loaded.
 
-Why not `pooch` 1.9: it knows whole hashes of hashlib, which one of the published files here has; the others have eight digits,
-git's id, or nothing until the first download. It begins a broken download anew, tries a 404 again, fetches anew what was changed
-in the cache, and bounds neither the bytes nor the time of a server that drips. With a downloader of ours in it, this file is longer.
+Why not `pooch` 1.9: it supports only complete hashes of hashlib, and only one of the published files here has one. The others
+have eight digits, git's id, or nothing until the first download. pooch restarts a broken download from the beginning, retries
+a 404, silently downloads a changed file again, and limits neither the bytes nor the time of a slow server. With a downloader of
+our own plugged in, this file would be longer.
 """
 
 import hashlib
@@ -21,22 +23,22 @@ from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT, Layout
-from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.names import check_name
-from dataset_tools.lib.core.patience import in_time, patient
 from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import read_records
+from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
 from dataset_tools.lib.core.work_cache import file_sha256
 
 CHECKSUM_KINDS = {"sha256": 64, "sha256-prefix8": 8, "git-blob-sha1": 40, "pin-on-first-fetch": 0, "in-project": 0}
-"""Kind -> hex digits of its checksum. `pin-on-first-fetch` is for files whose publisher gives none: the sha256 of the
-first download is kept in pins.csv beside the files and demanded from then on. `in-project` is for package: files,
-which came with this code and are trusted like it."""
-PACKAGE = "package:"
+"""Kind of checksum -> its number of hex digits. `pin-on-first-fetch` is for files published without a checksum: the sha256 of the
+first download is stored in pins.csv beside the files and required from then on. `in-project` is for package: files, which came
+with this code and are trusted like it."""
+PACKAGE_SCHEME = "package:"
 RETRY_STATUS = {408, 429, 500, 502, 503, 504}
-TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
-PATIENCE = 600  # seconds for the head of an answer, and for each block
-BLOCK = 1 << 16  # bytes; what a cut connection loses at most
+HTTP_TIMEOUT = (15, 60)  # seconds to connect, seconds between two bytes
+ANSWER_SECONDS = 600  # time limit for the headers of an answer, and for each block
+BLOCK_BYTES = 1 << 16  # a broken connection loses at most this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,9 @@ class Weights:
     """http(s) address, or `package:` and a path inside the project."""
     checksum_kind: str
     checksum: str = ""
-    """Lower-case hex, empty for the kinds that have none."""
+    """Lower-case hex; empty for the kinds without a checksum."""
     bytes: int | None = None
-    """Size, where known."""
+    """Size of the file, if known."""
     licence: str
     purpose: str
 
@@ -61,23 +63,26 @@ class Weights:
         digits = CHECKSUM_KINDS[self.checksum_kind]
         if len(self.checksum) != digits or set(self.checksum) - set("0123456789abcdef"):
             raise ValueError(f"checksum must be {digits} lower-case hex digits for {self.checksum_kind}")
-        if self.url.startswith(PACKAGE) != (self.checksum_kind == "in-project"):
+        if self.url.startswith(PACKAGE_SCHEME) != (self.checksum_kind == "in-project"):
             raise ValueError("package: urls take the checksum kind in-project, and only they")
-        if not self.url.startswith((PACKAGE, "https://", "http://")):
-            raise ValueError(f"url must start with https://, http:// or {PACKAGE}, found '{self.url}'")
-        urlsplit(self.url)  # raises ValueError for what is no address
+        if not self.url.startswith((PACKAGE_SCHEME, "https://", "http://")):
+            raise ValueError(f"url must start with https://, http:// or {PACKAGE_SCHEME}, found '{self.url}'")
+        urlsplit(self.url)  # raises ValueError for a malformed address
 
     @property
     def filename(self) -> str:
-        """Name of the file in the cache folder: ours, so that two publishers' equal names cannot meet."""
+        """Name of the file in the cache folder, made from `name`, so that equal names of two publishers do not collide."""
         return self.name + Path(urlsplit(self.url).path).suffix
 
 
 def locate(spec: str, layout: Layout, *, attempts: int = 5) -> Path:
-    """File of a weights parameter: a name in the weights table (fetched into <root>/weights), or else a path to a file,
-    relative to the root. A path is the user's own file and is not checked. attempts: of a download.
+    """The file of a weights parameter.
 
-    Raises UserError where `spec` is neither.
+    spec: a name in the weights table (its file is downloaded into <root>/weights), or the path of a file relative to the root.
+    Such a file is the user's own and is not checked.
+    attempts: number of attempts of a download.
+
+    Raises UserError if `spec` is neither, and as `fetch`.
     """
     table = layout.weights_table
     if any(row.name == spec for row in read_records(table, Weights)):
@@ -85,31 +90,31 @@ def locate(spec: str, layout: Layout, *, attempts: int = 5) -> Path:
     own = layout.root / spec
     if own.is_file():
         return own
-    raise UserError(f"weights '{spec}': neither a name in {table} nor a file; known names: {_names(table)}")
+    raise UserError(f"weights '{spec}': neither a name in {table} nor a file; known names: {_known_names(table)}")
 
 
 def licence_of(spec: str, layout: Layout) -> str:
-    """Licence that the weights table gives for a weights parameter; 'unknown' for a file of the user's own."""
+    """Licence of a weights parameter according to the weights table; 'unknown' for the user's own file."""
     return next((row.licence for row in read_records(layout.weights_table, Weights) if row.name == spec), "unknown")
 
 
 def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float = 1.0) -> Path:
-    """Path of the weights called `name`, downloaded into `cache` if they are not there, checked in either case.
+    """Path of the weights called `name`: downloaded into `cache` if they are not there, and verified in any case.
 
-    A download that was cut goes on where it stopped, also in a later run. `wait` seconds before the second attempt,
-    doubled for each one after it.
+    An interrupted download is resumed, also by a later run.
+    wait: seconds before the second attempt, doubled for each later one.
 
-    Raises UserError: unknown name, no connection, an HTTP error, a checksum that does not agree (the file is removed).
+    Raises UserError for an unknown name, a failed connection, an HTTP error, and a wrong checksum (the file is then removed).
     """
     rows = {row.name: row for row in read_records(table, Weights, extra=False)}
     if name not in rows:
-        raise UserError(f"{table}: no weights called '{name}'; known: {_names(table)}")
+        raise UserError(f"{table}: no weights called '{name}'; known: {_known_names(table)}")
     row = rows[name]
-    if row.url.startswith(PACKAGE):
-        return _in_project(row, table)
+    if row.url.startswith(PACKAGE_SCHEME):
+        return _locate_in_project(row, table)
     path = Path(cache) / row.filename
     path.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(path.with_name(f".{path.name}.lock")):  # two stages that want the same file download it once
+    with file_lock(path.with_name(f".{path.name}.lock")):  # two stages that want the same file download it once
         if path.exists():
             _check(path, row, table, cache)
             return path
@@ -121,19 +126,19 @@ def fetch(name: str, table: Path, cache: Path, *, attempts: int = 5, wait: float
         except UserError:
             if not resumed:
                 raise
-            # What was left from an earlier run may belong to another version of the file: once more, from its start.
+            # The part from an earlier run may belong to another version of the file: download it again from the start.
             _download(row, part, attempts, wait)
             _check(part, row, table, cache)
         part.replace(path)
     return path
 
 
-def _names(table: Path) -> str:
+def _known_names(table: Path) -> str:
     return ", ".join(row.name for row in read_records(table, Weights))
 
 
-def _in_project(row: Weights, table: Path) -> Path:
-    path = (PROJECT / row.url.removeprefix(PACKAGE)).resolve()
+def _locate_in_project(row: Weights, table: Path) -> Path:
+    path = (PROJECT / row.url.removeprefix(PACKAGE_SCHEME)).resolve()
     if not path.is_relative_to(PROJECT):
         raise UserError(f"{table}: {row.name}: '{row.url}' leads out of the project")
     if not path.is_file():
@@ -142,10 +147,10 @@ def _in_project(row: Weights, table: Path) -> Path:
 
 
 def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
-    """Complete `part`. Leaves what it got where it gives up on the connection."""
+    """Download the rest of `part`. If all attempts fail, the bytes received so far stay."""
     for attempt in range(1, attempts + 1):
         try:
-            _receive(row, part)
+            _fetch_rest(row, part)
             return
         except requests.HTTPError as err:
             reason, again = f"HTTP {err.response.status_code}", err.response.status_code in RETRY_STATUS
@@ -159,12 +164,14 @@ def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
         time.sleep(wait * 2 ** (attempt - 1))
 
 
-def _receive(row: Weights, part: Path) -> None:
+def _fetch_rest(row: Weights, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     # identity: a compressed transfer has other offsets than the file
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with in_time(PATIENCE, lambda: requests.get(row.url, headers=headers, stream=True, timeout=TIMEOUT)) as answer:
-        if answer.status_code == 416:  # nothing after what we have: it is complete, or no part of this file
+    with call_with_timeout(
+        ANSWER_SECONDS, lambda: requests.get(row.url, headers=headers, stream=True, timeout=HTTP_TIMEOUT)
+    ) as answer:
+        if answer.status_code == 416:  # no bytes after ours: the part is complete, or of another file
             if answer.headers.get("Content-Range") != f"bytes */{have}":
                 part.unlink()
                 raise requests.ConnectionError("the part on disk does not fit the file")
@@ -175,12 +182,12 @@ def _receive(row: Weights, part: Path) -> None:
         said = answer.headers.get("Content-Length", "")
         total = (int(said) if said.isascii() and said.isdigit() else 0) + have
         most = row.bytes or limits.TENSOR_BYTES
-        read = patient(
-            partial(answer.raw.read, decode_content=True), PATIENCE, answer.raw
-        )  # not iter_content: it has a way of its own to read what comes in chunks
+        read = with_read_timeout(
+            partial(answer.raw.read, decode_content=True), ANSWER_SECONDS, answer.raw
+        )  # not iter_content, which reads chunked answers in another way
         bar = ProgressBar(desc=row.name, total=total or None, initial=have, unit="B", unit_scale=True)
         with bar, open(part, "ab" if have else "wb") as out:
-            while block := read(BLOCK):
+            while block := read(BLOCK_BYTES):
                 out.write(block)
                 bar.update(len(block))
                 if out.tell() > most:
@@ -191,12 +198,12 @@ def _receive(row: Weights, part: Path) -> None:
 
 
 def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
-    """Raise UserError and remove the file unless its bytes are the ones the table promises."""
+    """Raise UserError and remove the file if its checksum is not the one in the table."""
     found = _git_blob_sha1(path) if row.checksum_kind == "git-blob-sha1" else file_sha256(path)
     expected, source = row.checksum, table
     if row.checksum_kind == "pin-on-first-fetch":
         source = Path(cache) / "pins.csv"
-        expected = _pinned(row, found, source)
+        expected = _read_or_set_pin(row, found, source)
     if not found.startswith(expected):
         size = path.stat().st_size
         path.unlink()
@@ -206,9 +213,9 @@ def _check(path: Path, row: Weights, table: Path, cache: Path) -> None:
         )
 
 
-def _pinned(row: Weights, found: str, pins: Path) -> str:
-    """The sha256 that `pins` demands of these weights; where it demands none, `found`, which is put there."""
-    with only_one(pins.with_name(f".{pins.name}.lock")):  # others may be pinning other weights
+def _read_or_set_pin(row: Weights, found: str, pins: Path) -> str:
+    """The sha256 of these weights in the table `pins`. If they have none yet, `found` is stored and returned."""
+    with file_lock(pins.with_name(f".{pins.name}.lock")):  # other processes may pin other weights
         known = _read_pins(pins)
         if row.name not in known:
             known[row.name] = found
@@ -220,7 +227,7 @@ def _read_pins(pins: Path) -> dict[str, str]:
     if not pins.exists():
         return {}
     try:
-        return dict(line.split(",") for line in limits.file_bytes(pins, limits.PINS_BYTES).decode().splitlines()[1:])
+        return dict(line.split(",") for line in limits.read_bytes(pins, limits.PINS_BYTES).decode().splitlines()[1:])
     except UserError:
         raise
     except ValueError:
@@ -230,6 +237,6 @@ def _read_pins(pins: Path) -> dict[str, str]:
 
 
 def _git_blob_sha1(path: Path) -> str:
-    """The id git gives these bytes: sha1 of 'blob <size>', a zero byte, and the file."""
+    """Git's id of the file's content: sha1 of 'blob <size>', a zero byte, and the bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, lambda: hashlib.sha1(f"blob {path.stat().st_size}\0".encode())).hexdigest()

@@ -1,7 +1,7 @@
-"""Finished items of a resumable stage, by key: content of the inputs + parameters + version of the stage's code.
+"""Keys of the cache of finished items that makes a stage resumable: hashes of the inputs, the parameters and the version of the code.
 
-DVC empties a stage's outs before it runs, so a stage that was killed would start again. Items are finished here, one
-file each (complete or absent), and published into the outs at the end; a re-run finds what is already done.
+DVC empties the outs of a stage before it runs it, so a stage that was killed would start from the beginning. Instead a stage
+writes each finished item into a cache, one file each (complete or absent), and copies them into its outs at the end.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a finished array is there and can be read; one that can't is removed, to be made again."""
+def is_complete_array(path: Path) -> bool:
+    """Whether the .npy file `path` exists and can be read. A damaged one is removed, so that it is computed again."""
     if not path.exists():
         return False
     try:
@@ -32,6 +32,7 @@ def is_whole(path: Path) -> bool:
 
 
 def item_key(version: int, *parts) -> str:
-    """Key of one item: `version` of the stage's code and any mix of strings, numbers and dataclasses that decide it."""
+    """Cache key of one item, 32 hex digits: a hash of `version`, that of the stage's code, and of `parts`, the strings, numbers and
+    dataclasses on which the result depends."""
     plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
     return hashlib.sha256(json.dumps([version, plain], sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -1,7 +1,7 @@
-"""YAML that someone else wrote, within limits (lib/core/limits.py): plain values only, no key twice, nothing that grows when read.
+"""Read untrusted YAML within limits (lib/core/limits.py): plain values only, no duplicate keys, no exponential growth.
 
-A YAML file may name a list once and repeat it by aliases, each of which holds aliases: a few hundred bytes stand for
-billions of values, which hang whoever prints or copies them. So values are counted as they would be written out.
+Nested aliases let a few hundred bytes of YAML stand for billions of values, so that printing or copying them never ends.
+Therefore an aliased value counts each time it is used.
 """
 
 from collections import Counter
@@ -11,11 +11,11 @@ from typing import ClassVar
 import yaml
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import WHOLE, YAML_BYTES, YAML_DEPTH, YAML_VALUES, file_bytes, shown
+from dataset_tools.lib.core.limits import WHOLE, YAML_BYTES, YAML_DEPTH, YAML_VALUES, printable, read_bytes
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader whose dates are texts: no parameter is a date, and an impossible one raises."""
+    """SafeLoader that reads dates as strings: no parameter is a date, and an impossible date would raise."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
     }
 
     def construct_object(self, node, deep=False):
-        """As PyYAML's, which raises ValueError, IndexError, AttributeError … for a value unlike its tag."""
+        """As in PyYAML, but a value that does not fit its tag raises a YAMLError, not ValueError, IndexError, AttributeError …"""
         try:
             return super().construct_object(node, deep=deep)
         except yaml.YAMLError:
@@ -31,18 +31,18 @@ class _Loader(yaml.SafeLoader):
         except Exception:  # noqa: BLE001
             kind = node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(
-                None, None, f"'{shown(node.value)[:40]}' can't be read as {kind}", node.start_mark
+                None, None, f"'{printable(node.value)[:40]}' can't be read as {kind}", node.start_mark
             ) from None
 
 
 def read_yaml(path: Path) -> object:
-    """The content of a YAML file of one document: mappings, lists, texts, numbers, true, false, null; None of an empty one.
+    """The content of a YAML file with one document: mappings, lists, strings, numbers, true, false, null. None for an empty file.
 
-    Raises UserError, one line: what `file_bytes` refuses, not UTF-8, not YAML, nested deeper than `YAML_DEPTH`, more than
-    `YAML_VALUES` values (those that aliases repeat counted each time), an alias inside what it names, a key twice in one
-    mapping, a value that its tag doesn't fit, a whole number of more than 64 bits.
+    Raises UserError, one line, for anything that `read_bytes` refuses, text that is not UTF-8 or not YAML, nesting deeper than
+    `YAML_DEPTH`, more than `YAML_VALUES` values (aliased ones counted each time), an alias inside its own value, a duplicate
+    key, a value that does not fit its tag, and an integer of more than 64 bits.
     """
-    data = file_bytes(path, YAML_BYTES)
+    data = read_bytes(path, YAML_BYTES)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -53,16 +53,16 @@ def read_yaml(path: Path) -> object:
         node = loader.get_single_node()
         if node is None:
             return None
-        _count(node, path, {})
+        _count_values(node, path, {})
         value = loader.construct_document(node)
     except yaml.YAMLError as err:
-        raise UserError(f"{path}{_what_is_wrong(err, text)}") from None
+        raise UserError(f"{path}{_describe_error(err, text)}") from None
     _check_values(value, path)
     return value
 
 
-def _what_is_wrong(err: yaml.YAMLError, text: str) -> str:
-    """Where it is, what PyYAML says and, of a tab, what to do; without the lines of the file that PyYAML adds."""
+def _describe_error(err: yaml.YAMLError, text: str) -> str:
+    """Line number and PyYAML's description, with advice about tabs, without the lines of the file that PyYAML quotes."""
     mark = getattr(err, "problem_mark", None)
     said = " ".join(filter(None, (getattr(err, "context", None), getattr(err, "problem", None)))) or " ".join(
         str(err).split()
@@ -73,11 +73,11 @@ def _what_is_wrong(err: yaml.YAMLError, text: str) -> str:
         if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in said
         else ""
     )
-    return f"{f' line {mark.line + 1}' if mark else ''}: not YAML: {shown(said)}{tab}"
+    return f"{f' line {mark.line + 1}' if mark else ''}: not YAML: {printable(said)}{tab}"
 
 
 def _check_depth(text: str, path: Path) -> None:
-    """What follows walks nested values by calls: depth and number are known before."""
+    """Raise UserError for too many levels or values. Checked first, because the steps after it are recursive."""
     depth = 0
     for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -87,25 +87,25 @@ def _check_depth(text: str, path: Path) -> None:
             raise UserError(f"{path}: more than {YAML_VALUES} values")
 
 
-def _count(node: yaml.Node, path: Path, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """(values, levels) of a node written out without aliases."""
+def _count_values(node: yaml.Node, path: Path, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """(values, levels) of a node with its aliases expanded."""
     if id(node) in known:
         if known[id(node)] is None:
-            raise UserError(f"{path} line {node.start_mark.line + 1}: an alias stands inside the value that it names")
+            raise UserError(f"{path} line {node.start_mark.line + 1}: an alias inside the value that it refers to")
         return known[id(node)]
     known[id(node)] = None
     if isinstance(node, yaml.MappingNode):
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         if twice := next((key for key, times in keys.items() if times > 1), ""):
             raise UserError(
-                f"{path} line {node.start_mark.line + 1}: key '{shown(twice)}' stands twice in one mapping; keep one"
+                f"{path} line {node.start_mark.line + 1}: key '{printable(twice)}' occurs twice in one mapping; keep one"
             )
     inside = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
-    counts = [_count(child, path, known) for child in inside] if isinstance(node, yaml.CollectionNode) else []
+    counts = [_count_values(child, path, known) for child in inside] if isinstance(node, yaml.CollectionNode) else []
     values, levels = 1 + sum(n for n, _ in counts), 1 + max((n for _, n in counts), default=0)
     if values > YAML_VALUES or levels > YAML_DEPTH + 1:
         raise UserError(
-            f"{path} line {node.start_mark.line + 1}: its aliases make more than {YAML_VALUES} values or {YAML_DEPTH} levels of it"
+            f"{path} line {node.start_mark.line + 1}: its aliases expand to more than {YAML_VALUES} values or {YAML_DEPTH} levels"
         )
     known[id(node)] = (values, levels)
     return known[id(node)]
@@ -120,6 +120,6 @@ def _check_values(value: object, path: Path) -> None:
     elif isinstance(value, int) and abs(value) > WHOLE:
         raise UserError(f"{path}: a whole number of more than 64 bits")
     elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise UserError(f"{path}: '{shown(value)}' holds half a letter (a surrogate)")
+        raise UserError(f"{path}: '{printable(value)}' contains half a character (a surrogate)")
     elif not isinstance(value, (str, int, float, type(None))):
-        raise UserError(f"{path}: {shown(value)} is neither text, number, true, false, list nor mapping")
+        raise UserError(f"{path}: {printable(value)} is neither text, number, true, false, list nor mapping")

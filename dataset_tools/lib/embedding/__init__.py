@@ -1,1 +1,1 @@
-"""What the networks that listen need: log-mel patches of sound, and the demo's own embedding."""
+"""Audio embeddings: log-mel patches, and the demo's own embedding network."""

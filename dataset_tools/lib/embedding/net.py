@@ -1,11 +1,11 @@
-"""The demo's own embedding of sound: a small network that learnt genres of rendered songs. Of no use on real music."""
+"""The demo's own audio embedding: a small network trained to classify the genres of synthesised songs. Of no use for real music."""
 
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from dataset_tools.lib.core.atomic import write_aside
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.tensor_file import read_tensors
 
@@ -15,7 +15,7 @@ DIMENSIONS = 16
 
 
 class EmbeddingNet(nn.Module):
-    """Log-mel patches (N, 1, 96, 64) -> embeddings (N, 16); `genre` scores (N, genres) are for training only."""
+    """Log-mel patches (N, 1, 96, 64) -> embeddings (N, 16). The layer `genre` gives scores (N, genres) and is used in training only."""
 
     def __init__(self, genres: int):
         super().__init__()
@@ -28,19 +28,19 @@ class EmbeddingNet(nn.Module):
         self.genre = nn.Linear(DIMENSIONS, genres)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """The embeddings (B, DIMENSIONS) of log-mel patches."""
-        x = self.layers(patches / 3)  # a log-mel value lies about within -5..5
-        return self.project(x.mean(2).flatten(1))  # time is averaged, the four bands are kept
+        """Embeddings (N, DIMENSIONS) of log-mel patches (N, 1, 96, 64)."""
+        x = self.layers(patches / 3)  # log-mel values are roughly in -5..5
+        return self.project(x.mean(2).flatten(1))  # mean over time; the four bands stay
 
 
 def save_embedding(path: Path, net: EmbeddingNet, genres: list[str]) -> None:
-    """Write the network and the genres it learnt, complete or absent."""
-    with write_aside(path) as aside:
-        torch.save({"kind": KIND, "genres": genres, "net": net.state_dict()}, aside)
+    """Write the network and its genres atomically."""
+    with atomic_write(path) as temporary:
+        torch.save({"kind": KIND, "genres": genres, "net": net.state_dict()}, temporary)
 
 
 def load_embedding(path: Path) -> EmbeddingNet:
-    """The network of such a file, on the CPU, evaluating and not to be trained. UserError for any other file."""
+    """The network in a file of `save_embedding`: on the CPU, in evaluation mode, without gradients. Raises UserError for other files."""
     try:
         content = read_tensors(path)
         if not isinstance(content, dict) or content.get("kind") != KIND:

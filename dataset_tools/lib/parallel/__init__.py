@@ -1,1 +1,1 @@
-"""Work in other processes, and processes that end with the one that started them."""
+"""Run work in other processes, and end those processes together with the one that started them."""

@@ -1,8 +1,9 @@
-"""Processes that end with the one that started them, even where that is killed by SIGKILL, and at any instant.
+"""Start processes that end together with their parent, even if the parent is killed by SIGKILL at any instant.
 
-Pipes do not tell: other children of the parent may hold their other ends. What tells on every Unix is the parent's process
-id, which a child can know before it starts: once the parent is gone, `os.getppid()` is another. As a script, which
-`with_this_process` calls, this file runs a command: `orphans.py PARENT COMMAND [ARGUMENT ...]`.
+A closed pipe is no reliable sign that the parent is gone, because its other children may hold the other end. The parent's
+process id is reliable on every Unix: a child knows it before it starts, and once the parent is gone `os.getppid()` differs.
+
+As a script, which `write_guarded_program` calls, this file runs a command: `orphans.py PARENT COMMAND [ARGUMENT ...]`.
 """
 
 import ctypes
@@ -26,31 +27,35 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 POLL = 0.25  # s
 
-_importing = False  # whether this is a process of `start` that is importing the main module
-_hiding = threading.Lock()
+_importing = False  # whether this process was started by `start_process` and is importing the main module
+_hide_lock = threading.Lock()
 
 
 def end_with_parent(parent: int) -> None:
-    """Kill this process as soon as the process `parent`, which started it, is gone: at once where it is gone already.
+    """Kill this process as soon as its parent process `parent` is gone; at once if it is gone already.
 
-    A thread looks at the parent's id. Linux also sends the signal by itself, however long other code holds Python's lock.
+    A thread polls the parent's id. Linux also sends the signal by itself, even while other code holds Python's global lock.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(parent, partial(os.kill, os.getpid(), signal.SIGKILL)), daemon=True).start()
+    threading.Thread(
+        target=_wait_for_parent_end, args=(parent, partial(os.kill, os.getpid(), signal.SIGKILL)), daemon=True
+    ).start()
 
 
 def end_loader_worker_with_parent(_worker: int) -> None:
-    """`worker_init_fn` of a torch DataLoader, whose workers by themselves look at their parent every 5 s."""
+    """`worker_init_fn` for a torch DataLoader, whose workers otherwise check for their parent only every 5 s."""
     end_with_parent(multiprocessing.parent_process().pid)
 
 
-def start(method: str, target: Callable, *args) -> BaseProcess:
-    """Start a process that calls target(*args) and ends with this one; `method` is "spawn", "fork" or "forkserver", whose
-    processes end with multiprocessing's server, and that with this one.
+def start_process(method: str, target: Callable, *args) -> BaseProcess:
+    """Start a process that calls target(*args) and ends together with this one.
 
-    multiprocessing lets a spawned process import the main module, with all that this imports, before it calls anything. Here
-    the process guards itself first. Raises RuntimeError for a main module that starts processes when it is imported.
+    method: "spawn", "fork" or "forkserver". With the last, processes end with multiprocessing's server, which ends with this
+    process.
+
+    A spawned process of multiprocessing imports the main module, with all its imports, before it calls anything. Here the
+    process calls `end_with_parent` before that. Raises RuntimeError for a main module that starts processes when imported.
     """
     if _importing:
         raise RuntimeError(
@@ -61,16 +66,19 @@ def start(method: str, target: Callable, *args) -> BaseProcess:
         process = context.Process(target=_run, args=(os.getpid(), (target, args)), daemon=True)
         process.start()
         return process
-    with _main_hidden() as main:
+    with _hide_main_module() as main:
         parent = 0 if method == "forkserver" else os.getpid()
-        process = context.Process(target=_run_fresh, args=(parent, main, _Packed((target, args))), daemon=False)
+        process = context.Process(target=_run_spawned, args=(parent, main, _PickledCall((target, args))), daemon=False)
         process.start()
     return process
 
 
-def with_this_process(program: str, folder: Path) -> str:
-    """Path of a program in `folder` that does what `program` does and ends with this process: for libraries that start
-    what a path names. `program` itself where nothing in `folder` may be executed (noexec). POSIX only."""
+def write_guarded_program(program: str, folder: Path) -> str:
+    """Write a script into `folder` that runs `program` and ends together with this process, and return its path. It is for libraries
+    that start a program by its path.
+
+    Returns `program` itself if files in `folder` may not be executed (noexec). POSIX only.
+    """
     path = folder / Path(program).name
     words = (sys.executable, "-I", "-S", __file__, str(os.getpid()), program)
     path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
@@ -78,7 +86,7 @@ def with_this_process(program: str, folder: Path) -> str:
     return str(path) if os.access(path, os.X_OK) else program
 
 
-def _watch(parent: int, end: Callable[[], None]) -> None:
+def _wait_for_parent_end(parent: int, end: Callable[[], None]) -> None:
     while os.getppid() == parent:
         time.sleep(POLL)
     end()
@@ -90,7 +98,7 @@ def _run(parent: int, call: tuple[Callable, tuple]) -> None:
     target(*args)
 
 
-def _run_fresh(parent: int, main: dict, packed: bytes) -> None:
+def _run_spawned(parent: int, main: dict, packed: bytes) -> None:
     global _importing
     end_with_parent(parent or os.getppid())
     _importing = True
@@ -100,8 +108,8 @@ def _run_fresh(parent: int, main: dict, packed: bytes) -> None:
     target(*args)
 
 
-class _Packed:
-    """What arrives in a spawned process as bytes: its parts may be of the main module, which is not there yet."""
+class _PickledCall:
+    """A call that arrives in a spawned process as bytes. It may refer to the main module, which is not imported there yet."""
 
     def __init__(self, parts: tuple):
         self._parts = parts
@@ -113,10 +121,10 @@ class _Packed:
 
 
 @contextmanager
-def _main_hidden() -> Iterator[dict]:
-    """The main module without a name or file, so that a spawned process does not import it by itself. Yields what
-    `spawn.prepare` needs to import it."""
-    with _hiding:
+def _hide_main_module() -> Iterator[dict]:
+    """Hide the name and file of the main module, so that a spawned process does not import it by itself. Yields the data that
+    `spawn.prepare` needs to import it later."""
+    with _hide_lock:
         data = spawn.get_preparation_data("")
         names = vars(sys.modules["__main__"])
         hidden = {name: names[name] for name in ("__spec__", "__file__") if name in names}
@@ -129,5 +137,5 @@ def _main_hidden() -> Iterator[dict]:
 
 if __name__ == "__main__":
     child = subprocess.Popen(sys.argv[2:])
-    threading.Thread(target=_watch, args=(int(sys.argv[1]), child.kill), daemon=True).start()
+    threading.Thread(target=_wait_for_parent_end, args=(int(sys.argv[1]), child.kill), daemon=True).start()
     sys.exit(child.wait())

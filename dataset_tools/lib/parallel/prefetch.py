@@ -1,4 +1,4 @@
-"""Work ahead: what comes next is made in a thread of its own while what is there is used."""
+"""Compute the next items of an iterable in a background thread while the current one is used."""
 
 import queue
 import threading
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> "Prefetcher[T]":
-    """The items in their order, made by a thread that is at most `depth` of them ahead, from now on.
+    """Iterate over `items` in order, computed by a thread that starts now and is at most `depth` items ahead.
 
-    It pays where making an item leaves Python's lock: decoding, OpenCV, numpy and torch do. What the making raises is
-    raised here, in its place. Closed or dropped early, the thread ends with the item it is making, and `items` is
-    closed where it is a generator.
+    It is useful if computing an item releases Python's global lock, as decoding, OpenCV, numpy and torch do. An exception of
+    `items` is raised here, in its place. If the iterator is closed or dropped early, the thread ends after the item that it is
+    computing, and `items` is closed if it is a generator.
     """
     return Prefetcher(items, depth)
 
@@ -23,34 +23,34 @@ class Prefetcher(Iterator[T]):
     """See `prefetch`."""
 
     def __init__(self, items: Iterable[T], depth: int):
-        self._made: queue.Queue = queue.Queue(depth)
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=_make, args=(items, self._made, self._left), daemon=True)
+        self._queue: queue.Queue = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=_fill_queue, args=(items, self._queue, self._closed), daemon=True)
         self._thread.start()
 
     def __next__(self) -> T:
-        if self._left.is_set():
+        if self._closed.is_set():
             raise StopIteration
-        item, err = self._made.get()
+        item, err = self._queue.get()
         if err is not None:
             self.close()
             raise err
         return item
 
     def close(self) -> None:
-        """Make no more; wait for the thread."""
-        self._left.set()
+        """Stop computing items and wait for the thread."""
+        self._closed.set()
         self._thread.join()
 
     def __del__(self):
-        self._left.set()
+        self._closed.set()
 
 
-def _make(items: Iterable, made: queue.Queue, left: threading.Event) -> None:
-    def hand_over(*answer) -> bool:
-        while not left.is_set():
+def _fill_queue(items: Iterable, results: queue.Queue, closed: threading.Event) -> None:
+    def put(*result) -> bool:
+        while not closed.is_set():
             try:
-                made.put(answer, timeout=0.1)
+                results.put(result, timeout=0.1)
                 return True
             except queue.Full:
                 continue
@@ -59,8 +59,8 @@ def _make(items: Iterable, made: queue.Queue, left: threading.Event) -> None:
     try:
         with closing(items) if hasattr(items, "close") else nullcontext():
             for item in items:
-                if not hand_over(item, None):
+                if not put(item, None):
                     return
-        hand_over(None, StopIteration())
-    except BaseException as err:  # noqa: BLE001 - raised again where the item was to come
-        hand_over(None, err)
+        put(None, StopIteration())
+    except BaseException as err:  # noqa: BLE001 - raised again by __next__, in place of the item
+        put(None, err)

@@ -1,12 +1,11 @@
-"""Run one function over many items in processes, with a progress bar, in order, one outcome per item.
+"""Apply a function to many items in several processes: one outcome per item, in order, with a progress bar.
 
-A process that dies or hangs costs the item it had, not the run: the decoders and networks underneath are C++, they
-meet files from anywhere, and what they do to a process cannot be caught inside it. Nor does a process outlive this one
-(`orphans.py`).
+A process that crashes or hangs costs only its item. This matters because the decoders and networks are written in C++ and
+process untrusted files, so a crash cannot be caught inside the process. No process outlives this one (`orphans.py`).
 
-Why not a pool of others: `pebble` 5.2 (crashes and timeouts cost the item) leaves its busy workers behind when the parent is
-killed, and gives a worker one item at a time and any: nothing prepared ahead, no neighbours, no steps. With `loky` 3.7 one
-crash costs every item.
+Why not an existing pool: `pebble` 5.2 survives crashes and timeouts, but leaves its busy workers behind when the parent is
+killed. It gives a worker any item, one at a time, so nothing is prepared ahead, neighbouring items do not meet in one process,
+and progress within an item is not shown. With `loky` 3.7 one crash costs all items.
 """
 
 import atexit
@@ -24,7 +23,7 @@ from functools import partial
 from multiprocessing import connection
 from typing import TypeVar
 
-from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package
+from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import orphans
 from dataset_tools.lib.parallel.prefetch import prefetch
@@ -33,9 +32,9 @@ I = TypeVar("I")  # noqa: E741 - item
 O = TypeVar("O")  # noqa: E741 - outcome
 P = TypeVar("P")
 
-STARTING = 300.0  # seconds that a process may take to start, beside the time of its first item
-LONGEST_WAIT = 3600.0  # seconds; the system takes no number of any size, and who waited looks again
-START = "spawn"  # how processes start: fresh, so that no library's threads or locks are inherited
+STARTUP_SECONDS = 300.0  # time for a process to start, in addition to the time limit of its first item
+MAX_WAIT = 3600.0  # seconds of one wait: the system call does not take arbitrarily large numbers
+START_METHOD = "spawn"  # a new process inherits no threads or locks of libraries
 
 
 def run_all(
@@ -43,67 +42,73 @@ def run_all(
     prepare: Callable[[I], P] | None = None, failed: Callable[[I, str], O] | None = None, timeout: float | None = None,
     steps: int | None = None, unit: str = "clip",
 ) -> list[O]:  # fmt: skip
-    """[function(item) for item in items] over `workers` processes.
+    """[function(item) for item in items], computed by `workers` processes.
 
-    With `prepare` it is function(item, prepare(item)), and a process prepares its next item in a thread while it works
-    on the present one. A process has items in their order, as far as it goes neighbours, so that it may keep what they share.
+    prepare: the call is then function(item, prepare(item)), and a process prepares its next item in a thread while it
+    processes the current one.
+    failed: failed(item, reason) replaces the outcome of an item whose function raises, whose process dies, or which takes more
+    than `timeout` seconds. Without it such an item ends the run with its exception or ProcessLost, and a single worker runs in
+    this process.
+    steps: how often all items together call `report_step`; the progress bar then counts steps instead of items.
+    unit: what the bar counts, in the singular.
 
-    `function` should return its failure as a value. Where it does not, because it raises, its process dies, or it takes
-    more than `timeout` seconds for one item, failed(item, reason) stands for the outcome. Without `failed` such an item
-    ends the run (with what it raised, or RuntimeError), and a single worker needs no process of its own. With `steps`,
-    the number of times that all items together call `step`, the progress bar counts those instead of items. unit: what the bar counts, in the singular.
+    A process gets its items in order and, as far as possible, neighbouring ones, so that it can reuse what they share.
     """
     if failed is None and steps is None and (workers <= 1 or len(items) <= 1):
-        return [outcome() for outcome in progress(_outcomes(function, prepare, items), label, len(items), unit=unit)]
+        return [
+            outcome() for outcome in progress(_outcome_calls(function, prepare, items), label, len(items), unit=unit)
+        ]
     outcomes: list = [None] * len(items)
-    waiting, busy, spare = list(range(len(items))), [], []
-    alone: set[int] = set()  # items whose process was lost while it had two: either may be to blame
+    waiting, busy, idle = list(range(len(items))), [], []
+    suspects: set[int] = (
+        set()
+    )  # items of a process that was lost with two items: either may be the cause, so they run alone now
     try:
         with progress((), label, total=steps or len(items), unit=unit) as bar:
             while waiting or busy:
                 while waiting and len(busy) < workers:
-                    busy.append(spare.pop() if spare else _Worker(function, prepare))
-                    busy[-1].give(_next(waiting, busy[-1], busy), waiting, items, timeout)
+                    busy.append(idle.pop() if idle else _Worker(function, prepare))
+                    busy[-1].assign(_choose_next(waiting, busy[-1], busy), waiting, items, timeout)
                 for worker in busy if prepare else ():
-                    if waiting and len(worker.given) == 1:
-                        index = _next(waiting, worker, busy)
-                        if alone.isdisjoint((worker.given[0], index)):
-                            worker.give(index, waiting, items, timeout)
+                    if waiting and len(worker.assigned) == 1:
+                        index = _choose_next(waiting, worker, busy)
+                        if suspects.isdisjoint((worker.assigned[0], index)):
+                            worker.assign(index, waiting, items, timeout)
                 left = min(worker.deadline for worker in busy) - time.monotonic()
                 connection.wait(
-                    [worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), LONGEST_WAIT)
+                    [worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), MAX_WAIT)
                 )
-                for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
-                    kind, outcome = worker.take()
+                for worker in [w for w in busy if w.has_answer or time.monotonic() > w.deadline]:
+                    kind, outcome = worker.receive()
                     if kind in ("ready", "step"):
                         bar.update(kind == "step")
                         continue
                     if kind == "lost":
                         worker.stop()
-                    if kind == "lost" and len(worker.given) > 1:
-                        alone.update(worker.given)
-                        waiting = sorted(waiting + worker.given)
+                    if kind == "lost" and len(worker.assigned) > 1:
+                        suspects.update(worker.assigned)
+                        waiting = sorted(waiting + worker.assigned)
                         busy.remove(worker)
                         continue
-                    index = worker.done()
-                    if not worker.given:
+                    index = worker.finish_item()
+                    if not worker.assigned:
                         busy.remove(worker)
-                        spare += [worker] if kind != "lost" else []
+                        idle += [worker] if kind != "lost" else []
                     if kind != "done":
-                        outcome = _without(outcome, failed, items[index])
+                        outcome = _outcome_of_failure(outcome, failed, items[index])
                     outcomes[index] = outcome
                     bar.update(steps is None)
     finally:
-        for worker in busy + spare:
+        for worker in busy + idle:
             worker.stop()
     return outcomes
 
 
-def _next(waiting: list[int], worker: "_Worker", busy: list["_Worker"]) -> int:
-    """The item after the worker's last; where that is taken, the first of the longest run of those that wait or, where
-    another worker is coming to it, the middle."""
-    if worker.next in waiting:
-        return worker.next
+def _choose_next(waiting: list[int], worker: "_Worker", busy: list["_Worker"]) -> int:
+    """Index of the item for a worker: the one after its last item. If that one is taken, the first of the longest run of waiting
+    items, or its middle if another worker is about to reach the first."""
+    if worker.next_index in waiting:
+        return worker.next_index
     runs: list[list[int]] = []
     for index in waiting:
         if runs and index == runs[-1][-1] + 1:
@@ -111,11 +116,11 @@ def _next(waiting: list[int], worker: "_Worker", busy: list["_Worker"]) -> int:
         else:
             runs.append([index])
     longest = max(runs, key=len)
-    return longest[len(longest) // 2] if longest[0] in {other.next for other in busy} else longest[0]
+    return longest[len(longest) // 2] if longest[0] in {other.next_index for other in busy} else longest[0]
 
 
-def _outcomes(function: Callable, prepare: Callable | None, items: Iterable[I]) -> Iterator[Callable[[], O]]:
-    """For each item what gives, or raises, its outcome; the items after it are prepared meanwhile."""
+def _outcome_calls(function: Callable, prepare: Callable | None, items: Iterable[I]) -> Iterator[Callable[[], O]]:
+    """Yield, for each item, a function that returns its outcome or raises. Meanwhile the next item is prepared."""
     if prepare is None:
         for item in items:
             yield lambda item=item: function(item)
@@ -124,7 +129,7 @@ def _outcomes(function: Callable, prepare: Callable | None, items: Iterable[I]) 
     def prepared(item: I) -> Callable[[], O]:
         try:
             ready = prepare(item)
-        except Exception as err:  # noqa: BLE001 - raised again in the item's turn
+        except Exception as err:  # noqa: BLE001 - raised again when it is the item's turn
             return partial(_raise, err)
         return partial(function, item, ready)
 
@@ -136,126 +141,128 @@ def _raise(err: Exception) -> None:
     raise err
 
 
-def _without(trouble: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
-    if failed is None or missing_package(trouble):  # without it no item would do better
-        raise trouble
-    reason = disk_trouble(trouble, full_path=False)
+def _outcome_of_failure(error: Exception, failed: Callable[[I, str], O] | None, item: I) -> O:
+    if failed is None or describe_missing_package(error):  # every other item would fail too
+        raise error
+    reason = describe_disk_error(error, full_path=False)
     if reason is None:
-        known = isinstance(trouble, (ProcessLost, UserError))
-        reason = str(trouble) if known else f"{type(trouble).__name__}: {trouble}"
-        if not known:  # a bug of ours as likely as a strange file: the row has one line, here is the rest
-            print("".join(traceback.format_exception(trouble)), file=sys.stderr)
+        known = isinstance(error, (ProcessLost, UserError))
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        if not known:  # it may be a bug of ours as well as a strange file, so show more than the one line of the row
+            print("".join(traceback.format_exception(error)), file=sys.stderr)
     return failed(item, " ".join(reason.split()))
 
 
 class ProcessLost(RuntimeError):
-    """The process that worked on an item died, or was stopped because it took too long."""
+    """The process of an item died, or was stopped because it took too long."""
 
 
-_own = threading.local()
-"""`worker`: the process of `apart` that waits for this thread's next call. No other thread's: on Linux it ends with the thread."""
-_kept: set["_Worker"] = set()
-"""Those of all threads."""
+_thread_local = threading.local()
+"""`worker`: the process that waits for this thread's next `call_in_process`. Not shared: on Linux it ends with its thread."""
+_live_workers: set["_Worker"] = set()
+"""The processes of `call_in_process` of all threads."""
 
 
-def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
-    """function(*args) in a process of its own, which a later call may use again; many threads may call this at once.
+def call_in_process(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
+    """function(*args), called in another process, which later calls of the same thread reuse. Thread-safe.
 
-    What it raises is raised here; ProcessLost where the process dies or takes more than `timeout` seconds. It may take `memory`
-    bytes, where the system can hold it to that: beyond, it is refused memory.
+    timeout: seconds. memory: bytes of address space that the process may use, if the system can limit it.
+
+    Raises whatever the function raises, and ProcessLost if the process dies or takes longer than `timeout`.
     """
-    worker, _own.worker = getattr(_own, "worker", None), None
+    worker, _thread_local.worker = getattr(_thread_local, "worker", None), None
     if worker and not worker.process.is_alive():
-        worker = _let_go(worker)
+        worker = _discard(worker)
     if worker is None:
-        worker = _Worker(_called, None)
-        _kept.add(worker)
-    worker.timeout, worker.given = timeout, [0]
-    worker.begin()
+        worker = _Worker(_call_with_memory_limit, None)
+        _live_workers.add(worker)
+    worker.timeout, worker.assigned = timeout, [0]
+    worker.start_clock()
     try:
         worker.send((function, args, memory))
         kind = "ready"
         while kind in ("ready", "step"):
             connection.wait([worker.pipe], max(0.0, worker.deadline - time.monotonic()))
-            kind, outcome = worker.take()
+            kind, outcome = worker.receive()
     except BaseException:
-        _let_go(worker)
+        _discard(worker)
         raise
     if kind == "lost":
-        _let_go(worker)
+        _discard(worker)
     else:
-        _own.worker = worker
+        _thread_local.worker = worker
     if kind != "done":
         raise outcome
     return outcome
 
 
-def _called(call: tuple):
+def _call_with_memory_limit(call: tuple):
     function, args, memory = call
     try:
         resource.setrlimit(resource.RLIMIT_AS, (memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    except (ValueError, OSError):  # no such limit here, or a lower one holds already
+    except (ValueError, OSError):  # the system has no such limit, or a lower one is set already
         pass
     return function(*args)
 
 
-def _let_go(worker: "_Worker") -> None:
+def _discard(worker: "_Worker") -> None:
     worker.stop()
-    _kept.discard(worker)
+    _live_workers.discard(worker)
 
 
 @atexit.register
 def _stop_kept() -> None:
-    for worker in tuple(_kept):
-        _let_go(worker)
+    for worker in tuple(_live_workers):
+        _discard(worker)
 
 
 class _Worker:
-    """A process that answers one item at a time over a pipe."""
+    """A process that computes outcomes one at a time and sends them over a pipe."""
 
     def __init__(self, function: Callable, prepare: Callable | None):
         self.pipe, theirs = multiprocessing.Pipe()
-        self.process = orphans.start(START, _serve, function, prepare, theirs)
-        theirs.close()  # so that the pipe ends when the process does
+        self.process = orphans.start_process(START_METHOD, _serve_items, function, prepare, theirs)
+        theirs.close()  # so that the pipe closes when the process ends
         self.ready = False
-        self.given: list[int] = []
-        """Indices of the items that it has, the one it works on first."""
-        self.next: int | None = None
+        self.assigned: list[int] = []
+        """Indices of its items; the first is being processed."""
+        self.next_index: int | None = None
         """Index of the item after those."""
 
-    def give(self, index: int, waiting: list[int], items: list, timeout: float | None) -> None:
+    def assign(self, index: int, waiting: list[int], items: list, timeout: float | None) -> None:
         waiting.remove(index)
-        self.given.append(index)
-        self.next = index + 1
+        self.assigned.append(index)
+        self.next_index = index + 1
         self.timeout = timeout
-        if len(self.given) == 1:
-            self.begin()
+        if len(self.assigned) == 1:
+            self.start_clock()
         self.send(items[index])
 
     def send(self, item) -> None:
         try:
             self.pipe.send(item)
-        except BrokenPipeError:  # it died since its last answer: take() will say how
+        except BrokenPipeError:  # it died since its last answer: receive() will say how
             pass
 
-    def begin(self) -> None:
-        """The item's time begins; a process that is not ready yet has `STARTING` more, for its imports are no item's."""
+    def start_clock(self) -> None:
+        """Start the time limit of an item. A process that is not ready yet gets `STARTUP_SECONDS` more for its imports."""
         left = float("inf") if self.timeout is None else self.timeout
-        self.deadline = time.monotonic() + left + (0.0 if self.ready else STARTING)
+        self.deadline = time.monotonic() + left + (0.0 if self.ready else STARTUP_SECONDS)
 
-    def done(self) -> int:
-        """The index of the item that it worked on; from here on it works on the next."""
-        self.begin()
-        return self.given.pop(0)
+    def finish_item(self) -> int:
+        """Index of the item that is finished. The next one is now being processed."""
+        self.start_clock()
+        return self.assigned.pop(0)
 
     @property
-    def answered(self) -> bool:
-        """Whether there is an answer, or never will be."""
+    def has_answer(self) -> bool:
+        """Whether there is an answer, or the process has ended without one."""
         return self.pipe.poll()
 
-    def take(self) -> tuple[str, object]:
-        """('done', outcome), ('raised', exception), ('lost', ProcessLost) or, on the way to them, ('ready' or 'step', None)."""
-        if not self.answered:
+    def receive(self) -> tuple[str, object]:
+        """The next message: ('done', outcome), ('raised', exception) or ('lost', ProcessLost), or before them ('ready', None) or
+        ('step', None)."""
+        if not self.has_answer:
             return "lost", ProcessLost(f"took more than {self.timeout:g} s and was stopped")
         try:
             kind, outcome = self.pipe.recv()
@@ -266,7 +273,7 @@ class _Worker:
             return "lost", ProcessLost(f"the process that worked on it {how}")
         if kind == "ready":
             self.ready = True
-            self.begin()
+            self.start_clock()
         return kind, outcome
 
     def stop(self) -> None:
@@ -275,36 +282,36 @@ class _Worker:
         self.pipe.close()
 
 
-_parent = None  # in a process of `run_all`: the pipe to who wants to know of steps
+_parent_pipe = None  # in a process of `run_all`: the pipe to the parent
 
 
-def step() -> None:
-    """Called by a function that `run_all` runs: one of the steps of its item is done."""
-    if _parent is not None:
-        _parent.send(("step", None))
+def report_step() -> None:
+    """Report that one step of the current item is done. Called by a function that `run_all` runs."""
+    if _parent_pipe is not None:
+        _parent_pipe.send(("step", None))
 
 
-def _serve(function: Callable, prepare: Callable | None, pipe) -> None:
-    """Answer items until the parent is gone."""
-    global _parent
-    _parent = pipe
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops its workers
+def _serve_items(function: Callable, prepare: Callable | None, pipe) -> None:
+    """Compute the outcomes of items from the pipe until the parent is gone."""
+    global _parent_pipe
+    _parent_pipe = pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C: it stops its workers
     try:
         pipe.send(("ready", None))
     except BrokenPipeError:
         return
-    for outcome in _outcomes(function, prepare, _received(pipe)):
+    for outcome in _outcome_calls(function, prepare, _receive_items(pipe)):
         try:
             answer = ("done", outcome())
-        except Exception as err:  # noqa: BLE001 - the parent decides what becomes of it
-            answer = ("raised", _sendable(err))
+        except Exception as err:  # noqa: BLE001 - the parent handles it
+            answer = ("raised", _make_picklable(err))
         try:
             pipe.send(answer)
         except BrokenPipeError:
             return
 
 
-def _received(pipe) -> Iterator:
+def _receive_items(pipe) -> Iterator:
     while True:
         try:
             yield pipe.recv()
@@ -312,10 +319,10 @@ def _received(pipe) -> Iterator:
             return
 
 
-def _sendable(err: Exception) -> Exception:
-    """The exception with its traceback as a note, or its text where the class cannot be rebuilt in another process."""
+def _make_picklable(err: Exception) -> Exception:
+    """The exception with its traceback as a note, or a RuntimeError with its text if its class cannot be pickled."""
     err.add_note(f"in a worker process:\n{traceback.format_exc()}")
     try:
         return pickle.loads(pickle.dumps(err))
-    except Exception:  # noqa: BLE001 - whatever a foreign class does when it is rebuilt
+    except Exception:  # noqa: BLE001 - a foreign class may raise anything when it is unpickled
         return RuntimeError(f"{type(err).__name__}: {err}\n{traceback.format_exc()}")

@@ -1,1 +1,1 @@
-"""The shards' format, how they are checked, and how they are read."""
+"""The format of shards, and code that writes, validates and reads them."""

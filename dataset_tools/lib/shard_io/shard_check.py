@@ -1,8 +1,8 @@
-"""Checking a shard without trusting it: one may come from someone else, and HDF5 can point a data set at any local file.
+"""Validate untrusted shards. One may come from someone else, and an HDF5 data set can refer to any local file.
 
-Before the first read of a stream: schema version, hard links only, no external or virtual storage, no filter but the
-checksum, names, counts, shapes, dtypes, chunks and stored sizes as declared. Attributes are looked at by type before they
-are read.
+The following is checked before the first read of a stream: schema version; hard links only; no external or virtual storage; no
+filter but the checksum; names, counts, shapes, dtypes, chunks and stored sizes as declared. The type of an attribute is
+checked before its value is read.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import SHARD_CLIPS, TEXT, shown
+from dataset_tools.lib.core.limits import SHARD_CLIPS, TEXT, printable
 from dataset_tools.lib.core.locks import NO_LOCKS
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
@@ -34,16 +34,16 @@ from dataset_tools.lib.shard_io.shard_format import (
     check_counts,
     check_numbers,
     check_texts,
-    chunks_of,
-    shapes_of,
+    chunk_shape,
+    stream_shapes,
 )
 
-DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
-"""What h5py raises for damaged files and for types that numpy does not have."""
+DAMAGE_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
+"""Exceptions of h5py for damaged files and for types that numpy does not have."""
 
 
 def open_shard(path: Path) -> h5py.File:
-    """A shard to read, on file systems without locks too: shards are whole or absent, and nothing writes to them in place."""
+    """Open a shard for reading, also on file systems without locks. No lock is needed, because shards are never changed in place."""
     try:
         return h5py.File(path, "r")
     except OSError as err:
@@ -53,9 +53,9 @@ def open_shard(path: Path) -> h5py.File:
 
 
 def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
-    """Check a shard without trusting it; with deep=True also read every stream and so verify every checksum.
+    """Validate an untrusted shard. With deep=True also read every stream, which verifies every checksum.
 
-    Raises UserError, one line, naming the file, the clip and the rule that is broken.
+    Raises UserError, one line, which names the file, the clip and the violated rule.
     """
     path = Path(path)
     if not path.is_file():
@@ -65,82 +65,84 @@ def validate_shard(path: Path, *, deep: bool = False) -> ShardInfo:
             return _validate(shard, path, deep)
     except UserError:
         raise
-    except DAMAGE as err:
+    except DAMAGE_ERRORS as err:
         raise UserError(f"{path}: not a readable shard ({_first_line(err)}); {REBUILD}") from None
 
 
 def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
-    schema = _text(shard, "schema", path)
+    schema = _read_text(shard, "schema", path)
     known = [f"{SCHEMA_NAME}/{version}" for version in (SCHEMA_VERSION, MOTION_VERSION)]
     if schema not in known:
         raise UserError(
-            f"{path}: schema '{shown(schema)}' is not {' or '.join(known)}, which this version reads; {REBUILD}"
+            f"{path}: schema '{printable(schema)}' is not {' or '.join(known)}, which this version reads; {REBUILD}"
         )
     for name, expected in (("fps", FPS), ("sample_rate", SAMPLE_RATE)):
-        if _number(shard, name, path) != expected:
-            raise UserError(f"{path}: {name} must be {expected}, found {_number(shard, name, path)}")
-    texts = {name: _text(shard, name, path) for name in FILE_TEXTS}
+        if _read_number(shard, name, path) != expected:
+            raise UserError(f"{path}: {name} must be {expected}, found {_read_number(shard, name, path)}")
+    texts = {name: _read_text(shard, name, path) for name in FILE_TEXTS}
     if texts["split"] not in SPLITS:
-        raise UserError(f"{path}: split must be one of {', '.join(SPLITS)}, found '{shown(texts['split'])}'")
+        raise UserError(f"{path}: split must be one of {', '.join(SPLITS)}, found '{printable(texts['split'])}'")
     if texts["pose_layout"] not in JOINTS:
         raise UserError(
-            f"{path}: pose_layout must be one of {', '.join(JOINTS)}, found '{shown(texts['pose_layout'])}'"
+            f"{path}: pose_layout must be one of {', '.join(JOINTS)}, found '{printable(texts['pose_layout'])}'"
         )
     with _as_user_error(path):
         check_texts(texts)
-    motion_rate = _number(shard, "motion_rate", path) if schema == known[1] else 0
+    motion_rate = _read_number(shard, "motion_rate", path) if schema == known[1] else 0
     if motion_rate % FPS or not 0 <= motion_rate <= MAX_MOTION_RATE or (schema == known[1]) != (motion_rate > 0):
         raise UserError(f"{path}: motion_rate must be a multiple of {FPS} up to {MAX_MOTION_RATE}, found {motion_rate}")
     if len(shard) > SHARD_CLIPS:
         raise UserError(f"{path}: holds {len(shard)} clips, at most {SHARD_CLIPS} are read")
     entries, people, room = [], None, path.stat().st_size
     for clip_id in sorted(shard):
-        group = _hard_child(shard, clip_id, h5py.Group, path)
+        group = _get_hard_linked(shard, clip_id, h5py.Group, path)
         entry, people = _validate_clip(group, clip_id, texts, people, motion_rate, path)
         entries.append(entry)
         room -= sum(group[name].nbytes for name in group)
-        if room < 0:  # before any is read into memory
-            raise UserError(f"{path} clip '{clip_id}': claims more numbers than the file has room for; {REBUILD}")
+        if room < 0:  # checked before any stream is read into memory
+            raise UserError(f"{path} clip '{clip_id}': declares more numbers than the file has room for; {REBUILD}")
         if deep:
             with damage_as_user_error(path, clip_id):
                 for name in group:
                     check_numbers(name, group[name][...])
     if not entries:
-        raise UserError(f"{path}: holds no clip; {REBUILD}")
+        raise UserError(f"{path}: has no clips; {REBUILD}")
     return ShardInfo(path=path, people=people, motion_rate=motion_rate, clips=tuple(entries), **texts)
 
 
 def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | None, motion_rate: int, path: Path):
-    where = f"{path} clip '{shown(clip_id)}'"
+    where = f"{path} clip '{printable(clip_id)}'"
     entry = ClipEntry(
         clip_id=clip_id,
-        **{name: _text(group, name, where) for name in CLIP_TEXTS},
-        **{name: _number(group, name, where) for name in CLIP_NUMBERS},
+        **{name: _read_text(group, name, where) for name in CLIP_TEXTS},
+        **{name: _read_number(group, name, where) for name in CLIP_NUMBERS},
     )
     if entry.split != texts["split"]:
-        raise UserError(f"{where}: split '{shown(entry.split)}' in a shard of '{texts['split']}'")
+        raise UserError(f"{where}: split '{printable(entry.split)}' in a shard of '{texts['split']}'")
     with _as_user_error(where):
         check_texts({"clip_id": clip_id, **{name: getattr(entry, name) for name in CLIP_TEXTS}})
     names = (*STREAMS, "motion") if motion_rate else STREAMS
     if sorted(group) != sorted(names):
-        raise UserError(f"{where}: must hold {', '.join(names)}, found {shown(', '.join(sorted(group))) or 'nothing'}")
-    streams = {name: _hard_child(group, name, h5py.Dataset, where) for name in names}
+        raise UserError(
+            f"{where}: must contain {', '.join(names)}, found {printable(', '.join(sorted(group))) or 'nothing'}"
+        )
+    streams = {name: _get_hard_linked(group, name, h5py.Dataset, where) for name in names}
     if streams["pose"].ndim != 4 or streams["i3d"].ndim != 2:
         raise UserError(f"{where}: pose must be (T, P, J, 3) and i3d (W, {I3D_WIDTH})")
     people, windows = people or streams["pose"].shape[1], streams["i3d"].shape[0]
     with _as_user_error(where):
         check_counts({"frames": entry.frames, "width": entry.width, "height": entry.height, "people": people}, windows)
-    shapes = shapes_of(entry.frames, people, JOINTS[texts["pose_layout"]], windows, motion_rate)
+    shapes = stream_shapes(entry.frames, people, JOINTS[texts["pose_layout"]], windows, motion_rate)
     for name, stream in streams.items():
-        _validate_storage(stream, shapes[name], chunks_of(name, shapes[name]), f"{where}: {name}")
+        _validate_storage(stream, shapes[name], chunk_shape(name, shapes[name]), f"{where}: {name}")
     return entry, people
 
 
-def _hard_child(parent: h5py.Group, name: str, kind: type, where) -> h5py.Group | h5py.Dataset:
+def _get_hard_linked(parent: h5py.Group, name: str, kind: type, where) -> h5py.Group | h5py.Dataset:
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-        raise UserError(f"{where}: '{shown(name)}' is a link to somewhere else, which a shard may not hold; {REBUILD}")
+        raise UserError(f"{where}: '{printable(name)}' is a link, which a shard may not contain; {REBUILD}")
     if parent.get(name, getclass=True) is not kind:
-        raise UserError(f"{where}: '{shown(name)}' must be a {kind.__name__.lower()}")
+        raise UserError(f"{where}: '{printable(name)}' must be a {kind.__name__.lower()}")
     return parent[name]
 
 
@@ -158,8 +160,8 @@ def _validate_storage(stream: h5py.Dataset, shape: tuple, chunks: tuple, where: 
         raise UserError(f"{where} is incomplete; {REBUILD}")
 
 
-def _text(target: h5py.Group, name: str, where) -> str:
-    kind = _attribute(target, name, where).get_type()
+def _read_text(target: h5py.Group, name: str, where) -> str:
+    kind = _open_attribute(target, name, where).get_type()
     if not isinstance(kind, h5py.h5t.TypeStringID) or kind.is_variable_str() or kind.get_size() > 4 * TEXT:
         raise UserError(f"{where}: attribute '{name}' must be a fixed-length text of at most {TEXT} letters")
     try:
@@ -168,14 +170,14 @@ def _text(target: h5py.Group, name: str, where) -> str:
         raise UserError(f"{where}: attribute '{name}' is not UTF-8") from None
 
 
-def _number(target: h5py.Group, name: str, where) -> int:
-    if not isinstance(_attribute(target, name, where).get_type(), h5py.h5t.TypeIntegerID):
+def _read_number(target: h5py.Group, name: str, where) -> int:
+    if not isinstance(_open_attribute(target, name, where).get_type(), h5py.h5t.TypeIntegerID):
         raise UserError(f"{where}: attribute '{name}' must be a whole number")
     return int(target.attrs[name])
 
 
-def _attribute(target: h5py.Group, name: str, where) -> h5py.h5a.AttrID:
-    """One value's attribute, of which nothing but the type has been read."""
+def _open_attribute(target: h5py.Group, name: str, where) -> h5py.h5a.AttrID:
+    """A scalar attribute whose value has not been read yet."""
     if name not in target.attrs:
         raise UserError(f"{where}: attribute '{name}' is missing; {REBUILD}")
     found = target.attrs.get_id(name)
@@ -186,7 +188,7 @@ def _attribute(target: h5py.Group, name: str, where) -> h5py.h5a.AttrID:
 
 @contextmanager
 def _as_user_error(where) -> Iterator[None]:
-    """A rule that is broken, as a UserError that names file and clip."""
+    """Turn a ValueError about a rule into a UserError that names file and clip."""
     try:
         yield
     except UserError:
@@ -197,15 +199,15 @@ def _as_user_error(where) -> Iterator[None]:
 
 @contextmanager
 def damage_as_user_error(path: Path, clip_id: str) -> Iterator[None]:
-    """What h5py raises for damaged data, and ValueError, as a UserError that names file and clip."""
+    """Turn errors of h5py about damaged data, and ValueError, into a UserError that names file and clip."""
     try:
         yield
     except UserError:
         raise
-    except DAMAGE as err:
+    except DAMAGE_ERRORS as err:
         raise UserError(f"{path} clip '{clip_id}': damaged data ({_first_line(err)}); {REBUILD}") from None
 
 
 def _first_line(err: Exception) -> str:
     lines = str(err).strip("'\" ").splitlines()
-    return shown(lines[0]) if lines else type(err).__name__
+    return printable(lines[0]) if lines else type(err).__name__

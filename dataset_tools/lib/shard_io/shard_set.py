@@ -1,8 +1,8 @@
-"""Reading shards: windows of any length, in any order, from several processes at once.
+"""Read shards: windows of any length, in any order, from several processes at once.
 
-HDF5 takes half a millisecond for a window, most of it to find its way to the chunks and little for their bytes. So a clip
-is read whole when its first window is asked for, which also verifies its checksums, and held in memory; windows are
-slices of it. Clips that were not asked for longest make room where `memory` bytes are not enough.
+HDF5 takes half a millisecond to read a window, mostly to find its chunks. So a whole clip is read when its first window is
+requested, which also verifies its checksums, and cached in memory; windows are slices of it. The least recently used clips
+are dropped when the cache exceeds `memory` bytes.
 """
 
 import dataclasses
@@ -29,14 +29,14 @@ from dataset_tools.lib.shard_io.shard_format import (
     check_numbers,
 )
 
-SHARED = ("pose_layout", "i3d_weights")
-"""What corpora must have in common to be read as one."""
-OR = " or "
-"""Between the pose weights of several corpora."""
+COMMON_FIELDS = ("pose_layout", "i3d_weights")
+"""Fields in which corpora must agree to be read together."""
+WEIGHTS_SEPARATOR = " or "
+"""Separates the pose weights of several corpora."""
 
 
 class Window(NamedTuple):
-    """One window of one clip; of a batch of windows each array has a first axis B."""
+    """One window of one clip. In a batch, each array has a first axis B."""
 
     pose: np.ndarray
     """(frames, P, J, 3) float32."""
@@ -45,61 +45,62 @@ class Window(NamedTuple):
     i3d: np.ndarray
     """(2048,) float32."""
     motion: np.ndarray
-    """(frames, R, 219) float32, R steps for each frame; R = 0 where the shards have no such stream."""
+    """(frames, R, 219) float32, R steps for each frame; R = 0 if the shards have no such stream."""
 
 
 @dataclass
 class ShardSet:
-    """All shards `<split>-NNNNN.h5` of a folder: validated at once, opened on first read in each process, which then
-    holds the clips it has read. With `also`, those of further corpora beside them: clips with fewer pose slots than others
-    get empty ones, motion is left out unless all have it, and pose may come from different weights.
+    """All shards `<split>-NNNNN.h5` of a folder. They are validated at once, and each process opens a shard when it first reads it.
 
-    Raises UserError when there is none, one is not valid, numbers are missing, shards disagree in what they hold, or
-    a clip is in two of them.
+    also: folders of further corpora. Clips with fewer pose slots than others are padded with empty ones, `motion` is left out
+    unless all corpora have it, and the pose weights may differ.
+
+    Raises UserError if there is no shard, a shard is invalid, the numbering has gaps, shards have different attributes, or a clip
+    is in two shards.
     """
 
     folder: Path
     split: str
     also: tuple[Path, ...] = ()
     memory: int = 1 << 30
-    """Bytes of clips that each process holds, at least one clip."""
+    """Size of the cache of clips in each process, in bytes; it has at least one clip."""
     infos: tuple[ShardInfo, ...] = field(init=False)
     info: ShardInfo = field(init=False)
-    """What holds for all: the first shard's info, with the most people, the common motion rate and every pose weights."""
+    """Info that holds for all shards: the first shard's, with the largest `people`, the common `motion_rate`, and all `pose_weights`."""
     clips: list[ClipEntry] = field(init=False)
     """Every clip, sorted by id."""
 
     def __post_init__(self):
         self.folder = Path(self.folder)
-        corpora = [self._infos_of(Path(folder)) for folder in (self.folder, *self.also)]
+        corpora = [self._validate_folder(Path(folder)) for folder in (self.folder, *self.also)]
         for infos in corpora[1:]:
-            for name in SHARED:
+            for name in COMMON_FIELDS:
                 if (theirs := getattr(infos[0], name)) != (own := getattr(corpora[0][0], name)):
                     raise UserError(
-                        f"{infos[0].path}: {name} is '{theirs}', but '{own}' in {self.folder}; make both corpora with the same"
+                        f"{infos[0].path}: {name} is '{theirs}', but '{own}' in {self.folder}; build both corpora with the same one"
                     )
         self.infos = tuple(info for infos in corpora for info in infos)
         rates, weights = {info.motion_rate for info in self.infos}, sorted({info.pose_weights for info in self.infos})
         self.info = dataclasses.replace(
             self.infos[0], people=max(info.people for info in self.infos), motion_rate=rates.pop() if len(rates) == 1 else 0,
-            pose_weights=OR.join(weights),
+            pose_weights=WEIGHTS_SEPARATOR.join(weights),
         )  # fmt: skip
-        self._home: dict[str, tuple[int, ClipEntry]] = {}
+        self._locations: dict[str, tuple[int, ClipEntry]] = {}
         for index, info in enumerate(self.infos):
             for clip in info.clips:
-                if clip.clip_id in self._home:
+                if clip.clip_id in self._locations:
                     raise UserError(f"{info.path}: clip '{clip.clip_id}' is in two shards; {REBUILD}")
-                self._home[clip.clip_id] = (index, clip)
-        self.clips = [self._home[clip_id][1] for clip_id in sorted(self._home)]
+                self._locations[clip.clip_id] = (index, clip)
+        self.clips = [self._locations[clip_id][1] for clip_id in sorted(self._locations)]
         self._open: dict[int, h5py.File] = {}
-        self._held: OrderedDict[str, Window] = OrderedDict()
+        self._cache: OrderedDict[str, Window] = OrderedDict()
         self._pid = os.getpid()
 
-    def _infos_of(self, folder: Path) -> list[ShardInfo]:
+    def _validate_folder(self, folder: Path) -> list[ShardInfo]:
         paths = sorted(folder.glob(f"{self.split}-*.h5"))
         if not paths:
             raise UserError(
-                f"{folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards, or split.csv has no such clip"
+                f"{folder}: no shard of the '{self.split}' split; run python -m dataset_tools.shards, and check that split.csv has clips of this split"
             )
         expected = [f"{self.split}-{number:05d}.h5" for number in range(len(paths))]
         if [path.name for path in paths] != expected:
@@ -113,42 +114,44 @@ class ShardSet:
         return infos
 
     def read(self, clip_id: str, start_frame: int = 0, frames: int | None = None) -> Window:
-        """Window of `frames` frames (default: to the end) from `start_frame`, with the sound of exactly that time and
-        the i3d row of the second in which it starts (the last row where the window starts later than that).
+        """Window of `frames` frames (None: to the end) from `start_frame`, with the audio of exactly that time and the i3d row of
+        the second in which it starts (or the last row).
 
-        Raises KeyError for an unknown clip, ValueError for a window that is not inside the clip, UserError for a clip
-        whose data fail their checksum.
+        Raises KeyError for an unknown clip, ValueError for a window that is not inside the clip, and UserError for a clip with a
+        wrong checksum.
         """
         return Window(*(values.copy() for values in self.view(clip_id, start_frame, frames)))
 
     def view(self, clip_id: str, start_frame: int = 0, frames: int | None = None) -> Window:
-        """As `read`, but read-only and without a copy: for who copies it at once, for example into a batch."""
-        entry = self._home[clip_id][1]
+        """As `read`, but read-only and without a copy, for callers that copy it at once, for example into a batch."""
+        entry = self._locations[clip_id][1]
         stop = entry.frames if frames is None else start_frame + frames
         if not 0 <= start_frame < stop <= entry.frames:
             raise ValueError(f"{clip_id}: frames {start_frame} to {stop} are not inside its {entry.frames}")
         pose, audio, i3d, motion = self._clip(clip_id)
         row = min(start_frame // FPS, len(i3d) - 1)
-        sound = audio[start_frame * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
-        return Window(pose[start_frame:stop], sound, i3d[row], motion[start_frame:stop])
+        window_audio = audio[start_frame * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
+        return Window(pose[start_frame:stop], window_audio, i3d[row], motion[start_frame:stop])
 
     def read_batch(self, windows: Sequence[tuple[str, int]], frames: int, out: Window | None = None) -> Window:
-        """The windows (clip id, start_frame) of `frames` frames as one batch: pose (B, frames, P, J, 3), audio
-        (B, frames * 735), i3d (B, 2048), motion (B, frames, R, 219). Give an earlier batch of the same size as `out` to have it filled again,
-        which saves the system from clearing new memory. Raises as `read` does."""
+        """Batch of the windows (clip id, start_frame) of `frames` frames: pose (B, frames, P, J, 3), audio (B, frames * 735),
+        i3d (B, 2048), motion (B, frames, R, 219).
+
+        out: an earlier batch of the same size, to be overwritten; this saves allocating memory. Raises as `read`.
+        """
         parts = [self.view(clip_id, start, frames) for clip_id, start in windows]
         return Window(*(np.stack(part, out=into) for part, into in zip(zip(*parts, strict=True), out or (None,) * 4)))
 
     def read_i3d(self, clip_id: str) -> np.ndarray:
-        """All i3d rows of a clip, (W, 2048) float32."""
+        """All I3D rows of a clip, (W, 2048) float32."""
         return self._clip(clip_id).i3d.copy()
 
     def _clip(self, clip_id: str) -> Window:
-        """All of a clip, its i3d (W, 2048): held, or read now."""
-        if clip_id in self._held:
-            self._held.move_to_end(clip_id)
-            return self._held[clip_id]
-        index = self._home[clip_id][0]
+        """A whole clip, with i3d (W, 2048), from the cache or its shard."""
+        if clip_id in self._cache:
+            self._cache.move_to_end(clip_id)
+            return self._cache[clip_id]
+        index = self._locations[clip_id][0]
         with damage_as_user_error(self.infos[index].path, clip_id):
             group = self._file(index)[clip_id]
             motion = (
@@ -163,13 +166,16 @@ class ShardSet:
                 clip = clip._replace(pose=np.pad(clip.pose, ((0, 0), (0, lacking), (0, 0), (0, 0))))
         for values in clip:
             values.flags.writeable = False
-        self._held[clip_id] = clip
-        while len(self._held) > 1 and sum(v.nbytes for held in self._held.values() for v in held) > self.memory:
-            self._held.popitem(last=False)
+        self._cache[clip_id] = clip
+        while (
+            len(self._cache) > 1
+            and sum(v.nbytes for clip_streams in self._cache.values() for v in clip_streams) > self.memory
+        ):
+            self._cache.popitem(last=False)
         return clip
 
     def _file(self, index: int) -> h5py.File:
-        # An HDF5 handle must not cross a fork: a process that inherited some forgets them and opens its own.
+        # An HDF5 handle must not be used after a fork, so a new process opens its own.
         if self._pid != os.getpid():
             self._open, self._pid = {}, os.getpid()
         if index not in self._open:
@@ -177,4 +183,4 @@ class ShardSet:
         return self._open[index]
 
     def __getstate__(self):
-        return {**self.__dict__, "_open": {}, "_held": OrderedDict()}
+        return {**self.__dict__, "_open": {}, "_cache": OrderedDict()}

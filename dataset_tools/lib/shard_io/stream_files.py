@@ -1,7 +1,7 @@
-"""One clip's streams as the stages before shards leave them, checked: arrays and sounds of the agreed shapes and types.
+"""Read the streams of one clip from the files of earlier stages, and check their shapes and dtypes.
 
-Arrays are mapped, not read. All raise ValueError, one line that names the stream and the file, for a missing or broken file or
-another shape or type.
+Arrays are memory-mapped. All functions raise ValueError, one line that names the stream and the file, for a missing or damaged
+file and for a wrong shape or dtype.
 """
 
 from collections.abc import Iterator
@@ -18,24 +18,24 @@ from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH, JOINTS, MOTION_WI
 
 
 def read_pose(path: Path) -> np.ndarray:
-    """float32 (T, P, J, 3)."""
-    pose = _array("pose", path)
+    """Pose, float32 (T, P, J, 3): x px, y px, confidence."""
+    pose = _read_array("pose", path)
     if pose.ndim != 4 or pose.shape[2] not in JOINTS.values() or pose.shape[3] != 3 or pose.dtype != np.float32:
         raise ValueError(f"pose: {path.name} must be float32 (T, P, J, 3), found {pose.dtype} {pose.shape}")
     return pose
 
 
 def read_i3d(path: Path) -> np.ndarray:
-    """float32 (W, 2048)."""
-    i3d = _array("i3d", path)
+    """I3D features, float32 (W, 2048)."""
+    i3d = _read_array("i3d", path)
     if i3d.ndim != 2 or i3d.shape[1] != I3D_WIDTH or i3d.dtype != np.float32:
         raise ValueError(f"i3d: {path.name} must be float32 (W, {I3D_WIDTH}), found {i3d.dtype} {i3d.shape}")
     return i3d
 
 
 def read_motion(path: Path) -> np.ndarray:
-    """float32 (T, R, 219), R steps for each video frame."""
-    motion = _array("motion", path)
+    """Body motion, float32 (T, R, 219), R steps for each video frame."""
+    motion = _read_array("motion", path)
     if motion.ndim != 3 or motion.shape[1] == 0 or motion.shape[2] != MOTION_WIDTH or motion.dtype != np.float32:
         raise ValueError(
             f"motion: {path.name} must be float32 (T, R, {MOTION_WIDTH}), found {motion.dtype} {motion.shape}"
@@ -43,9 +43,9 @@ def read_motion(path: Path) -> np.ndarray:
     return motion
 
 
-def audio_frames(path: Path) -> int:
-    """Whole video frames that a mono sound at 22 050 Hz lasts."""
-    with _named("audio", path), open_audio(path) as sound:
+def count_audio_frames(path: Path) -> int:
+    """Length of a mono audio file at 22 050 Hz, in whole video frames."""
+    with _errors_named("audio", path), open_audio(path) as sound:
         if sound.channels != 1 or sound.samplerate != SAMPLE_RATE:
             raise ValueError(
                 f"audio: {path.name} must be mono {SAMPLE_RATE} Hz, found {sound.channels} x {sound.samplerate}"
@@ -54,19 +54,19 @@ def audio_frames(path: Path) -> int:
 
 
 def read_audio(path: Path, frames: int | None = None) -> np.ndarray:
-    """float32 (S,), of the first `frames` video frames where they are given."""
-    with _named("audio", path):
+    """Mono audio, float32 (S,); with `frames`, only that of the first `frames` video frames."""
+    with _errors_named("audio", path):
         return read_samples(path, mono=True, most=None if frames is None else frames_to_samples(frames)).audio
 
 
-def _array(stream: str, path: Path) -> np.ndarray:
-    with _named(stream, path):
+def _read_array(stream: str, path: Path) -> np.ndarray:
+    with _errors_named(stream, path):
         return read_npy(path)
 
 
 @contextmanager
-def _named(stream: str, path: Path) -> Iterator[None]:
-    """Errors name the stream, and of the file its name alone: they end in rows.csv, which holds no path of this machine."""
+def _errors_named(stream: str, path: Path) -> Iterator[None]:
+    """Turn UserError into ValueError that names the stream and the file, without its path: rows.csv may not contain paths."""
     try:
         yield
     except UserError as err:

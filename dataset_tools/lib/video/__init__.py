@@ -1,1 +1,1 @@
-"""Reading and writing video, whatever a file says of itself, and its optical flow."""
+"""Read and write video, also untrusted or unusual files, and compute optical flow."""

@@ -1,8 +1,8 @@
-"""Dense optical flow between the frames of a clip, as I3D's flow stream was trained on it.
+"""Dense optical flow between frames, for the flow stream of I3D.
 
-Three methods behind one interface: `prepare` a frame once, take the flow `between` two prepared frames, `scale` it for
-the network. TV-L1 is what the published flow weights saw; DIS is its quick stand-in; RAFT is what video_features feeds
-the same weights with, and is scaled as there.
+All methods have one interface: `prepare` a frame once, compute the flow `between` two prepared frames, `scale` it for the
+network. The published flow weights were trained with TV-L1; DIS is a fast approximation of it. video_features uses the same
+weights with RAFT, and RAFT is scaled here as there.
 """
 
 from pathlib import Path
@@ -13,17 +13,17 @@ import numpy as np
 from dataset_tools.lib.core.errors import UserError
 
 BOUND = 20.0
-"""Pixels per frame: larger components are clipped (Carreira and Zisserman), then scaled to -1..1."""
+"""Pixels per frame. Larger components are clipped (Carreira and Zisserman 2017), then scaled to -1..1."""
 SOLVERS = ("tvl1", "dis")
 """tvl1: Zach, Pock and Bischof 2007; dis: Kroeger et al. 2016, some 50 times faster."""
 METHODS = (*SOLVERS, "raft")
-"""raft: Teed and Deng 2020, a network of its own; some seconds a frame on a CPU."""
+"""raft: Teed and Deng 2020, a neural network; some seconds per frame on a CPU."""
 RAFT_STRIDE, RAFT_LEAST, RAFT_UPDATES = 8, 128, 20
-"""px that a frame's sides are padded to a multiple of; least px a side; refinements, as in video_features."""
+"""Sides are padded to a multiple of this many px; least px of a side; number of refinements, as in video_features."""
 
 
 class Flow:
-    """OpenCV's solvers. One object per thread: they keep buffers."""
+    """OpenCV's solvers. Use one object per thread, because they keep buffers."""
 
     def __init__(self, method: str):
         if method not in SOLVERS:
@@ -48,14 +48,14 @@ class Flow:
 
 
 class RaftFlow:
-    """RAFT (torchvision's `raft_large`) with weights from `load_raft`; works on the device its network is on."""
+    """RAFT (torchvision's `raft_large`) with weights from `load_raft`, on the device of its network."""
 
     def __init__(self, network, updates: int = RAFT_UPDATES):
         self._network, self._updates = network, updates
 
     def prepare(self, frame: np.ndarray):
-        """uint8 (H, W, 3) RGB, both sides at least 128 px -> the frame as a tensor (1, 3, H', W') in -1..1, its edge
-        pixels repeated outwards until both sides divide by 8, and (top, left, H, W)."""
+        """uint8 (H, W, 3) RGB, sides at least 128 px -> (tensor (1, 3, H', W') in -1..1, padded by its edge pixels to sides that
+        are multiples of 8; (top padding, left padding, H, W))."""
         import torch
 
         height, width = frame.shape[:2]
@@ -84,7 +84,7 @@ class RaftFlow:
 def load_raft(path: Path):
     """torchvision's `raft_large` with the weights in `path`, in evaluation mode on the CPU. Runs no code from the file.
 
-    Raises UserError where the file is missing, is no plain state dict, or is another network's.
+    Raises UserError if the file is missing, is not a plain state dict, or belongs to another network.
     """
     from torchvision.models.optical_flow import raft_large
 
@@ -106,12 +106,12 @@ def to_gray(frame: np.ndarray) -> np.ndarray:
 
 
 def scale_flow(flow: np.ndarray) -> np.ndarray:
-    """Pixels, any shape -> the network's input: clipped to +-20 px and scaled to -1..1, so that rest is exactly 0."""
+    """Flow in pixels, any shape -> the network's input: clipped to ±20 px and scaled to -1..1. No motion is exactly 0."""
     return np.clip(flow, -BOUND, BOUND) / np.float32(BOUND)
 
 
 def quantise_flow(flow: np.ndarray) -> np.ndarray:
-    """Pixels, any shape -> the network's input as video_features makes it: clipped to +-20 px, in whole steps
-    v = round(128 + 255/40 flow), and 2 v / 255 - 1. Rest becomes +0.0039 and +20 px 1.0078."""
+    """Flow in pixels, any shape -> the network's input as in video_features: 2 v / 255 - 1 with v = round(128 + 255/40 flow) and
+    the flow clipped to ±20 px. No motion becomes +0.0039, and +20 px becomes 1.0078."""
     steps = np.round(128 + np.float32(255 / (2 * BOUND)) * np.clip(flow, -BOUND, BOUND))
     return (2 * steps / 255 - 1).astype(np.float32)

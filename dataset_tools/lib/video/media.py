@@ -1,6 +1,6 @@
-"""A media file opened: which of its streams a player plays, where its clock begins, what it says about itself.
+"""Open media files: which streams a player would choose, where its clock starts, and what the header says.
 
-Time is seconds of the player's clock: 0 is where the container starts.
+Times are seconds of the player's clock, which is 0 where the container starts.
 """
 
 import errno
@@ -13,32 +13,34 @@ import av
 from av.stream import Disposition
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import AUDIO_CHANNELS, AUDIO_RATES, FILM_PACKETS, STANDSTILL
+from dataset_tools.lib.core.limits import AUDIO_CHANNELS, AUDIO_RATES, STANDSTILL, VIDEO_PACKETS
 from dataset_tools.lib.video.boxes import check_boxes
 
-# Containers that hold their own pictures and sound. Playlists (HLS, ffconcat, DASH), scripts and numbered pictures are not
-# among them: FFmpeg knows them by the file's name too, and opens what they name, anywhere on the machine. A single picture is one
-# frame (the *_pipe formats), which whoever wants a dance refuses.
+# Containers with their own video and audio data. Playlists (HLS, ffconcat, DASH), scripts and numbered images are not among them:
+# FFmpeg would open the files that they refer to, anywhere on the machine. A still image (the *_pipe formats) is a video of one
+# frame; stages that need a dance refuse it.
 CONTAINERS = (
     "aac,ac3,aiff,amr,ape,apng,asf,au,av1,avi,avs2,avs3,caf,cavsvideo,dirac,dsf,dts,dv,eac3,flac,flv,gif,gxf,h261,h263,"
     "h264,hevc,iff,ivf,live_flv,m4v,matroska,mjpeg,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,smjpeg,sox,"
     "swf,tak,truehd,tta,vc1,voc,vvc,w64,wav,wtv,wv,yuv4mpegpipe,bmp_pipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"
 )
-READING = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
-ASIDE = (
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+ALTERNATIVE_AUDIO = (
     Disposition.dub | Disposition.comment | Disposition.karaoke | Disposition.hearing_impaired | Disposition.visual_impaired
     | Disposition.clean_effects | Disposition.descriptions | Disposition.dependent
 )  # fmt: skip
-"""A sound with one of these flags is heard only by who asks for it."""
-STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
-"""A picture with one of these is a cover, a preview or a part of another one."""
-BACK = 0.5  # seconds by which time stamps may go back in the file; more are another film's
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only a disk that is written to says
+"""Flags of audio streams that players play only on request."""
+NOT_THE_VIDEO = (
+    Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
+)
+"""Flags of video streams that are a cover, a preview or a part of another stream."""
+MAX_STEP_BACK = 0.5  # seconds by which timestamps may decrease in a file; more means that another video follows
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only writing raises
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What a file says about itself."""
+    """Header data of a video file."""
 
     width: int
     """Pixels as stored, before rotation."""
@@ -46,120 +48,126 @@ class VideoInfo:
     pixel_aspect: float
     """Width of a pixel over its height, as stored; 1 in nearly all footage."""
     fps: float
-    """Average frames a second; an estimate where the rate varies."""
+    """Average frames per second; an estimate if the rate varies."""
     seconds: float
-    """Duration as the container claims it; 0 where it does not say."""
+    """Duration according to the container; 0 if it gives none."""
     has_audio: bool
-    """Whether there is a sound that can be decoded."""
-    unknown_audio: bool
-    """Whether there is a sound, but none that can be decoded."""
+    """Whether there is an audio stream that can be decoded."""
+    undecodable_audio: bool
+    """Whether there are audio streams, but none that can be decoded."""
     sample_rate: int
-    """Samples a second of the sound; 0 without sound."""
+    """Audio samples per second; 0 without audio."""
     sound_drift: float | None
-    """Length of the sound over that of the picture, minus 1; None without sound or where the file does not say."""
+    """Duration of the audio divided by the duration of the video, minus 1. None without audio or if the file does not give both."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
-    """When the pictures of a file come, by the time stamps of all its packets."""
+class Timeline:
+    """When the frames of a file are shown, by the timestamps of all its packets."""
 
     end: float
-    """Second at which the last frame stops being shown."""
+    """End of the last frame, in seconds."""
     gaps: tuple[tuple[float, float], ...]
-    """Seconds from and to which a single frame is shown for more than `STANDSTILL`."""
+    """(start, end), in seconds, of each frame that is shown for more than `STANDSTILL` seconds."""
 
 
-class NoMemory(UserError):
-    """This machine lacks the memory to read a file: nothing is known of the file."""
+class NotEnoughMemory(UserError):
+    """This machine has not enough memory to read a file; the file itself may be fine."""
 
 
 @contextmanager
 def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file for reading, and no other file that it may name. What FFmpeg cannot read, here or inside the block, becomes a
-    UserError of one line, NoMemory where memory ran out; that the disk is full, of who writes inside the block, stays what it is."""
+    """Open a file for reading, and no other file that it may refer to.
+
+    Errors of FFmpeg, here or inside the block, become a UserError of one line, or NotEnoughMemory. Errors of a full disk, if the
+    block writes a file, are passed on.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: file not found")
     check_boxes(path)
     try:
-        with _opened(path) as container:
+        with _open(path) as container:
             yield container
     except (av.error.FFmpegError, UnicodeDecodeError) as err:
-        if getattr(err, "errno", None) in FULL:
+        if getattr(err, "errno", None) in DISK_FULL:
             raise
         if getattr(err, "errno", None) == errno.ENOMEM:
-            raise NoMemory(
+            raise NotEnoughMemory(
                 f"{path.name}: there is not enough memory to read it: stop other programs, or use fewer workers"
             ) from None
         reason = getattr(err, "strerror", None) or str(err)
         raise UserError(f"{path.name}: not a readable video: {reason}") from None
 
 
-def _opened(path: Path) -> av.container.InputContainer:
+def _open(path: Path) -> av.container.InputContainer:
     try:
-        return av.open(f"file:{path}", metadata_errors="replace", options=READING)
+        return av.open(f"file:{path}", metadata_errors="replace", options=OPEN_OPTIONS)
     except av.error.ArgumentError:
         raise UserError(
             f"{path.name}: not a readable video: a playlist or a script, which leads to other files"
         ) from None
 
 
-def every_packet(container, path: Path, *streams) -> Iterator[av.Packet]:
-    """All packets of an opened file, or of some of its streams. Raises UserError beyond `FILM_PACKETS` of them."""
+def iterate_packets(container, path: Path, *streams) -> Iterator[av.Packet]:
+    """Yield all packets of an open file, or of some of its streams. Raises UserError after `VIDEO_PACKETS` packets."""
     for number, packet in enumerate(container.demux(*streams)):
-        if number > FILM_PACKETS:
+        if number > VIDEO_PACKETS:
             raise UserError(
-                f"{Path(path).name}: it has over {FILM_PACKETS} packets, more than a film of a day; encode it anew"
+                f"{Path(path).name}: it has over {VIDEO_PACKETS} packets, more than a video of a day; re-encode it"
             )
         yield packet
 
 
 def probe(path: Path) -> VideoInfo:
-    """Read a file's header. Raises UserError where it is unreadable or has no film that can be decoded."""
+    """Read a file's header. Raises UserError if it is unreadable or has no video stream that can be decoded."""
     with open_media(path) as container:
-        video = picture_stream(container, path)
-        sounds = audio_streams(container)
-        width, height = _size(container, video, path)
+        video = find_video_stream(container, path)
+        audio = find_audio_streams(container)
+        width, height = _frame_size(container, video, path)
         return VideoInfo(
             width=width,
             height=height,
             pixel_aspect=float(video.sample_aspect_ratio or 1),
             fps=round(float(video.average_rate or video.guessed_rate or 0), 3),
             seconds=round(float(container.duration / av.time_base if container.duration else 0), 3),
-            has_audio=bool(sounds),
-            unknown_audio=bool(container.streams.audio and not sounds),
-            sample_rate=sounds[0].codec_context.sample_rate if sounds else 0,
-            sound_drift=_drift(video, sounds[0]) if sounds else None,
+            has_audio=bool(audio),
+            undecodable_audio=bool(container.streams.audio and not audio),
+            sample_rate=audio[0].codec_context.sample_rate if audio else 0,
+            sound_drift=_audio_drift(video, audio[0]) if audio else None,
         )
 
 
-def _size(container, video, path: Path) -> tuple[int, int]:
-    """(width, height) of the picture: the header's, or where it is damaged that of the first picture that can be decoded."""
+def _frame_size(container, video, path: Path) -> tuple[int, int]:
+    """(width, height) of the frames from the header or, if that is damaged, of the first frame that can be decoded."""
     if video.codec_context.width and video.codec_context.height:
         return video.codec_context.width, video.codec_context.height
-    for packet in every_packet(container, path, video):
+    for packet in iterate_packets(container, path, video):
         try:
             if frames := packet.decode():
                 return frames[0].width, frames[0].height
         except av.FFmpegError:
             continue
-    raise UserError(f"{Path(path).name}: none of its pictures can be decoded")
+    raise UserError(f"{Path(path).name}: none of its frames can be decoded")
 
 
-def course(path: Path) -> Course:
-    """Look at every packet of the picture (no decoding). Raises UserError as `probe`, and where there is no frame or the
-    time stamps go back, as where one film was put behind another: nothing then says which sound goes with which picture."""
+def read_timeline(path: Path) -> Timeline:
+    """Read the timestamps of all video packets, without decoding.
+
+    Raises UserError as `probe`, for a file without frames, and for timestamps that decrease, as in two concatenated videos: it
+    is then unknown which audio belongs to which frames.
+    """
     with open_media(path) as container:
-        stream = picture_stream(container, path)
-        unit, zero, name = float(stream.time_base), zero_of(container), Path(path).name
-        back, still = BACK / unit, STANDSTILL / unit
+        stream = find_video_stream(container, path)
+        unit, zero, name = float(stream.time_base), start_time(container), Path(path).name
+        back, still = MAX_STEP_BACK / unit, STANDSTILL / unit
         end, newest, decoded, gaps = None, zero / unit, None, []
         for packet in container.demux(stream):
             if packet.dts is not None:
                 if decoded is not None and packet.dts < decoded - back:
                     raise UserError(
-                        f"{name}: its time stamps go back, from {decoded * unit - zero:.3f} to {packet.dts * unit - zero:.3f} s, as "
-                        "where two films were put one after the other; join them with `ffmpeg -f concat`, or cut the file there"
+                        f"{name}: its timestamps go back, from {decoded * unit - zero:.3f} to {packet.dts * unit - zero:.3f} s, as "
+                        "in two videos that were put one after the other; join them with `ffmpeg -f concat`, or cut the file there"
                     )
                 decoded = packet.dts
             at = packet.pts
@@ -172,29 +180,29 @@ def course(path: Path) -> Course:
             if end is None or until > end:
                 end = until
         if end is None:
-            raise UserError(f"{name}: not a readable video: it holds no frames")
+            raise UserError(f"{name}: not a readable video: it has no frames")
         if end > newest + still:
             gaps.append((newest * unit - zero, end * unit - zero))
-        return Course(end=end * unit - zero, gaps=tuple(gaps))
+        return Timeline(end=end * unit - zero, gaps=tuple(gaps))
 
 
-def picture_stream(container, path: Path) -> av.VideoStream:
-    """The stream with the film: no cover, and the one that players show where there are several. Raises UserError."""
-    films = [stream for stream in container.streams.video if not stream.disposition & STILL]
-    known = [stream for stream in films if stream.codec_context is not None]
+def find_video_stream(container, path: Path) -> av.VideoStream:
+    """The video stream that players show: no cover or preview. Raises UserError if there is none that can be decoded."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & NOT_THE_VIDEO]
+    known = [stream for stream in streams if stream.codec_context is not None]
     if known:
         return max(known, key=lambda stream: (stream.frames != 1, bool(stream.disposition & Disposition.default)))
-    if films:
-        why = "FFmpeg does not know how its picture is coded; convert it first"
+    if streams:
+        why = "FFmpeg does not know its video codec; convert it first"
     elif container.streams.video:
-        why = "its only picture is a cover"
+        why = "its only video stream is a cover"
     else:
         why = "it has no video stream"
     raise UserError(f"{Path(path).name}: not a readable video: {why}")
 
 
-def audio_streams(container) -> list[av.AudioStream]:
-    """The sounds that can be decoded, the one first that players play."""
+def find_audio_streams(container) -> list[av.AudioStream]:
+    """The audio streams that can be decoded; first the one that players play."""
     known = [stream for stream in container.streams.audio if stream.codec_context is not None]
     least, most = AUDIO_RATES
     heard = [
@@ -203,16 +211,17 @@ def audio_streams(container) -> list[av.AudioStream]:
         if least <= s.codec_context.sample_rate <= most and 1 <= s.codec_context.channels <= AUDIO_CHANNELS
     ]
     return sorted(
-        heard, key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ASIDE))
+        heard,
+        key=lambda stream: (not stream.disposition & Disposition.default, bool(stream.disposition & ALTERNATIVE_AUDIO)),
     )
 
 
-def zero_of(container) -> float:
-    """Time stamp, in seconds, at which a player's clock says 0. Sound codecs' run-up before 0 does not count."""
+def start_time(container) -> float:
+    """Timestamp, in seconds, at which a player's clock is 0. Audio that starts before 0 (a codec's priming samples) does not count."""
     return max(0.0, (container.start_time or 0) / av.time_base)
 
 
-def _drift(video, sound) -> float | None:
-    if not (video.duration and sound.duration):
+def _audio_drift(video, audio) -> float | None:
+    if not (video.duration and audio.duration):
         return None
-    return round(float(sound.duration * sound.time_base / (video.duration * video.time_base)) - 1, 5)
+    return round(float(audio.duration * audio.time_base / (video.duration * video.time_base)) - 1, 5)

@@ -1,11 +1,11 @@
-"""Reading and writing video with PyAV: frames by their time stamps, sound by its samples, clips with both in step.
+"""Read and write video with PyAV: frames by their timestamps, audio by its samples, clips with both in sync.
 
 Conventions
 -----------
-Time is seconds of the player's clock: 0 is where the container starts. A frame is shown from its own time stamp until
-the next one's. Reading at a rate takes, for each instant, the frame whose time stamp is nearest (the earlier of two
-equally near), so 30 fps footage is taken frame for frame however its time stamps were rounded; but none whose time stamp
-is more than half an output frame ahead, so that nothing is seen sooner than that before it is heard.
+Times are seconds of the player's clock, which is 0 where the container starts. A frame is shown from its own timestamp until
+the next frame's. Resampling to a frame rate takes, for each output time, the frame with the nearest timestamp (the earlier of
+two equally near ones), so that 30 fps video is taken frame by frame however its timestamps were rounded. A frame more than
+half an output frame ahead is not taken, so that video never runs ahead of audio by more than that.
 """
 
 import math
@@ -21,36 +21,36 @@ from av.video.reformatter import VideoReformatter
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS
-from dataset_tools.lib.video.audio_clock import SUDDEN, missing, on_clock
-from dataset_tools.lib.video.decoding import seek, timed_frames, tolerant
-from dataset_tools.lib.video.media import BACK, VideoInfo, audio_streams, open_media, probe, zero_of
+from dataset_tools.lib.video.audio_clock import MAX_JITTER, align_to_timestamps, missing_seconds
+from dataset_tools.lib.video.decoding import decode_packets, seek, timed_frames
+from dataset_tools.lib.video.media import MAX_STEP_BACK, VideoInfo, find_audio_streams, open_media, probe, start_time
 
 __all__ = [
-    "X264", "VideoInfo", "nearest_frames", "nearest_time", "open_media", "probe", "read_rgb", "read_audio", "rgb_frames",
+    "X264", "VideoInfo", "nearest_frame_time", "nearest_frames", "open_media", "probe", "read_rgb", "read_audio", "rgb_frames",
     "timed_frames", "write_clip",
 ]  # fmt: skip
 
-AUDIO_MARGIN = 0.5  # seconds of sound decoded before and after the wanted ones: codecs need a run-up, stamps an average
-TIE = 1e-6  # seconds below which two time stamps are equal
-# One thread, and no macroblock tree: x264's AVX-512 code for it gives other bytes than its older code, and under load
-# other bytes from one run to the next.
+AUDIO_MARGIN = 0.5  # seconds decoded before and after the wanted audio: codecs need a run-up, timestamps are averaged
+EQUAL_TIMES = 1e-6  # seconds; timestamps that are closer are equal
+# One thread and no macroblock tree: x264's AVX-512 code for it gives other bytes than its older code and, under load, other
+# bytes from run to run.
 X264 = {"preset": "veryfast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1:mbtree=0"}
 T = TypeVar("T")
 
 
 def nearest_frames(frames: Iterable[tuple[float, T]], start: float, count: int, fps: float = FPS) -> Iterator[T]:
-    """For k = 0..count-1 the one of `timed_frames` nearest to `start` + k / fps seconds, but at most half of 1 / fps ahead
-    of it; fewer frames only where the video ends before that.
+    """Resample `timed_frames` to `fps`: for k = 0..count-1 the frame nearest to `start` + k / fps seconds, but at most 0.5 / fps
+    ahead of it. Yields fewer than `count` frames only if the video ends early.
 
-    The last frame stands in for instants up to one and a half output frames after the video, the first for all before
-    the picture begins (which may be later than the sound), unless it begins after the whole span.
+    The last frame also stands for times up to 1.5 / fps after the end of the video. The first frame stands for all times before
+    the video stream starts (it may start later than the audio), unless it starts after the whole span.
     """
     k, before, step = 0, None, 0.0
     reach = 1.5 / fps
     for time, frame in frames:
         if before is None and time > start + (count - 1) / fps + reach:
             return
-        change = max((before[0] + time) / 2, time - 0.5 / fps + TIE) if before is not None else 0.0
+        change = max((before[0] + time) / 2, time - 0.5 / fps + EQUAL_TIMES) if before is not None else 0.0
         while k < count and before is not None and start + k / fps <= change:
             yield before[1]
             k += 1
@@ -63,10 +63,10 @@ def nearest_frames(frames: Iterable[tuple[float, T]], start: float, count: int, 
         k += 1
 
 
-def nearest_time(frames: Iterable[tuple[float, av.VideoFrame]], start: float) -> float:
-    """Time stamp, in seconds, of that of `timed_frames` nearest to `start`; `start` itself where there is no frame.
+def nearest_frame_time(frames: Iterable[tuple[float, av.VideoFrame]], start: float) -> float:
+    """Time, in seconds, of the frame of `timed_frames` nearest to `start`; `start` itself if there are no frames.
 
-    Where the picture begins after `start`: the first instant from `start` on that is whole output frames before it.
+    If the first frame is later than `start`: the first time from `start` on that is a whole number of output frames before it.
     """
     before = None
     for time, _ in frames:
@@ -79,7 +79,7 @@ def nearest_time(frames: Iterable[tuple[float, av.VideoFrame]], start: float) ->
 
 
 def read_rgb(path: Path) -> Iterator[np.ndarray]:
-    """Every frame of a clip as (H, W, 3) uint8 RGB."""
+    """Yield every frame of a clip, uint8 (H, W, 3) RGB."""
     for _, frame in timed_frames(path):
         yield frame.to_ndarray(format="rgb24")
 
@@ -87,33 +87,39 @@ def read_rgb(path: Path) -> Iterator[np.ndarray]:
 def read_audio(
     path: Path, start: float = 0.0, seconds: float | None = None, lost: list[float] | None = None
 ) -> tuple[np.ndarray, int] | None:
-    """Sound from `start`, at the file's own rate: (C, N) int16 with C 1 or 2, and samples a second; None without a sound that
-    can be decoded.
+    """(audio (C, N) int16 from `start` on, C 1 or 2; samples per second, as in the file). None if no audio can be decoded.
 
-    N is exactly round(seconds * rate): silence stands where the file has no sound. With `seconds` None, to the end.
-    Every sample is where the time stamps of its packets put it, see `audio_clock`. Of several sounds it is the one that
-    players play or, where nothing of that can be decoded, the next. The seconds of each packet in it that can't be decoded, and those
-    of gaps in which no packet came, are silent and added to `lost`. Raises UserError where time stamps go back.
+    seconds: length; N is exactly round(seconds * rate), with silence where the file has no audio. None: to the end.
+    lost: receives the length, in seconds, of each undecodable packet and of the gaps without packets, which are silent.
+
+    Samples are aligned to their timestamps, see `audio_clock`. Of several audio streams the one that players play is read, or
+    the next if none of it can be decoded. Raises UserError for timestamps that decrease.
     """
     with open_media(path) as container:
-        sounds = audio_streams(container)
-        for stream in sounds:
+        streams = find_audio_streams(container)
+        for stream in streams:
             rate, channels = stream.codec_context.sample_rate, min(2, stream.codec_context.channels)
             length = None if seconds is None else round(seconds * rate)
             try:
                 silent: list[float] = []
                 after: list[float] = []
-                pieces = list(_pieces(container, stream, Path(path).name, start, length, silent, after))
+                pieces = list(_decode_pieces(container, stream, Path(path).name, start, length, silent, after))
             except av.error.FFmpegError:
-                if stream is sounds[-1]:
+                if stream is streams[-1]:
                     raise
                 container.seek(0, backward=True)
                 continue
             if lost is not None:
                 lost += silent
-                if pieces and length and (more := missing(pieces, rate, length, *after) - sum(silent)) > SUDDEN:
+                if (
+                    pieces
+                    and length
+                    and (more := missing_seconds(pieces, rate, length, *after) - sum(silent)) > MAX_JITTER
+                ):
                     lost.append(more)
-            return on_clock(pieces, rate, length) if pieces else np.zeros((channels, length or 0), np.int16), rate
+            return align_to_timestamps(pieces, rate, length) if pieces else np.zeros(
+                (channels, length or 0), np.int16
+            ), rate
     return None
 
 
@@ -121,10 +127,10 @@ def write_clip(
     path: Path, frames: Iterator[av.VideoFrame] | Sequence[av.VideoFrame], sound: np.ndarray | None, sample_rate: int = 0,
     *, fps: int = FPS, audio_codec: str = "flac", options: dict[str, str] = X264,
 ) -> int:  # fmt: skip
-    """Write yuv420p frames of one even size and (C, N) int16 sound that starts with them; return the number of frames.
+    """Write yuv420p frames of equal, even size and audio (C, N) int16 that starts with them. Returns the number of frames.
 
-    H.264 by one thread without B-frames, so that equal input gives equal bytes and no reader has to undo a delay;
-    sound as FLAC in MP4 (lossless and without priming; Chromium and Firefox play it) unless another codec is named.
+    The video is H.264, encoded by one thread without B-frames, so that equal input gives equal bytes and readers need not undo a
+    delay. The audio is FLAC in MP4 (lossless, without priming samples, played by Chromium and Firefox) or `audio_codec`.
     """
     with av.open(
         str(path), "w", format="mp4", container_options={"movflags": "+faststart", "fflags": "+bitexact"}
@@ -152,7 +158,7 @@ def write_clip(
 
 
 def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
-    """(H, W, 3) uint8 RGB pictures as yuv420p frames in the BT.709 colours of HD video, limited range."""
+    """Convert images, uint8 (H, W, 3) RGB, to yuv420p frames in the colours of HD video (BT.709, limited range)."""
     reformatter = VideoReformatter()
     for image in images:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
@@ -161,13 +167,16 @@ def rgb_frames(images: Iterator[np.ndarray]) -> Iterator[av.VideoFrame]:
         yield out
 
 
-def _pieces(
+def _decode_pieces(
     container, stream, name: str, start: float, length: int | None, lost: list[float], after: list[float]
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """(stamp in samples from `start` on, (C, n) int16 at the stream's rate) of all that `length` samples and what is beside
-    them need; the seconds of packets among them that can't be decoded go to `lost`, the stamp of the sound that follows, if any, to
-    `after`. Where the sound changes its rate, channels or format midway, it is brought to those of the header."""
-    rate, zero = stream.codec_context.sample_rate, zero_of(container)
+    """Yield (timestamp in samples from `start`, samples (C, n) int16 at the stream's rate) for `length` samples from `start` and a
+    margin on both sides.
+
+    lost receives the length, in seconds, of each undecodable packet; after, the timestamp of the following audio, if any. Audio
+    that changes its rate, channels or format is converted to those of the header.
+    """
+    rate, zero = stream.codec_context.sample_rate, start_time(container)
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     form, resampler, taken, given, newest = None, None, 0.0, 0, None
     for frame in _audio_frames(container, stream, start - AUDIO_MARGIN, zero):
@@ -179,16 +188,16 @@ def _pieces(
         if length is not None and stamp >= length + AUDIO_MARGIN * rate:
             after.append(stamp)
             return
-        if newest is not None and stamp < newest - BACK * rate:
+        if newest is not None and stamp < newest - MAX_STEP_BACK * rate:
             raise UserError(
-                f"{name}: the time stamps of its sound go back, from {newest / rate + start:.3f} to {stamp / rate + start:.3f} s; "
-                "mend them with `ffmpeg -i`, or cut the file there"
+                f"{name}: the timestamps of its audio go back, from {newest / rate + start:.3f} to {stamp / rate + start:.3f} s; "
+                "repair them with `ffmpeg -i`, or cut the file there"
             )
         newest = stamp
         if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
             resampler, taken, given = av.AudioResampler(format="s16p", layout=layout, rate=rate), 0.0, 0
         frame.pts = None
-        stamp -= taken - given  # what the resampler still holds is before this frame
+        stamp -= taken - given  # samples still in the resampler come before this frame
         taken += frame.samples * rate / frame.sample_rate
         for part in resampler.resample(frame):
             samples = part.to_ndarray()
@@ -198,21 +207,21 @@ def _pieces(
 
 
 def _audio_frames(container, stream, start: float, zero: float) -> Iterator[av.AudioFrame | av.Packet]:
-    """Decoded frames that have a time stamp, from one at or before `start` seconds, and packets that can't be decoded."""
+    """Yield the decoded frames that have a timestamp, starting at or before `start` seconds, and the packets that can't be decoded."""
 
     def frames() -> Iterator[av.AudioFrame | av.Packet]:
-        for packet, found in tolerant(container.demux(stream)):
+        for packet, found in decode_packets(container.demux(stream)):
             yield from (part for part in ([packet] if found is None else found) if part.pts is not None)
 
     if start > 0:
         wanted, found, first = seek(container, stream, start, zero), frames(), None
-        with suppress(av.error.FFmpegError):  # nothing from there on can be decoded
+        with suppress(av.error.FFmpegError):  # nothing after the seek can be decoded
             first = next(found, None)
         if first is not None and first.pts <= wanted:
             yield first
             yield from found
             return
-        container.seek(0, backward=True)  # some containers have no index and land too late: read from the beginning
+        container.seek(0, backward=True)  # without an index the container may seek too far: read from the beginning
     yield from frames()
 
 

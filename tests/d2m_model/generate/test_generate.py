@@ -25,7 +25,7 @@ from dataset_tools.pose import estimator
 from tests.d2m_model.generate.test_mux import packets_and_audio, write_video
 from tests.d2m_model.generate.test_windows import Echo
 from tests.helpers.builders import build_shards, click_train
-from tests.helpers.footage import unknown_audio
+from tests.helpers.footage import undecodable_audio
 
 RATE = 22050
 PARAMS = "generate: {denoise: 0.0}\n"
@@ -142,10 +142,10 @@ class Bystanders:
     def __init__(self, *_, **__):
         pass
 
-    def begin(self, frames):
+    def start(self, frames):
         return frames
 
-    def found(self, begun):
+    def find_people(self, begun):
         for n, _ in enumerate(begun):
             person = np.full((self.count, 17, 3), 10.0, np.float32)
             person[..., 0] += 5 * np.arange(17) + n
@@ -221,7 +221,7 @@ def test_no_film_of_a_folder_costs_another_its_music(own_videos, monkeypatch, ca
     videos = own_videos / "videos"
     videos.mkdir()
     write_video(own_videos / "in.mp4")
-    unknown_audio(own_videos / "in.mp4", videos / "a.mp4")
+    undecodable_audio(own_videos / "in.mp4", videos / "a.mp4")
     for name in ("b.mp4", "c.mp4"):
         write_video(videos / name)
     composed = own_videos_module.find_dance

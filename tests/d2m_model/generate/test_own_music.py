@@ -8,7 +8,7 @@ from d2m_model.generate.own_music import OwnMusic, own_music
 from d2m_model.generate.own_songs import OwnSong, read_songs, sharpened
 from d2m_model.generate.song_fit import Fit, _taut, best_fit
 from d2m_model.rhythm.beats_file import Beats, tempo_of
-from dataset_tools.lib.audio.stretching import stretched
+from dataset_tools.lib.audio.stretching import stretch
 from dataset_tools.lib.core.errors import UserError
 
 RATE = 44100
@@ -87,9 +87,9 @@ def test_uneven_beats_meet_with_the_pitch_kept():
     source, wanted = (times + rng.uniform(-0.012, 0.012, len(times)) for times in (source, wanted))
     kept = OwnSong(path=None, beats=Beats(fps=30, seconds=20, beats=source))
     fit = best_fit([kept], wanted, np.zeros(0), 15.0)
-    made = stretched(song_audio(source, 20)[None], RATE, fit.moments, 15.0)[0]
+    made = stretch(song_audio(source, 20)[None], RATE, fit.moments, 15.0)[0]
     assert worst(click_times(made, RATE), wanted) < 0.02
-    tone = stretched(song_audio([], 20)[None], RATE, fit.moments, 15.0)[0]
+    tone = stretch(song_audio([], 20)[None], RATE, fit.moments, 15.0)[0]
     assert abs(pitch(tone[RATE:-RATE], RATE) / TONE - 1) < 0.01
     level = np.sqrt((tone[RATE // 2 : -RATE // 2].reshape(-1, RATE // 20) ** 2).mean(axis=1))
     assert len(fit.moments) > 3 and level.min() > 0.7 * level.max()

@@ -99,10 +99,10 @@ def test_the_poses_of_whoever_sees_more_are_kept(layout, monkeypatch, published,
             made.append(path)
             self.share = published if path.suffix == ".pkl" else demo
 
-        def begin(self, frames):
+        def start(self, frames):
             return list(frames)
 
-        def found(self, frames):
+        def find_people(self, frames):
             for n in range(len(frames)):
                 people = int(n < self.share * len(frames))
                 yield np.full((people, 17, 3), 50, np.float32), np.zeros((people, 10, 3), np.float32)

@@ -265,7 +265,7 @@ def test_an_array_that_claims_more_than_it_has(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((4, 17, 3)))
     whole = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(whole.replace(b"(4, 17, 3)", b"(99999999, 17, 3)")[: len(whole)])
-    with pytest.raises(UserError, match="not a whole .npy file: its numbers need"):
+    with pytest.raises(UserError, match="not a complete .npy file: its numbers need"):
         read_pose(tmp_path / "a.npy")
 
 

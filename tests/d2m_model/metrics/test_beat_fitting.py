@@ -7,7 +7,7 @@ from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_temp
 from d2m_model.metrics.controls import fitted_songs, rhythm_clicks
 from d2m_model.metrics.inputs import ReferenceBeats
 from d2m_model.metrics.onset_alignment import f_measure, onset_times
-from dataset_tools.split.fingerprint import fingerprint, same_recordings
+from dataset_tools.split.fingerprint import find_same_recordings, fingerprint
 from tests.helpers.builders import click_train
 
 RATE = 22050
@@ -95,7 +95,7 @@ def test_a_fingerprint_tells_a_fitted_song_from_a_new_one():
         8 * RATE,
     )
     prints = {name: fingerprint(sound) for name, sound in (songs | {"fit": fit}).items()}
-    found = same_recordings(prints, {"song": "training", "fit": "made", "new": "made"})
+    found = find_same_recordings(prints, {"song": "training", "fit": "made", "new": "made"})
     assert [{match.first, match.second} for match in found] == [{"song", "fit"}]
 
 

@@ -9,7 +9,14 @@ from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.embedding import Database, Embedded, embed, embedding_scores, genre_facts
 from dataset_tools.demo import train_embedding
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.embedding.log_mel import OFFSET, hertz_to_mel, log_mel, mel_bands, patches, segment_patches
+from dataset_tools.lib.embedding.log_mel import (
+    OFFSET,
+    hertz_to_mel,
+    log_mel,
+    log_mel_patches,
+    mel_filters,
+    segment_patches,
+)
 from dataset_tools.lib.embedding.net import EmbeddingNet, load_embedding, save_embedding
 
 RATE = 22050
@@ -22,7 +29,7 @@ def tone(hertz, seconds, rate):
 def test_log_mel_is_vggishs():
     """Against sums written out: periodic Hann, 512-point magnitude, triangles straight in mel, log(x + 0.01)."""
     assert log_mel(np.zeros(400, np.float32)) == pytest.approx(np.full((1, 64), np.log(OFFSET)))
-    assert len(log_mel(np.zeros(399, np.float32))) == 0 and patches(np.zeros(2 * 16000, np.float32)).shape == (
+    assert len(log_mel(np.zeros(399, np.float32))) == 0 and log_mel_patches(np.zeros(2 * 16000, np.float32)).shape == (
         2,
         1,
         96,
@@ -41,7 +48,7 @@ def test_log_mel_is_vggishs():
         for band in range(64):
             wanted[band] += size * max(0.0, 1 - abs(place - (band + 1)))
     assert log_mel(sound)[10] == pytest.approx(np.log(wanted + 0.01), abs=1e-4)
-    assert mel_bands().shape == (257, 64) and not mel_bands()[0].any()
+    assert mel_filters().shape == (257, 64) and not mel_filters()[0].any()
 
 
 def test_segments_are_two_seconds_at_any_rate():
@@ -121,7 +128,7 @@ def test_shipped_weights_tell_songs_they_never_heard_apart():
     from dataset_tools.lib.core.layout import PROJECT
 
     net = load_embedding(PROJECT / "dataset_tools/demo/weights/embedding_demo.pt")
-    songs = [train_embedding.excerpt(n) for n in range(100000, 100010)]
+    songs = [train_embedding.render_excerpt(n) for n in range(100000, 100010)]
     assert train_embedding.accuracy(net, songs)["segments"] > 0.7
 
 

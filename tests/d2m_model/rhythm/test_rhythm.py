@@ -289,10 +289,10 @@ class DippingDancer:
     def __init__(self, *_, **__):
         pass
 
-    def begin(self, frames):
+    def start(self, frames):
         return frames
 
-    def found(self, begun):
+    def find_people(self, begun):
         _, pose = dips(105.0, 8)
         for n, _ in enumerate(begun):
             yield pose[n][None], np.zeros((1, 10, 3), np.float32)
@@ -311,7 +311,7 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
     assert command.main(args) == 0
     assert beat_f_measure(dips(105.0, 8)[0], read_beats(tmp_path / "b.json").beats) > 0.9
     said = capsys.readouterr().out
-    assert "rhythm: warning: 20 of 240 pictures of in.mp4 are damaged" in said and "generate:" not in said
+    assert "rhythm: warning: 20 of 240 frames of in.mp4 are damaged" in said and "generate:" not in said
 
 
 @pytest.mark.parametrize(

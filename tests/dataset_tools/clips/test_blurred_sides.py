@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools.clips.blurred_sides import blurred_sides
-from dataset_tools.clips.panels import moving_rectangle
+from dataset_tools.clips.blurred_sides import find_blurred_sides
+from dataset_tools.clips.panels import find_moving_rectangle
 
 N, H, W = 10, 180, 320
 
@@ -40,21 +40,21 @@ def between_its_blur(picture, gain=0.7, sigma=9):
 @pytest.mark.parametrize("gain", [1.0, 0.6])
 def test_the_middle_is_found(width, gain):
     frames = between_its_blur(dance(width, width, H), gain)
-    left, right = blurred_sides(frames)
+    left, right = find_blurred_sides(frames)
     assert abs(left - (W - width) // 2) <= 2 and abs(right - (W + width) // 2) <= 2
-    crop = moving_rectangle(frames)
+    crop = find_moving_rectangle(frames)
     assert abs(crop.x - left) <= 2 and abs(crop.width - width) <= 4 and crop.height == H
 
 
 def test_a_whole_picture_and_foreign_sides_are_left_alone():
-    assert blurred_sides(dance(1, W, H)) is None
+    assert find_blurred_sides(dance(1, W, H)) is None
     other = np.array([cv2.GaussianBlur(f, (0, 0), 9) for f in dance(2, W, H)])
     other[:, :, 110:210] = dance(3, 100, H)
-    assert blurred_sides(other) is None
-    assert moving_rectangle(dance(1, W, H)).width == W
+    assert find_blurred_sides(other) is None
+    assert find_moving_rectangle(dance(1, W, H)).width == W
 
 
 def test_still_sides_are_not_its_business():
     frames = np.zeros((N, H, W), np.uint8)
     frames[:, :, 110:210] = dance(4, 100, H)
-    assert blurred_sides(frames) is None
+    assert find_blurred_sides(frames) is None

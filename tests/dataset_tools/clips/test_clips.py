@@ -166,7 +166,7 @@ def test_every_clip_has_a_row_with_the_reason(tmp_path):
     assert [row.id for row in found.values() if row.status == "ok"] == ["ok"]
     for name, words in {
         "past": "2 to 4 s, but the video ends at 3.000 s", "beyond": "but the video ends at 3.000 s",
-        "untimed": "start and end are empty", "mute": "has no sound", "silent": "is silent",
+        "untimed": "start and end are empty", "mute": "has no audio", "silent": "is silent",
         "broken": "broken.mp4: not a readable video", "gone": "video gone was not downloaded (permanent: HTTP 404)",
     }.items():  # fmt: skip
         assert words in found[name].reason and "\n" not in found[name].reason
@@ -208,7 +208,7 @@ def test_damaged_pictures_are_counted_and_too_many_are_a_failure(tmp_path):
     rows = cut()  # from the cache
     assert [rows[name].status for name in ("before", "within", "after")] == ["ok", "failed", "ok"]
     assert rows["within"].reason.startswith(
-        "10 of its 30 pictures are damaged, or build on one that is, but clips.max_damaged is 0"
+        "10 of its 30 frames are damaged, or depend on a damaged one, but clips.max_damaged is 0"
     )
 
 

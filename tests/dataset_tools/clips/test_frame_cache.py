@@ -5,7 +5,7 @@ import pytest
 
 from dataset_tools.clips import open_video
 from dataset_tools.clips.frame_cache import FrameCache
-from dataset_tools.clips.normalise import cut_out, normalise_video
+from dataset_tools.clips.normalise import cut_span, normalise_video
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.parallel.prefetch import Prefetcher
@@ -38,19 +38,19 @@ def test_frames_looked_at_are_the_frames_taken(tmp_path, decodings, memory):
     source = numbered_video(tmp_path / "in.mp4", 30, 3)
     expected = seen(timed_frames(source))[28:]  # the first shown at 1 s or later is number 30
     held = FrameCache(OpenVideo(source), 1.0, memory)
-    first = seen(frame for frame, _ in zip(held.look(), range(5)))
+    first = seen(frame for frame, _ in zip(held.peek(), range(5)))
     assert first == expected[:5]
-    assert seen(held.look()) == expected
+    assert seen(held.peek()) == expected
     assert seen(held.take()) == expected
     assert len(decodings) == (1 if memory == ALL else 2 if memory else 3)
 
 
 def test_frames_are_given_up_as_they_are_taken(tmp_path):
     held = FrameCache(OpenVideo(numbered_video(tmp_path / "in.mp4", 30, 1)), 0.0, ALL)
-    assert len(seen(held.look())) == 30
+    assert len(seen(held.peek())) == 30
     taken = held.take()
     next(taken)
-    assert held._held is None and len(taken.gi_frame.f_locals["held"]) == 29
+    assert held._cache is None and len(taken.gi_frame.f_locals["frames"]) == 29
 
 
 @pytest.mark.parametrize("start", [2.0, 5.0])
@@ -78,7 +78,7 @@ def test_a_clip_has_the_same_bytes_decoded_once_or_twice(tmp_path, decodings, ki
 
 def test_a_long_video_is_never_held_as_a_whole(tmp_path, decodings):
     source = numbered_video(tmp_path / "in.mp4", 30, 3)
-    cut = cut_out(OpenVideo(source), crop=False, memory=40 * FRAME)  # one frame is looked at, and fits
+    cut = cut_span(OpenVideo(source), crop=False, memory=40 * FRAME)  # one frame is looked at, and fits
     assert isinstance(cut.pictures, Prefetcher)
     made = cut.write(tmp_path / "long.mp4"), file_sha256(tmp_path / "long.mp4")
     assert len(decodings) == 1

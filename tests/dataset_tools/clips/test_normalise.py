@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from dataset_tools.audio.stage import to_mono
+from dataset_tools.audio.stage import to_corpus_audio
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.video.video_io import read_audio, read_rgb, rgb_frames
@@ -72,7 +72,7 @@ def offsets(clip):
     """Seconds from each flash of a clip to its click."""
     bright = np.array([image.mean() > 140 for image in read_rgb(clip)])
     flashes = np.flatnonzero(bright & ~np.r_[False, bright[:-1]]) / 30
-    mono = np.abs(to_mono(*read_audio(clip), len(bright) * 735))
+    mono = np.abs(to_corpus_audio(*read_audio(clip), len(bright) * 735))
     loud = np.flatnonzero(mono > 0.25 * mono.max()) / 22050
     clicks = loud[np.r_[True, np.diff(loud) > 0.1]]
     assert len(flashes) == len(clicks) >= 4
@@ -182,7 +182,7 @@ def test_before_a_late_picture_its_first_frame_stands_still(tmp_path):
     assert decoded(tmp_path / "all.mp4") == [0] * 15 + list(range(60))
     normalise_video(source, tmp_path / "cut.mp4", start=0.3, end=1.3, crop=False)
     assert decoded(tmp_path / "cut.mp4") == [0] * 6 + list(range(24))
-    with pytest.raises(UserError, match=r"0 to 0.3 s, but the picture begins at 0.5"):
+    with pytest.raises(UserError, match=r"0 to 0.3 s, but the video stream starts at 0.5"):
         normalise_video(source, tmp_path / "none.mp4", start=0.0, end=0.3, crop=False)
     assert not (tmp_path / "none.mp4").exists()
 

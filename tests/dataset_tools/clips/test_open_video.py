@@ -3,10 +3,10 @@
 import pytest
 
 from dataset_tools.clips import open_video
-from dataset_tools.clips.normalise import cut_out
+from dataset_tools.clips.normalise import cut_span
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.lib.core.work_cache import file_sha256
-from dataset_tools.lib.video.decoding import key_time
+from dataset_tools.lib.video.decoding import find_key_frame_time
 from dataset_tools.lib.video.video_io import rgb_frames, timed_frames, write_clip
 from tests.helpers.footage import coded, numbered_video, tone
 
@@ -70,7 +70,7 @@ def test_a_clip_has_the_same_bytes_alone_and_after_its_neighbour(source, tmp_pat
     video, made = OpenVideo(source), {}
     for way in ("after", "alone"):
         for k, (start, end) in enumerate(spans):
-            cut = cut_out(video if way == "after" else OpenVideo(source), start=start, end=end)
+            cut = cut_span(video if way == "after" else OpenVideo(source), start=start, end=end)
             made[way, k] = cut.write(tmp_path / "out.mp4"), file_sha256(tmp_path / "out.mp4")
         assert len(decodings) == (4 if way == "after" else 4 + len(spans))
     assert all(made["after", k] == made["alone", k] for k in range(len(spans)))
@@ -78,9 +78,9 @@ def test_a_clip_has_the_same_bytes_alone_and_after_its_neighbour(source, tmp_pat
 
 @pytest.mark.parametrize("second", [0.0, 0.5, 1.0, 2.97, 5.99, 9.0])
 def test_the_key_frame_is_the_one_from_which_decoding_begins(source, second):
-    assert key_time(source, second) == next(timed_frames(source, second))[0] == min(int(second), 5)
+    assert find_key_frame_time(source, second) == next(timed_frames(source, second))[0] == min(int(second), 5)
 
 
 def test_no_key_frame_before_the_picture(tmp_path):
     path = numbered_video(tmp_path / "in.mp4", 30, 1)
-    assert key_time(path, -1.0) == float("inf")
+    assert find_key_frame_time(path, -1.0) == float("inf")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools.clips.panels import moving_rectangle
+from dataset_tools.clips.panels import find_moving_rectangle
 
 H, W = 180, 320
 
@@ -42,7 +42,7 @@ def shown(rng, picture, left, top=0, noise=1.0):
 def test_picture_between_panels(width, camera):
     rng = np.random.default_rng(width)
     left = (W - width) // 2
-    crop = moving_rectangle(shown(rng, dance(rng, H, width, camera=camera), left))
+    crop = find_moving_rectangle(shown(rng, dance(rng, H, width, camera=camera), left))
     assert left <= crop.x <= left + 3
     assert left + width - 3 <= crop.x + crop.width <= left + width
     assert (crop.y, crop.height) == (0, H)
@@ -53,7 +53,7 @@ def test_black_bars_above_and_below():
     rng = np.random.default_rng(1)
     frames = np.full((12, H, W), 16, np.uint8)
     frames[:, 31:149] = np.clip(dance(rng, 118, W, camera=True), 0, 255)
-    crop = moving_rectangle(frames)
+    crop = find_moving_rectangle(frames)
     assert (crop.x, crop.width) == (0, W)
     assert 31 <= crop.y <= 34 and 146 <= crop.y + crop.height <= 149
     assert crop.y % 2 == crop.height % 2 == 0
@@ -61,14 +61,14 @@ def test_black_bars_above_and_below():
 
 def test_moving_picture_off_centre():
     rng = np.random.default_rng(2)
-    crop = moving_rectangle(shown(rng, dance(rng, H, 100, camera=True), 190))
+    crop = find_moving_rectangle(shown(rng, dance(rng, H, 100, camera=True), 190))
     assert 190 <= crop.x <= 193 and 287 <= crop.x + crop.width <= 290
 
 
 @pytest.mark.parametrize("camera", [False, True])
 def test_no_panels_no_crop(camera):
     rng = np.random.default_rng(3)
-    crop = moving_rectangle(np.clip(dance(rng, H, W, camera=camera), 0, 255).astype(np.uint8))
+    crop = find_moving_rectangle(np.clip(dance(rng, H, W, camera=camera), 0, 255).astype(np.uint8))
     assert (crop.x, crop.y, crop.width, crop.height) == (0, 0, W, H)
 
 
@@ -76,12 +76,12 @@ def test_edge_of_a_door_in_a_still_room_is_no_border():
     rng = np.random.default_rng(4)
     frames = dance(rng, H, W)
     frames[:, :, :40] = 250
-    crop = moving_rectangle(np.clip(frames, 0, 255).astype(np.uint8))
+    crop = find_moving_rectangle(np.clip(frames, 0, 255).astype(np.uint8))
     assert (crop.x, crop.width) == (0, W)
 
 
 def test_still_and_odd_sized_frames():
-    crop = moving_rectangle(np.full((5, 91, 163), 40, np.uint8))
+    crop = find_moving_rectangle(np.full((5, 91, 163), 40, np.uint8))
     assert (crop.x, crop.y, crop.width, crop.height) == (0, 0, 162, 90)
 
 
@@ -91,8 +91,8 @@ def test_border_between_equally_bright_colours():
         frames[k, 60:150, 130 + 4 * k : 150 + 4 * k] = 220
     tints = np.full((H, W, 2), 128, np.uint8)
     tints[:, 110:210, 0] = 160
-    assert moving_rectangle(frames).width == W
-    crop = moving_rectangle(frames, tints)
+    assert find_moving_rectangle(frames).width == W
+    crop = find_moving_rectangle(frames, tints)
     assert 110 <= crop.x <= 114 and 206 <= crop.x + crop.width <= 210
 
 
@@ -101,4 +101,4 @@ def test_edges_among_what_moves_are_no_border():
     frames[:, :, 96:224] = 180  # a window behind the dancer
     for k in range(12):
         cv2.circle(frames[k], (50 + 20 * k, 100), 45, 20, -1)
-    assert moving_rectangle(frames).width == W
+    assert find_moving_rectangle(frames).width == W

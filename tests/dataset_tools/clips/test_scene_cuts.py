@@ -27,7 +27,7 @@ def room(seed):
 def cuts(pictures):
     finder = CutFinder()
     for picture in pictures:
-        finder.see(np.clip(picture, 0, 255).astype(np.uint8))
+        finder.add(np.clip(picture, 0, 255).astype(np.uint8))
     return finder.cuts()
 
 

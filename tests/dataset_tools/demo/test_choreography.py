@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dataset_tools.demo.music.songs import GENRES, compose
-from dataset_tools.demo.render.choreography import choreograph, path
-from dataset_tools.demo.render.moves import CALM, MOVES, VOCABULARY, mirrored
+from dataset_tools.demo.render.choreography import choreograph, minimum_jerk_path
+from dataset_tools.demo.render.moves import CALM, MOVES, VOCABULARY, mirror
 from dataset_tools.demo.render.skeleton import DOF_RANGES, DOFS, Body, forward
 
 FPS = 30
@@ -133,15 +133,20 @@ def test_motion_has_no_jumps_between_frames(song):
 @pytest.mark.parametrize("snap", [1.0, 1.6])
 def test_path_visits_its_keys_at_rest(snap):
     when, values = np.array([0.0, 0.5, 0.8, 1.6]), np.array([0.0, 30.0, -10.0, 20.0])
-    np.testing.assert_allclose(path(when, values, when, snap), values, atol=1e-9)
+    np.testing.assert_allclose(minimum_jerk_path(when, values, when, snap), values, atol=1e-9)
     near = 1e-4
-    speed = np.abs(path(when, values, when[1:-1] + near, snap) - path(when, values, when[1:-1] - near, snap)) / (
-        2 * near
-    )
+    speed = np.abs(
+        minimum_jerk_path(when, values, when[1:-1] + near, snap)
+        - minimum_jerk_path(when, values, when[1:-1] - near, snap)
+    ) / (2 * near)
     assert (speed < 0.1).all()
-    dense = path(when, values, np.linspace(0, 0.5, 50), snap)
+    dense = minimum_jerk_path(when, values, np.linspace(0, 0.5, 50), snap)
     assert (np.diff(dense) >= 0).all()
-    assert path(when, values, np.array([0.25]), snap)[0] == pytest.approx(15.0) if snap == 1 else dense[24] < 13
+    assert (
+        minimum_jerk_path(when, values, np.array([0.25]), snap)[0] == pytest.approx(15.0)
+        if snap == 1
+        else dense[24] < 13
+    )
 
 
 def test_moves_are_well_formed():
@@ -156,8 +161,8 @@ def test_moves_are_well_formed():
             for dof, value in hit.pose.items():
                 low, high = DOF_RANGES[dof]
                 assert low <= value <= high, (name, dof)
-            assert mirrored(mirrored(hit)) == hit
-    assert mirrored(MOVES["punch"].hits[0]).pose["rfl"] == MOVES["punch"].hits[0].pose["lfl"]
+            assert mirror(mirror(hit)) == hit
+    assert mirror(MOVES["punch"].hits[0]).pose["rfl"] == MOVES["punch"].hits[0].pose["lfl"]
 
 
 @pytest.mark.parametrize("name", ["punch", "lunge", "snap"])
@@ -167,8 +172,8 @@ def test_a_mirrored_hit_is_the_mirror_image_of_the_body(name):
 
     swapped = [0, *(k + 1 if k % 2 else k - 1 for k in range(1, 17))]  # left and right are neighbours after the nose
     hit = MOVES[name].hits[0]
-    np.testing.assert_allclose(joints(mirrored(hit)), joints(hit)[swapped] * (-1, 1, 1), atol=1e-9)
-    assert np.abs(joints(mirrored(hit)) - joints(hit)).max() > 0.1
+    np.testing.assert_allclose(joints(mirror(hit)), joints(hit)[swapped] * (-1, 1, 1), atol=1e-9)
+    assert np.abs(joints(mirror(hit)) - joints(hit)).max() > 0.1
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1.0, 2.0), (3.0, 3.0), (5.0, 4.0)])

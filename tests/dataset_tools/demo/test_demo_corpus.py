@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dataset_tools.clips.normalise import normalise_video
-from dataset_tools.demo.manifest import plan
-from dataset_tools.demo.music.general_midi import PROGRAMS, notes_of
+from dataset_tools.demo.manifest import plan_corpus
+from dataset_tools.demo.music.general_midi import PROGRAMS, to_notes
 from dataset_tools.demo.music.genres import GENRES
 from dataset_tools.demo.render import compilation
 from dataset_tools.demo.render.compilation import CompilationClip, CompilationVideo, render_compilation
@@ -35,14 +35,14 @@ def rendered(tmp_path_factory):
 
 
 def test_plan_is_the_manifest_in_the_repository(tmp_path):
-    save_manifest(plan(), tmp_path)
+    save_manifest(plan_corpus(), tmp_path)
     for name in ("videos.csv", "clips.csv", "songs.csv"):
         assert (tmp_path / name).read_bytes() == (ROOT / "manifests" / "demo" / name).read_bytes()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_plan_has_the_promised_size(seed):
-    made = plan(seed)
+    made = plan_corpus(seed)
     assert (len(made.videos), len(made.clips), len(made.songs)) == (4, 48, 20)
     seconds = np.array([c.end - c.start for c in made.clips])
     assert 4 <= seconds.min() and seconds.max() <= 10 and 5.5 < seconds.mean() < 7.5
@@ -66,7 +66,7 @@ def test_manifest_loads_with_its_further_columns():
 
 
 def test_truth_fits_picture_and_music(rendered):
-    score = compilation.score_of(SONG, 3)
+    score = compilation.compose_song(SONG, 3)
     for clip, frames in zip(CLIPS, (60, 30)):
         truth = np.load(rendered / "truth" / f"{clip.clip_id}.npz", allow_pickle=False)
         points = truth["keypoints"]
@@ -83,7 +83,7 @@ def test_truth_fits_picture_and_music(rendered):
 
 def test_the_score_has_the_songs_notes_and_bars(tmp_path):
     compilation.write_score(tmp_path / "pop1.mid", SONG, 3)
-    song, score = compilation.score_of(SONG, 3), read_score(tmp_path / "pop1.mid")
+    song, score = compilation.compose_song(SONG, 3), read_score(tmp_path / "pop1.mid")
     assert score.bars[0] == 0, "the rest before the first beat"
     np.testing.assert_allclose(score.bars[1 : len(song.downbeats) + 1], song.downbeats, atol=1e-3)
     kicks = [e.time for e in song.events if e.voice == "kick"]
@@ -95,14 +95,14 @@ def test_the_score_has_the_songs_notes_and_bars(tmp_path):
 @pytest.mark.parametrize("genre", GENRES)
 def test_every_voice_has_an_instrument(genre):
     song = Song(song_id="s", genre=genre, tempo=None, title="T")
-    score = compilation.score_of(song, 3)
-    notes = notes_of(score)
+    score = compilation.compose_song(song, 3)
+    notes = to_notes(score)
     assert len(notes) == len(score.events) and {n.drum for n in notes} == {True, False}
     assert {PROGRAMS[timbre] for timbre in GENRES[genre].timbres.values()} == {n.program for n in notes if not n.drum}
 
 
 def test_sound_is_the_songs_stretch_at_the_right_instant(rendered):
-    song = compilation._synthesised(SONG, 3)
+    song = compilation._synthesise_song(SONG, 3)
     for clip in CLIPS:
         found, rate = read_audio(rendered / "media" / "v.mp4", clip.start, clip.end - clip.start)
         first = round(clip.song_start * rate)
@@ -145,7 +145,7 @@ def test_a_clip_does_not_depend_on_its_neighbours(rendered, tmp_path):
 def test_dance_goes_with_the_music():
     later = dataclasses.replace(CLIPS[0], song_start=CLIPS[0].song_start + 0.5)
     first, second = (
-        np.stack([people[0] for _, people in compilation.clip_frames(VIDEO, clip, SONG, seed=3)])
+        np.stack([people[0] for _, people in compilation.render_clip(VIDEO, clip, SONG, seed=3)])
         for clip in (CLIPS[0], later)
     )
     seen = (first[15:, :, 2] > 0) & (second[:-15, :, 2] > 0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataset_tools.demo.measure_pose import crossing_clip, measure, summary, switches
+from dataset_tools.demo.measure_pose import count_switches, measure, render_crossing, summarise
 from tests.helpers.builders import STANDING
 
 FRAMES, SIZE = 30, (400, 400)
@@ -40,19 +40,19 @@ def test_switches_are_changes_of_slot_whatever_lies_between():
     truth = two_dancers()
     pose = found(truth)
     pose[10:20, 1] = 0  # not found for a while: no switch
-    assert switches(pose, truth) == 0
+    assert count_switches(pose, truth) == 0
     pose[20:] = pose[20:, [0, 2, 1]]  # and back in another slot: one
-    assert switches(pose, truth) == 1
+    assert count_switches(pose, truth) == 1
     crossed = found(truth)
     crossed[15:] = crossed[15:, [1, 0, 2]]
-    assert switches(crossed, truth) == 2
-    total = summary([measure("a", crossed, truth, SIZE), measure("b", found(truth), truth, SIZE)])
+    assert count_switches(crossed, truth) == 2
+    total = summarise([measure("a", crossed, truth, SIZE), measure("b", found(truth), truth, SIZE)])
     assert total["identity_switches"] == 2 and total["identity_switches_per_minute"] == 60.0
     assert total["pck@0.1"] == 0.75
 
 
 def test_crossing_dancers_change_places():
-    clip = crossing_clip(0)
+    clip = render_crossing(0)
     _, first = next(clip)
     for _ in range(149):
         image, later = next(clip)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dataset_tools.demo.render import skeleton as sk
-from dataset_tools.demo.render.figure import Look
+from dataset_tools.demo.render.figure import Appearance
 from dataset_tools.demo.render.lens import Lens
 from dataset_tools.demo.render.props import OCCLUDERS, Occluder
 from dataset_tools.demo.render.scene import FRAMINGS, PAN_MARGIN, Dancer, Scene, render
@@ -20,7 +20,7 @@ WIDTH, HEIGHT, SCALE = 204, 360, 200.0
 def studio(place=(102.0, 340.0), **look) -> Scene:
     """One dancer in red and green before a blue wall, seen straight on."""
     red, green, skin = (np.array(rgb, float) for rgb in ((220, 20, 20), (20, 200, 20), (230, 180, 140)))
-    clothes = Look(skin, np.zeros(3), red, green, red, red, np.zeros(2), **look)
+    clothes = Appearance(skin, np.zeros(3), red, green, red, red, np.zeros(2), **look)
     wall = np.full((HEIGHT + 2 * PAN_MARGIN, WIDTH + 2 * PAN_MARGIN, 3), (0, 0, 255), np.uint8)
     return Scene(WIDTH, HEIGHT, wall, np.eye(3), (Dancer(Body(), clothes, np.array(place), SCALE),))
 

@@ -20,14 +20,14 @@ def people_of(seed: int) -> list[np.ndarray]:
 def test_association_fields_are_openpifpafs():
     from openpifpaf import encoder
 
-    from dataset_tools.demo.train.pose.samples import as_annotation
+    from dataset_tools.demo.train.pose.samples import to_annotation
     from dataset_tools.demo.train.pose.targets import CafEncoder
     from dataset_tools.pose.net import new_network
 
     caf = new_network().head_metas[1]
     image = torch.zeros(3, 193, 193)
     for seed in range(3):
-        annotations = [as_annotation(p) for p in people_of(seed)]
+        annotations = [to_annotation(p) for p in people_of(seed)]
         theirs, ours = encoder.Caf(caf)(image, annotations, {}), CafEncoder(caf)(image, annotations, {})
         assert (theirs[:, 0] > 0).sum() > 100
         assert torch.allclose(theirs, ours, atol=1e-4, equal_nan=True)

@@ -32,7 +32,7 @@ OUTCOMES = {
     "404": ("permanent", "HTTP Error 404"), "410": ("permanent", "HTTP Error 410"), "451": ("permanent", "HTTP Error 451"),
     "401": ("auth", "HTTP Error 401"), "403": ("transient", "HTTP Error 403.*refused"),
     "429": ("transient", "HTTP Error 429"), "500": ("transient", "HTTP Error 500"), "503": ("transient", "HTTP Error 503"),
-    "page": ("permanent", "not a video: a page .* its place: 'sorry, film'"), "html": ("permanent", "not a video: .*'gone'"),
+    "page": ("permanent", "not a video: a web page or a message came instead: 'sorry, film'"), "html": ("permanent", "not a video: .*'gone'"),
     "busypage": ("transient", "not a video: .*'Too many requests'"), "message": ("auth", "not a video: .*please log in"),
     "list": ("permanent", "not a video|only http"),
     "loop": ("permanent", "it redirects in circles"), "tofile": ("permanent", "only http and https are followed"),
@@ -239,7 +239,7 @@ def test_words_of_sites_that_answer_200_are_understood(text, status):
 
 
 def test_options_are_the_parameters(tmp_path):
-    web = fetch.options(
+    web = fetch.ydl_options(
         Params(max_height=480, sleep_min=1, sleep_max=2, cookies_from_browser="firefox"), tmp_path, local=False
     )
     assert web["format_sort"][0] == "res:480" and (web["sleep_interval"], web["max_sleep_interval"]) == (1, 2)
@@ -248,7 +248,7 @@ def test_options_are_the_parameters(tmp_path):
         and not web["skip_unavailable_fragments"]
         and "enable_file_urls" not in web
     )
-    assert fetch.options(Params(format="worst"), tmp_path, local=True)["format"] == "worst"
+    assert fetch.ydl_options(Params(format="worst"), tmp_path, local=True)["format"] == "worst"
     for wrong in ({"workers": 0}, {"sleep_min": 9, "sleep_max": 1}, {"cookies_file": "a", "cookies_from_browser": "b"}):
         with pytest.raises(ValueError, match=r"must|not both"):
             Params(**wrong)

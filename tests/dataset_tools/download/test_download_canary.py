@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from dataset_tools.download import classify, fetch, film_cache
+from dataset_tools.download import classify, fetch, video_cache
 from dataset_tools.download.canary import send_canaries
 from dataset_tools.download.dead_links import DeadLink
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download.errors import Refused
 from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
@@ -52,9 +52,7 @@ def nothing_given_up(layout):
 def test_a_guard_against_robots_ends_the_run(tmp_path, site, name, reason, advice):
     layout = corpus(tmp_path, many(site, [name]))
     kept = rows_stay(layout)
-    with pytest.raises(
-        UserError, match=f"^download: v00, asked for ahead of 21 videos: .*{reason}.*; .*{advice}"
-    ) as err:
+    with pytest.raises(UserError, match=f"^download: v00, requested before 21 videos: .*{reason}.*; .*{advice}") as err:
         run(layout)
     assert "\n" not in str(err.value) and {asked for _, asked, _ in site.asked} == {name}
     assert kept() and nothing_given_up(layout)
@@ -71,7 +69,7 @@ def test_no_network_ends_the_run_and_one_dead_site_does_not(tmp_path, site):
     layout = corpus(tmp_path, dead)
     kept = rows_stay(layout)
     with pytest.raises(
-        UserError, match="d00, asked for ahead of 21 videos: .*refused.*; check the network and the proxy"
+        UserError, match="d00, requested before 21 videos: .*refused.*; check the network and the proxy"
     ):
         run(layout)
     assert kept() and nothing_given_up(layout)
@@ -98,14 +96,14 @@ def canaries(urls, silent):
 def test_one_film_that_does_not_come_is_not_the_site():
     site = [f"https://a.org/{k}" for k in range(300)]
     assert canaries(site, lambda name: name in ("0", "1")) == ({}, ["0", "1", "2"])
-    with pytest.raises(UserError, match="^0, asked for ahead of 300 videos: timed out; check the network"):
+    with pytest.raises(UserError, match="^0, requested before 300 videos: timed out; check the network"):
         canaries(site, lambda name: True)
 
 
 def test_a_few_sites_that_are_gone_are_not_the_network():
     hosts = [f"https://h{k}.org/" for k in range(43)]
     assert canaries(hosts, lambda name: name in ("0", "1", "2")) == ({}, ["0", "1", "2", "3"])
-    with pytest.raises(UserError, match="^0, asked for ahead of 43 videos"):
+    with pytest.raises(UserError, match="^0, requested before 43 videos"):
         canaries(hosts, lambda name: True)
 
 
@@ -129,7 +127,7 @@ def test_without_a_runtime_youtube_is_not_asked(tmp_path, site, monkeypatch):
     films = {f"v{k:02}": f"https://www.youtube.com/watch?v=abcdefghi{k:02}" for k in range(21)}
     layout = corpus(tmp_path, films)
     kept = rows_stay(layout)
-    with pytest.raises(UserError, match="^download: YouTube needs a JavaScript runtime, .*make install brings deno"):
+    with pytest.raises(UserError, match="^download: YouTube needs a JavaScript runtime, .*make install installs deno"):
         run(layout)
     assert kept() and nothing_given_up(layout)
     assert not classify.lacks_runtime([f"{site.url}/ok.mp4"])
@@ -148,14 +146,14 @@ def test_without_a_runtime_the_films_of_other_sites_come(tmp_path, site, movie, 
         rows = run(layout)
         assert {row.status for name, row in rows.items() if name[0] == "v"} == {"ok"}
         assert [(rows[name].status, rows[name].reason) for name in "yz"] == [("failed", classify.RUNTIME)] * 2
-        assert f"2 videos are not asked for: {classify.RUNTIME}" in capsys.readouterr().out
+        assert f"2 videos are not requested: {classify.RUNTIME}" in capsys.readouterr().out
     assert nothing_given_up(layout) and not schema.read_records(layout.stage("download") / "dead_links.csv", DeadLink)
 
 
 def test_a_page_that_shows_a_film_of_youtube_needs_a_runtime_too(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "has_runtime", lambda: False)
     with (
-        fetch._Fetcher(fetch.options(QUICK, tmp_path, local=True)) as ydl,
+        fetch._Fetcher(fetch.ydl_options(QUICK, tmp_path, local=True)) as ydl,
         pytest.raises(Refused, match="YouTube needs a JavaScript runtime"),
     ):
         ydl.process_ie_result(
@@ -173,7 +171,7 @@ def test_a_site_that_refuses_all_costs_its_own_videos(tmp_path, site, movie, ref
     rows = run(corpus(tmp_path, films))
     assert {row.status for name, row in rows.items() if name[0] == "w"} == {"ok"}
     assert {row.status for name, row in rows.items() if name[0] == "v"} == {"transient"}
-    assert {rows[name].reason for name in shut} == {rows["v00"].reason} and "v00, asked for ahead of" in rows[
+    assert {rows[name].reason for name in shut} == {rows["v00"].reason} and "v00, requested before" in rows[
         "v00"
     ].reason
     assert "set download.cookies_from_browser" in rows["v00"].reason and not any(
@@ -202,7 +200,7 @@ def test_the_lock_brings_the_runtime_and_yt_dlp_finds_it_beside_python(tmp_path)
 def test_reasons_that_would_hit_all(text, advice):
     from yt_dlp.utils import DownloadError
 
-    found = classify.hits_all(DownloadError(text))
+    found = classify.advice_for_site(DownloadError(text))
     assert (advice in found) if advice else not found
     if "removed" in text:
         assert classify.classify(DownloadError(text))[0] == "permanent", "a code is no part of a video's id"
@@ -217,9 +215,9 @@ def test_an_extractor_that_asks_for_a_browser_gets_one(tmp_path, site):
     from yt_dlp import YoutubeDL
     from yt_dlp.extractor.common import InfoExtractor
 
-    from dataset_tools.download.ydl_options import options
+    from dataset_tools.download.ydl_options import ydl_options
 
-    with YoutubeDL(options(QUICK, tmp_path, local=False)) as ydl:
+    with YoutubeDL(ydl_options(QUICK, tmp_path, local=False)) as ydl:
         page = InfoExtractor(ydl)._download_webpage(f"{site.url}/guarded.html", "1", impersonate=True)
     assert page and ("GET", "guarded.html", 0) in site.asked
 
@@ -301,25 +299,25 @@ def test_the_row_names_the_version_that_fetched_it(tmp_path, site, movie, monkey
         tmp_path, {"v": f"{site.url}/ok.mp4", "w": f"{site.url}/404.mp4", "x": "../../../manifests/c/one.mp4"}
     )
     (layout.manifest / "one.mp4").write_bytes(movie)
-    monkeypatch.setattr(film_cache, "YT_DLP", "2020.01.02")
+    monkeypatch.setattr(video_cache, "YT_DLP", "2020.01.02")
     first = run(layout)
     assert [first[name].yt_dlp for name in "vwx"] == ["2020.01.02", "2020.01.02", ""]
-    monkeypatch.setattr(film_cache, "YT_DLP", "2020.03.04")
+    monkeypatch.setattr(video_cache, "YT_DLP", "2020.03.04")
     assert run(layout) == first, "another version does not change what is finished"
 
 
 def test_an_old_yt_dlp_is_told_of_where_something_is_to_be_fetched(tmp_path, site, monkeypatch, capsys):
     assert (
-        film_cache.age("2026.08.19", datetime.date(2026, 11, 29)) == 102
-        and film_cache.age("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
+        video_cache.version_age_days("2026.08.19", datetime.date(2026, 11, 29)) == 102
+        and video_cache.version_age_days("2026.08.19.123456", datetime.date(2026, 8, 20)) == 1
     )
-    assert film_cache.age("unknown") == 0
+    assert video_cache.version_age_days("unknown") == 0
     layout = corpus(tmp_path, {"v": f"{site.url}/ok.mp4"})
     for version, words in (
         ("2020.01.02", "days old, and sites change: make update-yt-dlp"),
         (datetime.date.today().strftime("%Y.%m.%d"), ""),
     ):
-        monkeypatch.setattr(film_cache, "YT_DLP", version)
+        monkeypatch.setattr(video_cache, "YT_DLP", version)
         run(layout)
         said = capsys.readouterr().out
         assert (words in said) if words else "days old" not in said

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from dataset_tools.download import answers, clocks, dash, fetch
-from dataset_tools.download.hls import segments
-from dataset_tools.download.no_film import Refused
-from dataset_tools.lib.core import patience
-from dataset_tools.lib.core.patience import patient
+from dataset_tools.download import clocks, dash, fetch, responses
+from dataset_tools.download.errors import Refused
+from dataset_tools.download.hls import count_segments
+from dataset_tools.lib.core import timeouts
+from dataset_tools.lib.core.timeouts import with_read_timeout
 from tests.dataset_tools.download.test_download import QUICK, run
 from tests.dataset_tools.download.test_download_streams import playlist
 from tests.helpers.film_site import corpus, padded
@@ -37,7 +37,7 @@ def test_a_byte_now_and_then_keeps_no_connection(tmp_path, site, movie, monkeypa
         "v"
     ]  # far longer than from byte to byte
     assert row.status == "transient" and re.fullmatch(
-        r"timed out: not there after 2(\.0)? s; run again (later|to go on)", row.reason
+        r"timed out: no answer after 2(\.0)? s; run again (later|to go on)", row.reason
     ), row
     assert time.monotonic() - begun < 60 and [what for what, *_ in site.asked].count("GET") <= 3, (
         "neither retried nor tried anew"
@@ -49,14 +49,14 @@ def test_what_takes_over_a_day_goes_on_in_the_next_run(tmp_path, site, movie, mo
     with monkeypatch.context() as patched:
         patched.setattr(fetch, "FETCH_SECONDS", 0)
         row = row_of(tmp_path, site, "film.mp4")
-    assert (row.status, row.reason) == ("transient", "it has not come whole after 0 h: run again to go on")
+    assert (row.status, row.reason) == ("transient", "it is not complete after 0 h: run again to go on")
     site.asked.clear()
     assert row_of(tmp_path, site, "film.mp4").status == "ok" and site.asked[-1][2] > 0
 
 
 def test_a_film_that_comes_late_comes(tmp_path, site, movie, monkeypatch):
     """A moment's pace says nothing of a film's."""
-    monkeypatch.setattr(fetch, "PACE_AFTER", 0.05)
+    monkeypatch.setattr(fetch, "PACE_CHECK_SECONDS", 0.05)
     monkeypatch.setattr(fetch, "VIDEO_SECONDS", 1)
     site.bodies["late"] = padded(movie, 9_000_000, 1)
     assert (
@@ -68,7 +68,7 @@ def test_a_film_that_comes_late_comes(tmp_path, site, movie, monkeypatch):
 def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
     """A stream's sound begins anew with its own clock, when its picture has long been asked."""
     seen = []
-    monkeypatch.setattr(fetch, "look", lambda _, path: seen.append(path.name) or 1e9)
+    monkeypatch.setattr(fetch, "run_sandboxed", lambda _, path: seen.append(path.name) or 1e9)
 
     def extracted(url, folder, setup):
         for name, elapsed in (
@@ -84,7 +84,7 @@ def test_each_file_is_asked_for_its_pace(tmp_path, monkeypatch):
             )
         raise Refused("failed", "seen enough")
 
-    monkeypatch.setattr(fetch, "_extracted", extracted)
+    monkeypatch.setattr(fetch, "_extract", extracted)
     with pytest.raises(Refused, match="seen enough"):
         fetch.fetch("http://h/", tmp_path, ONCE)
     assert seen == ["picture", "picture", "sound"]
@@ -106,7 +106,7 @@ def test_a_reader_with_patience_gives_what_came_before_it_raises(monkeypatch):
             raise part
         return part
 
-    reading = patient(read, 60)
+    reading = with_read_timeout(read, 60)
     assert reading(2) == b"ab" and reading(9) == b"cd"
     for _ in range(2):
         with pytest.raises(OSError, match="cut"):
@@ -114,13 +114,13 @@ def test_a_reader_with_patience_gives_what_came_before_it_raises(monkeypatch):
     slow = itertools.count(1).__next__
     clock = lambda: 0.4 * slow()
     with monkeypatch.context() as patched:
-        patched.setattr(patience.time, "monotonic", clock)
-        assert len(patient(io.BytesIO(bytes(10**6)).read, 60)(10**6)) == 3 * patience.PIECES[0]
+        patched.setattr(timeouts.time, "monotonic", clock)
+        assert len(with_read_timeout(io.BytesIO(bytes(10**6)).read, 60)(10**6)) == 3 * timeouts.CHUNK_BYTES[0]
     for amt in (-1, None):
-        assert patient(io.BytesIO(b"x" * 99_999).read, 60)(amt) == b"x" * 99_999
-    assert patient(io.BytesIO(b"xyz").read, 60)(0) == b""
-    with pytest.raises(TimeoutError, match="not there after 0.1 s"):
-        patient(lambda _: threading.Event().wait(5), 0.1)(9)
+        assert with_read_timeout(io.BytesIO(b"x" * 99_999).read, 60)(amt) == b"x" * 99_999
+    assert with_read_timeout(io.BytesIO(b"xyz").read, 60)(0) == b""
+    with pytest.raises(TimeoutError, match="no answer after 0.1 s"):
+        with_read_timeout(lambda _: threading.Event().wait(5), 0.1)(9)
 
 
 @pytest.mark.parametrize("pages, status", [(5, "ok"), (99, "permanent")])
@@ -132,23 +132,23 @@ def test_pages_that_lead_to_pages(tmp_path, site, movie, pages, status):
         )
     row = row_of(tmp_path, site, "page0.html")
     assert row.status == status and (
-        status == "ok" or row.reason == "it redirects in circles: 20 pages led to another one, and none to a film"
+        status == "ok" or row.reason == "it redirects in circles: 20 pages led to another one, and none to a video"
     )
 
 
 def test_a_page_without_end(tmp_path, site, monkeypatch):
-    monkeypatch.setattr(answers, "ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(responses, "ANSWER_BYTES", 1 << 20)
     site.bodies["endless.html"] = b"<html>" + b"<p>dance" * 50_000
     row = row_of(tmp_path, site, "endless.html")
     assert row.status == "permanent" and row.reason.startswith(
-        "a page, playlist or manifest of over 1 MiB came in place of a video"
+        "a page, playlist or manifest of over 1 MiB came instead of a video"
     )
 
 
 def test_a_playlist_is_read_whole_or_refused(tmp_path, site, monkeypatch):
     """Cut, it would be a part of the film."""
-    monkeypatch.setattr(answers, "ANSWER_BYTES", 1000)
-    with fetch._Fetcher(fetch.options(ONCE, tmp_path, local=True)) as ydl:
+    monkeypatch.setattr(responses, "ANSWER_BYTES", 1000)
+    with fetch._Fetcher(fetch.ydl_options(ONCE, tmp_path, local=True)) as ydl:
         for size in (999, 1000):
             site.bodies["list.m3u8"] = b"#" * size
             assert ydl._read(f"{site.url}/list.m3u8", {}) == (b"#" * size, f"{site.url}/list.m3u8")
@@ -171,12 +171,13 @@ LINE, EACH = '><SegmentTimeline><S t="0" d="1" r="{r}"/><S d="2"/></SegmentTimel
 @pytest.mark.parametrize("space", ["", " " * 2000])
 def test_a_manifest_that_names_pieces_without_end(tmp_path, site, scale, more, count, space):
     body = MANY.format(scale=scale, more=more, space=space).encode()
-    assert dash.pieces(body) == count
+    assert dash.count_fragments(body) == count
     if count > 10**6:
         site.bodies["film.mpd"] = body
         row = row_of(tmp_path, site, "film.mpd")
         assert (
-            row.status == "permanent" and row.reason == f"its manifest names {count} pieces, at most 1000000 are taken"
+            row.status == "permanent"
+            and row.reason == f"its manifest declares {count} fragments, but at most 1000000 are allowed"
         )
 
 
@@ -191,7 +192,7 @@ def test_a_manifest_that_names_pieces_without_end(tmp_path, site, scale, more, c
 def test_a_manifest_however_it_is_written(change):
     text = change(MANY.format(scale=1000, more=LINE.format(r=9), space=""))
     body = text if isinstance(text, bytes) else text.encode()
-    assert dash.pieces(body) == 22 and clocks.presentation_offset(body, "w") == 0.0
+    assert dash.count_fragments(body) == 22 and clocks.presentation_offset(body, "w") == 0.0
 
 
 def test_a_manifest_that_is_refused_hides_nothing_beside_it(tmp_path, site):
@@ -199,15 +200,15 @@ def test_a_manifest_that_is_refused_hides_nothing_beside_it(tmp_path, site):
     from yt_dlp.extractor.common import InfoExtractor
 
     site.bodies["film.mpd"] = MANY.format(scale=1000, more=LINE.format(r=2_000_000_000), space="").encode()
-    with fetch._Fetcher(fetch.options(ONCE, tmp_path, local=True)) as ydl:
+    with fetch._Fetcher(fetch.ydl_options(ONCE, tmp_path, local=True)) as ydl:
         assert InfoExtractor(ydl)._extract_mpd_formats(f"{site.url}/film.mpd", "1", fatal=False) == []
-        assert str(ydl.not_taken) == "its manifest names 4000000004 pieces, at most 1000000 are taken"
+        assert str(ydl.refusal) == "its manifest declares 4000000004 fragments, but at most 1000000 are allowed"
 
 
 def test_what_is_no_manifest_names_no_pieces():
-    assert [dash.pieces(text) for text in (b"", b"<MPD", b"<html/>", b"\xff", b"<MPD/>", b"<MPD><Period/></MPD>")] == [
-        0
-    ] * 6
+    assert [
+        dash.count_fragments(text) for text in (b"", b"<MPD", b"<html/>", b"\xff", b"<MPD/>", b"<MPD><Period/></MPD>")
+    ] == [0] * 6
 
 
 def test_a_playlist_that_claims_an_end_it_does_not_come_to(tmp_path, site, monkeypatch):
@@ -215,12 +216,13 @@ def test_a_playlist_that_claims_an_end_it_does_not_come_to(tmp_path, site, monke
     row = row_of(tmp_path, site, "long.m3u8")
     assert (
         row.status == "permanent"
-        and row.reason == "its playlist names 3 files of 83 h; a film has at most 200000 of 24 h"
+        and row.reason == "its playlist declares 3 files of 83 h; a video may have at most 200000 of 24 h"
     )
-    monkeypatch.setattr(fetch, "PIECES", 5)
+    monkeypatch.setattr(fetch, "FRAGMENTS", 5)
     site.bodies["many.m3u8"] = playlist(2, suffix="ts")
-    assert segments(playlist(2, inits=2).decode()) == 6
+    assert count_segments(playlist(2, inits=2).decode()) == 6
     assert (
-        row_of(tmp_path, site, "many.m3u8").reason == "its playlist names 6 files of 0 h; a film has at most 5 of 24 h"
+        row_of(tmp_path, site, "many.m3u8").reason
+        == "its playlist declares 6 files of 0 h; a video may have at most 5 of 24 h"
     )
     assert not [name for _, name, _ in site.asked if name.endswith(".ts")]

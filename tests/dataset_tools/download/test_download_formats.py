@@ -2,9 +2,9 @@
 
 import pytest
 
-from dataset_tools.download.fetch import _Fetcher, options
-from dataset_tools.download.formats import film_formats
-from dataset_tools.download.no_film import Refused
+from dataset_tools.download.errors import Refused
+from dataset_tools.download.fetch import _Fetcher, ydl_options
+from dataset_tools.download.formats import select_formats
 from dataset_tools.download.params import Params
 
 AAC, H264 = {"acodec": "mp4a.40.2"}, {"vcodec": "avc1.64001f"}
@@ -32,7 +32,7 @@ def sound(name, **more):
 
 def chosen(tmp_path, formats, site="Generic", sort=(), **params):
     """format_id of what is taken."""
-    with _Fetcher(options(Params(**params), tmp_path, local=True)) as ydl:
+    with _Fetcher(ydl_options(Params(**params), tmp_path, local=True)) as ydl:
         info = {"id": "1", "title": "t", "formats": formats, "extractor": site, "extractor_key": site, "webpage_url": "http://x/1",
                 "_format_sort_fields": sort}  # fmt: skip
         return ydl.process_ie_result(info, download=False)["format_id"]
@@ -68,7 +68,7 @@ def test_a_song_beside_the_films_is_not_their_sound(tmp_path):
         chosen(tmp_path, [picture("silent720", 1280, 720), both("540", 1024, 576), sound("music")], "TikTok") == "540"
     )
     for nothing_else in ([picture("silent", 720, 1280), sound("music")], [sound("music")]):
-        with pytest.raises(Refused, match="no film with its own sound") as err:
+        with pytest.raises(Refused, match="no video with its own audio") as err:
             chosen(tmp_path, nothing_else, "TikTok")
         assert err.value.status == "permanent"
 
@@ -121,4 +121,4 @@ def test_the_original_language_is_taken_whatever_its_quality(tmp_path):
 def test_a_format_of_ones_own_is_looked_for_among_all(tmp_path):
     formats = [both("540", 1024, 576), picture("silent", 1280, 720), sound("music")]
     assert chosen(tmp_path, formats, "TikTok", format="silent+music") == "silent+music"
-    assert len(film_formats(formats, "TikTok")) == 2
+    assert len(select_formats(formats, "TikTok")) == 2

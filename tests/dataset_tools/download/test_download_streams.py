@@ -164,7 +164,7 @@ def periods(number):
 def test_dash_of_several_periods_is_one_reason_and_not_half_a_film(tmp_path, site, files):
     site.bodies.update(files)
     row, path = got(tmp_path, site, "two.mpd", two_mpd=periods(2))
-    assert row.status == "permanent" and "time stamps begin anew" in row.reason and not path.exists()
+    assert row.status == "permanent" and "the timestamps restart" in row.reason and not path.exists()
     row, path = got(tmp_path, site, "one.mpd", one_mpd=periods(1))
     assert row.status == "ok" and in_step(path, FLASHES)
 
@@ -209,7 +209,7 @@ def test_hls_by_byte_ranges(tmp_path, site, files):
     site.bodies["both.ts"] = b"".join(parts)
     ranges = [f"{len(parts[0])}@0", len(parts[1]), len(parts[2])]
     text = playlist(2, suffix="ts", ranges=ranges)
-    pieces = hls.pieces(text.decode(), "http://x/a/film.m3u8")
+    pieces = hls.split_playlist(text.decode(), "http://x/a/film.m3u8")
     assert len(pieces) == 2 and pieces[1].count("http://x/a/both.ts") == 3
     assert re.findall("BYTERANGE:(.*)", pieces[1]) == [
         f"{len(p)}@{sum(map(len, parts[:k]))}" for k, p in enumerate(parts)
@@ -239,7 +239,7 @@ def test_pieces_of_different_make_are_refused(tmp_path, site, files):
     row, path = got(tmp_path, site, "film.m3u8", film_m3u8=text.encode())
     assert (row.status, row.reason) == (
         "permanent",
-        "piece 2 of the film is encoded otherwise than the first",
+        "piece 2 of the video has another encoding than the first",
     ) and not path.exists()
     before = len(site.asked)
     assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"] == row and len(site.asked) == before, (
@@ -260,14 +260,14 @@ def test_stamps_that_begin_anew_without_a_mark_are_one_reason(tmp_path, site, fi
     site.bodies.update(files)
     text = playlist(2, inits=1).replace(b"#EXT-X-DISCONTINUITY\n", b"")
     row, _ = got(tmp_path, site, "film.m3u8", film_m3u8=text)
-    assert row.status == "permanent" and "time stamps begin anew at" in row.reason
+    assert row.status == "permanent" and "the timestamps restart at" in row.reason
 
 
 def test_a_playlist_with_less_behind_it_than_it_says(tmp_path, site, files):
     site.bodies.update(files)
     text = playlist(1, inits=1).replace(b"#EXTINF:1.0", b"#EXTINF:9.0")
     row, _ = got(tmp_path, site, "film.m3u8", film_m3u8=text)
-    assert row.status == "permanent" and row.reason == "its playlist adds up to 27 s, but what came is 3 s"
+    assert row.status == "permanent" and row.reason == "its playlist adds up to 27 s, but the download has 3 s"
 
 
 @pytest.mark.parametrize("name", ["film.m3u8", "master.m3u8", "film.mpd"])
@@ -288,10 +288,10 @@ def test_live_streams_are_refused_before_anything_is_fetched(tmp_path, site, fil
 
 
 def test_a_stream_without_a_length_that_comes_at_the_pace_of_life_is_live(tmp_path, site, files, monkeypatch):
-    monkeypatch.setattr(fetch, "PACE_AFTER", 0.5)  # the first 3 s of film come at once, as a store does
+    monkeypatch.setattr(fetch, "PACE_CHECK_SECONDS", 0.5)  # the first 3 s of film come at once, as a store does
     film = b"".join(files[f"both{k}.ts"] for k in range(3))
     row, path = got(tmp_path, site, "endless.mp4", endless=film)
-    assert row.status == "transient" and "as a live stream does" in row.reason and not path.exists()
+    assert row.status == "transient" and "so it is probably a live stream" in row.reason and not path.exists()
     assert [a[:2] for a in site.asked].count(("GET", "endless")) <= 3, "not asked for at each attempt"
     row, path = got(tmp_path, site, "unmeasured.mp4", unmeasured=film)
     assert row.status == "ok" and in_step(path, FLASHES)
@@ -337,7 +337,7 @@ def test_what_a_killed_run_left_becomes_the_same_bytes(tmp_path, site, files, mo
         raise Killed
 
     if name == "both.mp4":  # nothing is done to it after the download
-        monkeypatch.setattr(fetch, "look", killed)
+        monkeypatch.setattr(fetch, "run_sandboxed", killed)
     monkeypatch.setattr(fetch._Fetcher, "run_pp", then_killed if when == "after it" else killed)
     with pytest.raises(Killed):
         got(tmp_path / "killed", site, name)

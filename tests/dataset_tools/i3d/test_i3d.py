@@ -124,7 +124,7 @@ def test_raft_flow_takes_its_weights_from_the_table(weights, tmp_path, monkeypat
     layout = Layout(root=tmp_path, corpus="demo")
     chosen = Params(weights=str(weights), frame_size=128, batch=1, flow="raft", flow_weights="raft.pth")
     features = load_visual_features(chosen, layout)
-    monkeypatch.setattr(visual_features, "WINDOW", 2)  # RAFT takes its time
+    monkeypatch.setattr(visual_features, "WINDOW_FRAMES", 2)  # RAFT takes its time
     rgb, flow = next(features._stretches(moving_frames(2, 136, 128)))
     assert rgb.shape == (2, 136, 128, 3) and flow.shape == (2, 2, 136, 128) and flow.dtype == np.float32
     assert np.abs(flow).max() <= 2 * 256 / 255 - 1 + 1e-6
@@ -273,7 +273,7 @@ def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(root, frames):
     rows.write_text(rows.read_text().replace("short,ok,,v,s,59", f"short,ok,,v,s,{frames}"))
     found = {row.id: row for row in extract(layout(root), PARAMS)}
     assert found["short"].status == "failed" and found["b"].status == "ok"
-    assert "clips/rows.csv says" in found["short"].reason
+    assert "clips/rows.csv" in found["short"].reason
 
 
 def test_a_damaged_file_in_the_cache_is_made_again(root):

@@ -292,7 +292,7 @@ def test_charades_files_and_files_of_newer_torch(tmp_path, stream, counters):
         ({"format": "d2m-i3d 1", "width": 0.125}, "without the rgb stream"),
         (
             {"model": Exploit()},
-            r"it holds more than tensors \(io\.open\), which only code of its own could read; expected a state dict of piergiaj",
+            r"it holds more than tensors \(io\.open\), which would need code of its own to be read; expected a state dict of piergiaj",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from dataset_tools.pose.appearance import appearance, blended, unlikeness
+from dataset_tools.pose.appearance import blend, colour_difference, compute_appearance
 from tests.helpers.builders import STANDING
 
 SKY, SHIRT, TROUSERS = (0.5, 0.25, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
@@ -24,7 +24,7 @@ def picture() -> tuple[np.ndarray, np.ndarray]:
 def test_parts_have_the_colours_they_were_painted_with():
     image, person = picture()
     person[16, 2] = 0  # an ankle is not found: that shin is unknown
-    found = appearance(image, np.stack([person, person]))
+    found = compute_appearance(image, np.stack([person, person]))
     assert (
         found.shape == (2, 10, 3) and found.dtype == np.float32 and np.array_equal(found[0], found[1], equal_nan=True)
     )
@@ -36,21 +36,21 @@ def test_parts_have_the_colours_they_were_painted_with():
 def test_what_is_outside_the_picture_is_unknown():
     image, person = picture()
     person[:, 0] += 400
-    assert np.isnan(appearance(image, person[None])).all()
-    assert appearance(image, np.zeros((0, 17, 3))).shape == (0, 10, 3)
+    assert np.isnan(compute_appearance(image, person[None])).all()
+    assert compute_appearance(image, np.zeros((0, 17, 3))).shape == (0, 10, 3)
 
 
 def test_unlikeness_compares_what_both_have():
     a, b = np.zeros((10, 3), np.float32), np.zeros((10, 3), np.float32)
     b[0], b[1] = (0, 0.6, 0.8), (9, 9, 9)
     b[2:8], a[8:] = np.nan, np.nan
-    assert unlikeness(a, b) == (1 + 1.5) / 2
+    assert colour_difference(a, b) == (1 + 1.5) / 2
     a[1] = np.nan
-    assert unlikeness(a, b) is None  # one part alone says little
+    assert colour_difference(a, b) is None  # one part alone says little
 
 
 def test_a_remembered_look_changes_slowly_and_learns_new_parts():
     before, now = np.zeros((3, 3)), np.ones((3, 3))
     before[1], now[2] = np.nan, np.nan
-    assert np.allclose(blended(before, now, 0.1), [[0.1] * 3, [1] * 3, [0] * 3])
-    assert blended(None, now, 0.1) is now
+    assert np.allclose(blend(before, now, 0.1), [[0.1] * 3, [1] * 3, [0] * 3])
+    assert blend(None, now, 0.1) is now

@@ -10,7 +10,7 @@ import torch
 from dataset_tools.demo.train.training_frames import dance_frames
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT
-from dataset_tools.pose.estimator import PoseEstimator, to_network
+from dataset_tools.pose.estimator import PoseEstimator, prepare_images
 from dataset_tools.pose.layouts import BODY25, quantise, to_layout
 
 WEIGHTS = PROJECT / "dataset_tools" / "demo" / "weights" / "pose_demo.pt"
@@ -80,7 +80,7 @@ def test_a_frame_gives_the_same_whatever_was_posed_before(frames):
     images = [image for image, _ in frames]
     used = PoseEstimator(WEIGHTS)
     next(used.people(images))
-    (fields,) = used.decode.fields(to_network(images[:1], 257)[0])
+    (fields,) = used.decode.fields(prepare_images(images[:1], 257)[0])
     for _ in range(1500):  # a minute of video, without the network's time
         used.decode.cifcaf(fields)
     fresh, again = list(PoseEstimator(WEIGHTS).people(images)), list(used.people(images))
@@ -92,7 +92,7 @@ def test_network_coordinates_lead_back_to_the_frame(size):
     height, width = size
     frame = np.zeros((height, width, 3), np.uint8)
     frame[60:63, 80:83] = 255  # its middle is (81, 61)
-    images, shrink, offset = to_network([frame], 257)
+    images, shrink, offset = prepare_images([frame], 257)
     assert images.shape[2] % 16 == images.shape[3] % 16 == 1 and max(images.shape[2:]) == 257
     light = images[0].numpy().sum(0)
     light = light - light[offset[1] + 1, offset[0] + 1]  # black, but the padding is grey

@@ -31,7 +31,7 @@ PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1
 def quick_processes(monkeypatch):
     """The stage works in processes of its own: let them find the heavy libraries already imported."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.pose.estimator"])
-    monkeypatch.setattr(workers, "START", "forkserver")
+    monkeypatch.setattr(workers, "START_METHOD", "forkserver")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames
     write_records(layout.stage("clips") / "rows.csv", rows)
     assert run(layout) == 0
     found = {row.id: row for row in read_records(layout.stage("pose") / "rows.csv", PoseRow)}
-    assert found["empty"].status == "dropped" and "clips/rows.csv says" in found["short"].reason
+    assert found["empty"].status == "dropped" and "clips/rows.csv" in found["short"].reason
 
 
 def test_too_many_failures_and_bad_input_are_one_line(layout):

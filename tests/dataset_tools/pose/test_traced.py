@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dataset_tools.pose.traced import TRACES, Traced
+from dataset_tools.pose.traced import MAX_TRACES, TracedNetwork
 
 
 class Small(nn.Module):
@@ -36,7 +36,7 @@ def network():
 
 
 def test_outputs_are_the_networks_for_every_size_and_every_time(network):
-    traced = Traced(network)
+    traced = TracedNetwork(network)
     for _ in range(3):
         for batch, side in ((4, 33), (4, 33), (3, 33), (4, 33), (4, 49), (4, 49)):
             x = torch.randn(batch, 3, side, side)
@@ -47,7 +47,7 @@ def test_outputs_are_the_networks_for_every_size_and_every_time(network):
 
 
 def test_only_sizes_that_come_twice_in_a_row_are_traced(network):
-    traced = Traced(network)
+    traced = TracedNetwork(network)
     for _ in range(3):
         for side in (20, 30):
             traced(torch.zeros(1, 3, side, side))
@@ -61,22 +61,22 @@ def test_only_sizes_that_come_twice_in_a_row_are_traced(network):
 
 
 def test_after_many_sizes_the_network_runs_as_it_is(network):
-    traced, made, trace = Traced(network), [], torch.jit.trace
+    traced, made, trace = TracedNetwork(network), [], torch.jit.trace
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(torch.jit, "trace", lambda *args, **kwargs: made.append(1) or trace(*args, **kwargs))
-        for side in range(20, 24 + TRACES):
+        for side in range(20, 24 + MAX_TRACES):
             x = torch.randn(1, 3, side, side)
             with torch.inference_mode():
                 expected = network(x)
             for _ in range(3):
                 assert all(torch.equal(a, b) for a, b in zip(traced(x), expected, strict=True))
-    assert len(made) == len(traced._programs) == TRACES
+    assert len(made) == len(traced._programs) == MAX_TRACES
 
 
 def test_threads_take_turns_with_as_many_threads_as_were_set(network):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    traced, found = Traced(network), []
+    traced, found = TracedNetwork(network), []
 
     def work():
         for _ in range(20):

@@ -73,9 +73,9 @@ def test_the_lines_that_the_docs_show_for_the_tars(root, monkeypatch, capsys):
 
 
 def test_dotted_ids_stay_one_sample_each(root):
-    from dataset_tools.shards.tar_samples import key_of
+    from dataset_tools.shards.tar_samples import sample_key
 
-    assert key_of("comp.1_2.b") == "comp-1_2-b"
+    assert sample_key("comp.1_2.b") == "comp-1_2-b"
 
 
 def test_released_layout_has_its_shapes(root):
@@ -138,7 +138,7 @@ def test_keypoints_and_body_motion_are_two_corpora(danced):
     name = (out / "train_segs.txt").read_text().split()[2]
     np.save(out / "motion_s2" / f"{name}.npy", np.zeros((60, 75), "f4"))
     before = files(danced / "data")
-    with pytest.raises(UserError, match=f"{name} holds keypoints, clip_song-000_000_seg0 SMPL motion"):
+    with pytest.raises(UserError, match=f"{name} has keypoints, but clip_song-000_000_seg0 has SMPL motion"):
         run(danced, "import", "--from", str(out))
     assert files(danced / "data") == before
     np.save(out / "motion_s2" / f"{name}.npy", np.zeros((120, 225), "f4"))
@@ -229,11 +229,11 @@ class Trap:
         (lambda out, n: (out / "video_s2" / f"{n}.npy").write_bytes(bytes(5 << 20)), "too many for 2 s"),
         (
             lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 1e30)),
-            "more than the 8192 px of any picture",
+            "but a frame has at most 8192 px",
         ),
         (
             lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), -1e30)),
-            "more than the 8192 px of any picture",
+            "but a frame has at most 8192 px",
         ),
         (lambda out, n: np.save(out / "motion_s2" / f"{n}.npy", np.full((60, 75), 3.0)), "confidences outside 0..1"),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").write_bytes(b"RIFF"), "not readable"),
@@ -243,7 +243,7 @@ class Trap:
             lambda out, n: soundfile.write(
                 out / "audio_s2" / f"{n}.wav", np.full(44100, -16384.0), 22050, subtype="FLOAT"
             ),
-            "audio holds samples up to 16384, at most 4 are taken, for full scale is 1; scale it to -1..1",
+            "audio holds samples up to 16384, but at most 4 is allowed, because full scale is 1; scale it to -1..1",
         ),
         (lambda out, n: (out / "audio_s2" / f"{n}.wav").unlink(), "is missing"),
         (

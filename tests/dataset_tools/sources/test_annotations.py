@@ -10,11 +10,11 @@ import pytest
 
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.manifest import load_manifest, missing_values
+from dataset_tools.lib.core.manifest import find_missing_values, load_manifest
 from dataset_tools.sources import __main__ as sources
-from dataset_tools.sources.annotation_values import dancers_of, range_of, seconds_of, url_of
+from dataset_tools.sources.annotation_values import parse_dancers, parse_range, parse_seconds, parse_url
 from dataset_tools.sources.annotations import import_annotations
-from dataset_tools.sources.columns import role_of
+from dataset_tools.sources.columns import detect_role
 from dataset_tools.sources.spreadsheet import read_sheet
 from tests.helpers.builders import build_manifest, tiktok_as_published
 
@@ -60,35 +60,35 @@ def content(folder):
      ("2 min 5 sec", 125), ("1h", 3600), ("75:00", 4500), ("0", 0)],
 )  # fmt: skip
 def test_times(text, seconds):
-    assert seconds_of(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "soon", "inf", "nan", "-3", "1:75", "1:2:3:4", "1e99", "9" * 400, "2024-01-01 00:00:00"]
 )
 def test_what_is_no_time(text):
-    with pytest.raises(ValueError, match="is no time"):
-        seconds_of(text)
+    with pytest.raises(ValueError, match="is not a time"):
+        parse_seconds(text)
 
 
 def test_ranges_dancers_and_addresses():
     assert (
-        range_of("1:15 - 1:30.5") == (75, 90.5)
-        and range_of("75 to 90") == (75, 90)
-        and range_of("0:05–0:10") == (5, 10)
+        parse_range("1:15 - 1:30.5") == (75, 90.5)
+        and parse_range("75 to 90") == (75, 90)
+        and parse_range("0:05–0:10") == (5, 10)
     )
-    assert [dancers_of(t) for t in ("1", "2.0", "3 dancers", "Solo", "duet")] == [1, 2, 3, 1, 2]
+    assert [parse_dancers(t) for t in ("1", "2.0", "3 dancers", "Solo", "duet")] == [1, 2, 3, 1, 2]
     for text in ("0", "many", "1.5", "1000"):
-        with pytest.raises(ValueError, match="no number of dancers"):
-            dancers_of(text)
+        with pytest.raises(ValueError, match="not a number of dancers"):
+            parse_dancers(text)
     watch = "https://www.youtube.com/watch?v=-a1B2c3D4_5"
     forms = ("-a1B2c3D4_5", "https://youtu.be/-a1B2c3D4_5?t=9", "www.youtube.com/watch?v=-a1B2c3D4_5&list=x",
              "https://m.youtube.com/shorts/-a1B2c3D4_5", "http://youtube.com/embed/-a1B2c3D4_5")  # fmt: skip
-    assert {url_of(form) for form in forms} == {watch}
-    assert url_of("https://example.org/v.mp4") == "https://example.org/v.mp4"
+    assert {parse_url(form) for form in forms} == {watch}
+    assert parse_url("https://example.org/v.mp4") == "https://example.org/v.mp4"
     for text in ("file:///etc/passwd", "javascript:alert(1)", "../x.mp4", "https://", "http://[", "https://a b/"):
         with pytest.raises(ValueError, match=r"neither an http|Invalid"):
-            url_of(text)
+            parse_url(text)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_ranges_dancers_and_addresses():
      ("No. of views", ""), ("no.", "unclear"), ("Time stamps", "times")],
 )  # fmt: skip
 def test_names_of_columns(name, role):
-    assert role_of(name) == role
+    assert detect_role(name) == role
 
 
 def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
@@ -132,8 +132,8 @@ def test_the_real_corpus_from_a_spreadsheet(tmp_path, capsys):
         and "row 1 is above the header" in shown
     )
     assert "row 448: not used: clip '999' is not in clips.csv" in shown
-    assert "row 449: not used: it says song '3', but clip 000000_0_0 is of song 0" in shown
-    assert clips_of(folder) == expected and not missing_values(load_manifest(folder))
+    assert "row 449: not used: it says song '3', but clip 000000_0_0 belongs to song 0" in shown
+    assert clips_of(folder) == expected and not find_missing_values(load_manifest(folder))
     assert load_manifest(folder).videos[7].url == "https://www.youtube.com/watch?v=video000007"
     with open(folder / "clips.csv", newline="") as handle:
         assert {r["clip_id"]: r["segments_2s"] for r in csv.DictReader(handle)} == {
@@ -164,9 +164,9 @@ def test_nothing_is_lost_and_conflicts_are_listed(corpus, tmp_path, capsys):
     assert sources.main(order) == 1
     shown = capsys.readouterr().out
     assert "conflict: clips.csv a_0_0 dancers: '2' in the manifest is kept, row 2 says '3'" in shown
-    assert "conflict: clips.csv b_0_1 start: the sheet says '7.0' (row 3) and '8.0' (row 4); none is taken" in shown
+    assert "conflict: clips.csv b_0_1 start: the sheet has '7.0' (row 3) and '8.0' (row 4); none is taken" in shown
     assert "row 5: its times are not used: its end 4.0 s is not after its start 5.0 s" in shown
-    assert "row 6: dancers is not used: 'lots' is no number of dancers" in shown
+    assert "row 6: dancers is not used: 'lots' is not a number of dancers" in shown
     assert clips_of(corpus)["b_1_3"] == (1, 2, None) and clips_of(corpus)["a_0_0"] == (1.5, 4, 2)
     assert '"glad, loud"' in (corpus / "clips.csv").read_text()
 
@@ -272,15 +272,15 @@ def test_numbers_of_compilations_and_equal_complaints(tmp_path):
     )
     found = import_annotations(tmp_path / "tiktok", path, dry_run=True)
     assert len(found.filled) == 8
-    assert found.notes[0] == "row 6: not used: it says video 'Comp 9', but clip 000000_0_4 is of video 000000"
+    assert found.notes[0] == "row 6: not used: it says video 'Comp 9', but clip 000000_0_4 belongs to video 000000"
     assert found.notes[1:3] == [f"row {n + 7}: not used: clip 'new{n}' is not in clips.csv" for n in range(2)]
     lengths = [["clip", "duration", "dancers"], *([n, 28, "crowd"] for n in (0, 1, 2, 5))]
     notes = import_annotations(
         tmp_path / "tiktok", sheet(tmp_path / "d.csv", [*lengths, [7, "", 1]]), dry_run=True
     ).notes
     assert notes == [
-        "rows 2 to 5: dancers is not used: 'crowd' is no number of dancers (1 to 64)",
-        "rows 2 to 5: its times are not used: a duration without a start does not say where the clip is",
+        "rows 2 to 5: dancers is not used: 'crowd' is not a number of dancers (1 to 64)",
+        "rows 2 to 5: its times are not used: it has a duration, but no start",
     ]
 
 
@@ -367,7 +367,7 @@ def test_links_tell_the_start_where_no_column_does(corpus, tmp_path):
     found = import_annotations(corpus, sheet(tmp_path / "s.csv", rows))
     times = clips_of(corpus)
     assert times["a_0_0"][:2] == (75, 85) and times["b_0_1"][:2] == (65, 77) and times["a_1_2"][:2] == (None, None)
-    assert "the moment at which the row's link begins" in found.notes[0]
+    assert "it is taken from the row's link" in found.notes[0]
     rows = [["link", "clip", "start", "end"], [links[0], "a_1_2", "90", "99"]]
     import_annotations(corpus, sheet(tmp_path / "t.csv", rows))
     assert clips_of(corpus)["a_1_2"][:2] == (90, 99)
@@ -414,7 +414,7 @@ def test_an_implausible_length_is_pointed_out(tmp_path):
     tiktok_as_published(tmp_path / "tiktok")
     path = sheet(tmp_path / "s.csv", [["clip", "start", "end"], ["000000_0_0", 0, 9], ["000000_0_1", 20, 49]])
     notes = import_annotations(tmp_path / "tiktok", path, dry_run=True).notes
-    assert notes == ["look at clip 000000_0_0: 9 s in the sheet, but 14 segments of 2 s were cut of it"]
+    assert notes == ["look at clip 000000_0_0: 9 s in the sheet, but 14 segments of 2 s were cut from it"]
 
 
 def xlsx(path, parts):
@@ -464,7 +464,7 @@ def test_absurd_dimensions_and_formulas_do_no_harm(corpus, tmp_path):
     found = import_annotations(corpus, sheet(tmp_path / "f.xlsx", rows))
     assert clips_of(corpus)["a_0_0"] == (1, 2, None)
     unsaved = "(a formula saved without its value: open the file in a spreadsheet, save it)"
-    assert [note.split(" is no ")[0] for note in found.notes] == [
+    assert [note.split(" is not a ")[0] for note in found.notes] == [
         f"row 2: dancers is not used: '=WEBSERVICE(\"http://127.0.0.1:1/\") {unsaved}'", f"row 3: its times are not used: '=1+1 {unsaved}'",
     ]  # fmt: skip
 

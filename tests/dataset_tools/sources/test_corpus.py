@@ -102,7 +102,7 @@ def test_every_broken_rule_of_a_manifest_is_one_line(layout, capsys):
     lines = capsys.readouterr().out.splitlines()
     errors = [line for line in lines if "error: " in line]
     for words in ("row 2: end must be a finite", "row 4: start must be a finite number, found 'late'", "video_id 'z' is not in",
-                  "song_id 'song_009' is not in", "leads out of", "b and c have the same url", "clip_003 and CLIP_003 differ in case",
+                  "song_id 'song_009' is not in", "leads out of", "b and c have the same url", "clip_003 and CLIP_003 differ only in case",
                   "song song_003 is in the official test and train part",
                   "published.csv row 3: quantity must be clips, songs, compilations, found 'dances'"):  # fmt: skip
         assert sum(words in line for line in errors) == 1, (words, errors)
@@ -178,7 +178,7 @@ def test_a_video_without_sound_or_pictures_is_an_error(layout, capsys):
     numbered_video(layout.manifest / "media" / "a.mp4", 5, 44)
     (layout.manifest / "media" / "b.mp4").write_bytes(b"no film" * 99)
     errors, _ = check(layout, capsys)
-    assert len(errors) == 2 and "a.mp4: it has no sound; a clip needs its music" in errors[0]
+    assert len(errors) == 2 and "a.mp4: it has no audio; a clip needs its music" in errors[0]
     assert "b.mp4: not a readable video" in errors[1]
 
 
@@ -190,7 +190,7 @@ def test_deep_decodes_the_videos(layout, film):
     assert check_corpus(layout).problems == []
     (line,) = check_corpus(layout, deep=True).problems
     assert re.search(
-        r"download/a.mp4: \d+ of its 2\d\d pictures are damaged, or build on one that is; the first at \d", line
+        r"download/a.mp4: \d+ of its 2\d\d frames are damaged or depend on a damaged frame; the first at \d", line
     )
     shutil.rmtree(layout.root / "data")
     shutil.copy(bad, layout.manifest / "media" / "b.mp4")
@@ -222,11 +222,11 @@ def damage(layout, case):
     [
         (True, ("clips", "clip_001.mp4", "remove"), "clip_001 is ok in rows.csv, but this file is missing"),
         (True, ("download", "a.mp4", "cut"), "bytes, but rows.csv says"),
-        (True, ("pose", "clip_009.npy", "add"), "no row of rows.csv is about it"),
+        (True, ("pose", "clip_009.npy", "add"), "it has no row in rows.csv"),
         (True, ("audio", "rows.csv", ("clip_003", "clip_004")), "no row for 1 inputs (clip_003, …)"),
         (True, ("shards", "train-00000.h5", "remove"), "train-00000.h5: clip_002 is ok in rows.csv, but this file is missing"),
         (True, ("shards", "rows.csv", ("train,song_001", "test,song_000")), "song song_000 is in the test and train parts"),
-        (False, ("download", "b.mp4", "flip"), "its sha256 is not that of rows.csv"),
+        (False, ("download", "b.mp4", "flip"), "its sha256 differs from the one in rows.csv"),
         (False, ("clips", "clip_000.mp4", "cut"), "cut short: 100 bytes are missing"),
         (False, ("clips", "rows.csv", ("clip_001,ok,,b,song_001,,,60", "clip_001,ok,,b,song_001,,,61")), "holds 60 frames, but rows.csv says 61"),
         (False, ("pose", "clip_000.npy", np.zeros((9, 1, 17, 3), np.float32)), "pose of 9 frames, expected 60"),

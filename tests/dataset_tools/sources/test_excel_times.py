@@ -4,8 +4,8 @@ import pytest
 from openpyxl.styles.numbers import is_date_format, is_timedelta_format
 from openpyxl.utils.datetime import MAC_EPOCH, WINDOWS_EPOCH, from_excel
 
-from dataset_tools.sources.annotation_values import seconds_of, without_days
-from dataset_tools.sources.excel_times import shown_number, shown_time
+from dataset_tools.sources.annotation_values import mark_day_fractions, parse_seconds
+from dataset_tools.sources.excel_times import format_number, format_time
 
 
 def days(hours, minutes, seconds=0):
@@ -48,13 +48,13 @@ def days(hours, minutes, seconds=0):
 )
 def test_a_time_is_what_its_reader_sees(epoch, value, number_format, text, seconds):
     assert is_date_format(number_format)
-    found = shown_time(from_excel(value, epoch, is_timedelta_format(number_format)), number_format, epoch)
+    found = format_time(from_excel(value, epoch, is_timedelta_format(number_format)), number_format, epoch)
     assert found == text
     if seconds is None:
-        with pytest.raises(ValueError, match="is no time"):
-            seconds_of(found)
+        with pytest.raises(ValueError, match="is not a time"):
+            parse_seconds(found)
     else:
-        assert seconds_of(found) == seconds
+        assert parse_seconds(found) == seconds
 
 
 def test_numbers_whose_format_puts_a_colon_in():
@@ -62,15 +62,15 @@ def test_numbers_whose_format_puts_a_colon_in():
         (115, "0:00", "1:15"), (115, '00":"00', "01:15"), (5, "0\\:00", "0:05"), (10205, "0:00:00", "1:02:05"), (115, "#:##", "1:15"),
         (115, "General", "115"), (115, "0", "115"), (-5, "0:00", "-5"), (115, '0" s:"', "115"),
     ):  # fmt: skip
-        assert shown_number(number, number_format) == text, number_format
+        assert format_number(number, number_format) == text, number_format
 
 
 def test_fractions_of_a_day_are_not_taken_for_seconds():
     def kept(**columns):
-        return [cell for cells in without_days(columns).values() for cell in cells if "fraction" not in cell]
+        return [cell for cells in mark_day_fractions(columns).values() for cell in cells if "fraction" not in cell]
 
     assert kept(start=["0.000868055555555556", "0"], end=["0.00104166666666667", "0.5"]) == ["0"]
     assert kept(start=["1,0208333333", "0,5"], end=["25:10", "1:00"]) == ["25:10", "1:00"]
     assert kept(start=["0.0520833333"], duration=["15"]) == ["15"], "a column by itself"
     seconds = {"start": ["0.5", "3.3366700", "1.25"], "end": ["8", "12.0333333333", "99.5"]}
-    assert without_days(seconds) == seconds, "seconds of a frame rate"
+    assert mark_day_fractions(seconds) == seconds, "seconds of a frame rate"

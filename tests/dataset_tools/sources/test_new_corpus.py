@@ -12,10 +12,10 @@ from dataset_tools.lib.core.manifest import Manifest, load_manifest
 from dataset_tools.lib.core.schema import Clip, Video, read_records
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 from dataset_tools.sources import __main__ as sources
-from dataset_tools.sources.card import read_about
+from dataset_tools.sources.card import read_card_text
 from dataset_tools.sources.check import check_corpus
-from dataset_tools.sources.cutting import spans
-from dataset_tools.sources.new_corpus import NewVideo, followers, ids_of
+from dataset_tools.sources.cutting import split_video
+from dataset_tools.sources.new_corpus import NewVideo, find_uncertain_cuts, make_video_ids
 from tests.helpers.footage import numbered_video, tone
 
 RATE = 22050
@@ -109,9 +109,9 @@ def test_one_recording_in_two_videos_has_one_song_id(tmp_path, films, capsys):
 def test_the_card_is_there_to_be_filled_in(tmp_path, films):
     assert new(tmp_path, films[1]) == 0
     card = tmp_path / "manifests" / "own" / "card.yaml"
-    assert read_about(card).title == "own" and read_about(card).licence.startswith("not stated")
+    assert read_card_text(card).title == "own" and read_card_text(card).licence.startswith("not stated")
     card.write_text(card.read_text().replace("# licence: What", "licence: What"))
-    assert read_about(card).licence == "What others may do with them, for example CC BY 4.0."
+    assert read_card_text(card).licence == "What others may do with them, for example CC BY 4.0."
 
 
 def test_cuts_that_may_be_in_the_middle_of_a_song_are_pointed_out(tmp_path):
@@ -120,7 +120,7 @@ def test_cuts_that_may_be_in_the_middle_of_a_song_are_pointed_out(tmp_path):
         for video, step in (("a", 4), ("b", 5), ("c", 4)) for n, start in enumerate((0, step, 2 * step))
     )  # fmt: skip
     videos = tuple(Video(video_id=v, url="") for v in "abc")
-    said = list(followers(Manifest(folder=tmp_path, videos=videos, clips=clips, songs=())))
+    said = list(find_uncertain_cuts(Manifest(folder=tmp_path, videos=videos, clips=clips, songs=())))
     assert [line.split(":")[0] for line in said] == ["a", "c"]
     assert "1 clips are followed by another song's without a pause" in said[0] and ": 2 clips are" in said[1]
 
@@ -156,7 +156,7 @@ def test_what_no_clip_can_be_cut_from_is_refused_before_anything_is_written(tmp_
         (tmp_path / "none.mp4", "file not found"),
         (tmp_path, "a folder, not a file"),
         (tmp_path / "text.mp4", "not a readable video"),
-        (silent, "it has no sound; a clip needs its music; leave it out or convert it"),
+        (silent, "it has no audio; a clip needs its music; leave it out or convert it"),
         ("https://example.org/a.mp4", "a web address"),
     ):
         with pytest.raises(UserError, match=words):
@@ -175,14 +175,14 @@ def test_what_no_clip_can_be_cut_from_is_refused_before_anything_is_written(tmp_
 
 def test_ids_are_unique_names_on_every_disk(tmp_path):
     names = ["a.mp4", "A.mp4", "a.b.mp4", "ä.mov", ".hidden", "日本.mp4", "x" * 300 + ".mp4", "-_a.mp4"]
-    found = ids_of([tmp_path / name for name in names])
+    found = make_video_ids([tmp_path / name for name in names])
     assert found == ["a", "A_2", "a_b", "a_3", "hidden", "video", "x" * 100, "a_4"]
 
 
 def test_spans():
-    assert spans(10.0) == ([(0.0, 10.0)], [])
-    assert spans(1.0) == ([(0.0, 1.0)], [])
-    assert spans(10.0, cuts=[1.0, 4.0]) == ([(1.0, 4.0), (4.0, 10.0)], [(0.0, 1.0)])
-    assert spans(10.0, [(0.0, 1.0), (4.0, 5.0), (9.0, 10.0)]) == ([(1.0, 4.0), (5.0, 9.0)], [])
-    assert spans(10.0, [(4.0, 5.0)], [4.5, 7.5]) == ([(0.0, 4.0), (5.0, 7.5), (7.5, 10.0)], [])
-    assert spans(10.0, [(0.0, 10.0)], [3.0]) == ([], [])
+    assert split_video(10.0) == ([(0.0, 10.0)], [])
+    assert split_video(1.0) == ([(0.0, 1.0)], [])
+    assert split_video(10.0, cuts=[1.0, 4.0]) == ([(1.0, 4.0), (4.0, 10.0)], [(0.0, 1.0)])
+    assert split_video(10.0, [(0.0, 1.0), (4.0, 5.0), (9.0, 10.0)]) == ([(1.0, 4.0), (5.0, 9.0)], [])
+    assert split_video(10.0, [(4.0, 5.0)], [4.5, 7.5]) == ([(0.0, 4.0), (5.0, 7.5), (7.5, 10.0)], [])
+    assert split_video(10.0, [(0.0, 10.0)], [3.0]) == ([], [])

@@ -9,7 +9,7 @@ import pytest
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.manifest import load_manifest, missing_values
+from dataset_tools.lib.core.manifest import find_missing_values, load_manifest
 from dataset_tools.sources import __main__ as sources_command
 from dataset_tools.sources import stage as sources
 from dataset_tools.sources.params import Params
@@ -94,7 +94,7 @@ def test_limits_keep_the_first_and_the_songs_they_use(layout):
             "videos.csv",
             "media/video_0.mp4",
             "media/link.mp4",
-            "url 'media/link.mp4': leads out of .*a link does not do",
+            "url 'media/link.mp4': leads out of .*a link is not enough",
         ),
         ("videos.csv", "media/video_0.mp4", "out/x.mp4", "url 'out/x.mp4': leads out of"),
         ("videos.csv", "media/video_0.mp4", "http:///x.mp4", "names no host"),
@@ -177,6 +177,6 @@ def test_tiktok_manifest_says_what_is_missing(tmp_path, capsys):
     assert "python -m dataset_tools.sources import-annotations FILE" in shown
     assert "start and end are empty for 445 of 445 rows" in shown
     manifest = load_manifest(folder)
-    assert len(missing_values(manifest)) == 2
+    assert len(find_missing_values(manifest)) == 2
     songs = {s: {c.song_id for c in manifest.clips if c.official_split == s} for s in ("train", "test")}
     assert (len(songs["train"]), len(songs["test"])) == (43, 43) and not songs["train"] & songs["test"]

@@ -7,7 +7,7 @@ from scipy import signal
 
 from dataset_tools.demo.music.songs import compose, synthesise
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
-from dataset_tools.split.fingerprint import SAME, Match, fingerprint, joined, same_recordings
+from dataset_tools.split.fingerprint import SAME_RECORDING, Match, find_same_recordings, fingerprint, merge_groups
 
 SONGS = (("house", 1), ("house", 2), ("house", 3), ("hiphop", 4), ("breaks", 5))
 
@@ -75,8 +75,8 @@ def test_an_edited_copy_is_found_with_its_tempo_and_pitch(songs, edit):
     clips = {f"{name}_a": cut(sound, 0, 7) for name, sound in songs.items()}
     clips["copy"] = change(cut(songs["house2"], 2.1, 7))
     prints = {name: fingerprint(sound) for name, sound in clips.items()}
-    (match,) = same_recordings(prints, {name: name.split("_")[0] for name in clips})
-    assert (match.first, match.second) == ("copy", "house2_a") and match.score >= SAME
+    (match,) = find_same_recordings(prints, {name: name.split("_")[0] for name in clips})
+    assert (match.first, match.second) == ("copy", "house2_a") and match.score >= SAME_RECORDING
     assert match.tempo == pytest.approx(tempo, abs=0.011) and match.semitones == pytest.approx(semitones, abs=0.34)
     assert match.seconds == pytest.approx(4.9 / min(tempo, 1), abs=0.6)  # of the slower one
 
@@ -85,32 +85,32 @@ def test_songs_of_one_style_are_not_one_recording(songs):
     clips = {f"{name}_{part}": cut(sound, 6.5 * part, 6.5) for name, sound in songs.items() for part in (0, 1)}
     prints = {name: fingerprint(sound) for name, sound in clips.items()}
     group_of = {name: name.split("_")[0] for name in clips}
-    assert same_recordings(prints, group_of) == []
-    assert same_recordings(prints, group_of, least=0.0)  # they were compared
+    assert find_same_recordings(prints, group_of) == []
+    assert find_same_recordings(prints, group_of, least=0.0)  # they were compared
 
 
 def test_clips_of_one_song_are_not_reported(songs):
     prints = {name: fingerprint(cut(songs["house1"], 0, 6)) for name in ("a", "b")}
-    assert same_recordings(prints, {"a": "song", "b": "song"}) == []
-    assert len(same_recordings(prints, {"a": "song", "b": "other"})) == 1
+    assert find_same_recordings(prints, {"a": "song", "b": "song"}) == []
+    assert len(find_same_recordings(prints, {"a": "song", "b": "other"})) == 1
 
 
 def test_long_clips_are_compared_piece_by_piece(songs):
     first, second = (songs[name][: 10 * SAMPLE_RATE] for name in ("house1", "hiphop4"))
     clips = {"short": cut(songs["house1"], 4, 5), "long": np.concatenate([second, second[::-1], first])}
-    (match,) = same_recordings({name: fingerprint(x) for name, x in clips.items()}, {"short": "a", "long": "b"})
+    (match,) = find_same_recordings({name: fingerprint(x) for name, x in clips.items()}, {"short": "a", "long": "b"})
     assert match.score > 0.6
 
 
 @pytest.mark.parametrize("sound", [np.zeros(0), np.zeros(5 * SAMPLE_RATE), np.ones(100), np.full(5 * SAMPLE_RATE, 0.1)])
 def test_silence_and_scraps_match_nothing(songs, sound):
     prints = {"a": fingerprint(sound), "b": fingerprint(sound), "c": fingerprint(cut(songs["house1"], 0, 5))}
-    assert same_recordings(prints, {"a": "a", "b": "b", "c": "c"}) == []
+    assert find_same_recordings(prints, {"a": "a", "b": "b", "c": "c"}) == []
 
 
 def test_an_overlap_of_less_than_three_seconds_is_not_enough(songs):
     prints = {"a": fingerprint(cut(songs["house1"], 0, 6)), "b": fingerprint(cut(songs["house1"], 3.8, 6))}
-    assert same_recordings(prints, {"a": "a", "b": "b"}) == []
+    assert find_same_recordings(prints, {"a": "a", "b": "b"}) == []
 
 
 def test_joined_goes_through_others():
@@ -118,5 +118,5 @@ def test_joined_goes_through_others():
         return Match(first=first, second=second, score=1, tempo=1, semitones=0, seconds=5)
 
     songs = {"c1": "s1", "c2": "s2", "c3": "s3", "c4": "s4", "c5": "s5"}
-    assert joined([match("c3", "c4"), match("c1", "c3")], songs) == {"s1": "s1", "s3": "s1", "s4": "s1"}
-    assert joined([], songs) == {}
+    assert merge_groups([match("c3", "c4"), match("c1", "c3")], songs) == {"s1": "s1", "s3": "s1", "s4": "s1"}
+    assert merge_groups([], songs) == {}

@@ -18,7 +18,7 @@ from dataset_tools.split import __main__ as split_command
 from dataset_tools.split import stage as split
 from dataset_tools.split.params import Params
 from dataset_tools.split.rows import SplitRow
-from dataset_tools.split.strategies import Item, shared
+from dataset_tools.split.strategies import Item, find_leaks
 from dataset_tools.split.summary import summarise
 from tests.helpers.builders import build_manifest, tiktok_as_published
 
@@ -67,7 +67,7 @@ def test_official_tiktok_split(tmp_path, capsys):
 def test_random_split_keeps_songs_whole_and_near_the_fraction(seed, balance):
     corpus = items(songs=17, clips=3)
     params = Params(strategy="random", seed=seed, test_fraction=0.25, balance=balance)
-    rows = split.assign(corpus, params, "clips.csv")
+    rows = split.assign_parts(corpus, params, "clips.csv")
     songs = parts(rows, "song_id")
     assert not songs["train"] & songs["test"]
     assert {row.clip_id for row in rows} == {item.clip_id for item in corpus}
@@ -79,9 +79,9 @@ def test_random_split_keeps_songs_whole_and_near_the_fraction(seed, balance):
 
 def test_random_split_follows_its_seed():
     corpus = items(songs=12, clips=2)
-    made = [split.assign(corpus, Params(strategy="random", seed=s), "x") for s in (1, 1, 2)]
+    made = [split.assign_parts(corpus, Params(strategy="random", seed=s), "x") for s in (1, 1, 2)]
     assert made[0] == made[1] != made[2]
-    assert made[0] == split.assign(corpus[::-1], Params(strategy="random", seed=1), "x")
+    assert made[0] == split.assign_parts(corpus[::-1], Params(strategy="random", seed=1), "x")
 
 
 @pytest.mark.parametrize("balance", ["clips", "seconds"])
@@ -91,7 +91,7 @@ def test_folds_cover_every_clip_once_and_are_even(balance):
     tests, sizes = [], []
     for fold in range(4):
         params = Params(strategy="kfold", folds=4, fold=fold, seed=3, balance=balance)
-        test = parts(split.assign(corpus, params, "x"))["test"]
+        test = parts(split.assign_parts(corpus, params, "x"))["test"]
         tests += sorted(test)
         sizes.append(sum(weight[clip] for clip in test))
     assert sorted(tests) == sorted(weight)
@@ -103,11 +103,11 @@ def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
     corpus.append(Item(clip_id="extra", song_id="s00", video_id="v1"))  # s00 joins v0 and v1
     for seed in range(20):
         params = Params(strategy="random", seed=seed, test_fraction=0.3, hold_out="compilation")
-        rows = split.assign(corpus, params, "x")
+        rows = split.assign_parts(corpus, params, "x")
         assert (
-            shared(corpus, {row.clip_id: row.split for row in rows}, "video_id")
+            find_leaks(corpus, {row.clip_id: row.split for row in rows}, "video_id")
             == []
-            == shared(corpus, {row.clip_id: row.split for row in rows}, "song_id")
+            == find_leaks(corpus, {row.clip_id: row.split for row in rows}, "song_id")
         )
         part = {row.clip_id: row.split for row in rows}
         assert part["extra"] == part["c00_0"] == part["c01_0"]
@@ -115,7 +115,7 @@ def test_hold_out_compilation_keeps_videos_whole_through_shared_songs():
 
 def test_val_may_share_songs_with_test_but_not_with_training():
     known = items(8, 2)
-    rows = split.assign(
+    rows = split.assign_parts(
         [*known, Item(clip_id="v", song_id="s03", video_id="v9", official_split="val")], Params(), "clips.csv"
     )
     assert {row.split for row in rows if row.song_id == "s03"} == {"val", "test"}
@@ -124,7 +124,7 @@ def test_val_may_share_songs_with_test_but_not_with_training():
     ]
     assert any("val and test share 1 songs" in remark for remark in remarks)
     with pytest.raises(UserError, match="1 songs are in training and in another part"):
-        split.assign(
+        split.assign_parts(
             [*known, Item(clip_id="v", song_id="s00", video_id="v9", official_split="val")], Params(), "clips.csv"
         )
 
@@ -153,7 +153,7 @@ def test_val_may_share_songs_with_test_but_not_with_training():
 )
 def test_refusals(corpus, params, message):
     with pytest.raises(UserError, match=message) as caught:
-        split.assign(corpus, Params(**params), "clips.csv")
+        split.assign_parts(corpus, Params(**params), "clips.csv")
     assert str(caught.value).startswith("clips.csv: ") and "\n" not in str(caught.value)
 
 
@@ -294,7 +294,7 @@ def test_ignore_does_not_listen_and_an_explicit_wish_needs_sound(heard, tmp_path
     assert run_heard(heard, "--same-recording", "ignore")["clip_3"]["split"] == "test"
     shutil.rmtree(heard / "data")
     assert run_heard(heard)["clip_3"]["split"] == "test"
-    with pytest.raises(UserError, match=r"no sound in .*; run python -m dataset_tools\.audio"):
+    with pytest.raises(UserError, match=r"no audio in .*; run python -m dataset_tools\.audio"):
         run_heard(heard, "--same-recording", "merge")
 
 
@@ -319,9 +319,9 @@ def test_refuse_lets_a_double_stay_within_one_part(heard, capsys):
 @pytest.mark.parametrize(
     ("asked", "idle"),
     [
-        (["official", "--seed", "3", "--folds", "4"], "--seed, --folds would change nothing under --strategy official"),
-        (["random", "--fold", "1"], "--fold would change nothing under --strategy random"),
-        (["kfold", "--test-fraction", "0.3"], "--test-fraction would change nothing under --strategy kfold"),
+        (["official", "--seed", "3", "--folds", "4"], "--seed, --folds has no effect with --strategy official"),
+        (["random", "--fold", "1"], "--fold has no effect with --strategy random"),
+        (["kfold", "--test-fraction", "0.3"], "--test-fraction has no effect with --strategy kfold"),
     ],
 )
 def test_an_option_that_the_strategy_does_not_read_is_refused(tmp_path, asked, idle):
@@ -335,7 +335,7 @@ def test_an_option_that_the_strategy_does_not_read_is_refused(tmp_path, asked, i
 def test_a_sound_that_cannot_be_heard_is_one_line(tmp_path, damage):
     (tmp_path / "a.wav").write_bytes(damage)
     with pytest.raises(UserError, match="a.wav: not readable"):
-        split._sound(tmp_path / "a.wav")
+        split._read_audio(tmp_path / "a.wav")
     none = "not readable .holds samples that are NaN, infinite"
     for samples, rule in (
         (np.full(100, np.nan), none),
@@ -344,4 +344,4 @@ def test_a_sound_that_cannot_be_heard_is_one_line(tmp_path, damage):
     ):
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
         with pytest.raises(UserError, match=f"a.wav: {rule}"):
-            split._sound(tmp_path / "a.wav")
+            split._read_audio(tmp_path / "a.wav")

@@ -1,8 +1,8 @@
-"""How well a pose model finds rendered dancers: PCK through the same PoseEstimator that the pose stage uses.
+"""Measure how well a pose model finds rendered dancers: PCK, with the PoseEstimator of the stage pose.
 
-PCK@a is the share of visible joints that were found within a x the dancer's height, the height being that of the box
-around the dancer's joints in the picture. A dancer who was not found counts with all visible joints missed. Dancers with
-fewer than 6 joints in the picture are not asked for.
+PCK@a is the fraction of visible joints that were found within a x the dancer's height, which is the height of the box around the
+dancer's joints in the frame. All joints of a dancer who was not found count as missed. Dancers with fewer than 6 joints in the
+frame are ignored.
 """
 
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ PARTS = {
     "all": list(range(17)), "head": [0, 1, 2, 3, 4], "shoulder": [5, 6], "elbow": [7, 8], "wrist": [9, 10],
     "hip": [11, 12], "knee": [13, 14], "ankle": [15, 16],
 }  # fmt: skip
-LEAST_JOINTS = 6
+MIN_JOINTS = 6
 
 
 def evaluate(weights: Path, frames: Iterable[tuple[np.ndarray, list[np.ndarray]]], long_edge: int = 257) -> dict:
-    """Measure `weights` on (image, keypoints of each dancer (17, 3) with visibility 0, 1 or 2) pairs; percentages."""
+    """Measure `weights` on pairs (image, keypoints (17, 3) of each dancer, with visibility 0, 1 or 2). Returns percentages."""
     from dataset_tools.pose.estimator import PoseEstimator
 
     estimator = PoseEstimator(weights, long_edge=long_edge)
@@ -27,10 +27,10 @@ def evaluate(weights: Path, frames: Iterable[tuple[np.ndarray, list[np.ndarray]]
 
 
 def score(pairs: Iterable[tuple[np.ndarray, list[np.ndarray]]]) -> dict:
-    """Compare people found (N, 17, 3) with the true ones, frame by frame."""
+    """Compare the people found (N, 17, 3) with the true ones, frame by frame."""
     errors, dancers, found_dancers, extra, frames = [], 0, 0, 0, 0
     for found, people in pairs:
-        people = [p for p in people if (p[:, 2] > 0).sum() >= LEAST_JOINTS]
+        people = [p for p in people if (p[:, 2] > 0).sum() >= MIN_JOINTS]
         distances = np.array([[joint_errors(f, p) for f in found] for p in people]).reshape(len(people), len(found), 17)
         asked = np.array([p[:, 2] > 0 for p in people]).reshape(len(people), 1, 17)
         near = ((distances < 0.1) & asked).sum(-1) / asked.sum(-1).clip(1) if len(people) else np.zeros((0, len(found)))

@@ -1,7 +1,7 @@
-"""OpenPifPaf's composite loss with its foreground cells gathered once: the same value and gradient, less work.
+"""OpenPifPaf's composite loss, computed faster by gathering its foreground cells once, with the same value and gradient.
 
-The terms are those of Kreiss, Bertoni, Alahi: OpenPifPaf (T-ITS 2021) as release 0.13 sets them: a focal,
-uncertainty-weighted confidence term, a Laplace location term, and a term for the joints' sizes.
+The terms are those of Kreiss, Bertoni and Alahi: OpenPifPaf (T-ITS 2021), with the settings of release 0.13: a focal,
+uncertainty-weighted confidence term, a Laplace location term, and a term for the sizes of joints.
 """
 
 import torch
@@ -16,8 +16,8 @@ LOG_2 = 0.69314  # as many digits as OpenPifPaf writes
 class CompositeLoss:
     """loss(outputs, targets) -> scalar, summed over heads and terms, per sample of the batch.
 
-    outputs: one (B, fields, components, H, W) per head, of heads in training mode; targets: what the encoders give.
-    scale_width: Laplace width of the size term; 10 keeps sizes from drowning the joints' locations.
+    outputs: one (B, fields, components, H, W) for each head in training mode. targets: of the encoders.
+    scale_width: Laplace width of the size term; with 10 the sizes do not dominate the locations of joints.
     """
 
     def __init__(self, metas: list[headmeta.Base], scale_width: float = 10.0):
@@ -25,7 +25,7 @@ class CompositeLoss:
         self.scale_width = scale_width
 
     def __call__(self, outputs: tuple[Tensor, ...], targets: list[Tensor]) -> Tensor:
-        """The loss of the heads' outputs against their targets, per image."""
+        """Loss of the heads' outputs for their targets, per image."""
         per_head = [self._head(x, t, meta) for x, t, meta in zip(outputs, targets, self.metas, strict=True)]
         return torch.stack(per_head).sum() / outputs[0].shape[0]
 

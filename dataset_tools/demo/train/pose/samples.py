@@ -1,4 +1,4 @@
-"""Rendered frames on disk, and endless training batches made of them: cropped, turned, mirrored, recoloured."""
+"""Render frames to disk and make endless training batches of them: cropped, rotated, mirrored, recoloured."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from dataset_tools.demo.train.pose.targets import CafEncoder
 from dataset_tools.lib.parallel.workers import run_all
 
 FRAME = 257
-MOST_PEOPLE = 6
+MAX_PEOPLE = 6
 CHUNK = 100
-CROPS = ((193, (0.55, 1.0), 0.75), (257, (0.8, 1.25), 0.25))  # side px, range of zooms, share of the batches
+CROPS = ((193, (0.55, 1.0), 0.75), (257, (0.8, 1.25), 0.25))  # side px, range of zooms, fraction of the batches
 MIRROR = [coco.COCO_KEYPOINTS.index(coco.HFLIP.get(name, name)) for name in coco.COCO_KEYPOINTS]
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, as OpenPifPaf normalises
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -32,17 +32,17 @@ class Pool:
 
 
 def render_pool(folder: Path, frames: int, seed: int, workers: int = 2) -> Pool:
-    """Render `frames` (rounded up to whole hundreds) into `folder`; frame i depends on seed and i only."""
+    """Render `frames` frames (rounded up to hundreds) into `folder`. Frame i depends only on `seed` and i."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(folder, chunk, seed) for chunk in range(-(-frames // CHUNK))]
     run_all(_render_chunk, jobs, workers, "render frames", unit="part")
     images = [np.load(folder / f"images-{chunk:05d}.npy", mmap_mode="r") for _, chunk, _ in jobs]
     people = np.concatenate([np.load(folder / f"people-{chunk:05d}.npy") for _, chunk, _ in jobs])
-    return Pool(images=_Joined(images), people=people)
+    return Pool(images=_ChunkedImages(images), people=people)
 
 
-class _Joined:
-    """Memory-mapped chunks behind one index, so that the pool need not fit into memory."""
+class _ChunkedImages:
+    """Memory-mapped chunks with one index, so that the pool need not fit into memory."""
 
     def __init__(self, chunks):
         self.chunks = chunks
@@ -57,17 +57,17 @@ class _Joined:
 def _render_chunk(job: tuple[Path, int, int]) -> None:
     folder, chunk, seed = job
     images = np.zeros((CHUNK, FRAME, FRAME, 3), np.uint8)
-    people = np.zeros((CHUNK, MOST_PEOPLE, 17, 3), np.float32)
+    people = np.zeros((CHUNK, MAX_PEOPLE, 17, 3), np.float32)
     for i in range(CHUNK):
         images[i], found = render_frame(seed, chunk * CHUNK + i)
-        for slot, keypoints in enumerate(found[:MOST_PEOPLE]):
+        for slot, keypoints in enumerate(found[:MAX_PEOPLE]):
             people[i, slot] = keypoints
     np.save(folder / f"images-{chunk:05d}.npy", images)
     np.save(folder / f"people-{chunk:05d}.npy", people)
 
 
 def render_frame(seed: int, index: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Frame `index` of the endless seeded series: RGB uint8 (257, 257, 3) and each dancer's (17, 3)."""
+    """Frame `index` of an endless seeded series: (RGB uint8 (257, 257, 3), keypoints (17, 3) of each dancer)."""
     from dataset_tools.demo.train.training_frames import random_frame
 
     cv2.setNumThreads(1)
@@ -75,9 +75,9 @@ def render_frame(seed: int, index: int) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def augment(rng, image, people, side, zooms):
-    """Crop of side x side px around a random place: zoomed, turned by a few degrees, mirrored, recoloured.
+    """A random crop of side x side px, zoomed, rotated by a few degrees, mirrored and recoloured.
 
-    people (P, 17, 3) -> list of (17, 3) with at least one joint in the crop; joints outside get visibility 0.
+    people: (P, 17, 3). Returns (image, list of (17, 3) with at least one joint in the crop); joints outside have visibility 0.
     """
     height, width = image.shape[:2]
     zoom, angle = rng.uniform(*zooms), np.deg2rad(rng.normal(0, 4))
@@ -88,7 +88,7 @@ def augment(rng, image, people, side, zooms):
     slack = max(abs(zoom * height - side) / 2, 4)
     centre, source_centre = np.full(2, (side - 1) / 2), np.array([(width - 1) / 2, (height - 1) / 2])
     shift = centre - turn @ source_centre + slack * rng.uniform(-1, 1, 2)
-    if zoom < 0.75:  # as a good resampler would, so that edges do not alias
+    if zoom < 0.75:  # against aliasing
         image = cv2.GaussianBlur(image, (3, 3), 0.55)
     border = tuple(float(v) for v in rng.integers(0, 256, 3))
     matrix = np.concatenate([turn, shift[:, None]], 1)
@@ -129,20 +129,20 @@ class Batches(torch.utils.data.Dataset):
             image = torch.from_numpy(((image.astype(np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1).copy())
             images.append(image)
             for target, encode in zip(targets, self.encoders):
-                target.append(encode(image, [as_annotation(p) for p in people], {}))
+                target.append(encode(image, [to_annotation(p) for p in people], {}))
         return torch.stack(images), [torch.stack(t) for t in targets]
 
 
-def as_annotation(keypoints: np.ndarray) -> dict:
-    """(17, 3) as OpenPifPaf's encoders take it."""
+def to_annotation(keypoints: np.ndarray) -> dict:
+    """Keypoints (17, 3) in the form that OpenPifPaf's encoders take."""
     seen = keypoints[keypoints[:, 2] > 0, :2]
     low = seen.min(0)
     return {"keypoints": keypoints, "bbox": np.array([*low, *(seen.max(0) - low)]), "iscrowd": False}
 
 
-def echoed(batches: Iterator, seed: int, memory: int = 48) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Every batch twice, the second time some dozens of steps later and in other light: encoding costs as much as
-    half a training step, and a re-lit repetition teaches almost as much as a new batch."""
+def repeat_relit(batches: Iterator, seed: int, memory: int = 48) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield every batch twice, the second time some dozens of steps later and with other lighting. Encoding costs as much as half a
+    training step, and a relit repetition teaches almost as much as a new batch."""
     rng = torch.Generator().manual_seed(seed)
     waiting = []
     for images, targets in batches:

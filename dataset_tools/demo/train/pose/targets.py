@@ -1,4 +1,4 @@
-"""OpenPifPaf's association fields, filled without its loop over cells: a quarter of the time, the same fields."""
+"""Compute OpenPifPaf's association fields without its loop over cells: the same fields in a quarter of the time."""
 
 import math
 
@@ -8,18 +8,18 @@ from openpifpaf.encoder.caf import CafGenerator
 
 
 class CafEncoder(encoder.Caf):
-    """Drop-in for `openpifpaf.encoder.Caf`: encoder(image, annotations, {}) -> (19, 9, H', W') at the head's stride."""
+    """Replacement for `openpifpaf.encoder.Caf`: encoder(image, annotations, {}) -> (19, 9, H', W') at the head's stride."""
 
     def __call__(self, image, annotations, meta):
-        """The field of an image with its annotations."""
+        """The field of an image for its annotations."""
         return _CafFiller(self)(image, annotations, meta)
 
 
 class _CafFiller(CafGenerator):
     def fill_association(self, field_i, joint1, joint2, fill_values):
-        """Fill one connection of one person: squares of cells set along the middle of joint1-joint2.
+        """Fill one connection of one person: squares of cells along the middle of the line from joint1 to joint2.
 
-        A cell's values depend on the cell alone, so it does not matter that neighbouring squares write it repeatedly.
+        The values of a cell depend only on the cell, so neighbouring squares may write it repeatedly.
         """
         cells = self._cells_along(np.asarray(joint1[:2], float), np.asarray(joint2[:2], float))
         offset = joint2[:2] - joint1[:2]
@@ -27,7 +27,9 @@ class _CafFiller(CafGenerator):
         distance = np.abs(across) / (np.linalg.norm(offset) + 0.01)
 
         column, row = cells + self.config.padding
-        nearer = distance <= self.fields_reg_l[field_i, row, column]  # of two people's limbs the nearer takes the cell
+        nearer = (
+            distance <= self.fields_reg_l[field_i, row, column]
+        )  # if two people's limbs compete, the nearer one gets the cell
         column, row, cells = column[nearer], row[nearer], cells[:, nearer]
         self.fields_reg_l[field_i, row, column] = distance[nearer]
         self.intensities[field_i, row, column] = 1.0
@@ -45,7 +47,7 @@ class _CafFiller(CafGenerator):
             scale[field_i, row, column] = person_scale * meta.sigmas[joint]
 
     def _cells_along(self, start, end):
-        """Integer (x, y) of the cells to fill, (2, N), inside the padded field."""
+        """Integer coordinates (2, N), x and y, of the cells to fill, inside the padded field."""
         offset = end - start
         length = float(np.hypot(*offset))
         side = max(self.config.min_size, int(length * self.config.aspect_ratio))

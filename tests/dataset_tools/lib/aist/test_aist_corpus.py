@@ -7,7 +7,7 @@ import pytest
 
 from dataset_tools.clips import __main__ as clips
 from dataset_tools.download import __main__ as download
-from dataset_tools.lib.aist.corpus import annotated_pose, inventory, prepare, with_validation
+from dataset_tools.lib.aist.corpus import add_validation_clips, list_files, prepare_corpus, read_annotated_pose
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import load_manifest
@@ -97,24 +97,24 @@ def test_lengths_are_compared_with_the_published_lists(layout, capsys):
 def test_a_folder_with_nothing_is_an_error(layout):
     manifest = load_manifest(layout.manifest)
     with pytest.raises(UserError, match="no such folder; put the downloads"):
-        prepare(manifest, layout.root / "nowhere", layout.stage("sources"))
+        prepare_corpus(manifest, layout.root / "nowhere", layout.stage("sources"))
     (layout.root / "empty").mkdir()
     with pytest.raises(UserError, match="nothing usable for any of 3 clips; videos/: 0 of 3 files, no such folder"):
-        prepare(manifest, layout.root / "empty", layout.stage("sources"))
+        prepare_corpus(manifest, layout.root / "empty", layout.stage("sources"))
 
 
 def test_validation_clips_come_from_the_users_list(layout):
     manifest = load_manifest(layout.manifest)
     folder = layout.root / "external"
-    assert with_validation(manifest, folder)[1] == [
-        f"{folder / 'splits' / 'crossmodal_val.txt'} is not there: no validation clips"
+    assert add_validation_clips(manifest, folder)[1] == [
+        f"{folder / 'splits' / 'crossmodal_val.txt'} not found: no validation clips"
     ]
     (folder / "splits").mkdir()
     new = "gWA_sBM_cAll_d25_mWA0_ch04"
     (folder / "splits" / "crossmodal_val.txt").write_text(
         f"{new}\n{new}\nholiday\n{NAMES[0].replace('_c01_', '_cAll_')}\n"
     )
-    made, problems = with_validation(manifest, folder)
+    made, problems = add_validation_clips(manifest, folder)
     (clip,) = (c for c in made.clips if c.official_split == "val")
     assert (clip.clip_id, clip.song_id) == ("gWA_sBM_c01_d25_mWA0_ch04", "mWA0") and made.songs[-1].tempo == 80
     assert len(made.videos) == 4 and len(problems) == 2 and "is a train clip of the manifest" in problems[1]
@@ -123,10 +123,10 @@ def test_validation_clips_come_from_the_users_list(layout):
 def test_files_of_other_names_are_pointed_out(layout):
     videos = layout.root / "external" / "videos"
     (videos / f"{NAMES[0]}.mp4").rename(videos / f"{NAMES[0].replace('_c01_', '_c02_')}.mp4")
-    said = inventory(load_manifest(layout.manifest), layout.root / "external")
+    said = list_files(load_manifest(layout.manifest), layout.root / "external")
     assert (
         said[0]
-        == f"videos/: 2 of 3 files ({NAMES[0]}.mp4 is wanted, {NAMES[0].replace('_c01_', '_c02_')}.mp4 is there and of no use)"
+        == f"videos/: 2 of 3 files ({NAMES[0]}.mp4 is missing, {NAMES[0].replace('_c01_', '_c02_')}.mp4 is not needed)"
     )
     assert said[1:] == ["motions/: 3 of 3 files", "keypoints2d/: 3 of 3 files"]
 
@@ -138,18 +138,18 @@ def test_a_video_of_another_name_costs_its_own_clip_only(layout, video, said):
     for name in ("videos.csv", "clips.csv"):
         path = layout.manifest / name
         path.write_text(path.read_text().replace(NAMES[0], video))
-    made = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
-    assert "2 of 3 clips usable" in made.said and [said in reason for reason in made.unfit.values()] == [True]
+    made = prepare_corpus(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
+    assert "2 of 3 clips usable" in made.messages and [said in reason for reason in made.unusable.values()] == [True]
 
 
 def test_annotations_of_two_lengths_are_refused(layout):
     path = layout.root / "external" / "keypoints2d" / f"{NAMES[0].replace('_c01_', '_cAll_')}.pkl"
     path.write_bytes(pickle.dumps({"keypoints2d": np.zeros((9, 90, 17, 3))}))
-    made = prepare(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
+    made = prepare_corpus(load_manifest(layout.manifest), layout.root / "external", layout.stage("sources"))
     assert (
-        "2 of 3 clips usable" in made.said
-        and list(made.unfit) == [NAMES[0]]
-        and "has 131 frames" in made.unfit[NAMES[0]]
+        "2 of 3 clips usable" in made.messages
+        and list(made.unusable) == [NAMES[0]]
+        and "has 131 frames" in made.unusable[NAMES[0]]
     )
 
 
@@ -171,15 +171,15 @@ def test_annotated_pose_is_every_second_frame_in_the_pixels_of_the_clip(tmp_path
     points[:, 1] = [100, 540, 1]  # left of the kept part
     np.savez(tmp_path / "a.npz", keypoints=points, size=np.array([1920, 1080]))
     half = {"source": (960, 540), "crop": (240, 0, 480, 540), "size": (240, 270)}
-    pose = annotated_pose(tmp_path / "a.npz", 4, 2, **half)
+    pose = read_annotated_pose(tmp_path / "a.npz", 4, 2, **half)
     assert pose.shape == (4, 2, 17, 3) and not pose[:, 1].any()
     assert pose[:, 0, 0].tolist() == [[120 + 4 * t, 135, 0.5] for t in range(4)]
     assert not pose[:, 0, 1:].any()
-    with pytest.raises(UserError, match="4 annotated frames at 30 fps for a clip of 5"):
-        annotated_pose(tmp_path / "a.npz", 5, 2, **half)
+    with pytest.raises(UserError, match="4 annotated frames at 30 fps, but the clip has 5"):
+        read_annotated_pose(tmp_path / "a.npz", 5, 2, **half)
     (tmp_path / "b.npz").write_bytes(b"no")
     with pytest.raises(UserError, match="b.npz: no annotated keypoints"):
-        annotated_pose(tmp_path / "b.npz", 5, 2, **half)
+        read_annotated_pose(tmp_path / "b.npz", 5, 2, **half)
 
 
 def test_annotated_clips_pass_through_clips_and_pose_without_a_network(layout):

@@ -11,7 +11,7 @@ import soundfile
 from d2m_model.metrics.inputs import audio_files, read_audio, training_files
 from d2m_model.metrics.pairs import read_systems
 from dataset_tools.lib.audio.audio_file import open_audio, read_samples
-from dataset_tools.lib.audio.mono import lone_channel
+from dataset_tools.lib.audio.mono import find_lone_channel
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
 
@@ -117,13 +117,13 @@ def test_channels_that_cancel_each_other_are_heard(tmp_path, begin):
     right = np.where(np.arange(len(left)) < begin, 0.9, -0.9) * left
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
     found = read_samples(tmp_path / "a.wav", mono=True)
-    assert (found.channels, found.alone) == (2, 0) and np.array_equal(found.audio, left.astype(np.float32))
+    assert (found.channels, found.lone_channel) == (2, 0) and np.array_equal(found.audio, left.astype(np.float32))
     assert np.array_equal(read_audio(tmp_path / "a.wav"), left.astype(np.float32))
     assert np.array_equal(
         read_samples(tmp_path / "a.wav", mono=True, most=8 * RATE).audio, left[: 8 * RATE].astype(np.float32)
     )
     soundfile.write(tmp_path / "b.wav", np.stack([left, 0.9 * left], axis=1), RATE, subtype="FLOAT")
-    assert read_samples(tmp_path / "b.wav", mono=True).alone is None
+    assert read_samples(tmp_path / "b.wav", mono=True).lone_channel is None
 
 
 def test_a_second_of_faint_hiss_decides_nothing():
@@ -133,9 +133,9 @@ def test_a_second_of_faint_hiss_decides_nothing():
     sound = 0.5 * np.stack([np.sin(2 * np.pi * 220 * times), np.sin(2 * np.pi * 330 * times)]).astype(np.float32)
     hiss = 0.0014 * rng.standard_normal(rate).astype(np.float32)
     sound[:, 9 * rate : 10 * rate] = np.stack([hiss, -hiss])
-    assert lone_channel(sound, rate) is None
+    assert find_lone_channel(sound, rate) is None
     sound[:, 9 * rate : 10 * rate] *= 200  # loud, it is a part of the music
-    assert lone_channel(sound, rate) is not None
+    assert find_lone_channel(sound, rate) is not None
 
 
 def test_a_score_says_which_channel_was_scored(tmp_path):
@@ -161,7 +161,7 @@ def wav(path, values, rate=RATE, **more):
         ([[1e30, -1e30]] * 9, RATE, "holds samples that are NaN, infinite or over"),
         ([], RATE, r"holds no sound \(0 samples\)"),
         ([0.5], 768_000, r"holds no sound \(1 samples at 768000 Hz\)"),
-        ([0.5] * 20_000, 1, "a sound has 1000 to 768000 Hz and 1 to 256 channels, found 1 Hz, 1 channels"),
+        ([0.5] * 20_000, 1, "audio must have 1000 to 768000 Hz and 1 to 256 channels, found 1 Hz, 1 channels"),
         ([0.5] * 20_000, 999, "found 999 Hz"),
         ([0.5] * 20_000, 2_000_000, "found 2000000 Hz"),
         ([[0.5] * 300] * 5, RATE, "found 22050 Hz, 300 channels"),
@@ -186,7 +186,7 @@ def test_hours_of_nothing_in_a_small_file_are_refused(tmp_path):
             file.write(np.zeros(8000 * 60, np.int16))
     assert (tmp_path / "a.flac").stat().st_size < 300_000
     with pytest.raises(
-        UserError, match=rf"a\.flac: lasts over {limits.AUDIO_SECONDS} s at 8000 Hz, more than is read at once; cut it"
+        UserError, match=rf"a\.flac: lasts over {limits.AUDIO_SECONDS} s at 8000 Hz, longer than allowed; cut it"
     ):
         read_samples(tmp_path / "a.flac", mono=True)
 
@@ -231,11 +231,11 @@ def test_what_is_no_sound_and_what_is_no_fault_of_the_sound(tmp_path):
     (tmp_path / "a.mp3").write_bytes(b"no sound")
     (tmp_path / "b.wav").write_bytes(b"no sound")
     for name, words in (
-        ("a.RAW", "no sound in a known format"),
-        ("a.mp3", "no sound in a known format"),
+        ("a.RAW", "no audio in a known format"),
+        ("a.mp3", "no audio in a known format"),
         ("b.wav", "Error opening it: Format not recognised"),
     ):
-        with pytest.raises(UserError, match=rf"{name}: not a readable sound file: {words}"):
+        with pytest.raises(UserError, match=rf"{name}: not a readable audio file: {words}"):
             read_samples(tmp_path / name)
     wav(tmp_path / "c.wav", tone())
     for error in (TypeError("a slip in a caller's code"), OSError(28, "No space left on device")):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset_tools.lib.audio.stretching import stretched
+from dataset_tools.lib.audio.stretching import stretch
 
 RATE = 22050
 
@@ -13,7 +13,7 @@ def test_a_sound_at_its_own_speed_is_only_moved(at):
     """Pieces of speed 1, also where the first seam is cut off by the start of the result, or has no place there."""
     sound = np.random.default_rng(0).normal(0, 0.1, (2, RATE)).astype(np.float32)
     moments = [(0.1, at - 0.4), (0.5, at), (0.7, at + 0.2), (0.9, at + 0.4)]
-    made = stretched(sound, RATE, moments, 0.8)
+    made = stretch(sound, RATE, moments, 0.8)
     moved = round((0.5 - at) * RATE)
     wanted = sound[:, moved : moved + made.shape[1]]
     assert made.shape == (2, round(0.8 * RATE)) and made.dtype == np.float32

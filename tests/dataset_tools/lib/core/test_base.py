@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from dataset_tools.lib.core.accounting import check_frames
-from dataset_tools.lib.core.atomic import begin_folder, check_writable, keep_only, sweep, write_aside, write_text
+from dataset_tools.lib.core.atomic import (
+    atomic_write,
+    check_writable,
+    keep_only,
+    prepare_folder,
+    remove_partial_files,
+    write_text,
+)
 from dataset_tools.lib.core.cli import layout_of, run, stage_parser
-from dataset_tools.lib.core.errors import UserError, disk_trouble
+from dataset_tools.lib.core.errors import UserError, describe_disk_error
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import corpus_of, load_params, names_of, require
+from dataset_tools.lib.core.params import load_params, read_corpus_name, read_names, require
 from dataset_tools.lib.core.schema import Clip, Row, Song, Video, read_records, write_records
 from dataset_tools.lib.core.timebase import samples_to_codes, seconds_to_frames, window_starts
 from dataset_tools.lib.core.work_cache import item_key
@@ -52,8 +59,8 @@ def test_what_is_written_can_be_read_again(tmp_path):
         ("clip_id,video_id,song_id\n../x,v,s\n", "row 2: clip_id must be letters"),
         ("", "no header"),
         ("clip_id,video_id,song_id\na,../v,s\n", "row 2: video_id must be letters"),
-        ("clip_id,video_id,song_id,video_id\na,v,s,v\n", "column 'video_id' stands twice"),
-        ("clip_id,video_id,song_id,segments_2s,segments_2s\na,v,s,1,2\n", "column 'segments_2s' stands twice"),
+        ("clip_id,video_id,song_id,video_id\na,v,s,v\n", "column 'video_id' occurs twice"),
+        ("clip_id,video_id,song_id,segments_2s,segments_2s\na,v,s,1,2\n", "column 'segments_2s' occurs twice"),
         ("clip_id,video_id,song_id\na,v,s,t\n", "row 2: 4 cells, but 3 columns"),
         ("clip_id,video_id,song_id,start\n\na,v,s,x\n", "row 3: start must be a finite number"),
         ("clip_id,video_id,song_id,start,end\na,v,s,0,1e6\n", "row 2: end must be 0 s to 86400 s, found 1000000.0"),
@@ -63,12 +70,12 @@ def test_what_is_written_can_be_read_again(tmp_path):
         ("clip_id,video_id,song_id,start\na,v,s,nan\n", "start must be a finite number, found 'nan'"),
         (
             'clip_id,video_id,song_id,start\na,v,s,"1,5"\n',
-            "start has a decimal comma in a table of commas, found '1,5'",
+            "start has a decimal comma in a comma-separated table, found '1,5'",
         ),
         ("clip_id,video_id,song_id,dancers\na,v,s,²\n", "dancers must be a whole number, found '²'"),
         ("clip_id,video_id,song_id,dancers\na,v,s," + "9" * 5000 + "\n", "dancers must be a whole number"),
         ("clip_id,video_id,song_id,dancers\na,v,s,-1\n", "dancers must be 1 to 64, found -1"),
-        ('clip_id,video_id,song_id\na,v,"s\n' + "x" * 200_000, "is a quote left open?"),
+        ('clip_id,video_id,song_id\na,v,"s\n' + "x" * 200_000, "is a quote not closed?"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, text, message):
@@ -106,7 +113,7 @@ def test_a_cut_clip_has_a_length():
     check_frames(108000)
     for frames in (None, 0, -5, 108001, 999999999999):
         with pytest.raises(
-            UserError, match="clips/rows.csv says it has .* frames, a clip has 1 to 108000; run the stage clips again"
+            UserError, match="clips/rows.csv gives it .* frames, but a clip has 1 to 108000; run the stage clips again"
         ):
             check_frames(frames)
 
@@ -147,16 +154,16 @@ def test_a_file_of_another_encoding_is_named(tmp_path):
 
 
 def test_the_corpus_is_the_one_of_params(tmp_path):
-    assert corpus_of(tmp_path / "params.yaml") == "demo"
+    assert read_corpus_name(tmp_path / "params.yaml") == "demo"
     (tmp_path / "params.yaml").write_text("corpus: mine\n")
-    assert corpus_of(tmp_path / "params.yaml") == "mine"
+    assert read_corpus_name(tmp_path / "params.yaml") == "mine"
     for name in ("../../victim", "/tmp/x", "''", "a b", "é", "5", "~", "[a]", "'a\\nb'", "no"):
         (tmp_path / "params.yaml").write_text(f"corpus: {name}\n")
         with pytest.raises(UserError, match="params.yaml: corpus must be letters"):
-            corpus_of(tmp_path / "params.yaml")
+            read_corpus_name(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("[1]\n")
     with pytest.raises(UserError, match="must be a mapping of sections"):
-        corpus_of(tmp_path / "params.yaml")
+        read_corpus_name(tmp_path / "params.yaml")
 
 
 def test_a_message_cannot_write_to_the_terminal(capsys):
@@ -216,13 +223,13 @@ def test_no_layout_leads_out_of_its_root(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("[high, ../x]", "levels must be letters"), ("[high, high]", "each one once"), ("[middle]", "levels must be among high, low"),
+    [("[high, ../x]", "levels must be letters"), ("[high, high]", "must not repeat a name"), ("[middle]", "levels must be among high, low"),
      ("[]", "a list of names"), ("high", "a list of names"), ("[.nan]", "levels must be letters"), ("[[high]]", "levels must be letters")],
 )  # fmt: skip
 def test_lists_of_names(tmp_path, text, words):
     (tmp_path / "params.yaml").write_text(f"levels: {text}\n")
     with pytest.raises(UserError, match=words):
-        names_of(tmp_path / "params.yaml", "levels")
+        read_names(tmp_path / "params.yaml", "levels")
 
 
 def test_missing_file_and_unknown_status(tmp_path):
@@ -259,13 +266,13 @@ class Params:
         ("mine: {rate: .nan}\n", "mine.rate must be a finite number, found 'nan'"),
         ("mine: {rate: .inf}\n", "mine.rate must be a finite number, found 'inf'"),
         ("mine: {rate: " + "9" * 400 + "}\n", "more than 64 bits"),
-        ("mine: {also: [.nan]}\n", "mine.also must be a list, each of it a text, found '(nan,)'"),
-        ("mine: {also: tiktok}\n", "mine.also must be a list, each of it a text, found 'tiktok'"),
-        ("mine: {seeds: [1, x]}\n", "mine.seeds must be a list, each of it a whole number"),
+        ("mine: {also: [.nan]}\n", "mine.also must be a list, each item a text, found '(nan,)'"),
+        ("mine: {also: tiktok}\n", "mine.also must be a list, each item a text, found 'tiktok'"),
+        ("mine: {seeds: [1, x]}\n", "mine.seeds must be a list, each item a whole number"),
         ("mine: {seeds: [true]}\n", "mine.seeds must be a list"),
         ("mine: {seeds: {a: 1}}\n", "mine.seeds must be a list"),
         ("mine: {most: 1.5}\n", "mine.most must be a whole number or null, found '1.5'"),
-        ("mine: {weights: 3}\n", "mine.weights must be a text or a list, each of it a text"),
+        ("mine: {weights: 3}\n", "mine.weights must be a text or a list, each item a text"),
         ("mine: {others: [a]}\n", "mine.others must be a mapping"),
         (
             "mine: {others: {" + "".join(f"k{n}: v, " for n in range(3000)) + "}}\n",
@@ -294,8 +301,8 @@ def test_good_params(tmp_path):
 def test_a_killed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), write_aside(path) as aside:
-        aside.write_text("half")
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
+        temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
@@ -315,7 +322,7 @@ def test_where_no_file_can_be_is_said_before_and_leaves_nothing(tmp_path):
         for write in (check_writable, lambda path: write_text(path, "text")):
             with pytest.raises(kind, match=message) as caught:
                 write(path)
-            assert kind is UserError or "run again" in disk_trouble(caught.value)
+            assert kind is UserError or "run again" in describe_disk_error(caught.value)
     check_writable(tmp_path / "new" / "x.json")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["circle", "folder", "new"]
 
@@ -325,12 +332,12 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     gone.wait()
     for name in ("a.npy", "b.npy", "notes.txt", f".c.{gone.pid}.part.npy", f".d.{os.getpid()}.part.npy", "rows.csv"):
         (tmp_path / name).touch()
-    sweep(tmp_path)
-    sweep(tmp_path / "none")
+    remove_partial_files(tmp_path)
+    remove_partial_files(tmp_path / "none")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         ["a.npy", "b.npy", "notes.txt", "rows.csv", f".d.{os.getpid()}.part.npy"]
     )
-    begin_folder(tmp_path, "rows.csv")
+    prepare_folder(tmp_path, "rows.csv")
     keep_only(tmp_path, {"a.npy"}, ".npy")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy", "notes.txt"]
 
@@ -364,6 +371,6 @@ def test_unknown_corpus_lists_the_known(tmp_path):
 def test_a_table_need_not_have_baselines(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("systems: []\nlevels: []\n")
-    assert names_of(path, "systems") == ()
+    assert read_names(path, "systems") == ()
     with pytest.raises(UserError, match=r"levels must be a list of names, found '\[\]'"):
-        names_of(path, "levels")
+        read_names(path, "levels")

@@ -8,7 +8,7 @@ import pytest
 from d2m_model.rhythm.beats_file import read_beats
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.json_file import json_of, read_json
+from dataset_tools.lib.core.json_file import parse_json, read_json
 
 PLAIN = {"a": [1, 2.5, None, True, "ü [ { ,", {"b": []}], "c": {}}
 
@@ -31,13 +31,13 @@ def test_json_is_read(tmp_path, coding):
 )  # fmt: skip
 def test_what_is_no_json_or_too_much_is_one_line(tmp_path, data, rule):
     with pytest.raises(UserError, match=f"where: {rule}") as caught:
-        json_of(data, "where")
+        parse_json(data, "where")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_size_and_kind_of_file(tmp_path):
     (tmp_path / "a.json").write_bytes(b"[" + b" " * 100 + b"]")
-    with pytest.raises(UserError, match=r"a\.json: \d+ bytes; such a file has at most 100"):
+    with pytest.raises(UserError, match=r"a\.json: \d+ bytes; such a file may have at most 100"):
         read_json(tmp_path / "a.json", 100)
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "circle.json").symlink_to("circle.json")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dataset_tools.lib.core import locks
-from dataset_tools.lib.core.locks import only_one
+from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.shard_io import shard_check
 
 
@@ -26,7 +26,7 @@ def most_at_once(path, threads=4):
     inside, most = [], []
 
     def work():
-        with only_one(path):
+        with file_lock(path):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.02)
@@ -55,7 +55,7 @@ def test_another_process_waits(tmp_path):
         fcntl.flock(other, fcntl.LOCK_EX)
 
         def work():
-            with only_one(tmp_path / ".lock"):
+            with file_lock(tmp_path / ".lock"):
                 entered.set()
 
         worker = threading.Thread(target=work)
@@ -67,7 +67,7 @@ def test_another_process_waits(tmp_path):
 
 def test_other_troubles_are_not_hidden(tmp_path, monkeypatch):
     without(monkeypatch, errno.EIO)
-    with pytest.raises(OSError, match="no such thing"), only_one(tmp_path / ".lock"):
+    with pytest.raises(OSError, match="no such thing"), file_lock(tmp_path / ".lock"):
         pass
     assert errno.EIO not in locks.NO_LOCKS
 

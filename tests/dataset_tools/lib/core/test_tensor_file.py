@@ -13,7 +13,7 @@ from torch import nn
 
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.tensor_file import OLDER, outline, read_tensors
+from dataset_tools.lib.core.tensor_file import LEGACY_MAGIC, meta_state_dict, read_tensors
 
 KINDS = (
     torch.float32,
@@ -76,7 +76,7 @@ def same(found, expected):
 def test_plain_tensors_numbers_and_texts_are_read(tmp_path, as_zip):
     content = state()
     torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=as_zip)
-    assert (tmp_path / "a.pt").read_bytes().startswith(b"PK" if as_zip else OLDER)
+    assert (tmp_path / "a.pt").read_bytes().startswith(b"PK" if as_zip else LEGACY_MAGIC)
     assert same(read_tensors(tmp_path / "a.pt"), content)
 
 
@@ -119,7 +119,7 @@ def odd_contents(folder):
     yield (
         "code",
         {"a": Calls(os.mkdir, str(folder / "ran"))},
-        r"it holds more than tensors \((posix|nt)\.mkdir\), which only code of its own could read",
+        r"it holds more than tensors \((posix|nt)\.mkdir\), which would need code of its own to be read",
     )
     yield "a count", {"a": Counter("abc")}, r"it holds more than tensors \(collections\.Counter\)"
     yield "a number of numpy", {"a": np.float64(3)}, "it holds more than tensors"
@@ -182,7 +182,7 @@ def test_a_caller_may_allow_names_stretched_tensors_and_nan(tmp_path):
     }
     assert read_tensors(tmp_path / "numpy.pt", allow=known.get) == {"a": 3.0}
     torch.save({"a": torch.zeros(1).expand(10**7), "b": torch.tensor(torch.nan)}, tmp_path / "stretched.pt")
-    found = read_tensors(tmp_path / "stretched.pt", stretched=True, finite=False)
+    found = read_tensors(tmp_path / "stretched.pt", expanded=True, finite=False)
     assert found["a"].shape == (10**7,) and found["b"].isnan()
 
 
@@ -210,7 +210,7 @@ def test_archives_that_lie(tmp_path):
     whole = good.read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     for name, rule in (
-        ("packed", "its parts are packed, which torch.save does not do"), ("short", "not a readable file of torch.save"),
+        ("packed", "its parts are compressed, which torch.save does not do"), ("short", "not a readable file of torch.save"),
         ("pickle", "not a readable file of torch.save"), ("steps", f"a pickle of over {limits.TENSOR_STEPS} steps"),
         ("other", "not a readable file of torch.save"), ("cut", "not a readable file of torch.save"),
     ):  # fmt: skip
@@ -226,8 +226,8 @@ def test_archives_that_lie(tmp_path):
         b"PK",
         b"<html>404</html>",
         b"\x80\x02}q\x00.",
-        OLDER,
-        OLDER + b"\x80\x02.",
+        LEGACY_MAGIC,
+        LEGACY_MAGIC + b"\x80\x02.",
         pickle.dumps({"a": 1}),
         b"ustar" * 200,
         bytes(1000),
@@ -261,12 +261,12 @@ def test_changed_bytes_are_one_line_or_plain_tensors(tmp_path, seed, as_zip):
 
 def test_an_outline_costs_what_the_weights_do():
     stack = lambda depth, width: lambda: nn.Sequential(*(nn.Linear(width, width) for _ in range(depth)))
-    made = outline(stack(3, 4), {})
+    made = meta_state_dict(stack(3, 4), {})
     assert {name: tuple(t.shape) for name, t in made.items()} == {
         f"{n}.{part}": shape for n in range(3) for part, shape in (("weight", (4, 4)), ("bias", (4,)))
     }
     assert all(t.device.type == "meta" for t in made.values())
-    assert outline(stack(2, 10**6), {})["0.weight"].shape == (10**6, 10**6)  # 4 TB
-    with pytest.raises(ValueError, match="its sizes are of a network with far more than the 6 tensors that are there"):
-        outline(stack(10**7, 4), made)
-    assert len(outline(stack(3, 4), {})) == 6, "the count ends with the call"
+    assert meta_state_dict(stack(2, 10**6), {})["0.weight"].shape == (10**6, 10**6)  # 4 TB
+    with pytest.raises(ValueError, match="its sizes describe a network with far more than the 6 tensors in the file"):
+        meta_state_dict(stack(10**7, 4), made)
+    assert len(meta_state_dict(stack(3, 4), {})) == 6, "the count ends with the call"

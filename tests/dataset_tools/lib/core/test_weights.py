@@ -224,7 +224,7 @@ def test_damaged_pins_are_one_line(table, tmp_path, damage):
 
 
 def test_a_byte_now_and_then_keeps_no_connection(table, tmp_path, server, monkeypatch):
-    monkeypatch.setattr(weights, "PATIENCE", 0.5)
+    monkeypatch.setattr(weights, "ANSWER_SECONDS", 0.5)
     for drips in ("body", "chunk", "head"):
         server.drips = drips
         with pytest.raises(UserError, match="TimeoutError, attempt 2 of 2; run again later to go on"):

@@ -66,9 +66,9 @@ def test_a_main_module_that_starts_processes_when_it_is_imported_is_refused(tmp_
 FFMPEG = """
 import subprocess, sys
 from pathlib import Path
-from dataset_tools.lib.parallel.orphans import with_this_process
+from dataset_tools.lib.parallel.orphans import write_guarded_program
 import imageio_ffmpeg
-program = with_this_process(imageio_ffmpeg.get_ffmpeg_exe(), Path(sys.argv[1]))
+program = write_guarded_program(imageio_ffmpeg.get_ffmpeg_exe(), Path(sys.argv[1]))
 assert subprocess.run([program, "-hide_banner", "-i", "no such file"], capture_output=True).returncode == FAILS
 subprocess.run([program, "-v", "error", *"-re -f lavfi -i sine -t 60 -f null -".split()])
 """

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tqdm import tqdm
 
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import workers
-from dataset_tools.lib.parallel.workers import run_all, step
+from dataset_tools.lib.parallel.workers import report_step, run_all
 from tests.helpers.within import until
 
 
@@ -115,8 +115,8 @@ def test_a_process_has_neighbours_one_after_the_other(processes):
     ],
 )
 def test_the_next_item_is_a_neighbour_or_half_of_what_another_has_left(waiting, of_mine, of_others, expected):
-    mine, *others = (SimpleNamespace(next=index) for index in [of_mine, *of_others])
-    assert workers._next(waiting, mine, [mine, *others]) == expected
+    mine, *others = (SimpleNamespace(next_index=index) for index in [of_mine, *of_others])
+    assert workers._choose_next(waiting, mine, [mine, *others]) == expected
 
 
 @pytest.mark.parametrize(("item", "error"), [("raise", UserError), ("exit", RuntimeError)])
@@ -131,7 +131,7 @@ def test_one_worker_alone_is_this_process():
 
 PARENT = """
 import os, sys, time
-from dataset_tools.lib.parallel.workers import run_all, step
+from dataset_tools.lib.parallel.workers import report_step, run_all
 def wait(path):
     open(path, "w").write(str(os.getpid()))
     time.sleep(1000)
@@ -161,15 +161,13 @@ def running(pid: int) -> bool:
 
 def stepping(count):
     for _ in range(count):
-        step()
+        report_step()
     return -count
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_bar_counts_the_steps_of_all_processes(monkeypatch, processes):
     shown = []
-    monkeypatch.setattr(
-        workers, "tqdm", lambda *args, **more: shown.append(tqdm(*args, **more | {"delay": 0})) or shown[-1]
-    )
+    monkeypatch.setattr(workers, "progress", lambda *args, **more: shown.append(progress(*args, **more)) or shown[-1])
     assert run_all(stepping, [3, 0, 4], processes, "steps", steps=7) == [-3, 0, -4]
     assert [(bar.n, bar.total) for bar in shown] == [(7, 7)]

@@ -144,11 +144,11 @@ def time_stream(shard):
         (lambda shard: shard["clip_000"].attrs.__setitem__("frames", 10**9), "frames must be 1 to"),
         (lambda shard: shard["clip_000"].attrs.__setitem__("split", np.bytes_("test")), "in a shard of 'train'"),
         (lambda shard: shard.move("clip_000", ".hidden"), "it becomes a file name"),
-        (lambda shard: shard["clip_000"].create_group("more"), "must hold pose, audio, i3d"),
-        (lambda shard: [shard.pop(name) for name in list(shard)], "holds no clip"),
-        (external_link, "'audio' is a link to somewhere else"),
-        (external_group, "'clip_009' is a link to somewhere else"),
-        (soft_link, "'audio' is a link to somewhere else"),
+        (lambda shard: shard["clip_000"].create_group("more"), "must contain pose, audio, i3d"),
+        (lambda shard: [shard.pop(name) for name in list(shard)], "has no clips"),
+        (external_link, "'audio' is a link, which a shard may not contain"),
+        (external_group, "'clip_009' is a link, which a shard may not contain"),
+        (soft_link, "'audio' is a link, which a shard may not contain"),
         (raw_external, "stored in another file"),
         (virtual, "stored in another file"),
         (never_written, "is incomplete"),
@@ -220,7 +220,7 @@ def test_what_a_shard_claims_must_fit_into_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr(
         type(path), "stat", lambda self, **k: SimpleNamespace(st_size=size - 1, st_mode=real(self, **k).st_mode)
     )
-    with pytest.raises(UserError, match="clip_001': claims more numbers than the file has room for"):
+    with pytest.raises(UserError, match="clip_001': declares more numbers than the file has room for"):
         validate_shard(path)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset_tools.lib.video.audio_clock import missing, on_clock
+from dataset_tools.lib.video.audio_clock import align_to_timestamps, missing_seconds
 
 RATE, BLOCK = 44100, 1024
 
@@ -26,7 +26,7 @@ def recording(clock, seconds=3.0, jitter=0.0, grain=0.0):
 @pytest.mark.parametrize("grain", [0.0, 0.001])
 def test_steady_sound_is_left_bit_for_bit(grain):
     pieces = list(recording(lambda t: t + 0.25, grain=grain))
-    sound = on_clock(pieces, RATE)
+    sound = align_to_timestamps(pieces, RATE)
     at = round(0.25 * RATE)
     offset = int(np.flatnonzero(sound[0])[0]) - 1
     assert abs(offset - at) <= (RATE * 0.001 if grain else 1)
@@ -35,14 +35,16 @@ def test_steady_sound_is_left_bit_for_bit(grain):
 
 @pytest.mark.parametrize("clock", [lambda t: 1.01 * t, lambda t: 0.99 * t + 0.1])
 def test_drift_is_taken_out(clock):
-    sound = on_clock(list(recording(clock)), RATE, 5 * RATE // 2)
+    sound = align_to_timestamps(list(recording(clock)), RATE, 5 * RATE // 2)
     inside = np.arange(RATE // 2, 2 * RATE)
     error = sound[0, inside] - sine(inside / RATE)[0].astype(float)
     assert np.sqrt(np.mean(np.square(error))) < 0.01 * 20000 / np.sqrt(2)
 
 
 def test_jitter_of_the_stamps_is_not_in_the_sound():
-    sound = on_clock(list(recording(lambda t: 1.005 * t, jitter=0.006)), RATE, 3 * RATE)[0, RATE // 2 : 5 * RATE // 2]
+    sound = align_to_timestamps(list(recording(lambda t: 1.005 * t, jitter=0.006)), RATE, 3 * RATE)[
+        0, RATE // 2 : 5 * RATE // 2
+    ]
     phase = np.unwrap(
         np.angle(np.convolve(sound, np.hanning(441) * np.exp(2j * np.pi * 1000 * np.arange(441) / RATE), "valid"))
     )
@@ -52,10 +54,10 @@ def test_jitter_of_the_stamps_is_not_in_the_sound():
 
 def test_gaps_are_silent_and_what_overlaps_is_the_later():
     first, second = sine(np.arange(RATE) / RATE), sine(np.arange(RATE) / RATE) // 2
-    sound = on_clock([(0.0, first), (1.5 * RATE, second)], RATE)
+    sound = align_to_timestamps([(0.0, first), (1.5 * RATE, second)], RATE)
     assert sound.shape == (1, 5 * RATE // 2) and not sound[0, RATE : 3 * RATE // 2].any()
     np.testing.assert_array_equal(sound[:, 3 * RATE // 2 :], second)
-    sound = on_clock([(-0.25 * RATE, first), (0.5 * RATE, second)], RATE, RATE)
+    sound = align_to_timestamps([(-0.25 * RATE, first), (0.5 * RATE, second)], RATE, RATE)
     np.testing.assert_array_equal(sound[:, : RATE // 2], first[:, RATE // 4 : 3 * RATE // 4])
     np.testing.assert_array_equal(sound[:, RATE // 2 :], second[:, : RATE // 2])
 
@@ -64,11 +66,11 @@ def test_sound_that_never_came_is_counted():
     """Between pieces alone, within what was asked for; jitter and overlaps are no gaps."""
     second = sine(np.arange(RATE) / RATE)
     pieces = [(0.0, second), (1.5 * RATE, second), (2.51 * RATE, second), (3.4 * RATE, second)]
-    assert missing(pieces, RATE, 5 * RATE) == pytest.approx(0.5)
-    assert missing(pieces, RATE, 5 * RATE // 4) == pytest.approx(0.25)
-    assert missing([(-1.2 * RATE, second), (0.3 * RATE, second)], RATE, RATE) == pytest.approx(0.3)
-    assert missing(pieces[:1], RATE, 5 * RATE) == 0 and missing(
+    assert missing_seconds(pieces, RATE, 5 * RATE) == pytest.approx(0.5)
+    assert missing_seconds(pieces, RATE, 5 * RATE // 4) == pytest.approx(0.25)
+    assert missing_seconds([(-1.2 * RATE, second), (0.3 * RATE, second)], RATE, RATE) == pytest.approx(0.3)
+    assert missing_seconds(pieces[:1], RATE, 5 * RATE) == 0 and missing_seconds(
         pieces[:1], RATE, 5 * RATE, 9.0 * RATE
     ) == pytest.approx(4)
     stray = [(0.0, second), (0.7 * RATE, second[:, : RATE // 50]), (1.02 * RATE, second)]
-    assert missing(stray, RATE, 2 * RATE) == 0, "what overlaps ends nothing"
+    assert missing_seconds(stray, RATE, 2 * RATE) == 0, "what overlaps ends nothing"

@@ -7,8 +7,8 @@ import pytest
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.video.decoding import stamped_as_decoded, timed_frames
-from dataset_tools.lib.video.media import course
+from dataset_tools.lib.video.decoding import has_decoding_timestamps, timed_frames
+from dataset_tools.lib.video.media import read_timeline
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 from tests.helpers.footage import coded, decoded, moving, numbered_video, renamed, spoiled, tone
 
@@ -78,7 +78,7 @@ def without_composition_times_but_with_their_edit_list(folder):
 )
 def test_stamps_of_decoding_are_put_in_order(tmp_path, made, start):
     source = made(tmp_path)
-    assert stamped_as_decoded(source) and not stamped_as_decoded(tmp_path / "in.mp4")
+    assert has_decoding_timestamps(source) and not has_decoding_timestamps(tmp_path / "in.mp4")
     times = [time for time, _ in timed_frames(source, start)]
     assert np.allclose(np.diff(times)[5:], 1 / 30, atol=1e-3)
     normalise_video(source, tmp_path / "out.mp4", start=start, end=start + 1, crop=False)
@@ -103,7 +103,7 @@ def test_a_beginning_that_is_cut_away_by_an_edit_list_shifts_and_spoils_nothing(
     with av.open(str(trimmed)) as media:
         assert media.streams.video[0].codec_context.has_b_frames and next(media.demux(video=0)).is_discard
     damaged = set()
-    times = [time for time, _ in timed_frames(trimmed, spoiled=damaged)]
+    times = [time for time, _ in timed_frames(trimmed, damaged=damaged)]
     assert np.allclose(times, np.arange(105) / 30, atol=1e-3) and not damaged
     made = normalise_video(trimmed, tmp_path / "out.mp4", start=1.0, end=2.0, crop=False)
     assert decoded(tmp_path / "out.mp4") == list(range(45, 75)) and made.damaged == 0
@@ -153,7 +153,7 @@ def test_spoiled_pictures_are_told_whatever_was_read_before(tmp_path):
     found = []
     for start, end in spans:
         times = [time for time, _ in zip_until(video.frames(start), end) if start <= time]
-        found.append(sum(time in video.spoiled for time in times))
+        found.append(sum(time in video.damaged_times for time in times))
     assert found == [0, 14, 0, 5]
 
 
@@ -187,9 +187,9 @@ def test_two_films_in_one_file_are_refused_where_the_clock_restarts(tmp_path, ba
     copied(source, joined)
     copied(source, joined, shift=0.0 if back else 2.0, append=True)
     if not back:
-        assert len(list(timed_frames(joined))) == 120 and course(joined).end == pytest.approx(4.0, abs=0.1)
+        assert len(list(timed_frames(joined))) == 120 and read_timeline(joined).end == pytest.approx(4.0, abs=0.1)
         return
-    with pytest.raises(UserError, match=r"joined\.ts: its time stamps go back, from .* to .* s.*concat"):
+    with pytest.raises(UserError, match=r"joined\.ts: its timestamps go back, from .* to .* s.*concat"):
         normalise_video(joined, tmp_path / "out.mp4", start=0.5, end=1.0, crop=False)
 
 
@@ -197,7 +197,7 @@ def test_a_gap_of_hours_between_two_pictures_is_refused(tmp_path):
     source, joined = film(tmp_path / "in.mp4", frames=60), tmp_path / "joined.ts"
     copied(source, joined)
     copied(source, joined, shift=7200.0, append=True)
-    with pytest.raises(UserError, match=r"joined\.ts: one picture stands still from \S+ to \d+"):
+    with pytest.raises(UserError, match=r"joined\.ts: one frame is shown from \S+ to \d+"):
         normalise_video(joined, tmp_path / "out.mp4", crop=False)
     assert normalise_video(joined, tmp_path / "out.mp4", start=0.5, end=1.5, crop=False).frames == 30
 

@@ -15,7 +15,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import AUDIO_RATES
 from dataset_tools.lib.video.media import open_media, probe
 from dataset_tools.lib.video.video_io import read_audio, rgb_frames, timed_frames, write_clip
-from tests.helpers.footage import RATE, coded, decoded, numbered_video, renamed, tone, unknown_audio
+from tests.helpers.footage import RATE, coded, decoded, numbered_video, renamed, tone, undecodable_audio
 
 SECONDS = 2
 
@@ -81,19 +81,17 @@ def test_the_default_sound_is_heard(tmp_path, suffix, sounds, expected):
 def test_of_two_sounds_the_one_that_can_be_decoded(tmp_path, which):
     both = [(440, DEFAULT), (440, NONE)]
     both[which] = (900, both[which][1])
-    source = unknown_audio(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
-    assert probe(source).has_audio and not probe(source).unknown_audio
+    source = undecodable_audio(film(tmp_path / "in.mp4", both), tmp_path / "unknown.mp4", which)
+    assert probe(source).has_audio and not probe(source).undecodable_audio
     assert pitch(source) == pytest.approx(440, abs=5)
 
 
 def test_a_sound_that_can_not_be_decoded_alone(tmp_path):
-    source = unknown_audio(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
+    source = undecodable_audio(film(tmp_path / "in.mp4", [(440, DEFAULT)]), tmp_path / "unknown.mp4")
     info = probe(source)
-    assert (info.has_audio, info.unknown_audio, info.sample_rate) == (False, True, 0)
+    assert (info.has_audio, info.undecodable_audio, info.sample_rate) == (False, True, 0)
     assert read_audio(source) is None
-    with pytest.raises(
-        UserError, match=r"unknown\.mp4: FFmpeg does not know how the video's sound is coded; a clip needs"
-    ):
+    with pytest.raises(UserError, match=r"unknown\.mp4: FFmpeg does not know the video's audio codec; a clip needs"):
         normalise_video(source, tmp_path / "out.mp4", need_audio=True)
     assert normalise_video(source, tmp_path / "out.mp4", crop=False).audio_peak is None
 
@@ -107,7 +105,7 @@ def test_a_sound_of_which_nothing_can_be_decoded_gives_way_to_the_next(tmp_path)
                 data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
     source.write_bytes(data)
     assert pitch(source) == pytest.approx(440, abs=5)
-    assert normalise_video(source, tmp_path / "out.mp4", crop=False, sound=False).audio_peak is None
+    assert normalise_video(source, tmp_path / "out.mp4", crop=False, audio=False).audio_peak is None
 
 
 def test_sound_at_no_rate_is_none(tmp_path):
@@ -164,9 +162,7 @@ def test_a_picture_that_ffmpeg_does_not_know(tmp_path):
         lambda path: list(timed_frames(path)),
         lambda path: normalise_video(path, tmp_path / "out.mp4"),
     ):
-        with pytest.raises(
-            UserError, match=r"x\.mp4: not a readable video: FFmpeg does not know how its picture is coded"
-        ):
+        with pytest.raises(UserError, match=r"x\.mp4: not a readable video: FFmpeg does not know its video codec"):
             read(source)
 
 
@@ -254,5 +250,7 @@ def test_films_and_sounds_have_the_same_limits(tmp_path, rate):
     if taken:
         assert read_samples(tmp_path / "a.wav").rate == rate
     else:
-        with pytest.raises(UserError, match=f"a sound has {AUDIO_RATES[0]} to {AUDIO_RATES[1]} Hz .*found {rate} Hz"):
+        with pytest.raises(
+            UserError, match=f"audio must have {AUDIO_RATES[0]} to {AUDIO_RATES[1]} Hz .*found {rate} Hz"
+        ):
             read_samples(tmp_path / "a.wav")

@@ -5,7 +5,7 @@ import pytest
 from av import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
-from dataset_tools.lib.video.standard_range import standard_range
+from dataset_tools.lib.video.standard_range import to_standard_range
 from dataset_tools.lib.video.upright import Upright
 
 
@@ -44,4 +44,4 @@ def test_tones_are_those_of_a_standard_screen(signals, transfer):
 
 def test_other_pictures_are_left_alone():
     frame = ramp([0, 1], ColorTrc.BT709)
-    assert standard_range(frame) is frame
+    assert to_standard_range(frame) is frame

@@ -70,14 +70,14 @@ def test_a_size_that_changes_is_scaled_and_a_shape_is_refused(tmp_path):
     shown = [upright(frame) for frame in sized(tmp_path / "a", [(64, 48), (128, 96), (32, 24)])]
     assert {(frame.width, frame.height) for frame in shown} == {(64, 48)}
     upright = Upright(1.0, "in.mp4")
-    with pytest.raises(UserError, match=r"^in\.mp4: its picture changes its shape, from 64 x 48 to 48 x 64 px"):
+    with pytest.raises(UserError, match=r"^in\.mp4: its aspect ratio changes, from 64 x 48 to 48 x 64 px"):
         for frame in sized(tmp_path / "b", [(64, 48), (48, 64)]):
             upright(frame)
 
 
 @pytest.mark.parametrize("aspect", [1e-6, 0.1, 9.0, 1e6, float("inf")])
 def test_pixels_of_no_credible_shape_are_refused(aspect):
-    with pytest.raises(UserError, match=r"^in\.mp4: its pixels are said to be \S+ times as wide as high"):
+    with pytest.raises(UserError, match=r"^in\.mp4: its header says that pixels are \S+ times as wide as high"):
         Upright(aspect, "in.mp4")
 
 
@@ -86,7 +86,7 @@ def test_very_flat_pictures_are_refused_at_once(tmp_path, size):
     source = tmp_path / "in.mp4"
     write_clip(source, rgb_frames(np.full((*size[::-1], 3), j, np.uint8) for j in range(30)), None)
     begun = time.process_time()
-    with pytest.raises(UserError, match=rf"^in\.mp4: its picture is {size[0]} x {size[1]} px; 16 to 8192"):
+    with pytest.raises(UserError, match=rf"^in\.mp4: its frames are {size[0]} x {size[1]} px; 16 to 8192"):
         normalise_video(source, tmp_path / "out.mp4")
     assert time.process_time() - begun < 10
 

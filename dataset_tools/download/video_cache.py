@@ -1,5 +1,5 @@
-"""Films that were fetched, outside DVC's reach: a folder for each address and format, with the film and done.json, or with
-lost.json, which says why there never will be one."""
+"""Cache of fetched videos, outside DVC: a folder for each address and format, with the video and done.json, or with lost.json, the
+reason why there is no video."""
 
 import json
 import math
@@ -11,38 +11,38 @@ from pathlib import Path
 
 from yt_dlp.version import __version__ as YT_DLP
 
-from dataset_tools.download.apart import look
-from dataset_tools.download.no_film import Incomplete, Refused, TooLarge
-from dataset_tools.download.whole_file import whole
+from dataset_tools.download.complete_file import check_complete
+from dataset_tools.download.errors import Incomplete, Refused, TooLarge
+from dataset_tools.download.sandbox import run_sandboxed
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.work_cache import file_sha256
-from dataset_tools.lib.video.media import NoMemory
+from dataset_tools.lib.video.media import NotEnoughMemory
 
-OLD = 60  # days after which a yt-dlp is likely to have lost touch with some site
-DONE = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
+STALE_DAYS = 60  # an older yt-dlp probably fails for some sites
+DONE_KEYS = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetching:
-    """How films are fetched, beside their addresses."""
+class FetchOptions:
+    """Options for fetching that are the same for all videos."""
 
     settings: object
-    """`download.fetch.Settings`, with `attempts` and `attempt_wait`."""
+    """`download.ydl_options.Settings`, with `attempts` and `attempt_wait`."""
     cookies: Path | None
     account: str
-    """Which cookies are in use: others may open what was closed."""
+    """Identifies the cookies in use: with others, a video that needed an account may be available."""
     again: bool = False
-    """Also ask for what was given up."""
+    """Also request videos that an earlier run gave up."""
     progress: Callable[[dict], None] = lambda _: None
     stopped: threading.Event = field(default_factory=threading.Event)
-    """Set once the whole run is to end."""
+    """Set when the whole run should end."""
 
 
-def finished(folder: Path) -> dict | None:
-    """What done.json says (`DONE` and `was`, an earlier sha256), where the file beside it still has that hash; what has not is
-    removed."""
-    done = read_note(folder / "done.json", DONE)
+def read_finished(folder: Path) -> dict | None:
+    """Content of done.json (`DONE_KEYS` and `was`, an earlier sha256) if the file beside it still has its hash. A file with another
+    hash is removed."""
+    done = read_note(folder / "done.json", DONE_KEYS)
     if not done:
         return None
     path = folder / done["file"]
@@ -52,8 +52,8 @@ def finished(folder: Path) -> dict | None:
     return None
 
 
-def given_up(folder: Path, fetching: Fetching) -> dict | None:
-    """The status and reason of an earlier run, where asking again is no use."""
+def read_given_up(folder: Path, fetching: FetchOptions) -> dict | None:
+    """Content of lost.json if trying again will not help, else None."""
     lost = read_note(folder / "lost.json", ("status", "reason", "account"))
     same = lost and (lost["status"] == "permanent" or lost["account"] == fetching.account)
     raised = lost and lost.get("max_gb", math.inf) < fetching.settings.max_gb
@@ -61,7 +61,7 @@ def given_up(folder: Path, fetching: Fetching) -> dict | None:
 
 
 def read_note(path: Path, keys: tuple[str, ...]) -> dict | None:
-    """A note with all of `keys`; None where there is none, or where a broken disk has left something else."""
+    """A JSON object with all of `keys`; None if the file is missing or damaged."""
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -69,10 +69,13 @@ def read_note(path: Path, keys: tuple[str, ...]) -> dict | None:
     return note if isinstance(note, dict) and set(keys) <= note.keys() else None
 
 
-def fetched(url: str, folder: Path, fetching: Fetching, before: str) -> dict:
-    """Download into `folder` and note what came in done.json, or in lost.json why nothing ever will. `before` is the sha256 of
-    an earlier download. What failed has `status`, `reason` and `advice` (see `classify.hits_all`)."""
-    from dataset_tools.download.classify import classify, hits_all
+def fetch_video(url: str, folder: Path, fetching: FetchOptions, before: str) -> dict:
+    """Download `url` into `folder` and write done.json, or lost.json if trying again will not help. Returns its content; for a failure
+    {"status", "reason", "advice", ...} (see `classify.advice_for_site`).
+
+    before: sha256 of an earlier download.
+    """
+    from dataset_tools.download.classify import advice_for_site, classify
     from dataset_tools.download.fetch import fetch
 
     def progress(state: dict) -> None:
@@ -87,26 +90,26 @@ def fetched(url: str, folder: Path, fetching: Fetching, before: str) -> dict:
         try:
             got = fetch(url, folder, settings, cookies=fetching.cookies, progress=progress)
             break
-        except Exception as err:  # noqa: BLE001 - whatever a site's page makes yt-dlp raise, the other videos are not lost with it
+        except Exception as err:  # noqa: BLE001 - yt-dlp may raise anything on a strange page; the other videos go on
             status, reason = classify(err)
             refusals += "HTTP Error 403" in reason
-            # A refused address (403) may have run out: a fresh one once, more would be pestering.
+            # An address that is refused (403) may have expired. One fresh address is tried; more would pester the site.
             if status != "transient" or attempt + 1 == settings.attempts or refusals == 2 or isinstance(err, Refused):
                 lost = {"status": status, "reason": reason, "account": fetching.account, "yt_dlp": YT_DLP}
                 lost |= {"max_gb": settings.max_gb} if isinstance(err, TooLarge) else {}
                 if status in ("permanent", "auth"):
                     write_text(folder / "lost.json", json.dumps(lost, indent=1))
-                return lost | {"advice": hits_all(err)}
-    return _noted(folder, got.path, got.seconds, before, title=got.title, yt_dlp=YT_DLP)
+                return lost | {"advice": advice_for_site(err)}
+    return _write_done(folder, got.path, got.seconds, before, title=got.title, yt_dlp=YT_DLP)
 
 
-def local(path: Path, folder: Path, before: str) -> dict:
-    """The same for a file of this machine, which stays where it is: it is looked at, but neither copied nor followed."""
-    if done := read_note(folder / "done.json", DONE):
+def check_local_video(path: Path, folder: Path, before: str) -> dict:
+    """As `fetch_video`, for a local file. It is checked, but not copied."""
+    if done := read_note(folder / "done.json", DONE_KEYS):
         return {"was": ""} | done
     try:
-        return _noted(folder, path, look(whole, path), before)
-    except (Refused, NoMemory) as err:
+        return _write_done(folder, path, run_sandboxed(check_complete, path), before)
+    except (Refused, NotEnoughMemory) as err:
         return {"status": "failed", "reason": str(err)}
     except UserError as err:
         return {"status": "permanent", "reason": str(err)}
@@ -114,10 +117,10 @@ def local(path: Path, folder: Path, before: str) -> dict:
         return {"status": "failed", "reason": str(err)}
 
 
-def _noted(folder: Path, path: Path, seconds: float, before: str, *, title: str = "", yt_dlp: str = "") -> dict:
-    """done.json of a file that is whole."""
+def _write_done(folder: Path, path: Path, seconds: float, before: str, *, title: str = "", yt_dlp: str = "") -> dict:
+    """Write done.json for a complete file and return its content."""
     sha256 = file_sha256(path)
-    was = (read_note(folder / "done.json", DONE) or {}).get("sha256") or before
+    was = (read_note(folder / "done.json", DONE_KEYS) or {}).get("sha256") or before
     done = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256, "seconds": seconds, "title": title,
             "yt_dlp": yt_dlp, "was": was if was != sha256 else ""}  # fmt: skip
     write_text(folder / "done.json", json.dumps(done, indent=1))
@@ -125,8 +128,8 @@ def _noted(folder: Path, path: Path, seconds: float, before: str, *, title: str 
     return done
 
 
-def age(version: str, today: date | None = None) -> int:
-    """Days since a yt-dlp came out: its version is a date."""
+def version_age_days(version: str, today: date | None = None) -> int:
+    """Age of a version of yt-dlp in days (its version is a date); 0 if it can't be read."""
     try:
         return ((today or date.today()) - date(*map(int, version.split(".")[:3]))).days
     except (TypeError, ValueError):

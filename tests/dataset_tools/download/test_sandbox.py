@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dataset_tools.download import apart, clocks
-from dataset_tools.download.apart import look
+from dataset_tools.download import clocks, sandbox
 from dataset_tools.download.classify import classify
-from dataset_tools.download.no_film import NotAVideo, Refused
-from dataset_tools.download.whole_file import whole
+from dataset_tools.download.complete_file import check_complete
+from dataset_tools.download.errors import NotAVideo, Refused
+from dataset_tools.download.sandbox import run_sandboxed
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel import workers
 from dataset_tools.lib.parallel.workers import ProcessLost
@@ -35,15 +35,20 @@ def test_a_film_of_a_million_edits_costs_its_row_alone(tmp_path, film):
     begun = time.monotonic()
     rows = run(layout)
     assert {name: row.status for name, row in rows.items()} == {"a": "ok", "many": "permanent", "b": "ok"}
-    assert "its edit list has 1000000 entries, a film's at most 1000" in rows["many"].reason
+    assert "its edit list has 1000000 entries, but at most 1000 are read" in rows["many"].reason
     assert time.monotonic() - begun < 20
-    for walk in (clocks.goes_back, clocks.span, lambda path: clocks.join([path], tmp_path / "out.mp4"), media.probe):
+    for walk in (
+        clocks.find_step_back,
+        clocks.read_span,
+        lambda path: clocks.join_pieces([path], tmp_path / "out.mp4"),
+        media.probe,
+    ):
         with pytest.raises(UserError, match="edit list"):
             walk(layout.manifest / "many.mp4")
 
 
 def test_a_film_may_have_edits_and_tracks(tmp_path, film):
-    assert whole(with_edits(film, tmp_path / "edited.mp4", 5)) > 0
+    assert check_complete(with_edits(film, tmp_path / "edited.mp4", 5)) > 0
     track = film.read_bytes()
     begin = track.index(b"trak") - 4
     size = int.from_bytes(track[begin : begin + 4], "big")
@@ -58,13 +63,13 @@ def test_a_film_may_have_edits_and_tracks(tmp_path, film):
         + track[begin:]
     )
     with pytest.raises(NotAVideo, match="over 200 tracks"):
-        whole(many)
+        check_complete(many)
 
 
 def test_packets_have_an_end(film, monkeypatch):
-    monkeypatch.setattr(media, "FILM_PACKETS", 20)
+    monkeypatch.setattr(media, "VIDEO_PACKETS", 20)
     with pytest.raises(NotAVideo, match="over 20 packets"):
-        whole(film)
+        check_complete(film)
 
 
 def asleep(path):
@@ -88,25 +93,25 @@ def place(path):
 
 
 def test_what_cannot_be_ended_from_inside_is_ended_from_outside(tmp_path, monkeypatch):
-    monkeypatch.setattr(apart, "LOOK_BYTES", 2 << 30)
+    monkeypatch.setattr(sandbox, "SCAN_MEMORY", 2 << 30)
     path = tmp_path / "film"
     path.write_bytes(b"0")
-    first = look(place, path)
-    assert first not in (os.getpid(),) and look(place, path) == first, "the process is used again"
+    first = run_sandboxed(place, path)
+    assert first not in (os.getpid(),) and run_sandboxed(place, path) == first, "the process is used again"
     for function, status, words in [
-        (hungry, "failed", "not to be read in 2 GiB of memory"), (gone, "failed", "not to be read to its end: the process .* SIGABRT"),
+        (hungry, "failed", "can't be read in 2 GiB of memory"), (gone, "failed", "can't be read to its end: the process .* SIGABRT"),
         (refusing, "transient", "film may not"),
     ]:  # fmt: skip
         with pytest.raises(Refused, match=words) as caught:
-            look(function, path)
+            run_sandboxed(function, path)
         assert caught.value.status == status
-    monkeypatch.setattr(apart, "LOOK_SECONDS", 1)
+    monkeypatch.setattr(sandbox, "SCAN_SECONDS", 1)
     begun = time.monotonic()
     with pytest.raises(Refused, match="took more than 1 s and was stopped"):
-        look(asleep, path)
+        run_sandboxed(asleep, path)
     assert time.monotonic() - begun < 15
     monkeypatch.undo()
-    assert look(place, path) != first
+    assert run_sandboxed(place, path) != first
 
 
 def test_memory_that_is_lacking_says_nothing_of_the_film(tmp_path, film, monkeypatch):
@@ -114,20 +119,20 @@ def test_memory_that_is_lacking_says_nothing_of_the_film(tmp_path, film, monkeyp
         raise media.av.error.MemoryError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(media.av, "open", no_memory)
-    with pytest.raises(media.NoMemory, match="not enough memory") as caught:
-        whole(film)
+    with pytest.raises(media.NotEnoughMemory, match="not enough memory") as caught:
+        check_complete(film)
     assert classify(caught.value)[0] == "failed"
 
 
 def test_a_worker_that_died_while_it_waited_is_no_items_fault():
     path = Path("film")
-    process = look(place, path)
-    workers._own.worker.process.kill()
+    process = run_sandboxed(place, path)
+    workers._thread_local.worker.process.kill()
     time.sleep(0.2)
-    assert look(place, path) != process
+    assert run_sandboxed(place, path) != process
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: look(place, path), range(2)))
+        both = list(pool.map(lambda _: run_sandboxed(place, path), range(2)))
     assert all(found != os.getpid() for found in both)
-    assert look(place, path) not in both, "a process ends with its thread"
+    assert run_sandboxed(place, path) not in both, "a process ends with its thread"
     with pytest.raises(ProcessLost):
-        workers.apart(gone, path, timeout=9, memory=1 << 40)
+        workers.call_in_process(gone, path, timeout=9, memory=1 << 40)
