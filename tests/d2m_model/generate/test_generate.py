@@ -58,7 +58,7 @@ def make_stage(root, clips=3, seconds=4.5):
 
 def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
     layout = make_stage(tmp_path)
-    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     folder = layout.stage("generate") / "high-full"
     folder.mkdir(parents=True)
     (folder / "clip_of_another_run.wav").write_bytes(b"x")
@@ -240,7 +240,7 @@ def test_detected_beats_are_those_of_a_metronome():
 def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
     make_stage(tmp_path, clips=1)
     (tmp_path / "params.yaml").write_text("generate: {hop: 3}\n")
-    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     with pytest.raises(
         UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"
     ):
