@@ -6,7 +6,7 @@ import numpy as np
 
 from d2m_model.generate.finish import SILENCE, normalise
 from d2m_model.generate.params import Params
-from dataset_tools.lib.audio.mono import mono_of
+from dataset_tools.lib.audio.mono import to_mono
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.video.video_io import read_audio
 
@@ -29,7 +29,7 @@ def mixed(
     if found is None:
         return music, ", no original sound: the video has none"
     samples, own_rate = found
-    under = mono_of(samples.astype(np.float32) / 32768, own_rate)
+    under = to_mono(samples.astype(np.float32) / 32768, own_rate)
     if float(np.abs(under).max(initial=0)) < SILENCE:
         return music, ", no original sound: the video's is silent"
     under = soxr.resample(under, own_rate, rate).astype(np.float32)[: music.shape[-1]]
