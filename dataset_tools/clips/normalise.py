@@ -147,9 +147,9 @@ def cut_out(
         "sound_lost": round(sum(lost), 3),
     }  # fmt: skip
     frames_of_clip = nearest_frames(_marked(frames.take(), video.spoiled), begin, count)
-    pictures = _pictures(frames_of_clip, upright, kept, size, finder, spoiled)
+    made = _pictures(frames_of_clip, upright, kept, size, finder, spoiled)
     small = frames.held and count * size[0] * size[1] * 3 / 2 <= memory
-    pictures = list(pictures) if small else prefetch(pictures, PICTURES_AHEAD)
+    pictures = list(made) if small else prefetch(made, PICTURES_AHEAD)
     return Cut(
         path=path, span=(asked, last), count=count, end=video.course.end, pictures=pictures, finder=finder, spoiled=spoiled,
         sound=samples, rate=rate, facts=facts,
@@ -189,7 +189,7 @@ def _kept_part(held: FrameCache, upright: Upright, begin: float, count: int, cro
     """The moving rectangle, or the whole upright picture where `crop` is off; None where the span shows no frame."""
     seconds = min(count / FPS, SAMPLED_SECONDS)
     frames = nearest_frames(held.look(), begin, SAMPLED, fps=SAMPLED / seconds)
-    lumas, tints = [], 0.0
+    lumas, tints = [], np.zeros((), np.float32)
     for frame in frames if crop else islice(frames, 1):
         luma, *chroma = planes_of(upright(frame))
         lumas.append(luma.copy())

@@ -41,11 +41,11 @@ def _with_an_end(answer: Response, patience: float, beside: Callable[[Refused], 
 
     def reading(amt: int | None = None) -> bytes:
         if amt is not None:
-            data = some(amt)
+            part = some(amt)
             head.extend(
-                data if len(head) < PAGE_BYTES else b""
+                part if len(head) < PAGE_BYTES else b""
             )  # yt-dlp looks at the first bytes of a page before it reads the rest
-            return data
+            return part
         data = bytearray()
         while len(data) <= ANSWER_BYTES and (block := some(BLOCK)):
             data += block

@@ -2,7 +2,7 @@
 "200 OK" to say no."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 from yt_dlp.extractor import YoutubeIE
@@ -73,13 +73,14 @@ def classify(error: BaseException) -> tuple[str, str]:
         if trouble := disk_trouble(cause, full_path=False):
             return "failed", trouble
     for cause in chain:
-        if status := next((status for kind, status in BY_TYPE.items() if isinstance(cause, kind)), None):
-            return status, reason
+        if found := next((status for kind, status in BY_TYPE.items() if isinstance(cause, kind)), None):
+            return found, reason
     words = reason.lower()
     if "requested format" in words and not has_runtime():
         reason += f"; {RUNTIME}"
-    for status, said in (("transient", TRANSIENT), ("auth", AUTH), ("permanent", PERMANENT)):
-        if _holds(words, said):
+    lists: dict[str, Sequence[str]] = {"transient": TRANSIENT, "auth": AUTH, "permanent": PERMANENT}
+    for status, listed in lists.items():
+        if _holds(words, listed):
             return status, reason
     if not isinstance(error, (YoutubeDLError, UserError, Incomplete, OSError)):
         reason = f"yt-dlp can't read what the site answers ({type(error).__name__}: {reason[:200]}); a newer one may: make update-yt-dlp"
@@ -128,7 +129,8 @@ def lacks_runtime(urls: Iterable[str]) -> bool:
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error and all that led to it, as yt-dlp nests them."""
-    seen, queue = set(), [error]
+    seen = set()
+    queue: list[BaseException | None] = [error]
     while queue:
         item = queue.pop(0)
         if item is None or id(item) in seen or not isinstance(item, BaseException):

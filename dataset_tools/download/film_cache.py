@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from yt_dlp.version import __version__ as YT_DLP
 
@@ -27,7 +28,7 @@ DONE = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
 class Fetching:
     """How films are fetched, beside their addresses."""
 
-    settings: object
+    settings: Any
     """`download.fetch.Settings`, with `attempts` and `attempt_wait`."""
     cookies: Path | None
     account: str
@@ -55,8 +56,10 @@ def finished(folder: Path) -> dict | None:
 def given_up(folder: Path, fetching: Fetching) -> dict | None:
     """The status and reason of an earlier run, where asking again is no use."""
     lost = read_note(folder / "lost.json", ("status", "reason", "account"))
-    same = lost and (lost["status"] == "permanent" or lost["account"] == fetching.account)
-    raised = lost and lost.get("max_gb", math.inf) < fetching.settings.max_gb
+    if not lost:
+        return None
+    same = lost["status"] == "permanent" or lost["account"] == fetching.account
+    raised = lost.get("max_gb", math.inf) < fetching.settings.max_gb
     return {"yt_dlp": ""} | lost if same and not raised and not fetching.again else None
 
 

@@ -169,7 +169,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     job = Job(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier)
     web = [v for v in videos if is_web(v.url)]
     fresh = [v for v in web if not (_folder(job, v.url) / "done.json").is_file()]
-    check_settings(params, cookies if fresh else None, local=not fresh)
+    check_settings(params, cookies if fresh else None, local=not fresh)  # type: ignore[arg-type]  # frozen, and only read
     if fresh and (days := film_cache.age(film_cache.YT_DLP)) > film_cache.OLD:
         say(STAGE, f"yt-dlp {film_cache.YT_DLP} is {days} days old, and sites change: make update-yt-dlp")
     vain = {v.url: {"status": "failed", "reason": RUNTIME} for v in fresh if lacks_runtime([v.url])}

@@ -238,7 +238,7 @@ def _times(row: dict[str, str]) -> tuple[float, float] | tuple[None, None]:
 
 def _merged(manifest: Manifest, said: dict, replace: bool, found: Import) -> Import:
     """`found` with what is new, what is known and what disagrees."""
-    records = {
+    records: dict[str, dict] = {
         "videos": {v.video_id: v for v in manifest.videos},
         "clips": {c.clip_id: c for c in manifest.clips},
         "songs": {s.song_id: s for s in manifest.songs},

@@ -1,9 +1,11 @@
 """A corpus's card: what it holds, how it is split, what is wrong with it and who may use it, counted from the data."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core.atomic import write_aside, write_text
@@ -101,7 +103,8 @@ def read_about(path: Path) -> About:
     if not path.is_file():
         return About()
     try:
-        about = About(**(read_yaml(path) or {}))
+        given: Any = read_yaml(path) or {}
+        about = About(**given)
         if not isinstance(about.known_problems, list):
             raise TypeError("known_problems must be a list")
         for text in (about.title, about.description, about.source, about.licence, *about.known_problems):
@@ -148,7 +151,7 @@ def _lengths(clips) -> str:
     return "not known yet"
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [
         f"| {' | '.join(header)} |",
         f"|{'---|' * len(header)}",
@@ -196,7 +199,8 @@ def _draw(manifest: Manifest, path: Path) -> None:
 
     figure = Figure(figsize=(10, 6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2).ravel()
+    grid: Any = figure.subplots(2, 2)
+    axes = grid.ravel()
     parts = [part for part in PARTS if any(c.official_split == part for c in manifest.clips)]
     timed = any(c.start is not None for c in manifest.clips)
 

@@ -82,7 +82,8 @@ class ClipFinder:
             )
         for k, row in enumerate(rows):
             asking[tuple(plain_name(row.get(role, "")) for role in named)].append(k)
-        homes, lost = [None] * len(rows), {}
+        homes: list[Clip | None] = [None] * len(rows)
+        lost = {}
         for key, indices in asking.items():
             clips = waiting.get(key, [])
             for n, k in enumerate(indices):

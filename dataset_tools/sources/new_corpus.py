@@ -109,9 +109,9 @@ def _films(folder: Path, files: Sequence[str]) -> list[Film]:
     """The files, measured. Raises UserError for the first of which no clip can be cut, or whose place is taken."""
     if web := [file for file in files if is_web(file)]:
         raise UserError(f"{web[0]}: a web address; fetch it first, or write it into the url of a row of videos.csv")
-    files = list({path.resolve(): path for path in map(regular_file, files)}.values())
+    paths = list({path.resolve(): path for path in map(regular_file, map(Path, files))}.values())
     films = []
-    for file, video_id in zip(files, ids_of(files), strict=True):
+    for file, video_id in zip(paths, ids_of(paths), strict=True):
         suffix = re.fullmatch(r"\.[A-Za-z0-9]{1,8}|", file.suffix)
         inside = file.resolve().is_relative_to(folder.resolve())
         place = (
@@ -176,7 +176,9 @@ def _recordings(films: Sequence[Film], clips: dict[str, tuple[Film, Span]]) -> d
 
 def _sound(path: Path, start: float, end: float):
     """(N,) float32 mono at 22 050 Hz of a span of a film that has sound."""
-    sound, rate = read_audio(path, start, end - start)
+    found = read_audio(path, start, end - start)
+    assert found is not None
+    sound, rate = found
     return soxr.resample(mono_of(sound.astype("float32") / 32768, rate), rate, SAMPLE_RATE)
 
 

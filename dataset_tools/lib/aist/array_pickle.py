@@ -11,7 +11,7 @@ import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class _Array:
         *_, shape, kind, fortran, data = state
         self.fill(data, kind, shape, "F" if fortran else "C")
 
-    def fill(self, data: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> None:
+    def fill(self, data: bytes, kind: _Type, shape: tuple[int, ...], order: Literal["F", "C"]) -> None:
         values = np.frombuffer(data, kind.dtype) if len(data) else np.empty(0, kind.dtype)
         sizes = (
             isinstance(shape, tuple)
@@ -90,9 +90,9 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"):
-            known = {"_reconstruct": self.array, "scalar": self.scalar, "_frombuffer": self.array_of}
+            known: dict[str, Any] = {"_reconstruct": self.array, "scalar": self.scalar, "_frombuffer": self.array_of}
         else:
-            plain = {
+            plain: dict[str, dict[str, Any]] = {
                 "numpy": {"ndarray": ARRAY, "dtype": self.dtype},
                 "_codecs": {"encode": self.encode},
                 "__builtin__": {"bytes": self.nothing},
@@ -108,7 +108,7 @@ class _Unpickler(pickle.Unpickler):
     def array(self, *_) -> _Array:
         return _Array()
 
-    def array_of(self, data, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
+    def array_of(self, data, kind: _Type, shape: tuple[int, ...], order: Literal["F", "C"]) -> _Array:
         array = _Array()
         array.fill(data, kind, shape, order)
         return array
@@ -150,7 +150,7 @@ def _check_steps(handle: BinaryIO) -> None:
         name = opcode.name
         if name in MEMO or name == "MEMOIZE":
             kept[len(kept) if name == "MEMOIZE" else argument] = last
-        if count > MAX_OPCODES or (name in MEMO and argument > MAX_OPCODES):
+        if count > MAX_OPCODES or (name in MEMO and argument is not None and argument > MAX_OPCODES):
             raise RefusedPickle(f"it has more than {MAX_OPCODES} steps or places for values")
         if name in REPEATING or (name in GET and kept.get(argument) not in SIMPLE):
             raise RefusedPickle("it uses a tuple twice, or sets")

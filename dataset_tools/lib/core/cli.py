@@ -16,8 +16,8 @@ class Parser(argparse.ArgumentParser):
     """Parser of a command that `description` describes as it is written. A mistake is one line, which points to --help, and
     exit 2; an option is written out, for `--temp` may be a slip; a value that is empty is one, too: a shell's variable that was never set would else go unseen."""
 
-    def __init__(self, *args, formatter_class=argparse.RawDescriptionHelpFormatter, **settings):
-        super().__init__(*args, formatter_class=formatter_class, allow_abbrev=False, **settings)
+    def __init__(self, *, formatter_class=argparse.RawDescriptionHelpFormatter, **settings):
+        super().__init__(formatter_class=formatter_class, allow_abbrev=False, **settings)
 
     def parse_known_args(self, args=None, namespace=None):
         """As `argparse` does; empty values are refused."""

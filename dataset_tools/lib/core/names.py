@@ -21,7 +21,7 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 RULE = "must be letters, digits, '_', '.', '-', at most 121 and not '.' or '-' first (it becomes a file name)"
 
 
-def check_name(value: str, what: str = "") -> str:
+def check_name(value: object, what: str = "") -> str:
     """A name that becomes a part of a path: ASCII letters, digits, '_', '.', '-', not starting with a dot or dash, so it is
     one name on every disk and never leads out of a folder. `what` it is comes first in the ValueError."""
     if not isinstance(value, str) or not NAME.fullmatch(value):

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import shown
@@ -48,7 +48,7 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
         values = values.get(inner) or {}
     if not isinstance(values, dict):
         raise UserError(f"{path}: {section} must be a mapping of parameters, found '{shown(values)}'")
-    names = {f.name for f in dataclasses.fields(record)}
+    names = {f.name for f in dataclasses.fields(record)}  # type: ignore[arg-type]  # P is a dataclass, which no bound can say
     inside = set(getattr(record, "sections", ()))
     for key in values:
         if key not in names | inside and not extra:
@@ -89,13 +89,13 @@ WORDS = {
 """JSON Schema's names of types as messages say them."""
 
 
-def _unfit(value: object, kind: object) -> str:
+def _unfit(value: object, kind: Any) -> str:
     """What a parameter of this type must be, where `value` is not; empty where it fits. Nothing is converted: 1 stays 1 where
     a float may be."""
     # here, not above: it costs 0.14 s, which --help and worker processes do without
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-    wanted = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    wanted: TypeAdapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
     try:
         wanted.validate_python(value)
     except ValidationError:

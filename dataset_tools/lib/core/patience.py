@@ -57,7 +57,9 @@ def patient(read: Callable[[int], bytes], seconds: float, answer: object = None)
             nonlocal came
             left = math.inf if amt is None or amt < 0 else amt
             while (
-                left > 0 and failed is None and (part := read(min(max(PIECES[0], min(came // SHARE, PIECES[1])), left)))
+                left > 0
+                and failed is None
+                and (part := read(int(min(max(PIECES[0], min(came // SHARE, PIECES[1])), left))))
             ):
                 parts.append(part)
                 came += len(part)

@@ -69,7 +69,7 @@ SPARE = 1000
 
 
 def read_tensors(
-    path: Path, *, allow: Callable[[str], Any] = {}.get, stretched: bool = False, finite: bool = True
+    path: Path, *, allow: Callable[[str], Any] = lambda _: None, stretched: bool = False, finite: bool = True
 ) -> Any:
     """What a file of torch.save holds, zip or older, on the CPU: tensors, numbers, texts and containers of them.
 
@@ -133,7 +133,7 @@ def _named(path: Path, pickle: BinaryIO) -> set[str]:
         name, taken = opcode.name, []
         if count > limits.TENSOR_STEPS:
             raise Unreadable(path, f"a pickle of over {limits.TENSOR_STEPS} steps")
-        if name == "GLOBAL":
+        if name == "GLOBAL" and argument:
             names.add(argument.replace(" ", "."))
         if name in TAKES:
             taken = stack[-TAKES[name] :]

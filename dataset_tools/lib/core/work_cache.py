@@ -33,5 +33,5 @@ def is_whole(path: Path) -> bool:
 
 def item_key(version: int, *parts) -> str:
     """Key of one item: `version` of the stage's code and any mix of strings, numbers and dataclasses that decide it."""
-    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
+    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) and not isinstance(p, type) else p for p in parts]
     return hashlib.sha256(json.dumps([version, plain], sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -90,9 +90,9 @@ def _check_depth(text: str, path: Path) -> None:
 def _count(node: yaml.Node, path: Path, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
     """(values, levels) of a node written out without aliases."""
     if id(node) in known:
-        if known[id(node)] is None:
+        if (counted := known[id(node)]) is None:
             raise UserError(f"{path} line {node.start_mark.line + 1}: an alias stands inside the value that it names")
-        return known[id(node)]
+        return counted
     known[id(node)] = None
     if isinstance(node, yaml.MappingNode):
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
@@ -108,7 +108,7 @@ def _count(node: yaml.Node, path: Path, known: dict[int, tuple[int, int] | None]
             f"{path} line {node.start_mark.line + 1}: its aliases make more than {YAML_VALUES} values or {YAML_DEPTH} levels of it"
         )
     known[id(node)] = (values, levels)
-    return known[id(node)]
+    return values, levels
 
 
 def _check_values(value: object, path: Path) -> None:

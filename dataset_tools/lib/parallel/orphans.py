@@ -22,6 +22,7 @@ from functools import partial
 from multiprocessing import reduction, spawn
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 POLL = 0.25  # s
@@ -42,7 +43,9 @@ def end_with_parent(parent: int) -> None:
 
 def end_loader_worker_with_parent(_worker: int) -> None:
     """`worker_init_fn` of a torch DataLoader, whose workers by themselves look at their parent every 5 s."""
-    end_with_parent(multiprocessing.parent_process().pid)
+    parent = multiprocessing.parent_process()
+    assert parent is not None and parent.pid is not None
+    end_with_parent(parent.pid)
 
 
 def start(method: str, target: Callable, *args) -> BaseProcess:
@@ -56,7 +59,7 @@ def start(method: str, target: Callable, *args) -> BaseProcess:
         raise RuntimeError(
             'the main module starts processes when it is imported: put that under `if __name__ == "__main__":`'
         )
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     if method == "fork":
         process = context.Process(target=_run, args=(os.getpid(), (target, args)), daemon=True)
         process.start()
@@ -119,7 +122,7 @@ def _main_hidden() -> Iterator[dict]:
     with _hiding:
         data = spawn.get_preparation_data("")
         names = vars(sys.modules["__main__"])
-        hidden = {name: names[name] for name in ("__spec__", "__file__") if name in names}
+        hidden: dict[str, Any] = {name: names[name] for name in ("__spec__", "__file__") if name in names}
         names.update(dict.fromkeys(hidden))
         try:
             yield {key: value for key, value in data.items() if key.startswith("init_main")}

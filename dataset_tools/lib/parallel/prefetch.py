@@ -57,7 +57,7 @@ def _make(items: Iterable, made: queue.Queue, left: threading.Event) -> None:
         return False
 
     try:
-        with closing(items) if hasattr(items, "close") else nullcontext():
+        with closing(items) if hasattr(items, "close") else nullcontext():  # type: ignore[type-var]  # it has
             for item in items:
                 if not hand_over(item, None):
                     return

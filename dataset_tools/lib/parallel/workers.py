@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from multiprocessing import connection
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from dataset_tools.lib.core.errors import UserError, disk_trouble, missing_package
 from dataset_tools.lib.core.progress import progress
@@ -74,6 +74,7 @@ def run_all(
                     [worker.pipe for worker in busy], None if timeout is None else min(max(0.0, left), LONGEST_WAIT)
                 )
                 for worker in [w for w in busy if w.answered or time.monotonic() > w.deadline]:
+                    outcome: Any
                     kind, outcome = worker.take()
                     if kind in ("ready", "step"):
                         bar.update(kind == "step")
@@ -118,7 +119,7 @@ def _outcomes(function: Callable, prepare: Callable | None, items: Iterable[I]) 
     """For each item what gives, or raises, its outcome; the items after it are prepared meanwhile."""
     if prepare is None:
         for item in items:
-            yield lambda item=item: function(item)
+            yield partial(function, item)
         return
 
     def prepared(item: I) -> Callable[[], O]:
@@ -132,7 +133,7 @@ def _outcomes(function: Callable, prepare: Callable | None, items: Iterable[I]) 
         yield from ready
 
 
-def _raise(err: Exception) -> None:
+def _raise(err: Exception) -> NoReturn:
     raise err
 
 
@@ -166,7 +167,8 @@ def apart(function: Callable[..., O], *args, timeout: float, memory: int) -> O:
     """
     worker, _own.worker = getattr(_own, "worker", None), None
     if worker and not worker.process.is_alive():
-        worker = _let_go(worker)
+        _let_go(worker)
+        worker = None
     if worker is None:
         worker = _Worker(_called, None)
         _kept.add(worker)
@@ -253,7 +255,7 @@ class _Worker:
         """Whether there is an answer, or never will be."""
         return self.pipe.poll()
 
-    def take(self) -> tuple[str, object]:
+    def take(self) -> tuple[str, Any]:
         """('done', outcome), ('raised', exception), ('lost', ProcessLost) or, on the way to them, ('ready' or 'step', None)."""
         if not self.answered:
             return "lost", ProcessLost(f"took more than {self.timeout:g} s and was stopped")
@@ -262,7 +264,7 @@ class _Worker:
         except (EOFError, OSError, pickle.UnpicklingError):
             self.process.join()
             code = self.process.exitcode
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
             return "lost", ProcessLost(f"the process that worked on it {how}")
         if kind == "ready":
             self.ready = True

@@ -46,7 +46,7 @@ def missing(pieces: Sequence[tuple[float, np.ndarray]], rate: int, length: int, 
 
 def _runs(pieces: Sequence[tuple[float, np.ndarray]], rate: int) -> Iterator[list[tuple[float, np.ndarray]]]:
     """The pieces in runs without a gap or an overlap."""
-    run, expected = [], None
+    run, expected = [], 0.0
     for stamp, samples in pieces:
         if run and abs(stamp - expected) > SUDDEN * rate:
             yield run
