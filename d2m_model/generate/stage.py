@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path = Path()) -> Dance:
     """A clip of the shards as input of a composer that reads `stream`. rhythm: folder of <clip_id>.json, for composers that read
     beats."""
-    known = {"frames": entry.frames, "size": (entry.width, entry.height), "genre": entry.genre}
+    known: dict[str, Any] = {"frames": entry.frames, "size": (entry.width, entry.height), "genre": entry.genre}
     if stream == "beats":
         return Dance(**known, beats=read_beats(rhythm / f"{entry.clip_id}.json"))
     return Dance(**known, pose=getattr(shards.read(entry.clip_id), stream), visual=shards.read_i3d(entry.clip_id))
