@@ -1,7 +1,7 @@
 """Progress bars: what is done, of how many, and how much time is left."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -16,6 +16,9 @@ class ProgressBar(tqdm):
 
     unit: what is counted, in the singular, such as 'clip'. Other settings are those of `tqdm`.
     """
+
+    start_t: float
+    last_print_t: float
 
     def __init__(self, *args, unit: str, **settings):
         self._first = threading.Timer(QUIET, self._show)
@@ -36,6 +39,6 @@ class ProgressBar(tqdm):
         super().close()
 
 
-def progress(items: Iterable[Item], label: str, total: int | None = None, *, unit: str) -> Iterator[Item]:
+def progress(items: Iterable[Item], label: str, total: int | None = None, *, unit: str) -> ProgressBar:
     """The items, with a bar that counts them; silent for work under a second."""
     return ProgressBar(items, desc=label, total=total, unit=unit)
