@@ -110,6 +110,7 @@ class PriorComposer:
         samples = frames_to_samples(dance.frames)
         if self._style is None or self._style[0] != params.style:
             self.check(params)
+        assert self._style is not None
         style = self.player.style(self._style[1], dance.beats, params.seed)
         codes = self.player.codes(dance.beats, samples, style, params.draw, params.seed, kept)
         return self.player.play(codes, samples), codes

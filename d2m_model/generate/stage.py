@@ -90,7 +90,7 @@ def _generate_clip(
     if made.codes:
         write_npy(folder / codes, made.codes[model.level].numpy().astype(np.int16))
     if beats:
-        facts = {"sound": sound, "level": label.split()[-1], "seed": params.seed, "seconds": seconds}
+        facts: dict[str, Any] = {"sound": sound, "level": label.split()[-1], "seed": params.seed, "seconds": seconds}
         write_beats(folder / heard, made.audio, **facts)
     row = AudioScores(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
     return row, {sound} | ({codes} if made.codes else set()) | ({heard} if beats else set())

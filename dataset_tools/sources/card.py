@@ -171,7 +171,7 @@ def _measured(layout: Layout) -> list[str]:
         path = layout.stage(stage) / "rows.csv"
         if not path.is_file():
             continue
-        found = read_records(path, ClipRow if stage == "clips" else Row)
+        found: list[Any] = read_records(path, ClipRow if stage == "clips" else Row)
         counts = Counter(row.status for row in found)
         others = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()) if status != "ok")
         reasons = Counter(row.reason for row in found if row.status != "ok")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,8 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
     films = {video: path for video in manifest.videos if (path := film_of(video, layout))}
     lengths, lines = _lengths(films, manifest, deep)
     problems += lines
-    found, opened = list(_stages(layout)), 0
+    found: list[tuple[str, list[Any], list[str]]] = list(_stages(layout))
+    opened = 0
     problems += [line for _, _, lines in found for line in lines]
     if deep:
         fetched = {row.id for stage, rows, _ in found if stage == "download" for row in rows if row.status == "ok"}
@@ -148,7 +150,7 @@ def _stages(layout: Layout) -> Iterator[tuple[str, list[Row], list[str]]]:
         yield stage, rows, problems + list(_parts(folder, rows) if stage == "shards" else ())
 
 
-def _files(folder: Path, stage: str, rows: list[Row]) -> Iterable[str]:
+def _files(folder: Path, stage: str, rows: list[Any]) -> Iterable[str]:
     expected = {
         row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"
     }
@@ -182,8 +184,8 @@ def _opened(path: Path, stage: str, row: Row, frames: int | None) -> list[str]:
     if not path.is_file():
         return []
     try:
-        looks = {"download": _video, "clips": _clip, "pose": _pose, "i3d": _i3d, "audio": _sound}[stage]
-        lines = list(looks(path, row, frames))
+        looks: dict[str, Any] = {"download": _video, "clips": _clip, "pose": _pose, "i3d": _i3d, "audio": _sound}
+        lines = list(looks[stage](path, row, frames))
     except Exception as err:  # noqa: BLE001 - whatever a broken file makes a library raise is what we are looking for
         lines = [" ".join(str(err).split()) or type(err).__name__]
     return [f"{path}: {line}" for line in lines]

@@ -41,7 +41,7 @@ def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, mus
     rows = assign(items, params, str(source))
     if params.same_recording == "refuse":
         _refuse(heard, rows, str(source))
-    summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
+    summary: dict[str, Any] = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
     summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
     summary["remarks"] += doubles(heard, rows)
     write_records(out or layout.stage("split") / "split.csv", rows)
