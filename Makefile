@@ -1,5 +1,6 @@
 # make repro   the demo corpus from nothing to a report      make test            the tests
 # make check   lint and the fast tests                        make test-portable   the tests, rounded as an old processor does
+# make lint    ruff check, ruff format and mypy
 # make fuzz    what damaged and hostile files do to the readers, 12 000 of them: make fuzz FUZZ="--seed 7"
 # make update-yt-dlp   the newest yt-dlp: sites change every few weeks
 PYTHON ?= python3
@@ -19,7 +20,7 @@ LOCK := printf 'setuptools<81\nwheel\nninja\nuv==0.13.9\n' | $(BIN)/uv pip compi
 # stage takes to start). Then the project, as it lies here, for the command d2m.
 SYNC := export VIRTUAL_ENV=$(CURDIR)/$(VENV); $(BIN)/uv pip sync --compile-bytecode requirements.lock && $(BIN)/uv pip install -q --no-deps --no-build-isolation --editable .
 
-.PHONY: repro test check test-portable fuzz install lock update-yt-dlp clean
+.PHONY: repro test check lint test-portable fuzz install lock update-yt-dlp clean
 
 # DVC runs one stage at a time. The trainings are of one thread each (a second hardly helps networks so small), so that those
 # that don't need each other go side by side: SIDE of them, `make repro SIDE=1` for one after the other. The last dvc repro
@@ -38,10 +39,14 @@ repro: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST) $(TESTS)
 
-check: $(INSTALLED)
+check: lint
+	$(PYTEST) -m "not slow" $(TESTS)
+
+# Rules and format of all files, types of both packages.
+lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check -q
-	$(PYTEST) -m "not slow" $(TESTS)
+	$(BIN)/mypy
 
 # Torch without vector instructions, the libraries of matrices as on processors of 2008: sums come in another order, and
 # what held by rounding alone fails.

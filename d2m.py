@@ -18,15 +18,16 @@ def module_of(word: str) -> tuple[str, Path]:
     """Name and file of the module with a stage's `main`. Nothing is imported but the packages that it is in."""
     name = f"{PACKAGES[word]}.{word}"
     spec = find_spec(name)
-    if spec.submodule_search_locations:
+    if spec and spec.submodule_search_locations:
         name = f"{name}.__main__"
         spec = find_spec(name)
+    assert spec and spec.origin
     return name, Path(spec.origin)
 
 
 def summary(word: str) -> str:
     """What a stage does: the first sentence of its module's docstring, without the stage's own word at its start."""
-    text = ast.get_docstring(ast.parse(module_of(word)[1].read_text(encoding="utf-8"))).partition("\n\n")[0]
+    text = (ast.get_docstring(ast.parse(module_of(word)[1].read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
     sentence = re.split(r"(?<=\w)\. (?=[A-Z(])", " ".join(text.split()).removeprefix(f"{word}: "))[0].rstrip(".")
     return sentence[:1].upper() + sentence[1:]
 

@@ -1,7 +1,7 @@
 """Input of the systems: a dance to generate music for, and the training split."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,7 @@ class SystemParams(TrainingParams):
 class Unmeasured:
     """A task of `train_loop` without measurements during training; `evaluate` scores its music."""
 
-    rate_share = None
+    rate_share: Callable[[int], float] | None = None
 
     def measure(self) -> Measurement:
         """No scores, no sounds."""

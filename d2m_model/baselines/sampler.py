@@ -18,7 +18,7 @@ SOUND_FONT = "TimGM6mb.sf2"
 @lru_cache(maxsize=1)
 def _sound_font() -> bytes:
     found = find_spec("pretty_midi")
-    path = Path(found.origin).with_name(SOUND_FONT) if found else Path(SOUND_FONT)
+    path = Path(found.origin).with_name(SOUND_FONT) if found and found.origin else Path(SOUND_FONT)
     if not found or not path.is_file():
         raise UserError(
             f"{path}: the sound font that plays the scores is not there; pip install --force-reinstall pretty_midi brings it"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,12 +13,14 @@ from dataset_tools.lib.core import tensor_file
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import printable
 
+N = TypeVar("N", bound=nn.Module)
 WRAPPINGS = ("model", "state_dict")
 """Keys under which training programs store the state dict, beside other values."""
 PREFIX = "module."  # of every name in a network that was saved inside torch's DataParallel
 # Training programs store numpy scalars, such as scores, beside the weights. Their pickled type has two names in numpy's versions.
 NUMPY_NUMBERS = {"numpy.dtype": np.dtype} | {
-    f"numpy.{core}.multiarray.scalar": np._core.multiarray.scalar for core in ("core", "_core")
+    f"numpy.{core}.multiarray.scalar": np._core.multiarray.scalar  # type: ignore[attr-defined]  # numpy's stubs leave it out
+    for core in ("core", "_core")
 }
 
 # (pattern of a tensor's name that only this kind of file has, kind). The first match counts.
@@ -71,9 +74,7 @@ def describe(content: object) -> str:
     return f"a dict of unknown layout; its first keys are {printable(', '.join(names[:3])) or 'none'}"
 
 
-def fit(
-    net: nn.Module, tensors: dict[str, torch.Tensor], path: Path, expected: str, name_of: Callable[[str], str] = str
-) -> nn.Module:
+def fit(net: N, tensors: dict[str, torch.Tensor], path: Path, expected: str, name_of: Callable[[str], str] = str) -> N:
     """Load `tensors` into `net` (which may be on the meta device) and return it, in evaluation mode, without gradients.
 
     name_of: maps our name of a tensor to the file's. All names and shapes must agree; any floating dtype becomes float32.

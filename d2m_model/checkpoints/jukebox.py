@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from d2m_model.checkpoints.foreign_file import fit, read_tensors
-from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE, VqVaeConfig
+from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, JukeboxVQVAE, VqVaeConfig
 
 
 def load_jukebox(path: str | Path, config: VqVaeConfig | None = None) -> JukeboxVQVAE:
@@ -22,6 +22,6 @@ def load_jukebox(path: str | Path, config: VqVaeConfig | None = None) -> Jukebox
         f"{'/'.join(map(str, sizes.multipliers))}, {sizes.bins} bins"
     )
     fit(net, read_tensors(path, expected), path, expected)
-    for codebook in net.bottleneck.level_blocks:
+    for codebook in (net.codebook(level) for level in JUKEBOX_LEVELS):
         codebook.restore_learning(codebook.bins)  # the file has no moving averages
     return net

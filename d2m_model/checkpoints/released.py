@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ WINDOWS = {"tiktok": (60, 75), "aistpp": (120, 219)}
 matrices and the translation at 60 fps."""
 GENRE_NAMES = ("gBR", "gPO", "gLO", "gMH", "gLH", "gHO", "gWA", "gKR", "gJS", "gJB")
 """Genres of AIST++, in the order of the genre embedding."""
-READS = {"tiktok": {"joints": 25}, "aistpp": {"steps": 2, "genres": GENRE_NAMES}}
+READS: dict[str, dict[str, Any]] = {"tiktok": {"joints": 25}, "aistpp": {"steps": 2, "genres": GENRE_NAMES}}
 INPUTS = {"tiktok": {"pose_layout": "body25"}, "aistpp": {"motion_rate": "60"}}
 """Corpus -> attributes that the shards of a dance must have."""
 CODES = {level: samples_to_codes(frames_to_samples(2 * FPS), index) for level, index in LEVELS.items()}
@@ -100,6 +101,7 @@ def published_net(
             f"d2m_gan.genres must be the corpus's names of {', '.join(GENRE_NAMES)}, in this order, found {len(genres)} names"
         )
     net = DanceToCodes(PRESETS["released"], level, frames=2 * FPS, codebook=codebook, **reads)
+    assert net.motion_encoder is not None
     _fill(net.motion_encoder, net.generator, motion_path, motion, generator_path, level, corpus)
     return net, INPUTS[corpus]
 

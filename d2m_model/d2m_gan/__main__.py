@@ -70,14 +70,14 @@ def main(argv: list[str] | None = None) -> int:
         vqvae = load_vqvae(decoder)
         if params.motion_weights:
             if rank() == 0:
-                files = [
+                motion, generator = (
                     locate(spec.replace("{level}", args.level), layout)
                     for spec in (params.motion_weights, params.generator_weights)
-                ]
-                take_published_generator(
-                    *files, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name
                 )
-                say("d2m_gan", f"{name}: {' and '.join(file.name for file in files)} taken as published, not trained")
+                take_published_generator(
+                    motion, generator, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name
+                )
+                say("d2m_gan", f"{name}: {motion.name} and {generator.name} taken as published, not trained")
             return 0
         also = [dataclasses.replace(layout, corpus=corpus).stage("shards") for corpus in params.also]
         run = run_of(layout, "d2m_gan", name, params, [shards, decoder, *also], options, args.resume)

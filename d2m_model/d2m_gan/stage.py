@@ -68,7 +68,7 @@ def train(
     curves = train_loop(task, params.steps, params, run)
     if rank() > 0:
         return {}
-    net, last = task.average.module.cpu(), {k: round(v, 6) for k, v in curves.rows[-1].items() if k != "step"}
+    net, last = task.averaged.cpu(), {k: round(v, 6) for k, v in curves.rows[-1].items() if k != "step"}
     measured = {name: value for name, value in last.items() if name.startswith("P4")}
     metrics = {
         "level": level, "variant": variant, "preset": preset.name, "seed": params.seed, "steps": params.steps,

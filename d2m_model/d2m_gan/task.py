@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class GanTask:
         self.params, self.device, self.data, self.vqvae = params, device, data, vqvae.to(device)
         frames, info = data.windows.frames, data.windows.shards.info
         reads = {"steps": info.motion_rate // FPS} if data.stream == "motion" else {"joints": info.joints}
-        sizes = {
+        sizes: dict[str, Any] = {
             "frames": frames,
             **reads,
             "genres": params.genres if preset.name == "released" else (),
@@ -54,7 +55,7 @@ class GanTask:
         self.average.update_parameters(self.net)  # the first update is a copy
         self.net = share_statistics(self.net, device)
         self.nets = {"net": self.net, "average": self.average, "discriminator": self.discriminator}
-        options = {"betas": tuple(params.betas), "fused": True}
+        options: dict[str, Any] = {"betas": tuple(params.betas), "fused": True}
         self.optimizers = {
             "net": torch.optim.Adam(self.net.parameters(), params.learning_rate, **options),
         }
@@ -107,9 +108,17 @@ class GanTask:
         fall = 0.5 * (1 + np.cos(np.pi * number / params.steps))
         return float(rise * (params.final_rate + (1 - params.final_rate) * fall))
 
+    @property
+    def averaged(self) -> DanceToCodes:
+        """The generator with the averaged weights."""
+        net = self.average.module
+        assert isinstance(net, DanceToCodes)
+        return net
+
     def measure(self) -> Measurement:
         """How well music from the averaged generator follows held-out dances."""
-        return self.held_out.measure(self.average.module)
+        assert self.held_out is not None  # `train` gives it wherever measure_every is set
+        return self.held_out.measure(self.averaged)
 
     def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
         optimizer, lookup = self.optimizers["net"], [self.net.sharpness] if self.net.preset.codebook_init else []

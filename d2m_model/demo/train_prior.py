@@ -11,6 +11,7 @@ import json
 import time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from dataset_tools.lib.parallel.workers import run_all
 
 HELD_OUT = 20
 """Number of held-out songs at the end of the pool, for measurements."""
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "high": {"width": 192, "depth": 6, "heads": 3, "local_width": 192},
     "low": {"width": 128, "depth": 3, "heads": 2, "local_width": 160},
 }
@@ -44,7 +45,7 @@ SIZES = {
 
 def params_of(level: str, steps: int) -> Params:
     """Training parameters of a level, high or low."""
-    training = {
+    training: dict[str, Any] = {
         "batch": 8,
         "steps": steps,
         "learning_rate": 1.5e-3,
@@ -83,7 +84,7 @@ def write_codes(pool: Path, codec: Path, level: str, out: Path, count: int, work
     """Write `song_codes` of the pool's first `count` songs, and the codebook, as one .npz."""
     jobs = [(pool, codec, level, number) for number in range(min(count, len(open_pool(pool))))]
     songs = run_all(song_codes, jobs, workers, "codes", unit="song")
-    found = {
+    found: dict[str, Any] = {
         "codes": np.stack([song["codes"] for song in songs]),
         "codebook": _codec(codec).codebook(LEVELS[level]).k.numpy(),
     }

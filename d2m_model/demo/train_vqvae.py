@@ -13,6 +13,7 @@ import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,8 +42,8 @@ HELD_OUT = 20
 
 def params_of(level: int, steps: int) -> Params:
     """Training parameters of a level, 0 to 2."""
-    sizes = {name: getattr(CODEC, name) for name in ("width", "depth", "multipliers", "bins")}
-    training = {
+    sizes: dict[str, Any] = {name: getattr(CODEC, name) for name in ("width", "depth", "multipliers", "bins")}
+    training: dict[str, Any] = {
         "batch": 8,
         "seconds": SECONDS[level],
         "learning_rate": 1.5e-3,
@@ -51,7 +52,13 @@ def params_of(level: int, steps: int) -> Params:
         "mel": 1.0,
         "dead_code_threshold": 0.05,
     }
-    every = {"log_every": 100, "measure_every": 2000, "checkpoint_every": 500, "test_windows": 40, "measure_clips": 20}
+    every: dict[str, Any] = {
+        "log_every": 100,
+        "measure_every": 2000,
+        "checkpoint_every": 500,
+        "test_windows": 40,
+        "measure_clips": 20,
+    }
     return Params(**sizes, **training, **every, steps=(steps,) * 3)
 
 
@@ -88,7 +95,7 @@ class PoolTask(LevelTask):
     """`LevelTask` in bf16 for the first `coarse` steps."""
 
     def __init__(self, model: JukeboxVQVAE, level: int, data: PoolData, test: PoolData, params: Params, coarse: int):
-        super().__init__(model, level, data, test, params)
+        super().__init__(model, level, data, test, params)  # type: ignore[arg-type]  # PoolData has what is used of WindowData
         self.coarse, self.number = coarse, 0
         for net in (model.encoders[level], model.decoders[level]):
             _on_rows(net)
@@ -129,7 +136,7 @@ def _on_rows(net: nn.Module) -> None:
                 return F.conv_transpose2d(x, c.weight[:, :, None], c.bias, (1, *c.stride), (0, *c.padding))[:, :, 0]
         else:
             continue
-        part.forward = forward
+        part.forward = forward  # type: ignore[method-assign]  # of this one layer
 
 
 def train_level(pool: Path, level: int, steps: int, coarse: float, out: Path) -> None:
@@ -148,10 +155,15 @@ def train_level(pool: Path, level: int, steps: int, coarse: float, out: Path) ->
         again="the same command",
     )
     curves = train_loop(task, steps, params, run)
-    facts = {"steps": steps, "batch": params.batch, "window_seconds": params.seconds, "songs": len(songs) - HELD_OUT}
+    facts: dict[str, Any] = {
+        "steps": steps,
+        "batch": params.batch,
+        "window_seconds": params.seconds,
+        "songs": len(songs) - HELD_OUT,
+    }
     facts |= {
         "seconds_on_one_core": round(time.monotonic() - started),
-        "held_out": measure(model.eval(), level, test, 40),
+        "held_out": measure(model.eval(), level, test, 40),  # type: ignore[arg-type]  # as above
     }
     save_vqvae(out / f"level_{level}.pt", model, {})
     curves.write(out / f"curves_{level}.csv")

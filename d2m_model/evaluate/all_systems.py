@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def score_all(
     systems: Mapping[str, Sounds], keys: Mapping[str, str], reference: Reference, params: Params, kept: KeptScores
 ) -> tuple[dict[str, dict], dict[str, dict[str, dict]]]:
     """({system: summary}, {system: {clip: row}}) by the protocols. keys : hash of each system's sounds."""
-    options = {
+    options: dict[str, Any] = {
         "protocols": params.protocols,
         "draws": params.draws,
         "seed": params.seed,

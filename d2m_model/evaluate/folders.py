@@ -66,12 +66,14 @@ def score_folders(
 
     drawn = draw if train else None
     systems = dict(pairs.systems) | control_audio(pairs.reference, reference.song_of, params.seed, drawn)
-    music = train and TrainingMusic(
-        embedder=embedder,
-        sounds=ReadSounds(files, lambda path: read_audio(Path(path))),
-        genres=known,
-        source=f"music in {train.name}",
-    )
+    music = None
+    if train and embedder:
+        music = TrainingMusic(
+            embedder=embedder,
+            sounds=ReadSounds(files, lambda path: read_audio(Path(path))),
+            genres=known,
+            source=f"music in {train.name}",
+        )
     kinds = dict.fromkeys(pairs.systems, "model")
     result = score(systems, kinds, reference, params, kept, genres=pairs.genres, music=music)
     without = ["VQ reconstruction, which a corpus's levels give"] + (

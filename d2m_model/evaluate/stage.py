@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def code_health(
     levels |= {name: name.removeprefix(f"{RECONSTRUCTED} ") for name in systems if name.startswith(RECONSTRUCTED)}
     codes = {name: found for name in levels if name in named and (found := named[name].codes(own)) is not None}
     known = {level: codecs[level].codes(train) for level in {levels[n] for n in codes}}
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
     for name, level in levels.items():
         again = f"{RECONSTRUCTED} {level}"
         result[name] = {"level": level}

@@ -95,7 +95,9 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         raise UserError("generate: --pose-fps is for --pose; give both")
     if args.own_music and not (args.video or args.pose or args.beats):
         raise UserError("generate: --own-music needs a dance: give --video, --pose or --beats")
-    unused = ("level", "variant", "style", "strictness", "denoise", "genre", "seed") if args.own_music else ()
+    unused: tuple[str, ...] = (
+        ("level", "variant", "style", "strictness", "denoise", "genre", "seed") if args.own_music else ()
+    )
     if not args.own_music and args.variant in (None, PRIOR):
         unused = ("denoise", "genre")
     for name in unused:

@@ -18,9 +18,9 @@ def detected_beats(audio: np.ndarray) -> dict:
     if not np.any(audio):
         return {"tempo": None, "beats": [], "onsets": []}
     tempo, beats = librosa.beat.beat_track(y=audio, sr=SAMPLE_RATE, units="time")
-    tempo = round(float(np.ravel(tempo)[0]), 2) or None
+    rounded = round(float(np.ravel(tempo)[0]), 2) or None
     times = lambda found: [round(float(t), 3) for t in found]
-    return {"tempo": tempo, "beats": times(beats), "onsets": times(onset_times(audio))}
+    return {"tempo": rounded, "beats": times(beats), "onsets": times(onset_times(audio))}
 
 
 def write_beats(path: Path, audio: np.ndarray, **facts: str | float) -> None:

@@ -72,6 +72,7 @@ class WindowComposer:
 
     def compose(self, dance: Dance, params: Params) -> Made:
         """The joined windows, denoised and normalised. Raises UserError as `check`."""
+        assert dance.pose is not None and dance.visual is not None
         self.check(params)
         model = self.model if dance.genre is None else self.model.for_genre(dance.genre)
         seed_everything(params.seed, params.threads)
@@ -104,10 +105,12 @@ class PriorComposer:
         self, dance: Dance, params: Params, kept: dict[str, torch.Tensor] | None = None
     ) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
         """The decoded audio (T * 735,), not normalised, and its codes. kept: level -> codes that the music begins with."""
+        assert dance.beats is not None
         seed_everything(params.seed, params.threads)
         samples = frames_to_samples(dance.frames)
         if self._style is None or self._style[0] != params.style:
             self.check(params)
+        assert self._style is not None
         style = self.player.style(self._style[1], dance.beats, params.seed)
         codes = self.player.codes(dance.beats, samples, style, params.draw, params.seed, kept)
         return self.player.play(codes, samples), codes

@@ -160,10 +160,10 @@ def _decoding_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
     waiting, last = [], None
     for packet in packets:
         step = packet.duration or 1
-        if packet.dts is None and last is None:
-            waiting.append(packet)
-            continue
         if packet.dts is None:
+            if last is None:
+                waiting.append(packet)
+                continue
             packet.dts = last + step
         for place, early in enumerate(waiting):
             early.dts = packet.dts - (len(waiting) - place) * step

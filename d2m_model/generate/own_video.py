@@ -104,7 +104,7 @@ def read_posed(
     if given is not None:
         return Posed(pose=_as_long(given.pose, made.frames)[:, None], size=given.size, begin=begin)
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
-    best = None
+    best: Posed | None = None
     for network in networks(layout, posing.weights, posing.layout, posing.long_edge, any_estimator=any_estimator):
         estimator = PoseEstimator(
             network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size
@@ -176,9 +176,9 @@ def _named(weights: str, layout: Layout) -> str:
 
 def held(frames: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:
     """The frames; if there are fewer than `least`, the last one is repeated."""
-    count, frame = 0, None
+    count = 0
     for frame in frames:
         count += 1
         yield frame
-    for _ in range(least - count):
+    for _ in range(least - count if count else 0):
         yield frame

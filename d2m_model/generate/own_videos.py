@@ -19,7 +19,7 @@ from d2m_model.generate.mux import mux
 from d2m_model.generate.original_sound import mixed
 from d2m_model.generate.own_music import own_music
 from d2m_model.generate.own_songs import read_songs
-from d2m_model.generate.own_video import dance_of_pose, frames_of, read_dance, read_posed
+from d2m_model.generate.own_video import Posed, dance_of_pose, frames_of, read_dance, read_posed
 from d2m_model.generate.params import Params
 from d2m_model.generate.pose_files import ReadPose, read_pose
 from d2m_model.generate.takes import Again
@@ -95,7 +95,7 @@ def find_dance(video: Path | None, streams: Collection[str], given: Given, layou
 
 def name_of(video: Path | None, given: Given) -> str:
     """The name of a dance, for messages."""
-    return video.name if video else "pose" if given.pose else given.beats.name
+    return video.name if video else given.beats.name if given.beats and not given.pose else "pose"
 
 
 def _find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
@@ -106,7 +106,9 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
         beats = cut_to(read_beats(given.beats), None if frames is None else frames_to_seconds(frames))
         frames = frames or max(1, seconds_to_frames(beats.seconds))
         return Found(Dance(frames=frames, size=(1, 1), beats=_at_tempo(beats, given)), begin, None)
+    posed: Posed
     if video is None:
+        assert given.pose is not None
         posed = dance_of_pose(given.pose)
     else:
         with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
@@ -116,7 +118,11 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
                 posed = read_dance(video, Path(scratch), layout, given.pose)
     dance = Dance(frames=len(posed.pose), size=posed.size, pose=posed.pose, visual=getattr(posed, "visual", None))
     if "beats" in streams:
-        beats = as_written(rhythm.beats_of(posed.pose[:, 0])) if rhythm else read_beats(given.beats)
+        if rhythm:
+            beats = as_written(rhythm.beats_of(posed.pose[:, 0]))
+        else:
+            assert given.beats is not None
+            beats = read_beats(given.beats)
         dance = replace(dance, beats=_at_tempo(cut_to(beats, frames_to_seconds(dance.frames)), given))
     return Found(dance, posed.begin, posed.coverage)
 
@@ -157,7 +163,7 @@ def told(name: str, found: Found) -> str:
         seen = f", dancer seen in {found.coverage:.0%} of the frames"
     if beats is not None:
         seen += f"; {len(beats.beats)} beats" + (f", {beats.tempo:.0f} a minute" if beats.tempo else "")
-        seen += f", most like {max(beats.style, key=beats.style.get)}" if beats.style else ""
+        seen += f", most like {max(beats.style, key=beats.style.__getitem__)}" if beats.style else ""
     return f"{name}: {frames_to_seconds(found.dance.frames):.1f} s{seen}"
 
 
@@ -201,7 +207,7 @@ def _make_music(
         chosen = replace(params, seed=params.seed + number)
         for level, out in paths.items():
             made = (
-                again.made(models[level], found.dance, chosen)
+                again.made(models[level], found.dance, chosen)  # type: ignore[arg-type]  # the prior's: --from is for it alone
                 if again
                 else models[level].compose(found.dance, chosen).audio
             )
@@ -230,6 +236,7 @@ def fit_music(
         trained_rhythm(layout)  # songs take long, too
     songs = read_songs(folder, layout.cache("own_music"))
     found = find_dance(video, {"beats"}, given, layout)
+    assert found.dance.beats is not None
     seconds = found.dance.beats.seconds
     say("generate", told(name_of(video, given), found))
     made = own_music(songs, found.dance.beats, seconds)
@@ -250,6 +257,7 @@ def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin:
     if out.suffix.lower() == ".wav":
         write_wav(out, audio, rate)
         return ""
+    assert video is not None  # only it makes an .mp4
     return "" if mux(video, audio, out, delay=begin, rate=rate) else ", picture encoded again as H.264"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 def dance_of(shards: ShardSet, entry: ClipEntry, stream: str, rhythm: Path = Path()) -> Dance:
     """A clip of the shards as input of a composer that reads `stream`. rhythm: folder of <clip_id>.json, for composers that read
     beats."""
-    known = {"frames": entry.frames, "size": (entry.width, entry.height), "genre": entry.genre}
+    known: dict[str, Any] = {"frames": entry.frames, "size": (entry.width, entry.height), "genre": entry.genre}
     if stream == "beats":
         return Dance(**known, beats=read_beats(rhythm / f"{entry.clip_id}.json"))
     return Dance(**known, pose=getattr(shards.read(entry.clip_id), stream), visual=shards.read_i3d(entry.clip_id))
@@ -89,7 +90,7 @@ def _generate_clip(
     if made.codes:
         write_npy(folder / codes, made.codes[model.level].numpy().astype(np.int16))
     if beats:
-        facts = {"sound": sound, "level": label.split()[-1], "seed": params.seed, "seconds": seconds}
+        facts: dict[str, Any] = {"sound": sound, "level": label.split()[-1], "seed": params.seed, "seconds": seconds}
         write_beats(folder / heard, made.audio, **facts)
     row = AudioScores(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
     return row, {sound} | ({codes} if made.codes else set()) | ({heard} if beats else set())

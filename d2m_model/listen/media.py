@@ -46,7 +46,9 @@ def write_media(
     drafts = {s: path.with_name(f".draft-{path.name}") for s, path in wanted.items()}
     for stimulus, draft in drafts.items():
         if stimulus.task == "headphones":
-            _write_stereo(draft, sounds.headphone_sound(tuple(int(n) for n in stimulus.clip)))
+            _write_stereo(
+                draft, sounds.headphone_sound((int(stimulus.clip[0]), int(stimulus.clip[1]), int(stimulus.clip[2])))
+            )
             continue
         heard = music(stimulus.system or sounds.TRUTH, stimulus.clip)
         if stimulus.task == "quality":

@@ -3,7 +3,8 @@
 All are float32 at 22 050 Hz: music mono (S,), the headphone test stereo (S, 2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from dataset_tools.lib.core.timebase import LEVELS, SAMPLE_RATE
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
 from dataset_tools.lib.shard_io.shard_set import ShardSet
 
+K = TypeVar("K")
 TRUTH, MISMATCHED, TRAINING_SONG = CONTROLS[:3]
 HEADROOM = 0.9  # highest sample before AAC encoding, which may raise peaks slightly
 SILENT = -70.0  # LUFS: the gate of ITU-R BS.1770; sounds below are silence
@@ -84,7 +86,7 @@ def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> di
     return coded_again(load_vqvae(layout.stage("synthesizer") / level / "model.pt"), LEVELS[level], own)
 
 
-def loudness_gains(sounds: dict[str, np.ndarray], target: float) -> tuple[dict[str, float], float]:
+def loudness_gains(sounds: Mapping[K, np.ndarray], target: float) -> tuple[dict[K, float], float]:
     """({name: gain}, loudness): gains that bring all sounds to one loudness (ITU-R BS.1770): `target` LUFS or, if one of them would
     clip, the highest loudness at which none does. Silent and too short sounds keep a gain of 1."""
     import pyloudnorm

@@ -102,7 +102,7 @@ def create_app(
             intro=INTRODUCTIONS[task],
             question=QUESTIONS[task],
             source=flask.url_for("file", name=step.file),
-            video=step.file.endswith(".mp4"),
+            video=(step.file or "").endswith(".mp4"),
             choices=choices(step.stimulus),
         )
 

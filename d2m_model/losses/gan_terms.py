@@ -138,6 +138,7 @@ def generator_terms(
                 _, real_features = discriminator(as_sequence(real[: excerpt.discriminator_windows], preset.code_order))
             terms["feature"] = feature_term(real_features, fake_features)
     if weights.latent:
+        assert target.latents is not None  # DanceData keeps them for this weight
         terms["latent"] = F.l1_loss(predicted, target.latents)
     if weights.code:
         terms["code"] = code_term(net, predicted, target.codes, codebook)

@@ -15,13 +15,14 @@ denominator of 0 is 0, so the clip stays in every mean. In all protocols `undefi
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from d2m_model.metrics.bootstrap import weighted_deviation, weighted_mean
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
-PICKERS = {
+PICKERS: dict[str, dict[str, Any]] = {
     "P1": {"wait": 1, "delta": 0.2, "pre_avg": 1, "post_avg": 1, "post_max": 1},
     "P2": {"wait": 1, "delta": 0.2, "pre_avg": 3, "post_avg": 3, "pre_max": 3, "post_max": 3},
 }
@@ -69,7 +70,9 @@ def count_bins(generated: np.ndarray, reference: np.ndarray) -> BinCounts:
 
 
 def _columns(counts: list[BinCounts]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return tuple(np.array([getattr(c, k) for c in counts], float) for k in ("generated", "reference", "both"))
+    names = ("generated", "reference", "both")
+    generated, reference, both = (np.array([getattr(c, name) for c in counts], float) for name in names)
+    return generated, reference, both
 
 
 def coverage_and_hit(counts: list[BinCounts]):

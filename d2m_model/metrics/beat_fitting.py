@@ -28,7 +28,7 @@ def nearest_tempo(songs: Mapping[str, Beaten], gap: float, most: float = 1.5) ->
     """Name of the song that needs the least stretching for a beat every `gap` seconds; of equal ones the first by name. None where
     every song would have to be more than `most` times faster or slower."""
     far = {name: abs(np.log(song.gap / gap)) for name, song in songs.items() if np.isfinite(song.gap)}
-    best = min(sorted(far), key=far.get, default=None)
+    best = min(sorted(far), key=far.__getitem__, default=None)
     return best if best is not None and np.isfinite(gap) and far[best] <= np.log(most) else None
 
 

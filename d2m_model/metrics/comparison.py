@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def scored(
 
 def _parts(measure: Measure, row: Row | None) -> tuple[float, float]:
     try:
-        parts = measure.parts(row) if row is not None else (np.nan, np.nan)
+        parts = measure.parts(row) if row is not None and measure.parts else (np.nan, np.nan)
     except KeyError:
         return np.nan, np.nan
     return parts if not np.isnan(parts).any() else (np.nan, np.nan)
@@ -137,7 +138,11 @@ def _parts(measure: Measure, row: Row | None) -> tuple[float, float]:
 def difference(a: Scored, b: Scored, songs: Sequence[str] | None, *, draws: int, seed: int) -> dict[str, float]:
     """{'difference': a minus b, 'low' and 'high' over clips, 'song_low' and 'song_high' over songs, 'p': two-sided, 'clips': number of
     common clips}; {} without common clips. Undefined bounds are absent. songs : of each clip; None if unknown."""
-    return _of_distances(a, b, songs) if a.parts is None else _of_sums(a.parts, b.parts, songs, draws, seed)
+    return (
+        _of_distances(a, b, songs)
+        if a.parts is None or b.parts is None
+        else _of_sums(a.parts, b.parts, songs, draws, seed)
+    )
 
 
 def _of_sums(a: np.ndarray, b: np.ndarray, songs: Sequence[str] | None, draws: int, seed: int) -> dict[str, float]:
@@ -178,7 +183,7 @@ def _of_distances(a: Scored, b: Scored, songs: Sequence[str] | None) -> dict[str
     found = {"difference": a.score - b.score}
     for kind in ("", "_song") if songs is not None else ("",):
         without = a.without[kind] - b.without[kind]
-        if kind:
+        if kind and songs is not None:
             without = np.array(list(dict(zip(songs, without, strict=True)).values()))
         without = without[~np.isnan(without)]
         if (count := len(without)) > 1:
@@ -239,7 +244,7 @@ def compare(
         for a, b in combinations(found, 2):
             if between_them := difference(found[a], found[b], of, draws=draws, seed=seed):
                 between[a, b], between[b, a] = between_them, turned(between_them)
-                facts = {"measure": measure.name, "better": measure.better, "a": a, "b": b}
+                facts: dict[str, Any] = {"measure": measure.name, "better": measure.better, "a": a, "b": b}
                 pairs.append(facts | {"a_score": found[a].score, "b_score": found[b].score} | between_them)
         first = first or measure.name
         mine = [g for g in ranked if g in found]

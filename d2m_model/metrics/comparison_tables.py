@@ -1,6 +1,7 @@
 """Tables of systems side by side: ranks, paired differences, and the spread over seeds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -44,8 +45,8 @@ def pair_table(pairs: Sequence[Mapping], ranks: Mapping[str, Mapping]) -> pd.Dat
     shown = pairs if len(pairs) <= MOST_PAIRS else [p for p in pairs if best in (p["a"], p["b"])]
     rows = []
     for pair in shown:
-        row = {"systems": f"{pair['a']} − {pair['b']}"}
-        row["difference"] = cell(pair | {"difference_low": pair.get("low"), "difference_high": pair.get("high")}, "difference", measure.digits, sign=True)  # fmt: skip
+        row: dict[str, Any] = {"systems": f"{pair['a']} − {pair['b']}"}
+        row["difference"] = cell({**pair, "difference_low": pair.get("low"), "difference_high": pair.get("high")}, "difference", measure.digits, sign=True)  # fmt: skip
         if pair.get("song_low") is not None:
             bounds = (number(pair[f"song_{end}"], measure.digits, sign=True) for end in ("low", "high"))
             row["over songs"] = f"[{', '.join(bounds)}]"

@@ -99,11 +99,11 @@ def left_out(measure: Callable[[np.ndarray], float], owners: Sequence[str]) -> d
 
     measure : a function of a mask (N,) of kept points. owners : (N,), the owner of each point.
     """
-    owners = np.asarray(owners)
-    names, sizes = np.unique(owners, return_counts=True)
-    if len(owners) - sizes.max() < 2:
+    of = np.asarray(owners)
+    names, sizes = np.unique(of, return_counts=True)
+    if len(of) - sizes.max() < 2:
         return {}
-    return {str(name): measure(owners != name) for name in names}
+    return {str(name): measure(of != name) for name in names}
 
 
 def jackknife(whole: float, without: Sequence[float]) -> tuple[float, float]:

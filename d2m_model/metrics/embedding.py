@@ -5,7 +5,7 @@ segments of 2 s with two patches of 0.96 s each. Each patch has an embedding; th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -36,7 +36,7 @@ class Embedder:
         if self.name == "vggish":
             from d2m_model.checkpoints import load_vggish as load
         else:
-            from dataset_tools.lib.embedding.net import load_embedding as load
+            from dataset_tools.lib.embedding.net import load_embedding as load  # type: ignore[assignment]  # another network
         return load(self.path)
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
@@ -83,6 +83,12 @@ class Database:
     sounds: Sequence[Embedded]
     genres: Sequence[str]
     """Genre of each sound; '' if unknown."""
+    segments: np.ndarray = field(init=False)
+    """(M, D): the segments of all sounds."""
+    music: EmbeddedMusic = field(init=False)
+    """Their patches."""
+    labels: np.ndarray = field(init=False)
+    """(M,): the genre of each segment."""
 
     def __post_init__(self):
         object.__setattr__(self, "segments", np.concatenate([s.segments for s in self.sounds]))
@@ -169,7 +175,7 @@ def embedding_scores(
     )
     for name, without in distances.pop("without").items():
         for clip in known:
-            owner = songs[clip] if name.endswith("_song") else clip
+            owner = songs[clip] if songs and name.endswith("_song") else clip
             rows[clip] |= {f"{name}_without": without[owner]}
     scores |= distances
     return {name: found | {"clips": len(known)} for name, found in scores.items()}, rows

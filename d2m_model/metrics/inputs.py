@@ -1,7 +1,9 @@
 """Reads sound files and beats for the metrics: audio is mono float32 at 22 050 Hz, times are in seconds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +72,7 @@ def as_long(audio: np.ndarray, samples: int) -> np.ndarray:
     return np.pad(audio, (0, samples - len(audio))) if short else audio[:samples]
 
 
-def uneven(generated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> list[str]:
+def uneven(generated: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> list[str]:
     """Remarks on what `as_long` does: a line for each sound that differs by more than `TOLERANCE` from its reference, and one line
     for all others that differ."""
     lines, little = [], {}
@@ -82,7 +84,7 @@ def uneven(generated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -
         elif own != wanted:
             little[name] = abs(own - wanted)
     if little:
-        worst = max(little, key=little.get)
+        worst = max(little, key=little.__getitem__)
         text = "differ in length by a tenth or less: the longer sound is cut to the shorter"
         lines.append(f"{len(little)} of {len(generated)} pairs {text}, by {little[worst]:.2f} s at most ({worst})")
     return lines
@@ -163,8 +165,8 @@ def read_rhythm(folder: Path, clips: list[str]) -> dict[str, ReferenceBeats]:
                 f"{path}: not there, but there is a rhythm of other clips; run the stage rhythm again, or remove {folder}"
             )
         try:
-            content = read_json(path)
-            lists = [np.array(content[key], float) for key in ("beats", "downbeats")]
+            content: Any = read_json(path)
+            lists: list[np.ndarray] = [np.array(content[key], float) for key in ("beats", "downbeats")]
             fits = all(
                 x.ndim == 1 and np.isfinite(x).all() and (np.diff(x) > 0).all() and (x >= 0).all() for x in lists
             )

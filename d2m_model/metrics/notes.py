@@ -129,7 +129,7 @@ def _saturation(systems: Mapping, models: Mapping, digits: int) -> str:
     scored = {n: score(s) for n, s in models.items() if score(s) is not None}
     if not blind or not scored:
         return ""
-    best = max(blind, key=blind.get)
+    best = max(blind, key=blind.__getitem__)
     beaten = [n for n, v in scored.items() if v <= blind[best]]
     verdict = (
         f"no lower than {len(beaten)} of {len(scored)} models, so a {protocol} {thing} up to there is no sign of listening to the dance"

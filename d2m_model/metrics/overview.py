@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -111,7 +112,11 @@ def difference_table(systems: Mapping[str, Mapping], kind: str) -> pd.DataFrame:
     rows = []
     for name, summary in systems.items():
         scores = p4_kind(summary.get("P4", {}), kind) or {}
-        row = {"system": name, "own": number(scores.get("own"), 3), "other": number(scores.get("other"), 3)}
+        row: dict[str, Any] = {
+            "system": name,
+            "own": number(scores.get("own"), 3),
+            "other": number(scores.get("other"), 3),
+        }
         row["own − other"] = counted(scores, "difference", 3, sign=True)
         rows.append(row | against_chance(scores))
     return frame(rows)
@@ -122,7 +127,7 @@ def tempo_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     rows = []
     for name, summary in systems.items():
         p4 = summary.get("P4", {})
-        row = {"system": name, "tempo error BPM": counted(p4, "tempo_error_bpm", 1)}
+        row: dict[str, Any] = {"system": name, "tempo error BPM": counted(p4, "tempo_error_bpm", 1)}
         row |= {
             "envelope correlation": counted(p4, "envelope_peak", 2),
             "its lag s": counted(p4, "envelope_lag_s", 2, sign=True),
@@ -167,7 +172,7 @@ def systems_table(systems: Mapping[str, Mapping], digits: int = 1, *, brief: boo
     for name, summary in systems.items():
         part = lambda protocol, s=summary: s.get(protocol, {})
         show = lambda scores, key, d: counted(scores, key, d, brief=brief)
-        row = {"system": name, "kind": kind_of(summary)}
+        row: dict[str, Any] = {"system": name, "kind": kind_of(summary)}
         for label, (protocol, key) in SCORES.items():
             row[label] = show(part(protocol), key, digits)
         for kind in [
@@ -194,7 +199,7 @@ def audio_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     rows = []
     for name, summary in systems.items():
         sound, novelty = summary.get("sound", {}), summary.get("novelty")
-        row = {
+        row: dict[str, Any] = {
             "system": name,
             "loudness LUFS": counted(sound, "lufs", 1),
             "difference LU": counted(sound, "loudness_difference_lu", 1),
@@ -210,7 +215,7 @@ def codes_table(systems: Mapping[str, Mapping]) -> pd.DataFrame:
     rows = []
     for name, summary in systems.items():
         if codes := summary.get("codes"):
-            row = {
+            row: dict[str, Any] = {
                 "system": name,
                 "level": codes["level"],
                 "power at the codes' rate ÷ reconstruction's": cell(codes, "hum_ratio", 2),
@@ -227,7 +232,7 @@ def rhythm_table(rhythm: Mapping[str, Mapping]) -> pd.DataFrame:
     """The stage rhythm itself: F-measure (±70 ms) of its beats and down-beats against the true ones, of own and other dances."""
     rows = []
     for name, scores in rhythm.items():
-        row = {"rhythm": name, "own": cell(scores, "own", 3), "other": cell(scores, "other", 3)}
+        row: dict[str, Any] = {"rhythm": name, "own": cell(scores, "own", 3), "other": cell(scores, "other", 3)}
         rows.append(row | {"own − other": cell(scores, "difference", 3, sign=True)})
     return frame(rows)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -152,7 +153,9 @@ def timing(
     clips."""
     onsets = {c: g.onsets for c, (g, _) in pairs.items()}
     tracked = {c: g.tracked_beats for c, (g, _) in pairs.items() if g.tracked_beats is not None}
-    kinds = [(f"onsets_{_ms(w)}", onsets, {c: s.onsets for c, s in reference.sounds.items()}, w, None) for w in WINDOWS]
+    kinds: list[tuple] = [
+        (f"onsets_{_ms(w)}", onsets, {c: s.onsets for c, s in reference.sounds.items()}, w, None) for w in WINDOWS
+    ]
     if reference.beats:
         kinds += [(f"beats_{_ms(w)}", onsets, reference.beats, w, None) for w in WINDOWS]
     if reference.rhythm:
@@ -172,7 +175,7 @@ def timing(
         )
         kinds.append(("motion_to_music", onsets, reference.motion_beats, None, alignment))
     seconds = reference.seconds | {c: g.seconds for c, (g, _) in pairs.items()}
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
     for name, found, known, window, score in kinds:
         compared = (pair_scores(found, known, seconds, window, score), list(found), list(known), reference.song_of)
         both = own_and_other(*compared)
@@ -183,18 +186,18 @@ def timing(
         if window != WINDOWS[1]:
             result[name] |= chance(dealt_differences(*compared), draws=draws, seed=seed)
             word = name.removesuffix(f"_{_ms(WINDOWS[0])}")
-            for clip, (own, other) in both.items():
-                rows[clip] |= {f"P4_{word}_own": own, f"P4_{word}_other": other}
+            for clip, (own_f, other_f) in both.items():
+                rows[clip] |= {f"P4_{word}_own": own_f, f"P4_{word}_other": other_f}
     measured = []
     for clip, (generated, own) in pairs.items():
         peak, lag = envelope_correlation(generated.envelope, own.envelope)
-        found = {
+        scores = {
             "envelope_peak": peak,
             "envelope_lag_s": lag,
             "tempo_error_bpm": tempo_error(generated.tempo, own.tempo),
         }
-        rows[clip] |= found | {"onsets": len(generated.onsets), "reference_tempo": own.tempo}
-        measured.append(found)
+        rows[clip] |= scores | {"onsets": len(generated.onsets), "reference_tempo": own.tempo}
+        measured.append(scores)
     heard, known = np.array([(len(g.onsets), len(own.onsets)) for g, own in pairs.values()], float).T
     ratio = lambda w: {"onset_ratio": weighted_mean(w, heard) / weighted_mean(w, known)}
     return result | _means(measured, weights) | with_intervals(ratio, len(pairs), weights)

@@ -78,8 +78,8 @@ def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, d
         having = [run[system] for run in runs if system in run]
         result[system] = {}
         for score in having[0]:
-            values = [scores.get(score) for scores in having]
-            if None not in values:
+            values = [scores[score] for scores in having if score in scores]
+            if len(values) == len(having):
                 result[system][score] = {
                     "mean": round(float(np.mean(values)), 4),
                     "min": min(values),

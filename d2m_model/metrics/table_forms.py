@@ -1,9 +1,9 @@
 """Tables that fit a page: at most eight columns, headings that say what is better; as Markdown, CSV and LaTeX."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -80,14 +80,14 @@ class Cell(NamedTuple):
     """(number of clips or pieces, names of clips left out); None if it doesn't matter."""
 
 
-def frame(rows: Sequence[dict[str, str | Cell]]) -> pd.DataFrame:
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A table of texts from rows of texts and cells. If the cells of a column are not from the same clips, each says from how many."""
     columns = dict.fromkeys(name for row in rows for name in row)
     return pd.DataFrame({name: _counted([row.get(name, "–") for row in rows]) for name in columns})
 
 
-def _counted(cells: Sequence[str | Cell]) -> list[str]:
-    cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in cells]
+def _counted(found: Sequence[str | Cell]) -> list[str]:
+    cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in found]
     known = {str(cell.clips) for cell in cells if cell.clips is not None and cell.text != "–"}
     count = lambda clips: clips[0] if isinstance(clips, tuple) else clips
     return [

@@ -39,7 +39,8 @@ class PaperCodeGenerator(nn.Module):
         super().__init__()
         self.sigma = sigma
         self.lin = nn.Linear(condition, 4 * codes)
-        layers, inputs, table = [], 1, TABLES[level]
+        layers: list[nn.Module] = []
+        inputs, table = 1, TABLES[level]
         for i, (kernel, stride, channels) in enumerate(table):
             last = i == len(table) - 1
             outputs = embedding if last else widen(channels, width)
@@ -82,7 +83,8 @@ class ReleasedCodeGenerator(nn.Module):
             condition += GENRE_WIDTH
         length = RELEASED_LENGTHS[level] + (4 * (codes - 344) if level == "high" else 0)
         self.lin = nn.Linear(condition, length)
-        layers, inputs, table = [], 1, TABLES[level]
+        layers: list[nn.Module] = []
+        inputs, table = 1, TABLES[level]
         for i, (kernel, stride, channels) in enumerate(table):
             last = i == len(table) - 1
             outputs = embedding if last else widen(channels, width)
@@ -132,11 +134,12 @@ class TemporalCodeGenerator(nn.Module):
     def forward(self, motion: torch.Tensor | None, visual: torch.Tensor | None, codes: int) -> torch.Tensor:
         """motion (B, C, T) or None, visual (B, 2048) or None, L -> (B, 64, L)."""
         length = -(-codes // self.steps[0])
-        batch = (motion if motion is not None else visual).shape[0]
-        x = self.leave[-1].weight.new_zeros(batch, self.hidden, length)
-        if motion is not None:
+        given = motion if motion is not None else visual
+        assert given is not None, "neither motion nor visual features"
+        x = self.narrow.weight.new_zeros(given.shape[0], self.hidden, length)
+        if self.enter is not None and motion is not None:
             x = x + F.interpolate(self.enter(motion), size=length, mode="linear", align_corners=False)
-        if visual is not None:
+        if self.visual is not None and visual is not None:
             x = x + self.visual(visual).unsqueeze(-1)
         x = self.narrow(self.early(x))
         return self.leave(self.late(F.interpolate(x, size=codes, mode="linear", align_corners=False)))

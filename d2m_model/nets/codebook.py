@@ -25,6 +25,10 @@ class Codebook(nn.Module):
     with fewer than `dead_code_threshold` vectors is moved to a random vector of the batch. No gradient reaches `k`.
     """
 
+    k: torch.Tensor
+    k_sum: torch.Tensor
+    k_elem: torch.Tensor
+
     def __init__(self, bins: int, width: int, *, decay: float = 0.99, dead_code_threshold: float = 1.0):
         super().__init__()
         self.decay, self.dead_code_threshold = decay, dead_code_threshold

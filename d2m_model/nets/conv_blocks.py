@@ -32,6 +32,8 @@ class ResidualStack(nn.Module):
     def __init__(self, width: int, depth: int, *, falling: bool = False):
         super().__init__()
         dilations = [DILATION_GROWTH**i for i in range(depth)]
+        self.reach = sum(dilations)
+        """Time steps on either side that one output depends on."""
         self.model = nn.Sequential(*(ResidualConv(width, d) for d in (reversed(dilations) if falling else dilations)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

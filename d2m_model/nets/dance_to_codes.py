@@ -1,6 +1,7 @@
 """The generator of D2M-GAN: from a dance and its visual feature to codes, for each preset and level."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, LEVELS, frames_to_samples, samples_to_codes
 from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 
+MotionEncoder = PaperMotionEncoder | ReleasedMotionEncoder | TemporalMotionEncoder
 VISUAL = 2048  # I3D, RGB and flow
 EMBEDDING = 64  # length of a codebook entry
 WITHIN = 4.0  # scale of the tanh with codebook_init, in standard deviations of the codebook
@@ -32,6 +34,12 @@ class DanceToCodes(nn.Module):
     number of entries.
     """
 
+    centre: torch.Tensor
+    spread: torch.Tensor
+    prior: torch.Tensor
+    motion_encoder: MotionEncoder | None
+    generator: nn.Module
+
     def __init__(
         self, preset: Preset, level: str, *, frames: int, joints: int = 0, steps: int = 0, genres: Sequence[str] = (),
         width: float = 1.0, dropout: float = 0.1, bins: int = 2048, codebook: torch.Tensor | None = None,
@@ -40,7 +48,7 @@ class DanceToCodes(nn.Module):
         if (joints > 0) == (steps > 0):
             raise ValueError(f"either joints or steps, found {joints} and {steps}")
         self.preset, self.level, self.frames, self.steps, self.genres = preset, level, frames, steps, tuple(genres)
-        self.sizes = {
+        self.sizes: dict[str, Any] = {
             "frames": frames,
             "joints": joints,
             "width": width,
@@ -49,7 +57,7 @@ class DanceToCodes(nn.Module):
         self.sizes |= ({"steps": steps} if steps else {}) | ({"genres": list(genres)} if genres else {})
         codes, visual = self.code_count(frames), VISUAL if preset.visual else 0
         self.motion_encoder = self._encoder(joints, width, dropout) if preset.motion else None
-        motion = self.motion_encoder.features if preset.motion else 0
+        motion = self.motion_encoder.features if self.motion_encoder else 0
         if preset.generator == "temporal":
             channels = motion if preset.encoder == "temporal" else min(motion, 1)
             self.generator = TemporalCodeGenerator(level, channels, visual, width, dropout, EMBEDDING)
@@ -68,13 +76,14 @@ class DanceToCodes(nn.Module):
             self.sharpness = nn.Parameter(-farness.log() / SHARPENING)
             self.register_buffer("prior", torch.zeros(len(book)))
 
-    def _encoder(self, joints: int, width: float, dropout: float) -> nn.Module:
+    def _encoder(self, joints: int, width: float, dropout: float) -> MotionEncoder:
         body, steps = self.preset.features == "body", max(1, self.steps)
         values = (2 * MOTION_WIDTH + 25 if body else MOTION_WIDTH) if self.steps else (6 if body else 3) * joints
         if self.preset.encoder == "temporal":
             return TemporalMotionEncoder(values, width, dropout)
-        encoder = {"paper": PaperMotionEncoder, "released": ReleasedMotionEncoder}[self.preset.encoder]
-        return encoder(self.frames * steps, values, width)
+        encoders: dict[str, type[PaperMotionEncoder] | type[ReleasedMotionEncoder]]
+        encoders = {"paper": PaperMotionEncoder, "released": ReleasedMotionEncoder}
+        return encoders[self.preset.encoder](self.frames * steps, values, width)
 
     @property
     def stream(self) -> str:
@@ -111,13 +120,13 @@ class DanceToCodes(nn.Module):
         temporal = self.preset.generator == "temporal"
         if dance.shape[1] != self.frames and not (temporal and self.preset.encoder == "temporal"):
             raise ValueError(f"preset '{self.preset.name}' takes {self.frames} frames, found {dance.shape[1]}")
-        motion = self.motion_encoder(self._features(dance, size)) if self.preset.motion else None
-        visual = visual if self.preset.visual else None
+        motion = self.motion_encoder(self._features(dance, size)) if self.motion_encoder else None
+        read = visual if self.preset.visual else None
         if temporal:
             motion = motion[:, None] if motion is not None and motion.dim() == 2 else motion
-            x = self.generator(motion, visual, self.code_count(dance.shape[1]))
+            x = self.generator(motion, read, self.code_count(dance.shape[1]))
         else:
-            condition = torch.cat([part.flatten(1) for part in (motion, visual) if part is not None], dim=1)
+            condition = torch.cat([part.flatten(1) for part in (motion, read) if part is not None], dim=1)
             x = self.generator(condition, genre) if self.genres else self.generator(condition)
         return self.centre[:, None] + self.spread * x if self.preset.codebook_init else x
 

@@ -53,7 +53,7 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, config: DiscriminatorConfig, channels: int = 1):
         super().__init__()
         widths = config.widths
-        layers = [
+        layers: list[nn.Module] = [
             nn.Sequential(
                 nn.ReflectionPad1d(7), _conv(channels, widths[0], config.first_kernel), nn.LeakyReLU(LEAK, inplace=True)
             )

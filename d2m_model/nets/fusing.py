@@ -1,12 +1,17 @@
 """Precomputes what a trained network's weights allow, so that each forward pass does less; the output stays the same."""
 
+from typing import TypeVar
+
+import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 from d2m_model.nets.cpu.layers import Conv1d
 
+N = TypeVar("N", bound=nn.Module)
 
-def fuse_for_inference(net: nn.Module) -> nn.Module:
+
+def fuse_for_inference(net: N) -> N:
     """Replace every normalised weight g·v/|v| in `net` by its value and transform the weights of large convolutions
     (`nets/cpu/layers.py`). Changes `net` in place and returns it.
 
@@ -14,6 +19,7 @@ def fuse_for_inference(net: nn.Module) -> nn.Module:
     """
     for module in net.modules():
         if parametrize.is_parametrized(module, "weight"):
+            assert isinstance(module.weight, torch.Tensor)
             weight = module.weight.detach()
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
             # Torch leaves a frozen weight as a plain attribute, which .to(device) and state_dict() overlook.

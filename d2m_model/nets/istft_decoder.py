@@ -70,6 +70,8 @@ class IstftDecoder(nn.Module):
     the last. polar: the network predicts magnitudes and phases, like Vocos; else real and imaginary parts.
     """
 
+    window: torch.Tensor
+
     def __init__(self, emb: int, hop: int, config: IstftConfig, *, polar: bool = True):
         super().__init__()
         self.hop, self.n_fft, self.polar = hop, config.overlap * hop, polar

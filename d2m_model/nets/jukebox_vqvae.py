@@ -86,7 +86,11 @@ class Decoder(nn.Module):
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Latents z (B, emb_width, L) to a waveform (B, 1, L * hop)."""
         last, *before = self.level_blocks
-        *stages, (stack, rise) = last.model
+        assert isinstance(last, UpBlock)
+        *stages, end = last.model
+        assert isinstance(end, nn.Sequential)
+        stack, rise = end
+        assert isinstance(rise, nn.ConvTranspose1d)
         return doubled_output(through([*reversed(before), *stages, stack], z), rise, self.out)
 
 
@@ -123,7 +127,9 @@ class JukeboxVQVAE(nn.Module):
 
     def codebook(self, level: int) -> Codebook:
         """The codebook of a level, 0 to 2."""
-        return self.bottleneck.level_blocks[level]
+        found = self.bottleneck.level_blocks[level]
+        assert isinstance(found, Codebook)
+        return found
 
     def latents(self, audio: torch.Tensor, level: int) -> torch.Tensor:
         """Encoder output (B, 64, L) for audio (B, S), before quantisation."""

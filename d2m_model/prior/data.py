@@ -84,8 +84,11 @@ class MusicData:
             self._excerpt(self.pieces[index], np.random.default_rng(seed))
             for index, seed in zip(mine(chosen).tolist(), mine(luck).tolist(), strict=True)
         ]
+        before, codes, rhythm, reference, upper = zip(*rows, strict=True)
         stack = lambda parts: torch.stack(parts) if parts[0] is not None else None
-        return MusicExcerpts(*(stack(parts) for parts in zip(*rows, strict=True)))
+        return MusicExcerpts(
+            torch.stack(before), torch.stack(codes), torch.stack(rhythm), stack(reference), stack(upper)
+        )
 
     def _excerpt(self, piece: TrainingMusic, noise: np.random.Generator) -> tuple:
         sizes, count = self.sizes, self.sizes.context * self.sizes.patch
@@ -109,6 +112,7 @@ class MusicData:
             start = int(noise.integers(0, max(0, len(other) - self.reference) + 1))
             reference = repeated(other[start : start + self.reference].long(), self.reference)
         if sizes.upper:
+            assert piece.upper is not None
             upper = piece.upper[first // unit : (first + count) // unit].long()
             upper = torch.nn.functional.pad(upper, (0, sizes.context * sizes.upper - len(upper)))
         return before, codes, torch.from_numpy(rhythm), reference, upper

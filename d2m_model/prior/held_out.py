@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from d2m_model.training.loop import Measurement
 from d2m_model.training.shard_data import peak_gain
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, frames_to_samples, frames_to_seconds
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class PriorHeldOutScorer:
@@ -80,12 +83,13 @@ class PriorHeldOutScorer:
             audio = self.shards.read(clip_id).audio
             upper = self.vqvae.encode(torch.from_numpy(audio * peak_gain(audio))[None], LEVELS["high"])[0]
         else:
+            assert model.styles is not None
             style = style_for(model.styles, "", beats, self.seed)
         codes = sample(model.net, rhythm, style, DRAWS[self.level], rng, upper=upper)
         with torch.inference_mode():
             return self.vqvae.decode(codes[None], LEVELS[self.level])[0, :samples].numpy()
 
 
-def _on_cpu(net: nn.Module) -> nn.Module:
+def _on_cpu(net: Net) -> Net:
     """The network itself if it is on the CPU, else a copy on the CPU."""
     return net if next(net.parameters()).device.type == "cpu" else copy.deepcopy(net).cpu()

@@ -8,6 +8,7 @@ classifier-free guidance (Ho and Salimans, 2022), learned vectors replace missin
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +76,8 @@ class PriorSizes:
 class PatchAttention(nn.Module):
     """Causal self-attention with rotary positions (Su et al., 2021)."""
 
+    turns: torch.Tensor
+
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
@@ -105,11 +108,13 @@ class Cache:
     """Keys and values (B, H, n, E) of one layer, for at most `size` positions."""
 
     def __init__(self, size: int):
-        self.size, self.length, self.keys, self.values = size, 0, None, None
+        self.size, self.length = size, 0
+        self.keys: torch.Tensor | None = None
+        self.values: torch.Tensor | None = None
 
     def with_more(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Add k and v (B, H, N, E); returns all keys and values so far."""
-        if self.keys is None:
+        if self.keys is None or self.values is None:
             self.keys, self.values = (
                 torch.empty(*t.shape[:2], self.size, t.shape[3], dtype=t.dtype, device=t.device) for t in (k, v)
             )
@@ -249,7 +254,7 @@ class PriorNet(nn.Module):
     ) -> torch.Tensor:
         """The Transformer's output (B, N, width) for the next patch after each of the patches (B, N, P) int64."""
         x = self.patches(self.code(patches).flatten(2))
-        for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
+        for block, cache in zip(self.blocks, caches or repeat(None, len(self.blocks)), strict=True):
             x = block(x, condition, cache)
         if caches:
             for cache in caches:

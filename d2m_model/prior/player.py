@@ -11,7 +11,7 @@ from d2m_model.prior.conditions import features_of
 from d2m_model.prior.data import REFERENCE_SECONDS
 from d2m_model.prior.model_file import PriorModel, load_prior
 from d2m_model.prior.sampling import DRAWS, Draw, sample
-from d2m_model.prior.style import style_for, style_of
+from d2m_model.prior.style import Styles, style_for, style_of
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.training.coding import audio_of, codes_of
 from d2m_model.training.shard_data import SILENCE, peak_gain
@@ -35,20 +35,26 @@ class Player:
         """Level of the codes that are decoded."""
         return "low" if self.low else "high"
 
+    @property
+    def styles(self) -> Styles:
+        """The styles of the corpus, which every prior of level high has."""
+        assert self.high.styles is not None
+        return self.high.styles
+
     def style(self, spec: str | np.ndarray, beats: Beats, seed: int) -> torch.Tensor:
         """A style vector (style,). spec: '' for a style that suits the dance, a genre of the corpus, or a sound (S,). UserError for
         anything else."""
         if isinstance(spec, str):
-            return style_for(self.high.styles, spec, beats, seed)
+            return style_for(self.styles, spec, beats, seed)
         codes = self.coded(spec * peak_gain(spec), "high")
         return style_of(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
 
     def read_style(self, spec: str) -> str | np.ndarray:
         """What `style` takes, for '', a genre of the corpus or the path of a sound file. UserError for anything else."""
-        if Path(spec).suffix and spec not in self.high.styles.genres:
+        if Path(spec).suffix and spec not in self.styles.genres:
             return sound_to_sound_like(Path(spec))
         if spec:
-            self.high.styles.songs_of(spec)
+            self.styles.songs_of(spec)
         return spec
 
     def codes(

@@ -50,7 +50,7 @@ def sample(
     rhythm = rhythm.expand(rows, -1, -1) * shown[:, None, None]
     known = 0 if kept is None else min(len(kept), count)
     codes = torch.full((sizes.seen + patches * sizes.patch,), net.start)
-    if known:
+    if kept is not None:
         codes[sizes.seen : sizes.seen + known] = kept[:known]
     luck = torch.rand(patches * sizes.patch, generator=rng, dtype=torch.float64)
     first_new, caches = known // sizes.patch, None

@@ -43,7 +43,7 @@ class Styles:
         nearest tempo. shares: genre -> probability, from the dance's motion."""
         known = {genre: share for genre, share in shares.items() if genre and genre in self.genres}
         if known:
-            return self.named(max(known, key=known.get), rng)
+            return self.named(max(known, key=known.__getitem__), rng)
         if tempo is None:
             return self.vectors[int(rng.integers(len(self.vectors)))]
         away = np.abs(np.log2(np.maximum(self.tempos.numpy(), 1) / tempo))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,19 @@ from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
+class Scorer(Protocol):
+    """Scores a network on held-out clips."""
+
+    def measure(self, net: PriorNet) -> Measurement:
+        """The scores, and some sounds."""
+
+
 class PriorTask:
     """Trains `net` to predict the codes of excerpts of `data`; `params` is `prior.params.Params`."""
 
     def __init__(self, net: PriorNet, data: MusicData, params, device: torch.device):
         self.net, self.data, self.params, self.device = net.to(device), data, params, device
-        self.held_out = None
+        self.held_out: Scorer | None = None
         self.nets = {"net": self.net}
         bare = [p for p in net.parameters() if p.ndim < 2]
         rest = [p for p in net.parameters() if p.ndim >= 2]
@@ -46,7 +54,8 @@ class PriorTask:
 
     def loss(self, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
         """`loss_of` on the task's device, in its precision."""
-        moved = MusicExcerpts(*(part if part is None else part.to(self.device) for part in excerpts))
+        parts: tuple = tuple(part if part is None else part.to(self.device) for part in excerpts)
+        moved = MusicExcerpts(*parts)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16(self.device, self.params.precision)):
             return loss_of(self.net, moved, shown)
 

@@ -38,7 +38,7 @@ def crop_cards(clips: pd.DataFrame, spans: pd.DataFrame, folder: Path) -> list[d
         video = folder / f"{row.video_id}.mp4"
         if not video.is_file():
             continue
-        crop = tuple(int(v) for v in (row.crop_x, row.crop_y, row.crop_w, row.crop_h))
+        crop = int(row.crop_x), int(row.crop_y), int(row.crop_w), int(row.crop_h)
         second = begin.get(row.id, 0.0) + row.frames / 60  # its middle
         text = f"kept {crop[2]} × {crop[3]} at ({crop[0]}, {crop[1]})"
         cards.append({"id": row.id, "picture": crop_picture(video, second, crop), "text": text})

@@ -7,6 +7,7 @@ patches for it, the KAD; kind is from `overview.kind_of`. low and high are None 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import markupsafe
 
@@ -29,7 +30,7 @@ def points_of(systems: Mapping[str, Mapping]) -> list[dict]:
     """The points of all systems with both scores, best first: by the mean of their ranks in both scores, which does not depend on
     units, and then by P4."""
     kind, distance = reference_kind(systems), distance_of(systems)
-    found = []
+    found: list[dict[str, Any]] = []
     for name, summary in systems.items():
         p4, far = p4_kind(summary.get("P4", {}), kind) or {}, summary.get(distance, {})
         if p4.get("difference") is not None and far.get(distance) is not None:
@@ -156,7 +157,7 @@ def _labels(
     result = {}
     for at in sorted(range(len(points)), key=lambda i: (KINDS.index(points[i]["kind"]), i)):
         (px, py), wide, high = places[at], 0.58 * size * len(texts[at]) + 4, size + 3
-        best = None
+        best: tuple[float, Box, int] | None = None
         for far in REACH:
             for turn in range(16):
                 angle = math.pi * turn / 8
@@ -171,6 +172,7 @@ def _labels(
                 )
                 if best is None or cost < best[0]:
                     best = (cost, box, far)
+        assert best is not None
         taken.append(best[1])
         result[at] = best[1:]
     return result

@@ -61,7 +61,8 @@ def beat_timeline(
 
 def _label(name: str) -> list[str]:
     """The lines of a name: one, or two for a long name with a space, '_' or '-'."""
-    head, joint, tail = re.match(r"(.*)([_ -])(.*)|", name).groups(default="") if len(name) > LONG else ("", "", "")
+    match = re.match(r"(.*)([_ -])(.*)", name) if len(name) > LONG else None
+    head, joint, tail = match.groups() if match else ("", "", "")
     return [head + joint, tail] if joint else [name]
 
 

@@ -70,7 +70,7 @@ def clip_card(
     scores: from `breakdown.differences`. media: {video: the clip's file, controls: {name: audio}} for a card with a player, else
     None. order: systems, best first; the player has them in this order, then the clip's own music and the controls.
     """
-    seconds, sounds = len(truth) / SAMPLE_RATE, models | baselines | others
+    seconds, sounds = len(truth) / SAMPLE_RATE, {**models, **baselines, **others}
     rows = {OWN: onset_times(truth)} | {name: onset_times(a) for name, a in sounds.items()}
     own = scores[scores.clip_id == clip.clip_id].set_index("system")
     parts = [
@@ -129,7 +129,7 @@ def table_views(folder: Path, kinds: dict[str, str]) -> list[dict]:
         frame = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
         own = cells[cells.table == name.removeprefix("table")]
         systems = dict(zip(own.method, own.system))  # a row of the paper has a name of its own
-        marks = [breakdown.KINDS.get(kinds.get(systems.get(row[0], row[0])), "") for row in frame.values.tolist()]
+        marks = [breakdown.KINDS.get(kinds.get(systems.get(row[0], row[0]), ""), "") for row in frame.values.tolist()]
         rows = [{"cells": row, "kind": mark} for row, mark in zip(frame.values.tolist(), marks)]
         note = rest[rest.rindex("\n|") + 1 :].partition("\n\n")[2].strip()  # what is under the table's last part
         header = [heading(column) for column in frame.columns]
@@ -179,12 +179,14 @@ def build_page(layout: Layout, params: Params) -> str:
     cards = []
     for clip in progress(test.clips, "report", unit="clip"):
         truth = test.read(clip.clip_id, 0, clip.frames).audio
-        made = [{n: read_audio(folders[n] / f"{clip.clip_id}.wav") for n in p} for p in (names, baselines, others)]
+        made, based, external = (
+            {n: read_audio(folders[n] / f"{clip.clip_id}.wav") for n in p} for p in (names, baselines, others)
+        )
         media = None
         if clip.clip_id in shown:
             heard = {name: of[clip.clip_id] for name, of in controls.items() if clip.clip_id in of}
             media = {"video": layout.stage("clips") / f"{clip.clip_id}.mp4", "controls": heard}
-        cards.append(clip_card(clip, truth, *made[:2], beats.get(clip.clip_id), frame, media, order, made[2]))
+        cards.append(clip_card(clip, truth, made, based, beats.get(clip.clip_id), frame, media, order, external))
     if names:  # the best model's best clips first
         found = frame[frame.system == names[0]].set_index("clip_id").difference
         cards.sort(key=lambda card: (-found.get(card["id"], -np.inf), card["id"]))

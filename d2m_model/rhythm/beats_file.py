@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +104,7 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def _numbers(name: str, values: object) -> np.ndarray:
+def _numbers(name: str, values: Any) -> np.ndarray:
     """A list of numbers as float64 (n,). Raises ValueError for anything else."""
     rule = f"{name} must be a list of at most {MOST_BEATS} finite numbers"
     require(isinstance(values, (list, tuple, np.ndarray)) and len(values) <= MOST_BEATS, rule)
@@ -181,7 +182,9 @@ def write_beats(path: Path, beats: Beats) -> None:
 
 def as_written(beats: Beats) -> Beats:
     """The beats rounded as in their file, so that music generated from them and from the file is the same."""
-    lists = {name: np.array([round(float(v), digits) for v in getattr(beats, name)]) for name, digits in DIGITS.items()}
+    lists: dict[str, Any] = {
+        name: np.array([round(float(v), digits) for v in getattr(beats, name)]) for name, digits in DIGITS.items()
+    }
     style = {genre: round(float(share), 4) for genre, share in beats.style.items()}
     return replace(
         beats, seconds=round(beats.seconds, 4), tempo=beats.tempo and round(beats.tempo, 2), style=style, **lists

@@ -76,8 +76,8 @@ class RhythmData:
             if self.stream == "pose"
             else motion_features(_altered_motion(dance, rng))
         )
-        rows = (torch.from_numpy(np.stack(part)) for part in (targets, strength, known))
-        return LessonBatch(features, *rows, torch.tensor(tempo), torch.tensor(genres))
+        target, strong, valid = (torch.from_numpy(np.stack(part)) for part in (targets, strength, known))
+        return LessonBatch(features, target, strong, valid, torch.tensor(tempo), torch.tensor(genres))
 
     def _window(self, rng: torch.Generator) -> tuple:
         luck = torch.rand(5, generator=rng).tolist()

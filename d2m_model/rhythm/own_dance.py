@@ -34,15 +34,16 @@ def write_own_beats(
         raise UserError(
             f"{trained}: no rhythm trained yet; train it with `python -m d2m_model.rhythm --corpus {layout.corpus}`"
         )
-    if not (video or pose).exists():
-        raise UserError(f"{video or pose}: file not found")
+    given = video or pose
+    if given is None or not given.exists():
+        raise UserError(f"{given}: file not found")
     from d2m_model.generate.finish import write_wav  # not above: what they import takes seconds
     from d2m_model.rhythm.beats_file import clicks, write_beats
     from d2m_model.rhythm.model import load_rhythm
     from d2m_model.rhythm.scoring import style_of
 
     model = load_rhythm(trained)
-    keypoints, rate = _of_video(video, dancer, layout) if video else _of_pose(pose, fps, dancer)
+    keypoints, rate = _of_video(video, dancer, layout) if video else _of_pose(given, fps, dancer)
     try:
         beats = replace(model.beats_of(keypoints), fps=rate)
     except ValueError as err:  # not a pose, or longer than `Beats` allows

@@ -17,7 +17,7 @@ TEMPOS = (60.0, 180.0)
 
 def style_of(beats: Beats) -> str:
     """The likeliest genre; '' without a style."""
-    return max(beats.style, key=beats.style.get, default="")
+    return max(beats.style, key=beats.style.__getitem__, default="")
 
 
 def spread_of_gaps(beats: np.ndarray) -> float:

@@ -51,7 +51,8 @@ def true_beats(truth: Path, clip: ClipEntry, audio: np.ndarray) -> Beats:
     except UserError as err:
         raise UserError(f"{err}; or set rhythm.beats to librosa or beat-this") from None
     seconds = len(audio) / SAMPLE_RATE
-    return described(*(np.unique(t[(t >= 0) & (t <= seconds)]) for t in (times.beats, times.downbeats)), audio)
+    beats, downbeats = (np.unique(t[(t >= 0) & (t <= seconds)]) for t in (times.beats, times.downbeats))
+    return described(beats, downbeats, audio)
 
 
 def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracker | None) -> dict[str, Beats]:
@@ -60,7 +61,11 @@ def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracke
     for shards in splits.values():
         for clip in progress(shards.clips, "rhythm of the music", unit="clip"):
             audio = shards.read(clip.clip_id).audio
-            found[clip.clip_id] = true_beats(truth, clip, audio) if truth else music_beats(audio, tracker)
+            if truth:
+                found[clip.clip_id] = true_beats(truth, clip, audio)
+            else:
+                assert tracker is not None
+                found[clip.clip_id] = music_beats(audio, tracker)
     return found
 
 

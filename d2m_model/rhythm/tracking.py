@@ -55,7 +55,7 @@ def track_beats(activation: np.ndarray) -> np.ndarray:
     t, g = np.unravel_index(score.argmax(), score.shape)
     if score[t, g] <= 0:
         return np.zeros(0)
-    places, gaps = _train(back, t, g)
+    places, gaps = _train(back, int(t), int(g))
     signs = _signs(fine)
     first, last = np.flatnonzero(fine >= SIGN)[[0, -1]]
     first, last = min(first, places[0]), max(last, places[-1])
@@ -122,7 +122,8 @@ def _lengthened(odds: np.ndarray, g: int) -> np.ndarray:
     beat before."""
     score, back = _search(odds, g)
     ends = np.where(np.arange(len(odds))[:, None] + GAPS >= len(odds), score, -np.inf)
-    return _train(back, *np.unravel_index(ends.argmax(), ends.shape))[0][1:]
+    t, last = np.unravel_index(ends.argmax(), ends.shape)
+    return _train(back, int(t), int(last))[0][1:]
 
 
 def refined(activation: np.ndarray, frame: float) -> float:

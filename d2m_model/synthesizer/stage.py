@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,11 @@ def train(
     training = training_state(params.steps, task.optimizers) | {"discriminator": task.discriminator.state_dict()}
     tuned = load_vqvae(vqvae)  # on the CPU and not accelerated, like the measurement before
     tuned.take_level(model, index)
-    metrics = {"level": level, "before": before, "after": measure(tuned, index, test, params.test_windows)}
+    metrics: dict[str, Any] = {
+        "level": level,
+        "before": before,
+        "after": measure(tuned, index, test, params.test_windows),
+    }
     metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed, "kept": MADE[params.decoder]}
     if embedder:
         own = load_vqvae(vqvae)
@@ -121,7 +126,7 @@ def take_published_decoder(shards: Path, vqvae: Path, file: Path, level: str, pa
         model = load_jukebox(file, known.config)
     except UserError as err:
         raise UserError(f"synthesizer.weights: {err}; the sizes are those of {vqvae}") from None
-    metrics = {
+    metrics: dict[str, Any] = {
         "level": level,
         **{when: measure(net, index, test, params.test_windows) for when, net in (("before", known), ("after", model))},
     }

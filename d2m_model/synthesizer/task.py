@@ -1,5 +1,7 @@
 """A training step of the stage `synthesizer`."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -17,7 +19,7 @@ from d2m_model.training.shard_data import WindowData
 class DecoderTask:
     """Trains the decoder of `level` (0, 1 or 2) of `model` against a discriminator; nothing else in the network changes."""
 
-    rate_share = None
+    rate_share: Callable[[int], float] | None = None
 
     def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
         self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
@@ -29,8 +31,9 @@ class DecoderTask:
         self.power = power_of(data) if params.multispectral else 1.0
         self.discriminator = MultiScaleDiscriminator(config).to(self.device)
         self.nets = {"decoder": decoder, "discriminator": self.discriminator}
+        betas = params.betas[0], params.betas[1]
         self.optimizers = {
-            name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=params.betas)
+            name: torch.optim.Adam(net.parameters(), lr=params.learning_rate, betas=betas)
             for name, net in self.nets.items()
         }
         accelerate(decoder, self.device, params.sound_precision, params.compile)

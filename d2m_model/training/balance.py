@@ -5,6 +5,8 @@ the decoder are orders of magnitude larger than the gradient of the code loss an
 every term's gradient is scaled to the norm of the code term's gradient before it is weighted.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from d2m_model.training.distributed import total, world
@@ -14,7 +16,7 @@ def balanced_gradient(
     terms: dict[str, torch.Tensor],
     weights: dict[str, float],
     at: torch.Tensor,
-    others: list[torch.Tensor],
+    others: Sequence[torch.Tensor],
     anchor: str = "code",
 ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
     """Returns (the balanced gradient at `at`, the gradients of the anchor term at `others`).
@@ -23,12 +25,13 @@ def balanced_gradient(
     trains; the gradient of one that it does not reach is None. A term whose gradient is zero everywhere adds nothing. With
     several processes each has its own rows of `at`; the norms are those of the whole batch.
     """
-    main, *rest = torch.autograd.grad(terms[anchor], [at, *others], retain_graph=True, allow_unused=True)
+    main, *found = torch.autograd.grad(terms[anchor], [at, *others], retain_graph=True, allow_unused=True)
     size, step = _norm(main), weights[anchor] * main
     for name, term in terms.items():
         if name != anchor:
             (gradient,) = torch.autograd.grad(term, at, retain_graph=True)
             step = step + weights[name] * gradient * size / _norm(gradient).clamp(min=1e-12)
+    rest: list[torch.Tensor | None] = list(found)
     return step, rest
 
 

@@ -110,7 +110,7 @@ def texts(values: object) -> tuple[str, ...]:
     return tuple(values)
 
 
-def training_state(step: int, optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Any]:
+def training_state(step: int, optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Any]:
     """What is needed besides the weights to continue from `step`: the step, the optimizers and torch's random state."""
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
     for group in (group for state in states.values() for group in state["param_groups"]):

@@ -6,7 +6,7 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -52,7 +52,8 @@ class Board:
     no output of the pipeline. A new training empties it; one that continues from step `start` hides later points."""
 
     def __init__(self, folder: Path | None, start: int = 0):
-        self.writer, self.folder = None, folder
+        self.writer: Any = None
+        self.folder = folder
         if folder is None:
             return
         try:
@@ -81,6 +82,7 @@ class Board:
             return
         import soundfile
 
+        assert self.folder is not None
         (self.folder / "samples").mkdir(exist_ok=True)
         for name, sound in sounds.items():
             clipped = np.clip(sound, -1, 1)

@@ -32,9 +32,13 @@ class DanceBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "DanceBatch":
         """The batch on a device. The shifts stay on the CPU, where they are read, so that no step waits for the device."""
-        size = tuple(side.to(device) for side in self.size)
-        music = Target(*(t if t is None else t.to(device) for t in self.music))._replace(shifts=self.music.shifts)
-        return DanceBatch(self.pose.to(device), size, self.visual.to(device), music, self.genres)
+        width, height = self.size
+        codes, audio, shifts, latents = self.music
+        moved = latents if latents is None else latents.to(device)
+        music = Target(codes.to(device), audio.to(device), shifts, moved)
+        return DanceBatch(
+            self.pose.to(device), (width.to(device), height.to(device)), self.visual.to(device), music, self.genres
+        )
 
 
 class DanceData:
@@ -97,12 +101,12 @@ class DanceData:
             codes.append(known[first : first + length])
             shifts.append(first * hop - sample)
             latents += [self.latents[clip.clip_id][:, first : first + length]] if self.latents else []
-        sides = (
+        width, height = (
             torch.tensor([float(getattr(c, s)) for c in drawn.clips])[:, None, None, None] for s in ("width", "height")
         )
         music = Target(torch.stack(codes), drawn.audio, torch.tensor(shifts), torch.stack(latents) if latents else None)
         return DanceBatch(
-            torch.from_numpy(np.stack(poses)), tuple(sides), drawn.i3d, music, [c.genre for c in drawn.clips]
+            torch.from_numpy(np.stack(poses)), (width, height), drawn.i3d, music, [c.genre for c in drawn.clips]
         )
 
     def _mirrored(self, dance: np.ndarray, clip: ClipEntry) -> np.ndarray:

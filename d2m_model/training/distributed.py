@@ -18,6 +18,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.orphans import end_with_parent
 
 T = TypeVar("T", bound=Sequence | torch.Tensor)
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def rank() -> int:
 
 def mine(batch: T) -> T:
     """This process's rows of a batch."""
-    return batch[rank() :: world()] if world() > 1 else batch
+    return batch[rank() :: world()] if world() > 1 else batch  # type: ignore[return-value]  # a slice of a list is a list
 
 
 def require_even(section: str, **sizes: int) -> None:
@@ -106,7 +107,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def share_statistics(net: nn.Module, device: torch.device) -> nn.Module:
+def share_statistics(net: Net, device: torch.device) -> Net:
     """Make batch normalisation use the batches of all processes. Raises UserError on the CPU, where torch can't."""
     if world() == 1 or not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
         return net

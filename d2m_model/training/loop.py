@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -47,10 +47,17 @@ class Measurement(NamedTuple):
 class Task(Protocol):
     """Something to train. Its whole state is in `nets` and `optimizers`."""
 
-    nets: dict[str, nn.Module]
-    optimizers: dict[str, torch.optim.Optimizer]
-    rate_share: Callable[[int], float] | None
-    """Step number -> factor of the optimizers' learning rates; None keeps them constant."""
+    @property
+    def nets(self) -> Mapping[str, nn.Module]:
+        """Name -> network."""
+
+    @property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Name -> optimizer."""
+
+    @property
+    def rate_share(self) -> Callable[[int], float] | None:
+        """Step number -> factor of the optimizers' learning rates; None keeps them constant."""
 
     def step(self, number: int, guard: "FiniteLossGuard") -> Mapping[str, torch.Tensor]:
         """Train on batch `number`; returns scalars for the curves. Passes its losses to `guard` before they train."""
@@ -114,7 +121,9 @@ class FiniteLossGuard:
 
     def __init__(self, stage: str, section: str = ""):
         """section: of params.yaml, if it is not called like the stage."""
-        self.stage, self.section, self.last, self.at = stage, section or stage, {}, None
+        self.stage, self.section = stage, section or stage
+        self.last: dict[str, float] = {}
+        self.at: int | None = None
 
     def __call__(self, number: int, terms: Mapping[str, torch.Tensor]) -> None:
         """Raises UserError where one of the scalar `terms` of step `number` is not finite in any process."""
@@ -215,7 +224,7 @@ def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
 def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None:
     random = [torch.get_rng_state()] + ([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])
     if distributed.world() > 1:
-        found = [None] * distributed.world()
+        found: list[Any] = [None] * distributed.world()
         torch.distributed.all_gather_object(found, random)
     else:
         found = [random]
@@ -227,10 +236,12 @@ def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None
             "recent": [{k: float(v) for k, v in row.items()} for row in recent],
             "curves": curves.rows,
         }
+        assert run.state is not None
         checkpoint.save(run.state, f"{run.stage}-training", VERSION, state, {"step": done})
 
 
 def _restore(task: Task, curves: Curves, run: Run) -> tuple[int, list]:
+    assert run.state is not None
     content = checkpoint.load(run.state, f"{run.stage}-training", VERSION, finite=False)
     with checkpoint.fitting(run.state):
         state, done = content.state, content.meta["step"]

@@ -88,8 +88,8 @@ class WindowData:
     def gather(self, windows: list[tuple[int, int]]) -> Batch:
         """The batch of the given windows, each (index of the clip, first frame)."""
         parts = [self._window(i, start) for i, start in windows]
-        streams = [torch.from_numpy(np.stack(stream)) for stream in zip(*parts, strict=True)]
-        return Batch(*streams, [self.clips[i] for i, _ in windows], [start for _, start in windows])
+        pose, audio, i3d, motion = (torch.from_numpy(np.stack(stream)) for stream in zip(*parts, strict=True))
+        return Batch(pose, audio, i3d, motion, [self.clips[i] for i, _ in windows], [start for _, start in windows])
 
     def clip_audio(self, index: int) -> torch.Tensor:
         """The whole audio of clip `index`, (frames * 735,), peak-normalised."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, JukeboxVQVAE
 from d2m_model.training.autoencoding import measure, open_test, write_metrics
@@ -107,7 +108,9 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
             model.take_level(trained, job.level)
             curves.beside(Curves(training[str(job.level)].pop("curves")), f"level_{job.level}")
     seed_everything(params.seed, params.threads)
-    metrics = {"levels": {str(level): measure(model, level, test, params.test_windows) for level in JUKEBOX_LEVELS}}
+    metrics: dict[str, Any] = {
+        "levels": {str(level): measure(model, level, test, params.test_windows) for level in JUKEBOX_LEVELS}
+    }
     metrics |= {"train_windows": len(data), "train_clips": len(data.clips), "seed": params.seed}
     save_vqvae(out / "model.pt", model, training, seed=params.seed, steps=list(params.steps), fine_tuned=[])
     curves.write(out / "curves.csv")

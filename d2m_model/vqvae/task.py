@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from d2m_model.losses.spectral import mel_l1, multispectral
+from d2m_model.nets.codebook import Codebook
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.autoencoding import audio_batch, measurement, power_of
@@ -85,7 +86,7 @@ class LevelTask:
         return torch.cat(found, dim=1)[None]
 
 
-def _averages(codebook: nn.Module) -> nn.Module:
+def _averages(codebook: Codebook) -> nn.Module:
     """The codebook's moving averages, which are not in its state dict, as a module with a state dict."""
     module = nn.Module()
     for name, tensor in codebook.learning_state().items():

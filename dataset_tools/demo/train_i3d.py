@@ -111,7 +111,8 @@ def train_stream(stream: str, dances: list[RenderedClip], steps: int, precision:
     torch.set_num_threads(1)
     torch.manual_seed(NET_SEED)
     rng = np.random.default_rng([NET_SEED, STREAMS[stream]])
-    net = I3D(STREAMS[stream], WIDTH, sum(map(len, HEADS.values()))).to(memory_format=torch.channels_last_3d).train()
+    net = I3D(STREAMS[stream], WIDTH, sum(map(len, HEADS.values()))).train()
+    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     bar = progress(batches(stream, dances, rng, steps), f"train {stream}", steps, unit="step")
     running = None
@@ -124,7 +125,7 @@ def train_stream(stream: str, dances: list[RenderedClip], steps: int, precision:
             scores = net(windows.contiguous(memory_format=torch.channels_last_3d)).float()
         losses = [F.cross_entropy(part, target) for part, target in zip(split_heads(scores), labels.T, strict=True)]
         optimizer.zero_grad(set_to_none=True)
-        sum(losses).backward()
+        sum(losses).backward()  # type: ignore[union-attr]  # not of none
         optimizer.step()
         now = np.array([float(loss.detach()) for loss in losses])
         running = now if running is None else running + 0.05 * (now - running)
@@ -214,14 +215,14 @@ def main(argv: list[str] | None = None) -> int:
             job = partial(render_dance, folder=place, seed=seed)
             pools.append(run_all(job, list(range(count)), args.workers, f"render {name}", unit="dance"))
         train = partial(train_stream, dances=pools[0], steps=args.steps, precision=args.precision)
-        nets = []
+        nets = {}
         for stream, state in zip(
             STREAMS, run_all(train, list(STREAMS), min(args.workers, 2), "streams", unit="stream"), strict=True
         ):
             net = I3D(STREAMS[stream], WIDTH, sum(map(len, HEADS.values())))
             net.load_state_dict(state)
-            nets.append(net)
-        save_i3d(args.out, *nets, HEADS)
+            nets[stream] = net
+        save_i3d(args.out, nets["rgb"], nets["flow"], HEADS)
         accuracy = evaluate(args.out, pools[1])
     recipe = {"steps": args.steps, "batch": BATCH, "clips": args.clips, "precision": args.precision, "width": WIDTH,
               "frame_size": FRAME_SIZE, "flow": FLOW, "held_out_clips": args.held_out}  # fmt: skip

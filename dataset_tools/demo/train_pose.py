@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,7 +37,7 @@ DECODER = {"seed": 0.3, "cif": 0.1, "caf": 0.1, "keypoint": 0.05, "instance": 0.
 
 
 def train(
-    network: nn.Module,
+    network: Any,
     pool: Pool,
     steps: int,
     *,
@@ -73,7 +74,7 @@ def train(
             group["lr"] = rate * min(1, (step + 1) / WARM_UP) * (0.01 + 0.99 * cosine)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             features = network.base_net(images.contiguous(memory_format=torch.channels_last))
-        loss = loss_of([head(features.float()) for head in network.head_nets], targets)
+        loss = loss_of(tuple(head(features.float()) for head in network.head_nets), targets)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         optimizer.step()
@@ -111,8 +112,8 @@ def measure(weights: Path, frames: int) -> dict:
 def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
     for mean, value in zip(averaged.parameters(), network.parameters()):
         mean.lerp_(value, 1 - keep)
-    for mean, value in zip(averaged.buffers(), network.buffers()):
-        mean.copy_(value)
+    for kept, last in zip(averaged.buffers(), network.buffers()):
+        kept.copy_(last)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -72,8 +72,8 @@ def classify(error: BaseException) -> tuple[str, str]:
         if trouble := describe_disk_error(cause, full_path=False):
             return "failed", trouble
     for cause in chain:
-        if status := next((status for kind, status in BY_TYPE.items() if isinstance(cause, kind)), None):
-            return status, reason
+        if found := next((status for kind, status in BY_TYPE.items() if isinstance(cause, kind)), None):
+            return found, reason
     words = reason.lower()
     if "requested format" in words and not has_runtime():
         reason += f"; {RUNTIME}"

@@ -55,8 +55,10 @@ def read_finished(folder: Path) -> dict | None:
 def read_given_up(folder: Path, fetching: FetchOptions) -> dict | None:
     """Content of lost.json if trying again will not help, else None."""
     lost = read_note(folder / "lost.json", ("status", "reason", "account"))
-    same = lost and (lost["status"] == "permanent" or lost["account"] == fetching.account)
-    raised = lost and lost.get("max_gb", math.inf) < fetching.settings.max_gb
+    if not lost:
+        return None
+    same = lost["status"] == "permanent" or lost["account"] == fetching.account
+    raised = lost.get("max_gb", math.inf) < fetching.settings.max_gb
     return {"yt_dlp": ""} | lost if same and not raised and not fetching.again else None
 
 

@@ -121,9 +121,11 @@ class VisualFeatures:
 def load_visual_features(params: Params, layout: Layout) -> VisualFeatures:
     """VisualFeatures with the networks that section `i3d` of params.yaml names. RAFT's weights are only fetched for the flow 'raft'.
     Raises UserError for files that are missing or do not fit."""
-    nets = (load_i3d(locate(file, layout), stream) for file, stream in zip(params.files, ("rgb", "flow"), strict=True))
+    rgb, flow = (
+        load_i3d(locate(file, layout), stream) for file, stream in zip(params.files, ("rgb", "flow"), strict=True)
+    )
     raft = load_raft(locate(params.flow_weights, layout)) if params.flow == "raft" else None
-    return VisualFeatures(*nets, params.frame_size, params.crop, params.flow, params.batch, raft)
+    return VisualFeatures(rgb, flow, params.frame_size, params.crop, params.flow, params.batch, raft)
 
 
 def resize(frame: np.ndarray, short: int) -> np.ndarray:

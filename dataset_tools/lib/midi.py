@@ -5,7 +5,7 @@ Time and memory for reading are proportional to the size of the file. Files beyo
 
 import io
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +60,8 @@ def split_overlaps(notes: Iterable[Note]) -> list[Note]:
         found.setdefault((note.drum, note.program, note.pitch), {})[note.start] = note
     result = []
     for struck in found.values():
-        for note, after in pairwise([*struck.values(), None]):
+        together = list(struck.values())
+        for note, after in zip_longest(together, together[1:]):
             result.append(note if after is None or note.end <= after.start else note._replace(end=after.start))
     return sorted(result)
 

@@ -38,7 +38,7 @@ ALLOWED_MODULES = (
     "openpifpaf.headmeta",
 )
 ARRAY_GLOBALS = {
-    f"numpy.{core}.multiarray.{name}": getattr(np._core.multiarray, name)
+    f"numpy.{core}.multiarray.{name}": getattr(np._core.multiarray, name)  # type: ignore[attr-defined]  # numpy's stubs leave it out
     for core in ("core", "_core")
     for name in ("_reconstruct", "scalar")
 } | {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.clip_arrays import ClipJob, compute_clips, cut_videos
@@ -72,9 +73,9 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
 
 def columns(job: Job) -> dict:
     """What rows.csv says of a pose that is there."""
-    seen = (read_npy(job.cache)[..., 2] > 0).any(axis=2)  # (T, P)
+    seen: Any = (read_npy(job.cache)[..., 2] > 0).any(axis=2)  # (T, P)
     people, coverage = int(seen.any(axis=0).sum()), round(float(seen[:, 0].mean()), 4)
-    found = {"people": people, "coverage": coverage}
+    found: dict[str, Any] = {"people": people, "coverage": coverage}
     if coverage < job.params.min_coverage:
         what = f"a dancer in only {coverage:.0%} of the frames" if people else "no person found"
         found |= {

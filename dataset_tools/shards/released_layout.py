@@ -180,11 +180,12 @@ def _parse_segment(line: str, split: str, where: str) -> Segment:
     match = SEGMENT_NAME.fullmatch(re.sub(r"\.(npy|wav)$", "", line, flags=re.IGNORECASE))
     try:
         name = check_name(match.group(0) if match else "")
-        check_name(match["song"])
+        check_name(match["song"] if match else "")
     except ValueError:
         raise UserError(
             f"{where}: '{printable(line)}' is not a segment's name, <compilation>_<song>_<clip>_seg<n>"
         ) from None
+    assert match is not None
     return Segment(name=name, song=match["song"], clip=match["clip"], number=int(match["n"]), split=split)
 
 

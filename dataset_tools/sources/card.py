@@ -1,9 +1,11 @@
 """Write the card of a corpus: contents, split, known problems and licence. Numbers are counted from the data."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core.atomic import atomic_write, write_text
@@ -149,7 +151,7 @@ def _describe_lengths(clips) -> str:
     return "not known yet"
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [
         f"| {' | '.join(header)} |",
         f"|{'---|' * len(header)}",
@@ -169,7 +171,7 @@ def _describe_measured(layout: Layout) -> list[str]:
         path = layout.stage(stage) / "rows.csv"
         if not path.is_file():
             continue
-        found = read_records(path, ClipRow if stage == "clips" else Row)
+        found: list[Any] = read_records(path, ClipRow if stage == "clips" else Row)
         counts = Counter(row.status for row in found)
         others = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()) if status != "ok")
         reasons = Counter(row.reason for row in found if row.status != "ok")
@@ -197,7 +199,8 @@ def _draw(manifest: Manifest, path: Path) -> None:
 
     figure = Figure(figsize=(10, 6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2).ravel()
+    grid: Any = figure.subplots(2, 2)
+    axes = grid.ravel()
     parts = [part for part in PARTS if any(c.official_split == part for c in manifest.clips)]
     timed = any(c.start is not None for c in manifest.clips)
 

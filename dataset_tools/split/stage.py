@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.audio.audio_file import read_samples
@@ -153,7 +154,7 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
     findings for the summary).
     """
     sounds = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
-    heard = {"rule": rule, "clips": len(sounds), "same": []}
+    heard: dict[str, Any] = {"rule": rule, "clips": len(sounds), "same": []}
     if rule == "ignore":
         return items, heard | {"said": "by ear: not checked (same_recording is ignore)"}
     if not sounds:

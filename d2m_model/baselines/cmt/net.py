@@ -5,7 +5,7 @@ tokens is a running sum: training processes all tokens at once, and generation k
 precede the tokens: genre, key and instruments.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -137,7 +137,7 @@ class CmtNet(nn.Module):
         dropout: float = 0.1,
     ):
         super().__init__()
-        self.sizes = {
+        self.sizes: dict[str, Any] = {
             "genres": genres,
             "width": width,
             "depth": depth,
@@ -157,6 +157,7 @@ class CmtNet(nn.Module):
         self.told_type = nn.Linear(width + EMBEDDINGS[TYPE], width)
         self.heads = nn.ModuleList(nn.Linear(width, SIZES[column]) for column in ORDER)
         for place in self.places:
+            assert isinstance(place, nn.Embedding)
             nn.init.normal_(place.weight, std=0.02)
 
     def prefix(self, song: torch.Tensor) -> torch.Tensor:
@@ -193,6 +194,7 @@ class CmtNet(nn.Module):
     def _step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         after = []
         for block, before in zip(self.blocks, state, strict=True):
+            assert isinstance(block, CmtBlock)
             x, now = block.step(x, before)
             after.append(now)
         return self.norm(x)[:, 0], after

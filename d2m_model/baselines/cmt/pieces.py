@@ -43,7 +43,7 @@ class PieceExcerpts:
         drawn = [self._excerpt(rng) for _ in range(size)]
         songs, tokens, places = zip(*drawn, strict=True)
         pad = torch.nn.utils.rnn.pad_sequence
-        return torch.stack(songs), pad(tokens, batch_first=True), pad(places, batch_first=True)
+        return torch.stack(songs), pad(list(tokens), batch_first=True), pad(list(places), batch_first=True)
 
     def _excerpt(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         index = int(np.searchsorted(self.share, rng.random(), side="right"))

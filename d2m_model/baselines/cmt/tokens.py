@@ -49,7 +49,7 @@ class Piece(NamedTuple):
     """(5,): which of INSTRUMENTS play."""
 
 
-def piece_of(notes: Sequence[Note], bars: Sequence[float], genre: str = "") -> Piece:
+def piece_of(notes: Sequence[Note], bars: Sequence[float] | np.ndarray, genre: str = "") -> Piece:
     """The piece of `notes`; arguments as for `tokens_of`."""
     tokens = tokens_of(notes, bars)
     return Piece(
@@ -60,7 +60,7 @@ def piece_of(notes: Sequence[Note], bars: Sequence[float], genre: str = "") -> P
     )
 
 
-def tokens_of(notes: Iterable[Note], bars: Sequence[float]) -> np.ndarray:
+def tokens_of(notes: Iterable[Note], bars: Sequence[float] | np.ndarray) -> np.ndarray:
     """Tokens (N, 7) uint8, from the bar of the first note to that of the last.
 
     bars: starts of bars in seconds, ascending, at least two; before and after them, bars continue with the lengths of the first
@@ -78,9 +78,9 @@ def tokens_of(notes: Iterable[Note], bars: Sequence[float]) -> np.ndarray:
         return np.zeros((0, len(SIZES)), np.uint8)
     tokens = []
     for bar in range(min(struck) // TICKS, max(struck) // TICKS + 1):
-        here = [tick for tick in range(bar * TICKS, (bar + 1) * TICKS) if tick in struck]
-        tokens.append(bar_token(len(here)))
-        for tick in here:
+        hit = [tick for tick in range(bar * TICKS, (bar + 1) * TICKS) if tick in struck]
+        tokens.append(bar_token(len(hit)))
+        for tick in hit:
             chord = sorted(struck[tick].items())[:STRONGEST]
             tokens.append(tick_token(tick % TICKS, len(chord)))
             tokens += [note_token(pitch, long, instrument) for (instrument, pitch), long in chord]
@@ -102,7 +102,7 @@ def note_token(pitch: int, duration: int, instrument: int) -> tuple[int, ...]:
     return (0, NOTE, 0, 1 + pitch, duration, 1 + instrument, 0)
 
 
-def notes_of(tokens: np.ndarray, bars: Sequence[float]) -> list[Note]:
+def notes_of(tokens: np.ndarray, bars: Sequence[float] | np.ndarray) -> list[Note]:
     """The notes of tokens (N, 7), sorted. The first bar begins at bars[0]; `bars` as for `tokens_of`. Notes before the first tick
     token are left out."""
     notes, bar, tick = [], -1, None
@@ -120,12 +120,12 @@ def notes_of(tokens: np.ndarray, bars: Sequence[float]) -> list[Note]:
     return sorted(notes)
 
 
-def ticks(times: Sequence[float], bars: Sequence[float]) -> np.ndarray:
+def ticks(times: Sequence[float] | np.ndarray, bars: Sequence[float] | np.ndarray) -> np.ndarray:
     """Times (n,) in seconds to ticks (n,) float64, counted from the first bar and negative before it."""
     return _stretched(np.asarray(times, float), np.asarray(bars, float), np.arange(len(bars)) * float(TICKS))
 
 
-def seconds(at: Sequence[float], bars: Sequence[float]) -> np.ndarray:
+def seconds(at: Sequence[float] | np.ndarray, bars: Sequence[float] | np.ndarray) -> np.ndarray:
     """Ticks (n,) from the first bar to times (n,) float64 in seconds: the inverse of `ticks`."""
     return _stretched(np.asarray(at, float), np.arange(len(bars)) * float(TICKS), np.asarray(bars, float))
 

@@ -114,7 +114,7 @@ def visual_beats(impact: np.ndarray, bars: np.ndarray) -> dict[int, float]:
     return beats
 
 
-def ranks(values: Sequence[float], known: np.ndarray) -> np.ndarray:
+def ranks(values: Sequence[float] | np.ndarray, known: np.ndarray) -> np.ndarray:
     """(n,): share of the `known` values that are below each value, within 0..1; 0.5 if `known` is empty."""
     known = np.sort(np.asarray(known, float))
     return np.searchsorted(known, np.asarray(values, float)) / len(known) if len(known) else np.full(len(values), 0.5)

@@ -62,6 +62,8 @@ def waves(times: torch.Tensor, features: int) -> torch.Tensor:
 class GraphBlock(nn.Module):
     """A graph convolution over joints, then a convolution over time with kernel 9, with a shortcut (Yan et al., AAAI 2018)."""
 
+    graph: torch.Tensor
+
     def __init__(self, graph: torch.Tensor, before: int, after: int, stride: int, *, shortcut: bool):
         super().__init__()
         self.register_buffer("graph", graph, persistent=False)
@@ -69,7 +71,7 @@ class GraphBlock(nn.Module):
         self.spatial = nn.Conv2d(before, after * len(graph), 1)
         self.norm = nn.BatchNorm2d(after)
         self.temporal = nn.Sequential(nn.Conv2d(after, after, (9, 1), (stride, 1), (4, 0)), nn.BatchNorm2d(after))
-        self.shortcut = nn.Identity() if shortcut else None
+        self.shortcut: nn.Module | None = nn.Identity() if shortcut else None
         if shortcut and (before != after or stride != 1):
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, (stride, 1)), nn.BatchNorm2d(after))
 
@@ -131,7 +133,8 @@ class EventAttention(nn.Module):
 
     def keys(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of x (B, M, D)."""
-        return tuple(self._split(part) for part in self.known(x).chunk(2, dim=2))
+        keys, values = (self._split(part) for part in self.known(x).chunk(2, dim=2))
+        return keys, values
 
     def look(self, scores: torch.Tensor, hidden: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Output (B, N, D) for scores (B, heads, N, M), masked where `hidden`, and values (B, heads, M, D / heads)."""
@@ -202,7 +205,7 @@ class DanceKeys:
 
     def repeated(self, times: int) -> "DanceKeys":
         """A single dance, expanded to `times` rows of events."""
-        layers = [tuple(part.expand(times, -1, -1, -1) for part in pair) for pair in self.layers]
+        layers = [(k.expand(times, -1, -1, -1), v.expand(times, -1, -1, -1)) for k, v in self.layers]
         return DanceKeys(layers, self.features.expand(times, -1, -1), self.over)
 
     def at(self, seconds: torch.Tensor) -> torch.Tensor:
@@ -224,11 +227,13 @@ class Past:
         """Keep only these rows of the batch, in this order."""
         for layer in self.layers:
             layer.update({name: kept[rows] for name, kept in layer.items()})
-        self.clock = self.clock[rows]
+        self.clock = None if self.clock is None else self.clock[rows]
 
 
 class FoleyNet(nn.Module):
     """The graph encoder and the Music Transformer."""
+
+    seconds: torch.Tensor
 
     def __init__(self, sizes: FoleySizes):
         super().__init__()
@@ -249,7 +254,7 @@ class FoleyNet(nn.Module):
         features = self.encoder(pose)
         at = STRIDE * torch.arange(features.shape[1], device=pose.device)
         features = self.dropout(features + waves(at, features.shape[2]))
-        keys = [layer.dance.keys(features) for layer in self.layers]
+        keys = [layer.dance.keys(features) for layer in self.layers if isinstance(layer, DecoderLayer)]
         return DanceKeys(keys, features, (at >= frames[:, None])[:, None, None])
 
     def forward(self, tokens: torch.Tensor, dance: DanceKeys, past: Past | None = None) -> torch.Tensor:
@@ -261,7 +266,7 @@ class FoleyNet(nn.Module):
         x = self.embedding(tokens) * self.sizes.features**0.5
         clock = self.seconds[tokens].cumsum(dim=1) + (0 if past.clock is None else past.clock)
         past.clock = clock[:, -1:]
-        if self.sizes.aided:
+        if self.now is not None:
             x = x + waves(clock * POSE_FPS, self.sizes.features) + self.now(dance.at(clock))
         x = self.dropout(x)
         for index, layer in enumerate(self.layers):

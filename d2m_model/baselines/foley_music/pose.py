@@ -34,7 +34,7 @@ def partitions(joints: int) -> torch.Tensor:
     reached = np.isin(np.arange(joints), CENTRE[joints])
     for step in range(joints):
         away[reached & (away == joints)] = step
-        reached = near[reached].any(axis=0)
+        reached = np.any(near[reached], axis=0)
     apart = np.sign(away[:, None] - away[None, :])
     share = near / near.sum(axis=0)
     return torch.tensor(np.stack([share * (apart == side) for side in (0, -1, 1)]), dtype=torch.float32)

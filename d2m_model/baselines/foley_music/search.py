@@ -44,9 +44,9 @@ def beam_search(follow: Follow, first: int, end: int, state: State, width: int, 
     The `width` likeliest hypotheses of each length are extended, until `width` have ended. Of these the one with the highest mean
     log-probability is returned, because the sum would favour the shortest.
     """
-    live, rows, ended = [Hypothesis((first,), 0.0, state)], np.zeros(1, int), []
+    live, follows, ended = [Hypothesis((first,), 0.0, state)], np.zeros(1, int), []
     while live and len(ended) < width and len(live[0].tokens) < limit:
-        likely = follow(rows, np.array([h.tokens[-1] for h in live]))
+        likely = follow(follows, np.array([h.tokens[-1] for h in live]))
         masks = np.stack([h.state.allowed() for h in live])
         scores = np.where(masks, likely + np.array([[h.score] for h in live]), -np.inf).reshape(-1)
         order = np.argsort(-scores, kind="stable")[: 2 * width]
@@ -59,7 +59,7 @@ def beam_search(follow: Follow, first: int, end: int, state: State, width: int, 
                 rows.append(row)
             elif token == end and rank < width:
                 ended.append(Hypothesis(tokens, score, live[row].state))
-        live, rows = grown, np.array(rows, int)
+        live, follows = grown, np.array(rows, int)
     return list(max(ended or live, key=lambda h: h.mean).tokens)
 
 

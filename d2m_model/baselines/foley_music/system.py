@@ -175,8 +175,9 @@ def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
     for clip in progress(shards.clips, f"{KIND} {origin}", unit="clip"):
         seconds = frames_to_seconds(clip.frames)
         whole = shards.read(clip.clip_id)
-        if origin == "scores":
-            notes = cut(songs[clip.song], known[clip.clip_id], seconds)
+        start = known[clip.clip_id]
+        if origin == "scores" and start is not None:
+            notes = cut(songs[clip.song], start, seconds)
         else:
             notes = transcribe(whole.audio)
         found.append(Example(resampled(whole.pose), notes, seconds))

@@ -1,5 +1,7 @@
 """A causal Transformer over codes: a small version of JukeBox's top-level prior (Dhariwal et al. 2020, section 4)."""
 
+from itertools import repeat
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -60,7 +62,7 @@ class Prior(nn.Module):
         first = cache[0][0].shape[2] if cache else 0
         x = self.drop(self.code(codes) + self.place.weight[first : first + codes.shape[1]])
         after = []
-        for block, past in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
+        for block, past in zip(self.blocks, cache or repeat(None, len(self.blocks)), strict=True):
             x, now = block(x, past)
             after.append(now)
         return self.head(self.norm(x)), after

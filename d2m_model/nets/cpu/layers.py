@@ -24,9 +24,12 @@ class Conv1d(nn.Conv1d):
     layers, all other devices, and, except for strided layers, all precisions but float32.
     """
 
-    def __init__(self, *sizes: int, **options):
-        super().__init__(*sizes, **options)
-        kernel, channels = self.kernel_size[0], self.in_channels * self.out_channels
+    padding: tuple[int, ...]
+    bias: torch.Tensor
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, **options):
+        super().__init__(inputs, outputs, kernel, stride, padding, **options)
+        channels = inputs * outputs
         large = (kernel in SHORT and channels >= WORTH_SHORT) or (kernel in LONG and channels >= WORTH_LONG)
         dense = self.stride == (1,) and self.groups == 1
         self.by_phases = self.stride[0] >= WORTH_PHASES and self.padding_mode == "zeros" and self.dilation == (1,)
@@ -58,7 +61,8 @@ class Conv1d(nn.Conv1d):
         (mirrored,), (dilation,) = self.padding, self.dilation
         if self.padding_mode == "zeros":
             x, mirrored = F.pad(x, (mirrored, mirrored)), 0
-        plan = TilePlan(*x.shape, weight.shape[2], dilation, mirrored)
+        batch, inputs, length = x.shape
+        plan = TilePlan(batch, inputs, length, weight.shape[2], dilation, mirrored)
         if self.taps is None:
             rows = Filtered.apply(x, weight, self.bias, plan)
         else:

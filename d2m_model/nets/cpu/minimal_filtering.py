@@ -141,7 +141,8 @@ def matrices(kernel: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A (S, R), B (R, N) and G (R, k) for a kernel of k taps."""
     found = _toom_cook(kernel) if kernel in SHORT else _fourier(kernel)
     with torch.inference_mode(False):  # the cached tensors serve training, too
-        return tuple(torch.from_numpy(np.ascontiguousarray(m, np.float32)) for m in found)
+        back, into, of_weight = (torch.from_numpy(np.ascontiguousarray(m, np.float32)) for m in found)
+        return back, into, of_weight
 
 
 def _toom_cook(kernel: int) -> tuple[np.ndarray, ...]:

@@ -34,6 +34,7 @@ def doubled_output(x: torch.Tensor, rise: nn.ConvTranspose1d, out: nn.Conv1d) ->
     """
     if is_plain():
         return out(rise(x))
+    assert rise.bias is not None and out.bias is not None
     length = 2 * x.shape[2]
     kernel = F.conv1d(rise.weight, out.weight, padding=2)  # (C, 1, 6)
     taps = torch.einsum("oct,c->t", out.weight, rise.bias)  # the bias of `rise`, seen through each tap of `out`
@@ -80,6 +81,7 @@ def in_rows(block: nn.Module, rows: torch.Tensor) -> torch.Tensor:
 
 def same(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
     """Rows (L, C) to (L, C'): a convolution that keeps the length, with kernel 1 or 3 and any dilation."""
+    assert conv.bias is not None
     taps = conv.weight.permute(2, 1, 0)  # (k, C, C')
     made = torch.addmm(conv.bias, rows, taps[len(taps) // 2])
     reach = conv.dilation[0]
@@ -94,6 +96,7 @@ def halved(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
     length, channels = len(rows) // 2, rows.shape[1]
     padded = torch.cat([rows.new_zeros(1, channels), rows, rows.new_zeros(1, channels)])[: 2 * length + 2]
     pairs = padded.reshape(length + 1, 2 * channels)
+    assert conv.bias is not None
     taps = conv.weight.permute(2, 1, 0).reshape(2, 2 * channels, -1)
     return torch.addmm(conv.bias, pairs[:-1], taps[0]).addmm_(pairs[1:], taps[1])
 
@@ -101,6 +104,7 @@ def halved(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
 def doubled(rows: torch.Tensor, conv: nn.ConvTranspose1d) -> torch.Tensor:
     """Rows (L, C) to (2 L, C'): a transposed convolution with kernel 4, stride 2, padding 1."""
     before, even, odd, after = conv.weight.permute(2, 0, 1)[[3, 1, 2, 0]]  # (C, C') each
+    assert conv.bias is not None
     pairs = torch.addmm(torch.cat([conv.bias, conv.bias]), rows, torch.cat([even, odd], 1))
     width = even.shape[1]
     pairs[1:, :width].addmm_(rows[:-1], before)
@@ -110,12 +114,13 @@ def doubled(rows: torch.Tensor, conv: nn.ConvTranspose1d) -> torch.Tensor:
 
 def residual_stack(rows: torch.Tensor, stack: ResidualStack) -> torch.Tensor:
     """A stack on rows (L, C), in pieces that fit the processor's cache, each with its receptive field on either side."""
-    made, reach = torch.empty_like(rows), sum(block.model[1].dilation[0] for block in stack.model)
+    made, reach = torch.empty_like(rows), stack.reach
     size = max(PIECE, 4 * reach)  # deep stacks have a large receptive field
     for start in range(0, len(rows), size):
         first = max(0, start - reach)
         piece = rows[first : start + size + reach].clone()
         for block in stack.model:
+            assert isinstance(block, ResidualConv)
             piece = residual(piece, block)
         made[start : start + size] = piece[start - first : start - first + size]
     return made
@@ -124,6 +129,7 @@ def residual_stack(rows: torch.Tensor, stack: ResidualStack) -> torch.Tensor:
 def residual(rows: torch.Tensor, block: ResidualConv) -> torch.Tensor:
     """A residual convolution on rows (L, C), in place."""
     _, wide, _, narrow = block.model
+    assert isinstance(wide, nn.Conv1d) and isinstance(narrow, nn.Conv1d) and narrow.bias is not None
     hidden = same(rows.relu(), wide).relu_()
     return rows.addmm_(hidden, narrow.weight[:, :, 0].t()).add_(narrow.bias)
 

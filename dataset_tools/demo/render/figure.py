@@ -260,7 +260,7 @@ def _head(image, parts, first, body, look, points, depth, scale, head):
         cv2.ellipse(
             buffer,
             _fixed(centre).tolist(),
-            _fixed((width * r, height * r)).tolist(),
+            _fixed(np.array((width * r, height * r))).tolist(),
             tilt,
             0,
             360,

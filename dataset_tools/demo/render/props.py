@@ -43,10 +43,10 @@ def paint_background(rng: np.random.Generator, width: int, height: int, busy: fl
         if rng.random() < 0.4:  # skirting board
             image[y - 3 : y] = colour(rng)
     if rng.random() < 0.2:  # tiles, curtain or planks
-        step, tint = int(rng.integers(14, 50)), rng.uniform(0.75, 1.2)
-        image[:, ::step] *= tint
+        step, shade = int(rng.integers(14, 50)), rng.uniform(0.75, 1.2)
+        image[:, ::step] *= shade
         if rng.random() < 0.5:
-            image[::step] *= tint
+            image[::step] *= shade
     image = np.clip(image, 0, 255, out=image).astype(np.uint8)
     size = np.array([width, height])
     for _ in range(rng.integers(0, 3 + round(6 * busy))):
@@ -104,7 +104,8 @@ def paint_occluder(rng: np.random.Generator, width: int, height: int, kind: str,
         mask = grid_y**2 + grid_x**2 <= 1
         cv2.circle(picture, (w // 2, h // 2), min(h, w) // 4, colour(rng).tolist(), -1, cv2.LINE_AA)
     else:  # furniture: lit from one side, with an edge
-        shade = np.linspace(*rng.uniform(0.7, 1.25, 2), w)[None, :, None]
+        first, last = rng.uniform(0.7, 1.25, 2)
+        shade = np.linspace(first, last, w)[None, :, None]
         picture = np.clip(picture * shade, 0, 255).astype(np.uint8)
         cv2.rectangle(picture, (0, 0), (w - 1, h - 1), (colour(rng) * 0.5).tolist(), 1)
     return Occluder(x0, y0, picture, mask)

@@ -113,7 +113,7 @@ class Posture(NamedTuple):
     torso: np.ndarray
 
 
-def rotation(axis: str, degrees: np.ndarray) -> np.ndarray:
+def rotation(axis: str, degrees: np.ndarray | float) -> np.ndarray:
     """Right-handed rotations (..., 3, 3) about one axis ("x", "y", "z") by angles of any shape (...), in degrees."""
     angle = np.deg2rad(np.asarray(degrees, dtype=float))
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]

@@ -11,7 +11,7 @@ import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -90,9 +90,9 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"):
-            known = {"_reconstruct": self.array, "scalar": self.scalar, "_frombuffer": self.array_of}
+            known: dict[str, Any] = {"_reconstruct": self.array, "scalar": self.scalar, "_frombuffer": self.array_of}
         else:
-            plain = {
+            plain: dict[str, dict[str, Any]] = {
                 "numpy": {"ndarray": ARRAY, "dtype": self.dtype},
                 "_codecs": {"encode": self.encode},
                 "__builtin__": {"bytes": self.nothing},

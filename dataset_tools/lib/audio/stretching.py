@@ -63,7 +63,7 @@ def _stretch_piece(sound: np.ndarray, rate: int, start: float, speed: float, sam
     stretcher.preset(len(sound), rate)
     stretcher.timeFactor = taken / (samples + 2 * spare)
     made = stretcher.process(np.ascontiguousarray(_cut(sound, round(start * rate - spare * speed), taken)))
-    return _cut(made, spare, samples)
+    return _cut(np.asarray(made), spare, samples)
 
 
 def _cut(sound: np.ndarray, first: int, samples: int) -> np.ndarray:

@@ -19,8 +19,8 @@ class Parser(argparse.ArgumentParser):
     from a shell variable that was never set.
     """
 
-    def __init__(self, *args, formatter_class=argparse.RawDescriptionHelpFormatter, **settings):
-        super().__init__(*args, formatter_class=formatter_class, allow_abbrev=False, **settings)
+    def __init__(self, *, formatter_class=argparse.RawDescriptionHelpFormatter, **settings):
+        super().__init__(formatter_class=formatter_class, allow_abbrev=False, **settings)
 
     def parse_known_args(self, args=None, namespace=None):
         """As in `argparse`, but empty values are refused."""

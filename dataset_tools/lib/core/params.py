@@ -97,7 +97,7 @@ def _required_type(value: object, kind: object) -> str:
     # Imported here because it takes 0.14 s, which --help and worker processes do not need.
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-    wanted = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    wanted: TypeAdapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
     try:
         wanted.validate_python(value)
     except ValidationError:

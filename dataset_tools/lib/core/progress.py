@@ -17,6 +17,9 @@ class ProgressBar(tqdm):
     unit: what the bar counts, in the singular, such as 'clip'. Other settings are those of `tqdm`.
     """
 
+    start_t: float
+    last_print_t: float
+
     def __init__(self, *args, unit: str, **settings):
         self._first = threading.Timer(DELAY, self._show)
         super().__init__(*args, unit=unit, delay=DELAY, dynamic_ncols=True, mininterval=0.5, **settings)

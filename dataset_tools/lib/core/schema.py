@@ -123,8 +123,9 @@ class Clip:
         outside = {n: v for n, v in times.items() if v is not None and not 0 <= v <= VIDEO_SECONDS}  # also nan
         for name, value in outside.items():
             yield f"{name} must be 0 s to {VIDEO_SECONDS} s, found {value}"
-        if not outside and None not in times.values() and not 0 < self.end - self.start <= CLIP_SECONDS:
-            yield f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most"
+        if not outside and self.start is not None and self.end is not None:
+            if not 0 < self.end - self.start <= CLIP_SECONDS:
+                yield f"end must be after start {self.start} s, found {self.end}; a clip has {CLIP_SECONDS} s at most"
         if self.official_split not in PARTS:
             yield f"official_split must be train, val, test or empty, found '{printable(self.official_split)}'"
 
@@ -216,7 +217,7 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
     together: columns that must be all present or all absent.
     """
     path = Path(path)
-    fields = dataclasses.fields(record)
+    fields = dataclasses.fields(record)  # type: ignore[arg-type]  # R is a dataclass, which no bound can say
     hints = get_type_hints(record)
     try:
         text = read_bytes(path, CSV_BYTES).decode("utf-8-sig")
@@ -226,10 +227,10 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
         return Scan([], [str(err)])
     try:
         separator = detect_separator(text, hints)
-        (_, header), *rows = [*iterate_rows(text, separator)] or [(1, [])]
+        (_, names), *rows = [*iterate_rows(text, separator)] or [(1, [])]
     except ValueError as err:
         return Scan([], [f"{path}: {err}"])
-    header = tuple(name.strip() for name in header)
+    header = tuple(name.strip() for name in names)
     lacking = _lacking_columns(path, header, fields, together)
     twice = [name for name, times in Counter(header).items() if name and times > 1]
     doubts = [f"{path}: column '{printable(name)}' occurs twice in the header; keep one" for name in twice]
@@ -253,7 +254,7 @@ def scan_records(path: Path, record: type[R], *, extra: bool = True, together: t
         problems += [f"{path} row {number}: {rule}" for rule in rules]
         if rules or lacking:
             broken.append(raw)
-        else:
+        elif item is not None:
             records.append(item)
     return Scan(records, problems, header, tuple(broken))
 
@@ -264,7 +265,7 @@ def _parse_record(raw: dict[str, str], record: type[R], hints: dict, separator: 
     A cell that can't be read is replaced by a valid value, so that the other rules of the record are checked too.
     """
     values, rules = {}, []
-    for field in dataclasses.fields(record):
+    for field in dataclasses.fields(record):  # type: ignore[arg-type]  # as above
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         try:
             if field.name in raw:
@@ -306,6 +307,7 @@ def _convert(text: str, kind, name: str, separator: str):
         if kind is kinds[0]:
             raise ValueError(f"{name} is empty; {TYPE_NAMES[kind]} is required")
         return None
+    value: bool | float | None
     if kinds[0] is bool:
         value = {"true": True, "false": False}.get(text.lower())
     else:

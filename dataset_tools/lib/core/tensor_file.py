@@ -135,7 +135,7 @@ def _find_names(path: Path, pickle: BinaryIO) -> set[str]:
         name, taken = opcode.name, []
         if count > limits.TENSOR_STEPS:
             raise Unreadable(path, f"a pickle of over {limits.TENSOR_STEPS} steps")
-        if name == "GLOBAL":
+        if name == "GLOBAL" and argument:
             names.add(argument.replace(" ", "."))
         if name in POPS:
             taken = stack[-POPS[name] :]

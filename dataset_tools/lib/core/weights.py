@@ -153,7 +153,8 @@ def _download(row: Weights, part: Path, attempts: int, wait: float) -> None:
             _fetch_rest(row, part)
             return
         except requests.HTTPError as err:
-            reason, again = f"HTTP {err.response.status_code}", err.response.status_code in RETRY_STATUS
+            status = 0 if err.response is None else err.response.status_code
+            reason, again = f"HTTP {status}", status in RETRY_STATUS
         except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as err:
             reason, again = type(err).__name__, True
         if not again or attempt == attempts:

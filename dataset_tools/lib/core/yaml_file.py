@@ -108,7 +108,7 @@ def _count_values(node: yaml.Node, path: Path, known: dict[int, tuple[int, int] 
             f"{path} line {node.start_mark.line + 1}: its aliases expand to more than {YAML_VALUES} values or {YAML_DEPTH} levels"
         )
     known[id(node)] = (values, levels)
-    return known[id(node)]
+    return values, levels
 
 
 def _check_values(value: object, path: Path) -> None:

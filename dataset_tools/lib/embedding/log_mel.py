@@ -17,7 +17,7 @@ SEGMENT_SECONDS = 2.0
 """Length of the segments that are embedded for retrieval; one has two patches."""
 
 
-def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
+def hertz_to_mel(hertz: np.ndarray | float) -> np.ndarray:
     """HTK's mel scale."""
     return 1127.0 * np.log1p(np.asarray(hertz, float) / 700.0)
 

@@ -23,6 +23,7 @@ from functools import partial
 from multiprocessing import reduction, spawn
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 POLL = 0.25  # s
@@ -61,7 +62,7 @@ def start_process(method: str, target: Callable, *args) -> BaseProcess:
         raise RuntimeError(
             'the main module starts processes when it is imported: put that under `if __name__ == "__main__":`'
         )
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     if method == "fork":
         process = context.Process(target=_run, args=(os.getpid(), (target, args)), daemon=True)
         process.start()
@@ -127,7 +128,7 @@ def _hide_main_module() -> Iterator[dict]:
     with _hide_lock:
         data = spawn.get_preparation_data("")
         names = vars(sys.modules["__main__"])
-        hidden = {name: names[name] for name in ("__spec__", "__file__") if name in names}
+        hidden: dict[str, Any] = {name: names[name] for name in ("__spec__", "__file__") if name in names}
         names.update(dict.fromkeys(hidden))
         try:
             yield {key: value for key, value in data.items() if key.startswith("init_main")}

@@ -57,7 +57,7 @@ def _fill_queue(items: Iterable, results: queue.Queue, closed: threading.Event) 
         return False
 
     try:
-        with closing(items) if hasattr(items, "close") else nullcontext():
+        with closing(items) if hasattr(items, "close") else nullcontext():  # type: ignore[type-var]  # it has
             for item in items:
                 if not put(item, None):
                     return

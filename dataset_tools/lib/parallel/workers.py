@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from multiprocessing import connection
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
@@ -123,7 +123,7 @@ def _outcome_calls(function: Callable, prepare: Callable | None, items: Iterable
     """Yield, for each item, a function that returns its outcome or raises. Meanwhile the next item is prepared."""
     if prepare is None:
         for item in items:
-            yield lambda item=item: function(item)
+            yield partial(function, item)
         return
 
     def prepared(item: I) -> Callable[[], O]:
@@ -137,7 +137,7 @@ def _outcome_calls(function: Callable, prepare: Callable | None, items: Iterable
         yield from ready
 
 
-def _raise(err: Exception) -> None:
+def _raise(err: Exception) -> NoReturn:
     raise err
 
 
@@ -269,7 +269,7 @@ class _Worker:
         except (EOFError, OSError, pickle.UnpicklingError):
             self.process.join()
             code = self.process.exitcode
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
             return "lost", ProcessLost(f"the process that worked on it {how}")
         if kind == "ready":
             self.ready = True

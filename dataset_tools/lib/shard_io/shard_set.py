@@ -159,7 +159,7 @@ class ShardSet:
                 if self.info.motion_rate
                 else np.zeros((group.attrs["frames"], 0, MOTION_WIDTH), np.float32)
             )
-            clip = Window(*(group[name][...] for name in STREAMS), motion)
+            clip = Window(**{name: group[name][...] for name in STREAMS}, motion=motion)
             for name, values in zip(Window._fields, clip, strict=True):
                 check_numbers(name, values)
             if lacking := self.info.people - clip.pose.shape[1]:

@@ -144,13 +144,13 @@ def write_clip(
             frame.pts, frame.time_base, frame.pict_type = count, Fraction(1, fps), 0
             out.mux(video.encode(frame))
             count += 1
-            if audio is not None:
+            if audio is not None and sound is not None:
                 upto = min(sound.shape[1], round(count * sample_rate / fps))
                 out.mux(_encode_audio(audio, sound[:, fed:upto], fed, sample_rate))
                 fed = upto
         if video is None:
             raise UserError(f"{Path(path).name}: no frames to write")
-        if audio is not None:
+        if audio is not None and sound is not None:
             out.mux(_encode_audio(audio, sound[:, fed:], fed, sample_rate))
             out.mux(audio.encode(None))
         out.mux(video.encode(None))
@@ -199,6 +199,7 @@ def _decode_pieces(
         frame.pts = None
         stamp -= taken - given  # samples still in the resampler come before this frame
         taken += frame.samples * rate / frame.sample_rate
+        assert resampler is not None
         for part in resampler.resample(frame):
             samples = part.to_ndarray()
             yield stamp, samples

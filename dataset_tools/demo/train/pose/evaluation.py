@@ -7,6 +7,7 @@ frame are ignored.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -40,12 +41,12 @@ def score(pairs: Iterable[tuple[np.ndarray, list[np.ndarray]]]) -> dict:
             errors.append(np.where(person[:, 2] == 2, error, np.nan))
         frames, dancers = frames + 1, dancers + len(people)
         found_dancers, extra = found_dancers + len(match), extra + len(found) - len(match)
-    errors = np.array(errors)
-    result = {"frames": frames, "dancers": dancers, "dancers_found": _percent(found_dancers, dancers)}
+    of = np.array(errors)
+    result: dict[str, Any] = {"frames": frames, "dancers": dancers, "dancers_found": _percent(found_dancers, dancers)}
     result["false_people_per_frame"] = round(extra / frames, 3)
     for within in (0.1, 0.05):
         result[f"pck@{within}"] = {
-            part: _percent((errors[:, joints] < within).sum(), (~np.isnan(errors[:, joints])).sum())
+            part: _percent((of[:, joints] < within).sum(), (~np.isnan(of[:, joints])).sum())
             for part, joints in PARTS.items()
         }
     return result

@@ -27,7 +27,7 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 class Pool:
     """Rendered frames: images uint8 (N, 257, 257, 3) RGB, people float32 (N, 6, 17, 3) x px, y px, visibility."""
 
-    images: np.ndarray
+    images: "np.ndarray | _ChunkedImages"
     people: np.ndarray
 
 
