@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import demo_prior
-from benchmarks.sound_scores import Clips, said, scores, test_clips, unheard_clips
+from benchmarks.sound_scores import Clips, score_line, scores, test_clips, unheard_clips
 from d2m_model.demo.song_pool import open_pool
 from d2m_model.demo.train_vqvae import CODEC, HELD_OUT, PoolData, PoolTask, params_of
 from d2m_model.losses.spectral import mel_l1, multispectral
@@ -58,7 +58,7 @@ class CodedSongs:
         return torch.from_numpy(codes), torch.from_numpy(sound.astype(np.float32) / 32767)
 
 
-def built(kind: str, level: int) -> nn.Module:
+def build_decoder(kind: str, level: int) -> nn.Module:
     """An untrained decoder."""
     if kind == "convolutional":
         return Decoder(CODEC, level)
@@ -110,7 +110,9 @@ def train(
 
 
 @torch.inference_mode()
-def played(decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips) -> tuple[dict[str, np.ndarray], float]:
+def decode_clips(
+    decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips
+) -> tuple[dict[str, np.ndarray], float]:
     """(the clips' music, encoded and decoded; CPU seconds of decoding per second of music)."""
     sounds, used, length = {}, 0.0, 0
     for clip, audio in clips.sounds.items():
@@ -140,7 +142,7 @@ def decoder_share(pool: np.ndarray, level: int, steps: int = 12) -> float:
         task.step(number, lambda *_: None)
         whole.append(time.process_time() - begun)
         audio = task.data.batch(0, number, params.batch).audio
-        audio = model.whole_hops(audio, 2)
+        audio = model.trim_to_hops(audio, 2)
         z = model.latents(audio, level).detach()
         begun = time.process_time()
         rebuilt = model.decode_latents(z, level)
@@ -184,7 +186,7 @@ def main() -> None:
     if args.share:
         print(f"{args.level}: the decoder takes {decoder_share(pool, level):.2f} of a step")
         return
-    codec, net, facts = demo_prior.codec(), built(args.decoder, level), {}
+    codec, net, facts = demo_prior.codec(), build_decoder(args.decoder, level), {}
     if args.keep and args.keep.is_file():
         kept = torch.load(args.keep, weights_only=True)
         net.load_state_dict(kept["net"])
@@ -198,7 +200,7 @@ def main() -> None:
     clips = test_clips(layout) if args.on == "test" else unheard_clips(20, 10.0, pool, layout)
     before = json.loads(args.out.read_text(encoding="utf-8")) if args.out.is_file() else {}
     for name, decoder, told in (("codec's own", codec.decoders[level], {}), (args.decoder, net.eval(), facts)):
-        sounds, cost = played(decoder, codec, level, clips)
+        sounds, cost = decode_clips(decoder, codec, level, clips)
         parameters = sum(p.numel() for p in decoder.parameters())
         found = (
             told
@@ -206,7 +208,7 @@ def main() -> None:
             | scores(sounds, clips, args.level)
         )
         before[f"{args.level}, {args.on}: {name}" + (f", {told['cpu_minutes']:g} min" if told else "")] = found
-        print(said(name, found), flush=True)
+        print(score_line(name, found), flush=True)
     write_text(args.out, json.dumps(before, indent=1) + "\n")
 
 

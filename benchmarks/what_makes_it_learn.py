@@ -144,7 +144,7 @@ class Bench:
         made = []
         for c in test.clips:
             dance = getattr(test.read(c.clip_id, 0, model.frames), model.stream)
-            generated = model.generated(torch.from_numpy(dance)[None], (c.width, c.height), visual)
+            generated = model.continuous_codes(torch.from_numpy(dance)[None], (c.width, c.height), visual)
             made.append(net.look_up(generated, model.codebook, model.temperature)[0])
         codes = torch.stack(made)  # (clips, 64, L)
         between, whole = codes.var(dim=0, unbiased=False).mean(dim=1).sum(), codes.var(dim=(0, 2), unbiased=False).sum()

@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
                 say("d2m_gan", f"{name}: {' and '.join(file.name for file in files)} taken as published, not trained")
             return 0
         also = [dataclasses.replace(layout, corpus=corpus).stage("shards") for corpus in params.also]
-        run = run_of(layout, "d2m_gan", name, params, [shards, decoder, *also], options, args.resume)
+        run = training_run(layout, "d2m_gan", name, params, [shards, decoder, *also], options, args.resume)
         metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run, also)
     if metrics:
         shown = ", ".join(f"{loss} {value:.3f}" for loss, value in metrics["losses"].items())

@@ -27,18 +27,18 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 def reconstructions(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> dict[str, np.ndarray]:
     """{clip: audio}: each clip's own music, encoded and decoded at a level."""
-    from d2m_model.metrics.reconstruction import coded_again
+    from d2m_model.metrics.reconstruction import reconstruct
     from d2m_model.training.vqvae_files import load_vqvae
 
-    return coded_again(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own)
+    return reconstruct(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own)
 
 
 def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[np.ndarray]:
     """Codes (L,) of each clip's own music at a level."""
-    from d2m_model.metrics.reconstruction import codes_of
+    from d2m_model.metrics.reconstruction import encode_sounds
     from d2m_model.training.vqvae_files import load_vqvae
 
-    return list(codes_of(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
+    return list(encode_sounds(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
 
 
 class Codec:

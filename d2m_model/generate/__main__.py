@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     for level in levels:
         name = f"{level}-{args.variant}"
         shards = ShardSet(layout.stage("shards"), params.split)
-        load = partial(load_model, layout, level, args.variant, inputs_of(shards.info))
+        load = partial(load_model, layout, level, args.variant, input_attributes(shards.info))
         rhythm = layout.stage("rhythm") / "beats"
         rows = generate_split(
             shards, load, layout.stage("generate") / name, params, f"generate {name}", rhythm=rhythm, beats=args.json

@@ -75,7 +75,7 @@ def made_again(
     gain = peak_gain(audio)  # as the codec heard its music
     for region in regions:
         first = round(region[0] * SAMPLE_RATE)
-        kept = {level: composer.player.coded(audio[:first] * gain, level) for level in {"high", composer.level}}
+        kept = {level: composer.player.encode(audio[:first] * gain, level) for level in {"high", composer.level}}
         kept = {level: codes[: first // HOPS[2] * HOPS[2] // HOPS[LEVELS[level]]] for level, codes in kept.items()}
         short = dataclasses.replace(
             dance, frames=min(dance.frames, -(-round(region[1] * SAMPLE_RATE) // SAMPLES_PER_FRAME))

@@ -20,7 +20,7 @@ from dataset_tools.lib.core.params import load_params, names_of, require
 
 RECONSTRUCTED = "VQ reconstruction"
 """First words of the controls `VQ reconstruction high` and `VQ reconstruction low`."""
-PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
+CODE_LEVELS = {"unconditional_prior": "high", "random_codes": "high"}
 """Baselines that generate codes -> level of the codes."""
 
 
@@ -125,7 +125,7 @@ def named_systems(layout: Layout) -> dict[str, SystemAudio]:
         )  # fmt: skip
     for name in names_of(layout.params, "systems"):
         command = f"python -m d2m_model.baselines --corpus {layout.corpus} --system {name}"
-        level = PLAYED.get(name, "")
+        level = CODE_LEVELS.get(name, "")
         found[name] = SystemAudio(
             kind="baseline", folder=layout.stage("baselines") / name, section="baselines", command=command, level=level
         )

@@ -34,17 +34,17 @@ def main(argv: list[str] | None = None) -> int:
 
     params = load_params(layout.params, "prior", Params)
     if args.dry_run:
-        say("prior", f"{args.level}: {expected(sizes_of(params, args.level, layout), params).told()}")
+        say("prior", f"{args.level}: {training_forecast(network_sizes(params, args.level, layout), params).summary()}")
         return 0
     decoder = layout.stage("synthesizer") / args.level / "model.pt"
     with processes():
         vqvae = load_vqvae(decoder)
-        run = run_of(
+        run = training_run(
             layout,
             "prior",
             args.level,
             params,
-            inputs_of(layout, args.level, params),
+            input_files(layout, args.level, params),
             f"--level {args.level}",
             args.resume,
         )

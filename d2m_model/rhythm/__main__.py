@@ -90,7 +90,7 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
     if args.click:
         write_wav(args.click, clicks(beats, beats.seconds))
     tempo = f"{beats.tempo:.1f} beats a minute" if beats.tempo else "no tempo"
-    style = f", most like {style_of(beats)}" if beats.style else ""
+    style = f", most like {likeliest_style(beats)}" if beats.style else ""
     say("rhythm", f"{len(beats.beats)} beats, {len(beats.downbeats)} down-beats, {tempo}{style} -> {args.out}")
     if not len(beats.beats):
         say("rhythm", "warning: no beat was found; is a dancer to be seen?")
@@ -130,8 +130,8 @@ def main(argv: list[str] | None = None) -> int:
     params = load_params(layout.params, "rhythm", Params)
     shards = layout.stage("shards")
     source = beats_source(params, layout)
-    run = run_of(layout, "rhythm", "", params, [shards, *source.inputs], "", args.resume)
-    metrics = learn_rhythm(
+    run = training_run(layout, "rhythm", "", params, [shards, *source.inputs], "", args.resume)
+    metrics = train_rhythm(
         shards, params, layout.stage("rhythm"), source=source.name, truth=source.truth, tracker=source.tracker, run=run
     )
     test = metrics.get("test")

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     with processes():
         shards, vqvae = layout.stage("shards"), layout.stage("vqvae") / "model.pt"
         if not params.weights:
-            run = run_of(
+            run = training_run(
                 layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume
             )
             metrics = train(

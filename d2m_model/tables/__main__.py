@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     params = load_params(layout.params, "tables", Params)
     results = read_results(layout)
     if args.compare:
-        print(compared(results.metrics, read_ranges(layout.root / ranges_file(layout.corpus)), layout))
+        print(compare(results.metrics, read_ranges(layout.root / ranges_file(layout.corpus)), layout))
         if (page := layout.stage("report") / "index.html").is_file():
             print(f"The report: {page}")
         return 0

@@ -95,7 +95,7 @@ def run_of(
     files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
     parts = ("nets", "losses", "training", *{"prior": ["rhythm"]}.get(stage, []), stage)
     code = [f for part in parts for f in sorted((PACKAGE / part).rglob("*.py"))]
-    key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files + code])
+    key = item_key(VERSION, params, name, distributed.world_size(), [file_sha256(f) for f in files + code])
     folder = layout.cache(stage) / layout.corpus / (name or stage)
     root = "" if layout.root == Path(".") else f" --root {layout.root}"
     again = f"python -m d2m_model.{stage} --corpus {layout.corpus}{root} {options}".rstrip() + " --resume"
@@ -121,7 +121,7 @@ class FiniteLossGuard:
         values = {name: float(v.detach()) for name, v in terms.items()}
         bad = next((name for name, v in values.items() if not math.isfinite(v)), None)
         device = next(iter(terms.values())).device
-        if distributed.any_of(bad is not None, device):
+        if distributed.any_process(bad is not None, device):
             what = f"loss '{bad}' is {values[bad]}" if bad else "a loss of another process is not finite"
             known = ", ".join(f"{name} {value:.4g}" for name, value in self.last.items()) or "none"
             raise UserError(
@@ -163,7 +163,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
     keep_freed_memory()
     curves, recent, start = Curves(), [], 0
     guard = FiniteLossGuard(run.stage, run.section)
-    if distributed.world() > 1:
+    if distributed.world_size() > 1:
         torch.manual_seed(stream_seed(params.seed, "process", distributed.rank()))
     if run.resume and run.state and run.state.is_file():
         start, recent = _restore(task, curves, run)
@@ -192,7 +192,9 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
                 curves.add(done, scores)
                 board.scalars(done, scores)
                 board.sounds(done, sounds)
-            stopping = distributed.any_of(told.is_set(), next(iter(next(iter(task.nets.values())).parameters())).device)
+            stopping = distributed.any_process(
+                stop.is_set(), next(iter(next(iter(task.nets.values())).parameters())).device
+            )
             if run.state and done < steps and (stopping or done % params.checkpoint_every == 0):
                 _save(task, done, recent, curves, run)
             if stopping and done < steps:
@@ -203,19 +205,19 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
 def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
     names = dict.fromkeys(name for row in recent for name in row)
     means = {n: float(np.mean([float(row[n]) for row in recent if n in row])) for n in names}
-    if distributed.world() == 1:
+    if distributed.world_size() == 1:
         return means
     device = next(
         iter(recent[-1].values())
     ).device  # of the last row: rows from a checkpoint are on the CPU, which nccl can't sum
-    shared = distributed.total(torch.tensor(list(means.values()), device=device))
-    return dict(zip(means, (shared / distributed.world()).tolist(), strict=True))
+    shared = distributed.sum_over_processes(torch.tensor(list(means.values()), device=device))
+    return dict(zip(means, (shared / distributed.world_size()).tolist(), strict=True))
 
 
 def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None:
     random = [torch.get_rng_state()] + ([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])
-    if distributed.world() > 1:
-        found = [None] * distributed.world()
+    if distributed.world_size() > 1:
+        found = [None] * distributed.world_size()
         torch.distributed.all_gather_object(found, random)
     else:
         found = [random]
@@ -232,7 +234,7 @@ def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None
 
 def _restore(task: Task, curves: Curves, run: Run) -> tuple[int, list]:
     content = checkpoint.load(run.state, f"{run.stage}-training", VERSION, finite=False)
-    with checkpoint.fitting(run.state):
+    with checkpoint.user_errors(run.state):
         state, done = content.state, content.meta["step"]
         for name, net in task.nets.items():
             net.load_state_dict(state["nets"][name])
@@ -255,19 +257,19 @@ def _stop(run: Run, done: int, steps: int) -> None:
 
 
 @contextmanager
-def _told_to_stop(run: Run) -> Iterator[threading.Event]:
+def _stop_signal(run: Run) -> Iterator[threading.Event]:
     """An event that SIGTERM or Ctrl-C sets; a second Ctrl-C ends the process as usual."""
-    told, before = threading.Event(), {}
+    stop, before = threading.Event(), {}
 
-    def tell(number, _frame):
-        told.set()
+    def handle(number, _frame):
+        stop.set()
         if number == signal.SIGINT:
             signal.signal(number, before[number])
 
     if run.state and threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield told
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

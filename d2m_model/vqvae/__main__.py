@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     with processes():
         shards = layout.stage("shards")
         if not params.weights:
-            run = run_of(layout, "vqvae", "", params, [shards], "", args.resume)
+            run = training_run(layout, "vqvae", "", params, [shards], "", args.resume)
             metrics = train(shards, params, layout.stage("vqvae"), run)
         elif rank() == 0:
             metrics = take_published(shards, locate(params.weights, layout), params, layout.stage("vqvae"))

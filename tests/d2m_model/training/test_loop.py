@@ -167,7 +167,7 @@ def test_other_parameters_do_not_resume(root, capsys):
 
 def test_other_code_does_not_resume(root, tmp_path, monkeypatch):
     layout = Layout(root=root, corpus="tiny")
-    state = lambda: loop.run_of(layout, "vqvae", "", TrainingParams(), [], "", True).state
+    state = lambda: loop.training_run(layout, "vqvae", "", TrainingParams(), [], "", True).state
     before = state()
     assert state() == before
     shutil.copytree(loop.PACKAGE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__"))
