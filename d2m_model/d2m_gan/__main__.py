@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     if params.genres and preset != "released":
         say(
             "d2m_gan",
-            f"{args.variant} of preset {preset} is not told the genre: d2m_gan.genres is read by preset released alone",
+            f"{args.variant} of preset {preset} has no genre condition: only preset released reads d2m_gan.genres",
         )
     shards, decoder = layout.stage("shards"), decoder_of(layout, args.level, args.variant)
     name = f"{args.level}-{args.variant}"

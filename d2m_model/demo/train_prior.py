@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.command_parser("d2m_model.demo.train_prior", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them: turn them into codes")
     parser.add_argument(
-        "--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them"
+        "--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="weights of the codec"
     )
     parser.add_argument("--codes", type=Path, help="folder of the songs' codes: written with --pool, else read")
     parser.add_argument(

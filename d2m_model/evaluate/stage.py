@@ -10,7 +10,7 @@ from d2m_model.evaluate.kept_scores import KeptScores, content
 from d2m_model.evaluate.params import Params
 from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.code_health import code_rate, hum_scores, longest_copy
-from d2m_model.metrics.controls import beat_controls, control_audio, drawn_from
+from d2m_model.metrics.controls import beat_controls, control_audio, training_song_sampler
 from d2m_model.metrics.embedding import Embedder, embed_all
 from d2m_model.metrics.inputs import as_long, read_rhythm, true_rhythm, uneven
 from d2m_model.metrics.motion_beats import motion_beats
@@ -127,7 +127,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
     codecs = {level: Codec(layout.stage("synthesizer"), level, kept) for level in levels}
     for level in levels:
         systems[f"{RECONSTRUCTED} {level}"] = codecs[level].again(own)
-    systems |= control_audio(own, songs, params.seed, drawn_from(train))
+    systems |= control_audio(own, songs, params.seed, training_song_sampler(train))
     truth, rhythm = (
         true_rhythm(layout.stage("sources") / "truth", clips),
         read_rhythm(layout.stage("rhythm") / "beats", clips),

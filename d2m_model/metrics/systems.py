@@ -105,7 +105,7 @@ class SystemAudio:
         for path in found.values():
             if path.suffix != ".wav":
                 raise UserError(
-                    f"{path}: must be called {path.stem}.wav, for the stages read .wav alone; convert it and move it away"
+                    f"{path}: must be called {path.stem}.wav, because the stages read .wav only; convert it and move it away"
                 )
         return {clip: read_audio(path) for clip, path in found.items()}
 

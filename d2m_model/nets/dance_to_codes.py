@@ -89,7 +89,7 @@ class DanceToCodes(nn.Module):
         for name in names if self.genres else ():
             if name not in self.genres:
                 raise UserError(
-                    f"d2m_gan: the generator is told the genre, one of {', '.join(self.genres)}; '{name}' is none of them"
+                    f"d2m_gan: unknown genre '{name}'; the generator was built for {', '.join(self.genres)}"
                 )
         device = next(self.parameters()).device
         return torch.tensor([self.genres.index(name) for name in names], device=device) if self.genres else None

@@ -31,7 +31,7 @@ class Styles:
         fits = [k for k, known in enumerate(self.genres) if known == genre]
         if not fits:
             known = ", ".join(sorted({g for g in self.genres if g})) or "none"
-            raise UserError(f"style '{genre}': no training song is of it; known: {known}; or name a sound file")
+            raise UserError(f"style '{genre}': no training song has this genre; known: {known}; or name a sound file")
         return fits
 
     def named(self, genre: str, rng: np.random.Generator) -> torch.Tensor:

@@ -93,7 +93,7 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
     say("rhythm", f"{len(beats.beats)} beats, {len(beats.downbeats)} down-beats, {tempo}{style} -> {args.out}")
     if not len(beats.beats):
-        say("rhythm", "warning: no beat was found; is a dancer to be seen?")
+        say("rhythm", "warning: no beat was found; is a dancer visible?")
 
 
 def check_together(args: argparse.Namespace) -> None:
@@ -107,10 +107,10 @@ def check_together(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None and not own:
             raise UserError(f"rhythm: --{name} goes together with --video or --pose")
     if args.fps is not None and not args.pose:
-        raise UserError("rhythm: --fps is for --pose; a video knows its own")
+        raise UserError("rhythm: --fps is for --pose; a video has its own frame rate")
     if args.resume and own:
         raise UserError(
-            "rhythm: --resume goes on with a training; with --video or --pose nothing is trained: leave it out"
+            "rhythm: --resume continues a training; with --video or --pose nothing is trained: leave it out"
         )
 
 

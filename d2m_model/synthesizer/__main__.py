@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
             other = (
                 ""
                 if metrics["same_codebook"]
-                else f"; its codebook is not the one of {vqvae}: this level is coded and played by it alone"
+                else f"; its codebook is not the one of {vqvae}: only it encodes and decodes this level"
             )
             say("synthesizer", f"{args.level}: {file.name} taken as published, not fine-tuned{other}")
         else:

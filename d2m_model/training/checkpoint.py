@@ -106,7 +106,7 @@ def build_network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) 
 def string_tuple(values: object) -> tuple[str, ...]:
     """A list of strings, such as the genres in a checkpoint's meta, as a tuple. Raises ValueError for anything else."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"a list of texts is wanted, found {shown(values)}")
+        raise ValueError(f"expected a list of strings, found {shown(values)}")
     return tuple(values)
 
 

@@ -246,13 +246,13 @@ def _restore(task: Task, curves: Curves, run: Run) -> tuple[int, list]:
             torch.cuda.set_rng_state(random[1])
         curves.rows = state["curves"]
     if distributed.rank() == 0:
-        say(run.stage, f"{run.name} goes on from step {done}".replace(":  ", ": "))
+        say(run.stage, f"{run.name} continues from step {done}".replace(":  ", ": "))
     return done, [{k: torch.tensor(v) for k, v in row.items()} for row in state["recent"]]
 
 
 def _stop(run: Run, done: int, steps: int) -> None:
     if run.again and distributed.rank() == 0:
-        say(run.stage, f"{run.name} stopped after step {done} of {steps}, saved; to go on: {run.again}".lstrip())
+        say(run.stage, f"{run.name} stopped after step {done} of {steps}, saved; to continue: {run.again}".lstrip())
     raise SystemExit(EXIT_STOPPED)
 
 

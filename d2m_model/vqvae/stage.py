@@ -169,5 +169,5 @@ def _stopping_workers(run: Run, stop: Path) -> Iterator[None]:
             signal.signal(number, handler)
     if ended or stopped.is_set():
         if rank() == 0:
-            say("vqvae", f"stopped and saved; to go on: {run.again}")
+            say("vqvae", f"stopped and saved; to continue: {run.again}")
         raise SystemExit(EXIT_STOPPED)

@@ -94,7 +94,7 @@ def test_they_play_as_published_through_the_commands(root, capsys):
         (
             {"motion_weights": "tiktok.pt"},
             (),
-            "tiktok.pt: d2m_gan.genres are given, but .* tiktok are not told the genre",
+            "tiktok.pt: d2m_gan.genres are given, but .* tiktok have no genre condition",
         ),
         (
             {"motion_weights": "tiktok.pt", "genres": []},

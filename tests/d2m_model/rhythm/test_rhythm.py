@@ -323,7 +323,7 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
         (["--dancer", "0"], "--dancer goes together with"),
         (["--fps", "25"], "--fps is for --pose"),
         (["--video", "in.mp4", "--out", "b.json", "--fps", "25"], "--fps is for --pose"),
-        (["--pose", "dance.npy", "--out", "b.json", "--resume"], "--resume goes on with a training"),
+        (["--pose", "dance.npy", "--out", "b.json", "--resume"], "--resume continues a training"),
         (["--pose", "dance.npy", "--out", "b.txt"], r"b\.txt: must end in \.json"),
         (["--pose", "none.npy", "--out", "b.json"], r"none\.npy: file not found"),
         (["--pose", "text.npy", "--out", "b.json"], r"text\.npy: not a \.npy file"),

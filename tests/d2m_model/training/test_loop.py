@@ -106,7 +106,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(root, stage, monkeypatch, c
     assert len(list(work(root, stage).rglob("*.pt"))) >= 1
     capsys.readouterr()
     assert run(root, stage, "--resume") == whole
-    assert "goes on from step 2" in capsys.readouterr().out
+    assert "continues from step 2" in capsys.readouterr().out
     assert run(root, stage, "--resume") == whole, "nothing to resume: from the start"
 
 
