@@ -79,7 +79,7 @@ def train(
     """Train for `minutes` of CPU time, but at most `wall` minutes; the learning rate follows a cosine of the time used. Returns facts
     about the training."""
     adam = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.8, 0.99), weight_decay=0.01)
-    begun, at, number, heard = time.process_time(), time.monotonic(), 0, []
+    begun, at, number, losses = time.process_time(), time.monotonic(), 0, []
     while (share := max((time.process_time() - begun) / (60 * minutes), (time.monotonic() - at) / (60 * wall))) < 1:
         adam.param_groups[0]["lr"] = (
             rate * min(1.0, (number + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
@@ -96,15 +96,15 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         adam.step()
-        heard.append(float(loss.detach()))
+        losses.append(float(loss.detach()))
         number += 1
         if number % 200 == 0:
-            print(f"step {number}, {share:.0%}: loss {np.mean(heard[-200:]):.4f}", flush=True)
+            print(f"step {number}, {share:.0%}: loss {np.mean(losses[-200:]):.4f}", flush=True)
     facts = {
         "cpu_minutes": round((time.process_time() - begun) / 60, 2),
         "steps": number,
         "batch": batch,
-        "loss": round(float(np.mean(heard[-100:])), 4),
+        "loss": round(float(np.mean(losses[-100:])), 4),
     }
     return facts | {"songs": len(data.codes), "learning_rate": rate}
 
@@ -199,15 +199,15 @@ def main() -> None:
             torch.save({"net": net.state_dict(), "facts": facts}, args.keep)
     clips = test_clips(layout) if args.on == "test" else unheard_clips(20, 10.0, pool, layout)
     before = json.loads(args.out.read_text(encoding="utf-8")) if args.out.is_file() else {}
-    for name, decoder, told in (("codec's own", codec.decoders[level], {}), (args.decoder, net.eval(), facts)):
+    for name, decoder, extra in (("codec's own", codec.decoders[level], {}), (args.decoder, net.eval(), facts)):
         sounds, cost = decode_clips(decoder, codec, level, clips)
         parameters = sum(p.numel() for p in decoder.parameters())
         found = (
-            told
+            extra
             | {"parameters": parameters, "cpu_seconds_a_second": round(cost, 4)}
             | scores(sounds, clips, args.level)
         )
-        before[f"{args.level}, {args.on}: {name}" + (f", {told['cpu_minutes']:g} min" if told else "")] = found
+        before[f"{args.level}, {args.on}: {name}" + (f", {extra['cpu_minutes']:g} min" if extra else "")] = found
         print(score_line(name, found), flush=True)
     write_text(args.out, json.dumps(before, indent=1) + "\n")
 

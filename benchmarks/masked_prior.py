@@ -184,7 +184,7 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
     data, net = MusicData(music, sizes, HOP), NETS[kind](sizes)
     task = TASKS[kind](net, data, params, device)
     keep_freed_memory()
-    begun, number, heard = time.process_time(), 0, []
+    begun, number, losses = time.process_time(), 0, []
     net.train()
     while (share := (time.process_time() - begun) / (60 * minutes)) < 1:
         for group in task.optimizers["net"].param_groups:
@@ -196,10 +196,10 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
         shown = condition_mask(torch.rand(params.batch, generator=generator(0, "hidden", number)), params.hidden)
         loss = task.loss(data.batch(0, number, params.batch), shown)
         backward_and_step(loss, task.optimizers["net"], params.gradient_norm)
-        heard.append(float(loss.detach()))
+        losses.append(float(loss.detach()))
         number += 1
         if number % 50 == 0:
-            print(f"{kind}: step {number}, {share:.0%}: {np.mean(heard[-50:]):.3f} nats", flush=True)
+            print(f"{kind}: step {number}, {share:.0%}: {np.mean(losses[-50:]):.3f} nats", flush=True)
     styles = encode_styles(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces})
     save_prior(keep / f"prior_{kind}.pt", PriorModel(net=net, codebook=codebook, level=LEVEL, styles=styles))
     facts = {
@@ -207,7 +207,7 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
         "steps": number,
         "batch": params.batch,
         "songs": len(data.pieces),
-        "loss": round(float(np.mean(heard[-100:])), 4),
+        "loss": round(float(np.mean(losses[-100:])), 4),
     }
     write_text(
         keep / f"{kind}.json", json.dumps(facts | {"parameters": sum(p.numel() for p in net.parameters())}) + "\n"
@@ -295,20 +295,20 @@ def main() -> None:
             continue
         clips = unheard_clips(6, 8.0, open_pool(args.pool), layout) if what == "choose" else test_clips(layout)
         for kind in kinds:
-            told = content.setdefault(kind, {})
-            told |= json.loads((args.keep / f"{kind}.json").read_text(encoding="utf-8"))
+            results = content.setdefault(kind, {})
+            results |= json.loads((args.keep / f"{kind}.json").read_text(encoding="utf-8"))
             if what == "choose":
-                told["unheard songs"] = [score_draw(kind, draw, clips, args.keep) for draw in DRAWS[kind]]
+                results["unheard songs"] = [score_draw(kind, draw, clips, args.keep) for draw in DRAWS[kind]]
             elif args.draw:
                 draw = MaskedDraw(guidance=args.draw[0], noise=args.draw[1])
-                told["test clips, other draws"] = [
-                    *told.get("test clips, other draws", ()),
+                results["test clips, other draws"] = [
+                    *results.get("test clips, other draws", ()),
                     score_draw(kind, draw, clips, args.keep),
                 ]
             else:
-                best = max(told["unheard songs"], key=selection_score)["draw"]
+                best = max(results["unheard songs"], key=selection_score)["draw"]
                 draw = (Draw if kind == "causal" else MaskedDraw)(**best)
-                told["test clips"] = [score_draw(kind, draw, clips, args.keep, seed) for seed in range(args.seeds)]
+                results["test clips"] = [score_draw(kind, draw, clips, args.keep, seed) for seed in range(args.seeds)]
             write_text(args.out, json.dumps(content, indent=1) + "\n")
 
 

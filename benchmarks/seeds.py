@@ -56,15 +56,15 @@ def pipeline_of(layout: Layout) -> dict:
 
 def commands(pipeline: dict, params: dict, stage: str) -> list[list[str]]:
     """The command lines of a stage of dvc.yaml, one for each cell of its matrix, as the words after `python`."""
-    told = pipeline["stages"][stage]
+    entry = pipeline["stages"][stage]
     matrix = {
         name: params[re.fullmatch(r"\$\{(\w+)\}", values).group(1)] if isinstance(values, str) else values
-        for name, values in told.get("matrix", {}).items()
+        for name, values in entry.get("matrix", {}).items()
     }
     lines = []
     for cell in itertools.product(*matrix.values()):
         names = params | {f"item.{name}": value for name, value in zip(matrix, cell, strict=True)}
-        line = re.sub(r"\$\{([\w.]+)\}", lambda found, names=names: str(names[found.group(1)]), told["cmd"])
+        line = re.sub(r"\$\{([\w.]+)\}", lambda found, names=names: str(names[found.group(1)]), entry["cmd"])
         lines.append(shlex.split(line)[1:])
     return lines
 

@@ -84,14 +84,14 @@ class Bench:
         if part == "causes":
             last = {c.genre: c.song for c in sorted(train.clips, key=lambda c: c.song)}
             held = [c for c in train.clips if c.song == last[c.genre]]
-            learnt, test = [c for c in train.clips if c.song != last[c.genre]], train
+            training, test = [c for c in train.clips if c.song != last[c.genre]], train
         else:
-            learnt, held = train.clips, test.clips
-        names = sorted({c.song for c in learnt})
+            training, held = train.clips, test.clips
+        names = sorted({c.song for c in training})
         kept = names[:: round(1 / songs)]
         folder = self.scratch / f"{part}-{songs:g}"
         folder.mkdir()
-        for split, source, clips in (("train", train, [c for c in learnt if c.song in kept]), ("test", test, held)):
+        for split, source, clips in (("train", train, [c for c in training if c.song in kept]), ("test", test, held)):
             attrs = {name: split if name == "split" else getattr(source.info, name) for name in FILE_TEXTS}
             write_shard(
                 folder / f"{split}-00000.h5", (_clip(source, c, split) for c in clips), attrs, source.info.motion_rate
@@ -132,8 +132,8 @@ class Bench:
                 f"{name}_low": p4["difference_low"],
                 f"{name}_high": p4["difference_high"],
             }
-        heard = float(np.mean([clip["onsets"] for clip in clips]))
-        return found | {"onsets_a_clip": heard, "fad": frechet(self._patches(sounds.values()), self.music())}
+        onsets_a_clip = float(np.mean([clip["onsets"] for clip in clips]))
+        return found | {"onsets_a_clip": onsets_a_clip, "fad": frechet(self._patches(sounds.values()), self.music())}
 
     @torch.no_grad()
     def motion_share(self, part: str, level: str, net: DanceToCodes) -> float:

@@ -35,8 +35,8 @@ def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str
     for name in chosen:
         if name not in (there := [*known, *CONTROLS, *coded]):
             raise UserError(f"listen.systems: no system '{name}'; there are: {', '.join(there)}")
-    judged = [name for name in chosen or known if name not in (MISMATCHED, *coded)]
-    both = list(dict.fromkeys([TRUTH, *judged, *coded]))
+    rated = [name for name in chosen or known if name not in (MISMATCHED, *coded)]
+    both = list(dict.fromkeys([TRUTH, *rated, *coded]))
     return {"coherence": [*both, MISMATCHED], "quality": both}
 
 

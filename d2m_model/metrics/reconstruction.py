@@ -56,9 +56,9 @@ def reconstruction_scores(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> dic
     convergence = [spectral_convergence(p, t) for p, t in pairs]
     distortion = [si_sdr(p, t) for p, t in pairs]
     onsets = [f_measure(onset_times(t.numpy()), onset_times(p.numpy())) for p, t in pairs]
-    heard = [f for f in onsets if not np.isnan(f)]
+    defined = [f for f in onsets if not np.isnan(f)]
     return {
         "spectral_convergence": float(np.mean(convergence)),
         "si_sdr_db": float(np.mean(distortion)),
-        "onset_f": float(np.mean(heard)) if heard else float("nan"),
+        "onset_f": float(np.mean(defined)) if defined else float("nan"),
     }

@@ -235,14 +235,16 @@ def compose(model: FoleyModel, dance: ClipDance) -> list[Note]:
     """Piano notes for one dance. A dance longer than 6 s is composed in windows of 6 s. The last window ends with the dance; only its
     notes after the previous window are kept."""
     pose, total = resample_pose(dance.pose), frames_to_seconds(dance.frames)
-    last, heard, notes = max(0, len(pose) - WINDOW), 0.0, []
+    last, composed, notes = max(0, len(pose) - WINDOW), 0.0, []
     for start in [*range(0, last, WINDOW), last]:
         begin = start / POSE_FPS
         found = play_window(model, *window(pose, start), min(SECONDS, total - begin))
         notes += [
-            n._replace(start=begin + n.start, end=min(begin + n.end, total)) for n in found if begin + n.start >= heard
+            n._replace(start=begin + n.start, end=min(begin + n.end, total))
+            for n in found
+            if begin + n.start >= composed
         ]
-        heard = begin + SECONDS
+        composed = begin + SECONDS
     return sorted(notes)
 
 
