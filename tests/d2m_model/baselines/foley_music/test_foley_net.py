@@ -139,7 +139,7 @@ def test_a_feature_is_about_its_own_time_and_any_length_will_do(joints):
 
 
 def test_an_event_is_shown_the_dance_of_its_time():
-    keys = net_of().watch(dances(1), torch.tensor([132]))
+    keys = net_of().dance_keys(dances(1), torch.tensor([132]))
     found = keys.at(torch.tensor([[0.0, 4 / 22, 6 / 22, 100.0]]))[0]
     first, second, third = keys.features[0, :3]
     expected = torch.stack([first, second, (second + third) / 2, keys.features[0, -1]])
