@@ -10,7 +10,7 @@ import numpy as np
 
 from d2m_model.training.command import TrainingParams
 from d2m_model.training.curves import Curves
-from d2m_model.training.loop import Measurement, Run, run_of
+from d2m_model.training.loop import Measurement, Run, training_run
 from d2m_model.training.seeding import stream_seed
 from dataset_tools.lib.core.array_file import read_npz
 from dataset_tools.lib.core.atomic import write_text

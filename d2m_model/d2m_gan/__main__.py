@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     from d2m_model.d2m_gan.params import Params
     from d2m_model.d2m_gan.stage import take_published, train
     from d2m_model.training.distributed import processes, rank
-    from d2m_model.training.loop import run_of
+    from d2m_model.training.loop import training_run
     from d2m_model.training.vqvae_files import decoder_of, load_vqvae
     from dataset_tools.lib.core.weights import locate
 

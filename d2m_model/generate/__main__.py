@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     from d2m_model.generate.models import load_model
     from d2m_model.generate.stage import generate_split
-    from d2m_model.training.music_model import inputs_of
+    from d2m_model.training.music_model import input_attributes
     from dataset_tools.lib.shard_io.shard_set import ShardSet
 
     for level in levels:

@@ -51,7 +51,7 @@ def make_files(
 ) -> None:  # fmt: skip
     """Write the missing files of all stimuli, with all sounds at one loudness."""
     frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in shards.clips}
-    heard = {}
+    excerpts = {}
     for system in progress(systems, "listen: sounds", unit="system"):
         found = sounds.system_audio(layout, shards, system, clips, params.seed)
         excerpts |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}

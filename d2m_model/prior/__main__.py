@@ -26,10 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     layout = layout_of(args)
 
     from d2m_model.prior.params import Params
-    from d2m_model.prior.stage import inputs_of, sizes_of, train
-    from d2m_model.prior.task import expected
+    from d2m_model.prior.stage import input_files, network_sizes, train
+    from d2m_model.prior.task import training_forecast
     from d2m_model.training.distributed import processes
-    from d2m_model.training.loop import run_of
+    from d2m_model.training.loop import training_run
     from d2m_model.training.vqvae_files import load_vqvae
 
     params = load_params(layout.params, "prior", Params)

@@ -78,7 +78,7 @@ def read_own(args: argparse.Namespace, layout: Layout) -> None:
     from d2m_model.generate.finish import write_wav
     from d2m_model.rhythm.beats_file import clicks, write_beats
     from d2m_model.rhythm.model import load_rhythm
-    from d2m_model.rhythm.scoring import style_of
+    from d2m_model.rhythm.scoring import likeliest_style
 
     model = load_rhythm(trained)
     pose, fps = own_dance(args, layout)
@@ -124,8 +124,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     from d2m_model.rhythm.params import Params
     from d2m_model.rhythm.sources import beats_source
-    from d2m_model.rhythm.stage import learn_rhythm
-    from d2m_model.training.loop import run_of
+    from d2m_model.rhythm.stage import train_rhythm
+    from d2m_model.training.loop import training_run
 
     params = load_params(layout.params, "rhythm", Params)
     shards = layout.stage("shards")

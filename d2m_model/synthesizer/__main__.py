@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     from d2m_model.synthesizer.params import Params
     from d2m_model.synthesizer.stage import take_published, train
     from d2m_model.training.distributed import processes, rank
-    from d2m_model.training.loop import run_of
+    from d2m_model.training.loop import training_run
     from dataset_tools.lib.core.weights import locate
 
     params = load_params(layout.params, "synthesizer", Params)

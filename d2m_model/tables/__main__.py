@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     import pandas as pd
 
     from d2m_model.metrics.every_table import every_table
-    from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges
+    from d2m_model.metrics.seed_ranges import compare, ranges_file, read_ranges
     from d2m_model.metrics.table_forms import Table, written
     from d2m_model.tables.params import Params
     from d2m_model.tables.stage import cells, note, paper_table, read_results

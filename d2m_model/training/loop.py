@@ -84,7 +84,7 @@ class Run:
             shutil.rmtree(self.state.parent, ignore_errors=True)
 
 
-def run_of(
+def training_run(
     layout: Layout, stage: str, name: str, params: TrainingParams, inputs: Sequence[Path], options: str, resume: bool
 ) -> Run:
     """The run of a stage. The name of its checkpoint is a hash of the inputs' content, the parameters and the training code. So a
@@ -174,7 +174,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
     )
     label = f"{run.stage} {run.name}".strip()
     writes = distributed.rank() == 0
-    with _told_to_stop(run) as told, Board(run.board if writes else None, start) as board:
+    with _stop_signal(run) as stop, Board(run.board if writes else None, start) as board:
         bar = Steps(steps, label, start, hidden=not writes)
         for number in bar:
             recent.append({k: v.detach() for k, v in task.step(number, guard).items()})

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     layout = layout_of(args)
 
     from d2m_model.training.distributed import processes, rank
-    from d2m_model.training.loop import run_of
+    from d2m_model.training.loop import training_run
     from d2m_model.vqvae.params import Params
     from d2m_model.vqvae.stage import take_published, train
     from dataset_tools.lib.core.weights import licence_of, locate
