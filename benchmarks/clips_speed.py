@@ -17,7 +17,7 @@ from pathlib import Path
 from scipy.io import wavfile
 from tabulate import tabulate
 
-from benchmarks.turns import arguments, in_turns
+from benchmarks.turns import in_turns, parse_arguments
 from dataset_tools.audio import stage as audio
 from dataset_tools.clips import stage as clips
 from dataset_tools.clips.normalise import Cut
@@ -50,7 +50,7 @@ def busy(work: Callable[[], None]) -> Iterator[None]:
 
 
 def main() -> None:
-    args, layout = arguments("clips_speed", __doc__)
+    args, layout = parse_arguments("clips_speed", __doc__)
     params = load_params(layout.params, "clips", Params)
     videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", DownloadRow)}
     cuts = load_manifest(layout.stage("sources")).clips[: args.clips]

@@ -15,7 +15,7 @@ import torch
 from benchmarks import demo_prior
 from d2m_model.demo.song_pool import open_pool, score_of
 from d2m_model.rhythm.music_beats import strengths
-from d2m_model.training.coding import codes_of
+from d2m_model.training.coding import encode_long
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.timebase import LEVELS, SAMPLE_RATE
@@ -35,7 +35,7 @@ def main() -> None:
     codes = list(found.get("codes", ()))
     for number in range(len(codes), min(args.songs, len(pool))):
         sound, score = pool[number][: round(args.seconds * SAMPLE_RATE)].astype(np.float32) / 32767, score_of(number)
-        codes.append(codes_of(codec, torch.from_numpy(sound), LEVELS["high"]).numpy().astype(np.uint8))
+        codes.append(encode_long(codec, torch.from_numpy(sound), LEVELS["high"]).numpy().astype(np.uint8))
         beats, downbeats = (times[times < args.seconds] for times in (score.beats, score.downbeats))
         found |= {
             f"beats_{number}": beats,

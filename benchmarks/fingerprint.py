@@ -30,25 +30,25 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAST = 0.2  # lowest listed score, to show the margin around SAME
 
 
-def faster(sound: np.ndarray, ratio: float) -> np.ndarray:
+def speed_up(sound: np.ndarray, ratio: float) -> np.ndarray:
     """The sound with both tempo and pitch changed, like a tape."""
     return soxr.resample(sound, SAMPLE_RATE * ratio, SAMPLE_RATE)
 
 
-def stretched(sound: np.ndarray, ratio: float) -> np.ndarray:
+def change_tempo(sound: np.ndarray, ratio: float) -> np.ndarray:
     """The sound with another tempo but the same pitch, by a phase vocoder."""
     import librosa
 
     return librosa.effects.time_stretch(sound, rate=ratio)
 
 
-def higher(sound: np.ndarray, semitones: float) -> np.ndarray:
+def shift_pitch(sound: np.ndarray, semitones: float) -> np.ndarray:
     """The sound with another pitch but the same tempo."""
     ratio = 2 ** (semitones / 12)
-    return faster(stretched(sound, 1 / ratio), ratio)
+    return speed_up(change_tempo(sound, 1 / ratio), ratio)
 
 
-def coded(sound: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
+def transcode(sound: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
     """The sound, encoded and decoded by a lossy codec."""
     file = io.BytesIO()
     with av.open(file, "w", format={"libmp3lame": "mp3", "aac": "mp4"}[codec]) as out:
@@ -67,7 +67,7 @@ def coded(sound: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
         return np.concatenate([part.to_ndarray()[0] for part in back.decode(audio=0)]).astype(np.float32)
 
 
-def noisy(sound: np.ndarray, decibels: float) -> np.ndarray:
+def add_noise(sound: np.ndarray, decibels: float) -> np.ndarray:
     """The sound with white noise at this signal-to-noise ratio."""
     noise = np.random.default_rng(len(sound)).standard_normal(len(sound)).astype(np.float32)
     return sound + noise * np.sqrt(np.mean(sound**2)) * 10 ** (-decibels / 20)
@@ -75,28 +75,28 @@ def noisy(sound: np.ndarray, decibels: float) -> np.ndarray:
 
 EDITS = {
     "cut elsewhere": lambda x: x,
-    "mp3 64 kbit/s": lambda x: coded(x, "libmp3lame", 64000),
-    "aac 48 kbit/s": lambda x: coded(x, "aac", 48000),
-    "speed + 6 %": lambda x: faster(x, 1.06),
-    "speed - 6 %": lambda x: faster(x, 0.94),
-    "speed + 2.5 %": lambda x: faster(x, 1.025),
-    "tempo + 6 %": lambda x: stretched(x, 1.06),
-    "tempo - 6 %": lambda x: stretched(x, 0.94),
-    "tempo - 3.5 %": lambda x: stretched(x, 0.965),
+    "mp3 64 kbit/s": lambda x: transcode(x, "libmp3lame", 64000),
+    "aac 48 kbit/s": lambda x: transcode(x, "aac", 48000),
+    "speed + 6 %": lambda x: speed_up(x, 1.06),
+    "speed - 6 %": lambda x: speed_up(x, 0.94),
+    "speed + 2.5 %": lambda x: speed_up(x, 1.025),
+    "tempo + 6 %": lambda x: change_tempo(x, 1.06),
+    "tempo - 6 %": lambda x: change_tempo(x, 0.94),
+    "tempo - 3.5 %": lambda x: change_tempo(x, 0.965),
     **{
-        f"speed x {ratio}": lambda x, ratio=ratio: faster(x, ratio)
+        f"speed x {ratio}": lambda x, ratio=ratio: speed_up(x, ratio)
         for ratio in (0.8, 0.85, 0.92, 1.08, 1.15, 1.2, 1.25, 1.3)
     },
-    "speed x 1.27, mp3, noise at 15 dB": lambda x: noisy(coded(faster(x, 1.27), "libmp3lame", 64000), 15),
-    **{f"tempo x {ratio}": lambda x, ratio=ratio: stretched(x, ratio) for ratio in (0.8, 0.9, 1.1, 1.25)},
-    "pitch + 1 semitone": lambda x: higher(x, 1),
-    "pitch - 1 semitone": lambda x: higher(x, -1),
-    "noise at 10 dB": lambda x: noisy(x, 10),
-    "speed + 6 %, mp3, noise at 15 dB": lambda x: noisy(coded(faster(x, 1.06), "libmp3lame", 64000), 15),
+    "speed x 1.27, mp3, noise at 15 dB": lambda x: add_noise(transcode(speed_up(x, 1.27), "libmp3lame", 64000), 15),
+    **{f"tempo x {ratio}": lambda x, ratio=ratio: change_tempo(x, ratio) for ratio in (0.8, 0.9, 1.1, 1.25)},
+    "pitch + 1 semitone": lambda x: shift_pitch(x, 1),
+    "pitch - 1 semitone": lambda x: shift_pitch(x, -1),
+    "noise at 10 dB": lambda x: add_noise(x, 10),
+    "speed + 6 %, mp3, noise at 15 dB": lambda x: add_noise(transcode(speed_up(x, 1.06), "libmp3lame", 64000), 15),
 }
 
 
-def planted(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, tuple[str, str]]]:
+def plant_copies(rounds: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, tuple[str, str]]]:
     """({name: sound}, {name: song id}, {name of a copy: (edit, name of its original)})."""
     manifest = load_manifest(ROOT / "manifests" / "demo", clip=CompilationClip)
     songs = {song.song_id: song for song in manifest.songs}
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="copies of every clip (default: 3, so 144 copies)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
-    sounds, group_of, copies = planted(args.rounds, args.seed)
+    sounds, group_of, copies = plant_copies(args.rounds, args.seed)
     begin = time.perf_counter()
     prints = {name: fingerprint(sound) for name, sound in sounds.items()}
     made = time.perf_counter()

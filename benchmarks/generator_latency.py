@@ -48,8 +48,8 @@ def main() -> None:
     for name, preset in PRESETS.items():
         net = DanceToCodes(preset, args.level, frames=60, joints=args.joints).eval().requires_grad_(False)
         with torch.inference_mode():
-            for weights in ("as trained", "folded") if name == "released" else ("plain",):  # others have no weight norm
-                net = fuse_for_inference(net) if weights == "folded" else net
+            for weights in ("as trained", "fused") if name == "released" else ("plain",):  # others have no weight norm
+                net = fuse_for_inference(net) if weights == "fused" else net
                 millions = sum(p.numel() for p in net.parameters()) / 1e6
                 generator = seconds(_generator(net, pose, visual), args.runs)
                 whole = seconds(lambda net=net: net(pose, (204, 360), visual), args.runs)

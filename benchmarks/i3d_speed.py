@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from torch.nn import functional as F
 
-from benchmarks.turns import arguments, in_turns, report, worker
+from benchmarks.turns import in_turns, parse_arguments, report, worker
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.i3d import net as i3d_net
 from dataset_tools.i3d import stage as i3d
@@ -25,7 +25,7 @@ from dataset_tools.lib.video.clip_reader import read_clip
 
 
 def main() -> None:
-    args, layout = arguments("i3d_speed", __doc__)
+    args, layout = parse_arguments("i3d_speed", __doc__)
     params = load_params(layout.params, "i3d", Params)
     files = [str(locate(name, layout)) for name in params.files]
     raft = str(locate(params.flow_weights, layout)) if params.flow == "raft" else ""

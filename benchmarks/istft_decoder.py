@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import demo_prior
-from benchmarks.sound_scores import Clips, said, scores, test_clips, unheard_clips
+from benchmarks.sound_scores import Clips, score_line, scores, test_clips, unheard_clips
 from d2m_model.demo.song_pool import open_pool
 from d2m_model.demo.train_vqvae import CODEC, HELD_OUT, PoolData, PoolTask, params_of
 from d2m_model.losses.spectral import mel_l1, multispectral
@@ -58,7 +58,7 @@ class CodedSongs:
         return torch.from_numpy(codes), torch.from_numpy(sound.astype(np.float32) / 32767)
 
 
-def built(kind: str, level: int) -> nn.Module:
+def build_decoder(kind: str, level: int) -> nn.Module:
     """An untrained decoder."""
     if kind == "convolutional":
         return Decoder(CODEC, level)
@@ -79,7 +79,7 @@ def train(
     """Train for `minutes` of CPU time, but at most `wall` minutes; the learning rate follows a cosine of the time used. Returns facts
     about the training."""
     adam = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.8, 0.99), weight_decay=0.01)
-    begun, at, number, heard = time.process_time(), time.monotonic(), 0, []
+    begun, at, number, losses = time.process_time(), time.monotonic(), 0, []
     while (share := max((time.process_time() - begun) / (60 * minutes), (time.monotonic() - at) / (60 * wall))) < 1:
         adam.param_groups[0]["lr"] = (
             rate * min(1.0, (number + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
@@ -96,21 +96,23 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         adam.step()
-        heard.append(float(loss.detach()))
+        losses.append(float(loss.detach()))
         number += 1
         if number % 200 == 0:
-            print(f"step {number}, {share:.0%}: loss {np.mean(heard[-200:]):.4f}", flush=True)
+            print(f"step {number}, {share:.0%}: loss {np.mean(losses[-200:]):.4f}", flush=True)
     facts = {
         "cpu_minutes": round((time.process_time() - begun) / 60, 2),
         "steps": number,
         "batch": batch,
-        "loss": round(float(np.mean(heard[-100:])), 4),
+        "loss": round(float(np.mean(losses[-100:])), 4),
     }
     return facts | {"songs": len(data.codes), "learning_rate": rate}
 
 
 @torch.inference_mode()
-def played(decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips) -> tuple[dict[str, np.ndarray], float]:
+def decode_clips(
+    decoder: nn.Module, codec: JukeboxVQVAE, level: int, clips: Clips
+) -> tuple[dict[str, np.ndarray], float]:
     """(the clips' music, encoded and decoded; CPU seconds of decoding per second of music)."""
     sounds, used, length = {}, 0.0, 0
     for clip, audio in clips.sounds.items():
@@ -140,7 +142,7 @@ def decoder_share(pool: np.ndarray, level: int, steps: int = 12) -> float:
         task.step(number, lambda *_: None)
         whole.append(time.process_time() - begun)
         audio = task.data.batch(0, number, params.batch).audio
-        audio = model.whole_hops(audio, 2)
+        audio = model.trim_to_hops(audio, 2)
         z = model.latents(audio, level).detach()
         begun = time.process_time()
         rebuilt = model.decode_latents(z, level)
@@ -184,7 +186,7 @@ def main() -> None:
     if args.share:
         print(f"{args.level}: the decoder takes {decoder_share(pool, level):.2f} of a step")
         return
-    codec, net, facts = demo_prior.codec(), built(args.decoder, level), {}
+    codec, net, facts = demo_prior.codec(), build_decoder(args.decoder, level), {}
     if args.keep and args.keep.is_file():
         kept = torch.load(args.keep, weights_only=True)
         net.load_state_dict(kept["net"])
@@ -197,16 +199,16 @@ def main() -> None:
             torch.save({"net": net.state_dict(), "facts": facts}, args.keep)
     clips = test_clips(layout) if args.on == "test" else unheard_clips(20, 10.0, pool, layout)
     before = json.loads(args.out.read_text(encoding="utf-8")) if args.out.is_file() else {}
-    for name, decoder, told in (("codec's own", codec.decoders[level], {}), (args.decoder, net.eval(), facts)):
-        sounds, cost = played(decoder, codec, level, clips)
+    for name, decoder, extra in (("codec's own", codec.decoders[level], {}), (args.decoder, net.eval(), facts)):
+        sounds, cost = decode_clips(decoder, codec, level, clips)
         parameters = sum(p.numel() for p in decoder.parameters())
         found = (
-            told
+            extra
             | {"parameters": parameters, "cpu_seconds_a_second": round(cost, 4)}
             | scores(sounds, clips, args.level)
         )
-        before[f"{args.level}, {args.on}: {name}" + (f", {told['cpu_minutes']:g} min" if told else "")] = found
-        print(said(name, found), flush=True)
+        before[f"{args.level}, {args.on}: {name}" + (f", {extra['cpu_minutes']:g} min" if extra else "")] = found
+        print(score_line(name, found), flush=True)
     write_text(args.out, json.dumps(before, indent=1) + "\n")
 
 

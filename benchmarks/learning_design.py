@@ -52,7 +52,7 @@ class VariantRow:
     """Share of the songs that are trained on."""
 
 
-def moved(start: str, causes: Sequence[str]) -> Preset:
+def swap_causes(start: str, causes: Sequence[str]) -> Preset:
     """The preset `start`, 'paper' or 'fixed', with the fields of these causes from the other preset; it keeps its name."""
     other = PRESETS["fixed" if start == "paper" else "paper"]
     return dataclasses.replace(
@@ -69,19 +69,19 @@ def causes() -> list[VariantRow]:
     return [
         row("fixed", PRESETS["fixed"]),
         row("paper", PRESETS["paper"]),
-        row("paper + nets", moved("paper", heap("nets"))),
-        row("paper + nets + objective", moved("paper", heap("nets", "objective"))),
-        row("paper + nets + entries", moved("paper", heap("nets", "entries"))),
-        row("paper + objective + entries", moved("paper", heap("objective", "entries"))),
-        row("paper + objective", moved("paper", heap("objective"))),
-        row("paper + entries", moved("paper", heap("entries"))),
-        *(row(f"fixed, paper's {cause}", moved("fixed", [cause])) for cause in CAUSES),
+        row("paper + nets", swap_causes("paper", heap("nets"))),
+        row("paper + nets + objective", swap_causes("paper", heap("nets", "objective"))),
+        row("paper + nets + entries", swap_causes("paper", heap("nets", "entries"))),
+        row("paper + objective + entries", swap_causes("paper", heap("objective", "entries"))),
+        row("paper + objective", swap_causes("paper", heap("objective"))),
+        row("paper + entries", swap_causes("paper", heap("entries"))),
+        *(row(f"fixed, paper's {cause}", swap_causes("fixed", [cause])) for cause in CAUSES),
         row("fixed, frames as channels", dataclasses.replace(PRESETS["fixed"], encoder="released")),
         row("fixed, half of the songs", PRESETS["fixed"], songs=0.5),
         row("fixed, hop 32", PRESETS["fixed"], level="low"),
         row("fixed, printed optimiser", PRESETS["fixed"], **printed),
         row("paper, printed optimiser", PRESETS["paper"], **printed),
-        *(row(f"paper, fixed's {cause}", moved("paper", [cause])) for cause in CAUSES),
+        *(row(f"paper, fixed's {cause}", swap_causes("paper", [cause])) for cause in CAUSES),
         row("released", PRESETS["released"]),
         row("released, printed optimiser", PRESETS["released"], **printed),
         *(

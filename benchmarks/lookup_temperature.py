@@ -18,7 +18,7 @@ from d2m_model.generate.stage import dance_of
 from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
-from d2m_model.training.music_model import MusicModel, inputs_of
+from d2m_model.training.music_model import MusicModel, input_attributes
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
@@ -56,7 +56,7 @@ def main() -> None:
 
     report("ground truth", {c.clip_id: music[c.clip_id] for c in clips})
     model, params = (
-        MusicModel.load(*trained(layout, args.level, args.variant), inputs_of(train.info)),
+        MusicModel.load(*trained(layout, args.level, args.variant), input_attributes(train.info)),
         load_params(layout.params, "generate", Params),
     )
     for temperature in args.temperatures:

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import demo_prior
-from benchmarks.sound_scores import Clips, said, scores, test_clips, unheard_clips
+from benchmarks.sound_scores import Clips, score_line, scores, test_clips, unheard_clips
 from d2m_model.demo.song_pool import genre_of, open_pool
 from d2m_model.demo.train_prior import params_of, read_music
 from d2m_model.generate.finish import normalise
@@ -36,11 +36,11 @@ from d2m_model.nets.cpu.memory import keep_freed_memory
 from d2m_model.prior.conditions import features_of
 from d2m_model.prior.data import MusicData, MusicExcerpts
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
-from d2m_model.prior.net import PatchAttention, PriorNet, PriorSizes, _turned
+from d2m_model.prior.net import PatchAttention, PriorNet, PriorSizes, _rotate
 from d2m_model.prior.sampling import Draw, sample
-from d2m_model.prior.style import style_for, styles_of
-from d2m_model.prior.task import PriorTask, shown_of
-from d2m_model.training.coding import audio_of
+from d2m_model.prior.style import encode_styles, style_for
+from d2m_model.prior.task import PriorTask, condition_mask
+from d2m_model.training.coding import decode_long
 from d2m_model.training.loop import backward_and_step
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.lib.core.atomic import write_text
@@ -61,7 +61,7 @@ class Everywhere(PatchAttention):
     def forward(self, x: torch.Tensor, cache: None = None) -> torch.Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         angle = torch.arange(x.shape[1], device=x.device)[:, None] * self.turns
-        out = F.scaled_dot_product_attention(_turned(q, angle), _turned(k, angle), v)
+        out = F.scaled_dot_product_attention(_rotate(q, angle), _rotate(k, angle), v)
         return self.out(out.transpose(1, 2).flatten(2))
 
 
@@ -184,7 +184,7 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
     data, net = MusicData(music, sizes, HOP), NETS[kind](sizes)
     task = TASKS[kind](net, data, params, device)
     keep_freed_memory()
-    begun, number, heard = time.process_time(), 0, []
+    begun, number, losses = time.process_time(), 0, []
     net.train()
     while (share := (time.process_time() - begun) / (60 * minutes)) < 1:
         for group in task.optimizers["net"].param_groups:
@@ -193,28 +193,28 @@ def train(kind: str, codes: Path, minutes: float, keep: Path) -> None:
                 * min(1.0, (number + 1) / 100)
                 * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
             )
-        shown = shown_of(torch.rand(params.batch, generator=generator(0, "hidden", number)), params.hidden)
+        shown = condition_mask(torch.rand(params.batch, generator=generator(0, "hidden", number)), params.hidden)
         loss = task.loss(data.batch(0, number, params.batch), shown)
         backward_and_step(loss, task.optimizers["net"], params.gradient_norm)
-        heard.append(float(loss.detach()))
+        losses.append(float(loss.detach()))
         number += 1
         if number % 50 == 0:
-            print(f"{kind}: step {number}, {share:.0%}: {np.mean(heard[-50:]):.3f} nats", flush=True)
-    styles = styles_of(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces})
+            print(f"{kind}: step {number}, {share:.0%}: {np.mean(losses[-50:]):.3f} nats", flush=True)
+    styles = encode_styles(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces})
     save_prior(keep / f"prior_{kind}.pt", PriorModel(net=net, codebook=codebook, level=LEVEL, styles=styles))
     facts = {
         "cpu_minutes": minutes,
         "steps": number,
         "batch": params.batch,
         "songs": len(data.pieces),
-        "loss": round(float(np.mean(heard[-100:])), 4),
+        "loss": round(float(np.mean(losses[-100:])), 4),
     }
     write_text(
         keep / f"{kind}.json", json.dumps(facts | {"parameters": sum(p.numel() for p in net.parameters())}) + "\n"
     )
 
 
-def loaded(kind: str, keep: Path) -> PriorModel:
+def load_trained(kind: str, keep: Path) -> PriorModel:
     """The prior of a kind that `train` wrote."""
     model = load_prior(keep / f"prior_{kind}.pt")
     if kind == "causal":
@@ -224,7 +224,7 @@ def loaded(kind: str, keep: Path) -> PriorModel:
     return PriorModel(net=net.eval(), codebook=model.codebook, level=model.level, styles=model.styles)
 
 
-def played(
+def generate_music(
     model: PriorModel, draw: Draw | MaskedDraw, clips: Clips, seed: int = 0
 ) -> tuple[dict[str, np.ndarray], float]:
     """({clip: music for its rhythm}, CPU seconds of sampling per second of music)."""
@@ -239,24 +239,24 @@ def played(
         codes = draw_codes(model.net, rhythm, style, draw, torch.Generator().manual_seed(seed))
         used, length = used + time.process_time() - begun, length + len(own)
         sounds[clip] = normalise(
-            audio_of(codec, codes, LEVELS[LEVEL])[: len(own)].numpy(), finish.loudness, finish.peak
+            decode_long(codec, codes, LEVELS[LEVEL])[: len(own)].numpy(), finish.loudness, finish.peak
         )
     return sounds, used * SAMPLE_RATE / length
 
 
-def heard(kind: str, draw: Draw | MaskedDraw, clips: Clips, keep: Path, seed: int = 0) -> dict:
+def score_draw(kind: str, draw: Draw | MaskedDraw, clips: Clips, keep: Path, seed: int = 0) -> dict:
     """Scores of a prior with these sampling settings."""
-    sounds, cost = played(loaded(kind, keep), draw, clips, seed)
+    sounds, cost = generate_music(load_trained(kind, keep), draw, clips, seed)
     found = {"draw": asdict(draw), "cpu_seconds_a_second": round(cost, 3)} | scores(sounds, clips, LEVEL)
     print(
-        said(f"{kind} {' '.join(f'{v:g}' for v in asdict(draw).values())}", found),
+        score_line(f"{kind} {' '.join(f'{v:g}' for v in asdict(draw).values())}", found),
         f" {1 / cost:.1f} times real time",
         flush=True,
     )
     return found
 
 
-def better(found: dict) -> float:
+def selection_score(found: dict) -> float:
     """The criterion of `choose`: 0.1 of P4 is worth a FAD of 1."""
     return found["P4"] - found["FAD"] / 10
 
@@ -295,20 +295,20 @@ def main() -> None:
             continue
         clips = unheard_clips(6, 8.0, open_pool(args.pool), layout) if what == "choose" else test_clips(layout)
         for kind in kinds:
-            told = content.setdefault(kind, {})
-            told |= json.loads((args.keep / f"{kind}.json").read_text(encoding="utf-8"))
+            results = content.setdefault(kind, {})
+            results |= json.loads((args.keep / f"{kind}.json").read_text(encoding="utf-8"))
             if what == "choose":
-                told["unheard songs"] = [heard(kind, draw, clips, args.keep) for draw in DRAWS[kind]]
+                results["unheard songs"] = [score_draw(kind, draw, clips, args.keep) for draw in DRAWS[kind]]
             elif args.draw:
                 draw = MaskedDraw(guidance=args.draw[0], noise=args.draw[1])
-                told["test clips, other draws"] = [
-                    *told.get("test clips, other draws", ()),
-                    heard(kind, draw, clips, args.keep),
+                results["test clips, other draws"] = [
+                    *results.get("test clips, other draws", ()),
+                    score_draw(kind, draw, clips, args.keep),
                 ]
             else:
-                best = max(told["unheard songs"], key=better)["draw"]
+                best = max(results["unheard songs"], key=selection_score)["draw"]
                 draw = (Draw if kind == "causal" else MaskedDraw)(**best)
-                told["test clips"] = [heard(kind, draw, clips, args.keep, seed) for seed in range(args.seeds)]
+                results["test clips"] = [score_draw(kind, draw, clips, args.keep, seed) for seed in range(args.seeds)]
             write_text(args.out, json.dumps(content, indent=1) + "\n")
 
 

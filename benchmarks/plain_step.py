@@ -255,8 +255,8 @@ class PlainStep:
         with record_function("decoder"), torch.no_grad():
             wave = self.player.decode(self.player.nearest(made[:, :, self.part]))
             hop = wave.shape[1] // (self.part.stop - self.part.start)
-            heard = audio[:, self.part.start * hop : self.part.stop * hop]
-            losses["wave"], losses["mel"] = F.l1_loss(wave, heard), F.l1_loss(self.mel(wave), self.mel(heard))
+            real = audio[:, self.part.start * hop : self.part.stop * hop]
+            losses["wave"], losses["mel"] = F.l1_loss(wave, real), F.l1_loss(self.mel(wave), self.mel(real))
         self.adam.zero_grad()
         with record_function("backward"):
             sum(WEIGHTS[name] * loss for name, loss in losses.items() if name in WEIGHTS).backward()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.turns import arguments, in_turns, report, worker
+from benchmarks.turns import in_turns, parse_arguments, report, worker
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.schema import read_records
@@ -25,7 +25,7 @@ from dataset_tools.pose.traced import TracedNetwork
 
 
 def main() -> None:
-    args, layout = arguments("pose_speed", __doc__)
+    args, layout = parse_arguments("pose_speed", __doc__)
     params = load_params(layout.params, "pose", Params)
     rows = [c for c in read_records(layout.stage("clips") / "rows.csv", ClipRow) if c.status == "ok"][: args.clips]
     video = {c.id: layout.stage("clips") / f"{c.id}.mp4" for c in rows}

@@ -23,7 +23,7 @@ from d2m_model.demo.song_pool import score_of
 from d2m_model.generate.regions import seam
 from d2m_model.prior.data import REFERENCE_SECONDS
 from d2m_model.prior.sampling import DRAWS
-from d2m_model.prior.style import style_of
+from d2m_model.prior.style import encode_style
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.rhythm.music_beats import strengths
 from d2m_model.training.shard_data import peak_gain
@@ -70,12 +70,12 @@ def main() -> None:
         score = score_of(number)
         song = synthesise(score, SAMPLE_RATE).astype(np.float32)
         song *= peak_gain(song)
-        codes = player.coded(song, "high")
+        codes = player.encode(song, "high")
         times = {"beats": score.beats, "downbeats": score.downbeats, "strength": strengths(song, score.beats)}
         beats = Beats(fps=FPS, seconds=score.duration, tempo=score.tempo, **times)
-        style = style_of(player.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
+        style = encode_style(player.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
         drawn = player.codes(beats, len(song), style, DRAWS["high"], number)
-        again = {args.level: player.coded(song, args.level)}
+        again = {args.level: player.encode(song, args.level)}
         turns = [(net.sizes.context + n * half) * patch for n in range(99)]
         turns = [t for t in turns if t < score.duration - 1]
         elsewhere = list(np.random.default_rng(number).uniform(1, score.duration - 1, len(turns)))

@@ -18,7 +18,7 @@ import numpy as np
 
 from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.sources import beats_source
-from d2m_model.rhythm.stage import learn_rhythm
+from d2m_model.rhythm.stage import train_rhythm
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
@@ -32,7 +32,7 @@ def scored(layout: Layout, params: Params, keep: Path | None) -> dict[str, float
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         shards, out = layout.stage("shards"), keep / str(params.seed) if keep else Path(folder)
-        metrics = learn_rhythm(shards, params, out, source=source.name, truth=source.truth, tracker=source.tracker)
+        metrics = train_rhythm(shards, params, out, source=source.name, truth=source.truth, tracker=source.tracker)
     return {"cpu_seconds": time.process_time() - start} | {name: metrics["test"][name] for name in KEPT}
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from d2m_model.metrics.seed_ranges import model_scores, ranges_file, sections, summarised
+from d2m_model.metrics.seed_ranges import model_scores, ranges_file, sections, summarise
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import command_parser, run, say
 from dataset_tools.lib.core.errors import UserError
@@ -56,15 +56,15 @@ def pipeline_of(layout: Layout) -> dict:
 
 def commands(pipeline: dict, params: dict, stage: str) -> list[list[str]]:
     """The command lines of a stage of dvc.yaml, one for each cell of its matrix, as the words after `python`."""
-    told = pipeline["stages"][stage]
+    entry = pipeline["stages"][stage]
     matrix = {
         name: params[re.fullmatch(r"\$\{(\w+)\}", values).group(1)] if isinstance(values, str) else values
-        for name, values in told.get("matrix", {}).items()
+        for name, values in entry.get("matrix", {}).items()
     }
     lines = []
     for cell in itertools.product(*matrix.values()):
         names = params | {f"item.{name}": value for name, value in zip(matrix, cell, strict=True)}
-        line = re.sub(r"\$\{([\w.]+)\}", lambda found, names=names: str(names[found.group(1)]), told["cmd"])
+        line = re.sub(r"\$\{([\w.]+)\}", lambda found, names=names: str(names[found.group(1)]), entry["cmd"])
         lines.append(shlex.split(line)[1:])
     return lines
 
@@ -126,7 +126,7 @@ def known_runs(out: Path, facts: dict) -> dict[tuple[str, int], dict]:
     )
 
 
-def joined(run: dict, stages: list[str], scores: dict) -> dict:
+def merge_run(run: dict, stages: list[str], scores: dict) -> dict:
     """A run with the scores of further stages of its seed."""
     both = list(dict.fromkeys([*run.get("stages", []), *stages]))
     return run | {"stages": both, "scores": run.get("scores", {}) | scores}
@@ -168,10 +168,10 @@ def main(argv: list[str] | None = None) -> int:
         if not set(args.stages) <= set(run.get("stages", [])):
             say("seeds", f"seed {seed} of {', '.join(args.stages)}")
             scores = measure(layout, args.stages, seed, args.threads)
-            run = joined(known_runs(out, facts).get((here, seed), run), args.stages, scores)
+            run = merge_run(known_runs(out, facts).get((here, seed), run), args.stages, scores)
         runs = known_runs(out, facts) | {(here, seed): run}  # read again: another command may have added runs meanwhile
         rows = [runs[key] for key in sorted(runs)]
-        content = facts | {"runs": rows, "systems": summarised([r["scores"] for r in rows])}
+        content = facts | {"runs": rows, "systems": summarise([r["scores"] for r in rows])}
         write_text(out, json.dumps(content, indent=1) + "\n")
     for system, scores in content["systems"].items():
         for score in (s for s in ("P4_beats", "P4_beats_low", "P4_onsets", "FAD", "KAD", "genre") if s in scores):

@@ -91,7 +91,7 @@ class Windows(Dataset):
         return tuple(self.read(*self.order[index]))
 
 
-def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
+def windows_per_second(batches: Iterator[Sequence[torch.Tensor]]) -> float:
     """Windows that arrive in this process per second of wall time, without the start of the loader."""
     for _ in range(WARM):
         next(batches)
@@ -101,8 +101,8 @@ def arriving(batches: Iterator[Sequence[torch.Tensor]]) -> float:
     return count / (time.perf_counter() - begin)
 
 
-def loaded(windows: Sequence, workers: int, collate: Callable | None = None) -> float:
-    """`arriving` through a plain DataLoader."""
+def dataloader_rate(windows: Sequence, workers: int, collate: Callable | None = None) -> float:
+    """`windows_per_second` through a plain DataLoader."""
     loader = DataLoader(
         windows,
         batch_size=BATCH,
@@ -111,7 +111,7 @@ def loaded(windows: Sequence, workers: int, collate: Callable | None = None) -> 
         collate_fn=collate,
         worker_init_fn=end_loader_worker_with_parent,
     )
-    return arriving(iter(loader))
+    return windows_per_second(iter(loader))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -162,10 +162,10 @@ def main(argv: list[str] | None = None) -> int:
             return default_convert(shards.read_batch(windows, FRAMES))
 
         ways = {
-            "files: .npy, sound .wav float": lambda: loaded(Windows(files, order), args.workers),
-            "shards: read (a copy)": lambda: loaded(Windows(copies, order), args.workers),
-            "shards: read_batch": lambda: loaded(many, args.workers, whole_batch),
-            "shards: read_batch, no loader": lambda: arriving(
+            "files: .npy, sound .wav float": lambda: dataloader_rate(Windows(files, order), args.workers),
+            "shards: read (a copy)": lambda: dataloader_rate(Windows(copies, order), args.workers),
+            "shards: read_batch": lambda: dataloader_rate(many, args.workers, whole_batch),
+            "shards: read_batch, no loader": lambda: windows_per_second(
                 shards.read_batch(group, FRAMES, filled) for group in groups * args.loops
             ),
         }

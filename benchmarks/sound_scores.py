@@ -13,7 +13,7 @@ from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.inputs import true_rhythm
 from d2m_model.metrics.scoring import Reference, score_system
 from d2m_model.rhythm.beats_file import Beats, read_beats
-from d2m_model.rhythm.music_beats import described
+from d2m_model.rhythm.music_beats import beats_with_strengths
 from dataset_tools.demo.music.songs import synthesise
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
@@ -73,7 +73,7 @@ def unheard_clips(count: int, seconds: float, pool: np.ndarray, layout: Layout) 
         whole = synthesise(score, SAMPLE_RATE)
         sound = (whole * (PEAK / np.abs(whole).max()))[first : first + size].astype(np.float32)
         inside = [times[(times >= 16) & (times < 16 + seconds)] - 16 for times in (score.beats, score.downbeats)]
-        found[f"song {number}"] = (sound, described(*inside, sound), genre_of(number))
+        found[f"song {number}"] = (sound, beats_with_strengths(*inside, sound), genre_of(number))
     return Clips(
         sounds={c: sound for c, (sound, _, _) in found.items()}, songs={c: c for c in found},
         beats={c: rhythm.beats for c, (_, rhythm, _) in found.items()}, rhythm={c: rhythm for c, (_, rhythm, _) in found.items()},
@@ -97,7 +97,7 @@ def scores(sounds: Mapping[str, np.ndarray], clips: Clips, level: str) -> dict[s
     return {name: round(float(value), 3) for name, value in found.items()}
 
 
-def said(name: str, found: Mapping[str, float]) -> str:
+def score_line(name: str, found: Mapping[str, float]) -> str:
     """A line of text with the `scores`."""
     return f"{name:>28}: P4 {found['P4']:+.3f} [{found['P4_low']:+.3f}, {found['P4_high']:+.3f}]  FAD {found['FAD']:5.2f}  onsets {found['onsets']:.2f}  hum {found['hum']:.2f}"
 

@@ -26,7 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.plain_step import PlainStep
 from d2m_model.d2m_gan.params import Params
-from d2m_model.d2m_gan.task import GanTask, excerpt_of
+from d2m_model.d2m_gan.task import GanTask, draw_excerpt
 from d2m_model.losses.gan_terms import Target
 from d2m_model.losses.spectral import MEL_BANDS, MEL_FFT, mel_filterbank
 from d2m_model.nets.cpu.memory import keep_freed_memory
@@ -69,7 +69,7 @@ class OneBatch:
         return self.one
 
 
-def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def rename_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A state dict of our network with the old names of weight normalisation."""
     new = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
     result = {}
@@ -80,7 +80,7 @@ def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return result
 
 
-def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, Callable]:
+def build_steps(level: str, size: int, device: torch.device) -> tuple[Callable, Callable]:
     """(plain step, our step): functions of the step's number that return the losses, and start from the same weights."""
     index = LEVELS[level]
     torch.manual_seed(1)
@@ -96,13 +96,13 @@ def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, 
         PRESETS["released"], level, vqvae, OneBatch(DanceBatch(pose, sides, visual, music, [])), params, device
     )
 
-    excerpt = excerpt_of(0, music.codes.shape[1], level, params)
+    excerpt = draw_excerpt(0, music.codes.shape[1], level, params)
     part = slice(excerpt.first, excerpt.first + excerpt.codes)
     filters = torch.from_numpy(mel_filterbank(SAMPLE_RATE, MEL_FFT, MEL_BANDS))
     plain = PlainStep(level, FRAMES, 3 * JOINTS, filters, part, device)
-    plain.encoder.load_state_dict(renamed(ours.net.motion_encoder.state_dict()))
-    plain.generator.load_state_dict(renamed(ours.net.generator.state_dict()))
-    plain.discriminator.load_state_dict(renamed(ours.discriminator.state_dict()))
+    plain.encoder.load_state_dict(rename_weights(ours.net.motion_encoder.state_dict()))
+    plain.generator.load_state_dict(rename_weights(ours.net.generator.state_dict()))
+    plain.discriminator.load_state_dict(rename_weights(ours.discriminator.state_dict()))
     plain.player.down.load_state_dict(vqvae.encoders[index].level_blocks.state_dict())
     plain.player.up.load_state_dict(vqvae.decoders[index].level_blocks.state_dict())
     plain.player.out.load_state_dict(vqvae.decoders[index].out.state_dict())
@@ -113,7 +113,9 @@ def contestants(level: str, size: int, device: torch.device) -> tuple[Callable, 
     )
 
 
-def compared(plain: dict[str, torch.Tensor], ours: dict[str, torch.Tensor], tolerance: float) -> dict[str, list[float]]:
+def compare_losses(
+    plain: dict[str, torch.Tensor], ours: dict[str, torch.Tensor], tolerance: float
+) -> dict[str, list[float]]:
     """{loss: [plain, ours]}. AssertionError for a missing loss and for a relative difference above `tolerance`; the adversarial loss,
     a mean of scores around 0, is compared absolutely."""
     pairs = {name: [float(value.detach()), float(ours[name].detach())] for name, value in plain.items()}
@@ -123,7 +125,7 @@ def compared(plain: dict[str, torch.Tensor], ours: dict[str, torch.Tensor], tole
     return pairs
 
 
-def timed(step: Callable, number: int, device: torch.device) -> tuple[float, dict[str, torch.Tensor]]:
+def time_step(step: Callable, number: int, device: torch.device) -> tuple[float, dict[str, torch.Tensor]]:
     """Wall time (s) of one step, and its losses."""
     synchronise(device)
     begun = time.perf_counter()
@@ -137,12 +139,12 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def measured(step: Callable, repeats: int, device: torch.device) -> tuple[float, dict[str, float]]:
+def measure_step(step: Callable, repeats: int, device: torch.device) -> tuple[float, dict[str, float]]:
     """Median wall time of a step in seconds, and {part of the step: seconds} of one further step; on CUDA the device's time."""
-    times = [timed(step, 0, device)[0] for _ in range(repeats)]
+    times = [time_step(step, 0, device)[0] for _ in range(repeats)]
     cuda = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda) as found:
-        watched, _ = timed(step, 0, device)
+        watched, _ = time_step(step, 0, device)
     averages = {event.key: event for event in found.key_averages()}
     spent = {
         name: (averages[name].device_time_total if cuda else averages[name].cpu_time_total) / 1e6
@@ -175,16 +177,16 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     torch.set_num_threads(args.threads)
-    plain, ours = contestants(args.level, args.batch, device)
+    plain, ours = build_steps(args.level, args.batch, device)
     last = LOG_EVERY - 1  # the step at whose end ours decodes too
-    _, plain_losses = timed(plain, last, device)
-    plain_s, plain_parts = measured(plain, args.repeats, device)
+    _, plain_losses = time_step(plain, last, device)
+    plain_s, plain_parts = measure_step(plain, args.repeats, device)
     keep_freed_memory()  # as our training loop does
-    decoding, losses = timed(ours, last, device)
-    agreed = compared(plain_losses, losses, 2e-2 if args.device == "cuda" else 1e-4)
+    decoding, losses = time_step(ours, last, device)
+    agreed = compare_losses(plain_losses, losses, 2e-2 if args.device == "cuda" else 1e-4)
     if args.device == "cuda":  # its first step has compiled
-        decoding = statistics.median(timed(ours, last, device)[0] for _ in range(args.repeats))
-    own, parts = measured(ours, args.repeats, device)
+        decoding = statistics.median(time_step(ours, last, device)[0] for _ in range(args.repeats))
+    own, parts = measure_step(ours, args.repeats, device)
     result = {
         "device": torch.cuda.get_device_name() if args.device == "cuda" else cpu_name(), "torch": torch.__version__,
         "threads": args.threads, "level": args.level, "batch": args.batch, "repeats": args.repeats,

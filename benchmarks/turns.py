@@ -14,7 +14,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.parallel.workers import run_all
 
 
-def arguments(word: str, description: str) -> tuple[argparse.Namespace, Layout]:
+def parse_arguments(word: str, description: str) -> tuple[argparse.Namespace, Layout]:
     """The common options of these benchmarks. word: the module's name; description: text of its help."""
     parser = command_parser(f"benchmarks.{word}", description)
     parser.add_argument("--root", type=Path, default=Path("."), help="working folder after the stage clips")

@@ -84,14 +84,14 @@ class Bench:
         if part == "causes":
             last = {c.genre: c.song for c in sorted(train.clips, key=lambda c: c.song)}
             held = [c for c in train.clips if c.song == last[c.genre]]
-            learnt, test = [c for c in train.clips if c.song != last[c.genre]], train
+            training, test = [c for c in train.clips if c.song != last[c.genre]], train
         else:
-            learnt, held = train.clips, test.clips
-        names = sorted({c.song for c in learnt})
+            training, held = train.clips, test.clips
+        names = sorted({c.song for c in training})
         kept = names[:: round(1 / songs)]
         folder = self.scratch / f"{part}-{songs:g}"
         folder.mkdir()
-        for split, source, clips in (("train", train, [c for c in learnt if c.song in kept]), ("test", test, held)):
+        for split, source, clips in (("train", train, [c for c in training if c.song in kept]), ("test", test, held)):
             attrs = {name: split if name == "split" else getattr(source.info, name) for name in FILE_TEXTS}
             write_shard(
                 folder / f"{split}-00000.h5", (_clip(source, c, split) for c in clips), attrs, source.info.motion_rate
@@ -132,8 +132,8 @@ class Bench:
                 f"{name}_low": p4["difference_low"],
                 f"{name}_high": p4["difference_high"],
             }
-        heard = float(np.mean([clip["onsets"] for clip in clips]))
-        return found | {"onsets_a_clip": heard, "fad": frechet(self._patches(sounds.values()), self.music())}
+        onsets_a_clip = float(np.mean([clip["onsets"] for clip in clips]))
+        return found | {"onsets_a_clip": onsets_a_clip, "fad": frechet(self._patches(sounds.values()), self.music())}
 
     @torch.no_grad()
     def motion_share(self, part: str, level: str, net: DanceToCodes) -> float:
@@ -144,7 +144,7 @@ class Bench:
         made = []
         for c in test.clips:
             dance = getattr(test.read(c.clip_id, 0, model.frames), model.stream)
-            generated = model.generated(torch.from_numpy(dance)[None], (c.width, c.height), visual)
+            generated = model.continuous_codes(torch.from_numpy(dance)[None], (c.width, c.height), visual)
             made.append(net.look_up(generated, model.codebook, model.temperature)[0])
         codes = torch.stack(made)  # (clips, 64, L)
         between, whole = codes.var(dim=0, unbiased=False).mean(dim=1).sum(), codes.var(dim=(0, 2), unbiased=False).sum()

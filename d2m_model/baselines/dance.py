@@ -10,7 +10,7 @@ import numpy as np
 
 from d2m_model.training.command import TrainingParams
 from d2m_model.training.curves import Curves
-from d2m_model.training.loop import Measurement, Run, run_of
+from d2m_model.training.loop import Measurement, Run, training_run
 from d2m_model.training.seeding import stream_seed
 from dataset_tools.lib.core.array_file import read_npz
 from dataset_tools.lib.core.atomic import write_text
@@ -86,7 +86,7 @@ class Corpus:
         """Training clips with their music."""
         return ShardSet(self.layout.stage("shards"), "train")
 
-    def need_pose(self) -> None:
+    def require_pose(self) -> None:
         """Raises UserError where the shards have no pose; for systems that read it."""
         if NO_POSE in self.train.info.pose_weights:
             raise UserError(
@@ -128,7 +128,7 @@ class Corpus:
 
     def run(self, params: TrainingParams, inputs: Sequence[Path], part: str = "") -> Run:
         """The `Run` of this system's training. inputs: files that the training depends on. part: name of one of several trainings."""
-        found = run_of(self.layout, STAGE, self.system, params, inputs, f"--system {self.system}", self.resume)
+        found = training_run(self.layout, STAGE, self.system, params, inputs, f"--system {self.system}", self.resume)
         found = replace(found, section=f"{STAGE}.{self.system}")
         return found.part(part) if part else found
 

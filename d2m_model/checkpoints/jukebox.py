@@ -23,5 +23,5 @@ def load_jukebox(path: str | Path, config: VqVaeConfig | None = None) -> Jukebox
     )
     fit(net, read_tensors(path, expected), path, expected)
     for codebook in (net.codebook(level) for level in JUKEBOX_LEVELS):
-        codebook.restore_learning(codebook.bins)  # the file has no moving averages
+        codebook.restore_averages(codebook.bins)  # the file has no moving averages
     return net

@@ -53,7 +53,7 @@ class ReleasedModel(nn.Module):
         if visual.shape != (len(motion), 1, VISUAL):
             raise ValueError(f"visual must be ({len(motion)}, 1, {VISUAL}), found {tuple(visual.shape)}")
         if (genre is not None) != (self.corpus == "aistpp"):
-            raise ValueError("genre (B,) is needed for aistpp, and for it alone")
+            raise ValueError("genre (B,) is needed for aistpp, and only there")
         condition = torch.cat([self.motion_encoder(motion), visual.squeeze(1)], dim=1)
         return self.generator(condition, genre)
 
@@ -93,7 +93,7 @@ def published_net(
     corpus = "aistpp" if first.ndim == 2 and first.shape[-1] == WINDOWS["aistpp"][1] else "tiktok"
     if genres and "lin1.weight" in motion and "genres" not in READS[corpus]:
         raise UserError(
-            f"{motion_path}: d2m_gan.genres are given, but the published networks for {corpus} are not told the genre; leave them out"
+            f"{motion_path}: d2m_gan.genres are given, but the published networks for {corpus} have no genre condition; leave them out"
         )
     reads = READS[corpus] | ({"genres": tuple(genres)} if genres else {})
     if len(reads.get("genres", GENRE_NAMES)) != GENRES:

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     from d2m_model.d2m_gan.params import Params
     from d2m_model.d2m_gan.stage import take_published_generator, train
     from d2m_model.training.distributed import processes, rank
-    from d2m_model.training.loop import run_of
+    from d2m_model.training.loop import training_run
     from d2m_model.training.vqvae_files import decoder_of, load_vqvae
     from dataset_tools.lib.core.weights import locate
 
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     if params.genres and preset != "released":
         say(
             "d2m_gan",
-            f"{args.variant} of preset {preset} is not told the genre: d2m_gan.genres is read by preset released alone",
+            f"{args.variant} of preset {preset} has no genre condition: only preset released reads d2m_gan.genres",
         )
     shards, decoder = layout.stage("shards"), decoder_of(layout, args.level, args.variant)
     name = f"{args.level}-{args.variant}"
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
                 say("d2m_gan", f"{name}: {motion.name} and {generator.name} taken as published, not trained")
             return 0
         also = [dataclasses.replace(layout, corpus=corpus).stage("shards") for corpus in params.also]
-        run = run_of(layout, "d2m_gan", name, params, [shards, decoder, *also], options, args.resume)
+        run = training_run(layout, "d2m_gan", name, params, [shards, decoder, *also], options, args.resume)
         metrics = train(shards, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name, run, also)
     if metrics:
         shown = ", ".join(f"{loss} {value:.3f}" for loss, value in metrics["losses"].items())

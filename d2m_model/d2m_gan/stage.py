@@ -14,7 +14,7 @@ from d2m_model.training.curves import Curves
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.distributed import rank, require_even
 from d2m_model.training.loop import Run, train_loop
-from d2m_model.training.music_model import inputs_of, save_generator
+from d2m_model.training.music_model import input_attributes, save_generator
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import WindowData
 from dataset_tools.lib.core.atomic import write_text
@@ -77,7 +77,9 @@ def train(
         "discriminator_parameters": sum(p.numel() for p in task.discriminator.parameters()),
         "losses": {name: value for name, value in last.items() if name not in measured},
     } | measured  # fmt: skip
-    save_generator(out / "model.pt", net, task.codebook.cpu(), variant, inputs_of(windows.shards.info, params.stream))
+    save_generator(
+        out / "model.pt", net, task.codebook.cpu(), variant, input_attributes(windows.shards.info, params.stream)
+    )
     curves.write(out / "curves.csv")
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     run.finish()

@@ -19,7 +19,7 @@ from d2m_model.nets.presets import Preset
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.balance import balanced_gradient
 from d2m_model.training.dance_data import DanceData
-from d2m_model.training.distributed import share_statistics, world
+from d2m_model.training.distributed import share_statistics, world_size
 from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step, ends_row, optimizer_step
 from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
@@ -77,24 +77,24 @@ class GanTask:
         with record_function("generator"):
             predicted = net(batch.pose, batch.size, batch.visual, net.genre_index(batch.genres))
         terms = {}
-        shown = -(-params.discriminator_windows // world())
+        windows = -(-params.discriminator_windows // world_size())
         if "discriminator" in self.optimizers:
             loss = discriminator_term(
-                net, self.discriminator, self.codebook, predicted[:shown], batch.music.codes[:shown]
+                net, self.discriminator, self.codebook, predicted[:windows], batch.music.codes[:windows]
             )
             terms["discriminator"] = loss
             guard(number, terms)
             backward_and_step(loss, self.optimizers["discriminator"], clip)
         self.discriminator.requires_grad_(False)
-        excerpt = excerpt_of(number, predicted.shape[-1], net.level, params)
+        excerpt = draw_excerpt(number, predicted.shape[-1], net.level, params)
         if not (net.preset.straight_through or ends_row(number, params.steps, params.log_every)):
             excerpt = excerpt._replace(windows=0)  # decoding trains nothing here; only the curves need it
-        made = predicted.detach().requires_grad_() if net.preset.balanced else predicted
-        own = generator_terms(net, self.discriminator, self.vqvae, made, batch.music, excerpt)
+        leaf = predicted.detach().requires_grad_() if net.preset.balanced else predicted
+        own = generator_terms(net, self.discriminator, self.vqvae, leaf, batch.music, excerpt)
         guard(number, own)
         total = weighted_sum({name: term for name, term in own.items() if term.requires_grad}, weights)
         if net.preset.balanced:
-            self._descend_balanced(own, made, predicted)
+            self._balanced_step(own, leaf, predicted)
         else:
             backward_and_step(total, self.optimizers["net"], clip)
         self.discriminator.requires_grad_(True)
@@ -120,11 +120,11 @@ class GanTask:
         assert self.held_out is not None  # `train` gives it wherever measure_every is set
         return self.held_out.measure(self.averaged)
 
-    def _descend_balanced(self, terms: dict[str, torch.Tensor], made: torch.Tensor, predicted: torch.Tensor) -> None:
+    def _balanced_step(self, terms: dict[str, torch.Tensor], leaf: torch.Tensor, predicted: torch.Tensor) -> None:
         optimizer, lookup = self.optimizers["net"], [self.net.sharpness] if self.net.preset.codebook_init else []
         optimizer.zero_grad(set_to_none=True)
         with record_function("backward"):
-            gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), made, lookup)
+            gradient, rest = balanced_gradient(terms, dataclasses.asdict(self.net.preset.weights), leaf, lookup)
         with record_function("backward"):
             predicted.backward(gradient)
         for parameter, value in zip(lookup, rest, strict=True):
@@ -145,8 +145,10 @@ def moving_average(decay: float) -> Callable:
     return average
 
 
-def excerpt_of(number: int, codes: int, level: str, params: Params) -> Excerpt:
+def draw_excerpt(number: int, codes: int, level: str, params: Params) -> Excerpt:
     """The part of the batch, or of this process's share of it, that is decoded in step `number`."""
     wanted = max(1, min(round(params.excerpt_seconds * SAMPLE_RATE / HOPS[LEVELS[level]]), codes - 2))
     first = 1 + int(torch.randint(codes - 1 - wanted, (1,), generator=generator(params.seed, "excerpt", number)))
-    return Excerpt(-(-params.excerpt_windows // world()), first, wanted, -(-params.discriminator_windows // world()))
+    return Excerpt(
+        -(-params.excerpt_windows // world_size()), first, wanted, -(-params.discriminator_windows // world_size())
+    )

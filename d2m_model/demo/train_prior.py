@@ -24,10 +24,10 @@ from d2m_model.prior.data import MusicData, TrainingMusic
 from d2m_model.prior.model_file import PriorModel, save_prior
 from d2m_model.prior.net import PriorNet
 from d2m_model.prior.params import Params
-from d2m_model.prior.style import styles_of
+from d2m_model.prior.style import encode_styles
 from d2m_model.prior.task import PriorTask
 from d2m_model.rhythm.music_beats import strengths
-from d2m_model.training.coding import codes_of
+from d2m_model.training.coding import encode_long
 from d2m_model.training.loop import Measurement, Run, train_loop
 from d2m_model.training.seeding import seed_everything
 from dataset_tools.lib.core import cli
@@ -70,7 +70,7 @@ def song_codes(job: tuple[Path, Path, str, int]) -> dict[str, np.ndarray]:
     pool, codec, level, number = job
     torch.set_num_threads(1)
     sound, score = open_pool(pool)[number].astype(np.float32) / 32767, score_of(number)
-    codes = codes_of(_codec(codec), torch.from_numpy(sound), LEVELS[level]).numpy().astype(np.uint8)
+    codes = encode_long(_codec(codec), torch.from_numpy(sound), LEVELS[level]).numpy().astype(np.uint8)
     beats = score.beats[score.beats < len(sound) / SAMPLE_RATE]
     return {"codes": codes, "beats": beats, "downbeats": score.downbeats, "strength": strengths(sound, beats)}
 
@@ -143,7 +143,7 @@ def train_level(codes: Path, level: str, steps: int, out: Path) -> None:
         "seconds_on_one_core": round(time.monotonic() - started),
     }
     styles = (
-        styles_of(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces})
+        encode_styles(net.eval(), data, {piece.song: genre_of(int(piece.song)) for piece in data.pieces})
         if sizes.style
         else None
     )
@@ -160,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.command_parser("d2m_model.demo.train_prior", __doc__)
     parser.add_argument("--pool", type=Path, help="songs, as song_pool writes them: turn them into codes")
     parser.add_argument(
-        "--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="what codes them"
+        "--codec", type=Path, default=Path("dataset_tools/demo/weights/vqvae_demo.pt"), help="weights of the codec"
     )
     parser.add_argument("--codes", type=Path, help="folder of the songs' codes: written with --pool, else read")
     parser.add_argument(

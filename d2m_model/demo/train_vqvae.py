@@ -175,7 +175,7 @@ def join(parts: Path, out: Path) -> None:
     check_writable(out)
     model, facts = JukeboxVQVAE(params_of(0, 1).config()), {}
     for level in JUKEBOX_LEVELS:
-        model.take_level(load_vqvae(parts / f"level_{level}.pt"), level)
+        model.copy_level(load_vqvae(parts / f"level_{level}.pt"), level)
         facts[f"level_{level}"] = {"hop": HOPS[level]} | json.loads((parts / f"level_{level}.json").read_text())
     with atomic_write(out) as aside:
         torch.save({"model": {name: value.half() for name, value in model.state_dict().items()}}, aside)

@@ -11,7 +11,7 @@ from d2m_model.evaluate.kept_scores import KeptScores, content
 from d2m_model.evaluate.params import Params
 from d2m_model.metrics.bootstrap import resamples
 from d2m_model.metrics.code_health import code_rate, hum_scores, longest_copy
-from d2m_model.metrics.controls import beat_controls, control_audio, drawn_from
+from d2m_model.metrics.controls import beat_controls, control_audio, training_song_sampler
 from d2m_model.metrics.embedding import Embedder, embed_all
 from d2m_model.metrics.inputs import as_long, read_rhythm, true_rhythm, uneven
 from d2m_model.metrics.motion_beats import motion_beats
@@ -28,18 +28,18 @@ from dataset_tools.lib.shard_io.shard_set import ShardSet
 
 def reconstructions(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> dict[str, np.ndarray]:
     """{clip: audio}: each clip's own music, encoded and decoded at a level."""
-    from d2m_model.metrics.reconstruction import coded_again
+    from d2m_model.metrics.reconstruction import reconstruct
     from d2m_model.training.vqvae_files import load_vqvae
 
-    return coded_again(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own)
+    return reconstruct(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own)
 
 
 def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[np.ndarray]:
     """Codes (L,) of each clip's own music at a level."""
-    from d2m_model.metrics.reconstruction import codes_of
+    from d2m_model.metrics.reconstruction import encode_sounds
     from d2m_model.training.vqvae_files import load_vqvae
 
-    return list(codes_of(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
+    return list(encode_sounds(load_vqvae(synthesizer / level / "model.pt"), LEVELS[level], own).values())
 
 
 class Codec:
@@ -128,7 +128,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
     codecs = {level: Codec(layout.stage("synthesizer"), level, kept) for level in levels}
     for level in levels:
         systems[f"{RECONSTRUCTED} {level}"] = codecs[level].again(own)
-    systems |= control_audio(own, songs, params.seed, drawn_from(train))
+    systems |= control_audio(own, songs, params.seed, training_song_sampler(train))
     truth, rhythm = (
         true_rhythm(layout.stage("sources") / "truth", clips),
         read_rhythm(layout.stage("rhythm") / "beats", clips),

@@ -41,13 +41,13 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     from d2m_model.generate.models import load_model
     from d2m_model.generate.stage import generate_split
-    from d2m_model.training.music_model import inputs_of
+    from d2m_model.training.music_model import input_attributes
     from dataset_tools.lib.shard_io.shard_set import ShardSet
 
     for level in levels:
         name = f"{level}-{args.variant}"
         shards = ShardSet(layout.stage("shards"), params.split)
-        load = partial(load_model, layout, level, args.variant, inputs_of(shards.info))
+        load = partial(load_model, layout, level, args.variant, input_attributes(shards.info))
         rhythm = layout.stage("rhythm") / "beats"
         rows = generate_split(
             shards, load, layout.stage("generate") / name, params, f"generate {name}", rhythm=rhythm, beats=args.json

@@ -72,10 +72,10 @@ def made_again(
         raise UserError(
             f"--from: the take lasts {len(audio) / SAMPLE_RATE:.2f} s, but the dance {wanted / SAMPLE_RATE:.2f} s; name the take of this dance"
         )
-    gain = peak_gain(audio)  # as the codec heard its music
+    gain = peak_gain(audio)  # as in the training of the codec
     for region in regions:
         first = round(region[0] * SAMPLE_RATE)
-        kept = {level: composer.player.coded(audio[:first] * gain, level) for level in {"high", composer.level}}
+        kept = {level: composer.player.encode(audio[:first] * gain, level) for level in {"high", composer.level}}
         kept = {level: codes[: first // HOPS[2] * HOPS[2] // HOPS[LEVELS[level]]] for level, codes in kept.items()}
         short = dataclasses.replace(
             dance, frames=min(dance.frames, -(-round(region[1] * SAMPLE_RATE) // SAMPLES_PER_FRAME))

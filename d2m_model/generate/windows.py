@@ -22,7 +22,7 @@ class WindowModel(Protocol):
     """What it reads as the dance, a stream of shards: 'pose' or 'motion'."""
 
     def for_genre(self, genre: str) -> "WindowModel":
-        """The model, told the dance's genre where it wants to know."""
+        """The model for dances of a genre; the model itself if it has no genres."""
 
     def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
         """(frames, P, J, 3) pose in px of a picture of `size` (width, height), or (frames, R, 219) motion, and (2048,)

@@ -25,7 +25,10 @@ def serve(app, host: str, port: int) -> None:
         say(
             "listen", "anyone who reaches this address can take part; put a proxy with TLS in front (docs/listening.md)"
         )
-    say("listen", f"open http://{host}:{server.effective_port}/ (Ctrl-C ends it; votes are kept, a new start goes on)")
+    say(
+        "listen",
+        f"open http://{host}:{server.effective_port}/ (Ctrl-C stops it; votes are kept, and a new start continues)",
+    )
     server.run()
 
 

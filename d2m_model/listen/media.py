@@ -50,15 +50,15 @@ def write_media(
                 draft, sounds.headphone_sound((int(stimulus.clip[0]), int(stimulus.clip[1]), int(stimulus.clip[2])))
             )
             continue
-        heard = music(stimulus.system or sounds.TRUTH, stimulus.clip)
+        audio = music(stimulus.system or sounds.TRUTH, stimulus.clip)
         if stimulus.task == "quality":
-            write_wav(draft, sounds.counted_beeps(heard, stimulus.answer) if stimulus.answer else heard)
+            write_wav(draft, sounds.counted_beeps(audio, stimulus.answer) if stimulus.answer else audio)
         elif stimulus.answer:
             texts = (_caption(frame.to_ndarray(format="rgb24"), stimulus.answer) for frame in shown)
             write_clip(captioned, rgb_frames(texts), None)
-            mux(captioned, heard, draft)
+            mux(captioned, audio, draft)
         else:
-            mux(picture, heard, draft)
+            mux(picture, audio, draft)
     videos = [d for d in drafts.values() if d.suffix == ".mp4"]
     size = max((d.stat().st_size for d in videos), default=0) + 8  # the smallest box is 8 bytes
     for draft in videos:

@@ -34,9 +34,9 @@ def screen(votes: pd.DataFrame, dealt: dict[int, int], criteria: Criteria) -> pd
     for rater, total in dealt.items():
         own = votes[votes.rater == rater]
         right = own.score == own.answer
-        heard, checks = own.kind == "headphones", own.kind == "check"
+        headphones, checks = own.kind == "headphones", own.kind == "check"
         failed = []
-        if criteria.headphones_right and right[heard].sum() < criteria.headphones_right:
+        if criteria.headphones_right and right[headphones].sum() < criteria.headphones_right:
             failed.append("headphones")
         if right[checks].sum() < criteria.checks_right * checks.sum():
             failed.append("attention")
@@ -45,7 +45,7 @@ def screen(votes: pd.DataFrame, dealt: dict[int, int], criteria: Criteria) -> pd
                 "rater": rater,
                 "answered": len(own),
                 "of": total,
-                "headphones_right": int(right[heard].sum()),
+                "headphones_right": int(right[headphones].sum()),
                 "checks": int(checks.sum()),
                 "checks_right": int(right[checks].sum()),
                 "kept": not failed,

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from d2m_model.listen.design import ORDERS
-from d2m_model.metrics.controls import CONTROLS, control_audio, drawn_from
+from d2m_model.metrics.controls import CONTROLS, control_audio, training_song_sampler
 from d2m_model.metrics.inputs import read_audio
 from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
 from dataset_tools.lib.core.errors import UserError
@@ -37,8 +37,8 @@ def systems_of(layout: Layout, chosen: Sequence[str] = ()) -> dict[str, list[str
     for name in chosen:
         if name not in (there := [*known, *CONTROLS, *coded]):
             raise UserError(f"listen.systems: no system '{name}'; there are: {', '.join(there)}")
-    judged = [name for name in chosen or known if name not in (MISMATCHED, *coded)]
-    both = list(dict.fromkeys([TRUTH, *judged, *coded]))
+    rated = [name for name in chosen or known if name not in (MISMATCHED, *coded)]
+    both = list(dict.fromkeys([TRUTH, *rated, *coded]))
     return {"coherence": [*both, MISMATCHED], "quality": both}
 
 
@@ -67,7 +67,7 @@ def system_audio(layout: Layout, shards: ShardSet, system: str, clips: list[str]
     if system.startswith(RECONSTRUCTED):
         return _reconstructed(layout, system.removeprefix(RECONSTRUCTED).strip(), {clip: own[clip] for clip in clips})
     if system in CONTROLS:
-        draw = drawn_from(ShardSet(layout.stage("shards"), "train")) if system == TRAINING_SONG else None
+        draw = training_song_sampler(ShardSet(layout.stage("shards"), "train")) if system == TRAINING_SONG else None
         made = control_audio(own, {c.clip_id: c.song for c in shards.clips}, seed, draw).get(system, {})
         if not made.keys() >= set(clips):
             raise UserError(
@@ -80,10 +80,10 @@ def system_audio(layout: Layout, shards: ShardSet, system: str, clips: list[str]
 
 
 def _reconstructed(layout: Layout, level: str, own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    from d2m_model.metrics.reconstruction import coded_again
+    from d2m_model.metrics.reconstruction import reconstruct
     from d2m_model.training.vqvae_files import load_vqvae
 
-    return coded_again(load_vqvae(layout.stage("synthesizer") / level / "model.pt"), LEVELS[level], own)
+    return reconstruct(load_vqvae(layout.stage("synthesizer") / level / "model.pt"), LEVELS[level], own)
 
 
 def loudness_gains(sounds: Mapping[K, np.ndarray], target: float) -> tuple[dict[K, float], float]:

@@ -51,17 +51,17 @@ def make_files(
 ) -> None:  # fmt: skip
     """Write the missing files of all stimuli, with all sounds at one loudness."""
     frames = {c.clip_id: excerpt_frames(c.frames, params.seconds) for c in shards.clips}
-    heard = {}
+    excerpts = {}
     for system in progress(systems, "listen: sounds", unit="system"):
         found = sounds.system_audio(layout, shards, system, clips, params.seed)
-        heard |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}
-    gains, level = sounds.loudness_gains(heard, params.loudness)
+        excerpts |= {(system, clip): audio[: frames_to_samples(frames[clip])] for clip, audio in found.items()}
+    gains, level = sounds.loudness_gains(excerpts, params.loudness)
     if level < params.loudness - 0.05:
         say(
             "listen",
             f"all sounds are at {level:.1f} LUFS: at {params.loudness:g} the loudest moments of one would clip",
         )
-    music = lambda system, clip: heard[system, clip] * np.float32(gains[system, clip])
+    music = lambda system, clip: excerpts[system, clip] * np.float32(gains[system, clip])
     folder = layout.stage("listen") / "media"
     folder.mkdir(parents=True, exist_ok=True)
     for stray in folder.glob(".*"):  # left by a killed process

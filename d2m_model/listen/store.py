@@ -116,7 +116,7 @@ class Store:
         changed = sorted(k for k in begun | design if begun.get(k) != json.loads(json.dumps(design)).get(k))
         if changed:
             raise UserError(
-                f"{self.path}: this study was begun with other {' and '.join(changed)}; put that back to go on with it, or "
+                f"{self.path}: this study was begun with other {' and '.join(changed)}; restore that to continue it, or "
                 f"move {self.path.parent} away to begin another"
             )
         return known["secret"]

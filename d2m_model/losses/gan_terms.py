@@ -90,8 +90,8 @@ def weighted_sum(terms: dict[str, torch.Tensor], weights: LossWeights) -> torch.
 
 def discriminator_input(net: DanceToCodes, predicted: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     """Input of the discriminators for generated codes (B, 64, L)."""
-    shown = net.look_up(predicted, codebook) if net.preset.discriminate_entries else predicted
-    return as_sequence(shown, net.preset.code_order)
+    inputs = net.look_up(predicted, codebook) if net.preset.discriminate_entries else predicted
+    return as_sequence(inputs, net.preset.code_order)
 
 
 def discriminator_term(
@@ -148,12 +148,12 @@ def generator_terms(
         trains = preset.straight_through and torch.is_grad_enabled()
         with record_function("decoder"), torch.set_grad_enabled(trains):
             wave = vqvae.decode_latents(entries, level)
-        heard = torch.stack([
+        real_wave = torch.stack([
             audio[shift + part.start * HOPS[level] : shift + part.stop * HOPS[level]]
             for audio, shift in zip(target.audio[: excerpt.windows], target.shifts.tolist(), strict=False)
         ])  # fmt: skip
         if weights.wave:
-            terms["wave"] = wave_term(wave, heard)
+            terms["wave"] = wave_term(wave, real_wave)
         if weights.mel:
-            terms["mel"] = mel_term(wave, heard)
+            terms["mel"] = mel_term(wave, real_wave)
     return terms

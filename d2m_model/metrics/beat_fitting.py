@@ -11,7 +11,7 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
 @dataclass(frozen=True, eq=False)
-class Beaten:
+class SongWithBeats:
     """A song with known beats."""
 
     audio: np.ndarray
@@ -24,7 +24,7 @@ class Beaten:
         return float(np.median(np.diff(self.rhythm.beats))) if len(self.rhythm.beats) > 1 else float("nan")
 
 
-def nearest_tempo(songs: Mapping[str, Beaten], gap: float, most: float = 1.5) -> str | None:
+def nearest_tempo(songs: Mapping[str, SongWithBeats], gap: float, most: float = 1.5) -> str | None:
     """Name of the song that needs the least stretching for a beat every `gap` seconds; of equal ones the first by name. None where
     every song would have to be more than `most` times faster or slower."""
     far = {name: abs(np.log(song.gap / gap)) for name, song in songs.items() if np.isfinite(song.gap)}
@@ -32,7 +32,7 @@ def nearest_tempo(songs: Mapping[str, Beaten], gap: float, most: float = 1.5) ->
     return best if best is not None and np.isfinite(gap) and far[best] <= np.log(most) else None
 
 
-def fitted_to_beats(song: Beaten, dance: ReferenceBeats, samples: int) -> np.ndarray:
+def fit_to_beats(song: SongWithBeats, dance: ReferenceBeats, samples: int) -> np.ndarray:
     """`samples` of a song, float32, stretched so that its beats fall on the dance's beats and its bars on the dance's down-beats.
 
     A song that is too short is repeated from its first bar. Before the first and after the last beat of the dance the tempo
@@ -40,12 +40,12 @@ def fitted_to_beats(song: Beaten, dance: ReferenceBeats, samples: int) -> np.nda
     """
     if min(len(song.rhythm.beats), len(dance.beats)) < 2:
         raise ValueError("a song and a dance with two beats each are needed")
-    wanted, first = _filled(dance, samples / SAMPLE_RATE)
-    audio, found = _repeated(song, len(wanted), first)
+    wanted, first = _extend_beats(dance, samples / SAMPLE_RATE)
+    audio, found = _repeat_bars(song, len(wanted), first)
     return stretch(audio[None], SAMPLE_RATE, list(zip(found, wanted, strict=True)), samples / SAMPLE_RATE)[0]
 
 
-def _filled(dance: ReferenceBeats, seconds: float) -> tuple[np.ndarray, int]:
+def _extend_beats(dance: ReferenceBeats, seconds: float) -> tuple[np.ndarray, int]:
     """(the dance's beats, extended at both ends with the gaps there, from at most 0 s to beyond `seconds`; index of the first
     down-beat)."""
     beats, downbeats = dance.beats, dance.downbeats
@@ -56,7 +56,7 @@ def _filled(dance: ReferenceBeats, seconds: float) -> tuple[np.ndarray, int]:
     return np.concatenate([early, beats, late]), len(early) + bar
 
 
-def _repeated(song: Beaten, count: int, first: int) -> tuple[np.ndarray, np.ndarray]:
+def _repeat_bars(song: SongWithBeats, count: int, first: int) -> tuple[np.ndarray, np.ndarray]:
     """(audio, its beats (count,) in seconds): whole bars of the song, repeated as often as needed, with a down-beat at index
     `first`."""
     beats = song.rhythm.beats

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_tempo
+from d2m_model.metrics.beat_fitting import SongWithBeats, fit_to_beats, nearest_tempo
 from d2m_model.metrics.inputs import ReferenceBeats, true_rhythm
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.lib.shard_io.shard_set import ShardSet
@@ -39,8 +39,8 @@ def rhythm_clicks(rhythm: Mapping[str, ReferenceBeats], samples: Mapping[str, in
     return {c: clicks_at(np.round(found.beats * SAMPLE_RATE).astype(int), samples[c]) for c, found in rhythm.items()}
 
 
-def fitted_songs(
-    songs: Mapping[str, Beaten], dances: Mapping[str, ReferenceBeats], samples: Mapping[str, int]
+def fit_songs(
+    songs: Mapping[str, SongWithBeats], dances: Mapping[str, ReferenceBeats], samples: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
     """{clip: the training song with the nearest tempo, stretched so that its beats fall on the dance's beats}.
 
@@ -51,7 +51,7 @@ def fitted_songs(
     for clip, dance in dances.items():
         name = nearest_tempo(songs, float(np.median(np.diff(dance.beats)))) if len(dance.beats) > 1 else None
         if name is not None:
-            made[clip] = fitted_to_beats(songs[name], dance, samples[clip])
+            made[clip] = fit_to_beats(songs[name], dance, samples[clip])
     return made
 
 
@@ -65,7 +65,7 @@ def white_noise(samples: int, seed: int) -> np.ndarray:
     return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
-def fitted(audio: np.ndarray, samples: int, offset: int = 0) -> np.ndarray:
+def fit_length(audio: np.ndarray, samples: int, offset: int = 0) -> np.ndarray:
     """`samples` of a sound from `offset` on; a sound that is too short is repeated."""
     return np.resize(np.roll(audio, -offset), samples).astype(np.float32)
 
@@ -80,7 +80,7 @@ def draw_other_song(songs: list[str], seed: int) -> list[int]:
     return picks
 
 
-def drawn_from(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
+def training_song_sampler(train: ShardSet) -> Callable[[np.random.Generator], np.ndarray]:
     """A function that draws the whole music (S,) of a random training clip, for `control_audio`."""
 
     def draw(rng: np.random.Generator) -> np.ndarray:
@@ -100,12 +100,12 @@ def beat_controls(
     """
     dances, known = true_rhythm(truth, list(samples)), true_rhythm(truth, [c.clip_id for c in train.clips])
     songs = (
-        {c.clip_id: Beaten(train.read(c.clip_id, 0, c.frames).audio, known[c.clip_id]) for c in train.clips}
+        {c.clip_id: SongWithBeats(train.read(c.clip_id, 0, c.frames).audio, known[c.clip_id]) for c in train.clips}
         if dances and known
         else {}
     )
     made = {
-        FITTED: fitted_songs(songs, dances, samples),
+        FITTED: fit_songs(songs, dances, samples),
         RHYTHM: rhythm_clicks({c: b for c, b in rhythm.items() if c in samples}, samples),
     }
     return {name: sounds for name, sounds in made.items() if sounds}
@@ -130,10 +130,10 @@ def control_audio(
         audio, n = own[clip], len(own[clip])
         result["ground truth"][clip] = audio
         if other[i] >= 0:
-            result["shuffled ground truth"][clip] = fitted(own[clips[other[i]]], n)
+            result["shuffled ground truth"][clip] = fit_length(own[clips[other[i]]], n)
         if training_song:
             drawn = training_song(rng)
-            result["random training song"][clip] = fitted(drawn, n, offset=int(rng.integers(n)))
+            result["random training song"][clip] = fit_length(drawn, n, offset=int(rng.integers(n)))
         result["fixed click"][clip] = click_track(n)
         result["silence"][clip] = silence(n)
         result["white noise"][clip] = white_noise(n, seed + i)

@@ -7,7 +7,7 @@ import numpy as np
 from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
 from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
-from d2m_model.metrics.reconstruction import codes_of, decoded
+from d2m_model.metrics.reconstruction import decode_sounds, encode_sounds
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
@@ -31,9 +31,9 @@ def decoder_scores(
     sounds = {name: sound for name, sound in sounds.items() if np.abs(sound).max() > SILENCE}
     seconds = {name: len(sound) / SAMPLE_RATE for name, sound in sounds.items()}
     wanted, there = {name: onset_times(sound) for name, sound in sounds.items()}, _patches(sounds, embedder)
-    codes, scores = codes_of(next(iter(models.values())), level, sounds), {}
+    codes, scores = encode_sounds(next(iter(models.values())), level, sounds), {}
     for name, model in models.items():
-        made = decoded(model, level, codes, sounds)
+        made = decode_sounds(model, level, codes, sounds)
         pairs = np.array(
             list(own_minus_other({c: onset_times(s) for c, s in made.items()}, wanted, seconds, songs).values())
         ).reshape(-1, 2)

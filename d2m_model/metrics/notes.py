@@ -42,7 +42,7 @@ def control_note(metrics: Mapping, digits: int = 1) -> str:
         _coded(systems),
         *_embedded(metrics, digits),
     ]
-    return "Controls: " + (" ".join(s for s in sentences if s) or "of so little nothing can be said.")
+    return "Controls: " + (" ".join(s for s in sentences if s) or "there are too few scores for a statement.")
 
 
 def baseline_note(systems: Mapping[str, Mapping]) -> str:

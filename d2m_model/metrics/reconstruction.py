@@ -11,13 +11,13 @@ from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 
 
 @torch.no_grad()
-def codes_of(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def encode_sounds(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Sounds {clip: (S,)} to {clip: codes (S // hop,)} of `level` (0, 1 or 2)."""
     return {clip: model.encode(torch.from_numpy(audio)[None], level)[0].numpy() for clip, audio in sounds.items()}
 
 
 @torch.no_grad()
-def decoded(
+def decode_sounds(
     model: JukeboxVQVAE, level: int, codes: Mapping[str, np.ndarray], sounds: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Codes {clip: (S // hop,)} to {clip: audio (S,)}, each as long as the original in `sounds`; an incomplete hop at the end is
@@ -29,9 +29,9 @@ def decoded(
     return result
 
 
-def coded_again(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def reconstruct(model: JukeboxVQVAE, level: int, sounds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Sounds {clip: (S,)}, encoded and decoded at `level` (0, 1 or 2): the best that a system of this level can sound."""
-    return decoded(model, level, codes_of(model, level, sounds), sounds)
+    return decode_sounds(model, level, encode_sounds(model, level, sounds), sounds)
 
 
 def spectral_convergence(predicted: torch.Tensor, target: torch.Tensor) -> float:
@@ -56,9 +56,9 @@ def reconstruction_scores(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> dic
     convergence = [spectral_convergence(p, t) for p, t in pairs]
     distortion = [si_sdr(p, t) for p, t in pairs]
     onsets = [f_measure(onset_times(t.numpy()), onset_times(p.numpy())) for p, t in pairs]
-    heard = [f for f in onsets if not np.isnan(f)]
+    defined = [f for f in onsets if not np.isnan(f)]
     return {
         "spectral_convergence": float(np.mean(convergence)),
         "si_sdr_db": float(np.mean(distortion)),
-        "onset_f": float(np.mean(heard)) if heard else float("nan"),
+        "onset_f": float(np.mean(defined)) if defined else float("nan"),
     }

@@ -70,7 +70,7 @@ def _lower_bound(summary: Mapping) -> dict[str, float]:
     return {} if bound is None else {"P4_beats_low": round(bound, 3)}
 
 
-def summarised(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, dict]]:
+def summarise(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, dict]]:
     """`model_scores` of each run -> {system: {score: {'mean', 'min', 'max', 'runs'}}} over the runs with this system. A score that
     one of these runs lacks is left out."""
     result = {}
@@ -125,7 +125,7 @@ def read_ranges(path: Path) -> dict | None:
     return content
 
 
-def compared(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
+def compare(metrics: Mapping, ranges: Mapping | None, layout: Layout) -> str:
     """A text with the scores of each model beside the measured range, which says which are outside."""
     if ranges is None:
         return f"No ranges over training seeds have been measured for {layout.corpus}: python -m benchmarks.seeds --corpus {layout.corpus} --seeds 0 1 2 3 4"

@@ -20,7 +20,7 @@ from dataset_tools.lib.core.params import load_params, read_names, require
 
 RECONSTRUCTED = "VQ reconstruction"
 """First words of the controls `VQ reconstruction high` and `VQ reconstruction low`."""
-PLAYED = {"unconditional_prior": "high", "random_codes": "high"}
+CODE_LEVELS = {"unconditional_prior": "high", "random_codes": "high"}
 """Baselines that generate codes -> level of the codes."""
 
 
@@ -105,7 +105,7 @@ class SystemAudio:
         for path in found.values():
             if path.suffix != ".wav":
                 raise UserError(
-                    f"{path}: must be called {path.stem}.wav, for the stages read .wav alone; convert it and move it away"
+                    f"{path}: must be called {path.stem}.wav, because the stages read .wav only; convert it and move it away"
                 )
         return {clip: read_audio(path) for clip, path in found.items()}
 
@@ -125,7 +125,7 @@ def named_systems(layout: Layout) -> dict[str, SystemAudio]:
         )  # fmt: skip
     for name in read_names(layout.params, "systems"):
         command = f"python -m d2m_model.baselines --corpus {layout.corpus} --system {name}"
-        level = PLAYED.get(name, "")
+        level = CODE_LEVELS.get(name, "")
         found[name] = SystemAudio(
             kind="baseline", folder=layout.stage("baselines") / name, section="baselines", command=command, level=level
         )

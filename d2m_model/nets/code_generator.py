@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from d2m_model.nets.cpu.layers import Conv1d
-from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
+from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, scaled_channels
 
 SIGMA = 100.0  # scale of the final tanh; the paper calls it crucial for stability
 
@@ -43,7 +43,7 @@ class PaperCodeGenerator(nn.Module):
         inputs, table = 1, TABLES[level]
         for i, (kernel, stride, channels) in enumerate(table):
             last = i == len(table) - 1
-            outputs = embedding if last else widen(channels, width)
+            outputs = embedding if last else scaled_channels(channels, width)
             layers.append(SameConv1d(inputs, outputs, kernel, stride))
             if not last:
                 layers += [nn.BatchNorm1d(outputs), nn.LeakyReLU(SLOPE)]
@@ -87,7 +87,7 @@ class ReleasedCodeGenerator(nn.Module):
         inputs, table = 1, TABLES[level]
         for i, (kernel, stride, channels) in enumerate(table):
             last = i == len(table) - 1
-            outputs = embedding if last else widen(channels, width)
+            outputs = embedding if last else scaled_channels(channels, width)
             if i not in RELEASED_BARE[level]:
                 layers.append(nn.LeakyReLU(SLOPE))
             mirrored = RELEASED_LOW_PADS[i] if level == "low" else 0
@@ -121,7 +121,7 @@ class TemporalCodeGenerator(nn.Module):
         self, level: str, motion: int, visual: int, width: float = 1.0, dropout: float = 0.1, embedding: int = 64
     ):
         super().__init__()
-        hidden, late = widen(256, width), widen(256 if level == "high" else 128, width)
+        hidden, late = scaled_channels(256, width), scaled_channels(256 if level == "high" else 128, width)
         self.steps = (1, 1) if level == "high" else (4, 1)  # first refined at L / step, then at L
         self.enter = nn.Conv1d(motion, hidden, 1) if motion else None
         self.visual = nn.Sequential(nn.LayerNorm(visual), nn.Linear(visual, hidden)) if visual else None

@@ -60,14 +60,14 @@ class Codebook(nn.Module):
         return Quantised(codes, z + (entries - z).detach(), commit)
 
     @torch.no_grad()
-    def start(self, z: torch.Tensor, rng: torch.Generator) -> None:
+    def initialise(self, z: torch.Tensor, rng: torch.Generator) -> None:
         """Move every entry to a random vector of z (B, width, L)."""
         self.k.copy_(self._draw(z.transpose(1, 2).reshape(-1, z.shape[1]), rng))
         self.k_sum.copy_(self.k)
         self.k_elem.fill_(1.0)
 
     @torch.no_grad()
-    def learn(self, z: torch.Tensor, codes: torch.Tensor, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    def update_entries(self, z: torch.Tensor, codes: torch.Tensor, rng: torch.Generator) -> dict[str, torch.Tensor]:
         """One moving-average step on the vectors z (B, width, L) and their codes (B, L).
 
         rng: CPU generator for the restarts. Returns `used` (entries with at least one vector in this batch), `entropy`
@@ -97,7 +97,7 @@ class Codebook(nn.Module):
         self.k_sum.copy_(state["k_sum"])
         self.k_elem.copy_(state["k_elem"])
 
-    def restore_learning(self, tokens: int) -> None:
+    def restore_averages(self, tokens: int) -> None:
         """Set the moving averages of a codebook that was loaded without them, as if each batch had `tokens` vectors, evenly spread."""
         self.k_elem.fill_(tokens / self.bins)
         self.k_sum.copy_(self.k * (tokens / self.bins))

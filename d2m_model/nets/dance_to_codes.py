@@ -18,7 +18,7 @@ from dataset_tools.lib.shard_io.shard_format import MOTION_WIDTH
 MotionEncoder = PaperMotionEncoder | ReleasedMotionEncoder | TemporalMotionEncoder
 VISUAL = 2048  # I3D, RGB and flow
 EMBEDDING = 64  # length of a codebook entry
-WITHIN = 4.0  # scale of the tanh with codebook_init, in standard deviations of the codebook
+TANH_SPREADS = 4.0  # scale of the tanh with codebook_init, in standard deviations of the codebook
 SHARPENING = 10.0  # lets Adam, whose steps have a fixed size, change the sharpness by orders of magnitude
 
 
@@ -64,7 +64,7 @@ class DanceToCodes(nn.Module):
         else:
             generator = {"paper": PaperCodeGenerator, "released": ReleasedCodeGenerator}[preset.generator]
             values = motion * (frames * max(1, steps) if preset.encoder == "temporal" else 1)
-            sigma = 1.0 if not preset.scaled else WITHIN if preset.codebook_init else SIGMA
+            sigma = 1.0 if not preset.scaled else TANH_SPREADS if preset.codebook_init else SIGMA
             more = {"genres": len(genres)} if genres else {}
             self.generator = generator(level, values + visual, codes, width, sigma=sigma, embedding=EMBEDDING, **more)
         if preset.codebook_init:
@@ -98,7 +98,7 @@ class DanceToCodes(nn.Module):
         for name in names if self.genres else ():
             if name not in self.genres:
                 raise UserError(
-                    f"d2m_gan: the generator is told the genre, one of {', '.join(self.genres)}; '{name}' is none of them"
+                    f"d2m_gan: unknown genre '{name}'; the generator was built for {', '.join(self.genres)}"
                 )
         device = next(self.parameters()).device
         return torch.tensor([self.genres.index(name) for name in names], device=device) if self.genres else None

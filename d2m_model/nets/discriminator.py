@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from d2m_model.nets.cpu.layers import Conv1d
 
 LEAK = 0.2
-SHRINKING = 4  # layers of kernel 41, stride 4, grouped
+STRIDED_LAYERS = 4  # layers of kernel 41, stride 4, grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class DiscriminatorBlock(nn.Module):
                 nn.ReflectionPad1d(7), _conv(channels, widths[0], config.first_kernel), nn.LeakyReLU(LEAK, inplace=True)
             )
         ]
-        for before, after in pairwise(widths[: SHRINKING + 1]):
+        for before, after in pairwise(widths[: STRIDED_LAYERS + 1]):
             groups = gcd(before // 4, after)
             layers.append(
                 nn.Sequential(

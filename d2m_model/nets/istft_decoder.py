@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-LOUDEST = math.log(100.0)
+MAX_LOG_MAGNITUDE = math.log(100.0)
 """Upper bound of a log-magnitude, so that the exponential stays finite (Vocos)."""
 CONTEXT = 8
 """Kernel of the first convolution, in codes."""
 KERNEL = 7
-MOST = {"width": 1 << 13, "depth": 1 << 7, "overlap": 1 << 6}
+MAX_SIZES = {"width": 1 << 13, "depth": 1 << 7, "overlap": 1 << 6}
 """Upper bound of each size, so that a damaged file cannot ask for a huge network."""
 
 
@@ -30,11 +30,11 @@ class IstftConfig:
     """Length of the transform in hops."""
 
     def __post_init__(self):
-        for name, most in MOST.items():
+        for name, largest in MAX_SIZES.items():
             size = getattr(self, name)
-            if type(size) is not int or not (2 if name == "overlap" else 1) <= size <= most:
+            if type(size) is not int or not (2 if name == "overlap" else 1) <= size <= largest:
                 raise ValueError(
-                    f"{name} of the inverse STFT must be {2 if name == 'overlap' else 1} to {most}, found {size}"
+                    f"{name} of the inverse STFT must be {2 if name == 'overlap' else 1} to {largest}, found {size}"
                 )
 
     def as_dict(self) -> dict[str, int]:
@@ -87,5 +87,5 @@ class IstftDecoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         a, b = self.head(self.last(x)).float().transpose(1, 2).chunk(2, 1)
-        frames = torch.polar(a.clamp(max=LOUDEST).exp(), b) if self.polar else torch.complex(a, b)
+        frames = torch.polar(a.clamp(max=MAX_LOG_MAGNITUDE).exp(), b) if self.polar else torch.complex(a, b)
         return torch.istft(frames, self.n_fft, self.hop, window=self.window, length=z.shape[2] * self.hop)[:, None]

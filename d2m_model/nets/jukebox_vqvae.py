@@ -22,7 +22,7 @@ HALVINGS = (3, 2, 2)
 """log2 of the downsampling that each level adds to the level below."""
 
 
-MOST = {"width": 1 << 14, "depth": 1 << 8, "bins": 1 << 20, "emb_width": 1 << 14, "multipliers": 1 << 6}
+MAX_SIZES = {"width": 1 << 14, "depth": 1 << 8, "bins": 1 << 20, "emb_width": 1 << 14, "multipliers": 1 << 6}
 """Upper bound of each size, so that a damaged file cannot ask for a huge network."""
 
 
@@ -44,12 +44,12 @@ class VqVaeConfig:
             or min(self.width, self.depth, self.bins, self.emb_width, *self.multipliers) < 1
         ):
             raise ValueError("width, depth, bins, emb_width and the three multipliers must be at least 1")
-        for name, most in MOST.items():
+        for name, largest in MAX_SIZES.items():
             if any(
-                type(size) is not int or size > most
+                type(size) is not int or size > largest
                 for size in (self.multipliers if name == "multipliers" else (getattr(self, name),))
             ):
-                raise ValueError(f"{name} must be whole numbers of at most {most}, found {getattr(self, name)}")
+                raise ValueError(f"{name} must be whole numbers of at most {largest}, found {getattr(self, name)}")
 
     def as_dict(self) -> dict:
         """Plain values for a checkpoint's meta; `VqVaeConfig(**d)` gives the config back."""
@@ -117,9 +117,9 @@ class JukeboxVQVAE(nn.Module):
         self.decoders = nn.ModuleList(Decoder(config, level) for level in JUKEBOX_LEVELS)
         self.bottleneck = Bottleneck(config)
         for level, sizes in (istft or {}).items():
-            self.put_istft(level, sizes)
+            self.use_istft_decoder(level, sizes)
 
-    def put_istft(self, level: int, sizes: IstftConfig) -> None:
+    def use_istft_decoder(self, level: int, sizes: IstftConfig) -> None:
         """Replace a level's decoder by an untrained inverse-STFT decoder on the same device."""
         device = self.codebook(level).k.device
         self.decoders[level] = IstftDecoder(self.config.emb_width, HOPS[level], sizes).to(device)
@@ -157,10 +157,10 @@ class JukeboxVQVAE(nn.Module):
         """Codes (B, L) to audio (B, L * hop)."""
         return self.decode_latents(self.embed(codes, level), level)
 
-    def take_level(self, other: "JukeboxVQVAE", level: int) -> None:
+    def copy_level(self, other: "JukeboxVQVAE", level: int) -> None:
         """Copy the encoder, codebook and decoder of one level from a network of the same sizes."""
         if level in other.istft:
-            self.put_istft(level, other.istft[level])
+            self.use_istft_decoder(level, other.istft[level])
         for mine, theirs in (
             (self.encoders, other.encoders),
             (self.decoders, other.decoders),
@@ -168,6 +168,6 @@ class JukeboxVQVAE(nn.Module):
         ):
             mine[level].load_state_dict(theirs[level].state_dict())
 
-    def whole_hops(self, audio: torch.Tensor, level: int) -> torch.Tensor:
+    def trim_to_hops(self, audio: torch.Tensor, level: int) -> torch.Tensor:
         """Audio (B, S) cut to whole hops of a level: (B, L * hop)."""
         return audio[:, : audio.shape[1] // HOPS[level] * HOPS[level]]

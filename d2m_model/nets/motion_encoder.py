@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from d2m_model.nets.cpu.layers import Conv1d
-from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, widen
+from d2m_model.nets.residual_stack import SLOPE, SameConv1d, TemporalBlock, paper_stack, released_stack, scaled_channels
 
 
 class PaperMotionEncoder(nn.Module):
@@ -16,7 +16,7 @@ class PaperMotionEncoder(nn.Module):
 
     def __init__(self, frames: int, coordinates: int, width: float = 1.0):
         super().__init__()
-        w1, w2, w3 = (widen(c, width) for c in (256, 512, 1024))
+        w1, w2, w3 = (scaled_channels(c, width) for c in (256, 512, 1024))
         self.model = nn.Sequential(
             SameConv1d(coordinates, w1, 6),
             nn.BatchNorm1d(w1),
@@ -45,7 +45,7 @@ class ReleasedMotionEncoder(nn.Module):
 
     def __init__(self, frames: int, coordinates: int, width: float = 1.0):
         super().__init__()
-        w1, w2, w3 = (widen(c, width) for c in (256, 512, 1024))
+        w1, w2, w3 = (scaled_channels(c, width) for c in (256, 512, 1024))
         self.lin1 = nn.Linear(coordinates, 800)
         self.model = nn.Sequential(
             Conv1d(frames, w1, 6),
@@ -73,7 +73,7 @@ class TemporalMotionEncoder(nn.Module):
 
     def __init__(self, coordinates: int, width: float = 1.0, dropout: float = 0.1):
         super().__init__()
-        self.features = widen(256, width)
+        self.features = scaled_channels(256, width)
         self.model = nn.Sequential(
             nn.Conv1d(coordinates, self.features, 5, padding=2),
             *(TemporalBlock(self.features, d, dropout) for d in (1, 2, 4, 8, 16, 1)),

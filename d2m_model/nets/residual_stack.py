@@ -10,7 +10,7 @@ from d2m_model.nets.cpu.layers import Conv1d
 SLOPE = 0.2  # of every LeakyReLU
 
 
-def widen(channels: int, width: float) -> int:
+def scaled_channels(channels: int, width: float) -> int:
     """Channel count scaled by the width multiplier: a multiple of 4, at least 4."""
     return max(4, 4 * round(channels * width / 4))
 

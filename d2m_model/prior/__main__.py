@@ -26,25 +26,25 @@ def main(argv: list[str] | None = None) -> int:
     layout = layout_of(args)
 
     from d2m_model.prior.params import Params
-    from d2m_model.prior.stage import inputs_of, sizes_of, train
-    from d2m_model.prior.task import expected
+    from d2m_model.prior.stage import input_files, network_sizes, train
+    from d2m_model.prior.task import training_forecast
     from d2m_model.training.distributed import processes
-    from d2m_model.training.loop import run_of
+    from d2m_model.training.loop import training_run
     from d2m_model.training.vqvae_files import load_vqvae
 
     params = load_params(layout.params, "prior", Params)
     if args.dry_run:
-        say("prior", f"{args.level}: {expected(sizes_of(params, args.level, layout), params).told()}")
+        say("prior", f"{args.level}: {training_forecast(network_sizes(params, args.level, layout), params).summary()}")
         return 0
     decoder = layout.stage("synthesizer") / args.level / "model.pt"
     with processes():
         vqvae = load_vqvae(decoder)
-        run = run_of(
+        run = training_run(
             layout,
             "prior",
             args.level,
             params,
-            inputs_of(layout, args.level, params),
+            input_files(layout, args.level, params),
             f"--level {args.level}",
             args.resume,
         )

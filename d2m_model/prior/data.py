@@ -9,7 +9,7 @@ import torch
 
 from d2m_model.prior.conditions import rhythm_features
 from d2m_model.prior.net import PriorSizes
-from d2m_model.training.distributed import mine
+from d2m_model.training.distributed import local_rows
 from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
@@ -82,7 +82,7 @@ class MusicData:
         luck = torch.randint(2**62, (size,), generator=rng)
         rows = [
             self._excerpt(self.pieces[index], np.random.default_rng(seed))
-            for index, seed in zip(mine(chosen).tolist(), mine(luck).tolist(), strict=True)
+            for index, seed in zip(local_rows(chosen).tolist(), local_rows(luck).tolist(), strict=True)
         ]
         before, codes, rhythm, reference, upper = zip(*rows, strict=True)
         stack = lambda parts: torch.stack(parts) if parts[0] is not None else None
@@ -110,7 +110,7 @@ class MusicData:
         if sizes.style:
             other = self.pieces[noise.choice(self.of_song[piece.song])].codes
             start = int(noise.integers(0, max(0, len(other) - self.reference) + 1))
-            reference = repeated(other[start : start + self.reference].long(), self.reference)
+            reference = repeat_codes(other[start : start + self.reference].long(), self.reference)
         if sizes.upper:
             assert piece.upper is not None
             upper = piece.upper[first // unit : (first + count) // unit].long()
@@ -118,6 +118,6 @@ class MusicData:
         return before, codes, torch.from_numpy(rhythm), reference, upper
 
 
-def repeated(codes: torch.Tensor, length: int) -> torch.Tensor:
+def repeat_codes(codes: torch.Tensor, length: int) -> torch.Tensor:
     """Codes (L,), repeated to (length,)."""
     return codes.repeat(-(-length // len(codes)))[:length]

@@ -60,7 +60,7 @@ class PriorHeldOutScorer:
             {},
         )
         for clip in self.clips:
-            sound = self._played(model, clip.clip_id, frames_to_samples(clip.frames))
+            sound = self._generate(model, clip.clip_id, frames_to_samples(clip.frames))
             sounds[clip.clip_id] = normalise(sound, LOUDNESS, PEAK)
         found = {name: onset_times(sound) for name, sound in sounds.items()}
         seconds, songs = (
@@ -75,7 +75,7 @@ class PriorHeldOutScorer:
             {"P4_difference": own - other, "P4_own": own, "P4_other": other, "onsets_to_truth": ratio}, sounds
         )
 
-    def _played(self, model: PriorModel, clip_id: str, samples: int) -> np.ndarray:
+    def _generate(self, model: PriorModel, clip_id: str, samples: int) -> np.ndarray:
         beats, hop = self.beats[clip_id], HOPS[LEVELS[self.level]]
         rng, upper, style = torch.Generator().manual_seed(self.seed), None, None
         rhythm = features_of(beats, -(-samples // HOPS[2]) * HOPS[2] // hop, hop)

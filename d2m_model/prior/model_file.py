@@ -9,7 +9,7 @@ import torch
 from d2m_model.prior.net import PriorNet, PriorSizes
 from d2m_model.prior.style import Styles
 from d2m_model.training import checkpoint
-from d2m_model.training.music_model import codebook_of
+from d2m_model.training.music_model import checked_codebook
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import LEVELS
 
@@ -46,10 +46,10 @@ def load_prior(path: Path, codebook: torch.Tensor | None = None) -> PriorModel:
     is not, and for a missing or unfit file.
     """
     content = checkpoint.load(path, KIND, VERSION)
-    with checkpoint.fitting(path):
+    with checkpoint.user_errors(path):
         sizes, styles = PriorSizes(**content.meta["sizes"]), None
-        net = checkpoint.network(lambda: PriorNet(sizes), content.state["net"])
-        own, genres = codebook_of(content.state["codebook"]), checkpoint.texts(content.meta["genres"])
+        net = checkpoint.build_network(lambda: PriorNet(sizes), content.state["net"])
+        own, genres = checked_codebook(content.state["codebook"]), checkpoint.string_tuple(content.meta["genres"])
         if content.meta["level"] not in LEVELS or len(own) != sizes.bins:
             raise ValueError(f"level '{content.meta['level']}', {len(own)} codebook entries for {sizes.bins} codes")
         if genres:

@@ -16,7 +16,7 @@ from torch import nn
 
 PATCH = 512
 """Samples per patch, at every level: 23 ms."""
-MOST = 1 << 16
+MAX_SIZE = 1 << 16
 """Upper bound of each size, so that a damaged file cannot ask for a huge network."""
 RHYTHM = 13
 """Columns of `conditions.rhythm_features`."""
@@ -58,8 +58,8 @@ class PriorSizes:
             1 + self.style,
             1 + self.upper,
         )
-        if not all(type(size) is int and 1 <= size <= MOST for size in whole):
-            raise ValueError(f"sizes must be whole numbers from 1 (style and upper from 0) to {MOST}, found {self}")
+        if not all(type(size) is int and 1 <= size <= MAX_SIZE for size in whole):
+            raise ValueError(f"sizes must be whole numbers from 1 (style and upper from 0) to {MAX_SIZE}, found {self}")
         if self.width % (2 * self.heads):
             raise ValueError(f"width must be a multiple of 2 x heads, found {self.width} and {self.heads}")
 
@@ -90,14 +90,14 @@ class PatchAttention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         first = cache.length if cache else 0
         angle = torch.arange(first, first + x.shape[1], device=x.device)[:, None] * self.turns
-        q, k = _turned(q, angle), _turned(k, angle)
+        q, k = _rotate(q, angle), _rotate(k, angle)
         if cache:
             k, v = cache.with_more(k, v)
         out = F.scaled_dot_product_attention(q, k, v, is_causal=x.shape[1] > 1)
         return self.out(out.transpose(1, 2).flatten(2))
 
 
-def _turned(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+def _rotate(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Rotary embedding: x (B, H, N, E) with the pairs of its halves rotated by angle (N, E / 2)."""
     a, b = x.chunk(2, -1)
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
@@ -164,7 +164,7 @@ class StyleEncoder(nn.Module):
         return self.norm(self.out(torch.cat([x.mean(-1), x.std(-1)], -1)))
 
 
-class Within(nn.Module):
+class LocalNet(nn.Module):
     """Logits of a code from the Transformer's output for its patch, the codes just before it, and the rhythm at its place."""
 
     def __init__(self, sizes: PriorSizes):
@@ -219,7 +219,7 @@ class PriorNet(nn.Module):
             )
         self.blocks = nn.ModuleList(PatchBlock(sizes) for _ in range(sizes.depth))
         self.norm = nn.LayerNorm(width)
-        self.within = Within(sizes)
+        self.within = LocalNet(sizes)
         for table in (m for m in self.modules() if isinstance(m, nn.Embedding)):
             nn.init.normal_(table.weight, std=0.3)
 
@@ -240,10 +240,12 @@ class PriorNet(nn.Module):
         if has_rhythm is not None:
             found = torch.where(has_rhythm[:, None, None], found, self.no_rhythm.to(found.dtype))
         if self.sizes.style:
-            look = self.no_style.expand(len(found), -1) if style is None else self.style_in(style)
+            style_condition = self.no_style.expand(len(found), -1) if style is None else self.style_in(style)
             if has_style is not None:
-                look = torch.where(has_style[:, None], look, self.no_style.to(look.dtype))
-            found = found + look[:, None]
+                style_condition = torch.where(
+                    has_style[:, None], style_condition, self.no_style.to(style_condition.dtype)
+                )
+            found = found + style_condition[:, None]
         if self.sizes.upper:
             above = self.upper_code(upper).unflatten(1, (-1, self.sizes.upper)).flatten(2)
             found = found + self.upper(above.transpose(1, 2)).transpose(1, 2)

@@ -11,9 +11,9 @@ from d2m_model.prior.conditions import features_of
 from d2m_model.prior.data import REFERENCE_SECONDS
 from d2m_model.prior.model_file import PriorModel, load_prior
 from d2m_model.prior.sampling import DRAWS, Draw, sample
-from d2m_model.prior.style import Styles, style_for, style_of
+from d2m_model.prior.style import Styles, encode_style, style_for
 from d2m_model.rhythm.beats_file import Beats
-from d2m_model.training.coding import audio_of, codes_of
+from d2m_model.training.coding import decode_long, encode_long
 from d2m_model.training.shard_data import SILENCE, peak_gain
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.lib.core.errors import UserError
@@ -46,13 +46,13 @@ class Player:
         anything else."""
         if isinstance(spec, str):
             return style_for(self.styles, spec, beats, seed)
-        codes = self.coded(spec * peak_gain(spec), "high")
-        return style_of(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
+        codes = self.encode(spec * peak_gain(spec), "high")
+        return encode_style(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
 
     def read_style(self, spec: str) -> str | np.ndarray:
         """What `style` takes, for '', a genre of the corpus or the path of a sound file. UserError for anything else."""
         if Path(spec).suffix and spec not in self.styles.genres:
-            return sound_to_sound_like(Path(spec))
+            return read_style_audio(Path(spec))
         if spec:
             self.styles.songs_of(spec)
         return spec
@@ -84,21 +84,21 @@ class Player:
             )
         return found
 
-    def coded(self, audio: np.ndarray, level: str) -> torch.Tensor:
+    def encode(self, audio: np.ndarray, level: str) -> torch.Tensor:
         """Audio (S,) float32 to codes (L,) int64 of a level; empty for less than a hop of level high."""
         index = LEVELS[level]
         return (
-            codes_of(self.decoder, torch.from_numpy(audio), index)
+            encode_long(self.decoder, torch.from_numpy(audio), index)
             if len(audio) >= HOPS[2]
             else torch.zeros(0, dtype=torch.int64)
         )
 
     def play(self, codes: dict[str, torch.Tensor], samples: int) -> np.ndarray:
         """Audio (samples,) float32 of `codes`."""
-        return audio_of(self.decoder, codes[self.level], LEVELS[self.level])[:samples].numpy()
+        return decode_long(self.decoder, codes[self.level], LEVELS[self.level])[:samples].numpy()
 
 
-def sound_to_sound_like(path: Path) -> np.ndarray:
+def read_style_audio(path: Path) -> np.ndarray:
     """Audio (S,) float32 at 22 050 Hz of a style reference. Raises UserError for a file that can't be read, is shorter than a
     second, or is silent."""
     from d2m_model.metrics.inputs import read_audio
@@ -106,7 +106,7 @@ def sound_to_sound_like(path: Path) -> np.ndarray:
     audio = read_audio(path)
     if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
         raise UserError(
-            f"{path}: a sound to sound like must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s"
+            f"{path}: a sound for the style must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s"
         )
     return audio
 

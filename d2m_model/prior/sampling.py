@@ -34,25 +34,27 @@ def sample(
     """
     sizes, count = net.sizes, len(rhythm)
     patches = -(-count // sizes.patch)
-    rhythm = _filled(rhythm, patches * sizes.patch)[None]
-    upper = None if upper is None else _filled(upper, patches * sizes.upper)[None]
+    rhythm = _pad(rhythm, patches * sizes.patch)[None]
+    upper = None if upper is None else _pad(upper, patches * sizes.upper)[None]
     guided = draw.guidance != 1
-    shown, looks = (torch.tensor([there, False] if guided else [there]) for there in (bool(rhythm.any()), True))
-    rows = len(shown)
+    has_rhythm, has_style = (
+        torch.tensor([known, False] if guided else [known]) for known in (bool(rhythm.any()), True)
+    )
+    rows = len(has_rhythm)
     style = None if style is None else style[None].expand(rows, -1)
     condition = net.condition(
         rhythm.expand(rows, -1, -1),
         style,
         None if upper is None else upper.expand(rows, -1),
-        has_rhythm=shown,
-        has_style=looks,
+        has_rhythm=has_rhythm,
+        has_style=has_style,
     )
-    rhythm = rhythm.expand(rows, -1, -1) * shown[:, None, None]
+    rhythm = rhythm.expand(rows, -1, -1) * has_rhythm[:, None, None]
     known = 0 if kept is None else min(len(kept), count)
     codes = torch.full((sizes.seen + patches * sizes.patch,), net.start)
     if kept is not None:
         codes[sizes.seen : sizes.seen + known] = kept[:known]
-    luck = torch.rand(patches * sizes.patch, generator=rng, dtype=torch.float64)
+    uniform = torch.rand(patches * sizes.patch, generator=rng, dtype=torch.float64)
     first_new, caches = known // sizes.patch, None
     for t in range(first_new, patches):
         if caches is None or caches[0].length == sizes.context:
@@ -68,18 +70,18 @@ def sample(
             place = t * sizes.patch + j
             behind = net.code(codes[place : place + sizes.seen]).flatten()
             scores = net.within.scores(spread[:, j], behind.expand(rows, -1))
-            codes[sizes.seen + place] = _drawn(scores, luck[place], draw)
+            codes[sizes.seen + place] = _sample_code(scores, uniform[place], draw)
     return codes[sizes.seen : sizes.seen + count].clone()
 
 
-def _filled(x: torch.Tensor, length: int) -> torch.Tensor:
+def _pad(x: torch.Tensor, length: int) -> torch.Tensor:
     """x (L, ...), cut or padded with zeros to `length`."""
     return torch.cat([x[:length], x.new_zeros(max(0, length - len(x)), *x.shape[1:])])
 
 
-def _drawn(scores: torch.Tensor, luck: torch.Tensor, draw: Draw) -> torch.Tensor:
-    """One code sampled from logits (2, bins), with and without the condition, or (1, bins); luck: a uniform number within 0..1."""
+def _sample_code(scores: torch.Tensor, uniform: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """One code sampled from logits (2, bins), with and without the condition, or (1, bins); uniform: a uniform number within 0..1."""
     mixed = scores[0] if len(scores) == 1 else scores[1] + draw.guidance * (scores[0] - scores[1])
     share, order = torch.softmax(mixed.double() / draw.temperature, -1).sort(descending=True)
     total = share.cumsum(0)
-    return order[torch.searchsorted(total, luck * total[-1]).clamp(max=len(total) - 1)]
+    return order[torch.searchsorted(total, uniform * total[-1]).clamp(max=len(total) - 1)]

@@ -12,10 +12,10 @@ from d2m_model.prior.held_out import PriorHeldOutScorer
 from d2m_model.prior.model_file import PriorModel, load_prior, save_prior
 from d2m_model.prior.net import PriorNet, PriorSizes
 from d2m_model.prior.params import Params
-from d2m_model.prior.style import styles_of
+from d2m_model.prior.style import encode_styles
 from d2m_model.prior.task import PriorTask
 from d2m_model.rhythm.beats_file import Beats, read_beats
-from d2m_model.training.coding import codes_of
+from d2m_model.training.coding import encode_long
 from d2m_model.training.distributed import rank, require_even
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.seeding import seed_everything
@@ -33,10 +33,10 @@ PIECE_SECONDS = 60
 """Music without video is cut into pieces of at most this length."""
 
 
-def coded(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats: Beats) -> TrainingMusic:
+def encode_piece(vqvae: JukeboxVQVAE, audio: torch.Tensor, level: str, song: str, beats: Beats) -> TrainingMusic:
     """Audio (S,), encoded as training music of a level."""
     audio = audio.to(vqvae.codebook(0).k.device)
-    codes = {name: codes_of(vqvae, audio, LEVELS[name]).to(torch.int16).cpu() for name in {"high", level}}
+    codes = {name: encode_long(vqvae, audio, LEVELS[name]).to(torch.int16).cpu() for name in {"high", level}}
     upper = None if level == "high" else codes["high"]
     return TrainingMusic(
         song=song,
@@ -60,7 +60,7 @@ def corpus_music(
     for k, clip in enumerate(progress(data.clips, f"prior {level} codes", unit="clip")):
         song = clip.song or clip.clip_id
         genres[song] = clip.genre
-        pieces.append(coded(vqvae, data.clip_audio(k), level, song, read_beats(rhythm / f"{clip.clip_id}.json")))
+        pieces.append(encode_piece(vqvae, data.clip_audio(k), level, song, read_beats(rhythm / f"{clip.clip_id}.json")))
     return pieces, genres
 
 
@@ -93,7 +93,7 @@ def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[TrainingMu
             part = audio[start : start + PIECE_SECONDS * SAMPLE_RATE]
             if np.abs(part).max() > SILENCE and len(part) > SAMPLE_RATE:
                 pieces.append(
-                    coded(
+                    encode_piece(
                         vqvae,
                         torch.from_numpy(part * peak_gain(part)),
                         level,
@@ -104,7 +104,7 @@ def free_music(folder: Path, vqvae: JukeboxVQVAE, level: str) -> list[TrainingMu
     return pieces
 
 
-def sizes_of(params: Params, level: str, layout: Layout) -> PriorSizes:
+def network_sizes(params: Params, level: str, layout: Layout) -> PriorSizes:
     """Sizes of the network to train: those of `weights` or, without them, of `params` with the number of codebook entries in
     section `vqvae` of params.yaml. Raises UserError for missing or unfit weights."""
     if params.weights:
@@ -112,7 +112,7 @@ def sizes_of(params: Params, level: str, layout: Layout) -> PriorSizes:
     return params.sizes(level, load_params(layout.params, "vqvae", VqvaeParams).bins)
 
 
-def inputs_of(layout: Layout, level: str, params: Params) -> list[Path]:
+def input_files(layout: Layout, level: str, params: Params) -> list[Path]:
     """The files that a training depends on, besides its parameters. UserError for missing weights or a missing folder."""
     files = [layout.stage("shards"), layout.stage("synthesizer") / level / "model.pt"]
     files += sorted((layout.stage("rhythm") / "music").glob("*.json"))
@@ -142,7 +142,7 @@ def train(layout: Layout, vqvae: JukeboxVQVAE, level: str, params: Params, out: 
     if params.music:
         pieces += free_music(layout.root / params.music, vqvae, level)
     data = MusicData(pieces, net.sizes, HOPS[LEVELS[level]])
-    styles = lambda net: styles_of(net, data, genres) if net.sizes.style else None
+    styles = lambda net: encode_styles(net, data, genres) if net.sizes.style else None
     task = PriorTask(net, data, params, device)
     if params.measure_every:
         task.held_out = PriorHeldOutScorer(layout, vqvae, level, params.measure_clips, params.seed, styles)

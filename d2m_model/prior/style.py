@@ -31,7 +31,7 @@ class Styles:
         fits = [k for k, known in enumerate(self.genres) if known == genre]
         if not fits:
             known = ", ".join(sorted({g for g in self.genres if g})) or "none"
-            raise UserError(f"style '{genre}': no training song is of it; known: {known}; or name a sound file")
+            raise UserError(f"style '{genre}': no training song has this genre; known: {known}; or name a sound file")
         return fits
 
     def named(self, genre: str, rng: np.random.Generator) -> torch.Tensor:
@@ -57,18 +57,18 @@ def style_for(styles: Styles, spec: str, beats: Beats, seed: int) -> torch.Tenso
 
 
 @torch.inference_mode()
-def style_of(net: PriorNet, codes: torch.Tensor, reference: int) -> torch.Tensor:
+def encode_style(net: PriorNet, codes: torch.Tensor, reference: int) -> torch.Tensor:
     """The style (style,) of codes (L,): the mean over up to `EXCERPTS` excerpts of `reference` codes."""
     codes, starts = codes.long(), np.linspace(0, max(0, len(codes) - reference), EXCERPTS).round().astype(int)
     return net.style(torch.stack([codes[start : start + reference] for start in np.unique(starts)])).mean(0)
 
 
-def styles_of(net: PriorNet, data: MusicData, genres: Mapping[str, str]) -> Styles:
+def encode_styles(net: PriorNet, data: MusicData, genres: Mapping[str, str]) -> Styles:
     """The styles of all songs of `data`. genres: song -> genre."""
     names, tempos, vectors = [], [], []
     for song, indices in data.of_song.items():
         pieces: list[TrainingMusic] = [data.pieces[k] for k in indices]
         names.append(genres.get(song, ""))
         tempos.append(float(np.median([tempo_of(p.beats) or 0.0 for p in pieces])))
-        vectors.append(torch.stack([style_of(net, p.codes, data.reference) for p in pieces]).mean(0))
+        vectors.append(torch.stack([encode_style(net, p.codes, data.reference) for p in pieces]).mean(0))
     return Styles(genres=tuple(names), tempos=torch.tensor(tempos), vectors=torch.stack(vectors))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from d2m_model.prior.data import REFERENCE_SECONDS, MusicData, MusicExcerpts
 from d2m_model.prior.net import PATCH, RHYTHM, PriorNet, PriorSizes
 from d2m_model.training.acceleration import in_bf16
-from d2m_model.training.distributed import mine
+from d2m_model.training.distributed import local_rows
 from d2m_model.training.forecast import Forecast, forecast
 from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step
 from d2m_model.training.seeding import generator
@@ -39,8 +39,8 @@ class PriorTask:
     def step(self, number: int, guard: FiniteLossGuard) -> dict[str, torch.Tensor]:
         """One optimizer step; returns the cross-entropy in nats per code."""
         params = self.params
-        luck = mine(torch.rand(params.batch, generator=generator(params.seed, "hidden", number)))
-        shown = shown_of(luck, params.hidden).to(self.device)
+        luck = local_rows(torch.rand(params.batch, generator=generator(params.seed, "hidden", number)))
+        shown = condition_mask(luck, params.hidden).to(self.device)
         self.net.train()
         loss = self.loss(self.data.batch(params.seed, number, params.batch), shown)
         guard(number, {"loss": loss})
@@ -53,11 +53,11 @@ class PriorTask:
         return rising * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * number / self.params.steps)))
 
     def loss(self, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
-        """`loss_of` on the task's device, in its precision."""
+        """`code_loss` on the task's device, in its precision."""
         parts: tuple = tuple(part if part is None else part.to(self.device) for part in excerpts)
         moved = MusicExcerpts(*parts)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16(self.device, self.params.precision)):
-            return loss_of(self.net, moved, shown)
+            return code_loss(self.net, moved, shown)
 
     def measure(self) -> Measurement:
         """Scores of the current network on held-out clips; empty without `held_out`."""
@@ -65,7 +65,7 @@ class PriorTask:
         return self.held_out.measure(self.net) if self.held_out else Measurement({}, {})
 
 
-def expected(sizes: PriorSizes, params) -> Forecast:
+def training_forecast(sizes: PriorSizes, params) -> Forecast:
     """The cost of training a network of `sizes` with `params`."""
 
     def build() -> tuple[PriorNet, Callable[[], torch.Tensor]]:
@@ -75,19 +75,19 @@ def expected(sizes: PriorSizes, params) -> Forecast:
         upper = whole(sizes.context * sizes.upper) if sizes.upper else None
         excerpts = MusicExcerpts(whole(sizes.seen), whole(count), torch.zeros(size, count, RHYTHM), reference, upper)
         shown = torch.ones(2, size, dtype=torch.bool)
-        return net, lambda: loss_of(net, excerpts, shown)
+        return net, lambda: code_loss(net, excerpts, shown)
 
     return forecast(build, params.steps)
 
 
-def shown_of(luck: torch.Tensor, hidden: float) -> torch.Tensor:
+def condition_mask(luck: torch.Tensor, hidden: float) -> torch.Tensor:
     """(2, B) bool: which excerpts keep their rhythm and which their style. luck (B,): uniform numbers within 0..1. A share `hidden`
     of the excerpts keeps neither, half as many keep the rhythm only, and half as many the style only."""
     neither = luck < hidden
     return ~torch.stack([neither | (luck > 1 - hidden / 2), neither | ((luck <= 1 - hidden / 2) & (luck > 1 - hidden))])
 
 
-def loss_of(net: PriorNet, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
+def code_loss(net: PriorNet, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of excerpts, in nats per code. shown (2, B) bool: which excerpts keep their rhythm and which their style."""
     before, codes, rhythm, reference, upper = excerpts
     style = net.style(reference) if reference is not None else None

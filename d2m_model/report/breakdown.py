@@ -8,7 +8,7 @@ import markupsafe
 import numpy as np
 import pandas as pd
 
-from d2m_model.report.plots import above, figure
+from d2m_model.report.plots import figure, legend_above
 
 TEMPO_STEP = 20  # beats per minute of one group
 KINDS = {"control": "control", "model": "chosen", "baseline": "baseline", "other": "other"}
@@ -67,7 +67,7 @@ def group_plot(frame: pd.DataFrame, groups: pd.Series, names: list[str], title: 
         axes.axhline(0, color="grey", linewidth=0.8)
         axes.set_xticks(np.arange(len(found)), found)
         axes.set_ylabel("own − other dances")
-        above(axes, columns=2)
+        legend_above(axes, columns=2)
 
     return figure(title, draw)
 

@@ -66,7 +66,7 @@ def _label(name: str) -> list[str]:
     return [head + joint, tail] if joint else [name]
 
 
-def above(axes, columns: int = 3) -> None:
+def legend_above(axes, columns: int = 3) -> None:
     """Put the legend above the plot, where it hides nothing."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize=9, borderaxespad=0.2)
 
@@ -134,7 +134,7 @@ def _draw_measured(part: pd.DataFrame, names: list[str], axes) -> None:
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xlabel("step")
     axes.set_ylabel("onset F-measure, ±70 ms")
-    above(axes)
+    legend_above(axes)
 
 
 def corpus_plots(clips: pd.DataFrame) -> list[dict]:
@@ -148,7 +148,7 @@ def corpus_plots(clips: pd.DataFrame) -> list[dict]:
         axes.hist([seconds[good.split == s] for s in splits], bins=12, stacked=True, label=splits)
         axes.set_xlabel("seconds")
         axes.set_ylabel("clips")
-        above(axes)
+        legend_above(axes)
 
     def by(column):
         def draw(axes):
@@ -160,7 +160,7 @@ def corpus_plots(clips: pd.DataFrame) -> list[dict]:
             )
             table.plot.bar(ax=axes, stacked=True, rot=30, xlabel="")
             axes.set_ylabel("clips")
-            above(axes)
+            legend_above(axes)
 
         return draw
 

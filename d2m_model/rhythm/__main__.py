@@ -43,10 +43,10 @@ def check_together(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None and not own:
             raise UserError(f"rhythm: --{name} goes together with --video or --pose")
     if args.fps is not None and not args.pose:
-        raise UserError("rhythm: --fps is for --pose; a video knows its own")
+        raise UserError("rhythm: --fps is for --pose; a video has its own frame rate")
     if args.resume and own:
         raise UserError(
-            "rhythm: --resume goes on with a training; with --video or --pose nothing is trained: leave it out"
+            "rhythm: --resume continues a training; with --video or --pose nothing is trained: leave it out"
         )
 
 
@@ -64,14 +64,14 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     from d2m_model.rhythm.params import Params
     from d2m_model.rhythm.sources import beats_source
-    from d2m_model.rhythm.stage import learn_rhythm
-    from d2m_model.training.loop import run_of
+    from d2m_model.rhythm.stage import train_rhythm
+    from d2m_model.training.loop import training_run
 
     params = load_params(layout.params, "rhythm", Params)
     shards = layout.stage("shards")
     source = beats_source(params, layout)
-    run = run_of(layout, "rhythm", "", params, [shards, *source.inputs], "", args.resume)
-    metrics = learn_rhythm(
+    run = training_run(layout, "rhythm", "", params, [shards, *source.inputs], "", args.resume)
+    metrics = train_rhythm(
         shards, params, layout.stage("rhythm"), source=source.name, truth=source.truth, tracker=source.tracker, run=run
     )
     test = metrics.get("test")

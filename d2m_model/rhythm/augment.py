@@ -16,7 +16,7 @@ for left, right in MIRROR_PAIRS[JOINTS]:
     MIRRORED[[left, right]] = MIRRORED[[right, left]]
 
 
-def altered(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+def augment(pose: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Apply all augmentations, each at random."""
     pose = mirror(pose, rng)
     pose = camera(pose, rng)

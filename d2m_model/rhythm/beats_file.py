@@ -141,10 +141,10 @@ def read_beats(path: Path) -> Beats:
     try:
         values = read_json(path, MOST_BYTES)
     except Unreadable as err:
-        raise UserError(f'{err}; a file of beats is such as {{"beats": [0.5, 1.0, 1.5]}}') from None
+        raise UserError(f'{err}; a file of beats looks like {{"beats": [0.5, 1.0, 1.5]}}') from None
     if not isinstance(values, dict) or "beats" not in values:
         raise UserError(
-            f"{path}: 'beats' is missing; a file of beats is such as {{\"beats\": [0.5, 1.0, 1.5]}}, in seconds"
+            f"{path}: 'beats' is missing; a file of beats looks like {{\"beats\": [0.5, 1.0, 1.5]}}, in seconds"
         )
     known = [field.name for field in fields(Beats)]
     strange = next((key for key in values if key not in (*known, *OF_AUDIO)), None)
@@ -156,7 +156,7 @@ def read_beats(path: Path) -> Beats:
         beats = _numbers("beats", values["beats"])
         given = {name: values[name] for name in ("downbeats", "strength", "style") if values.get(name) is not None}
         gap = float(np.median(np.diff(beats))) if len(beats) > 1 else 0.5
-        require(gap <= LONGEST_GAP, f"beats must be in seconds, and are {gap:g} apart; are they milliseconds?")
+        require(gap <= LONGEST_GAP, f"beats must be in seconds, found a gap of {gap:g}; are they milliseconds?")
         tempo = values.get("tempo")
         seconds, fps = values.get("seconds"), values.get("fps")
         if seconds is None:

@@ -50,7 +50,7 @@ def coco17(pose: np.ndarray) -> np.ndarray:
     return np.concatenate([pose[..., :2] * seen[..., None], seen[..., None]], axis=-1).astype(np.float32)
 
 
-def resampled(values: np.ndarray, fps: float) -> np.ndarray:
+def resample(values: np.ndarray, fps: float) -> np.ndarray:
     """Resample values (T, ...) from `fps` to 30 frames per second, linearly: (T', ...)."""
     if fps == FPS or len(values) < 2:
         return values
@@ -77,7 +77,7 @@ def read_pose(pose: np.ndarray, fps: float = FPS) -> torch.Tensor:
     known = coco17(pose)
     if len(known) < LEAST_FRAMES:
         raise UserError(f"pose must have at least {LEAST_FRAMES} frames, found {len(known)}")
-    return torch.from_numpy(resampled(fill_missing(known), fps))
+    return torch.from_numpy(resample(fill_missing(known), fps))
 
 
 def read_motion(motion: np.ndarray) -> torch.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from d2m_model.nets.motion_features import mirrored_motion
-from d2m_model.rhythm.augment import altered
+from d2m_model.rhythm.augment import augment
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.rhythm.body import at_times, motion_features, pose_features
 from d2m_model.training.seeding import generator
@@ -34,7 +34,7 @@ class RhythmExample:
     genre: str = ""
 
 
-class LessonBatch(NamedTuple):
+class RhythmBatch(NamedTuple):
     """B windows of N frames."""
 
     features: torch.Tensor
@@ -62,36 +62,36 @@ def gaussians(times: np.ndarray, frames: int) -> np.ndarray:
 class RhythmData:
     """Training windows of dances. stream: 'pose' or 'motion'. frames: N of a window."""
 
-    def __init__(self, lessons: Sequence[RhythmExample], genres: Sequence[str], stream: str, frames: int):
-        self.lessons, self.genres, self.stream, self.frames = list(lessons), list(genres), stream, frames
+    def __init__(self, examples: Sequence[RhythmExample], genres: Sequence[str], stream: str, frames: int):
+        self.examples, self.genres, self.stream, self.frames = list(examples), list(genres), stream, frames
 
-    def batch(self, seed: int, step: int, size: int) -> LessonBatch:
+    def batch(self, seed: int, step: int, size: int) -> RhythmBatch:
         """Batch number `step`: windows from random places in random dances, stretched in time and augmented (`augment`)."""
         rng = generator(seed, "lessons", step)
         drawn = [self._window(rng) for _ in range(size)]
         dances, targets, strength, known, tempo, genres = (list(part) for part in zip(*drawn, strict=True))
         dance = torch.stack(dances)
         features = (
-            pose_features(altered(dance, rng))
+            pose_features(augment(dance, rng))
             if self.stream == "pose"
             else motion_features(_altered_motion(dance, rng))
         )
         target, strong, valid = (torch.from_numpy(np.stack(part)) for part in (targets, strength, known))
-        return LessonBatch(features, target, strong, valid, torch.tensor(tempo), torch.tensor(genres))
+        return RhythmBatch(features, target, strong, valid, torch.tensor(tempo), torch.tensor(genres))
 
     def _window(self, rng: torch.Generator) -> tuple:
-        luck = torch.rand(5, generator=rng).tolist()
-        lesson = self.lessons[int(luck[0] * len(self.lessons))]
-        slower = SLOWEST ** (1 - luck[1]) * FASTEST ** luck[1]
-        length = len(lesson.dance) * slower
-        start = luck[2] * max(0.0, length - self.frames)
+        uniform = torch.rand(5, generator=rng).tolist()
+        example = self.examples[int(uniform[0] * len(self.examples))]
+        slower = SLOWEST ** (1 - uniform[1]) * FASTEST ** uniform[1]
+        length = len(example.dance) * slower
+        start = uniform[2] * max(0.0, length - self.frames)
         frames = (torch.arange(self.frames) + start) / slower
-        dance = lesson.dance
-        if luck[3] < 0.25:  # a lower frame rate
-            every = FPS / RATES[int(luck[4] * len(RATES))]
+        dance = example.dance
+        if uniform[3] < 0.25:  # a lower frame rate
+            every = FPS / RATES[int(uniform[4] * len(RATES))]
             few = at_times(dance, torch.arange(int((len(dance) - 1) / every) + 1) * every)
             dance, frames = few, frames / every
-        beats = lesson.beats
+        beats = example.beats
         at = {name: getattr(beats, name) * FPS * slower - start for name in ("beats", "downbeats")}
         targets = np.stack([gaussians(times, self.frames) for times in at.values()], axis=-1)
         strength = np.full(self.frames, 0.5, np.float32)
@@ -100,7 +100,7 @@ class RhythmData:
                 np.abs(np.arange(self.frames)[:, None] - at["beats"][None, :]).argmin(axis=1)
             ].astype(np.float32)
         known = (np.arange(self.frames) + start <= length - 1).astype(np.float32)
-        genre = self.genres.index(lesson.genre) if lesson.genre in self.genres else -1
+        genre = self.genres.index(example.genre) if example.genre in self.genres else -1
         return at_times(dance, frames), targets, strength, known, float(beats.tempo or 0), genre
 
 

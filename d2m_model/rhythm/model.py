@@ -80,10 +80,10 @@ class RhythmModel:
     @torch.no_grad()
     def _activations(self, features: torch.Tensor) -> Activations:
         """Mean activations over a dance and its mirror image, which have the same beats; features (2, T, C) of both."""
-        heard = self.net(features)
-        beats, downbeats = torch.sigmoid(heard.beats.mean(dim=0)).T.numpy().astype(float)
+        output = self.net(features)
+        beats, downbeats = torch.sigmoid(output.beats.mean(dim=0)).T.numpy().astype(float)
         return Activations(
-            beats, downbeats, torch.sigmoid(heard.strength.mean(dim=0)).numpy().astype(float), heard.pooled
+            beats, downbeats, torch.sigmoid(output.strength.mean(dim=0)).numpy().astype(float), output.pooled
         )
 
     @torch.no_grad()
@@ -110,8 +110,8 @@ def save_rhythm(path: Path, net: RhythmNet) -> None:
 def load_rhythm(path: Path) -> RhythmModel:
     """The model of a model.pt of the stage `rhythm`. Raises UserError for a missing, damaged or unfit file."""
     content = checkpoint.load(path, KIND, VERSION)
-    with checkpoint.fitting(path):
-        checkpoint.texts(content.meta["genres"])
+    with checkpoint.user_errors(path):
+        checkpoint.string_tuple(content.meta["genres"])
         return RhythmModel(
-            checkpoint.network(lambda: RhythmNet(**content.meta), content.state["net"]).requires_grad_(False)
+            checkpoint.build_network(lambda: RhythmNet(**content.meta), content.state["net"]).requires_grad_(False)
         )

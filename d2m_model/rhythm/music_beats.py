@@ -61,10 +61,10 @@ def music_beats(audio: np.ndarray, tracker: Tracker = librosa_beats) -> Beats:
     """The tracked beats of audio (S,) float32 at 22 050 Hz, S at least 1, with their strengths."""
     seconds = len(audio) / SAMPLE_RATE
     beats, downbeats = (np.unique(times[(times >= 0) & (times <= seconds)]) for times in tracker(audio))
-    return described(beats, downbeats, audio)
+    return beats_with_strengths(beats, downbeats, audio)
 
 
-def described(beats: np.ndarray, downbeats: np.ndarray, audio: np.ndarray) -> Beats:
+def beats_with_strengths(beats: np.ndarray, downbeats: np.ndarray, audio: np.ndarray) -> Beats:
     """`Beats` from known beats (n,) and down-beats (m,) in seconds of audio (S,), with length, tempo and strengths."""
     return Beats(
         fps=FPS, seconds=len(audio) / SAMPLE_RATE, beats=beats, downbeats=downbeats, strength=strengths(audio, beats),

@@ -20,7 +20,7 @@ TEMPO_WIDTH = 4.0
 """Their standard deviation."""
 
 
-class Heard(NamedTuple):
+class RhythmOutput(NamedTuple):
     """The network's output for B dances of T frames."""
 
     beats: torch.Tensor
@@ -50,17 +50,17 @@ class RhythmNet(nn.Module):
             nn.Linear(width, max(1, len(genres))),
         )
 
-    def forward(self, features: torch.Tensor) -> Heard:
+    def forward(self, features: torch.Tensor) -> RhythmOutput:
         """Outputs for features (B, T, C), with C of `STREAMS`."""
         x = self.drop(self.enter(features.transpose(1, 2)))
         for block in self.blocks:
             x = x + block(x)
         beats, strength = self.leave(x).transpose(1, 2).split((2, 1), dim=-1)
         spread = (x.var(dim=2, correction=0) + 1e-5).sqrt()
-        return Heard(beats, strength[..., 0], torch.cat([x.mean(dim=2), spread], dim=1))
+        return RhythmOutput(beats, strength[..., 0], torch.cat([x.mean(dim=2), spread], dim=1))
 
     def style(self, pooled: torch.Tensor, tempo: torch.Tensor) -> torch.Tensor:
-        """Logits (B, G) of the genres, from `Heard.pooled` and tempos (B,) in beats per minute (0: unknown)."""
+        """Logits (B, G) of the genres, from `RhythmOutput.pooled` and tempos (B,) in beats per minute (0: unknown)."""
         places = TEMPOS.to(tempo)
         seen = torch.exp(-0.5 * ((tempo[:, None] - places) / TEMPO_WIDTH) ** 2)
         return self.choose(torch.cat([pooled, seen], dim=1))

@@ -40,7 +40,7 @@ def write_own_beats(
     from d2m_model.generate.finish import write_wav  # not above: what they import takes seconds
     from d2m_model.rhythm.beats_file import clicks, write_beats
     from d2m_model.rhythm.model import load_rhythm
-    from d2m_model.rhythm.scoring import style_of
+    from d2m_model.rhythm.scoring import likeliest_style
 
     model = load_rhythm(trained)
     keypoints, rate = _of_video(video, dancer, layout) if video else _of_pose(given, fps, dancer)
@@ -52,10 +52,10 @@ def write_own_beats(
     if click:
         write_wav(click, clicks(beats, beats.seconds))
     tempo = f"{beats.tempo:.1f} beats a minute" if beats.tempo else "no tempo"
-    style = f", most like {style_of(beats)}" if beats.style else ""
+    style = f", most like {likeliest_style(beats)}" if beats.style else ""
     say("rhythm", f"{len(beats.beats)} beats, {len(beats.downbeats)} down-beats, {tempo}{style} -> {out}")
     if not len(beats.beats):
-        say("rhythm", "warning: no beat was found; is a dancer to be seen?")
+        say("rhythm", "warning: no beat was found; is a dancer visible?")
 
 
 def _of_video(video: Path, dancer: int, layout: Layout) -> tuple["np.ndarray", float]:

@@ -15,7 +15,7 @@ TEMPOS = (60.0, 180.0)
 """Range of the tempo of regular beats, in beats per minute."""
 
 
-def style_of(beats: Beats) -> str:
+def likeliest_style(beats: Beats) -> str:
     """The likeliest genre; '' without a style."""
     return max(beats.style, key=beats.style.__getitem__, default="")
 
@@ -56,7 +56,7 @@ def scores(
         "F_downbeats": np.array([beat_f_measure(music[n].downbeats, read[n].downbeats) for n in names]),
         "other": other,
         "difference": own - other,
-        "style": np.array([float(style_of(read[c.clip_id]) == c.genre) if c.genre else np.nan for c in clips]),
+        "style": np.array([float(likeliest_style(read[c.clip_id]) == c.genre) if c.genre else np.nan for c in clips]),
         "regular": np.array([float(is_regular(read[n])) for n in names]),
         "tempo": np.array([near(read[n].tempo, music[n].tempo) for n in names]),
     }

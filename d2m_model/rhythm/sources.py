@@ -45,5 +45,5 @@ def beats_source(params: Params, layout: Layout) -> BeatsSource:
         except UserError as err:
             if params.beats == "beat-this":
                 raise
-            say("rhythm", f"beats tracked by librosa, for beat-this can't be had: {err}")
+            say("rhythm", f"beats tracked by librosa, because beat-this is not available: {err}")
     return BeatsSource(name="librosa", tracker=librosa_beats)

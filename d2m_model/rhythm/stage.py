@@ -13,10 +13,10 @@ from d2m_model.rhythm.beats_file import Beats, write_beats
 from d2m_model.rhythm.body import read_motion, read_pose
 from d2m_model.rhythm.data import RhythmExample
 from d2m_model.rhythm.model import RhythmModel, save_rhythm
-from d2m_model.rhythm.music_beats import Tracker, described, music_beats
+from d2m_model.rhythm.music_beats import Tracker, beats_with_strengths, music_beats
 from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.rows import RhythmRow
-from d2m_model.rhythm.scoring import scores, style_of
+from d2m_model.rhythm.scoring import likeliest_style, scores
 from d2m_model.rhythm.training import train
 from d2m_model.training.autoencoding import write_metrics
 from d2m_model.training.loop import Run
@@ -52,10 +52,10 @@ def true_beats(truth: Path, clip: ClipEntry, audio: np.ndarray) -> Beats:
         raise UserError(f"{err}; or set rhythm.beats to librosa or beat-this") from None
     seconds = len(audio) / SAMPLE_RATE
     beats, downbeats = (np.unique(t[(t >= 0) & (t <= seconds)]) for t in (times.beats, times.downbeats))
-    return described(beats, downbeats, audio)
+    return beats_with_strengths(beats, downbeats, audio)
 
 
-def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracker | None) -> dict[str, Beats]:
+def beats_of_music(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracker | None) -> dict[str, Beats]:
     """The beats of each clip's own music: true ones from the folder `truth`, or tracked by `tracker`."""
     found = {}
     for shards in splits.values():
@@ -69,18 +69,18 @@ def music_of(splits: Mapping[str, ShardSet], truth: Path | None, tracker: Tracke
     return found
 
 
-def lessons_of(shards: ShardSet, stream: str, music: Mapping[str, Beats]) -> list[RhythmExample]:
+def training_examples(shards: ShardSet, stream: str, music: Mapping[str, Beats]) -> list[RhythmExample]:
     """The dances of a split with the beats of their music; those with fewer than two frames or two beats are left out."""
-    lessons = []
+    examples = []
     for clip in shards.clips:
         window, beats = shards.read(clip.clip_id), music[clip.clip_id]
         if len(window.pose) > 1 and len(beats.beats) > 1:
             dance = read_motion(window.motion) if stream == "motion" else read_pose(window.pose[:, 0])
-            lessons.append(RhythmExample(clip_id=clip.clip_id, dance=dance, beats=beats, genre=clip.genre))
-    return lessons
+            examples.append(RhythmExample(clip_id=clip.clip_id, dance=dance, beats=beats, genre=clip.genre))
+    return examples
 
 
-def read_all(model: RhythmModel, splits: Mapping[str, ShardSet]) -> dict[str, Beats]:
+def predict_beats(model: RhythmModel, splits: Mapping[str, ShardSet]) -> dict[str, Beats]:
     """The beats that the model predicts from the motion of each clip."""
     found = {}
     for shards in splits.values():
@@ -92,7 +92,7 @@ def read_all(model: RhythmModel, splits: Mapping[str, ShardSet]) -> dict[str, Be
     return found
 
 
-def learn_rhythm(
+def train_rhythm(
     shards: Path,
     params: Params,
     out: Path,
@@ -109,23 +109,23 @@ def learn_rhythm(
     """
     prepare_folder(out, "rows.csv")
     splits = open_splits(shards, params.stream)
-    music = music_of(splits, truth, tracker)
-    lessons = lessons_of(splits["train"], params.stream, music)
-    if not lessons:
+    music = beats_of_music(splits, truth, tracker)
+    examples = training_examples(splits["train"], params.stream, music)
+    if not examples:
         raise UserError(
             f"{shards}: no train clip has beats to learn ({source}); rhythm.beats names another way to find them"
         )
-    net, curves = train(lessons, params, run or Run(stage="rhythm"))
+    net, curves = train(examples, params, run or Run(stage="rhythm"))
     model = RhythmModel(net)
     save_rhythm(out / "model.pt", net)
     curves.write(out / "curves.csv")
-    read = read_all(model, splits)
+    read = predict_beats(model, splits)
     for name, beats in (("beats", read), ("music", music)):
         shutil.rmtree(out / name, ignore_errors=True)
         for clip_id, found in beats.items():
             write_beats(out / name / f"{clip_id}.json", found)
     metrics = {
-        "beats": source, "stream": params.stream, "steps": params.steps, "train_clips": len(lessons),
+        "beats": source, "stream": params.stream, "steps": params.steps, "train_clips": len(examples),
         "parameters": sum(p.numel() for p in net.parameters()), "genres": list(net.genres),
     } | {split: scores(read, music, s.clips, params.draws) | {"clips": len(s.clips)} for split, s in splits.items() if split != "train"}  # fmt: skip
     write_metrics(out / "metrics.json", metrics)
@@ -143,5 +143,5 @@ def _row(clip: ClipEntry, read: Beats, music: Beats) -> RhythmRow:
     tempo = lambda beats: beats.tempo and round(beats.tempo, 2)
     return RhythmRow(
         id=clip.clip_id, status="ok", split=clip.split, beats=len(read.beats), downbeats=len(read.downbeats), tempo=tempo(read),
-        music_tempo=tempo(music), f_beats=score("beats"), f_downbeats=score("downbeats"), style=style_of(read),
+        music_tempo=tempo(music), f_beats=score("beats"), f_downbeats=score("downbeats"), style=likeliest_style(read),
     )  # fmt: skip

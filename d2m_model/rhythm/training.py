@@ -41,19 +41,19 @@ class RhythmTask:
             *(part.to(self.device) for part in drawn)
         )
         self.net.train()
-        heard = self.net(batch.features)
+        output = self.net(batch.features)
         known = batch.known / batch.known.sum()
         rarer = torch.tensor(RARER, device=self.device)
-        frames = F.binary_cross_entropy_with_logits(heard.beats, batch.targets, pos_weight=rarer, reduction="none")
+        frames = F.binary_cross_entropy_with_logits(output.beats, batch.targets, pos_weight=rarer, reduction="none")
         at_beats = known * batch.targets[..., 0]
-        strength = F.binary_cross_entropy_with_logits(heard.strength, batch.strength, reduction="none")
+        strength = F.binary_cross_entropy_with_logits(output.strength, batch.strength, reduction="none")
         terms = {
             "beat": (frames[..., 0] * known).sum(), "downbeat": (frames[..., 1] * known).sum(),
             "strength": (strength * at_beats).sum() / at_beats.sum().clamp(min=1e-6),
         }  # fmt: skip
         if self.net.genres and bool((batch.genres >= 0).any()):
             error = torch.randn(len(batch.tempo), generator=generator(params.seed, "tempo", number)).to(self.device)
-            logits = self.net.style(heard.pooled, batch.tempo * (1 + TEMPO_ERROR * error))
+            logits = self.net.style(output.pooled, batch.tempo * (1 + TEMPO_ERROR * error))
             terms["style"] = F.cross_entropy(logits, batch.genres, ignore_index=-1)
         guard(number, terms)
         weights = {"beat": 1.0, "downbeat": 1.0, "strength": 0.2, "style": params.style}
@@ -72,12 +72,12 @@ class RhythmTask:
         return Measurement({}, {})
 
 
-def train(lessons: Sequence[RhythmExample], params: Params, run: Run | None = None) -> tuple[RhythmNet, Curves]:
+def train(examples: Sequence[RhythmExample], params: Params, run: Run | None = None) -> tuple[RhythmNet, Curves]:
     """A network trained on dances with beats, on the CPU in evaluation mode, and its curves. Raises as `train_loop`."""
     device = seed_everything(params.seed, params.threads)
-    genres = sorted({lesson.genre for lesson in lessons} - {""})
+    genres = sorted({example.genre for example in examples} - {""})
     net = RhythmNet(params.stream, genres, width=params.width, blocks=params.blocks, dropout=params.dropout)
-    data = RhythmData(lessons, genres, params.stream, seconds_to_frames(params.seconds))
+    data = RhythmData(examples, genres, params.stream, seconds_to_frames(params.seconds))
     task = RhythmTask(net, data, params, device)
     curves = train_loop(task, params.steps, params, run or Run(stage="rhythm"))
     return net.cpu().eval().requires_grad_(False), curves

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     from d2m_model.synthesizer.params import Params
     from d2m_model.synthesizer.stage import take_published_decoder, train
     from d2m_model.training.distributed import processes, rank
-    from d2m_model.training.loop import run_of
+    from d2m_model.training.loop import training_run
     from dataset_tools.lib.core.weights import locate
 
     params = load_params(layout.params, "synthesizer", Params)
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     with processes():
         shards, vqvae = layout.stage("shards"), layout.stage("vqvae") / "model.pt"
         if not params.weights:
-            run = run_of(
+            run = training_run(
                 layout, "synthesizer", args.level, params, [shards, vqvae], f"--level {args.level}", args.resume
             )
             metrics = train(
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
             other = (
                 ""
                 if metrics["same_codebook"]
-                else f"; its codebook is not the one of {vqvae}: this level is coded and played by it alone"
+                else f"; its codebook is not the one of {vqvae}: only it encodes and decodes this level"
             )
             say("synthesizer", f"{args.level}: {file.name} taken as published, not fine-tuned{other}")
         else:

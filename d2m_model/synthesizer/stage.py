@@ -24,7 +24,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import LEVELS
 from dataset_tools.lib.core.work_cache import file_sha256
 
-MADE = {"own": "fine-tuned", "istft": "istft"}
+TRAINED_DECODERS = {"own": "fine-tuned", "istft": "istft"}
 """`synthesizer.decoder` -> name of the decoder trained here in metrics.json."""
 
 
@@ -83,13 +83,18 @@ def train(
         return {}
     training = training_state(params.steps, task.optimizers) | {"discriminator": task.discriminator.state_dict()}
     tuned = load_vqvae(vqvae)  # on the CPU and not accelerated, like the measurement before
-    tuned.take_level(model, index)
+    tuned.copy_level(model, index)
     metrics: dict[str, Any] = {
         "level": level,
         "before": before,
         "after": measure(tuned, index, test, params.test_windows),
     }
-    metrics |= {"steps": params.steps, "train_windows": len(data), "seed": params.seed, "kept": MADE[params.decoder]}
+    metrics |= {
+        "steps": params.steps,
+        "train_windows": len(data),
+        "seed": params.seed,
+        "kept": TRAINED_DECODERS[params.decoder],
+    }
     if embedder:
         own = load_vqvae(vqvae)
         sounds, songs = _scored(data, params.scored_clips)

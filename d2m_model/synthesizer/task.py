@@ -11,7 +11,7 @@ from d2m_model.nets.discriminator import MultiScaleDiscriminator, discriminator_
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.synthesizer.params import Params
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.autoencoding import audio_batch, measurement, power_of
+from d2m_model.training.autoencoding import audio_batch, mean_power, measurement
 from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step
 from d2m_model.training.shard_data import WindowData
 
@@ -25,10 +25,10 @@ class DecoderTask:
         self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
         self.device = next(model.parameters()).device
         if params.decoder == "istft":
-            model.put_istft(level, params.istft())
+            model.use_istft_decoder(level, params.istft())
         decoder = model.decoders[level].requires_grad_(True)
         config = discriminator_config(params.discriminator, width=params.discriminator_width, scales=params.scales)
-        self.power = power_of(data) if params.multispectral else 1.0
+        self.power = mean_power(data) if params.multispectral else 1.0
         self.discriminator = MultiScaleDiscriminator(config).to(self.device)
         self.nets = {"decoder": decoder, "discriminator": self.discriminator}
         betas = params.betas[0], params.betas[1]

@@ -25,14 +25,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     layout = layout_of(args)
 
-    from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges
+    from d2m_model.metrics.seed_ranges import compare, ranges_file, read_ranges
     from d2m_model.metrics.table_forms import written
     from d2m_model.tables.stage import make_tables, read_results
 
     params = load_params(layout.params, "tables", Params)
     results = read_results(layout)
     if args.compare:
-        print(compared(results.metrics, read_ranges(layout.root / ranges_file(layout.corpus)), layout))
+        print(compare(results.metrics, read_ranges(layout.root / ranges_file(layout.corpus)), layout))
         if (page := layout.stage("report") / "index.html").is_file():
             print(f"The report: {page}")
         return 0

@@ -45,8 +45,8 @@ class Results:
     metrics: Mapping
     """From `evaluate`."""
     opinions: Mapping
-    """{'coherence', 'quality': {system: {'mos', 'low', 'high'}}, 'split', 'raters'} of `listen`; empty where nobody has
-    listened."""
+    """{'coherence', 'quality': {system: {'mos', 'low', 'high'}}, 'split', 'raters'} of `listen`; empty without a
+    listening test."""
 
     @property
     def systems(self) -> Mapping[str, Mapping]:

@@ -38,12 +38,12 @@ def _in_bf16(forward, device: str):
     def wrapped(*args, **options):
         with torch.autocast(device, torch.bfloat16):
             result = forward(*args, **options)
-        return _widened(result)
+        return _to_float32(result)
 
     return wrapped
 
 
-def _widened(value: Any) -> Any:
+def _to_float32(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.float() if value.is_floating_point() else value
-    return type(value)(_widened(item) for item in value)
+    return type(value)(_to_float32(item) for item in value)

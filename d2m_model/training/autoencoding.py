@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
-from d2m_model.training.distributed import mine
+from d2m_model.training.distributed import local_rows
 from d2m_model.training.loop import Measurement
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import WindowData
@@ -16,14 +16,14 @@ from dataset_tools.lib.core.timebase import HOPS
 
 JITTER = 15  # frames: windows start on whole seconds, so shifts of up to half a second reach every sample
 TEST_SECONDS = 2
-SHOWN = 3  # clips whose reconstruction is kept, to listen to
+LISTENED_CLIPS = 3  # clips whose reconstruction is kept, to listen to
 
 
 def audio_batch(data: WindowData, seed: int, step: int, size: int, gain: float) -> torch.Tensor:
     """Audio (B, S) of a step, each window at a random volume between `gain` and 1. S is a multiple of 128, the coarsest hop, so
     that every level's reconstruction is as long as its input."""
     audio = data.batch(seed, step, size, JITTER).audio
-    gains = mine(gain + (1 - gain) * torch.rand(size, 1, generator=generator(seed, "gain", step)))
+    gains = local_rows(gain + (1 - gain) * torch.rand(size, 1, generator=generator(seed, "gain", step)))
     return (gains * audio)[:, : audio.shape[1] // HOPS[-1] * HOPS[-1]]
 
 
@@ -32,7 +32,7 @@ def open_test(shards: Path) -> WindowData:
     return WindowData(shards, "test", TEST_SECONDS)
 
 
-def power_of(data: WindowData) -> float:
+def mean_power(data: WindowData) -> float:
     """Mean square of a split's audio, at least 1e-6."""
     total = sum(float(data.clip_audio(i).double().square().sum()) for i in range(len(data.clips)))
     return max(1e-6, total / sum(data.clip_audio(i).numel() for i in range(len(data.clips))))
@@ -50,7 +50,7 @@ def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> di
     chosen = data.windows[:: -(-len(data.windows) // count)]
     pairs, counts, device = [], torch.zeros(model.config.bins), next(model.parameters()).device
     for window in chosen:
-        audio = model.whole_hops(data.gather([window]).audio, level)
+        audio = model.trim_to_hops(data.gather([window]).audio, level)
         codes = model.encode(audio.to(device), level)
         counts += torch.bincount(codes.flatten(), minlength=len(counts)).cpu()
         pairs.append((model.decode(codes, level)[0].cpu(), audio[0]))
@@ -66,10 +66,10 @@ def measure(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> di
 def measurement(model: JukeboxVQVAE, level: int, data: WindowData, count: int) -> Measurement:
     """`measure` during training: the defined scores, and the reconstructions of the first windows, to listen to."""
     scores = {name: value for name, value in measure(model, level, data, count).items() if not math.isnan(value)}
-    shown = {data.clips[clip].clip_id: (clip, start) for clip, start in reversed(data.windows)}
+    first_windows = {data.clips[clip].clip_id: (clip, start) for clip, start in reversed(data.windows)}
     sounds = {}
-    for name, window in list(reversed(shown.items()))[:SHOWN]:
-        audio = model.whole_hops(data.gather([window]).audio.to(next(model.parameters()).device), level)
+    for name, window in list(reversed(first_windows.items()))[:LISTENED_CLIPS]:
+        audio = model.trim_to_hops(data.gather([window]).audio.to(next(model.parameters()).device), level)
         sounds[name] = model.decode(model.encode(audio, level), level)[0].cpu().numpy()
     return Measurement(scores, sounds)
 

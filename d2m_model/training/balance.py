@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from d2m_model.training.distributed import total, world
+from d2m_model.training.distributed import sum_over_processes, world_size
 
 
 def balanced_gradient(
@@ -37,4 +37,4 @@ def balanced_gradient(
 
 def _norm(gradient: torch.Tensor) -> torch.Tensor:
     """Norm of a gradient whose rows may be distributed over processes."""
-    return gradient.norm() if world() == 1 else total(gradient.square().sum()).sqrt()
+    return gradient.norm() if world_size() == 1 else sum_over_processes(gradient.square().sum()).sqrt()

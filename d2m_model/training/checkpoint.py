@@ -72,7 +72,7 @@ def load(path: Path, kind: str, version: int, *, finite: bool = True) -> Checkpo
 
 
 @contextmanager
-def fitting(path: Path) -> Iterator[None]:
+def user_errors(path: Path) -> Iterator[None]:
     """Turn any error while a network is built from a checkpoint's values into a UserError of one line."""
     try:
         yield
@@ -85,9 +85,9 @@ def fitting(path: Path) -> Iterator[None]:
         ) from None
 
 
-def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net:
+def build_network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net:
     """The network that `make` builds, with these weights. Its shapes are compared before any memory is allocated, so that
-    wrong sizes cost neither memory nor time. Raises ValueError where they do not fit, and what `make` raises: see `fitting`."""
+    wrong sizes cost neither memory nor time. Raises ValueError where they do not fit, and what `make` raises: see `user_errors`."""
     weights = dict(weights)
     known = meta_state_dict(make, weights)
     wrong = [f"'{name}' is missing" for name in known if name not in weights]
@@ -103,10 +103,10 @@ def network(make: Callable[[], Net], weights: Mapping[str, torch.Tensor]) -> Net
     return net
 
 
-def texts(values: object) -> tuple[str, ...]:
+def string_tuple(values: object) -> tuple[str, ...]:
     """A list of strings, such as the genres in a checkpoint's meta, as a tuple. Raises ValueError for anything else."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"a list of texts is wanted, found {printable(values)}")
+        raise ValueError(f"expected a list of strings, found {printable(values)}")
     return tuple(values)
 
 

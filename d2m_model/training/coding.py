@@ -9,7 +9,7 @@ from dataset_tools.lib.core.timebase import HOPS
 PIECE = 1 << 16  # samples, a multiple of every hop
 
 
-def reach_of(model: JukeboxVQVAE, level: int) -> int:
+def receptive_field(model: JukeboxVQVAE, level: int) -> int:
     """Receptive field of a code on either side, in samples, rounded up to a multiple of the hop. It holds for the encoder and for
     JukeBox's decoder, whose stages mirror the encoder's."""
     depth, halvings = model.config.depth * model.config.multipliers[level], sum(HALVINGS[: level + 1])
@@ -19,29 +19,29 @@ def reach_of(model: JukeboxVQVAE, level: int) -> int:
 
 
 @torch.inference_mode()
-def codes_of(model: JukeboxVQVAE, audio: torch.Tensor, level: int) -> torch.Tensor:
+def encode_long(model: JukeboxVQVAE, audio: torch.Tensor, level: int) -> torch.Tensor:
     """Audio (S,) at 22 050 Hz to codes (S // hop,) int64, both on the model's device; equals `model.encode` up to rounding."""
-    hop, reach, found = HOPS[level], reach_of(model, level), []
+    hop, reach, pieces = HOPS[level], receptive_field(model, level), []
     if len(audio) <= PIECE + 2 * reach:
         return model.encode(audio[None], level)[0]
     whole = len(audio) // hop * hop
     for start in range(0, whole, PIECE):
         first, end = max(0, start - reach), min(start + PIECE, whole)
         codes = model.encode(audio[None, first : min(end + reach, len(audio))], level)[0]
-        found.append(codes[(start - first) // hop : (end - first) // hop])
-    return torch.cat(found)
+        pieces.append(codes[(start - first) // hop : (end - first) // hop])
+    return torch.cat(pieces)
 
 
 @torch.inference_mode()
-def audio_of(model: JukeboxVQVAE, codes: torch.Tensor, level: int) -> torch.Tensor:
+def decode_long(model: JukeboxVQVAE, codes: torch.Tensor, level: int) -> torch.Tensor:
     """Codes (L,) to audio (L * hop,) at 22 050 Hz, both on the model's device; equals `model.decode` up to rounding."""
-    hop, found = HOPS[level], []
-    reach = model.istft[level].reach * hop if level in model.istft else reach_of(model, level)
+    hop, pieces = HOPS[level], []
+    reach = model.istft[level].reach * hop if level in model.istft else receptive_field(model, level)
     if len(codes) * hop <= PIECE + 2 * reach:
         return model.decode(codes[None], level)[0]
-    beside = reach // hop
+    margin = reach // hop
     for start in range(0, len(codes), PIECE // hop):
-        first, end = max(0, start - beside), min(start + PIECE // hop, len(codes))
-        audio = model.decode(codes[None, first : end + beside], level)[0]
-        found.append(audio[(start - first) * hop : (end - first) * hop])
-    return torch.cat(found)
+        first, end = max(0, start - margin), min(start + PIECE // hop, len(codes))
+        audio = model.decode(codes[None, first : end + margin], level)[0]
+        pieces.append(audio[(start - first) * hop : (end - first) * hop])
+    return torch.cat(pieces)

@@ -28,7 +28,7 @@ class Curves:
             self.rows.append({"step": step})
         self.rows[-1].update({key: float(value) for key, value in values.items()})
 
-    def beside(self, other: "Curves", suffix: str) -> None:
+    def merge_columns(self, other: "Curves", suffix: str) -> None:
         """Merge the columns of another training into the rows of the same steps; `_suffix` is added to their names."""
         rows = {row["step"]: row for row in self.rows}
         for row in other.rows:

@@ -8,7 +8,7 @@ import torch
 from d2m_model.losses.gan_terms import Target
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.nets.motion_features import fill_missing, mirrored, mirrored_motion
-from d2m_model.training.distributed import mine
+from d2m_model.training.distributed import local_rows
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import Batch, WindowData
 from dataset_tools.lib.core.errors import UserError
@@ -83,7 +83,7 @@ class DanceData:
     def batch(self, seed: int, step: int, size: int) -> DanceBatch:
         """Batch number `step`, or this process's share of it; it depends on (seed, step) only."""
         drawn = self.windows.batch(seed, step, size, self.jitter)
-        flips = mine(torch.rand(size, generator=generator(seed, "mirror", step)) < 0.5).tolist()
+        flips = local_rows(torch.rand(size, generator=generator(seed, "mirror", step)) < 0.5).tolist()
         return self._pair(drawn, flips if self.mirror else [False] * len(flips))
 
     def window(self, index: int) -> DanceBatch:

@@ -49,7 +49,7 @@ def processes() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def world() -> int:
+def world_size() -> int:
     """Number of processes (torch's world size)."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -59,57 +59,57 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def mine(batch: T) -> T:
+def local_rows(batch: T) -> T:
     """This process's rows of a batch."""
-    return batch[rank() :: world()] if world() > 1 else batch  # type: ignore[return-value]  # a slice of a list is a list
+    return batch[rank() :: world_size()] if world_size() > 1 else batch  # type: ignore[return-value]  # a slice of a list is a list
 
 
 def require_even(section: str, **sizes: int) -> None:
     """Raises UserError unless every size is a multiple of the number of processes."""
     for name, size in sizes.items():
-        if size % world():
-            raise UserError(f"{section}.{name} must be a multiple of the {world()} processes, found {size}")
+        if size % world_size():
+            raise UserError(f"{section}.{name} must be a multiple of the {world_size()} processes, found {size}")
 
 
 @torch.no_grad()
-def gathered(rows: torch.Tensor) -> torch.Tensor:
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     """The rows (B, ...) of all processes in the order of the batch, from this process's share (B / N, ...)."""
-    if world() == 1:
+    if world_size() == 1:
         return rows
-    shares = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world())]
+    shares = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
     dist.all_gather(shares, rows.contiguous())
     return torch.stack(shares, 1).flatten(0, 1)
 
 
-def total(value: torch.Tensor) -> torch.Tensor:
+def sum_over_processes(value: torch.Tensor) -> torch.Tensor:
     """Sum of a tensor over the processes, without gradient."""
-    if world() == 1:
+    if world_size() == 1:
         return value
     value = value.detach().clone()
     dist.all_reduce(value)
     return value
 
 
-def any_of(flag: bool, device: torch.device | str = "cpu") -> bool:
+def any_process(flag: bool, device: torch.device | str = "cpu") -> bool:
     """Whether the flag is set in any process; all processes must call this."""
-    return flag if world() == 1 else bool(total(torch.tensor(float(flag), device=device)))
+    return flag if world_size() == 1 else bool(sum_over_processes(torch.tensor(float(flag), device=device)))
 
 
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Replace gradients by their means over the processes, in one message. Missing gradients stay missing; they are missing in
     all processes, because all run the same steps."""
-    if world() == 1:
+    if world_size() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])
     dist.all_reduce(flat)
-    for gradient, mean in zip(gradients, (flat / world()).split([g.numel() for g in gradients]), strict=True):
+    for gradient, mean in zip(gradients, (flat / world_size()).split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
 def share_statistics(net: Net, device: torch.device) -> Net:
     """Make batch normalisation use the batches of all processes. Raises UserError on the CPU, where torch can't."""
-    if world() == 1 or not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
+    if world_size() == 1 or not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
         return net
     if device.type != "cuda":
         raise UserError("batch normalisation (preset 'paper') can't be shared between CPU processes; use one process")

@@ -30,7 +30,7 @@ class Forecast:
         """Hours on one `GPU`."""
         return self.steps * self.step_operations / RATE / 3600
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The forecast as one line."""
         hours = f"{self.hours:.1f} hours" if self.hours >= 0.1 else f"{self.hours * 3600:.0f} s"
         return (

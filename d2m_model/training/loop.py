@@ -91,7 +91,7 @@ class Run:
             shutil.rmtree(self.state.parent, ignore_errors=True)
 
 
-def run_of(
+def training_run(
     layout: Layout, stage: str, name: str, params: TrainingParams, inputs: Sequence[Path], options: str, resume: bool
 ) -> Run:
     """The run of a stage. The name of its checkpoint is a hash of the inputs' content, the parameters and the training code. So a
@@ -102,7 +102,7 @@ def run_of(
     files = [f for path in inputs for f in (sorted(path.glob("*.h5")) if path.is_dir() else [path]) if f.is_file()]
     parts = ("nets", "losses", "training", *{"prior": ["rhythm"]}.get(stage, []), stage)
     code = [f for part in parts for f in sorted((PACKAGE / part).rglob("*.py"))]
-    key = item_key(VERSION, params, name, distributed.world(), [file_sha256(f) for f in files + code])
+    key = item_key(VERSION, params, name, distributed.world_size(), [file_sha256(f) for f in files + code])
     folder = layout.cache(stage) / layout.corpus / (name or stage)
     root = "" if layout.root == Path(".") else f" --root {layout.root}"
     again = f"python -m d2m_model.{stage} --corpus {layout.corpus}{root} {options}".rstrip() + " --resume"
@@ -130,7 +130,7 @@ class FiniteLossGuard:
         values = {name: float(v.detach()) for name, v in terms.items()}
         bad = next((name for name, v in values.items() if not math.isfinite(v)), None)
         device = next(iter(terms.values())).device
-        if distributed.any_of(bad is not None, device):
+        if distributed.any_process(bad is not None, device):
             what = f"loss '{bad}' is {values[bad]}" if bad else "a loss of another process is not finite"
             known = ", ".join(f"{name} {value:.4g}" for name, value in self.last.items()) or "none"
             raise UserError(
@@ -172,7 +172,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
     keep_freed_memory()
     curves, recent, start = Curves(), [], 0
     guard = FiniteLossGuard(run.stage, run.section)
-    if distributed.world() > 1:
+    if distributed.world_size() > 1:
         torch.manual_seed(stream_seed(params.seed, "process", distributed.rank()))
     if run.resume and run.state and run.state.is_file():
         start, recent = _restore(task, curves, run)
@@ -183,7 +183,7 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
     )
     label = f"{run.stage} {run.name}".strip()
     writes = distributed.rank() == 0
-    with _told_to_stop(run) as told, Board(run.board if writes else None, start) as board:
+    with _stop_signal(run) as stop, Board(run.board if writes else None, start) as board:
         bar = Steps(steps, label, start, hidden=not writes)
         for number in bar:
             recent.append({k: v.detach() for k, v in task.step(number, guard).items()})
@@ -201,7 +201,9 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
                 curves.add(done, scores)
                 board.scalars(done, scores)
                 board.sounds(done, sounds)
-            stopping = distributed.any_of(told.is_set(), next(iter(next(iter(task.nets.values())).parameters())).device)
+            stopping = distributed.any_process(
+                stop.is_set(), next(iter(next(iter(task.nets.values())).parameters())).device
+            )
             if run.state and done < steps and (stopping or done % params.checkpoint_every == 0):
                 _save(task, done, recent, curves, run)
             if stopping and done < steps:
@@ -212,19 +214,19 @@ def train_loop(task: Task, steps: int, params: TrainingParams, run: Run) -> Curv
 def _means(recent: list[dict[str, torch.Tensor]]) -> dict[str, float]:
     names = dict.fromkeys(name for row in recent for name in row)
     means = {n: float(np.mean([float(row[n]) for row in recent if n in row])) for n in names}
-    if distributed.world() == 1:
+    if distributed.world_size() == 1:
         return means
     device = next(
         iter(recent[-1].values())
     ).device  # of the last row: rows from a checkpoint are on the CPU, which nccl can't sum
-    shared = distributed.total(torch.tensor(list(means.values()), device=device))
-    return dict(zip(means, (shared / distributed.world()).tolist(), strict=True))
+    shared = distributed.sum_over_processes(torch.tensor(list(means.values()), device=device))
+    return dict(zip(means, (shared / distributed.world_size()).tolist(), strict=True))
 
 
 def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None:
     random = [torch.get_rng_state()] + ([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])
-    if distributed.world() > 1:
-        found: list[Any] = [None] * distributed.world()
+    if distributed.world_size() > 1:
+        found: list[Any] = [None] * distributed.world_size()
         torch.distributed.all_gather_object(found, random)
     else:
         found = [random]
@@ -243,7 +245,7 @@ def _save(task: Task, done: int, recent: list, curves: Curves, run: Run) -> None
 def _restore(task: Task, curves: Curves, run: Run) -> tuple[int, list]:
     assert run.state is not None
     content = checkpoint.load(run.state, f"{run.stage}-training", VERSION, finite=False)
-    with checkpoint.fitting(run.state):
+    with checkpoint.user_errors(run.state):
         state, done = content.state, content.meta["step"]
         for name, net in task.nets.items():
             net.load_state_dict(state["nets"][name])
@@ -255,30 +257,30 @@ def _restore(task: Task, curves: Curves, run: Run) -> tuple[int, list]:
             torch.cuda.set_rng_state(random[1])
         curves.rows = state["curves"]
     if distributed.rank() == 0:
-        say(run.stage, f"{run.name} goes on from step {done}".replace(":  ", ": "))
+        say(run.stage, f"{run.name} continues from step {done}".replace(":  ", ": "))
     return done, [{k: torch.tensor(v) for k, v in row.items()} for row in state["recent"]]
 
 
 def _stop(run: Run, done: int, steps: int) -> None:
     if run.again and distributed.rank() == 0:
-        say(run.stage, f"{run.name} stopped after step {done} of {steps}, saved; to go on: {run.again}".lstrip())
+        say(run.stage, f"{run.name} stopped after step {done} of {steps}, saved; to continue: {run.again}".lstrip())
     raise SystemExit(EXIT_STOPPED)
 
 
 @contextmanager
-def _told_to_stop(run: Run) -> Iterator[threading.Event]:
+def _stop_signal(run: Run) -> Iterator[threading.Event]:
     """An event that SIGTERM or Ctrl-C sets; a second Ctrl-C ends the process as usual."""
-    told, before = threading.Event(), {}
+    stop, before = threading.Event(), {}
 
-    def tell(number, _frame):
-        told.set()
+    def handle(number, _frame):
+        stop.set()
         if number == signal.SIGINT:
             signal.signal(number, before[number])
 
     if run.state and threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield told
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -69,12 +69,12 @@ class MusicModel(nn.Module):
         """A copy of this model for dances of a genre; the model itself where it has no genres. UserError for an unknown genre."""
         if not self.net.genres:
             return self
-        told = copy.copy(self)
-        told.genre = self.net.genre_index([genre])
-        return told
+        copied = copy.copy(self)
+        copied.genre = self.net.genre_index([genre])
+        return copied
 
     @torch.no_grad()
-    def generated(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
+    def continuous_codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
         """Continuous codes f_vq (B, 64, L).
 
         pose (B, T, P, J, 3): x px, y px, confidence, missing = 0; dancer 0 of P is read, and may be missing throughout. For the
@@ -89,15 +89,15 @@ class MusicModel(nn.Module):
 
     @torch.no_grad()
     def codes(self, pose: torch.Tensor, size: tuple[int, int], visual: torch.Tensor) -> torch.Tensor:
-        """Likeliest codes (B, L) int64; arguments as for `generated`."""
-        return self.net.logits(self.generated(pose, size, visual), self.codebook).argmax(-1)
+        """Likeliest codes (B, L) int64; arguments as for `continuous_codes`."""
+        return self.net.logits(self.continuous_codes(pose, size, visual), self.codebook).argmax(-1)
 
     @torch.no_grad()
     def audio(self, pose: np.ndarray, size: tuple[int, int], visual: np.ndarray) -> np.ndarray:
         """Audio (T * 735,) float32 at 22 050 Hz for one window: pose (T, P, J, 3) in px, or motion (T, R, 219), and visual
         (2048,)."""
-        generated = self.generated(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
-        latents = self.net.look_up(generated, self.codebook, self.temperature)
+        codes = self.continuous_codes(torch.from_numpy(pose)[None], size, torch.from_numpy(visual)[None])
+        latents = self.net.look_up(codes, self.codebook, self.temperature)
         samples = frames_to_samples(len(pose))
         # An incomplete hop at the end has no code: the last code is repeated.
         missing = -(-samples // HOPS[self.level]) - latents.shape[2]
@@ -105,7 +105,7 @@ class MusicModel(nn.Module):
         return self.vqvae.decode_latents(latents, self.level)[0, :samples].cpu().numpy()
 
 
-def inputs_of(shards: ShardInfo, stream: str = "") -> dict[str, str]:
+def input_attributes(shards: ShardInfo, stream: str = "") -> dict[str, str]:
     """The attributes of shards that a generator depends on: those for `stream`, or all for ''."""
     names = {"pose": INPUTS, "motion": MOTION_INPUTS, "": dict.fromkeys(INPUTS + MOTION_INPUTS)}[stream]
     return {name: str(getattr(shards, name)) for name in names}
@@ -114,29 +114,29 @@ def inputs_of(shards: ShardInfo, stream: str = "") -> dict[str, str]:
 def save_generator(
     path: Path, net: DanceToCodes, codebook: torch.Tensor, variant: str, inputs: Mapping[str, str] | None = None
 ) -> None:
-    """Write a generator, the codebook it was trained with and, where known, `inputs_of` its shards; complete or absent."""
+    """Write a generator, the codebook it was trained with and, where known, the `input_attributes` of its shards; complete or absent."""
     meta = {"preset": net.preset.name, "variant": variant, "level": net.level, "inputs": dict(inputs or {})} | net.sizes
     checkpoint.save(path, KIND, VERSION, {"net": net.state_dict(), "codebook": codebook}, meta)
 
 
 def load_generator(path: Path) -> tuple[DanceToCodes, torch.Tensor, dict[str, str]]:
-    """The generator of a model.pt, its codebook (bins, 64) and the `inputs_of` its shards (empty: not known).
+    """The generator of a model.pt, its codebook (bins, 64) and the `input_attributes` of its shards (empty: not known).
 
     Raises UserError for a missing or unfit file.
     """
     content = checkpoint.load(path, KIND, VERSION)
-    with checkpoint.fitting(path):
+    with checkpoint.user_errors(path):
         meta = dict(content.meta)
         inputs, level = dict(meta.pop("inputs")), meta.pop("level")
         preset = preset_of(meta.pop("preset"), meta.pop("variant"))
-        checkpoint.texts([level, *inputs, *inputs.values(), *meta.get("genres", ())])
+        checkpoint.string_tuple([level, *inputs, *inputs.values(), *meta.get("genres", ())])
         if type(meta["frames"]) is not int or not 1 <= meta["frames"] <= MOST_FRAMES:
             raise ValueError(f"frames must be 1 to {MOST_FRAMES}, found {meta['frames']}")
-        net = checkpoint.network(lambda: DanceToCodes(preset, level, **meta), content.state["net"])
-        return net.eval(), codebook_of(content.state["codebook"]), inputs
+        net = checkpoint.build_network(lambda: DanceToCodes(preset, level, **meta), content.state["net"])
+        return net.eval(), checked_codebook(content.state["codebook"]), inputs
 
 
-def codebook_of(entries: torch.Tensor) -> torch.Tensor:
+def checked_codebook(entries: torch.Tensor) -> torch.Tensor:
     """The codebook of a checkpoint, checked. Raises ValueError for anything but a float tensor (bins, 64)."""
     if (
         not isinstance(entries, torch.Tensor)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from d2m_model.training.distributed import mine
+from d2m_model.training.distributed import local_rows
 from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, frames_to_samples, seconds_to_frames
@@ -83,7 +83,7 @@ class WindowData:
         if jitter:
             shifts = torch.randint(-jitter, jitter + 1, (size,), generator=generator(seed, "jitter", step)).tolist()
             picked = [(i, self._inside(i, start + shift)) for (i, start), shift in zip(picked, shifts, strict=True)]
-        return self.gather(mine(picked))
+        return self.gather(local_rows(picked))
 
     def gather(self, windows: list[tuple[int, int]]) -> Batch:
         """The batch of the given windows, each (index of the clip, first frame)."""

@@ -41,12 +41,12 @@ def load_vqvae(path: Path) -> JukeboxVQVAE:
 def load_training(path: Path) -> tuple[JukeboxVQVAE, dict[str, Any]]:
     """The network of such a file, to train on, and the `training` it was saved with. Raises as `load_vqvae`."""
     content = checkpoint.load(path, KIND, VERSION)
-    with checkpoint.fitting(path):
+    with checkpoint.user_errors(path):
         config = VqVaeConfig(**content.meta["config"] | {"multipliers": tuple(content.meta["config"]["multipliers"])})
         istft = {
             JUKEBOX_LEVELS[JUKEBOX_LEVELS.index(int(level))]: IstftConfig(**sizes)
             for level, sizes in content.meta.get("istft", {}).items()
         }
-        return checkpoint.network(lambda: JukeboxVQVAE(config, istft), content.state["model"]), dict(
+        return checkpoint.build_network(lambda: JukeboxVQVAE(config, istft), content.state["model"]), dict(
             content.state["training"]
         )

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     layout = layout_of(args)
 
     from d2m_model.training.distributed import processes, rank
-    from d2m_model.training.loop import run_of
+    from d2m_model.training.loop import training_run
     from d2m_model.vqvae.params import Params
     from d2m_model.vqvae.stage import take_published_vqvae, train
     from dataset_tools.lib.core.weights import licence_of, locate
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     with processes():
         shards = layout.stage("shards")
         if not params.weights:
-            run = run_of(layout, "vqvae", "", params, [shards], "", args.resume)
+            run = training_run(layout, "vqvae", "", params, [shards], "", args.resume)
             metrics = train(shards, params, layout.stage("vqvae"), run)
         elif rank() == 0:
             metrics = take_published_vqvae(shards, locate(params.weights, layout), params, layout.stage("vqvae"))

@@ -15,7 +15,7 @@ from d2m_model.nets.jukebox_vqvae import JUKEBOX_LEVELS, JukeboxVQVAE
 from d2m_model.training.autoencoding import measure, open_test, write_metrics
 from d2m_model.training.checkpoint import training_state
 from d2m_model.training.curves import Curves
-from d2m_model.training.distributed import rank, require_even, world
+from d2m_model.training.distributed import rank, require_even, world_size
 from d2m_model.training.loop import EXIT_STOPPED, Run, train_loop
 from d2m_model.training.seeding import seed_everything, stream_seed
 from d2m_model.training.shard_data import WindowData
@@ -93,7 +93,9 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
         ]
         (parts / STOP).unlink(missing_ok=True)
         lost = (
-            (lambda job, reason: f"vqvae: level {job.level}: {reason}") if params.workers > 1 and world() == 1 else None
+            (lambda job, reason: f"vqvae: level {job.level}: {reason}")
+            if params.workers > 1 and world_size() == 1
+            else None
         )
         with _stopping_workers(run, parts / STOP):
             outcomes = run_all(
@@ -105,8 +107,8 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
             return {}
         for job in reversed(jobs):
             trained, training[str(job.level)] = load_training(job.part)
-            model.take_level(trained, job.level)
-            curves.beside(Curves(training[str(job.level)].pop("curves")), f"level_{job.level}")
+            model.copy_level(trained, job.level)
+            curves.merge_columns(Curves(training[str(job.level)].pop("curves")), f"level_{job.level}")
     seed_everything(params.seed, params.threads)
     metrics: dict[str, Any] = {
         "levels": {str(level): measure(model, level, test, params.test_windows) for level in JUKEBOX_LEVELS}
@@ -147,28 +149,28 @@ def take_published_vqvae(shards: Path, file: Path, params: Params, out: Path) ->
 def _stopping_workers(run: Run, stop: Path) -> Iterator[None]:
     """Pass SIGTERM and Ctrl-C on to the workers, which save and end, and then print the command that continues. The file `stop`
     keeps further levels from starting."""
-    told, before = threading.Event(), {}
+    stopped, before = threading.Event(), {}
 
-    def tell(_number, _frame):
-        told.set()
+    def handle(_number, _frame):
+        stopped.set()
         stop.parent.mkdir(parents=True, exist_ok=True)
         stop.touch()
         for child in multiprocessing.active_children():
             child.terminate()
 
     if run.state and threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
-    stopped = False
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    ended = False
     try:
         yield
     except SystemExit as end:  # from the loop itself, without workers
-        stopped = end.code == EXIT_STOPPED
-        if not stopped:
+        ended = end.code == EXIT_STOPPED
+        if not ended:
             raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if stopped or told.is_set():
+    if ended or stopped.is_set():
         if rank() == 0:
-            say("vqvae", f"stopped and saved; to go on: {run.again}")
+            say("vqvae", f"stopped and saved; to continue: {run.again}")
         raise SystemExit(EXIT_STOPPED)

@@ -10,8 +10,8 @@ from d2m_model.losses.spectral import mel_l1, multispectral
 from d2m_model.nets.codebook import Codebook
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.acceleration import accelerate
-from d2m_model.training.autoencoding import audio_batch, measurement, power_of
-from d2m_model.training.distributed import gathered
+from d2m_model.training.autoencoding import audio_batch, mean_power, measurement
+from d2m_model.training.distributed import gather_rows
 from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import WindowData
@@ -23,7 +23,11 @@ class LevelTask:
 
     def __init__(self, model: JukeboxVQVAE, level: int, data: WindowData, test: WindowData, params: Params):
         self.model, self.level, self.data, self.test, self.params = model, level, data, test, params
-        self.device, self.codebook, self.power = next(model.parameters()).device, model.codebook(level), power_of(data)
+        self.device, self.codebook, self.power = (
+            next(model.parameters()).device,
+            model.codebook(level),
+            mean_power(data),
+        )
         self.codebook.dead_code_threshold = params.dead_code_threshold
         self.steps = params.steps[level]
         self.quantised_from = round(params.warm_up * self.steps)
@@ -42,11 +46,11 @@ class LevelTask:
         terms, usage = {"commit": z.new_zeros(())}, {}
         if number >= self.quantised_from:
             if number == self.quantised_from:
-                self.codebook.start(self._many_latents(number), generator(params.seed, "start", level))
+                self.codebook.initialise(self._many_latents(number), generator(params.seed, "start", level))
             quantised = model.quantise(z, level)
             # Each process learns from the vectors of all processes, so that their codebooks stay equal.
-            found = gathered(z.detach()), gathered(quantised.codes)
-            usage = self.codebook.learn(*found, generator(params.seed, "revive", level, number))
+            found = gather_rows(z.detach()), gather_rows(quantised.codes)
+            usage = self.codebook.update_entries(*found, generator(params.seed, "revive", level, number))
             usage["perplexity"] = usage.pop("entropy").exp()
             terms["commit"] = quantised.commit
         rebuilt = model.decode_latents(quantised.vectors if usage else z, level)
@@ -81,7 +85,7 @@ class LevelTask:
         found, batch, params = [], 0, self.params
         while sum(z.shape[1] for z in found) < 4 * params.bins and batch < 64:
             audio = audio_batch(self.data, params.seed, step + batch, params.batch, params.gain).to(self.device)
-            found.append(gathered(self.model.latents(audio, self.level)).transpose(0, 1).flatten(1))
+            found.append(gather_rows(self.model.latents(audio, self.level)).transpose(0, 1).flatten(1))
             batch += 1
         return torch.cat(found, dim=1)[None]
 

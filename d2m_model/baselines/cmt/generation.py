@@ -140,8 +140,8 @@ def write_tokens(
                 token = bar_token(density)
             else:
                 tick, notes = beat - 1, 0
-                told = followed.get(bar * TICKS + tick)
-                token = tick_token(tick, told or draw(heads.strength, np.arange(SIZES[6]) > 0))
+                strength = followed.get(bar * TICKS + tick)
+                token = tick_token(tick, strength or draw(heads.strength, np.arange(SIZES[6]) > 0))
         tokens.append(token)
         place = places_of(np.array([bar * TICKS + max(tick, 0)]), bars)
         known, state = net.step(torch.tensor([token]), torch.from_numpy(place), state)

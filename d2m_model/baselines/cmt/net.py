@@ -201,8 +201,8 @@ class CmtNet(nn.Module):
 
     def scores(self, known: torch.Tensor, kind: torch.Tensor) -> Heads:
         """Logits of the other attributes of tokens, from their hidden vectors `known` (..., width) and their TYPE `kind` (...)."""
-        told = F.gelu(self.told_type(torch.cat([known, self.attributes[TYPE](kind)], -1)))
-        return Heads(*(head(told) for head in self.heads))
+        hidden = F.gelu(self.told_type(torch.cat([known, self.attributes[TYPE](kind)], -1)))
+        return Heads(*(head(hidden) for head in self.heads))
 
 
 def losses(net: CmtNet, song: torch.Tensor, tokens: torch.Tensor, places: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -104,22 +104,22 @@ def corpus_pieces(corpus: Corpus) -> tuple[list[Piece], list[Path], str]:
     if scores:
         read = {song: read_score(path) for song, path in scores.items()}
         pieces = [piece_of(score.notes, score.bars, genres[song]) for song, score in read.items() if score.notes]
-        return _used(pieces, "scores"), list(scores.values()), "scores"
+        return _require_pieces(pieces, "scores"), list(scores.values()), "scores"
     pieces = []
     for clip in progress(shards.clips, f"cmt {LIBRARY}", unit="clip"):
         notes = transcribe(shards.read(clip.clip_id).audio)
         if notes:
-            pieces.append(piece_of(notes, heard_bars(notes, frames_to_seconds(clip.frames)), clip.genre))
-    return _used(pieces, LIBRARY), [corpus.layout.stage("shards")], LIBRARY
+            pieces.append(piece_of(notes, fit_transcript_bars(notes, frames_to_seconds(clip.frames)), clip.genre))
+    return _require_pieces(pieces, LIBRARY), [corpus.layout.stage("shards")], LIBRARY
 
 
-def heard_bars(notes: list[Note], seconds: float) -> np.ndarray:
+def fit_transcript_bars(notes: list[Note], seconds: float) -> np.ndarray:
     """Starts (M,) in seconds of the bars of a transcript, fitted to the onsets and velocities of its notes."""
     times, weights = np.array([(note.start, note.velocity) for note in notes], float).T
     return fit_bars(times, weights, fit_tempo(times, weights), seconds)
 
 
-def _used(pieces: list[Piece], origin: str) -> list[Piece]:
+def _require_pieces(pieces: list[Piece], origin: str) -> list[Piece]:
     if not pieces:
         raise UserError(
             f"cmt: no notes in the {origin} of the training songs; baselines.cmt.midi may name a folder of MIDI files instead"

@@ -154,10 +154,10 @@ def load(path: Path, params: Params) -> Cmt:
     """The model of a model.pt that `train` wrote, to compose with. Raises UserError for a missing or unfit file."""
     content = checkpoint.load(path, KIND, VERSION)
     state = content.state
-    with checkpoint.fitting(path):
-        net = checkpoint.network(lambda: CmtNet(**content.meta["sizes"]), state["net"])
+    with checkpoint.user_errors(path):
+        net = checkpoint.build_network(lambda: CmtNet(**content.meta["sizes"]), state["net"])
         known = Statistics(*(state[name].numpy() for name in Statistics._fields))
-        genres = checkpoint.texts(content.meta["genres"])
+        genres = checkpoint.string_tuple(content.meta["genres"])
     names = (f.name for f in fields(Sampling))
     sampling = Sampling(**{name: getattr(params, name) for name in names})
     return Cmt(

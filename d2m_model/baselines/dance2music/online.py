@@ -60,13 +60,13 @@ class NoteExample(NamedTuple):
     """(N,): steps 0..4 of the scale."""
 
 
-def taught(pose: np.ndarray, beam: int) -> NoteExample:
+def note_example(pose: np.ndarray, beam: int) -> NoteExample:
     """The training example of one dancer (T, J, 3), with the notes of the search."""
     dance = similarity(pose)
     return NoteExample(dance, search(dance, beam))
 
 
-def seen(dance: np.ndarray, note: int) -> np.ndarray:
+def dance_window(dance: np.ndarray, note: int) -> np.ndarray:
     """Network input (60, 60) float32 for note number `note` of a dance with similarities (T, T): those of the 60 frames up to the
     end of the note, standardised, with zeros for missing frames."""
     stop = STEP * (note + 1)
@@ -80,7 +80,7 @@ def seen(dance: np.ndarray, note: int) -> np.ndarray:
     return framed
 
 
-def before(notes: np.ndarray, note: int) -> np.ndarray:
+def note_history(notes: np.ndarray, note: int) -> np.ndarray:
     """Network input (10,) int64 for note number `note`: the notes before it, the latest last."""
     return np.concatenate([np.full(HISTORY, BEFORE), notes[:note]])[-HISTORY:].astype(np.int64)
 
@@ -88,9 +88,9 @@ def before(notes: np.ndarray, note: int) -> np.ndarray:
 class OnlineTask(Unmeasured):
     """Trains the network to predict the search's next note from the search's previous notes."""
 
-    def __init__(self, lessons: list[NoteExample], learning_rate: float, params: TrainingParams, device: torch.device):
-        self.lessons, self.params, self.device = lessons, params, device
-        self.places = [(lesson, note) for lesson in lessons for note in range(len(lesson.notes))]
+    def __init__(self, examples: list[NoteExample], learning_rate: float, params: TrainingParams, device: torch.device):
+        self.examples, self.params, self.device = examples, params, device
+        self.places = [(example, note) for example in examples for note in range(len(example.notes))]
         self.net = OnlineNet().to(device)
         self.nets = {"net": self.net}
         self.optimizers = {"net": torch.optim.Adam(self.net.parameters(), learning_rate)}
@@ -100,10 +100,14 @@ class OnlineTask(Unmeasured):
         picked = torch.randint(
             len(self.places), (self.params.batch,), generator=generator(self.params.seed, "notes", number)
         )
-        lessons = [self.places[i] for i in picked.tolist()]
-        dance = torch.from_numpy(np.stack([seen(lesson.similarity, note) for lesson, note in lessons])).to(self.device)
-        notes = torch.from_numpy(np.stack([before(lesson.notes, note) for lesson, note in lessons])).to(self.device)
-        target = torch.tensor([int(lesson.notes[note]) for lesson, note in lessons], device=self.device)
+        examples = [self.places[i] for i in picked.tolist()]
+        dance = torch.from_numpy(np.stack([dance_window(example.similarity, note) for example, note in examples])).to(
+            self.device
+        )
+        notes = torch.from_numpy(np.stack([note_history(example.notes, note) for example, note in examples])).to(
+            self.device
+        )
+        target = torch.tensor([int(example.notes[note]) for example, note in examples], device=self.device)
         self.net.train()
         logits = self.net(dance, notes)
         loss = F.cross_entropy(logits, target)
@@ -113,12 +117,14 @@ class OnlineTask(Unmeasured):
 
 
 @torch.no_grad()
-def played(net: OnlineNet, dance: np.ndarray) -> np.ndarray:
+def predict_notes(net: OnlineNet, dance: np.ndarray) -> np.ndarray:
     """Steps of the scale (ceil(T / 6),) for similarities (T, T): each the likeliest note after the network's own previous notes. No
     note depends on the dance after it."""
     net = net.eval()
     notes = np.zeros(0, np.int64)
     for note in range(-(-len(dance) // STEP)):
-        logits = net(torch.from_numpy(seen(dance, note))[None], torch.from_numpy(before(notes, note))[None])
+        logits = net(
+            torch.from_numpy(dance_window(dance, note))[None], torch.from_numpy(note_history(notes, note))[None]
+        )
         notes = np.append(notes, int(logits.argmax()))
     return notes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2m_model.baselines.dance import ClipDance, Corpus, SystemParams
-from d2m_model.baselines.dance2music.online import OnlineNet, OnlineTask, played, taught
+from d2m_model.baselines.dance2music.online import OnlineNet, OnlineTask, note_example, predict_notes
 from d2m_model.baselines.dance2music.search import STEP, search, similarity
 from d2m_model.baselines.score import Note
 from d2m_model.training import checkpoint
@@ -61,19 +61,19 @@ def train(corpus: Corpus, params: Params) -> Dance2Music:
 
     Raises UserError for a loss that is not finite, and for shards without a pose.
     """
-    corpus.need_pose()
+    corpus.require_pose()
     if params.method == "offline":
         for name in ("model.pt", "metrics.json", "curves.csv"):  # of an earlier online network
             (corpus.folder / name).unlink(missing_ok=True)
         return Dance2Music(params.beam)
     device = seed_everything(params.seed, params.threads)
-    lessons = [taught(dance.pose[:, 0], params.beam) for dance in corpus.training_dances()]
+    examples = [note_example(dance.pose[:, 0], params.beam) for dance in corpus.training_dances()]
     run = corpus.run(params, [corpus.layout.stage("shards")])
-    task = OnlineTask(lessons, params.learning_rate, params, device)
+    task = OnlineTask(examples, params.learning_rate, params, device)
     curves = train_loop(task, params.steps, params, run)
     net = task.net.cpu().eval()
     metrics = {
-        "dances": len(lessons), "notes": sum(len(lesson.notes) for lesson in lessons), "steps": params.steps,
+        "dances": len(examples), "notes": sum(len(example.notes) for example in examples), "steps": params.steps,
         "parameters": sum(p.numel() for p in net.parameters()),
     }  # fmt: skip
     checkpoint.save(corpus.folder / "model.pt", KIND, VERSION, {"net": net.state_dict()}, {})
@@ -93,11 +93,11 @@ def about(corpus: Corpus, params: Params) -> str:
 def compose(model: Dance2Music, dance: ClipDance) -> list[Note]:
     """Piano notes for one dance: one every 0.2 s, with repeated notes held."""
     pose = dance.pose[:, 0]
-    steps = played(model.net, similarity(pose)) if model.net else search(similarity(pose), model.beam)
-    return held(steps, dance.frames)
+    steps = predict_notes(model.net, similarity(pose)) if model.net else search(similarity(pose), model.beam)
+    return hold_notes(steps, dance.frames)
 
 
-def held(steps: np.ndarray, frames: int) -> list[Note]:
+def hold_notes(steps: np.ndarray, frames: int) -> list[Note]:
     """Scale steps (N,) as piano notes that fill `frames`; equal steps in a row are one note."""
     changes = np.flatnonzero(np.diff(steps, prepend=-1))
     ends = np.append(changes[1:] * STEP, frames)

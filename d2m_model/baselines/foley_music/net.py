@@ -52,7 +52,7 @@ class FoleySizes:
         return max(1, round(published * self.depth))
 
 
-def waves(times: torch.Tensor, features: int) -> torch.Tensor:
+def positional_encoding(times: torch.Tensor, features: int) -> torch.Tensor:
     """Positional encoding (..., D) of times (...) in frames: sines and cosines (Vaswani et al., 2017, section 3.5)."""
     rates = torch.exp(torch.arange(0, features, 2, device=times.device) * (-math.log(10_000) / features))
     angles = times[..., None] * rates
@@ -110,7 +110,7 @@ class GraphEncoder(nn.Module):
         return self.out(self.blocks(x).mean(dim=3).transpose(1, 2))
 
 
-def skewed(scores: torch.Tensor) -> torch.Tensor:
+def relative_to_absolute(scores: torch.Tensor) -> torch.Tensor:
     """Relative to absolute positions (Huang et al., 2019, figure 1): scores (..., N, M), whose column M - 1 - n is for n events back,
     to (..., N, M) with one column per event. Row i is event M - N + i; values for later events are meaningless."""
     count, known = scores.shape[-2:]
@@ -160,7 +160,7 @@ class RelativeAttention(EventAttention):
             keys, values = torch.cat([past["keys"], keys], dim=2), torch.cat([past["values"], values], dim=2)
         past.update(keys=keys, values=values)
         count, known = query.shape[2], keys.shape[2]
-        scores = query @ keys.transpose(2, 3) + skewed(query @ self.distance[:, -known:].transpose(1, 2))
+        scores = query @ keys.transpose(2, 3) + relative_to_absolute(query @ self.distance[:, -known:].transpose(1, 2))
         future = torch.ones(count, known, dtype=torch.bool, device=x.device).triu(known - count + 1)
         return self.look(scores, future, values)
 
@@ -253,7 +253,7 @@ class FoleyNet(nn.Module):
         """Encode dances (B, T, J, 3), of which the first `frames` (B,) are valid."""
         features = self.encoder(pose)
         at = STRIDE * torch.arange(features.shape[1], device=pose.device)
-        features = self.dropout(features + waves(at, features.shape[2]))
+        features = self.dropout(features + positional_encoding(at, features.shape[2]))
         keys = [layer.dance.keys(features) for layer in self.layers if isinstance(layer, DecoderLayer)]
         return DanceKeys(keys, features, (at >= frames[:, None])[:, None, None])
 
@@ -267,7 +267,7 @@ class FoleyNet(nn.Module):
         clock = self.seconds[tokens].cumsum(dim=1) + (0 if past.clock is None else past.clock)
         past.clock = clock[:, -1:]
         if self.now is not None:
-            x = x + waves(clock * POSE_FPS, self.sizes.features) + self.now(dance.at(clock))
+            x = x + positional_encoding(clock * POSE_FPS, self.sizes.features) + self.now(dance.at(clock))
         x = self.dropout(x)
         for index, layer in enumerate(self.layers):
             x = layer(x, dance, index, past.layers[index])

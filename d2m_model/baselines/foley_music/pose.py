@@ -40,7 +40,7 @@ def partitions(joints: int) -> torch.Tensor:
     return torch.tensor(np.stack([share * (apart == side) for side in (0, -1, 1)]), dtype=torch.float32)
 
 
-def resampled(pose: np.ndarray) -> np.ndarray:
+def resample_pose(pose: np.ndarray) -> np.ndarray:
     """Pose (T, P, J, 3) at 30 fps -> (round(T · 22 / 30), J, 3): the primary dancer at 22 fps, gaps filled; at least one frame."""
     return at_speed(fill_missing(pose[:, 0]), FPS / POSE_FPS)
 

@@ -15,7 +15,15 @@ import torch.nn.functional as F
 from d2m_model.baselines.dance import ClipDance, Corpus, SystemParams, Unmeasured
 from d2m_model.baselines.foley_music import events
 from d2m_model.baselines.foley_music.net import FoleyNet, FoleySizes, Past
-from d2m_model.baselines.foley_music.pose import POSE_FPS, WINDOW, at_speed, in_mirror, random_move, resampled, window
+from d2m_model.baselines.foley_music.pose import (
+    POSE_FPS,
+    WINDOW,
+    at_speed,
+    in_mirror,
+    random_move,
+    resample_pose,
+    window,
+)
 from d2m_model.baselines.foley_music.search import PianoState, beam_search
 from d2m_model.baselines.score import Note, cut, read_midi
 from d2m_model.baselines.transcription import LIBRARY, transcribe
@@ -99,7 +107,7 @@ class FoleyData:
             example = self.examples[self.windows[order[index]]]
             shortest = WINDOW
             if self.varied:
-                example, shortest = varied(example, random), WINDOW // 2
+                example, shortest = vary_clip(example, random), WINDOW // 2
             last = max(0, len(example.pose) - shortest)
             drawn.append(window_of(example, int(torch.randint(last + 1, (1,), generator=random))))
         tokens = torch.nn.utils.rnn.pad_sequence([w for _, _, w in drawn], batch_first=True, padding_value=events.PAD)
@@ -114,7 +122,7 @@ def window_of(example: Example, start: int) -> tuple[np.ndarray, int, torch.Tens
     return pose, frames, torch.tensor(events.encode(cut(example.notes, begin, min(SECONDS, example.seconds - begin))))
 
 
-def varied(example: Example, random: torch.Generator) -> Example:
+def vary_clip(example: Example, random: torch.Generator) -> Example:
     """A clip at a random speed, in a random key, mirrored with a probability of one half."""
     faster, key, mirror = torch.rand(3, generator=random).tolist()
     speed, semitones = STRETCH ** (2 * faster - 1), math.floor(13 * key) - 6
@@ -161,12 +169,12 @@ def learning_rate(number: int, features: int, published: int, warm_up: int) -> f
     return peak * min((number + 1) / warm_up, (warm_up / (number + 1)) ** 0.5)
 
 
-def sizes_of(params: Params, joints: int) -> FoleySizes:
+def network_sizes(params: Params, joints: int) -> FoleySizes:
     """Sizes of the networks for dances with `joints` joints."""
     return FoleySizes(joints=joints, width=params.width, depth=params.depth, dropout=params.dropout, aided=params.aided)
 
 
-def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
+def training_examples(corpus: Corpus) -> tuple[list[Example], str]:
     """(training clips with their notes, origin of the notes)."""
     scores, shards, found = corpus.scores(), corpus.train, []
     songs = {song: read_midi(path) for song, path in scores.items()}
@@ -180,7 +188,7 @@ def examples_of(corpus: Corpus) -> tuple[list[Example], str]:
             notes = cut(songs[clip.song], start, seconds)
         else:
             notes = transcribe(whole.audio)
-        found.append(Example(resampled(whole.pose), notes, seconds))
+        found.append(Example(resample_pose(whole.pose), notes, seconds))
     return found, origin
 
 
@@ -189,11 +197,11 @@ def train(corpus: Corpus, params: Params) -> FoleyModel:
 
     Raises UserError for a loss that is not finite, for shards without a pose, and where basic-pitch is needed but not installed.
     """
-    corpus.need_pose()
+    corpus.require_pose()
     device = seed_everything(params.seed, params.threads)
-    examples, origin = examples_of(corpus)
+    examples, origin = training_examples(corpus)
     data = FoleyData(examples, params.aided)
-    sizes = sizes_of(params, corpus.train.info.joints)
+    sizes = network_sizes(params, corpus.train.info.joints)
     steps = math.ceil(params.epochs * len(data.windows) / params.batch)
     run = corpus.run(params, [*corpus.scores().values(), corpus.layout.stage("shards")])
     task = FoleyTask(sizes, data, steps, params, device)
@@ -227,15 +235,17 @@ def about(corpus: Corpus, params: Params) -> str:
 def compose(model: FoleyModel, dance: ClipDance) -> list[Note]:
     """Piano notes for one dance. A dance longer than 6 s is composed in windows of 6 s. The last window ends with the dance; only its
     notes after the previous window are kept."""
-    pose, total = resampled(dance.pose), frames_to_seconds(dance.frames)
-    last, heard, notes = max(0, len(pose) - WINDOW), 0.0, []
+    pose, total = resample_pose(dance.pose), frames_to_seconds(dance.frames)
+    last, composed, notes = max(0, len(pose) - WINDOW), 0.0, []
     for start in [*range(0, last, WINDOW), last]:
         begin = start / POSE_FPS
         found = play_window(model, *window(pose, start), min(SECONDS, total - begin))
         notes += [
-            n._replace(start=begin + n.start, end=min(begin + n.end, total)) for n in found if begin + n.start >= heard
+            n._replace(start=begin + n.start, end=min(begin + n.end, total))
+            for n in found
+            if begin + n.start >= composed
         ]
-        heard = begin + SECONDS
+        composed = begin + SECONDS
     return sorted(notes)
 
 

@@ -34,8 +34,8 @@ def about(corpus: Corpus, params: Params) -> str:
 def compose(model: JukeboxVQVAE, dance: ClipDance) -> np.ndarray:
     """Audio (T * 735,) float32 at 22 050 Hz of random codes, seeded by the dance."""
     rng = torch.Generator().manual_seed(dance.seed)
-    codes = torch.randint(model.config.bins, (codes_of(dance.frames),), generator=rng)
-    return played(model, codes, dance.frames)
+    codes = torch.randint(model.config.bins, (code_count(dance.frames),), generator=rng)
+    return decode_codes(model, codes, dance.frames)
 
 
 def load_decoder(corpus: Corpus) -> JukeboxVQVAE:
@@ -47,11 +47,11 @@ def load_decoder(corpus: Corpus) -> JukeboxVQVAE:
     return load_vqvae(corpus.layout.stage("synthesizer") / LEVEL / "model.pt")
 
 
-def codes_of(frames: int) -> int:
+def code_count(frames: int) -> int:
     """Number of codes that cover `frames` video frames; the last code may reach beyond them."""
     return -(-frames_to_samples(frames) // HOPS[LEVELS[LEVEL]])
 
 
-def played(model: JukeboxVQVAE, codes: torch.Tensor, frames: int) -> np.ndarray:
-    """Audio (frames * 735,) float32 of `codes_of(frames)` codes (L,)."""
+def decode_codes(model: JukeboxVQVAE, codes: torch.Tensor, frames: int) -> np.ndarray:
+    """Audio (frames * 735,) float32 of `code_count(frames)` codes (L,)."""
     return model.decode(codes[None], LEVELS[LEVEL])[0, : frames_to_samples(frames)].numpy()

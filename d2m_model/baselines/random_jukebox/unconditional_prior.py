@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from d2m_model.baselines.dance import ClipDance, Corpus, SystemParams, Unmeasured
 from d2m_model.baselines.random_jukebox.net import Prior
-from d2m_model.baselines.random_jukebox.random_codes import LEVEL, codes_of, load_decoder, played
+from d2m_model.baselines.random_jukebox.random_codes import LEVEL, code_count, decode_codes, load_decoder
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
@@ -110,7 +110,7 @@ def train(corpus: Corpus, params: Params) -> Model:
     """
     device = seed_everything(params.seed, params.threads)
     decoder = load_decoder(corpus)
-    music = encoded(corpus, decoder)
+    music = encode_training_music(corpus, decoder)
     run = corpus.run(params, [corpus.layout.stage("shards"), corpus.layout.stage("synthesizer") / LEVEL / "model.pt"])
     task = CodeTask(music, decoder.config.bins, params, device)
     curves = train_loop(task, params.steps, params, run)
@@ -130,7 +130,7 @@ def about(corpus: Corpus, params: Params) -> str:
 
 
 @torch.inference_mode()
-def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
+def encode_training_music(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
     """Codes (L,) int64 of each training clip's music, peak-normalised as in the training of `vqvae`."""
     data = WindowData(corpus.layout.stage("shards"), "train", 1)
     return [
@@ -142,4 +142,6 @@ def encoded(corpus: Corpus, vqvae: JukeboxVQVAE) -> list[torch.Tensor]:
 def compose(model: Model, dance: ClipDance) -> np.ndarray:
     """Audio (T * 735,) float32 at 22 050 Hz of sampled codes; only the dance's seed and length are used."""
     rng = torch.Generator().manual_seed(dance.seed)
-    return played(model.decoder, model.prior.sample(codes_of(dance.frames), model.temperature, rng), dance.frames)
+    return decode_codes(
+        model.decoder, model.prior.sample(code_count(dance.frames), model.temperature, rng), dance.frames
+    )

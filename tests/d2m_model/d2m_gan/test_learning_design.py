@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 import torch
 
-from benchmarks.learning_design import CAUSES, GROUPS, PARTS, PRINTED, RATES, at, causes, moved, presets
+from benchmarks.learning_design import CAUSES, GROUPS, PARTS, PRINTED, RATES, at, causes, presets, swap_causes
 from benchmarks.learning_tables import as_table, over_seeds, paired
 from d2m_model.d2m_gan.params import Params
 from d2m_model.nets.dance_to_codes import DanceToCodes
@@ -25,8 +25,8 @@ def test_the_causes_are_all_that_paper_and_fixed_differ_in_each_field_once():
     assert len(taken) == len(set(taken))
     assert set(taken) | {"name"} == differing(PRESETS["paper"], PRESETS["fixed"])
     assert sorted(cause for group in GROUPS.values() for cause in group) == sorted(CAUSES)
-    assert dataclasses.replace(moved("paper", list(CAUSES)), name="fixed") == PRESETS["fixed"]
-    assert dataclasses.replace(moved("fixed", list(CAUSES)), name="paper") == PRESETS["paper"]
+    assert dataclasses.replace(swap_causes("paper", list(CAUSES)), name="fixed") == PRESETS["fixed"]
+    assert dataclasses.replace(swap_causes("fixed", list(CAUSES)), name="paper") == PRESETS["paper"]
 
 
 @pytest.mark.parametrize("start", ["paper", "fixed"])

@@ -16,7 +16,7 @@ from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.motion_features import SMPL_PAIRS, mirrored_motion, smpl_features
 from d2m_model.nets.presets import PRESETS
-from d2m_model.training.music_model import MusicModel, inputs_of, save_generator
+from d2m_model.training.music_model import MusicModel, input_attributes, save_generator
 from d2m_model.training.vqvae_files import save_vqvae
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.shard_io.shard_format import NO_POSE, write_shard
@@ -118,7 +118,7 @@ def test_trains_on_motion_and_makes_music_of_it(shards, tmp_path, params):
     d2m_gan.train(shards, vqvae, "high", "full", params, tmp_path)
     save_vqvae(tmp_path / "synthesizer.pt", vqvae, {})
     test = ShardSet(shards, "test")
-    load = partial(played, tmp_path, inputs_of(test.info))
+    load = partial(played, tmp_path, input_attributes(test.info))
     assert load().stream == "motion"
     rows = generate.generate_split(
         test, load, tmp_path / "sounds", GenerateParams(denoise=0.0), "test", rhythm=tmp_path
@@ -131,7 +131,7 @@ def test_trains_on_motion_and_makes_music_of_it(shards, tmp_path, params):
         assert (tmp_path / "again" / f"{row.id}.wav").read_bytes() == (
             tmp_path / "sounds" / f"{row.id}.wav"
         ).read_bytes()
-    inputs = inputs_of(test.info)
+    inputs = input_attributes(test.info)
     MusicModel.load(
         tmp_path / "model.pt", tmp_path / "synthesizer.pt", inputs | {"pose_weights": "any"}
     )  # it sees no keypoints
@@ -147,9 +147,9 @@ def test_the_genre_is_heard_where_it_is_told_and_nowhere_else(shards):
     told = MusicModel(DanceToCodes(PRESETS["released"], "high", frames=60, steps=2, genres=GENRES, width=0.05), vqvae)
     with torch.no_grad():
         told.net.generator.genre_embed.weight.mul_(30)
-    house, hiphop = (told.for_genre(g).generated(motion, (1, 1), visual) for g in ("house", "hiphop"))
+    house, hiphop = (told.for_genre(g).continuous_codes(motion, (1, 1), visual) for g in ("house", "hiphop"))
     assert not torch.equal(house, hiphop)
-    with pytest.raises(UserError, match="one of hiphop, house; 'polka' is none of them"):
+    with pytest.raises(UserError, match="unknown genre 'polka'; the generator was built for hiphop, house"):
         told.for_genre("polka")
     deaf = MusicModel(DanceToCodes(PRESETS["fixed"], "high", frames=60, steps=2, width=0.05), vqvae)
     assert deaf.for_genre("polka") is deaf

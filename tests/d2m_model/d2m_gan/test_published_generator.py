@@ -78,7 +78,7 @@ def test_they_play_as_published_through_the_commands(root, capsys):
         expected = published(motion.flatten(1, 2), visual[:, None], torch.tensor([0]))
     assert (expected.abs() < 99).any()  # where the tanh tells values apart
     torch.testing.assert_close(
-        model.for_genre(GENRES[0]).generated(motion, (1, 1), visual), expected, rtol=1e-5, atol=1e-3
+        model.for_genre(GENRES[0]).continuous_codes(motion, (1, 1), visual), expected, rtol=1e-5, atol=1e-3
     )
     with pytest.raises(UserError, match="trained with motion_rate '60', but these dances have 'none'"):
         MusicModel.load(
@@ -94,7 +94,7 @@ def test_they_play_as_published_through_the_commands(root, capsys):
         (
             {"motion_weights": "tiktok.pt"},
             (),
-            "tiktok.pt: d2m_gan.genres are given, but .* tiktok are not told the genre",
+            "tiktok.pt: d2m_gan.genres are given, but .* tiktok have no genre condition",
         ),
         (
             {"motion_weights": "tiktok.pt", "genres": []},

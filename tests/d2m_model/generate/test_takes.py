@@ -119,7 +119,7 @@ def test_what_is_not_made_again_stays_to_the_bit(run, tmp_path, level, option, k
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--style", "waltz"], "no training song is of it"),
+        (["--style", "waltz"], "no training song has this genre"),
         (["--style", "gone.wav"], r"gone\.wav"),
         (["--tempo", "5"], "--tempo must be 20 to 400"),
         (["--from", "t.wav", "--redo", "5-9"], "--redo must lie within the take's"),
@@ -138,19 +138,19 @@ def test_a_style_is_a_genre_or_a_sound(run, tmp_path, player):
     soundfile.write(tmp_path / "like.wav", 0.3 * np.sin(2 * np.pi * 220 * time), RATE)
     run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
     with pytest.raises(
-        UserError, match=r"style 'waltz': no training song is of it; known: .*hiphop.*or name a sound file"
+        UserError, match=r"style 'waltz': no training song has this genre; known: .*hiphop.*or name a sound file"
     ):
         run("--beats", "b.json", "--style", "waltz", "--out", "a.wav")
     soundfile.write(tmp_path / "like.wav", np.zeros(RATE), RATE)
-    with pytest.raises(UserError, match=r"like\.wav: a sound to sound like must last a second and not be silent"):
+    with pytest.raises(UserError, match=r"like\.wav: a sound for the style must last a second and not be silent"):
         run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
     assert PriorComposer(player["high"]).level == "high"
 
 
-def test_a_sound_to_sound_like_is_read_once(run, tmp_path, monkeypatch):
+def test_a_read_style_audio_is_read_once(run, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "like.wav", 0.3 * np.sin(np.arange(3 * RATE) / 16), RATE)
-    read, whole = [], players.sound_to_sound_like
-    monkeypatch.setattr(players, "sound_to_sound_like", lambda path: read.append(path) or whole(path))
+    read, whole = [], players.read_style_audio
+    monkeypatch.setattr(players, "read_style_audio", lambda path: read.append(path) or whole(path))
     run("--beats", "b.json", "--style", "like.wav", "--takes", 2, "--out", "t.wav")
     assert len(read) == 1
 

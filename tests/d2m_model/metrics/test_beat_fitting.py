@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from d2m_model.metrics.beat_fitting import Beaten, fitted_to_beats, nearest_tempo
-from d2m_model.metrics.controls import fitted_songs, rhythm_clicks
+from d2m_model.metrics.beat_fitting import SongWithBeats, fit_to_beats, nearest_tempo
+from d2m_model.metrics.controls import fit_songs, rhythm_clicks
 from d2m_model.metrics.inputs import ReferenceBeats
 from d2m_model.metrics.onset_alignment import f_measure, onset_times
 from dataset_tools.split.fingerprint import find_same_recordings, fingerprint
@@ -25,7 +25,7 @@ def song(gap, seconds=6.0, first=0.7, loud=0.0):
     audio += (loud * np.sin(2 * np.pi * 440 * np.arange(len(audio)) / RATE)).astype(np.float32)
     for at in beats[1::4]:
         audio[round(at * RATE) : round(at * RATE) + 2000] += low
-    return Beaten(audio, ReferenceBeats(beats, beats[1::4]))
+    return SongWithBeats(audio, ReferenceBeats(beats, beats[1::4]))
 
 
 def attack(audio, near):
@@ -41,7 +41,7 @@ def test_beats_fall_on_the_dances(spread):
     gaps = 0.48 * np.exp(np.random.default_rng(0).normal(0, spread, 30))
     beats = 0.31 + np.cumsum(gaps)
     dance = ReferenceBeats(beats[beats < 10], beats[2::4][beats[2::4] < 10])
-    made = fitted_to_beats(song(0.55), dance, 10 * RATE)
+    made = fit_to_beats(song(0.55), dance, 10 * RATE)
     assert len(made) == 10 * RATE and made.dtype == np.float32
     assert f_measure(dance.beats, onset_times(made), 0.04) > 0.97
     assert max(abs(attack(made, at) - at) for at in dance.beats) < 0.005
@@ -53,7 +53,7 @@ def test_beats_fall_on_the_dances(spread):
 
 
 def test_the_pitch_is_kept():
-    made = fitted_to_beats(song(0.5, loud=0.5), ReferenceBeats(np.arange(0.2, 6, 0.45), np.zeros(0)), 6 * RATE)
+    made = fit_to_beats(song(0.5, loud=0.5), ReferenceBeats(np.arange(0.2, 6, 0.45), np.zeros(0)), 6 * RATE)
     spectrum = np.abs(np.fft.rfft(made * np.hanning(len(made))))
     assert np.argmax(spectrum) / 6 == pytest.approx(440, abs=2)
 
@@ -62,7 +62,7 @@ def test_the_song_of_the_nearest_tempo_is_taken():
     songs = {
         "slow": song(0.7),
         "near": song(0.52),
-        "none": Beaten(np.zeros(RATE, np.float32), ReferenceBeats(np.array([0.1]), np.zeros(0))),
+        "none": SongWithBeats(np.zeros(RATE, np.float32), ReferenceBeats(np.array([0.1]), np.zeros(0))),
     }
     assert nearest_tempo(songs, 0.5) == "near" and nearest_tempo(songs, 0.66) == "slow"
     assert nearest_tempo(songs, 0.2) is None and nearest_tempo({}, 0.5) is None
@@ -71,11 +71,11 @@ def test_the_song_of_the_nearest_tempo_is_taken():
         "b": ReferenceBeats(np.array([1.0]), np.zeros(0)),
         "c": ReferenceBeats(np.arange(0, 4, 0.1), np.zeros(0)),
     }
-    made = fitted_songs(songs, dances, dict.fromkeys(dances, 4 * RATE))
+    made = fit_songs(songs, dances, dict.fromkeys(dances, 4 * RATE))
     assert set(made) == {"a"}, "one beat has no tempo, and no song is stretched to ten beats a second"
     assert f_measure(dances["a"].beats, onset_times(made["a"]), 0.05) > 0.85
     with pytest.raises(ValueError, match="two beats each"):
-        fitted_to_beats(songs["none"], dances["a"], RATE)
+        fit_to_beats(songs["none"], dances["a"], RATE)
 
 
 def test_a_fingerprint_tells_a_fitted_song_from_a_new_one():
@@ -89,8 +89,8 @@ def test_a_fingerprint_tells_a_fitted_song_from_a_new_one():
     )
     songs = {name: tune() for name in ("song", "new")}
     beats = np.arange(0, 8, 0.5)
-    fit = fitted_to_beats(
-        Beaten(songs["song"], ReferenceBeats(beats, beats[::4])),
+    fit = fit_to_beats(
+        SongWithBeats(songs["song"], ReferenceBeats(beats, beats[::4])),
         ReferenceBeats(np.arange(0.2, 8, 0.52), np.zeros(0)),
         8 * RATE,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from d2m_model.metrics.beat_bins import BinCounts, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import bootstrap_interval, resamples, weighted_deviation, weighted_mean, with_intervals
-from d2m_model.metrics.controls import click_track, control_audio, draw_other_song, fitted, white_noise
+from d2m_model.metrics.controls import click_track, control_audio, draw_other_song, fit_length, white_noise
 from d2m_model.metrics.inputs import audio_files, read_audio
 from d2m_model.metrics.motion_beats import joint_speed, motion_beats
 from d2m_model.metrics.onset_alignment import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
@@ -280,7 +280,7 @@ def test_weighted_deviation_is_the_sample_deviation_of_repeated_values():
 
 def test_controls():
     assert np.flatnonzero(np.diff(onset_times(click_track(5 * RATE))) > 0.6).size == 0
-    assert len(fitted(np.arange(3.0), 7)) == 7 and fitted(np.arange(3.0), 4, offset=1).tolist() == [1, 2, 0, 1]
+    assert len(fit_length(np.arange(3.0), 7)) == 7 and fit_length(np.arange(3.0), 4, offset=1).tolist() == [1, 2, 0, 1]
     songs = ["a", "a", "b", "c"]
     assert all(songs[i] != songs[j] for i, j in enumerate(draw_other_song(songs, 0)))
     assert draw_other_song(["a", "a"], 0) == [-1, -1]

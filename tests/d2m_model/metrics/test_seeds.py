@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from benchmarks import seeds
-from d2m_model.metrics.seed_ranges import compared, ranges_file, read_ranges, summarised
+from d2m_model.metrics.seed_ranges import compare, ranges_file, read_ranges, summarise
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from tests.conftest import ROOT
@@ -91,15 +91,15 @@ def test_each_seed_is_trained_over_the_same_codec(root, monkeypatch):
 
 
 def test_other_stages_of_a_seed_are_added_to_it():
-    first = seeds.joined({"machine": "P 9", "seed": 0}, ["prior"], {"high-prior": {"FAD": 2.0}})
-    both = seeds.joined(first, ["d2m_gan"], {"high-full": {"FAD": 20.0}})
+    first = seeds.merge_run({"machine": "P 9", "seed": 0}, ["prior"], {"high-prior": {"FAD": 2.0}})
+    both = seeds.merge_run(first, ["d2m_gan"], {"high-full": {"FAD": 20.0}})
     assert both == {
         "machine": "P 9",
         "seed": 0,
         "stages": ["prior", "d2m_gan"],
         "scores": {"high-prior": {"FAD": 2.0}, "high-full": {"FAD": 20.0}},
     }
-    found = summarised([both["scores"], {"high-prior": {"FAD": 4.0}}])
+    found = summarise([both["scores"], {"high-prior": {"FAD": 4.0}}])
     assert (
         found["high-prior"]["FAD"] == {"mean": 3.0, "min": 2.0, "max": 4.0, "runs": 2}
         and found["high-full"]["FAD"]["runs"] == 1
@@ -117,15 +117,15 @@ def metrics(p4, seed=0):
 def test_a_run_is_held_against_the_range(tmp_path):
     layout = Layout(root=tmp_path, corpus="demo")
     layout.params.write_text("vqvae: {width: 8}\nd2m_gan: {steps: 4, seed: 7, threads: 3}\n")
-    assert "No ranges over training seeds have been measured for demo" in compared(
+    assert "No ranges over training seeds have been measured for demo" in compare(
         metrics(0.3), read_ranges(tmp_path / "none.json"), layout
     )
     scores = [{"high-full": {"P4_beats": value, "FAD": 5.0}} for value in (0.2, 0.4)]
     runs = [
         {"machine": "P 9", "seed": seed, "stages": ["d2m_gan"], "scores": found} for seed, found in enumerate(scores)
     ]
-    ranges = {"runs": runs, "params": {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}, "systems": summarised(scores)}
-    inside, outside = compared(metrics(0.4), ranges, layout), compared(metrics(0.41), ranges, layout)
+    ranges = {"runs": runs, "params": {"vqvae": {"width": 8}, "d2m_gan": {"steps": 4}}, "systems": summarise(scores)}
+    inside, outside = compare(metrics(0.4), ranges, layout), compare(metrics(0.41), ranges, layout)
     assert (
         "trainings of d2m_gan that were measured (seeds 0, 1 on P 9)" in inside
         and "0.300 [0.200, 0.400] of 2" in inside
@@ -138,9 +138,9 @@ def test_a_run_is_held_against_the_range(tmp_path):
         and "up to 67 % of its scores a little outside" in meaning
     )
     layout.params.write_text("vqvae: {width: 16}\nd2m_gan: {steps: 4}\n")
-    assert "other settings: vqvae of params.yaml differ" in compared(metrics(0.3), ranges, layout)
+    assert "other settings: vqvae of params.yaml differ" in compare(metrics(0.3), ranges, layout)
     other = {"systems": {"low-full": metrics(0.3)["systems"]["high-full"]}}
-    assert compared(other, ranges, layout).endswith("No system of this run has been measured.")
+    assert compare(other, ranges, layout).endswith("No system of this run has been measured.")
 
 
 def test_a_damaged_file_of_ranges_is_one_line(tmp_path):
@@ -175,7 +175,7 @@ def test_the_ranges_that_the_project_has_measured_are_read(tmp_path):
             }
         }
     }
-    assert compared(here, found, layout).endswith("All 2 scores are inside the measured range.")
+    assert compare(here, found, layout).endswith("All 2 scores are inside the measured range.")
 
 
 def test_the_pipelines_commands_are_understood():

@@ -42,7 +42,7 @@ def test_moving_average_by_hand():
     z = torch.tensor([[[1.0, 2.0, 3.0, 12.0]]])
     codes = book(z).codes
     assert codes.tolist() == [[0, 0, 0, 1]]
-    usage = book.learn(z, codes, generator(0))
+    usage = book.update_entries(z, codes, generator(0))
     # counts 3 and 1: k_elem = .9 * 2 + .1 * n; sums 6 and 12: k_sum = .9 * old + .1 * sum
     assert torch.allclose(book.k_elem, torch.tensor([2.1, 1.9]))
     assert torch.allclose(book.k_sum, torch.tensor([[0.6], [19.2]]))
@@ -57,7 +57,7 @@ def test_an_entry_without_vectors_restarts_on_one_of_the_batch_and_keeps_its_ave
     book = book_of([[0.0], [100.0]], decay=0.5, dead_code_threshold=1.0)
     book.load_learning_state({"k_sum": torch.tensor([[0.0], [100.0]]), "k_elem": torch.tensor([4.0, 1.0])})
     z = torch.tensor([[[0.5, 0.25, -0.5, -0.25]]])
-    usage = book.learn(z, book(z).codes, generator(3))
+    usage = book.update_entries(z, book(z).codes, generator(3))
     assert usage["revived"] == 1
     assert book.k[1].item() in z.flatten().tolist()
     assert book.k_elem[1].item() == 0.5 and book.k_sum[1].item() == 50.0
@@ -67,10 +67,10 @@ def test_start_takes_rows_of_the_batch_and_repeats_them_with_noise_when_there_ar
     z = torch.randn(2, 4, 50, generator=generator(1))
     rows = {tuple(r) for r in z.transpose(1, 2).reshape(-1, 4).tolist()}
     book = Codebook(32, 4)
-    book.start(z, generator(2))
+    book.initialise(z, generator(2))
     assert len({tuple(k) for k in book.k.tolist()} & rows) == 32 and torch.equal(book.k_elem, torch.ones(32))
     few = Codebook(32, 4)
-    few.start(z[:1, :, :5], generator(2))
+    few.initialise(z[:1, :, :5], generator(2))
     distances = torch.cdist(few.k, z[0, :, :5].T).min(1).values
     assert len({tuple(k) for k in few.k.tolist()}) == 32 and distances.max() < 0.05
 
@@ -83,13 +83,13 @@ def test_learning_finds_the_clusters_of_the_data():
         picks = torch.randint(0, 4, (64,), generator=rng)
         z = (centres[picks] + 0.1 * torch.randn(64, 2, generator=rng)).T[None]
         if step == 0:
-            book.start(z, generator(0))
-        book.learn(z, book(z).codes, generator("revive", step))
+            book.initialise(z, generator(0))
+        book.update_entries(z, book(z).codes, generator("revive", step))
     assert torch.cdist(centres, book.k).min(1).values.max() < 0.3
 
 
 def test_restore_learning_keeps_the_entries():
     book = book_of([[1.0, 2.0], [3.0, 4.0]])
-    book.restore_learning(tokens=8)
+    book.restore_averages(tokens=8)
     assert torch.equal(book.k_elem, torch.tensor([4.0, 4.0])) and torch.equal(book.k_sum / book.k_elem[:, None], book.k)
     assert list(book.state_dict()) == ["k"]

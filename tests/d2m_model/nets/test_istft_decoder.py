@@ -95,9 +95,9 @@ def test_piece_by_piece_is_as_at_once(monkeypatch):
     model, codes = codec(1), torch.randint(16, (400,), generator=torch.Generator().manual_seed(1))
     whole = model.decode(codes[None], 1)[0]
     monkeypatch.setattr(coding, "PIECE", 32 * 64)
-    assert torch.allclose(coding.audio_of(model, codes, 1), whole, atol=1e-5)
+    assert torch.allclose(coding.decode_long(model, codes, 1), whole, atol=1e-5)
     monkeypatch.setattr(IstftConfig, "reach", 1)
-    assert not torch.allclose(coding.audio_of(model, codes, 1), whole, atol=1e-5)
+    assert not torch.allclose(coding.decode_long(model, codes, 1), whole, atol=1e-5)
 
 
 def test_its_file_gives_it_back_and_other_files_know_nothing_of_it(tmp_path):
@@ -106,7 +106,7 @@ def test_its_file_gives_it_back_and_other_files_know_nothing_of_it(tmp_path):
     again = load_vqvae(tmp_path / "istft.pt")
     assert again.istft == {2: SIZES} and torch.equal(again.decode(codes, 2), model.decode(codes, 2))
     taken = JukeboxVQVAE(model.config).eval()
-    taken.take_level(again, 2)
+    taken.copy_level(again, 2)
     assert torch.equal(taken.decode(codes, 2), model.decode(codes, 2))
     save_vqvae(tmp_path / "plain.pt", JukeboxVQVAE(model.config), {})
     assert "istft" not in checkpoint.load(tmp_path / "plain.pt", "vqvae", 1).meta

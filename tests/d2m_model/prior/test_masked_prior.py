@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import masked_prior
-from benchmarks.masked_prior import MaskedDraw, MaskedNet, MaskedTask, better, hidden_after, masked_sample
+from benchmarks.masked_prior import MaskedDraw, MaskedNet, MaskedTask, hidden_after, masked_sample, selection_score
 from d2m_model.demo.train_prior import params_of
 from d2m_model.prior.data import MusicExcerpts
 from d2m_model.prior.net import RHYTHM, PriorNet, PriorSizes
@@ -76,7 +76,7 @@ def test_a_longer_piece_begins_as_a_shorter_one(net):
 
 def test_another_draw_is_scored_beside_the_chosen_one(tmp_path, monkeypatch):
     monkeypatch.setattr(masked_prior, "test_clips", lambda _: None)
-    monkeypatch.setattr(masked_prior, "heard", lambda kind, draw, *_: [kind, draw.guidance, draw.noise])
+    monkeypatch.setattr(masked_prior, "score_draw", lambda kind, draw, *_: [kind, draw.guidance, draw.noise])
     (tmp_path / "masked.json").write_text('{"steps": 9}')
     out = tmp_path / "found.json"
     out.write_text('{"masked": {"test clips": ["chosen"], "test clips, other draws": ["before"]}}')
@@ -90,4 +90,4 @@ def test_another_draw_is_scored_beside_the_chosen_one(tmp_path, monkeypatch):
 
 
 def test_a_tenth_of_p4_is_worth_a_fad_of_one():
-    assert better({"P4": 0.5, "FAD": 3.0}) == pytest.approx(better({"P4": 0.4, "FAD": 2.0}))
+    assert selection_score({"P4": 0.5, "FAD": 3.0}) == pytest.approx(selection_score({"P4": 0.4, "FAD": 2.0}))

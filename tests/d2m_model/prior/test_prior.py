@@ -17,11 +17,11 @@ from d2m_model.prior.net import RHYTHM, PriorNet, PriorSizes
 from d2m_model.prior.params import Params
 from d2m_model.prior.sampling import Draw, sample
 from d2m_model.prior.stage import free_music
-from d2m_model.prior.style import styles_of
-from d2m_model.prior.task import PriorTask, shown_of
+from d2m_model.prior.style import encode_styles
+from d2m_model.prior.task import PriorTask, condition_mask
 from d2m_model.rhythm.beats_file import Beats
 from d2m_model.training import coding
-from d2m_model.training.coding import codes_of
+from d2m_model.training.coding import encode_long
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.vqvae_files import load_vqvae
 from dataset_tools.demo.music.songs import compose, synthesise
@@ -103,12 +103,12 @@ def test_a_style_brings_its_alphabet_and_guidance_none_of_the_others(trained):
 
 
 def data_style(net, data, song):
-    styles = styles_of(net, data, {"a": "left", "b": "left", "c": "right", "d": "right"})
+    styles = encode_styles(net, data, {"a": "left", "b": "left", "c": "right", "d": "right"})
     return styles.vectors[list(data.of_song).index(song)]
 
 
 def test_excerpts_lack_both_conditions_or_one_in_the_shares_that_are_asked():
-    shown = shown_of(torch.linspace(0.0005, 0.9995, 1000), 0.1)
+    shown = condition_mask(torch.linspace(0.0005, 0.9995, 1000), 0.1)
     assert [
         int((shown == torch.tensor(which)[:, None]).all(0).sum())
         for which in ([False, False], [True, False], [False, True])
@@ -203,7 +203,7 @@ def test_a_short_list_of_beats_goes_on_for_the_whole_dance(first):
 
 def test_a_file_gives_the_prior_back_and_refuses_another_codebook(tmp_path, trained):
     net, data, _ = trained
-    styles = styles_of(net, data, {"a": "left", "b": "left", "c": "right", "d": "right"})
+    styles = encode_styles(net, data, {"a": "left", "b": "left", "c": "right", "d": "right"})
     book = torch.randn(8, 64)
     save_prior(tmp_path / "model.pt", PriorModel(net=net, codebook=book, level="high", styles=styles))
     found = load_prior(tmp_path / "model.pt", book)
@@ -253,7 +253,7 @@ def test_long_sounds_have_the_codes_that_they_have_at_once():
     model = load_jukebox(weights, CODEC)
     audio = torch.from_numpy(synthesise(compose(7, "house", seconds=8.0), 22050))
     for level in (1, 2):
-        whole, pieces = model.encode(audio[None], level)[0], codes_of(model, audio, level)
+        whole, pieces = model.encode(audio[None], level)[0], encode_long(model, audio, level)
         assert (
             len(whole) == len(pieces) and (whole == pieces).float().mean() > 0.99
         )  # but for rounding where two entries are as near
@@ -266,11 +266,13 @@ def test_long_codes_have_the_sound_that_they_have_at_once(monkeypatch, level):
     model = load_jukebox(weights, CODEC)
     monkeypatch.setattr(coding, "PIECE", 1 << 13)
     codes = torch.randint(256, (45_000 // HOPS[level],), generator=torch.Generator().manual_seed(0))
-    whole, pieces = model.decode(codes[None], level)[0], coding.audio_of(model, codes, level)
-    assert whole.shape == pieces.shape and len(codes) * HOPS[level] > coding.PIECE + 2 * coding.reach_of(model, level)
+    whole, pieces = model.decode(codes[None], level)[0], coding.decode_long(model, codes, level)
+    assert whole.shape == pieces.shape and len(codes) * HOPS[level] > coding.PIECE + 2 * coding.receptive_field(
+        model, level
+    )
     assert (whole - pieces).abs().max() < 1e-4 * whole.abs().max()
-    monkeypatch.setattr(coding, "reach_of", lambda *_: HOPS[level])
-    assert (whole - coding.audio_of(model, codes, level)).abs().max() > 1e-2 * whole.abs().max()
+    monkeypatch.setattr(coding, "receptive_field", lambda *_: HOPS[level])
+    assert (whole - coding.decode_long(model, codes, level)).abs().max() > 1e-2 * whole.abs().max()
 
 
 def test_the_stage_leaves_a_prior_that_says_how_it_was_made(pipeline):

@@ -127,6 +127,6 @@ def test_clicks_fall_on_the_beats_and_accent_the_downbeats():
 def test_beats_in_milliseconds_are_told(tmp_path):
     (tmp_path / "b.json").write_text('{"beats": [500, 1000, 1500]}')
     with pytest.raises(
-        UserError, match=r"b\.json: beats must be in seconds, and are 500 apart; are they milliseconds\?"
+        UserError, match=r"b\.json: beats must be in seconds, found a gap of 500; are they milliseconds\?"
     ):
         read_beats(tmp_path / "b.json")

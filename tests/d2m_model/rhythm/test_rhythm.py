@@ -15,15 +15,15 @@ from d2m_model.generate import own_pose
 from d2m_model.metrics.onset_alignment import beat_f_measure
 from d2m_model.rhythm import __main__ as command
 from d2m_model.rhythm import music_beats as trackers
-from d2m_model.rhythm.augment import altered, in_mirror, missing
+from d2m_model.rhythm.augment import augment, in_mirror, missing
 from d2m_model.rhythm.beats_file import read_beats
-from d2m_model.rhythm.body import FROM_BODY25, pose_features, resampled
+from d2m_model.rhythm.body import FROM_BODY25, pose_features, resample
 from d2m_model.rhythm.data import RhythmData
 from d2m_model.rhythm.model import RhythmModel, load_rhythm, save_rhythm
 from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.scoring import is_regular
 from d2m_model.rhythm.sources import beats_source
-from d2m_model.rhythm.stage import learn_rhythm, lessons_of, music_of
+from d2m_model.rhythm.stage import beats_of_music, train_rhythm, training_examples
 from d2m_model.rhythm.training import train
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -58,8 +58,8 @@ def learnt(tmp_path_factory) -> tuple[Path, RhythmModel]:
     """A folder of shards of dancers that dip at every click, and a rhythm learnt from beats tracked in their music."""
     shards = tmp_path_factory.mktemp("shards")
     splits = {"train": build_shards(shards, clips=5, seconds=8)}
-    music = music_of(splits, None, trackers.librosa_beats)
-    net, curves = train(lessons_of(splits["train"], "pose", music), Params(**SMALL))
+    music = beats_of_music(splits, None, trackers.librosa_beats)
+    net, curves = train(training_examples(splits["train"], "pose", music), Params(**SMALL))
     assert curves.rows[-1]["beat"] < 0.7 * curves.rows[0]["beat"]
     return shards, RhythmModel(net)
 
@@ -86,7 +86,7 @@ def test_half_bodies_other_rates_and_moving_cameras_keep_their_beats(learnt):
     half[:, 11:] = 0
     wandering = pose.copy()
     wandering[..., 0] += np.linspace(0, 300, len(pose))[:, None]
-    at_24 = resampled(pose, 30 * 30 / 24)  # 24 frames a second of the same dance
+    at_24 = resample(pose, 30 * 30 / 24)  # 24 frames a second of the same dance
     views = {"half": (half, 30), "camera": (wandering, 30), "24 fps": (at_24, 24), "no confidence": (pose[..., :2], 30)}
     for name, (seen, fps) in views.items():
         assert beat_f_measure(true, learnt[1].beats_of(seen, fps).beats) > 0.85, name
@@ -99,8 +99,8 @@ def test_nobody_has_no_beats(learnt):
 
 def test_motion_is_read_like_keypoints(tmp_path):
     shards = build_shards(tmp_path, clips=5, seconds=8, motion_rate=60)
-    music = music_of({"train": shards}, None, trackers.librosa_beats)
-    net, _ = train(lessons_of(shards, "motion", music), Params(stream="motion", **SMALL))
+    music = beats_of_music({"train": shards}, None, trackers.librosa_beats)
+    net, _ = train(training_examples(shards, "motion", music), Params(stream="motion", **SMALL))
     true = np.arange(0.4, 8, 60 / 112)
     model = RhythmModel(net)
     assert beat_f_measure(true, model.beats_of_motion(nodding_motion(true, 240, 60)).beats) > 0.9
@@ -129,7 +129,7 @@ def test_alterations_keep_the_shape_and_the_mirror_is_its_own_inverse():
     pose = torch.from_numpy(np.stack([bouncing_pose(beats_of(n, 3), 90)[:, 0] for n in range(40)]))
     pose[..., 2] = 1
     rng = torch.Generator().manual_seed(0)
-    changed = altered(pose, rng)
+    changed = augment(pose, rng)
     assert changed.shape == pose.shape and torch.isfinite(changed).all()
     assert set(changed[..., 2].unique().tolist()) == {0.0, 1.0}
     assert torch.equal(in_mirror(in_mirror(pose)), pose)
@@ -139,8 +139,8 @@ def test_alterations_keep_the_shape_and_the_mirror_is_its_own_inverse():
 
 def test_a_batch_depends_on_seed_and_step_alone(learnt):
     shards = build_shards(learnt[0], clips=5, seconds=8)
-    lessons = lessons_of(shards, "pose", music_of({"train": shards}, None, trackers.librosa_beats))
-    data = RhythmData(lessons, ["hiphop", "house"], "pose", 60)
+    examples = training_examples(shards, "pose", beats_of_music({"train": shards}, None, trackers.librosa_beats))
+    data = RhythmData(examples, ["hiphop", "house"], "pose", 60)
     one, same, other = data.batch(1, 5, 4), data.batch(1, 5, 4), data.batch(1, 6, 4)
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not torch.equal(one.features, other.features)
@@ -236,7 +236,7 @@ def test_true_beats_are_learnt_where_they_are_known(corpus, tmp_path):
     for n in range(5):
         np.savez(truth / f"clip_{n:03d}.npz", beats=[0.5, 1.5, 99.0], downbeats=[0.5])
     params = Params(**SMALL | {"steps": 2})
-    learn_rhythm(corpus.stage("shards"), params, tmp_path / "out", source="truth", truth=truth, tracker=None)
+    train_rhythm(corpus.stage("shards"), params, tmp_path / "out", source="truth", truth=truth, tracker=None)
     known = read_beats(tmp_path / "out" / "music" / "clip_001.json")
     assert known.beats.tolist() == [0.5, 1.5] and known.downbeats.tolist() == [0.5] and len(known.strength) == 2
 
@@ -323,7 +323,7 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
         (["--dancer", "0"], "--dancer goes together with"),
         (["--fps", "25"], "--fps is for --pose"),
         (["--video", "in.mp4", "--out", "b.json", "--fps", "25"], "--fps is for --pose"),
-        (["--pose", "dance.npy", "--out", "b.json", "--resume"], "--resume goes on with a training"),
+        (["--pose", "dance.npy", "--out", "b.json", "--resume"], "--resume continues a training"),
         (["--pose", "dance.npy", "--out", "b.txt"], r"b\.txt: must end in \.json"),
         (["--pose", "none.npy", "--out", "b.json"], r"none\.npy: file not found"),
         (["--pose", "text.npy", "--out", "b.json"], r"text\.npy: not a \.npy file"),

@@ -173,7 +173,10 @@ def test_the_controls_note_follows_the_numbers():
     better = METRICS["systems"] | {"high-full": scores(100.0, 0.02)}
     note = control_note(METRICS | {"systems": better})
     assert "below all 1 models" in note and "0 of 1 models are above" in note
-    assert control_note({"systems": {"high-full": {"kind": "model"}}}) == "Controls: of so little nothing can be said."
+    assert (
+        control_note({"systems": {"high-full": {"kind": "model"}}})
+        == "Controls: there are too few scores for a statement."
+    )
     for protocol, f1 in (("P2", 98.0), ("P3", 30.0)):
         alone = {
             "high-full": {"kind": "model", protocol: {"F1": 60.0}},

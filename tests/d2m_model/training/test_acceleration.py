@@ -101,8 +101,10 @@ def test_means_are_shared_where_the_training_is_though_it_was_resumed(monkeypatc
         device = torch.device("meta")
 
     devices = []
-    monkeypatch.setattr(distributed, "world", lambda: 2)
-    monkeypatch.setattr(distributed, "total", lambda value: devices.append(value.device) or torch.tensor([6.0]))
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(
+        distributed, "sum_over_processes", lambda value: devices.append(value.device) or torch.tensor([6.0])
+    )
     assert loop._means([{"loss": torch.tensor(1.0)}, {"loss": Far(5.0)}]) == {"loss": 3.0}
     assert devices == [torch.device("meta")]
 

@@ -84,7 +84,7 @@ def test_curves_are_flat_csv(tmp_path):
     other = Curves()
     other.add(10, {"loss": 3.0})
     other.add(7, {"loss": 4.0})
-    curves.beside(other, "low")
+    curves.merge_columns(other, "low")
     curves.write(tmp_path / "curves.csv")
     assert (
         tmp_path / "curves.csv"

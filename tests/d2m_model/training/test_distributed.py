@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from d2m_model.training.distributed import gathered, mine, require_even
+from d2m_model.training.distributed import gather_rows, local_rows, require_even
 from tests.d2m_model.training.test_loop import ARGUMENTS, PARAMS, RESULTS, ROOT, prepared, run
 from tests.helpers.within import until
 
@@ -60,7 +60,7 @@ def test_two_processes_reach_the_weights_of_one(tmp_path, stage):
 
 def test_alone_nothing_is_shared():
     rows = torch.arange(6)
-    assert torch.equal(mine(rows), rows) and torch.equal(gathered(rows), rows)
+    assert torch.equal(local_rows(rows), rows) and torch.equal(gather_rows(rows), rows)
     require_even("d2m_gan", batch=7)
 
 

@@ -106,7 +106,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(root, stage, monkeypatch, c
     assert len(list(work(root, stage).rglob("*.pt"))) >= 1
     capsys.readouterr()
     assert run(root, stage, "--resume") == whole
-    assert "goes on from step 2" in capsys.readouterr().out
+    assert "continues from step 2" in capsys.readouterr().out
     assert run(root, stage, "--resume") == whole, "nothing to resume: from the start"
 
 
@@ -167,7 +167,7 @@ def test_other_parameters_do_not_resume(root, capsys):
 
 def test_other_code_does_not_resume(root, tmp_path, monkeypatch):
     layout = Layout(root=root, corpus="tiny")
-    state = lambda: loop.run_of(layout, "vqvae", "", TrainingParams(), [], "", True).state
+    state = lambda: loop.training_run(layout, "vqvae", "", TrainingParams(), [], "", True).state
     before = state()
     assert state() == before
     shutil.copytree(loop.PACKAGE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__"))

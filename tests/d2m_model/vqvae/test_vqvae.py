@@ -80,7 +80,7 @@ def test_lengths_of_two_seconds(level, codes, samples):
     assert found.shape == (2, codes) and found.dtype == torch.int64 and found.max() < 16
     assert model.embed(found, level).shape == (2, 64, codes)
     assert model.decode(found, level).shape == (2, samples)
-    assert model.whole_hops(torch.zeros(1, 44100), level).shape == (1, samples)
+    assert model.trim_to_hops(torch.zeros(1, 44100), level).shape == (1, samples)
 
 
 def test_decoding_is_differentiable_and_the_gradient_reaches_the_encoder():
@@ -115,7 +115,7 @@ def test_levels_share_nothing():
     ours, theirs = JukeboxVQVAE(TINY), JukeboxVQVAE(TINY)
     before = {k: v.clone() for k, v in ours.state_dict().items()}
     theirs.codebook(1).k.normal_()
-    ours.take_level(theirs, 1)
+    ours.copy_level(theirs, 1)
     for name, value in ours.state_dict().items():
         of_level = name.split(".")[1 if name[0] != "b" else 2] == "1"
         assert torch.equal(value, theirs.state_dict()[name] if of_level else before[name]), name

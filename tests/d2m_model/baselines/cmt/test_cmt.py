@@ -13,7 +13,7 @@ from d2m_model.baselines.cmt import tokens as cmt_tokens
 from d2m_model.baselines.cmt import video as cmt_video
 from d2m_model.baselines.cmt.generation import PiecePlan, Sampling, Statistics
 from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
-from d2m_model.baselines.cmt.pieces import PieceExcerpts, heard_bars
+from d2m_model.baselines.cmt.pieces import PieceExcerpts, fit_transcript_bars
 from d2m_model.baselines.cmt.tokens import BAR, BEAT, DENSITY, NOTE, PITCH, RHYTHM, STRENGTH, TYPE, Piece
 from d2m_model.baselines.score import Note, read_score, write_midi
 from dataset_tools.lib.core.errors import UserError
@@ -109,7 +109,7 @@ def test_tempo_and_bars_of_a_piece_that_names_none():
     """Drums at 100 beats per minute from 0.35 s, a bass on every fourth beat."""
     notes = [Note(0.35 + 0.6 * k, 0.45 + 0.6 * k, 36, 80, drum=True) for k in range(30)]
     notes += [Note(0.35 + 0.6 * k, 0.9 + 0.6 * k, 40, 90, 33) for k in range(2, 30, 4)]
-    bars = heard_bars(sorted(notes), 18.0)
+    bars = fit_transcript_bars(sorted(notes), 18.0)
     assert np.diff(bars) == pytest.approx(2.4, abs=0.01)
     assert (bars[1] - (0.35 + 1.2) + 0.02) % 2.4 < 0.06
     assert bars[0] <= 0 and bars[-1] >= 18

@@ -76,7 +76,7 @@ def test_poses_that_come_back_bring_their_note_back():
     steps = d2m.search(d2m.similarity(pose), 50)
     first, second = steps[0], steps[2]
     assert first != second and steps.tolist() == [first, first, second, second] * 2 + [first, first]
-    music = dance2music.held(steps, 60)
+    music = dance2music.hold_notes(steps, 60)
     assert [n.start for n in music] == pytest.approx([0, 0.4, 0.8, 1.2, 1.6]) and music[-1].end == 2
     assert (
         len(music) == 5
@@ -95,6 +95,6 @@ def test_similarity_is_the_cosine_of_poses_wherever_the_dancer_is():
 
 
 def test_repeated_notes_are_held_to_the_last_frame():
-    assert dance2music.held(np.array([2, 2, 0, 4, 4]), 28) == [
+    assert dance2music.hold_notes(np.array([2, 2, 0, 4, 4]), 28) == [
         Note(0.0, 0.4, 64, 100, 0), Note(0.4, 0.6, 60, 100, 0), Note(0.6, 28 / 30, 69, 100, 0)
     ]  # fmt: skip

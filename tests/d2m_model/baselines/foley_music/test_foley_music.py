@@ -12,7 +12,7 @@ from d2m_model.baselines import __main__ as baselines
 from d2m_model.baselines.dance import ClipDance, Corpus
 from d2m_model.baselines.foley_music import events
 from d2m_model.baselines.foley_music import system as foley_music
-from d2m_model.baselines.foley_music.pose import POSE_FPS, resampled
+from d2m_model.baselines.foley_music.pose import POSE_FPS, resample_pose
 from d2m_model.baselines.foley_music.system import (
     Example,
     FoleyData,
@@ -20,8 +20,8 @@ from d2m_model.baselines.foley_music.system import (
     Params,
     compose,
     learning_rate,
-    sizes_of,
-    varied,
+    network_sizes,
+    vary_clip,
     window_of,
 )
 from d2m_model.baselines.score import Note, cut, write_midi
@@ -57,8 +57,8 @@ def learnt(shards):
     """A network that has seen two clips 120 times."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    data = FoleyData([Example(resampled(dance_of(shards, i).pose), melody(i, 3.0), 3.0) for i in (0, 1)])
-    task = FoleyTask(sizes_of(SMALL, 17), data, 120, SMALL, torch.device("cpu"))
+    data = FoleyData([Example(resample_pose(dance_of(shards, i).pose), melody(i, 3.0), 3.0) for i in (0, 1)])
+    task = FoleyTask(network_sizes(SMALL, 17), data, 120, SMALL, torch.device("cpu"))
     curves = train_loop(task, 120, SMALL, Run(stage="baselines"))
     return foley_music.FoleyModel(task.net.eval(), SMALL.beam), curves
 
@@ -139,7 +139,7 @@ def test_batches_follow_from_their_number(more):
 def test_varied_clips_keep_dance_and_music_together():
     example, random, seen = nine_seconds(), torch.Generator().manual_seed(0), []
     for _ in range(20):
-        found = varied(example, random)
+        found = vary_clip(example, random)
         speed = 9 / found.seconds
         assert 6 / 7 - 1e-9 <= speed <= 7 / 6 + 1e-9 and len(found.pose) == round(198 / speed)
         for note in found.notes:

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from d2m_model.baselines.foley_music.events import PAD, SHIFT, VOCABULARY
-from d2m_model.baselines.foley_music.net import FoleyNet, FoleySizes, GraphEncoder, Past, RelativeAttention, skewed
+from d2m_model.baselines.foley_music.net import (
+    FoleyNet,
+    FoleySizes,
+    GraphEncoder,
+    Past,
+    RelativeAttention,
+    relative_to_absolute,
+)
 
 SMALL = {"joints": 17, "width": 0.03, "depth": 0.34}
 
@@ -37,7 +44,7 @@ def test_skewing_is_a_look_up_of_distances():
     torch.manual_seed(0)
     for count, known in ((5, 5), (3, 7), (1, 4)):
         scores = torch.randn(2, count, known)
-        found = skewed(scores)
+        found = relative_to_absolute(scores)
         for i in range(count):
             own = known - count + i
             for j in range(own + 1):

@@ -11,7 +11,7 @@ from d2m_model.baselines.foley_music.pose import (
     in_mirror,
     partitions,
     random_move,
-    resampled,
+    resample_pose,
     window,
 )
 from tests.helpers.builders import bouncing_pose
@@ -35,10 +35,10 @@ def test_30_frames_a_second_become_22():
     pose = np.zeros((90, 1, 17, 3), np.float32)
     pose[..., 2] = 1
     pose[:, 0, :, 0] = np.arange(90)[:, None] / 30
-    found = resampled(pose)
+    found = resample_pose(pose)
     assert found.shape == (66, 17, 3)
     assert np.allclose(found[:, 0, 0], np.arange(66) / 22, atol=1e-5)
-    assert len(resampled(pose[:1])) == 1
+    assert len(resample_pose(pose[:1])) == 1
 
 
 def test_a_dance_at_another_speed_and_in_a_mirror():
@@ -49,7 +49,7 @@ def test_a_dance_at_another_speed_and_in_a_mirror():
 
 
 def test_a_window_does_not_know_where_and_how_large_the_body_is():
-    pose = resampled(bouncing_pose(np.arange(0.1, 5, 0.5), 150))
+    pose = resample_pose(bouncing_pose(np.arange(0.1, 5, 0.5), 150))
     found, frames = window(pose, 0)
     assert found.shape == (132, 17, 3) and frames == 110 and not found[110:].any()
     moved = pose.copy()

@@ -108,7 +108,7 @@ def test_both_fill_the_dance_and_nothing_of_it_but_its_length_and_seed_counts(fr
 
 def test_random_codes_are_the_whole_codebook(monkeypatch):
     seen = []
-    monkeypatch.setattr(random_codes, "played", lambda model, codes, frames: seen.append(codes))
+    monkeypatch.setattr(random_codes, "decode_codes", lambda model, codes, frames: seen.append(codes))
     random_codes.compose(tiny_vqvae(bins=16), dance(3000, 0))
     counts = torch.bincount(seen[0], minlength=16)
     assert len(seen[0]) == -(-3000 * 735 // 128) and (counts / counts.sum() - 1 / 16).abs().max() < 0.01
@@ -133,7 +133,7 @@ def test_the_synthesizers_decoder_plays(tmp_path):
     loaded = random_codes.train(corpus, random_codes.Params())
     codes = torch.arange(8).repeat(44)[:345]
     expected = vqvae.decode(codes[None], 2)[0, :44100].numpy()
-    assert np.array_equal(random_codes.played(loaded, codes, 60), expected)
+    assert np.array_equal(random_codes.decode_codes(loaded, codes, 60), expected)
 
 
 @pytest.mark.parametrize(("name", "value"), [("context", 1), ("width", 30), ("temperature", 0.0), ("dropout", 1.0)])
