@@ -19,11 +19,11 @@ from tabulate import tabulate
 
 from benchmarks.turns import arguments, in_turns
 from dataset_tools.audio import stage as audio
-from dataset_tools.audio.rows import CutRow
 from dataset_tools.clips import stage as clips
 from dataset_tools.clips.normalise import Cut
 from dataset_tools.clips.params import Params
-from dataset_tools.clips.rows import ClipRow, VideoRow
+from dataset_tools.clips.rows import ClipRow
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.manifest import load_manifest
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.schema import Song, read_records
@@ -52,7 +52,7 @@ def busy(work: Callable[[], None]) -> Iterator[None]:
 def main() -> None:
     args, layout = arguments("clips_speed", __doc__)
     params = load_params(layout.params, "clips", Params)
-    videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", VideoRow)}
+    videos = {row.id: row for row in read_records(layout.stage("download") / "rows.csv", DownloadRow)}
     cuts = load_manifest(layout.stage("sources")).clips[: args.clips]
     with tempfile.TemporaryDirectory() as name:
         folder, turn = Path(name), iter(range(1000))
@@ -63,6 +63,7 @@ def main() -> None:
                 "target": folder,
                 "cache": folder / str(next(turn)),
                 "params": params,
+                "advice": "",
             }
             return [clips.Job(clip=c, song=Song(song_id=c.song_id), video=videos[c.video_id], **shared) for c in cuts]
 
@@ -72,8 +73,8 @@ def main() -> None:
         def decoded() -> Iterator[Cut]:
             return map(clips.ClipDecoder(), jobs())
 
-        made = [(list(cut.frames), cut.audio, cut.rate) for cut in decoded()]
-        rows = [CutRow(id=row.id, status=row.status, frames=row.frames) for row in cut()]
+        made = [(list(cut.pictures), cut.sound, cut.rate) for cut in decoded()]
+        rows = cut()
         assert all(row.status == "ok" for row in rows), [row.reason for row in rows]
 
         def encode() -> None:

@@ -14,10 +14,10 @@ from unittest.mock import patch
 from torch.nn import functional as F
 
 from benchmarks.turns import arguments, in_turns, report, worker
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.i3d import net as i3d_net
 from dataset_tools.i3d import stage as i3d
 from dataset_tools.i3d.params import Params
-from dataset_tools.i3d.rows import ClipFile
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.weights import locate
@@ -30,7 +30,7 @@ def main() -> None:
     files = [str(locate(name, layout)) for name in params.files]
     raft = str(locate(params.flow_weights, layout)) if params.flow == "raft" else ""
     settings = (*files, raft, params.frame_size, params.crop, params.flow, params.batch)
-    rows = [c for c in read_records(layout.stage("clips") / "rows.csv", ClipFile) if c.status == "ok"][: args.clips]
+    rows = [c for c in read_records(layout.stage("clips") / "rows.csv", ClipRow) if c.status == "ok"][: args.clips]
     video = {c.id: layout.stage("clips") / f"{c.id}.mp4" for c in rows}
 
     def jobs(folder: Path) -> list[i3d.Job]:

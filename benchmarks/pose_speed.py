@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.turns import arguments, in_turns, report, worker
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.weights import locate
@@ -20,14 +21,13 @@ from dataset_tools.lib.video.clip_reader import read_clip
 from dataset_tools.pose import stage as pose
 from dataset_tools.pose.estimator import make_batches, prepare_images
 from dataset_tools.pose.params import Params
-from dataset_tools.pose.rows import ClipFile
 from dataset_tools.pose.traced import TracedNetwork
 
 
 def main() -> None:
     args, layout = arguments("pose_speed", __doc__)
     params = load_params(layout.params, "pose", Params)
-    rows = [c for c in read_records(layout.stage("clips") / "rows.csv", ClipFile) if c.status == "ok"][: args.clips]
+    rows = [c for c in read_records(layout.stage("clips") / "rows.csv", ClipRow) if c.status == "ok"][: args.clips]
     video = {c.id: layout.stage("clips") / f"{c.id}.mp4" for c in rows}
     weights = locate(params.weights, layout)
 

@@ -17,8 +17,8 @@ from scipy.io import wavfile
 from dataset_tools.audio.params import Params as AudioParams
 from dataset_tools.audio.stage import audio
 from dataset_tools.clips.params import Params as ClipsParams
-from dataset_tools.clips.rows import VideoRow
 from dataset_tools.clips.stage import clips
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import load_manifest, save_manifest
@@ -73,7 +73,7 @@ def main() -> None:
         for video in videos:
             path = real.stage("download") / f"{video.video_id}.mp4"
             flashing(path, made.stage("download") / path.name, sum(1 for _ in read_rgb(path)))
-        write_records(made.stage("download") / "rows.csv", [VideoRow(id=v.video_id, status="ok") for v in videos])
+        write_records(made.stage("download") / "rows.csv", [DownloadRow(id=v.video_id, status="ok") for v in videos])
         clips(made, ClipsParams())
         audio(made, AudioParams())
         ok = [row.id for row in read_records(made.stage("audio") / "rows.csv", Row) if row.status == "ok"]

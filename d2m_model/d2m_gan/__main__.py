@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     layout = layout_of(args)
 
     from d2m_model.d2m_gan.params import Params
-    from d2m_model.d2m_gan.stage import take_published, train
+    from d2m_model.d2m_gan.stage import take_published_generator, train
     from d2m_model.training.distributed import processes, rank
     from d2m_model.training.loop import run_of
     from d2m_model.training.vqvae_files import decoder_of, load_vqvae
@@ -74,7 +74,9 @@ def main(argv: list[str] | None = None) -> int:
                     locate(spec.replace("{level}", args.level), layout)
                     for spec in (params.motion_weights, params.generator_weights)
                 ]
-                take_published(*files, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name)
+                take_published_generator(
+                    *files, vqvae, args.level, args.variant, params, layout.stage("d2m_gan") / name
+                )
                 say("d2m_gan", f"{name}: {' and '.join(file.name for file in files)} taken as published, not trained")
             return 0
         also = [dataclasses.replace(layout, corpus=corpus).stage("shards") for corpus in params.also]

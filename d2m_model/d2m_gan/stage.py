@@ -84,7 +84,7 @@ def train(
     return metrics
 
 
-def take_published(
+def take_published_generator(
     motion: Path, generator: Path, vqvae: JukeboxVQVAE, level: str, variant: str, params: Params, out: Path
 ) -> dict:
     """Write the outputs of `train` with the published networks of the two files instead of trained ones; the curves have no rows.

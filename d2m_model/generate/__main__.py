@@ -19,8 +19,8 @@ With --level both the two results are X-high.wav and X-low.wav; with --json the 
 import argparse
 from functools import partial
 
-from d2m_model.generate.arguments import check_together, outputs, parser_of
-from d2m_model.generate.params import Params, chosen
+from d2m_model.generate.arguments import check_together, chosen, outputs, parser_of
+from d2m_model.generate.params import Params
 from dataset_tools.lib.core.cli import layout_of, run, say
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import LEVELS

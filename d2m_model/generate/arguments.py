@@ -1,6 +1,7 @@
-"""The command line of `generate`: its options, and the output files that --out and --level name."""
+"""The command line of `generate`: its options, the parameters that they override, and the output files that they name."""
 
 import argparse
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from d2m_model.nets.variants import PRIOR
 from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import stage_parser
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.names import check_user_name
+from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import LEVELS
 
 MOST_TAKES = 100
@@ -58,6 +61,21 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
     parser.add_argument("--denoise", type=float, help="overrides generate.denoise of variants of d2m_gan: 0 (off) to 1")
     return parser
+
+
+def chosen(args: argparse.Namespace, layout: Layout) -> Params:
+    """The parameters of params.yaml, overridden by the command line. Raises UserError for a value out of range."""
+    given = {
+        name: getattr(args, name)
+        for name in ("seed", "loudness", "denoise", "strictness", "style")
+        if getattr(args, name) is not None
+    }
+    try:
+        params = dataclasses.replace(load_params(layout.params, "generate", Params), **given)
+        dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # the last take's seed is one, too
+        return params
+    except ValueError as err:
+        raise UserError(f"generate: {err}") from None
 
 
 def check_together(args: argparse.Namespace, params: Params) -> None:

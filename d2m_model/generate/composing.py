@@ -87,10 +87,13 @@ class PriorComposer:
 
     def __init__(self, player: Player):
         self.player, self.level = player, player.level
+        self._style: tuple[str, str | np.ndarray] | None = None
+        """`style` of the last checked parameters, and what `read_style` returned for it."""
 
     def check(self, params: Params) -> None:
-        """Raises UserError for a style that is neither a genre of the corpus nor a usable sound file."""
-        self.player.check_style(params.style)
+        """Read the style once for all music that follows. Raises UserError for a style that is neither a genre of the corpus nor a
+        usable sound file."""
+        self._style = params.style, self.player.read_style(params.style)
 
     def compose(self, dance: Dance, params: Params) -> Made:
         """Music for a dance, at the loudness of `params`."""
@@ -103,6 +106,8 @@ class PriorComposer:
         """The decoded audio (T * 735,), not normalised, and its codes. kept: level -> codes that the music begins with."""
         seed_everything(params.seed, params.threads)
         samples = frames_to_samples(dance.frames)
-        style = self.player.style(params.style, dance.beats, params.seed)
+        if self._style is None or self._style[0] != params.style:
+            self.check(params)
+        style = self.player.style(self._style[1], dance.beats, params.seed)
         codes = self.player.codes(dance.beats, samples, style, params.draw, params.seed, kept)
         return self.player.play(codes, samples), codes

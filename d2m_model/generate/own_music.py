@@ -1,14 +1,12 @@
 """Music for a dance from the user's own songs: the best-fitting excerpt, stretched so that its beats fall on the dance's beats."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generate.own_songs import read_song, read_songs
+from d2m_model.generate.own_songs import OwnSong, read_song
 from d2m_model.generate.song_fit import Fit, best_fit
 from d2m_model.rhythm.beats_file import Beats
-from d2m_model.rhythm.music_beats import Tracker, librosa_beats
 from dataset_tools.lib.audio.stretching import stretch
 
 RATES = (22050, 24000, 32000, 44100, 48000)
@@ -37,21 +35,12 @@ class OwnMusic:
         return f"{self.fit.song.name} from {start:.1f} s at {pace} of its speed; {bars}, beats within {1000 * self.fit.offset:.0f} ms"
 
 
-def own_music(
-    folder: Path,
-    cache: Path,
-    beats: Beats,
-    seconds: float,
-    tracker: Tracker = librosa_beats,
-    tracked_by: str = "librosa",
-) -> OwnMusic:
-    """The best-fitting excerpt of the songs in `folder` for a dance of `seconds` with these beats. Raises UserError as `read_songs`,
-    `best_fit` and `stretch`."""
+def own_music(songs: list[OwnSong], beats: Beats, seconds: float) -> OwnMusic:
+    """The best-fitting excerpt of the songs for a dance of `seconds` with these beats. Raises UserError as `best_fit`,
+    `read_song` and `stretch`."""
     import soxr
 
-    fit = best_fit(
-        read_songs(folder, cache, tracker, tracked_by), beats.beats, beats.downbeats, seconds, beats.strength
-    )
+    fit = best_fit(songs, beats.beats, beats.downbeats, seconds, beats.strength)
     sound, rate = read_song(fit.song.path)
     if rate not in RATES:
         sound, rate = soxr.resample(sound.T, rate, OTHERWISE).T.astype(np.float32), OTHERWISE

@@ -1,10 +1,10 @@
 """Chooses the pose networks for the user's own video."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from d2m_model.generate.params import AUTO, Params
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -18,14 +18,6 @@ PUBLISHED_EDGE = 385
 """Longer side in px of frames for the published weights, which were trained on crops of 385 and 513 px."""
 ENOUGH = 0.5
 """Share of frames with a dancer at which no further network is tried."""
-AUTO = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnPoseSettings:
-    """The field of section `generate` of params.yaml that is needed here; name and default are that stage's."""
-
-    pose_weights: str = AUTO
 
 
 class Network(NamedTuple):
@@ -48,7 +40,7 @@ def networks(
 
     Raises UserError for weights that params.yaml names and that are not available.
     """
-    wanted = load_params(layout.params, "generate", OwnPoseSettings, extra=True).pose_weights if any_estimator else AUTO
+    wanted = load_params(layout.params, "generate", Params).pose_weights if any_estimator else AUTO
     if wanted != AUTO:
         yield Network(locate(wanted, layout), long_edge if wanted == weights else PUBLISHED_EDGE)
         return

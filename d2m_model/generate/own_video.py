@@ -1,6 +1,5 @@
 """Reads any dance video like the corpus's clips: the same normalisation, and pose and visual features from the same weights."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ import numpy as np
 
 from d2m_model.generate.own_pose import ENOUGH, networks
 from d2m_model.generate.pose_files import ReadPose
+from dataset_tools.clips.params import Params as ClipsParams
+from dataset_tools.i3d.params import Params as I3dParams
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -18,42 +19,11 @@ from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH
+from dataset_tools.pose.params import ANNOTATED
+from dataset_tools.pose.params import Params as PoseParams
 
 CLIP = "clip.mp4"  # name of the normalised video
 WINDOW = 2 * FPS  # frames per window of the visual features
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipSettings:
-    """The fields of section `clips` of params.yaml that are needed here; names and defaults are that stage's."""
-
-    max_height: int = 720
-    crop: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoseSettings:
-    """The fields of section `pose` that are needed here."""
-
-    weights: str = "pose_demo"
-    layout: str = "coco17"
-    long_edge: int = 257
-    batch_size: int = 8
-    max_people: int = 5
-    gap_frames: int = 6
-    min_frames: int = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisualSettings:
-    """The fields of section `i3d` that are needed here."""
-
-    weights: str | tuple[str, ...] = "i3d_demo"
-    frame_size: int = 64
-    crop: int = 0
-    flow: str = "dis"
-    flow_weights: str = "raft_sintel"
-    batch: int = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +61,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     from dataset_tools.lib.video.clip_reader import read_clip
 
     posed = read_posed(video, scratch, layout, given)
-    settings = dataclasses.asdict(load_params(layout.params, "i3d", VisualSettings, extra=True))
-    features = load_visual_features(settings.pop("weights"), layout, **settings)
+    features = load_visual_features(load_params(layout.params, "i3d", I3dParams), layout)
     frames = len(posed.pose)
     visual = features(
         held(progress(read_clip(scratch / CLIP, frames), "visual features", frames, unit="frame"), WINDOW)
@@ -121,10 +90,7 @@ def read_posed(
     from dataset_tools.pose.estimator import PoseEstimator
     from dataset_tools.pose.tracking import track
 
-    clips, posing = (
-        load_params(layout.params, section, record, extra=True)
-        for section, record in (("clips", ClipSettings), ("pose", PoseSettings))
-    )
+    clips, posing = load_params(layout.params, "clips", ClipsParams), load_params(layout.params, "pose", PoseParams)
     clip = scratch / CLIP
     made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, audio=False)
     _check_frames(video, made.frames)
@@ -185,19 +151,18 @@ def inputs_of_settings(layout: Layout) -> dict[str, str]:
 
 def pose_inputs(layout: Layout) -> dict[str, str]:
     """Those attributes that concern the pose. Raises UserError for missing weights, and for a file without a network."""
-    posing = load_params(layout.params, "pose", PoseSettings, extra=True)
-    if posing.weights == "annotated":
+    posing = load_params(layout.params, "pose", PoseParams)
+    if posing.weights == ANNOTATED:
         raise UserError(
-            f"{layout.params}: pose.weights is 'annotated', and a video of your own has no annotations; name a network"
+            f"{layout.params}: pose.weights is '{ANNOTATED}', and a video of your own has no annotations; name a network"
         )
     return {"pose_layout": posing.layout, "pose_weights": _named(posing.weights, layout)}
 
 
 def visual_input(layout: Layout) -> str:
     """The value of the attribute `i3d_weights` for `read_dance`."""
-    looking = load_params(layout.params, "i3d", VisualSettings, extra=True)
-    both = (looking.weights,) if isinstance(looking.weights, str) else looking.weights
-    return "+".join(dict.fromkeys(_named(weights, layout) for weights in both))
+    files = load_params(layout.params, "i3d", I3dParams).files
+    return "+".join(dict.fromkeys(_named(weights, layout) for weights in files))
 
 
 def _named(weights: str, layout: Layout) -> str:

@@ -17,6 +17,7 @@ from d2m_model.generate.finish import normalise, write_wav
 from d2m_model.generate.given_files import VIDEOS, videos_of
 from d2m_model.generate.mux import mux
 from d2m_model.generate.own_music import own_music
+from d2m_model.generate.own_songs import read_songs
 from d2m_model.generate.own_video import dance_of_pose, frames_of, read_dance, read_posed
 from d2m_model.generate.params import Params
 from d2m_model.generate.pose_files import ReadPose, read_pose
@@ -80,8 +81,8 @@ def find_dance(video: Path | None, streams: Collection[str], given: Given, layou
     """The dance with all that composers of these `streams` read. Visual features and pose are only computed if needed; a pose is
     also needed to predict beats that are not given.
 
-    Raises UserError as `read_dance` and `read_beats`, where the corpus's rhythm model is needed but not trained, and for a dance
-    or beats beyond the limits of `Beats`.
+    Raises UserError as `read_dance` and `read_beats`, and for a dance or beats beyond the limits of `Beats`. A rhythm model that is
+    needed but not trained is an error before the search for the dancer, which takes longest.
     """
     try:
         return _find_dance(video, streams, given, layout)
@@ -97,6 +98,7 @@ def name_of(video: Path | None, given: Given) -> str:
 
 
 def _find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
+    rhythm = load_rhythm(trained_rhythm(layout)) if "beats" in streams and not given.beats else None
     if given.beats and set(streams) == {"beats"}:
         begin = nearest_frame_time(timed_frames(video), 0.0) if video else 0.0
         frames = frames_of(video) if video else len(given.pose.pose) if given.pose else None
@@ -113,12 +115,8 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
                 posed = read_dance(video, Path(scratch), layout, given.pose)
     dance = Dance(frames=len(posed.pose), size=posed.size, pose=posed.pose, visual=getattr(posed, "visual", None))
     if "beats" in streams:
-        if given.beats:
-            beats = cut_to(read_beats(given.beats), frames_to_seconds(dance.frames))
-        else:
-            model = load_rhythm(trained_rhythm(layout))
-            beats = cut_to(as_written(model.beats_of(posed.pose[:, 0])), frames_to_seconds(dance.frames))
-        dance = replace(dance, beats=_at_tempo(beats, given))
+        beats = as_written(rhythm.beats_of(posed.pose[:, 0])) if rhythm else read_beats(given.beats)
+        dance = replace(dance, beats=_at_tempo(cut_to(beats, frames_to_seconds(dance.frames)), given))
     return Found(dance, posed.begin, posed.coverage)
 
 
@@ -177,6 +175,14 @@ def generate_dance(
         composer.check(params)
     if again:
         again.regions()
+    _make_music(video, outs, models, layout, params, beats=beats, given=given, again=again)
+
+
+def _make_music(
+    video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
+    given: Given, again: Again | None,
+) -> None:  # fmt: skip
+    """`generate_dance` with checked models."""
     streams = {composer.stream for composer in models.values()}
     if video is None and streams != {"beats"}:
         say(
@@ -211,14 +217,17 @@ def fit_music(
 ) -> None:
     """Fit the best excerpt of the songs in `folder` to a dance's beats, for a video, a pose, or the length of the beats.
 
-    Raises UserError as `own_music` and `find_dance`.
+    Raises UserError as `own_music` and `find_dance`, and as `read_songs` before the search for the dancer.
     """
     import soxr
 
+    if not given.beats:
+        trained_rhythm(layout)  # songs take long, too
+    songs = read_songs(folder, layout.cache("own_music"))
     found = find_dance(video, {"beats"}, given, layout)
     seconds = found.dance.beats.seconds
     say("generate", told(name_of(video, given), found))
-    made = own_music(folder, layout.cache("own_music"), found.dance.beats, seconds)
+    made = own_music(songs, found.dance.beats, seconds)
     say("generate", made.told)
     audio = normalise(made.sound, params.loudness, params.peak, made.rate)
     note = _written(out, audio, made.rate, video, found.begin)
@@ -243,8 +252,8 @@ def generate_folder(
 ) -> None:
     """`generate_dance` for every video of a folder, sorted by name, into files of the same names in another folder.
 
-    Raises UserError for a folder without videos, for two videos of one name, for the same folder twice, and at the end if some
-    failed.
+    Raises UserError for a folder without videos, for two videos of one name, for the same folder twice, for a rhythm model that is
+    needed but not trained, and at the end if some failed.
     """
     found = videos_of(videos)
     if not found:
@@ -257,10 +266,13 @@ def generate_folder(
     check_writable(folder / found[0].name)
     for composer in models.values():
         composer.check(params)
+    if any(composer.stream == "beats" for composer in models.values()):
+        trained_rhythm(layout)
     failed = []
     for video in found:
         try:
-            generate_dance(video, outputs(out_of(video, folder), level), models, layout, params, beats=beats)
+            outs = outputs(out_of(video, folder), level)
+            _make_music(video, outs, models, layout, params, beats=beats, given=Given(), again=None)
         except UserError as err:
             say("generate", f"failed: {err}")
             failed.append(video.name)

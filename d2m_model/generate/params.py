@@ -1,19 +1,18 @@
-"""Section `generate` of params.yaml, and how the command line overrides it."""
+"""Section `generate` of params.yaml."""
 
-import argparse
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.params import load_params, require
+from dataset_tools.lib.core.params import require
 
 if TYPE_CHECKING:
     from d2m_model.prior.sampling import Draw
 
 SLOWEST, FASTEST = 20.0, 400.0
 """Range of --tempo, in beats per minute."""
+AUTO = "auto"
+"""`pose_weights` that depend on what is available."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class Params:
     """Softmax temperature of the prior at level high; below 1 likely codes become likelier. Level low is always sampled as trained."""
     style: str = ""
     """Style of the prior's music: empty for one that suits the dance, a genre of the corpus, or a sound file to sound like."""
-    pose_weights: str = "auto"
+    pose_weights: str = AUTO
     """Weights that find the dancer in the user's own video, for the prior and for own music (D2M-GAN needs poses from the weights of
     its training). 'auto': those of section `pose` or, if these are the demo's, OpenPifPaf's published ones, if they can be
     downloaded. Else a name in manifests/weights.csv or a file."""
@@ -78,18 +77,3 @@ def check_tempo(bpm: float) -> None:
     """Raises UserError for a tempo outside of SLOWEST to FASTEST."""
     if not SLOWEST <= bpm <= FASTEST:
         raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
-
-
-def chosen(args: argparse.Namespace, layout: Layout) -> Params:
-    """The parameters of params.yaml, overridden by the command line. Raises UserError for a value out of range."""
-    given = {
-        name: getattr(args, name)
-        for name in ("seed", "loudness", "denoise", "strictness", "style")
-        if getattr(args, name) is not None
-    }
-    try:
-        params = dataclasses.replace(load_params(layout.params, "generate", Params), **given)
-        dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # the last take's seed is one, too
-        return params
-    except ValueError as err:
-        raise UserError(f"generate: {err}") from None

@@ -12,6 +12,8 @@ from d2m_model.generate.finish import write_wav
 from d2m_model.generate.params import Params
 from d2m_model.generate.rows import AudioScores
 from d2m_model.rhythm.beats_file import read_beats
+from dataset_tools.lib.core.array_file import write_npy
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder
 from dataset_tools.lib.core.schema import write_records
 from dataset_tools.lib.core.timebase import frames_to_seconds
 from dataset_tools.lib.parallel.workers import run_all
@@ -38,9 +40,14 @@ def generate_split(
     rhythm: Path,
     beats: bool = False,
 ) -> list[AudioScores]:
-    """Write <clip_id>.wav for every clip of `shards`, <clip_id>.codes.npy where the composer draws codes, with `beats` a .json
-    beside each, and rows.csv; those of earlier runs are removed. load: gives the model, in each of `params.workers` processes.
-    rhythm: folder of the clips' beats, as the stage `rhythm` reads them from the motion."""
+    """Write <clip_id>.wav for every clip of `shards`, <clip_id>.codes.npy if the composer samples codes, a .json of detected beats
+    with `beats`, and rows.csv last. Files of earlier runs are removed.
+
+    load: loads the model, once in each of `params.workers` processes. rhythm: folder of the clips' beats, <clip_id>.json, predicted
+    by the stage `rhythm`. Raises UserError as `load` and `Composer.check`, before anything in `folder` changes.
+    """
+    _loaded(load).check(params)
+    prepare_folder(folder, "rows.csv")
     made = run_all(
         partial(_generate_clip, shards, load, folder, params, label, rhythm, beats),
         list(shards.clips),
@@ -48,8 +55,8 @@ def generate_split(
         label,
     )
     written = {name for _, names in made for name in names}
-    for stale in (f for pattern in ("*.wav", "*.codes.npy") for f in folder.glob(pattern) if f.name not in written):
-        stale.unlink()
+    for suffix in (".wav", ".npy", ".json"):
+        keep_only(folder, written, suffix)
     rows = [row for row, _ in made]
     write_records(folder / "rows.csv", rows, AudioScores)
     return rows
@@ -71,24 +78,18 @@ def _generate_clip(
     beats: bool,
     entry: ClipEntry,
 ) -> tuple[AudioScores, set[str]]:
-    """Write the files of one clip; returns its row and the names of its sound and codes."""
+    """Write the files of one clip; returns its row and the names of the files."""
     model = _loaded(load)
     made, seconds = (
         model.compose(dance_of(shards, entry, model.stream, rhythm), params),
         frames_to_seconds(entry.frames),
     )
-    sound, codes = f"{entry.clip_id}.wav", f"{entry.clip_id}.codes.npy"
+    sound, codes, heard = (f"{entry.clip_id}{suffix}" for suffix in (".wav", ".codes.npy", ".json"))
     write_wav(folder / sound, made.audio)
     if made.codes:
-        np.save(folder / codes, made.codes[model.level].numpy().astype(np.int16))
+        write_npy(folder / codes, made.codes[model.level].numpy().astype(np.int16))
     if beats:
-        write_beats(
-            folder / f"{entry.clip_id}.json",
-            made.audio,
-            sound=sound,
-            level=label.split()[-1],
-            seed=params.seed,
-            seconds=seconds,
-        )
+        facts = {"sound": sound, "level": label.split()[-1], "seed": params.seed, "seconds": seconds}
+        write_beats(folder / heard, made.audio, **facts)
     row = AudioScores(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
-    return row, {sound, codes} if made.codes else {sound}
+    return row, {sound} | ({codes} if made.codes else set()) | ({heard} if beats else set())

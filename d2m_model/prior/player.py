@@ -35,24 +35,21 @@ class Player:
         """Level of the codes that are decoded."""
         return "low" if self.low else "high"
 
-    def style(self, spec: str, beats: Beats, seed: int) -> torch.Tensor:
-        """A style vector (style,). spec: '' for a style that suits the dance, a genre of the corpus, or a sound file. UserError for
+    def style(self, spec: str | np.ndarray, beats: Beats, seed: int) -> torch.Tensor:
+        """A style vector (style,). spec: '' for a style that suits the dance, a genre of the corpus, or a sound (S,). UserError for
         anything else."""
-        if not self._is_audio(spec):
+        if isinstance(spec, str):
             return style_for(self.high.styles, spec, beats, seed)
-        audio = sound_to_sound_like(Path(spec))
-        codes = self.coded(audio * peak_gain(audio), "high")
+        codes = self.coded(spec * peak_gain(spec), "high")
         return style_of(self.high.net, codes, round(REFERENCE_SECONDS * SAMPLE_RATE / HOPS[2]))
 
-    def check_style(self, spec: str) -> None:
-        """Raises UserError as `style`; needs no dance."""
-        if self._is_audio(spec):
-            sound_to_sound_like(Path(spec))
-        elif spec:
+    def read_style(self, spec: str) -> str | np.ndarray:
+        """What `style` takes, for '', a genre of the corpus or the path of a sound file. UserError for anything else."""
+        if Path(spec).suffix and spec not in self.high.styles.genres:
+            return sound_to_sound_like(Path(spec))
+        if spec:
             self.high.styles.songs_of(spec)
-
-    def _is_audio(self, spec: str) -> bool:
-        return bool(Path(spec).suffix) and spec not in self.high.styles.genres
+        return spec
 
     def codes(
         self,

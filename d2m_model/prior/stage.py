@@ -1,7 +1,6 @@
 """The stage `prior`: trains a network on a corpus's music, and on music without video, that generates codes from a rhythm."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from d2m_model.training.distributed import rank, require_even
 from d2m_model.training.loop import Run, train_loop
 from d2m_model.training.seeding import seed_everything
 from d2m_model.training.shard_data import SILENCE, WindowData, peak_gain
+from d2m_model.vqvae.params import Params as VqvaeParams
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -28,14 +28,6 @@ from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.core.timebase import HOPS, LEVELS, SAMPLE_RATE
 from dataset_tools.lib.core.weights import locate
-
-
-@dataclass(frozen=True, kw_only=True)
-class Codebook:
-    """The field of section `vqvae` of params.yaml that is needed here; name and default are that stage's."""
-
-    bins: int = 2048
-
 
 PIECE_SECONDS = 60
 """Music without video is cut into pieces of at most this length."""
@@ -117,7 +109,7 @@ def sizes_of(params: Params, level: str, layout: Layout) -> PriorSizes:
     section `vqvae` of params.yaml. Raises UserError for missing or unfit weights."""
     if params.weights:
         return load_prior(locate(params.weights.replace("{level}", level), layout)).net.sizes
-    return params.sizes(level, load_params(layout.params, "vqvae", Codebook, extra=True).bins)
+    return params.sizes(level, load_params(layout.params, "vqvae", VqvaeParams).bins)
 
 
 def inputs_of(layout: Layout, level: str, params: Params) -> list[Path]:

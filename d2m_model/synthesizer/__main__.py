@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from d2m_model.metrics.embedding import Embedder
     from d2m_model.synthesizer.params import Params
-    from d2m_model.synthesizer.stage import take_published, train
+    from d2m_model.synthesizer.stage import take_published_decoder, train
     from d2m_model.training.distributed import processes, rank
     from d2m_model.training.loop import run_of
     from dataset_tools.lib.core.weights import locate
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
                 say("synthesizer", f"{args.level}: {what}; the VQ-VAE's own decoder is kept")
         elif rank() == 0:
             file = locate(params.weights.replace("{level}", args.level), layout)
-            metrics = take_published(shards, vqvae, file, args.level, params, out)
+            metrics = take_published_decoder(shards, vqvae, file, args.level, params, out)
             other = (
                 ""
                 if metrics["same_codebook"]

@@ -107,7 +107,7 @@ def _scored(data: WindowData, count: int) -> tuple[dict[str, np.ndarray], dict[s
     return sounds, {data.clips[k].clip_id: data.clips[k].song or data.clips[k].clip_id for k in chosen}
 
 
-def take_published(shards: Path, vqvae: Path, file: Path, level: str, params: Params, out: Path) -> dict:
+def take_published_decoder(shards: Path, vqvae: Path, file: Path, level: str, params: Params, out: Path) -> dict:
     """Write the outputs of `train` with the network of a JukeBox file instead of a fine-tuned one; the curves have no rows. Returns
     the metrics: 'before' for the VQ-VAE file `vqvae`, 'after' for this network, and whether both have the same codebook.
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from dataset_tools.lib.core.params import require
 
+FORMS = ("md", "csv", "tex")
+"""Suffixes of the files that each table is written to."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params:

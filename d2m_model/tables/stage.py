@@ -8,11 +8,24 @@ from pathlib import Path
 import pandas as pd
 
 from d2m_model.metrics import notes, overview
-from d2m_model.metrics.table_forms import frame
+from d2m_model.metrics.every_table import every_table
+from d2m_model.metrics.table_forms import Table, frame, written
 from d2m_model.nets.variants import VARIANTS
+from d2m_model.tables.params import FORMS, Params
+from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
 
 PAPER = Path(__file__).with_name("paper_tables.csv")
+CAPTIONS = {
+    1: "Main comparison",
+    2: "Modalities, TikTok",
+    3: "Sequence length",
+    4: "Modalities",
+    5: "Architecture",
+    6: "Losses",
+}
+"""Number of a table of the paper -> its caption."""
 PAPER_CORPUS = {1: "aistpp", 2: "tiktok", 3: "aistpp", 4: "aistpp", 5: "aistpp", 6: "aistpp"}
 MEASURES = ("coverage", "hit", "genre", "coherence", "quality")
 OPINIONS = ("coherence", "quality")
@@ -161,7 +174,7 @@ def remedy(corpus: str, systems: list[str]) -> str:
     return f"name {variants} in `variants` and {levels} in `levels` of params.yaml and run `dvc repro tables`."
 
 
-def read_results(layout) -> Results:
+def read_results(layout: Layout) -> Results:
     """metrics.json of `evaluate`, and mos.json of `listen` if it exists. UserError for a missing metrics.json or a damaged file."""
     path = layout.stage("evaluate") / "metrics.json"
     if not path.exists():
@@ -173,3 +186,19 @@ def read_results(layout) -> Results:
     except ValueError as err:
         raise UserError(f"{path} or {opinions.name}: not JSON ({err}); run the command that writes it again") from None
     return Results(metrics=metrics, opinions=heard)
+
+
+def make_tables(layout: Layout, params: Params, results: Results) -> list[Table]:
+    """Write runs/<corpus>/tables, every table in each of `FORMS` and all numbers of the paper's tables in cells.csv; returns the
+    tables."""
+    out, tables = layout.stage("tables"), every_table(results.metrics, params.digits)
+    for number, caption in CAPTIONS.items():
+        text = note(number, layout.corpus, results, params.digits)
+        table = paper_table(number, results, params.digits)
+        tables.append(Table(name=f"table{number}", title=f"Table {number}: {caption}", cells=table, note=text))
+    for table in tables:
+        for form in FORMS:
+            write_text(out / f"{table.name}.{form}", written(form, table))
+    every = pd.concat([cells(number, results) for number in CAPTIONS], ignore_index=True)
+    write_text(out / "cells.csv", every.round(6).to_csv(index=False))
+    return tables

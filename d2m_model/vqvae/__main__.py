@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     from d2m_model.training.distributed import processes, rank
     from d2m_model.training.loop import run_of
     from d2m_model.vqvae.params import Params
-    from d2m_model.vqvae.stage import take_published, train
+    from d2m_model.vqvae.stage import take_published_vqvae, train
     from dataset_tools.lib.core.weights import licence_of, locate
 
     params = load_params(layout.params, "vqvae", Params)
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
             run = run_of(layout, "vqvae", "", params, [shards], "", args.resume)
             metrics = train(shards, params, layout.stage("vqvae"), run)
         elif rank() == 0:
-            metrics = take_published(shards, locate(params.weights, layout), params, layout.stage("vqvae"))
+            metrics = take_published_vqvae(shards, locate(params.weights, layout), params, layout.stage("vqvae"))
             say(
                 "vqvae",
                 f"{metrics['weights']} taken as published, not trained; its licence: {licence_of(params.weights, layout)}",

@@ -116,7 +116,7 @@ def train(shards: Path, params: Params, out: Path, run: Run | None = None) -> di
     return metrics
 
 
-def take_published(shards: Path, file: Path, params: Params, out: Path) -> dict:
+def take_published_vqvae(shards: Path, file: Path, params: Params, out: Path) -> dict:
     """Write the outputs of `train` with the network of a JukeBox file instead of a trained one; the curves have no rows. Returns the
     metrics, measured on the test windows.
 

@@ -1,15 +1,8 @@
-"""Rows of the tables that `audio` writes and reads."""
+"""Rows of the table that `audio` writes."""
 
 from dataclasses import dataclass
 
 from dataset_tools.lib.core.schema import Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutRow(Row):
-    """What this stage reads of clips/rows.csv."""
-
-    frames: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

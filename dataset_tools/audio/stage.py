@@ -7,7 +7,8 @@ import soxr
 from scipy.io import wavfile
 
 from dataset_tools.audio.params import Params
-from dataset_tools.audio.rows import AudioRow, CutRow
+from dataset_tools.audio.rows import AudioRow
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.audio.mono import find_lone_channel, to_mono
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.atomic import atomic_write, keep_only, prepare_folder
@@ -36,8 +37,8 @@ def to_corpus_audio(sound: np.ndarray, rate: int, samples: int) -> np.ndarray:
     return fitted
 
 
-def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
-    """Write the wav file of one clip. Returns its row, with the reason if it fails."""
+def extract(job: tuple[Path, Path, ClipRow]) -> AudioRow:
+    """Write one clip's wav, or say in the row why not."""
     clips, target, cut = job
     if cut.status != "ok":
         return AudioRow(id=cut.id, status="dropped", reason=f"clip was not cut: {cut.reason}")
@@ -67,14 +68,14 @@ def extract(job: tuple[Path, Path, CutRow]) -> AudioRow:
     )  # fmt: skip
 
 
-def failed(job: tuple[Path, Path, CutRow], reason: str) -> AudioRow:
-    """Row of a clip whose audio could not be extracted."""
+def failed(job: tuple[Path, Path, ClipRow], reason: str) -> AudioRow:
+    """Row of a clip whose sound could not be had."""
     return AudioRow(id=job[2].id, status="failed", reason=reason)
 
 
 def audio(layout: Layout, params: Params) -> list[AudioRow]:
-    """Write data/<corpus>/audio. Returns one row per row of clips, also for failed ones."""
-    cuts = read_ok(layout, "clips", CutRow)
+    """Write data/<corpus>/audio; return one row per row of clips, failed ones too."""
+    cuts = read_ok(layout, "clips", ClipRow)
     jobs = [(layout.stage("clips"), layout.stage(STAGE), cut) for cut in cuts]
     target = layout.stage(STAGE)
     prepare_folder(target, "rows.csv")

@@ -1,4 +1,4 @@
-"""Rows of the tables that `clips` writes and reads."""
+"""Rows of the table that `clips` writes."""
 
 from dataclasses import dataclass
 
@@ -35,11 +35,4 @@ class ClipRow(Row):
     sound_lost: float | None = None
     """Seconds of the clip's audio that are silent because packets are missing or can't be decoded."""
     damaged: int | None = None
-    """Number of frames that were decoded with errors, or that follow such a frame before the next key frame."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoRow(Row):
-    """What this stage reads of download/rows.csv."""
-
-    sha256: str = ""
+    """Pictures that were decoded with errors, or after such ones before the next key picture."""

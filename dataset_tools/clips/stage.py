@@ -10,7 +10,8 @@ import cv2
 from dataset_tools.clips.normalise import Cut, cut_span
 from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.clips.params import Params
-from dataset_tools.clips.rows import ClipRow, VideoRow
+from dataset_tools.clips.rows import ClipRow
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -30,9 +31,9 @@ class Job:
     clip: Clip
     song: Song
     videos: Path
-    """Folder of the stage download."""
-    video: VideoRow | None
-    """Row of the clip's video; None if download has no row for it."""
+    """Folder of download/."""
+    video: DownloadRow | None
+    """What became of the clip's video; None where download has no row for it."""
     target: Path
     cache: Path
     params: Params
@@ -144,7 +145,7 @@ def clips(layout: Layout, params: Params) -> list[ClipRow]:
     """Write data/<corpus>/clips. Returns one row per clip of the sources, also for failed ones."""
     manifest = load_manifest(layout.table("sources", "clips.csv").parent)
     songs = {song.song_id: song for song in manifest.songs}
-    videos = {row.id: row for row in read_records(layout.table("download"), VideoRow)}
+    videos = {row.id: row for row in read_records(layout.table("download"), DownloadRow)}
     target, cache = layout.stage(STAGE), layout.cache(STAGE)
     jobs = [
         Job(clip=c, song=songs[c.song_id], videos=layout.stage("download"), video=videos.get(c.video_id), target=target,

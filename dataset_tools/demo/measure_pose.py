@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.demo.music.genres import GENRES
 from dataset_tools.demo.music.songs import compose
 from dataset_tools.demo.render.choreography import choreograph, minimum_jerk_path
@@ -29,7 +30,7 @@ from dataset_tools.lib.core import cli
 from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.schema import Row, read_records
+from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.timebase import FPS
 
 PCK_DISTANCE = 0.1  # of the dancer's height
@@ -39,20 +40,8 @@ HELD_OUT_CROSSINGS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipGeometry(Row):
-    """The columns of clips/rows.csv that are used here."""
-
-    width: int | None = None
-    height: int | None = None
-    crop_x: int | None = None
-    crop_y: int | None = None
-    crop_w: int | None = None
-    crop_h: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ClipMeasurement:
-    """Measurements of one clip."""
+    """One clip."""
 
     clip: str
     frames: int
@@ -122,7 +111,7 @@ def _find_primary(truth: np.ndarray, size: tuple[int, int]) -> int:
 def measure_corpus(layout: Layout) -> list[ClipMeasurement]:
     """Measure every clip of a rendered corpus that has a pose."""
     out = []
-    for clip in read_records(layout.stage("clips") / "rows.csv", ClipGeometry):
+    for clip in read_records(layout.stage("clips") / "rows.csv", ClipRow):
         truth_file, found = (
             layout.stage("sources") / "truth" / f"{clip.id}.npz",
             layout.stage("pose") / f"{clip.id}.npy",

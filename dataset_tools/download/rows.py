@@ -1,4 +1,4 @@
-"""Rows of the tables that `download` writes and reads."""
+"""Rows of the table that `download` writes."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,4 @@ class DownloadRow(Row):
     yt_dlp: str = ""
     """Version of yt-dlp that fetched the video, or tried to; empty for a local file."""
     warning: str = ""
-    """Both hashes, if the file's differs from the one in manifests/<corpus>/checksums.csv or of an earlier download."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EarlierRow:
-    """The columns that are read of an earlier rows.csv."""
-
-    id: str
-    sha256: str = ""
+    """The file is not the one that manifests/<corpus>/checksums.csv, or an earlier download, knows: both hashes."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from dataset_tools.download import video_cache
 from dataset_tools.download.dead_links import DeadLink, make_dead_link
 from dataset_tools.download.params import Params
-from dataset_tools.download.rows import DownloadRow, EarlierRow
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, one_line
@@ -144,7 +144,7 @@ def _folder(context: Context, content: str) -> Path:
 
 
 def _read_earlier(path: Path) -> dict[str, str]:
-    return {row.id: row.sha256 for row in read_records(path, EarlierRow)} if path.is_file() else {}
+    return {row.id: row.sha256 for row in read_records(path, DownloadRow)} if path.is_file() else {}
 
 
 def download(layout: Layout, params: Params, *, again: bool = False) -> list[DownloadRow]:

@@ -1,15 +1,8 @@
-"""Rows of the tables that `i3d` writes and reads."""
+"""Rows of the table that `i3d` writes."""
 
 from dataclasses import dataclass
 
 from dataset_tools.lib.core.schema import Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipFile(Row):
-    """The columns of clips/rows.csv that this stage uses."""
-
-    frames: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import torch
 
 from dataset_tools.i3d.checkpoints import load_i3d
 from dataset_tools.i3d.net import FEATURES, I3D
+from dataset_tools.i3d.params import Params
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.core.weights import locate
@@ -117,30 +118,12 @@ class VisualFeatures:
         return np.concatenate(out, axis=1)
 
 
-def load_visual_features(
-    weights: str | tuple[str, str],
-    layout: Layout,
-    *,
-    frame_size: int,
-    crop: int,
-    flow: str,
-    batch: int = 4,
-    flow_weights: str = "raft_sintel",
-) -> VisualFeatures:
-    """VisualFeatures with the networks of `weights`.
-
-    weights: one two-stream file, or an RGB and a flow file; each is a name in manifests/weights.csv (downloaded if missing) or a
-    path.
-    flow_weights: the same for RAFT, used only for the flow 'raft'.
-
-    Raises UserError for files that do not fit.
-    """
-    files = [weights, weights] if isinstance(weights, str) else weights
-    rgb, flow_net = (
-        load_i3d(locate(file, layout), stream) for file, stream in zip(files, ("rgb", "flow"), strict=True)
-    )
-    raft = load_raft(locate(flow_weights, layout)) if flow == "raft" else None
-    return VisualFeatures(rgb, flow_net, frame_size, crop, flow, batch, raft)
+def load_visual_features(params: Params, layout: Layout) -> VisualFeatures:
+    """Extractor by section `i3d` of params.yaml, with its networks; RAFT's weights are only fetched for the flow 'raft'.
+    Raises UserError for files that are missing or do not fit."""
+    nets = (load_i3d(locate(file, layout), stream) for file, stream in zip(params.files, ("rgb", "flow"), strict=True))
+    raft = load_raft(locate(params.flow_weights, layout)) if params.flow == "raft" else None
+    return VisualFeatures(*nets, params.frame_size, params.crop, params.flow, params.batch, raft)
 
 
 def resize(frame: np.ndarray, short: int) -> np.ndarray:

@@ -1,23 +1,8 @@
-"""Rows of the tables that `pose` writes and reads."""
+"""Rows of the table that `pose` writes."""
 
 from dataclasses import dataclass
 
 from dataset_tools.lib.core.schema import Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipFile(Row):
-    """The columns of clips/rows.csv that this stage uses."""
-
-    frames: int | None = None
-    width: int | None = None
-    height: int | None = None
-    crop_x: int | None = None
-    crop_y: int | None = None
-    crop_w: int | None = None
-    crop_h: int | None = None
-    source_width: int | None = None
-    source_height: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

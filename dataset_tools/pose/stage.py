@@ -1,36 +1,32 @@
 """The stage `pose`: find and track the dancers of every clip."""
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
+from dataset_tools.clips.rows import ClipRow
+from dataset_tools.lib.clip_arrays import ClipJob, compute_clips, cut_videos
 from dataset_tools.lib.core.accounting import check_frames, read_ok
 from dataset_tools.lib.core.array_file import read_npy
-from dataset_tools.lib.core.atomic import atomic_write, keep_only, prepare_folder, publish, remove_partial_files
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.schema import read_records, write_records
+from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.weights import locate
-from dataset_tools.lib.core.work_cache import file_sha256, is_complete_array, item_key
+from dataset_tools.lib.core.work_cache import file_sha256, item_key
 from dataset_tools.lib.parallel.prefetch import Prefetcher
-from dataset_tools.lib.parallel.workers import run_all
 from dataset_tools.pose.params import ANNOTATED, Params
-from dataset_tools.pose.rows import ClipFile, PoseRow
+from dataset_tools.pose.rows import PoseRow
 
 VERSION = 5  # of what this stage computes; raise it when the same input would give other poses
 DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # parameters that decide it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """One clip to work on, for a worker process."""
+class Job(ClipJob):
+    """One clip to pose."""
 
-    clip: ClipFile
-    video: Path
-    cache: Path
+    clip: ClipRow
     weights: Path
     params: Params
 
@@ -41,8 +37,8 @@ class Job:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Name in the stage's folder -> where it is made: pose and, where the pose is annotated, motion."""
-        files = {f"{self.clip.id}.npy": self.cache}
+        """The pose and, where it is annotated, the motion."""
+        files = super().files
         if self.params.weights == ANNOTATED:
             files[f"{self.clip.id}.motion.npy"] = self.cache.with_suffix(".motion.npy")
         return files
@@ -54,58 +50,38 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
     Clips that an earlier run finished with the same video, weights and parameters are taken from the cache. A clip whose
     primary dancer is seen too rarely becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
     """
-    clips = read_ok(layout, "clips", ClipFile)
+    clips = read_ok(layout, "clips", ClipRow)
     network = None if params.weights == ANNOTATED else locate(params.weights, layout)
     sha = file_sha256(network) if network else ""
     jobs = []
-    for clip in clips:
-        if clip.status == "ok":
-            video = layout.stage("clips") / f"{clip.id}.mp4"
-            if not video.is_file():
-                raise UserError(f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again")
-            weights = network or layout.stage("sources") / "annotations" / f"{clip.id}.npz"
-            if not weights.is_file():
-                raise UserError(f"{weights}: file not found; pose.weights '{ANNOTATED}' needs sources.annotated")
-            key = item_key(
-                VERSION, file_sha256(video), sha or file_sha256(weights), [getattr(params, name) for name in DECIDING]
-            )
-            cache = layout.cache("pose") / f"{key}.npy"
-            jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
-
-    remove_partial_files(layout.cache("pose"))
-    todo = [job for job in jobs if not all(is_complete_array(path) for path in job.files.values())]
-    outcomes = run_all(
-        work, todo, params.workers, "pose", prepare=begin, failed=lambda job, reason: reason, timeout=params.timeout
-    )
-    reasons = dict(zip((job.clip.id for job in todo), outcomes, strict=True))
-
-    out = layout.stage("pose")
-    prepare_folder(out, "rows.csv")
+    for clip, video in cut_videos(layout, clips):
+        weights = network or layout.stage("sources") / "annotations" / f"{clip.id}.npz"
+        if not weights.is_file():
+            raise UserError(f"{weights}: file not found; pose.weights '{ANNOTATED}' needs sources.annotated")
+        key = item_key(
+            VERSION, file_sha256(video), sha or file_sha256(weights), [getattr(params, name) for name in DECIDING]
+        )
+        cache = layout.cache("pose") / f"{key}.npy"
+        jobs.append(Job(clip=clip, video=video, cache=cache, weights=weights, params=params))
     facts = {"layout": params.layout, "weights": f"{Path(params.weights).stem}@{sha[:8]}" if network else ANNOTATED}
-    rows = [_finished(job, reasons.get(job.clip.id, ""), facts) for job in jobs]
-    for job, row in zip(jobs, rows, strict=True):
-        if row.status == "ok":
-            for name, path in job.files.items():
-                publish(path, out / name)
-    done = {row.id for row in rows}
-    rows += [PoseRow(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
-    keep_only(
-        out, {name for job, row in zip(jobs, rows, strict=False) if row.status == "ok" for name in job.files}, ".npy"
-    )
-    write_records(out / "rows.csv", rows, PoseRow)
-    return rows
+    return compute_clips(
+        layout, "pose", clips, jobs, PoseRow, begin=begin, work=work, columns=columns, facts=facts,
+        workers=params.workers, timeout=params.timeout,
+    )  # fmt: skip
 
 
-def _finished(job: Job, reason: str, facts: dict) -> PoseRow:
-    if reason:
-        return PoseRow(id=job.clip.id, status="failed", reason=reason, **facts)
+def columns(job: Job) -> dict:
+    """What rows.csv says of a pose that is there."""
     seen = (read_npy(job.cache)[..., 2] > 0).any(axis=2)  # (T, P)
     people, coverage = int(seen.any(axis=0).sum()), round(float(seen[:, 0].mean()), 4)
-    status, reason = "ok", ""
+    found = {"people": people, "coverage": coverage}
     if coverage < job.params.min_coverage:
-        found = f"a dancer in only {coverage:.0%} of the frames" if people else "no person found"
-        status, reason = "dropped", f"{found}, pose.min_coverage asks for {job.params.min_coverage:.0%}"
-    return PoseRow(id=job.clip.id, status=status, reason=reason, people=people, coverage=coverage, **facts)
+        what = f"a dancer in only {coverage:.0%} of the frames" if people else "no person found"
+        found |= {
+            "status": "dropped",
+            "reason": f"{what}, pose.min_coverage asks for {job.params.min_coverage:.0%}",
+        }
+    return found
 
 
 def begin(job: Job) -> Prefetcher | None:
@@ -118,36 +94,22 @@ def begin(job: Job) -> Prefetcher | None:
     return _estimator(*job.settings).start(read_clip(job.video, job.clip.frames))
 
 
-def work(job: Job, begun: Prefetcher | None) -> str:
-    """Pose one clip into the cache; returns the reason where that is impossible, else ''."""
-    from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
+def work(job: Job, begun: Prefetcher | None) -> None:
+    """Pose one clip into the cache. Raises UserError where that is impossible."""
     from dataset_tools.pose.tracking import track
 
     clip, params = job.clip, job.params
+    if begun is None:
+        from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
+
+        pose = read_annotated_pose(
+            job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
+            crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
+        )  # fmt: skip
+        job.keep(pose, read_annotated_motion(job.weights, clip.frames))
+        return
     chosen = {name: getattr(params, name) for name in ("max_people", "gap_frames", "min_frames")}
-    try:
-        if begun is None:
-            pose = read_annotated_pose(
-                job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
-                crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
-            )  # fmt: skip
-            for path, values in zip(
-                job.files.values(), (pose, read_annotated_motion(job.weights, clip.frames)), strict=True
-            ):
-                _save(values, path)
-            return ""
-        pose = track(_estimator(*job.settings).find_people(begun), clip.width, clip.height, **chosen)
-    except UserError as err:
-        return " ".join(str(err).split())
-    return _save(pose, job.cache)
-
-
-def _save(pose: np.ndarray, path: Path) -> str:
-    memory = io.BytesIO()
-    np.save(memory, pose)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(memory.getvalue())
-    return ""
+    job.keep(track(_estimator(*job.settings).find_people(begun), clip.width, clip.height, **chosen))
 
 
 @lru_cache(maxsize=1)

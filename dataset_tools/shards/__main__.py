@@ -13,11 +13,10 @@ import argparse
 from pathlib import Path
 
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
-from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.names import SPLITS
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import frames_to_seconds
+from dataset_tools.shards.params import EXPORTS, Params
 
 MAX_PRINTED = 20  # dropped clips that are printed
 
@@ -30,34 +29,24 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--corpus", default=argparse.SUPPRESS, help="as for building")
         sub.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="as for building")
         if command == "export":
-            sub.add_argument("--format", choices=("webdataset", "released"), required=True)
+            sub.add_argument("--format", choices=EXPORTS, required=True)
             sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="an empty or a new folder")
         else:
             sub.add_argument("--from", type=Path, required=True, metavar="DIR", dest="source")
     return parser
 
 
-def _export(layout: Layout, kind: str, out: Path) -> None:
-    from dataset_tools.shards.released_layout import export_released
-    from dataset_tools.shards.tar_samples import export_tars
-
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is not an empty folder; give --out a new one")
-    export, unit = (export_tars, "clips") if kind == "webdataset" else (export_released, "segments of 2 s")
-    for name, count in export(layout.stage("shards"), out).items():
-        say("shards", f"{name}: {count} {unit}")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the stage, an export or an import."""
     args = _parser().parse_args(argv)
     layout = layout_of(args)
-    if args.command == "export":
-        _export(layout, args.format, args.out)
-        return 0
 
-    from dataset_tools.shards.params import Params
-    from dataset_tools.shards.stage import build_shards, import_released
+    from dataset_tools.shards.stage import build_shards, export, import_released
+
+    if args.command == "export":
+        for name, count in export(layout.stage("shards"), args.format, args.out).items():
+            say("shards", f"{name}: {count}")
+        return 0
 
     params = load_params(layout.params, "shards", Params)
     rows = import_released(layout, params, args.source) if args.command == "import" else build_shards(layout, params)

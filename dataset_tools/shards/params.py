@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from dataset_tools.lib.core.limits import SHARD_CLIPS
 from dataset_tools.lib.core.params import require
 
+EXPORTS = ("webdataset", "released")
+"""Formats of others that shards are written in."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.io import wavfile
 
 from dataset_tools.lib.audio.audio_file import read_samples
-from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.array_file import read_npy, write_npy
 from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.limits import CSV_BYTES, SEGMENT_BYTES, SIDE, printable, read_bytes
@@ -94,12 +94,12 @@ def export_released(shards: Path, out: Path) -> dict[str, int]:
         for clip in source.clips:
             for number, name in enumerate(names_of[clip.clip_id]):
                 window = source.read(clip.clip_id, number * SEGMENT_FRAMES, SEGMENT_FRAMES)
-                _write_npy(out / FOLDERS["motion"] / f"{name}.npy", _motion_array(window, source.info))
-                _write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
+                write_npy(
+                    out / FOLDERS["motion"] / f"{name}.npy", np.ascontiguousarray(_motion_array(window, source.info))
+                )
+                write_npy(out / FOLDERS["i3d"] / f"{name}.npy", window.i3d[None])
                 with atomic_write(out / FOLDERS["audio"] / f"{name}.wav") as temporary:
-                    wavfile.write(
-                        temporary, SAMPLE_RATE, window.audio
-                    )  # libsndfile would write the time of day into the file
+                    wavfile.write(temporary, SAMPLE_RATE, window.audio)  # libsndfile would put the time of day in
                 names.append(name)
         write_text(out / f"{split}_segs.txt", "".join(f"{name}\n" for name in names))
         written[split] = len(names)
@@ -140,11 +140,6 @@ def _motion_array(window: Window, info: ShardInfo) -> np.ndarray:
         return window.motion.reshape(MOTION_SHAPE)
     pose = window.pose[:, 0]
     return (pose if info.pose_layout == "body25" else to_layout(pose, "body25")).reshape(POSE_SHAPE)
-
-
-def _write_npy(path: Path, values: np.ndarray) -> None:
-    with atomic_write(path) as temporary:
-        np.save(temporary, np.ascontiguousarray(values), allow_pickle=False)
 
 
 def find_segments(folder: Path) -> list[Segment]:

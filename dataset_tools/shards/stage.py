@@ -94,6 +94,18 @@ def _write_shards(
     write_records(folder / "rows.csv", rows, ShardRow)
 
 
+def export(shards: Path, kind: str, out: Path) -> dict[str, str]:
+    """Write the shards of a folder to the empty or new folder `out`, in the format `kind` of `EXPORTS`; gives what was
+    written of each split. Raises UserError where `out` holds anything."""
+    from dataset_tools.shards.released_layout import export_released
+    from dataset_tools.shards.tar_samples import export_tars
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is not an empty folder; give --out a new one")
+    write, unit = (export_tars, "clips") if kind == "webdataset" else (export_released, "segments of 2 s")
+    return {name: f"{count} {unit}" for name, count in write(shards, out).items()}
+
+
 def import_released(layout: Layout, params: Params, source: Path) -> list[ShardRow]:
     """Write the 2 s segments of a folder in the layout of the released code as shards, one clip each, and rows.csv. Returns the rows.
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.audio.rows import AudioRow
+from dataset_tools.clips.rows import ClipRow
+from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import MAX_SHOWN, SIDE
@@ -16,38 +19,15 @@ from dataset_tools.lib.shard_io.shard_format import (
     JOINTS,
     MAX_FRAMES,
     MAX_PEOPLE,
-    STREAMS,
     ShardClip,
     check_numbers,
 )
 from dataset_tools.lib.shard_io.stream_files import count_audio_frames, read_audio, read_i3d, read_motion, read_pose
+from dataset_tools.pose.rows import PoseRow
+from dataset_tools.split.rows import SplitRow
 
-
-@dataclass(frozen=True, kw_only=True)
-class CutClip(Row):
-    """The columns of clips/rows.csv that matter here."""
-
-    song_id: str = ""
-    genre: str = ""
-    frames: int | None = None
-    width: int | None = None
-    height: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamRow(Row):
-    """The columns of pose/, i3d/ and audio/rows.csv that matter here."""
-
-    weights: str = ""
-    """What computed the stream."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitPart:
-    """One row of split/split.csv."""
-
-    clip_id: str
-    split: str
+STREAM_ROWS = {"pose": PoseRow, "audio": AudioRow, "i3d": FeatureRow}
+"""Stream -> record of the table of the stage that makes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +35,9 @@ class Upstream:
     """The tables of the earlier stages, and access to the streams."""
 
     layout: Layout
-    clips: dict[str, CutClip]
-    streams: dict[str, dict[str, StreamRow]]
-    """Stream name -> clip id -> row."""
+    clips: dict[str, ClipRow]
+    streams: dict[str, dict[str, Row]]
+    """Stream name to clip id to its row of `STREAM_ROWS`."""
     splits: dict[str, str]
     """Clip id -> split."""
 
@@ -75,7 +55,7 @@ class Upstream:
             )
         if clip_id not in self.splits:
             return 0, "split: not in split.csv"
-        for name in STREAMS:
+        for name in STREAM_ROWS:
             row = self.streams[name].get(clip_id)
             if row is None or row.status != "ok":
                 return 0, f"{name}: {(row.reason or row.status) if row else 'not in rows.csv'}"
@@ -182,9 +162,11 @@ def read_upstream(layout: Layout) -> Upstream:
     Raises UserError for a missing table (the message names the stage to run), for a split with clips that were not cut, and for a
     split without training or test clips.
     """
-    tables = {word: layout.table(word) for word in ("clips", *STREAMS)} | {"split": layout.table("split", "split.csv")}
-    clips = {row.id: row for row in read_records(tables["clips"], CutClip)}
-    splits = {row.clip_id: row.split for row in read_records(tables["split"], SplitPart)}
+    tables = {word: layout.table(word) for word in ("clips", *STREAM_ROWS)} | {
+        "split": layout.table("split", "split.csv")
+    }
+    clips = {row.id: row for row in read_records(tables["clips"], ClipRow)}
+    splits = {row.clip_id: row.split for row in read_records(tables["split"], SplitRow)}
     for clip_id, split in splits.items():
         if clip_id not in clips or split not in SPLITS:
             raise UserError(
@@ -197,7 +179,9 @@ def read_upstream(layout: Layout) -> Upstream:
                 f"{tables['split']}: no clip is in the {split} split, which later stages need; run python -m "
                 "dataset_tools.split again, or correct the table"
             )
-    streams = {name: {row.id: row for row in read_records(tables[name], StreamRow)} for name in STREAMS}
+    streams = {
+        name: {row.id: row for row in read_records(tables[name], record)} for name, record in STREAM_ROWS.items()
+    }
     return Upstream(layout=layout, clips=clips, streams=streams, splits=splits)
 
 

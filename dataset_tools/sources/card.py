@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -28,15 +29,6 @@ class CardText:
     source: str = ""
     licence: str = "not stated (manifests/<corpus>/card.yaml)"
     known_problems: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredRow(Row):
-    """The columns of a stage's rows.csv that the card uses."""
-
-    frames: int | None = None
-    song_id: str = ""
-    official_split: str = ""
 
 
 def write_card(layout: Layout) -> tuple[Path, Path]:
@@ -177,7 +169,7 @@ def _describe_measured(layout: Layout) -> list[str]:
         path = layout.stage(stage) / "rows.csv"
         if not path.is_file():
             continue
-        found = read_records(path, MeasuredRow)
+        found = read_records(path, ClipRow if stage == "clips" else Row)
         counts = Counter(row.status for row in found)
         others = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()) if status != "ok")
         reasons = Counter(row.reason for row in found if row.status != "ok")

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.audio.rows import AudioRow
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.download.errors import Refused
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.download.sandbox import run_sandboxed
+from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.audio.audio_file import open_audio
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -20,6 +24,8 @@ from dataset_tools.lib.core.work_cache import file_sha256
 from dataset_tools.lib.shard_io.shard_check import validate_shard
 from dataset_tools.lib.shard_io.stream_files import read_i3d, read_motion, read_pose
 from dataset_tools.lib.video.video_io import open_media
+from dataset_tools.pose.rows import PoseRow
+from dataset_tools.shards.rows import ShardRow
 from dataset_tools.sources.card import read_card_text
 from dataset_tools.sources.rules import check_manifest
 from dataset_tools.sources.video_files import find_decoding_errors, find_video_file, measure_videos
@@ -27,19 +33,10 @@ from dataset_tools.sources.video_files import find_decoding_errors, find_video_f
 LENGTH_TOLERANCE = 1.5 / FPS
 """Seconds by which a clip may be longer than its video: the last frame fills them (`lib.video.video_io.nearest_frames`)."""
 FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "audio": ".wav"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageRow(Row):
-    """The columns of a stage's rows.csv that the checks use."""
-
-    bytes: int | None = None
-    sha256: str = ""
-    frames: int | None = None
-    shard: str = ""
-    song: str = ""
-    split: str = ""
-    seconds: float | None = None
+ROWS = {
+    "download": DownloadRow, "clips": ClipRow, "pose": PoseRow, "i3d": FeatureRow, "audio": AudioRow, "shards": ShardRow,
+}  # fmt: skip
+"""Stage -> record of its rows.csv."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +74,7 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
         for stage, row in progress(jobs, "sources: opening files", unit="file"):
             problems += _check_file(layout.stage(stage) / f"{row.id}{FILES[stage]}", stage, row, frames.get(row.id))
         for video_id, path in progress(own.items(), "sources: decoding videos", unit="video"):
-            row = StageRow(id=video_id, status="ok", seconds=lengths[video_id])
+            row = DownloadRow(id=video_id, status="ok", seconds=lengths[video_id])
             problems += _check_file(path, "download", row, None)
         for path in progress(shards, "sources: opening shards", unit="shard"):
             problems += _check_shard(path)
@@ -126,8 +123,8 @@ def _check_extras(layout: Layout, videos: set[str]) -> tuple[list[str], list[str
     ] if unknown else []
 
 
-def _check_stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[str]]]:
-    """Yield (stage, its rows, its problems) for each stage that has run."""
+def _check_stages(layout: Layout) -> Iterator[tuple[str, list[Row], list[str]]]:
+    """(stage, its rows, its problems) of the stages that have run."""
     sources = layout.stage("sources")
     tables = {"videos": Video, "clips": Clip}
     (videos, lines), (clips, more) = (
@@ -139,19 +136,20 @@ def _check_stages(layout: Layout) -> Iterator[tuple[str, list[StageRow], list[st
     inputs = {"download": {v.video_id for v in videos}} | {
         stage: {c.clip_id for c in clips} for stage in ("clips", "pose", "i3d", "audio")
     }
-    for stage in (*FILES, "shards"):
+    for stage, record in ROWS.items():
         folder = layout.stage(stage)
         if not (folder / "rows.csv").is_file():
             continue
-        rows, problems = scan_records(folder / "rows.csv", StageRow)[:2]
+        rows, problems = scan_records(folder / "rows.csv", record)[:2]
         if lacking := sorted(inputs.get(stage, set()) - {row.id for row in rows}):
             problems.append(
                 f"{folder / 'rows.csv'}: no row for {len(lacking)} inputs ({lacking[0]}, …); run {stage} again"
             )
-        yield stage, rows, problems + list(_check_files(folder, stage, rows)) + list(_check_parts(folder, rows))
+        problems += _check_files(folder, stage, rows)
+        yield stage, rows, problems + list(_check_parts(folder, rows) if stage == "shards" else ())
 
 
-def _check_files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str]:
+def _check_files(folder: Path, stage: str, rows: list[Row]) -> Iterable[str]:
     expected = {
         row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"
     }
@@ -159,15 +157,18 @@ def _check_files(folder: Path, stage: str, rows: list[StageRow]) -> Iterable[str
         path = folder / name
         if not path.is_file():
             yield f"{path}: {row.id} is ok in rows.csv, but this file is missing; run {stage} again"
-        elif (size := path.stat().st_size) == 0 or (stage == "download" and size != row.bytes):
-            yield f"{path}: {size} bytes, but rows.csv says {row.bytes or 'more'}; run {stage} again"
+            continue
+        size = path.stat().st_size
+        claimed = row.bytes if stage == "download" else size
+        if size != claimed or size == 0:
+            yield f"{path}: {size} bytes, but rows.csv says {claimed or 'more'}; run {stage} again"
     ending = FILES.get(stage, ".h5")
     for path in sorted(folder.glob(f"[!.]*{ending}")):
         if path.name.replace(".motion.npy", ".npy") not in expected:
             yield f"{path}: it has no row in rows.csv; run {stage} again"
 
 
-def _check_parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:
+def _check_parts(folder: Path, rows: list[ShardRow]) -> Iterable[str]:
     parts = defaultdict(set)
     for row in rows:
         if row.status == "ok" and row.song and row.split:
@@ -177,8 +178,8 @@ def _check_parts(folder: Path, rows: list[StageRow]) -> Iterable[str]:
             yield f"{folder / 'rows.csv'}: song {song} is in the {' and '.join(sorted(found))} parts"
 
 
-def _check_file(path: Path, stage: str, row: StageRow, frames: int | None) -> list[str]:
-    """Problems inside one file; [] for a missing one, which `_check_files` reports."""
+def _check_file(path: Path, stage: str, row: Row, frames: int | None) -> list[str]:
+    """What is wrong inside one file; nothing about a missing one, which has been said."""
     if not path.is_file():
         return []
     try:
@@ -195,7 +196,7 @@ def _check_file(path: Path, stage: str, row: StageRow, frames: int | None) -> li
     return [f"{path}: {line}" for line in lines]
 
 
-def _check_video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_video(path: Path, row: DownloadRow, frames: int | None) -> Iterator[str]:
     from dataset_tools.download.complete_file import check_complete
 
     if row.sha256 and file_sha256(path) != row.sha256:
@@ -204,7 +205,7 @@ def _check_video(path: Path, row: StageRow, frames: int | None) -> Iterator[str]
     yield from run_sandboxed(find_decoding_errors, path, extra_seconds=row.seconds or 0.0)
 
 
-def _check_clip(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_clip(path: Path, row: ClipRow, frames: int | None) -> Iterator[str]:
     from dataset_tools.download.complete_file import check_complete
 
     run_sandboxed(check_complete, path)
@@ -217,7 +218,7 @@ def _count_frames(path: Path) -> int:
         return sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
 
 
-def _check_pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_pose(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     motion = path.with_suffix(".motion.npy")
     for name, values in (("pose", read_pose(path)), ("motion", read_motion(motion) if motion.is_file() else None)):
         if values is not None and frames and len(values) != frames:
@@ -226,12 +227,12 @@ def _check_pose(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
             yield f"{name} with nan or inf"
 
 
-def _check_i3d(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_i3d(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     if not np.isfinite(read_i3d(path)).all():
         yield "i3d with nan or inf"
 
 
-def _check_audio(path: Path, row: StageRow, frames: int | None) -> Iterator[str]:
+def _check_audio(path: Path, row: Row, frames: int | None) -> Iterator[str]:
     with open_audio(path) as sound:
         samples = sound.frames
     if frames and samples != frames * SAMPLES_PER_FRAME:

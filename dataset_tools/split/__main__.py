@@ -24,36 +24,13 @@ import dataclasses
 import json
 from pathlib import Path
 
-from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.manifest import read_published
 from dataset_tools.lib.core.params import load_params
-from dataset_tools.lib.core.schema import leaks, write_records
-from dataset_tools.split.params import CHOICES, Params
-from dataset_tools.split.stage import assign_parts, compare_recordings, read_clip_items, read_manifest_items
-from dataset_tools.split.strategies import SplitRow
-from dataset_tools.split.summary import describe_duplicates, format_summary, summarise
-
-UNUSED_PARAMS = {
-    "official": ("balance", "seed", "test_fraction", "folds", "fold"),
-    "random": ("folds", "fold"),
-    "kfold": ("test_fraction",),
-}
-"""Strategy -> the parameters that it does not use."""
-
-
-def _refuse_same_recordings(heard: dict, rows: list[SplitRow], source: str) -> None:
-    part_of = {row.clip_id: row.split for row in rows}
-    for pair in heard["same"]:
-        first, second = pair["clips"]
-        if leaks((part_of[first], part_of[second])):
-            raise UserError(
-                f"{source}: songs '{pair['songs'][0]}' and '{pair['songs'][1]}' sound like the same recording (clips "
-                f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "
-                "one song id, or use --same-recording merge (or ignore, after listening to both)"
-            )
+from dataset_tools.split.params import CHOICES, UNUSED_PARAMS, Params
+from dataset_tools.split.stage import split_corpus
+from dataset_tools.split.summary import format_summary
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,31 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the stage, or split a manifest into the file --out."""
     args = _parser().parse_args(argv)
     layout = layout_of(args)
-    params = _chosen_params(args, layout)
-    if args.out:
-        check_writable(args.out)
-        source = layout.manifest / "clips.csv"
-        items = read_manifest_items(layout.manifest)
-    else:
-        source = layout.stage("clips") / "rows.csv"
-        items = read_clip_items(layout)
-    items, heard = compare_recordings(items, layout.stage("audio"), params.same_recording)
-    if args.same_recording in ("refuse", "merge") and not heard["clips"]:
-        raise UserError(
-            f"--same-recording {args.same_recording}: no audio in {layout.stage('audio')}; run python -m dataset_tools.audio"
-        )
-    rows = assign_parts(items, params, str(source))
-    if params.same_recording == "refuse":
-        _refuse_same_recordings(heard, rows, str(source))
-    summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
-    summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
-    summary["remarks"] += describe_duplicates(heard, rows)
-    write_records(args.out or layout.stage("split") / "split.csv", rows)
-    text = json.dumps(summary, indent=2)
-    if not args.out:
-        write_text(layout.stage("split") / "summary.json", text + "\n")
+    must_hear = args.same_recording in ("refuse", "merge")
+    summary = split_corpus(layout, _chosen_params(args, layout), args.out, must_hear=must_hear)
     if args.json:
-        print(text)
+        print(json.dumps(summary, indent=2))
     else:
         for line in format_summary(summary):
             say("split", line)

@@ -10,6 +10,12 @@ CHOICES = {
     "balance": ("clips", "seconds"),
     "same_recording": ("refuse", "merge", "ignore"),
 }
+UNUSED_PARAMS = {
+    "official": ("balance", "seed", "test_fraction", "folds", "fold"),
+    "random": ("folds", "fold"),
+    "kfold": ("test_fraction",),
+}
+"""Strategy -> the parameters that it does not read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,21 @@
-"""Rows of the tables that `split` writes and reads."""
+"""Rows of the table that `split` writes."""
 
 from dataclasses import dataclass
 
-from dataset_tools.lib.core.schema import Row
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRow:
+    """One row of split.csv."""
+
+    clip_id: str
+    song_id: str
+    split: str
+    """'train', 'val' or 'test'."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutClip(Row):
-    """The columns of clips/rows.csv that matter here."""
+class FoldRow(SplitRow):
+    """One row of the split.csv of 'kfold'."""
 
-    video_id: str
-    song_id: str
-    official_split: str = ""
-    frames: int | None = None
+    fold: int
+    """The fold for which the clip is test, 0 to folds - 1; `split` is 'test' for the fold that was asked for."""

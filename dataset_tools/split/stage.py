@@ -1,21 +1,23 @@
 """The stage `split`: divide a corpus into parts that share no song."""
 
 import dataclasses
+import json
 from pathlib import Path
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.accounting import read_ok
+from dataset_tools.lib.core.atomic import check_writable, write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.manifest import read_published
 from dataset_tools.lib.core.progress import progress
-from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, read_records
+from dataset_tools.lib.core.schema import SEGMENT_SECONDS, ListedClip, leaks, read_records, write_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 from dataset_tools.split.params import Params
-from dataset_tools.split.rows import CutClip
+from dataset_tools.split.rows import FoldRow, SplitRow
 from dataset_tools.split.strategies import (
-    FoldRow,
     Item,
-    SplitRow,
     deal_folds,
     draw_test_groups,
     find_leaks,
@@ -23,10 +25,40 @@ from dataset_tools.split.strategies import (
     group_weight,
     official_parts,
 )
+from dataset_tools.split.summary import describe_duplicates, summarise
+
+
+def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, must_hear: bool = False) -> dict:
+    """Split the clips that were cut and write data/<corpus>/split, or with `out` split the manifest's and write that file;
+    gives the summary. must_hear: whether it is an error that there is no sound to hear.
+
+    Raises UserError as `read_manifest_items`, `read_clip_items` and `assign_parts` do, and where one recording is in two parts under
+    the rule 'refuse'; nothing is written then.
+    """
+    if out:
+        check_writable(out)
+        source, items = layout.manifest / "clips.csv", read_manifest_items(layout.manifest)
+    else:
+        source, items = layout.stage("clips") / "rows.csv", read_clip_items(layout)
+    items, heard = compare_recordings(items, layout.stage("audio"), params.same_recording)
+    if must_hear and not heard["clips"]:
+        raise UserError(
+            f"--same-recording {params.same_recording}: no sound in {layout.stage('audio')}; run python -m dataset_tools.audio"
+        )
+    rows = assign_parts(items, params, str(source))
+    if params.same_recording == "refuse":
+        _refuse(heard, rows, str(source))
+    summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
+    summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
+    summary["remarks"] += describe_duplicates(heard, rows)
+    write_records(out or layout.stage("split") / "split.csv", rows)
+    if not out:
+        write_text(layout.stage("split") / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
 
 
 def read_manifest_items(folder: Path) -> list[Item]:
-    """Every clip of manifests/<corpus>/clips.csv. `seconds` is None unless its times or its number of segments are known."""
+    """Every clip of manifests/<corpus>/clips.csv; seconds only where its times or its segments are known."""
     return [
         Item(
             clip_id=clip.clip_id,
@@ -55,7 +87,7 @@ def read_clip_items(layout: Layout) -> list[Item]:
             official_split=row.official_split,
             seconds=row.frames / FPS if row.frames and row.frames > 0 else None,
         )
-        for row in read_ok(layout, "clips", CutClip)
+        for row in read_ok(layout, "clips", ClipRow)
         if row.status == "ok"
     ]
 
@@ -152,6 +184,18 @@ def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list
         known_as = merge_groups(matches, songs)
         items = [dataclasses.replace(item, recording=known_as.get(item.song_id, "")) for item in items]
     return items, heard
+
+
+def _refuse(heard: dict, rows: list[SplitRow], source: str) -> None:
+    part_of = {row.clip_id: row.split for row in rows}
+    for pair in heard["same"]:
+        first, second = pair["clips"]
+        if leaks((part_of[first], part_of[second])):
+            raise UserError(
+                f"{source}: songs '{pair['songs'][0]}' and '{pair['songs'][1]}' sound like the same recording (clips "
+                f"{first} in {part_of[first]} and {second} in {part_of[second]}, score {pair['score']:.2f}); give them "
+                "one song id, or use --same-recording merge (or ignore, having listened to both)"
+            )
 
 
 def _read_audio(path: Path):

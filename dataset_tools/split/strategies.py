@@ -30,27 +30,9 @@ class Item:
         return self.recording or self.song_id
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitRow:
-    """One row of split.csv."""
-
-    clip_id: str
-    song_id: str
-    split: str
-    """'train', 'val' or 'test'."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldRow(SplitRow):
-    """One row of the split.csv of 'kfold'."""
-
-    fold: int
-    """The fold in which the clip is test, 0 to folds - 1; `split` is 'test' if this is the chosen fold."""
-
-
 def official_parts(items: list[Item], source: str) -> dict[str, str]:
-    """Clip id -> its official label. Songs that were merged into one recording go where most of their clips are labelled, in a tie to
-    the earliest of `PARTS`. Raises UserError, which names `source`, for a clip without a label."""
+    """Clip id to its own label; songs that were merged under one recording go where most of their clips are labelled,
+    to train if that is undecided. Raises UserError, naming `source`, for a clip without a label."""
     unlabelled = [item.clip_id for item in items if not item.official_split]
     if unlabelled:
         raise UserError(

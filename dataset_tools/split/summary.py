@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from dataset_tools.lib.core.manifest import QUANTITIES, Published, compare_counts
-from dataset_tools.split.strategies import PARTS, Item, SplitRow, find_leaks
+from dataset_tools.split.rows import SplitRow
+from dataset_tools.split.strategies import PARTS, Item, find_leaks
 
 
 def summarise(items: list[Item], rows: list[SplitRow], published: list[Published]) -> dict:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from openpyxl.utils.exceptions import IllegalCharacterError
 
 from d2m_model.metrics.pairs import Pair, inside
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core.manifest import find_missing_values, scan_manifest, url_problem
 from dataset_tools.lib.core.schema import read_records, write_records
 from dataset_tools.lib.core.weights import Weights
 from dataset_tools.sources.annotations import import_annotations
-from dataset_tools.split.rows import CutClip
 from dataset_tools.split.stage import read_manifest_items
 from tests.fuzz.case import NAME, Case, promise
 from tests.fuzz.mutation import damaged, odd_texts, rezipped
@@ -129,13 +129,13 @@ def weights(into: Path, _out: Path) -> None:
 
 
 def rows(into: Path, out: Path) -> None:
-    found = read_records(into / "rows.csv", CutClip)
+    found = read_records(into / "rows.csv", ClipRow)
     for row in found:
         promise(bool(NAME.fullmatch(row.id)), f"an id becomes a file's name: {row.id!r}")
         promise(row.frames is None or type(row.frames) is int, f"frames are a whole number: {row.frames!r}")
-    write_records(out / "rows.csv", found, CutClip)
+    write_records(out / "rows.csv", found, ClipRow)
     promise(
-        read_records(out / "rows.csv", CutClip) == sorted(found, key=lambda row: row.id),
+        read_records(out / "rows.csv", ClipRow) == sorted(found, key=lambda row: row.id),
         "what is written reads as it was",
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.layout import PROJECT
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples, window_starts
@@ -26,6 +27,11 @@ STANDING = np.array(
      (-0.2, 0.62), (0.22, 0.45), (-0.22, 0.45), (0.08, 0.5), (-0.08, 0.5), (0.09, 0.27), (-0.09, 0.27), (0.1, 0.04),
      (-0.1, 0.04)]
 )  # fmt: skip
+
+
+def cut_row(clip_id: str, status: str = "ok", **known) -> ClipRow:
+    """A row of clips/rows.csv, of video 'v' and song 's' where `known` names no others."""
+    return ClipRow(id=clip_id, status=status, **{"video_id": "v", "song_id": "s"} | known)
 
 
 def tempo_of(number: int) -> float:

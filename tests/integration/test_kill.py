@@ -10,15 +10,15 @@ import pytest
 from scipy.io import wavfile
 
 from dataset_tools.audio.rows import AudioRow
-from dataset_tools.clips.rows import VideoRow
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.i3d.rows import FeatureRow
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.manifest import Manifest, save_manifest
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 from dataset_tools.pose.rows import PoseRow
-from dataset_tools.shards.upstream import CutClip, SplitPart
-from tests.helpers.builders import build_clip
+from dataset_tools.split.rows import SplitRow
+from tests.helpers.builders import build_clip, cut_row
 from tests.helpers.footage import coded, numbered_video, tone
 from tests.helpers.within import run_within
 
@@ -42,8 +42,8 @@ def for_clips(layout):
     videos = tuple(schema.Video(video_id=v, url="x") for v in "vw")
     songs = (schema.Song(song_id="s"),)
     save_manifest(Manifest(folder=layout.root, videos=videos, clips=tuple(cuts), songs=songs), layout.stage("sources"))
-    rows = [VideoRow(id=v, status="ok", sha256=v) for v in "vw"]
-    schema.write_records(layout.stage("download") / "rows.csv", rows, VideoRow)
+    rows = [DownloadRow(id=v, status="ok", sha256=v) for v in "vw"]
+    schema.write_records(layout.stage("download") / "rows.csv", rows, DownloadRow)
     return "clips: {workers: 2, min_ok: 0.5}"
 
 
@@ -53,8 +53,8 @@ def cut_clips(layout, frames):
     folder.mkdir(parents=True)
     for n in range(3):
         write_clip(folder / f"a{n}.mp4", rgb_frames(coded(n + j) for j in range(frames)), None)
-    rows = [CutClip(id=f"a{n}", status="ok", frames=frames, width=64, height=48) for n in range(3)]
-    schema.write_records(folder / "rows.csv", rows, CutClip)
+    rows = [cut_row(f"a{n}", frames=frames, width=64, height=48) for n in range(3)]
+    schema.write_records(folder / "rows.csv", rows)
 
 
 def for_pose(layout):
@@ -76,11 +76,11 @@ def for_shards(layout):
         np.save(layout.stage("i3d") / f"{cut.clip_id}.npy", cut.i3d)
         wavfile.write(layout.stage("audio") / f"{cut.clip_id}.wav", 22050, cut.audio)
     ids = [cut.clip_id for cut in cuts]
-    table = [CutClip(id=c, status="ok", song_id=c, genre="pop", frames=60, width=64, height=48) for c in ids]
+    table = [cut_row(c, song_id=c, genre="pop", frames=60, width=64, height=48) for c in ids]
     schema.write_records(layout.stage("clips") / "rows.csv", table)
     for word, row in (("pose", PoseRow), ("i3d", FeatureRow), ("audio", AudioRow)):
         schema.write_records(layout.stage(word) / "rows.csv", [row(id=c, status="ok") for c in ids])
-    parts = [SplitPart(clip_id=cut.clip_id, split=cut.split) for cut in cuts]
+    parts = [SplitRow(clip_id=cut.clip_id, song_id=cut.song, split=cut.split) for cut in cuts]
     schema.write_records(layout.stage("split") / "split.csv", parts)
     return "shards: {max_clips: 2}"
 

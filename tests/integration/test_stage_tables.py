@@ -11,8 +11,9 @@ from dataset_tools.download import __main__ as download
 from dataset_tools.i3d import __main__ as i3d
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.core.schema import write_records
+from dataset_tools.lib.core.schema import read_records, write_records
 from dataset_tools.pose import __main__ as pose
+from dataset_tools.sources.check import ROWS
 from dataset_tools.split import __main__ as split
 from tests.helpers.builders import build_manifest
 
@@ -57,3 +58,12 @@ def test_nothing_that_is_ok_is_said_before_any_weights_are_looked_for(root, stag
     write_records(table, [row], ClipRow)
     with pytest.raises(UserError, match="clips/rows.csv: none of its 1 rows is ok.*; c1: video v1 was not downloaded"):
         stage.main(["--root", str(root), "--corpus", "tiny"])
+
+
+@pytest.mark.parametrize("stage", ROWS)
+def test_a_table_of_an_older_version_or_with_more_columns_is_read(tmp_path, stage):
+    """Columns that came later have a default; those that the record does not have are passed over."""
+    first = {"id": "c1", "status": "ok"} | ({"video_id": "v1", "song_id": "s1"} if stage == "clips" else {})
+    table = tmp_path / "rows.csv"
+    table.write_text(f"mine,{','.join(first)}\n7,{','.join(first.values())}\n")
+    assert read_records(table, ROWS[stage]) == [ROWS[stage](**first)]

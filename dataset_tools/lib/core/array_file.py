@@ -18,6 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from dataset_tools.lib.core import limits
+from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import Unreadable, UserError
 
 NUMERIC_KINDS = "biuf"
@@ -76,8 +77,16 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
     return arrays
 
 
+def write_npy(path: Path, values: np.ndarray) -> None:
+    """Write an array of numbers as a .npy file, complete or absent. Raises as `atomic_write`."""
+    memory = io.BytesIO()  # numpy's own writing to a disk that is full does not say so
+    np.save(memory, values, allow_pickle=False)
+    with atomic_write(path) as aside:
+        aside.write_bytes(memory.getbuffer())
+
+
 def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """(shape, is Fortran order, dtype) of a .npy header, checked to fit in `size` bytes. `file` is left at the start of the data."""
+    """Shape, whether it is in Fortran's order, and dtype, once they are known to fit in `size` bytes. Leaves the file there."""
     version = npy.read_magic(file)
     if version not in HEADER_READERS:
         raise Unreadable(path, f"a .npy file of format {version[0]}.{version[1]}, which arrays of numbers do not need")

@@ -15,6 +15,8 @@ from d2m_model.generate import models, own_pose, own_video
 from d2m_model.generate import own_videos as own_videos_module
 from d2m_model.generate.beats import detected_beats
 from d2m_model.generate.composing import WindowComposer
+from d2m_model.generate.params import Params
+from d2m_model.generate.stage import generate_split
 from dataset_tools.i3d import visual_features
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -58,7 +60,7 @@ def make_stage(root, clips=3, seconds=4.5):
 
 def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
     layout = make_stage(tmp_path)
-    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     folder = layout.stage("generate") / "high-full"
     folder.mkdir(parents=True)
     (folder / "clip_of_another_run.wav").write_bytes(b"x")
@@ -78,6 +80,25 @@ def test_stage_makes_one_wav_per_test_clip(tmp_path, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     generate.main(["--root", str(tmp_path), "--corpus", "tiny", "--variant", "full"])
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_earlier_runs_left_is_removed_and_rows_csv_comes_last(tmp_path, monkeypatch):
+    layout = make_stage(tmp_path, clips=2)
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
+    folder, command = layout.stage("generate") / "high-full", ["--root", str(tmp_path), "--corpus", "tiny"]
+    sounds = ["clip_000.wav", "clip_001.wav", "rows.csv"]
+    generate.main([*command, "--variant", "full", "--json"])
+    (folder / "clip_000.codes.npy").write_bytes(b"of a prior")
+    assert sorted(p.name for p in folder.glob("*.json")) == ["clip_000.json", "clip_001.json"]
+    generate.main([*command, "--variant", "full"])
+    assert sorted(p.name for p in folder.iterdir()) == sounds
+    with pytest.raises(UserError, match="lower hop"):
+        generate_split(None, lambda: WindowComposer(Metronome(), "high"), folder, Params(hop=3), "x", rhythm=tmp_path)
+    assert sorted(p.name for p in folder.iterdir()) == sounds, "nothing was begun"
+    monkeypatch.setattr(Metronome, "audio", None)
+    with pytest.raises(TypeError):
+        generate.main([*command, "--variant", "full"])
+    assert not (folder / "rows.csv").exists()
 
 
 def test_missing_models_name_the_commands(tmp_path):
@@ -111,16 +132,6 @@ def test_an_empty_value_is_refused_by_the_name_of_its_option(capsys, option):
     with pytest.raises(SystemExit) as ended:
         generate.main([f"--{option}", ""])
     assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"error: --{option} is empty; ")
-
-
-def test_settings_for_own_videos_are_those_of_the_stages():
-    from dataset_tools.clips import params as clips
-    from dataset_tools.i3d import params as i3d
-    from dataset_tools.pose import params as pose
-
-    pairs = ((own_video.ClipSettings, clips), (own_video.PoseSettings, pose), (own_video.VisualSettings, i3d))
-    for settings, stage in pairs:
-        assert vars(settings()).items() <= vars(stage.Params()).items()
 
 
 class Bystanders:
@@ -240,7 +251,7 @@ def test_detected_beats_are_those_of_a_metronome():
 def test_a_hop_beyond_the_models_window_is_one_line(tmp_path, monkeypatch):
     make_stage(tmp_path, clips=1)
     (tmp_path / "params.yaml").write_text("generate: {hop: 3}\n")
-    monkeypatch.setattr(generate, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
+    monkeypatch.setattr(models, "load_model", lambda *_: WindowComposer(Metronome(), "high"))
     with pytest.raises(
         UserError, match=r"generate.hop 3 s and crossfade 0.25 s don't fit into the model's window of 2 s; lower hop"
     ):

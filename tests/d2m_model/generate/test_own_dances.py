@@ -9,13 +9,17 @@ import soundfile
 
 from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models
+from d2m_model.generate import own_videos as own_videos_module
 from d2m_model.generate.composing import WindowComposer
 from d2m_model.generate.own_videos import Given, find_dance, pose_of
 from d2m_model.generate.pose_files import read_pose
 from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import Beats
+from d2m_model.rhythm.model import save_rhythm
+from d2m_model.rhythm.net import RhythmNet
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
 from dataset_tools.pose import estimator
 from dataset_tools.pose.layouts import to_layout
 from tests.d2m_model.generate.test_generate import own_videos  # noqa: F401 - a fixture
@@ -185,6 +189,34 @@ def test_mistakes_are_one_line(own_videos, arguments, message):  # noqa: F811
     with pytest.raises(UserError, match=message) as caught:
         run(*arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "trained", "message"),
+    [
+        (["--own-music", "songs"], False, "no rhythm trained yet; train it with .*, or give --beats"),
+        (["--own-music", "gone"], True, "gone: no such folder; --own-music names a folder of audio files"),
+        (["--own-music", "empty"], True, "empty: 0 songs in this folder"),
+        (["--own-music", "broken"], True, "broken: none of its 1 audio files can be read"),
+    ],
+)
+def test_what_is_missing_is_said_before_the_dancer_is_looked_for(
+    songs, tmp_path, monkeypatch, options, trained, message
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "song.mp3").write_bytes(b"no music at all")
+    if trained:
+        save_rhythm(tmp_path / "runs" / "tiny" / "rhythm" / "model.pt", RhythmNet("pose", [], width=4, blocks=1))
+    monkeypatch.setattr(own_videos_module, "read_posed", None)  # looking would fail
+    with pytest.raises(UserError, match=message):
+        run(*options, "--video", "in.mp4", "--out", "x.wav")
+
+
+def test_a_rhythm_that_is_not_trained_is_missed_before_the_dancer_is_looked_for(own_videos, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(own_videos_module, "read_posed", None)
+    with pytest.raises(UserError, match="no rhythm trained yet"):
+        find_dance(own_videos / "in.mp4", {"beats"}, Given(), Layout(root=own_videos, corpus="tiny"))
 
 
 def test_models_that_read_smpl_motion_refuse_a_pose(model, monkeypatch):

@@ -70,13 +70,13 @@ def test_a_song_of_118_lies_on_a_dance_of_124(tmp_path):
         tmp_path / "songs" / "song.wav", np.stack([song_audio(times, 20, downbeats=times[2::4])] * 2, 1), RATE
     )
     wanted = dance(124, 12, first=0.45)
-    made = own_music(tmp_path / "songs", tmp_path / "cache", wanted, 12.0)
+    made = own_music(read_songs(tmp_path / "songs", tmp_path / "cache"), wanted, 12.0)
     assert made.sound.shape == (2, 12 * RATE) and made.rate == RATE and made.sound.dtype == np.float32
     assert worst(click_times(made.sound[0], RATE), wanted.beats) < 0.02
     assert abs(pitch(made.sound[0, RATE : 10 * RATE], RATE) / TONE - 1) < 0.01
     assert all(0.92 <= speed <= 1.08 for speed in made.fit.speeds) and abs(made.fit.speeds[0] - 124 / 118) < 0.01
     assert "song.wav from" in made.told
-    again = own_music(tmp_path / "songs", tmp_path / "cache", wanted, 12.0)
+    again = own_music(read_songs(tmp_path / "songs", tmp_path / "cache"), wanted, 12.0)
     assert np.array_equal(made.sound, again.sound)
 
 

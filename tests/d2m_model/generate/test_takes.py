@@ -16,6 +16,7 @@ from d2m_model.generate.composing import PriorComposer
 from d2m_model.generate.takes import Again, read_take
 from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.sound import HOP, Sound
+from d2m_model.prior import player as players
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player
 from d2m_model.prior.sampling import Draw
@@ -144,6 +145,14 @@ def test_a_style_is_a_genre_or_a_sound(run, tmp_path, player):
     with pytest.raises(UserError, match=r"like\.wav: a sound to sound like must last a second and not be silent"):
         run("--beats", "b.json", "--style", "like.wav", "--out", "a.wav")
     assert PriorComposer(player["high"]).level == "high"
+
+
+def test_a_sound_to_sound_like_is_read_once(run, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "like.wav", 0.3 * np.sin(np.arange(3 * RATE) / 16), RATE)
+    read, whole = [], players.sound_to_sound_like
+    monkeypatch.setattr(players, "sound_to_sound_like", lambda path: read.append(path) or whole(path))
+    run("--beats", "b.json", "--style", "like.wav", "--takes", 2, "--out", "t.wav")
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from scipy.io import wavfile
 from dataset_tools.audio import __main__ as audio_command
 from dataset_tools.audio import stage as audio
 from dataset_tools.audio.params import Params
-from dataset_tools.audio.rows import CutRow
 from dataset_tools.lib.audio.mono import find_lone_channel, to_mono
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
+from tests.helpers.builders import cut_row
 from tests.helpers.footage import coded
 
 
@@ -45,8 +45,7 @@ def layout(tmp_path):
     wave = (9000 * np.sin(np.arange(36 * 1470) / 20)).astype(np.int16)[None]
     write_clip(folder / "a.mp4", rgb_frames(coded(j) for j in range(36)), wave, 44100)
     write_clip(folder / "mute.mp4", rgb_frames(coded(j) for j in range(36)), None)
-    rows = [CutRow(id="a", status="ok", frames=36), CutRow(id="mute", status="ok", frames=36),
-            CutRow(id="gone", status="failed", reason="past the end")]  # fmt: skip
+    rows = [cut_row("a", frames=36), cut_row("mute", frames=36), cut_row("gone", "failed", reason="past the end")]
     schema.write_records(folder / "rows.csv", rows)
     return layout
 
@@ -114,7 +113,7 @@ def test_what_a_clip_loses_in_one_channel_is_said(layout):
     for name, channels in sounds.items():
         sound = np.round(32767 * np.stack(channels)).astype(np.int16)
         write_clip(folder / f"{name}.mp4", rgb_frames(coded(j) for j in range(36)), sound, 44100)
-    rows = [CutRow(id=name, status="ok", frames=36) for name in ("a", *sounds)]
+    rows = [cut_row(name, frames=36) for name in ("a", *sounds)]
     schema.write_records(folder / "rows.csv", rows)
     found = {row.id: row for row in audio.audio(layout, Params(workers=1))}
     assert (found["a"].channel, found["anti"].channel) == ("", "left")
@@ -127,7 +126,7 @@ def test_what_a_clip_loses_in_one_channel_is_said(layout):
 
 @pytest.mark.parametrize("frames", [None, 1, 37 * 3])
 def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames):
-    rows = [CutRow(id="a", status="ok", frames=36), CutRow(id="mute", status="ok", frames=frames)]
+    rows = [cut_row("a", frames=36), cut_row("mute", frames=frames)]
     folder = layout.stage("clips")
     (folder / "mute.mp4").write_bytes((folder / "a.mp4").read_bytes())
     schema.write_records(folder / "rows.csv", rows)

@@ -12,7 +12,8 @@ from dataset_tools.audio.params import Params as AudioParams
 from dataset_tools.clips import stage as clips
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.clips.params import Params as ClipsParams
-from dataset_tools.clips.rows import ClipRow, VideoRow
+from dataset_tools.clips.rows import ClipRow
+from dataset_tools.download.rows import DownloadRow
 from dataset_tools.lib.core import schema
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -94,8 +95,8 @@ def corpus(root, cuts, videos=("v",), fetched=None):
     )  # fmt: skip
     save_manifest(manifest, layout.stage("sources"))
     files = {v: layout.stage("download") / f"{v}.mp4" for v in videos}
-    rows = fetched or [VideoRow(id=v, status="ok", sha256=file_sha256(p)) for v, p in files.items() if p.exists()]
-    schema.write_records(layout.stage("download") / "rows.csv", rows, VideoRow)
+    rows = fetched or [DownloadRow(id=v, status="ok", sha256=file_sha256(p)) for v, p in files.items() if p.exists()]
+    schema.write_records(layout.stage("download") / "rows.csv", rows, DownloadRow)
     return layout
 
 
@@ -159,8 +160,8 @@ def test_every_clip_has_a_row_with_the_reason(tmp_path):
     videos = ("good", "mute", "silent", "broken", "gone")
     cuts = [("ok", "good", 0.5, 2.5), ("past", "good", 2.0, 4.0), ("beyond", "good", 9.0, 10.0),
             ("untimed", "good", None, None)] + [(v, v, 0.0, 1.0) for v in videos[1:]]  # fmt: skip
-    rows = [VideoRow(id=v, status="ok", sha256=v) for v in videos[:-1]]
-    layout = corpus(tmp_path, cuts, videos, [*rows, VideoRow(id="gone", status="permanent", reason="HTTP 404")])
+    rows = [DownloadRow(id=v, status="ok", sha256=v) for v in videos[:-1]]
+    layout = corpus(tmp_path, cuts, videos, [*rows, DownloadRow(id="gone", status="permanent", reason="HTTP 404")])
     found = {row.id: row for row in clips.clips(layout, ClipsParams(workers=1))}
     assert [row.id for row in found.values() if row.status == "ok"] == ["ok"]
     for name, words in {

@@ -1,5 +1,6 @@
 """Visual features: windows of a clip against the networks called by hand, and the stage on a small folder of clips."""
 
+import dataclasses
 import itertools
 
 import av
@@ -121,25 +122,25 @@ def test_raft_flow_takes_its_weights_from_the_table(weights, tmp_path, monkeypat
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "weights.csv").write_text(WEIGHTS_HEADER)
     layout = Layout(root=tmp_path, corpus="demo")
-    settings = {"frame_size": 128, "crop": 0, "batch": 1}
-    features = load_visual_features(str(weights), layout, flow="raft", flow_weights="raft.pth", **settings)
+    chosen = Params(weights=str(weights), frame_size=128, batch=1, flow="raft", flow_weights="raft.pth")
+    features = load_visual_features(chosen, layout)
     monkeypatch.setattr(visual_features, "WINDOW_FRAMES", 2)  # RAFT takes its time
     rgb, flow = next(features._stretches(moving_frames(2, 136, 128)))
     assert rgb.shape == (2, 136, 128, 3) and flow.shape == (2, 2, 136, 128) and flow.dtype == np.float32
     assert np.abs(flow).max() <= 2 * 256 / 255 - 1 + 1e-6
     for flow_weights in ("raft_sintel", "none.pth"):  # neither in this table nor a file
         with pytest.raises(UserError, match=f"weights '{flow_weights}': neither"):
-            load_visual_features(str(weights), layout, flow="raft", flow_weights=flow_weights, **settings)
+            load_visual_features(dataclasses.replace(chosen, flow_weights=flow_weights), layout)
 
 
 def test_load_by_name_and_by_pair_of_paths(weights, tmp_path):
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "weights.csv").write_text(WEIGHTS_HEADER)
     layout = Layout(root=tmp_path, corpus="demo")
-    pair = load_visual_features((str(weights), str(weights)), layout, frame_size=32, crop=0, flow="dis")
+    pair = load_visual_features(Params(weights=(str(weights), str(weights)), frame_size=32), layout)
     assert (pair.rgb_net.in_channels, pair.flow_net.in_channels) == (3, 2)
     with pytest.raises(UserError, match="weights 'nothing': neither a name"):
-        load_visual_features("nothing", layout, frame_size=32, crop=0, flow="dis")
+        load_visual_features(Params(weights="nothing", frame_size=32), layout)
 
 
 def write_video(path, frames):
@@ -164,7 +165,7 @@ def root(tmp_path, weights):
     for name, count in (("a", 95), ("b", 60), ("short", 59)):
         write_video(clips / f"{name}.mp4", moving_frames(count, seed=count))
     (clips / "rows.csv").write_text(
-        "id,status,reason,video_id,frames\na,ok,,v,95\nb,ok,,v,60\nlost,failed,no such video,v,\nshort,ok,,v,59\n"
+        "id,status,reason,video_id,song_id,frames\na,ok,,v,s,95\nb,ok,,v,s,60\nlost,failed,no such video,v,s,\nshort,ok,,v,s,59\n"
     )
     return tmp_path
 
@@ -255,7 +256,7 @@ def test_unreadable_and_wrong_length_clips_fail_alone(root, capsys):
     clips = root / "data" / "demo" / "clips"
     (clips / "a.mp4").write_bytes((clips / "a.mp4").read_bytes()[:400])
     rows = clips / "rows.csv"
-    rows.write_text(rows.read_text().replace("short,ok,,v,59", "short,ok,,v,75"))
+    rows.write_text(rows.read_text().replace("short,ok,,v,s,59", "short,ok,,v,s,75"))
     with pytest.raises(
         UserError, match="i3d: 1 of 4 ok, 3 failed, but i3d.min_ok asks for 50%; a: a.mp4: cannot be decoded"
     ):
@@ -269,7 +270,7 @@ def test_unreadable_and_wrong_length_clips_fail_alone(root, capsys):
 @pytest.mark.parametrize("frames", ["", "1"])
 def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(root, frames):
     rows = root / "data" / "demo" / "clips" / "rows.csv"
-    rows.write_text(rows.read_text().replace("short,ok,,v,59", f"short,ok,,v,{frames}"))
+    rows.write_text(rows.read_text().replace("short,ok,,v,s,59", f"short,ok,,v,s,{frames}"))
     found = {row.id: row for row in extract(layout(root), PARAMS)}
     assert found["short"].status == "failed" and found["b"].status == "ok"
     assert "clips/rows.csv" in found["short"].reason
@@ -310,11 +311,7 @@ def test_parameters_out_of_range(values, rule):
 
 
 def test_the_demos_weights_fit_the_demos_parameters():
-    layout = Layout(root=PROJECT, corpus="demo")
-    chosen = Params()
-    features = load_visual_features(
-        chosen.weights, layout, frame_size=chosen.frame_size, crop=chosen.crop, flow=chosen.flow
-    )
+    features = load_visual_features(Params(), Layout(root=PROJECT, corpus="demo"))
     rows = features(moving_frames(90, height=113, width=64))
     assert rows.shape == (2, visual_features.COLUMNS) and np.isfinite(rows).all()
     assert rows[:, :1024].std() > 0.01 and rows[:, 1024:].std() > 0.01

@@ -1,19 +1,19 @@
 """The pose stage: one row per clip whatever became of it, equal bytes every time, and nothing done twice."""
 
-import dataclasses
 import multiprocessing
 
 import numpy as np
 import pytest
 import yaml
 
+from dataset_tools.clips.rows import ClipRow
 from dataset_tools.demo.render.scene import Scene, render
 from dataset_tools.demo.train.training_frames import random_motion
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import DANCERS
 from dataset_tools.lib.core.params import load_params
-from dataset_tools.lib.core.schema import Row, read_records, write_records
+from dataset_tools.lib.core.schema import read_records, write_records
 from dataset_tools.lib.parallel import workers
 from dataset_tools.lib.video.video_io import read_rgb, rgb_frames, write_clip
 from dataset_tools.pose import __main__ as pose_command
@@ -21,7 +21,7 @@ from dataset_tools.pose import stage as pose
 from dataset_tools.pose.overlay import COLOURS, draw_dancers
 from dataset_tools.pose.params import Params
 from dataset_tools.pose.rows import PoseRow
-from tests.helpers.builders import build_manifest
+from tests.helpers.builders import build_manifest, cut_row
 
 WIDTH, HEIGHT, FRAMES = 160, 256, 8
 PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1, "min_ok": 0.0}
@@ -32,13 +32,6 @@ def quick_processes(monkeypatch):
     """The stage works in processes of its own: let them find the heavy libraries already imported."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.pose.estimator"])
     monkeypatch.setattr(workers, "START_METHOD", "forkserver")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipRow(Row):
-    frames: int | None = None
-    width: int | None = None
-    height: int | None = None
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +55,8 @@ def layout(tmp_path, dance):
     for name, images in (("dance", dance[0]), ("empty", wall), ("short", wall[:5])):
         write_clip(folder / f"{name}.mp4", rgb_frames(images), None)
     size = {"frames": FRAMES, "width": WIDTH, "height": HEIGHT}
-    rows = [ClipRow(id=name, status="ok", **size) for name in ("dance", "empty", "short")]
-    write_records(folder / "rows.csv", [*rows, ClipRow(id="gone", status="permanent", reason="video is private")])
+    rows = [cut_row(name, **size) for name in ("dance", "empty", "short")]
+    write_records(folder / "rows.csv", [*rows, cut_row("gone", "permanent", reason="video is private")])
     return layout
 
 
@@ -126,8 +119,8 @@ def test_min_coverage_zero_keeps_a_clip_without_people_as_zeros(layout):
 def test_a_number_of_frames_that_can_not_be_is_that_clips_failure(layout, frames):
     size = {"width": WIDTH, "height": HEIGHT}
     rows = [
-        ClipRow(id="empty", status="ok", frames=FRAMES, **size),
-        ClipRow(id="short", status="ok", frames=frames, **size),
+        cut_row("empty", frames=FRAMES, **size),
+        cut_row("short", frames=frames, **size),
     ]
     write_records(layout.stage("clips") / "rows.csv", rows)
     assert run(layout) == 0

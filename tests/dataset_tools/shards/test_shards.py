@@ -33,8 +33,8 @@ def build_stage_inputs(root, clips=5, seconds=3.0):
         np.save(layout.stage("pose") / f"{clip.clip_id}.npy", clip.pose)
         np.save(layout.stage("i3d") / f"{clip.clip_id}.npy", clip.i3d)
         soundfile.write(layout.stage("audio") / f"{clip.clip_id}.wav", clip.audio, 22050, subtype="FLOAT")
-    lines = [f"{c.clip_id},ok,,{c.song},{c.genre},{len(c.pose)},{c.width},{c.height}" for c in made]
-    header = "id,status,reason,song_id,genre,frames,width,height"
+    lines = [f"{c.clip_id},ok,,v,{c.song},{c.genre},{len(c.pose)},{c.width},{c.height}" for c in made]
+    header = "id,status,reason,video_id,song_id,genre,frames,width,height"
     (layout.stage("clips") / "rows.csv").write_text("\n".join([header, *lines]) + "\n")
     for word in ("pose", "i3d", "audio"):
         lines = [f"{c.clip_id},ok,,{word}-weights" for c in made]

@@ -17,9 +17,9 @@ from dataset_tools.lib.shard_io.stream_files import read_i3d
 from dataset_tools.sources import __main__ as sources_command
 from dataset_tools.sources import stage as sources
 from dataset_tools.sources.card import card_text
-from dataset_tools.sources.check import StageRow, check_corpus
+from dataset_tools.sources.check import ROWS, check_corpus
 from dataset_tools.sources.params import Params
-from tests.helpers.builders import build_manifest, build_shards
+from tests.helpers.builders import build_manifest, build_shards, cut_row
 from tests.helpers.footage import numbered_video, spoiled, tone
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,10 +54,11 @@ def layout(tmp_path, film, movie):
     layout = Layout(root=tmp_path, corpus="tiny")
     sources.sources(layout, Params())
     size = {"bytes": film.stat().st_size, "sha256": file_sha256(film)}
-    rows = {"download": [StageRow(id=v, status="ok", **size) for v in "ab"]}
-    for stage in ("clips", "pose", "i3d", "audio"):
-        rows[stage] = [StageRow(id=c.clip_id, status="ok", frames=FRAMES) for c in clips[:3]]
-        rows[stage].append(StageRow(id="clip_003", status="failed", reason="too dark"))
+    rows = {"download": [ROWS["download"](id=v, status="ok", **size) for v in "ab"]}
+    rows["clips"] = [cut_row(c.clip_id, video_id=c.video_id, song_id=c.song_id, frames=FRAMES) for c in clips[:3]]
+    rows["clips"].append(cut_row("clip_003", "failed", reason="too dark"))
+    for stage in ("pose", "i3d", "audio"):
+        rows[stage] = [ROWS[stage](id=row.id, status=row.status, reason=row.reason) for row in rows["clips"]]
     for stage, items in rows.items():
         target = layout.stage(stage)
         schema.write_records(target / "rows.csv", items)
@@ -71,7 +72,7 @@ def layout(tmp_path, film, movie):
                 np.save(target / f"{row.id}.npy", np.zeros(shape, np.float32))
     build_shards(layout.stage("shards"), 3, corpus="tiny")
     cuts = [
-        StageRow(id=f"clip_{n:03d}", status="ok", shard="train-00000.h5", song=f"song_{n:03d}", split="train")
+        ROWS["shards"](id=f"clip_{n:03d}", status="ok", shard="train-00000.h5", song=f"song_{n:03d}", split="train")
         for n in range(3)
     ]
     schema.write_records(layout.stage("shards") / "rows.csv", cuts)
@@ -224,10 +225,10 @@ def damage(layout, case):
         (True, ("pose", "clip_009.npy", "add"), "it has no row in rows.csv"),
         (True, ("audio", "rows.csv", ("clip_003", "clip_004")), "no row for 1 inputs (clip_003, …)"),
         (True, ("shards", "train-00000.h5", "remove"), "train-00000.h5: clip_002 is ok in rows.csv, but this file is missing"),
-        (True, ("shards", "rows.csv", ("song_001,train", "song_000,test")), "song song_000 is in the test and train parts"),
-        (False, ("download", "b.mp4", "flip"), "its sha256 differs from the one in rows.csv"),
+        (True, ("shards", "rows.csv", ("train,song_001", "test,song_000")), "song song_000 is in the test and train parts"),
+        (False, ("download", "b.mp4", "flip"), "its sha256 is not that of rows.csv"),
         (False, ("clips", "clip_000.mp4", "cut"), "cut short: 100 bytes are missing"),
-        (False, ("clips", "rows.csv", ("clip_001,ok,,,,60", "clip_001,ok,,,,61")), "holds 60 frames, but rows.csv says 61"),
+        (False, ("clips", "rows.csv", ("clip_001,ok,,b,song_001,,,60", "clip_001,ok,,b,song_001,,,61")), "holds 60 frames, but rows.csv says 61"),
         (False, ("pose", "clip_000.npy", np.zeros((9, 1, 17, 3), np.float32)), "pose of 9 frames, expected 60"),
         (False, ("pose", "clip_000.npy", np.zeros((60, 1, 9, 3), np.float32)), "must be float32 (T, P, J, 3)"),
         (False, ("pose", "clip_000.motion.npy", np.zeros((59, 2, 219), np.float32)), "motion of 59 frames, expected 60"),

@@ -17,7 +17,8 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 from dataset_tools.split import __main__ as split_command
 from dataset_tools.split import stage as split
 from dataset_tools.split.params import Params
-from dataset_tools.split.strategies import Item, SplitRow, find_leaks
+from dataset_tools.split.rows import SplitRow
+from dataset_tools.split.strategies import Item, find_leaks
 from dataset_tools.split.summary import summarise
 from tests.helpers.builders import build_manifest, tiktok_as_published
 

@@ -1,0 +1,90 @@
+"""Arrays that a stage computes of every cut clip: in processes, once for equal inputs, published with a row for each clip.
+
+What differs from stage to stage is which arrays these are, what decides them (the key of `ClipJob.cache`), and what the row
+says of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from dataset_tools.lib.core.array_file import write_npy
+from dataset_tools.lib.core.atomic import keep_only, prepare_folder, publish, remove_partial_files
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.schema import Row, write_records
+from dataset_tools.lib.core.work_cache import is_complete_array
+from dataset_tools.lib.parallel.workers import run_all
+
+C = TypeVar("C", bound=Row)
+J = TypeVar("J", bound="ClipJob")
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipJob:
+    """One clip to work on: all that a worker process needs."""
+
+    clip: Row
+    """Its row of clips/rows.csv."""
+    video: Path
+    cache: Path
+    """Where its array is made: a .npy file named by the `item_key` of all that decides it."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Name in the stage's folder -> where it is made."""
+        return {f"{self.clip.id}.npy": self.cache}
+
+    def keep(self, *arrays: np.ndarray) -> None:
+        """Write the arrays to `files`, in that order, each complete or absent."""
+        for path, values in zip(self.files.values(), arrays, strict=True):
+            write_npy(path, values)
+
+
+def cut_videos(layout: Layout, clips: Iterable[C]) -> Iterator[tuple[C, Path]]:
+    """The clips that are ok, each with its video. Raises UserError for a video that is not there."""
+    for clip in clips:
+        if clip.status == "ok":
+            video = layout.stage("clips") / f"{clip.id}.mp4"
+            if not video.is_file():
+                raise UserError(f"{video}: file not found, though clips/rows.csv says ok; run the stage clips again")
+            yield clip, video
+
+
+def compute_clips(
+    layout: Layout, stage: str, clips: Sequence[Row], jobs: Sequence[J], record: type[R], *,
+    begin: Callable[[J], Any], work: Callable[[J, Any], None], columns: Callable[[J], dict], facts: dict[str, str],
+    workers: int, timeout: float,
+) -> list[R]:  # fmt: skip
+    """Do the jobs whose arrays no earlier run left in the cache, publish the arrays of those that end ok, and write rows.csv:
+    a `record` for each of `clips`, which are returned.
+
+    begin, work: work(job, begin(job)) keeps the job's arrays; the next job is begun in a thread meanwhile. What they raise
+    costs their clip. columns: of the row of a clip whose arrays are there; it is ok unless they say otherwise. facts: columns
+    that are the same for all jobs. workers, timeout: see `run_all`.
+    """
+    folder, cache = layout.stage(stage), layout.cache(stage)
+    remove_partial_files(cache)
+    todo = [job for job in jobs if not all(is_complete_array(path) for path in job.files.values())]
+    reasons = run_all(work, todo, workers, stage, prepare=begin, failed=lambda job, reason: reason, timeout=timeout)
+    reason_of = dict(zip((job.clip.id for job in todo), reasons, strict=True))
+
+    prepare_folder(folder, "rows.csv")
+    rows, names = [], set()
+    for job in jobs:
+        reason = reason_of.get(job.clip.id)
+        found = {"status": "failed", "reason": reason} if reason else {"status": "ok"} | columns(job)
+        rows.append(row := record(id=job.clip.id, **facts | found))
+        if row.status == "ok":
+            names |= job.files.keys()
+            for name, path in job.files.items():
+                publish(path, folder / name)
+    done = {row.id for row in rows}
+    rows += [record(id=c.id, status=c.status, reason=c.reason or "not ok in clips") for c in clips if c.id not in done]
+    keep_only(folder, names, ".npy")
+    write_records(folder / "rows.csv", rows, record)
+    return rows
