@@ -10,7 +10,7 @@ CHOICES = {
     "balance": ("clips", "seconds"),
     "same_recording": ("refuse", "merge", "ignore"),
 }
-IDLE = {
+UNUSED_PARAMS = {
     "official": ("balance", "seed", "test_fraction", "folds", "fold"),
     "random": ("folds", "fold"),
     "kfold": ("test_fraction",),

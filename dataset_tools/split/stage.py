@@ -59,7 +59,7 @@ def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, mus
 
 
 def read_manifest_items(folder: Path) -> list[Item]:
-    """Every clip of manifests/<corpus>/clips.csv. `seconds` is None unless its times or its number of segments are known."""
+    """Every clip of manifests/<corpus>/clips.csv; seconds only where its times or its segments are known."""
     return [
         Item(
             clip_id=clip.clip_id,
