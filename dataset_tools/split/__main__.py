@@ -28,7 +28,7 @@ from dataset_tools.lib.core.cli import layout_of, run, say, stage_parser
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
-from dataset_tools.split.params import CHOICES, IDLE, Params
+from dataset_tools.split.params import CHOICES, UNUSED_PARAMS, Params
 from dataset_tools.split.stage import split_corpus
 from dataset_tools.split.summary import format_summary
 
@@ -56,7 +56,7 @@ def _chosen_params(args: argparse.Namespace, layout: Layout) -> Params:
         chosen = dataclasses.replace(params, **given)
     except ValueError as err:
         raise UserError(f"split: {err}") from None
-    if idle := [f"--{name.replace('_', '-')}" for name in IDLE[chosen.strategy] if name in given]:
+    if idle := [f"--{name.replace('_', '-')}" for name in UNUSED_PARAMS[chosen.strategy] if name in given]:
         raise UserError(f"split: {', '.join(idle)} has no effect with --strategy {chosen.strategy}; leave it out")
     return chosen
 

@@ -53,7 +53,7 @@ class Upright:
         transposed, across, down = orientation(frame)
         shown = frame if self.high_range else to_standard_range(frame)
         matrix = {"dst_colorspace": "ITU709"} if shown.format.is_rgb or shown.format.has_palette else {}
-        assert self.stored is not None
+        assert self.stored_size is not None
         plain = shown.reformat(
             *self.stored_size, format="yuv420p", dst_color_range="MPEG", interpolation="AREA", threads=1, **matrix
         )  # fmt: skip
