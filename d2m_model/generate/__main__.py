@@ -21,6 +21,7 @@ from functools import partial
 
 from d2m_model.generate.arguments import check_together, chosen, outputs, parser_of
 from d2m_model.generate.params import Params
+from d2m_model.nets.variants import PRIOR
 from dataset_tools.lib.core.cli import layout_of, run, say
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import LEVELS
@@ -32,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     layout = layout_of(args)
     params = chosen(args, layout)
     check_together(args, params)
+    if args.seed is not None and args.variant != PRIOR:
+        say("generate", f"--seed changes nothing of {args.variant}: D2M-GAN draws nothing at random when it generates")
     levels = list(LEVELS) if args.level == "both" else [args.level]
     if args.out:
         _for_own_dance(args, levels, layout, params)
@@ -62,10 +65,10 @@ def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, 
     if args.own_music:
         (out,) = outputs(args.out, "own")[0].values()
         given = given.with_pose(pose_of(args.pose, args.pose_fps, args.video) if args.pose else None)
-        fit_music(args.own_music, given, args.video, out, layout, params, beats=args.json)
+        fit_music(args.own_music, given, args.video, out, layout, params, beats=args.json, mix=args.mix)
     elif args.video and args.video.is_dir():
         models = load_models(layout, levels, args.variant, args.genre)
-        generate_folder(args.video, args.out, args.level, models, layout, params, beats=args.json)
+        generate_folder(args.video, args.out, args.level, models, layout, params, beats=args.json, mix=args.mix)
     else:
         outs = outputs(args.out, args.level, args.takes)
         again = Again(take=args.take, redo=args.redo, keep=args.keep) if args.take else None
@@ -77,7 +80,9 @@ def _for_own_dance(args: argparse.Namespace, levels: list[str], layout: Layout, 
             given = given.with_pose(pose)
         else:
             models = load_models(layout, levels, args.variant, args.genre, beats=args.beats is not None)
-        generate_dance(args.video, outs, models, layout, params, beats=args.json, given=given, again=again)
+        generate_dance(
+            args.video, outs, models, layout, params, beats=args.json, given=given, again=again, mix=args.mix
+        )
 
 
 if __name__ == "__main__":

@@ -58,6 +58,12 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--redo", metavar="A-B", help="the seconds of --from that are made again")
     parser.add_argument("--keep", metavar="A-B", help="the seconds of --from that are kept; all else is made again")
     parser.add_argument("--json", action="store_true", help="write the detected beats and tempo beside each sound")
+    parser.add_argument(
+        "--mix",
+        type=float,
+        metavar="GAIN",
+        help="the video's original sound under the music, above 0 to 1 (default: none)",
+    )
     parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
     parser.add_argument("--denoise", type=float, help="overrides generate.denoise of variants of d2m_gan: 0 (off) to 1")
     return parser
@@ -97,6 +103,10 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
             raise UserError(
                 f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out"
             )
+    if args.variant not in (None, PRIOR) and args.takes > 1:
+        raise UserError(
+            f"generate: --takes is for the prior: variant {args.variant} of d2m_gan draws nothing at random, so takes are equal"
+        )
     args.level, args.genre = args.level or "high", args.genre or ""
     args.variant = given_name(args.variant or PRIOR, "--variant")
     if args.variant != PRIOR:
@@ -120,13 +130,20 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         raise UserError(
             f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder"
         )
+    if args.out and not args.video and args.out.suffix.lower() != ".wav":
+        raise UserError(f"{args.out}: without --video there is no picture; --out must end in .wav")
     for path in (args.video, args.pose, args.beats):
         if path and not path.exists():
             raise UserError(f"{path}: file not found")
-    if args.out and not args.video and args.out.suffix.lower() != ".wav":
-        raise UserError(f"{args.out}: without --video there is no picture; --out must end in .wav")
     if bool(args.take) != bool(args.redo or args.keep) or (args.redo and args.keep):
         raise UserError("generate: --from TAKE.wav goes together with one of --redo A-B and --keep A-B")
+    if args.mix is not None and not (args.video and 0 < args.mix <= 1):
+        raise UserError(f"generate: --mix must be above 0 and at most 1, and needs --video, found {args.mix:g}")
+    if args.mix is not None and args.take:
+        raise UserError(
+            "generate: --mix is not for --from, whose take may hold the original sound already; leave it out"
+        )
+    args.mix = args.mix or 0.0
     if args.take and (args.own_music or args.level == "both"):
         raise UserError("generate: --from is for one level of the prior, neither for --own-music nor for --level both")
     if not 1 <= args.takes <= MOST_TAKES or (

@@ -11,6 +11,8 @@ LOUDNESS_BLOCK = 0.4  # seconds; loudness (ITU-R BS.1770) is undefined for short
 MOMENT = 1024  # samples over which a level is measured
 QUIET = 0.01  # power of the quiet moments over that of the loud ones: -20 dB
 SMOOTHING = 100  # Hz over which the gate is smoothed; with more, the closed gate beside a note would damp the note
+NEAR = 0.2
+"""LU between the loudness asked for and the one reached that nobody hears."""
 SILENCE = 1e-4  # sounds with a lower peak are silence and are not amplified
 
 
@@ -55,16 +57,30 @@ def quiet_moments(audio: np.ndarray) -> np.ndarray | None:
 def normalise(audio: np.ndarray, loudness: float, peak: float, rate: int = SAMPLE_RATE) -> np.ndarray:
     """Audio (N,) or (C, N) at `rate` samples per second, brought to `loudness` LUFS, or less so that no sample exceeds `peak` (1 is
     full scale). Silence stays silent."""
-    import pyloudnorm
-
     highest = float(np.abs(audio).max(initial=0))
     if highest < SILENCE:
         return audio
     gain = peak / highest
-    if audio.shape[-1] >= rate * LOUDNESS_BLOCK:
-        found = pyloudnorm.Meter(rate).integrated_loudness(audio.astype(np.float64).T)
+    if (found := loudness_of(audio, rate)) is not None:
         gain = min(gain, 10 ** ((loudness - found) / 20))
     return audio * np.float32(gain)
+
+
+def loudness_of(audio: np.ndarray, rate: int = SAMPLE_RATE) -> float | None:
+    """Loudness in LUFS (ITU-R BS.1770) of audio (N,) or (C, N); None if it is silent or shorter than one block of 0.4 s."""
+    import pyloudnorm
+
+    if audio.shape[-1] < rate * LOUDNESS_BLOCK or float(np.abs(audio).max(initial=0)) < SILENCE:
+        return None
+    return float(pyloudnorm.Meter(rate).integrated_loudness(audio.astype(np.float64).T))
+
+
+def loudness_note(audio: np.ndarray, asked: float, rate: int = SAMPLE_RATE) -> str:
+    """A remark where the loudness that was reached is not the one asked for; empty where it is."""
+    found = loudness_of(audio, rate)
+    if found is None:
+        return ", silent or too short to have a loudness"
+    return f", {found:.1f} LUFS instead of {asked:g}: its peaks allow no more" if found < asked - NEAR else ""
 
 
 def write_wav(path: Path, audio: np.ndarray, rate: int = SAMPLE_RATE) -> None:

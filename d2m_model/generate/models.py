@@ -75,11 +75,6 @@ def load_models(
     for level in levels:
         trained(layout, level, variant)
     inputs = inputs_of_settings(layout) if variant != PRIOR else {} if beats else pose_inputs(layout)
-    if variant != PRIOR and inputs["pose_weights"].startswith("pose_demo@"):
-        say(
-            "generate",
-            "warning: demo weights, trained on rendered dancers: in real videos they often see nobody (--pose takes another estimator's)",
-        )
     return {level: load_model(layout, level, variant, inputs, genre) for level in levels}
 
 

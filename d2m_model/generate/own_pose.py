@@ -51,7 +51,7 @@ def networks(
             say("pose", f"warning: {err}")
             say(
                 "pose",
-                "warning: so the demo's weights look for the dancer; they know rendered dancers and often see nobody in real videos (--pose takes another estimator's)",
+                "warning: so the demo's weights look for the dancer; they know rendered dancers",
             )
         else:
             say("pose", f"OpenPifPaf's published weights {name} look for the dancer")

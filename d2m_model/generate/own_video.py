@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generate.own_pose import ENOUGH, networks
+from d2m_model.generate.own_pose import DEMO, ENOUGH, networks
 from d2m_model.generate.pose_files import ReadPose
 from dataset_tools.clips.params import Params as ClipsParams
 from dataset_tools.i3d.params import Params as I3dParams
@@ -115,7 +115,12 @@ def read_posed(
         posed = Posed(pose=track(people, made.width, made.height, **kept), size=(made.width, made.height), begin=begin)
         best = max(best or posed, posed, key=lambda p: p.coverage)
         if best.coverage >= ENOUGH:
-            break
+            return best
+    if Path(network.path).stem == DEMO:
+        say(
+            stage,
+            f"warning: the demo's pose weights look for rendered dancers and saw the dancer of {video.name} in {posed.coverage:.0%} of the frames; --pose takes another estimator's",
+        )
     return best
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from d2m_model.generate.arguments import out_of, outputs
 from d2m_model.generate.beats import write_beats as write_detected
 from d2m_model.generate.composing import Composer, Dance
-from d2m_model.generate.finish import normalise, write_wav
+from d2m_model.generate.finish import loudness_note, normalise, write_wav
 from d2m_model.generate.given_files import VIDEOS, videos_of
 from d2m_model.generate.mux import mux
+from d2m_model.generate.original_sound import mixed
 from d2m_model.generate.own_music import own_music
 from d2m_model.generate.own_songs import read_songs
 from d2m_model.generate.own_video import dance_of_pose, frames_of, read_dance, read_posed
@@ -162,11 +163,11 @@ def told(name: str, found: Found) -> str:
 
 def generate_dance(
     video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
-    given: Given = Given(), again: Again | None = None,
+    given: Given = Given(), again: Again | None = None, mix: float = 0.0,
 ) -> None:  # fmt: skip
     """Compose music for a video, a pose or beats: for each take one output per level, a video (with the same picture) or a .wav. beats:
-    also write a .json for each. The first take has the seed of `params`, each further take the next one. again: an earlier take of
-    which only parts are made again.
+    also write a .json for each. mix: gain of the video's original sound under the music; 0 leaves it out. The first take has the
+    seed of `params`, each further take the next one. again: an earlier take of which only parts are made again.
 
     Raises UserError for a missing file, one that is no video, and an output that has another suffix or can't be written. Also as
     `Composer.check` and `Again.regions`, before the slow search for the dancer.
@@ -175,12 +176,12 @@ def generate_dance(
         composer.check(params)
     if again:
         again.regions()
-    _make_music(video, outs, models, layout, params, beats=beats, given=given, again=again)
+    _make_music(video, outs, models, layout, params, beats=beats, given=given, again=again, mix=mix)
 
 
 def _make_music(
     video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
-    given: Given, again: Again | None,
+    given: Given, again: Again | None, mix: float,
 ) -> None:  # fmt: skip
     """`generate_dance` with checked models."""
     streams = {composer.stream for composer in models.values()}
@@ -204,7 +205,10 @@ def _make_music(
                 if again
                 else models[level].compose(found.dance, chosen).audio
             )
-            note = _written(out, made, SAMPLE_RATE, video, found.begin)
+            sound, note = mixed(made, SAMPLE_RATE, video, found.begin, mix, chosen) if mix else (made, "")
+            note += ("" if again else loudness_note(sound, chosen.loudness)) + _written(
+                out, sound, SAMPLE_RATE, video, found.begin
+            )
             if beats:
                 write_detected(
                     out.with_suffix(".json"), made, sound=out.name, level=level, seed=chosen.seed, seconds=seconds
@@ -213,8 +217,9 @@ def _make_music(
 
 
 def fit_music(
-    folder: Path, given: Given, video: Path | None, out: Path, layout: Layout, params: Params, *, beats: bool
-) -> None:
+    folder: Path, given: Given, video: Path | None, out: Path, layout: Layout, params: Params, *, beats: bool,
+    mix: float = 0.0,
+) -> None:  # fmt: skip
     """Fit the best excerpt of the songs in `folder` to a dance's beats, for a video, a pose, or the length of the beats.
 
     Raises UserError as `own_music` and `find_dance`, and as `read_songs` before the search for the dancer.
@@ -230,7 +235,8 @@ def fit_music(
     made = own_music(songs, found.dance.beats, seconds)
     say("generate", made.told)
     audio = normalise(made.sound, params.loudness, params.peak, made.rate)
-    note = _written(out, audio, made.rate, video, found.begin)
+    sound, note = mixed(audio, made.rate, video, found.begin, mix, params) if mix else (audio, "")
+    note += loudness_note(sound, params.loudness, made.rate) + _written(out, sound, made.rate, video, found.begin)
     if beats:
         heard = soxr.resample(mono_of(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)
         write_detected(
@@ -248,8 +254,9 @@ def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin:
 
 
 def generate_folder(
-    videos: Path, folder: Path, level: str, models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool
-) -> None:
+    videos: Path, folder: Path, level: str, models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
+    mix: float = 0.0,
+) -> None:  # fmt: skip
     """`generate_dance` for every video of a folder, sorted by name, into files of the same names in another folder.
 
     Raises UserError for a folder without videos, for two videos of one name, for the same folder twice, for a rhythm model that is
@@ -272,7 +279,7 @@ def generate_folder(
     for video in found:
         try:
             outs = outputs(out_of(video, folder), level)
-            _make_music(video, outs, models, layout, params, beats=beats, given=Given(), again=None)
+            _make_music(video, outs, models, layout, params, beats=beats, given=Given(), again=None, mix=mix)
         except UserError as err:
             say("generate", f"failed: {err}")
             failed.append(video.name)

@@ -1,0 +1,39 @@
+"""The video's original sound, mixed under the music."""
+
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.generate.finish import SILENCE, normalise
+from d2m_model.generate.params import Params
+from dataset_tools.lib.audio.mono import mono_of
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.video.video_io import read_audio
+
+
+def mixed(
+    music: np.ndarray, rate: int, video: Path, begin: float, gain: float, params: Params
+) -> tuple[np.ndarray, str]:
+    """Music (N,) or (C, N) with the original sound under it, brought to the loudness of `params` again, and a remark for the user.
+
+    begin: when the music begins, in seconds of the video's clock. gain: factor of the original's samples, which are 1 at full scale;
+    the music has its loudness of `params` before they are added. A video without a sound, or with a silent one, leaves the music
+    as it is.
+    """
+    import soxr
+
+    try:
+        found = read_audio(video, start=max(0.0, begin))
+    except UserError as err:
+        return music, f", no original sound: {err}"
+    if found is None:
+        return music, ", no original sound: the video has none"
+    samples, own_rate = found
+    under = mono_of(samples.astype(np.float32) / 32768, own_rate)
+    if float(np.abs(under).max(initial=0)) < SILENCE:
+        return music, ", no original sound: the video's is silent"
+    under = soxr.resample(under, own_rate, rate).astype(np.float32)[: music.shape[-1]]
+    under = np.pad(under, (0, music.shape[-1] - len(under)))
+    return normalise(
+        music + np.float32(gain) * under, params.loudness, params.peak, rate
+    ), f", original sound at {gain:g}"
