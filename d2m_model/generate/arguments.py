@@ -132,11 +132,11 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         raise UserError(
             f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder"
         )
+    if args.out and not args.video and args.out.suffix.lower() != ".wav":
+        raise UserError(f"{args.out}: without --video there is no picture; --out must end in .wav")
     for path in (args.video, args.pose, args.beats):
         if path and not path.exists():
             raise UserError(f"{path}: file not found")
-    if args.out and not args.video and args.out.suffix.lower() != ".wav":
-        raise UserError(f"{args.out}: without --video there is no picture; --out must end in .wav")
     if bool(args.take) != bool(args.redo or args.keep) or (args.redo and args.keep):
         raise UserError("generate: --from TAKE.wav goes together with one of --redo A-B and --keep A-B")
     if args.mix is not None and not (args.video and 0 < args.mix <= 1):
