@@ -96,12 +96,11 @@ def begin(job: Job) -> Prefetcher | None:
 
 def work(job: Job, begun: Prefetcher | None) -> None:
     """Pose one clip into the cache. Raises UserError where that is impossible."""
+    from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
     from dataset_tools.pose.tracking import track
 
     clip, params = job.clip, job.params
     if begun is None:
-        from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
-
         pose = read_annotated_pose(
             job.weights, clip.frames, params.max_people, source=(clip.source_width, clip.source_height),
             crop=(clip.crop_x, clip.crop_y, clip.crop_w, clip.crop_h), size=(clip.width, clip.height),
