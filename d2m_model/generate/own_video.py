@@ -116,7 +116,7 @@ def read_posed(
         best = max(best or posed, posed, key=lambda p: p.coverage)
         if best.coverage >= ENOUGH:
             return best
-    if network.path.stem == DEMO:
+    if Path(network.path).stem == DEMO:
         say(
             stage,
             f"warning: the demo's pose weights look for rendered dancers and saw the dancer of {video.name} in {posed.coverage:.0%} of the frames; --pose takes another estimator's",
