@@ -121,6 +121,7 @@ def read_posed(
             stage,
             f"warning: the demo's pose weights look for rendered dancers and saw the dancer of {video.name} in {posed.coverage:.0%} of the frames; --pose takes another estimator's",
         )
+    assert best is not None  # `networks` gives at least one
     return best
 
 

@@ -211,7 +211,7 @@ def _make_music(
                 if again
                 else models[level].compose(found.dance, chosen).audio
             )
-            sound, note = mixed(made, SAMPLE_RATE, video, found.begin, mix, chosen) if mix else (made, "")
+            sound, note = mixed(made, SAMPLE_RATE, video, found.begin, mix, chosen) if mix and video else (made, "")
             note += ("" if again else loudness_note(sound, chosen.loudness)) + _written(
                 out, sound, SAMPLE_RATE, video, found.begin
             )
@@ -242,7 +242,7 @@ def fit_music(
     made = own_music(songs, found.dance.beats, seconds)
     say("generate", made.told)
     audio = normalise(made.sound, params.loudness, params.peak, made.rate)
-    sound, note = mixed(audio, made.rate, video, found.begin, mix, params) if mix else (audio, "")
+    sound, note = mixed(audio, made.rate, video, found.begin, mix, params) if mix and video else (audio, "")
     note += loudness_note(sound, params.loudness, made.rate) + _written(out, sound, made.rate, video, found.begin)
     if beats:
         heard = soxr.resample(to_mono(audio, made.rate), made.rate, SAMPLE_RATE).astype(np.float32)

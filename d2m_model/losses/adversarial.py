@@ -14,12 +14,12 @@ def hinge_discriminator(real: Scores, fake: Scores) -> torch.Tensor:
 
     real, fake: per scale a score map (B, 1, T). Returns a scalar.
     """
-    return sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True))  # type: ignore[return-value]  # not of none
+    return sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True))
 
 
 def hinge_generator(fake: Scores) -> torch.Tensor:
     """Sum over scales of -mean D(fake). fake: per scale a score map (B, 1, T). Returns a scalar."""
-    return sum(-f.mean() for f in fake)  # type: ignore[return-value]  # not of none
+    return sum(-f.mean() for f in fake)
 
 
 def feature_matching(real: Features, fake: Features) -> torch.Tensor:

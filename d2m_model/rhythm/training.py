@@ -57,7 +57,7 @@ class RhythmTask:
             terms["style"] = F.cross_entropy(logits, batch.genres, ignore_index=-1)
         guard(number, terms)
         weights = {"beat": 1.0, "downbeat": 1.0, "strength": 0.2, "style": params.style}
-        loss: torch.Tensor = sum(weights[name] * term for name, term in terms.items())  # type: ignore[assignment]  # not of none
+        loss: torch.Tensor = sum(weights[name] * term for name, term in terms.items())  # not of none
         backward_and_step(loss, self.optimizers["net"], params.gradient_norm)
         return {"loss": loss, **terms}
 

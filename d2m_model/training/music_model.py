@@ -55,6 +55,7 @@ class MusicModel(nn.Module):
 
         net, codebook, trained = load_generator(generator)
         for name in trained if inputs else ():
+            assert inputs
             if (found := inputs.get(name, "none")) not in (trained[name], *trained[name].split(WEIGHTS_SEPARATOR)):
                 raise UserError(
                     f"{generator}: was trained with {name} '{trained[name]}', but these dances have '{found}'; train it on them"

@@ -150,9 +150,9 @@ def cut_span(
         "sound_lost": round(sum(lost), 3),
     }  # fmt: skip
     resampled = nearest_frames(_mark_damaged(frames.take(), video.damaged_times), begin, count)
-    clip_frames = _convert_frames(resampled, upright, part, size, finder, damaged)
+    converted = _convert_frames(resampled, upright, part, size, finder, damaged)
     small = frames.fits and count * size[0] * size[1] * 3 / 2 <= memory
-    clip_frames = list(clip_frames) if small else prefetch(clip_frames, FRAMES_AHEAD)
+    clip_frames = list(converted) if small else prefetch(converted, FRAMES_AHEAD)
     return Cut(
         path=path, span=(wanted, last), count=count, end=video.timeline.end, frames=clip_frames, cut_finder=finder, damaged=damaged,
         audio=samples, rate=rate, facts=facts,
@@ -196,7 +196,7 @@ def _find_crop(cache: FrameCache, upright: Upright, begin: float, count: int, cr
     """The moving rectangle, or the whole upright frame if `crop` is off; None if the span has no frames."""
     seconds = min(count / FPS, SAMPLED_SECONDS)
     frames = nearest_frames(cache.peek(), begin, SAMPLED_FRAMES, fps=SAMPLED_FRAMES / seconds)
-    lumas, tints = [], 0.0
+    lumas, tints = [], np.zeros((), np.float32)
     for frame in frames if crop else islice(frames, 1):
         luma, *chroma = image_planes(upright(frame))
         lumas.append(luma.copy())

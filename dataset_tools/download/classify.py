@@ -2,7 +2,7 @@
 "200 OK"."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 from yt_dlp.extractor import YoutubeIE
@@ -77,8 +77,9 @@ def classify(error: BaseException) -> tuple[str, str]:
     words = reason.lower()
     if "requested format" in words and not has_runtime():
         reason += f"; {RUNTIME}"
-    for status, said in (("transient", TRANSIENT), ("auth", AUTH), ("permanent", PERMANENT)):
-        if _contains_any(words, said):
+    phrases: dict[str, Sequence[str]] = {"transient": TRANSIENT, "auth": AUTH, "permanent": PERMANENT}
+    for status, listed in phrases.items():
+        if _contains_any(words, listed):
             return status, reason
     if not isinstance(error, (YoutubeDLError, UserError, Incomplete, OSError)):
         reason = f"yt-dlp can't read the site's answer ({type(error).__name__}: {reason[:200]}); a newer yt-dlp may: make update-yt-dlp"
@@ -127,7 +128,8 @@ def lacks_runtime(urls: Iterable[str]) -> bool:
 
 def iterate_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and all its causes, in the ways in which yt-dlp nests them."""
-    seen, queue = set(), [error]
+    seen = set()
+    queue: list[BaseException | None] = [error]
     while queue:
         item = queue.pop(0)
         if item is None or id(item) in seen or not isinstance(item, BaseException):

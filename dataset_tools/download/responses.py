@@ -41,11 +41,11 @@ def _bound_reads(answer: Response, seconds: float, on_refusal: Callable[[Refused
 
     def read_bounded(amt: int | None = None) -> bytes:
         if amt is not None:
-            data = read_some(amt)
+            part = read_some(amt)
             head.extend(
-                data if len(head) < PAGE_BYTES else b""
+                part if len(head) < PAGE_BYTES else b""
             )  # yt-dlp reads the first bytes of a page before the rest
-            return data
+            return part
         data = bytearray()
         while len(data) <= ANSWER_BYTES and (block := read_some(BLOCK_BYTES)):
             data += block

@@ -174,7 +174,7 @@ def download(layout: Layout, params: Params, *, again: bool = False) -> list[Dow
     context = Context(layout=layout, params=params, fetching=fetching, pinned=pinned, earlier=earlier)
     web = [v for v in videos if is_web(v.url)]
     missing = [v for v in web if not (_folder(context, v.url) / "done.json").is_file()]
-    check_settings(params, cookies if missing else None, local=not missing)
+    check_settings(params, cookies if missing else None, local=not missing)  # type: ignore[arg-type]  # frozen, and only read
     if missing and (days := video_cache.version_age_days(video_cache.YT_DLP)) > video_cache.STALE_DAYS:
         say(STAGE, f"yt-dlp {video_cache.YT_DLP} is {days} days old, and sites change: make update-yt-dlp")
     hopeless = {v.url: {"status": "failed", "reason": RUNTIME} for v in missing if lacks_runtime([v.url])}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from yt_dlp.version import __version__ as YT_DLP
 
@@ -27,7 +28,7 @@ DONE_KEYS = ("file", "bytes", "sha256", "seconds", "title", "yt_dlp")
 class FetchOptions:
     """Options for fetching that are the same for all videos."""
 
-    settings: object
+    settings: Any
     """`download.ydl_options.Settings`, with `attempts` and `attempt_wait`."""
     cookies: Path | None
     account: str

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,7 @@ def load_i3d(path: str | Path, stream: str | None = None) -> I3D:
     if stream is not None and stream not in STREAMS:
         raise ValueError(f"stream must be one of {', '.join(STREAMS)}, found '{stream}'")
     content = _read_file(Path(path))
-    width = 1.0
+    width: Any = 1.0
     if content.get("format") == OWN_FORMAT:
         if stream is None:
             raise UserError(f"{path}: holds both streams; say which: load_i3d(path, 'rgb') or load_i3d(path, 'flow')")
@@ -72,7 +73,9 @@ def load_i3d(path: str | Path, stream: str | None = None) -> I3D:
             f"{path}: {kind} I3D layout, but {found} (first convolution of {first.shape[1]} channels), "
             f"expected {stream or ' or '.join(STREAMS)} ({STREAMS[stream] if stream else '3 or 2'})"
         )
-    return _build_network(lambda: I3D(STREAMS[held], width, classes=len(classifier)), state, held, kind, path).eval()
+    return _build_network(
+        lambda: I3D(STREAMS[held], width, classes=len(classifier)), state, held, kind, Path(path)
+    ).eval()
 
 
 def i3d_features(net: I3D, x: torch.Tensor) -> torch.Tensor:

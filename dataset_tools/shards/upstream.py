@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import MAX_SHOWN, SIDE
 from dataset_tools.lib.core.names import SPLITS
-from dataset_tools.lib.core.schema import Row, read_records
+from dataset_tools.lib.core.schema import read_records
 from dataset_tools.lib.core.timebase import FPS, SAMPLES_PER_FRAME, window_starts
 from dataset_tools.lib.shard_io.shard_format import (
     JOINTS,
@@ -36,7 +37,7 @@ class Upstream:
 
     layout: Layout
     clips: dict[str, ClipRow]
-    streams: dict[str, dict[str, Row]]
+    streams: dict[str, dict[str, Any]]
     """Stream name -> clip id -> row, a record of `STREAM_ROWS`."""
     splits: dict[str, str]
     """Clip id -> split."""

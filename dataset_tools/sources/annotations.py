@@ -244,7 +244,7 @@ def _parse_times(row: dict[str, str]) -> tuple[float, float] | tuple[None, None]
 
 def _merge(manifest: Manifest, stated: dict, replace: bool, found: ImportResult) -> ImportResult:
     """`found` with the new values, the number of known ones, and the conflicts."""
-    records = {
+    records: dict[str, dict] = {
         "videos": {v.video_id: v for v in manifest.videos},
         "clips": {c.clip_id: c for c in manifest.clips},
         "songs": {s.song_id: s for s in manifest.songs},

@@ -104,7 +104,8 @@ def read_card_text(path: Path) -> CardText:
     if not path.is_file():
         return CardText()
     try:
-        about = CardText(**(read_yaml(path) or {}))
+        given: Any = read_yaml(path) or {}
+        about = CardText(**given)
         if not isinstance(about.known_problems, list):
             raise TypeError("known_problems must be a list")
         for text in (about.title, about.description, about.source, about.licence, *about.known_problems):

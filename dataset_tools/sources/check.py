@@ -1,9 +1,10 @@
 """Check a corpus: its manifest and the results of its stages. All errors are reported at once, one line each."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def _check_extras(layout: Layout, videos: set[str]) -> tuple[list[str], list[str
     ] if unknown else []
 
 
-def _check_stages(layout: Layout) -> Iterator[tuple[str, list[Row], list[str]]]:
+def _check_stages(layout: Layout) -> Iterator[tuple[str, list[Any], list[str]]]:
     """Yield (stage, its rows, its problems) for each stage that has run."""
     sources = layout.stage("sources")
     tables = {"videos": Video, "clips": Clip}
@@ -149,7 +150,7 @@ def _check_stages(layout: Layout) -> Iterator[tuple[str, list[Row], list[str]]]:
         yield stage, rows, problems + list(_check_parts(folder, rows) if stage == "shards" else ())
 
 
-def _check_files(folder: Path, stage: str, rows: list[Row]) -> Iterable[str]:
+def _check_files(folder: Path, stage: str, rows: list[Any]) -> Iterable[str]:
     expected = {
         row.shard if stage == "shards" else f"{row.id}{FILES[stage]}": row for row in rows if row.status == "ok"
     }
@@ -183,14 +184,14 @@ def _check_file(path: Path, stage: str, row: Row, frames: int | None) -> list[st
     if not path.is_file():
         return []
     try:
-        looks = {
+        checks: dict[str, Callable[..., Iterator[str]]] = {
             "download": _check_video,
             "clips": _check_clip,
             "pose": _check_pose,
             "i3d": _check_i3d,
             "audio": _check_audio,
-        }[stage]
-        lines = list(looks(path, row, frames))
+        }
+        lines = list(checks[stage](path, row, frames))
     except Exception as err:  # noqa: BLE001 - any exception of a library on a broken file is a finding
         lines = [" ".join(str(err).split()) or type(err).__name__]
     return [f"{path}: {line}" for line in lines]

@@ -89,7 +89,8 @@ class ClipFinder:
             ].append(clip)
         for k, row in enumerate(rows):
             rows_of[tuple(normalize_name(row.get(role, "")) for role in named)].append(k)
-        matches, unmatched = [None] * len(rows), {}
+        matches: list[Clip | None] = [None] * len(rows)
+        unmatched = {}
         for key, indices in rows_of.items():
             clips = clips_of.get(key, [])
             for n, k in enumerate(indices):

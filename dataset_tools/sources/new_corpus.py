@@ -110,9 +110,9 @@ def _check_files(folder: Path, files: Sequence[str]) -> list[SourceVideo]:
     """Measure the files. Raises UserError for a file that no clip can be cut from, and if another file exists at its target."""
     if web := [file for file in files if is_web(file)]:
         raise UserError(f"{web[0]}: a web address; fetch it first, or write it into the url of a row of videos.csv")
-    files = list({path.resolve(): path for path in map(check_regular_file, files)}.values())
+    paths = list({path.resolve(): path for path in map(check_regular_file, map(Path, files))}.values())
     videos = []
-    for file, video_id in zip(files, make_video_ids(files), strict=True):
+    for file, video_id in zip(paths, make_video_ids(paths), strict=True):
         suffix = re.fullmatch(r"\.[A-Za-z0-9]{1,8}|", file.suffix)
         inside = file.resolve().is_relative_to(folder.resolve())
         target = (

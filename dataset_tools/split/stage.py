@@ -49,7 +49,7 @@ def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, mus
     rows = assign_parts(items, params, str(source))
     if params.same_recording == "refuse":
         _refuse_same_recordings(heard, rows, str(source))
-    summary = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
+    summary: dict[str, Any] = {"corpus": layout.corpus, "params": dataclasses.asdict(params)}
     summary |= summarise(items, rows, read_published(layout.manifest)) | {"by_ear": heard}
     summary["remarks"] += describe_duplicates(heard, rows)
     write_records(out or layout.stage("split") / "split.csv", rows)

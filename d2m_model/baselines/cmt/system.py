@@ -110,7 +110,7 @@ class CmtTask(Unmeasured):
         self.net.train()
         terms = losses(self.net, *batch)
         guard(number, terms)
-        loss: torch.Tensor = sum(terms.values())  # type: ignore[assignment]  # not of none
+        loss: torch.Tensor = sum(terms.values())  # not of none
         backward_and_step(loss, self.optimizers["net"], self.params.gradient_norm)
         return {"loss": loss, **terms}
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -185,7 +186,7 @@ def write_score(path: Path, song: Song, seed: int) -> None:
 
 def _write_truth(path: Path, clip: CompilationClip, song: Song, keypoints: list[np.ndarray], seed: int) -> None:
     score, seconds = compose_song(song, seed), len(keypoints) / FPS
-    inside = {
+    inside: dict[str, Any] = {
         name: times[(times >= clip.song_start) & (times < clip.song_start + seconds)] - clip.song_start
         for name, times in (("beats", score.beats), ("downbeats", score.downbeats))
     }

@@ -197,8 +197,8 @@ def _limbs(image, parts, first, body, look, points, depth, scale):
     )
 
     names, depths, starts, ends, start_radii, end_radii, tints = zip(*rows)
-    start_radii, end_radii = np.maximum(start_radii, 0.8), np.maximum(end_radii, 0.8)
-    outlines = layer_outlines(np.array(starts), np.array(ends), start_radii, end_radii, look.light)
+    first_radii, last_radii = np.maximum(start_radii, 0.8), np.maximum(end_radii, 0.8)
+    outlines = layer_outlines(np.array(starts), np.array(ends), first_radii, last_radii, look.light)
     return [
         (z, lambda c=c, name=name, tint=tint: draw_capsule(
             image, parts, first + PARTS.index(name), outlines[:, c], tint, start_radii[c] > 3))

@@ -11,7 +11,7 @@ import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class _ArrayStandIn:
         *_, shape, kind, fortran, data = state
         self.fill(data, kind, shape, "F" if fortran else "C")
 
-    def fill(self, data: bytes, kind: _DtypeStandIn, shape: tuple[int, ...], order: str) -> None:
+    def fill(self, data: bytes, kind: _DtypeStandIn, shape: tuple[int, ...], order: Literal["F", "C"]) -> None:
         values = np.frombuffer(data, kind.dtype) if len(data) else np.empty(0, kind.dtype)
         sizes = (
             isinstance(shape, tuple)
@@ -108,7 +108,7 @@ class _Unpickler(pickle.Unpickler):
     def array(self, *_) -> _ArrayStandIn:
         return _ArrayStandIn()
 
-    def array_of(self, data, kind: _DtypeStandIn, shape: tuple[int, ...], order: str) -> _ArrayStandIn:
+    def array_of(self, data, kind: _DtypeStandIn, shape: tuple[int, ...], order: Literal["F", "C"]) -> _ArrayStandIn:
         array = _ArrayStandIn()
         array.fill(data, kind, shape, order)
         return array
@@ -150,7 +150,7 @@ def _check_opcodes(handle: BinaryIO) -> None:
         name = opcode.name
         if name in MEMO_OPCODES or name == "MEMOIZE":
             kept[len(kept) if name == "MEMOIZE" else argument] = last
-        if count > MAX_OPCODES or (name in MEMO_OPCODES and argument > MAX_OPCODES):
+        if count > MAX_OPCODES or (name in MEMO_OPCODES and argument is not None and argument > MAX_OPCODES):
             raise RefusedPickle(f"it has more than {MAX_OPCODES} opcodes or memo indices")
         if name in FORBIDDEN_OPCODES or (name in GET_OPCODES and kept.get(argument) not in NEVER_TUPLES):
             raise RefusedPickle("it uses a tuple twice, or a set")

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -42,7 +42,7 @@ def read_npy(path: Path) -> np.ndarray:
             raise Unreadable(path, f"not a .npy file, an array of numbers{found}; save it with numpy.save")
         file.seek(0)
         shape, fortran, kind = _read_header(path, file, path.stat().st_size)
-        order = "F" if fortran else "C"
+        order: Literal["F", "C"] = "F" if fortran else "C"
         return np.empty(shape, kind, order) if 0 in shape else np.memmap(path, kind, "r", file.tell(), shape, order)
 
 

@@ -21,7 +21,7 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 RULE = "must be letters, digits, '_', '.', '-', at most 121 and not '.' or '-' first (it becomes a file name)"
 
 
-def check_name(value: str, what: str = "") -> str:
+def check_name(value: object, what: str = "") -> str:
     """Return `value` if it can be a part of a path: ASCII letters, digits, '_', '.', '-', without a leading dot or dash. Such a
     name is the same on every file system and never leads out of a folder.
 

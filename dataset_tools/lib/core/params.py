@@ -51,7 +51,7 @@ def load_params(path: Path, section: str, record: type[P], *, extra: bool = Fals
         values = values.get(inner) or {}
     if not isinstance(values, dict):
         raise UserError(f"{path}: {section} must be a mapping of parameters, found '{printable(values)}'")
-    names = {f.name for f in dataclasses.fields(record)}
+    names = {f.name for f in dataclasses.fields(record)}  # type: ignore[arg-type]  # P is a dataclass, which no bound can say
     inside = set(getattr(record, "sections", ()))
     for key in values:
         if key not in names | inside and not extra:

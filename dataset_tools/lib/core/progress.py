@@ -1,7 +1,7 @@
 """Progress bars on stderr."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -39,6 +39,6 @@ class ProgressBar(tqdm):
         super().close()
 
 
-def progress(items: Iterable[Item], label: str, total: int | None = None, *, unit: str) -> Iterator[Item]:
+def progress(items: Iterable[Item], label: str, total: int | None = None, *, unit: str) -> ProgressBar:
     """Iterate over `items` with a progress bar, which appears after `DELAY` seconds."""
     return ProgressBar(items, desc=label, total=total, unit=unit)

@@ -68,7 +68,7 @@ def with_read_timeout(
             while (
                 left > 0
                 and failure is None
-                and (part := read(min(max(CHUNK_BYTES[0], min(received // CHUNK_FRACTION, CHUNK_BYTES[1])), left)))
+                and (part := read(int(min(max(CHUNK_BYTES[0], min(received // CHUNK_FRACTION, CHUNK_BYTES[1])), left))))
             ):
                 parts.append(part)
                 received += len(part)

@@ -34,5 +34,5 @@ def is_complete_array(path: Path) -> bool:
 def item_key(version: int, *parts) -> str:
     """Cache key of one item, 32 hex digits: a hash of `version`, that of the stage's code, and of `parts`, the strings, numbers and
     dataclasses on which the result depends."""
-    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
+    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) and not isinstance(p, type) else p for p in parts]
     return hashlib.sha256(json.dumps([version, plain], sort_keys=True, default=str).encode()).hexdigest()[:32]

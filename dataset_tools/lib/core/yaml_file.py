@@ -90,9 +90,9 @@ def _check_depth(text: str, path: Path) -> None:
 def _count_values(node: yaml.Node, path: Path, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
     """(values, levels) of a node with its aliases expanded."""
     if id(node) in known:
-        if known[id(node)] is None:
+        if (counted := known[id(node)]) is None:
             raise UserError(f"{path} line {node.start_mark.line + 1}: an alias inside the value that it refers to")
-        return known[id(node)]
+        return counted
     known[id(node)] = None
     if isinstance(node, yaml.MappingNode):
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))

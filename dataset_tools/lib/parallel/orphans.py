@@ -46,7 +46,9 @@ def end_with_parent(parent: int) -> None:
 
 def end_loader_worker_with_parent(_worker: int) -> None:
     """`worker_init_fn` for a torch DataLoader, whose workers otherwise check for their parent only every 5 s."""
-    end_with_parent(multiprocessing.parent_process().pid)
+    parent = multiprocessing.parent_process()
+    assert parent is not None and parent.pid is not None
+    end_with_parent(parent.pid)
 
 
 def start_process(method: str, target: Callable, *args) -> BaseProcess:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from multiprocessing import connection
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package
 from dataset_tools.lib.core.progress import progress
@@ -172,7 +172,8 @@ def call_in_process(function: Callable[..., O], *args, timeout: float, memory: i
     """
     worker, _thread_local.worker = getattr(_thread_local, "worker", None), None
     if worker and not worker.process.is_alive():
-        worker = _discard(worker)
+        _discard(worker)
+        worker = None
     if worker is None:
         worker = _Worker(_call_with_memory_limit, None)
         _live_workers.add(worker)
@@ -259,7 +260,7 @@ class _Worker:
         """Whether there is an answer, or the process has ended without one."""
         return self.pipe.poll()
 
-    def receive(self) -> tuple[str, object]:
+    def receive(self) -> tuple[str, Any]:
         """The next message: ('done', outcome), ('raised', exception) or ('lost', ProcessLost), or before them ('ready', None) or
         ('step', None)."""
         if not self.has_answer:

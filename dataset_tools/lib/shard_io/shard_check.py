@@ -8,6 +8,7 @@ checked before its value is read.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -105,18 +106,16 @@ def _validate(shard: h5py.File, path: Path, deep: bool) -> ShardInfo:
             with damage_as_user_error(path, clip_id):
                 for name in group:
                     check_numbers(name, group[name][...])
-    if not entries:
+    if not entries or people is None:
         raise UserError(f"{path}: has no clips; {REBUILD}")
     return ShardInfo(path=path, people=people, motion_rate=motion_rate, clips=tuple(entries), **texts)
 
 
 def _validate_clip(group: h5py.Group, clip_id: str, texts: dict, people: int | None, motion_rate: int, path: Path):
     where = f"{path} clip '{printable(clip_id)}'"
-    entry = ClipEntry(
-        clip_id=clip_id,
-        **{name: _read_text(group, name, where) for name in CLIP_TEXTS},
-        **{name: _read_number(group, name, where) for name in CLIP_NUMBERS},
-    )
+    values: dict[str, Any] = {name: _read_text(group, name, where) for name in CLIP_TEXTS}
+    values |= {name: _read_number(group, name, where) for name in CLIP_NUMBERS}
+    entry = ClipEntry(clip_id=clip_id, **values)
     if entry.split != texts["split"]:
         raise UserError(f"{where}: split '{printable(entry.split)}' in a shard of '{texts['split']}'")
     with _as_user_error(where):

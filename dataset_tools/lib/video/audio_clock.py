@@ -55,7 +55,7 @@ def missing_seconds(
 
 def _split_runs(pieces: Sequence[tuple[float, np.ndarray]], rate: int) -> Iterator[list[tuple[float, np.ndarray]]]:
     """Split the pieces into runs without gaps or overlaps."""
-    run, expected = [], None
+    run, expected = [], 0.0
     for stamp, samples in pieces:
         if run and abs(stamp - expected) > MAX_JITTER * rate:
             yield run
