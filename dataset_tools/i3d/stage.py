@@ -18,24 +18,24 @@ from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.core.work_cache import file_sha256, item_key
 from dataset_tools.lib.parallel.prefetch import Prefetcher
 
-VERSION = 1  # of what this stage computes; raise it when the same input would give other features
+VERSION = 1  # of the computed features; raise it when the same input gives other features
 DECIMALS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job(ClipJob):
-    """One clip to describe."""
+    """One clip whose features are to be computed."""
 
     clip: ClipRow
     settings: tuple
-    """Of `_extractor`: what decides the features, beside the video."""
+    """Arguments of `_extractor`: everything but the video that the features depend on."""
 
 
 def extract(layout: Layout, params: Params) -> list[FeatureRow]:
     """Compute the features of all clips that are ok, publish them with rows.csv, and return the rows.
 
     Clips that an earlier run finished with the same video, weights and parameters are taken from the cache. A clip
-    under 2 s has no window and becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
+    under 2 s has no window and becomes 'dropped'. A clip that has not as many frames as clips/rows.csv says becomes 'failed'.
     """
     clips = read_ok(layout, "clips", ClipRow)
     files = [locate(name, layout) for name in params.files]
@@ -56,14 +56,14 @@ def extract(layout: Layout, params: Params) -> list[FeatureRow]:
 
 
 def columns(job: Job) -> dict:
-    """What rows.csv says of features that are there."""
+    """Columns of rows.csv for a clip whose features are in the cache."""
     if windows := len(read_npy(job.cache)):
         return {"windows": windows}
     return {"status": "dropped", "reason": "shorter than one window of 2 s"}
 
 
 def begin(job: Job) -> Prefetcher:
-    """Start reading a clip and taking its flow, while the networks see the clip before."""
+    """Start to read a clip and to compute its flow, while the networks process the clip before it."""
     from dataset_tools.lib.video.clip_reader import read_clip
 
     check_frames(job.clip.frames)
@@ -71,7 +71,7 @@ def begin(job: Job) -> Prefetcher:
 
 
 def work(job: Job, begun: Prefetcher) -> None:
-    """Compute one clip into the cache. Raises UserError where that is impossible."""
+    """Write the features of one clip into the cache. Raises UserError for a clip that can't be read."""
     features = _extractor(*job.settings).features(begun)
     job.keep(np.round(features, DECIMALS) + np.float32(0))  # + 0: no negative zeros
 

@@ -23,7 +23,7 @@ from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
 from dataset_tools.lib.video.flow import Flow, RaftFlow, load_raft
 
-WINDOW_FRAMES = 2 * FPS  # frames
+WINDOW_FRAMES = 2 * FPS
 COLUMNS = 2 * FEATURES
 
 
@@ -69,7 +69,7 @@ class VisualFeatures:
         return prefetch(self._rows(prefetch(self._stretches(frames), depth=1)))
 
     def features(self, batches: Prefetcher) -> np.ndarray:
-        """As `__call__`, for frames that were started before."""
+        """The result of `__call__`, from what `start` returned."""
         with closing(batches):
             rows = list(batches)
         return np.concatenate(rows) if rows else np.zeros((0, COLUMNS), np.float32)

@@ -1,7 +1,6 @@
-"""Arrays that a stage computes of every cut clip: in processes, once for equal inputs, published with a row for each clip.
+"""Runs a stage that computes arrays for each clip: in several processes, with a cache, and with one row of rows.csv per clip.
 
-What differs from stage to stage is which arrays these are, what decides them (the key of `ClipJob.cache`), and what the row
-says of them.
+The stage gives the function that computes the arrays, the cache key (`ClipJob.cache`), and the columns of the row.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,27 +25,27 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, kw_only=True)
 class ClipJob:
-    """One clip to work on: all that a worker process needs."""
+    """One clip, with everything that a worker process needs."""
 
     clip: Row
     """Its row of clips/rows.csv."""
     video: Path
     cache: Path
-    """Where its array is made: a .npy file named by the `item_key` of all that decides it."""
+    """Path of the array in the cache: a .npy file, named by the `item_key` of everything that the array depends on."""
 
     @property
     def files(self) -> dict[str, Path]:
-        """Name in the stage's folder -> where it is made."""
+        """Name of a file in the stage's folder -> its path in the cache."""
         return {f"{self.clip.id}.npy": self.cache}
 
     def keep(self, *arrays: np.ndarray) -> None:
-        """Write the arrays to `files`, in that order, each complete or absent."""
+        """Write the arrays to the cache, in the order of `files`. Each file is complete or absent."""
         for path, values in zip(self.files.values(), arrays, strict=True):
             write_npy(path, values)
 
 
 def cut_videos(layout: Layout, clips: Iterable[C]) -> Iterator[tuple[C, Path]]:
-    """The clips that are ok, each with its video. Raises UserError for a video that is not there."""
+    """Yield each clip that is ok, with its video. Raises UserError for a missing video."""
     for clip in clips:
         if clip.status == "ok":
             video = layout.stage("clips") / f"{clip.id}.mp4"
@@ -60,12 +59,13 @@ def compute_clips(
     begin: Callable[[J], Any], work: Callable[[J, Any], None], columns: Callable[[J], dict], facts: dict[str, str],
     workers: int, timeout: float,
 ) -> list[R]:  # fmt: skip
-    """Do the jobs whose arrays no earlier run left in the cache, publish the arrays of those that end ok, and write rows.csv:
-    a `record` for each of `clips`, which are returned.
+    """Compute the arrays that are not in the cache, publish the arrays of the rows that are ok, and write rows.csv. It has one
+    `record` for each of `clips`; these records are returned.
 
-    begin, work: work(job, begin(job)) keeps the job's arrays; the next job is begun in a thread meanwhile. What they raise
-    costs their clip. columns: of the row of a clip whose arrays are there; it is ok unless they say otherwise. facts: columns
-    that are the same for all jobs. workers, timeout: see `run_all`.
+    begin, work: `work(job, begin(job))` writes the job's arrays. Meanwhile a thread calls `begin` for the next job. If one of
+    them raises an exception, the job's row is 'failed'. columns: gives columns of the row of a clip with arrays. The row is 'ok'
+    unless they include another `status`. facts: columns with the same value for all jobs. workers, timeout (seconds per clip):
+    as in `run_all`.
     """
     folder, cache = layout.stage(stage), layout.cache(stage)
     remove_partial_files(cache)

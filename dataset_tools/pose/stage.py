@@ -19,13 +19,13 @@ from dataset_tools.lib.parallel.prefetch import Prefetcher
 from dataset_tools.pose.params import ANNOTATED, Params
 from dataset_tools.pose.rows import PoseRow
 
-VERSION = 5  # of what this stage computes; raise it when the same input would give other poses
-DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # parameters that decide it
+VERSION = 5  # of the computed poses; raise it when the same input gives other poses
+DECIDING = ("layout", "long_edge", "batch_size", "max_people", "gap_frames", "min_frames")  # what poses depend on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job(ClipJob):
-    """One clip to pose."""
+    """One clip whose dancers are to be found."""
 
     clip: ClipRow
     weights: Path
@@ -33,12 +33,12 @@ class Job(ClipJob):
 
     @property
     def settings(self) -> tuple:
-        """Of `_estimator`."""
+        """Arguments of `_estimator`."""
         return self.weights, self.params.long_edge, self.params.layout, self.params.batch_size
 
     @property
     def files(self) -> dict[str, Path]:
-        """The pose and, where it is annotated, the motion."""
+        """The files of the pose and, if the corpus is annotated, of the motion."""
         files = super().files
         if self.params.weights == ANNOTATED:
             files[f"{self.clip.id}.motion.npy"] = self.cache.with_suffix(".motion.npy")
@@ -46,10 +46,10 @@ class Job(ClipJob):
 
 
 def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
-    """Pose all clips that are ok, publish the arrays with rows.csv, and return the rows.
+    """Find the dancers of all clips that are ok, publish the arrays with rows.csv, and return the rows.
 
     Clips that an earlier run finished with the same video, weights and parameters are taken from the cache. A clip whose
-    primary dancer is seen too rarely becomes 'dropped'; one that cannot be decoded to its promised length 'failed'.
+    primary dancer is seen too rarely becomes 'dropped'. A clip that has not as many frames as clips/rows.csv says becomes 'failed'.
     """
     clips = read_ok(layout, "clips", ClipRow)
     network = None if params.weights == ANNOTATED else locate(params.weights, layout)
@@ -72,7 +72,7 @@ def pose_clips(layout: Layout, params: Params) -> list[PoseRow]:
 
 
 def columns(job: Job) -> dict:
-    """What rows.csv says of a pose that is there."""
+    """Columns of rows.csv for a clip whose pose is in the cache."""
     seen: Any = (read_npy(job.cache)[..., 2] > 0).any(axis=2)  # (T, P)
     people, coverage = int(seen.any(axis=0).sum()), round(float(seen[:, 0].mean()), 4)
     found: dict[str, Any] = {"people": people, "coverage": coverage}
@@ -86,7 +86,7 @@ def columns(job: Job) -> dict:
 
 
 def begin(job: Job) -> Prefetcher | None:
-    """Start reading a clip, while the network sees the clip before; None where no network is run."""
+    """Start to read a clip while the network processes the clip before it. Returns None if the pose is annotated: no network runs."""
     from dataset_tools.lib.video.clip_reader import read_clip
 
     check_frames(job.clip.frames)
@@ -96,7 +96,7 @@ def begin(job: Job) -> Prefetcher | None:
 
 
 def work(job: Job, begun: Prefetcher | None) -> None:
-    """Pose one clip into the cache. Raises UserError where that is impossible."""
+    """Write the pose of one clip into the cache. Raises UserError for a clip or an annotation that can't be read."""
     from dataset_tools.lib.aist.corpus import read_annotated_motion, read_annotated_pose
     from dataset_tools.pose.tracking import track
 
@@ -125,9 +125,9 @@ def _estimator(weights: Path, long_edge: int, layout: str, batch_size: int):
 
 
 def write_overlay(layout: Layout, clip_id: str, out: Path) -> int:
-    """Write the clip, sound included, with its tracked dancers drawn over it as `out` (.mp4); returns its frames.
+    """Write the clip to `out` (.mp4), with its audio and with the tracked dancers drawn over it. Returns the number of frames.
 
-    Raises UserError where there is no such clip, or the stage has not posed it.
+    Raises UserError for another suffix, an unknown clip, a clip without a pose, and missing files.
     """
     from dataset_tools.lib.video.clip_reader import read_clip
     from dataset_tools.lib.video.video_io import read_audio, rgb_frames, write_clip
