@@ -28,7 +28,7 @@ from dataset_tools.pose.rows import PoseRow
 from dataset_tools.split.rows import SplitRow
 
 STREAM_ROWS = {"pose": PoseRow, "audio": AudioRow, "i3d": FeatureRow}
-"""Stream -> record of the table of the stage that makes it."""
+"""Stream -> record type of rows.csv of the stage that makes the stream."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,8 @@ class Upstream:
     """Clip id -> split."""
 
     def joint_length(self, clip_id: str, frames_apart: int) -> tuple[int, str]:
-        """(number of frames that all streams of a clip have, why it can't be used or ''). Lengths may differ by `frames_apart` frames."""
+        """(number of frames that all streams of a clip have, ''), or (0, reason) if the clip can't be used. The lengths of the streams
+        may differ by `frames_apart` frames."""
         clip = self.clips[clip_id]
         if clip.status != "ok":
             return 0, f"clips: {clip.reason or clip.status}"
@@ -100,7 +101,7 @@ class Upstream:
         return frames, ""
 
     def load(self, clip_id: str, frames: int, motion_rate: int) -> ShardClip:
-        """All streams of one clip, cut to `frames` frames; with motion unless `motion_rate` is 0."""
+        """All streams of one clip, cut to `frames` frames. If `motion_rate` is 0, there is no motion."""
         clip = self.clips[clip_id]
         return ShardClip(
             clip_id=clip_id,

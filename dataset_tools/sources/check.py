@@ -32,7 +32,7 @@ from dataset_tools.sources.rules import check_manifest
 from dataset_tools.sources.video_files import find_decoding_errors, find_video_file, measure_videos
 
 LENGTH_TOLERANCE = 1.5 / FPS
-"""Seconds by which a clip may be longer than its video: the last frame fills them (`lib.video.video_io.nearest_frames`)."""
+"""Seconds by which a clip may end after its video. The last frame is shown for that time (`lib.video.video_io.nearest_frames`)."""
 FILES = {"download": ".mp4", "clips": ".mp4", "pose": ".npy", "i3d": ".npy", "audio": ".wav"}
 ROWS = {
     "download": DownloadRow, "clips": ClipRow, "pose": PoseRow, "i3d": FeatureRow, "audio": AudioRow, "shards": ShardRow,
@@ -52,11 +52,13 @@ class Findings:
 
 
 def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
-    """Check manifests/<corpus> and the results of the data stages that have run: every input must have a row, every row that is ok its
-    file, no song may leak from training to evaluation, and no clip may end after its video, if the video is here.
+    """Check manifests/<corpus> and the results of the data stages that have run.
 
-    deep: also open every file. Videos are decoded; all packets of clips, the shapes of arrays and audio, and the checksums of shards
-    are checked.
+    Every input must have a row. Every row that is ok must have its file. No song may be in training and in another part. No clip
+    may end after its video; this is checked for local videos.
+
+    deep: also open every file. Then videos are decoded, and the packets of clips, the shapes of arrays and audio, and the checksums
+    of shards are checked.
     """
     manifest, problems, notes = check_manifest(layout.manifest)
     more_problems, more_notes = _check_extras(layout, {v.video_id for v in manifest.videos})
@@ -91,7 +93,7 @@ def check_corpus(layout: Layout, *, deep: bool = False) -> Findings:
 
 
 def _measure_lengths(files: dict[Video, Path], manifest: Manifest, exact: bool) -> tuple[dict[str, float], list[str]]:
-    """(video id -> seconds, a line for each video that no clip can be cut from and for each clip that ends after its video)."""
+    """(video id -> seconds, problems). A problem is a video that no clip can be cut from, or a clip that ends after its video."""
     if not files:
         return {}, []
     try:

@@ -30,11 +30,11 @@ from dataset_tools.split.summary import describe_duplicates, summarise
 
 
 def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, must_compare: bool = False) -> dict:
-    """Split the clips that were cut and write data/<corpus>/split or, with `out`, split the manifest's clips and write that file.
-    Returns the summary. must_compare: it is an error if there is no audio to compare.
+    """Split the clips that were cut, and write data/<corpus>/split. With `out`, split all clips of the manifest instead, and write
+    that file. Returns the summary. must_compare: raise UserError if there is no audio to compare.
 
-    Raises UserError as `read_manifest_items`, `read_clip_items` and `assign_parts` do, and if one recording is in training and in
-    another part under the rule 'refuse'; nothing is written then.
+    Raises UserError as `read_manifest_items`, `read_clip_items` and `assign_parts`. With the rule 'refuse', also if one recording
+    is in training and in another part. Nothing is written then.
     """
     if out:
         check_writable(out)
@@ -59,7 +59,7 @@ def split_corpus(layout: Layout, params: Params, out: Path | None = None, *, mus
 
 
 def read_manifest_items(folder: Path) -> list[Item]:
-    """Every clip of manifests/<corpus>/clips.csv; seconds only where its times or its segments are known."""
+    """Every clip of manifests/<corpus>/clips.csv. `seconds` is None if neither its times nor its number of segments is known."""
     return [
         Item(
             clip_id=clip.clip_id,
@@ -150,8 +150,8 @@ def _check_split(items: list[Item], parts: dict[str, str], params: Params, sourc
 def compare_recordings(items: list[Item], folder: Path, rule: str) -> tuple[list[Item], dict]:
     """Compare the audio of all clips whose <clip_id>.wav is in `folder`.
 
-    rule: `same_recording` of Params. Returns (the items; with 'merge', `recording` is set for songs whose recording has two ids,
-    findings for the summary).
+    rule: `same_recording` of Params. Returns (items, findings for the summary). With 'merge', the items of songs that are one
+    recording have the same `recording`.
     """
     sounds = [] if rule == "ignore" else [item for item in items if (folder / f"{item.clip_id}.wav").is_file()]
     heard: dict[str, Any] = {"rule": rule, "clips": len(sounds), "same": []}
