@@ -21,7 +21,7 @@ from dataset_tools.lib.video.upright import Crop, Upright, even_size, image_plan
 from dataset_tools.lib.video.video_io import nearest_frame_time, nearest_frames, read_audio, timed_frames, write_clip
 
 SAMPLED_FRAMES = 24  # number of frames in which panels are detected
-SAMPLED_SECONDS = 20.0  # these frames are spread over so much of the clip's beginning
+SAMPLED_SECONDS = 20.0  # seconds at the start of the clip over which these frames are spread
 MIN_DRIFT = 0.0005  # smaller differences between the durations of audio and video are padding of the codecs
 MEMORY_BYTES = 600 << 20  # for decoded frames: 14 s of 720p
 FRAMES_AHEAD = 8  # frames prepared before the encoder needs them

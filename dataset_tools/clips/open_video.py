@@ -18,8 +18,8 @@ RECENT_FRAMES = 4  # the two frames before a span that starts where the last one
 class OpenVideo:
     """Reads frames of a video, fastest if spans are read in order. The frames of a span do not depend on the spans before it.
 
-    Only for one thread and one span at a time: a call of `frames` ends the span before. `damaged_times` has the times of the damaged
-    frames so far. Raises UserError if the video cannot be read, and cannot be used afterwards.
+    Use it in one thread and for one span at a time: a call of `frames` ends the span before. `damaged_times` has the times of the
+    damaged frames so far. Raises UserError if the video cannot be read; the object cannot be used after that.
     """
 
     def __init__(self, path: Path):
@@ -29,8 +29,8 @@ class OpenVideo:
         self._rest: Iterator[TimedFrame] = iter(())
 
     def frames(self, start: float) -> Iterator[TimedFrame]:
-        """`timed_frames` from `start` seconds on, decoded by one thread: if several clips are cut at once, more threads cost a quarter
-        more processor time."""
+        """`timed_frames` from `start` seconds on. One thread decodes: if several clips are cut at once, more threads cost a quarter more
+        processor time."""
         follows = (
             len(self._recent) > 1 and self._recent[1][0] < start
         )  # the two frames before `start` are still available

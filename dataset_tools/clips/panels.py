@@ -102,7 +102,7 @@ def _find_borders(
     for x in left.candidates:
         for y in range(max(x - slack, 0), min(x + slack, width) + 1):
             evidence = min(left.evidence[x], right.evidence[y]) if y in right.candidates else 0.0
-            if evidence >= best:  # of equal ones the innermost, because panels have edges too
+            if evidence >= best:  # the innermost of equal borders, because panels have edges too
                 best, found = evidence, (x, y)
     if found:
         x, y = left.inward(found[0]), right.inward(found[1])

@@ -19,7 +19,7 @@ MIN_STRUCTURE = 1.0  # grey levels (of 255): frames with less structure, black o
 
 
 class CutFinder:
-    """Gets the frames of a clip or of a whole video in order, finds scene cuts, and keeps only the last few frames."""
+    """Finds the scene cuts of a clip or a whole video from its frames in order. Only the last few frames are in memory."""
 
     def __init__(self):
         self._count = 0
@@ -28,7 +28,7 @@ class CutFinder:
         self._index: list[int] = []
         """Index of each frame that is not flat."""
         self._bridge: list[float] = []
-        """For each of them, the highest correlation of one of the `COMPARED_FRAMES` before it with one from it on."""
+        """For each frame of `_index`: the highest correlation of one of the `COMPARED_FRAMES` before it with one from it on."""
 
     def add(self, luma: np.ndarray) -> None:
         """Add the next frame, luma (H, W) uint8."""

@@ -21,7 +21,7 @@ from dataset_tools.lib.core.work_cache import item_key
 from dataset_tools.lib.parallel.workers import run_all
 
 STAGE = "clips"
-VERSION = 9  # of the code here and in dataset_tools/lib/video that cuts clips; raise it with a change, so that cached clips are not reused
+VERSION = 9  # of the code here and in dataset_tools/lib/video that cuts clips; raise it when that code changes, to ignore cached clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Job:
     cache: Path
     params: Params
     advice: str
-    """Advice about times that the manifest lacks."""
+    """What the user can do if the manifest lacks the clip's times."""
 
     @property
     def cached_clip(self) -> Path:
@@ -64,7 +64,7 @@ class Job:
 
 
 class ClipDecoder:
-    """Decodes a clip while the one before is encoded. Each process has one, which keeps the last clip's video open."""
+    """Decodes a clip while the clip before it is encoded. Each process has one decoder, which keeps the last clip's video open."""
 
     def __init__(self):
         self._video: OpenVideo | None = None
