@@ -78,16 +78,18 @@ def chosen(args: argparse.Namespace, layout: Layout) -> Params:
     }
     try:
         params = dataclasses.replace(load_params(layout.params, "generate", Params), **given)
-        dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # the last take's seed is one, too
+        dataclasses.replace(params, seed=params.seed + max(1, args.takes) - 1)  # raises for the last seed
         return params
     except ValueError as err:
         raise UserError(f"generate: {err}") from None
 
 
 def check_together(args: argparse.Namespace, params: Params) -> None:
-    """Raises UserError for options that don't go together or would change nothing, and for an output that is a file which is
-    read, `params.style` among them; else what was left out has its
-    default: `args.variant` is 'prior', `args.level` 'high', `args.genre` ''."""
+    """Sets the defaults of the options `variant` ('prior'), `level` ('high'), `genre` ('') and `mix` (0.0).
+
+    Raises UserError for options that don't go together or would change nothing, and for an output that is one of the files to
+    be read; the file of `params.style` is one of these.
+    """
     dance = next((name for name in ("video", "pose", "own_music", "beats") if getattr(args, name) is not None), None)
     if (args.out is None) != (dance is None):
         raise UserError("generate: --out and one of --video, --pose, --beats and --own-music go together")
@@ -163,7 +165,7 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
 
 
 def outputs(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:
-    """For each take, level to output file. Raises UserError for a suffix that can't be written or a folder that isn't there,
+    """For each take, level to output file. Raises UserError for a suffix that can't be written, for a missing folder,
     and as `check_writable`."""
     if out.suffix.lower() not in (*CONTAINERS, ".wav"):
         raise UserError(f"{out}: --out must end in {', '.join(CONTAINERS)} or .wav")

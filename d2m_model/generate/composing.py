@@ -29,7 +29,7 @@ class Dance:
     """(W, 2048): visual features per second."""
     beats: Beats | None = None
     genre: str | None = None
-    """Genre, if the composer does not have it already."""
+    """Genre of the dance; None if the composer knows it already or needs none."""
 
 
 class Made(NamedTuple):

@@ -12,7 +12,7 @@ MOMENT = 1024  # samples over which a level is measured
 QUIET = 0.01  # power of the quiet moments over that of the loud ones: -20 dB
 SMOOTHING = 100  # Hz over which the gate is smoothed; with more, the closed gate beside a note would damp the note
 NEAR = 0.2
-"""LU between the loudness asked for and the one reached that nobody hears."""
+"""A loudness that is at most so many LU below the requested one is not remarked on, because nobody hears the difference."""
 SILENCE = 1e-4  # sounds with a lower peak are silence and are not amplified
 
 
@@ -76,7 +76,7 @@ def loudness_of(audio: np.ndarray, rate: int = SAMPLE_RATE) -> float | None:
 
 
 def loudness_note(audio: np.ndarray, asked: float, rate: int = SAMPLE_RATE) -> str:
-    """A remark where the loudness that was reached is not the one asked for; empty where it is."""
+    """A remark for the user if the audio is quieter than the loudness `asked`; else empty."""
     found = loudness_of(audio, rate)
     if found is None:
         return ", silent or too short to have a loudness"

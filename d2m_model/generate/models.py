@@ -47,8 +47,8 @@ def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
 def load_model(
     layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None
 ) -> Composer:
-    """The trained prior or D2M-GAN generator with its synthesizer. inputs: attributes of the dances to come (`input_attributes`). genre: of
-    all of them, if known, for a generator with genres.
+    """The trained prior or D2M-GAN generator with its synthesizer. inputs: attributes of the dances that it will read (`input_attributes`).
+    genre: the genre of all these dances, if known, for a generator with genres.
 
     Raises UserError as `trained`, for a model that was trained with other inputs, and for a genre that it does not use.
     """

@@ -56,7 +56,7 @@ def _look(video: Path) -> tuple:
     """How a player shows the pictures of a file: pixel aspect, rotation, colours. Empty without a picture."""
     with open_media(video) as media:
         shown = find_video_stream(media, video)
-        for _, frame, _ in frames_in_order(media, shown):  # of the first that can be decoded
+        for _, frame, _ in frames_in_order(media, shown):  # of the first picture that can be decoded
             aspect = shown.sample_aspect_ratio or 1
             return (
                 aspect,
@@ -98,7 +98,7 @@ def _write(video: Path, audio: np.ndarray, rate: int, out: Path, delay: float, *
 
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
-    """Turn errors of the file system into a UserError of one line; not those of FFmpeg, which may concern the source."""
+    """Turns errors of the file system into a UserError of one line. FFmpeg's errors may concern the source, so they are passed on."""
     try:
         yield
     except OSError as err:

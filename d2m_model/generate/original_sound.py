@@ -14,11 +14,10 @@ from dataset_tools.lib.video.video_io import read_audio
 def mixed(
     music: np.ndarray, rate: int, video: Path, begin: float, gain: float, params: Params
 ) -> tuple[np.ndarray, str]:
-    """Music (N,) or (C, N) with the original sound under it, brought to the loudness of `params` again, and a remark for the user.
+    """(music (N,) or (C, N) with the original sound under it, brought to the loudness of `params`; a remark for the user).
 
-    begin: when the music begins, in seconds of the video's clock. gain: factor of the original's samples, which are 1 at full scale;
-    the music has its loudness of `params` before they are added. A video without a sound, or with a silent one, leaves the music
-    as it is.
+    The music must have the loudness of `params` already. begin: when the music begins, in seconds of the video's clock. gain: factor
+    of the original's samples, which are 1 at full scale. If the video has no sound, or a silent one, the music is not changed.
     """
     import soxr
 

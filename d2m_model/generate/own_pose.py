@@ -33,10 +33,10 @@ def networks(
 ) -> Iterator[Network]:
     """The networks to try, one after another, until one finds the dancer in the share `ENOUGH` of the frames.
 
-    The corpus's own weights are `weights`, with `long_edge`; a corpus's models need poses from these. A model that reads poses of
-    any estimator (any_estimator) follows `generate.pose_weights`. 'auto': if the corpus's weights are the demo's, which only know
-    rendered dancers, OpenPifPaf's published weights come first, if they can be downloaded. A name or a file: these weights, at
-    the published size.
+    weights, long_edge: the corpus's own weights, and the size of their frames. If the model needs poses from these weights, they are
+    the only network. If it reads poses of any estimator (any_estimator), `generate.pose_weights` decides. With 'auto' and the demo's
+    weights, which only know rendered dancers, OpenPifPaf's published weights come first, if they can be downloaded. A name or a
+    file means these weights, at the published size.
 
     Raises UserError for weights that params.yaml names and that are not available.
     """

@@ -79,8 +79,8 @@ class Found(NamedTuple):
 
 
 def find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
-    """The dance with all that composers of these `streams` read. Visual features and pose are only computed if needed; a pose is
-    also needed to predict beats that are not given.
+    """The dance with everything that composers of these `streams` read. Visual features and pose are only computed if needed. A pose
+    is also needed to predict beats, if none are given.
 
     Raises UserError as `read_dance` and `read_beats`, and for a dance or beats beyond the limits of `Beats`. A rhythm model that is
     needed but not trained is an error before the search for the dancer, which takes longest.
@@ -171,9 +171,9 @@ def generate_dance(
     video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
     given: Given = Given(), again: Again | None = None, mix: float = 0.0,
 ) -> None:  # fmt: skip
-    """Compose music for a video, a pose or beats: for each take one output per level, a video (with the same picture) or a .wav. beats:
-    also write a .json for each. The first take has the seed of `params`, each further take the next one. again: an earlier take of
-    which only parts are made again. mix: gain of the video's original sound under the music; 0 leaves it out.
+    """Compose music for a video, a pose or beats. Each take has one output per level: a video with the same picture, or a .wav. The
+    first take has the seed of `params`, each further take the next one. beats: also write a .json for each output. again: an earlier
+    take, of which only parts are generated again. mix: gain of the video's original sound under the music; 0 leaves it out.
 
     Raises UserError for a missing file, one that is no video, and an output that has another suffix or can't be written. Also as
     `Composer.check` and `Again.regions`, before the slow search for the dancer.
@@ -207,7 +207,7 @@ def _make_music(
         chosen = replace(params, seed=params.seed + number)
         for level, out in paths.items():
             made = (
-                again.made(models[level], found.dance, chosen)  # type: ignore[arg-type]  # the prior's: --from is for it alone
+                again.made(models[level], found.dance, chosen)  # type: ignore[arg-type]  # a PriorComposer: --from works with the prior only
                 if again
                 else models[level].compose(found.dance, chosen).audio
             )
@@ -233,7 +233,7 @@ def fit_music(
     import soxr
 
     if not given.beats:
-        trained_rhythm(layout)  # songs take long, too
+        trained_rhythm(layout)  # before reading songs, which also takes long
     songs = read_songs(folder, layout.cache("own_music"))
     found = find_dance(video, {"beats"}, given, layout)
     assert found.dance.beats is not None
@@ -257,7 +257,7 @@ def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin:
     if out.suffix.lower() == ".wav":
         write_wav(out, audio, rate)
         return ""
-    assert video is not None  # only it makes an .mp4
+    assert video is not None  # without a video, the output is a .wav
     return "" if mux(video, audio, out, delay=begin, rate=rate) else ", picture encoded again as H.264"
 
 
@@ -291,7 +291,7 @@ def generate_folder(
         except UserError as err:
             say("generate", f"failed: {err}")
             failed.append(video.name)
-        except Exception as err:  # noqa: BLE001 - whatever one file causes, the others still get their music
+        except Exception as err:  # noqa: BLE001 - an error in one video must not stop the others
             traceback.print_exc()
             say("generate", f"failed: {video.name}: {' '.join(f'{type(err).__name__}: {err}'.split())}")
             failed.append(video.name)

@@ -26,11 +26,11 @@ from dataset_tools.pose.layouts import BODY25, COCO17, to_layout
 from dataset_tools.pose.tracking import track
 
 MOST_FRAMES = 216_000
-"""Most frames of a file: an hour at 60 frames per second; also the most at 30 frames per second, which is two hours."""
+"""Most frames of a file, before and after conversion to 30 frames per second: an hour at 60, two hours at 30."""
 MOST_PEOPLE = 64
 """Most people in a frame."""
 TRACKED = 16
-"""Largest people of a frame that are tracked; the time grows with the square of their number."""
+"""Most people of a frame that are tracked, the largest ones; the time grows with the square of their number."""
 SLOWEST, FASTEST = 5.0, 240.0
 """Range of a file's frame rate."""
 FARTHEST = 100_000.0
@@ -170,7 +170,7 @@ def _array(path: Path, dancer: int) -> np.ndarray:
         raise UserError(f"{path}: has dancers 0 to {people - 1}, found {dancer}")
     if shape[-2] == 133:  # faces and hands are not read
         found = found[..., :17, :]
-    with np.errstate(over="ignore"):  # infinite, then, and no joint
+    with np.errstate(over="ignore"):  # too large a number becomes infinite, which counts as a missing joint
         pose = np.array(found[:, dancer] if found.ndim == 4 else found, np.float32)
     if shape[-1] == 2 or not (pose[..., 2] > 0).any():
         pose = np.concatenate([pose[..., :2], (pose[..., :2] != 0).any(axis=-1, keepdims=True)], axis=-1)

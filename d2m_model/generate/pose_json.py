@@ -14,7 +14,7 @@ from dataset_tools.lib.core.json_file import parse_json, read_json
 MOST_OF_A_FRAME = 4 << 20
 """Bytes of one frame's file or line."""
 MOST_GAP = 3600
-"""Frames missing in a row; more are taken for a mistake."""
+"""Largest step from one frame number to the next; a larger one is taken for a mistake."""
 FRAME_FILE = re.compile(r"(\d{1,12})_keypoints\.json$")
 OPENPOSE, AIST = "pose_keypoints_2d", "keypoints2d"
 JOINTS = (17, 18, 25, 133)
@@ -50,9 +50,9 @@ def folder_detections(folder: Path, most_frames: int, most_people: int) -> list[
 
 
 def detections_of(path: Path, most_frames: int, most_people: int, camera: int = 1) -> list[np.ndarray] | np.ndarray:
-    """The people (N, J, 3) of each frame of a JSON file; for AIST++ an array (T, 17, 3), of its cameras 1 to 9 the one asked for.
+    """The people (N, J, 3) of each frame of a JSON file. For AIST++, an array (T, 17, 3) of the given camera, 1 to 9.
 
-    Raises UserError for what is none of the formats, and for more frames or people than allowed.
+    Raises UserError for a file in none of the formats, and for more frames or people than allowed.
     """
     first = _first_line(path)
     if isinstance(first, dict) and "predictions" in first and "frame" in first:
@@ -70,7 +70,7 @@ def detections_of(path: Path, most_frames: int, most_people: int, camera: int = 
 
 
 def _first_line(path: Path) -> object:
-    """What the file's first line is in JSON; None where that is no JSON by itself."""
+    """The content of the file's first line, if that line alone is JSON; else None."""
     with path.open("rb") as handle:
         line = handle.readline(MOST_OF_A_FRAME + 1)
     try:
@@ -120,7 +120,7 @@ def _people(found: list, where: str, most_people: int) -> np.ndarray:
         raise UserError(f"{where}: at most {most_people} people in a frame are read, found {len(found)}")
     rows = []
     for person in found:
-        if person == []:  # OpenPose writes this of someone with hands or a face alone
+        if person == []:  # OpenPose writes this for a person of whom only hands or face were found
             continue
         good = (
             isinstance(person, list) and len(person) in (3 * j for j in JOINTS) and all(_is_number(v) for v in person)
@@ -137,7 +137,7 @@ def _people(found: list, where: str, most_people: int) -> np.ndarray:
 
 
 def _narrow(values: list) -> np.ndarray:
-    """Numbers as float32, NaN for None; what is too large becomes infinite, and is no joint."""
+    """Numbers as float32, NaN for None. Too large a number becomes infinite, which counts as a missing joint."""
     with np.errstate(over="ignore"):
         return np.array(values, np.float64).astype(np.float32)
 
@@ -168,12 +168,12 @@ def _aist(content: object, path: Path, most_frames: int, camera: int) -> np.ndar
 
 
 def _is_number(value: object) -> bool:
-    """An int or float that float64 can hold; NaN and infinities are some, for tools write them for missing joints."""
+    """Whether `value` is an int or float that float64 can hold. NaN and infinities count, because tools write them for missing joints."""
     return type(value) is float or (type(value) is int and math.log2(abs(value) + 1) < 1000)
 
 
 def _check_size(path: Path, frames: dict[int, np.ndarray]) -> None:
-    """UserError once the people of all frames have more numbers than one JSON file may have values."""
+    """Raises UserError if the people of all frames have more numbers than one JSON file may have values."""
     last = next(reversed(frames.values()))
     if (
         len(frames) * last.size > limits.JSON_VALUES

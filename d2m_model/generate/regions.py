@@ -1,4 +1,4 @@
-"""Regions of a take that are made again: parsing them, inserting the new part, and measuring whether a seam is audible."""
+"""Regions of a take that are generated again: parsing them, inserting the new part, and measuring whether a seam is audible."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ WRITTEN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*-\s*(\d+(?:\.\d*)?|\.\d+)\s*",
 STEP, FRAME, APART = 128, 512, 4
 """Hop and length of spectra in samples, and number of hops between two that are compared (23 ms)."""
 FLOOR = 1e-3
-"""Floor of magnitudes; what is below is inaudible."""
+"""Floor of magnitudes; smaller ones are inaudible."""
 Region = tuple[float, float]
 """(start, end) in seconds."""
 
@@ -42,8 +42,8 @@ def outside(region: Region, seconds: float) -> list[Region]:
 
 
 def made_again(redo: str | None, keep: str | None, seconds: float) -> list[Region]:
-    """The regions of a take of `seconds` to make again: the one of --redo A-B, all but the one of --keep A-B, or without both options
-    the whole take.
+    """The regions of a take of `seconds` to generate again: `redo` (A-B), or everything outside `keep` (A-B). Without both options, the
+    whole take.
 
     Raises UserError as `region_of`, if both options are given, and if nothing is left to make.
     """

@@ -20,7 +20,7 @@ COUNTS = {1.0: 0.0, 2.0: 0.25, 0.5: 0.25}
 """Beats of the song per beat of the dance -> penalty in the score."""
 LEAST_BEATS = 4
 NEAR = 0.06
-"""Largest distance in seconds between a down-beat and the beat that it is."""
+"""A down-beat is taken for the nearest beat if that is at most so many seconds away."""
 OFFSETS = (0.008, 0.012, 0.016, 0.025, 0.035, 0.05, 0.07)
 """Candidate tolerances in seconds for meeting a beat; the first one that keeps the speed within LIMIT is used."""
 UNEVEN = 0.05
@@ -118,7 +118,7 @@ def _places(
 
 
 def _score(shared: float | None, own: np.ndarray, at: np.ndarray, strength: np.ndarray | None) -> float:
-    """Score of a place: matching bars count most, then strong beats that meet strong beats, then strong beats of the song there."""
+    """Score of a place. Matching bars count most, then strong beats on strong beats, then the strength of the song's beats."""
     score = 2 * (shared or 0.0)
     if len(own):
         there = np.interp(at, np.arange(len(own)), own)
@@ -144,7 +144,7 @@ def _numbers_of(downbeats: np.ndarray, beats: np.ndarray, numbers: np.ndarray) -
 
 
 def _laid(place: _Place, beats: np.ndarray, seconds: float) -> Fit | None:
-    """The fit at a place, in pieces of constant speed; None where speeds within LIMIT can't meet all beats within the last of OFFSETS."""
+    """The fit at a place, in pieces of constant speed. None if no speeds within LIMIT meet all beats within the last of OFFSETS."""
     for offset in OFFSETS:
         kept, times = _taut(beats, place.times, offset)
         speeds = np.diff(times) / np.diff(beats[kept])

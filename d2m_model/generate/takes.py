@@ -1,4 +1,4 @@
-"""Earlier takes: reads them bit-exactly and makes parts of them again."""
+"""Reads earlier takes bit-exactly and generates parts of them again."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ MIDST = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """A take that `generate` wrote, and which seconds of it are to be made again: those of `redo`, or all but those of `keep`."""
+    """A take that `generate` wrote, and the seconds of it to generate again: those of `redo`, or all but those of `keep`."""
 
     take: Path
     redo: str | None = None
@@ -38,7 +38,7 @@ class Again:
         return made_again(composer, dance, params, self.audio, self.regions())
 
     def regions(self) -> list[Region]:
-        """The regions to make again. Raises UserError as `read_take` and `regions.made_again`."""
+        """The regions to generate again. Raises UserError as `read_take` and `regions.made_again`."""
         return regions_made_again(self.redo, self.keep, len(self.audio) / SAMPLE_RATE)
 
     @cached_property

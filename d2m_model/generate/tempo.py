@@ -35,7 +35,7 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
 
     first = (
         float(accents[0] % 2) if count == 0.5 and len(accents) else 0.0
-    )  # of the dance's beats, the one to begin with
+    )  # number of the first beat of the dance that is used
     grid = np.arange(first, numbers[-1] + 1e-9, 1 / count)
     start = float(np.interp(first, numbers, beats.beats))
     times = start + (np.interp(grid, numbers, beats.beats) - start) * tempo * count / bpm
@@ -59,7 +59,7 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
 
 
 def _accents(beats: Beats, numbers: np.ndarray) -> np.ndarray:
-    """Numbers of those beats that are down-beats, ascending."""
+    """Ascending numbers of the beats that are down-beats."""
     if not len(beats.downbeats):
         return np.zeros(0)
     away = np.abs(beats.downbeats[:, None] - beats.beats[None, :])

@@ -19,7 +19,7 @@ class WindowModel(Protocol):
     frames: int
     """Frames of a window."""
     stream: str
-    """What it reads as the dance, a stream of shards: 'pose' or 'motion'."""
+    """The stream of shards that it reads as the dance: 'pose' or 'motion'."""
 
     def for_genre(self, genre: str) -> "WindowModel":
         """The model for dances of a genre; the model itself if it has no genres."""
