@@ -2,10 +2,10 @@
 
 Systems are compared clip by clip. A difference has a bootstrap interval, for which both systems' clips are drawn together (Koehn,
 2004, "Statistical significance tests for machine translation evaluation"), and p of the test that swaps the two systems' sounds
-of a clip at random (Fisher's randomisation test; Noreen, 1989). Distances between sets of embeddings are no sums over clips; their
-differences have the interval and p of the paired delete-one jackknife (Efron and Tibshirani, 1993).
+of a clip at random (Fisher's randomisation test; Noreen, 1989). Distances between sets of embeddings are not sums over clips;
+their differences have the interval and p of the paired delete-one jackknife (Efron and Tibshirani, 1993).
 
-A system `NAME/seedN` is one training of NAME; NAME has the mean over its seeds. Rows are from `scoring.score_system`.
+A system `NAME/seedN` is one training of NAME; the scores of NAME are means over its seeds. Rows are from `scoring.score_system`.
 """
 
 import re
@@ -40,7 +40,7 @@ class Measure:
     parts: Callable[[Row], tuple[float, float]] | None = None
     """row of a clip -> (numerator, denominator). The score is the sum of numerators divided by the sum of denominators."""
     place: tuple[str, str] = ("", "")
-    """Of a distance: its keys in a system's summary. A clip's row has the distance without the clip as `<key>_without`."""
+    """For a distance: its two keys in a system's summary. A clip's row has the distance without this clip as `<key>_without`."""
 
 
 def _gain(kind: str) -> Measure:
@@ -137,7 +137,7 @@ def _parts(measure: Measure, row: Row | None) -> tuple[float, float]:
 
 def difference(a: Scored, b: Scored, songs: Sequence[str] | None, *, draws: int, seed: int) -> dict[str, float]:
     """{'difference': a minus b, 'low' and 'high' over clips, 'song_low' and 'song_high' over songs, 'p': two-sided, 'clips': number of
-    common clips}; {} without common clips. Undefined bounds are absent. songs : of each clip; None if unknown."""
+    common clips}; {} without common clips. Undefined bounds are absent. songs : song of each clip; None if unknown."""
     return (
         _of_distances(a, b, songs)
         if a.parts is None or b.parts is None
@@ -159,7 +159,7 @@ def _of_sums(a: np.ndarray, b: np.ndarray, songs: Sequence[str] | None, draws: i
     with np.errstate(divide="ignore", invalid="ignore"):
         here, there = a.sum(axis=0) + moved, b.sum(axis=0) - moved
         dealt = np.abs(here[:, 0] / here[:, 1] - there[:, 0] / there[:, 1])
-    p = float((~(dealt < dealt[0] - 1e-12)).mean())  # the first swaps nothing
+    p = float((~(dealt < dealt[0] - 1e-12)).mean())  # the first entry of `dealt` swaps nothing
     return {name.removeprefix("difference_"): value for name, value in found.items()} | {"p": p, "clips": count}
 
 
@@ -225,8 +225,8 @@ def compare(
     summaries : name -> summary with its 'kind'. rows : of all systems, with 'system' and 'clip_id'. songs : clip -> song, or None.
     Returns ({'ranks': {measure: {system: {'rank', 'score', 'seeds'}}}, 'seeds': {system: {measure: {'mean', 'sd', 'min', 'max',
     'seeds'}}} of systems with several, 'differences': the pairs by the first measure}, all pairs: [{'measure', 'better', 'a', 'b',
-    'a_score', 'b_score', and what `difference` gives}]). Ranked are the systems that are no controls, where they are two or more:
-    1 and the number of systems that are better beyond chance (`wins`), so that what can't be told apart has one rank.
+    'a_score', 'b_score', and what `difference` gives}]). If there are two or more systems that are not controls, these are
+    ranked: 1 plus the number of systems that are better beyond chance (`wins`). So systems that can't be told apart share a rank.
     """
     by_system: dict[str, dict[str, Row]] = {name: {} for name in summaries}
     for row in rows:

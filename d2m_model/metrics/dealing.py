@@ -27,8 +27,8 @@ def dealt_differences(
 def chance(differences: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[str, float]:
     """{'p', 'dealt', 'dealt_low', 'dealt_high'} from `dealt_differences` (clips, clips).
 
-    dealt : the mean difference, averaged over dealings, with the range of 95 % of the dealings. p : the share of dealings whose mean
-    difference is at least the system's, including the real dealing. All dealings are used if there are at most `draws`. Returns {}
+    dealt : the mean difference, averaged over dealings, with the range of 95 % of the dealings. p : the share of dealings, the real one
+    included, whose mean difference is at least the system's. All dealings are used if there are at most `draws`. Returns {}
     for fewer than two clips with a difference.
     """
     from scipy.stats import permutation_test

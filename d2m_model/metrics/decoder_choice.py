@@ -47,7 +47,7 @@ def decoder_scores(
 
 
 def no_worse(new: dict[str, float], old: dict[str, float]) -> bool:
-    """Whether `new` is at least as good as `old` in P4 and in FAD; a score that is nan is ignored."""
+    """Whether `new` is at least as good as `old` in P4 and in FAD. A score that is nan in either is ignored."""
     return not (new["P4"] < old["P4"] or new["FAD"] > old["FAD"])
 
 

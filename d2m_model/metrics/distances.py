@@ -154,8 +154,8 @@ def fad_scores(points: np.ndarray, reference: np.ndarray, seed: int) -> dict:
     """FAD of points (N, D) to a reference (M, D), and FAD∞, its extrapolation to infinitely many points.
 
     FAD is about linear in 1 / N (Chong and Forsyth, 2020; Gui et al., 2024). FAD∞ is the intercept of a line through the means over
-    random subsets of N/2 to N points. With fewer than 2 (FAD) or 4 (FAD∞) points per dimension, a score is replaced by the reason
-    why it is declined.
+    random subsets of N/2 to N points. With fewer than 2 (FAD) or 4 (FAD∞) points per dimension, the result has the reason
+    instead of the score.
     """
     size, dimensions = points.shape
     result = {"patches": size, "reference_patches": len(reference)}

@@ -105,8 +105,8 @@ class Database:
 
 
 def genre_facts(database: Database, genres: Mapping[str, str], own: Mapping[str, Embedded | None]) -> dict:
-    """What genre accuracy is compared with: the number of classes, chance (one of the database's classes) and the share of the
-    commonest genre among the scored segments, in percent; or the reason why there is no accuracy.
+    """The numbers that genre accuracy is compared with: the number of classes, chance (1 / classes) and the share of the commonest
+    genre among the scored segments, both in percent. Or the reason why there is no accuracy.
 
     genres : clip -> genre of its dance. own : clip -> its own music, embedded.
     """
@@ -140,7 +140,7 @@ def embedding_scores(
 
     points : clip -> its embeddings, None where the sound is too short. genres : clip -> genre of its dance; None for no genre
     accuracy. scale : mean distance from the ground truth's segments to the nearest training segment. weights : from `resamples`
-    over the clips. songs : of each clip; None if unknown. coded : coded training music. own : the dances' own music.
+    over the clips. songs : song of each clip; None if unknown. coded : coded training music. own : the dances' own music.
     Returns ({'genre', 'novelty', 'fad', 'kad'}, {clip: its row}). A row also has the distances without its clip and without its
     song, for paired intervals.
 

@@ -66,8 +66,8 @@ def audio_files(folder: Path) -> dict[str, Path]:
 
 def as_long(audio: np.ndarray, samples: int) -> np.ndarray:
     """A generated sound (S,), ready to be compared with a reference of `samples`. A longer sound is cut. A sound that lacks more than
-    `TOLERANCE` of the reference is padded with silence, or one good second would win. A slightly shorter sound stays as it is;
-    then the reference is cut."""
+    `TOLERANCE` of the reference is padded with silence; otherwise one good second would win. A slightly shorter sound stays as it
+    is, and the reference is cut later."""
     short = len(audio) < (1 - TOLERANCE) * samples
     return np.pad(audio, (0, samples - len(audio))) if short else audio[:samples]
 

@@ -171,7 +171,7 @@ def _listening(systems: Mapping, models: Mapping) -> str:
 
 
 def _dealt(systems: Mapping, models: Mapping) -> str:
-    """P4: which models and which controls that ignore the dance follow the dances more than chance."""
+    """A sentence on P4 by chance: which models, and which controls that ignore the dance, follow the dances more than chance."""
     kind = reference_kind(systems)
     p = {
         n: found["p"]

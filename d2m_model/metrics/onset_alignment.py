@@ -71,7 +71,7 @@ def pair_scores(
     """The score of every sound against every dance: (estimates, references), within 0..1 or nan.
 
     score : (reference times, estimated times) -> 0..1 or nan; by default the onset F-measure within `window`. Two clips are
-    compared over the length of the shorter one. left_out : (sound, dance) -> whether the pair is not compared, and nan.
+    compared over the length of the shorter one. left_out : (sound, dance) -> whether the pair is left out; its score is nan.
     """
     score = score or (lambda reference, estimate: f_measure(reference, estimate, window))
     result = np.full((len(estimates), len(references)), np.nan)

@@ -86,7 +86,7 @@ def p_text(p: float | None) -> str:
 
 
 def against_chance(scores: Mapping) -> dict[str, str]:
-    """The columns beside a P4 difference: its interval over songs, if known, the difference by chance, and p."""
+    """The columns beside a P4 difference: its interval over songs (if known), the difference by chance, and p."""
     columns = {}
     if scores.get("difference_song_low") is not None:
         columns["over songs"] = f"[{scores['difference_song_low']:+.3f}, {scores['difference_song_high']:+.3f}]"

@@ -149,8 +149,8 @@ def timing(
     draws: int,
     seed: int,
 ) -> dict:
-    """P4: own, other and difference for each kind of reference, with chance except at ±50 ms; the other scores are means over
-    clips."""
+    """P4: own, other and difference for each kind of reference, with the values by chance except at ±50 ms. The other scores are
+    means over clips."""
     onsets = {c: g.onsets for c, (g, _) in pairs.items()}
     tracked = {c: g.tracked_beats for c, (g, _) in pairs.items() if g.tracked_beats is not None}
     kinds: list[tuple] = [
@@ -163,9 +163,7 @@ def timing(
         kinds += [(f"rhythm_{_ms(w)}", onsets, given, w, None) for w in WINDOWS]
     if tracked:
         wanted = {c: s.tracked_beats for c, s in reference.sounds.items() if s.tracked_beats is not None}
-        if (
-            reference.beats
-        ):  # for the same clips as own and as other reference; else music that ignores the dance would not be at 0
+        if reference.beats:  # own and other need the same clips, else music that ignores the dance is not at 0
             wanted = {c: reference.beats[c] for c in wanted}
         for w in WINDOWS:
             kinds.append((f"tracked_{_ms(w)}", tracked, wanted, w, lambda r, e, w=w: beat_f_measure(r, e, w)))
