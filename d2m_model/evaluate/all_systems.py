@@ -57,7 +57,7 @@ class TrainingMusic:
     embedder: Embedder
     sounds: Sounds
     genres: Mapping[str, str]
-    """Of each sound; '' if unknown."""
+    """Genre of each sound; '' if unknown."""
     source: str
     """What the music is called in notes and messages."""
     coded: Mapping[str, Mapping[str, Embedded | None]] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def score(
     """Score every system by the protocols and, with training music, by the embedding; then compare the systems.
 
     systems : `ground truth` must be one of them. Sounds are cut or padded to their references by `inputs.as_long`. kinds : kind of
-    each system that is no control. genres : of each dance; None if unknown.
+    each system that is not a control. genres : genre of each dance; None if unknown.
     """
     cut = {
         name: {c: as_long(sounds[c], len(reference.audio[c])) for c in sorted(sounds)}
@@ -165,8 +165,8 @@ def score_embedded(
 ) -> tuple[dict, dict]:  # fmt: skip
     """Genre accuracy, novelty and distances of every system; `ground truth` must be one of them.
 
-    Returns ({'embedding', 'genre'}: what they are read against, {system: (summary, {clip: row})}). UserError where every
-    training sound is too short.
+    Returns ({'embedding', 'genre'}: what the scores are compared with, {system: (summary, {clip: row})}). Raises UserError if all
+    training sounds are too short.
     """
     embedded = lambda sounds, key: kept.points(
         kept.key("points", music.weights, key), lambda: embed_all(sounds, music.embedder)

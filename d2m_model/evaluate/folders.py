@@ -27,7 +27,7 @@ SEED_FOLDER = re.compile(r"seed[ _-]?\d+")
 def named_folders(given: Sequence[str]) -> dict[str, Path]:
     """{system: folder} from `NAME=DIR` or `DIR`. DIR is named after its folder; a folder `seed0` in `ours` is called `ours/seed0`.
 
-    UserError for equal names, the name of a control, and a name that is no line of text.
+    Raises UserError for two equal names, the name of a control, and a name that is not one line of text.
     """
     found = []
     for text in given:

@@ -69,7 +69,7 @@ class KeptScores:
             return None
 
     def write(self, key: str, value) -> None:
-        """Keep a value of dicts, lists, numbers and strings."""
+        """Keep a value that consists of dicts, lists, numbers and strings."""
         self._keep(lambda: write_text(self.folder / f"{key}.json", json.dumps(value)))
 
     def arrays(self, key: str, names: list[str], make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ def coded(own: Mapping[str, np.ndarray], synthesizer: Path, level: str) -> list[
 
 
 class Codec:
-    """The codec of a level. Its results are kept by the content of its weights and of the music."""
+    """The codec of a level. Its results are cached under a key of its weights and of the music."""
 
     def __init__(self, synthesizer: Path, level: str, kept: KeptScores):
         model = synthesizer / level / "model.pt"
