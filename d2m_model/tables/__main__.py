@@ -3,9 +3,9 @@
     python -m d2m_model.tables --corpus demo [--print md|csv|tex]
     python -m d2m_model.tables --corpus demo --compare      # the models' scores beside the range over other seeds
 
-Our numbers are of protocol P1, pooled (micro), because the paper's numbers fit a pooled count. The paper's are measured on AIST++
-(Tables 1, 3 to 6) and TikTok (Table 2). On any other corpus the difference compares different things, and the note under the
-table says so. Only the paper's own numbers are typed by hand, in paper_tables.csv.
+Our numbers are of protocol P1, pooled (micro), because the paper's numbers fit a pooled count. The paper measured on AIST++
+(Tables 1, 3 to 6) and TikTok (Table 2). On another corpus, the difference compares different music, and the note under the table
+says so. Only the paper's numbers are typed by hand, in paper_tables.csv.
 """
 
 from d2m_model.tables.params import FORMS, Params

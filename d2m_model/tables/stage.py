@@ -34,7 +34,7 @@ STAND_INS = {
     "random_jukebox": ("unconditional_prior", "random training song"),
     "vq_reconstruction": ("VQ reconstruction high",),
 }
-"""Row of the paper -> systems or controls of ours that stand for it: the first one that was scored, else the last."""
+"""Row of the paper -> our systems or controls that stand for it: the first one that was scored, else the last one."""
 BASELINES = ("dance2music", "foley_music", "cmt")
 
 
@@ -82,8 +82,8 @@ def ours(variant: str, results: Results) -> str:
 
 
 def cells(number: int, results: Results) -> pd.DataFrame:
-    """One table in long form: a row for each system and measure with the numbers paper, ours, low, high and difference (ours minus
-    paper), or nan. After the paper's rows come the controls and, in Table 1, the systems of others."""
+    """One table in long form: a row for each system and measure, with columns paper, ours, low, high and difference (ours minus
+    paper), nan if unknown. After the paper's rows come the controls and, in Table 1, all other baselines and the systems of others."""
     rows = paper_rows(number, results)
     used = [m for m in MEASURES if (rows[m] != "").any()]
     listed = [
