@@ -7,7 +7,8 @@ from dataset_tools.clips.open_video import OpenVideo, TimedFrame
 
 
 class FrameCache:
-    """Frames of a video from `start` seconds on, after the two frames before `start`, whose times say how long each is shown.
+    """Frames of a video from `start` seconds on, after the two frames before `start`. The times of these two say how long the second
+    of them is shown.
 
     Frames that `peek` yields are cached until `take` yields them. If they need more than `memory` bytes, nothing is cached and
     `take` decodes them again.
