@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
     """The model.pt of the prior or of d2m_gan, and that of the synthesizer. Raises UserError, with the commands that train them,
-    where one is missing."""
+    if one is missing."""
     named = f"--corpus {layout.corpus} --level"
     if variant == PRIOR:
         decoder, stage = layout.stage("synthesizer") / level, f"synthesizer {named} {level}"

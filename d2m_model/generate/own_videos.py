@@ -128,7 +128,7 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
 
 
 def trained_rhythm(layout: Layout) -> Path:
-    """The corpus's model.pt of `rhythm`. Raises UserError, with the command that trains it, where it is missing."""
+    """The corpus's model.pt of `rhythm`. Raises UserError, with the command that trains it, if it is missing."""
     path = layout.stage("rhythm") / "model.pt"
     if not path.is_file():
         raise UserError(

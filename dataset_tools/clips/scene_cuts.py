@@ -2,8 +2,8 @@
 
 Two frames are compared by the correlation of their small, high-passed luma, which does not depend on exposure, tint and gain.
 There is a cut where no frame of the last quarter of a second resembles any frame of the next quarter. After a strobe, a flash
-or a light that changes colour, the same room comes back within that time, so they are no cuts; nor is fast motion, because
-neighbouring frames resemble each other. Slow dissolves are not detected.
+or a light that changes colour, the same room comes back within that time, so they are not cuts. Fast motion is not a cut either,
+because neighbouring frames resemble each other. Slow dissolves are not detected.
 """
 
 from collections import deque
