@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
@@ -21,6 +20,7 @@ from d2m_model.training.balance import balanced_gradient
 from d2m_model.training.dance_data import DanceData
 from d2m_model.training.distributed import share_statistics, world_size
 from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step, ends_row, optimizer_step
+from d2m_model.training.schedules import warm_up_and_cosine
 from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.timebase import FPS, HOPS, LEVELS, SAMPLE_RATE
 
@@ -104,9 +104,7 @@ class GanTask:
     def rate_share(self, number: int) -> float:
         """Factor of the learning rates at a step: a linear warm-up times a cosine decay."""
         params = self.params
-        rise = min(1.0, (number + 1) / params.warm_up) if params.warm_up else 1.0
-        fall = 0.5 * (1 + np.cos(np.pi * number / params.steps))
-        return float(rise * (params.final_rate + (1 - params.final_rate) * fall))
+        return warm_up_and_cosine(number, params.steps, warm_up=params.warm_up, last=params.final_rate)
 
     @property
     def averaged(self) -> DanceToCodes:

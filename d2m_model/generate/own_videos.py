@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from d2m_model.generate.arguments import out_of, outputs
-from d2m_model.generate.beats import write_beats as write_detected
 from d2m_model.generate.composing import Composer, Dance
+from d2m_model.generate.detected_beats import write_beats as write_detected
 from d2m_model.generate.finish import loudness_note, normalise, write_wav
 from d2m_model.generate.given_files import VIDEOS, videos_of
 from d2m_model.generate.mux import mux

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from d2m_model.generate.beats import write_beats
 from d2m_model.generate.composing import Composer, Dance
+from d2m_model.generate.detected_beats import write_beats
 from d2m_model.generate.finish import write_wav
 from d2m_model.generate.params import Params
 from d2m_model.generate.rows import AudioScores

@@ -1,6 +1,5 @@
 """Trains a prior with the cross-entropy of each code; rhythm and style are hidden for some excerpts."""
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from d2m_model.training.acceleration import in_bf16
 from d2m_model.training.distributed import local_rows
 from d2m_model.training.forecast import Forecast, forecast
 from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step
+from d2m_model.training.schedules import warm_up_and_cosine
 from d2m_model.training.seeding import generator
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
@@ -49,8 +49,7 @@ class PriorTask:
 
     def rate_share(self, number: int) -> float:
         """Factor of the learning rate at a step: a linear warm-up times a cosine decay to a twentieth."""
-        rising = min(1.0, (number + 1) / max(1, self.params.warm_up))
-        return rising * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * number / self.params.steps)))
+        return warm_up_and_cosine(number, self.params.steps, warm_up=self.params.warm_up, last=0.05)
 
     def loss(self, excerpts: MusicExcerpts, shown: torch.Tensor) -> torch.Tensor:
         """`code_loss` on the task's device, in its precision."""

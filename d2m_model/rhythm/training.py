@@ -1,6 +1,5 @@
 """Trains the network on beats, their strength and the style."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +11,7 @@ from d2m_model.rhythm.params import Params
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.curves import Curves
 from d2m_model.training.loop import FiniteLossGuard, Measurement, Run, backward_and_step, train_loop
+from d2m_model.training.schedules import warm_up_and_cosine
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.lib.core.timebase import seconds_to_frames
 
@@ -63,9 +63,7 @@ class RhythmTask:
 
     def rate_share(self, number: int) -> float:
         """Factor of the learning rate at a step: a linear warm-up times a cosine decay."""
-        return min(1.0, (number + 1) / WARM_UP) * (
-            LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * number / self.params.steps))
-        )
+        return warm_up_and_cosine(number, self.params.steps, warm_up=WARM_UP, last=LAST)
 
     def measure(self) -> Measurement:
         """Measures nothing: a measurement would take longer than the training."""

@@ -1,7 +1,5 @@
 """A training step of the stage `vqvae`."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,6 +11,7 @@ from d2m_model.training.acceleration import accelerate
 from d2m_model.training.autoencoding import audio_batch, mean_power, measurement
 from d2m_model.training.distributed import gather_rows
 from d2m_model.training.loop import FiniteLossGuard, Measurement, backward_and_step
+from d2m_model.training.schedules import late_cosine
 from d2m_model.training.seeding import generator
 from d2m_model.training.shard_data import WindowData
 from d2m_model.vqvae.params import Params
@@ -67,8 +66,7 @@ class LevelTask:
 
     def rate_share(self, number: int) -> float:
         """Factor of the learning rate at a step: rises over the first 20 steps, then 1, then a cosine decay in the second half."""
-        falling = max(0.0, 2 * number / self.steps - 1)
-        return min(1.0, (number + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * falling))
+        return late_cosine(number, self.steps)
 
     def measure(self) -> Measurement:
         """Reconstruction of held-out windows; empty before the codebook is initialised."""

@@ -7,8 +7,8 @@ from yt_dlp.networking.exceptions import HTTPError
 
 from dataset_tools.download import dash
 from dataset_tools.download.errors import Refused, TooSlow
+from dataset_tools.lib.core.call_timeouts import call_with_timeout, with_read_timeout
 from dataset_tools.lib.core.limits import ANSWER_BYTES, MANIFEST_FRAGMENTS, PAGE_BYTES
-from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
 
 BLOCK_BYTES = 1 << 20  # bytes of a page that are read at once
 

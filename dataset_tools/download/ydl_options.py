@@ -76,7 +76,7 @@ def ydl_options(settings: Settings, folder: Path, *, local: bool) -> dict:
         "continuedl": True,
         "overwrites": False,
         "updatetime": False,
-        "buffersize": 1 << 21,  # on a slow connection a read returns less (`lib.core.timeouts`)
+        "buffersize": 1 << 21,  # on a slow connection a read returns less (`lib.core.call_timeouts`)
         "noresizebuffer": True,
         "socket_timeout": settings.socket_timeout,
         "sleep_interval_requests": 0 if local else settings.sleep_requests,

@@ -30,6 +30,7 @@ from d2m_model.baselines.transcription import LIBRARY, transcribe
 from d2m_model.training import checkpoint
 from d2m_model.training.acceleration import accelerate
 from d2m_model.training.loop import FiniteLossGuard, backward_and_step, train_loop
+from d2m_model.training.schedules import noam
 from d2m_model.training.seeding import generator, seed_everything
 from dataset_tools.lib.core.params import require
 from dataset_tools.lib.core.progress import progress
@@ -159,14 +160,7 @@ class FoleyTask(Unmeasured):
 
     def rate_share(self, number: int) -> float:
         """The learning rate at a step; the optimizer's own rate is 1."""
-        return learning_rate(number, self.net.sizes.features, self.params.warm_up, self.warm_up)
-
-
-def learning_rate(number: int, features: int, published: int, warm_up: int) -> float:
-    """The learning rate of step `number` (from 0): the schedule of Vaswani et al. (2017), equation 3, with the peak of the
-    `published` warm-up but reached after `warm_up` steps."""
-    peak = (features * published) ** -0.5
-    return peak * min((number + 1) / warm_up, (warm_up / (number + 1)) ** 0.5)
+        return noam(number, self.net.sizes.features, self.params.warm_up, self.warm_up)
 
 
 def network_sizes(params: Params, joints: int) -> FoleySizes:

@@ -21,13 +21,13 @@ import urllib3
 
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.call_timeouts import call_with_timeout, with_read_timeout
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import PROJECT, Layout
 from dataset_tools.lib.core.locks import file_lock
 from dataset_tools.lib.core.names import check_name
 from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.schema import read_records
-from dataset_tools.lib.core.timeouts import call_with_timeout, with_read_timeout
 from dataset_tools.lib.core.work_cache import file_sha256
 
 CHECKSUM_KINDS = {"sha256": 64, "sha256-prefix8": 8, "git-blob-sha1": 40, "pin-on-first-fetch": 0, "in-project": 0}

@@ -13,8 +13,8 @@ import soundfile
 from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models, own_pose, own_video
 from d2m_model.generate import own_videos as own_videos_module
-from d2m_model.generate.beats import detected_beats
 from d2m_model.generate.composing import WindowComposer
+from d2m_model.generate.detected_beats import detected_beats
 from d2m_model.generate.params import Params
 from d2m_model.generate.stage import generate_split
 from dataset_tools.i3d import visual_features

@@ -12,8 +12,8 @@ import pytest
 from dataset_tools.download import clocks, dash, fetch, responses
 from dataset_tools.download.errors import Refused
 from dataset_tools.download.hls import count_segments
-from dataset_tools.lib.core import timeouts
-from dataset_tools.lib.core.timeouts import with_read_timeout
+from dataset_tools.lib.core import call_timeouts
+from dataset_tools.lib.core.call_timeouts import with_read_timeout
 from tests.dataset_tools.download.test_download import QUICK, run
 from tests.dataset_tools.download.test_download_streams import playlist
 from tests.helpers.film_site import corpus, padded
@@ -114,8 +114,8 @@ def test_a_reader_with_patience_gives_what_came_before_it_raises(monkeypatch):
     slow = itertools.count(1).__next__
     clock = lambda: 0.4 * slow()
     with monkeypatch.context() as patched:
-        patched.setattr(timeouts.time, "monotonic", clock)
-        assert len(with_read_timeout(io.BytesIO(bytes(10**6)).read, 60)(10**6)) == 3 * timeouts.CHUNK_BYTES[0]
+        patched.setattr(call_timeouts.time, "monotonic", clock)
+        assert len(with_read_timeout(io.BytesIO(bytes(10**6)).read, 60)(10**6)) == 3 * call_timeouts.CHUNK_BYTES[0]
     for amt in (-1, None):
         assert with_read_timeout(io.BytesIO(b"x" * 99_999).read, 60)(amt) == b"x" * 99_999
     assert with_read_timeout(io.BytesIO(b"xyz").read, 60)(0) == b""

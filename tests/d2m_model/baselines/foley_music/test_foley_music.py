@@ -19,13 +19,13 @@ from d2m_model.baselines.foley_music.system import (
     FoleyTask,
     Params,
     compose,
-    learning_rate,
     network_sizes,
     vary_clip,
     window_of,
 )
 from d2m_model.baselines.score import Note, cut, write_midi
 from d2m_model.training.loop import Run, train_loop
+from d2m_model.training.schedules import noam
 from dataset_tools.lib.core.layout import Layout
 from tests.helpers.builders import build_shards
 
@@ -156,10 +156,10 @@ def test_varied_clips_keep_dance_and_music_together():
 
 
 def test_the_learning_rate_is_noams():
-    rates = [learning_rate(n, 512, 4000, 4000) for n in range(20_000)]
+    rates = [noam(n, 512, 4000, 4000) for n in range(20_000)]
     assert np.argmax(rates) == 3999 and rates[3999] == pytest.approx((512 * 4000) ** -0.5)
     assert rates[1999] == pytest.approx(rates[3999] / 2, rel=1e-3) and rates[15_999] == pytest.approx(rates[3999] / 2)
-    assert max(learning_rate(n, 512, 4000, 40) for n in range(200)) == pytest.approx(rates[3999])
+    assert max(noam(n, 512, 4000, 40) for n in range(200)) == pytest.approx(rates[3999])
 
 
 def stage(root, **section) -> dict[str, bytes]:
