@@ -22,7 +22,7 @@ def mixed(
     import soxr
 
     try:
-        found = read_audio(video, start=max(0.0, begin))
+        found = read_audio(video, start=begin)
     except UserError as err:
         return music, f", no original sound: {err}"
     if found is None:

@@ -45,6 +45,15 @@ def test_a_real_sound_is_read_from_the_video(tmp_path):
     assert note == ", original sound at 1" and not np.allclose(sound, MUSIC, atol=1e-3)
 
 
+@pytest.mark.parametrize("begin", [0.02, -0.01])
+def test_the_original_begins_with_the_music(tmp_path, monkeypatch, begin):
+    """Also where the first picture is before 0: the audio from there on is read, not that from 0 on."""
+    asked = []
+    monkeypatch.setattr("d2m_model.generate.original_sound.read_audio", lambda _, start: asked.append(start))
+    mixed(MUSIC, RATE, tmp_path / "in.mp4", begin, 0.2, Params())
+    assert asked == [begin]
+
+
 def test_a_silent_sound_is_said(tmp_path, monkeypatch):
     silent = np.zeros((1, 48000), np.int16)
     monkeypatch.setattr("d2m_model.generate.original_sound.read_audio", lambda *_, **__: (silent, 48000))
