@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from d2m_model.metrics.embedding import Embedded
+from d2m_model.nets.cpu.switch import is_plain
 from dataset_tools.lib.core.array_file import read_npz
 from dataset_tools.lib.core.atomic import atomic_write, write_text
 from dataset_tools.lib.core.errors import UserError
@@ -24,7 +25,7 @@ from dataset_tools.lib.core.work_cache import file_sha256, item_key
 
 VERSION = 1
 CODE = ("d2m_model/metrics", "d2m_model/nets", "d2m_model/checkpoints", "dataset_tools/lib/embedding")
-LIBRARIES = ("librosa", "mir_eval", "numpy", "pyloudnorm", "python-stretch", "scipy", "torch")
+LIBRARIES = ("librosa", "mir_eval", "numpy", "pyloudnorm", "python-stretch", "scipy", "soxr", "torch")
 
 
 def content(arrays: Mapping[str, np.ndarray]) -> str:
@@ -58,8 +59,8 @@ class KeptScores:
         self.folder = folder
 
     def key(self, *parts) -> str:
-        """Key from `parts` (strings, numbers, lists, dicts), the code and the versions of libraries."""
-        return item_key(VERSION, _code(), *parts)
+        """Key from `parts` (strings, numbers, lists, dicts), the code, the versions of libraries and the switch `nets/cpu/switch.py`."""
+        return item_key(VERSION, _code(), is_plain(), *parts)
 
     def read(self, key: str):
         """The value given to `write`, bit for bit; None for a missing or damaged file."""
