@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from dataset_tools.lib import clip_arrays
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.parallel import workers
 
@@ -57,10 +58,11 @@ def in_this_process(function, items, *args, prepare=None, **kwargs):
 
 
 workers.START_METHOD = "fork"
-if hasattr(module, "run_all"):  # once in this process, so that its forks find the weights loaded
-    run_all, module.run_all = module.run_all, in_this_process
+caller = module if hasattr(module, "run_all") else clip_arrays if hasattr(module, "compute_clips") else None
+if caller:  # once in this process, so that its forks find the weights loaded
+    run_all, caller.run_all = caller.run_all, in_this_process
     assert command.main(["--corpus", "c", "--root", str(root)]) == 0
-    module.run_all = run_all
+    caller.run_all = run_all
     wipe()
 begun = time.monotonic()
 finish(start())
