@@ -30,7 +30,7 @@ def prepared(audio: np.ndarray, rate: int) -> np.ndarray:
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite; channels are mixed by `mono.mono_of`. Raises as
+    """A sound file as mono float32 (S,) at 22 050 Hz, S at least 1, finite; channels are mixed by `mono.to_mono`. Raises as
     `heard`."""
     return heard(path)[0]
 
