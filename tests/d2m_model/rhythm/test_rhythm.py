@@ -328,7 +328,7 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
         (["--pose", "none.npy", "--out", "b.json"], r"none\.npy: file not found"),
         (["--pose", "text.npy", "--out", "b.json"], r"text\.npy: not a \.npy file"),
         (["--pose", "zip.npy", "--out", "b.json"], r"zip\.npy: not a \.npy file"),
-        (["--pose", "vast.npy", "--out", "b.json"], r"vast\.npy: not a whole \.npy file"),
+        (["--pose", "vast.npy", "--out", "b.json"], r"vast\.npy: not a complete \.npy file"),
         (
             ["--pose", "hours.npy", "--out", "b.json", "--fps", "5"],
             r"hours\.npy: lasts 133 min at 5 frames a second; a dance may have 120: cut it",

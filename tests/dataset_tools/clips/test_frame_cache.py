@@ -79,7 +79,7 @@ def test_a_clip_has_the_same_bytes_decoded_once_or_twice(tmp_path, decodings, ki
 def test_a_long_video_is_never_held_as_a_whole(tmp_path, decodings):
     source = numbered_video(tmp_path / "in.mp4", 30, 3)
     cut = cut_span(OpenVideo(source), crop=False, memory=40 * FRAME)  # one frame is looked at, and fits
-    assert isinstance(cut.pictures, Prefetcher)
+    assert isinstance(cut.frames, Prefetcher)
     made = cut.write(tmp_path / "long.mp4"), file_sha256(tmp_path / "long.mp4")
     assert len(decodings) == 1
     assert made == (normalise_video(source, tmp_path / "whole.mp4", crop=False), file_sha256(tmp_path / "whole.mp4"))
