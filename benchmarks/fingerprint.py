@@ -20,6 +20,7 @@ import soxr
 from dataset_tools.demo.music.songs import synthesise
 from dataset_tools.demo.render.compilation import SAMPLE_RATE as SONG_RATE
 from dataset_tools.demo.render.compilation import CompilationClip, compose_song
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.manifest import load_manifest
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
@@ -37,7 +38,7 @@ def speed_up(sound: np.ndarray, ratio: float) -> np.ndarray:
 
 def change_tempo(sound: np.ndarray, ratio: float) -> np.ndarray:
     """The sound with another tempo but the same pitch, by a phase vocoder."""
-    import librosa
+    librosa = load_librosa()
 
     return librosa.effects.time_stretch(sound, rate=ratio)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.locks import file_lock
 from tests.helpers.film_site import movie, site  # noqa: F401 - fixtures
 
@@ -86,13 +87,6 @@ def pytest_collection_modifyitems(items) -> None:
 
 
 def pytest_configure(config) -> None:
-    """Compile librosa's detectors before the tests divide: two processes that fill numba's cache of one ufunc at once can
-    leave it with halves of both, and every later call ends in a segmentation fault."""
+    """Compile librosa's detectors before the tests divide, for tests that use librosa without `load_librosa`."""
     if getattr(config.option, "numprocesses", None):
-        import librosa
-        import numpy as np
-
-        clicks = np.zeros(3 * 22050, np.float32)
-        clicks[::11025] = 1
-        librosa.onset.onset_detect(y=clicks, sr=22050)
-        librosa.beat.beat_track(y=clicks, sr=22050)
+        load_librosa()

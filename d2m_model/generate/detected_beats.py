@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics.onset_alignment import onset_times
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
@@ -13,7 +14,7 @@ from dataset_tools.lib.core.timebase import SAMPLE_RATE
 def detected_beats(audio: np.ndarray) -> dict:
     """{tempo, beats, onsets} of audio (S,) at 22 050 Hz: beats per minute (None without beats), and times in seconds from the start.
     From librosa's beat tracker (Ellis, 2007) and onset detector with their defaults."""
-    import librosa
+    librosa = load_librosa()
 
     if not np.any(audio):
         return {"tempo": None, "beats": [], "onsets": []}

@@ -13,6 +13,7 @@ import numpy as np
 from d2m_model.generate.given_files import SONGS, songs_of
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
 from d2m_model.rhythm.music_beats import Tracker, librosa_beats, music_beats
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.audio.mono import to_mono
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.cli import say
@@ -124,7 +125,7 @@ def read_songs(
 def sharpened(beats: Beats, sound: np.ndarray) -> Beats:
     """The beats of audio (S,) at 22 050 Hz, each moved to the attack within REACH; beats without an attack are moved by the median of
     the other shifts."""
-    import librosa
+    librosa = load_librosa()
 
     if len(beats.beats) < 2:
         return beats

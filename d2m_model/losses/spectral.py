@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 MULTI_SCALES = ((2048, 240, 1200), (1024, 120, 600), (512, 50, 240))
@@ -66,7 +67,7 @@ def mel_filterbank(sample_rate: int, n_fft: int, bands: int) -> np.ndarray:
 
     They are computed in float64 and rounded once; with dtype float32 librosa rounds twice.
     """
-    import librosa
+    librosa = load_librosa()
 
     return librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=bands, dtype=np.float64).astype(np.float32)
 

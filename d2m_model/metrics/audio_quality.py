@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 BLOCK_SECONDS = 0.4
@@ -21,7 +22,7 @@ def loudness(audio: np.ndarray) -> float:
 def log_mel_distance(generated: np.ndarray, reference: np.ndarray) -> float:
     """Mean absolute difference in dB between the mel power spectrograms (128 bands, hop 512) of two sounds (S,) of equal length.
     Both are floored at 80 dB below the reference's maximum. 0 means equal."""
-    import librosa
+    librosa = load_librosa()
 
     powers = [librosa.feature.melspectrogram(y=a, sr=SAMPLE_RATE) for a in (generated, reference)]
     floor = max(float(powers[1].max()) * 1e-8, 1e-12)

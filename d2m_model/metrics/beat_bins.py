@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from d2m_model.metrics.bootstrap import weighted_deviation, weighted_mean
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 PICKERS: dict[str, dict[str, Any]] = {
@@ -39,7 +40,7 @@ def onset_bins(envelope: np.ndarray, samples: int, protocol: str) -> np.ndarray:
     Returns bool (ceil(samples / 22050 / bin width),). A flat envelope, such as that of silence, has no onsets. An onset exactly at
     the end of the sound, where the last centred frame may place it, belongs to no bin.
     """
-    import librosa
+    librosa = load_librosa()
 
     width = BIN_SECONDS[protocol]
     bins = np.zeros(math.ceil(samples / (SAMPLE_RATE * width)), bool)

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from d2m_model.metrics.beat_bins import PIECE_SECONDS, onset_bins
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 HOP = 512
@@ -29,14 +30,14 @@ class Sound:
     @cached_property
     def envelope(self) -> np.ndarray:
         """Onset strength (1 + S // 512,), with librosa's defaults."""
-        import librosa
+        librosa = load_librosa()
 
         return librosa.onset.onset_strength(y=self.audio, sr=SAMPLE_RATE, hop_length=HOP)
 
     @cached_property
     def onsets(self) -> np.ndarray:
         """Onset times (n,) in seconds, from librosa's detector with its defaults, without backtracking; none in silence."""
-        import librosa
+        librosa = load_librosa()
 
         return np.asarray(librosa.onset.onset_detect(onset_envelope=self.envelope, sr=SAMPLE_RATE, units="time"), float)
 
@@ -67,7 +68,7 @@ class Sound:
     @cached_property
     def tempo(self) -> float:
         """Beats per minute (librosa.feature.tempo); nan without onsets."""
-        import librosa
+        librosa = load_librosa()
 
         return (
             float(librosa.feature.tempo(onset_envelope=self.envelope, sr=SAMPLE_RATE)[0])
@@ -78,7 +79,7 @@ class Sound:
     @cached_property
     def tracked_beats(self) -> np.ndarray | None:
         """Beat times (n,) in seconds (librosa.beat.beat_track); None for sounds under 6 s."""
-        import librosa
+        librosa = load_librosa()
 
         if self.seconds < TRACKED_SECONDS:
             return None

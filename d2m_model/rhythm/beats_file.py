@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import Unreadable, UserError
 from dataset_tools.lib.core.json_file import read_json
@@ -193,7 +194,7 @@ def as_written(beats: Beats) -> Beats:
 
 def clicks(beats: Beats, seconds: float) -> np.ndarray:
     """A click track (S,) float32 at 22 050 Hz, `seconds` long: a click at each beat, a higher one at down-beats."""
-    import librosa
+    librosa = load_librosa()
 
     samples = round(seconds * SAMPLE_RATE)
     accented = beats.downbeats[beats.downbeats < seconds]

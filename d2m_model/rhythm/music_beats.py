@@ -8,6 +8,7 @@ import numpy as np
 
 from d2m_model.metrics.sound import HOP, Sound
 from d2m_model.rhythm.beats_file import Beats, tempo_of
+from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
@@ -44,7 +45,7 @@ def beat_this(weights: Path) -> Tracker:
 def librosa_beats(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """librosa's tracker (Ellis, 2007). It does not track bars: down-beats are every fourth beat, counted from the beat at which
     low onsets are strongest on average."""
-    import librosa
+    librosa = load_librosa()
 
     if len(audio) < 2 * HOP or not np.any(audio):
         return np.zeros(0), np.zeros(0)
@@ -74,7 +75,7 @@ def beats_with_strengths(beats: np.ndarray, downbeats: np.ndarray, audio: np.nda
 
 def strengths(audio: np.ndarray, beats: np.ndarray) -> np.ndarray:
     """(n,) within 0..1: the strongest onset within 70 ms of each beat, relative to the strong onsets of the audio."""
-    import librosa
+    librosa = load_librosa()
 
     if not len(beats):
         return np.zeros(0)

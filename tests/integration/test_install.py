@@ -117,7 +117,9 @@ for word in {CORE}:
 @pytest.mark.parametrize(("word", "package"), [("clips", "cv2"), ("vqvae", "torch")])
 def test_a_missing_extra_is_one_line(bare, how, word, package):
     command = [bare.program, word] if how == "program" else ["-m", f"{PACKAGES[word]}.{word}"]
-    done = bare(*command, "--root", str(ROOT))  # a folder with a corpus: an unknown one is said before anything is imported
+    done = bare(
+        *command, "--root", str(ROOT)
+    )  # a folder with a corpus: an unknown one is said before anything is imported
     line = f"error: the package {package} is not installed, which this needs; install it: {install_command(package)}\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
