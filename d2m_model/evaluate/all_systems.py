@@ -51,7 +51,7 @@ class ReadSounds(Mapping):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingMusic:
+class MusicDatabase:
     """The training music that systems are compared with, and the embedding for it."""
 
     embedder: Embedder
@@ -92,7 +92,7 @@ class Result:
 
 def score(
     systems: Mapping[str, Sounds], kinds: Mapping[str, str], reference: Reference, params: Params, kept: KeptScores,
-    *, genres: Mapping[str, str] | None = None, music: TrainingMusic | None = None,
+    *, genres: Mapping[str, str] | None = None, music: MusicDatabase | None = None,
 ) -> Result:  # fmt: skip
     """Score every system by the protocols and, with training music, by the embedding; then compare the systems.
 
@@ -161,7 +161,7 @@ def _key_of(reference: Reference) -> list:
 
 def score_embedded(
     systems: Mapping[str, Sounds], keys: Mapping[str, str], reference: Reference, genres: Mapping[str, str] | None,
-    music: TrainingMusic, params: Params, kept: KeptScores,
+    music: MusicDatabase, params: Params, kept: KeptScores,
 ) -> tuple[dict, dict]:  # fmt: skip
     """Genre accuracy, novelty and distances of every system; `ground truth` must be one of them.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.evaluate.all_systems import ReadSounds, Result, TrainingMusic, score
+from d2m_model.evaluate.all_systems import MusicDatabase, ReadSounds, Result, score
 from d2m_model.evaluate.kept_scores import KeptScores
 from d2m_model.evaluate.params import Params
 from d2m_model.metrics.controls import control_audio
@@ -68,7 +68,7 @@ def score_folders(
     systems = dict(pairs.systems) | control_audio(pairs.reference, reference.song_of, params.seed, drawn)
     music = None
     if train and embedder:
-        music = TrainingMusic(
+        music = MusicDatabase(
             embedder=embedder,
             sounds=ReadSounds(files, lambda path: read_audio(Path(path))),
             genres=known,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from d2m_model.evaluate.all_systems import ReadSounds, Result, TrainingMusic, score
+from d2m_model.evaluate.all_systems import MusicDatabase, ReadSounds, Result, score
 from d2m_model.evaluate.kept_scores import KeptScores, content
 from d2m_model.evaluate.params import Params
 from d2m_model.metrics.bootstrap import resamples
@@ -151,7 +151,7 @@ def evaluate_corpus(layout: Layout, params: Params) -> tuple[dict, Result]:
     some = [train.clips[i] for i in sorted(set(np.linspace(0, len(train.clips) - 1, params.coded_clips).astype(int)))]
     heard = {c.clip_id: _audio(train, c) for c in some}
     other = "high" if "high" in levels else levels[0]  # level for systems without codes
-    music = TrainingMusic(
+    music = MusicDatabase(
         embedder=embedder,
         sounds=training,
         genres={clip: c.genre for clip, c in by_id.items()},

@@ -6,7 +6,7 @@ from dataset_tools.lib.core.schema import Row
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioScores(Row):
+class GeneratedRow(Row):
     """The music of one clip."""
 
     seconds: float

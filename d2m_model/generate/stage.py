@@ -11,7 +11,7 @@ from d2m_model.generate.composing import Composer, Dance
 from d2m_model.generate.detected_beats import write_beats
 from d2m_model.generate.finish import write_wav
 from d2m_model.generate.params import Params
-from d2m_model.generate.rows import AudioScores
+from d2m_model.generate.rows import GeneratedRow
 from d2m_model.rhythm.beats_file import read_beats
 from dataset_tools.lib.core.array_file import write_npy
 from dataset_tools.lib.core.atomic import keep_only, prepare_folder
@@ -40,7 +40,7 @@ def generate_split(
     *,
     rhythm: Path,
     beats: bool = False,
-) -> list[AudioScores]:
+) -> list[GeneratedRow]:
     """Write <clip_id>.wav for every clip of `shards`, <clip_id>.codes.npy if the composer samples codes, a .json of detected beats
     with `beats`, and rows.csv last. Files of earlier runs are removed.
 
@@ -59,7 +59,7 @@ def generate_split(
     for suffix in (".wav", ".npy", ".json"):
         keep_only(folder, written, suffix)
     rows = [row for row, _ in made]
-    write_records(folder / "rows.csv", rows, AudioScores)
+    write_records(folder / "rows.csv", rows, GeneratedRow)
     return rows
 
 
@@ -78,7 +78,7 @@ def _generate_clip(
     rhythm: Path,
     beats: bool,
     entry: ClipEntry,
-) -> tuple[AudioScores, set[str]]:
+) -> tuple[GeneratedRow, set[str]]:
     """Write the files of one clip; returns its row and the names of the files."""
     model = _loaded(load)
     made, seconds = (
@@ -92,5 +92,5 @@ def _generate_clip(
     if beats:
         facts: dict[str, Any] = {"sound": sound, "level": label.split()[-1], "seed": params.seed, "seconds": seconds}
         write_beats(folder / heard, made.audio, **facts)
-    row = AudioScores(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
+    row = GeneratedRow(id=entry.clip_id, status="ok", seconds=seconds, peak=round(float(np.abs(made.audio).max()), 4))
     return row, {sound} | ({codes} if made.codes else set()) | ({heard} if beats else set())

@@ -8,13 +8,12 @@ import numpy as np
 from dataset_tools.clips.scene_cuts import SMALL_SIDE, CutFinder
 from dataset_tools.lib.core.timebase import FPS
 from dataset_tools.lib.video.video_io import nearest_frames, read_audio, timed_frames
+from dataset_tools.sources.video_files import CHUNK_SECONDS
 
 Span = tuple[float, float]
 """(start, end) in seconds of a video."""
 HOP = 0.02
 """Seconds over which the power is averaged. Silences start and end on a multiple of it."""
-CHUNK_SECONDS = 60.0
-"""Seconds of audio that are read at once: the audio of a whole day does not fit in memory."""
 RELATIVE_SILENCE, ABSOLUTE_SILENCE = 1e-4, 1e-6
 """Power up to which audio is silent: 40 dB below the loud moments of the video, or 60 dB below full scale."""
 LOUD_QUANTILE = 0.95

@@ -2,11 +2,9 @@
 
 import threading
 from collections.abc import Iterable
-from typing import TypeVar
 
 from tqdm import tqdm
 
-Item = TypeVar("Item")
 DELAY = 1.0
 """Seconds after which a bar appears: shorter work needs none."""
 
@@ -39,6 +37,6 @@ class ProgressBar(tqdm):
         super().close()
 
 
-def progress(items: Iterable[Item], label: str, total: int | None = None, *, unit: str) -> ProgressBar:
+def progress(items: Iterable, label: str, total: int | None = None, *, unit: str) -> ProgressBar:
     """Iterate over `items` with a progress bar, which appears after `DELAY` seconds."""
     return ProgressBar(items, desc=label, total=total, unit=unit)
