@@ -1,6 +1,7 @@
 """Adversarial terms over several discriminators; each discriminator gives a score map and the feature maps of its layers."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +15,12 @@ def hinge_discriminator(real: Scores, fake: Scores) -> torch.Tensor:
 
     real, fake: per scale a score map (B, 1, T). Returns a scalar.
     """
-    return sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True))
+    return reduce(torch.add, (F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True)))
 
 
 def hinge_generator(fake: Scores) -> torch.Tensor:
     """Sum over scales of -mean D(fake). fake: per scale a score map (B, 1, T). Returns a scalar."""
-    return sum(-f.mean() for f in fake)
+    return reduce(torch.add, (-f.mean() for f in fake))
 
 
 def feature_matching(real: Features, fake: Features) -> torch.Tensor:

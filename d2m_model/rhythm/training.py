@@ -1,6 +1,7 @@
 """Trains the network on beats, their strength and the style."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +58,7 @@ class RhythmTask:
             terms["style"] = F.cross_entropy(logits, batch.genres, ignore_index=-1)
         guard(number, terms)
         weights = {"beat": 1.0, "downbeat": 1.0, "strength": 0.2, "style": params.style}
-        loss: torch.Tensor = sum(weights[name] * term for name, term in terms.items())  # not of none
+        loss = reduce(torch.add, (weights[name] * term for name, term in terms.items()))
         backward_and_step(loss, self.optimizers["net"], params.gradient_norm)
         return {"loss": loss, **terms}
 

@@ -13,7 +13,7 @@ import math
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,7 @@ def train_stream(stream: str, dances: list[RenderedClip], steps: int, precision:
     torch.manual_seed(NET_SEED)
     rng = np.random.default_rng([NET_SEED, STREAMS[stream]])
     net = I3D(STREAMS[stream], WIDTH, sum(map(len, HEADS.values()))).train()
-    net.to(memory_format=torch.channels_last_3d)  # torch's stubs leave it out
+    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     bar = progress(batches(stream, dances, rng, steps), f"train {stream}", steps, unit="step")
     running = None
@@ -125,7 +125,7 @@ def train_stream(stream: str, dances: list[RenderedClip], steps: int, precision:
             scores = net(windows.contiguous(memory_format=torch.channels_last_3d)).float()
         losses = [F.cross_entropy(part, target) for part, target in zip(split_heads(scores), labels.T, strict=True)]
         optimizer.zero_grad(set_to_none=True)
-        sum(losses).backward()  # not of none
+        reduce(torch.add, losses).backward()
         optimizer.step()
         now = np.array([float(loss.detach()) for loss in losses])
         running = now if running is None else running + 0.05 * (now - running)

@@ -7,7 +7,7 @@ give the distribution of speeds. The published weights, `loss_8_params.pt`, are 
 
 import json
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +110,7 @@ class CmtTask(Unmeasured):
         self.net.train()
         terms = losses(self.net, *batch)
         guard(number, terms)
-        loss: torch.Tensor = sum(terms.values())  # not of none
+        loss = reduce(torch.add, terms.values())
         backward_and_step(loss, self.optimizers["net"], self.params.gradient_norm)
         return {"loss": loss, **terms}
 

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import printable
@@ -92,7 +92,7 @@ TYPE_NAMES = {
 """JSON Schema type -> its name in messages."""
 
 
-def _required_type(value: object, kind: object) -> str:
+def _required_type(value: object, kind: Any) -> str:
     """Description of the type `kind` if `value` does not have it, else ''. Nothing is converted: 1 stays an int in a float field."""
     # Imported here because it takes 0.14 s, which --help and worker processes do not need.
     from pydantic import ConfigDict, TypeAdapter, ValidationError
