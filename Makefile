@@ -23,16 +23,19 @@ SYNC := export VIRTUAL_ENV=$(CURDIR)/$(VENV); $(BIN)/uv pip sync --compile-bytec
 .PHONY: repro test check lint test-portable fuzz install lock update-yt-dlp clean
 
 # DVC runs one stage at a time. The trainings are of one thread each (a second hardly helps networks so small), so that those
-# that don't need each other go side by side: SIDE of them, `make repro SIDE=1` for one after the other. The last dvc repro
-# runs what is left.
+# that don't need each other go side by side, the longest first: SIDE of them, `make repro SIDE=1` for one after the other. The
+# last dvc repro runs what is left.
 SIDE ?= 2
 ASIDE := xargs -r -P $(SIDE) -n 1 dvc --wait-for-lock repro --single-item
+STAGES := dvc stage list --name-only | grep -E
 
 repro: export PATH := $(CURDIR)/$(BIN):$(PATH)
 repro: $(INSTALLED)
-	dvc repro vqvae
-	dvc stage list --name-only | grep -E '^(rhythm$$|synthesizer@)' | $(ASIDE)
-	dvc stage list --name-only | grep -E '^(prior|d2m_gan|baselines)@' | sort -r | $(ASIDE)
+	dvc repro shards
+	$(STAGES) '^(rhythm|vqvae)$$' | sort | $(ASIDE)
+	$(STAGES) '^synthesizer@' | $(ASIDE)
+	for these in d2m_gan@low d2m_gan@ baselines@cmt prior@ baselines@; do $(STAGES) "^$$these"; done | awk '!seen[$$0]++' | $(ASIDE)
+	$(STAGES) '^generate@' | $(ASIDE)
 	dvc repro
 	python -m d2m_model.tables --compare
 

@@ -86,8 +86,9 @@ class PriorComposer:
 
     stream = "beats"
 
-    def __init__(self, player: Player):
-        self.player, self.level = player, player.level
+    def __init__(self, player: Player, bar: bool = False):
+        """bar: show the progress of each piece."""
+        self.player, self.level, self.bar = player, player.level, bar
         self._style: tuple[str, str | np.ndarray] | None = None
         """`style` of the last checked parameters, and what `read_style` returned for it."""
 
@@ -112,5 +113,5 @@ class PriorComposer:
             self.check(params)
         assert self._style is not None
         style = self.player.style(self._style[1], dance.beats, params.seed)
-        codes = self.player.codes(dance.beats, samples, style, params.draw, params.seed, kept)
+        codes = self.player.codes(dance.beats, samples, style, params.draw, params.seed, kept, self.bar)
         return self.player.play(codes, samples), codes

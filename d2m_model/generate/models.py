@@ -45,16 +45,16 @@ def trained(layout: Layout, level: str, variant: str) -> tuple[Path, Path]:
 
 
 def load_model(
-    layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None
+    layout: Layout, level: str, variant: str, inputs: Mapping[str, str], genre: str | None = None, bar: bool = False
 ) -> Composer:
     """The trained prior or D2M-GAN generator with its synthesizer. inputs: attributes of the dances that it will read (`input_attributes`).
-    genre: the genre of all these dances, if known, for a generator with genres.
+    genre: the genre of all these dances, if known, for a generator with genres. bar: show the progress of each piece.
 
     Raises UserError as `trained`, for a model that was trained with other inputs, and for a genre that it does not use.
     """
     files = trained(layout, level, variant)
     if variant == PRIOR:
-        return PriorComposer(load_player(layout, level))
+        return PriorComposer(load_player(layout, level), bar)
     model = MusicModel.load(*files, inputs)
     if genre and not model.net.genres:
         raise UserError(
@@ -75,7 +75,7 @@ def load_models(
     for level in levels:
         trained(layout, level, variant)
     inputs = inputs_of_settings(layout) if variant != PRIOR else {} if beats else pose_inputs(layout)
-    return {level: load_model(layout, level, variant, inputs, genre) for level in levels}
+    return {level: load_model(layout, level, variant, inputs, genre, bar=True) for level in levels}
 
 
 def load_models_for_pose(
@@ -89,7 +89,7 @@ def load_models_for_pose(
     from d2m_model.generate.own_video import visual_input
 
     if variant == PRIOR:  # the rhythm model reads both layouts, from any estimator
-        return {level: load_model(layout, level, variant, {}) for level in levels}, given
+        return {level: load_model(layout, level, variant, {}, bar=True) for level in levels}, given
     models = {}
     for level in levels:
         generator, _ = trained(layout, level, variant)

@@ -28,23 +28,20 @@ class Network(NamedTuple):
     """Longer side in px to which frames are scaled."""
 
 
-def networks(
-    layout: Layout, weights: str, pose_layout: str, long_edge: int, *, any_estimator: bool
-) -> Iterator[Network]:
+def networks(layout: Layout, weights: str, pose_layout: str, long_edge: int) -> Iterator[Network]:
     """The networks to try, one after another, until one finds the dancer in the share `ENOUGH` of the frames.
 
-    weights, long_edge: the corpus's own weights, and the size of their frames. If the model needs poses from these weights, they are
-    the only network. If it reads poses of any estimator (any_estimator), `generate.pose_weights` decides. With 'auto' and the demo's
-    weights, which only know rendered dancers, OpenPifPaf's published weights come first, if they can be downloaded. A name or a
-    file means these weights, at the published size.
+    weights, long_edge: the corpus's own weights, and the size of their frames. `generate.pose_weights` decides which are used. With
+    'auto' and the demo's weights, which only know rendered dancers, OpenPifPaf's published weights come first, if they can be
+    downloaded. A name or a file means these weights, at the published size.
 
     Raises UserError for weights that params.yaml names and that are not available.
     """
-    wanted = load_params(layout.params, "generate", Params).pose_weights if any_estimator else AUTO
+    wanted = load_params(layout.params, "generate", Params).pose_weights
     if wanted != AUTO:
         yield Network(locate(wanted, layout), long_edge if wanted == weights else PUBLISHED_EDGE)
         return
-    if any_estimator and weights == DEMO and (name := PUBLISHED.get(pose_layout)):
+    if weights == DEMO and (name := PUBLISHED.get(pose_layout)):
         try:
             path = locate(name, layout, attempts=1)
         except UserError as err:

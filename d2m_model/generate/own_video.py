@@ -1,12 +1,15 @@
 """Reads any dance video like the corpus's clips: the same normalisation, and pose and visual features from the same weights."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generate.own_pose import DEMO, ENOUGH, networks
+from d2m_model.generate.own_pose import DEMO, ENOUGH, Network, networks
+from d2m_model.generate.params import Params
 from d2m_model.generate.pose_files import ReadPose
 from dataset_tools.clips.params import Params as ClipsParams
 from dataset_tools.i3d.params import Params as I3dParams
@@ -40,7 +43,7 @@ class Posed:
     @property
     def coverage(self) -> float:
         """Share of the frames in which the primary dancer was seen."""
-        return float((self.pose[:, 0, :, 2] > 0).any(axis=1).mean())
+        return _coverage(self.pose)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,76 +56,109 @@ class VideoDance(Posed):
 
 def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | None = None) -> VideoDance:
     """Normalise a video into the folder `scratch`, find its dancers and compute its visual features, with the weights and settings
-    of params.yaml. given: a pose to use instead of finding the dancer, cut to the video's length.
+    of params.yaml: the input of a model that was trained on such poses and features. given: a pose to use instead of finding the
+    dancer, cut to the video's length.
 
     Raises UserError for an unreadable video, and for missing weights or parameters.
     """
+    from dataset_tools.clips.normalise import normalise_video
     from dataset_tools.i3d.visual_features import load_visual_features
+    from dataset_tools.lib.parallel.broadcast import Reader, broadcast
     from dataset_tools.lib.video.clip_reader import read_clip
 
-    posed = read_posed(video, scratch, layout, given)
+    clips = load_params(layout.params, "clips", ClipsParams)
+    made = normalise_video(video, scratch / CLIP, max_height=clips.max_height, crop=clips.crop, audio=False)
+    _check_frames(video, made.frames)
+    _warn_of_damage("generate", video, made.damaged, made.frames)
     features = load_visual_features(load_params(layout.params, "i3d", I3dParams), layout)
-    frames = len(posed.pose)
-    visual = features(
-        held(progress(read_clip(scratch / CLIP, frames), "visual features", frames, unit="frame"), WINDOW)
-    )
-    return VideoDance(pose=posed.pose, size=posed.size, visual=visual, begin=posed.begin)
+    posing = load_params(layout.params, "pose", PoseParams)
+    size = made.width, made.height
+    reading = progress(read_clip(scratch / CLIP, made.frames), "pose and visual features", made.frames, unit="frame")
+
+    def compute_features(frames: Reader[np.ndarray]) -> np.ndarray:
+        with closing(frames):  # also after an error, or the pose would wait for it
+            return features(held(frames, WINDOW))
+
+    with ThreadPoolExecutor(1) as pool, broadcast(reading, 2) as (for_pose, for_features):
+        visual = pool.submit(compute_features, for_features)
+        if given is None:
+            network = Network(locate(posing.weights, layout), posing.long_edge)
+            pose = _find_dancers(for_pose, network, posing, size)
+            _warn_of_demo("generate", video, network, _coverage(pose))
+        else:
+            for_pose.close()
+            pose, size = _as_long(given.pose, made.frames)[:, None], given.size
+        return VideoDance(pose=pose, size=size, visual=visual.result(), begin=_begin(video))
 
 
-def read_posed(
-    video: Path,
-    scratch: Path,
-    layout: Layout,
-    given: ReadPose | None = None,
-    *,
-    any_estimator: bool = False,
-    stage: str = "generate",
-) -> Posed:
-    """Normalise a video into the folder `scratch` and find its dancers, with the weights and settings of params.yaml. given: a pose
-    to use instead, cut to the video's length. any_estimator: the model reads poses of any estimator, like the rhythm model, so
-    the weights are those of `own_pose.networks`. stage: prefix of the messages.
+def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, stage: str = "generate") -> Posed:
+    """Find a video's dancers for a model that reads poses of any estimator, like the rhythm model: with the weights of
+    `own_pose.networks`, in each `generate.pose_every`th frame. The video is decoded once and not encoded. given: a pose to use
+    instead, cut to the video's length. stage: prefix of the messages.
 
     Raises UserError as `read_dance`.
     """
-    from dataset_tools.clips.normalise import normalise_video
-    from dataset_tools.lib.video.clip_reader import read_clip
-    from dataset_tools.lib.video.video_io import nearest_frame_time, timed_frames
-    from dataset_tools.pose.estimator import PoseEstimator
-    from dataset_tools.pose.tracking import track
+    from dataset_tools.clips.normalise import cut_span
+    from dataset_tools.clips.open_video import OpenVideo
 
-    clips, posing = load_params(layout.params, "clips", ClipsParams), load_params(layout.params, "pose", PoseParams)
-    clip = scratch / CLIP
-    made = normalise_video(video, clip, max_height=clips.max_height, crop=clips.crop, audio=False)
-    _check_frames(video, made.frames)
-    if made.damaged:
-        say(
-            stage,
-            f"warning: {made.damaged} of {made.frames} frames of {video.name} are damaged, or depend on a damaged one",
-        )
-
-    begin = nearest_frame_time(timed_frames(video), 0.0)
+    frames = frames_of(video)
     if given is not None:
-        return Posed(pose=_as_long(given.pose, made.frames)[:, None], size=given.size, begin=begin)
-    kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
+        return Posed(pose=_as_long(given.pose, frames)[:, None], size=given.size, begin=_begin(video))
+    clips, posing = load_params(layout.params, "clips", ClipsParams), load_params(layout.params, "pose", PoseParams)
+    every = load_params(layout.params, "generate", Params).pose_every
     best: Posed | None = None
-    for network in networks(layout, posing.weights, posing.layout, posing.long_edge, any_estimator=any_estimator):
-        estimator = PoseEstimator(
-            network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size
-        )
-        people = estimator.find_people(
-            estimator.start(progress(read_clip(clip, made.frames), "pose", made.frames, unit="frame"))
-        )
-        posed = Posed(pose=track(people, made.width, made.height, **kept), size=(made.width, made.height), begin=begin)
+    for network in networks(layout, posing.weights, posing.layout, posing.long_edge):
+        cut = cut_span(OpenVideo(video), max_height=clips.max_height, crop=clips.crop, audio=False, every=every)
+        size = cut.facts["width"], cut.facts["height"]
+        reading = progress(cut.read(), "pose", cut.count, unit="frame")
+        pose = _find_dancers(reading, network, posing, size, every)[:frames]
+        if best is None:
+            _warn_of_damage(stage, video, sum(cut.damaged), cut.count)
+        posed = Posed(pose=pose, size=size, begin=_begin(video))
         best = max(best or posed, posed, key=lambda p: p.coverage)
         if best.coverage >= ENOUGH:
             return best
-    if Path(network.path).stem == DEMO:
-        say(
-            stage,
-            f"warning: the demo's pose weights look for rendered dancers and saw the dancer of {video.name} in {posed.coverage:.0%} of the frames; --pose takes another estimator's",
-        )
+    _warn_of_demo(stage, video, network, posed.coverage)
     assert best is not None  # `networks` gives at least one
     return best
+
+
+def _find_dancers(
+    frames: Iterable[np.ndarray], network: Network, posing: PoseParams, size: tuple[int, int], every: int = 1
+) -> np.ndarray:
+    """The pose (T, P, J, 3) of the dancers in each `every`th frame, and between them."""
+    from dataset_tools.pose.estimator import PoseEstimator
+    from dataset_tools.pose.tracking import track
+
+    estimator = PoseEstimator(
+        network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size
+    )
+    people = estimator.find_people(estimator.start(frames))
+    kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
+    return track(people, *size, **kept, every=every)
+
+
+def _begin(video: Path) -> float:
+    from dataset_tools.lib.video.video_io import nearest_frame_time, timed_frames
+
+    return nearest_frame_time(timed_frames(video), 0.0)
+
+
+def _warn_of_damage(stage: str, video: Path, damaged: int, frames: int) -> None:
+    if damaged:
+        say(stage, f"warning: {damaged} of {frames} frames of {video.name} are damaged, or depend on a damaged one")
+
+
+def _warn_of_demo(stage: str, video: Path, network: Network, coverage: float) -> None:
+    if network.path.stem == DEMO and coverage < ENOUGH:
+        say(
+            stage,
+            f"warning: the demo's pose weights look for rendered dancers and saw the dancer of {video.name} in {coverage:.0%} of the frames; --pose takes another estimator's",
+        )
+
+
+def _coverage(pose: np.ndarray) -> float:
+    return float((pose[:, 0, :, 2] > 0).any(axis=1).mean())
 
 
 def frames_of(video: Path) -> int:

@@ -111,11 +111,7 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
         assert given.pose is not None
         posed = dance_of_pose(given.pose)
     else:
-        with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
-            if set(streams) == {"beats"}:
-                posed = read_posed(video, Path(scratch), layout, given.pose, any_estimator=True)
-            else:
-                posed = read_dance(video, Path(scratch), layout, given.pose)
+        posed = _read(video, streams, given, layout)
     dance = Dance(frames=len(posed.pose), size=posed.size, pose=posed.pose, visual=getattr(posed, "visual", None))
     if "beats" in streams:
         if rhythm:
@@ -125,6 +121,13 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
             beats = read_beats(given.beats)
         dance = replace(dance, beats=_at_tempo(cut_to(beats, frames_to_seconds(dance.frames)), given))
     return Found(dance, posed.begin, posed.coverage)
+
+
+def _read(video: Path, streams: Collection[str], given: Given, layout: Layout) -> Posed:
+    if set(streams) == {"beats"}:
+        return read_posed(video, layout, given.pose)
+    with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
+        return read_dance(video, Path(scratch), layout, given.pose)
 
 
 def trained_rhythm(layout: Layout) -> Path:

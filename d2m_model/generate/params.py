@@ -45,6 +45,9 @@ class Params:
     """Weights that find the dancer in the user's own video, for the prior and for own music (D2M-GAN needs poses from the weights of
     its training). 'auto': those of section `pose` or, if these are the demo's, OpenPifPaf's published ones, if they can be
     downloaded. Else a name in manifests/weights.csv or a file."""
+    pose_every: int = 2
+    """With poses of any estimator, the dancer is searched for in each so-manieth frame at 30 fps; between them joints move in straight
+    lines. 1 takes twice as long as 2."""
     threads: int = 1
     """CPU threads; sounds are equal to the byte for an equal number of threads. One window is little work: on a busy machine a
     second thread costs more than it gains."""
@@ -62,6 +65,7 @@ class Params:
         require(0 <= self.strictness <= 20, f"strictness must be 0 to 20, found {self.strictness}")
         require(0.01 <= self.temperature <= 10, f"temperature must be 0.01 to 10, found {self.temperature}")
         require(self.workers >= 1, f"workers must be at least 1, found {self.workers}")
+        require(1 <= self.pose_every <= 6, f"pose_every must be 1 to 6 frames, found {self.pose_every}")
         require(self.threads >= 1, f"threads must be at least 1, found {self.threads}")
         require(0 < self.peak <= 1, f"peak must be above 0 and at most 1, found {self.peak}")
 

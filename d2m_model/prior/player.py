@@ -65,23 +65,28 @@ class Player:
         draw: Draw,
         seed: int,
         kept: dict[str, torch.Tensor] | None = None,
+        bar: bool = False,
     ) -> dict[str, torch.Tensor]:
         """Codes int64 for `samples` of music: {'high': (L,)} and, for level low, also {'low': (4 L,)}.
 
         draw: settings for level high. Level low is sampled with its default settings, but without the rhythm where `draw` has a
-        guidance of 0. kept: level -> codes that the result begins with. Equal seeds give equal codes.
+        guidance of 0. kept: level -> codes that the result begins with. bar: show the progress. Equal seeds give equal codes.
         """
         kept = kept or {}
         rng, count = torch.Generator().manual_seed(seed), -(-samples // HOPS[2])
         found = {
-            "high": sample(self.high.net, features_of(beats, count, HOPS[2]), style, draw, rng, kept=kept.get("high"))
-        }
+            "high": sample(
+                self.high.net, features_of(beats, count, HOPS[2]), style, draw, rng, kept=kept.get("high"),
+                bar="music" if bar else "", hop=HOPS[2],
+            )
+        }  # fmt: skip
         if self.low:
             finer = HOPS[2] // HOPS[1]
             rhythm = features_of(beats, finer * count, HOPS[1]) * bool(draw.guidance)  # zeros mean no rhythm
             found["low"] = sample(
-                self.low.net, rhythm, None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low")
-            )
+                self.low.net, rhythm, None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low"),
+                bar="music, level low" if bar else "", hop=HOPS[1],
+            )  # fmt: skip
         return found
 
     def encode(self, audio: np.ndarray, level: str) -> torch.Tensor:

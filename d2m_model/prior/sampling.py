@@ -1,10 +1,16 @@
 """Samples codes from a prior, one after another, for any length."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from d2m_model.nets.cpu.switch import is_plain
+from d2m_model.prior.cpu_steps import CpuSteps
 from d2m_model.prior.net import Cache, PriorNet
+from dataset_tools.lib.core.progress import ProgressBar
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +31,13 @@ temperature 0.7 a higher FAD. Level low only adds detail to level high."""
 @torch.inference_mode()
 def sample(
     net: PriorNet, rhythm: torch.Tensor, style: torch.Tensor | None, draw: Draw, rng: torch.Generator,
-    *, upper: torch.Tensor | None = None, kept: torch.Tensor | None = None,
+    *, upper: torch.Tensor | None = None, kept: torch.Tensor | None = None, bar: str = "", hop: int = 0,
 ) -> torch.Tensor:  # fmt: skip
     """Codes (L,) int64 for rhythm (L, RHYTHM), style (style,) and upper (U,), the codes of the level above.
 
     A rhythm of zeros means no rhythm. kept: codes (K,) that the result begins with, K at most L. When the Transformer's context is
     full, sampling continues from its second half, so that any length is possible. Equal states of `rng` give equal codes.
+    bar: label of a progress bar in seconds of music; empty for none. hop: samples of a code, which the bar needs.
     """
     sizes, count = net.sizes, len(rhythm)
     patches = -(-count // sizes.patch)
@@ -54,24 +61,46 @@ def sample(
     codes = torch.full((sizes.seen + patches * sizes.patch,), net.start)
     if kept is not None:
         codes[sizes.seen : sizes.seen + known] = kept[:known]
-    uniform = torch.rand(patches * sizes.patch, generator=rng, dtype=torch.float64)
+    uniform = torch.rand(patches * sizes.patch, generator=rng, dtype=torch.float64).numpy()
     first_new, caches = known // sizes.patch, None
-    for t in range(first_new, patches):
+    steps = None if is_plain() else CpuSteps(net)
+    places: Iterable[int] = range(first_new, patches)
+    for t in _with_bar(places, bar, sizes.patch * hop) if bar else places:
+        now = t * sizes.patch
+        last = codes[sizes.seen + now - sizes.patch : sizes.seen + now]  # the patch before
         if caches is None or caches[0].length == sizes.context:
             first = max(0, t + 1 - sizes.context) if caches is None else t - sizes.context // 2
             caches = [Cache(sizes.context) for _ in net.blocks]
+            before = codes[sizes.seen + (first - 1) * sizes.patch : sizes.seen + now].view(1, -1, sizes.patch)
+            h = net.through(before.expand(rows, -1, -1), condition[:, first : t + 1], caches)[:, -1]
+            if steps:
+                window = slice(first * sizes.patch, (first + sizes.context) * sizes.patch)
+                steps.prepare(condition[:, first : first + sizes.context], rhythm[:, window])
+        elif steps:
+            h = steps.through(last.numpy(), caches)
         else:
-            first = t
-        begin = sizes.seen - sizes.patch
-        last = codes[begin + first * sizes.patch : begin + (t + 1) * sizes.patch].view(1, -1, sizes.patch)
-        h = net.through(last.expand(rows, -1, -1), condition[:, first : t + 1], caches)[:, -1:]
-        spread = net.within.spread(h, rhythm[:, t * sizes.patch : (t + 1) * sizes.patch])
-        for j in range(max(0, known - t * sizes.patch), sizes.patch):
-            place = t * sizes.patch + j
-            behind = net.code(codes[place : place + sizes.seen]).flatten()
-            scores = net.within.scores(spread[:, j], behind.expand(rows, -1))
-            codes[sizes.seen + place] = _sample_code(scores, uniform[place], draw)
+            h = net.through(last.expand(rows, 1, -1), condition[:, t : t + 1], caches)[:, -1]
+        if steps:
+            spread = steps.spread(np.asarray(h), t - first)
+        else:
+            spread = net.within.spread(h[:, None], rhythm[:, now : now + sizes.patch])
+        for j in range(max(0, known - now), sizes.patch):
+            behind = codes[now + j : now + j + sizes.seen]
+            if steps:
+                scores = steps.scores(spread[:, j], behind.numpy())
+            else:
+                scores = net.within.scores(spread[:, j], net.code(behind).flatten().expand(rows, -1)).numpy()
+            codes[sizes.seen + now + j] = _sample_code(scores, uniform[now + j], draw)
     return codes[sizes.seen : sizes.seen + count].clone()
+
+
+def _with_bar(places: Iterable[int], label: str, samples: int) -> Iterator[int]:
+    """The places of patches of `samples`, with a bar that counts seconds of music."""
+    places = list(places)
+    with ProgressBar(total=len(places) * samples // SAMPLE_RATE, desc=label, unit="s of music") as bar:
+        for done, place in enumerate(places, 1):
+            yield place
+            bar.update(done * samples // SAMPLE_RATE - bar.n)
 
 
 def _pad(x: torch.Tensor, length: int) -> torch.Tensor:
@@ -79,9 +108,11 @@ def _pad(x: torch.Tensor, length: int) -> torch.Tensor:
     return torch.cat([x[:length], x.new_zeros(max(0, length - len(x)), *x.shape[1:])])
 
 
-def _sample_code(scores: torch.Tensor, uniform: torch.Tensor, draw: Draw) -> torch.Tensor:
+def _sample_code(scores: np.ndarray, uniform: float, draw: Draw) -> int:
     """One code sampled from logits (2, bins), with and without the condition, or (1, bins); uniform: a uniform number within 0..1."""
     mixed = scores[0] if len(scores) == 1 else scores[1] + draw.guidance * (scores[0] - scores[1])
-    share, order = torch.softmax(mixed.double() / draw.temperature, -1).sort(descending=True)
-    total = share.cumsum(0)
-    return order[torch.searchsorted(total, uniform * total[-1]).clamp(max=len(total) - 1)]
+    mixed = mixed.astype(np.float64) / draw.temperature
+    share = np.exp(mixed - mixed.max())
+    order = np.argsort(-share, kind="stable")
+    total = share[order].cumsum()
+    return int(order[min(np.searchsorted(total, uniform * total[-1]), len(total) - 1)])

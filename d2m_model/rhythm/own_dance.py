@@ -1,6 +1,5 @@
 """The beats of a user's own dance: of a video, or of its pose from any estimator."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,8 +61,7 @@ def _of_video(video: Path, dancer: int, layout: Layout) -> tuple["np.ndarray", f
     """Keypoints (T, J, 3) of a dancer, and their frames per second."""
     from d2m_model.generate.own_video import read_posed
 
-    with tempfile.TemporaryDirectory(prefix="d2m-") as scratch:
-        posed = read_posed(video, Path(scratch), layout, any_estimator=True, stage="rhythm")
+    posed = read_posed(video, layout, stage="rhythm")
     say(
         "rhythm",
         f"{video.name}: {frames_to_seconds(len(posed.pose)):.1f} s, dancer seen in {posed.coverage:.0%} of the frames",

@@ -56,7 +56,7 @@ class Normalised:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """A decoded span of a video, ready to be encoded once."""
+    """A decoded span of a video, to be encoded or read once."""
 
     path: Path
     span: tuple[float, float]
@@ -64,7 +64,7 @@ class Cut:
     end: float
     """End of the video, in seconds."""
     count: int
-    """Number of frames at 30 fps."""
+    """Number of frames."""
     frames: list[av.VideoFrame] | Prefetcher[av.VideoFrame]
     """All frames of the clip; for a large span, an iterator that a thread fills."""
     cut_finder: CutFinder
@@ -82,10 +82,21 @@ class Cut:
         """Encode the clip and write it to `out` atomically. Raises UserError if the video ends before the span."""
         with atomic_write(out) as temporary:
             written = write_clip(temporary, self.frames, self.audio, self.rate)
-            if written < self.count:
-                raise UserError(_describe_outside(self.path, *self.span, self.end))
+            self._check(written)
         cuts = tuple(round(frame / FPS, 3) for frame in self.cut_finder.cuts())
         return Normalised(frames=written, cuts=cuts, damaged=sum(self.damaged), **self.facts)
+
+    def read(self) -> Iterator[np.ndarray]:
+        """Yield the frames, uint8 (H, W, 3) RGB. Raises UserError if the video ends before the span."""
+        read = 0
+        for frame in self.frames:
+            yield frame.to_ndarray(format="rgb24")
+            read += 1
+        self._check(read)
+
+    def _check(self, frames: int) -> None:
+        if frames < self.count:
+            raise UserError(_describe_outside(self.path, *self.span, self.end))
 
 
 def normalise_video(path: Path, out: Path, **span) -> Normalised:
@@ -95,7 +106,7 @@ def normalise_video(path: Path, out: Path, **span) -> Normalised:
 
 def cut_span(
     video: OpenVideo, *, start: float | None = None, end: float | None = None, max_height: int = 720, crop: bool = True,
-    audio: bool = True, need_audio: bool = False, stretch_audio: float = 0.0, memory: int = MEMORY_BYTES,
+    audio: bool = True, need_audio: bool = False, stretch_audio: float = 0.0, memory: int = MEMORY_BYTES, every: int | None = None,
 ) -> Cut:  # fmt: skip
     """Decode a span of a video.
 
@@ -110,6 +121,7 @@ def cut_span(
     have another clock and is resampled to the video's.
     memory: in bytes. A span that fits is decoded here. Of a longer one only the beginning is decoded here, to detect panels; the
     rest (or all of it again, if the beginning did not fit) is decoded while it is written.
+    every: for a span that is only read: frames 0, every, 2 every ... are kept, and all but the beginning is decoded while they are read.
 
     Raises UserError for a missing or unreadable file, a file without frames, a span shorter than a frame or outside the video, a
     span in which one frame is shown for more than a minute, and frames that change their aspect ratio.
@@ -150,8 +162,10 @@ def cut_span(
         "sound_lost": round(sum(lost), 3),
     }  # fmt: skip
     resampled = nearest_frames(_mark_damaged(frames.take(), video.damaged_times), begin, count)
+    if every:
+        resampled, count = islice(resampled, 0, None, every), -(-count // every)
     converted = _convert_frames(resampled, upright, part, size, finder, damaged)
-    small = frames.fits and count * size[0] * size[1] * 3 / 2 <= memory
+    small = not every and frames.fits and count * size[0] * size[1] * 3 / 2 <= memory
     clip_frames = list(converted) if small else prefetch(converted, FRAMES_AHEAD)
     return Cut(
         path=path, span=(wanted, last), count=count, end=video.timeline.end, frames=clip_frames, cut_finder=finder, damaged=damaged,

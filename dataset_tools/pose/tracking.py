@@ -93,15 +93,18 @@ def track(
     max_people: int = 5,
     gap_frames: int = 6,
     min_frames: int = 5,
+    every: int = 1,
 ) -> np.ndarray:
     """Track the people of successive frames. Returns (T, P, J, 3) float32, P = max_people, rounded by `quantise`.
 
-    detections: for each frame the people (N, J, 3), x px, y px, confidence, or a pair of these and the people's colours
+    detections: for frames 0, every, 2 every ... the people (N, J, 3), x px, y px, confidence, or a pair of these and the people's colours
     (N, parts, 3) by `compute_appearance`.
     width, height: of the frames, in px.
     gap_frames: a joint that is missing for at most so many frames is interpolated, with half the lower of the two confidences.
     Other missing joints are (0, 0, 0).
     min_frames: dancers found in fewer frames are taken for errors (in shorter clips, those not found in every frame).
+    every: between two frames with detections, joints move in a straight line; after the last one they stay for every - 1 frames. So
+    T is the number of detections times `every`.
 
     A slot is the same person throughout. Slot 0 is the primary dancer; the others follow by presence times box area. Raises
     ValueError if there are no frames.
@@ -115,15 +118,27 @@ def track(
             joints = people.shape[1]
             yield _make_persons(np.asarray(people, np.float32), colours)
 
-    tracks, count = _associate(noted())
+    tracks, count = _associate(noted(), every)
     if not count:
         raise ValueError("no frames to track")
-    tracks = [t for t in tracks if len(t.frames) >= min(min_frames, count)]
+    tracks = [t for t in tracks if len(t.frames) >= min(-(-min_frames // every), count)]
     out = np.zeros((count, max_people, joints, 3), np.float32)
     for slot, dancer in enumerate(rank_dancers(tracks, width, height)[:max_people]):
-        out[dancer.frames, slot] = dancer.poses
-        _fill_gaps(out[:, slot], gap_frames)
-    return quantise(out)
+        out[np.array(dancer.frames) // every, slot] = dancer.poses
+        _fill_gaps(out[:, slot], gap_frames // every)
+    return quantise(_at_every_frame(out, every))
+
+
+def _at_every_frame(poses: np.ndarray, every: int) -> np.ndarray:
+    """Poses (T', P, J, 3) of each `every`th frame -> (T' every, P, J, 3). Between them, joints found in both move in a straight line;
+    the others have the confidence 0."""
+    share = np.arange(every, dtype=np.float32)[:, None, None, None] / every
+    after = np.concatenate([poses[1:], poses[-1:]])
+    between = (1 - share) * poses[:, None] + share * after[:, None]
+    between[..., 2] = np.minimum(poses[..., 2], after[..., 2])[:, None]
+    between[between[..., 2] == 0] = 0
+    between[:, 0] = poses
+    return between.reshape(-1, *poses.shape[1:])
 
 
 def _make_persons(people: np.ndarray, colours: np.ndarray | None) -> list[Person]:
@@ -144,8 +159,8 @@ def _is_clear(pose: np.ndarray, others: list[np.ndarray]) -> bool:
     return inside.mean() <= MAX_OCCLUDED
 
 
-def _associate(detections: Iterable[list[Person]]) -> tuple[list[Track], int]:
-    """(tracks of all detections, number of frames).
+def _associate(detections: Iterable[list[Person]], every: int) -> tuple[list[Track], int]:
+    """(tracks of all detections, number of detections). Detections are of each `every`th frame.
 
     In every frame, dancers who obviously continue are assigned first, then others who have been known for a while, then new ones. So
     if the network finds a dancer twice, in halves, the new half cannot take over the identity. When two dancers cross and one
@@ -153,19 +168,20 @@ def _associate(detections: Iterable[list[Person]]) -> tuple[list[Track], int]:
     less the longer a dancer was not found.
     """
     tracks: list[Track] = []
-    frame = -1
-    for frame, people in enumerate(detections):
+    count = 0
+    for count, people in enumerate(detections, 1):
+        frame = (count - 1) * every
         known = [t for t in tracks if frame - t.frames[-1] <= MEMORY_FRAMES]
-        settled = [t for t in known if len(t.frames) >= SETTLED_FRAMES]
-        people = _assign(
-            [t for t in settled if frame - t.frames[-1] == 1], people, frame, MAX_DISTANCE_NEXT, by_appearance=False
-        )
+        settled = [t for t in known if len(t.frames) * every >= SETTLED_FRAMES]
+        new = [t for t in known if len(t.frames) * every < SETTLED_FRAMES]
+        next_to = [t for t in settled if frame - t.frames[-1] == every]
+        people = _assign(next_to, people, frame, MAX_DISTANCE_NEXT * every, by_appearance=False)
         people = _assign(settled, people, frame, MAX_DISTANCE)
-        people = _assign([t for t in known if len(t.frames) < SETTLED_FRAMES], people, frame, MAX_DISTANCE)
+        people = _assign(new, people, frame, MAX_DISTANCE)
         for person in people:
             tracks.append(Track())
             _add(tracks[-1], frame, person)
-    return tracks, frame + 1
+    return tracks, count
 
 
 def _assign(

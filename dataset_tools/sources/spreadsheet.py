@@ -1,4 +1,4 @@
-"""Read an untrusted spreadsheet, CSV or XLSX: every cell as the text that is displayed, and its hyperlinks.
+"""Read an untrusted spreadsheet, CSV or XLSX: every cell as text, and its hyperlinks.
 
 Nothing in a sheet is executed or followed. Formulas give the value that was saved with the file, links and macros are not
 opened, and sizes are checked before anything is unpacked.
@@ -28,7 +28,9 @@ from dataset_tools.lib.core.limits import (
     read_bytes,
 )
 from dataset_tools.lib.core.names import to_nfc
-from dataset_tools.sources.excel_times import format_number, format_time
+
+HIDDEN = re.compile(r'"[^"]*"|\\.|\[(?!h+\]|m+\]|s+\])[^\]]*\]|;.*', re.IGNORECASE | re.DOTALL)
+"""Parts of a number format that show nothing of a time: quoted text, colour and locale, further sections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +121,7 @@ def _read_xlsx(path: Path, data: bytes, name: str) -> Sheet:
         sheet.reset_dimensions()  # the dimensions in the file may be wrong
         unsaved = _find_unsaved_formulas(data, book, name)
         cells = (
-            [
-                _displayed_text(cell.value, cell.number_format if cell.value is not None else "", book.epoch)
-                for cell in row
-            ]
+            [_cell_text(cell.value, cell.number_format if cell.value is not None else "", book.epoch) for cell in row]
             for row in _iterate_rows(sheet)
         )
         rows = _clean_rows(
@@ -224,12 +223,35 @@ def _iterate_cells(ref: str) -> Iterable[tuple[int, int]]:
         return ()
 
 
-def _displayed_text(value, number_format: str, epoch: datetime) -> str:
-    """A cell's value as text, as it is displayed."""
+def _cell_text(value, number_format: str, epoch: datetime) -> str:
+    """A cell's value as text."""
     if value is None:
         return ""
     if isinstance(value, (datetime, time, timedelta)):
         return format_time(value, number_format, epoch)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    return format_number(value, number_format) if type(value) is int else str(value)
+    shown = HIDDEN.sub("", number_format)
+    return f"{value} (shown as {number_format})" if type(value) is int and ":" in shown else str(value)
+
+
+def format_time(value: datetime | time | timedelta, number_format: str, epoch: datetime) -> str:
+    """The text of a cell that openpyxl reads as a date or time; `epoch` is the workbook's.
+
+    A spreadsheet takes 1:15 for hours and minutes. A dance has none, so under a format without seconds it becomes 1:15, which is read
+    as minutes and seconds; under one with seconds it becomes 1:15:00. Dates, and times of which the format hides a part, become
+    texts that are not read as times.
+    """
+    from openpyxl.utils.datetime import to_excel
+
+    days = value.total_seconds() / 86400 if isinstance(value, timedelta) else to_excel(value, epoch)
+    minutes, seconds = divmod(round(days * 86400, 3), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    full = f"{hours}:{minutes:02d}:{seconds:06.3f}".removesuffix(".000")
+    shown = set(HIDDEN.sub("", number_format).lower())
+    if shown & set("yd") or not shown & set("hs"):
+        return f"a date ({value if hours > 999 else full} in the cell)"
+    hidden = hours and not shown & set("h[") if "s" in shown else seconds
+    if hidden or days < 0:
+        return f"a time shown in part ({full} in the cell)"
+    return full if "s" in shown else f"{hours}:{minutes:02d}"

@@ -22,11 +22,13 @@ def coded(number: int) -> np.ndarray:
 
 def decoded(path: Path) -> list[int]:
     """The numbers that a video of coded pictures shows."""
-    numbers = []
-    for image in read_rgb(path):
-        cells = image[: 3 * CELL, : 4 * CELL].mean(axis=2).reshape(3, CELL, 4, CELL).mean(axis=(1, 3))
-        numbers.append(int(((cells.ravel() > 125) << np.arange(BITS)).sum()))
-    return numbers
+    return [number_of(image) for image in read_rgb(path)]
+
+
+def number_of(image: np.ndarray) -> int:
+    """The number that a coded picture shows."""
+    cells = image[: 3 * CELL, : 4 * CELL].mean(axis=2).reshape(3, CELL, 4, CELL).mean(axis=(1, 3))
+    return int(((cells.ravel() > 125) << np.arange(BITS)).sum())
 
 
 def tone(seconds: float, rate: int = RATE, pitch: float = 440.0) -> np.ndarray:

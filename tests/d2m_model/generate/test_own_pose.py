@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from d2m_model.generate import own_pose, own_video
+from dataset_tools.i3d import visual_features
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.video import clip_reader
 from dataset_tools.pose import estimator
 from tests.d2m_model.generate.test_mux import write_video
 
@@ -45,17 +48,14 @@ def layout(tmp_path):
     rows.append("pose_demo,package:dataset_tools/demo/weights/pose_demo.pt,in-project,,,x,pose")
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "weights.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "params.yaml").write_text("clips: {crop: false}\npose: {}\ngenerate: {}\n")
+    (tmp_path / "params.yaml").write_text("clips: {crop: false}\npose: {}\ni3d: {}\ngenerate: {}\n")
     yield Layout(root=tmp_path, corpus="tiny")
     server.shutdown()
     server.server_close()
 
 
-def asked(layout, weights="pose_demo", pose_layout="coco17", **how):
-    return [
-        (n.path.name, n.long_edge)
-        for n in own_pose.networks(layout, weights, pose_layout, 257, **{"any_estimator": True} | how)
-    ]
+def asked(layout, weights="pose_demo", pose_layout="coco17"):
+    return [(n.path.name, n.long_edge) for n in own_pose.networks(layout, weights, pose_layout, 257)]
 
 
 def test_the_published_weights_come_first_and_are_fetched_once(layout, capsys):
@@ -72,9 +72,8 @@ def test_without_them_the_demos_look_and_a_line_says_so(layout, capsys):
     assert "know rendered dancers" in capsys.readouterr().out
 
 
-def test_who_reads_one_estimators_poses_gets_the_corpuss_weights(layout, tmp_path):
+def test_weights_that_params_name_are_the_only_ones(layout, tmp_path):
     (tmp_path / "own.pt").touch()
-    assert asked(layout, any_estimator=False) == [("pose_demo.pt", 257)]
     assert asked(layout, "own.pt") == [("own.pt", 257)], "a corpus with weights of its own"
     (tmp_path / "params.yaml").write_text("generate: {pose_weights: own.pt}\n")
     assert asked(layout) == [("own.pt", 385)]
@@ -86,28 +85,61 @@ def test_who_reads_one_estimators_poses_gets_the_corpuss_weights(layout, tmp_pat
     assert Publisher.asked == 0
 
 
+class Network:
+    """Sees one dancer in the first share of the frames, which depends on the file's suffix."""
+
+    def __init__(self, made, shares, path, **_):
+        made.append(path.name)
+        self.share = shares[path.suffix]
+
+    def start(self, frames):
+        return list(frames)
+
+    def find_people(self, frames):
+        for n in range(len(frames)):
+            people = int(n < self.share * len(frames))
+            yield np.full((people, 17, 3), 50, np.float32), np.zeros((people, 10, 3), np.float32)
+
+
 @pytest.mark.parametrize(
     ("published", "demo", "kept", "looked"), [(0.75, 1.0, 0.75, 1), (0.25, 1.0, 1.0, 2), (0.25, 0.0, 0.25, 2)]
 )
 def test_the_poses_of_whoever_sees_more_are_kept(layout, monkeypatch, published, demo, kept, looked):
     made = []
-
-    class Network:
-        """Sees one dancer in the first `share` of the frames."""
-
-        def __init__(self, path, **_):
-            made.append(path)
-            self.share = published if path.suffix == ".pkl" else demo
-
-        def start(self, frames):
-            return list(frames)
-
-        def find_people(self, frames):
-            for n in range(len(frames)):
-                people = int(n < self.share * len(frames))
-                yield np.full((people, 17, 3), 50, np.float32), np.zeros((people, 10, 3), np.float32)
-
-    monkeypatch.setattr(estimator, "PoseEstimator", Network)
+    monkeypatch.setattr(estimator, "PoseEstimator", partial(Network, made, {".pkl": published, ".pt": demo}))
     write_video(layout.root / "in.mp4", frames=32)
-    posed = own_video.read_posed(layout.root / "in.mp4", layout.root, layout, any_estimator=True)
+    posed = own_video.read_posed(layout.root / "in.mp4", layout)
     assert posed.coverage == pytest.approx(kept, abs=0.03) and len(made) == looked
+
+
+def test_a_model_of_one_estimators_poses_gets_the_corpuss_weights_and_the_video_is_decoded_once(layout, monkeypatch):
+    made, decoded = [], []
+    real = clip_reader.read_clip
+
+    def counted(*args):
+        for frame in real(*args):
+            decoded.append(1)
+            yield frame
+
+    monkeypatch.setattr(estimator, "PoseEstimator", partial(Network, made, {".pt": 0.5}))
+    monkeypatch.setattr(clip_reader, "read_clip", counted)
+    monkeypatch.setattr(
+        visual_features, "load_visual_features", lambda *_: lambda frames: np.full((1, 2048), len(list(frames)))
+    )
+    write_video(layout.root / "in.mp4", frames=48)
+    found = own_video.read_dance(layout.root / "in.mp4", layout.root, layout)
+    assert made == ["pose_demo.pt"] and found.coverage == pytest.approx(0.5, abs=0.03)
+    assert len(decoded) == len(found.pose) == found.visual[0, 0] == 60
+
+
+@pytest.mark.parametrize("fails", ["pose", "features"])
+def test_an_error_of_one_network_does_not_leave_the_other_waiting(layout, monkeypatch, fails):
+    def damaged(*_, **__):
+        raise UserError(f"the {fails} fail")
+
+    monkeypatch.setattr(estimator, "PoseEstimator", damaged if fails == "pose" else partial(Network, [], {".pt": 1.0}))
+    features = damaged if fails == "features" else lambda frames: np.full((1, 2048), len(list(frames)))
+    monkeypatch.setattr(visual_features, "load_visual_features", lambda *_: features)
+    write_video(layout.root / "in.mp4", frames=48)
+    with pytest.raises(UserError, match=f"the {fails} fail"):
+        own_video.read_dance(layout.root / "in.mp4", layout.root, layout)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from dataset_tools.audio.stage import to_corpus_audio
-from dataset_tools.clips.normalise import normalise_video
+from dataset_tools.clips.normalise import cut_span, normalise_video
+from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.video.video_io import read_audio, read_rgb, rgb_frames
-from tests.helpers.footage import RATE, coded, decoded, numbered_video, tone
+from tests.helpers.footage import RATE, coded, decoded, number_of, numbered_video, tone
 
 SECONDS, TICKS = 5, 90000
 EVERY = 0.7  # seconds between two flashes, each with its click: no multiple of any frame's length
@@ -192,3 +193,20 @@ def test_wanted_frames_150_to_209(tmp_path, start):
     source = numbered_video(tmp_path / "in.mp4", 30, 8)
     normalise_video(source, tmp_path / "out.mp4", start=start, end=start + 2, crop=False)
     assert decoded(tmp_path / "out.mp4") == list(range(150, 210))
+
+
+@pytest.mark.parametrize(("fps", "every", "memory"), [(30, 1, 1 << 30), (30, 2, 1 << 30), (30, 3, 0), (60, 2, 1 << 30)])
+def test_frames_that_are_only_read_are_those_of_the_clip(tmp_path, fps, every, memory):
+    """Each `every`th frame of the clip, also where the beginning does not fit into memory."""
+    source = numbered_video(tmp_path / "in.mp4", fps, 4)
+    normalise_video(source, tmp_path / "out.mp4", crop=False)
+    cut = cut_span(OpenVideo(source), crop=False, audio=False, every=every, memory=memory)
+    read = [number_of(image) for image in cut.read()]
+    assert read == decoded(tmp_path / "out.mp4")[::every] and cut.count == len(read)
+
+
+def test_a_video_that_ends_early_is_an_error_of_the_reader(tmp_path):
+    source = numbered_video(tmp_path / "in.mp4", 30, 2)
+    cut = cut_span(OpenVideo(source), end=2.9, crop=False, audio=False, every=2)
+    with pytest.raises(UserError, match="0 to 2.9 s, but the video ends at 2.000 s"):
+        list(cut.read())

@@ -140,3 +140,33 @@ def test_nobody_and_nothing():
     with pytest.raises(ValueError, match="no frames"):
         track([], WIDTH, HEIGHT)
     assert track([np.array([person(100)])], WIDTH, HEIGHT).any()  # a single frame is enough for itself
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_between_two_looks_joints_move_in_straight_lines(every):
+    """Two dancers cross in 60 frames, and each `every`th of them was looked at."""
+    frames = 60
+    right_going, left_going = np.linspace(60, 300, frames), np.linspace(300, 60, frames)
+    detections = [
+        np.array([person(right_going[t], y=615), person(left_going[t], height=280)]) for t in range(0, frames, every)
+    ]
+    pose = track(detections, WIDTH, HEIGHT, max_people=3, every=every)
+    assert pose.shape == (frames, 3, 17, 3)
+    looked = slice(0, frames - every + 1)
+    x, offset = middle(pose), STANDING[:, 0].mean()
+    assert np.abs(x[looked, 0] - right_going[looked] - 300 * offset).max() < 0.1
+    assert np.abs(x[looked, 1] - left_going[looked] - 280 * offset).max() < 0.1
+    assert np.array_equal(pose[-every:], np.repeat(pose[-every][None], every, axis=0)), (
+        "nothing is known after the last"
+    )
+    assert (pose[:, :2, :, 2] == 0.75).all(), "straight lines keep the confidence"
+
+
+def test_a_joint_that_one_of_two_looks_missed_is_unknown_between_them():
+    people = [person(100 + 2 * t) for t in range(12)]
+    for t in range(4, 12):
+        people[t][9] = 0
+    pose = track([p[None] for p in people], WIDTH, HEIGHT, max_people=1, every=2)
+    assert pose.shape == (24, 1, 17, 3)
+    assert (pose[:7, 0, 9, 2] > 0).all() and not pose[7:, 0, 9].any()
+    assert (pose[:, 0, 8, 2] > 0).all()
