@@ -45,11 +45,13 @@ def main() -> None:
     found: dict[int, dict[str, list[float]]] = {every: defaultdict(list) for every in args.every}
     for clip in clips:
         truth = np.load(layout.stage("sources") / "truth" / f"{clip.clip_id}.npz")
-        frames = list(read_clip(layout.stage("clips") / "media" / f"{clip.clip_id}.mp4", None))
+        frames = list(read_clip(layout.stage("clips") / f"{clip.clip_id}.mp4", None))
         size = frames[0].shape[1], frames[0].shape[0]
         for every in args.every:
             begun = time.process_time()
-            pose = own_video._find_dancers(frames[::every], network, posing, size, every)[: len(frames)]
+            pose = own_video._find_dancers(frames[::every], own_video._load(network, posing), posing, size, every)[
+                : len(frames)
+            ]
             spent = time.process_time() - begun
             beats = replace(rhythm.beats_of(pose[:, 0]), fps=30.0)
             own = found[every]

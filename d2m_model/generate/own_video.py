@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +26,11 @@ from dataset_tools.lib.shard_io.shard_format import I3D_WIDTH
 from dataset_tools.pose.params import ANNOTATED
 from dataset_tools.pose.params import Params as PoseParams
 
+if TYPE_CHECKING:
+    from dataset_tools.pose.estimator import PoseEstimator
+
 CLIP = "clip.mp4"  # name of the normalised video
+READ_BYTES = 1 << 30  # for decoded frames of a video that is only read: 20 s of 720p, in which panels are detected
 WINDOW = 2 * FPS  # frames per window of the visual features
 
 
@@ -61,13 +66,15 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
 
     Raises UserError for an unreadable video, and for missing weights or parameters.
     """
-    from dataset_tools.clips.normalise import normalise_video
+    from dataset_tools.clips.normalise import cut_span
+    from dataset_tools.clips.open_video import OpenVideo
     from dataset_tools.i3d.visual_features import load_visual_features
     from dataset_tools.lib.parallel.broadcast import Reader, broadcast
     from dataset_tools.lib.video.clip_reader import read_clip
 
     clips = load_params(layout.params, "clips", ClipsParams)
-    made = normalise_video(video, scratch / CLIP, max_height=clips.max_height, crop=clips.crop, audio=False)
+    cut = cut_span(OpenVideo(video), max_height=clips.max_height, crop=clips.crop, audio=False)
+    made = replace(cut, frames=progress(cut.frames, "cut", cut.count, unit="frame")).write(scratch / CLIP)
     _check_frames(video, made.frames)
     _warn_of_damage("generate", video, made.damaged, made.frames)
     features = load_visual_features(load_params(layout.params, "i3d", I3dParams), layout)
@@ -83,7 +90,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
         visual = pool.submit(compute_features, for_features)
         if given is None:
             network = Network(locate(posing.weights, layout), posing.long_edge)
-            pose = _find_dancers(for_pose, network, posing, size)
+            pose = _find_dancers(for_pose, _load(network, posing), posing, size)
             _warn_of_demo("generate", video, network, _coverage(pose))
         else:
             for_pose.close()
@@ -108,10 +115,15 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
     every = load_params(layout.params, "generate", Params).pose_every
     best: Posed | None = None
     for network in networks(layout, posing.weights, posing.layout, posing.long_edge):
-        cut = cut_span(OpenVideo(video), max_height=clips.max_height, crop=clips.crop, audio=False, every=every)
-        size = cut.facts["width"], cut.facts["height"]
-        reading = progress(cut.read(), "pose", cut.count, unit="frame")
-        pose = _find_dancers(reading, network, posing, size, every)[:frames]
+        with ThreadPoolExecutor(1) as pool:  # the network is loaded while the first seconds are decoded
+            estimator = pool.submit(_load, network, posing)
+            cut = cut_span(
+                OpenVideo(video), max_height=clips.max_height, max_side=network.long_edge and network.long_edge + 1, crop=clips.crop, audio=False,
+                every=every, memory=READ_BYTES,
+            )  # fmt: skip
+            size = cut.facts["width"], cut.facts["height"]
+            reading = progress(cut.read(), "pose", cut.count, unit="frame")
+            pose = _find_dancers(reading, estimator.result(), posing, size, every)[:frames]
         if best is None:
             _warn_of_damage(stage, video, sum(cut.damaged), cut.count)
         posed = Posed(pose=pose, size=size, begin=_begin(video))
@@ -123,16 +135,18 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
     return best
 
 
+def _load(network: Network, posing: PoseParams) -> "PoseEstimator":
+    from dataset_tools.pose.estimator import PoseEstimator
+
+    return PoseEstimator(network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size)
+
+
 def _find_dancers(
-    frames: Iterable[np.ndarray], network: Network, posing: PoseParams, size: tuple[int, int], every: int = 1
+    frames: Iterable[np.ndarray], estimator: "PoseEstimator", posing: PoseParams, size: tuple[int, int], every: int = 1
 ) -> np.ndarray:
     """The pose (T, P, J, 3) of the dancers in each `every`th frame, and between them."""
-    from dataset_tools.pose.estimator import PoseEstimator
     from dataset_tools.pose.tracking import track
 
-    estimator = PoseEstimator(
-        network.path, long_edge=network.long_edge, layout=posing.layout, batch_size=posing.batch_size
-    )
     people = estimator.find_people(estimator.start(frames))
     kept = {"max_people": posing.max_people, "gap_frames": posing.gap_frames, "min_frames": posing.min_frames}
     return track(people, *size, **kept, every=every)

@@ -45,9 +45,9 @@ class Params:
     """Weights that find the dancer in the user's own video, for the prior and for own music (D2M-GAN needs poses from the weights of
     its training). 'auto': those of section `pose` or, if these are the demo's, OpenPifPaf's published ones, if they can be
     downloaded. Else a name in manifests/weights.csv or a file."""
-    pose_every: int = 2
+    pose_every: int = 3
     """With poses of any estimator, the dancer is searched for in each so-manieth frame at 30 fps; between them joints move in straight
-    lines. 1 takes twice as long as 2."""
+    lines. 1 takes three times as long as 3."""
     threads: int = 1
     """CPU threads; sounds are equal to the byte for an equal number of threads. One window is little work: on a busy machine a
     second thread costs more than it gains."""

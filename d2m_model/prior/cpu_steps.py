@@ -80,10 +80,9 @@ class _Block:
         x = x + self.condition[:, at]
         weight, bias = self.qkv
         qkv = (_normalised(x) @ weight + bias).reshape(len(x), 3, self.heads, -1)
-        a, b = np.split(qkv[:, :2], 2, axis=-1)
-        turned = np.concatenate(
-            [a * self.cos[at] - b * self.sin[at], a * self.sin[at] + b * self.cos[at]], -1
-        )  # q and k
+        half = self.cos.shape[1]
+        a, b = qkv[:, :2, :, :half], qkv[:, :2, :, half:]  # of q and k
+        turned = np.concatenate([a * self.cos[at] - b * self.sin[at], a * self.sin[at] + b * self.cos[at]], -1)
         keys, values = cache.keys.numpy(), cache.values.numpy()  # views: what is written here is in the cache
         keys[:, :, at], values[:, :, at] = turned[:, 1], qkv[:, 2]
         share = (keys[:, :, : at + 1] @ turned[:, 0, :, :, None])[..., 0] * self.scale

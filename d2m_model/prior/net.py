@@ -83,7 +83,8 @@ class PatchAttention(nn.Module):
         self.heads = heads
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         size = width // heads
-        self.register_buffer("turns", 10_000.0 ** (-torch.arange(0, size, 2) / size), persistent=False)
+        places = torch.arange(0, size, 2, device="cpu")  # arithmetic on the meta device would load torch's compiler
+        self.register_buffer("turns", 10_000.0 ** (-places / size), persistent=False)
 
     def forward(self, x: torch.Tensor, cache: "Cache | None" = None) -> torch.Tensor:
         """(B, N, width) -> (B, N, width). With a cache, x continues the cached positions and is added to the cache."""

@@ -1,6 +1,6 @@
 """Convert any video to the corpus's format: 30 fps, upright, square pixels, still panels cropped, audio exactly in sync."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from dataset_tools.clips.scene_cuts import CutFinder
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
-from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
+from dataset_tools.lib.parallel.prefetch import prefetch
 from dataset_tools.lib.video.upright import Crop, Upright, even_size, image_planes
 from dataset_tools.lib.video.video_io import nearest_frame_time, nearest_frames, read_audio, timed_frames, write_clip
 
@@ -65,10 +65,10 @@ class Cut:
     """End of the video, in seconds."""
     count: int
     """Number of frames."""
-    frames: list[av.VideoFrame] | Prefetcher[av.VideoFrame]
-    """All frames of the clip; for a large span, an iterator that a thread fills."""
+    frames: Iterable[av.VideoFrame]
+    """All frames of the clip: a list or, for a large span, an iterator that a thread fills."""
     cut_finder: CutFinder
-    """Has seen the frames converted so far."""
+    """Has seen the frames converted so far, unless they are only read."""
     damaged: list[bool]
     """Whether each frame converted so far is damaged."""
     audio: np.ndarray | None
@@ -106,7 +106,8 @@ def normalise_video(path: Path, out: Path, **span) -> Normalised:
 
 def cut_span(
     video: OpenVideo, *, start: float | None = None, end: float | None = None, max_height: int = 720, crop: bool = True,
-    audio: bool = True, need_audio: bool = False, stretch_audio: float = 0.0, memory: int = MEMORY_BYTES, every: int | None = None,
+    audio: bool = True, need_audio: bool = False, stretch_audio: float = 0.0, memory: int = MEMORY_BYTES,
+    every: int | None = None, max_side: int = 0,
 ) -> Cut:  # fmt: skip
     """Decode a span of a video.
 
@@ -121,7 +122,8 @@ def cut_span(
     have another clock and is resampled to the video's.
     memory: in bytes. A span that fits is decoded here. Of a longer one only the beginning is decoded here, to detect panels; the
     rest (or all of it again, if the beginning did not fit) is decoded while it is written.
-    every: for a span that is only read: frames 0, every, 2 every ... are kept, and all but the beginning is decoded while they are read.
+    every: for a span that is only read: frames 0, every, 2 every ... are kept, and all but the beginning is decoded while they are
+    read. max_side: frames with a longer side are scaled down to this, in px; 0 for no further limit.
 
     Raises UserError for a missing or unreadable file, a file without frames, a span shorter than a frame or outside the video, a
     span in which one frame is shown for more than a minute, and frames that change their aspect ratio.
@@ -155,7 +157,7 @@ def cut_span(
     if need_audio and peak < SILENCE:
         raise UserError(f"{path.name}: the audio from {wanted:g} to {last:g} s is silent (peak {peak:g} of 1)")
 
-    size, finder, damaged = _scaled_size(part, max_height), CutFinder(), []
+    size, finder, damaged = _scaled_size(part, max_height, max_side), CutFinder(), []
     facts = {
         "width": size[0], "height": size[1], "crop": part, "source_width": upright.frame_size[0],
         "source_height": upright.frame_size[1], "source_fps": info.fps, "audio_peak": peak, "sound_drift": info.sound_drift,
@@ -164,7 +166,7 @@ def cut_span(
     resampled = nearest_frames(_mark_damaged(frames.take(), video.damaged_times), begin, count)
     if every:
         resampled, count = islice(resampled, 0, None, every), -(-count // every)
-    converted = _convert_frames(resampled, upright, part, size, finder, damaged)
+    converted = _convert_frames(resampled, upright, part, size, None if every else finder, damaged)
     small = not every and frames.fits and count * size[0] * size[1] * 3 / 2 <= memory
     clip_frames = list(converted) if small else prefetch(converted, FRAMES_AHEAD)
     return Cut(
@@ -183,7 +185,8 @@ def _mark_damaged(
 def _convert_frames(frames, upright, part, size, finder, damaged) -> Iterator[av.VideoFrame]:
     for frame, bad in frames:
         converted = upright(frame, part, size)
-        finder.add(image_planes(converted)[0])
+        if finder:
+            finder.add(image_planes(converted)[0])
         damaged.append(bad)
         yield converted
 
@@ -222,12 +225,15 @@ def _find_crop(cache: FrameCache, upright: Upright, begin: float, count: int, cr
     return Crop(x=0, y=0, width=lumas[0].shape[1], height=lumas[0].shape[0]) if lumas else None
 
 
-def _scaled_size(part: Crop, max_height: int) -> tuple[int, int]:
-    """(width, height) of the output: even, at most `max_height` high."""
-    if part.height <= max_height:
-        return part.width, part.height
-    height = max_height // 2 * 2
-    return even_size(part.width * height / part.height), height
+def _scaled_size(part: Crop, max_height: int, max_side: int = 0) -> tuple[int, int]:
+    """(width, height) of the output: even, at most `max_height` high, and with sides of at most `max_side` unless that is 0."""
+    width, height = part.width, part.height
+    if height > max_height:
+        width, height = even_size(width * (max_height // 2 * 2) / height), max_height // 2 * 2
+    if max_side and max(width, height) > max_side:
+        scale = max_side // 2 * 2 / max(width, height)
+        width, height = even_size(width * scale), even_size(height * scale)
+    return width, height
 
 
 def _describe_outside(path: Path, start: float, last: float, end: float) -> str:

@@ -20,6 +20,7 @@ from dataset_tools.lib.core.errors import Unreadable, UserError
 
 if TYPE_CHECKING:
     import torch
+    from torch.overrides import TorchFunctionMode
 
 STORAGE_KINDS = (
     "Float",
@@ -213,6 +214,20 @@ def _check_tensors(path: Path, content: Any, expanded: bool, finite: bool) -> No
                 raise Unreadable(path, "holds NaN or infinite weights; take another copy, or train it again")
 
 
+def _without_draws() -> "TorchFunctionMode":
+    """A context in which tensors are not filled with random numbers. On the meta device there is nothing to fill, and torch would load
+    its compiler for it, which takes seconds."""
+    from torch.overrides import TorchFunctionMode
+
+    class WithoutDraws(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+                return args[0] if args else (kwargs or {})["tensor"]
+            return func(*args, **(kwargs or {}))
+
+    return WithoutDraws()
+
+
 def meta_state_dict(
     make: Callable[[], "torch.nn.Module"], tensors: Mapping[str, "torch.Tensor"]
 ) -> dict[str, "torch.Tensor"]:
@@ -234,7 +249,7 @@ def meta_state_dict(
 
     hook = register_module_parameter_registration_hook(counted)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _without_draws():
             return make().state_dict()
     finally:
         hook.remove()

@@ -9,7 +9,7 @@ half an output frame ahead is not taken, so that video never runs ahead of audio
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -124,7 +124,7 @@ def read_audio(
 
 
 def write_clip(
-    path: Path, frames: Iterator[av.VideoFrame] | Sequence[av.VideoFrame], sound: np.ndarray | None, sample_rate: int = 0,
+    path: Path, frames: Iterable[av.VideoFrame], sound: np.ndarray | None, sample_rate: int = 0,
     *, fps: int = FPS, audio_codec: str = "flac", options: dict[str, str] = X264,
 ) -> int:  # fmt: skip
     """Write yuv420p frames of equal, even size and audio (C, N) int16 that starts with them. Returns the number of frames.
