@@ -20,7 +20,7 @@ SLOW = (
     "motion_models", "published_generator", "embedding", "train_pose", "listen_sounds", "listen", "evaluate_stage", "evaluate", "folders", "researcher_walk", "scoring", "demo_corpus",
     "dance2music_online", "vqvae", "synthesizer", "fingerprint", "split", "clips", "songs", "download", "download_streams", "download_canary", "download_ends",
     "baselines",
-    "vqvae_weights", "aist_corpus", "cmt", "foley_music", "prior", "takes", "rhythm", "orphans", "own_music", "own_dances", "standard_range", "model_files",
+    "vqvae_weights", "aist_corpus", "cmt", "foley_music", "prior", "takes", "rhythm", "rhythm_stage", "orphans", "own_music", "own_dances", "standard_range", "model_files",
     "fuzz", "sandbox", "install", "creator_walk", "new_corpus", "builder_walk", "librosa_loader",
 )  # fmt: skip
 """Files whose tests take longer than a few seconds together: they train, run stages or build networks of full size."""
