@@ -17,9 +17,10 @@ from d2m_model.checkpoints import load_vggish
 from dataset_tools.lib.core.errors import UserError
 
 Tensors = dict[str, torch.Tensor]
+Shapes = dict[str, tuple[int, ...]]
 
 
-def random_tensors(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Tensors:
+def random_tensors(shapes: Shapes, seed: int = 0) -> Tensors:
     """Random values that keep the size of what goes through: weights by sqrt(2 / inputs), everything else small."""
     # 100 million values take seconds to draw: a million, over and over, with a period that no row of weights has.
     pool = torch.randn(1_000_003, generator=torch.Generator().manual_seed(seed))
@@ -45,7 +46,7 @@ VGGISH_CONVS = {0: (64, 1), 3: (128, 64), 6: (256, 128), 8: (256, 256), 11: (512
 VGGISH_LINEARS = {0: (4096, 12288), 2: (4096, 4096), 4: (128, 4096)}
 
 
-def vggish_shapes() -> dict[str, tuple[int, ...]]:
+def vggish_shapes() -> Shapes:
     shapes = {}
     for i, shape in VGGISH_CONVS.items():
         shapes |= {f"features.{i}.weight": (*shape, 3, 3), f"features.{i}.bias": shape[:1]}

@@ -22,9 +22,9 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.pose import estimator
 from dataset_tools.pose.layouts import to_layout
-from tests.d2m_model.generate.test_generate import own_videos  # noqa: F401 - a fixture
 from tests.d2m_model.generate.test_mux import packets_and_audio, write_video
 from tests.d2m_model.generate.test_own_music import beat_times, click_times, song_audio, worst
+from tests.d2m_model.generate.test_own_videos import own_videos  # noqa: F401 - a fixture
 from tests.d2m_model.generate.test_pose_files import dancer
 
 

@@ -21,7 +21,7 @@ from d2m_model.training.vqvae_files import load_vqvae, save_vqvae
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from tests.d2m_model.checkpoints.test_imports import random_tensors
-from tests.d2m_model.checkpoints.test_imports_models import jukebox_shapes
+from tests.d2m_model.checkpoints.test_imports_jukebox import jukebox_shapes
 from tests.helpers.builders import build_shards
 
 PARAMS = {

@@ -1,58 +1,20 @@
-"""Films that come in pieces or as picture and sound apart: all of it, in step, or one reason why not. From a site on the loopback."""
+"""Films whose picture and sound come apart, without a length or in a list: all of it, in step, or one reason why not."""
 
 import dataclasses
 import re
 import struct
-import subprocess
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from dataset_tools.download import fetch, hls
-from dataset_tools.lib.video.video_io import read_audio, rgb_frames, timed_frames, write_clip
+from dataset_tools.download import fetch
+from dataset_tools.lib.video.video_io import read_audio, timed_frames
+from tests.dataset_tools.download.conftest import FLASHES, FRAGMENTS, ffmpeg
 from tests.dataset_tools.download.test_download import QUICK, run
 from tests.helpers.film_site import corpus, padded
-from tests.helpers.footage import RATE, click
+from tests.helpers.footage import RATE
 
 NOTHING = b"\x47\x1f\xff\x10" + b"\xff" * 184  # a packet of MPEG-TS to be left out
-FLASHES = (0.4, 1.1, 1.9, 2.6)  # seconds of a film of 3 s, each with a click
-FRAGMENTS = ["-movflags", "frag_keyframe+empty_moov+default_base_moof"]
-
-
-def ffmpeg(*args):
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *map(str, args)], check=True)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """A film with its clicks on its flashes, and what sites make of it: {name: bytes}."""
-    folder = tmp_path_factory.mktemp("film")
-    bright = {round(at * 30) for at in FLASHES}
-    pictures = (np.full((48, 64, 3), 230 if k in bright else 20 + k % 40, np.uint8) for k in range(90))
-    sound = sum(click(3, at) for at in FLASHES)
-    options = {"preset": "ultrafast", "crf": "18", "g": "30", "bf": "0", "x264-params": "threads=1"}
-    film = folder / "film.mp4"
-    write_clip(film, rgb_frames(pictures), sound, RATE, audio_codec="aac", options=options)
-    ffmpeg("-i", film, "-map", "0:v", "-c", "copy", *FRAGMENTS, folder / "v.mp4")
-    ffmpeg("-i", film, "-map", "0:a", "-c", "copy", *FRAGMENTS, folder / "a.mp4")
-    for name, streams in (("both", ["-map", "0"]), ("v", ["-map", "0:v"]), ("a", ["-map", "0:a"])):
-        hls = ["-c", "copy", "-f", "hls", "-hls_time", "1", "-hls_playlist_type", "vod"]
-        fmp4 = ["-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", f"{name}-init.m4s"]
-        ffmpeg(
-            "-i",
-            film,
-            *streams,
-            *hls,
-            *fmp4,
-            "-hls_segment_filename",
-            folder / f"{name}%d.m4s",
-            folder / f"{name}.m3u8",
-        )
-        ffmpeg("-i", film, *streams, *hls, "-hls_segment_filename", folder / f"{name}%d.ts", folder / f"{name}-ts.m3u8")
-    other = ["-c:v", "libx264", "-bf", "2", "-profile:v", "high", "-s", "96x64", "-c:a", "aac", *FRAGMENTS]
-    ffmpeg("-i", film, *other, folder / "other.mp4")
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def late(data, seconds, rate):
@@ -189,85 +151,6 @@ def playlist(parts, *, inits=0, suffix="m4s", prefix="both", end=True, ranges=No
 
 
 TWICE = (*FLASHES, *(at + 3.03 for at in FLASHES))
-
-
-@pytest.mark.parametrize("text", [
-    playlist(2, inits=1), playlist(2, inits=2), playlist(2, suffix="ts"), playlist(2, inits=2).replace(b"#EXT-X-DISCONTINUITY\n", b""),
-    playlist(2, suffix="ts").replace(b"#EXT-X-DISCONTINUITY\n", b""),
-], ids=["one init", "two inits", "MPEG-TS", "two inits, no mark", "MPEG-TS, no mark"])  # fmt: skip
-def test_hls_whose_stamps_begin_anew_is_whole(tmp_path, site, files, text):
-    site.bodies.update(files)
-    site.bodies["again-init.m4s"] = files["both-init.m4s"]
-    text = text.replace(b'both-init.m4s",X=1', b'again-init.m4s"')
-    row, path = got(tmp_path, site, "film.m3u8", film_m3u8=text)
-    assert row.status == "ok" and 5.9 < row.seconds < 6.3, row
-    assert in_step(path, TWICE)
-
-
-def test_hls_by_byte_ranges(tmp_path, site, files):
-    parts = [files[f"both{k}.ts"] for k in range(3)]
-    site.bodies["both.ts"] = b"".join(parts)
-    ranges = [f"{len(parts[0])}@0", len(parts[1]), len(parts[2])]
-    text = playlist(2, suffix="ts", ranges=ranges)
-    pieces = hls.split_playlist(text.decode(), "http://x/a/film.m3u8")
-    assert len(pieces) == 2 and pieces[1].count("http://x/a/both.ts") == 3
-    assert re.findall("BYTERANGE:(.*)", pieces[1]) == [
-        f"{len(p)}@{sum(map(len, parts[:k]))}" for k, p in enumerate(parts)
-    ]
-
-
-def test_hls_with_its_sound_apart(tmp_path, site, files):
-    master = ('#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",DEFAULT=YES,AUTOSELECT=YES,URI="sound.m3u8"\n'
-              '#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=64x48,CODECS="avc1.42c01e,mp4a.40.2",AUDIO="a"\npicture.m3u8\n')  # fmt: skip
-    for kind, inits in (("m4s", 1), ("ts", 0)):
-        site.bodies.update(files)
-        pieces = {
-            f"{name}_m3u8": playlist(2, inits=inits, suffix=kind, prefix=prefix)
-            for name, prefix in (("picture", "v"), ("sound", "a"))
-        }
-        row, path = got(tmp_path / kind, site, "film.m3u8", film_m3u8=master.encode(), **pieces)
-        assert row.status == "ok" and 5.9 < row.seconds < 6.3, row
-        assert in_step(path, TWICE), kind
-
-
-def test_pieces_of_different_make_are_refused(tmp_path, site, files):
-    site.bodies.update(files)
-    site.bodies["other-all.m4s"] = files["other.mp4"]
-    text = playlist(1, inits=1).decode().replace(
-        "#EXT-X-ENDLIST", '#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="none.m4s"\n#EXTINF:3,\nother-all.m4s\n#EXT-X-ENDLIST')  # fmt: skip
-    site.bodies["none.m4s"] = b"\0\0\0\x08free"
-    row, path = got(tmp_path, site, "film.m3u8", film_m3u8=text.encode())
-    assert (row.status, row.reason) == (
-        "permanent",
-        "piece 2 of the video has another encoding than the first",
-    ) and not path.exists()
-    before = len(site.asked)
-    assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"] == row and len(site.asked) == before, (
-        "not asked for again"
-    )
-
-
-def test_a_piece_that_came_as_something_else_is_fetched_again(tmp_path, site, files):
-    site.bodies.update(files)
-    site.bodies |= {f"both{k}.ts": b"<html>busy, come back later" * 99 for k in range(3)}
-    row, path = got(tmp_path, site, "film.m3u8", film_m3u8=playlist(2, suffix="ts"))
-    assert row.status == "transient" and not list(tmp_path.rglob("video.*"))
-    site.bodies.update(files)
-    assert run(corpus(tmp_path, {"v": f"{site.url}/film.m3u8"}))["v"].status == "ok" and in_step(path, TWICE)
-
-
-def test_stamps_that_begin_anew_without_a_mark_are_one_reason(tmp_path, site, files):
-    site.bodies.update(files)
-    text = playlist(2, inits=1).replace(b"#EXT-X-DISCONTINUITY\n", b"")
-    row, _ = got(tmp_path, site, "film.m3u8", film_m3u8=text)
-    assert row.status == "permanent" and "the timestamps restart at" in row.reason
-
-
-def test_a_playlist_with_less_behind_it_than_it_says(tmp_path, site, files):
-    site.bodies.update(files)
-    text = playlist(1, inits=1).replace(b"#EXTINF:1.0", b"#EXTINF:9.0")
-    row, _ = got(tmp_path, site, "film.m3u8", film_m3u8=text)
-    assert row.status == "permanent" and row.reason == "its playlist adds up to 27 s, but the download has 3 s"
 
 
 @pytest.mark.parametrize("name", ["film.m3u8", "master.m3u8", "film.mpd"])

@@ -1,4 +1,4 @@
-"""CMT: tokens, the rhythm of videos, the network, and what it writes, on pieces and motions that are known."""
+"""CMT: the network against its definition, and what it writes once it has learnt two pieces by heart."""
 
 import dataclasses
 
@@ -10,35 +10,11 @@ from d2m_model.baselines.cmt import generation as cmt_generation
 from d2m_model.baselines.cmt import net as cmt_net
 from d2m_model.baselines.cmt import system as cmt
 from d2m_model.baselines.cmt import tokens as cmt_tokens
-from d2m_model.baselines.cmt import video as cmt_video
 from d2m_model.baselines.cmt.generation import PiecePlan, Sampling, Statistics
-from d2m_model.baselines.cmt.grid import fit_bars, fit_tempo
-from d2m_model.baselines.cmt.pieces import PieceExcerpts, fit_transcript_bars
+from d2m_model.baselines.cmt.pieces import PieceExcerpts
 from d2m_model.baselines.cmt.tokens import BAR, BEAT, DENSITY, NOTE, PITCH, RHYTHM, STRENGTH, TYPE, Piece
-from d2m_model.baselines.score import Note, read_score, write_midi
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.timebase import FPS
-
-BARS = np.arange(4) * 2.0  # 120 beats per minute: a tick is an eighth of a second
-TUNE = [
-    Note(0.0, 0.1, 36, 90, drum=True),
-    Note(0.0, 0.5, 60, 90, program=4),
-    Note(0.51, 1.0, 64, 90, program=27),  # 10 ms late
-    Note(2.25, 9.0, 40, 90, program=33),  # longer than tokens can say
-    Note(2.25, 2.5, 67, 90, program=81),
-]
-TOKENS = [
-    (17, 1, 3, 0, 0, 0, 0),  # bar 0, 2 ticks struck
-    (1, 1, 0, 0, 0, 0, 2),
-    (0, 2, 0, 37, 1, 1, 0),
-    (0, 2, 0, 61, 4, 2, 0),
-    (5, 1, 0, 0, 0, 0, 1),
-    (0, 2, 0, 65, 4, 3, 0),
-    (17, 1, 2, 0, 0, 0, 0),  # bar 1, 1 tick
-    (3, 1, 0, 0, 0, 0, 2),
-    (0, 2, 0, 41, 17, 4, 0),
-    (0, 2, 0, 68, 2, 5, 0),
-]
+from tests.d2m_model.baselines.cmt.test_cmt_tokens import TOKENS
 
 
 def tiny_net(genres=1, **sizes):
@@ -53,153 +29,6 @@ def random_tokens(count, seed=0):
     tokens = torch.from_numpy(np.stack([rng.integers(0, n, count) for n in cmt_tokens.SIZES], -1))
     places = torch.from_numpy(np.stack([rng.integers(0, n, count) for n in cmt_net.TIMES], -1))
     return tokens[None], places[None]
-
-
-def test_tokens_of_a_known_tune():
-    assert cmt_tokens.tokens_of(TUNE, BARS).tolist() == [list(token) for token in TOKENS]
-    assert cmt_tokens.tokens_of([], BARS).shape == (0, 7)
-
-
-def test_a_midi_file_comes_back_through_tokens(tmp_path):
-    write_midi(tmp_path / "tune.mid", TUNE, tempo=120.0)
-    score = read_score(tmp_path / "tune.mid")
-    tokens = cmt_tokens.tokens_of(score.notes, score.bars)
-    assert tokens.tolist() == [list(token) for token in TOKENS]
-    back = cmt_tokens.notes_of(tokens, score.bars)
-    assert [(n.start, n.pitch, n.drum) for n in back] == [
-        (0.0, 36, True),
-        (0.0, 60, False),
-        (0.5, 64, False),
-        (2.25, 67, False),
-        (2.25, 40, False),
-    ]
-    assert [n.program for n in back] == [0, 0, 27, 48, 33]
-    assert cmt_tokens.tokens_of(back, score.bars).tolist() == tokens.tolist()
-
-
-def test_ticks_follow_changes_of_tempo_and_go_on_beyond():
-    bars = [1.0, 3.0, 4.0]
-    assert cmt_tokens.ticks([1.0, 2.0, 3.5, 0.0, 5.0], bars).tolist() == [0, 8, 24, -8, 48]
-    assert cmt_tokens.seconds([0, 8, 24, -8, 48], bars).tolist() == [1.0, 2.0, 3.5, 0.0, 5.0]
-
-
-def test_the_strongest_chord_is_cut_to_what_tokens_can_say():
-    tokens = cmt_tokens.tokens_of([Note(0.0, 1.0, pitch, 90) for pitch in range(40, 70)], BARS)
-    assert tokens[1, STRENGTH] == 19 and (tokens[:, TYPE] == NOTE).sum() == 19
-
-
-def test_keys():
-    def scale(tonic, steps):
-        return [Note(k, k + (2.0 if k in (0, 4) else 1.0), tonic + step, 90) for k, step in enumerate(steps)]
-
-    assert cmt_tokens.key_of(scale(60, (0, 2, 4, 5, 7, 9, 11))) == 1
-    assert cmt_tokens.key_of(scale(62, (0, 2, 4, 5, 7, 9, 11))) == 3
-    assert cmt_tokens.key_of(scale(69, (0, 2, 3, 5, 7, 8, 10))) == 12 + 10
-    assert cmt_tokens.key_of([Note(0.0, 1.0, 36, 90, drum=True)]) == 0
-
-
-def test_places_of_tokens():
-    at = cmt_tokens.bar_and_tick(np.array(TOKENS))
-    assert at.tolist() == [0, 0, 0, 0, 4, 4, 16, 18, 18, 18]
-    assert cmt_generation.places_of(at, 2)[[0, 4, 6, 7]].tolist() == [[1, 1], [13, 5], [51, 17], [57, 19]]
-    assert cmt_generation.places_of(np.array([10_000]), 1).tolist() == [[101, 5024]]
-
-
-def test_tempo_and_bars_of_a_piece_that_names_none():
-    """Drums at 100 beats per minute from 0.35 s, a bass on every fourth beat."""
-    notes = [Note(0.35 + 0.6 * k, 0.45 + 0.6 * k, 36, 80, drum=True) for k in range(30)]
-    notes += [Note(0.35 + 0.6 * k, 0.9 + 0.6 * k, 40, 90, 33) for k in range(2, 30, 4)]
-    bars = fit_transcript_bars(sorted(notes), 18.0)
-    assert np.diff(bars) == pytest.approx(2.4, abs=0.01)
-    assert (bars[1] - (0.35 + 1.2) + 0.02) % 2.4 < 0.06
-    assert bars[0] <= 0 and bars[-1] >= 18
-
-
-def test_nothing_to_go_by_gives_the_usual_tempo():
-    assert fit_tempo(np.zeros(0), np.zeros(0)) == 115
-    assert fit_tempo(np.arange(30) / 30, np.zeros(30)) == 115
-    assert len(fit_bars(np.zeros(0), np.zeros(0), 120.0, 3.0)) == 3
-
-
-def stopping(tempo, seconds=8.0, start=0.3):
-    """Flow by direction of a body that swings to and fro and stops short on each beat."""
-    times = (np.arange(round(seconds * FPS) - 1) + 0.5) / FPS
-    beats = (times - start) * tempo / 60
-    flows = np.zeros((len(times), cmt_video.DIRECTIONS))
-    flows[np.arange(len(times)), np.where(np.floor(beats) % 2 == 0, 0, 6)] = beats % 1.0
-    return flows
-
-
-@pytest.mark.parametrize("tempo", [84.0, 118.0, 146.0])
-def test_visual_beats_of_a_body_that_stops_on_the_beat(tempo):
-    rhythm = cmt_video.rhythm_of(cmt_video.motion_of(stopping(tempo)))
-    assert rhythm.tempo == pytest.approx(tempo, abs=1.0)
-    assert rhythm.bars[0] <= 0 and rhythm.bars[-1] >= 8 and np.diff(rhythm.bars) == pytest.approx(240 / rhythm.tempo)
-    found = cmt_tokens.seconds(sorted(rhythm.beats), rhythm.bars)
-    true = np.arange(0.3, 8.0, 60 / tempo)
-    assert len(found) >= len(true) - 3
-    assert max(np.abs(true - time).min() for time in found) < 0.06
-
-
-def test_a_tempo_that_is_known_is_kept():
-    assert cmt_video.rhythm_of(cmt_video.motion_of(stopping(118.0)), tempo=100.0).tempo == 100.0
-
-
-def test_a_still_video_has_bars_and_no_beats():
-    rhythm = cmt_video.rhythm_of(cmt_video.motion_of(np.zeros((89, cmt_video.DIRECTIONS))))
-    assert rhythm.beats == {} and not rhythm.speeds.any()
-    assert cmt_video.motion_of(np.zeros((0, cmt_video.DIRECTIONS))).impact.tolist() == [0.0]
-
-
-def test_the_flow_of_a_video_file(tmp_path):
-    """A pattern that moves right by 3 px a frame in a picture of 96 x 64 px, then rests."""
-    import av
-
-    rng = np.random.default_rng(0)
-    wide = np.kron(rng.integers(0, 255, (16, 60)), np.ones((4, 4))).astype(np.uint8)
-    with av.open(str(tmp_path / "moves.mp4"), "w") as out:
-        stream = out.add_stream("libx264", rate=FPS, options={"crf": "10"})
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for k in range(20):
-            at = 60 - 3 * min(k, 10)
-            picture = np.ascontiguousarray(np.repeat(wide[:, at : at + 96, None], 3, axis=2))
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(stream.encode())
-    motion = cmt_video.read_motion(tmp_path / "moves.mp4")
-    assert motion.speed.shape == motion.impact.shape == (20,)
-    assert motion.speed[1:10] * 96 == pytest.approx(3, abs=0.5)
-    assert motion.speed[12:].max() * 96 < 0.2
-    assert motion.impact.argmax() in (11, 12)
-
-
-def test_directions_add_up_to_the_length():
-    flow = np.zeros((2, 8, 8), np.float32)
-    flow[0, :, :4], flow[1, :, 4:] = 2.0, -1.0  # right, and up
-    found = cmt_video.directions(flow)
-    assert found.sum() == pytest.approx(1.5) and sorted(np.flatnonzero(found)) == [0, 9]
-
-
-def test_an_unreadable_video_is_a_users_mistake(tmp_path):
-    (tmp_path / "x.mp4").write_bytes(b"no video")
-    with pytest.raises(UserError, match="x.mp4"):
-        cmt_video.read_motion(tmp_path / "x.mp4")
-
-
-def test_faster_bars_are_denser_and_stronger_beats_stronger():
-    """Speeds 0..99; densities 4 in half of the training bars, 12 in the other; strengths 1 to 10 equally often."""
-    densities, strengths = np.zeros(18), np.zeros(20)
-    densities[[5, 13]], strengths[1:11] = 50, 7
-    known = Statistics(np.arange(100.0), densities, strengths)
-    rhythm = cmt_video.Rhythm(120.0, BARS, np.array([-1.0, 30.0, 80.0, 500.0]), {0: 0.05, 4: 0.55, 8: 1.0})
-    plan = cmt_generation.plan_of(rhythm, known)
-    assert plan.densities == [4, 4, 12, 12] and plan.strengths == {0: 1, 4: 6, 8: 10}
-
-
-def test_statistics_count_bars_and_ticks():
-    known = cmt_generation.statistics_of([np.array(TOKENS, np.uint8)], np.array([3.0, 1.0]))
-    assert known.speeds.tolist() == [1.0, 3.0]
-    assert {int(d): int(known.densities[d]) for d in np.flatnonzero(known.densities)} == {2: 1, 3: 1}
-    assert {int(s): int(known.strengths[s]) for s in np.flatnonzero(known.strengths)} == {1: 1, 2: 2}
 
 
 def test_linear_attention_is_its_definition():

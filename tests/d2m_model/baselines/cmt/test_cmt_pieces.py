@@ -5,7 +5,7 @@ import pytest
 from d2m_model.baselines.cmt.pieces import midi_pieces
 from d2m_model.baselines.score import write_midi
 from dataset_tools.lib.core.errors import UserError
-from tests.d2m_model.baselines.cmt.test_cmt import TUNE
+from tests.d2m_model.baselines.cmt.test_cmt_tokens import TUNE
 
 
 def test_midi_of_a_folder_that_the_user_names(tmp_path, capsys):
