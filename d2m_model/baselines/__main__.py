@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--system", required=True, choices=SYSTEMS, help="which baseline")
     args = parser.parse_args(argv)
     layout = layout_of(args)
+    layout.require("shards")
 
     from d2m_model.baselines.dance import STAGE, Corpus
     from d2m_model.baselines.stage import make_music, system_module

@@ -76,6 +76,7 @@ def on_folders(args: argparse.Namespace) -> int:
 def on_corpus(args: argparse.Namespace) -> int:
     """Run the stage on a corpus; the exit status."""
     layout = layout_of(args)
+    layout.require("shards")
 
     from d2m_model.evaluate.outputs import as_json, printed, rounded, write_scores
     from d2m_model.evaluate.stage import evaluate_corpus

@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.out:
         _for_own_dance(args, levels, layout, params)
         return 0
+    layout.require("shards")
     from d2m_model.generate.models import load_model
     from d2m_model.generate.stage import generate_split
     from d2m_model.training.music_model import input_attributes

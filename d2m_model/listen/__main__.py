@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     if not 0 <= args.port <= 65535:
         raise UserError(f"--port must be 0 to 65535, found {args.port}")
     layout = layout_of(args)
+    if not args.results:
+        layout.require("shards")
 
     from d2m_model.listen.params import Params
     from d2m_model.listen.results import Criteria, write_results

@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     layout = layout_of(args)
+    if not args.dry_run:
+        layout.require("shards", f"synthesizer/{args.level}")
 
     from d2m_model.prior.params import Params
     from d2m_model.prior.stage import input_files, network_sizes, train

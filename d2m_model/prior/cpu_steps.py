@@ -20,7 +20,7 @@ class CpuSteps:
     def __init__(self, net: PriorNet):
         sizes, within = net.sizes, net.within
         self.codes = _tables(net.code, net.patches, sizes.patch)
-        self.blocks = [_Block(block, sizes.context) for block in net.blocks]
+        self.blocks = [_Block(block, sizes.context) for block in net.blocks]  # type: ignore[arg-type]
         self.norm = _norm(net.norm)
         self.above, self.rhythm = _linear(within.above), within.rhythm
         self.behind = _tables(net.code, within.behind, sizes.seen)
@@ -59,6 +59,32 @@ class CpuSteps:
         return _normalised(x) @ weight + bias
 
 
+class TorchSteps:
+    """The same steps with torch's own layers, for comparison."""
+
+    def __init__(self, net: PriorNet):
+        self.net = net
+
+    def prepare(self, condition: torch.Tensor, rhythm: torch.Tensor) -> None:
+        """As `CpuSteps.prepare`."""
+        self.condition, self.beats = condition, rhythm.unflatten(1, (condition.shape[1], -1))
+
+    def through(self, codes: np.ndarray, caches: list[Cache]) -> np.ndarray:
+        """As `CpuSteps.through`."""
+        at = caches[0].length
+        condition = self.condition[:, at : at + 1]
+        return self.net.through(torch.from_numpy(codes).expand(len(condition), 1, -1), condition, caches)[:, 0].numpy()
+
+    def spread(self, h: np.ndarray, at: int) -> np.ndarray:
+        """As `CpuSteps.spread`."""
+        return self.net.within.spread(torch.from_numpy(h)[:, None], self.beats[:, at]).numpy()
+
+    def scores(self, spread: np.ndarray, behind: np.ndarray) -> np.ndarray:
+        """As `CpuSteps.scores`."""
+        embedded = self.net.code(torch.from_numpy(behind)).flatten().expand(len(spread), -1)
+        return self.net.within.scores(torch.from_numpy(spread), embedded).numpy()
+
+
 class _Block:
     """A `PatchBlock` for one patch after another."""
 
@@ -68,7 +94,7 @@ class _Block:
         self.condition_of = block.condition
         self.qkv = _after_norm(block.before, attention.qkv)
         self.out = _linear(attention.out)
-        self.feed = _feed(block.between, block.feed[0], block.feed[2])
+        self.feed = _feed(block.between, block.feed[0], block.feed[2])  # type: ignore[arg-type]
         angle = torch.arange(context)[:, None] * attention.turns
         self.cos, self.sin = angle.cos().numpy(), angle.sin().numpy()
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from d2m_model.nets.cpu.switch import is_plain
-from d2m_model.prior.cpu_steps import CpuSteps
+from d2m_model.prior.cpu_steps import CpuSteps, TorchSteps
 from d2m_model.prior.net import Cache, PriorNet
 from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
@@ -58,40 +58,30 @@ def sample(
     )
     rhythm = rhythm.expand(rows, -1, -1) * has_rhythm[:, None, None]
     known = 0 if kept is None else min(len(kept), count)
-    codes = torch.full((sizes.seen + patches * sizes.patch,), net.start)
+    codes = np.full(sizes.seen + patches * sizes.patch, net.start)
     if kept is not None:
         codes[sizes.seen : sizes.seen + known] = kept[:known]
     uniform = torch.rand(patches * sizes.patch, generator=rng, dtype=torch.float64).numpy()
     first_new, caches = known // sizes.patch, None
-    steps = None if is_plain() else CpuSteps(net)
+    steps = (TorchSteps if is_plain() else CpuSteps)(net)
     places: Iterable[int] = range(first_new, patches)
     for t in _with_bar(places, bar, sizes.patch * hop) if bar else places:
         now = t * sizes.patch
-        last = codes[sizes.seen + now - sizes.patch : sizes.seen + now]  # the patch before
         if caches is None or caches[0].length == sizes.context:
             first = max(0, t + 1 - sizes.context) if caches is None else t - sizes.context // 2
             caches = [Cache(sizes.context) for _ in net.blocks]
-            before = codes[sizes.seen + (first - 1) * sizes.patch : sizes.seen + now].view(1, -1, sizes.patch)
-            h = net.through(before.expand(rows, -1, -1), condition[:, first : t + 1], caches)[:, -1]
-            if steps:
-                window = slice(first * sizes.patch, (first + sizes.context) * sizes.patch)
-                steps.prepare(condition[:, first : first + sizes.context], rhythm[:, window])
-        elif steps:
-            h = steps.through(last.numpy(), caches)
+            before = codes[sizes.seen + (first - 1) * sizes.patch : sizes.seen + now].reshape(1, -1, sizes.patch)
+            h = net.through(torch.from_numpy(before).expand(rows, -1, -1), condition[:, first : t + 1], caches)[:, -1]
+            heard = h.numpy()
+            window = slice(first, first + sizes.context)
+            steps.prepare(condition[:, window], rhythm.unflatten(1, (-1, sizes.patch))[:, window].flatten(1, 2))
         else:
-            h = net.through(last.expand(rows, 1, -1), condition[:, t : t + 1], caches)[:, -1]
-        if steps:
-            spread = steps.spread(np.asarray(h), t - first)
-        else:
-            spread = net.within.spread(h[:, None], rhythm[:, now : now + sizes.patch])
+            heard = steps.through(codes[sizes.seen + now - sizes.patch : sizes.seen + now], caches)
+        spread = steps.spread(heard, t - first)
         for j in range(max(0, known - now), sizes.patch):
-            behind = codes[now + j : now + j + sizes.seen]
-            if steps:
-                scores = steps.scores(spread[:, j], behind.numpy())
-            else:
-                scores = net.within.scores(spread[:, j], net.code(behind).flatten().expand(rows, -1)).numpy()
+            scores = steps.scores(spread[:, j], codes[now + j : now + j + sizes.seen])
             codes[sizes.seen + now + j] = _sample_code(scores, uniform[now + j], draw)
-    return codes[sizes.seen : sizes.seen + count].clone()
+    return torch.from_numpy(codes[sizes.seen : sizes.seen + count].copy())
 
 
 def _with_bar(places: Iterable[int], label: str, samples: int) -> Iterator[int]:

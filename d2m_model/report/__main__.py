@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     args = stage_parser("d2m_model.report", __doc__).parse_args(argv)
     layout = layout_of(args)
+    layout.require("evaluate")
 
     from d2m_model.report.params import Params
     from d2m_model.report.stage import build_page, summary

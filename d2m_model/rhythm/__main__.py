@@ -62,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             layout, args.out, video=args.video, pose=args.pose, fps=args.fps, dancer=args.dancer or 0, click=args.click
         )
         return 0
+    layout.require("shards")
     from d2m_model.rhythm.params import Params
     from d2m_model.rhythm.sources import beats_source
     from d2m_model.rhythm.stage import train_rhythm

@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     layout = layout_of(args)
+    layout.require("shards", "vqvae")
 
     from d2m_model.metrics.embedding import Embedder
     from d2m_model.synthesizer.params import Params

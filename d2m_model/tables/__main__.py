@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--print", choices=FORMS, dest="form", help="also print every table in this form")
     args = parser.parse_args(argv)
     layout = layout_of(args)
+    layout.require("evaluate")
 
     from d2m_model.metrics.seed_ranges import compare, ranges_file, read_ranges
     from d2m_model.metrics.table_forms import written

@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; the exit status."""
     args = training_parser("d2m_model.vqvae", __doc__).parse_args(argv)
     layout = layout_of(args)
+    layout.require("shards")
 
     from d2m_model.training.distributed import processes, rank
     from d2m_model.training.loop import training_run

@@ -9,6 +9,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the stage."""
     args = stage_parser("dataset_tools.audio", __doc__).parse_args(argv)
     layout = layout_of(args)
+    layout.table("clips")  # before anything heavy is loaded
 
     from dataset_tools.audio.params import Params
     from dataset_tools.audio.stage import STAGE, audio

@@ -13,6 +13,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the stage."""
     args = stage_parser("dataset_tools.clips", __doc__).parse_args(argv)
     layout = layout_of(args)
+    layout.table("sources", "clips.csv")  # before anything heavy is loaded
 
     from dataset_tools.clips.params import Params
     from dataset_tools.clips.stage import STAGE, clips

@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="also ask for videos that an earlier run gave up")
     args = parser.parse_args(argv)
     layout = layout_of(args)
+    layout.table("sources", "videos.csv")  # before anything heavy is loaded
 
     from dataset_tools.download.dead_links import DeadLink
     from dataset_tools.download.params import Params

@@ -17,6 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.stage_parser("dataset_tools.i3d", __doc__)
     args = parser.parse_args(argv)
     layout = cli.layout_of(args)
+    layout.table("clips")  # before the networks are loaded
 
     from dataset_tools.i3d.params import Params
     from dataset_tools.i3d.stage import extract

@@ -60,6 +60,20 @@ class Layout:
         assert word in DATA_STAGES + MODEL_STAGES + COMMANDS, word
         return self.root / top / self.corpus / word
 
+    def require(self, *results: str) -> None:
+        """Raise UserError, with the command that makes it, for results of a stage that do not exist: 'shards', 'synthesizer/high'.
+
+        Stages call this before they load anything heavy, so that nobody waits for this message.
+        """
+        for word in results:
+            stage, _, level = word.partition("/")
+            if not (self.stage(stage) / level).is_dir():
+                package = "dataset_tools" if stage in DATA_STAGES else "d2m_model"
+                options = f" --level {level}" if level else ""
+                raise UserError(
+                    f"{self.stage(stage) / level}: not there; run python -m {package}.{stage} --corpus {self.corpus}{options} first, or dvc repro"
+                )
+
     def table(self, word: str, name: str = "rows.csv") -> Path:
         """Path of a table that a data stage writes. Raises UserError, with the command that writes it, if it does not exist."""
         path = self.stage(word) / name
