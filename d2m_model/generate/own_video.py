@@ -118,7 +118,7 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
         with ThreadPoolExecutor(1) as pool:  # the network is loaded while the first seconds are decoded
             estimator = pool.submit(_load, network, posing)
             cut = cut_span(
-                OpenVideo(video), max_height=clips.max_height, max_side=network.long_edge and network.long_edge + 1, crop=clips.crop, audio=False,
+                OpenVideo(video, threads=2), max_height=clips.max_height, max_side=network.long_edge and network.long_edge + 1, crop=clips.crop, audio=False,
                 every=every, memory=READ_BYTES,
             )  # fmt: skip
             size = cut.facts["width"], cut.facts["height"]

@@ -3,7 +3,9 @@
 import tempfile
 import traceback
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -199,7 +201,11 @@ def _make_music(
             "generate",
             "warning: without --video there is no picture: its I3D features are zeros, which no model has seen in training",
         )
-    found = find_dance(video, streams, given, layout)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(
+            import_module, "pyloudnorm"
+        )  # takes two seconds, in which the video is decoded; `normalise` needs it
+        found = find_dance(video, streams, given, layout)
     name, seconds = name_of(video, given), frames_to_seconds(found.dance.frames)
     say("generate", told(name, found))
     if found.coverage == 0:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from d2m_model.nets.cpu.switch import is_plain
 from d2m_model.prior.cpu_steps import CpuSteps, TorchSteps
@@ -28,6 +29,7 @@ DRAWS = {"high": Draw(), "low": Draw()}
 temperature 0.7 a higher FAD. Level low only adds detail to level high."""
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # for products so small, more threads only wait for each other
 @torch.inference_mode()
 def sample(
     net: PriorNet, rhythm: torch.Tensor, style: torch.Tensor | None, draw: Draw, rng: torch.Generator,

@@ -22,22 +22,23 @@ class OpenVideo:
     damaged frames so far. Raises UserError if the video cannot be read; the object cannot be used after that.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, threads: int = 1):
+        """threads: of the decoder. If several clips are cut at once, more than one cost a quarter more processor time."""
+        self.threads = threads
         self.path, self.info, self.timeline = Path(path), probe(path), read_timeline(path)
         self.damaged_times: set[float] = set()
         self._recent: deque[TimedFrame] = deque(maxlen=RECENT_FRAMES)
         self._rest: Iterator[TimedFrame] = iter(())
 
     def frames(self, start: float) -> Iterator[TimedFrame]:
-        """`timed_frames` from `start` seconds on. One thread decodes: if several clips are cut at once, more threads cost a quarter more
-        processor time."""
+        """`timed_frames` from `start` seconds on."""
         follows = (
             len(self._recent) > 1 and self._recent[1][0] < start
         )  # the two frames before `start` are still available
         key = find_key_frame_time(self.path, start) if follows else math.inf
         reused = [timed for timed in self._recent if timed[0] >= key]
         if not reused:  # a key frame is closer, or the needed frames are gone
-            self._rest = timed_frames(self.path, start, threads=1, damaged=self.damaged_times)
+            self._rest = timed_frames(self.path, start, threads=self.threads, damaged=self.damaged_times)
             self._recent.clear()
         yield from reused
         for timed in self._rest:
