@@ -111,7 +111,7 @@ def test_a_genre_for_a_model_that_is_told_none_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(models, "trained", lambda *_: (Path("g.pt"), Path("s.pt")))
     monkeypatch.setattr(models.MusicModel, "load", lambda *_: deaf)
     assert models.load_model(layout, "high", "full", {}, "").model is deaf
-    with pytest.raises(UserError, match=r"^g\.pt: was not told .* --genre changes nothing; leave it out$"):
+    with pytest.raises(UserError, match=r"^g\.pt: was trained without .* --genre changes nothing; leave it out$"):
         models.load_model(layout, "high", "full", {}, "house")
 
 
