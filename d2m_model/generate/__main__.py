@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     params = chosen(args, layout)
     check_together(args, params)
     if args.seed is not None and args.variant != PRIOR:
-        say("generate", f"--seed changes nothing of {args.variant}: D2M-GAN draws nothing at random when it generates")
+        say(
+            "generate", f"--seed changes nothing with {args.variant}: D2M-GAN draws nothing at random when it generates"
+        )
     levels = list(LEVELS) if args.level == "both" else [args.level]
     if args.out:
         _for_own_dance(args, levels, layout, params)

@@ -118,7 +118,7 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
     for name in unused:
         if getattr(args, name) is not None:
             raise UserError(
-                f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out"
+                f"generate: --{name} changes nothing with {'--own-music' if args.own_music else 'the prior'}; leave it out"
             )
     if args.variant not in (None, PRIOR) and args.takes > 1:
         raise UserError(

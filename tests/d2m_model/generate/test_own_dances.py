@@ -158,27 +158,27 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
         (["--own-music", "songs", "--beats", "b.json", "--out", "x.mp4"], "must end in .wav"),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--style", "pop"],
-            "--style changes nothing of --own-music",
+            "--style changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--strictness", "2"],
-            "--strictness changes nothing of --own-music",
+            "--strictness changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--variant", "full"],
-            "--variant changes nothing of --own-music",
+            "--variant changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--denoise", "0"],
-            "--denoise changes nothing of --own-music",
+            "--denoise changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--level", "low"],
-            "--level changes nothing of --own-music",
+            "--level changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--seed", "0"],
-            "--seed changes nothing of --own-music",
+            "--seed changes nothing with --own-music",
         ),
         (["--pose", "p.wav", "--out", "p.wav"], "p.wav, which would be lost"),
         (["--pose", "gone.npy", "--out", "x.wav"], "gone.npy: file not found"),
