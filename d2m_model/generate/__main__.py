@@ -7,13 +7,13 @@ For your own dance video of any length: the video with new music, or the music a
     python -m d2m_model.generate --video IN.mp4 --out X.wav --level both
 For every video of a folder; unreadable ones are named at the end:
     python -m d2m_model.generate --video DIR --out DIR
-With the pose from a file, with or without the video; with beats that you know or corrected; several takes; a part generated again:
+With the pose from a file; with beats that you know or corrected, a style and several takes; with a part generated again:
     python -m d2m_model.generate --pose POSE.json --out X.wav
     python -m d2m_model.generate --video IN.mp4 --beats BEATS.json --style house --takes 3 --out X.wav
     python -m d2m_model.generate --video IN.mp4 --from X.wav --redo 4.0-6.5 --seed 7 --out Y.wav
 With an excerpt of your own songs, fitted to the dance's beats:
     python -m d2m_model.generate --video IN.mp4 --own-music DIR --out OUT.mp4
-With --level both the two results are X-high.wav and X-low.wav; with --json the beats of X.wav are in X.json.
+With --level both, the two results are X-high.wav and X-low.wav. With --json, the beats of X.wav are written to X.json.
 """
 
 import argparse
@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     params = chosen(args, layout)
     check_together(args, params)
     if args.seed is not None and args.variant != PRIOR:
-        say("generate", f"--seed changes nothing of {args.variant}: D2M-GAN draws nothing at random when it generates")
+        say(
+            "generate", f"--seed changes nothing with {args.variant}: D2M-GAN draws nothing at random when it generates"
+        )
     levels = list(LEVELS) if args.level == "both" else [args.level]
     if args.out:
         _for_own_dance(args, levels, layout, params)

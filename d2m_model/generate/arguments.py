@@ -22,42 +22,53 @@ MOST_TAKES = 100
 def parser_of(doc: str) -> argparse.ArgumentParser:
     """The parser of `python -m d2m_model.generate`; doc: text of its help."""
     parser = stage_parser("d2m_model.generate", doc)
-    parser.add_argument("--level", choices=(*LEVELS, "both"), help="codes of the model (default: high)")
+    parser.add_argument("--level", choices=(*LEVELS, "both"), help="level of the codec, or both levels (default: high)")
     parser.add_argument("--variant", help="'prior' (default), or a trained variant of d2m_gan, such as full")
     parser.add_argument("--video", type=Path, help="your own dance video, or a folder of them")
     parser.add_argument("--out", type=Path, help="video or .wav to write; a folder where --video is one")
     parser.add_argument(
-        "--pose", type=Path, help="the dance's pose, of any estimator: .npy, OpenPose, OpenPifPaf, AIST++"
+        "--pose", type=Path, help="pose of the dance, from any estimator: .npy, OpenPose, OpenPifPaf, AIST++"
     )
     parser.add_argument(
-        "--pose-fps", type=float, help="frames a second of --pose (default: 60 for AIST++, else the video's, else 30)"
+        "--pose-fps", type=float, help="frame rate of --pose (default: 60 for AIST++, else the video's, else 30)"
     )
-    parser.add_argument("--beats", type=Path, help="the dance's beats, a .json, in place of those read from its motion")
-    parser.add_argument("--tempo", type=float, help="beats a minute instead of the dance's own")
     parser.add_argument(
-        "--own-music", type=Path, metavar="DIR", help="take the best-fitting excerpt of the songs in DIR, and no model"
+        "--beats", type=Path, help="a .json with the dance's beats, instead of those read from its motion"
     )
-    parser.add_argument("--genre", help="of your dance, for a model that is told it (d2m_gan.genres)")
+    parser.add_argument("--tempo", type=float, help="tempo in beats a minute, instead of the dance's own")
+    parser.add_argument(
+        "--own-music",
+        type=Path,
+        metavar="DIR",
+        help="take the best-fitting excerpt of the songs in DIR instead of a model's music",
+    )
+    parser.add_argument(
+        "--genre", help="genre of your dance, for a model that was trained with genres (d2m_gan.genres)"
+    )
     parser.add_argument("--seed", type=int, help="overrides generate.seed of params.yaml")
     parser.add_argument(
-        "--strictness", type=float, help="overrides generate.strictness: how strictly the prior keeps the rhythm"
+        "--strictness",
+        type=float,
+        help="overrides generate.strictness: how strictly the prior keeps to the rhythm and the style",
     )
+    parser.add_argument("--style", help="overrides generate.style: a genre of the corpus, or an audio file to imitate")
     parser.add_argument(
-        "--style", help="overrides generate.style: a genre of the corpus, or a sound file to sound like"
-    )
-    parser.add_argument(
-        "--takes", type=int, default=1, help="how many takes, of the seed and those after it (default: 1)"
+        "--takes", type=int, default=1, help="number of takes, with the seed and those that follow it (default: 1)"
     )
     parser.add_argument(
         "--from",
         type=Path,
         dest="take",
         metavar="TAKE.wav",
-        help="a take that was made before, of which a part is made again",
+        help="an earlier take, of which a part is generated again",
     )
-    parser.add_argument("--redo", metavar="A-B", help="the seconds of --from that are made again")
-    parser.add_argument("--keep", metavar="A-B", help="the seconds of --from that are kept; all else is made again")
-    parser.add_argument("--json", action="store_true", help="write the detected beats and tempo beside each sound")
+    parser.add_argument("--redo", metavar="A-B", help="the seconds of --from that are generated again")
+    parser.add_argument(
+        "--keep", metavar="A-B", help="the seconds of --from that are kept; the rest is generated again"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="also write the detected beats and tempo of each result into a .json"
+    )
     parser.add_argument(
         "--mix",
         type=float,
@@ -65,7 +76,9 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
         help="the video's original sound under the music, above 0 to 1 (default: none)",
     )
     parser.add_argument("--loudness", type=float, help="overrides generate.loudness: LUFS, -70 to 0")
-    parser.add_argument("--denoise", type=float, help="overrides generate.denoise of variants of d2m_gan: 0 (off) to 1")
+    parser.add_argument(
+        "--denoise", type=float, help="overrides generate.denoise, for variants of d2m_gan: 0 (off) to 1"
+    )
     return parser
 
 
@@ -105,11 +118,11 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
     for name in unused:
         if getattr(args, name) is not None:
             raise UserError(
-                f"generate: --{name} changes nothing of {'--own-music' if args.own_music else 'the prior'}; leave it out"
+                f"generate: --{name} changes nothing with {'--own-music' if args.own_music else 'the prior'}; leave it out"
             )
     if args.variant not in (None, PRIOR) and args.takes > 1:
         raise UserError(
-            f"generate: --takes is for the prior: variant {args.variant} of d2m_gan draws nothing at random, so takes are equal"
+            f"generate: --takes is for the prior: variant {args.variant} of d2m_gan draws nothing at random, so its takes would be equal"
         )
     args.level, args.genre = args.level or "high", args.genre or ""
     args.variant = check_user_name(args.variant or PRIOR, "--variant")
@@ -145,16 +158,16 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         raise UserError(f"generate: --mix must be above 0 and at most 1, and needs --video, found {args.mix:g}")
     if args.mix is not None and args.take:
         raise UserError(
-            "generate: --mix is not for --from, whose take may hold the original sound already; leave it out"
+            "generate: --mix does not go with --from, because the take may contain the original sound already; leave it out"
         )
     args.mix = args.mix or 0.0
     if args.take and (args.own_music or args.level == "both"):
-        raise UserError("generate: --from is for one level of the prior, neither for --own-music nor for --level both")
+        raise UserError("generate: --from is for one level of the prior, not for --own-music or --level both")
     if not 1 <= args.takes <= MOST_TAKES or (
         args.takes > 1 and (args.own_music or dance is None or (args.video and args.video.is_dir()))
     ):
         raise UserError(
-            f"generate: --takes must be 1 to {MOST_TAKES}, of one dance of your own and a model, found {args.takes}"
+            f"generate: --takes must be 1 to {MOST_TAKES}, and needs one dance of your own and a model, found {args.takes}"
         )
     if args.out and args.video and args.video.is_dir() and args.out.exists() and args.out.samefile(args.video):
         raise UserError(f"{args.out}: --out must be another folder when --video is one")

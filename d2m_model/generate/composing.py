@@ -1,4 +1,4 @@
-"""Composes finished music for one dance: with D2M-GAN window by window, or with a prior from the dance's rhythm."""
+"""Composes finished music for one dance: with D2M-GAN window by window, or with the prior from the dance's rhythm."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol

@@ -1,4 +1,4 @@
-"""The beats of a generated sound, for editors and games: X.json beside X.wav or X.mp4."""
+"""Writes the beats of generated music for editors and games: X.json beside X.wav or X.mp4."""
 
 import json
 from pathlib import Path

@@ -44,7 +44,9 @@ def check_kept(written: Iterable[Path], given: Iterable[Path]) -> None:
     known = {_identity(path): path for path in given}
     for path in written:
         if path.exists() and (lost := known.get(_identity(path))):
-            raise UserError(f"{path}: would be written, and is {lost} itself, which would be lost; name another --out")
+            raise UserError(
+                f"{path}: this output is the same file as the input {lost}, which would be lost; name another --out"
+            )
 
 
 def _identity(path: Path) -> tuple[int, int]:

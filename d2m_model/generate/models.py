@@ -57,9 +57,7 @@ def load_model(
         return PriorComposer(load_player(layout, level), bar)
     model = MusicModel.load(*files, inputs)
     if genre and not model.net.genres:
-        raise UserError(
-            f"{files[0]}: was not told its dances' genres in training, so --genre changes nothing; leave it out"
-        )
+        raise UserError(f"{files[0]}: was trained without genres, so --genre changes nothing; leave it out")
     return WindowComposer(model if genre is None else model.for_genre(genre), level)
 
 

@@ -1,4 +1,4 @@
-"""Chooses the pose networks for the user's own video."""
+"""Chooses the networks that find the dancer in the user's own video."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,13 +48,13 @@ def networks(layout: Layout, weights: str, pose_layout: str, long_edge: int) -> 
             say("pose", f"warning: {err}")
             say(
                 "pose",
-                "warning: so the demo's weights look for the dancer; they know rendered dancers",
+                "warning: the demo's weights are used instead; they were trained on rendered dancers only",
             )
         else:
-            say("pose", f"OpenPifPaf's published weights {name} look for the dancer")
+            say("pose", f"finding the dancer with OpenPifPaf's published weights {name}")
             yield Network(path, PUBLISHED_EDGE)
             say(
                 "pose",
-                f"{name} saw the dancer in under {ENOUGH:.0%} of the frames; the demo's weights, which know rendered dancers, look too",
+                f"{name} saw the dancer in under {ENOUGH:.0%} of the frames; trying the demo's weights, which were trained on rendered dancers",
             )
     yield Network(locate(weights, layout), long_edge)

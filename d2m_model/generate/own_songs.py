@@ -59,7 +59,9 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
     seconds, rate = _length(path)
     if seconds > MOST_SECONDS or seconds * rate > limits.AUDIO_SAMPLES:
         most = min(MOST_SECONDS, limits.AUDIO_SAMPLES / max(1, rate)) / 60
-        raise UserError(f"{path}: over {seconds / 60:.0f} min long at {rate} Hz; a song may have {most:.0f}: cut it")
+        raise UserError(
+            f"{path}: over {seconds / 60:.0f} min long at {rate} Hz; a song may have at most {most:.0f} min: cut it"
+        )
     found = read_audio(path)
     if found is None or not found[0].shape[1]:
         raise UserError(f"{path}: has no sound; leave it out of the folder")
@@ -99,7 +101,7 @@ def read_songs(
     paths = songs_of(folder)
     if not paths or len(paths) > MOST_SONGS:
         raise UserError(
-            f"{folder}: {len(paths)} songs in this folder (1 to {MOST_SONGS} are asked for: {', '.join(SONGS)})"
+            f"{folder}: {len(paths)} songs in this folder, but it must have 1 to {MOST_SONGS} ({', '.join(SONGS)})"
         )
     songs = []
     for path in progress(paths, "own music", unit="song"):

@@ -167,7 +167,7 @@ def _warn_of_demo(stage: str, video: Path, network: Network, coverage: float) ->
     if network.path.stem == DEMO and coverage < ENOUGH:
         say(
             stage,
-            f"warning: the demo's pose weights look for rendered dancers and saw the dancer of {video.name} in {coverage:.0%} of the frames; --pose takes another estimator's",
+            f"warning: the demo's pose weights, trained on rendered dancers, saw the dancer of {video.name} in {coverage:.0%} of the frames; --pose takes the pose of another estimator",
         )
 
 
@@ -184,7 +184,7 @@ def frames_of(video: Path) -> int:
 
 def _check_frames(video: Path, frames: int) -> int:
     if frames < 2:
-        raise UserError(f"{video}: holds a single picture, and a dance needs several")
+        raise UserError(f"{video}: has a single frame, and a dance needs several")
     return frames
 
 

@@ -1,4 +1,7 @@
-"""Music for the user's own dances: a video, all videos of a folder, or a pose file; composed, or from the user's own songs."""
+"""Music for the user's own dances: for a video, all videos of a folder, or a pose file.
+
+A model composes the music, or it is taken from the user's own songs.
+"""
 
 import tempfile
 import traceback
@@ -199,7 +202,7 @@ def _make_music(
     if video is None and streams != {"beats"}:
         say(
             "generate",
-            "warning: without --video there is no picture: its I3D features are zeros, which no model has seen in training",
+            "warning: without --video the I3D features are zeros, which no model has seen in training",
         )
     with ThreadPoolExecutor(1) as pool:
         pool.submit(
@@ -209,7 +212,7 @@ def _make_music(
     name, seconds = name_of(video, given), frames_to_seconds(found.dance.frames)
     say("generate", told(name, found))
     if found.coverage == 0:
-        say("generate", f"warning: nobody was found in {name}; the music follows nobody")
+        say("generate", f"warning: nobody was found in {name}; the music follows no dancer")
     elif found.dance.beats is not None and not len(found.dance.beats.beats):
         say("generate", f"warning: no beat was found in {name}; the music has a rhythm of its own")
     for number, paths in enumerate(outs):

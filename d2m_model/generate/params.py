@@ -46,8 +46,8 @@ class Params:
     its training). 'auto': those of section `pose` or, if these are the demo's, OpenPifPaf's published ones, if they can be
     downloaded. Else a name in manifests/weights.csv or a file."""
     pose_every: int = 3
-    """With poses of any estimator, the dancer is searched for in each so-manieth frame at 30 fps; between them joints move in straight
-    lines. 1 takes three times as long as 3."""
+    """If poses of any estimator will do, the dancer is searched for in one frame of this many, at 30 fps; between these frames joints move
+    in straight lines. 1 takes three times as long as 3."""
     threads: int = 1
     """CPU threads; sounds are equal to the byte for an equal number of threads. One window is little work: on a busy machine a
     second thread costs more than it gains."""

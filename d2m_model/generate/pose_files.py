@@ -108,7 +108,7 @@ def read_pose(
     fps = fps or (people is not None and video_fps) or float(FPS)
     if not SLOWEST <= fps <= FASTEST:
         raise UserError(
-            f"{path}: the video has {fps:g} frames a second, a pose {SLOWEST:g} to {FASTEST:g}; say which it has"
+            f"{path}: a pose has {SLOWEST:g} to {FASTEST:g} frames a second, but the video has {fps:g}; say which rate the pose has"
         )
     if people is not None:
         if dancer >= TRACKED:

@@ -1,4 +1,4 @@
-"""Regions of a take that are generated again: parsing them, inserting the new part, and measuring whether a seam is audible."""
+"""Regions of a take that are generated again: parses them, inserts the new part, and measures whether a seam is audible."""
 
 import re
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def made_again(redo: str | None, keep: str | None, seconds: float) -> list[Regio
     """The regions of a take of `seconds` to generate again: `redo` (A-B), or everything outside `keep` (A-B). Without both options, the
     whole take.
 
-    Raises UserError as `region_of`, if both options are given, and if nothing is left to make.
+    Raises UserError as `region_of`, if both options are given, and if nothing is left to generate.
     """
     if redo is not None and keep is not None:
         raise UserError("--redo and --keep say the same in two ways; give one of them")
@@ -55,7 +55,7 @@ def made_again(redo: str | None, keep: str | None, seconds: float) -> list[Regio
         return [(0.0, seconds)]
     left = outside(region_of(keep, seconds, "--keep"), seconds)
     if not left:
-        raise UserError(f"--keep {keep} keeps all of the take's {seconds:.2f} s; nothing is left to make")
+        raise UserError(f"--keep {keep} keeps all of the take's {seconds:.2f} s; nothing is left to generate")
     return left
 
 

@@ -1,4 +1,4 @@
-"""Music for a dance of any length from a model of one window: overlapping windows are cross-faded.
+"""Music for a dance of any length from a model that generates one window: overlapping windows are cross-faded.
 
 Windows start on whole seconds, as in training; the last one ends with the dance. The middle of each window is used, because there
 the model has context on both sides. So cross-fades are in the middle of the overlaps.

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = training_parser("d2m_model.prior", __doc__)
     parser.add_argument("--level", choices=tuple(LEVELS), default="high")
     parser.add_argument(
-        "--dry-run", action="store_true", help="say how large the network is and what its training would take, and stop"
+        "--dry-run", action="store_true", help="print the size of the network and the cost of its training, and stop"
     )
     args = parser.parse_args(argv)
     layout = layout_of(args)

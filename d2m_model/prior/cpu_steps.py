@@ -1,7 +1,7 @@
 """The prior's network on a CPU, one patch and one code after another: equal to `PriorNet` up to rounding.
 
-A step is so small that torch's calls take longer than the arithmetic. numpy's take less, linear layers of embedded codes become
-sums of table rows, and what depends on the condition alone is computed for many patches at once.
+A step is so small that torch's calls take longer than the arithmetic. numpy's take less. Linear layers of embedded codes become
+sums of table rows, and what depends only on the condition is computed for many patches at once.
 """
 
 from math import sqrt

@@ -61,6 +61,6 @@ def load_prior(path: Path, codebook: torch.Tensor | None = None) -> PriorModel:
         codebook.shape != own.shape or not torch.allclose(codebook.cpu(), own, atol=1e-3, rtol=1e-2)
     ):
         raise UserError(
-            f"{path}: was trained over another codebook than the synthesizer has; train it again (python -m d2m_model.prior), or name weights of that codebook"
+            f"{path}: was trained with another codebook than the synthesizer's; train it again (python -m d2m_model.prior), or name weights for that codebook"
         )
     return model

@@ -111,7 +111,7 @@ def read_style_audio(path: Path) -> np.ndarray:
     audio = read_audio(path)
     if len(audio) < SAMPLE_RATE or np.abs(audio).max() < SILENCE:
         raise UserError(
-            f"{path}: a sound for the style must last a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s"
+            f"{path}: a sound for the style must last at least a second and not be silent, found {len(audio) / SAMPLE_RATE:.2f} s"
         )
     return audio
 

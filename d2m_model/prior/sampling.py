@@ -1,4 +1,4 @@
-"""Samples codes from a prior, one after another, for any length."""
+"""Samples codes from a prior, one after another, for music of any length."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

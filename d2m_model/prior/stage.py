@@ -1,4 +1,4 @@
-"""The stage `prior`: trains a network on a corpus's music, and on music without video, that generates codes from a rhythm."""
+"""The stage `prior`: trains a network that generates codes from a rhythm, on a corpus's music and on music without video."""
 
 import json
 from pathlib import Path

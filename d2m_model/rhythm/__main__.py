@@ -1,4 +1,4 @@
-"""Beats of dances: train on a corpus, and predict the beats of any dance video or track of keypoints.
+"""Beats of dances: train on a corpus, and predict the beats of any dance, from a video or from keypoints.
 
 As a pipeline stage: train on the corpus's shards and predict the beats of all its dances -> runs/<corpus>/rhythm/:
     python -m d2m_model.rhythm --corpus demo
@@ -23,12 +23,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = training_parser("d2m_model.rhythm", __doc__)
     parser.add_argument("--video", type=Path, help="your own dance video")
     parser.add_argument(
-        "--pose", type=Path, help="the dance's pose in place of a video: .npy, OpenPose, OpenPifPaf, AIST++"
+        "--pose", type=Path, help="pose of the dance, instead of a video: .npy, OpenPose, OpenPifPaf, AIST++"
     )
-    parser.add_argument("--fps", type=float, help=f"frames a second of --pose (default: 60 for AIST++, else {FPS})")
-    parser.add_argument("--dancer", type=int, help="which dancer of several (default: 0, the foremost)")
-    parser.add_argument("--out", type=Path, help="file of beats to write, .json")
-    parser.add_argument("--click", type=Path, help="click track of the beats to write, .wav")
+    parser.add_argument("--fps", type=float, help=f"frame rate of --pose (default: 60 for AIST++, else {FPS})")
+    parser.add_argument("--dancer", type=int, help="which of several dancers (default: 0, the one in front)")
+    parser.add_argument("--out", type=Path, help="the .json to write the beats to")
+    parser.add_argument("--click", type=Path, help="the .wav to write a click track of the beats to")
     return parser
 
 

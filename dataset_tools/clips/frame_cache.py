@@ -1,4 +1,4 @@
-"""Cache of decoded frames that are inspected first and used afterwards, so that they are decoded once if they fit into memory."""
+"""Cache of decoded frames that are inspected first and used afterwards. If they fit into memory, they are decoded only once."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -2,8 +2,8 @@
 
 Tracking by detection: in each frame, the people found are assigned to the known dancers (Hungarian algorithm) by the distance of
 their joints from each dancer's predicted pose. Dancers who have been known for some time are assigned first. A dancer who is not
-found is remembered for a while, with the colours of skin and clothes from moments when nobody was in front. If the motion does
-not decide who comes out from behind whom, the colours do.
+found is remembered for a while, with the colours of skin and clothes from moments when nobody was in front. The colours decide
+who comes out from behind whom if the motion does not.
 
 The primary dancer is the one in front: among the dancers with at least half of the largest presence times mean box area, the one
 whose feet are lowest in the frame. Feet outside the frame count as at its lower edge. Of dancers whose feet are level within 1 %

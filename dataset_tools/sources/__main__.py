@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         help="cut videos into clips at scene changes, or at silences of half a second; may be repeated (default: none)",
     )  # fmt: skip
     sheet = actions.add_parser(
-        "import-annotations", help="fill a manifest in from an annotation sheet (.csv or .xlsx)",
+        "import-annotations", help="fill in a manifest from an annotation sheet (.csv or .xlsx)",
         description="Fill in urls, times and dancers of a manifest from an annotation sheet. Existing values are kept.",
     )  # fmt: skip
     sheet.add_argument("file", type=Path, metavar="FILE")
@@ -115,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sheet.add_argument("--sheet", default="", help="sheet of an .xlsx file (default: its first)")
     sheet.add_argument(
-        "--by-order", action="store_true", help="no column names the clips: the rows are in the order of the clips"
+        "--by-order",
+        action="store_true",
+        help="for a sheet in which no column names the clips: the rows are in the order of the clips",
     )
     sheet.add_argument("--fill-down", action="store_true", help="an empty video, song or url repeats the one above it")
     sheet.add_argument(

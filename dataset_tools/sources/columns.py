@@ -1,4 +1,4 @@
-"""Find the roles of the columns of an annotation sheet: by their names, matched loosely, or by their values if a name is unclear."""
+"""Find what each column of an annotation sheet holds: by its name, matched loosely, or by its values if the name is unclear."""
 
 import re
 from collections.abc import Callable, Sequence

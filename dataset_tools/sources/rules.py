@@ -1,5 +1,5 @@
-"""Rules for a manifest as a whole, and notes on what a person should check. All problems are reported at once; only CSV files are
-opened."""
+"""Rules for a manifest as a whole, and notes on what a person should check. All problems are reported at once. Only CSV
+files are opened."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

@@ -77,7 +77,7 @@ def _check_rendered(manifest: Manifest, folder: Path) -> None:
         for first, second in pairwise(sorted(clips, key=lambda clip: clip.start)):
             if second.start < first.end:
                 raise UserError(
-                    f"{folder / 'clips.csv'}: clips {first.clip_id} and {second.clip_id} share time of {video.video_id}, which can't be rendered"
+                    f"{folder / 'clips.csv'}: clips {first.clip_id} and {second.clip_id} overlap in {video.video_id}, which can't be rendered"
                 )
     for song in manifest.songs:
         try:

@@ -58,7 +58,7 @@ def test_from_a_clip_to_music(tmp_path, monkeypatch, capsys):
     said = run(*known, "--seed", 5, "--loudness", 0, "--out", "loud.wav")
     assert "LUFS instead of 0: its peaks allow no more" in said
     for mistake, message in (
-        (("--denoise", 0.5, "--out", "x.wav"), "--denoise changes nothing of the prior"),
+        (("--denoise", 0.5, "--out", "x.wav"), "--denoise changes nothing with the prior"),
         (("--mix", 3, "--out", "x.wav"), "--mix must be above 0 and at most 1"),
         (("--style", "polka", "--beats", "beats.json", "--out", "x.wav"), "polka"),
     ):

@@ -167,7 +167,9 @@ def test_a_song_is_measured_by_its_packets_not_by_its_header(tmp_path):
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     (tmp_path / "a.flac").write_bytes(data)
-    with pytest.raises(UserError, match=r"a\.flac: over 30 min long at 8000 Hz; a song may have 30: cut it"):
+    with pytest.raises(
+        UserError, match=r"a\.flac: over 30 min long at 8000 Hz; a song may have at most 30 min: cut it"
+    ):
         own_songs.read_song(tmp_path / "a.flac")
     soundfile.write(tmp_path / "b.wav", np.zeros((96_000, 2), np.float32), 48_000)
     assert own_songs.read_song(tmp_path / "b.wav")[0].shape == (2, 96_000)

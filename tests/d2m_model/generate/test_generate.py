@@ -111,7 +111,7 @@ def test_a_genre_for_a_model_that_is_told_none_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(models, "trained", lambda *_: (Path("g.pt"), Path("s.pt")))
     monkeypatch.setattr(models.MusicModel, "load", lambda *_: deaf)
     assert models.load_model(layout, "high", "full", {}, "").model is deaf
-    with pytest.raises(UserError, match=r"^g\.pt: was not told .* --genre changes nothing; leave it out$"):
+    with pytest.raises(UserError, match=r"^g\.pt: was trained without .* --genre changes nothing; leave it out$"):
         models.load_model(layout, "high", "full", {}, "house")
 
 
@@ -160,8 +160,8 @@ def test_the_prior_asks_for_no_weights_that_it_does_not_read(tmp_path, monkeypat
         (["--video", "in.txt"], "go together"),
         (["--video", "in.txt", "--out", "x.mp4"], "no model trained yet"),
         (["--denoise", "7"], "denoise must be 0 to 1"),
-        (["--denoise", "0.5"], "--denoise changes nothing of the prior"),
-        (["--genre", "house"], "--genre changes nothing of the prior"),
+        (["--denoise", "0.5"], "--denoise changes nothing with the prior"),
+        (["--genre", "house"], "--genre changes nothing with the prior"),
         (["--genre", "house", "--variant", "full"], "--genre is for a dance of your own"),
         (["--style", "house", "--strictness", "0"], "--style changes nothing where strictness is 0"),
         (["--seed", "-1"], "seed must be 0 to"),

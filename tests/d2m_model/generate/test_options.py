@@ -70,7 +70,7 @@ def test_an_option_acts_or_is_refused(folder, row, model):
         (["--mix", "nan", "--video", "in.mp4", "--out", "o.wav"], "--mix must be above 0"),
         (["--mix", "0.2", "--beats", "b.json", "--out", "o.wav"], "--mix .* needs --video"),
         (["--mix", "0.2"], "--mix .* needs --video"),
-        (["--mix", "0.2", "--video", "in.mp4", "--from", "t.wav", "--redo", "1-2", "--out", "o.wav"], "--mix is not for --from"),
+        (["--mix", "0.2", "--video", "in.mp4", "--from", "t.wav", "--redo", "1-2", "--out", "o.wav"], "--mix does not go with --from"),
     ],
 )  # fmt: skip
 def test_a_mix_that_cannot_be_is_one_line(folder, words, message):

@@ -158,29 +158,29 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
         (["--own-music", "songs", "--beats", "b.json", "--out", "x.mp4"], "must end in .wav"),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--style", "pop"],
-            "--style changes nothing of --own-music",
+            "--style changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--strictness", "2"],
-            "--strictness changes nothing of --own-music",
+            "--strictness changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--variant", "full"],
-            "--variant changes nothing of --own-music",
+            "--variant changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--denoise", "0"],
-            "--denoise changes nothing of --own-music",
+            "--denoise changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--level", "low"],
-            "--level changes nothing of --own-music",
+            "--level changes nothing with --own-music",
         ),
         (
             ["--own-music", "songs", "--beats", "b.json", "--out", "x.wav", "--seed", "0"],
-            "--seed changes nothing of --own-music",
+            "--seed changes nothing with --own-music",
         ),
-        (["--pose", "p.wav", "--out", "p.wav"], "p.wav itself, which would be lost"),
+        (["--pose", "p.wav", "--out", "p.wav"], "p.wav, which would be lost"),
         (["--pose", "gone.npy", "--out", "x.wav"], "gone.npy: file not found"),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_picture_and_a_day_are_no_dances_though_beats_are_given(tmp_path):
     write_video(tmp_path / "a.mp4", frames=1, sound=False)
     (tmp_path / "b.json").write_text('{"beats": [0.1, 0.2]}')
     given = Given(beats=tmp_path / "b.json")
-    with pytest.raises(UserError, match=r"a\.mp4: holds a single picture"):
+    with pytest.raises(UserError, match=r"a\.mp4: has a single frame"):
         find_dance(tmp_path / "a.mp4", {"beats"}, given, None)
     write_video(tmp_path / "b.mp4", frames=2, sound=False, bf="0")
     retimed(tmp_path / "b.mp4", tmp_path / "day.mp4", lambda number: 86400 * number)

@@ -170,6 +170,6 @@ def test_own_video_that_is_none_leaves_nothing(own_videos):
 def test_a_picture_is_no_dance(own_videos):
     cv2.imwrite(str(own_videos / "x.png"), np.zeros((90, 120, 3), np.uint8))
     (own_videos / "x.png").rename(own_videos / "in.mp4")
-    with pytest.raises(UserError, match=r"in\.mp4: holds a single picture"):
+    with pytest.raises(UserError, match=r"in\.mp4: has a single frame"):
         generate.main(["--corpus", "tiny", "--variant", "full", "--video", "in.mp4", "--out", "out.mp4"])
     assert not (own_videos / "out.mp4").exists()

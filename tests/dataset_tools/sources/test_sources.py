@@ -128,7 +128,7 @@ def test_rendering_needs_the_further_columns(layout):
         ("videos.csv", "media/a.mp4", "https://x/a.mp4", "video a: url must be media/a.mp4"),
         ("videos.csv", "a,media/a.mp4,204,stripes\n", "a,media/a.mp4,204,stripes\nb,media/b.mp4,204,stripes\n", "video b: no clip"),
         ("videos.csv", ",204,", ",0,", "panel_width must be 1 to 640"), ("clips.csv", "0,2,20", ",,20", "start and end are needed"),
-        ("clips.csv", "2,4,30", "1,4,30", "clips c0 and c1 share time of a"), ("clips.csv", "2,4,30", "3599,3601,30", "has 3600 s at most, found end 3601"),
+        ("clips.csv", "2,4,30", "1,4,30", "clips c0 and c1 overlap in a"), ("clips.csv", "2,4,30", "3599,3601,30", "has 3600 s at most, found end 3601"),
         ("clips.csv", "2,4,30", "2,4,-1", "song_start must be 0 s to 58 s"), ("clips.csv", "2,4,30", "2,4,1e300", "song_start must be"),
         ("songs.csv", "s,house", "s,polka", "song s: unknown genre 'polka'"), ("songs.csv", ",120", ",30", "song s: tempo must be 40 to 220"),
     ],
