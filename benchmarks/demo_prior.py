@@ -4,7 +4,7 @@ import numpy as np
 
 from d2m_model.checkpoints import load_jukebox
 from d2m_model.demo.train_vqvae import CODEC
-from d2m_model.metrics.onset_alignment import onset_times
+from d2m_model.metrics.p4_onsets import onset_times
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.prior.model_file import load_prior
 from d2m_model.prior.player import Player

@@ -17,7 +17,7 @@ from d2m_model.generate.params import Params
 from d2m_model.generate.stage import dance_of
 from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
-from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
+from d2m_model.metrics.p4_onsets import onset_times, own_minus_other
 from d2m_model.training.music_model import MusicModel, input_attributes
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.layout import Layout

@@ -17,7 +17,7 @@ import torch
 
 from d2m_model.generate import own_video
 from d2m_model.generate.own_pose import Network
-from d2m_model.metrics.onset_alignment import beat_f_measure
+from d2m_model.metrics.p4_onsets import beat_f_measure
 from d2m_model.rhythm.model import load_rhythm
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import command_parser

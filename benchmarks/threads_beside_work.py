@@ -16,6 +16,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from dataset_tools.lib.core.cli import command_parser
+
 LOADS = {"alone": (0, 0), "beside 2 loops of lowest priority": (2, 19), "beside 4 loops of like priority": (4, 0)}
 THREADS = {"1 thread": (1, "PASSIVE"), "2 threads that sleep": (2, "PASSIVE"), "2 threads that spin": (2, "ACTIVE")}
 RESULT = Path(__file__).parent / "results" / "threads_beside_work.json"
@@ -54,7 +56,7 @@ def beside(load: tuple[int, int], threads: tuple[int, str], options: list[str]) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("benchmarks.threads_beside_work", __doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--windows", type=int, default=2, help="of a training batch")
     parser.add_argument("--train", type=int, help=argparse.SUPPRESS)

@@ -17,7 +17,7 @@ from d2m_model.evaluate.kept_scores import KeptScores
 from d2m_model.evaluate.params import Params
 from d2m_model.metrics.embedding import WEIGHTS, Embedder
 from d2m_model.metrics.inputs import training_files
-from d2m_model.metrics.pairs import read_systems
+from d2m_model.metrics.paired_folders import read_systems
 from d2m_model.metrics.scoring import PROTOCOLS
 from d2m_model.metrics.systems import file_name
 from dataset_tools.lib.core.atomic import check_writable, write_text

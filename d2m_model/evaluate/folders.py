@@ -13,7 +13,7 @@ from d2m_model.evaluate.params import Params
 from d2m_model.metrics.controls import control_audio
 from d2m_model.metrics.embedding import Embedder
 from d2m_model.metrics.inputs import read_audio, training_files
-from d2m_model.metrics.pairs import PairedSystems
+from d2m_model.metrics.paired_folders import PairedSystems
 from d2m_model.metrics.scoring import Reference
 from d2m_model.metrics.systems import is_control
 from dataset_tools.lib.core.errors import UserError

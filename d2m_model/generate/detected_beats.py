@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.metrics.onset_alignment import onset_times
+from d2m_model.metrics.p4_onsets import onset_times
 from dataset_tools.lib.audio.librosa_loader import load_librosa
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.timebase import SAMPLE_RATE

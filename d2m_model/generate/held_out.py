@@ -6,7 +6,7 @@ import numpy as np
 
 from d2m_model.generate.finish import normalise
 from d2m_model.generate.windows import render
-from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
+from d2m_model.metrics.p4_onsets import onset_times, own_minus_other
 from d2m_model.nets.dance_to_codes import DanceToCodes
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.training.loop import Measurement

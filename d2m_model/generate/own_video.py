@@ -66,10 +66,10 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
 
     Raises UserError for an unreadable video, and for missing weights or parameters.
     """
+    from d2m_model.generate.broadcast import Reader, broadcast
     from dataset_tools.clips.normalise import cut_span
     from dataset_tools.clips.open_video import OpenVideo
     from dataset_tools.i3d.visual_features import load_visual_features
-    from dataset_tools.lib.parallel.broadcast import Reader, broadcast
     from dataset_tools.lib.video.clip_reader import read_clip
 
     clips = load_params(layout.params, "clips", ClipsParams)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from d2m_model.metrics.bootstrap import LEVEL
-from d2m_model.metrics.onset_alignment import mean_of_others
+from d2m_model.metrics.p4_onsets import mean_of_others
 
 
 def dealt_differences(
@@ -17,7 +17,7 @@ def dealt_differences(
 ) -> np.ndarray:
     """(sounds, sounds): entry [i, j] is the difference of sound i if the dance of clip j were its own; nan if undefined.
 
-    scores : (sounds, dances) from `onset_alignment.pair_scores`; the dances must include those of all sounds.
+    scores : (sounds, dances) from `p4_onsets.pair_scores`; the dances must include those of all sounds.
     """
     own = scores[:, [dances.index(clip) for clip in sounds]]
     other = {song: mean_of_others(scores, dances, songs, song) for song in {songs[clip] for clip in sounds}}

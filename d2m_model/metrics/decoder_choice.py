@@ -6,7 +6,7 @@ import numpy as np
 
 from d2m_model.metrics.distances import frechet
 from d2m_model.metrics.embedding import Embedder, embed
-from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
+from d2m_model.metrics.p4_onsets import onset_times, own_minus_other
 from d2m_model.metrics.reconstruction import decode_sounds, encode_sounds
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from dataset_tools.lib.core.timebase import SAMPLE_RATE

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from d2m_model.losses.spectral import stft_magnitude
-from d2m_model.metrics.onset_alignment import f_measure, onset_times
+from d2m_model.metrics.p4_onsets import f_measure, onset_times
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 
 

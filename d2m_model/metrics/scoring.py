@@ -11,7 +11,7 @@ from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit,
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
 from d2m_model.metrics.dealing import chance, dealt_differences
 from d2m_model.metrics.inputs import ReferenceBeats, as_long
-from d2m_model.metrics.onset_alignment import (
+from d2m_model.metrics.p4_onsets import (
     WINDOWS,
     alignment,
     beat_f_measure,

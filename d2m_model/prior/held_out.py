@@ -10,7 +10,7 @@ from torch import nn
 
 from d2m_model.generate.finish import normalise
 from d2m_model.generate.held_out import LOUDNESS, PEAK, held_out_clips
-from d2m_model.metrics.onset_alignment import onset_times, own_minus_other
+from d2m_model.metrics.p4_onsets import onset_times, own_minus_other
 from d2m_model.nets.jukebox_vqvae import JukeboxVQVAE
 from d2m_model.prior.conditions import features_of
 from d2m_model.prior.model_file import PriorModel

@@ -90,7 +90,7 @@ class PatchAttention(nn.Module):
         """(B, N, width) -> (B, N, width). With a cache, x continues the cached positions and is added to the cache."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         first = cache.length if cache else 0
-        angle = torch.arange(first, first + x.shape[1], device=x.device)[:, None] * self.turns
+        angle = torch.arange(first, first + x.shape[1], device=x.device)[:, None] * self.turns.to(x.device)
         q, k = _rotate(q, angle), _rotate(k, angle)
         if cache:
             k, v = cache.with_more(k, v)

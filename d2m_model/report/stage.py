@@ -15,8 +15,8 @@ from d2m_model.listen import sounds as study
 from d2m_model.metrics import notes
 from d2m_model.metrics.controls import beat_controls
 from d2m_model.metrics.inputs import read_audio, read_rhythm, true_beats
-from d2m_model.metrics.onset_alignment import onset_times
 from d2m_model.metrics.overview import kind_of
+from d2m_model.metrics.p4_onsets import onset_times
 from d2m_model.metrics.systems import RECONSTRUCTED, named_systems
 from d2m_model.metrics.table_forms import heading
 from d2m_model.report import breakdown, picture, plots

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
-from d2m_model.metrics.onset_alignment import beat_f_measure, own_minus_other
+from d2m_model.metrics.p4_onsets import beat_f_measure, own_minus_other
 from d2m_model.rhythm.beats_file import Beats
 from dataset_tools.lib.shard_io.shard_format import ClipEntry
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.metrics.inputs import read_truth
-from d2m_model.metrics.onset_alignment import beat_f_measure
+from d2m_model.metrics.p4_onsets import beat_f_measure
 from d2m_model.rhythm.beats_file import Beats, write_beats
 from d2m_model.rhythm.body import read_motion, read_pose
 from d2m_model.rhythm.data import RhythmExample

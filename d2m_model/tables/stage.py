@@ -11,6 +11,7 @@ from d2m_model.metrics import notes, overview
 from d2m_model.metrics.every_table import every_table
 from d2m_model.metrics.table_forms import Table, frame, written
 from d2m_model.nets.variants import VARIANTS
+from d2m_model.tables.columns import BASELINES, MEASURES, OPINIONS, STAND_INS
 from d2m_model.tables.params import FORMS, Params
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.errors import UserError
@@ -27,15 +28,6 @@ CAPTIONS = {
 }
 """Number of a table of the paper -> its caption."""
 PAPER_CORPUS = {1: "aistpp", 2: "tiktok", 3: "aistpp", 4: "aistpp", 5: "aistpp", 6: "aistpp"}
-MEASURES = ("coverage", "hit", "genre", "coherence", "quality")
-OPINIONS = ("coherence", "quality")
-"""Measures that are mean opinion scores, 1 to 5, from listening tests; the others are in percent."""
-STAND_INS = {
-    "random_jukebox": ("unconditional_prior", "random training song"),
-    "vq_reconstruction": ("VQ reconstruction high",),
-}
-"""Row of the paper -> our systems or controls that stand for it: the first one that was scored, else the last one."""
-BASELINES = ("dance2music", "foley_music", "cmt")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -252,6 +252,6 @@ def format_time(value: datetime | time | timedelta, number_format: str, epoch: d
     if shown & set("yd") or not shown & set("hs"):
         return f"a date ({value if hours > 999 else full} in the cell)"
     hidden = hours and not shown & set("h[") if "s" in shown else seconds
-    if hidden or days < 0:
+    if hidden or days < 0 or (hours >= 24 and "[" not in shown):
         return f"a time shown in part ({full} in the cell)"
     return full if "s" in shown else f"{hours}:{minutes:02d}"

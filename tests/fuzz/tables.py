@@ -13,7 +13,7 @@ import openpyxl
 from hypothesis import strategies as st
 from openpyxl.utils.exceptions import IllegalCharacterError
 
-from d2m_model.metrics.pairs import Pair, inside
+from d2m_model.metrics.paired_folders import Pair, inside
 from dataset_tools.clips.rows import ClipRow
 from dataset_tools.lib.core.manifest import find_missing_values, scan_manifest, url_problem
 from dataset_tools.lib.core.schema import read_records, write_records

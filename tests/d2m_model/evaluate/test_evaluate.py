@@ -9,7 +9,7 @@ import soundfile
 
 from d2m_model.evaluate import __main__ as evaluate_command
 from d2m_model.metrics.inputs import true_beats
-from d2m_model.metrics.pairs import read_systems
+from d2m_model.metrics.paired_folders import read_systems
 from dataset_tools.lib.audio.audio_file import read_samples
 from dataset_tools.lib.core.errors import UserError
 from tests.helpers.builders import beats_of, click_train

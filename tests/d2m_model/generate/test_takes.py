@@ -14,7 +14,7 @@ from d2m_model.generate import __main__ as generate
 from d2m_model.generate import models
 from d2m_model.generate.composing import PriorComposer
 from d2m_model.generate.takes import Again, read_take
-from d2m_model.metrics.onset_alignment import onset_times
+from d2m_model.metrics.p4_onsets import onset_times
 from d2m_model.metrics.sound import HOP, Sound
 from d2m_model.prior import player as players
 from d2m_model.prior.model_file import load_prior

@@ -6,7 +6,7 @@ import pytest
 from d2m_model.metrics.beat_fitting import SongWithBeats, fit_to_beats, nearest_tempo
 from d2m_model.metrics.controls import fit_songs, rhythm_clicks
 from d2m_model.metrics.inputs import ReferenceBeats
-from d2m_model.metrics.onset_alignment import f_measure, onset_times
+from d2m_model.metrics.p4_onsets import f_measure, onset_times
 from dataset_tools.split.fingerprint import find_same_recordings, fingerprint
 from tests.helpers.builders import click_train
 

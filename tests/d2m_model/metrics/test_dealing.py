@@ -7,7 +7,7 @@ import pytest
 
 from d2m_model.metrics.controls import click_track
 from d2m_model.metrics.dealing import chance, dealt_differences
-from d2m_model.metrics.onset_alignment import own_and_other
+from d2m_model.metrics.p4_onsets import own_and_other
 from d2m_model.metrics.scoring import Reference, score_system
 from tests.helpers.builders import beats_of, click_train
 

@@ -9,7 +9,7 @@ from d2m_model.metrics.beat_bins import BinCounts, coverage_and_hit, precision_a
 from d2m_model.metrics.bootstrap import bootstrap_interval, resamples, weighted_deviation, weighted_mean, with_intervals
 from d2m_model.metrics.controls import click_track, control_audio, draw_other_song, fit_length
 from d2m_model.metrics.motion_beats import joint_speed, motion_beats
-from d2m_model.metrics.onset_alignment import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
+from d2m_model.metrics.p4_onsets import alignment, envelope_correlation, f_measure, onset_times, own_minus_other
 from d2m_model.metrics.scoring import Reference, score_system
 from d2m_model.metrics.sound import Sound
 from tests.helpers.builders import STANDING, beats_of, click_train

@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from d2m_model.metrics.onset_alignment import beat_f_measure
+from d2m_model.metrics.p4_onsets import beat_f_measure
 from d2m_model.rhythm.beats_file import Beats, as_written, clicks, read_beats, write_beats
 from dataset_tools.lib.core.errors import UserError
 

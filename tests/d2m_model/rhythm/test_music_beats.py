@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from d2m_model.metrics.onset_alignment import beat_f_measure
+from d2m_model.metrics.p4_onsets import beat_f_measure
 from d2m_model.rhythm import music_beats as trackers
 from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.sources import beats_source

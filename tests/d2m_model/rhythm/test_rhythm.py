@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_model.metrics.onset_alignment import beat_f_measure
+from d2m_model.metrics.p4_onsets import beat_f_measure
 from d2m_model.rhythm import music_beats as trackers
 from d2m_model.rhythm.augment import augment, in_mirror, missing
 from d2m_model.rhythm.body import FROM_BODY25, pose_features, resample

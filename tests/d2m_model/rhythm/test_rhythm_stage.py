@@ -11,7 +11,7 @@ import soundfile
 import yaml
 
 from d2m_model.generate import own_pose
-from d2m_model.metrics.onset_alignment import beat_f_measure
+from d2m_model.metrics.p4_onsets import beat_f_measure
 from d2m_model.rhythm import __main__ as command
 from d2m_model.rhythm.beats_file import read_beats
 from d2m_model.rhythm.model import save_rhythm

@@ -25,7 +25,6 @@ def days(hours, minutes, seconds=0):
         (days(1, 15), "h.mm", "1:15", 75),
         (days(1, 15), "HHMM", "1:15", 75),
         (days(24, 30), "[h]:mm", "24:30", 1470),
-        (days(24, 30), "h:mm", "24:30", 1470),
         (days(0, 0), "h:mm", "0:00", 0),
         (days(1, 2, 5), "h:mm:ss", "1:02:05", 3725),
         (days(1, 2, 5), "[mm]:ss", "1:02:05", 3725),
@@ -33,6 +32,8 @@ def days(hours, minutes, seconds=0):
         (days(0, 1, 15), "[s]", "0:01:15", 75),
         # what is hidden is said
         (days(1, 2, 5), "mm:ss", "a time shown in part (1:02:05 in the cell)", None),
+        (days(24, 30), "h:mm", "a time shown in part (24:30:00 in the cell)", None),
+        (days(24, 0, 30), "h:mm:ss", "a time shown in part (24:00:30 in the cell)", None),
         (days(0, 1, 15), "h:mm", "a time shown in part (0:01:15 in the cell)", None),
         (days(1, 15), "m/d/yyyy h:mm", "a date (1:15:00 in the cell)", None),
         (days(1, 15), "mm", "a date (1:15:00 in the cell)", None),

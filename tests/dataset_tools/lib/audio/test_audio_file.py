@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from d2m_model.metrics.inputs import audio_files, read_audio, training_files
-from d2m_model.metrics.pairs import read_systems
+from d2m_model.metrics.paired_folders import read_systems
 from dataset_tools.lib.audio.audio_file import open_audio, read_samples
 from dataset_tools.lib.audio.mono import find_lone_channel
 from dataset_tools.lib.core import limits

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dataset_tools.lib.parallel.broadcast import broadcast
+from d2m_model.generate.broadcast import broadcast
 
 
 def test_each_reader_gets_all_items_and_they_are_computed_once():
