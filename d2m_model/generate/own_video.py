@@ -164,7 +164,7 @@ def _warn_of_damage(stage: str, video: Path, damaged: int, frames: int) -> None:
 
 
 def _warn_of_demo(stage: str, video: Path, network: Network, coverage: float) -> None:
-    if network.path.stem == DEMO and coverage < ENOUGH:
+    if Path(network.path).stem == DEMO and coverage < ENOUGH:
         say(
             stage,
             f"warning: the demo's pose weights, trained on rendered dancers, saw the dancer of {video.name} in {coverage:.0%} of the frames; --pose takes the pose of another estimator",

@@ -51,7 +51,7 @@ def model(own_videos, monkeypatch):  # noqa: F811
     known = {"pose_layout": "coco17", "pose_weights": "pose_demo@01234567", "i3d_weights": "i3d_demo@01234567"}
     monkeypatch.setattr(models, "trained", lambda *_: ("generator.pt", "synthesizer.pt"))
     monkeypatch.setattr(models, "load_generator", lambda path: (None, None, known))
-    monkeypatch.setattr(models, "load_model", lambda layout, level, *_: WindowComposer(listener, level))
+    monkeypatch.setattr(models, "load_model", lambda layout, level, *_, **__: WindowComposer(listener, level))
     monkeypatch.setattr(estimator, "PoseEstimator", None)
     return listener
 

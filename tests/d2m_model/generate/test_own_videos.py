@@ -62,7 +62,7 @@ def own_videos(tmp_path, monkeypatch):
     monkeypatch.setattr(own_pose, "locate", lambda name, layout, **_: name)
     monkeypatch.setattr(own_video, "file_sha256", lambda path: "0123456789abcdef")
     monkeypatch.setattr(models, "trained", lambda *_: None)
-    monkeypatch.setattr(models, "load_model", lambda layout, level, *_: WindowComposer(model, level))
+    monkeypatch.setattr(models, "load_model", lambda layout, level, *_, **__: WindowComposer(model, level))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
