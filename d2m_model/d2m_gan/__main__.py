@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         print(listing())
         return 0
     layout = layout_of(args)
-    layout.require("shards", "vqvae")
+    layout.require("shards")
 
     from d2m_model.d2m_gan.params import Params
     from d2m_model.d2m_gan.stage import take_published_generator, train
