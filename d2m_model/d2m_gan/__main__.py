@@ -37,14 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         print(listing())
         return 0
     layout = layout_of(args)
-    layout.require("shards")
 
     from d2m_model.d2m_gan.params import Params
-    from d2m_model.d2m_gan.stage import take_published_generator, train
-    from d2m_model.training.distributed import processes, rank
-    from d2m_model.training.loop import training_run
-    from d2m_model.training.vqvae_files import decoder_of, load_vqvae
-    from dataset_tools.lib.core.weights import locate
 
     params = load_params(layout.params, "d2m_gan", Params)
     given = {
@@ -64,6 +58,14 @@ def main(argv: list[str] | None = None) -> int:
             "d2m_gan",
             f"{args.variant} of preset {preset} has no genre condition: only preset released reads d2m_gan.genres",
         )
+    layout.require("shards")
+
+    from d2m_model.d2m_gan.stage import take_published_generator, train
+    from d2m_model.training.distributed import processes, rank
+    from d2m_model.training.loop import training_run
+    from d2m_model.training.vqvae_files import decoder_of, load_vqvae
+    from dataset_tools.lib.core.weights import locate
+
     shards, decoder = layout.stage("shards"), decoder_of(layout, args.level, args.variant)
     name = f"{args.level}-{args.variant}"
     options = f"--level {args.level} --variant {args.variant}" + (f" --preset {args.preset}" if args.preset else "")

@@ -160,7 +160,10 @@ def _begin(video: Path) -> float:
 
 def _warn_of_damage(stage: str, video: Path, damaged: int, frames: int) -> None:
     if damaged:
-        say(stage, f"warning: {damaged} of {frames} frames of {video.name} are damaged, or depend on a damaged one")
+        say(
+            stage,
+            f"warning: {damaged} of {frames} frames read from {video.name} are damaged, or depend on a damaged one",
+        )
 
 
 def _warn_of_demo(stage: str, video: Path, network: Network, coverage: float) -> None:

@@ -115,11 +115,14 @@ for word in {CORE}:
 
 @pytest.mark.parametrize("how", ["program", "module"])
 @pytest.mark.parametrize(("word", "package"), [("clips", "cv2"), ("vqvae", "torch")])
-def test_a_missing_extra_is_one_line(bare, how, word, package):
+def test_a_missing_extra_is_one_line(bare, how, word, package, tmp_path):
     command = [bare.program, word] if how == "program" else ["-m", f"{PACKAGES[word]}.{word}"]
-    done = bare(
-        *command, "--root", str(ROOT)
-    )  # a folder with a corpus: an unknown one is said before anything is imported
+    for name in ("manifests", "params.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for made in ("data/demo/sources", "data/demo/shards"):  # what is missing is said before anything is imported
+        (tmp_path / made).mkdir(parents=True)
+    (tmp_path / "data/demo/sources/clips.csv").touch()
+    done = bare(*command, "--root", str(tmp_path))
     line = f"error: the package {package} is not installed, which this needs; install it: {install_command(package)}\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
