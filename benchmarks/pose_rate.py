@@ -19,13 +19,14 @@ from d2m_model.generate import own_video
 from d2m_model.generate.own_pose import Network
 from d2m_model.metrics.p4_onsets import beat_f_measure
 from d2m_model.rhythm.model import load_rhythm
+from dataset_tools.clips.normalise import cut_span
+from dataset_tools.clips.open_video import OpenVideo
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.cli import command_parser
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.weights import locate
 from dataset_tools.lib.shard_io.shard_set import ShardSet
-from dataset_tools.lib.video.clip_reader import read_clip
 from dataset_tools.pose.params import Params as PoseParams
 
 
@@ -45,13 +46,13 @@ def main() -> None:
     found: dict[int, dict[str, list[float]]] = {every: defaultdict(list) for every in args.every}
     for clip in clips:
         truth = np.load(layout.stage("sources") / "truth" / f"{clip.clip_id}.npz")
-        frames = list(read_clip(layout.stage("clips") / f"{clip.clip_id}.mp4", None))
-        size = frames[0].shape[1], frames[0].shape[0]
+        video = OpenVideo(layout.stage("clips") / f"{clip.clip_id}.mp4")
+        frames = own_video.frames_of(video.path)
         for every in args.every:
             begun = time.process_time()
-            pose = own_video._find_dancers(frames[::every], own_video._load(network, posing), posing, size, every)[
-                : len(frames)
-            ]
+            cut = cut_span(video, every=every, max_side=network.long_edge + 1, crop=False, audio=False)
+            size, estimator = (cut.facts["width"], cut.facts["height"]), own_video._load(network, posing)
+            pose = own_video._find_dancers(cut.read(), estimator, posing, size, every)[:frames]
             spent = time.process_time() - begun
             beats = replace(rhythm.beats_of(pose[:, 0]), fps=30.0)
             own = found[every]
@@ -59,7 +60,7 @@ def main() -> None:
             own["F_downbeats"].append(beat_f_measure(truth["downbeats"], beats.downbeats))
             tempo = 60 / np.median(np.diff(truth["beats"]))
             own["tempo_within_4_percent"].append(float(bool(beats.tempo) and abs(beats.tempo / tempo - 1) <= 0.04))
-            own["cpu_s_a_second_of_video"].append(spent / (len(frames) / 30))
+            own["cpu_s_a_second_of_video"].append(spent / (frames / 30))
     result = {
         f"every {every}": {name: round(float(np.nanmean(values)), 3) for name, values in scores.items()}
         for every, scores in found.items()

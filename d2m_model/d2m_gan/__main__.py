@@ -58,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
             "d2m_gan",
             f"{args.variant} of preset {preset} has no genre condition: only preset released reads d2m_gan.genres",
         )
-    layout.require("shards")
+    if not params.motion_weights:
+        layout.require("shards")
 
     from d2m_model.d2m_gan.stage import take_published_generator, train
     from d2m_model.training.distributed import processes, rank

@@ -83,14 +83,22 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     reading = progress(read_clip(scratch / CLIP, made.frames), "pose and visual features", made.frames, unit="frame")
 
     def compute_features(frames: Reader[np.ndarray]) -> np.ndarray:
-        with closing(frames):  # also after an error, or the pose would wait for it
-            return features(held(frames, WINDOW))
+        try:
+            with closing(frames):  # also after an error, or the pose would wait for it
+                return features(held(frames, WINDOW))
+        except BaseException:
+            for_pose.close()  # nobody waits for a pose that is of no use
+            raise
 
     with ThreadPoolExecutor(1) as pool, broadcast(reading, 2) as (for_pose, for_features):
         visual = pool.submit(compute_features, for_features)
         if given is None:
             network = Network(locate(posing.weights, layout), posing.long_edge)
-            pose = _find_dancers(for_pose, _load(network, posing), posing, size)
+            try:
+                pose = _find_dancers(for_pose, _load(network, posing), posing, size)
+            except ValueError:  # no frames
+                visual.result()  # raises the reason
+                raise
             _warn_of_demo("generate", video, network, _coverage(pose))
         else:
             for_pose.close()
@@ -123,7 +131,8 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
             )  # fmt: skip
             size = cut.facts["width"], cut.facts["height"]
             reading = progress(cut.read(), "pose", cut.count, unit="frame")
-            pose = _find_dancers(reading, estimator.result(), posing, size, every)[:frames]
+            with closing(cut):
+                pose = _find_dancers(reading, estimator.result(), posing, size, every)[:frames]
         if best is None:
             _warn_of_damage(stage, video, sum(cut.damaged), cut.count)
         posed = Posed(pose=pose, size=size, begin=_begin(video))

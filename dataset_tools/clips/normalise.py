@@ -16,7 +16,7 @@ from dataset_tools.clips.scene_cuts import CutFinder
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.timebase import FPS, seconds_to_frames
-from dataset_tools.lib.parallel.prefetch import prefetch
+from dataset_tools.lib.parallel.prefetch import Prefetcher, prefetch
 from dataset_tools.lib.video.upright import Crop, Upright, even_size, image_planes
 from dataset_tools.lib.video.video_io import nearest_frame_time, nearest_frames, read_audio, timed_frames, write_clip
 
@@ -93,6 +93,11 @@ class Cut:
             yield frame.to_ndarray(format="rgb24")
             read += 1
         self._check(read)
+
+    def close(self) -> None:
+        """Decode no more of a span that is only read."""
+        if isinstance(self.frames, Prefetcher):
+            self.frames.close()
 
     def _check(self, frames: int) -> None:
         if frames < self.count:

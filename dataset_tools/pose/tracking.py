@@ -125,7 +125,7 @@ def track(
     out = np.zeros((count, max_people, joints, 3), np.float32)
     for slot, dancer in enumerate(rank_dancers(tracks, width, height)[:max_people]):
         out[np.array(dancer.frames) // every, slot] = dancer.poses
-        _fill_gaps(out[:, slot], gap_frames // every)
+        _fill_gaps(out[:, slot], max(0, (gap_frames + 1) // every - 1))
     return quantise(_at_every_frame(out, every))
 
 
@@ -175,9 +175,10 @@ def _associate(detections: Iterable[list[Person]], every: int) -> tuple[list[Tra
         settled = [t for t in known if len(t.frames) * every >= SETTLED_FRAMES]
         new = [t for t in known if len(t.frames) * every < SETTLED_FRAMES]
         next_to = [t for t in settled if frame - t.frames[-1] == every]
-        people = _assign(next_to, people, frame, MAX_DISTANCE_NEXT * every, by_appearance=False)
-        people = _assign(settled, people, frame, MAX_DISTANCE)
-        people = _assign(new, people, frame, MAX_DISTANCE)
+        near = min(MAX_DISTANCE_NEXT * every, MAX_DISTANCE)
+        people = _assign(next_to, people, frame, near, every, by_appearance=False)
+        people = _assign(settled, people, frame, MAX_DISTANCE, every)
+        people = _assign(new, people, frame, MAX_DISTANCE, every)
         for person in people:
             tracks.append(Track())
             _add(tracks[-1], frame, person)
@@ -185,14 +186,14 @@ def _associate(detections: Iterable[list[Person]], every: int) -> tuple[list[Tra
 
 
 def _assign(
-    tracks: list[Track], people: list[Person], frame: int, gate: float, by_appearance: bool = True
+    tracks: list[Track], people: list[Person], frame: int, gate: float, every: int, by_appearance: bool = True
 ) -> list[Person]:
     """Assign to each of `tracks` at most one of `people` within distance `gate`, with the least total distance and, with
     `by_appearance`, colour difference. Returns the people who are left."""
     tracks = [t for t in tracks if t.frames[-1] < frame]
     if not tracks or not people:
         return people
-    doubt = np.array([1 + DISCOUNT_PER_FRAME * min(frame - t.frames[-1] - 1, PREDICTION_FRAMES) for t in tracks])
+    doubt = np.array([1 + DISCOUNT_PER_FRAME * min(frame - t.frames[-1] - every, PREDICTION_FRAMES) for t in tracks])
     away = np.array([[_distance(t.predict(frame), p.pose) for p in people] for t in tracks]) / doubt[:, None]
     unlike = (
         np.array([[_colour_difference(t.appearance, p.appearance) for p in people] for t in tracks])

@@ -31,6 +31,11 @@ from dataset_tools.lib.core.names import to_nfc
 
 HIDDEN = re.compile(r'"[^"]*"|\\.|\[(?!h+\]|m+\]|s+\])[^\]]*\]|;.*', re.IGNORECASE | re.DOTALL)
 """Parts of a number format that show nothing of a time: quoted text, colour and locale, further sections."""
+BRACKETS = re.compile(r"\[[^\]]*\]")
+COLON = re.compile(r'[0#?](?:\\:|"\s*:\s*"|:)[0#?]')
+"""A colon between two digits of a number: 115 is shown as 1:15."""
+HOURS = re.compile(r'h\]?\s*(?:"\s*h|\\h)', re.IGNORECASE)
+"""A format that says that its hours are hours: h"h" mm"m"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,16 +236,16 @@ def _cell_text(value, number_format: str, epoch: datetime) -> str:
         return format_time(value, number_format, epoch)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    shown = HIDDEN.sub("", number_format)
-    return f"{value} (shown as {number_format})" if type(value) is int and ":" in shown else str(value)
+    colon = type(value) in (int, float) and COLON.search(BRACKETS.sub("", number_format).split(";")[0])
+    return f"{value} (shown as {number_format})" if colon else str(value)
 
 
 def format_time(value: datetime | time | timedelta, number_format: str, epoch: datetime) -> str:
     """The text of a cell that openpyxl reads as a date or time; `epoch` is the workbook's.
 
     A spreadsheet takes 1:15 for hours and minutes. A dance has none, so under a format without seconds it becomes 1:15, which is read
-    as minutes and seconds; under one with seconds it becomes 1:15:00. Dates, and times of which the format hides a part, become
-    texts that are not read as times.
+    as minutes and seconds; under one with seconds it becomes 1:15:00. Dates, times of which the format hides a part, and times whose
+    format names hours but no seconds become texts that are not read as times.
     """
     from openpyxl.utils.datetime import to_excel
 
@@ -248,10 +253,14 @@ def format_time(value: datetime | time | timedelta, number_format: str, epoch: d
     minutes, seconds = divmod(round(days * 86400, 3), 60)
     hours, minutes = divmod(int(minutes), 60)
     full = f"{hours}:{minutes:02d}:{seconds:06.3f}".removesuffix(".000")
-    shown = set(HIDDEN.sub("", number_format).lower())
+    shown = set(re.sub("AM/PM|A/P", "", HIDDEN.sub("", number_format), flags=re.IGNORECASE).lower())
     if shown & set("yd") or not shown & set("hs"):
         return f"a date ({value if hours > 999 else full} in the cell)"
-    hidden = hours and not shown & set("h[") if "s" in shown else seconds
-    if hidden or days < 0 or (hours >= 24 and "[" not in shown):
+    elapsed = "[" in shown
+    if "s" in shown:
+        hidden = not elapsed and ((hours and "h" not in shown) or ((hours or minutes) and "m" not in shown))
+    else:
+        hidden = seconds or "m" not in shown or HOURS.search(number_format)
+    if hidden or days < 0 or (hours >= 24 and not elapsed):
         return f"a time shown in part ({full} in the cell)"
     return full if "s" in shown else f"{hours}:{minutes:02d}"

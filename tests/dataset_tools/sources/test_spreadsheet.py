@@ -35,6 +35,11 @@ def days(hours, minutes, seconds=0):
         (days(24, 30), "h:mm", "a time shown in part (24:30:00 in the cell)", None),
         (days(24, 0, 30), "h:mm:ss", "a time shown in part (24:00:30 in the cell)", None),
         (days(0, 1, 15), "h:mm", "a time shown in part (0:01:15 in the cell)", None),
+        (days(0, 1, 15), "ss", "a time shown in part (0:01:15 in the cell)", None),
+        (days(1, 15, 30), "h:ss", "a time shown in part (1:15:30 in the cell)", None),
+        (days(1, 15), "h", "a time shown in part (1:15:00 in the cell)", None),
+        (days(1, 15), "h AM/PM", "a time shown in part (1:15:00 in the cell)", None),
+        (days(1, 15), 'h"h" mm"m"', "a time shown in part (1:15:00 in the cell)", None),
         (days(1, 15), "m/d/yyyy h:mm", "a date (1:15:00 in the cell)", None),
         (days(1, 15), "mm", "a date (1:15:00 in the cell)", None),
     ],
@@ -52,7 +57,8 @@ def test_a_time_is_what_was_typed(epoch, value, number_format, text, seconds):
 
 def test_a_number_whose_format_puts_a_colon_in_is_not_read_as_seconds():
     for number, number_format, text in (
-        (115, "0:00", "115 (shown as 0:00)"), (115, "General", "115"), (115.0, "0", "115"), (115, '0" s:"', "115"),
+        (115, "0:00", "115 (shown as 0:00)"), (115, "0\\:00", "115 (shown as 0\\:00)"), (115, '00":"00', '115 (shown as 00":"00)'),
+        (115, "[>=100]0\\:00;0", "115 (shown as [>=100]0\\:00;0)"), (115.5, "0:00.0", "115.5 (shown as 0:00.0)"), (115, "General", "115"), (115.0, "0", "115"), (115, '0" s:"', "115"),
         (1.25, "0.00", "1.25"),
     ):  # fmt: skip
         assert _cell_text(number, number_format, WINDOWS_EPOCH) == text, number_format
