@@ -258,9 +258,9 @@ def format_time(value: datetime | time | timedelta, number_format: str, epoch: d
         return f"a date ({value if hours > 999 else full} in the cell)"
     elapsed = "[" in shown
     if "s" in shown:
-        hidden = not elapsed and ((hours and "h" not in shown) or ((hours or minutes) and "m" not in shown))
+        hidden = not elapsed and bool((hours and "h" not in shown) or ((hours or minutes) and "m" not in shown))
     else:
-        hidden = seconds or "m" not in shown or HOURS.search(number_format)
+        hidden = bool(seconds or "m" not in shown or HOURS.search(number_format))
     if hidden or days < 0 or (hours >= 24 and not elapsed):
         return f"a time shown in part ({full} in the cell)"
     return full if "s" in shown else f"{hours}:{minutes:02d}"
