@@ -96,8 +96,11 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
             network = Network(locate(posing.weights, layout), posing.long_edge)
             try:
                 pose = _find_dancers(for_pose, _load(network, posing), posing, size)
-            except ValueError:  # no frames
-                visual.result()  # raises the reason
+            except UserError:
+                raise
+            except ValueError:  # no frames, perhaps because of an error of the features
+                for_pose.close()
+                visual.result()
                 raise
             _warn_of_demo("generate", video, network, _coverage(pose))
         else:
