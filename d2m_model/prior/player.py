@@ -77,7 +77,7 @@ class Player:
         found = {
             "high": sample(
                 self.high.net, features_of(beats, count, HOPS[2]), style, draw, rng, kept=kept.get("high"),
-                bar="music" if bar else "", hop=HOPS[2],
+                bar="music" if bar else "",
             )
         }  # fmt: skip
         if self.low:
@@ -85,7 +85,7 @@ class Player:
             rhythm = features_of(beats, finer * count, HOPS[1]) * bool(draw.guidance)  # zeros mean no rhythm
             found["low"] = sample(
                 self.low.net, rhythm, None, DRAWS["low"], rng, upper=found["high"], kept=kept.get("low"),
-                bar="music, level low" if bar else "", hop=HOPS[1],
+                bar="music, level low" if bar else "",
             )  # fmt: skip
         return found
 

@@ -1,6 +1,6 @@
 """Samples codes from a prior, one after another, for music of any length."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from d2m_model.nets.cpu.switch import is_plain
 from d2m_model.prior.cpu_steps import CpuSteps, TorchSteps
-from d2m_model.prior.net import Cache, PriorNet
+from d2m_model.prior.net import PATCH, Cache, PriorNet
 from dataset_tools.lib.core.progress import ProgressBar
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
@@ -33,13 +33,13 @@ temperature 0.7 a higher FAD. Level low only adds detail to level high."""
 @torch.inference_mode()
 def sample(
     net: PriorNet, rhythm: torch.Tensor, style: torch.Tensor | None, draw: Draw, rng: torch.Generator,
-    *, upper: torch.Tensor | None = None, kept: torch.Tensor | None = None, bar: str = "", hop: int = 0,
+    *, upper: torch.Tensor | None = None, kept: torch.Tensor | None = None, bar: str = "",
 ) -> torch.Tensor:  # fmt: skip
     """Codes (L,) int64 for rhythm (L, RHYTHM), style (style,) and upper (U,), the codes of the level above.
 
     A rhythm of zeros means no rhythm. kept: codes (K,) that the result begins with, K at most L. When the Transformer's context is
     full, sampling continues from its second half, so that any length is possible. Equal states of `rng` give equal codes.
-    bar: label of a progress bar in seconds of music; empty for none. hop: samples of a code, which the bar needs.
+    bar: label of a progress bar in seconds of music; empty for none.
     """
     sizes, count = net.sizes, len(rhythm)
     patches = -(-count // sizes.patch)
@@ -66,8 +66,8 @@ def sample(
     uniform = torch.rand(patches * sizes.patch, generator=rng, dtype=torch.float64).numpy()
     first_new, caches = known // sizes.patch, None
     steps = (TorchSteps if is_plain() else CpuSteps)(net)
-    places: Iterable[int] = range(first_new, patches)
-    for t in _with_bar(places, bar, sizes.patch * hop) if bar else places:
+    places = range(first_new, patches)
+    for t in _with_bar(places, bar) if bar else places:
         now = t * sizes.patch
         if caches is None or caches[0].length == sizes.context:
             first = max(0, t + 1 - sizes.context) if caches is None else t - sizes.context // 2
@@ -86,13 +86,12 @@ def sample(
     return torch.from_numpy(codes[sizes.seen : sizes.seen + count].copy())
 
 
-def _with_bar(places: Iterable[int], label: str, samples: int) -> Iterator[int]:
-    """The places of patches of `samples`, with a bar that counts seconds of music."""
-    places = list(places)
-    with ProgressBar(total=len(places) * samples // SAMPLE_RATE, desc=label, unit="s of music") as bar:
+def _with_bar(places: range, label: str) -> Iterator[int]:
+    """The places of patches, with a bar that counts seconds of music."""
+    with ProgressBar(total=len(places) * PATCH // SAMPLE_RATE, desc=label, unit="s of music") as bar:
         for done, place in enumerate(places, 1):
             yield place
-            bar.update(done * samples // SAMPLE_RATE - bar.n)
+            bar.update(done * PATCH // SAMPLE_RATE - bar.n)
 
 
 def _pad(x: torch.Tensor, length: int) -> torch.Tensor:
