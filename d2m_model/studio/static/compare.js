@@ -1,0 +1,116 @@
+// What is heard: two sounds, A and B, at the same place and loudness. Also loads the waveform of the one that is heard.
+import { $, complain, options, say } from './dom.js';
+import { get, insist } from './api.js';
+
+const NONE = 'none', ORIGINAL = 'original';
+const base = job => `/api/jobs/${job}`;
+
+export class Compare {
+  constructor(player, sound, timeline) {
+    Object.assign(this, { player, sound, timeline, job: null, picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), shown: '', peaks: new Map(), asked: 0 });
+    for (const side of ['a', 'b']) {
+      $(`hear-${side}`).addEventListener('click', () => this.hear(side));
+      $(`pick-${side}`).addEventListener('change', event => this.pick(side, event.target.value, true));
+    }
+  }
+
+  get heard() { return this.picks[this.side]; }
+  other(side = this.side) { return side === 'a' ? 'b' : 'a'; }
+  name(pick) { return pick === ORIGINAL ? "the video's sound" : pick === NONE ? 'no sound' : `take ${pick}`; }
+
+  // Follows the job: which sounds there are, and the new takes.
+  follow(job) {
+    if (this.job?.id !== job.id) Object.assign(this, { picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), shown: '', first: true });
+    this.job = job;
+    if (!job.video) return this.draw([[NONE, 'no sound']]);
+    const done = job.takes.filter(take => take.state === 'done').map(take => String(take.number));
+    const pairs = [...(job.video.sound ? [[ORIGINAL, "the video's sound"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${take.number}: ${take.style_name}`])];
+    const fresh = done.filter(number => !this.known.has(number));
+    this.known = new Set(done);
+    const there = pick => pairs.some(([value]) => value === pick);
+    for (const side of ['a', 'b']) if (!there(this.picks[side])) this.picks[side] = NONE;
+    if (this.first) {
+      this.first = false;
+      this.picks.a = done.at(-1) ?? (job.video.sound ? ORIGINAL : NONE);
+      this.picks.b = done.at(-2) ?? (job.video.sound ? ORIGINAL : NONE);
+      if (this.picks.b === this.picks.a && pairs.length < 2) this.picks.b = NONE;
+    } else if (fresh.length) this.arrived(fresh.at(-1));
+    this.draw(pairs.length ? pairs : [[NONE, 'no sound']]);
+    this.load();
+  }
+
+  // A new take goes to the side that is not heard; if nothing plays, it is heard next.
+  arrived(number) {
+    const quiet = [NONE, ORIGINAL].includes(this.heard) && !this.player.playing;
+    const side = quiet ? this.side : this.other();
+    if (quiet && this.heard === ORIGINAL) this.picks[this.other()] = ORIGINAL;
+    this.picks[side] = number;
+    if (!this.player.playing) this.side = side;
+    say(`Take ${number} is ready: ${side.toUpperCase()}.`);
+  }
+
+  draw(pairs) {
+    for (const side of ['a', 'b']) {
+      const all = this.picks[side] === NONE && pairs[0][0] !== NONE ? [[NONE, 'no sound'], ...pairs] : pairs;
+      options($(`pick-${side}`), all, this.picks[side]);
+      $(`hear-${side}`).setAttribute('aria-pressed', this.side === side);
+      $(`hear-${side}`).setAttribute('aria-label', `hear ${side.toUpperCase()}: ${this.name(this.picks[side])}`);
+    }
+    this.pairs = pairs;
+  }
+
+  pick(side, value, hear = false) {
+    this.picks[side] = value;
+    if (hear) this.side = side;
+    this.draw(this.pairs);
+    this.load();
+    say(`${side.toUpperCase()} is ${this.name(value)}.`);
+  }
+
+  hear(side) {
+    this.side = side;
+    this.draw(this.pairs);
+    this.load();
+    say(`You hear ${side.toUpperCase()}: ${this.name(this.heard)}.`);
+  }
+  swap() { this.hear(this.other()); }
+
+  load() {
+    const key = JSON.stringify([this.job.id, this.picks, this.side]);
+    if (key === this.shown) return;
+    this.shown = key;
+    this.loadSound(key).catch(error => { if (this.shown === key) { this.shown = ''; complain(error); } });
+    this.loadPeaks(key).catch(error => { if (this.shown === key) complain(error); });
+  }
+
+  decoded(pick) {
+    const lufs = this.job.takes.find(take => String(take.number) === pick)?.lufs ?? null;
+    return pick === NONE ? null : this.sound.load(`${base(this.job.id)}/sound/${pick}`, this.job.video.seconds, lufs);
+  }
+
+  // Both sounds are decoded; the louder one is turned down to the other.
+  async loadSound(key) {
+    const mine = await this.decoded(this.heard);
+    if (this.shown !== key) return;
+    const play = others => {
+      const target = Math.min(mine?.lufs ?? Infinity, others?.lufs ?? Infinity);
+      const gain = mine?.lufs != null && Number.isFinite(target) ? 10 ** ((target - mine.lufs) / 20) : 1;
+      const track = this.player.track;
+      if (track && mine && track.buffer === mine.buffer && Math.abs(track.gain - gain) < 1e-3) return;
+      this.player.hear(mine ? { buffer: mine.buffer, gain } : null);
+    };
+    const rest = this.picks[this.other()];
+    const others = rest === this.heard ? null : this.decoded(rest);
+    if (!this.player.playing || !mine) play(null);
+    const second = await Promise.resolve(others).catch(() => null);
+    if (this.shown === key) play(second);
+  }
+
+  async loadPeaks(key) {
+    const pick = this.heard, { id, video } = this.job, address = `${base(id)}/peaks/${pick}`;
+    if (pick === NONE) return this.timeline.load(null, video.seconds);
+    if (this.timeline.seconds !== video.seconds) await this.timeline.load(null, video.seconds);
+    if (!this.peaks.has(address)) this.peaks.set(address, (await insist(() => get(address), () => this.shown !== key)).peaks);
+    if (this.shown === key) await this.timeline.load(this.peaks.get(address), video.seconds);
+  }
+}

@@ -1,0 +1,175 @@
+// The tools that change beats: buttons and what the keys do.
+import { $, complain, options, say, seconds, write } from './dom.js';
+import { round } from './beats.js';
+import { FPS } from './player.js';
+import { Taps } from './taps.js';
+
+const NEAR = 0.03, STEP = 0.01, HERE = 0.02;
+
+export class Editor {
+  constructor(beats, player, timeline) {
+    Object.assign(this, { beats, player, timeline, chosen: null, taps: new Taps(beats) });
+    beats.addEventListener('change', event => this.changed(event.detail.label));
+    beats.addEventListener('saved', event => this.told(event.detail));
+    beats.addEventListener('refused', event => complain(event.detail));
+    timeline.addEventListener('add', event => this.add(event.detail.time));
+    timeline.addEventListener('select', event => this.select(event.detail.index));
+    timeline.addEventListener('dragging', event => write($('beat-told'), seconds(event.detail.time, 3)));
+    timeline.addEventListener('moved', event => this.move(event.detail.index, event.detail.time, 'moved beat'));
+    player.addEventListener('state', () => { if (!player.playing) this.taps.end(); });
+    this.wire();
+  }
+
+  wire() {
+    const on = (id, act) => $(id).addEventListener('click', act);
+    on('undo', () => this.undo());
+    on('redo', () => this.redo());
+    on('beat-add', () => this.add());
+    $('tap').addEventListener('pointerdown', event => { if (event.button === 0) this.tap(false, event.timeStamp); });
+    on('tap', event => { if (event.detail === 0) this.tap(false, event.timeStamp); });
+    on('beat-before', () => this.next(-1));
+    on('beat-after', () => this.next(1));
+    on('beat-earlier', () => this.nudge(-STEP));
+    on('beat-later', () => this.nudge(STEP));
+    on('beat-down', () => this.toggleDown());
+    on('beat-delete', () => this.remove());
+    on('beats-halve', () => this.change('halved', { operation: 'halve' }));
+    on('beats-double', () => this.change('doubled', { operation: 'double' }));
+    on('beats-shift', () => this.shift());
+    on('beats-snap', () => this.snap());
+    on('beats-reset', () => this.change('reset', { operation: 'reset' }));
+  }
+
+  get list() { return this.beats.list ?? []; }
+  get index() { return this.chosen === null ? -1 : this.list.findIndex(beat => beat.time === this.chosen); }
+  get beat() { return this.list[this.index] ?? null; }
+
+  changed(label) {
+    if (this.chosen !== null && this.index < 0) this.chosen = null;
+    this.player.setBeats(this.list);
+    this.draw();
+    if (label) say(`${label[0].toUpperCase()}${label.slice(1)}. ${this.list.length} beats.`);
+  }
+
+  draw() {
+    const { beats, beat } = this, ready = beats.ready;
+    this.timeline.setBeats(this.list, this.index);
+    $('undo').disabled = !beats.done.length;
+    $('redo').disabled = !beats.undone.length;
+    $('undo').title = beats.done.length ? `undo: ${beats.done.at(-1).label}` : '';
+    for (const id of ['beat-earlier', 'beat-later', 'beat-down', 'beat-delete']) $(id).disabled = !beat;
+    for (const id of ['beat-add', 'tap', 'beat-before', 'beat-after', 'beats-halve', 'beats-double', 'beats-shift', 'beats-snap', 'beats-reset']) $(id).disabled = !ready;
+    $('beat-down').setAttribute('aria-pressed', Boolean(beat?.down));
+    write($('beat-told'), beat ? `${this.describe()}` : 'no beat selected');
+    write($('saved'), !ready ? '' : beats.unsaved ? 'saving …' : beats.done.length ? 'saved' : '');
+    write($('beats-found'), ready ? `${this.list.length} beats${this.tempo ? `, ${Math.round(this.tempo)} a minute` : ''}` : '');
+  }
+
+  describe() {
+    const { beat } = this;
+    return `${beat.down ? 'down-beat' : 'beat'} ${this.index + 1} of ${this.list.length}, ${seconds(beat.time, 3)}`;
+  }
+
+  told(beats) {
+    this.tempo = beats.tempo;
+    this.draw();
+  }
+
+  sources(pairs) { options($('snap-to'), pairs); }
+
+  select(index) {
+    const beat = this.list[index];
+    if (!beat) return;
+    this.chosen = beat.time;
+    if (!this.player.playing) this.player.seek(beat.time);
+    this.draw();
+    say(`Selected ${this.describe()}.`);
+  }
+
+  // Selects the beat before or after the selected one, or the play head.
+  next(step) {
+    if (!this.list.length) return say('There are no beats.');
+    let index = this.index + step;
+    if (this.index < 0 || (this.player.playing)) {
+      const place = this.player.position();
+      index = step > 0 ? this.list.findIndex(beat => beat.time > place + 1e-4) : this.list.findLastIndex(beat => beat.time < place - 1e-4);
+      if (index < 0 && step > 0) index = this.list.length;
+    }
+    if (index < 0 || index >= this.list.length) return say(step > 0 ? 'This is the last beat.' : 'This is the first beat.');
+    this.select(index);
+  }
+
+  add(time = this.player.position()) {
+    if (!this.beats.ready) return;
+    const near = this.list.findIndex(beat => Math.abs(beat.time - time) < NEAR);
+    if (near >= 0) return this.select(near);
+    time = round(Math.min(time, this.beats.seconds - 1e-3));
+    this.chosen = time;
+    this.beats.edit('added beat', [...this.list, { time, down: false }]);
+  }
+
+  remove() {
+    const { beat, index } = this;
+    if (!beat) return say('Select a beat first: comma and full stop.');
+    const rest = this.list.filter(other => other !== beat);
+    this.chosen = rest[Math.min(index, rest.length - 1)]?.time ?? null;
+    this.beats.edit('deleted beat', rest);
+  }
+
+  move(index, time, label, merge = '') {
+    const beat = this.list[index];
+    if (!beat) return;
+    time = round(Math.max(0, Math.min(time, this.beats.seconds - 1e-3)));
+    if (this.list.some(other => other !== beat && Math.abs(other.time - time) < HERE / 10)) return this.draw();
+    this.chosen = time;
+    if (!this.beats.edit(label, this.list.map(other => other === beat ? { ...beat, time } : other), merge)) this.draw();
+  }
+
+  nudge(by) {
+    if (!this.beat) return say('Select a beat first: comma and full stop.');
+    this.move(this.index, this.beat.time + by, 'nudged beat', 'nudge');
+    if (!this.player.playing && this.beat) this.player.seek(this.beat.time);
+    if (this.beat) say(`${this.describe()}.`);
+  }
+  nudgeFrame(direction) { this.nudge(direction / FPS); }
+
+  toggleDown() {
+    const { beat } = this;
+    if (!beat) return say('Select a beat first: comma and full stop.');
+    this.beats.edit(beat.down ? 'made an ordinary beat' : 'made a down-beat', this.list.map(other => other === beat ? { ...beat, down: !beat.down } : other));
+  }
+
+  tap(down, at) {
+    if (!this.beats.ready) return;
+    if (!this.player.playing) {
+      this.player.play();
+      return say('It plays: tap on each beat.');
+    }
+    this.taps.tap(this.player.position(at), down);
+  }
+
+  undo() { if (this.beats.ready && !this.beats.undo()) say('There is nothing to undo.'); }
+  redo() { if (this.beats.ready && !this.beats.redo()) say('There is nothing to do again.'); }
+
+  shift() {
+    const by = $('shift-by').valueAsNumber;
+    if (!Number.isFinite(by) || !by) return say('Type by how many seconds; a minus sign means earlier.', 'bad');
+    this.change(`shifted by ${by} s`, { operation: 'shift', seconds: by });
+  }
+
+  snap() {
+    const choice = $('snap-to'), to = choice.value;
+    this.change(`snapped to ${choice.selectedOptions[0].textContent}`, { operation: 'snap', to: /^\d+$/.test(to) ? Number(to) : to });
+  }
+
+  async change(label, operation) {
+    if (!this.beats.ready || this.changing) return;
+    this.changing = true;
+    try {
+      if (!await this.beats.change(label, operation)) say('The beats stay as they are.');
+    } catch (error) {
+      complain(error);
+    }
+    this.changing = false;
+  }
+}

@@ -1,0 +1,69 @@
+// Exports: asked for, waited for, downloaded.
+import { $, complain, make, options, say } from './dom.js';
+import { post } from './api.js';
+import { refresh } from './state.js';
+
+const WORDS = { video: 'video', wav: 'WAV', beats: 'beats (JSON)', midi: 'beats (MIDI)', click: 'click track', project: 'project' }, NEEDS_TAKE = ['video', 'wav'];
+
+export class Exports {
+  constructor(beats) {
+    Object.assign(this, { beats, job: null, wanted: new Set(), heard: '' });
+    $('export-buttons').addEventListener('click', event => {
+      const kind = event.target.closest('[data-kind]')?.dataset.kind;
+      if (kind) this.ask(kind);
+    });
+  }
+
+  follow(job, heard) {
+    if (this.job?.id !== job.id) this.wanted.clear();
+    this.job = job;
+    const done = job.takes.filter(take => take.state === 'done');
+    const fresh = heard !== this.heard && done.some(take => String(take.number) === heard) ? heard : undefined;
+    this.heard = heard;
+    options($('export-take'), done.map(take => [String(take.number), `${take.number}: ${take.style_name}`]), fresh);
+    for (const button of $('export-buttons').children) {
+      const { kind } = button.dataset;
+      button.disabled = NEEDS_TAKE.includes(kind) ? !done.length : !job.beats;
+    }
+    const key = JSON.stringify(job.exports);
+    if ($('exports').dataset.key !== key) {
+      $('exports').dataset.key = key;
+      $('exports').replaceChildren(...job.exports.map(made => this.row(made)));
+    }
+    for (const made of job.exports) if (this.wanted.has(made.name)) this.arrive(made);
+  }
+
+  address(made) { return `/api/jobs/${this.job.id}/exports/${encodeURIComponent(made.name)}`; }
+
+  row(made) {
+    const words = `${WORDS[made.kind] ?? made.kind}${made.take ? `, take ${made.take}` : ''}`;
+    const right = made.state === 'done' ? make('a', { href: this.address(made), download: made.file ?? '', textContent: made.file ?? made.name })
+      : make('span', { className: made.error ? 'bad' : 'soft', textContent: made.error ?? `${made.state} …` });
+    return make('li', { dataset: { export: made.name, kind: made.kind, state: made.state } }, make('span', { textContent: words }), right);
+  }
+
+  arrive(made) {
+    if (made.state === 'done') {
+      this.wanted.delete(made.name);
+      const link = make('a', { href: this.address(made), download: made.file ?? '', hidden: true });
+      document.body.append(link);
+      link.click();
+      link.remove();
+      say(`${made.file ?? made.name} is downloaded.`);
+    } else if (made.state === 'failed' || made.state === 'cancelled') {
+      this.wanted.delete(made.name);
+      say(made.error ?? 'The export was cancelled.', 'bad');
+    }
+  }
+
+  async ask(kind) {
+    const take = $('export-take').value, { id } = this.job;
+    try {
+      if (this.beats.ready) await this.beats.save();
+      const { name } = await post(`/api/jobs/${id}/exports`, { kind, take: NEEDS_TAKE.includes(kind) ? Number(take) : null });
+      this.wanted.add(name);
+      say(`The ${WORDS[kind]} is being written.`);
+    } catch (error) { complain(error); }
+    refresh();
+  }
+}

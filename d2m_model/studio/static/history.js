@@ -1,0 +1,27 @@
+// Keeps a job's beats, with undo and redo, in the browser's database, so that a reload loses nothing.
+const NAME = 'studio', STORE = 'beats';
+
+function database() {
+  return new Promise((resolve, reject) => {
+    const asked = indexedDB.open(NAME, 1);
+    asked.onupgradeneeded = () => asked.result.createObjectStore(STORE);
+    asked.onsuccess = () => resolve(asked.result);
+    asked.onerror = () => reject(asked.error);
+  });
+}
+let opened = null;
+
+async function act(mode, action) {
+  opened ??= database();
+  const store = (await opened).transaction(STORE, mode).objectStore(STORE);
+  return new Promise((resolve, reject) => {
+    const asked = action(store);
+    asked.onsuccess = () => resolve(asked.result);
+    asked.onerror = () => reject(asked.error);
+  });
+}
+
+// Without a database (private windows of some browsers) the page works, and a reload forgets.
+export const recall = job => act('readonly', store => store.get(job)).catch(() => undefined);
+export const keep = (job, value) => act('readwrite', store => store.put(value, job)).catch(() => {});
+export const forget = job => act('readwrite', store => store.delete(job)).catch(() => {});

@@ -1,0 +1,155 @@
+// Puts the parts of the page together.
+import { $, ask, clock, complain, options, say, show, write } from './dom.js';
+import { post, watchConnection } from './api.js';
+import { open, refresh, state, watch } from './state.js';
+import { Sound } from './sound.js';
+import { FPS, Player } from './player.js';
+import { Timeline } from './timeline.js';
+import { Skeleton } from './skeleton.js';
+import { Beats } from './beats.js';
+import { Editor } from './editor.js';
+import { Compare } from './compare.js';
+import { Region } from './region.js';
+import { MakeForm } from './make.js';
+import { Takes } from './takes.js';
+import { OwnMusic } from './own.js';
+import { Exports } from './exports.js';
+import { Steps } from './steps.js';
+import { Jobs } from './jobs.js';
+import { drawHelp, listen, table } from './keys.js';
+
+const JOB = /^[0-9a-f]{16}$/;
+const video = $('video'), player = new Player(video, new Sound()), timeline = new Timeline($('wave')), skeleton = new Skeleton($('skeleton'), video);
+const beats = new Beats(), editor = new Editor(beats, player, timeline), compare = new Compare(player, player.sound, timeline);
+const region = new Region(player, timeline), takes = new Takes(compare, player, beats), made = (numbers, list) => takes.remember(numbers, list);
+const form = new MakeForm(beats, region, made), own = new OwnMusic(beats, made), exports = new Exports(beats), steps = new Steps(), jobs = new Jobs();
+let shown = null;
+
+// Difference picture - sound in seconds, as last measured; null before the first measurement. For the benchmark.
+window.studioDrift = () => player.drift;
+
+function screen() {
+  const id = location.hash.slice(1);
+  open(JOB.test(id) ? id : null);
+}
+
+function closeJob() {
+  player.reset(0);
+  region.reset();
+  video.removeAttribute('src');
+  video.load();
+  shown = null;
+}
+
+function followVideo(job) {
+  show($('no-picture'), !job.video);
+  show(video, job.video);
+  if (!job.video || shown === job.id) return;
+  shown = job.id;
+  player.reset(job.video.seconds);
+  region.reset();
+  $('seek').max = $('region-to').max = $('region-from').max = job.video.seconds;
+  video.src = `/api/jobs/${job.id}/preview.mp4`;
+  timeline.load(null, job.video.seconds);
+}
+
+function followDancers(job) {
+  const several = job.dancers?.length > 1;
+  show($('dancer-label'), several);
+  if (several && document.activeElement !== $('dancer')) {
+    options($('dancer'), job.dancers.map(({ index, seen }) => [String(index), `${index + 1}, seen ${Math.round(100 * seen)} %`]), String(job.dancer));
+  }
+  skeleton.dancer = job.dancer ?? 0;
+  const done = job.steps.pose.state === 'done';
+  skeleton.load(`/api/jobs/${job.id}/pose.bin`, done ? job.pose : null, done && job.pose ? `${job.id} ${JSON.stringify(job.pose)}` : '');
+}
+
+function follow({ studio, job, id }, version) {
+  show($('start'), id === null);
+  show($('job'), id !== null);
+  if (studio) jobs.follow(studio);
+  if (id !== (steps.job?.id ?? null) && shown && shown !== id) closeJob();
+  write($('title'), job?.name ?? (id === null ? '' : 'Opening …'));
+  document.title = job ? `${job.name} - Studio` : 'Studio';
+  if (!job || !studio) return;
+  if (shown && shown !== job.id) closeJob();
+  followVideo(job);
+  steps.follow(job);
+  followDancers(job);
+  if (job.beats) {
+    beats.adopt(job.id, job.beats, version);
+    editor.tempo = job.beats.tempo;
+  }
+  compare.follow(job);
+  form.heard = compare.heard;
+  form.follow(studio, job);
+  takes.follow(job);
+  own.follow(studio, job);
+  exports.follow(job, compare.heard);
+  editor.sources([['motion', 'the motion'], ...(job.video?.sound ? [['original', "the video's sound"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${take.number}`])]);
+  editor.draw();
+}
+
+function drawPlace() {
+  const place = player.position();
+  timeline.place(place, player.playing);
+  if (document.activeElement !== $('seek') || !scrubbing) $('seek').value = place;
+  $('seek').setAttribute('aria-valuetext', `${place.toFixed(2)} s`);
+  write($('time'), `${clock(place)} / ${clock(player.seconds)} s`);
+}
+
+let scrubbing = false;
+$('seek').addEventListener('pointerdown', () => { scrubbing = true; });
+$('seek').addEventListener('pointerup', () => { scrubbing = false; });
+$('seek').addEventListener('keydown', event => {
+  const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -FPS, PageUp: FPS }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  if (Math.abs(step) > 1) player.seek(player.position() + step / FPS);
+  else player.step(step);
+});
+$('seek').addEventListener('input', () => player.seek($('seek').valueAsNumber));
+$('play').addEventListener('click', () => player.toggle());
+$('frame-back').addEventListener('click', () => player.step(-1));
+$('frame-on').addEventListener('click', () => player.step(1));
+$('click').addEventListener('change', () => player.setClicking($('click').checked));
+$('skeleton-on').addEventListener('change', () => { skeleton.on = $('skeleton-on').checked; skeleton.draw(); });
+$('zoom-in').addEventListener('click', () => timeline.zoomBy(2));
+$('zoom-out').addEventListener('click', () => timeline.zoomBy(0.5));
+$('zoom-all').addEventListener('click', () => timeline.zoomBy(0));
+$('delete-job').addEventListener('click', async () => { if (await jobs.drop(state.job)) location.hash = ''; });
+$('dancer').addEventListener('change', async () => {
+  const { job } = state, dancer = Number($('dancer').value);
+  if ((job.beats?.edited || beats.unsaved) && !await ask('The beats are found again from this dancer, and your edited beats are replaced. Go on?')) {
+    $('dancer').value = String(job.dancer);
+    return;
+  }
+  try {
+    await post(`/api/jobs/${job.id}/dancer`, { dancer });
+    say(`Dancer ${dancer + 1} is followed.`);
+  } catch (error) { complain(error); }
+  $('dancer').blur();
+  refresh();
+});
+
+player.addEventListener('place', drawPlace);
+player.addEventListener('frame', () => skeleton.at(player.frame));
+player.addEventListener('state', () => {
+  write($('play'), player.playing ? 'Pause' : 'Play');
+  $('play').setAttribute('aria-pressed', player.playing);
+});
+timeline.addEventListener('seek', event => player.seek(event.detail.time));
+
+watchConnection(trouble => {
+  show($('reconnecting'), trouble);
+  write($('reconnecting'), trouble === 'locked' ? 'This page has no key: please open the address that the terminal shows. Nothing is lost.' : trouble ? 'The server does not answer: reconnecting … Nothing is lost.' : '');
+  if (!trouble) say('Connected again.');
+});
+watch(follow, () => beats.version);
+addEventListener('hashchange', screen);
+const entries = table({ player, editor, compare, region, timeline, make: form });
+drawHelp(entries);
+listen(entries, () => !$('job').hidden);
+show($('start'), !JOB.test(location.hash.slice(1)));
+screen();
+refresh();

@@ -1,0 +1,71 @@
+// Music of one's own: songs that are sent, or a folder that was named at the start of the server.
+import { $, complain, make, options, say, show, write } from './dom.js';
+import { post, remove, upload } from './api.js';
+import { refresh } from './state.js';
+
+const SOUND = /\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|aiff?|wma|mp4|webm)$/i, UPLOADED = 'uploaded';
+
+export class OwnMusic {
+  constructor(beats, made) {
+    Object.assign(this, { beats, made, job: null });
+    for (const id of ['songs', 'songs-folder']) $(id).addEventListener('change', () => this.send($(id)));
+    $('own-make').addEventListener('click', () => this.fit());
+  }
+
+  follow(studio, job) {
+    this.job = job;
+    const songs = job.sounds.filter(sound => sound.kind === 'song'), key = JSON.stringify(songs);
+    if ($('songs-list').dataset.key !== key) {
+      $('songs-list').dataset.key = key;
+      $('songs-list').replaceChildren(...songs.map(song => this.row(song)));
+    }
+    const sources = [...(songs.length ? [[UPLOADED, `the ${songs.length} songs above`]] : []), ...studio.folders.map(folder => [String(folder.id), `folder ${folder.name}`])];
+    options($('own-from'), sources);
+    show($('own-from').parentElement, sources.length);
+    $('own-make').disabled = !sources.length || !job.beats;
+    write($('stretch'), String(Math.round(100 * studio.limits.stretch)));
+  }
+
+  row(song) {
+    const told = song.error ?? [song.seconds === null ? song.state : `${song.seconds.toFixed(0)} s`].join('');
+    return make('li', { dataset: { song: song.number } }, make('span', {}, song.name, ' ', make('span', { className: song.error ? 'bad' : 'soft', textContent: told })),
+      make('button', { type: 'button', textContent: 'Remove', 'aria-label': `remove ${song.name}`, onclick: () => this.drop(song) }));
+  }
+
+  async send(input) {
+    const files = [...input.files].filter(file => input.id === 'songs' || SOUND.test(file.name)), { id } = this.job;
+    if (input.files.length && !files.length) say('There is no sound file in this folder.', 'bad');
+    let failed = 0;
+    for (const [k, file] of files.entries()) {
+      const told = share => say(`Sending song ${k + 1} of ${files.length}: ${file.name}, ${Math.round(100 * share)} %`);
+      told(0);
+      try {
+        await upload(`/api/jobs/${id}/sounds?kind=song&name=${encodeURIComponent(file.name)}`, file, told).done;
+      } catch (error) {
+        failed++;
+        complain(error);
+      }
+      await refresh();
+    }
+    input.value = '';
+    if (files.length && !failed) say(files.length > 1 ? `${files.length} songs are here.` : 'The song is here.');
+  }
+
+  async drop(song) {
+    try { await remove(`/api/jobs/${this.job.id}/sounds/${song.number}`); } catch (error) { complain(error); }
+    refresh();
+  }
+
+  async fit() {
+    const from = $('own-from').value, { id } = this.job;
+    $('own-make').disabled = true;
+    try {
+      await this.beats.save();
+      const list = this.beats.list;
+      const { numbers } = await post(`/api/jobs/${id}/own-music`, { folder: from === UPLOADED ? UPLOADED : Number(from), loudness: $('loudness').valueAsNumber });
+      this.made(numbers, list);
+      say(`Take ${numbers[0]}: the best place in your songs is looked for.`);
+    } catch (error) { complain(error); }
+    refresh();
+  }
+}

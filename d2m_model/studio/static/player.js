@@ -1,0 +1,223 @@
+// Plays picture and sound together. The clock of the sound leads; the picture follows by its rate, or by a seek when it is far off.
+import { say } from './dom.js';
+
+export const FPS = 30;
+const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 4, MOST = 0.25, STILL = 0.002, AGAIN = 600;
+const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
+
+export class Player extends EventTarget {
+  constructor(video, sound) {
+    super();
+    Object.assign(this, { video, sound, seconds: 0, place: 0, playing: false, loop: null, track: null, beats: [], clicking: false });
+    Object.assign(this, { frame: 0, drift: null, smooth: 0, startLag: 0.03, seekLag: 0.08, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false });
+    if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback((now, shown) => this.onFrame(now, shown));
+    video.addEventListener('loadeddata', () => this.picture());
+    video.addEventListener('seeked', () => this.onSeeked());
+    requestAnimationFrame(() => this.tick());
+  }
+
+  tell(type) { this.dispatchEvent(new Event(type)); }
+
+  reset(seconds) {
+    this.pause();
+    Object.assign(this, { seconds, place: 0, loop: null, track: null, drift: null });
+    this.tell('place');
+  }
+
+  // The clock in seconds: of what is heard, or the computer's while there is nothing to hear.
+  now(at = performance.now()) { return this.audio ? this.sound.heard(at) : at / 1000; }
+
+  wrap(place) {
+    if (!this.loop || place < this.loop[1]) return Math.min(place, this.seconds);
+    return this.loop[0] + (place - this.loop[0]) % (this.loop[1] - this.loop[0]);
+  }
+
+  // Place in the dance, in seconds, that is heard at a time of performance.now().
+  position(at) {
+    if (!this.playing) return this.place;
+    return this.wrap(this.from + Math.max(0, this.now(at) - this.when));
+  }
+
+  async play() {
+    if (this.playing || !this.seconds) return;
+    this.audio = (this.track || this.clicking) ? await this.sound.wake() : false;
+    if (this.track && !this.audio) say('The sound device does not answer: the picture plays alone.', 'bad');
+    if (this.playing) return;
+    const end = this.loop ? this.loop[1] : this.seconds;
+    if (this.place >= end - 0.5 / FPS) this.place = this.loop ? this.loop[0] : 0;
+    this.playing = true;
+    this.anchor(this.place);
+    this.picture();
+    const early = this.when - this.now() - this.startLag;
+    this.fresh = 'start';
+    setTimeout(() => { if (this.playing) this.video.play().catch(() => {}); }, Math.max(0, 1000 * early));
+    this.tell('state');
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.place = this.position();
+    this.playing = false;
+    this.sound.stop();
+    this.sound.dropClicks();
+    this.video.pause();
+    this.video.playbackRate = 1;
+    this.picture();
+    this.tell('state');
+    this.tell('place');
+  }
+
+  toggle() { return this.playing ? this.pause() : this.play(); }
+
+  // Starts counting anew from a place, and the sound there.
+  anchor(place) {
+    if (this.loop && (place < this.loop[0] || place >= this.loop[1])) place = this.loop[0];
+    this.from = this.last = place;
+    this.when = this.audio ? this.sound.context.currentTime + LEAD : performance.now() / 1000;
+    this.smooth = 0;
+    if (this.audio && this.track) this.sound.start(this.track.buffer, this.track.gain, this.when, place, this.loop);
+    this.recount();
+  }
+
+  recount() {
+    this.sound.dropClicks();
+    this.clicked = this.audio ? this.sound.context.currentTime : 0;
+  }
+
+  seek(place) {
+    this.place = clamp(place, 0, this.seconds);
+    if (this.playing) {
+      this.sound.stop();
+      this.anchor(this.place);
+      this.chase();
+    } else this.picture();
+    this.tell('place');
+  }
+
+  // Steps by frames, and stops.
+  step(frames) {
+    this.pause();
+    const frame = Math.floor(this.place * FPS + 1e-4);
+    this.seek(clamp((frame + frames) / FPS, 0, Math.max(0, (Math.round(this.seconds * FPS) - 1) / FPS)));
+  }
+
+  setLoop(loop) {
+    const place = this.position();
+    if (this.playing) this.place = place;
+    this.loop = loop && loop[1] - loop[0] > 0.05 ? loop : null;
+    if (!this.playing) return;
+    const inside = !this.loop || (place >= this.loop[0] && place < this.loop[1]);
+    this.anchor(place);
+    if (!inside) this.chase();
+  }
+
+  // Changes what is heard: {buffer, gain} or null. The place stays, and there is no gap.
+  async hear(track) {
+    this.track = track;
+    if (!this.playing) return;
+    if (!track) return this.sound.stop();
+    if (!this.audio) {
+      const awake = await this.sound.wake();
+      if (!awake || !this.playing || this.track !== track) return;
+      const place = this.position();
+      this.audio = true;
+      return this.anchor(place);
+    }
+    const when = this.sound.context.currentTime + LEAD;
+    this.sound.start(track.buffer, track.gain, when, this.wrap(this.from + Math.max(0, when - this.when)), this.loop);
+  }
+
+  async setClicking(on) {
+    this.clicking = on;
+    if (this.playing && on && !this.audio && await this.sound.wake() && this.playing) {
+      const place = this.position();
+      this.audio = true;
+      this.anchor(place);
+    }
+    this.recount();
+  }
+
+  setBeats(beats) {
+    this.beats = beats;
+    if (this.playing) this.recount();
+  }
+
+  // While it stands, the picture shows exactly the frame of the play head.
+  picture() {
+    const frame = clamp(Math.floor(this.place * FPS + 1e-4), 0, Math.max(0, Math.round(this.seconds * FPS) - 1));
+    this.wanted = (frame + 0.5) / FPS;
+    if (!this.video.seeking && this.video.readyState > 0 && Math.abs(this.video.currentTime - this.wanted) > 1e-3) this.video.currentTime = this.wanted;
+  }
+
+  onSeeked() {
+    if (!this.playing && Math.abs(this.video.currentTime - this.wanted) > 1e-3) this.video.currentTime = this.wanted;
+  }
+
+  // Puts a picture that is far off to where the sound will be when the seek is done.
+  chase() {
+    if (this.video.seeking) return;
+    this.seekAt = performance.now();
+    this.fresh = 'seek';
+    this.video.playbackRate = 1;
+    this.video.currentTime = clamp(this.wrap(this.from + Math.max(0, this.now() - this.when) + this.seekLag), 0, this.seconds);
+  }
+
+  onFrame(now, shown) {
+    this.video.requestVideoFrameCallback((later, next) => this.onFrame(later, next));
+    this.frame = Math.round(shown.mediaTime * FPS);
+    this.tell('frame');
+    if (!this.playing || this.video.seeking) return;
+    const at = shown.expectedDisplayTime || now;
+    if (this.now(at) < this.when) return;
+    let drift = shown.mediaTime - this.position(at);
+    if (this.loop) {
+      const length = this.loop[1] - this.loop[0];
+      if (Math.abs(drift) > length / 2) drift -= Math.sign(drift) * length;
+    }
+    if (Math.abs(drift) < 1 && this.fresh === 'start') this.startLag = clamp(this.startLag - 0.7 * drift, 0, 0.3);
+    if (Math.abs(drift) < 1 && this.fresh === 'seek') this.seekLag = clamp(this.seekLag - 0.7 * drift, 0, 0.5);
+    this.smooth = this.fresh ? drift : this.smooth + 0.4 * (drift - this.smooth);
+    this.fresh = '';
+    this.drift = drift;
+    this.follow();
+  }
+
+  follow() {
+    if (Math.abs(this.smooth) > FAR && performance.now() - this.seekAt > AGAIN) return this.chase();
+    const rate = Math.abs(this.smooth) < STILL ? 1 : 1 - clamp(GAIN * this.smooth, -MOST, MOST);
+    if (Math.abs(rate - this.video.playbackRate) > 0.004) this.video.playbackRate = rate;
+  }
+
+  tick() {
+    requestAnimationFrame(() => this.tick());
+    if (!this.playing) return;
+    const place = this.position();
+    if (!this.loop && place >= this.seconds - 1e-3) {
+      this.place = this.seconds;
+      this.playing = false;
+      this.sound.dropClicks();
+      this.video.pause();
+      this.picture();
+      this.tell('state');
+      return this.tell('place');
+    }
+    if (this.loop && place < this.last - 0.5 * (this.loop[1] - this.loop[0])) this.chase();
+    else if (this.video.paused && this.now() > this.when && place < this.seconds - 2 / FPS) this.video.play().catch(() => {});
+    this.last = place;
+    if (this.clicking && this.audio) this.scheduleClicks();
+    this.tell('place');
+  }
+
+  // Clicks are given to the sound device a little ahead, so that they are exact.
+  scheduleClicks() {
+    const now = this.sound.context.currentTime, until = now + AHEAD, since = Math.max(this.clicked, now);
+    const round = this.loop ? this.loop[1] - this.loop[0] : 0;
+    for (const { time, down } of this.beats) {
+      if (this.loop && (time < this.loop[0] || time >= this.loop[1])) continue;
+      let when = this.when + time - this.from;
+      if (round && when < since) when += Math.ceil((since - when) / round) * round;
+      if (when >= since && when < until && (round || time >= this.from)) this.sound.click(when, down);
+    }
+    this.clicked = until;
+  }
+}

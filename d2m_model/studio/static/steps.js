@@ -1,0 +1,54 @@
+// The progress list of a job: what each step found, how far it is, what went wrong.
+import { $, complain, make, say, show, write } from './dom.js';
+import { post } from './api.js';
+import { refresh } from './state.js';
+
+const NAMES = { read: 'Read', pose: 'Pose', rhythm: 'Rhythm', music: 'Music' };
+
+export class Steps {
+  constructor() {
+    this.job = null;
+    this.states = {};
+    $('cancel').addEventListener('click', () => this.send('cancel', { what: 'all' }, 'Cancelled.'));
+    $('again').addEventListener('click', () => this.send('again', {}, 'Trying again.'));
+  }
+
+  follow(job) {
+    if (this.job?.id !== job.id) this.states = {};
+    this.job = job;
+    for (const [step, told] of Object.entries(job.steps)) this.draw(step, told);
+    $('cancel').disabled = !job.busy;
+    show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
+    const key = JSON.stringify(job.notes);
+    if ($('notes').dataset.key !== key) {
+      $('notes').dataset.key = key;
+      $('notes').replaceChildren(...job.notes.map(note => make('li', { textContent: note })));
+    }
+  }
+
+  draw(step, { state, found, error, progress, ahead }) {
+    const row = document.querySelector(`[data-step="${step}"]`);
+    if (!row) return;
+    row.dataset.state = state;
+    const words = { waiting: ahead ? `waits; ${ahead} before it` : 'waits', running: 'at work', done: '', failed: 'failed', cancelled: 'cancelled' }[state];
+    const far = state === 'running' && progress?.total ? `${progress.label}: ${progress.done} of ${progress.total} ${progress.unit}s` : '';
+    write(row.querySelector('.state'), far || words);
+    write(row.querySelector('.found'), error || (state === 'done' ? found ?? '' : ''));
+    row.querySelector('.found').classList.toggle('bad', Boolean(error));
+    const bar = row.querySelector('progress');
+    show(bar, state === 'running');
+    if (progress?.total) bar.value = progress.done / progress.total;
+    else bar.removeAttribute('value');
+    const before = this.states[step];
+    this.states[step] = state;
+    if (before && before !== state && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
+  }
+
+  async send(what, body, words) {
+    try {
+      await post(`/api/jobs/${this.job.id}/${what}`, body);
+      say(words);
+    } catch (error) { complain(error); }
+    refresh();
+  }
+}

@@ -1,0 +1,125 @@
+// The list of takes: settings, state, play, A and B, download, delete.
+import { $, ask, complain, make, say, show, write } from './dom.js';
+import { post, remove } from './api.js';
+import { refresh } from './state.js';
+
+const print = beats => beats.map(beat => `${Math.round(1000 * beat.time)}${beat.down ? 'd' : ''}`).join(' ');
+const stretch = ([from, to]) => `${from.toFixed(2)} to ${to.toFixed(2)} s`;
+
+export class Takes {
+  constructor(compare, player, beats) {
+    Object.assign(this, { compare, player, beats, job: null, rows: new Map() });
+    beats.addEventListener('change', () => this.drawAges());
+  }
+
+  key(number) { return `studio-take-${this.job.id}-${number}`; }
+
+  // Remembers on which beats takes were made, to tell when they are old.
+  remember(numbers, list) {
+    try { for (const number of numbers) sessionStorage.setItem(this.key(number), print(list)); } catch { /* full */ }
+  }
+
+  follow(job) {
+    if (this.job?.id !== job.id) this.clear();
+    this.job = job;
+    show($('no-takes'), !job.takes.length);
+    const gone = new Set(this.rows.keys());
+    for (const take of job.takes) {
+      gone.delete(take.number);
+      if (!this.rows.has(take.number)) {
+        const row = this.row(take.number);
+        this.rows.set(take.number, row);
+        $('takes').prepend(row.item);
+      }
+      this.draw(this.rows.get(take.number), take);
+    }
+    for (const number of gone) {
+      this.rows.get(number).item.remove();
+      this.rows.delete(number);
+    }
+    if (job.beats && !job.beats.edited && this.beats.ready && !this.beats.unsaved) {
+      for (const take of job.takes) if (!sessionStorage.getItem(this.key(take.number))) this.remember([take.number], this.beats.list);
+    }
+    this.drawAges();
+  }
+
+  clear() {
+    this.rows.clear();
+    $('takes').replaceChildren();
+  }
+
+  row(number) {
+    const button = (text, label, act) => make('button', { type: 'button', textContent: text, 'aria-label': `${label} take ${number}`, onclick: act });
+    const row = {
+      head: make('b', { textContent: `Take ${number}` }), state: make('span', { className: 'soft' }), told: make('span', { className: 'told soft' }),
+      error: make('span', { className: 'bad' }), age: make('span', { className: 'soft', hidden: true, textContent: 'made with earlier beats' }), bar: make('progress', { max: 1, hidden: true, 'aria-label': `progress of take ${number}` }),
+      play: button('Play', 'play', () => this.play(number)),
+      a: button('A', 'set as A:', () => this.compare.pick('a', String(number))),
+      b: button('B', 'set as B:', () => this.compare.pick('b', String(number))),
+      save: make('a', { className: 'button', textContent: 'WAV', 'aria-label': `download take ${number} as WAV` }),
+      stop: button('Cancel', 'cancel', () => this.cancel(number)),
+      drop: button('Delete', 'delete', () => this.drop(number)),
+    };
+    row.a.dataset.set = 'a';
+    row.b.dataset.set = 'b';
+    row.item = make('li', { dataset: { take: number } }, make('span', {}, row.head, ' ', row.state), row.told, row.error, row.age, row.bar,
+      make('div', { className: 'row' }, row.play, row.a, row.b, row.save, row.stop, row.drop));
+    return row;
+  }
+
+  draw(row, take) {
+    const done = take.state === 'done', busy = take.state === 'waiting' || take.state === 'running';
+    row.item.dataset.state = take.state;
+    const made = take.made === 'own music' ? ['own music', take.style_name] : [take.style_name, `strictness ${take.strictness}`, `seed ${take.seed}`, `level ${take.level}`];
+    made.push(`${take.lufs === null || take.lufs === undefined ? take.loudness : take.lufs.toFixed(1)} LUFS`);
+    if (take.redo) made.push(`${stretch(take.redo)} anew, from take ${take.from}`);
+    if (take.keep) made.push(`${stretch(take.keep)} kept from take ${take.from}`);
+    write(row.state, made.filter(Boolean).join(' · '));
+    const { progress } = take;
+    write(row.told, done ? take.told || '' : progress ? `${progress.label}: ${progress.done} of ${progress.total} ${progress.unit}s` : take.state);
+    write(row.error, take.error ?? '');
+    show(row.error, take.error);
+    show(row.told, row.told.textContent);
+    show(row.bar, busy);
+    if (progress?.total) row.bar.value = progress.done / progress.total;
+    else row.bar.removeAttribute('value');
+    for (const part of ['play', 'a', 'b', 'save']) show(row[part], done);
+    show(row.stop, busy);
+    show(row.drop, !busy);
+    row.save.href = `/api/jobs/${this.job.id}/sound/${take.number}`;
+    row.save.download = `${this.job.name.replace(/\.[^.]*$/, '')} - take ${take.number}.wav`;
+    for (const side of ['a', 'b']) row[side].setAttribute('aria-pressed', this.compare.picks[side] === String(take.number));
+  }
+
+  drawAges() {
+    if (!this.job || !this.beats.ready) return;
+    const now = print(this.beats.list);
+    for (const [number, row] of this.rows) {
+      const then = sessionStorage.getItem(this.key(number));
+      const take = this.job.takes.find(other => other.number === number);
+      show(row.age, then !== null && then !== now && take?.state === 'done');
+    }
+  }
+
+  async play(number) {
+    this.compare.pick(this.compare.side, String(number), true);
+    if (!this.player.playing) await this.player.play();
+  }
+
+  async cancel(number) {
+    try {
+      await post(`/api/jobs/${this.job.id}/cancel`, { what: 'take', number });
+      say(`Take ${number} is cancelled.`);
+    } catch (error) { complain(error); }
+    refresh();
+  }
+
+  async drop(number) {
+    if (!await ask(`Delete take ${number}? This can't be undone.`, 'Delete')) return;
+    try {
+      await remove(`/api/jobs/${this.job.id}/takes/${number}`);
+      say(`Take ${number} is deleted.`);
+    } catch (error) { complain(error); }
+    refresh();
+  }
+}

@@ -1,0 +1,184 @@
+// The one time line: waveform, ticks, beats as markers and the marked region (wavesurfer draws; it plays nothing).
+import WaveSurfer from './vendor/wavesurfer/wavesurfer.esm.js';
+import RegionsPlugin from './vendor/wavesurfer/plugins/regions.esm.js';
+import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
+import { make, seconds as inSeconds } from './dom.js';
+
+const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1;
+const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+export class Timeline extends EventTarget {
+  constructor(container) {
+    super();
+    Object.assign(this, { seconds: 0, zoom: 0, markers: [], marked: null, beats: [], selected: -1, dragging: false, ready: false });
+    this.regions = RegionsPlugin.create();
+    this.wave = WaveSurfer.create({
+      container, height: HEIGHT, interact: false, cursorWidth: 2, autoScroll: true, normalize: false, ...this.colours(),
+      plugins: [this.regions, TimelinePlugin.create({ height: 20, style: { fontSize: '12px' } })],
+    });
+    this.wave.on('ready', () => { this.ready = true; this.drawBeats(); this.drawRegion(); this.tell('ready'); });
+    this.regions.enableDragSelection({ color: colour('--region') });
+    this.regions.on('region-created', region => this.onCreated(region));
+    this.regions.on('region-updated', region => this.onUpdated(region));
+    this.regions.on('region-update', region => { if (region === this.marked) this.tell('region', { region: [region.start, region.end], done: false }); });
+    const wrapper = this.wave.getWrapper();
+    wrapper.addEventListener('click', event => this.tell('seek', { time: this.timeOf(event) }));
+    wrapper.addEventListener('dblclick', event => this.tell('add', { time: this.timeOf(event) }));
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.recolour());
+  }
+
+  tell(type, detail = {}) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+
+  colours() {
+    return { waveColor: colour('--wave'), progressColor: colour('--played'), cursorColor: colour('--ink') };
+  }
+
+  recolour() {
+    this.wave.setOptions(this.colours());
+    this.markers.splice(0).forEach(marker => marker.remove());
+    this.drawBeats();
+    this.drawRegion();
+  }
+
+  timeOf(event) {
+    const box = this.wave.getWrapper().getBoundingClientRect();
+    return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) * this.seconds;
+  }
+
+  // Shows a waveform, 100 values a second; null draws a flat line.
+  async load(peaks, seconds) {
+    const length = Math.max(2, Math.round(seconds * RATE)), drawn = new Float32Array(length);
+    if (peaks) drawn.set(peaks.slice(0, length));
+    if (seconds !== this.seconds) this.clear();
+    this.seconds = seconds;
+    this.ready = false;
+    await this.wave.load('', [drawn], seconds);
+    this.place(this.shown ?? 0);
+  }
+
+  clear() {
+    this.markers.splice(0).forEach(marker => marker.remove());
+    this.marked?.remove();
+    this.marked = null;
+    this.zoom = 0;
+    this.shown = 0;
+  }
+
+  place(time, playing = false) {
+    this.shown = time;
+    if (this.seconds) this.wave.getRenderer().renderProgress(Math.min(1, time / this.seconds), playing);
+  }
+
+  // Zooms by a factor around the play head; 0 shows all.
+  zoomBy(factor) {
+    if (!this.ready) return;
+    const width = this.wave.getWidth(), all = width / this.seconds;
+    const now = factor === 0 ? 0 : Math.min(MOST_ZOOM, Math.max(all, this.zoom || all) * factor);
+    this.zoom = now <= all ? 0 : now;
+    this.wave.zoom(this.zoom);
+    if (this.zoom) this.wave.setScroll(Math.max(0, (this.shown ?? 0) * this.zoom - width / 2));
+  }
+
+  // --- beats
+  setBeats(beats, selected) {
+    this.beats = beats;
+    this.selected = selected;
+    if (this.ready && !this.dragging) this.drawBeats();
+  }
+
+  marker(time) {
+    const line = make('span', { part: 'beat-line' });
+    const handle = make('div', {}, line);
+    Object.assign(handle.style, { position: 'absolute', left: '-12px', top: '0', bottom: '0', width: '22px', height: '100%' });
+    Object.assign(line.style, { position: 'absolute', left: '10px', top: '0', bottom: '0' });
+    const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', content: handle, id: 'beat' });
+    marker.line = line;
+    marker.element.style.zIndex = 4;
+    marker.element.style.touchAction = 'none';
+    marker.on('click', event => {
+      event.stopPropagation();
+      this.tell('select', { index: marker.index });
+    });
+    marker.on('dblclick', event => event.stopPropagation());
+    marker.on('update', () => { this.dragging = true; this.tell('dragging', { index: marker.index, time: marker.start }); });
+    marker.on('update-end', () => {
+      this.dragging = false;
+      this.tell('moved', { index: marker.index, time: marker.start });
+      this.drawBeats();
+    });
+    return marker;
+  }
+
+  drawBeats() {
+    while (this.markers.length > this.beats.length) this.markers.pop().remove();
+    this.beats.forEach(({ time, down }, index) => {
+      const marker = this.markers[index] ??= this.marker(time);
+      if (marker.start !== time) marker.setOptions({ start: time });
+      const key = `${index} ${time} ${down} ${index === this.selected}`;
+      if (marker.key === key) return;
+      marker.index = index;
+      marker.key = key;
+      this.dress(marker, time, down, index === this.selected);
+    });
+  }
+
+  dress(marker, time, down, selected) {
+    const { element, line } = marker, tint = colour(down ? '--downbeat' : '--beat');
+    element.dataset.beat = marker.index;
+    element.dataset.time = time.toFixed(3);
+    element.dataset.down = down;
+    element.dataset.selected = selected;
+    element.title = `${down ? 'down-beat' : 'beat'} ${marker.index + 1}, ${inSeconds(time, 3)}`;
+    element.setAttribute('role', 'img');
+    element.setAttribute('aria-label', element.title);
+    Object.assign(line.style, {
+      width: down ? '3px' : '2px', background: tint, top: down ? '0' : '22%', bottom: '0',
+      outline: selected ? `3px solid ${colour('--accent')}` : 'none', borderRadius: '2px',
+    });
+    line.textContent = '';
+    if (down) {
+      const flag = make('span');
+      Object.assign(flag.style, { position: 'absolute', left: '0', top: '0', borderTop: `9px solid ${tint}`, borderRight: '9px solid transparent' });
+      line.append(flag);
+    }
+  }
+
+  // --- the marked region
+  setRegion(region) {
+    this.wantedRegion = region;
+    if (this.ready) this.drawRegion();
+  }
+
+  drawRegion() {
+    const region = this.wantedRegion;
+    if (!region) {
+      this.marked?.remove();
+      this.marked = null;
+    } else if (!this.marked) this.regions.addRegion({ start: region[0], end: region[1], color: colour('--region'), drag: true, resize: true, minLength: SHORTEST, id: 'marked' });
+    else {
+      if (this.marked.start !== region[0] || this.marked.end !== region[1]) this.marked.setOptions({ start: region[0], end: region[1] });
+      this.marked.setOptions({ color: colour('--region') });
+    }
+  }
+
+  onCreated(region) {
+    if (region.id === 'beat') return;
+    if (this.marked && this.marked !== region) this.marked.remove();
+    this.marked = region;
+    region.element.style.zIndex = 2;
+    region.element.dataset.region = 'marked';
+    if (region.end - region.start < SHORTEST) {
+      region.remove();
+      this.marked = null;
+      this.wantedRegion = null;
+      return this.tell('region', { region: null, done: true });
+    }
+    this.onUpdated(region);
+  }
+
+  onUpdated(region) {
+    if (region !== this.marked) return;
+    this.wantedRegion = [region.start, region.end];
+    this.tell('region', { region: this.wantedRegion, done: true });
+  }
+}
