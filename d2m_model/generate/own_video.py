@@ -66,10 +66,11 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
 
     Raises UserError for an unreadable video, and for missing weights or parameters.
     """
-    from d2m_model.generate.broadcast import Reader, broadcast
+    from d2m_model.generate.broadcast import broadcast
     from dataset_tools.clips.normalise import cut_span
     from dataset_tools.clips.open_video import OpenVideo
     from dataset_tools.i3d.visual_features import load_visual_features
+    from dataset_tools.lib.parallel.prefetch import Feed
     from dataset_tools.lib.video.clip_reader import read_clip
 
     clips = load_params(layout.params, "clips", ClipsParams)
@@ -82,7 +83,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     size = made.width, made.height
     reading = progress(read_clip(scratch / CLIP, made.frames), "pose and visual features", made.frames, unit="frame")
 
-    def compute_features(frames: Reader[np.ndarray]) -> np.ndarray:
+    def compute_features(frames: Feed[np.ndarray]) -> np.ndarray:
         try:
             with closing(frames):  # also after an error, or the pose would wait for it
                 return features(held(frames, WINDOW))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from d2m_model.generate.params import Params as GenerateParams
@@ -233,7 +234,7 @@ def change_beats(job: Job, asked: ChangeRequest) -> Beats:
         elif asked.operation == "shift":
             beats = shifted(beats, asked.seconds)
         else:
-            beats = snapped(beats, _times_to_snap_to(job, asked.to))
+            beats = snapped(beats, np.array(_times_to_snap_to(job, asked.to)))
     write_beats(job.beats, beats)
     job.changed()
     return read_beats(job.beats)

@@ -25,8 +25,8 @@ from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.takes import Again
 from d2m_model.nets.variants import PRIOR
 from d2m_model.prior.player import read_style_audio
+from d2m_model.rhythm.beats_export import export_beats
 from d2m_model.rhythm.beats_file import as_written, read_beats, write_beats
-from d2m_model.rhythm.export import export_beats
 from d2m_model.rhythm.model import RhythmModel, load_rhythm
 from d2m_model.rhythm.scoring import likeliest_style
 from d2m_model.studio import project_file
@@ -81,7 +81,7 @@ def perform(folder: Path, key: str, layout: Layout, params: Params) -> dict[str,
     def note(stage: str, text: str) -> None:
         report_step(("note", text))
 
-    def bar(label: str, done: int, total: int | None, unit: str) -> None:
+    def bar(label: str, done: float, total: float | None, unit: str) -> None:
         report_step(("progress", label, done, total, unit))
 
     with watch_messages(note), watch_progress(bar):
