@@ -14,6 +14,7 @@ import numpy as np
 import soxr
 
 from d2m_model.generate.composing import Dance, PriorComposer
+from d2m_model.generate.detected_beats import detected_beats
 from d2m_model.generate.finish import loudness_of, normalise, write_wav
 from d2m_model.generate.models import load_model, trained
 from d2m_model.generate.mux import mux
@@ -94,6 +95,8 @@ def warm_up(layout: Layout) -> dict[str, Any]:
     styles = _composer(layout, "high").player.styles
     import pyloudnorm  # noqa: F401
 
+    detected_beats(np.sin(np.arange(2 * SAMPLE_RATE) / 50, dtype=np.float32))  # compiles what every take needs
+
     from dataset_tools.pose import estimator  # noqa: F401
 
     return {"styles": sorted({genre for genre in styles.genres if genre})}
@@ -146,8 +149,10 @@ def _original_sound(work: Work, video: Path, begin: float, frames: int) -> np.nd
 def _pose(work: Work) -> dict[str, Any]:
     """The dancers, found as `generate` finds them."""
     posed = read_posed(work.job.folder / work.job.video, work.layout, stage="studio")
-    write_npy(work.job.folder / "pose.npy", posed.pose)
-    seen = [round(float(share), 3) for share in (posed.pose[..., 2] > 0).any(axis=2).mean(axis=0)]
+    shares = (posed.pose[..., 2] > 0).any(axis=2).mean(axis=0)
+    pose = posed.pose[:, : max(1, int((shares > 0).sum()))]  # dancers come first, empty places last
+    write_npy(work.job.folder / "pose.npy", pose)
+    seen = [round(float(share), 3) for share in shares[: pose.shape[1]]]
     people = [share for share in seen if share]
     if not people:
         found = "nobody was found; the music will have a rhythm of its own"
@@ -158,8 +163,8 @@ def _pose(work: Work) -> dict[str, Any]:
     return {
         "found": found,
         "size": list(posed.size),
-        "people": posed.pose.shape[1],
-        "joints": posed.pose.shape[2],
+        "people": pose.shape[1],
+        "joints": pose.shape[2],
         "seen": seen,
     }
 
@@ -188,7 +193,7 @@ def _take(work: Work) -> dict[str, Any]:
     )
     composer = _composer(work.layout, asked["level"])
     composer.check(params)
-    dance = Dance(frames=work.frames, size=(1, 1), beats=read_beats(beats_of_take(job, work.task)))
+    dance = Dance(frames=work.frames, size=(1, 1), beats=read_beats(_beats_of_take(job, work.task)))
     if asked["from"]:
         region = {name: f"{asked[name][0]:.4f}-{asked[name][1]:.4f}" for name in ("redo", "keep") if asked[name]}
         audio = Again(take=job.take(asked["from"]), **region).made(composer, dance, params)
@@ -201,7 +206,7 @@ def _own_music(work: Work) -> dict[str, Any]:
     """The best excerpt of the person's own songs."""
     job, folder = work.job, work.arguments["folder"]
     place = job.folder / "songs" if folder is None else Path(folder)
-    beats = read_beats(beats_of_take(job, work.task))
+    beats = read_beats(_beats_of_take(job, work.task))
     names = {f"{task.number}": task.arguments["name"] for task in job.tasks.values() if task.kind == "sound"}
     made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
     params = load_params(work.layout.params, "generate", GenerateParams)
@@ -254,9 +259,12 @@ def _export(work: Work) -> dict[str, Any]:
     return {"found": "", "bytes": out.stat().st_size}
 
 
-def beats_of_take(job: Job, task: Task) -> Path:
-    """The file of the beats that a take was asked with."""
-    return job.folder / "takes" / f"{task.number}.beats.json"
+def _beats_of_take(job: Job, task: Task) -> Path:
+    """The file of the beats that a take was asked with. A take that was asked before there were beats gets those of now."""
+    path = job.folder / "takes" / f"{task.number}.beats.json"
+    if not path.is_file():
+        publish(job.beats, path)
+    return path
 
 
 @functools.cache
