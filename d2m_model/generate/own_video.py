@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from d2m_model.generate.own_pose import DEMO, ENOUGH, Network, networks
 from d2m_model.generate.params import Params
-from d2m_model.generate.pose_files import ReadPose
+from d2m_model.generate.pose_files import ReadPose, check_dancer, dancers_of
 from dataset_tools.clips.params import Params as ClipsParams
 from dataset_tools.i3d.params import Params as I3dParams
 from dataset_tools.lib.core.cli import say
@@ -49,6 +49,11 @@ class Posed:
     def coverage(self) -> float:
         """Share of the frames in which the primary dancer was seen."""
         return _coverage(self.pose)
+
+    def of_dancer(self, dancer: int, path: Path) -> Self:
+        """A copy with one dancer, P = 1. path: the video, for the message. Raises UserError as `check_dancer`."""
+        check_dancer(path, dancer, dancers_of(self.pose))
+        return replace(self, pose=self.pose[:, dancer : dancer + 1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +111,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
         else:
             for_pose.close()
             pose, size = _as_long(given.pose, made.frames)[:, None], given.size
-        return VideoDance(pose=pose, size=size, visual=visual.result(), begin=_begin(video))
+        return VideoDance(pose=pose, size=size, visual=visual.result(), begin=begin_of(video))
 
 
 def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, stage: str = "generate") -> Posed:
@@ -121,7 +126,7 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
 
     frames = frames_of(video)
     if given is not None:
-        return Posed(pose=_as_long(given.pose, frames)[:, None], size=given.size, begin=_begin(video))
+        return Posed(pose=_as_long(given.pose, frames)[:, None], size=given.size, begin=begin_of(video))
     clips, posing = load_params(layout.params, "clips", ClipsParams), load_params(layout.params, "pose", PoseParams)
     every = load_params(layout.params, "generate", Params).pose_every
     best: Posed | None = None
@@ -138,7 +143,7 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
                 pose = _find_dancers(reading, estimator.result(), posing, size, every)[:frames]
         if best is None:
             _warn_of_damage(stage, video, sum(cut.damaged), cut.count)
-        posed = Posed(pose=pose, size=size, begin=_begin(video))
+        posed = Posed(pose=pose, size=size, begin=begin_of(video))
         best = max(best or posed, posed, key=lambda p: p.coverage)
         if best.coverage >= ENOUGH:
             return best
@@ -164,7 +169,8 @@ def _find_dancers(
     return track(people, *size, **kept, every=every)
 
 
-def _begin(video: Path) -> float:
+def begin_of(video: Path) -> float:
+    """Time of the first frame at 30 fps in seconds of the video's clock."""
     from dataset_tools.lib.video.video_io import nearest_frame_time, timed_frames
 
     return nearest_frame_time(timed_frames(video), 0.0)
