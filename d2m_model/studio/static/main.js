@@ -57,7 +57,7 @@ function followDancers(job) {
   const several = job.dancers?.length > 1;
   show($('dancer-label'), several);
   if (several && document.activeElement !== $('dancer')) {
-    options($('dancer'), job.dancers.map(({ index, seen }) => [String(index), `${index + 1}, seen ${Math.round(100 * seen)} %`]), String(job.dancer));
+    options($('dancer'), job.dancers.map(({ index, seen }) => [String(index), `${index + 1}, in ${Math.round(100 * seen)} %`]), String(job.dancer));
   }
   skeleton.dancer = job.dancer ?? 0;
   const done = job.steps.pose.state === 'done';
