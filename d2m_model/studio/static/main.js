@@ -140,6 +140,11 @@ player.addEventListener('state', () => {
 });
 timeline.addEventListener('seek', event => player.seek(event.detail.time));
 
+// After a click with the mouse or a finger the keys belong to the dance again, so that Space plays.
+$('job').addEventListener('click', event => {
+  if (event.detail > 0) event.target.closest('button, input[type=checkbox], summary')?.blur();
+});
+
 watchConnection(trouble => {
   show($('reconnecting'), trouble);
   write($('reconnecting'), trouble === 'locked' ? 'This page has no key: please open the address that the terminal shows. Nothing is lost.' : trouble ? 'The server does not answer: reconnecting … Nothing is lost.' : '');

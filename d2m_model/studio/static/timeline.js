@@ -5,6 +5,7 @@ import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
 import { make, seconds as inSeconds } from './dom.js';
 
 const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1;
+const HIT = matchMedia('(pointer: coarse)').matches ? 28 : 12; // width in pixels in which a beat can be taken
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Timeline extends EventTarget {
@@ -98,8 +99,8 @@ export class Timeline extends EventTarget {
   marker(time) {
     const line = make('span', { part: 'beat-line' });
     const handle = make('div', {}, line);
-    Object.assign(handle.style, { position: 'absolute', left: '-12px', top: '0', bottom: '0', width: '22px', height: '100%' });
-    Object.assign(line.style, { position: 'absolute', left: '10px', top: '0', bottom: '0' });
+    Object.assign(handle.style, { position: 'absolute', left: `${-HIT / 2 - 1}px`, top: '0', bottom: '0', width: `${HIT}px`, height: '100%' });
+    Object.assign(line.style, { position: 'absolute', left: `${HIT / 2 - 1}px`, top: '0', bottom: '0' });
     const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', content: handle, id: 'beat' });
     marker.line = line;
     marker.element.style.zIndex = 4;
