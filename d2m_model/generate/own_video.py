@@ -66,10 +66,11 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
 
     Raises UserError for an unreadable video, and for missing weights or parameters.
     """
-    from d2m_model.generate.broadcast import Reader, broadcast
+    from d2m_model.generate.broadcast import broadcast
     from dataset_tools.clips.normalise import cut_span
     from dataset_tools.clips.open_video import OpenVideo
     from dataset_tools.i3d.visual_features import load_visual_features
+    from dataset_tools.lib.parallel.prefetch import Feed
     from dataset_tools.lib.video.clip_reader import read_clip
 
     clips = load_params(layout.params, "clips", ClipsParams)
@@ -82,7 +83,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
     size = made.width, made.height
     reading = progress(read_clip(scratch / CLIP, made.frames), "pose and visual features", made.frames, unit="frame")
 
-    def compute_features(frames: Reader[np.ndarray]) -> np.ndarray:
+    def compute_features(frames: Feed[np.ndarray]) -> np.ndarray:
         try:
             with closing(frames):  # also after an error, or the pose would wait for it
                 return features(held(frames, WINDOW))
@@ -106,7 +107,7 @@ def read_dance(video: Path, scratch: Path, layout: Layout, given: ReadPose | Non
         else:
             for_pose.close()
             pose, size = _as_long(given.pose, made.frames)[:, None], given.size
-        return VideoDance(pose=pose, size=size, visual=visual.result(), begin=_begin(video))
+        return VideoDance(pose=pose, size=size, visual=visual.result(), begin=begin_of(video))
 
 
 def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, stage: str = "generate") -> Posed:
@@ -121,7 +122,7 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
 
     frames = frames_of(video)
     if given is not None:
-        return Posed(pose=_as_long(given.pose, frames)[:, None], size=given.size, begin=_begin(video))
+        return Posed(pose=_as_long(given.pose, frames)[:, None], size=given.size, begin=begin_of(video))
     clips, posing = load_params(layout.params, "clips", ClipsParams), load_params(layout.params, "pose", PoseParams)
     every = load_params(layout.params, "generate", Params).pose_every
     best: Posed | None = None
@@ -138,7 +139,7 @@ def read_posed(video: Path, layout: Layout, given: ReadPose | None = None, *, st
                 pose = _find_dancers(reading, estimator.result(), posing, size, every)[:frames]
         if best is None:
             _warn_of_damage(stage, video, sum(cut.damaged), cut.count)
-        posed = Posed(pose=pose, size=size, begin=_begin(video))
+        posed = Posed(pose=pose, size=size, begin=begin_of(video))
         best = max(best or posed, posed, key=lambda p: p.coverage)
         if best.coverage >= ENOUGH:
             return best
@@ -164,7 +165,8 @@ def _find_dancers(
     return track(people, *size, **kept, every=every)
 
 
-def _begin(video: Path) -> float:
+def begin_of(video: Path) -> float:
+    """Time of the dance's frame 0, in seconds of the video's clock."""
     from dataset_tools.lib.video.video_io import nearest_frame_time, timed_frames
 
     return nearest_frame_time(timed_frames(video), 0.0)

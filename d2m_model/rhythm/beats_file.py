@@ -28,8 +28,11 @@ LONGEST_GAP = 10.0
 """Median gap in seconds above which a file's times are taken for another unit, such as milliseconds."""
 MOST_SECONDS = 6 * 3600.0
 MOST_STYLES = 1000
+MOST_TEMPO = 2000.0
 MOST_BYTES = 16 << 20
 """A file is refused beyond these limits."""
+EXPORTED = (".json", ".mid", ".wav")
+"""Suffixes of the files that `beats_export` writes."""
 ACCENTED, PLAIN = 1760.0, 880.0
 """Frequency in Hz of the clicks at down-beats and at other beats."""
 DIGITS = {"beats": 4, "downbeats": 4, "strength": 3}
@@ -59,7 +62,7 @@ class Beats:
 
     def __post_init__(self):
         for name in ("beats", "downbeats", "strength"):
-            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+            object.__setattr__(self, name, as_numbers(name, getattr(self, name)))
         require(_is_number(self.fps) and 1 <= self.fps <= 1000, f"fps must be 1 to 1000, found {printable(self.fps)}")
         require(
             _is_number(self.seconds) and 0 < self.seconds <= MOST_SECONDS,
@@ -83,8 +86,8 @@ class Beats:
         )
         require(bool(((self.strength >= 0) & (self.strength <= 1)).all()), "strength must be within 0..1")
         require(
-            self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= 2000),
-            f"tempo must be 1 to 2000 beats a minute, found {printable(self.tempo)}",
+            self.tempo is None or (_is_number(self.tempo) and 1 <= self.tempo <= MOST_TEMPO),
+            f"tempo must be 1 to {MOST_TEMPO:g} beats a minute, found {printable(self.tempo)}",
         )
         require(
             isinstance(self.style, Mapping) and len(self.style) <= MOST_STYLES,
@@ -105,8 +108,8 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def _numbers(name: str, values: Any) -> np.ndarray:
-    """A list of numbers as float64 (n,). Raises ValueError for anything else."""
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """A list of numbers as float64 (n,). Raises ValueError, with `name`, for anything else and for more than `MOST_BEATS`."""
     rule = f"{name} must be a list of at most {MOST_BEATS} finite numbers"
     require(isinstance(values, (list, tuple, np.ndarray)) and len(values) <= MOST_BEATS, rule)
     if not isinstance(values, np.ndarray):
@@ -119,7 +122,7 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 
 
 def tempo_of(beats: np.ndarray) -> float | None:
-    """Beats per minute of beat times (n,) in seconds; None for fewer than two.
+    """Beats per minute of beat times (n,) in seconds; None for fewer than two, and for a tempo that `Beats` refuses.
 
     A line is fitted to the times over their counts. The counts follow from the median gap, so that a missing or uneven beat
     changes the tempo little.
@@ -128,8 +131,8 @@ def tempo_of(beats: np.ndarray) -> float | None:
         return None
     gap = float(np.median(np.diff(beats)))
     counts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(np.diff(beats) / gap)))])
-    slope = float(np.polyfit(counts, beats, 1)[0])
-    return 60 / slope
+    tempo = 60 / float(np.polyfit(counts, beats, 1)[0])
+    return tempo if 1 <= tempo <= MOST_TEMPO else None
 
 
 def read_beats(path: Path) -> Beats:
@@ -154,23 +157,21 @@ def read_beats(path: Path) -> Beats:
             f"{path}: unknown key '{printable(strange)}'; known: {', '.join(known)}; correct it or take it out"
         )
     try:
-        beats = _numbers("beats", values["beats"])
+        beats = as_numbers("beats", values["beats"])
         given = {name: values[name] for name in ("downbeats", "strength", "style") if values.get(name) is not None}
         gap = float(np.median(np.diff(beats))) if len(beats) > 1 else 0.5
         require(gap <= LONGEST_GAP, f"beats must be in seconds, found a gap of {gap:g}; are they milliseconds?")
         tempo = values.get("tempo")
         seconds, fps = values.get("seconds"), values.get("fps")
         if seconds is None:
-            times = [*beats, *_numbers("downbeats", given.get("downbeats", []))]
+            times = [*beats, *as_numbers("downbeats", given.get("downbeats", []))]
             seconds = float(max(times, default=0.0)) + (
                 float(np.median(np.abs(np.diff(beats)))) if len(beats) > 1 else 0.5
             )
         found = Beats(fps=FPS if fps is None else fps, seconds=seconds, beats=beats, tempo=tempo, **given)
     except ValueError as err:
         raise UserError(f"{path}: {err}; correct the file") from None
-    if tempo is None and (own := tempo_of(found.beats)) is not None and 1 <= own <= 2000:
-        object.__setattr__(found, "tempo", own)
-    return found
+    return replace(found, tempo=tempo_of(found.beats)) if tempo is None else found
 
 
 def write_beats(path: Path, beats: Beats) -> None:

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from dataset_tools.download.errors import Refused
 from dataset_tools.lib.core.limits import SCAN_BYTES_PER_SECOND, SCAN_MEMORY, SCAN_SECONDS
-from dataset_tools.lib.parallel.workers import ProcessLost, call_in_process
+from dataset_tools.lib.parallel.worker_process import ProcessLost
+from dataset_tools.lib.parallel.workers import call_in_process
 
 Outcome = TypeVar("Outcome")
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dataset_tools.lib.core import limits
 from dataset_tools.lib.core.atomic import atomic_write
@@ -103,6 +103,14 @@ def write_midi(path: Path, notes: Iterable[Note], tempo: float = 120.0, first_ba
                 (tick, mido.Message("note_on" if kind else "note_off", channel=channel, note=pitch, velocity=velocity))
             )
         tracks.append(events)
+    write_tracks(path, tracks)
+
+
+def write_tracks(path: Path, tracks: Iterable[list[tuple[int, Any]]]) -> None:
+    """Write a format 1 file atomically. tracks: the events of each, in order, as (tick, mido message), with `TICKS_PER_BEAT` ticks per
+    beat, counted from the start of the file."""
+    import mido
+
     midi = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT)
     for events in tracks:
         before = 0

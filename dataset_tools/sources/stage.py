@@ -12,7 +12,8 @@ from dataset_tools.lib.core.limits import CLIP_SECONDS
 from dataset_tools.lib.core.manifest import Manifest, is_web, limit_manifest, load_manifest, save_manifest, url_problem
 from dataset_tools.lib.core.names import find_file
 from dataset_tools.lib.core.schema import Row, Video, write_records
-from dataset_tools.lib.parallel.workers import report_step, run_all
+from dataset_tools.lib.parallel.worker_process import report_step
+from dataset_tools.lib.parallel.workers import run_all
 from dataset_tools.sources.params import Params
 
 STAGE = "sources"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from dataset_tools.lib.parallel import workers
+from dataset_tools.lib.parallel import worker_process, workers
 
 LONG = 20  # s: what a stage's work takes, and the import of a main module with much to import
 AT_ONCE = 3
@@ -31,7 +31,7 @@ def serve(item: str) -> None:
 
 
 def by_fork(files: list[str]) -> None:
-    workers.START_METHOD = "fork"
+    worker_process.START_METHOD = "fork"
     workers.run_all(serve, files, len(files), "kill", failed=lambda item, reason: reason)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dataset_tools.lib import clip_arrays
 from dataset_tools.lib.core.layout import Layout
-from dataset_tools.lib.parallel import workers
+from dataset_tools.lib.parallel import worker_process
 
 stage, root, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 command, module = (importlib.import_module(f"dataset_tools.{stage}.{part}") for part in ("__main__", "stage"))
@@ -57,7 +57,7 @@ def in_this_process(function, items, *args, prepare=None, **kwargs):
     return [function(item, prepare(item)) if prepare else function(item) for item in items]
 
 
-workers.START_METHOD = "fork"
+worker_process.START_METHOD = "fork"
 caller = module if hasattr(module, "run_all") else clip_arrays if hasattr(module, "compute_clips") else None
 if caller:  # once in this process, so that its forks find the weights loaded
     run_all, caller.run_all = caller.run_all, in_this_process

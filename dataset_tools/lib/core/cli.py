@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +11,8 @@ from typing import NoReturn
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import read_corpus_name
+
+_listeners: list[Callable[[str, str], object]] = []
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,6 +87,19 @@ def run(main: Callable[[], int]) -> None:
     sys.exit(code)
 
 
+@contextmanager
+def watch_messages(callback: Callable[[str, str], object]) -> Iterator[None]:
+    """Until the block ends, each `say` of this process also calls `callback` with the stage's name and the text, in the thread that
+    says it."""
+    _listeners.append(callback)
+    try:
+        yield
+    finally:
+        _listeners.remove(callback)
+
+
 def say(stage: str, text: str) -> None:
     """Print one line with the stage's name as its prefix."""
     print(f"{stage}: {text}", flush=True)
+    for listener in tuple(_listeners):
+        listener(stage, text)

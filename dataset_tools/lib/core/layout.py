@@ -19,7 +19,7 @@ MODEL_STAGES = (
     "tables",
     "report",
 )
-COMMANDS = ("listen",)
+COMMANDS = ("listen", "studio")
 """Commands that are built like stages but are no part of DVC's pipeline, because they wait for people."""
 PROJECT = Path(__file__).resolve().parents[3]
 

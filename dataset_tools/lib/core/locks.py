@@ -20,15 +20,17 @@ _threads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold a lock on the file `path`, which is created. Other threads and processes that want the lock wait.
+
+    wait: False raises BlockingIOError where another process holds the lock.
 
     On a file system without locks only the threads of this process wait for each other. Two processes may then do the same
     work twice, but both write complete files. Raises OSError if the file can't be created.
     """
     with _threads[str(Path(path).absolute())], open(path, "w") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
             if err.errno not in NO_LOCKS:
                 raise

@@ -127,7 +127,7 @@ def test_memory_that_is_lacking_says_nothing_of_the_film(tmp_path, film, monkeyp
 def test_a_worker_that_died_while_it_waited_is_no_items_fault():
     path = Path("film")
     process = run_sandboxed(place, path)
-    workers._thread_local.worker.process.kill()
+    workers._thread_local.process.stop()
     time.sleep(0.2)
     assert run_sandboxed(place, path) != process
     with ThreadPoolExecutor(2) as pool:

@@ -14,7 +14,7 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.limits import DANCERS
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.schema import read_records, write_records
-from dataset_tools.lib.parallel import workers
+from dataset_tools.lib.parallel import worker_process
 from dataset_tools.lib.video.video_io import read_rgb, rgb_frames, write_clip
 from dataset_tools.pose import __main__ as pose_command
 from dataset_tools.pose import stage as pose
@@ -31,7 +31,7 @@ PARAMS = {"weights": "pose_demo", "batch_size": 4, "max_people": 2, "workers": 1
 def quick_processes(monkeypatch):
     """The stage works in processes of its own: let them find the heavy libraries already imported."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["dataset_tools.pose.estimator"])
-    monkeypatch.setattr(workers, "START_METHOD", "forkserver")
+    monkeypatch.setattr(worker_process, "START_METHOD", "forkserver")
 
 
 @pytest.fixture(scope="module")

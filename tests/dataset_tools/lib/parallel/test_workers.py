@@ -17,7 +17,8 @@ import pytest
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import workers
-from dataset_tools.lib.parallel.workers import report_step, run_all
+from dataset_tools.lib.parallel.worker_process import report_step
+from dataset_tools.lib.parallel.workers import run_all
 from tests.helpers.within import until
 
 
@@ -131,7 +132,8 @@ def test_one_worker_alone_is_this_process():
 
 PARENT = """
 import os, sys, time
-from dataset_tools.lib.parallel.workers import report_step, run_all
+from dataset_tools.lib.parallel.worker_process import report_step
+from dataset_tools.lib.parallel.workers import run_all
 def wait(path):
     open(path, "w").write(str(os.getpid()))
     time.sleep(1000)

@@ -1,0 +1,34 @@
+"""What the page draws of a sound and of a dance: peaks, onsets and beats to snap to."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.generate.detected_beats import detected_beats
+from d2m_model.rhythm.kinematics import kinematic_beats
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+
+PEAKS = 100
+"""Peaks per second."""
+
+
+def peaks(audio: np.ndarray) -> np.ndarray:
+    """(n,): the highest absolute sample of audio (S,) at 22 050 Hz in each 1/100 s, within 0..1."""
+    count = -(-len(audio) * PEAKS // SAMPLE_RATE)
+    edges = np.round(np.arange(count) * SAMPLE_RATE / PEAKS).astype(int)
+    return np.minimum(1, np.maximum.reduceat(np.abs(audio), edges)) if count else np.zeros(0)
+
+
+def write_drawing(path: Path, audio: np.ndarray) -> None:
+    """Write {seconds, peaks, beats, onsets} of audio (S,) float32 at 22 050 Hz."""
+    found = detected_beats(audio)
+    drawn = [round(float(peak), 3) for peak in peaks(audio)]
+    content = {"seconds": len(audio) / SAMPLE_RATE, "peaks": drawn, "beats": found["beats"], "onsets": found["onsets"]}
+    write_text(path, json.dumps(content) + "\n")
+
+
+def write_motion(path: Path, pose: np.ndarray) -> None:
+    """Write {kinematic: [s, ...]} of a dancer's keypoints (T, J, 3): the moments at which the body is slowest."""
+    write_text(path, json.dumps({"kinematic": [round(float(time), 3) for time in kinematic_beats(pose)]}) + "\n")

@@ -1,0 +1,215 @@
+"""A job of the studio: a folder with a video and everything made for it, each file complete or absent.
+
+    job.json                    name, video, dancer
+    video.<suffix>              the video as it was given
+    tasks/<key>.json            what was asked for, how far it is, what came out: read, pose, rhythm, take-1, sound-1, take-1.mp4 ...
+    preview.mp4  original.wav   the picture and the sound for the page
+    pose.npy                    (T, P, J, 3)
+    found.json  beats.json      the beats that the rhythm model found, and those that the person corrected
+    takes/<n>.wav  <n>.json     music, and what the page draws of it
+    sounds/  songs/  exports/   sounds to imitate, the person's own songs, files to download
+
+A task's record says `done` only after its files are there. So a job can be read at any time, and a server that starts again
+continues with the tasks that are `waiting`.
+"""
+
+import json
+import re
+import secrets
+import shutil
+import threading
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dataset_tools.lib.core.atomic import remove_partial_files, write_text
+from dataset_tools.lib.core.errors import Unreadable, UserError
+from dataset_tools.lib.core.json_file import read_json
+from dataset_tools.lib.core.limits import printable
+
+FORMAT = 1
+JOB_ID = re.compile(r"[0-9a-f]{16}")
+KEY = re.compile(
+    r"read|pose|rhythm|(take|sound)-[1-9]\d{0,3}|(take-[1-9]\d{0,3}\.(mp4|wav))|beats\.(json|mid|wav)|project\.zip"
+)
+SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
+VIDEO = re.compile(rf"video{SUFFIX.pattern}")
+STATES = ("waiting", "done", "failed", "cancelled")
+STEPS = ("read", "pose", "rhythm")
+"""Tasks that each new video goes through, in this order."""
+KINDS = (*STEPS, "take", "own_music", "sound", "export")
+NAME_LENGTH = 120
+MOST_RECORD = 4 << 20
+
+
+@dataclass(kw_only=True)
+class Task:
+    """Something that was asked for. Raises ValueError for values other than described here."""
+
+    key: str
+    """Its file in tasks/, as in `KEY`."""
+    kind: str
+    """One of KINDS."""
+    asked: int
+    """Tasks run in ascending order of this number."""
+    state: str = "waiting"
+    """One of STATES; which task runs, only the running server knows."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+    """What came out, for the page: `found` is a line for the person."""
+    notes: list[str] = field(default_factory=list)
+    """Lines that the library said about it."""
+    error: str | None = None
+
+    def __post_init__(self):
+        for name, kind in (
+            ("key", str),
+            ("kind", str),
+            ("asked", int),
+            ("state", str),
+            ("arguments", dict),
+            ("result", dict),
+            ("notes", list),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, found {printable(getattr(self, name))}")
+        if not KEY.fullmatch(self.key) or self.kind not in KINDS or self.state not in STATES:
+            raise ValueError(
+                f"no task of the studio: {printable(self.key)}, {printable(self.kind)}, {printable(self.state)}"
+            )
+        if not all(isinstance(note, str) for note in self.notes) or not isinstance(self.error, str | None):
+            raise ValueError("notes must be lines of text, and error one or null")
+
+    @property
+    def number(self) -> int:
+        """n of take-n, sound-n."""
+        return int(self.key.rpartition("-")[2])
+
+
+class Job:
+    """A job's records, in memory and in its folder. Hold `lock` while you change them."""
+
+    def __init__(self, folder: Path, name: str, video: str, dancer: int = 0):
+        self.folder, self.name, self.video, self.dancer = folder, name, video, dancer
+        self.tasks: dict[str, Task] = {}
+        self.lock = threading.RLock()
+        self.revision = 0
+        """Changes with every saved change."""
+
+    @property
+    def id(self) -> str:
+        """Name of its folder."""
+        return self.folder.name
+
+    def save(self) -> None:
+        """Write job.json."""
+        record = {"format": FORMAT, "name": self.name, "video": self.video, "dancer": self.dancer}
+        write_text(self.folder / "job.json", json.dumps(record, indent=2) + "\n")
+        self.revision += 1
+
+    def put(self, task: Task) -> None:
+        """Add or replace a task, in memory and on disk."""
+        write_text(self.folder / "tasks" / f"{task.key}.json", json.dumps(asdict(task), indent=2) + "\n")
+        self.tasks[task.key] = task
+        self.revision += 1
+
+    def drop(self, key: str) -> None:
+        """Remove a task."""
+        (self.folder / "tasks" / f"{key}.json").unlink(missing_ok=True)
+        self.tasks.pop(key, None)
+        self.revision += 1
+
+    def changed(self) -> None:
+        """Tell the page that a file has changed."""
+        self.revision += 1
+
+    def next_number(self, prefix: str) -> int:
+        """The number of a new take or sound: numbers are not used again."""
+        return (
+            max(
+                (t.number for t in self.tasks.values() if t.key.startswith(f"{prefix}-") and "." not in t.key),
+                default=0,
+            )
+            + 1
+        )
+
+    def take(self, number: int) -> Path:
+        """File of a take."""
+        return self.folder / "takes" / f"{number}.wav"
+
+    @property
+    def beats(self) -> Path:
+        """File of the beats that music is made for."""
+        return self.folder / "beats.json"
+
+    @property
+    def found_beats(self) -> Path:
+        """File of the beats that the rhythm model found."""
+        return self.folder / "found.json"
+
+    def done(self, key: str) -> Task | None:
+        """A task, if it is done."""
+        task = self.tasks.get(key)
+        return task if task and task.state == "done" else None
+
+
+def new_job(jobs: Path, name: str, suffix: str) -> Job:
+    """A folder for a new job, whose video will be called video<suffix>. It is no job until `Job.save`."""
+    folder = jobs / secrets.token_hex(8)
+    folder.mkdir(parents=True)
+    suffix = suffix.lower()
+    return Job(folder, shown_name(name), f"video{suffix if SUFFIX.fullmatch(suffix) else '.video'}")
+
+
+def shown_name(name: str) -> str:
+    """A file name as it is shown to people: printable, without folders, at most NAME_LENGTH characters."""
+    name = re.split(r"[\\/]", name)[-1]
+    return "".join(c for c in name if c.isprintable())[:NAME_LENGTH].strip() or "dance"
+
+
+def load_job(folder: Path) -> Job:
+    """The job of a folder. Raises UserError for a folder without job.json, and for records that are no job's."""
+    try:
+        record = read_json(folder / "job.json", MOST_RECORD)
+        job = _job_of(folder, record)
+        for path in sorted((folder / "tasks").glob("*.json")):
+            values = read_json(path, MOST_RECORD)
+            if (
+                not isinstance(values, dict)
+                or set(values) != {f.name for f in fields(Task)}
+                or values["key"] != path.stem
+            ):
+                raise ValueError(f"tasks/{path.name} is no record of a task")
+            job.tasks[path.stem] = Task(**values)
+    except Unreadable as err:
+        raise UserError(f"{folder.name}: not a job of the studio ({err.reason})") from None
+    except ValueError as err:
+        raise UserError(f"{folder.name}: not a job of the studio ({err})") from None
+    return job
+
+
+def _job_of(folder: Path, record: object) -> Job:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError("another format; it was made by another version")
+    name, video, dancer = record.get("name"), record.get("video"), record.get("dancer")
+    if not (
+        isinstance(name, str)
+        and isinstance(video, str)
+        and VIDEO.fullmatch(video)
+        and type(dancer) is int
+        and 0 <= dancer < 1000
+    ):
+        raise ValueError("job.json is damaged")
+    return Job(folder, shown_name(name), video, dancer)
+
+
+def tidy(jobs: Path) -> None:
+    """Remove what a killed server left: folders that never became a job, and partial files."""
+    for folder in jobs.iterdir() if jobs.is_dir() else ():
+        if not JOB_ID.fullmatch(folder.name):
+            continue
+        if not (folder / "job.json").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        for place in (folder, *(p for p in folder.iterdir() if p.is_dir())):
+            remove_partial_files(place)

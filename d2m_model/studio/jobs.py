@@ -1,0 +1,250 @@
+"""All jobs of a studio, and the queue in which their tasks are done one at a time, in a process that may die."""
+
+import shutil
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from d2m_model.studio.job import JOB_ID, STEPS, Job, Task, load_job, new_job, tidy
+from d2m_model.studio.params import Params
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.parallel.worker_process import ProcessLost
+from dataset_tools.lib.parallel.workers import CallProcess
+
+TASK_SECONDS = 6 * 3600.0
+"""Time limit of a task."""
+MEMORY = 48 << 30
+"""Address space of the worker in bytes; what torch maps is far more than what it uses."""
+
+
+class Unknown(LookupError):
+    """No such job or task."""
+
+
+@dataclass(eq=False)
+class Running:
+    """The task that the worker does."""
+
+    job: Job
+    task: Task
+    progress: dict[str, Any] | None = None
+    """{label, done, total, unit} of its last bar."""
+    cancelled: bool = False
+
+
+class Jobs:
+    """The jobs in a folder. All methods may be called from any thread."""
+
+    def __init__(self, layout: Layout, params: Params):
+        self.layout, self.params = layout, params
+        self.folder = layout.stage("studio")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.styles: list[str] = []
+        """Genres that the prior knows; empty until the worker has loaded it."""
+        self.running: Running | None = None
+        self._changed = threading.Condition(threading.RLock())
+        self._process = CallProcess()
+        self._last = 0
+        self._jobs: dict[str, Job] = {}
+
+    def load(self) -> None:
+        """Read the jobs of earlier servers. Call it once, before `start`, and only where no other server has them open."""
+        tidy(self.folder)
+        for path in sorted(self.folder.iterdir()):
+            if JOB_ID.fullmatch(path.name):
+                try:
+                    self._jobs[path.name] = load_job(path)
+                except UserError as err:
+                    say("studio", f"warning: {err}; its folder is left as it is")
+
+    def start(self) -> None:
+        """Work on the queue, in a thread, as long as this process lives."""
+        threading.Thread(target=self._work, daemon=True).start()
+
+    @property
+    def lock(self) -> threading.Condition:
+        """Hold it to change jobs and tasks."""
+        return self._changed
+
+    def all(self) -> list[Job]:
+        """Newest first."""
+        with self._changed:
+            return sorted(self._jobs.values(), key=lambda j: _time_of(j), reverse=True)
+
+    def get(self, job_id: str) -> Job:
+        """Raises Unknown."""
+        with self._changed:
+            if job_id not in self._jobs:
+                raise Unknown(job_id)
+            return self._jobs[job_id]
+
+    def new(self, name: str, suffix: str) -> Job:
+        """A folder for a job whose video is still to be written; `add` makes it a job."""
+        return new_job(self.folder, name, suffix)
+
+    def add(self, job: Job, first_take: dict[str, Any] | None = None) -> None:
+        """Make a folder that has its video, or an unpacked project, a job. first_take: arguments of the take that follows at once."""
+        with self._changed:
+            for step in STEPS:
+                if step not in job.tasks:
+                    self.ask(job, step, step, {})
+            if first_take is not None and not any(t.key.startswith("take-") for t in job.tasks.values()):
+                self.ask(job, "take-1", "take", first_take)
+            job.save()
+            self._jobs[job.id] = job
+            self._changed.notify_all()
+
+    def ask(self, job: Job, key: str, kind: str, arguments: dict[str, Any]) -> Task:
+        """Put a task into the queue, in place of an earlier one with this key."""
+        with self._changed:
+            self.cancel(job, {key})
+            task = Task(key=key, kind=kind, asked=self._number(), arguments=arguments)
+            job.put(task)
+            self._changed.notify_all()
+            return task
+
+    def again(self, job: Job) -> bool:
+        """Do the first task that failed or was cancelled, and those that follow it, once more; whether there was one."""
+        with self._changed:
+            order = sorted(job.tasks.values(), key=lambda t: t.asked)
+            steps = [t for t in order if t.kind in STEPS or t.kind in ("take", "own_music")]
+            lost = [t for t in steps if t.state in ("failed", "cancelled")]
+            if not lost:
+                return False
+            for task in lost if lost[0].kind in STEPS else lost[:1]:
+                job.put(Task(key=task.key, kind=task.kind, asked=self._number(), arguments=task.arguments))
+            self._changed.notify_all()
+            return True
+
+    def cancel(self, job: Job, keys: set[str] | None = None) -> None:
+        """Stop the running task of a job and drop its waiting ones; only `keys`, unless None."""
+        with self._changed:
+            for task in job.tasks.values():
+                if task.state == "waiting" and (keys is None or task.key in keys):
+                    self._end(job, task, "cancelled")
+            now = self.running
+            if now and now.job is job and (keys is None or now.task.key in keys) and not now.cancelled:
+                now.cancelled = True
+                self._process.stop()
+
+    def remove(self, job: Job) -> None:
+        """Delete a job with all its files."""
+        with self._changed:
+            self.cancel(job)
+            self._jobs.pop(job.id, None)
+        (job.folder / "job.json").unlink(missing_ok=True)  # what is left after a crash is removed by `tidy`
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    def queue(self) -> list[tuple[Job, Task]]:
+        """The running task, then the waiting ones in the order in which they will be done."""
+        with self._changed:
+            waiting = [(j, t) for j in self._jobs.values() for t in j.tasks.values() if t.state == "waiting"]
+            now = self.running
+            waiting.sort(key=lambda pair: (not (now and pair[1] is now.task), pair[1].asked))
+            return waiting
+
+    def is_running(self, task: Task) -> bool:
+        """Whether the worker does this task now."""
+        return self.running is not None and self.running.task is task
+
+    def _number(self) -> int:
+        self._last = max(self._last + 1, time.time_ns())
+        return self._last
+
+    def _work(self) -> None:
+        self._warm_up()
+        while True:
+            with self._changed:
+                while not (queue := self.queue()):
+                    self._changed.wait()
+                job, task = queue[0]
+                if lacking := _lacking(job, task):
+                    self._end(job, task, "cancelled" if lacking.state == "cancelled" else "failed", lacking.error or "")
+                    continue
+                self.running = now = Running(job, task)
+            state, error, result = "done", None, {}
+            try:
+                result = self._call(now)
+            except Exception as err:  # noqa: BLE001 - one task must not end the studio
+                state, error = "failed", self._described(err, job)
+            with self._changed:
+                if now.cancelled:
+                    state, error = "cancelled", None
+                task.result = result
+                self.running = None
+                if job.id in self._jobs and job.tasks.get(task.key) is task:
+                    self._end(job, task, state, error)
+
+    def _call(self, now: Running) -> dict[str, Any]:
+        from d2m_model.studio import work_entry
+
+        def heard(what: tuple) -> None:
+            if what[0] == "note":
+                now.task.notes.append(self.without_paths(what[1], now.job))
+            else:
+                now.progress = dict(zip(("label", "done", "total", "unit"), what[1:], strict=True))
+
+        now.task.notes.clear()
+        arguments = now.job.folder, now.task.key, self.layout, self.params
+        return self._process.call(work_entry.perform, *arguments, timeout=TASK_SECONDS, memory=MEMORY, heard=heard)
+
+    def _warm_up(self) -> None:
+        from d2m_model.studio import work_entry
+
+        try:
+            found = self._process.call(work_entry.warm_up, self.layout, timeout=TASK_SECONDS, memory=MEMORY)
+            self.styles = found["styles"]
+        except Exception as err:  # noqa: BLE001 - the tasks will say it again, to the page
+            say("studio", f"warning: the models can't be loaded: {one_line(str(err))}")
+
+    def _end(self, job: Job, task: Task, state: str, error: str | None = None) -> None:
+        task.state, task.error = state, error
+        job.put(task)
+
+    def _described(self, err: Exception, job: Job) -> str:
+        """A line for the person; the terminal gets the traceback of what may be a bug of ours."""
+        line = describe_disk_error(err, full_path=False) or describe_missing_package(err)
+        if line is None and isinstance(err, ProcessLost):
+            line = f"the process that worked on it ended: {err}"
+        if line is None and not isinstance(err, UserError):
+            traceback.print_exception(err)
+            line = f"an error of the studio ({type(err).__name__}); the terminal shows it"
+        return self.without_paths(line or str(err), job)
+
+    def without_paths(self, text: str, job: Job | None = None) -> str:
+        """A message without the paths of this machine."""
+        for path in (job.folder if job else self.folder, self.layout.root):
+            for form in (path, path.resolve()):
+                if str(form) != ".":
+                    text = text.replace(f"{form}/", "")
+        if job:
+            text = text.replace(job.video, job.name)
+        return one_line(_without_folders(text))
+
+
+def _lacking(job: Job, task: Task) -> Task | None:
+    """An earlier step that a task needs and that failed or was cancelled."""
+    before = {"pose": ("read",), "rhythm": ("read", "pose"), "take": STEPS, "own_music": STEPS, "export": ("read",)}
+    steps = [job.tasks[step] for step in before.get(task.kind, ()) if step in job.tasks]
+    return next((step for step in steps if step.state in ("failed", "cancelled")), None)
+
+
+def _without_folders(text: str) -> str:
+    """Absolute paths reduced to their last part."""
+    words = text.split(" ")
+    return " ".join(_last_part(word) for word in words)
+
+
+def _last_part(word: str) -> str:
+    start = word.find("/")
+    if start < 0 or (start > 0 and word[start - 1] not in "'\"(`=") or "//" in word:
+        return word
+    return word[:start] + word.rstrip("/").rpartition("/")[2]
+
+
+def _time_of(job: Job) -> int:
+    return max((task.asked for task in job.tasks.values()), default=0)

@@ -1,0 +1,60 @@
+"""Serves the studio until it is interrupted."""
+
+import socket
+from pathlib import Path
+
+from d2m_model.studio.params import Params
+from d2m_model.studio.stage import add_video, application, check_songs, open_jobs, token_of
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.locks import file_lock
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+THREADS = 8
+IDLE_SECONDS = 120
+"""After this time without data, a connection is closed."""
+
+
+def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[Path], host: str, port: int) -> None:
+    """Serve the corpus's jobs. video: the first job. folders: the person's songs. port: 0 takes any free one.
+
+    Raises UserError for missing models, a folder without songs, an address that is not available, and where another studio has
+    these jobs open.
+    """
+    import waitress
+
+    check_songs(folders)
+    listening = _bind(host, port)
+    port = listening.getsockname()[1]
+    jobs = open_jobs(layout, params)
+    try:
+        with file_lock(jobs.folder / "lock", wait=False):
+            jobs.load()
+            token = token_of(jobs)
+            server = waitress.create_server(
+                application(layout, jobs, token, folders, port), sockets=[listening], threads=THREADS,
+                channel_timeout=IDLE_SECONDS, max_request_body_size=params.upload_bytes + (1 << 20), ident=None,
+            )  # fmt: skip
+            place = f"#{add_video(jobs, video)}" if video else ""
+            jobs.start()
+            if host not in LOOPBACK:
+                say(
+                    "studio",
+                    "warning: other machines can reach this address, and who has it can use this studio; there is no TLS",
+                )
+            shown = f"[{host}]" if ":" in host else host
+            say("studio", f"open http://{shown}:{port}/?token={token}{place} (Ctrl-C ends it; everything is kept)")
+            server.run()
+    except BlockingIOError:
+        raise UserError(f"{jobs.folder}: another studio has these jobs open; use its page, or end it first") from None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as err:
+        raise UserError(f"studio: can't serve on {host}:{port} ({err}); give another --port or --host") from None
+    return listening

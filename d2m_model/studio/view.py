@@ -1,0 +1,169 @@
+"""What the page shows of the studio and of a job, as JSON values. Nothing here opens media."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d2m_model.generate.params import Params as GenerateParams
+from d2m_model.rhythm.beats_file import Beats, read_beats
+from d2m_model.studio.asked import MOST_TAKES
+from d2m_model.studio.job import STEPS, Job, Task
+from d2m_model.studio.jobs import Jobs
+from dataset_tools.lib.core.array_file import read_npy
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.timebase import FPS, LEVELS
+from dataset_tools.pose.overlay import BONES
+
+WHAT = {"take": "music", "own_music": "music"}
+LARGEST = 32767
+"""Largest value of a stored coordinate: tenths of a px in int16."""
+
+
+def state_view(jobs: Jobs, clips: list[dict[str, Any]], folders: list[Path]) -> dict[str, Any]:
+    """Everything that does not belong to one job."""
+    params = load_params(jobs.layout.params, "generate", GenerateParams)
+    with jobs.lock:
+        return {
+            "corpus": jobs.layout.corpus,
+            "styles": jobs.styles,
+            "levels": list(LEVELS),
+            "defaults": {"level": "high", "seed": params.seed, "strictness": params.strictness, "loudness": params.loudness, "style": ""},
+            "limits": {"upload_bytes": jobs.params.upload_bytes, "seconds": jobs.params.seconds, "takes": MOST_TAKES, "stretch": 0.08},
+            "clips": clips,
+            "folders": [{"id": number, "name": folder.resolve().name} for number, folder in enumerate(folders)],
+            "jobs": [_job_line(jobs, job) for job in jobs.all()],
+            "queue": [
+                {"job": job.id, "name": job.name, "what": WHAT.get(task.kind, task.kind)} for job, task in jobs.queue()
+            ],
+        }  # fmt: skip
+
+
+def _job_line(jobs: Jobs, job: Job) -> dict[str, Any]:
+    read = job.done("read")
+    takes = [t for t in job.tasks.values() if t.kind in WHAT and t.state == "done"]
+    changed = max((t.asked for t in job.tasks.values()), default=0) / 1e9
+    return {
+        "id": job.id, "name": job.name, "seconds": read and read.result["seconds"], "takes": len(takes),
+        "busy": _busy(job), "changed": int(changed),
+    }  # fmt: skip
+
+
+def _busy(job: Job) -> bool:
+    return any(task.state == "waiting" for task in job.tasks.values())
+
+
+def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
+    """Everything that the page shows of a job."""
+    with jobs.lock:
+        ahead = {task.key: place for place, (owner, task) in enumerate(jobs.queue()) if owner is job}
+        part = lambda task: _task_view(jobs, task, ahead)
+        takes = sorted((t for t in job.tasks.values() if t.kind in WHAT), key=lambda t: t.number)
+        sounds = sorted((t for t in job.tasks.values() if t.kind == "sound"), key=lambda t: t.number)
+        read, pose = job.done("read"), job.done("pose")
+        music = (
+            part(takes[-1]) if takes else {"state": "waiting", "found": "", "error": None, "progress": None, "ahead": 0}
+        )
+        finished = sum(task.state == "done" for task in takes)
+        if finished and music["state"] == "done":
+            music["found"] = f"{finished} take{'s' if finished > 1 else ''}"
+        return {
+            "id": job.id,
+            "name": job.name,
+            "revision": job.revision,
+            "busy": _busy(job),
+            "steps": {step: part(job.tasks[step]) for step in STEPS} | {"music": music},
+            "notes": list(dict.fromkeys(note for task in sorted(job.tasks.values(), key=lambda t: t.asked) for note in task.notes)),
+            "video": read and {"fps": FPS} | {k: read.result[k] for k in ("frames", "seconds", "width", "height", "sound")},
+            "dancers": [{"index": n, "seen": seen} for n, seen in enumerate(pose.result["seen"])] if pose else [],
+            "dancer": job.dancer,
+            "pose": _pose_view(pose, read),
+            "beats": beats_view(job) if job.done("rhythm") else None,
+            "takes": [part(task) | _take_view(job, task) for task in takes],
+            "sounds": [
+                part(t) | {"number": t.number, "name": t.arguments["name"], "kind": t.arguments["use"], "seconds": t.result.get("seconds")}
+                for t in sounds
+            ],
+            "exports": [part(t) | export_view(job, t) for t in job.tasks.values() if t.kind == "export"],
+        }  # fmt: skip
+
+
+def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
+    running = jobs.is_running(task)
+    return {
+        "state": "running" if running else task.state,
+        "found": task.result.get("found", ""),
+        "error": task.error,
+        "progress": jobs.running.progress if running and jobs.running else None,
+        "ahead": ahead.get(task.key, 0),
+    }
+
+
+def _take_view(job: Job, task: Task) -> dict[str, Any]:
+    asked, style = task.arguments, task.arguments.get("style", "")
+    if isinstance(style, dict):
+        sound = job.tasks.get(f"sound-{style['sound']}")
+        shown = sound.arguments["name"] if sound else "a sound that was deleted"
+    else:
+        shown = style or "suits the dance"
+    model = task.kind == "take"
+    return {
+        "number": task.number, "made": "model" if model else "own music", "style_name": shown if model else "",
+        "told": task.result.get("told", ""), "seconds": task.result.get("seconds"), "lufs": task.result.get("lufs"),
+    } | {name: asked.get(name) for name in ("level", "seed", "style", "strictness", "loudness", "from", "redo", "keep")}  # fmt: skip
+
+
+def export_view(job: Job, task: Task) -> dict[str, Any]:
+    """An export as the page shows it; `file` is the name under which it is downloaded."""
+    stem = job.name.rpartition(".")[0] or job.name
+    take = task.arguments["take"]
+    file = f"{stem} - take {take}.{task.key.rpartition('.')[2]}" if take else f"{stem} - {task.key}"
+    kind = (
+        "project"
+        if task.key == "project.zip"
+        else {"mp4": "video", "mid": "midi", "json": "beats"}.get(task.key.rpartition(".")[2])
+    )
+    kind = kind or ("wav" if take else "click")
+    return {
+        "name": task.key,
+        "kind": kind,
+        "take": take,
+        "file": file.replace(".zip", ".d2m.zip") if kind == "project" else file,
+    }
+
+
+def _pose_view(pose: Task | None, read: Task | None) -> dict[str, Any] | None:
+    if pose is None or read is None:
+        return None
+    people, joints = pose.result["people"], pose.result["joints"]
+    return {"frames": read.result["frames"], "people": people, "joints": joints, "edges": BONES[joints]}
+
+
+def beats_view(job: Job) -> dict[str, Any]:
+    """The beats of now."""
+    beats, found = read_beats(job.beats), read_beats(job.found_beats)
+    return shown_beats(beats) | {"edited": not _equal(beats, found)}
+
+
+def shown_beats(beats: Beats) -> dict[str, Any]:
+    """Beats as JSON values."""
+    return {
+        "beats": beats.beats.tolist(),
+        "downbeats": beats.downbeats.tolist(),
+        "seconds": beats.seconds,
+        "tempo": beats.tempo,
+    }
+
+
+def _equal(a: Beats, b: Beats) -> bool:
+    return np.array_equal(a.beats, b.beats) and np.array_equal(a.downbeats, b.downbeats)
+
+
+def pose_bytes(job: Job) -> bytes:
+    """The dancers for the page's overlay: int16 little endian (frames, people, joints, 3): x and y in tenths of a px of the
+    preview, and 1000 times the confidence; zeros where a joint was not seen."""
+    pose = np.asarray(read_npy(job.folder / "pose.npy"), np.float32)
+    read, size = job.tasks["read"].result, job.tasks["pose"].result["size"]
+    scale = np.array([10 * read["width"] / size[0], 10 * read["height"] / size[1], 1000], np.float32)
+    shown = np.where(pose[..., 2:] > 0, pose * scale, 0)
+    return np.clip(np.rint(shown), -LARGEST, LARGEST).astype("<i2").tobytes()

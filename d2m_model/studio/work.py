@@ -1,0 +1,277 @@
+"""What the studio's worker process does for a task. Media are only opened here, because a decoder may crash or hang.
+
+Each function writes its files into the job's folder and returns what the page shows. Models stay loaded from one task to the
+next. The music is what `d2m_model.generate` makes from the same video, beats and settings, sample for sample.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soxr
+
+from d2m_model.generate.composing import Dance, PriorComposer
+from d2m_model.generate.finish import loudness_of, normalise, write_wav
+from d2m_model.generate.models import load_model, trained
+from d2m_model.generate.mux import mux
+from d2m_model.generate.own_music import own_music
+from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
+from d2m_model.generate.own_video import begin_of, frames_of, read_posed
+from d2m_model.generate.own_videos import cut_to, trained_rhythm
+from d2m_model.generate.params import Params as GenerateParams
+from d2m_model.generate.takes import Again
+from d2m_model.nets.variants import PRIOR
+from d2m_model.prior.player import read_style_audio
+from d2m_model.rhythm.beats_export import export_beats
+from d2m_model.rhythm.beats_file import as_written, read_beats, write_beats
+from d2m_model.rhythm.model import RhythmModel, load_rhythm
+from d2m_model.rhythm.scoring import likeliest_style
+from d2m_model.studio import project_file
+from d2m_model.studio.drawing import write_drawing, write_motion
+from d2m_model.studio.job import Job, Task, load_job
+from d2m_model.studio.params import Params
+from dataset_tools.clips.params import Params as ClipsParams
+from dataset_tools.lib.audio.audio_file import read_samples
+from dataset_tools.lib.audio.mono import to_mono
+from dataset_tools.lib.core.array_file import read_npy, write_npy
+from dataset_tools.lib.core.atomic import publish
+from dataset_tools.lib.core.cli import say, watch_messages
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.params import load_params
+from dataset_tools.lib.core.progress import progress, watch_progress
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples, frames_to_seconds
+from dataset_tools.lib.parallel.worker_process import report_step
+from dataset_tools.lib.video.video_io import read_audio
+
+
+class Work(NamedTuple):
+    """A task with everything that its function needs."""
+
+    job: Job
+    task: Task
+    layout: Layout
+    params: Params
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What was asked for."""
+        return self.task.arguments
+
+    @property
+    def frames(self) -> int:
+        """Number of the video's frames at 30 fps."""
+        return self.job.tasks["read"].result["frames"]
+
+    @property
+    def begin(self) -> float:
+        """Time of frame 0 in seconds of the video's clock."""
+        return self.job.tasks["read"].result["begin"]
+
+
+def perform(folder: Path, key: str, layout: Layout, params: Params) -> dict[str, Any]:
+    """Do a job's task and return its result. Progress is reported as ("progress", label, done, total, unit), messages as
+    ("note", text)."""
+    job = load_job(folder)
+    work = Work(job, job.tasks[key], layout, params)
+
+    def note(stage: str, text: str) -> None:
+        report_step(("note", text))
+
+    def bar(label: str, done: float, total: float | None, unit: str) -> None:
+        report_step(("progress", label, done, total, unit))
+
+    with watch_messages(note), watch_progress(bar):
+        return FUNCTIONS[work.task.kind](work)
+
+
+def warm_up(layout: Layout) -> dict[str, Any]:
+    """Load what the first music needs. Returns {styles: the genres that the prior knows}."""
+    _rhythm(layout)
+    styles = _composer(layout, "high").player.styles
+    import pyloudnorm  # noqa: F401
+
+    from dataset_tools.pose import estimator  # noqa: F401
+
+    return {"styles": sorted({genre for genre in styles.genres if genre})}
+
+
+def _read(work: Work) -> dict[str, Any]:
+    """The picture and the sound for the page."""
+    from dataset_tools.clips.normalise import cut_span
+    from dataset_tools.clips.open_video import OpenVideo
+
+    video, clips = work.job.folder / work.job.video, load_params(work.layout.params, "clips", ClipsParams)
+    frames = frames_of(video)
+    if frames > work.params.seconds * FPS:
+        raise UserError(
+            f"{work.job.name}: lasts {frames_to_seconds(frames):.0f} s; the studio takes at most {work.params.seconds} s: cut it"
+        )
+    height = min(work.params.preview_height, clips.max_height)
+    cut = cut_span(OpenVideo(video, threads=2), max_height=height, crop=clips.crop, audio=False)
+    made = replace(cut, frames=progress(cut.frames, "picture", cut.count, unit="frame")).write(
+        work.job.folder / "preview.mp4"
+    )
+    begin = begin_of(video)
+    sound = _original_sound(work, video, begin, frames)
+    if sound is not None:
+        write_wav(work.job.folder / "original.wav", sound)
+        write_drawing(work.job.folder / "original.json", sound)
+    seconds = frames_to_seconds(frames)
+    found = f"{seconds:.1f} s, {made.source_width} x {made.source_height} px, {made.source_fps:.4g} frames a second"
+    return {
+        "found": found + ("" if sound is not None else ", no sound"), "frames": frames, "seconds": seconds, "begin": begin,
+        "width": made.width, "height": made.height, "sound": sound is not None,
+    }  # fmt: skip
+
+
+def _original_sound(work: Work, video: Path, begin: float, frames: int) -> np.ndarray | None:
+    """The video's sound (S,) float32 at 22 050 Hz from frame 0 on; None without one."""
+    try:
+        found = read_audio(video, start=begin, seconds=frames_to_seconds(frames))
+    except UserError as err:
+        say("studio", f"the video's sound can't be read: {err}")
+        return None
+    if found is None:
+        return None
+    samples, rate = found
+    sound = soxr.resample(to_mono(samples.astype(np.float32) / 32768, rate), rate, SAMPLE_RATE).astype(np.float32)
+    wanted = frames_to_samples(frames)
+    return np.pad(sound[:wanted], (0, max(0, wanted - len(sound))))
+
+
+def _pose(work: Work) -> dict[str, Any]:
+    """The dancers, found as `generate` finds them."""
+    posed = read_posed(work.job.folder / work.job.video, work.layout, stage="studio")
+    write_npy(work.job.folder / "pose.npy", posed.pose)
+    seen = [round(float(share), 3) for share in (posed.pose[..., 2] > 0).any(axis=2).mean(axis=0)]
+    people = [share for share in seen if share]
+    if not people:
+        found = "nobody was found; the music will have a rhythm of its own"
+    elif len(people) == 1:
+        found = f"1 dancer, seen in {people[0]:.0%} of the frames"
+    else:
+        found = f"{len(people)} dancers, the first seen in {people[0]:.0%} of the frames"
+    return {
+        "found": found,
+        "size": list(posed.size),
+        "people": posed.pose.shape[1],
+        "joints": posed.pose.shape[2],
+        "seen": seen,
+    }
+
+
+def _beats(work: Work) -> dict[str, Any]:
+    """The beats of the dancer that the person chose."""
+    pose = np.asarray(read_npy(work.job.folder / "pose.npy"), np.float32)
+    dancer = min(work.job.dancer, pose.shape[1] - 1)
+    beats = cut_to(as_written(_rhythm(work.layout).beats_of(pose[:, dancer])), frames_to_seconds(work.frames))
+    write_motion(work.job.folder / "motion.json", pose[:, dancer])
+    write_beats(work.job.found_beats, beats)
+    write_beats(work.job.beats, beats)
+    tempo = f", {beats.tempo:.0f} a minute" if beats.tempo else ""
+    style = f", most like {likeliest_style(beats)}" if beats.style else ""
+    return {"found": f"{len(beats.beats)} beats{tempo}{style}" if len(beats.beats) else "no beats were found"}
+
+
+def _take(work: Work) -> dict[str, Any]:
+    """Music of the prior for the beats that the take was asked with."""
+    asked, job = work.arguments, work.job
+    sound = asked["style"]["sound"] if isinstance(asked["style"], dict) else None
+    params = replace(
+        load_params(work.layout.params, "generate", GenerateParams),
+        style=asked["style"] if sound is None else str(job.folder / "sounds" / f"{sound}.wav"),
+        **{name: asked[name] for name in ("seed", "strictness", "loudness")},
+    )
+    composer = _composer(work.layout, asked["level"])
+    composer.check(params)
+    dance = Dance(frames=work.frames, size=(1, 1), beats=read_beats(beats_of_take(job, work.task)))
+    if asked["from"]:
+        region = {name: f"{asked[name][0]:.4f}-{asked[name][1]:.4f}" for name in ("redo", "keep") if asked[name]}
+        audio = Again(take=job.take(asked["from"]), **region).made(composer, dance, params)
+    else:
+        audio = composer.compose(dance, params).audio
+    return _finished(work, audio, SAMPLE_RATE, "")
+
+
+def _own_music(work: Work) -> dict[str, Any]:
+    """The best excerpt of the person's own songs."""
+    job, folder = work.job, work.arguments["folder"]
+    place = job.folder / "songs" if folder is None else Path(folder)
+    beats = read_beats(beats_of_take(job, work.task))
+    names = {f"{task.number}": task.arguments["name"] for task in job.tasks.values() if task.kind == "sound"}
+    made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
+    params = load_params(work.layout.params, "generate", GenerateParams)
+    audio = normalise(made.sound, work.arguments["loudness"], params.peak, made.rate)
+    song: OwnSong = made.fit.song
+    name = names.get(song.path.stem, song.name) if folder is None else song.name
+    return _finished(work, audio, made.rate, name + made.told.removeprefix(song.name))
+
+
+def _finished(work: Work, audio: np.ndarray, rate: int, told: str) -> dict[str, Any]:
+    """Write a take, and what the page draws of it."""
+    number = work.task.number
+    write_wav(work.job.take(number), audio, rate)
+    mono = to_mono(audio, rate) if audio.ndim == 2 else audio
+    heard = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE)
+    write_drawing(work.job.folder / "takes" / f"{number}.json", np.asarray(heard, np.float32))
+    loudness = loudness_of(audio, rate)
+    seconds = audio.shape[-1] / rate
+    return {
+        "found": told or f"{seconds:.1f} s of music", "told": told, "seconds": seconds,
+        "lufs": None if loudness is None or not np.isfinite(loudness) else round(loudness, 2),
+    }  # fmt: skip
+
+
+def _sound(work: Work) -> dict[str, Any]:
+    """A sound to imitate, as a .wav that `generate --style` takes, or one of the person's own songs, checked."""
+    path = work.job.folder / work.arguments["file"]
+    audio, rate = read_song(path)
+    if work.arguments["use"] == "style":
+        mono = soxr.resample(to_mono(audio, rate), rate, SAMPLE_RATE).astype(np.float32)
+        wav = work.job.folder / "sounds" / f"{work.task.number}.wav"
+        write_wav(wav, mono)
+        read_style_audio(wav)  # raises for silence
+    return {"found": f"{audio.shape[1] / rate:.1f} s", "seconds": audio.shape[1] / rate}
+
+
+def _export(work: Work) -> dict[str, Any]:
+    """A file to download."""
+    job, take, out = work.job, work.arguments["take"], work.job.folder / "exports" / work.task.key
+    if work.task.key == "project.zip":
+        project_file.pack(job, out)
+    elif out.stem == "beats":
+        export_beats(out, read_beats(job.beats))
+    elif out.suffix == ".wav":
+        publish(job.take(take), out)
+    else:
+        found = read_samples(job.take(take))
+        if not mux(job.folder / job.video, found.audio.T, out, delay=work.begin, rate=found.rate):
+            say("studio", "the picture was encoded again as H.264")
+    return {"found": "", "bytes": out.stat().st_size}
+
+
+def beats_of_take(job: Job, task: Task) -> Path:
+    """The file of the beats that a take was asked with."""
+    return job.folder / "takes" / f"{task.number}.beats.json"
+
+
+@functools.cache
+def _rhythm(layout: Layout) -> RhythmModel:
+    return load_rhythm(trained_rhythm(layout))
+
+
+@functools.lru_cache(2)
+def _composer(layout: Layout, level: str) -> PriorComposer:
+    trained(layout, level, PRIOR)
+    composer = load_model(layout, level, PRIOR, {}, bar=True)
+    assert isinstance(composer, PriorComposer)
+    return composer
+
+
+FUNCTIONS: dict[str, Callable[[Work], dict[str, Any]]] = {
+    "read": _read, "pose": _pose, "rhythm": _beats, "take": _take, "own_music": _own_music, "sound": _sound, "export": _export,
+}  # fmt: skip
