@@ -1,7 +1,7 @@
 """What the page asks for: checks the values of its requests and turns them into tasks."""
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -51,7 +51,7 @@ class TakeRequest(Request):
 
     level: Literal["high", "low"] = "high"
     seed: int = Field(0, ge=0, lt=2**53)
-    style: str | Sound = Field("", max_length=200)
+    style: Annotated[str, Field(max_length=200)] | Sound = ""
     strictness: float = Field(1.0, ge=0, le=20)
     loudness: float = Field(-16.0, ge=-70, le=0)
     count: int = Field(1, ge=1, le=20)

@@ -93,6 +93,7 @@ class Job:
         self.folder, self.name, self.video, self.dancer = folder, name, video, dancer
         self.tasks: dict[str, Task] = {}
         self.lock = threading.RLock()
+        self._numbers: dict[str, int] = {}
         self.revision = 0
         """Changes with every saved change."""
 
@@ -124,14 +125,10 @@ class Job:
         self.revision += 1
 
     def next_number(self, prefix: str) -> int:
-        """The number of a new take or sound: numbers are not used again."""
-        return (
-            max(
-                (t.number for t in self.tasks.values() if t.key.startswith(f"{prefix}-") and "." not in t.key),
-                default=0,
-            )
-            + 1
-        )
+        """The number of a new take or sound; every call gives another one."""
+        known = (t.number for t in self.tasks.values() if t.key.startswith(f"{prefix}-") and "." not in t.key)
+        self._numbers[prefix] = 1 + max(self._numbers.get(prefix, 0), *known, 0)
+        return self._numbers[prefix]
 
     def take(self, number: int) -> Path:
         """File of a take."""

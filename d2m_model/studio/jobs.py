@@ -241,7 +241,7 @@ def _without_folders(text: str) -> str:
 
 def _last_part(word: str) -> str:
     start = word.find("/")
-    if start < 0 or (start > 0 and word[start - 1] not in "'\"(`=") or "//" in word:
+    if start < 0 or (start > 0 and word[start - 1] not in "'\"(`=") or "//" in word or word == "/":
         return word
     return word[:start] + word.rstrip("/").rpartition("/")[2]
 

@@ -205,7 +205,6 @@ def create_app(
             file = f"songs/{number}{suffix}" if use == "song" else f"sounds/given-{number}{suffix}"
             path = job.folder / file
             path.parent.mkdir(exist_ok=True)
-            path.touch(exist_ok=False)  # taken: another upload gets another number
         try:
             _receive(path)
             jobs.ask(job, f"sound-{number}", "sound", {"file": file, "name": name, "use": use})

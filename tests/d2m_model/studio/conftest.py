@@ -1,0 +1,89 @@
+"""Jobs without a worker, for what the pages and files of the studio do."""
+
+import json
+
+import numpy as np
+import pytest
+
+from d2m_model.generate.finish import write_wav
+from d2m_model.rhythm.beats_file import Beats, write_beats
+from d2m_model.studio.job import Job, Task
+from d2m_model.studio.jobs import Jobs
+from d2m_model.studio.params import Params
+from d2m_model.studio.stage import application
+from dataset_tools.lib.core.array_file import write_npy
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from tests.helpers.footage import numbered_video, tone
+
+TOKEN = "t" * 40
+CHANGE = {"X-Studio": "1"}
+FRAMES = 90
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    (tmp_path / "manifests" / "tiny").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text("corpus: tiny\ngenerate: {}\nclips: {}\n")
+    return Layout(root=tmp_path, corpus="tiny")
+
+
+@pytest.fixture
+def jobs(layout) -> Jobs:
+    """Jobs whose queue nobody works on."""
+    found = Jobs(layout, Params(upload_mib=1))
+    found.load()
+    return found
+
+
+def client_of(jobs: Jobs, *, cookie: bool = True):
+    client = application(jobs.layout, jobs, TOKEN, [], 8322).test_client()
+    if cookie:
+        client.set_cookie("studio-8322", TOKEN)
+    return client
+
+
+@pytest.fixture
+def client(jobs):
+    """A browser that has the cookie."""
+    return client_of(jobs)
+
+
+def finished_job(jobs: Jobs) -> Job:
+    """A job of 3 s of video with beats every half second and one take, as its worker would leave it."""
+    job = jobs.new("My dance.mp4", ".mp4")
+    numbered_video(job.folder / "video.mp4", 30, FRAMES / 30)
+    write_text(job.folder / "preview.mp4", "preview")
+    write_npy(job.folder / "pose.npy", np.full((FRAMES, 2, 17, 3), 0.5, np.float32))
+    beats = Beats(fps=30, seconds=3.0, beats=np.arange(0.5, 3, 0.5), downbeats=np.array([0.5, 2.5]), tempo=120.0)
+    for path in (job.found_beats, job.beats, job.folder / "takes" / "1.beats.json"):
+        write_beats(path, beats)
+    write_text(job.folder / "motion.json", json.dumps({"kinematic": [0.52, 1.04]}))
+    write_wav(job.take(1), tone(3.0, SAMPLE_RATE)[0] / np.float32(32768))
+    write_text(
+        job.folder / "takes" / "1.json", json.dumps({"seconds": 3.0, "peaks": [], "beats": [0.5], "onsets": [0.97]})
+    )
+    read = {"found": "3.0 s", "frames": FRAMES, "seconds": 3.0, "begin": 0.0, "width": 64, "height": 48, "sound": False}
+    pose = {"found": "2 dancers", "size": [64, 48], "people": 2, "joints": 17, "seen": [1.0, 0.5]}
+    take = {
+        "level": "high",
+        "style": "",
+        "strictness": 1.0,
+        "loudness": -16.0,
+        "seed": 0,
+        "from": None,
+        "redo": None,
+        "keep": None,
+    }
+    made = {"found": "3.0 s of music", "told": "", "seconds": 3.0, "lufs": -16.0}
+    done = (
+        ("read", "read", {}, read),
+        ("pose", "pose", {}, pose),
+        ("rhythm", "rhythm", {}, {"found": "5 beats"}),
+        ("take-1", "take", take, made),
+    )
+    for number, (key, kind, arguments, result) in enumerate(done, 1):
+        job.put(Task(key=key, kind=kind, asked=number, state="done", arguments=arguments, result=result))
+    jobs.add(job)
+    return job
