@@ -57,7 +57,7 @@ function followDancers(job) {
   const several = job.dancers?.length > 1;
   show($('dancer-label'), several);
   if (several && document.activeElement !== $('dancer')) {
-    options($('dancer'), job.dancers.map(({ index, seen }) => [String(index), `${index + 1}, seen ${Math.round(100 * seen)} %`]), String(job.dancer));
+    options($('dancer'), job.dancers.map(({ index, seen }) => [String(index), `${index + 1}, in ${Math.round(100 * seen)} %`]), String(job.dancer));
   }
   skeleton.dancer = job.dancer ?? 0;
   const done = job.steps.pose.state === 'done';
@@ -139,6 +139,11 @@ player.addEventListener('state', () => {
   $('play').setAttribute('aria-pressed', player.playing);
 });
 timeline.addEventListener('seek', event => player.seek(event.detail.time));
+
+// After a click with the mouse or a finger the keys belong to the dance again, so that Space plays.
+$('job').addEventListener('click', event => {
+  if (event.detail > 0) event.target.closest('button, input[type=checkbox], summary')?.blur();
+});
 
 watchConnection(trouble => {
   show($('reconnecting'), trouble);

@@ -2,14 +2,14 @@
 import { say } from './dom.js';
 
 export const FPS = 30;
-const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 4, MOST = 0.25, STILL = 0.002, AGAIN = 600;
+const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, STILL = 0.002, AGAIN = 600;
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
 export class Player extends EventTarget {
   constructor(video, sound) {
     super();
     Object.assign(this, { video, sound, seconds: 0, place: 0, playing: false, loop: null, track: null, beats: [], clicking: false });
-    Object.assign(this, { frame: 0, drift: null, smooth: 0, startLag: 0.03, seekLag: 0.08, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false });
+    Object.assign(this, { frame: 0, drift: null, smooth: 0, startLag: 0, seekLag: 0.03, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false });
     if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback((now, shown) => this.onFrame(now, shown));
     video.addEventListener('loadeddata', () => this.picture());
     video.addEventListener('seeked', () => this.onSeeked());
@@ -44,7 +44,7 @@ export class Player extends EventTarget {
     if (this.track && !this.audio) say('The sound device does not answer: the picture plays alone.', 'bad');
     if (this.playing) return;
     const end = this.loop ? this.loop[1] : this.seconds;
-    if (this.place >= end - 0.5 / FPS) this.place = this.loop ? this.loop[0] : 0;
+    if (this.place >= end - 0.5 / FPS || this.place < (this.loop?.[0] ?? 0)) this.place = this.loop?.[0] ?? 0;
     this.playing = true;
     this.anchor(this.place);
     this.picture();
@@ -150,12 +150,15 @@ export class Player extends EventTarget {
   }
 
   onSeeked() {
+    if (this.playing && this.missed) this.chase();
+    this.missed = false;
     if (!this.playing && Math.abs(this.video.currentTime - this.wanted) > 1e-3) this.video.currentTime = this.wanted;
   }
 
   // Puts a picture that is far off to where the sound will be when the seek is done.
   chase() {
-    if (this.video.seeking) return;
+    this.missed = this.video.seeking;
+    if (this.missed) return;
     this.seekAt = performance.now();
     this.fresh = 'seek';
     this.video.playbackRate = 1;
@@ -174,8 +177,8 @@ export class Player extends EventTarget {
       const length = this.loop[1] - this.loop[0];
       if (Math.abs(drift) > length / 2) drift -= Math.sign(drift) * length;
     }
-    if (Math.abs(drift) < 1 && this.fresh === 'start') this.startLag = clamp(this.startLag - 0.7 * drift, 0, 0.3);
-    if (Math.abs(drift) < 1 && this.fresh === 'seek') this.seekLag = clamp(this.seekLag - 0.7 * drift, 0, 0.5);
+    if (Math.abs(drift) < 1 && this.fresh === 'start') this.startLag = clamp(this.startLag - 0.5 * drift, 0, 0.3);
+    if (Math.abs(drift) < 1 && this.fresh === 'seek') this.seekLag = clamp(this.seekLag - 0.5 * drift, 0, 0.5);
     this.smooth = this.fresh ? drift : this.smooth + 0.4 * (drift - this.smooth);
     this.fresh = '';
     this.drift = drift;

@@ -5,6 +5,7 @@ import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
 import { make, seconds as inSeconds } from './dom.js';
 
 const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1;
+const HIT = matchMedia('(pointer: coarse)').matches ? 28 : 12; // width in pixels in which a beat can be taken
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Timeline extends EventTarget {
@@ -12,9 +13,10 @@ export class Timeline extends EventTarget {
     super();
     Object.assign(this, { seconds: 0, zoom: 0, markers: [], marked: null, beats: [], selected: -1, dragging: false, ready: false });
     this.regions = RegionsPlugin.create();
+    this.ticks = TimelinePlugin.create({ height: 20, secondaryLabelOpacity: 1, style: { fontSize: '12px' }, formatTimeCallback: time => `${Math.round(100 * time) / 100}` });
     this.wave = WaveSurfer.create({
       container, height: HEIGHT, interact: false, cursorWidth: 2, autoScroll: true, normalize: false, ...this.colours(),
-      plugins: [this.regions, TimelinePlugin.create({ height: 20, style: { fontSize: '12px' } })],
+      plugins: [this.regions, this.ticks],
     });
     this.wave.on('ready', () => { this.ready = true; this.drawBeats(); this.drawRegion(); this.tell('ready'); });
     this.regions.enableDragSelection({ color: colour('--region') });
@@ -45,6 +47,12 @@ export class Timeline extends EventTarget {
     return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) * this.seconds;
   }
 
+  // Ticks as dense as their numbers have room.
+  rule() {
+    const dense = this.zoom || this.wave.getWidth() / this.seconds || 1, room = [0.1, 0.5, 1, 5, 10, 30, 60].find(step => step * dense >= 44) ?? 300;
+    Object.assign(this.ticks.options, { timeInterval: room / 5, primaryLabelInterval: room, secondaryLabelInterval: room });
+  }
+
   // Shows a waveform, 100 values a second; null draws a flat line.
   async load(peaks, seconds) {
     const length = Math.max(2, Math.round(seconds * RATE)), drawn = new Float32Array(length);
@@ -52,6 +60,7 @@ export class Timeline extends EventTarget {
     if (seconds !== this.seconds) this.clear();
     this.seconds = seconds;
     this.ready = false;
+    this.rule();
     await this.wave.load('', [drawn], seconds);
     this.place(this.shown ?? 0);
   }
@@ -75,6 +84,7 @@ export class Timeline extends EventTarget {
     const width = this.wave.getWidth(), all = width / this.seconds;
     const now = factor === 0 ? 0 : Math.min(MOST_ZOOM, Math.max(all, this.zoom || all) * factor);
     this.zoom = now <= all ? 0 : now;
+    this.rule();
     this.wave.zoom(this.zoom);
     if (this.zoom) this.wave.setScroll(Math.max(0, (this.shown ?? 0) * this.zoom - width / 2));
   }
@@ -89,8 +99,8 @@ export class Timeline extends EventTarget {
   marker(time) {
     const line = make('span', { part: 'beat-line' });
     const handle = make('div', {}, line);
-    Object.assign(handle.style, { position: 'absolute', left: '-12px', top: '0', bottom: '0', width: '22px', height: '100%' });
-    Object.assign(line.style, { position: 'absolute', left: '10px', top: '0', bottom: '0' });
+    Object.assign(handle.style, { position: 'absolute', left: `${-HIT / 2 - 1}px`, top: '0', bottom: '0', width: `${HIT}px`, height: '100%' });
+    Object.assign(line.style, { position: 'absolute', left: `${HIT / 2 - 1}px`, top: '0', bottom: '0' });
     const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', content: handle, id: 'beat' });
     marker.line = line;
     marker.element.style.zIndex = 4;
@@ -132,8 +142,8 @@ export class Timeline extends EventTarget {
     element.setAttribute('role', 'img');
     element.setAttribute('aria-label', element.title);
     Object.assign(line.style, {
-      width: down ? '3px' : '2px', background: tint, top: down ? '0' : '22%', bottom: '0',
-      outline: selected ? `3px solid ${colour('--accent')}` : 'none', borderRadius: '2px',
+      width: down ? '3px' : '2px', background: selected ? colour('--picked') : tint, top: down ? '0' : '22%', bottom: '0',
+      outline: selected ? `2px solid ${colour('--picked')}` : 'none', borderRadius: '2px',
     });
     line.textContent = '';
     if (down) {
