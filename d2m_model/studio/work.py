@@ -8,13 +8,13 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import soxr
 
 from d2m_model.generate.composing import Dance, PriorComposer
-from d2m_model.generate.detected_beats import detected_beats
 from d2m_model.generate.finish import loudness_of, normalise, write_wav
 from d2m_model.generate.models import load_model, trained
 from d2m_model.generate.mux import mux
@@ -95,7 +95,8 @@ def warm_up(layout: Layout) -> dict[str, Any]:
     styles = _composer(layout, "high").player.styles
     import pyloudnorm  # noqa: F401
 
-    detected_beats(np.sin(np.arange(2 * SAMPLE_RATE) / 50, dtype=np.float32))  # compiles what every take needs
+    with TemporaryDirectory() as folder:  # loads and compiles what every take needs
+        write_drawing(Path(folder) / "x.json", np.sin(np.arange(2 * SAMPLE_RATE) / 50, dtype=np.float32))
 
     from dataset_tools.pose import estimator  # noqa: F401
 
