@@ -214,6 +214,8 @@ def _check_beats(args: argparse.Namespace) -> None:
         raise UserError(
             f"generate: --shift must be {-FARTHEST_SHIFT:g} to {FARTHEST_SHIFT:g} seconds and not 0, found {args.shift:g}"
         )
+    if args.snap and args.snap != MOTION and args.snap.is_dir():
+        raise UserError(f"{args.snap}: --snap takes a sound or a video, or the word motion, found a folder")
     if args.snap == MOTION and not posed:
         raise UserError("generate: --snap motion needs the dancer: give --video or --pose")
     if args.dancer is not None and args.dancer < 0:

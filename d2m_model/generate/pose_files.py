@@ -124,7 +124,11 @@ def read_pose(
         frames = _coco(_clean(np.asarray(frames, np.float32)), path)
         width, height = size or _extent([frames])
     if not (frames[..., 2] > 0).any():
-        raise UserError(f"{path}: nobody is seen in any of its {len(frames)} frames")
+        raise UserError(
+            f"{path}: dancer {dancer} is seen in none of its {len(frames)} frames; name another with --dancer"
+            if dancer
+            else f"{path}: nobody is seen in any of its {len(frames)} frames"
+        )
     if len(frames) * FPS > MOST_FRAMES * fps:
         raise UserError(
             f"{path}: lasts {len(frames) / fps / 60:.0f} min at {fps:g} frames a second; a dance may have {MOST_FRAMES // FPS // 60}: cut it"

@@ -43,6 +43,8 @@ def check_together(args: argparse.Namespace) -> None:
     for name in ("click", "midi", "dancer"):
         if getattr(args, name) is not None and not own:
             raise UserError(f"rhythm: --{name} goes together with --video or --pose")
+    if args.dancer is not None and args.dancer < 0:
+        raise UserError(f"rhythm: --dancer must be 0, the one in front, or more, found {args.dancer}")
     if args.fps is not None and not args.pose:
         raise UserError("rhythm: --fps is for --pose; a video has its own frame rate")
     if args.resume and own:

@@ -1,5 +1,5 @@
 // What is heard: two sounds, A and B, at the same place and loudness. Also loads the waveform of the one that is heard.
-import { $, complain, options, say } from './dom.js';
+import { $, complain, options, say, takeWords } from './dom.js';
 import { get, insist } from './api.js';
 
 const NONE = 'none', ORIGINAL = 'original';
@@ -24,7 +24,7 @@ export class Compare {
     this.job = job;
     if (!job.video) return this.draw([[NONE, 'no sound']]);
     const done = job.takes.filter(take => take.state === 'done').map(take => String(take.number));
-    const pairs = [...(job.video.sound ? [[ORIGINAL, "the video's sound"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${take.number}: ${take.style_name}`])];
+    const pairs = [...(job.video.sound ? [[ORIGINAL, "the video's sound"]] : []), ...job.takes.filter(take => take.state === 'done').map(take => [String(take.number), `take ${takeWords(take)}`])];
     const fresh = done.filter(number => !this.known.has(number));
     this.known = new Set(done);
     const there = pick => pairs.some(([value]) => value === pick);

@@ -28,10 +28,12 @@ export const complain = error => say(error.message || String(error), 'bad');
 export const seconds = (time, digits = 2) => `${time.toFixed(digits)} s`;
 export const clock = time => time < 60 ? time.toFixed(2) : `${Math.floor(time / 60)}:${(time % 60).toFixed(2).padStart(5, '0')}`;
 export const size = bytes => bytes >= 1e9 ? `${+(bytes / 1e9).toFixed(1)} GB` : `${Math.round(bytes / 1e6)} MB`;
+export const takeWords = take => `${take.number}: ${take.style_name || take.made}`;
 export const wait = time => new Promise(done => setTimeout(done, time));
 
 // Sets the options of a select, [[value, text], …]; keeps the choice if it is still there.
 export function options(select, pairs, chosen = select.value) {
+  if (!pairs.length) pairs = [['', 'none yet']];
   const now = JSON.stringify(pairs);
   if (select.dataset.options !== now) {
     select.dataset.options = now;

@@ -1,5 +1,5 @@
 // Exports: asked for, waited for, downloaded.
-import { $, complain, make, options, say } from './dom.js';
+import { $, complain, make, options, say, takeWords } from './dom.js';
 import { post } from './api.js';
 import { refresh } from './state.js';
 
@@ -20,7 +20,7 @@ export class Exports {
     const done = job.takes.filter(take => take.state === 'done');
     const fresh = heard !== this.heard && done.some(take => String(take.number) === heard) ? heard : undefined;
     this.heard = heard;
-    options($('export-take'), done.map(take => [String(take.number), `${take.number}: ${take.style_name}`]), fresh);
+    options($('export-take'), done.map(take => [String(take.number), takeWords(take)]), fresh);
     for (const button of $('export-buttons').children) {
       const { kind } = button.dataset;
       button.disabled = NEEDS_TAKE.includes(kind) ? !done.length : !job.beats;

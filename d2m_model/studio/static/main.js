@@ -54,10 +54,10 @@ function followVideo(job) {
 }
 
 function followDancers(job) {
-  const several = job.dancers?.length > 1;
+  const dancers = (job.dancers ?? []).filter(({ index, seen }) => seen > 0 || index === job.dancer), several = dancers.length > 1;
   show($('dancer-label'), several);
   if (several && document.activeElement !== $('dancer')) {
-    options($('dancer'), job.dancers.map(({ index, seen }) => [String(index), `${index + 1}, in ${Math.round(100 * seen)} %`]), String(job.dancer));
+    options($('dancer'), dancers.map(({ index, seen }) => [String(index), `${index + 1}, in ${Math.round(100 * seen)} %`]), String(job.dancer));
   }
   skeleton.dancer = job.dancer ?? 0;
   const done = job.steps.pose.state === 'done';
@@ -74,7 +74,7 @@ function follow({ studio, job, id }, version) {
   if (!job || !studio) return;
   if (shown && shown !== job.id) closeJob();
   followVideo(job);
-  steps.follow(job);
+  steps.follow(job, studio.queue);
   followDancers(job);
   if (job.beats) {
     beats.adopt(job.id, job.beats, version);

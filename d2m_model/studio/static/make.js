@@ -1,5 +1,5 @@
 // The form for new takes: style, strictness, seed, level, loudness, number; the whole dance, or a region of an earlier take.
-import { $, complain, options, say, show, write } from './dom.js';
+import { $, complain, options, say, show, takeWords, write } from './dom.js';
 import { post, upload } from './api.js';
 import { refresh } from './state.js';
 
@@ -55,7 +55,7 @@ export class MakeForm {
     const done = job.takes.filter(take => take.state === 'done' && take.made === 'model');
     const chosen = $('region-take').dataset.heard !== this.heard && done.some(take => String(take.number) === this.heard) ? this.heard : undefined;
     $('region-take').dataset.heard = this.heard ?? '';
-    options($('region-take'), done.map(take => [String(take.number), `${take.number}: ${take.style_name}`]), chosen);
+    options($('region-take'), done.map(take => [String(take.number), takeWords(take)]), chosen);
     $('make').disabled = !job.beats || this.pending;
     this.drawRegion();
   }

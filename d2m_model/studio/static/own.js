@@ -13,14 +13,17 @@ export class OwnMusic {
   }
 
   follow(studio, job) {
+    if (this.job?.id !== job.id) this.songs = undefined;
     this.job = job;
     const songs = job.sounds.filter(sound => sound.kind === 'song'), key = JSON.stringify(songs);
     if ($('songs-list').dataset.key !== key) {
       $('songs-list').dataset.key = key;
       $('songs-list').replaceChildren(...songs.map(song => this.row(song)));
     }
-    const sources = [...(songs.length ? [[UPLOADED, `the ${songs.length} songs above`]] : []), ...studio.folders.map(folder => [String(folder.id), `folder ${folder.name}`])];
-    options($('own-from'), sources);
+    const sources = [...(songs.length ? [[UPLOADED, songs.length > 1 ? `the ${songs.length} songs above` : 'the song above']] : []), ...studio.folders.map(folder => [String(folder.id), `folder ${folder.name}`])];
+    const more = songs.length > (this.songs ?? songs.length);
+    this.songs = songs.length;
+    options($('own-from'), sources, more ? UPLOADED : undefined);
     show($('own-from').parentElement, sources.length);
     $('own-make').disabled = !sources.length || !job.beats;
     write($('stretch'), String(Math.round(100 * studio.limits.stretch)));

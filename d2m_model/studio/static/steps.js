@@ -13,7 +13,10 @@ export class Steps {
     $('again').addEventListener('click', () => this.send('again', {}, 'Trying again.'));
   }
 
-  follow(job) {
+  // queue: all that runs and waits, of all jobs; what is before this job's part is told.
+  follow(job, queue) {
+    const first = queue.findIndex(entry => entry.job === job.id);
+    this.before = first > 0 ? first : 0;
     if (this.job?.id !== job.id) this.states = {};
     this.job = job;
     for (const [step, told] of Object.entries(job.steps)) this.draw(step, told);
@@ -26,11 +29,11 @@ export class Steps {
     }
   }
 
-  draw(step, { state, found, error, progress, ahead }) {
+  draw(step, { state, found, error, progress }) {
     const row = document.querySelector(`[data-step="${step}"]`);
     if (!row) return;
     row.dataset.state = state;
-    const words = { waiting: ahead ? `waits; ${ahead} before it` : 'waits', running: 'at work', done: '', failed: 'failed', cancelled: 'cancelled' }[state];
+    const words = { waiting: this.before ? `waits for other work, ${this.before} before it` : 'waits', running: 'at work', done: '', failed: 'failed', cancelled: 'cancelled' }[state];
     const far = state === 'running' && progress?.total ? `${progress.label}: ${progress.done} of ${progress.total} ${progress.unit}s` : '';
     write(row.querySelector('.state'), far || words);
     write(row.querySelector('.found'), error || (state === 'done' ? found ?? '' : ''));

@@ -83,6 +83,7 @@ def test_an_option_acts_or_is_refused(folder, row, model):
         (["--shift", "99", "--video", "in.mp4", "--out", "o.wav"], "--shift must be .* found 99"),
         (["--shift", "1", "--video", "songs", "--out", "o"], "--shift is for one dance"),
         (["--snap", "motion", "--beats", "b.json", "--out", "o.wav"], "--snap motion needs the dancer: give --video or --pose"),
+        (["--snap", "songs", "--video", "in.mp4", "--out", "o.wav"], "songs: --snap takes a sound or a video, .* found a folder"),
         (["--snap", "none.wav", "--video", "in.mp4", "--out", "o.wav"], "none.wav: file not found"),
         (["--snap", "s.wav", "--video", "in.mp4", "--out", "s.wav"], "s.wav: this output is the same file as the input"),
         (["--beats-out", "o.txt", "--video", "in.mp4", "--out", "o.wav"], r"o.txt: --beats-out must end in .json, .mid, .wav"),
@@ -100,5 +101,6 @@ def test_options_that_cannot_be_are_one_line(folder, words, message):
 
 
 def test_the_dancer_is_chosen_where_the_beats_follow_the_motion(folder):
+    Path("motion").mkdir()  # no matter what has this name
     words = ["--video", "in.mp4", "--beats", "b.json", "--snap", "motion", "--dancer", "1", "--out", "o.wav"]
     check_together(parser_of("").parse_args(words), Params())

@@ -156,6 +156,7 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
         (["--click", "c.wav"], "--click goes together with"),
         (["--dancer", "0"], "--dancer goes together with"),
         (["--fps", "25"], "--fps is for --pose"),
+        (["--video", "in.mp4", "--out", "b.json", "--dancer", "-1"], "--dancer must be 0, the one in front, or more"),
         (["--video", "in.mp4", "--out", "b.json", "--fps", "25"], "--fps is for --pose"),
         (["--pose", "dance.npy", "--out", "b.json", "--resume"], "--resume continues a training"),
         (["--pose", "dance.npy", "--out", "b.txt"], r"b\.txt: must end in \.json"),
