@@ -70,6 +70,7 @@ function follow({ studio, job, id }, version) {
   if (studio) jobs.follow(studio);
   if (id !== (steps.job?.id ?? null) && shown && shown !== id) closeJob();
   write($('title'), job?.name ?? (id === null ? '' : 'Opening …'));
+  show($('title'), id !== null);
   document.title = job ? `${job.name} - Studio` : 'Studio';
   if (!job || !studio) return;
   if (shown && shown !== job.id) closeJob();

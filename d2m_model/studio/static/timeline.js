@@ -101,7 +101,8 @@ export class Timeline extends EventTarget {
     const handle = make('div', {}, line);
     Object.assign(handle.style, { position: 'absolute', left: `${-HIT / 2 - 1}px`, top: '0', bottom: '0', width: `${HIT}px`, height: '100%' });
     Object.assign(line.style, { position: 'absolute', left: `${HIT / 2 - 1}px`, top: '0', bottom: '0' });
-    const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', content: handle, id: 'beat' });
+    const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', id: 'beat' });
+    marker.element.append(handle); // not as its content: wavesurfer moves contents that overlap
     marker.line = line;
     marker.element.style.zIndex = 4;
     marker.element.style.touchAction = 'none';
