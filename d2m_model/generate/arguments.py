@@ -3,11 +3,13 @@
 import argparse
 import dataclasses
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from d2m_model.generate.given_files import CONTAINERS, check_kept, given_files, videos_of
-from d2m_model.generate.params import Params, check_tempo
+from d2m_model.generate.params import FARTHEST_SHIFT, MOTION, Params, check_tempo
 from d2m_model.nets.variants import PRIOR
+from d2m_model.rhythm.beats_file import EXPORTED
 from dataset_tools.lib.core.atomic import check_writable
 from dataset_tools.lib.core.cli import stage_parser
 from dataset_tools.lib.core.errors import UserError
@@ -17,6 +19,8 @@ from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.timebase import LEVELS
 
 MOST_TAKES = 100
+ON_BEATS = ("tempo", "snap", "shift", "beats_out")
+"""Options that need beats, so they are for the prior and for own music."""
 
 
 def parser_of(doc: str) -> argparse.ArgumentParser:
@@ -35,7 +39,27 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--beats", type=Path, help="a .json with the dance's beats, instead of those read from its motion"
     )
-    parser.add_argument("--tempo", type=float, help="tempo in beats a minute, instead of the dance's own")
+    parser.add_argument("--dancer", type=int, help="which of several dancers (default: 0, the one in front)")
+    parser.add_argument(
+        "--tempo",
+        type=_tempo,
+        metavar="BPM",
+        help="tempo in beats a minute, instead of the dance's own; 'half' takes every second beat, 'double' adds one between each two",
+    )
+    parser.add_argument(
+        "--snap",
+        type=Path,
+        metavar="SOUND",
+        help="moves each beat to the nearest beat of a sound or a video, or with 'motion' to where the dancer almost stops",
+    )
+    parser.add_argument("--shift", type=float, metavar="SECONDS", help="all beats so much later; earlier if negative")
+    parser.add_argument(
+        "--beats-out",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="also write the beats that the music is made for: .json, .mid, or .wav for a click track; may be given several times",
+    )
     parser.add_argument(
         "--own-music",
         type=Path,
@@ -80,6 +104,14 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
         "--denoise", type=float, help="overrides generate.denoise, for variants of d2m_gan: 0 (off) to 1"
     )
     return parser
+
+
+def _tempo(text: str) -> float | str:
+    """The value of --tempo: a number, or a word, which `check_tempo` knows or not."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def chosen(args: argparse.Namespace, layout: Layout) -> Params:
@@ -127,30 +159,24 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
     args.level, args.genre = args.level or "high", args.genre or ""
     args.variant = check_user_name(args.variant or PRIOR, "--variant")
     if args.variant != PRIOR:
-        for name in ("beats", "tempo", "style", "strictness", "take"):
+        for name in ("beats", *ON_BEATS, "style", "strictness", "take"):
             if getattr(args, name) is not None:
                 raise UserError(
-                    f"generate: --{'from' if name == 'take' else name} is for the prior, not for variant {args.variant} of d2m_gan; leave --variant out"
+                    f"generate: {_option(name)} is for the prior, not for variant {args.variant} of d2m_gan; leave --variant out"
                 )
     if args.style is not None and not params.strictness:
         raise UserError("generate: --style changes nothing where strictness is 0; leave it out, or give --strictness 1")
-    for name in ("tempo", "take", "genre"):
+    for name in (*ON_BEATS, "dancer", "take", "genre"):
         if getattr(args, name) not in (None, "") and dance is None:
-            raise UserError(
-                f"generate: --{'from' if name == 'take' else name} is for a dance of your own: give --video, --pose or --beats"
-            )
-    if (
-        args.video
-        and args.video.is_dir()
-        and any(getattr(args, name) for name in ("pose", "own_music", "beats", "tempo", "take"))
-    ):
-        raise UserError(
-            f"{args.video}: --pose, --beats, --tempo, --from and --own-music are for one dance; --video must be one video, not a folder"
-        )
+            raise UserError(f"generate: {_option(name)} is for a dance of your own: give --video, --pose or --beats")
+    for name in ("pose", "own_music", "beats", *ON_BEATS, "dancer", "take"):
+        if getattr(args, name) is not None and args.video and args.video.is_dir():
+            raise UserError(f"{args.video}: {_option(name)} is for one dance; --video must be one video, not a folder")
+    _check_beats(args)
     if args.out and not args.video and args.out.suffix.lower() != ".wav":
         raise UserError(f"{args.out}: without --video there is no picture; --out must end in .wav")
-    for path in (args.video, args.pose, args.beats):
-        if path and not path.exists():
+    for path in (args.video, args.pose, args.beats, args.snap):
+        if path and not path.exists() and path != MOTION:
             raise UserError(f"{path}: file not found")
     if bool(args.take) != bool(args.redo or args.keep) or (args.redo and args.keep):
         raise UserError("generate: --from TAKE.wav goes together with one of --redo A-B and --keep A-B")
@@ -171,10 +197,41 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
         )
     if args.out and args.video and args.video.is_dir() and args.out.exists() and args.out.samefile(args.video):
         raise UserError(f"{args.out}: --out must be another folder when --video is one")
+    if args.out:
+        written = list(_written(args))
+        check_kept(written, given_files(args, params.style))
+        twice = next((a for a, b in pairwise(sorted(path.absolute() for path in written)) if a == b), None)
+        if twice:
+            raise UserError(f"{twice}: two outputs have this name; name another file")
+
+
+def _check_beats(args: argparse.Namespace) -> None:
+    """Raises UserError for options about the dancer and the beats that are out of range, or would change nothing."""
+    posed = args.video or args.pose
     if args.tempo is not None:
         check_tempo(args.tempo)
-    if args.out:
-        check_kept(_written(args), given_files(args, params.style))
+    if args.shift is not None and not 0 < abs(args.shift) <= FARTHEST_SHIFT:
+        raise UserError(
+            f"generate: --shift must be {-FARTHEST_SHIFT:g} to {FARTHEST_SHIFT:g} seconds and not 0, found {args.shift:g}"
+        )
+    if args.snap and args.snap != MOTION and args.snap.is_dir():
+        raise UserError(f"{args.snap}: --snap takes a sound or a video, or the word motion, found a folder")
+    if args.snap == MOTION and not posed:
+        raise UserError("generate: --snap motion needs the dancer: give --video or --pose")
+    if args.dancer is not None and args.dancer < 0:
+        raise UserError(f"generate: --dancer must be 0, the one in front, or more, found {args.dancer}")
+    if args.dancer is not None and args.beats and args.snap != MOTION:
+        raise UserError(
+            "generate: --dancer changes nothing with --beats, because no dancer is looked for; leave it out"
+        )
+    for path in args.beats_out or ():
+        if path.suffix.lower() not in EXPORTED:
+            raise UserError(f"{path}: --beats-out must end in {', '.join(EXPORTED)}")
+
+
+def _option(name: str) -> str:
+    """The option that sets the attribute `name`."""
+    return "--from" if name == "take" else f"--{name.replace('_', '-')}"
 
 
 def outputs(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:
@@ -204,6 +261,7 @@ def _names(out: Path, level: str, takes: int = 1) -> list[dict[str, Path]]:
 
 def _written(args: argparse.Namespace) -> Iterator[Path]:
     """All files that these options write."""
+    yield from args.beats_out or ()
     folder = args.video and args.video.is_dir()
     level = "own" if args.own_music else args.level
     for out in [out_of(video, args.out) for video in videos_of(args.video)] if folder else [args.out]:

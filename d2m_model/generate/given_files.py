@@ -30,7 +30,7 @@ def _files(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
 
 def given_files(args: argparse.Namespace, style: str) -> Iterator[Path]:
     """All of the user's files that `generate` reads with these options and this style."""
-    for path in (args.video, args.pose, args.beats, args.take, Path(style) if style else None):
+    for path in (args.video, args.pose, args.beats, args.snap, args.take, Path(style) if style else None):
         if path and path.is_file():
             yield path
         elif path and path.is_dir() and path in (args.video, args.pose):

@@ -51,8 +51,8 @@ class OwnSong:
         return self.path.name
 
 
-def read_song(path: Path) -> tuple[np.ndarray, int]:
-    """(audio (C, S) float32 within -1..1, C 1 or 2; sample rate of the file in Hz).
+def read_song(path: Path, start: float = 0.0) -> tuple[np.ndarray, int]:
+    """(audio (C, S) float32 within -1..1, C 1 or 2, from second `start` on; sample rate of the file in Hz).
 
     Raises UserError for a file that is unreadable, has no sound, or is shorter than a second or longer than half an hour.
     """
@@ -62,9 +62,9 @@ def read_song(path: Path) -> tuple[np.ndarray, int]:
         raise UserError(
             f"{path}: over {seconds / 60:.0f} min long at {rate} Hz; a song may have at most {most:.0f} min: cut it"
         )
-    found = read_audio(path)
+    found = read_audio(path, start)
     if found is None or not found[0].shape[1]:
-        raise UserError(f"{path}: has no sound; leave it out of the folder")
+        raise UserError(f"{path}: has no sound; leave it out")
     if found[0].shape[1] < LEAST_SECONDS * found[1]:
         raise UserError(f"{path}: lasts {found[0].shape[1] / found[1]:.3f} s; a song has at least {LEAST_SECONDS:g}")
     return np.multiply(found[0], np.float32(1 / 32768)), found[1]

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from d2m_model.generate.own_pose import DEMO, ENOUGH, Network, networks
 from d2m_model.generate.params import Params
-from d2m_model.generate.pose_files import ReadPose
+from d2m_model.generate.pose_files import ReadPose, check_dancer, dancers_of
 from dataset_tools.clips.params import Params as ClipsParams
 from dataset_tools.i3d.params import Params as I3dParams
 from dataset_tools.lib.core.cli import say
@@ -49,6 +49,11 @@ class Posed:
     def coverage(self) -> float:
         """Share of the frames in which the primary dancer was seen."""
         return _coverage(self.pose)
+
+    def of_dancer(self, dancer: int, path: Path) -> Self:
+        """A copy with one dancer, P = 1. path: the video, for the message. Raises UserError as `check_dancer`."""
+        check_dancer(path, dancer, dancers_of(self.pose))
+        return replace(self, pose=self.pose[:, dancer : dancer + 1])
 
 
 @dataclass(frozen=True, kw_only=True)

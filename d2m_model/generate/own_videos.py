@@ -7,7 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -22,13 +22,15 @@ from d2m_model.generate.finish import loudness_note, normalise, write_wav
 from d2m_model.generate.given_files import VIDEOS, videos_of
 from d2m_model.generate.mux import mux
 from d2m_model.generate.original_sound import mixed
+from d2m_model.generate.own_beats import NOTHING, Given, asked_beats, cut_to, goals_of_sound
 from d2m_model.generate.own_music import own_music
 from d2m_model.generate.own_songs import read_songs
-from d2m_model.generate.own_video import Posed, dance_of_pose, frames_of, read_dance, read_posed
-from d2m_model.generate.params import Params
-from d2m_model.generate.pose_files import ReadPose, read_pose
+from d2m_model.generate.own_video import Posed, begin_of, dance_of_pose, frames_of, read_dance, read_posed
+from d2m_model.generate.params import MOTION, Params
+from d2m_model.generate.pose_files import ReadPose, dancers_of, read_pose
 from d2m_model.generate.takes import Again
-from d2m_model.generate.tempo import with_tempo
+from d2m_model.metrics.motion_beats import motion_beats
+from d2m_model.rhythm.beats_export import export_beats
 from d2m_model.rhythm.beats_file import Beats, as_written, read_beats
 from d2m_model.rhythm.model import load_rhythm
 from dataset_tools.lib.audio.mono import to_mono
@@ -37,17 +39,17 @@ from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_seconds, seconds_to_frames
-from dataset_tools.lib.video.video_io import nearest_frame_time, probe, timed_frames
+from dataset_tools.lib.video.video_io import probe
 
 
-def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
-    """The pose of a file. video: the video that it belongs to, whose frame rate and size are used where the file has none. Raises
-    UserError as `read_pose` and `probe`."""
+def pose_of(path: Path, fps: float | None, video: Path | None, dancer: int = 0) -> ReadPose:
+    """The pose of one dancer of a file. video: the video that it belongs to, whose frame rate and size are used where the file has none.
+    Raises UserError as `read_pose` and `probe`."""
     if video is None:
-        given = read_pose(path, fps=fps)
+        given = read_pose(path, fps=fps, dancer=dancer)
     else:
         info = probe(video)
-        given = read_pose(path, fps=fps, video_fps=info.fps, size=(info.width, info.height))
+        given = read_pose(path, fps=fps, video_fps=info.fps, size=(info.width, info.height), dancer=dancer)
         if abs(given.seconds - info.seconds) > max(0.5, 0.05 * info.seconds):
             say(
                 "generate",
@@ -58,19 +60,6 @@ def pose_of(path: Path, fps: float | None, video: Path | None) -> ReadPose:
         f"{path.name}: {given.seconds:.1f} s of {given.layout} at {given.fps:g} frames a second, picture of {given.size[0]} x {given.size[1]} px",
     )
     return given
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Given:
-    """What the user gives for a dance instead of reading it from the video."""
-
-    pose: ReadPose | None = None
-    beats: Path | None = None
-    tempo: float | None = None
-
-    def with_pose(self, pose: ReadPose | None) -> "Given":
-        """A copy with another pose, or without one."""
-        return replace(self, pose=pose)
 
 
 class Found(NamedTuple):
@@ -87,8 +76,9 @@ def find_dance(video: Path | None, streams: Collection[str], given: Given, layou
     """The dance with everything that composers of these `streams` read. Visual features and pose are only computed if needed. A pose
     is also needed to predict beats, if none are given.
 
-    Raises UserError as `read_dance` and `read_beats`, and for a dance or beats beyond the limits of `Beats`. A rhythm model that is
-    needed but not trained is an error before the search for the dancer, which takes longest.
+    Raises UserError as `read_dance`, `read_beats`, `asked_beats` and `Posed.of_dancer`, and for a dance or beats beyond the limits of
+    `Beats`. A rhythm model that is needed but not trained, and a sound to snap to that has no beats, are errors before the search for
+    the dancer, which takes longest.
     """
     try:
         return _find_dance(video, streams, given, layout)
@@ -105,18 +95,26 @@ def name_of(video: Path | None, given: Given) -> str:
 
 def _find_dance(video: Path | None, streams: Collection[str], given: Given, layout: Layout) -> Found:
     rhythm = load_rhythm(trained_rhythm(layout)) if "beats" in streams and not given.beats else None
-    if given.beats and set(streams) == {"beats"}:
-        begin = nearest_frame_time(timed_frames(video), 0.0) if video else 0.0
+    goals = np.zeros(0)
+    if given.snap and given.snap != MOTION:
+        goals = goals_of_sound(given.snap, video)
+    if given.beats and set(streams) == {"beats"} and not given.needs_pose:
+        begin = begin_of(video) if video else 0.0
         frames = frames_of(video) if video else len(given.pose.pose) if given.pose else None
         beats = cut_to(read_beats(given.beats), None if frames is None else frames_to_seconds(frames))
         frames = frames or max(1, seconds_to_frames(beats.seconds))
-        return Found(Dance(frames=frames, size=(1, 1), beats=_at_tempo(beats, given)), begin, None)
+        return Found(Dance(frames=frames, size=(1, 1), beats=asked_beats(beats, given, goals)), begin, None)
     posed: Posed
     if video is None:
         assert given.pose is not None
         posed = dance_of_pose(given.pose)
     else:
         posed = _read(video, streams, given, layout)
+        if given.pose is None:
+            people = dancers_of(posed.pose)
+            posed = posed.of_dancer(given.dancer, video)
+            if people > 1:
+                say("generate", f"{video.name}: {people} dancers; the music follows number {given.dancer} (--dancer)")
     dance = Dance(frames=len(posed.pose), size=posed.size, pose=posed.pose, visual=getattr(posed, "visual", None))
     if "beats" in streams:
         if rhythm:
@@ -124,7 +122,10 @@ def _find_dance(video: Path | None, streams: Collection[str], given: Given, layo
         else:
             assert given.beats is not None
             beats = read_beats(given.beats)
-        dance = replace(dance, beats=_at_tempo(cut_to(beats, frames_to_seconds(dance.frames)), given))
+        if given.snap == MOTION:
+            goals = motion_beats(posed.pose[:, 0])
+        beats = cut_to(beats, frames_to_seconds(dance.frames))
+        dance = replace(dance, beats=asked_beats(beats, given, goals))
     return Found(dance, posed.begin, posed.coverage)
 
 
@@ -145,25 +146,6 @@ def trained_rhythm(layout: Layout) -> Path:
     return path
 
 
-def cut_to(beats: Beats, seconds: float | None) -> Beats:
-    """The beats within the first `seconds` of a dance; None keeps all."""
-    if seconds is None:
-        return beats
-    inside = beats.beats < seconds
-    strength = beats.strength[inside] if len(beats.strength) else beats.strength
-    return replace(
-        beats,
-        seconds=seconds,
-        beats=beats.beats[inside],
-        strength=strength,
-        downbeats=beats.downbeats[beats.downbeats < seconds],
-    )
-
-
-def _at_tempo(beats: Beats, given: Given) -> Beats:
-    return beats if given.tempo is None else with_tempo(beats, given.tempo)
-
-
 def told(name: str, found: Found) -> str:
     """A line for the user about a dance: its length and what was found in it."""
     beats, seen = found.dance.beats, ""
@@ -177,11 +159,12 @@ def told(name: str, found: Found) -> str:
 
 def generate_dance(
     video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
-    given: Given = Given(), again: Again | None = None, mix: float = 0.0,
+    given: Given = NOTHING, again: Again | None = None, mix: float = 0.0, beats_out: Sequence[Path] = (),
 ) -> None:  # fmt: skip
     """Compose music for a video, a pose or beats. Each take has one output per level: a video with the same picture, or a .wav. The
     first take has the seed of `params`, each further take the next one. beats: also write a .json for each output. again: an earlier
-    take, of which only parts are generated again. mix: gain of the video's original sound under the music; 0 leaves it out.
+    take, of which only parts are generated again. mix: gain of the video's original sound under the music; 0 leaves it out. beats_out:
+    files to which the beats that the music is made for are exported.
 
     Raises UserError for a missing file, one that is no video, and an output that has another suffix or can't be written. Also as
     `Composer.check` and `Again.regions`, before the slow search for the dancer.
@@ -190,12 +173,14 @@ def generate_dance(
         composer.check(params)
     if again:
         again.regions()
-    _make_music(video, outs, models, layout, params, beats=beats, given=given, again=again, mix=mix)
+    _make_music(
+        video, outs, models, layout, params, beats=beats, given=given, again=again, mix=mix, beats_out=beats_out
+    )
 
 
 def _make_music(
     video: Path | None, outs: Sequence[dict[str, Path]], models: dict[str, Composer], layout: Layout, params: Params, *, beats: bool,
-    given: Given, again: Again | None, mix: float,
+    given: Given, again: Again | None, mix: float, beats_out: Sequence[Path] = (),
 ) -> None:  # fmt: skip
     """`generate_dance` with checked models."""
     streams = {composer.stream for composer in models.values()}
@@ -215,6 +200,7 @@ def _make_music(
         say("generate", f"warning: nobody was found in {name}; the music follows no dancer")
     elif found.dance.beats is not None and not len(found.dance.beats.beats):
         say("generate", f"warning: no beat was found in {name}; the music has a rhythm of its own")
+    _export(found.dance.beats, beats_out)
     for number, paths in enumerate(outs):
         chosen = replace(params, seed=params.seed + number)
         for level, out in paths.items():
@@ -236,9 +222,10 @@ def _make_music(
 
 def fit_music(
     folder: Path, given: Given, video: Path | None, out: Path, layout: Layout, params: Params, *, beats: bool,
-    mix: float = 0.0,
+    mix: float = 0.0, beats_out: Sequence[Path] = (),
 ) -> None:  # fmt: skip
-    """Fit the best excerpt of the songs in `folder` to a dance's beats, for a video, a pose, or the length of the beats.
+    """Fit the best excerpt of the songs in `folder` to a dance's beats, for a video, a pose, or the length of the beats. beats_out: files
+    to which these beats are exported.
 
     Raises UserError as `own_music` and `find_dance`, and as `read_songs` before the search for the dancer.
     """
@@ -251,6 +238,7 @@ def fit_music(
     assert found.dance.beats is not None
     seconds = found.dance.beats.seconds
     say("generate", told(name_of(video, given), found))
+    _export(found.dance.beats, beats_out)
     made = own_music(songs, found.dance.beats, seconds)
     say("generate", made.told)
     audio = normalise(made.sound, params.loudness, params.peak, made.rate)
@@ -262,6 +250,13 @@ def fit_music(
             out.with_suffix(".json"), heard, sound=out.name, song=made.fit.song.name, seconds=round(seconds, 3)
         )
     say("generate", f"own music: {seconds:.1f} s -> {out}{note}")
+
+
+def _export(beats: Beats | None, paths: Sequence[Path]) -> None:
+    for path in paths:
+        assert beats is not None  # without beats, none are asked for
+        export_beats(path, beats)
+        say("generate", f"{len(beats.beats)} beats -> {path}")
 
 
 def _written(out: Path, audio: np.ndarray, rate: int, video: Path | None, begin: float) -> str:
@@ -299,7 +294,7 @@ def generate_folder(
     for video in found:
         try:
             outs = outputs(out_of(video, folder), level)
-            _make_music(video, outs, models, layout, params, beats=beats, given=Given(), again=None, mix=mix)
+            _make_music(video, outs, models, layout, params, beats=beats, given=NOTHING, again=None, mix=mix)
         except UserError as err:
             say("generate", f"failed: {err}")
             failed.append(video.name)

@@ -1,6 +1,7 @@
 """Section `generate` of params.yaml."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_tools.lib.core.errors import UserError
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
 
 SLOWEST, FASTEST = 20.0, 400.0
 """Range of --tempo, in beats per minute."""
+HALF, DOUBLE = "half", "double"
+"""Words for --tempo: every second beat, or one more between each two."""
+MOTION = Path("motion")
+"""Value of --snap: the moments at which the dancer almost stops."""
+FARTHEST_SHIFT = 60.0
+"""Largest --shift in seconds."""
 AUTO = "auto"
 """`pose_weights` that depend on what is available."""
 
@@ -77,7 +84,10 @@ class Params:
         return Draw(guidance=self.strictness, temperature=self.temperature)
 
 
-def check_tempo(bpm: float) -> None:
-    """Raises UserError for a tempo outside of SLOWEST to FASTEST."""
-    if not SLOWEST <= bpm <= FASTEST:
-        raise UserError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, found {bpm:g}")
+def check_tempo(bpm: float | str) -> None:
+    """Raises UserError for a tempo outside of SLOWEST to FASTEST, and for a word other than HALF and DOUBLE."""
+    if not (bpm in (HALF, DOUBLE) if isinstance(bpm, str) else SLOWEST <= bpm <= FASTEST):
+        found = bpm if isinstance(bpm, str) else f"{bpm:g}"
+        raise UserError(
+            f"--tempo must be {SLOWEST:g} to {FASTEST:g} beats a minute, '{HALF}' or '{DOUBLE}', found {found}"
+        )

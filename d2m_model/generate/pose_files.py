@@ -104,7 +104,7 @@ def read_pose(
     else:
         raise UserError(f"{path}: a pose is .npy, .json, .jsonl, .pkl or a folder of OpenPose's *_keypoints.json")
     if people is None and dancer and path.suffix.lower() != ".npy":
-        raise UserError(f"{path}: holds one dancer, number 0; found {dancer}")
+        check_dancer(path, dancer, 1)
     fps = fps or (people is not None and video_fps) or float(FPS)
     if not SLOWEST <= fps <= FASTEST:
         raise UserError(
@@ -117,17 +117,36 @@ def read_pose(
             )
         people = [_coco(_clean(found), path) for found in people]
         width, height = size or _extent(people)
-        frames = track(map(_foremost, people), width, height, max_people=dancer + 1)[:, dancer]
+        tracked = track(map(_foremost, people), width, height, max_people=dancer + 1)
+        check_dancer(path, dancer, dancers_of(tracked))
+        frames = tracked[:, dancer]
     else:
         frames = _coco(_clean(np.asarray(frames, np.float32)), path)
         width, height = size or _extent([frames])
     if not (frames[..., 2] > 0).any():
-        raise UserError(f"{path}: nobody is seen in any of its {len(frames)} frames")
+        raise UserError(
+            f"{path}: dancer {dancer} is seen in none of its {len(frames)} frames; name another with --dancer"
+            if dancer
+            else f"{path}: nobody is seen in any of its {len(frames)} frames"
+        )
     if len(frames) * FPS > MOST_FRAMES * fps:
         raise UserError(
             f"{path}: lasts {len(frames) / fps / 60:.0f} min at {fps:g} frames a second; a dance may have {MOST_FRAMES // FPS // 60}: cut it"
         )
     return ReadPose(pose=at_30_fps(frames, fps), fps=float(fps), size=(int(width), int(height)))
+
+
+def dancers_of(pose: np.ndarray) -> int:
+    """Number of the people of a pose (T, P, J, 3), up to the last one that is ever seen; 1 if nobody is."""
+    seen = np.flatnonzero((pose[..., 2] > 0).any(axis=(0, 2)))
+    return int(seen[-1]) + 1 if len(seen) else 1
+
+
+def check_dancer(path: Path, dancer: int, people: int) -> None:
+    """Raises UserError for a number of a dancer that is not among the `people` of a file."""
+    if not 0 <= dancer < people:
+        has = f"dancers 0 to {people - 1}" if people > 1 else "one dancer, number 0"
+        raise UserError(f"{path}: has {has}, found {dancer}; name another with --dancer")
 
 
 def at_30_fps(pose: np.ndarray, fps: float) -> np.ndarray:
@@ -166,8 +185,7 @@ def _array(path: Path, dancer: int) -> np.ndarray:
         raise UserError(f"{path}: at most {MOST_FRAMES} frames of {MOST_PEOPLE} people are read, found {shape[:-2]}")
     if shape[-2] not in JOINTS_READ:
         raise UserError(_unknown_joints(path, shape[-2]))
-    if dancer >= (people := shape[1] if found.ndim == 4 else 1):
-        raise UserError(f"{path}: has dancers 0 to {people - 1}, found {dancer}")
+    check_dancer(path, dancer, shape[1] if found.ndim == 4 else 1)
     if shape[-2] == 133:  # faces and hands are not read
         found = found[..., :17, :]
     with np.errstate(over="ignore"):  # too large a number becomes infinite, which counts as a missing joint

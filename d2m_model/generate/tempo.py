@@ -4,17 +4,19 @@ import dataclasses
 
 import numpy as np
 
-from d2m_model.generate.params import check_tempo
-from d2m_model.generate.song_fit import NEAR, counted
+from d2m_model.generate.params import HALF, check_tempo
+from d2m_model.generate.song_fit import counted
 from d2m_model.rhythm.beats_file import MOST_BEATS, Beats
+from d2m_model.rhythm.editing import accents_of, bar_of, bar_starts, doubled, halved, parity_of
 from dataset_tools.lib.core.errors import UserError
 
 COUNTS = (0.5, 1.0, 2.0)
 """Beats of the result per beat of the dance."""
 
 
-def with_tempo(beats: Beats, bpm: float) -> Beats:
-    """The beats at a mean tempo of `bpm`; the first beat stays.
+def with_tempo(beats: Beats, bpm: float | str) -> Beats:
+    """The beats at a mean tempo of `bpm`, in beats a minute; the first beat stays. With 'half' or 'double', every second beat is removed,
+    or one inserted between every two, and no other beat moves (`halved`, `doubled`).
 
     If half or twice the dance's tempo is nearer, every second beat is first removed, or one is inserted between every two; so the
     music stays on the dance as far as possible. Down-beats are not removed, and a bar keeps its number of beats. Then all times
@@ -23,6 +25,10 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
     Raises UserError as `check_tempo`, for fewer than two beats, and for more beats than `Beats` allows.
     """
     check_tempo(bpm)
+    if isinstance(bpm, str):
+        if 2 * len(beats.beats) > MOST_BEATS and bpm != HALF:
+            raise UserError(f"--tempo {bpm} makes more than {MOST_BEATS} beats; cut the dance")
+        return halved(beats) if bpm == HALF else doubled(beats)
     if len(beats.beats) < 2:
         raise UserError(
             f"--tempo needs at least two beats of the dance, found {len(beats.beats)}; give them with --beats"
@@ -30,12 +36,8 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
     numbers = counted(beats.beats)
     tempo = 60 * numbers[-1] / (beats.beats[-1] - beats.beats[0])
     count = min(COUNTS, key=lambda c: abs(np.log2(bpm / (tempo * c))))
-    accents = _accents(beats, numbers)
-    bar = int(np.median(np.diff(accents))) if len(accents) > 1 else 0
-
-    first = (
-        float(accents[0] % 2) if count == 0.5 and len(accents) else 0.0
-    )  # number of the first beat of the dance that is used
+    accents = numbers[accents_of(beats)].astype(int)
+    first = parity_of(accents) if count == 0.5 else 0  # number of the first beat of the dance that is used
     grid = np.arange(first, numbers[-1] + 1e-9, 1 / count)
     start = float(np.interp(first, numbers, beats.beats))
     times = start + (np.interp(grid, numbers, beats.beats) - start) * tempo * count / bpm
@@ -47,8 +49,8 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
         strength = np.concatenate([strength, np.full(len(more), np.median(strength))])
     times = np.concatenate([times, more])
     kept = times <= beats.seconds
-    phase = round((accents[0] - first) * count) % bar if bar else 0
-    downbeats = times[phase::bar] if bar else times[np.isin(np.arange(len(times)), np.rint((accents - first) * count))]
+    strong = (accents - first) * count
+    downbeats = times[bar_starts(len(times), strong[strong % 1 == 0].astype(int), bar_of(accents))]
     return dataclasses.replace(
         beats,
         beats=times[kept],
@@ -56,11 +58,3 @@ def with_tempo(beats: Beats, bpm: float) -> Beats:
         strength=strength[kept] if len(strength) else strength,
         tempo=float(bpm),
     )
-
-
-def _accents(beats: Beats, numbers: np.ndarray) -> np.ndarray:
-    """Ascending numbers of the beats that are down-beats."""
-    if not len(beats.downbeats):
-        return np.zeros(0)
-    away = np.abs(beats.downbeats[:, None] - beats.beats[None, :])
-    return np.unique(numbers[away.argmin(axis=1)[away.min(axis=1) <= NEAR]])

@@ -3,7 +3,7 @@
 As a pipeline stage: train on the corpus's shards and predict the beats of all its dances -> runs/<corpus>/rhythm/:
     python -m d2m_model.rhythm --corpus demo
 For your own dance video, or its pose from any estimator (.npy, OpenPose, OpenPifPaf, AIST++):
-    python -m d2m_model.rhythm --video X.mp4 --out beats.json --click click.wav
+    python -m d2m_model.rhythm --video X.mp4 --out beats.json --click click.wav --midi beats.mid
     python -m d2m_model.rhythm --pose X.npy --fps 25 --out beats.json
 Times are seconds from the dance's first frame.
 """
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dancer", type=int, help="which of several dancers (default: 0, the one in front)")
     parser.add_argument("--out", type=Path, help="the .json to write the beats to")
     parser.add_argument("--click", type=Path, help="the .wav to write a click track of the beats to")
+    parser.add_argument("--midi", type=Path, help="the .mid to write the beats to, with their tempo and bars")
     return parser
 
 
@@ -39,9 +40,11 @@ def check_together(args: argparse.Namespace) -> None:
         raise UserError("rhythm: give --video or --pose, not both")
     if bool(own) != bool(args.out):
         raise UserError("rhythm: --out goes together with --video or --pose")
-    for name in ("click", "dancer"):
+    for name in ("click", "midi", "dancer"):
         if getattr(args, name) is not None and not own:
             raise UserError(f"rhythm: --{name} goes together with --video or --pose")
+    if args.dancer is not None and args.dancer < 0:
+        raise UserError(f"rhythm: --dancer must be 0, the one in front, or more, found {args.dancer}")
     if args.fps is not None and not args.pose:
         raise UserError("rhythm: --fps is for --pose; a video has its own frame rate")
     if args.resume and own:
@@ -59,8 +62,9 @@ def main(argv: list[str] | None = None) -> int:
         from d2m_model.rhythm.own_dance import write_own_beats
 
         write_own_beats(
-            layout, args.out, video=args.video, pose=args.pose, fps=args.fps, dancer=args.dancer or 0, click=args.click
-        )
+            layout, args.out, video=args.video, pose=args.pose, fps=args.fps, dancer=args.dancer or 0, click=args.click,
+            midi=args.midi,
+        )  # fmt: skip
         return 0
     layout.require("shards")
     from d2m_model.rhythm.params import Params

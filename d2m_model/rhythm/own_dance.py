@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def write_own_beats(
     layout: Layout, out: Path, *, video: Path | None = None, pose: Path | None = None, fps: float | None = None,
-    dancer: int = 0, click: Path | None = None,
+    dancer: int = 0, click: Path | None = None, midi: Path | None = None,
 ) -> None:  # fmt: skip
-    """Write the beats of a dance to `out` (.json), and a click track of them to `click` (.wav).
+    """Write the beats of a dance to `out` (.json), a click track of them to `click` (.wav), and a MIDI file of them to `midi` (.mid).
 
     The dance is in a video, or in a pose file with `fps` frames per second; `dancer` is its dancer's number. Raises UserError
     for outputs with another suffix or that can't be written, for a rhythm that is not trained, and for an input without a dance.
     """
-    for path, suffix in ((out, ".json"), (click, ".wav")):
+    for path, suffix in ((out, ".json"), (click, ".wav"), (midi, ".mid")):
         if path and path.suffix.lower() != suffix:
             raise UserError(f"{path}: must end in {suffix}")
         if path:
@@ -36,8 +36,7 @@ def write_own_beats(
     given = video or pose
     if given is None or not given.exists():
         raise UserError(f"{given}: file not found")
-    from d2m_model.generate.finish import write_wav  # not above: what they import takes seconds
-    from d2m_model.rhythm.beats_file import clicks, write_beats
+    from d2m_model.rhythm.beats_export import export_beats  # not above: what they import takes seconds
     from d2m_model.rhythm.model import load_rhythm
     from d2m_model.rhythm.scoring import likeliest_style
 
@@ -47,9 +46,8 @@ def write_own_beats(
         beats = replace(model.beats_of(keypoints), fps=rate)
     except ValueError as err:  # not a pose, or longer than `Beats` allows
         raise UserError(f"{video or pose}: {err}") from None
-    write_beats(out, beats)
-    if click:
-        write_wav(click, clicks(beats, beats.seconds))
+    for path in (path for path in (out, click, midi) if path):
+        export_beats(path, beats)
     tempo = f"{beats.tempo:.1f} beats a minute" if beats.tempo else "no tempo"
     style = f", most like {likeliest_style(beats)}" if beats.style else ""
     say("rhythm", f"{len(beats.beats)} beats, {len(beats.downbeats)} down-beats, {tempo}{style} -> {out}")
@@ -61,14 +59,12 @@ def _of_video(video: Path, dancer: int, layout: Layout) -> tuple["np.ndarray", f
     """Keypoints (T, J, 3) of a dancer, and their frames per second."""
     from d2m_model.generate.own_video import read_posed
 
-    posed = read_posed(video, layout, stage="rhythm")
+    posed = read_posed(video, layout, stage="rhythm").of_dancer(dancer, video)
     say(
         "rhythm",
         f"{video.name}: {frames_to_seconds(len(posed.pose)):.1f} s, dancer seen in {posed.coverage:.0%} of the frames",
     )
-    if not 0 <= dancer < posed.pose.shape[1]:
-        raise UserError(f"{video}: has dancers 0 to {posed.pose.shape[1] - 1}, found {dancer}")
-    return posed.pose[:, dancer], float(FPS)
+    return posed.pose[:, 0], float(FPS)
 
 
 def _of_pose(pose: Path, fps: float | None, dancer: int) -> tuple["np.ndarray", float]:

@@ -253,10 +253,11 @@ def _edited(job: Job, asked: BeatsRequest) -> Beats:
 def _times_to_snap_to(job: Job, to: str | int) -> list[float]:
     if to == "motion":
         return motion_of(job)["kinematic"]
-    path = drawing_of(job, str(to))
-    content = read_json(path)
+    content = read_json(drawing_of(job, str(to)))
     assert isinstance(content, dict)
-    return sorted({*content["beats"], *content["onsets"]})
+    if not content["beats"]:
+        raise UserError("no beat was found in this sound; snap to another")
+    return content["beats"]
 
 
 def drawing_of(job: Job, name: str) -> Path:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_model.generate.detected_beats import detected_beats
-from d2m_model.rhythm.kinematics import kinematic_beats
+from d2m_model.generate.own_songs import sharpened
+from d2m_model.metrics.motion_beats import motion_beats
+from d2m_model.metrics.p4_onsets import onset_times
+from d2m_model.rhythm.music_beats import music_beats
 from dataset_tools.lib.core.atomic import write_text
 from dataset_tools.lib.core.timebase import SAMPLE_RATE
 
@@ -22,13 +24,16 @@ def peaks(audio: np.ndarray) -> np.ndarray:
 
 
 def write_drawing(path: Path, audio: np.ndarray) -> None:
-    """Write {seconds, peaks, beats, onsets} of audio (S,) float32 at 22 050 Hz."""
-    found = detected_beats(audio)
-    drawn = [round(float(peak), 3) for peak in peaks(audio)]
-    content = {"seconds": len(audio) / SAMPLE_RATE, "peaks": drawn, "beats": found["beats"], "onsets": found["onsets"]}
+    """Write {seconds, peaks, beats, onsets} of audio (S,) float32 at 22 050 Hz. The beats are those of `generate --snap`."""
+    beats = sharpened(music_beats(audio), audio).beats if np.any(audio) else np.zeros(0)
+    times = lambda found: [round(float(time), 4) for time in found]
+    content = {
+        "seconds": len(audio) / SAMPLE_RATE, "peaks": [round(float(peak), 3) for peak in peaks(audio)], "beats": times(beats),
+        "onsets": times(onset_times(audio)) if np.any(audio) else [],
+    }  # fmt: skip
     write_text(path, json.dumps(content) + "\n")
 
 
 def write_motion(path: Path, pose: np.ndarray) -> None:
-    """Write {kinematic: [s, ...]} of a dancer's keypoints (T, J, 3): the moments at which the body is slowest."""
-    write_text(path, json.dumps({"kinematic": [round(float(time), 3) for time in kinematic_beats(pose)]}) + "\n")
+    """Write {kinematic: [s, ...]} of a dancer's keypoints (T, J, 3): the moments at which the dancer almost stops."""
+    write_text(path, json.dumps({"kinematic": [round(float(time), 3) for time in motion_beats(pose)]}) + "\n")

@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+from d2m_model.studio.asked import first_take
 from d2m_model.studio.params import Params
 from d2m_model.studio.stage import add_video, application, check_songs, open_jobs, token_of
 from dataset_tools.lib.core.cli import say
@@ -28,6 +29,7 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
     listening = _bind(host, port)
     port = listening.getsockname()[1]
     jobs = open_jobs(layout, params)
+    first_take(jobs)  # raises for parameters that every take would stumble over
     try:
         with file_lock(jobs.folder / "lock", wait=False):
             jobs.load()

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +95,9 @@ def warm_up(layout: Layout) -> dict[str, Any]:
     styles = _composer(layout, "high").player.styles
     import pyloudnorm  # noqa: F401
 
+    with TemporaryDirectory() as folder:  # loads and compiles what every take needs
+        write_drawing(Path(folder) / "x.json", np.sin(np.arange(2 * SAMPLE_RATE) / 50, dtype=np.float32))
+
     from dataset_tools.pose import estimator  # noqa: F401
 
     return {"styles": sorted({genre for genre in styles.genres if genre})}
@@ -146,8 +150,10 @@ def _original_sound(work: Work, video: Path, begin: float, frames: int) -> np.nd
 def _pose(work: Work) -> dict[str, Any]:
     """The dancers, found as `generate` finds them."""
     posed = read_posed(work.job.folder / work.job.video, work.layout, stage="studio")
-    write_npy(work.job.folder / "pose.npy", posed.pose)
-    seen = [round(float(share), 3) for share in (posed.pose[..., 2] > 0).any(axis=2).mean(axis=0)]
+    shares = (posed.pose[..., 2] > 0).any(axis=2).mean(axis=0)
+    pose = posed.pose[:, : max(1, int((shares > 0).sum()))]  # dancers come first, empty places last
+    write_npy(work.job.folder / "pose.npy", pose)
+    seen = [round(float(share), 3) for share in shares[: pose.shape[1]]]
     people = [share for share in seen if share]
     if not people:
         found = "nobody was found; the music will have a rhythm of its own"
@@ -158,8 +164,8 @@ def _pose(work: Work) -> dict[str, Any]:
     return {
         "found": found,
         "size": list(posed.size),
-        "people": posed.pose.shape[1],
-        "joints": posed.pose.shape[2],
+        "people": pose.shape[1],
+        "joints": pose.shape[2],
         "seen": seen,
     }
 
@@ -188,7 +194,7 @@ def _take(work: Work) -> dict[str, Any]:
     )
     composer = _composer(work.layout, asked["level"])
     composer.check(params)
-    dance = Dance(frames=work.frames, size=(1, 1), beats=read_beats(beats_of_take(job, work.task)))
+    dance = Dance(frames=work.frames, size=(1, 1), beats=read_beats(_beats_of_take(job, work.task)))
     if asked["from"]:
         region = {name: f"{asked[name][0]:.4f}-{asked[name][1]:.4f}" for name in ("redo", "keep") if asked[name]}
         audio = Again(take=job.take(asked["from"]), **region).made(composer, dance, params)
@@ -201,7 +207,7 @@ def _own_music(work: Work) -> dict[str, Any]:
     """The best excerpt of the person's own songs."""
     job, folder = work.job, work.arguments["folder"]
     place = job.folder / "songs" if folder is None else Path(folder)
-    beats = read_beats(beats_of_take(job, work.task))
+    beats = read_beats(_beats_of_take(job, work.task))
     names = {f"{task.number}": task.arguments["name"] for task in job.tasks.values() if task.kind == "sound"}
     made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
     params = load_params(work.layout.params, "generate", GenerateParams)
@@ -254,9 +260,12 @@ def _export(work: Work) -> dict[str, Any]:
     return {"found": "", "bytes": out.stat().st_size}
 
 
-def beats_of_take(job: Job, task: Task) -> Path:
-    """The file of the beats that a take was asked with."""
-    return job.folder / "takes" / f"{task.number}.beats.json"
+def _beats_of_take(job: Job, task: Task) -> Path:
+    """The file of the beats that a take was asked with. A take that was asked before there were beats gets those of now."""
+    path = job.folder / "takes" / f"{task.number}.beats.json"
+    if not path.is_file():
+        publish(job.beats, path)
+    return path
 
 
 @functools.cache

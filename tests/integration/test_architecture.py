@@ -23,8 +23,13 @@ OTHER_COMMANDS = {
         "dataset_tools.sources.new_corpus",
     ),
     "shards": ("dataset_tools.shards.released_layout", "dataset_tools.shards.tar_samples"),
-    "generate": ("d2m_model.generate.own_video", "d2m_model.generate.own_videos", "d2m_model.generate.pose_files"),
-    "rhythm": ("d2m_model.generate",),
+    "generate": (
+        "d2m_model.generate.own_beats",
+        "d2m_model.generate.own_video",
+        "d2m_model.generate.own_videos",
+        "d2m_model.generate.pose_files",
+    ),
+    "rhythm": ("d2m_model.generate", "d2m_model.rhythm.own_dance"),
 }
 """What a stage imports for what the pipeline does not run: --check, export, --video and --pose."""
 MODULES = {s: f"dataset_tools.{s}" for s in DATA_STAGES} | {s: f"d2m_model.{s}" for s in MODEL_STAGES + COMMANDS}
@@ -171,6 +176,7 @@ def test_arrows_run_one_way():
 READERS = {
     "dataset_tools/lib/core/array_file.py", "dataset_tools/lib/core/tensor_file.py", "dataset_tools/lib/audio/audio_file.py", "dataset_tools/lib/core/json_file.py",
     "dataset_tools/lib/midi.py", "dataset_tools/lib/aist/array_pickle.py", "dataset_tools/sources/spreadsheet.py",
+    "d2m_model/studio/project_file.py",
 }  # fmt: skip
 """Where files of others are opened, each format by one reader with its limits."""
 OWN = {

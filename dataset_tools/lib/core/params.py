@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.layout import COMMANDS, DATA_STAGES, MODEL_STAGES
 from dataset_tools.lib.core.limits import printable
 from dataset_tools.lib.core.names import check_user_name
 from dataset_tools.lib.core.timebase import LEVELS
 from dataset_tools.lib.core.yaml_file import read_yaml
 
 P = TypeVar("P")
-SECTIONS = (
-    "corpus", "levels", "variants", "models", "systems", "sources", "download", "clips", "pose", "i3d", "audio", "split", "shards", "vqvae",
-    "synthesizer", "rhythm", "prior", "d2m_gan", "generate", "baselines", "evaluate", "tables", "report", "listen",
-)  # fmt: skip
+SECTIONS = ("corpus", "levels", "variants", "models", "systems", *DATA_STAGES, *MODEL_STAGES, *COMMANDS)
 """Top-level keys of a params file: the lists that DVC iterates over, and the stages."""
 MAX_LETTERS = 500
 """Longest part that a dataclass's own message contributes to ours, in letters: it may repeat the value."""

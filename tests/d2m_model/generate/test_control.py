@@ -51,7 +51,18 @@ def test_half_and_double_tempo_stay_on_the_dance():
     )
 
 
-@pytest.mark.parametrize(("bpm", "message"), [(0, "20 to 400"), (float("nan"), "20 to 400"), (1e9, "20 to 400")])
+def test_half_and_double_move_no_beat():
+    half, double = with_tempo(dance(), "half"), with_tempo(dance(), "double")
+    assert np.array_equal(half.beats, dance().beats[1::2]) and half.tempo == pytest.approx(60)
+    assert np.array_equal(double.beats[::2], dance().beats) and double.tempo == pytest.approx(240)
+    with pytest.raises(UserError, match="--tempo double makes more than 100000 beats"):
+        with_tempo(Beats(fps=30, seconds=21600, beats=0.2 * np.arange(60_000)), "double")
+
+
+@pytest.mark.parametrize(
+    ("bpm", "message"),
+    [("third", "'half' or 'double', found third"), (0, "20 to 400"), (float("nan"), "20 to 400"), (1e9, "20 to 400")],
+)
 def test_no_such_tempo(bpm, message):
     with pytest.raises(UserError, match=message):
         with_tempo(dance(), bpm)

@@ -20,6 +20,7 @@ from d2m_model.rhythm.net import RhythmNet
 from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.midi import read_midi
 from dataset_tools.pose import estimator
 from dataset_tools.pose.layouts import to_layout
 from tests.d2m_model.generate.test_mux import packets_and_audio, write_video
@@ -73,6 +74,16 @@ def test_a_pose_alone_gives_a_sound_with_features_of_zero(model, tmp_path, capsy
     assert "2.5 s of body25 at 30 frames a second" in said
     with pytest.raises(UserError, match=r"x\.mp4: without --video there is no picture; --out must end in \.wav"):
         run("--pose", "p.npy", "--out", "x.mp4")
+
+
+def test_another_dancer_of_a_pose_is_followed_by_every_model(model):
+    np.save("p.npy", np.stack([dancer(frames=75), dancer(frames=75) + 30], axis=1))
+    assert run("--pose", "p.npy", "--dancer", "1", "--out", "x.wav") == 0
+    np.testing.assert_allclose(model.heard[0][0][:, 0, :, 0], dancer(frames=75)[:60, :, 0] + 30, atol=0.05)
+    assert run("--pose", "p.npy", "--dancer", "1", "--video", "in.mp4", "--out", "x.wav") == 0
+    assert model.heard[-1][0].shape == (60, 1, 17, 3) and np.ptp(model.heard[-1][0][..., 2]) == 0, "seen in all frames"
+    with pytest.raises(UserError, match=r"p\.npy: has dancers 0 to 1, found 2"):
+        run("--pose", "p.npy", "--dancer", "2", "--out", "x.wav")
 
 
 def test_a_pose_with_its_video_has_its_rate_size_and_picture(model, tmp_path, capsys):
@@ -132,6 +143,13 @@ def test_own_music_for_beats_a_video_and_another_tempo(songs, tmp_path, capsys):
     assert run("--own-music", "songs", "--beats", "b.json", "--out", "out.mp4", "--video", "in.mp4") == 0
     before, after = packets_and_audio(tmp_path / "in.mp4"), packets_and_audio(tmp_path / "out.mp4")
     assert [digest for digest, _ in before[0]] == [digest for digest, _ in after[0]] and abs(after[2] - 2.0) < 0.06
+
+    options = ("--shift", "0.1", "--beats-out", "c.json", "--beats-out", "c.mid")
+    assert run("--own-music", "songs", "--beats", "b.json", *options, "--out", "late.wav") == 0
+    later = np.array(json.loads((tmp_path / "c.json").read_text())["beats"])
+    np.testing.assert_allclose(later, songs[songs + 0.1 <= 8] + 0.1, atol=1e-4)
+    np.testing.assert_allclose([note.start for note in read_midi(tmp_path / "c.mid")], later, atol=1e-3)
+    assert worst(click_times(soundfile.read("late.wav", always_2d=True)[0][:, 0], rate), later) < 0.02
 
     assert run("--own-music", "songs", "--beats", "b.json", "--tempo", "112", "--out", "slow.wav") == 0
     found = click_times(soundfile.read("slow.wav", always_2d=True)[0][:, 0], 44100)

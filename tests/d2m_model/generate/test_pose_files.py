@@ -181,6 +181,8 @@ def test_any_slot_of_an_array_can_be_read(tmp_path):
     slots[:, 20] = dancer()
     np.save(tmp_path / "a.npy", slots)
     close(read_pose(tmp_path / "a.npy", dancer=20), dancer())
+    with pytest.raises(UserError, match="dancer 3 is seen in none of its .* frames; name another with --dancer"):
+        read_pose(tmp_path / "a.npy", dancer=3)
     with pytest.raises(UserError, match="has dancers 0 to 31, found 40"):
         read_pose(tmp_path / "a.npy", dancer=40)
 

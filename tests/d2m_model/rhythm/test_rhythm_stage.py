@@ -20,6 +20,7 @@ from d2m_model.rhythm.params import Params
 from d2m_model.rhythm.stage import train_rhythm
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
+from dataset_tools.lib.midi import read_midi
 from dataset_tools.lib.video.video_io import rgb_frames, write_clip
 from dataset_tools.pose import estimator
 from tests.d2m_model.rhythm.conftest import SMALL
@@ -75,8 +76,12 @@ def test_own_keypoints_get_a_file_of_beats_and_a_click_track(corpus, learnt, tmp
     other = np.concatenate([still, np.ones((len(pose), 17, 1))], axis=-1)
     np.save(tmp_path / "dance.npy", np.stack([other, pose], axis=1))
     args = ["--root", str(corpus.root), "--pose", str(tmp_path / "dance.npy"), "--out", str(tmp_path / "b.json")]
-    assert command.main([*args, "--dancer", "1", "--click", str(tmp_path / "c.wav")]) == 0
+    assert (
+        command.main([*args, "--dancer", "1", "--click", str(tmp_path / "c.wav"), "--midi", str(tmp_path / "c.mid")])
+        == 0
+    )
     found = read_beats(tmp_path / "b.json")
+    np.testing.assert_allclose([note.start for note in read_midi(tmp_path / "c.mid")], found.beats, atol=1e-3)
     assert beat_f_measure(true, found.beats) > 0.9 and found.seconds == 8
     assert soundfile.info(tmp_path / "c.wav").frames == 8 * 22050
     assert "beats a minute" in capsys.readouterr().out
@@ -139,6 +144,8 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
     assert beat_f_measure(dips(105.0, 8)[0], read_beats(tmp_path / "b.json").beats) > 0.9
     said = capsys.readouterr().out
     assert "rhythm: warning: 6 of 80 frames read from in.mp4 are damaged" in said and "generate:" not in said
+    with pytest.raises(UserError, match=r"in\.mp4: has one dancer, number 0, found 1"):
+        command.main([*args, "--dancer", "1"])
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,7 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
         (["--click", "c.wav"], "--click goes together with"),
         (["--dancer", "0"], "--dancer goes together with"),
         (["--fps", "25"], "--fps is for --pose"),
+        (["--video", "in.mp4", "--out", "b.json", "--dancer", "-1"], "--dancer must be 0, the one in front, or more"),
         (["--video", "in.mp4", "--out", "b.json", "--fps", "25"], "--fps is for --pose"),
         (["--pose", "dance.npy", "--out", "b.json", "--resume"], "--resume continues a training"),
         (["--pose", "dance.npy", "--out", "b.txt"], r"b\.txt: must end in \.json"),
@@ -161,7 +169,12 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
             r"hours\.npy: lasts 133 min at 5 frames a second; a dance may have 120: cut it",
         ),
         (["--pose", "flat.npy", "--out", "b.json"], r"flat\.npy: a pose is numbers"),
-        (["--pose", "dance.npy", "--out", "b.json", "--dancer", "3"], "has dancers 0 to 0, found 3"),
+        (
+            ["--pose", "dance.npy", "--out", "b.json", "--dancer", "3"],
+            "has one dancer, number 0, found 3; name another",
+        ),
+        (["--midi", "c.mid"], "--midi goes together with"),
+        (["--pose", "dance.npy", "--out", "b.json", "--midi", "c.wav"], r"c\.wav: must end in \.mid"),
         (
             ["--pose", "dance.npy", "--out", "b.json", "--fps", "0"],
             r"dance\.npy: frames a second must be 5 to 240, found 0",

@@ -155,7 +155,7 @@ def test_beats_are_saved_changed_and_reset(jobs, client):
     assert change(operation="halve", beats=[1.0, 1.5, 2.0], downbeats=[1.0])["beats"] == [1.0, 2.0]
     assert change(operation="shift", seconds=0.25, beats=[1.0, 2.9], downbeats=[])["beats"] == [1.25]
     assert change(operation="snap", to="motion", beats=[0.5, 1.0, 2.0], downbeats=[])["beats"] == [0.52, 1.04, 2.0]
-    assert change(operation="snap", to=1, beats=[0.5, 1.0], downbeats=[])["beats"] == [0.5, 0.97]
+    assert change(operation="snap", to=1, beats=[0.55, 1.0], downbeats=[])["beats"] == [0.5, 1.0]
     view = change(operation="reset", beats=[], downbeats=[])
     assert view["beats"] == [0.5, 1.0, 1.5, 2.0, 2.5] and not view["edited"]
 

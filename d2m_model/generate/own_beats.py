@@ -1,0 +1,94 @@
+"""Which beats the music for a user's own dance is made for: those of the dance or of a file, changed as the user asks."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from d2m_model.generate.own_songs import read_song, sharpened
+from d2m_model.generate.own_video import begin_of
+from d2m_model.generate.params import MOTION
+from d2m_model.generate.pose_files import ReadPose
+from d2m_model.generate.tempo import with_tempo
+from d2m_model.rhythm.beats_file import Beats, as_written
+from d2m_model.rhythm.editing import shifted, snapped
+from d2m_model.rhythm.music_beats import music_beats
+from dataset_tools.lib.audio.mono import to_mono
+from dataset_tools.lib.core.cli import say
+from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.timebase import SAMPLE_RATE
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Given:
+    """What the user gives for a dance instead of reading it from the video, and asks of its beats."""
+
+    pose: ReadPose | None = None
+    dancer: int = 0
+    """Which of the video's dancers the music follows, 0 for the one in front; a pose that is given has one."""
+    beats: Path | None = None
+    tempo: float | str | None = None
+    """Beats a minute, or 'half' or 'double'."""
+    snap: Path | None = None
+    """A sound to whose beats the beats are moved, or `MOTION`."""
+    shift: float = 0.0
+    """Seconds by which the beats are moved in the end."""
+
+    def with_pose(self, pose: ReadPose | None) -> "Given":
+        """A copy with another pose, or without one."""
+        return replace(self, pose=pose)
+
+    @property
+    def needs_pose(self) -> bool:
+        """Whether the dancer's pose is needed to know the beats."""
+        return self.beats is None or self.snap == MOTION
+
+
+NOTHING = Given()
+
+
+def cut_to(beats: Beats, seconds: float | None) -> Beats:
+    """The beats within the first `seconds` of a dance; None keeps all."""
+    if seconds is None:
+        return beats
+    inside = beats.beats < seconds
+    strength = beats.strength[inside] if len(beats.strength) else beats.strength
+    return replace(
+        beats,
+        seconds=seconds,
+        beats=beats.beats[inside],
+        strength=strength,
+        downbeats=beats.downbeats[beats.downbeats < seconds],
+    )
+
+
+def asked_beats(beats: Beats, given: Given, goals: np.ndarray) -> Beats:
+    """The beats as the user asks: first at another tempo, then snapped to the times `goals` (k,) in seconds, and then shifted; rounded as
+    in their file. Raises as `with_tempo`."""
+    if given.tempo is None and given.snap is None and not given.shift:
+        return beats
+    if given.tempo is not None:
+        beats = with_tempo(beats, given.tempo)
+    if given.snap is not None:
+        before = beats.beats
+        beats = snapped(beats, goals)
+        moved = int((beats.beats != before).sum())
+        where = "moments at which the dancer almost stops" if given.snap == MOTION else f"beats of {given.snap.name}"
+        say("generate", f"{moved} of {len(before)} beats moved to {where}")
+    return as_written(shifted(beats, given.shift) if given.shift else beats)
+
+
+def goals_of_sound(path: Path, video: Path | None) -> np.ndarray:
+    """The tracked beats (k,) of a sound, in seconds from its start; of the dance's own video, from frame 0 of the dance.
+
+    Raises UserError as `read_song`, and for a sound without beats.
+    """
+    import soxr
+
+    own = video is not None and path.samefile(video)
+    sound, rate = read_song(path, begin_of(video) if video and own else 0.0)
+    heard = soxr.resample(to_mono(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
+    found = sharpened(music_beats(heard), heard).beats
+    if not len(found):
+        raise UserError(f"{path}: no beat was found in this sound, so --snap has no goal; name another sound")
+    return found
