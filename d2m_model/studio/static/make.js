@@ -116,7 +116,13 @@ export class MakeForm {
     if (!range) return say('Mark a region first: drag on the time line, or use the keys I and O.', 'bad');
     if (!from) return say('Make a take first.', 'bad');
     const { level } = this.job.takes.find(take => take.number === Number(from));
-    this.make({ from: Number(from), level, count: 1, [what]: range });
+    this.make({ from: Number(from), level, count: 1, [what]: range, ...this.freshSeed() });
+  }
+
+  // A part that is made anew with a seed that a take has already might sound the same: then the next free seed is taken.
+  freshSeed() {
+    const seeds = this.job.takes.map(take => take.seed ?? 0), wanted = $('seed').valueAsNumber;
+    return seeds.includes(wanted) ? { seed: Math.max(...seeds) + 1 } : {};
   }
 
   // Waits until the sound for the style is read.

@@ -2,7 +2,7 @@
 import { say } from './dom.js';
 
 export const FPS = 30;
-const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, STILL = 0.002, AGAIN = 600;
+const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, STILL = 0.005, AGAIN = 600;
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
 export class Player extends EventTarget {
