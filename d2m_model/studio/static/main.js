@@ -77,6 +77,7 @@ function follow({ studio, job, id }, version) {
   followVideo(job);
   steps.follow(job, studio.queue);
   followDancers(job);
+  beats.away = !job.beats;
   if (job.beats) {
     beats.adopt(job.id, job.beats, version);
     editor.tempo = job.beats.tempo;
@@ -126,6 +127,7 @@ $('dancer').addEventListener('change', async () => {
     return;
   }
   try {
+    await beats.save();
     await post(`/api/jobs/${job.id}/dancer`, { dancer });
     say(`Dancer ${dancer + 1} is followed.`);
   } catch (error) { complain(error); }

@@ -2,11 +2,11 @@
 import WaveSurfer from './vendor/wavesurfer/wavesurfer.esm.js';
 import RegionsPlugin from './vendor/wavesurfer/plugins/regions.esm.js';
 import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
-import { make, seconds as inSeconds } from './dom.js';
+import { $, make, seconds as inSeconds, show } from './dom.js';
 
 const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1;
-// Widths in pixels in which a beat can be taken: at most, and below which there is no room for it.
-const HIT = matchMedia('(pointer: coarse)').matches ? 32 : 12, ROOM = 3;
+// Widths in pixels in which a beat can be taken: at most, and below which there is no room for it, or it is not even drawn.
+const HIT = matchMedia('(pointer: coarse)').matches ? 32 : 12, ROOM = 3, SEEN = 1.5;
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Timeline extends EventTarget {
@@ -63,6 +63,8 @@ export class Timeline extends EventTarget {
     const room = 0.6 * dense * (gaps[gaps.length >> 1] ?? 1), { style } = this.wave.getWrapper();
     style.setProperty('--hit', `${Math.min(HIT, room)}px`);
     style.setProperty('--grab', room < ROOM ? 'none' : 'auto');
+    style.setProperty('--line', room < SEEN ? 'hidden' : 'visible');
+    show($('wave-note'), room < SEEN);
   }
 
   // Shows a waveform, 100 values a second; null draws a flat line.
@@ -157,7 +159,7 @@ export class Timeline extends EventTarget {
     element.setAttribute('aria-label', element.title);
     Object.assign(line.style, {
       width: down ? '3px' : '2px', background: selected ? colour('--picked') : tint, top: down ? '0' : '22%', bottom: '0',
-      outline: selected ? `2px solid ${colour('--picked')}` : 'none', borderRadius: '2px',
+      outline: selected ? `2px solid ${colour('--picked')}` : 'none', borderRadius: '2px', visibility: selected ? 'visible' : 'var(--line)',
     });
     line.textContent = '';
     if (down) {
