@@ -31,7 +31,7 @@ export class Beats extends EventTarget {
 
   forget() {
     clearTimeout(this.timer);
-    Object.assign(this, { job: null, list: null, seconds: 0, done: [], undone: [], unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false });
+    Object.assign(this, { job: null, list: null, seconds: 0, done: [], undone: [], unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, recalling: false });
   }
 
   // away: the server has no beats now, because it finds them again.
@@ -43,11 +43,14 @@ export class Beats extends EventTarget {
     if (this.job !== job) {
       this.forget();
       this.job = job;
+      this.recalling = true;
       const known = await recall(job);
-      if (this.job !== job || this.list) return;
+      if (this.job !== job) return;
+      this.recalling = false;
       if (known) Object.assign(this, { list: known.list, done: known.done, undone: known.undone, unsaved: known.unsaved });
       version = this.version;
     }
+    if (this.recalling) return;
     this.seconds = told.seconds;
     const list = received(told);
     if (this.unsaved || this.saving) {

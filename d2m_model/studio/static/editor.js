@@ -41,7 +41,7 @@ export class Editor {
     on('beats-reset', () => this.change('reset', { operation: 'reset' }));
   }
 
-  get list() { return this.beats.list ?? []; }
+  get list() { return this.beats.ready ? this.beats.list : []; }
   get index() { return this.chosen === null ? -1 : this.list.findIndex(beat => beat.time === this.chosen); }
   get beat() { return this.list[this.index] ?? null; }
 

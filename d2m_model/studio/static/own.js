@@ -3,7 +3,7 @@ import { $, complain, make, options, say, show, wait, write } from './dom.js';
 import { post, remove, upload } from './api.js';
 import { refresh } from './state.js';
 
-const SOUND = /\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|aiff?|wma|mp4|webm)$/i, UPLOADED = 'uploaded';
+const SOUND = /\.(wav|mp3|flac|ogg|opus|m4a|aac|aiff?|wma)$/i, UPLOADED = 'uploaded';
 
 export class OwnMusic {
   constructor(beats, made) {
