@@ -122,7 +122,7 @@ $('zoom-all').addEventListener('click', () => timeline.zoomBy(0));
 $('delete-job').addEventListener('click', async () => { if (await jobs.drop(state.job)) location.hash = ''; });
 $('dancer').addEventListener('change', async () => {
   const { job } = state, dancer = Number($('dancer').value);
-  if ((job.beats?.edited || beats.unsaved) && !await ask('The beats are found again from this dancer, and your edited beats are replaced. Go on?')) {
+  if ((job.beats?.edited || beats.unsaved || beats.saving) && !await ask('The beats are found again from this dancer, and your edited beats are replaced. Go on?')) {
     $('dancer').value = String(job.dancer);
     return;
   }
@@ -135,6 +135,7 @@ $('dancer').addEventListener('change', async () => {
   refresh();
 });
 
+beats.addEventListener('saved', () => refresh());
 player.addEventListener('place', drawPlace);
 player.addEventListener('frame', () => skeleton.at(player.frame));
 player.addEventListener('state', () => {
