@@ -31,10 +31,11 @@ export class Beats extends EventTarget {
 
   forget() {
     clearTimeout(this.timer);
-    Object.assign(this, { job: null, list: null, seconds: 0, done: [], undone: [], unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false });
+    Object.assign(this, { job: null, list: null, seconds: 0, done: [], undone: [], unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, recalling: false });
   }
 
-  get ready() { return this.list !== null; }
+  // away: the server has no beats now, because it finds them again.
+  get ready() { return this.list !== null && !this.away; }
   tell(label = '') { this.dispatchEvent(new CustomEvent('change', { detail: { label } })); }
 
   // Takes the beats that the server tells. version: this.version when the server was asked; later edits win.
@@ -42,11 +43,14 @@ export class Beats extends EventTarget {
     if (this.job !== job) {
       this.forget();
       this.job = job;
+      this.recalling = true;
       const known = await recall(job);
-      if (this.job !== job || this.list) return;
+      if (this.job !== job) return;
+      this.recalling = false;
       if (known) Object.assign(this, { list: known.list, done: known.done, undone: known.undone, unsaved: known.unsaved });
       version = this.version;
     }
+    if (this.recalling) return;
     this.seconds = told.seconds;
     const list = received(told);
     if (this.unsaved || this.saving) {
@@ -58,7 +62,7 @@ export class Beats extends EventTarget {
     } else if (equal(list, this.list, SAME)) {
       this.list = list;
     } else {
-      this.done.push(difference('changed elsewhere', this.list, list));
+      this.done.push(difference('beats found again, or changed elsewhere', this.list, list));
       this.undone = [];
       this.list = list;
       this.store();

@@ -35,6 +35,7 @@ export class Compare {
       this.picks.b = done.at(-2) ?? (job.video.sound ? ORIGINAL : NONE);
       if (this.picks.b === this.picks.a && pairs.length < 2) this.picks.b = NONE;
     } else if (fresh.length) this.arrived(fresh.at(-1));
+    else if (this.heard === NONE && pairs.length) this.picks[this.side] = done.at(-1) ?? ORIGINAL;
     this.draw(pairs.length ? pairs : [[NONE, 'no sound']]);
     this.load();
   }

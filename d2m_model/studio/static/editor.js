@@ -36,11 +36,12 @@ export class Editor {
     on('beats-halve', () => this.change('halved', { operation: 'halve' }));
     on('beats-double', () => this.change('doubled', { operation: 'double' }));
     on('beats-shift', () => this.shift());
+    $('shift-by').addEventListener('keydown', event => { if (event.key === 'Enter') this.shift(); });
     on('beats-snap', () => this.snap());
     on('beats-reset', () => this.change('reset', { operation: 'reset' }));
   }
 
-  get list() { return this.beats.list ?? []; }
+  get list() { return this.beats.ready ? this.beats.list : []; }
   get index() { return this.chosen === null ? -1 : this.list.findIndex(beat => beat.time === this.chosen); }
   get beat() { return this.list[this.index] ?? null; }
 
@@ -100,7 +101,7 @@ export class Editor {
   }
 
   add(time = this.player.position()) {
-    if (!this.beats.ready) return;
+    if (!this.beats.ready) return say('There are no beats yet.');
     const near = this.list.findIndex(beat => Math.abs(beat.time - time) < NEAR);
     if (near >= 0) return this.select(near);
     time = round(Math.min(time, this.beats.seconds - 1e-3));

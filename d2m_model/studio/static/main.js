@@ -70,12 +70,14 @@ function follow({ studio, job, id }, version) {
   if (studio) jobs.follow(studio);
   if (id !== (steps.job?.id ?? null) && shown && shown !== id) closeJob();
   write($('title'), job?.name ?? (id === null ? '' : 'Opening …'));
+  show($('title'), id !== null);
   document.title = job ? `${job.name} - Studio` : 'Studio';
   if (!job || !studio) return;
   if (shown && shown !== job.id) closeJob();
   followVideo(job);
   steps.follow(job, studio.queue);
   followDancers(job);
+  beats.away = !job.beats;
   if (job.beats) {
     beats.adopt(job.id, job.beats, version);
     editor.tempo = job.beats.tempo;
@@ -120,11 +122,12 @@ $('zoom-all').addEventListener('click', () => timeline.zoomBy(0));
 $('delete-job').addEventListener('click', async () => { if (await jobs.drop(state.job)) location.hash = ''; });
 $('dancer').addEventListener('change', async () => {
   const { job } = state, dancer = Number($('dancer').value);
-  if ((job.beats?.edited || beats.unsaved) && !await ask('The beats are found again from this dancer, and your edited beats are replaced. Go on?')) {
+  if ((job.beats?.edited || beats.unsaved || beats.saving) && !await ask('The beats are found again from this dancer, and your edited beats are replaced. Go on?')) {
     $('dancer').value = String(job.dancer);
     return;
   }
   try {
+    await beats.save();
     await post(`/api/jobs/${job.id}/dancer`, { dancer });
     say(`Dancer ${dancer + 1} is followed.`);
   } catch (error) { complain(error); }
@@ -132,6 +135,7 @@ $('dancer').addEventListener('change', async () => {
   refresh();
 });
 
+beats.addEventListener('saved', () => refresh());
 player.addEventListener('place', drawPlace);
 player.addEventListener('frame', () => skeleton.at(player.frame));
 player.addEventListener('state', () => {

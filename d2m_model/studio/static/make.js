@@ -1,5 +1,5 @@
 // The form for new takes: style, strictness, seed, level, loudness, number; the whole dance, or a region of an earlier take.
-import { $, complain, options, say, show, takeWords, write } from './dom.js';
+import { $, complain, options, say, show, takeWords, wait, write } from './dom.js';
 import { post, upload } from './api.js';
 import { refresh } from './state.js';
 
@@ -115,7 +115,24 @@ export class MakeForm {
     const { range } = this.region, from = $('region-take').value;
     if (!range) return say('Mark a region first: drag on the time line, or use the keys I and O.', 'bad');
     if (!from) return say('Make a take first.', 'bad');
-    this.make({ from: Number(from), [what]: range });
+    const { level } = this.job.takes.find(take => take.number === Number(from));
+    this.make({ from: Number(from), level, count: 1, [what]: range, ...this.freshSeed() });
+  }
+
+  // A part that is made anew with a seed that a take has already might sound the same: then the next free seed is taken.
+  freshSeed() {
+    const seeds = this.job.takes.map(take => take.seed ?? 0), wanted = $('seed').valueAsNumber;
+    return seeds.includes(wanted) ? { seed: Math.max(...seeds) + 1 } : {};
+  }
+
+  // Waits until the sound for the style is read.
+  async read(number) {
+    const sound = () => this.job.sounds.find(other => other.number === number);
+    while (number && ['waiting', 'running'].includes(sound()?.state)) {
+      say(`${sound().name} is being read …`);
+      await wait(300);
+      await refresh();
+    }
   }
 
   async make(extra) {
@@ -125,6 +142,7 @@ export class MakeForm {
     this.pending = true;
     $('make').disabled = true;
     try {
+      await this.read(settings.style.sound);
       await this.beats.save();
       const list = this.beats.list;
       const { numbers } = await post(`/api/jobs/${id}/takes`, { from: null, ...settings, ...extra });

@@ -1,9 +1,9 @@
 // Music of one's own: songs that are sent, or a folder that was named at the start of the server.
-import { $, complain, make, options, say, show, write } from './dom.js';
+import { $, complain, make, options, say, show, wait, write } from './dom.js';
 import { post, remove, upload } from './api.js';
 import { refresh } from './state.js';
 
-const SOUND = /\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|aiff?|wma|mp4|webm)$/i, UPLOADED = 'uploaded';
+const SOUND = /\.(wav|mp3|flac|ogg|opus|m4a|aac|aiff?|wma)$/i, UPLOADED = 'uploaded';
 
 export class OwnMusic {
   constructor(beats, made) {
@@ -25,12 +25,13 @@ export class OwnMusic {
     this.songs = songs.length;
     options($('own-from'), sources, more ? UPLOADED : undefined);
     show($('own-from').parentElement, sources.length);
-    $('own-make').disabled = !sources.length || !job.beats;
+    this.reading = songs.some(song => song.state === 'waiting' || song.state === 'running');
+    $('own-make').disabled = !sources.length || !job.beats || this.pending;
     write($('stretch'), String(Math.round(100 * studio.limits.stretch)));
   }
 
   row(song) {
-    const told = song.error ?? [song.seconds === null ? song.state : `${song.seconds.toFixed(0)} s`].join('');
+    const told = song.error ?? [song.seconds == null ? song.state : `${song.seconds.toFixed(0)} s`].join('');
     return make('li', { dataset: { song: song.number } }, make('span', {}, song.name, ' ', make('span', { className: song.error ? 'bad' : 'soft', textContent: told })),
       make('button', { type: 'button', textContent: 'Remove', 'aria-label': `remove ${song.name}`, onclick: () => this.drop(song) }));
   }
@@ -61,14 +62,20 @@ export class OwnMusic {
 
   async fit() {
     const from = $('own-from').value, { id } = this.job;
-    $('own-make').disabled = true;
+    $('own-make').disabled = this.pending = true;
     try {
+      while (from === UPLOADED && this.reading) {
+        say('Your songs are being read …');
+        await wait(300);
+        await refresh();
+      }
       await this.beats.save();
       const list = this.beats.list;
       const { numbers } = await post(`/api/jobs/${id}/own-music`, { folder: from === UPLOADED ? UPLOADED : Number(from), loudness: $('loudness').valueAsNumber });
       this.made(numbers, list);
       say(`Take ${numbers[0]}: the best place in your songs is looked for.`);
     } catch (error) { complain(error); }
+    this.pending = false;
     refresh();
   }
 }

@@ -2,7 +2,7 @@
 import { say } from './dom.js';
 
 export const FPS = 30;
-const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, STILL = 0.002, AGAIN = 600;
+const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, STILL = 0.005, AGAIN = 600;
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
 export class Player extends EventTarget {
@@ -11,7 +11,8 @@ export class Player extends EventTarget {
     Object.assign(this, { video, sound, seconds: 0, place: 0, playing: false, loop: null, track: null, beats: [], clicking: false });
     Object.assign(this, { frame: 0, drift: null, smooth: 0, startLag: 0, seekLag: 0.03, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false });
     if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback((now, shown) => this.onFrame(now, shown));
-    video.addEventListener('loadeddata', () => this.picture());
+    video.addEventListener('loadeddata', () => (this.playing ? this.chase() : this.picture()));
+    video.addEventListener('error', () => this.retry());
     video.addEventListener('seeked', () => this.onSeeked());
     requestAnimationFrame(() => this.tick());
   }
@@ -147,6 +148,11 @@ export class Player extends EventTarget {
     const frame = clamp(Math.floor(this.place * FPS + 1e-4), 0, Math.max(0, Math.round(this.seconds * FPS) - 1));
     this.wanted = (frame + 0.5) / FPS;
     if (!this.video.seeking && this.video.readyState > 0 && Math.abs(this.video.currentTime - this.wanted) > 1e-3) this.video.currentTime = this.wanted;
+  }
+
+  // A picture that broke off, because the server went away, is asked for again.
+  retry() {
+    setTimeout(() => { if (this.video.error && this.video.getAttribute('src')) this.video.load(); }, 1500);
   }
 
   onSeeked() {

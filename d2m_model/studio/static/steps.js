@@ -20,6 +20,7 @@ export class Steps {
     if (this.job?.id !== job.id) this.states = {};
     this.job = job;
     for (const [step, told] of Object.entries(job.steps)) this.draw(step, told);
+    $('job').dataset.settled = Object.values(job.steps).every(step => step.state === 'done');
     $('cancel').disabled = !job.busy;
     show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
     const key = JSON.stringify(job.notes);

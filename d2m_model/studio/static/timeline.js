@@ -2,10 +2,11 @@
 import WaveSurfer from './vendor/wavesurfer/wavesurfer.esm.js';
 import RegionsPlugin from './vendor/wavesurfer/plugins/regions.esm.js';
 import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
-import { make, seconds as inSeconds } from './dom.js';
+import { $, make, seconds as inSeconds, show } from './dom.js';
 
 const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1;
-const HIT = matchMedia('(pointer: coarse)').matches ? 28 : 12; // width in pixels in which a beat can be taken
+// Widths in pixels in which a beat can be taken: at most, and below which there is no room for it, or it is not even drawn.
+const HIT = matchMedia('(pointer: coarse)').matches ? 32 : 12, ROOM = 3, SEEN = 1.5;
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Timeline extends EventTarget {
@@ -13,6 +14,7 @@ export class Timeline extends EventTarget {
     super();
     Object.assign(this, { seconds: 0, zoom: 0, markers: [], marked: null, beats: [], selected: -1, dragging: false, ready: false });
     this.regions = RegionsPlugin.create();
+    this.regions.virtualAppend = (region, container, element) => container.append(element); // all of them: cheaper than to ask each on each scroll
     this.ticks = TimelinePlugin.create({ height: 20, secondaryLabelOpacity: 1, style: { fontSize: '12px' }, formatTimeCallback: time => `${Math.round(100 * time) / 100}` });
     this.wave = WaveSurfer.create({
       container, height: HEIGHT, interact: false, cursorWidth: 2, autoScroll: true, normalize: false, ...this.colours(),
@@ -26,6 +28,7 @@ export class Timeline extends EventTarget {
     const wrapper = this.wave.getWrapper();
     wrapper.addEventListener('click', event => this.tell('seek', { time: this.timeOf(event) }));
     wrapper.addEventListener('dblclick', event => this.tell('add', { time: this.timeOf(event) }));
+    this.wave.on('resize', () => this.rule());
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.recolour());
   }
 
@@ -51,6 +54,17 @@ export class Timeline extends EventTarget {
   rule() {
     const dense = this.zoom || this.wave.getWidth() / this.seconds || 1, room = [0.1, 0.5, 1, 5, 10, 30, 60].find(step => step * dense >= 44) ?? 300;
     Object.assign(this.ticks.options, { timeInterval: room / 5, primaryLabelInterval: room, secondaryLabelInterval: room });
+    this.makeRoom();
+  }
+
+  // Beats can be taken with the pointer where there is room between them; closer ones after zooming in.
+  makeRoom() {
+    const dense = this.zoom || this.wave.getWidth() / this.seconds || 1, gaps = this.beats.slice(1).map((beat, k) => beat.time - this.beats[k].time).sort((a, b) => a - b);
+    const room = 0.6 * dense * (gaps[gaps.length >> 1] ?? 1), { style } = this.wave.getWrapper();
+    style.setProperty('--hit', `${Math.min(HIT, room)}px`);
+    style.setProperty('--grab', room < ROOM ? 'none' : 'auto');
+    style.setProperty('--line', room < SEEN ? 'hidden' : 'visible');
+    show($('wave-note'), room < SEEN);
   }
 
   // Shows a waveform, 100 values a second; null draws a flat line.
@@ -97,11 +111,12 @@ export class Timeline extends EventTarget {
   }
 
   marker(time) {
-    const line = make('span', { part: 'beat-line' });
-    const handle = make('div', {}, line);
-    Object.assign(handle.style, { position: 'absolute', left: `${-HIT / 2 - 1}px`, top: '0', bottom: '0', width: `${HIT}px`, height: '100%' });
-    Object.assign(line.style, { position: 'absolute', left: `${HIT / 2 - 1}px`, top: '0', bottom: '0' });
-    const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', content: handle, id: 'beat' });
+    const line = make('span', { part: 'beat-line' }), handle = make('span');
+    const marker = this.regions.addRegion({ start: time, drag: true, resize: false, color: 'transparent', id: 'beat' });
+    Object.assign(handle.style, { position: 'absolute', top: '0', bottom: '0', width: 'var(--hit)', left: 'calc(-1px - var(--hit) / 2)', pointerEvents: 'var(--grab)' });
+    Object.assign(line.style, { position: 'absolute', top: '0', bottom: '0', left: '-2px', pointerEvents: 'none' });
+    marker.element.append(line, handle);
+    marker.element.style.pointerEvents = 'none';
     marker.line = line;
     marker.element.style.zIndex = 4;
     marker.element.style.touchAction = 'none';
@@ -120,6 +135,7 @@ export class Timeline extends EventTarget {
   }
 
   drawBeats() {
+    this.makeRoom();
     while (this.markers.length > this.beats.length) this.markers.pop().remove();
     this.beats.forEach(({ time, down }, index) => {
       const marker = this.markers[index] ??= this.marker(time);
@@ -143,7 +159,7 @@ export class Timeline extends EventTarget {
     element.setAttribute('aria-label', element.title);
     Object.assign(line.style, {
       width: down ? '3px' : '2px', background: selected ? colour('--picked') : tint, top: down ? '0' : '22%', bottom: '0',
-      outline: selected ? `2px solid ${colour('--picked')}` : 'none', borderRadius: '2px',
+      outline: selected ? `2px solid ${colour('--picked')}` : 'none', borderRadius: '2px', visibility: selected ? 'visible' : 'var(--line)',
     });
     line.textContent = '';
     if (down) {
