@@ -105,7 +105,8 @@ def drift(studio: Studio, job: str) -> dict[str, float] | None:
         page.locator('[data-take="1"][data-state="done"]').wait_for()
         time.sleep(1)
         page.locator('[data-take="1"] button', has_text="Play").click()
-        page.wait_for_function("document.getElementById('video').currentTime > 1")
+        while page.evaluate("document.getElementById('video').currentTime") < 1:
+            time.sleep(0.05)
         taken = []
         for _ in range(60):
             taken.append(abs(1000 * page.evaluate("window.studioDrift()")))
