@@ -145,8 +145,14 @@ player.addEventListener('state', () => {
 timeline.addEventListener('seek', event => player.seek(event.detail.time));
 
 // After a click with the mouse or a finger the keys belong to the dance again, so that Space plays.
+let pointing = false;
+addEventListener('pointerdown', () => { pointing = true; }, true);
+addEventListener('keydown', () => { pointing = false; }, true);
 $('job').addEventListener('click', event => {
   if (event.detail > 0) event.target.closest('button, input[type=checkbox], summary')?.blur();
+});
+$('job').addEventListener('change', event => {
+  if (pointing && event.target.matches('select, input[type=range]')) event.target.blur();
 });
 
 watchConnection(trouble => {

@@ -10,7 +10,8 @@ export class Player extends EventTarget {
     super();
     Object.assign(this, { video, sound, seconds: 0, place: 0, playing: false, loop: null, track: null, beats: [], clicking: false });
     Object.assign(this, { frame: 0, drift: null, smooth: 0, startLag: 0, seekLag: 0.03, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false });
-    if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback((now, shown) => this.onFrame(now, shown));
+    this.exact = 'requestVideoFrameCallback' in video; // older browsers: the picture's time is read as often as the screen is drawn
+    if (this.exact) video.requestVideoFrameCallback((now, shown) => this.onFrame(now, shown));
     video.addEventListener('loadeddata', () => (this.playing ? this.chase() : this.picture()));
     video.addEventListener('error', () => this.retry());
     video.addEventListener('seeked', () => this.onSeeked());
@@ -173,12 +174,17 @@ export class Player extends EventTarget {
 
   onFrame(now, shown) {
     this.video.requestVideoFrameCallback((later, next) => this.onFrame(later, next));
-    this.frame = Math.round(shown.mediaTime * FPS);
-    this.tell('frame');
-    if (!this.playing || this.video.seeking) return;
-    const at = shown.expectedDisplayTime || now;
-    if (this.now(at) < this.when) return;
-    let drift = shown.mediaTime - this.position(at);
+    this.seen(Math.round(shown.mediaTime * FPS), shown.mediaTime, shown.expectedDisplayTime || now);
+  }
+
+  // A frame is seen: which, its time in the dance, and when by performance.now().
+  seen(frame, time, at) {
+    if (this.exact || frame !== this.frame) {
+      this.frame = frame;
+      this.tell('frame');
+    }
+    if (!this.playing || this.video.seeking || this.now(at) < this.when) return;
+    let drift = time - this.position(at);
     if (this.loop) {
       const length = this.loop[1] - this.loop[0];
       if (Math.abs(drift) > length / 2) drift -= Math.sign(drift) * length;
@@ -199,7 +205,12 @@ export class Player extends EventTarget {
 
   tick() {
     requestAnimationFrame(() => this.tick());
+    if (!this.exact) this.seen(Math.floor(this.video.currentTime * FPS + 1e-4), this.video.currentTime, performance.now());
     if (!this.playing) return;
+    if (this.audio && this.sound.context.state !== 'running') {
+      say('The sound device stopped. Press play again.', 'bad');
+      return this.pause();
+    }
     const place = this.position();
     if (!this.loop && place >= this.seconds - 1e-3) {
       this.place = this.seconds;

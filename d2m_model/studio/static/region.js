@@ -30,6 +30,7 @@ export class Region {
     this.range = null;
     $('region-from').value = $('region-to').value = '';
     this.timeline.setRegion(null);
+    this.loop();
     this.changed();
   }
 

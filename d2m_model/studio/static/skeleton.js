@@ -7,7 +7,10 @@ export class Skeleton {
   constructor(canvas, video) {
     Object.assign(this, { canvas, video, pose: null, data: null, dancer: 0, on: true, frame: 0, address: '' });
     new ResizeObserver(() => this.draw()).observe(video);
-    video.addEventListener('loadedmetadata', () => this.draw());
+    video.addEventListener('loadedmetadata', () => {
+      video.style.setProperty('--ratio', video.videoWidth / video.videoHeight);
+      this.draw();
+    });
   }
 
   // pose: the job's description of the poses, or null; key: changes when the poses change.

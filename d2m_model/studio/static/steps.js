@@ -19,7 +19,11 @@ export class Steps {
     this.before = first > 0 ? first : 0;
     if (this.job?.id !== job.id) this.states = {};
     this.job = job;
-    for (const [step, told] of Object.entries(job.steps)) this.draw(step, told);
+    let before = null;
+    for (const [step, told] of Object.entries(job.steps)) {
+      this.draw(step, { ...told, error: told.error === before ? null : told.error }); // an error that stops all steps is told once
+      before = told.error ?? before;
+    }
     $('job').dataset.settled = Object.values(job.steps).every(step => step.state === 'done');
     $('cancel').disabled = !job.busy;
     show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
