@@ -1,0 +1,173 @@
+"""Measures how long a person waits in the studio, and the memory that a long video takes.
+
+    python -m benchmarks.studio_times --root CLONE [--corpus demo] [--long]
+
+With the models of a finished corpus in --root: seconds from the drop of a 10 s dance (rendered, of no corpus) to its first sound;
+seconds to make a region of 2 s anew; how fast the page is answered while a job computes; and, with Chromium, how far picture and
+sound are apart while both play. --long: also the memory of server and worker together for 10 minutes of 1080p. Jobs go to a
+scratch folder. Writes benchmarks/results/studio_times.json.
+"""
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks.own_video_60s import render
+from dataset_tools.lib.core.atomic import write_text
+from dataset_tools.lib.core.cli import command_parser
+from dataset_tools.lib.core.layout import Layout
+from tests.helpers.studio_server import Studio
+
+RESULT = Path(__file__).parent / "results" / "studio_times.json"
+TIMES = 3
+
+
+def scratch_root(root: Path, corpus: str, scratch: Path) -> Path:
+    """A working folder with links to a corpus's models, so that jobs are written elsewhere."""
+    layout, copy = Layout(root=root.resolve(), corpus=corpus), Layout(root=scratch, corpus=corpus)
+    for path in (
+        layout.root / "manifests",
+        *(layout.stage(stage) for stage in ("rhythm", "prior", "synthesizer", "shards", "clips")),
+    ):
+        target = scratch / path.relative_to(layout.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path)
+    shutil.copy(layout.params, copy.params)
+    return scratch
+
+
+def dropped(studio: Studio, video: Path) -> tuple[str, dict[str, float]]:
+    """(job, seconds from the drop to the end of each step)."""
+    begun, ends = time.perf_counter(), {}
+    job = studio.ask("POST", f"/api/jobs?name={video.name}", data=video.read_bytes())["id"]
+    while len(ends) < 4:
+        for step, found in studio.job(job)["steps"].items():
+            assert found["state"] not in ("failed", "cancelled"), found
+            if found["state"] == "done" and step not in ends:
+                ends[step] = round(time.perf_counter() - begun, 1)
+        time.sleep(0.05)
+    return job, ends
+
+
+def remade(studio: Studio, job: str, seed: int) -> float:
+    """Seconds to make 2 s of the first take anew."""
+    begun = time.perf_counter()
+    studio.ask("POST", f"/api/jobs/{job}/takes", {"from": 1, "redo": [4.0, 6.0], "seed": seed})
+    while studio.job(job)["busy"]:
+        time.sleep(0.02)
+    return round(time.perf_counter() - begun, 2)
+
+
+def answers(studio: Studio, job: str, video: Path) -> dict[str, float]:
+    """Milliseconds of the page's requests while another video is worked on."""
+    other, ends, taken = [], threading.Event(), []
+    threading.Thread(target=lambda: (other.append(dropped(studio, video)), ends.set()), daemon=True).start()
+    beats = studio.job(job)["beats"]
+    while not ends.is_set():
+        for method, path, values in (
+            ("GET", "/api/state", None), ("GET", f"/api/jobs/{job}", None),
+            ("PUT", f"/api/jobs/{job}/beats", {"beats": beats["beats"], "downbeats": beats["downbeats"]}),
+        ):  # fmt: skip
+            begun = time.perf_counter()
+            studio.ask(method, path, values)
+            taken.append(1000 * (time.perf_counter() - begun))
+        time.sleep(0.1)
+    return {
+        "requests": len(taken),
+        "median": round(statistics.median(taken), 1),
+        "p99": round(float(np.quantile(taken, 0.99)), 1),
+        "most": round(max(taken), 1),
+    }
+
+
+def drift(studio: Studio, job: str) -> dict[str, float] | None:
+    """Picture minus sound in ms while 8 s play in a browser; None without one."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        return None
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        found = play.chromium.launch(
+            executable_path=browser, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        )
+        page = found.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{studio.address}#{job}")
+        page.locator('[data-take="1"][data-state="done"]').wait_for()
+        time.sleep(1)
+        page.locator('[data-take="1"] button', has_text="Play").click()
+        while page.evaluate("document.getElementById('video').currentTime") < 1:
+            time.sleep(0.05)
+        taken = []
+        for _ in range(60):
+            taken.append(abs(1000 * page.evaluate("window.studioDrift()")))
+            time.sleep(0.1)
+        found.close()
+    return {
+        "median": round(statistics.median(taken), 1),
+        "p90": round(float(np.quantile(taken, 0.9)), 1),
+        "most": round(max(taken), 1),
+    }
+
+
+def memory_of(studio: Studio, video: Path) -> dict[str, float]:
+    """Highest memory in MB of the server and its worker for a video, and the seconds to its first sound."""
+    most, ends = [0.0], threading.Event()
+
+    def watch() -> None:
+        server = psutil.Process(studio.process.pid)
+        while not ends.is_set():
+            try:
+                most[0] = max(most[0], sum(p.memory_info().rss for p in (server, *server.children(recursive=True))))
+            except psutil.NoSuchProcess:
+                pass
+            time.sleep(0.1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    _, steps = dropped(studio, video)
+    ends.set()
+    return {"MB": round(most[0] / 1e6), **steps}
+
+
+def main() -> None:
+    parser = command_parser("benchmarks.studio_times", __doc__)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--corpus", default="demo")
+    parser.add_argument("--long", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch, video = scratch_root(args.root, args.corpus, Path(folder)), Path(folder) / "dance.mp4"
+        render(video, 720, 10.0)
+        studio = Studio(scratch, "--corpus", args.corpus)
+        try:
+            while not studio.ask("GET", "/api/state")["styles"]:  # the worker has loaded the models
+                time.sleep(0.2)
+            runs = [dropped(studio, video) for _ in range(TIMES)]
+            job = runs[0][0]
+            result = {
+                "first_sound_s": [steps["music"] for _, steps in runs], "steps_s": [steps for _, steps in runs],
+                "redo_2_s": [remade(studio, job, seed) for seed in range(TIMES)], "answers_ms": answers(studio, job, video),
+                "picture_minus_sound_ms": drift(studio, job),
+            }  # fmt: skip
+            if args.long:
+                long = Path(folder) / "long.mp4"
+                render(long, 1080, 600.0)
+                result["ten_minutes_1080p"] = memory_of(studio, long)
+        finally:
+            studio.stop()
+    result |= {"cores": os.cpu_count(), "device": platform.machine(), "load_average": round(os.getloadavg()[0], 1)}
+    write_text(RESULT, json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
