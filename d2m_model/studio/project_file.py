@@ -102,6 +102,7 @@ def _check(job: Job) -> None:
         for name in ("begin", "seconds"):
             _need(isinstance(read[name], (int, float)) and np.isfinite(read[name]), name)
         _need(type(read["sound"]) is bool and (not read["sound"] or (job.folder / "original.json").is_file()), "sound")
+        _need(read["lufs"] is None or isinstance(read["lufs"], float), "lufs")
         _need(
             len(pose["size"]) == 2 and all(type(n) is int and 0 < n < 10**5 for n in pose["size"]),
             "the size of the pose",
