@@ -1,7 +1,7 @@
 """Cache of decoded frames that are inspected first and used afterwards. If they fit into memory, they are decoded only once."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from dataset_tools.clips.open_video import OpenVideo, TimedFrame
 
@@ -11,11 +11,13 @@ class FrameCache:
     of them is shown.
 
     Frames that `peek` yields are cached until `take` yields them. If they need more than `memory` bytes, nothing is cached and
-    `take` decodes them again.
+    `take` decodes them again. expected: number of frames that will be peeked at, so that frames which cannot fit are not cached
+    at all: the process would keep the memory that they took.
     """
 
-    def __init__(self, video: OpenVideo, start: float, memory: int):
-        self._video, self._start, self._free = video, start, memory
+    def __init__(self, video: OpenVideo, start: float, memory: int, expected: int = 1):
+        self._video, self._start, self._memory, self._expected = video, start, memory, expected
+        self._free = memory
         self._cache: list[TimedFrame] | None = []
         self._rest = self._decode()
 
@@ -31,8 +33,9 @@ class FrameCache:
             return
         yield from self._cache
         for timed in self._rest:
-            self._free -= sum(plane.buffer_size for plane in timed[1].planes)
-            if self._free < 0:
+            size = sum(plane.buffer_size for plane in timed[1].planes)
+            self._free -= size
+            if self._free < 0 or size * self._expected > self._memory:
                 self._cache = None
             if self._cache is not None:
                 self._cache.append(timed)
@@ -41,6 +44,7 @@ class FrameCache:
     def take(self) -> Iterator[TimedFrame]:
         """Yield the frames from the first on, for the last time. Each is dropped from the cache when it is yielded."""
         if self._cache is None:
+            self._rest.close()  # a decoder keeps the memory of all frames that were alive at once, until it is closed
             yield from self._decode()
             return
         frames, self._cache = deque(self._cache), None
@@ -48,7 +52,7 @@ class FrameCache:
             yield frames.popleft()
         yield from self._rest
 
-    def _decode(self) -> Iterator[TimedFrame]:
+    def _decode(self) -> Generator[TimedFrame, None, None]:
         run_up: deque[TimedFrame] = deque(maxlen=3)  # decoding starts at a key frame, which may be seconds too early
         for timed in self._video.frames(self._start):
             run_up.append(timed)

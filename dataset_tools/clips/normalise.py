@@ -1,5 +1,6 @@
 """Convert any video to the corpus's format: 30 fps, upright, square pixels, still panels cropped, audio exactly in sync."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -148,7 +149,8 @@ def cut_span(
         raise UserError(
             f"{path.name}: one frame is shown from {gap[0]:.3f} to {gap[1]:.3f} s; cut the clip before or after that"
         )
-    frames = FrameCache(video, wanted, memory)
+    sampled = math.ceil(min(count / FPS, SAMPLED_SECONDS) * info.fps) if crop else 1
+    frames = FrameCache(video, wanted, memory, sampled)
     begin = nearest_frame_time(frames.peek(), wanted)
     upright = Upright(info.pixel_aspect, path.name)
     part = _find_crop(frames, upright, begin, count, crop)

@@ -83,3 +83,27 @@ def test_a_long_video_is_never_held_as_a_whole(tmp_path, decodings):
     made = cut.write(tmp_path / "long.mp4"), file_sha256(tmp_path / "long.mp4")
     assert len(decodings) == 1
     assert made == (normalise_video(source, tmp_path / "whole.mp4", crop=False), file_sha256(tmp_path / "whole.mp4"))
+
+
+def test_frames_that_cannot_fit_are_not_kept_at_all(tmp_path):
+    held = FrameCache(OpenVideo(numbered_video(tmp_path / "in.mp4", 30, 1)), 0.0, 20 * FRAME, expected=30)
+    next(held.peek())
+    assert not held.fits
+
+
+def test_one_decoder_is_closed_before_the_next_one_opens(tmp_path, monkeypatch):
+    """A decoder keeps the memory of all the frames that were alive at once."""
+    alive = []
+
+    def counted(path, start, **options):
+        assert not alive
+        alive.append(path)
+        try:
+            yield from timed_frames(path, start, **options)
+        finally:
+            alive.remove(path)
+
+    monkeypatch.setattr(open_video, "timed_frames", counted)
+    held = FrameCache(OpenVideo(numbered_video(tmp_path / "in.mp4", 30, 1)), 0.0, 5 * FRAME)
+    assert len(seen(frame for frame, _ in zip(held.peek(), range(10)))) == 10
+    assert len(seen(held.take())) == 30 and alive == []
