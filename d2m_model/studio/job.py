@@ -17,7 +17,6 @@ import json
 import re
 import secrets
 import shutil
-import threading
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,13 @@ STATES = ("waiting", "done", "failed", "cancelled")
 STEPS = ("read", "pose", "rhythm")
 """Tasks that each new video goes through, in this order."""
 KINDS = (*STEPS, "take", "own_music", "sound", "export")
+KEYS = {"take": r"take-\d+", "own_music": r"take-\d+", "sound": r"sound-\d+", "export": r".*\..*"}
+"""Kind -> what the key of such a task looks like; a step's key is its kind."""
 NAME_LENGTH = 120
+MOST_NUMBER = 9999
+"""Highest number of a take or sound."""
+MOST_NOTES = 200
+"""Notes of a task; further ones are not kept."""
 MOST_RECORD = 4 << 20
 
 
@@ -73,7 +78,8 @@ class Task:
         ):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} must be a {kind.__name__}, found {printable(getattr(self, name))}")
-        if not KEY.fullmatch(self.key) or self.kind not in KINDS or self.state not in STATES:
+        known = KEY.fullmatch(self.key) and self.kind in KINDS and self.state in STATES and 0 <= self.asked < 1 << 63
+        if not known or not re.fullmatch(KEYS.get(self.kind, self.kind), self.key):
             raise ValueError(
                 f"no task of the studio: {printable(self.key)}, {printable(self.kind)}, {printable(self.state)}"
             )
@@ -87,12 +93,11 @@ class Task:
 
 
 class Job:
-    """A job's records, in memory and in its folder. Hold `lock` while you change them."""
+    """A job's records, in memory and in its folder. Hold the lock of `Jobs` while you change them."""
 
     def __init__(self, folder: Path, name: str, video: str, dancer: int = 0):
         self.folder, self.name, self.video, self.dancer = folder, name, video, dancer
         self.tasks: dict[str, Task] = {}
-        self.lock = threading.RLock()
         self._numbers: dict[str, int] = {}
         self.revision = 0
         """Changes with every saved change."""
@@ -125,10 +130,13 @@ class Job:
         self.revision += 1
 
     def next_number(self, prefix: str) -> int:
-        """The number of a new take or sound; every call gives another one."""
+        """The number of a new take or sound; every call gives another one. Raises UserError after `MOST_NUMBER`."""
         known = (t.number for t in self.tasks.values() if t.key.startswith(f"{prefix}-") and "." not in t.key)
-        self._numbers[prefix] = 1 + max(self._numbers.get(prefix, 0), *known, 0)
-        return self._numbers[prefix]
+        number = 1 + max(self._numbers.get(prefix, 0), *known, 0)
+        if number > MOST_NUMBER:
+            raise UserError(f"this job has no number left for another {prefix}; begin a new one with the video")
+        self._numbers[prefix] = number
+        return number
 
     def take(self, number: int) -> Path:
         """File of a take."""
@@ -169,8 +177,13 @@ def load_job(folder: Path) -> Job:
     try:
         record = read_json(folder / "job.json", MOST_RECORD)
         job = _job_of(folder, record)
-        for path in sorted((folder / "tasks").glob("*.json")):
-            values = read_json(path, MOST_RECORD)
+        for path in sorted((folder / "tasks").glob("[!.]*.json")):  # one that begins with a dot is being written
+            try:
+                values = read_json(path, MOST_RECORD)
+            except UserError:
+                if not path.exists():  # the server deleted this task meanwhile
+                    continue
+                raise
             if (
                 not isinstance(values, dict)
                 or set(values) != {f.name for f in fields(Task)}
@@ -178,6 +191,8 @@ def load_job(folder: Path) -> Job:
             ):
                 raise ValueError(f"tasks/{path.name} is no record of a task")
             job.tasks[path.stem] = Task(**values)
+        if not set(job.tasks) >= set(STEPS):
+            raise ValueError("the records of its steps are missing")
     except Unreadable as err:
         raise UserError(f"{folder.name}: not a job of the studio ({err.reason})") from None
     except ValueError as err:
