@@ -47,7 +47,10 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
                 )
             shown = f"[{host}]" if ":" in host else host
             say("studio", f"open http://{shown}:{port}/?token={token}{place} (Ctrl-C ends it; everything is kept)")
-            server.run()
+            try:
+                server.run()
+            finally:
+                jobs.stop()
     except BlockingIOError:
         raise UserError(f"{jobs.folder}: another studio has these jobs open; use its page, or end it first") from None
 
@@ -57,6 +60,6 @@ def _bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except OSError as err:
+    except (OSError, UnicodeError) as err:
         raise UserError(f"studio: can't serve on {host}:{port} ({err}); give another --port or --host") from None
     return listening

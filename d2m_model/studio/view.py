@@ -1,5 +1,6 @@
 """What the page shows of the studio and of a job, as JSON values. Nothing here opens media."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from dataset_tools.pose.overlay import BONES
 WHAT = {"take": "music", "own_music": "music"}
 LARGEST = 32767
 """Largest value of a stored coordinate: tenths of a px in int16."""
+BLOCK = 1000
+"""Frames of the pose that are held in memory together."""
 
 
 def state_view(jobs: Jobs, clips: list[dict[str, Any]], folders: list[Path]) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def export_view(job: Job, task: Task) -> dict[str, Any]:
         "name": task.key,
         "kind": kind,
         "take": take,
-        "file": file.replace(".zip", ".d2m.zip") if kind == "project" else file,
+        "file": file.removesuffix(".zip") + ".d2m.zip" if kind == "project" else file,
     }
 
 
@@ -159,11 +162,13 @@ def _equal(a: Beats, b: Beats) -> bool:
     return np.array_equal(a.beats, b.beats) and np.array_equal(a.downbeats, b.downbeats)
 
 
-def pose_bytes(job: Job) -> bytes:
+def pose_blocks(job: Job) -> Iterator[bytes]:
     """The dancers for the page's overlay: int16 little endian (frames, people, joints, 3): x and y in tenths of a px of the
     preview, and 1000 times the confidence; zeros where a joint was not seen."""
-    pose = np.asarray(read_npy(job.folder / "pose.npy"), np.float32)
+    pose = read_npy(job.folder / "pose.npy")
     read, size = job.tasks["read"].result, job.tasks["pose"].result["size"]
     scale = np.array([10 * read["width"] / size[0], 10 * read["height"] / size[1], 1000], np.float32)
-    shown = np.where(pose[..., 2:] > 0, pose * scale, 0)
-    return np.clip(np.rint(shown), -LARGEST, LARGEST).astype("<i2").tobytes()
+    for first in range(0, len(pose), BLOCK):
+        block = np.asarray(pose[first : first + BLOCK], np.float32)
+        shown = np.nan_to_num(np.where(block[..., 2:] > 0, block * scale, 0))
+        yield np.clip(np.rint(shown), -LARGEST, LARGEST).astype("<i2").tobytes()

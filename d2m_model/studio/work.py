@@ -18,16 +18,17 @@ from d2m_model.generate.composing import Dance, PriorComposer
 from d2m_model.generate.finish import loudness_of, normalise, write_wav
 from d2m_model.generate.models import load_model, trained
 from d2m_model.generate.mux import mux
+from d2m_model.generate.own_beats import cut_to
 from d2m_model.generate.own_music import own_music
 from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
 from d2m_model.generate.own_video import begin_of, frames_of, read_posed
-from d2m_model.generate.own_videos import cut_to, trained_rhythm
+from d2m_model.generate.own_videos import trained_rhythm
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.takes import Again
 from d2m_model.nets.variants import PRIOR
 from d2m_model.prior.player import read_style_audio
 from d2m_model.rhythm.beats_export import export_beats
-from d2m_model.rhythm.beats_file import as_written, read_beats, write_beats
+from d2m_model.rhythm.beats_file import Beats, as_written, read_beats, write_beats
 from d2m_model.rhythm.model import RhythmModel, load_rhythm
 from d2m_model.rhythm.scoring import likeliest_style
 from d2m_model.studio import project_file
@@ -194,7 +195,7 @@ def _take(work: Work) -> dict[str, Any]:
     )
     composer = _composer(work.layout, asked["level"])
     composer.check(params)
-    dance = Dance(frames=work.frames, size=(1, 1), beats=read_beats(_beats_of_take(job, work.task)))
+    dance = Dance(frames=work.frames, size=(1, 1), beats=_beats_of_take(work))
     if asked["from"]:
         region = {name: f"{asked[name][0]:.4f}-{asked[name][1]:.4f}" for name in ("redo", "keep") if asked[name]}
         audio = Again(take=job.take(asked["from"]), **region).made(composer, dance, params)
@@ -207,7 +208,7 @@ def _own_music(work: Work) -> dict[str, Any]:
     """The best excerpt of the person's own songs."""
     job, folder = work.job, work.arguments["folder"]
     place = job.folder / "songs" if folder is None else Path(folder)
-    beats = read_beats(_beats_of_take(job, work.task))
+    beats = _beats_of_take(work)
     names = {f"{task.number}": task.arguments["name"] for task in job.tasks.values() if task.kind == "sound"}
     made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
     params = load_params(work.layout.params, "generate", GenerateParams)
@@ -260,12 +261,13 @@ def _export(work: Work) -> dict[str, Any]:
     return {"found": "", "bytes": out.stat().st_size}
 
 
-def _beats_of_take(job: Job, task: Task) -> Path:
-    """The file of the beats that a take was asked with. A take that was asked before there were beats gets those of now."""
-    path = job.folder / "takes" / f"{task.number}.beats.json"
+def _beats_of_take(work: Work) -> Beats:
+    """The beats that a take was asked with, as `generate --beats` uses them. A take that was asked before there were beats gets those
+    of now."""
+    path = work.job.folder / "takes" / f"{work.task.number}.beats.json"
     if not path.is_file():
-        publish(job.beats, path)
-    return path
+        publish(work.job.beats, path)
+    return cut_to(read_beats(path), frames_to_seconds(work.frames))
 
 
 @functools.cache
