@@ -29,6 +29,10 @@ CONTENT = re.compile(
 )
 """Names of the files of a project; others are refused."""
 MOST_FILES = 2000
+MOST_DIRECTORY = MOST_FILES * 200
+"""Bytes of a zip file's table of contents, which is held in memory."""
+MOST_RECORDS = 16 << 20
+"""Bytes of all records of tasks, which are held in memory."""
 MOST_FRAMES = 6 * 3600 * FPS
 NEAR = 0.01
 """Largest difference in seconds between two lengths of one dance."""
@@ -143,6 +147,8 @@ def pack(job: Job, out: Path) -> None:
                 record = asdict(task)
                 if record["arguments"].get("folder"):
                     record["arguments"]["folder"] = ""  # a path of this machine
+                if isinstance(style := record["arguments"].get("style"), str):
+                    record["arguments"]["style"] = Path(style).name  # params.yaml may name a file
                 archive.writestr(f"tasks/{task.key}.json", json.dumps(record, indent=2) + "\n")
 
 
@@ -154,8 +160,12 @@ def unpack(project: Path, folder: Path, most: int) -> Job:
     """
     left = most
     try:
+        if _directory_bytes(project) > MOST_DIRECTORY:
+            raise UserError(f"not a project of the studio: it holds more than {MOST_FILES} files")
         with zipfile.ZipFile(project) as archive:
             parts = archive.infolist()
+            if sum(p.file_size for p in parts if p.filename.startswith("tasks/")) > MOST_RECORDS:
+                raise UserError("not a project of the studio: its records are too large")
             if any(p.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for p in parts):
                 raise UserError("not a project of the studio: it is compressed in another way")
             strange = next((p.filename for p in parts if not CONTENT.fullmatch(p.filename)), None)
@@ -190,6 +200,22 @@ def unpack(project: Path, folder: Path, most: int) -> Job:
     job = load_job(folder)
     _check(job)
     return job
+
+
+def _directory_bytes(path: Path) -> int:
+    """Size of a zip file's table of contents, as its last bytes give it, in 32 or 64 bits; 0 if they are no zip's, which `zipfile` tells."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 16) - 100))
+        end = file.read()
+    found = 0
+    while (end_record := end.rfind(b"PK\5\6")) >= 0:
+        for mark, at, size in ((b"PK\5\6", end_record, 4), (b"PK\6\6", end_record - 76, 8)):
+            if at >= 0 and end[at : at + 4] == mark:
+                begin = at + (12 if size == 4 else 40)
+                wanted = int.from_bytes(end[begin : begin + size], "little")
+                found = max(found, 0 if size == 4 and wanted == 0xFFFFFFFF else wanted)
+        end = end[:end_record]
+    return found
 
 
 def _check(job: Job) -> None:

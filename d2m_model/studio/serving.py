@@ -1,6 +1,7 @@
 """Serves the studio until it is interrupted."""
 
 import socket
+import tempfile
 from pathlib import Path
 
 from d2m_model.studio.asked import first_take
@@ -12,7 +13,8 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.locks import file_lock
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-THREADS = 8
+THREADS = 32
+"""Requests that are answered at once. A long video that is open but does not play keeps one of them."""
 IDLE_SECONDS = 120
 """After this time without data, a connection is closed."""
 
@@ -32,6 +34,7 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
     first_take(jobs)  # raises for parameters that every take would stumble over
     try:
         with file_lock(jobs.folder / "lock", wait=False):
+            tempfile.tempdir = str(jobs.folder)  # uploads are received there first: /tmp may be small, or in memory
             jobs.load()
             token = token_of(jobs)
             server = waitress.create_server(

@@ -64,9 +64,14 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
         takes = sorted((t for t in job.tasks.values() if t.kind in WHAT), key=lambda t: t.number)
         sounds = sorted((t for t in job.tasks.values() if t.kind == "sound"), key=lambda t: t.number)
         read, pose = job.done("read"), job.done("pose")
-        music = (
-            part(takes[-1]) if takes else {"state": "waiting", "found": "", "error": None, "progress": None, "ahead": 0}
-        )
+        none = {
+            "state": "done" if job.done("rhythm") else "waiting",
+            "found": "no take",
+            "error": None,
+            "progress": None,
+            "ahead": 0,
+        }
+        music = part(takes[-1]) if takes else none
         finished = sum(task.state == "done" for task in takes)
         if finished and music["state"] == "done":
             music["found"] = f"{finished} take{'s' if finished > 1 else ''}"
@@ -108,12 +113,14 @@ def _take_view(job: Job, task: Task) -> dict[str, Any]:
         sound = job.tasks.get(f"sound-{style['sound']}")
         shown = sound.arguments["name"] if sound else "a sound that was deleted"
     else:
-        shown = style or "suits the dance"
+        shown = Path(style).name or "suits the dance"  # params.yaml may name a file
     model = task.kind == "take"
     return {
         "number": task.number, "made": "model" if model else "own music", "style_name": shown if model else "",
         "told": task.result.get("told", ""), "seconds": task.result.get("seconds"), "lufs": task.result.get("lufs"),
-    } | {name: asked.get(name) for name in ("level", "seed", "style", "strictness", "loudness", "from", "redo", "keep")}  # fmt: skip
+    } | {name: asked.get(name) for name in ("level", "seed", "strictness", "loudness", "from", "redo", "keep")} | {
+        "style": style if isinstance(style, dict) else Path(style).name,
+    }  # fmt: skip
 
 
 def export_view(job: Job, task: Task) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import struct
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ from d2m_model.studio.asked import first_take
 from d2m_model.studio.drawing import write_motion
 from d2m_model.studio.job import MOST_NOTES, MOST_NUMBER, Task, load_job
 from d2m_model.studio.jobs import Unknown
+from d2m_model.studio.serving import _bind
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.parallel.worker_process import ProcessLost
 from tests.d2m_model.studio.conftest import CHANGE, finished_job
@@ -340,3 +342,50 @@ def test_the_last_number_of_a_take_is_told(jobs, client):
     )
     answer = client.post(f"/api/jobs/{job.id}/takes", json={}, headers=CHANGE)
     assert answer.status_code == 400 and "no number left" in answer.json["error"]
+
+
+def test_a_zip_with_a_huge_table_of_contents_is_refused_before_it_is_read(jobs, client, monkeypatch):
+    entry = b"PK\1\2" + bytes(42)
+    table = entry * 20_000
+    end = b"PK\5\6" + struct.pack("<4H2LH", 0, 0, 20_000, 20_000, len(table), 0, 0)
+    large = b"PK\6\6" + struct.pack("<Q2H2L4Q", 44, 45, 45, 0, 0, 20_000, 20_000, len(table), 0)
+    locator = b"PK\6\7" + struct.pack("<LQL", 0, len(table), 1)
+    small = b"PK\5\6" + struct.pack("<4H2LH", 0, 0, 1, 1, 46, 0, 0)
+    monkeypatch.setattr("zipfile.ZipFile._RealGetContents", lambda archive: pytest.fail("it was read"))
+    for whole in (table + end, table + large + locator + small):
+        answer = client.post("/api/projects", data=whole, headers=CHANGE)
+        assert answer.status_code == 400 and "more than 2000 files" in answer.json["error"]
+
+
+def test_records_of_many_bytes_are_refused(jobs, client, tmp_path, monkeypatch):
+    monkeypatch.setattr("d2m_model.studio.project_file.MOST_RECORDS", 1000)
+    job = finished_job(jobs)
+    answer = client.post("/api/projects", data=project_of(job, tmp_path), headers=CHANGE)
+    assert answer.status_code == 400 and "records are too large" in answer.json["error"]
+
+
+# Words
+
+
+def test_a_file_that_the_parameters_name_as_style_is_shown_without_its_folder(jobs, client, tmp_path):
+    job = finished_job(jobs)
+    job.tasks["take-1"].arguments["style"] = "/home/ann/songs/a.wav"
+    (take,) = client.get(f"/api/jobs/{job.id}").json["takes"]
+    assert (take["style"], take["style_name"]) == ("a.wav", "a.wav")
+    answer = client.post("/api/projects", data=project_of(job, tmp_path), headers=CHANGE)
+    assert jobs.get(answer.json["id"]).tasks["take-1"].arguments["style"] == "a.wav"
+
+
+def test_a_job_without_takes_does_not_wait(jobs, client):
+    job = finished_job(jobs)
+    client.delete(f"/api/jobs/{job.id}/takes/1", headers=CHANGE)
+    view = client.get(f"/api/jobs/{job.id}").json
+    assert not view["busy"] and (view["steps"]["music"]["state"], view["steps"]["music"]["found"]) == (
+        "done",
+        "no take",
+    )
+
+
+def test_a_host_that_is_no_name_is_told_in_a_line():
+    with pytest.raises(UserError, match="can't serve on a..b:0"):
+        _bind("a..b", 0)
