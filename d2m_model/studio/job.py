@@ -17,6 +17,7 @@ import json
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -223,5 +224,11 @@ def tidy(jobs: Path) -> None:
         if not (folder / "job.json").is_file():
             shutil.rmtree(folder, ignore_errors=True)
             continue
+        tidy_job(folder)
+
+
+def tidy_job(folder: Path) -> None:
+    """Remove the partial files of killed processes from a job's folder; those of a process that lives stay."""
+    with suppress(OSError):  # a request removes it at this moment
         for place in (folder, *(p for p in folder.iterdir() if p.is_dir())):
             remove_partial_files(place)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d2m_model.studio.job import JOB_ID, MOST_NOTES, STEPS, Job, Task, load_job, new_job, tidy
+from d2m_model.studio.job import JOB_ID, MOST_NOTES, STEPS, Job, Task, load_job, new_job, tidy, tidy_job
 from d2m_model.studio.params import Params
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
@@ -193,6 +193,11 @@ class Jobs:
                 self.running = None
                 if job.id in self._jobs and job.tasks.get(task.key) is task:
                     self._end(job, task, state, error)
+                removed = job.id not in self._jobs
+            if removed:  # the worker may have written after `remove`
+                shutil.rmtree(job.folder, ignore_errors=True)
+            elif state != "done":
+                tidy_job(job.folder)
 
     def _call(self, now: Running) -> dict[str, Any]:
         from d2m_model.studio import work_entry

@@ -18,7 +18,7 @@ from d2m_model.generate.composing import Dance, PriorComposer
 from d2m_model.generate.finish import loudness_of, normalise, write_wav
 from d2m_model.generate.models import load_model, trained
 from d2m_model.generate.mux import mux
-from d2m_model.generate.own_beats import cut_to
+from d2m_model.generate.own_beats import cut_to, sound_of_dance
 from d2m_model.generate.own_music import own_music
 from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
 from d2m_model.generate.own_video import begin_of, frames_of, read_posed
@@ -45,9 +45,8 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.progress import progress, watch_progress
-from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples, frames_to_seconds
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_seconds
 from dataset_tools.lib.parallel.worker_process import report_step
-from dataset_tools.lib.video.video_io import read_audio
 
 
 class Work(NamedTuple):
@@ -121,7 +120,7 @@ def _read(work: Work) -> dict[str, Any]:
         work.job.folder / "preview.mp4"
     )
     begin = begin_of(video)
-    sound = _original_sound(work, video, begin, frames)
+    sound = _original_sound(video, begin, frames)
     if sound is not None:
         write_wav(work.job.folder / "original.wav", sound)
         write_drawing(work.job.folder / "original.json", sound)
@@ -133,19 +132,13 @@ def _read(work: Work) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _original_sound(work: Work, video: Path, begin: float, frames: int) -> np.ndarray | None:
-    """The video's sound (S,) float32 at 22 050 Hz from frame 0 on; None without one."""
+def _original_sound(video: Path, begin: float, frames: int) -> np.ndarray | None:
+    """`sound_of_dance`; None also where it can't be read, which is told."""
     try:
-        found = read_audio(video, start=begin, seconds=frames_to_seconds(frames))
+        return sound_of_dance(video, begin, frames)
     except UserError as err:
         say("studio", f"the video's sound can't be read: {err}")
         return None
-    if found is None:
-        return None
-    samples, rate = found
-    sound = soxr.resample(to_mono(samples.astype(np.float32) / 32768, rate), rate, SAMPLE_RATE).astype(np.float32)
-    wanted = frames_to_samples(frames)
-    return np.pad(sound[:wanted], (0, max(0, wanted - len(sound))))
 
 
 def _pose(work: Work) -> dict[str, Any]:

@@ -239,6 +239,22 @@ def test_a_lost_process_is_told_once_and_of_many_notes_some_are_kept(jobs):
     assert len(job.tasks["read"].notes) == MOST_NOTES
 
 
+def test_what_a_stopped_worker_left_is_removed(jobs):
+    job, other = new_job(jobs), new_job(jobs)
+
+    def perform(key):
+        owner = jobs.running.job
+        (owner.folder / ".preview.999999999.part.mp4").write_bytes(b"half")
+        if owner is other:
+            jobs.remove(other)
+            (owner.folder / "takes").mkdir(parents=True)
+        raise ProcessLost("the process that worked on it was killed by SIGKILL")
+
+    worked(jobs, perform)
+    until(lambda: jobs.all() == [job] and not jobs.queue() and jobs.running is None and not other.folder.exists())
+    assert sorted(path.name for path in job.folder.iterdir()) == ["job.json", "tasks"]
+
+
 def test_messages_do_not_name_a_folder_of_songs_with_spaces(jobs):
     job = finished_job(jobs)
     job.put(
