@@ -152,6 +152,8 @@ def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> list[int]:
             if sound is None or sound.arguments["use"] != "style":
                 raise UserError("the sound to imitate is not there, or not read yet")
             style = {"sound": asked.style.sound}
+        elif asked.style and not jobs.styles:
+            raise UserError("the model is still being loaded, so its styles are not known yet; try again in a moment")
         elif asked.style and asked.style not in jobs.styles:
             raise UserError(f"style must be one of {', '.join(jobs.styles)}, found {printable(asked.style)}")
         arguments = {

@@ -1,6 +1,6 @@
 """A job of the studio: a folder with a video and everything made for it, each file complete or absent.
 
-    job.json                    name, video, dancer
+    job.json                    name, video, dancer, highest numbers
     video.<suffix>              the video as it was given
     tasks/<key>.json            what was asked for, how far it is, what came out: read, pose, rhythm, take-1, sound-1, take-1.mp4 ...
     preview.mp4  original.wav   the picture and the sound for the page
@@ -99,7 +99,8 @@ class Job:
     def __init__(self, folder: Path, name: str, video: str, dancer: int = 0):
         self.folder, self.name, self.video, self.dancer = folder, name, video, dancer
         self.tasks: dict[str, Task] = {}
-        self._numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
+        """'take', 'sound' -> the highest number that one had, so that no other one gets it: pages keep what they know of a number."""
         self.revision = 0
         """Changes with every saved change."""
 
@@ -110,7 +111,13 @@ class Job:
 
     def save(self) -> None:
         """Write job.json."""
-        record = {"format": FORMAT, "name": self.name, "video": self.video, "dancer": self.dancer}
+        record = {
+            "format": FORMAT,
+            "name": self.name,
+            "video": self.video,
+            "dancer": self.dancer,
+            "numbers": self.numbers,
+        }
         write_text(self.folder / "job.json", json.dumps(record, indent=2) + "\n")
         self.revision += 1
 
@@ -122,6 +129,10 @@ class Job:
 
     def drop(self, key: str) -> None:
         """Remove a task."""
+        prefix, _, number = key.partition("-")
+        if number.isdigit() and int(number) > self.numbers.get(prefix, 0):
+            self.numbers[prefix] = int(number)
+        self.save()
         (self.folder / "tasks" / f"{key}.json").unlink(missing_ok=True)
         self.tasks.pop(key, None)
         self.revision += 1
@@ -133,10 +144,10 @@ class Job:
     def next_number(self, prefix: str) -> int:
         """The number of a new take or sound; every call gives another one. Raises UserError after `MOST_NUMBER`."""
         known = (t.number for t in self.tasks.values() if t.key.startswith(f"{prefix}-") and "." not in t.key)
-        number = 1 + max(self._numbers.get(prefix, 0), *known, 0)
+        number = 1 + max(self.numbers.get(prefix, 0), *known, 0)
         if number > MOST_NUMBER:
             raise UserError(f"this job has no number left for another {prefix}; begin a new one with the video")
-        self._numbers[prefix] = number
+        self.numbers[prefix] = number
         return number
 
     def take(self, number: int) -> Path:
@@ -205,15 +216,22 @@ def _job_of(folder: Path, record: object) -> Job:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError("another format; it was made by another version")
     name, video, dancer = record.get("name"), record.get("video"), record.get("dancer")
+    numbers = record.get("numbers", {})
     if not (
         isinstance(name, str)
         and isinstance(video, str)
         and VIDEO.fullmatch(video)
         and type(dancer) is int
         and 0 <= dancer < 1000
+        and isinstance(numbers, dict)
     ):
         raise ValueError("job.json is damaged")
-    return Job(folder, shown_name(name), video, dancer)
+    job = Job(folder, shown_name(name), video, dancer)
+    for prefix, number in numbers.items():
+        if prefix not in ("take", "sound") or type(number) is not int or not 0 <= number <= MOST_NUMBER:
+            raise ValueError("job.json is damaged")
+        job.numbers[prefix] = number
+    return job
 
 
 def tidy(jobs: Path) -> None:

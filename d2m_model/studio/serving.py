@@ -13,6 +13,8 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.locks import file_lock
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ANY = ("0.0.0.0", "::")
+"""Hosts that stand for all addresses of this machine."""
 THREADS = 32
 """Requests that are answered at once. A long video that is open but does not play keeps one of them."""
 IDLE_SECONDS = 120
@@ -46,7 +48,8 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
             if host not in LOOPBACK:
                 say(
                     "studio",
-                    "warning: other machines can reach this address, and who has it can use this studio; there is no TLS",
+                    "warning: other machines can reach this address, and who has it can use this studio; there is no TLS"
+                    + (f"; there, put this machine's name in place of {host}" if host in ANY else ""),
                 )
             shown = f"[{host}]" if ":" in host else host
             say("studio", f"open http://{shown}:{port}/?token={token}{place} (Ctrl-C ends it; everything is kept)")

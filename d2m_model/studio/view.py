@@ -169,13 +169,16 @@ def _equal(a: Beats, b: Beats) -> bool:
     return np.array_equal(a.beats, b.beats) and np.array_equal(a.downbeats, b.downbeats)
 
 
-def pose_blocks(job: Job) -> Iterator[bytes]:
-    """The dancers for the page's overlay: int16 little endian (frames, people, joints, 3): x and y in tenths of a px of the
-    preview, and 1000 times the confidence; zeros where a joint was not seen."""
+def pose_blocks(job: Job) -> tuple[int, Iterator[bytes]]:
+    """(number of bytes, blocks of them): the dancers for the page's overlay, int16 little endian (frames, people, joints, 3): x and y in
+    tenths of a px of the preview, and 1000 times the confidence; zeros where a joint was not seen."""
     pose = read_npy(job.folder / "pose.npy")
     read, size = job.tasks["read"].result, job.tasks["pose"].result["size"]
     scale = np.array([10 * read["width"] / size[0], 10 * read["height"] / size[1], 1000], np.float32)
-    for first in range(0, len(pose), BLOCK):
-        block = np.asarray(pose[first : first + BLOCK], np.float32)
-        shown = np.nan_to_num(np.where(block[..., 2:] > 0, block * scale, 0))
-        yield np.clip(np.rint(shown), -LARGEST, LARGEST).astype("<i2").tobytes()
+
+    def shown(block: np.ndarray) -> bytes:
+        block = np.asarray(block, np.float32)
+        places = np.nan_to_num(np.where(block[..., 2:] > 0, block * scale, 0))
+        return np.clip(np.rint(places), -LARGEST, LARGEST).astype("<i2").tobytes()
+
+    return 2 * pose.size, (shown(pose[first : first + BLOCK]) for first in range(0, len(pose), BLOCK))

@@ -125,9 +125,10 @@ def create_app(
 
     @app.get("/api/jobs/<job_id>/pose.bin")
     def pose(job_id: str):
-        return flask.Response(
-            view.pose_blocks(_finished(jobs.get(job_id), "pose")), mimetype="application/octet-stream"
-        )
+        size, blocks = view.pose_blocks(_finished(jobs.get(job_id), "pose"))
+        answer = flask.Response(blocks, mimetype="application/octet-stream")
+        answer.content_length = size
+        return answer
 
     @app.get("/api/jobs/<job_id>/sound/<name>")
     def sound(job_id: str, name: str):

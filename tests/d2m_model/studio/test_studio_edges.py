@@ -267,6 +267,18 @@ def test_messages_do_not_name_a_folder_of_songs_with_spaces(jobs):
         assert jobs.without_paths(text, job) == shown
 
 
+def test_a_style_before_the_model_is_loaded_is_told(jobs, client):
+    job = finished_job(jobs)
+    answer = client.post(f"/api/jobs/{job.id}/takes", json={"style": "house"}, headers=CHANGE)
+    assert answer.status_code == 400 and "not known yet" in answer.json["error"]
+
+
+def test_the_pose_is_sent_in_blocks_with_its_length(jobs, client, monkeypatch):
+    monkeypatch.setattr("d2m_model.studio.view.BLOCK", 40)
+    answer = client.get(f"/api/jobs/{finished_job(jobs).id}/pose.bin")
+    assert answer.content_length == len(answer.data) == 90 * 2 * 17 * 3 * 2
+
+
 # Projects of strangers
 
 
@@ -337,6 +349,20 @@ def test_a_project_that_was_damaged_on_its_way_is_refused_wherever_the_damage_is
 
 
 # Jobs on disk
+
+
+def test_the_number_of_a_deleted_take_is_not_given_again_by_a_later_server(jobs, client):
+    job = finished_job(jobs)
+    (number,) = client.post(f"/api/jobs/{job.id}/takes", json={}, headers=CHANGE).json["numbers"]
+    client.delete(f"/api/jobs/{job.id}/takes/{number}", headers=CHANGE)
+    later = load_job(job.folder)
+    assert number == 2 and later.next_number("take") == 3 and later.next_number("sound") == 1
+    for wrong in ([], {"take": -1}, {"take": 10**9}, {"x": 1}, {"take": "1"}):
+        (job.folder / "job.json").write_text(
+            json.dumps({"format": 1, "name": "x", "video": "video.mp4", "dancer": 0, "numbers": wrong})
+        )
+        with pytest.raises(UserError, match="job.json is damaged"):
+            load_job(job.folder)
 
 
 def test_a_job_is_read_while_the_server_writes_another_task_of_it(jobs):
