@@ -45,10 +45,10 @@ def networks(layout: Layout, weights: str, pose_layout: str, long_edge: int) -> 
         try:
             path = locate(name, layout, attempts=1)
         except UserError as err:
-            say("pose", f"warning: {err}")
             say(
                 "pose",
-                "warning: the demo's weights are used instead; they were trained on rendered dancers only",
+                f"warning: OpenPifPaf's published weights {name} can't be had ({_reason(err)}); the demo's are used instead, which "
+                f"only know rendered dancers. To use the published ones, be online or put their file at weights/{name}.pkl",
             )
         else:
             say("pose", f"finding the dancer with OpenPifPaf's published weights {name}")
@@ -58,3 +58,8 @@ def networks(layout: Layout, weights: str, pose_layout: str, long_edge: int) -> 
                 f"{name} saw the dancer in under {ENOUGH:.0%} of the frames; trying the demo's weights, which were trained on rendered dancers",
             )
     yield Network(locate(weights, layout), long_edge)
+
+
+def _reason(err: UserError) -> str:
+    """What went wrong with a download, without its address and without advice."""
+    return str(err).partition(";")[0].rpartition(": ")[2]

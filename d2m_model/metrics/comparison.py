@@ -158,8 +158,8 @@ def _of_sums(a: np.ndarray, b: np.ndarray, songs: Sequence[str] | None, draws: i
     moved = swap @ (b - a)
     with np.errstate(divide="ignore", invalid="ignore"):
         here, there = a.sum(axis=0) + moved, b.sum(axis=0) - moved
-        dealt = np.abs(here[:, 0] / here[:, 1] - there[:, 0] / there[:, 1])
-    p = float((~(dealt < dealt[0] - 1e-12)).mean())  # the first entry of `dealt` swaps nothing
+        permuted = np.abs(here[:, 0] / here[:, 1] - there[:, 0] / there[:, 1])
+    p = float((~(permuted < permuted[0] - 1e-12)).mean())  # the first entry of `permuted` swaps nothing
     return {name.removeprefix("difference_"): value for name, value in found.items()} | {"p": p, "clips": count}
 
 

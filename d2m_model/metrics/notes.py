@@ -38,7 +38,7 @@ def control_note(metrics: Mapping, digits: int = 1) -> str:
     sentences = [
         _saturation(systems, models, digits),
         _listening(systems, models),
-        _dealt(systems, models),
+        _permuted(systems, models),
         _coded(systems),
         *_embedded(metrics, digits),
     ]
@@ -170,7 +170,7 @@ def _listening(systems: Mapping, models: Mapping) -> str:
     return text + named
 
 
-def _dealt(systems: Mapping, models: Mapping) -> str:
+def _permuted(systems: Mapping, models: Mapping) -> str:
     """A sentence on P4 by chance: which models, and which controls that ignore the dance, follow the dances more than chance."""
     kind = reference_kind(systems)
     p = {
@@ -186,7 +186,7 @@ def _dealt(systems: Mapping, models: Mapping) -> str:
         f"{len(under(names))} of {len(names)} {what}{': ' if under(names) else ''}{', '.join(under(names))}"
     )
     text = (
-        "p is the share of dealings of a system's own sounds to the dances at random in which they follow the dances no worse than as "
+        "p is the share of random permutations of a system's own sounds over the dances in which they follow the dances no worse than as "
         f"they were made; it is under {CHANCE:g} for {share(scored, 'models')}"
     )
     return text + (f", and for {share(blind, 'controls that have not seen the dance')}." if blind else ".")

@@ -91,7 +91,7 @@ def against_chance(scores: Mapping) -> dict[str, str]:
     if scores.get("difference_song_low") is not None:
         columns["over songs"] = f"[{scores['difference_song_low']:+.3f}, {scores['difference_song_high']:+.3f}]"
     if scores.get("p") is not None:
-        columns |= {"dealt at random": cell(scores, "dealt", 3, sign=True), "p": p_text(scores["p"])}
+        columns |= {"permuted": cell(scores, "permuted", 3, sign=True), "p": p_text(scores["p"])}
     return columns
 
 
@@ -108,7 +108,7 @@ def protocol_table(systems: Mapping[str, Mapping], protocol: str, digits: int = 
 
 def difference_table(systems: Mapping[str, Mapping], kind: str) -> pd.DataFrame:
     """A table of one kind of P4: own, other, and their difference with its intervals over clips and, if known, over songs; then the
-    difference when the same sounds are dealt to the dances at random, with its 95 % range, and p."""
+    difference when the same sounds are assigned to the dances at random (`permuted`), with its 95 % range, and p."""
     rows = []
     for name, summary in systems.items():
         scores = p4_kind(summary.get("P4", {}), kind) or {}
@@ -148,7 +148,7 @@ def protocol_tables(systems: Mapping[str, Mapping], protocol: str) -> list[tuple
 FOLLOWS = (
     "kind",
     "over songs",
-    "dealt at random",
+    "permuted",
     "p",
     *(f"P4 own − other ({k})" for k in ("beats", "onsets", "rhythm")),
 )

@@ -3,7 +3,7 @@
 F-measures of matched times within a window (mir_eval; ±70 ms, and ±50 ms as a stricter one), without trimming, and the alignment
 of music and motion. Dense onsets raise such scores. So the main number is a difference: the score against the clip's own
 reference minus the mean score of the same sound against the references of other songs' clips. Clicks, noise, and music that
-ignores the dance have a difference of 0 up to chance, which `dealing` measures.
+ignores the dance have a difference of 0 up to chance, which `permutation` measures.
 
 Conventions: times are float (n,), in seconds from the clip's start, ascending.
 """

@@ -9,7 +9,6 @@ import numpy as np
 from d2m_model.metrics.audio_quality import log_mel_distance, loudness
 from d2m_model.metrics.beat_bins import BinCounts, count_bins, coverage_and_hit, precision_and_recall
 from d2m_model.metrics.bootstrap import resamples, weighted_mean, with_intervals
-from d2m_model.metrics.dealing import chance, dealt_differences
 from d2m_model.metrics.inputs import ReferenceBeats, as_long
 from d2m_model.metrics.p4_onsets import (
     WINDOWS,
@@ -21,6 +20,7 @@ from d2m_model.metrics.p4_onsets import (
     pair_scores,
     tempo_error,
 )
+from d2m_model.metrics.permutation import chance, permuted_differences
 from d2m_model.metrics.sound import Sound
 
 PROTOCOLS = ("P1", "P2", "P3", "P4")
@@ -59,7 +59,7 @@ def score_system(
     Returns (summary, rows): summary[protocol] is a dict of numbers, rows has one dict per clip. P1 to P3 are in percent, P4's
     F-measures within 0..1. With all protocols there is also summary['sound']: loudness and spectrum. Each score has its bootstrap
     95 % interval over clips, `<score>_low` and `_high`, and, where songs are known, over songs, `_song_low` and `_song_high`. P4's
-    differences also have `p` and `dealt` from `dealing.chance`, and `left_out`, the clips without a difference, if any.
+    differences also have `p` and `permuted` from `permutation.chance`, and `left_out`, the clips without a difference, if any.
     """
     clips = sorted(sounds)
     pairs = {}
@@ -182,7 +182,7 @@ def timing(
         if missing := [clip for clip, value in zip(pairs, values, strict=True) if np.isnan(value).any()]:
             result[name]["left_out"] = missing
         if window != WINDOWS[1]:
-            result[name] |= chance(dealt_differences(*compared), draws=draws, seed=seed)
+            result[name] |= chance(permuted_differences(*compared), draws=draws, seed=seed)
             word = name.removesuffix(f"_{_ms(WINDOWS[0])}")
             for clip, (own_f, other_f) in both.items():
                 rows[clip] |= {f"P4_{word}_own": own_f, f"P4_{word}_other": other_f}

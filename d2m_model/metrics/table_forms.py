@@ -33,7 +33,7 @@ WORDS = {
     "other": "of a dance it was not made for",
     "own − other": HIGHER,
     "over songs": "95 % interval",
-    "dealt at random": "what chance gives",
+    "permuted": "what chance gives",
     "p": "under 0.05: more than chance",
     "tempo error BPM": LOWER,
     "envelope correlation": HIGHER,

@@ -62,6 +62,7 @@ class ReadResult(Record):
     width: int = Field(ge=2, le=10**5)
     height: int = Field(ge=2, le=10**5)
     sound: bool
+    lufs: float | None
 
 
 class PoseResult(Record):

@@ -82,7 +82,7 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
             "busy": _busy(job),
             "steps": {step: part(job.tasks[step]) for step in STEPS} | {"music": music},
             "notes": list(dict.fromkeys(note for task in sorted(job.tasks.values(), key=lambda t: t.asked) for note in task.notes)),
-            "video": read and {"fps": FPS} | {k: read.result[k] for k in ("frames", "seconds", "width", "height", "sound")},
+            "video": read and {"fps": FPS} | {k: read.result[k] for k in ("frames", "seconds", "width", "height", "sound", "lufs")},
             "dancers": [{"index": n, "seen": seen} for n, seen in enumerate(pose.result["seen"])] if pose else [],
             "dancer": job.dancer,
             "pose": _pose_view(pose, read),
@@ -118,9 +118,16 @@ def _take_view(job: Job, task: Task) -> dict[str, Any]:
     return {
         "number": task.number, "made": "model" if model else "own music", "style_name": shown if model else "",
         "told": task.result.get("told", ""), "seconds": task.result.get("seconds"), "lufs": task.result.get("lufs"),
-    } | {name: asked.get(name) for name in ("level", "seed", "strictness", "loudness", "from", "redo", "keep")} | {
-        "style": style if isinstance(style, dict) else Path(style).name,
-    }  # fmt: skip
+        "old": task.state == "done" and _has_other_beats(job, task), "style": style if isinstance(style, dict) else Path(style).name,
+    } | {name: asked.get(name) for name in ("level", "seed", "strictness", "loudness", "from", "redo", "keep")}  # fmt: skip
+
+
+def _has_other_beats(job: Job, task: Task) -> bool:
+    """Whether the beats changed since a take was asked for: both files are written alike."""
+    then = job.folder / "takes" / f"{task.number}.beats.json"
+    if not then.is_file() or not job.beats.is_file():
+        return False
+    return then.stat().st_size != job.beats.stat().st_size or then.read_bytes() != job.beats.read_bytes()
 
 
 def export_view(job: Job, task: Task) -> dict[str, Any]:

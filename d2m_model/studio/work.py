@@ -128,7 +128,7 @@ def _read(work: Work) -> dict[str, Any]:
     found = f"{seconds:.1f} s, {made.source_width} x {made.source_height} px, {made.source_fps:.4g} frames a second"
     return {
         "found": found + ("" if sound is not None else ", no sound"), "frames": frames, "seconds": seconds, "begin": begin,
-        "width": made.width, "height": made.height, "sound": sound is not None,
+        "width": made.width, "height": made.height, "sound": sound is not None, "lufs": None if sound is None else _lufs(sound, SAMPLE_RATE),
     }  # fmt: skip
 
 
@@ -218,12 +218,17 @@ def _finished(work: Work, audio: np.ndarray, rate: int, told: str) -> dict[str, 
     mono = to_mono(audio, rate) if audio.ndim == 2 else audio
     heard = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE)
     write_drawing(work.job.folder / "takes" / f"{number}.json", np.asarray(heard, np.float32))
-    loudness = loudness_of(audio, rate)
     seconds = audio.shape[-1] / rate
     return {
         "found": told or f"{seconds:.1f} s of music", "told": told, "seconds": seconds,
-        "lufs": None if loudness is None or not np.isfinite(loudness) else round(loudness, 2),
+        "lufs": _lufs(audio, rate),
     }  # fmt: skip
+
+
+def _lufs(audio: np.ndarray, rate: int) -> float | None:
+    """Loudness in LUFS, None for silence, as JSON can hold it."""
+    found = loudness_of(audio, rate)
+    return None if found is None or not np.isfinite(found) else round(found, 2)
 
 
 def _sound(work: Work) -> dict[str, Any]:

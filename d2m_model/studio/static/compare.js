@@ -85,7 +85,7 @@ export class Compare {
   }
 
   decoded(pick) {
-    const lufs = this.job.takes.find(take => String(take.number) === pick)?.lufs ?? null;
+    const lufs = (pick === ORIGINAL ? this.job.video : this.job.takes.find(take => String(take.number) === pick))?.lufs ?? null;
     return pick === NONE ? null : this.sound.load(`${base(this.job.id)}/sound/${pick}`, this.job.video.seconds, lufs);
   }
 

@@ -21,8 +21,8 @@ import { drawHelp, listen, table } from './keys.js';
 const JOB = /^[0-9a-f]{16}$/;
 const video = $('video'), player = new Player(video, new Sound()), timeline = new Timeline($('wave')), skeleton = new Skeleton($('skeleton'), video);
 const beats = new Beats(), editor = new Editor(beats, player, timeline), compare = new Compare(player, player.sound, timeline);
-const region = new Region(player, timeline), takes = new Takes(compare, player, beats), made = (numbers, list) => takes.remember(numbers, list);
-const form = new MakeForm(beats, region, made), own = new OwnMusic(beats, made), exports = new Exports(beats), steps = new Steps(), jobs = new Jobs();
+const region = new Region(player, timeline), takes = new Takes(compare, player);
+const form = new MakeForm(beats, region), own = new OwnMusic(beats), exports = new Exports(beats), steps = new Steps(), jobs = new Jobs();
 let shown = null;
 
 // Difference picture - sound in seconds, as last measured; null before the first measurement. For the benchmark.

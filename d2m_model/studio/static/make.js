@@ -6,8 +6,8 @@ import { refresh } from './state.js';
 const FIELDS = ['style', 'strictness', 'seed', 'level', 'loudness', 'count'], OWN = 'file', LARGEST = 2 ** 31;
 
 export class MakeForm {
-  constructor(beats, region, made) {
-    Object.assign(this, { beats, region, made, job: null, typedSeed: false, pending: false });
+  constructor(beats, region) {
+    Object.assign(this, { beats, region, job: null, typedSeed: false, pending: false });
     $('make-form').addEventListener('submit', event => { event.preventDefault(); this.make({}); });
     $('redo-region').addEventListener('click', () => this.remake('redo'));
     $('keep-region').addEventListener('click', () => this.remake('keep'));
@@ -144,9 +144,7 @@ export class MakeForm {
     try {
       await this.read(settings.style.sound);
       await this.beats.save();
-      const list = this.beats.list;
       const { numbers } = await post(`/api/jobs/${id}/takes`, { from: null, ...settings, ...extra });
-      this.made(numbers, list);
       say(numbers.length > 1 ? `Takes ${numbers[0]} to ${numbers.at(-1)} are being made.` : `Take ${numbers[0]} is being made.`);
     } catch (error) {
       complain(error);

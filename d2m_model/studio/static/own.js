@@ -6,8 +6,8 @@ import { refresh } from './state.js';
 const SOUND = /\.(wav|mp3|flac|ogg|opus|m4a|aac|aiff?|wma)$/i, UPLOADED = 'uploaded';
 
 export class OwnMusic {
-  constructor(beats, made) {
-    Object.assign(this, { beats, made, job: null });
+  constructor(beats) {
+    Object.assign(this, { beats, job: null });
     for (const id of ['songs', 'songs-folder']) $(id).addEventListener('change', () => this.send($(id)));
     $('own-make').addEventListener('click', () => this.fit());
   }
@@ -70,9 +70,7 @@ export class OwnMusic {
         await refresh();
       }
       await this.beats.save();
-      const list = this.beats.list;
       const { numbers } = await post(`/api/jobs/${id}/own-music`, { folder: from === UPLOADED ? UPLOADED : Number(from), loudness: $('loudness').valueAsNumber });
-      this.made(numbers, list);
       say(`Take ${numbers[0]}: the best place in your songs is looked for.`);
     } catch (error) { complain(error); }
     this.pending = false;

@@ -2,14 +2,14 @@
 import { say } from './dom.js';
 
 export const FPS = 30;
-const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, STILL = 0.005, AGAIN = 600;
+const LEAD = 0.03, AHEAD = 0.15, FAR = 0.2, GAIN = 6, MOST = 0.5, AGAIN = 600, DRAWN = 21;
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
 export class Player extends EventTarget {
   constructor(video, sound) {
     super();
     Object.assign(this, { video, sound, seconds: 0, place: 0, playing: false, loop: null, track: null, beats: [], clicking: false });
-    Object.assign(this, { frame: 0, drift: null, smooth: 0, startLag: 0, seekLag: 0.03, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false });
+    Object.assign(this, { frame: 0, drift: null, smooth: 0, startLag: 0, seekLag: 0.03, seekAt: 0, fresh: '', clicked: 0, last: 0, audio: false, still: 0.009, draws: [] });
     this.exact = 'requestVideoFrameCallback' in video; // older browsers: the picture's time is read as often as the screen is drawn
     if (this.exact) video.requestVideoFrameCallback((now, shown) => this.onFrame(now, shown));
     video.addEventListener('loadeddata', () => (this.playing ? this.chase() : this.picture()));
@@ -199,12 +199,21 @@ export class Player extends EventTarget {
 
   follow() {
     if (Math.abs(this.smooth) > FAR && performance.now() - this.seekAt > AGAIN) return this.chase();
-    const rate = Math.abs(this.smooth) < STILL ? 1 : 1 - clamp(GAIN * this.smooth, -MOST, MOST);
+    const rate = Math.abs(this.smooth) < this.still ? 1 : 1 - clamp(GAIN * this.smooth, -MOST, MOST);
     if (Math.abs(rate - this.video.playbackRate) > 0.004) this.video.playbackRate = rate;
   }
 
-  tick() {
-    requestAnimationFrame(() => this.tick());
+  // A frame can only be drawn when the screen is: differences below half of that time can't be mended, and are left alone.
+  measure(now) {
+    this.draws.push(now);
+    if (this.draws.length < DRAWN) return;
+    const gaps = this.draws.splice(0).map((time, k, all) => time - all[k - 1]).slice(1).sort((a, b) => a - b);
+    this.still = clamp(gaps[gaps.length >> 1] / 2000 + 3e-4, 0.004, 0.017);
+  }
+
+  tick(now = performance.now()) {
+    requestAnimationFrame(time => this.tick(time));
+    this.measure(now);
     if (!this.exact) this.seen(Math.floor(this.video.currentTime * FPS + 1e-4), this.video.currentTime, performance.now());
     if (!this.playing) return;
     if (this.audio && this.sound.context.state !== 'running') {

@@ -1,6 +1,5 @@
 // The sound: decoded files, a source that can be exchanged without a gap, clicks, and the clock of what is heard.
 import { bytes } from './api.js';
-import { loudness } from './loudness.js';
 
 const KEPT = 4, FADE = 0.004, JUMP = 0.05, WAKING = 1500;
 
@@ -32,7 +31,7 @@ export class Sound {
   // {buffer, lufs} of an address, at least as long as the picture (silence is added). Kept, so that a switch is immediate.
   load(address, length, lufs = null) {
     if (!this.kept.has(address)) {
-      const made = this.decode(address, length).then(async buffer => ({ buffer, lufs: lufs ?? await loudness(buffer) }));
+      const made = this.decode(address, length).then(buffer => ({ buffer, lufs }));
       made.catch(() => this.kept.delete(address));
       this.kept.set(address, made);
       for (const old of this.kept.keys()) if (this.kept.size > KEPT) this.kept.delete(old);

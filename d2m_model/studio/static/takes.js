@@ -3,20 +3,11 @@ import { $, ask, complain, make, say, show, write } from './dom.js';
 import { post, remove } from './api.js';
 import { refresh } from './state.js';
 
-const print = beats => beats.map(beat => `${Math.round(1000 * beat.time)}${beat.down ? 'd' : ''}`).join(' ');
 const stretch = ([from, to]) => `${from.toFixed(2)} to ${to.toFixed(2)} s`;
 
 export class Takes {
-  constructor(compare, player, beats) {
-    Object.assign(this, { compare, player, beats, job: null, rows: new Map() });
-    beats.addEventListener('change', () => this.drawAges());
-  }
-
-  key(number) { return `studio-take-${this.job.id}-${number}`; }
-
-  // Remembers on which beats takes were made, to tell when they are old.
-  remember(numbers, list) {
-    try { for (const number of numbers) sessionStorage.setItem(this.key(number), print(list)); } catch { /* full */ }
+  constructor(compare, player) {
+    Object.assign(this, { compare, player, job: null, rows: new Map() });
   }
 
   follow(job) {
@@ -37,10 +28,6 @@ export class Takes {
       this.rows.get(number).item.remove();
       this.rows.delete(number);
     }
-    if (job.beats && !job.beats.edited && this.beats.ready && !this.beats.unsaved) {
-      for (const take of job.takes) if (!sessionStorage.getItem(this.key(take.number))) this.remember([take.number], this.beats.list);
-    }
-    this.drawAges();
   }
 
   clear() {
@@ -88,17 +75,8 @@ export class Takes {
     show(row.drop, !busy);
     row.save.href = `/api/jobs/${this.job.id}/sound/${take.number}`;
     row.save.download = `${this.job.name.replace(/\.[^.]*$/, '')} - take ${take.number}.wav`;
+    show(row.age, take.old);
     for (const side of ['a', 'b']) row[side].setAttribute('aria-pressed', this.compare.picks[side] === String(take.number));
-  }
-
-  drawAges() {
-    if (!this.job || !this.beats.ready) return;
-    const now = print(this.beats.list);
-    for (const [number, row] of this.rows) {
-      const then = sessionStorage.getItem(this.key(number));
-      const take = this.job.takes.find(other => other.number === number);
-      show(row.age, then !== null && then !== now && take?.state === 'done');
-    }
   }
 
   async play(number) {

@@ -63,8 +63,10 @@ def test_systems_are_compared_clip_by_clip(folders, capsys):
     assert ranks["ours"]["seeds"] == 2 and ranks["ours"]["rank"] == 1 and set(ranks) == {"ours", "other"}
     assert found["seeds"]["ours"]["P1 hit %"]["max"] == 100
     own = found["systems"]["ours/seed0"]["P4"]["onsets_70ms"]
-    assert own["p"] == pytest.approx(1 / 24, abs=1e-6) and own["dealt"] < own["difference"]  # of 24 dealings the best
-    for line in ("Ranks with ties", "ours − other", "Spread over training seeds", "share of dealings"):
+    assert (
+        own["p"] == pytest.approx(1 / 24, abs=1e-6) and own["permuted"] < own["difference"]
+    )  # of 24 permutations the best
+    for line in ("Ranks with ties", "ours − other", "Spread over training seeds", "share of random permutations"):
         assert line in printed
     assert "those" not in printed.partition("Controls: ")[2].split(), "which controls is said"
     with open(folders / "out/comparisons.csv", newline="") as file:

@@ -64,7 +64,16 @@ def finished_job(jobs: Jobs) -> Job:
     write_text(
         job.folder / "takes" / "1.json", json.dumps({"seconds": 3.0, "peaks": [], "beats": [0.5], "onsets": [0.97]})
     )
-    read = {"found": "3.0 s", "frames": FRAMES, "seconds": 3.0, "begin": 0.0, "width": 64, "height": 48, "sound": False}
+    read = {
+        "found": "3.0 s",
+        "frames": FRAMES,
+        "seconds": 3.0,
+        "begin": 0.0,
+        "width": 64,
+        "height": 48,
+        "sound": False,
+        "lufs": None,
+    }
     pose = {"found": "2 dancers", "size": [64, 48], "people": 2, "joints": 17, "seen": [1.0, 0.5]}
     take = {
         "level": "high",

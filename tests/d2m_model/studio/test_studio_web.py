@@ -172,6 +172,19 @@ def test_a_take_is_made_for_the_beats_of_the_moment_it_was_asked(jobs, client):
     assert not list((job.folder / "takes").glob("2.*")) and job.next_number("take") == 4
 
 
+def test_a_take_is_old_once_the_beats_have_changed(jobs, client):
+    job = finished_job(jobs)
+    old = lambda: client.get(f"/api/jobs/{job.id}").json["takes"][0]["old"]
+    put = lambda beats: client.put(
+        f"/api/jobs/{job.id}/beats", json={"beats": beats, "downbeats": [0.5]}, headers=CHANGE
+    )
+    assert not old()
+    put([0.5, 1.0, 1.5, 2.0, 2.6])
+    assert old()
+    client.post(f"/api/jobs/{job.id}/beats/change", json={"operation": "reset"} | {"beats": []}, headers=CHANGE)
+    assert not old()
+
+
 def test_what_is_not_there_is_not_found(jobs, client):
     job = finished_job(jobs)
     for path in ("/api/jobs/0000000000000000", f"/api/jobs/{job.id}/sound/original", f"/api/jobs/{job.id}/sound/7", f"/api/jobs/{job.id}/sound/%2e%2e%2fjob",

@@ -1,4 +1,4 @@
-"""What chance makes of a difference: sounds dealt to dances at random, on scores and sounds whose answer is known."""
+"""What chance makes of a difference: sounds assigned to dances at random, on scores and sounds whose answer is known."""
 
 from itertools import permutations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from d2m_model.metrics.controls import click_track
-from d2m_model.metrics.dealing import chance, dealt_differences
 from d2m_model.metrics.p4_onsets import own_and_other
+from d2m_model.metrics.permutation import chance, permuted_differences
 from d2m_model.metrics.scoring import Reference, score_system
 from tests.helpers.builders import beats_of, click_train
 
@@ -15,22 +15,25 @@ RATE = 22050
 
 
 def test_a_dealt_sound_has_the_difference_it_would_have_there():
-    """Clips a and b are of one song: what is dealt to either is compared with c alone, what is dealt to c with both."""
+    """Clips a and b are of one song: what is assigned to either is compared with c alone, what is assigned to c with both."""
     scores = np.array([[0.9, 0.5, 0.1], [0.4, 0.8, 0.2], [0.3, 0.1, 0.7]])
     clips, songs = ["a", "b", "c"], {"a": "s", "b": "s", "c": "t"}
-    found = dealt_differences(scores, clips, clips, songs)
+    found = permuted_differences(scores, clips, clips, songs)
     assert found == pytest.approx(np.array([[0.8, 0.4, 0.1 - 0.7], [0.2, 0.6, 0.2 - 0.6], [-0.4, -0.6, 0.7 - 0.2]]))
     own = own_and_other(scores, clips, clips, songs)
     assert np.diagonal(found) == pytest.approx([a - b for a, b in own.values()])
 
 
-def test_all_dealings_are_counted_where_they_are_few():
+def test_all_permutations_are_counted_where_they_are_few():
     values = np.random.default_rng(0).normal(size=(5, 5))
-    dealt = [np.mean([values[i, j] for i, j in enumerate(order)]) for order in permutations(range(5))]
+    permuted = [np.mean([values[i, j] for i, j in enumerate(order)]) for order in permutations(range(5))]
     own = np.trace(values) / 5
     found = chance(values, draws=500)
-    assert found["p"] == pytest.approx(np.mean([d >= own - 1e-12 for d in dealt]))
-    assert found["dealt"] == pytest.approx(np.mean(dealt)) and found["dealt_low"] < found["dealt"] < found["dealt_high"]
+    assert found["p"] == pytest.approx(np.mean([d >= own - 1e-12 for d in permuted]))
+    assert (
+        found["permuted"] == pytest.approx(np.mean(permuted))
+        and found["permuted_low"] < found["permuted"] < found["permuted_high"]
+    )
 
 
 def test_p_is_even_where_sounds_ignore_their_dances_and_small_where_they_do_not():
@@ -56,7 +59,7 @@ def test_own_music_is_no_chance_and_blind_sounds_are():
     reference = Reference(audio=clips)
     p = lambda sounds: score_system(sounds, reference, protocols=("P4",), draws=400)[0]["P4"]["onsets_70ms"]
     own = p(clips)
-    assert own["p"] <= 2 / 401 and own["dealt_high"] < own["difference"]
+    assert own["p"] <= 2 / 401 and own["permuted_high"] < own["difference"]
     shuffled = p({name: clips[names[i - 1]] for i, name in enumerate(names)})
     assert shuffled["p"] > 0.2
     one = click_track(20 * RATE, 0.43)

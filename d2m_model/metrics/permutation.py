@@ -1,4 +1,4 @@
-"""The P4 difference that a system would reach by chance: its own sounds, dealt to the dances at random.
+"""The P4 difference that a system would reach by chance: its own sounds, assigned to the dances at random.
 
 This is a permutation test (Fisher, 1935). It uses the system's own sounds, so that their density, tempi and lengths have the same
 effect in the null distribution. p is never 0 (Phipson and Smyth, 2010).
@@ -12,7 +12,7 @@ from d2m_model.metrics.bootstrap import LEVEL
 from d2m_model.metrics.p4_onsets import mean_of_others
 
 
-def dealt_differences(
+def permuted_differences(
     scores: np.ndarray, sounds: Sequence[str], dances: Sequence[str], songs: Mapping[str, str]
 ) -> np.ndarray:
     """(sounds, sounds): entry [i, j] is the difference of sound i if the dance of clip j were its own; nan if undefined.
@@ -25,10 +25,10 @@ def dealt_differences(
 
 
 def chance(differences: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[str, float]:
-    """{'p', 'dealt', 'dealt_low', 'dealt_high'} from `dealt_differences` (clips, clips).
+    """{'p', 'permuted', 'permuted_low', 'permuted_high'} from `permuted_differences` (clips, clips).
 
-    dealt : the mean difference, averaged over dealings, with the range of 95 % of the dealings. p : the share of dealings, the real one
-    included, whose mean difference is at least the system's. All dealings are used if there are at most `draws`. Returns {}
+    permuted : the mean difference, averaged over permutations, with the range of 95 % of them. p : the share of permutations, the real assignment
+    included, whose mean difference is at least the system's. All permutations are used if there are at most `draws`. Returns {}
     for fewer than two clips with a difference.
     """
     from scipy.stats import permutation_test
@@ -37,8 +37,8 @@ def chance(differences: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict
         return {}
     rows = np.arange(len(differences))
 
-    def mean(dealt: np.ndarray, axis: int = -1) -> np.ndarray:
-        found = differences[rows, dealt]
+    def mean(permuted: np.ndarray, axis: int = -1) -> np.ndarray:
+        found = differences[rows, permuted]
         known = ~np.isnan(found)
         return np.where(known, found, 0.0).sum(axis=-1) / np.maximum(1, known.sum(axis=-1))
 
@@ -52,5 +52,5 @@ def chance(differences: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict
         rng=np.random.default_rng(seed),
     )
     low, high = np.percentile(found.null_distribution, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    values = {"p": found.pvalue, "dealt": found.null_distribution.mean(), "dealt_low": low, "dealt_high": high}
+    values = {"p": found.pvalue, "permuted": found.null_distribution.mean(), "permuted_low": low, "permuted_high": high}
     return {name: float(value) for name, value in values.items()}
