@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_model.generate.own_songs import read_song, sharpened
-from d2m_model.generate.own_video import begin_of
+from d2m_model.generate.own_video import begin_of, frames_of
 from d2m_model.generate.params import MOTION
 from d2m_model.generate.pose_files import ReadPose
 from d2m_model.generate.tempo import with_tempo
@@ -16,7 +16,8 @@ from d2m_model.rhythm.music_beats import music_beats
 from dataset_tools.lib.audio.mono import to_mono
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.timebase import SAMPLE_RATE
+from dataset_tools.lib.core.timebase import SAMPLE_RATE, frames_to_samples, frames_to_seconds
+from dataset_tools.lib.video.video_io import read_audio
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,16 +80,34 @@ def asked_beats(beats: Beats, given: Given, goals: np.ndarray) -> Beats:
 
 
 def goals_of_sound(path: Path, video: Path | None) -> np.ndarray:
-    """The tracked beats (k,) of a sound, in seconds from its start; of the dance's own video, from frame 0 of the dance.
+    """The tracked beats (k,) of a sound, in seconds from its start; of the dance's own video, from frame 0 of the dance to its end.
 
-    Raises UserError as `read_song`, and for a sound without beats.
+    Raises UserError as `read_song` or `sound_of_dance`, and for a sound without beats.
     """
     import soxr
 
-    own = video is not None and path.samefile(video)
-    sound, rate = read_song(path, begin_of(video) if video and own else 0.0)
-    heard = soxr.resample(to_mono(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
+    if video is not None and path.samefile(video):
+        heard = sound_of_dance(video, begin_of(video), frames_of(video))
+        if heard is None:
+            raise UserError(f"{path}: has no sound, so --snap has no goal; name another sound")
+    else:
+        sound, rate = read_song(path)
+        heard = soxr.resample(to_mono(sound, rate), rate, SAMPLE_RATE).astype(np.float32)
     found = sharpened(music_beats(heard), heard).beats
     if not len(found):
         raise UserError(f"{path}: no beat was found in this sound, so --snap has no goal; name another sound")
     return found
+
+
+def sound_of_dance(video: Path, begin: float, frames: int) -> np.ndarray | None:
+    """A video's own sound (frames * 735,) float32 at 22 050 Hz from frame 0 of the dance on, with silence where it has none; None without a
+    sound. begin: time of frame 0 in seconds of the video's clock. Raises UserError as `read_audio`."""
+    import soxr
+
+    found = read_audio(video, start=begin, seconds=frames_to_seconds(frames))
+    if found is None:
+        return None
+    samples, rate = found
+    sound = soxr.resample(to_mono(samples.astype(np.float32) / 32768, rate), rate, SAMPLE_RATE).astype(np.float32)
+    wanted = frames_to_samples(frames)
+    return np.pad(sound[:wanted], (0, max(0, wanted - len(sound))))

@@ -25,7 +25,7 @@ from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE
 
 MOST_BEATS = 100_000
 LONGEST_GAP = 10.0
-"""Median gap in seconds above which a file's times are taken for another unit, such as milliseconds."""
+"""Median gap in seconds above which the times of a file without `seconds` are taken for another unit, such as milliseconds."""
 MOST_SECONDS = 6 * 3600.0
 MOST_STYLES = 1000
 MOST_TEMPO = 2000.0
@@ -160,9 +160,12 @@ def read_beats(path: Path) -> Beats:
         beats = as_numbers("beats", values["beats"])
         given = {name: values[name] for name in ("downbeats", "strength", "style") if values.get(name) is not None}
         gap = float(np.median(np.diff(beats))) if len(beats) > 1 else 0.5
-        require(gap <= LONGEST_GAP, f"beats must be in seconds, found a gap of {gap:g}; are they milliseconds?")
         tempo = values.get("tempo")
         seconds, fps = values.get("seconds"), values.get("fps")
+        require(
+            seconds is not None or gap <= LONGEST_GAP,
+            f"beats must be in seconds, found a gap of {gap:g}; are they milliseconds?",
+        )
         if seconds is None:
             times = [*beats, *as_numbers("downbeats", given.get("downbeats", []))]
             seconds = float(max(times, default=0.0)) + (

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from d2m_model.generate.params import FARTHEST_SHIFT
 from d2m_model.generate.params import Params as GenerateParams
-from d2m_model.rhythm.beats_file import MOST_BEATS, Beats, read_beats, write_beats
+from d2m_model.rhythm.beats_file import MOST_BEATS, Beats, as_numbers, read_beats, write_beats
 from d2m_model.rhythm.editing import doubled, halved, shifted, snapped, with_beats
-from d2m_model.studio.job import Job
+from d2m_model.studio.job import MOST_NUMBER, Job
 from d2m_model.studio.jobs import Jobs, Unknown
 from dataset_tools.lib.core.atomic import publish
 from dataset_tools.lib.core.errors import UserError
@@ -84,8 +85,8 @@ class ChangeRequest(BeatsRequest):
     """A change of all beats."""
 
     operation: Literal["halve", "double", "shift", "snap", "reset"]
-    seconds: float = Field(0.0, ge=-3600, le=3600)
-    to: str | int = Field("motion")
+    seconds: float = Field(0.0, ge=-FARTHEST_SHIFT, le=FARTHEST_SHIFT)
+    to: Annotated[str, Field(max_length=20)] | Annotated[int, Field(ge=1, le=MOST_NUMBER)] = "motion"
 
 
 class OwnMusicRequest(Request):
@@ -136,6 +137,7 @@ def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> list[int]:
     """Queue takes, each with the next seed, for the beats of now; their numbers. Raises UserError for what can't be."""
     with jobs.lock:
         _check_ready(job)
+        _check_room(job, asked.count)
         if asked.from_ is not None:
             take = job.done(f"take-{asked.from_}")
             if take is None or take.kind != "take":
@@ -150,6 +152,8 @@ def ask_takes(jobs: Jobs, job: Job, asked: TakeRequest) -> list[int]:
             if sound is None or sound.arguments["use"] != "style":
                 raise UserError("the sound to imitate is not there, or not read yet")
             style = {"sound": asked.style.sound}
+        elif asked.style and not jobs.styles:
+            raise UserError("the model is still being loaded, so its styles are not known yet; try again in a moment")
         elif asked.style and asked.style not in jobs.styles:
             raise UserError(f"style must be one of {', '.join(jobs.styles)}, found {printable(asked.style)}")
         arguments = {
@@ -174,6 +178,7 @@ def ask_own_music(jobs: Jobs, job: Job, asked: OwnMusicRequest, folders: list[Pa
     """Queue the best excerpt of the person's songs; the take's number. Raises UserError for an unknown folder, or one without songs."""
     with jobs.lock:
         _check_ready(job)
+        _check_room(job, 1)
         if asked.folder == "uploaded":
             if not any(
                 t.kind == "sound" and t.arguments["use"] == "song" and t.state == "done" for t in job.tasks.values()
@@ -191,10 +196,13 @@ def _check_ready(job: Job) -> None:
         raise UserError("the dance's beats must be found first")
 
 
+def _check_room(job: Job, count: int) -> None:
+    if count + sum(t.kind in ("take", "own_music") for t in job.tasks.values()) > MOST_TAKES:
+        raise UserError(f"a job holds at most {MOST_TAKES} takes; delete some first")
+
+
 def _ask_music(jobs: Jobs, job: Job, kind: str, arguments: dict[str, Any]) -> int:
     number = job.next_number("take")
-    if sum(t.kind in ("take", "own_music") for t in job.tasks.values()) >= MOST_TAKES:
-        raise UserError(f"a job holds at most {MOST_TAKES} takes; delete some first")
     publish(job.beats, job.folder / "takes" / f"{number}.beats.json")
     jobs.ask(job, f"take-{number}", kind, arguments)
     return number
@@ -222,56 +230,64 @@ def save_beats(job: Job, asked: BeatsRequest) -> Beats:
 
 
 def change_beats(job: Job, asked: ChangeRequest) -> Beats:
-    """Change all beats, and write them. Raises UserError for beats outside of the video, and for nothing to snap to."""
+    """Change all beats, and write them. Raises UserError for beats outside of the video, too many, and nothing to snap to."""
     if asked.operation == "reset":
+        _check_ready(job)
         beats = read_beats(job.found_beats)
     else:
         beats = _edited(job, asked)
+    try:
         if asked.operation == "halve":
             beats = halved(beats)
         elif asked.operation == "double":
             beats = doubled(beats)
         elif asked.operation == "shift":
             beats = shifted(beats, asked.seconds)
-        else:
+        elif asked.operation == "snap":
             beats = snapped(beats, np.array(_times_to_snap_to(job, asked.to)))
-    write_beats(job.beats, beats)
+        write_beats(job.beats, beats)
+    except UserError:
+        raise
+    except ValueError as err:  # from Beats: too many, or two that fall on one time when they are rounded
+        raise UserError(str(err)) from None
     job.changed()
     return read_beats(job.beats)
 
 
 def _edited(job: Job, asked: BeatsRequest) -> Beats:
     _check_ready(job)
-    try:
-        return with_beats(read_beats(job.beats), asked.beats, asked.downbeats)
-    except UserError:
-        raise
-    except ValueError as err:
-        raise UserError(str(err)) from None
+    return with_beats(read_beats(job.beats), asked.beats, asked.downbeats)
 
 
 def _times_to_snap_to(job: Job, to: str | int) -> list[float]:
     if to == "motion":
         return motion_of(job)["kinematic"]
-    content = read_json(drawing_of(job, str(to)))
-    assert isinstance(content, dict)
-    if not content["beats"]:
+    beats = _times_of(drawing_of(job, str(to)), "beats")
+    if not beats:
         raise UserError("no beat was found in this sound; snap to another")
-    return content["beats"]
+    return beats
+
+
+def _times_of(path: Path, name: str) -> list[float]:
+    """The list `name` of a file that `drawing` wrote. Raises UserError for another file, which may come from a project."""
+    content = read_json(path)
+    try:
+        return as_numbers(name, content.get(name) if isinstance(content, dict) else None).tolist()
+    except ValueError as err:
+        raise UserError(f"{path.name}: {err}") from None
 
 
 def drawing_of(job: Job, name: str) -> Path:
     """The file of what the page draws of a sound: 'original' or the number of a take. Raises Unknown."""
     if name == "original" and (read := job.done("read")) and read.result["sound"]:
         return job.folder / "original.json"
-    if name.isascii() and name.isdigit() and job.done(f"take-{int(name)}"):
-        return job.folder / "takes" / f"{int(name)}.json"
+    if job.done(f"take-{name}") and "." not in name:
+        return job.folder / "takes" / f"{name}.json"
     raise Unknown(name)
 
 
 def motion_of(job: Job) -> dict[str, list[float]]:
     """{beats: those that the model found, kinematic: moments at which the dancer is slowest}."""
     _check_ready(job)
-    content = read_json(job.folder / "motion.json")
-    assert isinstance(content, dict)
-    return {"beats": read_beats(job.found_beats).beats.tolist(), "kinematic": content["kinematic"]}
+    kinematic = _times_of(job.folder / "motion.json", "kinematic")
+    return {"beats": read_beats(job.found_beats).beats.tolist(), "kinematic": kinematic}

@@ -36,4 +36,4 @@ def write_drawing(path: Path, audio: np.ndarray) -> None:
 
 def write_motion(path: Path, pose: np.ndarray) -> None:
     """Write {kinematic: [s, ...]} of a dancer's keypoints (T, J, 3): the moments at which the dancer almost stops."""
-    write_text(path, json.dumps({"kinematic": [round(float(time), 3) for time in motion_beats(pose)]}) + "\n")
+    write_text(path, json.dumps({"kinematic": [round(float(time), 4) for time in motion_beats(pose)]}) + "\n")

@@ -1,6 +1,6 @@
 """A job of the studio: a folder with a video and everything made for it, each file complete or absent.
 
-    job.json                    name, video, dancer
+    job.json                    name, video, dancer, highest numbers
     video.<suffix>              the video as it was given
     tasks/<key>.json            what was asked for, how far it is, what came out: read, pose, rhythm, take-1, sound-1, take-1.mp4 ...
     preview.mp4  original.wav   the picture and the sound for the page
@@ -17,7 +17,7 @@ import json
 import re
 import secrets
 import shutil
-import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,13 @@ STATES = ("waiting", "done", "failed", "cancelled")
 STEPS = ("read", "pose", "rhythm")
 """Tasks that each new video goes through, in this order."""
 KINDS = (*STEPS, "take", "own_music", "sound", "export")
+KEYS = {"take": r"take-\d+", "own_music": r"take-\d+", "sound": r"sound-\d+", "export": r".*\..*"}
+"""Kind -> what the key of such a task looks like; a step's key is its kind."""
 NAME_LENGTH = 120
+MOST_NUMBER = 9999
+"""Highest number of a take or sound."""
+MOST_NOTES = 200
+"""Notes of a task; further ones are not kept."""
 MOST_RECORD = 4 << 20
 
 
@@ -73,7 +79,8 @@ class Task:
         ):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} must be a {kind.__name__}, found {printable(getattr(self, name))}")
-        if not KEY.fullmatch(self.key) or self.kind not in KINDS or self.state not in STATES:
+        known = KEY.fullmatch(self.key) and self.kind in KINDS and self.state in STATES and 0 <= self.asked < 1 << 63
+        if not known or not re.fullmatch(KEYS.get(self.kind, self.kind), self.key):
             raise ValueError(
                 f"no task of the studio: {printable(self.key)}, {printable(self.kind)}, {printable(self.state)}"
             )
@@ -87,13 +94,13 @@ class Task:
 
 
 class Job:
-    """A job's records, in memory and in its folder. Hold `lock` while you change them."""
+    """A job's records, in memory and in its folder. Hold the lock of `Jobs` while you change them."""
 
     def __init__(self, folder: Path, name: str, video: str, dancer: int = 0):
         self.folder, self.name, self.video, self.dancer = folder, name, video, dancer
         self.tasks: dict[str, Task] = {}
-        self.lock = threading.RLock()
-        self._numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
+        """'take', 'sound' -> the highest number that one had, so that no other one gets it: pages keep what they know of a number."""
         self.revision = 0
         """Changes with every saved change."""
 
@@ -104,7 +111,13 @@ class Job:
 
     def save(self) -> None:
         """Write job.json."""
-        record = {"format": FORMAT, "name": self.name, "video": self.video, "dancer": self.dancer}
+        record = {
+            "format": FORMAT,
+            "name": self.name,
+            "video": self.video,
+            "dancer": self.dancer,
+            "numbers": self.numbers,
+        }
         write_text(self.folder / "job.json", json.dumps(record, indent=2) + "\n")
         self.revision += 1
 
@@ -116,6 +129,10 @@ class Job:
 
     def drop(self, key: str) -> None:
         """Remove a task."""
+        prefix, _, number = key.partition("-")
+        if number.isdigit() and int(number) > self.numbers.get(prefix, 0):
+            self.numbers[prefix] = int(number)
+        self.save()
         (self.folder / "tasks" / f"{key}.json").unlink(missing_ok=True)
         self.tasks.pop(key, None)
         self.revision += 1
@@ -125,10 +142,13 @@ class Job:
         self.revision += 1
 
     def next_number(self, prefix: str) -> int:
-        """The number of a new take or sound; every call gives another one."""
+        """The number of a new take or sound; every call gives another one. Raises UserError after `MOST_NUMBER`."""
         known = (t.number for t in self.tasks.values() if t.key.startswith(f"{prefix}-") and "." not in t.key)
-        self._numbers[prefix] = 1 + max(self._numbers.get(prefix, 0), *known, 0)
-        return self._numbers[prefix]
+        number = 1 + max(self.numbers.get(prefix, 0), *known, 0)
+        if number > MOST_NUMBER:
+            raise UserError(f"this job has no number left for another {prefix}; begin a new one with the video")
+        self.numbers[prefix] = number
+        return number
 
     def take(self, number: int) -> Path:
         """File of a take."""
@@ -169,8 +189,13 @@ def load_job(folder: Path) -> Job:
     try:
         record = read_json(folder / "job.json", MOST_RECORD)
         job = _job_of(folder, record)
-        for path in sorted((folder / "tasks").glob("*.json")):
-            values = read_json(path, MOST_RECORD)
+        for path in sorted((folder / "tasks").glob("[!.]*.json")):  # one that begins with a dot is being written
+            try:
+                values = read_json(path, MOST_RECORD)
+            except UserError:
+                if not path.exists():  # the server deleted this task meanwhile
+                    continue
+                raise
             if (
                 not isinstance(values, dict)
                 or set(values) != {f.name for f in fields(Task)}
@@ -178,6 +203,8 @@ def load_job(folder: Path) -> Job:
             ):
                 raise ValueError(f"tasks/{path.name} is no record of a task")
             job.tasks[path.stem] = Task(**values)
+        if not set(job.tasks) >= set(STEPS):
+            raise ValueError("the records of its steps are missing")
     except Unreadable as err:
         raise UserError(f"{folder.name}: not a job of the studio ({err.reason})") from None
     except ValueError as err:
@@ -189,15 +216,22 @@ def _job_of(folder: Path, record: object) -> Job:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError("another format; it was made by another version")
     name, video, dancer = record.get("name"), record.get("video"), record.get("dancer")
+    numbers = record.get("numbers", {})
     if not (
         isinstance(name, str)
         and isinstance(video, str)
         and VIDEO.fullmatch(video)
         and type(dancer) is int
         and 0 <= dancer < 1000
+        and isinstance(numbers, dict)
     ):
         raise ValueError("job.json is damaged")
-    return Job(folder, shown_name(name), video, dancer)
+    job = Job(folder, shown_name(name), video, dancer)
+    for prefix, number in numbers.items():
+        if prefix not in ("take", "sound") or type(number) is not int or not 0 <= number <= MOST_NUMBER:
+            raise ValueError("job.json is damaged")
+        job.numbers[prefix] = number
+    return job
 
 
 def tidy(jobs: Path) -> None:
@@ -208,5 +242,11 @@ def tidy(jobs: Path) -> None:
         if not (folder / "job.json").is_file():
             shutil.rmtree(folder, ignore_errors=True)
             continue
+        tidy_job(folder)
+
+
+def tidy_job(folder: Path) -> None:
+    """Remove the partial files of killed processes from a job's folder; those of a process that lives stay."""
+    with suppress(OSError):  # a request removes it at this moment
         for place in (folder, *(p for p in folder.iterdir() if p.is_dir())):
             remove_partial_files(place)

@@ -4,10 +4,12 @@ import shutil
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from d2m_model.studio.job import JOB_ID, STEPS, Job, Task, load_job, new_job, tidy
+from d2m_model.studio.job import JOB_ID, MOST_NOTES, STEPS, Job, Task, load_job, new_job, tidy, tidy_job
 from d2m_model.studio.params import Params
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError, describe_disk_error, describe_missing_package, one_line
@@ -49,6 +51,7 @@ class Jobs:
         self._changed = threading.Condition(threading.RLock())
         self._process = CallProcess()
         self._last = 0
+        self._stopped = False
         self._jobs: dict[str, Job] = {}
 
     def load(self) -> None:
@@ -64,6 +67,11 @@ class Jobs:
     def start(self) -> None:
         """Work on the queue, in a thread, as long as this process lives."""
         threading.Thread(target=self._work, daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no further task, and leave the one that runs to the next server. Call it before this process ends."""
+        with self._changed:
+            self._stopped = True
 
     @property
     def lock(self) -> threading.Condition:
@@ -91,31 +99,37 @@ class Jobs:
         with self._changed:
             for step in STEPS:
                 if step not in job.tasks:
-                    self.ask(job, step, step, {})
+                    self._queue(job, step, step, {})
             if first_take is not None and not any(t.key.startswith("take-") for t in job.tasks.values()):
-                self.ask(job, "take-1", "take", first_take)
+                self._queue(job, "take-1", "take", first_take)
             job.save()
             self._jobs[job.id] = job
             self._changed.notify_all()
 
     def ask(self, job: Job, key: str, kind: str, arguments: dict[str, Any]) -> Task:
-        """Put a task into the queue, in place of an earlier one with this key."""
+        """Put a task into the queue, in place of an earlier one with this key. Raises Unknown for a job that was removed."""
         with self._changed:
-            self.cancel(job, {key})
-            task = Task(key=key, kind=kind, asked=self._number(), arguments=arguments)
-            job.put(task)
-            self._changed.notify_all()
-            return task
+            if self.get(job.id) is not job:
+                raise Unknown(job.id)
+            return self._queue(job, key, kind, arguments)
+
+    def _queue(self, job: Job, key: str, kind: str, arguments: dict[str, Any]) -> Task:
+        self.cancel(job, {key})
+        task = Task(key=key, kind=kind, asked=self._number(), arguments=arguments)
+        job.put(task)
+        self._changed.notify_all()
+        return task
 
     def again(self, job: Job) -> bool:
-        """Do the first task that failed or was cancelled, and those that follow it, once more; whether there was one."""
+        """Do the steps and takes that failed or were cancelled once more; only the newest of them if all steps are done. Returns
+        whether there was one."""
         with self._changed:
-            order = sorted(job.tasks.values(), key=lambda t: t.asked)
+            order = sorted(job.tasks.values(), key=lambda t: (t.kind not in STEPS, t.asked))
             steps = [t for t in order if t.kind in STEPS or t.kind in ("take", "own_music")]
             lost = [t for t in steps if t.state in ("failed", "cancelled")]
             if not lost:
                 return False
-            for task in lost if lost[0].kind in STEPS else lost[:1]:
+            for task in lost if lost[0].kind in STEPS else [max(lost, key=lambda t: t.number)]:
                 job.put(Task(key=task.key, kind=task.kind, asked=self._number(), arguments=task.arguments))
             self._changed.notify_all()
             return True
@@ -143,8 +157,7 @@ class Jobs:
         """The running task, then the waiting ones in the order in which they will be done."""
         with self._changed:
             waiting = [(j, t) for j in self._jobs.values() for t in j.tasks.values() if t.state == "waiting"]
-            now = self.running
-            waiting.sort(key=lambda pair: (not (now and pair[1] is now.task), pair[1].asked))
+            waiting.sort(key=lambda pair: (not self.is_running(pair[1]), *_turn(*pair)))
             return waiting
 
     def is_running(self, task: Task) -> bool:
@@ -157,7 +170,7 @@ class Jobs:
 
     def _work(self) -> None:
         self._warm_up()
-        while True:
+        while not self._stopped:
             with self._changed:
                 while not (queue := self.queue()):
                     self._changed.wait()
@@ -172,25 +185,36 @@ class Jobs:
             except Exception as err:  # noqa: BLE001 - one task must not end the studio
                 state, error = "failed", self._described(err, job)
             with self._changed:
+                if self._stopped:
+                    return  # the task waits for the next server
                 if now.cancelled:
                     state, error = "cancelled", None
                 task.result = result
                 self.running = None
                 if job.id in self._jobs and job.tasks.get(task.key) is task:
                     self._end(job, task, state, error)
+                removed = job.id not in self._jobs
+            if removed:  # the worker may have written after `remove`
+                shutil.rmtree(job.folder, ignore_errors=True)
+            elif state != "done":
+                tidy_job(job.folder)
 
     def _call(self, now: Running) -> dict[str, Any]:
         from d2m_model.studio import work_entry
 
         def heard(what: tuple) -> None:
             if what[0] == "note":
-                now.task.notes.append(self.without_paths(what[1], now.job))
+                if len(now.task.notes) < MOST_NOTES:
+                    now.task.notes.append(self.without_paths(what[1], now.job))
             else:
                 now.progress = dict(zip(("label", "done", "total", "unit"), what[1:], strict=True))
 
         now.task.notes.clear()
         arguments = now.job.folder, now.task.key, self.layout, self.params
-        return self._process.call(work_entry.perform, *arguments, timeout=TASK_SECONDS, memory=MEMORY, heard=heard)
+        return self._process.call(
+            work_entry.perform, *arguments, timeout=TASK_SECONDS, memory=MEMORY, heard=heard,
+            wanted=lambda: not now.cancelled,
+        )  # fmt: skip
 
     def _warm_up(self) -> None:
         from d2m_model.studio import work_entry
@@ -199,19 +223,25 @@ class Jobs:
             found = self._process.call(work_entry.warm_up, self.layout, timeout=TASK_SECONDS, memory=MEMORY)
             self.styles = found["styles"]
         except Exception as err:  # noqa: BLE001 - the tasks will say it again, to the page
-            say("studio", f"warning: the models can't be loaded: {one_line(str(err))}")
+            with suppress(OSError, ValueError):  # the terminal is closed
+                say("studio", f"warning: the models can't be loaded: {one_line(str(err))}")
 
     def _end(self, job: Job, task: Task, state: str, error: str | None = None) -> None:
+        """Record how a task ended. Where that can't be written, this server knows it, and the next one does the task again."""
         task.state, task.error = state, error
-        job.put(task)
+        try:
+            job.put(task)
+        except OSError as err:
+            job.changed()
+            line = describe_disk_error(err, full_path=False) or f"its record can't be written: {err.strerror}"
+            task.error = self.without_paths(line, job)
 
     def _described(self, err: Exception, job: Job) -> str:
         """A line for the person; the terminal gets the traceback of what may be a bug of ours."""
         line = describe_disk_error(err, full_path=False) or describe_missing_package(err)
-        if line is None and isinstance(err, ProcessLost):
-            line = f"the process that worked on it ended: {err}"
-        if line is None and not isinstance(err, UserError):
-            traceback.print_exception(err)
+        if line is None and not isinstance(err, (UserError, ProcessLost)):
+            with suppress(OSError, ValueError):  # the terminal is closed
+                traceback.print_exception(err)
             line = f"an error of the studio ({type(err).__name__}); the terminal shows it"
         return self.without_paths(line or str(err), job)
 
@@ -221,16 +251,33 @@ class Jobs:
             for form in (path, path.resolve()):
                 if str(form) != ".":
                     text = text.replace(f"{form}/", "")
+        for folder in (
+            {t.arguments.get("folder") for t in job.tasks.values()} if job else ()
+        ):  # of songs; may have spaces
+            if folder:
+                text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
         if job:
             text = text.replace(job.video, job.name)
         return one_line(_without_folders(text))
 
 
+def _needed(job: Job, task: Task) -> list[Task]:
+    """The steps whose results a task reads."""
+    before = {"pose": ("read",), "rhythm": ("read", "pose"), "take": STEPS, "own_music": STEPS, "sound": ()}
+    steps = ("read",) if task.arguments.get("take") else STEPS  # of an export
+    return [job.tasks[step] for step in before.get(task.kind, steps if task.kind == "export" else ())]
+
+
+def _turn(job: Job, task: Task) -> tuple[int, int, int]:
+    """What the queue is sorted by: a task's turn comes when it was asked for, but after the waiting steps that it needs."""
+    waiting = [step.asked for step in _needed(job, task) if step.state == "waiting"]
+    place = STEPS.index(task.kind) if task.kind in STEPS else len(STEPS)
+    return max(task.asked, *waiting, 0), place, task.asked
+
+
 def _lacking(job: Job, task: Task) -> Task | None:
     """An earlier step that a task needs and that failed or was cancelled."""
-    before = {"pose": ("read",), "rhythm": ("read", "pose"), "take": STEPS, "own_music": STEPS, "export": ("read",)}
-    steps = [job.tasks[step] for step in before.get(task.kind, ()) if step in job.tasks]
-    return next((step for step in steps if step.state in ("failed", "cancelled")), None)
+    return next((step for step in _needed(job, task) if step.state in ("failed", "cancelled")), None)
 
 
 def _without_folders(text: str) -> str:

@@ -4,16 +4,22 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Literal
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from d2m_model.studio.job import KEY, NAME_LENGTH, STEPS, SUFFIX, VIDEO, Job, load_job
+from d2m_model.rhythm.beats_file import read_beats
+from d2m_model.studio.asked import Sound
+from d2m_model.studio.job import KEY, MOST_NOTES, NAME_LENGTH, SUFFIX, VIDEO, Job, Task, load_job
 from dataset_tools.lib.core.array_file import read_npy
 from dataset_tools.lib.core.atomic import atomic_write
 from dataset_tools.lib.core.errors import UserError
-from dataset_tools.lib.core.limits import printable
+from dataset_tools.lib.core.limits import DANCERS, printable
+from dataset_tools.lib.core.timebase import FPS, frames_to_seconds
+from dataset_tools.pose.overlay import BONES
 
 NUMBER = r"[1-9]\d{0,3}"
 CONTENT = re.compile(
@@ -23,13 +29,115 @@ CONTENT = re.compile(
 )
 """Names of the files of a project; others are refused."""
 MOST_FILES = 2000
+MOST_DIRECTORY = MOST_FILES * 200
+"""Bytes of a zip file's table of contents, which is held in memory."""
+MOST_RECORDS = 16 << 20
+"""Bytes of all records of tasks, which are held in memory."""
+MOST_FRAMES = 6 * 3600 * FPS
+NEAR = 0.01
+"""Largest difference in seconds between two lengths of one dance."""
 COPIED = 1 << 20
 STORED = (".mp4", ".wav")
+Shown = Annotated[str, Field(max_length=1000)]
+Region = Annotated[list[Annotated[float, Field(ge=0, le=1e6)]], Field(min_length=2, max_length=2)] | None
+
+
+class Record(BaseModel):
+    """A part of a task's record; unknown values are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Nothing(Record):
+    """Arguments of a step."""
+
+
+class ReadResult(Record):
+    """What `read` found."""
+
+    found: Shown
+    frames: int = Field(ge=2, le=MOST_FRAMES)
+    seconds: float
+    begin: float = Field(ge=-1e6, le=1e6)
+    width: int = Field(ge=2, le=10**5)
+    height: int = Field(ge=2, le=10**5)
+    sound: bool
+    lufs: float | None
+
+
+class PoseResult(Record):
+    """What `pose` found."""
+
+    found: Shown
+    size: list[Annotated[int, Field(gt=0, lt=10**5)]] = Field(min_length=2, max_length=2)
+    people: int = Field(ge=1, le=DANCERS)
+    joints: int
+    seen: list[Annotated[float, Field(ge=0, le=1)]]
+
+
+class FoundResult(Record):
+    """What another task found."""
+
+    found: Shown
+
+
+class TakeArguments(Record):
+    """How a take was asked for."""
+
+    level: Literal["high", "low"]
+    style: Shown | Sound
+    strictness: float
+    loudness: float = Field(ge=-70, le=0)
+    seed: int = Field(ge=0, lt=1 << 63)
+    from_: int | None = Field(alias="from")
+    redo: Region
+    keep: Region
+
+
+class OwnMusicArguments(Record):
+    """How own music was asked for. The folder's path is not packed."""
+
+    folder: Literal[""] | None
+    loudness: float = Field(ge=-70, le=0)
+
+
+class MusicResult(Record):
+    """What a take is."""
+
+    found: Shown
+    told: Shown
+    seconds: float
+    lufs: float | None
+
+
+class SoundArguments(Record):
+    """A sound that the person sent."""
+
+    file: str
+    name: str = Field(max_length=NAME_LENGTH)
+    use: Literal["style", "song"]
+
+
+class SoundResult(Record):
+    """What a sound is."""
+
+    found: Shown
+    seconds: float
+
+
+RECORDS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+    "read": (Nothing, ReadResult), "pose": (Nothing, PoseResult), "rhythm": (Nothing, FoundResult),
+    "take": (TakeArguments, MusicResult), "own_music": (OwnMusicArguments, MusicResult), "sound": (SoundArguments, SoundResult),
+}  # fmt: skip
+"""Kind of task -> its arguments, its result."""
 
 
 def pack(job: Job, out: Path) -> None:
     """Write a job as a project file, atomically."""
-    with atomic_write(out) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        atomic_write(out) as aside,
+        zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive,
+    ):
         for path in sorted(p for p in job.folder.rglob("*") if p.is_file()):
             name = path.relative_to(job.folder).as_posix()
             if CONTENT.fullmatch(name) and not name.startswith("tasks/"):
@@ -40,6 +148,8 @@ def pack(job: Job, out: Path) -> None:
                 record = asdict(task)
                 if record["arguments"].get("folder"):
                     record["arguments"]["folder"] = ""  # a path of this machine
+                if isinstance(style := record["arguments"].get("style"), str):
+                    record["arguments"]["style"] = Path(style).name  # params.yaml may name a file
                 archive.writestr(f"tasks/{task.key}.json", json.dumps(record, indent=2) + "\n")
 
 
@@ -51,8 +161,14 @@ def unpack(project: Path, folder: Path, most: int) -> Job:
     """
     left = most
     try:
+        if _directory_bytes(project) > MOST_DIRECTORY:
+            raise UserError(f"not a project of the studio: it holds more than {MOST_FILES} files")
         with zipfile.ZipFile(project) as archive:
             parts = archive.infolist()
+            if sum(p.file_size for p in parts if p.filename.startswith("tasks/")) > MOST_RECORDS:
+                raise UserError("not a project of the studio: its records are too large")
+            if any(p.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for p in parts):
+                raise UserError("not a project of the studio: it is compressed in another way")
             strange = next((p.filename for p in parts if not CONTENT.fullmatch(p.filename)), None)
             if strange is not None or len(parts) > MOST_FILES:
                 raise UserError(
@@ -72,6 +188,7 @@ def unpack(project: Path, folder: Path, most: int) -> Job:
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
+        zlib.error,
         NotImplementedError,
         RuntimeError,
         EOFError,
@@ -86,43 +203,63 @@ def unpack(project: Path, folder: Path, most: int) -> Job:
     return job
 
 
+def _directory_bytes(path: Path) -> int:
+    """Size of a zip file's table of contents, as its last bytes give it, in 32 or 64 bits; 0 if they are no zip's, which `zipfile` tells."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 16) - 100))
+        end = file.read()
+    found = 0
+    while (end_record := end.rfind(b"PK\5\6")) >= 0:
+        for mark, at, size in ((b"PK\5\6", end_record, 4), (b"PK\6\6", end_record - 76, 8)):
+            if at >= 0 and end[at : at + 4] == mark:
+                begin = at + (12 if size == 4 else 40)
+                wanted = int.from_bytes(end[begin : begin + size], "little")
+                found = max(found, 0 if size == 4 and wanted == 0xFFFFFFFF else wanted)
+        end = end[:end_record]
+    return found
+
+
 def _check(job: Job) -> None:
-    """Raises UserError unless the results that the studio computes with have the values and files that they need."""
+    """Raises UserError unless the records have the values, and the folder has the files, that the studio shows and computes with."""
     wanted = {"read": ("preview.mp4",), "pose": ("pose.npy",), "rhythm": ("found.json", "beats.json", "motion.json")}
-    try:
-        _need(set(job.tasks) >= set(STEPS), "its steps")
-        for task in job.tasks.values():
-            _need(task.state == "done", f"a finished {task.key}")
-        for step, files in wanted.items():
-            _need(all((job.folder / name).is_file() for name in files), f"the files of {step}")
-        _need((job.folder / job.video).is_file(), "its video")
-        read, pose = job.tasks["read"].result, job.tasks["pose"].result
-        for name, least, most in (("frames", 2, 10**7), ("width", 2, 10**5), ("height", 2, 10**5)):
-            _need(type(read[name]) is int and least <= read[name] <= most, name)
-        for name in ("begin", "seconds"):
-            _need(isinstance(read[name], (int, float)) and np.isfinite(read[name]), name)
-        _need(type(read["sound"]) is bool and (not read["sound"] or (job.folder / "original.json").is_file()), "sound")
-        _need(read["lufs"] is None or isinstance(read["lufs"], float), "lufs")
+    for task in job.tasks.values():
         _need(
-            len(pose["size"]) == 2 and all(type(n) is int and 0 < n < 10**5 for n in pose["size"]),
-            "the size of the pose",
+            task.state == "done" and task.kind != "export" and len(task.notes) <= MOST_NOTES, f"a finished {task.key}"
         )
-        stored = read_npy(job.folder / "pose.npy")
-        _need(stored.shape == (read["frames"], pose["people"], pose["joints"], 3), "the pose of its frames")
-        _need(pose["joints"] in (17, 25) and len(pose["seen"]) == pose["people"] > job.dancer, "its dancers")
-        for task in job.tasks.values():
-            if task.kind in ("take", "own_music"):
-                _need(task.arguments["loudness"] <= 0 and job.take(task.number).is_file(), f"the sound of {task.key}")
-            elif task.kind == "sound":
-                name = task.arguments["name"]
-                _need(
-                    isinstance(name, str) and len(name) <= NAME_LENGTH and task.arguments["use"] in ("style", "song"),
-                    task.key,
-                )
-    except (KeyError, TypeError, ValueError) as err:
-        if isinstance(err, UserError):
-            raise
-        raise UserError(f"not a project of the studio: its records are damaged ({type(err).__name__})") from None
+        _check_task(job, task)
+    for step, files in wanted.items():
+        _need(all((job.folder / name).is_file() for name in files), f"the files of {step}")
+    _need((job.folder / job.video).is_file(), "its video")
+    read, pose = job.tasks["read"].result, job.tasks["pose"].result
+    _need(abs(read["seconds"] - frames_to_seconds(read["frames"])) < NEAR, "seconds")
+    _need(not read["sound"] or (job.folder / "original.json").is_file(), "sound")
+    stored = read_npy(job.folder / "pose.npy")
+    _need(stored.shape == (read["frames"], pose["people"], pose["joints"], 3), "the pose of its frames")
+    _need(pose["joints"] in BONES and len(pose["seen"]) == pose["people"] > job.dancer, "its dancers")
+    for path in (job.found_beats, job.beats):
+        try:
+            beats = read_beats(path)
+        except UserError as err:
+            raise UserError(f"not a whole project of the studio: {str(err).removeprefix(f'{path.parent}/')}") from None
+        _need(abs(beats.seconds - read["seconds"]) < NEAR, f"the length of {path.name}")
+
+
+def _check_task(job: Job, task: Task) -> None:
+    """Raises UserError for arguments and results other than the studio's, and for a take or sound without its file."""
+    arguments, result = RECORDS[task.kind]
+    for kind, values in ((arguments, task.arguments), (result, task.result)):
+        try:
+            kind.model_validate(values)
+        except ValidationError as err:
+            where = ".".join(str(part) for part in err.errors(include_url=False, include_input=False)[0]["loc"])
+            _need(False, f"{task.key}: {printable(where)}")
+    if task.kind in ("take", "own_music"):
+        _need(job.take(task.number).is_file(), f"the sound of {task.key}")
+    elif task.kind == "sound":
+        song, file = task.arguments["use"] == "song", task.arguments["file"]
+        named = rf"{'songs/' if song else 'sounds/given-'}{task.number}{SUFFIX.pattern}"
+        _need(bool(re.fullmatch(named, file)) and (job.folder / file).is_file(), f"the file of {task.key}")
+        _need(song or (job.folder / "sounds" / f"{task.number}.wav").is_file(), f"the sound of {task.key}")
 
 
 def _need(found: bool, what: str) -> None:

@@ -1,6 +1,7 @@
 """Serves the studio until it is interrupted."""
 
 import socket
+import tempfile
 from pathlib import Path
 
 from d2m_model.studio.asked import first_take
@@ -12,7 +13,10 @@ from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.locks import file_lock
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-THREADS = 8
+ANY = ("0.0.0.0", "::")
+"""Hosts that stand for all addresses of this machine."""
+THREADS = 32
+"""Requests that are answered at once. A long video that is open but does not play keeps one of them."""
 IDLE_SECONDS = 120
 """After this time without data, a connection is closed."""
 
@@ -32,6 +36,7 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
     first_take(jobs)  # raises for parameters that every take would stumble over
     try:
         with file_lock(jobs.folder / "lock", wait=False):
+            tempfile.tempdir = str(jobs.folder)  # uploads are received there first: /tmp may be small, or in memory
             jobs.load()
             token = token_of(jobs)
             server = waitress.create_server(
@@ -43,11 +48,15 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
             if host not in LOOPBACK:
                 say(
                     "studio",
-                    "warning: other machines can reach this address, and who has it can use this studio; there is no TLS",
+                    "warning: other machines can reach this address, and who has it can use this studio; there is no TLS"
+                    + (f"; there, put this machine's name in place of {host}" if host in ANY else ""),
                 )
             shown = f"[{host}]" if ":" in host else host
             say("studio", f"open http://{shown}:{port}/?token={token}{place} (Ctrl-C ends it; everything is kept)")
-            server.run()
+            try:
+                server.run()
+            finally:
+                jobs.stop()
     except BlockingIOError:
         raise UserError(f"{jobs.folder}: another studio has these jobs open; use its page, or end it first") from None
 
@@ -57,6 +66,6 @@ def _bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except OSError as err:
+    except (OSError, UnicodeError) as err:
         raise UserError(f"studio: can't serve on {host}:{port} ({err}); give another --port or --host") from None
     return listening

@@ -1,5 +1,6 @@
 """What the page shows of the studio and of a job, as JSON values. Nothing here opens media."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from dataset_tools.pose.overlay import BONES
 WHAT = {"take": "music", "own_music": "music"}
 LARGEST = 32767
 """Largest value of a stored coordinate: tenths of a px in int16."""
+BLOCK = 1000
+"""Frames of the pose that are held in memory together."""
 
 
 def state_view(jobs: Jobs, clips: list[dict[str, Any]], folders: list[Path]) -> dict[str, Any]:
@@ -61,9 +64,14 @@ def job_view(jobs: Jobs, job: Job) -> dict[str, Any]:
         takes = sorted((t for t in job.tasks.values() if t.kind in WHAT), key=lambda t: t.number)
         sounds = sorted((t for t in job.tasks.values() if t.kind == "sound"), key=lambda t: t.number)
         read, pose = job.done("read"), job.done("pose")
-        music = (
-            part(takes[-1]) if takes else {"state": "waiting", "found": "", "error": None, "progress": None, "ahead": 0}
-        )
+        none = {
+            "state": "done" if job.done("rhythm") else "waiting",
+            "found": "no take",
+            "error": None,
+            "progress": None,
+            "ahead": 0,
+        }
+        music = part(takes[-1]) if takes else none
         finished = sum(task.state == "done" for task in takes)
         if finished and music["state"] == "done":
             music["found"] = f"{finished} take{'s' if finished > 1 else ''}"
@@ -105,19 +113,21 @@ def _take_view(job: Job, task: Task) -> dict[str, Any]:
         sound = job.tasks.get(f"sound-{style['sound']}")
         shown = sound.arguments["name"] if sound else "a sound that was deleted"
     else:
-        shown = style or "suits the dance"
+        shown = Path(style).name or "suits the dance"  # params.yaml may name a file
     model = task.kind == "take"
     return {
         "number": task.number, "made": "model" if model else "own music", "style_name": shown if model else "",
         "told": task.result.get("told", ""), "seconds": task.result.get("seconds"), "lufs": task.result.get("lufs"),
-        "old": task.state == "done" and _has_other_beats(job, task),
-    } | {name: asked.get(name) for name in ("level", "seed", "style", "strictness", "loudness", "from", "redo", "keep")}  # fmt: skip
+        "old": task.state == "done" and _has_other_beats(job, task), "style": style if isinstance(style, dict) else Path(style).name,
+    } | {name: asked.get(name) for name in ("level", "seed", "strictness", "loudness", "from", "redo", "keep")}  # fmt: skip
 
 
 def _has_other_beats(job: Job, task: Task) -> bool:
     """Whether the beats changed since a take was asked for: both files are written alike."""
     then = job.folder / "takes" / f"{task.number}.beats.json"
-    return then.is_file() and job.beats.is_file() and then.read_bytes() != job.beats.read_bytes()
+    if not then.is_file() or not job.beats.is_file():
+        return False
+    return then.stat().st_size != job.beats.stat().st_size or then.read_bytes() != job.beats.read_bytes()
 
 
 def export_view(job: Job, task: Task) -> dict[str, Any]:
@@ -135,7 +145,7 @@ def export_view(job: Job, task: Task) -> dict[str, Any]:
         "name": task.key,
         "kind": kind,
         "take": take,
-        "file": file.replace(".zip", ".d2m.zip") if kind == "project" else file,
+        "file": file.removesuffix(".zip") + ".d2m.zip" if kind == "project" else file,
     }
 
 
@@ -166,11 +176,16 @@ def _equal(a: Beats, b: Beats) -> bool:
     return np.array_equal(a.beats, b.beats) and np.array_equal(a.downbeats, b.downbeats)
 
 
-def pose_bytes(job: Job) -> bytes:
-    """The dancers for the page's overlay: int16 little endian (frames, people, joints, 3): x and y in tenths of a px of the
-    preview, and 1000 times the confidence; zeros where a joint was not seen."""
-    pose = np.asarray(read_npy(job.folder / "pose.npy"), np.float32)
+def pose_blocks(job: Job) -> tuple[int, Iterator[bytes]]:
+    """(number of bytes, blocks of them): the dancers for the page's overlay, int16 little endian (frames, people, joints, 3): x and y in
+    tenths of a px of the preview, and 1000 times the confidence; zeros where a joint was not seen."""
+    pose = read_npy(job.folder / "pose.npy")
     read, size = job.tasks["read"].result, job.tasks["pose"].result["size"]
     scale = np.array([10 * read["width"] / size[0], 10 * read["height"] / size[1], 1000], np.float32)
-    shown = np.where(pose[..., 2:] > 0, pose * scale, 0)
-    return np.clip(np.rint(shown), -LARGEST, LARGEST).astype("<i2").tobytes()
+
+    def shown(block: np.ndarray) -> bytes:
+        block = np.asarray(block, np.float32)
+        places = np.nan_to_num(np.where(block[..., 2:] > 0, block * scale, 0))
+        return np.clip(np.rint(places), -LARGEST, LARGEST).astype("<i2").tobytes()
+
+    return 2 * pose.size, (shown(pose[first : first + BLOCK]) for first in range(0, len(pose), BLOCK))

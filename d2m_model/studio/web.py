@@ -77,7 +77,7 @@ def create_app(
     def upload_video():
         name = shown_name(flask.request.args.get("name", ""))
         job = jobs.new(name, Path(name).suffix)
-        return _received(job, job.folder / job.video), 201
+        return _received(job, _receive), 201
 
     @app.post("/api/jobs/from-clip")
     def from_clip():
@@ -86,9 +86,7 @@ def create_app(
         if source is None:
             raise Unknown(name)
         job = jobs.new(f"{name}.mp4", source.suffix)
-        publish(source, job.folder / job.video)
-        jobs.add(job, asked.first_take(jobs))
-        return {"id": job.id}, 201
+        return _received(job, lambda target: publish(source, target)), 201
 
     @app.post("/api/projects")
     def upload_project():
@@ -103,9 +101,9 @@ def create_app(
             raise
         return {"id": job.id}, 201
 
-    def _received(job: Job, target: Path) -> dict[str, str]:
+    def _received(job: Job, receive: Callable[[Path], None]) -> dict[str, str]:
         try:
-            _receive(target)
+            receive(job.folder / job.video)
             jobs.add(job, asked.first_take(jobs))
         except BaseException:
             project_file.discard(job.folder)
@@ -127,7 +125,10 @@ def create_app(
 
     @app.get("/api/jobs/<job_id>/pose.bin")
     def pose(job_id: str):
-        return flask.Response(view.pose_bytes(_finished(jobs.get(job_id), "pose")), mimetype="application/octet-stream")
+        size, blocks = view.pose_blocks(_finished(jobs.get(job_id), "pose"))
+        answer = flask.Response(blocks, mimetype="application/octet-stream")
+        answer.content_length = size
+        return answer
 
     @app.get("/api/jobs/<job_id>/sound/<name>")
     def sound(job_id: str, name: str):
@@ -144,22 +145,25 @@ def create_app(
 
     @app.put("/api/jobs/<job_id>/beats")
     def save_beats(job_id: str):
-        job, wanted = jobs.get(job_id), body(asked.BeatsRequest)
+        wanted = body(asked.BeatsRequest)
         with jobs.lock:
+            job = jobs.get(job_id)
             asked.save_beats(job, wanted)
             return {"beats": view.beats_view(job)}
 
     @app.post("/api/jobs/<job_id>/beats/change")
     def change_beats(job_id: str):
-        job, wanted = jobs.get(job_id), body(asked.ChangeRequest)
+        wanted = body(asked.ChangeRequest)
         with jobs.lock:
+            job = jobs.get(job_id)
             asked.change_beats(job, wanted)
             return {"beats": view.beats_view(job)}
 
     @app.post("/api/jobs/<job_id>/dancer")
     def dancer(job_id: str):
-        job, wanted = jobs.get(job_id), body(asked.DancerRequest)
+        wanted = body(asked.DancerRequest)
         with jobs.lock:
+            job = jobs.get(job_id)
             pose = job.done("pose")
             if pose is None or wanted.dancer >= pose.result["people"]:
                 raise UserError("no such dancer")
@@ -170,29 +174,39 @@ def create_app(
 
     @app.post("/api/jobs/<job_id>/takes")
     def takes(job_id: str):
-        return {"numbers": asked.ask_takes(jobs, jobs.get(job_id), body(asked.TakeRequest))}, 202
+        wanted = body(asked.TakeRequest)
+        with jobs.lock:
+            return {"numbers": asked.ask_takes(jobs, jobs.get(job_id), wanted)}, 202
 
     @app.post("/api/jobs/<job_id>/own-music")
     def own_music(job_id: str):
         wanted = body(asked.OwnMusicRequest)
-        return {"numbers": [asked.ask_own_music(jobs, jobs.get(job_id), wanted, folders)]}, 202
-
-    @app.delete("/api/jobs/<job_id>/takes/<int:number>")
-    def remove_take(job_id: str, number: int):
-        job = jobs.get(job_id)
         with jobs.lock:
+            return {"numbers": [asked.ask_own_music(jobs, jobs.get(job_id), wanted, folders)]}, 202
+
+    @app.delete("/api/jobs/<job_id>/takes/<number>")
+    def remove_take(job_id: str, number: str):
+        with jobs.lock:
+            job = jobs.get(job_id)
             task = job.tasks.get(f"take-{number}")
-            if task is None:
+            if task is None or task.kind == "export":
                 raise Unknown(f"take {number}")
-            jobs.cancel(job, {task.key})
-            job.drop(task.key)
+            exports = [t.key for t in job.tasks.values() if t.kind == "export" and t.arguments["take"] == task.number]
+            _drop(job, [task.key, *exports])
             for suffix in (".wav", ".json", ".beats.json"):
                 (job.folder / "takes" / f"{number}{suffix}").unlink(missing_ok=True)
+            for key in exports:
+                (job.folder / "exports" / key).unlink(missing_ok=True)
         return {}
+
+    def _drop(job: Job, keys: list[str]) -> None:
+        jobs.cancel(job, set(keys))
+        for key in keys:
+            job.drop(key)
 
     @app.post("/api/jobs/<job_id>/sounds")
     def upload_sound(job_id: str):
-        job, use = jobs.get(job_id), flask.request.args.get("kind", "")
+        use = flask.request.args.get("kind", "")
         if use not in ("style", "song"):
             raise UserError("kind must be style or song")
         name = shown_name(flask.request.args.get("name", ""))
@@ -200,6 +214,7 @@ def create_app(
         if use == "song" and suffix not in SONGS:
             raise UserError(f"{name}: a song ends in {', '.join(SONGS)}")
         with jobs.lock:
+            job = jobs.get(job_id)
             number = job.next_number("sound")
             suffix = suffix if SUFFIX.fullmatch(suffix) else ".sound"
             file = f"songs/{number}{suffix}" if use == "song" else f"sounds/given-{number}{suffix}"
@@ -213,22 +228,23 @@ def create_app(
             raise
         return {"number": number}, 201
 
-    @app.delete("/api/jobs/<job_id>/sounds/<int:number>")
-    def remove_sound(job_id: str, number: int):
-        job = jobs.get(job_id)
+    @app.delete("/api/jobs/<job_id>/sounds/<number>")
+    def remove_sound(job_id: str, number: str):
         with jobs.lock:
+            job = jobs.get(job_id)
             task = job.tasks.get(f"sound-{number}")
             if task is None:
                 raise Unknown(f"sound {number}")
-            jobs.cancel(job, {task.key})
-            job.drop(task.key)
+            _drop(job, [task.key])
             for path in (job.folder / task.arguments["file"], job.folder / "sounds" / f"{number}.wav"):
                 path.unlink(missing_ok=True)
         return {}
 
     @app.post("/api/jobs/<job_id>/exports")
     def export(job_id: str):
-        return {"name": asked.ask_export(jobs, jobs.get(job_id), body(asked.ExportRequest))}, 202
+        wanted = body(asked.ExportRequest)
+        with jobs.lock:
+            return {"name": asked.ask_export(jobs, jobs.get(job_id), wanted)}, 202
 
     @app.get("/api/jobs/<job_id>/exports/<name>")
     def download(job_id: str, name: str):
@@ -268,6 +284,8 @@ def create_app(
 
     @app.errorhandler(OSError)
     def disk(err: OSError):
+        if isinstance(err, FileNotFoundError):  # deleted by another request meanwhile
+            return unknown(Unknown(Path(str(err.filename)).name))
         line = describe_disk_error(err, full_path=False)
         if line is None:
             raise err
@@ -317,4 +335,5 @@ def _receive(target: Path) -> None:
 
 
 def _too_large(most: int) -> tuple[dict[str, str], int]:
-    return {"error": f"larger than {most >> 20} MiB, the limit of this studio (studio.upload_mib in params.yaml)"}, 413
+    where = "" if most == BODY_BYTES else ", the limit of this studio (studio.upload_mib in params.yaml)"
+    return {"error": f"larger than {most >> 20} MiB{where}"}, 413

@@ -18,16 +18,17 @@ from d2m_model.generate.composing import Dance, PriorComposer
 from d2m_model.generate.finish import loudness_of, normalise, write_wav
 from d2m_model.generate.models import load_model, trained
 from d2m_model.generate.mux import mux
+from d2m_model.generate.own_beats import cut_to, sound_of_dance
 from d2m_model.generate.own_music import own_music
 from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
 from d2m_model.generate.own_video import begin_of, frames_of, read_posed
-from d2m_model.generate.own_videos import cut_to, trained_rhythm
+from d2m_model.generate.own_videos import trained_rhythm
 from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.takes import Again
 from d2m_model.nets.variants import PRIOR
 from d2m_model.prior.player import read_style_audio
 from d2m_model.rhythm.beats_export import export_beats
-from d2m_model.rhythm.beats_file import as_written, read_beats, write_beats
+from d2m_model.rhythm.beats_file import Beats, as_written, read_beats, write_beats
 from d2m_model.rhythm.model import RhythmModel, load_rhythm
 from d2m_model.rhythm.scoring import likeliest_style
 from d2m_model.studio import project_file
@@ -44,9 +45,8 @@ from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
 from dataset_tools.lib.core.params import load_params
 from dataset_tools.lib.core.progress import progress, watch_progress
-from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_samples, frames_to_seconds
+from dataset_tools.lib.core.timebase import FPS, SAMPLE_RATE, frames_to_seconds
 from dataset_tools.lib.parallel.worker_process import report_step
-from dataset_tools.lib.video.video_io import read_audio
 
 
 class Work(NamedTuple):
@@ -120,7 +120,7 @@ def _read(work: Work) -> dict[str, Any]:
         work.job.folder / "preview.mp4"
     )
     begin = begin_of(video)
-    sound = _original_sound(work, video, begin, frames)
+    sound = _original_sound(video, begin, frames)
     if sound is not None:
         write_wav(work.job.folder / "original.wav", sound)
         write_drawing(work.job.folder / "original.json", sound)
@@ -132,19 +132,13 @@ def _read(work: Work) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _original_sound(work: Work, video: Path, begin: float, frames: int) -> np.ndarray | None:
-    """The video's sound (S,) float32 at 22 050 Hz from frame 0 on; None without one."""
+def _original_sound(video: Path, begin: float, frames: int) -> np.ndarray | None:
+    """`sound_of_dance`; None also where it can't be read, which is told."""
     try:
-        found = read_audio(video, start=begin, seconds=frames_to_seconds(frames))
+        return sound_of_dance(video, begin, frames)
     except UserError as err:
         say("studio", f"the video's sound can't be read: {err}")
         return None
-    if found is None:
-        return None
-    samples, rate = found
-    sound = soxr.resample(to_mono(samples.astype(np.float32) / 32768, rate), rate, SAMPLE_RATE).astype(np.float32)
-    wanted = frames_to_samples(frames)
-    return np.pad(sound[:wanted], (0, max(0, wanted - len(sound))))
 
 
 def _pose(work: Work) -> dict[str, Any]:
@@ -194,7 +188,7 @@ def _take(work: Work) -> dict[str, Any]:
     )
     composer = _composer(work.layout, asked["level"])
     composer.check(params)
-    dance = Dance(frames=work.frames, size=(1, 1), beats=read_beats(_beats_of_take(job, work.task)))
+    dance = Dance(frames=work.frames, size=(1, 1), beats=_beats_of_take(work))
     if asked["from"]:
         region = {name: f"{asked[name][0]:.4f}-{asked[name][1]:.4f}" for name in ("redo", "keep") if asked[name]}
         audio = Again(take=job.take(asked["from"]), **region).made(composer, dance, params)
@@ -207,7 +201,7 @@ def _own_music(work: Work) -> dict[str, Any]:
     """The best excerpt of the person's own songs."""
     job, folder = work.job, work.arguments["folder"]
     place = job.folder / "songs" if folder is None else Path(folder)
-    beats = read_beats(_beats_of_take(job, work.task))
+    beats = _beats_of_take(work)
     names = {f"{task.number}": task.arguments["name"] for task in job.tasks.values() if task.kind == "sound"}
     made = own_music(read_songs(place, work.layout.cache("own_music")), beats, frames_to_seconds(work.frames))
     params = load_params(work.layout.params, "generate", GenerateParams)
@@ -265,12 +259,13 @@ def _export(work: Work) -> dict[str, Any]:
     return {"found": "", "bytes": out.stat().st_size}
 
 
-def _beats_of_take(job: Job, task: Task) -> Path:
-    """The file of the beats that a take was asked with. A take that was asked before there were beats gets those of now."""
-    path = job.folder / "takes" / f"{task.number}.beats.json"
+def _beats_of_take(work: Work) -> Beats:
+    """The beats that a take was asked with, as `generate --beats` uses them. A take that was asked before there were beats gets those
+    of now."""
+    path = work.job.folder / "takes" / f"{work.task.number}.beats.json"
     if not path.is_file():
-        publish(job.beats, path)
-    return path
+        publish(work.job.beats, path)
+    return cut_to(read_beats(path), frames_to_seconds(work.frames))
 
 
 @functools.cache

@@ -138,12 +138,13 @@ class CallProcess:
 
     def call(
         self, function: Callable[..., O], *args, timeout: float, memory: int,
-        heard: Callable[[Any], object] = lambda what: None,
+        heard: Callable[[Any], object] = lambda what: None, wanted: Callable[[], bool] = lambda: True,
     ) -> O:  # fmt: skip
         """function(*args), called in the process.
 
         timeout: seconds. memory: bytes of address space that the process may use, if the system can limit it. heard: called with
-        everything that the function reports by `report_step`.
+        everything that the function reports by `report_step`. wanted: False once another thread has called `stop`, which may have been
+        before the process was there.
 
         Raises whatever the function raises, and ProcessLost if the process dies, is stopped or takes longer than `timeout`.
         """
@@ -153,13 +154,16 @@ class CallProcess:
         worker.timeout, worker.assigned = timeout, [0]
         worker.start_clock()
         try:
+            if not wanted():
+                raise ProcessLost("was stopped before it began")
             worker.send((function, args, memory))
             kind: str = "ready"
             outcome: Any = None
             while kind in ("ready", "step"):
                 if kind == "step":
                     heard(outcome)
-                connection.wait([worker.pipe], max(0.0, min(MAX_WAIT, worker.deadline - time.monotonic())))
+                while (left := worker.deadline - time.monotonic()) > 0 and not worker.has_answer:
+                    connection.wait([worker.pipe], min(MAX_WAIT, left))
                 kind, outcome = worker.receive()
         except BaseException:
             self.close()

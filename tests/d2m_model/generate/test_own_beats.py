@@ -1,5 +1,6 @@
 """Which dancer and which beats the music of one's own dance is made for."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,19 @@ import soundfile
 
 from d2m_model.generate import own_beats, own_videos
 from d2m_model.generate.composing import Made
-from d2m_model.generate.own_beats import Given, asked_beats, goals_of_sound
+from d2m_model.generate.own_beats import Given, asked_beats, goals_of_sound, sound_of_dance
 from d2m_model.generate.own_songs import read_song
-from d2m_model.generate.own_video import Posed
+from d2m_model.generate.own_video import Posed, begin_of
 from d2m_model.generate.own_videos import find_dance, generate_dance, pose_of
 from d2m_model.generate.params import MOTION, Params
 from d2m_model.rhythm.beats_file import Beats, read_beats, write_beats
+from d2m_model.studio.drawing import write_drawing
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.midi import read_midi
 from tests.d2m_model.generate.test_mux import write_video
 from tests.d2m_model.generate.test_own_dances import retimed
 from tests.helpers.builders import STANDING, click_train
+from tests.helpers.footage import numbered_video
 
 RATE = 22050
 STOPS = 0.25 + 0.5 * np.arange(8)
@@ -117,15 +120,29 @@ def test_the_videos_own_sound_counts_from_its_first_frame(tmp_path, monkeypatch)
     assert whole - later == pytest.approx(24_000, abs=1)
     starts = []
 
-    def clicks(path, start):
+    def clicks(path, start=0.0, seconds=6.0):
         starts.append(start)
+        assert not start or seconds == pytest.approx(5.0, abs=0.1), "as long as the picture"
         return click_train(np.arange(0.2, 6, 0.5), 6 * RATE)[None], RATE
 
     monkeypatch.setattr(own_beats, "read_song", clicks)
+    monkeypatch.setattr(own_beats, "read_audio", lambda *a, **k: ((clicks(*a, **k)[0] * 32767).astype(np.int16), RATE))
     for name in ("in.mp4", "other.mp4", "link.mp4"):
         goals_of_sound(tmp_path / name, tmp_path / "in.mp4")
     goals_of_sound(tmp_path / "in.mp4", None)
     assert starts == pytest.approx([1 / 60, 0.0, 1 / 60, 0.0], abs=1e-3)
+
+
+@pytest.mark.parametrize("seconds", [2.0, 9.0], ids=["shorter", "longer"])
+def test_the_videos_own_sound_lasts_as_long_as_the_dance(tmp_path, seconds):
+    """So its beats are those that the studio draws and snaps to."""
+    train = np.round(16000 * click_train(np.arange(0.2, seconds, 0.5), round(seconds * RATE))).astype(np.int16)
+    video = numbered_video(tmp_path / "in.mp4", 30, 5.0, np.stack([train, train]), RATE)
+    drawn = sound_of_dance(video, begin_of(video), 150)
+    assert drawn.shape == (150 * 735,) and drawn.dtype == np.float32
+    write_drawing(tmp_path / "drawn.json", drawn)
+    known = json.loads((tmp_path / "drawn.json").read_text())["beats"]
+    assert len(known) and np.allclose(goals_of_sound(video, video), known, atol=6e-5)
 
 
 class Hummer:

@@ -130,3 +130,8 @@ def test_beats_in_milliseconds_are_told(tmp_path):
         UserError, match=r"b\.json: beats must be in seconds, found a gap of 500; are they milliseconds\?"
     ):
         read_beats(tmp_path / "b.json")
+
+
+def test_beats_far_apart_are_read_again_as_they_were_written(tmp_path):
+    write_beats(tmp_path / "b.json", Beats(fps=30, seconds=60, beats=np.array([1.0, 13.0, 50.0])))
+    assert read_beats(tmp_path / "b.json").beats.tolist() == [1.0, 13.0, 50.0]

@@ -62,6 +62,19 @@ def test_a_call_may_be_stopped_from_another_thread(process):
     assert process.call(process_id, timeout=60, memory=MEMORY) != first
 
 
+def test_a_call_that_was_stopped_before_its_process_was_there_does_not_begin(process):
+    process.stop()
+    with pytest.raises(ProcessLost, match="stopped"):
+        process.call(sleep, timeout=600, memory=MEMORY, wanted=lambda: False)
+    assert process.call(process_id, timeout=60, memory=MEMORY) != os.getpid()
+
+
+def test_a_call_may_say_nothing_for_longer_than_one_wait(process, monkeypatch):
+    process.call(process_id, timeout=60, memory=MEMORY)
+    monkeypatch.setattr("dataset_tools.lib.parallel.workers.MAX_WAIT", 0.05)
+    assert process.call(time.sleep, 0.5, timeout=60, memory=MEMORY) is None
+
+
 def test_a_call_that_takes_too_long_is_lost(process):
     process.call(process_id, timeout=60, memory=MEMORY)
     with pytest.raises(ProcessLost, match="took more than 0.2 s"):
