@@ -5,6 +5,7 @@ import { isSound } from './drop.js';
 import { refresh } from './state.js';
 
 const UPLOADED = 'uploaded';
+const unread = song => song.state === 'waiting' || song.state === 'running';
 
 export class OwnMusic {
   constructor(beats) {
@@ -21,12 +22,13 @@ export class OwnMusic {
       $('songs-list').dataset.key = key;
       $('songs-list').replaceChildren(...songs.map(song => this.row(song)));
     }
-    const sources = [...(songs.length ? [[UPLOADED, songs.length > 1 ? `the ${songs.length} songs above` : 'the song above']] : []), ...studio.folders.map(folder => [String(folder.id), `folder ${folder.name}`])];
+    const usable = songs.filter(song => !song.error).length;
+    const sources = [...(usable ? [[UPLOADED, usable > 1 ? `the ${usable} songs above` : 'the song above']] : []), ...studio.folders.map(folder => [String(folder.id), `folder ${folder.name}`])];
     const more = songs.length > (this.songs ?? songs.length);
     this.songs = songs.length;
     options($('own-from'), sources, more ? UPLOADED : undefined);
     show($('own-from').parentElement, sources.length);
-    this.reading = songs.some(song => song.state === 'waiting' || song.state === 'running');
+    this.reading = songs.some(unread);
     $('own-make').disabled = !sources.length || !job.beats || this.pending;
     write($('stretch'), String(Math.round(100 * studio.limits.stretch)));
   }
@@ -46,16 +48,24 @@ export class OwnMusic {
 
   // Sends songs one after another; at the end it says which are here and which were refused.
   async send(files) {
-    const { id } = this.job, refused = [];
+    const { id } = this.job, refused = [], sent = [];
     $('own-panel').open = true;
     for (const [k, file] of files.entries()) {
       const told = share => say(`Sending song ${k + 1} of ${files.length}: ${file.name}, ${Math.round(100 * share)} %`);
       told(0);
       try {
-        await upload(`/api/jobs/${id}/sounds?kind=song&name=${encodeURIComponent(file.name)}`, file, told).done;
+        sent.push((await upload(`/api/jobs/${id}/sounds?kind=song&name=${encodeURIComponent(file.name)}`, file, told).done).number);
       } catch (error) { refused.push(`${file.name}: ${error.message}`); }
       await refresh();
     }
+    const mine = () => this.job.id === id ? this.job.sounds.filter(sound => sent.includes(sound.number)) : [];
+    if (sent.length) say(sent.length > 1 ? 'The songs are being read …' : 'The song is being read …');
+    while (mine().some(unread)) {
+      await wait(400);
+      await refresh();
+    }
+    if (this.job.id !== id) return;
+    refused.push(...mine().filter(song => song.error).map(song => `${song.name}: ${song.error}`));
     const here = files.length - refused.length, words = here === 1 ? 'The song is here, under Music of your own.' : here ? `${counted(here, 'song')} are here, under Music of your own.` : '';
     if (refused.length) say(`${here ? `${counted(here, 'song')} of ${files.length} ${here === 1 ? 'is' : 'are'} here. ` : ''}Refused: ${refused.join('; ')}`, 'bad');
     else if (here) say(words);
