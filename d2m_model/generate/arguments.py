@@ -192,8 +192,10 @@ def check_together(args: argparse.Namespace, params: Params) -> None:
     if not 1 <= args.takes <= MOST_TAKES or (
         args.takes > 1 and (args.own_music or dance is None or (args.video and args.video.is_dir()))
     ):
+        if args.own_music:
+            raise UserError("generate: --takes changes nothing with --own-music; leave it out")
         raise UserError(
-            f"generate: --takes must be 1 to {MOST_TAKES}, and needs one dance of your own and a model, found {args.takes}"
+            f"generate: --takes must be 1 to {MOST_TAKES}, and needs one dance of your own, found {args.takes}"
         )
     if args.out and args.video and args.video.is_dir() and args.out.exists() and args.out.samefile(args.video):
         raise UserError(f"{args.out}: --out must be another folder when --video is one")

@@ -145,8 +145,12 @@ def dancers_of(pose: np.ndarray) -> int:
 def check_dancer(path: Path, dancer: int, people: int) -> None:
     """Raises UserError for a number of a dancer that is not among the `people` of a file."""
     if not 0 <= dancer < people:
-        has = f"dancers 0 to {people - 1}" if people > 1 else "one dancer, number 0"
-        raise UserError(f"{path}: has {has}, found {dancer}; name another with --dancer")
+        has = (
+            f"has dancers 0 to {people - 1}: name one of these"
+            if people > 1
+            else "has one dancer only, 0: leave it out"
+        )
+        raise UserError(f"{path}: --dancer {dancer} is not there; it {has}")
 
 
 def at_30_fps(pose: np.ndarray, fps: float) -> np.ndarray:

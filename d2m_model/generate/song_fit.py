@@ -199,8 +199,7 @@ def _why_none(songs: Sequence[OwnSong], beats: np.ndarray, seconds: float) -> st
             f"no song of --own-music comes to the dance's {tempo:.1f} beats a minute by a stretch of {LIMIT:.0%}; the nearest tempo is "
             f"{nearest:.1f} ({song.name}): add songs of {low:.0f} to {high:.0f}, of half or of twice that"
         )
-    longest = max(song.beats.seconds for song in songs)
     return (
         f"no song of --own-music has an excerpt for the dance's {seconds:.1f} s at {tempo:.1f} beats a minute within a stretch of {LIMIT:.0%}; "
-        f"the nearest tempo is {nearest:.1f} ({song.name}), the longest song has {longest:.1f} s: add longer or steadier songs"
+        f"{song.name} has the nearest tempo, {nearest:.1f}, and lasts {song.beats.seconds:.1f} s: add longer or steadier songs"
     )

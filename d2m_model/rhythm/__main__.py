@@ -9,6 +9,8 @@ Times are seconds from the dance's first frame.
 """
 
 import argparse
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from d2m_model.training.command import training_parser
@@ -80,13 +82,17 @@ def main(argv: list[str] | None = None) -> int:
         shards, params, layout.stage("rhythm"), source=source.name, truth=source.truth, tracker=source.tracker, run=run
     )
     test = metrics.get("test")
-    scored = (
-        f"; test clips: F {test['F_beats']:.3f} beats, {test['F_downbeats']:.3f} down-beats, own - other {test['difference']:+.3f}"
-        if test
-        else ""
-    )
+    scored = f"; test clips: {_told(test)}" if test else ""
     say("rhythm", f"{params.steps} steps on {metrics['train_clips']} clips, beats from {source.name}{scored}")
     return 0
+
+
+def _told(test: Mapping[str, float]) -> str:
+    """The scores of the test clips; what is undefined, because they are too few or too short, is said."""
+    beats = f"F {test['F_beats']:.3f} beats, {test['F_downbeats']:.3f} down-beats"
+    if math.isfinite(test["difference"]):
+        return f"{beats}, own - other {test['difference']:+.3f}"
+    return f"{beats}; they are too few or too short to compare each with other songs' beats"
 
 
 if __name__ == "__main__":

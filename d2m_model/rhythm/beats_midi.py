@@ -22,6 +22,8 @@ LONGEST_BAR = 32
 """Beats between two down-beats that are still written as one bar; more are divided."""
 LONGEST = 16_000_000
 """Microseconds of a quarter note; MIDI holds 16 777 215."""
+SHORTEST = 60_000
+"""Microseconds of a quarter note at 1000 a minute: music programs take no faster tempo."""
 USUAL = 500_000
 """Microseconds of a quarter note where there are too few beats to know one."""
 
@@ -32,7 +34,7 @@ def write_beats_midi(path: Path, beats: Beats) -> None:
     The tempo changes at each beat, so that the clicks' times in seconds are the beats' to a microsecond, without drift. The time before
     the first beat is filled with quarter notes, and a gap of over 16 s is divided, because MIDI has no slower ones. A bar begins at each
     down-beat, with as many quarter notes as there are beats to the next one; what is before the first down-beat fills whole bars, after
-    a shorter one. Without down-beats, bars of four are counted from the first beat, and all clicks are equal. The file ends with the
+    a shorter one. If the first beat comes within 60 ms, the grid begins at 0, and only its click is where the beat is. Without down-beats, bars of four are counted from the first beat, and all clicks are equal. The file ends with the
     dance.
     """
     import mido
@@ -53,10 +55,11 @@ def write_beats_midi(path: Path, beats: Beats) -> None:
     rest = max(0.0, beats.seconds * 1e6 - sum(lengths)) / usual
     end = round((len(lengths) + rest) * TICKS_PER_BEAT)
     time_track.append((end, mido.MetaMessage("end_of_track")))
+    late = round(beats.beats[0] * 1e6 / [*lengths, usual][0] * TICKS_PER_BEAT) if len(places) else 0
     clicks = []
     for place, accented in zip(places.tolist(), np.isin(np.arange(len(places)), accents).tolist(), strict=True):
         note, velocity = (ACCENTED, LOUD) if accented else (PLAIN, SOFT)
-        on = place * TICKS_PER_BEAT
+        on = place * TICKS_PER_BEAT + (late if place == 0 else 0)
         off = min(on + CLICK, max(end, on + 1))
         clicks.append((on, mido.Message("note_on", channel=DRUM_CHANNEL, note=note, velocity=velocity)))
         clicks.append((off, mido.Message("note_off", channel=DRUM_CHANNEL, note=note, velocity=0)))
@@ -66,6 +69,8 @@ def write_beats_midi(path: Path, beats: Beats) -> None:
 def _grid(beats: Beats) -> tuple[np.ndarray, list[int], int]:
     """(number of the quarter note of each beat (n,); microseconds of all quarter notes up to the last beat; usual length of one)."""
     marks = np.concatenate([[0], np.rint(beats.beats * 1e6)]).astype(np.int64)
+    if len(marks) > 1 and marks[1] < SHORTEST:
+        marks[1] = 0
     spans = np.diff(marks)  # before the first beat, and between the beats
     usual = int(np.clip(np.median(spans[1:]), 1, LONGEST)) if len(spans) > 1 else USUAL
     counts = np.maximum(1, -(-spans // LONGEST))

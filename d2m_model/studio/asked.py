@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from d2m_model.generate.params import FARTHEST_SHIFT
+from d2m_model.generate.params import FARTHEST_SHIFT, FASTEST, SLOWEST
 from d2m_model.generate.params import Params as GenerateParams
+from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import MOST_BEATS, Beats, as_numbers, read_beats, write_beats
 from d2m_model.rhythm.editing import doubled, halved, shifted, snapped, with_beats
 from d2m_model.studio.job import MOST_NUMBER, Job
@@ -84,7 +85,8 @@ class BeatsRequest(Request):
 class ChangeRequest(BeatsRequest):
     """A change of all beats."""
 
-    operation: Literal["halve", "double", "shift", "snap", "reset"]
+    operation: Literal["halve", "double", "tempo", "shift", "snap", "reset"]
+    bpm: float = Field(120.0, ge=SLOWEST, le=FASTEST)
     seconds: float = Field(0.0, ge=-FARTHEST_SHIFT, le=FARTHEST_SHIFT)
     to: Annotated[str, Field(max_length=20)] | Annotated[int, Field(ge=1, le=MOST_NUMBER)] = "motion"
 
@@ -101,6 +103,8 @@ class ExportRequest(Request):
 
     kind: Literal["video", "wav", "beats", "midi", "click", "project"]
     take: int | None = Field(None, ge=1)
+    mix: float = Field(0.0, ge=0, le=1)
+    """Gain of the video's own sound under the music of an exported video."""
 
 
 class DancerRequest(Request):
@@ -216,8 +220,10 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> str:
             raise UserError("choose a finished take to export")
         if not needs_take:
             _check_ready(job)
+        if asked.mix and asked.kind != "video":
+            raise UserError("the original sound is mixed into a video only")
         name = EXPORTS[asked.kind].format(asked.take)
-        jobs.ask(job, name, "export", {"take": asked.take if needs_take else None})
+        jobs.ask(job, name, "export", {"take": asked.take if needs_take else None, "mix": asked.mix})
         return name
 
 
@@ -241,6 +247,8 @@ def change_beats(job: Job, asked: ChangeRequest) -> Beats:
             beats = halved(beats)
         elif asked.operation == "double":
             beats = doubled(beats)
+        elif asked.operation == "tempo":
+            beats = with_tempo(beats, asked.bpm)
         elif asked.operation == "shift":
             beats = shifted(beats, asked.seconds)
         elif asked.operation == "snap":

@@ -175,8 +175,8 @@ class Jobs:
                 while not (queue := self.queue()):
                     self._changed.wait()
                 job, task = queue[0]
-                if lacking := _lacking(job, task):
-                    self._end(job, task, "cancelled" if lacking.state == "cancelled" else "failed", lacking.error or "")
+                if _lacking(job, task):
+                    self._end(job, task, "cancelled")
                     continue
                 self.running = now = Running(job, task)
             state, error, result = "done", None, {}
@@ -184,6 +184,8 @@ class Jobs:
                 result = self._call(now)
             except Exception as err:  # noqa: BLE001 - one task must not end the studio
                 state, error = "failed", self._described(err, job)
+                if not now.cancelled and not self._stopped:
+                    say("studio", f"{job.name}: {task.key} failed: {error}")
             with self._changed:
                 if self._stopped:
                     return  # the task waits for the next server

@@ -73,6 +73,7 @@ class PoseResult(Record):
     people: int = Field(ge=1, le=DANCERS)
     joints: int
     seen: list[Annotated[float, Field(ge=0, le=1)]]
+    doubt: bool
 
 
 class FoundResult(Record):

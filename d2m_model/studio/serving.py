@@ -67,5 +67,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
     except (OSError, UnicodeError) as err:
-        raise UserError(f"studio: can't serve on {host}:{port} ({err}); give another --port or --host") from None
+        raise UserError(
+            f"studio: can't serve on {host}:{port} ({getattr(err, 'strerror', None) or err}); perhaps a studio is open there already: use its page, or give another --port"
+        ) from None
     return listening

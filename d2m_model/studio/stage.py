@@ -1,11 +1,13 @@
 """The command `studio`: opens the jobs of a corpus and prepares their web application."""
 
+import filecmp
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2m_model.generate.given_files import songs_of
 from d2m_model.studio.asked import first_take
+from d2m_model.studio.job import shown_name
 from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
 from dataset_tools.lib.core.atomic import atomic_write, publish
@@ -59,9 +61,12 @@ def clips_of(layout: Layout, split: str) -> list[dict[str, Any]]:
 
 
 def add_video(jobs: Jobs, video: Path) -> str:
-    """Make a job of a video of this machine; its id. Raises UserError for a missing file."""
+    """Make a job of a video of this machine, unless there is one already; its id. Raises UserError for a missing file."""
     if not video.is_file():
         raise UserError(f"{video}: file not found")
+    for job in jobs.all():
+        if job.name == shown_name(video.name) and filecmp.cmp(video, job.folder / job.video, shallow=False):
+            return job.id
     job = jobs.new(video.name, video.suffix)
     publish(video, job.folder / job.video)
     jobs.add(job, first_take(jobs))

@@ -17,6 +17,13 @@ from dataset_tools.lib.core.timebase import FPS, LEVELS
 from dataset_tools.pose.overlay import BONES
 
 WHAT = {"take": "music", "own_music": "music"}
+FILES = {
+    "beats.json": "beats.json",
+    "beats.mid": "beats.mid",
+    "beats.wav": "click track.wav",
+    "project.zip": "project.d2m.zip",
+}
+"""Exports that belong to no take -> the end of the name under which they are downloaded."""
 LARGEST = 32767
 """Largest value of a stored coordinate: tenths of a px in int16."""
 BLOCK = 1000
@@ -103,6 +110,7 @@ def _task_view(jobs: Jobs, task: Task, ahead: dict[str, int]) -> dict[str, Any]:
         "found": task.result.get("found", ""),
         "error": task.error,
         "progress": jobs.running.progress if running and jobs.running else None,
+        "doubt": task.result.get("doubt", False),
         "ahead": ahead.get(task.key, 0),
     }
 
@@ -134,7 +142,7 @@ def export_view(job: Job, task: Task) -> dict[str, Any]:
     """An export as the page shows it; `file` is the name under which it is downloaded."""
     stem = job.name.rpartition(".")[0] or job.name
     take = task.arguments["take"]
-    file = f"{stem} - take {take}.{task.key.rpartition('.')[2]}" if take else f"{stem} - {task.key}"
+    file = f"{stem} - take {take}.{task.key.rpartition('.')[2]}" if take else f"{stem} - {FILES[task.key]}"
     kind = (
         "project"
         if task.key == "project.zip"
@@ -145,7 +153,7 @@ def export_view(job: Job, task: Task) -> dict[str, Any]:
         "name": task.key,
         "kind": kind,
         "take": take,
-        "file": file.removesuffix(".zip") + ".d2m.zip" if kind == "project" else file,
+        "file": file,
     }
 
 

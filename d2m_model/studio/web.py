@@ -192,6 +192,7 @@ def create_app(
             if task is None or task.kind == "export":
                 raise Unknown(f"take {number}")
             exports = [t.key for t in job.tasks.values() if t.kind == "export" and t.arguments["take"] == task.number]
+            jobs.cancel(job, {t.key for t in job.tasks.values() if t.arguments.get("from") == task.number})
             _drop(job, [task.key, *exports])
             for suffix in (".wav", ".json", ".beats.json"):
                 (job.folder / "takes" / f"{number}{suffix}").unlink(missing_ok=True)

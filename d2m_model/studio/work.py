@@ -15,11 +15,13 @@ import numpy as np
 import soxr
 
 from d2m_model.generate.composing import Dance, PriorComposer
-from d2m_model.generate.finish import loudness_of, normalise, write_wav
+from d2m_model.generate.finish import loudness_note, loudness_of, normalise, write_wav
 from d2m_model.generate.models import load_model, trained
 from d2m_model.generate.mux import mux
+from d2m_model.generate.original_sound import mixed
 from d2m_model.generate.own_beats import cut_to, sound_of_dance
 from d2m_model.generate.own_music import own_music
+from d2m_model.generate.own_pose import ENOUGH
 from d2m_model.generate.own_songs import OwnSong, read_song, read_songs
 from d2m_model.generate.own_video import begin_of, frames_of, read_posed
 from d2m_model.generate.own_videos import trained_rhythm
@@ -149,18 +151,22 @@ def _pose(work: Work) -> dict[str, Any]:
     write_npy(work.job.folder / "pose.npy", pose)
     seen = [round(float(share), 3) for share in shares[: pose.shape[1]]]
     people = [share for share in seen if share]
+    doubt = not people or people[0] < ENOUGH
     if not people:
-        found = "nobody was found; the music will have a rhythm of its own"
+        found = "nobody was found; the music will have a rhythm of its own, unless you tap the beats"
     elif len(people) == 1:
         found = f"1 dancer, seen in {people[0]:.0%} of the frames"
     else:
         found = f"{len(people)} dancers, the first seen in {people[0]:.0%} of the frames"
+    if people and doubt:
+        found += ": too few to trust the beats; hear them with Click, correct or tap them"
     return {
         "found": found,
         "size": list(posed.size),
         "people": pose.shape[1],
         "joints": pose.shape[2],
         "seen": seen,
+        "doubt": doubt,
     }
 
 
@@ -219,6 +225,9 @@ def _finished(work: Work, audio: np.ndarray, rate: int, told: str) -> dict[str, 
     heard = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE)
     write_drawing(work.job.folder / "takes" / f"{number}.json", np.asarray(heard, np.float32))
     seconds = audio.shape[-1] / rate
+    told = "; ".join(
+        part for part in (told, loudness_note(audio, work.arguments["loudness"], rate).strip(", ")) if part
+    )
     return {
         "found": told or f"{seconds:.1f} s of music", "told": told, "seconds": seconds,
         "lufs": _lufs(audio, rate),
@@ -254,7 +263,16 @@ def _export(work: Work) -> dict[str, Any]:
         publish(job.take(take), out)
     else:
         found = read_samples(job.take(take))
-        if not mux(job.folder / job.video, found.audio.T, out, delay=work.begin, rate=found.rate):
+        audio = found.audio.T
+        if work.arguments["mix"]:
+            params = replace(
+                load_params(work.layout.params, "generate", GenerateParams),
+                loudness=job.tasks[f"take-{take}"].arguments["loudness"],
+            )
+            mono = audio[0] if len(audio) == 1 else audio
+            audio, note = mixed(mono, found.rate, job.folder / job.video, work.begin, work.arguments["mix"], params)
+            say("studio", f"take {take}{note}")
+        if not mux(job.folder / job.video, audio, out, delay=work.begin, rate=found.rate):
             say("studio", "the picture was encoded again as H.264")
     return {"found": "", "bytes": out.stat().st_size}
 

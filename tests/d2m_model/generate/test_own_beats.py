@@ -60,14 +60,14 @@ def test_the_music_follows_the_dancer_that_is_chosen(dancers, capsys):
     np.testing.assert_allclose(second.beats.beats, 0.5 + np.arange(4), atol=0.04)
     assert second.pose.shape == (120, 1, 17, 3)
     assert "in.mp4: 2 dancers; the music follows number 1 (--dancer)" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"in\.mp4: has dancers 0 to 1, found 2; name another with --dancer"):
+    with pytest.raises(UserError, match=r"in\.mp4: --dancer 2 is not there; it has dancers 0 to 1"):
         find_dance(dancers, {"beats"}, Given(dancer=2), None)
 
 
 def test_the_dancer_of_a_pose_file_is_chosen(tmp_path):
     np.save(tmp_path / "p.npy", np.stack([swinging(), swinging() + 50], axis=1))
     np.testing.assert_array_equal(pose_of(tmp_path / "p.npy", None, None, 1).pose[..., 0], swinging()[..., 0] + 50)
-    with pytest.raises(UserError, match=r"p\.npy: has dancers 0 to 1, found 2"):
+    with pytest.raises(UserError, match=r"p\.npy: --dancer 2 is not there; it has dancers 0 to 1"):
         pose_of(tmp_path / "p.npy", None, None, 2)
 
 

@@ -82,7 +82,7 @@ def test_another_dancer_of_a_pose_is_followed_by_every_model(model):
     np.testing.assert_allclose(model.heard[0][0][:, 0, :, 0], dancer(frames=75)[:60, :, 0] + 30, atol=0.05)
     assert run("--pose", "p.npy", "--dancer", "1", "--video", "in.mp4", "--out", "x.wav") == 0
     assert model.heard[-1][0].shape == (60, 1, 17, 3) and np.ptp(model.heard[-1][0][..., 2]) == 0, "seen in all frames"
-    with pytest.raises(UserError, match=r"p\.npy: has dancers 0 to 1, found 2"):
+    with pytest.raises(UserError, match=r"p\.npy: --dancer 2 is not there; it has dancers 0 to 1"):
         run("--pose", "p.npy", "--dancer", "2", "--out", "x.wav")
 
 

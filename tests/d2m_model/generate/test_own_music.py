@@ -128,7 +128,7 @@ def test_too_far_a_tempo_is_refused_with_the_nearest(tmp_path):
     ) as caught:
         best_fit(songs, wanted.beats, wanted.downbeats, 10.0)
     assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match=r"has an excerpt for the dance's 10.0 s.*the longest song has 8.0 s"):
+    with pytest.raises(UserError, match=r"has an excerpt for the dance's 10.0 s.*and lasts 8.0 s"):
         best_fit([song(tmp_path / "short.wav", 124, 8)], wanted.beats, wanted.downbeats, 10.0)
     with pytest.raises(UserError, match="the dance has 2 beats"):
         best_fit(songs, wanted.beats[:2], wanted.downbeats, 10.0)

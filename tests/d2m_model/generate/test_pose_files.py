@@ -183,7 +183,7 @@ def test_any_slot_of_an_array_can_be_read(tmp_path):
     close(read_pose(tmp_path / "a.npy", dancer=20), dancer())
     with pytest.raises(UserError, match="dancer 3 is seen in none of its .* frames; name another with --dancer"):
         read_pose(tmp_path / "a.npy", dancer=3)
-    with pytest.raises(UserError, match="has dancers 0 to 31, found 40"):
+    with pytest.raises(UserError, match="--dancer 40 is not there; it has dancers 0 to 31"):
         read_pose(tmp_path / "a.npy", dancer=40)
 
 

@@ -97,3 +97,12 @@ def test_equal_beats_give_equal_bytes(tmp_path):
     for name in ("a.mid", "b.mid"):
         write_beats_midi(tmp_path / name, Beats(fps=30, seconds=60, beats=times, downbeats=times[::4]))
     assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
+
+
+@pytest.mark.parametrize("first", [0.008, 0.059, 0.061])
+def test_no_tempo_is_faster_than_music_programs_take(tmp_path, first):
+    times = uneven(20, first)
+    clicks, _, _ = read(tmp_path, Beats(fps=30, seconds=20, beats=times))
+    tempi = [m.tempo for m in mido.MidiFile(tmp_path / "b.mid").tracks[0] if m.type == "set_tempo"]
+    assert min(tempi) >= 60_000
+    np.testing.assert_allclose(clicks, times, atol=1e-3)

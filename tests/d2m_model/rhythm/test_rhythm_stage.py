@@ -144,7 +144,7 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
     assert beat_f_measure(dips(105.0, 8)[0], read_beats(tmp_path / "b.json").beats) > 0.9
     said = capsys.readouterr().out
     assert "rhythm: warning: 6 of 80 frames read from in.mp4 are damaged" in said and "generate:" not in said
-    with pytest.raises(UserError, match=r"in\.mp4: has one dancer, number 0, found 1"):
+    with pytest.raises(UserError, match=r"in\.mp4: --dancer 1 is not there; it has one dancer only"):
         command.main([*args, "--dancer", "1"])
 
 
@@ -171,7 +171,7 @@ def test_a_video_of_ones_own_gets_a_file_of_beats(corpus, learnt, tmp_path, monk
         (["--pose", "flat.npy", "--out", "b.json"], r"flat\.npy: a pose is numbers"),
         (
             ["--pose", "dance.npy", "--out", "b.json", "--dancer", "3"],
-            "has one dancer, number 0, found 3; name another",
+            "--dancer 3 is not there; it has one dancer only",
         ),
         (["--midi", "c.mid"], "--midi goes together with"),
         (["--pose", "dance.npy", "--out", "b.json", "--midi", "c.wav"], r"c\.wav: must end in \.mid"),

@@ -74,7 +74,7 @@ def finished_job(jobs: Jobs) -> Job:
         "sound": False,
         "lufs": None,
     }
-    pose = {"found": "2 dancers", "size": [64, 48], "people": 2, "joints": 17, "seen": [1.0, 0.5]}
+    pose = {"found": "2 dancers", "size": [64, 48], "people": 2, "joints": 17, "seen": [1.0, 0.5], "doubt": False}
     take = {
         "level": "high",
         "style": "",

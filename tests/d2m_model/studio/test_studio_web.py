@@ -153,6 +153,7 @@ def test_beats_are_saved_changed_and_reset(jobs, client):
     )
     assert change(operation="double", beats=[1.0, 2.0], downbeats=[1.0])["beats"][:3] == [1.0, 1.5, 2.0]
     assert change(operation="halve", beats=[1.0, 1.5, 2.0], downbeats=[1.0])["beats"] == [1.0, 2.0]
+    assert change(operation="tempo", bpm=100, beats=[0.5, 1.1], downbeats=[])["tempo"] == 100
     assert change(operation="shift", seconds=0.25, beats=[1.0, 2.9], downbeats=[])["beats"] == [1.25]
     assert change(operation="snap", to="motion", beats=[0.5, 1.0, 2.0], downbeats=[])["beats"] == [0.52, 1.04, 2.0]
     assert change(operation="snap", to=1, beats=[0.55, 1.0], downbeats=[])["beats"] == [0.5, 1.0]
@@ -308,3 +309,34 @@ def test_an_export_is_an_attachment_with_the_jobs_name(jobs, client):
     job.put(Task(key=name, kind="export", asked=9, state="done", arguments={"take": 1}, result={"found": ""}))
     answer = client.get(f"/api/jobs/{job.id}/exports/{name}")
     assert answer.data == b"RIFF" and "My dance - take 1.wav" in answer.headers["Content-Disposition"]
+
+
+def test_files_are_named_after_what_they_are(jobs, client):
+    job = finished_job(jobs)
+    for kind, end in (
+        ("video", "take 1.mp4"),
+        ("beats", "beats.json"),
+        ("click", "click track.wav"),
+        ("project", "project.d2m.zip"),
+    ):
+        client.post(f"/api/jobs/{job.id}/exports", json={"kind": kind, "take": 1}, headers=CHANGE)
+        assert client.get(f"/api/jobs/{job.id}").json["exports"][-1]["file"] == f"My dance - {end}"
+    mixed = client.post(f"/api/jobs/{job.id}/exports", json={"kind": "wav", "take": 1, "mix": 0.5}, headers=CHANGE)
+    assert mixed.status_code == 400 and "into a video only" in mixed.json["error"]
+
+
+def test_a_take_that_is_deleted_takes_what_waits_for_it_along(jobs, client):
+    job = finished_job(jobs)
+    client.post(f"/api/jobs/{job.id}/takes", json={"from": 1, "redo": [1, 2]}, headers=CHANGE)
+    client.delete(f"/api/jobs/{job.id}/takes/1", headers=CHANGE)
+    assert job.tasks["take-2"].state == "cancelled"
+
+
+def test_the_same_video_is_one_job(jobs, tmp_path):
+    from d2m_model.studio.stage import add_video
+
+    job = finished_job(jobs)
+    (tmp_path / "My dance.mp4").write_bytes((job.folder / "video.mp4").read_bytes())
+    assert add_video(jobs, tmp_path / "My dance.mp4") == job.id
+    (tmp_path / "My dance.mp4").write_bytes(b"another")
+    assert add_video(jobs, tmp_path / "My dance.mp4") != job.id
