@@ -4,7 +4,7 @@ import { round } from './beats.js';
 import { FPS } from './player.js';
 import { Taps } from './taps.js';
 
-const NEAR = 0.03, STEP = 0.01, APART = 0.02, MOST_TEMPO = 1000;
+const NEAR = 0.03, STEP = 0.01, APART = 0.02, SLOWEST = 20, FASTEST = 400;
 
 export class Editor {
   constructor(beats, player, timeline) {
@@ -170,7 +170,8 @@ export class Editor {
 
   setTempo() {
     const bpm = $('tempo').valueAsNumber;
-    if (!(bpm > 0 && bpm <= MOST_TEMPO)) return say('Type the beats a minute.', 'bad');
+    if (!(bpm >= SLOWEST && bpm <= FASTEST)) return say(`A tempo is ${SLOWEST} to ${FASTEST} beats a minute.`, 'bad');
+    if (this.list.length < 2) return say('There must be two beats or more to set their tempo.', 'bad');
     this.change(`tempo set to ${bpm} a minute`, { operation: 'tempo', bpm });
   }
 
