@@ -52,7 +52,7 @@ export class Steps {
     else bar.removeAttribute('value');
     const before = this.states[step];
     this.states[step] = state;
-    if (before && before !== state && !this.quiet && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
+    if ((before ? before !== state : error) && !this.quiet && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
   }
 
   async send(what, body, words) {

@@ -3,10 +3,11 @@ import WaveSurfer from './vendor/wavesurfer/wavesurfer.esm.js';
 import RegionsPlugin from './vendor/wavesurfer/plugins/regions.esm.js';
 import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
 import { $, make, seconds as inSeconds, show } from './dom.js';
+import { passTouches } from './touch.js';
 
 const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1 - 1e-6, APART = 0.02;
 // Widths in pixels in which a beat can be taken: at most (and half the gap to its neighbours), and below which there is no room for it, or it is not even drawn.
-const HIT = matchMedia('(pointer: coarse)').matches ? 32 : 12, ROOM = 3, SEEN = 1.5;
+const COARSE = matchMedia('(pointer: coarse)').matches, HIT = COARSE ? 32 : 12, ROOM = 3, SEEN = 1.5, CLOSE = 64;
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Timeline extends EventTarget {
@@ -26,11 +27,14 @@ export class Timeline extends EventTarget {
     this.regions.on('region-updated', region => this.onUpdated(region));
     this.regions.on('region-update', region => { if (region === this.marked) this.tell('region', { region: [region.start, region.end], done: false }); });
     const wrapper = this.wave.getWrapper();
-    wrapper.addEventListener('click', event => this.tell('seek', { time: this.timeOf(event) }));
+    wrapper.addEventListener('click', event => {
+      const marker = event.pointerType === 'touch' && this.markerAt(event);
+      if (marker) this.tell('select', { index: marker.index });
+      else this.tell('seek', { time: this.timeOf(event) });
+    });
+    passTouches(wrapper, event => this.markerAt(event));
     wrapper.addEventListener('dblclick', event => this.tell('add', { time: this.timeOf(event) }));
     this.wave.on('resize', () => this.rule());
-    // A finger that scrolls already can't draw as well.
-    addEventListener('touchmove', event => { if (!event.cancelable) event.stopImmediatePropagation(); }, { capture: true, passive: true });
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.recolour());
   }
 
@@ -52,6 +56,12 @@ export class Timeline extends EventTarget {
     return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) * this.seconds;
   }
 
+  // For fingers, where beats are too close to be touched themselves: the marker under an event.
+  markerAt(event) {
+    const time = this.timeOf(event), width = this.wave.getWrapper().clientWidth / this.seconds;
+    return this.close ? this.markers.find(marker => Math.abs(marker.start - time) * width <= Math.min(HIT, marker.gap * width / 2) / 2) : undefined;
+  }
+
   // Ticks as dense as their numbers have room.
   rule() {
     const dense = this.zoom || this.wave.getWidth() / this.seconds || 1, room = [0.1, 0.5, 1, 5, 10, 30, 60].find(step => step * dense >= 44) ?? 300;
@@ -65,7 +75,8 @@ export class Timeline extends EventTarget {
     const room = 0.6 * dense * (gaps[gaps.length >> 1] ?? 1), { style } = this.wave.getWrapper();
     style.setProperty('--dense', `${dense}px`);
     style.touchAction = this.zoom ? 'pan-x pan-y' : 'pan-y'; // unzoomed, a finger draws the region
-    style.setProperty('--grab', room < ROOM ? 'none' : 'auto');
+    this.close = COARSE && room >= ROOM && room < 0.6 * CLOSE;
+    style.setProperty('--grab', room < ROOM || this.close ? 'none' : 'auto');
     style.setProperty('--line', room < SEEN ? 'hidden' : 'visible');
     show($('wave-note'), room < SEEN);
   }
