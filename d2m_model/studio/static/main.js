@@ -60,6 +60,8 @@ function enter(job) {
 
 function followVideo(job) {
   show($('no-picture'), !job.video);
+  const unread = ['failed', 'cancelled'].includes(job.steps.read.state);
+  write($('no-picture'), unread ? 'There is no picture: the video was not read.' : 'The picture comes when the video is read.');
   show(video, job.video);
   if (!job.video || shown === job.id) return;
   shown = job.id;
