@@ -34,6 +34,14 @@ export class Beats extends EventTarget {
     Object.assign(this, { job: null, list: null, seconds: 0, done: [], undone: [], unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, recalling: false });
   }
 
+  // The job is left: what is unsaved is sent once more, without waiting for it.
+  leave() {
+    const { job, list, done, undone } = this;
+    if (this.unsaved && list) put(`/api/jobs/${job}/beats`, sent(list)).then(() => keep(job, { list, done, undone, unsaved: false })).catch(() => {});
+    this.forget();
+    this.tell();
+  }
+
   // Other beats are found: those of now, and the way back to them, are let go.
   renew() {
     Object.assign(this, { list: null, done: [], undone: [], mergeable: '', announced: false, away: true });

@@ -41,8 +41,7 @@ function leave() {
   timeline.blank(true);
   region.reset();
   compare.leave();
-  beats.forget();
-  beats.tell();
+  beats.leave();
   if (shown) {
     video.removeAttribute('src');
     video.load();

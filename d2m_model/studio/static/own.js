@@ -2,7 +2,7 @@
 import { $, STATES, complain, counted, make, options, say, show, wait, write } from './dom.js';
 import { post, remove, upload } from './api.js';
 import { isSound } from './drop.js';
-import { refresh } from './state.js';
+import { refresh, state } from './state.js';
 
 const UPLOADED = 'uploaded';
 const unread = song => song.state === 'waiting' || song.state === 'running';
@@ -58,13 +58,13 @@ export class OwnMusic {
       } catch (error) { refused.push(`${file.name}: ${error.message}`); }
       await refresh();
     }
-    const mine = () => this.job.id === id ? this.job.sounds.filter(sound => sent.includes(sound.number)) : [];
+    const mine = () => state.job?.id === id ? state.job.sounds.filter(sound => sent.includes(sound.number)) : [];
     if (sent.length) say(sent.length > 1 ? 'The songs are being read …' : 'The song is being read …');
     while (mine().some(unread)) {
       await wait(400);
       await refresh();
     }
-    if (this.job.id !== id) return;
+    if (state.id !== id) return;
     refused.push(...mine().filter(song => song.error).map(song => `${song.name}: ${song.error}`));
     const here = files.length - refused.length, words = here === 1 ? 'The song is here, under Music of your own.' : here ? `${counted(here, 'song')} are here, under Music of your own.` : '';
     if (refused.length) say(`${here ? `${counted(here, 'song')} of ${files.length} ${here === 1 ? 'is' : 'are'} here. ` : ''}Refused: ${refused.join('; ')}`, 'bad');
@@ -80,11 +80,12 @@ export class OwnMusic {
     const from = $('own-from').value, { id } = this.job;
     $('own-make').disabled = this.pending = true;
     try {
-      while (from === UPLOADED && this.reading) {
+      while (from === UPLOADED && this.reading && state.id === id) {
         say('Your songs are being read …');
         await wait(300);
         await refresh();
       }
+      if (state.id !== id) throw new Error('You left the dance: no music was made from your songs.');
       await this.beats.save();
       const { numbers } = await post(`/api/jobs/${id}/own-music`, { folder: from === UPLOADED ? UPLOADED : Number(from), loudness: $('loudness').valueAsNumber });
       say(`Take ${numbers[0]}: the best place in your songs is looked for.`);
