@@ -34,6 +34,14 @@ export class Beats extends EventTarget {
     Object.assign(this, { job: null, list: null, seconds: 0, done: [], undone: [], unsaved: false, saving: null, version: 0, mergeable: '', mergedAt: 0, announced: false, away: false, recalling: false });
   }
 
+  // Other beats are found: those of now, and the way back to them, are let go.
+  renew() {
+    Object.assign(this, { list: null, done: [], undone: [], mergeable: '', announced: false, away: true });
+    this.version++;
+    this.store();
+    this.tell();
+  }
+
   // away: the server has no beats now, because it finds them again.
   get ready() { return this.list !== null && !this.away; }
   tell(label = '') { this.dispatchEvent(new CustomEvent('change', { detail: { label } })); }
@@ -56,6 +64,7 @@ export class Beats extends EventTarget {
     if (this.unsaved || this.saving) {
       if (!this.saving) this.save();
     } else if (this.list === null) {
+      if (version !== this.version) return; // asked before the beats were let go
       this.list = list;
     } else if (version !== this.version || equal(list, this.list)) {
       if (this.announced) return;

@@ -7,12 +7,15 @@ const base = job => `/api/jobs/${job}`;
 
 export class Compare {
   constructor(player, sound, timeline) {
-    Object.assign(this, { player, sound, timeline, job: null, picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), shown: '', peaks: new Map(), asked: 0 });
+    Object.assign(this, { player, sound, timeline, job: null, picks: { a: NONE, b: NONE }, side: 'a', known: new Set(), shown: '', peaks: new Map(), quiet: false });
     for (const side of ['a', 'b']) {
       $(`hear-${side}`).addEventListener('click', () => this.hear(side));
       $(`pick-${side}`).addEventListener('change', event => this.pick(side, event.target.value, true));
     }
   }
+
+  // The job is left: what is still being loaded is not shown any more.
+  leave() { Object.assign(this, { job: null, shown: '' }); }
 
   get heard() { return this.picks[this.side]; }
   other(side = this.side) { return side === 'a' ? 'b' : 'a'; }
@@ -47,7 +50,7 @@ export class Compare {
     if (quiet && this.heard === ORIGINAL) this.picks[this.other()] = ORIGINAL;
     this.picks[side] = number;
     if (!this.player.playing) this.side = side;
-    say(`Take ${number} is ready: ${side.toUpperCase()}.`);
+    if (!this.quiet) say(`Take ${number} is ready: ${side.toUpperCase()}.`);
   }
 
   draw(pairs) {

@@ -4,7 +4,7 @@ import { round } from './beats.js';
 import { FPS } from './player.js';
 import { Taps } from './taps.js';
 
-const NEAR = 0.03, STEP = 0.01, HERE = 0.02;
+const NEAR = 0.03, STEP = 0.01, APART = 0.02, SLOWEST = 20, FASTEST = 400;
 
 export class Editor {
   constructor(beats, player, timeline) {
@@ -37,6 +37,8 @@ export class Editor {
     on('beats-double', () => this.change('doubled', { operation: 'double' }));
     on('beats-shift', () => this.shift());
     $('shift-by').addEventListener('keydown', event => { if (event.key === 'Enter') this.shift(); });
+    on('beats-tempo', () => this.setTempo());
+    $('tempo').addEventListener('keydown', event => { if (event.key === 'Enter') this.setTempo(); });
     on('beats-snap', () => this.snap());
     on('beats-reset', () => this.change('reset', { operation: 'reset' }));
   }
@@ -59,11 +61,19 @@ export class Editor {
     $('redo').disabled = !beats.undone.length;
     $('undo').title = beats.done.length ? `undo: ${beats.done.at(-1).label}` : '';
     for (const id of ['beat-earlier', 'beat-later', 'beat-down', 'beat-delete']) $(id).disabled = !beat;
-    for (const id of ['beat-add', 'tap', 'beat-before', 'beat-after', 'beats-halve', 'beats-double', 'beats-shift', 'beats-snap', 'beats-reset']) $(id).disabled = !ready;
+    for (const id of ['beat-add', 'tap', 'beat-before', 'beat-after', 'beats-halve', 'beats-double', 'beats-shift', 'beats-tempo', 'beats-snap', 'beats-reset']) $(id).disabled = !ready;
     $('beat-down').setAttribute('aria-pressed', Boolean(beat?.down));
     write($('beat-told'), beat ? `${this.describe()}` : 'no beat selected');
     write($('saved'), !ready ? '' : beats.unsaved ? 'saving …' : beats.done.length ? 'saved' : '');
+    this.drawTempo(ready);
     write($('beats-found'), ready ? `${this.list.length} beats${this.tempo ? `, ${Math.round(this.tempo)} a minute` : ''}` : '');
+  }
+
+  // The field follows the tempo, except while the person types.
+  drawTempo(ready) {
+    const now = ready && this.tempo ? String(Math.round(10 * this.tempo) / 10) : '';
+    if ($('tempo').dataset.now === now || document.activeElement === $('tempo')) return;
+    $('tempo').dataset.now = $('tempo').value = now;
   }
 
   describe() {
@@ -120,8 +130,8 @@ export class Editor {
   move(index, time, label, merge = '') {
     const beat = this.list[index];
     if (!beat) return;
-    time = round(Math.max(0, Math.min(time, this.beats.seconds - 1e-3)));
-    if (this.list.some(other => other !== beat && Math.abs(other.time - time) < HERE / 10)) return this.draw();
+    const low = Math.max(0, (this.list[index - 1]?.time ?? -1) + APART), high = Math.min(this.beats.seconds - 1e-3, (this.list[index + 1]?.time ?? Infinity) - APART);
+    time = round(Math.max(Math.min(low, beat.time), Math.min(time, Math.max(high, beat.time)))); // a beat does not pass its neighbours
     this.chosen = time;
     if (!this.beats.edit(label, this.list.map(other => other === beat ? { ...beat, time } : other), merge)) this.draw();
   }
@@ -156,6 +166,13 @@ export class Editor {
     const by = $('shift-by').valueAsNumber;
     if (!Number.isFinite(by) || !by) return say('Type by how many seconds; a minus sign means earlier.', 'bad');
     this.change(`shifted by ${by} s`, { operation: 'shift', seconds: by });
+  }
+
+  setTempo() {
+    const bpm = $('tempo').valueAsNumber;
+    if (!(bpm >= SLOWEST && bpm <= FASTEST)) return say(`A tempo is ${SLOWEST} to ${FASTEST} beats a minute.`, 'bad');
+    if (this.list.length < 2) return say('There must be two beats or more to set their tempo.', 'bad');
+    this.change(`tempo set to ${bpm} a minute`, { operation: 'tempo', bpm });
   }
 
   snap() {

@@ -1,5 +1,5 @@
 // Exports: asked for, waited for, downloaded.
-import { $, complain, make, options, say, takeWords } from './dom.js';
+import { $, STATES, complain, make, options, say, show, takeWords } from './dom.js';
 import { post } from './api.js';
 import { refresh } from './state.js';
 
@@ -21,7 +21,8 @@ export class Exports {
     const fresh = heard !== this.heard && done.some(take => String(take.number) === heard) ? heard : undefined;
     this.heard = heard;
     options($('export-take'), done.map(take => [String(take.number), takeWords(take)]), fresh);
-    for (const button of $('export-buttons').children) {
+    show($('mix-label'), job.video?.sound);
+    for (const button of $('export-buttons').querySelectorAll('[data-kind]')) {
       const { kind } = button.dataset;
       button.disabled = NEEDS_TAKE.includes(kind) ? !done.length : !job.beats;
     }
@@ -38,7 +39,7 @@ export class Exports {
   row(made) {
     const words = `${WORDS[made.kind] ?? made.kind}${made.take ? `, take ${made.take}` : ''}`;
     const right = made.state === 'done' ? make('a', { href: this.address(made), download: made.file ?? '', textContent: made.file ?? made.name })
-      : make('span', { className: made.error ? 'bad' : 'soft', textContent: made.error ?? `${made.state} …` });
+      : make('span', { className: made.error ? 'bad' : 'soft', textContent: made.error ?? `${STATES[made.state]} …` });
     return make('li', { dataset: { export: made.name, kind: made.kind, state: made.state } }, make('span', { textContent: words }), right);
   }
 
@@ -57,10 +58,11 @@ export class Exports {
   }
 
   async ask(kind) {
-    const take = $('export-take').value, { id } = this.job;
+    const take = $('export-take').value, { id } = this.job, mix = kind === 'video' && this.job.video?.sound ? $('mix').valueAsNumber : 0;
+    if (!(mix >= 0 && mix <= 1)) return say('The original sound under the take is a number from 0 (none) to 1.', 'bad');
     try {
       if (this.beats.ready) await this.beats.save();
-      const { name } = await post(`/api/jobs/${id}/exports`, { kind, take: NEEDS_TAKE.includes(kind) ? Number(take) : null });
+      const { name } = await post(`/api/jobs/${id}/exports`, { kind, take: NEEDS_TAKE.includes(kind) ? Number(take) : null, ...(mix ? { mix } : {}) });
       this.wanted.add(name);
       say(`The ${WORDS[kind]} is being written.`);
     } catch (error) { complain(error); }

@@ -1,8 +1,9 @@
 // The start screen: drop or choose a file, a clip of the corpus, earlier jobs; and the queue.
-import { $, ask, complain, make, say, seconds, show, size, write } from './dom.js';
+import { $, ask, complain, counted, make, say, seconds, show, size, wait, write } from './dom.js';
 import { post, remove, upload } from './api.js';
 import { forget } from './history.js';
-import { refresh } from './state.js';
+import { isSound, NO_DANCE } from './drop.js';
+import { open, refresh, state } from './state.js';
 
 const PROJECT = /\.zip$/i, DAY = 86400;
 
@@ -15,40 +16,24 @@ export class Jobs {
       if (file) this.take(file);
     });
     $('upload-stop').addEventListener('click', () => this.sending?.stop());
-    this.dropping();
-  }
-
-  dropping() {
-    let depth = 0;
-    const files = event => [...event.dataTransfer?.types ?? []].includes('Files');
-    const end = () => { depth = 0; show($('drop-here'), false); };
-    addEventListener('dragenter', event => { if (files(event)) { depth++; show($('drop-here'), true); } });
-    addEventListener('dragleave', event => { if (files(event) && --depth <= 0) end(); });
-    addEventListener('dragover', event => { if (files(event)) event.preventDefault(); });
-    addEventListener('drop', event => {
-      if (!files(event)) return;
-      event.preventDefault();
-      end();
-      const [file] = event.dataTransfer.files;
-      if (file) this.take(file);
-    });
   }
 
   // Sends a video or a project file, and opens its job.
   async take(file) {
     const limit = this.studio?.limits.upload_bytes;
+    if (isSound(file)) return say(NO_DANCE, 'bad');
     if (this.sending) return say('One file is being sent already.', 'bad');
     if (limit && file.size > limit) return say(`${file.name} has ${size(file.size)}; at most ${size(limit)} can be opened.`, 'bad');
     location.hash = '';
     show($('upload'), true);
     const told = share => { $('upload-bar').value = share; write($('upload-text'), `Sending ${file.name}: ${Math.round(100 * share)} %`); };
     told(0);
-    say(`Sending ${file.name} …`);
+    say(`Sending ${file.name} …`, '', true);
     const kind = PROJECT.test(file.name) ? 'projects' : 'jobs';
     try {
       this.sending = upload(`/api/${kind}?name=${encodeURIComponent(file.name)}`, file, told);
       const { id } = await this.sending.done;
-      say(`${file.name} is here.`);
+      say(`${file.name} is here.`, '', true);
       location.hash = id;
     } catch (error) { complain(error); }
     this.sending = null;
@@ -65,8 +50,9 @@ export class Jobs {
   follow(studio) {
     this.studio = studio;
     const { limits } = studio;
-    write($('limits'), `Up to ${size(limits.upload_bytes)} and ${limits.seconds >= 120 ? `${Math.round(limits.seconds / 60)} minutes` : `${limits.seconds} s`}. It stays on this machine.`);
+    write($('limits'), `Up to ${size(limits.upload_bytes)} and ${limits.seconds >= 120 ? `${Math.round(limits.seconds / 60)} minutes` : `${limits.seconds} s`}. It stays on the machine that runs the studio.`);
     show($('clips-card'), studio.clips.length);
+    write($('clips-title'), `Or try a dance of the corpus ${studio.corpus}`);
     this.list($('clips'), studio.clips, clip => make('button', { type: 'button', dataset: { clip: clip.id }, textContent: `${clip.id}, ${seconds(clip.seconds, 1)}`, onclick: () => this.clip(clip.id) }));
     show($('no-jobs'), !studio.jobs.length);
     this.list($('jobs'), studio.jobs, job => this.row(job));
@@ -83,20 +69,29 @@ export class Jobs {
   row(job) {
     const ago = Date.now() / 1000 - job.changed, date = new Date(1000 * job.changed);
     const when = ago < DAY ? date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }) : date.toLocaleDateString();
-    const words = [job.seconds === null ? null : seconds(job.seconds, 1), `${job.takes} ${job.takes === 1 ? 'take' : 'takes'}`, job.busy ? 'at work' : null, when].filter(Boolean).join(', ');
+    const words = [job.seconds === null ? null : seconds(job.seconds, 1), counted(job.takes, 'take'), job.busy ? 'at work' : null, when].filter(Boolean).join(', ');
     return make('li', { dataset: { job: job.id } }, make('a', { href: `#${job.id}`, textContent: job.name }), make('span', { className: 'soft', textContent: words }),
       make('button', { type: 'button', className: 'danger', textContent: 'Delete', 'aria-label': `delete ${job.name}`, onclick: () => this.drop(job) }));
   }
 
   async drop(job) {
-    if (!await ask(`Delete ${job.name} with its takes? This can't be undone.`, 'Delete')) return false;
+    if (!await ask(`Delete ${job.name} with its takes? This can't be undone.`, 'Delete', true)) return false;
     try {
+      await this.leave(job.id);
       await remove(`/api/jobs/${job.id}`);
       forget(job.id);
       say(`${job.name} is deleted.`);
     } catch (error) { complain(error); return false; }
     refresh();
     return true;
+  }
+
+  // Nothing is asked of a job any more before it is deleted.
+  async leave(id) {
+    if (state.id !== id) return;
+    history.replaceState(null, '', location.pathname);
+    open(null);
+    await Promise.race([refresh(), wait(3000)]);
   }
 
   queue(queue) {

@@ -1,5 +1,5 @@
 // Puts the parts of the page together.
-import { $, ask, clock, complain, options, say, show, write } from './dom.js';
+import { $, ask, clock, complain, hush, options, say, show, write } from './dom.js';
 import { post, watchConnection } from './api.js';
 import { open, refresh, state, watch } from './state.js';
 import { Sound } from './sound.js';
@@ -16,6 +16,7 @@ import { OwnMusic } from './own.js';
 import { Exports } from './exports.js';
 import { Steps } from './steps.js';
 import { Jobs } from './jobs.js';
+import { listenDrops } from './drop.js';
 import { drawHelp, listen, table } from './keys.js';
 
 const JOB = /^[0-9a-f]{16}$/;
@@ -23,7 +24,7 @@ const video = $('video'), player = new Player(video, new Sound()), timeline = ne
 const beats = new Beats(), editor = new Editor(beats, player, timeline), compare = new Compare(player, player.sound, timeline);
 const region = new Region(player, timeline), takes = new Takes(compare, player);
 const form = new MakeForm(beats, region), own = new OwnMusic(beats), exports = new Exports(beats), steps = new Steps(), jobs = new Jobs();
-let shown = null;
+let shown = null, opened = null, arrived = null;
 
 // Difference picture - sound in seconds, as last measured; null before the first measurement. For the benchmark.
 window.studioDrift = () => player.drift;
@@ -33,16 +34,34 @@ function screen() {
   open(JOB.test(id) ? id : null);
 }
 
-function closeJob() {
+// Nothing of the job that is left stays: sound, picture, waveform, beats, undo, what was told.
+function leave() {
   player.reset(0);
+  timeline.clear();
+  timeline.blank(true);
   region.reset();
-  video.removeAttribute('src');
-  video.load();
-  shown = null;
+  compare.leave();
+  beats.forget();
+  beats.tell();
+  if (shown) {
+    video.removeAttribute('src');
+    video.load();
+  }
+  editor.tempo = null;
+  shown = arrived = null;
+  hush();
+}
+
+// Whoever opened a job with the keyboard goes on in it.
+function enter(job) {
+  arrived = job.id;
+  if ([null, document.body].includes(document.activeElement) || !document.activeElement.checkVisibility()) $('title').focus({ preventScroll: true });
 }
 
 function followVideo(job) {
   show($('no-picture'), !job.video);
+  const unread = ['failed', 'cancelled'].includes(job.steps.read.state);
+  write($('no-picture'), unread ? 'There is no picture: the video was not read.' : 'The picture comes when the video is read.');
   show(video, job.video);
   if (!job.video || shown === job.id) return;
   shown = job.id;
@@ -59,21 +78,23 @@ function followDancers(job) {
   if (several && document.activeElement !== $('dancer')) {
     options($('dancer'), dancers.map(({ index, seen }) => [String(index), `${index + 1}, in ${Math.round(100 * seen)} %`]), String(job.dancer));
   }
-  skeleton.dancer = job.dancer ?? 0;
+  skeleton.follow(job.dancer ?? 0);
   const done = job.steps.pose.state === 'done';
   skeleton.load(`/api/jobs/${job.id}/pose.bin`, done ? job.pose : null, done && job.pose ? `${job.id} ${JSON.stringify(job.pose)}` : '');
 }
 
 function follow({ studio, job, id }, version) {
   show($('start'), id === null);
-  show($('job'), id !== null);
+  show($('job'), Boolean(job));
+  show($('all-work'), id !== null);
   if (studio) jobs.follow(studio);
-  if (id !== (steps.job?.id ?? null) && shown && shown !== id) closeJob();
+  if (id !== opened) leave();
+  opened = id;
   write($('title'), job?.name ?? (id === null ? '' : 'Opening …'));
   show($('title'), id !== null);
   document.title = job ? `${job.name} - Studio` : 'Studio';
   if (!job || !studio) return;
-  if (shown && shown !== job.id) closeJob();
+  if (arrived !== job.id) enter(job);
   followVideo(job);
   steps.follow(job, studio.queue);
   followDancers(job);
@@ -114,12 +135,12 @@ $('seek').addEventListener('input', () => player.seek($('seek').valueAsNumber));
 $('play').addEventListener('click', () => player.toggle());
 $('frame-back').addEventListener('click', () => player.step(-1));
 $('frame-on').addEventListener('click', () => player.step(1));
-$('click').addEventListener('change', () => player.setClicking($('click').checked));
-$('skeleton-on').addEventListener('change', () => { skeleton.on = $('skeleton-on').checked; skeleton.draw(); });
+$('click').addEventListener('change', () => { player.setClicking($('click').checked); say($('click').checked ? 'Click on.' : 'Click off.'); });
+$('skeleton-on').addEventListener('change', () => { skeleton.on = $('skeleton-on').checked; skeleton.draw(); say(skeleton.on ? 'Skeleton on.' : 'Skeleton off.'); });
 $('zoom-in').addEventListener('click', () => timeline.zoomBy(2));
 $('zoom-out').addEventListener('click', () => timeline.zoomBy(0.5));
 $('zoom-all').addEventListener('click', () => timeline.zoomBy(0));
-$('delete-job').addEventListener('click', async () => { if (await jobs.drop(state.job)) location.hash = ''; });
+$('delete-job').addEventListener('click', () => jobs.drop(state.job));
 $('dancer').addEventListener('change', async () => {
   const { job } = state, dancer = Number($('dancer').value);
   if ((job.beats?.edited || beats.unsaved || beats.saving) && !await ask('The beats are found again from this dancer, and your edited beats are replaced. Go on?')) {
@@ -129,12 +150,19 @@ $('dancer').addEventListener('change', async () => {
   try {
     await beats.save();
     await post(`/api/jobs/${job.id}/dancer`, { dancer });
+    beats.renew();
+    skeleton.follow(dancer);
     say(`Dancer ${dancer + 1} is followed.`);
   } catch (error) { complain(error); }
   $('dancer').blur();
   refresh();
 });
 
+steps.cancelled = () => {
+  compare.quiet = steps.quiet = true;
+  setTimeout(() => { compare.quiet = steps.quiet = false; }, 4000);
+};
+listenDrops({ opened: () => state.job !== null, take: file => jobs.take(file), songs: files => own.send(files) });
 beats.addEventListener('saved', () => refresh());
 player.addEventListener('place', drawPlace);
 player.addEventListener('frame', () => skeleton.at(player.frame));

@@ -56,6 +56,7 @@ export class MakeForm {
     const chosen = $('region-take').dataset.heard !== this.heard && done.some(take => String(take.number) === this.heard) ? this.heard : undefined;
     $('region-take').dataset.heard = this.heard ?? '';
     options($('region-take'), done.map(take => [String(take.number), takeWords(take)]), chosen);
+    show($('region-told'), job.takes.some(take => take.made === 'own music'));
     $('make').disabled = !job.beats || this.pending;
     this.drawRegion();
   }
@@ -145,7 +146,8 @@ export class MakeForm {
       await this.read(settings.style.sound);
       await this.beats.save();
       const { numbers } = await post(`/api/jobs/${id}/takes`, { from: null, ...settings, ...extra });
-      say(numbers.length > 1 ? `Takes ${numbers[0]} to ${numbers.at(-1)} are being made.` : `Take ${numbers[0]} is being made.`);
+      const free = this.beats.list?.length ? '' : ' There are no beats: the music will have a rhythm of its own.';
+      say(`${numbers.length > 1 ? `Takes ${numbers[0]} to ${numbers.at(-1)} are being made.` : `Take ${numbers[0]} is being made.`}${free}`);
     } catch (error) {
       complain(error);
     }

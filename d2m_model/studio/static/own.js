@@ -1,14 +1,16 @@
 // Music of one's own: songs that are sent, or a folder that was named at the start of the server.
-import { $, complain, make, options, say, show, wait, write } from './dom.js';
+import { $, STATES, complain, counted, make, options, say, show, wait, write } from './dom.js';
 import { post, remove, upload } from './api.js';
+import { isSound } from './drop.js';
 import { refresh } from './state.js';
 
-const SOUND = /\.(wav|mp3|flac|ogg|opus|m4a|aac|aiff?|wma)$/i, UPLOADED = 'uploaded';
+const UPLOADED = 'uploaded';
+const unread = song => song.state === 'waiting' || song.state === 'running';
 
 export class OwnMusic {
   constructor(beats) {
     Object.assign(this, { beats, job: null });
-    for (const id of ['songs', 'songs-folder']) $(id).addEventListener('change', () => this.send($(id)));
+    for (const id of ['songs', 'songs-folder']) $(id).addEventListener('change', () => this.chosen($(id)));
     $('own-make').addEventListener('click', () => this.fit());
   }
 
@@ -20,39 +22,53 @@ export class OwnMusic {
       $('songs-list').dataset.key = key;
       $('songs-list').replaceChildren(...songs.map(song => this.row(song)));
     }
-    const sources = [...(songs.length ? [[UPLOADED, songs.length > 1 ? `the ${songs.length} songs above` : 'the song above']] : []), ...studio.folders.map(folder => [String(folder.id), `folder ${folder.name}`])];
+    const usable = songs.filter(song => !song.error).length;
+    const sources = [...(usable ? [[UPLOADED, usable > 1 ? `the ${usable} songs above` : 'the song above']] : []), ...studio.folders.map(folder => [String(folder.id), `folder ${folder.name}`])];
     const more = songs.length > (this.songs ?? songs.length);
     this.songs = songs.length;
     options($('own-from'), sources, more ? UPLOADED : undefined);
     show($('own-from').parentElement, sources.length);
-    this.reading = songs.some(song => song.state === 'waiting' || song.state === 'running');
+    this.reading = songs.some(unread);
     $('own-make').disabled = !sources.length || !job.beats || this.pending;
     write($('stretch'), String(Math.round(100 * studio.limits.stretch)));
   }
 
   row(song) {
-    const told = song.error ?? [song.seconds == null ? song.state : `${song.seconds.toFixed(0)} s`].join('');
+    const told = song.error ?? (song.seconds == null ? STATES[song.state] : `${song.seconds.toFixed(0)} s`);
     return make('li', { dataset: { song: song.number } }, make('span', {}, song.name, ' ', make('span', { className: song.error ? 'bad' : 'soft', textContent: told })),
       make('button', { type: 'button', textContent: 'Remove', 'aria-label': `remove ${song.name}`, onclick: () => this.drop(song) }));
   }
 
-  async send(input) {
-    const files = [...input.files].filter(file => input.id === 'songs' || SOUND.test(file.name)), { id } = this.job;
+  async chosen(input) {
+    const files = [...input.files].filter(file => input.id === 'songs' || isSound(file));
     if (input.files.length && !files.length) say('There is no sound file in this folder.', 'bad');
-    let failed = 0;
+    await this.send(files);
+    input.value = '';
+  }
+
+  // Sends songs one after another; at the end it says which are here and which were refused.
+  async send(files) {
+    const { id } = this.job, refused = [], sent = [];
+    $('own-panel').open = true;
     for (const [k, file] of files.entries()) {
       const told = share => say(`Sending song ${k + 1} of ${files.length}: ${file.name}, ${Math.round(100 * share)} %`);
       told(0);
       try {
-        await upload(`/api/jobs/${id}/sounds?kind=song&name=${encodeURIComponent(file.name)}`, file, told).done;
-      } catch (error) {
-        failed++;
-        complain(error);
-      }
+        sent.push((await upload(`/api/jobs/${id}/sounds?kind=song&name=${encodeURIComponent(file.name)}`, file, told).done).number);
+      } catch (error) { refused.push(`${file.name}: ${error.message}`); }
       await refresh();
     }
-    input.value = '';
-    if (files.length && !failed) say(files.length > 1 ? `${files.length} songs are here.` : 'The song is here.');
+    const mine = () => this.job.id === id ? this.job.sounds.filter(sound => sent.includes(sound.number)) : [];
+    if (sent.length) say(sent.length > 1 ? 'The songs are being read …' : 'The song is being read …');
+    while (mine().some(unread)) {
+      await wait(400);
+      await refresh();
+    }
+    if (this.job.id !== id) return;
+    refused.push(...mine().filter(song => song.error).map(song => `${song.name}: ${song.error}`));
+    const here = files.length - refused.length, words = here === 1 ? 'The song is here, under Music of your own.' : here ? `${counted(here, 'song')} are here, under Music of your own.` : '';
+    if (refused.length) say(`${here ? `${counted(here, 'song')} of ${files.length} ${here === 1 ? 'is' : 'are'} here. ` : ''}Refused: ${refused.join('; ')}`, 'bad');
+    else if (here) say(words);
   }
 
   async drop(song) {

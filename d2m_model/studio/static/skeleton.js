@@ -27,6 +27,12 @@ export class Skeleton {
     this.draw();
   }
 
+  follow(dancer) {
+    if (this.dancer === dancer) return;
+    this.dancer = dancer;
+    this.draw();
+  }
+
   at(frame) {
     this.frame = frame;
     this.draw();

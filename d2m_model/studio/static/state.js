@@ -1,6 +1,6 @@
 // What the server last told: the studio (jobs, queue, styles) and the open job. Asks again and again, and tells the watchers.
 import { get, Lost } from './api.js';
-import { complain } from './dom.js';
+import { complain, say } from './dom.js';
 
 const BUSY = 400, CALM = 2000, STUDIO = 2000;
 export const state = { studio: null, job: null, id: null };
@@ -58,8 +58,9 @@ async function poll() {
       waiting.forEach(done => { done(); asking.delete(done); });
     }
   } catch (error) {
-    if (error.status === 404 && id === state.id) {
-      complain(new Error('This job is no longer there.'));
+    if (id !== state.id) { /* of a job that was left meanwhile */ }
+    else if (error.status === 404) {
+      say('This job is no longer there.', 'bad', true);
       location.hash = '';
     } else if (!(error instanceof Lost)) complain(error);
   }

@@ -1,5 +1,5 @@
 // The progress list of a job: what each step found, how far it is, what went wrong.
-import { $, complain, make, say, show, write } from './dom.js';
+import { $, STATES, complain, farWords, make, say, show, write } from './dom.js';
 import { post } from './api.js';
 import { refresh } from './state.js';
 
@@ -9,7 +9,8 @@ export class Steps {
   constructor() {
     this.job = null;
     this.states = {};
-    $('cancel').addEventListener('click', () => this.send('cancel', { what: 'all' }, 'Cancelled.'));
+    this.cancelled = () => {};
+    $('cancel').addEventListener('click', () => { this.cancelled(); this.send('cancel', { what: 'all' }, 'Cancelled: nothing of this dance runs or waits.'); });
     $('again').addEventListener('click', () => this.send('again', {}, 'Trying again.'));
   }
 
@@ -25,7 +26,7 @@ export class Steps {
       before = told.error ?? before;
     }
     $('job').dataset.settled = Object.values(job.steps).every(step => step.state === 'done');
-    $('cancel').disabled = !job.busy;
+    show($('cancel'), job.busy);
     show($('again'), !job.busy && Object.values(job.steps).some(step => step.state === 'failed' || step.state === 'cancelled'));
     const key = JSON.stringify(job.notes);
     if ($('notes').dataset.key !== key) {
@@ -34,12 +35,14 @@ export class Steps {
     }
   }
 
-  draw(step, { state, found, error, progress }) {
+  draw(step, { state, found, error, progress, doubt }) {
     const row = document.querySelector(`[data-step="${step}"]`);
     if (!row) return;
     row.dataset.state = state;
-    const words = { waiting: this.before ? `waits for other work, ${this.before} before it` : 'waits', running: 'at work', done: '', failed: 'failed', cancelled: 'cancelled' }[state];
-    const far = state === 'running' && progress?.total ? `${progress.label}: ${progress.done} of ${progress.total} ${progress.unit}s` : '';
+    const doubtful = state === 'done' && Boolean(doubt);
+    row.dataset.doubt = doubtful;
+    const words = state === 'waiting' && this.before ? `waits for other work, ${this.before} before it` : doubtful ? 'look at this:' : STATES[state];
+    const far = state === 'running' && progress?.total ? farWords(progress) : '';
     write(row.querySelector('.state'), far || words);
     write(row.querySelector('.found'), error || (state === 'done' ? found ?? '' : ''));
     row.querySelector('.found').classList.toggle('bad', Boolean(error));
@@ -49,14 +52,17 @@ export class Steps {
     else bar.removeAttribute('value');
     const before = this.states[step];
     this.states[step] = state;
-    if (before && before !== state && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
+    if ((before ? before !== state : error) && !this.quiet && (state === 'done' || state === 'failed')) say(`${NAMES[step]}: ${error || found || 'done'}.`, error ? 'bad' : '');
   }
 
   async send(what, body, words) {
     try {
       await post(`/api/jobs/${this.job.id}/${what}`, body);
+      await refresh();
       say(words);
-    } catch (error) { complain(error); }
-    refresh();
+    } catch (error) {
+      complain(error);
+      refresh();
+    }
   }
 }

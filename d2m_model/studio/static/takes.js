@@ -1,5 +1,5 @@
 // The list of takes: settings, state, play, A and B, download, delete.
-import { $, ask, complain, make, say, show, write } from './dom.js';
+import { $, STATES, ask, complain, farWords, make, say, show, write } from './dom.js';
 import { post, remove } from './api.js';
 import { refresh } from './state.js';
 
@@ -63,11 +63,11 @@ export class Takes {
     if (take.keep) made.push(`${stretch(take.keep)} kept from take ${take.from}`);
     write(row.state, made.filter(Boolean).join(' · '));
     const { progress } = take;
-    write(row.told, done ? take.told || '' : progress ? `${progress.label}: ${progress.done} of ${progress.total} ${progress.unit}s` : take.state);
+    write(row.told, done ? take.told || '' : take.state === 'running' && progress ? farWords(progress) : STATES[take.state]);
     write(row.error, take.error ?? '');
     show(row.error, take.error);
     show(row.told, row.told.textContent);
-    show(row.bar, busy);
+    show(row.bar, take.state === 'running');
     if (progress?.total) row.bar.value = progress.done / progress.total;
     else row.bar.removeAttribute('value');
     for (const part of ['play', 'a', 'b', 'save']) show(row[part], done);
@@ -93,7 +93,7 @@ export class Takes {
   }
 
   async drop(number) {
-    if (!await ask(`Delete take ${number}? This can't be undone.`, 'Delete')) return;
+    if (!await ask(`Delete take ${number}? This can't be undone.`, 'Delete', true)) return;
     try {
       await remove(`/api/jobs/${this.job.id}/takes/${number}`);
       say(`Take ${number} is deleted.`);

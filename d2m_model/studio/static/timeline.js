@@ -3,10 +3,11 @@ import WaveSurfer from './vendor/wavesurfer/wavesurfer.esm.js';
 import RegionsPlugin from './vendor/wavesurfer/plugins/regions.esm.js';
 import TimelinePlugin from './vendor/wavesurfer/plugins/timeline.esm.js';
 import { $, make, seconds as inSeconds, show } from './dom.js';
+import { passTouches } from './touch.js';
 
-const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1;
-// Widths in pixels in which a beat can be taken: at most, and below which there is no room for it, or it is not even drawn.
-const HIT = matchMedia('(pointer: coarse)').matches ? 32 : 12, ROOM = 3, SEEN = 1.5;
+const HEIGHT = 104, MOST_ZOOM = 800, RATE = 100, SHORTEST = 0.1 - 1e-6, APART = 0.02;
+// Widths in pixels in which a beat can be taken: at most (and half the gap to its neighbours), and below which there is no room for it, or it is not even drawn.
+const COARSE = matchMedia('(pointer: coarse)').matches, HIT = COARSE ? 32 : 12, ROOM = 3, SEEN = 1.5, CLOSE = 64;
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Timeline extends EventTarget {
@@ -26,7 +27,12 @@ export class Timeline extends EventTarget {
     this.regions.on('region-updated', region => this.onUpdated(region));
     this.regions.on('region-update', region => { if (region === this.marked) this.tell('region', { region: [region.start, region.end], done: false }); });
     const wrapper = this.wave.getWrapper();
-    wrapper.addEventListener('click', event => this.tell('seek', { time: this.timeOf(event) }));
+    wrapper.addEventListener('click', event => {
+      const marker = event.pointerType === 'touch' && this.markerAt(event);
+      if (marker) this.tell('select', { index: marker.index });
+      else this.tell('seek', { time: this.timeOf(event) });
+    });
+    passTouches(wrapper, event => this.markerAt(event));
     wrapper.addEventListener('dblclick', event => this.tell('add', { time: this.timeOf(event) }));
     this.wave.on('resize', () => this.rule());
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.recolour());
@@ -50,6 +56,12 @@ export class Timeline extends EventTarget {
     return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) * this.seconds;
   }
 
+  // For fingers, where beats are too close to be touched themselves: the marker under an event.
+  markerAt(event) {
+    const time = this.timeOf(event), width = this.wave.getWrapper().clientWidth / this.seconds;
+    return this.close ? this.markers.find(marker => Math.abs(marker.start - time) * width <= Math.min(HIT, marker.gap * width / 2) / 2) : undefined;
+  }
+
   // Ticks as dense as their numbers have room.
   rule() {
     const dense = this.zoom || this.wave.getWidth() / this.seconds || 1, room = [0.1, 0.5, 1, 5, 10, 30, 60].find(step => step * dense >= 44) ?? 300;
@@ -61,8 +73,10 @@ export class Timeline extends EventTarget {
   makeRoom() {
     const dense = this.zoom || this.wave.getWidth() / this.seconds || 1, gaps = this.beats.slice(1).map((beat, k) => beat.time - this.beats[k].time).sort((a, b) => a - b);
     const room = 0.6 * dense * (gaps[gaps.length >> 1] ?? 1), { style } = this.wave.getWrapper();
-    style.setProperty('--hit', `${Math.min(HIT, room)}px`);
-    style.setProperty('--grab', room < ROOM ? 'none' : 'auto');
+    style.setProperty('--dense', `${dense}px`);
+    style.touchAction = this.zoom ? 'pan-x pan-y' : 'pan-y'; // unzoomed, a finger draws the region
+    this.close = COARSE && room >= ROOM && room < 0.6 * CLOSE;
+    style.setProperty('--grab', room < ROOM || this.close ? 'none' : 'auto');
     style.setProperty('--line', room < SEEN ? 'hidden' : 'visible');
     show($('wave-note'), room < SEEN);
   }
@@ -74,10 +88,14 @@ export class Timeline extends EventTarget {
     if (seconds !== this.seconds) this.clear();
     this.seconds = seconds;
     this.ready = false;
+    this.blank(false);
     this.rule();
     await this.wave.load('', [drawn], seconds);
     this.place(this.shown ?? 0);
   }
+
+  // Shows nothing, until a dance is loaded.
+  blank(on) { $('wave').classList.toggle('blank', on); }
 
   clear() {
     this.markers.splice(0).forEach(marker => marker.remove());
@@ -120,18 +138,29 @@ export class Timeline extends EventTarget {
     marker.line = line;
     marker.element.style.zIndex = 4;
     marker.element.style.touchAction = 'none';
+    marker.element.style.setProperty('--hit', `min(${HIT}px, var(--gap) * var(--dense) / 2)`);
     marker.on('click', event => {
       event.stopPropagation();
       this.tell('select', { index: marker.index });
     });
     marker.on('dblclick', event => event.stopPropagation());
-    marker.on('update', () => { this.dragging = true; this.tell('dragging', { index: marker.index, time: marker.start }); });
+    marker.on('update', () => { this.dragging = true; this.between(marker); this.tell('dragging', { index: marker.index, time: marker.start }); });
     marker.on('update-end', () => {
       this.dragging = false;
+      marker.over = 0;
       this.tell('moved', { index: marker.index, time: marker.start });
       this.drawBeats();
     });
     return marker;
+  }
+
+  // A dragged beat stays between its neighbours; what the pointer moves further is remembered, so that the beat stays under it.
+  between(marker) {
+    const wanted = marker.start + (marker.over ?? 0), { index } = marker, own = this.beats[index]?.time ?? wanted;
+    const low = Math.min(own, (this.beats[index - 1]?.time ?? -APART) + APART), high = Math.max(own, (this.beats[index + 1]?.time ?? this.seconds + APART) - APART);
+    marker.start = marker.end = Math.max(low, Math.min(high, wanted));
+    marker.over = wanted - marker.start;
+    marker.renderPosition();
   }
 
   drawBeats() {
@@ -140,6 +169,8 @@ export class Timeline extends EventTarget {
     this.beats.forEach(({ time, down }, index) => {
       const marker = this.markers[index] ??= this.marker(time);
       if (marker.start !== time) marker.setOptions({ start: time });
+      const gap = Math.min(time - (this.beats[index - 1]?.time ?? -1), (this.beats[index + 1]?.time ?? time + 1) - time);
+      if (marker.gap !== gap) marker.element.style.setProperty('--gap', marker.gap = gap);
       const key = `${index} ${time} ${down} ${index === this.selected}`;
       if (marker.key === key) return;
       marker.index = index;
