@@ -41,10 +41,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.video and not args.video.is_file():
         raise UserError(f"{args.video}: file not found")
 
-    from d2m_model.studio.params import Params
-    from d2m_model.studio.serving import serve
+    from d2m_model.studio.params import NEEDED, Params
 
     params = load_params(layout.params, "studio", Params)
+    layout.require(*NEEDED)  # before anything large is loaded
+    from d2m_model.studio.serving import serve
+
     serve(layout, params, video=args.video, folders=args.own_music, host=args.host, port=args.port)
     return 0
 

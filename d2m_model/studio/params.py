@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from dataset_tools.lib.core.params import require
 
+NEEDED = ("rhythm", "synthesizer/high", "prior/high")
+"""Results of other stages that the studio needs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params:

@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 
 from d2m_model.studio.asked import first_take
+from d2m_model.studio.jobs import Jobs
 from d2m_model.studio.params import Params
-from d2m_model.studio.stage import add_video, application, check_songs, open_jobs, token_of
+from d2m_model.studio.stage import add_video, application, check_songs, token_of
 from dataset_tools.lib.core.cli import say
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -32,7 +33,7 @@ def serve(layout: Layout, params: Params, *, video: Path | None, folders: list[P
     check_songs(folders)
     listening = _bind(host, port)
     port = listening.getsockname()[1]
-    jobs = open_jobs(layout, params)
+    jobs = Jobs(layout, params)
     first_take(jobs)  # raises for parameters that every take would stumble over
     try:
         with file_lock(jobs.folder / "lock", wait=False):

@@ -9,7 +9,6 @@ from d2m_model.generate.given_files import songs_of
 from d2m_model.studio.asked import first_take
 from d2m_model.studio.job import shown_name
 from d2m_model.studio.jobs import Jobs
-from d2m_model.studio.params import Params
 from dataset_tools.lib.core.atomic import atomic_write, publish
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.layout import Layout
@@ -17,14 +16,6 @@ from dataset_tools.lib.core.timebase import frames_to_seconds
 
 if TYPE_CHECKING:
     import flask
-
-NEEDED = ("rhythm", "synthesizer/high", "prior/high")
-
-
-def open_jobs(layout: Layout, params: Params) -> Jobs:
-    """The corpus's jobs. Raises UserError, with the command that trains it, for a model that is not trained."""
-    layout.require(*NEEDED)
-    return Jobs(layout, params)
 
 
 def check_songs(folders: list[Path]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.core.limits import LEAST_SIDE, PIXEL_ASPECT, SIDE
@@ -97,7 +98,9 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     The display matrix (ISO/IEC 14496-12, 6.2.2) maps a stored pixel (x, y) to (a x + c y, b x + d y). The nearest of the eight
     orientations is taken. A singular matrix is ignored.
     """
-    found = frame.side_data.get("DISPLAYMATRIX")
+    found = SideDataContainer(frame).get(
+        "DISPLAYMATRIX"
+    )  # `frame.side_data` would be a cycle, which keeps the frame for long
     if found is None:
         return False, False, False
     a, b, _, c, d = struct.unpack("=5i", bytes(found)[:20])

@@ -1,5 +1,6 @@
 """Every picture as a player shows it: turned, mirrored, its pixels' shape, of standard range; or refused in one line."""
 
+import gc
 import itertools
 import time
 
@@ -11,7 +12,7 @@ from dataset_tools.clips.normalise import normalise_video
 from dataset_tools.lib.core.errors import UserError
 from dataset_tools.lib.video.upright import Upright
 from dataset_tools.lib.video.video_io import read_rgb, rgb_frames, timed_frames, write_clip
-from tests.helpers.footage import timed_video, with_matrix
+from tests.helpers.footage import numbered_video, timed_video, with_matrix
 
 
 def cornered(_):
@@ -95,3 +96,18 @@ def test_pictures_of_rgb_keep_their_colours():
     shown = Upright(1.0)(VideoFrame.from_ndarray(np.full((48, 64, 3), [200, 60, 30], np.uint8), format="rgb24"))
     assert shown.colorspace == 1
     np.testing.assert_allclose(shown.to_ndarray(format="rgb24")[20, 20], [200, 60, 30], atol=12)
+
+
+def test_a_frame_is_freed_as_soon_as_nobody_has_it(tmp_path):
+    """A frame in a cycle of references stays until Python's collector comes: hundreds of them are a gigabyte."""
+    source = numbered_video(tmp_path / "in.mp4", 30, 1)
+    upright = Upright(1.0)
+    gc.collect()
+    gc.disable()
+    try:
+        for _, frame in timed_frames(source):
+            upright(frame)
+        del frame
+        assert not [found for found in gc.get_objects() if isinstance(found, VideoFrame)]
+    finally:
+        gc.enable()
