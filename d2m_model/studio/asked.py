@@ -11,7 +11,7 @@ from d2m_model.generate.params import Params as GenerateParams
 from d2m_model.generate.tempo import with_tempo
 from d2m_model.rhythm.beats_file import MOST_BEATS, Beats, as_numbers, read_beats, write_beats
 from d2m_model.rhythm.editing import doubled, halved, shifted, snapped, with_beats
-from d2m_model.studio.job import MOST_NUMBER, Job
+from d2m_model.studio.job import MOST_NUMBER, Job, Task
 from d2m_model.studio.jobs import Jobs, Unknown
 from dataset_tools.lib.core.atomic import publish
 from dataset_tools.lib.core.errors import UserError
@@ -212,8 +212,8 @@ def _ask_music(jobs: Jobs, job: Job, kind: str, arguments: dict[str, Any]) -> in
     return number
 
 
-def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> str:
-    """Queue a file to download; its name. Raises UserError for a take that isn't there."""
+def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> Task:
+    """Queue a file to download; its task. Raises UserError for a take that isn't there."""
     with jobs.lock:
         needs_take = "{}" in EXPORTS[asked.kind]
         if needs_take and (asked.take is None or job.done(f"take-{asked.take}") is None):
@@ -223,8 +223,7 @@ def ask_export(jobs: Jobs, job: Job, asked: ExportRequest) -> str:
         if asked.mix and asked.kind != "video":
             raise UserError("the original sound is mixed into a video only")
         name = EXPORTS[asked.kind].format(asked.take)
-        jobs.ask(job, name, "export", {"take": asked.take if needs_take else None, "mix": asked.mix})
-        return name
+        return jobs.ask(job, name, "export", {"take": asked.take if needs_take else None, "mix": asked.mix})
 
 
 def save_beats(job: Job, asked: BeatsRequest) -> Beats:

@@ -154,6 +154,9 @@ def export_view(job: Job, task: Task) -> dict[str, Any]:
         "kind": kind,
         "take": take,
         "file": file,
+        "asked": str(
+            task.asked
+        ),  # tells it from an earlier one of this name; as text, because JSON's numbers are too short
     }
 
 

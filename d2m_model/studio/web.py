@@ -245,7 +245,8 @@ def create_app(
     def export(job_id: str):
         wanted = body(asked.ExportRequest)
         with jobs.lock:
-            return {"name": asked.ask_export(jobs, jobs.get(job_id), wanted)}, 202
+            task = asked.ask_export(jobs, jobs.get(job_id), wanted)
+            return {"name": task.key, "asked": str(task.asked)}, 202
 
     @app.get("/api/jobs/<job_id>/exports/<name>")
     def download(job_id: str, name: str):

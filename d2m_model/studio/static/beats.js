@@ -164,7 +164,7 @@ export class Beats extends EventTarget {
     await this.save();
     const version = ++this.version, job = this.job;
     const { beats } = await insist(() => post(`/api/jobs/${job}/beats/change`, { ...operation, ...sent(this.list) }));
-    if (job !== this.job || version !== this.version) return false;
+    if (job !== this.job || version !== this.version) return null; // an edit in between wins, and is sent next
     const list = received(beats), step = difference(label, this.list, list);
     this.version++;
     if (!step.removed.length && !step.added.length) return false;

@@ -37,7 +37,7 @@ export const size = bytes => bytes >= 1e9 ? `${+(bytes / 1e9).toFixed(1)} GB` : 
 export const takeWords = take => `${take.number}: ${take.style_name || take.made}${take.made === 'model' ? `, seed ${take.seed}` : ''}`;
 export const counted = (number, thing) => `${number} ${thing}${number === 1 ? '' : 's'}`;
 // "cut: 120 of 246 frames"; seconds ("s", "s of music") have no plural.
-export const farWords = ({ label, done, total, unit }) => `${label}: ${done} of ${/^s( |$)/.test(unit) ? `${total} ${unit}` : counted(total, unit)}`;
+export const farWords = ({ label, done, total, unit }) => `${label}: ${done}${total ? ` of ${/^s( |$)/.test(unit) ? `${total} ${unit}` : counted(total, unit)}` : ''}`;
 export const STATES = { waiting: 'waits', running: 'at work', done: '', failed: 'failed', cancelled: 'cancelled' };
 export const wait = time => new Promise(done => setTimeout(done, time));
 

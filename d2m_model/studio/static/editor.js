@@ -164,7 +164,7 @@ export class Editor {
 
   shift() {
     const by = $('shift-by').valueAsNumber;
-    if (!Number.isFinite(by) || !by) return say('Type by how many seconds; a minus sign means earlier.', 'bad');
+    if (!Number.isFinite(by) || !by || Math.abs(by) > 60) return say('Type by how many seconds, at most 60; a minus sign means earlier.', 'bad');
     this.change(`shifted by ${by} s`, { operation: 'shift', seconds: by });
   }
 
@@ -184,7 +184,8 @@ export class Editor {
     if (!this.beats.ready || this.changing) return;
     this.changing = true;
     try {
-      if (!await this.beats.change(label, operation)) say('The beats stay as they are.');
+      const done = await this.beats.change(label, operation);
+      if (!done) say(done === null ? 'You edited a beat meanwhile: your edit is kept, the change is not.' : 'The beats stay as they are.');
     } catch (error) {
       complain(error);
     }

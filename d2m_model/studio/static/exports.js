@@ -7,7 +7,7 @@ const WORDS = { video: 'video', wav: 'WAV', beats: 'beats (JSON)', midi: 'beats 
 
 export class Exports {
   constructor(beats) {
-    Object.assign(this, { beats, job: null, wanted: new Set(), heard: '' });
+    Object.assign(this, { beats, job: null, wanted: new Map(), heard: '' });
     $('export-buttons').addEventListener('click', event => {
       const kind = event.target.closest('[data-kind]')?.dataset.kind;
       if (kind) this.ask(kind);
@@ -31,7 +31,7 @@ export class Exports {
       $('exports').dataset.key = key;
       $('exports').replaceChildren(...job.exports.map(made => this.row(made)));
     }
-    for (const made of job.exports) if (this.wanted.has(made.name)) this.arrive(made);
+    for (const made of job.exports) if (this.wanted.get(made.name) === made.asked) this.arrive(made); // not an earlier one of this name
   }
 
   address(made) { return `/api/jobs/${this.job.id}/exports/${encodeURIComponent(made.name)}`; }
@@ -62,8 +62,8 @@ export class Exports {
     if (!(mix >= 0 && mix <= 1)) return say('The original sound under the take is a number from 0 (none) to 1.', 'bad');
     try {
       if (this.beats.ready) await this.beats.save();
-      const { name } = await post(`/api/jobs/${id}/exports`, { kind, take: NEEDS_TAKE.includes(kind) ? Number(take) : null, ...(mix ? { mix } : {}) });
-      this.wanted.add(name);
+      const { name, asked } = await post(`/api/jobs/${id}/exports`, { kind, take: NEEDS_TAKE.includes(kind) ? Number(take) : null, ...(mix ? { mix } : {}) });
+      this.wanted.set(name, asked);
       say(`The ${WORDS[kind]} is being written.`);
     } catch (error) { complain(error); }
     refresh();

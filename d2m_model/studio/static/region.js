@@ -19,7 +19,8 @@ export class Region {
   }
 
   set(range, done = true, draw = true) {
-    this.range = range ? [round(Math.max(0, range[0])), round(Math.min(range[1], this.player.seconds))] : null;
+    const end = range && this.player.seconds - range[1] < 1e-3 ? this.player.seconds : range && round(range[1]); // the end exactly, or its last samples would stay
+    this.range = range ? [round(Math.max(0, range[0])), end] : null;
     for (const [id, value] of [['region-from', this.range?.[0]], ['region-to', this.range?.[1]]]) $(id).value = value ?? '';
     this.mark(true);
     if (draw) this.timeline.setRegion(this.range);

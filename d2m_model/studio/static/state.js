@@ -22,7 +22,7 @@ export function open(id) {
   refresh();
 }
 
-// Asks now. Returns a promise of the next answer.
+// Asks now. Returns a promise that ends with the next answer, or with its failure.
 export function refresh() {
   const answered = new Promise(done => asking.add(done));
   again = running;
@@ -55,7 +55,6 @@ async function poll() {
     if (id === state.id) {
       state.job = job;
       tell(marks);
-      waiting.forEach(done => { done(); asking.delete(done); });
     }
   } catch (error) {
     if (id !== state.id) { /* of a job that was left meanwhile */ }
@@ -64,6 +63,7 @@ async function poll() {
       location.hash = '';
     } else if (!(error instanceof Lost)) complain(error);
   }
+  if (id === state.id) waiting.forEach(done => { done(); asking.delete(done); });
   running = false;
   const pause = again || id !== state.id ? 0 : state.job?.busy ? BUSY : CALM;
   timer = setTimeout(poll, pause);
