@@ -7,6 +7,7 @@ Why actors and not Ray Data: an item is a job with files, not a row of a table, 
 own. Ray's tasks would start a process's imports and models again, or share a process that a crash takes down.
 """
 
+import logging
 import os
 import pickle
 import socket
@@ -57,7 +58,7 @@ def connect(address: str) -> Iterator[None]:
         os.environ.setdefault("RAY_worker_niceness", "0")
         settings = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
     try:
-        ray.init(address=found or "local", logging_level="warning", **settings)
+        ray.init(address=found or "local", logging_level=logging.WARNING, **settings)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as err:
         raise UserError(
             f"cluster: Ray could not {f'join the cluster at {found}' if found else 'start'}: {one_line(str(err))[:300]}"
