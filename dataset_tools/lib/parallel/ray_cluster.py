@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,22 +48,27 @@ def connect(address: str) -> Iterator[None]:
     address: 'ray://host:port', or 'auto': the cluster of RAY_ADDRESS or of this machine or, if there is none, one that is started for
     the block, with this machine's CPUs and GPUs. Raises UserError if there is nothing at the address.
     """
-    import ray
-
-    if ray.is_initialized():
+    joined = "ray" in sys.modules and sys.modules["ray"].is_initialized()
+    if joined:
         yield
         return
     found = find_running() if address == "auto" else address
     settings: dict[str, Any] = {}
     if not found:  # processes as nice as local ones: Ray's would give way to all other work on the machine
         os.environ.setdefault("RAY_worker_niceness", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
         settings = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    if not found or "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault(
+            "RAY_AUTH_MODE", "token"
+        )  # otherwise Ray would not show its secret; it reads this when it is imported
+    import ray
+
     try:
         ray.init(address=found or "local", logging_level=logging.WARNING, **settings)
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as err:
-        raise UserError(
-            f"cluster: Ray could not {f'join the cluster at {found}' if found else 'start'}: {one_line(str(err))[:300]}"
-        ) from None
+    except Exception as err:  # noqa: BLE001 - Ray raises many kinds, `Exception` itself among them
+        what = f"join the cluster at {found}" if found else "start"
+        raise UserError(f"cluster: Ray could not {what}: {one_line(str(err))[:500]}") from None
     try:
         yield
     finally:
@@ -140,7 +146,7 @@ class _Run:
             return
         self.looked = time.monotonic()
         found = self.ray.cluster_resources()
-        room = found.get("GPU", 0) / self.gpus if self.gpus else found.get("CPU", 0)
+        room = min(found.get("CPU", 0), found.get("GPU", 0) / self.gpus if self.gpus else float("inf"))
         for _ in range(min(max(1, int(room + 1e-9)), self.left) - len(self.actors)):
             self.actors.append(_Actor(self.remote.remote(*self.arguments), self.least))
 

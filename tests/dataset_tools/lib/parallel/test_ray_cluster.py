@@ -1,13 +1,16 @@
 """On a cluster of three machines of one CPU each, `run_all` gives what it gives in local processes, whatever is lost meanwhile."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from dataset_tools.audio import __main__ as audio_command
 from dataset_tools.lib.core.cluster import choose_cluster
 from dataset_tools.lib.core.errors import UserError
+from dataset_tools.lib.core.progress import progress
 from dataset_tools.lib.parallel import ray_cluster
 from dataset_tools.lib.parallel.worker_process import ProcessLost, report_step
 from dataset_tools.lib.parallel.workers import run_all
@@ -38,21 +42,33 @@ GATED = 30  # items from this on wait for a file
 @pytest.fixture(scope="module")
 def cluster():
     """Three machines in this one; this process is connected."""
-    from ray.cluster_utils import Cluster
-
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
-        head = NODE | {"include_dashboard": False, "ray_client_server_port": CLIENT_PORT}
-        made = Cluster(initialize_head=True, head_node_args=head)
+        made = start_cluster()
         try:
-            for _ in range(2):
-                made.add_node(**NODE)
             ray.init(address=made.address, logging_level="warning", log_to_driver=False)
             yield made
         finally:
             ray.shutdown()
             made.shutdown()
+
+
+def start_cluster(tries: int = 3):
+    """Ray gives a machine 30 s to start, which beside other work may be too few: then once more."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster()
+    try:
+        made.add_node(**NODE, num_gpus=2, include_dashboard=False, ray_client_server_port=CLIENT_PORT)
+        for _ in range(2):
+            made.add_node(**NODE)
+    except Exception:
+        made.shutdown()
+        if tries == 1:
+            raise
+        return start_cluster(tries - 1)
+    return made
 
 
 @pytest.fixture
@@ -141,6 +157,16 @@ def test_prepared_items_and_steps_too(on_ray, items):
     assert found[9] == "9: the process that worked on it was killed by SIGKILL"
     choose_cluster("auto")
     assert run_all(stepping, [3, 0, 4], 2, "steps", steps=7) == [-3, 0, -4]
+
+
+def where(item):
+    return os.getppid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def test_a_stage_that_uses_gpus_has_an_actor_for_each_share(on_ray):
+    """The head has two of them, though only one CPU; that they are no real ones, Ray does not know."""
+    found = run_all(where, list(range(6)), 2, "gpu", gpus=1)
+    assert len({actor for actor, _ in found}) == 1 and {gpus for _, gpus in found} <= {"0", "1"}
 
 
 @pytest.mark.parametrize(("how", "error"), [("raise", UserError), ("kill", ProcessLost)])
@@ -233,6 +259,28 @@ def test_a_killed_driver_goes_on_from_the_cache(cluster, tmp_path):
     until(60, lambda: not living(tmp_path))
 
 
+def test_no_process_outlives_a_killed_driver_that_started_ray_itself(tmp_path):
+    (tmp_path / "begun").mkdir()
+    with tempfile.TemporaryDirectory(
+        prefix="ray", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:  # a short path, for sockets
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | SETTINGS | {"RAY_TMPDIR": folder}
+        driver = subprocess.Popen(
+            [sys.executable, ROOT / "tests" / "helpers" / "ray_driver.py", tmp_path], env=environment
+        )
+        until(300, lambda: len(list((tmp_path / "begun").iterdir())) > 3)
+        assert of_folder(folder)
+        driver.kill()
+        driver.wait()
+        until(60, lambda: not living(tmp_path) and not of_folder(folder))
+
+
+def of_folder(folder: str) -> list[str]:
+    """The processes of the Ray whose files are in a folder."""
+    commands = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+    return [command for command in commands if f"{folder}/" in command]
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
@@ -262,6 +310,18 @@ def test_an_address_where_nothing_is_is_one_line(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with pytest.raises(UserError, match="nothing answers at RAY_ADDRESS=127.0.0.1:9"):
         ray_cluster.find_running()
+
+
+def test_the_bar_names_the_item_that_runs_longest():
+    now = time.monotonic()
+    actors = [
+        SimpleNamespace(ready=True, since=now - age, items=items)
+        for age, items in ((90, {}), (40, {5: None, 6: None}), (9, {1: None}))
+    ]
+    run = SimpleNamespace(items=[(number,) for number in range(9)], actors=actors, said=float("-inf"))
+    with progress((), "test", total=9, unit="clip") as bar:
+        ray_cluster._show_longest(bar, run)
+        assert re.fullmatch(r"item 6 has run for 4\d s", bar.postfix)
 
 
 @pytest.mark.parametrize(("item", "name"), [((1, Path("a")), "item 3"), (("x", type("Row", (), {"id": "c7"})()), "c7")])
